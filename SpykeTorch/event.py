@@ -1,0 +1,732 @@
+"""The operations of first-spike networks on latency maps: compiled, event-driven, on a CPU.
+
+Every input spike adds its weights, once and at its time, to the potentials it reaches; a frame-based simulation
+convolves the whole cumulative wave again at every time step. Learning stays one image after another; what runs in
+parallel (images in layers that do not learn, blocks of features in the decision layer) does not change a single bit.
+
+An input map is (C, H, W) uint8, value = time step of the spike, ``steps`` = silent. A layer has F features, k×k
+kernels, ``pad`` zeros on each side and the output (F, Ho, Wo). Inside the kernels
+
+* a *row* holds one number per feature, padded with zeros to whole vector blocks (``width`` numbers);
+* the weights of a firing layer are rows (C, k, k), its potentials rows (Ho, Wo) with the columns mirrored: the outputs
+  that a spike reaches within one line and the weights it adds there are then two runs of memory in the same order,
+  and one long vector addition does them all;
+* the weights of a decision layer are (blocks of features, k, k, C) rows: one kernel offset of one block stays in the
+  innermost cache while many images pass over it.
+"""
+
+import numpy as np
+from numba import get_num_threads, njit, prange
+
+from SpykeTorch.simd import add_rows, any_above, lanes, mark_above
+
+# Features in a block of a decision layer, and images whose decisions are prepared together: each image changes one
+# feature, so the features changed within a block of images fill one block of features.
+BLOCK = 32
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Layout of a firing layer's weights
+
+
+@njit(cache=True, nogil=True)
+def _to_rows(weight, rows):
+    """weight (F, C, k, k) -> rows (C, k, k)."""
+    features = weight.shape[0]
+    flat = weight.reshape(features, -1)
+    width = rows.size // flat.shape[1]
+    for start in range(0, features, 16):  # a cache line of a row at a time
+        for synapse in range(flat.shape[1]):
+            for f in range(start, min(start + 16, features)):
+                rows[synapse * width + f] = flat[f, synapse]
+
+
+@njit(cache=True, nogil=True)
+def _from_rows(rows, weight):
+    """rows (C, k, k) -> weight (F, C, k, k)."""
+    features = weight.shape[0]
+    flat = weight.reshape(features, -1)
+    width = rows.size // flat.shape[1]
+    for start in range(0, features, 16):
+        for synapse in range(flat.shape[1]):
+            for f in range(start, min(start + 16, features)):
+                flat[f, synapse] = rows[synapse * width + f]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Spikes in the order of their time
+
+
+@njit(cache=True, nogil=True)
+def _sort_by_time(latency, steps, stride, rows, groups, step_groups):
+    """List the spikes of latency (C, H, W) by (time, pixel, channel).
+
+    ``rows[i]``: channel · stride of the i-th spike. A group is all spikes of one pixel at one time: ``groups[g]`` =
+    (line, column, first spike), with one entry more at the end. ``step_groups[t]``: the first group of time step t.
+    """
+    channels, height, width = latency.shape
+    place = np.zeros(steps + 1, np.int64)
+    for c in range(channels):
+        for y in range(height):
+            for x in range(width):
+                t = latency[c, y, x]
+                if t < steps:
+                    place[t + 1] += 1
+    for t in range(steps):
+        place[t + 1] += place[t]
+    spikes = place[steps]
+    pixel = np.empty(spikes, np.int32)
+    ends = place[1:].copy()
+    for y in range(height):
+        for x in range(width):
+            for c in range(channels):
+                t = latency[c, y, x]
+                if t < steps:
+                    rows[place[t]] = c * stride
+                    pixel[place[t]] = y * width + x
+                    place[t] += 1
+    count = 0
+    i = 0
+    for t in range(steps):
+        step_groups[t] = count
+        last = -1
+        while i < ends[t]:
+            if pixel[i] != last:
+                last = pixel[i]
+                groups[count, 0] = last // width
+                groups[count, 1] = last % width
+                groups[count, 2] = i
+                count += 1
+            i += 1
+    step_groups[steps] = count
+    groups[count, 2] = spikes
+    return spikes
+
+
+@njit(cache=True, nogil=True)
+def _integrate(first, last, rows, groups, weight, kernel, pad, width, out_h, out_w, potential):
+    """Add the spikes of the groups first … last-1 to the potentials; returns the range of output lines touched."""
+    top, bottom = out_h, 0
+    for g in range(first, last):
+        y = groups[g, 0] + pad
+        x = groups[g, 1] + pad
+        kx = max(0, x - out_w + 1)
+        run = (min(kernel - 1, x) - kx + 1) * width
+        if run <= 0:
+            continue
+        column = out_w - 1 - x + kx
+        for ky in range(max(0, y - out_h + 1), min(kernel - 1, y) + 1):
+            line = y - ky
+            add_rows(
+                potential,
+                (line * out_w + column) * width,
+                weight,
+                rows,
+                groups[g, 2],
+                groups[g + 1, 2],
+                (ky * kernel + kx) * width,
+                run,
+            )
+            top = min(top, line)
+            bottom = max(bottom, line + 1)
+    return top, bottom
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Firing
+
+
+@njit(cache=True, nogil=True)
+def _pool_out(marks, steps, features, width, out_h, out_w, pool, out):
+    """marks: rows (Ho, mirrored Wo) of latencies -> out (F, Ho/pool, Wo/pool): the earliest spike of each window."""
+    row = np.empty(width, np.uint8)
+    for py in range(out_h // pool):
+        for px in range(out_w // pool):
+            row[:] = steps
+            for y in range(py * pool, (py + 1) * pool):
+                for x in range(px * pool, (px + 1) * pool):
+                    at = (y * out_w + out_w - 1 - x) * width
+                    window = marks[at : at + width]
+                    for f in range(width):
+                        row[f] = min(row[f], window[f])
+            for f in range(features):
+                out[f, py, px] = row[f]
+
+
+@njit(cache=True, nogil=True)
+def _fire_image(latency, steps, weight, features, width, kernel, pad, threshold, pool, scratch, out):
+    potential, marks, rows, groups, step_groups = scratch
+    out_h = latency.shape[1] + 2 * pad - kernel + 1
+    out_w = latency.shape[2] + 2 * pad - kernel + 1
+    _sort_by_time(latency, steps, kernel * kernel * width, rows, groups, step_groups)
+    potential[:] = 0
+    marks[:] = steps
+    for t in range(steps):
+        top, bottom = _integrate(
+            step_groups[t], step_groups[t + 1], rows, groups, weight, kernel, pad, width, out_h, out_w, potential
+        )
+        if bottom > top:
+            at = top * out_w * width
+            mark_above(marks, at, potential, at, bottom * out_w * width - at, threshold, np.uint8(t))
+    _pool_out(marks, steps, features, width, out_h, out_w, pool, out)
+
+
+@njit(cache=True, nogil=True)
+def _scratch(latency, steps, weight, width, out_h, out_w):
+    size = latency[0].size
+    return (
+        np.empty(out_h * out_w * width, weight.dtype),
+        np.empty(out_h * out_w * width, np.uint8),
+        np.empty(size, np.int32),
+        np.empty((size + 1, 3), np.int32),
+        np.empty(steps + 1, np.int64),
+    )
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _fire(latency, steps, weight, features, width, kernel, pad, threshold, pool, threads, out):
+    images = latency.shape[0]
+    out_h = latency.shape[2] + 2 * pad - kernel + 1
+    out_w = latency.shape[3] + 2 * pad - kernel + 1
+    parts = min(images, threads)
+    for part in prange(parts):
+        scratch = _scratch(latency, steps, weight, width, out_h, out_w)
+        # every parts-th image: neighbours in the data set may be alike in cost
+        for n in range(part, images, parts):
+            _fire_image(latency[n], steps, weight, features, width, kernel, pad, threshold, pool, scratch, out[n])
+
+
+@njit(cache=True, nogil=True)
+def _tolerance(values):
+    """Relative difference under which two sums of some hundred weights may differ by rounding alone."""
+    return values.dtype.type(64 * np.finfo(values.dtype).eps)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Competition: point-wise inhibition, then K winners
+
+
+@njit(cache=True, nogil=True)
+def _compete(latency, steps, weight, features, width, kernel, pad, threshold, limit, radius, full, scratch, winners):
+    """Winners of one image, each (feature, line, column, time step), into ``winners``; returns how many.
+
+    Winners are wanted earliest first, so the image is followed only up to the time step of the last of them, unless
+    ``full`` (then ``marks`` holds the first spikes of all neurons afterwards). Point-wise inhibition leaves at each
+    position the feature that crosses first, and of several at once the one with the highest potential, then the
+    lowest index. Among those left: the earliest, then the highest potential, then the lowest flat index (F, Ho, Wo).
+    Two neurons that see the same patch have the same potential but for the rounding of sums taken in different order,
+    so potentials within the rounding error (``_tolerance``) are a tie.
+    """
+    tolerance = _tolerance(weight)
+    potential, marks, rows, groups, step_groups = scratch
+    out_h = latency.shape[1] + 2 * pad - kernel + 1
+    out_w = latency.shape[2] + 2 * pad - kernel + 1
+    _sort_by_time(latency, steps, kernel * kernel * width, rows, groups, step_groups)
+    potential[:] = 0
+    if full:
+        marks[:] = steps
+    owned = np.zeros((out_h, out_w), np.bool_)  # a feature crossed here; mirrored columns, as the potentials
+    blocked = np.zeros((out_h, out_w), np.bool_)  # within the radius of a winner
+    won = np.zeros(features, np.bool_)
+    candidate = np.empty((out_h * out_w, 3), np.int32)
+    strength = np.empty(out_h * out_w, weight.dtype)
+    found = 0
+    for t in range(steps):
+        top, bottom = _integrate(
+            step_groups[t], step_groups[t + 1], rows, groups, weight, kernel, pad, width, out_h, out_w, potential
+        )
+        if bottom <= top:
+            continue
+        if full:
+            at = top * out_w * width
+            mark_above(marks, at, potential, at, bottom * out_w * width - at, threshold, np.uint8(t))
+            if found == limit:
+                continue
+        count = 0
+        for y in range(top, bottom):
+            for x in range(out_w):
+                at = (y * out_w + x) * width
+                if owned[y, x] or not any_above(potential, at, width, threshold):
+                    continue
+                owned[y, x] = True
+                best = 0
+                for f in range(1, features):
+                    if potential[at + f] > potential[at + best]:
+                        best = f
+                strength[count] = potential[at + best]
+                candidate[count, 0] = best
+                candidate[count, 1] = y
+                candidate[count, 2] = x
+                count += 1
+        while found < limit:
+            highest = potential.dtype.type(0)
+            for i in range(count):
+                if not won[candidate[i, 0]] and not blocked[candidate[i, 1], candidate[i, 2]]:
+                    highest = max(highest, strength[i])
+            best = -1
+            lowest_index = 0
+            for i in range(count):
+                f, y, x = candidate[i, 0], candidate[i, 1], candidate[i, 2]
+                if won[f] or blocked[y, x] or strength[i] < highest * (1 - tolerance):
+                    continue
+                index = (f * out_h + y) * out_w + out_w - 1 - x
+                if best < 0 or index < lowest_index:
+                    best, lowest_index = i, index
+            if best < 0:
+                break
+            f, y, x = candidate[best, 0], candidate[best, 1], candidate[best, 2]
+            won[f] = True
+            blocked[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1] = True
+            winners[found, 0] = f
+            winners[found, 1] = y
+            winners[found, 2] = out_w - 1 - x
+            winners[found, 3] = t
+            found += 1
+        if found == limit and not full:
+            break
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Plasticity
+
+
+@njit(cache=True, nogil=True)
+def _clamp(weight, features, width, bounds):
+    """Clip rows of weights, but not their padding."""
+    for at in range(0, weight.size, width):
+        for f in range(features):
+            weight[at + f] = min(max(weight[at + f], bounds[0]), bounds[1])
+
+
+@njit(cache=True, nogil=True)
+def _within(weight, features, width, bounds):
+    outside = 0
+    for at in range(0, weight.size, width):
+        for f in range(features):
+            outside += (weight[at + f] < bounds[0]) | (weight[at + f] > bounds[1])
+    return outside == 0
+
+
+@njit(cache=True, nogil=True)
+def _plasticity(w, rate, stabilize, bounds, tiny):
+    """The new value of one weight: w + rate · s(w), within the bounds.
+
+    Weights below the smallest normal number become 0: the stabilizer drives weights towards 0 for ever, and additions
+    of denormal numbers are many times slower.
+    """
+    change = rate * ((w - bounds[0]) * (bounds[1] - w)) if stabilize else rate
+    w = min(max(w + change, bounds[0]), bounds[1])
+    return w if abs(w) >= tiny else w - w
+
+
+@njit(cache=True, nogil=True)
+def _update_rows(latency, steps, winner, weight, width, kernel, pad, rates, stabilize, bounds, tiny):
+    """STDP of one winner (feature, line, column, time) on firing rows (C, k, k)."""
+    channels, height, across = latency.shape
+    feature, line, column, time = winner[0], winner[1], winner[2], winner[3]
+    for c in range(channels):
+        for ky in range(kernel):
+            y = line + ky - pad
+            for kx in range(kernel):
+                x = column + kx - pad
+                before = False
+                if 0 <= y < height and 0 <= x < across:
+                    before = latency[c, y, x] < steps and latency[c, y, x] <= time
+                at = ((c * kernel + ky) * kernel + kx) * width + feature
+                weight[at] = _plasticity(weight[at], rates[0] if before else rates[1], stabilize, bounds, tiny)
+
+
+@njit(cache=True, nogil=True)
+def _learn_stdp(
+    latency, steps, weight, features, width, kernel, pad, threshold, limit, radius, rates, seen, schedule, stabilize,
+    bounds, tiny, winners,
+):  # fmt: skip
+    images = latency.shape[0]
+    out_h = latency.shape[2] + 2 * pad - kernel + 1
+    out_w = latency.shape[3] + 2 * pad - kernel + 1
+    every, factor, highest, depression = schedule
+    scratch = _scratch(latency, steps, weight, width, out_h, out_w)
+    now = np.empty(2, weight.dtype)
+    inside = _within(weight, features, width, bounds)
+    for n in range(images):
+        seen[0] += 1
+        if every > 0 and seen[0] % every == 0:
+            rates[0] = min(rates[0] * factor, highest)
+            rates[1] = depression * rates[0]
+        now[0], now[1] = rates[0], rates[1]
+        found = _compete(
+            latency[n], steps, weight, features, width, kernel, pad, threshold, limit, radius, False, scratch,
+            winners[n],
+        )  # fmt: skip
+        for i in range(found):
+            _update_rows(
+                latency[n], steps, winners[n, i], weight, width, kernel, pad, now, stabilize, bounds, tiny
+            )  # fmt: skip
+        if found > 0 and not inside:
+            # the first update clips every weight, also those of features that did not win
+            _clamp(weight, features, width, bounds)
+            inside = True
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Decision layers: no threshold, the strongest potential at the last time step decides, so only whether an input spiked
+
+
+@njit(cache=True, nogil=True)
+def _sort_by_pixel(latency, steps, rows, first):
+    """List the spikes of latency (C, H, W) by (pixel, channel): ``rows[first[p] : first[p+1]]`` = channel · BLOCK."""
+    channels, height, width = latency.shape
+    at = first[0]
+    for y in range(height):
+        for x in range(width):
+            for c in range(channels):
+                rows[at] = c * BLOCK
+                at += latency[c, y, x] < steps
+            first[y * width + x + 1] = at
+
+
+@njit(cache=True, nogil=True)
+def _add_block(rows, first, images, shape, weight, block, kernel, pad, width, potential):
+    """Add block ``block`` of the features to the potentials of ``images`` (a range), kernel offset by kernel offset.
+
+    ``potential``: rows (image, Ho, Wo) of ``width``. Each potential sums its synapses in the order (ky, kx, channel).
+    """
+    channels, height, across = shape
+    out_h, out_w = height + 2 * pad - kernel + 1, across + 2 * pad - kernel + 1
+    for offset in range(kernel * kernel):
+        dy, dx = offset // kernel - pad, offset % kernel - pad
+        slice_at = (block * kernel * kernel + offset) * channels * BLOCK
+        for n in images:
+            for oy in range(max(0, -dy), min(out_h, height - dy)):
+                for ox in range(max(0, -dx), min(out_w, across - dx)):
+                    pixel = (oy + dy) * across + ox + dx
+                    at = ((n * out_h + oy) * out_w + ox) * width + block * BLOCK
+                    add_rows(potential, at, weight, rows, first[n, pixel], first[n, pixel + 1], slice_at, BLOCK)
+
+
+@njit(cache=True, nogil=True)
+def _peaks(potential, positions, features, width, peak, place):
+    """Highest potential of each feature over the positions, and the first position that has it."""
+    peak[:] = potential[:width]
+    place[:] = 0
+    for position in range(1, positions):
+        row = potential[position * width : (position + 1) * width]
+        for f in range(features):
+            if row[f] > peak[f]:
+                peak[f] = row[f]
+                place[f] = position
+
+
+@njit(cache=True, nogil=True)
+def _strongest(peak):
+    """The first feature within rounding of the highest potential; -1 if no potential is positive: silence."""
+    highest = peak[0]
+    for f in range(1, peak.size):
+        highest = max(highest, peak[f])
+    if not highest > 0:
+        return -1
+    f = 0
+    while peak[f] < highest * (1 - _tolerance(peak)):
+        f += 1
+    return f
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _decide(latency, steps, weight, features, width, kernel, pad, peaks):
+    """Highest potential of each feature of each image, (N, F), for the weights in blocks."""
+    images = latency.shape[0]
+    shape = latency.shape[1:]
+    out_h, out_w = shape[1] + 2 * pad - kernel + 1, shape[2] + 2 * pad - kernel + 1
+    parts = -(-images // BLOCK)
+    for part in prange(parts):
+        start = part * BLOCK
+        count = min(images - start, BLOCK)
+        rows = np.empty(count * latency[0].size + 1, np.int32)
+        first = np.zeros((count, shape[1] * shape[2] + 1), np.int64)
+        for n in range(count):
+            if n > 0:
+                first[n, 0] = first[n - 1, -1]
+            _sort_by_pixel(latency[start + n], steps, rows, first[n])
+        potential = np.zeros(count * out_h * out_w * width, weight.dtype)
+        for block in range(width // BLOCK):
+            _add_block(
+                rows, first, range(count), shape, weight, block, kernel, pad, width, potential
+            )  # fmt: skip
+        peak = np.empty(width, weight.dtype)
+        place = np.empty(width, np.int64)
+        for n in range(count):
+            at = n * out_h * out_w * width
+            _peaks(potential[at:], out_h * out_w, features, width, peak, place)
+            peaks[start + n] = peak[:features]
+
+
+@njit(cache=True, nogil=True)
+def _to_blocks(weight, chosen, blocks):
+    """Copy the chosen features of weight (F, C, k, k) into blocks (F / lanes, k, k, C, lanes)."""
+    channels, kernel = weight.shape[1], weight.shape[2]
+    for start in range(0, chosen.size, 16):
+        group = chosen[start : start + 16]
+        for c in range(channels):
+            for offset in range(kernel * kernel):
+                for f in group:
+                    block, lane = f // BLOCK, f % BLOCK
+                    at = ((block * kernel * kernel + offset) * channels + c) * BLOCK + lane
+                    blocks[at] = weight[f, c, offset // kernel, offset % kernel]
+
+
+@njit(cache=True, nogil=True)
+def _update_feature(latency, steps, weight, pad, line, column, rates, stabilize, bounds, tiny, lane, slots):
+    """STDP of the winner at (line, column) on its weight (C, k, k), whose new value also goes to a lane of ``slots``.
+
+    The winner fires at the last time step, so every input that spiked came before it.
+    """
+    channels, height, across = latency.shape
+    kernel = weight.shape[1]
+    for c in range(channels):
+        for ky in range(kernel):
+            y = line + ky - pad
+            for kx in range(kernel):
+                x = column + kx - pad
+                before = 0 <= y < height and 0 <= x < across and latency[c, y, x] < steps
+                w = _plasticity(weight[c, ky, kx], rates[0] if before else rates[1], stabilize, bounds, tiny)
+                weight[c, ky, kx] = w
+                slots[((ky * kernel + kx) * channels + c) * BLOCK + lane] = w
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _prepare(rows, first, count, shape, weight, kernel, pad, width, parts, potential):
+    """Potentials of a block of images with the weights as they are: parallel over blocks of features and images."""
+    blocks = width // BLOCK
+    for task in prange(blocks * parts):
+        block, part = task // parts, task % parts
+        images = range(part * count // parts, (part + 1) * count // parts)
+        _add_block(rows, first, images, shape, weight, block, kernel, pad, width, potential)
+
+
+@njit(cache=True, nogil=True)
+def _decision_scratch(latency, weight, positions):
+    """Work space of ``_learn_decisions`` for one size of input."""
+    features, synapses = weight.shape[0], weight[0].size
+    width = -(-features // BLOCK) * BLOCK
+    return (
+        np.empty(BLOCK * latency.size + 1, np.int32),  # spikes of a block of images
+        np.zeros((BLOCK, latency[0].size + 1), np.int64),  # and where those of each pixel begin
+        np.empty(BLOCK * positions * width, weight.dtype),  # potentials of a block of images
+        np.empty(width, weight.dtype),  # their peaks, for one image
+        np.empty(width, np.int64),
+        np.zeros(BLOCK * synapses, weight.dtype),  # weights of the features changed within the block of images
+        np.empty(positions * BLOCK, weight.dtype),  # their potentials
+        np.empty(BLOCK, weight.dtype),
+        np.empty(BLOCK, np.int64),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _learn_decisions(
+    latency, labels, steps, weight, packed, inside, pad, classes, rates, stabilize, bounds, tiny, threads, scratch,
+    winners, highest,
+):  # fmt: skip
+    """R-STDP of a decision layer, one image after another.
+
+    ``packed``: the weights in blocks, kept in step. ``inside``: all weights are within the bounds. ``rates``: (2, 2),
+    [reward, punishment] × [LTP, LTD]. ``winners`` (N, 3) gets (feature, line, column), or -1; ``highest`` (N,) the
+    winner's potential.
+
+    Each image changes one feature. So the potentials of a block of images are computed together from the weights
+    before the block, and per image only the features changed since are computed again; the sums are taken in the same
+    order, so the result is the one of computing every image from the beginning.
+    """
+    images = latency.shape[0]
+    shape = latency.shape[1:]
+    features, kernel = weight.shape[0], weight.shape[2]
+    out_h, out_w = shape[1] + 2 * pad - kernel + 1, shape[2] + 2 * pad - kernel + 1
+    positions = out_h * out_w
+    width = packed.size // weight[0].size
+    rows, first, potential, peak, place, slots, fresh, fresh_peak, fresh_place = scratch
+    slot_of = np.full(features, -1)
+    changed = np.empty(BLOCK, np.int64)
+
+    start = 0
+    while start < images:
+        # the first update clips all weights, and with them every feature: no block may reach beyond it
+        count = min(BLOCK, images - start) if inside[0] else 1
+        first[0, 0] = 0
+        for n in range(count):
+            if n > 0:
+                first[n, 0] = first[n - 1, -1]
+            _sort_by_pixel(latency[start + n], steps, rows, first[n])
+        potential[: count * positions * width] = 0
+        _prepare(rows, first, count, shape, packed, kernel, pad, width, threads, potential)
+
+        used = 0
+        for n in range(count):
+            _peaks(potential[n * positions * width :], positions, features, width, peak, place)
+            if used > 0:
+                fresh[:] = 0
+                _add_block(rows, first[n : n + 1], range(1), shape, slots, 0, kernel, pad, BLOCK, fresh)
+                _peaks(fresh, positions, used, BLOCK, fresh_peak, fresh_place)
+                for i in range(used):
+                    peak[changed[i]] = fresh_peak[i]
+                    place[changed[i]] = fresh_place[i]
+            best = _strongest(peak[:features])
+            highest[start + n] = peak[max(best, 0)]
+            if best < 0:
+                winners[start + n] = -1
+                continue
+            line, column = place[best] // out_w, place[best] % out_w
+            winners[start + n, 0], winners[start + n, 1], winners[start + n, 2] = best, line, column
+            if slot_of[best] < 0:
+                slot_of[best] = used
+                changed[used] = best
+                used += 1
+            outcome = 0 if classes[best] == labels[start + n] else 1
+            _update_feature(
+                latency[start + n], steps, weight[best], pad, line, column, rates[outcome], stabilize, bounds, tiny,
+                slot_of[best], slots,
+            )  # fmt: skip
+        if used > 0 and not inside[0]:
+            _clamp(weight.reshape(-1), weight.size, weight.size, bounds)
+            _to_blocks(weight, np.arange(features), packed)
+            inside[0] = True
+        else:
+            _to_blocks(weight, changed[:used], packed)
+        slot_of[changed[:used]] = -1
+        start += count
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the layers call
+
+
+def _typed(rule, dtype):
+    """What the kernels need of a learning rule: anything with ``stabilize`` and ``bounds``."""
+    scalar = np.dtype(dtype).type
+    return rule.stabilize, (scalar(rule.bounds[0]), scalar(rule.bounds[1])), np.finfo(dtype).tiny
+
+
+class FiringLayer:
+    """A layer with a threshold, its weights in the layout of the kernels: made for a call, not kept.
+
+    weight: (F, C, k, k) float32 or float64, C-contiguous; ``write_back`` puts learned weights there.
+    """
+
+    def __init__(self, weight, steps, pad, threshold):
+        self.weight = weight = np.asarray(weight)
+        self.steps, self.pad = steps, pad
+        self.features, _, self.kernel, _ = weight.shape
+        block = lanes(weight.dtype)
+        self.width = -(-self.features // block) * block
+        self.threshold = weight.dtype.type(threshold)
+        self.rows = np.zeros(weight[0].size * self.width, weight.dtype)
+        _to_rows(weight, self.rows)
+        self._scratch = None
+
+    def output_size(self, height, width):
+        return height + 2 * self.pad - self.kernel + 1, width + 2 * self.pad - self.kernel + 1
+
+    def fire(self, latency, pool=1):
+        """latency (N, C, H, W) -> first spikes (N, F, Ho / pool, Wo / pool), the earliest of each pooling window."""
+        latency = np.asarray(latency)
+        out_h, out_w = self.output_size(*latency.shape[2:])
+        out = np.empty((len(latency), self.features, out_h // pool, out_w // pool), np.uint8)
+        if len(latency):
+            _fire(
+                latency, self.steps, self.rows, self.features, self.width, self.kernel, self.pad, self.threshold, pool,
+                get_num_threads(), out,
+            )  # fmt: skip
+        return out
+
+    def learn(self, latency, winners, radius, rates, seen, schedule, rule):
+        """STDP over latency (N, C, H, W), one image after another.
+
+        ``rates`` float64 (2,) and ``seen`` int64 (1,) are read and advanced; ``schedule``: (every, factor, highest,
+        depression). Returns the winners, (N, K, 4): feature, line, column, time step; -1: fewer winners.
+        """
+        latency = np.asarray(latency)
+        found = np.full((len(latency), winners, 4), -1, np.int16)
+        _learn_stdp(
+            latency, self.steps, self.rows, self.features, self.width, self.kernel, self.pad, self.threshold, winners,
+            radius, rates, seen, schedule, *_typed(rule, self.rows.dtype), found,
+        )  # fmt: skip
+        return found
+
+    def compete(self, latency, winners, radius, pool=1):
+        """One image (C, H, W): its winners (n, 4) and the pooled first spikes (F, Ho / pool, Wo / pool)."""
+        latency = np.asarray(latency)
+        out_h, out_w = self.output_size(*latency.shape[1:])
+        if self._scratch is None:
+            self._scratch = _scratch(latency[None], self.steps, self.rows, self.width, out_h, out_w)
+        found = np.full((winners, 4), -1, np.int16)
+        count = _compete(
+            latency, self.steps, self.rows, self.features, self.width, self.kernel, self.pad, self.threshold, winners,
+            radius, True, self._scratch, found,
+        )  # fmt: skip
+        out = np.empty((self.features, out_h // pool, out_w // pool), np.uint8)
+        _pool_out(self._scratch[1], self.steps, self.features, self.width, out_h, out_w, pool, out)
+        return found[:count], out
+
+    def update(self, latency, winners, rates, rule):
+        """Weight changes of the winners (n, 4) of one image (C, H, W) with the rates (LTP, LTD)."""
+        latency = np.asarray(latency)
+        stabilize, bounds, tiny = _typed(rule, self.rows.dtype)
+        rates = np.asarray(rates, self.rows.dtype)
+        for winner in winners:
+            _update_rows(
+                latency, self.steps, winner, self.rows, self.width, self.kernel, self.pad, rates, stabilize, bounds,
+                tiny,
+            )  # fmt: skip
+        if len(winners):
+            _clamp(self.rows, self.features, self.width, bounds)
+
+    def write_back(self):
+        _from_rows(self.rows, self.weight)
+
+
+class DecisionLayer:
+    """A layer without a threshold, its weights in the layout of the kernels: made for a call, not kept.
+
+    weight: (F, C, k, k) float32 or float64, C-contiguous, changed in place by ``learn``.
+    """
+
+    def __init__(self, weight, steps, pad):
+        self.weight, self.steps, self.pad = np.asarray(weight), steps, pad
+        self.features = len(self.weight)
+        width = -(-self.features // BLOCK) * BLOCK
+        self.packed = np.zeros(width * self.weight[0].size, self.weight.dtype)
+        _to_blocks(self.weight, np.arange(self.features), self.packed)
+        self._inside = self._scratch = None
+
+    def peaks(self, latency):
+        """Highest potential of each feature at the last time step: latency (N, C, H, W) -> (N, F)."""
+        latency = np.asarray(latency)
+        peaks = np.empty((len(latency), self.features), self.weight.dtype)
+        if len(latency):
+            width = self.packed.size // self.weight[0].size
+            _decide(latency, self.steps, self.packed, self.features, width, self.weight.shape[2], self.pad, peaks)
+        return peaks
+
+    def learn(self, latency, labels, classes, rates, rule):
+        """R-STDP over latency (N, C, H, W) with labels (N,), one image after another.
+
+        ``classes`` (F,): the class of each feature. ``rates`` (2, 2): reward and punishment, each (LTP, LTD). Returns
+        the winners (N, 3): feature, line, column, -1: silent; and their potentials (N,).
+        """
+        latency = np.asarray(latency)
+        stabilize, bounds, tiny = _typed(rule, self.weight.dtype)
+        if self._inside is None:
+            size = self.weight.size
+            self._inside = np.array([_within(self.weight.reshape(-1), size, size, bounds)])
+        if self._scratch is None:
+            kernel = self.weight.shape[2]
+            positions = (latency.shape[2] + 2 * self.pad - kernel + 1) * (latency.shape[3] + 2 * self.pad - kernel + 1)
+            image = np.empty(latency.shape[1:], np.uint8)
+            self._scratch = _decision_scratch(image, self.weight, positions)
+        winners = np.empty((len(latency), 3), np.int16)
+        highest = np.empty(len(latency), self.weight.dtype)
+        _learn_decisions(
+            latency, np.asarray(labels), self.steps, self.weight, self.packed, self._inside, self.pad,
+            np.asarray(classes), np.asarray(rates, self.weight.dtype), stabilize, bounds, tiny, get_num_threads(),
+            self._scratch, winners, highest,
+        )  # fmt: skip
+        return winners, highest

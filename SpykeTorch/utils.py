@@ -1,0 +1,259 @@
+"""Encoding of images as spike waves: filters, intensity-to-latency, caching; and tensors as text files."""
+
+import math
+import operator
+import uuid
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch.utils.data import Dataset
+
+from .functional import intensity_lateral_inhibition, latency_to_wave
+
+
+def to_pair(value):
+    """``(value, value)`` of a number, or the pair given, as a tuple."""
+    try:
+        pair = tuple(value)
+    except TypeError:
+        return value, value
+    if len(pair) != 2:
+        raise ValueError(f"expected a number or a pair, not {len(pair)} values")
+    return pair
+
+
+def tensor_to_text(data, address):
+    """Writes a tensor of numbers as two lines: its shape and its values in row-major order, separated by commas.
+
+    Floats are written in full: ``text_to_tensor`` gives the same tensor back.
+    """
+    lines = (",".join(map(str, values)) for values in (data.shape, data.flatten().tolist()))
+    Path(address).write_text("\n".join(lines) + "\n")
+
+
+def text_to_tensor(address, type="float"):
+    """Reads a tensor that ``tensor_to_text`` wrote, as torch's default float type or, ``type="int"``, as int64."""
+    if type not in ("float", "int"):
+        raise ValueError(f"type is 'float' or 'int', not {type!r}")
+    shape, values = ([v for v in line.split(",") if v] for line in Path(address).read_text().split("\n")[:2])
+    dtype, parse = (torch.long, int) if type == "int" else (torch.get_default_dtype(), float)
+    return torch.tensor([parse(v) for v in values], dtype=dtype).reshape([int(n) for n in shape])
+
+
+def generate_inhibition_kernel(inhibition_percents):
+    """Square kernel of side ``2n + 1`` for n factors: the d-th factor at Chebyshev distance d, 0 in the centre."""
+    n = len(inhibition_percents)
+    distance = torch.arange(-n, n + 1).abs()
+    ring = torch.maximum(distance[:, None], distance[None, :])
+    return torch.tensor([0.0, *inhibition_percents])[ring]
+
+
+class LateralIntencityInhibition:
+    """``functional.intensity_lateral_inhibition`` with the kernel of the given factors, nearest ring first."""
+
+    def __init__(self, inhibition_percents):
+        self.inhibition_kernel = generate_inhibition_kernel(inhibition_percents)
+
+    def __call__(self, intencities):
+        """Sharpens the contrast of ``(1, C, H, W)``."""
+        return intensity_lateral_inhibition(intencities, self.inhibition_kernel)
+
+
+class FilterKernel:
+    """Base of the filter kernels; calling one gives the ``(window, window)`` tensor.
+
+    ``window_size`` is odd; an even one gives the next larger kernel, since the centre is one pixel.
+    """
+
+    def __init__(self, window_size):
+        self.window_size = window_size
+
+    def __call__(self):
+        raise NotImplementedError(f"{type(self).__name__} defines no kernel")
+
+    def _grid(self):
+        """Row and column distances from the centre pixel, ``(window, 1)`` and ``(1, window)``, in float64."""
+        half = self.window_size // 2
+        distance = torch.arange(-half, half + 1, dtype=torch.float64)
+        return distance[:, None], distance[None, :]
+
+    @staticmethod
+    def _balanced(kernel):
+        """Mean 0 and maximum 1, so that a uniform image gives no response; in torch's default type."""
+        kernel = kernel - kernel.mean()
+        return (kernel / kernel.max()).to(torch.get_default_dtype())
+
+
+class DoGKernel(FilterKernel):
+    """Difference of Gaussians ``G(σ1) - G(σ2)``, then minus its mean, over its maximum.
+
+    ``G(σ) = exp(-(x² + y²) / (2σ²)) / (2π σ²)``, in pixels. ``σ1 < σ2`` is an on-centre cell, ``σ1 > σ2`` an off-centre
+    cell.
+    """
+
+    def __init__(self, window_size, sigma1, sigma2):
+        super().__init__(window_size)
+        self.sigma1 = sigma1
+        self.sigma2 = sigma2
+
+    def __call__(self):
+        x, y = self._grid()
+        variance1, variance2 = self.sigma1**2, self.sigma2**2
+        squared = x**2 + y**2
+        return self._balanced(
+            torch.exp(-squared / (2 * variance1)) / (2 * math.pi * variance1)
+            - torch.exp(-squared / (2 * variance2)) / (2 * math.pi * variance2)
+        )
+
+
+class GaborKernel(FilterKernel):
+    """Gabor filter ``exp(-(X² + γ² Y²) / (2σ²)) cos(2π X / λ)``, then minus its mean, over its maximum.
+
+    ``X = y sin θ + x cos θ``, ``Y = y cos θ - x sin θ`` with row x and column y from the centre, ``θ`` the orientation
+    in degrees; wavelength ``λ = 2 · window / div`` and width ``σ = 0.8 λ`` in pixels; aspect ratio ``γ = 0.3``
+    (Mozafari et al. 2019, Front. Neurosci. 13:625, after the S1 cells of HMAX).
+    """
+
+    def __init__(self, window_size, orientation, div=4.0):
+        super().__init__(window_size)
+        self.orientation = orientation
+        self.div = div
+
+    def __call__(self):
+        x, y = self._grid()
+        theta = math.radians(self.orientation)
+        wavelength = 2 * self.window_size / self.div
+        sigma, aspect = 0.8 * wavelength, 0.3
+        along = y * math.sin(theta) + x * math.cos(theta)
+        across = y * math.cos(theta) - x * math.sin(theta)
+        envelope = torch.exp(-(along**2 + aspect**2 * across**2) / (2 * sigma**2))
+        return self._balanced(envelope * torch.cos(2 * math.pi * along / wavelength))
+
+
+class Filter:
+    """Convolves an image with K kernels and drops the weak responses.
+
+    Args:
+        filter_kernels: list of ``FilterKernel`` or 2-D tensors; each is zero-padded around to the largest.
+        padding: of the image, in pixels, a number or ``(rows, columns)``.
+        thresholds: responses under it become 0; a number, or one per kernel; ``None`` keeps all.
+        use_abs: takes the absolute responses, before the threshold.
+    """
+
+    def __init__(self, filter_kernels, padding=0, thresholds=None, use_abs=False):
+        kernels = [kernel if isinstance(kernel, torch.Tensor) else kernel() for kernel in filter_kernels]
+        if not kernels or any(kernel.dim() != 2 for kernel in kernels):
+            raise ValueError("a filter needs at least one kernel, and every kernel is a 2-D tensor")
+        height = max(kernel.shape[0] for kernel in kernels)
+        width = max(kernel.shape[1] for kernel in kernels)
+        self.kernels = torch.stack([self._centered(kernel, height, width) for kernel in kernels]).unsqueeze(1)
+        self.padding = padding
+        self.use_abs = use_abs
+        self.thresholds = None
+        if thresholds is not None:
+            self.thresholds = torch.as_tensor(thresholds, dtype=self.kernels.dtype).reshape(-1, 1, 1)  # (1 or K, 1, 1)
+            if len(self.thresholds) not in (1, len(kernels)):
+                raise ValueError(f"{len(self.thresholds)} thresholds for {len(kernels)} kernels")
+
+    @staticmethod
+    def _centered(kernel, height, width):
+        rows, columns = height - kernel.shape[0], width - kernel.shape[1]
+        return F.pad(kernel, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+
+    def __call__(self, input):
+        """Responses ``(1, K, H', W')`` to an image ``(1, 1, H, W)``."""
+        if not input.is_floating_point():
+            input = input.to(self.kernels.dtype)
+        output = F.conv2d(input, self.kernels.to(input), padding=to_pair(self.padding))
+        if self.use_abs:
+            output = output.abs()
+        if self.thresholds is not None:
+            output = torch.where(output < self.thresholds.to(output), 0, output)
+        return output
+
+
+class Intensity2Latency:
+    """Turns intensities into spikes, the strongest first, with equally many in each of T time steps.
+
+    All n non-zero values are ranked together and dealt into T bins of ``n // T``; the ``n mod T`` weakest never spike.
+    With fewer values than bins each has a bin of its own. Of equal values the lower flat index ranks first. (Mozafari
+    et al. 2019, Front. Neurosci. 13:625.)
+
+    Args:
+        number_of_spike_bins: T.
+        to_spike: give ones in place of the intensities.
+    """
+
+    def __init__(self, number_of_spike_bins, to_spike=False):
+        if number_of_spike_bins < 1:
+            raise ValueError(f"{number_of_spike_bins} spike bins; at least one is needed")
+        self.time_steps = number_of_spike_bins
+        self.to_spike = to_spike
+
+    def __call__(self, image):
+        """The cumulative wave ``(T, C, H, W)``, of the type of the image ``(1, C, H, W)``."""
+        if image.dim() != 4 or len(image) != 1:
+            raise ValueError(f"an image is (1, C, H, W), not {tuple(image.shape)}")
+        values = image.flatten()
+        ranked = values.argsort(descending=True, stable=True)
+        ranked = ranked[values[ranked] != 0]
+        bins = torch.arange(len(ranked), device=image.device) // max(len(ranked) // self.time_steps, 1)
+        latency = torch.full_like(values, self.time_steps, dtype=torch.long)
+        latency[ranked] = bins.clamp(max=self.time_steps)
+        wave = latency_to_wave(latency.view(image.shape[1:]), self.time_steps, image.dtype)
+        return wave if self.to_spike else wave * image
+
+
+class CacheDataset(Dataset):
+    """Keeps each ``(sample, target)`` of a data set, so that it is computed once.
+
+    Without an address the entries stay in memory: each worker process of a DataLoader then has a cache of its own,
+    which lasts as long as the worker (``persistent_workers=True``). With the address of a folder, entries are files
+    that the workers share. They have to be tensors and plain Python values; a folder serves one data set at a time,
+    and a new CacheDataset starts it empty.
+    """
+
+    def __init__(self, dataset, cache_address=None):
+        self.dataset = dataset
+        self.cache_address = None if cache_address is None else Path(cache_address)
+        self.entries = {}
+        if self.cache_address is not None:
+            self.cache_address.mkdir(parents=True, exist_ok=True)
+        self.reset_cache()
+
+    def __getitem__(self, index):
+        index = operator.index(index)  # a sampler may give tensors, which are no keys
+        if self.cache_address is not None:
+            return self._from_disk(index)
+        if index not in self.entries:
+            self.entries[index] = self._compute(index)
+        return self.entries[index]
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def reset_cache(self):
+        """Forgets all entries; those on disk are deleted."""
+        self.entries.clear()
+        if self.cache_address is not None:
+            for path in self.cache_address.glob("*.cached*"):
+                path.unlink(missing_ok=True)
+
+    def _compute(self, index):
+        sample, target = self.dataset[index]
+        return sample, target
+
+    def _from_disk(self, index):
+        path = self.cache_address / f"{index}.cached"
+        if path.exists():
+            return torch.load(path, weights_only=True)
+        entry = self._compute(index)
+        # Another worker may read or write the same entry: it must never see half of one.
+        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+        try:
+            torch.save(entry, temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return entry

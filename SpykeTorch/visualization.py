@@ -1,0 +1,95 @@
+"""Pictures of feature maps, and what a neuron deep in a network sees and prefers."""
+
+import math
+
+from .utils import to_pair
+
+
+def _draw_panels(figure, tensor, vmin, vmax):
+    """Draws the maps of ``(C, H, W)`` or ``(H, W)`` as grey panels in a near-square grid, with common limits."""
+    if tensor.dim() not in (2, 3) or tensor.numel() == 0:
+        raise ValueError(f"a picture needs a tensor (C, H, W) or (H, W), not {tuple(tensor.shape)}")
+    maps = tensor.detach().cpu().reshape(-1, *tensor.shape[-2:]).double().numpy()
+    vmin = maps.min() if vmin is None else vmin
+    vmax = maps.max() if vmax is None else vmax
+    columns = math.ceil(math.sqrt(len(maps)))
+    rows = math.ceil(len(maps) / columns)
+    figure.set_size_inches(1.5 * columns, 1.5 * rows)
+    for number, values in enumerate(maps, start=1):
+        axes = figure.add_subplot(rows, columns, number)
+        axes.imshow(values, cmap="gray", vmin=vmin, vmax=vmax)
+        axes.set_axis_off()
+
+
+def show_tensor(aTensor, _vmin=None, _vmax=None):
+    """Shows the maps of ``(C, H, W)`` in a window, one panel each; black is ``_vmin``, white ``_vmax``.
+
+    The limits default to the tensor's. Where matplotlib can only write files (Agg), nothing is shown. Returns the
+    figure.
+    """
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure()
+    _draw_panels(figure, aTensor, _vmin, _vmax)
+    if plt.get_backend().lower() != "agg":
+        plt.show()
+    return figure
+
+
+def plot_tensor_in_image(fname, aTensor, _vmin=None, _vmax=None):
+    """Saves the picture that ``show_tensor`` shows; the ending of ``fname`` names the format. Needs no display."""
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    _draw_panels(figure, aTensor, _vmin, _vmax)
+    figure.savefig(fname)
+
+
+def get_deep_receptive_field(*layers):
+    """Size ``(h, w)`` in pixels of what one neuron of the last layer sees.
+
+    From the top down ``h ← (h - 1) · stride + height``, beginning with 1.
+
+    Args:
+        layers: from the bottom up, ``(height, width, row stride, column stride)`` each.
+    """
+    h = w = 1
+    for height, width, row_stride, column_stride in reversed(layers):
+        h = (h - 1) * row_stride + height
+        w = (w - 1) * column_stride + width
+    return h, w
+
+
+def get_deep_feature(pre_feature, feature_stride, window_size, stride, weights=None):
+    """What the neurons of a layer are selective to, from what those of the layer below are selective to.
+
+    The field grows from h to ``h + (window - 1) · feature stride``. Pooling places the feature in its middle. A
+    convolution adds up, for every offset of the kernel, ``max_c w[f, c, offset] · feature[c]`` at the offset times the
+    feature stride.
+
+    Args:
+        pre_feature: features ``(C, h, w)`` of the layer below.
+        feature_stride: pixels between neighbouring neurons of the layer below, a number or ``(rows, columns)``.
+        window_size, stride: of this layer, likewise.
+        weights: ``(F, C, kh, kw)`` of a convolution with ``(kh, kw) = window_size``; ``None``: pooling.
+
+    Returns:
+        the features ``(F, h', w')``, or ``(C, h', w')`` of pooling, and the new feature stride ``(rows, columns)``.
+    """
+    (row_step, column_step), (kh, kw), (row_stride, column_stride) = map(to_pair, (feature_stride, window_size, stride))
+    channels, h, w = pre_feature.shape
+    height, width = h + (kh - 1) * row_step, w + (kw - 1) * column_step
+    if weights is None:
+        top, left = (height - h) // 2, (width - w) // 2
+        feature = pre_feature.new_zeros(channels, height, width)
+        feature[:, top : top + h, left : left + w] = pre_feature
+    else:
+        if weights.shape[1:] != (channels, kh, kw):
+            raise ValueError(f"weights {tuple(weights.shape)} do not fit {channels} features and a {kh}x{kw} window")
+        feature = pre_feature.new_zeros(len(weights), height, width)
+        for row in range(kh):
+            for column in range(kw):
+                strongest = (weights[:, :, row, column, None, None] * pre_feature).amax(1)  # (F, h, w)
+                top, left = row * row_step, column * column_step
+                feature[:, top : top + h, left : left + w] += strongest
+    return feature, (row_step * row_stride, column_step * column_stride)

@@ -1,0 +1,266 @@
+"""The image data sets, loaded into memory and checked, and the stratified ways to divide them.
+
+The files are read as they were published, from their archives: nothing is unpacked, so a read-only folder and several
+runs at once are no trouble. torchvision knows the files' names, checksums and sources; ``data/README.md`` lists them.
+"""
+
+import gzip
+import io
+import math
+import socket
+import string
+import zipfile
+from dataclasses import dataclass
+from http.client import HTTPException
+from numbers import Integral
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from errors import InputError
+
+DATA_DIR = Path(__file__).resolve().parent / "data"  # the repository's, whatever the current directory
+
+# name on the command line → class in torchvision.datasets, which is also the name of the folder under the data folder
+DATASETS = {
+    "mnist": "MNIST",
+    "fashion-mnist": "FashionMNIST",
+    "kmnist": "KMNIST",
+    "emnist-digits": "EMNIST",
+    "emnist-letters": "EMNIST",
+    "digits": None,  # comes with scikit-learn
+}
+DOWNLOAD_TIMEOUT = 10  # seconds without an answer
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Grey images with their classes: images uint8 (N, H, W), labels int64 (N,) with values 0 … num_classes - 1.
+
+    Raises InputError when the arrays do not fit that description or each other.
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def __post_init__(self):
+        for part in ("train", "test"):
+            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            what = f"{self.name}'s {part} set"
+            if images.ndim != 3 or images.size == 0 or images.dtype != np.uint8:
+                raise InputError(f"{what} holds {images.dtype} {images.shape} where uint8 images (N, H, W) belong")
+            if labels.shape != (len(images),) or labels.dtype != np.int64:
+                raise InputError(
+                    f"{what} has {len(images)} images, so int64 ({len(images)},) labels belong to it, "
+                    f"not {labels.dtype} {labels.shape}"
+                )
+            if labels.min() < 0 or labels.max() >= self.num_classes:
+                raise InputError(
+                    f"{what} has labels from {labels.min()} to {labels.max()}; "
+                    f"its {self.num_classes} classes need 0 to {self.num_classes - 1}"
+                )
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            raise InputError(
+                f"{self.name}'s training images are {self.train_images.shape[1:]} pixels large, "
+                f"its test images {self.test_images.shape[1:]}"
+            )
+
+
+def load(name: str, data_dir: str | Path = DATA_DIR) -> DataSet:
+    """Load one of DATASETS; a relative ``data_dir`` counts from the current directory. All images are 28×28.
+
+    Files that are not in ``data_dir`` are downloaded into it. Raises InputError for an unknown name, for missing files
+    that cannot be downloaded, and for damaged ones.
+    """
+    if name not in DATASETS:
+        raise InputError(f"no data set is called {name!r}; there are: {', '.join(DATASETS)}")
+    if name == "digits":
+        return _load_digits()
+
+    import torchvision
+
+    source = getattr(torchvision.datasets, DATASETS[name])
+    raw = Path(data_dir).expanduser() / DATASETS[name] / "raw"
+    if name.startswith("emnist-"):
+        return _load_emnist(name, source, raw)
+    files = [_File(raw / archive.removesuffix(".gz"), raw / archive, md5) for archive, md5 in source.resources]
+    class_names = string.digits if name == "mnist" else source.classes  # torchvision calls MNIST's "0 - zero", …
+    return DataSet(name, *_read_all(files, source), class_names=tuple(class_names))
+
+
+def _load_emnist(name: str, source, raw: Path) -> DataSet:
+    """EMNIST's digits or letters (Cohen et al. 2017), turned upright: its files hold every image transposed."""
+    split = name.removeprefix("emnist-")
+    kinds = "train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1"
+    files = [_File(raw / f"emnist-{split}-{kind}-ubyte", raw / "gzip.zip", source.md5) for kind in kinds]
+    train_images, train_labels, test_images, test_labels = _read_all(files, source)
+    train_images, test_images = (np.ascontiguousarray(x.transpose(0, 2, 1)) for x in (train_images, test_images))
+    if split == "digits":
+        return DataSet(name, train_images, train_labels, test_images, test_labels, tuple(string.digits))
+    # the letters are numbered from 1
+    return DataSet(name, train_images, train_labels - 1, test_images, test_labels - 1, tuple(string.ascii_lowercase))
+
+
+def _load_digits() -> DataSet:
+    """scikit-learn's 1797 digits (UCI, Alpaydin and Kaynak 1998), made to look like MNIST's; 1437 train, 360 test.
+
+    The 8×8 images of 0 … 16 become 20×20 images of 0 … 255 (bicubic) in the middle of 28×28, as in MNIST, whose digits
+    fill a box of 20×20. The split is stratified and always the same.
+    """
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    small = load_digits()
+    images = np.zeros((len(small.images), 28, 28), np.uint8)
+    for image, digit in zip(images, np.rint(small.images * (255 / 16)).astype(np.uint8), strict=True):
+        image[4:24, 4:24] = Image.fromarray(digit).resize((20, 20), Image.Resampling.BICUBIC)
+    labels = small.target.astype(np.int64)
+    train, test = stratified_split(labels, held_out=360, seed=0)
+    return DataSet("digits", images[train], labels[train], images[test], labels[test], tuple(string.digits))
+
+
+class _File(NamedTuple):
+    """An IDX file: where it would lie unpacked, the published archive that holds it, and that archive's MD5."""
+
+    unpacked: Path
+    archive: Path
+    md5: str
+
+
+def _read_all(files: list[_File], source) -> list[np.ndarray]:
+    """Images and labels of the training set, then of the test set; an archive goes before what was unpacked from it.
+
+    The checksum vouches for an archive; an unpacked file could hold anything, and is read only where it stands alone.
+    """
+    from torchvision.datasets.utils import check_integrity
+
+    archives = {file.archive: file.md5 for file in files}
+    try:
+        for archive, md5 in archives.items():
+            if archive.is_file() and not check_integrity(archive, md5):
+                raise InputError(
+                    f"{archive.name} in {archive.parent} is damaged or another file: the original's MD5 is {md5}; "
+                    "put the original there, or delete this one to have it downloaded"
+                )
+        missing = {
+            file.archive: file.md5 for file in files if not file.archive.is_file() and not file.unpacked.is_file()
+        }
+        if missing:
+            _download(missing, source)
+        return [_read_idx(file) for file in files]
+    except OSError as error:
+        raise InputError(f"cannot read the data set in {files[0].unpacked.parent}: {error}") from error
+
+
+def _download(missing: dict[Path, str], source) -> None:
+    """Fetch the archives (path → MD5) into their folder, from the first of torchvision's mirrors that has them."""
+    from torchvision.datasets.utils import download_url
+
+    mirrors = source.mirrors if source.__name__ != "EMNIST" else [source.url.removesuffix("gzip.zip")]
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        for archive, md5 in missing.items():
+            for mirror in mirrors:
+                try:
+                    download_url(mirror + archive.name, archive.parent, archive.name, md5)
+                    break
+                except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: wrong checksum
+                    reason = error
+            else:
+                names = ", ".join(path.name for path in missing)
+                raise InputError(
+                    f"{archive.parent} lacks {names}, and the download failed ({' '.join(str(reason).split())}); "
+                    "put what is lacking into that folder"
+                ) from reason
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+def _read_idx(file: _File) -> np.ndarray:
+    """Images uint8 (N, H, W) or labels int64 (N,) of an IDX file: bytes 0, 0, type, dimensions; sizes; values."""
+    with _open(file) as stream:
+        content = bytearray(stream.read())  # not bytes: torch wants arrays that can be written
+    ndim = 3 if "idx3" in file.unpacked.name else 1
+    start = 4 + 4 * ndim
+    header_fits = len(content) >= start and content[:4] == bytes([0, 0, 8, ndim])  # 8: unsigned bytes
+    shape = np.frombuffer(content, ">u4", ndim, offset=4).tolist() if header_fits else []
+    if not header_fits or len(content) != start + math.prod(shape):
+        wrong = f"its {len(content)} bytes are not what its header announces" if header_fits else "its header is wrong"
+        raise InputError(
+            f"{file.unpacked.name} in {file.unpacked.parent} is damaged ({wrong}): delete it, and put the original "
+            f"{file.archive.name} there or have it downloaded"
+        )
+    values = np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    return values if ndim == 3 else values.astype(np.int64)
+
+
+def _open(file: _File) -> io.BufferedIOBase:
+    if not file.archive.is_file():
+        return file.unpacked.open("rb")
+    if file.archive.suffix == ".zip":  # EMNIST's: a zip of .gz files
+        with zipfile.ZipFile(file.archive) as archive:
+            return gzip.open(archive.open(f"gzip/{file.unpacked.name}.gz"))
+    return gzip.open(file.archive)
+
+
+def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Divide the images into training and validation: two sorted int64 index arrays that share nothing.
+
+    ``held_out`` is the size of the validation set, as a count (int) or as a fraction of all (float, rounded to whole
+    images). Each class gives its share to within one image, the largest remainders rounded up. Raises InputError unless
+    every class keeps at least one image on both sides.
+    """
+    labels, total = np.asarray(labels), len(labels)
+    is_count = isinstance(held_out, Integral) and not isinstance(held_out, bool)
+    is_fraction = isinstance(held_out, float | np.floating)
+    if not ((is_count and 0 < held_out < total) or (is_fraction and 0 < held_out < 1)):
+        raise InputError(
+            f"cannot hold out {held_out} of {total} images: give a count from 1 to {total - 1}, "
+            "or a fraction between 0 and 1"
+        )
+    count = int(held_out) if is_count else round(float(held_out) * total)
+    validation = _draw(labels, count, seed)
+    train = np.setdiff1d(np.arange(total), validation)
+    classes = len(np.unique(labels))
+    if len(np.unique(labels[validation])) < classes or len(np.unique(labels[train])) < classes:
+        raise InputError(
+            f"holding out {held_out} of {total} images leaves a class without an image to train or to validate on"
+        )
+    return train, validation
+
+
+def stratified_part(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
+    """A part of the images with every class in proportion: sorted int64 indices, ``ratio`` of all (0 < ratio ≤ 1).
+
+    Raises InputError for another ratio, and when a class would lose its last image.
+    """
+    if not 0 < ratio <= 1:
+        raise InputError(f"the ratio of images to use must be above 0 and at most 1, not {ratio}")
+    labels = np.asarray(labels)
+    part = _draw(labels, round(ratio * len(labels)), seed)
+    if len(np.unique(labels[part])) < len(np.unique(labels)):
+        raise InputError(f"a ratio of {ratio} leaves a class without any of the {len(labels)} images")
+    return part
+
+
+def _draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """``count`` sorted indices at random, each class in proportion by largest remainders (ties: the lower class).
+
+    Not scikit-learn's train_test_split: it refuses a rest smaller than one image per class, as with a ratio of 1.
+    """
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares, remainders = np.divmod(sizes * count, len(labels))
+    shares[np.argsort(-remainders, kind="stable")[: count - shares.sum()]] += 1
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(np.flatnonzero(labels == c))[:share] for c, share in zip(classes, shares, strict=True)]
+    return np.sort(np.concatenate(drawn))

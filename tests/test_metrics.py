@@ -1,0 +1,85 @@
+"""The metrics, against numbers worked out by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from metrics import evaluate_predictions, roc_curves
+
+LABELS = [0, 0, 0, 0, 1, 1, 1, 2]
+PREDICTIONS = [0, 0, 1, -1, 1, 0, -1, 1]
+SCORES = np.array([[9, 1, 0], [8, 2, 0], [3, 6, 0], [4, 3, 0], [2, 7, 0], [5, 4, 0], [1, 1, 0], [0, 5, 9]])
+
+
+def test_every_number_by_hand():
+    result = evaluate_predictions(LABELS, PREDICTIONS, SCORES, 3)
+    assert result["count"] == 8
+    assert (result["accuracy"], result["wrong"], result["silent"]) == (3 / 8, 3 / 8, 2 / 8)
+    assert result["confusion_matrix"] == [[2, 1, 0, 1], [1, 1, 0, 1], [0, 1, 0, 0]]
+    per_class = result["per_class"]
+    assert per_class["support"] == [4, 3, 1]
+    assert per_class["precision"] == pytest.approx([2 / 3, 1 / 3, 0])
+    assert per_class["recall"] == pytest.approx([1 / 2, 1 / 3, 0])
+    assert per_class["f1"] == pytest.approx([4 / 7, 1 / 3, 0])  # 2·TP / (images of the class + images called so)
+    assert result["precision_macro"] == pytest.approx(1 / 3)
+    assert result["recall_macro"] == pytest.approx(5 / 18)
+    assert result["f1_macro"] == pytest.approx((4 / 7 + 1 / 3) / 3)
+    # pairs in order: class 0: {9, 8, 3, 4} over {2, 5, 1, 0}: 4 + 4 + 3 + 3 of 16
+    # class 1: {7, 4, 1} over {1, 2, 6, 3, 5}: 5 + 3 + 1/2 (a tie) of 15; class 2: 7 of 7
+    assert result["roc_auc_macro"] == pytest.approx((14 / 16 + 8.5 / 15 + 1) / 3)
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_a_perfect_classifier():
+    labels = np.arange(10).repeat(2)
+    result = evaluate_predictions(labels, labels, np.eye(10)[labels], 10)
+    for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro", "roc_auc_macro"):
+        assert result[name] == 1
+    assert result["wrong"] == result["silent"] == 0
+    assert np.array_equal(result["confusion_matrix"], np.c_[2 * np.eye(10), np.zeros(10)])
+
+
+def test_all_silent():
+    result = evaluate_predictions([0, 1], [-1, -1], np.zeros((2, 2)), 2)
+    assert (result["accuracy"], result["wrong"], result["silent"]) == (0, 0, 1)
+    assert result["f1_macro"] == result["precision_macro"] == result["recall_macro"] == 0
+    assert result["roc_auc_macro"] == 0.5  # constant scores
+    assert result["confusion_matrix"] == [[0, 0, 1], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("labels", [[1], [1, 1, 1]])
+def test_a_single_class_has_no_roc(labels):
+    result = evaluate_predictions(labels, labels, np.ones((len(labels), 3), np.float32), 3)
+    assert result["accuracy"] == 1
+    assert result["roc_auc_macro"] is None
+    assert result["recall_macro"] == pytest.approx(1 / 3)  # the two absent classes count as 0
+    json.dumps(result)
+
+
+def test_roc_leaves_out_absent_classes():
+    scores = np.array([[3, 0, 9], [1, 2, 9], [2, 3, 9]])
+    curves = roc_curves([0, 0, 1], scores, 3)
+    assert curves[2] is None
+    # class 0: {3, 1} over {2}: the first positive, the negative, then the second positive
+    false_positives, true_positives, area = curves[0]
+    assert false_positives.tolist() == [0, 0, 1, 1]
+    assert true_positives.tolist() == [0, 0.5, 0.5, 1]
+    assert area == 0.5
+    assert curves[1][2] == 1
+    assert evaluate_predictions([0, 0, 1], [0, 1, 1], scores, 3)["roc_auc_macro"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("labels", "predictions", "scores", "message"),
+    [
+        ([], [], np.zeros((0, 2)), "N > 0"),
+        ([0, 1], [0], np.zeros((2, 2)), "must both be"),
+        ([0, 1], [0, 2], np.zeros((2, 2)), "predictions from 0 to 2"),
+        ([0, -1], [0, 1], np.zeros((2, 2)), "labels from -1 to 0"),
+        ([0, 1], [0, 1], np.zeros((2, 3)), "scores"),
+    ],
+)
+def test_arrays_that_do_not_fit(labels, predictions, scores, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate_predictions(labels, predictions, scores, 2)

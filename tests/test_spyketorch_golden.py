@@ -1,0 +1,163 @@
+"""Every operation of SpykeTorch against the values in golden/ops.npz, float32.
+
+Spikes, winners and weights have to be the same numbers; what is summed in another order may differ in the last digit.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from SpykeTorch import functional as sf
+from SpykeTorch import snn, utils
+from SpykeTorch import visualization as vis
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "ops.npz")
+INPUTS = {"filter/in", "norm/in", "lateral/in", "latency/in", "wave", "conv/weight", "deep_feature/in"}
+RESULTS = [key for key in GOLDEN.files if key not in INPUTS]
+TOLERANCE = {  # by the first part of the key; exact where none is named
+    "dog": {"rtol": 0, "atol": 2e-7},
+    "gabor": {"rtol": 0, "atol": 2e-7},
+    "gabor_div": {"rtol": 0, "atol": 2e-7},
+    "filter": {"rtol": 2e-6, "atol": 1e-4},
+    "norm": {"rtol": 6e-7, "atol": 0},
+    "lateral": {"rtol": 2e-7, "atol": 0},
+    "conv": {"rtol": 5e-7, "atol": 0},
+}
+
+
+def golden(key):
+    return torch.from_numpy(GOLDEN[key])
+
+
+def dog(key):
+    window, sigma1, sigma2 = key.split("/")[1].split("_")
+    ninths = {f"{n / 9:.4f}": n / 9 for n in range(1, 40)}  # the key holds four digits of a ninth
+    return utils.DoGKernel(int(window), ninths[sigma1], ninths[sigma2])()
+
+
+def gabor(key):
+    window, *angle_and_div = key.split("/")[1].split("_")
+    return utils.GaborKernel(int(window), *map(float, angle_and_div))()
+
+
+def filtered(key):
+    kernels = [
+        utils.DoGKernel(3, 3 / 9, 6 / 9),
+        utils.DoGKernel(7, 14 / 9, 7 / 9),
+        utils.DoGKernel(13, 13 / 9, 26 / 9),
+    ]
+    options = {"scalar": {"thresholds": 50}, "none": {}, "abs": {"use_abs": True}}[key.split("/")[1]]
+    return utils.Filter(kernels, padding=6, **options)(golden("filter/in"))
+
+
+def latency(key):
+    if key == "latency/spikes":
+        return utils.Intensity2Latency(10, to_spike=True)(golden("latency/in"))
+    return utils.Intensity2Latency(15)(golden("latency/in"))
+
+
+def convolution():
+    layer = snn.Convolution(5, 7, 3)
+    layer.load_weight(golden("conv/weight"))
+    return layer
+
+
+def fire(key):
+    spikes, potentials = sf.fire(golden("conv/out"), 14, return_thresholded_potentials=True)
+    return spikes if key == "fire/spikes" else potentials
+
+
+def winners(key):
+    if key == "winners/last_step":
+        chosen, count = sf.get_k_winners(golden("conv/out"), spikes=sf.fire(golden("conv/out"))), 1
+    elif key == "stdp/winners":
+        chosen, count = sf.get_k_winners(golden("pointwise"), 4, 1, golden("pointwise").sign()), 4
+    else:
+        _, kind, numbers = key.split("/")
+        count, radius = map(int, numbers.split("_"))
+        if kind == "inhibited":
+            chosen = sf.get_k_winners(golden("pointwise"), count, radius, golden("pointwise").sign())
+        else:
+            chosen = sf.get_k_winners(golden("fire/potentials"), count, radius)
+    return torch.tensor(chosen + [(-1, -1, -1)] * (count - len(chosen)))
+
+
+def stdp(key):
+    _, name, calls = key.split("/")
+    options = {} if name == "stabilised" else {"use_stabilizer": False, "lower_bound": 0.2, "upper_bound": 0.8}
+    rates = {"stabilised": (0.004, -0.003), "bounded": (0.04, -0.03), "anti": (-0.004, 0.0005)}[name]
+    layer = convolution()
+    rule = snn.STDP(layer, rates, **options)
+    wave, potentials = golden("wave"), golden("pointwise")
+    rule(wave, potentials, potentials.sign(), golden("stdp/winners").tolist())
+    if calls == "2":
+        rule.update_all_learning_rate(0.02, -0.015)
+        rule.update_learning_rate(2, 0.1, -0.2)
+        rule(wave, potentials, potentials.sign(), kwta=3, inhibition_radius=1)
+    return layer.weight.data
+
+
+def receptive_field(key):
+    return torch.tensor(vis.get_deep_receptive_field((5, 5, 1, 1), (2, 2, 2, 2), (3, 3, 1, 1), (3, 3, 3, 3)))
+
+
+def deep_feature(key):
+    if "pool" in key:
+        feature = golden("deep_feature/pool")[:, 1:-1, 1:-1]  # what was pooled is kept only in the middle of the result
+        feature, stride = vis.get_deep_feature(feature, (2, 2), (2, 2), (2, 2))
+    else:
+        weights = golden("conv/weight")[:1]
+        feature, stride = vis.get_deep_feature(golden("deep_feature/in"), (2, 2), (3, 3), (1, 1), weights)
+    return torch.tensor(stride) if "stride" in key else feature
+
+
+COMPUTE = {
+    "dog": dog,
+    "gabor": gabor,
+    "gabor_div": gabor,
+    "inhibition_kernel": lambda key: utils.generate_inhibition_kernel([0.15, 0.12, 0.10, 0.07, 0.05]),
+    "filter": filtered,
+    "norm": lambda key: sf.local_normalization(golden("norm/in"), 4),
+    "lateral": lambda key: utils.LateralIntencityInhibition([0.15, 0.12, 0.10])(golden("lateral/in")),
+    "latency": latency,
+    "pad": lambda key: sf.pad(golden("wave"), (1, 2, 3, 0)),
+    "pooling/2": lambda key: sf.pooling(golden("wave"), 2),
+    "pooling/3_2_1": lambda key: snn.Pooling(3, 2, 1)(golden("wave")),
+    "conv": lambda key: convolution()(golden("wave")),
+    "fire": fire,
+    "fire/none": lambda key: sf.fire(golden("conv/out")),
+    "threshold": lambda key: sf.threshold(golden("conv/out"), 14),
+    "threshold/none": lambda key: sf.threshold(golden("conv/out")),
+    "pointwise": lambda key: sf.pointwise_inhibition(golden("fire/potentials")),
+    "feature_inhibition": lambda key: sf.feature_inhibition(golden("fire/potentials"), [1, 4]),
+    "winners": winners,
+    "stdp": stdp,
+    "stdp/winners": winners,
+    "receptive_field": receptive_field,
+    "deep_feature": deep_feature,
+}
+
+
+@pytest.mark.parametrize("key", RESULTS)
+def test_golden(key):
+    family = key.split("/")[0]
+    result = COMPUTE.get(key, COMPUTE.get(family))(key)
+    torch.testing.assert_close(result, golden(key), **TOLERANCE.get(family, {"rtol": 0, "atol": 0}))
+
+
+@pytest.mark.parametrize(
+    ("key", "in_place"),
+    [
+        ("fire/spikes", partial(sf.fire_, threshold=14)),
+        ("fire/none", sf.fire_),
+        ("threshold", partial(sf.threshold_, threshold=14)),
+        ("threshold/none", sf.threshold_),
+    ],
+)
+def test_golden_in_place(key, in_place):
+    potentials = golden("conv/out")
+    in_place(potentials)
+    assert torch.equal(potentials, golden(key))

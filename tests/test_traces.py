@@ -1,0 +1,68 @@
+"""Whole networks learning, in float64, against the traces of the original: every winner, in order."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models import build_model
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
+NETWORKS = ["mozafari2018", "deep2024", "deepr2024", "deepr2024_greedy", "inception2024", "majority2024"]
+BATCH = {"deepr2024_greedy": 75}
+
+
+def golden_network(name, backend="event"):
+    """A float64 network with the weights that the trace began with."""
+    model = build_model(name, in_channels=6, num_classes=10, dtype=torch.float64, backend=backend)
+    rng = np.random.default_rng(int(GOLDEN["seed"]))
+    for conv in model.convs():
+        shape = tuple(conv.weight.shape)
+        weight = rng.normal(0.8, 0.05, shape) if name == "mozafari2018" else np.clip(rng.normal(0.4, 0.2, shape), 0, 1)
+        conv.weight.copy_(torch.from_numpy(weight))
+    return model
+
+
+def learn_features(model, name, images):
+    """The STDP phases, asserting every winner; ``images``: how many at most."""
+    latencies = torch.from_numpy(GOLDEN["encoding"])
+    for stage_name, stage in model.stages.items():
+        for i, conv in enumerate(stage.convs, start=1):
+            key = f"{name}/{stage_name}/winners" if len(stage.convs) == 1 else f"{name}/{stage_name}_{i}/winners"
+            if key not in GOLDEN:
+                continue
+            expected = GOLDEN[key][:images]
+            inputs = model.pass_through(latencies[: len(expected)], model.between(None, stage_name))
+            np.testing.assert_array_equal(conv.learn_stdp(inputs)[..., :3], expected, err_msg=key)
+
+
+def learn_decisions(model, name, images):
+    """The R-STDP phase, asserting every decision."""
+    expected = GOLDEN[f"{name}/rl/decisions"][:images]
+    latencies = torch.from_numpy(GOLDEN["encoding"][: len(expected)])
+    labels = torch.from_numpy(GOLDEN["label"][: len(expected)])
+    inputs = model.pass_through(latencies, model.between(None, model.phases[-1].stages[0]))
+    batch = BATCH.get(name, 150)
+    found = [model.learn_rstdp(a, b)[1] for a, b in zip(inputs.split(batch), labels.split(batch), strict=True)]
+    columns = 1 if expected.shape[1] == 1 else 4
+    np.testing.assert_array_equal(torch.cat(found)[:, :columns], expected)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_event_backend_reproduces_the_original(name):
+    model = golden_network(name)
+    learn_features(model, name, None)
+    latencies = torch.from_numpy(GOLDEN["encoding"])
+    maps = dict(model.walk(latencies[:20]))
+    for layer in range(1, 4):
+        key = f"{name}/eval/layer{layer}"
+        if key in GOLDEN:
+            np.testing.assert_array_equal(maps[f"s{layer}"], GOLDEN[key], err_msg=key)
+    learn_decisions(model, name, None)
+    expected = GOLDEN[f"{name}/eval/decisions"]
+    np.testing.assert_array_equal(model.predict(latencies[: len(expected)]), expected[:, 0])
+    for block, conv in zip(GOLDEN[f"{name}/blocks"], model.convs(), strict=True):
+        weight = conv.weight.flatten(1).numpy()
+        np.testing.assert_allclose(weight.sum(1), GOLDEN[f"{name}/{block}/wsum"], rtol=1e-10)
+        np.testing.assert_allclose((weight**2).sum(1), GOLDEN[f"{name}/{block}/wsq"], rtol=1e-10)
