@@ -1,12 +1,14 @@
 """NetworkTrainer: the parent class of all networks. A network is an ordered list of stages (see ``models/layers.py``);
 everything here walks that list."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
+from checkpoint import Progress
 from errors import InputError
 from models import register
 from models.layers import BACKENDS, RSTDP, Outcome, Pool, class_of_features, majority, strongest
@@ -29,6 +31,24 @@ class Phase:
     @property
     def name(self):
         return "+".join(self.stages)
+
+
+class Activity:
+    """The latency maps of a data set on their way up the network, with the labels.
+
+    ``at``: the stage whose input they are, None for the lowest. They are replaced as they move up, so that no more
+    than one layer's maps of a whole data set are held.
+    """
+
+    def __init__(self, latencies, labels, at=None):
+        self.latencies, self.labels, self.at = latencies, torch.as_tensor(labels), at
+
+    def __len__(self):
+        return len(self.latencies)
+
+
+class Interrupted(Exception):
+    """The training stopped between two batches, because it was asked to; its progress has been saved."""
 
 
 class NetworkTrainer(nn.Module):
@@ -97,6 +117,17 @@ class NetworkTrainer(nn.Module):
     def convs(self):
         return [conv for stage in self.stages.values() for conv in stage.convs]
 
+    def named_convs(self, names=None):
+        """(label, convolution) of the named stages (None: all); the label of a branch names its kernel: "s3_5x5"."""
+        for name in names or self.stages:
+            stage = self.stages[name]
+            for conv in stage.convs:
+                yield (name if len(stage.convs) == 1 else f"{name}_{conv.kernel}x{conv.kernel}"), conv
+
+    def class_of_feature(self):
+        """The class that each feature of the decision stage's convolutions stands for, int64 (F,)."""
+        return class_of_features(self.stages[self.decision], self.num_classes)
+
     @property
     def device(self):
         return self.rl_batches.device
@@ -130,12 +161,21 @@ class NetworkTrainer(nn.Module):
             raise InputError(f"latencies reach {int(latencies.max())}; this network has {self.steps} time steps")
         return latencies.to(self.device).contiguous()
 
-    def pass_through(self, latencies, names):
-        """Latency maps after the named stages, which follow each other. Nothing is learned."""
-        if not names:
+    def pass_through(self, latencies, names, advance=lambda images: None):
+        """Latency maps after the named stages, which follow each other. Nothing is learned.
+
+        ``advance`` is called with the number of images of each finished part.
+        """
+        if not names or not len(latencies):
             return latencies
-        parts = [self._pass_chunk(part, names) for part in latencies.split(CHUNK)]
-        return torch.cat(parts) if len(parts) != 1 else parts[0]
+        out = None
+        for start in range(0, len(latencies), CHUNK):
+            part = self._pass_chunk(latencies[start : start + CHUNK].to(self.device), names)
+            if out is None:  # filled in place: joining parts at the end would take the memory twice
+                out = part.new_empty((len(latencies), *part.shape[1:]))
+            out[start : start + CHUNK] = part
+            advance(len(part))
+        return out
 
     def _pass_chunk(self, latency, names):
         for stage, pool in self._pooled(names):
@@ -146,7 +186,7 @@ class NetworkTrainer(nn.Module):
         """The named stages as (stage, size of the pooling that follows and is done in the same pass; None: a Pool)."""
         stages = [self.stages[name] for name in names]
         previous = None
-        for stage, following in zip(stages, [*stages[1:], None], strict=True):
+        for stage, following in zip(stages, [*stages[1:], None], strict=False):
             if not isinstance(stage, Pool):
                 yield stage, following.size if isinstance(following, Pool) else 1
             elif previous is None or isinstance(previous, Pool):
@@ -214,15 +254,17 @@ class NetworkTrainer(nn.Module):
         return self.learn_rstdp(inputs, torch.as_tensor(labels))[0]
 
     def learn_stdp(self, inputs, name):
-        """STDP of a stage over its inputs; returns for each of its convolutions the winners (N, K, 4)."""
+        """STDP of a stage over its inputs; returns the features that won, {convolution's label: int64 (wins,)}."""
         if not _rule(self.stages[name], "stdp"):
             raise InputError(f"{self.name} has no STDP in stage {name!r}")
-        return [conv.learn_stdp(inputs) for conv in self.stages[name].convs]
+        features = {label: conv.learn_stdp(inputs)[..., 0].long() for label, conv in self.named_convs([name])}
+        return {label: won[won >= 0] for label, won in features.items()}
 
     def learn_rstdp(self, inputs, labels):
         """One batch of R-STDP over inputs of the lowest stage that learns so.
 
-        Returns the outcome and the decisions (N, 1 + branches): the network's, then each branch's vote.
+        Returns the outcome, the decisions (N, 1 + branches): the network's, then each branch's vote; and the features
+        that won as ``learn_stdp`` does.
         """
         phase = self.phases[-1]
         active = phase.stages
@@ -230,39 +272,38 @@ class NetworkTrainer(nn.Module):
             active = (phase.stages[int(self.rl_batches) % len(phase.stages)],)
         if active == (self.decision,):
             inputs = self.pass_through(inputs, self.between(phase.stages[0], self.decision))
-            decisions = self._learn_decisions(inputs, labels)
+            decisions, won = self._learn_decisions(inputs, labels)
         else:
-            decisions = self._learn_together(inputs, labels, phase.stages[0], active)
+            decisions, won = self._learn_together(inputs, labels, phase.stages[0], active)
         outcome = Outcome.of(decisions[:, 0], labels.cpu())
-        for name in active:
-            for conv in self.stages[name].convs:
-                conv.adapt(outcome)
+        for _, conv in self.named_convs(active):
+            conv.adapt(outcome)
         self.rl_batches += 1
-        return outcome, decisions
+        return outcome, decisions, won
 
     def _learn_decisions(self, inputs, labels):
         """Every branch of the decision stage learns from its own decision."""
-        stage = self.stages[self.decision]
-        classes = class_of_features(stage, self.num_classes)
-        votes, strength = [], []
-        for conv in stage.convs:
+        classes = self.class_of_feature()
+        votes, strength, won = [], [], {}
+        for label, conv in self.named_convs([self.decision]):
             winners, peaks = conv.layer().learn(inputs, labels, classes, conv.rstdp_rates, conv.rule)
             feature = torch.as_tensor(winners)[:, 0].long()
             votes.append(torch.where(feature < 0, -1, torch.from_numpy(classes)[feature.clamp(min=0)]))
             strength.append(torch.as_tensor(peaks).double())
+            won[label] = feature[feature >= 0]
         votes = torch.stack(votes, 1)
         decisions = majority(votes, torch.stack(strength, 1), self.num_classes)
-        return torch.cat([decisions[:, None], votes], 1)
+        return torch.cat([decisions[:, None], votes], 1), won
 
     def _learn_together(self, inputs, labels, first, active):
         """R-STDP of firing stages with the network's decision, and of the decision stage if it is active."""
-        stage = self.stages[self.decision]
+        classes = self.class_of_feature()
         names = self.between(first, self.decision)
-        learning = [self.stages[name] for name in names if name in active]
         firing = [(lower, lower.layer(), pool) for lower, pool in self._pooled(names)]
-        deciding = [conv.layer() for conv in stage.convs]
-        classes = class_of_features(stage, self.num_classes)
-        out = []
+        learning = {self.stages[name]: name for name in names if name in active}
+        deciding = [(label, conv, conv.layer()) for label, conv in self.named_convs([self.decision])]
+        won = {label: [] for label, _ in self.named_convs(active)}
+        decisions = []
         for image, label in zip(inputs, labels.cpu(), strict=True):
             chosen = []
             for lower, layer, pool in firing:
@@ -270,28 +311,153 @@ class NetworkTrainer(nn.Module):
                 if lower in learning:
                     winners, image = layer.compete(below, lower.rule.winners, lower.rule.radius, pool)
                     chosen.append((lower, layer, below, winners))
+                    won[learning[lower]].extend(int(winner[0]) for winner in winners)
                 else:
                     image = layer.fire(below[None], pool)[0]
             image = torch.as_tensor(image)[None]
             votes, strength = [], []
-            for conv, layer in zip(stage.convs, deciding, strict=True):
-                if self.decision in active:
+            for key, conv, layer in deciding:
+                if key in won:
                     winners, highest = layer.learn(image, label[None], classes, conv.rstdp_rates, conv.rule)
                     feature = int(winners[0, 0])
+                    won[key].append(feature)
                 else:
                     peaks = torch.as_tensor(layer.peaks(image))
                     feature, highest = int(strongest(peaks)), peaks.amax(1)
                 votes.append(int(classes[feature]) if feature >= 0 else -1)
                 strength.append(float(highest[0]))
-            decision = int(majority(torch.tensor([votes]), torch.tensor([strength]), self.num_classes))
+            decision = votes[0]
+            if len(votes) > 1:
+                decision = int(majority(torch.tensor([votes]), torch.tensor([strength]), self.num_classes))
             if decision >= 0:
                 for lower, layer, below, winners in chosen:
                     rates = lower.rstdp_rates[0 if decision == label else 1].tolist()
                     layer.update(below, winners, rates, lower.rule)
-            out.append([decision, *votes])
+            decisions.append([decision, *votes])
         for _, layer, _ in firing:
             layer.write_back()
-        return torch.tensor(out)
+        won = {label: torch.tensor(features, dtype=torch.int64) for label, features in won.items()}
+        return torch.tensor(decisions), {label: features[features >= 0] for label, features in won.items()}
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Training
+
+    @torch.no_grad()
+    def fit(
+        self, train, validation, epochs, log, batch_size=1000, seed=0, patience=0, progress=None, after_batch=None,
+        after_epoch=None,
+    ):  # fmt: skip
+        """Train phase by phase. What is below the stages that learn does not change: it is computed once per phase.
+
+        Args:
+            train, validation: ``Activity`` at the lowest stage, used up on the way; validation may be None.
+            epochs: for each phase; 0 skips it.
+            log: a ``RunLog``.
+            batch_size: images between two adaptations of the R-STDP rates.
+            seed: of the order of the images, which differs in every epoch.
+            patience: end the R-STDP phase after so many epochs without a better validation accuracy; 0: never.
+            progress: where to go on (None: at the beginning); kept up to date, with the history and the best weights.
+            after_batch: called after each batch; may raise ``Interrupted``.
+            after_epoch: called with the progress and the wins of the epoch, {convolution's label: wins (F,)}.
+
+        Returns the progress. Afterwards the network has the last epoch's weights.
+        """
+        progress = progress or Progress()
+        while progress.phase < len(self.phases):
+            phase, count = self.phases[progress.phase], epochs[progress.phase]
+            stopped = patience and phase.rule == "rstdp" and progress.waited >= patience
+            if progress.epoch >= count or stopped:
+                progress.phase, progress.epoch = progress.phase + 1, 0
+                continue
+            for activity in filter(None, (train, validation)):
+                self._move_up(activity, phase.stages[0], log)
+            self._epoch(phase, train, progress, count, log, batch_size, seed, after_batch)
+            wins = self._finish_epoch(phase, train, validation, progress)
+            log.epoch(progress.history, count)
+            if after_epoch:
+                after_epoch(progress, wins)
+        return progress
+
+    def _move_up(self, activity, stage, log):
+        """Replace latency maps by the input of a higher stage, image by image in parallel."""
+        names = self.between(activity.at, stage)
+        if names:
+            log.bar(f"{' '.join(names)} of all images", len(activity))
+            activity.latencies = self.pass_through(activity.latencies, names, log.advance)
+            log.end_bar()
+        activity.at = stage
+
+    def _epoch(self, phase, train, progress, epochs, log, batch_size, seed, after_batch):
+        order = torch.from_numpy(np.random.default_rng([seed, progress.phase, progress.epoch]).permutation(len(train)))
+        batches = order.split(batch_size)
+        title = f"{phase.name} {'STDP' if phase.rule == 'stdp' else 'R-STDP'} {progress.epoch + 1}/{epochs}"
+        log.bar(title, len(train), progress.batch * batch_size)
+        while progress.batch < len(batches):
+            start = time.perf_counter()
+            chosen = batches[progress.batch]
+            inputs = train.latencies[chosen.to(train.latencies.device)]
+            tally = None
+            if phase.rule == "stdp":
+                (name,) = phase.stages
+                won = self.learn_stdp(inputs, name)
+            else:
+                outcome, _, won = self.learn_rstdp(inputs, train.labels[chosen])
+                tally = Outcome(*progress.tally) + outcome
+                progress.tally = list(tally)
+            for label, conv in self.named_convs(phase.stages):
+                wins = progress.wins.setdefault(label, torch.zeros(conv.out_channels, dtype=torch.int64))
+                if label in won:  # not if it waits for its turn
+                    wins += torch.bincount(won[label], minlength=conv.out_channels)
+            progress.batch += 1
+            progress.seconds += time.perf_counter() - start
+            log.advance(len(chosen), tally)
+            if after_batch:
+                after_batch(progress)
+
+    def _finish_epoch(self, phase, train, validation, progress):
+        start = time.perf_counter()
+        convs = dict(self.named_convs(phase.stages))
+        counts = [progress.wins[label] for label in convs]
+        row = {
+            "step": len(progress.history) + 1,
+            "phase": phase.name,
+            "rule": phase.rule,
+            "epoch": progress.epoch + 1,
+            "images": len(train),
+            "convergence": float(np.mean([convergence(conv.weight) for conv in convs.values()])),
+            "winners_per_image": float(sum(int(c.sum()) for c in counts) / len(train)),
+            "dead_features": int(sum(int((c == 0).sum()) for c in counts)),
+        }
+        rates = [conv.stdp_rates if phase.rule == "stdp" else conv.rstdp_rates[0] for conv in convs.values()]
+        row["ltp_rate"], row["ltd_rate"] = torch.stack(rates).mean(0).tolist()
+        learned = Outcome(*progress.tally) if phase.rule == "rstdp" else None
+        held_out = None
+        if phase.rule == "rstdp" and validation is not None:
+            decisions, _ = self.decide(validation.latencies, validation.at)
+            held_out = Outcome.of(decisions.cpu(), validation.labels)
+        for split, outcome in (("train", learned), ("val", held_out)):
+            for column, part in (("accuracy", "correct"), ("wrong", "wrong"), ("silent", "silent")):
+                row[f"{split}_{column}"] = outcome.fraction(part) if outcome else None
+        if held_out:
+            progress.waited += 1
+            if progress.best is None or held_out.correct > progress.best["correct"]:
+                state = {key: value.detach().cpu().clone() for key, value in self.state_dict().items()}
+                progress.best = {
+                    "phase": phase.name, "epoch": progress.epoch + 1, "step": row["step"],
+                    "correct": held_out.correct, "accuracy": row["val_accuracy"], "state": state,
+                }  # fmt: skip
+                progress.waited = 0
+        row["seconds"] = progress.seconds + time.perf_counter() - start
+        progress.phase_seconds[phase.name] = progress.phase_seconds.get(phase.name, 0.0) + row["seconds"]
+        progress.history.append(row)
+        wins, progress.wins = progress.wins, {}
+        progress.epoch, progress.batch, progress.tally, progress.seconds = progress.epoch + 1, 0, [0, 0, 0], 0.0
+        return wins
+
+
+def convergence(weight):
+    """Mean of w (1 - w): 0 when every weight has become 0 or 1 (Kheradpisheh et al. 2018)."""
+    return float((weight * (1 - weight)).mean())
 
 
 def _rule(stage, kind):

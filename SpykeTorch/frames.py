@@ -48,7 +48,9 @@ class FiringLayer:
         inhibited = sf.pointwise_inhibition(thresholded)
         chosen = sf.get_k_winners(inhibited, winners, radius, inhibited.sign())
         first = sf.wave_to_latency(spikes)
-        return torch.tensor([(*w, int(first[w])) for w in chosen], dtype=torch.int16).reshape(-1, 4), pool_latency(first, pool)
+        return torch.tensor([(*w, int(first[w])) for w in chosen], dtype=torch.int16).reshape(-1, 4), pool_latency(
+            first, pool
+        )
 
     def update(self, latency, winners, rates, rule):
         """Weight changes of the winners (n, 4) of one image (C, H, W) with the rates (LTP, LTD)."""

@@ -1,0 +1,109 @@
+"""Checkpoints: a network that can be used again, and a run that goes on as if it had never stopped."""
+
+import os
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import torch
+
+from errors import InputError
+from models import build_model
+
+FORMAT = 1
+
+
+@dataclass
+class Progress:
+    """Where a run stands. Everything else about it (order of the images, rates) follows from the seed and the weights.
+
+    ``phase``, ``epoch``, ``batch``: the next to do, from 0. ``tally``: [correct, wrong, silent] of this epoch so far.
+    ``wins``: for each learning convolution how often each feature won in this epoch. ``history``: one row for each
+    finished epoch. ``best``: phase, epoch, accuracy and weights of the best epoch on the validation set. ``waited``:
+    epochs since then. ``seconds``: spent in this epoch before an interruption; ``phase_seconds``: in each phase.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    batch: int = 0
+    tally: list = field(default_factory=lambda: [0, 0, 0])
+    wins: dict = field(default_factory=dict)
+    history: list = field(default_factory=list)
+    best: dict | None = None
+    waited: int = 0
+    seconds: float = 0.0
+    phase_seconds: dict = field(default_factory=dict)
+
+    def to_dict(self):
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
+def write_atomically(path, write):
+    """Call ``write(temporary path)``, then move the file into place: a reader sees the old file or the new one.
+
+    The temporary name ends like the path, because writers go by the ending.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(path, model, encoding, run=None, progress=None, state=None):
+    """Write a checkpoint: the network (or the given ``state`` of it) and how to feed and read it.
+
+    ``encoding``: S1C1's config; ``run``: the run's flags and data set; ``progress``: for a resume.
+    """
+    content = {
+        "format": FORMAT,
+        "model": model.name,
+        "in_channels": model.in_channels,
+        "num_classes": model.num_classes,
+        "steps": model.steps,
+        "dtype": str(model.convs()[0].weight.dtype).removeprefix("torch."),
+        "class_of_feature": model.class_of_feature().tolist(),
+        "encoding": encoding,
+        "run": run or {},
+        "progress": progress.to_dict() if progress else None,
+        "state": state or model.state_dict(),
+    }
+    write_atomically(path, lambda temporary: torch.save(content, temporary))
+
+
+def load(path):
+    """The content of a checkpoint. Errors: InputError if it is missing, damaged, or something else."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no checkpoint at {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds: a bad archive, a bad pickle, a forbidden class
+        raise InputError(f"{path} is damaged or no checkpoint of this program ({type(error).__name__})") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT or "state" not in content:
+        raise InputError(f"{path} is no checkpoint of this program, or of another version of it")
+    return content
+
+
+def rebuild(content, device="cpu", backend="auto"):
+    """The network of a checkpoint. Errors: InputError if its weights do not belong to the network it names."""
+    model = build_model(
+        content["model"],
+        in_channels=content["in_channels"],
+        num_classes=content["num_classes"],
+        steps=content["steps"],
+        dtype=getattr(torch, content["dtype"]),
+        device=device,
+        backend=backend,
+    )
+    restore(model, content["state"], content["model"])
+    return model
+
+
+def restore(model, state, name):
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(f"the weights of {name!r} do not fit this version of the network: {reason}") from error

@@ -1,0 +1,488 @@
+"""Draws the README's figures: ``python images/draw.py [folder]``, by default into the folder of this script.
+
+Nothing in them is drawn by hand that the code can compute: neurons integrate and fire, weights change, digits are
+encoded and networks are built by the project's own functions and with its own numbers.
+"""
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib import style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from PIL import Image
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from datasets import load  # noqa: E402
+from models import build_model  # noqa: E402
+from models.layers import RSTDP, STDP, Branches, Pool, Vote  # noqa: E402
+from s1c1 import S1C1  # noqa: E402
+from SpykeTorch import functional as sf  # noqa: E402
+
+# From the colour-blind-safe palette of Okabe and Ito. Blue: a weight grows, or STDP; orange: it falls, or R-STDP.
+BLUE, ORANGE, GREEN, INK, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#222222", "#767676", "#E9ECEF"
+DPI = 150
+STYLE = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.dpi": DPI,
+}
+STEPS = 15
+NETWORKS = "mozafari2018", "deep2024", "deepr2024", "inception2024", "majority2024"
+
+
+def digit(index=0):
+    """An image of MNIST's test set, uint8 (28, 28), and its label."""
+    mnist = load("mnist")
+    return mnist.test_images[index], int(mnist.test_labels[index])
+
+
+def signed(number):
+    return f"{number:+g}".replace("-", "−")
+
+
+def tint(color, strength):
+    """``color`` on white: 1 is the colour, 0 is white."""
+    return tuple(1 - strength * (1 - channel) for channel in to_rgb(color))
+
+
+def canvas(figure):
+    """Axes over the whole figure without a frame, in inches."""
+    width, height = figure.get_size_inches()
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set(xlim=(0, width), ylim=(0, height))
+    ax.axis("off")
+    return ax
+
+
+def box(ax, x, y, width, height, text, edge=GREY, fill=0.12, **font):
+    """A box with its lower left corner at (x, y)."""
+    rounded = "round,pad=0,rounding_size=0.07"
+    ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=rounded, ec=edge, fc=tint(edge, fill), lw=1.5))
+    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", **font)
+
+
+def arrow(ax, start, end, color=INK, **kwargs):
+    kwargs = {"arrowstyle": "-|>", "mutation_scale": 14, "lw": 1.6, "shrinkA": 0, "shrinkB": 0} | kwargs
+    ax.add_patch(FancyArrowPatch(start, end, color=color, **kwargs))
+
+
+def picture(figure, x, y, size, image, **kwargs):
+    """An image of ``size`` inches with a thin frame, its lower left corner at (x, y) inches."""
+    width, height = figure.get_size_inches()
+    ax = figure.add_axes((x / width, y / height, size / width, size / height))
+    ax.imshow(image, interpolation="nearest", **kwargs)
+    ax.set(xticks=[], yticks=[])
+    for spine in ax.spines.values():
+        spine.set(visible=True, color=GREY, linewidth=0.8)
+    return ax
+
+
+def snn_illustration():
+    """Spikes come in, the potential of a non-leaky integrate-and-fire neuron rises, it fires once."""
+    latency = torch.tensor([4, 1, 11, 6, 3, STEPS, 8], dtype=torch.uint8)  # STEPS: silent
+    weight = torch.tensor([0.8, 0.9, 0.6, 0.3, 0.5, 0.7, 0.9])
+    threshold = 2.8
+    wave = sf.latency_to_wave(latency.view(-1, 1, 1), STEPS)
+    potential = (wave * weight.view(1, -1, 1, 1)).sum(1, keepdim=True)
+    fired = int(sf.wave_to_latency(sf.fire(potential, threshold)))
+    potential = potential.flatten().numpy()
+
+    figure = Figure(figsize=(10, 6.4))
+    plane = canvas(figure)
+    inputs = figure.add_axes((0.12, 0.585, 0.56, 0.335))
+    body = figure.add_axes((0.12, 0.23, 0.56, 0.315), sharex=inputs)
+    output = figure.add_axes((0.12, 0.1, 0.56, 0.085), sharex=inputs)
+
+    for row, time in enumerate(latency.tolist()):
+        inputs.axhline(row, color=PALE, lw=1.2, zorder=0)
+        early = time <= fired
+        if time < STEPS:
+            inputs.vlines(time, row - 0.36, row + 0.36, color=BLUE if early else GREY, lw=4)
+        if early:
+            inputs.vlines(time, row + 0.36, len(latency), color=BLUE, lw=0.9, ls=":")
+            body.vlines(time, potential[time], 5.18, color=BLUE, lw=0.9, ls=":", clip_on=False)
+    silent = latency.tolist().index(STEPS)
+    late = int((latency * (latency < STEPS)).argmax())
+    inputs.text(latency[late] + 0.3, late, "too late", color=GREY, va="center")
+    inputs.text(5, silent, "silent", color=GREY, va="center", ha="center", backgroundcolor="white", fontsize=10)
+    inputs.set(ylim=(len(latency) - 0.4, -0.6), xlim=(-0.5, STEPS - 0.5), yticks=range(len(latency)))
+    inputs.set_yticklabels([f"input {row + 1}" for row in range(len(latency))])
+    inputs.set_title("Input spikes: at most one per synapse", fontweight="bold")
+
+    times = np.arange(-1, fired + 1)
+    body.step(times, np.r_[0, potential[: fired + 1]], where="post", color=BLUE, lw=2.6)
+    after = np.arange(fired, STEPS + 1)
+    body.step(after, np.r_[potential[fired:], potential[-1]], where="post", color=GREY, lw=1.6, ls="--")
+    body.axhline(threshold, color=ORANGE, lw=1.8)
+    body.text(STEPS - 0.6, threshold - 0.1, f"threshold θ = {threshold}", color=ORANGE, ha="right", va="top")
+    body.plot(fired, potential[fired], "o", color=INK, ms=8, zorder=5)
+    body.text(fired + 0.35, (threshold + potential[fired]) / 2, "over θ: it fires", va="center")
+    body.text(fired + 0.35, 1.1, "no leak: what came in stays;\nit never fires again", va="center", color=GREY)
+    body.set(ylim=(0, 4.6), yticks=range(5), ylabel="potential")
+
+    output.axhline(0, color=PALE, lw=1.2, zorder=0)
+    output.vlines(fired, -0.4, 0.4, color=INK, lw=4)
+    output.set(ylim=(-0.6, 0.6), yticks=[0], yticklabels=["output"], xticks=range(STEPS), xlabel="time step")
+    output.text(fired + 0.35, 0, "its only spike", va="center", backgroundcolor="white")
+    body.vlines(fired, 0, potential[fired], color=INK, lw=1, ls=":")
+    for ax in (inputs, body, output):
+        ax.spines["left"].set_visible(ax is body)
+        ax.spines["bottom"].set_visible(ax is not inputs)
+        ax.tick_params(length=0 if ax is not output else 3, labelbottom=ax is output)
+        ax.tick_params(axis="y", length=3 if ax is body else 0)
+
+    # Each row of inputs goes on as a synapse, as thick as its weight.
+    width, height = figure.get_size_inches()
+    bottom, top = 0.585 * height, 0.92 * height
+    left, soma = 0.69 * width, (8.75, (bottom + top) / 2)
+    for row, w in enumerate(weight.tolist()):
+        y = top - (row + 0.6) / len(latency) * (top - bottom)
+        plane.text(left, y, f"{w:g}", ha="left", va="center")
+        plane.plot([left + 0.36, soma[0]], [y, soma[1]], color=tint(BLUE, 0.55), lw=6 * w, solid_capstyle="butt")
+    plane.text(left - 0.02, top + 0.04, "weights", ha="left", va="bottom")
+    plane.add_patch(Circle(soma, 0.5, fc="white", ec=INK, lw=2, zorder=3))
+    plane.text(*soma, "Σw > θ", ha="center", va="center", zorder=4, fontsize=13)
+    foot = (0.1 + 0.085 / 2) * height
+    plane.plot([soma[0]] * 2, [soma[1] - 0.5, foot], color=INK, lw=2)
+    arrow(plane, (soma[0], foot), (left + 0.05, foot), lw=2)
+    plane.text(soma[0], soma[1] + 0.6, "neuron", ha="center", va="bottom")
+    return figure
+
+
+def long_term_potentiation():
+    """LTP and LTD by the order of spikes, and the size of the change against the weight."""
+    rule = STDP(winners=1, radius=0)
+    post = 7
+
+    def causal(latency):
+        inputs = sf.latency_to_wave(torch.tensor(latency, dtype=torch.uint8).view(-1, 1, 1), STEPS)
+        winner = sf.latency_to_wave(torch.full((1, 1, 1), post, dtype=torch.uint8), STEPS)
+        return sf.pre_post_ordering(inputs, winner, [(0, 0, 0)], (1, 1)).flatten()
+
+    def change(weight, ordering):
+        weight = torch.as_tensor(weight, dtype=torch.float64)
+        return sf.stdp_change(weight, ordering, *rule.rates, rule.stabilize, *rule.bounds).numpy()
+
+    figure = Figure(figsize=(10, 7.2))
+    order = figure.add_axes((0.2, 0.6, 0.43, 0.31))
+    window = figure.add_axes((0.09, 0.1, 0.4, 0.34))
+    curve = figure.add_axes((0.585, 0.1, 0.385, 0.34))
+
+    cases = {"pre before post": 3, "same time step": post, "pre after post": 11, "pre silent": STEPS}
+    for row, (time, grows) in enumerate(zip(cases.values(), causal(list(cases.values())).tolist(), strict=True)):
+        color, rate = (BLUE, rule.rates[0]) if grows else (ORANGE, rule.rates[1])
+        order.axhline(row, color=PALE, lw=1.2, zorder=0)
+        order.vlines(post, row - 0.3, row + 0.3, color=INK, lw=4)
+        if time < STEPS:
+            # at the same time step: side by side, so that both are seen
+            order.vlines(time - 0.28 * (time == post), row - 0.3, row + 0.3, color=color, lw=4)
+        verdict = f"{'▲ LTP' if grows else '▼ LTD'}   Δw = {signed(rate)} · w(1 − w)"
+        order.text(STEPS + 0.2, row, verdict, color=color, va="center", fontweight="bold")
+    order.axvspan(-0.5, post + 0.32, color=tint(BLUE, 0.07), zorder=-1, lw=0)
+    order.axvspan(post + 0.32, STEPS - 0.5, color=tint(ORANGE, 0.07), zorder=-1, lw=0)
+    order.text(post, -0.52, "post", ha="center", va="bottom", fontweight="bold")
+    order.text(cases["pre before post"], -0.52, "pre", ha="center", va="bottom", color=BLUE, fontweight="bold")
+    order.set(xlim=(-0.5, STEPS - 0.5), ylim=(len(cases) - 0.5, -0.5), xticks=range(0, STEPS, 2), xlabel="time step")
+    order.set_yticks(range(len(cases)), cases)
+    order.tick_params(axis="y", length=0)
+    order.spines["left"].set_visible(False)
+
+    times = np.r_[0 : STEPS + 1]
+    grows = causal(times.tolist())
+    size = change(np.full(len(times), 0.5), grows) * 1e3
+    place = np.where(times < STEPS, times - post, STEPS - post + 1.5)
+    for side, color in ((grows.numpy(), BLUE), (~grows.numpy(), ORANGE)):
+        window.vlines(place[side], 0, size[side], color=tint(color, 0.45), lw=3)
+        window.plot(place[side], size[side], "o", color=color, ms=7)
+    window.axhline(0, color=INK, lw=0.8)
+    window.text(-3.5, 1.1, "LTP", color=BLUE, ha="center", va="bottom", fontweight="bold")
+    window.text(4, -0.85, "LTD", color=ORANGE, ha="center", va="top", fontweight="bold")
+    ticks = [-6, -4, -2, 0, 2, 4, 6]
+    window.set_xticks([*ticks, place[-1]], [*(signed(t) if t else "0" for t in ticks), "silent"])
+    window.set(ylim=(-1.2, 1.35), xlabel="time of pre − time of post (steps)", ylabel="Δw at w = 0.5  (10⁻³)")
+
+    weights = torch.linspace(*rule.bounds, 201, dtype=torch.float64)
+    for ordering, rate, name, color in ((True, 0, "LTP", BLUE), (False, 1, "LTD", ORANGE)):
+        size = change(weights, torch.full(weights.shape, ordering)) * 1e3
+        curve.plot(weights, size, color=color, lw=2.8)
+        curve.fill_between(weights, 0, size, color=tint(color, 0.12), lw=0)
+        label = f"{name}\n{signed(rule.rates[rate])} · w(1 − w)"
+        curve.text(0.5, size[100] * 0.5, label, color=color, ha="center", va="center", fontweight="bold")
+    curve.axhline(0, color=INK, lw=0.8)
+    curve.set(xlim=(0, 1), ylim=(-1.2, 1.35), xlabel="weight w", ylabel="Δw  (10⁻³)")
+    for x, y, title in (
+        (0.02, 0.965, "a   The order of the two spikes decides …"),
+        (0.02, 0.48, "b   … and not the time between them"),
+        (0.52, 0.48, "c   The stabilizer slows it towards 0 and 1"),
+    ):
+        figure.text(x, y, title, fontweight="bold", fontsize=12, va="center")
+    return figure
+
+
+def reward_modulated_stdp():
+    """From the image to the decision, and what the answer does to the weights of the deciding neuron."""
+    rule = RSTDP()
+    image, label = digit()
+    figure = Figure(figsize=(10, 5.2))
+    plane = canvas(figure)
+    middle = 2.55
+
+    picture(figure, 0.2, middle - 0.6, 1.2, image, cmap="gray_r")
+    plane.text(0.8, middle - 0.9, f"image of a {label}", ha="center", fontsize=11)
+    arrow(plane, (1.47, middle), (1.77, middle))
+    # a network in small: three layers of neurons that grow fewer
+    columns = ((1.98, 5), (2.48, 4), (2.98, 3))
+    neurons = [[(x, middle + 0.36 * (i - (n - 1) / 2)) for i in range(n)] for x, n in columns]
+    for lower, upper in pairwise(neurons):
+        for a in lower:
+            for b in upper:
+                plane.plot(*zip(a, b, strict=True), color=tint(GREY, 0.45), lw=0.9, zorder=1)
+    for depth, layer in enumerate(neurons):
+        for i, (x, y) in enumerate(layer):
+            deciding = depth == 2 and i == 1
+            face = INK if deciding else "white"
+            plane.add_patch(Circle((x, y), 0.125, fc=face, ec=INK, lw=1.4, zorder=2))
+    plane.text(2.48, middle - 1.2, "spiking network", ha="center", fontsize=11)
+    arrow(plane, (3.17, middle), (3.47, middle))
+    box(plane, 3.53, middle - 0.5, 1.2, 1, "class of the\nstrongest\nneuron", INK, 0.04)
+    plane.text(4.13, middle - 0.8, "decision", ha="center", fontsize=11)
+
+    cases = (
+        ("right", "reward: STDP", rule.reward, BLUE),
+        ("wrong", "punishment: anti-STDP", rule.punishment, ORANGE),
+        ("silent", "nothing", None, GREY),
+    )
+    width, height = figure.get_size_inches()
+    for row, (answer, name, rates, color) in enumerate(cases):
+        y = 4.05 - 1.5 * row
+        arrow(plane, (4.76, middle), (5.2, y), color, lw=2, shrinkA=2)
+        box(plane, 5.25, y - 0.26, 0.86, 0.52, answer, color, 0.16, fontweight="bold", color=color, fontsize=12)
+        bars = figure.add_axes((7.42 / width, (y - 0.45) / height, 2.45 / width, 0.78 / height))
+        weight = torch.full((2,), 0.5, dtype=torch.float64)
+        causal = torch.tensor([True, False])
+        change = sf.stdp_change(weight, causal, *(rates or (0.0, 0.0)), rule.stabilize, *rule.bounds).numpy()
+        bars.barh([0, 1], change, height=0.62, color=[color, tint(color, 0.5)])
+        for i, size in enumerate(change):
+            text, edge = (signed(size) if size else "0"), 0.00015 * (1 if size >= 0 else -1)
+            bars.text(size + edge, i, text, va="center", ha="left" if size >= 0 else "right", fontsize=10)
+        bars.axvline(0, color=INK, lw=1)
+        bars.set(xlim=(-0.0078, 0.0078), ylim=(1.5, -0.5), xticks=[])
+        bars.set_yticks([0, 1], ["spiked before", "after or silent"], fontsize=10)
+        bars.tick_params(length=0)
+        for spine in bars.spines.values():
+            spine.set_visible(False)
+        plane.text(6.3, y + 0.5, name, color=color, fontweight="bold", fontsize=12, va="center")
+    plane.text(0.25, height - 0.35, "The answer chooses the rule", fontweight="bold", fontsize=13, va="center")
+    plane.text(8.645, height - 0.35, "change of the winner's weights", ha="center", va="center")
+    words = "After each batch the rates adapt: reward × fraction wrong, punishment × fraction right."
+    plane.text(width / 2, 0.2, words, ha="center", va="center", color=GREY)
+    return figure
+
+
+def latency_map():
+    """A digit, when each neuron of its six DoG maps spikes, and the wave of these spikes."""
+    encoder = S1C1()
+    image, _ = digit()
+    latency = encoder.encode(image[None])[0]
+    steps = encoder.time_steps
+    figure = Figure(figsize=(10, 7.55))
+    plane = canvas(figure)
+
+    picture(figure, 0.25, 4.2, 1.9, image, cmap="gray_r")
+    plane.text(1.2, 6.22, "image, 28 × 28", ha="center")
+    arrow(plane, (2.3, 5.15), (2.95, 5.15), lw=2)
+    plane.text(2.62, 5.4, "S1C1", ha="center", fontweight="bold")
+
+    size = 1.5
+    silent_after = np.ma.masked_equal(latency.numpy(), steps)
+    for i, (window, _, _) in enumerate(encoder.filters):
+        for off in (0, 1):
+            x, y = 3.65 + 1.72 * i, 5.15 + 0.1 - off * (size + 0.2)
+            shown = picture(figure, x, y, size, silent_after[2 * i + off], cmap="viridis", vmin=0, vmax=steps - 1)
+            if not off:
+                plane.text(x + size / 2, y + size + 0.12, f"DoG {window} × {window}", ha="center")
+            if i == 0:
+                plane.text(x - 0.14, y + size / 2, ("on", "off")[off] + "-centre", rotation=90, ha="right", va="center")
+    width, height = figure.get_size_inches()
+    scale = figure.add_axes((8.95 / width, 3.75 / height, 0.16 / width, 2.8 / height))
+    bar = figure.colorbar(shown.images[0], cax=scale, ticks=[0, 7, steps - 1])
+    bar.ax.set_yticklabels(["0: early", "7", f"{steps - 1}: late"])
+    bar.ax.invert_yaxis()
+    bar.outline.set_linewidth(0.8)
+    plane.text(8.95, 3.43, "white: silent", fontsize=11)
+    plane.text(
+        0.25, height - 0.28, "Latency maps: strong contrast spikes early", fontweight="bold", fontsize=13, va="center"
+    )
+
+    # On- and off-centre never answer at the same place, so one picture holds both maps of a filter.
+    i = 1
+    colors = ListedColormap(["white", tint(BLUE, 0.35), BLUE, tint(ORANGE, 0.35), ORANGE])
+    window = encoder.filters[i][0]
+    wave = sf.latency_to_wave(latency, steps, torch.uint8).numpy()
+    shown_steps = (0, 1, 3, 6, 10, steps - 1)
+    title = f"Spike wave of the {window} × {window} maps: what has spiked remains"
+    plane.text(0.25, 2.75, title, fontweight="bold", fontsize=13, va="center")
+    for column, time in enumerate(shown_steps):
+        on, off = wave[time, 2 * i : 2 * i + 2]
+        new_on, new_off = latency.numpy()[2 * i : 2 * i + 2] == time
+        x = 0.25 + column * 1.62
+        picture(figure, x, 0.68, 1.45, on + new_on + (off * 3) + new_off, cmap=colors, vmin=-0.5, vmax=4.5)
+        plane.text(x + 1.45 / 2, 2.22, f"t = {time}", ha="center")
+    keys = ((BLUE, "on-centre"), (ORANGE, "off-centre"))
+    for x, (color, name) in zip((0.3, 2.0), keys, strict=True):
+        plane.plot(x, 0.34, "s", color=color, ms=9)
+        plane.text(x + 0.16, 0.34, name, va="center")
+    plane.text(3.75, 0.34, "full colour: spikes at this step; pale: spiked before", va="center", color=GREY)
+    return figure
+
+
+def networks():
+    """The five networks as blocks, every number read from their declarations."""
+    models = [build_model(name, in_channels=6, num_classes=10) for name in NETWORKS]
+    extents = [
+        1.95 if any(isinstance(stage, Branches) for stage in model.stages.values()) else 1.22 for model in models
+    ]
+    above, below, legend = 0.45, 0.32, 0.75
+    line = sum(extents) + len(models) * (above + below) + legend
+    figure = Figure(figsize=(10, line))
+    plane = canvas(figure)
+    for model, extent in zip(models, extents, strict=True):
+        description = type(model).__doc__.splitlines()[0].rstrip(".")
+        weights = sum(conv.weight.numel() for conv in model.convs())
+        plane.text(0.15, line - 0.26, model.name, fontweight="bold", fontsize=13, va="center")
+        plane.text(1.72, line - 0.26, description, fontsize=9.5, va="center", color=GREY)
+        plane.text(9.85, line - 0.26, f"{weights / 1e6:.2f} M weights", fontsize=9.5, va="center", ha="right")
+        draw_network(plane, model, line - above - extent / 2)
+        line -= above + extent + below
+        plane.plot([0.15, 9.85], [line + 0.06] * 2, color=PALE, lw=1.2)
+    for x, color, name in ((0.25, BLUE, "learns by STDP"), (2.2, ORANGE, "learns by R-STDP"), (4.4, GREY, "pooling")):
+        plane.plot(x, 0.58, "s", color=color, ms=10)
+        plane.text(x + 0.17, 0.58, name, va="center")
+    words = "θ threshold (∞: at the last time step the strongest decides), K winners per image, r inhibition radius"
+    plane.text(0.17, 0.24, words, va="center", fontsize=10.5)
+    return figure
+
+
+def draw_network(plane, model, middle, gap=0.2):
+    """One network as blocks from left to right, around the height ``middle``."""
+    x, size, maps = 0.15, (28, 28), model.in_channels
+    narrow, wide, wider = 0.62, 1.15, 1.5
+    block(plane, x, middle, narrow, 0.85, "S1C1", [f"{maps} maps", area(size)], INK)
+    x += narrow
+    ends = [middle]  # heights where the arrows to the next stage start
+    for (name, stage), (_, output) in zip(model.stages.items(), model.sizes(*size), strict=True):
+        learned, color = learning(stage)
+        if isinstance(stage, Pool):
+            width, starts = narrow, [middle]
+            block(plane, x + gap, middle, width, 0.85, name, [f"pool {stage.size}", area(output)], color)
+        elif isinstance(stage, Branches):
+            width, starts = wider, [middle + 0.44, middle - 0.06, middle - 0.56]
+            block(plane, x + gap, middle + 0.81, width, 0.25, f"{name}  {learned}", [], color)
+            for branch, y in zip(stage.branches, starts, strict=True):
+                output_size = area(branch.output_size(*size))
+                lines = [
+                    f"{area(branch.weight.shape[2:])}, {firing(branch)}",
+                    f"{branch.out_channels} maps, {output_size}",
+                ]
+                block(plane, x + gap, y, width, 0.44, None, lines, color)
+            together = f"together {stage.out_channels} maps, {area(output)}; "
+            note = ("" if isinstance(stage, Vote) else together) + choosing(stage.branches[0])
+            plane.text(x + gap + width / 2, middle - 0.9, note, ha="center", va="center", fontsize=9.5)
+        else:
+            width, starts = wide, [middle]
+            lines = [f"{stage.out_channels} maps", area(output), f"kernel {area(stage.weight.shape[2:])}"]
+            block(
+                plane,
+                x + gap,
+                middle,
+                width,
+                1.22,
+                f"{name}  {learned}",
+                [*lines, firing(stage), choosing(stage)],
+                color,
+            )
+        connect(plane, x, ends, x + gap, starts)
+        x, size, ends = x + gap + width, output, starts
+    lines = [*(["majority", "of votes:"] if isinstance(stage, Vote) else []), f"{model.num_classes}", "classes"]
+    block(plane, x + gap, middle, narrow + 0.1, 0.85, None, lines, INK)
+    connect(plane, x, ends, x + gap, [middle])
+
+
+def block(plane, x, middle, width, height, head, lines, color):
+    """A box with lines of text and, unless it is None, a coloured head."""
+    strip = 0.25 if head else 0
+    top = middle + height / 2
+    box(plane, x, top - height, width, height, "", color, 0.1)
+    if head:
+        box(plane, x, top - strip, width, strip, head, color, 1, color="white", fontweight="bold", fontsize=10)
+    font = {"ha": "center", "va": "center", "fontsize": 9.5, "linespacing": 1.2}
+    plane.text(x + width / 2, top - strip - (height - strip) / 2, "\n".join(lines), **font)
+
+
+def connect(plane, x, ends, next_x, starts):
+    """Arrows from every one of the heights ``ends`` at x to every one of ``starts`` at next_x."""
+    for end in ends:
+        for start in starts:
+            entry = start + 0.35 * (end - start) if len(ends) > 1 else start
+            arrow(plane, (x + 0.02, end), (next_x - 0.01, entry), mutation_scale=10, lw=1.3)
+
+
+def learning(stage):
+    """The name and the colour of a stage's rule."""
+    if not stage.convs:
+        return None, GREY
+    return ("R-STDP", ORANGE) if isinstance(stage.convs[0].rule, RSTDP) else ("STDP", BLUE)
+
+
+def firing(conv):
+    return "θ = ∞" if conv.decides else f"θ = {conv.threshold:g}"
+
+
+def choosing(conv):
+    return f"K = {conv.rule.winners}" + ("" if conv.decides else f", r = {conv.rule.radius}")
+
+
+def area(size):
+    return f"{size[0]} × {size[1]}"
+
+
+FIGURES = {
+    "snn_illustration.png": snn_illustration,
+    "Long-Term-Potentiation.png": long_term_potentiation,
+    "RSTDP.png": reward_modulated_stdp,
+    "latency_map.png": latency_map,
+    "networks.png": networks,
+}
+
+
+def draw_all(folder=HERE):
+    """Writes every figure into ``folder``; the same bytes each time with the same matplotlib and Pillow."""
+    for name, draw in FIGURES.items():
+        with style.context(["default", STYLE]):
+            agg = FigureCanvasAgg(draw())
+            agg.draw()
+        # A palette of 256 colours makes the files three times smaller.
+        colors = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        colors.save(Path(folder) / name, optimize=True, dpi=(DPI, DPI))
+
+
+if __name__ == "__main__":
+    draw_all(*sys.argv[1:2])

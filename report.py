@@ -1,0 +1,64 @@
+"""What a run leaves behind: the scores of a network on a set of images, and the files that hold them."""
+
+import csv
+
+import torch
+
+from checkpoint import write_atomically
+from metrics import SILENT, evaluate_predictions
+from utils import write_json
+
+
+class Evaluation:
+    """The decisions of a network on a set of images.
+
+    labels, predictions int64 (N,), -1 for silence; scores (N, classes): see ``NetworkTrainer.decide``; first_spikes
+    uint8 (N,): the time step of the earliest spike in the decision stage's input, ``steps`` if there is none.
+    """
+
+    def __init__(self, model, latencies, labels, first=None):
+        inputs = model.pass_through(latencies, model.between(first, model.decision))
+        decisions, scores = model.decide(inputs, model.decision)
+        self.labels = torch.as_tensor(labels).numpy()
+        self.predictions, self.scores = decisions.cpu().numpy(), scores.double().cpu().numpy()
+        self.first_spikes = inputs.flatten(1).amin(1).cpu().numpy()
+        self.num_classes = model.num_classes
+
+    def metrics(self):
+        return evaluate_predictions(self.labels, self.predictions, self.scores, self.num_classes)
+
+    def describe(self):
+        """One line: the scores that matter."""
+        m = self.metrics()
+        auc = "undefined" if m["roc_auc_macro"] is None else f"{m['roc_auc_macro']:.4f}"
+        return (
+            f"{100 * m['accuracy']:.2f} % right, {100 * m['wrong']:.2f} % wrong, {100 * m['silent']:.2f} % silent "
+            f"(F1 {m['f1_macro']:.4f}, ROC AUC {auc}; {m['count']:,} images)"
+        )
+
+    def write_predictions(self, path, class_names):
+        """One row per image: index, label, prediction (or "silent"), score of the prediction, first input spike."""
+        names = [*class_names, "silent"]  # a prediction of -1 is the last
+
+        def write(temporary):
+            with open(temporary, "w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(("index", "label", "prediction", "score", "first_spike"))
+                rows = zip(self.labels, self.predictions, self.scores, self.first_spikes, strict=True)
+                for index, (label, prediction, scores, first) in enumerate(rows):
+                    score = 0.0 if prediction == SILENT else scores[prediction]
+                    writer.writerow((index, names[label], names[prediction], f"{score:.6g}", first))
+
+        write_atomically(path, write)
+
+
+def write_results(path, evaluations, **more):
+    """results.json. ``evaluations``: {"test.best": Evaluation, …}, which become nested objects."""
+    content = {}
+    for key, evaluation in evaluations.items():
+        place = content
+        *outer, last = key.split(".")
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = evaluation.metrics()
+    write_json(path, {**content, **more})

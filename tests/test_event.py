@@ -1,0 +1,475 @@
+"""The event-driven kernels against a slow, obvious twin, on digits and on random maps, and against numbers by hand."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
+
+from SpykeTorch.event import BLOCK, DecisionLayer, FiringLayer
+
+DIGITS = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")["encoding"][:100]
+NEVER = (0, 2.0, 0.15, -0.75)  # a schedule: the rates stay as they are
+TYPES = [np.float32, np.float64]
+
+
+@dataclass(frozen=True)
+class Rule:
+    stabilize: bool = True
+    bounds: tuple[float, float] = (0.0, 1.0)
+
+
+STDP = Rule()
+RSTDP = Rule(stabilize=False, bounds=(0.2, 0.8))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The twin: float64, the equations as they are written. Potentials are rounded to 9 digits, so that equal ones tie.
+
+
+def patches(latency, steps, kernel, pad):
+    """What each output position sees of latency (C, H, W): (C, k, k, Ho, Wo), silence outside."""
+    padded = np.pad(latency, ((0, 0), (pad, pad), (pad, pad)), constant_values=steps)
+    return sliding_window_view(padded, (kernel, kernel), axis=(1, 2)).transpose(0, 3, 4, 1, 2)
+
+
+def potentials(latency, weight, steps, pad):
+    """p[t] = Σ w [latency <= t]: (T, F, Ho, Wo)."""
+    seen = patches(latency, steps, weight.shape[2], pad)
+    synapses, size = seen.reshape(weight[0].size, -1), seen.shape[3:]
+    flat = weight.reshape(len(weight), -1).astype(np.float64)
+    return np.array([np.round(flat @ (synapses <= t), 9) for t in range(steps)]).reshape(steps, len(weight), *size)
+
+
+def twin_fire(latency, weight, steps, pad, threshold, pool=1):
+    """First spikes (F, Ho / pool, Wo / pool): the number of steps at which p is not over the threshold."""
+    first = (potentials(latency, weight, steps, pad) <= threshold).sum(0).astype(np.uint8)
+    height, width = first.shape[1] // pool, first.shape[2] // pool
+    out = np.empty((len(first), height, width), np.uint8)
+    for y, x in np.ndindex(height, width):
+        out[:, y, x] = first[:, y * pool : (y + 1) * pool, x * pool : (x + 1) * pool].min((1, 2))
+    return out
+
+
+def twin_winners(latency, weight, steps, pad, threshold, limit, radius):
+    """Point-wise inhibition, then winners one by one: earliest, highest potential, lowest flat index."""
+    p = potentials(latency, weight, steps, pad)
+    left = {}  # of each position the best (time, -potential then, feature, line, column): the smallest
+    for f, y, x in np.argwhere(p[-1] > threshold).tolist():
+        t = int((p[:, f, y, x] <= threshold).sum())
+        neuron = (t, -p[t, f, y, x], f, y, x)
+        left[y, x] = min(left.get((y, x), neuron), neuron)
+    left, winners = list(left.values()), []
+    while left and len(winners) < limit:
+        t, _, f, y, x = min(left)
+        winners.append((f, y, x, t))
+        left = [n for n in left if n[2] != f and max(abs(n[3] - y), abs(n[4] - x)) > radius]
+    return winners
+
+
+def twin_update(latency, weight, winners, steps, pad, rates, rule):
+    """STDP of the winners (feature, line, column, time); the first update clips all weights."""
+    low, high = rule.bounds
+    new = weight.copy()
+    for f, y, x, t in winners:
+        before = patches(latency, steps, weight.shape[2], pad)[..., y, x]
+        rate = np.where((before <= t) & (before < steps), rates[0], rates[1])
+        new[f] += rate * ((weight[f] - low) * (high - weight[f])) if rule.stabilize else rate
+    return np.clip(new, low, high) if winners else weight
+
+
+def twin_decision(latency, weight, steps, pad):
+    """(feature, line, column) of the highest potential at the last step, the first of equal ones; None: silence."""
+    last = potentials(latency, weight, steps, pad)[-1]
+    return tuple(map(int, np.unravel_index(last.argmax(), last.shape))) if last.max() > 0 else None
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Inputs
+
+
+def random_weight(*shape, seed=0, dtype=np.float64):
+    return np.random.default_rng(seed).uniform(0.05, 0.95, shape).astype(dtype)
+
+
+@st.composite
+def layers(draw):
+    """A small input map and weights that are multiples of 1/8, whose sums are exact: (latency, weight, steps, pad)."""
+    kernel = draw(st.sampled_from([1, 3, 5, 7]))
+    pad = draw(st.integers(0, 3))
+    steps = draw(st.sampled_from([1, 2, 5, 15, 254]))
+    smallest = max(1, kernel - 2 * pad)
+    height, width = draw(st.integers(smallest, smallest + 6)), draw(st.integers(smallest, smallest + 6))
+    channels, features = draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, 7, 16, 17, 33]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    latency = rng.integers(0, steps + 1, (channels, height, width), dtype=np.uint8)
+    latency[rng.random(latency.shape) < draw(st.sampled_from([0, 0.5, 0.95]))] = steps
+    weight = rng.integers(0, draw(st.sampled_from([2, 9])), (features, channels, kernel, kernel)) / 8
+    return latency, weight, steps, pad
+
+
+thresholds = st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0])
+random_maps = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Firing
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@random_maps
+@given(layers(), thresholds, st.integers(1, 3))
+def test_fire_on_random_maps(dtype, layer, threshold, pool):
+    """First spikes are the twin's, in both types; a potential equal to the threshold does not fire."""
+    latency, weight, steps, pad = layer
+    found = FiringLayer(weight.astype(dtype), steps, pad, threshold).fire(latency[None], pool)
+    np.testing.assert_array_equal(found[0], twin_fire(latency, weight, steps, pad, threshold, pool))
+
+
+@pytest.mark.parametrize(
+    ("features", "kernel", "pad", "threshold", "pool"),
+    [(30, 5, 2, 15, 1), (30, 5, 2, 15, 2), (20, 3, 1, 6, 3), (20, 7, 0, 20, 5), (20, 1, 0, 1.5, 4), (20, 5, 4, 10, 3)],
+)
+def test_fire_on_digits(features, kernel, pad, threshold, pool):
+    """First spikes of digits are the twin's, with and without pooling, also where the pooling does not divide."""
+    weight = random_weight(features, 6, kernel, kernel)
+    found = FiringLayer(weight, 15, pad, threshold).fire(DIGITS[:4], pool)
+    for image, first in zip(DIGITS, found, strict=False):
+        np.testing.assert_array_equal(first, twin_fire(image, weight, 15, pad, threshold, pool))
+    assert 0 < (found < 15).mean() < 1
+
+
+def test_fire_of_no_images():
+    """No images give an empty map of the right shape."""
+    assert FiringLayer(random_weight(3, 2, 3, 3), 15, 1, 2).fire(np.empty((0, 2, 9, 8), np.uint8), 2).shape == (
+        0,
+        3,
+        4,
+        4,
+    )
+
+
+def test_threads_and_neighbours_do_not_change_first_spikes(threads):
+    """An image fires alone as it does among others, on any number of threads."""
+    layer = FiringLayer(random_weight(30, 6, 5, 5, dtype=np.float32), 15, 2, 15)
+    together = layer.fire(DIGITS[:9], 2)
+    np.testing.assert_array_equal(together, np.concatenate([layer.fire(DIGITS[i : i + 1], 2) for i in range(9)]))
+    threads(2)
+    np.testing.assert_array_equal(layer.fire(DIGITS[:9], 2), together)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Competition and STDP
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@random_maps
+@given(layers(), thresholds, st.integers(1, 9), st.integers(0, 3), st.integers(1, 2))
+def test_winners_on_random_maps(dtype, layer, threshold, limit, radius, pool):
+    """``compete`` and ``learn`` choose the twin's winners in its order, many ties included, and ``compete`` fires."""
+    latency, weight, steps, pad = layer
+    expected = twin_winners(latency, weight, steps, pad, threshold, limit, radius)
+    firing = FiringLayer(weight.astype(dtype), steps, pad, threshold)
+    for _ in range(2):  # the work space is used again
+        winners, first = firing.compete(latency, limit, radius, pool)
+        assert winners.tolist() == [list(w) for w in expected]
+        np.testing.assert_array_equal(first, twin_fire(latency, weight, steps, pad, threshold, pool))
+    found = firing.learn(latency[None], limit, radius, np.zeros(2), np.zeros(1, np.int64), NEVER, STDP)[0]
+    assert found[: len(expected)].tolist() == [list(w) for w in expected]
+    assert (found[len(expected) :] == -1).all()
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@random_maps
+@given(layers(), st.sampled_from([STDP, RSTDP]), st.booleans())
+def test_update_on_random_maps(dtype, layer, rule, anti):
+    """One update is the twin's: rates by the order of spikes, stabilizer, bounds, all weights clipped."""
+    latency, weight, steps, pad = layer
+    rates = (-0.04, 0.005) if anti else (0.04, -0.03)
+    winners = twin_winners(latency, weight, steps, pad, 0.5, 4, 1)
+    expected = twin_update(latency, weight, winners, steps, pad, rates, rule)
+    found = weight.astype(dtype)
+    firing = FiringLayer(found, steps, pad, 0.5)
+    firing.update(latency, np.array(winners, np.int16).reshape(-1, 4), rates, rule)
+    firing.write_back()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize(
+    ("features", "kernel", "pad", "threshold", "limit", "radius", "rule"),
+    [(30, 5, 2, 15, 5, 3, STDP), (20, 3, 1, 6, 8, 1, STDP), (20, 3, 0, 4, 3, 0, RSTDP)],
+)
+def test_learning_on_digits(features, kernel, pad, threshold, limit, radius, rule):
+    """Forty digits one after another: every winner and every weight is the twin's, also where the schedule steps in."""
+    weight = random_weight(features, 6, kernel, kernel) * 1.2 - 0.1  # some outside the bounds
+    found, rates, seen = weight.copy(), np.array([0.04, -0.03]), np.array([15])
+    layer = FiringLayer(found, 15, pad, threshold)
+    winners = layer.learn(DIGITS[:40], limit, radius, rates, seen, (20, 2.0, 0.15, -0.75), rule)
+    layer.write_back()
+    now = (0.04, -0.03)
+    for n, image in enumerate(DIGITS[:40]):
+        if (15 + n + 1) % 20 == 0:
+            now = min(2 * now[0], 0.15), -0.75 * min(2 * now[0], 0.15)
+        expected = twin_winners(image, weight, 15, pad, threshold, limit, radius)
+        assert [tuple(w) for w in winners[n] if w[0] >= 0] == expected, n
+        weight = twin_update(image, weight, expected, 15, pad, now, rule)
+    np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(rates, (0.15, -0.1125))
+    assert seen == 55
+
+
+def test_equal_weights_go_to_the_lowest_index():
+    """Features with equal weights tie everywhere: the first one wins, at the first of the equal positions."""
+    weight = np.full((40, 1, 3, 3), 0.7)
+    latency = np.full((1, 12, 12), 3, np.uint8)
+    winners, _ = FiringLayer(weight, 15, 1, 2).compete(latency, 5, 1)
+    assert winners.tolist() == [
+        [0, 1, 1, 3]
+    ]  # each position is feature 0's, which wins only once; the border is weaker
+    winners, _ = FiringLayer(weight, 15, 0, 2).compete(latency, 5, 1)
+    assert winners.tolist() == [[0, 0, 0, 3]]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_equal_patches_tie_whatever_the_rounding(dtype):
+    """Two neurons that see the same patch tie, though their sums are taken in another order."""
+    rng = np.random.default_rng(3)
+    for seed in range(20):
+        weight = random_weight(20, 8, 3, 3, seed=seed, dtype=dtype)
+        latency = np.full((8, 9, 21), 5, np.uint8)
+        for x in (1, 8, 15):  # the same patch, with other spikes of the same time around it
+            latency[:, 3:6, x : x + 3] = np.random.default_rng(seed).integers(0, 2, (8, 3, 3))
+        latency[:, 0, :] = rng.integers(2, 6, (8, 21))
+        expected = twin_winners(latency, weight, 5, 0, 5, 3, 1)
+        winners, _ = FiringLayer(weight, 5, 0, 5).compete(latency, 3, 1)
+        assert [tuple(w) for w in winners] == expected
+
+
+def test_learning_by_hand():
+    """One channel, two features, worked out by hand.
+
+    Time 0: both features cross at (0, 0), with 1.0 and 1.25: it is feature 1's. Time 1: both cross at (0, 1) with 1.0:
+    it is feature 0's. Time 2: feature 0 crosses at (1, 0). Time 3: both at (1, 1), with 1.0 and 1.25.
+    """
+    latency = np.array([[[0, 1, 4], [2, 0, 4], [4, 4, 3]]], np.uint8)  # 4: silent
+    weight = np.array([[[[0.5, 0.5], [0.5, 0.5]]], [[[0.25, 0.5], [0.75, 1.0]]]])
+    layer = FiringLayer(weight, 4, 0, 0.9)
+    assert layer.fire(latency[None])[0].tolist() == [[[0, 1], [2, 3]], [[0, 1], [4, 3]]]
+    assert layer.fire(latency[None], 2)[0].tolist() == [[[0]], [[0]]]
+    assert layer.compete(latency, 2, 1)[0].tolist() == [[1, 0, 0, 0]]  # the radius covers all
+    winners = layer.learn(latency[None], 2, 0, np.array([0.5, -0.25]), np.zeros(1, np.int64), NEVER, STDP)
+    assert winners.tolist() == [[[1, 0, 0, 0], [0, 0, 1, 1]]]
+    layer.write_back()
+    # s(w) = w (1 - w): 0.1875, 0.25, 0.1875, 0 for feature 1, of which the first and last input came in time
+    assert weight[1, 0].tolist() == [[0.25 + 0.5 * 0.1875, 0.5 - 0.25 * 0.25], [0.75 - 0.25 * 0.1875, 1.0]]
+    # 0.25 for feature 0, whose left inputs came at times 1 and 0; the right ones are silent
+    assert weight[0, 0].tolist() == [[0.5 + 0.125, 0.5 - 0.0625], [0.5 + 0.125, 0.5 - 0.0625]]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_the_first_update_clips_everything(dtype):
+    """Weights outside the bounds stay while nothing wins; the first winner clips also the features that did not win."""
+    weight = np.array([0.5, 1.25, -0.5], dtype).reshape(3, 1, 1, 1) * np.ones((3, 1, 3, 3), dtype)
+    before = weight.copy()
+    layer = FiringLayer(weight, 15, 1, 100)
+    silent, state = np.full((1, 1, 5, 5), 15, np.uint8), (np.array([0.004, -0.003]), np.zeros(1, np.int64))
+    layer.learn(silent, 1, 0, *state, NEVER, STDP)
+    layer.update(silent[0], np.empty((0, 4), np.int16), (0.004, -0.003), STDP)
+    layer.write_back()
+    np.testing.assert_array_equal(weight, before)
+    layer = FiringLayer(weight, 15, 1, 2)
+    spike = silent.copy()
+    spike[0, 0, 1:4, 1:4] = 0
+    winners = layer.learn(spike, 1, 0, *state, NEVER, STDP)
+    layer.write_back()
+    assert winners[0, 0].tolist() == [1, 2, 2, 0]  # the middle sees all nine spikes
+    np.testing.assert_array_equal(weight[0], before[0])
+    assert (weight[2] == 0).all()
+    assert (weight[1] == 1).all()  # 1.25 + 0.004 · 1.25 · (1 - 1.25), clipped
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_denormal_weights_become_zero(dtype):
+    """What falls below the smallest normal number is 0; the smallest normal number itself stays."""
+    tiny = np.finfo(dtype).tiny
+    weight = np.full((1, 1, 1, 4), tiny, dtype).reshape(1, 4, 1, 1)
+    weight[0, 0] = 0.5
+    weight[0, 1] = 4 * tiny
+    layer = FiringLayer(weight, 15, 0, 0.1)
+    latency = np.array([0, 15, 15, 0], np.uint8).reshape(4, 1, 1)
+    layer.update(latency, np.array([[0, 0, 0, 0]], np.int16), (0.0, -0.5), STDP)
+    layer.write_back()
+    np.testing.assert_array_equal(weight.ravel(), np.array([0.5, 2 * tiny, 0, tiny], dtype))
+
+
+def test_rates_double_at_the_500th_image():
+    """The LTP rate doubles with the 500th image, which learns by it, up to 0.15; LTD is -0.75 LTP."""
+    rates, seen, schedule = np.array([0.004, -0.003]), np.array([498]), (500, 2.0, 0.15, -0.75)
+    latency = np.zeros((1, 1, 1, 1), np.uint8)
+    history = []
+    for _ in range(3):
+        weight = np.full((1, 1, 1, 1), 0.5)
+        layer = FiringLayer(weight, 15, 0, 0.1)
+        layer.learn(latency, 1, 0, rates, seen, schedule, STDP)
+        layer.write_back()
+        history.append((int(seen[0]), *rates, weight.item()))
+    assert history == [
+        (499, 0.004, -0.003, 0.5 + 0.004 * 0.25),
+        (500, 0.008, -0.006, 0.5 + 0.008 * 0.25),
+        (501, 0.008, -0.006, 0.5 + 0.008 * 0.25),
+    ]
+    FiringLayer(np.ones((1, 1, 1, 1)), 15, 0, 0.1).learn(
+        np.zeros((5000, 1, 1, 1), np.uint8), 1, 0, rates, seen, schedule, STDP
+    )
+    assert rates.tolist() == [0.15, -0.75 * 0.15]
+    assert seen == 5501
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Decisions
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@random_maps
+@given(layers())
+def test_decisions_on_random_maps(dtype, layer):
+    """Peaks and the winner are the twin's; sums of eighths are exact, so many are equal."""
+    latency, weight, steps, pad = layer
+    last = potentials(latency, weight, steps, pad)[-1]
+    deciding = DecisionLayer(weight.astype(dtype), steps, pad)
+    np.testing.assert_array_equal(deciding.peaks(latency[None])[0], last.max((1, 2)))
+    classes = np.zeros(len(weight), np.int64)
+    winners, highest = deciding.learn(latency[None], np.zeros(1, np.int64), classes, np.zeros((2, 2)), RSTDP)
+    expected = twin_decision(latency, weight, steps, pad)
+    assert winners[0].tolist() == ([-1] * 3 if expected is None else list(expected))
+    assert highest[0] == last.max()
+
+
+def decision_task(images, features, dtype, side=6, channels=10, kernel=5, seed=1):
+    """Inputs of a decision layer with silent ones among them, labels, classes, and weights half outside the bounds."""
+    rng = np.random.default_rng(seed)
+    latency = rng.integers(0, 15, (images, channels, side, side), dtype=np.uint8)
+    latency[rng.random(latency.shape) < 0.8] = 15
+    latency[rng.random(images) < 0.1] = 15
+    latency[0] = 15  # nothing is clipped before the first decision
+    weight = rng.normal(0.8, 0.05, (features, channels, kernel, kernel)).astype(dtype)
+    return latency, rng.integers(0, 5, images), np.arange(features) * 5 // features, weight
+
+
+RATES = np.array([[0.04, -0.03], [-0.04, 0.005]])
+
+
+@pytest.mark.parametrize(("images", "features"), [(1, 5), (75, 10), (BLOCK, 33), (2 * BLOCK + 1, 200), (100, 3)])
+def test_blocks_of_images_do_not_change_a_bit(images, features, threads):
+    """``learn`` over many images is, bit for bit in float32, learning one after another, on one thread and on two."""
+    latency, labels, classes, start = decision_task(images, features, np.float32)
+    weight = start.copy()
+    expected = []
+    for n in range(images):
+        layer = DecisionLayer(weight, 15, 2)
+        (winner,), (potential,) = layer.learn(latency[n : n + 1], labels[n : n + 1], classes, RATES, RSTDP)
+        expected.append((*winner, potential))
+    for count in (1, 2):
+        threads(count)
+        together = start.copy()
+        layer = DecisionLayer(together, 15, 2)
+        winners, highest = layer.learn(latency, labels, classes, RATES, RSTDP)
+        np.testing.assert_array_equal(together, weight)
+        assert [(*w, p) for w, p in zip(winners, highest, strict=True)] == expected
+        fresh = DecisionLayer(together, 15, 2)
+        np.testing.assert_array_equal(layer.peaks(latency), fresh.peaks(latency))
+    if images > BLOCK:
+        assert (winners[:, 0] < 0).sum() > 1  # silent images
+        assert len(set(winners[:BLOCK, 0])) < BLOCK - 1  # features that win again within a block
+
+
+def test_a_layer_learns_on_where_it_stopped():
+    """Two calls of one layer are one call over both parts."""
+    latency, labels, classes, start = decision_task(90, 40, np.float32)
+    once, twice = start.copy(), start.copy()
+    DecisionLayer(once, 15, 2).learn(latency, labels, classes, RATES, RSTDP)
+    layer = DecisionLayer(twice, 15, 2)
+    for part in (slice(0, 50), slice(50, None)):
+        layer.learn(latency[part], labels[part], classes, RATES, RSTDP)
+    np.testing.assert_array_equal(once, twice)
+
+
+@pytest.mark.parametrize(("kernel", "pad", "features"), [(5, 2, 20), (3, 2, 33), (7, 2, 10), (1, 0, 5)])
+def test_decision_learning_is_the_twins(kernel, pad, features):
+    """Seventy images in float64: every winner and every weight."""
+    latency, labels, classes, weight = decision_task(70, features, np.float64, kernel=kernel)
+    found = weight.copy()
+    winners, highest = DecisionLayer(found, 15, pad).learn(latency, labels, classes, RATES, RSTDP)
+    for n, image in enumerate(latency):
+        expected = twin_decision(image, weight, 15, pad)
+        if expected is None:
+            assert winners[n].tolist() == [-1, -1, -1]
+            continue
+        assert tuple(winners[n]) == expected, n
+        np.testing.assert_allclose(highest[n], potentials(image, weight, 15, pad)[-1].max(), atol=1e-8)
+        rates = RATES[0 if classes[expected[0]] == labels[n] else 1]
+        weight = twin_update(image, weight, [(*expected, 14)], 15, pad, rates, RSTDP)
+    np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
+
+
+def test_peaks_do_not_depend_on_the_company(threads):
+    """The peaks of an image are the same alone and among others, on one thread and on two, without rounding."""
+    latency, _, _, weight = decision_task(2 * BLOCK + 3, 40, np.float32)
+    layer = DecisionLayer(weight, 15, 2)
+    alone = np.concatenate([layer.peaks(latency[n : n + 1]) for n in range(len(latency))])
+    for count in (1, 2):
+        threads(count)
+        np.testing.assert_array_equal(layer.peaks(latency), alone)
+    assert layer.peaks(latency[:0]).shape == (0, 40)
+
+
+@pytest.mark.parametrize(
+    ("label", "winner_channels"),
+    [
+        # reward: an input that spiked +0.125, else -0.0625, within 0.25 to 0.75
+        (0, [[[0.625, 0.625], [0.4375, 0.4375]], [[0.25, 0.25], [0.375, 0.25]]]),
+        # punishment: an input that spiked -0.125, else +0.0625
+        (1, [[[0.375, 0.375], [0.5625, 0.5625]], [[0.3125, 0.3125], [0.25, 0.3125]]]),
+    ],
+)
+def test_decision_by_hand(label, winner_channels):
+    """Two channels, two features, one position, worked out by hand.
+
+    Three inputs spike. Feature 0 has 0.5 + 0.5 + 0.25, feature 1 has 0.25 + 0.25 + 0.75: equal, so feature 0 decides.
+    Feature 1 keeps its weights, but for the one out of the bounds.
+    """
+    latency = np.array([[[0, 2], [3, 3]], [[3, 3], [1, 3]]], np.uint8)  # 3: silent
+    weight = np.empty((2, 2, 2, 2))
+    weight[0, 0], weight[0, 1], weight[1, 0], weight[1, 1] = 0.5, 0.25, 0.25, 0.75
+    weight[1, 1, 1, 1] = 1.0
+    layer = DecisionLayer(weight, 3, 0)
+    assert layer.peaks(latency[None]).tolist() == [[1.25, 1.25]]
+    rates = np.array([[0.125, -0.0625], [-0.125, 0.0625]])
+    rule = Rule(stabilize=False, bounds=(0.25, 0.75))
+    winners, highest = layer.learn(latency[None], np.array([label]), np.array([0, 1]), rates, rule)
+    assert (winners.tolist(), highest.tolist()) == ([[0, 0, 0]], [1.25])
+    assert weight[0].tolist() == winner_channels
+    assert weight[1].tolist() == [[[0.25, 0.25], [0.25, 0.25]], [[0.75, 0.75], [0.75, 0.75]]]
+
+
+def test_silence_teaches_nothing():
+    """Without a positive potential nobody decides, and no weight changes, not even to keep the bounds."""
+    _, _, _, weight = decision_task(1, 10, np.float32)
+    before = weight.copy()
+    silent = np.full((3, 10, 6, 6), 15, np.uint8)
+    winners, highest = DecisionLayer(weight, 15, 2).learn(silent, np.zeros(3), np.zeros(10), RATES, RSTDP)
+    assert (winners == -1).all()
+    assert (highest == 0).all()
+    np.testing.assert_array_equal(weight, before)
+
+
+@pytest.fixture
+def threads():
+    """``threads(n)`` sets the number of threads, at most what there is; put back afterwards."""
+    before = numba.get_num_threads()
+    yield lambda count: numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(before)

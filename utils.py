@@ -1,0 +1,126 @@
+"""What a run needs of its surroundings: threads, device, folders, versions, memory."""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from checkpoint import write_atomically
+from errors import InputError
+
+ROOT = Path(__file__).resolve().parent
+
+
+def set_threads(count):
+    """Threads of the kernels and of torch; 0: as many as there are cores. Returns the number."""
+    import numba
+
+    most = numba.config.NUMBA_NUM_THREADS
+    if not 0 <= count <= most:
+        raise InputError(f"--threads must be 1 to {most} on this machine (0: all), not {count}")
+    count = count or most
+    numba.set_num_threads(count)
+    torch.set_num_threads(count)
+    return count
+
+
+def choose_device(name):
+    """The torch device of a flag: "cpu", "cuda", "cuda:N", or "auto" (a GPU if there is one)."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"no such device: {name!r}; use cpu, cuda, cuda:N or auto") from error
+    if device.type not in ("cpu", "cuda"):
+        raise InputError(f"device {name!r} is not supported; use cpu, cuda, cuda:N or auto")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"no device {name!r} here: {torch.cuda.device_count()} CUDA devices found; use cpu or auto")
+    return device
+
+
+def new_run_folder(output, name):
+    """Make ``output/name-stamp`` with its ``checkpoints``. Errors: InputError if that cannot be written."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{i}" for i in range(2, 100))):
+        folder = Path(output) / f"{name}-{stamp}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+            break
+        except FileExistsError:
+            if Path(output).is_file():
+                raise InputError(f"--output {output} is a file; name a folder") from None
+        except OSError as error:
+            raise InputError(f"cannot write to --output {output}: {error.strerror}; name another folder") from error
+    (folder / "checkpoints").mkdir()
+    return folder
+
+
+def latest_run(output):
+    """The run folder under ``output`` whose last checkpoint is the newest."""
+    runs = sorted(Path(output).glob("*/checkpoints/last.pt"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise InputError(f"there is no run in {output} yet")
+    return runs[-1].parent.parent
+
+
+def write_text(path, text):
+    write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def write_json(path, content):
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def peak_memory():
+    """Most memory this process has held, in MB (10⁶ bytes)."""
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def environment():
+    """Versions and machine, for the record of a run."""
+    packages = ("torch", "torchvision", "numpy", "numba", "scikit-learn", "tensorboard", "matplotlib")
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "versions": versions,
+        "git_commit": git_commit(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+    }
+
+
+def git_commit():
+    """The commit of the code, with "-changed" if files differ from it; None outside a git checkout."""
+
+    def git(*words):
+        return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, timeout=10)
+
+    try:
+        commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if commit.returncode != 0:
+        return None
+    return commit.stdout.strip() + ("-changed" if changes.stdout.strip() else "")
+
+
+def processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
