@@ -1,8 +1,9 @@
-"""What each neuron is selective to, as pictures in image space; which neuron decided about an image."""
+"""What each neuron is selective to, as a picture in image space; and the picture of the neuron that decided."""
 
 import torch
+import torch.nn.functional as F
 
-from models.layers import Pool
+from models.layers import Pool, class_of_features, strongest
 from SpykeTorch.visualization import get_deep_feature
 
 BLOCK = 20  # features reconstructed together: more would not fit a processor's cache
@@ -14,28 +15,96 @@ def preferred_features(model):
 
     The labels are the stages' names; with several branches "s3_3x3", "s3_5x5", …
 
-    A feature is a signed picture: positive where the neuron wants light on dark (on-centre input), negative where it
-    wants dark on light (off-centre input), 0 where it wants neither or both alike. An input channel stands for one
-    pixel of its centre, whatever its scale. From there on-centre and off-centre channels are carried upwards apart by
-    ``get_deep_feature``, which takes the strongest synapse at each place, and subtracted at the end.
+    A feature is a signed picture: positive where the neuron wants light among dark (on-centre cells), negative where
+    it wants dark among light (off-centre cells), 0 where it wants neither or both alike. An input channel stands for
+    the pixel in its centre, whatever its scale. Each convolution is scaled so that the strongest value among its
+    neurons is 1; the pictures of neurons that learned little stay faint.
     """
     features = {}
-    below, step = on_and_off(model.in_channels), (1, 1)
+    below, step = on_minus_off(model.in_channels), (1, 1)
     for name, stage in model.stages.items():
         if isinstance(stage, Pool):
-            polarities = [get_deep_feature(polarity, step, stage.size, stage.size) for polarity in below]
-            below, step = torch.stack([feature for feature, _ in polarities]), polarities[0][1]
+            below, step = get_deep_feature(below, step, stage.size, stage.size)
             continue
-        branches = [through(conv, below, step) for conv in stage.convs]
-        for conv, feature in zip(stage.convs, branches, strict=True):
-            label = name if len(branches) == 1 else f"{name}_{conv.kernel}x{conv.kernel}"
-            features[label] = (feature[0] - feature[1]).numpy()
-        below = torch.cat([centred(feature, branches[-1].shape[2:]) for feature in branches], 1)
+        reconstruct = summed if stage.decides else deepest
+        branches = [scaled(reconstruct(below, step, conv.weight.detach().cpu().float())) for conv in stage.convs]
+        for conv, pictures in zip(stage.convs, branches, strict=True):
+            features[feature_label(name, stage, conv)] = pictures.numpy()
+        largest = max(pictures.shape[1:] for pictures in branches)
+        below = torch.cat([centred(pictures, largest) for pictures in branches])
     return features
 
 
-def on_and_off(channels):
-    """Features of the input, of one pixel each: (2, channels, 1, 1), first the on-centre ones, the even channels."""
-    polarity = torch.zeros(2, channels, 1, 1)
-    polarity[0, 0::2] = polarity[1, 1::2] = 1
-    return polarity
+def feature_label(name, stage, conv):
+    """The stage's name, or with several branches also the kernel, as in "s3_5x5"."""
+    return name if len(stage.convs) == 1 else f"{name}_{conv.kernel}x{conv.kernel}"
+
+
+def on_minus_off(channels):
+    """Features of the input's neurons, (channels, 1, 1): 1 of on-centre cells (even channels), -1 of off-centre."""
+    return torch.tensor([1.0, -1.0]).repeat((channels + 1) // 2)[:channels, None, None]
+
+
+def deepest(below, step, weight):
+    """Features (F, h', w') of neurons that fire at a threshold, by ``get_deep_feature``: the strongest synapse counts.
+
+    The strongest is one of a positive and of a negative picture at each place; so light and dark are carried upwards
+    apart, and subtracted then. below (C, h, w), step: pixels between its neurons; weight (F, C, kh, kw).
+    """
+    window = tuple(weight.shape[2:])
+
+    def carried(polarity):
+        blocks = [get_deep_feature(polarity, step, window, 1, block)[0] for block in weight.split(BLOCK)]
+        return torch.cat(blocks)
+
+    return carried(below.clamp(min=0)) - carried((-below).clamp(min=0))
+
+
+def summed(below, step, weight):
+    """Features (F, h', w') of deciding neurons: all synapses over the neuron's mean weight count, and add up.
+
+    Such a neuron does not ask for a pattern but compares a sum over hundreds of synapses, which all start at the
+    upper bound and end between 0.2 and 0.8: at every place some are at the bound, so the strongest alone says nothing.
+    Arguments as of ``deepest``.
+    """
+    above = (weight - weight.mean((1, 2, 3), keepdim=True)).clamp(min=0)
+    return F.conv_transpose2d(above, below[:, None], stride=step)[:, 0]
+
+
+def scaled(pictures):
+    return pictures / pictures.abs().max().clamp(min=1e-12)
+
+
+def centred(pictures, size):
+    """The pictures (F, h, w) in the middle of ``size`` = (rows, columns), with zeros around."""
+    top, left = (size[0] - pictures.shape[1]) // 2, (size[1] - pictures.shape[2]) // 2
+    bottom, right = size[0] - pictures.shape[1] - top, size[1] - pictures.shape[2] - left
+    return F.pad(pictures, (left, right, top, bottom))
+
+
+@torch.no_grad()
+def features_of_winners(model, latencies, features):
+    """For each image the preferred feature of the neuron that decided, or None of a silent network.
+
+    Of several branches it is the winner of one that voted for the decision, the middle branch if it did.
+
+    Args:
+        latencies: the network's input, uint8 (N, C, H, W).
+        features: what ``preferred_features`` returns.
+
+    Returns:
+        list of N float32 arrays (h, w) or None.
+    """
+    stage = model.stages[model.decision]
+    classes = torch.from_numpy(class_of_features(stage, model.num_classes))
+    latencies = model.check(latencies)
+    decisions = model.predict(latencies).cpu().tolist()
+    below = model.pass_through(latencies, model.between(None, model.decision))
+    middle = len(stage.convs) // 2
+    found = [None] * len(decisions)
+    for conv in sorted(stage.convs, key=lambda conv: conv is stage.convs[middle]):  # the middle branch has the last word
+        pictures = features[feature_label(model.decision, stage, conv)]
+        for image, neuron in enumerate(strongest(conv.peaks(below)).cpu().tolist()):
+            if neuron >= 0 and classes[neuron] == decisions[image]:
+                found[image] = pictures[neuron]
+    return found

@@ -55,7 +55,8 @@ class NetworkTrainer(nn.Module):
     """A first-spike network and its training.
 
     A subclass names itself (``class Net(NetworkTrainer, name="net")``), declares ``build`` and the default ``epochs``,
-    one for each phase, and may override ``phases``. Latencies are S1C1's: uint8 (N, in_channels, H, W), the time step
+    one for each phase, and may override ``phases``. By R-STDP learns the decision stage, the last, and with it at most
+    the firing stage next below it. Latencies are S1C1's: uint8 (N, in_channels, H, W), the time step
     of each spike, ``steps`` for silence.
 
     Args:
@@ -93,6 +94,9 @@ class NetworkTrainer(nn.Module):
         if backend == "event" and device.type != "cpu":
             raise InputError(f"the event backend runs on a CPU, not on {device}; use the torch backend there")
         self.backend = backend
+        rewarded = [name for name, stage in self.stages.items() if _rule(stage, "rstdp")]
+        if rewarded not in (self._firing_stages()[-1:], self._firing_stages()[-2:]):
+            raise ValueError(f"{self.name} rewards {rewarded}: it must be the last stage, or the last two that fire")
         rng = np.random.default_rng(seed)
         for conv in self.convs():
             conv.steps, conv.backend = steps, backend
@@ -113,6 +117,9 @@ class NetworkTrainer(nn.Module):
 
     # -----------------------------------------------------------------------------------------------------------------
     # The stages as a list
+
+    def _firing_stages(self):
+        return [name for name, stage in self.stages.items() if stage.convs]
 
     def convs(self):
         return [conv for stage in self.stages.values() for conv in stage.convs]
@@ -286,7 +293,7 @@ class NetworkTrainer(nn.Module):
         classes = self.class_of_feature()
         votes, strength, won = [], [], {}
         for label, conv in self.named_convs([self.decision]):
-            winners, peaks = conv.layer().learn(inputs, labels, classes, conv.rstdp_rates, conv.rule)
+            winners, peaks = conv.layer().learn(inputs, labels, classes, conv.rstdp_rates.numpy(force=True), conv.rule)
             feature = torch.as_tensor(winners)[:, 0].long()
             votes.append(torch.where(feature < 0, -1, torch.from_numpy(classes)[feature.clamp(min=0)]))
             strength.append(torch.as_tensor(peaks).double())
@@ -296,48 +303,20 @@ class NetworkTrainer(nn.Module):
         return torch.cat([decisions[:, None], votes], 1), won
 
     def _learn_together(self, inputs, labels, first, active):
-        """R-STDP of firing stages with the network's decision, and of the decision stage if it is active."""
-        classes = self.class_of_feature()
-        names = self.between(first, self.decision)
-        firing = [(lower, lower.layer(), pool) for lower, pool in self._pooled(names)]
-        learning = {self.stages[name]: name for name in names if name in active}
-        deciding = [(label, conv, conv.layer()) for label, conv in self.named_convs([self.decision])]
-        won = {label: [] for label, _ in self.named_convs(active)}
-        decisions = []
-        for image, label in zip(inputs, labels.cpu(), strict=True):
-            chosen = []
-            for lower, layer, pool in firing:
-                below = image
-                if lower in learning:
-                    winners, image = layer.compete(below, lower.rule.winners, lower.rule.radius, pool)
-                    chosen.append((lower, layer, below, winners))
-                    won[learning[lower]].extend(int(winner[0]) for winner in winners)
-                else:
-                    image = layer.fire(below[None], pool)[0]
-            image = torch.as_tensor(image)[None]
-            votes, strength = [], []
-            for key, conv, layer in deciding:
-                if key in won:
-                    winners, highest = layer.learn(image, label[None], classes, conv.rstdp_rates, conv.rule)
-                    feature = int(winners[0, 0])
-                    won[key].append(feature)
-                else:
-                    peaks = torch.as_tensor(layer.peaks(image))
-                    feature, highest = int(strongest(peaks)), peaks.amax(1)
-                votes.append(int(classes[feature]) if feature >= 0 else -1)
-                strength.append(float(highest[0]))
-            decision = votes[0]
-            if len(votes) > 1:
-                decision = int(majority(torch.tensor([votes]), torch.tensor([strength]), self.num_classes))
-            if decision >= 0:
-                for lower, layer, below, winners in chosen:
-                    rates = lower.rstdp_rates[0 if decision == label else 1].tolist()
-                    layer.update(below, winners, rates, lower.rule)
-            decisions.append([decision, *votes])
-        for _, layer, _ in firing:
-            layer.write_back()
-        won = {label: torch.tensor(features, dtype=torch.int64) for label, features in won.items()}
-        return torch.tensor(decisions), {label: features[features >= 0] for label, features in won.items()}
+        """R-STDP of the firing stage ``first`` by the network's decision, and of the decision stage if active."""
+        top, classes = self.stages[self.decision], self.class_of_feature()
+        ((lower, pool),) = self._pooled(self.between(first, self.decision))
+        firing, deciding = lower.layer(), top.layer()
+        rates = top.rstdp_rates.numpy(force=True) if self.decision in active else None
+        decided, won = BACKENDS[self.backend].learn_together(
+            firing, deciding, inputs, labels, pool, lower.rule, lower.rstdp_rates.numpy(force=True), classes, top.rule,
+            rates,
+        )  # fmt: skip
+        feature = torch.as_tensor(decided)[:, 0].long()
+        decisions = torch.where(feature < 0, -1, torch.from_numpy(classes)[feature.clamp(min=0)])
+        won = torch.as_tensor(won)[..., 0].long()
+        wins = {first: won[won >= 0], self.decision: feature[feature >= 0]}
+        return decisions[:, None].repeat(1, 2), {name: wins[name] for name in active}
 
     # -----------------------------------------------------------------------------------------------------------------
     # Training

@@ -78,7 +78,7 @@ def describe(row, epochs):
     """One line for an epoch."""
     title = f"{row['phase']:<6} {'STDP' if row['rule'] == 'stdp' else 'R-STDP':<6} epoch {row['epoch']:>3}/{epochs}"
     if row["rule"] == "stdp":
-        text = f"convergence {row['convergence']:.4f}, {row['winners_per_image']:.1f} winners per image"
+        text = f"convergence {row['convergence']:.1e}, {row['winners_per_image']:.1f} winners per image"
         if row["dead_features"]:
             text += f", {row['dead_features']} features never won"
     else:

@@ -15,6 +15,7 @@ import datasets
 from checkpoint import Progress
 from errors import InputError
 from flags import parse
+from image_file import read_image
 from models import build_model
 from network_trainer import Activity, Interrupted
 from report import Evaluation, write_results
@@ -124,12 +125,16 @@ def fit_and_report(args, folder, model, encoder, data, progress):
     warm_up(model, encoder, log)
     flags = {key: value for key, value in vars(args).items() if key not in ("given", "command_line")}
     run_info = {"flags": flags, "dataset": args.dataset, "class_names": list(data.set.class_names)}
+    run_info["image_size"] = list(data.set.train_images.shape[1:])
     checkpoints = folder / "checkpoints"
     stop = StopRequest()
     saved_at = time.monotonic()
 
     def save(path="last.pt", state=None, progress=None):
         checkpoint.save(checkpoints / path, model, encoder.config(), run_info, progress, state)
+
+    if not (checkpoints / "last.pt").exists():
+        save(progress=progress)  # from here on the run can be resumed
 
     def after_batch(progress):
         nonlocal saved_at
@@ -227,7 +232,7 @@ def predict(args):
     model, encoder = checkpoint.rebuild(content, device, args.backend), S1C1(**content["encoding"])
     names = [*content["run"]["class_names"], "silent: no neuron of the last stage fired"]
     for path in args.predict:
-        image, note = datasets.read_image(path)
+        image, note = read_image(path, *content["run"]["image_size"])
         (decision,) = model.predict(encode(encoder, image[None], model)).tolist()
         print(f"{path}: {names[decision]}" + (f"  ({note})" if note else ""))
 

@@ -338,18 +338,28 @@ def _update_rows(latency, steps, winner, weight, width, kernel, pad, rates, stab
 
 
 @njit(cache=True, nogil=True)
-def _learn_stdp(
-    latency, steps, weight, features, width, kernel, pad, threshold, limit, radius, rates, seen, schedule, stabilize,
-    bounds, tiny, winners,
+def _update_winners(
+    latency, steps, winners, weight, features, width, kernel, pad, rates, stabilize, bounds, tiny, inside
 ):  # fmt: skip
-    images = latency.shape[0]
+    """STDP of all winners of an image. The first update clips every weight, also those of features that did not win."""
+    for winner in winners:
+        _update_rows(latency, steps, winner, weight, width, kernel, pad, rates, stabilize, bounds, tiny)
+    if len(winners) > 0 and not inside[0]:
+        _clamp(weight, features, width, bounds)
+        inside[0] = True
+
+
+@njit(cache=True, nogil=True)
+def _learn_stdp(
+    latency, steps, weight, inside, features, width, kernel, pad, threshold, limit, radius, rates, seen, schedule,
+    stabilize, bounds, tiny, winners,
+):  # fmt: skip
     out_h = latency.shape[2] + 2 * pad - kernel + 1
     out_w = latency.shape[3] + 2 * pad - kernel + 1
     every, factor, highest, depression = schedule
     scratch = _scratch(latency, steps, weight, width, out_h, out_w)
     now = np.empty(2, weight.dtype)
-    inside = _within(weight, features, width, bounds)
-    for n in range(images):
+    for n in range(latency.shape[0]):
         seen[0] += 1
         if every > 0 and seen[0] % every == 0:
             rates[0] = min(rates[0] * factor, highest)
@@ -359,14 +369,10 @@ def _learn_stdp(
             latency[n], steps, weight, features, width, kernel, pad, threshold, limit, radius, False, scratch,
             winners[n],
         )  # fmt: skip
-        for i in range(found):
-            _update_rows(
-                latency[n], steps, winners[n, i], weight, width, kernel, pad, now, stabilize, bounds, tiny
-            )  # fmt: skip
-        if found > 0 and not inside:
-            # the first update clips every weight, also those of features that did not win
-            _clamp(weight, features, width, bounds)
-            inside = True
+        _update_winners(
+            latency[n], steps, winners[n, :found], weight, features, width, kernel, pad, now, stabilize, bounds, tiny,
+            inside,
+        )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -524,14 +530,14 @@ def _decision_scratch(latency, weight, positions):
 
 @njit(cache=True, nogil=True)
 def _learn_decisions(
-    latency, labels, steps, weight, packed, inside, pad, classes, rates, stabilize, bounds, tiny, threads, scratch,
-    winners, highest,
+    latency, labels, steps, weight, packed, inside, pad, classes, rates, learning, stabilize, bounds, tiny, threads,
+    scratch, winners, highest,
 ):  # fmt: skip
     """R-STDP of a decision layer, one image after another.
 
     ``packed``: the weights in blocks, kept in step. ``inside``: all weights are within the bounds. ``rates``: (2, 2),
-    [reward, punishment] × [LTP, LTD]. ``winners`` (N, 3) gets (feature, line, column), or -1; ``highest`` (N,) the
-    winner's potential.
+    [reward, punishment] × [LTP, LTD]; without ``learning`` the layer only decides. ``winners`` (N, 3) gets (feature,
+    line, column), or -1; ``highest`` (N,) the winner's potential.
 
     Each image changes one feature. So the potentials of a block of images are computed together from the weights
     before the block, and per image only the features changed since are computed again; the sums are taken in the same
@@ -576,6 +582,8 @@ def _learn_decisions(
                 continue
             line, column = place[best] // out_w, place[best] % out_w
             winners[start + n, 0], winners[start + n, 1], winners[start + n, 2] = best, line, column
+            if not learning:
+                continue
             if slot_of[best] < 0:
                 slot_of[best] = used
                 changed[used] = best
@@ -593,6 +601,39 @@ def _learn_decisions(
             _to_blocks(weight, changed[:used], packed)
         slot_of[changed[:used]] = -1
         start += count
+
+
+@njit(cache=True, nogil=True)
+def _learn_together(
+    latency, labels, steps,
+    weight, inside, features, width, kernel, pad, threshold, limit, radius, pool, rates, stabilize, bounds, tiny,
+    top_weight, packed, top_inside, top_pad, classes, top_rates, learning, top_stabilize, top_bounds, top_tiny,
+    winners, decisions, highest,
+):  # fmt: skip
+    """R-STDP of a firing layer by the decisions of the layer above it, which may learn too."""
+    out_h = latency.shape[2] + 2 * pad - kernel + 1
+    out_w = latency.shape[3] + 2 * pad - kernel + 1
+    scratch = _scratch(latency, steps, weight, width, out_h, out_w)
+    between = np.empty((1, features, out_h // pool, out_w // pool), np.uint8)
+    top_kernel = top_weight.shape[2]
+    positions = (between.shape[2] + 2 * top_pad - top_kernel + 1) * (between.shape[3] + 2 * top_pad - top_kernel + 1)
+    top_scratch = _decision_scratch(between[0], top_weight, positions)
+    for n in range(latency.shape[0]):
+        found = _compete(
+            latency[n], steps, weight, features, width, kernel, pad, threshold, limit, radius, True, scratch,
+            winners[n],
+        )  # fmt: skip
+        _pool_out(scratch[1], steps, features, width, out_h, out_w, pool, between[0])
+        _learn_decisions(
+            between, labels[n : n + 1], steps, top_weight, packed, top_inside, top_pad, classes, top_rates, learning,
+            top_stabilize, top_bounds, top_tiny, 1, top_scratch, decisions[n : n + 1], highest[n : n + 1],
+        )  # fmt: skip
+        if decisions[n, 0] >= 0:
+            outcome = 0 if classes[decisions[n, 0]] == labels[n] else 1
+            _update_winners(
+                latency[n], steps, winners[n, :found], weight, features, width, kernel, pad, rates[outcome], stabilize,
+                bounds, tiny, inside,
+            )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -620,7 +661,6 @@ class FiringLayer:
         self.threshold = weight.dtype.type(threshold)
         self.rows = np.zeros(weight[0].size * self.width, weight.dtype)
         _to_rows(weight, self.rows)
-        self._scratch = None
 
     def output_size(self, height, width):
         return height + 2 * self.pad - self.kernel + 1, width + 2 * self.pad - self.kernel + 1
@@ -645,39 +685,15 @@ class FiringLayer:
         """
         latency = np.asarray(latency)
         found = np.full((len(latency), winners, 4), -1, np.int16)
+        stabilize, bounds, tiny = _typed(rule, self.rows.dtype)
         _learn_stdp(
-            latency, self.steps, self.rows, self.features, self.width, self.kernel, self.pad, self.threshold, winners,
-            radius, rates, seen, schedule, *_typed(rule, self.rows.dtype), found,
+            latency, self.steps, self.rows, self._is_inside(bounds), self.features, self.width, self.kernel, self.pad,
+            self.threshold, winners, radius, rates, seen, schedule, stabilize, bounds, tiny, found,
         )  # fmt: skip
         return found
 
-    def compete(self, latency, winners, radius, pool=1):
-        """One image (C, H, W): its winners (n, 4) and the pooled first spikes (F, Ho / pool, Wo / pool)."""
-        latency = np.asarray(latency)
-        out_h, out_w = self.output_size(*latency.shape[1:])
-        if self._scratch is None:
-            self._scratch = _scratch(latency[None], self.steps, self.rows, self.width, out_h, out_w)
-        found = np.full((winners, 4), -1, np.int16)
-        count = _compete(
-            latency, self.steps, self.rows, self.features, self.width, self.kernel, self.pad, self.threshold, winners,
-            radius, True, self._scratch, found,
-        )  # fmt: skip
-        out = np.empty((self.features, out_h // pool, out_w // pool), np.uint8)
-        _pool_out(self._scratch[1], self.steps, self.features, self.width, out_h, out_w, pool, out)
-        return found[:count], out
-
-    def update(self, latency, winners, rates, rule):
-        """Weight changes of the winners (n, 4) of one image (C, H, W) with the rates (LTP, LTD)."""
-        latency = np.asarray(latency)
-        stabilize, bounds, tiny = _typed(rule, self.rows.dtype)
-        rates = np.asarray(rates, self.rows.dtype)
-        for winner in winners:
-            _update_rows(
-                latency, self.steps, winner, self.rows, self.width, self.kernel, self.pad, rates, stabilize, bounds,
-                tiny,
-            )  # fmt: skip
-        if len(winners):
-            _clamp(self.rows, self.features, self.width, bounds)
+    def _is_inside(self, bounds):
+        return np.array([_within(self.rows, self.features, self.width, bounds)])
 
     def write_back(self):
         _from_rows(self.rows, self.weight)
@@ -695,7 +711,6 @@ class DecisionLayer:
         width = -(-self.features // BLOCK) * BLOCK
         self.packed = np.zeros(width * self.weight[0].size, self.weight.dtype)
         _to_blocks(self.weight, np.arange(self.features), self.packed)
-        self._inside = self._scratch = None
 
     def peaks(self, latency):
         """Highest potential of each feature at the last time step: latency (N, C, H, W) -> (N, F)."""
@@ -706,6 +721,10 @@ class DecisionLayer:
             _decide(latency, self.steps, self.packed, self.features, width, self.weight.shape[2], self.pad, peaks)
         return peaks
 
+    def _is_inside(self, bounds):
+        size = self.weight.size
+        return np.array([_within(self.weight.reshape(-1), size, size, bounds)])
+
     def learn(self, latency, labels, classes, rates, rule):
         """R-STDP over latency (N, C, H, W) with labels (N,), one image after another.
 
@@ -714,19 +733,40 @@ class DecisionLayer:
         """
         latency = np.asarray(latency)
         stabilize, bounds, tiny = _typed(rule, self.weight.dtype)
-        if self._inside is None:
-            size = self.weight.size
-            self._inside = np.array([_within(self.weight.reshape(-1), size, size, bounds)])
-        if self._scratch is None:
-            kernel = self.weight.shape[2]
-            positions = (latency.shape[2] + 2 * self.pad - kernel + 1) * (latency.shape[3] + 2 * self.pad - kernel + 1)
-            image = np.empty(latency.shape[1:], np.uint8)
-            self._scratch = _decision_scratch(image, self.weight, positions)
+        kernel = self.weight.shape[2]
+        positions = (latency.shape[2] + 2 * self.pad - kernel + 1) * (latency.shape[3] + 2 * self.pad - kernel + 1)
+        scratch = _decision_scratch(np.empty(latency.shape[1:], np.uint8), self.weight, positions)
         winners = np.empty((len(latency), 3), np.int16)
         highest = np.empty(len(latency), self.weight.dtype)
         _learn_decisions(
-            latency, np.asarray(labels), self.steps, self.weight, self.packed, self._inside, self.pad,
-            np.asarray(classes), np.asarray(rates, self.weight.dtype), stabilize, bounds, tiny, get_num_threads(),
-            self._scratch, winners, highest,
+            latency, np.asarray(labels), self.steps, self.weight, self.packed, self._is_inside(bounds), self.pad,
+            np.asarray(classes), np.asarray(rates, self.weight.dtype), True, stabilize, bounds, tiny,
+            get_num_threads(), scratch, winners, highest,
         )  # fmt: skip
         return winners, highest
+
+
+def learn_together(firing, deciding, latency, labels, pool, firing_rule, firing_rates, classes, rule, rates):
+    """R-STDP of a FiringLayer by the decisions of a DecisionLayer above it, one image after another.
+
+    latency (N, C, H, W): input of the firing layer, whose output is pooled by ``pool`` on its way up; labels (N,).
+    Rates (2, 2): reward and punishment, each (LTP, LTD); ``rates`` None: the decision layer does not learn. Returns
+    the decision layer's winners (N, 3), as ``DecisionLayer.learn``, and the firing layer's (N, K, 4).
+    """
+    latency, dtype = np.asarray(latency), deciding.weight.dtype
+    stabilize, bounds, tiny = _typed(firing_rule, dtype)
+    top_stabilize, top_bounds, top_tiny = _typed(rule, dtype)
+    winners = np.full((len(latency), firing_rule.winners, 4), -1, np.int16)
+    decisions = np.empty((len(latency), 3), np.int16)
+    _learn_together(
+        latency, np.asarray(labels), firing.steps,
+        firing.rows, firing._is_inside(bounds), firing.features, firing.width, firing.kernel, firing.pad,
+        firing.threshold, firing_rule.winners, firing_rule.radius, pool, np.asarray(firing_rates, dtype), stabilize,
+        bounds, tiny,
+        deciding.weight, deciding.packed, deciding._is_inside(top_bounds), deciding.pad, np.asarray(classes),
+        np.zeros((2, 2), dtype) if rates is None else np.asarray(rates, dtype), rates is not None, top_stabilize,
+        top_bounds, top_tiny,
+        winners, decisions, np.empty(len(latency), dtype),
+    )  # fmt: skip
+    firing.write_back()
+    return decisions, winners

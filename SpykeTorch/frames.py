@@ -101,12 +101,13 @@ class DecisionLayer:
     def learn(self, latency, labels, classes, rates, rule):
         """R-STDP over latency (N, C, H, W) with labels (N,), one image after another.
 
-        ``classes`` (F,): the class of each feature. ``rates`` (2, 2): reward and punishment, each (LTP, LTD). Returns
-        the winners (N, 3): feature, line, column, -1: silent; and their potentials (N,).
+        ``classes`` (F,): the class of each feature. ``rates`` (2, 2): reward and punishment, each (LTP, LTD); None:
+        decide without learning. Returns the winners (N, 3): feature, line, column, -1: silent; and their potentials
+        (N,).
         """
         winners = torch.full((len(latency), 3), -1, dtype=torch.int16)
         highest = torch.zeros(len(latency), dtype=self.weight.dtype)
-        classes, labels, rates = [c.tolist() for c in (classes, labels, rates)]
+        classes, labels = classes.tolist(), labels.tolist()
         kernel = self.weight.shape[2]
         for n, image in enumerate(latency):
             potentials = self._potentials(image[None])
@@ -119,8 +120,30 @@ class DecisionLayer:
             spiked = F.pad(image, [self.pad] * 4, value=self.steps) < self.steps
             causal = spiked[:, line : line + kernel, column : column + kernel][None]
             outcome = 0 if classes[feature] == labels[n] else 1
-            _apply(self.weight, [feature], causal, rates[outcome], rule)
+            if rates is not None:
+                _apply(self.weight, [feature], causal, rates[outcome], rule)
         return winners, highest
+
+
+def learn_together(firing, deciding, latency, labels, pool, firing_rule, firing_rates, classes, rule, rates):
+    """R-STDP of a FiringLayer by the decisions of a DecisionLayer above it, one image after another.
+
+    latency (N, C, H, W): input of the firing layer, whose output is pooled by ``pool`` on its way up; labels (N,).
+    Rates (2, 2): reward and punishment, each (LTP, LTD); ``rates`` None: the decision layer does not learn. Returns
+    the decision layer's winners (N, 3), as ``DecisionLayer.learn``, and the firing layer's (N, K, 4).
+    """
+    winners = torch.full((len(latency), firing_rule.winners, 4), -1, dtype=torch.int16)
+    decisions = torch.empty((len(latency), 3), dtype=torch.int16)
+    for n, image in enumerate(latency):
+        chosen, above = firing.compete(image, firing_rule.winners, firing_rule.radius, pool)
+        winners[n, : len(chosen)] = chosen
+        decision, _ = deciding.learn(above[None], labels[n : n + 1], classes, rates, rule)
+        decisions[n] = decision[0]
+        feature = int(decision[0, 0])
+        if feature >= 0:
+            outcome = 0 if int(classes[feature]) == int(labels[n]) else 1
+            firing.update(image, chosen, firing_rates[outcome], firing_rule)
+    return decisions, winners
 
 
 def pool_latency(latency, size):

@@ -5,6 +5,7 @@ encoded and networks are built by the project's own functions and with its own n
 """
 
 import sys
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from s1c1 import S1C1  # noqa: E402
 from SpykeTorch import functional as sf  # noqa: E402
 
 # From the colour-blind-safe palette of Okabe and Ito. Blue: a weight grows, or STDP; orange: it falls, or R-STDP.
-BLUE, ORANGE, GREEN, INK, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#222222", "#767676", "#E9ECEF"
+BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#767676", "#E9ECEF"
 DPI = 150
 STYLE = {
     "font.size": 11,
@@ -48,6 +49,7 @@ STEPS = 15
 NETWORKS = "mozafari2018", "deep2024", "deepr2024", "inception2024", "majority2024"
 
 
+@cache
 def digit(index=0):
     """An image of MNIST's test set, uint8 (28, 28), and its label."""
     mnist = load("mnist")
@@ -125,7 +127,7 @@ def snn_illustration():
     inputs.text(5, silent, "silent", color=GREY, va="center", ha="center", backgroundcolor="white", fontsize=10)
     inputs.set(ylim=(len(latency) - 0.4, -0.6), xlim=(-0.5, STEPS - 0.5), yticks=range(len(latency)))
     inputs.set_yticklabels([f"input {row + 1}" for row in range(len(latency))])
-    inputs.set_title("Input spikes: at most one per synapse", fontweight="bold")
+    inputs.set_title("Input spikes: at most one per synapse")
 
     times = np.arange(-1, fired + 1)
     body.step(times, np.r_[0, potential[: fired + 1]], where="post", color=BLUE, lw=2.6)
@@ -154,7 +156,7 @@ def snn_illustration():
     bottom, top = 0.585 * height, 0.92 * height
     left, soma = 0.69 * width, (8.75, (bottom + top) / 2)
     for row, w in enumerate(weight.tolist()):
-        y = top - (row + 0.6) / len(latency) * (top - bottom)
+        y = top - (row + 0.6) / (len(latency) + 0.2) * (top - bottom)
         plane.text(left, y, f"{w:g}", ha="left", va="center")
         plane.plot([left + 0.36, soma[0]], [y, soma[1]], color=tint(BLUE, 0.55), lw=6 * w, solid_capstyle="butt")
     plane.text(left - 0.02, top + 0.04, "weights", ha="left", va="bottom")
@@ -381,7 +383,7 @@ def networks():
     return figure
 
 
-def draw_network(plane, model, middle, gap=0.2):
+def draw_network(plane, model, middle, gap=0.19):
     """One network as blocks from left to right, around the height ``middle``."""
     x, size, maps = 0.15, (28, 28), model.in_channels
     narrow, wide, wider = 0.62, 1.15, 1.5
@@ -479,8 +481,8 @@ def draw_all(folder=HERE):
         with style.context(["default", STYLE]):
             agg = FigureCanvasAgg(draw())
             agg.draw()
-        # A palette of 256 colours makes the files three times smaller.
-        colors = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        # A palette makes the files three times smaller.
+        colors = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB").quantize(128, dither=Image.Dither.NONE)
         colors.save(Path(folder) / name, optimize=True, dpi=(DPI, DPI))
 
 

@@ -40,9 +40,9 @@ def patches(latency, steps, kernel, pad):
 def potentials(latency, weight, steps, pad):
     """p[t] = Σ w [latency <= t]: (T, F, Ho, Wo)."""
     seen = patches(latency, steps, weight.shape[2], pad)
-    synapses, size = seen.reshape(weight[0].size, -1), seen.shape[3:]
-    flat = weight.reshape(len(weight), -1).astype(np.float64)
-    return np.array([np.round(flat @ (synapses <= t), 9) for t in range(steps)]).reshape(steps, len(weight), *size)
+    wave = seen.reshape(weight[0].size, 1, -1) <= np.arange(steps)[:, None]  # (synapses, T, positions)
+    p = weight.reshape(len(weight), -1).astype(np.float64) @ wave.reshape(len(wave), -1)
+    return np.round(p, 9).reshape(len(weight), steps, *seen.shape[3:]).swapaxes(0, 1)
 
 
 def twin_fire(latency, weight, steps, pad, threshold, pool=1):
@@ -82,9 +82,14 @@ def twin_update(latency, weight, winners, steps, pad, rates, rule):
     return np.clip(new, low, high) if winners else weight
 
 
+def last_potentials(latency, weight, steps, pad):
+    """p at the last time step, when all that ever spikes has spiked: (F, Ho, Wo)."""
+    return potentials(np.where(latency < steps, 0, 1), weight, 1, pad)[0]
+
+
 def twin_decision(latency, weight, steps, pad):
     """(feature, line, column) of the highest potential at the last step, the first of equal ones; None: silence."""
-    last = potentials(latency, weight, steps, pad)[-1]
+    last = last_potentials(latency, weight, steps, pad)
     return tuple(map(int, np.unravel_index(last.argmax(), last.shape))) if last.max() > 0 else None
 
 
@@ -113,7 +118,7 @@ def layers(draw):
 
 
 thresholds = st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0])
-random_maps = settings(max_examples=150, deadline=None, derandomize=True)
+random_maps = settings(max_examples=80, deadline=None, derandomize=True)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -204,14 +209,14 @@ def test_update_on_random_maps(dtype, layer, rule, anti):
     [(30, 5, 2, 15, 5, 3, STDP), (20, 3, 1, 6, 8, 1, STDP), (20, 3, 0, 4, 3, 0, RSTDP)],
 )
 def test_learning_on_digits(features, kernel, pad, threshold, limit, radius, rule):
-    """Forty digits one after another: every winner and every weight is the twin's, also where the schedule steps in."""
+    """Thirty digits one after another: every winner, the weights and the rates are the twin's."""
     weight = random_weight(features, 6, kernel, kernel) * 1.2 - 0.1  # some outside the bounds
     found, rates, seen = weight.copy(), np.array([0.04, -0.03]), np.array([15])
     layer = FiringLayer(found, 15, pad, threshold)
-    winners = layer.learn(DIGITS[:40], limit, radius, rates, seen, (20, 2.0, 0.15, -0.75), rule)
+    winners = layer.learn(DIGITS[:30], limit, radius, rates, seen, (20, 2.0, 0.15, -0.75), rule)
     layer.write_back()
     now = (0.04, -0.03)
-    for n, image in enumerate(DIGITS[:40]):
+    for n, image in enumerate(DIGITS[:30]):
         if (15 + n + 1) % 20 == 0:
             now = min(2 * now[0], 0.15), -0.75 * min(2 * now[0], 0.15)
         expected = twin_winners(image, weight, 15, pad, threshold, limit, radius)
@@ -219,7 +224,7 @@ def test_learning_on_digits(features, kernel, pad, threshold, limit, radius, rul
         weight = twin_update(image, weight, expected, 15, pad, now, rule)
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
     np.testing.assert_allclose(rates, (0.15, -0.1125))
-    assert seen == 55
+    assert seen == 45
 
 
 def test_equal_weights_go_to_the_lowest_index():
@@ -235,18 +240,18 @@ def test_equal_weights_go_to_the_lowest_index():
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_equal_patches_tie_whatever_the_rounding(dtype):
-    """Two neurons that see the same patch tie, though their sums are taken in another order."""
-    rng = np.random.default_rng(3)
+def test_equal_potentials_tie_whatever_the_rounding(dtype):
+    """The same spikes in another order of time: sums that differ by rounding alone tie, the leftmost position wins."""
     for seed in range(20):
+        rng = np.random.default_rng(seed)
+        latency = np.full((8, 3, 15), 2, np.uint8)
+        for x in (0, 6, 12):
+            latency[..., x : x + 3] = rng.integers(0, 2, (8, 3, 3))
         weight = random_weight(20, 8, 3, 3, seed=seed, dtype=dtype)
-        latency = np.full((8, 9, 21), 5, np.uint8)
-        for x in (1, 8, 15):  # the same patch, with other spikes of the same time around it
-            latency[:, 3:6, x : x + 3] = np.random.default_rng(seed).integers(0, 2, (8, 3, 3))
-        latency[:, 0, :] = rng.integers(2, 6, (8, 21))
-        expected = twin_winners(latency, weight, 5, 0, 5, 3, 1)
-        winners, _ = FiringLayer(weight, 5, 0, 5).compete(latency, 3, 1)
-        assert [tuple(w) for w in winners] == expected
+        expected = twin_winners(latency, weight, 2, 0, 33, 5, 0)
+        assert expected[0][:3] == (weight.astype(np.float64).sum((1, 2, 3)).argmax(), 0, 0)
+        winners, _ = FiringLayer(weight, 2, 0, 33).compete(latency, 1, 0)
+        assert winners.tolist() == [list(expected[0])]
 
 
 def test_learning_by_hand():
@@ -296,9 +301,7 @@ def test_the_first_update_clips_everything(dtype):
 def test_denormal_weights_become_zero(dtype):
     """What falls below the smallest normal number is 0; the smallest normal number itself stays."""
     tiny = np.finfo(dtype).tiny
-    weight = np.full((1, 1, 1, 4), tiny, dtype).reshape(1, 4, 1, 1)
-    weight[0, 0] = 0.5
-    weight[0, 1] = 4 * tiny
+    weight = np.array([0.5, 4 * tiny, tiny, tiny], dtype).reshape(1, 4, 1, 1)
     layer = FiringLayer(weight, 15, 0, 0.1)
     latency = np.array([0, 15, 15, 0], np.uint8).reshape(4, 1, 1)
     layer.update(latency, np.array([[0, 0, 0, 0]], np.int16), (0.0, -0.5), STDP)
@@ -339,7 +342,7 @@ def test_rates_double_at_the_500th_image():
 def test_decisions_on_random_maps(dtype, layer):
     """Peaks and the winner are the twin's; sums of eighths are exact, so many are equal."""
     latency, weight, steps, pad = layer
-    last = potentials(latency, weight, steps, pad)[-1]
+    last = last_potentials(latency, weight, steps, pad)
     deciding = DecisionLayer(weight.astype(dtype), steps, pad)
     np.testing.assert_array_equal(deciding.peaks(latency[None])[0], last.max((1, 2)))
     classes = np.zeros(len(weight), np.int64)
@@ -410,10 +413,22 @@ def test_decision_learning_is_the_twins(kernel, pad, features):
             assert winners[n].tolist() == [-1, -1, -1]
             continue
         assert tuple(winners[n]) == expected, n
-        np.testing.assert_allclose(highest[n], potentials(image, weight, 15, pad)[-1].max(), atol=1e-8)
+        np.testing.assert_allclose(highest[n], last_potentials(image, weight, 15, pad).max(), atol=1e-8)
         rates = RATES[0 if classes[expected[0]] == labels[n] else 1]
         weight = twin_update(image, weight, [(*expected, 14)], 15, pad, rates, RSTDP)
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_equal_features_tie_whatever_the_rounding(dtype):
+    """Features whose weights are the same in another order tie when every input spikes: the first one decides."""
+    rng = np.random.default_rng(0)
+    latency, one = np.zeros((1, 50, 5, 5), np.uint8), np.zeros(1, np.int64)
+    for _ in range(20):
+        values = rng.uniform(0.2, 0.8, 50 * 25)
+        weight = np.array([rng.permutation(values) for _ in range(30)], dtype).reshape(30, 50, 5, 5)
+        winners, _ = DecisionLayer(weight, 15, 0).learn(latency, one, np.zeros(30, np.int64), RATES, RSTDP)
+        assert winners.tolist() == [[0, 0, 0]]
 
 
 def test_peaks_do_not_depend_on_the_company(threads):
@@ -458,10 +473,10 @@ def test_decision_by_hand(label, winner_channels):
 
 def test_silence_teaches_nothing():
     """Without a positive potential nobody decides, and no weight changes, not even to keep the bounds."""
-    _, _, _, weight = decision_task(1, 10, np.float32)
+    _, labels, classes, weight = decision_task(3, 10, np.float32)
     before = weight.copy()
     silent = np.full((3, 10, 6, 6), 15, np.uint8)
-    winners, highest = DecisionLayer(weight, 15, 2).learn(silent, np.zeros(3), np.zeros(10), RATES, RSTDP)
+    winners, highest = DecisionLayer(weight, 15, 2).learn(silent, labels, classes, RATES, RSTDP)
     assert (winners == -1).all()
     assert (highest == 0).all()
     np.testing.assert_array_equal(weight, before)

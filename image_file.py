@@ -1,0 +1,46 @@
+"""Image files as inputs of a network."""
+
+from pathlib import Path
+
+import numpy as np
+
+from errors import InputError
+
+
+def read_image(path, height, width):
+    """An image file (PNG, JPEG, …) as uint8 (height, width), light on a dark ground, and what was done to it.
+
+    Colours become grey; an image whose border is lighter than its middle grey is inverted, because the networks learn
+    from light strokes on a dark ground; another size is fitted, its sides kept in proportion, onto a dark ground.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no image at {path}")
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            picture = picture.convert("RGBA") if picture.mode in ("P", "LA", "PA", "RGBA") else picture
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} cannot be read as an image; give a PNG or JPEG file") from error
+    done = []
+    if picture.mode == "RGBA":
+        ground = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(ground, picture)
+    if picture.mode != "L":
+        picture = picture.convert("L")
+        done.append("made grey")
+    pixels = np.asarray(picture)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    if np.median(border) > 127:
+        picture = Image.fromarray(255 - pixels)
+        done.append("inverted: it was dark on light")
+    if picture.size != (width, height):
+        done.append(f"resized from {picture.width}×{picture.height}")
+        scale = min(width / picture.width, height / picture.height)
+        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
+        fitted = picture.resize(size, Image.Resampling.LANCZOS)
+        picture = Image.new("L", (width, height), 0)
+        picture.paste(fitted, ((width - size[0]) // 2, (height - size[1]) // 2))
+    return np.array(picture), ", ".join(done)

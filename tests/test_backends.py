@@ -1,0 +1,75 @@
+"""Two backends, one result: the event-driven kernels and the tensor operations choose the same winners."""
+
+import numpy as np
+import pytest
+import torch
+from test_traces import GOLDEN, golden_network
+
+from models import MODELS, build_model
+
+NETWORKS = sorted({cls.name for cls in MODELS.values()})
+IMAGES = {"mozafari2018": 300}  # of each phase; the tensor path needs up to 50 ms for an image
+LATENCIES = torch.from_numpy(GOLDEN["encoding"])
+LABELS = torch.from_numpy(GOLDEN["label"])
+
+
+def same_weights(one, two):
+    for (name, a), b in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_both_backends_learn_the_same(name):
+    """In float64, every winner in order and every decision of one update after another, in every phase."""
+    images = IMAGES.get(name, 30)
+    event, tensor = golden_network(name), golden_network(name, "torch")
+    for phase in event.phases:
+        first = phase.stages[0]
+        inputs = event.pass_through(LATENCIES[:images], event.between(None, first))
+        few = slice(0, 5)
+        np.testing.assert_array_equal(tensor.pass_through(LATENCIES[few], tensor.between(None, first)), inputs[few])
+        if phase.rule == "stdp":
+            for a, b in zip(event.stages[first].convs, tensor.stages[first].convs, strict=True):
+                a.images_seen.fill_(490), b.images_seen.fill_(490)  # the rates double after ten images
+                winners = a.learn_stdp(inputs)
+                assert (winners[..., 0] >= 0).any()
+                np.testing.assert_array_equal(winners, b.learn_stdp(inputs), err_msg=first)
+        else:
+            for part in torch.arange(images).split(-(-images // 3)):  # three batches: the rates adapt between them
+                one, two = (model.learn_rstdp(inputs[part], LABELS[part]) for model in (event, tensor))
+                np.testing.assert_array_equal(one[1], two[1])
+                assert one[0] == two[0]
+        same_weights(event, tensor)
+    few = LATENCIES[images : images + 10]
+    np.testing.assert_array_equal(event.predict(few), tensor.predict(few))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_single_precision_fires_alike_up_to_ties(name):
+    """In float32 both backends fire alike, but for one neuron in 10,000 whose potential is at its threshold."""
+    event, tensor = (build_model(name, backend=backend) for backend in ("event", "torch"))
+    for conv, twin in zip(event.convs(), tensor.convs(), strict=True):
+        rng = np.random.default_rng(0)
+        conv.weight.copy_(torch.from_numpy(rng.uniform(0, 0.8, conv.weight.shape)))
+        twin.weight.copy_(conv.weight)
+    inputs = LATENCIES[:4]
+    for (stage, one), two in zip(event.stages.items(), tensor.stages.values(), strict=True):
+        a, b = one.fire(inputs), two.fire(inputs)
+        assert (a != b).sum() <= a.numel() / 10_000, stage
+        assert (a < 15).any()
+        inputs = a
+
+
+def test_single_precision_learns_alike():
+    """In float32, weights far from ties: forty images of s1 and of the decision layer choose the same winners."""
+    event, tensor = (build_model("mozafari2018", backend=backend) for backend in ("event", "torch"))
+    for conv, twin in zip(event.convs(), tensor.convs(), strict=True):
+        rng = np.random.default_rng(0)
+        conv.weight.copy_(torch.from_numpy(rng.uniform(0.2, 0.8, conv.weight.shape)))
+        twin.weight.copy_(conv.weight)
+    inputs = LATENCIES[:40]
+    a, b = (model.stages["s1"].learn_stdp(inputs) for model in (event, tensor))
+    assert (a != b).any(-1).sum() <= 2
+    inputs = event.pass_through(inputs, event.between(None, "s3"))
+    a, b = (model.learn_rstdp(inputs, LABELS[:40])[1] for model in (event, tensor))
+    assert (a != b).any(-1).sum() <= 1
