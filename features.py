@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from models.layers import Pool, class_of_features, strongest
+from models.layers import Pool, strongest
 from SpykeTorch.visualization import get_deep_feature
 
 BLOCK = 20  # features reconstructed together: more would not fit a processor's cache
@@ -28,16 +28,11 @@ def preferred_features(model):
             continue
         reconstruct = summed if stage.decides else deepest
         branches = [scaled(reconstruct(below, step, conv.weight.detach().cpu().float())) for conv in stage.convs]
-        for conv, pictures in zip(stage.convs, branches, strict=True):
-            features[feature_label(name, stage, conv)] = pictures.numpy()
+        labels = (label for label, _ in model.named_convs([name]))
+        features.update(zip(labels, (pictures.numpy() for pictures in branches), strict=True))
         largest = max(pictures.shape[1:] for pictures in branches)
         below = torch.cat([centred(pictures, largest) for pictures in branches])
     return features
-
-
-def feature_label(name, stage, conv):
-    """The stage's name, or with several branches also the kernel, as in "s3_5x5"."""
-    return name if len(stage.convs) == 1 else f"{name}_{conv.kernel}x{conv.kernel}"
 
 
 def on_minus_off(channels):
@@ -95,16 +90,15 @@ def features_of_winners(model, latencies, features):
     Returns:
         list of N float32 arrays (h, w) or None.
     """
-    stage = model.stages[model.decision]
-    classes = torch.from_numpy(class_of_features(stage, model.num_classes))
+    classes = torch.from_numpy(model.class_of_feature())
     latencies = model.check(latencies)
     decisions = model.predict(latencies).cpu().tolist()
     below = model.pass_through(latencies, model.between(None, model.decision))
-    middle = len(stage.convs) // 2
+    branches = list(model.named_convs([model.decision]))
+    branches.append(branches.pop(len(branches) // 2))  # the middle branch has the last word
     found = [None] * len(decisions)
-    for conv in sorted(stage.convs, key=lambda conv: conv is stage.convs[middle]):  # the middle branch has the last word
-        pictures = features[feature_label(model.decision, stage, conv)]
+    for label, conv in branches:
         for image, neuron in enumerate(strongest(conv.peaks(below)).cpu().tolist()):
             if neuron >= 0 and classes[neuron] == decisions[image]:
-                found[image] = pictures[neuron]
+                found[image] = features[label][neuron]
     return found

@@ -15,13 +15,11 @@ def make_parser():
         allow_abbrev=False,
     )
 
-    what = parser.add_argument_group("what to do (without any of these: train)")
+    what = parser.add_argument_group("what to do (otherwise: train)")
     what.add_argument("--list-models", action="store_true", help="print the networks, their phases and default epochs")
     what.add_argument("--summary", action="store_true", help="print the table of stages of --model")
     what.add_argument("--resume", metavar="RUN", help="go on with an interrupted run: its folder, or 'latest'")
-    what.add_argument(
-        "--evaluate", metavar="RUN", help="test a trained network: a run, a checkpoint or 'latest'"
-    )
+    what.add_argument("--evaluate", metavar="RUN", help="test a trained network: a run, a checkpoint or 'latest'")
     what.add_argument("--predict", nargs="+", metavar="IMAGE", help="print the class of image files, by the network of "
                       "--evaluate (default: latest)")  # fmt: skip
     what.add_argument("--dry-run", action="store_true", help="a few images through every phase and every artefact")
@@ -53,16 +51,14 @@ def make_parser():
     machine.add_argument("--threads", type=int, default=0, metavar="N", help="0: one per core (default: %(default)s)")
 
     out = parser.add_argument_group("output")
-    out.add_argument(
-        "--output", default="runs", metavar="DIR", help="gets a folder per run (default: %(default)s)"
-    )
+    out.add_argument("--output", default="runs", metavar="DIR", help="gets a folder per run (default: runs)")
     out.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run's folder")
-    out.add_argument("--save-maps", type=int, nargs="?", const=1, default=0, metavar="N", help="save the activation "
-                     "maps of every stage for N test images of each class (default: 0; without a number: 1)")  # fmt: skip
+    out.add_argument("--save-maps", type=int, nargs="?", const=1, default=0, metavar="N", help="save activation "
+                     "maps of every stage for N test images of each class (N left out: 1; default: 0)")  # fmt: skip
     out.add_argument("--map-index", type=int, nargs="+", metavar="I", help="save them for these test images")
     out.add_argument("--map-every", type=int, default=0, metavar="E", help="save them also after every "
                      "E-th epoch (default: at the end only)")  # fmt: skip
-    out.add_argument("--save-every", type=float, default=60.0, metavar="SECONDS", help="between two checkpoints; one is "
+    out.add_argument("--save-every", type=float, default=60.0, metavar="SECONDS", help="between checkpoints; one is "
                      "also made after each epoch (default: %(default)s)")  # fmt: skip
     return parser
 

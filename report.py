@@ -1,6 +1,7 @@
 """What a run leaves behind: the scores of a network on a set of images, and the files that hold them."""
 
 import csv
+from itertools import chain
 
 import torch
 
@@ -50,6 +51,27 @@ class Evaluation:
                     writer.writerow((index, names[label], names[prediction], f"{score:.6g}", first))
 
         write_atomically(path, write)
+
+
+def write_report(folder, model, evaluation, images, latencies, class_names, title, history=None):
+    """predictions.csv, and the figures as PNGs in ``figures/``. Returns the paths of the figures."""
+    import plots
+    from features import preferred_features
+    from figures import draw_evaluation, draw_network
+
+    evaluation.write_predictions(folder / "predictions.csv", class_names)
+    (folder / "figures").mkdir(exist_ok=True)
+    features = preferred_features(model)
+    drawn = chain(
+        draw_network(model, features, title),
+        draw_evaluation(model, features, evaluation, images, latencies, class_names, title),
+        [("history", plots.draw_history(history, f"{title}: training history"))] if history else [],
+    )
+    paths = []
+    for name, figure in drawn:
+        paths.append(folder / "figures" / f"{name}.png")
+        plots.save(figure, paths[-1])
+    return paths
 
 
 def write_results(path, evaluations, **more):

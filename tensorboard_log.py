@@ -4,11 +4,14 @@ import json
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.utils.tensorboard.summary import hparams
+from torchvision.utils import make_grid
 
 from network_trainer import convergence
 
 EMBEDDED = 1000  # test images in the projector
+WIDEST = 1500
 
 
 def log_stages(writer, model, phase, wins, step):
@@ -33,12 +36,20 @@ def log_stages(writer, model, phase, wins, step):
             writer.add_scalar(f"{tag}/dead_features", int((wins[label] == 0).sum()), step)
             writer.add_histogram(f"{tag}/wins_per_feature", wins[label], step)
         writer.add_histogram(f"{tag}/weights", conv.weight.flatten(), step)
+        if conv is model.convs()[0]:
+            # one picture per feature: on-centre minus off-centre channels, mid-grey where they are equal
+            polarity = conv.weight[:, 0::2].mean(1, keepdim=True) - conv.weight[:, 1::2].mean(1, keepdim=True)
+            grid = make_grid(torch.nn.functional.interpolate(0.5 + polarity / 2, scale_factor=8), nrow=10, pad_value=1)
+            writer.add_image(f"{tag}/filters", grid, step)
 
 
-def log_figures(writer, figures, step):
-    """``figures``: {tag: matplotlib Figure}."""
-    for tag, figure in figures.items():
-        writer.add_figure(tag, figure, step, close=False)
+def log_figures(writer, paths, step):
+    """``paths``: PNG files, which become images of at most ``WIDEST`` pixels across."""
+    for path in paths:
+        with Image.open(path) as picture:
+            picture = picture.convert("RGB")
+            picture.thumbnail((WIDEST, WIDEST))
+            writer.add_image(f"figures/{path.stem}", np.asarray(picture), step, dataformats="HWC")
 
 
 def log_embedding(writer, model, latencies, labels, images, class_names, step):
@@ -69,8 +80,3 @@ def log_result(writer, model, flags, results, summary, step):
         writer.file_writer.add_summary(summary_part)
     for tag, value in final.items():
         writer.add_scalar(tag, value, step)
-
-
-def example_indices(labels):
-    """The first image of each class, for pictures that show one."""
-    return [int(np.flatnonzero(np.asarray(labels) == label)[0]) for label in np.unique(labels)]

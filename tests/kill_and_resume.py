@@ -115,7 +115,9 @@ def main():
                 if not same(value, outcome(only_run(output))[what]):
                     raise SystemExit(f"{what} differ after {kills} kills")
     where = ", ".join(f"{count} in phase {phase + 1}" for phase, count in sorted(places.items()))
-    print(f"{kills} kills over {rounds} runs ({where}; {leftovers} while a file was being written): all runs ended equal")
+    print(
+        f"{kills} kills over {rounds} runs ({where}; {leftovers} while a file was being written): all runs ended equal"
+    )
 
 
 if __name__ == "__main__":

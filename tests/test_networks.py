@@ -1,0 +1,381 @@
+"""The same checks over every registered network, and what is particular to some."""
+
+import io
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+import torch
+
+from errors import InputError
+from models import MODELS, build_model
+from models.layers import Outcome, majority
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
+DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
+LABELS = torch.from_numpy(GOLDEN["label"][:60])
+SILENCE = torch.full((3, 6, 28, 28), 15, dtype=torch.uint8)
+NETWORKS = sorted({cls.name for cls in MODELS.values()})
+SHAPES = {  # of the latency maps for 28×28 inputs
+    "mozafari2018": [(30, 28), (30, 14), (250, 14), (250, 4), (200, 4)],
+    "deep2024": [(30, 28), (30, 14), (150, 14), (150, 7), (250, 7), (250, 2), (200, 2)],
+    "deepr2024": [(30, 28), (30, 14), (150, 14), (150, 7), (250, 7), (250, 2), (200, 2)],
+    "deepr2024_greedy": [(30, 28), (30, 14), (150, 14), (150, 7), (250, 7), (250, 2), (200, 2)],
+    "inception2024": [(30, 28), (30, 14), (75, 14), (75, 7), (300, 7), (300, 2), (200, 2)],
+    "majority2024": [(30, 28), (30, 14), (250, 14), (250, 4), (600, 6)],
+}
+every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def state(model):
+    return {key: value.clone() for key, value in model.state_dict().items()}
+
+
+def changed(model, before):
+    """The entries of the state that are no longer, bit for bit, what they were."""
+    return {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+
+
+def weights(model, *names):
+    """The state's entries that are weights of the named stages (none: of all)."""
+    return {key for key in model.state_dict() if key.endswith("weight") and (not names or key.split(".")[1] in names)}
+
+
+def train_a_little(model, images=slice(0, 20)):
+    for phase in model.phases:
+        if phase.rule == "stdp":
+            model.train_unsupervised(DIGITS[images], phase.stages[0])
+        else:
+            model.train_rl(DIGITS[images], LABELS[images])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Every network
+
+
+@every_network
+def test_walk_gives_every_stage_its_shape(name):
+    """Latency maps, uint8 and at most 15, bottom up; a map of the decision stage is 14 or silent."""
+    model = build_model(name)
+    maps = list(model.walk(DIGITS[:2]))
+    assert [stage for stage, _ in maps] == list(model.stages)
+    assert [tuple(latency.shape) for _, latency in maps] == [(2, c, side, side) for c, side in SHAPES[name]]
+    assert all(latency.dtype == torch.uint8 and latency.max() <= 15 for _, latency in maps)
+    assert set(maps[-1][1].unique().tolist()) <= {14, 15}
+    assert [(stage, (side, side)) for (stage, _), (_, side) in zip(maps, SHAPES[name], strict=True)] == model.sizes(
+        28, 28
+    )
+
+
+@every_network
+def test_silence_is_not_decided_and_teaches_nothing(name):
+    """A blank image is -1, and no weight moves in any phase."""
+    model = build_model(name)
+    before = state(model)
+    assert model.predict(SILENCE).tolist() == [-1, -1, -1]
+    assert model.evaluate(SILENCE, [1, 2, 3]) == Outcome(correct=0, wrong=0, silent=3)
+    for phase in model.phases:
+        if phase.rule == "stdp":
+            model.train_unsupervised(SILENCE, phase.stages[0])
+        else:
+            assert model.train_rl(SILENCE, torch.tensor([1, 2, 3])) == Outcome(0, 0, 3)
+    assert not changed(model, before) & weights(model)
+
+
+@every_network
+def test_only_the_weights_of_the_phase_move(name):
+    """Each phase changes all weights of its own stages and nothing in the others, rates included."""
+    model = build_model(name)
+    for phase in model.phases:
+        before = state(model)
+        if phase.rule == "stdp":
+            model.train_unsupervised(DIGITS[:20], phase.stages[0])
+            active, others = phase.stages, set()
+        else:
+            model.train_rl(DIGITS[:20], LABELS[:20])
+            active, others = phase.stages[:1] if phase.alternate else phase.stages, {"rl_batches"}
+        moved = changed(model, before)
+        assert moved & weights(model) == weights(model, *active)
+        assert {key for key in moved if key.split(".")[1:2] not in [[stage] for stage in active]} == others
+
+
+@every_network
+def test_saved_and_loaded_it_predicts_and_learns_on_the_same(name):
+    """A state loaded into a network of another seed gives the same decisions, and the same further training."""
+    model, other = build_model(name), build_model(name, seed=1)
+    train_a_little(model)
+    file = io.BytesIO()
+    torch.save(model.state_dict(), file)
+    file.seek(0)
+    other.load_state_dict(torch.load(file, weights_only=True))
+    assert torch.equal(model.predict(DIGITS), other.predict(DIGITS))
+    for network in (model, other):
+        train_a_little(network, slice(20, 40))
+    assert not changed(model, state(other))
+
+
+@every_network
+def test_evaluation_changes_nothing(name):
+    """Neither predictions, evaluation nor a walk changes the state; the outcome counts every image."""
+    model = build_model(name)
+    train_a_little(model)
+    before = state(model)
+    decisions = model.predict(DIGITS)
+    outcome = model.evaluate(DIGITS, LABELS)
+    list(model.walk(DIGITS[:2]))
+    assert not changed(model, before)
+    assert (decisions.dtype, decisions.shape) == (torch.int64, (60,))
+    assert outcome == Outcome(
+        int((decisions == LABELS).sum()),
+        int(((decisions != LABELS) & (decisions >= 0)).sum()),
+        int((decisions < 0).sum()),
+    )
+    assert model.predict(DIGITS[:0]).shape == (0,)
+
+
+@every_network
+def test_the_seed_makes_the_weights(name):
+    """N(0.8, 0.05): the same for the same seed, of any type; others for another seed."""
+    model = build_model(name, seed=3)
+    assert not changed(build_model(name, seed=3), state(model))
+    assert weights(model) <= changed(build_model(name, seed=4), state(model))
+    double = build_model(name, seed=3, dtype=torch.float64)
+    for conv, twin in zip(model.convs(), double.convs(), strict=True):
+        assert (conv.weight.dtype, twin.weight.dtype) == (torch.float32, torch.float64)
+        assert torch.equal(conv.weight, twin.weight.float())
+        assert float(twin.weight.mean()) == pytest.approx(0.8, abs=0.005)
+        assert float(twin.weight.std()) == pytest.approx(0.05, abs=0.005)
+
+
+@every_network
+@pytest.mark.parametrize(("channels", "classes"), [(2, 3), (1, 26)])
+def test_any_number_of_channels_and_classes(name, channels, classes):
+    """Two channels and three classes, one and 26: 20 neurons for each class, and all phases run."""
+    model = build_model(name, in_channels=channels, num_classes=classes)
+    assert {conv.out_channels for conv in model.stages[model.decision].convs} == {20 * classes}
+    latencies, labels = DIGITS[:6, :channels].contiguous(), torch.arange(6) % classes
+    model.stages["s1"].threshold = 2  # less input, lower threshold
+    for phase in model.phases[:-1]:
+        model.train_unsupervised(latencies, phase.stages[0])
+    assert sum(model.train_rl(latencies, labels)) == 6
+    decisions = model.predict(latencies)
+    assert decisions.max() < classes
+    assert (decisions >= 0).any()
+
+
+@every_network
+def test_larger_images(name):
+    """56×56 and not square: all phases run, and the decision is one of the classes."""
+    model = build_model(name)
+    latencies = torch.full((2, 6, 56, 40), 15, dtype=torch.uint8)
+    latencies[:, :, 14:42, 6:34] = DIGITS[:2]
+    for phase in model.phases[:-1]:
+        model.train_unsupervised(latencies, phase.stages[0])
+    assert sum(model.train_rl(latencies, LABELS[:2])) == 2
+    assert ((model.predict(latencies) >= 0) & (model.predict(latencies) < 10)).all()
+    assert next(iter(model.walk(torch.nn.functional.pad(latencies, (8, 8), value=15))))[1].shape == (2, 30, 56, 56)
+
+
+@every_network
+@pytest.mark.parametrize("side", [1, 3, 5])
+def test_too_small_images_are_refused(name, side):
+    """The error says what does not fit; no weight has changed, whatever was asked for."""
+    model = build_model(name)
+    before = state(model)
+    latencies, labels = torch.zeros(2, 6, side, side, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
+    for call in (
+        lambda: model.sizes(side, side),
+        lambda: model.predict(latencies),
+        lambda: model.evaluate(latencies, labels),
+        lambda: list(model.walk(latencies)),
+        lambda: model.train_rl(latencies, labels),
+    ):
+        with pytest.raises(InputError, match=r"(kernel|pooling) \d does not fit a \d+×\d+ input"):
+            call()
+    assert not changed(model, before)
+
+
+@every_network
+def test_what_is_no_latency_map_is_refused(name):
+    """Another type, another number of axes or channels, or times beyond the last step."""
+    model = build_model(name)
+    for wrong in (
+        DIGITS.float(),
+        DIGITS.long(),
+        DIGITS[0],
+        DIGITS[:, :5],
+        DIGITS[None],
+        torch.full((1, 6, 28, 28), 16, dtype=torch.uint8),
+    ):
+        for call in (
+            lambda wrong=wrong: model.predict(wrong),
+            lambda wrong=wrong: list(model.walk(wrong)),
+            lambda wrong=wrong: model.train_unsupervised(wrong, "s1"),
+            lambda wrong=wrong: model.train_rl(wrong, LABELS[: len(wrong)]),
+        ):
+            with pytest.raises(InputError, match="latencies"):
+                call()
+
+
+@every_network
+def test_each_weight_is_saved_once(name):
+    """The state is a weight and at most three buffers for each convolution, and one counter."""
+    model = build_model(name)
+    entries = model.state_dict()
+    assert len(weights(model)) == len(model.convs())
+    assert len(entries) <= 4 * len(model.convs()) + 1
+    assert len({value.data_ptr() for value in entries.values()}) == len(entries)
+    count = sum(conv.weight.numel() for conv in model.convs())
+    assert sum(value.numel() for value in entries.values()) <= count + 7 * len(model.convs()) + 1
+    assert sum(p.numel() for p in model.parameters()) == count
+    assert not any(p.requires_grad for p in model.parameters())
+
+
+@every_network
+def test_phases_and_epochs_belong_together(name):
+    """One number of epochs for each phase; the last phase is the R-STDP phase and holds the deciding stage."""
+    model = build_model(name)
+    assert len(model.epochs) == len(model.phases)
+    assert [phase.rule for phase in model.phases] == ["stdp"] * (len(model.phases) - 1) + ["rstdp"]
+    assert model.decision in model.phases[-1].stages
+
+
+def test_unknown_names_are_refused():
+    """An unknown model, backend, or a stage that does not learn without a teacher."""
+    with pytest.raises(InputError, match=r"unknown model 'mozafari'.*mozafari2018"):
+        build_model("mozafari")
+    with pytest.raises(InputError, match=r"unknown backend 'cuda'.*event"):
+        build_model("mozafari2018", backend="cuda")
+    for stage in ("c1", "s3"):
+        with pytest.raises(InputError, match=stage):
+            build_model("mozafari2018").train_unsupervised(DIGITS[:1], stage)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Some networks
+
+
+def test_mozafari2018_has_1322000_weights():
+    """30·6·25 + 250·30·9 + 200·250·25."""
+    assert sum(conv.weight.numel() for conv in build_model("mozafari2018").convs()) == 1_322_000
+
+
+def test_threads_do_not_change_a_bit():
+    """A short training of every phase on one thread and on two gives the same state."""
+    before, states = numba.get_num_threads(), []
+    try:
+        for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
+            numba.set_num_threads(threads)
+            model = build_model("mozafari2018")
+            train_a_little(model, slice(0, 50))
+            states.append(state(model))
+            assert not changed(model, states[0])
+    finally:
+        numba.set_num_threads(before)
+
+
+def test_the_rates_follow_the_outcome_of_the_batch():
+    """After a batch: reward · fraction wrong, punishment · fraction right."""
+    model = build_model("mozafari2018")
+    base = torch.tensor([[0.004, -0.003], [-0.004, 0.0005]], dtype=torch.float64)
+    assert torch.equal(model.stages["s3"].rstdp_rates, base)
+    outcome = model.train_rl(DIGITS, LABELS)
+    expected = base * torch.tensor([[outcome.wrong], [outcome.correct]]) / 60
+    torch.testing.assert_close(model.stages["s3"].rstdp_rates, expected)
+
+
+def test_deepr2024_learns_both_layers_from_each_batch():
+    """s3 and s4 move in every batch, and adapt their own base rates."""
+    model = build_model("deepr2024")
+    for batch in DIGITS.split(20):
+        before = state(model)
+        outcome = model.train_rl(batch, LABELS[:20])
+        assert changed(model, before) & weights(model) == weights(model, "s3", "s4")
+        base = torch.tensor([[0.001, -0.00075], [-0.001, 0.000125]], dtype=torch.float64)
+        expected = base * torch.tensor([[outcome.wrong], [outcome.correct]]) / 20
+        torch.testing.assert_close(model.stages["s3"].rstdp_rates, expected)
+
+
+def test_deepr2024_greedy_takes_turns():
+    """s3 alone moves in even batches and s4 alone in odd ones, counted over all calls and across a saved state."""
+    model = build_model("deepr2024_2")  # the original's name
+    assert model.name == "deepr2024_greedy"
+    for n in range(5):
+        if n == 3:
+            saved, model = model.state_dict(), build_model("deepr2024_greedy", seed=5)
+            model.load_state_dict(saved)
+        before = state(model)
+        part = slice(12 * n, 12 * n + 12)
+        model.train_rl(DIGITS[part], LABELS[part])
+        moved = changed(model, before)
+        assert moved & weights(model) == weights(model, ("s3", "s4")[n % 2]), n
+        assert f"stages.{('s4', 's3')[n % 2]}.rstdp_rates" not in moved
+
+
+@pytest.mark.parametrize(
+    ("votes", "strength", "decision"),
+    [
+        ((4, 4, 4), (1, 2, 3), 4),
+        ((4, 4, 2), (1, 1, 9), 4),  # two equal votes decide
+        ((4, 2, 4), (1, 9, 1), 4),
+        ((2, 4, 4), (9, 1, 1), 4),
+        ((1, 2, 3), (9, 1, 8), 2),  # all different: the 5×5 branch
+        ((-1, 4, 4), (0, 1, 1), 4),
+        ((4, -1, 4), (1, 0, 1), 4),
+        ((1, 2, -1), (9, 1, 0), 2),
+        ((-1, 2, 3), (0, 1, 9), 2),
+        ((1, -1, 3), (2, 0, 1), 1),  # the 5×5 branch is silent: the strongest
+        ((1, -1, 3), (1, 0, 2), 3),
+        ((0, -1, 3), (2, 0, 1), 0),
+        ((-1, -1, 3), (0, 0, 1), 3),
+        ((1, -1, -1), (1, 0, 0), 1),
+        ((-1, 2, -1), (0, 1, 0), 2),
+        ((0, 0, -1), (1, 1, 0), 0),
+        ((-1, -1, -1), (0, 0, 0), -1),  # two silent branches are no majority
+        ((-1, -1, 0), (0, 0, 1), 0),
+    ],
+)
+def test_majority_by_hand(votes, strength, decision):
+    """Two or three equal votes, else the middle branch's, else the strongest branch's, else silence."""
+    assert majority(torch.tensor([votes]), torch.tensor([strength]).double(), 10).tolist() == [decision]
+
+
+@pytest.mark.parametrize(
+    ("silent", "decision"),
+    [
+        ((), 6),  # all different: the 5×5 branch
+        ((0,), 6),
+        ((1,), 5),  # 5×5 silent: the 7×7 branch has the higher potential
+        ((0, 1), 5),
+        ((1, 2), 7),
+        ((0, 1, 2), -1),
+    ],
+)
+def test_majority2024_with_silent_branches(silent, decision):
+    """Silent branches abstain, learn nothing, and all silent are silence; the others learn from their own vote."""
+    model = build_model("majority2024")
+    for b, branch in enumerate(model.stages["s3"].branches):
+        branch.weight.fill_(0 if b in silent else 0.3)
+        branch.weight[20 * (7 - b)] += 0 if b in silent else 0.2  # votes 7, 6 and 5
+    image, label, before = DIGITS[:1], torch.tensor([6]), state(model)
+    assert model.predict(image).tolist() == [decision]
+    assert model.train_rl(image, label) == Outcome.of(torch.tensor([decision]), label)
+    for b, branch in enumerate(model.stages["s3"].branches):
+        change = branch.weight - before[f"stages.s3.branches.{b}.weight"]
+        if b in silent:
+            assert not change.any()
+        else:
+            right = b == 1
+            expected = torch.tensor([0.004, -0.003] if right else [-0.004, 0.0005])
+            winner = change[20 * (7 - b)]
+            assert ((winner[..., None] - expected).abs() < 1e-6).any(-1).all()
+            assert change.count_nonzero() == winner.numel()
+
+
+def test_the_branches_of_inception2024_count_for_themselves():
+    """Each branch has its own rates and its own count of images."""
+    model = build_model("inception2024")
+    model.train_unsupervised(DIGITS[:5], "s3")
+    assert [int(branch.images_seen) for branch in model.stages["s3"].branches] == [5, 5, 5]
+    assert [branch.kernel for branch in model.stages["s3"].branches] == [3, 5, 7]
