@@ -1,0 +1,1 @@
+"""Speed and memory: ``python -m benchmarks`` prints the tables and writes them to ``results/speed.md``."""
