@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from models.layers import Pool, strongest
 from SpykeTorch.visualization import get_deep_feature
 
-BLOCK = 20  # features reconstructed together: more would not fit a processor's cache
+BLOCK = 32768  # values worked on together: they fit a cache, and torch does not divide them among threads
 
 
 @torch.no_grad()
@@ -49,8 +49,8 @@ def deepest(below, step, weight):
     window = tuple(weight.shape[2:])
 
     def carried(polarity):
-        blocks = [get_deep_feature(polarity, step, window, 1, block)[0] for block in weight.split(BLOCK)]
-        return torch.cat(blocks)
+        blocks = weight.split(max(1, BLOCK // below.numel()))
+        return torch.cat([get_deep_feature(polarity, step, window, 1, block)[0] for block in blocks])
 
     return carried(below.clamp(min=0)) - carried((-below).clamp(min=0))
 

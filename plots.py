@@ -9,9 +9,10 @@ from functools import wraps
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PatchCollection
 from matplotlib.colors import BoundaryNorm, ListedColormap, PowerNorm, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from checkpoint import write_atomically
@@ -66,8 +67,8 @@ def styled(draw):
 
 
 def new_figure(width, height, title):
-    """An empty figure of that many inches, or wider if the title needs it."""
-    figure = Figure(figsize=(max(width, 0.11 * len(title) + 0.4), height), layout="constrained")
+    """An empty figure of that many inches, or larger if the title needs it or nothing else would fit."""
+    figure = Figure(figsize=(max(width, 0.12 * len(title) + 0.4, 4.5), max(height, 2.5)), layout="constrained")
     figure.suptitle(title)
     return figure
 
@@ -195,8 +196,9 @@ def draw_roc(curves, class_names, title):
     logarithmic.
     """
     areas = [curve[2] for curve in curves if curve is not None]
-    rates = np.concatenate([curve[0] for curve in curves if curve is not None] or [np.ones(1)])
-    logarithmic = bool(areas) and float(np.median(areas)) > 0.95 and bool((rates > 0).any())
+    rates = np.concatenate([np.ones(1), *(curve[0] for curve in curves if curve is not None)])
+    low = rates[rates > 0].min()
+    logarithmic = low < 1 and float(np.median(areas)) > 0.95
     columns = math.ceil(len(curves) / 15)
     longest = max(map(len, class_names))
     figure = new_figure(6.5 + columns * (0.9 + 0.09 * longest), 5, title)
@@ -209,7 +211,6 @@ def draw_roc(curves, class_names, title):
         looks = {"color": PALETTE[position % len(PALETTE)], "ls": style[position // len(PALETTE) % len(style)]}
         axes.plot(curve[0], curve[1], **looks, lw=1.6, drawstyle="steps-post", label=f"{name}: {curve[2]:.4f}")
     if logarithmic:
-        low = rates[rates > 0].min()
         axes.set_xscale("log")
         axes.set_xlim(low, 1)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
@@ -338,14 +339,14 @@ def draw_filters(weight, title, scales=("3×3", "7×7", "13×13")):
     columns = min(features, max(1, round(math.sqrt(2 * features / pairs))))
     gap = 16
     mosaic = _mosaic(strips, columns, gap, 1.0)
-    width = max(6.5, columns * (0.5 * pairs + 0.15))
+    width = max(7, columns * (0.5 * pairs + 0.15))
     figure = new_figure(width, width * (mosaic.shape[0] + gap) / mosaic.shape[1] + 1.1, title)
     axes = figure.add_subplot()
     axes.imshow(mosaic, interpolation="nearest")
     height, width = strips.shape[1] + gap, strips.shape[2] + gap
+    _frame_tiles(axes, strips.shape[1:3], range(features), columns, gap)
     for feature in range(features):
         row, column = divmod(feature, columns)
-        _frame(axes, column * width - 0.5, row * height - 0.5, *strips.shape[2:0:-1])
         axes.text(column * width, row * height - 2, str(feature), fontsize=6, va="bottom", color=GREY)
     axes.set_ylim(mosaic.shape[0], -gap)
     _hide(axes)
@@ -359,7 +360,7 @@ def draw_filters(weight, title, scales=("3×3", "7×7", "13×13")):
         Patch(facecolor=_two_colours(*map(np.float64, state)), edgecolor=GREY, label=name)
         for name, state in corners.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4 if columns * pairs > 9 else 2, fontsize=9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, columnspacing=1.4)
     return figure
 
 
@@ -378,7 +379,7 @@ def draw_features(features, title, marks=None):
     columns = max(len(row) for row in rows)
     cell = max(0.32, min(0.9, 14 / columns))
     high = cell * shown.shape[1] / shown.shape[2]
-    figure = new_figure(columns * cell + 0.9, len(rows) * high + 1.2, title)
+    figure = new_figure(max(7, columns * cell + 0.9), len(rows) * high + 1.2, title)
     axes = figure.add_subplot()
     zoom = math.ceil(TILE / max(shown.shape[1:]))
     order = [feature for row in rows for feature in [*row, *[-1] * (columns - len(row))]]
@@ -387,12 +388,13 @@ def draw_features(features, title, marks=None):
     gap = max(2, shown.shape[2] * zoom // 20)
     limit = np.abs(shown).max(initial=0) or 1
     axes.imshow(_mosaic(tiles, columns, gap), cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")
+    _frame_tiles(axes, tiles.shape[1:], [p for p, feature in enumerate(order) if feature >= 0], columns, gap)
     _hide(axes)
     if marks is not None:
         middle = tiles.shape[1] / 2 + np.arange(len(rows)) * (tiles.shape[1] + gap)
         axes.set_yticks(middle, [marks[row[0]] for row in rows], fontsize=9, weight="bold")
     axes.set_title(
-        f"{count} preferred features of {height}×{width} pixels; light: wants light, dark: wants dark, grey: either",
+        f"{count} preferred features of {height}×{width} pixels; light: wants light, dark: wants dark, grey: no matter",
         fontsize=9,
     )
     return figure
@@ -443,7 +445,7 @@ def draw_activation_maps(maps, steps, title):
     axes.set_title(f"{count} maps of {height}×{width} neurons, {silent:.1f} % of them silent", fontsize=9)
     bar = figure.colorbar(ScalarMappable(norm, colours), ax=axes, pad=0.02, aspect=25)
     every = max(1, math.ceil(steps / 8))
-    ticks = [step for step in range(0, steps, every) if steps - step >= every or step == 0]
+    ticks = [step for step in range(0, steps, every) if 2 * (steps - step) >= every]
     bar.set_ticks([*ticks, steps], labels=[*map(str, ticks), "silent"])
     bar.ax.minorticks_off()
     bar.set_label("time step of the spike")
@@ -472,7 +474,7 @@ def draw_wave(latency, steps, title):
     spiked = latency[None] <= shown[:, None, None, None]  # (T, C, H, W)
     on = spiked[:, 0::2].mean(1)
     off = spiked[:, 1::2].mean(1) if latency.shape[0] > 1 else np.zeros_like(on)
-    columns = min(len(shown), 5 if len(shown) > 8 else 4)
+    columns = 4 if len(shown) in (4, 7, 8, 11, 12, 16) else min(len(shown), 5)
     rows = math.ceil(len(shown) / columns)
     figure = new_figure(1.5 * columns + 0.3, 1.7 * rows + 1.2, title)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -506,7 +508,7 @@ def draw_gallery(images, labels, predictions, features_of_winner, class_names, t
     rows = max(1, math.ceil(shown / columns))
     paired = features_of_winner is not None
     across = 2 if paired else 1
-    figure = new_figure(columns * (across + 0.25) * 0.95 + 0.3, rows * 1.22 + 1.0, title)
+    figure = new_figure(max(5, columns * (across + 0.25) * 0.95 + 0.3), rows * 1.22 + 1.1, title)
     axes = figure.add_subplot()
     for position in range(shown):
         row, column = divmod(position, columns)
@@ -521,14 +523,16 @@ def draw_gallery(images, labels, predictions, features_of_winner, class_names, t
             fontsize=9, color=GREY if decided == SILENT else INK,
         )  # fmt: skip
     if not shown:
-        axes.text(0.5, 0.5, "none", ha="center", va="center", fontsize=14, color=GREY)
+        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", va="center", fontsize=14, color=GREY)
     axes.set_xlim(-0.02, max(1, columns * (across + 0.25) - 0.2))
     axes.set_ylim(max(1, rows * 1.28 - 0.24), -0.3)
     axes.set_aspect("equal")
     _hide(axes)
+    if not shown:
+        return figure
     some = f"{shown} images" if shown == len(images) else f"{shown} of {len(images):,} images"
-    beside = "; beside each what the deciding neuron prefers" if paired else ""
-    axes.set_title(f"{some}: true class → decision{beside}")
+    beside = "; beside each what the deciding neuron prefers,\nflat grey if that has learned little" if paired else ""
+    axes.set_title(f"{some}: true class → decision{beside}", pad=8)
     return figure
 
 
@@ -578,14 +582,16 @@ def _two_colours(on, off):
     return np.clip(1 - absorbed, 0, 1)
 
 
-def _frame(axes, left, top, width, height):
-    axes.plot(
-        [left, left + width, left + width, left, left], [top, top, top + height, top + height, top],
-        color=GREY, lw=0.5, clip_on=False,
-    )  # fmt: skip
+def _frame_tiles(axes, size, positions, columns, gap):
+    """A thin line around the tiles of a mosaic at these positions, counted by rows."""
+    height, width = size
+    corners = [(p % columns * (width + gap) - 0.5, p // columns * (height + gap) - 0.5) for p in positions]
+    frames = [Rectangle(corner, width, height) for corner in corners]
+    axes.add_collection(PatchCollection(frames, facecolor="none", edgecolor=GREY, lw=0.5, clip_on=False))
 
 
 def _hide(axes):
+    axes.set_anchor("W")  # under the beginning of its title
     axes.set_xticks([])
     axes.set_yticks([])
     axes.tick_params(length=0)

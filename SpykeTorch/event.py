@@ -18,11 +18,20 @@ kernels, ``pad`` zeros on each side and the output (F, Ho, Wo). Inside the kerne
 import numpy as np
 from numba import get_num_threads, njit, prange
 
-from SpykeTorch.simd import add_rows, any_above, lanes, mark_above
+from SpykeTorch.simd import BLOCK_BYTES, add_rows, any_above, lanes, mark_above
 
 # Features in a block of a decision layer, and images whose decisions are prepared together: each image changes one
 # feature, so the features changed within a block of images fill one block of features.
 BLOCK = 32
+
+
+
+@njit(cache=True, nogil=True)
+def _aligned(count, like):
+    """``count`` numbers of the type of ``like`` that begin a cache line: no vector of a row straddles two lines."""
+    raw = np.empty(count + BLOCK_BYTES // like.itemsize, like.dtype)
+    skip = (-raw.ctypes.data % BLOCK_BYTES) // raw.itemsize
+    return raw[skip : skip + count]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -175,7 +184,7 @@ def _fire_image(latency, steps, weight, features, width, kernel, pad, threshold,
 def _scratch(latency, steps, weight, width, out_h, out_w):
     size = latency[0].size
     return (
-        np.empty(out_h * out_w * width, weight.dtype),
+        _aligned(out_h * out_w * width, weight),
         np.empty(out_h * out_w * width, np.uint8),
         np.empty(size, np.int32),
         np.empty((size + 1, 3), np.int32),
@@ -454,7 +463,8 @@ def _decide(latency, steps, weight, features, width, kernel, pad, peaks):
             if n > 0:
                 first[n, 0] = first[n - 1, -1]
             _sort_by_pixel(latency[start + n], steps, rows, first[n])
-        potential = np.zeros(count * out_h * out_w * width, weight.dtype)
+        potential = _aligned(count * out_h * out_w * width, weight)
+        potential[:] = 0
         for block in range(width // BLOCK):
             _add_block(
                 rows, first, range(count), shape, weight, block, kernel, pad, width, potential
@@ -515,14 +525,16 @@ def _decision_scratch(latency, weight, positions):
     """Work space of ``_learn_decisions`` for one size of input."""
     features, synapses = weight.shape[0], weight[0].size
     width = -(-features // BLOCK) * BLOCK
+    slots = _aligned(BLOCK * synapses, weight)
+    slots[:] = 0
     return (
         np.empty(BLOCK * latency.size + 1, np.int32),  # spikes of a block of images
         np.zeros((BLOCK, latency[0].size + 1), np.int64),  # and where those of each pixel begin
-        np.empty(BLOCK * positions * width, weight.dtype),  # potentials of a block of images
+        _aligned(BLOCK * positions * width, weight),  # potentials of a block of images
         np.empty(width, weight.dtype),  # their peaks, for one image
         np.empty(width, np.int64),
-        np.zeros(BLOCK * synapses, weight.dtype),  # weights of the features changed within the block of images
-        np.empty(positions * BLOCK, weight.dtype),  # their potentials
+        slots,  # weights of the features changed within the block of images
+        _aligned(positions * BLOCK, weight),  # their potentials
         np.empty(BLOCK, weight.dtype),
         np.empty(BLOCK, np.int64),
     )
@@ -659,7 +671,8 @@ class FiringLayer:
         block = lanes(weight.dtype)
         self.width = -(-self.features // block) * block
         self.threshold = weight.dtype.type(threshold)
-        self.rows = np.zeros(weight[0].size * self.width, weight.dtype)
+        self.rows = _aligned(weight[0].size * self.width, weight)
+        self.rows[:] = 0
         _to_rows(weight, self.rows)
 
     def output_size(self, height, width):
@@ -709,7 +722,8 @@ class DecisionLayer:
         self.weight, self.steps, self.pad = np.asarray(weight), steps, pad
         self.features = len(self.weight)
         width = -(-self.features // BLOCK) * BLOCK
-        self.packed = np.zeros(width * self.weight[0].size, self.weight.dtype)
+        self.packed = _aligned(width * self.weight[0].size, self.weight)
+        self.packed[:] = 0
         _to_blocks(self.weight, np.arange(self.features), self.packed)
 
     def peaks(self, latency):

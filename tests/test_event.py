@@ -6,11 +6,11 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from SpykeTorch.event import BLOCK, DecisionLayer, FiringLayer
+from SpykeTorch.event import BLOCK, DecisionLayer, FiringLayer, learn_together
 
 DIGITS = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")["encoding"][:100]
 NEVER = (0, 2.0, 0.15, -0.75)  # a schedule: the rates stay as they are
@@ -21,6 +21,8 @@ TYPES = [np.float32, np.float64]
 class Rule:
     stabilize: bool = True
     bounds: tuple[float, float] = (0.0, 1.0)
+    winners: int = 1
+    radius: int = 0
 
 
 STDP = Rule()
@@ -101,6 +103,21 @@ def random_weight(*shape, seed=0, dtype=np.float64):
     return np.random.default_rng(seed).uniform(0.05, 0.95, shape).astype(dtype)
 
 
+def learn(weight, steps, pad, threshold, latency, limit, radius, rates=(0.0, 0.0), rule=STDP):
+    """STDP with constant rates over latency (N, C, H, W): the winners of each image; ``weight`` learns."""
+    layer = FiringLayer(weight, steps, pad, threshold)
+    winners = layer.learn(latency, limit, radius, np.array(rates), np.zeros(1, np.int64), NEVER, rule)
+    layer.write_back()
+    return listed(winners)
+
+
+def listed(winners):
+    """Winners (N, K, …) as lists of tuples, without the places that nobody took, which stand last."""
+    won = [[tuple(w) for w in image if w[0] >= 0] for image in winners.tolist()]
+    assert all((image[len(w) :] == -1).all() for image, w in zip(winners, won, strict=True))
+    return won
+
+
 @st.composite
 def layers(draw):
     """A small input map and weights that are multiples of 1/8, whose sums are exact: (latency, weight, steps, pad)."""
@@ -173,19 +190,13 @@ def test_threads_and_neighbours_do_not_change_first_spikes(threads):
 
 @pytest.mark.parametrize("dtype", TYPES)
 @random_maps
-@given(layers(), thresholds, st.integers(1, 9), st.integers(0, 3), st.integers(1, 2))
-def test_winners_on_random_maps(dtype, layer, threshold, limit, radius, pool):
-    """``compete`` and ``learn`` choose the twin's winners in its order, many ties included, and ``compete`` fires."""
+@given(layers(), thresholds, st.integers(1, 9), st.integers(0, 3))
+def test_winners_on_random_maps(dtype, layer, threshold, limit, radius):
+    """The winners are the twin's in its order, many ties included; an image again gives the same ones."""
     latency, weight, steps, pad = layer
     expected = twin_winners(latency, weight, steps, pad, threshold, limit, radius)
-    firing = FiringLayer(weight.astype(dtype), steps, pad, threshold)
-    for _ in range(2):  # the work space is used again
-        winners, first = firing.compete(latency, limit, radius, pool)
-        assert winners.tolist() == [list(w) for w in expected]
-        np.testing.assert_array_equal(first, twin_fire(latency, weight, steps, pad, threshold, pool))
-    found = firing.learn(latency[None], limit, radius, np.zeros(2), np.zeros(1, np.int64), NEVER, STDP)[0]
-    assert found[: len(expected)].tolist() == [list(w) for w in expected]
-    assert (found[len(expected) :] == -1).all()
+    images = np.stack([latency, latency])
+    assert learn(weight.astype(dtype), steps, pad, threshold, images, limit, radius) == [expected, expected]
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -198,9 +209,7 @@ def test_update_on_random_maps(dtype, layer, rule, anti):
     winners = twin_winners(latency, weight, steps, pad, 0.5, 4, 1)
     expected = twin_update(latency, weight, winners, steps, pad, rates, rule)
     found = weight.astype(dtype)
-    firing = FiringLayer(found, steps, pad, 0.5)
-    firing.update(latency, np.array(winners, np.int16).reshape(-1, 4), rates, rule)
-    firing.write_back()
+    learn(found, steps, pad, 0.5, latency[None], 4, 1, rates, rule)
     np.testing.assert_allclose(found, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
 
 
@@ -213,14 +222,14 @@ def test_learning_on_digits(features, kernel, pad, threshold, limit, radius, rul
     weight = random_weight(features, 6, kernel, kernel) * 1.2 - 0.1  # some outside the bounds
     found, rates, seen = weight.copy(), np.array([0.04, -0.03]), np.array([15])
     layer = FiringLayer(found, 15, pad, threshold)
-    winners = layer.learn(DIGITS[:30], limit, radius, rates, seen, (20, 2.0, 0.15, -0.75), rule)
+    winners = listed(layer.learn(DIGITS[:30], limit, radius, rates, seen, (20, 2.0, 0.15, -0.75), rule))
     layer.write_back()
     now = (0.04, -0.03)
     for n, image in enumerate(DIGITS[:30]):
         if (15 + n + 1) % 20 == 0:
             now = min(2 * now[0], 0.15), -0.75 * min(2 * now[0], 0.15)
         expected = twin_winners(image, weight, 15, pad, threshold, limit, radius)
-        assert [tuple(w) for w in winners[n] if w[0] >= 0] == expected, n
+        assert winners[n] == expected, n
         weight = twin_update(image, weight, expected, 15, pad, now, rule)
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
     np.testing.assert_allclose(rates, (0.15, -0.1125))
@@ -230,13 +239,10 @@ def test_learning_on_digits(features, kernel, pad, threshold, limit, radius, rul
 def test_equal_weights_go_to_the_lowest_index():
     """Features with equal weights tie everywhere: the first one wins, at the first of the equal positions."""
     weight = np.full((40, 1, 3, 3), 0.7)
-    latency = np.full((1, 12, 12), 3, np.uint8)
-    winners, _ = FiringLayer(weight, 15, 1, 2).compete(latency, 5, 1)
-    assert winners.tolist() == [
-        [0, 1, 1, 3]
-    ]  # each position is feature 0's, which wins only once; the border is weaker
-    winners, _ = FiringLayer(weight, 15, 0, 2).compete(latency, 5, 1)
-    assert winners.tolist() == [[0, 0, 0, 3]]
+    latency = np.full((1, 1, 12, 12), 3, np.uint8)
+    # every position is feature 0's, which wins only once; with padding the border is weaker
+    assert learn(weight, 15, 1, 2, latency, 5, 1) == [[(0, 1, 1, 3)]]
+    assert learn(weight, 15, 0, 2, latency, 5, 1) == [[(0, 0, 0, 3)]]
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -250,8 +256,7 @@ def test_equal_potentials_tie_whatever_the_rounding(dtype):
         weight = random_weight(20, 8, 3, 3, seed=seed, dtype=dtype)
         expected = twin_winners(latency, weight, 2, 0, 33, 5, 0)
         assert expected[0][:3] == (weight.astype(np.float64).sum((1, 2, 3)).argmax(), 0, 0)
-        winners, _ = FiringLayer(weight, 2, 0, 33).compete(latency, 1, 0)
-        assert winners.tolist() == [list(expected[0])]
+        assert learn(weight, 2, 0, 33, latency[None], 1, 0) == [expected[:1]]
 
 
 def test_learning_by_hand():
@@ -265,10 +270,8 @@ def test_learning_by_hand():
     layer = FiringLayer(weight, 4, 0, 0.9)
     assert layer.fire(latency[None])[0].tolist() == [[[0, 1], [2, 3]], [[0, 1], [4, 3]]]
     assert layer.fire(latency[None], 2)[0].tolist() == [[[0]], [[0]]]
-    assert layer.compete(latency, 2, 1)[0].tolist() == [[1, 0, 0, 0]]  # the radius covers all
-    winners = layer.learn(latency[None], 2, 0, np.array([0.5, -0.25]), np.zeros(1, np.int64), NEVER, STDP)
-    assert winners.tolist() == [[[1, 0, 0, 0], [0, 0, 1, 1]]]
-    layer.write_back()
+    assert learn(weight.copy(), 4, 0, 0.9, latency[None], 2, 1) == [[(1, 0, 0, 0)]]  # the radius covers all
+    assert learn(weight, 4, 0, 0.9, latency[None], 2, 0, (0.5, -0.25)) == [[(1, 0, 0, 0), (0, 0, 1, 1)]]
     # s(w) = w (1 - w): 0.1875, 0.25, 0.1875, 0 for feature 1, of which the first and last input came in time
     assert weight[1, 0].tolist() == [[0.25 + 0.5 * 0.1875, 0.5 - 0.25 * 0.25], [0.75 - 0.25 * 0.1875, 1.0]]
     # 0.25 for feature 0, whose left inputs came at times 1 and 0; the right ones are silent
@@ -280,18 +283,13 @@ def test_the_first_update_clips_everything(dtype):
     """Weights outside the bounds stay while nothing wins; the first winner clips also the features that did not win."""
     weight = np.array([0.5, 1.25, -0.5], dtype).reshape(3, 1, 1, 1) * np.ones((3, 1, 3, 3), dtype)
     before = weight.copy()
-    layer = FiringLayer(weight, 15, 1, 100)
-    silent, state = np.full((1, 1, 5, 5), 15, np.uint8), (np.array([0.004, -0.003]), np.zeros(1, np.int64))
-    layer.learn(silent, 1, 0, *state, NEVER, STDP)
-    layer.update(silent[0], np.empty((0, 4), np.int16), (0.004, -0.003), STDP)
-    layer.write_back()
+    silent, rates = np.full((1, 1, 5, 5), 15, np.uint8), (0.004, -0.003)
+    assert learn(weight, 15, 1, 2, silent, 1, 0, rates) == [[]]
     np.testing.assert_array_equal(weight, before)
-    layer = FiringLayer(weight, 15, 1, 2)
-    spike = silent.copy()
-    spike[0, 0, 1:4, 1:4] = 0
-    winners = layer.learn(spike, 1, 0, *state, NEVER, STDP)
-    layer.write_back()
-    assert winners[0, 0].tolist() == [1, 2, 2, 0]  # the middle sees all nine spikes
+    spikes = silent.copy()
+    spikes[0, 0, 1:4, 1:4] = 0
+    images = np.concatenate([silent, spikes])
+    assert learn(weight, 15, 1, 2, images, 1, 0, rates) == [[], [(1, 2, 2, 0)]]  # the middle sees all nine spikes
     np.testing.assert_array_equal(weight[0], before[0])
     assert (weight[2] == 0).all()
     assert (weight[1] == 1).all()  # 1.25 + 0.004 · 1.25 · (1 - 1.25), clipped
@@ -302,10 +300,8 @@ def test_denormal_weights_become_zero(dtype):
     """What falls below the smallest normal number is 0; the smallest normal number itself stays."""
     tiny = np.finfo(dtype).tiny
     weight = np.array([0.5, 4 * tiny, tiny, tiny], dtype).reshape(1, 4, 1, 1)
-    layer = FiringLayer(weight, 15, 0, 0.1)
-    latency = np.array([0, 15, 15, 0], np.uint8).reshape(4, 1, 1)
-    layer.update(latency, np.array([[0, 0, 0, 0]], np.int16), (0.0, -0.5), STDP)
-    layer.write_back()
+    latency = np.array([0, 15, 15, 0], np.uint8).reshape(1, 4, 1, 1)
+    assert learn(weight, 15, 0, 0.1, latency, 1, 0, (0.0, -0.5)) == [[(0, 0, 0, 0)]]
     np.testing.assert_array_equal(weight.ravel(), np.array([0.5, 2 * tiny, 0, tiny], dtype))
 
 
@@ -480,6 +476,64 @@ def test_silence_teaches_nothing():
     assert (winners == -1).all()
     assert (highest == 0).all()
     np.testing.assert_array_equal(weight, before)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A firing layer that learns from the decisions of the layer above
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@random_maps
+@given(layers(), thresholds, st.integers(1, 5), st.integers(0, 2), st.integers(1, 2), st.integers(0, 2**32 - 1))
+def test_joint_winners_on_random_maps(dtype, layer, threshold, limit, radius, pool, seed):
+    """Both layers choose the twin's winners; the upper one sees the pooled first spikes of the whole image."""
+    latency, weight, steps, pad = layer
+    between = twin_fire(latency, weight, steps, pad, threshold, pool)
+    assume(between.size > 0)
+    above = np.random.default_rng(seed).integers(0, 9, (5, len(weight), 1, 1)) / 8
+    firing, deciding = (
+        FiringLayer(weight.astype(dtype), steps, pad, threshold),
+        DecisionLayer(above.astype(dtype), steps, 0),
+    )
+    rule, still, zero = Rule(winners=limit, radius=radius), np.zeros((2, 2)), np.zeros(1, np.int64)
+    decided, winners = learn_together(
+        firing, deciding, latency[None], zero, pool, rule, still, np.zeros(5, np.int64), RSTDP, None
+    )
+    expected = twin_decision(between, above, steps, 0)
+    assert decided[0].tolist() == ([-1] * 3 if expected is None else list(expected))
+    assert listed(winners) == [twin_winners(latency, weight, steps, pad, threshold, limit, radius)]
+
+
+@pytest.mark.parametrize("learning", [True, False])
+def test_joint_learning_on_digits(learning):
+    """Forty digits, blank ones among them: every winner and weight of both layers is the twin's; the labels decide."""
+    rng = np.random.default_rng(1)
+    images, labels, classes = DIGITS[:40].copy(), rng.integers(0, 2, 40), np.arange(8) // 4
+    images[[0, 17]] = 15
+    lower, upper = random_weight(20, 6, 5, 5, seed=2) * 1.2 - 0.1, random_weight(8, 20, 5, 5, seed=3)
+    rule = Rule(stabilize=False, winners=6, radius=0)
+    lower_rates = np.array([[0.02, -0.015], [-0.02, 0.0025]])
+    found = lower.copy(), upper.copy()
+    decided, winners = learn_together(
+        FiringLayer(found[0], 15, 2, 15), DecisionLayer(found[1], 15, 2), images, labels, 3, rule, lower_rates,
+        classes, RSTDP, RATES if learning else None,
+    )  # fmt: skip
+    winners, outcomes = listed(winners), []
+    for n, image in enumerate(images):
+        between = twin_fire(image, lower, 15, 2, 15, 3)
+        expected = twin_winners(image, lower, 15, 2, 15, 6, 0)
+        decision = twin_decision(between, upper, 15, 2)
+        assert winners[n] == expected, n
+        assert tuple(decided[n]) == (decision or (-1, -1, -1)), n
+        if decision:
+            outcomes.append(0 if classes[decision[0]] == labels[n] else 1)
+            lower = twin_update(image, lower, expected, 15, 2, lower_rates[outcomes[-1]], rule)
+            if learning:
+                upper = twin_update(between, upper, [(*decision, 14)], 15, 2, RATES[outcomes[-1]], RSTDP)
+    assert len(outcomes) == 38
+    assert set(outcomes) == {0, 1}
+    np.testing.assert_allclose(found[0], lower, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(found[1], upper, rtol=0, atol=1e-12)
 
 
 @pytest.fixture

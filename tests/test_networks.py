@@ -261,13 +261,14 @@ def test_mozafari2018_has_1322000_weights():
     assert sum(conv.weight.numel() for conv in build_model("mozafari2018").convs()) == 1_322_000
 
 
-def test_threads_do_not_change_a_bit():
+@pytest.mark.parametrize("name", ["mozafari2018", "deepr2024"])
+def test_threads_do_not_change_a_bit(name):
     """A short training of every phase on one thread and on two gives the same state."""
     before, states = numba.get_num_threads(), []
     try:
         for threads in (1, min(2, numba.config.NUMBA_NUM_THREADS)):
             numba.set_num_threads(threads)
-            model = build_model("mozafari2018")
+            model = build_model(name)
             train_a_little(model, slice(0, 50))
             states.append(state(model))
             assert not changed(model, states[0])
