@@ -56,8 +56,8 @@ class NetworkTrainer(nn.Module):
 
     A subclass names itself (``class Net(NetworkTrainer, name="net")``), declares ``build`` and the default ``epochs``,
     one for each phase, and may override ``phases``. By R-STDP learns the decision stage, the last, and with it at most
-    the firing stage next below it. Latencies are S1C1's: uint8 (N, in_channels, H, W), the time step
-    of each spike, ``steps`` for silence.
+    the firing stage next below it. Latencies are S1C1's: uint8 (N, in_channels, H, W), the time step of each spike,
+    ``steps`` for silence.
 
     Args:
         in_channels: of the input maps.
@@ -70,7 +70,6 @@ class NetworkTrainer(nn.Module):
 
     name = None
     epochs = ()
-    in_kernel = None
 
     def __init_subclass__(cls, name=None, aliases=(), **kwargs):
         super().__init_subclass__(**kwargs)
@@ -225,7 +224,7 @@ class NetworkTrainer(nn.Module):
 
     def _decide_chunk(self, latency):
         stage = self.stages[self.decision]
-        classes = torch.from_numpy(class_of_features(stage, self.num_classes)).to(latency.device)
+        classes = torch.from_numpy(self.class_of_feature()).to(latency.device)
         votes, strength, scores = [], [], 0
         for conv in stage.convs:
             peaks = conv.peaks(latency).to(latency.device)
@@ -251,19 +250,23 @@ class NetworkTrainer(nn.Module):
     @torch.no_grad()
     def train_unsupervised(self, latencies, name):
         """One pass of STDP in stage ``name`` over the images, one after another; the stages below do not change."""
+        if name not in self.stages or not _rule(self.stages[name], "stdp"):
+            named = [stage for stage, module in self.stages.items() if _rule(module, "stdp")]
+            raise InputError(f"{self.name} has no stage {name!r} that learns by STDP; there are {', '.join(named)}")
         self.learn_stdp(self.pass_through(self.check(latencies), self.between(None, name)), name)
 
     @torch.no_grad()
     def train_rl(self, latencies, labels):
         """One batch of R-STDP, one image after another; the rates adapt at its end. Returns the batch's ``Outcome``."""
         first = self.phases[-1].stages[0]
+        labels = torch.as_tensor(labels)
+        if labels.shape != (len(latencies),):
+            raise InputError(f"{len(latencies)} images need labels ({len(latencies)},), not {tuple(labels.shape)}")
         inputs = self.pass_through(self.check(latencies), self.between(None, first))
-        return self.learn_rstdp(inputs, torch.as_tensor(labels))[0]
+        return self.learn_rstdp(inputs, labels)[0]
 
     def learn_stdp(self, inputs, name):
         """STDP of a stage over its inputs; returns the features that won, {convolution's label: int64 (wins,)}."""
-        if not _rule(self.stages[name], "stdp"):
-            raise InputError(f"{self.name} has no STDP in stage {name!r}")
         features = {label: conv.learn_stdp(inputs)[..., 0].long() for label, conv in self.named_convs([name])}
         return {label: won[won >= 0] for label, won in features.items()}
 
