@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from checkpoint import write_atomically
 from errors import InputError
@@ -28,7 +27,8 @@ def save_activation_maps(model, latencies, labels, indices, folder, class_names)
     and steps. A picture takes about a third of a second.
 
     Args:
-        latencies: the network's input, uint8 (N, C, H, W); labels: N classes.
+        latencies: the network's input for the images ``indices``, uint8 (N, C, H, W), in that order.
+        labels: the classes of the whole set.
 
     Errors: InputError if the folder cannot be written to.
     """
@@ -36,7 +36,7 @@ def save_activation_maps(model, latencies, labels, indices, folder, class_names)
 
     folder, indices = Path(folder), [int(index) for index in indices]
     make_folders(folder, model.stages)
-    stages = {name: maps.cpu().numpy() for name, maps in model.walk(torch.as_tensor(latencies)[indices])}
+    stages = {name: maps.cpu().numpy() for name, maps in model.walk(latencies)}
     for position, index in enumerate(indices):
         label = int(labels[index])
         class_name = class_names[label]

@@ -9,7 +9,7 @@ from metrics import SILENT, roc_curves
 SHOWN_ERRORS = 40
 
 
-def draw_network(model, features, title):
+def draw_network(model, features, class_names, title):
     """Yield (name, Figure) of what the network has learned: the filters of the first stage, preferred features of all.
 
     ``features``: what ``preferred_features`` returns.
@@ -18,7 +18,7 @@ def draw_network(model, features, title):
     yield f"filters_{first}", plots.draw_filters(conv.weight.cpu(), f"{title}: filters of {first}")
     deciding = dict(model.named_convs([model.decision]))
     for label, pictures in features.items():
-        marks = [str(c) for c in model.class_of_feature()] if label in deciding else None
+        marks = [class_names[c] for c in model.class_of_feature()] if label in deciding else None
         yield f"features_{label}", plots.draw_features(pictures, f"{title}: preferred features of {label}", marks)
 
 
@@ -26,8 +26,8 @@ def draw_evaluation(model, features, evaluation, images, latencies, class_names,
     """Yield (name, Figure) of how the network decides the images of an ``Evaluation``, whose input is ``latencies``."""
     matrix = evaluation.metrics()["confusion_matrix"]
     yield "confusion_matrix", plots.draw_confusion(matrix, class_names, f"{title}: confusion matrix")
-    curves = roc_curves(evaluation.labels, evaluation.scores, evaluation.num_classes)
-    yield "roc_curves", plots.draw_roc(curves, class_names, f"{title}: ROC curves")
+    curves = roc_curves(evaluation.labels, evaluation.relative_scores, evaluation.num_classes)
+    yield "roc_curves", plots.draw_roc(curves, class_names, f"{title}: ROC curves of the relative scores")
     yield "spike_times", plots.draw_spike_times(spike_times(model, latencies), f"{title}: first spikes")
     missed = np.flatnonzero(evaluation.predictions != evaluation.labels)
     # silent images first: they are few, and say most about thresholds

@@ -3,13 +3,19 @@
 import argparse
 
 from datasets import DATA_DIR, DATASETS
+from errors import InputError
 from models import MODELS
 
 _UNSET = object()
 
 
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise InputError(f"{message} (see --help)")
+
+
 def make_parser():
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="train.py",
         description="Train a first-spike network on MNIST-like images, by STDP and reward-modulated STDP.",
         allow_abbrev=False,
@@ -64,7 +70,7 @@ def make_parser():
 
 
 def parse(argv):
-    """The flags, and the names of those that were given on the command line."""
+    """The flags, and the names of those that were given on the command line. Errors: InputError."""
     parser = make_parser()
     blank = argparse.Namespace(**{action.dest: _UNSET for action in parser._actions})
     given = {name for name, value in vars(parser.parse_args(argv, blank)).items() if value is not _UNSET}

@@ -25,6 +25,9 @@ def read_image(path, height, width):
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as an image; give a PNG or JPEG file") from error
     done = []
+    if picture.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
+        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8))
+        done.append("reduced to 8 bits")
     if picture.mode == "RGBA":
         ground = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(ground, picture)

@@ -3,10 +3,11 @@
 import csv
 from itertools import chain
 
+import numpy as np
 import torch
 
 from checkpoint import write_atomically
-from metrics import SILENT, evaluate_predictions
+from metrics import SILENT, evaluate_predictions, roc_curves
 from utils import write_json
 
 
@@ -25,16 +26,23 @@ class Evaluation:
         self.first_spikes = inputs.flatten(1).amin(1).cpu().numpy()
         self.num_classes = model.num_classes
 
+    @property
+    def relative_scores(self):
+        """Scores as fractions of each image's highest: its level, which follows the number of spikes, is gone."""
+        return self.scores / np.maximum(self.scores.max(1, keepdims=True), 1e-12)
+
     def metrics(self):
-        return evaluate_predictions(self.labels, self.predictions, self.scores, self.num_classes)
+        """All of ``metrics.evaluate_predictions``, and the ROC AUC of the relative scores too."""
+        scores = evaluate_predictions(self.labels, self.predictions, self.scores, self.num_classes)
+        areas = [c[2] for c in roc_curves(self.labels, self.relative_scores, self.num_classes) if c is not None]
+        return {**scores, "roc_auc_macro_relative": float(np.mean(areas)) if areas else None}
 
     def describe(self):
         """One line: the scores that matter."""
         m = self.metrics()
-        auc = "undefined" if m["roc_auc_macro"] is None else f"{m['roc_auc_macro']:.4f}"
         return (
             f"{100 * m['accuracy']:.2f} % right, {100 * m['wrong']:.2f} % wrong, {100 * m['silent']:.2f} % silent "
-            f"(F1 {m['f1_macro']:.4f}, ROC AUC {auc}; {m['count']:,} images)"
+            f"(F1 {m['f1_macro']:.4f}, {m['count']:,} images)"
         )
 
     def write_predictions(self, path, class_names):
@@ -63,7 +71,7 @@ def write_report(folder, model, evaluation, images, latencies, class_names, titl
     (folder / "figures").mkdir(exist_ok=True)
     features = preferred_features(model)
     drawn = chain(
-        draw_network(model, features, title),
+        draw_network(model, features, class_names, title),
         draw_evaluation(model, features, evaluation, images, latencies, class_names, title),
         [("history", plots.draw_history(history, f"{title}: training history"))] if history else [],
     )

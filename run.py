@@ -136,7 +136,7 @@ class Run:
         if len(indices):
             from activation_maps import save_activation_maps
 
-            latencies = self.encode(self.data.set.test_images[self.data.test])
+            latencies = self.encode(self.data.set.test_images[indices])
             place = self.folder / "maps" / name
             save_activation_maps(self.model, latencies, labels, indices, place, self.data.set.class_names)
 

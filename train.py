@@ -23,8 +23,8 @@ from utils import choose_device, environment, latest_run, new_run_folder, set_th
 
 def main(argv=None):
     argv = sys.argv[1:] if argv is None else argv
-    args, given = parse(argv)
     try:
+        args, given = parse(argv)
         command = (
             show_models if args.list_models
             else show_summary if args.summary
@@ -71,6 +71,7 @@ def train(args):
     )  # fmt: skip
     model.sizes(*data.set.train_images.shape[1:])  # refuses images that are too small
     args.epochs = epochs_of(model, args)
+    wanted_maps(args, data.set.test_labels[data.test])  # refuses indices that are too large
     name = f"{args.model}-{args.dataset}-seed{args.seed}" + ("-dry" if args.dry_run else "")
     folder = new_run_folder(args.output, name)
     flags = {key: value for key, value in vars(args).items() if key not in ("given", "command_line")}
@@ -98,6 +99,7 @@ def resume(args):
         left.unlink()
     device = prepare_machine(saved)
     model = checkpoint.rebuild(content, device, saved.backend)
+    check_numbers(saved)
     encoder, progress = S1C1(**content["encoding"]), Progress(**content["progress"])
     Run(saved, folder, model, encoder, Data(saved), progress).train()
 
@@ -105,6 +107,7 @@ def resume(args):
 def evaluate(args):
     """Test a trained network, without training."""
     device = prepare_machine(args)
+    check_numbers(args)
     content = load_network(args)
     if "model" in args.given and args.model != content["model"]:
         raise InputError(f"--evaluate {args.evaluate} holds a {content['model']}, not a {args.model}")
@@ -115,21 +118,21 @@ def evaluate(args):
             f"{args.evaluate} tells {content['num_classes']} classes ({content['run']['dataset']}) apart; "
             f"{args.dataset} has {data.num_classes}"
         )
+    count = DRY_RUN_IMAGES["test"] if args.dry_run else len(data.test_labels)
+    images, labels = data.test_images[:count], data.test_labels[:count]
+    indices = wanted_maps(args, labels)
     model, encoder = checkpoint.rebuild(content, device, args.backend), S1C1(**content["encoding"])
     folder = new_run_folder(args.output, f"{model.name}-{args.dataset}-evaluation")
     write_json(
         folder / "args.json", {"command_line": args.command_line, "checkpoint": str(args.evaluate), **environment()}
     )
     write_text(folder / "summary.txt", summarize(model, *data.test_images.shape[1:]) + "\n")
-    count = DRY_RUN_IMAGES["test"] if args.dry_run else len(data.test_labels)
-    images, labels = data.test_images[:count], data.test_labels[:count]
-    indices = wanted_maps(args, labels)
     latencies = encoder.encode(images).to(device)
     evaluation = Evaluation(model, latencies, labels)
     title = f"{model.name}, {args.dataset}"
     write_report(folder, model, evaluation, images, latencies, data.class_names, title)
     if len(indices):
-        save_activation_maps(model, latencies, labels, indices, folder / "maps", data.class_names)
+        save_activation_maps(model, latencies[indices], labels, indices, folder / "maps", data.class_names)
     write_results(folder / "results.json", {"test": evaluation}, checkpoint=str(args.evaluate))
     print(f"{model.name} on {args.dataset}, test images: {evaluation.describe()}")
     print(f"see {folder}")
@@ -168,7 +171,7 @@ def check_numbers(args):
         ("--val-split", args.val_split or 0, 0), ("--save-every", args.save_every, 0),
         ("--save-maps", args.save_maps, 0), ("--map-every", args.map_every, 0),
     ):  # fmt: skip
-        if value < least:
+        if not value >= least:  # nan is neither
             raise InputError(f"{flag} must be {least} or more, not {value}")
 
 

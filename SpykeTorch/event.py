@@ -25,7 +25,6 @@ from SpykeTorch.simd import BLOCK_BYTES, add_rows, any_above, lanes, mark_above
 BLOCK = 32
 
 
-
 @njit(cache=True, nogil=True)
 def _aligned(count, like):
     """``count`` numbers of the type of ``like`` that begin a cache line: no vector of a row straddles two lines."""

@@ -20,7 +20,7 @@ def test_files(tmp_path, latencies):
     model = build_model("mozafari2018")
     labels = np.arange(12) % 10
     names = ("T-shirt/top", "../b", *"cdefghij")
-    save_activation_maps(model, latencies, labels, [3, 10], tmp_path / "maps", names)
+    save_activation_maps(model, latencies[[3, 10]], labels, [3, 10], tmp_path / "maps", names)
     files = {str(path.relative_to(tmp_path / "maps")) for path in tmp_path.rglob("*") if path.is_file()}
     images = ("00003_label-d", "00010_label-T-shirt-top")
     assert files == {f"{i}.npz" for i in images} | {f"{stage}/{i}.png" for stage in model.stages for i in images}
@@ -36,20 +36,20 @@ def test_files(tmp_path, latencies):
 
 
 def test_no_images(tmp_path, latencies):
-    save_activation_maps(build_model("mozafari2018"), latencies, np.zeros(12, int), [], tmp_path, "0123456789")
+    save_activation_maps(build_model("mozafari2018"), latencies[:0], np.zeros(12, int), [], tmp_path, "0123456789")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, latencies):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write activation maps to .*file"):
-        save_activation_maps(build_model("mozafari2018"), latencies, np.zeros(12, int), [0], tmp_path / "file", "0")
+        save_activation_maps(build_model("mozafari2018"), latencies[:1], np.zeros(12, int), [0], tmp_path / "file", "0")
 
 
 def test_a_file_that_cannot_be_written(tmp_path, latencies):
     (tmp_path / "00000_label-0.npz").mkdir()
     with pytest.raises(InputError, match=r"cannot write .*00000_label-0\.npz"):
-        save_activation_maps(build_model("mozafari2018"), latencies, np.zeros(12, int), [0], tmp_path, "0")
+        save_activation_maps(build_model("mozafari2018"), latencies[:1], np.zeros(12, int), [0], tmp_path, "0")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
