@@ -10,6 +10,7 @@ from errors import InputError
 from models import build_model
 
 FORMAT = 1
+NEEDED = {"model", "in_channels", "num_classes", "steps", "dtype", "encoding", "run", "progress", "state"}
 
 
 @dataclass
@@ -81,7 +82,7 @@ def load(path):
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: a bad archive, a bad pickle, a forbidden class
         raise InputError(f"{path} is damaged or no checkpoint of this program ({type(error).__name__})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or "state" not in content:
+    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= NEEDED:
         raise InputError(f"{path} is no checkpoint of this program, or of another version of it")
     return content
 

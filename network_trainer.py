@@ -81,6 +81,8 @@ class NetworkTrainer(nn.Module):
         self, in_channels=6, num_classes=10, seed=0, device="cpu", dtype=torch.float32, backend="auto", steps=15
     ):
         super().__init__()
+        if in_channels < 1 or num_classes < 1:
+            raise InputError(f"a network needs channels and classes, not {in_channels} and {num_classes}")
         if not 1 <= steps <= 254:
             raise InputError(f"time steps must be 1 to 254, not {steps}")
         self.in_channels, self.num_classes, self.steps = in_channels, num_classes, steps
@@ -157,7 +159,7 @@ class NetworkTrainer(nn.Module):
         return out
 
     def check(self, latencies):
-        """``latencies`` as a tensor on the network's device. Errors: InputError if they are not latency maps."""
+        """``latencies`` as a tensor on the network's device. Errors: InputError if the network cannot take them."""
         latencies = torch.as_tensor(latencies)
         if latencies.dtype != torch.uint8 or latencies.dim() != 4 or latencies.shape[1] != self.in_channels:
             raise InputError(
@@ -165,7 +167,17 @@ class NetworkTrainer(nn.Module):
             )
         if latencies.numel() and int(latencies.max()) > self.steps:
             raise InputError(f"latencies reach {int(latencies.max())}; this network has {self.steps} time steps")
+        self.sizes(*latencies.shape[2:])
         return latencies.to(self.device).contiguous()
+
+    def check_labels(self, labels, count):
+        """Labels as int64 (count,). Errors: InputError if there are not as many, or one is no class."""
+        labels = torch.as_tensor(labels).cpu()
+        if labels.shape != (count,) or labels.is_floating_point():
+            raise InputError(f"{count} images need integer labels ({count},), not {labels.dtype} {tuple(labels.shape)}")
+        if count and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            raise InputError(f"labels must be 0 to {self.num_classes - 1}, not {labels.min()} to {labels.max()}")
+        return labels.long()
 
     def pass_through(self, latencies, names, advance=lambda images: None):
         """Latency maps after the named stages, which follow each other. Nothing is learned.
@@ -242,7 +254,8 @@ class NetworkTrainer(nn.Module):
 
     def evaluate(self, latencies, labels):
         """``Outcome`` over the images; nothing is learned and nothing changes."""
-        return Outcome.of(self.predict(latencies), torch.as_tensor(labels).to(self.device))
+        predictions = self.predict(latencies).cpu()
+        return Outcome.of(predictions, self.check_labels(labels, len(predictions)))
 
     # -----------------------------------------------------------------------------------------------------------------
     # Learning
@@ -259,11 +272,11 @@ class NetworkTrainer(nn.Module):
     def train_rl(self, latencies, labels):
         """One batch of R-STDP, one image after another; the rates adapt at its end. Returns the batch's ``Outcome``."""
         first = self.phases[-1].stages[0]
-        labels = torch.as_tensor(labels)
-        if labels.shape != (len(latencies),):
-            raise InputError(f"{len(latencies)} images need labels ({len(latencies)},), not {tuple(labels.shape)}")
-        inputs = self.pass_through(self.check(latencies), self.between(None, first))
-        return self.learn_rstdp(inputs, labels)[0]
+        latencies = self.check(latencies)
+        labels = self.check_labels(labels, len(latencies))
+        if not len(labels):
+            return Outcome(0, 0, 0)
+        return self.learn_rstdp(self.pass_through(latencies, self.between(None, first)), labels)[0]
 
     def learn_stdp(self, inputs, name):
         """STDP of a stage over its inputs; returns the features that won, {convolution's label: int64 (wins,)}."""

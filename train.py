@@ -74,6 +74,7 @@ def train(args):
     wanted_maps(args, data.set.test_labels[data.test])  # refuses indices that are too large
     name = f"{args.model}-{args.dataset}-seed{args.seed}" + ("-dry" if args.dry_run else "")
     folder = new_run_folder(args.output, name)
+    (folder / "checkpoints").mkdir()
     flags = {key: value for key, value in vars(args).items() if key not in ("given", "command_line")}
     write_json(folder / "args.json", {"command_line": args.command_line, "flags": flags, **environment()})
     write_text(folder / "summary.txt", summarize(model, *data.set.train_images.shape[1:]) + "\n")
@@ -84,6 +85,8 @@ def resume(args):
     """Go on with an interrupted run in its own folder, with its own flags."""
     folder = latest_run(args.output) if args.resume == "latest" else Path(args.resume)
     content = checkpoint.load(folder / "checkpoints" / "last.pt")
+    if content["progress"] is None:
+        raise InputError(f"{folder / 'checkpoints' / 'last.pt'} holds a network, but no run to go on with")
     saved = argparse.Namespace(**{**vars(args), **content["run"]["flags"]})
     changed = sorted(
         f"--{key.replace('_', '-')} {value} (the run has {vars(saved)[key]})"

@@ -47,7 +47,7 @@ def choose_device(name):
 
 
 def new_run_folder(output, name):
-    """Make ``output/name-stamp`` with its ``checkpoints``. Errors: InputError if that cannot be written."""
+    """Make ``output/name-stamp``. Errors: InputError if that cannot be written."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{i}" for i in range(2, 100))):
         folder = Path(output) / f"{name}-{stamp}{suffix}"
@@ -59,7 +59,6 @@ def new_run_folder(output, name):
                 raise InputError(f"--output {output} is a file; name a folder") from None
         except OSError as error:
             raise InputError(f"cannot write to --output {output}: {error.strerror}; name another folder") from error
-    (folder / "checkpoints").mkdir()
     return folder
 
 

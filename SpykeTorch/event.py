@@ -206,8 +206,12 @@ def _fire(latency, steps, weight, features, width, kernel, pad, threshold, pool,
 
 @njit(cache=True, nogil=True)
 def _tolerance(values):
-    """Relative difference under which two sums of some hundred weights may differ by rounding alone."""
-    return values.dtype.type(64 * np.finfo(values.dtype).eps)
+    """Relative difference under which two sums of weights are taken as equal.
+
+    Sums taken in different order differ by rounding. In float64 that is far below any real difference, and is not to
+    decide; in float32 it is not, and nothing would be gained by taking real differences as ties.
+    """
+    return values.dtype.type(64 * np.finfo(np.float64).eps if values.itemsize == 8 else 0.0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -222,8 +226,7 @@ def _compete(latency, steps, weight, features, width, kernel, pad, threshold, li
     ``full`` (then ``marks`` holds the first spikes of all neurons afterwards). Point-wise inhibition leaves at each
     position the feature that crosses first, and of several at once the one with the highest potential, then the
     lowest index. Among those left: the earliest, then the highest potential, then the lowest flat index (F, Ho, Wo).
-    Two neurons that see the same patch have the same potential but for the rounding of sums taken in different order,
-    so potentials within the rounding error (``_tolerance``) are a tie.
+    Two neurons that see the same patch at different times have the same potential but for rounding: see ``_tolerance``.
     """
     tolerance = _tolerance(weight)
     potential, marks, rows, groups, step_groups = scratch

@@ -43,7 +43,7 @@ def main():
         "",
         f"Written by `python -m benchmarks`: {record['processor']}, {record['cores']} cores, "
         + ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-        + ".",  # fmt: skip
+        + ".",
         "Milliseconds per image: the median of seven repeats after a warm-up, and the range.",
         "",
     ]

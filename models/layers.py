@@ -228,11 +228,11 @@ class Vote(Branches):
 def strongest(peaks):
     """The deciding feature of each image: peaks (N, F) -> int64 (N,), -1 where no potential is positive.
 
-    Equal sums of weights differ by rounding when they are taken in different order; so the first feature within the
-    rounding error of the highest potential decides, as while learning.
+    In float64 the first feature within rounding of the highest, as while learning: see ``event._tolerance``.
     """
     highest = peaks.amax(1, keepdim=True)
-    close = peaks >= highest * (1 - 64 * torch.finfo(peaks.dtype).eps)
+    tolerance = 64 * torch.finfo(torch.float64).eps if peaks.dtype == torch.float64 else 0.0
+    close = peaks >= highest * (1 - tolerance)
     return torch.where(highest[:, 0] > 0, close.to(torch.uint8).argmax(1), -1)
 
 
