@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Trains every network of results/README.md on the full MNIST, one after another, and keeps what each run prints.
+#   bash results/run_all.sh [PYTHON]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+python=${1:-python}
+TIMEFORMAT='whole command: %R s (%U s of processor time)'
+
+run() { # name of the log, flags
+    local log=results/$1.log
+    shift
+    echo "$ python train.py $*" | tee "$log"
+    { time "$python" train.py "$@" --output runs/results; } 2>&1 | tee -a "$log"
+    local folder
+    folder=$(ls -td runs/results/*/ | head -n 1)
+    cp "$folder/results.json" "${log%.log}.json"
+}
+
+run mozafari2018-10-epochs --model mozafari2018 --epochs 2 4 10
+run deep2024-10-epochs --model deep2024 --epochs 2 4 4 10 --tensorboard
+run deepr2024 --model deepr2024 --epochs 2 4 1 15
+run deepr2024-no-warm-up --model deepr2024 --epochs 2 4 0 15
+run deepr2024_greedy --model deepr2024_greedy --epochs 2 4 1 20
+run inception2024 --model inception2024 --epochs 2 4 4 40
+run majority2024 --model majority2024 --epochs 2 4 30
+run mozafari2018-100-epochs --model mozafari2018 --epochs 2 4 100
+run deep2024-100-epochs --model deep2024 --epochs 2 4 4 100
