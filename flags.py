@@ -2,7 +2,7 @@
 
 import argparse
 
-from datasets import DATA_DIR, DATASETS
+from datasets import DATASETS
 from errors import InputError
 from models import MODELS
 
@@ -43,7 +43,7 @@ def make_parser():
 
     data = parser.add_argument_group("data")
     data.add_argument("--dataset", metavar="NAME", help=f"one of {', '.join(DATASETS)} (default: mnist)")
-    data.add_argument("--data-dir", default=str(DATA_DIR), metavar="DIR", help="where its files are or will be put "
+    data.add_argument("--data-dir", metavar="DIR", help="where its files are or will be put "
                       "(default: the repository's data)")  # fmt: skip
     data.add_argument("--ratio", type=float, default=1.0, metavar="R",
                       help="part of the training images to use, stratified (default: %(default)s)")  # fmt: skip

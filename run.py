@@ -28,7 +28,7 @@ class Data:
     """
 
     def __init__(self, flags):
-        self.set = datasets.load(flags.dataset, flags.data_dir)
+        self.set = datasets.load(flags.dataset, flags.data_dir or datasets.DATA_DIR)
         labels = self.set.train_labels
         held_out = min(5000, len(labels) // 12) if flags.val_split is None else flags.val_split
         self.train, self.validation = np.arange(len(labels)), np.arange(0)
@@ -118,14 +118,15 @@ class Run:
 
     def after_epoch(self, progress, wins):
         row = progress.history[-1]
-        if progress.best and progress.best["step"] == row["step"]:
-            self.save("best.pt", progress.best["state"])
-        self.save()
         phase = self.model.phases[progress.phase]
         if self.log.writer:
             from tensorboard_log import log_stages
 
             log_stages(self.log.writer, self.model, phase, wins, row["step"])
+            self.log.writer.flush()  # before the checkpoint: what it counts as done is on the disk
+        if progress.best and progress.best["step"] == row["step"]:
+            self.save("best.pt", progress.best["state"])
+        self.save()
         if self.flags.map_every and row["step"] % self.flags.map_every == 0:
             self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}")
 

@@ -26,7 +26,7 @@ class RunLog:
             from torch.utils.tensorboard import SummaryWriter
 
             # What an interrupted run wrote after its last checkpoint is dropped: no curve doubles back.
-            self.writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+            self.writer = SummaryWriter(str(folder), purge_step=step + 1)
         self._bar = None
 
     def say(self, text):

@@ -52,7 +52,7 @@ def show_models(args):
 
 
 def show_summary(args):
-    data = datasets.load(args.dataset or "mnist", args.data_dir)
+    data = datasets.load(args.dataset or "mnist", args.data_dir or datasets.DATA_DIR)
     encoder = S1C1()
     model = build_model(needed(args.model), in_channels=encoder.channels, num_classes=data.num_classes)
     print(summarize(model, *data.train_images.shape[1:]))
@@ -115,7 +115,7 @@ def evaluate(args):
     if "model" in args.given and args.model != content["model"]:
         raise InputError(f"--evaluate {args.evaluate} holds a {content['model']}, not a {args.model}")
     args.dataset = args.dataset or content["run"]["dataset"]
-    data = datasets.load(args.dataset, args.data_dir)
+    data = datasets.load(args.dataset, args.data_dir or datasets.DATA_DIR)
     if data.num_classes != content["num_classes"]:
         raise InputError(
             f"{args.evaluate} tells {content['num_classes']} classes ({content['run']['dataset']}) apart; "

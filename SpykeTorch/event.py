@@ -222,8 +222,9 @@ def _tolerance(values):
 def _compete(latency, steps, weight, features, width, kernel, pad, threshold, limit, radius, full, scratch, winners):
     """Winners of one image, each (feature, line, column, time step), into ``winners``; returns how many.
 
-    Winners are wanted earliest first, so the image is followed only up to the time step of the last of them, unless
-    ``full`` (then ``marks`` holds the first spikes of all neurons afterwards). Point-wise inhibition leaves at each
+    Winners are wanted earliest first, so the image is followed only up to the time step of the last of them, or of
+    the last position where one could come from, unless ``full`` (then ``marks`` holds the first spikes of all neurons
+    afterwards). Point-wise inhibition leaves at each
     position the feature that crosses first, and of several at once the one with the highest potential, then the
     lowest index. Among those left: the earliest, then the highest potential, then the lowest flat index (F, Ho, Wo).
     Two neurons that see the same patch at different times have the same potential but for rounding: see ``_tolerance``.
@@ -236,8 +237,10 @@ def _compete(latency, steps, weight, features, width, kernel, pad, threshold, li
     potential[:] = 0
     if full:
         marks[:] = steps
-    owned = np.zeros((out_h, out_w), np.bool_)  # a feature crossed here; mirrored columns, as the potentials
+    # positions, with mirrored columns as the potentials
     blocked = np.zeros((out_h, out_w), np.bool_)  # within the radius of a winner
+    closed = np.zeros((out_h, out_w), np.bool_)  # blocked, or a feature has crossed here: no winner can come any more
+    open_positions = out_h * out_w
     won = np.zeros(features, np.bool_)
     candidate = np.empty((out_h * out_w, 3), np.int32)
     strength = np.empty(out_h * out_w, weight.dtype)
@@ -251,15 +254,16 @@ def _compete(latency, steps, weight, features, width, kernel, pad, threshold, li
         if full:
             at = top * out_w * width
             mark_above(marks, at, potential, at, bottom * out_w * width - at, threshold, np.uint8(t))
-            if found == limit:
+            if found == limit or open_positions == 0:
                 continue
         count = 0
         for y in range(top, bottom):
             for x in range(out_w):
                 at = (y * out_w + x) * width
-                if owned[y, x] or not any_above(potential, at, width, threshold):
+                if closed[y, x] or not any_above(potential, at, width, threshold):
                     continue
-                owned[y, x] = True
+                closed[y, x] = True
+                open_positions -= 1
                 best = 0
                 for f in range(1, features):
                     if potential[at + f] > potential[at + best]:
@@ -287,13 +291,17 @@ def _compete(latency, steps, weight, features, width, kernel, pad, threshold, li
                 break
             f, y, x = candidate[best, 0], candidate[best, 1], candidate[best, 2]
             won[f] = True
-            blocked[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1] = True
+            for line in range(max(0, y - radius), min(out_h, y + radius + 1)):
+                for column in range(max(0, x - radius), min(out_w, x + radius + 1)):
+                    blocked[line, column] = True
+                    open_positions -= not closed[line, column]
+                    closed[line, column] = True
             winners[found, 0] = f
             winners[found, 1] = y
             winners[found, 2] = out_w - 1 - x
             winners[found, 3] = t
             found += 1
-        if found == limit and not full:
+        if not full and (found == limit or open_positions == 0):
             break
     return found
 

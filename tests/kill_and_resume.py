@@ -24,7 +24,7 @@ import torch  # noqa: E402
 
 import checkpoint  # noqa: E402
 
-RUN = "--ratio 0.05 --batch-size 100 --save-every 0 --tensorboard"
+RUN = "--ratio 0.05 --batch-size 250 --save-every 0 --tensorboard"
 
 
 def start(*words):
