@@ -585,7 +585,11 @@ def _learn_decisions(
                 first[n, 0] = first[n - 1, -1]
             _sort_by_pixel(latency[start + n], steps, rows, first[n])
         potential[: count * positions * width] = 0
-        _prepare(rows, first, count, shape, packed, kernel, pad, width, threads, potential)
+        if threads > 1:
+            _prepare(rows, first, count, shape, packed, kernel, pad, width, threads, potential)
+        else:
+            for block in range(width // BLOCK):
+                _add_block(rows, first, range(count), shape, packed, block, kernel, pad, width, potential)
 
         used = 0
         for n in range(count):

@@ -12,6 +12,8 @@ def register(cls):
     for name in (cls.name, *cls.aliases):
         if _classes.setdefault(name, cls) is not cls:
             raise ValueError(f"two networks are called {name!r}")
+        if "MODELS" in globals():  # declared elsewhere, after the networks here were listed
+            globals()["MODELS"][name] = cls
 
 
 def __getattr__(attribute):
