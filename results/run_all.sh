@@ -16,12 +16,14 @@ run() { # name of the log, flags
     cp "$folder/results.json" "${log%.log}.json"
 }
 
-run mozafari2018-10-epochs --model mozafari2018 --epochs 2 4 10
+run deepr2024 --model deepr2024 --epochs 2 4 1 12
+run deepr2024-no-warm-up --model deepr2024 --epochs 2 4 0 12
+run deepr2024_greedy --model deepr2024_greedy --epochs 2 4 1 12
 run deep2024-10-epochs --model deep2024 --epochs 2 4 4 10 --tensorboard
-run deepr2024 --model deepr2024 --epochs 2 4 1 15
-run deepr2024-no-warm-up --model deepr2024 --epochs 2 4 0 15
-run deepr2024_greedy --model deepr2024_greedy --epochs 2 4 1 20
-run inception2024 --model inception2024 --epochs 2 4 4 40
-run majority2024 --model majority2024 --epochs 2 4 30
+for seed in 0 1 2; do
+    run "mozafari2018-10-epochs-seed$seed" --model mozafari2018 --epochs 2 4 10 --seed "$seed"
+done
 run mozafari2018-100-epochs --model mozafari2018 --epochs 2 4 100
+run inception2024 --model inception2024 --epochs 2 4 4 30
+run majority2024 --model majority2024 --epochs 2 4 20
 run deep2024-100-epochs --model deep2024 --epochs 2 4 4 100
