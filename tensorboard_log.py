@@ -12,6 +12,7 @@ from network_trainer import convergence
 
 EMBEDDED = 1000  # test images in the projector
 WIDEST = 1500
+HYPERPARAMETERS = "model", "dataset", "epochs", "batch_size", "ratio", "val_split", "patience", "seed"
 
 
 def log_stages(writer, model, phase, wins, step):
@@ -20,7 +21,7 @@ def log_stages(writer, model, phase, wins, step):
     ``wins``: {convolution's label: how often each feature won in this epoch (F,)}.
     """
     for label, conv in model.named_convs(phase.stages):
-        tag = f"{phase.rule}/{label}"
+        tag = f"stdp/{label}"
         writer.add_scalar(f"{tag}/convergence", convergence(conv.weight), step)
         if phase.rule == "stdp":
             rates = {"ltp_rate": conv.stdp_rates[0], "ltd_rate": conv.stdp_rates[1]}
@@ -69,13 +70,13 @@ def log_result(writer, model, flags, results, summary, step):
         if best[part] is not None:
             writer.add_scalar(f"test/{part}", best[part], step)
     writer.add_text("network", f"```\n{summary}\n```", step)
+    chosen = {**{key: flags[key] for key in HYPERPARAMETERS}, "model": model.name}
     plain = {
         key: value if isinstance(value, bool | int | float | str) else json.dumps(value)
-        for key, value in flags.items()
+        for key, value in chosen.items()
         if value is not None
     }
-    plain["model"] = model.name
-    final = {f"final/{key}/{part}": scores[part] for key, scores in results.items() for part in ("accuracy", "silent")}
+    final = {f"final/{key}/{part}": results[key][part] for key in sorted(results) for part in ("accuracy", "silent")}
     for summary_part in hparams(plain, final):
         writer.file_writer.add_summary(summary_part)
     for tag, value in final.items():

@@ -1,4 +1,4 @@
-"""Open a finished run in TensorBoard, in a headless Chromium, and check that every page shows something.
+"""Open a finished run in TensorBoard, in a headless Chromium, and check that its pages are filled.
 
     python train.py --model mozafari2018 --dry-run --tensorboard
     python tests/tensorboard_in_browser.py runs/mozafari2018-… --screenshots pages
@@ -7,8 +7,8 @@ Needs Chromium and ``pip install playwright``. Prints what each page shows; the 
 """
 
 import argparse
+import io
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -20,21 +20,17 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
-WAIT = 60  # seconds for TensorBoard to start, to read the run, and for a page to be drawn
-BROWSERS = "chromium", "chromium-browser", "google-chrome", "chrome"
+import numpy as np
+from PIL import Image
+
+WAIT = 60  # seconds: for TensorBoard to start, and for a page to be filled
+BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-proxy-server",
 )  # fmt: skip
-# page → (what is counted there, CSS of it); Playwright's CSS looks into open shadow roots
-PAGES = {
-    "scalars": ("charts", "vz-line-chart2, scalar-card, .vz-line-chart2"),
-    "images": ("pictures", "tf-image-loader img"),
-    "histograms": ("histograms", "vz-histogram-timeseries"),
-    "text": ("texts", "tf-text-loader, .text-row, tf-markdown-view"),
-    "hparams": ("rows", "tf-hparams-table-view tr, vaadin-grid-cell-content, tf-hparams-main"),
-    "projector": ("canvases", "canvas"),
-}
+SCALARS = "train/accuracy", "test/accuracy", "final/test.best/accuracy"
+IMAGES = "confusion_matrix", "errors", "history", "roc_curves", "spike_times", "spike_wave"
 
 
 def main():
@@ -42,7 +38,163 @@ def main():
     parser.add_argument("run", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--screenshots", type=Path, metavar="DIR", help="save a picture of every page there")
     args = parser.parse_args()
-    print(args)
+    if not list(args.run.glob("events.out.tfevents.*")):
+        sys.exit(f"{args.run} has no TensorBoard events; give the folder of a run with --tensorboard")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        sys.exit("playwright is missing: pip install playwright")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        sys.exit(f"no Chromium found ({', '.join(BROWSERS)}): apt-get install chromium, or your system's way")
+    if args.screenshots:
+        args.screenshots.mkdir(parents=True, exist_ok=True)
+
+    missing = []
+    with tensorboard(args.run) as url, tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
+        missing += check_data(url)
+        context = playwright.chromium.launch_persistent_context(
+            profile, executable_path=browser, headless=True, args=FLAGS, viewport={"width": 1500, "height": 1200}
+        )
+        page = context.new_page()
+        page.on("pageerror", lambda error: print(f"  JavaScript: {error}"))
+        for name, look in PAGES.items():
+            page.goto("about:blank")  # a new fragment alone would not load the page again
+            page.goto(f"{url}/#{name}")
+            shown, filled = wait_for(lambda look=look: look(page))
+            print(f"{name:<10} {'shows' if filled else 'LACKS'} {shown}")
+            if not filled:
+                missing.append(name)
+            if args.screenshots:
+                page.wait_for_timeout(1000)  # for what is still moving
+                page.screenshot(path=args.screenshots / f"{name}.png")
+        context.close()
+    if missing:
+        sys.exit(f"missing: {', '.join(missing)}")
+    print("every page is filled")
+
+
+def check_data(url):
+    """What TensorBoard has read, by its own account; returns what is missing."""
+    found = {}
+    for kind in ("scalars", "images", "histograms", "text"):
+        found[kind] = set(ask(url, f"plugin/{kind}/tags")["."])
+        print(f"{kind:<10} {len(found[kind])} tags")
+    missing = set(SCALARS) - found["scalars"] | {f"figures/{name}" for name in IMAGES} - found["images"]
+    missing |= {kind for kind in ("histograms", "text") if not found[kind]}
+    missing |= {
+        f"points of {tag}" for tag in found["scalars"] if not ask(url, f"plugin/scalars/scalars?run=.&tag={tag}")
+    }
+
+    everything = {"allowedStatuses": ["STATUS_SUCCESS", "STATUS_UNKNOWN", "STATUS_RUNNING"], "sliceSize": 10}
+    (session,) = ask(url, "plugin/hparams/session_groups", **everything)["sessionGroups"]
+    print(f"{'hparams':<10} {', '.join(sorted(session['hparams']))}; {len(session['metricValues'])} metrics")
+    missing |= {"hyperparameters"} if not {"model", "epochs", "seed"} <= session["hparams"].keys() else set()
+    missing |= {"metrics of the hyperparameters"} if not session["metricValues"] else set()
+
+    (embedding,) = ask(url, "plugin/projector/info?run=.")["embeddings"]
+    points, features = embedding["tensorShape"]
+    print(f"{'projector':<10} {points} points of {features} features, sprites {embedding['sprite']['singleImageDim']}")
+    return sorted(missing)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a page shows, and whether that is all of it. Playwright's selectors see into open shadow roots.
+
+
+def look_at_scalars(page):
+    curves = page.locator("vz-line-chart2").evaluate_all(
+        "charts => charts.map(c => (c.shadowRoot || c).querySelectorAll('path.line[d], path.symbol[d]').length)"
+    )
+    return f"{len(curves)} charts in the groups that are open", bool(curves) and min(curves) > 0
+
+
+def look_at_images(page):
+    widths = page.locator("tf-image-loader img").evaluate_all("images => images.map(i => i.naturalWidth)")
+    return f"{len(widths)} images, {max(widths, default=0)} pixels across at most", bool(widths) and min(widths) > 1
+
+
+def look_at_histograms(page):
+    curves = page.locator("vz-histogram-timeseries").evaluate_all(
+        "charts => charts.map(c => (c.shadowRoot || c).querySelectorAll('path.outline').length)"
+    )
+    return f"{len(curves)} charts with {sum(curves)} histograms", bool(curves) and min(curves) > 0
+
+
+def look_at_text(page):
+    texts = page.locator("tf-text-loader pre").all_inner_texts()
+    lines = sum(len(text.splitlines()) for text in texts)
+    return f"{lines} lines of text", any("threshold" in text for text in texts)
+
+
+def look_at_hparams(page):
+    cells = [text.strip() for text in page.locator("vaadin-grid-cell-content").all_inner_texts()]
+    cells = [text for text in cells if text]
+    return f"a table of {len(cells)} cells", "model" in cells and any(cell.endswith("accuracy") for cell in cells)
+
+
+def look_at_projector(page):
+    page.wait_for_timeout(500)  # Playwright notes new frames meanwhile
+    frame = next((frame for frame in page.frames if "projector_binary" in frame.url), None)
+    if frame is None or not frame.locator("canvas").count():
+        return "no projector", False
+    points = " ".join(frame.locator(".numDataPoints").all_inner_texts())
+    middle = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))[200:1100, 350:1150]
+    dark = int((middle.max(2) < 100).sum())  # the digits; the axes have colours
+    return f"{points or 'no'} points, {dark} dark pixels", points.isdecimal() and int(points) > 0 and dark > 50
+
+
+PAGES = {
+    "scalars": look_at_scalars,
+    "images": look_at_images,
+    "histograms": look_at_histograms,
+    "text": look_at_text,
+    "hparams": look_at_hparams,
+    "projector": look_at_projector,
+}
+
+
+@contextmanager
+def tensorboard(run):
+    """Serve the run on a free port; yields the URL once the run has been read."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tensorboard.main", "--logdir", run, "--host", "localhost", "--port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    said = []
+    threading.Thread(target=lambda: said.extend(process.stdout), daemon=True).start()
+
+    def look_for_address():
+        found = re.search(r"http://localhost:\d+", "".join(said))
+        return found and found[0], found or process.poll() is not None
+
+    try:
+        url, _ = wait_for(look_for_address)
+        if not url:
+            sys.exit("TensorBoard did not start:\n" + "".join(said))
+        wait_for(lambda: (None, "final/test.best/accuracy" in ask(url, "plugin/scalars/tags").get(".", ())))
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_for(look):
+    """Call ``look``, which returns something and whether that will do, until it does or the time is up."""
+    end = time.monotonic() + WAIT
+    while True:
+        found, enough = look()
+        if enough or time.monotonic() > end:
+            return found, enough
+        time.sleep(0.5)
+
+
+def ask(url, question, **data):
+    """The JSON answer of one of TensorBoard's data endpoints."""
+    request = urllib.request.Request(f"{url}/data/{question}", headers={"Content-Type": "application/json"})
+    request.data = json.dumps(data).encode() if data else None
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=WAIT) as answer:
+        return json.load(answer)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,45 @@
+"""Every command of the README, as it stands there but for a few images instead of all."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import train
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    shlex.split(match) for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for match in re.findall(r"python train\.py (.*)", block)
+]  # fmt: skip
+
+
+def test_the_commands_are_found():
+    """The README trains, lists, resumes, evaluates and predicts."""
+    flags = {word for command in COMMANDS for word in command}
+    assert {"--model", "--list-models", "--summary", "--resume", "--evaluate", "--predict", "--save-maps"} <= flags
+
+
+def test_every_command_runs(tmp_path, capsys, monkeypatch):
+    """In the README's order, because later ones use what earlier ones leave."""
+    monkeypatch.chdir(ROOT)
+    for command in COMMANDS:
+        assert train.main([*command, "--dry-run", "--output", str(tmp_path)]) == 0, command
+        assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_every_link_leads_somewhere(path):
+    assert (ROOT / path).exists()
+
+
+def test_the_python_examples_run():
+    """The network of the example is there once it is declared, and the library example learns."""
+    namespace = {}
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(block.replace("[:2000]", "[:200]"), namespace)
+    shallow = namespace["Shallow"](in_channels=6, num_classes=10)
+    assert [phase.name for phase in shallow.phases] == ["s1", "s2"]
+    assert len(shallow.epochs) == len(shallow.phases)
