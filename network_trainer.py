@@ -452,7 +452,8 @@ class NetworkTrainer(nn.Module):
 
 def convergence(weight):
     """Mean of w (1 - w): 0 when every weight has become 0 or 1 (Kheradpisheh et al. 2018)."""
-    return float((weight * (1 - weight)).mean())
+    # numpy, because the order in which torch adds depends on the number of threads
+    return float((weight * (1 - weight)).numpy(force=True).mean(dtype=np.float64))
 
 
 def _rule(stage, kind):

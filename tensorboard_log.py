@@ -76,8 +76,7 @@ def log_result(writer, model, flags, results, summary, step):
         for key, value in chosen.items()
         if value is not None
     }
-    final = {f"final/{key}/{part}": results[key][part] for key in sorted(results) for part in ("accuracy", "silent")}
+    # the final scores' own curves, so that the table of hyperparameters needs no second copy of them
+    final = {f"test/{part}": best[part] for part in ("accuracy", "silent")}
     for summary_part in hparams(plain, final):
         writer.file_writer.add_summary(summary_part)
-    for tag, value in final.items():
-        writer.add_scalar(tag, value, step)

@@ -176,6 +176,8 @@ def check_numbers(args):
     ):  # fmt: skip
         if not value >= least:  # nan is neither
             raise InputError(f"{flag} must be {least} or more, not {value}")
+    if args.map_every and not (args.save_maps or args.map_index):
+        raise InputError("--map-every needs to know which images: add --save-maps N or --map-index I")
 
 
 def epochs_of(model, args):

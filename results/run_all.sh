@@ -24,6 +24,5 @@ for seed in 0 1 2; do
     run "mozafari2018-10-epochs-seed$seed" --model mozafari2018 --epochs 2 4 10 --seed "$seed"
 done
 run mozafari2018-100-epochs --model mozafari2018 --epochs 2 4 100
-run inception2024 --model inception2024 --epochs 2 4 4 30
-run majority2024 --model majority2024 --epochs 2 4 20
-run deep2024-100-epochs --model deep2024 --epochs 2 4 4 100
+run inception2024 --model inception2024 --epochs 2 4 4 15
+run majority2024 --model majority2024 --epochs 2 4 10

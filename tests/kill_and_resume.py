@@ -72,7 +72,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--model", default="mozafari2018")
-    parser.add_argument("--epochs", nargs="+", default=["2", "2", "4"])
+    parser.add_argument("--epochs", nargs="+", default=["1", "1", "3"])
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     args = parser.parse_args()
     rng = random.Random(args.seed)

@@ -29,7 +29,7 @@ FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-proxy-server",
 )  # fmt: skip
-SCALARS = "train/accuracy", "test/accuracy", "final/test.best/accuracy"
+SCALARS = "train/accuracy", "test/accuracy", "test/f1_macro"
 IMAGES = "confusion_matrix", "errors", "history", "roc_curves", "spike_times", "spike_wave"
 
 
@@ -172,7 +172,7 @@ def tensorboard(run):
         url, _ = wait_for(look_for_address)
         if not url:
             sys.exit("TensorBoard did not start:\n" + "".join(said))
-        wait_for(lambda: (None, "final/test.best/accuracy" in ask(url, "plugin/scalars/tags").get(".", ())))
+        wait_for(lambda: (None, "test/f1_macro" in ask(url, "plugin/scalars/tags").get(".", ())))
         yield url
     finally:
         process.terminate()
