@@ -1,32 +1,39 @@
-"""Make the README's pictures of a real run from its folder: ``python images/examples.py RUN``.
+"""Make the README's pictures of a real run: ``python images/examples.py RUN [EVALUATION]``.
 
-They are the run's own figures, made smaller. The activation maps need a run with ``--save-maps``.
+They are the figures of the run's folder, made smaller; its activation maps, or those of an evaluation of it, need
+``--save-maps``. Also a digit for ``--predict``, dark on light as a scanner would give it.
 """
 
 import sys
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
+HERE = Path(__file__).resolve().parent
 WIDEST, COLOURS = 1200, 128
 FIGURES = {
     "example-history.png": "figures/history.png",
     "example-confusion.png": "figures/confusion_matrix.png",
     "example-features.png": "figures/features_s2.png",
-    "example-maps.png": "maps/end/s1/*_label-2.png",
+    "example-maps.png": "maps/**/s1/*_label-2.png",
 }
 
 
-def main(run):
+def main(folders):
     for name, pattern in FIGURES.items():
-        source = next(Path(run).glob(pattern))
+        source = next(path for folder in folders for path in Path(folder).glob(pattern))
         with Image.open(source) as picture:
             picture = picture.convert("RGB")
             picture.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS)
-            picture.quantize(COLOURS).save(Path(__file__).parent / name, optimize=True)
+            picture.quantize(COLOURS).save(HERE / name, optimize=True)
+    sys.path.insert(0, str(HERE.parent))
+    from datasets import load
+
+    digit = ImageOps.invert(Image.fromarray(load("mnist").test_images[0]))
+    digit.resize((140, 140), Image.Resampling.BICUBIC).save(HERE / "example-digit.png")
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) < 2:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(sys.argv[1:])

@@ -8,7 +8,7 @@ WARM_UP = STDP(winners=15, radius=0, stabilize=False, double_every=0)
 class DeepR2024(NetworkTrainer, name="deepr2024"):
     """Two STDP feature layers, one R-STDP feature layer and one R-STDP decision layer, rewarded together."""
 
-    epochs = (2, 4, 1, 20)  # s1, s2, s3 without a teacher, s3 and s4
+    epochs = (2, 4, 1, 12)  # s1, s2, s3 without a teacher, s3 and s4
     alternate = False
 
     def build(self, in_channels, num_classes):
