@@ -214,7 +214,8 @@ def wanted_maps(flags, labels):
         if not 0 <= min(flags.map_index) <= max(flags.map_index) < len(labels):
             raise InputError(f"--map-index must be 0 to {len(labels) - 1}, the test images; not {flags.map_index}")
         return np.asarray(flags.map_index)
-    return choose_images(labels, flags.save_maps)
+    indices = choose_images(labels, flags.save_maps)
+    return indices[:2] if flags.dry_run else indices
 
 
 def warm_up(model, encoder, log):
