@@ -92,12 +92,13 @@ def main():
             while True:
                 run = only_run(output)
                 process = start("--resume", str(run)) if run else start(*words, "--output", str(output))
-                if kills == args.kills:
+                over = run and checkpoint.load(run / "checkpoints" / "last.pt")["progress"]["phase"] >= len(args.epochs)
+                if kills == args.kills or over:  # another kill would only meet the figures again
                     finish(process)
                     break
                 # Start-up is the same every time; the moments should fall where the work is.
                 try:
-                    process.wait(timeout=rng.uniform(0.35, 0.75) * length)
+                    process.wait(timeout=rng.uniform(0.15, 0.5) * length)
                 except subprocess.TimeoutExpired:
                     process.send_signal(signal.SIGKILL)
                     process.wait()
