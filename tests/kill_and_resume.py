@@ -2,11 +2,14 @@
 
     python tests/kill_and_resume.py --kills 30
 
-Weights, history, metrics and predictions must be the same to the bit; only the seconds may differ.
+Every round is a run of its own, killed by SIGKILL once or more in each place: while the program starts, in each phase,
+and while it tests and draws; half of the kills at a random moment, half as soon as a file is being written. Weights,
+history, scores, predictions and TensorBoard's curves must be the same to the bit; only the seconds may differ.
 """
 
 import argparse
 import csv
+import itertools
 import json
 import random
 import signal
@@ -21,44 +24,99 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
 import checkpoint  # noqa: E402
 
-RUN = "--ratio 0.05 --batch-size 250 --save-every 0 --tensorboard"
+RUN = "--ratio 0.2 --batch-size 250 --save-every 0 --tensorboard"
+START = -1  # the place before the first batch of a process; the phases are 0, 1, …, and then comes the end of the run
+BEING_WRITTEN = "**/.[0-9]*.*"
 
 
-def start(*words):
-    return subprocess.Popen(
-        [sys.executable, ROOT / "train.py", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+class Training:
+    """A process of train.py, and what its run folder shows of it."""
 
+    def __init__(self, output, words):
+        self.output, self.run = output, only_run(output)
+        self.began = time.monotonic()
+        self._before = self._saved()
+        words = ["--resume", str(self.run)] if self.run else [*words, "--output", str(output)]
+        self.process = subprocess.Popen(
+            [sys.executable, ROOT / "train.py", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
 
-def finish(process):
-    _, errors = process.communicate()
-    if process.returncode != 0:
-        raise SystemExit(f"train.py failed with {process.returncode}:\n{errors}")
+    def _saved(self):
+        return (self.run / "checkpoints" / "last.pt").stat().st_mtime_ns if self.run else None
+
+    def place(self):
+        """Where the process is, by the checkpoint that it wrote last."""
+        self.run = self.run or only_run(self.output)
+        return START if self._saved() == self._before else phase_of(self.run)
+
+    def reach(self, place):
+        """Wait until the process is there, or has ended."""
+        while self.running() and self.place() < place:
+            time.sleep(0.005)
+
+    def wait_for_a_write(self, seconds):
+        until = time.monotonic() + seconds
+        while self.running() and time.monotonic() < until:
+            if self.run and any(self.run.glob(BEING_WRITTEN)):
+                return
+
+    def running(self):
+        return self.process.poll() is None
+
+    def kill(self):
+        """Whether there was something to kill."""
+        self.process.send_signal(signal.SIGKILL)
+        _, errors = self.process.communicate()
+        if self.process.returncode not in (0, -signal.SIGKILL):
+            raise SystemExit(f"train.py failed with {self.process.returncode}:\n{errors}")
+        self.run = only_run(self.output)
+        return self.process.returncode != 0
+
+    def finish(self):
+        _, errors = self.process.communicate()
+        if self.process.returncode != 0:
+            raise SystemExit(f"train.py failed with {self.process.returncode}:\n{errors}")
 
 
 def only_run(output):
-    runs = [path for path in output.iterdir() if (path / "checkpoints" / "last.pt").exists()] if output.exists() else []
-    return runs[0] if runs else None
+    return next((path.parent.parent for path in output.glob("*/checkpoints/last.pt")), None)
 
 
-def outcome(folder):
+def phase_of(run):
+    return checkpoint.load(run / "checkpoints" / "last.pt")["progress"]["phase"]
+
+
+def curves(run):
+    """{tag: {step: value}} as TensorBoard shows them. No curve may go back."""
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    found = {}
+    for tag in events.Tags()["scalars"]:
+        steps = [event.step for event in events.Scalars(tag)]
+        if steps != sorted(steps) or (not tag.startswith("test/") and len(set(steps)) < len(steps)):
+            raise SystemExit(f"the curve {tag} goes back: {steps}")
+        found[tag] = {event.step: event.value for event in events.Scalars(tag)}
+    return found
+
+
+def outcome(run):
     """Everything of a run that must not depend on interruptions, for comparison."""
-    last = checkpoint.load(folder / "checkpoints" / "last.pt")
-    with open(folder / "metrics.csv", newline="") as file:
+    last, best = (checkpoint.load(run / "checkpoints" / name) for name in ("last.pt", "best.pt"))
+    with open(run / "metrics.csv", newline="") as file:
         rows = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
-    results = json.loads((folder / "results.json").read_text())
-    best = checkpoint.load(folder / "checkpoints" / "best.pt")
+    results = json.loads((run / "results.json").read_text())
     return {
         "last weights": last["state"],
         "best weights": best["state"],
         "metrics.csv": rows,
         "history": [{**row, "seconds": 0} for row in last["progress"]["history"]],
-        "test": results["test"],
-        "validation": results["validation"],
-        "predictions": (folder / "predictions.csv").read_text(),
+        "test scores": results["test"],
+        "validation scores": results["validation"],
+        "predictions": (run / "predictions.csv").read_text(),
+        "curves": curves(run),
     }
 
 
@@ -68,57 +126,70 @@ def same(a, b):
     return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
 
 
+def undisturbed(output, words):
+    """Run to the end; returns the seconds spent in each place, {place: seconds}."""
+    training, entered = Training(output, words), {}
+    while training.running():
+        entered.setdefault(training.place(), time.monotonic())
+        time.sleep(0.005)
+    training.finish()
+    ends = [*list(entered.values())[1:], time.monotonic()]
+    return {place: end - began for (place, began), end in zip(entered.items(), ends, strict=True)}
+
+
+def disturbed(output, words, lengths, kinds, kills, rng):
+    """A run killed at most ``kills`` times; returns [(place, whether a file was being written)] of its kills."""
+    met = []
+    for place, kind in itertools.product(lengths, kinds):
+        if len(met) == kills:
+            break
+        training = Training(output, words)
+        if place != START:
+            training.reach(place)
+        # resumed runs have less of a phase before them
+        time.sleep(rng.uniform(0, lengths[place] * (0.9 if place == START else 0.4)))
+        if kind == "write":
+            training.wait_for_a_write(seconds=lengths[place])
+        if training.kill():
+            met.append((training.place(), bool(training.run and any(training.run.glob(BEING_WRITTEN)))))
+    Training(output, words).finish()
+    return met
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--model", default="mozafari2018")
-    parser.add_argument("--epochs", nargs="+", default=["1", "1", "3"])
+    parser.add_argument("--epochs", nargs="+", default=["1", "1", "2"])
     parser.add_argument("--seed", type=int, default=0, help="of the moments of the kills")
     args = parser.parse_args()
     rng = random.Random(args.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["--model", args.model, "--epochs", *args.epochs, *RUN.split()]
-        quiet, disturbed = Path(folder) / "quiet", Path(folder) / "disturbed"
-        began = time.monotonic()
-        finish(start(*words, "--output", str(quiet)))
-        length = time.monotonic() - began
-        print(f"undisturbed run: {length:.1f} s", flush=True)
+    words = ["--model", args.model, "--epochs", *args.epochs, *RUN.split()]
+    print(f"python train.py {' '.join(words)}", flush=True)
 
-        kills, places, leftovers = 0, Counter(), 0
-        rounds = 0
-        while kills < args.kills:
+    def name(place):
+        return "start" if place == START else f"phase {place + 1}" if place < len(args.epochs) else "tests and figures"
+
+    with tempfile.TemporaryDirectory() as folder:
+        lengths = undisturbed(Path(folder) / "undisturbed", words)
+        expected = outcome(only_run(Path(folder) / "undisturbed"))
+        seconds = ", ".join(f"{name(place)} {length:.1f} s" for place, length in lengths.items())
+        print(f"undisturbed run: {seconds}", flush=True)
+        places, rounds = [], 0
+        while len(places) < args.kills:
             rounds += 1
-            output = disturbed / str(rounds)
-            while True:
-                run = only_run(output)
-                process = start("--resume", str(run)) if run else start(*words, "--output", str(output))
-                over = run and checkpoint.load(run / "checkpoints" / "last.pt")["progress"]["phase"] >= len(args.epochs)
-                if kills == args.kills or over:  # another kill would only meet the figures again
-                    finish(process)
-                    break
-                # Start-up is the same every time; the moments should fall where the work is.
-                try:
-                    process.wait(timeout=rng.uniform(0.15, 0.5) * length)
-                except subprocess.TimeoutExpired:
-                    process.send_signal(signal.SIGKILL)
-                    process.wait()
-                    process.stderr.close()
-                    kills += 1
-                    run = only_run(output)
-                    if run:
-                        progress = checkpoint.load(run / "checkpoints" / "last.pt")["progress"]
-                        places[progress["phase"]] += 1
-                        leftovers += len(list(run.glob("**/.[0-9]*.*")))
-                    continue
-                finish(process)
-                break
-            for what, value in outcome(only_run(quiet)).items():
-                if not same(value, outcome(only_run(output))[what]):
-                    raise SystemExit(f"{what} differ after {kills} kills")
-    where = ", ".join(f"{count} in phase {phase + 1}" for phase, count in sorted(places.items()))
-    print(
-        f"{kills} kills over {rounds} runs ({where}; {leftovers} while a file was being written): all runs ended equal"
-    )
+            output = Path(folder) / str(rounds)
+            met = disturbed(output, words, lengths, ("any", "write"), args.kills - len(places), rng)
+            found = outcome(only_run(output))
+            differing = [what for what in expected if not same(expected[what], found[what])]
+            if differing:
+                raise SystemExit(f"run {rounds}: {', '.join(differing)} differ after {len(met)} kills")
+            print(f"run {rounds}: equal after {len(met)} kills", flush=True)
+            places += met
+    print(f"{len(places)} kills by SIGKILL in {rounds} runs; every run ended equal to the undisturbed one, to the bit")
+    for place, count in sorted(Counter(where for where, _ in places).items()):
+        writing = sum(writing for where, writing in places if where == place)
+        print(f"    {name(place) + ':':<18} {count:>2} kills, {writing:>2} of them left a half-written file")
 
 
 if __name__ == "__main__":
