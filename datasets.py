@@ -225,7 +225,7 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
     is_fraction = isinstance(held_out, float | np.floating)
     if not ((is_count and 0 < held_out < total) or (is_fraction and 0 < held_out < 1)):
         raise InputError(
-            f"cannot hold out {held_out} of {total} images: give a count from 1 to {total - 1}, "
+            f"cannot hold out {held_out} of {total} images to validate on: give a count from 1 to {total - 1}, "
             "or a fraction between 0 and 1"
         )
     count = int(held_out) if is_count else round(float(held_out) * total)
@@ -234,7 +234,8 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
     classes = len(np.unique(labels))
     if len(np.unique(labels[validation])) < classes or len(np.unique(labels[train])) < classes:
         raise InputError(
-            f"holding out {held_out} of {total} images leaves a class without an image to train or to validate on"
+            f"holding out {held_out} of {total} images leaves a class without an image to train or to validate on; "
+            "give another number"
         )
     return train, validation
 

@@ -14,6 +14,10 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see --help)")
 
 
+def count_or_fraction(text):
+    return int(text) if text.lstrip("-").isdigit() else float(text)
+
+
 def make_parser():
     parser = Parser(
         prog="train.py",
@@ -47,8 +51,9 @@ def make_parser():
                       "(default: the repository's data)")  # fmt: skip
     data.add_argument("--ratio", type=float, default=1.0, metavar="R",
                       help="part of the training images to use, stratified (default: %(default)s)")  # fmt: skip
-    data.add_argument("--val-split", type=int, metavar="N", help="training images held out to choose the best epoch; "
-                      "0: none (default: 5000, or a twelfth of a smaller set)")  # fmt: skip
+    data.add_argument("--val-split", type=count_or_fraction, metavar="N", help="training images held out to choose the "
+                      "best epoch, a count or a fraction (0.1); 0: none (default: 5000, or a twelfth of a smaller set)"
+                      )  # fmt: skip
 
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (default: %(default)s)")

@@ -29,7 +29,10 @@ def read_image(path, height, width):
         picture = Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8))
         done.append("reduced to 8 bits")
     if picture.mode == "RGBA":
-        ground = Image.new("RGBA", picture.size, "white")
+        # on a transparent ground dark strokes are meant to stand on light, light ones on dark
+        grey, opaque = np.asarray(picture.convert("RGB").convert("L")), np.asarray(picture)[..., 3] > 127
+        light = opaque.any() and not opaque.all() and np.median(grey[opaque]) > 127
+        ground = Image.new("RGBA", picture.size, "black" if light else "white")
         picture = Image.alpha_composite(ground, picture)
     if picture.mode != "L":
         picture = picture.convert("L")

@@ -33,7 +33,10 @@ class Data:
         held_out = min(5000, len(labels) // 12) if flags.val_split is None else flags.val_split
         self.train, self.validation = np.arange(len(labels)), np.arange(0)
         if held_out:
-            self.train, self.validation = datasets.stratified_split(labels, held_out, flags.seed)
+            try:
+                self.train, self.validation = datasets.stratified_split(labels, held_out, flags.seed)
+            except InputError as error:
+                raise InputError(f"--val-split: {error}") from error
         if flags.ratio != 1:
             self.train = self.train[datasets.stratified_part(labels[self.train], flags.ratio, flags.seed)]
         self.test = np.arange(len(self.set.test_labels))
@@ -170,7 +173,7 @@ class Run:
             scores = {key: evaluation.metrics() for key, evaluation in evaluations.items()}
             log_result(self.log.writer, self.model, self.info["flags"], scores, summary, step)
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
-        seconds["this start, in all"] = time.perf_counter() - began
+        seconds["since the last start"] = time.perf_counter() - began
         chosen = {key: value for key, value in best.items() if key != "state"} if best else None
         write_results(
             self.folder / "results.json", evaluations, best_epoch=chosen, seconds=seconds,
@@ -182,7 +185,7 @@ class Run:
             if key in evaluations:
                 split, which = key.split(".")
                 self.log.say(f"{split:<10} {which}  {evaluations[key].describe()}")
-        self.log.say(f"{seconds['this start, in all']:.0f} s, {peak_memory():,.0f} MB at most; see {self.folder}")
+        self.log.say(f"{seconds['since the last start']:.0f} s, {peak_memory():,.0f} MB at most; see {self.folder}")
 
 
 class StopRequest:

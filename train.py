@@ -109,6 +109,7 @@ def resume(args):
 
 def evaluate(args):
     """Test a trained network, without training."""
+    refuse_training_flags(args)
     device = prepare_machine(args)
     check_numbers(args)
     content = load_network(args)
@@ -143,6 +144,7 @@ def evaluate(args):
 
 def predict(args):
     """Print the classes of image files."""
+    refuse_training_flags(args)
     device = prepare_machine(args)
     content = load_network(args)
     model, encoder = checkpoint.rebuild(content, device, args.backend), S1C1(**content["encoding"])
@@ -160,6 +162,13 @@ def needed(model):
     if model is None:
         raise InputError("name a network with --model; --list-models prints them")
     return model
+
+
+def refuse_training_flags(args):
+    useless = args.given & {"epochs", "patience", "ratio", "val_split", "map_every", "save_every", "tensorboard"}
+    if useless:
+        flags = ", ".join(f"--{key.replace('_', '-')}" for key in sorted(useless))
+        raise InputError(f"--evaluate and --predict do not train; leave out {flags}")
 
 
 def prepare_machine(args):

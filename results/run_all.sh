@@ -26,3 +26,7 @@ done
 run mozafari2018-100-epochs --model mozafari2018 --epochs 2 4 100
 run inception2024 --model inception2024 --epochs 2 4 4 15
 run majority2024 --model majority2024 --epochs 2 4 10
+run deep2024-100-epochs --model deep2024 --epochs 2 4 4 100
+run inception2024-100-epochs --model inception2024 --epochs 2 4 4 100
+run mozafari2018-680-epochs --model mozafari2018 --epochs 2 4 680 --tensorboard
+run majority2024-100-epochs --model majority2024 --epochs 2 4 100

@@ -275,8 +275,11 @@ MISTAKES = {
     NEW + "--ratio nan": r"ratio .*must be above 0 and at most 1, not nan",
     NEW + "--ratio 0.001": r"ratio of 0.001 leaves a class without any of the 1318 images",
     NEW + "--val-split -1": r"--val-split must be 0 or more, not -1",
-    NEW + "--val-split 1437": r"cannot hold out 1437 of 1437 images: give a count from 1 to 1436",
-    NEW + "--val-split 5": r"holding out 5 of 1437 images leaves a class without an image",
+    NEW + "--val-split nan": r"--val-split must be 0 or more, not nan",
+    NEW + "--val-split some": r"--val-split: invalid .* value: 'some'",
+    NEW + "--val-split 1437": r"--val-split: cannot hold out 1437 of 1437 .* give a count from 1 to 1436, or",
+    NEW + "--val-split 1.5": r"--val-split: cannot hold out 1.5 of 1437 images",
+    NEW + "--val-split 5": r"--val-split: holding out 5 of 1437 images leaves a class without an image",
     # machine
     NEW + "--device cuda": r"no device 'cuda' here: 0 CUDA devices found; use cpu or auto",
     NEW + "--device nonsense": r"no such device: 'nonsense'; use cpu, cuda, cuda:N or auto",
@@ -304,6 +307,8 @@ MISTAKES = {
     "--evaluate {bad}/shape.pt": r"weights of 'mozafari2018' do not fit .*stages.s2.weight",
     "--evaluate {run} --model deep2024": r"holds a mozafari2018, not a deep2024",
     "--evaluate {run} --map-index 360": r"--map-index must be 0 to 359, the test images",
+    "--evaluate {run} --epochs 1 1 1 --tensorboard": r"--evaluate and --predict .*leave out --epochs, --tensorboard",
+    "--predict {bad}/digit.png --evaluate {run} --ratio 0.1": r"--evaluate and --predict .*leave out --ratio",
     "--evaluate {run} --save-maps -1": r"--save-maps must be 0 or more, not -1",
     # resuming
     "--resume {bad}/missing": r"no checkpoint at .*missing/checkpoints/last.pt",
@@ -624,6 +629,15 @@ def test_ink_on_a_transparent_ground(tmp_path):
     pixels, note = read_image(saved(tmp_path / "ink.png", ink), 28, 28)
     assert note == "made grey, inverted: it was dark on light"
     assert np.array_equal(pixels, digit())
+
+
+@pytest.mark.parametrize("light", [200, 255])
+def test_light_on_a_transparent_ground(light, tmp_path):
+    chalk = np.full((28, 28, 4), light, np.uint8)
+    chalk[..., 3] = np.where(digit() > 0, 255, 0)
+    pixels, note = read_image(saved(tmp_path / "chalk.png", chalk), 28, 28)
+    assert note == "made grey"
+    assert np.array_equal(pixels, np.where(digit() > 0, light, 0))
 
 
 def test_sixteen_bits_keep_their_greys(tmp_path):
