@@ -399,35 +399,98 @@ def _learn_stdp(
 
 
 @njit(cache=True, nogil=True)
-def _sort_by_pixel(latency, steps, rows, first):
-    """List the spikes of latency (C, H, W) by (pixel, channel): ``rows[first[p] : first[p+1]]`` = channel · BLOCK."""
+def _turn(weight, turned):
+    """weight (F, C, k, k) -> (F, k · k, C): a neuron's synapses at one kernel offset are one run of memory."""
+    flat = weight.reshape(weight.shape[0], weight.shape[1], -1)
+    for f in range(flat.shape[0]):
+        for offset in range(flat.shape[2]):
+            for c in range(flat.shape[1]):
+                turned[f, offset, c] = flat[f, c, offset]
+
+
+@njit(cache=True, nogil=True)
+def _turn_back(turned, weight):
+    """(F, k · k, C) -> weight (F, C, k, k)."""
+    flat = weight.reshape(weight.shape[0], weight.shape[1], -1)
+    for f in range(flat.shape[0]):
+        for c in range(flat.shape[1]):
+            for offset in range(flat.shape[2]):
+                flat[f, c, offset] = turned[f, offset, c]
+
+
+@njit(cache=True, nogil=True)
+def _to_block(turned, chosen, block, offset, packed):
+    """Copy chosen features of one block at one kernel offset: (F, k · k, C) -> (blocks, k · k, C, BLOCK)."""
+    offsets, channels = turned.shape[1:]
+    at = (block * offsets + offset) * channels * BLOCK
+    for f in chosen:
+        lane = at + f - block * BLOCK
+        synapses = turned[f, offset]
+        for c in range(channels):
+            packed[lane + c * BLOCK] = synapses[c]
+
+
+@njit(cache=True, nogil=True)
+def _to_blocks(turned, chosen, packed):
+    """The same for features of any block and all kernel offsets."""
+    for block in range(packed.size // turned[0].size // BLOCK):
+        within = chosen[chosen // BLOCK == block]
+        for offset in range(turned.shape[1]):
+            _to_block(turned, within, block, offset, packed)
+
+
+@njit(cache=True, nogil=True)
+def _sort_by_pixel(latency, steps, rows, first, fired):
+    """List the spikes of latency (C, H, W) by (pixel, channel): ``rows[first[p] : first[p+1]]`` = channel · BLOCK.
+
+    ``first[0]`` says where the list begins; ``fired`` (H · W, C) tells whether there is a spike.
+    """
     channels, height, width = latency.shape
     at = first[0]
     for y in range(height):
         for x in range(width):
             for c in range(channels):
                 rows[at] = c * BLOCK
-                at += latency[c, y, x] < steps
+                spike = latency[c, y, x] < steps
+                fired[y * width + x, c] = spike
+                at += spike
             first[y * width + x + 1] = at
 
 
 @njit(cache=True, nogil=True)
-def _add_block(rows, first, images, shape, weight, block, kernel, pad, width, potential):
-    """Add block ``block`` of the features to the potentials of ``images`` (a range), kernel offset by kernel offset.
+def _add_slice(rows, first, images, shape, weight, block, offset, kernel, pad, width, potential, lane):
+    """Add the weights of one kernel offset of a block of features to the potentials of ``images`` (a range).
 
-    ``potential``: rows (image, Ho, Wo) of ``width``. Each potential sums its synapses in the order (ky, kx, channel).
+    ``potential``: rows (image, Ho, Wo) of ``width``, to whose numbers from ``lane`` on the block belongs.
     """
     channels, height, across = shape
     out_h, out_w = height + 2 * pad - kernel + 1, across + 2 * pad - kernel + 1
+    dy, dx = offset // kernel - pad, offset % kernel - pad
+    slice_at = (block * kernel * kernel + offset) * channels * BLOCK
+    for n in images:
+        for oy in range(max(0, -dy), min(out_h, height - dy)):
+            for ox in range(max(0, -dx), min(out_w, across - dx)):
+                pixel = (oy + dy) * across + ox + dx
+                at = ((n * out_h + oy) * out_w + ox) * width + lane
+                add_rows(potential, at, weight, rows, first[n, pixel], first[n, pixel + 1], slice_at, BLOCK)
+
+
+@njit(cache=True, nogil=True)
+def _add_block(rows, first, images, shape, turned, changed, packed, block, kernel, pad, width, potential):
+    """Potentials of ``images`` for a block of features, which first gets its part of the changed weights.
+
+    Kernel offset by kernel offset, so that the weights of one stay in the innermost cache. Each potential sums its
+    synapses in the order (ky, kx, channel).
+    """
+    positions = (shape[1] + 2 * pad - kernel + 1) * (shape[2] + 2 * pad - kernel + 1)
+    lane = block * BLOCK
+    for n in images:  # by the thread that adds to them, whose cache then has them
+        for at in range(n * positions * width + lane, (n + 1) * positions * width, width):
+            potential[at : at + BLOCK] = 0
+    within = changed[changed // BLOCK == block]
     for offset in range(kernel * kernel):
-        dy, dx = offset // kernel - pad, offset % kernel - pad
-        slice_at = (block * kernel * kernel + offset) * channels * BLOCK
-        for n in images:
-            for oy in range(max(0, -dy), min(out_h, height - dy)):
-                for ox in range(max(0, -dx), min(out_w, across - dx)):
-                    pixel = (oy + dy) * across + ox + dx
-                    at = ((n * out_h + oy) * out_w + ox) * width + block * BLOCK
-                    add_rows(potential, at, weight, rows, first[n, pixel], first[n, pixel + 1], slice_at, BLOCK)
+        _to_block(turned, within, block, offset, packed)
+        _add_slice(rows, first, images, shape, packed, block, offset, kernel, pad, width, potential, lane)
 
 
 @njit(cache=True, nogil=True)
@@ -458,28 +521,30 @@ def _strongest(peak):
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _decide(latency, steps, weight, features, width, kernel, pad, peaks):
+def _decide(latency, steps, turned, packed, width, kernel, pad, peaks):
     """Highest potential of each feature of each image, (N, F), for the weights in blocks."""
     images = latency.shape[0]
     shape = latency.shape[1:]
     out_h, out_w = shape[1] + 2 * pad - kernel + 1, shape[2] + 2 * pad - kernel + 1
+    features = turned.shape[0]
+    unchanged = np.empty(0, np.int64)
     parts = -(-images // BLOCK)
     for part in prange(parts):
         start = part * BLOCK
         count = min(images - start, BLOCK)
         rows = np.empty(count * latency[0].size + 1, np.int32)
         first = np.zeros((count, shape[1] * shape[2] + 1), np.int64)
+        fired = np.empty((shape[1] * shape[2], shape[0]), np.bool_)
         for n in range(count):
             if n > 0:
                 first[n, 0] = first[n - 1, -1]
-            _sort_by_pixel(latency[start + n], steps, rows, first[n])
-        potential = _aligned(count * out_h * out_w * width, weight)
-        potential[:] = 0
+            _sort_by_pixel(latency[start + n], steps, rows, first[n], fired)
+        potential = _aligned(count * out_h * out_w * width, packed)
         for block in range(width // BLOCK):
             _add_block(
-                rows, first, range(count), shape, weight, block, kernel, pad, width, potential
+                rows, first, range(count), shape, turned, unchanged, packed, block, kernel, pad, width, potential
             )  # fmt: skip
-        peak = np.empty(width, weight.dtype)
+        peak = np.empty(width, packed.dtype)
         place = np.empty(width, np.int64)
         for n in range(count):
             at = n * out_h * out_w * width
@@ -488,78 +553,109 @@ def _decide(latency, steps, weight, features, width, kernel, pad, peaks):
 
 
 @njit(cache=True, nogil=True)
-def _to_blocks(weight, chosen, blocks):
-    """Copy the chosen features of weight (F, C, k, k) into blocks (F / lanes, k, k, C, lanes)."""
-    channels, kernel = weight.shape[1], weight.shape[2]
-    for start in range(0, chosen.size, 16):
-        group = chosen[start : start + 16]
+def _update_feature(fired, size, synapses, pad, line, column, rates, stabilize, bounds, tiny, slot, slots):
+    """STDP of the winner at (line, column) on its synapses (k · k, C), whose new values also go to a slot.
+
+    The winner fires at the last time step, so every input that spiked came before it. ``fired`` (H · W, C): whether
+    an input did; ``size`` = (H, W).
+    """
+    offsets, channels = synapses.shape
+    kernel = int(np.sqrt(offsets))
+    for offset in range(offsets):
+        y, x = line + offset // kernel - pad, column + offset % kernel - pad
+        w = synapses[offset]
+        if 0 <= y < size[0] and 0 <= x < size[1]:
+            before = fired[y * size[1] + x]
+            for c in range(channels):
+                w[c] = _plasticity(w[c], rates[0] if before[c] else rates[1], stabilize, bounds, tiny)
+        else:
+            for c in range(channels):
+                w[c] = _plasticity(w[c], rates[1], stabilize, bounds, tiny)
         for c in range(channels):
-            for offset in range(kernel * kernel):
-                for f in group:
-                    block, lane = f // BLOCK, f % BLOCK
-                    at = ((block * kernel * kernel + offset) * channels + c) * BLOCK + lane
-                    blocks[at] = weight[f, c, offset // kernel, offset % kernel]
+            slots[(offset * channels + c) * BLOCK + slot] = w[c]
 
 
 @njit(cache=True, nogil=True)
-def _update_feature(latency, steps, weight, pad, line, column, rates, stabilize, bounds, tiny, lane, slots):
-    """STDP of the winner at (line, column) on its weight (C, k, k), whose new value also goes to a lane of ``slots``.
+def _begin(latency, steps, spikes, turned, changed, packed, thread, threads):
+    """A thread's part of what precedes a block of images: list their spikes; pack changes that ``_add`` does not."""
+    rows, first, fired = spikes
+    for n in range(thread, latency.shape[0], threads):
+        first[n, 0] = n * latency[n].size
+        _sort_by_pixel(latency[n], steps, rows, first[n], fired[n])
+    blocks = packed.size // turned[0].size // BLOCK
+    for block in range(blocks // threads * threads, blocks):
+        within = changed[changed // BLOCK == block]
+        for offset in range(thread, turned.shape[1], threads):
+            _to_block(turned, within, block, offset, packed)
 
-    The winner fires at the last time step, so every input that spiked came before it.
-    """
-    channels, height, across = latency.shape
-    kernel = weight.shape[1]
-    for c in range(channels):
-        for ky in range(kernel):
-            y = line + ky - pad
-            for kx in range(kernel):
-                x = column + kx - pad
-                before = 0 <= y < height and 0 <= x < across and latency[c, y, x] < steps
-                w = _plasticity(weight[c, ky, kx], rates[0] if before else rates[1], stabilize, bounds, tiny)
-                weight[c, ky, kx] = w
-                slots[((ky * kernel + kx) * channels + c) * BLOCK + lane] = w
+
+@njit(cache=True, nogil=True)
+def _add(shape, spikes, turned, changed, packed, kernel, pad, count, potential, thread, threads):
+    """A thread's part of the potentials of a block of ``count`` images: as many whole blocks of features as the others
+    have, which it also packs, and some images of those left over."""
+    rows, first, _ = spikes
+    width = packed.size // turned[0].size
+    blocks, flat = width // BLOCK, potential.reshape(-1)
+    whole = blocks // threads * threads
+    for block in range(thread, whole, threads):
+        _add_block(rows, first, range(count), shape, turned, changed, packed, block, kernel, pad, width, flat)
+    some = range(thread * count // threads, (thread + 1) * count // threads)
+    for block in range(whole, blocks):
+        _add_block(rows, first, some, shape, turned, changed[:0], packed, block, kernel, pad, width, flat)
 
 
 @njit(cache=True, nogil=True, parallel=True)
-def _prepare(rows, first, count, shape, weight, kernel, pad, width, parts, potential):
-    """Potentials of a block of images with the weights as they are: parallel over blocks of features and images."""
-    blocks = width // BLOCK
-    for task in prange(blocks * parts):
-        block, part = task // parts, task % parts
-        images = range(part * count // parts, (part + 1) * count // parts)
-        _add_block(rows, first, images, shape, weight, block, kernel, pad, width, potential)
+def _prepare(latency, steps, spikes, turned, changed, packed, kernel, pad, potential, threads):
+    """Potentials of a block of images with the weights as they are; ``packed`` gets those that changed before."""
+    count, shape = latency.shape[0], latency.shape[1:]
+    for thread in prange(threads):
+        _begin(latency, steps, spikes, turned, changed, packed, thread, threads)
+    for thread in prange(threads):
+        _add(shape, spikes, turned, changed, packed, kernel, pad, count, potential, thread, threads)
 
 
 @njit(cache=True, nogil=True)
-def _decision_scratch(latency, weight, positions):
+def _add_slots(rows, first, shape, slots, kernel, pad, potential):
+    """Potentials of one image for the features in the slots: rows (Ho, Wo) of BLOCK."""
+    potential[:] = 0
+    for offset in range(kernel * kernel):
+        _add_slice(rows, first, range(1), shape, slots, 0, offset, kernel, pad, BLOCK, potential, 0)
+
+
+@njit(cache=True, nogil=True)
+def _decision_scratch(latency, turned, positions):
     """Work space of ``_learn_decisions`` for one size of input."""
-    features, synapses = weight.shape[0], weight[0].size
+    features, synapses = turned.shape[0], turned[0].size
+    pixels = latency[0].size
     width = -(-features // BLOCK) * BLOCK
-    slots = _aligned(BLOCK * synapses, weight)
+    slots = _aligned(BLOCK * synapses, turned)
     slots[:] = 0
     return (
-        np.empty(BLOCK * latency.size + 1, np.int32),  # spikes of a block of images
-        np.zeros((BLOCK, latency[0].size + 1), np.int64),  # and where those of each pixel begin
-        _aligned(BLOCK * positions * width, weight),  # potentials of a block of images
-        np.empty(width, weight.dtype),  # their peaks, for one image
+        (
+            np.empty(BLOCK * latency.size + 1, np.int32),  # spikes of a block of images
+            np.zeros((BLOCK, pixels + 1), np.int64),  # where those of each pixel begin
+            np.zeros((BLOCK, pixels, latency.shape[0]), np.bool_),  # and whether there is one
+        ),
+        _aligned(BLOCK * positions * width, turned).reshape(BLOCK, -1),  # potentials of a block of images
+        np.empty(width, turned.dtype),  # their peaks, for one image
         np.empty(width, np.int64),
         slots,  # weights of the features changed within the block of images
-        _aligned(positions * BLOCK, weight),  # their potentials
-        np.empty(BLOCK, weight.dtype),
+        _aligned(positions * BLOCK, turned),  # their potentials
+        np.empty(BLOCK, turned.dtype),
         np.empty(BLOCK, np.int64),
     )
 
 
 @njit(cache=True, nogil=True)
 def _learn_decisions(
-    latency, labels, steps, weight, packed, inside, pad, classes, rates, learning, stabilize, bounds, tiny, threads,
-    scratch, winners, highest,
+    latency, labels, steps, turned, packed, inside, kernel, pad, classes, rates, learning, stabilize, bounds, tiny,
+    threads, scratch, winners, highest,
 ):  # fmt: skip
     """R-STDP of a decision layer, one image after another.
 
-    ``packed``: the weights in blocks, kept in step. ``inside``: all weights are within the bounds. ``rates``: (2, 2),
-    [reward, punishment] × [LTP, LTD]; without ``learning`` the layer only decides. ``winners`` (N, 3) gets (feature,
-    line, column), or -1; ``highest`` (N,) the winner's potential.
+    ``turned`` (F, k · k, C): the weights; ``packed``: the same in blocks, kept in step. ``inside``: all weights are
+    within the bounds. ``rates``: (2, 2), [reward, punishment] × [LTP, LTD]; without ``learning`` the layer only
+    decides. ``winners`` (N, 3) gets (feature, line, column), or -1; ``highest`` (N,) the winner's potential.
 
     Each image changes one feature. So the potentials of a block of images are computed together from the weights
     before the block, and per image only the features changed since are computed again; the sums are taken in the same
@@ -567,36 +663,32 @@ def _learn_decisions(
     """
     images = latency.shape[0]
     shape = latency.shape[1:]
-    features, kernel = weight.shape[0], weight.shape[2]
-    out_h, out_w = shape[1] + 2 * pad - kernel + 1, shape[2] + 2 * pad - kernel + 1
-    positions = out_h * out_w
-    width = packed.size // weight[0].size
-    rows, first, potential, peak, place, slots, fresh, fresh_peak, fresh_place = scratch
+    features = turned.shape[0]
+    out_w = shape[2] + 2 * pad - kernel + 1
+    positions = (shape[1] + 2 * pad - kernel + 1) * out_w
+    width = packed.size // turned[0].size
+    spikes, potential, peak, place, slots, fresh, fresh_peak, fresh_place = scratch
+    rows, first, fired = spikes
     slot_of = np.full(features, -1)
     changed = np.empty(BLOCK, np.int64)
+    used = 0
 
     start = 0
     while start < images:
         # the first update clips all weights, and with them every feature: no block may reach beyond it
         count = min(BLOCK, images - start) if inside[0] else 1
-        first[0, 0] = 0
-        for n in range(count):
-            if n > 0:
-                first[n, 0] = first[n - 1, -1]
-            _sort_by_pixel(latency[start + n], steps, rows, first[n])
-        potential[: count * positions * width] = 0
+        some, stale = latency[start : start + count], changed[:used]
         if threads > 1:
-            _prepare(rows, first, count, shape, packed, kernel, pad, width, threads, potential)
-        else:
-            for block in range(width // BLOCK):
-                _add_block(rows, first, range(count), shape, packed, block, kernel, pad, width, potential)
-
+            _prepare(some, steps, spikes, turned, stale, packed, kernel, pad, potential, threads)
+        else:  # without the start of threads: learn_together comes here for every image
+            _begin(some, steps, spikes, turned, stale, packed, 0, 1)
+            _add(shape, spikes, turned, stale, packed, kernel, pad, count, potential, 0, 1)
+        slot_of[stale] = -1
         used = 0
         for n in range(count):
-            _peaks(potential[n * positions * width :], positions, features, width, peak, place)
+            _peaks(potential[n], positions, features, width, peak, place)
             if used > 0:
-                fresh[:] = 0
-                _add_block(rows, first[n : n + 1], range(1), shape, slots, 0, kernel, pad, BLOCK, fresh)
+                _add_slots(rows, first[n : n + 1], shape, slots, kernel, pad, fresh)
                 _peaks(fresh, positions, used, BLOCK, fresh_peak, fresh_place)
                 for i in range(used):
                     peak[changed[i]] = fresh_peak[i]
@@ -616,24 +708,22 @@ def _learn_decisions(
                 used += 1
             outcome = 0 if classes[best] == labels[start + n] else 1
             _update_feature(
-                latency[start + n], steps, weight[best], pad, line, column, rates[outcome], stabilize, bounds, tiny,
+                fired[n], shape[1:], turned[best], pad, line, column, rates[outcome], stabilize, bounds, tiny,
                 slot_of[best], slots,
             )  # fmt: skip
         if used > 0 and not inside[0]:
-            _clamp(weight.reshape(-1), weight.size, weight.size, bounds)
-            _to_blocks(weight, np.arange(features), packed)
+            _clamp(turned.reshape(-1), turned.size, turned.size, bounds)
+            _to_blocks(turned, np.arange(features), packed)
             inside[0] = True
-        else:
-            _to_blocks(weight, changed[:used], packed)
-        slot_of[changed[:used]] = -1
         start += count
+    _to_blocks(turned, changed[:used], packed)
 
 
 @njit(cache=True, nogil=True)
 def _learn_together(
     latency, labels, steps,
     weight, inside, features, width, kernel, pad, threshold, limit, radius, pool, rates, stabilize, bounds, tiny,
-    top_weight, packed, top_inside, top_pad, classes, top_rates, learning, top_stabilize, top_bounds, top_tiny,
+    turned, packed, top_inside, top_kernel, top_pad, classes, top_rates, learning, top_stabilize, top_bounds, top_tiny,
     winners, decisions, highest,
 ):  # fmt: skip
     """R-STDP of a firing layer by the decisions of the layer above it, which may learn too."""
@@ -641,9 +731,8 @@ def _learn_together(
     out_w = latency.shape[3] + 2 * pad - kernel + 1
     scratch = _scratch(latency, steps, weight, width, out_h, out_w)
     between = np.empty((1, features, out_h // pool, out_w // pool), np.uint8)
-    top_kernel = top_weight.shape[2]
     positions = (between.shape[2] + 2 * top_pad - top_kernel + 1) * (between.shape[3] + 2 * top_pad - top_kernel + 1)
-    top_scratch = _decision_scratch(between[0], top_weight, positions)
+    top_scratch = _decision_scratch(between[0], turned, positions)
     for n in range(latency.shape[0]):
         found = _compete(
             latency[n], steps, weight, features, width, kernel, pad, threshold, limit, radius, True, scratch,
@@ -651,8 +740,8 @@ def _learn_together(
         )  # fmt: skip
         _pool_out(scratch[1], steps, features, width, out_h, out_w, pool, between[0])
         _learn_decisions(
-            between, labels[n : n + 1], steps, top_weight, packed, top_inside, top_pad, classes, top_rates, learning,
-            top_stabilize, top_bounds, top_tiny, 1, top_scratch, decisions[n : n + 1], highest[n : n + 1],
+            between, labels[n : n + 1], steps, turned, packed, top_inside, top_kernel, top_pad, classes, top_rates,
+            learning, top_stabilize, top_bounds, top_tiny, 1, top_scratch, decisions[n : n + 1], highest[n : n + 1],
         )  # fmt: skip
         if decisions[n, 0] >= 0:
             outcome = 0 if classes[decisions[n, 0]] == labels[n] else 1
@@ -736,9 +825,12 @@ class DecisionLayer:
         self.weight, self.steps, self.pad = np.asarray(weight), steps, pad
         self.features = len(self.weight)
         width = -(-self.features // BLOCK) * BLOCK
+        self.kernel = self.weight.shape[2]
+        self.turned = np.empty((self.features, self.kernel**2, self.weight.shape[1]), self.weight.dtype)
+        _turn(self.weight, self.turned)
         self.packed = _aligned(width * self.weight[0].size, self.weight)
         self.packed[:] = 0
-        _to_blocks(self.weight, np.arange(self.features), self.packed)
+        _to_blocks(self.turned, np.arange(self.features), self.packed)
 
     def peaks(self, latency):
         """Highest potential of each feature at the last time step: latency (N, C, H, W) -> (N, F)."""
@@ -746,7 +838,7 @@ class DecisionLayer:
         peaks = np.empty((len(latency), self.features), self.weight.dtype)
         if len(latency):
             width = self.packed.size // self.weight[0].size
-            _decide(latency, self.steps, self.packed, self.features, width, self.weight.shape[2], self.pad, peaks)
+            _decide(latency, self.steps, self.turned, self.packed, width, self.kernel, self.pad, peaks)
         return peaks
 
     def _is_inside(self, bounds):
@@ -761,17 +853,20 @@ class DecisionLayer:
         """
         latency = np.asarray(latency)
         stabilize, bounds, tiny = _typed(rule, self.weight.dtype)
-        kernel = self.weight.shape[2]
-        positions = (latency.shape[2] + 2 * self.pad - kernel + 1) * (latency.shape[3] + 2 * self.pad - kernel + 1)
-        scratch = _decision_scratch(np.empty(latency.shape[1:], np.uint8), self.weight, positions)
+        positions = np.prod([side + 2 * self.pad - self.kernel + 1 for side in latency.shape[2:]])
+        scratch = _decision_scratch(np.empty(latency.shape[1:], np.uint8), self.turned, positions)
         winners = np.empty((len(latency), 3), np.int16)
         highest = np.empty(len(latency), self.weight.dtype)
         _learn_decisions(
-            latency, np.asarray(labels), self.steps, self.weight, self.packed, self._is_inside(bounds), self.pad,
-            np.asarray(classes), np.asarray(rates, self.weight.dtype), True, stabilize, bounds, tiny,
+            latency, np.asarray(labels), self.steps, self.turned, self.packed, self._is_inside(bounds), self.kernel,
+            self.pad, np.asarray(classes), np.asarray(rates, self.weight.dtype), True, stabilize, bounds, tiny,
             get_num_threads(), scratch, winners, highest,
         )  # fmt: skip
+        self.write_back()
         return winners, highest
+
+    def write_back(self):
+        _turn_back(self.turned, self.weight)
 
 
 def learn_together(firing, deciding, latency, labels, pool, firing_rule, firing_rates, classes, rule, rates):
@@ -791,10 +886,11 @@ def learn_together(firing, deciding, latency, labels, pool, firing_rule, firing_
         firing.rows, firing._is_inside(bounds), firing.features, firing.width, firing.kernel, firing.pad,
         firing.threshold, firing_rule.winners, firing_rule.radius, pool, np.asarray(firing_rates, dtype), stabilize,
         bounds, tiny,
-        deciding.weight, deciding.packed, deciding._is_inside(top_bounds), deciding.pad, np.asarray(classes),
-        np.zeros((2, 2), dtype) if rates is None else np.asarray(rates, dtype), rates is not None, top_stabilize,
-        top_bounds, top_tiny,
+        deciding.turned, deciding.packed, deciding._is_inside(top_bounds), deciding.kernel, deciding.pad,
+        np.asarray(classes), np.zeros((2, 2), dtype) if rates is None else np.asarray(rates, dtype), rates is not None,
+        top_stabilize, top_bounds, top_tiny,
         winners, decisions, np.empty(len(latency), dtype),
     )  # fmt: skip
     firing.write_back()
+    deciding.write_back()
     return decisions, winners
