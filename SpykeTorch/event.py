@@ -458,9 +458,10 @@ def _sort_by_pixel(latency, steps, rows, first, fired):
 
 
 @njit(cache=True, nogil=True)
-def _add_slice(rows, first, images, shape, weight, block, offset, kernel, pad, width, potential, lane):
+def _add_slice(rows, first, images, shape, weight, block, used, offset, kernel, pad, width, potential, lane):
     """Add the weights of one kernel offset of a block of features to the potentials of ``images`` (a range).
 
+    Only the first ``used`` features of the block need to be right.
     ``potential``: rows (image, Ho, Wo) of ``width``, to whose numbers from ``lane`` on the block belongs.
     """
     channels, height, across = shape
@@ -472,7 +473,11 @@ def _add_slice(rows, first, images, shape, weight, block, offset, kernel, pad, w
             for ox in range(max(0, -dx), min(out_w, across - dx)):
                 pixel = (oy + dy) * across + ox + dx
                 at = ((n * out_h + oy) * out_w + ox) * width + lane
-                add_rows(potential, at, weight, rows, first[n, pixel], first[n, pixel + 1], slice_at, BLOCK)
+                lo, hi = first[n, pixel], first[n, pixel + 1]
+                if used > BLOCK // 2:  # two loops, each of a constant length
+                    add_rows(potential, at, weight, rows, lo, hi, slice_at, BLOCK)
+                else:
+                    add_rows(potential, at, weight, rows, lo, hi, slice_at, BLOCK // 2)
 
 
 @njit(cache=True, nogil=True)
@@ -490,7 +495,7 @@ def _add_block(rows, first, images, shape, turned, changed, packed, block, kerne
     within = changed[changed // BLOCK == block]
     for offset in range(kernel * kernel):
         _to_block(turned, within, block, offset, packed)
-        _add_slice(rows, first, images, shape, packed, block, offset, kernel, pad, width, potential, lane)
+        _add_slice(rows, first, images, shape, packed, block, BLOCK, offset, kernel, pad, width, potential, lane)
 
 
 @njit(cache=True, nogil=True)
@@ -561,16 +566,17 @@ def _update_feature(fired, size, synapses, pad, line, column, rates, stabilize, 
     """
     offsets, channels = synapses.shape
     kernel = int(np.sqrt(offsets))
+    potentiation, depression = rates[0], rates[1]  # read once: the compiler cannot know that they stay
     for offset in range(offsets):
         y, x = line + offset // kernel - pad, column + offset % kernel - pad
         w = synapses[offset]
         if 0 <= y < size[0] and 0 <= x < size[1]:
             before = fired[y * size[1] + x]
             for c in range(channels):
-                w[c] = _plasticity(w[c], rates[0] if before[c] else rates[1], stabilize, bounds, tiny)
+                w[c] = _plasticity(w[c], potentiation if before[c] else depression, stabilize, bounds, tiny)
         else:
             for c in range(channels):
-                w[c] = _plasticity(w[c], rates[1], stabilize, bounds, tiny)
+                w[c] = _plasticity(w[c], depression, stabilize, bounds, tiny)
         for c in range(channels):
             slots[(offset * channels + c) * BLOCK + slot] = w[c]
 
@@ -615,11 +621,11 @@ def _prepare(latency, steps, spikes, turned, changed, packed, kernel, pad, poten
 
 
 @njit(cache=True, nogil=True)
-def _add_slots(rows, first, shape, slots, kernel, pad, potential):
+def _add_slots(rows, first, shape, slots, used, kernel, pad, potential):
     """Potentials of one image for the features in the slots: rows (Ho, Wo) of BLOCK."""
     potential[:] = 0
     for offset in range(kernel * kernel):
-        _add_slice(rows, first, range(1), shape, slots, 0, offset, kernel, pad, BLOCK, potential, 0)
+        _add_slice(rows, first, range(1), shape, slots, 0, used, offset, kernel, pad, BLOCK, potential, 0)
 
 
 @njit(cache=True, nogil=True)
@@ -688,7 +694,7 @@ def _learn_decisions(
         for n in range(count):
             _peaks(potential[n], positions, features, width, peak, place)
             if used > 0:
-                _add_slots(rows, first[n : n + 1], shape, slots, kernel, pad, fresh)
+                _add_slots(rows, first[n : n + 1], shape, slots, used, kernel, pad, fresh)
                 _peaks(fresh, positions, used, BLOCK, fresh_peak, fresh_place)
                 for i in range(used):
                     peak[changed[i]] = fresh_peak[i]
