@@ -24,7 +24,7 @@ def draw_network(model, features, class_names, title):
 
 def draw_evaluation(model, features, evaluation, images, latencies, class_names, title):
     """Yield (name, Figure) of how the network decides the images of an ``Evaluation``, whose input is ``latencies``."""
-    matrix = evaluation.metrics()["confusion_matrix"]
+    matrix = evaluation.metrics["confusion_matrix"]
     yield "confusion_matrix", plots.draw_confusion(matrix, class_names, f"{title}: confusion matrix")
     curves = roc_curves(evaluation.labels, evaluation.relative_scores, evaluation.num_classes)
     yield "roc_curves", plots.draw_roc(curves, class_names, f"{title}: ROC curves of the relative scores")

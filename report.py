@@ -1,6 +1,7 @@
 """What a run leaves behind: the scores of a network on a set of images, and the files that hold them."""
 
 import csv
+from functools import cached_property
 from itertools import chain
 
 import numpy as np
@@ -31,6 +32,7 @@ class Evaluation:
         """Scores as fractions of each image's highest: its level, which follows the number of spikes, is gone."""
         return self.scores / np.maximum(self.scores.max(1, keepdims=True), 1e-12)
 
+    @cached_property
     def metrics(self):
         """All of ``metrics.evaluate_predictions``, and the ROC AUC of the relative scores too."""
         scores = evaluate_predictions(self.labels, self.predictions, self.scores, self.num_classes)
@@ -39,7 +41,7 @@ class Evaluation:
 
     def describe(self):
         """One line: the scores that matter."""
-        m = self.metrics()
+        m = self.metrics
         return (
             f"{100 * m['accuracy']:.2f} % right, {100 * m['wrong']:.2f} % wrong, {100 * m['silent']:.2f} % silent "
             f"(F1 {m['f1_macro']:.4f}, {m['count']:,} images)"
@@ -90,5 +92,5 @@ def write_results(path, evaluations, **more):
         *outer, last = key.split(".")
         for name in outer:
             place = place.setdefault(name, {})
-        place[last] = evaluation.metrics()
+        place[last] = evaluation.metrics
     write_json(path, {**content, **more})

@@ -148,12 +148,15 @@ class Run:
         """Test the best and the last weights, and write what the run leaves."""
         images, labels = self.data.set.test_images[self.data.test], self.data.set.test_labels[self.data.test]
         latencies = self.encode(images)
-        evaluations = {"test.last": Evaluation(self.model, latencies, labels)}
+        # what is below the stages that learned last is the same for the best and the last weights
+        first = self.model.phases[-1].stages[0]
+        inputs = self.model.pass_through(latencies, self.model.between(None, first))
+        evaluations = {"test.last": Evaluation(self.model, inputs, labels, first)}
         best = self.progress.best
         if best:
             checkpoint.restore(self.model, best["state"], self.model.name)
             held_out = Evaluation(self.model, validation.latencies, validation.labels, validation.at)
-            evaluations |= {"validation.best": held_out, "test.best": Evaluation(self.model, latencies, labels)}
+            evaluations |= {"validation.best": held_out, "test.best": Evaluation(self.model, inputs, labels, first)}
         else:
             self.save("best.pt")
             evaluations["test.best"] = evaluations["test.last"]
@@ -170,7 +173,7 @@ class Run:
             step = len(self.progress.history)
             log_figures(self.log.writer, figures, step)
             log_embedding(self.log.writer, self.model, latencies, labels, images, self.data.set.class_names, step)
-            scores = {key: evaluation.metrics() for key, evaluation in evaluations.items()}
+            scores = {key: evaluation.metrics for key, evaluation in evaluations.items()}
             log_result(self.log.writer, self.model, self.info["flags"], scores, summary, step)
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
         seconds["since the last start"] = time.perf_counter() - began
