@@ -52,7 +52,7 @@ class Evaluation:
         names = [*class_names, "silent"]  # a prediction of -1 is the last
 
         def write(temporary):
-            with open(temporary, "w", newline="") as file:
+            with open(temporary, "w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)
                 writer.writerow(("index", "label", "prediction", "score", "first_spike"))
                 rows = zip(self.labels, self.predictions, self.scores, self.first_spikes, strict=True)

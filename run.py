@@ -188,7 +188,8 @@ class Run:
             if key in evaluations:
                 split, which = key.split(".")
                 self.log.say(f"{split:<10} {which}  {evaluations[key].describe()}")
-        self.log.say(f"{seconds['since the last start']:.0f} s, {peak_memory():,.0f} MB at most; see {self.folder}")
+        memory = f", {peak_memory():,.0f} MB at most" if peak_memory() else ""
+        self.log.say(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
 
 
 class StopRequest:

@@ -90,7 +90,7 @@ def describe(row, epochs):
 
 def write_rows(path, rows):
     def write(temporary):
-        with open(temporary, "w", newline="") as file:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)

@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 from datetime import datetime
@@ -71,7 +70,7 @@ def latest_run(output):
 
 
 def write_text(path, text):
-    write_atomically(path, lambda temporary: temporary.write_text(text))
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def write_json(path, content):
@@ -79,7 +78,11 @@ def write_json(path, content):
 
 
 def peak_memory():
-    """Most memory this process has held, in MB (10⁶ bytes)."""
+    """Most memory this process has held, in MB (10⁶ bytes); None on Windows, which does not tell it this way."""
+    try:
+        import resource
+    except ImportError:
+        return None
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 

@@ -34,7 +34,27 @@ def _aligned(count, like):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Layout of a firing layer's weights
+# Layouts of the weights
+
+
+@njit(cache=True, nogil=True)
+def _turn(weight, turned):
+    """weight (F, C, k, k) -> (F, k · k, C): a neuron's synapses at one kernel offset are one run of memory."""
+    flat = weight.reshape(weight.shape[0], weight.shape[1], -1)
+    for f in range(flat.shape[0]):
+        for offset in range(flat.shape[2]):
+            for c in range(flat.shape[1]):
+                turned[f, offset, c] = flat[f, c, offset]
+
+
+@njit(cache=True, nogil=True)
+def _turn_back(turned, weight):
+    """(F, k · k, C) -> weight (F, C, k, k)."""
+    flat = weight.reshape(weight.shape[0], weight.shape[1], -1)
+    for f in range(flat.shape[0]):
+        for c in range(flat.shape[1]):
+            for offset in range(flat.shape[2]):
+                flat[f, c, offset] = turned[f, offset, c]
 
 
 @njit(cache=True, nogil=True)
@@ -49,66 +69,56 @@ def _to_rows(weight, rows):
                 rows[synapse * width + f] = flat[f, synapse]
 
 
-@njit(cache=True, nogil=True)
-def _from_rows(rows, weight):
-    """rows (C, k, k) -> weight (F, C, k, k)."""
-    features = weight.shape[0]
-    flat = weight.reshape(features, -1)
-    width = rows.size // flat.shape[1]
-    for start in range(0, features, 16):
-        for synapse in range(flat.shape[1]):
-            for f in range(start, min(start + 16, features)):
-                flat[f, synapse] = rows[synapse * width + f]
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Spikes in the order of their time
 
 
 @njit(cache=True, nogil=True)
-def _sort_by_time(latency, steps, stride, rows, groups, step_groups):
-    """List the spikes of latency (C, H, W) by (time, pixel, channel).
+def _sort_by_time(latency, steps, stride, spikes):
+    """List the spikes of latency (C, H, W) by (time, pixel, channel); returns (rows, groups, step_groups, times).
 
     ``rows[i]``: channel · stride of the i-th spike. A group is all spikes of one pixel at one time: ``groups[g]`` =
     (line, column, first spike), with one entry more at the end. ``step_groups[t]``: the first group of time step t.
+    ``times`` (H · W, C): the latencies, with a pixel's channels in one run.
     """
+    rows, groups, step_groups, times, found, pixel = spikes
     channels, height, width = latency.shape
-    place = np.zeros(steps + 1, np.int64)
     for c in range(channels):
         for y in range(height):
             for x in range(width):
-                t = latency[c, y, x]
-                if t < steps:
-                    place[t + 1] += 1
+                times[y * width + x, c] = latency[c, y, x]
+    in_order = times.reshape(-1)
+    count = 0
+    for i in range(in_order.size):
+        found[count] = i  # always, and kept if there is a spike: a branch would be guessed wrong too often
+        count += in_order[i] < steps
+    place = np.zeros(steps + 1, np.int64)
+    for i in found[:count]:
+        place[in_order[i] + 1] += 1
     for t in range(steps):
         place[t + 1] += place[t]
-    spikes = place[steps]
-    pixel = np.empty(spikes, np.int32)
     ends = place[1:].copy()
-    for y in range(height):
-        for x in range(width):
-            for c in range(channels):
-                t = latency[c, y, x]
-                if t < steps:
-                    rows[place[t]] = c * stride
-                    pixel[place[t]] = y * width + x
-                    place[t] += 1
-    count = 0
+    for i in found[:count]:
+        t = in_order[i]
+        rows[place[t]] = i % channels * stride
+        pixel[place[t]] = i // channels
+        place[t] += 1
+    group = 0
     i = 0
     for t in range(steps):
-        step_groups[t] = count
+        step_groups[t] = group
         last = -1
         while i < ends[t]:
             if pixel[i] != last:
                 last = pixel[i]
-                groups[count, 0] = last // width
-                groups[count, 1] = last % width
-                groups[count, 2] = i
-                count += 1
+                groups[group, 0] = last // width
+                groups[group, 1] = last % width
+                groups[group, 2] = i
+                group += 1
             i += 1
-    step_groups[steps] = count
-    groups[count, 2] = spikes
-    return spikes
+    step_groups[steps] = group
+    groups[group, 2] = count
+    return rows, groups, step_groups, times
 
 
 @njit(cache=True, nogil=True)
@@ -163,10 +173,10 @@ def _pool_out(marks, steps, features, width, out_h, out_w, pool, out):
 
 @njit(cache=True, nogil=True)
 def _fire_image(latency, steps, weight, features, width, kernel, pad, threshold, pool, scratch, out):
-    potential, marks, rows, groups, step_groups = scratch
+    potential, marks, spikes = scratch
     out_h = latency.shape[1] + 2 * pad - kernel + 1
     out_w = latency.shape[2] + 2 * pad - kernel + 1
-    _sort_by_time(latency, steps, kernel * kernel * width, rows, groups, step_groups)
+    rows, groups, step_groups, _ = _sort_by_time(latency, steps, kernel * kernel * width, spikes)
     potential[:] = 0
     marks[:] = steps
     for t in range(steps):
@@ -181,13 +191,20 @@ def _fire_image(latency, steps, weight, features, width, kernel, pad, threshold,
 
 @njit(cache=True, nogil=True)
 def _scratch(latency, steps, weight, width, out_h, out_w):
-    size = latency[0].size
+    """Work space for images of one size: potentials, first spikes, and what ``_sort_by_time`` needs."""
+    channels, pixels = latency.shape[1], latency.shape[2] * latency.shape[3]
+    size = channels * pixels + 1
     return (
         _aligned(out_h * out_w * width, weight),
         np.empty(out_h * out_w * width, np.uint8),
-        np.empty(size, np.int32),
-        np.empty((size + 1, 3), np.int32),
-        np.empty(steps + 1, np.int64),
+        (
+            np.empty(size, np.int32),
+            np.empty((size, 3), np.int32),
+            np.empty(steps + 1, np.int64),
+            np.empty((pixels, channels), np.uint8),
+            np.empty(size, np.uint32),
+            np.empty(size, np.int32),
+        ),
     )
 
 
@@ -230,10 +247,10 @@ def _compete(latency, steps, weight, features, width, kernel, pad, threshold, li
     Two neurons that see the same patch at different times have the same potential but for rounding: see ``_tolerance``.
     """
     tolerance = _tolerance(weight)
-    potential, marks, rows, groups, step_groups = scratch
+    potential, marks, spikes = scratch
     out_h = latency.shape[1] + 2 * pad - kernel + 1
     out_w = latency.shape[2] + 2 * pad - kernel + 1
-    _sort_by_time(latency, steps, kernel * kernel * width, rows, groups, step_groups)
+    rows, groups, step_groups, _ = _sort_by_time(latency, steps, kernel * kernel * width, spikes)
     potential[:] = 0
     if full:
         marks[:] = steps
@@ -340,44 +357,76 @@ def _plasticity(w, rate, stabilize, bounds, tiny):
 
 
 @njit(cache=True, nogil=True)
-def _update_rows(latency, steps, winner, weight, width, kernel, pad, rates, stabilize, bounds, tiny):
-    """STDP of one winner (feature, line, column, time) on firing rows (C, k, k)."""
-    channels, height, across = latency.shape
-    feature, line, column, time = winner[0], winner[1], winner[2], winner[3]
-    for c in range(channels):
-        for ky in range(kernel):
-            y = line + ky - pad
-            for kx in range(kernel):
-                x = column + kx - pad
-                before = False
-                if 0 <= y < height and 0 <= x < across:
-                    before = latency[c, y, x] < steps and latency[c, y, x] <= time
-                at = ((c * kernel + ky) * kernel + kx) * width + feature
-                weight[at] = _plasticity(weight[at], rates[0] if before else rates[1], stabilize, bounds, tiny)
+def _renew(times, size, synapses, kernel, pad, winner, rates, stabilize, bounds, tiny, renewed):
+    """New values of the synapses (k · k, C) of a winner (feature, line, column, time), into ``renewed``.
+
+    That is other memory: in place, the loops could not be vectorised.
+    ``times`` (H · W, C): when the inputs spiked; ``size`` = (H, W).
+    """
+    channels = synapses.shape[1]
+    # read once: the compiler cannot know that they stay
+    potentiation, depression, time = rates[0], rates[1], np.uint8(winner[3])
+    for ky in range(kernel):
+        for kx in range(kernel):
+            offset = ky * kernel + kx
+            y, x = winner[1] + ky - pad, winner[2] + kx - pad
+            if 0 <= y < size[0] and 0 <= x < size[1]:
+                pixel = y * size[1] + x
+                for c in range(channels):
+                    rate = potentiation if times[pixel, c] <= time else depression
+                    renewed[offset, c] = _plasticity(synapses[offset, c], rate, stabilize, bounds, tiny)
+            else:
+                for c in range(channels):
+                    renewed[offset, c] = _plasticity(synapses[offset, c], depression, stabilize, bounds, tiny)
+
+
+@njit(cache=True, nogil=True)
+def _update_winner(times, size, winner, synapses, rows, width, kernel, pad, rates, stabilize, bounds, tiny, renewed):
+    """STDP of one winner on its synapses (k · k, C), and on the rows (C, k, k) where they change.
+
+    Most do not any more after some thousand images: the stabilizer has driven them to a bound. A feature's numbers in
+    the rows lie far apart, so only what differs is carried over.
+    """
+    _renew(times, size, synapses, kernel, pad, winner, rates, stabilize, bounds, tiny, renewed)
+    offsets, channels = synapses.shape
+    for offset in range(offsets):
+        differ = False
+        for c in range(channels):
+            differ |= renewed[offset, c] != synapses[offset, c]
+        if differ:
+            for c in range(channels):
+                if renewed[offset, c] != synapses[offset, c]:
+                    synapses[offset, c] = renewed[offset, c]
+                    rows[(c * offsets + offset) * width + winner[0]] = renewed[offset, c]
 
 
 @njit(cache=True, nogil=True)
 def _update_winners(
-    latency, steps, winners, weight, features, width, kernel, pad, rates, stabilize, bounds, tiny, inside
+    times, size, winners, turned, rows, width, kernel, pad, rates, stabilize, bounds, tiny, inside, renewed
 ):  # fmt: skip
     """STDP of all winners of an image. The first update clips every weight, also those of features that did not win."""
     for winner in winners:
-        _update_rows(latency, steps, winner, weight, width, kernel, pad, rates, stabilize, bounds, tiny)
+        _update_winner(
+            times, size, winner, turned[winner[0]], rows, width, kernel, pad, rates, stabilize, bounds, tiny, renewed
+        )
     if len(winners) > 0 and not inside[0]:
-        _clamp(weight, features, width, bounds)
+        _clamp(turned.reshape(-1), turned.size, turned.size, bounds)
+        _clamp(rows, len(turned), width, bounds)
         inside[0] = True
 
 
 @njit(cache=True, nogil=True)
 def _learn_stdp(
-    latency, steps, weight, inside, features, width, kernel, pad, threshold, limit, radius, rates, seen, schedule,
+    latency, steps, turned, rows, inside, width, kernel, pad, threshold, limit, radius, rates, seen, schedule,
     stabilize, bounds, tiny, winners,
 ):  # fmt: skip
+    """``turned`` (F, k · k, C): the weights; ``rows``: the same in rows, kept in step."""
     out_h = latency.shape[2] + 2 * pad - kernel + 1
     out_w = latency.shape[3] + 2 * pad - kernel + 1
     every, factor, highest, depression = schedule
-    scratch = _scratch(latency, steps, weight, width, out_h, out_w)
-    now = np.empty(2, weight.dtype)
+    scratch = _scratch(latency, steps, rows, width, out_h, out_w)
+    times, size = scratch[2][3], latency.shape[2:]
+    now, renewed = np.empty(2, rows.dtype), np.empty(turned.shape[1:], rows.dtype)
     for n in range(latency.shape[0]):
         seen[0] += 1
         if every > 0 and seen[0] % every == 0:
@@ -385,37 +434,17 @@ def _learn_stdp(
             rates[1] = depression * rates[0]
         now[0], now[1] = rates[0], rates[1]
         found = _compete(
-            latency[n], steps, weight, features, width, kernel, pad, threshold, limit, radius, False, scratch,
+            latency[n], steps, rows, len(turned), width, kernel, pad, threshold, limit, radius, False, scratch,
             winners[n],
         )  # fmt: skip
         _update_winners(
-            latency[n], steps, winners[n, :found], weight, features, width, kernel, pad, now, stabilize, bounds, tiny,
-            inside,
+            times, size, winners[n, :found], turned, rows, width, kernel, pad, now, stabilize, bounds, tiny, inside,
+            renewed,
         )  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Decision layers: no threshold, the strongest potential at the last time step decides, so only whether an input spiked
-
-
-@njit(cache=True, nogil=True)
-def _turn(weight, turned):
-    """weight (F, C, k, k) -> (F, k · k, C): a neuron's synapses at one kernel offset are one run of memory."""
-    flat = weight.reshape(weight.shape[0], weight.shape[1], -1)
-    for f in range(flat.shape[0]):
-        for offset in range(flat.shape[2]):
-            for c in range(flat.shape[1]):
-                turned[f, offset, c] = flat[f, c, offset]
-
-
-@njit(cache=True, nogil=True)
-def _turn_back(turned, weight):
-    """(F, k · k, C) -> weight (F, C, k, k)."""
-    flat = weight.reshape(weight.shape[0], weight.shape[1], -1)
-    for f in range(flat.shape[0]):
-        for c in range(flat.shape[1]):
-            for offset in range(flat.shape[2]):
-                flat[f, c, offset] = turned[f, offset, c]
 
 
 @njit(cache=True, nogil=True)
@@ -440,10 +469,10 @@ def _to_blocks(turned, chosen, packed):
 
 
 @njit(cache=True, nogil=True)
-def _sort_by_pixel(latency, steps, rows, first, fired):
+def _sort_by_pixel(latency, steps, rows, first, times):
     """List the spikes of latency (C, H, W) by (pixel, channel): ``rows[first[p] : first[p+1]]`` = channel · BLOCK.
 
-    ``first[0]`` says where the list begins; ``fired`` (H · W, C) tells whether there is a spike.
+    ``first[0]`` says where the list begins; ``times`` (H · W, C) gets the latencies.
     """
     channels, height, width = latency.shape
     at = first[0]
@@ -451,9 +480,9 @@ def _sort_by_pixel(latency, steps, rows, first, fired):
         for x in range(width):
             for c in range(channels):
                 rows[at] = c * BLOCK
-                spike = latency[c, y, x] < steps
-                fired[y * width + x, c] = spike
-                at += spike
+                t = latency[c, y, x]
+                times[y * width + x, c] = t
+                at += t < steps
             first[y * width + x + 1] = at
 
 
@@ -539,11 +568,11 @@ def _decide(latency, steps, turned, packed, width, kernel, pad, peaks):
         count = min(images - start, BLOCK)
         rows = np.empty(count * latency[0].size + 1, np.int32)
         first = np.zeros((count, shape[1] * shape[2] + 1), np.int64)
-        fired = np.empty((shape[1] * shape[2], shape[0]), np.bool_)
+        times = np.empty((shape[1] * shape[2], shape[0]), np.uint8)
         for n in range(count):
             if n > 0:
                 first[n, 0] = first[n - 1, -1]
-            _sort_by_pixel(latency[start + n], steps, rows, first[n], fired)
+            _sort_by_pixel(latency[start + n], steps, rows, first[n], times)
         potential = _aligned(count * out_h * out_w * width, packed)
         for block in range(width // BLOCK):
             _add_block(
@@ -558,36 +587,23 @@ def _decide(latency, steps, turned, packed, width, kernel, pad, peaks):
 
 
 @njit(cache=True, nogil=True)
-def _update_feature(fired, size, synapses, pad, line, column, rates, stabilize, bounds, tiny, slot, slots):
-    """STDP of the winner at (line, column) on its synapses (k · k, C), whose new values also go to a slot.
-
-    The winner fires at the last time step, so every input that spiked came before it. ``fired`` (H · W, C): whether
-    an input did; ``size`` = (H, W).
-    """
+def _update_feature(times, size, winner, synapses, kernel, pad, rates, stabilize, bounds, tiny, renewed, slot, slots):
+    """STDP of the winner on its synapses (k · k, C), whose new values also go to a slot."""
+    _renew(times, size, synapses, kernel, pad, winner, rates, stabilize, bounds, tiny, renewed)
     offsets, channels = synapses.shape
-    kernel = int(np.sqrt(offsets))
-    potentiation, depression = rates[0], rates[1]  # read once: the compiler cannot know that they stay
     for offset in range(offsets):
-        y, x = line + offset // kernel - pad, column + offset % kernel - pad
-        w = synapses[offset]
-        if 0 <= y < size[0] and 0 <= x < size[1]:
-            before = fired[y * size[1] + x]
-            for c in range(channels):
-                w[c] = _plasticity(w[c], potentiation if before[c] else depression, stabilize, bounds, tiny)
-        else:
-            for c in range(channels):
-                w[c] = _plasticity(w[c], depression, stabilize, bounds, tiny)
         for c in range(channels):
-            slots[(offset * channels + c) * BLOCK + slot] = w[c]
+            synapses[offset, c] = renewed[offset, c]
+            slots[(offset * channels + c) * BLOCK + slot] = renewed[offset, c]
 
 
 @njit(cache=True, nogil=True)
 def _begin(latency, steps, spikes, turned, changed, packed, thread, threads):
     """A thread's part of what precedes a block of images: list their spikes; pack changes that ``_add`` does not."""
-    rows, first, fired = spikes
+    rows, first, times = spikes
     for n in range(thread, latency.shape[0], threads):
         first[n, 0] = n * latency[n].size
-        _sort_by_pixel(latency[n], steps, rows, first[n], fired[n])
+        _sort_by_pixel(latency[n], steps, rows, first[n], times[n])
     blocks = packed.size // turned[0].size // BLOCK
     for block in range(blocks // threads * threads, blocks):
         within = changed[changed // BLOCK == block]
@@ -640,11 +656,12 @@ def _decision_scratch(latency, turned, positions):
         (
             np.empty(BLOCK * latency.size + 1, np.int32),  # spikes of a block of images
             np.zeros((BLOCK, pixels + 1), np.int64),  # where those of each pixel begin
-            np.zeros((BLOCK, pixels, latency.shape[0]), np.bool_),  # and whether there is one
+            np.zeros((BLOCK, pixels, latency.shape[0]), np.uint8),  # and their times
         ),
         _aligned(BLOCK * positions * width, turned).reshape(BLOCK, -1),  # potentials of a block of images
         np.empty(width, turned.dtype),  # their peaks, for one image
         np.empty(width, np.int64),
+        np.empty(turned.shape[1:], turned.dtype),  # new weights of a feature
         slots,  # weights of the features changed within the block of images
         _aligned(positions * BLOCK, turned),  # their potentials
         np.empty(BLOCK, turned.dtype),
@@ -673,8 +690,9 @@ def _learn_decisions(
     out_w = shape[2] + 2 * pad - kernel + 1
     positions = (shape[1] + 2 * pad - kernel + 1) * out_w
     width = packed.size // turned[0].size
-    spikes, potential, peak, place, slots, fresh, fresh_peak, fresh_place = scratch
-    rows, first, fired = spikes
+    spikes, potential, peak, place, renewed, slots, fresh, fresh_peak, fresh_place = scratch
+    rows, first, times = spikes
+    winner = np.full(4, steps - 1)  # feature, line, column; the last time step
     slot_of = np.full(features, -1)
     changed = np.empty(BLOCK, np.int64)
     used = 0
@@ -704,8 +722,8 @@ def _learn_decisions(
             if best < 0:
                 winners[start + n] = -1
                 continue
-            line, column = place[best] // out_w, place[best] % out_w
-            winners[start + n, 0], winners[start + n, 1], winners[start + n, 2] = best, line, column
+            winner[0], winner[1], winner[2] = best, place[best] // out_w, place[best] % out_w
+            winners[start + n] = winner[:3]
             if not learning:
                 continue
             if slot_of[best] < 0:
@@ -714,8 +732,8 @@ def _learn_decisions(
                 used += 1
             outcome = 0 if classes[best] == labels[start + n] else 1
             _update_feature(
-                fired[n], shape[1:], turned[best], pad, line, column, rates[outcome], stabilize, bounds, tiny,
-                slot_of[best], slots,
+                times[n], shape[1:], winner, turned[best], kernel, pad, rates[outcome], stabilize, bounds, tiny,
+                renewed, slot_of[best], slots,
             )  # fmt: skip
         if used > 0 and not inside[0]:
             _clamp(turned.reshape(-1), turned.size, turned.size, bounds)
@@ -728,32 +746,36 @@ def _learn_decisions(
 @njit(cache=True, nogil=True)
 def _learn_together(
     latency, labels, steps,
-    weight, inside, features, width, kernel, pad, threshold, limit, radius, pool, rates, stabilize, bounds, tiny,
-    turned, packed, top_inside, top_kernel, top_pad, classes, top_rates, learning, top_stabilize, top_bounds, top_tiny,
+    turned, rows, inside, width, kernel, pad, threshold, limit, radius, pool, rates, stabilize, bounds, tiny,
+    top_turned, packed, top_inside, top_kernel, top_pad, classes, top_rates, learning, top_stabilize, top_bounds,
+    top_tiny,
     winners, decisions, highest,
 ):  # fmt: skip
     """R-STDP of a firing layer by the decisions of the layer above it, which may learn too."""
     out_h = latency.shape[2] + 2 * pad - kernel + 1
     out_w = latency.shape[3] + 2 * pad - kernel + 1
-    scratch = _scratch(latency, steps, weight, width, out_h, out_w)
+    features = len(turned)
+    scratch = _scratch(latency, steps, rows, width, out_h, out_w)
+    times, size = scratch[2][3], latency.shape[2:]
+    renewed = np.empty(turned.shape[1:], rows.dtype)
     between = np.empty((1, features, out_h // pool, out_w // pool), np.uint8)
     positions = (between.shape[2] + 2 * top_pad - top_kernel + 1) * (between.shape[3] + 2 * top_pad - top_kernel + 1)
-    top_scratch = _decision_scratch(between[0], turned, positions)
+    top_scratch = _decision_scratch(between[0], top_turned, positions)
     for n in range(latency.shape[0]):
         found = _compete(
-            latency[n], steps, weight, features, width, kernel, pad, threshold, limit, radius, True, scratch,
+            latency[n], steps, rows, features, width, kernel, pad, threshold, limit, radius, True, scratch,
             winners[n],
         )  # fmt: skip
         _pool_out(scratch[1], steps, features, width, out_h, out_w, pool, between[0])
         _learn_decisions(
-            between, labels[n : n + 1], steps, turned, packed, top_inside, top_kernel, top_pad, classes, top_rates,
+            between, labels[n : n + 1], steps, top_turned, packed, top_inside, top_kernel, top_pad, classes, top_rates,
             learning, top_stabilize, top_bounds, top_tiny, 1, top_scratch, decisions[n : n + 1], highest[n : n + 1],
         )  # fmt: skip
         if decisions[n, 0] >= 0:
             outcome = 0 if classes[decisions[n, 0]] == labels[n] else 1
             _update_winners(
-                latency[n], steps, winners[n, :found], weight, features, width, kernel, pad, rates[outcome], stabilize,
-                bounds, tiny, inside,
+                times, size, winners[n, :found], turned, rows, width, kernel, pad, rates[outcome], stabilize, bounds,
+                tiny, inside, renewed,
             )  # fmt: skip
 
 
@@ -767,10 +789,16 @@ def _typed(rule, dtype):
     return rule.stabilize, (scalar(rule.bounds[0]), scalar(rule.bounds[1])), np.finfo(dtype).tiny
 
 
+def _turned(weight):
+    turned = np.empty((weight.shape[0], weight[0, 0].size, weight.shape[1]), weight.dtype)
+    _turn(weight, turned)
+    return turned
+
+
 class FiringLayer:
     """A layer with a threshold, its weights in the layout of the kernels: made for a call, not kept.
 
-    weight: (F, C, k, k) float32 or float64, C-contiguous; ``write_back`` puts learned weights there.
+    weight: (F, C, k, k) float32 or float64, C-contiguous, changed in place by ``learn``.
     """
 
     def __init__(self, weight, steps, pad, threshold):
@@ -806,19 +834,17 @@ class FiringLayer:
         depression). Returns the winners, (N, K, 4): feature, line, column, time step; -1: fewer winners.
         """
         latency = np.asarray(latency)
-        found = np.full((len(latency), winners, 4), -1, np.int16)
+        found, turned = np.full((len(latency), winners, 4), -1, np.int16), _turned(self.weight)
         stabilize, bounds, tiny = _typed(rule, self.rows.dtype)
         _learn_stdp(
-            latency, self.steps, self.rows, self._is_inside(bounds), self.features, self.width, self.kernel, self.pad,
+            latency, self.steps, turned, self.rows, self._is_inside(bounds), self.width, self.kernel, self.pad,
             self.threshold, winners, radius, rates, seen, schedule, stabilize, bounds, tiny, found,
         )  # fmt: skip
+        _turn_back(turned, self.weight)
         return found
 
     def _is_inside(self, bounds):
         return np.array([_within(self.rows, self.features, self.width, bounds)])
-
-    def write_back(self):
-        _from_rows(self.rows, self.weight)
 
 
 class DecisionLayer:
@@ -832,8 +858,7 @@ class DecisionLayer:
         self.features = len(self.weight)
         width = -(-self.features // BLOCK) * BLOCK
         self.kernel = self.weight.shape[2]
-        self.turned = np.empty((self.features, self.kernel**2, self.weight.shape[1]), self.weight.dtype)
-        _turn(self.weight, self.turned)
+        self.turned = _turned(self.weight)
         self.packed = _aligned(width * self.weight[0].size, self.weight)
         self.packed[:] = 0
         _to_blocks(self.turned, np.arange(self.features), self.packed)
@@ -868,11 +893,8 @@ class DecisionLayer:
             self.pad, np.asarray(classes), np.asarray(rates, self.weight.dtype), True, stabilize, bounds, tiny,
             get_num_threads(), scratch, winners, highest,
         )  # fmt: skip
-        self.write_back()
-        return winners, highest
-
-    def write_back(self):
         _turn_back(self.turned, self.weight)
+        return winners, highest
 
 
 def learn_together(firing, deciding, latency, labels, pool, firing_rule, firing_rates, classes, rule, rates):
@@ -886,10 +908,10 @@ def learn_together(firing, deciding, latency, labels, pool, firing_rule, firing_
     stabilize, bounds, tiny = _typed(firing_rule, dtype)
     top_stabilize, top_bounds, top_tiny = _typed(rule, dtype)
     winners = np.full((len(latency), firing_rule.winners, 4), -1, np.int16)
-    decisions = np.empty((len(latency), 3), np.int16)
+    decisions, turned = np.empty((len(latency), 3), np.int16), _turned(firing.weight)
     _learn_together(
         latency, np.asarray(labels), firing.steps,
-        firing.rows, firing._is_inside(bounds), firing.features, firing.width, firing.kernel, firing.pad,
+        turned, firing.rows, firing._is_inside(bounds), firing.width, firing.kernel, firing.pad,
         firing.threshold, firing_rule.winners, firing_rule.radius, pool, np.asarray(firing_rates, dtype), stabilize,
         bounds, tiny,
         deciding.turned, deciding.packed, deciding._is_inside(top_bounds), deciding.kernel, deciding.pad,
@@ -897,6 +919,6 @@ def learn_together(firing, deciding, latency, labels, pool, firing_rule, firing_
         top_stabilize, top_bounds, top_tiny,
         winners, decisions, np.empty(len(latency), dtype),
     )  # fmt: skip
-    firing.write_back()
-    deciding.write_back()
+    _turn_back(turned, firing.weight)
+    _turn_back(deciding.turned, deciding.weight)
     return decisions, winners

@@ -80,9 +80,6 @@ class FiringLayer:
             found[n, : len(chosen)] = chosen
         return found
 
-    def write_back(self):
-        """Nothing to do: the weights were changed in place."""
-
 
 class DecisionLayer:
     """A layer without a threshold, which looks only at the last time step: weight (F, C, k, k), changed in place."""

@@ -153,7 +153,6 @@ class SpikingConv(nn.Module):
         rates, seen = self.stdp_rates.cpu().numpy().copy(), self.images_seen.cpu().numpy().copy()
         layer, rule = self.layer(), self.stdp
         winners = layer.learn(latency, rule.winners, rule.radius, rates, seen, rule.schedule, rule)
-        layer.write_back()
         self.stdp_rates.copy_(torch.from_numpy(rates))
         self.images_seen.copy_(torch.from_numpy(seen))
         return torch.as_tensor(winners)

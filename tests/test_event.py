@@ -107,7 +107,6 @@ def learn(weight, steps, pad, threshold, latency, limit, radius, rates=(0.0, 0.0
     """STDP with constant rates over latency (N, C, H, W): the winners of each image; ``weight`` learns."""
     layer = FiringLayer(weight, steps, pad, threshold)
     winners = layer.learn(latency, limit, radius, np.array(rates), np.zeros(1, np.int64), NEVER, rule)
-    layer.write_back()
     return listed(winners)
 
 
@@ -223,7 +222,6 @@ def test_learning_on_digits(features, kernel, pad, threshold, limit, radius, rul
     found, rates, seen = weight.copy(), np.array([0.04, -0.03]), np.array([15])
     layer = FiringLayer(found, 15, pad, threshold)
     winners = listed(layer.learn(DIGITS[:30], limit, radius, rates, seen, (20, 2.0, 0.15, -0.75), rule))
-    layer.write_back()
     now = (0.04, -0.03)
     for n, image in enumerate(DIGITS[:30]):
         if (15 + n + 1) % 20 == 0:
@@ -313,7 +311,6 @@ def test_rates_double_at_the_500th_image():
         weight = np.full((1, 1, 1, 1), 0.5)
         layer = FiringLayer(weight, 15, 0, 0.1)
         layer.learn(latency, 1, 0, rates, seen, schedule, STDP)
-        layer.write_back()
         history.append((int(seen[0]), *rates, weight.item()))
     assert history == [
         (499, 0.004, -0.003, 0.5 + 0.004 * 0.25),

@@ -1,0 +1,79 @@
+"""The benchmarks: that they run, that both ways they compare learn the same, and that they count right."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import benchmarks.__main__ as program
+import datasets
+from benchmarks.operations import last_winner, reached, synaptic_operations
+from benchmarks.reference import Reference, waves
+from models import build_model
+from models.layers import STDP, SpikingConv
+from s1c1 import S1C1
+
+ROWS = "s1 STDP step", "s2 STDP step", "s3 R-STDP step", "evaluation", "encoding"
+DATA = datasets.load("mnist")
+
+
+def test_the_quick_benchmark(tmp_path, monkeypatch, capsys):
+    """Every row of the tables has its numbers, and the file holds what was printed."""
+    for name in ("REFERENCE_IMAGES", "IMAGES", "TRAINED_ON"):  # set back afterwards
+        monkeypatch.setattr(program, name, getattr(program, name))
+    program.main(["--quick", "--output", str(tmp_path / "speed.md")])
+    text = (tmp_path / "speed.md").read_text()
+    assert all(line in text for line in capsys.readouterr().out.splitlines())
+    timing = r"[\d.]+ \([\d.]+ to [\d.]+\)"
+    for row in ROWS:
+        compared = re.findall(rf"^\| {row} \| {timing} \| {timing} \| (\d+) \|$", text, re.MULTILINE)
+        assert len(compared) == len(re.findall(r"^### \d+ thread", text, re.MULTILINE))
+    for row in (*ROWS[:3], "s1 firing", "s2 firing", "s3 deciding"):
+        assert re.search(rf"^\| {row} \| [\d,]+ \| {timing} \| [\d.]+ \| [\d.]+ \|$", text, re.MULTILINE)
+
+
+def test_the_reference_learns_the_same():
+    """In float64 upstream's way and ours end with the same weights, or their times could not be compared."""
+    latencies = S1C1().encode(DATA.train_images[:30])
+    labels = DATA.train_labels[:30]
+    ours = build_model("mozafari2018", in_channels=6, num_classes=10, dtype=torch.float64)
+    reference = Reference(ours)
+    for layer, conv in zip(reference.convs, ours.convs(), strict=True):
+        layer.double()
+        layer.load_weight(conv.weight)
+    wave = waves(latencies, ours.steps).double()
+    ours.train_unsupervised(latencies, "s1")
+    for image in wave:
+        reference.learn_s1(image)
+    torch.testing.assert_close(reference.convs[0].weight.double(), ours.stages["s1"].weight, rtol=0, atol=1e-12)
+    ours.train_unsupervised(latencies, "s2")
+    for image in wave:
+        reference.learn_s2(image)
+    torch.testing.assert_close(reference.convs[1].weight.double(), ours.stages["s2"].weight, rtol=0, atol=1e-12)
+    ours.train_rl(latencies, labels)
+    for image, label in zip(wave, labels.tolist(), strict=True):
+        reference.learn_s3(image, label)
+    torch.testing.assert_close(reference.convs[2].weight.double(), ours.stages["s3"].weight, rtol=0, atol=1e-12)
+    assert ours.predict(latencies).tolist() == [reference.evaluate(image) for image in wave]
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2])
+def test_operations_are_the_additions_of_a_plain_loop(padding):
+    conv = SpikingConv(2, 5, 3, padding=padding, threshold=3, rule=STDP(winners=1, radius=0))
+    latency = np.random.default_rng(0).integers(0, 16, (4, 2, 6, 5)).astype(np.uint8)
+    last = np.array([0, 5, 14, 9])
+    count = 0
+    for image, until in zip(latency, last, strict=True):
+        for y, x in np.argwhere(image <= until)[:, 1:]:
+            for ky in range(3):
+                for kx in range(3):
+                    count += (0 <= y + padding - ky < 4 + 2 * padding) and (0 <= x + padding - kx < 3 + 2 * padding)
+    assert synaptic_operations(conv, latency, last) == count * 5 / 4
+    assert reached(conv, 6, 5).max() <= 9
+
+
+def test_learning_follows_an_image_to_its_last_winner():
+    """Two winners of two: to the later one; one missing: to the end."""
+    winners = np.array([[[1, 0, 0, 3], [2, 4, 4, 7]], [[1, 0, 0, 3], [-1, -1, -1, -1]]])
+    assert last_winner(winners, 15).tolist() == [7, 14]
