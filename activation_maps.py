@@ -57,10 +57,7 @@ def make_folders(folder, names):
 
 
 def write_arrays(path, arrays):
-    try:
-        write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
 
 
 def _file_name(class_name):

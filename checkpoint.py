@@ -1,5 +1,6 @@
 """Checkpoints: a network that can be used again, and a run that goes on as if it had never stopped."""
 
+import io
 import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -41,13 +42,16 @@ class Progress:
 def write_atomically(path, write):
     """Call ``write(temporary path)``, then move the file into place: a reader sees the old file or the new one.
 
-    The temporary name ends like the path, because writers go by the ending.
+    The temporary name ends like the path, because writers go by the ending. Errors: InputError if the place cannot be
+    written to, or is full.
     """
     path = Path(path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         write(temporary)
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -70,7 +74,9 @@ def save(path, model, encoding, run=None, progress=None, state=None):
         "progress": progress.to_dict() if progress else None,
         "state": state or model.state_dict(),
     }
-    write_atomically(path, lambda temporary: torch.save(content, temporary))
+    buffer = io.BytesIO()  # a full disk is to be Python's error, not torch's
+    torch.save(content, buffer)
+    write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
 
 
 def load(path):

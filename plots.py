@@ -16,7 +16,6 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from checkpoint import write_atomically
-from errors import InputError
 from metrics import SILENT
 
 DPI = 150
@@ -51,10 +50,7 @@ def save(figure, path):
         with rc_context(STYLE):
             figure.savefig(temporary, dpi=DPI, format="png")
 
-    try:
-        write_atomically(path, write)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    write_atomically(path, write)
 
 
 def styled(draw):

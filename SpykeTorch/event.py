@@ -12,7 +12,9 @@ kernels, ``pad`` zeros on each side and the output (F, Ho, Wo). Inside the kerne
   that a spike reaches within one line and the weights it adds there are then two runs of memory in the same order,
   and one long vector addition does them all;
 * the weights of a decision layer are (blocks of features, k, k, C) rows: one kernel offset of one block stays in the
-  innermost cache while many images pass over it.
+  innermost cache while many images pass over it;
+* for learning, the weights stand also *turned*, (F, k · k, C): a winner's synapses at one kernel offset are a run of
+  memory beside the times of their inputs. What changes there is carried over to the rows.
 """
 
 import numpy as np

@@ -1,4 +1,9 @@
-"""Print the table of ``results/README.md`` from the logs and scores beside this file."""
+"""Put the tables of the results into ``README.md`` and ``results/README.md``, from the logs and scores here.
+
+    python results/collect.py
+
+What is between ``<!-- NAME -->`` and ``<!-- /NAME -->`` there is replaced.
+"""
 
 import json
 import re
@@ -6,15 +11,22 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "time", "memory"
+EXAMPLE = HERE / "deep2024-10-epochs.log"  # what the first command prints
 
 
-def row(path):
-    """The cells of one run, whose scores are in ``path`` and whose log lies beside it."""
-    scores, log = json.loads(path.read_text()), path.with_suffix(".log")
+def runs():
+    """(path of the scores, scores), by network, then by number of epochs and seed."""
+    found = [(path, json.loads(path.read_text())) for path in HERE.glob("*.json")]
+    return sorted(found, key=lambda run: [run[1]["flags"][key] for key in ("model", "epochs", "seed")])
+
+
+def row(path, scores, prefix):
+    """The cells of one run, whose log lies beside its scores."""
+    log = path.with_suffix(".log")
     seconds = float(re.search(r"whole command: ([\d.]+) s", log.read_text()).group(1))
     flags, test = scores["flags"], scores["test"]
     return (
-        f"[{flags['model']}]({log.name})",
+        f"[{flags['model']}]({prefix}{log.name})",
         " ".join(map(str, flags["epochs"])),
         str(flags["seed"]),
         f"{100 * scores['validation']['best']['accuracy']:.2f} % (epoch {scores['best_epoch']['epoch']})",
@@ -26,6 +38,33 @@ def row(path):
     )
 
 
+def table(prefix=""):
+    lines = [COLUMNS, ("---",) * len(COLUMNS), *(row(*run, prefix) for run in runs())]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def printed():
+    """The lines of the log between the command and the time that the shell took."""
+    return "```text\n" + "\n".join(EXAMPLE.read_text().splitlines()[1:-1]) + "\n```"
+
+
+def speed():
+    """The table of ``speed.md`` for all threads."""
+    return re.findall(r"^### \d+ threads?\n\n((?:\|.*\n)+)", (HERE / "speed.md").read_text(), re.MULTILINE)[-1].rstrip()
+
+
+def fill(path, parts):
+    text = path.read_text()
+    for name, part in parts.items():
+        marks = f"<!-- {name} -->\n\n", f"\n\n<!-- /{name} -->"
+        before, _, rest = text.partition(marks[0])
+        old, _, after = rest.partition(marks[1])
+        if not old or not after:
+            raise SystemExit(f"{path} has no place for {name}")
+        text = before + marks[0] + part + marks[1] + after
+    path.write_text(text)
+
+
 if __name__ == "__main__":
-    for cells in (COLUMNS, ("---",) * len(COLUMNS), *map(row, sorted(HERE.glob("*.json")))):
-        print("|", " | ".join(cells), "|")
+    fill(HERE / "README.md", {"results": table()})
+    fill(HERE.parent / "README.md", {"results": table("results/"), "example": printed(), "speed": speed()})

@@ -1,6 +1,7 @@
 """Every command of the README, as it stands there but for a few images instead of all."""
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def test_every_command_runs(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))
 def test_every_link_leads_somewhere(path):
     assert (ROOT / path).exists()
+
+
+def test_the_tables_are_those_of_the_logs():
+    """``results/collect.py`` would write what stands there."""
+    collect = runpy.run_path(str(ROOT / "results" / "collect.py"))
+    assert collect["table"]("results/") in README
+    assert collect["printed"]() in README
+    assert collect["speed"]() in README
+    assert collect["table"]() in (ROOT / "results" / "README.md").read_text()
 
 
 def test_the_python_examples_run(monkeypatch):

@@ -1,9 +1,11 @@
 """The command line: what a run leaves, what it refuses, and that an interruption changes nothing."""
 
 import csv
+import errno
 import hashlib
 import json
 import math
+import os
 import pickle
 import re
 import shlex
@@ -34,6 +36,7 @@ from image_file import read_image
 from models import MODELS, build_model
 from run import Run
 from s1c1 import S1C1
+from utils import peak_memory
 
 NETWORKS = sorted({cls.name for cls in MODELS.values()})
 DIGITS = "--dataset digits --device cpu --threads 1"  # several are slow while others share the cores
@@ -658,6 +661,20 @@ def test_another_size_keeps_its_proportions(height, width, tmp_path):
         assert abs(int(light.argmax()) - int(light[::-1].argmax())) <= 1  # in the middle
 
 
+def test_a_full_disk(tmp_path):
+    def fail(temporary):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(InputError, match=r"cannot write .*file\.txt: No space left on device"):
+        write_atomically(tmp_path / "file.txt", fail)
+
+
+def test_a_system_that_does_not_tell_the_memory(monkeypatch):
+    assert peak_memory() > 10
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert peak_memory() is None
+
+
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
 def test_no_image(content, tmp_path):
     (tmp_path / "file.png").write_bytes(content)
@@ -676,7 +693,7 @@ def test_a_failed_write_leaves_the_old_file(error, tmp_path):
         temporary.write_text("half of the n")
         raise error
 
-    with pytest.raises(error):
+    with pytest.raises(InputError if error is OSError else error):
         write_atomically(path, fail)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
