@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
+from SpykeTorch import event
 from SpykeTorch.event import BLOCK, DecisionLayer, FiringLayer, learn_together
 
 DIGITS = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")["encoding"][:100]
@@ -359,8 +360,8 @@ RATES = np.array([[0.04, -0.03], [-0.04, 0.005]])
 
 
 @pytest.mark.parametrize(("images", "features"), [(1, 5), (75, 10), (BLOCK, 33), (2 * BLOCK + 1, 200), (100, 3)])
-def test_blocks_of_images_do_not_change_a_bit(images, features, threads):
-    """``learn`` over many images is, bit for bit in float32, learning one after another, on one thread and on two."""
+def test_blocks_of_images_do_not_change_a_bit(images, features, threads, monkeypatch):
+    """``learn`` over many images is, bit for bit in float32, learning one after another, on any number of threads."""
     latency, labels, classes, start = decision_task(images, features, np.float32)
     weight = start.copy()
     expected = []
@@ -368,8 +369,9 @@ def test_blocks_of_images_do_not_change_a_bit(images, features, threads):
         layer = DecisionLayer(weight, 15, 2)
         (winner,), (potential,) = layer.learn(latency[n : n + 1], labels[n : n + 1], classes, RATES, RSTDP)
         expected.append((*winner, potential))
-    for count in (1, 2):
+    for count in (1, 2, 3, 7, 40):  # the work is divided into so many parts, whether there are as many threads or not
         threads(count)
+        monkeypatch.setattr(event, "get_num_threads", lambda count=count: count)
         together = start.copy()
         layer = DecisionLayer(together, 15, 2)
         winners, highest = layer.learn(latency, labels, classes, RATES, RSTDP)
