@@ -19,10 +19,11 @@ import math
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from PIL import Image
 
 from errors import InputError
+from SpykeTorch.compiled import compiled
 from SpykeTorch.functional import latency_to_wave
 from SpykeTorch.utils import DoGKernel
 
@@ -193,7 +194,7 @@ def _shape(array):
     return f"({', '.join(str(n) for n in array.shape)})"
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def _encode_many(images, kernels, windows, thresholds, radius, time_steps):
     """Latencies uint8 (N, C, H, W) of images uint8 (N, H, W), each on one thread."""
     n, height, width = images.shape
@@ -203,7 +204,7 @@ def _encode_many(images, kernels, windows, thresholds, radius, time_steps):
     return latencies
 
 
-@njit(cache=True)
+@compiled
 def _encode_one(image, kernels, windows, thresholds, radius, time_steps, latency):
     """Fills latency uint8 (C, H, W) from an image uint8 (H, W); kernels … thresholds as from ``integer_filters``."""
     height, width = image.shape
@@ -224,7 +225,7 @@ def _encode_one(image, kernels, windows, thresholds, radius, time_steps, latency
     _deal(maps.reshape(-1), latency.reshape(-1), time_steps)
 
 
-@njit(cache=True)
+@compiled
 def _filter(image, kernel):
     """Every response of the kernel (w, w) to the image (H, W), also the partial ones: float64 (H + w - 1, W + w - 1).
 
@@ -244,7 +245,7 @@ def _filter(image, kernel):
     return response
 
 
-@njit(cache=True)
+@compiled
 def _normalise(intensity, radius):
     """Divides the map (H, W), in place, by its sum over the square around each position.
 
@@ -274,7 +275,7 @@ def _normalise(intensity, radius):
                 intensity[y, x] /= square[y, x]
 
 
-@njit(cache=True)
+@compiled
 def _deal(intensity, latency, time_steps):
     """Ranks the non-zero values of `intensity` and writes their bins into `latency` (both flat, same length).
 
@@ -321,7 +322,7 @@ def _deal(intensity, latency, time_steps):
         latency[ranked[rank]] = rank // per_bin
 
 
-@njit(cache=True)
+@compiled
 def _sort(ranked, start, end, bits):
     """Insertion sort of ranked[start:end] by falling bits; equal ones stay in their order. A bucket holds a handful."""
     for i in range(start + 1, end):

@@ -18,8 +18,9 @@ kernels, ``pad`` zeros on each side and the output (F, Ho, Wo). Inside the kerne
 """
 
 import numpy as np
-from numba import get_num_threads, njit, prange
+from numba import get_num_threads, prange
 
+from SpykeTorch.compiled import compiled
 from SpykeTorch.simd import BLOCK_BYTES, add_rows, any_above, lanes, mark_above
 
 # Features in a block of a decision layer, and images whose decisions are prepared together: each image changes one
@@ -27,7 +28,7 @@ from SpykeTorch.simd import BLOCK_BYTES, add_rows, any_above, lanes, mark_above
 BLOCK = 32
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _aligned(count, like):
     """``count`` numbers of the type of ``like`` that begin a cache line: no vector of a row straddles two lines."""
     raw = np.empty(count + BLOCK_BYTES // like.itemsize, like.dtype)
@@ -39,7 +40,7 @@ def _aligned(count, like):
 # Layouts of the weights
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _turn(weight, turned):
     """weight (F, C, k, k) -> (F, k · k, C): a neuron's synapses at one kernel offset are one run of memory."""
     flat = weight.reshape(weight.shape[0], weight.shape[1], -1)
@@ -49,7 +50,7 @@ def _turn(weight, turned):
                 turned[f, offset, c] = flat[f, c, offset]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _turn_back(turned, weight):
     """(F, k · k, C) -> weight (F, C, k, k)."""
     flat = weight.reshape(weight.shape[0], weight.shape[1], -1)
@@ -59,7 +60,7 @@ def _turn_back(turned, weight):
                 flat[f, c, offset] = turned[f, offset, c]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _to_rows(weight, rows):
     """weight (F, C, k, k) -> rows (C, k, k)."""
     features = weight.shape[0]
@@ -75,7 +76,7 @@ def _to_rows(weight, rows):
 # Spikes in the order of their time
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sort_by_time(latency, steps, stride, spikes):
     """List the spikes of latency (C, H, W) by (time, pixel, channel); returns (rows, groups, step_groups, times).
 
@@ -123,7 +124,7 @@ def _sort_by_time(latency, steps, stride, spikes):
     return rows, groups, step_groups, times
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _integrate(first, last, rows, groups, weight, kernel, pad, width, out_h, out_w, potential):
     """Add the spikes of the groups first … last-1 to the potentials; returns the range of output lines touched."""
     top, bottom = out_h, 0
@@ -156,7 +157,7 @@ def _integrate(first, last, rows, groups, weight, kernel, pad, width, out_h, out
 # Firing
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pool_out(marks, steps, features, width, out_h, out_w, pool, out):
     """marks: rows (Ho, mirrored Wo) of latencies -> out (F, Ho/pool, Wo/pool): the earliest spike of each window."""
     row = np.empty(width, np.uint8)
@@ -173,7 +174,7 @@ def _pool_out(marks, steps, features, width, out_h, out_w, pool, out):
                 out[f, py, px] = row[f]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fire_image(latency, steps, weight, features, width, kernel, pad, threshold, pool, scratch, out):
     potential, marks, spikes = scratch
     out_h = latency.shape[1] + 2 * pad - kernel + 1
@@ -191,7 +192,7 @@ def _fire_image(latency, steps, weight, features, width, kernel, pad, threshold,
     _pool_out(marks, steps, features, width, out_h, out_w, pool, out)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _scratch(latency, steps, weight, width, out_h, out_w):
     """Work space for images of one size: potentials, first spikes, and what ``_sort_by_time`` needs."""
     channels, pixels = latency.shape[1], latency.shape[2] * latency.shape[3]
@@ -210,7 +211,7 @@ def _scratch(latency, steps, weight, width, out_h, out_w):
     )
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@compiled(parallel=True)
 def _fire(latency, steps, weight, features, width, kernel, pad, threshold, pool, threads, out):
     images = latency.shape[0]
     out_h = latency.shape[2] + 2 * pad - kernel + 1
@@ -223,7 +224,7 @@ def _fire(latency, steps, weight, features, width, kernel, pad, threshold, pool,
             _fire_image(latency[n], steps, weight, features, width, kernel, pad, threshold, pool, scratch, out[n])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _tolerance(values):
     """Relative difference under which two sums of weights are taken as equal.
 
@@ -237,7 +238,7 @@ def _tolerance(values):
 # Competition: point-wise inhibition, then K winners
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _compete(latency, steps, weight, features, width, kernel, pad, threshold, limit, radius, full, scratch, winners):
     """Winners of one image, each (feature, line, column, time step), into ``winners``; returns how many.
 
@@ -329,7 +330,7 @@ def _compete(latency, steps, weight, features, width, kernel, pad, threshold, li
 # Plasticity
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _clamp(weight, features, width, bounds):
     """Clip rows of weights, but not their padding."""
     for at in range(0, weight.size, width):
@@ -337,7 +338,7 @@ def _clamp(weight, features, width, bounds):
             weight[at + f] = min(max(weight[at + f], bounds[0]), bounds[1])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _within(weight, features, width, bounds):
     outside = 0
     for at in range(0, weight.size, width):
@@ -346,7 +347,7 @@ def _within(weight, features, width, bounds):
     return outside == 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _plasticity(w, rate, stabilize, bounds, tiny):
     """The new value of one weight: w + rate · s(w), within the bounds.
 
@@ -358,7 +359,7 @@ def _plasticity(w, rate, stabilize, bounds, tiny):
     return w if abs(w) >= tiny else w - w
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _renew(times, size, synapses, kernel, pad, winner, rates, stabilize, bounds, tiny, renewed):
     """New values of the synapses (k · k, C) of a winner (feature, line, column, time), into ``renewed``.
 
@@ -382,7 +383,7 @@ def _renew(times, size, synapses, kernel, pad, winner, rates, stabilize, bounds,
                     renewed[offset, c] = _plasticity(synapses[offset, c], depression, stabilize, bounds, tiny)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _update_winner(times, size, winner, synapses, rows, width, kernel, pad, rates, stabilize, bounds, tiny, renewed):
     """STDP of one winner on its synapses (k · k, C), and on the rows (C, k, k) where they change.
 
@@ -402,7 +403,7 @@ def _update_winner(times, size, winner, synapses, rows, width, kernel, pad, rate
                     rows[(c * offsets + offset) * width + winner[0]] = renewed[offset, c]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _update_winners(
     times, size, winners, turned, rows, width, kernel, pad, rates, stabilize, bounds, tiny, inside, renewed
 ):  # fmt: skip
@@ -417,7 +418,7 @@ def _update_winners(
         inside[0] = True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _learn_stdp(
     latency, steps, turned, rows, inside, width, kernel, pad, threshold, limit, radius, rates, seen, schedule,
     stabilize, bounds, tiny, winners,
@@ -449,7 +450,7 @@ def _learn_stdp(
 # Decision layers: no threshold, the strongest potential at the last time step decides, so only whether an input spiked
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _to_block(turned, chosen, block, offset, packed):
     """Copy chosen features of one block at one kernel offset: (F, k · k, C) -> (blocks, k · k, C, BLOCK)."""
     offsets, channels = turned.shape[1:]
@@ -461,7 +462,7 @@ def _to_block(turned, chosen, block, offset, packed):
             packed[lane + c * BLOCK] = synapses[c]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _to_blocks(turned, chosen, packed):
     """The same for features of any block and all kernel offsets."""
     for block in range(packed.size // turned[0].size // BLOCK):
@@ -470,7 +471,7 @@ def _to_blocks(turned, chosen, packed):
             _to_block(turned, within, block, offset, packed)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sort_by_pixel(latency, steps, rows, first, times):
     """List the spikes of latency (C, H, W) by (pixel, channel): ``rows[first[p] : first[p+1]]`` = channel · BLOCK.
 
@@ -488,7 +489,7 @@ def _sort_by_pixel(latency, steps, rows, first, times):
             first[y * width + x + 1] = at
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_slice(rows, first, images, shape, weight, block, used, offset, kernel, pad, width, potential, lane):
     """Add the weights of one kernel offset of a block of features to the potentials of ``images`` (a range).
 
@@ -511,7 +512,7 @@ def _add_slice(rows, first, images, shape, weight, block, used, offset, kernel, 
                     add_rows(potential, at, weight, rows, lo, hi, slice_at, BLOCK // 2)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_block(rows, first, images, shape, turned, changed, packed, block, kernel, pad, width, potential):
     """Potentials of ``images`` for a block of features, which first gets its part of the changed weights.
 
@@ -529,7 +530,7 @@ def _add_block(rows, first, images, shape, turned, changed, packed, block, kerne
         _add_slice(rows, first, images, shape, packed, block, BLOCK, offset, kernel, pad, width, potential, lane)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _peaks(potential, positions, features, width, peak, place):
     """Highest potential of each feature over the positions, and the first position that has it."""
     peak[:] = potential[:width]
@@ -542,7 +543,7 @@ def _peaks(potential, positions, features, width, peak, place):
                 place[f] = position
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _strongest(peak):
     """The first feature within rounding of the highest potential; -1 if no potential is positive: silence."""
     highest = peak[0]
@@ -556,7 +557,7 @@ def _strongest(peak):
     return f
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@compiled(parallel=True)
 def _decide(latency, steps, turned, packed, width, kernel, pad, peaks):
     """Highest potential of each feature of each image, (N, F), for the weights in blocks."""
     images = latency.shape[0]
@@ -588,7 +589,7 @@ def _decide(latency, steps, turned, packed, width, kernel, pad, peaks):
             peaks[start + n] = peak[:features]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _update_feature(times, size, winner, synapses, kernel, pad, rates, stabilize, bounds, tiny, renewed, slot, slots):
     """STDP of the winner on its synapses (k · k, C), whose new values also go to a slot."""
     _renew(times, size, synapses, kernel, pad, winner, rates, stabilize, bounds, tiny, renewed)
@@ -599,7 +600,7 @@ def _update_feature(times, size, winner, synapses, kernel, pad, rates, stabilize
             slots[(offset * channels + c) * BLOCK + slot] = renewed[offset, c]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _begin(latency, steps, spikes, turned, changed, packed, thread, threads):
     """A thread's part of what precedes a block of images: list their spikes; pack changes that ``_add`` does not."""
     rows, first, times = spikes
@@ -613,7 +614,7 @@ def _begin(latency, steps, spikes, turned, changed, packed, thread, threads):
             _to_block(turned, within, block, offset, packed)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add(shape, spikes, turned, changed, packed, kernel, pad, count, potential, thread, threads):
     """A thread's part of the potentials of a block of ``count`` images: as many whole blocks of features as the others
     have, which it also packs, and some images of those left over."""
@@ -628,7 +629,7 @@ def _add(shape, spikes, turned, changed, packed, kernel, pad, count, potential, 
         _add_block(rows, first, some, shape, turned, changed[:0], packed, block, kernel, pad, width, flat)
 
 
-@njit(cache=True, nogil=True, parallel=True)
+@compiled(parallel=True)
 def _prepare(latency, steps, spikes, turned, changed, packed, kernel, pad, potential, threads):
     """Potentials of a block of images with the weights as they are; ``packed`` gets those that changed before."""
     count, shape = latency.shape[0], latency.shape[1:]
@@ -638,7 +639,7 @@ def _prepare(latency, steps, spikes, turned, changed, packed, kernel, pad, poten
         _add(shape, spikes, turned, changed, packed, kernel, pad, count, potential, thread, threads)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_slots(rows, first, shape, slots, used, kernel, pad, potential):
     """Potentials of one image for the features in the slots: rows (Ho, Wo) of BLOCK."""
     potential[:] = 0
@@ -646,7 +647,7 @@ def _add_slots(rows, first, shape, slots, used, kernel, pad, potential):
         _add_slice(rows, first, range(1), shape, slots, 0, used, offset, kernel, pad, BLOCK, potential, 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _decision_scratch(latency, turned, positions):
     """Work space of ``_learn_decisions`` for one size of input."""
     features, synapses = turned.shape[0], turned[0].size
@@ -671,7 +672,7 @@ def _decision_scratch(latency, turned, positions):
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _learn_decisions(
     latency, labels, steps, turned, packed, inside, kernel, pad, classes, rates, learning, stabilize, bounds, tiny,
     threads, scratch, winners, highest,
@@ -745,7 +746,7 @@ def _learn_decisions(
     _to_blocks(turned, changed[:used], packed)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _learn_together(
     latency, labels, steps,
     turned, rows, inside, width, kernel, pad, threshold, limit, radius, pool, rates, stabilize, bounds, tiny,
