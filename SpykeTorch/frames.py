@@ -12,20 +12,23 @@ from SpykeTorch import functional as sf
 WAVE_ELEMENTS = 1 << 26  # potentials that are held at once where images can share a convolution
 
 
-def _apply(weight, features, causal, rates, rule):
-    """Change the weights of the winners' features by STDP with the rates (LTP, LTD), then clamp all weights."""
-    rows = weight[features]
+def _apply(layer, features, causal, rates, rule):
+    """Change the weights of the winners' features by STDP with the rates (LTP, LTD); the first time, clamp all."""
+    rows = layer.weight[features]
     rows = (rows + sf.stdp_change(rows, causal, *rates, rule.stabilize, *rule.bounds)).clamp_(*rule.bounds)
     rows[rows.abs() < torch.finfo(rows.dtype).tiny] = 0  # denormal numbers are slow to add
-    weight.clamp_(*rule.bounds)
-    weight[features] = rows
+    if not layer.clamped:
+        layer.weight.clamp_(*rule.bounds)
+        layer.clamped = True
+    layer.weight[features] = rows
 
 
 class FiringLayer:
-    """A layer with a threshold: weight (F, C, k, k), changed in place."""
+    """A layer with a threshold, made for a call: weight (F, C, k, k), changed in place."""
 
     def __init__(self, weight, steps, pad, threshold):
         self.weight, self.steps, self.pad, self.threshold = weight, steps, pad, threshold
+        self.clamped = False
 
     def _wave(self, latency):
         return sf.latency_to_wave(F.pad(latency, [self.pad] * 4, value=self.steps), self.steps, self.weight.dtype)
@@ -37,14 +40,14 @@ class FiringLayer:
         chunk = max(1, WAVE_ELEMENTS // (self.steps * len(self.weight) * out_h * out_w))
         for start in range(0, len(latency), chunk):
             wave = self._wave(latency[start : start + chunk])  # (n, T, C, H, W)
-            fired = F.conv2d(wave.flatten(0, 1), self.weight) > self.threshold
+            fired = sf.conv2d(wave.flatten(0, 1), self.weight) > self.threshold
             first = sf.wave_to_latency(fired.unflatten(0, wave.shape[:2]))
             out[start : start + chunk] = pool_latency(first, pool)
         return out
 
     def compete(self, latency, winners, radius, pool=1):
         """One image (C, H, W): its winners (n, 4) and the pooled first spikes (F, Ho / pool, Wo / pool)."""
-        spikes, thresholded = sf.fire(F.conv2d(self._wave(latency), self.weight), self.threshold, True)
+        spikes, thresholded = sf.fire(sf.conv2d(self._wave(latency), self.weight), self.threshold, True)
         inhibited = sf.pointwise_inhibition(thresholded)
         chosen = sf.get_k_winners(inhibited, winners, radius, inhibited.sign())
         first = sf.wave_to_latency(spikes)
@@ -61,7 +64,7 @@ class FiringLayer:
         rows, columns = line[:, None] + kernel, column[:, None] + kernel
         before = F.pad(latency, [self.pad] * 4, value=self.steps)[:, rows[:, :, None], columns[:, None, :]]
         causal = (before <= time[:, None, None]).transpose(0, 1)  # silent inputs come after every winner
-        _apply(self.weight, feature, causal, rates, rule)
+        _apply(self, feature, causal, rates, rule)
 
     def learn(self, latency, winners, radius, rates, seen, schedule, rule):
         """STDP over latency (N, C, H, W), one image after another; ``rates`` (2,) and ``seen`` (1,) are advanced.
@@ -82,13 +85,17 @@ class FiringLayer:
 
 
 class DecisionLayer:
-    """A layer without a threshold, which looks only at the last time step: weight (F, C, k, k), changed in place."""
+    """A layer without a threshold, which looks only at the last time step; made for a call.
+
+    weight: (F, C, k, k), changed in place.
+    """
 
     def __init__(self, weight, steps, pad):
         self.weight, self.steps, self.pad = weight, steps, pad
+        self.clamped = False
 
     def _potentials(self, latency):
-        return F.conv2d((latency < self.steps).to(self.weight.dtype), self.weight, padding=self.pad)
+        return sf.conv2d((latency < self.steps).to(self.weight.dtype), self.weight, padding=self.pad)
 
     def peaks(self, latency):
         """Highest potential of each feature at the last time step: latency (N, C, H, W) -> (N, F)."""
@@ -118,7 +125,7 @@ class DecisionLayer:
             causal = spiked[:, line : line + kernel, column : column + kernel][None]
             outcome = 0 if classes[feature] == labels[n] else 1
             if rates is not None:
-                _apply(self.weight, [feature], causal, rates[outcome], rule)
+                _apply(self, [feature], causal, rates[outcome], rule)
         return winners, highest
 
 

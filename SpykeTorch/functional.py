@@ -8,6 +8,23 @@ Names that end in ``_`` change their argument and return it.
 
 import torch
 import torch.nn.functional as F
+from torch.backends import cudnn
+
+
+def conv2d(input, weight, **options):
+    """``torch.nn.functional.conv2d`` in full precision on every device.
+
+    By default a GPU rounds float32 to 10 bits for it (TF32), which is more than many an update of a weight changes.
+    """
+    if not input.is_cuda:
+        return F.conv2d(input, weight, **options)
+    with _full_precision():
+        return F.conv2d(input, weight, **options)
+
+
+def _full_precision():
+    """A context in which cuDNN does not use TF32, and everything else stays as it is set."""
+    return cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic, allow_tf32=False)
 
 
 def latency_to_wave(latency, time_steps, dtype=torch.float32):
@@ -128,12 +145,13 @@ def pointwise_inhibition(thresholded_potentials):
 
 def feature_inhibition_(potentials, inhibited_features):
     """In-place form of ``feature_inhibition``."""
-    features = torch.as_tensor(inhibited_features, dtype=torch.long, device=potentials.device).reshape(-1)
+    features = torch.as_tensor(inhibited_features, device=potentials.device).reshape(-1)
+    features = features.nonzero()[:, 0] if features.dtype == torch.bool else features.long()
     return potentials.index_fill_(-3, features, 0)
 
 
 def feature_inhibition(potentials, inhibited_features):
-    """Sets whole feature maps of ``(T, C, H, W)`` to 0; ``inhibited_features``: an index or a list of them."""
+    """Sets whole feature maps of ``(T, C, H, W)`` to 0; ``inhibited_features``: an index, a list of them or a mask."""
     return feature_inhibition_(potentials.clone(), inhibited_features)
 
 
@@ -266,8 +284,9 @@ def local_normalization(input, normalization_radius, eps=1e-12):
         input: ``(1, C, H, W)``, not negative.
         normalization_radius: r, in pixels.
     """
+    input = input if input.is_floating_point() else input.to(torch.get_default_dtype())
     side = 2 * normalization_radius + 1
     # A convolution, for avg_pool2d rounds otherwise, and a last digit can change the order in which pixels spike.
     window = input.new_full((1, 1, side, side), 1 / side**2)
-    mean = F.conv2d(input.reshape(-1, 1, *input.shape[-2:]), window, padding=normalization_radius)
+    mean = conv2d(input.reshape(-1, 1, *input.shape[-2:]), window, padding=normalization_radius)
     return input / (mean.view_as(input) + eps)

@@ -2,7 +2,6 @@
 
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 
 from . import functional as sf
 from .utils import to_pair
@@ -28,6 +27,7 @@ class Convolution(nn.Module):
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *self.kernel_size), requires_grad=False)
         self.reset_weight(weight_mean, weight_std)
 
+    @torch.no_grad()
     def reset_weight(self, weight_mean=0.8, weight_std=0.02):
         """Draws new weights from a normal distribution."""
         self.weight.normal_(weight_mean, weight_std)
@@ -46,7 +46,7 @@ class Convolution(nn.Module):
             raise ValueError(f"an input of {channels} channels for a layer of {self.in_channels}")
         if kh > height or kw > width:
             raise ValueError(f"kernel {kh}x{kw} does not fit a {height}x{width} input")
-        return F.conv2d(input.to(self.weight.dtype), self.weight)
+        return sf.conv2d(input.to(self.weight.dtype), self.weight.detach())
 
     def extra_repr(self):
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
@@ -160,7 +160,7 @@ class STDP(nn.Module):
         weight = self.conv_layer.weight
         causal = sf.pre_post_ordering(input_spikes, output_spikes, winners, self.conv_layer.kernel_size)
         features = torch.as_tensor(winners, dtype=torch.long, device=weight.device)[:, 0]
-        ltp, ltd = (rate[features].view(-1, 1, 1, 1) for rate in (self.ltp, self.ltd))
+        ltp, ltd = (rate.to(weight.device)[features].view(-1, 1, 1, 1) for rate in (self.ltp, self.ltd))
         bounds = self.lower_bound, self.upper_bound
         change = sf.stdp_change(weight[features], causal, ltp, ltd, self.use_stabilizer, *bounds)
         clamped = self._clamped_state(weight) == getattr(self.conv_layer, "clamped_state", None)

@@ -2,6 +2,7 @@
 
 import math
 import operator
+import pickle
 import uuid
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
 
-from .functional import intensity_lateral_inhibition, latency_to_wave
+from .functional import conv2d, intensity_lateral_inhibition, latency_to_wave
 
 
 def to_pair(value):
@@ -26,8 +27,10 @@ def to_pair(value):
 def tensor_to_text(data, address):
     """Writes a tensor of numbers as two lines: its shape and its values in row-major order, separated by commas.
 
-    Floats are written in full: ``text_to_tensor`` gives the same tensor back.
+    Numbers are written in full: ``text_to_tensor`` gives a tensor of its types, int64 or torch's default float type,
+    back as it was.
     """
+    data = data.long() if data.dtype == torch.bool else data
     lines = (",".join(map(str, values)) for values in (data.shape, data.flatten().tolist()))
     Path(address).write_text("\n".join(lines) + "\n")
 
@@ -147,6 +150,7 @@ class Filter:
             raise ValueError("a filter needs at least one kernel, and every kernel is a 2-D tensor")
         height = max(kernel.shape[0] for kernel in kernels)
         width = max(kernel.shape[1] for kernel in kernels)
+        kernels = [k if k.is_floating_point() else k.to(torch.get_default_dtype()) for k in kernels]
         self.kernels = torch.stack([self._centered(kernel, height, width) for kernel in kernels]).unsqueeze(1)
         self.padding = padding
         self.use_abs = use_abs
@@ -165,7 +169,7 @@ class Filter:
         """Responses ``(1, K, H', W')`` to an image ``(1, 1, H, W)``."""
         if not input.is_floating_point():
             input = input.to(self.kernels.dtype)
-        output = F.conv2d(input, self.kernels.to(input), padding=to_pair(self.padding))
+        output = conv2d(input, self.kernels.to(input), padding=to_pair(self.padding))
         if self.use_abs:
             output = output.abs()
         if self.thresholds is not None:
@@ -253,7 +257,10 @@ class CacheDataset(Dataset):
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
         try:
             torch.save(entry, temporary)
+            torch.load(temporary, weights_only=True)  # what cannot be read is refused now, not at the second use
             temporary.replace(path)
+        except pickle.UnpicklingError as error:
+            raise TypeError("a cache on disk takes tensors and plain Python values only") from error
         finally:
             temporary.unlink(missing_ok=True)
         return entry

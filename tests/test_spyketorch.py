@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from torch.backends import cudnn
 from torch.utils.data import DataLoader, Dataset
 
 import SpykeTorch
@@ -122,7 +123,7 @@ def test_in_place_forms_change_their_argument():
         assert torch.equal(potentials, expected)
 
 
-@pytest.mark.parametrize("features", [1, [1], torch.tensor([1])])
+@pytest.mark.parametrize("features", [1, [1], torch.tensor([1]), torch.tensor([False, True, False])])
 def test_feature_inhibition(features):
     assert sf.feature_inhibition(torch.ones(2, 3, 1, 1), features).flatten().tolist() == [1, 0, 1, 1, 0, 1]
 
@@ -234,6 +235,20 @@ def test_reset_weight():
     assert (layer.in_channels, layer.out_channels, layer.kernel_size) == (4, 8, (3, 5))
     layer.reset_weight(0.25, 0)
     assert torch.equal(layer.weight, torch.full((8, 4, 3, 5), 0.25))
+    layer.requires_grad_(True)  # with the rest of a larger network
+    layer.reset_weight(0.5, 0)
+    assert layer.weight.mean() == 0.5
+    assert not layer(torch.ones(1, 4, 3, 5)).requires_grad
+
+
+def test_full_precision_changes_no_other_setting():
+    def settings():
+        return [getattr(cudnn, name) for name in ("enabled", "benchmark", "benchmark_limit", "deterministic")]
+
+    before = settings(), cudnn.allow_tf32
+    with sf._full_precision():
+        assert (settings(), cudnn.allow_tf32) == (before[0], False)
+    assert (settings(), cudnn.allow_tf32) == before
 
 
 # STDP
@@ -463,6 +478,7 @@ def test_local_normalization_by_hand(dtype):
     result = sf.local_normalization(image, 1)
     torch.testing.assert_close(result.flatten(), torch.tensor([3.0, 0.0, 0.0, 6.0], dtype=dtype))
     assert sf.local_normalization(torch.zeros(1, 2, 5, 5, dtype=dtype), 2).abs().sum() == 0
+    torch.testing.assert_close(sf.local_normalization(image.long(), 1).to(dtype), result)
 
 
 def test_kernels_are_balanced():
@@ -484,6 +500,8 @@ def test_filter_thresholds_each_kernel_and_pads_the_small_ones():
     assert response.dtype == torch.float64
     assert response[0, 0].tolist() == [[0, 0, 0], [0, 0, 5], [6, 7, 8]]
     assert response[0, 1].tolist() == [[0, 0, 0], [0, 16, 14], [0, 18, 0]]
+    response = utils.Filter([torch.tensor([[1]])], thresholds=2.5)(image / 2)  # integers, and a threshold between them
+    assert response[0, 0].tolist() == [[0, 0, 0], [0, 0, 2.5], [3, 3.5, 4]]
 
 
 def test_filter_errors():
@@ -536,8 +554,9 @@ def test_tensors_survive_as_text(tmp_path, shape):
     utils.tensor_to_text(numbers, path)
     assert torch.equal(utils.text_to_tensor(str(path)), numbers)
     integers = torch.randint(-5, 5, shape)
-    utils.tensor_to_text(integers, path)
-    assert torch.equal(utils.text_to_tensor(path, type="int"), integers)
+    for written in (integers, integers > 0):
+        utils.tensor_to_text(written, path)
+        assert torch.equal(utils.text_to_tensor(path, type="int"), written.long())
 
 
 def test_text_layout(tmp_path):
@@ -582,7 +601,9 @@ def test_cache_on_disk_leaves_no_halves(tmp_path):
     unsaveable = [(torch.ones(1), lambda: 0)]
     with pytest.raises(Exception, match=r"pickle|lambda"):
         utils.CacheDataset(unsaveable, tmp_path)[0]
-    assert list(tmp_path.iterdir()) == []  # the new cache started empty, and its only entry failed
+    with pytest.raises(TypeError, match="tensors and plain Python values"):
+        utils.CacheDataset([(torch.ones(1), np.int64(3))], tmp_path)[0]
+    assert list(tmp_path.iterdir()) == []  # the new caches started empty, and their only entry failed
 
 
 def test_cache_on_disk_is_shared_by_workers(tmp_path):
