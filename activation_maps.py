@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from checkpoint import write_atomically
 from errors import InputError
+from files import write_atomically
 
 
 def choose_images(labels, per_class, seed=0):

@@ -1,13 +1,13 @@
 """Checkpoints: a network that can be used again, and a run that goes on as if it had never stopped."""
 
 import io
-import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
 
 from errors import InputError
+from files import write_atomically
 from models import build_model
 
 FORMAT = 1
@@ -37,23 +37,6 @@ class Progress:
 
     def to_dict(self):
         return {f.name: getattr(self, f.name) for f in fields(self)}
-
-
-def write_atomically(path, write):
-    """Call ``write(temporary path)``, then move the file into place: a reader sees the old file or the new one.
-
-    The temporary name ends like the path, because writers go by the ending. Errors: InputError if the place cannot be
-    written to, or is full.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(path, model, encoding, run=None, progress=None, state=None):

@@ -7,10 +7,13 @@ runs at once are no trouble. torchvision knows the files' names, checksums and s
 import gzip
 import io
 import math
+import shutil
 import socket
 import string
+import tempfile
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from numbers import Integral
 from pathlib import Path
@@ -19,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from errors import InputError
+from files import write_atomically
 
 DATA_DIR = Path(__file__).resolve().parent / "data"  # the repository's, whatever the current directory
 
@@ -172,7 +176,11 @@ def _download(missing: dict[Path, str], source) -> None:
         for archive, md5 in missing.items():
             for mirror in mirrors:
                 try:
-                    download_url(mirror + archive.name, archive.parent, archive.name, md5)
+                    # elsewhere until it is complete: another run may look for it meanwhile
+                    with tempfile.TemporaryDirectory() as folder:
+                        download_url(mirror + archive.name, folder, archive.name, md5)
+                        archive.parent.mkdir(parents=True, exist_ok=True)
+                        write_atomically(archive, partial(shutil.copyfile, Path(folder, archive.name)))
                     break
                 except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: wrong checksum
                     reason = error

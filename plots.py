@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from checkpoint import write_atomically
+from files import write_atomically
 from metrics import SILENT
 
 DPI = 150
@@ -382,7 +382,8 @@ def draw_features(features, title, marks=None):
     blank = np.full((1, *shown.shape[1:]), np.nan, np.float32)
     tiles = _enlarged(np.concatenate([shown, blank])[order], zoom)
     gap = max(2, shown.shape[2] * zoom // 20)
-    limit = np.abs(shown).max(initial=0) or 1
+    # the few strongest neurons would leave all others grey on grey: a quarter of them reach black or white
+    limit = np.quantile(np.abs(shown).max((1, 2)), 0.75) or 1
     axes.imshow(_mosaic(tiles, columns, gap), cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")
     _frame_tiles(axes, tiles.shape[1:], [p for p, feature in enumerate(order) if feature >= 0], columns, gap)
     _hide(axes)

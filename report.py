@@ -7,7 +7,7 @@ from itertools import chain
 import numpy as np
 import torch
 
-from checkpoint import write_atomically
+from files import write_atomically
 from metrics import SILENT, evaluate_predictions, roc_curves
 from utils import write_json
 

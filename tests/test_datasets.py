@@ -140,12 +140,16 @@ def test_a_download_goes_on_to_the_next_mirror(mnist_copy, monkeypatch):
     def download_url(url, root, filename, md5):
         asked.append(url)
         if len(asked) == 1:
+            Path(root, filename).write_bytes(b"half of it")
             raise RuntimeError("File not found or corrupted.")
+        assert not (raw / filename).exists()
         shutil.copy(DATA_DIR / "MNIST" / "raw" / filename, root)
 
+    raw = mnist_copy / "MNIST" / "raw"
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", download_url)
-    (mnist_copy / "MNIST" / "raw" / FILES[1]).unlink()
+    (raw / FILES[1]).unlink()
     assert len(load("mnist", mnist_copy).train_labels) == 60000
+    assert sorted(path.name for path in raw.iterdir()) == sorted(FILES)
     assert asked == [mirror + FILES[1] for mirror in torchvision.datasets.MNIST.mirrors]
 
 
