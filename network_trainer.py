@@ -98,6 +98,9 @@ class NetworkTrainer(nn.Module):
         rewarded = [name for name, stage in self.stages.items() if _rule(stage, "rstdp")]
         if rewarded not in (self._firing_stages()[-1:], self._firing_stages()[-2:]):
             raise ValueError(f"{self.name} rewards {rewarded}: it must be the last stage, or the last two that fire")
+        for label, conv in self.named_convs([self.decision]):
+            if conv.out_channels % num_classes:
+                raise InputError(f"{label} has {conv.out_channels} features, which {num_classes} classes cannot share")
         rng = np.random.default_rng(seed)
         for conv in self.convs():
             conv.steps, conv.backend = steps, backend

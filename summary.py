@@ -26,13 +26,14 @@ def summarize(model, height, width):
     """The table of a network for images of height × width."""
     header = ("stage", "rule", "kernel", "threshold", "winners", "radius", "output", "field", "weights")
     rows, total = [], 0
+    channels = model.in_channels
     field, stride = 1, 1  # receptive field in the encoded image, and distance between neighbouring neurons there
     for name, size in model.sizes(height, width):
         stage = model.stages[name]
         if isinstance(stage, Pool):
             field += (stage.size - 1) * stride
             stride *= stage.size
-            shape = f"{rows[-1][6].split('×')[0]}×{size[0]}×{size[1]}"
+            shape = f"{channels}×{size[0]}×{size[1]}"
             rows.append((name, "pooling", f"{stage.size}×{stage.size}", "", "", "", shape, f"{field}×{field}", ""))
             continue
         widest = field
@@ -49,10 +50,9 @@ def summarize(model, height, width):
                 (label, kind, f"{conv.kernel}×{conv.kernel}", threshold, str(rule.winners), str(rule.radius),
                  f"{conv.out_channels}×{size[0]}×{size[1]}", f"{seen}×{seen}", f"{conv.weight.numel():,}")
             )  # fmt: skip
+        channels = sum(conv.out_channels for conv in own.values())
         if len(own) > 1:
-            out = model.sizes(height, width)
-            joined = dict(out)[name]
-            channels = sum(conv.out_channels for conv in own.values())
+            joined = dict(model.sizes(height, width))[name]
             what = "joined" if name != model.decision else "vote"
             rows.append((name, what, "", "", "", "", f"{channels}×{joined[0]}×{joined[1]}", f"{widest}×{widest}", ""))
         field = widest

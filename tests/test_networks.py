@@ -1,5 +1,6 @@
 """The same checks over every registered network, and what is particular to some."""
 
+import functools
 import io
 from pathlib import Path
 
@@ -8,16 +9,19 @@ import numpy as np
 import pytest
 import torch
 
+import models
 from errors import InputError
 from models import MODELS, build_model
-from models.layers import Outcome, majority
+from models.layers import RSTDP, Outcome, Pool, SpikingConv, majority
+from network_trainer import NetworkTrainer
+from summary import summarize
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
 LABELS = torch.from_numpy(GOLDEN["label"][:60])
 SILENCE = torch.full((3, 6, 28, 28), 15, dtype=torch.uint8)
 NETWORKS = sorted({cls.name for cls in MODELS.values()})
-SHAPES = {  # of the latency maps for 28×28 inputs
+SHAPES = {  # of the latency maps for 28×28 inputs, of the networks that are described somewhere
     "mozafari2018": [(30, 28), (30, 14), (250, 14), (250, 4), (200, 4)],
     "deep2024": [(30, 28), (30, 14), (150, 14), (150, 7), (250, 7), (250, 2), (200, 2)],
     "deepr2024": [(30, 28), (30, 14), (150, 14), (150, 7), (250, 7), (250, 2), (200, 2)],
@@ -60,12 +64,11 @@ def test_walk_gives_every_stage_its_shape(name):
     model = build_model(name)
     maps = list(model.walk(DIGITS[:2]))
     assert [stage for stage, _ in maps] == list(model.stages)
-    assert [tuple(latency.shape) for _, latency in maps] == [(2, c, side, side) for c, side in SHAPES[name]]
+    assert [(stage, tuple(latency.shape[2:])) for stage, latency in maps] == model.sizes(28, 28)
+    if name in SHAPES:
+        assert [tuple(latency.shape) for _, latency in maps] == [(2, c, side, side) for c, side in SHAPES[name]]
     assert all(latency.dtype == torch.uint8 and latency.max() <= 15 for _, latency in maps)
     assert set(maps[-1][1].unique().tolist()) <= {14, 15}
-    assert [(stage, (side, side)) for (stage, _), (_, side) in zip(maps, SHAPES[name], strict=True)] == model.sizes(
-        28, 28
-    )
 
 
 @every_network
@@ -151,11 +154,12 @@ def test_the_seed_makes_the_weights(name):
 @every_network
 @pytest.mark.parametrize(("channels", "classes"), [(2, 3), (1, 26)])
 def test_any_number_of_channels_and_classes(name, channels, classes):
-    """Two channels and three classes, one and 26: 20 neurons for each class, and all phases run."""
+    """Two channels and three classes, one and 26: as many neurons for each class, and all phases run."""
     model = build_model(name, in_channels=channels, num_classes=classes)
-    assert {conv.out_channels for conv in model.stages[model.decision].convs} == {20 * classes}
+    neurons = {conv.out_channels for conv in model.stages[model.decision].convs}
+    assert neurons == {20 * classes} if name in SHAPES else {count % classes for count in neurons} == {0}
     latencies, labels = DIGITS[:6, :channels].contiguous(), torch.arange(6) % classes
-    model.stages["s1"].threshold = 2  # less input, lower threshold
+    model.convs()[0].threshold = 2  # less input, lower threshold
     for phase in model.phases[:-1]:
         model.train_unsupervised(latencies, phase.stages[0])
     assert sum(model.train_rl(latencies, labels)) == 6
@@ -174,7 +178,8 @@ def test_larger_images(name):
         model.train_unsupervised(latencies, phase.stages[0])
     assert sum(model.train_rl(latencies, LABELS[:2])) == 2
     assert ((model.predict(latencies) >= 0) & (model.predict(latencies) < 10)).all()
-    assert next(iter(model.walk(torch.nn.functional.pad(latencies, (8, 8), value=15))))[1].shape == (2, 30, 56, 56)
+    square = torch.nn.functional.pad(latencies, (8, 8), value=15)
+    assert [(stage, tuple(maps.shape[2:])) for stage, maps in model.walk(square)] == model.sizes(56, 56)
 
 
 @every_network
@@ -211,7 +216,7 @@ def test_what_is_no_latency_map_is_refused(name):
         for call in (
             lambda wrong=wrong: model.predict(wrong),
             lambda wrong=wrong: list(model.walk(wrong)),
-            lambda wrong=wrong: model.train_unsupervised(wrong, "s1"),
+            lambda wrong=wrong: model.train_unsupervised(wrong, model.phases[0].stages[0]),
             lambda wrong=wrong: model.train_rl(wrong, LABELS[: len(wrong)]),
         ):
             with pytest.raises(InputError, match="latencies"):
@@ -250,6 +255,50 @@ def test_unknown_names_are_refused():
     for stage in ("c1", "s3"):
         with pytest.raises(InputError, match=stage):
             build_model("mozafari2018").train_unsupervised(DIGITS[:1], stage)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Declarations
+
+
+@pytest.fixture
+def declare(monkeypatch):
+    """A function that makes the class of a network with the given stages; it is known to nobody else."""
+    for registry in ("MODELS", "_classes"):
+        monkeypatch.setattr(models, registry, dict(getattr(models, registry)))
+
+    def declare(**stages):
+        class Declared(NetworkTrainer, name="declared"):
+            def build(self, in_channels, num_classes):
+                return {name: make() for name, make in stages.items()}
+
+        return Declared
+
+    return declare
+
+
+def test_features_that_classes_cannot_share_are_refused(declare):
+    network = declare(s1=lambda: SpikingConv(6, 200, 5, rule=RSTDP()))
+    assert network(num_classes=10).class_of_feature().tolist() == sorted(list(range(10)) * 20)
+    with pytest.raises(InputError, match="s1 has 200 features, which 26 classes cannot share"):
+        network(num_classes=26)
+
+
+def test_the_rewarded_stages_must_be_the_last(declare):
+    convolution = functools.partial(SpikingConv, 6, 6, 3)
+    network = declare(
+        s1=lambda: convolution(threshold=5, rule=RSTDP()),
+        s2=lambda: convolution(threshold=5),
+        s3=lambda: convolution(rule=RSTDP()),
+    )
+    with pytest.raises(ValueError, match=r"declared rewards \['s1', 's3'\]"):
+        network()
+
+
+def test_pooling_may_come_first(declare):
+    model = declare(c0=lambda: Pool(2), s1=lambda: SpikingConv(6, 20, 5, rule=RSTDP()))()
+    assert [maps.shape for _, maps in model.walk(DIGITS[:2])] == [(2, 6, 14, 14), (2, 20, 10, 10)]
+    assert "6×14×14" in summarize(model, 28, 28)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

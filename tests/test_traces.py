@@ -7,10 +7,13 @@ import pytest
 import torch
 
 from models import build_model
+from models.layers import RSTDP
+from SpykeTorch import event
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
 NETWORKS = ["mozafari2018", "deep2024", "deepr2024", "deepr2024_greedy", "inception2024", "majority2024"]
 BATCH = {"deepr2024_greedy": 75}
+LAYERS = {"mozafari2018": 2, "deep2024": 3, "deepr2024": 3, "inception2024": 2}  # whose latency maps were recorded
 
 
 def golden_network(name, backend="event"):
@@ -29,12 +32,28 @@ def learn_features(model, name, images):
     latencies = torch.from_numpy(GOLDEN["encoding"])
     for stage_name, stage in model.stages.items():
         for i, conv in enumerate(stage.convs, start=1):
-            key = f"{name}/{stage_name}/winners" if len(stage.convs) == 1 else f"{name}/{stage_name}_{i}/winners"
-            if key not in GOLDEN:
+            if isinstance(conv.rule, RSTDP):
                 continue
+            key = f"{name}/{stage_name}/winners" if len(stage.convs) == 1 else f"{name}/{stage_name}_{i}/winners"
             expected = GOLDEN[key][:images]
             inputs = model.pass_through(latencies[: len(expected)], model.between(None, stage_name))
             np.testing.assert_array_equal(conv.learn_stdp(inputs)[..., :3], expected, err_msg=key)
+
+
+@pytest.fixture
+def deciding_winners(monkeypatch):
+    """The winners (N, 3) of each call by which a decision layer learns, or decides what the layer below learns."""
+    found = []
+    apart, together = event.DecisionLayer.learn, event.learn_together
+
+    def note(learn, *args):
+        winners, other = learn(*args)
+        found.append(winners.copy())
+        return winners, other
+
+    monkeypatch.setattr(event.DecisionLayer, "learn", lambda *args: note(apart, *args))
+    monkeypatch.setattr(event, "learn_together", lambda *args: note(together, *args))
+    return found
 
 
 def learn_decisions(model, name, images):
@@ -50,16 +69,18 @@ def learn_decisions(model, name, images):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_event_backend_reproduces_the_original(name):
+def test_event_backend_reproduces_the_original(name, deciding_winners):
     model = golden_network(name)
     learn_features(model, name, None)
     latencies = torch.from_numpy(GOLDEN["encoding"])
     maps = dict(model.walk(latencies[:20]))
-    for layer in range(1, 4):
+    for layer in range(1, LAYERS.get(name, 0) + 1):
         key = f"{name}/eval/layer{layer}"
-        if key in GOLDEN:
-            np.testing.assert_array_equal(maps[f"s{layer}"], GOLDEN[key], err_msg=key)
+        np.testing.assert_array_equal(maps[f"s{layer}"], GOLDEN[key], err_msg=key)
     learn_decisions(model, name, None)
+    branches = len(model.stages[model.decision].convs)
+    winners = np.stack([np.concatenate(deciding_winners[branch::branches]) for branch in range(branches)], 1)
+    np.testing.assert_array_equal(winners, GOLDEN[f"{name}/rl/winners"])
     expected = GOLDEN[f"{name}/eval/decisions"]
     np.testing.assert_array_equal(model.predict(latencies[: len(expected)]), expected[:, 0])
     for block, conv in zip(GOLDEN[f"{name}/blocks"], model.convs(), strict=True):
