@@ -56,7 +56,8 @@ def make_parser():
                       )  # fmt: skip
 
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", default="auto", help="cpu, cuda, cuda:N or auto (default: %(default)s)")
+    machine.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto: the CPU, with "
+                         "--backend torch a GPU if there is one (default: %(default)s)")  # fmt: skip
     machine.add_argument("--backend", default="auto", choices=("auto", "event", "torch"), help="event: compiled "
                          "kernels (CPU); torch: tensor operations; auto: what fits (default: %(default)s)")  # fmt: skip
     machine.add_argument("--threads", type=int, default=0, metavar="N", help="0: one per core (default: %(default)s)")

@@ -6,6 +6,8 @@ import numpy as np
 
 from errors import InputError
 
+ORIENTATION = 0x0112  # the EXIF tag of how a camera was held
+
 
 def read_image(path, height, width):
     """An image file (PNG, JPEG, …) as uint8 (height, width), light on a dark ground, and what was done to it.
@@ -13,7 +15,7 @@ def read_image(path, height, width):
     Colours become grey; an image whose border is lighter than its middle grey is inverted, because the networks learn
     from light strokes on a dark ground; another size is fitted, its sides kept in proportion, onto a dark ground.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     path = Path(path)
     if not path.is_file():
@@ -21,10 +23,15 @@ def read_image(path, height, width):
     try:
         with Image.open(path) as picture:
             picture.load()
-            picture = picture.convert("RGBA") if picture.mode in ("P", "LA", "PA", "RGBA") else picture
+            turned = picture.getexif().get(ORIENTATION) in range(2, 9)
+            picture = ImageOps.exif_transpose(picture)
+            if picture.mode in ("P", "LA", "PA", "RGBA"):
+                picture = picture.convert("RGBA")
+            elif picture.mode not in ("L", "RGB") and not picture.mode.startswith("I"):
+                picture = picture.convert("RGB")  # CMYK, YCbCr, black and white, …
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} cannot be read as an image; give a PNG or JPEG file") from error
-    done = []
+    done = ["turned upright, as the camera noted"] if turned else []
     if picture.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
         picture = Image.fromarray((np.asarray(picture).clip(0, 65535) >> 8).astype(np.uint8))
         done.append("reduced to 8 bits")

@@ -127,11 +127,11 @@ class Run:
 
             log_stages(self.log.writer, self.model, phase, wins, row["step"])
             self.log.writer.flush()  # before the checkpoint: what it counts as done is on the disk
-        if progress.best and progress.best["step"] == row["step"]:
-            self.save("best.pt", progress.best["state"])
-        self.save()
         if self.flags.map_every and row["step"] % self.flags.map_every == 0:
             self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}")
+        if progress.best and progress.best["step"] == row["step"]:
+            self.save("best.pt", progress.best["state"])
+        self.save()  # when all else of the epoch is on the disk: after a kill before this, it is done again
 
     def save_maps(self, name):
         """Activation maps of the wanted test images into ``maps/name``."""
@@ -217,12 +217,12 @@ def wanted_maps(flags, labels):
     """Indices of the test images whose activation maps are wanted. Errors: InputError if there is no such image."""
     from activation_maps import choose_images
 
-    if flags.map_index:
-        if not 0 <= min(flags.map_index) <= max(flags.map_index) < len(labels):
-            raise InputError(f"--map-index must be 0 to {len(labels) - 1}, the test images; not {flags.map_index}")
-        return np.asarray(flags.map_index)
-    indices = choose_images(labels, flags.save_maps)
-    return indices[:2] if flags.dry_run else indices
+    named = np.asarray(flags.map_index or [], np.int64)
+    if len(named) and not 0 <= named.min() <= named.max() < len(labels):
+        raise InputError(f"--map-index must be 0 to {len(labels) - 1}, the test images; not {flags.map_index}")
+    chosen = choose_images(labels, flags.save_maps)
+    chosen = chosen[:2] if flags.dry_run else chosen
+    return np.concatenate([named, chosen[~np.isin(chosen, named)]])
 
 
 def warm_up(model, encoder, log):

@@ -10,15 +10,16 @@ import datasets
 from activation_maps import save_activation_maps
 from checkpoint import Progress
 from errors import InputError
+from files import remove_temporaries
 from flags import parse
 from image_file import read_image
-from models import build_model
+from models import build_model, model_class
 from network_trainer import Interrupted
 from report import Evaluation, write_report, write_results
 from run import DRY_RUN_IMAGES, Data, Run, wanted_maps
 from s1c1 import S1C1
 from summary import list_models, summarize
-from utils import choose_device, environment, latest_run, new_run_folder, set_threads, write_json, write_text
+from utils import choose_device, environment, held, latest_run, new_run_folder, set_threads, write_json, write_text
 
 
 def main(argv=None):
@@ -33,10 +34,15 @@ def main(argv=None):
             else evaluate if args.evaluate
             else train
         )  # fmt: skip
+        refuse_two(given)
         args.given, args.command_line = given, shlex.join(["train.py", *argv])
         command(args)
     except InputError as error:
         print(f"train.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a full disk, a folder that has become read-only, …
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"train.py: cannot read or write {place}{error.strerror or error}", file=sys.stderr)
         return 2
     except Interrupted as interrupted:
         print(interrupted)
@@ -61,10 +67,13 @@ def show_summary(args):
 def train(args):
     """A new run."""
     device, encoder = prepare_machine(args), S1C1()
+    args.device = str(device)  # on which a resumed run goes on
     check_numbers(args)
     args.dataset = args.dataset or "mnist"
     build_model(needed(args.model), in_channels=encoder.channels)  # an unknown name is refused before the data is read
     data = Data(args)
+    if args.patience and not len(data.validation):
+        raise InputError("--patience needs validation images; leave out --val-split 0")
     model = build_model(
         args.model, in_channels=encoder.channels, num_classes=data.set.num_classes, seed=args.seed, device=device,
         backend=args.backend, steps=encoder.time_steps,
@@ -78,7 +87,8 @@ def train(args):
     flags = {key: value for key, value in vars(args).items() if key not in ("given", "command_line")}
     write_json(folder / "args.json", {"command_line": args.command_line, "flags": flags, **environment()})
     write_text(folder / "summary.txt", summarize(model, *data.set.train_images.shape[1:]) + "\n")
-    Run(args, folder, model, encoder, data, Progress()).train()
+    with held(folder):
+        Run(args, folder, model, encoder, data, Progress()).train()
 
 
 def resume(args):
@@ -89,7 +99,7 @@ def resume(args):
         raise InputError(f"{folder / 'checkpoints' / 'last.pt'} holds a network, but no run to go on with")
     saved = argparse.Namespace(**{**vars(args), **content["run"]["flags"]})
     changed = sorted(
-        f"--{key.replace('_', '-')} {value} (the run has {vars(saved)[key]})"
+        f"{flag(key)} {value} (the run has {vars(saved)[key]})"
         for key, value in vars(args).items()
         if key in args.given - {"resume", "output", "threads", "device", "backend", "save_every", "data_dir"}
         and value != vars(saved)[key]
@@ -98,13 +108,14 @@ def resume(args):
         raise InputError(f"a run goes on with its own flags; leave out {', '.join(changed)}")
     for key in args.given & {"threads", "device", "backend", "save_every", "data_dir"}:
         setattr(saved, key, getattr(args, key))
-    for left in folder.glob("**/.[0-9]*.*"):  # of a write that was killed
-        left.unlink()
     device = prepare_machine(saved)
+    saved.device = str(device)
     model = checkpoint.rebuild(content, device, saved.backend)
     check_numbers(saved)
     encoder, progress = S1C1(**content["encoding"]), Progress(**content["progress"])
-    Run(saved, folder, model, encoder, Data(saved), progress).train()
+    with held(folder):
+        remove_temporaries(folder)
+        Run(saved, folder, model, encoder, Data(saved), progress).train()
 
 
 def evaluate(args):
@@ -113,8 +124,6 @@ def evaluate(args):
     device = prepare_machine(args)
     check_numbers(args)
     content = load_network(args)
-    if "model" in args.given and args.model != content["model"]:
-        raise InputError(f"--evaluate {args.evaluate} holds a {content['model']}, not a {args.model}")
     args.dataset = args.dataset or content["run"]["dataset"]
     data = datasets.load(args.dataset, args.data_dir or datasets.DATA_DIR)
     if data.num_classes != content["num_classes"]:
@@ -144,7 +153,7 @@ def evaluate(args):
 
 def predict(args):
     """Print the classes of image files."""
-    refuse_training_flags(args)
+    refuse_training_flags(args, "dataset", "data_dir", "save_maps", "map_index")
     device = prepare_machine(args)
     content = load_network(args)
     model, encoder = checkpoint.rebuild(content, device, args.backend), S1C1(**content["encoding"])
@@ -164,17 +173,28 @@ def needed(model):
     return model
 
 
-def refuse_training_flags(args):
-    useless = args.given & {"epochs", "patience", "ratio", "val_split", "map_every", "save_every", "tensorboard"}
+def refuse_two(given):
+    """Errors: InputError if more than one thing is to be done; --evaluate also says which network is to predict."""
+    what = [flag(key) for key in ("list_models", "summary", "resume", "evaluate", "predict") if key in given]
+    if len(what) > 1 and what != ["--evaluate", "--predict"]:
+        raise InputError(f"{' and '.join(what)} are different things to do; leave one out")
+
+
+def refuse_training_flags(args, *more):
+    training = {"epochs", "batch_size", "seed", "patience", "ratio", "val_split", "map_every", "save_every"}
+    useless = args.given & {*training, "tensorboard", *more}
     if useless:
-        flags = ", ".join(f"--{key.replace('_', '-')}" for key in sorted(useless))
-        raise InputError(f"--evaluate and --predict do not train; leave out {flags}")
+        what = "--predict takes image files" if args.predict else "--evaluate does not train"
+        raise InputError(f"{what}; leave out {', '.join(map(flag, sorted(useless)))}")
+
+
+def flag(key):
+    return f"--{key.replace('_', '-')}"
 
 
 def prepare_machine(args):
-    device = choose_device(args.device)
-    args.threads = set_threads(args.threads)
-    return device
+    set_threads(args.threads)
+    return choose_device(args.device, args.backend)
 
 
 def check_numbers(args):
@@ -211,7 +231,12 @@ def load_network(args):
         if not place.is_file():
             place = place.with_name("last.pt")
     args.evaluate = place
-    return checkpoint.load(place)
+    content = checkpoint.load(place)
+    if args.model is not None and model_class(args.model).name != content["model"]:
+        raise InputError(f"--evaluate {place} holds a {content['model']}, not a {args.model}")
+    if not content["run"].keys() >= {"dataset", "class_names", "image_size"}:
+        raise InputError(f"{place} does not say which images its network was trained on; save it with train.py")
+    return content
 
 
 if __name__ == "__main__":

@@ -5,14 +5,16 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
 
-from checkpoint import write_atomically
 from errors import InputError
+from files import write_atomically
 
 ROOT = Path(__file__).resolve().parent
 
@@ -30,10 +32,13 @@ def set_threads(count):
     return count
 
 
-def choose_device(name):
-    """The torch device of a flag: "cpu", "cuda", "cuda:N", or "auto" (a GPU if there is one)."""
+def choose_device(name, backend="auto"):
+    """The torch device of a flag: "cpu", "cuda", "cuda:N", or "auto".
+
+    That is the CPU, for which the kernels are written; with the torch backend it is a GPU if there is one.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if backend == "torch" and torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -59,6 +64,32 @@ def new_run_folder(output, name):
         except OSError as error:
             raise InputError(f"cannot write to --output {output}: {error.strerror}; name another folder") from error
     return folder
+
+
+@contextmanager
+def held(folder):
+    """Meanwhile no other process may train in the run's folder. Errors: InputError if one does, or none could."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}") from error
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)  # the folder itself: no file stays behind
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(f"another process is training in {folder}; wait for it, or stop it first") from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+    finally:
+        os.close(handle)
 
 
 def latest_run(output):

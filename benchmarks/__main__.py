@@ -44,7 +44,8 @@ def main(argv=None):
         f"Written by `python -m benchmarks`: {record['processor']}, {record['cores']} cores, "
         + ", ".join(f"{name} {version}" for name, version in record["versions"].items())
         + ".",
-        "Milliseconds per image: the median of seven repeats after a warm-up, and the range.",
+        "Milliseconds per image: the median of seven repeats after a warm-up, and the range; in tables of growth the "
+        "median of five.",
         "",
     ]
     data = datasets.load("mnist")
@@ -56,7 +57,8 @@ def main(argv=None):
         lines = section(network)
         print("\n".join(lines), flush=True)
         text += [*lines, ""]
-    text += [f"Peak memory of this benchmark: {peak_memory():,.0f} MB."]
+    if peak_memory():
+        text += [f"Peak memory of this benchmark: {peak_memory():,.0f} MB."]
     Path(args.output).write_text("\n".join(text) + "\n")
 
 
@@ -135,7 +137,7 @@ def stage_table(network):
     lines = ["## Each step of mozafari2018", "", f"Trained on {len(network.images):,} images of MNIST. The reference "
              "goes from the input up, as upstream scripts do; the event backend's input is cached where the stages "
              "below do not learn, as in a training run.", ""]  # fmt: skip
-    for threads in sorted({1, os.cpu_count()}):
+    for threads in sorted({1, set_threads(0)}):
         set_threads(threads)
         lines += [f"### {threads} thread{'s' * (threads > 1)}", "",
                   "| | SpykeTorch-style reference | event backend | ratio |", "|---|---|---|---|"]  # fmt: skip
@@ -170,7 +172,8 @@ def operations_table(network):
         "s3 deciding": ((lambda: s3.peaks(network.s3[:count]), count), synaptic_operations(s3, network.s3[:count])),
     }
     lines = ["## Synaptic operations, one thread", "", "One addition of one weight is one operation. Learning follows "
-             "an image only to the time step of its last winner, so it needs fewer than firing. Plain additions "
+             "an image only to the time step of its last winner, so it needs fewer than firing (counted to the end for "
+             "the few images with fewer winners than wanted). Plain additions "
              f"(`p += w`, float32, innermost cache) on this core, in this run: {limit:.1f} giga-operations per second.",
              "", "| | operations per image | ms per image | giga-operations per second | fraction of plain |",
              "|---|---|---|---|---|"]  # fmt: skip
@@ -255,7 +258,7 @@ def size_table(network):
     for size in (28, 56, 112):
         pictures = [np.asarray(Image.fromarray(image).resize((size, size))) for image in data.train_images[:1000]]
         cases[f"{size}×{size}"] = Trained(data, images=np.stack(pictures)), 1000
-    return growth_lines("the size of the images", "size", cases)
+    return growth_lines("the size of the images, a network trained on 1,000", "size", cases)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,12 @@ def build_model(name, **kwargs):
 
     Errors: InputError for an unknown name.
     """
+    return model_class(name)(**kwargs)
+
+
+def model_class(name):
+    """The class of a network's name or alias. Errors: InputError for an unknown name."""
     models = __getattr__("MODELS") if "MODELS" not in globals() else globals()["MODELS"]
     if name not in models:
         raise InputError(f"unknown model {name!r}; there are {', '.join(models)}")
-    return models[name](**kwargs)
+    return models[name]

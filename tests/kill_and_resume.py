@@ -4,11 +4,13 @@
 
 Every round is a run of its own, killed by SIGKILL once or more in each place: while the program starts, in each phase,
 and while it tests and draws; half of the kills at a random moment, half as soon as a file is being written. Weights,
-history, scores, predictions and TensorBoard's curves must be the same to the bit; only the seconds may differ.
+history, scores, predictions, activation maps and TensorBoard's curves must be the same to the bit; only the seconds may
+differ.
 """
 
 import argparse
 import csv
+import hashlib
 import itertools
 import json
 import random
@@ -28,7 +30,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import checkpoint  # noqa: E402
 
-RUN = "--ratio 0.2 --batch-size 250 --save-every 0 --tensorboard"
+RUN = "--ratio 0.2 --batch-size 250 --save-every 0 --tensorboard --map-index 0 --map-every 1"
 START = -1  # the place before the first batch of a process; the phases are 0, 1, …, and then comes the end of the run
 BEING_WRITTEN = "**/.[0-9]*.*"
 
@@ -116,6 +118,10 @@ def outcome(run):
         "test scores": results["test"],
         "validation scores": results["validation"],
         "predictions": (run / "predictions.csv").read_text(),
+        "activation maps": {
+            str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in run.glob("maps/**/*.png")
+        },
         "curves": curves(run),
     }
 

@@ -1,5 +1,6 @@
 """The command line: what a run leaves, what it refuses, and that an interruption changes nothing."""
 
+import argparse
 import csv
 import errno
 import hashlib
@@ -14,6 +15,7 @@ import signal
 import string
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -30,13 +32,13 @@ import datasets
 import figures
 import plots
 import train
-from checkpoint import write_atomically
 from errors import InputError
-from image_file import read_image
+from files import write_atomically
+from image_file import ORIENTATION, read_image
 from models import MODELS, build_model
-from run import Run
+from run import Run, wanted_maps
 from s1c1 import S1C1
-from utils import peak_memory
+from utils import choose_device, held, peak_memory
 
 NETWORKS = sorted({cls.name for cls in MODELS.values()})
 DIGITS = "--dataset digits --device cpu --threads 1"  # several are slow while others share the cores
@@ -113,7 +115,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     drawn = {path.removeprefix("figures/") for path in files if path.startswith("figures/")}
     assert drawn == {
         "confusion_matrix.png", "errors.png", "history.png", "roc_curves.png", "spike_times.png", "spike_wave.png",
-        "filters_s1.png", *(f"features_{label}.png" for label, _ in model.named_convs()),
+        f"filters_{next(model.named_convs())[0]}.png", *(f"features_{label}.png" for label, _ in model.named_convs()),
     }  # fmt: skip
     maps = {path for path in files if path.startswith("maps/")}
     assert len(maps) == (len(model.stages) + 1 if with_all else 0)
@@ -133,6 +135,36 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert saved["flags"]["epochs"] == [1] * len(model.phases)
     assert saved["command_line"].startswith(f"train.py --model {name} --dataset digits")
     check_results(folder, 100)
+    if with_all:
+        check_tensorboard(folder, {f"figures/{Path(name).stem}" for name in drawn})
+
+
+def check_tensorboard(folder, figures):
+    """Every kind of thing that the README promises is in the events of a run of mozafari2018."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+    tags, rates = events.Tags(), ("ltp_rate", "ltd_rate")
+    rewarded = [f"{outcome}_{rate}" for outcome in ("reward", "punishment") for rate in rates]
+    assert set(tags["scalars"]) == {
+        *(f"{split}/{part}" for split in ("train", "val", "test") for part in ("accuracy", "wrong", "silent")),
+        "test/f1_macro", "test/roc_auc_macro",
+        *(f"stdp/{stage}/{kind}" for stage in ("s1", "s2") for kind in ("convergence", "dead_features", *rates)),
+        *(f"stdp/s3/{kind}" for kind in ("convergence", "dead_features", *rewarded)),
+    }  # fmt: skip
+    stages = ("s1", "s2", "s3")
+    assert set(tags["histograms"]) == {
+        f"stdp/{stage}/{kind}" for stage in stages for kind in ("weights", "wins_per_feature")
+    }
+    assert set(tags["images"]) == {"stdp/s1/filters", *figures}
+    assert "network/text_summary" in tags["tensors"]
+    accuracy = results(folder)["test"]["best"]["accuracy"]
+    assert events.Scalars("test/accuracy")[-1].value == pytest.approx(accuracy)
+    assert any(tag.startswith("_hparams_") for tag in events.summary_metadata)
+    (labels,) = folder.glob("*/*/metadata.tsv")
+    assert len(labels.read_text().split()) == 100
+    assert (labels.parent / "sprite.png").is_file()
+    assert len((labels.parent / "tensors.tsv").read_text().splitlines()) == 100
 
 
 def check_results(folder, images):
@@ -235,6 +267,7 @@ def bad(trained, tmp_path_factory):
     content = checkpoint.load(trained / "checkpoints" / "best.pt")
     torch.save({**content, "format": 99}, folder / "version.pt")
     torch.save({**content, "model": "gone"}, folder / "model.pt")
+    torch.save({**content, "run": {}}, folder / "bare.pt")
     torch.save({key: content[key] for key in ("format", "state")}, folder / "part.pt")
     weight = {"stages.s2.weight": torch.zeros(250, 30, 5, 5)}
     torch.save({**content, "state": {**content["state"], **weight}}, folder / "shape.pt")
@@ -262,6 +295,9 @@ MISTAKES = {
     NEW + "--epochs 1 -1 2": r"--epochs must be 0 or more for each phase \(s1 s2 s3\), not -1",
     NEW + "--batch-size 0": r"--batch-size must be 1 or more, not 0",
     NEW + "--patience -1": r"--patience must be 0 or more, not -1",
+    NEW + "--patience 5 --val-split 0": r"--patience needs validation images; leave out --val-split 0",
+    "--summary --resume {run}": r"--summary and --resume are different things to do; leave one out",
+    "--list-models --evaluate {run} --predict {bad}/digit.png": r"--list-models and --evaluate and --predict are diff",
     NEW + "--seed -1": r"--seed must be 0 or more, not -1",
     NEW + "--save-every nan": r"--save-every must be 0 or more, not nan",
     NEW + "--save-maps -1": r"--save-maps must be 0 or more, not -1",
@@ -310,8 +346,14 @@ MISTAKES = {
     "--evaluate {bad}/shape.pt": r"weights of 'mozafari2018' do not fit .*stages.s2.weight",
     "--evaluate {run} --model deep2024": r"holds a mozafari2018, not a deep2024",
     "--evaluate {run} --map-index 360": r"--map-index must be 0 to 359, the test images",
-    "--evaluate {run} --epochs 1 1 1 --tensorboard": r"--evaluate and --predict .*leave out --epochs, --tensorboard",
-    "--predict {bad}/digit.png --evaluate {run} --ratio 0.1": r"--evaluate and --predict .*leave out --ratio",
+    "--evaluate {run} --epochs 1 1 1 --tensorboard": r"--evaluate does not train; leave out --epochs, --tensorboard",
+    "--evaluate {run} --batch-size 5 --seed 3": r"--evaluate does not train; leave out --batch-size, --seed",
+    "--predict {bad}/digit.png --evaluate {run} --ratio 0.1": r"--predict takes image files; leave out --ratio",
+    "--predict {bad}/digit.png --evaluate {run} --save-maps": r"--predict takes image files; leave out --save-maps",
+    "--predict {bad}/digit.png --evaluate {run} --model deep2024": r"holds a mozafari2018, not a deep2024",
+    "--evaluate {run} --model nonsense": r"unknown model 'nonsense'; there are ",
+    "--evaluate {bad}/bare.pt": r"bare.pt does not say which images its network was trained on",
+    "--predict {bad}/digit.png --evaluate {bad}/bare.pt": r"bare.pt does not say which images",
     "--evaluate {run} --save-maps -1": r"--save-maps must be 0 or more, not -1",
     # resuming
     "--resume {bad}/missing": r"no checkpoint at .*missing/checkpoints/last.pt",
@@ -367,6 +409,35 @@ def test_the_event_backend_on_a_gpu(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_gpu_is_used_when_it_is_asked_for(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert [choose_device("auto", backend).type for backend in ("auto", "event", "torch")] == ["cpu", "cpu", "cuda"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto", "torch").type == "cpu"
+
+
+def test_two_processes_in_one_run(trained, capsys):
+    with held(trained):
+        assert "another process is training in" in refuse(f"--resume {trained}", capsys)
+
+
+def test_a_run_in_a_folder_that_has_become_read_only(trained, monkeypatch, capsys):
+    def fail(**_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    assert re.search(r"cannot write to .*: Permission denied", refuse(f"--resume {trained}", capsys))
+
+
+def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
+    def fail(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/events.out")
+
+    monkeypatch.setattr(train, "train", fail)
+    assert refuse("", capsys) == "train.py: cannot read or write runs/events.out: No space left on device\n"
+
+
 def test_another_number_of_classes(trained, tmp_path, monkeypatch, capsys):
     labels = np.arange(52) % 26
     letters = np.zeros((52, 28, 28), np.uint8), labels, np.zeros((52, 28, 28), np.uint8), labels
@@ -392,6 +463,22 @@ def test_evaluating_gives_the_numbers_of_the_run(place, trained, tmp_path, undra
         assert results(folder)["test"] == results(trained)["test"]["best"]
         assert (folder / "predictions.csv").read_text() == (trained / "predictions.csv").read_text()
     assert contents(trained) == before
+
+
+def test_an_alias_is_its_network(tmp_path, undrawn):
+    words = f"--model deepr2024_2 {DIGITS} --dry-run"
+    assert start(words, tmp_path) == 0
+    assert start("--evaluate latest --model deepr2024_2 --dry-run --device cpu --threads 1", tmp_path) == 0
+
+
+def test_maps_of_chosen_and_of_named_images():
+    labels = datasets.load("digits").test_labels
+    first, second = np.flatnonzero(labels == 1)[:2].tolist()
+    flags = argparse.Namespace(map_index=[second, first], save_maps=1, dry_run=False)
+    indices = wanted_maps(flags, labels)
+    assert indices[:2].tolist() == flags.map_index
+    assert len(set(indices.tolist())) == len(indices) == 11  # and the first one of each of nine other classes
+    assert sorted(labels[indices[1:]].tolist()) == list(range(10))
 
 
 def test_evaluating_on_another_data_set(trained, tmp_path, undrawn):
@@ -521,6 +608,25 @@ def test_an_interruption_changes_nothing_in_another_network(name, tmp_path, undr
     assert_same(outcome(only_run(tmp_path)), undisturbed(words))
 
 
+def test_a_kill_loses_no_maps(tmp_path, undrawn, monkeypatch):
+    """While the maps of an epoch are drawn: they are there after the resume."""
+    words = f"{SMALL} --epochs 1 1 1 --map-index 0 --map-every 1"
+    plain = Run.save_maps
+
+    def kill(self, name):
+        if len(self.progress.history) == 2:
+            raise KeyboardInterrupt
+        plain(self, name)
+
+    monkeypatch.setattr(plots, "DPI", 20)
+    with monkeypatch.context() as context:
+        context.setattr(Run, "save_maps", kill)
+        assert start(words, tmp_path) == 130
+    assert start("--resume latest", tmp_path) == 0
+    found = sorted(path.name for path in (only_run(tmp_path) / "maps").iterdir())
+    assert found == ["0001-s1-epoch1", "0002-s2-epoch1", "0003-s3-epoch1", "end"]
+
+
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_kill_doubles_no_curve_in_tensorboard(epoch, tmp_path, undrawn, monkeypatch):
     """After the epoch's events, but before its checkpoint: the epoch is done again, and shown once."""
@@ -641,6 +747,18 @@ def test_light_on_a_transparent_ground(light, tmp_path):
     pixels, note = read_image(saved(tmp_path / "chalk.png", chalk), 28, 28)
     assert note == "made grey"
     assert np.array_equal(pixels, np.where(digit() > 0, light, 0))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_a_camera_held_sideways(orientation, tmp_path):
+    turns = {1: 0, 3: 180, 6: 90}  # degrees that the picture was turned by when it was saved
+    picture = Image.fromarray(digit()).rotate(turns[orientation], expand=True)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    picture.save(tmp_path / "photo.png", exif=exif)
+    pixels, note = read_image(tmp_path / "photo.png", 28, 28)
+    assert note == ("turned upright, as the camera noted" if orientation != 1 else "")
+    assert np.array_equal(pixels, digit())
 
 
 def test_sixteen_bits_keep_their_greys(tmp_path):
