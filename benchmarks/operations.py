@@ -40,11 +40,18 @@ def _add(p, w, times):
             p[i] += w[i]
 
 
+def _on_a_cache_line(size):
+    """Zeros, float32, from the beginning of a cache line on; elsewhere additions are up to 40 % slower."""
+    raw = np.zeros(size + 16, np.float32)
+    skip = -raw.ctypes.data % 64 // 4
+    return raw[skip : skip + size]
+
+
 def plain_additions(repeats=9):
     """Giga-additions per second of ``p += w`` over float32 arrays in the innermost cache: the best of four sizes."""
     best = 0.0
     for size in (512, 1024, 2048, 4096):
-        p, w = np.zeros(size, np.float32), np.ones(size, np.float32)
+        p, w = _on_a_cache_line(size), _on_a_cache_line(size)
         times = 20_000_000 // size
         _add(p, w, times)
         for _ in range(repeats):
