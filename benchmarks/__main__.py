@@ -172,8 +172,8 @@ def operations_table(network):
         "s3 deciding": ((lambda: s3.peaks(network.s3[:count]), count), synaptic_operations(s3, network.s3[:count])),
     }
     lines = ["## Synaptic operations, one thread", "", "One addition of one weight is one operation. Learning follows "
-             "an image only to the time step of its last winner, so it needs fewer than firing (counted to the end for "
-             "the few images with fewer winners than wanted). Plain additions "
+             "an image only to the time step of its last winner, so it needs fewer than firing (at most as many as "
+             "counted here: what is skipped at inhibited positions is not taken off). Plain additions "
              f"(`p += w`, float32, innermost cache) on this core, in this run: {limit:.1f} giga-operations per second.",
              "", "| | operations per image | ms per image | giga-operations per second | fraction of plain |",
              "|---|---|---|---|---|"]  # fmt: skip
