@@ -15,7 +15,7 @@ def write_atomically(path, write):
     written to, or is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # see remove_temporaries
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # see temporaries
     try:
         write(temporary)
         os.replace(temporary, path)
@@ -26,8 +26,8 @@ def write_atomically(path, write):
             temporary.unlink()
 
 
-def remove_temporaries(folder):
-    """Remove what writes that were killed left in the folder and below."""
+def temporaries(folder):
+    """Yield the files in the folder and below that are being written, or that writes that were killed left."""
     for path in Path(folder).rglob(".*"):
         if re.match(r"\.\d+\.", path.name) and path.is_file():
-            path.unlink()
+            yield path

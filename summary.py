@@ -41,20 +41,19 @@ def summarize(model, height, width):
         for label, conv in own.items():
             seen = field + (conv.kernel - 1) * stride
             widest = max(widest, seen)
-            size = conv.output_size(*_input_size(model, name, height, width))
+            rows_out, columns_out = conv.output_size(*_input_size(model, name, height, width))
             total += conv.weight.numel()
             rule = conv.rule
             kind = "R-STDP" if isinstance(rule, RSTDP) else "STDP"
             threshold = "∞" if math.isinf(conv.threshold) else f"{conv.threshold:g}"
             rows.append(
                 (label, kind, f"{conv.kernel}×{conv.kernel}", threshold, str(rule.winners), str(rule.radius),
-                 f"{conv.out_channels}×{size[0]}×{size[1]}", f"{seen}×{seen}", f"{conv.weight.numel():,}")
+                 f"{conv.out_channels}×{rows_out}×{columns_out}", f"{seen}×{seen}", f"{conv.weight.numel():,}")
             )  # fmt: skip
         channels = sum(conv.out_channels for conv in own.values())
         if len(own) > 1:
-            joined = dict(model.sizes(height, width))[name]
             what = "joined" if name != model.decision else "vote"
-            rows.append((name, what, "", "", "", "", f"{channels}×{joined[0]}×{joined[1]}", f"{widest}×{widest}", ""))
+            rows.append((name, what, "", "", "", "", f"{channels}×{size[0]}×{size[1]}", f"{widest}×{widest}", ""))
         field = widest
     return (
         f"{model.name} for {model.in_channels}×{height}×{width} inputs\n{_table(header, rows)}\ntotal {total:,} weights"

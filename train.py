@@ -10,7 +10,7 @@ import datasets
 from activation_maps import save_activation_maps
 from checkpoint import Progress
 from errors import InputError
-from files import remove_temporaries
+from files import temporaries
 from flags import parse
 from image_file import read_image
 from models import build_model, model_class
@@ -114,7 +114,8 @@ def resume(args):
     check_numbers(saved)
     encoder, progress = S1C1(**content["encoding"]), Progress(**content["progress"])
     with held(folder):
-        remove_temporaries(folder)
+        for left in temporaries(folder):
+            left.unlink()
         Run(saved, folder, model, encoder, Data(saved), progress).train()
 
 

@@ -29,10 +29,10 @@ import torch  # noqa: E402
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
 import checkpoint  # noqa: E402
+from files import temporaries  # noqa: E402
 
 RUN = "--ratio 0.2 --batch-size 250 --save-every 0 --tensorboard --map-index 0 --map-every 1"
 START = -1  # the place before the first batch of a process; the phases are 0, 1, …, and then comes the end of the run
-BEING_WRITTEN = "**/.[0-9]*.*"
 
 
 class Training:
@@ -63,7 +63,7 @@ class Training:
     def wait_for_a_write(self, seconds):
         until = time.monotonic() + seconds
         while self.running() and time.monotonic() < until:
-            if self.run and any(self.run.glob(BEING_WRITTEN)):
+            if self.run and any(temporaries(self.run)):
                 return
 
     def running(self):
@@ -157,7 +157,7 @@ def disturbed(output, words, lengths, kinds, kills, rng):
         if kind == "write":
             training.wait_for_a_write(seconds=lengths[place])
         if training.kill():
-            met.append((training.place(), bool(training.run and any(training.run.glob(BEING_WRITTEN)))))
+            met.append((training.place(), bool(training.run and any(temporaries(training.run)))))
     Training(output, words).finish()
     return met
 
