@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from errors import InputError
-from files import write_atomically
+from utils import write_atomically
 
 DATA_DIR = Path(__file__).resolve().parent / "data"  # the repository's, whatever the current directory
 

@@ -2,16 +2,17 @@
 everything here walks that list."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
 from torch import nn
 
-from checkpoint import Progress
+from engine.stages import BACKENDS, RSTDP, Outcome, Pool, class_of_features, majority, strongest
 from errors import InputError
-from models import register
-from models.layers import BACKENDS, RSTDP, Outcome, Pool, class_of_features, majority, strongest
+
+# The networks by name, and by their other names. Every class that names itself is here from its declaration on.
+MODELS = {}
 
 CHUNK = 1000  # images that pass through the stages together where nothing is learned
 
@@ -47,6 +48,31 @@ class Activity:
         return len(self.latencies)
 
 
+@dataclass
+class Progress:
+    """Where a run stands. Everything else about it (order of the images, rates) follows from the seed and the weights.
+
+    ``phase``, ``epoch``, ``batch``: the next to do, from 0. ``tally``: [correct, wrong, silent] of this epoch so far.
+    ``wins``: for each learning convolution how often each feature won in this epoch. ``history``: one row for each
+    finished epoch. ``best``: phase, epoch, accuracy and weights of the best epoch on the validation set. ``waited``:
+    epochs since then. ``seconds``: spent in this epoch before an interruption; ``phase_seconds``: in each phase.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    batch: int = 0
+    tally: list = field(default_factory=lambda: [0, 0, 0])
+    wins: dict = field(default_factory=dict)
+    history: list = field(default_factory=list)
+    best: dict | None = None
+    waited: int = 0
+    seconds: float = 0.0
+    phase_seconds: dict = field(default_factory=dict)
+
+    def to_dict(self):
+        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+
 class Interrupted(Exception):
     """The training stopped between two batches, because it was asked to; its progress has been saved."""
 
@@ -75,7 +101,10 @@ class NetworkTrainer(nn.Module):
         super().__init_subclass__(**kwargs)
         if name:
             cls.name, cls.aliases = name, aliases
-            register(cls)
+            for known in (name, *aliases):
+                if MODELS.setdefault(known, cls).__qualname__ != cls.__qualname__:
+                    raise ValueError(f"two networks are called {known!r}")
+                MODELS[known] = cls
 
     def __init__(
         self, in_channels=6, num_classes=10, seed=0, device="cpu", dtype=torch.float32, backend="auto", steps=15

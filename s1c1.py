@@ -22,8 +22,8 @@ import torch
 from numba import prange
 from PIL import Image
 
+from engine.compiled import compiled
 from errors import InputError
-from SpykeTorch.compiled import compiled
 from SpykeTorch.functional import latency_to_wave
 from SpykeTorch.utils import DoGKernel
 

@@ -5,21 +5,30 @@ import shlex
 import sys
 from pathlib import Path
 
-import checkpoint
 import datasets
-from activation_maps import save_activation_maps
-from checkpoint import Progress
 from errors import InputError
-from files import temporaries
-from flags import parse
-from image_file import read_image
 from models import build_model, model_class
-from network_trainer import Interrupted
-from report import Evaluation, write_report, write_results
-from run import DRY_RUN_IMAGES, Data, Run, wanted_maps
+from network_trainer import Interrupted, Progress
+from report.activation_maps import save_activation_maps
+from report.evaluation import Evaluation
+from report.summary import list_models, summarize
+from report.writing import write_report, write_results
 from s1c1 import S1C1
-from summary import list_models, summarize
-from utils import choose_device, environment, held, latest_run, new_run_folder, set_threads, write_json, write_text
+from training import checkpoint
+from training.flags import parse
+from training.image_file import read_image
+from training.run import DRY_RUN_IMAGES, Data, Run, wanted_maps
+from utils import (
+    choose_device,
+    environment,
+    held,
+    latest_run,
+    new_run_folder,
+    set_threads,
+    temporaries,
+    write_json,
+    write_text,
+)
 
 
 def main(argv=None):

@@ -1,20 +1,18 @@
-"""What a run needs of its surroundings: threads, device, folders, versions, memory."""
+"""The machine and the disk: threads, device, versions, memory; run folders; files written whole or not at all."""
 
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import torch
-
 from errors import InputError
-from files import write_atomically
 
 ROOT = Path(__file__).resolve().parent
 
@@ -22,6 +20,7 @@ ROOT = Path(__file__).resolve().parent
 def set_threads(count):
     """Threads of the kernels and of torch; 0: as many as there are cores. Returns the number."""
     import numba
+    import torch
 
     most = numba.config.NUMBA_NUM_THREADS
     if not 0 <= count <= most:
@@ -37,6 +36,8 @@ def choose_device(name, backend="auto"):
 
     That is the CPU, for which the kernels are written; with the torch backend it is a GPU if there is one.
     """
+    import torch
+
     if name == "auto":
         name = "cuda" if backend == "torch" and torch.cuda.is_available() else "cpu"
     try:
@@ -98,6 +99,31 @@ def latest_run(output):
     if not runs:
         raise InputError(f"there is no run in {output} yet")
     return runs[-1].parent.parent
+
+
+def write_atomically(path, write):
+    """Call ``write(temporary path)``, then move the file into place: a reader sees the old file or the new one.
+
+    The temporary name ends like the path, because writers go by the ending. Errors: InputError if the place cannot be
+    written to, or is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # see temporaries
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def temporaries(folder):
+    """Yield the files in the folder and below that are being written, or that writes that were killed left."""
+    for path in Path(folder).rglob(".*"):
+        if re.match(r"\.\d+\.", path.name) and path.is_file():
+            yield path
 
 
 def write_text(path, text):

@@ -17,7 +17,7 @@ import datasets
 from benchmarks.measure import per_image
 from benchmarks.operations import last_winner, plain_additions, synaptic_operations
 from benchmarks.reference import Reference, waves
-from models.layers import RSTDP, SpikingConv
+from engine.stages import RSTDP, SpikingConv
 from models.mozafari2018 import Mozafari2018
 from s1c1 import S1C1
 from utils import ROOT, environment, peak_memory, set_threads
@@ -194,9 +194,9 @@ def start_table(network):
     """Compilation at the first start, and what a later start takes."""
     program = (
         "import time; t = time.perf_counter()\n"
-        "import run, runlog, s1c1; from models import build_model\n"
+        "import s1c1; from models import build_model; from training import run, run_log\n"
         "i = time.perf_counter() - t\n"
-        "run.warm_up(build_model('mozafari2018'), s1c1.S1C1(), runlog.RunLog(quiet=True))\n"
+        "run.warm_up(build_model('mozafari2018'), s1c1.S1C1(), run_log.RunLog(quiet=True))\n"
         "print(i, time.perf_counter() - t - i)"
     )
     lines = ["## Start", "", "| | imports | kernels |", "|---|---|---|"]

@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 
-from SpykeTorch.compiled import compiled
-from SpykeTorch.event import _aligned
+from engine.compiled import compiled
+from engine.event.kernels import _aligned
 
 
 def reached(conv, height, width):

@@ -1,29 +1,21 @@
-"""The networks, by name. Every module here that declares a ``NetworkTrainer`` with a name adds itself."""
+"""The networks. Every module here that declares a ``NetworkTrainer`` with a name adds itself to ``MODELS``."""
 
+import difflib
+import traceback
 from importlib import import_module
 from pkgutil import iter_modules
 
 from errors import InputError
+from network_trainer import MODELS
 
-_classes = {}
+# Modules here that could not be imported: name → traceback. A fault in one is not to hide the networks of the others.
+FAULTY = {}
 
-
-def register(cls):
-    for name in (cls.name, *cls.aliases):
-        if _classes.setdefault(name, cls) is not cls:
-            raise ValueError(f"two networks are called {name!r}")
-        if "MODELS" in globals():  # declared elsewhere, after the networks here were listed
-            globals()["MODELS"][name] = cls
-
-
-def __getattr__(attribute):
-    # MODELS is made when it is asked for: the networks import NetworkTrainer, which imports models.layers from here.
-    if attribute != "MODELS":
-        raise AttributeError(f"module {__name__!r} has no attribute {attribute!r}")
-    for module in iter_modules(__path__):
-        import_module(f"{__name__}.{module.name}")
-    globals()["MODELS"] = dict(sorted(_classes.items()))
-    return globals()["MODELS"]
+for _module in iter_modules(__path__):
+    try:
+        import_module(f"{__name__}.{_module.name}")
+    except Exception:
+        FAULTY[_module.name] = traceback.format_exc()
 
 
 def build_model(name, **kwargs):
@@ -35,8 +27,12 @@ def build_model(name, **kwargs):
 
 
 def model_class(name):
-    """The class of a network's name or alias. Errors: InputError for an unknown name."""
-    models = __getattr__("MODELS") if "MODELS" not in globals() else globals()["MODELS"]
-    if name not in models:
-        raise InputError(f"unknown model {name!r}; there are {', '.join(models)}")
-    return models[name]
+    """The class of a network's name or alias, in capitals or not. Errors: InputError for an unknown name."""
+    known = {model.lower(): cls for model, cls in MODELS.items()}
+    if name.lower() in known:
+        return known[name.lower()]
+    if name.lower() in FAULTY:
+        raise InputError(f"models/{name.lower()}.py cannot be imported:\n{FAULTY[name.lower()].rstrip()}")
+    near = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise InputError(f"unknown model {name!r}{hint} There are {', '.join(sorted(MODELS))}")

@@ -1,4 +1,4 @@
-from models.layers import RSTDP, STDP, Pool, SpikingConv
+from engine.stages import RSTDP, STDP, Pool, SpikingConv
 from network_trainer import NetworkTrainer, Phase
 
 # Before the rewards, s3 may learn without a teacher: constant rates, no stabilizer.

@@ -9,9 +9,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import checkpoint
 import datasets
 from s1c1 import S1C1
+from training import checkpoint
 
 
 def main():

@@ -10,8 +10,8 @@ import benchmarks.__main__ as program
 import datasets
 from benchmarks.operations import last_winner, reached, synaptic_operations
 from benchmarks.reference import Reference, waves
+from engine.stages import STDP, SpikingConv
 from models import build_model
-from models.layers import STDP, SpikingConv
 from s1c1 import S1C1
 
 ROWS = "s1 STDP step", "s2 STDP step", "s3 R-STDP step", "evaluation", "encoding"

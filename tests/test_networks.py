@@ -3,18 +3,18 @@
 import functools
 import io
 from pathlib import Path
+from unittest import mock
 
 import numba
 import numpy as np
 import pytest
 import torch
 
-import models
+from engine.stages import RSTDP, Outcome, Pool, SpikingConv, majority
 from errors import InputError
 from models import MODELS, build_model
-from models.layers import RSTDP, Outcome, Pool, SpikingConv, majority
 from network_trainer import NetworkTrainer
-from summary import summarize
+from report.summary import summarize
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
@@ -262,10 +262,8 @@ def test_unknown_names_are_refused():
 
 
 @pytest.fixture
-def declare(monkeypatch):
+def declare():
     """A function that makes the class of a network with the given stages; it is known to nobody else."""
-    for registry in ("MODELS", "_classes"):
-        monkeypatch.setattr(models, registry, dict(getattr(models, registry)))
 
     def declare(**stages):
         class Declared(NetworkTrainer, name="declared"):
@@ -274,7 +272,8 @@ def declare(monkeypatch):
 
         return Declared
 
-    return declare
+    with mock.patch.dict(MODELS):
+        yield declare
 
 
 def test_features_that_classes_cannot_share_are_refused(declare):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from engine.event import kernels as event
+from engine.stages import RSTDP
 from models import build_model
-from models.layers import RSTDP
-from SpykeTorch import event
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
+GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")
 NETWORKS = ["mozafari2018", "deep2024", "deepr2024", "deepr2024_greedy", "inception2024", "majority2024"]
 BATCH = {"deepr2024_greedy": 75}
 LAYERS = {"mozafari2018": 2, "deep2024": 3, "deepr2024": 3, "inception2024": 2}  # whose latency maps were recorded

@@ -8,14 +8,15 @@ import time
 
 import numpy as np
 
-import checkpoint
 import datasets
 from errors import InputError
 from models import build_model
 from network_trainer import Activity, Interrupted
-from report import Evaluation, write_report, write_results
-from runlog import RunLog
-from summary import summarize
+from report.evaluation import Evaluation
+from report.summary import summarize
+from report.writing import write_report, write_results
+from training import checkpoint
+from training.run_log import RunLog
 from utils import peak_memory
 
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
@@ -123,7 +124,7 @@ class Run:
         row = progress.history[-1]
         phase = self.model.phases[progress.phase]
         if self.log.writer:
-            from tensorboard_log import log_stages
+            from training.tensorboard_log import log_stages
 
             log_stages(self.log.writer, self.model, phase, wins, row["step"])
             self.log.writer.flush()  # before the checkpoint: what it counts as done is on the disk
@@ -138,7 +139,7 @@ class Run:
         labels = self.data.set.test_labels[self.data.test]
         indices = wanted_maps(self.flags, labels)
         if len(indices):
-            from activation_maps import save_activation_maps
+            from report.activation_maps import save_activation_maps
 
             latencies = self.encode(self.data.set.test_images[indices])
             place = self.folder / "maps" / name
@@ -168,7 +169,7 @@ class Run:
         self.save_maps("end")
         summary = summarize(self.model, *images.shape[1:])
         if self.log.writer:
-            from tensorboard_log import log_embedding, log_figures, log_result
+            from training.tensorboard_log import log_embedding, log_figures, log_result
 
             step = len(self.progress.history)
             log_figures(self.log.writer, figures, step)
@@ -215,7 +216,7 @@ class StopRequest:
 
 def wanted_maps(flags, labels):
     """Indices of the test images whose activation maps are wanted. Errors: InputError if there is no such image."""
-    from activation_maps import choose_images
+    from report.activation_maps import choose_images
 
     named = np.asarray(flags.map_index or [], np.int64)
     if len(named) and not 0 <= named.min() <= named.max() < len(labels):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from errors import InputError
-from files import write_atomically
+from utils import write_atomically
 
 
 def choose_images(labels, per_class, seed=0):
@@ -32,7 +32,7 @@ def save_activation_maps(model, latencies, labels, indices, folder, class_names)
 
     Errors: InputError if the folder cannot be written to.
     """
-    from plots import draw_activation_maps, save
+    from report.figures import draw_activation_maps, save
 
     folder, indices = Path(folder), [int(index) for index in indices]
     make_folders(folder, model.stages)

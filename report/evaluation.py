@@ -1,15 +1,13 @@
-"""What a run leaves behind: the scores of a network on a set of images, and the files that hold them."""
+"""The decisions of a network on a set of images, and their scores."""
 
 import csv
 from functools import cached_property
-from itertools import chain
 
 import numpy as np
 import torch
 
-from files import write_atomically
-from metrics import SILENT, evaluate_predictions, roc_curves
-from utils import write_json
+from report.metrics import SILENT, evaluate_predictions, roc_curves
+from utils import write_atomically
 
 
 class Evaluation:
@@ -61,36 +59,3 @@ class Evaluation:
                     writer.writerow((index, names[label], names[prediction], f"{score:.6g}", first))
 
         write_atomically(path, write)
-
-
-def write_report(folder, model, evaluation, images, latencies, class_names, title, history=None):
-    """predictions.csv, and the figures as PNGs in ``figures/``. Returns the paths of the figures."""
-    import plots
-    from features import preferred_features
-    from figures import draw_evaluation, draw_network
-
-    evaluation.write_predictions(folder / "predictions.csv", class_names)
-    (folder / "figures").mkdir(exist_ok=True)
-    features = preferred_features(model)
-    drawn = chain(
-        draw_network(model, features, class_names, title),
-        draw_evaluation(model, features, evaluation, images, latencies, class_names, title),
-        [("history", plots.draw_history(history, f"{title}: training history"))] if history else [],
-    )
-    paths = []
-    for name, figure in drawn:
-        paths.append(folder / "figures" / f"{name}.png")
-        plots.save(figure, paths[-1])
-    return paths
-
-
-def write_results(path, evaluations, **more):
-    """results.json. ``evaluations``: {"test.best": Evaluation, …}, which become nested objects."""
-    content = {}
-    for key, evaluation in evaluations.items():
-        place = content
-        *outer, last = key.split(".")
-        for name in outer:
-            place = place.setdefault(name, {})
-        place[last] = evaluation.metrics
-    write_json(path, {**content, **more})

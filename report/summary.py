@@ -2,8 +2,8 @@
 
 import math
 
+from engine.stages import RSTDP, Pool
 from models import MODELS
-from models.layers import RSTDP, Pool
 
 
 def list_models():

@@ -14,7 +14,7 @@ from SpykeTorch import functional as sf
 from SpykeTorch import snn, utils
 from SpykeTorch import visualization as vis
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "ops.npz")
+GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "ops.npz")
 INPUTS = {"filter/in", "norm/in", "lateral/in", "latency/in", "wave", "conv/weight", "deep_feature/in"}
 RESULTS = [key for key in GOLDEN.files if key not in INPUTS]
 TOLERANCE = {  # by the first part of the key; exact where none is named

@@ -14,10 +14,10 @@ HERE = Path(__file__).resolve().parent
 def _cache_folder(places):
     """A new or old folder in the first of the places that can be written to; in none: one for this process alone.
 
-    Its name changes with ``simd.py``: numba notices when the file of a kernel has changed, but not what the kernel is
-    compiled with.
+    Its name changes with every file of the engine: numba notices when the file of a kernel has changed, but not what
+    the kernel is compiled with.
     """
-    version = hashlib.sha256((HERE / "simd.py").read_bytes()).hexdigest()[:12]
+    version = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HERE.rglob("*.py")))).hexdigest()[:12]
     for place in places:
         folder = Path(place) / f"kernels-{version}"
         try:

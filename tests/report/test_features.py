@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from features import centred, deepest, features_of_winners, preferred_features, summed
 from models import MODELS, build_model
+from report.features import centred, deepest, features_of_winners, preferred_features, summed
 from SpykeTorch.visualization import get_deep_feature, get_deep_receptive_field
 
 

@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from engine import frames
+from engine.event import kernels as event
 from errors import InputError
-from SpykeTorch import event, frames
 
 BACKENDS = {"event": event, "torch": frames}
 

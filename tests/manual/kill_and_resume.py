@@ -22,14 +22,14 @@ import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # noqa: E402
 
-import checkpoint  # noqa: E402
-from files import temporaries  # noqa: E402
+from training import checkpoint  # noqa: E402
+from utils import temporaries  # noqa: E402
 
 RUN = "--ratio 0.2 --batch-size 250 --save-every 0 --tensorboard --map-index 0 --map-every 1"
 START = -1  # the place before the first batch of a process; the phases are 0, 1, …, and then comes the end of the run

@@ -5,7 +5,7 @@ import sys
 
 from tqdm import tqdm
 
-from files import write_atomically
+from utils import write_atomically
 
 # One row of metrics.csv: an epoch of a phase. Fractions are of the images of the epoch or of the validation set.
 COLUMNS = (

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from files import write_atomically
-from metrics import SILENT
+from report.metrics import SILENT
+from utils import write_atomically
 
 DPI = 150
 # From the colour-blind-safe palette of Okabe and Ito.

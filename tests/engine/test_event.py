@@ -10,10 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from SpykeTorch import event
-from SpykeTorch.event import BLOCK, DecisionLayer, FiringLayer, learn_together
+from engine.event import kernels as event
+from engine.event.kernels import BLOCK, DecisionLayer, FiringLayer, learn_together
 
-DIGITS = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")["encoding"][:100]
+DIGITS = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")["encoding"][:100]
 NEVER = (0, 2.0, 0.15, -0.75)  # a schedule: the rates stay as they are
 TYPES = [np.float32, np.float64]
 

@@ -1,42 +1,16 @@
 """Checkpoints: a network that can be used again, and a run that goes on as if it had never stopped."""
 
 import io
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
 
 from errors import InputError
-from files import write_atomically
 from models import build_model
+from utils import write_atomically
 
 FORMAT = 1
 NEEDED = {"model", "in_channels", "num_classes", "steps", "dtype", "encoding", "run", "progress", "state"}
-
-
-@dataclass
-class Progress:
-    """Where a run stands. Everything else about it (order of the images, rates) follows from the seed and the weights.
-
-    ``phase``, ``epoch``, ``batch``: the next to do, from 0. ``tally``: [correct, wrong, silent] of this epoch so far.
-    ``wins``: for each learning convolution how often each feature won in this epoch. ``history``: one row for each
-    finished epoch. ``best``: phase, epoch, accuracy and weights of the best epoch on the validation set. ``waited``:
-    epochs since then. ``seconds``: spent in this epoch before an interruption; ``phase_seconds``: in each phase.
-    """
-
-    phase: int = 0
-    epoch: int = 0
-    batch: int = 0
-    tally: list = field(default_factory=lambda: [0, 0, 0])
-    wins: dict = field(default_factory=dict)
-    history: list = field(default_factory=list)
-    best: dict | None = None
-    waited: int = 0
-    seconds: float = 0.0
-    phase_seconds: dict = field(default_factory=dict)
-
-    def to_dict(self):
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
 def save(path, model, encoding, run=None, progress=None, state=None):

@@ -20,8 +20,8 @@ kernels, ``pad`` zeros on each side and the output (F, Ho, Wo). Inside the kerne
 import numpy as np
 from numba import get_num_threads, prange
 
-from SpykeTorch.compiled import compiled
-from SpykeTorch.simd import BLOCK_BYTES, add_rows, any_above, lanes, mark_above
+from engine.compiled import compiled
+from engine.event.simd import BLOCK_BYTES, add_rows, any_above, lanes, mark_above
 
 # Features in a block of a decision layer, and images whose decisions are prepared together: each image changes one
 # feature, so the features changed within a block of images fill one block of features.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from SpykeTorch import simd
+from engine.event import simd
 
 BLOCKS = 40
 TYPES = [np.float32, np.float64]

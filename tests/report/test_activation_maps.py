@@ -5,9 +5,9 @@ import pytest
 import torch
 from PIL import Image
 
-from activation_maps import choose_images, save_activation_maps
 from errors import InputError
 from models import build_model
+from report.activation_maps import choose_images, save_activation_maps
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from numba import config
 
-from SpykeTorch import compiled, event
+from engine import compiled
+from engine.event import kernels as event
 
 
 def test_the_first_place_that_can_be_written_to(tmp_path):

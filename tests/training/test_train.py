@@ -27,18 +27,16 @@ import torchvision
 from kill_and_resume import ROOT, only_run, outcome, same
 from PIL import Image
 
-import checkpoint
 import datasets
-import figures
-import plots
 import train
 from errors import InputError
-from files import write_atomically
-from image_file import ORIENTATION, read_image
 from models import MODELS, build_model
-from run import Run, wanted_maps
+from report import figures, writing
 from s1c1 import S1C1
-from utils import choose_device, held, peak_memory
+from training import checkpoint
+from training.image_file import ORIENTATION, read_image
+from training.run import Run, wanted_maps
+from utils import choose_device, held, peak_memory, write_atomically
 
 NETWORKS = sorted({cls.name for cls in MODELS.values()})
 DIGITS = "--dataset digits --device cpu --threads 1"  # several are slow while others share the cores
@@ -72,7 +70,7 @@ def contents(folder):
 
 def dont_draw(monkeypatch):
     for name in ("draw_network", "draw_evaluation"):
-        monkeypatch.setattr(figures, name, lambda *_: ())
+        monkeypatch.setattr(writing, name, lambda *_: ())
 
 
 @pytest.fixture
@@ -97,7 +95,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(plots, "DPI", 20)
+    monkeypatch.setattr(figures, "DPI", 20)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     with_all = name == "mozafari2018"
@@ -618,7 +616,7 @@ def test_a_kill_loses_no_maps(tmp_path, undrawn, monkeypatch):
             raise KeyboardInterrupt
         plain(self, name)
 
-    monkeypatch.setattr(plots, "DPI", 20)
+    monkeypatch.setattr(figures, "DPI", 20)
     with monkeypatch.context() as context:
         context.setattr(Run, "save_maps", kill)
         assert start(words, tmp_path) == 130

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from models.layers import Pool, strongest
+from engine.stages import Pool, strongest
 from SpykeTorch.visualization import get_deep_feature
 
 BLOCK = 32768  # values worked on together: they fit a cache, and torch does not divide them among threads

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from metrics import evaluate_predictions, roc_curves
+from report.metrics import evaluate_predictions, roc_curves
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 2]
 PREDICTIONS = [0, 0, 1, -1, 1, 0, -1, 1]

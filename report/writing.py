@@ -1,0 +1,78 @@
+"""Which figures a run leaves, drawn by ``figures.py`` from the network and its evaluation."""
+
+from itertools import chain
+
+import numpy as np
+
+from report import figures
+from report.features import features_of_winners, preferred_features
+from report.metrics import SILENT, roc_curves
+from utils import write_json
+
+SHOWN_ERRORS = 40
+
+
+def draw_network(model, features, class_names, title):
+    """Yield (name, Figure) of what the network has learned: the filters of the first stage, preferred features of all.
+
+    ``features``: what ``preferred_features`` returns.
+    """
+    first, conv = next(model.named_convs())
+    yield f"filters_{first}", figures.draw_filters(conv.weight.cpu(), f"{title}: filters of {first}")
+    deciding = dict(model.named_convs([model.decision]))
+    for label, pictures in features.items():
+        marks = [class_names[c] for c in model.class_of_feature()] if label in deciding else None
+        yield f"features_{label}", figures.draw_features(pictures, f"{title}: preferred features of {label}", marks)
+
+
+def draw_evaluation(model, features, evaluation, images, latencies, class_names, title):
+    """Yield (name, Figure) of how the network decides the images of an ``Evaluation``, whose input is ``latencies``."""
+    matrix = evaluation.metrics["confusion_matrix"]
+    yield "confusion_matrix", figures.draw_confusion(matrix, class_names, f"{title}: confusion matrix")
+    curves = roc_curves(evaluation.labels, evaluation.relative_scores, evaluation.num_classes)
+    yield "roc_curves", figures.draw_roc(curves, class_names, f"{title}: ROC curves of the relative scores")
+    yield "spike_times", figures.draw_spike_times(spike_times(model, latencies), f"{title}: first spikes")
+    missed = np.flatnonzero(evaluation.predictions != evaluation.labels)
+    # silent images first: they are few, and say most about thresholds
+    missed = missed[np.argsort(evaluation.predictions[missed] != SILENT, kind="stable")][:SHOWN_ERRORS]
+    winners = features_of_winners(model, latencies[missed], features) if len(missed) else []
+    labels, predictions = evaluation.labels[missed], evaluation.predictions[missed]
+    yield "errors", figures.draw_gallery(images[missed], labels, predictions, winners, class_names, f"{title}: errors")
+    yield "spike_wave", figures.draw_wave(latencies[0].cpu().numpy(), model.steps, f"{title}: an encoded image")
+
+
+def spike_times(model, latencies, images=1000):
+    """Per stage how many neurons fired at each time step, and how many never did: {stage: int (T+1,)}."""
+    return {
+        name: np.bincount(maps.cpu().numpy().ravel(), minlength=model.steps + 1)
+        for name, maps in model.walk(latencies[:images])
+    }
+
+
+def write_report(folder, model, evaluation, images, latencies, class_names, title, history=None):
+    """predictions.csv, and the figures as PNGs in ``figures/``. Returns the paths of the figures."""
+    evaluation.write_predictions(folder / "predictions.csv", class_names)
+    (folder / "figures").mkdir(exist_ok=True)
+    features = preferred_features(model)
+    drawn = chain(
+        draw_network(model, features, class_names, title),
+        draw_evaluation(model, features, evaluation, images, latencies, class_names, title),
+        [("history", figures.draw_history(history, f"{title}: training history"))] if history else [],
+    )
+    paths = []
+    for name, figure in drawn:
+        paths.append(folder / "figures" / f"{name}.png")
+        figures.save(figure, paths[-1])
+    return paths
+
+
+def write_results(path, evaluations, **more):
+    """results.json. ``evaluations``: {"test.best": Evaluation, …}, which become nested objects."""
+    content = {}
+    for key, evaluation in evaluations.items():
+        place = content
+        *outer, last = key.split(".")
+        for name in outer:
+            place = place.setdefault(name, {})
+        place[last] = evaluation.metrics
+    write_json(path, {**content, **more})

@@ -1,0 +1,1 @@
+"""What a training run needs around the trainer: flags, data, checkpoints, logs."""
