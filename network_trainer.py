@@ -1,4 +1,4 @@
-"""NetworkTrainer: the parent class of all networks. A network is an ordered list of stages (see ``models/layers.py``);
+"""NetworkTrainer: the parent class of all networks. A network is an ordered list of stages (see ``engine/stages.py``);
 everything here walks that list."""
 
 import time
@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.stages import BACKENDS, RSTDP, Outcome, Pool, class_of_features, majority, strongest
+from engine.decision import Outcome, class_of_features, deciding_features, majority
+from engine.stages import BACKENDS, Branches, Pool, SpikingConv
 from errors import InputError
 
 # The networks by name, and by their other names. Every class that names itself is here from its declaration on.
@@ -19,7 +20,7 @@ CHUNK = 1000  # images that pass through the stages together where nothing is le
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of the training: the stages that learn in it, and by which rule ("stdp" or "rstdp").
+    """A part of the training: the stages that learn in it, by the rule of that name ("stdp", "rstdp", …).
 
     ``alternate``: one stage at a time, the first in even batches, the second in odd ones, counted over the phase; each
     stage's rates adapt after its own batches.
@@ -27,6 +28,7 @@ class Phase:
 
     stages: tuple[str, ...]
     rule: str
+    needs_labels: bool = False
     alternate: bool = False
 
     @property
@@ -81,9 +83,10 @@ class NetworkTrainer(nn.Module):
     """A first-spike network and its training.
 
     A subclass names itself (``class Net(NetworkTrainer, name="net")``), declares ``build`` and the default ``epochs``,
-    one for each phase, and may override ``phases``. By R-STDP learns the decision stage, the last, and with it at most
-    the firing stage next below it. Latencies are S1C1's: uint8 (N, in_channels, H, W), the time step of each spike,
-    ``steps`` for silence.
+    one for each phase, and may override ``phases``. The last stage decides, if it has no threshold; it learns by a rule
+    that needs labels, and with it at most the firing stage next below it. A network without such a stage learns
+    features only. Latencies are S1C1's: uint8 (N, in_channels, H, W), the time step of each spike, ``time_steps`` for
+    silence.
 
     Args:
         in_channels: of the input maps.
@@ -91,7 +94,9 @@ class NetworkTrainer(nn.Module):
         seed: of the initial weights, N(0.8, 0.05) (Mozafari et al. 2018), the same for every type and device.
         device, dtype: of the weights; float64 makes the winners independent of the order of additions.
         backend: "event" (compiled, CPU), "torch" (tensor operations, any device), or "auto": event on a CPU.
-        steps: time steps of the input.
+        time_steps: of the input.
+
+    Errors: InputError where the stages do not fit each other, or could not be trained.
     """
 
     name = None
@@ -107,16 +112,16 @@ class NetworkTrainer(nn.Module):
                 MODELS[known] = cls
 
     def __init__(
-        self, in_channels=6, num_classes=10, seed=0, device="cpu", dtype=torch.float32, backend="auto", steps=15
+        self, in_channels=6, num_classes=10, seed=0, device="cpu", dtype=torch.float32, backend="auto", time_steps=15
     ):
         super().__init__()
         if in_channels < 1 or num_classes < 1:
             raise InputError(f"a network needs channels and classes, not {in_channels} and {num_classes}")
-        if not 1 <= steps <= 254:
-            raise InputError(f"time steps must be 1 to 254, not {steps}")
-        self.in_channels, self.num_classes, self.steps = in_channels, num_classes, steps
+        if not 1 <= time_steps <= 254:
+            raise InputError(f"time steps must be 1 to 254, not {time_steps}")
+        self.in_channels, self.num_classes, self.time_steps = in_channels, num_classes, time_steps
         self.stages = nn.ModuleDict(self.build(in_channels, num_classes))
-        self.register_buffer("rl_batches", torch.zeros(1, dtype=torch.int64))  # seen in the R-STDP phase
+        self.register_buffer("rl_batches", torch.zeros(1, dtype=torch.int64))  # seen in the supervised phase
         device = torch.device(device)
         backend = ("event" if device.type == "cpu" else "torch") if backend == "auto" else backend
         if backend not in BACKENDS:
@@ -124,15 +129,10 @@ class NetworkTrainer(nn.Module):
         if backend == "event" and device.type != "cpu":
             raise InputError(f"the event backend runs on a CPU, not on {device}; use the torch backend there")
         self.backend = backend
-        rewarded = [name for name, stage in self.stages.items() if _rule(stage, "rstdp")]
-        if rewarded not in (self._firing_stages()[-1:], self._firing_stages()[-2:]):
-            raise ValueError(f"{self.name} rewards {rewarded}: it must be the last stage, or the last two that fire")
-        for label, conv in self.named_convs([self.decision]):
-            if conv.out_channels % num_classes:
-                raise InputError(f"{label} has {conv.out_channels} features, which {num_classes} classes cannot share")
+        self._check_stages()
         rng = np.random.default_rng(seed)
         for conv in self.convs():
-            conv.steps, conv.backend = steps, backend
+            conv.time_steps, conv.backend = time_steps, backend
             conv.weight.data = torch.from_numpy(rng.normal(0.8, 0.05, conv.weight.shape)).to(dtype)
         self.to(device)
         self.requires_grad_(False)
@@ -143,30 +143,82 @@ class NetworkTrainer(nn.Module):
 
     @property
     def phases(self):
-        """One STDP phase for each stage with that rule, bottom up, then one R-STDP phase for all with that rule."""
-        unsupervised = [Phase((name,), "stdp") for name, stage in self.stages.items() if _rule(stage, "stdp")]
-        rewarded = tuple(name for name, stage in self.stages.items() if _rule(stage, "rstdp"))
-        return [*unsupervised, Phase(rewarded, "rstdp")] if rewarded else unsupervised
+        """One phase for each stage with an unsupervised rule, bottom up, then one for all whose rules need labels."""
+        phases = [
+            Phase((name,), rule.name)
+            for name, stage in self.stages.items()
+            for rule in stage.rules
+            if not rule.needs_labels
+        ]
+        supervised = tuple(name for name in self.stages if self._supervised(name))
+        if supervised:
+            phases.append(Phase(supervised, self._supervised(supervised[-1]).name, needs_labels=True))
+        return phases
 
     # -----------------------------------------------------------------------------------------------------------------
     # The stages as a list
 
-    def _firing_stages(self):
-        return [name for name, stage in self.stages.items() if stage.convs]
+    def _supervised(self, name):
+        """The rule of a stage that needs labels, or None."""
+        return next((rule for rule in self.stages[name].rules if rule.needs_labels), None)
+
+    def _check_stages(self):
+        """Errors: InputError where the stages do not fit each other, or could not be trained."""
+        names, channels = list(self.stages), self.in_channels
+        for name, stage in self.stages.items():
+            if not isinstance(stage, (SpikingConv, Pool, Branches)):
+                raise InputError(f"{name} is a {type(stage).__name__}; stages are SpikingConv, Pool, Branches and Vote")
+            if isinstance(stage, Pool):
+                continue
+            if stage.in_channels != channels:
+                raise InputError(f"{name} reads {stage.in_channels} channels, but gets {channels}")
+            channels = stage.out_channels
+            if stage.decides and name != names[-1]:
+                raise InputError(f"{name} has no threshold, so it must be the last stage, which decides")
+            supervised = self._supervised(name)
+            if stage.decides and (not supervised or len(stage.rules) > 1):
+                raise InputError(f"{name} decides, so it learns by a rule that needs labels alone, such as RSTDP()")
+            if supervised and not stage.decides:
+                self._check_rewarded(name, supervised)
+        for label, conv in self.named_convs([self.decision] if self.decision else []):
+            if conv.out_channels % self.num_classes:
+                raise InputError(
+                    f"{label} has {conv.out_channels} features, which {self.num_classes} classes cannot share"
+                )
+
+    def _check_rewarded(self, name, rule):
+        """Errors: InputError unless the firing stage can learn from the decisions above it."""
+        above = self.between(name, None)[1:]
+        kinds = [type(self.stages[other]) for other in above]
+        if not rule.rewards_firing:
+            raise InputError(f"{name} has a threshold: {rule.title} is a rule for the last stage, without a threshold")
+        if kinds not in ([SpikingConv], [Pool, SpikingConv]) or not self.stages[above[-1]].decides:
+            raise InputError(
+                f"{name} is rewarded, so one decision stage must follow it, a SpikingConv without a threshold, with at "
+                f"most one Pool between; here follow {', '.join(above) or 'none'}"
+            )
 
     def convs(self):
         return [conv for stage in self.stages.values() for conv in stage.convs]
 
     def named_convs(self, names=None):
-        """(label, convolution) of the named stages (None: all); the label of a branch names its kernel: "s3_5x5"."""
-        for name in names or self.stages:
-            stage = self.stages[name]
-            for conv in stage.convs:
-                yield (name if len(stage.convs) == 1 else f"{name}_{conv.kernel}x{conv.kernel}"), conv
+        """(label, convolution) of the named stages (None: all).
+
+        The label of a branch names its kernel, "s3_5x5", or its place, "s3_2", where two have the same.
+        """
+        for name in self.stages if names is None else names:
+            convs = self.stages[name].convs
+            kernels = [conv.kernel for conv in convs]
+            for place, conv in enumerate(convs, start=1):
+                which = f"{conv.kernel}x{conv.kernel}" if len(set(kernels)) == len(kernels) else f"{place}"
+                yield (name if len(convs) == 1 else f"{name}_{which}"), conv
 
     def class_of_feature(self):
-        """The class that each feature of the decision stage's convolutions stands for, int64 (F,)."""
-        return class_of_features(self.stages[self.decision], self.num_classes)
+        """The class that each feature of the decision stage's convolutions stands for, int64 (F,).
+
+        Errors: InputError if the network has no decision stage.
+        """
+        return class_of_features(self._deciding().convs[0].out_channels, self.num_classes)
 
     @property
     def device(self):
@@ -174,8 +226,14 @@ class NetworkTrainer(nn.Module):
 
     @property
     def decision(self):
-        """Name of the last stage, which decides."""
-        return list(self.stages)[-1]
+        """Name of the last stage, which decides; None if it does not."""
+        name = list(self.stages)[-1]
+        return name if self.stages[name].decides else None
+
+    def _deciding(self):
+        if self.decision is None:
+            raise InputError(f"{self.name} learns features only: no last stage without a threshold decides")
+        return self.stages[self.decision]
 
     def between(self, first, last):
         """Names of the stages from ``first`` (None: the lowest) up to, but without, ``last`` (None: the end)."""
@@ -197,8 +255,8 @@ class NetworkTrainer(nn.Module):
             raise InputError(
                 f"latencies must be uint8 (N, {self.in_channels}, H, W), not {latencies.dtype} {tuple(latencies.shape)}"
             )
-        if latencies.numel() and int(latencies.max()) > self.steps:
-            raise InputError(f"latencies reach {int(latencies.max())}; this network has {self.steps} time steps")
+        if latencies.numel() and int(latencies.max()) > self.time_steps:
+            raise InputError(f"latencies reach {int(latencies.max())}; this network has {self.time_steps} time steps")
         self.sizes(*latencies.shape[2:])
         return latencies.to(self.device).contiguous()
 
@@ -261,6 +319,7 @@ class NetworkTrainer(nn.Module):
         The score of a class is the highest potential among its neurons at the last time step; with several branches,
         the sum over them of that potential relative to the branch's highest.
         """
+        self._deciding()
         names = self.between(first, self.decision)
         parts = [self._decide_chunk(self._pass_chunk(part, names)) for part in latencies.split(CHUNK)]
         decisions, scores = zip(*parts, strict=True) if parts else ((), ())
@@ -272,7 +331,7 @@ class NetworkTrainer(nn.Module):
         votes, strength, scores = [], [], 0
         for conv in stage.convs:
             peaks = conv.peaks(latency).to(latency.device)
-            feature = strongest(peaks)
+            feature = deciding_features(peaks)
             votes.append(torch.where(feature < 0, -1, classes[feature.clamp(min=0)]))
             strength.append(peaks.amax(1))
             of_class = peaks.unflatten(1, (self.num_classes, -1)).amax(2)
@@ -295,14 +354,17 @@ class NetworkTrainer(nn.Module):
     @torch.no_grad()
     def train_unsupervised(self, latencies, name):
         """One pass of STDP in stage ``name`` over the images, one after another; the stages below do not change."""
-        if name not in self.stages or not _rule(self.stages[name], "stdp"):
-            named = [stage for stage, module in self.stages.items() if _rule(module, "stdp")]
-            raise InputError(f"{self.name} has no stage {name!r} that learns by STDP; there are {', '.join(named)}")
+        named = [stage for phase in self.phases if not phase.needs_labels for stage in phase.stages]
+        if name not in named:
+            raise InputError(
+                f"{self.name} has no stage {name!r} that learns without labels; there are {', '.join(named)}"
+            )
         self.learn_stdp(self.pass_through(self.check(latencies), self.between(None, name)), name)
 
     @torch.no_grad()
     def train_rl(self, latencies, labels):
         """One batch of R-STDP, one image after another; the rates adapt at its end. Returns the batch's ``Outcome``."""
+        self._deciding()
         first = self.phases[-1].stages[0]
         latencies = self.check(latencies)
         labels = self.check_labels(labels, len(latencies))
@@ -310,13 +372,20 @@ class NetworkTrainer(nn.Module):
             return Outcome(0, 0, 0)
         return self.learn_rstdp(self.pass_through(latencies, self.between(None, first)), labels)[0]
 
-    def learn_stdp(self, inputs, name):
-        """STDP of a stage over its inputs; returns the features that won, {convolution's label: int64 (wins,)}."""
-        features = {label: conv.learn_stdp(inputs)[..., 0].long() for label, conv in self.named_convs([name])}
-        return {label: won[won >= 0] for label, won in features.items()}
+    def learn_stdp(self, inputs, name, epoch=None):
+        """Unsupervised learning of a stage over its inputs; returns the features that won.
 
-    def learn_rstdp(self, inputs, labels):
-        """One batch of R-STDP over inputs of the lowest stage that learns so.
+        epoch: images of an epoch; None: as many as there are. Returns {convolution's label: int64 (wins,)}.
+        """
+        won = {}
+        for label, conv in self.named_convs([name]):
+            rule = next(rule for rule in conv.rules if not rule.needs_labels)
+            feature = conv.learn(inputs, rule, epoch)[..., 0].long()
+            won[label] = feature[feature >= 0]
+        return won
+
+    def learn_rstdp(self, inputs, labels, epoch=None):
+        """One batch of supervised learning over inputs of the lowest stage that learns so.
 
         Returns the outcome, the decisions (N, 1 + branches): the network's, then each branch's vote; and the features
         that won as ``learn_stdp`` does.
@@ -327,44 +396,44 @@ class NetworkTrainer(nn.Module):
             active = (phase.stages[int(self.rl_batches) % len(phase.stages)],)
         if active == (self.decision,):
             inputs = self.pass_through(inputs, self.between(phase.stages[0], self.decision))
-            decisions, won = self._learn_decisions(inputs, labels)
+            decisions, won = self._learn_decisions(inputs, labels, epoch)
         else:
-            decisions, won = self._learn_together(inputs, labels, phase.stages[0], active)
+            decisions, won = self._learn_together(inputs, labels, active, epoch)
         outcome = Outcome.of(decisions[:, 0], labels.cpu())
         for _, conv in self.named_convs(active):
             conv.adapt(outcome)
         self.rl_batches += 1
         return outcome, decisions, won
 
-    def _learn_decisions(self, inputs, labels):
+    def _learn_decisions(self, inputs, labels, epoch):
         """Every branch of the decision stage learns from its own decision."""
         classes = self.class_of_feature()
         votes, strength, won = [], [], {}
         for label, conv in self.named_convs([self.decision]):
-            winners, peaks = conv.layer().learn(inputs, labels, classes, conv.rstdp_rates.numpy(force=True), conv.rule)
-            feature = torch.as_tensor(winners)[:, 0].long()
-            votes.append(torch.where(feature < 0, -1, torch.from_numpy(classes)[feature.clamp(min=0)]))
-            strength.append(torch.as_tensor(peaks).double())
+            found = conv.learn_decisions(inputs, labels, classes, epoch)
+            feature = found.decisions[:, 0].long()
+            votes.append(_classes_of(feature, classes))
+            strength.append(found.highest.double())
             won[label] = feature[feature >= 0]
         votes = torch.stack(votes, 1)
         decisions = majority(votes, torch.stack(strength, 1), self.num_classes)
         return torch.cat([decisions[:, None], votes], 1), won
 
-    def _learn_together(self, inputs, labels, first, active):
-        """R-STDP of the firing stage ``first`` by the network's decision, and of the decision stage if active."""
-        top, classes = self.stages[self.decision], self.class_of_feature()
+    def _learn_together(self, inputs, labels, active, epoch):
+        """A firing stage learns by the network's decision, and with it the decision stage if that is active too."""
+        first, classes = self.phases[-1].stages[0], self.class_of_feature()
+        top = self.stages[self.decision]
         ((lower, pool),) = self._pooled(self.between(first, self.decision))
-        firing, deciding = lower.layer(), top.layer()
-        rates = top.rstdp_rates.numpy(force=True) if self.decision in active else None
-        decided, won = BACKENDS[self.backend].learn_together(
-            firing, deciding, inputs, labels, pool, lower.rule, lower.rstdp_rates.numpy(force=True), classes, top.rule,
-            rates,
-        )  # fmt: skip
-        feature = torch.as_tensor(decided)[:, 0].long()
-        decisions = torch.where(feature < 0, -1, torch.from_numpy(classes)[feature.clamp(min=0)])
-        won = torch.as_tensor(won)[..., 0].long()
+        rates = (
+            lower.advance(lower.rule, len(inputs), epoch),
+            top.advance(top.rule, len(inputs), epoch) if self.decision in active else None,
+        )
+        found = BACKENDS[self.backend].learn_together(
+            lower.layer(), top.layer(), inputs, labels, pool, classes, (lower.rule, top.rule), rates
+        )
+        feature, won = found.decisions[:, 0].long(), found.winners[..., 0].long()
         wins = {first: won[won >= 0], self.decision: feature[feature >= 0]}
-        return decisions[:, None].repeat(1, 2), {name: wins[name] for name in active}
+        return _classes_of(feature, classes)[:, None].repeat(1, 2), {name: wins[name] for name in active}
 
     # -----------------------------------------------------------------------------------------------------------------
     # Training
@@ -392,7 +461,7 @@ class NetworkTrainer(nn.Module):
         progress = progress or Progress()
         while progress.phase < len(self.phases):
             phase, count = self.phases[progress.phase], epochs[progress.phase]
-            stopped = patience and phase.rule == "rstdp" and progress.waited >= patience
+            stopped = patience and phase.needs_labels and progress.waited >= patience
             if progress.epoch >= count or stopped:
                 progress.phase, progress.epoch = progress.phase + 1, 0
                 continue
@@ -424,11 +493,11 @@ class NetworkTrainer(nn.Module):
             chosen = batches[progress.batch]
             inputs = train.latencies[chosen.to(train.latencies.device)]
             tally = None
-            if phase.rule == "stdp":
+            if not phase.needs_labels:
                 (name,) = phase.stages
-                won = self.learn_stdp(inputs, name)
+                won = self.learn_stdp(inputs, name, len(train))
             else:
-                outcome, _, won = self.learn_rstdp(inputs, train.labels[chosen])
+                outcome, _, won = self.learn_rstdp(inputs, train.labels[chosen], len(train))
                 tally = Outcome(*progress.tally) + outcome
                 progress.tally = list(tally)
             for label, conv in self.named_convs(phase.stages):
@@ -455,11 +524,11 @@ class NetworkTrainer(nn.Module):
             "winners_per_image": float(sum(int(c.sum()) for c in counts) / len(train)),
             "dead_features": int(sum(int((c == 0).sum()) for c in counts)),
         }
-        rates = [conv.stdp_rates if phase.rule == "stdp" else conv.rstdp_rates[0] for conv in convs.values()]
+        rates = [getattr(conv, f"{phase.rule}_rates").reshape(-1, 2)[0] for conv in convs.values()]
         row["ltp_rate"], row["ltd_rate"] = torch.stack(rates).mean(0).tolist()
-        learned = Outcome(*progress.tally) if phase.rule == "rstdp" else None
+        learned = Outcome(*progress.tally) if phase.needs_labels else None
         held_out = None
-        if phase.rule == "rstdp" and validation is not None:
+        if phase.needs_labels and validation is not None:
             decisions, _ = self.decide(validation.latencies, validation.at)
             held_out = Outcome.of(decisions.cpu(), validation.labels)
         for split, outcome in (("train", learned), ("val", held_out)):
@@ -488,8 +557,6 @@ def convergence(weight):
     return float((weight * (1 - weight)).numpy(force=True).mean(dtype=np.float64))
 
 
-def _rule(stage, kind):
-    """Whether the stage learns by "stdp" or "rstdp"."""
-    if kind == "stdp":
-        return bool(stage.convs) and stage.convs[0].stdp is not None
-    return bool(stage.convs) and isinstance(stage.convs[0].rule, RSTDP)
+def _classes_of(feature, classes):
+    """The classes of deciding features int64 (N,), -1 for silence."""
+    return torch.where(feature < 0, -1, torch.from_numpy(classes)[feature.clamp(min=0)])

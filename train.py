@@ -85,7 +85,7 @@ def train(args):
         raise InputError("--patience needs validation images; leave out --val-split 0")
     model = build_model(
         args.model, in_channels=encoder.channels, num_classes=data.set.num_classes, seed=args.seed, device=device,
-        backend=args.backend, steps=encoder.time_steps,
+        backend=args.backend, time_steps=encoder.time_steps,
     )  # fmt: skip
     model.sizes(*data.set.train_images.shape[1:])  # refuses images that are too small
     args.epochs = epochs_of(model, args)

@@ -17,7 +17,8 @@ import datasets
 from benchmarks.measure import per_image
 from benchmarks.operations import last_winner, plain_additions, synaptic_operations
 from benchmarks.reference import Reference, waves
-from engine.stages import RSTDP, SpikingConv
+from engine.rules import RSTDP
+from engine.stages import SpikingConv
 from models.mozafari2018 import Mozafari2018
 from s1c1 import S1C1
 from utils import ROOT, environment, peak_memory, set_threads
@@ -103,9 +104,9 @@ class Trained:
         """The same rows for the SpykeTorch-style reference; encoding: the tensor chain, one image at a time."""
         count = REFERENCE_IMAGES
         network = Reference(self.model)
-        wave = waves(self.s1[:count], self.model.steps)
+        wave = waves(self.s1[:count], self.model.time_steps)
         labels = self.labels[:count].tolist()
-        chain = tensor_encoder(self.model.steps)
+        chain = tensor_encoder(self.model.time_steps)
         pictures = torch.from_numpy(self.images[:count]).float()[:, None, None]
 
         def every(function, *columns):
@@ -159,8 +160,8 @@ def operations_table(network):
     model, count = network.model, min(IMAGES, len(network.s1))
     s1, s2, s3 = (model.stages[name] for name in ("s1", "s2", "s3"))
     network.reset()
-    last = {"s1": last_winner(s1.learn_stdp(network.s1[:count]), model.steps),
-            "s2": last_winner(s2.learn_stdp(network.s2[:count]), model.steps)}  # fmt: skip
+    last = {"s1": last_winner(s1.learn_stdp(network.s1[:count]), model.time_steps),
+            "s2": last_winner(s2.learn_stdp(network.s2[:count]), model.time_steps)}  # fmt: skip
     network.reset()
     fast = network.event()
     rows = {

@@ -3,9 +3,9 @@
 import time
 
 import numpy as np
+from engine.event.kernels import _aligned
 
 from engine.compiled import compiled
-from engine.event.kernels import _aligned
 
 
 def reached(conv, height, width):
@@ -22,7 +22,7 @@ def reached(conv, height, width):
 def synaptic_operations(conv, latencies, last=None):
     """Additions per image: each spike, up to time step ``last`` (N,) of its image, adds weights where it reaches."""
     latencies = np.asarray(latencies)
-    until = np.full(len(latencies), conv.steps - 1) if last is None else np.asarray(last)
+    until = np.full(len(latencies), conv.time_steps - 1) if last is None else np.asarray(last)
     spiked = latencies <= until[:, None, None, None]
     spikes = spiked.sum(1)  # per pixel
     return float((spikes * reached(conv, *latencies.shape[2:])).sum() * conv.out_channels / len(latencies))

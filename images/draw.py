@@ -22,7 +22,8 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from datasets import load  # noqa: E402
-from engine.stages import RSTDP, STDP, Branches, Pool, Vote  # noqa: E402
+from engine.rules import RSTDP, STDP  # noqa: E402
+from engine.stages import Branches, Pool, Vote  # noqa: E402
 from models import build_model  # noqa: E402
 from s1c1 import S1C1  # noqa: E402
 from SpykeTorch import functional as sf  # noqa: E402

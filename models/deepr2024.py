@@ -1,5 +1,8 @@
-from engine.stages import RSTDP, STDP, Pool, SpikingConv
-from network_trainer import NetworkTrainer, Phase
+from dataclasses import replace
+
+from engine.rules import RSTDP, STDP
+from engine.stages import Pool, SpikingConv
+from network_trainer import NetworkTrainer
 
 # Before the rewards, s3 may learn without a teacher: constant rates, no stabilizer.
 WARM_UP = STDP(winners=15, radius=0, stabilize=False, double_every=0)
@@ -32,7 +35,7 @@ class DeepR2024(NetworkTrainer, name="deepr2024"):
     @property
     def phases(self):
         *unsupervised, rewarded = super().phases
-        return [*unsupervised, Phase(rewarded.stages, "rstdp", alternate=self.alternate)]
+        return [*unsupervised, replace(rewarded, alternate=self.alternate)]
 
 
 class DeepR2024Greedy(DeepR2024, name="deepr2024_greedy", aliases=("deepr2024_2",)):

@@ -1,4 +1,5 @@
-from engine.stages import RSTDP, STDP, Branches, Pool, SpikingConv
+from engine.rules import RSTDP, STDP
+from engine.stages import Branches, Pool, SpikingConv
 from network_trainer import NetworkTrainer
 
 

@@ -1,4 +1,5 @@
-from engine.stages import RSTDP, STDP, Pool, SpikingConv, Vote
+from engine.rules import RSTDP, STDP
+from engine.stages import Pool, SpikingConv, Vote
 from network_trainer import NetworkTrainer
 
 

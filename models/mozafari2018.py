@@ -1,4 +1,5 @@
-from engine.stages import RSTDP, STDP, Pool, SpikingConv
+from engine.rules import RSTDP, STDP
+from engine.stages import Pool, SpikingConv
 from network_trainer import NetworkTrainer
 
 

@@ -42,10 +42,10 @@ def save_activation_maps(model, latencies, labels, indices, folder, class_names)
         class_name = class_names[label]
         file = f"{index:05d}_label-{_file_name(class_name)}"
         maps = {name: batch[position] for name, batch in stages.items()}
-        write_arrays(folder / f"{file}.npz", {**maps, "label": label, "index": index, "steps": model.steps})
+        write_arrays(folder / f"{file}.npz", {**maps, "label": label, "index": index, "steps": model.time_steps})
         for name, values in maps.items():
             title = f"{model.name}, {name} {values.shape}: image {index}, label {class_name}"
-            save(draw_activation_maps(values, model.steps, title), folder / name / f"{file}.png")
+            save(draw_activation_maps(values, model.time_steps, title), folder / name / f"{file}.png")
 
 
 def make_folders(folder, names):

@@ -3,7 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from engine.stages import Pool, strongest
+from engine.decision import deciding_features
+from engine.stages import Pool
 from SpykeTorch.visualization import get_deep_feature
 
 BLOCK = 32768  # values worked on together: they fit a cache, and torch does not divide them among threads
@@ -98,7 +99,7 @@ def features_of_winners(model, latencies, features):
     branches.append(branches.pop(len(branches) // 2))  # the middle branch has the last word
     found = [None] * len(decisions)
     for label, conv in branches:
-        for image, neuron in enumerate(strongest(conv.peaks(below)).cpu().tolist()):
+        for image, neuron in enumerate(deciding_features(conv.peaks(below)).cpu().tolist()):
             if neuron >= 0 and classes[neuron] == decisions[image]:
                 found[image] = features[label][neuron]
     return found

@@ -2,7 +2,8 @@
 
 import math
 
-from engine.stages import RSTDP, Pool
+from engine.rules import RSTDP
+from engine.stages import Pool
 from models import MODELS
 
 

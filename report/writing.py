@@ -38,13 +38,13 @@ def draw_evaluation(model, features, evaluation, images, latencies, class_names,
     winners = features_of_winners(model, latencies[missed], features) if len(missed) else []
     labels, predictions = evaluation.labels[missed], evaluation.predictions[missed]
     yield "errors", figures.draw_gallery(images[missed], labels, predictions, winners, class_names, f"{title}: errors")
-    yield "spike_wave", figures.draw_wave(latencies[0].cpu().numpy(), model.steps, f"{title}: an encoded image")
+    yield "spike_wave", figures.draw_wave(latencies[0].cpu().numpy(), model.time_steps, f"{title}: an encoded image")
 
 
 def spike_times(model, latencies, images=1000):
     """Per stage how many neurons fired at each time step, and how many never did: {stage: int (T+1,)}."""
     return {
-        name: np.bincount(maps.cpu().numpy().ravel(), minlength=model.steps + 1)
+        name: np.bincount(maps.cpu().numpy().ravel(), minlength=model.time_steps + 1)
         for name, maps in model.walk(latencies[:images])
     }
 

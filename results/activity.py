@@ -29,7 +29,7 @@ def main():
         for name, times in model.walk(latencies):
             if not model.stages[name].convs or name == model.decision:
                 continue
-            fired = times < model.steps
+            fired = times < model.time_steps
             print(
                 f"    {name}: {100 * fired.double().mean():.1f} % of the neurons fire, "
                 f"{100 * (times == 0).double().mean():.1f} % at the first step; "

@@ -10,7 +10,8 @@ import benchmarks.__main__ as program
 import datasets
 from benchmarks.operations import last_winner, reached, synaptic_operations
 from benchmarks.reference import Reference, waves
-from engine.stages import STDP, SpikingConv
+from engine.rules import STDP
+from engine.stages import SpikingConv
 from models import build_model
 from s1c1 import S1C1
 
@@ -42,7 +43,7 @@ def test_the_reference_learns_the_same():
     for layer, conv in zip(reference.convs, ours.convs(), strict=True):
         layer.double()
         layer.load_weight(conv.weight)
-    wave = waves(latencies, ours.steps).double()
+    wave = waves(latencies, ours.time_steps).double()
     ours.train_unsupervised(latencies, "s1")
     for image in wave:
         reference.learn_s1(image)

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.stages import RSTDP, Outcome, Pool, SpikingConv, majority
+from engine.decision import Outcome, majority
+from engine.rules import RSTDP
+from engine.stages import Pool, SpikingConv
 from errors import InputError
 from models import MODELS, build_model
 from network_trainer import NetworkTrainer

@@ -236,7 +236,7 @@ def warm_up(model, encoder, log):
     notice.start()
     try:
         twin = build_model(
-            model.name, in_channels=model.in_channels, num_classes=model.num_classes, steps=model.steps,
+            model.name, in_channels=model.in_channels, num_classes=model.num_classes, time_steps=model.time_steps,
             dtype=model.convs()[0].weight.dtype,
         )  # fmt: skip
         latencies = encoder.encode(np.zeros((1, 28, 28), np.uint8))

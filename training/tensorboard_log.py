@@ -57,7 +57,7 @@ def log_embedding(writer, model, latencies, labels, images, class_names, step):
     """The last feature layer in the projector: for each image how early and how often each feature spiked."""
     latencies = latencies[:EMBEDDED]
     inputs = model.pass_through(latencies, model.between(None, model.decision))
-    features = (model.steps - inputs.float()).sum((2, 3)).cpu()
+    features = (model.time_steps - inputs.float()).sum((2, 3)).cpu()
     sprites = 1 - torch.as_tensor(images[:EMBEDDED])[:, None].float() / 255
     names = [class_names[label] for label in labels[:EMBEDDED]]
     writer.add_embedding(features, names, sprites, step, tag="last_feature_layer")

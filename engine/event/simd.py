@@ -14,14 +14,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-BLOCK_BYTES = 64
+LINE_BYTES = 64
 # Accumulators kept in registers: enough to hide the latency of an addition, few enough not to spill.
 ACCUMULATORS = 8 if get_host_cpu_features().get("avx512f") else 4
 
 
 def lanes(dtype):
     """Numbers of ``dtype`` in one block."""
-    return BLOCK_BYTES // dtype.itemsize
+    return LINE_BYTES // dtype.itemsize
 
 
 def _pointer(context, builder, array_type, array, index):
@@ -31,7 +31,7 @@ def _pointer(context, builder, array_type, array, index):
 
 def _vector(context, array_type, blocks=1):
     element = context.get_data_type(array_type.dtype)
-    return ir.VectorType(element, blocks * BLOCK_BYTES // (array_type.dtype.bitwidth // 8))
+    return ir.VectorType(element, blocks * LINE_BYTES // (array_type.dtype.bitwidth // 8))
 
 
 def _load(builder, pointer, vector, element_bytes):
@@ -99,7 +99,7 @@ def add_rows(typingctx, p, at, w, rows, lo, hi, shift, n):
                 builder.store(builder.fadd(builder.load(total), _load(builder, source, vector, size)), total)
             _store(builder, builder.load(total), target, size)
 
-        _in_widths(builder, n_, BLOCK_BYTES // size, emit)
+        _in_widths(builder, n_, LINE_BYTES // size, emit)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -125,7 +125,7 @@ def any_above(typingctx, p, at, n, level):
             some = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
             builder.store(builder.or_(builder.load(found), some), found)
 
-        _in_widths(builder, n_, BLOCK_BYTES // size, emit)
+        _in_widths(builder, n_, LINE_BYTES // size, emit)
         return builder.load(found)
 
     return signature, codegen
@@ -152,7 +152,7 @@ def mark_above(typingctx, latency, at, p, start, n, level, step):
             earlier = builder.icmp_unsigned("<", before, now)
             _store(builder, builder.select(earlier, before, now), target, 1)
 
-        _in_widths(builder, n_, BLOCK_BYTES // size, emit)
+        _in_widths(builder, n_, LINE_BYTES // size, emit)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -1,33 +1,60 @@
 """The event-driven kernels against a slow, obvious twin, on digits and on random maps, and against numbers by hand."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from engine.event import kernels as event
-from engine.event.kernels import BLOCK, DecisionLayer, FiringLayer, learn_together
+from engine import event
+from engine.event import layers as event_layers
+from engine.event.deciding import CHUNK
+from engine.rules import RSTDP, STDP
 
 DIGITS = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")["encoding"][:100]
-NEVER = (0, 2.0, 0.15, -0.75)  # a schedule: the rates stay as they are
 TYPES = [np.float32, np.float64]
+STABILIZED, REWARDED = STDP(winners=1, radius=0), RSTDP()
 
 
-@dataclass(frozen=True)
-class Rule:
-    stabilize: bool = True
-    bounds: tuple[float, float] = (0.0, 1.0)
-    winners: int = 1
-    radius: int = 0
+# ---------------------------------------------------------------------------------------------------------------------
+# The layers on NumPy arrays: weights are shared, so what is learned is seen in them
 
 
-STDP = Rule()
-RSTDP = Rule(stabilize=False, bounds=(0.2, 0.8))
+def firing_layer(weight, steps, pad, threshold):
+    return event.FiringLayer(torch.from_numpy(weight), steps, pad, threshold)
+
+
+def decision_layer(weight, steps, pad):
+    return event.DecisionLayer(torch.from_numpy(weight), steps, pad)
+
+
+def fire(layer, latency, pool=1):
+    return layer.fire(torch.from_numpy(latency), pool).numpy()
+
+
+def peaks(layer, latency):
+    return layer.peaks(torch.from_numpy(latency)).numpy()
+
+
+def constant(rates, images):
+    """The same rates (2,) or (rows, 2) for all images."""
+    return np.broadcast_to(np.atleast_2d(rates), (images, *np.atleast_2d(rates).shape))
+
+
+def learn_decisions(layer, latency, labels, classes, rates, rule=REWARDED):
+    found = layer.learn(torch.from_numpy(latency), labels, classes, rule, constant(rates, len(latency)))
+    return found.decisions.numpy(), found.highest.numpy()
+
+
+def learn_together(firing, deciding, latency, labels, pool, classes, rules, rates):
+    rates = [None if pair is None else constant(pair, len(latency)) for pair in rates]
+    found = event.learn_together(firing, deciding, torch.from_numpy(latency), labels, pool, classes, rules, rates)
+    return found.decisions.numpy(), found.winners.numpy()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -104,11 +131,10 @@ def random_weight(*shape, seed=0, dtype=np.float64):
     return np.random.default_rng(seed).uniform(0.05, 0.95, shape).astype(dtype)
 
 
-def learn(weight, steps, pad, threshold, latency, limit, radius, rates=(0.0, 0.0), rule=STDP):
-    """STDP with constant rates over latency (N, C, H, W): the winners of each image; ``weight`` learns."""
-    layer = FiringLayer(weight, steps, pad, threshold)
-    winners = layer.learn(latency, limit, radius, np.array(rates), np.zeros(1, np.int64), NEVER, rule)
-    return listed(winners)
+def learn(weight, steps, pad, threshold, latency, winners, radius, rates=(0.0, 0.0), rule=STABILIZED):
+    """The rule with constant rates over latency (N, C, H, W): the winners of each image; ``weight`` learns."""
+    layer, rule = firing_layer(weight, steps, pad, threshold), replace(rule, winners=winners, radius=radius)
+    return listed(layer.learn(torch.from_numpy(latency), rule, constant(rates, len(latency))).numpy())
 
 
 def listed(winners):
@@ -148,7 +174,8 @@ random_maps = settings(max_examples=80, deadline=None, derandomize=True)
 def test_fire_on_random_maps(dtype, layer, threshold, pool):
     """First spikes are the twin's, in both types; a potential equal to the threshold does not fire."""
     latency, weight, steps, pad = layer
-    found = FiringLayer(weight.astype(dtype), steps, pad, threshold).fire(latency[None], pool)
+    assume(min(weight.shape[2:]) and min(potentials(latency, weight, steps, pad).shape[2:]) >= pool)
+    found = fire(firing_layer(weight.astype(dtype), steps, pad, threshold), latency[None], pool)
     np.testing.assert_array_equal(found[0], twin_fire(latency, weight, steps, pad, threshold, pool))
 
 
@@ -159,7 +186,7 @@ def test_fire_on_random_maps(dtype, layer, threshold, pool):
 def test_fire_on_digits(features, kernel, pad, threshold, pool):
     """First spikes of digits are the twin's, with and without pooling, also where the pooling does not divide."""
     weight = random_weight(features, 6, kernel, kernel)
-    found = FiringLayer(weight, 15, pad, threshold).fire(DIGITS[:4], pool)
+    found = fire(firing_layer(weight, 15, pad, threshold), DIGITS[:4], pool)
     for image, first in zip(DIGITS, found, strict=False):
         np.testing.assert_array_equal(first, twin_fire(image, weight, 15, pad, threshold, pool))
     assert 0 < (found < 15).mean() < 1
@@ -167,21 +194,17 @@ def test_fire_on_digits(features, kernel, pad, threshold, pool):
 
 def test_fire_of_no_images():
     """No images give an empty map of the right shape."""
-    assert FiringLayer(random_weight(3, 2, 3, 3), 15, 1, 2).fire(np.empty((0, 2, 9, 8), np.uint8), 2).shape == (
-        0,
-        3,
-        4,
-        4,
-    )
+    layer = firing_layer(random_weight(3, 2, 3, 3), 15, 1, 2)
+    assert fire(layer, np.empty((0, 2, 9, 8), np.uint8), 2).shape == (0, 3, 4, 4)
 
 
 def test_threads_and_neighbours_do_not_change_first_spikes(threads):
     """An image fires alone as it does among others, on any number of threads."""
-    layer = FiringLayer(random_weight(30, 6, 5, 5, dtype=np.float32), 15, 2, 15)
-    together = layer.fire(DIGITS[:9], 2)
-    np.testing.assert_array_equal(together, np.concatenate([layer.fire(DIGITS[i : i + 1], 2) for i in range(9)]))
+    layer = firing_layer(random_weight(30, 6, 5, 5, dtype=np.float32), 15, 2, 15)
+    together = fire(layer, DIGITS[:9], 2)
+    np.testing.assert_array_equal(together, np.concatenate([fire(layer, DIGITS[i : i + 1], 2) for i in range(9)]))
     threads(2)
-    np.testing.assert_array_equal(layer.fire(DIGITS[:9], 2), together)
+    np.testing.assert_array_equal(fire(layer, DIGITS[:9], 2), together)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -201,7 +224,7 @@ def test_winners_on_random_maps(dtype, layer, threshold, limit, radius):
 
 @pytest.mark.parametrize("dtype", TYPES)
 @random_maps
-@given(layers(), st.sampled_from([STDP, RSTDP]), st.booleans())
+@given(layers(), st.sampled_from([STABILIZED, REWARDED]), st.booleans())
 def test_update_on_random_maps(dtype, layer, rule, anti):
     """One update is the twin's: rates by the order of spikes, stabilizer, bounds, all weights clipped."""
     latency, weight, steps, pad = layer
@@ -215,14 +238,15 @@ def test_update_on_random_maps(dtype, layer, rule, anti):
 
 @pytest.mark.parametrize(
     ("features", "kernel", "pad", "threshold", "limit", "radius", "rule"),
-    [(30, 5, 2, 15, 5, 3, STDP), (20, 3, 1, 6, 8, 1, STDP), (20, 3, 0, 4, 3, 0, RSTDP)],
+    [(30, 5, 2, 15, 5, 3, STABILIZED), (20, 3, 1, 6, 8, 1, STABILIZED), (20, 3, 0, 4, 3, 0, REWARDED)],
 )
 def test_learning_on_digits(features, kernel, pad, threshold, limit, radius, rule):
     """Thirty digits one after another: every winner, the weights and the rates are the twin's."""
     weight = random_weight(features, 6, kernel, kernel) * 1.2 - 0.1  # some outside the bounds
-    found, rates, seen = weight.copy(), np.array([0.04, -0.03]), np.array([15])
-    layer = FiringLayer(found, 15, pad, threshold)
-    winners = listed(layer.learn(DIGITS[:30], limit, radius, rates, seen, (20, 2.0, 0.15, -0.75), rule))
+    found = weight.copy()
+    schedule = STDP(limit, radius, rates=(0.04, -0.03), double_every=20).schedule(None, np.arange(16, 46), 30)
+    layer, rule = firing_layer(found, 15, pad, threshold), replace(rule, winners=limit, radius=radius)
+    winners = listed(layer.learn(torch.from_numpy(DIGITS[:30]), rule, schedule).numpy())
     now = (0.04, -0.03)
     for n, image in enumerate(DIGITS[:30]):
         if (15 + n + 1) % 20 == 0:
@@ -231,8 +255,7 @@ def test_learning_on_digits(features, kernel, pad, threshold, limit, radius, rul
         assert winners[n] == expected, n
         weight = twin_update(image, weight, expected, 15, pad, now, rule)
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(rates, (0.15, -0.1125))
-    assert seen == 45
+    np.testing.assert_allclose(schedule[-1, 0], (0.15, -0.1125))
 
 
 def test_equal_weights_go_to_the_lowest_index():
@@ -265,9 +288,9 @@ def test_learning_by_hand():
     """
     latency = np.array([[[0, 1, 4], [2, 0, 4], [4, 4, 3]]], np.uint8)  # 4: silent
     weight = np.array([[[[0.5, 0.5], [0.5, 0.5]]], [[[0.25, 0.5], [0.75, 1.0]]]])
-    layer = FiringLayer(weight, 4, 0, 0.9)
-    assert layer.fire(latency[None])[0].tolist() == [[[0, 1], [2, 3]], [[0, 1], [4, 3]]]
-    assert layer.fire(latency[None], 2)[0].tolist() == [[[0]], [[0]]]
+    layer = firing_layer(weight, 4, 0, 0.9)
+    assert fire(layer, latency[None])[0].tolist() == [[[0, 1], [2, 3]], [[0, 1], [4, 3]]]
+    assert fire(layer, latency[None], 2)[0].tolist() == [[[0]], [[0]]]
     assert learn(weight.copy(), 4, 0, 0.9, latency[None], 2, 1) == [[(1, 0, 0, 0)]]  # the radius covers all
     assert learn(weight, 4, 0, 0.9, latency[None], 2, 0, (0.5, -0.25)) == [[(1, 0, 0, 0), (0, 0, 1, 1)]]
     # s(w) = w (1 - w): 0.1875, 0.25, 0.1875, 0 for feature 1, of which the first and last input came in time
@@ -303,28 +326,6 @@ def test_denormal_weights_become_zero(dtype):
     np.testing.assert_array_equal(weight.ravel(), np.array([0.5, 2 * tiny, 0, tiny], dtype))
 
 
-def test_rates_double_at_the_500th_image():
-    """The LTP rate doubles with the 500th image, which learns by it, up to 0.15; LTD is -0.75 LTP."""
-    rates, seen, schedule = np.array([0.004, -0.003]), np.array([498]), (500, 2.0, 0.15, -0.75)
-    latency = np.zeros((1, 1, 1, 1), np.uint8)
-    history = []
-    for _ in range(3):
-        weight = np.full((1, 1, 1, 1), 0.5)
-        layer = FiringLayer(weight, 15, 0, 0.1)
-        layer.learn(latency, 1, 0, rates, seen, schedule, STDP)
-        history.append((int(seen[0]), *rates, weight.item()))
-    assert history == [
-        (499, 0.004, -0.003, 0.5 + 0.004 * 0.25),
-        (500, 0.008, -0.006, 0.5 + 0.008 * 0.25),
-        (501, 0.008, -0.006, 0.5 + 0.008 * 0.25),
-    ]
-    FiringLayer(np.ones((1, 1, 1, 1)), 15, 0, 0.1).learn(
-        np.zeros((5000, 1, 1, 1), np.uint8), 1, 0, rates, seen, schedule, STDP
-    )
-    assert rates.tolist() == [0.15, -0.75 * 0.15]
-    assert seen == 5501
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Decisions
 
@@ -336,10 +337,10 @@ def test_decisions_on_random_maps(dtype, layer):
     """Peaks and the winner are the twin's; sums of eighths are exact, so many are equal."""
     latency, weight, steps, pad = layer
     last = last_potentials(latency, weight, steps, pad)
-    deciding = DecisionLayer(weight.astype(dtype), steps, pad)
-    np.testing.assert_array_equal(deciding.peaks(latency[None])[0], last.max((1, 2)))
+    deciding = decision_layer(weight.astype(dtype), steps, pad)
+    np.testing.assert_array_equal(peaks(deciding, latency[None])[0], last.max((1, 2)))
     classes = np.zeros(len(weight), np.int64)
-    winners, highest = deciding.learn(latency[None], np.zeros(1, np.int64), classes, np.zeros((2, 2)), RSTDP)
+    winners, highest = learn_decisions(deciding, latency[None], [0], classes, np.zeros((2, 2)))
     expected = twin_decision(latency, weight, steps, pad)
     assert winners[0].tolist() == ([-1] * 3 if expected is None else list(expected))
     assert highest[0] == last.max()
@@ -359,39 +360,38 @@ def decision_task(images, features, dtype, side=6, channels=10, kernel=5, seed=1
 RATES = np.array([[0.04, -0.03], [-0.04, 0.005]])
 
 
-@pytest.mark.parametrize(("images", "features"), [(1, 5), (75, 10), (BLOCK, 33), (2 * BLOCK + 1, 200), (100, 3)])
-def test_blocks_of_images_do_not_change_a_bit(images, features, threads, monkeypatch):
+@pytest.mark.parametrize(("images", "features"), [(1, 5), (75, 10), (CHUNK, 33), (2 * CHUNK + 1, 200), (100, 3)])
+def test_chunks_of_images_do_not_change_a_bit(images, features, threads, monkeypatch):
     """``learn`` over many images is, bit for bit in float32, learning one after another, on any number of threads."""
     latency, labels, classes, start = decision_task(images, features, np.float32)
     weight = start.copy()
     expected = []
     for n in range(images):
-        layer = DecisionLayer(weight, 15, 2)
-        (winner,), (potential,) = layer.learn(latency[n : n + 1], labels[n : n + 1], classes, RATES, RSTDP)
+        layer, one = decision_layer(weight, 15, 2), slice(n, n + 1)
+        (winner,), (potential,) = learn_decisions(layer, latency[one], labels[one], classes, RATES)
         expected.append((*winner, potential))
     for count in (1, 2, 3, 7, 40):  # the work is divided into so many parts, whether there are as many threads or not
         threads(count)
-        monkeypatch.setattr(event, "get_num_threads", lambda count=count: count)
+        monkeypatch.setattr(event_layers, "get_num_threads", lambda count=count: count)
         together = start.copy()
-        layer = DecisionLayer(together, 15, 2)
-        winners, highest = layer.learn(latency, labels, classes, RATES, RSTDP)
+        layer = decision_layer(together, 15, 2)
+        winners, highest = learn_decisions(layer, latency, labels, classes, RATES)
         np.testing.assert_array_equal(together, weight)
         assert [(*w, p) for w, p in zip(winners, highest, strict=True)] == expected
-        fresh = DecisionLayer(together, 15, 2)
-        np.testing.assert_array_equal(layer.peaks(latency), fresh.peaks(latency))
-    if images > BLOCK:
+        np.testing.assert_array_equal(peaks(layer, latency), peaks(decision_layer(together, 15, 2), latency))
+    if images > CHUNK:
         assert (winners[:, 0] < 0).sum() > 1  # silent images
-        assert len(set(winners[:BLOCK, 0])) < BLOCK - 1  # features that win again within a block
+        assert len(set(winners[:CHUNK, 0])) < CHUNK - 1  # features that win again within a chunk
 
 
 def test_a_layer_learns_on_where_it_stopped():
     """Two calls of one layer are one call over both parts."""
     latency, labels, classes, start = decision_task(90, 40, np.float32)
     once, twice = start.copy(), start.copy()
-    DecisionLayer(once, 15, 2).learn(latency, labels, classes, RATES, RSTDP)
-    layer = DecisionLayer(twice, 15, 2)
+    learn_decisions(decision_layer(once, 15, 2), latency, labels, classes, RATES)
+    layer = decision_layer(twice, 15, 2)
     for part in (slice(0, 50), slice(50, None)):
-        layer.learn(latency[part], labels[part], classes, RATES, RSTDP)
+        learn_decisions(layer, latency[part], labels[part], classes, RATES)
     np.testing.assert_array_equal(once, twice)
 
 
@@ -400,7 +400,7 @@ def test_decision_learning_is_the_twins(kernel, pad, features):
     """Seventy images in float64: every winner and every weight."""
     latency, labels, classes, weight = decision_task(70, features, np.float64, kernel=kernel)
     found = weight.copy()
-    winners, highest = DecisionLayer(found, 15, pad).learn(latency, labels, classes, RATES, RSTDP)
+    winners, highest = learn_decisions(decision_layer(found, 15, pad), latency, labels, classes, RATES)
     for n, image in enumerate(latency):
         expected = twin_decision(image, weight, 15, pad)
         if expected is None:
@@ -409,7 +409,7 @@ def test_decision_learning_is_the_twins(kernel, pad, features):
         assert tuple(winners[n]) == expected, n
         np.testing.assert_allclose(highest[n], last_potentials(image, weight, 15, pad).max(), atol=1e-8)
         rates = RATES[0 if classes[expected[0]] == labels[n] else 1]
-        weight = twin_update(image, weight, [(*expected, 14)], 15, pad, rates, RSTDP)
+        weight = twin_update(image, weight, [(*expected, 14)], 15, pad, rates, REWARDED)
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
 
 
@@ -420,19 +420,19 @@ def test_equal_features_tie_whatever_the_rounding():
     for _ in range(20):
         values = rng.uniform(0.2, 0.8, 50 * 25)
         weight = np.array([rng.permutation(values) for _ in range(30)]).reshape(30, 50, 5, 5)
-        winners, _ = DecisionLayer(weight, 15, 0).learn(latency, one, np.zeros(30, np.int64), RATES, RSTDP)
+        winners, _ = learn_decisions(decision_layer(weight, 15, 0), latency, one, np.zeros(30, np.int64), RATES)
         assert winners.tolist() == [[0, 0, 0]]
 
 
 def test_peaks_do_not_depend_on_the_company(threads):
     """The peaks of an image are the same alone and among others, on one thread and on two, without rounding."""
-    latency, _, _, weight = decision_task(2 * BLOCK + 3, 40, np.float32)
-    layer = DecisionLayer(weight, 15, 2)
-    alone = np.concatenate([layer.peaks(latency[n : n + 1]) for n in range(len(latency))])
+    latency, _, _, weight = decision_task(2 * CHUNK + 3, 40, np.float32)
+    layer = decision_layer(weight, 15, 2)
+    alone = np.concatenate([peaks(layer, latency[n : n + 1]) for n in range(len(latency))])
     for count in (1, 2):
         threads(count)
-        np.testing.assert_array_equal(layer.peaks(latency), alone)
-    assert layer.peaks(latency[:0]).shape == (0, 40)
+        np.testing.assert_array_equal(peaks(layer, latency), alone)
+    assert peaks(layer, latency[:0]).shape == (0, 40)
 
 
 @pytest.mark.parametrize(
@@ -454,11 +454,11 @@ def test_decision_by_hand(label, winner_channels):
     weight = np.empty((2, 2, 2, 2))
     weight[0, 0], weight[0, 1], weight[1, 0], weight[1, 1] = 0.5, 0.25, 0.25, 0.75
     weight[1, 1, 1, 1] = 1.0
-    layer = DecisionLayer(weight, 3, 0)
-    assert layer.peaks(latency[None]).tolist() == [[1.25, 1.25]]
+    layer = decision_layer(weight, 3, 0)
+    assert peaks(layer, latency[None]).tolist() == [[1.25, 1.25]]
     rates = np.array([[0.125, -0.0625], [-0.125, 0.0625]])
-    rule = Rule(stabilize=False, bounds=(0.25, 0.75))
-    winners, highest = layer.learn(latency[None], np.array([label]), np.array([0, 1]), rates, rule)
+    rule = RSTDP(bounds=(0.25, 0.75))
+    winners, highest = learn_decisions(layer, latency[None], [label], [0, 1], rates, rule)
     assert (winners.tolist(), highest.tolist()) == ([[0, 0, 0]], [1.25])
     assert weight[0].tolist() == winner_channels
     assert weight[1].tolist() == [[[0.25, 0.25], [0.25, 0.25]], [[0.75, 0.75], [0.75, 0.75]]]
@@ -469,7 +469,7 @@ def test_silence_teaches_nothing():
     _, labels, classes, weight = decision_task(3, 10, np.float32)
     before = weight.copy()
     silent = np.full((3, 10, 6, 6), 15, np.uint8)
-    winners, highest = DecisionLayer(weight, 15, 2).learn(silent, labels, classes, RATES, RSTDP)
+    winners, highest = learn_decisions(decision_layer(weight, 15, 2), silent, labels, classes, RATES)
     assert (winners == -1).all()
     assert (highest == 0).all()
     np.testing.assert_array_equal(weight, before)
@@ -485,17 +485,14 @@ def test_silence_teaches_nothing():
 def test_joint_winners_on_random_maps(dtype, layer, threshold, limit, radius, pool, seed):
     """Both layers choose the twin's winners; the upper one sees the pooled first spikes of the whole image."""
     latency, weight, steps, pad = layer
+    assume(min(potentials(latency, weight, steps, pad).shape[2:]) >= pool)
     between = twin_fire(latency, weight, steps, pad, threshold, pool)
-    assume(between.size > 0)
     above = np.random.default_rng(seed).integers(0, 9, (5, len(weight), 1, 1)) / 8
-    firing, deciding = (
-        FiringLayer(weight.astype(dtype), steps, pad, threshold),
-        DecisionLayer(above.astype(dtype), steps, 0),
-    )
-    rule, still, zero = Rule(winners=limit, radius=radius), np.zeros((2, 2)), np.zeros(1, np.int64)
-    decided, winners = learn_together(
-        firing, deciding, latency[None], zero, pool, rule, still, np.zeros(5, np.int64), RSTDP, None
-    )
+    firing = firing_layer(weight.astype(dtype), steps, pad, threshold)
+    deciding = decision_layer(above.astype(dtype), steps, 0)
+    rules, classes = (RSTDP(winners=limit, radius=radius), REWARDED), np.zeros(5, np.int64)
+    rates = np.zeros((2, 2)), None
+    decided, winners = learn_together(firing, deciding, latency[None], [0], pool, classes, rules, rates)
     expected = twin_decision(between, above, steps, 0)
     assert decided[0].tolist() == ([-1] * 3 if expected is None else list(expected))
     assert listed(winners) == [twin_winners(latency, weight, steps, pad, threshold, limit, radius)]
@@ -508,12 +505,12 @@ def test_joint_learning_on_digits(learning):
     images, labels, classes = DIGITS[:40].copy(), rng.integers(0, 2, 40), np.arange(8) // 4
     images[[0, 17]] = 15
     lower, upper = random_weight(20, 6, 5, 5, seed=2) * 1.2 - 0.1, random_weight(8, 20, 5, 5, seed=3)
-    rule = Rule(stabilize=False, winners=6, radius=0)
+    rule = RSTDP(winners=6, radius=0, bounds=(0.0, 1.0))
     lower_rates = np.array([[0.02, -0.015], [-0.02, 0.0025]])
     found = lower.copy(), upper.copy()
     decided, winners = learn_together(
-        FiringLayer(found[0], 15, 2, 15), DecisionLayer(found[1], 15, 2), images, labels, 3, rule, lower_rates,
-        classes, RSTDP, RATES if learning else None,
+        firing_layer(found[0], 15, 2, 15), decision_layer(found[1], 15, 2), images, labels, 3, classes,
+        (rule, REWARDED), (lower_rates, RATES if learning else None),
     )  # fmt: skip
     winners, outcomes = listed(winners), []
     for n, image in enumerate(images):
@@ -526,7 +523,7 @@ def test_joint_learning_on_digits(learning):
             outcomes.append(0 if classes[decision[0]] == labels[n] else 1)
             lower = twin_update(image, lower, expected, 15, 2, lower_rates[outcomes[-1]], rule)
             if learning:
-                upper = twin_update(between, upper, [(*decision, 14)], 15, 2, RATES[outcomes[-1]], RSTDP)
+                upper = twin_update(between, upper, [(*decision, 14)], 15, 2, RATES[outcomes[-1]], REWARDED)
     assert len(outcomes) == 38
     assert set(outcomes) == {0, 1}
     np.testing.assert_allclose(found[0], lower, rtol=0, atol=1e-12)

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.event import kernels as event
-from engine.stages import RSTDP
+from engine import event
 from models import build_model
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")
@@ -32,12 +31,12 @@ def learn_features(model, name, images):
     latencies = torch.from_numpy(GOLDEN["encoding"])
     for stage_name, stage in model.stages.items():
         for i, conv in enumerate(stage.convs, start=1):
-            if isinstance(conv.rule, RSTDP):
+            if conv.rule.needs_labels:
                 continue
             key = f"{name}/{stage_name}/winners" if len(stage.convs) == 1 else f"{name}/{stage_name}_{i}/winners"
             expected = GOLDEN[key][:images]
             inputs = model.pass_through(latencies[: len(expected)], model.between(None, stage_name))
-            np.testing.assert_array_equal(conv.learn_stdp(inputs)[..., :3], expected, err_msg=key)
+            np.testing.assert_array_equal(conv.learn(inputs, conv.rule)[..., :3], expected, err_msg=key)
 
 
 @pytest.fixture
@@ -47,9 +46,9 @@ def deciding_winners(monkeypatch):
     apart, together = event.DecisionLayer.learn, event.learn_together
 
     def note(learn, *args):
-        winners, other = learn(*args)
-        found.append(winners.copy())
-        return winners, other
+        learned = learn(*args)
+        found.append(learned.decisions)
+        return learned
 
     monkeypatch.setattr(event.DecisionLayer, "learn", lambda *args: note(apart, *args))
     monkeypatch.setattr(event, "learn_together", lambda *args: note(together, *args))
