@@ -20,6 +20,7 @@ References: Mozafari et al., Pattern Recognition 94, 2019 (arXiv 1804.00227); Kh
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from numba.extending import overload_method
 from engine.decision import strongest
 from errors import InputError
 
+MOST = 2**15 - 1  # winners of an image, and their radius
 MOST_LEARNERS = 32  # decision neurons that may learn from one image: what the kernels have room for
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -218,10 +220,10 @@ class RSTDP(Rule):
 
 def check_competition(rule):
     """Errors: InputError unless ``winners``, ``radius`` and ``bounds`` are possible ones."""
-    if not (isinstance(rule.winners, int) and 1 <= rule.winners < 2**15):
-        raise InputError(f"winners must be a whole number from 1 on, not {rule.winners}")
-    if not (isinstance(rule.radius, int) and 0 <= rule.radius < 2**15):
-        raise InputError(f"radius must be a whole number from 0 on, not {rule.radius}")
+    if not (isinstance(rule.winners, Integral) and 1 <= rule.winners <= MOST):
+        raise InputError(f"winners must be a whole number from 1 to {MOST}, not {rule.winners}")
+    if not (isinstance(rule.radius, Integral) and 0 <= rule.radius <= MOST):
+        raise InputError(f"radius must be a whole number from 0 to {MOST}, not {rule.radius}")
     if len(rule.bounds) != 2 or not -math.inf < rule.bounds[0] < rule.bounds[1] < math.inf:
         raise InputError(f"bounds must be two numbers, the lower one first, not {rule.bounds}")
 

@@ -1,0 +1,67 @@
+"""Rules of one's own, as a user would write them: in one file, outside of the engine."""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from engine.rules import STDP, Additive, Rule
+
+
+class Recent(NamedTuple):
+    """Only inputs of the last ``span`` time steps before the winner are potentiated; no stabilizer."""
+
+    lower: float
+    upper: float
+    span: float
+
+    def window(self, t_in, t_out, ltp, ltd):
+        recent = (t_in <= t_out) * (t_in + self.span >= t_out)
+        return recent * ltp + (recent < 1) * ltd
+
+    def change(self, w):
+        return 1
+
+
+@dataclass(frozen=True)
+class RecentSTDP(STDP):
+    name: ClassVar[str] = "recent"
+    title: ClassVar[str] = "recent STDP"
+
+    span: int = 3
+
+    def plasticity(self, number=float):
+        return Recent(*map(number, (*self.bounds, self.span)))
+
+
+class Contrast(Additive):
+    """The strongest neuron of the true class learns by the first rates, the strongest of all others by the second."""
+
+    def verdict(self, peaks, label, classes, learners):
+        right = rival = -1
+        for f in range(len(peaks)):
+            if classes[f] == label:
+                if peaks[f] > 0 and (right < 0 or peaks[f] > peaks[right]):
+                    right = f
+            elif peaks[f] > 0 and (rival < 0 or peaks[f] > peaks[rival]):
+                rival = f
+        count = 0
+        for feature, row in ((right, 0), (rival, 1)):
+            if feature >= 0:
+                learners[count, 0], learners[count, 1] = feature, row
+                count += 1
+        return count
+
+
+@dataclass(frozen=True)
+class ContrastRule(Rule):
+    name: ClassVar[str] = "contrast"
+    title: ClassVar[str] = "contrast"
+    needs_labels: ClassVar[bool] = True
+    most_learners: ClassVar[int] = 2
+
+    def first_rates(self):
+        return np.array([(0.02, -0.01), (-0.02, 0.01)])
+
+    def plasticity(self, number=float):
+        return Contrast(number(0.0), number(1.0))

@@ -1,0 +1,220 @@
+"""The rules: numbers worked out by hand, and rules of one's own on both backends."""
+
+import ast
+import inspect
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from own_rules import ContrastRule, Recent, RecentSTDP
+
+import engine
+from engine import event, frames
+from engine.decision import Outcome
+from engine.event.deciding import CHUNK
+from engine.event.layout import BANK
+from engine.rules import RSTDP, STDP
+from engine.stages import SpikingConv
+from errors import InputError
+
+GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")
+DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
+BACKENDS = [event, frames]
+
+
+def weights(*shape, low=0.1, high=0.9):
+    return torch.from_numpy(np.random.default_rng(0).uniform(low, high, shape))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# By hand
+
+
+def test_the_rates_double_every_500_images():
+    """0.004 up to image 499, doubled at image 500 and at every 500th, at most 0.15; LTD is -0.75 LTP."""
+    numbers = np.array([1, 499, 500, 999, 1000, 2500, 2999, 3000, 10**9])
+    ltp = [0.004, 0.004, 0.008, 0.008, 0.016, 0.128, 0.128, 0.15, 0.15]
+    scheduled = STDP(winners=1, radius=0).schedule(None, numbers, 60_000)
+    assert scheduled[:, 0, 0].tolist() == ltp
+    assert scheduled[:, 0, 1].tolist() == [-0.003, -0.003, *(-0.75 * rate for rate in ltp[2:])]
+    still = STDP(winners=1, radius=0, double_every=0).schedule(None, numbers, 60_000)
+    assert (still == (0.004, -0.003)).all()
+
+
+def test_a_stage_counts_its_images():
+    """Two batches are scheduled as one; the state holds the rates of the last image."""
+    stage = SpikingConv(1, 1, 1, threshold=1, rule=STDP(winners=1, radius=0))
+    parts = [stage.advance(stage.rule, images) for images in (300, 0, 199, 1)]
+    assert [len(part) for part in parts] == [300, 0, 199, 1]
+    assert (np.concatenate(parts[:3]) == (0.004, -0.003)).all()
+    assert parts[3].tolist() == [[[0.008, -0.006]]]
+    assert (stage.stdp_rates.tolist(), int(stage.images_seen)) == ([0.008, -0.006], 500)
+
+
+def test_rewards_follow_the_outcome():
+    """Reward times the fraction wrong, punishment times the fraction right; silence is neither."""
+    adapted = RSTDP().adapted(Outcome(correct=60, wrong=30, silent=10))
+    np.testing.assert_allclose(adapted, [[0.3 * 0.004, 0.3 * -0.003], [0.6 * -0.004, 0.6 * 0.0005]])
+
+
+@pytest.mark.parametrize(
+    ("rule", "window", "change"),
+    [
+        (STDP(1, 0), [0.5, 0.5, -0.25, -0.25], 0.25 * 0.75),
+        (STDP(1, 0, stabilize=False), [0.5, 0.5, -0.25, -0.25], 1),
+        (STDP(1, 0, bounds=(0.2, 0.8)), [0.5, 0.5, -0.25, -0.25], (0.25 - 0.2) * (0.8 - 0.25)),
+        (RSTDP(stabilize=True), [0.5, 0.5, -0.25, -0.25], (0.25 - 0.2) * (0.8 - 0.25)),
+        (RecentSTDP(1, 0, span=1), [-0.25, 0.5, -0.25, -0.25], 1),
+    ],
+)
+def test_window_and_change(rule, window, change):
+    """Inputs at 0, 4, 5 and never (15), a winner at 4; a weight of 0.25. On numbers and on tensors."""
+    plasticity, times = rule.plasticity(), (0, 4, 5, 15)
+    assert [plasticity.window(t, 4, 0.5, -0.25) for t in times] == window
+    rates = torch.tensor([0.5, -0.25], dtype=torch.float64)
+    assert plasticity.window(torch.tensor(times), 4, *rates).tolist() == window
+    assert plasticity.change(0.25) == pytest.approx(change, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("peaks", "label", "expected"),
+    [([1, 3, 2, 3], 0, [(1, 0)]), ([1, 3, 2, 4], 0, [(3, 1)]), ([0, 0, 0, 0], 0, []), ([-1, -1, 2, -1], 1, [(2, 0)])],
+)
+def test_the_strongest_is_rewarded_or_punished(peaks, label, expected):
+    """Classes 0 0 1 1: row 0 of the rates if the first of the strongest is of the true class, else row 1."""
+    learners = np.empty((1, 2), np.int64)
+    count = RSTDP().plasticity().verdict(np.array(peaks, float), label, np.array([0, 0, 1, 1]), learners)
+    assert [tuple(one) for one in learners[:count]] == expected
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: STDP(winners=0, radius=0), "winners must be a whole number from 1 to 32767, not 0"),
+        (lambda: STDP(winners=1, radius=2**63), "radius must be a whole number from 0 to 32767, not 9223372"),
+        (lambda: STDP(winners=1, radius=0, bounds=(1.0, 0.0)), "bounds must be two numbers, the lower one first"),
+        (lambda: STDP(winners=1, radius=0, rates=(0.1,)), "rates must be two finite numbers"),
+        (lambda: STDP(winners=1, radius=0, double_every=-1), "double_every"),
+        (lambda: RSTDP(reward=(float("nan"), 0.0)), "reward must be two finite numbers"),
+    ],
+)  # fmt: skip
+def test_impossible_rules_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rules of one's own
+
+
+def test_another_window_on_both_backends():
+    """Every winner of 40 digits and every weight; and not those of the published window."""
+    rule = RecentSTDP(winners=5, radius=3, rates=(0.05, -0.03), double_every=0, span=0)
+    ends = []
+    for backend, learned in [*((backend, rule) for backend in BACKENDS), (event, replace_window(rule))]:
+        weight = weights(20, 6, 5, 5, low=0.2, high=0.6)
+        rates = learned.schedule(None, np.arange(1, 41), 40)
+        winners = backend.FiringLayer(weight, 15, 2, 10).learn(DIGITS[:40], learned, rates)
+        assert (winners[..., 0] >= 0).sum() > 100
+        ends.append((winners, weight))
+    assert torch.equal(ends[0][0], ends[1][0])
+    torch.testing.assert_close(ends[0][1], ends[1][1], rtol=0, atol=1e-12)
+    assert not torch.equal(ends[0][1], ends[2][1])
+
+
+def replace_window(rule):
+    return STDP(rule.winners, rule.radius, rule.rates, stabilize=False, double_every=0)
+
+
+def twin_contrast(latency, labels, classes, weight, rates):
+    """Two learners, plainly: one image after another, all potentials anew; returns which neurons learned."""
+    learned = []
+    for image, label in zip(latency, labels, strict=True):
+        spiked = torch.nn.functional.pad((image < 15).to(weight), [2] * 4)
+        patches = spiked.unfold(1, 5, 1).unfold(2, 5, 1)  # (C, Ho, Wo, k, k)
+        potentials = torch.einsum("fcij,cyxij->fyx", weight, patches)
+        before, own = weight.clone(), torch.as_tensor(classes == label)
+        for row, mine in ((0, own), (1, ~own)):
+            peaks = potentials.amax((1, 2)).masked_fill(~mine, -1).round(decimals=9)
+            feature = int(peaks.argmax())
+            if peaks[feature] <= 0:
+                continue
+            y, x = divmod(int(potentials[feature].round(decimals=9).flatten().argmax()), potentials.shape[2])
+            change = torch.where(patches[:, y, x] > 0, *rates[row])
+            weight[feature] = (before[feature] + change).clamp(0, 1)
+            learned.append(feature)
+    return learned
+
+
+@pytest.mark.parametrize("features", [10, 100])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_neurons_learn_from_an_image(backend, features):
+    """Weights as the twin's after 60 images, which change more features than one bank holds."""
+    rng = np.random.default_rng(0)
+    latency = torch.from_numpy(rng.integers(0, 15, (60, 8, 5, 5), dtype=np.uint8))
+    latency[torch.from_numpy(rng.random(latency.shape)) < 0.7] = 15
+    latency[7] = 15
+    labels, classes, rule = rng.integers(0, 5, 60), np.arange(features) * 5 // features, ContrastRule()
+    found, expected = weights(features, 8, 5, 5), weights(features, 8, 5, 5)
+    learned = twin_contrast(latency, labels, classes, expected, torch.from_numpy(rule.first_rates()))
+    assert len(learned) == 118
+    assert features == 10 or len(set(learned[: 2 * CHUNK])) >= BANK
+    rates = rule.schedule(rule.first_rates(), np.arange(60), 60)
+    decided = backend.DecisionLayer(found, 15, 2).learn(latency, labels, classes, rule, rates).decisions
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    assert decided[7].tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_neurons_that_are_left_out_do_not_learn_but_decide(backend):
+    """Of classes 0 1: feature 0 is the strongest and decides; left out, feature 1 learns in its place."""
+    latency, classes = torch.zeros(1, 1, 1, 1, dtype=torch.uint8), np.array([0, 1])
+    for left_out, expected in (([False, False], [0.9 + 0.0625, 0.5]), ([True, False], [0.9, 0.5 - 0.125])):
+        weight = torch.tensor([0.9, 0.5], dtype=torch.float64).reshape(2, 1, 1, 1)
+        rates = np.array([[[0.0625, -0.5], [-0.125, 0.5]]])
+        found = backend.DecisionLayer(weight, 15, 0).learn(
+            latency, [0], classes, RSTDP(bounds=(0.0, 1.0)), rates, np.array([left_out])
+        )
+        assert found.decisions.tolist() == [[0, 0, 0]]
+        np.testing.assert_allclose(weight.ravel(), expected)
+
+
+def test_one_threads_bits_are_all_threads_bits_with_two_learners(monkeypatch):
+    rng = np.random.default_rng(0)
+    latency = torch.from_numpy(rng.integers(0, 40, (90, 8, 5, 5), dtype=np.uint8)).clamp(max=15)
+    labels, classes, rule = rng.integers(0, 5, 90), np.arange(200) // 40, ContrastRule()
+    rates, ends = rule.schedule(rule.first_rates(), np.arange(90), 90), []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(event.layers, "get_num_threads", lambda threads=threads: threads)
+        weight = weights(200, 8, 5, 5).float()
+        event.DecisionLayer(weight, 15, 2).learn(latency, labels, classes, rule, rates)
+        ends.append(weight)
+    assert all(torch.equal(ends[0], end) for end in ends)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The shape of the engine
+
+
+def test_no_function_of_the_engine_has_more_than_eight_parameters():
+    """``self`` and numba's ``typingctx`` aside."""
+    for path in Path(engine.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+                assert len(set(names) - {"self", "cls", "typingctx"}) <= 8, f"{path.name}: {node.name}"
+
+
+def test_both_backends_promise_the_same():
+    for name in ("FiringLayer", "DecisionLayer"):
+        one, two = (getattr(backend, name) for backend in BACKENDS)
+        for method in ("__init__", "fire", "learn", "peaks"):
+            assert getattr(one, method, None) is getattr(two, method, None)
+    assert event.learn_together is frames.learn_together
+    assert inspect.isfunction(event.learn_together)
+
+
+def test_a_record_of_ones_own_may_stand_beside_others():
+    assert replace(RecentSTDP(1, 0), span=5).plasticity() == Recent(0.0, 1.0, 5.0)
