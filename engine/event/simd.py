@@ -8,15 +8,30 @@ below is one loop whose memory accesses are exactly the ones written. LLVM split
 All lengths are multiples of ``lanes(dtype)``; who calls pads with zeros.
 """
 
-from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
+from functools import cache
+
+from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 LINE_BYTES = 64
-# Accumulators kept in registers: enough to hide the latency of an addition, few enough not to spill.
-ACCUMULATORS = 8 if get_host_cpu_features().get("avx512f") else 4
+ADDITION = """define <16 x float> @add(<16 x float> %a, <16 x float> %b) {
+  %sum = fadd <16 x float> %a, %b
+  ret <16 x float> %sum
+}"""
+
+
+@cache
+def accumulators(triple, cpu, features):
+    """Blocks kept in registers on a target: enough to hide the latency of an addition, few enough not to spill.
+
+    The target need not be this machine (NUMBA_CPU_NAME), and its name alone implies features that numba does not list.
+    So LLVM is asked whether a block is one register there (AVX-512's are called zmm) or takes several.
+    """
+    target = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
+    return 8 if "zmm" in target.emit_assembly(binding.parse_assembly(ADDITION)) else 4
 
 
 def lanes(dtype):
@@ -56,7 +71,7 @@ def _in_widths(builder, length, lane_count, emit):
     int_t = length.type
     offset = cgutils.alloca_once(builder, int_t)
     builder.store(ir.Constant(int_t, 0), offset)
-    blocks = ACCUMULATORS
+    blocks = accumulators(*cpu_target.target_context.codegen().magic_tuple())
     while blocks:
         step = ir.Constant(int_t, blocks * lane_count)
         loop, done = builder.append_basic_block(f"by{blocks}"), builder.append_basic_block(f"by{blocks}.done")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numba import njit
+from numba.core.registry import cpu_target
 
 from engine.event import simd
 
@@ -38,6 +39,24 @@ def numbers(size, dtype, seed=0):
 def test_a_block_is_one_cache_line():
     """64 bytes: 16 numbers of float32, 8 of float64."""
     assert [simd.lanes(np.dtype(t)) for t in TYPES] == [16, 8]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "features", "blocks"),
+    [
+        ("generic", "", 4),
+        ("haswell", "", 4),
+        ("haswell", "+avx512f", 8),
+        ("skylake-avx512", "", 8),
+        ("skylake-avx512", "-avx512f", 4),
+    ],
+)
+def test_the_target_says_how_many_blocks_fit_into_registers(cpu, features, blocks):
+    """Whatever machine compiles: by the name of the target's processor and what is added to it or taken away."""
+    triple, *_ = cpu_target.target_context.codegen().magic_tuple()
+    if not triple.startswith("x86_64"):
+        pytest.skip("LLVM is there for the processors of this machine's kind only")
+    assert simd.accumulators(triple, cpu, features) == blocks
 
 
 @pytest.mark.parametrize("index", [np.int32, np.int64])
