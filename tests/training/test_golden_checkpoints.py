@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.stages import RSTDP, STDP, Branches, Pool, SpikingConv, Vote
+from engine.rules import RSTDP, STDP
+from engine.stages import Branches, Pool, SpikingConv, Vote
 from models import MODELS
 from network_trainer import Activity, NetworkTrainer, Progress
 from training import checkpoint
