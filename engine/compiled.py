@@ -40,9 +40,8 @@ HERE = Path(__file__).resolve().parent
 DAY = 24 * 60 * 60
 KEPT = 30 * DAY
 FOLDER = f"kernels-{sys.implementation.cache_tag}"
-ENTRY = re.compile(
-    r"(\.\d+\.)?[A-Za-z0-9_]+-[0-9a-f]{64}\.kernel"
-)  # the first part: half-written, see utils.temporaries
+# The first part: half-written, see utils.temporaries.
+ENTRY = re.compile(r"(\.\d+\.)?[A-Za-z0-9_]+-[0-9a-f]{64}\.kernel")
 # Backups leave out a folder that has this file, and we remove nothing from a folder that lacks it.
 TAG = "CACHEDIR.TAG"
 TAG_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Machine code of first-spike networks; it may be removed.\n"
@@ -101,7 +100,7 @@ class _Cache(NullCache):
             return
         file = io.BytesIO()
         _Pickler(file, key.classes).dump(cres._reduce())
-        content = _checksum(key, file.getvalue()) + file.getvalue()
+        content = _checksum(file.getvalue(), key.digest) + file.getvalue()
         try:
             write_atomically(self._path(key), lambda temporary: temporary.write_bytes(content))
         except InputError as error:
@@ -124,11 +123,11 @@ class _Cache(NullCache):
         except OSError as error:
             _tell(f"cannot read {path}: {error.strerror}")
             return None
-        checksum, payload = content[:32], content[32:]
-        if checksum != _checksum(key, payload):
+        payload = payload_of(content, key.digest)
+        if payload is None:
             _tell(f"{path} is damaged and is compiled anew")
-            return None
-        _touched(path)
+        else:
+            _touched(path)
         return payload
 
 
@@ -155,9 +154,14 @@ class _Unpickler(pickle.Unpickler):
         return self._classes[number]
 
 
-def _checksum(key, payload):
-    """32 bytes. The key is in it, so that a file under another's name does not pass."""
-    return hashlib.sha256(key.digest.encode() + payload).digest()
+def payload_of(content, digest):
+    """What follows on the checksum in the content of a file; None if the file is damaged, or that of another key."""
+    return content[32:] if content[:32] == _checksum(content[32:], digest) else None
+
+
+def _checksum(payload, digest):
+    """32 bytes. The key's digest is in it, so that a file under another's name does not pass."""
+    return hashlib.sha256(digest.encode() + payload).digest()
 
 
 @functools.cache
@@ -169,10 +173,10 @@ def _folder():
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
-            if not _is_ours(folder):
+            is_new = not (folder / TAG).exists()
+            if is_new:
                 write_atomically(folder / TAG, lambda temporary: temporary.write_bytes(TAG_TEXT))
-                _remove_unused(folder.parent)
-            elif _touched(folder / TAG):
+            if is_new or (_is_ours(folder) and _touched(folder / TAG)):  # once a day
                 _remove_unused(folder.parent)
             return folder
         except (OSError, InputError):

@@ -60,7 +60,8 @@ rule = Rule(0.5, -0.25)
 """
 PRINT = """
 from engine import compiled
-print(change(rule, 3, 4), change(rule, 4, 3), *[times(factor)(10) for factor in {0}], compiled.counts["compiled"])
+values = [change(rule, 3, 4), change(rule, 4, 3), *[times(factor)(10) for factor in {0}]]
+print(*values, compiled.counts["compiled"], compiled.counts["loaded"])
 """
 
 
@@ -70,14 +71,15 @@ class Programs:
     def __init__(self, folder):
         self.folder, self.cache = folder, folder / "cache"
 
-    def start(self, *words):
+    def start(self, *words, **options):
         paths = os.pathsep.join(map(str, (self.folder, ROOT)))
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(self.cache), "PYTHONPATH": paths}
         words = [sys.executable, "-B", "-W", "error", *words]
-        return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment, **options)
 
     def run(self, factors=()):
-        """What change and the closures with these factors give, and how many of them were compiled."""
+        """What change and the closures with these factors give, and how many of them were compiled and loaded."""
         out, err = self.start("-c", RUN + PRINT.format(factors)).communicate()
         assert err == ""
         return [float(word) for word in out.split()]
@@ -93,13 +95,16 @@ def test_further_starts(tmp_path):
     (tmp_path / "kernels.py").write_text(KERNELS)
     (tmp_path / "rule.py").write_text(RULE)
     both = [programs.start("-c", RUN + PRINT.format([factor])) for factor in (2, 3)]
-    assert [process.communicate() for process in both] == [("0.5 -0.25 480 2\n", ""), ("0.5 -0.25 246 2\n", "")]
-    assert programs.run([2, 3]) == [0.5, -0.25, 480, 246, 0]
+    assert [process.communicate() for process in both] == [("0.5 -0.25 480 2 0\n", ""), ("0.5 -0.25 246 2 0\n", "")]
+    assert programs.run([2, 3]) == [0.5, -0.25, 480, 246, 0, 3]
     (tmp_path / "rule.py").write_text(RULE.replace("t_in <", "t_in - 2 <").replace("t_in >", "t_in - 2 >"))
-    assert programs.run([2]) == [0.5, 0.5, 480, 1]
+    assert programs.run([2]) == [0.5, 0.5, 480, 1, 1]
     (tmp_path / "script.py").write_text(RULE + RUN.replace("from rule import Rule", "") + PRINT.format([]))
     script = [programs.start(tmp_path / "script.py").communicate() for _ in range(2)]
-    assert script == [("0.5 -0.25 1\n", ""), ("0.5 -0.25 0\n", "")]  # a rule of __main__, which is pickled otherwise
+    assert script == [
+        ("0.5 -0.25 1 0\n", ""),
+        ("0.5 -0.25 0 1\n", ""),
+    ]  # a rule of __main__, which is pickled otherwise
 
 
 KERNEL = """
@@ -248,6 +253,28 @@ def test_a_callee_in_another_file_and_what_it_freezes(starts):
         assert starts.run() == (2 + step, 0)
     sys.modules[callee.stem].STEP = 300
     assert starts.run() == (22, 1)  # the callee itself had been compiled before
+
+
+def test_any_edit_of_the_file_of_an_arguments_class(starts):
+    """Also of a function that the class's methods call: the whole file counts, if only a comment changes."""
+    rule = starts.file.with_name("rule_of_the_test.py")
+    starts.file.write_text("from rule_of_the_test import Rule\n" + starts.file.read_text())
+    for comment in ("", "# rates in units of the weights\n"):
+        rule.write_text(RULE + comment)
+        sys.modules.pop(rule.stem, None)
+        assert starts.run("first(Rule(2.0, 3.0))") == (2, 1)
+        assert starts.run("first(Rule(2.0, 3.0))") == (2, 0)
+
+
+def test_a_change_anywhere_in_the_engine(starts, monkeypatch):
+    assert set((ROOT / "engine").rglob("*.py")) == set(kernel_key._ENGINE)
+    loops = starts.file.with_name("loops.py")
+    monkeypatch.setattr(kernel_key, "HERE", loops.parent)
+    monkeypatch.setattr(kernel_key, "_ENGINE", [loops])
+    for text in ("", "# changed"):
+        loops.write_text(text)
+        assert starts.run() == (3, 1)
+        assert starts.run() == (3, 0)
 
 
 def test_what_cannot_be_known_is_not_kept(starts, monkeypatch):
