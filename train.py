@@ -16,7 +16,7 @@ from report.writing import write_report, write_results
 from s1c1 import S1C1
 from training import checkpoint
 from training.flags import parse
-from training.image_file import read_image
+from training.image_file import CHARACTERS, read_image
 from training.run import DRY_RUN_IMAGES, Data, Run, wanted_maps
 from utils import (
     choose_device,
@@ -169,7 +169,7 @@ def predict(args):
     model, encoder = checkpoint.rebuild(content, device, args.backend), S1C1(**content["encoding"])
     names = [*content["run"]["class_names"], "silent: no neuron of the last stage fired"]
     for path in args.predict:
-        image, note = read_image(path, *content["run"]["image_size"])
+        image, note = read_image(path, *content["run"]["image_size"], centred=content["run"]["dataset"] in CHARACTERS)
         (decision,) = model.predict(encoder.encode(image[None]).to(device)).tolist()
         print(f"{path}: {names[decision]}" + (f"  ({note})" if note else ""))
 

@@ -4,11 +4,32 @@ Shapes: ``T`` time steps, ``C`` feature maps, ``H × W`` positions. A wave or po
 map is ``(C, H, W)``. Waves have to be cumulative (once 1, always 1) and potentials must never fall in time, which holds
 wherever weights are non-negative; this is not checked here, because a check would cost as much as the operation.
 Names that end in ``_`` change their argument and return it.
+
+Ties. Of equal values the lowest flat index comes first: in ``get_k_winners``, ``pointwise_inhibition`` and
+``utils.Intensity2Latency``. But a float32 potential is a sum of up to thousands of weights, known to 6 or 7 digits, and
+its last digits depend on the order of the additions, which is the convolution library's and changes with the device,
+the number of threads and the version of torch. So rounding decides which of two potentials that agree in 6 digits is
+the higher, and whether one that equals the threshold in exact arithmetic crosses it. The original library leaves more
+to rounding: it weighs spike time and potential in one float32 number, so that the potential's last digits do not count
+in the choice of winners, and it ranks equal intensities in no promised order. A run of the original is therefore
+repeated, spike for spike, up to the first such tie; from there on the two are equally valid runs of the same network.
+To compare implementations, compute in float64, where ties are rare and rounding decides next to nothing.
 """
 
 import torch
 import torch.nn.functional as F
 from torch.backends import cudnn
+
+
+def to_pair(value):
+    """``(value, value)`` of a number, or the pair given, as a tuple."""
+    try:
+        pair = tuple(value)
+    except TypeError:
+        return value, value
+    if len(pair) != 2:
+        raise ValueError(f"expected a number or a pair, not {len(pair)} values")
+    return pair
 
 
 def conv2d(input, weight, **options):

@@ -1,10 +1,14 @@
 """Modules: spiking convolution, pooling, and STDP as a rule that acts on a convolution."""
 
+import re
+
 import torch
 import torch.nn as nn
 
 from . import functional as sf
-from .utils import to_pair
+from .functional import to_pair
+
+RATE = re.compile(r"(ltp|ltd)_(0|[1-9][0-9]*)")  # what the original calls the rate of one feature
 
 
 class Convolution(nn.Module):
@@ -84,7 +88,11 @@ class STDP(nn.Module):
 
     The convolution is referred to, not owned: its weights appear, and move between devices, with the network that
     holds it. The rates are two float64 buffers ``ltp`` and ``ltd`` of shape ``(F,)``, so that decimals stay exact;
-    the arithmetic is done in the type of the weights.
+    the arithmetic is done in the type of the weights. ``ltp_0``, ``ltd_0``, … are views ``(1,)`` of them, and setting
+    one, to a number or a tensor of one value, sets the rate of that feature.
+
+    State dicts of the original library load too: they hold ``ltp_0``, ``ltd_0``, …, a pair for each feature, and
+    ``conv_layer.weight``, which goes to the convolution.
 
     Args:
         conv_layer: the ``Convolution`` that learns.
@@ -114,6 +122,46 @@ class STDP(nn.Module):
     @property
     def conv_layer(self):
         return self._conv_layer[0]
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            rate = RATE.fullmatch(name)
+            if rate is None or int(rate[2]) >= len(self.ltp):
+                raise
+        feature = int(rate[2])
+        return getattr(self, rate[1])[feature : feature + 1]
+
+    def __setattr__(self, name, value):
+        if name.startswith(("ltp_", "ltd_")) and RATE.fullmatch(name):
+            with torch.no_grad():
+                getattr(self, name)[:] = value
+        else:
+            super().__setattr__(name, value)
+
+    def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing_keys, unexpected_keys, error_msgs):
+        own = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
+        rates = {f"{kind}_{feature}" for feature in range(len(self.ltp)) for kind in ("ltp", "ltd")}
+        told = metadata, strict, missing_keys, unexpected_keys, error_msgs
+        if own.keys() & {"ltp", "ltd"} or not own.keys() & {*rates, "conv_layer.weight"}:
+            super()._load_from_state_dict(state_dict, prefix, *told)
+            return
+        self.conv_layer._load_from_state_dict(state_dict, f"{prefix}conv_layer.", *told)
+        for name in sorted(rates, key=lambda name: int(name[4:])):
+            if name not in own:
+                if strict:
+                    missing_keys.append(prefix + name)
+            elif (rate := torch.as_tensor(own[name])).numel() == 1:
+                setattr(self, name, rate)
+            else:
+                error_msgs.append(
+                    f"size mismatch for {prefix}{name}: copying a param with shape {rate.shape} from checkpoint, "
+                    f"the shape in current model is {torch.Size([1])}."
+                )
+        if strict:
+            others = (name for name in own if name not in rates and not name.startswith("conv_layer."))
+            unexpected_keys.extend(prefix + name for name in others)
 
     @property
     def learning_rate(self):

@@ -1,7 +1,6 @@
 """Encoding of images as spike waves: filters, intensity-to-latency, caching; and tensors as text files."""
 
 import math
-import operator
 import pickle
 import uuid
 from pathlib import Path
@@ -10,18 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import Dataset
 
-from .functional import conv2d, intensity_lateral_inhibition, latency_to_wave
-
-
-def to_pair(value):
-    """``(value, value)`` of a number, or the pair given, as a tuple."""
-    try:
-        pair = tuple(value)
-    except TypeError:
-        return value, value
-    if len(pair) != 2:
-        raise ValueError(f"expected a number or a pair, not {len(pair)} values")
-    return pair
+from .functional import conv2d, intensity_lateral_inhibition, latency_to_wave, to_pair
 
 
 def tensor_to_text(data, address):
@@ -58,9 +46,12 @@ class LateralIntencityInhibition:
     def __init__(self, inhibition_percents):
         self.inhibition_kernel = generate_inhibition_kernel(inhibition_percents)
 
-    def __call__(self, intencities):
+    def intensity_lateral_inhibition(self, intencities):
         """Sharpens the contrast of ``(1, C, H, W)``."""
         return intensity_lateral_inhibition(intencities, self.inhibition_kernel)
+
+    def __call__(self, intencities):
+        return self.intensity_lateral_inhibition(intencities)
 
 
 class FilterKernel:
@@ -142,6 +133,8 @@ class Filter:
         padding: of the image, in pixels, a number or ``(rows, columns)``.
         thresholds: responses under it become 0; a number, or one per kernel; ``None`` keeps all.
         use_abs: takes the absolute responses, before the threshold.
+
+    ``number_of_kernels`` is K, ``max_window_size`` the longer side of the largest kernel, in pixels.
     """
 
     def __init__(self, filter_kernels, padding=0, thresholds=None, use_abs=False):
@@ -152,6 +145,8 @@ class Filter:
         width = max(kernel.shape[1] for kernel in kernels)
         kernels = [k if k.is_floating_point() else k.to(torch.get_default_dtype()) for k in kernels]
         self.kernels = torch.stack([self._centered(kernel, height, width) for kernel in kernels]).unsqueeze(1)
+        self.number_of_kernels = len(kernels)
+        self.max_window_size = max(height, width)
         self.padding = padding
         self.use_abs = use_abs
         self.thresholds = None
@@ -196,7 +191,14 @@ class Intensity2Latency:
         self.to_spike = to_spike
 
     def __call__(self, image):
-        """The cumulative wave ``(T, C, H, W)``, of the type of the image ``(1, C, H, W)``."""
+        """The cumulative wave ``(T, C, H, W)`` of an image, of its intensities or, with ``to_spike``, of spikes."""
+        return self._spikes(image) if self.to_spike else self.intensity_to_latency(image)
+
+    def intensity_to_latency(self, image):
+        """The cumulative wave ``(T, C, H, W)`` of intensities, of the type of the image ``(1, C, H, W)``."""
+        return self._spikes(image) * image
+
+    def _spikes(self, image):
         if image.dim() != 4 or len(image) != 1:
             raise ValueError(f"an image is (1, C, H, W), not {tuple(image.shape)}")
         values = image.flatten()
@@ -205,8 +207,7 @@ class Intensity2Latency:
         bins = torch.arange(len(ranked), device=image.device) // max(len(ranked) // self.time_steps, 1)
         latency = torch.full_like(values, self.time_steps, dtype=torch.long)
         latency[ranked] = bins.clamp(max=self.time_steps)
-        wave = latency_to_wave(latency.view(image.shape[1:]), self.time_steps, image.dtype)
-        return wave if self.to_spike else wave * image
+        return latency_to_wave(latency.view(image.shape[1:]), self.time_steps, image.dtype)
 
 
 class CacheDataset(Dataset):
@@ -216,30 +217,39 @@ class CacheDataset(Dataset):
     which lasts as long as the worker (``persistent_workers=True``). With the address of a folder, entries are files
     that the workers share. They have to be tensors and plain Python values; a folder serves one data set at a time,
     and a new CacheDataset starts it empty.
+
+    ``cache`` lists what is there, by index: the entry or, on disk, the path of its file, and None for one not cached.
     """
 
     def __init__(self, dataset, cache_address=None):
         self.dataset = dataset
         self.cache_address = None if cache_address is None else Path(cache_address)
-        self.entries = {}
         if self.cache_address is not None:
             self.cache_address.mkdir(parents=True, exist_ok=True)
         self.reset_cache()
 
     def __getitem__(self, index):
-        index = operator.index(index)  # a sampler may give tensors, which are no keys
+        index = range(len(self))[index]  # a sampler may give tensors, and -1 is the last entry
         if self.cache_address is not None:
             return self._from_disk(index)
-        if index not in self.entries:
-            self.entries[index] = self._compute(index)
-        return self.entries[index]
+        if self._entries[index] is None:
+            self._entries[index] = self._compute(index)
+        return self._entries[index]
 
     def __len__(self):
         return len(self.dataset)
 
+    @property
+    def cache(self):
+        if self.cache_address is None:
+            return self._entries
+        written = set(self.cache_address.glob("*.cached"))
+        paths = map(self._path, range(len(self)))
+        return [path if path in written else None for path in paths]
+
     def reset_cache(self):
         """Forgets all entries; those on disk are deleted."""
-        self.entries.clear()
+        self._entries = [None] * len(self)
         if self.cache_address is not None:
             for path in self.cache_address.glob("*.cached*"):
                 path.unlink(missing_ok=True)
@@ -248,8 +258,11 @@ class CacheDataset(Dataset):
         sample, target = self.dataset[index]
         return sample, target
 
+    def _path(self, index):
+        return self.cache_address / f"{index}.cached"
+
     def _from_disk(self, index):
-        path = self.cache_address / f"{index}.cached"
+        path = self._path(index)
         if path.exists():
             return torch.load(path, weights_only=True)
         entry = self._compute(index)

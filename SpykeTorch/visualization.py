@@ -2,7 +2,7 @@
 
 import math
 
-from .utils import to_pair
+from .functional import to_pair
 
 
 def _draw_panels(figure, tensor, vmin, vmax):
