@@ -223,6 +223,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy's about headers that Python 2 wrote
+            _check_count(path, len(archive.namelist()))
             for name in ("x_train", "y_train", "x_test", "y_test"):
                 if f"{name}.npy" in archive.namelist():
                     content = io.BytesIO(archive.read(f"{name}.npy"))  # whole, as only the end tells the checksum
@@ -234,6 +235,16 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             error = ValueError("an array of Python objects; save labels that are strings with y.astype(str)")
         raise InputError(f"{path} cannot be read as .npz: {_first_line(error)}") from error
     return arrays
+
+
+def _check_count(path, count):
+    """Damage to one entry of a zip's directory can hide the ones after it, which zipfile does not notice."""
+    with path.open("rb") as file:
+        file.seek(-22, io.SEEK_END)
+        end = file.read()  # the directory's end record, if no comment follows it
+    announced = int.from_bytes(end[10:12], "little")
+    if end.startswith(b"PK\5\6") and announced not in (count, 0xFFFF):  # 0xFFFF: told elsewhere
+        raise ValueError(f"its directory lists {count} of {announced} files")
 
 
 def _checked_images(images: np.ndarray, what: str) -> np.ndarray:

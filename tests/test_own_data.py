@@ -154,6 +154,19 @@ def zipped(content):
     return file.getvalue()
 
 
+def test_an_npz_whose_test_part_is_hidden_by_damage(tmp_path):
+    """The length of y_train's comment, in the zip's directory, covers what is listed after it."""
+    place = tmp_path / "my.npz"
+    np.savez(place, **arrays())
+    content = bytearray(place.read_bytes())
+    entry = content.rindex(b"y_train.npy") - 46
+    content[entry + 32] = 200
+    place.write_bytes(content)
+    with pytest.raises(InputError, match=r"my\.npz cannot be read as \.npz: its directory lists 2 of 4 files") as error:
+        load(str(place))
+    one_line(error)
+
+
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_no_damaged_npz_gives_other_arrays(tmp_path, save):
     """Truncated anywhere, or with a byte changed anywhere: refused in one line, or read as it was."""
