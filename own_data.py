@@ -1,6 +1,7 @@
 """Images of one's own, as arrays: class folders of pictures, or the ``.npz`` file that Keras's data sets come in."""
 
 import io
+import os
 import warnings
 import zipfile
 from collections import Counter
@@ -43,8 +44,8 @@ def read(name: str, image_size: tuple[int, int] | None = None) -> OwnData:
         path = name.removeprefix("folder:")
         if not path:
             raise InputError("name the folder: folder:PATH")
-        return _read_folder(Path(path).expanduser(), image_size)
-    return _read_npz(Path(name).expanduser(), image_size)
+        return _read_folder(Path(os.path.expanduser(path)), image_size)
+    return _read_npz(Path(os.path.expanduser(name)), image_size)
 
 
 def checked_size(image_size) -> tuple[int, int]:
@@ -79,9 +80,12 @@ def _read_folder(root: Path, image_size) -> OwnData:
 
     The images are grey if every pixel of every one is, also where they are stored as colours.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):  # unlike Path's, false for whatever the system says to the path
         raise InputError(f"there is no folder {root}")
-    within = {path.name for path in root.iterdir() if path.is_dir() and not _hidden(path.name)}
+    try:
+        within = {path.name for path in root.iterdir() if path.is_dir() and not _hidden(path.name)}
+    except OSError as error:
+        raise InputError(f"cannot read {root}: {error.strerror}") from error
     if "test" in within and "train" not in within:
         raise InputError(f"{root} has a folder test but none called train")
     parts = [root / part for part in ("train", "test") if part in within] or [root]
@@ -188,7 +192,7 @@ def _opened(path):
 
 def _read_npz(path: Path, image_size) -> OwnData:
     """x_train, y_train and, if there are any, x_test, y_test. Labels may be integers or strings."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError(f"there is no file {path}")
     arrays = _arrays(path)
     lacking = [name for name in ("x_train", "y_train") if name not in arrays]

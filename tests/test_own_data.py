@@ -379,7 +379,10 @@ def test_a_picture_too_large_to_be_true(tmp_path, monkeypatch):
     [
         ("folder:", "name the folder: folder:PATH"),
         ("folder:/nowhere", "there is no folder /nowhere"),
+        ("folder:~nobody-of-this-name/x", "there is no folder ~nobody"),
+        ("folder:" + 5000 * "x", "there is no folder xxx"),
         ("nowhere.npz", r"there is no file nowhere\.npz"),
+        (5000 * "x" + ".npz", "there is no file xxx"),
         ("", "no data set is called ''; there are: mnist, .*, and your own: folder:PATH or FILE.npz"),
     ],
 )
