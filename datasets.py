@@ -1,10 +1,12 @@
 """The image data sets, loaded into memory and checked, and the stratified ways to divide them.
 
-The files are read as they were published, from their archives: nothing is unpacked, so a read-only folder and several
-runs at once are no trouble. torchvision knows the files' names, checksums and sources; ``data/README.md`` lists them.
+``load`` takes the name of a published data set, or images of one's own (``own_data.py``). The published files are read
+as they are, from their archives: nothing is unpacked, so a read-only folder and several runs at once are no trouble.
+torchvision knows their names, checksums and sources; ``data/README.md`` lists them.
 """
 
 import gzip
+import hashlib
 import io
 import math
 import shutil
@@ -12,8 +14,8 @@ import socket
 import string
 import tempfile
 import zipfile
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from http.client import HTTPException
 from numbers import Integral
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+import own_data
 from errors import InputError
 from utils import write_atomically
 
@@ -36,13 +39,16 @@ DATASETS = {
     "digits": None,  # comes with scikit-learn
 }
 DOWNLOAD_TIMEOUT = 10  # seconds without an answer
+HELD_OUT = 6  # every sixth training image tests where there is no test part
+HELD_OUT_SEED = 0  # whatever the run's: a network is never to be tested on images that it was trained on
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Grey images with their classes: images uint8 (N, H, W), labels int64 (N,) with values 0 … num_classes - 1.
+    """Images with their classes: uint8 (N, H, W), in colour (N, H, W, 3); labels int64 (N,) from 0 to num_classes - 1.
 
-    Raises InputError when the arrays do not fit that description or each other.
+    ``notes`` are sentences about the data that whoever uses it should read. Raises InputError when the arrays do not
+    fit that description or each other.
     """
 
     name: str
@@ -51,17 +57,41 @@ class DataSet:
     test_images: np.ndarray
     test_labels: np.ndarray
     class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.train_images.shape[1:3]
+
+    @property
+    def colours(self) -> int:
+        """1 (grey) or 3: S1C1's parameter."""
+        return 1 if self.train_images.ndim == 3 else 3
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change with any image, label, order or class name: the head of a SHA-256."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for images, labels in ((self.train_images, self.train_labels), (self.test_images, self.test_labels)):
+            digest.update(repr(images.shape).encode())
+            digest.update(np.ascontiguousarray(images))
+            digest.update(labels.astype("<i8"))
+        return digest.hexdigest()[:16]
+
     def __post_init__(self):
         for part in ("train", "test"):
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
             what = f"{self.name}'s {part} set"
-            if images.ndim != 3 or images.size == 0 or images.dtype != np.uint8:
-                raise InputError(f"{what} holds {images.dtype} {images.shape} where uint8 images (N, H, W) belong")
+            is_stack = images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)
+            if not is_stack or images.size == 0 or images.dtype != np.uint8:
+                raise InputError(
+                    f"{what} holds {images.dtype} {images.shape} where uint8 images (N, H, W) or (N, H, W, 3) belong"
+                )
             if labels.shape != (len(images),) or labels.dtype != np.int64:
                 raise InputError(
                     f"{what} has {len(images)} images, so int64 ({len(images)},) labels belong to it, "
@@ -79,17 +109,73 @@ class DataSet:
             )
 
 
-def load(name: str, data_dir: str | Path = DATA_DIR) -> DataSet:
-    """Load one of DATASETS; a relative ``data_dir`` counts from the current directory. All images are 28×28.
+def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int] | None = None) -> DataSet:
+    """Load one of DATASETS, or images of one's own: ``folder:PATH`` or ``FILE.npz``.
 
-    Files that are not in ``data_dir`` are downloaded into it. Raises InputError for an unknown name, for missing files
-    that cannot be downloaded, and for damaged ones.
+    The published ones are grey and 28×28. Files of theirs that are not in ``data_dir`` are downloaded into it; a
+    relative ``data_dir`` counts from the current directory. One's own are described in ``data/README.md``; without a
+    test part a sixth of the images is held out, stratified and always the same.
+
+    ``image_size``: height and width that every image is stretched to; needed for a folder whose images differ in size.
+
+    Raises InputError for an unknown name, for missing files that cannot be downloaded, and for damaged or unusable
+    ones.
     """
-    if name not in DATASETS:
-        raise InputError(f"no data set is called {name!r}; there are: {', '.join(DATASETS)}")
-    if name == "digits":
-        return _load_digits()
+    if image_size is not None:
+        image_size = own_data.checked_size(image_size)
+    if own_data.is_own(name):
+        data = _tested(own_data.read(name, image_size))
+    elif name in DATASETS:
+        data = _load_digits() if name == "digits" else _load_published(name, data_dir)
+        if image_size is not None:
+            train, test = (own_data.scaled(images, image_size) for images in (data.train_images, data.test_images))
+            data = replace(data, train_images=train, test_images=test)
+    else:
+        raise InputError(
+            f"no data set is called {name!r}; there are: {', '.join(DATASETS)}, and your own: folder:PATH or FILE.npz"
+        )
+    return replace(data, notes=(*data.notes, *_remarks(data)))
 
+
+def _tested(own: own_data.OwnData) -> DataSet:
+    """The data set, with a sixth of its training images as test part if it has none."""
+    if own.test_images is not None:
+        return DataSet(*own)
+    total = len(own.train_labels)
+    sizes = np.bincount(own.train_labels)
+    if sizes.min() < HELD_OUT:
+        raise InputError(
+            f"{own.name} has no test part, and of its class {own.class_names[sizes.argmin()]!r} only {sizes.min()} "
+            f"images to hold a sixth out: give {HELD_OUT} images or more of each class, or a test part"
+        )
+    train, test = stratified_split(own.train_labels, math.ceil(total / HELD_OUT), HELD_OUT_SEED)
+    note = f"no test part: {len(test):,} of {total:,} images are held out to test on, always the same"
+    return DataSet(
+        own.name,
+        own.train_images[train],
+        own.train_labels[train],
+        own.train_images[test],
+        own.train_labels[test],
+        own.class_names,
+        (*own.notes, note),
+    )
+
+
+def _remarks(data: DataSet) -> list[str]:
+    """What is odd about the data, but may be meant."""
+    remarks = []
+    for what, labels in (("training", data.train_labels), ("test", data.test_labels)):
+        if (labels == labels[0]).all():
+            remarks.append(f"all {len(labels):,} {what} images are of one class, {data.class_names[labels[0]]!r}")
+    test = {image.tobytes() for image in data.test_images}
+    seen = {pixels for image in data.train_images if (pixels := image.tobytes()) in test}
+    if seen:
+        count = sum(image.tobytes() in seen for image in data.test_images)
+        remarks.append(f"{count:,} of {len(data.test_images):,} test images are also training images")
+    return remarks
+
+
+def _load_published(name: str, data_dir: str | Path) -> DataSet:
     import torchvision
 
     source = getattr(torchvision.datasets, DATASETS[name])

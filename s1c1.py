@@ -31,10 +31,11 @@ PIXEL_MAX = 255
 
 
 class S1C1:
-    """Encodes 8-bit grey images as spikes, at most one per neuron; see Mozafari et al. 2018, section 2.
+    """Encodes 8-bit images as spikes, at most one per neuron; see Mozafari et al. 2018, section 2, for grey ones.
 
     1. Each of the `filters` is applied twice, as it is and with σ1 and σ2 swapped (on- and off-centre), to the image
-       padded with zeros, so that a map is as large as the image. Responses under the `threshold` become 0.
+       padded with zeros, so that a map is as large as the image. Responses under the `threshold` become 0. Of a colour
+       image, red, green and blue are each filtered like a grey image.
     2. Local normalisation: each response is divided by the mean of its map over the square of side ``2 radius + 1``
        around it, zeros outside the image counted.
     3. Intensity to latency: the n non-zero intensities of all maps are ranked together, strongest first (equal ones by
@@ -44,10 +45,12 @@ class S1C1:
 
     Args:
         filters: ``(window, σ1, σ2)`` of each difference of Gaussians, in pixels; window odd. The channels are, in
-            this order, ``filters[0]``, ``filters[0]`` swapped, ``filters[1]``, ``filters[1]`` swapped, …
+            this order, ``filters[0]``, ``filters[0]`` swapped, ``filters[1]``, ``filters[1]`` swapped, …; of colour
+            images all those of red first, then of green, then of blue.
         threshold: the least response that counts, for pixels from 0 to 255 and filters with maximum 1.
         radius: of the local normalisation, in pixels.
         time_steps: number of latency bins T, 1 to 255; latency T means silent.
+        colours: 1 for grey images, 3 for red, green and blue.
 
     Raises:
         InputError: a parameter out of its range.
@@ -59,6 +62,7 @@ class S1C1:
         threshold=50.0,
         radius=8,
         time_steps=15,
+        colours=1,
     ):
         if not filters:
             raise InputError("S1C1 needs at least one filter (window, σ1, σ2)")
@@ -73,19 +77,23 @@ class S1C1:
             raise InputError(f"the normalisation radius must be a whole number from 0 on, not {radius}")
         if time_steps != int(time_steps) or not 1 <= time_steps <= 255:
             raise InputError(f"the number of time steps must be between 1 and 255, not {time_steps}")
+        if colours not in (1, 3):
+            raise InputError(f"the number of colours must be 1 (grey) or 3 (red, green, blue), not {colours}")
 
         self.filters = tuple((int(window), float(sigma1), float(sigma2)) for window, sigma1, sigma2 in filters)
         self.threshold = float(threshold)
         self.radius = int(radius)
         self.time_steps = int(time_steps)
-        self.channels = 2 * len(self.filters)
+        self.colours = int(colours)
+        self.channels = 2 * len(self.filters) * self.colours
         self._kernels, self._windows, self._thresholds = integer_filters(self.filters, self.threshold, self.radius)
 
     def __call__(self, image):
         """One image → its spike wave, as a torchvision transform.
 
         Args:
-            image: a grey PIL image (mode "L"), or uint8 ``(H, W)`` or ``(1, H, W)``, tensor or array.
+            image: a grey PIL image (mode "L"), or uint8 ``(H, W)`` or ``(1, H, W)``, tensor or array; with
+                ``colours=3`` a colour PIL image (mode "RGB"), or uint8 ``(H, W, 3)``.
 
         Returns:
             uint8 ``(T, C, H, W)``; 1 from the neuron's spike on, T = time_steps, C = channels.
@@ -94,24 +102,29 @@ class S1C1:
             InputError: another mode, type or shape; also after ``ToTensor()``, whose floats are not accepted.
         """
         if isinstance(image, Image.Image):
-            if image.mode != "L":
-                raise InputError(f'S1C1 takes grey images: use image.convert("L") on this one of mode "{image.mode}"')
+            kind, mode = ("grey", "L") if self.colours == 1 else ("colour", "RGB")
+            if image.mode != mode:
+                raise InputError(
+                    f'S1C1 takes {kind} images: use image.convert("{mode}") on this one of mode "{image.mode}"'
+                )
             image = np.asarray(image)
         pixels = _pixels(image)
-        if pixels.ndim == 2:
-            pixels = pixels[None]
-        if pixels.ndim != 3 or len(pixels) != 1:
-            raise InputError(f"S1C1 takes one grey image, (H, W) or (1, H, W), not {_shape(pixels)}")
+        if self.colours == 1 and pixels.ndim == 3 and len(pixels) == 1:
+            pixels = pixels[0]
+        if pixels.ndim != (2 if self.colours == 1 else 3) or (self.colours == 3 and pixels.shape[-1] != 3):
+            fits = "one grey image, (H, W) or (1, H, W)" if self.colours == 1 else "one colour image, (H, W, 3)"
+            raise InputError(f"S1C1 takes {fits}, not {_shape(pixels)}")
         # Not through the parallel loop: a DataLoader's forked workers must not touch numba's threads.
-        latency = np.empty((self.channels, *pixels.shape[1:]), np.uint8)
-        _encode_one(_checked(pixels)[0], *self._compiled_args(), latency)
+        planes = _planes(pixels[None])[0]
+        latency = np.empty((self.channels, *planes.shape[1:]), np.uint8)
+        _encode_one(planes, *self._compiled_args(), latency)
         return latency_to_wave(torch.from_numpy(latency), self.time_steps, torch.uint8)
 
     def encode(self, images):
         """Many images → their latencies, in parallel over the images on numba's threads.
 
         Args:
-            images: uint8 ``(N, H, W)``, tensor or array.
+            images: uint8 ``(N, H, W)``, with ``colours=3`` uint8 ``(N, H, W, 3)``; tensor or array.
 
         Returns:
             uint8 tensor ``(N, C, H, W)``: time step of the spike, 0 to T-1, or T for silence; T = time_steps.
@@ -120,9 +133,10 @@ class S1C1:
             InputError: another type or shape.
         """
         pixels = _pixels(images)
-        if pixels.ndim != 3:
-            raise InputError(f"S1C1.encode takes images (N, H, W), not {_shape(pixels)}")
-        return torch.from_numpy(_encode_many(_checked(pixels), *self._compiled_args()))
+        if pixels.ndim != (3 if self.colours == 1 else 4) or (self.colours == 3 and pixels.shape[-1] != 3):
+            fits = "grey images (N, H, W)" if self.colours == 1 else "colour images (N, H, W, 3)"
+            raise InputError(f"S1C1.encode takes {fits}, not {_shape(pixels)}")
+        return torch.from_numpy(_encode_many(_planes(pixels), *self._compiled_args()))
 
     def config(self):
         """The parameters that define this encoding, as plain numbers and lists (for checkpoints and caches)."""
@@ -131,6 +145,7 @@ class S1C1:
             "threshold": self.threshold,
             "radius": self.radius,
             "time_steps": self.time_steps,
+            "colours": self.colours,
         }
 
     def _compiled_args(self):
@@ -183,11 +198,12 @@ def _pixels(images):
     return images.numpy(force=True) if isinstance(images, torch.Tensor) else images
 
 
-def _checked(pixels):
-    """`pixels` (N, H, W) laid out as the compiled code wants them, whatever their strides and flags."""
+def _planes(pixels):
+    """Grey (N, H, W) or colour (N, H, W, 3) → (N, colours, H, W), laid out as the compiled code wants them."""
     if 0 in pixels.shape[1:]:
         raise InputError(f"S1C1 cannot encode images without pixels: {_shape(pixels)}")
-    return np.require(pixels, requirements=["C", "W"])
+    planes = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
+    return np.require(planes, requirements=["C", "W"])
 
 
 def _shape(array):
@@ -196,9 +212,9 @@ def _shape(array):
 
 @compiled(parallel=True)
 def _encode_many(images, kernels, windows, thresholds, radius, time_steps):
-    """Latencies uint8 (N, C, H, W) of images uint8 (N, H, W), each on one thread."""
-    n, height, width = images.shape
-    latencies = np.empty((n, 2 * len(kernels), height, width), np.uint8)
+    """Latencies uint8 (N, C, H, W) of images uint8 (N, colours, H, W), each on one thread."""
+    n, colours, height, width = images.shape
+    latencies = np.empty((n, 2 * len(kernels) * colours, height, width), np.uint8)
     for i in prange(n):
         _encode_one(images[i], kernels, windows, thresholds, radius, time_steps, latencies[i])
     return latencies
@@ -206,19 +222,21 @@ def _encode_many(images, kernels, windows, thresholds, radius, time_steps):
 
 @compiled
 def _encode_one(image, kernels, windows, thresholds, radius, time_steps, latency):
-    """Fills latency uint8 (C, H, W) from an image uint8 (H, W); kernels … thresholds as from ``integer_filters``."""
-    height, width = image.shape
-    maps = np.zeros((2 * len(kernels), height, width))
+    """Fills latency uint8 (C, H, W) from an image uint8 (colours, H, W); kernels … as from ``integer_filters``."""
+    colours, height, width = image.shape
+    maps = np.zeros((2 * len(kernels) * colours, height, width))
     for f in range(len(kernels)):
         half = windows[f] // 2
-        response = _filter(image, kernels[f, : windows[f], : windows[f]])
-        for y in range(height):
-            for x in range(width):
-                r = response[y + half, x + half]
-                if r > 0 and r >= thresholds[f, 0]:
-                    maps[2 * f, y, x] = r
-                elif r < 0 and -r >= thresholds[f, 1]:
-                    maps[2 * f + 1, y, x] = -r
+        for colour in range(colours):
+            response = _filter(image[colour], kernels[f, : windows[f], : windows[f]])
+            on = 2 * (colour * len(kernels) + f)
+            for y in range(height):
+                for x in range(width):
+                    r = response[y + half, x + half]
+                    if r > 0 and r >= thresholds[f, 0]:
+                        maps[on, y, x] = r
+                    elif r < 0 and -r >= thresholds[f, 1]:
+                        maps[on + 1, y, x] = -r
     for c in range(len(maps)):
         _normalise(maps[c], radius)
     latency[:] = time_steps

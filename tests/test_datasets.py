@@ -261,6 +261,47 @@ def test_arrays_that_are_no_data_set():
         DataSet("x", images, np.array([-1, 1]), images, labels, ("a", "b"))
 
 
+def test_colour_images_are_a_data_set_too():
+    images, labels = np.zeros((2, 4, 5, 3), np.uint8), np.array([0, 1])
+    data = DataSet("x", images, labels, images, labels, ("a", "b"))
+    assert (data.colours, data.image_size) == (3, (4, 5))
+    with pytest.raises(InputError, match=r"uint8 .2, 4, 5, 2. where uint8 images \(N, H, W\) or \(N, H, W, 3\)"):
+        DataSet("x", images[..., :2], labels, images[..., :2], labels, ("a", "b"))
+    with pytest.raises(InputError, match=r"training images are \(4, 5, 3\) pixels large, its test images \(4, 5\)"):
+        DataSet("x", images, labels, images[..., 0], labels, ("a", "b"))
+
+
+def test_the_fingerprint_changes_with_all_that_is_learned_or_tested():
+    images, labels = np.arange(32, dtype=np.uint8).reshape(2, 4, 4), np.array([0, 1])
+    usual = {
+        "name": "x",
+        "train_images": images,
+        "train_labels": labels,
+        "test_images": images,
+        "test_labels": labels,
+        "class_names": ("a", "b"),
+    }
+    other = images.copy()
+    other[1, 3, 3] += 1
+    flat = images.reshape(2, 2, 8)
+    changes = [
+        {},
+        {"train_images": other},
+        {"test_images": other},
+        {"train_images": images[::-1]},
+        {"train_images": flat, "test_images": flat},
+        {"train_labels": labels[::-1]},
+        {"test_labels": labels[::-1]},
+        {"class_names": ("a", "c")},
+        {"class_names": ("a", "b", "c")},
+    ]
+    prints = [DataSet(**{**usual, **change}).fingerprint for change in changes]
+    assert len(set(prints)) == len(changes)
+    moved = {**usual, "name": "y", "notes": ("odd",), "train_images": np.asfortranarray(images)}
+    assert DataSet(**moved).fingerprint == prints[0]
+    assert load("mnist").fingerprint == "e7a00b837d2e0ee7"
+
+
 def test_importing_datasets_is_light():
     code = "import sys, datasets; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=Path(datasets.__file__).parent, check=True)

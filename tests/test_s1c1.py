@@ -47,13 +47,13 @@ def deal(intensities, time_steps):
 
 def exact_twin(encoder, image):
     """The encoder's integer arithmetic by dense convolutions, which are exact too: must agree to the last bit."""
-    x = torch.from_numpy(image).double()[None, None]
     maps = []
-    for kernel, window, thresholds in zip(encoder._kernels, encoder._windows, encoder._thresholds, strict=True):
-        weight = torch.from_numpy(kernel[:window, :window].copy())[None, None]
-        for sign, threshold in zip((1, -1), thresholds, strict=True):
-            response = F.conv2d(x, sign * weight, padding=int(window) // 2)
-            maps.append(torch.where(response < threshold, 0.0, response))
+    for plane in torch.from_numpy(image).double().view(*image.shape[:2], -1).unbind(-1):
+        for kernel, window, thresholds in zip(encoder._kernels, encoder._windows, encoder._thresholds, strict=True):
+            weight = torch.from_numpy(kernel[:window, :window].copy())[None, None]
+            for sign, threshold in zip((1, -1), thresholds, strict=True):
+                response = F.conv2d(plane[None, None], sign * weight, padding=int(window) // 2)
+                maps.append(torch.where(response < threshold, 0.0, response))
     maps = torch.cat(maps, 1).transpose(0, 1)
     side = 2 * encoder.radius + 1
     sums = F.conv2d(maps, torch.ones(1, 1, side, side, dtype=torch.float64), padding=encoder.radius)
@@ -117,6 +117,35 @@ def test_other_parameters_equal_the_exact_twin(parameters, digits):
     assert torch.equal(encoder.encode(images), torch.stack([exact_twin(encoder, image) for image in images]))
 
 
+@pytest.mark.parametrize(
+    "parameters", [{}, {"filters": [(5, 2.0, 1.0), (3, 0.5, 1.0)], "time_steps": 7}], ids=["default", "two filters"]
+)
+def test_colours_equal_the_exact_twin(parameters, digits):
+    encoder = S1C1(colours=3, **parameters)
+    channels = 6 * len(encoder.filters)
+    assert encoder.channels == channels
+    images = np.stack(
+        [*noise(2, 9, 33, 3), np.stack([digits[i, 2:11, :].repeat(2, 1)[:, 10:43] for i in range(3)], -1)]
+    )
+    latencies = encoder.encode(images)
+    assert latencies.shape == (3, channels, 9, 33)
+    assert torch.equal(latencies, torch.stack([exact_twin(encoder, image) for image in images]))
+
+
+def test_colours_share_one_ranking(digits):
+    """One colour alone gives the grey encoding, in that colour's channels; equal intensities are ranked red first."""
+    grey, colour = S1C1().encode(digits[:5]), S1C1(colours=3)
+    for plane in range(3):
+        images = np.zeros((5, 28, 28, 3), np.uint8)
+        images[..., plane] = digits[:5]
+        latencies = colour.encode(images)
+        assert torch.equal(latencies[:, 6 * plane : 6 * plane + 6], grey)
+        assert (latencies == 15).sum() == (grey == 15).sum() + 2 * grey.numel()
+    red, green, blue = colour.encode(digits[:5, ..., None].repeat(3, -1)).split(6, dim=1)
+    assert (red <= green).all()
+    assert (green <= blue).all()
+
+
 def test_blank_image_is_silent():
     assert (S1C1().encode(np.zeros((2, 28, 28), np.uint8)) == 15).all()
     assert S1C1()(np.zeros((28, 28), np.uint8)).sum() == 0
@@ -163,6 +192,14 @@ def test_call_gives_the_wave_of_encode_for_every_kind_of_input(digits):
     assert torch.equal(Compose([encoder])(Image.fromarray(digits[0])), expected)
 
 
+def test_call_takes_colour_images():
+    image = noise(9, 12, 3)
+    latency = S1C1(colours=3).encode(image[None])[0]
+    expected = (latency[None] <= torch.arange(15).view(15, 1, 1, 1)).to(torch.uint8)
+    for kind in (image, torch.from_numpy(image), Image.fromarray(image)):
+        assert torch.equal(S1C1(colours=3)(kind), expected)
+
+
 def test_leaves_its_input_alone_and_reads_any_layout(digits):
     images = torch.from_numpy(digits[:4].copy())
     before = images.clone()
@@ -194,14 +231,22 @@ def test_torch_default_type_changes_nothing(digits):
     assert torch.equal(latencies, expected)
 
 
-def test_config_survives_json_and_rebuilds_the_encoder(digits):
-    config = S1C1(time_steps=np.int64(10)).config()
+def test_config_from_before_there_were_colours_is_grey():
+    config = S1C1().config()
+    assert config.pop("colours") == 1
+    assert S1C1(**config).config() == S1C1().config()
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_config_survives_json_and_rebuilds_the_encoder(digits, colours):
+    config = S1C1(time_steps=np.int64(10), colours=colours).config()
     assert json.loads(json.dumps(config)) == config
     encoder = S1C1(**config)
     assert encoder.config() == config
-    assert (encoder.time_steps, encoder.channels) == (10, 6)
+    assert (encoder.time_steps, encoder.channels) == (10, 6 * colours)
     again = pickle.loads(pickle.dumps(encoder))  # as DataLoader workers may need it
-    assert torch.equal(again.encode(digits[:5]), S1C1(time_steps=10).encode(digits[:5]))
+    images = digits[:5] if colours == 1 else digits[:5, ..., None].repeat(3, -1)
+    assert torch.equal(again.encode(images), encoder.encode(images))
 
 
 @pytest.mark.parametrize(
@@ -219,6 +264,11 @@ def test_config_survives_json_and_rebuilds_the_encoder(digits):
         (lambda s: s.encode(noise(2, 0, 28)), "without pixels"),
         (lambda s: s(noise(2, 28, 28)), "one grey image"),
         (lambda s: s(noise(28)), "one grey image"),
+        (lambda s: s.encode(noise(2, 9, 9, 3)), r"takes grey images \(N, H, W\), not \(2, 9, 9, 3\)"),
+        (lambda _: S1C1(colours=3)(Image.new("L", (28, 28))), r'colour images: use image.convert\("RGB"\)'),
+        (lambda _: S1C1(colours=3)(noise(3, 9, 9)), r"one colour image, \(H, W, 3\), not \(3, 9, 9\)"),
+        (lambda _: S1C1(colours=3).encode(noise(2, 9, 9)), r"colour images \(N, H, W, 3\), not \(2, 9, 9\)"),
+        (lambda _: S1C1(colours=3).encode(noise(2, 3, 9, 9)), r"not \(2, 3, 9, 9\)"),
     ],
 )
 def test_unusable_images(call, message):
@@ -239,6 +289,7 @@ def test_unusable_images(call, message):
         ({"radius": 1.5}, "radius"),
         ({"time_steps": 0}, "time steps"),
         ({"time_steps": 256}, "time steps"),
+        ({"colours": 2}, "number of colours must be 1"),
     ],
 )
 def test_unusable_parameters(parameters, message):

@@ -1,0 +1,222 @@
+"""Moved copies and noise: by hand, against NumPy's own ways of moving, and the same however they are computed."""
+
+import numba
+import numpy as np
+import pytest
+
+from augmentation import Augmentation, add_noise, moved, movements, parse_noise, warp
+from errors import InputError
+
+ALL = "copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"
+
+
+def pixels(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def move(image, turn=0, down=0, right=0, size=1, shear=0, mirrored=False):
+    """One image, moved."""
+    given = (np.array([value]) for value in (turn, down, right, size, shear, mirrored))
+    return warp(image[None], movements(*given))[0]
+
+
+def shifted(image, down, right):
+    """``np.roll`` with black where nothing was."""
+    result = np.zeros_like(image)
+    height, width = image.shape[:2]
+    rows, columns = (np.arange(n) for n in (height, width))
+    kept = np.ix_(
+        rows[(rows - down >= 0) & (rows - down < height)], columns[(columns - right >= 0) & (columns - right < width)]
+    )
+    result[kept] = np.roll(image, (down, right), axis=(0, 1))[kept]
+    return result
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (7, 8), (5, 9, 3), (1, 1)])
+def test_moves_that_mix_no_pixels(shape):
+    image = pixels(*shape)
+    np.testing.assert_array_equal(move(image), image)
+    np.testing.assert_array_equal(move(image, turn=180), image[::-1, ::-1])
+    np.testing.assert_array_equal(move(image, mirrored=True), image[:, ::-1])
+    for down, right in ((1, 0), (0, -2), (-3, 4), (0, 100)):
+        np.testing.assert_array_equal(move(image, down=down, right=right), shifted(image, down, right))
+
+
+@pytest.mark.parametrize("side", [6, 7])
+def test_quarter_turns_of_a_square(side):
+    image = pixels(side, side)
+    np.testing.assert_array_equal(move(image, turn=90), np.rot90(image))
+    np.testing.assert_array_equal(move(image, turn=-90), np.rot90(image, -1))
+    # turned first, moved then; mirrored first, turned then
+    np.testing.assert_array_equal(move(image, turn=90, down=2, right=1), shifted(np.rot90(image), 2, 1))
+    np.testing.assert_array_equal(move(image, turn=90, mirrored=True), np.rot90(image[:, ::-1]))
+
+
+def test_a_shift_between_pixels_by_hand():
+    """By 1/4 down and 1/2 right: each pixel spreads over four, 3/8 and 3/8 in its row, 1/8 and 1/8 in the next."""
+    image = np.zeros((3, 4), np.uint8)
+    image[0, 1], image[1, 1] = 200, 40
+    assert move(image, down=0.25, right=0.5).tolist() == [[0, 75, 75, 0], [0, 40, 40, 0], [0, 5, 5, 0]]
+    image = np.array([[100, 8]], np.uint8)
+    assert move(image, right=0.25).tolist() == [[75, 31]]  # 3/4 · 100; 1/4 · 100 + 3/4 · 8
+    assert move(image, right=-0.5).tolist() == [[54, 4]]
+
+
+def test_size_and_shear_by_hand():
+    row = np.array([[0, 80, 160, 240, 160]], np.uint8)
+    assert move(row, size=2).tolist() == [[80, 120, 160, 200, 240]]
+    assert move(row, size=0.5).tolist() == [[0, 0, 160, 160, 0]]
+    image = np.zeros((5, 5), np.uint8)
+    image[:, 2] = 100
+    slanted = move(image, shear=0.5)
+    assert slanted[4].tolist() == [0, 0, 0, 100, 0]  # two rows below the centre, one pixel to the right
+    assert slanted[3].tolist() == [0, 0, 50, 50, 0]
+    assert slanted[0].tolist() == [0, 100, 0, 0, 0]
+
+
+def test_copies_differ_and_stay_within_their_bounds():
+    dot = np.zeros((2000, 21, 21), np.uint8)
+    dot[:, 10, 10] = 255
+    augmentation = Augmentation(copies=2, shift=3)
+    ones, twos = (moved(dot, augmentation, copy, seed=0) for copy in (1, 2))
+    assert (ones != twos).any((1, 2)).mean() > 0.99
+    assert (ones != moved(dot, augmentation, 1, seed=1)).any((1, 2)).mean() > 0.99
+    assert moved(dot, augmentation, 0, seed=0) is dot
+    centre = (ones * np.arange(-10, 11)).sum((1, 2)) / ones.sum((1, 2))  # how far right
+    assert 2.9 < centre.max() < 3.02
+    assert -3.02 < centre.min() < -2.9
+    assert abs(centre.mean()) < 0.12  # the mean of 2000 uniform draws from -3 to 3 has a σ of 0.04
+    assert ones.sum() == pytest.approx(dot.sum(), rel=0.01)
+
+
+def test_flip_mirrors_half_of_the_images():
+    images = pixels(1000, 4, 5)
+    result = moved(images, Augmentation.parse("copies=1 flip"), 1, seed=0)
+    mirrored = (result == images[:, :, ::-1]).all((1, 2))
+    assert 450 < mirrored.sum() < 550
+    np.testing.assert_array_equal(result[~mirrored], images[~mirrored])
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (9, 12, 3)])
+def test_a_copy_is_the_same_in_parts_and_on_any_number_of_threads(shape):
+    images, augmentation = pixels(50, *shape), Augmentation.parse(ALL)
+    images.flags.writeable = False
+    threads = numba.get_num_threads()
+    try:
+        numba.set_num_threads(1)
+        one = moved(images, augmentation, 3, seed=5)
+    finally:
+        numba.set_num_threads(threads)
+    assert one.shape == images.shape
+    assert one.dtype == np.uint8
+    np.testing.assert_array_equal(moved(images, augmentation, 3, seed=5), one)
+    parts = [moved(images[a:b], augmentation, 3, seed=5, first=a) for a, b in ((0, 1), (1, 30), (30, 30), (30, 50))]
+    np.testing.assert_array_equal(np.concatenate(parts), one)
+
+
+def test_augmentations_are_written_as_they_are_read():
+    augmentation = Augmentation.parse(ALL)
+    assert augmentation == Augmentation(17, 8.0, 1.2, 0.08, 0.08, True)
+    assert str(augmentation) == ALL
+    assert augmentation
+    assert Augmentation.parse("flip copies=1") == Augmentation(copies=1, flip=True)
+    assert str(Augmentation(copies=3, turn=1 / 3)) == "copies=3 turn=0.3333333333333333"
+    assert Augmentation.parse("none") == Augmentation()
+    assert str(Augmentation()) == "none"
+    assert not Augmentation()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "takes copies=N and how they are moved, or none"),
+        ("copies=3", "needs how the copies are moved"),
+        ("turn=8", "needs its number of copies"),
+        ("copies=3 turn=0", "needs how the copies are moved"),
+        ("copies=3 turn=x", "needs a number after turn=, not 'x'"),
+        ("copies=3.5 turn=8", "needs a number after copies=, not '3.5'"),
+        ("copies turn=8", "needs a number after copies=, not ''"),
+        ("copies=-1 turn=8", "copies of an augmentation must be a count up to 10000, not -1"),
+        (f"copies={10**23} turn=8", "must be a count up to 10000"),
+        ("copies=3 turn=181", "turn of an augmentation must be 0 to 180, not 181"),
+        ("copies=3 turn=nan", "turn of an augmentation must be 0 to 180, not nan"),
+        ("copies=3 shift=inf", "shift of an augmentation must be 0 to 4096, not inf"),
+        ("copies=3 shift=-1", "shift of an augmentation must be 0 to 4096"),
+        ("copies=3 scale=1", "scale of an augmentation must be 0 to 0.9"),
+        ("copies=3 shear=2", "shear of an augmentation must be 0 to 1"),
+        ("copies=3 turn=8 turn=9", "says turn twice"),
+        ("copies=3 zoom=2", "does not know 'zoom=2'; it takes copies=N turn=X shift=X scale=X shear=X flip, or none"),
+        ("copies=3 flip=yes", "does not know 'flip=yes'"),
+        ("none turn=8", "does not know 'none'"),
+    ],
+)
+def test_unusable_augmentations(text, message):
+    with pytest.raises(InputError, match=message) as error:
+        Augmentation.parse(text)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Augmentation(copies=True, flip=True), "a count up to 10000, not True"),
+        (lambda: Augmentation(copies=1, flip=1), "true or false, not 1"),
+        (lambda: Augmentation(copies=1, turn="8"), "0 to 180, not '8'"),
+        (lambda: moved(pixels(2, 4, 4), Augmentation.parse(ALL), 18, seed=0), "copies 0 to 17, not 18"),
+        (lambda: warp(pixels(2, 4, 4) / 255, np.zeros((2, 2, 3))), r"not float64 \(2, 4, 4\)"),
+        (lambda: warp(pixels(2, 3, 4, 4), np.zeros((2, 2, 3))), r"not uint8 \(2, 3, 4, 4\)"),
+        (lambda: warp(pixels(2, 4, 4), np.zeros((1, 2, 3))), r"2 images need movements \(2, 2, 3\), not \(1, 2, 3\)"),
+    ],
+)
+def test_unusable_calls(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_gaussian_noise_has_its_sigma():
+    grey = np.full((40, 50, 50), 128, np.uint8)
+    noisy = add_noise(grey, "gaussian=0.1")
+    difference = noisy.astype(float) - 128
+    assert abs(difference.mean()) < 0.5  # σ / sqrt(100,000) is 0.08
+    assert difference.std() == pytest.approx(25.5, rel=0.01)
+    dark = add_noise(np.zeros((40, 50, 50), np.uint8), "gaussian=0.1")
+    assert (dark == 0).mean() == pytest.approx(0.5 + 0.0078, abs=0.01)  # also what rounds to 0; nothing wraps around
+    assert dark.max() < 160
+
+
+def test_salt_and_pepper_hit_their_fraction_of_the_pixels():
+    noisy = add_noise(np.full((40, 50, 50, 3), 128, np.uint8), "salt-pepper=0.2")
+    assert (noisy == noisy[..., :1]).all()  # all colours of a pixel
+    for value, fraction in ((0, 0.1), (255, 0.1), (128, 0.8)):
+        assert (noisy[..., 0] == value).mean() == pytest.approx(fraction, abs=0.005)  # σ at most 0.0013
+    assert set(np.unique(add_noise(pixels(2, 5, 5), "salt-pepper=1"))) == {0, 255}
+
+
+@pytest.mark.parametrize("noise", ["gaussian=0.3", "salt-pepper=0.3"])
+def test_noise_is_the_same_in_parts(noise):
+    images = pixels(10, 7, 9)
+    before = images.copy()
+    whole = add_noise(images, noise, seed=3)
+    np.testing.assert_array_equal(images, before)
+    parts = [add_noise(images[a:b], noise, seed=3, first=a) for a, b in ((0, 3), (3, 4), (4, 10))]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert (add_noise(images, noise, seed=4) != whole).any()
+    np.testing.assert_array_equal(add_noise(images, noise.split("=")[0] + "=0"), images)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no noise is called ''; there are: gaussian=X, salt-pepper=X"),
+        ("fog=0.1", "no noise is called 'fog'"),
+        ("gaussian", "gaussian noise needs σ as a fraction of white, 0 to 1, not ''"),
+        ("gaussian=x", "not 'x'"),
+        ("gaussian=nan", "not 'nan'"),
+        ("gaussian=25.5", "not '25.5'"),
+        ("salt-pepper=-0.1", "salt-pepper noise needs the fraction of the pixels, 0 to 1, not '-0.1'"),
+    ],
+)
+def test_unusable_noise(text, message):
+    with pytest.raises(InputError, match=message) as error:
+        parse_noise(text)
+    assert "\n" not in str(error.value)
