@@ -47,6 +47,10 @@ def load(path):
         raise InputError(f"{path} is damaged or no checkpoint of this program ({type(error).__name__})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= NEEDED:
         raise InputError(f"{path} is no checkpoint of this program, or of another version of it")
+    if content["progress"] is not None:
+        # what is now called the loss was "wrong" once
+        rows = content["progress"]["history"]
+        rows[:] = [{key.replace("_wrong", "_loss"): value for key, value in row.items()} for row in rows]
     return content
 
 

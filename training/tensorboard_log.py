@@ -66,7 +66,7 @@ def log_embedding(writer, model, latencies, labels, images, class_names, step):
 def log_result(writer, model, flags, results, summary, step):
     """Final scores, the table of stages, and the hyperparameters with the final scores, all in the run's own folder."""
     best = results["test.best"]
-    for part in ("accuracy", "wrong", "silent", "f1_macro", "roc_auc_macro"):
+    for part in ("accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"):
         if best[part] is not None:
             writer.add_scalar(f"test/{part}", best[part], step)
     writer.add_text("network", f"```\n{summary}\n```", step)

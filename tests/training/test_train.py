@@ -145,7 +145,7 @@ def check_tensorboard(folder, figures):
     tags, rates = events.Tags(), ("ltp_rate", "ltd_rate")
     rewarded = [f"{outcome}_{rate}" for outcome in ("reward", "punishment") for rate in rates]
     assert set(tags["scalars"]) == {
-        *(f"{split}/{part}" for split in ("train", "val", "test") for part in ("accuracy", "wrong", "silent")),
+        *(f"{split}/{part}" for split in ("train", "val", "test") for part in ("accuracy", "loss", "silent")),
         "test/f1_macro", "test/roc_auc_macro",
         *(f"stdp/{stage}/{kind}" for stage in ("s1", "s2") for kind in ("convergence", "dead_features", *rates)),
         *(f"stdp/s3/{kind}" for kind in ("convergence", "dead_features", *rewarded)),
@@ -169,7 +169,7 @@ def check_results(folder, images):
     found = results(folder)
     for scores in (found["test"]["best"], found["test"]["last"], found["validation"]["best"]):
         assert {"f1_macro", "precision_macro", "recall_macro", "roc_auc_macro"} < scores.keys()
-        assert math.isclose(scores["accuracy"] + scores["wrong"] + scores["silent"], 1)
+        assert math.isclose(scores["accuracy"] + scores["loss"] + scores["silent"], 1)
         matrix = np.array(scores["confusion_matrix"])
         assert matrix.shape == (10, 11)  # the last column is silence
         assert matrix.sum() == scores["count"]
