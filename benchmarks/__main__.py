@@ -196,7 +196,7 @@ def start_table(network):
         "import time; t = time.perf_counter()\n"
         "import s1c1; from models import build_model; from training import run, run_log\n"
         "i = time.perf_counter() - t\n"
-        "run.warm_up(build_model('mozafari2018'), s1c1.S1C1(), run_log.RunLog(quiet=True))\n"
+        "run.warm_up(build_model('mozafari2018'), s1c1.S1C1(), (28, 28), run_log.RunLog(quiet=True))\n"
         "print(i, time.perf_counter() - t - i)"
     )
     lines = ["## Start", "", "| | imports | kernels |", "|---|---|---|"]

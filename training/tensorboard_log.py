@@ -1,4 +1,4 @@
-"""What a run shows in TensorBoard beyond the curves of ``runlog.py``: the stages while they learn, and the result."""
+"""What a run shows in TensorBoard beyond the curves of ``run_log.py``: the stages while they learn, and the result."""
 
 import json
 
@@ -65,9 +65,9 @@ def log_embedding(writer, model, latencies, labels, images, class_names, step):
 
 def log_result(writer, model, flags, results, summary, step):
     """Final scores, the table of stages, and the hyperparameters with the final scores, all in the run's own folder."""
-    best = results["test.best"]
+    best = results.get("test.best", {})  # none of a network that does not decide
     for part in ("accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"):
-        if best[part] is not None:
+        if best.get(part) is not None:
             writer.add_scalar(f"test/{part}", best[part], step)
     writer.add_text("network", f"```\n{summary}\n```", step)
     chosen = {**{key: flags[key] for key in HYPERPARAMETERS}, "model": model.name}
@@ -77,6 +77,6 @@ def log_result(writer, model, flags, results, summary, step):
         if value is not None
     }
     # the final scores' own curves, so that the table of hyperparameters needs no second copy of them
-    final = {f"test/{part}": best[part] for part in ("accuracy", "silent")}
+    final = {f"test/{part}": best[part] for part in ("accuracy", "silent") if part in best}
     for summary_part in hparams(plain, final):
         writer.file_writer.add_summary(summary_part)
