@@ -25,7 +25,7 @@ def build_encoder(config):
     Errors: InputError for an unknown name, and for parameters that this encoder does not take.
     """
     name, parameters = _divided(config)
-    if name not in ENCODERS:
+    if not isinstance(name, str) or name not in ENCODERS:
         raise InputError(f"no encoder is called {name!r}; there are: {', '.join(ENCODERS)}")
     try:
         return ENCODERS[name](**parameters)

@@ -143,7 +143,7 @@ class Run(Observer):
         if self.log.writer:
             from training.tensorboard_log import log_stages
 
-            log_stages(self.log.writer, self.model, phase, wins, row["step"])
+            log_stages(self.log.writer, self.model, phase, wins, row["step"], self.encoder.polarity)
             self.log.writer.flush()  # before the checkpoint: what it counts as done is on the disk
         if self.settings.map_every and row["step"] % self.settings.map_every == 0:
             names = list(self.model.stages)

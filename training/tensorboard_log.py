@@ -15,10 +15,11 @@ WIDEST = 1500
 HYPERPARAMETERS = "model", "dataset", "epochs", "batch_size", "ratio", "val_split", "patience", "seed"
 
 
-def log_stages(writer, model, phase, wins, step):
+def log_stages(writer, model, phase, wins, step, polarity):
     """After an epoch: for each convolution that learns in the phase its convergence, rates, winners and weights.
 
-    ``wins``: {convolution's label: how often each feature won in this epoch (F,)}.
+    ``wins``: {convolution's label: how often each feature won in this epoch (F,)}; ``polarity``: of the encoder's
+    channels, see ``encoders.py``.
     """
     for label, conv in model.named_convs(phase.stages):
         tag = f"stdp/{label}"
@@ -38,9 +39,15 @@ def log_stages(writer, model, phase, wins, step):
             writer.add_histogram(f"{tag}/wins_per_feature", wins[label], step)
         writer.add_histogram(f"{tag}/weights", conv.weight.flatten(), step)
         if conv is model.convs()[0]:
-            # one picture per feature: on-centre minus off-centre channels, mid-grey where they are equal
-            polarity = conv.weight[:, 0::2].mean(1, keepdim=True) - conv.weight[:, 1::2].mean(1, keepdim=True)
-            grid = make_grid(torch.nn.functional.interpolate(0.5 + polarity / 2, scale_factor=8), nrow=10, pad_value=1)
+            # one picture per feature: on-centre minus off-centre channels, mid-grey where they are equal; a channel
+            # that is neither is shown as on-centre
+            off = torch.tensor(polarity, device=conv.weight.device) < 0
+            contrast = sum(
+                sign * conv.weight[:, chosen].mean(1, keepdim=True)
+                for sign, chosen in ((1, ~off), (-1, off))
+                if chosen.any()
+            )
+            grid = make_grid(torch.nn.functional.interpolate(0.5 + contrast / 2, scale_factor=8), nrow=10, pad_value=1)
             writer.add_image(f"{tag}/filters", grid, step)
 
 

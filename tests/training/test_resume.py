@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from command import CORES, DIGITS, SMALL, start
 from kill_and_resume import ROOT, only_run, outcome, same
 
@@ -90,6 +91,27 @@ def test_an_interruption_changes_nothing_in_another_network(name, tmp_path, undr
     assert_same(outcome(only_run(tmp_path)), undisturbed(words))
 
 
+def test_a_run_that_an_older_version_began(tmp_path, undrawn, undisturbed, stop_after):
+    """Its history had the loss as "wrong", its encoder no name, and its flags were argparse's."""
+    words = f"{SMALL} --epochs 1 1 2"
+    stop_after(10)
+    assert start(words, tmp_path) == 130
+    path = only_run(tmp_path) / "checkpoints" / "last.pt"
+    content = torch.load(path, weights_only=True)
+    rows = content["progress"]["history"]
+    assert rows[-1]["train_loss"] > 0
+    rows[:] = [{key.replace("_loss", "_wrong"): value for key, value in row.items()} for row in rows]
+    assert content["encoding"].pop("name") == "s1c1"
+    flags = content["run"]["flags"]
+    for name in ("encoder", "name", "figures"):
+        del flags[name]
+    flags |= {"resume": None, "evaluate": None, "predict": None, "map_index": None, "list_models": False, "gone": 1}
+    torch.save(content, path)
+    stop_after(None)
+    assert start("--resume latest", tmp_path) == 0
+    assert_same(outcome(only_run(tmp_path)), undisturbed(words))
+
+
 def test_a_kill_loses_no_maps(tmp_path, undrawn, monkeypatch):
     """While the maps of an epoch are drawn: they are there after the resume."""
     words = f"{SMALL} --epochs 1 1 1 --map-index 0 --map-every 1"
@@ -149,7 +171,7 @@ def popen(*words):
 
 def test_the_command(tmp_path, undrawn, undisturbed):
     """The real thing, its output not a terminal: Ctrl-C, then the command that it prints."""
-    words = f"--model mozafari2018 {DIGITS} --batch-size 50 --epochs 1 2 3"
+    words = f"--model mozafari2018 {DIGITS} --batch-size 50 --epochs 1 2 3 --no-figures"
     with popen(sys.executable, "train.py", *words.split(), "--output", tmp_path) as process:
         lines = [process.stdout.readline()]
         while " epoch " not in lines[-1]:
@@ -170,8 +192,11 @@ def test_the_command(tmp_path, undrawn, undisturbed):
         out, err = process.communicate(timeout=100)
     assert (process.returncode, err) == (0, "")
     assert not set("\r\x1b") & set(out)  # no bars
-    lines = out.splitlines()
+    after, lines = out, out.splitlines()
     assert lines[0].startswith("resuming  ")
     assert sum(line.startswith("s3     R-STDP epoch ") for line in lines) == 3
     assert lines[-1].endswith(f"see {only_run(tmp_path)}")
+    log = (only_run(tmp_path) / "log.txt").read_text()
+    assert log.startswith("run folder  ")
+    assert log.endswith(f"{told}\n    python {shlex.join(command)}\n{after}")
     assert_same(outcome(only_run(tmp_path)), undisturbed(words))

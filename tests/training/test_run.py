@@ -2,16 +2,21 @@
 
 import json
 import math
+import shlex
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from command import DIGITS, SMALL, read_csv, results, start
-from kill_and_resume import only_run, same
+from command import DIGITS, SMALL, contents, read_csv, refuse, results, start
+from kill_and_resume import ROOT, only_run, same
 
+import datasets
+from engine.stages import STDP, Pool, SpikingConv
 from models import MODELS, build_model
+from network_trainer import Activity, NetworkTrainer, Observer
 from report import figures
+from s1c1 import S1C1
 from training import checkpoint
 
 NETWORKS = sorted({cls.name for cls in MODELS.values()})
@@ -152,3 +157,117 @@ def test_patience(tmp_path, undrawn):
 def test_both_spellings_of_the_batch_size(tmp_path, undrawn):
     assert start(f"{SMALL} --epochs 0 0 1 --batch_size 50", tmp_path) == 0
     assert json.loads((only_run(tmp_path) / "args.json").read_text())["flags"]["batch_size"] == 50
+
+
+def test_a_name_of_ones_own(tmp_path, undrawn, capsys):
+    """Is taken once; what is there already stays as it is."""
+    words = f"{SMALL} --epochs 0 0 0 --name my_run-1.2"
+    assert start(words, tmp_path) == 0
+    assert only_run(tmp_path) == tmp_path / "my_run-1.2"
+    before = contents(tmp_path)
+    capsys.readouterr()
+    line = refuse(f"{words} --output {tmp_path}", capsys)
+    assert "my_run-1.2 is there already; give this run another --name" in line
+    assert contents(tmp_path) == before
+
+
+def test_no_figures(tmp_path):
+    words = f"{SMALL} --epochs 0 0 1 --no-figures --map-index 0 --map-every 1 --tensorboard"
+    assert start(words, tmp_path) == 0
+    run = only_run(tmp_path)
+    assert not list(run.glob("figures/*")) + list(run.glob("maps/**/*.png"))
+    assert len(list(run.glob("maps/*/*.npz"))) == 2
+    assert results(run)["test"]["best"]["count"] == len(read_csv(run / "predictions.csv")) == 360
+
+
+class Unrewarded(NetworkTrainer):
+    """Two stages that learn features, and none that decides."""
+
+    name, aliases, epochs = "unrewarded", (), (1, 2)
+
+    def build(self, in_channels, num_classes):
+        return {
+            "s1": SpikingConv(in_channels, 6, 5, padding=2, threshold=15, rule=STDP(winners=5, radius=3)),
+            "c1": Pool(2),
+            "s2": SpikingConv(6, 8, 3, padding=1, threshold=5, rule=STDP(winners=8, radius=1)),
+            "c2": Pool(3),
+        }
+
+
+@pytest.mark.xfail(strict=True, raises=ValueError, reason="every network must have a rewarded stage as yet")
+def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
+    """It trains and resumes; the last epoch is its best; it leaves all but scores, and says that there are none."""
+    monkeypatch.setitem(MODELS, "unrewarded", Unrewarded)
+    monkeypatch.setattr(figures, "DPI", 20)
+    words = f"--model unrewarded {DIGITS} --dry-run --map-index 3 --tensorboard --name one"
+    assert start(words, tmp_path) == 0
+    out = capsys.readouterr().out
+    run = tmp_path / "one"
+    found = results(run)
+    assert found["scores"].startswith("no stage of this network decides")
+    assert found["scores"] in out
+    assert not found.keys() & {"test", "validation", "best_epoch"}
+    assert not (run / "predictions.csv").exists()
+    best, last = (checkpoint.load(run / "checkpoints" / f"{name}.pt") for name in ("best", "last"))
+    assert same(best["state"], last["state"])
+    rows = read_csv(run / "metrics.csv")
+    assert [row["phase"] for row in rows] == ["s1", "s2"]
+    assert all(float(row["convergence"]) > 0 and row["val_accuracy"] == "" for row in rows)
+    drawn = {path.name for path in run.glob("figures/*")}
+    assert {"filters_s1.png", "features_s1.png", "features_s2.png", "history.png", "spike_times.png"} <= drawn
+    assert not drawn & {"confusion_matrix.png", "roc_curves.png", "errors.png"}
+    with np.load(*run.glob("maps/end/*.npz")) as maps:
+        assert {"s1", "c1", "s2", "c2"} <= set(maps)
+    assert start("--resume latest --no-figures", tmp_path) == 0
+    capsys.readouterr()
+    nothing = "holds a unrewarded, of which no stage decides: there is nothing to test"
+    assert nothing in refuse(f"--evaluate {run}", capsys)
+    image = shlex.quote(str(ROOT / "images" / "example-digit.png"))
+    assert nothing in refuse(f"--predict {image} --evaluate {run}", capsys)
+    line = refuse(f"{words} --patience 1 --output {tmp_path}", capsys)
+    assert "--patience waits for a better validation accuracy; unrewarded decides nothing" in line
+
+
+def test_an_observer_hears_all_of_a_training():
+    """Each piece of work from its beginning to its end, each batch and each epoch; nothing else is needed."""
+
+    class Listener(Observer):
+        def __init__(self):
+            self.heard = []
+
+        def began(self, title, images, done=0):
+            self.heard.append(("began", title, images, done))
+
+        def advanced(self, images, outcome=None):
+            self.heard.append(("advanced", images, outcome and sum(outcome)))
+
+        def ended(self):
+            self.heard.append(("ended",))
+
+        def batch(self, progress):
+            self.heard.append(("batch", progress.phase, progress.batch))
+
+        def epoch(self, progress, wins):
+            (label,) = wins
+            self.heard.append(("epoch", progress.history[-1]["phase"], label, int(wins[label].sum()) > 0))
+
+    data = datasets.load("digits")
+    latencies = S1C1().encode(data.train_images[:30])
+    model, labels = build_model("mozafari2018"), data.train_labels[:30]
+    listener = Listener()
+    held_out = Activity(latencies[:10], labels[:10])
+    progress = model.fit(Activity(latencies, labels), held_out, (1, 0, 1), listener, batch_size=20)
+    assert listener.heard == [
+        ("began", "s1 STDP 1/1", 30, 0),
+        ("advanced", 20, None), ("batch", 0, 1), ("advanced", 10, None), ("batch", 0, 2), ("ended",),
+        ("epoch", "s1", "s1", True),
+        ("began", "s1 c1 s2 c2 of all images", 30, 0), ("advanced", 30, None), ("ended",),
+        ("began", "s1 c1 s2 c2 of all images", 10, 0), ("advanced", 10, None), ("ended",),
+        ("began", "s3 R-STDP 1/1", 30, 0),
+        ("advanced", 20, 20), ("batch", 2, 1), ("advanced", 10, 30), ("batch", 2, 2), ("ended",),
+        ("epoch", "s3", "s3", True),
+    ]  # fmt: skip
+    again = build_model("mozafari2018")
+    silent = again.fit(Activity(latencies, labels), None, (1, 0, 1), batch_size=20)
+    assert len(silent.history) == len(progress.history) == 2
+    assert same(model.state_dict(), again.state_dict())
