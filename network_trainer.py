@@ -28,6 +28,7 @@ class Phase:
 
     stages: tuple[str, ...]
     rule: str
+    title: str  # of the rule, as it is printed
     needs_labels: bool = False
     alternate: bool = False
 
@@ -79,6 +80,25 @@ class Interrupted(Exception):
     """The training stopped between two batches, because it was asked to; its progress has been saved."""
 
 
+class Observer:
+    """What ``fit`` tells while it trains. This one keeps it to itself; a subclass overrides what it wants to hear."""
+
+    def began(self, title, images, done=0):
+        """Work on so many images begins, ``done`` of which an interrupted run has behind it."""
+
+    def advanced(self, images, outcome=None):
+        """So many more images are done; ``outcome``: of the epoch so far, if it decides."""
+
+    def ended(self):
+        """The work that began is done."""
+
+    def batch(self, progress):
+        """A batch has been learned. May raise ``Interrupted``."""
+
+    def epoch(self, progress, wins):
+        """An epoch is the last row of the history; ``wins``: of each feature in it, {convolution's label: (F,)}."""
+
+
 class NetworkTrainer(nn.Module):
     """A first-spike network and its training.
 
@@ -101,6 +121,8 @@ class NetworkTrainer(nn.Module):
 
     name = None
     epochs = ()
+    # What makes spikes of the images: its name in training/encoders.py, and its parameters where they differ.
+    encoder = {"name": "s1c1"}  # noqa: RUF012
 
     def __init_subclass__(cls, name=None, aliases=(), **kwargs):
         super().__init_subclass__(**kwargs)
@@ -145,14 +167,15 @@ class NetworkTrainer(nn.Module):
     def phases(self):
         """One phase for each stage with an unsupervised rule, bottom up, then one for all whose rules need labels."""
         phases = [
-            Phase((name,), rule.name)
+            Phase((name,), rule.name, rule.title)
             for name, stage in self.stages.items()
             for rule in stage.rules
             if not rule.needs_labels
         ]
         supervised = tuple(name for name in self.stages if self._supervised(name))
         if supervised:
-            phases.append(Phase(supervised, self._supervised(supervised[-1]).name, needs_labels=True))
+            rule = self._supervised(supervised[-1])
+            phases.append(Phase(supervised, rule.name, rule.title, needs_labels=True))
         return phases
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -439,26 +462,21 @@ class NetworkTrainer(nn.Module):
     # Training
 
     @torch.no_grad()
-    def fit(
-        self, train, validation, epochs, log, batch_size=1000, seed=0, patience=0, progress=None, after_batch=None,
-        after_epoch=None,
-    ):  # fmt: skip
+    def fit(self, train, validation, epochs, observer=None, batch_size=1000, seed=0, patience=0, progress=None):
         """Train phase by phase. What is below the stages that learn does not change: it is computed once per phase.
 
         Args:
             train, validation: ``Activity`` at the lowest stage, used up on the way; validation may be None.
             epochs: for each phase; 0 skips it.
-            log: a ``RunLog``.
+            observer: an ``Observer``; what it raises ends the training.
             batch_size: images between two adaptations of the R-STDP rates.
             seed: of the order of the images, which differs in every epoch.
-            patience: end the R-STDP phase after so many epochs without a better validation accuracy; 0: never.
+            patience: end the supervised phase after so many epochs without a better validation accuracy; 0: never.
             progress: where to go on (None: at the beginning); kept up to date, with the history and the best weights.
-            after_batch: called after each batch; may raise ``Interrupted``.
-            after_epoch: called with the progress and the wins of the epoch, {convolution's label: wins (F,)}.
 
         Returns the progress. Afterwards the network has the last epoch's weights.
         """
-        progress = progress or Progress()
+        progress, observer = progress or Progress(), observer or Observer()
         while progress.phase < len(self.phases):
             phase, count = self.phases[progress.phase], epochs[progress.phase]
             stopped = patience and phase.needs_labels and progress.waited >= patience
@@ -466,28 +484,26 @@ class NetworkTrainer(nn.Module):
                 progress.phase, progress.epoch = progress.phase + 1, 0
                 continue
             for activity in filter(None, (train, validation)):
-                self._move_up(activity, phase.stages[0], log)
-            self._epoch(phase, train, progress, count, log, batch_size, seed, after_batch)
-            wins = self._finish_epoch(phase, train, validation, progress)
-            log.epoch(progress.history, count)
-            if after_epoch:
-                after_epoch(progress, wins)
+                self._move_up(activity, phase.stages[0], observer)
+            self._epoch(phase, train, progress, count, observer, batch_size, seed)
+            observer.epoch(progress, self._finish_epoch(phase, train, validation, progress))
         return progress
 
-    def _move_up(self, activity, stage, log):
+    def _move_up(self, activity, stage, observer):
         """Replace latency maps by the input of a higher stage, image by image in parallel."""
         names = self.between(activity.at, stage)
         if names:
-            log.bar(f"{' '.join(names)} of all images", len(activity))
-            activity.latencies = self.pass_through(activity.latencies, names, log.advance)
-            log.end_bar()
+            observer.began(f"{' '.join(names)} of all images", len(activity))
+            activity.latencies = self.pass_through(activity.latencies, names, observer.advanced)
+            observer.ended()
         activity.at = stage
 
-    def _epoch(self, phase, train, progress, epochs, log, batch_size, seed, after_batch):
+    def _epoch(self, phase, train, progress, epochs, observer, batch_size, seed):
         order = torch.from_numpy(np.random.default_rng([seed, progress.phase, progress.epoch]).permutation(len(train)))
         batches = order.split(batch_size)
-        title = f"{phase.name} {'STDP' if phase.rule == 'stdp' else 'R-STDP'} {progress.epoch + 1}/{epochs}"
-        log.bar(title, len(train), progress.batch * batch_size)
+        observer.began(
+            f"{phase.name} {phase.title} {progress.epoch + 1}/{epochs}", len(train), progress.batch * batch_size
+        )
         while progress.batch < len(batches):
             start = time.perf_counter()
             chosen = batches[progress.batch]
@@ -506,9 +522,9 @@ class NetworkTrainer(nn.Module):
                     wins += torch.bincount(won[label], minlength=conv.out_channels)
             progress.batch += 1
             progress.seconds += time.perf_counter() - start
-            log.advance(len(chosen), tally)
-            if after_batch:
-                after_batch(progress)
+            observer.advanced(len(chosen), tally)
+            observer.batch(progress)
+        observer.ended()
 
     def _finish_epoch(self, phase, train, validation, progress):
         start = time.perf_counter()
@@ -532,7 +548,7 @@ class NetworkTrainer(nn.Module):
             decisions, _ = self.decide(validation.latencies, validation.at)
             held_out = Outcome.of(decisions.cpu(), validation.labels)
         for split, outcome in (("train", learned), ("val", held_out)):
-            for column, part in (("accuracy", "correct"), ("wrong", "wrong"), ("silent", "silent")):
+            for column, part in (("accuracy", "correct"), ("loss", "wrong"), ("silent", "silent")):
                 row[f"{split}_{column}"] = outcome.fraction(part) if outcome else None
         if held_out:
             progress.waited += 1

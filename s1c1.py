@@ -86,6 +86,8 @@ class S1C1:
         self.time_steps = int(time_steps)
         self.colours = int(colours)
         self.channels = 2 * len(self.filters) * self.colours
+        self.polarity = (1, -1) * len(self.filters) * self.colours  # on-centre and off-centre
+        self.scales = tuple(f"{window}×{window}" for window, _, _ in self.filters) * self.colours
         self._kernels, self._windows, self._thresholds = integer_filters(self.filters, self.threshold, self.radius)
 
     def __call__(self, image):

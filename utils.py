@@ -44,6 +44,8 @@ def choose_device(name, backend="auto"):
         device = torch.device(name)
     except RuntimeError as error:
         raise InputError(f"no such device: {name!r}; use cpu, cuda, cuda:N or auto") from error
+    if device.type == "cpu" and device.index is not None:
+        raise InputError(f"no device {name!r} here: there is one CPU, all of it; use cpu, cuda, cuda:N or auto")
     if device.type not in ("cpu", "cuda"):
         raise InputError(f"device {name!r} is not supported; use cpu, cuda, cuda:N or auto")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
@@ -51,17 +53,19 @@ def choose_device(name, backend="auto"):
     return device
 
 
-def new_run_folder(output, name):
-    """Make ``output/name-stamp``. Errors: InputError if that cannot be written."""
+def new_run_folder(output, what, name=None):
+    """Make ``output/name``, by default ``output/what-stamp``. Errors: InputError if it is taken, or cannot be."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{i}" for i in range(2, 100))):
-        folder = Path(output) / f"{name}-{stamp}{suffix}"
+    for folder_name in [name] if name else [f"{what}-{stamp}", *(f"{what}-{stamp}-{i}" for i in range(2, 100))]:
+        folder = Path(output) / folder_name
         try:
             folder.mkdir(parents=True)
             break
         except FileExistsError:
             if Path(output).is_file():
                 raise InputError(f"--output {output} is a file; name a folder") from None
+            if name:
+                raise InputError(f"{folder} is there already; give this run another --name") from None
         except OSError as error:
             raise InputError(f"cannot write to --output {output}: {error.strerror}; name another folder") from error
     return folder

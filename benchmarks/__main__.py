@@ -66,11 +66,11 @@ def main(argv=None):
 class Trained:
     """mozafari2018 after some training, and the inputs of its stages."""
 
-    def __init__(self, data, steps=15, network=Mozafari2018, images=None):
+    def __init__(self, data, time_steps=15, network=Mozafari2018, images=None):
         self.images = data.train_images[:TRAINED_ON] if images is None else images
         self.labels = torch.from_numpy(data.train_labels[: len(self.images)])
-        self.encoder = S1C1(time_steps=steps)
-        self.model = network(in_channels=self.encoder.channels, num_classes=10, steps=steps)
+        self.encoder = S1C1(time_steps=time_steps)
+        self.model = network(in_channels=self.encoder.channels, num_classes=10, time_steps=time_steps)
         self.s1 = self.encoder.encode(self.images)
         self.model.train_unsupervised(self.s1, "s1")
         self.s2 = self.model.pass_through(self.s1, ["s1", "c1"])
@@ -160,8 +160,8 @@ def operations_table(network):
     model, count = network.model, min(IMAGES, len(network.s1))
     s1, s2, s3 = (model.stages[name] for name in ("s1", "s2", "s3"))
     network.reset()
-    last = {"s1": last_winner(s1.learn_stdp(network.s1[:count]), model.time_steps),
-            "s2": last_winner(s2.learn_stdp(network.s2[:count]), model.time_steps)}  # fmt: skip
+    last = {"s1": last_winner(s1.learn(network.s1[:count], s1.rule), model.time_steps),
+            "s2": last_winner(s2.learn(network.s2[:count], s2.rule), model.time_steps)}  # fmt: skip
     network.reset()
     fast = network.event()
     rows = {
@@ -197,7 +197,7 @@ def start_table(network):
         "import time; t = time.perf_counter()\n"
         "import s1c1; from models import build_model; from training import run, run_log\n"
         "i = time.perf_counter() - t\n"
-        "run.warm_up(build_model('mozafari2018'), s1c1.S1C1(), run_log.RunLog(quiet=True))\n"
+        "run.warm_up(build_model('mozafari2018'), s1c1.S1C1(), (28, 28), run_log.RunLog(quiet=True))\n"
         "print(i, time.perf_counter() - t - i)"
     )
     lines = ["## Start", "", "| | imports | kernels |", "|---|---|---|"]
@@ -234,7 +234,7 @@ def images_table(network):
 
 def steps_table(network):
     data = datasets.load("mnist")
-    return growth_lines("the time steps", "T", {str(t): (Trained(data, steps=t), IMAGES) for t in (5, 15, 30)})
+    return growth_lines("the time steps", "T", {str(t): (Trained(data, time_steps=t), IMAGES) for t in (5, 15, 30)})
 
 
 def features_table(network):

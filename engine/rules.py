@@ -112,6 +112,7 @@ class Rule:
     title: ClassVar[str]  # as it is printed
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
+    rows: ClassVar[tuple[str, ...]] = ("",)  # what the rows of its rates are called
     most_learners: ClassVar[int] = 1  # decision neurons that may learn from one image
     rewards_firing: ClassVar[bool] = False  # whether a firing stage below the decision may learn by it
 
@@ -194,6 +195,7 @@ class RSTDP(Rule):
     name: ClassVar[str] = "rstdp"
     title: ClassVar[str] = "R-STDP"
     needs_labels: ClassVar[bool] = True
+    rows: ClassVar[tuple[str, ...]] = ("reward", "punishment")
     rewards_firing: ClassVar[bool] = True
 
     winners: int = 1

@@ -34,5 +34,6 @@ def model_class(name):
     if name.lower() in FAULTY:
         raise InputError(f"models/{name.lower()}.py cannot be imported:\n{FAULTY[name.lower()].rstrip()}")
     near = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise InputError(f"unknown model {name!r}{hint} There are {', '.join(sorted(MODELS))}")
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    faulty = f"; --list-models says what is wrong with {', '.join(FAULTY)}" if FAULTY else ""
+    raise InputError(f"unknown model {name!r}{hint}; there are {', '.join(sorted(MODELS))}{faulty}")

@@ -41,7 +41,7 @@ class Evaluation:
         """One line: the scores that matter."""
         m = self.metrics
         return (
-            f"{100 * m['accuracy']:.2f} % right, {100 * m['wrong']:.2f} % wrong, {100 * m['silent']:.2f} % silent "
+            f"{100 * m['accuracy']:.2f} % right, loss {m['loss']:.4f}, {100 * m['silent']:.2f} % silent "
             f"(F1 {m['f1_macro']:.4f}, {m['count']:,} images)"
         )
 

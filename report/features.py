@@ -11,7 +11,7 @@ BLOCK = 32768  # values worked on together: they fit a cache, and torch does not
 
 
 @torch.no_grad()
-def preferred_features(model):
+def preferred_features(model, polarity=None):
     """The preferred features of every convolution: label → float32 array (features, h, w), h and w in pixels.
 
     The labels are the stages' names; with several branches "s3_3x3", "s3_5x5", …
@@ -20,9 +20,13 @@ def preferred_features(model):
     it wants dark among light (off-centre cells), 0 where it wants neither or both alike. An input channel stands for
     the pixel in its centre, whatever its scale. Each convolution is scaled so that the strongest value among its
     neurons is 1; the pictures of neurons that learned little stay faint.
+
+    ``polarity``: of the input channels, 1 on-centre, -1 off-centre, 0 neither (None: on and off in turn, as S1C1).
     """
     features = {}
     below, step = on_minus_off(model.in_channels), (1, 1)
+    if polarity is not None:
+        below = torch.tensor(polarity, dtype=torch.float32)[:, None, None]
     for name, stage in model.stages.items():
         if isinstance(stage, Pool):
             below, step = get_deep_feature(below, step, stage.size, stage.size)

@@ -75,14 +75,14 @@ def new_figure(width, height, title):
 
 @styled
 def draw_history(rows, title):
-    """How a network learned: convergence in the STDP phases; accuracy, wrong and silent in the R-STDP phases.
+    """How a network learned: convergence in the STDP phases; accuracy, loss and silent in the R-STDP phases.
 
     Args:
         rows: one dict for each epoch, in order: phase, rule ("stdp" or "rstdp"), epoch, convergence (mean w (1 - w)),
-            and train_accuracy, train_wrong, train_silent, val_accuracy, val_wrong, val_silent: fractions or None.
+            and train_accuracy, train_loss, train_silent, val_accuracy, val_loss, val_silent: fractions or None.
     """
-    unsupervised = [row for row in rows if row["rule"] == "stdp"]
-    rewarded = [row for row in rows if row["rule"] == "rstdp"]
+    unsupervised = [row for row in rows if row["train_accuracy"] is None]
+    rewarded = [row for row in rows if row["train_accuracy"] is not None]
     figure = new_figure(10 if rewarded else 6, 5.5 if rewarded else 4, title)
     ratios = [ratio for ratio, part in ((1, unsupervised), (2.2, rewarded)) if part or not rows]
     grid = figure.add_gridspec(2, len(ratios), width_ratios=ratios)
@@ -118,7 +118,7 @@ def _draw_outcomes(accuracy, errors, rows):
     epochs = np.arange(1, len(rows) + 1)
     marker = "o" if len(rows) <= 30 else None
     validated = any(row["val_accuracy"] is not None for row in rows)
-    for axes, part, color in ((accuracy, "accuracy", BLUE), (errors, "wrong", ORANGE), (errors, "silent", INK)):
+    for axes, part, color in ((accuracy, "accuracy", BLUE), (errors, "loss", ORANGE), (errors, "silent", INK)):
         name = "right" if part == "accuracy" else part
         pale = 0.5 + 0.5 * np.array(to_rgb(color))
         looks = {"marker": marker, "markersize": 6, "markerfacecolor": "white"}

@@ -15,7 +15,7 @@ def evaluate_predictions(labels, predictions, scores, num_classes: int) -> dict:
     labels (N,) int: the true classes; predictions (N,) int: a class, or -1; scores (N, num_classes): a class's highest
     potential among its neurons at the last time step, which exists for silent images too.
 
-    * ``count``; ``accuracy``, ``wrong``, ``silent``: fractions of all images, which sum to 1;
+    * ``count``; ``accuracy``, ``loss`` (decided wrong), ``silent``: fractions of all images, which sum to 1;
     * ``precision_macro``, ``recall_macro``, ``f1_macro``: means over all classes; 0 for a class where 0/0;
     * ``roc_auc_macro``: mean of the one-vs-rest areas under the ROC curve, over the classes where it is defined
       (see roc_curves), or None where it is for none;
@@ -42,7 +42,7 @@ def evaluate_predictions(labels, predictions, scores, num_classes: int) -> dict:
     return {
         "count": len(labels),
         "accuracy": float(correct.mean()),
-        "wrong": float((~correct & ~silent).mean()),
+        "loss": float((~correct & ~silent).mean()),
         "silent": float(silent.mean()),
         "precision_macro": float(precision.mean()),
         "recall_macro": float(recall.mean()),

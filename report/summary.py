@@ -4,23 +4,30 @@ import math
 
 from engine.rules import RSTDP
 from engine.stages import Pool
-from models import MODELS
+from models import FAULTY, MODELS
 
 
 def list_models():
-    """One paragraph for each network: what it is, its stages, phases and default epochs."""
+    """One paragraph for each network: what it is, its stages, phases and default epochs; of a faulty one, its fault."""
     paragraphs = []
     for name, cls in MODELS.items():
         if name != cls.name:
             continue
-        model = cls()
-        alias = f" (also {', '.join(cls.aliases)})" if cls.aliases else ""
-        epochs = ", ".join(f"{phase.name} {count}" for phase, count in zip(model.phases, cls.epochs, strict=True))
-        paragraphs.append(
-            f"{name}{alias}: {cls.__doc__.strip().splitlines()[0]}\n"
-            f"    stages {' '.join(model.stages)}; phases and default epochs: {epochs}"
-        )
+        try:
+            paragraphs.append(_describe(cls))
+        except Exception as error:  # a fault in one declaration is not to hide the others
+            paragraphs.append(f"{name}: cannot be built: {' '.join(str(error).split()) or type(error).__name__}")
+    for module, trace in FAULTY.items():
+        paragraphs.append(f"{module}: models/{module}.py cannot be imported: {trace.strip().splitlines()[-1]}")
     return "\n".join(paragraphs)
+
+
+def _describe(cls):
+    model = cls()
+    alias = f" (also {', '.join(cls.aliases)})" if cls.aliases else ""
+    about = (cls.__doc__ or "").strip().partition("\n")[0]
+    epochs = ", ".join(f"{phase.name} {count}" for phase, count in zip(model.phases, cls.epochs, strict=True))
+    return f"{cls.name}{alias}: {about}\n    stages {' '.join(model.stages)}; phases and default epochs: {epochs}"
 
 
 def summarize(model, height, width):

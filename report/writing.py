@@ -12,17 +12,21 @@ from utils import write_json
 SHOWN_ERRORS = 40
 
 
-def draw_network(model, features, class_names, title):
-    """Yield (name, Figure) of what the network has learned: the filters of the first stage, preferred features of all.
+def draw_network(model, features, latencies, class_names, title, scales=None):
+    """Yield (name, Figure) of what the network has learned, and of the spikes it makes of ``latencies``.
 
-    ``features``: what ``preferred_features`` returns.
+    These are the filters of the first stage, the preferred features of all, an encoded image and the times of the first
+    spikes. ``features``: what ``preferred_features`` returns.
     """
     first, conv = next(model.named_convs())
-    yield f"filters_{first}", figures.draw_filters(conv.weight.cpu(), f"{title}: filters of {first}")
-    deciding = dict(model.named_convs([model.decision]))
+    named = {} if scales is None else {"scales": scales}
+    yield f"filters_{first}", figures.draw_filters(conv.weight.cpu(), f"{title}: filters of {first}", **named)
+    deciding = {} if model.decision is None else dict(model.named_convs([model.decision]))
     for label, pictures in features.items():
         marks = [class_names[c] for c in model.class_of_feature()] if label in deciding else None
         yield f"features_{label}", figures.draw_features(pictures, f"{title}: preferred features of {label}", marks)
+    yield "spike_times", figures.draw_spike_times(spike_times(model, latencies), f"{title}: first spikes")
+    yield "spike_wave", figures.draw_wave(latencies[0].cpu().numpy(), model.time_steps, f"{title}: an encoded image")
 
 
 def draw_evaluation(model, features, evaluation, images, latencies, class_names, title):
@@ -31,14 +35,12 @@ def draw_evaluation(model, features, evaluation, images, latencies, class_names,
     yield "confusion_matrix", figures.draw_confusion(matrix, class_names, f"{title}: confusion matrix")
     curves = roc_curves(evaluation.labels, evaluation.relative_scores, evaluation.num_classes)
     yield "roc_curves", figures.draw_roc(curves, class_names, f"{title}: ROC curves of the relative scores")
-    yield "spike_times", figures.draw_spike_times(spike_times(model, latencies), f"{title}: first spikes")
     missed = np.flatnonzero(evaluation.predictions != evaluation.labels)
     # silent images first: they are few, and say most about thresholds
     missed = missed[np.argsort(evaluation.predictions[missed] != SILENT, kind="stable")][:SHOWN_ERRORS]
     winners = features_of_winners(model, latencies[missed], features) if len(missed) else []
     labels, predictions = evaluation.labels[missed], evaluation.predictions[missed]
     yield "errors", figures.draw_gallery(images[missed], labels, predictions, winners, class_names, f"{title}: errors")
-    yield "spike_wave", figures.draw_wave(latencies[0].cpu().numpy(), model.time_steps, f"{title}: an encoded image")
 
 
 def spike_times(model, latencies, images=1000):
@@ -49,14 +51,28 @@ def spike_times(model, latencies, images=1000):
     }
 
 
-def write_report(folder, model, evaluation, images, latencies, class_names, title, history=None):
-    """predictions.csv, and the figures as PNGs in ``figures/``. Returns the paths of the figures."""
-    evaluation.write_predictions(folder / "predictions.csv", class_names)
+def write_report(
+    folder, model, evaluation, images, latencies, class_names, title, history=None, draw=True, polarity=None,
+    scales=None,
+):  # fmt: skip
+    """predictions.csv, and the figures as PNGs in ``figures/``. Returns the paths of the figures.
+
+    Args:
+        evaluation: of the test images; None for a network that does not decide: then no predictions and no scores.
+        images, latencies: the test images, and what the encoder makes of them.
+        history: rows of the run log, for the figure of the training.
+        draw: False leaves the pictures out.
+        polarity, scales: of the encoder's channels, see ``training/encoders.py``.
+    """
+    if evaluation is not None:
+        evaluation.write_predictions(folder / "predictions.csv", class_names)
+    if not draw:
+        return []
     (folder / "figures").mkdir(exist_ok=True)
-    features = preferred_features(model)
+    features = preferred_features(model, polarity)
     drawn = chain(
-        draw_network(model, features, class_names, title),
-        draw_evaluation(model, features, evaluation, images, latencies, class_names, title),
+        draw_network(model, features, latencies, class_names, title, scales),
+        draw_evaluation(model, features, evaluation, images, latencies, class_names, title) if evaluation else [],
         [("history", figures.draw_history(history, f"{title}: training history"))] if history else [],
     )
     paths = []

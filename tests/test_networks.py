@@ -1,6 +1,5 @@
 """The same checks over every registered network, and what is particular to some."""
 
-import functools
 import io
 from pathlib import Path
 from unittest import mock
@@ -11,8 +10,8 @@ import pytest
 import torch
 
 from engine.decision import Outcome, majority
-from engine.rules import RSTDP
-from engine.stages import Pool, SpikingConv
+from engine.rules import RSTDP, STDP
+from engine.stages import Branches, Pool, SpikingConv, Vote
 from errors import InputError
 from models import MODELS, build_model
 from network_trainer import NetworkTrainer
@@ -50,7 +49,7 @@ def weights(model, *names):
 
 def train_a_little(model, images=slice(0, 20)):
     for phase in model.phases:
-        if phase.rule == "stdp":
+        if not phase.needs_labels:
             model.train_unsupervised(DIGITS[images], phase.stages[0])
         else:
             model.train_rl(DIGITS[images], LABELS[images])
@@ -81,7 +80,7 @@ def test_silence_is_not_decided_and_teaches_nothing(name):
     assert model.predict(SILENCE).tolist() == [-1, -1, -1]
     assert model.evaluate(SILENCE, [1, 2, 3]) == Outcome(correct=0, wrong=0, silent=3)
     for phase in model.phases:
-        if phase.rule == "stdp":
+        if not phase.needs_labels:
             model.train_unsupervised(SILENCE, phase.stages[0])
         else:
             assert model.train_rl(SILENCE, torch.tensor([1, 2, 3])) == Outcome(0, 0, 3)
@@ -94,7 +93,7 @@ def test_only_the_weights_of_the_phase_move(name):
     model = build_model(name)
     for phase in model.phases:
         before = state(model)
-        if phase.rule == "stdp":
+        if not phase.needs_labels:
             model.train_unsupervised(DIGITS[:20], phase.stages[0])
             active, others = phase.stages, set()
         else:
@@ -285,15 +284,109 @@ def test_features_that_classes_cannot_share_are_refused(declare):
         network(num_classes=26)
 
 
-def test_the_rewarded_stages_must_be_the_last(declare):
-    convolution = functools.partial(SpikingConv, 6, 6, 3)
-    network = declare(
-        s1=lambda: convolution(threshold=5, rule=RSTDP()),
-        s2=lambda: convolution(threshold=5),
-        s3=lambda: convolution(rule=RSTDP()),
-    )
-    with pytest.raises(ValueError, match=r"declared rewards \['s1', 's3'\]"):
-        network()
+FIRST = {"s1": lambda: SpikingConv(6, 8, 5, threshold=5, rule=STDP(winners=2, radius=1))}
+REWARDED = RSTDP(winners=2, bounds=(0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ({"s2": lambda: SpikingConv(8, 8, 3, rule=STDP(2, 1))}, "s2 decides, so it learns by a rule that needs labels"),
+        ({"s2": lambda: SpikingConv(8, 10, 3)}, "s2 decides, so it learns by a rule that needs labels"),
+        ({"s2": lambda: SpikingConv(9, 10, 3, rule=RSTDP())}, "s2 reads 9 channels, but gets 8"),
+        (
+            {"s2": lambda: SpikingConv(8, 10, 3, rule=RSTDP()), "c2": lambda: Pool(2)},
+            "s2 has no threshold, so it must be the last stage, which decides",
+        ),
+        (
+            {
+                "s2": lambda: SpikingConv(8, 8, 3, threshold=5, rule=REWARDED),
+                "s3": lambda: SpikingConv(8, 8, 3, threshold=5),
+                "s4": lambda: SpikingConv(8, 10, 3, rule=RSTDP()),
+            },
+            "s2 is rewarded, so one decision stage must follow it, .* here follow s3, s4",
+        ),
+        (
+            {
+                "s2": lambda: SpikingConv(8, 8, 3, threshold=5, rule=REWARDED),
+                "c2": lambda: Pool(2),
+                "d2": lambda: Pool(2),
+                "s3": lambda: SpikingConv(8, 10, 3, rule=RSTDP()),
+            },
+            "s2 is rewarded, so one decision stage must follow it, .* here follow c2, d2, s3",
+        ),
+        (
+            {
+                "s2": lambda: SpikingConv(8, 8, 3, threshold=5, rule=REWARDED),
+                "s3": lambda: Vote(SpikingConv(8, 10, 3, rule=RSTDP()), SpikingConv(8, 10, 5, rule=RSTDP())),
+            },
+            "s2 is rewarded, .* here follow s3",
+        ),
+        ({"s2": lambda: SpikingConv(8, 8, 3, threshold=5, rule=REWARDED)}, "s2 is rewarded, .* here follow none"),
+        (
+            {"s2": lambda: Branches(SpikingConv(8, 8, 3, threshold=5, rule=REWARDED))},
+            "Branches cannot be rewarded: reward the decision stage",
+        ),
+        (
+            {"s2": lambda: Branches(SpikingConv(8, 8, 3, 0, 5, STDP(2, 1)), SpikingConv(8, 8, 5, 0, 5))},
+            "branches learn by one kind of rule, not by STDP and NoneType",
+        ),
+        ({"s2": lambda: Branches(SpikingConv(8, 8, 3, rule=RSTDP()))}, "branches without a threshold decide"),
+        ({"s2": lambda: Vote(SpikingConv(8, 10, 3, threshold=5, rule=RSTDP()))}, "the branches of a Vote decide"),
+        ({"s2": lambda: torch.nn.ReLU()}, "s2 is a ReLU; stages are SpikingConv, Pool, Branches and Vote"),
+    ],
+)  # fmt: skip
+def test_what_could_not_be_trained_is_refused_at_once(stages, message, declare):
+    """In one line that says why."""
+    with pytest.raises(InputError, match=message) as refusal:
+        declare(**FIRST, **stages)(num_classes=10)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SpikingConv(6, 0, 3), "out_channels of a convolution must be a whole number from 1 on, not 0"),
+        (lambda: SpikingConv(6, 8, 2.5), "kernel of a convolution must be a whole number from 1 on, not 2.5"),
+        (lambda: SpikingConv(6, 8, 3, threshold=-1), "a threshold must be a number from 0 on"),
+        (lambda: SpikingConv(6, 8, 3, threshold=float("nan")), "a threshold must be a number from 0 on"),
+        (lambda: Pool(0), "the size of a pooling must be a whole number from 1 on, not 0"),
+        (lambda: Branches(), "Branches takes one SpikingConv or more"),
+    ],
+)
+def test_impossible_stages_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_two_branches_of_one_kernel_have_labels_of_their_own(declare):
+    """They are told apart by their place, and each counts its own winners."""
+
+    def branch(threshold):
+        return SpikingConv(6, 8, 5, threshold=threshold, rule=STDP(winners=2, radius=1))
+
+    model = declare(s1=lambda: Branches(branch(5), branch(9)))()
+    assert [label for label, _ in model.named_convs()] == ["s1_1", "s1_2"]
+    won = model.learn_stdp(DIGITS[:20], "s1")
+    assert [len(won[label]) for label in ("s1_1", "s1_2")] == [40, 40]
+
+
+def test_a_network_may_learn_features_only(declare):
+    """Without a decision stage it learns and fires; what needs decisions says that there are none."""
+    model = declare(**FIRST, c1=lambda: Pool(2))()
+    assert (model.decision, [phase.name for phase in model.phases]) == (None, ["s1"])
+    before = state(model)
+    model.train_unsupervised(DIGITS[:20], "s1")
+    assert changed(model, before) & weights(model)
+    assert [tuple(maps.shape) for _, maps in model.walk(DIGITS[:2])] == [(2, 8, 24, 24), (2, 8, 12, 12)]
+    for needs_decisions in (
+        lambda: model.predict(DIGITS[:2]),
+        lambda: model.evaluate(DIGITS[:2], LABELS[:2]),
+        lambda: model.train_rl(DIGITS[:2], LABELS[:2]),
+        model.class_of_feature,
+    ):
+        with pytest.raises(InputError, match="declared learns features only"):
+            needs_decisions()
 
 
 def test_pooling_may_come_first(declare):

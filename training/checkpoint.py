@@ -16,7 +16,7 @@ NEEDED = {"model", "in_channels", "num_classes", "steps", "dtype", "encoding", "
 def save(path, model, encoding, run=None, progress=None, state=None):
     """Write a checkpoint: the network (or the given ``state`` of it) and how to feed and read it.
 
-    ``encoding``: S1C1's config; ``run``: the run's flags and data set; ``progress``: for a resume.
+    ``encoding``: of ``encoders.encoder_config``; ``run``: the run's settings and data set; ``progress``: for a resume.
     """
     content = {
         "format": FORMAT,
@@ -25,7 +25,7 @@ def save(path, model, encoding, run=None, progress=None, state=None):
         "num_classes": model.num_classes,
         "steps": model.time_steps,
         "dtype": str(model.convs()[0].weight.dtype).removeprefix("torch."),
-        "class_of_feature": model.class_of_feature().tolist(),
+        "class_of_feature": None if model.decision is None else model.class_of_feature().tolist(),
         "encoding": encoding,
         "run": run or {},
         "progress": progress.to_dict() if progress else None,
@@ -47,6 +47,10 @@ def load(path):
         raise InputError(f"{path} is damaged or no checkpoint of this program ({type(error).__name__})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= NEEDED:
         raise InputError(f"{path} is no checkpoint of this program, or of another version of it")
+    if content["progress"] is not None:
+        # what is now called the loss was "wrong" once
+        rows = content["progress"]["history"]
+        rows[:] = [{key.replace("_wrong", "_loss"): value for key, value in row.items()} for row in rows]
     return content
 
 

@@ -1,17 +1,29 @@
-"""The flags of train.py."""
+"""The command line of train.py, read into ``Settings``."""
 
 import argparse
+import shlex
+import shutil
+import textwrap
+from dataclasses import fields
 
 from datasets import DATASETS
 from errors import InputError
 from models import MODELS
+from training.encoders import ENCODERS
+from training.settings import MAY_CHANGE, TAKES, Settings, flag
 
+WIDTH = 100
 _UNSET = object()
 
 
 class Parser(argparse.ArgumentParser):
     def error(self, message):
         raise InputError(f"{message} (see --help)")
+
+
+class Format(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog):
+        super().__init__(prog, max_help_position=26, width=min(WIDTH, shutil.get_terminal_size().columns))
 
 
 def count_or_fraction(text):
@@ -22,62 +34,87 @@ def make_parser():
     parser = Parser(
         prog="train.py",
         description="Train a first-spike network on MNIST-like images, by STDP and reward-modulated STDP.",
+        usage="python train.py --model NAME [flags], or one of the commands below",
+        epilog=_which_go_together(),
+        formatter_class=Format,
         allow_abbrev=False,
     )
 
-    what = parser.add_argument_group("what to do (otherwise: train)")
+    what = parser.add_argument_group("commands (otherwise: train --model)")
     what.add_argument("--list-models", action="store_true", help="print the networks, their phases and default epochs")
     what.add_argument("--summary", action="store_true", help="print the table of stages of --model")
     what.add_argument("--resume", metavar="RUN", help="go on with an interrupted run: its folder, or 'latest'")
     what.add_argument("--evaluate", metavar="RUN", help="test a trained network: a run, a checkpoint or 'latest'")
     what.add_argument("--predict", nargs="+", metavar="IMAGE", help="print the class of image files, by the network of "
                       "--evaluate (default: latest)")  # fmt: skip
-    what.add_argument("--dry-run", action="store_true", help="a few images through every phase and every artefact")
 
     net = parser.add_argument_group("network and training")
     net.add_argument("--model", metavar="NAME", help=f"one of {', '.join(MODELS)}")
+    net.add_argument("--encoder", metavar="NAME", help=f"what makes spikes of the images, one of {', '.join(ENCODERS)} "
+                     "(default: the network's own)")  # fmt: skip
     net.add_argument("--epochs", type=int, nargs="+", metavar="E", help="one number for each phase, 0 skips the phase "
                      "(default: the network's own, see --list-models)")  # fmt: skip
-    net.add_argument("--batch-size", "--batch_size", type=int, default=1000, metavar="N",
+    net.add_argument("--batch-size", type=int, metavar="N",
                      help="images between two adaptations of the R-STDP rates (default: %(default)s)")  # fmt: skip
-    net.add_argument("--seed", type=int, default=0, metavar="S",
+    net.add_argument("--batch_size", type=int, dest="batch_size", help=argparse.SUPPRESS)
+    net.add_argument("--seed", type=int, metavar="S",
                      help="of the weights, the splits and the order of the images (default: %(default)s)")  # fmt: skip
-    net.add_argument("--patience", type=int, default=0, metavar="E", help="stop after E epochs of R-STDP without a "
+    net.add_argument("--patience", type=int, metavar="E", help="stop after E epochs of R-STDP without a "
                      "better validation accuracy; 0: never (default: %(default)s)")  # fmt: skip
+    net.add_argument("--dry-run", action="store_true", help="a few images through every phase and every artefact")
 
     data = parser.add_argument_group("data")
-    data.add_argument("--dataset", metavar="NAME", help=f"one of {', '.join(DATASETS)} (default: mnist)")
+    data.add_argument("--dataset", metavar="NAME", help=f"one of {', '.join(DATASETS)} (default: mnist; with "
+                      "--evaluate what the network was trained on)")  # fmt: skip
     data.add_argument("--data-dir", metavar="DIR", help="where its files are or will be put "
                       "(default: the repository's data)")  # fmt: skip
-    data.add_argument("--ratio", type=float, default=1.0, metavar="R",
+    data.add_argument("--ratio", type=float, metavar="R",
                       help="part of the training images to use, stratified (default: %(default)s)")  # fmt: skip
     data.add_argument("--val-split", type=count_or_fraction, metavar="N", help="training images held out to choose the "
                       "best epoch, a count or a fraction (0.1); 0: none (default: 5000, or a twelfth of a smaller set)"
                       )  # fmt: skip
 
     machine = parser.add_argument_group("machine")
-    machine.add_argument("--device", default="auto", help="cpu, cuda, cuda:N, or auto: the CPU, with "
+    machine.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N, or auto: the CPU, with "
                          "--backend torch a GPU if there is one (default: %(default)s)")  # fmt: skip
-    machine.add_argument("--backend", default="auto", choices=("auto", "event", "torch"), help="event: compiled "
+    machine.add_argument("--backend", choices=("auto", "event", "torch"), help="event: compiled "
                          "kernels (CPU); torch: tensor operations; auto: what fits (default: %(default)s)")  # fmt: skip
-    machine.add_argument("--threads", type=int, default=0, metavar="N", help="0: one per core (default: %(default)s)")
+    machine.add_argument("--threads", type=int, metavar="N", help="0: one per core (default: %(default)s)")
 
     out = parser.add_argument_group("output")
-    out.add_argument("--output", default="runs", metavar="DIR", help="gets a folder per run (default: runs)")
+    out.add_argument("--output", metavar="DIR", help="gets a folder per run (default: %(default)s)")
+    out.add_argument("--name", metavar="NAME", help="of this run's folder, a new one "
+                     "(default: network, data set, seed and time)")  # fmt: skip
     out.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run's folder")
-    out.add_argument("--save-maps", type=int, nargs="?", const=1, default=0, metavar="N", help="save activation "
+    out.add_argument("--no-figures", action="store_false", dest="figures", help="draw nothing: leave figures, and the "
+                     "pictures of activation maps, out")  # fmt: skip
+    out.add_argument("--save-maps", type=int, nargs="?", const=1, metavar="N", help="save activation "
                      "maps of every stage for N test images of each class (N left out: 1; default: 0)")  # fmt: skip
     out.add_argument("--map-index", type=int, nargs="+", metavar="I", help="save them for these test images")
-    out.add_argument("--map-every", type=int, default=0, metavar="E", help="save them also after every "
-                     "E-th epoch (default: at the end only)")  # fmt: skip
-    out.add_argument("--save-every", type=float, default=60.0, metavar="SECONDS", help="between checkpoints; one is "
+    out.add_argument("--map-every", type=int, metavar="E", help="save them also after every E-th epoch; needs "
+                     "--save-maps or --map-index (default: at the end only)")  # fmt: skip
+    out.add_argument("--save-every", type=float, metavar="SECONDS", help="between checkpoints; one is "
                      "also made after each epoch (default: %(default)s)")  # fmt: skip
+    parser.set_defaults(**{each.name: each.default for each in fields(Settings)})
     return parser
 
 
+def _which_go_together():
+    lines = ["which flags go together:", "  all but the commands, to train"]
+    for text, names in (
+        ("--resume RUN, as the run began, but for", MAY_CHANGE), ("--evaluate RUN, with", TAKES["evaluate"]),
+        ("--predict IMAGE …, with", TAKES["predict"]), ("--summary, with", TAKES["summary"]),
+    ):  # fmt: skip
+        text = f"  {text} {' '.join(map(flag, sorted(names)))}"
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * 6, break_on_hyphens=False)
+    return "\n".join([*lines, "  --list-models, alone"])
+
+
 def parse(argv):
-    """The flags, and the names of those that were given on the command line. Errors: InputError."""
+    """The settings of a command line. Errors: InputError."""
     parser = make_parser()
-    blank = argparse.Namespace(**{action.dest: _UNSET for action in parser._actions})
+    blank = argparse.Namespace(**{each.name: _UNSET for each in fields(Settings)})
     given = {name for name, value in vars(parser.parse_args(argv, blank)).items() if value is not _UNSET}
-    return parser.parse_args(argv), given
+    values = vars(parser.parse_args(argv))
+    values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+    return Settings(**values | {"given": frozenset(given), "command_line": shlex.join(["train.py", *argv])})

@@ -1,5 +1,6 @@
 """One training run, from the data to the last figure, in a folder of its own."""
 
+import copy
 import shlex
 import signal
 import sys
@@ -10,38 +11,39 @@ import numpy as np
 
 import datasets
 from errors import InputError
-from models import build_model
-from network_trainer import Activity, Interrupted
+from network_trainer import Activity, Interrupted, Observer
 from report.evaluation import Evaluation
 from report.summary import summarize
 from report.writing import write_report, write_results
 from training import checkpoint
+from training.encoders import encoder_config
 from training.run_log import RunLog
 from utils import peak_memory
 
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
+NO_SCORES = "no stage of this network decides; it learned features, see figures, maps and convergence"
 
 
 class Data:
-    """A data set, and the indices of the training and validation images that a run uses.
+    """A data set, and the indices of the training and validation images that a run of these settings uses.
 
-    The test images are for the end of the run. ``flags``: dataset, data_dir, val_split, ratio, seed, dry_run.
+    The test images are for the end of the run.
     """
 
-    def __init__(self, flags):
-        self.set = datasets.load(flags.dataset, flags.data_dir or datasets.DATA_DIR)
+    def __init__(self, settings):
+        self.set = datasets.load(settings.dataset, settings.data_dir or datasets.DATA_DIR)
         labels = self.set.train_labels
-        held_out = min(5000, len(labels) // 12) if flags.val_split is None else flags.val_split
+        held_out = min(5000, len(labels) // 12) if settings.val_split is None else settings.val_split
         self.train, self.validation = np.arange(len(labels)), np.arange(0)
         if held_out:
             try:
-                self.train, self.validation = datasets.stratified_split(labels, held_out, flags.seed)
+                self.train, self.validation = datasets.stratified_split(labels, held_out, settings.seed)
             except InputError as error:
                 raise InputError(f"--val-split: {error}") from error
-        if flags.ratio != 1:
-            self.train = self.train[datasets.stratified_part(labels[self.train], flags.ratio, flags.seed)]
+        if settings.ratio != 1:
+            self.train = self.train[datasets.stratified_part(labels[self.train], settings.ratio, settings.seed)]
         self.test = np.arange(len(self.set.test_labels))
-        if flags.dry_run:
+        if settings.dry_run:
             self.train = self.train[: DRY_RUN_IMAGES["train"]]
             self.validation = self.validation[: DRY_RUN_IMAGES["validation"]]
             self.test = self.test[: DRY_RUN_IMAGES["test"]]
@@ -50,21 +52,22 @@ class Data:
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
 
 
-class Run:
-    """``flags``: those of train.py, with one number of epochs for each phase. ``folder`` exists.
+class Run(Observer):
+    """Trains, and meanwhile logs, saves and draws: the observer of its own training.
 
-    ``progress`` says where to begin; ``train`` keeps it in ``checkpoints/last.pt``, and the weights of the epoch with
-    the best validation accuracy in ``checkpoints/best.pt``.
+    ``settings`` have one number of epochs for each phase. ``folder`` exists. ``progress`` says where to begin;
+    ``train`` keeps it in ``checkpoints/last.pt``, and the weights of the epoch with the best validation accuracy in
+    ``checkpoints/best.pt``; of a network that decides nothing, those of the last epoch.
     """
 
-    def __init__(self, flags, folder, model, encoder, data, progress):
-        self.flags, self.folder, self.model, self.encoder = flags, folder, model, encoder
+    def __init__(self, settings, folder, model, encoder, data, progress):
+        self.settings, self.folder, self.model, self.encoder = settings, folder, model, encoder
         self.data, self.progress = data, progress
         self.stop = StopRequest()
         self.title = f"{model.name}, {data.set.name}"
         self.saved_at = time.monotonic()
         self.info = {
-            "flags": {key: value for key, value in vars(flags).items() if key not in ("given", "command_line")},
+            "flags": settings.to_dict(),
             "dataset": data.set.name,
             "class_names": list(data.set.class_names),
             "image_size": list(data.set.train_images.shape[1:]),
@@ -72,30 +75,34 @@ class Run:
 
     def train(self):
         """Train from where the progress stands, test, and write every file. Errors: Interrupted after Ctrl-C."""
-        began = time.perf_counter()
+        start = time.perf_counter()
         steps = len(self.progress.history)
-        self.log = RunLog(self.folder, self.flags.tensorboard, step=steps)
+        self.log = RunLog(self.folder, self.settings.tensorboard, step=steps)
         going_on = steps or self.progress.batch
         self.log.say(f"{'resuming' if going_on else 'run folder'}  {self.folder}")
         self.log.say("  ".join(f"{count:,} {split}" for split, count in self.data.counts().items()) + " images")
         if not going_on:
             self.save()  # from here on the run can be resumed
-        warm_up(self.model, self.encoder, self.log)
+        warm_up(self.model, self.encoder, self.info["image_size"], self.log)
 
-        start = time.perf_counter()
-        train, validation = self.activity(self.data.train), self.activity(self.data.validation)
-        encoding = time.perf_counter() - start
+        seconds = {"encoding": -time.perf_counter()}
+        train = self.activity(self.data.train)
+        validation = None if self.model.decision is None else self.activity(self.data.validation)
+        seconds["encoding"] += time.perf_counter()
         try:
             with self.stop:
                 self.model.fit(
-                    train, validation, self.flags.epochs, self.log, self.flags.batch_size, self.flags.seed,
-                    self.flags.patience, self.progress, self.after_batch, self.after_epoch,
+                    train, validation, self.settings.epochs, self, self.settings.batch_size, self.settings.seed,
+                    self.settings.patience, self.progress,
                 )  # fmt: skip
+        except Interrupted as interrupted:
+            self.log.say(str(interrupted))
+            raise
         finally:
-            self.log.end_bar()
+            self.ended()
         del train
         self.save()
-        self.report(validation, {"encoding": encoding}, began)
+        self.report(validation, seconds, start)
         self.log.close()
 
     def activity(self, chosen):
@@ -110,78 +117,83 @@ class Run:
     def save(self, name="last.pt", state=None):
         progress = self.progress if name == "last.pt" else None
         path = self.folder / "checkpoints" / name
-        checkpoint.save(path, self.model, self.encoder.config(), self.info, progress, state)
+        checkpoint.save(path, self.model, encoder_config(self.encoder), self.info, progress, state)
         self.saved_at = time.monotonic()
 
-    def after_batch(self, progress):
-        if self.stop.asked or time.monotonic() - self.saved_at >= self.flags.save_every:
+    def began(self, title, images, done=0):
+        self.log.bar(title, images, done)
+
+    def advanced(self, images, outcome=None):
+        self.log.advance(images, outcome)
+
+    def ended(self):
+        self.log.end_bar()
+
+    def batch(self, progress):
+        if self.stop.asked or time.monotonic() - self.saved_at >= self.settings.save_every:
             self.save()
         if self.stop.asked:
             command = f"python train.py --resume {shlex.quote(str(self.folder))}"
             raise Interrupted(f"stopped and saved; go on with\n    {command}")
 
-    def after_epoch(self, progress, wins):
+    def epoch(self, progress, wins):
         row = progress.history[-1]
         phase = self.model.phases[progress.phase]
+        self.log.epoch(progress.history, self.settings.epochs[progress.phase], phase.title)
         if self.log.writer:
             from training.tensorboard_log import log_stages
 
-            log_stages(self.log.writer, self.model, phase, wins, row["step"])
+            log_stages(self.log.writer, self.model, phase, wins, row["step"], self.encoder.polarity)
             self.log.writer.flush()  # before the checkpoint: what it counts as done is on the disk
-        if self.flags.map_every and row["step"] % self.flags.map_every == 0:
-            self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}")
+        if self.settings.map_every and row["step"] % self.settings.map_every == 0:
+            names = list(self.model.stages)
+            learned = names[: 1 + max(map(names.index, phase.stages))]
+            self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", learned)
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.pt", progress.best["state"])
         self.save()  # when all else of the epoch is on the disk: after a kill before this, it is done again
 
-    def save_maps(self, name):
-        """Activation maps of the wanted test images into ``maps/name``."""
+    def save_maps(self, name, stages=None):
+        """Activation maps of the wanted test images into ``maps/name``, of these stages (None: all)."""
         labels = self.data.set.test_labels[self.data.test]
-        indices = wanted_maps(self.flags, labels)
+        indices = wanted_maps(self.settings, labels)
         if len(indices):
             from report.activation_maps import save_activation_maps
 
-            latencies = self.encode(self.data.set.test_images[indices])
-            place = self.folder / "maps" / name
-            save_activation_maps(self.model, latencies, labels, indices, place, self.data.set.class_names)
+            save_activation_maps(
+                self.model, self.encode(self.data.set.test_images[indices]), labels, indices,
+                self.folder / "maps" / name, self.data.set.class_names, stages, self.settings.figures,
+            )  # fmt: skip
 
-    def report(self, validation, seconds, began):
+    def report(self, validation, seconds, start):
         """Test the best and the last weights, and write what the run leaves."""
         images, labels = self.data.set.test_images[self.data.test], self.data.set.test_labels[self.data.test]
         latencies = self.encode(images)
-        # what is below the stages that learned last is the same for the best and the last weights
-        first = self.model.phases[-1].stages[0]
-        inputs = self.model.pass_through(latencies, self.model.between(None, first))
-        evaluations = {"test.last": Evaluation(self.model, inputs, labels, first)}
-        best = self.progress.best
-        if best:
-            checkpoint.restore(self.model, best["state"], self.model.name)
-            held_out = Evaluation(self.model, validation.latencies, validation.labels, validation.at)
-            evaluations |= {"validation.best": held_out, "test.best": Evaluation(self.model, inputs, labels, first)}
-        else:
+        evaluations = {} if self.model.decision is None else self.evaluations(latencies, labels, validation)
+        if self.progress.best is None:
             self.save("best.pt")
-            evaluations["test.best"] = evaluations["test.last"]
-        self.log.say("drawing the figures")
+        if self.settings.figures:
+            self.log.say("drawing the figures")
         figures = write_report(
-            self.folder, self.model, evaluations["test.best"], images, latencies, self.data.set.class_names, self.title,
-            self.progress.history,
+            self.folder, self.model, evaluations.get("test.best"), images, latencies, self.data.set.class_names,
+            self.title, self.progress.history, self.settings.figures, self.encoder.polarity, self.encoder.scales,
         )  # fmt: skip
         self.save_maps("end")
-        summary = summarize(self.model, *images.shape[1:])
         if self.log.writer:
             from training.tensorboard_log import log_embedding, log_figures, log_result
 
-            step = len(self.progress.history)
+            step, summary = len(self.progress.history), summarize(self.model, *images.shape[1:])
             log_figures(self.log.writer, figures, step)
             log_embedding(self.log.writer, self.model, latencies, labels, images, self.data.set.class_names, step)
             scores = {key: evaluation.metrics for key, evaluation in evaluations.items()}
             log_result(self.log.writer, self.model, self.info["flags"], scores, summary, step)
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
-        seconds["since the last start"] = time.perf_counter() - began
-        chosen = {key: value for key, value in best.items() if key != "state"} if best else None
+        seconds["since the last start"] = time.perf_counter() - start
+        best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
+        facts = {"best_epoch": best or None} if evaluations else {"scores": NO_SCORES}
         write_results(
-            self.folder / "results.json", evaluations, best_epoch=chosen, seconds=seconds,
-            peak_memory_mb=peak_memory(), images=self.data.counts(), flags=self.info["flags"],
+            self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=peak_memory(),
+            images=self.data.counts(), flags=self.info["flags"],
         )  # fmt: skip
         if best:
             self.log.say(f"best on the validation set: epoch {best['epoch']} of {best['phase']}")
@@ -189,8 +201,26 @@ class Run:
             if key in evaluations:
                 split, which = key.split(".")
                 self.log.say(f"{split:<10} {which}  {evaluations[key].describe()}")
+        if not evaluations:
+            self.log.say(f"no scores: {NO_SCORES}")
         memory = f", {peak_memory():,.0f} MB at most" if peak_memory() else ""
         self.log.say(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
+
+    def evaluations(self, latencies, labels, validation):
+        """{"test.last", "test.best" and, if there are any images for it, "validation.best": Evaluation}.
+
+        Afterwards the network has the best weights.
+        """
+        # what is below the stages that learned last is the same for the best and the last weights
+        first = self.model.phases[-1].stages[0]
+        inputs = self.model.pass_through(latencies, self.model.between(None, first))
+        last = Evaluation(self.model, inputs, labels, first)
+        if self.progress.best is None:
+            return {"test.last": last, "test.best": last}
+        checkpoint.restore(self.model, self.progress.best["state"], self.model.name)
+        held_out = Evaluation(self.model, validation.latencies, validation.labels, validation.at)
+        best = Evaluation(self.model, inputs, labels, first)
+        return {"test.last": last, "validation.best": held_out, "test.best": best}
 
 
 class StopRequest:
@@ -214,19 +244,22 @@ class StopRequest:
         print("\nstopping after this batch; Ctrl-C again stops at once", file=sys.stderr)
 
 
-def wanted_maps(flags, labels):
+def wanted_maps(settings, labels):
     """Indices of the test images whose activation maps are wanted. Errors: InputError if there is no such image."""
     from report.activation_maps import choose_images
 
-    named = np.asarray(flags.map_index or [], np.int64)
-    if len(named) and not 0 <= named.min() <= named.max() < len(labels):
-        raise InputError(f"--map-index must be 0 to {len(labels) - 1}, the test images; not {flags.map_index}")
-    chosen = choose_images(labels, flags.save_maps)
-    chosen = chosen[:2] if flags.dry_run else chosen
+    named = settings.map_index
+    if named and not 0 <= min(named) <= max(named) < len(labels):
+        raise InputError(
+            f"--map-index must be 0 to {len(labels) - 1}, the test images; not {min(named)} to {max(named)}"
+        )
+    named = np.asarray(named, np.int64)
+    chosen = choose_images(labels, settings.save_maps)
+    chosen = chosen[:2] if settings.dry_run else chosen
     return np.concatenate([named, chosen[~np.isin(chosen, named)]])
 
 
-def warm_up(model, encoder, log):
+def warm_up(model, encoder, image_size, log):
     """Have every kernel compiled, or taken from the disk, before the first image counts."""
     if model.backend != "event":
         return
@@ -235,14 +268,14 @@ def warm_up(model, encoder, log):
     )
     notice.start()
     try:
-        twin = build_model(
-            model.name, in_channels=model.in_channels, num_classes=model.num_classes, time_steps=model.time_steps,
-            dtype=model.convs()[0].weight.dtype,
-        )  # fmt: skip
-        latencies = encoder.encode(np.zeros((1, 28, 28), np.uint8))
+        twin = copy.deepcopy(model)
+        latencies = encoder.encode(np.zeros((1, *image_size), np.uint8))
         for phase in twin.phases:
-            for name in phase.stages if phase.rule == "stdp" else ():
+            for name in () if phase.needs_labels else phase.stages:
                 twin.train_unsupervised(latencies, name)
+        if twin.decision is None:
+            twin.pass_through(latencies, twin.between(None, None))
+            return
         for _ in range(2):  # networks that alternate have two ways of learning
             twin.train_rl(latencies, np.zeros(1, np.int64))
         twin.predict(latencies)

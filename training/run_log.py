@@ -1,16 +1,18 @@
-"""The run log: what a run tells, on the console, in metrics.csv and to TensorBoard. All of it may be silent."""
+"""The run log: what a run tells, on the console, in log.txt and metrics.csv, and to TensorBoard. All may be silent."""
 
 import csv
 import sys
+from contextlib import suppress
 
 from tqdm import tqdm
 
 from utils import write_atomically
 
-# One row of metrics.csv: an epoch of a phase. Fractions are of the images of the epoch or of the validation set.
+# One row of metrics.csv: an epoch of a phase. Fractions are of the images of the epoch or of the validation set; the
+# loss is the fraction of wrong decisions.
 COLUMNS = (
     "step", "phase", "rule", "epoch", "images",
-    "train_accuracy", "train_wrong", "train_silent", "val_accuracy", "val_wrong", "val_silent",
+    "train_accuracy", "train_loss", "train_silent", "val_accuracy", "val_loss", "val_silent",
     "convergence", "winners_per_image", "dead_features", "ltp_rate", "ltd_rate", "seconds",
 )  # fmt: skip
 
@@ -30,6 +32,9 @@ class RunLog:
         self._bar = None
 
     def say(self, text):
+        if self.folder is not None:
+            with open(self.folder / "log.txt", "a", encoding="utf-8", errors="replace") as file:
+                file.write(text + "\n")
         if not self.quiet:
             tqdm.write(text) if self.live else print(text, flush=True)
 
@@ -44,8 +49,10 @@ class RunLog:
 
     def advance(self, images, outcome=None):
         if outcome is not None and self.live:
-            parts = (f"{part} {100 * outcome.fraction(part):.1f} %" for part in outcome._fields)
-            self._bar.set_postfix_str("  ".join(parts), refresh=False)
+            right, loss, silent = (outcome.fraction(part) for part in ("correct", "wrong", "silent"))
+            self._bar.set_postfix_str(
+                f"{100 * right:.1f} % right  loss {loss:.4f}  {100 * silent:.1f} % silent", refresh=False
+            )
         self._bar.update(images)
 
     def end_bar(self):
@@ -53,14 +60,14 @@ class RunLog:
             self._bar.close()
             self._bar = None
 
-    def epoch(self, history, epochs):
-        """A finished epoch: the last row of ``history``."""
+    def epoch(self, history, epochs, title):
+        """A finished epoch: the last row of ``history``. ``title``: of the rule."""
         self.end_bar()
         row = history[-1]
-        self.say(describe(row, epochs))
+        self.say(describe(row, epochs, title))
         if self.folder is not None:
             write_rows(self.folder / "metrics.csv", history)
-        for part in ("accuracy", "wrong", "silent"):
+        for part in ("accuracy", "loss", "silent"):
             for split in ("train", "val"):
                 self.scalar(f"{split}/{part}", row[f"{split}_{part}"], row["step"])
 
@@ -74,18 +81,30 @@ class RunLog:
             self.writer.close()
 
 
-def describe(row, epochs):
+def print_what_can_be_printed():
+    """Have a console that knows no × or ∞ show ? in their place, where it would raise an error."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # none at all, or one that takes any text
+            stream.reconfigure(errors="replace")
+
+
+def describe(row, epochs, title):
     """One line for an epoch."""
-    title = f"{row['phase']:<6} {'STDP' if row['rule'] == 'stdp' else 'R-STDP':<6} epoch {row['epoch']:>3}/{epochs}"
-    if row["rule"] == "stdp":
+    title = f"{row['phase']:<6} {title:<6} epoch {row['epoch']:>3}/{epochs}"
+    if row["train_accuracy"] is None:
         text = f"convergence {row['convergence']:.1e}, {row['winners_per_image']:.1f} winners per image"
         if row["dead_features"]:
             text += f", {row['dead_features']} features never won"
     else:
-        text = f"train {100 * row['train_accuracy']:6.2f} % right, {100 * row['train_silent']:.2f} % silent"
+        text = f"train {_outcome(row, 'train')}"
         if row["val_accuracy"] is not None:
-            text += f"; validation {100 * row['val_accuracy']:6.2f} % right, {100 * row['val_silent']:.2f} % silent"
+            text += f"; validation {_outcome(row, 'val')}"
     return f"{title}  {text}  ({row['images'] / max(row['seconds'], 1e-9):,.0f} images/s, {row['seconds']:.1f} s)"
+
+
+def _outcome(row, split):
+    accuracy, loss, silent = (row[f"{split}_{part}"] for part in ("accuracy", "loss", "silent"))
+    return f"{100 * accuracy:6.2f} % right, loss {loss:.4f}, {100 * silent:.2f} % silent"
 
 
 def write_rows(path, rows):

@@ -1,4 +1,4 @@
-"""What a run shows in TensorBoard beyond the curves of ``runlog.py``: the stages while they learn, and the result."""
+"""What a run shows in TensorBoard beyond the curves of ``run_log.py``: the stages while they learn, and the result."""
 
 import json
 
@@ -15,32 +15,33 @@ WIDEST = 1500
 HYPERPARAMETERS = "model", "dataset", "epochs", "batch_size", "ratio", "val_split", "patience", "seed"
 
 
-def log_stages(writer, model, phase, wins, step):
+def log_stages(writer, model, phase, wins, step, polarity):
     """After an epoch: for each convolution that learns in the phase its convergence, rates, winners and weights.
 
-    ``wins``: {convolution's label: how often each feature won in this epoch (F,)}.
+    ``wins``: {convolution's label: how often each feature won in this epoch (F,)}; ``polarity``: of the encoder's
+    channels, see ``encoders.py``.
     """
     for label, conv in model.named_convs(phase.stages):
         tag = f"stdp/{label}"
         writer.add_scalar(f"{tag}/convergence", convergence(conv.weight), step)
-        if phase.rule == "stdp":
-            rates = {"ltp_rate": conv.stdp_rates[0], "ltd_rate": conv.stdp_rates[1]}
-        else:
-            (reward_ltp, reward_ltd), (punish_ltp, punish_ltd) = conv.rstdp_rates
-            rates = {
-                "reward_ltp_rate": reward_ltp, "reward_ltd_rate": reward_ltd,
-                "punishment_ltp_rate": punish_ltp, "punishment_ltd_rate": punish_ltd,
-            }  # fmt: skip
-        for name, rate in rates.items():
-            writer.add_scalar(f"{tag}/{name}", float(rate), step)
+        rule = next(rule for rule in conv.rules if rule.needs_labels == phase.needs_labels)
+        for row, rates in zip(rule.rows, conv.rates(rule).reshape(-1, 2).tolist(), strict=True):
+            for name, rate in zip(("ltp_rate", "ltd_rate"), rates, strict=True):
+                writer.add_scalar(f"{tag}/{row}_{name}".replace("/_", "/"), rate, step)
         if int(wins[label].sum()):
             writer.add_scalar(f"{tag}/dead_features", int((wins[label] == 0).sum()), step)
             writer.add_histogram(f"{tag}/wins_per_feature", wins[label], step)
         writer.add_histogram(f"{tag}/weights", conv.weight.flatten(), step)
         if conv is model.convs()[0]:
-            # one picture per feature: on-centre minus off-centre channels, mid-grey where they are equal
-            polarity = conv.weight[:, 0::2].mean(1, keepdim=True) - conv.weight[:, 1::2].mean(1, keepdim=True)
-            grid = make_grid(torch.nn.functional.interpolate(0.5 + polarity / 2, scale_factor=8), nrow=10, pad_value=1)
+            # one picture per feature: on-centre minus off-centre channels, mid-grey where they are equal; a channel
+            # that is neither is shown as on-centre
+            off = torch.tensor(polarity, device=conv.weight.device) < 0
+            contrast = sum(
+                sign * conv.weight[:, chosen].mean(1, keepdim=True)
+                for sign, chosen in ((1, ~off), (-1, off))
+                if chosen.any()
+            )
+            grid = make_grid(torch.nn.functional.interpolate(0.5 + contrast / 2, scale_factor=8), nrow=10, pad_value=1)
             writer.add_image(f"{tag}/filters", grid, step)
 
 
@@ -65,9 +66,9 @@ def log_embedding(writer, model, latencies, labels, images, class_names, step):
 
 def log_result(writer, model, flags, results, summary, step):
     """Final scores, the table of stages, and the hyperparameters with the final scores, all in the run's own folder."""
-    best = results["test.best"]
-    for part in ("accuracy", "wrong", "silent", "f1_macro", "roc_auc_macro"):
-        if best[part] is not None:
+    best = results.get("test.best", {})  # none of a network that does not decide
+    for part in ("accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"):
+        if best.get(part) is not None:
             writer.add_scalar(f"test/{part}", best[part], step)
     writer.add_text("network", f"```\n{summary}\n```", step)
     chosen = {**{key: flags[key] for key in HYPERPARAMETERS}, "model": model.name}
@@ -77,6 +78,6 @@ def log_result(writer, model, flags, results, summary, step):
         if value is not None
     }
     # the final scores' own curves, so that the table of hyperparameters needs no second copy of them
-    final = {f"test/{part}": best[part] for part in ("accuracy", "silent")}
+    final = {f"test/{part}": best[part] for part in ("accuracy", "silent") if part in best}
     for summary_part in hparams(plain, final):
         writer.file_writer.add_summary(summary_part)

@@ -58,6 +58,7 @@ class ContrastRule(Rule):
     name: ClassVar[str] = "contrast"
     title: ClassVar[str] = "contrast"
     needs_labels: ClassVar[bool] = True
+    rows: ClassVar[tuple[str, ...]] = ("right", "rival")
     most_learners: ClassVar[int] = 2
 
     def first_rates(self):

@@ -25,7 +25,7 @@ from test_golden_checkpoints import (  # noqa: E402
 )
 
 from models import build_model  # noqa: E402
-from network_trainer import Progress  # noqa: E402
+from network_trainer import Observer, Progress  # noqa: E402
 from s1c1 import S1C1  # noqa: E402
 from training import checkpoint  # noqa: E402
 from utils import write_json  # noqa: E402
@@ -46,12 +46,13 @@ def make(name):
     def save(file, progress=None, state=None):
         checkpoint.save(FOLDER / f"{name}-{file}", model, S1C1().config(), RUN, progress, state)
 
-    def after_batch(progress):
-        stop = STOPS.get((progress.phase, progress.epoch, progress.batch))
-        if stop:
-            save(stop, progress)
+    class Stops(Observer):
+        def batch(self, progress):
+            stop = STOPS.get((progress.phase, progress.epoch, progress.batch))
+            if stop:
+                save(stop, progress)
 
-    train(model, progress, after_batch)
+    train(model, progress, Stops())
     save("best.pt", state=progress.best["state"])
     best = checkpoint.rebuild(checkpoint.load(FOLDER / f"{name}-best.pt"))
     return {"evaluation": evaluation(best), "outcome": outcome(model, progress)}

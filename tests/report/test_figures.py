@@ -29,7 +29,7 @@ def has_colour(picture, colour, tolerance=3):
 
 
 def history(stdp, rstdp, validated=True):
-    outcome = ("accuracy", "wrong", "silent")
+    outcome = ("accuracy", "loss", "silent")
     none = {f"{split}_{part}": None for split in ("train", "val") for part in outcome}
     rows = [
         {"phase": phase, "rule": "stdp", "epoch": epoch + 1, "convergence": 0.1 / (epoch + 1), **none}
@@ -40,7 +40,7 @@ def history(stdp, rstdp, validated=True):
         right = 0.9 - abs(epoch - rstdp // 2) / (2 * rstdp)
         row = {"phase": "s3+s4", "rule": "rstdp", "epoch": epoch + 1, "convergence": 0.15, **none}
         for split in ("train", "val") if validated else ("train",):
-            row |= {f"{split}_accuracy": right, f"{split}_wrong": 0.99 - right, f"{split}_silent": 0.01}
+            row |= {f"{split}_accuracy": right, f"{split}_loss": 0.99 - right, f"{split}_silent": 0.01}
         rows.append(row)
     return rows
 
@@ -53,7 +53,7 @@ def test_history(stdp, rstdp, panels, tmp_path):
     if rstdp:
         accuracy, errors = figure.axes[-2:]
         lines = {line.get_label(): line for line in (*accuracy.lines, *errors.lines)}
-        assert {f"{part}, {split}" for part in ("right", "wrong", "silent") for split in ("training", "validation")} < {
+        assert {f"{part}, {split}" for part in ("right", "loss", "silent") for split in ("training", "validation")} < {
             *lines
         }
         (star,) = (line for label, line in lines.items() if label.startswith("best epoch"))

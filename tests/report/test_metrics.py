@@ -15,7 +15,7 @@ SCORES = np.array([[9, 1, 0], [8, 2, 0], [3, 6, 0], [4, 3, 0], [2, 7, 0], [5, 4,
 def test_every_number_by_hand():
     result = evaluate_predictions(LABELS, PREDICTIONS, SCORES, 3)
     assert result["count"] == 8
-    assert (result["accuracy"], result["wrong"], result["silent"]) == (3 / 8, 3 / 8, 2 / 8)
+    assert (result["accuracy"], result["loss"], result["silent"]) == (3 / 8, 3 / 8, 2 / 8)
     assert result["confusion_matrix"] == [[2, 1, 0, 1], [1, 1, 0, 1], [0, 1, 0, 0]]
     per_class = result["per_class"]
     assert per_class["support"] == [4, 3, 1]
@@ -36,13 +36,13 @@ def test_a_perfect_classifier():
     result = evaluate_predictions(labels, labels, np.eye(10)[labels], 10)
     for name in ("accuracy", "precision_macro", "recall_macro", "f1_macro", "roc_auc_macro"):
         assert result[name] == 1
-    assert result["wrong"] == result["silent"] == 0
+    assert result["loss"] == result["silent"] == 0
     assert np.array_equal(result["confusion_matrix"], np.c_[2 * np.eye(10), np.zeros(10)])
 
 
 def test_all_silent():
     result = evaluate_predictions([0, 1], [-1, -1], np.zeros((2, 2)), 2)
-    assert (result["accuracy"], result["wrong"], result["silent"]) == (0, 0, 1)
+    assert (result["accuracy"], result["loss"], result["silent"]) == (0, 0, 1)
     assert result["f1_macro"] == result["precision_macro"] == result["recall_macro"] == 0
     assert result["roc_auc_macro"] == 0.5  # constant scores
     assert result["confusion_matrix"] == [[0, 0, 1], [0, 0, 1]]

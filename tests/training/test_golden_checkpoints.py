@@ -19,7 +19,6 @@ from engine.stages import Branches, Pool, SpikingConv, Vote
 from models import MODELS
 from network_trainer import Activity, NetworkTrainer, Progress
 from training import checkpoint
-from training.run_log import RunLog
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NETWORKS = ("branched", "rewarded")
@@ -81,12 +80,10 @@ def digits(part):
         return torch.from_numpy(golden["encoding"][part]), torch.from_numpy(golden["label"][part])
 
 
-def train(model, progress, after_batch=None, after_epoch=None):
+def train(model, progress, observer=None):
     """Train the network to its end, from where the progress stands, and keep that up to date."""
-    model.fit(
-        Activity(*digits(TRAINED)), Activity(*digits(HELD_OUT)), EPOCHS, RunLog(quiet=True), BATCH_SIZE, SEED,
-        progress=progress, after_batch=after_batch, after_epoch=after_epoch,
-    )  # fmt: skip
+    train, validation = Activity(*digits(TRAINED)), Activity(*digits(HELD_OUT))
+    model.fit(train, validation, EPOCHS, observer, BATCH_SIZE, SEED, progress=progress)
 
 
 def evaluation(model):

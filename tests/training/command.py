@@ -1,0 +1,54 @@
+"""Starting train.py in a test, and reading what it leaves."""
+
+import csv
+import hashlib
+import json
+import shlex
+
+import numba
+
+import train
+from report import writing
+
+DIGITS = "--dataset digits --device cpu --threads 1"  # several are slow while others share the cores
+SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.2 --batch-size 100"  # 264 images: 3 batches in an epoch
+CORES = numba.config.NUMBA_NUM_THREADS
+
+
+def start(words, output):
+    return train.main([*shlex.split(words), "--output", str(output)])
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def results(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+def contents(folder):
+    """Every file and folder below, with what it holds and when it was written."""
+    return {
+        str(path.relative_to(folder)): (
+            path.stat().st_mtime_ns,
+            hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
+        )
+        for path in folder.rglob("*")
+    }
+
+
+def dont_draw(monkeypatch):
+    for name in ("draw_network", "draw_evaluation"):
+        monkeypatch.setattr(writing, name, lambda *_: ())
+
+
+def refuse(words, capsys):
+    """Start and expect one line on stderr and nothing else; returns it."""
+    assert train.main(shlex.split(words)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("train.py: ")
+    return err

@@ -1,0 +1,21 @@
+"""What several tests of the command line share: a finished run, and runs that do not draw."""
+
+import pytest
+from command import DIGITS, dont_draw, start
+from kill_and_resume import only_run
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Runs leave no figures but the history: drawing takes longer than training."""
+    dont_draw(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """The folder of a finished run that has learned something."""
+    output = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        dont_draw(monkeypatch)
+        assert start(f"--model mozafari2018 {DIGITS} --batch-size 100 --epochs 2 12 5", output) == 0
+    return only_run(output)

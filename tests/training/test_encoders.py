@@ -1,0 +1,157 @@
+"""Encoders by name: the registry, what a network says of its own, and one more encoder in a few lines."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from command import DIGITS, read_csv, refuse, results, start
+from kill_and_resume import only_run
+
+from engine.rules import RSTDP, STDP
+from engine.stages import Pool, SpikingConv
+from errors import InputError
+from models import MODELS
+from network_trainer import NetworkTrainer
+from report import figures
+from s1c1 import S1C1
+from training import checkpoint
+from training.encoders import ENCODERS, build_encoder, chosen, encoder_config
+from training.run import warm_up
+from training.run_log import RunLog
+
+
+class Brightness:
+    """A light pixel spikes early, a dark one late, a black one never. ``steps``: how many times there are."""
+
+    channels, polarity, scales = 1, (0,), ("pixels",)
+
+    def __init__(self, steps=4):
+        if not 1 <= steps <= 254:
+            raise InputError(f"time steps must be 1 to 254, not {steps}")
+        self.time_steps = steps
+
+    def encode(self, images):
+        late = (255 - np.asarray(images).astype(int)) * self.time_steps // 255
+        return torch.from_numpy(late.astype(np.uint8))[:, None]
+
+    def config(self):
+        return {"steps": self.time_steps}
+
+
+class Small(NetworkTrainer):
+    """A network that learns and is drawn in no time."""
+
+    name, aliases, epochs = "small", (), (1, 1)
+
+    def build(self, in_channels, num_classes):
+        return {
+            "s1": SpikingConv(in_channels, 4, 5, threshold=5, rule=STDP(winners=2, radius=1)),
+            "c1": Pool(8),
+            "s2": SpikingConv(4, num_classes, 3, rule=RSTDP()),
+        }
+
+
+@pytest.fixture
+def brightness(monkeypatch):
+    """The line that adds it; and the small network."""
+    monkeypatch.setitem(ENCODERS, "brightness", Brightness)
+    monkeypatch.setitem(MODELS, "small", Small)
+
+
+def test_there_and_back(brightness):
+    for config in ({}, {"name": "s1c1"}, {"name": "s1c1", "threshold": 30.0, "time_steps": 7}):
+        encoder = build_encoder(config)
+        assert isinstance(encoder, S1C1)
+        assert (encoder.threshold, encoder.time_steps) == (config.get("threshold", 50.0), config.get("time_steps", 15))
+        assert encoder_config(encoder) == {"name": "s1c1", **encoder.config()}
+        assert encoder_config(build_encoder(encoder_config(encoder))) == encoder_config(encoder)
+    assert encoder_config(build_encoder({"name": "brightness", "steps": 9})) == {"name": "brightness", "steps": 9}
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"name": "nonsense"}, "no encoder is called 'nonsense'; there are: s1c1"),
+        ({"name": ["s1c1"]}, r"no encoder is called \['s1c1'\]"),
+        ({"window": 3}, r"the encoder s1c1 cannot be made with {'window': 3}: .*unexpected keyword"),
+        ({"threshold": "high"}, "the encoder s1c1 cannot be made with {'threshold': 'high'}"),
+        ({"radius": float("inf")}, "the encoder s1c1 cannot be made with {'radius': inf}"),
+        ({"time_steps": 0}, "the number of time steps must be between 1 and 255, not 0"),
+        ("s1c1", "an encoder is declared as a dict with its \"name\" and its parameters, not as 's1c1'"),
+    ],
+)
+def test_an_encoder_that_cannot_be(config, message):
+    with pytest.raises(InputError, match=message):
+        build_encoder(config)
+
+
+def test_a_network_names_its_encoder_and_sets_it():
+    class Own(NetworkTrainer):
+        encoder = {"name": "brightness", "steps": 9}  # noqa: RUF012
+
+    assert chosen(NetworkTrainer) == {"name": "s1c1"}
+    assert chosen(Own) == chosen(Own, "brightness") == {"name": "brightness", "steps": 9}
+    assert chosen(Own, "s1c1") == {"name": "s1c1"}
+
+
+def test_s1c1_tells_its_channels():
+    encoder = S1C1()
+    assert encoder.polarity == (1, -1, 1, -1, 1, -1)
+    assert encoder.scales == ("3×3", "7×7", "13×13")
+    assert len(encoder.polarity) == encoder.channels
+
+
+def test_one_more_encoder_through_everything(brightness, tmp_path, monkeypatch, capsys):
+    """Its file and its line are enough to train, resume, evaluate and predict, with figures and maps."""
+    monkeypatch.setattr(figures, "DPI", 20)
+    words = f"--model small --encoder brightness {DIGITS} --dry-run --map-index 0 --tensorboard --name one"
+    assert start(words, tmp_path) == 0
+    run = tmp_path / "one"
+    content = checkpoint.load(run / "checkpoints" / "best.pt")
+    assert content["encoding"] == {"name": "brightness", "steps": 4}
+    assert (content["in_channels"], content["steps"]) == (1, 4)
+    assert "for 1×28×28 inputs" in (run / "summary.txt").read_text()
+    assert json.loads((run / "args.json").read_text())["flags"]["encoder"] == "brightness"
+    assert (run / "figures" / "filters_s1.png").is_file()
+    assert len(list((run / "maps" / "end").glob("*.npz"))) == 1
+
+    assert start("--evaluate latest --no-figures --dry-run --device cpu --threads 1 --name two", tmp_path) == 0
+    assert results(tmp_path / "two")["test"] == results(run)["test"]["best"]
+    assert start("--resume latest --encoder brightness --no-figures", tmp_path) == 0
+    capsys.readouterr()
+    line = refuse(f"--resume {run} --encoder s1c1", capsys)
+    assert "leave out --encoder s1c1 (the run has brightness)" in line
+
+
+def test_a_network_for_large_images_is_warmed_up_on_such(brightness):
+    """It does not fit 28×28 pixels."""
+
+    class Large(NetworkTrainer):
+        epochs = (1, 1)
+
+        def build(self, in_channels, num_classes):
+            return {
+                "s1": SpikingConv(in_channels, 4, 5, threshold=5, rule=STDP(winners=2, radius=1)),
+                "c1": Pool(8),
+                "s2": SpikingConv(4, num_classes, 7, rule=RSTDP()),
+            }
+
+    model = Large(in_channels=1, time_steps=4)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    warm_up(model, Brightness(), (96, 96), RunLog(quiet=True))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    with pytest.raises(InputError, match="does not fit"):
+        warm_up(model, Brightness(), (28, 28), RunLog(quiet=True))
+
+
+def test_a_network_with_an_encoder_of_its_own_is_trained_with_it(brightness, tmp_path, monkeypatch):
+    class Bright(Small):
+        name = "bright"
+        encoder = {"name": "brightness", "steps": 6}  # noqa: RUF012
+
+    monkeypatch.setitem(MODELS, "bright", Bright)
+    assert start(f"--model bright {DIGITS} --dry-run --no-figures", tmp_path) == 0
+    run = only_run(tmp_path)
+    assert checkpoint.load(run / "checkpoints" / "last.pt")["encoding"] == {"name": "brightness", "steps": 6}
+    assert len(read_csv(run / "metrics.csv")) == 2

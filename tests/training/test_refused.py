@@ -1,0 +1,245 @@
+"""What the command line refuses: in one line, before anything is computed, and leaving no trace."""
+
+import errno
+import os
+import pickle
+import re
+import string
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from command import CORES, DIGITS, contents, refuse
+from PIL import Image
+
+import datasets
+import train
+from s1c1 import S1C1
+from training import checkpoint
+from utils import held
+
+
+class Code:
+    """Its pickle makes a folder when it is read."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return Path.mkdir, (self.folder,)
+
+
+@pytest.fixture(scope="module")
+def bad(trained, tmp_path_factory):
+    """A folder of files that are not what they should be."""
+    folder = tmp_path_factory.mktemp("bad")
+    (folder / "empty").touch()
+    (folder / "text.png").write_text("no image")
+    (folder / "folder").mkdir()
+    (folder / "noise.pt").write_bytes(np.random.default_rng(0).bytes(5000))
+    (folder / "code.pt").write_bytes(pickle.dumps(Code(folder / "executed")))
+    torch.save({"weights": torch.zeros(3)}, folder / "foreign.pt")
+    torch.save(Code(folder / "executed"), folder / "foreign_code.pt")
+    content = checkpoint.load(trained / "checkpoints" / "best.pt")
+    torch.save({**content, "format": 99}, folder / "version.pt")
+    torch.save({**content, "model": "gone"}, folder / "model.pt")
+    torch.save({**content, "run": {}}, folder / "bare.pt")
+    torch.save({key: content[key] for key in ("format", "state")}, folder / "part.pt")
+    weight = {"stages.s2.weight": torch.zeros(250, 30, 5, 5)}
+    torch.save({**content, "state": {**content["state"], **weight}}, folder / "shape.pt")
+    (folder / "truncated.pt").write_bytes((trained / "checkpoints" / "best.pt").read_bytes()[:-1000])
+    (folder / "run" / "checkpoints").mkdir(parents=True)
+    torch.save(content, folder / "run" / "checkpoints" / "last.pt")
+    digit = np.zeros((28, 28), np.uint8)
+    digit[4:24, 12:16] = 255
+    Image.fromarray(digit).save(folder / "digit.png")
+    (folder / "truncated.png").write_bytes((folder / "digit.png").read_bytes()[:60])
+    return folder
+
+
+NEW = f"--model mozafari2018 {DIGITS} --output {{out}} "
+MISTAKES = {
+    # flags
+    "--model nonsense": r"unknown model 'nonsense'; there are deep2024, .*mozafari2018",
+    "--dataset digits": r"name a network with --model; --list-models prints them",
+    "--summary": r"name a network with --model",
+    "--summary --model nonsense": r"unknown model 'nonsense'",
+    "--nonsense": r"unrecognized arguments: --nonsense",
+    "--mod mozafari2018": r"unrecognized arguments: --mod",
+    "--batch-size many": r"--batch-size.* invalid int value: 'many'",
+    NEW + "--epochs 1 2": r"--epochs takes 3 numbers for mozafari2018, one for each phase \(s1 s2 s3\), not 2",
+    NEW + "--epochs 1 -1 2": r"--epochs must be 0 or more, not -1",
+    NEW + "--batch-size 0": r"--batch-size must be 1 or more, not 0",
+    NEW + "--patience -1": r"--patience must be 0 or more, not -1",
+    NEW + "--patience 5 --val-split 0": r"--patience needs validation images; leave out --val-split 0",
+    "--summary --resume {run}": r"--summary and --resume are different things to do; leave one out",
+    "--list-models --evaluate {run} --predict {bad}/digit.png": r"--list-models and --predict and --evaluate are diff",
+    NEW + "--seed -1": r"--seed must be 0 or more, not -1",
+    NEW + "--save-every nan": r"--save-every must be 0 or more, not nan",
+    NEW + "--save-maps -1": r"--save-maps must be 0 or more, not -1",
+    NEW + "--map-every -1": r"--map-every must be 0 or more, not -1",
+    NEW + "--map-index 0 360": r"--map-index must be 0 to 359, the test images",
+    NEW + "--map-index -1": r"--map-index must be 0 to 359, the test images",
+    NEW + "--map-every 1": r"--map-every needs to know which images: add --save-maps N or --map-index I",
+    NEW + f"--batch-size {10**23}": r"--batch-size must be at most 2,147,483,647, not 100,000,",
+    NEW + f"--epochs 1 1 {10**23}": r"--epochs must be at most 2,147,483,647, not 100,000,",
+    NEW + f"--seed {10**23}": r"--seed must be at most 9,223,372,036,854,775,807, not 100,000,",
+    NEW + f"--map-index {10**23}": r"--map-index must be 0 to 359, the test images; not 1000",
+    NEW + f"--threads {10**23}": r"--threads must be 1 to ",
+    NEW + "--save-every inf": r"--save-every must be at most .*, not inf",
+    NEW + "--name ../up": r"--name takes letters, digits and . _ -, the first no . or -; not '../up'",
+    NEW + "--name .hidden": r"--name takes letters, digits and . _ -, the first no . or -; not '.hidden'",
+    NEW + "--encoder nonsense": r"no encoder is called 'nonsense'; there are: s1c1",
+    "--model deep204": r"unknown model 'deep204' \(did you mean deep2024\?\); there are deep2024, ",
+    # what an unset variable of the shell leaves
+    "--evaluate ''": r"--evaluate is empty: give it a value, or leave it out",
+    "--resume ''": r"--resume is empty",
+    "--predict ''": r"--predict is empty",
+    "--predict {bad}/digit.png ' '": r"--predict is empty",
+    "--model ''": r"--model is empty",
+    NEW + "--dataset ''": r"--dataset is empty",
+    NEW + "--data-dir ''": r"--data-dir is empty",
+    NEW + "--device ''": r"--device is empty",
+    NEW + "--output ''": r"--output is empty",
+    NEW + "--name ''": r"--name is empty",
+    NEW + "--seed ''": r"--seed: invalid int value: ''",
+    # flags without effect
+    "--list-models --ratio 7": r"--list-models prints a list and takes nothing; leave out --ratio",
+    "--list-models --model mozafari2018": r"--list-models .*; leave out --model",
+    "--summary --model mozafari2018 --threads 1": r"--summary prints .*; leave out --threads",
+    "--evaluate {run} --encoder s1c1": r"--evaluate does not train; leave out --encoder",
+    "--predict {bad}/digit.png --no-figures --name a": r"--predict takes image files; leave out --no-figures, --name",
+    "--predict {bad}/digit.png --evaluate {run} --output {out}": r"--output is where 'latest' is looked for",
+    "--resume {run} --output {out}": r"--output is where 'latest' is looked for; leave it out beside .*",
+    # data
+    "--model mozafari2018 --dataset nonsense": r"no data set is called 'nonsense'; there are: mnist, .*digits",
+    "--model mozafari2018 --data-dir {bad}/missing": r"missing/MNIST/raw lacks train-images.* download failed .*put",
+    "--model mozafari2018 --data-dir {bad}/folder": r"folder/MNIST/raw lacks train-images.* download failed .*put",
+    "--model mozafari2018 --data-dir {bad}/empty": r"empty/MNIST/raw lacks train-images",
+    NEW + "--ratio 0": r"ratio .*must be above 0 and at most 1, not 0.0",
+    NEW + "--ratio 1.5": r"ratio .*must be above 0 and at most 1, not 1.5",
+    NEW + "--ratio nan": r"ratio .*must be above 0 and at most 1, not nan",
+    NEW + "--ratio 0.001": r"ratio of 0.001 leaves a class without any of the 1318 images",
+    NEW + "--val-split -1": r"--val-split must be 0 or more, not -1",
+    NEW + "--val-split nan": r"--val-split must be 0 or more, not nan",
+    NEW + "--val-split some": r"--val-split: invalid .* value: 'some'",
+    NEW + "--val-split 1437": r"--val-split: cannot hold out 1437 of 1437 .* give a count from 1 to 1436, or",
+    NEW + "--val-split 1.5": r"--val-split: cannot hold out 1.5 of 1437 images",
+    NEW + "--val-split 5": r"--val-split: holding out 5 of 1437 images leaves a class without an image",
+    # machine
+    NEW + "--device cuda": r"no device 'cuda' here: 0 CUDA devices found; use cpu or auto",
+    NEW + "--device nonsense": r"no such device: 'nonsense'; use cpu, cuda, cuda:N or auto",
+    NEW + "--device cpu:5": r"no device 'cpu:5' here: there is one CPU, all of it; use cpu, cuda, cuda:N or auto",
+    NEW + "--device meta": r"device 'meta' is not supported; use cpu, cuda, cuda:N or auto",
+    NEW + "--backend nonsense": r"--backend: invalid choice: 'nonsense' \(choose from .*event",
+    NEW + "--threads 99999": rf"--threads must be 1 to {CORES} on this machine",
+    NEW + "--threads -1": rf"--threads must be 1 to {CORES} on this machine",
+    # output
+    NEW + "--output {bad}/text.png": r"text.png",
+    NEW + "--output {bad}/text.png/deep/er": r"cannot write to --output .*text.png.*name another folder",
+    "--evaluate {run} --dry-run --output {bad}/text.png": r"text.png",
+    "--evaluate latest --output {bad}/folder": r"there is no run in .*folder yet",
+    # checkpoints
+    "--evaluate {bad}/missing": r"no checkpoint at .*missing",
+    "--evaluate {bad}/folder": r"no checkpoint at .*folder/checkpoints/last.pt",
+    "--evaluate {bad}/empty": r"empty is damaged or no checkpoint of this program",
+    "--evaluate {bad}/noise.pt": r"noise.pt is damaged or no checkpoint of this program",
+    "--evaluate {bad}/truncated.pt": r"truncated.pt is damaged",
+    "--evaluate {bad}/code.pt": r"code.pt is damaged or no checkpoint of this program",
+    "--evaluate {bad}/foreign_code.pt": r"foreign_code.pt is damaged or no checkpoint of this program",
+    "--evaluate {bad}/foreign.pt": r"foreign.pt is no checkpoint of this program",
+    "--evaluate {bad}/part.pt": r"part.pt is no checkpoint of this program",
+    "--evaluate {bad}/version.pt": r"version.pt is no checkpoint of this program, or of another version of it",
+    "--evaluate {bad}/model.pt": r"unknown model 'gone'; there are ",
+    "--evaluate {bad}/shape.pt": r"weights of 'mozafari2018' do not fit .*stages.s2.weight",
+    "--evaluate {run} --model deep2024": r"holds a mozafari2018, not a deep2024",
+    "--evaluate {run} --map-index 360": r"--map-index must be 0 to 359, the test images",
+    "--evaluate {run} --epochs 1 1 1 --tensorboard": r"--evaluate does not train; leave out --epochs, --tensorboard",
+    "--evaluate {run} --batch-size 5 --seed 3": r"--evaluate does not train; leave out --batch-size, --seed",
+    "--predict {bad}/digit.png --evaluate {run} --ratio 0.1": r"--predict takes image files; leave out --ratio",
+    "--predict {bad}/digit.png --evaluate {run} --save-maps": r"--predict takes image files; leave out --save-maps",
+    "--predict {bad}/digit.png --evaluate {run} --model deep2024": r"holds a mozafari2018, not a deep2024",
+    "--evaluate {run} --model nonsense": r"unknown model 'nonsense'; there are ",
+    "--evaluate {bad}/bare.pt": r"bare.pt does not say which images its network was trained on",
+    "--predict {bad}/digit.png --evaluate {bad}/bare.pt": r"bare.pt does not say which images",
+    "--evaluate {run} --save-maps -1": r"--save-maps must be 0 or more, not -1",
+    # resuming
+    "--resume {bad}/missing": r"no checkpoint at .*missing/checkpoints/last.pt",
+    "--resume latest --output {bad}/folder": r"there is no run in .*folder yet",
+    "--resume {bad}/run": r"last.pt holds a network, but no run to go on with",
+    "--resume {run} --epochs 2 12 6": r"leave out --epochs 2 12 6 \(the run has 2 12 5\)",
+    "--resume {run} --seed 1": r"leave out --seed 1 \(the run has 0\)",
+    "--resume {run} --model deep2024": r"leave out --model deep2024 \(the run has mozafari2018\)",
+    "--resume {run} --name other": r"leave out --name other \(the run has None\)",
+    "--resume {run} --save-every -1": r"--save-every must be 0 or more, not -1",
+    # images
+    "--predict {bad}/missing.png --evaluate {run}": r"no image at .*missing.png",
+    "--predict {bad}/folder --evaluate {run}": r"no image at .*folder",
+    "--predict {bad}/empty --evaluate {run}": r"empty cannot be read as an image; give a PNG or JPEG file",
+    "--predict {bad}/text.png --evaluate {run}": r"text.png cannot be read as an image; give a PNG or JPEG file",
+    "--predict {bad}/truncated.png --evaluate {run}": r"truncated.png cannot be read as an image",
+    "--predict {bad}/digit.png --output {bad}/folder": r"there is no run in .*folder yet",
+    "--predict": r"--predict: expected at least one argument",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_gets_one_line(words, bad, trained, tmp_path, monkeypatch, capsys):
+    """Before anything is computed, and without a trace of it in what was there or in the output folder."""
+
+    def fail(*_):
+        raise OSError("no network")
+
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", fail)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(S1C1, "encode", lambda *_: pytest.fail("encoded images first"))
+    monkeypatch.chdir(tmp_path)
+    before = contents(bad), contents(trained)
+    line = refuse(words.format(bad=bad, run=trained, out=tmp_path / "runs"), capsys)
+    assert re.search(MISTAKES[words], line), line
+    assert (contents(bad), contents(trained)) == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_event_backend_on_a_gpu(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    words = f"--model mozafari2018 --dataset digits --device cuda --backend event --output {tmp_path}"
+    assert "the event backend runs on a CPU, not on cuda; use the torch backend there" in refuse(words, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_in_one_run(trained, capsys):
+    with held(trained):
+        assert "another process is training in" in refuse(f"--resume {trained}", capsys)
+
+
+def test_a_run_in_a_folder_that_has_become_read_only(trained, monkeypatch, capsys):
+    def fail(**_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", fail)
+    assert re.search(r"cannot write to .*: Permission denied", refuse(f"--resume {trained}", capsys))
+
+
+def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
+    def fail(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/events.out")
+
+    monkeypatch.setattr(train, "train", fail)
+    assert (
+        refuse("--model mozafari2018", capsys)
+        == "train.py: cannot read or write runs/events.out: No space left on device\n"
+    )
+
+
+def test_another_number_of_classes(trained, tmp_path, monkeypatch, capsys):
+    labels = np.arange(52) % 26
+    letters = np.zeros((52, 28, 28), np.uint8), labels, np.zeros((52, 28, 28), np.uint8), labels
+    data = datasets.DataSet("emnist-letters", *letters, tuple(string.ascii_lowercase))
+    monkeypatch.setattr(datasets, "load", lambda *_: data)
+    line = refuse(f"--evaluate {trained} --dataset emnist-letters --output {tmp_path}", capsys)
+    assert "tells 10 classes (digits) apart; emnist-letters has 26" in line
+    assert not list(tmp_path.iterdir())

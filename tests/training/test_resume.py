@@ -1,0 +1,202 @@
+"""That an interruption changes nothing."""
+
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from command import CORES, DIGITS, SMALL, start
+from kill_and_resume import ROOT, only_run, outcome, same
+
+import train
+from models import build_model
+from report import figures
+from training.run import Run
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """A function that has every further start stopped, as by Ctrl-C, after so many batches (None: never)."""
+    plain, limit = Run.batch, None
+
+    def batch(self, progress):
+        self.batches = getattr(self, "batches", 0) + 1
+        self.stop.asked = self.batches == limit
+        plain(self, progress)
+
+    def set_limit(batches):
+        nonlocal limit
+        limit = batches
+
+    monkeypatch.setattr(Run, "batch", batch)
+    return set_limit
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The outcome of flags without an interruption; each is run once."""
+    known = {}
+
+    def run(words):
+        if words not in known:
+            output = tmp_path_factory.mktemp("undisturbed")
+            assert start(words, output) == 0
+            known[words] = outcome(only_run(output))
+        return known[words]
+
+    return run
+
+
+def assert_same(found, expected):
+    for what, value in expected.items():
+        assert same(found[what], value), f"{what} differ"
+
+
+THREADS = f"--threads {min(2, CORES)}"
+# s1, s2, s3: batches 1-3, 4-6, 7-12; a stop after an epoch's last batch comes before the epoch's row is written
+RESUMES = [([2], ""), ([5], THREADS), ([8], THREADS), ([12], ""), ([1] * 11, "")]
+
+
+@pytest.mark.parametrize(("stops", "more"), RESUMES, ids=lambda value: str(value).replace(" ", ""))
+def test_an_interruption_changes_nothing(stops, more, tmp_path, undrawn, undisturbed, stop_after, capsys):
+    words = f"{SMALL} --epochs 1 1 2"
+    expected = undisturbed(words)
+    stop_after(stops[0])
+    assert start(words, tmp_path) == 130
+    run = only_run(tmp_path)
+    assert f"python train.py --resume {shlex.quote(str(run))}" in capsys.readouterr().out
+    for batches in stops[1:]:
+        stop_after(batches)
+        assert train.main(shlex.split(f"--resume {run} {more}")) == 130
+    assert not (run / "results.json").exists()
+    stop_after(None)
+    assert start(f"--resume latest {more}", tmp_path) == 0
+    assert list(tmp_path.iterdir()) == [run]
+    assert_same(outcome(run), expected)
+    assert not list(run.glob("**/.*"))
+
+
+@pytest.mark.parametrize("name", ["deepr2024_greedy", "inception2024", "majority2024"])
+def test_an_interruption_changes_nothing_in_another_network(name, tmp_path, undrawn, undisturbed, stop_after):
+    """Turns between two stages, branches that fire, branches that vote: stopped within the R-STDP phase."""
+    phases = len(build_model(name).phases)
+    words = f"--model {name} {DIGITS} --ratio 0.1 --batch-size 50 --epochs {'1 ' * (phases - 1)} 2"  # 3 batches
+    stop_after(3 * (phases - 1) + 1)
+    assert start(words, tmp_path) == 130
+    stop_after(None)
+    assert start("--resume latest", tmp_path) == 0
+    assert_same(outcome(only_run(tmp_path)), undisturbed(words))
+
+
+def test_a_run_that_an_older_version_began(tmp_path, undrawn, undisturbed, stop_after):
+    """Its history had the loss as "wrong", its encoder no name, and its flags were argparse's."""
+    words = f"{SMALL} --epochs 1 1 2"
+    stop_after(10)
+    assert start(words, tmp_path) == 130
+    path = only_run(tmp_path) / "checkpoints" / "last.pt"
+    content = torch.load(path, weights_only=True)
+    rows = content["progress"]["history"]
+    assert rows[-1]["train_loss"] > 0
+    rows[:] = [{key.replace("_loss", "_wrong"): value for key, value in row.items()} for row in rows]
+    assert content["encoding"].pop("name") == "s1c1"
+    flags = content["run"]["flags"]
+    for name in ("encoder", "name", "figures"):
+        del flags[name]
+    flags |= {"resume": None, "evaluate": None, "predict": None, "map_index": None, "list_models": False, "gone": 1}
+    torch.save(content, path)
+    stop_after(None)
+    assert start("--resume latest", tmp_path) == 0
+    assert_same(outcome(only_run(tmp_path)), undisturbed(words))
+
+
+def test_a_kill_loses_no_maps(tmp_path, undrawn, monkeypatch):
+    """While the maps of an epoch are drawn: they are there after the resume."""
+    words = f"{SMALL} --epochs 1 1 1 --map-index 0 --map-every 1"
+    plain = Run.save_maps
+
+    def kill(self, name, stages=None):
+        if len(self.progress.history) == 2:
+            raise KeyboardInterrupt
+        plain(self, name, stages)
+
+    monkeypatch.setattr(figures, "DPI", 20)
+    with monkeypatch.context() as context:
+        context.setattr(Run, "save_maps", kill)
+        assert start(words, tmp_path) == 130
+    assert start("--resume latest", tmp_path) == 0
+    found = sorted(path.name for path in (only_run(tmp_path) / "maps").iterdir())
+    assert found == ["0001-s1-epoch1", "0002-s2-epoch1", "0003-s3-epoch1", "end"]
+
+
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_kill_doubles_no_curve_in_tensorboard(epoch, tmp_path, undrawn, monkeypatch):
+    """After the epoch's events, but before its checkpoint: the epoch is done again, and shown once."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    save = Run.save
+
+    def kill(self, name="last.pt", state=None):
+        if len(self.progress.history) == epoch:
+            raise KeyboardInterrupt
+        save(self, name, state)
+
+    with monkeypatch.context() as context:
+        context.setattr(Run, "save", kill)
+        assert start(f"{SMALL} --epochs 1 1 2 --tensorboard", tmp_path) == 130
+    assert start("--resume latest", tmp_path) == 0
+    events = EventAccumulator(str(only_run(tmp_path)), size_guidance={"histograms": 0}).Reload()
+    for end, kind, read in (("/convergence", "scalars", events.Scalars), ("/weights", "histograms", events.Histograms)):
+        tags = [tag for tag in events.Tags()[kind] if tag.endswith(end)]
+        assert sorted(event.step for tag in tags for event in read(tag)) == [1, 2, 3, 4]
+    assert [event.step for event in events.Scalars("val/accuracy")] == [3, 4]
+
+
+def test_resuming_a_finished_run(trained, tmp_path, undrawn):
+    shutil.copytree(trained, tmp_path / "run")
+    assert train.main(["--resume", str(tmp_path / "run")]) == 0
+    assert_same(outcome(tmp_path / "run"), outcome(trained))
+
+
+def test_the_number_of_threads_changes_nothing(tmp_path, undrawn, undisturbed):
+    words = f"{SMALL} --epochs 1 1 2 --threads "
+    assert_same(undisturbed(words + str(min(2, CORES))), undisturbed(words + "1"))
+
+
+def popen(*words):
+    return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_the_command(tmp_path, undrawn, undisturbed):
+    """The real thing, its output not a terminal: Ctrl-C, then the command that it prints."""
+    words = f"--model mozafari2018 {DIGITS} --batch-size 50 --epochs 1 2 3 --no-figures"
+    with popen(sys.executable, "train.py", *words.split(), "--output", tmp_path) as process:
+        lines = [process.stdout.readline()]
+        while " epoch " not in lines[-1]:
+            lines.append(process.stdout.readline())
+            assert lines[-1], process.stderr.read()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=100)
+    assert lines[0].startswith("run folder  ")
+    assert lines[-1].split()[:4] == ["s1", "STDP", "epoch", "1/1"]
+    assert process.returncode == 130
+    assert err == "\nstopping after this batch; Ctrl-C again stops at once\n"
+    *_, told, command = out.splitlines()
+    assert told == "stopped and saved; go on with"
+    python, *command = shlex.split(command)
+    assert python == "python"
+
+    with popen(sys.executable, *command) as process:
+        out, err = process.communicate(timeout=100)
+    assert (process.returncode, err) == (0, "")
+    assert not set("\r\x1b") & set(out)  # no bars
+    after, lines = out, out.splitlines()
+    assert lines[0].startswith("resuming  ")
+    assert sum(line.startswith("s3     R-STDP epoch ") for line in lines) == 3
+    assert lines[-1].endswith(f"see {only_run(tmp_path)}")
+    log = (only_run(tmp_path) / "log.txt").read_text()
+    assert log.startswith("run folder  ")
+    assert log.endswith(f"{told}\n    python {shlex.join(command)}\n{after}")
+    assert_same(outcome(only_run(tmp_path)), undisturbed(words))

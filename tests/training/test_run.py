@@ -1,0 +1,273 @@
+"""What a run leaves."""
+
+import json
+import math
+import shlex
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import DIGITS, SMALL, contents, read_csv, refuse, results, start
+from kill_and_resume import ROOT, only_run, same
+
+import datasets
+from engine.rules import STDP
+from engine.stages import Pool, SpikingConv
+from models import MODELS, build_model
+from network_trainer import Activity, NetworkTrainer, Observer
+from report import figures
+from s1c1 import S1C1
+from training import checkpoint
+
+NETWORKS = sorted({cls.name for cls in MODELS.values()})
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(figures, "DPI", 20)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with_all = name == "mozafari2018"
+    more = "--tensorboard --map-index 3" if with_all else ""
+    assert start(f"--model {name} {DIGITS} --dry-run {more}", tmp_path / "runs") == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    folder = only_run(tmp_path / "runs")
+    assert str(folder) in out
+    assert (folder / "log.txt").read_text() == out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "runs"]
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    model = build_model(name)
+    drawn = {path.removeprefix("figures/") for path in files if path.startswith("figures/")}
+    assert drawn == {
+        "confusion_matrix.png", "errors.png", "history.png", "roc_curves.png", "spike_times.png", "spike_wave.png",
+        f"filters_{next(model.named_convs())[0]}.png", *(f"features_{label}.png" for label, _ in model.named_convs()),
+    }  # fmt: skip
+    maps = {path for path in files if path.startswith("maps/")}
+    assert len(maps) == (len(model.stages) + 1 if with_all else 0)
+    events = {path for path in files if path.startswith("events.out.tfevents.")}
+    assert len(events) == (1 if with_all else 0)
+    rest = {path for path in files - maps - events if not path.startswith(("figures/", "00", "projector_config"))}
+    assert rest == {
+        "args.json", "log.txt", "metrics.csv", "results.json", "predictions.csv", "summary.txt",
+        "checkpoints/best.pt", "checkpoints/last.pt",
+    }  # fmt: skip
+
+    rows = read_csv(folder / "metrics.csv")
+    assert [(row["phase"], row["rule"], row["epoch"]) for row in rows] == [(p.name, p.rule, "1") for p in model.phases]
+    assert name in (folder / "summary.txt").read_text()
+    saved = json.loads((folder / "args.json").read_text())
+    assert saved["flags"]["model"] == name
+    assert saved["flags"]["epochs"] == [1] * len(model.phases)
+    assert saved["command_line"].startswith(f"train.py --model {name} --dataset digits")
+    check_results(folder, 100)
+    if with_all:
+        check_tensorboard(folder, {f"figures/{Path(name).stem}" for name in drawn})
+
+
+def check_tensorboard(folder, figures):
+    """Every kind of thing that the README promises is in the events of a run of mozafari2018."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
+    tags, rates = events.Tags(), ("ltp_rate", "ltd_rate")
+    rewarded = [f"{outcome}_{rate}" for outcome in ("reward", "punishment") for rate in rates]
+    assert set(tags["scalars"]) == {
+        *(f"{split}/{part}" for split in ("train", "val", "test") for part in ("accuracy", "loss", "silent")),
+        "test/f1_macro", "test/roc_auc_macro",
+        *(f"stdp/{stage}/{kind}" for stage in ("s1", "s2") for kind in ("convergence", "dead_features", *rates)),
+        *(f"stdp/s3/{kind}" for kind in ("convergence", "dead_features", *rewarded)),
+    }  # fmt: skip
+    stages = ("s1", "s2", "s3")
+    assert set(tags["histograms"]) == {
+        f"stdp/{stage}/{kind}" for stage in stages for kind in ("weights", "wins_per_feature")
+    }
+    assert set(tags["images"]) == {"stdp/s1/filters", *figures}
+    assert "network/text_summary" in tags["tensors"]
+    accuracy = results(folder)["test"]["best"]["accuracy"]
+    assert events.Scalars("test/accuracy")[-1].value == pytest.approx(accuracy)
+    assert any(tag.startswith("_hparams_") for tag in events.summary_metadata)
+    (labels,) = folder.glob("*/*/metadata.tsv")
+    assert len(labels.read_text().split()) == 100
+    assert (labels.parent / "sprite.png").is_file()
+    assert len((labels.parent / "tensors.tsv").read_text().splitlines()) == 100
+
+
+def check_results(folder, images):
+    found = results(folder)
+    for scores in (found["test"]["best"], found["test"]["last"], found["validation"]["best"]):
+        assert {"f1_macro", "precision_macro", "recall_macro", "roc_auc_macro"} < scores.keys()
+        assert math.isclose(scores["accuracy"] + scores["loss"] + scores["silent"], 1)
+        matrix = np.array(scores["confusion_matrix"])
+        assert matrix.shape == (10, 11)  # the last column is silence
+        assert matrix.sum() == scores["count"]
+        assert np.trace(matrix) / scores["count"] == scores["accuracy"]
+        assert matrix[:, -1].sum() / scores["count"] == scores["silent"]
+
+    best = found["test"]["best"]
+    rows = read_csv(folder / "predictions.csv")
+    assert [int(row["index"]) for row in rows] == list(range(images))
+    pairs = Counter((row["label"], row["prediction"]) for row in rows)
+    names = [*"0123456789", "silent"]
+    assert [[pairs[label, name] for name in names] for label in names[:-1]] == best["confusion_matrix"]
+    assert best["count"] == images
+
+
+def test_a_run_that_has_learned(trained):
+    check_results(trained, 360)
+    found = results(trained)
+    assert found["test"]["best"]["accuracy"] > 0.4
+    assert found["images"] == {"train": 1318, "validation": 119, "test": 360}
+    assert found["best_epoch"]["accuracy"] == found["validation"]["best"]["accuracy"]
+    accuracies = [float(row["val_accuracy"]) for row in read_csv(trained / "metrics.csv") if row["val_accuracy"]]
+    assert max(accuracies) == found["best_epoch"]["accuracy"]
+
+
+def test_nothing_is_held_out(tmp_path, undrawn):
+    assert start(f"{SMALL} --epochs 1 1 1 --val-split 0", tmp_path) == 0
+    folder = only_run(tmp_path)
+    found = results(folder)
+    assert "validation" not in found
+    assert found["best_epoch"] is None
+    assert found["test"]["best"] == found["test"]["last"]
+    best, last = (checkpoint.load(folder / "checkpoints" / f"{name}.pt")["state"] for name in ("best", "last"))
+    assert same(best, last)
+
+
+@pytest.mark.parametrize(("epochs", "phases"), [("0 1 2", ["s2", "s3", "s3"]), ("1 1 0", ["s1", "s2"])])
+def test_no_epochs_skip_a_phase(epochs, phases, tmp_path, undrawn):
+    assert start(f"{SMALL} --epochs {epochs}", tmp_path) == 0
+    assert [row["phase"] for row in read_csv(only_run(tmp_path) / "metrics.csv")] == phases
+
+
+def test_no_epochs_at_all(tmp_path, undrawn):
+    assert start(f"{SMALL} --epochs 0 0 0", tmp_path) == 0
+    assert results(only_run(tmp_path))["test"]["best"]["count"] == 360
+
+
+def test_patience(tmp_path, undrawn):
+    assert start(f"{SMALL} --epochs 1 1 20 --patience 2", tmp_path) == 0
+    folder = only_run(tmp_path)
+    done = [row for row in read_csv(folder / "metrics.csv") if row["phase"] == "s3"]
+    assert len(done) == results(folder)["best_epoch"]["epoch"] + 2 < 20
+
+
+def test_both_spellings_of_the_batch_size(tmp_path, undrawn):
+    assert start(f"{SMALL} --epochs 0 0 1 --batch_size 50", tmp_path) == 0
+    assert json.loads((only_run(tmp_path) / "args.json").read_text())["flags"]["batch_size"] == 50
+
+
+def test_a_name_of_ones_own(tmp_path, undrawn, capsys):
+    """Is taken once; what is there already stays as it is."""
+    words = f"{SMALL} --epochs 0 0 0 --name my_run-1.2"
+    assert start(words, tmp_path) == 0
+    assert only_run(tmp_path) == tmp_path / "my_run-1.2"
+    before = contents(tmp_path)
+    capsys.readouterr()
+    line = refuse(f"{words} --output {tmp_path}", capsys)
+    assert "my_run-1.2 is there already; give this run another --name" in line
+    assert contents(tmp_path) == before
+
+
+def test_no_figures(tmp_path):
+    words = f"{SMALL} --epochs 0 0 1 --no-figures --map-index 0 --map-every 1 --tensorboard"
+    assert start(words, tmp_path) == 0
+    run = only_run(tmp_path)
+    assert not list(run.glob("figures/*")) + list(run.glob("maps/**/*.png"))
+    assert len(list(run.glob("maps/*/*.npz"))) == 2
+    assert results(run)["test"]["best"]["count"] == len(read_csv(run / "predictions.csv")) == 360
+
+
+class Unrewarded(NetworkTrainer):
+    """Two stages that learn features, and none that decides."""
+
+    name, aliases, epochs = "unrewarded", (), (1, 2)
+
+    def build(self, in_channels, num_classes):
+        return {
+            "s1": SpikingConv(in_channels, 6, 5, padding=2, threshold=15, rule=STDP(winners=5, radius=3)),
+            "c1": Pool(2),
+            "s2": SpikingConv(6, 8, 3, padding=1, threshold=5, rule=STDP(winners=8, radius=1)),
+            "c2": Pool(3),
+        }
+
+
+def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
+    """It trains and resumes; the last epoch is its best; it leaves all but scores, and says that there are none."""
+    monkeypatch.setitem(MODELS, "unrewarded", Unrewarded)
+    monkeypatch.setattr(figures, "DPI", 20)
+    words = f"--model unrewarded {DIGITS} --dry-run --map-index 3 --tensorboard --name one"
+    assert start(words, tmp_path) == 0
+    out = capsys.readouterr().out
+    run = tmp_path / "one"
+    found = results(run)
+    assert found["scores"].startswith("no stage of this network decides")
+    assert found["scores"] in out
+    assert not found.keys() & {"test", "validation", "best_epoch"}
+    assert not (run / "predictions.csv").exists()
+    best, last = (checkpoint.load(run / "checkpoints" / f"{name}.pt") for name in ("best", "last"))
+    assert same(best["state"], last["state"])
+    rows = read_csv(run / "metrics.csv")
+    assert [row["phase"] for row in rows] == ["s1", "s2"]
+    assert all(float(row["convergence"]) > 0 and row["val_accuracy"] == "" for row in rows)
+    drawn = {path.name for path in run.glob("figures/*")}
+    assert {"filters_s1.png", "features_s1.png", "features_s2.png", "history.png", "spike_times.png"} <= drawn
+    assert not drawn & {"confusion_matrix.png", "roc_curves.png", "errors.png"}
+    with np.load(*run.glob("maps/end/*.npz")) as maps:
+        assert {"s1", "c1", "s2", "c2"} <= set(maps)
+    assert start("--resume latest --no-figures", tmp_path) == 0
+    capsys.readouterr()
+    nothing = "holds a unrewarded, of which no stage decides: there is nothing to test"
+    assert nothing in refuse(f"--evaluate {run}", capsys)
+    image = shlex.quote(str(ROOT / "images" / "example-digit.png"))
+    assert nothing in refuse(f"--predict {image} --evaluate {run}", capsys)
+    line = refuse(f"{words} --patience 1 --output {tmp_path}", capsys)
+    assert "--patience waits for a better validation accuracy; unrewarded decides nothing" in line
+
+
+def test_an_observer_hears_all_of_a_training():
+    """Each piece of work from its beginning to its end, each batch and each epoch; nothing else is needed."""
+
+    class Listener(Observer):
+        def __init__(self):
+            self.heard = []
+
+        def began(self, title, images, done=0):
+            self.heard.append(("began", title, images, done))
+
+        def advanced(self, images, outcome=None):
+            self.heard.append(("advanced", images, outcome and sum(outcome)))
+
+        def ended(self):
+            self.heard.append(("ended",))
+
+        def batch(self, progress):
+            self.heard.append(("batch", progress.phase, progress.batch))
+
+        def epoch(self, progress, wins):
+            (label,) = wins
+            self.heard.append(("epoch", progress.history[-1]["phase"], label, int(wins[label].sum()) > 0))
+
+    data = datasets.load("digits")
+    latencies = S1C1().encode(data.train_images[:30])
+    model, labels = build_model("mozafari2018"), data.train_labels[:30]
+    listener = Listener()
+    held_out = Activity(latencies[:10], labels[:10])
+    progress = model.fit(Activity(latencies, labels), held_out, (1, 0, 1), listener, batch_size=20)
+    assert listener.heard == [
+        ("began", "s1 STDP 1/1", 30, 0),
+        ("advanced", 20, None), ("batch", 0, 1), ("advanced", 10, None), ("batch", 0, 2), ("ended",),
+        ("epoch", "s1", "s1", True),
+        ("began", "s1 c1 s2 c2 of all images", 30, 0), ("advanced", 30, None), ("ended",),
+        ("began", "s1 c1 s2 c2 of all images", 10, 0), ("advanced", 10, None), ("ended",),
+        ("began", "s3 R-STDP 1/1", 30, 0),
+        ("advanced", 20, 20), ("batch", 2, 1), ("advanced", 10, 30), ("batch", 2, 2), ("ended",),
+        ("epoch", "s3", "s3", True),
+    ]  # fmt: skip
+    again = build_model("mozafari2018")
+    silent = again.fit(Activity(latencies, labels), None, (1, 0, 1), batch_size=20)
+    assert len(silent.history) == len(progress.history) == 2
+    assert same(model.state_dict(), again.state_dict())

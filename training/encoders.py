@@ -1,0 +1,54 @@
+"""The encoders by name: what makes spikes of images before the network sees them.
+
+An encoder is a class. Its parameters have defaults; one that cannot be used is refused with ``InputError``. It has
+
+* ``channels``, ``time_steps``: of the latencies it makes;
+* ``encode(images)``: uint8 (N, H, W) -> latencies uint8 (N, channels, H, W), the time step of each neuron's spike, 0 to
+  time_steps - 1, or time_steps for silence;
+* ``config()``: its parameters, as plain numbers, texts and lists, with which it can be made again;
+* ``polarity``: for each channel 1 (spikes where light is among dark), -1 (where dark is among light) or 0 (neither);
+* ``scales``: the names of its scales. Channels of one scale follow each other, first 1, then -1.
+"""
+
+from errors import InputError
+from s1c1 import S1C1
+
+ENCODERS = {
+    "s1c1": S1C1,
+}
+DEFAULT = "s1c1"  # also of checkpoints that name none
+
+
+def build_encoder(config):
+    """The encoder of a dict: its "name", and those of its parameters that are not to be the defaults.
+
+    Errors: InputError for an unknown name, and for parameters that this encoder does not take.
+    """
+    name, parameters = _divided(config)
+    if not isinstance(name, str) or name not in ENCODERS:
+        raise InputError(f"no encoder is called {name!r}; there are: {', '.join(ENCODERS)}")
+    try:
+        return ENCODERS[name](**parameters)
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"the encoder {name} cannot be made with {parameters}: {error}") from error
+
+
+def encoder_config(encoder):
+    """What ``build_encoder`` makes this encoder of."""
+    (name,) = (name for name, kind in ENCODERS.items() if kind is type(encoder))
+    return {"name": name, **encoder.config()}
+
+
+def chosen(network, name=None):
+    """The config of the encoder ``name``, or of the network's own: its class says which, and what it is set to."""
+    own, _ = _divided(network.encoder)
+    return network.encoder if name in (None, own) else {"name": name}
+
+
+def _divided(config):
+    """Name and parameters."""
+    if not isinstance(config, dict):
+        raise InputError(f'an encoder is declared as a dict with its "name" and its parameters, not as {config!r}')
+    return config.get("name", DEFAULT), {key: value for key, value in config.items() if key != "name"}
