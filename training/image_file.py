@@ -1,5 +1,6 @@
 """Image files as inputs of a network."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,10 @@ def read_image(path, height, width):
     if not path.is_file():
         raise InputError(f"no image at {path}")
     try:
-        with Image.open(path) as picture:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # a line on the console otherwise
+            picture = Image.open(path)
+        with picture:
             picture.load()
             turned = picture.getexif().get(ORIENTATION) in range(2, 9)
             picture = ImageOps.exif_transpose(picture)
@@ -29,7 +33,10 @@ def read_image(path, height, width):
                 picture = picture.convert("RGBA")
             elif picture.mode not in ("L", "RGB") and not picture.mode.startswith("I"):
                 picture = picture.convert("RGB")  # CMYK, YCbCr, black and white, …
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        most = Image.MAX_IMAGE_PIXELS
+        raise InputError(f"{path} has too many pixels; give an image of at most {most:,}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} cannot be read as an image; give a PNG or JPEG file") from error
     done = ["turned upright, as the camera noted"] if turned else []
     if picture.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
