@@ -10,8 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import datasets
-from s1c1 import S1C1
 from training import checkpoint
+from training.encoders import build_encoder
 
 
 def main():
@@ -23,7 +23,7 @@ def main():
     images, labels = data.test_images[: args.images], data.test_labels[: args.images]
     for path in args.checkpoints:
         content = checkpoint.load(path)
-        model, latencies = checkpoint.rebuild(content), S1C1(**content["encoding"]).encode(images)
+        model, latencies = checkpoint.rebuild(content), build_encoder(content["encoding"]).encode(images)
         accuracy = model.evaluate(latencies, labels).fraction("correct")
         print(f"{path}: {model.name}, {100 * accuracy:.1f} % right on {len(images)} test images")
         for name, times in model.walk(latencies):

@@ -1,6 +1,7 @@
 """Checkpoints: a network that can be used again, and a run that goes on as if it had never stopped."""
 
 import io
+import warnings
 from pathlib import Path
 
 import torch
@@ -42,7 +43,9 @@ def load(path):
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's opinion of a bare pickle, which is refused anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds: a bad archive, a bad pickle, a forbidden class
         raise InputError(f"{path} is damaged or no checkpoint of this program ({type(error).__name__})") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT or not content.keys() >= NEEDED:

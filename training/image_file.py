@@ -55,8 +55,12 @@ def _grey(path):
     if not path.is_file():
         raise InputError(f"no image at {path}")
     try:
-        with warnings.catch_warnings(), Image.open(path) as picture:
-            warnings.simplefilter("ignore")  # Pillow's, of large pictures and odd metadata
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's, of odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(path)
+        with picture, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             frames = getattr(picture, "n_frames", 1)
             picture.seek(0)
             picture.load()
@@ -67,7 +71,10 @@ def _grey(path):
                 picture = picture.convert("RGBA")
             elif picture.mode not in ("L", "RGB", "RGBA", "F") and not picture.mode.startswith("I"):
                 picture = picture.convert("RGB")  # CMYK, YCbCr, black and white, …
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        most = Image.MAX_IMAGE_PIXELS
+        raise InputError(f"{path} has too many pixels; give an image of at most {most:,}") from error
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} cannot be read as an image; give a PNG or JPEG file") from error
     done = [f"frame 1 of {frames}"] if frames > 1 else []
     if turned:

@@ -1,5 +1,7 @@
 """What becomes of the pictures that people have."""
 
+import warnings
+
 import numpy as np
 import pytest
 from draw_digits import STYLES, huge
@@ -168,6 +170,17 @@ def test_another_size_keeps_its_proportions(height, width, tmp_path):
     assert (rows.sum(), columns.sum()) == (round(height * scale), round(width * scale))
     for light in rows, columns:
         assert abs(int(light.argmax()) - int(light[::-1].argmax())) <= 1  # in the middle
+
+
+@pytest.mark.parametrize(("height", "width"), [(14, 10), (28, 28)])  # Pillow warns up to twice the limit, then raises
+def test_an_image_of_too_many_pixels(height, width, tmp_path, monkeypatch):
+    saved(tmp_path / "large.png", digit(height, width))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        with pytest.raises(InputError, match=r"large\.png has too many pixels; give an image of at most 100"):
+            read_image(tmp_path / "large.png", 28, 28)
+    assert said == []
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n", b"GIF89a"])

@@ -6,6 +6,7 @@ import pickle
 import re
 import string
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +203,14 @@ def test_a_mistake_gets_one_line(words, bad, trained, tmp_path, monkeypatch, cap
     assert re.search(MISTAKES[words], line), line
     assert (contents(bad), contents(trained)) == before
     assert not list(tmp_path.iterdir())
+
+
+def test_a_bare_pickle_gets_no_warning_of_torch(bad, capsys):
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        refuse(f"--evaluate {bad}/code.pt", capsys)
+    assert said == []
+    assert not (bad / "executed").exists()
 
 
 def test_the_event_backend_on_a_gpu(tmp_path, monkeypatch, capsys):
