@@ -141,18 +141,19 @@ def _add_slice(inputs, images, geometry, rows, slice_at, offset, used, potential
     ``rows[slice_at:]``: the weights, (C,) rows of BANK. Only the first ``used`` features of them need to be right.
     """
     sources, first, _ = inputs
+    values, stride, lane = potentials
     width, out_height, out_width = geometry.width, geometry.out_height, geometry.out_width
     dy, dx = offset // geometry.kernel - geometry.padding, offset % geometry.kernel - geometry.padding
     for n in images:
         for oy in range(max(0, -dy), min(out_height, geometry.height - dy)):
             for ox in range(max(0, -dx), min(out_width, width - dx)):
                 pixel = (oy + dy) * width + ox + dx
-                at = ((n * out_height + oy) * out_width + ox) * potentials.stride + potentials.lane
+                at = ((n * out_height + oy) * out_width + ox) * stride + lane
                 lo, hi = first[n, pixel], first[n, pixel + 1]
                 if used > BANK // 2:  # two loops, each of a constant length
-                    add_rows(potentials.values, at, rows, sources, lo, hi, slice_at, BANK)
+                    add_rows(values, at, rows, sources, lo, hi, slice_at, BANK)
                 else:
-                    add_rows(potentials.values, at, rows, sources, lo, hi, slice_at, BANK // 2)
+                    add_rows(values, at, rows, sources, lo, hi, slice_at, BANK // 2)
 
 
 @compiled
