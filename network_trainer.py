@@ -463,7 +463,7 @@ class NetworkTrainer(nn.Module):
             decisions, _ = self.decide(validation.latencies, validation.at)
             held_out = Outcome.of(decisions.cpu(), validation.labels)
         for split, outcome in (("train", learned), ("val", held_out)):
-            for column, part in (("accuracy", "correct"), ("wrong", "wrong"), ("silent", "silent")):
+            for column, part in (("accuracy", "correct"), ("loss", "wrong"), ("silent", "silent")):
                 row[f"{split}_{column}"] = outcome.fraction(part) if outcome else None
         if held_out:
             progress.waited += 1

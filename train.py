@@ -152,7 +152,7 @@ def evaluate(args):
     write_text(folder / "summary.txt", summarize(model, *data.test_images.shape[1:]) + "\n")
     latencies = encoder.encode(images).to(device)
     evaluation = Evaluation(model, latencies, labels)
-    title = f"{model.name}, {args.dataset}"
+    title = f"{model.name}, {args.dataset}, seed {content['run']['flags']['seed']}, {args.evaluate.name}"
     write_report(folder, model, evaluation, images, latencies, data.class_names, title)
     if len(indices):
         save_activation_maps(model, latencies[indices], labels, indices, folder / "maps", data.class_names)

@@ -61,7 +61,6 @@ class Run:
         self.flags, self.folder, self.model, self.encoder = flags, folder, model, encoder
         self.data, self.progress = data, progress
         self.stop = StopRequest()
-        self.title = f"{model.name}, {data.set.name}"
         self.saved_at = time.monotonic()
         self.info = {
             "flags": {key: value for key, value in vars(flags).items() if key not in ("given", "command_line")},
@@ -162,8 +161,10 @@ class Run:
             self.save("best.pt")
             evaluations["test.best"] = evaluations["test.last"]
         self.log.say("drawing the figures")
+        weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
+        title = f"{self.model.name}, {self.data.set.name}, seed {self.flags.seed}, {weights}"
         figures = write_report(
-            self.folder, self.model, evaluations["test.best"], images, latencies, self.data.set.class_names, self.title,
+            self.folder, self.model, evaluations["test.best"], images, latencies, self.data.set.class_names, title,
             self.progress.history,
         )  # fmt: skip
         self.save_maps("end")

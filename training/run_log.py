@@ -10,7 +10,7 @@ from utils import write_atomically
 # One row of metrics.csv: an epoch of a phase. Fractions are of the images of the epoch or of the validation set.
 COLUMNS = (
     "step", "phase", "rule", "epoch", "images",
-    "train_accuracy", "train_wrong", "train_silent", "val_accuracy", "val_wrong", "val_silent",
+    "train_accuracy", "train_loss", "train_silent", "val_accuracy", "val_loss", "val_silent",
     "convergence", "winners_per_image", "dead_features", "ltp_rate", "ltd_rate", "seconds",
 )  # fmt: skip
 
@@ -60,7 +60,7 @@ class RunLog:
         self.say(describe(row, epochs))
         if self.folder is not None:
             write_rows(self.folder / "metrics.csv", history)
-        for part in ("accuracy", "wrong", "silent"):
+        for part in ("accuracy", "loss", "silent"):
             for split in ("train", "val"):
                 self.scalar(f"{split}/{part}", row[f"{split}_{part}"], row["step"])
 

@@ -68,7 +68,7 @@ def log_result(writer, model, flags, results, summary, step):
     best = results["test.best"]
     for part in ("accuracy", "wrong", "silent", "f1_macro", "roc_auc_macro"):
         if best[part] is not None:
-            writer.add_scalar(f"test/{part}", best[part], step)
+            writer.add_scalar(f"test/{'loss' if part == 'wrong' else part}", best[part], step)
     writer.add_text("network", f"```\n{summary}\n```", step)
     chosen = {**{key: flags[key] for key in HYPERPARAMETERS}, "model": model.name}
     plain = {

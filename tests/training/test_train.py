@@ -113,10 +113,11 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     drawn = {path.removeprefix("figures/") for path in files if path.startswith("figures/")}
     assert drawn == {
         "confusion_matrix.png", "errors.png", "history.png", "roc_curves.png", "spike_times.png", "spike_wave.png",
-        f"filters_{next(model.named_convs())[0]}.png", *(f"features_{label}.png" for label, _ in model.named_convs()),
+        f"filters_{next(model.named_convs())[0]}.png",
+        *(f"features_{label}.png" for label, _ in model.named_convs(list(model.stages)[:-1])),
     }  # fmt: skip
     maps = {path for path in files if path.startswith("maps/")}
-    assert len(maps) == (len(model.stages) + 1 if with_all else 0)
+    assert len(maps) == (len(model.stages) + 2 if with_all else 0)
     events = {path for path in files if path.startswith("events.out.tfevents.")}
     assert len(events) == (1 if with_all else 0)
     rest = {path for path in files - maps - events if not path.startswith(("figures/", "00", "projector_config"))}
@@ -145,7 +146,7 @@ def check_tensorboard(folder, figures):
     tags, rates = events.Tags(), ("ltp_rate", "ltd_rate")
     rewarded = [f"{outcome}_{rate}" for outcome in ("reward", "punishment") for rate in rates]
     assert set(tags["scalars"]) == {
-        *(f"{split}/{part}" for split in ("train", "val", "test") for part in ("accuracy", "wrong", "silent")),
+        *(f"{split}/{part}" for split in ("train", "val", "test") for part in ("accuracy", "loss", "silent")),
         "test/f1_macro", "test/roc_auc_macro",
         *(f"stdp/{stage}/{kind}" for stage in ("s1", "s2") for kind in ("convergence", "dead_features", *rates)),
         *(f"stdp/s3/{kind}" for kind in ("convergence", "dead_features", *rewarded)),
