@@ -359,7 +359,7 @@ def draw_filters(weight, title, polarity=None, scales=("3×3", "7×7", "13×13")
     weight = _array(weight)
     features, channels, k, _ = weight.shape
     polarity = alternating(channels) if polarity is None else polarity
-    groups = _scales(polarity)
+    groups = input_scales(polarity)
     zoom = math.ceil(TILE / k)
     strips = np.full((features, k * zoom, len(groups) * (k * zoom + 2) - 2, 3), 0.6)
     for scale, members in enumerate(groups):
@@ -386,7 +386,7 @@ def draw_filters(weight, title, polarity=None, scales=("3×3", "7×7", "13×13")
     return figure
 
 
-def _scales(polarity):
+def input_scales(polarity):
     """The channels of each scale: [on, off] where they follow each other, else one alone."""
     groups = []
     for channel, sign in enumerate(polarity):
