@@ -150,7 +150,9 @@ def test_a_picture_of_potentials():
     assert highest == 20 * 20 + 16
     assert half >= 4 * 20 * 20  # (4 / 8)³ of the colours
     assert lowest >= (16 + 3) * 20 * 20
-    blank = draw_decision({"potentials_3x3": potentials * 0, "potentials_5x5": potentials}, np.zeros(6, int), ["<b>"], "title")
+    blank = draw_decision(
+        {"potentials_3x3": potentials * 0, "potentials_5x5": potentials}, np.zeros(6, int), ["<b>"], "title"
+    )
     assert blank.height > 100
 
 
