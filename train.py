@@ -17,6 +17,7 @@ from models import model_class
 from network_trainer import Interrupted, Progress
 from report.activation_maps import save_activation_maps
 from report.evaluation import Evaluation
+from report.page import write_page
 from report.summary import list_models, summarize
 from report.writing import write_report, write_results
 from training import checkpoint
@@ -154,15 +155,21 @@ def evaluate(settings):
     write_text(folder / "summary.txt", summary + "\n")
     latencies = encoder.encode(images).to(device)
     evaluation = Evaluation(model, latencies, labels)
+    title = f"{model.name}, {settings.dataset}, seed {content['run']['flags']['seed']}, {place.name}"
     write_report(
-        folder, model, evaluation, images, latencies, data.class_names, f"{model.name}, {settings.dataset}",
-        draw=settings.figures, polarity=encoder.polarity, scales=encoder.scales,
+        folder, model, evaluation, images, latencies, data.class_names, title, draw=settings.figures,
+        polarity=encoder.polarity, scales=encoder.scales,
     )  # fmt: skip
     if len(indices):
         save_activation_maps(
             model, latencies[indices], labels, indices, folder / "maps", data.class_names, draw=settings.figures
         )
     write_results(folder / "results.json", {"test": evaluation}, checkpoint=str(place))
+    if settings.figures:
+        maps = folder / "maps" if len(indices) else None
+        write_page(
+            folder, model, images.shape[1:3], data.class_names, title, maps, images, encoder.polarity, encoder.scales
+        )
     log = RunLog(folder)
     log.say(f"{model.name} on {settings.dataset}, test images: {evaluation.describe()}")
     log.say(f"see {folder}")

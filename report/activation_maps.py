@@ -3,9 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
+from engine.stages import Pool
 from errors import InputError
 from utils import write_atomically
+
+INPUT = "input"  # the encoder's own map, below the first stage
 
 
 def choose_images(labels, per_class, seed=0):
@@ -22,33 +27,112 @@ def choose_images(labels, per_class, seed=0):
 def save_activation_maps(model, latencies, labels, indices, folder, class_names, stages=None, draw=True):
     """Write the first-spike maps of every stage for each of the images ``indices`` of a set.
 
-    ``<stage>/<index>_label-<class>.png`` shows all maps of a stage; ``<index>_label-<class>.npz`` holds, by the name of
-    the stage, the maps uint8 (F, H, W): the time step of each neuron's spike, ``steps`` for silence; and label, index
-    and steps. A picture takes about a third of a second.
+    ``<index>_label-<class>.npz`` holds, by the name of the stage, the maps uint8 (F, H, W): the time step of each
+    neuron's spike, ``steps`` for silence; "input" is the encoder's own. Of a decision stage it holds the potentials at
+    the last time step too, float32 (F, H, W): ``potentials``, or of the branches of a vote ``potentials_3x3``, …; and
+    label, decision (-1: silent; only of a network that decides), index and steps. ``<stage>/<index>_label-<class>.png``
+    shows all maps of a stage. An image takes a tenth of a second, most of it for the pictures.
 
     Args:
         latencies: the network's input for the images ``indices``, uint8 (N, C, H, W), in that order.
         labels: the classes of the whole set.
-        stages: names of the stages that are wanted; None: all.
+        stages: names of the stages that are wanted, those that have learned and what is between them; None: all.
         draw: False leaves the pictures out.
 
     Errors: InputError if the folder cannot be written to.
     """
-    from report.figures import draw_activation_maps, save
+    from report.map_pictures import draw_decision, draw_maps
 
     folder, indices = Path(folder), [int(index) for index in indices]
-    wanted = [name for name in model.stages if stages is None or name in stages]
+    wanted = [name for name in (INPUT, *model.stages) if stages is None or name == INPUT or name in stages]
     make_folders(folder, wanted if draw else [])
-    stages = {name: maps.cpu().numpy() for name, maps in model.walk(latencies) if name in wanted}
+    parts = neurons(model, *latencies.shape[2:])
+    maps, potentials, decisions = record(model, latencies, wanted)
     for position, index in enumerate(indices):
-        label = int(labels[index])
-        class_name = class_names[label]
-        file = f"{index:05d}_label-{_file_name(class_name)}"
-        maps = {name: batch[position] for name, batch in stages.items()}
-        write_arrays(folder / f"{file}.npz", {**maps, "label": label, "index": index, "steps": model.time_steps})
-        for name, values in maps.items() if draw else ():
-            title = f"{model.name}, {name} {values.shape}: image {index}, label {class_name}"
-            save(draw_activation_maps(values, model.time_steps, title), folder / name / f"{file}.png")
+        label, file = int(labels[index]), file_name(index, class_names[int(labels[index])])
+        arrays = {name: batch[position] for name, batch in maps.items()}
+        of_decision = {name: batch[position] for name, batch in potentials.items()}
+        facts = {"label": label, "index": index, "steps": model.time_steps}
+        if decisions:
+            facts["decision"] = decisions[position]
+        write_arrays(folder / f"{file}.npz", {**arrays, **of_decision, **facts})
+        for name in wanted if draw else ():
+            title = f"{model.name}, {name}: image {index}, label {class_names[label]}"
+            if name == model.decision:
+                said = "silent" if decisions[position] < 0 else class_names[decisions[position]]
+                picture = draw_decision(of_decision, model.class_of_feature(), class_names, f"{title}, decision {said}")
+            else:
+                picture = draw_maps(arrays[name], model.time_steps, title, parts[name])
+            write_atomically(folder / name / f"{file}.png", picture.save)
+
+
+@torch.no_grad()
+def record(model, latencies, wanted):
+    """What the wanted stages do: maps {stage: uint8 (N, F, H, W)}, potentials {key: float32 (N, F, H, W)}, decisions.
+
+    The last two are empty if the decision stage is not among them.
+    """
+    maps, below = {INPUT: latencies.cpu().numpy()}, latencies
+    for name, latency in model.walk(latencies) if wanted[1:] else ():
+        if name in wanted:
+            maps[name] = latency.cpu().numpy()
+        if name == wanted[-1]:
+            break
+        below = latency
+    if model.decision not in wanted:
+        return maps, {}, []
+    return maps, potentials_at_the_end(model, below), model.decide(below, model.decision)[0].tolist()
+
+
+def potentials_at_the_end(model, below):
+    """Potentials of the decision stage at the last time step, {key: float32 (N, F, H, W)}, for its input ``below``."""
+    found = {}
+    for label, conv in model.named_convs([model.decision]):
+        spiked = (below < model.time_steps).to(conv.weight.dtype)
+        branch = label.removeprefix(model.decision)  # "_3x3", … of several
+        values = F.conv2d(spiked, conv.weight, padding=conv.padding)
+        found[f"potentials{branch}"] = values.float().cpu().numpy()
+    return found
+
+
+def neurons(model, height, width):
+    """Where the maps of each stage hold neurons: {stage: [(features, rows, columns)]}, slices of (F, H, W).
+
+    All of it, but for ``Branches``: there the smaller outputs stand in the middle of the largest, and what is around
+    them pads. ``height``, ``width``: of the network's input, which is the stage "input".
+    """
+    parts = {INPUT: [(slice(0, model.in_channels), slice(0, height), slice(0, width))]}
+    below = parts[INPUT]
+    for name, stage in model.stages.items():
+        size = stage.output_size(height, width)
+        if isinstance(stage, Pool):
+            below = [
+                (features, pooled(rows, stage.size, size[0]), pooled(columns, stage.size, size[1]))
+                for features, rows, columns in below
+            ]
+        else:
+            first, below = 0, []
+            for conv in stage.convs:
+                rows, columns = (
+                    slice((full - own) // 2, (full - own) // 2 + own)
+                    for full, own in zip(size, conv.output_size(height, width), strict=True)
+                )
+                below.append((slice(first, first + conv.out_channels), rows, columns))
+                first += conv.out_channels
+        parts[name] = below
+        height, width = size
+    return parts
+
+
+def pooled(side, size, most):
+    """The windows of ``size`` that reach into the slice ``side``, of ``most`` that there are."""
+    return slice(side.start // size, min(most, -(-side.stop // size)))
+
+
+def file_name(index, class_name):
+    """Without ending. Class names as parts of file names: "T-shirt/top" → "T-shirt-top"."""
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in class_name)
+    return f"{index:05d}_label-{safe}"
 
 
 def make_folders(folder, names):
@@ -62,8 +146,3 @@ def make_folders(folder, names):
 
 def write_arrays(path, arrays):
     write_atomically(path, lambda temporary: np.savez_compressed(temporary, **arrays))
-
-
-def _file_name(class_name):
-    """Class names as parts of file names: "T-shirt/top" → "T-shirt-top"."""
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in class_name)

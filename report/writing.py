@@ -5,49 +5,62 @@ from itertools import chain
 import numpy as np
 
 from report import figures
-from report.features import features_of_winners, preferred_features
+from report.activation_maps import neurons
+from report.features import preferred_features
 from report.metrics import SILENT, roc_curves
 from utils import write_json
 
 SHOWN_ERRORS = 40
+TIMED_IMAGES = 1000  # for the times of the first spikes
 
 
-def draw_network(model, features, latencies, class_names, title, scales=None):
+def draw_network(model, latencies, title, polarity=None, scales=None):
     """Yield (name, Figure) of what the network has learned, and of the spikes it makes of ``latencies``.
 
-    These are the filters of the first stage, the preferred features of all, an encoded image and the times of the first
-    spikes. ``features``: what ``preferred_features`` returns.
+    These are the filters of the first stage, the preferred features of all that fire, an encoded image and the times of
+    the first spikes. ``polarity`` of the input channels and names of their ``scales``: see ``figures.draw_filters``.
     """
     first, conv = next(model.named_convs())
     named = {} if scales is None else {"scales": scales}
-    yield f"filters_{first}", figures.draw_filters(conv.weight.cpu(), f"{title}: filters of {first}", **named)
-    deciding = {} if model.decision is None else dict(model.named_convs([model.decision]))
-    for label, pictures in features.items():
-        marks = [class_names[c] for c in model.class_of_feature()] if label in deciding else None
-        yield f"features_{label}", figures.draw_features(pictures, f"{title}: preferred features of {label}", marks)
-    yield "spike_times", figures.draw_spike_times(spike_times(model, latencies), f"{title}: first spikes")
-    yield "spike_wave", figures.draw_wave(latencies[0].cpu().numpy(), model.time_steps, f"{title}: an encoded image")
+    filters = figures.draw_filters(conv.weight.cpu(), f"Filters of {first}\n{title}", polarity, **named)
+    yield f"filters_{first}", filters
+    for label, pictures in preferred_features(model, polarity).items():
+        yield f"features_{label}", figures.draw_features(pictures, f"Preferred features of {label}\n{title}")
+    times, count = spike_times(model, latencies), min(TIMED_IMAGES, len(latencies))
+    yield "spike_times", figures.draw_spike_times(times, f"First spikes\n{title}, {count:,} test images")
+    wave = latencies[0].cpu().numpy(), model.time_steps
+    yield "spike_wave", figures.draw_wave(*wave, f"The spike wave of an image\n{title}, test image 0", polarity)
 
 
-def draw_evaluation(model, features, evaluation, images, latencies, class_names, title):
-    """Yield (name, Figure) of how the network decides the images of an ``Evaluation``, whose input is ``latencies``."""
+def draw_evaluation(evaluation, images, class_names, title):
+    """Yield (name, Figure) of how the network decides the test images of an ``Evaluation``."""
+    title = f"{title}, {len(images):,} test images"
     matrix = evaluation.metrics["confusion_matrix"]
-    yield "confusion_matrix", figures.draw_confusion(matrix, class_names, f"{title}: confusion matrix")
+    yield "confusion_matrix", figures.draw_confusion(matrix, class_names, f"Confusion matrix\n{title}")
     curves = roc_curves(evaluation.labels, evaluation.relative_scores, evaluation.num_classes)
-    yield "roc_curves", figures.draw_roc(curves, class_names, f"{title}: ROC curves of the relative scores")
+    yield "roc_curves", figures.draw_roc(curves, class_names, f"ROC curves of the relative scores\n{title}")
     missed = np.flatnonzero(evaluation.predictions != evaluation.labels)
     # silent images first: they are few, and say most about thresholds
-    missed = missed[np.argsort(evaluation.predictions[missed] != SILENT, kind="stable")][:SHOWN_ERRORS]
-    winners = features_of_winners(model, latencies[missed], features) if len(missed) else []
-    labels, predictions = evaluation.labels[missed], evaluation.predictions[missed]
-    yield "errors", figures.draw_gallery(images[missed], labels, predictions, winners, class_names, f"{title}: errors")
+    chosen = missed[np.argsort(evaluation.predictions[missed] != SILENT, kind="stable")][:SHOWN_ERRORS]
+    labels, predictions = evaluation.labels[chosen], evaluation.predictions[chosen]
+    errors = images[chosen], chosen, labels, predictions
+    yield "errors", figures.draw_errors(*errors, class_names, f"Errors\n{title}", len(missed))
 
 
-def spike_times(model, latencies, images=1000):
-    """Per stage how many neurons fired at each time step, and how many never did: {stage: int (T+1,)}."""
+def spike_times(model, latencies):
+    """When neurons fire for the first images, {stage: int (T+1,)}: how many at each time step, and how many never did.
+
+    The encoder ("input") is the first; the decision stage is left out, which looks only at the last time step.
+    """
+    latencies = latencies[:TIMED_IMAGES]
+    parts = neurons(model, *latencies.shape[2:])
     return {
-        name: np.bincount(maps.cpu().numpy().ravel(), minlength=model.time_steps + 1)
-        for name, maps in model.walk(latencies[:images])
+        name: sum(
+            np.bincount(part.cpu().numpy().ravel(), minlength=model.time_steps + 1)
+            for part in (maps[:, features, rows, columns] for features, rows, columns in parts[name])
+        )
+        for name, maps in [("input", latencies), *model.walk(latencies)]
+        if name != model.decision
     }
 
 
@@ -60,23 +73,23 @@ def write_report(
     Args:
         evaluation: of the test images; None for a network that does not decide: then no predictions and no scores.
         images, latencies: the test images, and what the encoder makes of them.
+        title: which weights these are: network, data set, seed, epoch. Each figure adds what it shows of them.
         history: rows of the run log, for the figure of the training.
         draw: False leaves the pictures out.
-        polarity, scales: of the encoder's channels, see ``training/encoders.py``.
+        polarity, scales: of the encoder's channels, see ``figures.draw_filters``.
     """
     if evaluation is not None:
         evaluation.write_predictions(folder / "predictions.csv", class_names)
     if not draw:
         return []
     (folder / "figures").mkdir(exist_ok=True)
-    features = preferred_features(model, polarity)
-    drawn = chain(
-        draw_network(model, features, latencies, class_names, title, scales),
-        draw_evaluation(model, features, evaluation, images, latencies, class_names, title) if evaluation else [],
-        [("history", figures.draw_history(history, f"{title}: training history"))] if history else [],
-    )
+    drawn = [draw_network(model, latencies, title, polarity, scales)]
+    if evaluation is not None:
+        drawn.append(draw_evaluation(evaluation, images, class_names, title))
+    if history:
+        drawn.append([("history", figures.draw_history(history, f"Training history\n{title}"))])
     paths = []
-    for name, figure in drawn:
+    for name, figure in chain.from_iterable(drawn):
         paths.append(folder / "figures" / f"{name}.png")
         figures.save(figure, paths[-1])
     return paths

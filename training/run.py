@@ -13,6 +13,7 @@ import datasets
 from errors import InputError
 from network_trainer import Activity, Interrupted, Observer
 from report.evaluation import Evaluation
+from report.page import write_page
 from report.summary import summarize
 from report.writing import write_report, write_results
 from training import checkpoint
@@ -64,7 +65,6 @@ class Run(Observer):
         self.settings, self.folder, self.model, self.encoder = settings, folder, model, encoder
         self.data, self.progress = data, progress
         self.stop = StopRequest()
-        self.title = f"{model.name}, {data.set.name}"
         self.saved_at = time.monotonic()
         self.info = {
             "flags": settings.to_dict(),
@@ -174,9 +174,12 @@ class Run(Observer):
             self.save("best.pt")
         if self.settings.figures:
             self.log.say("drawing the figures")
+        best = self.progress.best
+        weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
+        title = f"{self.model.name}, {self.data.set.name}, seed {self.settings.seed}, {weights}"
         figures = write_report(
             self.folder, self.model, evaluations.get("test.best"), images, latencies, self.data.set.class_names,
-            self.title, self.progress.history, self.settings.figures, self.encoder.polarity, self.encoder.scales,
+            title, self.progress.history, self.settings.figures, self.encoder.polarity, self.encoder.scales,
         )  # fmt: skip
         self.save_maps("end")
         if self.log.writer:
@@ -195,6 +198,12 @@ class Run(Observer):
             self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=peak_memory(),
             images=self.data.counts(), flags=self.info["flags"],
         )  # fmt: skip
+        if self.settings.figures:
+            maps = self.folder / "maps" / "end"
+            write_page(
+                self.folder, self.model, images.shape[1:3], self.data.set.class_names, title,
+                maps if maps.is_dir() else None, images, self.encoder.polarity, self.encoder.scales,
+            )  # fmt: skip
         if best:
             self.log.say(f"best on the validation set: epoch {best['epoch']} of {best['phase']}")
         for key in ("validation.best", "test.best", "test.last"):

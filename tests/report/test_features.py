@@ -5,17 +5,15 @@ import pytest
 import torch
 
 from models import MODELS, build_model
-from report.features import centred, deepest, features_of_winners, preferred_features, summed
+from report.features import centred, deepest, preferred_features
 from SpykeTorch.visualization import get_deep_feature, get_deep_receptive_field
 
 
-@pytest.fixture(scope="module")
-def latencies():
-    """Five images of random spikes in the middle and a blank one."""
-    rng = np.random.default_rng(0)
-    out = np.full((6, 6, 28, 28), 15, np.uint8)
-    out[:5, :, 6:22, 6:22] = rng.integers(0, 30, (5, 6, 16, 16)).clip(max=15)
-    return torch.from_numpy(out)
+def without_decision(model):
+    """The network's STDP stages alone."""
+    del model.stages[model.decision]
+    model.__class__ = type("Features", (type(model),), {"decision": None})
+    return model
 
 
 def test_one_polarity_is_get_deep_feature():
@@ -31,16 +29,6 @@ def test_light_and_dark_are_carried_apart():
     assert deepest(below, (1, 1), weight).flatten().tolist() == pytest.approx([0.8, -0.4])
 
 
-def test_deciding_neurons_sum():
-    below, weight = torch.randn(4, 3, 3, dtype=torch.float64), torch.rand(2, 4, 2, 2, dtype=torch.float64)
-    expected = torch.zeros(2, 8, 8, dtype=torch.float64)  # 3 pixels + one step of 5
-    for feature, w in enumerate(weight):
-        for channel, row, column in np.ndindex(4, 2, 2):
-            over = max(0.0, float(w[channel, row, column] - w.mean()))
-            expected[feature, 5 * row : 5 * row + 3, 5 * column : 5 * column + 3] += over * below[channel]
-    torch.testing.assert_close(summed(below, (5, 5), weight), expected)
-
-
 def test_smaller_branches_lie_in_the_middle():
     picture = torch.arange(1.0, 5).reshape(1, 2, 2)
     assert torch.equal(centred(picture, (6, 4))[0, 2:4, 1:3], picture[0])
@@ -52,8 +40,9 @@ def test_smaller_branches_lie_in_the_middle():
 def test_every_network(name):
     model = build_model(name)
     features = preferred_features(model)
-    assert list(features) == [label for label, _ in model.named_convs()]
-    for label, conv in model.named_convs():
+    firing = [name for name in model.stages if name != model.decision]
+    assert list(features) == [label for label, _ in model.named_convs(firing)]
+    for label, conv in model.named_convs(firing):
         assert features[label].dtype == np.float32
         assert len(features[label]) == conv.out_channels
         assert np.abs(features[label]).max() == pytest.approx(1)
@@ -61,8 +50,8 @@ def test_every_network(name):
 
 def test_size_is_the_receptive_field():
     features = preferred_features(build_model("mozafari2018"))
-    layers = (5, 5, 1, 1), (2, 2, 2, 2), (3, 3, 1, 1), (3, 3, 3, 3), (5, 5, 1, 1)
-    for label, depth in (("s1", 1), ("s2", 3), ("s3", 5)):
+    layers = (5, 5, 1, 1), (2, 2, 2, 2), (3, 3, 1, 1)
+    for label, depth in (("s1", 1), ("s2", 3)):
         assert features[label].shape[1:] == get_deep_receptive_field(*layers[:depth])
 
 
@@ -82,7 +71,6 @@ def test_a_bar_is_found_again():
     light, dark = (features["s2"][9] > 0).any(0), (features["s2"][9] < 0).any(0)
     assert np.flatnonzero(light).tolist() == [4]
     assert np.flatnonzero(dark).tolist() == [2]
-    assert not features["s3"].any()  # no synapse is over the mean
 
 
 def test_one_input_channel():
@@ -90,19 +78,16 @@ def test_one_input_channel():
     assert (features["s1"] > 0).all()
 
 
-@pytest.mark.parametrize("name", ["mozafari2018", "majority2024"])
-def test_winners(name, latencies):
-    model = build_model(name)
-    for seed, conv in enumerate(model.stages[model.decision].convs):  # clear winners
-        conv.weight.copy_(torch.rand(conv.weight.shape, generator=torch.Generator().manual_seed(seed)))
-    features = preferred_features(model)
-    found = features_of_winners(model, latencies, features)
-    decisions, classes = model.predict(latencies).tolist(), model.class_of_feature()
-    assert decisions[-1] == -1
-    assert found[-1] is None
-    own = [pictures for label, pictures in features.items() if label.startswith(model.decision)]
-    for decision, picture in zip(decisions[:-1], found[:-1], strict=True):
-        of_size = next(pictures for pictures in own if pictures.shape[1:] == picture.shape)
-        neurons = [i for i, candidate in enumerate(of_size) if np.array_equal(candidate, picture)]
-        assert decision in classes[neurons]
-    assert features_of_winners(model, latencies[:0], features) == []
+def test_polarity_is_the_encoders():
+    model = build_model("mozafari2018", in_channels=2)
+    weight = model.stages["s1"].weight
+    weight.zero_()
+    weight[0, 0, 2, 2] = weight[1, 1, 2, 2] = 1
+    for polarity, expected in ((None, (1, -1)), ((-1, 1), (-1, 1)), ((0, -1), (0, -1)), ((0, 0), (1, 1))):
+        features = preferred_features(model, polarity)["s1"]
+        assert features[:2, 2, 2].tolist() == list(expected)
+
+
+def test_a_network_that_does_not_decide():
+    model = without_decision(build_model("inception2024"))
+    assert list(preferred_features(model)) == ["s1", "s2", "s3_3x3", "s3_5x5", "s3_7x7"]

@@ -44,15 +44,16 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     drawn = {path.removeprefix("figures/") for path in files if path.startswith("figures/")}
     assert drawn == {
         "confusion_matrix.png", "errors.png", "history.png", "roc_curves.png", "spike_times.png", "spike_wave.png",
-        f"filters_{next(model.named_convs())[0]}.png", *(f"features_{label}.png" for label, _ in model.named_convs()),
+        f"filters_{next(model.named_convs())[0]}.png",
+        *(f"features_{label}.png" for label, _ in model.named_convs(list(model.stages)[:-1])),
     }  # fmt: skip
     maps = {path for path in files if path.startswith("maps/")}
-    assert len(maps) == (len(model.stages) + 1 if with_all else 0)
+    assert len(maps) == (len(model.stages) + 2 if with_all else 0)
     events = {path for path in files if path.startswith("events.out.tfevents.")}
     assert len(events) == (1 if with_all else 0)
     rest = {path for path in files - maps - events if not path.startswith(("figures/", "00", "projector_config"))}
     assert rest == {
-        "args.json", "log.txt", "metrics.csv", "results.json", "predictions.csv", "summary.txt",
+        "args.json", "index.html", "log.txt", "metrics.csv", "results.json", "predictions.csv", "summary.txt",
         "checkpoints/best.pt", "checkpoints/last.pt",
     }  # fmt: skip
 

@@ -1,0 +1,166 @@
+"""Open a run's page in headless Chromium and operate it: ``python tests/manual/page_in_browser.py RUN``.
+
+RUN is the folder of a run with ``--save-maps``. Needs playwright (pip) and a Chromium (your system's). Without a
+network: the browser is offline. ``--screenshots DIR`` keeps pictures of the page: wide, dark, and of a phone.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+BROWSERS = "chromium", "chromium-browser", "google-chrome"
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+SCREENS = {
+    "wide": {"viewport": {"width": 1280, "height": 900}},
+    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+    "phone": {
+        "viewport": {"width": 390, "height": 844},
+        "device_scale_factor": 2,
+        "is_mobile": True,
+        "has_touch": True,
+    },
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--screenshots", type=Path, metavar="DIR")
+    args = parser.parse_args()
+    if not (args.run / "index.html").is_file():
+        sys.exit(f"{args.run} has no index.html; give the folder of a run")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        sys.exit("playwright is missing: pip install playwright")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        sys.exit(f"no Chromium found ({', '.join(BROWSERS)}): apt-get install chromium, or your system's way")
+    if args.screenshots:
+        args.screenshots.mkdir(parents=True, exist_ok=True)
+
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        # alone: nothing of the run's folder is beside it
+        url = Path(shutil.copy(args.run / "index.html", folder)).as_uri()
+        chromium = playwright.chromium.launch(executable_path=browser, headless=True, args=FLAGS)
+        for name, screen in SCREENS.items():
+            context = chromium.new_context(**screen, offline=True)
+            page, troubles, asked = context.new_page(), [], []
+            page.on("pageerror", lambda error, troubles=troubles: troubles.append(str(error)))
+            page.on("console", lambda said, troubles=troubles: said.type == "error" and troubles.append(said.text))
+            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            page.goto(url)
+            operate(page)
+            check(
+                page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the screen"
+            )
+            broken = page.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.alt)")
+            check(not broken, f"every figure shows {broken or ''}")
+            check(not troubles, f"no errors {troubles or ''}")
+            others = [address for address in asked if not address.startswith(("data:", url))]
+            check(not others, f"nothing is loaded {others or ''}")
+            if args.screenshots:
+                page.screenshot(path=args.screenshots / f"page-{name}.png", full_page=True)
+            print(f"{name}: works")
+            context.close()
+        chromium.close()
+
+
+def operate(page):
+    """Every control, and what it must change."""
+    data = json.loads(page.locator("#data").text_content())
+    results = json.loads(page.locator("#results").text_content())
+    best = results.get("test", {}).get("best", results.get("test", {}))
+    if best:
+        check(
+            f"{100 * best['accuracy']:.2f} %" in page.locator(".tiles").inner_text(),
+            "the accuracy is that of results.json",
+        )
+
+    stages, last = [stage["name"] for stage in data["stages"]], data["steps"] - 1
+    check(page.locator("#stages button").all_inner_texts() == stages, "a button for each stage")
+    check(page.locator("#images button").count() == len(data["images"]), "a button for each image")
+    for image in range(min(2, len(data["images"]))):
+        page.locator("#images button").nth(image).click()
+        check(
+            page.locator("#now").inner_text().startswith(f"Image {data['images'][image]['index']},"),
+            "the image changes",
+        )
+        for position, stage in enumerate(data["stages"]):
+            page.locator("#stages button").nth(position).click()
+            check(page.locator("#what").inner_text().startswith(stage["name"]), f"{stage['name']} shows")
+            for part in range(len(stage["parts"])):
+                if len(stage["parts"]) > 1:
+                    page.locator("#branches button").nth(part).click()
+                check(colours(page, "#all") > 1, f"{stage['name']} has more than one colour")
+                has_weights = stage["parts"][part]["label"] in data["weights"]
+                check(
+                    page.locator("#weights").is_visible() == has_weights, "weights of convolutions, and of these alone"
+                )
+            check(page.locator("#time").is_visible() != stage["decides"], "time is for stages that fire")
+
+    page.locator("#stages button").nth(1).click()
+    page.locator("#step").fill("0")
+    first = spikes(page)
+    counts = [first]
+    for step in range(1, last + 1):
+        page.keyboard.press("ArrowRight")
+        check(page.locator("#step").input_value() == str(step), "the arrow key goes on by a step")
+        counts.append(spikes(page))
+    check(counts == sorted(counts) and counts[-1] > first, "spikes stay, and become more")
+    page.keyboard.press("ArrowLeft")
+    check(spikes(page) == counts[-2], "the arrow key goes back")
+    page.locator("#bars span").nth(3).click()
+    check(spikes(page) == counts[3], "a bar is its time step")
+    page.locator("#play").click()
+    page.wait_for_timeout(1000)
+    page.locator("#play").click()
+    check(int(page.locator("#step").input_value()) > 3, "playing goes on")
+
+    box = page.locator("#all").bounding_box()
+    page.locator("#all").click(position={"x": box["width"] / 2, "y": 10})
+    chosen = page.locator("#one-title").inner_text()
+    check(chosen not in ("feature 0", ""), "a click chooses a feature")
+    page.locator("#all").focus()
+    page.keyboard.press("ArrowDown")
+    check(
+        page.locator("#one-title").inner_text() == f"feature {int(chosen.split()[1]) + 1}",
+        "the arrow key chooses the next",
+    )
+    convolutions = [i for i, stage in enumerate(data["stages"]) if i > 1 and stage["parts"][0]["kernel"]]
+    if convolutions:
+        page.locator("#stages button").nth(convolutions[0]).click()
+        page.locator("#weights").click(position={"x": 10, "y": 10})
+        check(page.locator("#what").inner_text().startswith(stages[convolutions[0] - 1]), "a weight leads to its input")
+        check(page.locator("#one-title").inner_text() == "feature 0", "and to the feature")
+
+
+def spikes(page):
+    """How many neurons have spiked up to the chosen time step, as the page says."""
+    return int(page.locator("#now").inner_text().split("step ")[1].split(": ")[1].split(" of")[0].replace(",", ""))
+
+
+def colours(page, canvas):
+    return page.evaluate(
+        """canvas => {
+          const element = document.querySelector(canvas);
+          const { data } = element.getContext("2d").getImageData(0, 0, element.width, element.height);
+          return new Set(new Uint32Array(data.buffer)).size;
+        }""",
+        canvas,
+    )
+
+
+def check(holds, what):
+    if not holds:
+        sys.exit(f"FAILS: {what}")
+
+
+if __name__ == "__main__":
+    main()
