@@ -16,6 +16,10 @@ from errors import InputError
 
 ROOT = Path(__file__).resolve().parent
 
+# Threads that wait for each other are to sleep. By default they spin, and on a machine that others use too they spin
+# away the time of the very thread that they wait for. Read as OpenMP is loaded: with torch, and by numba's first loop.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 def set_threads(count):
     """Threads of the kernels and of torch; 0: as many as there are cores. Returns the number."""

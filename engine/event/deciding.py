@@ -1,5 +1,4 @@
-"""The decision stage: no threshold, the strongest potential at the last time step decides, so only whether an input
-spiked counts.
+"""The decision stage learns: no threshold, the strongest potential at the last time step decides.
 
 Each image changes a few features at most. So the potentials of a *chunk* of images are computed together from the
 weights before it, and per image only the features changed since are computed again, in *slots*: a bank of changed
@@ -14,33 +13,8 @@ from numba import prange
 from engine.compiled import compiled
 from engine.decision import strongest
 from engine.event.layout import BANK, Geometry, Weights, aligned, to_bank, to_banks
+from engine.event.peaks import CHUNK, Inputs, Peaks, Potentials, add_bank, add_slice, find_image_peaks, sort_by_pixel
 from engine.event.plasticity import clamp, renew
-from engine.event.simd import add_rows
-
-CHUNK = 32  # images: with one learner each, the features they change fill one bank
-
-
-class Inputs(NamedTuple):
-    """The spikes of a chunk of images, by (pixel, channel)."""
-
-    sources: np.ndarray  # of each spike: where the row of its channel begins in a slice of a bank
-    first: np.ndarray  # (CHUNK, H · W + 1): where the spikes of each pixel begin
-    times: np.ndarray  # (CHUNK, H · W, C): the latencies
-
-
-class Potentials(NamedTuple):
-    """Rows (image, Ho, Wo) of ``stride`` numbers; a bank's begin at ``lane``."""
-
-    values: np.ndarray
-    stride: int
-    lane: int
-
-
-class Peaks(NamedTuple):
-    """Of each feature: the highest potential, and the first position that has it."""
-
-    values: np.ndarray
-    places: np.ndarray
 
 
 class Slots(NamedTuple):
@@ -115,117 +89,6 @@ def make_scratch(geometry, like, most_learners):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Potentials
-
-
-@compiled
-def _sort_by_pixel(latency, time_steps, inputs, n):
-    """List the spikes of latency (C, H, W), the chunk's n-th image; its ``first[n, 0]`` says where the list begins."""
-    sources, first, times = inputs
-    channels, height, width = latency.shape
-    at = first[n, 0]
-    for y in range(height):
-        for x in range(width):
-            for c in range(channels):
-                sources[at] = c * BANK
-                t = latency[c, y, x]
-                times[n, y * width + x, c] = t
-                at += t < time_steps
-            first[n, y * width + x + 1] = at
-
-
-@compiled
-def _add_slice(inputs, images, geometry, rows, slice_at, offset, used, potentials):
-    """Add the weights of one kernel offset of a bank to the potentials of ``images`` (a range of the chunk).
-
-    ``rows[slice_at:]``: the weights, (C,) rows of BANK. Only the first ``used`` features of them need to be right.
-    """
-    sources, first, _ = inputs
-    values, stride, lane = potentials
-    width, out_height, out_width = geometry.width, geometry.out_height, geometry.out_width
-    dy, dx = offset // geometry.kernel - geometry.padding, offset % geometry.kernel - geometry.padding
-    for n in images:
-        for oy in range(max(0, -dy), min(out_height, geometry.height - dy)):
-            for ox in range(max(0, -dx), min(out_width, width - dx)):
-                pixel = (oy + dy) * width + ox + dx
-                at = ((n * out_height + oy) * out_width + ox) * stride + lane
-                lo, hi = first[n, pixel], first[n, pixel + 1]
-                if used > BANK // 2:  # two loops, each of a constant length
-                    add_rows(values, at, rows, sources, lo, hi, slice_at, BANK)
-                else:
-                    add_rows(values, at, rows, sources, lo, hi, slice_at, BANK // 2)
-
-
-@compiled
-def _add_bank(inputs, images, geometry, weights, changed, bank, values):
-    """Potentials (image, Ho, Wo) of ``images`` for a bank of features, which first gets its changed weights.
-
-    Kernel offset by kernel offset, so that the weights of one stay in the innermost cache. Each potential sums its
-    synapses in the order (ky, kx, channel).
-    """
-    turned, banks, _ = weights
-    stride, lane = geometry.stride, bank * BANK
-    size = geometry.out_height * geometry.out_width * stride
-    for n in images:  # by the thread that adds to them, whose cache then has them
-        for at in range(n * size + lane, (n + 1) * size, stride):
-            values[at : at + BANK] = 0
-    within = changed[changed // BANK == bank]
-    offsets = geometry.kernel * geometry.kernel
-    potentials = Potentials(values, stride, lane)
-    for offset in range(offsets):
-        to_bank(turned, within, bank, offset, banks)
-        slice_at = (bank * offsets + offset) * geometry.channels * BANK
-        _add_slice(inputs, images, geometry, banks, slice_at, offset, BANK, potentials)
-
-
-@compiled
-def _find_peaks(potential, positions, features, stride, peaks):
-    """Highest potential of each feature over the positions, and the first position that has it."""
-    values, places = peaks
-    values[:] = potential[:stride]
-    places[:] = 0
-    for position in range(1, positions):
-        row = potential[position * stride : (position + 1) * stride]
-        for f in range(features):
-            if row[f] > values[f]:
-                values[f] = row[f]
-                places[f] = position
-
-
-@compiled
-def _peaks_of_chunk(latency, geometry, weights, peaks):
-    """As ``find_peaks``, for at most CHUNK images on one thread."""
-    count, pixels = len(latency), geometry.height * geometry.width
-    inputs = Inputs(
-        np.empty(latency.size + 1, np.int32),
-        np.zeros((count, pixels + 1), np.int64),
-        np.empty((count, pixels, geometry.channels), np.uint8),
-    )
-    for n in range(count):
-        inputs.first[n, 0] = n * latency[n].size
-        _sort_by_pixel(latency[n], geometry.time_steps, inputs, n)
-    positions = geometry.out_height * geometry.out_width
-    size = positions * geometry.stride
-    values = aligned(count * size, weights.rows)
-    unchanged = np.empty(0, np.int64)
-    for bank in range(geometry.stride // BANK):
-        _add_bank(inputs, range(count), geometry, weights, unchanged, bank, values)
-    found = Peaks(np.empty(geometry.stride, values.dtype), np.empty(geometry.stride, np.int64))
-    for n in range(count):
-        _find_peaks(values[n * size :], positions, geometry.features, geometry.stride, found)
-        peaks[n] = found.values[: geometry.features]
-
-
-@compiled(parallel=True)
-def find_peaks(latency, geometry, weights, peaks):
-    """Highest potential of each feature of each image (N, C, H, W), into ``peaks`` (N, F); parallel over the images."""
-    for chunk in prange(-(-len(latency) // CHUNK)):
-        part = slice(chunk * CHUNK, (chunk + 1) * CHUNK)
-        # a function: numba does not see what becomes of arrays inside a record in the body of a parallel loop
-        _peaks_of_chunk(latency[part], geometry, weights, peaks[part])
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # A chunk of images, prepared by all threads
 
 
@@ -234,7 +97,7 @@ def _begin(latency, geometry, inputs, weights, changed, thread, threads):
     """A thread's part of what precedes a chunk: list its spikes; pack the changes that ``_add`` does not."""
     for n in range(thread, latency.shape[0], threads):
         inputs.first[n, 0] = n * latency[n].size
-        _sort_by_pixel(latency[n], geometry.time_steps, inputs, n)
+        sort_by_pixel(latency[n], geometry.time_steps, inputs, n)
     banks = geometry.stride // BANK
     for bank in range(banks // threads * threads, banks):
         within = changed[changed // BANK == bank]
@@ -249,10 +112,10 @@ def _add(count, geometry, inputs, weights, changed, values, thread, threads):
     banks = geometry.stride // BANK
     whole = banks // threads * threads
     for bank in range(thread, whole, threads):
-        _add_bank(inputs, range(count), geometry, weights, changed, bank, values)
+        add_bank(inputs, range(count), geometry, weights, changed, bank, values)
     some = range(thread * count // threads, (thread + 1) * count // threads)
     for bank in range(whole, banks):
-        _add_bank(inputs, some, geometry, weights, changed[:0], bank, values)
+        add_bank(inputs, some, geometry, weights, changed[:0], bank, values)
 
 
 @compiled(parallel=True)
@@ -276,9 +139,9 @@ def _refresh(n, geometry, scratch, used):
     potentials = Potentials(slots.potential, BANK, -n * geometry.out_height * geometry.out_width * BANK)
     for offset in range(geometry.kernel * geometry.kernel):
         at = offset * geometry.channels * BANK
-        _add_slice(scratch.inputs, range(n, n + 1), geometry, slots.rows, at, offset, used, potentials)
+        add_slice(scratch.inputs, range(n, n + 1), geometry, slots.rows, at, offset, used, potentials)
     positions = geometry.out_height * geometry.out_width
-    _find_peaks(slots.potential, positions, used, BANK, Peaks(slots.peaks, slots.places))
+    find_image_peaks(slots.potential, positions, used, BANK, Peaks(slots.peaks, slots.places))
     for i in range(used):
         peaks.values[slots.changed[i]] = slots.peaks[i]
         peaks.places[slots.changed[i]] = slots.places[i]
@@ -332,7 +195,7 @@ def learn(latency, labels, deciding, rates, left_out, threads, scratch, decision
         used = 0
         n = 0
         while n < count and used + len(learners) <= BANK:  # a slot for each that may learn
-            _find_peaks(values[n * size :], positions, features, geometry.stride, peaks)
+            find_image_peaks(values[n * size :], positions, features, geometry.stride, peaks)
             if used > 0:
                 _refresh(n, geometry, scratch, used)
             best = strongest(peaks.values[:features])

@@ -4,7 +4,7 @@ import numpy as np
 from numba import get_num_threads
 
 from engine import backend
-from engine.event import deciding, firing, plasticity, together
+from engine.event import deciding, firing, peaks, plasticity, together
 from engine.event.competition import Competition
 from engine.event.layout import BANK, Weights, geometry_of, in_banks, in_rows, turn, turn_back
 from engine.geometry import pooled_size
@@ -67,9 +67,9 @@ class DecisionLayer(backend.DecisionLayer):
     def _geometry(self, latency):
         return geometry_of(self.array, latency.shape[1:], self.time_steps, self.padding, BANK)
 
-    def _peaks(self, latency, peaks):
+    def _peaks(self, latency, out):
         weights = Weights(self.turned, self.banks, np.array([True]))
-        deciding.find_peaks(latency.numpy(), self._geometry(latency), weights, peaks.numpy())
+        peaks.find_peaks(latency.numpy(), self._geometry(latency), weights, out.numpy())
 
     def _deciding(self, latency, classes, rule, learning):
         change, flat = rule.plasticity(self.array.dtype.type), self.array.reshape(-1)

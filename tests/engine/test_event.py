@@ -13,7 +13,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from engine import event
 from engine.event import layers as event_layers
-from engine.event.deciding import CHUNK
+from engine.event.peaks import CHUNK
 from engine.rules import RSTDP, STDP
 
 DIGITS = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")["encoding"][:100]

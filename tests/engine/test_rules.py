@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +15,8 @@ from own_rules import ContrastRule, Recent, RecentSTDP
 import engine
 from engine import event, frames
 from engine.decision import Outcome
-from engine.event.deciding import CHUNK
 from engine.event.layout import BANK
+from engine.event.peaks import CHUNK
 from engine.rules import RSTDP, STDP
 from engine.stages import SpikingConv
 from errors import InputError
@@ -218,3 +220,29 @@ def test_both_backends_promise_the_same():
 
 def test_a_record_of_ones_own_may_stand_beside_others():
     assert replace(RecentSTDP(1, 0), span=5).plasticity() == Recent(0.0, 1.0, 5.0)
+
+
+SECOND_START = """
+import sys; sys.path[:0] = [{root!r}, {here!r}]
+import numpy as np, torch
+from own_rules import ContrastRule, RecentSTDP
+from engine import compiled, event
+latency = torch.zeros(2, 6, 5, 5, dtype=torch.uint8)
+rule = RecentSTDP(winners=1, radius=0)
+weight = torch.full((4, 6, 5, 5), 0.5, dtype=torch.float64)
+event.FiringLayer(weight, 15, 2, 10).learn(latency, rule, rule.schedule(None, np.arange(1, 3), 2))
+rule = ContrastRule()
+rates = rule.schedule(rule.first_rates(), np.arange(2), 2)
+event.DecisionLayer(weight, 15, 2).learn(latency, [0, 1], [0, 0, 1, 1], rule, rates)
+print(compiled.counts["compiled"], compiled.counts["loaded"])
+"""
+
+
+def test_a_second_start_with_rules_of_ones_own_compiles_nothing():
+    here = Path(__file__).parent
+    program = SECOND_START.format(root=str(here.parent.parent), here=str(here))
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    compiled, loaded = map(int, done.stdout.split())
+    assert compiled == 0
+    assert loaded > 5
