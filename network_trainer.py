@@ -111,7 +111,8 @@ class NetworkTrainer(nn.Module):
     Args:
         in_channels: of the input maps.
         num_classes: of the data set.
-        seed: of the initial weights, N(0.8, 0.05) (Mozafari et al. 2018), the same for every type and device.
+        seed: of the initial weights, N(0.8, 0.05) (Mozafari et al. 2018) unless a stage says otherwise, the same for
+            every type and device.
         device, dtype: of the weights; float64 makes the winners independent of the order of additions.
         backend: "event" (compiled, CPU), "torch" (tensor operations, any device), or "auto": event on a CPU.
         time_steps: of the input.
@@ -155,7 +156,7 @@ class NetworkTrainer(nn.Module):
         rng = np.random.default_rng(seed)
         for conv in self.convs():
             conv.time_steps, conv.backend = time_steps, backend
-            conv.weight.data = torch.from_numpy(rng.normal(0.8, 0.05, conv.weight.shape)).to(dtype)
+            conv.weight.data = torch.from_numpy(rng.normal(*conv.first_weights, conv.weight.shape)).to(dtype)
         self.to(device)
         self.requires_grad_(False)
 
@@ -407,8 +408,10 @@ class NetworkTrainer(nn.Module):
             won[label] = feature[feature >= 0]
         return won
 
-    def learn_rstdp(self, inputs, labels, epoch=None):
+    def learn_rstdp(self, inputs, labels, epoch=None, rng=None):
         """One batch of supervised learning over inputs of the lowest stage that learns so.
+
+        epoch: as of ``learn_stdp``. rng: of the neurons that a rule leaves out; None: seeded by the batches seen.
 
         Returns the outcome, the decisions (N, 1 + branches): the network's, then each branch's vote; and the features
         that won as ``learn_stdp`` does.
@@ -419,7 +422,8 @@ class NetworkTrainer(nn.Module):
             active = (phase.stages[int(self.rl_batches) % len(phase.stages)],)
         if active == (self.decision,):
             inputs = self.pass_through(inputs, self.between(phase.stages[0], self.decision))
-            decisions, won = self._learn_decisions(inputs, labels, epoch)
+            rng = rng or np.random.default_rng(int(self.rl_batches))
+            decisions, won = self._learn_decisions(inputs, labels, epoch, rng)
         else:
             decisions, won = self._learn_together(inputs, labels, active, epoch)
         outcome = Outcome.of(decisions[:, 0], labels.cpu())
@@ -428,12 +432,12 @@ class NetworkTrainer(nn.Module):
         self.rl_batches += 1
         return outcome, decisions, won
 
-    def _learn_decisions(self, inputs, labels, epoch):
+    def _learn_decisions(self, inputs, labels, epoch, rng):
         """Every branch of the decision stage learns from its own decision."""
         classes = self.class_of_feature()
         votes, strength, won = [], [], {}
         for label, conv in self.named_convs([self.decision]):
-            found = conv.learn_decisions(inputs, labels, classes, epoch)
+            found = conv.learn_decisions(inputs, labels, classes, rng, epoch)
             feature = found.decisions[:, 0].long()
             votes.append(_classes_of(feature, classes))
             strength.append(found.highest.double())
@@ -513,7 +517,8 @@ class NetworkTrainer(nn.Module):
                 (name,) = phase.stages
                 won = self.learn_stdp(inputs, name, len(train))
             else:
-                outcome, _, won = self.learn_rstdp(inputs, train.labels[chosen], len(train))
+                rng = np.random.default_rng([seed, progress.phase, progress.epoch, progress.batch])
+                outcome, _, won = self.learn_rstdp(inputs, train.labels[chosen], len(train), rng)
                 tally = Outcome(*progress.tally) + outcome
                 progress.tally = list(tally)
             for label, conv in self.named_convs(phase.stages):

@@ -82,6 +82,32 @@ class RewardedStabilized(Rewarded):
     change = Stabilized.change
 
 
+class Margin(NamedTuple):
+    """The strongest neuron of the true class learns against the strongest other, unless it leads by a margin."""
+
+    lower: float
+    upper: float
+    margin: float
+
+    window = Additive.window
+    change = Additive.change
+
+    def verdict(self, peaks, label, classes, learners):
+        """As of ``Rewarded``: the neuron of the true class by the first rates, its rival by the second; or nobody."""
+        right, rival = np.full_like(peaks, -1), np.full_like(peaks, -1)
+        for f in range(len(peaks)):
+            if classes[f] == label:
+                right[f] = peaks[f]
+            else:
+                rival[f] = peaks[f]
+        a, b = strongest(right), strongest(rival)
+        if a < 0 or b < 0 or peaks[a] >= (1 + self.margin) * peaks[b]:
+            return 0
+        learners[0, 0], learners[0, 1] = a, 0
+        learners[1, 0], learners[1, 1] = b, 1
+        return 2
+
+
 for _kind in (types.NamedTuple, types.NamedUniTuple):
 
     @overload_method(_kind, "window")
@@ -130,6 +156,10 @@ class Rule:
 
     def adapted(self, outcome):
         """The rates after a batch with that ``Outcome``, float64 (rows, 2); None: as they were."""
+        return None
+
+    def draw_left_out(self, rng, images, features):
+        """Which neurons of a decision stage cannot learn from which image: bool (N, F); None: all can."""
         return None
 
     def plasticity(self, number=float):
@@ -220,12 +250,63 @@ class RSTDP(Rule):
         return (RewardedStabilized if self.stabilize else Rewarded)(*map(number, self.bounds))
 
 
+@dataclass(frozen=True)
+class MarginRule(Rule):
+    """Supervised, local and without gradients: the true class's strongest neuron against the strongest of any other.
+
+    Unless the potential of the first is at least ``margin`` (a fraction) over that of the second, the first learns by
+    STDP, +rate for inputs that spiked and -``ltd`` · rate for all others, and the second by anti-STDP, -rate and
+    +``ltd`` · rate; otherwise neither does. The rate is ``rate`` · ``decay``^(epochs done). Unlike a reward, which says
+    only right or wrong, the label names the class that should have won: this is supervised learning. Of each image a
+    neuron is left out of the learning with the probability ``left_out``; decisions count all neurons.
+    """
+
+    name: ClassVar[str] = "margin"
+    title: ClassVar[str] = "margin"
+    needs_labels: ClassVar[bool] = True
+    counts_images: ClassVar[bool] = True
+    rows: ClassVar[tuple[str, ...]] = ("right", "rival")
+    most_learners: ClassVar[int] = 2
+
+    margin: float = 0.03
+    rate: float = 0.01
+    decay: float = 0.9
+    ltd: float = 0.05
+    bounds: tuple[float, float] = (0.0, 1.0)
+    left_out: float = 0.0
+
+    def __post_init__(self):
+        check_bounds(self)
+        check_numbers(self, "margin", "rate", "decay", "ltd", "left_out")
+        if not (self.margin >= 0 and 0 < self.decay <= 1 and 0 <= self.left_out < 1):
+            raise InputError(
+                f"margin must be 0 or more, decay over 0 up to 1 and left_out from 0 to below 1; not {self.margin}, "
+                f"{self.decay} and {self.left_out}"
+            )
+
+    def first_rates(self):
+        return self.rate * np.array([(1, -self.ltd), (-1, self.ltd)])
+
+    def schedule(self, rates, numbers, epoch):
+        return self.decay ** ((numbers - 1) // epoch)[:, None, None] * self.first_rates()
+
+    def draw_left_out(self, rng, images, features):
+        return rng.random((images, features)) < self.left_out if self.left_out else None
+
+    def plasticity(self, number=float):
+        return Margin(*map(number, (*self.bounds, self.margin)))
+
+
 def check_competition(rule):
     """Errors: InputError unless ``winners``, ``radius`` and ``bounds`` are possible ones."""
+    check_bounds(rule)
     if not (isinstance(rule.winners, Integral) and 1 <= rule.winners <= MOST):
         raise InputError(f"winners must be a whole number from 1 to {MOST}, not {rule.winners}")
     if not (isinstance(rule.radius, Integral) and 0 <= rule.radius <= MOST):
         raise InputError(f"radius must be a whole number from 0 to {MOST}, not {rule.radius}")
+
+
+def check_bounds(rule):
     if len(rule.bounds) != 2 or not -math.inf < rule.bounds[0] < rule.bounds[1] < math.inf:
         raise InputError(f"bounds must be two numbers, the lower one first, not {rule.bounds}")
 

@@ -28,7 +28,9 @@ class SpikingConv(nn.Module):
     ``images_seen`` if the rule counts them.
     """
 
-    def __init__(self, in_channels, out_channels, kernel, padding=0, threshold=math.inf, rule=None):
+    def __init__(
+        self, in_channels, out_channels, kernel, padding=0, threshold=math.inf, rule=None, first_weights=(0.8, 0.05)
+    ):
         super().__init__()
         for what, value, least in (
             ("in_channels", in_channels, 1), ("out_channels", out_channels, 1), ("kernel", kernel, 1),
@@ -38,8 +40,12 @@ class SpikingConv(nn.Module):
                 raise InputError(f"{what} of a convolution must be a whole number from {least} on, not {value!r}")
         if not isinstance(threshold, Real) or not threshold >= 0:
             raise InputError(f"a threshold must be a number from 0 on, or inf for none; not {threshold!r}")
+        if len(first_weights) != 2 or not all(0 <= number < math.inf for number in first_weights):
+            raise InputError(
+                f"first weights are drawn from (mean, deviation), two numbers from 0 on; not {first_weights}"
+            )
         self.in_channels, self.out_channels, self.kernel = in_channels, out_channels, kernel
-        self.padding, self.threshold, self.rule = padding, threshold, rule
+        self.padding, self.threshold, self.rule, self.first_weights = padding, threshold, rule, first_weights
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel), requires_grad=False)
         for learns in self.rules:
             self.register_buffer(f"{learns.name}_rates", torch.from_numpy(learns.first_rates()))
@@ -100,9 +106,13 @@ class SpikingConv(nn.Module):
         """
         return self.layer().learn(latency, rule, self.advance(rule, len(latency), epoch))
 
-    def learn_decisions(self, latency, labels, classes, epoch=None, left_out=None):
-        """Of a decision stage: learn by its rule; arguments and result as of ``backend.DecisionLayer.learn``."""
+    def learn_decisions(self, latency, labels, classes, rng, epoch=None):
+        """Of a decision stage: learn by its rule; arguments and result as of ``backend.DecisionLayer.learn``.
+
+        rng: from which the rule draws the neurons that it leaves out, if it leaves any out.
+        """
         rates = self.advance(self.rule, len(latency), epoch)
+        left_out = self.rule.draw_left_out(rng, len(latency), self.out_channels)
         return self.layer().learn(latency, labels, classes, self.rule, rates, left_out)
 
     def advance(self, rule, images, epoch=None):

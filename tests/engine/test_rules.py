@@ -17,7 +17,7 @@ from engine import event, frames
 from engine.decision import Outcome
 from engine.event.layout import BANK
 from engine.event.peaks import CHUNK
-from engine.rules import RSTDP, STDP
+from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import SpikingConv
 from errors import InputError
 
@@ -194,6 +194,51 @@ def test_one_threads_bits_are_all_threads_bits_with_two_learners(monkeypatch):
         event.DecisionLayer(weight, 15, 2).learn(latency, labels, classes, rule, rates)
         ends.append(weight)
     assert all(torch.equal(ends[0], end) for end in ends)
+
+
+@pytest.mark.parametrize(
+    ("peaks", "label", "expected"),
+    [
+        ([3, 1, 2, 2.95], 0, [(0, 0), (3, 1)]),  # 3 is less than 3 % over 2.95
+        ([3, 1, 2, 2.95], 1, [(3, 0), (0, 1)]),  # and class 1 is not ahead at all
+        ([3, 1, 2, 2.5], 0, []),
+        ([-1, 1, 2, 2.5], 0, [(1, 0), (3, 1)]),  # feature 0 is left out
+        ([-1, -1, 2, 2.5], 0, []),  # the whole class is
+        ([2, 2, 2, 2], 1, [(2, 0), (0, 1)]),  # the first of equal ones
+    ],
+)
+def test_the_margin_decides_whether_two_learn(peaks, label, expected):
+    learners = np.empty((2, 2), np.int64)
+    peaks, classes = np.array(peaks, float), np.array([0, 0, 1, 1])
+    count = MarginRule().plasticity().verdict(peaks, label, classes, learners)
+    assert [tuple(one) for one in learners[:count]] == expected
+
+
+def test_the_margin_rule_decays_by_epoch():
+    """0.01 in the first epoch of 10 images, 0.009 in the second; LTD is a twentieth, the rival's signs are turned."""
+    scheduled = MarginRule().schedule(None, np.array([1, 10, 11, 21]), 10)
+    np.testing.assert_allclose(scheduled[0], [[0.01, -0.0005], [-0.01, 0.0005]])
+    np.testing.assert_allclose(scheduled[:, 0, 0], [0.01, 0.01, 0.009, 0.0081])
+
+
+@pytest.mark.parametrize("left_out", [0.0, 0.4])
+def test_the_margin_rule_on_both_backends(left_out):
+    """Decisions and weights alike over 60 digits in three batches, some neurons left out or none."""
+    rule = MarginRule(margin=0.2, rate=0.05, left_out=left_out)
+    ends = []
+    for backend in ("event", "torch"):
+        stage = SpikingConv(6, 20, 5, rule=rule, first_weights=(0.5, 0.05))
+        stage.backend, stage.weight.data = backend, weights(20, 6, 5, 5, low=0.4, high=0.6)
+        labels, classes, found = GOLDEN["label"][:60], np.arange(20) // 2, []
+        for batch, part in enumerate(np.split(np.arange(60), 3)):
+            rng = np.random.default_rng(batch)
+            found.append(stage.learn_decisions(DIGITS[part], labels[part], classes, rng, 60).decisions)
+        ends.append((torch.cat(found), stage.weight))
+        assert int(stage.images_seen) == 60
+    assert torch.equal(ends[0][0], ends[1][0])
+    torch.testing.assert_close(ends[0][1], ends[1][1], rtol=0, atol=1e-12)
+    changed = (ends[0][1] != weights(20, 6, 5, 5, low=0.4, high=0.6)).flatten(1).any(1)
+    assert changed.sum() > 12
 
 
 # ---------------------------------------------------------------------------------------------------------------------
