@@ -25,7 +25,7 @@ class SpikingConv(nn.Module):
     ``weight`` is (features, channels, kernel, kernel). Without a threshold the neurons fire only at the last time
     step, if their potential is positive, and the strongest potential decides. Each rule's running state is in
     buffers: its current rates (``stdp_rates``, ``rstdp_rates``, …: the rule's name), each row (LTP, LTD), and
-    ``images_seen`` if the rule counts them.
+    ``images_seen`` if the rule counts them. ``first_weights``: mean and standard deviation (Mozafari et al. 2018).
     """
 
     def __init__(
