@@ -11,7 +11,7 @@ All lengths are multiples of ``lanes(dtype)``; who calls pads with zeros.
 from functools import cache
 
 from llvmlite import binding, ir
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
@@ -39,9 +39,15 @@ def lanes(dtype):
     return LINE_BYTES // dtype.itemsize
 
 
-def _pointer(context, builder, array_type, array, index):
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [index])
+def _pointer(context, builder, array_type, array, index, count=1):
+    """Where ``count`` numbers of the array begin. numba never checks that: with NUMBA_BOUNDSCHECK=1 it is checked here."""
+    struct = context.make_array(array_type)(context, builder, array)
+    if config.BOUNDSCHECK:
+        zero, end = ir.Constant(index.type, 0), builder.add(index, ir.Constant(index.type, count))
+        before, after = builder.icmp_signed("<", index, zero), builder.icmp_signed(">", end, struct.nitems)
+        with builder.if_then(builder.or_(before, after), likely=False):
+            context.call_conv.return_user_exc(builder, IndexError, ("a vector loop reaches out of its array",))
+    return builder.gep(struct.data, [index])
 
 
 def _vector(context, array_type, blocks=1):
@@ -103,14 +109,14 @@ def add_rows(typingctx, p, at, w, rows, lo, hi, shift, n):
 
         def emit(offset, blocks):
             vector = _vector(context, p_t, blocks)
-            target = _pointer(context, builder, p_t, p_, builder.add(at_, offset))
+            target = _pointer(context, builder, p_t, p_, builder.add(at_, offset), vector.count)
             total = cgutils.alloca_once(builder, vector)
             builder.store(_load(builder, target, vector, size), total)
             base = builder.add(shift_, offset)
             with cgutils.for_range_slice(builder, lo_, hi_, ir.Constant(lo_.type, 1), lo_.type) as (i, _):
                 row = builder.load(_pointer(context, builder, rows_t, rows_, i))
                 row = builder.sext(row, base.type) if row.type.width < base.type.width else row
-                source = _pointer(context, builder, w_t, w_, builder.add(row, base))
+                source = _pointer(context, builder, w_t, w_, builder.add(row, base), vector.count)
                 builder.store(builder.fadd(builder.load(total), _load(builder, source, vector, size)), total)
             _store(builder, builder.load(total), target, size)
 
@@ -134,7 +140,9 @@ def any_above(typingctx, p, at, n, level):
 
         def emit(offset, blocks):
             vector = _vector(context, p_t, blocks)
-            values = _load(builder, _pointer(context, builder, p_t, p_, builder.add(at_, offset)), vector, size)
+            values = _load(
+                builder, _pointer(context, builder, p_t, p_, builder.add(at_, offset), vector.count), vector, size
+            )
             over = builder.fcmp_ordered(">", values, _splat(builder, level_, vector))
             bits = builder.bitcast(over, ir.IntType(vector.count))
             some = builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
@@ -159,9 +167,11 @@ def mark_above(typingctx, latency, at, p, start, n, level, step):
         def emit(offset, blocks):
             vector = _vector(context, p_t, blocks)
             bytes_t = ir.VectorType(ir.IntType(8), vector.count)
-            values = _load(builder, _pointer(context, builder, p_t, p_, builder.add(start_, offset)), vector, size)
+            values = _load(
+                builder, _pointer(context, builder, p_t, p_, builder.add(start_, offset), vector.count), vector, size
+            )
             over = builder.fcmp_ordered(">", values, _splat(builder, level_, vector))
-            target = _pointer(context, builder, lat_t, lat_, builder.add(at_, offset))
+            target = _pointer(context, builder, lat_t, lat_, builder.add(at_, offset), vector.count)
             before = _load(builder, target, bytes_t, 1)
             now = builder.select(over, _splat(builder, step_, bytes_t), before)
             earlier = builder.icmp_unsigned("<", before, now)

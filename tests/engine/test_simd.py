@@ -1,5 +1,10 @@
 """The vector loops against numpy, element by element: every length, nothing outside the range touched."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numba import njit
@@ -130,3 +135,37 @@ def test_mark_above_takes_the_minimum_where_the_level_is_passed(dtype):
             mark_above(latency, at, p, start, n, level, step)
             np.testing.assert_array_equal(latency, expected)
             np.testing.assert_array_equal(p, values)
+
+
+OUT_OF_RANGE = """
+import sys; sys.path[:0] = [{root!r}, {here!r}]
+import numpy as np
+from test_simd import add_rows, any_above, mark_above
+p, w, marks, rows = np.zeros(64, np.float32), np.zeros(64, np.float32), np.zeros(64, np.uint8), np.zeros(2, np.int32)
+far = np.array([40, -1], np.int32)
+add_rows(p, 32, w, rows, 0, 2, 32, 32), any_above(p, 48, 16, np.float32(0))
+mark_above(marks, 0, p, 0, 64, np.float32(0), 1)
+for reaches_out in (
+    lambda: add_rows(p, 40, w, rows, 0, 1, 0, 32),
+    lambda: add_rows(p, -1, w, rows, 0, 1, 0, 16),
+    lambda: add_rows(p, 0, w, rows, 0, 3, 0, 16),
+    lambda: add_rows(p, 0, w, far, 0, 1, 0, 32),
+    lambda: add_rows(p, 0, w, far, 1, 2, 0, 16),
+    lambda: any_above(p, 49, 16, np.float32(0)),
+    lambda: mark_above(marks, 0, p, 32, 48, np.float32(0), 1),
+    lambda: mark_above(marks, 56, p, 0, 16, np.float32(0), 1),
+):
+    try:
+        reaches_out()
+    except IndexError as error:
+        print(error)
+"""
+
+
+def test_with_bounds_checks_no_loop_reaches_out(tmp_path):
+    """What numba does not check in these loops they check themselves in that mode."""
+    here = Path(__file__).parent
+    program = OUT_OF_RANGE.format(root=str(here.parent.parent), here=str(here))
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["a vector loop reaches out of its array"] * 8
