@@ -40,7 +40,7 @@ def lanes(dtype):
 
 
 def _pointer(context, builder, array_type, array, index, count=1):
-    """Where ``count`` numbers of the array begin. numba never checks that: with NUMBA_BOUNDSCHECK=1 it is checked here."""
+    """Where ``count`` numbers of the array begin. numba never checks it; with NUMBA_BOUNDSCHECK=1 this does."""
     struct = context.make_array(array_type)(context, builder, array)
     if config.BOUNDSCHECK:
         zero, end = ir.Constant(index.type, 0), builder.add(index, ir.Constant(index.type, count))
