@@ -18,21 +18,21 @@ def activity(model, latencies):
     Returns {stage, or branch of several: {"spikes": float, "synaptic_additions": float}} from the encoder's map
     ("input") up; poolings add no weights.
     """
-    counts = {}
+    counts, steps = {}, model.time_steps
     for part in latencies.split(CHUNK):
-        below = spikes_of_pixels(part, model.time_steps)
-        _count(counts, INPUT, below.sum(), 0)
+        below = part
+        _count(counts, INPUT, spikes_of(part, steps), 0)
         for name, latency in model.walk(part):
-            spikes, first = spikes_of_pixels(latency, model.time_steps), 0
-            if not model.stages[name].convs:
-                _count(counts, name, spikes.sum(), 0)
-            for label, conv in model.named_convs([name]):
+            convs = dict(model.named_convs([name]))
+            if not convs:
+                _count(counts, name, spikes_of(latency, steps), 0)
+            pixels, first = spikes_of_pixels(below, steps) if convs else None, 0
+            for label, conv in convs.items():
                 last = first + conv.out_channels
-                own = spikes_of_pixels(latency[:, first:last], model.time_steps)
-                additions = (below * reached(conv, *below.shape)).sum() * conv.out_channels
-                _count(counts, label, own.sum(), additions)
+                additions = (pixels * reached(conv, *pixels.shape)).sum() * conv.out_channels
+                _count(counts, label, spikes_of(latency[:, first:last], steps), additions)
                 first = last
-            below = spikes
+            below = latency
     images = max(1, len(latencies))
     return {
         name: {"spikes": spikes / images, "synaptic_additions": additions / images}
@@ -45,9 +45,16 @@ def _count(counts, name, spikes, additions):
     counts[name] = before[0] + int(spikes), before[1] + int(additions)
 
 
+def spikes_of(latency, steps):
+    """How many neurons of latency maps spike."""
+    return np.count_nonzero((latency < steps).numpy(force=True))
+
+
 def spikes_of_pixels(latency, steps):
     """How often the images and channels of latency maps (N, C, H, W) spike at each position, int64 (H, W)."""
-    return (latency < steps).sum((0, 1)).numpy(force=True)
+    spiked = (latency < steps).flatten(0, 1).numpy(force=True).view(np.uint8)
+    sums = np.add.reduceat(spiked, np.arange(0, len(spiked), 255), axis=0, dtype=np.uint8)  # which fit a byte
+    return sums.sum(0, dtype=np.int64)
 
 
 def reached(conv, height, width):
