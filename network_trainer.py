@@ -55,7 +55,8 @@ class Activity:
 class Progress:
     """Where a run stands. Everything else about it (order of the images, rates) follows from the seed and the weights.
 
-    ``phase``, ``epoch``, ``batch``: the next to do, from 0. ``tally``: [correct, wrong, silent] of this epoch so far.
+    ``phase``, ``epoch``, ``batch``: the next to do, from 0. ``tally``: [correct, wrong, silent] of this epoch so far;
+    ``told``: the tally when an observer that draws curves last drew a point.
     ``wins``: for each learning convolution how often each feature won in this epoch. ``history``: one row for each
     finished epoch. ``best``: phase, epoch, accuracy and weights of the best epoch on the validation set. ``waited``:
     epochs since then. ``seconds``: spent in this epoch before an interruption; ``phase_seconds``: in each phase.
@@ -65,6 +66,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     tally: list = field(default_factory=lambda: [0, 0, 0])
+    told: list = field(default_factory=lambda: [0, 0, 0])
     wins: dict = field(default_factory=dict)
     history: list = field(default_factory=list)
     best: dict | None = None
@@ -94,6 +96,9 @@ class Observer:
 
     def batch(self, progress):
         """A batch has been learned. May raise ``Interrupted``."""
+
+    def validated(self, labels, decisions):
+        """After an epoch of a phase with labels: the network's decisions on the validation images, int64 (N,) each."""
 
     def epoch(self, progress, wins):
         """An epoch is the last row of the history; ``wins``: of each feature in it, {convolution's label: (F,)}."""
@@ -362,6 +367,10 @@ class NetworkTrainer(nn.Module):
             scores = scores + (of_class / strength[-1][:, None].clamp(min=1e-12) if len(stage.convs) > 1 else of_class)
         return majority(torch.stack(votes, 1), torch.stack(strength, 1), self.num_classes), scores
 
+    def forward(self, latencies):
+        """``predict``."""
+        return self.predict(latencies)
+
     def predict(self, latencies):
         """The decided classes, int64 (N,), -1 for silence."""
         latencies = self.check(latencies)
@@ -490,7 +499,7 @@ class NetworkTrainer(nn.Module):
             for activity in filter(None, (train, validation)):
                 self._move_up(activity, phase.stages[0], observer)
             self._epoch(phase, train, progress, count, observer, batch_size, seed)
-            observer.epoch(progress, self._finish_epoch(phase, train, validation, progress))
+            observer.epoch(progress, self._finish_epoch(phase, train, validation, progress, observer))
         return progress
 
     def _move_up(self, activity, stage, observer):
@@ -531,7 +540,7 @@ class NetworkTrainer(nn.Module):
             observer.batch(progress)
         observer.ended()
 
-    def _finish_epoch(self, phase, train, validation, progress):
+    def _finish_epoch(self, phase, train, validation, progress, observer):
         start = time.perf_counter()
         convs = dict(self.named_convs(phase.stages))
         counts = [progress.wins[label] for label in convs]
@@ -552,6 +561,7 @@ class NetworkTrainer(nn.Module):
         if phase.needs_labels and validation is not None:
             decisions, _ = self.decide(validation.latencies, validation.at)
             held_out = Outcome.of(decisions.cpu(), validation.labels)
+            observer.validated(validation.labels, decisions.cpu())
         for split, outcome in (("train", learned), ("val", held_out)):
             for column, part in (("accuracy", "correct"), ("loss", "wrong"), ("silent", "silent")):
                 row[f"{split}_{column}"] = outcome.fraction(part) if outcome else None
@@ -568,7 +578,8 @@ class NetworkTrainer(nn.Module):
         progress.phase_seconds[phase.name] = progress.phase_seconds.get(phase.name, 0.0) + row["seconds"]
         progress.history.append(row)
         wins, progress.wins = progress.wins, {}
-        progress.epoch, progress.batch, progress.tally, progress.seconds = progress.epoch + 1, 0, [0, 0, 0], 0.0
+        progress.epoch, progress.batch, progress.seconds = progress.epoch + 1, 0, 0.0
+        progress.tally, progress.told = [0, 0, 0], [0, 0, 0]
         return wins
 
 

@@ -16,8 +16,9 @@ from errors import InputError
 from models import model_class
 from network_trainer import Interrupted, Progress
 from report.activation_maps import save_activation_maps
+from report.activity import activity, describe
 from report.evaluation import Evaluation
-from report.page import write_page
+from report.page import read_rows, write_page
 from report.summary import list_models, summarize
 from report.writing import write_report, write_results
 from training import checkpoint
@@ -156,7 +157,7 @@ def evaluate(settings):
     latencies = encoder.encode(images).to(device)
     evaluation = Evaluation(model, latencies, labels)
     title = f"{model.name}, {settings.dataset}, seed {content['run']['flags']['seed']}, {place.name}"
-    write_report(
+    figures = write_report(
         folder, model, evaluation, images, latencies, data.class_names, title, draw=settings.figures,
         polarity=encoder.polarity, scales=encoder.scales,
     )  # fmt: skip
@@ -164,7 +165,8 @@ def evaluate(settings):
         save_activation_maps(
             model, latencies[indices], labels, indices, folder / "maps", data.class_names, draw=settings.figures
         )
-    write_results(folder / "results.json", {"test": evaluation}, checkpoint=str(place))
+    counts = activity(model, latencies)
+    write_results(folder / "results.json", {"test": evaluation}, checkpoint=str(place), activity=counts)
     if settings.figures:
         maps = folder / "maps" if len(indices) else None
         write_page(
@@ -172,7 +174,28 @@ def evaluate(settings):
         )
     log = RunLog(folder)
     log.say(f"{model.name} on {settings.dataset}, test images: {evaluation.describe()}")
+    log.say(describe(counts))
+    if settings.tensorboard:
+        log.say(f"TensorBoard: {show_evaluation(place, folder, evaluation, figures, settings, content)}")
     log.say(f"see {folder}")
+
+
+def show_evaluation(place, folder, evaluation, figures, settings, content):
+    """Add scores and figures to TensorBoard's events of the evaluated run, of a lone checkpoint to ``folder``.
+
+    Returns the folder. What an earlier evaluation added goes.
+    """
+    from training.tensorboard_log import Board
+
+    run = place.parent.parent
+    history = read_rows(run / "metrics.csv") if place.parent.name == "checkpoints" else []
+    folder = run if history else folder
+    split = "test" if settings.dataset == content["run"]["dataset"] else f"test_{settings.dataset}"
+    board, step = Board(folder), len(history) + 2  # the run's own end is one step behind its last epoch
+    board.scores(split, evaluation.metrics, step)
+    board.figures(figures, step)
+    board.close()
+    return folder
 
 
 def predict(settings):

@@ -3,20 +3,10 @@
 import time
 
 import numpy as np
-from engine.event.kernels import _aligned
 
 from engine.compiled import compiled
-
-
-def reached(conv, height, width):
-    """How many output positions a spike at each input pixel reaches: (height, width)."""
-    out_h, out_w = conv.output_size(height, width)
-    count = np.zeros((height, width), np.int64)
-    for ky in range(conv.kernel):
-        for kx in range(conv.kernel):
-            ys, xs = np.arange(height) + conv.padding - ky, np.arange(width) + conv.padding - kx
-            count += np.outer((ys >= 0) & (ys < out_h), (xs >= 0) & (xs < out_w))
-    return count
+from engine.event.layout import aligned
+from report.activity import reached
 
 
 def synaptic_operations(conv, latencies, last=None):
@@ -47,7 +37,7 @@ def plain_additions(repeats=9):
     best = 0.0
     for size in (512, 1024, 2048, 4096):
         # from the beginning of a cache line on: elsewhere additions are up to 40 % slower
-        p, w = (_aligned(size, np.empty(0, np.float32)) for _ in range(2))
+        p, w = (aligned(size, np.empty(0, np.float32)) for _ in range(2))
         p[:], w[:] = 0, 1
         times = 20_000_000 // size
         _add(p, w, times)

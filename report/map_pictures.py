@@ -34,7 +34,7 @@ def draw_maps(maps, steps, title, parts=None):
     heights = [pixels.shape[0] + (22 if len(blocks) > 1 else 0) for pixels, *_ in mosaics]
     left = MARGIN + 30
     wide = max(pixels.shape[1] for pixels, *_ in mosaics)
-    sheet = Sheet(max(sum(heights) + 10 * len(blocks), 240) + 58, wide, [*_colours("plasma", levels, 0.95), SILENCE])
+    sheet = Sheet(max(sum(heights) + 10 * len(blocks), 240) + 58, wide, [*colours("plasma", levels, 0.95), SILENCE])
     sheet = sheet.widened(left + BAR, title, about)
     top, first = 58, 0
     for (pixels, name, columns, pitch), block in zip(mosaics, blocks, strict=True):
@@ -60,7 +60,7 @@ def draw_decision(potentials, classes, class_names, title):
     Returns a PIL image.
     """
     names = [str(name) for name in class_names]
-    left = MARGIN + max(_width(name, 12, True) for name in names) + 10
+    left = MARGIN + max(text_width(name, 12, True) for name in names) + 10
     rows = [np.flatnonzero(classes == c) for c in range(len(names))]
     most = max(len(row) for row in rows)
     tiles = []
@@ -71,7 +71,7 @@ def draw_decision(potentials, classes, class_names, title):
     head = 22 if len(potentials) > 1 else 6
     heights = [head + len(rows) * pitch + 12 for _, pitch, _ in tiles]
     wide = max(most * across for *_, across in tiles) + 70
-    sheet = Sheet(58 + max(sum(heights), 180), wide, _colours("Blues", COLOURS, 1.0))
+    sheet = Sheet(58 + max(sum(heights), 180), wide, colours("Blues", COLOURS, 1.0))
     sheet = sheet.widened(
         left + BAR, title, "potentials at the last time step, a row for each class; its highest beside"
     )
@@ -125,7 +125,7 @@ class Sheet:
     def widened(self, more, title, about):
         """The same, with room beside and for the title, and with that."""
         height, width = self.pixels.shape
-        width = max(width + more, 2 * MARGIN + _width(title, 15, True), 2 * MARGIN + _width(about, 12))
+        width = max(width + more, 2 * MARGIN + text_width(title, 15, True), 2 * MARGIN + text_width(about, 12))
         sheet = Sheet(height + MARGIN, width, self.colours)
         sheet.text(MARGIN, 9, title, 15, bold=True)
         sheet.text(MARGIN, 32, about, 12)
@@ -185,7 +185,7 @@ def _draw_time_bar(sheet, x, y, steps, of_time):
     sheet.text(x + 22, y + height + 9, "silent", 11)
 
 
-def _colours(name, count, last):
+def colours(name, count, last):
     from matplotlib import colormaps
 
     return (255 * colormaps[name](np.linspace(0, last, count))[:, :3]).round().astype(int)
@@ -207,5 +207,5 @@ def _mask(words, size, bold):
     return np.asarray(ink)
 
 
-def _width(words, size, bold=False):
+def text_width(words, size, bold=False):
     return _mask(words, size, bold).shape[1]

@@ -1,10 +1,15 @@
-"""The table of a network's stages, as text."""
+"""The table of a network's stages, their rules and the phases of its training, as text."""
 
 import math
+import textwrap
+from dataclasses import fields
 
-from engine.rules import RSTDP
+from engine.rules import Rule
 from engine.stages import Pool
 from models import FAULTY, MODELS
+
+WIDTH = 100
+SCHEDULE = "double_every", "highest", "depression"  # fields of STDP that say together how the rates change
 
 
 def list_models():
@@ -31,7 +36,7 @@ def _describe(cls):
 
 
 def summarize(model, height, width):
-    """The table of a network for images of height × width."""
+    """The table of a network for images of height × width, all of its rules, and its phases."""
     header = ("stage", "rule", "kernel", "threshold", "winners", "radius", "output", "field", "weights")
     rows, total = [], 0
     channels = model.in_channels
@@ -52,10 +57,11 @@ def summarize(model, height, width):
             rows_out, columns_out = conv.output_size(*_input_size(model, name, height, width))
             total += conv.weight.numel()
             rule = conv.rule
-            kind = "R-STDP" if isinstance(rule, RSTDP) else "STDP"
+            kind = rule.title if rule else "none"
             threshold = "∞" if math.isinf(conv.threshold) else f"{conv.threshold:g}"
+            winners, radius = (str(getattr(rule, name, "")) for name in ("winners", "radius"))
             rows.append(
-                (label, kind, f"{conv.kernel}×{conv.kernel}", threshold, str(rule.winners), str(rule.radius),
+                (label, kind, f"{conv.kernel}×{conv.kernel}", threshold, winners, radius,
                  f"{conv.out_channels}×{rows_out}×{columns_out}", f"{seen}×{seen}", f"{conv.weight.numel():,}")
             )  # fmt: skip
         channels = sum(conv.out_channels for conv in own.values())
@@ -63,9 +69,67 @@ def summarize(model, height, width):
             what = "joined" if name != model.decision else "vote"
             rows.append((name, what, "", "", "", "", f"{channels}×{size[0]}×{size[1]}", f"{widest}×{widest}", ""))
         field = widest
-    return (
-        f"{model.name} for {model.in_channels}×{height}×{width} inputs\n{_table(header, rows)}\ntotal {total:,} weights"
-    )
+    return "\n".join(
+        [
+            f"{model.name} for {model.in_channels}×{height}×{width} inputs of {model.time_steps} time steps",
+            _table(header, rows), f"total {total:,} weights", "", "rules", *describe_rules(model), "", "phases",
+            *describe_phases(model),
+        ]
+    )  # fmt: skip
+
+
+def describe_rules(model):
+    """Lines: each rule, with the stages or branches that learn by it, and everything it is set to."""
+    found = []  # [rule, labels]; rules need not be hashable
+    for label, conv in model.named_convs():
+        for rule in conv.rules:
+            known = next((labels for other, labels in found if other == rule), None)
+            if known is None:
+                found.append((rule, [label]))
+            else:
+                known.append(label)
+    lines = []
+    for rule, labels in found:
+        lines += textwrap.wrap(
+            f"{', '.join(labels)}: {', '.join([rule.title, *_described(rule)])}", WIDTH, initial_indent="  ",
+            subsequent_indent="      ", break_long_words=False, break_on_hyphens=False,
+        )  # fmt: skip
+    return lines
+
+
+def _described(rule):
+    """Everything a rule is set to, in words."""
+    values = {field.name: getattr(rule, field.name) for field in fields(rule)}
+    schedule = {name: values.pop(name) for name in SCHEDULE} if values.keys() >= set(SCHEDULE) else {}
+    for name, value in values.items():
+        words = name.replace("_", "-")
+        if name == "stabilize":
+            yield "stabilizer" if value else "no stabilizer"
+        elif name == "bounds":
+            yield f"bounds {value[0]:g} to {value[1]:g}"
+        elif isinstance(value, tuple | list):
+            yield f"{words} {' '.join(f'{number:+g}' for number in value)}"
+        elif isinstance(value, Rule):
+            yield f"{words} by {value.title}"  # which has an entry of its own
+        else:
+            yield f"no {words}" if value is None else f"{words} {value}"
+    if schedule.get("double_every"):
+        every, highest, depression = schedule.values()
+        yield f"LTP doubled every {every:,} images up to {highest:g} and LTD then {depression:g} LTP"
+    elif schedule:
+        yield "constant rates"
+
+
+def describe_phases(model):
+    """Lines: the phases in their order, with the epochs that the network has by default."""
+    lines = []
+    for number, phase in enumerate(model.phases, start=1):
+        turns = ", by turns from batch to batch" if phase.alternate else ""
+        labels = ", with labels" if phase.needs_labels else ""
+        epochs = model.epochs[number - 1] if number <= len(model.epochs) else None
+        default = "" if epochs is None else f"; {epochs} epoch{'s' * (epochs != 1)} by default"
+        lines.append(f"  {number}  {phase.name}: {phase.title}{labels}{turns}{default}")
+    return lines
 
 
 def _input_size(model, name, height, width):

@@ -8,11 +8,12 @@ import torch
 
 import benchmarks.__main__ as program
 import datasets
-from benchmarks.operations import last_winner, reached, synaptic_operations
+from benchmarks.operations import last_winner, synaptic_operations
 from benchmarks.reference import Reference, waves
 from engine.rules import STDP
 from engine.stages import SpikingConv
 from models import build_model
+from report.activity import reached
 from s1c1 import S1C1
 
 ROWS = "s1 STDP step", "s2 STDP step", "s3 R-STDP step", "evaluation", "encoding"

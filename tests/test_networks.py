@@ -396,6 +396,35 @@ def test_pooling_may_come_first(declare):
     assert "6×14×14" in summarize(model, 28, 28)
 
 
+def test_calling_a_network_predicts():
+    model = build_model("mozafari2018")
+    assert torch.equal(model(DIGITS[:5]), model.predict(DIGITS[:5]))
+
+
+def test_printing_a_network_shows_what_its_stages_are_set_to():
+    text = repr(build_model("deepr2024"))
+    assert "(s1): SpikingConv(6→30, 5×5, padding=2, threshold=15, rule=STDP(winners=5, radius=3, rates=(0.004" in text
+    assert "(c1): Pool(2×2)" in text
+    assert "warm_up=STDP(winners=15, radius=0, " in text
+
+
+def test_the_summary_shows_all_of_a_rule_and_the_phases():
+    text = " ".join(summarize(build_model("deepr2024_greedy"), 28, 28).split())
+    for part in (
+        "s1: STDP, winners 5, radius 3, rates +0.004 -0.003, bounds 0 to 1, stabilizer, LTP doubled every 500 images "
+        "up to 0.15 and LTD then -0.75 LTP",
+        "s3: STDP, winners 15, radius 0, rates +0.004 -0.003, bounds 0 to 1, no stabilizer, constant rates",
+        "s3: R-STDP, winners 15, radius 0, reward +0.001 -0.00075, punishment -0.001 +0.000125, bounds 0 to 1, no "
+        "stabilizer, warm-up by STDP",
+        "1 s1: STDP; 2 epochs by default",
+        "4 s3+s4: R-STDP, with labels, by turns from batch to batch; 12 epochs by default",
+    ):
+        assert part in text
+    branches = summarize(build_model("inception2024"), 28, 28)
+    assert "\n  s3_3x3, s3_5x5, s3_7x7: STDP, winners 15" in branches
+    assert max(map(len, branches.splitlines())) <= 100
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Some networks
 

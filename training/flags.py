@@ -85,11 +85,13 @@ def make_parser():
     out.add_argument("--output", metavar="DIR", help="gets a folder per run (default: %(default)s)")
     out.add_argument("--name", metavar="NAME", help="of this run's folder, a new one "
                      "(default: network, data set, seed and time)")  # fmt: skip
-    out.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run's folder")
+    out.add_argument("--tensorboard", action="store_true", help="write TensorBoard events into the run's folder; "
+                     "with --evaluate: add scores and figures to those of RUN")  # fmt: skip
     out.add_argument("--no-figures", action="store_false", dest="figures", help="draw nothing: leave figures, and the "
                      "pictures of activation maps, out")  # fmt: skip
     out.add_argument("--save-maps", type=int, nargs="?", const=1, metavar="N", help="save activation "
-                     "maps of every stage for N test images of each class (N left out: 1; default: 0)")  # fmt: skip
+                     "maps of every stage for N test images of each class; an image takes about a tenth of a second, "
+                     "most of it for the pictures (N left out: 1; default: 0)")  # fmt: skip
     out.add_argument("--map-index", type=int, nargs="+", metavar="I", help="save them for these test images")
     out.add_argument("--map-every", type=int, metavar="E", help="save them also after every E-th epoch; needs "
                      "--save-maps or --map-index (default: at the end only)")  # fmt: skip

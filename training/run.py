@@ -12,6 +12,7 @@ import numpy as np
 import datasets
 from errors import InputError
 from network_trainer import Activity, Interrupted, Observer
+from report.activity import activity
 from report.evaluation import Evaluation
 from report.page import write_page
 from report.summary import summarize
@@ -77,12 +78,15 @@ class Run(Observer):
         """Train from where the progress stands, test, and write every file. Errors: Interrupted after Ctrl-C."""
         start = time.perf_counter()
         steps = len(self.progress.history)
-        self.log = RunLog(self.folder, self.settings.tensorboard, step=steps)
+        self.log = RunLog(self.folder, self.settings.tensorboard)
         going_on = steps or self.progress.batch
         self.log.say(f"{'resuming' if going_on else 'run folder'}  {self.folder}")
         self.log.say("  ".join(f"{count:,} {split}" for split, count in self.data.counts().items()) + " images")
         if not going_on:
             self.save()  # from here on the run can be resumed
+        if self.log.board:
+            size = self.info["image_size"]
+            self.log.board.network(self.model, summarize(self.model, *size), *size)
         warm_up(self.model, self.encoder, self.info["image_size"], self.log)
 
         seconds = {"encoding": -time.perf_counter()}
@@ -130,30 +134,35 @@ class Run(Observer):
         self.log.end_bar()
 
     def batch(self, progress):
+        if self.log.board and self.model.phases[progress.phase].needs_labels:
+            self.log.board.batch(progress, len(self.data.train), self.settings.batch_size)
         if self.stop.asked or time.monotonic() - self.saved_at >= self.settings.save_every:
             self.save()
         if self.stop.asked:
             command = f"python train.py --resume {shlex.quote(str(self.folder))}"
             raise Interrupted(f"stopped and saved; go on with\n    {command}")
 
+    def validated(self, labels, decisions):
+        if self.log.board:
+            self.log.board.validated(self.progress, labels, decisions, self.info["class_names"])
+
     def epoch(self, progress, wins):
         row = progress.history[-1]
         phase = self.model.phases[progress.phase]
         self.log.epoch(progress.history, self.settings.epochs[progress.phase], phase.title)
-        if self.log.writer:
-            from training.tensorboard_log import log_stages
-
-            log_stages(self.log.writer, self.model, phase, wins, row["step"], self.encoder.polarity)
-            self.log.writer.flush()  # before the checkpoint: what it counts as done is on the disk
+        if self.log.board:
+            self.log.board.stages(self.model, phase, wins, progress.history, self.encoder.polarity)
         if self.settings.map_every and row["step"] % self.settings.map_every == 0:
             names = list(self.model.stages)
             learned = names[: 1 + max(map(names.index, phase.stages))]
-            self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", learned)
+            self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
+        if self.log.board:
+            self.log.board.flush()  # before the checkpoint: what it counts as done is on the disk
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.pt", progress.best["state"])
         self.save()  # when all else of the epoch is on the disk: after a kill before this, it is done again
 
-    def save_maps(self, name, stages=None):
+    def save_maps(self, name, step, stages=None):
         """Activation maps of the wanted test images into ``maps/name``, of these stages (None: all)."""
         labels = self.data.set.test_labels[self.data.test]
         indices = wanted_maps(self.settings, labels)
@@ -164,6 +173,8 @@ class Run(Observer):
                 self.model, self.encode(self.data.set.test_images[indices]), labels, indices,
                 self.folder / "maps" / name, self.data.set.class_names, stages, self.settings.figures,
             )  # fmt: skip
+            if self.log.board:
+                self.log.board.maps(self.folder / "maps" / name, step)
 
     def report(self, validation, seconds, start):
         """Test the best and the last weights, and write what the run leaves."""
@@ -181,22 +192,24 @@ class Run(Observer):
             self.folder, self.model, evaluations.get("test.best"), images, latencies, self.data.set.class_names,
             title, self.progress.history, self.settings.figures, self.encoder.polarity, self.encoder.scales,
         )  # fmt: skip
-        self.save_maps("end")
-        if self.log.writer:
-            from training.tensorboard_log import log_embedding, log_figures, log_result
-
-            step, summary = len(self.progress.history), summarize(self.model, *images.shape[1:])
-            log_figures(self.log.writer, figures, step)
-            log_embedding(self.log.writer, self.model, latencies, labels, images, self.data.set.class_names, step)
-            scores = {key: evaluation.metrics for key, evaluation in evaluations.items()}
-            log_result(self.log.writer, self.model, self.info["flags"], scores, summary, step)
+        step = len(self.progress.history) + 1
+        self.save_maps("end", step)
+        if self.log.board:
+            board = self.log.board
+            board.figures(figures, step)
+            board.embedding(self.model, latencies, labels, images, self.data.set.class_names, step)
+            found = {}
+            for key, split in (("validation.best", "validation"), ("test.best", "test")):
+                if key in evaluations:
+                    found |= board.scores(split, evaluations[key].metrics, step)
+            board.hyperparameters(self.model, self.info["flags"], found, step)
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
         seconds["since the last start"] = time.perf_counter() - start
         best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
         facts = {"best_epoch": best or None} if evaluations else {"scores": NO_SCORES}
         write_results(
             self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=peak_memory(),
-            images=self.data.counts(), flags=self.info["flags"],
+            images=self.data.counts(), activity=activity(self.model, latencies), flags=self.info["flags"],
         )  # fmt: skip
         if self.settings.figures:
             maps = self.folder / "maps" / "end"

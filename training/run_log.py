@@ -18,17 +18,16 @@ COLUMNS = (
 
 
 class RunLog:
-    """``folder``: of the run, None writes no files. ``step``: epochs that an earlier part of the run has logged."""
+    """``folder``: of the run, None writes no files. ``board``: of TensorBoard, None unless it is asked for."""
 
-    def __init__(self, folder=None, tensorboard=False, step=0, quiet=False):
+    def __init__(self, folder=None, tensorboard=False, quiet=False):
         self.folder, self.quiet = folder, quiet
         self.live = sys.stdout.isatty() and not quiet
-        self.writer = None
+        self.board = None
         if tensorboard and folder is not None:
-            from torch.utils.tensorboard import SummaryWriter
+            from training.tensorboard_log import Board
 
-            # What an interrupted run wrote after its last checkpoint is dropped: no curve doubles back.
-            self.writer = SummaryWriter(str(folder), purge_step=step + 1)
+            self.board = Board(folder)
         self._bar = None
 
     def say(self, text):
@@ -67,18 +66,13 @@ class RunLog:
         self.say(describe(row, epochs, title))
         if self.folder is not None:
             write_rows(self.folder / "metrics.csv", history)
-        for part in ("accuracy", "loss", "silent"):
-            for split in ("train", "val"):
-                self.scalar(f"{split}/{part}", row[f"{split}_{part}"], row["step"])
-
-    def scalar(self, tag, value, step):
-        if self.writer and value is not None:
-            self.writer.add_scalar(tag, value, step)
+        if self.board:
+            self.board.epoch(history)
 
     def close(self):
         self.end_bar()
-        if self.writer:
-            self.writer.close()
+        if self.board:
+            self.board.close()
 
 
 def print_what_can_be_printed():

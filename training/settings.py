@@ -30,7 +30,8 @@ TAKES = {
     "train": TRAINING,
     "resume": TRAINING,  # as they are in the run, but for those that MAY_CHANGE
     "evaluate": {
-        "model", "dataset", "data_dir", "dry_run", *MACHINE, "output", "name", "figures", "save_maps", "map_index",
+        "model", "dataset", "data_dir", "dry_run", *MACHINE, "output", "name", "figures", "tensorboard", "save_maps",
+        "map_index",
     },
     "predict": {"evaluate", "model", *MACHINE, "output"},
     "summary": {"model", "encoder", "dataset", "data_dir"},

@@ -92,15 +92,30 @@ def phase_of(run):
     return checkpoint.load(run / "checkpoints" / "last.pt")["progress"]["phase"]
 
 
+def events_of(run):
+    """{run of TensorBoard's: its events}; "." is the folder itself."""
+    folders = sorted({path.parent for path in run.glob("**/events.out.tfevents.*")})
+    everything = {"scalars": 0, "images": 0, "histograms": 0}
+    return {
+        str(folder.relative_to(run)): EventAccumulator(str(folder), size_guidance=everything).Reload()
+        for folder in folders
+    }
+
+
 def curves(run):
-    """{tag: {step: value}} as TensorBoard shows them. No curve may go back."""
-    events = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    """{(run of TensorBoard's, tag): {step: value}} as TensorBoard shows them. No curve may go back, or stay."""
     found = {}
-    for tag in events.Tags()["scalars"]:
-        steps = [event.step for event in events.Scalars(tag)]
-        if steps != sorted(steps) or (not tag.startswith("test/") and len(set(steps)) < len(steps)):
-            raise SystemExit(f"the curve {tag} goes back: {steps}")
-        found[tag] = {event.step: event.value for event in events.Scalars(tag)}
+    for name, events in events_of(run).items():
+        for tag in events.Tags()["scalars"]:
+            steps = [event.step for event in events.Scalars(tag)]
+            if steps != sorted(set(steps)):
+                raise SystemExit(f"the curve {tag} of {name} goes back: {steps}")
+            found[name, tag] = {event.step: event.value for event in events.Scalars(tag)}
+        for tag in events.Tags()["images"]:
+            steps = [event.step for event in events.Images(tag)]
+            if steps != sorted(set(steps)):
+                raise SystemExit(f"the pictures {tag} of {name} go back: {steps}")
+            found[name, tag] = steps
     return found
 
 

@@ -96,6 +96,7 @@ def read(folder, model, **more):
 def test_a_whole_run(tmp_path, latencies, images):
     model = build_model("mozafari2018")
     results = {"test": {"best": scores(), "last": scores()}, "validation": {"best": scores()}, "seconds": None}
+    results["activity"] = {"s1": {"spikes": 1039.58, "synaptic_additions": 846391.4}}
     make_run(tmp_path, results)
     save_activation_maps(model, latencies[[3, 5]], np.arange(12) % 10, [3, 5], tmp_path / "maps", NAMES, draw=False)
     reader = read(tmp_path, model, maps=tmp_path / "maps", images=images)
@@ -104,6 +105,7 @@ def test_a_whole_run(tmp_path, latencies, images):
     for part in ("accuracy", "loss", "silent"):
         assert f"{100 * best[part]:.2f} %" in reader.texts
     assert f"{best['f1_macro']:.4f}" in reader.texts
+    assert {"1,039.6", "846,391"} <= set(reader.texts)
     assert {str(count) for row in best["confusion_matrix"] for count in row if count} <= set(reader.texts)
     assert set(NAMES) <= set(reader.texts)
     assert {"test, last epoch", "validation, best epoch", "76.54 %", "1.2e-01", "2 epochs as a table"} <= set(

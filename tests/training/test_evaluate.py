@@ -1,8 +1,11 @@
 """Using a trained network: ``--evaluate`` and ``--predict``."""
 
+import shutil
+
 import numpy as np
 import pytest
 from command import DIGITS, contents, read_csv, results, start
+from kill_and_resume import curves
 from PIL import Image
 
 import datasets
@@ -18,12 +21,35 @@ def test_evaluating_gives_the_numbers_of_the_run(place, trained, tmp_path, undra
     before = contents(trained)
     for _ in range(2):
         assert start(f"--evaluate {trained / place} --device cpu --threads 1", tmp_path) == 0
-    assert "mozafari2018 on digits, test images:" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "mozafari2018 on digits, test images:" in out
+    assert "stage  spikes per image  synaptic additions per image\ninput" in out
     first, second = tmp_path.iterdir()
     for folder in first, second:
         assert results(folder)["test"] == results(trained)["test"]["best"]
+        assert results(folder)["activity"] == results(trained)["activity"]
         assert (folder / "predictions.csv").read_text() == (trained / "predictions.csv").read_text()
     assert contents(trained) == before
+
+
+def test_an_evaluation_in_tensorboard(trained, tmp_path, undrawn):
+    """Goes to the events of the run, behind its end; the last one counts. That of a lone checkpoint has its own."""
+    run, alone = tmp_path / "run", tmp_path / "lone.pt"
+    shutil.copytree(trained, run)
+    shutil.copy(trained / "checkpoints" / "best.pt", alone)
+    best, rows = results(run)["test"]["best"], len(read_csv(run / "metrics.csv"))
+    flags = "--tensorboard --device cpu --threads 1"
+    for more in ("", "", "--dataset mnist --dry-run"):
+        assert start(f"--evaluate {run} {flags} {more}", tmp_path / "evaluations") == 0
+    shown = {tag for (_, tag), points in curves(run).items() if points}
+    scores = "accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"
+    assert shown == {f"test_mnist/{part}" for part in scores}
+    assert start(f"--evaluate {run} {flags}", tmp_path / "evaluations") == 0
+    found = curves(run)
+    assert found[".", "test/accuracy"] == {rows + 2: pytest.approx(best["accuracy"])}
+    assert start(f"--evaluate {alone} {flags} --name alone", tmp_path / "evaluations") == 0
+    found = curves(tmp_path / "evaluations" / "alone")
+    assert found[".", "test/loss"] == {2: pytest.approx(best["loss"])}
 
 
 def test_an_alias_is_its_network(tmp_path, undrawn):

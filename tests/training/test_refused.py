@@ -158,7 +158,7 @@ MISTAKES = {
     "--evaluate {bad}/shape.pt": r"weights of 'mozafari2018' do not fit .*stages.s2.weight",
     "--evaluate {run} --model deep2024": r"holds a mozafari2018, not a deep2024",
     "--evaluate {run} --map-index 360": r"--map-index must be 0 to 359, the test images",
-    "--evaluate {run} --epochs 1 1 1 --tensorboard": r"--evaluate does not train; leave out --epochs, --tensorboard",
+    "--evaluate {run} --epochs 1 1 1 --patience 2": r"--evaluate does not train; leave out --epochs, --patience",
     "--evaluate {run} --batch-size 5 --seed 3": r"--evaluate does not train; leave out --batch-size, --seed",
     "--predict {bad}/digit.png --evaluate {run} --ratio 0.1": r"--predict takes image files; leave out --ratio",
     "--predict {bad}/digit.png --evaluate {run} --save-maps": r"--predict takes image files; leave out --save-maps",

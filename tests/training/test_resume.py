@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from command import CORES, DIGITS, SMALL, start
-from kill_and_resume import ROOT, only_run, outcome, same
+from kill_and_resume import ROOT, curves, events_of, only_run, outcome, same
 
 import train
 from models import build_model
@@ -117,10 +118,10 @@ def test_a_kill_loses_no_maps(tmp_path, undrawn, monkeypatch):
     words = f"{SMALL} --epochs 1 1 1 --map-index 0 --map-every 1"
     plain = Run.save_maps
 
-    def kill(self, name, stages=None):
+    def kill(self, name, step, stages=None):
         if len(self.progress.history) == 2:
             raise KeyboardInterrupt
-        plain(self, name, stages)
+        plain(self, name, step, stages)
 
     monkeypatch.setattr(figures, "DPI", 20)
     with monkeypatch.context() as context:
@@ -134,8 +135,6 @@ def test_a_kill_loses_no_maps(tmp_path, undrawn, monkeypatch):
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_a_kill_doubles_no_curve_in_tensorboard(epoch, tmp_path, undrawn, monkeypatch):
     """After the epoch's events, but before its checkpoint: the epoch is done again, and shown once."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
     save = Run.save
 
     def kill(self, name="last.pt", state=None):
@@ -147,11 +146,33 @@ def test_a_kill_doubles_no_curve_in_tensorboard(epoch, tmp_path, undrawn, monkey
         context.setattr(Run, "save", kill)
         assert start(f"{SMALL} --epochs 1 1 2 --tensorboard", tmp_path) == 130
     assert start("--resume latest", tmp_path) == 0
-    events = EventAccumulator(str(only_run(tmp_path)), size_guidance={"histograms": 0}).Reload()
-    for end, kind, read in (("/convergence", "scalars", events.Scalars), ("/weights", "histograms", events.Histograms)):
-        tags = [tag for tag in events.Tags()[kind] if tag.endswith(end)]
-        assert sorted(event.step for tag in tags for event in read(tag)) == [1, 2, 3, 4]
-    assert [event.step for event in events.Scalars("val/accuracy")] == [3, 4]
+    assert start("--resume latest", tmp_path) == 0  # a finished run, which ends again
+    found = curves(only_run(tmp_path))
+    for stage, run, steps in (("s1", ".", [1]), ("s2", ".", [2]), ("s3", "train", [1, 2])):
+        assert list(found[run, f"stages/{stage}/convergence"]) == steps
+    assert list(found["validation", "accuracy/by_epoch"]) == [1, 2]
+    assert found["validation", "scores/confusion_matrix"] == [1, 2]
+    assert list(found["train_within_epochs", "loss/by_images"]) == [100, 200, 264, 364, 464, 528]
+    assert list(found[".", "test/accuracy"]) == [5]
+    weights = events_of(only_run(tmp_path))["train"].Histograms("stages/s3/weights")
+    assert [event.step for event in weights] == [1, 2]
+
+
+def test_a_point_of_a_curve_may_span_an_interruption(tmp_path, undrawn, undisturbed, stop_after):
+    """27 batches of 10 images have 10 points, each since the one before; a stop lies between two."""
+    words = f"--model mozafari2018 {DIGITS} --ratio 0.2 --batch-size 10 --epochs 0 0 1 --tensorboard"
+    stop_after(5)
+    assert start(words, tmp_path) == 130
+    stop_after(None)
+    assert start("--resume latest", tmp_path) == 0
+    found = curves(only_run(tmp_path))
+    assert same(found, undisturbed(words)["curves"])
+    accuracy, loss = (found["train_within_epochs", f"{part}/by_images"] for part in ("accuracy", "loss"))
+    assert list(accuracy) == [30, 60, 90, 110, 140, 170, 190, 220, 250, 264]
+    assert all(0 < accuracy[step] + loss[step] <= 1.000001 for step in accuracy)
+    lengths = np.diff([0, *accuracy])
+    whole = sum(length * value for length, value in zip(lengths, accuracy.values(), strict=True))
+    assert whole / 264 == pytest.approx(found["train", "accuracy/by_epoch"][1])
 
 
 def test_resuming_a_finished_run(trained, tmp_path, undrawn):

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import DIGITS, SMALL, contents, read_csv, refuse, results, start
-from kill_and_resume import ROOT, only_run, same
+from kill_and_resume import ROOT, events_of, only_run, same
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 import datasets
 from engine.rules import STDP
@@ -49,8 +50,8 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     }  # fmt: skip
     maps = {path for path in files if path.startswith("maps/")}
     assert len(maps) == (len(model.stages) + 2 if with_all else 0)
-    events = {path for path in files if path.startswith("events.out.tfevents.")}
-    assert len(events) == (1 if with_all else 0)
+    events = {path for path in files if "events.out.tfevents." in path}
+    assert len(events) == (4 if with_all else 0)
     rest = {path for path in files - maps - events if not path.startswith(("figures/", "00", "projector_config"))}
     assert rest == {
         "args.json", "index.html", "log.txt", "metrics.csv", "results.json", "predictions.csv", "summary.txt",
@@ -65,36 +66,71 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert saved["flags"]["epochs"] == [1] * len(model.phases)
     assert saved["command_line"].startswith(f"train.py --model {name} --dataset digits")
     check_results(folder, 100)
+    counted = results(folder)["activity"]
+    assert list(counted)[:2] == ["input", "s1"]
+    assert all(count["spikes"] > 0 for count in counted.values())
     if with_all:
-        check_tensorboard(folder, {f"figures/{Path(name).stem}" for name in drawn})
+        check_tensorboard(folder, {f"report/{Path(name).stem}" for name in drawn})
 
 
 def check_tensorboard(folder, figures):
-    """Every kind of thing that the README promises is in the events of a run of mozafari2018."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder), size_guidance={"images": 0}).Reload()
-    tags, rates = events.Tags(), ("ltp_rate", "ltd_rate")
-    rewarded = [f"{outcome}_{rate}" for outcome in ("reward", "punishment") for rate in rates]
-    assert set(tags["scalars"]) == {
-        *(f"{split}/{part}" for split in ("train", "val", "test") for part in ("accuracy", "loss", "silent")),
-        "test/f1_macro", "test/roc_auc_macro",
-        *(f"stdp/{stage}/{kind}" for stage in ("s1", "s2") for kind in ("convergence", "dead_features", *rates)),
-        *(f"stdp/s3/{kind}" for kind in ("convergence", "dead_features", *rewarded)),
-    }  # fmt: skip
-    stages = ("s1", "s2", "s3")
-    assert set(tags["histograms"]) == {
-        f"stdp/{stage}/{kind}" for stage in stages for kind in ("weights", "wins_per_feature")
+    """Everything that is promised is in the events of a run of mozafari2018 that had an epoch of each phase."""
+    events = events_of(folder)
+    assert list(events) == [".", "train", "train_within_epochs", "validation"]
+    own, rates = events["."], ("ltp_rate", "ltd_rate")
+    kinds = "scalars", "images", "histograms", "tensors"
+    tags = {name: {kind: set(run.Tags()[kind]) for kind in kinds} for name, run in events.items()}
+    rewarded = [f"{outcome}/{rate}" for outcome in ("reward", "punishment") for rate in rates]
+    scores = ("accuracy", "loss", "silent", "f1_macro", "roc_auc_macro")
+    assert tags["."]["scalars"] == {
+        *(f"{split}/{part}" for split in ("test", "validation") for part in scores),
+        *(f"stages/{stage}/{kind}" for stage in ("s1", "s2") for kind in ("convergence", "dead_features", *rates)),
     }
-    assert set(tags["images"]) == {"stdp/s1/filters", *figures}
-    assert "network/text_summary" in tags["tensors"]
-    accuracy = results(folder)["test"]["best"]["accuracy"]
-    assert events.Scalars("test/accuracy")[-1].value == pytest.approx(accuracy)
-    assert any(tag.startswith("_hparams_") for tag in events.summary_metadata)
+    both = {"accuracy/by_epoch", "loss/by_epoch", "scores/silent"}
+    assert tags["validation"]["scalars"] == both | {"scores/f1_macro"}
+    assert tags["train"]["scalars"] == both | {
+        f"stages/s3/{kind}" for kind in ("convergence", "dead_features", *rewarded)
+    }
+    assert tags["train_within_epochs"]["scalars"] == {"accuracy/by_images", "loss/by_images"}
+    for name, stages in ((".", ("s1", "s2")), ("train", ("s3",))):
+        kinds = {f"stages/{stage}/{kind}" for stage in stages for kind in ("weights", "wins_per_feature")}
+        assert tags[name]["histograms"] == kinds
+    assert tags["validation"]["images"] == {"scores/confusion_matrix"}
+    maps = {f"maps/{path.parent.name}/{path.stem}" for path in folder.glob("maps/end/*/*.png")}
+    assert len(maps) == 6
+    assert tags["."]["images"] == {"stages/s1/filters", *maps, *figures}
+    assert "network/text_summary" in tags["."]["tensors"]
+    assert [node.name for node in own.Graph().node] == ["input", "s1", "c1", "s2", "c2", "s3"]
+    assert [list(node.input) for node in own.Graph().node] == [[], ["input"], ["s1"], ["c1"], ["s2"], ["c2"]]
+    best = results(folder)["test"]["best"]
+    assert own.Scalars("test/accuracy")[-1].value == pytest.approx(best["accuracy"])
+    assert own.Scalars("test/f1_macro")[-1].value == pytest.approx(best["f1_macro"])
+    row = read_csv(folder / "metrics.csv")[-1]
+    for run, column in (("train", "train_loss"), ("validation", "val_loss")):
+        (point,) = events[run].Scalars("loss/by_epoch")
+        assert (point.step, point.value) == (1, pytest.approx(float(row[column])))
+    check_hyperparameters(own)
     (labels,) = folder.glob("*/*/metadata.tsv")
     assert len(labels.read_text().split()) == 100
     assert (labels.parent / "sprite.png").is_file()
     assert len((labels.parent / "tensors.tsv").read_text().splitlines()) == 100
+
+
+def check_hyperparameters(events):
+    """Thresholds and rates beside the flags; validation and test scores as metrics."""
+    content = {
+        tag: plugin_data_pb2.HParamsPluginData.FromString(found.plugin_data.content)
+        for tag, found in events.summary_metadata.items()
+        if tag.startswith("_hparams_")
+    }
+    chosen = content["_hparams_/session_start_info"].session_start_info.hparams
+    assert chosen["s1.threshold"].number_value == 15
+    assert chosen["s3.rstdp.reward.ltd_rate"].number_value == -0.003
+    assert chosen["model"].string_value == "mozafari2018"
+    metrics = {info.name.tag for info in content["_hparams_/experiment"].experiment.metric_infos}
+    assert metrics == {
+        f"{split}/{part}" for split in ("validation", "test") for part in ("accuracy", "f1_macro", "silent")
+    }
 
 
 def check_results(folder, images):

@@ -1,0 +1,109 @@
+"""Spikes and synaptic additions against numbers worked out by hand, and against a count of one addition at a time."""
+
+import pytest
+import torch
+
+import datasets
+from engine.rules import RSTDP, STDP
+from engine.stages import Branches, Pool, SpikingConv
+from models import MODELS, build_model
+from network_trainer import NetworkTrainer
+from report.activity import activity, describe, reached
+from s1c1 import S1C1
+
+LATENCIES = S1C1().encode(datasets.load("digits").test_images[:2])
+
+
+class Small(NetworkTrainer):
+    """A 2×2 convolution, padded by 1, of 3 features, that fires by one weight; a pooling; a decision of 4 features."""
+
+    name, aliases = "small", ()
+
+    def build(self, in_channels, num_classes):
+        return {
+            "s1": SpikingConv(in_channels, 3, 2, padding=1, threshold=0.5, rule=STDP(winners=1, radius=0)),
+            "c1": Pool(2),
+            "s2": SpikingConv(3, 4, 2, rule=RSTDP()),
+        }
+
+
+def test_by_hand():
+    """3×3 inputs, T = 15. Image 0 spikes in a corner and in the middle, image 1 nowhere."""
+    model = Small(in_channels=1, num_classes=2)
+    latencies = torch.full((2, 1, 3, 3), 15, dtype=torch.uint8)
+    latencies[0, 0, 0, 0], latencies[0, 0, 1, 1] = 2, 5
+    # s1 is 4×4: each spike, padded, is seen by 2·2 positions: 4 · 3 features · 2 spikes = 24 additions, one weight
+    # (0.8) over the threshold: (0,0) … (1,1) and (1,1) … (2,2), 7 positions, 21 spikes. c1 is 2×2: all spike, 12.
+    # s2 sees all 2×2 positions at one place: 12 · 1 · 4 features = 48 additions, and its 4 neurons have spiked.
+    assert activity(model, latencies) == {
+        "input": {"spikes": 1.0, "synaptic_additions": 0.0},
+        "s1": {"spikes": 10.5, "synaptic_additions": 12.0},
+        "c1": {"spikes": 6.0, "synaptic_additions": 0.0},
+        "s2": {"spikes": 2.0, "synaptic_additions": 24.0},
+    }
+    assert describe(activity(model, latencies)).splitlines() == [
+        "stage  spikes per image  synaptic additions per image",
+        "input               1.0",
+        "s1                 10.5                            12",
+        "c1                  6.0",
+        "s2                  2.0                            24",
+        "total              19.5                            36",
+    ]
+
+
+def test_borders_reach_less():
+    """3×3 kernel on 4×4 without padding: 2×2 outputs; a corner reaches one of them, the middle all."""
+    conv = SpikingConv(1, 1, 3, threshold=1)
+    assert reached(conv, 4, 4).tolist() == [[1, 2, 2, 1], [2, 4, 4, 2], [2, 4, 4, 2], [1, 2, 2, 1]]
+
+
+def one_addition_at_a_time(conv, latency, steps):
+    """Additions for one image (C, H, W): every output, every tap of its kernel, every channel."""
+    height, width = latency.shape[1:]
+    out_h, out_w = conv.output_size(height, width)
+    additions = 0
+    for y in range(out_h):
+        for x in range(out_w):
+            for i in range(y - conv.padding, y - conv.padding + conv.kernel):
+                for j in range(x - conv.padding, x - conv.padding + conv.kernel):
+                    if 0 <= i < height and 0 <= j < width:
+                        additions += conv.out_channels * int((latency[:, i, j] < steps).sum())
+    return additions
+
+
+@pytest.mark.parametrize("name", sorted({cls.name for cls in MODELS.values()}))
+def test_every_network_against_a_slow_count(name):
+    """Every stage and branch of every network, by its saved maps and one addition at a time."""
+    model = build_model(name)
+    counted = activity(model, LATENCIES)
+    below, labels = LATENCIES, ["input"]
+    for stage, latency in model.walk(LATENCIES):
+        if isinstance(model.stages[stage], Pool):
+            labels.append(stage)
+            assert counted[stage]["spikes"] == int((latency < 15).sum()) / 2
+        first = 0
+        for label, conv in model.named_convs([stage]):
+            labels.append(label)
+            own = latency[:, first : first + conv.out_channels]
+            assert counted[label]["spikes"] == int((own < 15).sum()) / 2
+            additions = sum(one_addition_at_a_time(conv, image, 15) for image in below)
+            assert counted[label]["synaptic_additions"] == additions / 2 > 0
+            first += conv.out_channels
+        below = latency
+    assert list(counted) == labels
+
+
+def test_the_padding_of_branches_is_silent():
+    """A smaller branch among larger ones has no spikes but its own."""
+
+    class Two(NetworkTrainer):
+        name, aliases = "two", ()
+
+        def build(self, in_channels, num_classes):
+            def branch(kernel):
+                return SpikingConv(in_channels, 2, kernel, padding=1, threshold=0, rule=STDP(winners=1, radius=0))
+
+            return {"s1": Branches(branch(3), branch(5))}
+
+    counted = activity(Two(in_channels=1), torch.zeros(1, 1, 5, 5, dtype=torch.uint8))
+    assert (counted["s1_3x3"]["spikes"], counted["s1_5x5"]["spikes"]) == (2 * 25, 2 * 9)
