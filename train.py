@@ -20,8 +20,8 @@ from report.evaluation import Evaluation
 from report.page import write_page
 from report.summary import list_models, summarize
 from report.writing import write_report, write_results
-from training import checkpoint
-from training.encoders import build_encoder, chosen, encoder_config
+from training import checkpoint, config
+from training.encoders import build_encoder, changed, chosen, encoder_config
 from training.flags import parse
 from training.image_file import CHARACTERS, read_image
 from training.run import DRY_RUN_IMAGES, Data, Run, wanted_maps
@@ -70,16 +70,16 @@ def show_models(settings):
 
 def show_summary(settings):
     network = model_class(settings.model)
-    encoder = build_encoder(chosen(network, settings.encoder))
+    encoder = encoder_of(network, settings)
     data = load_data(settings)
-    print(summarize(build(network, encoder, data, settings), *data.train_images.shape[1:]))
+    print(describe(build(network, encoder, data, settings), data, settings))
 
 
 def train(settings):
     """A new run."""
     device = prepare_machine(settings)
     network = model_class(settings.model)  # an unknown name is refused before the data is read
-    encoder = build_encoder(chosen(network, settings.encoder))
+    encoder = encoder_of(network, settings)
     settings = replace(
         settings, model=network.name, encoder=encoder_config(encoder)["name"], dataset=settings.dataset or "mnist",
         device=str(device),  # on which a resumed run goes on
@@ -92,7 +92,7 @@ def train(settings):
     if settings.patience and not len(data.validation):
         raise InputError("--patience needs validation images; leave out --val-split 0")
     wanted_maps(settings, data.set.test_labels[data.test])  # refuses indices that are too large
-    summary = summarize(model, *data.set.train_images.shape[1:])  # refuses images that are too small
+    summary = describe(model, data.set, settings)  # refuses images that are too small
     what = f"{model.name}-{settings.dataset}-seed{settings.seed}" + ("-dry" if settings.dry_run else "")
     folder = new_run_folder(settings.output, what, settings.name)
     (folder / "checkpoints").mkdir()
@@ -148,14 +148,15 @@ def evaluate(settings):
     images, labels = data.test_images[:count], data.test_labels[:count]
     indices = wanted_maps(settings, labels)
     model, encoder = rebuild(place, content, device, settings), build_encoder(content["encoding"])
-    summary = summarize(model, *data.test_images.shape[1:])  # refuses images that are too small
+    trained = Settings.from_dict(content["run"].get("flags", {}))
+    summary = describe(model, data, trained)  # refuses images that are too small
     folder = new_run_folder(settings.output, f"{model.name}-{settings.dataset}-evaluation", settings.name)
     record = {"command_line": settings.command_line, "checkpoint": str(place), **environment()}
     write_json(folder / "args.json", record)
     write_text(folder / "summary.txt", summary + "\n")
     latencies = encoder.encode(images).to(device)
     evaluation = Evaluation(model, latencies, labels)
-    title = f"{model.name}, {settings.dataset}, seed {content['run']['flags']['seed']}, {place.name}"
+    title = f"{config.title(model.name, trained.set)}{settings.dataset}, seed {trained.seed}, {place.name}"
     write_report(
         folder, model, evaluation, images, latencies, data.class_names, title, draw=settings.figures,
         polarity=encoder.polarity, scales=encoder.scales,
@@ -199,11 +200,24 @@ def load_data(settings):
     return datasets.load(settings.dataset or "mnist", settings.data_dir or datasets.DATA_DIR)
 
 
+def encoder_of(network, settings):
+    """The network's encoder, or the one that --encoder names, with what --set makes of it."""
+    _, parameters = config.divided(settings.set)
+    return build_encoder(changed(chosen(network, settings.encoder), parameters))
+
+
+def describe(model, data, settings):
+    """The table of stages, and what was set otherwise than declared. Errors: InputError for images too small."""
+    table = summarize(model, *data.train_images.shape[1:])
+    return "\n".join([table, *([f"set: {' '.join(settings.set)}"] if settings.set else [])])
+
+
 def build(network, encoder, data, settings, device="cpu"):
     """A new network for what the encoder makes of the data set's images."""
     return network(
         in_channels=encoder.channels, num_classes=data.num_classes, seed=settings.seed, device=device,
         backend=settings.backend, time_steps=encoder.time_steps,
+        overrides=config.divided(settings.set)[0],
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ def save(path, model, encoding, run=None, progress=None, state=None):
         "in_channels": model.in_channels,
         "num_classes": model.num_classes,
         "steps": model.time_steps,
+        "overrides": model.overrides,
         "dtype": str(model.convs()[0].weight.dtype).removeprefix("torch."),
         "class_of_feature": None if model.decision is None else model.class_of_feature().tolist(),
         "encoding": encoding,
@@ -67,6 +68,7 @@ def rebuild(content, device="cpu", backend="auto"):
         dtype=getattr(torch, content["dtype"]),
         device=device,
         backend=backend,
+        overrides=content.get("overrides"),  # older ones have none
     )
     restore(model, content["state"], content["model"])
     return model

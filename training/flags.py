@@ -9,8 +9,9 @@ from dataclasses import fields
 from datasets import DATASETS
 from errors import InputError
 from models import MODELS
+from training.config import last_of_each, read_config
 from training.encoders import ENCODERS
-from training.settings import MAY_CHANGE, TAKES, Settings, flag
+from training.settings import MAY_CHANGE, SAVED, TAKES, Settings, flag
 
 WIDTH = 100
 _UNSET = object()
@@ -52,6 +53,11 @@ def make_parser():
     net.add_argument("--model", metavar="NAME", help=f"one of {', '.join(MODELS)}")
     net.add_argument("--encoder", metavar="NAME", help=f"what makes spikes of the images, one of {', '.join(ENCODERS)} "
                      "(default: the network's own)")  # fmt: skip
+    net.add_argument("--set", nargs="+", metavar="F=V", help="other values for fields of a stage, a rule or the "
+                     "encoder: s2.threshold=12 s3.1.rule.winners=8 s3.rule.reward=0.01,-0.0005 encoder.time_steps=20"
+                     )  # fmt: skip
+    net.add_argument("--config", metavar="FILE", help="take flags and settings from a TOML file, or from the args.json "
+                     "of a run to repeat; the command line goes before it")  # fmt: skip
     net.add_argument("--epochs", type=int, nargs="+", metavar="E", help="one number for each phase, 0 skips the phase "
                      "(default: the network's own, see --list-models)")  # fmt: skip
     net.add_argument("--batch-size", type=int, metavar="N",
@@ -116,5 +122,10 @@ def parse(argv):
     blank = argparse.Namespace(**{each.name: _UNSET for each in fields(Settings)})
     given = {name for name, value in vars(parser.parse_args(argv, blank)).items() if value is not _UNSET}
     values = vars(parser.parse_args(argv))
+    if values["config"] is not None:
+        found = read_config(values["config"], {*SAVED})
+        if "set" in found and "set" in given:
+            found["set"] = last_of_each([*found["set"], *values["set"]])
+        values |= {name: value for name, value in found.items() if name == "set" or name not in given}
     values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return Settings(**values | {"given": frozenset(given), "command_line": shlex.join(["train.py", *argv])})

@@ -16,7 +16,7 @@ from report.evaluation import Evaluation
 from report.page import write_page
 from report.summary import summarize
 from report.writing import write_report, write_results
-from training import checkpoint
+from training import checkpoint, config
 from training.encoders import encoder_config
 from training.run_log import RunLog
 from utils import peak_memory
@@ -176,7 +176,8 @@ class Run(Observer):
             self.log.say("drawing the figures")
         best = self.progress.best
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
-        title = f"{self.model.name}, {self.data.set.name}, seed {self.settings.seed}, {weights}"
+        named = config.title(self.model.name, self.settings.set)
+        title = f"{named}{self.data.set.name}, seed {self.settings.seed}, {weights}"
         figures = write_report(
             self.folder, self.model, evaluations.get("test.best"), images, latencies, self.data.set.class_names,
             title, self.progress.history, self.settings.figures, self.encoder.polarity, self.encoder.scales,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields
 from typing import get_args, get_origin
 
 from errors import InputError
+from training.config import read_set
 
 COMMANDS = "list_models", "summary", "resume", "predict", "evaluate"  # the flags that name one; else: train
 MOST = 2**31 - 1  # of whatever is counted
@@ -21,22 +22,23 @@ RANGES = {
 
 MACHINE = {"device", "backend", "threads"}
 TRAINING = {
-    "model", "encoder", "epochs", "batch_size", "seed", "patience", "dataset", "data_dir", "ratio", "val_split",
-    "dry_run", "output", "name", "figures", "tensorboard", "save_maps", "map_index", "map_every", "save_every",
-    *MACHINE,
+    "model", "encoder", "set", "config", "epochs", "batch_size", "seed", "patience", "dataset", "data_dir", "ratio",
+    "val_split", "dry_run", "output", "name", "figures", "tensorboard", "save_maps", "map_index", "map_every",
+    "save_every", *MACHINE,
 }  # fmt: skip
 # The flags that go with each command. The others would have no effect, and are refused.
 TAKES = {
     "train": TRAINING,
-    "resume": TRAINING,  # as they are in the run, but for those that MAY_CHANGE
+    "resume": TRAINING - {"set", "config"},  # as they are in the run, but for those that MAY_CHANGE
     "evaluate": {
         "model", "dataset", "data_dir", "dry_run", *MACHINE, "output", "name", "figures", "save_maps", "map_index",
     },
     "predict": {"evaluate", "model", *MACHINE, "output"},
-    "summary": {"model", "encoder", "dataset", "data_dir"},
+    "summary": {"model", "encoder", "set", "config", "dataset", "data_dir"},
     "list_models": set(),
 }  # fmt: skip
 WHY = {
+    "resume": "--resume goes on with the settings that the run began with",
     "evaluate": "--evaluate does not train",
     "predict": "--predict takes image files",
     "summary": "--summary prints a table and computes nothing",
@@ -65,6 +67,8 @@ class Settings:
 
     model: str | None = None
     encoder: str | None = None  # the network's own
+    set: tuple[str, ...] = ()
+    config: str | None = None  # whose settings are in the others
     epochs: tuple[int, ...] = ()  # the network's own
     batch_size: int = 1000
     seed: int = 0
@@ -133,6 +137,7 @@ class Settings:
                     raise InputError(f"{flag(name)} must be at most {most:,}, not {value:,}")
         if not 0 < self.ratio <= 1:
             raise InputError(f"--ratio must be above 0 and at most 1, not {self.ratio}")
+        read_set(self.set)
         if self.name is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", self.name):
             raise InputError(f"--name takes letters, digits and . _ -, the first no . or -; not {self.name!r}")
 
@@ -143,6 +148,8 @@ class Settings:
             raise InputError(f"{' and '.join(named)} are different things to do; leave one out")
         if command in ("train", "summary") and self.model is None:
             raise InputError("name a network with --model; --list-models prints them")
+        if "set" in self.given and command in ("resume", "evaluate", "predict"):
+            raise InputError(f"--{command} takes the network as its checkpoint holds it; leave out --set")
         useless = self.given - TAKES[command] - {command}
         if useless:
             raise InputError(f"{WHY[command]}; leave out {', '.join(map(flag, sorted(useless)))}")
@@ -153,7 +160,8 @@ class Settings:
             raise InputError("--map-every needs to know which images: add --save-maps N or --map-index I")
 
 
-SAVED = [each.name for each in fields(Settings) if each.name not in (*COMMANDS, "given", "command_line")]
+FLAGS = [each.name for each in fields(Settings) if each.name not in (*COMMANDS, "given", "command_line")]
+SAVED = [name for name in FLAGS if name in TRAINING and name != "config"]
 
 
 def flag(name):

@@ -9,6 +9,7 @@ from torch.utils.tensorboard.summary import hparams
 from torchvision.utils import make_grid
 
 from network_trainer import convergence
+from training.config import read_set
 
 EMBEDDED = 1000  # test images in the projector
 WIDEST = 1500
@@ -72,6 +73,7 @@ def log_result(writer, model, flags, results, summary, step):
             writer.add_scalar(f"test/{part}", best[part], step)
     writer.add_text("network", f"```\n{summary}\n```", step)
     chosen = {**{key: flags[key] for key in HYPERPARAMETERS}, "model": model.name}
+    chosen |= {field: "none" if value is None else value for field, value in read_set(flags["set"]).items()}
     plain = {
         key: value if isinstance(value, bool | int | float | str) else json.dumps(value)
         for key, value in chosen.items()

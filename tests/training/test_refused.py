@@ -57,6 +57,9 @@ def bad(trained, tmp_path_factory):
     digit = np.zeros((28, 28), np.uint8)
     digit[4:24, 12:16] = 255
     Image.fromarray(digit).save(folder / "digit.png")
+    (folder / "list.json").write_text("[]")
+    (folder / "unknown.toml").write_text("nonsense = 1\nresume = 'latest'")
+    (folder / "type.toml").write_text("model = 'mozafari2018'\nbatch-size = 'many'")
     (folder / "truncated.png").write_bytes((folder / "digit.png").read_bytes()[:60])
     return folder
 
@@ -115,6 +118,42 @@ MISTAKES = {
     "--predict {bad}/digit.png --no-figures --name a": r"--predict takes image files; leave out --no-figures, --name",
     "--predict {bad}/digit.png --evaluate {run} --output {out}": r"--output is where 'latest' is looked for",
     "--resume {run} --output {out}": r"--output is where 'latest' is looked for; leave it out beside .*",
+    # settings of the network
+    NEW + "--set s9.threshold=2": r"s9.threshold: no stage is called 's9'; there are s1, c1, s2, c2, s3",
+    NEW + "--set s2.width=2": r"s2.width: there is no such field; there are out_channels, kernel, .*rule.winners",
+    NEW + "--set s2.rule.width=2": r"s2.rule.width: there is no such field; of this rule there are winners, radius",
+    NEW + "--set s2.rule.warm_up.radius=2": r"s2.rule.warm_up.radius: there is no such field",
+    NEW + "--set s2.in_channels=2": r"s2.in_channels: there is no such field",
+    NEW + "--set s2.1.threshold=2": r"s2.1.threshold: s2 has no branches",
+    NEW + "--set s2.threshold": r"--set takes FIELD=VALUE, such as s2.threshold=12 .*; not 's2.threshold'",
+    NEW + "--set threshold=3": r"--set takes FIELD=VALUE",
+    NEW + "--set s2.threshold=high": r"s2.threshold=high: a threshold must be a number from 0 on",
+    NEW + "--set s2.threshold=-1": r"s2.threshold=-1: a threshold must be a number from 0 on",
+    NEW + "--set s2.threshold=true": r"s2.threshold cannot be True",
+    NEW + "--set s2.kernel=2.5": r"s2.kernel=2.5: kernel of a convolution must be a whole number",
+    NEW + "--set s2.kernel=50": r"kernel 50 does not fit",
+    NEW + "--set s1.out_channels=999999999": r"a layer of 149,999,999,850 weights is too large",
+    NEW + "--set s1.rule.winners=2.0": r"s1.rule.winners cannot be 2.0; it is a whole number",
+    NEW + "--set s1.rule.winners=0": r"s1.rule.winners=0: winners must be a whole number from 1 to",
+    NEW + "--set s1.rule.stabilize=1": r"s1.rule.stabilize cannot be 1; it is true or false",
+    NEW + "--set s3.rule.reward=1": r"s3.rule.reward cannot be 1; it is 2 values, a number each",
+    NEW + "--set s3.rule.warm_up=3": r"s3.rule.warm_up cannot be 3; it is STDP or none",
+    NEW + "--set s3.out_channels=201": r"s3 has 201 features, which 10 classes cannot share",
+    NEW + "--set c1.size=0": r"c1.size=0: the size of a pooling must be a whole number from 1 on",
+    NEW + "--set encoder.width=3": r"encoder.width: the encoder s1c1 has no such .* encoder.filters, encoder.threshold",
+    NEW + "--set encoder.colours=3": r"encoder.colours: the encoder s1c1 has no such parameter",
+    NEW + "--set encoder.radius=2.5": r"encoder.radius cannot be 2.5; it is a whole number",
+    NEW + "--set encoder.time_steps=0": r"the number of time steps must be between 1 and 255, not 0",
+    NEW + "--set encoder.filters=3,1,2": r"the encoder s1c1 cannot be made with",
+    "--resume {run} --set s2.threshold=12": r"--resume takes the network as its checkpoint holds it; leave out --set",
+    "--evaluate {run} --set s2.threshold=12": r"--evaluate takes the network as its checkpoint holds it",
+    "--resume {run} --config {bad}/empty": r"--resume goes on with the settings that .*; leave out --config",
+    "--config {bad}/missing.toml": r"--config .*missing.toml cannot be read: No such file",
+    "--config {bad}/noise.pt": r"--config .*noise.pt cannot be read: it is no text",
+    "--config {bad}/text.png": r"--config .*text.png is no TOML",
+    "--config {bad}/list.json": r"--config .*list.json is no args.json of a training run",
+    "--config {bad}/unknown.toml": r"--config .*unknown.toml has nonsense, resume; what there may be: backend batch-size ",
+    "--config {bad}/type.toml": r"--batch-size cannot be 'many'",
     # data
     "--model mozafari2018 --dataset nonsense": r"no data set is called 'nonsense'; there are: mnist, .*digits",
     "--model mozafari2018 --data-dir {bad}/missing": r"missing/MNIST/raw lacks train-images.* download failed .*put",
