@@ -60,7 +60,8 @@ def log_embedding(writer, model, latencies, labels, images, class_names, step):
     latencies = latencies[:EMBEDDED]
     inputs = model.pass_through(latencies, model.between(None, model.decision))
     features = (model.time_steps - inputs.float()).sum((2, 3)).cpu()
-    sprites = 1 - torch.as_tensor(images[:EMBEDDED])[:, None].float() / 255
+    pixels = torch.as_tensor(images[:EMBEDDED]).float() / 255
+    sprites = 1 - pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)  # colours as they are
     names = [class_names[label] for label in labels[:EMBEDDED]]
     writer.add_embedding(features, names, sprites, step, tag="last_feature_layer")
 
