@@ -60,6 +60,7 @@ class Progress:
     ``wins``: for each learning convolution how often each feature won in this epoch. ``history``: one row for each
     finished epoch. ``best``: phase, epoch, accuracy and weights of the best epoch on the validation set. ``waited``:
     epochs since then. ``seconds``: spent in this epoch before an interruption; ``phase_seconds``: in each phase.
+    ``test_reads``: how often the test images were decided.
     """
 
     phase: int = 0
@@ -72,6 +73,7 @@ class Progress:
     waited: int = 0
     seconds: float = 0.0
     phase_seconds: dict = field(default_factory=dict)
+    test_reads: int = 0
 
     def to_dict(self):
         return {f.name: getattr(self, f.name) for f in fields(self)}

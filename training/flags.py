@@ -44,10 +44,11 @@ def make_parser():
     what = parser.add_argument_group("commands (otherwise: train --model)")
     what.add_argument("--list-models", action="store_true", help="print the networks, their phases and default epochs")
     what.add_argument("--summary", action="store_true", help="print the table of stages of --model")
-    what.add_argument("--resume", metavar="RUN", help="go on with an interrupted run: its folder, or 'latest'")
+    what.add_argument("--resume", metavar="RUN", help="go on with an interrupted run: its folder, or 'latest'; "
+                      "lengthen a finished one: --epochs with a larger last number")  # fmt: skip
     what.add_argument("--evaluate", metavar="RUN", help="test a trained network: a run, a checkpoint or 'latest'")
-    what.add_argument("--predict", nargs="+", metavar="IMAGE", help="print the class of image files, by the network of "
-                      "--evaluate (default: latest)")  # fmt: skip
+    what.add_argument("--predict", nargs="+", metavar="IMAGE", help="print the class of image files, folders of them "
+                      "or patterns ('*.png'), by the network of --evaluate (default: latest)")  # fmt: skip
 
     net = parser.add_argument_group("network and training")
     net.add_argument("--model", metavar="NAME", help=f"one of {', '.join(MODELS)}")
@@ -58,6 +59,8 @@ def make_parser():
                      )  # fmt: skip
     net.add_argument("--config", metavar="FILE", help="take flags and settings from a TOML file, or from the args.json "
                      "of a run to repeat; the command line goes before it")  # fmt: skip
+    net.add_argument("--init-from", metavar="RUN", help="begin with the stages of a trained network, a run or a "
+                     "checkpoint, whose names and shapes fit, and with their rates")  # fmt: skip
     net.add_argument("--epochs", type=int, nargs="+", metavar="E", help="one number for each phase, 0 skips the phase "
                      "(default: the network's own, see --list-models)")  # fmt: skip
     net.add_argument("--batch-size", type=int, metavar="N",
@@ -70,8 +73,11 @@ def make_parser():
     net.add_argument("--dry-run", action="store_true", help="a few images through every phase and every artefact")
 
     data = parser.add_argument_group("data")
-    data.add_argument("--dataset", metavar="NAME", help=f"one of {', '.join(DATASETS)} (default: mnist; with "
-                      "--evaluate what the network was trained on)")  # fmt: skip
+    data.add_argument("--dataset", metavar="NAME", help=f"one of {', '.join(DATASETS)}; your own: folder:PATH, class "
+                      "folders of images, or FILE.npz (default: mnist; with --evaluate what the network was trained on)"
+                      )  # fmt: skip
+    data.add_argument("--image-size", type=int, nargs=2, metavar=("H", "W"), help="stretch every image to so many "
+                      "pixels (default: as they are)")  # fmt: skip
     data.add_argument("--data-dir", metavar="DIR", help="where its files are or will be put "
                       "(default: the repository's data)")  # fmt: skip
     data.add_argument("--ratio", type=float, metavar="R",
@@ -79,6 +85,15 @@ def make_parser():
     data.add_argument("--val-split", type=count_or_fraction, metavar="N", help="training images held out to choose the "
                       "best epoch, a count or a fraction (0.1); 0: none (default: 5000, or a twelfth of a smaller set)"
                       )  # fmt: skip
+
+    data.add_argument("--noise", metavar="KIND=X", help="with --evaluate: disturb the test images, gaussian=0.1 (σ as "
+                      "a fraction of white) or salt-pepper=0.05 (fraction of the pixels)")  # fmt: skip
+
+    shown = parser.add_argument_group("with --predict")
+    shown.add_argument("--raw", action="store_true", help="take pictures of digits and letters as they are, only "
+                       "fitted to the size: no ink is looked for, nothing is centred")  # fmt: skip
+    shown.add_argument("--scores", action="store_true", help="print the scores of all classes too")
+    shown.add_argument("--json", action="store_true", help="print one JSON list of all images")
 
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N, or auto: the CPU, with "

@@ -152,13 +152,16 @@ MISTAKES = {
     "--config {bad}/noise.pt": r"--config .*noise.pt cannot be read: it is no text",
     "--config {bad}/text.png": r"--config .*text.png is no TOML",
     "--config {bad}/list.json": r"--config .*list.json is no args.json of a training run",
-    "--config {bad}/unknown.toml": r"--config .*unknown.toml has nonsense, resume; what there may be: backend batch-size ",
+    "--config {bad}/unknown.toml": r"--config .*unknown.toml has nonsense, resume; what there may be: backend ",
     "--config {bad}/type.toml": r"--batch-size cannot be 'many'",
     # data
     "--model mozafari2018 --dataset nonsense": r"no data set is called 'nonsense'; there are: mnist, .*digits",
     "--model mozafari2018 --data-dir {bad}/missing": r"missing/MNIST/raw lacks train-images.* download failed .*put",
     "--model mozafari2018 --data-dir {bad}/folder": r"folder/MNIST/raw lacks train-images.* download failed .*put",
     "--model mozafari2018 --data-dir {bad}/empty": r"empty/MNIST/raw lacks train-images",
+    NEW + "--image-size 0 5": r"an image size is a height and a width from 1 to 4096 pixels, not \(0, 5\)",
+    NEW + "--dataset folder:{bad}/missing": r"there is no folder .*missing",
+    NEW + "--dataset {bad}/missing.npz": r"there is no file .*missing.npz",
     NEW + "--ratio 0": r"ratio .*must be above 0 and at most 1, not 0.0",
     NEW + "--ratio 1.5": r"ratio .*must be above 0 and at most 1, not 1.5",
     NEW + "--ratio nan": r"ratio .*must be above 0 and at most 1, not nan",
@@ -210,14 +213,28 @@ MISTAKES = {
     "--resume {bad}/missing": r"no checkpoint at .*missing/checkpoints/last.pt",
     "--resume latest --output {bad}/folder": r"there is no run in .*folder yet",
     "--resume {bad}/run": r"last.pt holds a network, but no run to go on with",
-    "--resume {run} --epochs 2 12 6": r"leave out --epochs 2 12 6 \(the run has 2 12 5\)",
+    "--resume {run} --epochs 2 13 6": r"leave out --epochs 2 13 6 \(the run has 2 12 5\)",
+    "--resume {run} --epochs 2 12 4": r"leave out --epochs 2 12 4 \(the run has 2 12 5\)",
+    "--resume {run} --init-from {run}": r"--resume goes on with the settings that .*; leave out --init-from",
+    "--resume {run} --epochs 2 12 6 --seed 1": r"leave out --seed 1 \(the run has 0\)",
+    # other weights
+    NEW + "--init-from {bad}/missing": r"no checkpoint at .*missing",
+    NEW + "--init-from {bad}/text.png": r"text.png is damaged or no checkpoint",
+    NEW + "--init-from {run} --set encoder.time_steps=20": r"another encoder: time_steps 15, not 20",
+    NEW + "--init-from {run} --set s1.kernel=7 s2.kernel=5 s3.kernel=3": r"holds a mozafari2018; no stage fits one of",
+    "--evaluate {run} --init-from {run}": r"--evaluate does not train; leave out --init-from",
+    "--evaluate {run} --noise fog=1": r"no noise is called 'fog'; there are: gaussian=X, salt-pepper=X",
+    "--evaluate {run} --noise gaussian=2": r"gaussian noise needs .*, 0 to 1, not '2'",
+    NEW + "--noise gaussian=0.1": r"train.* leave out --noise",
+    NEW + "--raw": r"leave out --raw",
     "--resume {run} --seed 1": r"leave out --seed 1 \(the run has 0\)",
     "--resume {run} --model deep2024": r"leave out --model deep2024 \(the run has mozafari2018\)",
     "--resume {run} --name other": r"leave out --name other \(the run has None\)",
     "--resume {run} --save-every -1": r"--save-every must be 0 or more, not -1",
     # images
     "--predict {bad}/missing.png --evaluate {run}": r"no image at .*missing.png",
-    "--predict {bad}/folder --evaluate {run}": r"no image at .*folder",
+    "--predict {bad}/folder --evaluate {run}": r"no images at .*folder",
+    "--predict {bad}/*.bmp --evaluate {run}": r"no images at .*\*.bmp",
     "--predict {bad}/empty --evaluate {run}": r"empty cannot be read as an image; give a PNG or JPEG file",
     "--predict {bad}/text.png --evaluate {run}": r"text.png cannot be read as an image; give a PNG or JPEG file",
     "--predict {bad}/truncated.png --evaluate {run}": r"truncated.png cannot be read as an image",
@@ -261,7 +278,8 @@ def test_the_event_backend_on_a_gpu(tmp_path, monkeypatch, capsys):
 
 def test_two_processes_in_one_run(trained, capsys):
     with held(trained):
-        assert "another process is training in" in refuse(f"--resume {trained}", capsys)
+        line = refuse(f"--resume {trained} --epochs 2 12 6", capsys)
+    assert "another process is training in" in line
 
 
 def test_a_run_in_a_folder_that_has_become_read_only(trained, monkeypatch, capsys):
@@ -269,7 +287,7 @@ def test_a_run_in_a_folder_that_has_become_read_only(trained, monkeypatch, capsy
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(tempfile, "TemporaryFile", fail)
-    assert re.search(r"cannot write to .*: Permission denied", refuse(f"--resume {trained}", capsys))
+    assert re.search(r"cannot write to .*: Permission denied", refuse(f"--resume {trained} --epochs 2 12 6", capsys))
 
 
 def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):

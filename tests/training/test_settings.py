@@ -117,7 +117,7 @@ def test_the_help_fits(columns, monkeypatch):
         if each.name not in ("given", "command_line"):
             assert re.search(rf"^  {flag(each.name)}\b", text, re.MULTILINE)
     assert "batch_size" not in text
-    assert "  --summary, with --config --data-dir --dataset --encoder --model --set\n" in text
+    assert "  --summary, with --config --data-dir --dataset --encoder --image-size --model --set\n" in text
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
