@@ -166,7 +166,7 @@ def evaluate(settings):
     """Test a trained network, without training."""
     device = prepare_machine(settings)
     place, content = load_network(settings)
-    trained = Settings.from_dict(content["run"].get("flags", {}))
+    trained = Settings.from_dict(content["run"]["flags"])
     settings = replace(
         settings, dataset=settings.dataset or trained.dataset or content["run"]["dataset"],
         image_size=settings.image_size or trained.image_size,
@@ -207,7 +207,7 @@ def evaluate(settings):
             folder, model, images.shape[1:3], data.class_names, title, maps, images, encoder.polarity, encoder.scales
         )
     log = RunLog(folder)
-    for note in data.notes:
+    for note in (*data.notes, *changed_since(content["run"], data)):
         log.say(note)
     log.say(f"{model.name} on {tested}, test images: {evaluation.describe()}")
     log.say(f"see {folder}")
@@ -229,7 +229,7 @@ def predict(settings):
             entry["scores"] = dict(zip(run["class_names"], scores[0].tolist(), strict=True))
         found.append(entry)
     if settings.json:
-        print(json.dumps(found, indent=1, ensure_ascii=False))
+        print(json.dumps(found, indent=1))
         return
     for entry in found:
         decision = "silent: no neuron of the last stage fired" if entry["class"] is None else entry["class"]
@@ -249,6 +249,15 @@ def prepare_machine(settings):
 def load_data(settings):
     place = settings.data_dir or datasets.DATA_DIR
     return datasets.load(settings.dataset or "mnist", place, settings.image_size or None)
+
+
+def changed_since(run, data):
+    """A sentence if the data set is no longer the one of that name that a network was trained on."""
+    before = run.get("fingerprint", data.fingerprint)  # older ones have none
+    if run["dataset"] != data.name or before == data.fingerprint:
+        return []
+    return [f"{data.name} has changed since the training (fingerprint {before}, now {data.fingerprint}): images that "
+            "are tested now may have been trained on"]  # fmt: skip
 
 
 def encoder_of(network, settings, data):
@@ -323,7 +332,7 @@ def load_network(settings):
     content = checkpoint.load(place)
     if settings.model is not None and model_class(settings.model).name != content["model"]:
         raise InputError(f"--evaluate {place} holds a {content['model']}, not a {settings.model}")
-    if not content["run"].keys() >= {"dataset", "class_names", "image_size"}:
+    if not content["run"].keys() >= {"dataset", "class_names", "image_size", "flags"}:
         raise InputError(f"{place} does not say which images its network was trained on; save it with train.py")
     return place, content
 

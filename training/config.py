@@ -31,6 +31,10 @@ def _tuples(value):
     return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
 
 
+def _all_in(value):
+    return (one for item in value for one in _all_in(item)) if isinstance(value, tuple) else (value,)
+
+
 def read_set(texts):
     """``("s2.threshold=12", …)`` → {"s2.threshold": 12, …}, in order; of two that name the same field the last counts.
 
@@ -44,6 +48,8 @@ def read_set(texts):
             raise InputError(f"--set takes FIELD=VALUE, such as s2.threshold=12 or encoder.time_steps=20; not {text!r}")
         values.pop(field, None)
         values[field] = read_value(value)
+        if any(isinstance(number, int) and abs(number) >= 2**63 for number in _all_in(values[field])):
+            raise InputError(f"--set {field} cannot be {value.strip()[:40]}…: a number has at most 63 bits")
     return values
 
 

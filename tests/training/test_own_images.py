@@ -104,14 +104,17 @@ def test_what_does_not_fit_the_network(run, tmp_path, capsys):
     assert "best.pt tells the classes anna, ben apart; those of other.npz are 0, 1" in line
 
 
-def test_going_on_with_images_that_have_changed(run, faces, capsys):
-    """Is refused, with both fingerprints."""
+def test_images_that_have_changed(run, faces, tmp_path, undrawn, capsys):
+    """To go on with them is refused, with both fingerprints; to test on them is not, but it is said."""
     before = checkpoint.load(run / "checkpoints" / "last.pt")["run"]["fingerprint"]
     picture = (faces / "ben" / "0.png").read_bytes()
     try:
         Image.new("RGB", (26, 30), "green").save(faces / "ben" / "0.png")
         line = refuse(f"--resume {run} --epochs 1 1 2", capsys)
+        assert start(f"--evaluate {run} {MACHINE}", tmp_path) == 0
     finally:
         (faces / "ben" / "0.png").write_bytes(picture)
     found = re.search(r"my faces has changed since the run began: its fingerprint was (\w+) and is (\w+);", line)
     assert found[1] == before != found[2]
+    told = f"my faces has changed since the training (fingerprint {before}, now {found[2]}): images that are tested now"
+    assert told in capsys.readouterr().out

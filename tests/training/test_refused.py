@@ -130,6 +130,8 @@ MISTAKES = {
     NEW + "--set s2.threshold=high": r"s2.threshold=high: a threshold must be a number from 0 on",
     NEW + "--set s2.threshold=-1": r"s2.threshold=-1: a threshold must be a number from 0 on",
     NEW + "--set s2.threshold=true": r"s2.threshold cannot be True",
+    NEW + f"--set s2.threshold={10**400}": r"--set s2.threshold cannot be 100000.*: a number has at most 63 bits",
+    NEW + f"--set s1.rule.rates=0.1,{10**400}": r"--set s1.rule.rates cannot be 0.1,100.*: a number has at most 63",
     NEW + "--set s2.kernel=2.5": r"s2.kernel=2.5: kernel of a convolution must be a whole number",
     NEW + "--set s2.kernel=50": r"kernel 50 does not fit",
     NEW + "--set s1.out_channels=999999999": r"a layer of 149,999,999,850 weights is too large",
