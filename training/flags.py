@@ -11,7 +11,7 @@ from errors import InputError
 from models import MODELS
 from training.config import last_of_each, read_config
 from training.encoders import ENCODERS
-from training.settings import MAY_CHANGE, SAVED, TAKES, Settings, flag
+from training.settings import FLAGS, MAY_CHANGE, SAVED, TAKES, Settings, flag
 
 WIDTH = 100
 _UNSET = object()
@@ -121,9 +121,10 @@ def make_parser():
 
 
 def _which_go_together():
-    lines = ["which flags go together:", "  all but the commands, to train"]
+    lines = ["which flags go together:"]
     for text, names in (
-        ("--resume RUN, as the run began, but for", MAY_CHANGE), ("--evaluate RUN, with", TAKES["evaluate"]),
+        ("to train, all but the commands and", {*FLAGS} - TAKES["train"]),
+        ("--resume RUN, as the run began, but for a larger last number of --epochs, and", MAY_CHANGE), ("--evaluate RUN, with", TAKES["evaluate"]),
         ("--predict IMAGE …, with", TAKES["predict"]), ("--summary, with", TAKES["summary"]),
     ):  # fmt: skip
         text = f"  {text} {' '.join(map(flag, sorted(names)))}"
