@@ -26,10 +26,11 @@ from report.summary import list_models, summarize
 from report.writing import write_report, write_results
 from training import checkpoint, config
 from training.encoders import build_encoder, changed, chosen, encoder_config, for_colours
+from training.finished import is_finished, lengthen, lengthens
 from training.flags import parse
 from training.image_file import CHARACTERS, images_at, read_image
 from training.initial import take_over
-from training.run import DRY_RUN_IMAGES, Data, Run, Stopped, is_finished, wanted_maps
+from training.run import DRY_RUN_IMAGES, Data, Run, Stopped, wanted_maps
 from training.run_log import RunLog, print_what_can_be_printed
 from training.settings import MAY_CHANGE, Settings, flag
 from utils import (
@@ -310,20 +311,6 @@ def epochs_of(model, settings):
             f"not {len(epochs)}"
         )
     return tuple(min(count, 1) for count in epochs) if settings.dry_run else epochs
-
-
-def lengthens(epochs, before):
-    """Whether these are the same numbers of epochs but for a larger last one."""
-    return len(epochs) == len(before) and epochs[:-1] == before[:-1] and epochs[-1:] > before[-1:]
-
-
-def lengthen(folder, settings):
-    """Have the folder say that the run has more epochs before it, and that it is not finished."""
-    for name in ("results.json", "index.html"):
-        (folder / name).unlink(missing_ok=True)
-    record = json.loads((folder / "args.json").read_text(encoding="utf-8"))
-    record["flags"]["epochs"] = list(settings.epochs)
-    write_json(folder / "args.json", record)
 
 
 def load_network(settings):

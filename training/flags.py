@@ -124,7 +124,8 @@ def _which_go_together():
     lines = ["which flags go together:"]
     for text, names in (
         ("to train, all but the commands and", {*FLAGS} - TAKES["train"]),
-        ("--resume RUN, as the run began, but for a larger last number of --epochs, and", MAY_CHANGE), ("--evaluate RUN, with", TAKES["evaluate"]),
+        ("--resume RUN, as the run began, but for a larger last number of --epochs, and", MAY_CHANGE),
+        ("--evaluate RUN, with", TAKES["evaluate"]),
         ("--predict IMAGE …, with", TAKES["predict"]), ("--summary, with", TAKES["summary"]),
     ):  # fmt: skip
         text = f"  {text} {' '.join(map(flag, sorted(names)))}"

@@ -242,11 +242,6 @@ class Run(Observer):
         return {"test.last": last, "validation.best": held_out, "test.best": best}
 
 
-def is_finished(folder, figures):
-    """Whether a run has written the last of its files. ``figures``: whether it draws."""
-    return all((folder / name).is_file() for name in ("results.json", *(["index.html"] if figures else [])))
-
-
 class Stopped(Interrupted):
     """A signal asked to stop. ``code``: what the program ends with, 128 + the signal's number, as shells have it."""
 
