@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from engine.decision import Outcome, class_of_features, deciding_features, majority
+from engine.overrides import overridden
 from engine.stages import BACKENDS, Branches, Pool, SpikingConv
 from errors import InputError
 
@@ -60,6 +61,7 @@ class Progress:
     ``wins``: for each learning convolution how often each feature won in this epoch. ``history``: one row for each
     finished epoch. ``best``: phase, epoch, accuracy and weights of the best epoch on the validation set. ``waited``:
     epochs since then. ``seconds``: spent in this epoch before an interruption; ``phase_seconds``: in each phase.
+    ``test_reads``: how often the test images were decided.
     """
 
     phase: int = 0
@@ -73,6 +75,7 @@ class Progress:
     waited: int = 0
     seconds: float = 0.0
     phase_seconds: dict = field(default_factory=dict)
+    test_reads: int = 0
 
     def to_dict(self):
         return {f.name: getattr(self, f.name) for f in fields(self)}
@@ -121,6 +124,7 @@ class NetworkTrainer(nn.Module):
         device, dtype: of the weights; float64 makes the winners independent of the order of additions.
         backend: "event" (compiled, CPU), "torch" (tensor operations, any device), or "auto": event on a CPU.
         time_steps: of the input.
+        overrides: other values for fields of the declaration, {"s2.threshold": 12}; see ``engine/overrides.py``.
 
     Errors: InputError where the stages do not fit each other, or could not be trained.
     """
@@ -140,15 +144,17 @@ class NetworkTrainer(nn.Module):
                 MODELS[known] = cls
 
     def __init__(
-        self, in_channels=6, num_classes=10, seed=0, device="cpu", dtype=torch.float32, backend="auto", time_steps=15
-    ):
+        self, in_channels=6, num_classes=10, seed=0, device="cpu", dtype=torch.float32, backend="auto", time_steps=15,
+        overrides=None,
+    ):  # fmt: skip
         super().__init__()
         if in_channels < 1 or num_classes < 1:
             raise InputError(f"a network needs channels and classes, not {in_channels} and {num_classes}")
         if not 1 <= time_steps <= 254:
             raise InputError(f"time steps must be 1 to 254, not {time_steps}")
         self.in_channels, self.num_classes, self.time_steps = in_channels, num_classes, time_steps
-        self.stages = nn.ModuleDict(self.build(in_channels, num_classes))
+        self.overrides = dict(overrides or {})
+        self.stages = nn.ModuleDict(overridden(self.build(in_channels, num_classes), self.overrides, in_channels))
         self.register_buffer("rl_batches", torch.zeros(1, dtype=torch.int64))  # seen in the supervised phase
         device = torch.device(device)
         backend = ("event" if device.type == "cpu" else "torch") if backend == "auto" else backend

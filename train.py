@@ -1,9 +1,11 @@
 """Train a first-spike network on MNIST-like images, by STDP and reward-modulated STDP: ``python train.py --help``."""
 
+import json
 import os
 import re
 import sys
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 # numba reads it when it is imported, below: 0 ends in a traceback there, many thousands in a crash.
@@ -12,20 +14,24 @@ if not re.fullmatch("[1-9][0-9]{0,2}", os.environ.get("NUMBA_NUM_THREADS", "1"))
     sys.exit(2)
 
 import datasets
+from augmentation import add_noise
 from errors import InputError
 from models import model_class
-from network_trainer import Interrupted, Progress
+from network_trainer import Progress
+from own_data import is_own
 from report.activation_maps import save_activation_maps
 from report.activity import activity, describe
 from report.evaluation import Evaluation
 from report.page import read_rows, write_page
 from report.summary import list_models, summarize
 from report.writing import write_report, write_results
-from training import checkpoint
-from training.encoders import build_encoder, chosen, encoder_config
+from training import checkpoint, config
+from training.encoders import build_encoder, changed, chosen, encoder_config, for_colours
+from training.finished import is_finished, lengthen, lengthens
 from training.flags import parse
-from training.image_file import CHARACTERS, read_image
-from training.run import DRY_RUN_IMAGES, Data, Run, wanted_maps
+from training.image_file import CHARACTERS, images_at, read_image
+from training.initial import take_over
+from training.run import DRY_RUN_IMAGES, Data, Run, Stopped, wanted_maps
 from training.run_log import RunLog, print_what_can_be_printed
 from training.settings import MAY_CHANGE, Settings, flag
 from utils import (
@@ -34,6 +40,7 @@ from utils import (
     held,
     latest_run,
     new_run_folder,
+    safe_name,
     set_threads,
     temporaries,
     write_json,
@@ -57,8 +64,8 @@ def main(argv=None):
         place = f"{error.filename}: " if error.filename else ""
         print(f"train.py: cannot read or write {place}{error.strerror or error}", file=sys.stderr)
         return 2
-    except Interrupted:
-        return 130
+    except Stopped as stopped:
+        return stopped.code
     except KeyboardInterrupt:
         print("stopped at once", file=sys.stderr)
         return 130
@@ -71,21 +78,22 @@ def show_models(settings):
 
 def show_summary(settings):
     network = model_class(settings.model)
-    encoder = build_encoder(chosen(network, settings.encoder))
     data = load_data(settings)
-    print(summarize(build(network, encoder, data, settings), *data.train_images.shape[1:]))
+    encoder = encoder_of(network, settings, data)
+    print(describe(build(network, encoder, data, settings), data, settings))
 
 
 def train(settings):
     """A new run."""
     device = prepare_machine(settings)
     network = model_class(settings.model)  # an unknown name is refused before the data is read
-    encoder = build_encoder(chosen(network, settings.encoder))
     settings = replace(
-        settings, model=network.name, encoder=encoder_config(encoder)["name"], dataset=settings.dataset or "mnist",
+        settings, model=network.name, dataset=settings.dataset or "mnist",
         device=str(device),  # on which a resumed run goes on
     )  # fmt: skip
     data = Data(settings)
+    encoder = encoder_of(network, settings, data.set)
+    settings = replace(settings, encoder=encoder_config(encoder)["name"])
     model = build(network, encoder, data.set, settings, device)
     settings = replace(settings, epochs=epochs_of(model, settings))
     if settings.patience and model.decision is None:
@@ -93,19 +101,23 @@ def train(settings):
     if settings.patience and not len(data.validation):
         raise InputError("--patience needs validation images; leave out --val-split 0")
     wanted_maps(settings, data.set.test_labels[data.test])  # refuses indices that are too large
-    summary = summarize(model, *data.set.train_images.shape[1:])  # refuses images that are too small
-    what = f"{model.name}-{settings.dataset}-seed{settings.seed}" + ("-dry" if settings.dry_run else "")
+    summary = describe(model, data.set, settings)  # refuses images that are too small
+    origin, notes = {}, []
+    if settings.init_from:
+        place = checkpoint.find(settings.init_from, settings.output)
+        origin["init_from"], notes = take_over(place, model, encoder, data, settings)
+    what = f"{model.name}-{safe_name(data.set.name)}-seed{settings.seed}" + ("-dry" if settings.dry_run else "")
     folder = new_run_folder(settings.output, what, settings.name)
     (folder / "checkpoints").mkdir()
-    record = {"command_line": settings.command_line, "flags": settings.to_dict(), **environment()}
+    record = {"command_line": settings.command_line, "flags": settings.to_dict(), **origin, **environment()}
     write_json(folder / "args.json", record)
     write_text(folder / "summary.txt", summary + "\n")
     with held(folder):
-        Run(settings, folder, model, encoder, data, Progress()).train()
+        Run(settings, folder, model, encoder, data, Progress(), notes).train()
 
 
 def resume(settings):
-    """Go on with an interrupted run in its own folder, with its own settings."""
+    """Go on with an interrupted run in its own folder, with its own settings, or with more epochs of its last phase."""
     folder = latest_run(settings.output) if settings.resume == "latest" else Path(settings.resume)
     content = checkpoint.load(folder / "checkpoints" / "last.pt")
     if content["progress"] is None:
@@ -117,20 +129,38 @@ def resume(settings):
     )  # fmt: skip
     if settings.model is not None:
         settings = replace(settings, model=model_class(settings.model).name)
+    longer = "epochs" in settings.given and lengthens(settings.epochs, saved.epochs)
+    may_change = {*MAY_CHANGE, "epochs"} if longer else MAY_CHANGE
     changed = [
         f"{flag(name)} {_spelled(getattr(settings, name))} (the run has {_spelled(getattr(saved, name))})"
-        for name in sorted(settings.given - MAY_CHANGE - {"resume", "output"})
+        for name in sorted(settings.given - may_change - {"resume", "output"})
         if getattr(settings, name) != getattr(saved, name)
     ]
     if changed:
         raise InputError(f"a run goes on with its own flags; leave out {', '.join(changed)}")
-    saved = replace(saved, **{name: getattr(settings, name) for name in settings.given & MAY_CHANGE})
+    done, trained = progress.phase == len(saved.epochs), saved
+    saved = replace(saved, **{name: getattr(settings, name) for name in settings.given & may_change})
+    if done and not longer and is_finished(folder, saved.figures):
+        longer = _spelled((*saved.epochs[:-1], saved.epochs[-1] + 1))
+        print(f"{folder} is finished; a larger last number of epochs lengthens it: --epochs {longer}")
+        return
+    if done and longer and 0 < saved.patience <= progress.waited:
+        raise InputError(f"{folder} was ended by --patience {saved.patience}, not by its number of epochs")
     device = prepare_machine(saved)
     model = checkpoint.rebuild(content, device, saved.backend)
     data = Data(saved)
+    if data.set.fingerprint != content["run"].get("fingerprint", data.set.fingerprint):  # older ones have none
+        raise InputError(
+            f"{data.set.name} has changed since the run began: its fingerprint was {content['run']['fingerprint']} and "
+            f"is {data.set.fingerprint}; put the images back, or begin a new run"
+        )
     with held(folder):
         for left in temporaries(folder):
             left.unlink()
+        if longer:
+            lengthen(folder, saved)
+        if longer and done:
+            progress.phase, progress.epoch = progress.phase - 1, trained.epochs[-1]
         Run(replace(saved, device=str(device)), folder, model, encoder, data, progress).train()
 
 
@@ -138,25 +168,28 @@ def evaluate(settings):
     """Test a trained network, without training."""
     device = prepare_machine(settings)
     place, content = load_network(settings)
-    settings = replace(settings, dataset=settings.dataset or content["run"]["dataset"])
+    trained = Settings.from_dict(content["run"]["flags"])
+    settings = replace(
+        settings, dataset=settings.dataset or trained.dataset or content["run"]["dataset"],
+        image_size=settings.image_size or trained.image_size,
+    )  # fmt: skip
     data = load_data(settings)
-    if data.num_classes != content["num_classes"]:
-        raise InputError(
-            f"{place} tells {content['num_classes']} classes ({content['run']['dataset']}) apart; "
-            f"{settings.dataset} has {data.num_classes}"
-        )
+    check_fit(place, content, data, settings.dataset)
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     images, labels = data.test_images[:count], data.test_labels[:count]
+    if settings.noise:
+        images = add_noise(images, settings.noise)
     indices = wanted_maps(settings, labels)
     model, encoder = rebuild(place, content, device, settings), build_encoder(content["encoding"])
-    summary = summarize(model, *data.test_images.shape[1:])  # refuses images that are too small
-    folder = new_run_folder(settings.output, f"{model.name}-{settings.dataset}-evaluation", settings.name)
+    summary = describe(model, data, trained)  # refuses images that are too small
+    folder = new_run_folder(settings.output, f"{model.name}-{safe_name(data.name)}-evaluation", settings.name)
     record = {"command_line": settings.command_line, "checkpoint": str(place), **environment()}
     write_json(folder / "args.json", record)
     write_text(folder / "summary.txt", summary + "\n")
     latencies = encoder.encode(images).to(device)
     evaluation = Evaluation(model, latencies, labels)
-    title = f"{model.name}, {settings.dataset}, seed {content['run']['flags']['seed']}, {place.name}"
+    tested = f"{data.name} with noise {settings.noise}" if settings.noise else data.name
+    title = f"{config.title(model.name, trained.set)}{tested}, seed {trained.seed}, {place.name}"
     figures = write_report(
         folder, model, evaluation, images, latencies, data.class_names, title, draw=settings.figures,
         polarity=encoder.polarity, scales=encoder.scales,
@@ -166,14 +199,20 @@ def evaluate(settings):
             model, latencies[indices], labels, indices, folder / "maps", data.class_names, draw=settings.figures
         )
     counts = activity(model, latencies)
-    write_results(folder / "results.json", {"test": evaluation}, checkpoint=str(place), activity=counts)
+    noise = {"noise": settings.noise} if settings.noise else {}
+    write_results(
+        folder / "results.json", {"test": evaluation}, checkpoint=str(place), dataset=data.name,
+        fingerprint=data.fingerprint, **noise, activity=counts,
+    )  # fmt: skip
     if settings.figures:
         maps = folder / "maps" if len(indices) else None
         write_page(
             folder, model, images.shape[1:3], data.class_names, title, maps, images, encoder.polarity, encoder.scales
         )
     log = RunLog(folder)
-    log.say(f"{model.name} on {settings.dataset}, test images: {evaluation.describe()}")
+    for note in (*data.notes, *changed_since(content["run"], data)):
+        log.say(note)
+    log.say(f"{model.name} on {tested}, test images: {evaluation.describe()}")
     log.say(describe(counts))
     if settings.tensorboard:
         log.say(f"TensorBoard: {show_evaluation(place, folder, evaluation, figures, settings, content)}")
@@ -203,11 +242,24 @@ def predict(settings):
     device = prepare_machine(settings)
     place, content = load_network(settings)
     model, encoder = rebuild(place, content, device, settings), build_encoder(content["encoding"])
-    names = [*content["run"]["class_names"], "silent: no neuron of the last stage fired"]
-    for path in settings.predict:
-        image, note = read_image(path, *content["run"]["image_size"], centred=content["run"]["dataset"] in CHARACTERS)
-        (decision,) = model.predict(encoder.encode(image[None]).to(device)).tolist()
-        print(f"{path}: {names[decision]}" + (f"  ({note})" if note else ""))
+    run, found = content["run"], []
+    centred = run["dataset"] in CHARACTERS and not settings.raw
+    for path in chain.from_iterable(map(images_at, settings.predict)):
+        image, note = read_image(path, *run["image_size"][:2], centred, getattr(encoder, "colours", 1))
+        decisions, scores = model.decide(encoder.encode(image[None]).to(device))
+        decision = None if int(decisions[0]) < 0 else run["class_names"][int(decisions[0])]
+        entry = {"image": str(path), "class": decision, "note": note}
+        if settings.scores:
+            entry["scores"] = dict(zip(run["class_names"], scores[0].tolist(), strict=True))
+        found.append(entry)
+    if settings.json:
+        print(json.dumps(found, indent=1))
+        return
+    for entry in found:
+        decision = "silent: no neuron of the last stage fired" if entry["class"] is None else entry["class"]
+        print(f"{entry['image']}: {decision}" + (f"  ({entry['note']})" if entry["note"] else ""))
+        if settings.scores:
+            print("    " + "  ".join(f"{name} {score:.6g}" for name, score in entry["scores"].items()))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -219,7 +271,48 @@ def prepare_machine(settings):
 
 
 def load_data(settings):
-    return datasets.load(settings.dataset or "mnist", settings.data_dir or datasets.DATA_DIR)
+    place = settings.data_dir or datasets.DATA_DIR
+    return datasets.load(settings.dataset or "mnist", place, settings.image_size or None)
+
+
+def changed_since(run, data):
+    """A sentence if the data set is no longer the one of that name that a network was trained on."""
+    before = run.get("fingerprint", data.fingerprint)  # older ones have none
+    if run["dataset"] != data.name or before == data.fingerprint:
+        return []
+    return [f"{data.name} has changed since the training (fingerprint {before}, now {data.fingerprint}): images that "
+            "are tested now may have been trained on"]  # fmt: skip
+
+
+def encoder_of(network, settings, data):
+    """The network's encoder, or the one that --encoder names, with what --set makes of it, for the data's colours."""
+    _, parameters = config.divided(settings.set)
+    return build_encoder(for_colours(changed(chosen(network, settings.encoder), parameters), data.colours))
+
+
+def check_fit(place, content, data, dataset):
+    """Errors: InputError unless the network of a checkpoint can be tested on the data."""
+    run = content["run"]
+    if data.num_classes != content["num_classes"]:
+        raise InputError(
+            f"{place} tells {content['num_classes']} classes ({run['dataset']}) apart; {data.name} has "
+            f"{data.num_classes}"
+        )
+    if is_own(dataset) and list(data.class_names) != list(run["class_names"]):
+        raise InputError(
+            f"{place} tells the classes {', '.join(run['class_names'])} apart; those of {data.name} are "
+            f"{', '.join(data.class_names)}"
+        )
+    colours = content["encoding"].get("colours", 1)
+    if data.colours != colours:
+        kinds = {1: "grey", 3: "colour"}
+        raise InputError(f"{place} takes {kinds[colours]} images; those of {data.name} are {kinds[data.colours]}")
+
+
+def describe(model, data, settings):
+    """The table of stages, and what was set otherwise than declared. Errors: InputError for images too small."""
+    table = summarize(model, *data.image_size)
+    return "\n".join([table, *([f"set: {' '.join(settings.set)}"] if settings.set else [])])
 
 
 def build(network, encoder, data, settings, device="cpu"):
@@ -227,6 +320,7 @@ def build(network, encoder, data, settings, device="cpu"):
     return network(
         in_channels=encoder.channels, num_classes=data.num_classes, seed=settings.seed, device=device,
         backend=settings.backend, time_steps=encoder.time_steps,
+        overrides=config.divided(settings.set)[0],
     )  # fmt: skip
 
 
@@ -244,15 +338,11 @@ def epochs_of(model, settings):
 
 def load_network(settings):
     """The checkpoint that --evaluate names: its path and content."""
-    place = latest_run(settings.output) if settings.evaluate in (None, "latest") else Path(settings.evaluate)
-    if place.is_dir():
-        place = place / "checkpoints" / "best.pt"
-        if not place.is_file():
-            place = place.with_name("last.pt")
+    place = checkpoint.find(settings.evaluate or "latest", settings.output)
     content = checkpoint.load(place)
     if settings.model is not None and model_class(settings.model).name != content["model"]:
         raise InputError(f"--evaluate {place} holds a {content['model']}, not a {settings.model}")
-    if not content["run"].keys() >= {"dataset", "class_names", "image_size"}:
+    if not content["run"].keys() >= {"dataset", "class_names", "image_size", "flags"}:
         raise InputError(f"{place} does not say which images its network was trained on; save it with train.py")
     return place, content
 

@@ -75,6 +75,11 @@ def new_run_folder(output, what, name=None):
     return folder
 
 
+def safe_name(name):
+    """A name as part of a folder's name: "my digits.npz" → "my-digits.npz"."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.") or "data"
+
+
 @contextmanager
 def held(folder):
     """Meanwhile no other process may train in the run's folder. Errors: InputError if one does, or none could."""
@@ -102,11 +107,18 @@ def held(folder):
 
 
 def latest_run(output):
-    """The run folder under ``output`` whose last checkpoint is the newest."""
-    runs = sorted(Path(output).glob("*/checkpoints/last.pt"), key=lambda path: path.stat().st_mtime)
+    """The run folder under ``output`` whose last checkpoint is the newest; a dry run only if there is no other."""
+    runs = {path.parent.parent: path.stat().st_mtime for path in Path(output).glob("*/checkpoints/last.pt")}
     if not runs:
         raise InputError(f"there is no run in {output} yet")
-    return runs[-1].parent.parent
+    return max(runs, key=lambda folder: (not _is_dry(folder), runs[folder]))
+
+
+def _is_dry(folder):
+    try:
+        return bool(json.loads((folder / "args.json").read_text(encoding="utf-8"))["flags"]["dry_run"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # one of another version, or damaged
 
 
 def write_atomically(path, write):

@@ -469,7 +469,7 @@ def draw_errors(images, indices, labels, predictions, class_names, title, total=
     """Images that were not decided right: true class → decision, and which image of the set it is.
 
     Args:
-        images: (N, H, W) uint8; indices: in their set; labels and predictions: N classes, -1 for silence.
+        images: uint8 (N, H, W) or (N, H, W, 3); indices: in their set; labels, predictions: N classes, -1: silent.
         total: errors there are, if these are not all.
     """
     shown, total = len(images), len(images) if total is None else total

@@ -52,7 +52,7 @@ def write_page(folder, model, size, class_names, title, maps=None, images=None, 
         size: (height, width) of the images.
         title: which weights these are: network, data set, seed, epoch.
         maps: folder with the ``.npz`` files of ``save_activation_maps``, None: without maps.
-        images: uint8 (N, H, W), in which the indices of the maps count; None: no small pictures to choose from.
+        images: uint8 (N, H, W) or (N, H, W, 3), in which the indices of the maps count; None: no small pictures.
         polarity, scales: of the encoder's channels, see ``figures.draw_filters``.
 
     Returns the path. Errors: InputError if it cannot be written.

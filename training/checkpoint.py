@@ -8,7 +8,7 @@ import torch
 
 from errors import InputError
 from models import build_model
-from utils import write_atomically
+from utils import latest_run, write_atomically
 
 FORMAT = 1
 NEEDED = {"model", "in_channels", "num_classes", "steps", "dtype", "encoding", "run", "progress", "state"}
@@ -25,6 +25,7 @@ def save(path, model, encoding, run=None, progress=None, state=None):
         "in_channels": model.in_channels,
         "num_classes": model.num_classes,
         "steps": model.time_steps,
+        "overrides": model.overrides,
         "dtype": str(model.convs()[0].weight.dtype).removeprefix("torch."),
         "class_of_feature": None if model.decision is None else model.class_of_feature().tolist(),
         "encoding": encoding,
@@ -35,6 +36,15 @@ def save(path, model, encoding, run=None, progress=None, state=None):
     buffer = io.BytesIO()  # a full disk is to be Python's error, not torch's
     torch.save(content, buffer)
     write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
+
+
+def find(name, output):
+    """The path of the checkpoint that a flag names: itself, or the best of a run, of the 'latest' one in ``output``."""
+    place = latest_run(output) if name == "latest" else Path(name)
+    if not place.is_dir():
+        return place
+    best = place / "checkpoints" / "best.pt"
+    return best if best.is_file() else best.with_name("last.pt")
 
 
 def load(path):
@@ -67,6 +77,7 @@ def rebuild(content, device="cpu", backend="auto"):
         dtype=getattr(torch, content["dtype"]),
         device=device,
         backend=backend,
+        overrides=content.get("overrides"),  # older ones have none
     )
     restore(model, content["state"], content["model"])
     return model

@@ -10,6 +10,9 @@ An encoder is a class. Its parameters have defaults; one that cannot be used is 
 * ``scales``: the names of its scales. Channels of one scale follow each other, first 1, then -1.
 """
 
+import inspect
+
+from engine.overrides import described, fits
 from errors import InputError
 from s1c1 import S1C1
 
@@ -45,6 +48,34 @@ def chosen(network, name=None):
     """The config of the encoder ``name``, or of the network's own: its class says which, and what it is set to."""
     own, _ = _divided(network.encoder)
     return network.encoder if name in (None, own) else {"name": name}
+
+
+def changed(config, parameters):
+    """The config with these parameters otherwise. Errors: InputError for one that there is not, or of another type."""
+    name, _ = _divided(config)
+    takes = _parameters(name)
+    for key, value in parameters.items():
+        if key not in takes or key == "colours":  # which follows from the images
+            there = ", ".join(f"encoder.{known}" for known in takes if known != "colours")
+            raise InputError(f"encoder.{key}: the encoder {name} has no such parameter; there are {there}")
+        kind = type(takes[key].default)
+        if takes[key].default is not None and not fits(value, kind):
+            raise InputError(f"encoder.{key} cannot be {value!r}; it is {described(kind)}")
+    return {**config, **parameters}
+
+
+def for_colours(config, colours):
+    """The config for images of so many colours, 1 or 3. Errors: InputError if the encoder takes grey ones alone."""
+    name, _ = _divided(config)
+    if colours == 1:
+        return config
+    if "colours" not in _parameters(name):
+        raise InputError(f"the encoder {name} takes grey images, not colour ones")
+    return {**config, "colours": colours}
+
+
+def _parameters(name):
+    return inspect.signature(ENCODERS[name]).parameters if name in ENCODERS else {}
 
 
 def _divided(config):

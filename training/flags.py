@@ -9,8 +9,9 @@ from dataclasses import fields
 from datasets import DATASETS
 from errors import InputError
 from models import MODELS
+from training.config import last_of_each, read_config
 from training.encoders import ENCODERS
-from training.settings import MAY_CHANGE, TAKES, Settings, flag
+from training.settings import FLAGS, MAY_CHANGE, SAVED, TAKES, Settings, flag
 
 WIDTH = 100
 _UNSET = object()
@@ -43,15 +44,23 @@ def make_parser():
     what = parser.add_argument_group("commands (otherwise: train --model)")
     what.add_argument("--list-models", action="store_true", help="print the networks, their phases and default epochs")
     what.add_argument("--summary", action="store_true", help="print the table of stages of --model")
-    what.add_argument("--resume", metavar="RUN", help="go on with an interrupted run: its folder, or 'latest'")
+    what.add_argument("--resume", metavar="RUN", help="go on with an interrupted run: its folder, or 'latest'; "
+                      "lengthen a finished one: --epochs with a larger last number")  # fmt: skip
     what.add_argument("--evaluate", metavar="RUN", help="test a trained network: a run, a checkpoint or 'latest'")
-    what.add_argument("--predict", nargs="+", metavar="IMAGE", help="print the class of image files, by the network of "
-                      "--evaluate (default: latest)")  # fmt: skip
+    what.add_argument("--predict", nargs="+", metavar="IMAGE", help="print the class of image files, folders of them "
+                      "or patterns ('*.png'), by the network of --evaluate (default: latest)")  # fmt: skip
 
     net = parser.add_argument_group("network and training")
     net.add_argument("--model", metavar="NAME", help=f"one of {', '.join(MODELS)}")
     net.add_argument("--encoder", metavar="NAME", help=f"what makes spikes of the images, one of {', '.join(ENCODERS)} "
                      "(default: the network's own)")  # fmt: skip
+    net.add_argument("--set", nargs="+", metavar="F=V", help="other values for fields of a stage, a rule or the "
+                     "encoder: s2.threshold=12 s3.1.rule.winners=8 s3.rule.reward=0.01,-0.0005 encoder.time_steps=20"
+                     )  # fmt: skip
+    net.add_argument("--config", metavar="FILE", help="take flags and settings from a TOML file, or from the args.json "
+                     "of a run to repeat; the command line goes before it")  # fmt: skip
+    net.add_argument("--init-from", metavar="RUN", help="begin with the stages of a trained network, a run or a "
+                     "checkpoint, whose names and shapes fit, and with their rates")  # fmt: skip
     net.add_argument("--epochs", type=int, nargs="+", metavar="E", help="one number for each phase, 0 skips the phase "
                      "(default: the network's own, see --list-models)")  # fmt: skip
     net.add_argument("--batch-size", type=int, metavar="N",
@@ -64,8 +73,11 @@ def make_parser():
     net.add_argument("--dry-run", action="store_true", help="a few images through every phase and every artefact")
 
     data = parser.add_argument_group("data")
-    data.add_argument("--dataset", metavar="NAME", help=f"one of {', '.join(DATASETS)} (default: mnist; with "
-                      "--evaluate what the network was trained on)")  # fmt: skip
+    data.add_argument("--dataset", metavar="NAME", help=f"one of {', '.join(DATASETS)}; your own: folder:PATH, class "
+                      "folders of images, or FILE.npz (default: mnist; with --evaluate what the network was trained on)"
+                      )  # fmt: skip
+    data.add_argument("--image-size", type=int, nargs=2, metavar=("H", "W"), help="stretch every image to so many "
+                      "pixels (default: as they are)")  # fmt: skip
     data.add_argument("--data-dir", metavar="DIR", help="where its files are or will be put "
                       "(default: the repository's data)")  # fmt: skip
     data.add_argument("--ratio", type=float, metavar="R",
@@ -73,6 +85,15 @@ def make_parser():
     data.add_argument("--val-split", type=count_or_fraction, metavar="N", help="training images held out to choose the "
                       "best epoch, a count or a fraction (0.1); 0: none (default: 5000, or a twelfth of a smaller set)"
                       )  # fmt: skip
+
+    data.add_argument("--noise", metavar="KIND=X", help="with --evaluate: disturb the test images, gaussian=0.1 (σ as "
+                      "a fraction of white) or salt-pepper=0.05 (fraction of the pixels)")  # fmt: skip
+
+    shown = parser.add_argument_group("with --predict")
+    shown.add_argument("--raw", action="store_true", help="take pictures of digits and letters as they are, only "
+                       "fitted to the size: no ink is looked for, nothing is centred")  # fmt: skip
+    shown.add_argument("--scores", action="store_true", help="print the scores of all classes too")
+    shown.add_argument("--json", action="store_true", help="print one JSON list of all images")
 
     machine = parser.add_argument_group("machine")
     machine.add_argument("--device", metavar="NAME", help="cpu, cuda, cuda:N, or auto: the CPU, with "
@@ -102,9 +123,11 @@ def make_parser():
 
 
 def _which_go_together():
-    lines = ["which flags go together:", "  all but the commands, to train"]
+    lines = ["which flags go together:"]
     for text, names in (
-        ("--resume RUN, as the run began, but for", MAY_CHANGE), ("--evaluate RUN, with", TAKES["evaluate"]),
+        ("to train, all but the commands and", {*FLAGS} - TAKES["train"]),
+        ("--resume RUN, as the run began, but for a larger last number of --epochs, and", MAY_CHANGE),
+        ("--evaluate RUN, with", TAKES["evaluate"]),
         ("--predict IMAGE …, with", TAKES["predict"]), ("--summary, with", TAKES["summary"]),
     ):  # fmt: skip
         text = f"  {text} {' '.join(map(flag, sorted(names)))}"
@@ -118,5 +141,10 @@ def parse(argv):
     blank = argparse.Namespace(**{each.name: _UNSET for each in fields(Settings)})
     given = {name for name, value in vars(parser.parse_args(argv, blank)).items() if value is not _UNSET}
     values = vars(parser.parse_args(argv))
+    if values["config"] is not None:
+        found = read_config(values["config"], {*SAVED})
+        if "set" in found and "set" in given:
+            found["set"] = last_of_each([*found["set"], *values["set"]])
+        values |= {name: value for name, value in found.items() if name == "set" or name not in given}
     values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
     return Settings(**values | {"given": frozenset(given), "command_line": shlex.join(["train.py", *argv])})

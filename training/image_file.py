@@ -5,6 +5,7 @@ pixels, the centre of mass in the middle (LeCun et al. 1998, Proceedings of the 
 brings other pictures into this form.
 """
 
+import glob
 import warnings
 from pathlib import Path
 
@@ -21,11 +22,12 @@ BOX = 20 / 28  # the share of the image that a character fills
 THINNEST = 2 / 28  # width of a stroke as a share of the image; MNIST's are of 2 to 3 pixels
 
 
-def read_image(path, height, width, centred=False):
+def read_image(path, height, width, centred=False, colours=1):
     """An image file (PNG, JPEG, TIFF, …) as uint8 (height, width), and what was done to it.
 
-    Colours become grey, deep and float values 8 bits; an image without any contrast becomes black, hence silent. The
-    rest depends on what the network was trained on.
+    With ``colours=3`` it is (height, width, 3), and never centred; otherwise colours become grey. Deep and float values
+    become 8 bits; an image without any contrast becomes black, hence silent. The rest depends on what the network was
+    trained on.
 
     ``centred=False``: another size is fitted, its sides kept in proportion, onto black. Nothing else is changed.
     ``centred=True``, for CHARACTERS: an image of this size on a black ground is taken as it is. In any other the
@@ -33,23 +35,42 @@ def read_image(path, height, width, centred=False):
 
     Raises InputError for what is not there or no image.
     """
-    pixels, done = _grey(Path(path))
+    pixels, done = _pixels(Path(path), "L" if colours == 1 else "RGB")
     if pixels.min() == pixels.max():
         done.append("nothing to see: all its pixels are alike")
-        return np.zeros((height, width), np.uint8), ", ".join(done)
+        return np.zeros((height, width, *pixels.shape[2:]), np.uint8), ", ".join(done)
     if centred and not (pixels.shape == (height, width) and np.median(_border(pixels)) <= BLACK):
         image, what = _character(pixels, height, width)
         done.extend(what)
     else:
         image = pixels
-        if pixels.shape != (height, width):
+        if pixels.shape[:2] != (height, width):
             done.append(f"resized from {pixels.shape[1]}×{pixels.shape[0]}")
             image = _fitted(pixels, height, width)
     return image, ", ".join(done)
 
 
-def _grey(path):
-    """The first frame of a file, upright and grey: uint8 (H, W), and a list of what was done."""
+def images_at(path):
+    """The image files that a path means: itself, those in a folder, or those that fit a pattern (``*.png``), sorted.
+
+    Raises InputError where there is none.
+    """
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    path = Path(path).expanduser()
+    if path.is_dir():
+        found = [file for file in path.iterdir() if file.suffix.lower() in IMG_EXTENSIONS and file.is_file()]
+    elif not path.exists() and glob.has_magic(str(path)):
+        found = [file for file in map(Path, glob.glob(str(path), recursive=True)) if file.is_file()]
+    else:
+        return [path]
+    if not found:
+        raise InputError(f"no images at {path}")
+    return sorted(found)
+
+
+def _pixels(path, mode):
+    """The first frame of a file, upright: uint8 (H, W), in mode "RGB" (H, W, 3), and a list of what was done."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not path.is_file():
@@ -80,16 +101,17 @@ def _grey(path):
     if turned:
         done.append("turned upright, as the camera noted")
     if picture.mode == "F" or picture.mode.startswith("I"):
-        return _eight_bits(np.asarray(picture), done)
+        values, done = _eight_bits(np.asarray(picture), done)
+        return (values if mode == "L" else np.repeat(values[..., None], 3, 2)), done
     if picture.mode == "RGBA":
         # on a transparent ground dark strokes are meant to stand on light, light ones on dark
         grey, opaque = np.asarray(picture.convert("RGB").convert("L")), np.asarray(picture)[..., 3] > 127
         light = opaque.any() and not opaque.all() and np.median(grey[opaque]) > 127
         ground = Image.new("RGBA", picture.size, "black" if light else "white")
         picture = Image.alpha_composite(ground, picture)
-    if picture.mode != "L":
-        picture = picture.convert("L")
-        done.append("made grey")
+    if picture.mode != mode:
+        picture = picture.convert(mode)
+        done += ["made grey"] if mode == "L" else []
     return np.asarray(picture), done
 
 
@@ -124,12 +146,12 @@ def _resized(pixels, height, width):
 def _scaled(shape, height, width):
     """The largest size of these proportions within height × width."""
     scale = min(height / shape[0], width / shape[1])
-    return tuple(max(1, round(side * scale)) for side in shape)
+    return tuple(max(1, round(side * scale)) for side in shape[:2])
 
 
 def _fitted(pixels, height, width):
     size = _scaled(pixels.shape, height, width)
-    image = np.zeros((height, width), np.uint8)
+    image = np.zeros((height, width, *pixels.shape[2:]), np.uint8)
     top, left = (height - size[0]) // 2, (width - size[1]) // 2
     image[top : top + size[0], left : left + size[1]] = _resized(pixels, *size)
     return image

@@ -17,7 +17,7 @@ from report.evaluation import Evaluation
 from report.page import write_page
 from report.summary import summarize
 from report.writing import write_report, write_results
-from training import checkpoint
+from training import checkpoint, config
 from training.encoders import encoder_config
 from training.run_log import RunLog
 from utils import peak_memory
@@ -33,25 +33,30 @@ class Data:
     """
 
     def __init__(self, settings):
-        self.set = datasets.load(settings.dataset, settings.data_dir or datasets.DATA_DIR)
-        labels = self.set.train_labels
-        held_out = min(5000, len(labels) // 12) if settings.val_split is None else settings.val_split
-        self.train, self.validation = np.arange(len(labels)), np.arange(0)
-        if held_out:
-            try:
-                self.train, self.validation = datasets.stratified_split(labels, held_out, settings.seed)
-            except InputError as error:
-                raise InputError(f"--val-split: {error}") from error
-        if settings.ratio != 1:
-            self.train = self.train[datasets.stratified_part(labels[self.train], settings.ratio, settings.seed)]
+        self.set = datasets.load(settings.dataset, settings.data_dir or datasets.DATA_DIR, settings.image_size or None)
+        self.train, self.validation = divide(self.set.train_labels, settings)
         self.test = np.arange(len(self.set.test_labels))
         if settings.dry_run:
-            self.train = self.train[: DRY_RUN_IMAGES["train"]]
-            self.validation = self.validation[: DRY_RUN_IMAGES["validation"]]
             self.test = self.test[: DRY_RUN_IMAGES["test"]]
 
     def counts(self):
         return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+
+
+def divide(labels, settings):
+    """Indices of the training and of the validation images of a run with these settings."""
+    held_out = min(5000, len(labels) // 12) if settings.val_split is None else settings.val_split
+    train, validation = np.arange(len(labels)), np.arange(0)
+    if held_out:
+        try:
+            train, validation = datasets.stratified_split(labels, held_out, settings.seed)
+        except InputError as error:
+            raise InputError(f"--val-split: {error}") from error
+    if settings.ratio != 1:
+        train = train[datasets.stratified_part(labels[train], settings.ratio, settings.seed)]
+    if settings.dry_run:
+        train, validation = train[: DRY_RUN_IMAGES["train"]], validation[: DRY_RUN_IMAGES["validation"]]
+    return train, validation
 
 
 class Run(Observer):
@@ -59,19 +64,20 @@ class Run(Observer):
 
     ``settings`` have one number of epochs for each phase. ``folder`` exists. ``progress`` says where to begin;
     ``train`` keeps it in ``checkpoints/last.pt``, and the weights of the epoch with the best validation accuracy in
-    ``checkpoints/best.pt``; of a network that decides nothing, those of the last epoch.
+    ``checkpoints/best.pt``; of a network that decides nothing, those of the last epoch. ``notes``: to be said first.
     """
 
-    def __init__(self, settings, folder, model, encoder, data, progress):
+    def __init__(self, settings, folder, model, encoder, data, progress, notes=()):
         self.settings, self.folder, self.model, self.encoder = settings, folder, model, encoder
-        self.data, self.progress = data, progress
+        self.data, self.progress, self.notes = data, progress, (*data.set.notes, *notes)
         self.stop = StopRequest()
         self.saved_at = time.monotonic()
         self.info = {
             "flags": settings.to_dict(),
             "dataset": data.set.name,
             "class_names": list(data.set.class_names),
-            "image_size": list(data.set.train_images.shape[1:]),
+            "image_size": list(data.set.image_size),
+            "fingerprint": data.set.fingerprint,
         }
 
     def train(self):
@@ -82,12 +88,13 @@ class Run(Observer):
         going_on = steps or self.progress.batch
         self.log.say(f"{'resuming' if going_on else 'run folder'}  {self.folder}")
         self.log.say("  ".join(f"{count:,} {split}" for split, count in self.data.counts().items()) + " images")
-        if not going_on:
-            self.save()  # from here on the run can be resumed
+        for note in self.notes:
+            self.log.say(note)
+        self.save()  # from here on the run can be resumed, with these settings
+        size = self.data.set.train_images.shape[1:]
         if self.log.board:
-            size = self.info["image_size"]
-            self.log.board.network(self.model, summarize(self.model, *size), *size)
-        warm_up(self.model, self.encoder, self.info["image_size"], self.log)
+            self.log.board.network(self.model, summarize(self.model, *size[:2]), *size[:2])
+        warm_up(self.model, self.encoder, size, self.log)
 
         seconds = {"encoding": -time.perf_counter()}
         train = self.activity(self.data.train)
@@ -105,6 +112,7 @@ class Run(Observer):
         finally:
             self.ended()
         del train
+        self.progress.test_reads += 1
         self.save()
         self.report(validation, seconds, start)
         self.log.close()
@@ -140,7 +148,7 @@ class Run(Observer):
             self.save()
         if self.stop.asked:
             command = f"python train.py --resume {shlex.quote(str(self.folder))}"
-            raise Interrupted(f"stopped and saved; go on with\n    {command}")
+            raise Stopped(f"stopped and saved; go on with\n    {command}", 128 + self.stop.number)
 
     def validated(self, labels, decisions):
         if self.log.board:
@@ -187,7 +195,8 @@ class Run(Observer):
             self.log.say("drawing the figures")
         best = self.progress.best
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
-        title = f"{self.model.name}, {self.data.set.name}, seed {self.settings.seed}, {weights}"
+        named = config.title(self.model.name, self.settings.set)
+        title = f"{named}{self.data.set.name}, seed {self.settings.seed}, {weights}"
         figures = write_report(
             self.folder, self.model, evaluations.get("test.best"), images, latencies, self.data.set.class_names,
             title, self.progress.history, self.settings.figures, self.encoder.polarity, self.encoder.scales,
@@ -206,7 +215,8 @@ class Run(Observer):
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
         seconds["since the last start"] = time.perf_counter() - start
         best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
-        facts = {"best_epoch": best or None} if evaluations else {"scores": NO_SCORES}
+        scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
+        facts = scored if evaluations else {"scores": NO_SCORES}
         write_results(
             self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=peak_memory(),
             images=self.data.counts(), activity=activity(self.model, latencies), flags=self.info["flags"],
@@ -245,11 +255,19 @@ class Run(Observer):
         return {"test.last": last, "validation.best": held_out, "test.best": best}
 
 
+class Stopped(Interrupted):
+    """A signal asked to stop. ``code``: what the program ends with, 128 + the signal's number, as shells have it."""
+
+    def __init__(self, text, code):
+        super().__init__(text)
+        self.code = code
+
+
 class StopRequest:
-    """While active, Ctrl-C and SIGTERM only set ``asked``; a second Ctrl-C stops at once."""
+    """While active, Ctrl-C and SIGTERM only set ``asked`` and ``number``; a second Ctrl-C stops at once."""
 
     def __init__(self):
-        self.asked = False
+        self.asked, self.number = False, signal.SIGINT
 
     def __enter__(self):
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -262,7 +280,7 @@ class StopRequest:
     def _note(self, number, frame):
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked, self.number = True, number
         print("\nstopping after this batch; Ctrl-C again stops at once", file=sys.stderr)
 
 
@@ -281,8 +299,8 @@ def wanted_maps(settings, labels):
     return np.concatenate([named, chosen[~np.isin(chosen, named)]])
 
 
-def warm_up(model, encoder, image_size, log):
-    """Have every kernel compiled, or taken from the disk, before the first image counts."""
+def warm_up(model, encoder, image_shape, log):
+    """Have every kernel compiled, or taken from the disk, before the first image counts. image_shape: (H, W[, 3])."""
     if model.backend != "event":
         return
     notice = threading.Timer(
@@ -291,7 +309,7 @@ def warm_up(model, encoder, image_size, log):
     notice.start()
     try:
         twin = copy.deepcopy(model)
-        latencies = encoder.encode(np.zeros((1, *image_size), np.uint8))
+        latencies = encoder.encode(np.zeros((1, *image_shape), np.uint8))
         for phase in twin.phases:
             for name in () if phase.needs_labels else phase.stages:
                 twin.train_unsupervised(latencies, name)

@@ -4,7 +4,9 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import get_args, get_origin
 
+from augmentation import parse_noise
 from errors import InputError
+from training.config import read_set
 
 COMMANDS = "list_models", "summary", "resume", "predict", "evaluate"  # the flags that name one; else: train
 MOST = 2**31 - 1  # of whatever is counted
@@ -21,23 +23,25 @@ RANGES = {
 
 MACHINE = {"device", "backend", "threads"}
 TRAINING = {
-    "model", "encoder", "epochs", "batch_size", "seed", "patience", "dataset", "data_dir", "ratio", "val_split",
-    "dry_run", "output", "name", "figures", "tensorboard", "save_maps", "map_index", "map_every", "save_every",
-    *MACHINE,
+    "model", "encoder", "set", "config", "init_from", "epochs", "batch_size", "seed", "patience", "dataset",
+    "image_size", "data_dir", "ratio", "val_split", "dry_run", "output", "name", "figures", "tensorboard", "save_maps",
+    "map_index", "map_every", "save_every", *MACHINE,
 }  # fmt: skip
 # The flags that go with each command. The others would have no effect, and are refused.
 TAKES = {
     "train": TRAINING,
-    "resume": TRAINING,  # as they are in the run, but for those that MAY_CHANGE
+    "resume": TRAINING - {"set", "config", "init_from"},  # as they are in the run, but for those that MAY_CHANGE
     "evaluate": {
-        "model", "dataset", "data_dir", "dry_run", *MACHINE, "output", "name", "figures", "tensorboard", "save_maps",
-        "map_index",
+        "model", "dataset", "image_size", "data_dir", "noise", "dry_run", *MACHINE, "output", "name", "figures",
+        "tensorboard", "save_maps", "map_index",
     },
-    "predict": {"evaluate", "model", *MACHINE, "output"},
-    "summary": {"model", "encoder", "dataset", "data_dir"},
+    "predict": {"evaluate", "model", *MACHINE, "output", "raw", "scores", "json"},
+    "summary": {"model", "encoder", "set", "config", "dataset", "image_size", "data_dir"},
     "list_models": set(),
 }  # fmt: skip
 WHY = {
+    "train": "to train is not the command for it",
+    "resume": "--resume goes on with the settings that the run began with",
     "evaluate": "--evaluate does not train",
     "predict": "--predict takes image files",
     "summary": "--summary prints a table and computes nothing",
@@ -66,15 +70,24 @@ class Settings:
 
     model: str | None = None
     encoder: str | None = None  # the network's own
+    set: tuple[str, ...] = ()
+    config: str | None = None  # whose settings are in the others
+    init_from: str | None = None
     epochs: tuple[int, ...] = ()  # the network's own
     batch_size: int = 1000
     seed: int = 0
     patience: int = 0
 
     dataset: str | None = None  # mnist, or what the evaluated network was trained on
+    image_size: tuple[int, ...] = ()  # the images' own
     data_dir: str | None = None  # the repository's
     ratio: float = 1.0
     val_split: int | float | None = None  # 5000, or a twelfth of a smaller set
+    noise: str | None = None
+
+    raw: bool = False
+    scores: bool = False
+    json: bool = False
 
     device: str = "auto"
     backend: str = "auto"
@@ -134,6 +147,9 @@ class Settings:
                     raise InputError(f"{flag(name)} must be at most {most:,}, not {value:,}")
         if not 0 < self.ratio <= 1:
             raise InputError(f"--ratio must be above 0 and at most 1, not {self.ratio}")
+        read_set(self.set)
+        if self.noise is not None:
+            parse_noise(self.noise)
         if self.name is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", self.name):
             raise InputError(f"--name takes letters, digits and . _ -, the first no . or -; not {self.name!r}")
 
@@ -144,6 +160,8 @@ class Settings:
             raise InputError(f"{' and '.join(named)} are different things to do; leave one out")
         if command in ("train", "summary") and self.model is None:
             raise InputError("name a network with --model; --list-models prints them")
+        if "set" in self.given and command in ("resume", "evaluate", "predict"):
+            raise InputError(f"--{command} takes the network as its checkpoint holds it; leave out --set")
         useless = self.given - TAKES[command] - {command}
         if useless:
             raise InputError(f"{WHY[command]}; leave out {', '.join(map(flag, sorted(useless)))}")
@@ -154,7 +172,8 @@ class Settings:
             raise InputError("--map-every needs to know which images: add --save-maps N or --map-index I")
 
 
-SAVED = [each.name for each in fields(Settings) if each.name not in (*COMMANDS, "given", "command_line")]
+FLAGS = [each.name for each in fields(Settings) if each.name not in (*COMMANDS, "given", "command_line")]
+SAVED = [name for name in FLAGS if name in TRAINING and name != "config"]
 
 
 def flag(name):

@@ -34,6 +34,7 @@ from network_trainer import convergence
 from report.activation_maps import INPUT
 from report.matrix_picture import draw_matrix
 from report.metrics import evaluate_predictions
+from training.config import read_set
 
 EMBEDDED = 1000  # test images in the projector
 WIDEST = 1500  # pixels of a figure
@@ -186,6 +187,7 @@ class Board:
     def hyperparameters(self, model, flags, found, step):
         """The row of the run in the table of hyperparameters; ``found``: the scores it ended with."""
         chosen = {**{key: flags[key] for key in HYPERPARAMETERS}, "model": model.name}
+        chosen |= {field: "none" if value is None else value for field, value in read_set(flags["set"]).items()}
         plain = {
             key: value if isinstance(value, bool | int | float | str) else json.dumps(value)
             for key, value in chosen.items()
@@ -209,7 +211,8 @@ class Board:
         latencies = latencies[:EMBEDDED]
         inputs = model.pass_through(latencies, model.between(None, model.decision))
         features = (model.time_steps - inputs.float()).sum((2, 3)).cpu()
-        sprites = 1 - torch.as_tensor(images[:EMBEDDED])[:, None].float() / 255
+        pixels = torch.as_tensor(images[:EMBEDDED]).float() / 255
+        sprites = 1 - pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)  # colours as they are
         names = [class_names[label] for label in labels[:EMBEDDED]]
         self.writer("", step).add_embedding(features, names, sprites, step, tag="last_feature_layer")
 

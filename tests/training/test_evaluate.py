@@ -111,6 +111,11 @@ def test_predicting_image_files(trained, tmp_path, capsys):
     assert negative[1] == ["(inverted: it was dark on light, " + centred.format(28)] * 20
     assert write("colour", lambda picture: picture.convert("RGB")) == (decided, ["(made grey)"] * 20)
     assert write("opaque", lambda picture: picture.convert("RGBA")) == (decided, ["(made grey)"] * 20)
+    written = [str(path) for path in sorted(tmp_path.glob("*-negative.png"))]
+    assert train.main(["--predict", *written, "--raw", "--evaluate", str(trained), "--device", "cpu"]) == 0
+    raw = capsys.readouterr().out
+    assert "centred" not in raw
+    assert alike([line.rsplit(" ")[-1] for line in raw.splitlines()], decided) < 1
     names, notes = write("large", lambda picture: picture.resize((280, 280), Image.Resampling.NEAREST))
     assert notes == ["(" + centred.format(280)] * 20
     assert alike(names, decided) > 0.7

@@ -57,6 +57,9 @@ def bad(trained, tmp_path_factory):
     digit = np.zeros((28, 28), np.uint8)
     digit[4:24, 12:16] = 255
     Image.fromarray(digit).save(folder / "digit.png")
+    (folder / "list.json").write_text("[]")
+    (folder / "unknown.toml").write_text("nonsense = 1\nresume = 'latest'")
+    (folder / "type.toml").write_text("model = 'mozafari2018'\nbatch-size = 'many'")
     (folder / "truncated.png").write_bytes((folder / "digit.png").read_bytes()[:60])
     return folder
 
@@ -115,11 +118,52 @@ MISTAKES = {
     "--predict {bad}/digit.png --no-figures --name a": r"--predict takes image files; leave out --no-figures, --name",
     "--predict {bad}/digit.png --evaluate {run} --output {out}": r"--output is where 'latest' is looked for",
     "--resume {run} --output {out}": r"--output is where 'latest' is looked for; leave it out beside .*",
+    # settings of the network
+    NEW + "--set s9.threshold=2": r"s9.threshold: no stage is called 's9'; there are s1, c1, s2, c2, s3",
+    NEW + "--set s2.width=2": r"s2.width: there is no such field; there are out_channels, kernel, .*rule.winners",
+    NEW + "--set s2.rule.width=2": r"s2.rule.width: there is no such field; of this rule there are winners, radius",
+    NEW + "--set s2.rule.warm_up.radius=2": r"s2.rule.warm_up.radius: there is no such field",
+    NEW + "--set s2.in_channels=2": r"s2.in_channels: there is no such field",
+    NEW + "--set s2.1.threshold=2": r"s2.1.threshold: s2 has no branches",
+    NEW + "--set s2.threshold": r"--set takes FIELD=VALUE, such as s2.threshold=12 .*; not 's2.threshold'",
+    NEW + "--set threshold=3": r"--set takes FIELD=VALUE",
+    NEW + "--set s2.threshold=high": r"s2.threshold=high: a threshold must be a number from 0 on",
+    NEW + "--set s2.threshold=-1": r"s2.threshold=-1: a threshold must be a number from 0 on",
+    NEW + "--set s2.threshold=true": r"s2.threshold cannot be True",
+    NEW + f"--set s2.threshold={10**400}": r"--set s2.threshold cannot be 100000.*: a number has at most 63 bits",
+    NEW + f"--set s1.rule.rates=0.1,{10**400}": r"--set s1.rule.rates cannot be 0.1,100.*: a number has at most 63",
+    NEW + "--set s2.kernel=2.5": r"s2.kernel=2.5: kernel of a convolution must be a whole number",
+    NEW + "--set s2.kernel=50": r"kernel 50 does not fit",
+    NEW + "--set s1.out_channels=999999999": r"a layer of 149,999,999,850 weights is too large",
+    NEW + "--set s1.rule.winners=2.0": r"s1.rule.winners cannot be 2.0; it is a whole number",
+    NEW + "--set s1.rule.winners=0": r"s1.rule.winners=0: winners must be a whole number from 1 to",
+    NEW + "--set s1.rule.stabilize=1": r"s1.rule.stabilize cannot be 1; it is true or false",
+    NEW + "--set s3.rule.reward=1": r"s3.rule.reward cannot be 1; it is 2 values, a number each",
+    NEW + "--set s3.rule.warm_up=3": r"s3.rule.warm_up cannot be 3; it is STDP or none",
+    NEW + "--set s3.out_channels=201": r"s3 has 201 features, which 10 classes cannot share",
+    NEW + "--set c1.size=0": r"c1.size=0: the size of a pooling must be a whole number from 1 on",
+    NEW + "--set encoder.width=3": r"encoder.width: the encoder s1c1 has no such .* encoder.filters, encoder.threshold",
+    NEW + "--set encoder.colours=3": r"encoder.colours: the encoder s1c1 has no such parameter",
+    NEW + "--set encoder.radius=2.5": r"encoder.radius cannot be 2.5; it is a whole number",
+    NEW + "--set encoder.time_steps=0": r"the number of time steps must be between 1 and 255, not 0",
+    NEW + "--set encoder.filters=3,1,2": r"the encoder s1c1 cannot be made with",
+    "--resume {run} --set s2.threshold=12": r"--resume takes the network as its checkpoint holds it; leave out --set",
+    "--evaluate {run} --set s2.threshold=12": r"--evaluate takes the network as its checkpoint holds it",
+    "--resume {run} --config {bad}/empty": r"--resume goes on with the settings that .*; leave out --config",
+    "--config {bad}/missing.toml": r"--config .*missing.toml cannot be read: No such file",
+    "--config {bad}/noise.pt": r"--config .*noise.pt cannot be read: it is no text",
+    "--config {bad}/text.png": r"--config .*text.png is no TOML",
+    "--config {bad}/list.json": r"--config .*list.json is no args.json of a training run",
+    "--config {bad}/unknown.toml": r"--config .*unknown.toml has nonsense, resume; what there may be: backend ",
+    "--config {bad}/type.toml": r"--batch-size cannot be 'many'",
     # data
     "--model mozafari2018 --dataset nonsense": r"no data set is called 'nonsense'; there are: mnist, .*digits",
     "--model mozafari2018 --data-dir {bad}/missing": r"missing/MNIST/raw lacks train-images.* download failed .*put",
     "--model mozafari2018 --data-dir {bad}/folder": r"folder/MNIST/raw lacks train-images.* download failed .*put",
     "--model mozafari2018 --data-dir {bad}/empty": r"empty/MNIST/raw lacks train-images",
+    NEW + "--image-size 0 5": r"an image size is a height and a width from 1 to 4096 pixels, not \(0, 5\)",
+    NEW + "--dataset folder:{bad}/missing": r"there is no folder .*missing",
+    NEW + "--dataset {bad}/missing.npz": r"there is no file .*missing.npz",
     NEW + "--ratio 0": r"ratio .*must be above 0 and at most 1, not 0.0",
     NEW + "--ratio 1.5": r"ratio .*must be above 0 and at most 1, not 1.5",
     NEW + "--ratio nan": r"ratio .*must be above 0 and at most 1, not nan",
@@ -171,14 +215,28 @@ MISTAKES = {
     "--resume {bad}/missing": r"no checkpoint at .*missing/checkpoints/last.pt",
     "--resume latest --output {bad}/folder": r"there is no run in .*folder yet",
     "--resume {bad}/run": r"last.pt holds a network, but no run to go on with",
-    "--resume {run} --epochs 2 12 6": r"leave out --epochs 2 12 6 \(the run has 2 12 5\)",
+    "--resume {run} --epochs 2 13 6": r"leave out --epochs 2 13 6 \(the run has 2 12 5\)",
+    "--resume {run} --epochs 2 12 4": r"leave out --epochs 2 12 4 \(the run has 2 12 5\)",
+    "--resume {run} --init-from {run}": r"--resume goes on with the settings that .*; leave out --init-from",
+    "--resume {run} --epochs 2 12 6 --seed 1": r"leave out --seed 1 \(the run has 0\)",
+    # other weights
+    NEW + "--init-from {bad}/missing": r"no checkpoint at .*missing",
+    NEW + "--init-from {bad}/text.png": r"text.png is damaged or no checkpoint",
+    NEW + "--init-from {run} --set encoder.time_steps=20": r"another encoder: time_steps 15, not 20",
+    NEW + "--init-from {run} --set s1.kernel=7 s2.kernel=5 s3.kernel=3": r"holds a mozafari2018; no stage fits one of",
+    "--evaluate {run} --init-from {run}": r"--evaluate does not train; leave out --init-from",
+    "--evaluate {run} --noise fog=1": r"no noise is called 'fog'; there are: gaussian=X, salt-pepper=X",
+    "--evaluate {run} --noise gaussian=2": r"gaussian noise needs .*, 0 to 1, not '2'",
+    NEW + "--noise gaussian=0.1": r"train.* leave out --noise",
+    NEW + "--raw": r"leave out --raw",
     "--resume {run} --seed 1": r"leave out --seed 1 \(the run has 0\)",
     "--resume {run} --model deep2024": r"leave out --model deep2024 \(the run has mozafari2018\)",
     "--resume {run} --name other": r"leave out --name other \(the run has None\)",
     "--resume {run} --save-every -1": r"--save-every must be 0 or more, not -1",
     # images
     "--predict {bad}/missing.png --evaluate {run}": r"no image at .*missing.png",
-    "--predict {bad}/folder --evaluate {run}": r"no image at .*folder",
+    "--predict {bad}/folder --evaluate {run}": r"no images at .*folder",
+    "--predict {bad}/*.bmp --evaluate {run}": r"no images at .*\*.bmp",
     "--predict {bad}/empty --evaluate {run}": r"empty cannot be read as an image; give a PNG or JPEG file",
     "--predict {bad}/text.png --evaluate {run}": r"text.png cannot be read as an image; give a PNG or JPEG file",
     "--predict {bad}/truncated.png --evaluate {run}": r"truncated.png cannot be read as an image",
@@ -222,7 +280,8 @@ def test_the_event_backend_on_a_gpu(tmp_path, monkeypatch, capsys):
 
 def test_two_processes_in_one_run(trained, capsys):
     with held(trained):
-        assert "another process is training in" in refuse(f"--resume {trained}", capsys)
+        line = refuse(f"--resume {trained} --epochs 2 12 6", capsys)
+    assert "another process is training in" in line
 
 
 def test_a_run_in_a_folder_that_has_become_read_only(trained, monkeypatch, capsys):
@@ -230,7 +289,7 @@ def test_a_run_in_a_folder_that_has_become_read_only(trained, monkeypatch, capsy
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(tempfile, "TemporaryFile", fail)
-    assert re.search(r"cannot write to .*: Permission denied", refuse(f"--resume {trained}", capsys))
+    assert re.search(r"cannot write to .*: Permission denied", refuse(f"--resume {trained} --epochs 2 12 6", capsys))
 
 
 def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):

@@ -1,5 +1,7 @@
 """That an interruption changes nothing."""
 
+import json
+import os
 import shlex
 import shutil
 import signal
@@ -9,13 +11,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from command import CORES, DIGITS, SMALL, start
+from command import CORES, DIGITS, SMALL, contents, refuse, results, start
 from kill_and_resume import ROOT, curves, events_of, only_run, outcome, same
 
 import train
 from models import build_model
 from report import figures
 from training.run import Run
+from utils import latest_run
 
 
 @pytest.fixture
@@ -175,10 +178,77 @@ def test_a_point_of_a_curve_may_span_an_interruption(tmp_path, undrawn, undistur
     assert whole / 264 == pytest.approx(found["train", "accuracy/by_epoch"][1])
 
 
-def test_resuming_a_finished_run(trained, tmp_path, undrawn):
-    shutil.copytree(trained, tmp_path / "run")
-    assert train.main(["--resume", str(tmp_path / "run")]) == 0
-    assert_same(outcome(tmp_path / "run"), outcome(trained))
+def test_a_finished_run_says_so_and_stays_as_it_is(trained, capsys):
+    before = contents(trained)
+    assert train.main(["--resume", str(trained)]) == 0
+    expected = f"{trained} is finished; a larger last number of epochs lengthens it: --epochs 2 12 6\n"
+    assert capsys.readouterr().out == expected
+    assert contents(trained) == before
+
+
+def test_a_run_that_was_stopped_while_it_drew_is_completed(tmp_path, undrawn, undisturbed, monkeypatch):
+    words = f"{SMALL} --epochs 1 1 1"
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr("training.run.write_page", stop)
+        assert start(words, tmp_path) == 130
+    run = only_run(tmp_path)
+    assert results(run)["test_reads"] == 1
+    assert not (run / "index.html").exists()
+    assert start("--resume latest", tmp_path) == 0
+    assert results(run)["test_reads"] == 2
+    assert (run / "index.html").is_file()
+    assert_same(outcome(run), undisturbed(words))
+
+
+@pytest.mark.parametrize("before", ["1 1 1", "1 1 0"])
+def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbed):
+    """Becomes the run that had so many epochs from the beginning."""
+    assert start(f"{SMALL} --epochs {before}", tmp_path) == 0
+    assert start("--resume latest --epochs 1 1 2", tmp_path) == 0
+    run = only_run(tmp_path)
+    assert_same(outcome(run), undisturbed(f"{SMALL} --epochs 1 1 2"))
+    assert results(run)["test_reads"] == 2
+    assert results(run)["flags"]["epochs"] == [1, 1, 2]
+    assert json.loads((run / "args.json").read_text())["flags"]["epochs"] == [1, 1, 2]
+
+
+def test_a_run_that_patience_ended_is_not_lengthened(tmp_path, undrawn, capsys):
+    assert start(f"{SMALL} --epochs 1 1 20 --patience 1", tmp_path) == 0
+    capsys.readouterr()
+    line = refuse(f"--resume {only_run(tmp_path)} --epochs 1 1 30", capsys)
+    assert "was ended by --patience 1, not by its number of epochs" in line
+
+
+def test_the_latest_run_is_a_dry_one_only_if_there_is_no_other(tmp_path):
+    for age, (name, dry) in enumerate((("old", False), ("new", False), ("dry", True))):
+        place = tmp_path / name / "checkpoints" / "last.pt"
+        place.parent.mkdir(parents=True)
+        place.touch()
+        os.utime(place, (age, age))
+        (tmp_path / name / "args.json").write_text(json.dumps({"flags": {"dry_run": dry}}))
+    assert latest_run(tmp_path).name == "new"
+    (tmp_path / "new" / "args.json").write_text("damaged")
+    assert latest_run(tmp_path).name == "new"
+    for name in ("old", "new"):
+        shutil.rmtree(tmp_path / name)
+    assert latest_run(tmp_path).name == "dry"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_gives_its_exit_code(number, code, tmp_path, undrawn, monkeypatch, capsys):
+    plain = Run.batch
+
+    def batch(self, progress):
+        os.kill(os.getpid(), number)
+        plain(self, progress)
+
+    monkeypatch.setattr(Run, "batch", batch)
+    assert start(f"{SMALL} --epochs 1 1 1", tmp_path) == code
+    assert "stopped and saved; go on with" in capsys.readouterr().out
 
 
 def test_the_number_of_threads_changes_nothing(tmp_path, undrawn, undisturbed):

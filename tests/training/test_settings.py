@@ -14,7 +14,7 @@ from kill_and_resume import ROOT
 import train
 from errors import InputError
 from training.flags import make_parser, parse
-from training.settings import COMMANDS, SAVED, TAKES, Settings, flag
+from training.settings import COMMANDS, FLAGS, TAKES, Settings, flag
 
 
 def test_what_was_given_and_what_was_not():
@@ -53,14 +53,14 @@ def test_every_flag_goes_with_a_command_or_is_refused(name):
     about = {"predict": {"predict": ("a.png",)}, "train": {"model": "x"}, "summary": {"summary": True, "model": "x"}}
     command = about.get(name, {name: True if name == "list_models" else "latest"})
     assert Settings(**command).command == name
-    for other in SAVED:
+    for other in FLAGS:
         given = {"given": frozenset({name, other})}
         if other in TAKES[name]:
             assert Settings(**command, **given).command == name
         else:
-            with pytest.raises(InputError, match=f"leave out {flag(other)}$"):
+            with pytest.raises(InputError, match=f"; leave out {flag(other)}$"):
                 Settings(**command, **given)
-    assert set(SAVED) <= set.union(*TAKES.values()) <= {*SAVED, *COMMANDS}
+    assert set(FLAGS) <= set.union(*TAKES.values()) <= {*FLAGS, *COMMANDS}
 
 
 def test_saved_and_read_again():
@@ -117,7 +117,7 @@ def test_the_help_fits(columns, monkeypatch):
         if each.name not in ("given", "command_line"):
             assert re.search(rf"^  {flag(each.name)}\b", text, re.MULTILINE)
     assert "batch_size" not in text
-    assert "  --summary, with --data-dir --dataset --encoder --model\n" in text
+    assert "  --summary, with --config --data-dir --dataset --encoder --image-size --model --set\n" in text
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])

@@ -1,0 +1,140 @@
+"""Other values for the fields of a network's declaration: "s2.threshold", "s3.1.rule.winners", … → value."""
+
+import inspect
+import math
+from dataclasses import fields, is_dataclass, replace
+from types import NoneType, UnionType
+from typing import Union, get_args, get_origin, get_type_hints
+
+from engine.backend import MOST_NUMBERS
+from engine.stages import Branches
+from errors import InputError
+
+
+def overridden(stages, overrides, in_channels):
+    """The stages of a declaration, those that change made anew.
+
+    Args:
+        stages: name → stage, bottom up.
+        overrides: field → value, applied in order. A field is a parameter of the stage (``s2.threshold``), or of its
+            rule (``s1.rule.winners``, ``s3.rule.warm_up.radius``). ``s3.1.threshold`` is the second branch's,
+            ``s3.threshold`` every branch's. ``in_channels`` follows from the stages below.
+        in_channels: of the lowest stage.
+
+    Errors: InputError for a field that there is not, and for a value that it cannot have.
+    """
+    changes = {name: {} for name in stages}
+    for field, value in overrides.items():
+        name = field.partition(".")[0]
+        if name not in stages:
+            raise InputError(f"{field}: no stage is called {name!r}; there are {', '.join(stages)}")
+        changes[name][field] = value
+    rebuilt, declared, now = {}, in_channels, in_channels
+    for name, stage in stages.items():
+        parts = stage.convs if isinstance(stage, Branches) else [stage]
+        reads = getattr(stage, "in_channels", None)  # none of a Pool
+        # one that did not fit as it was declared is refused by the network as it is
+        below = {"in_channels": now} if reads == declared != now else {}
+        made = [
+            _changed(part, _of_part(changes[name], name, place, len(parts)), below) for place, part in enumerate(parts)
+        ]
+        same = all(new is old for new, old in zip(made, parts, strict=True))
+        rebuilt[name] = stage if same else type(stage)(*made) if isinstance(stage, Branches) else made[0]
+        declared = getattr(stage, "out_channels", declared)
+        now = getattr(rebuilt[name], "out_channels", now)
+    return rebuilt
+
+
+def _of_part(changes, name, place, count):
+    """The changes of a stage that concern its branch at ``place``: (path, value, the field as it was given)."""
+    found = []
+    for field, value in changes.items():
+        first, *rest = field.split(".")[1:] or [""]
+        if first.isdigit():
+            if int(first) >= count or not rest:
+                there = f"branches {name}.0 to {name}.{count - 1}" if count > 1 else "no branches"
+                raise InputError(f"{field}: {name} has {there}; a field is {name}.{'0.' * (count > 1)}threshold, …")
+            if int(first) == place:
+                found.append((rest, value, field))
+        else:
+            found.append(([first, *rest], value, field))
+    return found
+
+
+def _changed(stage, changes, below):
+    """A SpikingConv or Pool with other parameters."""
+    if not changes and not below:
+        return stage
+    own = {name: getattr(stage, name) for name in inspect.signature(type(stage)).parameters}
+    settable = [name for name in own if name not in ("in_channels", "rule")]
+    for (name, *deeper), value, field in changes:
+        if name == "rule" and deeper:
+            own["rule"] = _changed_rule(own["rule"], deeper, value, field)
+        elif name in settable and not deeper:
+            if isinstance(value, bool) and not isinstance(own[name], bool):
+                raise InputError(f"{field} cannot be {value}: it is no yes or no")
+            own[name] = value
+        else:
+            there = [*settable, *(f"rule.{name}" for name in _names(own.get("rule")))]
+            raise InputError(f"{field}: there is no such field; there are {', '.join(there)}")
+    try:
+        _check_size(own | below)
+        return type(stage)(**own | below)
+    except (InputError, TypeError) as error:
+        given = ", ".join(f"{field}={value}" for _, value, field in changes)
+        raise InputError(f"{given}: {error}" if given else str(error)) from error
+
+
+def _check_size(parameters):
+    """Errors: InputError for a convolution of more weights than the kernels take, before its memory is asked for."""
+    sides = [parameters.get(name) for name in ("out_channels", "in_channels", "kernel", "kernel")]
+    if all(isinstance(side, int) for side in sides) and math.prod(sides) > MOST_NUMBERS:
+        raise InputError(f"a layer of {math.prod(sides):,} weights is too large; {MOST_NUMBERS:,} is the limit")
+
+
+def _changed_rule(rule, path, value, field):
+    """A rule with another value in the field at ``path``."""
+    name, *deeper = path
+    kinds = get_type_hints(type(rule)) if is_dataclass(rule) else {}
+    if name not in _names(rule) and not (name in kinds and deeper and is_dataclass(getattr(rule, name))):
+        there = ", ".join(_names(rule)) or f"none, as it is {rule}"
+        raise InputError(f"{field}: there is no such field; of this rule there are {there}")
+    if deeper:
+        value = _changed_rule(getattr(rule, name), deeper, value, field)
+    elif not fits(value, kinds[name]):
+        raise InputError(f"{field} cannot be {value!r}; it is {described(kinds[name])}")
+    try:
+        return replace(rule, **{name: value})
+    except (InputError, TypeError, ValueError) as error:
+        raise InputError(f"{field}={value}: {error}") from error
+
+
+def _names(rule):
+    """The fields of a rule that can be set; of a nested one, "warm_up.winners", …, and itself."""
+    names = []
+    for each in fields(rule) if is_dataclass(rule) else ():
+        names += [each.name, *(f"{each.name}.{name}" for name in _names(getattr(rule, each.name)))]
+    return names
+
+
+def fits(value, kind):
+    """Whether a value is of a field's type. A whole number is a float too; True is no number."""
+    if get_origin(kind) in (Union, UnionType):
+        return any(fits(value, one) for one in get_args(kind))
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        kinds = kinds[:1] * len(value) if kinds[1:] == (...,) and isinstance(value, tuple) else kinds
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float if kind is float else kind)
+
+
+def described(kind):
+    """A field's type in words."""
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "none"}
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(described, get_args(kind)))
+    if get_origin(kind) is tuple and ... not in get_args(kind):
+        return f"{len(get_args(kind))} values, {' and '.join(dict.fromkeys(map(described, get_args(kind))))} each"
+    return words.get(kind, kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind))

@@ -1,0 +1,120 @@
+"""Images of one's own through every command: a folder in colour, and a file of arrays."""
+
+import json
+import re
+import shlex
+
+import numpy as np
+import pytest
+from command import refuse, results, start
+from kill_and_resume import only_run
+from PIL import Image
+
+import train
+from training import checkpoint
+
+MACHINE = "--device cpu --threads 1"
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    """A folder of 30×26 pixels in colour, 8 of each of two classes: a red bar that stands, or a blue one that lies."""
+    root = tmp_path_factory.mktemp("own") / "my faces"
+    rng = np.random.default_rng(0)
+    for name, colour in (("anna", 0), ("ben", 2)):
+        (root / name).mkdir(parents=True)
+        for index in range(8):
+            image = np.zeros((30, 26, 3), np.uint8)
+            y, x = rng.integers(4, 14, 2)
+            height, width = (12, 4) if colour else (4, 12)
+            image[y : y + height, x : x + width, colour] = 255
+            Image.fromarray(image).save(root / name / f"{index}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(faces, tmp_path_factory):
+    output = tmp_path_factory.mktemp("runs")
+    words = f"--model mozafari2018 --dataset 'folder:{faces}' --image-size 28 28 {MACHINE} --epochs 1 1 1 --val-split 2"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("report.figures.DPI", 20)
+        assert start(f"{words} --tensorboard --map-index 0", output) == 0
+    return only_run(output)
+
+
+def test_a_folder_in_colour(run):
+    assert run.name.startswith("mozafari2018-my-faces-seed0-")
+    log = (run / "log.txt").read_text()
+    assert "classes: 0 is 'anna', 1 is 'ben'" in log
+    assert "no test part: 3 of 16 images are held out to test on, always the same" in log
+    content = checkpoint.load(run / "checkpoints" / "best.pt")
+    assert (content["in_channels"], content["encoding"]["colours"], content["num_classes"]) == (18, 3, 2)
+    about = content["run"]
+    assert (about["dataset"], about["class_names"], about["image_size"]) == ("my faces", ["anna", "ben"], [28, 28])
+    assert re.fullmatch("[0-9a-f]{16}", about["fingerprint"])
+    assert results(run)["test"]["best"]["count"] == 3
+    assert '"shape": [28, 28, 3]' in (run / "index.html").read_text()
+
+
+def test_evaluating_and_noise(run, tmp_path, undrawn, capsys):
+    for number, more in enumerate(("", "--noise gaussian=0.5", "--noise gaussian=0.5", "--noise gaussian=0.0")):
+        assert start(f"--evaluate {run} {MACHINE} --name {number} {more}", tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "mozafari2018 on my faces, test images: " in out
+    assert "mozafari2018 on my faces with noise gaussian=0.5, test images: " in out
+    plain, noisy, again, none = (results(tmp_path / str(number)) for number in range(4))
+    assert plain["test"] == none["test"] == results(run)["test"]["best"]
+    assert noisy["test"] == again["test"]
+    assert (noisy["noise"], noisy["dataset"]) == ("gaussian=0.5", "my faces")
+    assert "noise" not in plain
+    rows = [(tmp_path / str(number) / "predictions.csv").read_text() for number in range(4)]
+    assert rows[0] == rows[3] != rows[1] == rows[2]
+
+
+def predict(words):
+    return train.main(shlex.split(words))
+
+
+def test_predicting_a_folder(run, faces, capsys):
+    assert predict(f"--predict '{faces}/anna' '{faces}/ben/[01].png' --evaluate {run} --json --scores {MACHINE}") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [entry["image"] for entry in found] == [
+        *(f"{faces}/anna/{index}.png" for index in range(8)), f"{faces}/ben/0.png", f"{faces}/ben/1.png"
+    ]  # fmt: skip
+    for entry in found:
+        assert entry["note"] == "resized from 26×30"
+        assert entry["class"] == max(entry["scores"], key=entry["scores"].get)
+        assert list(entry["scores"]) == ["anna", "ben"]
+    assert predict(f"--predict '{faces}/ben/0.png' --evaluate {run} --scores {MACHINE}") == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{faces}/ben/0.png: {found[8]['class']}")
+    assert re.fullmatch(r"    anna \S+  ben \S+", second)
+
+
+def test_what_does_not_fit_the_network(run, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (28, 28, 28), np.uint8)
+    grey = {"x_train": images[:24], "x_test": images[24:]}
+    names = np.array(["anna", "ben"])
+    np.savez(tmp_path / "grey.npz", **grey, y_train=names.repeat(12), y_test=names.repeat(2))
+    np.savez(tmp_path / "other.npz", **grey, y_train=np.arange(24) % 2, y_test=np.arange(4) % 2)
+    line = refuse(f"--evaluate {run} --dataset {tmp_path}/grey.npz", capsys)
+    assert "best.pt takes colour images; those of grey.npz are grey" in line
+    line = refuse(f"--evaluate {run} --dataset {tmp_path}/other.npz", capsys)
+    assert "best.pt tells the classes anna, ben apart; those of other.npz are 0, 1" in line
+
+
+def test_images_that_have_changed(run, faces, tmp_path, undrawn, capsys):
+    """To go on with them is refused, with both fingerprints; to test on them is not, but it is said."""
+    before = checkpoint.load(run / "checkpoints" / "last.pt")["run"]["fingerprint"]
+    picture = (faces / "ben" / "0.png").read_bytes()
+    try:
+        Image.new("RGB", (26, 30), "green").save(faces / "ben" / "0.png")
+        line = refuse(f"--resume {run} --epochs 1 1 2", capsys)
+        assert start(f"--evaluate {run} {MACHINE}", tmp_path) == 0
+    finally:
+        (faces / "ben" / "0.png").write_bytes(picture)
+    found = re.search(r"my faces has changed since the run began: its fingerprint was (\w+) and is (\w+);", line)
+    assert found[1] == before != found[2]
+    told = f"my faces has changed since the training (fingerprint {before}, now {found[2]}): images that are tested now"
+    assert told in capsys.readouterr().out
