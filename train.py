@@ -22,6 +22,7 @@ from report.summary import list_models, summarize
 from report.writing import write_report, write_results
 from training import checkpoint
 from training.encoders import build_encoder, chosen, encoder_config
+from training.features import check_features
 from training.flags import parse
 from training.image_file import CHARACTERS, read_image
 from training.run import DRY_RUN_IMAGES, Data, Run, wanted_maps
@@ -93,6 +94,7 @@ def train(settings):
         raise InputError("--patience needs validation images; leave out --val-split 0")
     wanted_maps(settings, data.set.test_labels[data.test])  # refuses indices that are too large
     summary = summarize(model, *data.set.train_images.shape[1:])  # refuses images that are too small
+    check_features(settings, model, data)
     what = f"{model.name}-{settings.dataset}-seed{settings.seed}" + ("-dry" if settings.dry_run else "")
     folder = new_run_folder(settings.output, what, settings.name)
     (folder / "checkpoints").mkdir()

@@ -18,6 +18,7 @@ from report.summary import summarize
 from report.writing import write_report, write_results
 from training import checkpoint
 from training.encoders import encoder_config
+from training.features import describe_readout, read_features
 from training.run_log import RunLog
 from utils import peak_memory
 
@@ -194,6 +195,7 @@ class Run(Observer):
         seconds["since the last start"] = time.perf_counter() - start
         best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
         facts = {"best_epoch": best or None} if evaluations else {"scores": NO_SCORES}
+        facts |= read_features(self, seconds)
         write_results(
             self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=peak_memory(),
             images=self.data.counts(), flags=self.info["flags"],
@@ -212,6 +214,8 @@ class Run(Observer):
                 self.log.say(f"{split:<10} {which}  {evaluations[key].describe()}")
         if not evaluations:
             self.log.say(f"no scores: {NO_SCORES}")
+        if "readout" in facts:
+            self.log.say(f"readout    {describe_readout(facts['readout'])}")
         memory = f", {peak_memory():,.0f} MB at most" if peak_memory() else ""
         self.log.say(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
 
