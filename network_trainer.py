@@ -133,6 +133,8 @@ class NetworkTrainer(nn.Module):
     epochs = ()
     # What makes spikes of the images: its name in training/encoders.py, and its parameters where they differ.
     encoder = {"name": "s1c1"}  # noqa: RUF012
+    # What reads the features of a network that does not decide: see training/readout.py.
+    readout = None
 
     def __init_subclass__(cls, name=None, aliases=(), **kwargs):
         super().__init_subclass__(**kwargs)

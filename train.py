@@ -20,13 +20,15 @@ from models import model_class
 from network_trainer import Progress
 from own_data import is_own
 from report.activation_maps import save_activation_maps
-from report.activity import activity, describe
+from report.activity import activity
+from report.activity import describe as describe_activity
 from report.evaluation import Evaluation
 from report.page import read_rows, write_page
 from report.summary import list_models, summarize
 from report.writing import write_report, write_results
 from training import checkpoint, config
 from training.encoders import build_encoder, changed, chosen, encoder_config, for_colours
+from training.features import check_features
 from training.finished import is_finished, lengthen, lengthens
 from training.flags import parse
 from training.image_file import CHARACTERS, images_at, read_image
@@ -102,6 +104,7 @@ def train(settings):
         raise InputError("--patience needs validation images; leave out --val-split 0")
     wanted_maps(settings, data.set.test_labels[data.test])  # refuses indices that are too large
     summary = describe(model, data.set, settings)  # refuses images that are too small
+    check_features(settings, model, data)
     origin, notes = {}, []
     if settings.init_from:
         place = checkpoint.find(settings.init_from, settings.output)
@@ -213,7 +216,7 @@ def evaluate(settings):
     for note in (*data.notes, *changed_since(content["run"], data)):
         log.say(note)
     log.say(f"{model.name} on {tested}, test images: {evaluation.describe()}")
-    log.say(describe(counts))
+    log.say(describe_activity(counts))
     if settings.tensorboard:
         log.say(f"TensorBoard: {show_evaluation(place, folder, evaluation, figures, settings, content)}")
     log.say(f"see {folder}")

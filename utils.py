@@ -164,6 +164,15 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+def available_memory():
+    """Memory that a process could still take without swapping, in bytes; None where the system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+
+
 def environment():
     """Versions and machine, for the record of a run."""
     packages = ("torch", "torchvision", "numpy", "numba", "scikit-learn", "tensorboard", "matplotlib")

@@ -11,6 +11,7 @@ from errors import InputError
 from models import MODELS
 from training.config import last_of_each, read_config
 from training.encoders import ENCODERS
+from training.readout import LAST, READOUTS
 from training.settings import FLAGS, MAY_CHANGE, SAVED, TAKES, Settings, flag
 
 WIDTH = 100
@@ -118,6 +119,10 @@ def make_parser():
                      "--save-maps or --map-index (default: at the end only)")  # fmt: skip
     out.add_argument("--save-every", type=float, metavar="SECONDS", help="between checkpoints; one is "
                      "also made after each epoch (default: %(default)s)")  # fmt: skip
+    out.add_argument("--save-features", nargs="?", const=LAST, metavar="STAGE", help="write latency maps of all images "
+                     "after that stage (STAGE left out: the last before the decision)")  # fmt: skip
+    out.add_argument("--readout", choices=(*READOUTS, "none"), help="a linear classifier on the same features, beside "
+                     "the network's own decision (default: the network's own, mostly none)")  # fmt: skip
     parser.set_defaults(**{each.name: each.default for each in fields(Settings)})
     return parser
 

@@ -19,6 +19,7 @@ from report.summary import summarize
 from report.writing import write_report, write_results
 from training import checkpoint, config
 from training.encoders import encoder_config
+from training.features import describe_readout, read_features
 from training.run_log import RunLog
 from utils import peak_memory
 
@@ -217,6 +218,7 @@ class Run(Observer):
         best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
         scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
         facts = scored if evaluations else {"scores": NO_SCORES}
+        facts |= read_features(self, seconds)
         write_results(
             self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=peak_memory(),
             images=self.data.counts(), activity=activity(self.model, latencies), flags=self.info["flags"],
@@ -235,6 +237,8 @@ class Run(Observer):
                 self.log.say(f"{split:<10} {which}  {evaluations[key].describe()}")
         if not evaluations:
             self.log.say(f"no scores: {NO_SCORES}")
+        if "readout" in facts:
+            self.log.say(f"readout    {describe_readout(facts['readout'])}")
         memory = f", {peak_memory():,.0f} MB at most" if peak_memory() else ""
         self.log.say(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
 

@@ -25,7 +25,7 @@ MACHINE = {"device", "backend", "threads"}
 TRAINING = {
     "model", "encoder", "set", "config", "init_from", "epochs", "batch_size", "seed", "patience", "dataset",
     "image_size", "data_dir", "ratio", "val_split", "dry_run", "output", "name", "figures", "tensorboard", "save_maps",
-    "map_index", "map_every", "save_every", *MACHINE,
+    "map_index", "map_every", "save_every", "save_features", "readout", *MACHINE,
 }  # fmt: skip
 # The flags that go with each command. The others would have no effect, and are refused.
 TAKES = {
@@ -101,6 +101,8 @@ class Settings:
     map_index: tuple[int, ...] = ()
     map_every: int = 0
     save_every: float = 60.0
+    save_features: str | None = None
+    readout: str | None = None  # the network's own, if it has one
 
     given: frozenset[str] = field(default=frozenset(), compare=False)
     command_line: str = field(default="", compare=False)

@@ -51,7 +51,8 @@ def test_both_backends_learn_the_same(name):
                 assert one[0] == two[0]
         same_weights(event, tensor)
     few = LATENCIES[images : images + 10]
-    np.testing.assert_array_equal(event.predict(few), tensor.predict(few))
+    if event.decision:
+        np.testing.assert_array_equal(event.predict(few), tensor.predict(few))
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -1,0 +1,393 @@
+"""Train many networks: names × data sets × settings × seeds, and report on them: ``python sweep.py --help``.
+
+Each run is ``train.py`` in a process of its own, in a folder of its own that is named after what it trains, so that the
+same command goes on where it was stopped. Everything it needs to know about a run lies in its folder, on the disk that
+all machines of a cluster see.
+"""
+
+import itertools
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import joblib
+from tqdm import tqdm
+
+import datasets
+from errors import InputError
+from models import model_class
+from report.sweep_report import read_run, write_sweep_report
+from training.flags import Format, Parser, parse
+from training.run_log import print_what_can_be_printed
+from training.settings import MACHINE, MAY_CHANGE, Settings, flag
+from utils import ROOT, temporaries
+
+STOP = ".stop"  # while it lies in the output folder, no run begins, and those that train save and end
+OURS = {"seed": "--seeds", "name": "--output"}  # flags of train.py that each run gets from those of the sweep
+# What a run writes before its first checkpoint: a folder without one is begun anew.
+FIRST_FILES = {"checkpoints", "args.json", "summary.txt", "log.txt"}
+
+
+def main(argv=None):
+    print_what_can_be_printed()
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        known, more = make_parser().parse_known_args(argv)
+        return report(known, more) if known.report else sweep(known, more, argv)
+    except InputError as error:
+        print(f"sweep.py: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"sweep.py: cannot read or write {place}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped at once", file=sys.stderr)
+        return 130
+
+
+def make_parser():
+    parser = Parser(
+        prog="sweep.py",
+        description="Train networks × data sets × settings × seeds, several runs at a time, and report on them.",
+        usage="python sweep.py --model NAME … --seeds S … --output DIR [flags], or --report DIR",
+        epilog="all other flags of train.py (--ratio, --patience, --val-split, …) go to every run; a run that has "
+        "finished is skipped, one that was interrupted goes on",
+        formatter_class=Format,
+        allow_abbrev=False,
+    )
+    what = parser.add_argument_group("what is trained")
+    what.add_argument("--model", nargs="+", default=[], metavar="NAME", help="networks")
+    what.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="S", help="(default: 0)")
+    what.add_argument("--dataset", nargs="+", default=["mnist"], metavar="NAME", help="data sets (default: mnist)")
+    what.add_argument("--grid", nargs="+", action="append", default=[], metavar=("KEY", "VALUE"), help="a setting, as "
+                      "of --set, and the values to try; several are combined")  # fmt: skip
+    what.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every run")
+    what.add_argument("--epochs", nargs="+", default=[], metavar="E", help="one number for each phase, if all networks "
+                      "have as many phases (default: each network's own)")  # fmt: skip
+    where = parser.add_argument_group("where")
+    where.add_argument("--output", metavar="DIR", help="gets a folder per run")
+    where.add_argument("--threads", type=int, default=1, metavar="N", help="of each run (default: %(default)s)")
+    where.add_argument("--jobs", type=int, default=0, metavar="N", help="runs at a time; 0: as many as the cores hold "
+                       "(default: %(default)s)")  # fmt: skip
+    where.add_argument("--cluster", choices=("dask", "ray"), help="run on that cluster; its machines have this "
+                       "repository and --output at the same paths")  # fmt: skip
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of the cluster")
+    then = parser.add_argument_group("report")
+    then.add_argument("--report", nargs="+", metavar="RUN", help="write sweep.md, sweep.csv, runs.csv and curves.png: "
+                      "of all runs in a folder, or of those named; at any time")  # fmt: skip
+    return parser
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is to be run
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run: its folder, its command's flags, what these say, and the epochs that it will take at most."""
+
+    folder: Path
+    words: list
+    settings: Settings
+    epochs: int
+
+    @property
+    def finished(self):
+        last = "index.html" if self.settings.figures else "results.json"
+        return (self.folder / last).is_file() and (self.folder / "results.json").is_file()
+
+    @property
+    def begun(self):
+        return (self.folder / "checkpoints" / "last.pt").is_file()
+
+
+def plan(known, more):
+    """The runs of the command. Errors: InputError for what train.py would refuse, and for what does not go together."""
+    if not known.model:
+        raise InputError("name the networks with --model; python train.py --list-models prints them")
+    if not known.output:
+        raise InputError("say with --output where the runs are to go; the same folder again goes on with them")
+    if known.threads < 1 or known.jobs < 0:
+        raise InputError(f"--threads must be 1 or more and --jobs 0 or more, not {known.threads} and {known.jobs}")
+    for key, *values in known.grid:
+        if not values or "=" in key:
+            raise InputError(f"--grid takes a setting and its values, as in --grid s2.threshold 8 10 12; not {key}")
+    axes = [[f"{key}={value}" for value in values] for key, *values in known.grid]
+    combinations = itertools.product(known.model, known.dataset, itertools.product(*axes), known.seeds)
+    runs = [_planned(known, more, *combination) for combination in combinations]
+    names = [run.folder.name for run in runs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise InputError(f"two of the runs would be called {twice}; leave one out, or give it another --output")
+    return runs
+
+
+def _planned(known, more, model, dataset, point, seed):
+    network = model_class(model)
+    output = Path(known.output).resolve()
+    name = "-".join(_plain(part) for part in (network.name, dataset, *point, f"seed{seed}"))
+    settings = [*known.set, *point]
+    words = [
+        "--model", network.name, "--dataset", dataset, "--seed", str(seed),
+        *(["--epochs", *known.epochs] if known.epochs else []), *(["--set", *settings] if settings else []), *more,
+        "--threads", str(known.threads), "--output", str(output), "--name", name,
+    ]  # fmt: skip
+    given = parse(["--model", network.name, *more]).given
+    for taken, ours in OURS.items():
+        if taken in given:
+            raise InputError(f"{flag(taken)} is each run's own; leave it out: {ours} makes it")
+    wanted = parse(words)
+    if wanted.command != "train":
+        raise InputError(f"{flag(wanted.command)} does not train; a sweep does")
+    epochs, phases = wanted.epochs or tuple(network.epochs), len(network.epochs)
+    if len(epochs) != phases:
+        raise InputError(f"--epochs gives {len(epochs)} numbers, but {network.name} has {phases} phases")
+    count = sum(min(each, 1) if wanted.dry_run else each for each in epochs)
+    return Planned(output / name, words, wanted, count)
+
+
+def _plain(text):
+    """A part of a folder's name: letters, digits, and what else a --name may hold."""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")
+
+
+def check_begun(run):
+    """Errors: InputError if the run's folder holds something else, or the same run with other flags."""
+    if not run.folder.exists():
+        return
+    written = {path.name for path in run.folder.iterdir()} - {path.name for path in temporaries(run.folder)}
+    if not run.begun:
+        if written - FIRST_FILES:
+            raise InputError(f"{run.folder} is no run of train.py; use another --output")
+        return
+    command = shlex.split(read_run(run.folder).command_line)[1:]
+    free = MACHINE | MAY_CHANGE | {"output", "name"}
+    before, now = (
+        {each.name: getattr(settings, each.name) for each in fields(Settings) if each.compare and each.name not in free}
+        for settings in (parse(command), run.settings)
+    )
+    other = [flag(name) for name in now if now[name] != before[name]]
+    if other:
+        raise InputError(f"{run.folder} was begun with other {', '.join(other)}; use another --output for other flags")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Running
+
+
+def train_one(program, words, folder, stop, threads, fresh):
+    """One run, in a process of its own, until it ends or the file ``stop`` is there. Returns how it ended.
+
+    That is "done", "stopped", or what went wrong. A cluster's worker knows nothing of this repository but its path, so
+    this function gets by on the standard library.
+    """
+    folder, stop = Path(folder), Path(stop)
+    if stop.exists():
+        return "stopped"
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    error_file = folder.with_name(f"{folder.name}.error.txt")
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, program, *words], stdout=subprocess.DEVNULL, stderr=errors, stdin=subprocess.DEVNULL,
+            env=environment,
+        )  # fmt: skip
+        asked = False
+        while process.poll() is None:
+            if stop.exists() and not asked:
+                process.terminate()
+                asked = True
+            time.sleep(0.1)
+        errors.seek(0)
+        text = errors.read().decode(errors="replace")
+    if process.returncode == 0:
+        error_file.unlink(missing_ok=True)
+        return "done"
+    if asked or process.returncode == 130 or stop.exists():
+        return "stopped"
+    error_file.write_text(text, encoding="utf-8")
+    lines = text.strip().splitlines() or [f"ended by signal {-process.returncode}"]
+    return f"{lines[-1].strip()} (see {error_file})"
+
+
+def sweep(known, more, argv):
+    runs = plan(known, more)
+    if known.scheduler and not known.cluster:
+        raise InputError("--scheduler is the address of a cluster; say which with --cluster dask or --cluster ray")
+    for run in runs:
+        check_begun(run)
+    for name in dict.fromkeys(run.settings.dataset for run in runs):  # downloaded once, not by all at a time
+        datasets.load(name, runs[0].settings.data_dir or datasets.DATA_DIR)
+    output = Path(known.output).resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    stop = output / STOP
+    stop.unlink(missing_ok=True)
+    waiting = [run for run in runs if not run.finished]
+    jobs = known.jobs or max(1, joblib.cpu_count() // known.threads)
+    jobs = -1 if known.cluster and not known.jobs else min(jobs, max(1, len(waiting)))
+    place = f"on the {known.cluster} cluster" if known.cluster else f"{jobs} at a time"
+    print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them finished; {place}", flush=True)
+    with backend(known), stopping(stop) as asked, ProgressLine(runs):
+        ends = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(
+            joblib.delayed(train_one)(
+                str(ROOT / "train.py"), _words(run, known.threads), str(run.folder), str(stop), known.threads,
+                run.folder.exists() and not run.begun,
+            )
+            for run in waiting
+        )  # fmt: skip
+    stop.unlink(missing_ok=True)
+    failed = [(run, end) for run, end in zip(waiting, ends, strict=True) if end not in ("done", "stopped")]
+    for run, end in failed:
+        print(f"failed: {run.folder.name}: {end}", file=sys.stderr)
+    if asked or "stopped" in ends:
+        print(f"stopped; go on with\n    {shlex.join(['python', 'sweep.py', *argv])}", file=sys.stderr)
+        return 130
+    if len(failed) < len(runs):
+        write_sweep_report(output, [read_run(run.folder) for run in runs if run.begun])
+        print(f"see {output / 'sweep.md'}")
+    return 1 if failed else 0
+
+
+def _words(run, threads):
+    return ["--resume", str(run.folder), "--threads", str(threads)] if run.begun else run.words
+
+
+@contextmanager
+def backend(known):
+    """Where joblib runs what it is given. Errors: InputError without the packages, or without a cluster."""
+    if known.cluster is None:
+        with joblib.parallel_config("threading"):  # which start the processes and wait for them
+            yield
+        return
+    try:
+        if known.cluster == "dask":
+            import distributed
+        else:
+            import ray
+            from ray.util.joblib import register_ray
+    except ImportError as error:
+        package = {"dask": "distributed", "ray": "ray"}[known.cluster]
+        raise InputError(f"--cluster {known.cluster} needs another package: pip install {package}") from error
+    if known.cluster == "ray":
+        ray.init(address=known.scheduler or "auto")
+        register_ray()
+        with joblib.parallel_config("ray"):
+            yield
+        return
+    if not known.scheduler:
+        raise InputError("--cluster dask needs --scheduler, an address such as tcp://10.0.0.1:8786")
+    try:
+        client = distributed.Client(known.scheduler, timeout=10)
+    except (OSError, ValueError) as error:
+        raise InputError(f"no Dask scheduler answers at {known.scheduler}") from error
+    with client, joblib.parallel_config("dask"):
+        yield
+
+
+@contextmanager
+def stopping(stop):
+    """Meanwhile Ctrl-C and SIGTERM make the file ``stop``; a second Ctrl-C stops at once. Yields [] if none did."""
+    asked = []
+
+    def note(number, frame):
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+        stop.touch()
+        print("\nstopping: runs save where they are; Ctrl-C again stops at once", file=sys.stderr)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class ProgressLine(threading.Thread):
+    """One line for all runs, from what they write: epochs done, runs finished. A finished run gets a line above."""
+
+    def __init__(self, runs):
+        super().__init__(daemon=True)
+        self.runs, self._over = runs, threading.Event()
+        self._told = {run for run in range(len(runs)) if runs[run].finished}
+
+    def __enter__(self):
+        total, live = sum(run.epochs for run in self.runs), sys.stdout.isatty()
+        self._bar = tqdm(
+            total=total, disable=not live, leave=False, file=sys.stdout, dynamic_ncols=True,
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} epochs [{remaining} left]",
+        )  # fmt: skip
+        self.start()
+
+    def __exit__(self, *_):
+        self._over.set()
+        self.join()
+        self._look()
+        self._bar.close()
+
+    def run(self):
+        while not self._over.wait(1.0):
+            self._look()
+
+    def _look(self):
+        for place, run in enumerate(self.runs):
+            if place not in self._told and run.finished:
+                self._told.add(place)
+                line = f"{len(self._told)}/{len(self.runs)}  {read_run(run.folder).describe()}"
+                tqdm.write(line) if sys.stdout.isatty() else print(line, flush=True)
+        done = sum(run.epochs if run.finished else _epochs_done(run.folder) for run in self.runs)
+        self._bar.set_description_str(f"{len(self._told)} of {len(self.runs)} runs", refresh=False)
+        self._bar.n = done
+        self._bar.refresh()
+
+
+def _epochs_done(folder):
+    try:
+        return (folder / "metrics.csv").read_bytes().count(b"\n") - 1
+    except OSError:  # not yet
+        return 0
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def report(known, more):
+    """Report on the runs named, or on those in the folders named."""
+    if known.model or known.grid or known.epochs or more:
+        raise InputError("--report reads what runs have left; leave out all but --output")
+    named = [Path(name) for name in known.report]
+    for path in named:
+        if not path.is_dir():
+            raise InputError(f"--report {path} is no folder")
+    folders = []
+    for path in named:
+        folders += (
+            [path] if (path / "args.json").is_file() else sorted(each.parent for each in path.glob("*/args.json"))
+        )
+    runs = [run for run in map(read_run, dict.fromkeys(folders)) if run is not None]
+    if not runs:
+        raise InputError(f"there is no run in {' '.join(known.report)}")
+    if not known.output and (len(named) > 1 or folders == named):
+        raise InputError("say with --output where the report on these runs is to be written")
+    output = Path(known.output or named[0])
+    output.mkdir(parents=True, exist_ok=True)
+    print(write_sweep_report(output, runs), end="")
+    print(f"see {output / 'sweep.md'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

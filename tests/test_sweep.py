@@ -1,0 +1,207 @@
+"""``sweep.py``: the runs are those of train.py, wherever they run; none is done twice; the report."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sweep
+import train
+from report.sweep_report import mean_curve, read_run, write_sweep_report
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = ["--dataset", "digits", "--ratio", "0.1", "--batch-size", "50", "--epochs", "1", "0", "2", "--no-figures"]
+NAME = "mozafari2018-digits-seed{}"
+
+
+def state(folder, name="last"):
+    return torch.load(folder / "checkpoints" / f"{name}.pt", weights_only=True)
+
+
+def same_run(one, other):
+    """The same weights to the bit, the same history but for the seconds, the same scores."""
+    first, second = state(one)["state"], state(other)["state"]
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    histories = [[{**row, "seconds": 0} for row in read_run(folder).history] for folder in (one, other)]
+    assert histories[0] == histories[1]
+    assert (one / "predictions.csv").read_text() == (other / "predictions.csv").read_text()
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory):
+    """The folder of a run by train.py alone, of seed 1."""
+    output = tmp_path_factory.mktemp("alone")
+    words = ["--model", "mozafari2018", "--seed", "1", "--threads", "1", "--name", "alone", "--output", str(output)]
+    assert train.main([*words, *FLAGS]) == 0
+    return output / "alone"
+
+
+def refuse(capsys, *words):
+    """Start and expect one line on stderr and nothing else; returns it."""
+    assert sweep.main(list(words)) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("sweep.py: ")
+    return err
+
+
+def test_an_interrupted_run_goes_on_and_a_finished_one_is_left_alone(tmp_path, alone, capsys, monkeypatch):
+    """Stopped in the middle of an epoch and resumed by the sweep, a run is the one that was never stopped."""
+    folder = tmp_path / NAME.format(1)
+
+    def stopped(run, progress):
+        run.save()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("training.run.Run.batch", stopped)
+        words = ["--model", "mozafari2018", "--seed", "1", "--threads", "1", "--name", folder.name]
+        assert train.main([*words, "--output", str(tmp_path), *FLAGS]) == 130
+    assert not (folder / "results.json").exists()
+    capsys.readouterr()
+    words = ["--model", "mozafari2018", "--seeds", "1", "--output", str(tmp_path), *FLAGS]
+    assert "was begun with other --batch-size;" in refuse(capsys, *words, "--batch-size", "60")
+    assert sweep.main(words) == 0
+    same_run(alone, folder)
+    assert "1/1  mozafari2018-digits-seed1: " in capsys.readouterr().out
+    before = (folder / "results.json").stat().st_mtime_ns
+    assert sweep.main(words) == 0
+    assert "1 runs, 1 of them finished" in capsys.readouterr().out
+    assert (folder / "results.json").stat().st_mtime_ns == before
+
+
+def test_a_failed_run_is_reported_at_the_end(tmp_path, capsys):
+    words = ["--model", "mozafari2018", "--dataset", "digits", "--val-split", "1436", "--no-figures", "--output"]
+    assert sweep.main([*words, str(tmp_path)]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("failed: mozafari2018-digits-seed0: train.py: --val-split: holding out 1436 of 1437")
+    assert "--val-split" in (tmp_path / f"{NAME.format(0)}.error.txt").read_text()
+
+
+def test_asked_to_stop_runs_end_and_the_command_to_go_on_is_told(tmp_path, capsys, monkeypatch):
+    """A run that has not begun does not begin; the next start forgets that it was asked."""
+    words = ["--model", "mozafari2018", "--output", str(tmp_path), *FLAGS]
+    stop = tmp_path / sweep.STOP
+    stop.touch()
+    assert sweep.train_one("train.py", [], tmp_path / "run", stop, 1, False) == "stopped"
+    monkeypatch.setattr(sweep, "train_one", lambda *_: "stopped")
+    assert sweep.main(words) == 130
+    assert f"go on with\n    python sweep.py {' '.join(words)}" in capsys.readouterr().err
+    assert not stop.exists()
+
+
+def test_a_dask_cluster_of_two_workers(tmp_path, alone):
+    """The same command, with an address: both runs are done there, and are those of train.py alone."""
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50)
+    with cluster:
+        words = ["--model", "mozafari2018", "--seeds", "0", "1", "--output", str(tmp_path), *FLAGS]
+        where = ["--cluster", "dask", "--scheduler", cluster.scheduler_address]
+        command = [sys.executable, ROOT / "sweep.py", *words, *where]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+    same_run(alone, tmp_path / NAME.format(1))
+    assert "| mozafari2018 | digits |  | 2 |" in (tmp_path / "sweep.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--output x", "name the networks with --model"),
+        ("--model mozafari2018", "say with --output where"),
+        ("--model mozafari2018 deep2024 --epochs 1 1 1 --output x", "3 numbers, but deep2024 has 4 phases"),
+        ("--model mozafari2018 --grid s1.threshold --output x", "--grid takes a setting and its values"),
+        ("--model mozafari2018 --seed 3 --output x", "--seed is each run's own; leave it out"),
+        ("--model mozafari2018 --seeds 0 0 --output x", "two of the runs would be called mozafari2018-mnist-seed0"),
+        ("--model mozafari2018 --ratio 2 --output x", "--ratio must be above 0 and at most 1"),
+        ("--model mozafari2018 --frob 2 --output x", "unrecognized arguments: --frob 2"),
+        ("--model mozafari2018 --output x --scheduler tcp://h:1", "say which with --cluster dask"),
+        ("--report nowhere", "--report nowhere is no folder"),
+        ("--report . --ratio 1", "--report reads what runs have left; leave out all but --output"),
+    ],
+)
+def test_refused_in_one_line(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert message in refuse(capsys, *words.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_combination_is_a_run_of_its_own(monkeypatch, tmp_path):
+    """Two networks × two data sets × 3 · 2 settings × two seeds; each command names its own."""
+    monkeypatch.setattr(sweep, "parse", lambda words: train.parse([w for w in words if "=" not in w and w != "--set"]))
+    words = "--model mozafari2018 deep2024 --dataset digits mnist --seeds 3 4 --grid s1.threshold 8 10 12"
+    words += f" --grid s3.rule.reward 0.1,-0.2 0.3,-0.4 --set s1.rule.winners=3 --ratio 0.5 --output {tmp_path}"
+    runs = sweep.plan(*sweep.make_parser().parse_known_args(words.split()))
+    assert len({run.folder for run in runs}) == len(runs) == 48
+    assert runs[0].folder.name == "mozafari2018-digits-s1.threshold-8-s3.rule.reward-0.1-0.2-seed3"
+    settings = ["--set", "s1.rule.winners=3", "s1.threshold=8", "s3.rule.reward=0.1,-0.2", "--ratio", "0.5"]
+    assert " ".join(settings) in " ".join(runs[0].words)
+    assert [run.epochs for run in (runs[0], runs[-1])] == [686, 110]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The report
+
+
+def made_up_run(folder, model, seed, threshold, accuracies, finished=True):
+    folder.mkdir(parents=True)
+    flags = {"model": model, "dataset": "digits", "seed": seed, "set": [f"s2.threshold={threshold}"], "name": "x"}
+    (folder / "args.json").write_text(json.dumps({"command_line": "train.py", "flags": flags}))
+    with open(folder / "metrics.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("phase", "train_accuracy", "val_accuracy"))
+        writer.writerow(("s1", "", ""))
+        writer.writerows(("s3", 0.1, accuracy) for accuracy in accuracies)
+    if finished:
+        best = {"accuracy": accuracies[-1], "loss": 1 - accuracies[-1], "silent": 0.0}
+        (folder / "results.json").write_text(json.dumps({"test": {"best": best}}))
+    return read_run(folder)
+
+
+def test_the_report_by_hand(tmp_path):
+    """Means and deviations over seeds, by hand; an unfinished run is named and its curve drawn."""
+    runs = [
+        made_up_run(tmp_path / "a", "m", 0, 8, [0.5, 0.80]),
+        made_up_run(tmp_path / "b", "m", 1, 8, [0.5, 0.84]),
+        made_up_run(tmp_path / "c", "m", 0, 9, [0.7, 0.90]),
+        made_up_run(tmp_path / "d", "m", 1, 9, [0.7], finished=False),
+    ]
+    write_sweep_report(tmp_path, runs)
+    text = (tmp_path / "sweep.md").read_text()
+    assert "| m | digits | s2.threshold=8 | 2 | 82.00 ± 2.83 | 18.00 ± 2.83 | 0.00 ± 0.00 |" in text
+    assert "| m | digits | s2.threshold=9 | 1 of 2 | 90.00 | 10.00 | 0.00 |" in text
+    assert "Not finished: d." in text
+    with open(tmp_path / "sweep.csv", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert float(first["accuracy_mean"]) == pytest.approx(0.82)
+    assert float(first["accuracy_deviation"]) == pytest.approx(np.std([0.8, 0.84], ddof=1))
+    assert (second["accuracy_mean"], second["accuracy_deviation"]) == ("0.9", "")
+    with open(tmp_path / "runs.csv", newline="") as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["a", "b", "c", "d"]
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_a_curve_ends_where_the_longest_run_does():
+    epochs, mean, deviation = mean_curve([[0.2, 0.4, 0.9], [0.4, 0.8]])
+    assert epochs.tolist() == [1, 2, 3]
+    np.testing.assert_allclose(mean, [0.3, 0.6, 0.9])
+    np.testing.assert_allclose(deviation, [np.sqrt(0.02), np.sqrt(0.08), 0])
+
+
+def test_report_of_folders_and_of_runs(tmp_path, capsys):
+    for name in ("a", "b"):
+        made_up_run(tmp_path / "all" / name, "m", 0, name, [0.5])
+    (tmp_path / "all" / "else").mkdir()
+    assert sweep.main(["--report", str(tmp_path / "all")]) == 0
+    assert "| m | digits | s2.threshold=b | 1 |" in capsys.readouterr().out
+    assert (tmp_path / "all" / "curves.png").is_file()
+    one = str(tmp_path / "all" / "a")
+    assert "say with --output where the report" in refuse(capsys, "--report", one)
+    assert sweep.main(["--report", one, "--output", str(tmp_path / "one")]) == 0
+    assert "s2" not in (tmp_path / "one" / "sweep.md").read_text()

@@ -1,0 +1,109 @@
+"""Features for other classifiers: what is saved, what a linear readout makes of it, and what does not fit."""
+
+import shlex
+
+import numpy as np
+import pytest
+import torch
+from command import DIGITS, refuse, results, start
+
+import datasets
+from models import build_model
+from s1c1 import S1C1
+from training import checkpoint, features, readout
+
+SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figures"
+
+
+def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
+    """All images of each part, with their labels and places in the data set."""
+    monkeypatch.setattr(readout, "CS", (0.01, 0.1))
+    assert start(f"{SMALL} --epochs 1 1 1 --name run --save-features c1 --readout logistic", tmp_path) == 0
+    content = checkpoint.load(tmp_path / "run" / "checkpoints" / "best.pt")
+    model, data = checkpoint.rebuild(content), datasets.load("digits")
+    for split, count in (("train", 132), ("validation", 119), ("test", 360)):
+        part = "test" if split == "test" else "train"
+        images, labels = getattr(data, f"{part}_images"), getattr(data, f"{part}_labels")
+        with np.load(tmp_path / "run" / "features" / f"{split}.npz") as saved:
+            chosen = saved["indices"]
+            assert len(chosen) == len(set(chosen.tolist())) == count
+            assert (saved["labels"] == labels[chosen]).all()
+            assert (str(saved["stage"]), int(saved["time_steps"]), saved["latencies"].dtype) == ("c1", 15, np.uint8)
+            maps = dict(model.walk(S1C1().encode(images[chosen])))["c1"]
+            assert np.array_equal(saved["latencies"], maps.numpy())
+    found = results(tmp_path / "run")
+    assert (found["readout"]["stage"], found["readout"]["neurons"]) == ("c1", 30 * 14 * 14)
+    assert found["readout"]["test"]["accuracy"] > 0.6 > found["test"]["best"]["accuracy"]
+    tried = found["readout"]["validation_accuracy_of_C"]
+    assert list(tried) == [str(c) for c in readout.CS]
+    assert tried[str(found["readout"]["C"])] == max(tried.values())
+
+
+def test_a_networks_own_readout(tmp_path, capsys):
+    """kheradpisheh2018 decides nothing itself; its svm reads it, unless it is told not to."""
+    words = f"--model kheradpisheh2018 {DIGITS} --dry-run --no-figures"
+    assert start(f"{words} --name own", tmp_path) == 0
+    assert "readout    svm on c2, C 2.4" in capsys.readouterr().out
+    found = results(tmp_path / "own")
+    assert found["readout"]["C"] == 2.4
+    assert found["readout"]["test"]["accuracy"] > 0.5
+    assert not (tmp_path / "own" / "features").exists()
+    assert start(f"{words} --name none --readout none", tmp_path) == 0
+    assert "readout" not in results(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", readout.READOUTS)
+def test_what_can_be_separated_is_read_without_an_error(name):
+    """Three classes, each with a neuron that spikes for it alone; nothing to choose on, so C is the default."""
+    labels = np.arange(60) % 3
+    latencies = torch.full((60, 4, 1, 1), 15, dtype=torch.uint8)
+    latencies[torch.arange(60), torch.from_numpy(labels)] = 14
+    inputs = readout.spikes(latencies, 15)
+    assert (inputs.shape, inputs.nnz) == ((60, 4), 60)
+    found = readout.read_out({"name": name}, (inputs, labels), (None, labels[:0]), (inputs, labels), 3)
+    assert (found["C"], found["converged"], found["test"]["accuracy"]) == (readout.NOT_CHOSEN, True, 1)
+
+
+@pytest.mark.parametrize("name", readout.READOUTS)
+def test_two_classes_of_which_training_saw_all_and_a_third_that_it_did_not(name):
+    labels = np.arange(40) % 2
+    latencies = torch.where(torch.from_numpy(labels)[:, None, None, None] == torch.arange(2)[:, None, None], 3, 15)
+    inputs = readout.spikes(latencies.to(torch.uint8), 15)
+    shown = np.where(np.arange(40) == 0, 2, labels)
+    found = readout.read_out({"name": name, "C": 1.0}, (inputs, labels), (None, labels[:0]), (inputs, shown), 3)
+    assert found["test"]["accuracy"] == 39 / 40
+
+
+def test_what_does_not_fit_is_refused_with_the_figure(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(features, "available_memory", lambda: 10**6)
+    place = f"--output {shlex.quote(str(tmp_path))}"
+    line = refuse(f"{SMALL} --save-features s1 {place}", capsys)
+    assert f"--save-features s1 takes {360 * 30 * 28 * 28 / 1e6:,.0f} MB of memory, and 1 MB are free" in line
+    monkeypatch.setattr(features, "available_memory", lambda: None)
+    monkeypatch.setattr(features, "_free_disk", lambda _: 10**6)
+    line = refuse(f"{SMALL} --save-features c1 {place}", capsys)
+    assert f"writes {611 * 30 * 14 * 14 / 1e6:,.0f} MB before compression, and 1 MB are free" in line
+    monkeypatch.setattr(readout, "available_memory", lambda: 30 * 10**6)
+    message = "1,000 images with 1,000 spikes among 1,000 neurons takes 36 MB of memory, and 30 MB are free"
+    with pytest.raises(readout.InputError, match=message):
+        readout.spikes(torch.zeros(1000, 1000, 1, 1, dtype=torch.uint8), 15)
+
+
+def test_a_stage_that_is_not_there_is_refused(capsys):
+    message = "mozafari2018 has no stage 's3' before its decision; there are s1, c1, s2, c2"
+    assert message in refuse(f"{SMALL} --save-features s3", capsys)
+    assert "there are s1, c1, s2, c2" in refuse(f"{SMALL} --save-features s9", capsys)
+
+
+def test_only_the_first_spike_at_each_position_teaches_s2():
+    """Of kheradpisheh2018, by hand: the earliest, of equal ones the lowest feature; silence stays silence."""
+    model = build_model("kheradpisheh2018", in_channels=2)
+    latency = torch.tensor([[3, 15], [2, 15], [2, 15]], dtype=torch.uint8).reshape(1, 3, 1, 2)
+    assert model.inhibited(latency).reshape(3, 2).tolist() == [[15, 15], [2, 15], [15, 15]]
+    latencies = S1C1(filters=((7, 1, 2),)).encode(datasets.load("digits").train_images[:30])
+    inputs = model.pass_through(latencies, ["s1", "c1"])
+    twin = build_model("kheradpisheh2018", in_channels=2)
+    model.learn_stdp(inputs, "s2")
+    twin.stages["s2"].learn(twin.inhibited(inputs), twin.stages["s2"].rule)
+    assert torch.equal(model.stages["s2"].weight, twin.stages["s2"].weight)
+    assert (twin.inhibited(inputs) < 15).sum(1).max() == 1
