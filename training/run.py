@@ -192,10 +192,10 @@ class Run(Observer):
             scores = {key: evaluation.metrics for key, evaluation in evaluations.items()}
             log_result(self.log.writer, self.model, self.info["flags"], scores, summary, step)
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
-        seconds["since the last start"] = time.perf_counter() - start
         best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
         facts = {"best_epoch": best or None} if evaluations else {"scores": NO_SCORES}
         facts |= read_features(self, seconds)
+        seconds["since the last start"] = time.perf_counter() - start
         write_results(
             self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=peak_memory(),
             images=self.data.counts(), flags=self.info["flags"],
