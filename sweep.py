@@ -190,8 +190,8 @@ def train_one(program, words, here, folder, stop, threads, fresh):
     """One run, in a process of its own, until it ends or the file ``stop`` is there. Returns how it ended.
 
     That is "done", "stopped", or what went wrong. ``here``: the folder from which relative paths among the words
-    count. A cluster's worker knows nothing of this repository but its path, so
-    this function gets by on the standard library.
+    count. A cluster's worker knows nothing of this repository but its path, so this function gets by on the standard
+    library.
     """
     folder, stop = Path(folder), Path(stop)
     if stop.exists():
