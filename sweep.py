@@ -186,11 +186,12 @@ def check_begun(run):
 # Running
 
 
-def train_one(program, words, folder, stop, threads, fresh):
+def train_one(program, words, here, folder, stop, threads, fresh):
     """One run, in a process of its own, until it ends or the file ``stop`` is there. Returns how it ended.
 
-    That is "done", "stopped", or what went wrong. A cluster's worker knows nothing of this repository but its path, so
-    this function gets by on the standard library.
+    That is "done", "stopped", or what went wrong. ``here``: the folder from which relative paths among the words
+    count. A cluster's worker knows nothing of this repository but its path, so this function gets by on the standard
+    library.
     """
     folder, stop = Path(folder), Path(stop)
     if stop.exists():
@@ -202,7 +203,7 @@ def train_one(program, words, folder, stop, threads, fresh):
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             [sys.executable, program, *words], stdout=subprocess.DEVNULL, stderr=errors, stdin=subprocess.DEVNULL,
-            env=environment,
+            cwd=here, env=environment,
         )  # fmt: skip
         asked = False
         while process.poll() is None:
@@ -242,8 +243,8 @@ def sweep(known, more, argv):
     with backend(known), stopping(stop) as asked, ProgressLine(runs):
         ends = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(
             joblib.delayed(train_one)(
-                str(ROOT / "train.py"), _words(run, known.threads), str(run.folder), str(stop), known.threads,
-                run.folder.exists() and not run.begun,
+                str(ROOT / "train.py"), _words(run, known.threads), os.getcwd(), str(run.folder), str(stop),
+                known.threads, run.folder.exists() and not run.begun,
             )
             for run in waiting
         )  # fmt: skip

@@ -89,7 +89,7 @@ def test_asked_to_stop_runs_end_and_the_command_to_go_on_is_told(tmp_path, capsy
     words = ["--model", "mozafari2018", "--output", str(tmp_path), *FLAGS]
     stop = tmp_path / sweep.STOP
     stop.touch()
-    assert sweep.train_one("train.py", [], tmp_path / "run", stop, 1, False) == "stopped"
+    assert sweep.train_one("train.py", [], tmp_path, tmp_path / "run", stop, 1, False) == "stopped"
     monkeypatch.setattr(sweep, "train_one", lambda *_: "stopped")
     assert sweep.main(words) == 130
     assert f"go on with\n    python sweep.py {' '.join(words)}" in capsys.readouterr().err
@@ -99,7 +99,9 @@ def test_asked_to_stop_runs_end_and_the_command_to_go_on_is_told(tmp_path, capsy
 def test_a_dask_cluster_of_two_workers(tmp_path, alone):
     """The same command, with an address: both runs are done there, and are those of train.py alone."""
     distributed = pytest.importorskip("distributed")
-    cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50)
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
+    )
     with cluster:
         words = ["--model", "mozafari2018", "--seeds", "0", "1", "--output", str(tmp_path), *FLAGS]
         where = ["--cluster", "dask", "--scheduler", cluster.scheduler_address]

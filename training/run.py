@@ -214,11 +214,11 @@ class Run(Observer):
                     found |= board.scores(split, evaluations[key].metrics, step)
             board.hyperparameters(self.model, self.info["flags"], found, step)
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
-        seconds["since the last start"] = time.perf_counter() - start
         best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
         scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
         facts = scored if evaluations else {"scores": NO_SCORES}
         facts |= read_features(self, seconds)
+        seconds["since the last start"] = time.perf_counter() - start
         write_results(
             self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=peak_memory(),
             images=self.data.counts(), activity=activity(self.model, latencies), flags=self.info["flags"],
