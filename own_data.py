@@ -1,4 +1,4 @@
-"""Images of one's own, as arrays: class folders of pictures, or the ``.npz`` file that Keras's data sets come in."""
+"""Images of your own, as arrays: class folders of pictures, or the ``.npz`` file that Keras's data sets come in."""
 
 import io
 import os

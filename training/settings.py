@@ -50,7 +50,7 @@ MAY_CHANGE = {*MACHINE, "data_dir", "figures", "save_every"}
 class Settings:
     """One command of train.py, a field for each flag; ``python train.py --help`` says what they mean.
 
-    ``given``: the names of those that stood on the command line, whatever their values; ``command_line``: all of it.
+    ``given``: the names of those that were on the command line, whatever their values; ``command_line``: all of it.
 
     Errors: InputError for a value out of its range or of another type, and for flags that do not go together. What
     depends on the network, the data or the machine is checked where these are known.
