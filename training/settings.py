@@ -108,7 +108,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, saved):
-        """The settings of a run that ``to_dict`` saved. What it lacks has its default, what is unknown goes."""
+        """The settings of a run that ``to_dict`` saved. What it lacks has its default, what is unknown is dropped."""
         if not isinstance(saved, dict):
             raise InputError(f"the flags of a run are a dict, not {saved!r}")
         values = {name: saved[name] for name in SAVED if saved.get(name) is not None}
