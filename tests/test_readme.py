@@ -39,6 +39,7 @@ def runs(tmp_path_factory):
             takes = TAKES[parse(command).command]
             shorter = ["--dry-run"] if "dry_run" in takes else []
             place = ["--output", str(folder)] if "output" in takes else []
+            command = [re.sub("^runs/", f"{folder}/", word) for word in command]
             with contextlib.redirect_stdout(io.StringIO()) as printed:
                 assert train.main([*command, *shorter, *place]) == 0, command
             assert printed.getvalue()
