@@ -200,7 +200,7 @@ def add_noise(images: np.ndarray, noise: str, seed: int = 0, first: int = 0) -> 
     """The images with noise: uint8 (N, H, W) or (N, H, W, 3), the ones from position ``first`` on; the same shape.
 
     ``gaussian=σ``: each value plus a normal deviate of σ · 255, rounded and cut off at 0 and 255. ``salt-pepper=p``:
-    each pixel becomes, with probability p, black or white, the one as likely as the other.
+    each pixel becomes, with probability p, black or white, with equal chances.
     """
     kind, strength = parse_noise(noise)
     result = images.copy()

@@ -1,6 +1,6 @@
 """The image data sets, loaded into memory and checked, and the stratified ways to divide them.
 
-``load`` takes the name of a published data set, or images of one's own (``own_data.py``). The published files are read
+``load`` takes the name of a published data set, or images of your own (``own_data.py``). The published files are read
 as they are, from their archives: nothing is unpacked, so a read-only folder and several runs at once are no trouble.
 torchvision knows their names, checksums and sources; ``data/README.md`` lists them.
 """
@@ -40,7 +40,7 @@ DATASETS = {
 }
 DOWNLOAD_TIMEOUT = 10  # seconds without an answer
 HELD_OUT = 6  # every sixth training image tests where there is no test part
-HELD_OUT_SEED = 0  # whatever the run's: a network is never to be tested on images that it was trained on
+HELD_OUT_SEED = 0  # whatever the run's: a network must never be tested on images that it was trained on
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +110,7 @@ class DataSet:
 
 
 def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int] | None = None) -> DataSet:
-    """Load one of DATASETS, or images of one's own: ``folder:PATH`` or ``FILE.npz``.
+    """Load one of DATASETS, or images of your own: ``folder:PATH`` or ``FILE.npz``.
 
     The published ones are grey and 28×28. Files of theirs that are not in ``data_dir`` are downloaded into it; a
     relative ``data_dir`` counts from the current directory. One's own are described in ``data/README.md``; without a

@@ -42,7 +42,7 @@ class Activity:
     """The latency maps of a data set on their way up the network, with the labels.
 
     ``at``: the stage whose input they are, None for the lowest. They are replaced as they move up, so that no more
-    than one layer's maps of a whole data set are held.
+    than one layer's maps of a whole data set are in memory.
     """
 
     def __init__(self, latencies, labels, at=None):
@@ -214,7 +214,7 @@ class NetworkTrainer(nn.Module):
                 raise InputError(f"{name} has no threshold, so it must be the last stage, which decides")
             supervised = self._supervised(name)
             if stage.decides and (not supervised or len(stage.rules) > 1):
-                raise InputError(f"{name} decides, so it learns by a rule that needs labels alone, such as RSTDP()")
+                raise InputError(f"{name} decides, so it learns by one rule, which needs labels, such as RSTDP()")
             if supervised and not stage.decides:
                 self._check_rewarded(name, supervised)
         for label, conv in self.named_convs([self.decision] if self.decision else []):
@@ -487,7 +487,7 @@ class NetworkTrainer(nn.Module):
         """Train phase by phase. What is below the stages that learn does not change: it is computed once per phase.
 
         Args:
-            train, validation: ``Activity`` at the lowest stage, used up on the way; validation may be None.
+            train, validation: ``Activity`` at the lowest stage; training replaces their maps; validation may be None.
             epochs: for each phase; 0 skips it.
             observer: an ``Observer``; what it raises ends the training.
             batch_size: images between two adaptations of the R-STDP rates.

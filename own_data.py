@@ -1,4 +1,4 @@
-"""Images of one's own, as arrays: class folders of pictures, or the ``.npz`` file that Keras's data sets come in."""
+"""Images of your own, as arrays: class folders of pictures, or the ``.npz`` file that Keras's data sets come in."""
 
 import io
 import os
@@ -80,7 +80,7 @@ def _read_folder(root: Path, image_size) -> OwnData:
 
     The images are grey if every pixel of every one is, also where they are stored as colours.
     """
-    if not os.path.isdir(root):  # unlike Path's, false for whatever the system says to the path
+    if not os.path.isdir(root):  # unlike Path's, False whatever is wrong with the path
         raise InputError(f"there is no folder {root}")
     try:
         within = {path.name for path in root.iterdir() if path.is_dir() and not _hidden(path.name)}

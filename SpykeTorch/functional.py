@@ -235,11 +235,11 @@ def pre_post_ordering(input_spikes, output_spikes, winners, kernel_size):
     """
     (kh, kw), device = kernel_size, input_spikes.device
     time_steps, channels, *size = input_spikes.shape
-    needed = [output_spikes.shape[-2] + kh - 1, output_spikes.shape[-1] + kw - 1]
-    if size != needed or len(output_spikes) != time_steps:
+    expected = [output_spikes.shape[-2] + kh - 1, output_spikes.shape[-1] + kw - 1]
+    if size != expected or len(output_spikes) != time_steps:
         raise ValueError(
             f"input {tuple(input_spikes.shape)} does not belong to output {tuple(output_spikes.shape)}: a {kh}x{kw} "
-            f"kernel needs a (padded) input of {needed[0]}x{needed[1]} and as many time steps"
+            f"kernel needs a (padded) input of {expected[0]}x{expected[1]} and as many time steps"
         )
     feature, row, column = torch.as_tensor(winners, dtype=torch.long, device=device).unbind(1)
     trains = output_spikes[:, feature, row, column]  # (T, k)

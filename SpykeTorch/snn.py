@@ -111,7 +111,7 @@ class STDP(nn.Module):
         pairs = [learning_rate] * features if one_pair else learning_rate
         if len(pairs) != features or any(len(pair) != 2 for pair in pairs):
             raise ValueError(f"learning_rate of {features} features is (ltp, ltd) or a list of {features} such pairs")
-        self._conv_layer = (conv_layer,)  # in a tuple, for else its weight would be in the state dict twice
+        self._conv_layer = (conv_layer,)  # in a tuple, because otherwise its weight would be in the state dict twice
         self.use_stabilizer = use_stabilizer
         self.lower_bound = lower_bound
         self.upper_bound = upper_bound

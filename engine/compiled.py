@@ -155,7 +155,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def payload_of(content, digest):
-    """What follows on the checksum in the content of a file; None if the file is damaged, or that of another key."""
+    """What follows the checksum in the content of a file; None if the file is damaged, or that of another key."""
     return content[32:] if content[:32] == _checksum(content[32:], digest) else None
 
 
@@ -215,7 +215,7 @@ def _remove_unused(place):
 
 
 def _touched(path):
-    """Set the file's time to now unless it is of the last day; whether it was set."""
+    """Set the file's time to now unless it is less than a day old; returns whether it was set."""
     with suppress(OSError):
         if path.stat().st_mtime < time.time() - DAY:
             os.utime(path)
@@ -224,7 +224,7 @@ def _touched(path):
 
 
 def _tell(fact):
-    """Write one line on stderr, and in this process no second one; a stderr that is closed or full is no error here."""
+    """Write one line on stderr, only the first in this process; a stderr that is closed or full is no error here."""
     if not _told:
         _told.append(fact)
         with suppress(OSError, ValueError, AttributeError):

@@ -35,8 +35,8 @@ class Outcome(NamedTuple):
 def tolerance(values):
     """Relative difference under which two sums of weights are taken as equal.
 
-    Sums taken in different order differ by rounding. In float64 that is far below any real difference, and is not to
-    decide; in float32 it is not, and nothing would be gained by taking real differences as ties.
+    Sums taken in different order differ by rounding. In float64 that is far below any real difference, and must not
+    decide; in float32 it is not, and taking real differences as ties would gain nothing.
     """
     return values.dtype.type(64 * np.finfo(np.float64).eps if values.itemsize == 8 else 0.0)
 

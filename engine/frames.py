@@ -14,7 +14,7 @@ from SpykeTorch import functional as sf
 
 __all__ = ["DecisionLayer", "FiringLayer", "learn_together", "pool_latency"]
 
-WAVE_ELEMENTS = 1 << 26  # potentials that are held at once where images can share a convolution
+WAVE_ELEMENTS = 1 << 26  # potentials in memory at once where images can share a convolution
 IMAGES = 1000  # that share a convolution in a decision layer
 
 

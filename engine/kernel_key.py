@@ -49,8 +49,8 @@ class KernelKey:
     ``digest`` is the SHA-256 of: numba's settings, version and target; every file of the engine; and, of the function,
     of the functions it calls and of the NamedTuples it takes or makes (a learning rule is one, and its methods become
     machine code): their file, their byte code, and the values of globals and closures, which numba freezes. What is
-    reached otherwise, such as a plain function that a rule takes from yet another file, is not seen: a rule stands in
-    one file. ``classes`` are the NamedTuples.
+    reached otherwise, such as a plain function that a rule takes from yet another file, is not seen: a rule belongs
+    in one file. ``classes`` are the NamedTuples.
 
     Errors: UnknownError. A class that its module does not have under its name (made in a function), or whose module has
     no file (interpreter, notebook, exec), may be another next time under the same name; so may a function handed over
@@ -100,7 +100,7 @@ class KernelKey:
             except AttributeError:
                 found = file = None
             if found is not base or file is None:
-                raise UnknownError(f"{base.__qualname__} is not a class that stands in a file, outside any function")
+                raise UnknownError(f"{base.__qualname__} is not a class at the top level of a file")
             self._facts.append((base.__module__, base.__qualname__, getattr(base, "_fields", ()), _content(file)))
             for name, value in vars(base).items():
                 value = getattr(value, "__func__", value)  # of a static method

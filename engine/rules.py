@@ -1,4 +1,4 @@
-"""The learning rules. All that a rule means stands here, once, for both backends; one's own may stand in any file.
+"""The learning rules. All that a rule means is here, once, for both backends; a rule of your own may be in any file.
 
 A rule is a frozen dataclass in a network's declaration. It has
 
@@ -131,7 +131,7 @@ for _kind in (types.NamedTuple, types.NamedUniTuple):
 class Rule:
     """What every rule has. ``rates``, in the state of a stage, are rows of (LTP, LTD); unsupervised rules have one row.
 
-    A rule of one's own derives from this or from another rule, and overrides what differs.
+    A rule of your own derives from this or from another rule, and overrides what differs.
     """
 
     name: ClassVar[str]
@@ -149,8 +149,8 @@ class Rule:
     def schedule(self, rates, numbers, epoch):
         """The rates of each image: float64 (N, rows, 2).
 
-        rates (rows, 2): as the last batch left them. numbers int64 (N,): the how-manieth image each is that the stage
-        learns from, from 1 on. epoch: images of an epoch.
+        rates (rows, 2): as the last batch left them. numbers int64 (N,): the count of each image among all that
+        the stage learns from, from 1 on. epoch: images of an epoch.
         """
         return np.broadcast_to(rates, (len(numbers), *rates.shape))
 
@@ -171,7 +171,7 @@ class Rule:
 class STDP(Rule):
     """Unsupervised STDP of a firing stage (Mozafari et al. 2018; Kheradpisheh et al. 2018, section 2.3).
 
-    Of each image learn ``winners`` neurons at most, of different features and more than ``radius`` apart, chosen
+    From each image at most ``winners`` neurons learn, of different features and more than ``radius`` apart, chosen
     after point-wise inhibition. A synapse w of a winner changes by rate · s(w), where rate is the first of ``rates``
     (LTP) if its input spiked no later than the winner, else the second (LTD), and s(w) = (w - lower)(upper - w) with
     the stabilizer, else 1. Every ``double_every`` images seen the LTP rate doubles, up to ``highest``, and LTD becomes

@@ -358,7 +358,7 @@ def latency_map():
 
 
 def networks():
-    """The five networks as blocks, every number read from their declarations."""
+    """The networks as blocks, every number read from their declarations."""
     models = [build_model(name, in_channels=6, num_classes=10) for name in NETWORKS]
     extents = [
         1.95 if any(isinstance(stage, Branches) for stage in model.stages.values()) else 1.22 for model in models

@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 from errors import InputError
 from network_trainer import MODELS
 
-# Modules here that could not be imported: name → traceback. A fault in one is not to hide the networks of the others.
+# Modules here that could not be imported: name → traceback. A fault in one must not hide the networks of the others.
 FAULTY = {}
 
 for _module in iter_modules(__path__):

@@ -98,8 +98,8 @@ def potentials_at_the_end(model, below):
 def neurons(model, height, width):
     """Where the maps of each stage hold neurons: {stage: [(features, rows, columns)]}, slices of (F, H, W).
 
-    All of it, but for ``Branches``: there the smaller outputs stand in the middle of the largest, and what is around
-    them pads. ``height``, ``width``: of the network's input, which is the stage "input".
+    All of it, but for ``Branches``: there the smaller outputs are in the middle of the largest, and what is around them
+    is padding. ``height``, ``width``: of the network's input, which is the stage "input".
     """
     parts = {INPUT: [(slice(0, model.in_channels), slice(0, height), slice(0, width))]}
     below = parts[INPUT]

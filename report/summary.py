@@ -20,7 +20,7 @@ def list_models():
             continue
         try:
             paragraphs.append(_describe(cls))
-        except Exception as error:  # a fault in one declaration is not to hide the others
+        except Exception as error:  # a fault in one declaration must not hide the others
             paragraphs.append(f"{name}: cannot be built: {' '.join(str(error).split()) or type(error).__name__}")
     for module, trace in FAULTY.items():
         paragraphs.append(f"{module}: models/{module}.py cannot be imported: {trace.strip().splitlines()[-1]}")

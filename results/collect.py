@@ -11,7 +11,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "time", "memory"
+IN_SHORT = "network", "epochs", "test, best epoch", "silent", "time"
 EXAMPLE = HERE / "deep2024-10-epochs.log"  # what the first command prints
+FIRST, LAST = 3, 4  # lines of it that the README shows
 
 
 def runs():
@@ -38,14 +40,31 @@ def row(path, scores, prefix):
     )
 
 
-def table(prefix=""):
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *(row(*run, prefix) for run in runs())]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+def table():
+    """All runs."""
+    return markdown(COLUMNS, [row(*run, prefix="") for run in runs()])
+
+
+def best_of_each_network():
+    """Of each network the run that the validation images speak for, in a few columns."""
+    chosen = {}
+    for path, scores in runs():
+        best = chosen.setdefault(scores["flags"]["model"], (path, scores))
+        if scores["validation"]["best"]["accuracy"] > best[1]["validation"]["best"]["accuracy"]:
+            chosen[scores["flags"]["model"]] = path, scores
+    places = [COLUMNS.index(column) for column in IN_SHORT]
+    rows = [row(*run, prefix="results/") for run in chosen.values()]
+    return markdown(IN_SHORT, [[cells[place] for place in places] for cells in rows])
+
+
+def markdown(columns, rows):
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
 
 
 def printed():
-    """The lines of the log between the command and the time that the shell took."""
-    return "```text\n" + "\n".join(EXAMPLE.read_text().splitlines()[1:-1]) + "\n```"
+    """The first and the last lines of the log, without the command and the time that the shell took."""
+    lines = EXAMPLE.read_text().splitlines()[1:-1]
+    return "\n".join(["```text", *lines[:FIRST], "…", *lines[-LAST:], "```"])
 
 
 def speed():
@@ -67,4 +86,5 @@ def fill(path, parts):
 
 if __name__ == "__main__":
     fill(HERE / "README.md", {"results": table()})
-    fill(HERE.parent / "README.md", {"results": table("results/"), "example": printed(), "speed": speed()})
+    parts = {"results": best_of_each_network(), "example": printed(), "speed": speed()}
+    fill(HERE.parent / "README.md", parts)

@@ -1,10 +1,13 @@
 """Every command of the README, as it stands there but for a few images instead of all."""
 
+import contextlib
+import io
 import re
 import runpy
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import models
@@ -26,15 +29,28 @@ def test_the_commands_are_found():
     assert {"--model", "--list-models", "--summary", "--resume", "--evaluate", "--predict", "--save-maps"} <= flags
 
 
-def test_every_command_runs(tmp_path, capsys, monkeypatch):
-    """In the README's order, because later ones use what earlier ones leave."""
-    monkeypatch.chdir(ROOT)
-    for command in COMMANDS:
-        takes = TAKES[parse(command).command]
-        shorter = ["--dry-run"] if "dry_run" in takes else []
-        place = ["--output", str(tmp_path)] if "output" in takes else []
-        assert train.main([*command, *shorter, *place]) == 0, command
-        assert capsys.readouterr().out
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """The folder of the runs that the commands leave, in the README's order: later ones use those of earlier ones."""
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        for command in COMMANDS:
+            takes = TAKES[parse(command).command]
+            shorter = ["--dry-run"] if "dry_run" in takes else []
+            place = ["--output", str(folder)] if "output" in takes else []
+            command = [re.sub("^runs/", f"{folder}/", word) for word in command]
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                assert train.main([*command, *shorter, *place]) == 0, command
+            assert printed.getvalue()
+    return folder
+
+
+def test_every_command_runs(runs):
+    """And what the README says of a run's folder is there."""
+    (listed,) = re.findall(r"\| file \|.*\n\|-.*\n((?:\|.*\n)+)", README)
+    names = re.findall(r"^\| `([^`]+)`", listed, re.MULTILINE)
+    assert {name.rstrip("/") for name in names} == {path.name for path in (runs / "first").iterdir()}
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))
@@ -45,19 +61,33 @@ def test_every_link_leads_somewhere(path):
 def test_the_tables_are_those_of_the_logs():
     """``results/collect.py`` would write what stands there."""
     collect = runpy.run_path(str(ROOT / "results" / "collect.py"))
-    assert collect["table"]("results/") in README
+    assert collect["best_of_each_network"]() in README
     assert collect["printed"]() in README
     assert collect["speed"]() in README
     assert collect["table"]() in (ROOT / "results" / "README.md").read_text()
 
 
-def test_the_python_examples_run(monkeypatch):
-    """The network of the example is there once it is declared, and the library example learns."""
+def test_the_keys_of_the_maps_are_those_of_the_readme(runs):
+    maps = np.load(runs / "first" / "maps" / "end" / "00003_label-0.npz")
+    stages = {"input", "s1", "c1", "s2", "c2", "s3"}
+    assert set(maps) == {*stages, "potentials", "steps", "index", "label", "decision"}
+    assert all(maps[name].dtype == np.uint8 and maps[name].ndim == 3 for name in stages)
+    assert maps["potentials"].dtype == np.float32
+    assert maps["potentials"].shape == maps["s3"].shape
+    assert (maps["index"], maps["label"]) == (3, 0)
+
+
+def test_the_python_examples_run(runs, monkeypatch):
+    """The network of the example is there once it is declared, the library example learns, and the rule does."""
     monkeypatch.delitem(models.MODELS, "shallow", raising=False)  # a file that was made after the example
     namespace = {}
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
-        exec(block.replace("[:2000]", "[:200]"), namespace)
+        exec(block.replace("[:2000]", "[:200]").replace("runs/", f"{runs}/"), namespace)
     shallow = namespace["Shallow"](in_channels=6, num_classes=10)
     monkeypatch.delitem(models.MODELS, "shallow")  # other tests are not to meet it
     assert [phase.name for phase in shallow.phases] == ["s1", "s2"]
     assert len(shallow.epochs) == len(shallow.phases)
+
+    rule = namespace["RecentSTDP"](winners=1, radius=0)
+    times = np.array([0, 1, 4, 5, 15])  # of the inputs; the winner's is 4
+    assert rule.plasticity().window(times, 4, 0.5, -0.25).tolist() == [-0.25, 0.5, 0.5, -0.25, -0.25]

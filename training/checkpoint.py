@@ -33,7 +33,7 @@ def save(path, model, encoding, run=None, progress=None, state=None):
         "progress": progress.to_dict() if progress else None,
         "state": state or model.state_dict(),
     }
-    buffer = io.BytesIO()  # a full disk is to be Python's error, not torch's
+    buffer = io.BytesIO()  # so that a full disk is Python's error, not torch's
     torch.save(content, buffer)
     write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
 

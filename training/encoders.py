@@ -23,7 +23,7 @@ DEFAULT = "s1c1"  # also of checkpoints that name none
 
 
 def build_encoder(config):
-    """The encoder of a dict: its "name", and those of its parameters that are not to be the defaults.
+    """The encoder of a dict: its "name", and those of its parameters that differ from the defaults.
 
     Errors: InputError for an unknown name, and for parameters that this encoder does not take.
     """

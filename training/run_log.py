@@ -1,4 +1,4 @@
-"""The run log: what a run tells, on the console, in log.txt and metrics.csv, and to TensorBoard. All may be silent."""
+"""The run log: what a run reports on the console, in log.txt and metrics.csv, and to TensorBoard. All may be silent."""
 
 import csv
 import sys

@@ -55,7 +55,7 @@ MAY_CHANGE = {*MACHINE, "data_dir", "figures", "save_every"}
 class Settings:
     """One command of train.py, a field for each flag; ``python train.py --help`` says what they mean.
 
-    ``given``: the names of those that stood on the command line, whatever their values; ``command_line``: all of it.
+    ``given``: the names of those that were on the command line, whatever their values; ``command_line``: all of it.
 
     Errors: InputError for a value out of its range or of another type, and for flags that do not go together. What
     depends on the network, the data or the machine is checked where these are known.
@@ -124,7 +124,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, saved):
-        """The settings of a run that ``to_dict`` saved. What it lacks has its default, what is unknown goes."""
+        """The settings of a run that ``to_dict`` saved. What it lacks has its default, what is unknown is dropped."""
         if not isinstance(saved, dict):
             raise InputError(f"the flags of a run are a dict, not {saved!r}")
         values = {name: saved[name] for name in SAVED if saved.get(name) is not None}

@@ -15,7 +15,7 @@ class Competition(NamedTuple):
 
     threshold: float
     winners: int  # at most
-    radius: int  # around a winner within which nobody else wins
+    radius: int  # around a winner within which no other neuron wins
 
 
 @compiled
@@ -39,7 +39,7 @@ def compete(latency, rows, geometry, competition, full, scratch, winners):
         marks[:] = geometry.time_steps
     # positions, with mirrored columns as the potentials
     blocked = np.zeros((out_height, out_width), np.bool_)  # within the radius of a winner
-    closed = np.zeros((out_height, out_width), np.bool_)  # blocked, or a feature has crossed: nobody can win any more
+    closed = np.zeros((out_height, out_width), np.bool_)  # blocked, or a feature has crossed: no neuron can win here
     open_positions = positions
     won = np.zeros(geometry.features, np.bool_)
     candidate = np.empty((positions, 3), np.int32)

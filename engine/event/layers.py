@@ -36,7 +36,7 @@ class FiringLayer(backend.FiringLayer):
     def _to_learn(self, latency, rule):
         geometry, change = self._geometry(latency), rule.plasticity(self.array.dtype.type)
         inside = np.array([plasticity.within(self.rows, geometry.features, geometry.stride, change)])
-        radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # nobody is farther away
+        radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
         competition = Competition(self.array.dtype.type(self.threshold), rule.winners, radius)
         return geometry, Weights(turn(self.array), self.rows, inside), competition, change
 

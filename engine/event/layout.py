@@ -6,7 +6,7 @@
   and one long vector addition does them all;
 * the weights of a decision layer lie in *banks* of 32 features, (bank, k, k, C) rows: one kernel offset of one bank
   stays in the innermost cache while many images pass over it;
-* for learning, the weights stand also *turned*, (F, k · k, C): a winner's synapses at one kernel offset are a run of
+* for learning, the weights are also kept *turned*, (F, k · k, C): a winner's synapses at one kernel offset are a run of
   memory beside the times of their inputs. What changes there is carried over to the rows or banks.
 """
 

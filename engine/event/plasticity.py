@@ -1,4 +1,4 @@
-"""Plasticity: what the synapses of a winner become. The rule itself stands in ``engine/rules.py``."""
+"""Plasticity: what the synapses of a winner become. The rule itself is in ``engine/rules.py``."""
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def renew(times, geometry, synapses, winner, rates, plasticity, renewed):
 def _update_winner(times, geometry, weights, winner, rates, plasticity, renewed):
     """Change the synapses of one winner, and the rows where they change.
 
-    Most do not any more after some thousand images: the stabilizer has driven them to a bound. A feature's numbers in
+    After a few thousand images most change no more: the stabilizer has driven them to a bound. A feature's numbers in
     the rows lie far apart, so only what differs is carried over.
     """
     feature = winner[0]

@@ -5,7 +5,7 @@ across rows; the runs here are so short (32 to 800 numbers) that this costs more
 below is one loop whose memory accesses are exactly the ones written. LLVM splits a block into what the processor has
 (AVX-512, AVX2, NEON).
 
-All lengths are multiples of ``lanes(dtype)``; who calls pads with zeros.
+All lengths are multiples of ``lanes(dtype)``; the caller pads with zeros.
 """
 
 from functools import cache

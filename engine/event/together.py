@@ -35,13 +35,13 @@ def learn(latency, labels, firing, deciding, firing_rates, rates, winners, decis
     shape = (1, geometry.features, geometry.out_height // pool, geometry.out_width // pool)
     between = np.empty(shape, np.uint8)
     top_scratch = decision_layer.make_scratch(deciding.geometry, weights.rows, deciding.most_learners)
-    nobody = np.empty((0, deciding.geometry.features), np.bool_)
+    none_left_out = np.empty((0, deciding.geometry.features), np.bool_)
     for n in range(latency.shape[0]):
         found = compete(latency[n], weights.rows, geometry, competition, True, scratch, winners[n])
         pool_out(scratch.marks, geometry, pool, between[0])
         one = slice(n, n + 1)
         decided = decision_layer.Decisions(decisions.winners[one], decisions.highest[one])
-        decision_layer.learn(between, labels[one], deciding, rates[one], nobody, 1, top_scratch, decided)
+        decision_layer.learn(between, labels[one], deciding, rates[one], none_left_out, 1, top_scratch, decided)
         best = decisions.winners[n, 0]
         if best >= 0:
             row = 0 if deciding.classes[best] == labels[n] else 1

@@ -280,7 +280,7 @@ def test_a_change_anywhere_in_the_engine(starts, monkeypatch):
 def test_what_cannot_be_known_is_not_kept(starts, monkeypatch):
     starts.entry().unlink()
     assert starts.run("first(local())") == (1, 1)
-    assert "Local is not a class that stands in a file" in starts.line()
+    assert "Local is not a class at the top level of a file" in starts.line()
     monkeypatch.setattr(kernel_key, "_BEGAN", starts.file.stat().st_mtime - 1)
     assert starts.run() == (3, 1)
     assert "was changed since the program started" in starts.line()
