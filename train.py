@@ -14,11 +14,11 @@ if not re.fullmatch("[1-9][0-9]{0,2}", os.environ.get("NUMBA_NUM_THREADS", "1"))
     sys.exit(2)
 
 import datasets
-from augmentation import add_noise
+from datasets.augmentation import add_noise
+from datasets.own import is_own
 from errors import InputError
 from models import model_class
 from network_trainer import Progress
-from own_data import is_own
 from report.activation_maps import save_activation_maps
 from report.activity import activity
 from report.activity import describe as describe_activity

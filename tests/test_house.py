@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOUSE = {path.stem for path in ROOT.iterdir()}
 FLOORS = [  # bottom up, each a file or a folder at the root
-    "errors", "utils", "SpykeTorch", "engine", "s1c1", "own_data", "augmentation", "datasets", "network_trainer",
+    "errors", "utils", "SpykeTorch", "engine", "s1c1", "datasets", "network_trainer",
     "models", "report", "training", "train", "sweep",
 ]  # fmt: skip
 # The published interface and the engine know nothing of the application, wherever they stand.

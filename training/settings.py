@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import get_args, get_origin
 
-from augmentation import parse_noise
+from datasets.augmentation import parse_noise
 from errors import InputError
 from training.config import read_set
 

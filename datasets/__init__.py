@@ -1,6 +1,6 @@
 """The image data sets, loaded into memory and checked, and the stratified ways to divide them.
 
-``load`` takes the name of a published data set, or images of your own (``own_data.py``). The published files are read
+``load`` takes the name of a published data set, or images of your own (``own.py``). The published files are read
 as they are, from their archives: nothing is unpacked, so a read-only folder and several runs at once are no trouble.
 torchvision knows their names, checksums and sources; ``data/README.md`` lists them.
 """
@@ -23,11 +23,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-import own_data
+from datasets.own import OwnData, checked_size, is_own, scaled
+from datasets.own import read as read_own
 from errors import InputError
 from utils import write_atomically
 
-DATA_DIR = Path(__file__).resolve().parent / "data"  # the repository's, whatever the current directory
+DATA_DIR = Path(__file__).resolve().parent.parent / "data"  # the repository's, whatever the current directory
 
 # name on the command line → class in torchvision.datasets, which is also the name of the folder under the data folder
 DATASETS = {
@@ -122,13 +123,13 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
     ones.
     """
     if image_size is not None:
-        image_size = own_data.checked_size(image_size)
-    if own_data.is_own(name):
-        data = _tested(own_data.read(name, image_size))
+        image_size = checked_size(image_size)
+    if is_own(name):
+        data = _tested(read_own(name, image_size))
     elif name in DATASETS:
         data = _load_digits() if name == "digits" else _load_published(name, data_dir)
         if image_size is not None:
-            train, test = (own_data.scaled(images, image_size) for images in (data.train_images, data.test_images))
+            train, test = (scaled(images, image_size) for images in (data.train_images, data.test_images))
             data = replace(data, train_images=train, test_images=test)
     else:
         raise InputError(
@@ -137,7 +138,7 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
     return replace(data, notes=(*data.notes, *_remarks(data)))
 
 
-def _tested(own: own_data.OwnData) -> DataSet:
+def _tested(own: OwnData) -> DataSet:
     """The data set, with a sixth of its training images as test part if it has none."""
     if own.test_images is not None:
         return DataSet(*own)

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from datasets import load
+from datasets.own import scaled
 from errors import InputError
-from own_data import scaled
 
 
 def pixels(*shape, seed=0):

@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from augmentation import Augmentation, add_noise, moved, movements, parse_noise, warp
+from datasets.augmentation import Augmentation, add_noise, moved, movements, parse_noise, warp
 from errors import InputError
 
 ALL = "copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"
