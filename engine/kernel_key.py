@@ -23,7 +23,8 @@ from numba.core.extending import _Intrinsic
 HERE = Path(__file__).resolve().parent
 
 _ENGINE = sorted(HERE.rglob("*.py"))
-_BEGAN = time.time() - time.process_time()  # about when the process began, and no earlier
+# About when the process began, and no earlier: this thread has worked no longer than time has passed.
+_BEGAN = time.time() - time.thread_time()
 # Settings of numba's that leave the machine code as it is; with any other of them it may be another.
 _WITHOUT_EFFECT = re.compile(r"CACHE_|CUDA_|.*NUM_THREADS|THREADING_LAYER|COLOR_SCHEME|.*WARN|SHOW_HELP")
 # Types whose name says all of them.

@@ -299,8 +299,8 @@ REWARDED = RSTDP(winners=2, bounds=(0.0, 1.0))
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
-        ({"s2": lambda: SpikingConv(8, 8, 3, rule=STDP(2, 1))}, "s2 decides, so it learns by a rule that needs labels"),
-        ({"s2": lambda: SpikingConv(8, 10, 3)}, "s2 decides, so it learns by a rule that needs labels"),
+        ({"s2": lambda: SpikingConv(8, 8, 3, rule=STDP(2, 1))}, "s2 decides, so it learns by one rule, which needs"),
+        ({"s2": lambda: SpikingConv(8, 10, 3)}, "s2 decides, so it learns by one rule, which needs labels"),
         ({"s2": lambda: SpikingConv(9, 10, 3, rule=RSTDP())}, "s2 reads 9 channels, but gets 8"),
         (
             {"s2": lambda: SpikingConv(8, 10, 3, rule=RSTDP()), "c2": lambda: Pool(2)},

@@ -35,7 +35,7 @@ def test_a_network_that_cannot_be_built_is_one_line_of_the_list(monkeypatch, cap
 
 
 def test_a_faulty_file_is_one_line_of_the_list_and_shows_its_traceback_when_asked_for(tmp_path):
-    rooms = "SpykeTorch", "engine", "models", "report", "training"
+    rooms = "SpykeTorch", "datasets", "engine", "models", "report", "training"
     for room in rooms:
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ROOT.glob("*.py"):
