@@ -35,10 +35,6 @@ class Geometry(NamedTuple):
     out_height: int
     out_width: int
 
-    @property
-    def positions(self):
-        return self.out_height * self.out_width
-
 
 class Weights(NamedTuple):
     """The weights twice: turned (F, k · k, C), and in rows or banks, in step with each other.
