@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from engine.decision import Outcome, class_of_features, deciding_features, majority
+from engine.graph import CHUNK, StageGraph
 from engine.overrides import overridden
-from engine.stages import BACKENDS, Branches, Pool, SpikingConv
+from engine.packed import PackedSpikes
+from engine.stages import BACKENDS, INPUT, Pool, SpikingConv, SpikingDense
 from errors import InputError
 
 # The networks by name, and by their other names. Every class that names itself is here from its declaration on.
 MODELS = {}
-
-CHUNK = 1000  # images that pass through the stages together where nothing is learned
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,14 @@ class Phase:
 class Activity:
     """The latency maps of a data set on their way up the network, with the labels.
 
-    ``at``: the stage whose input they are, None for the lowest. They are replaced as they move up, so that no more
-    than one layer's maps of a whole data set are in memory.
+    ``latencies`` are the input of the stage ``at`` (None: the network's own). They are replaced as they move up, so
+    that of a whole data set there is no more in memory than what stages to come will read: ``kept``, {stage or "input":
+    its map}. The input of a ``SpikingDense`` is ``PackedSpikes``; so are those of moved ``copies`` of the images.
     """
 
     def __init__(self, latencies, labels, at=None):
         self.latencies, self.labels, self.at = latencies, torch.as_tensor(labels), at
+        self.kept, self.copies = {INPUT: latencies} if at is None else {}, []
 
     def __len__(self):
         return len(self.latencies)
@@ -94,6 +96,10 @@ class Observer:
     def advanced(self, images, outcome=None):
         """So many more images are done; ``outcome``: of the epoch so far, if it decides."""
 
+    def passed(self, images):
+        """So many more images have passed stages that do not learn. May raise ``Interrupted``."""
+        self.advanced(images)
+
     def ended(self):
         """The work that began is done."""
 
@@ -107,7 +113,7 @@ class Observer:
         """An epoch is the last row of the history; ``wins``: of each feature in it, {convolution's label: (F,)}."""
 
 
-class NetworkTrainer(nn.Module):
+class NetworkTrainer(StageGraph):
     """A first-spike network and its training.
 
     A subclass names itself (``class Net(NetworkTrainer, name="net")``), declares ``build`` and the default ``epochs``,
@@ -124,6 +130,7 @@ class NetworkTrainer(nn.Module):
         device, dtype: of the weights; float64 makes the winners independent of the order of additions.
         backend: "event" (compiled, CPU), "torch" (tensor operations, any device), or "auto": event on a CPU.
         time_steps: of the input.
+        image_size: (height, width) of the input; only networks with a ``SpikingDense`` stage are bound to it.
         overrides: other values for fields of the declaration, {"s2.threshold": 12}; see ``engine/overrides.py``.
 
     Errors: InputError where the stages do not fit each other, or could not be trained.
@@ -133,6 +140,8 @@ class NetworkTrainer(nn.Module):
     epochs = ()
     # What makes spikes of the images: its name in training/encoders.py, and its parameters where they differ.
     encoder = {"name": "s1c1"}  # noqa: RUF012
+    # Of which moved copies of the images the decision stage learns: see datasets/augmentation.py.
+    augmentation = "none"
     # What reads the features of a network that does not decide: see training/readout.py.
     readout = None
 
@@ -147,7 +156,7 @@ class NetworkTrainer(nn.Module):
 
     def __init__(
         self, in_channels=6, num_classes=10, seed=0, device="cpu", dtype=torch.float32, backend="auto", time_steps=15,
-        overrides=None,
+        overrides=None, image_size=(28, 28),
     ):  # fmt: skip
         super().__init__()
         if in_channels < 1 or num_classes < 1:
@@ -155,7 +164,7 @@ class NetworkTrainer(nn.Module):
         if not 1 <= time_steps <= 254:
             raise InputError(f"time steps must be 1 to 254, not {time_steps}")
         self.in_channels, self.num_classes, self.time_steps = in_channels, num_classes, time_steps
-        self.overrides = dict(overrides or {})
+        self.overrides, self.image_size = dict(overrides or {}), tuple(image_size)
         self.stages = nn.ModuleDict(overridden(self.build(in_channels, num_classes), self.overrides, in_channels))
         self.register_buffer("rl_batches", torch.zeros(1, dtype=torch.int64))  # seen in the supervised phase
         device = torch.device(device)
@@ -165,6 +174,7 @@ class NetworkTrainer(nn.Module):
         if backend == "event" and device.type != "cpu":
             raise InputError(f"the event backend runs on a CPU, not on {device}; use the torch backend there")
         self.backend = backend
+        self.connect()
         self._check_stages()
         rng = np.random.default_rng(seed)
         for conv in self.convs():
@@ -200,23 +210,19 @@ class NetworkTrainer(nn.Module):
         return next((rule for rule in self.stages[name].rules if rule.needs_labels), None)
 
     def _check_stages(self):
-        """Errors: InputError where the stages do not fit each other, or could not be trained."""
-        names, channels = list(self.stages), self.in_channels
+        """Errors: InputError where the stages could not be trained."""
+        names = list(self.stages)
         for name, stage in self.stages.items():
-            if not isinstance(stage, (SpikingConv, Pool, Branches)):
-                raise InputError(f"{name} is a {type(stage).__name__}; stages are SpikingConv, Pool, Branches and Vote")
-            if isinstance(stage, Pool):
-                continue
-            if stage.in_channels != channels:
-                raise InputError(f"{name} reads {stage.in_channels} channels, but gets {channels}")
-            channels = stage.out_channels
+            supervised = self._supervised(name)
             if stage.decides and name != names[-1]:
                 raise InputError(f"{name} has no threshold, so it must be the last stage, which decides")
-            supervised = self._supervised(name)
             if stage.decides and (not supervised or len(stage.rules) > 1):
                 raise InputError(f"{name} decides, so it learns by one rule, which needs labels, such as RSTDP()")
             if supervised and not stage.decides:
                 self._check_rewarded(name, supervised)
+        unread = [name for name in names[:-1] if not any(name in self.inputs_of(other) for other in names)]
+        if self.decision and unread:
+            raise InputError(f"no stage reads {', '.join(unread)}")
         for label, conv in self.named_convs([self.decision] if self.decision else []):
             if conv.out_channels % self.num_classes:
                 raise InputError(
@@ -229,26 +235,12 @@ class NetworkTrainer(nn.Module):
         kinds = [type(self.stages[other]) for other in above]
         if not rule.rewards_firing:
             raise InputError(f"{name} has a threshold: {rule.title} is a rule for the last stage, without a threshold")
-        if kinds not in ([SpikingConv], [Pool, SpikingConv]) or not self.stages[above[-1]].decides:
+        chained = all(self.inputs_of(other) == (below,) for below, other in zip([name, *above], above, strict=False))
+        if not chained or kinds not in ([SpikingConv], [Pool, SpikingConv]) or not self.stages[above[-1]].decides:
             raise InputError(
                 f"{name} is rewarded, so one decision stage must follow it, a SpikingConv without a threshold, with at "
                 f"most one Pool between; here follow {', '.join(above) or 'none'}"
             )
-
-    def convs(self):
-        return [conv for stage in self.stages.values() for conv in stage.convs]
-
-    def named_convs(self, names=None):
-        """(label, convolution) of the named stages (None: all).
-
-        The label of a branch names its kernel, "s3_5x5", or its place, "s3_2", where two have the same.
-        """
-        for name in self.stages if names is None else names:
-            convs = self.stages[name].convs
-            kernels = [conv.kernel for conv in convs]
-            for place, conv in enumerate(convs, start=1):
-                which = f"{conv.kernel}x{conv.kernel}" if len(set(kernels)) == len(kernels) else f"{place}"
-                yield (name if len(convs) == 1 else f"{name}_{which}"), conv
 
     def class_of_feature(self):
         """The class that each feature of the decision stage's convolutions stands for, int64 (F,).
@@ -261,41 +253,10 @@ class NetworkTrainer(nn.Module):
     def device(self):
         return self.rl_batches.device
 
-    @property
-    def decision(self):
-        """Name of the last stage, which decides; None if it does not."""
-        name = list(self.stages)[-1]
-        return name if self.stages[name].decides else None
-
     def _deciding(self):
         if self.decision is None:
             raise InputError(f"{self.name} learns features only: no last stage without a threshold decides")
         return self.stages[self.decision]
-
-    def between(self, first, last):
-        """Names of the stages from ``first`` (None: the lowest) up to, but without, ``last`` (None: the end)."""
-        names = list(self.stages)
-        return names[names.index(first) if first else 0 : names.index(last) if last else len(names)]
-
-    def sizes(self, height, width):
-        """(stage name, output size) bottom up. Errors: InputError where a kernel does not fit."""
-        out = []
-        for name, stage in self.stages.items():
-            height, width = stage.output_size(height, width)
-            out.append((name, (height, width)))
-        return out
-
-    def check(self, latencies):
-        """``latencies`` as a tensor on the network's device. Errors: InputError if the network cannot take them."""
-        latencies = torch.as_tensor(latencies)
-        if latencies.dtype != torch.uint8 or latencies.dim() != 4 or latencies.shape[1] != self.in_channels:
-            raise InputError(
-                f"latencies must be uint8 (N, {self.in_channels}, H, W), not {latencies.dtype} {tuple(latencies.shape)}"
-            )
-        if latencies.numel() and int(latencies.max()) > self.time_steps:
-            raise InputError(f"latencies reach {int(latencies.max())}; this network has {self.time_steps} time steps")
-        self.sizes(*latencies.shape[2:])
-        return latencies.to(self.device).contiguous()
 
     def check_labels(self, labels, count):
         """Labels as int64 (count,). Errors: InputError if there are not as many, or one is no class."""
@@ -305,46 +266,6 @@ class NetworkTrainer(nn.Module):
         if count and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             raise InputError(f"labels must be 0 to {self.num_classes - 1}, not {labels.min()} to {labels.max()}")
         return labels.long()
-
-    def pass_through(self, latencies, names, advance=lambda images: None):
-        """Latency maps after the named stages, which follow each other. Nothing is learned.
-
-        ``advance`` is called with the number of images of each finished part.
-        """
-        if not names or not len(latencies):
-            return latencies
-        out = None
-        for start in range(0, len(latencies), CHUNK):
-            part = self._pass_chunk(latencies[start : start + CHUNK].to(self.device), names)
-            if out is None:  # filled in place: joining parts at the end would take the memory twice
-                out = part.new_empty((len(latencies), *part.shape[1:]))
-            out[start : start + CHUNK] = part
-            advance(len(part))
-        return out
-
-    def _pass_chunk(self, latency, names):
-        for stage, pool in self._pooled(names):
-            latency = stage.fire(latency, pool) if pool else stage.fire(latency)
-        return latency
-
-    def _pooled(self, names):
-        """The named stages as (stage, size of the pooling that follows and is done in the same pass; None: a Pool)."""
-        stages = [self.stages[name] for name in names]
-        previous = None
-        for stage, following in zip(stages, [*stages[1:], None], strict=False):
-            if not isinstance(stage, Pool):
-                yield stage, following.size if isinstance(following, Pool) else 1
-            elif previous is None or isinstance(previous, Pool):
-                yield stage, None
-            previous = stage
-
-    @torch.no_grad()
-    def walk(self, latencies):
-        """Yield (stage name, latency map) bottom up. Without a threshold a neuron fires at the last step, if at all."""
-        latencies = self.check(latencies)
-        for name, stage in self.stages.items():
-            latencies = stage.fire(latencies)
-            yield name, latencies
 
     # -----------------------------------------------------------------------------------------------------------------
     # Deciding
@@ -357,8 +278,14 @@ class NetworkTrainer(nn.Module):
         the sum over them of that potential relative to the branch's highest.
         """
         self._deciding()
-        names = self.between(first, self.decision)
-        parts = [self._decide_chunk(self._pass_chunk(part, names)) for part in latencies.split(CHUNK)]
+        self.between(first, self.decision)  # refuses what does not follow
+        below = INPUT if first is None else self.inputs_of(first)[0]
+        parts = [
+            self._decide_chunk(
+                part.to(self.device) if first == self.decision else self._part_of_input(self.decision, {below: part})
+            )
+            for part in latencies.split(CHUNK)
+        ]
         decisions, scores = zip(*parts, strict=True) if parts else ((), ())
         return torch.cat(decisions), torch.cat(scores)
 
@@ -400,7 +327,7 @@ class NetworkTrainer(nn.Module):
             raise InputError(
                 f"{self.name} has no stage {name!r} that learns without labels; there are {', '.join(named)}"
             )
-        self.learn_stdp(self.pass_through(self.check(latencies), self.between(None, name)), name)
+        self.learn_stdp(self.input_of(name, self.check(latencies)), name)
 
     @torch.no_grad()
     def train_rl(self, latencies, labels):
@@ -411,7 +338,7 @@ class NetworkTrainer(nn.Module):
         labels = self.check_labels(labels, len(latencies))
         if not len(labels):
             return Outcome(0, 0, 0)
-        return self.learn_rstdp(self.pass_through(latencies, self.between(None, first)), labels)[0]
+        return self.learn_rstdp(self.input_of(first, latencies), labels)[0]
 
     def learn_stdp(self, inputs, name, epoch=None):
         """Unsupervised learning of a stage over its inputs; returns the features that won.
@@ -438,7 +365,8 @@ class NetworkTrainer(nn.Module):
         if phase.alternate:
             active = (phase.stages[int(self.rl_batches) % len(phase.stages)],)
         if active == (self.decision,):
-            inputs = self.pass_through(inputs, self.between(phase.stages[0], self.decision))
+            inputs = self.input_of(self.decision, inputs, phase.stages[0])
+            inputs = inputs[:] if isinstance(inputs, PackedSpikes) else inputs
             rng = rng or np.random.default_rng(int(self.rl_batches))
             decisions, won = self._learn_decisions(inputs, labels, epoch, rng)
         else:
@@ -467,7 +395,8 @@ class NetworkTrainer(nn.Module):
         """A firing stage learns by the network's decision, and with it the decision stage if that is active too."""
         first, classes = self.phases[-1].stages[0], self.class_of_feature()
         top = self.stages[self.decision]
-        ((lower, pool),) = self._pooled(self.between(first, self.decision))
+        lower, *pools = [self.stages[name] for name in self.between(first, self.decision)]
+        pool = pools[0].size if pools else 1
         rates = (
             lower.advance(lower.rule, len(inputs), epoch),
             top.advance(top.rule, len(inputs), epoch) if self.decision in active else None,
@@ -483,7 +412,9 @@ class NetworkTrainer(nn.Module):
     # Training
 
     @torch.no_grad()
-    def fit(self, train, validation, epochs, observer=None, batch_size=1000, seed=0, patience=0, progress=None):
+    def fit(
+        self, train, validation, epochs, observer=None, batch_size=1000, seed=0, patience=0, progress=None, copies=None
+    ):
         """Train phase by phase. What is below the stages that learn does not change: it is computed once per phase.
 
         Args:
@@ -494,30 +425,76 @@ class NetworkTrainer(nn.Module):
             seed: of the order of the images, which differs in every epoch.
             patience: end the supervised phase after so many epochs without a better validation accuracy; 0: never.
             progress: where to go on (None: at the beginning); kept up to date, with the history and the best weights.
+            copies: moved copies of the training images, from which the decision stage learns too: each of its batches
+                reads the plain images or one of the copies. A sequence as ``training.copies.MovedCopies``; None: none.
 
         Returns the progress. Afterwards the network has the last epoch's weights.
         """
         progress, observer = progress or Progress(), observer or Observer()
+        if copies:
+            self.check_copies()
+        try:
+            self._phases(train, validation, epochs, observer, batch_size, seed, patience, progress, copies)
+        finally:
+            for packed in train.copies:
+                packed.close()
+        return progress
+
+    def _phases(self, train, validation, epochs, observer, batch_size, seed, patience, progress, copies):
+        """The phases that are still to do: arguments as of ``fit``."""
         while progress.phase < len(self.phases):
             phase, count = self.phases[progress.phase], epochs[progress.phase]
             stopped = patience and phase.needs_labels and progress.waited >= patience
             if progress.epoch >= count or stopped:
                 progress.phase, progress.epoch = progress.phase + 1, 0
                 continue
+            if copies and phase.needs_labels and not train.copies:
+                self._pack_copies(train, copies, observer)
             for activity in filter(None, (train, validation)):
-                self._move_up(activity, phase.stages[0], observer)
+                self._move_up(activity, progress.phase, observer)
             self._epoch(phase, train, progress, count, observer, batch_size, seed)
             observer.epoch(progress, self._finish_epoch(phase, train, validation, progress, observer))
-        return progress
 
-    def _move_up(self, activity, stage, observer):
-        """Replace latency maps by the input of a higher stage, image by image in parallel."""
-        names = self.between(activity.at, stage)
-        if names:
-            observer.began(f"{' '.join(names)} of all images", len(activity))
-            activity.latencies = self.pass_through(activity.latencies, names, observer.advanced)
+    def _move_up(self, activity, number, observer):
+        """Replace latency maps by the input of a higher phase's first stage, image by image in parallel."""
+        stage, *later = [phase.stages[0] for phase in self.phases[number:]]
+        if activity.at == stage:
+            return
+        maps = activity.kept or {self.inputs_of(activity.at)[0]: activity.latencies}
+        names, _ = self._way(maps, stage)
+        dense = isinstance(self.stages[stage], SpikingDense)
+        if names or dense:
+            title = f"{' '.join(names)} of all images" if names else f"the input of {stage}, as bits"
+            observer.began(title, len(activity))
+        if dense:
+            activity.latencies, activity.kept = self._packed_input(stage, maps, observer.passed), {}
+        else:
+            reads = self.inputs_of(stage)[0]
+            keep = set().union(*(self._way([*maps, *names], other)[1] for other in [stage, *later]))
+            if names:
+                maps = self._through(maps, names, keep, observer.passed)
+            activity.latencies, activity.kept = maps[reads], {name: maps[name] for name in keep}
+        if names or dense:
             observer.ended()
         activity.at = stage
+
+    def check_copies(self):
+        """Errors: InputError unless only a decision stage learns with labels: what it reads of an image are bits."""
+        phase = self.phases[-1]
+        if self.decision is None or phase.stages != (self.decision,):
+            raise InputError(
+                f"moved copies of the images are for a phase in which only a decision stage learns; in {self.name} "
+                f"that is {'none' if self.decision is None else phase.name}"
+            )
+
+    def _pack_copies(self, train, copies, observer):
+        """Have ``train.copies`` hold what the decision stage reads of each of the copies."""
+        names = " ".join(self.between(None, self.decision))
+        for number, copy in enumerate(copies, start=1):
+            observer.began(f"{names} of copy {number} of {len(copies)}", len(copy))
+            file = copies.file(number)
+            train.copies.append(self._packed_input(self.decision, {INPUT: copy}, observer.passed, file))
+            observer.ended()
 
     def _epoch(self, phase, train, progress, epochs, observer, batch_size, seed):
         order = torch.from_numpy(np.random.default_rng([seed, progress.phase, progress.epoch]).permutation(len(train)))
@@ -528,13 +505,16 @@ class NetworkTrainer(nn.Module):
         while progress.batch < len(batches):
             start = time.perf_counter()
             chosen = batches[progress.batch]
-            inputs = train.latencies[chosen.to(train.latencies.device)]
             tally = None
             if not phase.needs_labels:
                 (name,) = phase.stages
+                inputs = train.latencies[chosen.to(train.latencies.device)]
                 won = self.learn_stdp(inputs, name, len(train))
             else:
                 rng = np.random.default_rng([seed, progress.phase, progress.epoch, progress.batch])
+                copy = rng.integers(len(train.copies) + 1) if train.copies else 0
+                read = train.copies[copy - 1] if copy else train.latencies
+                inputs = read[chosen.to(read.device)].to(self.device)
                 outcome, _, won = self.learn_rstdp(inputs, train.labels[chosen], len(train), rng)
                 tally = Outcome(*progress.tally) + outcome
                 progress.tally = list(tally)

@@ -14,7 +14,7 @@ if not re.fullmatch("[1-9][0-9]{0,2}", os.environ.get("NUMBA_NUM_THREADS", "1"))
     sys.exit(2)
 
 import datasets
-from datasets.augmentation import add_noise
+from datasets.augmentation import Augmentation, add_noise
 from datasets.own import is_own
 from errors import InputError
 from models import model_class
@@ -104,6 +104,10 @@ def train(settings):
         raise InputError("--patience needs validation images; leave out --val-split 0")
     wanted_maps(settings, data.set.test_labels[data.test])  # refuses indices that are too large
     summary = describe(model, data.set, settings)  # refuses images that are too small
+    augmentation = Augmentation.parse(" ".join(settings.augment) or network.augmentation)
+    if augmentation:
+        model.check_copies()
+    settings = replace(settings, augment=tuple(str(augmentation).split()))
     check_features(settings, model, data)
     origin, notes = {}, []
     if settings.init_from:
@@ -323,7 +327,7 @@ def build(network, encoder, data, settings, device="cpu"):
     return network(
         in_channels=encoder.channels, num_classes=data.num_classes, seed=settings.seed, device=device,
         backend=settings.backend, time_steps=encoder.time_steps,
-        overrides=config.divided(settings.set)[0],
+        overrides=config.divided(settings.set)[0], image_size=data.image_size[:2],
     )  # fmt: skip
 
 

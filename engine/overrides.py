@@ -1,13 +1,11 @@
 """Other values for the fields of a network's declaration: "s2.threshold", "s3.1.rule.winners", … → value."""
 
 import inspect
-import math
 from dataclasses import fields, is_dataclass, replace
 from types import NoneType, UnionType
 from typing import Union, get_args, get_origin, get_type_hints
 
-from engine.backend import MOST_NUMBERS
-from engine.stages import Branches
+from engine.stages import INPUT, Branches, SpikingDense
 from errors import InputError
 
 
@@ -29,19 +27,27 @@ def overridden(stages, overrides, in_channels):
         if name not in stages:
             raise InputError(f"{field}: no stage is called {name!r}; there are {', '.join(stages)}")
         changes[name][field] = value
-    rebuilt, declared, now = {}, in_channels, in_channels
+    rebuilt, before = {}, INPUT
+    channels = {INPUT: (in_channels, in_channels)}  # of each map: as declared, and now
     for name, stage in stages.items():
         parts = stage.convs if isinstance(stage, Branches) else [stage]
-        reads = getattr(stage, "in_channels", None)  # none of a Pool
+        declared, now = channels.get((*stage.inputs, before)[0], (None, None))
         # one that did not fit as it was declared is refused by the network as it is
+        reads = None if isinstance(stage, SpikingDense) else getattr(stage, "in_channels", None)  # none of a Pool
         below = {"in_channels": now} if reads == declared != now else {}
         made = [
             _changed(part, _of_part(changes[name], name, place, len(parts)), below) for place, part in enumerate(parts)
         ]
-        same = all(new is old for new, old in zip(made, parts, strict=True))
-        rebuilt[name] = stage if same else type(stage)(*made) if isinstance(stage, Branches) else made[0]
-        declared = getattr(stage, "out_channels", declared)
-        now = getattr(rebuilt[name], "out_channels", now)
+        if all(new is old for new, old in zip(made, parts, strict=True)):
+            rebuilt[name] = stage
+        elif isinstance(stage, Branches):
+            rebuilt[name] = type(stage)(*made, inputs=stage.inputs)
+        else:
+            rebuilt[name] = made[0]
+        channels[name] = (
+            getattr(stage, "out_channels", declared), getattr(rebuilt[name], "out_channels", now)
+        )  # fmt: skip
+        before = name
     return rebuilt
 
 
@@ -66,7 +72,7 @@ def _changed(stage, changes, below):
     if not changes and not below:
         return stage
     own = {name: getattr(stage, name) for name in inspect.signature(type(stage)).parameters}
-    settable = [name for name in own if name not in ("in_channels", "rule")]
+    settable = [name for name in own if name not in ("in_channels", "rule", "inputs")]
     for (name, *deeper), value, field in changes:
         if name == "rule" and deeper:
             own["rule"] = _changed_rule(own["rule"], deeper, value, field)
@@ -78,18 +84,10 @@ def _changed(stage, changes, below):
             there = [*settable, *(f"rule.{name}" for name in _names(own.get("rule")))]
             raise InputError(f"{field}: there is no such field; there are {', '.join(there)}")
     try:
-        _check_size(own | below)
         return type(stage)(**own | below)
     except (InputError, TypeError) as error:
         given = ", ".join(f"{field}={value}" for _, value, field in changes)
         raise InputError(f"{given}: {error}" if given else str(error)) from error
-
-
-def _check_size(parameters):
-    """Errors: InputError for a convolution of more weights than the kernels take, before its memory is asked for."""
-    sides = [parameters.get(name) for name in ("out_channels", "in_channels", "kernel", "kernel")]
-    if all(isinstance(side, int) for side in sides) and math.prod(sides) > MOST_NUMBERS:
-        raise InputError(f"a layer of {math.prod(sides):,} weights is too large; {MOST_NUMBERS:,} is the limit")
 
 
 def _changed_rule(rule, path, value, field):

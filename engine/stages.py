@@ -1,7 +1,7 @@
-"""What a network is declared with: the stages SpikingConv, Pool, Branches and Vote. Their rules are in ``rules.py``.
+"""What a network is declared with: the stages SpikingConv, SpikingDense, Pool, Branches and Vote; rules: ``rules.py``.
 
-A latency map flows through the stages: uint8 (N, C, H, W), the time step of each neuron's only spike, ``time_steps``
-for a silent neuron.
+Latency maps flow through the stages: uint8 (N, C, H, W), the time step of each neuron's only spike, ``time_steps`` for
+a silent neuron. A stage reads the one declared before it, or those that ``inputs`` names; "input" is the encoder's map.
 """
 
 import math
@@ -13,13 +13,39 @@ from torch import nn
 from torch.nn import functional as F
 
 from engine import event, frames
+from engine.backend import MOST_NUMBERS
 from engine.geometry import output_size, pooled_size
 from errors import InputError
 
 BACKENDS = {"event": event, "torch": frames}
+INPUT = "input"  # the encoder's own map, below the first stage
 
 
-class SpikingConv(nn.Module):
+class Stage(nn.Module):
+    """What every stage has. ``inputs``: names of the stages that it reads; none: the one before it."""
+
+    convs = ()  # the convolutions of the stage
+    rules = ()  # by which it learns
+    decides = False  # whether it is without a threshold
+
+    def __init__(self, inputs=()):
+        super().__init__()
+        inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
+        if not all(isinstance(name, str) for name in inputs) or len(set(inputs)) < len(inputs):
+            raise InputError(f"inputs are the names of stages, each once; not {inputs}")
+        self.inputs = inputs
+
+    def connect(self, maps):
+        """Take note of the maps that the stage will read, [(channels, height, width)]. Errors: InputError."""
+        if len(maps) != 1:
+            raise InputError(f"reads one map, not {len(maps)}; a SpikingDense reads several")
+
+    def gather(self, maps):
+        """The stage's input of the latency maps that it reads."""
+        return maps[0]
+
+
+class SpikingConv(Stage):
     """A convolution of stride 1 whose neurons fire once, when their potential is over the threshold (strictly).
 
     ``weight`` is (features, channels, kernel, kernel). Without a threshold the neurons fire only at the last time
@@ -29,9 +55,10 @@ class SpikingConv(nn.Module):
     """
 
     def __init__(
-        self, in_channels, out_channels, kernel, padding=0, threshold=math.inf, rule=None, first_weights=(0.8, 0.05)
-    ):
-        super().__init__()
+        self, in_channels, out_channels, kernel, padding=0, threshold=math.inf, rule=None, first_weights=(0.8, 0.05),
+        inputs=(),
+    ):  # fmt: skip
+        super().__init__(inputs)
         for what, value, least in (
             ("in_channels", in_channels, 1), ("out_channels", out_channels, 1), ("kernel", kernel, 1),
             ("padding", padding, 0),
@@ -46,6 +73,7 @@ class SpikingConv(nn.Module):
             )
         self.in_channels, self.out_channels, self.kernel = in_channels, out_channels, kernel
         self.padding, self.threshold, self.rule, self.first_weights = padding, threshold, rule, first_weights
+        check_weights(out_channels, in_channels, kernel)
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel), requires_grad=False)
         for learns in self.rules:
             self.register_buffer(f"{learns.name}_rates", torch.from_numpy(learns.first_rates()))
@@ -53,18 +81,22 @@ class SpikingConv(nn.Module):
             self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))
         self.time_steps, self.backend = 15, "event"  # set by the network
 
+    def connect(self, maps):
+        super().connect(maps)
+        if maps[0][0] != self.in_channels:
+            raise InputError(f"reads {self.in_channels} channels, but gets {maps[0][0]}")
+
     def extra_repr(self):
         size = f"{self.in_channels}→{self.out_channels}, {self.kernel}×{self.kernel}"
         return f"{size}, padding={self.padding}, threshold={self.threshold}, rule={self.rule}"
 
     @property
     def convs(self):
-        """The convolutions of the stage, here this one."""
         return [self]
 
     @property
     def rules(self):
-        """The rules by which the stage learns, in the order of the training: a warm-up, then the rule proper."""
+        """In the order of the training: a warm-up, then the rule proper."""
         return [rule for rule in (getattr(self.rule, "warm_up", None), self.rule) if rule is not None]
 
     @property
@@ -135,15 +167,37 @@ class SpikingConv(nn.Module):
             self.rates(self.rule).copy_(torch.as_tensor(adapted))
 
 
-class Pool(nn.Module):
+class SpikingDense(SpikingConv):
+    """Decision neurons, each of which sees the whole of one map or of several, whatever their sizes.
+
+    To the backends it is a convolution of a map of 1×1: its channels are all neurons of the maps that it reads, map
+    after map, each in the order (channel, line, column). So ``weight`` is (neurons, inputs, 1, 1), and there is a
+    number of ``in_channels`` only when a network has told the stage what it reads.
+    """
+
+    def __init__(self, out_channels, rule=None, first_weights=(0.5, 0.05), inputs=()):
+        super().__init__(1, out_channels, 1, rule=rule, first_weights=first_weights, inputs=inputs)
+
+    def connect(self, maps):
+        self.in_channels = sum(math.prod(shape) for shape in maps)
+        check_weights(self.out_channels, self.in_channels, self.kernel)
+        self.weight = nn.Parameter(torch.empty(self.out_channels, self.in_channels, 1, 1), requires_grad=False)
+
+    def extra_repr(self):
+        return f"{self.in_channels}→{self.out_channels}, rule={self.rule}"
+
+    def gather(self, maps):
+        return torch.cat([latency.flatten(1) for latency in maps], 1)[:, :, None, None]
+
+    def output_size(self, height, width):
+        return 1, 1
+
+
+class Pool(Stage):
     """The earliest spike of each size×size window; what does not fit is dropped."""
 
-    convs = ()
-    rules = ()
-    decides = False
-
-    def __init__(self, size):
-        super().__init__()
+    def __init__(self, size, inputs=()):
+        super().__init__(inputs)
         if not isinstance(size, Integral) or size < 1:
             raise InputError(f"the size of a pooling must be a whole number from 1 on, not {size!r}")
         self.size = size
@@ -158,16 +212,18 @@ class Pool(nn.Module):
         return frames.pool_latency(latency, self.size)
 
 
-class Branches(nn.Module):
+class Branches(Stage):
     """Parallel convolutions of one input; smaller outputs are padded to the largest, and all are concatenated.
 
     Each has a threshold, and all learn by the same kind of unsupervised rule, or none does.
     """
 
-    def __init__(self, *branches):
-        super().__init__()
-        if not branches or not all(isinstance(branch, SpikingConv) for branch in branches):
+    def __init__(self, *branches, inputs=()):
+        super().__init__(inputs)
+        if not branches or not all(type(branch) is SpikingConv for branch in branches):
             raise InputError(f"{type(self).__name__} takes one SpikingConv or more")
+        if any(branch.inputs for branch in branches):
+            raise InputError(f"branches read one input: name it once, {type(self).__name__}(…, inputs=…)")
         if len({branch.in_channels for branch in branches}) > 1:
             channels = " and ".join(str(branch.in_channels) for branch in branches)
             raise InputError(f"branches read one input, so they cannot have {channels} in_channels")
@@ -176,6 +232,10 @@ class Branches(nn.Module):
             raise InputError(f"branches learn by one kind of rule, not by {kinds}; put them into stages of their own")
         self.branches = nn.ModuleList(branches)
         self._check()
+
+    def connect(self, maps):
+        super().connect(maps)
+        self.branches[0].connect(maps)
 
     def _check(self):
         if any(branch.decides for branch in self.branches):
@@ -232,3 +292,10 @@ class Vote(Branches):
     def _check(self):
         if not all(branch.decides for branch in self.branches):
             raise InputError("the branches of a Vote decide: leave out their thresholds, or declare Branches(…)")
+
+
+def check_weights(out_channels, in_channels, kernel):
+    """Errors: InputError for more weights than the kernels take, before their memory is asked for."""
+    count = out_channels * in_channels * kernel * kernel
+    if count > MOST_NUMBERS:
+        raise InputError(f"a layer of {count:,} weights is too large; {MOST_NUMBERS:,} is the limit")

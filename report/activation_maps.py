@@ -6,11 +6,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from engine.stages import Pool
+from engine.stages import INPUT, Pool
 from errors import InputError
 from utils import write_atomically
-
-INPUT = "input"  # the encoder's own map, below the first stage
 
 
 def choose_images(labels, per_class, seed=0):
@@ -72,14 +70,17 @@ def record(model, latencies, wanted):
 
     The last two are empty if the decision stage is not among them.
     """
-    maps, below = {INPUT: latencies.cpu().numpy()}, latencies
+    maps = {INPUT: latencies}
     for name, latency in model.walk(latencies) if wanted[1:] else ():
-        if name in wanted:
-            maps[name] = latency.cpu().numpy()
+        maps[name] = latency
         if name == wanted[-1]:
             break
-        below = latency
-    if model.decision not in wanted:
+    decision = model.decision
+    below = None if decision not in wanted else model.stages[decision].gather(
+        [maps[name] for name in model.inputs_of(decision)]
+    )  # fmt: skip
+    maps = {name: maps[name].cpu().numpy() for name in wanted}
+    if below is None:
         return maps, {}, []
     return maps, potentials_at_the_end(model, below), model.decide(below, model.decision)[0].tolist()
 
@@ -102,9 +103,10 @@ def neurons(model, height, width):
     is padding. ``height``, ``width``: of the network's input, which is the stage "input".
     """
     parts = {INPUT: [(slice(0, model.in_channels), slice(0, height), slice(0, width))]}
-    below = parts[INPUT]
+    sizes = {INPUT: (height, width), **dict(model.sizes(height, width))}
     for name, stage in model.stages.items():
-        size = stage.output_size(height, width)
+        reads, size = model.inputs_of(name)[0], sizes[name]
+        below = parts[reads]
         if isinstance(stage, Pool):
             below = [
                 (features, pooled(rows, stage.size, size[0]), pooled(columns, stage.size, size[1]))
@@ -115,12 +117,11 @@ def neurons(model, height, width):
             for conv in stage.convs:
                 rows, columns = (
                     slice((full - own) // 2, (full - own) // 2 + own)
-                    for full, own in zip(size, conv.output_size(height, width), strict=True)
+                    for full, own in zip(size, conv.output_size(*sizes[reads]), strict=True)
                 )
                 below.append((slice(first, first + conv.out_channels), rows, columns))
                 first += conv.out_channels
         parts[name] = below
-        height, width = size
     return parts
 
 

@@ -20,19 +20,20 @@ def activity(model, latencies):
     """
     counts, steps = {}, model.time_steps
     for part in latencies.split(CHUNK):
-        below = part
+        maps = {INPUT: part}
         _count(counts, INPUT, spikes_of(part, steps), 0)
         for name, latency in model.walk(part):
             convs = dict(model.named_convs([name]))
             if not convs:
                 _count(counts, name, spikes_of(latency, steps), 0)
+            below = model.stages[name].gather([maps[other] for other in model.inputs_of(name)])
             pixels, first = spikes_of_pixels(below, steps) if convs else None, 0
             for label, conv in convs.items():
                 last = first + conv.out_channels
                 additions = (pixels * reached(conv, *pixels.shape)).sum() * conv.out_channels
                 _count(counts, label, spikes_of(latency[:, first:last], steps), additions)
                 first = last
-            below = latency
+            maps[name] = latency
     images = max(1, len(latencies))
     return {
         name: {"spikes": spikes / images, "synaptic_additions": additions / images}

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from engine.packed import PackedSpikes
 from report.metrics import SILENT, evaluate_predictions, roc_curves
 from utils import write_atomically
 
@@ -18,11 +19,12 @@ class Evaluation:
     """
 
     def __init__(self, model, latencies, labels, first=None):
-        inputs = model.pass_through(latencies, model.between(first, model.decision))
+        inputs = model.input_of(model.decision, latencies, first)
         decisions, scores = model.decide(inputs, model.decision)
         self.labels = torch.as_tensor(labels).numpy()
         self.predictions, self.scores = decisions.cpu().numpy(), scores.double().cpu().numpy()
-        self.first_spikes = inputs.flatten(1).amin(1).cpu().numpy()
+        packed = isinstance(inputs, PackedSpikes)
+        self.first_spikes = inputs.earliest if packed else inputs.flatten(1).amin(1).cpu().numpy()
         self.num_classes = model.num_classes
 
     @property

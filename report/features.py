@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from engine.stages import Pool
+from engine.stages import INPUT, Pool
 from SpykeTorch.visualization import get_deep_feature
 
 BLOCK = 32768  # values worked on together: they fit a cache, and torch does not divide them among threads
@@ -26,18 +26,19 @@ def preferred_features(model, polarity=None):
     """
     features = {}
     signs = torch.tensor(alternating(model.in_channels) if polarity is None else list(polarity), dtype=torch.float32)
-    below, step = (signs if signs.any() else signs + 1)[:, None, None], (1, 1)
+    found = {INPUT: ((signs if signs.any() else signs + 1)[:, None, None], (1, 1))}
     for name, stage in model.stages.items():
-        if isinstance(stage, Pool):
-            below, step = get_deep_feature(below, step, stage.size, stage.size)
-            continue
         if name == model.decision:
+            continue
+        below, step = found[model.inputs_of(name)[0]]
+        if isinstance(stage, Pool):
+            found[name] = get_deep_feature(below, step, stage.size, stage.size)
             continue
         branches = [scaled(deepest(below, step, conv.weight.detach().cpu().float())) for conv in stage.convs]
         labels = (label for label, _ in model.named_convs([name]))
         features.update(zip(labels, (pictures.numpy() for pictures in branches), strict=True))
         largest = max(pictures.shape[1:] for pictures in branches)
-        below = torch.cat([centred(pictures, largest) for pictures in branches])
+        found[name] = torch.cat([centred(pictures, largest) for pictures in branches]), step
     return features
 
 

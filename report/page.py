@@ -14,7 +14,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from matplotlib import colormaps
 
-from engine.stages import Pool
+from engine.stages import Pool, SpikingDense
 from report.activation_maps import INPUT, neurons
 from report.features import alternating, preferred_features
 from report.figures import input_scales
@@ -205,6 +205,9 @@ def read_weights(model, left_out):
     """{convolution's label: packed (F, C, k, k)}, as many as there is room for, from the bottom up."""
     found, room = {}, MOST["weights"]
     for label, conv in model.named_convs():
+        if isinstance(conv, SpikingDense):
+            left_out.append(f"the weights of {label}, which sees whole maps: they are in checkpoints/best.pt")
+            continue
         room -= conv.weight.numel() * 4 / 3
         if room < 0:
             left_out.append(f"the weights of {label}, which are in checkpoints/best.pt")
@@ -230,8 +233,10 @@ def describe_stages(model, height, width):
             thresholds = ", ".join(dict.fromkeys(f"{conv.threshold:g}" for conv in stage.convs))
             what = "potentials at the last time step" if name == model.decision else f"threshold {thresholds}"
             out.append((name, what, labels, [conv.kernel for conv in stage.convs]))
-    stages, below, below_name = [], [], ""
+    stages, of, sizes = [], {}, {INPUT: (height, width), **dict(model.sizes(height, width))}
     for name, what, labels, kernels in out:
+        below_name = name if name == INPUT else model.inputs_of(name)[0]
+        below = of.get(below_name, [])
         labels = labels or [name + part["label"].removeprefix(below_name) for part in below]
         kernels = kernels or [0] * len(labels)
         described = [
@@ -242,9 +247,10 @@ def describe_stages(model, height, width):
             }
             for label, kernel, (features, rows, columns) in zip(labels, kernels, parts[name], strict=True)
         ]  # fmt: skip
-        size = (height, width) if name == INPUT else dict(model.sizes(height, width))[name]
-        stages.append({"name": name, "what": what, "decides": name == model.decision, "size": size, "parts": described})
-        below, below_name = described, name
+        stages.append(
+            {"name": name, "what": what, "decides": name == model.decision, "size": sizes[name], "parts": described}
+        )
+        of[name] = described
     return stages
 
 

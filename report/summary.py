@@ -5,7 +5,7 @@ import textwrap
 from dataclasses import fields
 
 from engine.rules import Rule
-from engine.stages import Pool
+from engine.stages import INPUT, Pool, SpikingDense
 from models import FAULTY, MODELS
 
 WIDTH = 100
@@ -38,37 +38,47 @@ def _describe(cls):
 def summarize(model, height, width):
     """The table of a network for images of height × width, all of its rules, and its phases."""
     header = ("stage", "rule", "kernel", "threshold", "winners", "radius", "output", "field", "weights")
-    rows, total = [], 0
-    channels = model.in_channels
-    field, stride = 1, 1  # receptive field in the encoded image, and distance between neighbouring neurons there
-    for name, size in model.sizes(height, width):
-        stage = model.stages[name]
+    rows, total, sizes = [], 0, dict(model.sizes(height, width))
+    # of each map: channels; receptive field in the encoded image, and distance between neighbouring neurons there
+    maps = {INPUT: (model.in_channels, 1, 1)}
+    for name, size in sizes.items():
+        stage, reads = model.stages[name], model.inputs_of(name)
+        channels, field, stride = maps[reads[0]]
+        of = f" of {', '.join(reads)}" if stage.inputs else ""
         if isinstance(stage, Pool):
             field += (stage.size - 1) * stride
             stride *= stage.size
+            maps[name] = channels, field, stride
             shape = f"{channels}×{size[0]}×{size[1]}"
-            rows.append((name, "pooling", f"{stage.size}×{stage.size}", "", "", "", shape, f"{field}×{field}", ""))
+            rows.append((name + of, "pooling", f"{stage.size}×{stage.size}", "", "", "", shape, f"{field}×{field}", ""))
+            continue
+        if isinstance(stage, SpikingDense):
+            total += stage.weight.numel()
+            rows.append(
+                (name + of, stage.rule.title, "all", "∞", "", "", f"{stage.out_channels}", f"{height}×{width}",
+                 f"{stage.weight.numel():,}")
+            )  # fmt: skip
             continue
         widest = field
         own = dict(model.named_convs([name]))
         for label, conv in own.items():
             seen = field + (conv.kernel - 1) * stride
             widest = max(widest, seen)
-            rows_out, columns_out = conv.output_size(*_input_size(model, name, height, width))
+            rows_out, columns_out = conv.output_size(*sizes.get(reads[0], (height, width)))
             total += conv.weight.numel()
             rule = conv.rule
             kind = rule.title if rule else "none"
             threshold = "∞" if math.isinf(conv.threshold) else f"{conv.threshold:g}"
             winners, radius = (str(getattr(rule, name, "")) for name in ("winners", "radius"))
             rows.append(
-                (label, kind, f"{conv.kernel}×{conv.kernel}", threshold, winners, radius,
+                (label + of, kind, f"{conv.kernel}×{conv.kernel}", threshold, winners, radius,
                  f"{conv.out_channels}×{rows_out}×{columns_out}", f"{seen}×{seen}", f"{conv.weight.numel():,}")
             )  # fmt: skip
         channels = sum(conv.out_channels for conv in own.values())
         if len(own) > 1:
             what = "joined" if name != model.decision else "vote"
             rows.append((name, what, "", "", "", "", f"{channels}×{size[0]}×{size[1]}", f"{widest}×{widest}", ""))
-        field = widest
+        maps[name] = channels, widest, stride
     return "\n".join(
         [
             f"{model.name} for {model.in_channels}×{height}×{width} inputs of {model.time_steps} time steps",
@@ -130,12 +140,6 @@ def describe_phases(model):
         default = "" if epochs is None else f"; {epochs} epoch{'s' * (epochs != 1)} by default"
         lines.append(f"  {number}  {phase.name}: {phase.title}{labels}{turns}{default}")
     return lines
-
-
-def _input_size(model, name, height, width):
-    sizes = dict(model.sizes(height, width))
-    below = model.between(None, name)
-    return sizes[below[-1]] if below else (height, width)
 
 
 def _table(header, rows):

@@ -26,6 +26,7 @@ def save(path, model, encoding, run=None, progress=None, state=None):
         "num_classes": model.num_classes,
         "steps": model.time_steps,
         "overrides": model.overrides,
+        "image_size": list(model.image_size),
         "dtype": str(model.convs()[0].weight.dtype).removeprefix("torch."),
         "class_of_feature": None if model.decision is None else model.class_of_feature().tolist(),
         "encoding": encoding,
@@ -78,6 +79,7 @@ def rebuild(content, device="cpu", backend="auto"):
         device=device,
         backend=backend,
         overrides=content.get("overrides"),  # older ones have none
+        image_size=content.get("image_size", (28, 28)),  # nor this; their networks take any size
     )
     restore(model, content["state"], content["model"])
     return model

@@ -62,12 +62,7 @@ def wanted_readout(settings, model):
 def neurons(model, stage, data):
     """Neurons of the stage for the data set's images."""
     height, width = dict(model.sizes(*data.set.train_images.shape[1:3]))[stage]
-    names = model.between(None, stage)
-    channels = next(
-        (model.stages[name].out_channels for name in (stage, *reversed(names)) if model.stages[name].convs),
-        model.in_channels,
-    )
-    return channels * height * width
+    return model.channels_of(stage) * height * width
 
 
 def latency_maps(model, encode, images, stage):

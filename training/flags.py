@@ -71,6 +71,9 @@ def make_parser():
                      help="of the weights, the splits and the order of the images (default: %(default)s)")  # fmt: skip
     net.add_argument("--patience", type=int, metavar="E", help="stop after E epochs of R-STDP without a "
                      "better validation accuracy; 0: never (default: %(default)s)")  # fmt: skip
+    net.add_argument("--augment", nargs="+", metavar="A=X", help="let the decision stage learn from moved copies of "
+                     "the images too: copies=17 turn=8 (degrees) shift=1.2 (pixels) scale=0.08 shear=0.08 flip, or "
+                     "none (default: the network's own)")  # fmt: skip
     net.add_argument("--dry-run", action="store_true", help="a few images through every phase and every artefact")
 
     data = parser.add_argument_group("data")

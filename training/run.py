@@ -1,6 +1,7 @@
 """One training run, from the data to the last figure, in a folder of its own."""
 
 import copy
+import math
 import shlex
 import signal
 import sys
@@ -10,14 +11,19 @@ import time
 import numpy as np
 
 import datasets
+from datasets.augmentation import Augmentation, moved
+from engine.stages import INPUT
 from errors import InputError
 from network_trainer import Activity, Interrupted, Observer
+from report import figures
 from report.activity import activity
 from report.evaluation import Evaluation
+from report.moved_pictures import SHOWN_COPIES, SHOWN_IMAGES, draw_moved
 from report.page import write_page
 from report.summary import summarize
 from report.writing import write_report, write_results
 from training import checkpoint, config
+from training.copies import MovedCopies
 from training.encoders import encoder_config
 from training.features import describe_readout, read_features
 from training.run_log import RunLog
@@ -71,6 +77,7 @@ class Run(Observer):
     def __init__(self, settings, folder, model, encoder, data, progress, notes=()):
         self.settings, self.folder, self.model, self.encoder = settings, folder, model, encoder
         self.data, self.progress, self.notes = data, progress, (*data.set.notes, *notes)
+        self.augmentation = Augmentation.parse(" ".join(settings.augment) or "none")
         self.stop = StopRequest()
         self.saved_at = time.monotonic()
         self.info = {
@@ -101,11 +108,12 @@ class Run(Observer):
         train = self.activity(self.data.train)
         validation = None if self.model.decision is None else self.activity(self.data.validation)
         seconds["encoding"] += time.perf_counter()
+        copies = self.copies()
         try:
             with self.stop:
                 self.model.fit(
                     train, validation, self.settings.epochs, self, self.settings.batch_size, self.settings.seed,
-                    self.settings.patience, self.progress,
+                    self.settings.patience, self.progress, copies,
                 )  # fmt: skip
         except Interrupted as interrupted:
             self.log.say(str(interrupted))
@@ -124,6 +132,25 @@ class Run(Observer):
             return None
         return Activity(self.encode(self.data.set.train_images[chosen]), self.data.set.train_labels[chosen])
 
+    def copies(self):
+        """The moved copies of the training images that the settings ask for; None for none."""
+        if not self.augmentation:
+            return None
+        model, size = self.model, self.data.set.train_images.shape[1:3]
+        sizes = {INPUT: size, **dict(model.sizes(*size))}
+        neurons = sum(model.channels_of(name) * math.prod(sizes[name]) for name in model.inputs_of(model.decision))
+        images = self.data.set.train_images[self.data.train]
+        return MovedCopies(images, self.augmentation, self.settings.seed, self.encode, neurons, self.folder)
+
+    def draw_moved(self, title):
+        """The figure of some training images and their copies; its path."""
+        chosen = self.data.set.train_images[self.data.train[:SHOWN_IMAGES]]
+        shown = range(min(SHOWN_COPIES, self.augmentation.copies) + 1)
+        images = [moved(chosen, self.augmentation, copy, self.settings.seed) for copy in shown]
+        path = self.folder / "figures" / "moved_images.png"
+        figures.save(draw_moved(np.stack(images, 1), f"Moved images\n{title}, {self.augmentation}"), path)
+        return path
+
     def encode(self, images):
         return self.encoder.encode(images).to(self.model.device)
 
@@ -139,17 +166,26 @@ class Run(Observer):
     def advanced(self, images, outcome=None):
         self.log.advance(images, outcome)
 
+    def passed(self, images):
+        self.advanced(images)
+        if self.stop.asked:
+            self._stop()
+
     def ended(self):
         self.log.end_bar()
 
     def batch(self, progress):
         if self.log.board and self.model.phases[progress.phase].needs_labels:
             self.log.board.batch(progress, len(self.data.train), self.settings.batch_size)
-        if self.stop.asked or time.monotonic() - self.saved_at >= self.settings.save_every:
-            self.save()
         if self.stop.asked:
-            command = f"python train.py --resume {shlex.quote(str(self.folder))}"
-            raise Stopped(f"stopped and saved; go on with\n    {command}", 128 + self.stop.number)
+            self._stop()
+        if time.monotonic() - self.saved_at >= self.settings.save_every:
+            self.save()
+
+    def _stop(self):
+        self.save()
+        command = f"python train.py --resume {shlex.quote(str(self.folder))}"
+        raise Stopped(f"stopped and saved; go on with\n    {command}", 128 + self.stop.number)
 
     def validated(self, labels, decisions):
         if self.log.board:
@@ -198,15 +234,17 @@ class Run(Observer):
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
         named = config.title(self.model.name, self.settings.set)
         title = f"{named}{self.data.set.name}, seed {self.settings.seed}, {weights}"
-        figures = write_report(
+        drawn = write_report(
             self.folder, self.model, evaluations.get("test.best"), images, latencies, self.data.set.class_names,
             title, self.progress.history, self.settings.figures, self.encoder.polarity, self.encoder.scales,
         )  # fmt: skip
+        if self.augmentation and self.settings.figures:
+            drawn.append(self.draw_moved(f"{named}{self.data.set.name}, seed {self.settings.seed}"))
         step = len(self.progress.history) + 1
         self.save_maps("end", step)
         if self.log.board:
             board = self.log.board
-            board.figures(figures, step)
+            board.figures(drawn, step)
             board.embedding(self.model, latencies, labels, images, self.data.set.class_names, step)
             found = {}
             for key, split in (("validation.best", "validation"), ("test.best", "test")):
@@ -249,7 +287,7 @@ class Run(Observer):
         """
         # what is below the stages that learned last is the same for the best and the last weights
         first = self.model.phases[-1].stages[0]
-        inputs = self.model.pass_through(latencies, self.model.between(None, first))
+        inputs = self.model.input_of(first, latencies)
         last = Evaluation(self.model, inputs, labels, first)
         if self.progress.best is None:
             return {"test.last": last, "test.best": last}

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import get_args, get_origin
 
-from datasets.augmentation import parse_noise
+from datasets.augmentation import Augmentation, parse_noise
 from errors import InputError
 from training.config import read_set
 
@@ -23,7 +23,7 @@ RANGES = {
 
 MACHINE = {"device", "backend", "threads"}
 TRAINING = {
-    "model", "encoder", "set", "config", "init_from", "epochs", "batch_size", "seed", "patience", "dataset",
+    "model", "encoder", "set", "config", "init_from", "epochs", "batch_size", "seed", "patience", "augment", "dataset",
     "image_size", "data_dir", "ratio", "val_split", "dry_run", "output", "name", "figures", "tensorboard", "save_maps",
     "map_index", "map_every", "save_every", "save_features", "readout", *MACHINE,
 }  # fmt: skip
@@ -77,6 +77,7 @@ class Settings:
     batch_size: int = 1000
     seed: int = 0
     patience: int = 0
+    augment: tuple[str, ...] = ()  # the network's own
 
     dataset: str | None = None  # mnist, or what the evaluated network was trained on
     image_size: tuple[int, ...] = ()  # the images' own
@@ -150,6 +151,8 @@ class Settings:
         if not 0 < self.ratio <= 1:
             raise InputError(f"--ratio must be above 0 and at most 1, not {self.ratio}")
         read_set(self.set)
+        if self.augment:
+            Augmentation.parse(" ".join(self.augment))
         if self.noise is not None:
             parse_noise(self.noise)
         if self.name is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", self.name):

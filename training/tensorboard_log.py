@@ -209,8 +209,11 @@ class Board:
         (self.folder / "projector_config.pbtxt").unlink(missing_ok=True)  # of this run, if it ended before
         shutil.rmtree(self.folder / f"{step:05}", ignore_errors=True)
         latencies = latencies[:EMBEDDED]
-        inputs = model.pass_through(latencies, model.between(None, model.decision))
-        features = (model.time_steps - inputs.float()).sum((2, 3)).cpu()
+        reads = model.inputs_of(model.decision) if model.decision else list(model.stages)[-1:]
+        maps = {INPUT: latencies}
+        for name, latency in model.walk(latencies):
+            maps[name] = latency if name in reads else None
+        features = torch.cat([(model.time_steps - maps[name].float()).sum((2, 3)).cpu() for name in reads], 1)
         pixels = torch.as_tensor(images[:EMBEDDED]).float() / 255
         sprites = 1 - pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)  # colours as they are
         names = [class_names[label] for label in labels[:EMBEDDED]]
@@ -243,7 +246,7 @@ def filters(weight, polarity):
 
 def graph_of(model, height, width):
     """The network as a ``GraphDef``: a node for each stage, or each branch of several, with its parameters."""
-    graph, below = GraphDef(versions=VersionDef(producer=22)), [INPUT]
+    graph, tops = GraphDef(versions=VersionDef(producer=22)), {INPUT: INPUT}  # of each map: the node that makes it
 
     def add(name, kind, inputs, **about):
         node = graph.node.add(name=name, op=kind)
@@ -253,8 +256,8 @@ def graph_of(model, height, width):
         return name
 
     add(INPUT, "Encoder", [], output=f"{model.in_channels}×{height}×{width}", encoder=model.encoder["name"])
-    channels = model.in_channels
-    for name, size in model.sizes(height, width):
+    for stage_name, size in model.sizes(height, width):
+        name, below = stage_name, [tops[other] for other in model.inputs_of(stage_name)]
         stage, kind = model.stages[name], type(model.stages[name]).__name__
         if len(stage.convs) > 1:
             labels = [label.removeprefix(f"{name}_") for label, _ in model.named_convs([name])]
@@ -263,8 +266,7 @@ def graph_of(model, height, width):
                 for label, conv in zip(labels, stage.convs, strict=True)
             ]
             name = f"{name}/{'vote' if stage.decides else 'joined'}"
-        channels = stage.out_channels if stage.convs else channels
-        output = f"{channels}×{size[0]}×{size[1]}"
+        output = f"{model.channels_of(stage_name)}×{size[0]}×{size[1]}"
         parameters = "" if len(stage.convs) > 1 else stage.extra_repr()
-        below = [add(name, kind, below, output=output, parameters=parameters)]
+        tops[stage_name] = add(name, kind, below, output=output, parameters=parameters)
     return graph

@@ -4,11 +4,31 @@ import pytest
 from command import DIGITS, dont_draw, start
 from kill_and_resume import only_run
 
+from training.run import Run
+
 
 @pytest.fixture
 def undrawn(monkeypatch):
     """Runs leave no figures but the history: drawing takes longer than training."""
     dont_draw(monkeypatch)
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """A function that has every further start stopped, as by Ctrl-C, after so many batches (None: never)."""
+    plain, limit = Run.batch, None
+
+    def batch(self, progress):
+        self.batches = getattr(self, "batches", 0) + 1
+        self.stop.asked = self.batches == limit
+        plain(self, progress)
+
+    def set_limit(batches):
+        nonlocal limit
+        limit = batches
+
+    monkeypatch.setattr(Run, "batch", batch)
+    return set_limit
 
 
 @pytest.fixture(scope="session")

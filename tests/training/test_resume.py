@@ -21,24 +21,6 @@ from training.run import Run
 from utils import latest_run
 
 
-@pytest.fixture
-def stop_after(monkeypatch):
-    """A function that has every further start stopped, as by Ctrl-C, after so many batches (None: never)."""
-    plain, limit = Run.batch, None
-
-    def batch(self, progress):
-        self.batches = getattr(self, "batches", 0) + 1
-        self.stop.asked = self.batches == limit
-        plain(self, progress)
-
-    def set_limit(batches):
-        nonlocal limit
-        limit = batches
-
-    monkeypatch.setattr(Run, "batch", batch)
-    return set_limit
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """The outcome of flags without an interruption; each is run once."""

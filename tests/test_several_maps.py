@@ -1,0 +1,178 @@
+"""Stages that name what they read, and decision neurons that see whole maps."""
+
+import numpy as np
+import pytest
+import torch
+
+from engine.rules import RSTDP, STDP, MarginRule
+from engine.stages import Branches, Pool, SpikingConv, SpikingDense
+from errors import InputError
+from network_trainer import Activity, NetworkTrainer
+from report.activity import activity
+from report.evaluation import Evaluation
+from report.features import preferred_features
+from report.summary import summarize
+
+RNG = np.random.default_rng(0)
+LATENCIES = torch.from_numpy(np.where(RNG.random((40, 2, 12, 12)) < 0.4, RNG.integers(0, 8, (40, 2, 12, 12)), 8))
+LATENCIES = LATENCIES.to(torch.uint8)
+LABELS = torch.arange(40) % 3
+RULE = STDP(winners=2, radius=1, rates=(0.05, -0.04))
+
+
+class Fork(NetworkTrainer):
+    """b and c read the pooled map of a; d reads the input; e sees four of the maps."""
+
+    name = "fork"
+    epochs = (1, 1, 1, 1, 2)
+
+    def build(self, in_channels, num_classes):
+        return {
+            "a": SpikingConv(in_channels, 4, 3, padding=1, threshold=3, rule=RULE),
+            "p": Pool(2),
+            "b": SpikingConv(4, 5, 3, padding=1, threshold=2, rule=RULE),
+            "c": SpikingConv(4, 6, 5, padding=2, threshold=4, rule=RULE, inputs=("p",)),
+            "d": SpikingConv(in_channels, 3, 5, threshold=6, rule=RULE, inputs="input"),
+            "q": Pool(3),
+            "e": SpikingDense(2 * num_classes, rule=MarginRule(left_out=0.2), inputs=("p", "b", "c", "q")),
+        }
+
+
+def fork(**kwargs):
+    return Fork(**{"in_channels": 2, "num_classes": 3, "time_steps": 8, "image_size": (12, 12), **kwargs})
+
+
+def by_hand(model, latencies):
+    """Every map, and the input of e, stage by stage."""
+    stages = model.stages
+    a = stages["a"].fire(latencies)
+    p = stages["p"].fire(a)
+    b, c = stages["b"].fire(p), stages["c"].fire(p)
+    d = stages["d"].fire(latencies)
+    q = stages["q"].fire(d)
+    e = np.concatenate([m.numpy().reshape(len(latencies), -1) for m in (p, b, c, q)], 1)[:, :, None, None]
+    return {"a": a, "p": p, "b": b, "c": c, "d": d, "q": q}, e
+
+
+def test_each_stage_reads_what_it_names():
+    model = fork()
+    maps, joined = by_hand(model, LATENCIES)
+    walked = dict(model.walk(LATENCIES))
+    assert list(walked) == list(model.stages)
+    for name, latency in maps.items():
+        assert torch.equal(walked[name], latency), name
+    assert dict(model.sizes(12, 12)) == {name: tuple(m.shape[2:]) for name, m in maps.items()} | {"e": (1, 1)}
+    inputs = model.input_of("e", LATENCIES)
+    assert inputs.shape == (40, 4 * 36 + 5 * 36 + 6 * 36 + 3 * 4, 1, 1) == joined.shape
+    np.testing.assert_array_equal(inputs[:] < 8, joined < 8)
+    assert torch.equal(model.input_of("c", LATENCIES), maps["p"])
+    assert torch.equal(model.input_of("q", LATENCIES), maps["d"])
+    assert torch.equal(model.input_of("c", maps["a"], first="p"), maps["p"])
+    assert model.between(None, "q") == ["d"]
+    assert model.between(None, "c") == ["a", "p"]
+    with pytest.raises(InputError, match="does not follow from that of c alone"):
+        model.between("c", "q")
+
+
+def test_decision_neurons_see_the_whole_of_all_maps():
+    """Potentials are sums over every neuron of the maps that spiked; the strongest neuron's class is decided."""
+    model = fork(dtype=torch.float64)
+    _, joined = by_hand(model, LATENCIES)
+    weight = model.stages["e"].weight.numpy()[:, :, 0, 0]
+    potentials = (joined[:, :, 0, 0] < 8).astype(float) @ weight.T
+    decisions, scores = model.decide(LATENCIES)
+    assert decisions.tolist() == (potentials.argmax(1) // 2).tolist()
+    np.testing.assert_allclose(scores, potentials.reshape(40, 3, 2).max(2))
+    evaluation = Evaluation(model, LATENCIES, LABELS)
+    assert evaluation.first_spikes.tolist() == joined.reshape(40, -1).min(1).tolist()
+    again = Evaluation(model, model.input_of("e", LATENCIES), LABELS, "e")
+    assert again.first_spikes.tolist() == evaluation.first_spikes.tolist()
+    np.testing.assert_array_equal(again.scores, evaluation.scores)
+
+
+@pytest.mark.parametrize("backend", ["event", "torch"])
+def test_it_trains_phase_by_phase(backend):
+    """``fit`` gives the weights of training each phase on its whole input, batch by batch, in both backends."""
+    model, other = fork(dtype=torch.float64, backend=backend), fork(dtype=torch.float64)
+    train = Activity(LATENCIES, LABELS)
+    model.fit(train, Activity(LATENCIES[:9], LABELS[:9]), (1, 1, 1, 1, 2), batch_size=16, seed=5)
+    assert (train.at, train.kept) == ("e", {})
+    for number, phase in enumerate(other.phases):
+        for epoch in range((1, 1, 1, 1, 2)[number]):
+            order = np.random.default_rng([5, number, epoch]).permutation(40)
+            for batch, chosen in enumerate(torch.from_numpy(order).split(16)):
+                inputs = other.input_of(phase.stages[0], LATENCIES[chosen])
+                if phase.needs_labels:
+                    rng = np.random.default_rng([5, number, epoch, batch])
+                    other.learn_rstdp(inputs, LABELS[chosen], 40, rng)
+                else:
+                    other.learn_stdp(inputs, phase.stages[0], 40)
+    for (name, one), two in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12, msg=name)
+    torch.testing.assert_close(other.predict(LATENCIES), model.predict(LATENCIES))
+
+
+def test_no_more_maps_are_kept_than_stages_to_come_will_read():
+    class Watched(Fork):
+        def _epoch(self, phase, train, *rest):
+            kept.append((phase.name, sorted(train.kept)))
+            super()._epoch(phase, train, *rest)
+
+    kept = []
+    Watched(in_channels=2, num_classes=3, time_steps=8, image_size=(12, 12)).fit(
+        Activity(LATENCIES, LABELS), None, (1, 0, 1, 1, 1)
+    )
+    assert kept == [("a", ["input"]), ("c", ["input", "p"]), ("d", ["input", "p"]), ("e", [])]
+
+
+def test_reports_know_what_a_stage_reads():
+    model = fork()
+    maps, joined = by_hand(model, LATENCIES)
+    counts = activity(model, LATENCIES)
+    assert counts["e"]["synaptic_additions"] == pytest.approx((joined < 8).sum() / 40 * 6)
+    assert counts["q"]["spikes"] == pytest.approx((maps["q"] < 8).sum().item() / 40)
+    assert {name: f.shape[1:] for name, f in preferred_features(model).items()} == {
+        "a": (3, 3), "b": (8, 8), "c": (12, 12), "d": (5, 5)
+    }  # fmt: skip
+    table = summarize(model, 12, 12)
+    assert "e of p, b, c, q" in table
+    assert "c of p" in table
+    with pytest.raises(InputError, match="built for images of 12×12, not 28×28"):
+        summarize(model, 28, 28)
+
+
+def test_a_changed_number_of_features_reaches_every_stage_that_reads_it():
+    model = fork(overrides={"a.out_channels": 7, "d.out_channels": 2})
+    assert [model.stages[name].in_channels for name in ("b", "c", "d")] == [7, 7, 2]
+    assert model.stages["e"].in_channels == 7 * 36 + 5 * 36 + 6 * 36 + 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"c": SpikingConv(4, 6, 5, threshold=4, inputs="z")}, "c reads 'z'; the maps below it are input, a, p, b"),
+        ({"b": SpikingConv(4, 5, 3, threshold=2, inputs="c")}, "b reads 'c'; the maps below it are input, a, p"),
+        ({"c": SpikingConv(4, 6, 5, threshold=4, inputs=("a", "p"))}, "c reads one map, not 2; a SpikingDense"),
+        ({"c": SpikingConv(5, 6, 5, threshold=4, inputs="p")}, "c reads 5 channels, but gets 4"),
+        ({"e": SpikingDense(7, rule=MarginRule(), inputs=("p", "b", "c", "q"))}, "7 features, which 3 classes cannot"),
+        ({"e": SpikingDense(6, rule=MarginRule(), inputs=("p", "q"))}, "no stage reads b, c"),
+        ({"e": SpikingDense(6, rule=STDP(1, 1), inputs=("p", "b", "c", "q"))}, "e decides, so it learns by one rule"),
+        ({"b": SpikingConv(4, 5, 3, threshold=2, rule=RSTDP())}, "b is rewarded, so one decision stage must follow"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused_at_construction(change, message):
+    class Misfit(Fork):
+        def build(self, in_channels, num_classes):
+            return super().build(in_channels, num_classes) | change
+
+    with pytest.raises(InputError, match=message):
+        Misfit(in_channels=2, num_classes=3, image_size=(12, 12))
+
+
+def test_declarations_that_name_inputs_badly_are_refused():
+    with pytest.raises(InputError, match="each once"):
+        SpikingDense(6, inputs=("p", "p"))
+    with pytest.raises(InputError, match="name it once"):
+        Branches(SpikingConv(4, 6, 5, threshold=4, inputs="p"), SpikingConv(4, 6, 3, threshold=4))
+    with pytest.raises(InputError, match="SpikingConv or more"):
+        Branches(SpikingDense(6))
