@@ -1,0 +1,47 @@
+"""What every test must leave as it found it, for those that follow it in the same process."""
+
+import os
+import re
+import signal
+import sys
+
+import matplotlib
+import numba
+import numpy as np
+import pytest
+import torch
+from matplotlib._pylab_helpers import Gcf
+
+from network_trainer import MODELS
+
+# pytest's own, what scikit-learn sets as it is imported, and what matplotlib finds out as the first figure is made
+ALLOWED = re.compile(r"the variable (PYTEST_CURRENT_TEST|KMP_\w+)|matplotlib's backend")
+
+
+@pytest.fixture(autouse=True)
+def surroundings_are_left_as_they_were():
+    threads = numba.get_num_threads(), torch.get_num_threads()
+    before = surroundings()
+    yield
+    numba.set_num_threads(threads[0])  # which --threads is there to change
+    torch.set_num_threads(threads[1])
+    after = surroundings()
+    assert [what for what in before | after if before.get(what) != after.get(what)] == []
+
+
+def surroundings():
+    """{what: value} of what belongs to the whole process."""
+    found = {
+        "the working directory": os.getcwd(),
+        "the module path": list(sys.path),
+        "the handler of SIGINT": signal.getsignal(signal.SIGINT),
+        "the handler of SIGTERM": signal.getsignal(signal.SIGTERM),
+        "torch's default type": torch.get_default_dtype(),
+        "numpy's treatment of errors": np.geterr(),
+        "pyplot's figures": Gcf.get_all_fig_managers(),
+    }
+    found |= {f"the network {name}": cls for name, cls in MODELS.items()}
+    found |= {f"the variable {name}": value for name, value in os.environ.items()}
+    parameters = dict.items(matplotlib.rcParams)  # plainly: to ask for the backend is to choose one
+    found |= {f"matplotlib's {name}": value for name, value in parameters}
+    return {what: value for what, value in found.items() if not ALLOWED.fullmatch(what)}
