@@ -180,9 +180,11 @@ class Run(Observer):
         if self.stop.asked:
             self._stop()
         if time.monotonic() - self.saved_at >= self.settings.save_every:
+            self.log.flush()
             self.save()
 
     def _stop(self):
+        self.log.flush()
         self.save()
         command = f"python train.py --resume {shlex.quote(str(self.folder))}"
         raise Stopped(f"stopped and saved; go on with\n    {command}", 128 + self.stop.number)
@@ -201,8 +203,7 @@ class Run(Observer):
             names = list(self.model.stages)
             learned = names[: 1 + max(map(names.index, phase.stages))]
             self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
-        if self.log.board:
-            self.log.board.flush()  # before the checkpoint: what it counts as done is on the disk
+        self.log.flush()
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.pt", progress.best["state"])
         self.save()  # when all else of the epoch is on the disk: after a kill before this, it is done again

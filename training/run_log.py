@@ -69,6 +69,11 @@ class RunLog:
         if self.board:
             self.board.epoch(history)
 
+    def flush(self):
+        """To be called before a checkpoint is written: what it counts as done is on the disk."""
+        if self.board:
+            self.board.flush()
+
     def close(self):
         self.end_bar()
         if self.board:

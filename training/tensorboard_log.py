@@ -14,7 +14,9 @@ TensorBoard sorts what it shows by its tags, so these are chosen for accuracy an
 import io
 import json
 import math
+import re
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +41,7 @@ from training.config import read_set
 EMBEDDED = 1000  # test images in the projector
 WIDEST = 1500  # pixels of a figure
 POINTS = 10  # of a curve within an epoch
+EVENT_FILE = re.compile(r"events\.out\.tfevents\.(\d{10})\.(.+)")
 HYPERPARAMETERS = "model", "dataset", "epochs", "batch_size", "ratio", "val_split", "patience", "seed"
 MEANING = {
     "accuracy": "Right decisions, fraction of the images.",
@@ -60,6 +63,7 @@ class Board:
     def writer(self, run, step):
         """The writer of one of TensorBoard's runs, "" for the folder itself; ``step``: of what is to be written."""
         if run not in self._writers:
+            date_back(self.folder / run)
             # the first step written is the first that is not done for good: what is there of it and later goes
             self._writers[run] = SummaryWriter(str(self.folder / run), purge_step=step)
         return self._writers[run]
@@ -218,6 +222,21 @@ class Board:
         sprites = 1 - pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)  # colours as they are
         names = [class_names[label] for label in labels[:EMBEDDED]]
         self.writer("", step).add_embedding(features, names, sprites, step, tag="last_feature_layer")
+
+
+def date_back(folder):
+    """Have the event files in a folder stand before one that is opened now.
+
+    TensorBoard reads them in the order of their names, which begin with the second that they were opened in; within
+    one second host, process and a number decide, as text. Where the newest file's second is not over, or the clock has
+    been set back, the seconds of all are moved back alike.
+    """
+    matches = [(path, EVENT_FILE.fullmatch(path.name)) for path in sorted(folder.glob("*"))]
+    found = [(path, int(match[1]), match[2]) for path, match in matches if match]
+    ahead = max((second for _, second, _ in found), default=0) - int(time.time()) + 1
+    if ahead > 0:
+        for path, second, rest in found:  # the oldest first: wherever this stops, they are in order
+            path.rename(path.with_name(f"events.out.tfevents.{second - ahead:010}.{rest}"))
 
 
 def epochs_with_labels(history):
