@@ -11,11 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-BROWSERS = "chromium", "chromium-browser", "google-chrome"
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+from chromium import open_chromium
+
 SCREENS = {
     "wide": {"viewport": {"width": 1280, "height": 900}},
     "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
@@ -35,22 +32,14 @@ def main():
     args = parser.parse_args()
     if not (args.run / "index.html").is_file():
         sys.exit(f"{args.run} has no index.html; give the folder of a run")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        sys.exit("playwright is missing: pip install playwright")
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        sys.exit(f"no Chromium found ({', '.join(BROWSERS)}): apt-get install chromium, or your system's way")
     if args.screenshots:
         args.screenshots.mkdir(parents=True, exist_ok=True)
 
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder, open_chromium() as browser:
         # alone: nothing of the run's folder is beside it
         url = Path(shutil.copy(args.run / "index.html", folder)).as_uri()
-        chromium = playwright.chromium.launch(executable_path=browser, headless=True, args=FLAGS)
         for name, screen in SCREENS.items():
-            context = chromium.new_context(**screen, offline=True)
+            context = browser.new_context(**screen, offline=True)
             page, troubles, asked = context.new_page(), [], []
             page.on("pageerror", lambda error, troubles=troubles: troubles.append(str(error)))
             page.on("console", lambda said, troubles=troubles: said.type == "error" and troubles.append(said.text))
@@ -69,7 +58,6 @@ def main():
                 page.screenshot(path=args.screenshots / f"page-{name}.png", full_page=True)
             print(f"{name}: works")
             context.close()
-        chromium.close()
 
 
 def operate(page):

@@ -10,10 +10,8 @@ import argparse
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
@@ -21,14 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from chromium import open_chromium
 from PIL import Image
 
 WAIT = 60  # seconds: for TensorBoard to start, and for a page to be filled
-BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--no-proxy-server",
-)  # fmt: skip
 SCALARS = {  # of each of its runs
     ".": {"stages/s1/convergence", "test/accuracy", "test/f1_macro", "validation/accuracy"},
     "train": {"accuracy/by_epoch", "loss/by_epoch"},
@@ -50,23 +44,13 @@ def main():
     args = parser.parse_args()
     if not list(args.run.glob("events.out.tfevents.*")):
         sys.exit(f"{args.run} has no TensorBoard events; give the folder of a run with --tensorboard")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        sys.exit("playwright is missing: pip install playwright")
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if browser is None:
-        sys.exit(f"no Chromium found ({', '.join(BROWSERS)}): apt-get install chromium, or your system's way")
     if args.screenshots:
         args.screenshots.mkdir(parents=True, exist_ok=True)
 
     missing = []
-    with tensorboard(args.run) as url, tempfile.TemporaryDirectory() as profile, sync_playwright() as playwright:
+    with tensorboard(args.run) as url, open_chromium() as browser:
         missing += check_data(url)
-        context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=browser, headless=True, args=FLAGS, viewport={"width": 1500, "height": 1200}
-        )
-        page = context.new_page()
+        page = browser.new_page(viewport={"width": 1500, "height": 1200})
         page.on("pageerror", lambda error: print(f"  JavaScript: {error}"))
         for name, look in PAGES.items():
             page.goto("about:blank")  # a new fragment alone would not load the page again
@@ -78,7 +62,6 @@ def main():
             if args.screenshots:
                 page.wait_for_timeout(1000)  # for what is still moving
                 page.screenshot(path=args.screenshots / f"{name}.png")
-        context.close()
     if missing:
         sys.exit(f"missing: {', '.join(missing)}")
     print("every page is filled")
