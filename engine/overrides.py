@@ -31,7 +31,7 @@ def overridden(stages, overrides, in_channels):
     channels = {INPUT: (in_channels, in_channels)}  # of each map: as declared, and now
     for name, stage in stages.items():
         parts = stage.convs if isinstance(stage, Branches) else [stage]
-        declared, now = channels.get((*stage.inputs, before)[0], (None, None))
+        declared, now = channels.get((*getattr(stage, "inputs", ()), before)[0], (None, None))
         # one that did not fit as it was declared is refused by the network as it is
         reads = None if isinstance(stage, SpikingDense) else getattr(stage, "in_channels", None)  # none of a Pool
         below = {"in_channels": now} if reads == declared != now else {}

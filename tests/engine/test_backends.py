@@ -8,7 +8,7 @@ from test_traces import GOLDEN, golden_network
 from models import MODELS, build_model
 
 NETWORKS = sorted({cls.name for cls in MODELS.values()})
-IMAGES = {"mozafari2018": 300}  # of each phase; the tensor path needs up to 50 ms for an image
+IMAGES = {"mozafari2018": 300, "multiscale2026": 9}  # of each phase; the tensor path needs up to 50 ms for an image
 LATENCIES = torch.from_numpy(GOLDEN["encoding"])
 LABELS = torch.from_numpy(GOLDEN["label"])
 
@@ -34,9 +34,9 @@ def test_both_backends_learn_the_same(name):
     event, tensor = golden_network(name), golden_network(name, "torch")
     for phase in event.phases:
         first = phase.stages[0]
-        inputs = event.pass_through(LATENCIES[:images], event.between(None, first))
+        inputs = event.input_of(first, LATENCIES[:images])[:]
         few = slice(0, 5)
-        np.testing.assert_array_equal(tensor.pass_through(LATENCIES[few], tensor.between(None, first)), inputs[few])
+        np.testing.assert_array_equal(tensor.input_of(first, LATENCIES[few])[:], inputs[few])
         if not phase.needs_labels:
             for a, b in zip(event.stages[first].convs, tensor.stages[first].convs, strict=True):
                 a.images_seen.fill_(490), b.images_seen.fill_(490)  # the rates double after ten images
@@ -63,12 +63,13 @@ def test_single_precision_fires_alike_up_to_ties(name):
         rng = np.random.default_rng(0)
         conv.weight.copy_(torch.from_numpy(rng.uniform(0, 0.8, conv.weight.shape)))
         twin.weight.copy_(conv.weight)
-    inputs = LATENCIES[:4]
+    maps = {"input": LATENCIES[:4]}
     for (stage, one), two in zip(event.stages.items(), tensor.stages.values(), strict=True):
+        inputs = one.gather([maps[name] for name in event.inputs_of(stage)])
         a, b = one.fire(inputs), two.fire(inputs)
         assert (a != b).sum() <= a.numel() / 10_000, stage
         assert (a < 15).any()
-        inputs = a
+        maps[stage] = a
 
 
 def test_single_precision_learns_alike():
@@ -81,6 +82,6 @@ def test_single_precision_learns_alike():
     inputs = LATENCIES[:40]
     a, b = (s1.learn(inputs, s1.rule) for s1 in (event.stages["s1"], tensor.stages["s1"]))
     assert (a != b).any(-1).sum() <= 2
-    inputs = event.pass_through(inputs, event.between(None, "s3"))
+    inputs = event.input_of("s3", inputs)
     a, b = (model.learn_rstdp(inputs, LABELS[:40])[1] for model in (event, tensor))
     assert (a != b).any(-1).sum() <= 1

@@ -76,12 +76,12 @@ def test_every_network_against_a_slow_count(name):
     """Every stage and branch of every network, by its saved maps and one addition at a time."""
     model = build_model(name)
     counted = activity(model, LATENCIES)
-    below, labels = LATENCIES, ["input"]
+    maps, labels = {"input": LATENCIES}, ["input"]
     for stage, latency in model.walk(LATENCIES):
         if isinstance(model.stages[stage], Pool):
             labels.append(stage)
             assert counted[stage]["spikes"] == int((latency < 15).sum()) / 2
-        first = 0
+        first, below = 0, model.stages[stage].gather([maps[name] for name in model.inputs_of(stage)])
         for label, conv in model.named_convs([stage]):
             labels.append(label)
             own = latency[:, first : first + conv.out_channels]
@@ -89,7 +89,7 @@ def test_every_network_against_a_slow_count(name):
             additions = sum(one_addition_at_a_time(conv, image, 15) for image in below)
             assert counted[label]["synaptic_additions"] == additions / 2 > 0
             first += conv.out_channels
-        below = latency
+        maps[stage] = latency
     assert list(counted) == labels
 
 
