@@ -28,6 +28,7 @@ from SpykeTorch.functional import latency_to_wave
 from SpykeTorch.utils import DoGKernel
 
 PIXEL_MAX = 255
+MOST_FILTERS, MOST_PIXELS = 64, 1023  # of the filters, and of a window and a radius: memory grows with their squares
 
 
 class S1C1:
@@ -64,17 +65,17 @@ class S1C1:
         time_steps=15,
         colours=1,
     ):
-        if not filters:
-            raise InputError("S1C1 needs at least one filter (window, σ1, σ2)")
+        if not 1 <= len(filters) <= MOST_FILTERS:
+            raise InputError(f"S1C1 needs at least one filter (window, σ1, σ2) and at most {MOST_FILTERS}")
         for window, sigma1, sigma2 in filters:
-            if window != int(window) or window < 3 or window % 2 == 0:
-                raise InputError(f"a DoG window must be an odd number from 3 on, not {window}")
-            if not (sigma1 > 0 and sigma2 > 0 and sigma1 != sigma2):
+            if window != int(window) or not 3 <= window <= MOST_PIXELS or window % 2 == 0:
+                raise InputError(f"a DoG window must be an odd number from 3 to {MOST_PIXELS}, not {window}")
+            if not (0 < sigma1 < math.inf and 0 < sigma2 < math.inf and sigma1 != sigma2):
                 raise InputError(f"the σ of a DoG must be positive and different, not {sigma1} and {sigma2}")
         if not 0 <= threshold < math.inf:
             raise InputError(f"the S1C1 threshold must be a number from 0 on, not {threshold}")
-        if radius != int(radius) or radius < 0:
-            raise InputError(f"the normalisation radius must be a whole number from 0 on, not {radius}")
+        if radius != int(radius) or not 0 <= radius <= MOST_PIXELS:
+            raise InputError(f"the normalisation radius must be a whole number from 0 to {MOST_PIXELS}, not {radius}")
         if time_steps != int(time_steps) or not 1 <= time_steps <= 255:
             raise InputError(f"the number of time steps must be between 1 and 255, not {time_steps}")
         if colours not in (1, 3):

@@ -26,7 +26,7 @@ from report.evaluation import Evaluation
 from report.page import read_rows, write_page
 from report.summary import list_models, summarize
 from report.writing import write_report, write_results
-from training import checkpoint, config
+from training import checkpoint, checkpoint_fields, config
 from training.encoders import build_encoder, changed, chosen, encoder_config, for_colours
 from training.features import check_features
 from training.finished import is_finished, lengthen, lengthens
@@ -36,6 +36,7 @@ from training.initial import take_over
 from training.run import DRY_RUN_IMAGES, Data, Run, Stopped, wanted_maps
 from training.run_log import RunLog, print_what_can_be_printed
 from training.settings import MAY_CHANGE, Settings, flag
+from training.stopping import resumable
 from utils import (
     choose_device,
     environment,
@@ -119,16 +120,19 @@ def train(settings):
     record = {"command_line": settings.command_line, "flags": settings.to_dict(), **origin, **environment()}
     write_json(folder / "args.json", record)
     write_text(folder / "summary.txt", summary + "\n")
-    with held(folder):
-        Run(settings, folder, model, encoder, data, Progress(), notes).train()
+    with held(folder), resumable(folder):
+        run = Run(settings, folder, model, encoder, data, Progress(), notes)
+        run.save()  # from here on it can be resumed
+        run.train()
 
 
 def resume(settings):
     """Go on with an interrupted run in its own folder, with its own settings, or with more epochs of its last phase."""
     folder = latest_run(settings.output) if settings.resume == "latest" else Path(settings.resume)
-    content = checkpoint.load(folder / "checkpoints" / "last.pt")
+    place = folder / "checkpoints" / "last.pt"
+    content = checkpoint.load(place)
     if content["progress"] is None:
-        raise InputError(f"{folder / 'checkpoints' / 'last.pt'} holds a network, but no run to go on with")
+        raise InputError(f"{place} holds a network, but no run to go on with")
     encoder, progress = build_encoder(content["encoding"]), Progress(**content["progress"])
     saved = replace(
         Settings.from_dict(content["run"].get("flags")), encoder=encoder_config(encoder)["name"],
@@ -161,7 +165,10 @@ def resume(settings):
             f"{data.set.name} has changed since the run began: its fingerprint was {content['run']['fingerprint']} and "
             f"is {data.set.fingerprint}; put the images back, or begin a new run"
         )
-    with held(folder):
+    with checkpoint.telling(place):
+        checkpoint_fields.check_batches(progress, len(data.train), saved.batch_size)
+    say_what_lacks(place, content)
+    with held(folder), resumable(folder):
         for left in temporaries(folder):
             left.unlink()
         if longer:
@@ -188,6 +195,7 @@ def evaluate(settings):
         images = add_noise(images, settings.noise)
     indices = wanted_maps(settings, labels)
     model, encoder = rebuild(place, content, device, settings), build_encoder(content["encoding"])
+    say_what_lacks(place, content)
     summary = describe(model, data, trained)  # refuses images that are too small
     folder = new_run_folder(settings.output, f"{model.name}-{safe_name(data.name)}-evaluation", settings.name)
     record = {"command_line": settings.command_line, "checkpoint": str(place), **environment()}
@@ -250,6 +258,7 @@ def predict(settings):
     place, content = load_network(settings)
     model, encoder = rebuild(place, content, device, settings), build_encoder(content["encoding"])
     run, found = content["run"], []
+    say_what_lacks(place, content)
     centred = run["dataset"] in CHARACTERS and not settings.raw
     for path in chain.from_iterable(map(images_at, settings.predict)):
         image, note = read_image(path, *run["image_size"][:2], centred, getattr(encoder, "colours", 1))
@@ -352,6 +361,11 @@ def load_network(settings):
     if not content["run"].keys() >= {"dataset", "class_names", "image_size", "flags"}:
         raise InputError(f"{place} does not say which images its network was trained on; save it with train.py")
     return place, content
+
+
+def say_what_lacks(place, content):
+    if lack := checkpoint.lack(place, content):
+        print(lack, file=sys.stderr)
 
 
 def rebuild(place, content, device, settings):

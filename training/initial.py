@@ -28,7 +28,11 @@ def take_over(place, model, encoder, data, settings):
         raise InputError(f"--init-from {place} holds a {content['model']}; no stage fits one of {model.name}")
     new = [name for name, stage in model.stages.items() if stage.convs and name not in taken]
     record = {"checkpoint": str(place), "sha256": hashlib.sha256(place.read_bytes()).hexdigest(), "stages": taken}
-    notes = [f"{' '.join(taken)} from {place}" + (f"; {' '.join(new)} from the seed" if new else "")]
+    lack = checkpoint.lack(place, content)
+    notes = [
+        *([lack] if lack else []),
+        f"{' '.join(taken)} from {place}" + (f"; {' '.join(new)} from the seed" if new else ""),
+    ]
     return record, [*notes, *_seen(place, content["run"], data, settings)]
 
 

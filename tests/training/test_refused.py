@@ -45,12 +45,17 @@ def bad(trained, tmp_path_factory):
     torch.save({"weights": torch.zeros(3)}, folder / "foreign.pt")
     torch.save(Code(folder / "executed"), folder / "foreign_code.pt")
     content = checkpoint.load(trained / "checkpoints" / "best.pt")
-    torch.save({**content, "format": 99}, folder / "version.pt")
-    torch.save({**content, "model": "gone"}, folder / "model.pt")
-    torch.save({**content, "run": {}}, folder / "bare.pt")
+
+    def save(name, **fields):
+        torch.save(checkpoint.signed(content | fields), folder / name)
+
+    save("version.pt", format=99)
+    save("model.pt", model="gone", run={**content["run"], "flags": {**content["run"]["flags"], "model": "gone"}})
+    save("bare.pt", run={})
     torch.save({key: content[key] for key in ("format", "state")}, folder / "part.pt")
     weight = {"stages.s2.weight": torch.zeros(250, 30, 5, 5)}
-    torch.save({**content, "state": {**content["state"], **weight}}, folder / "shape.pt")
+    save("shape.pt", state={**content["state"], **weight})
+    torch.save(content | {"steps": 14}, folder / "changed.pt")
     (folder / "truncated.pt").write_bytes((trained / "checkpoints" / "best.pt").read_bytes()[:-1000])
     (folder / "run" / "checkpoints").mkdir(parents=True)
     torch.save(content, folder / "run" / "checkpoints" / "last.pt")
@@ -200,6 +205,7 @@ MISTAKES = {
     "--evaluate {bad}/version.pt": r"version.pt is no checkpoint of this program, or of another version of it",
     "--evaluate {bad}/model.pt": r"unknown model 'gone'; there are ",
     "--evaluate {bad}/shape.pt": r"weights of 'mozafari2018' do not fit .*stages.s2.weight",
+    "--evaluate {bad}/changed.pt": r"changed.pt is damaged or was changed: its steps is 14, not 15",
     "--evaluate {run} --model deep2024": r"holds a mozafari2018, not a deep2024",
     "--evaluate {run} --map-index 360": r"--map-index must be 0 to 359, the test images",
     "--evaluate {run} --epochs 1 1 1 --patience 2": r"--evaluate does not train; leave out --epochs, --patience",

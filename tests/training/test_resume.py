@@ -17,6 +17,7 @@ from kill_and_resume import ROOT, curves, events_of, only_run, outcome, same
 import train
 from models import build_model
 from report import figures
+from training import checkpoint
 from training.run import Run
 from utils import latest_run
 
@@ -77,8 +78,8 @@ def test_an_interruption_changes_nothing_in_another_network(name, tmp_path, undr
     assert_same(outcome(only_run(tmp_path)), undisturbed(words))
 
 
-def test_a_run_that_an_older_version_began(tmp_path, undrawn, undisturbed, stop_after):
-    """Its history had the loss as "wrong", its encoder no name, and its flags were argparse's."""
+def test_a_run_that_an_older_version_began(tmp_path, undrawn, undisturbed, stop_after, capsys):
+    """No checksum, the loss as "wrong" in its history, no name of its encoder, and argparse's flags."""
     words = f"{SMALL} --epochs 1 1 2"
     stop_after(10)
     assert start(words, tmp_path) == 130
@@ -92,9 +93,15 @@ def test_a_run_that_an_older_version_began(tmp_path, undrawn, undisturbed, stop_
     for name in ("encoder", "name", "figures"):
         del flags[name]
     flags |= {"resume": None, "evaluate": None, "predict": None, "map_index": None, "list_models": False, "gone": 1}
-    torch.save(content, path)
+    del content["sha256"]
+    torch.save({**content, "format": 1}, path)
     stop_after(None)
+    capsys.readouterr()
     assert start("--resume latest", tmp_path) == 0
+    assert capsys.readouterr().err == (
+        f"{path} has no checksum (written by an older version): small damage to its weights would not be seen\n"
+    )
+    assert checkpoint.load(path)["format"] == 2
     assert_same(outcome(only_run(tmp_path)), undisturbed(words))
 
 

@@ -1,0 +1,129 @@
+"""Train each network in every way that must make no difference, and compare SHA-256 over all of its weights.
+
+    python tests/manual/determinism.py                      # all networks; --model mozafari2018 …: some
+
+The same command: twice; on 1, 2 and 3 threads; stopped by SIGTERM after some time and resumed, on another number of
+threads; and with the latency maps below the learning stage computed again for every batch, where a run keeps them. All
+digests of a network must be one, on one kind of processor.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+import train  # noqa: E402
+from models import MODELS  # noqa: E402
+from network_trainer import NetworkTrainer  # noqa: E402
+from training import checkpoint  # noqa: E402
+from utils import processor  # noqa: E402
+
+THREADS = 1, 2, 3
+FLAGS = "--dataset digits --ratio 0.4 --batch-size 100 --no-figures --device cpu --save-every 0 --readout none"
+
+
+def digest(run):
+    """Of the last weights and rates and, if the network decides, of the best."""
+    content = checkpoint.load(run / "checkpoints" / "last.pt")
+    best = content["progress"]["best"]
+    return checkpoint.checksum({"last": content["state"], "best": best["state"] if best else None})
+
+
+class Ways:
+    """The ways to train a network; each returns the digest of what it comes to."""
+
+    def __init__(self, model, folder):
+        self.model, self.folder = model, folder
+        self.words = ["--model", model, *FLAGS.split(), "--epochs", *("1" * (len(MODELS[model].epochs) - 1)), "3"]
+
+    def start(self, name, threads, resume=False):
+        words = ["--resume", str(self.folder / name)] if resume else [*self.words, "--output", str(self.folder)]
+        words += [] if resume else ["--name", name]
+        return subprocess.Popen(
+            [sys.executable, ROOT / "train.py", *words, "--threads", str(threads)], stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True, env=os.environ | {"NUMBA_NUM_THREADS": str(max(THREADS))},
+        )  # fmt: skip
+
+    def whole(self, name, threads):
+        process = self.start(name, threads)
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+        return digest(self.folder / name)
+
+    def resumed(self, name, after):
+        """Stopped ``after`` so many seconds of training, as often as it takes, on another number of threads each."""
+        stops, threads = 0, 1
+        while True:
+            process = self.start(name, threads, resume=stops > 0)
+            file = self.folder / name / "checkpoints" / "last.pt"
+            before = file.stat().st_mtime_ns if file.is_file() else None
+            while process.poll() is None and (not file.is_file() or file.stat().st_mtime_ns == before):
+                time.sleep(0.01)
+            time.sleep(after)
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate()
+            if process.returncode == 0:
+                return digest(self.folder / name), stops
+            assert process.returncode == 143, errors
+            stops, threads, after = stops + 1, threads % max(THREADS) + 1, 1.3 * after
+
+    def computed_again(self, name):
+        """Every stage reads what the stages below it make of the batch's images, each time anew."""
+
+        def stay(trainer, activity, stage, observer):
+            """The maps remain those of the images."""
+
+        def below(trainer, inputs, stage):
+            return trainer.pass_through(inputs, trainer.between(None, stage))
+
+        stdp, rstdp = NetworkTrainer.learn_stdp, NetworkTrainer.learn_rstdp
+
+        def learn_stdp(trainer, inputs, name, epoch=None):
+            return stdp(trainer, below(trainer, inputs, name), name, epoch)
+
+        def learn_rstdp(trainer, inputs, labels, epoch=None, rng=None):
+            return rstdp(trainer, below(trainer, inputs, trainer.phases[-1].stages[0]), labels, epoch, rng)
+
+        patched = {"_move_up": stay, "learn_stdp": learn_stdp, "learn_rstdp": learn_rstdp}
+        with mock.patch.multiple(NetworkTrainer, **patched), mock.patch("training.run.warm_up"):
+            words = [*self.words, "--output", str(self.folder), "--name", name, "--threads", "1"]
+            code = train.main(words)
+        assert code == 0
+        return digest(self.folder / name)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", nargs="+", default=sorted({cls.name for cls in MODELS.values()}))
+    args = parser.parse_args()
+    print(f"{processor()}; train.py {FLAGS}")
+    different = 0
+    for model in args.model:
+        with tempfile.TemporaryDirectory() as folder:
+            ways = Ways(model, Path(folder))
+            found = {f"{threads} threads": ways.whole(f"threads{threads}", threads) for threads in THREADS}
+            found["again"] = ways.whole("again", 2)
+            digest_of_resumed, stops = ways.resumed("resumed", 0.4)
+            found[f"resumed {stops} times"] = digest_of_resumed
+            found["computed again"] = ways.computed_again("again-computed")
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(folder).mkdir()
+        same = len(set(found.values())) == 1
+        different += not same
+        print(f"{model:<20} {'equal' if same else 'DIFFERENT'}: {', '.join(found)}", flush=True)
+        for way, value in found.items() if not same else [("all", found["again"])]:
+            print(f"    {value}  {way}", flush=True)
+    sys.exit(bool(different))
+
+
+if __name__ == "__main__":
+    main()

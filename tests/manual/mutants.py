@@ -1,0 +1,258 @@
+"""Change one thing of the rules, the encoder or the trainer at a time, and see whether a test notices.
+
+    python tests/manual/mutants.py                      # all; --only s1c1 network_trainer: those of some files
+    python tests/manual/mutants.py --jobs 2
+
+Each mutant is one textual change in a copy of the repository, in a temporary folder, with the tests of that file run
+until one fails. What is changed in ``engine/`` compiles the kernels anew where a test needs them, so that a mutant
+that no quick test notices takes minutes. The exit code is 1 if one survives, and 2 if the text of one
+is gone.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LIMIT = 900  # seconds for the tests of one mutant
+
+
+class Mutant(NamedTuple):
+    """``before`` stands once in the file, and is replaced by ``after``."""
+
+    file: str
+    before: str
+    after: str
+
+
+# The quickest tests that could notice come first.
+TESTS = {
+    "engine/rules.py": (
+        ["tests/engine/test_rules.py", "-k", "rates or rewards or window or strongest or impossible or margin_dec"],
+        ["tests/engine/test_rules.py"],
+        ["tests/test_networks.py"],
+    ),
+    "s1c1.py": (["tests/test_s1c1.py"],),
+    "network_trainer.py": (
+        ["tests/test_fit.py"],
+        ["tests/test_networks.py"],
+        ["tests/training/test_golden_checkpoints.py", "tests/training/test_run.py"],
+    ),
+    "models/deepr2024.py": (["tests/test_fit.py"], ["tests/test_networks.py"]),
+}
+
+RULES = [
+    ("highest: float = 0.15", "highest: float = 0.16"),
+    ("double_every: int = 500", "double_every: int = 501"),
+    ("depression: float = -0.75", "depression: float = -0.76"),
+    ("rates: tuple[float, float] = (0.004, -0.003)", "rates: tuple[float, float] = (0.004, -0.0031)"),
+    ("reward: tuple[float, float] = (0.004, -0.003)", "reward: tuple[float, float] = (0.005, -0.003)"),
+    ("(-0.004, 0.0005)", "(-0.004, 0.0006)"),
+    ("bounds: tuple[float, float] = (0.2, 0.8)", "bounds: tuple[float, float] = (0.2, 0.9)"),
+    ("(0.0, 1.0)\n    stabilize: bool = True", "(0.0, 1.1)\n    stabilize: bool = True"),
+    ("stabilize: bool = True", "stabilize: bool = False"),
+    ("stabilize: bool = False", "stabilize: bool = True"),
+    ("(t_in <= t_out) * ltp", "(t_in < t_out) * ltp"),
+    ("(t_in > t_out) * ltd", "(t_in >= t_out) * ltd"),
+    ("(w - self.lower) * (self.upper - w)", "(w - self.lower) * (self.upper + w)"),
+    ("(w - self.lower) * (self.upper - w)", "w * (self.upper - w)"),
+    ("0 if classes[best] == label else 1", "1 if classes[best] == label else 0"),
+    ("if best < 0:", "if best < 1:"),
+    (">= (1 + self.margin) * peaks[b]", ">= (1 - self.margin) * peaks[b]"),
+    (">= (1 + self.margin) * peaks[b]", "> (1 + self.margin) * peaks[b]"),
+    ("learners[1, 1] = b, 1", "learners[1, 1] = b, 0"),
+    ("if a < 0 or b < 0 or", "if b < 0 or"),
+    ("if a < 0 or b < 0 or", "if a < 0 or"),
+    ("doublings = numbers // self.double_every", "doublings = (numbers - 1) // self.double_every"),
+    ("doublings = numbers // self.double_every if self.double_every else", "doublings = numbers // 500 if True else"),
+    ("* 2.0 ** np.minimum", "* 1.9 ** np.minimum"),
+    ("np.minimum(doublings, 64), self.highest)", "np.minimum(doublings, 64), 1.0)"),
+    ("np.stack([ltp, self.depression * ltp], 1)", "np.stack([ltp, self.rates[1] + 0 * ltp], 1)"),
+    ("np.where(doublings[:, None] > 0,", "np.where(doublings[:, None] >= 0,"),
+    ('[[outcome.fraction("wrong")],', '[[outcome.fraction("correct")],'),
+    ('[outcome.fraction("correct")]]', '[outcome.fraction("wrong")]]'),
+    ('[outcome.fraction("correct")]]', '[1 - outcome.fraction("wrong")]]'),
+    ("return np.broadcast_to(rates, (len(numbers)", "return np.broadcast_to(2 * rates, (len(numbers)"),
+    ("((numbers - 1) // epoch)", "(numbers // epoch)"),
+    ("[(1, -self.ltd), (-1, self.ltd)]", "[(1, -self.ltd), (-1, -self.ltd)]"),
+    ("rng.random((images, features)) < self.left_out", "rng.random((images, features)) > self.left_out"),
+    ("0 <= self.left_out < 1", "0 <= self.left_out <= 1"),
+    ("margin: float = 0.03", "margin: float = 0.02"),
+    ("rate: float = 0.01", "rate: float = 0.02"),
+    ("decay: float = 0.9", "decay: float = 0.8"),
+    ("ltd: float = 0.05", "ltd: float = 0.06"),
+    ("1 <= rule.winners <= MOST", "0 <= rule.winners <= MOST"),
+    ("0 <= rule.radius <= MOST", "rule.radius <= MOST"),
+    ("rule.bounds[0] < rule.bounds[1] < math.inf", "rule.bounds[0] <= rule.bounds[1] < math.inf"),
+    ("rewards_firing: ClassVar[bool] = True", "rewards_firing: ClassVar[bool] = False"),
+    ("change = Stabilized.change", "change = Additive.change"),
+    ("most_learners: ClassVar[int] = 2", "most_learners: ClassVar[int] = 1"),
+]  # fmt: skip
+
+ENCODER = [
+    ("if r > 0 and r >= thresholds[f, 0]", "if r > 0 and r > thresholds[f, 0]"),
+    ("-r >= thresholds[f, 1]", "-r > thresholds[f, 1]"),
+    ("-r >= thresholds[f, 1]", "-r >= thresholds[f, 0]"),
+    ("if r > 0 and r >=", "if r >="),
+    ("maps[on + 1, y, x] = -r", "maps[on, y, x] = -r"),
+    ("on = 2 * (colour * len(kernels) + f)", "on = 2 * (colour + f * colours)"),
+    ("kernel[window // 2, window // 2] -= kernel.sum()", "kernel[window // 2, window // 2] -= 0"),
+    ("threshold * -float(dog.min())", "threshold"),
+    ("math.floor(53 - ", "math.floor(20 - "),
+    ("per_bin = max(1, n // time_steps)", "per_bin = max(1, n // time_steps + 1)"),
+    ("spikes = min(n, per_bin * time_steps)", "spikes = n"),
+    ("latency[:] = time_steps\n", "latency[:] = time_steps - 1\n"),
+    ("if start[bucket] < border:", "if start[bucket] < border - 1:"),
+    ("bits[ranked[j - 1]] < bits[position]", "bits[ranked[j - 1]] <= bits[position]"),
+    ("bits[ranked[j - 1]] < bits[position]", "bits[ranked[j - 1]] > bits[position]"),
+    ("    side = 2 * radius + 1\n", "    side = 2 * radius\n"),
+    ("total += columns[x + side] - columns[x]", "total += columns[x + side]"),
+    ("if y - radius - 1 >= 0:", "if y - radius - 1 > 0:"),
+    ("intensity[y, x] /= square[y, x]", "intensity[y, x] *= square[y, x]"),
+    ("= rank // per_bin", "= (rank + 1) // per_bin"),
+    ("min(spikes, n - 1) + 1, per_bin)", "min(spikes, n - 1), per_bin)"),
+    ("        radius=8,", "        radius=7,"),
+    ("        threshold=50.0,", "        threshold=49.0,"),
+    ("        time_steps=15,", "        time_steps=14,"),
+    ("response[y + j, x + i] += pixel", "response[y + i, x + j] += pixel"),
+    ("pixels.transpose(0, 3, 1, 2)", "pixels.transpose(0, 3, 2, 1)"),
+]  # fmt: skip
+
+TRAINER = [
+    ("[seed, progress.phase, progress.epoch]).permutation(", "[seed, progress.phase]).permutation("),
+    ("[seed, progress.phase, progress.epoch]).permutation(", "[seed, progress.epoch]).permutation("),
+    ("[seed, progress.phase, progress.epoch]).permutation(", "[progress.phase, progress.epoch]).permutation("),
+    ("[seed, progress.phase, progress.epoch, progress.batch]", "[seed, progress.phase, progress.epoch]"),
+    ("train.labels[chosen]", "train.labels[: len(chosen)]"),
+    ("won = self.learn_stdp(inputs, name, len(train))", "won = self.learn_stdp(inputs, name)"),
+    ("train.labels[chosen], len(train), rng)", "train.labels[chosen], None, rng)"),
+    ("tally = Outcome(*progress.tally) + outcome", "tally = outcome"),
+    ("wins += torch.bincount", "wins -= torch.bincount"),
+    ("            progress.batch += 1\n", "            progress.batch += 2\n"),
+    ("progress.waited >= patience", "progress.waited > patience"),
+    ("patience and phase.needs_labels and progress", "patience and progress"),
+    ('held_out.correct > progress.best["correct"]', 'held_out.correct >= progress.best["correct"]'),
+    ("                progress.waited = 0\n", "                progress.waited = 1\n"),
+    ("            progress.waited += 1\n", "            progress.waited += 2\n"),
+    ("progress.epoch >= count or stopped", "progress.epoch > count or stopped"),
+    ("progress.phase + 1, 0\n", "progress.phase + 1, progress.epoch\n"),
+    ('"step": len(progress.history) + 1', '"step": len(progress.history) + 2'),
+    ("(c == 0).sum()", "(c > 0).sum()"),
+    ("(weight * (1 - weight)).numpy", "(weight * (1 + weight)).numpy"),
+    (".reshape(-1, 2)[0]", ".reshape(-1, 2)[-1]"),
+    ("progress.tally, progress.told = [0, 0, 0], [0, 0, 0]", "progress.told = [0, 0, 0]"),
+    ("value.detach().cpu().clone() for key", "value.detach().cpu() for key"),
+    ("wins, progress.wins = progress.wins, {}", "wins = progress.wins"),
+    ("int(self.rl_batches) % len(phase.stages)", "(int(self.rl_batches) + 1) % len(phase.stages)"),
+    ("            conv.adapt(outcome)\n", "            pass\n"),
+    ("self.rl_batches += 1\n", "self.rl_batches += 2\n"),
+    ("rng = rng or np.random.default_rng(int(self.rl_batches))", "rng = rng or np.random.default_rng(0)"),
+    ("if len(stage.convs) > 1 else of_class", "if len(stage.convs) > 9 else of_class"),
+    (".unflatten(1, (self.num_classes, -1)).amax(2)", ".unflatten(1, (self.num_classes, -1)).mean(2)"),
+    ("rng = np.random.default_rng(seed)\n", "rng = np.random.default_rng(0)\n"),
+    ("int(latencies.max()) > self.time_steps", "int(latencies.max()) > self.time_steps + 1"),
+    ("if count and not 0 <= int(labels.min())", "if count and not -1 <= int(labels.min())"),
+    ("lower.advance(lower.rule, len(inputs), epoch)", "lower.advance(top.rule, len(inputs), epoch)"),
+    ("{name: wins[name] for name in active}", "wins"),
+    ("len(inputs), epoch) if self.decision in active else None", "len(inputs), epoch)"),
+    ("if label in won:", "if label not in won:"),
+    ("elif previous is None or isinstance(previous, Pool):", "elif previous is None:"),
+]  # fmt: skip
+
+MUTANTS = [
+    *(Mutant("engine/rules.py", *change) for change in RULES),
+    *(Mutant("s1c1.py", *change) for change in ENCODER),
+    *(Mutant("network_trainer.py", *change) for change in TRAINER),
+    Mutant("models/deepr2024.py", "stabilize=False, double_every=0)", "stabilize=False)"),
+]
+
+
+def mutated(mutant):
+    """The file's text with the change; None if what it changes does not stand there once."""
+    text = (ROOT / mutant.file).read_text(encoding="utf-8")
+    return text.replace(mutant.before, mutant.after) if text.count(mutant.before) == 1 else None
+
+
+def copy_repository(folder):
+    """The files that git knows or could know, and the kernels that are compiled already."""
+    listed = subprocess.run(
+        ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    for name in listed.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    for cache in (ROOT / "engine" / "__pycache__").glob("kernels-*"):
+        shutil.copytree(cache, folder / "engine" / "__pycache__" / cache.name)
+
+
+def killed_by(mutant, folder):
+    """The tests that failed, or None if all passed."""
+    for words in TESTS[mutant.file]:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *words],
+                cwd=folder, capture_output=True, text=True, timeout=LIMIT,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return f"{words[0]} (longer than {LIMIT} s)"
+        if done.returncode not in (0, 1, 2):
+            raise SystemExit(f"pytest ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        if done.returncode:
+            failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+            return failed[0].partition("[")[0] if failed else words[0]
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="of the files' names")
+    parser.add_argument("--jobs", type=int, default=1)
+    args = parser.parse_args()
+    chosen = [mutant for mutant in MUTANTS if any(part in mutant.file for part in args.only)]
+    gone = [mutant for mutant in chosen if mutated(mutant) is None]
+    for mutant in gone:
+        print(f"{mutant.file} does not have this once: {mutant.before!r}", file=sys.stderr)
+    if gone:
+        sys.exit(2)
+    with tempfile.TemporaryDirectory() as place:
+        folders = SimpleQueue()
+        for job in range(args.jobs):
+            copy_repository(Path(place, str(job)))
+            folders.put(Path(place, str(job)))
+
+        def run(mutant):
+            folder, start = folders.get(), time.monotonic()
+            file = folder / mutant.file
+            before = file.stat()
+            whole = file.read_bytes()
+            file.write_text(mutated(mutant), encoding="utf-8")
+            time.sleep(0.1)  # kernels of a file that is younger than the process are not kept
+            try:
+                return mutant, killed_by(mutant, folder), time.monotonic() - start
+            finally:
+                file.write_bytes(whole)
+                os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+                folders.put(folder)
+
+        survivors = []
+        with ThreadPoolExecutor(args.jobs) as pool:
+            for mutant, killer, seconds in pool.map(run, chosen):
+                change = f"{mutant.before.strip()!r} -> {mutant.after.strip()!r}"
+                print(f"{mutant.file}: {change}: {killer or 'SURVIVED'} ({seconds:.0f} s)", flush=True)
+                survivors += [] if killer else [mutant]
+    print(f"{len(chosen)} mutants, {len(survivors)} survive")
+    sys.exit(bool(survivors))
+
+
+if __name__ == "__main__":
+    main()

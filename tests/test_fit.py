@@ -1,0 +1,211 @@
+"""``NetworkTrainer.fit`` by hand: in which order images are learned, what is counted, and when it ends.
+
+The networks here learn nothing: what they are given is written down, and what they answer is written before.
+"""
+
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+
+from engine.decision import Outcome
+from engine.rules import RSTDP, STDP
+from engine.stages import SpikingConv
+from models import build_model
+from network_trainer import Activity, NetworkTrainer, Observer, Progress, convergence
+
+IMAGES = 11
+LATENCIES = torch.zeros(IMAGES, 1, 4, 4, dtype=torch.uint8)
+LATENCIES[:, 0, 0, 0] = torch.arange(IMAGES)  # by which an image is known again
+LABELS = np.arange(IMAGES)  # and in the last phase by its label
+
+
+class Scripted(NetworkTrainer):
+    """s1 learns without labels, then s2 with them. ``learned``: [phase, images, draws] of each batch."""
+
+    def __init__(self, validation=(), outcomes=()):
+        super().__init__(in_channels=1, num_classes=IMAGES)
+        self.learned, self.validation, self.outcomes = [], list(validation), list(outcomes)
+        self.epochs_told = []
+
+    def build(self, in_channels, num_classes):
+        return {
+            "s1": SpikingConv(in_channels, 2, 1, threshold=1, rule=STDP(winners=1, radius=0)),
+            "s2": SpikingConv(2, num_classes, 1, rule=RSTDP()),
+        }
+
+    def learn_stdp(self, inputs, name, epoch=None):
+        self.learned.append((name, inputs[:, 0, 0, 0].tolist(), None))
+        self.epochs_told.append(epoch)
+        return {"s1": torch.tensor([1, 1, 1])}
+
+    def learn_rstdp(self, inputs, labels, epoch=None, rng=None):
+        self.learned.append(("s2", labels.tolist(), rng.random()))
+        self.epochs_told.append(epoch)
+        outcome = self.outcomes.pop(0) if self.outcomes else Outcome(len(labels), 0, 0)
+        return outcome, None, {"s2": torch.tensor([0, 0, 2])}
+
+    def decide(self, latencies, first=None):
+        """Of the validation images so many are right as is written for this epoch."""
+        right = self.validation.pop(0)
+        return torch.where(torch.arange(len(latencies)) < right, torch.arange(len(latencies)), -1), None
+
+
+def fit(model, epochs=(2, 3), validation=False, **more):
+    held_out = Activity(LATENCIES, LABELS) if validation else None
+    return model.fit(Activity(LATENCIES, LABELS), held_out, epochs, batch_size=4, **more)
+
+
+def orders(model):
+    """The order of the images in each epoch, of three batches each."""
+    batches = [images for _, images, _ in model.learned]
+    return [list(chain(*batches[start : start + 3])) for start in range(0, len(batches), 3)]
+
+
+def test_each_epoch_has_an_order_of_its_own():
+    """All images once in each; another order in every epoch, in every phase and for every seed; 4 + 4 + 3 images."""
+    first, again, other = Scripted(), Scripted(), Scripted()
+    for model, seed in ((first, 5), (again, 5), (other, 6)):
+        fit(model, seed=seed)
+    assert [len(images) for _, images, _ in first.learned] == [4, 4, 3] * 5
+    assert [name for name, *_ in first.learned] == ["s1"] * 6 + ["s2"] * 9
+    assert orders(first) == orders(again)
+    found = orders(first) + orders(other)
+    assert all(sorted(order) == list(range(IMAGES)) for order in found)
+    assert len({tuple(order) for order in found}) == 10
+    assert list(range(IMAGES)) not in found
+
+
+def test_the_order_is_that_of_the_seed_the_phase_and_the_epoch():
+    """As it has been from the beginning: a run that another version began goes on with the same images."""
+    model = Scripted()
+    fit(model, seed=7)
+    expected = [
+        np.random.default_rng([7, phase, epoch]).permutation(IMAGES).tolist()
+        for phase, count in enumerate((2, 3))
+        for epoch in range(count)
+    ]
+    assert orders(model) == expected
+
+
+def test_labels_belong_to_the_images():
+    """The inputs of a batch of the last phase are those of the images with its labels."""
+    seen = []
+
+    class Looking(Scripted):
+        def build(self, in_channels, num_classes):
+            return {"s2": SpikingConv(in_channels, num_classes, 1, rule=RSTDP())}
+
+        def learn_rstdp(self, inputs, labels, epoch=None, rng=None):
+            seen.extend(zip(inputs[:, 0, 0, 0].tolist(), labels.tolist(), strict=True))
+            return super().learn_rstdp(inputs, labels, epoch, rng)
+
+    fit(Looking(), epochs=(2,))
+    assert len(seen) == 2 * IMAGES
+    assert all(image == label for image, label in seen)
+
+
+def test_each_batch_draws_anew_and_is_told_how_large_an_epoch_is():
+    model = Scripted()
+    fit(model)
+    draws = [draw for *_, draw in model.learned if draw is not None]
+    assert len(set(draws)) == len(draws) == 9
+    expected = [np.random.default_rng([0, 1, epoch, batch]).random() for epoch in range(3) for batch in range(3)]
+    assert draws == expected
+    assert model.epochs_told == [IMAGES] * 15
+
+
+def test_rows_of_the_history():
+    """Fractions of all images of the epoch, winners per image, features that never won, and the steps."""
+    outcomes = [Outcome(1, 2, 1), Outcome(0, 3, 1), Outcome(2, 0, 1)] * 2
+    model = Scripted(validation=[5, 5], outcomes=outcomes)
+    model.stages["s2"].rstdp_rates.copy_(torch.tensor([[0.5, -0.25], [-9.0, 9.0]]))
+    progress = fit(model, epochs=(1, 2), validation=True)
+    s1, *s2 = progress.history
+    assert [(row["step"], row["phase"], row["epoch"], row["images"]) for row in progress.history] == [
+        (1, "s1", 1, 11), (2, "s2", 1, 11), (3, "s2", 2, 11),
+    ]  # fmt: skip
+    assert (s1["train_accuracy"], s1["val_accuracy"], s1["dead_features"]) == (None, None, 1)
+    assert s1["winners_per_image"] == 9 / 11
+    for row in s2:
+        assert (row["train_accuracy"], row["train_loss"], row["train_silent"]) == (3 / 11, 5 / 11, 3 / 11)
+        assert (row["val_accuracy"], row["val_loss"], row["val_silent"]) == (5 / 11, 0, 6 / 11)
+        assert (row["dead_features"], row["winners_per_image"]) == (IMAGES - 2, 9 / 11)
+        assert (row["ltp_rate"], row["ltd_rate"]) == (0.5, -0.25)
+    assert (progress.phase, progress.epoch, progress.batch) == (2, 0, 0)
+    assert (progress.tally, progress.told, progress.wins) == ([0, 0, 0], [0, 0, 0], {})
+
+
+def test_what_is_counted_within_an_epoch():
+    seen = []
+
+    class Watching(Observer):
+        def batch(self, progress):
+            seen.append(
+                (progress.batch, list(progress.tally), {label: w.tolist() for label, w in progress.wins.items()})
+            )
+
+    fit(Scripted(outcomes=[Outcome(1, 2, 1), Outcome(0, 3, 1), Outcome(2, 0, 1)]), epochs=(1, 1), observer=Watching())
+    assert seen[:3] == [(n, [0, 0, 0], {"s1": [0, 3 * n]}) for n in (1, 2, 3)]
+    tallies = [1, 2, 1], [1, 5, 2], [3, 5, 3]
+    rest = [0] * (IMAGES - 3)
+    assert seen[3:] == [(n, tally, {"s2": [2 * n, 0, n, *rest]}) for n, tally in zip((1, 2, 3), tallies, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("validation", "patience", "epochs", "best", "waited"),
+    [
+        ([3, 4, 4, 2, 9, 9], 0, 6, 5, 1),  # never ends before; of equal ones the first is the best
+        ([3, 4, 4, 2, 9, 9], 2, 4, 2, 2),  # two epochs without a better one
+        ([3, 4, 4, 2, 9, 9], 3, 6, 5, 1),
+        ([0, 0, 0, 0, 0, 0], 1, 2, 1, 1),  # the first is the best so far, whatever it is
+    ],
+)
+def test_patience(validation, patience, epochs, best, waited):
+    progress = fit(Scripted(validation), epochs=(0, 6), validation=True, patience=patience)
+    assert len(progress.history) == epochs
+    assert (progress.best["epoch"], progress.best["step"]) == (best, best)
+    assert progress.best["correct"] == validation[best - 1]
+    assert progress.best["accuracy"] == validation[best - 1] / IMAGES
+    assert progress.waited == waited
+    assert progress.phase == 2
+
+
+def test_the_best_weights_are_those_of_their_epoch():
+    class Marking(Observer):
+        def epoch(self, progress, wins):
+            model.rl_batches += 1
+
+    model = Scripted([1, 5, 2])
+    progress = fit(model, epochs=(0, 3), validation=True, observer=Marking())
+    assert int(progress.best["state"]["rl_batches"]) == 1
+    assert int(model.rl_batches) == 3
+
+
+def test_phases_without_epochs_are_left_out():
+    model = Scripted()
+    progress = fit(model, epochs=(0, 1))
+    assert [name for name, *_ in model.learned] == ["s2"] * 3
+    assert [row["phase"] for row in progress.history] == ["s2"]
+
+
+def test_it_goes_on_where_the_progress_stands():
+    """From the second batch of the second epoch of the last phase on."""
+    whole, rest = Scripted(), Scripted()
+    fit(whole)
+    fit(rest, progress=Progress(phase=1, epoch=1, batch=1, wins={"s2": torch.zeros(IMAGES, dtype=torch.int64)}))
+    assert rest.learned == whole.learned[-5:]
+
+
+def test_convergence_by_hand():
+    """(0 + 0.25 + 0 + 0.1875) / 4."""
+    assert convergence(torch.tensor([0.0, 0.5, 1.0, 0.25])) == 0.109375
+
+
+def test_a_warm_up_keeps_its_rates():
+    """deepr2024's s3 learns without labels by the first rates however many images it has seen."""
+    conv = build_model("deepr2024").stages["s3"]
+    warm_up, _ = conv.rules
+    assert (conv.advance(warm_up, 1200) == (0.004, -0.003)).all()
+    assert int(conv.images_seen) == 1200
