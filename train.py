@@ -138,6 +138,8 @@ def resume(settings):
         Settings.from_dict(content["run"].get("flags")), encoder=encoder_config(encoder)["name"],
         model=model_class(content["model"]).name,  # a flag may have been another name of it
     )  # fmt: skip
+    if not saved.epochs:
+        raise InputError(f"{place} does not say how many epochs its run has: run.flags.epochs is missing")
     if settings.model is not None:
         settings = replace(settings, model=model_class(settings.model).name)
     longer = "epochs" in settings.given and lengthens(settings.epochs, saved.epochs)

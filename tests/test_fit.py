@@ -3,6 +3,7 @@
 The networks here learn nothing: what they are given is written down, and what they answer is written before.
 """
 
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from engine.decision import Outcome
-from engine.rules import RSTDP, STDP
-from engine.stages import SpikingConv
+from engine.rules import RSTDP, STDP, MarginRule
+from engine.stages import Pool, SpikingConv
+from errors import InputError
 from models import build_model
 from network_trainer import Activity, NetworkTrainer, Observer, Progress, convergence
 
@@ -190,12 +192,55 @@ def test_phases_without_epochs_are_left_out():
     assert [row["phase"] for row in progress.history] == ["s2"]
 
 
+def test_patience_ends_no_phase_without_labels():
+    model = Scripted()
+    fit(model, epochs=(2, 3), patience=2, progress=Progress(waited=2))
+    assert [name for name, *_ in model.learned] == ["s1"] * 6
+
+
 def test_it_goes_on_where_the_progress_stands():
     """From the second batch of the second epoch of the last phase on."""
     whole, rest = Scripted(), Scripted()
     fit(whole)
     fit(rest, progress=Progress(phase=1, epoch=1, batch=1, wins={"s2": torch.zeros(IMAGES, dtype=torch.int64)}))
     assert rest.learned == whole.learned[-5:]
+
+
+def test_two_poolings_follow_each_other():
+    class Decides(NetworkTrainer):
+        def build(self, in_channels, num_classes):
+            pools = {"c0": Pool(2), "d0": Pool(2)}
+            return {**pools, "s1": SpikingConv(in_channels, num_classes, 1, rule=RSTDP())}
+
+    model = Decides(in_channels=1, num_classes=IMAGES)
+    assert model.pass_through(LATENCIES, ["c0", "d0"]).shape == (IMAGES, 1, 1, 1)
+    assert dict(model.walk(LATENCIES))["d0"].shape == (IMAGES, 1, 1, 1)
+
+
+def test_labels_are_classes():
+    model = Scripted()
+    assert model.check_labels([0, IMAGES - 1], 2).tolist() == [0, IMAGES - 1]
+    for wrong in ([-1, 0], [0, IMAGES], [0], [0.5, 1.0]):
+        with pytest.raises(InputError, match="labels"):
+            model.check_labels(wrong, 2)
+
+
+def test_neurons_are_left_out_anew_in_each_batch_without_fit():
+    draws = []
+
+    @dataclass(frozen=True)
+    class Drawing(MarginRule):
+        def draw_left_out(self, rng, images, features):
+            draws.append(rng.random())
+
+    class Drawn(NetworkTrainer):
+        def build(self, in_channels, num_classes):
+            return {"s1": SpikingConv(in_channels, num_classes, 1, rule=Drawing())}
+
+    model = Drawn(in_channels=1, num_classes=IMAGES)
+    for _ in range(3):
+        model.train_rl(LATENCIES[:2], LABELS[:2])
+    assert draws == [np.random.default_rng(batch).random() for batch in range(3)]
 
 
 def test_convergence_by_hand():

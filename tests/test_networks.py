@@ -494,6 +494,12 @@ def test_deepr2024_greedy_takes_turns():
         assert f"stages.{('s4', 's3')[n % 2]}.rstdp_rates" not in moved
 
 
+def test_deepr2024_greedy_tells_the_winners_of_the_stage_whose_turn_it_is():
+    model = build_model("deepr2024_greedy")
+    inputs = model.pass_through(DIGITS[:4], model.between(None, "s3"))
+    assert [list(model.learn_rstdp(inputs, LABELS[:4])[2]) for _ in range(3)] == [["s3"], ["s4"], ["s3"]]
+
+
 @pytest.mark.parametrize(
     ("votes", "strength", "decision"),
     [

@@ -179,6 +179,17 @@ def test_single_bright_pixel_by_hand():
     assert torch.equal(latency.int(), expected.int())
 
 
+def test_a_response_on_the_threshold_counts():
+    """Of one pixel of 200: on-centre its own response, off-centre those of its four edges; a bit over them, neither."""
+    image = np.zeros((1, 9, 9), np.uint8)
+    image[0, 4, 4] = 200
+    encoder = S1C1(filters=[(3, 3 / 9, 6 / 9)])
+    exact = 200 * np.array([encoder._kernels[0, 1, 1], -encoder._kernels[0, 0, 1]])
+    for thresholds, spikes in ((exact, [1, 4]), (np.nextafter(exact, np.inf), [0, 0])):
+        encoder._thresholds[0] = thresholds
+        assert (encoder.encode(image)[0] < 15).sum((1, 2)).tolist() == spikes
+
+
 def test_call_gives_the_wave_of_encode_for_every_kind_of_input(digits):
     encoder = S1C1()
     latency = encoder.encode(digits[:1])[0]
@@ -281,6 +292,10 @@ def test_unusable_images(call, message):
     [
         ({"filters": []}, "at least one filter"),
         ({"filters": [(4, 1, 2)]}, "odd"),
+        ({"filters": [(1025, 1, 2)]}, "odd number from 3 to 1023, not 1025"),
+        ({"filters": [(3, 1, 2)] * 65}, "at most 64"),
+        ({"filters": [(3, 1, float("inf"))]}, "positive"),
+        ({"radius": 10**9}, "radius must be a whole number from 0 to 1023"),
         ({"filters": [(3, 1, 1)]}, "different"),
         ({"filters": [(3, float("nan"), 1)]}, "positive"),
         ({"threshold": -1}, "threshold"),

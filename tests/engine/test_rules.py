@@ -43,6 +43,8 @@ def test_the_rates_double_every_500_images():
     assert scheduled[:, 0, 1].tolist() == [-0.003, -0.003, *(-0.75 * rate for rate in ltp[2:])]
     still = STDP(winners=1, radius=0, double_every=0).schedule(None, numbers, 60_000)
     assert (still == (0.004, -0.003)).all()
+    other = STDP(winners=1, radius=0, rates=(0.004, -0.002)).schedule(None, np.array([499, 500]), 60_000)
+    assert other[:, 0].tolist() == [[0.004, -0.002], [0.008, -0.006]]  # its own LTD until the first doubling
 
 
 def test_a_stage_counts_its_images():
@@ -68,6 +70,7 @@ def test_rewards_follow_the_outcome():
         (STDP(1, 0, stabilize=False), [0.5, 0.5, -0.25, -0.25], 1),
         (STDP(1, 0, bounds=(0.2, 0.8)), [0.5, 0.5, -0.25, -0.25], (0.25 - 0.2) * (0.8 - 0.25)),
         (RSTDP(stabilize=True), [0.5, 0.5, -0.25, -0.25], (0.25 - 0.2) * (0.8 - 0.25)),
+        (RSTDP(), [0.5, 0.5, -0.25, -0.25], 1),
         (RecentSTDP(1, 0, span=1), [-0.25, 0.5, -0.25, -0.25], 1),
     ],
 )
@@ -82,8 +85,11 @@ def test_window_and_change(rule, window, change):
 
 @pytest.mark.parametrize(
     ("peaks", "label", "expected"),
-    [([1, 3, 2, 3], 0, [(1, 0)]), ([1, 3, 2, 4], 0, [(3, 1)]), ([0, 0, 0, 0], 0, []), ([-1, -1, 2, -1], 1, [(2, 0)])],
-)
+    [
+        ([1, 3, 2, 3], 0, [(1, 0)]), ([1, 3, 2, 4], 0, [(3, 1)]), ([0, 0, 0, 0], 0, []), ([-1, -1, 2, -1], 1, [(2, 0)]),
+        ([4, 3, 2, 1], 0, [(0, 0)]),
+    ],
+)  # fmt: skip
 def test_the_strongest_is_rewarded_or_punished(peaks, label, expected):
     """Classes 0 0 1 1: row 0 of the rates if the first of the strongest is of the true class, else row 1."""
     learners = np.empty((1, 2), np.int64)
@@ -97,6 +103,9 @@ def test_the_strongest_is_rewarded_or_punished(peaks, label, expected):
         (lambda: STDP(winners=0, radius=0), "winners must be a whole number from 1 to 32767, not 0"),
         (lambda: STDP(winners=1, radius=2**63), "radius must be a whole number from 0 to 32767, not 9223372"),
         (lambda: STDP(winners=1, radius=0, bounds=(1.0, 0.0)), "bounds must be two numbers, the lower one first"),
+        (lambda: STDP(winners=1, radius=-1), "radius must be a whole number from 0 to 32767, not -1"),
+        (lambda: STDP(winners=1, radius=0, bounds=(0.5, 0.5)), "bounds must be two numbers, the lower one first"),
+        (lambda: MarginRule(left_out=1.0), "left_out from 0 to below 1; not 0.03, 0.9 and 1.0"),
         (lambda: STDP(winners=1, radius=0, rates=(0.1,)), "rates must be two finite numbers"),
         (lambda: STDP(winners=1, radius=0, double_every=-1), "double_every"),
         (lambda: RSTDP(reward=(float("nan"), 0.0)), "reward must be two finite numbers"),
@@ -202,6 +211,8 @@ def test_one_threads_bits_are_all_threads_bits_with_two_learners(monkeypatch):
         ([3, 1, 2, 2.95], 0, [(0, 0), (3, 1)]),  # 3 is less than 3 % over 2.95
         ([3, 1, 2, 2.95], 1, [(3, 0), (0, 1)]),  # and class 1 is not ahead at all
         ([3, 1, 2, 2.5], 0, []),
+        ([2.05, 1, 2, 1], 0, [(0, 0), (2, 1)]),
+        ([2.06, 1, 2, 1], 0, []),  # exactly 3 % over 2
         ([-1, 1, 2, 2.5], 0, [(1, 0), (3, 1)]),  # feature 0 is left out
         ([-1, -1, 2, 2.5], 0, []),  # the whole class is
         ([2, 2, 2, 2], 1, [(2, 0), (0, 1)]),  # the first of equal ones
@@ -219,6 +230,13 @@ def test_the_margin_rule_decays_by_epoch():
     scheduled = MarginRule().schedule(None, np.array([1, 10, 11, 21]), 10)
     np.testing.assert_allclose(scheduled[0], [[0.01, -0.0005], [-0.01, 0.0005]])
     np.testing.assert_allclose(scheduled[:, 0, 0], [0.01, 0.01, 0.009, 0.0081])
+
+
+def test_the_margin_rule_leaves_a_part_of_the_neurons_out():
+    drawn = MarginRule(left_out=0.1).draw_left_out(np.random.default_rng(0), 1000, 20)
+    assert (drawn.shape, drawn.dtype) == ((1000, 20), bool)
+    assert drawn.mean() == pytest.approx(0.1, abs=0.01)
+    assert MarginRule().draw_left_out(np.random.default_rng(0), 1000, 20) is None
 
 
 @pytest.mark.parametrize("left_out", [0.0, 0.4])

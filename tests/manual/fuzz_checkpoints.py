@@ -1,6 +1,6 @@
 """Damage and change a small trained checkpoint in every way, and count what comes of it.
 
-    python tests/manual/fuzz_checkpoints.py --bytes 900 --fields 700
+    python tests/manual/fuzz_checkpoints.py --bytes 900 --fields 700 --unsigned 100
 
 A run of ``mozafari2018`` on a part of the digits is stopped in its R-STDP phase. Then, of its last checkpoint,
 
@@ -20,6 +20,7 @@ import copy
 import csv
 import io
 import random
+import re
 import resource
 import shutil
 import signal
@@ -46,6 +47,7 @@ LIMIT = 60  # seconds for one command; a whole one takes two
 MEMORY = 16 * 2**30  # bytes that the process may reserve
 OUTCOMES = "refused", "same", "otherwise", "several lines", "traceback", "hang"
 BAD = OUTCOMES[2:]
+UNREADABLE = re.compile("is damaged|no checkpoint of this program|do not fit this version")
 HOSTILE = [
     None, True, False, -1, 0, 1, 2, 7, 10**6, 2**31, 2**53, 2**63 - 1, 2**63, 2**70, -(2**63), 0.5, -1.5, 1e300,
     float("nan"), float("inf"), float("-inf"), "", " ", "x", "../x", "latest", "\n\ud800", "9" * 5000, [], [0], [[]],
@@ -103,12 +105,12 @@ class Victim:
             results = results, rows, checkpoint.checksum(state)
         return code, err, results
 
-    def judge(self, content, whole=False):
+    def judge(self, content):
         """Write the bytes as the run's checkpoint; the worst outcome of the commands, and the last line said."""
         found = []
         for command in ("evaluate", "resume"):
-            if found and found[-1][0] == "refused" and whole:
-                break  # what is no checkpoint is none for any command
+            if found and found[-1][0] == "refused" and UNREADABLE.search(found[-1][1]):
+                break  # for whatever command
             shutil.rmtree(self.run)
             shutil.copytree(self.folder / "stopped", self.run)
             self.file.write_bytes(content)
@@ -249,9 +251,11 @@ def written(content):
     return buffer.getvalue()
 
 
-def as_ways(content):
+def as_ways(content, unsigned):
     """(way, bytes): with the checksum that was there, without one as in the older format, and with a right one."""
     yield "changed", written(content)
+    if not unsigned:
+        return
     older = {key: value for key, value in content.items() if key != checkpoint.CHECKSUM}
     yield "older format", written({**older, **({"format": 1} if older.get("format") == 2 else {})})
     with contextlib.suppress(Exception):  # what no checksum can be made of is not forged either
@@ -289,6 +293,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bytes", type=int, default=900, help="copies with damaged bytes (default: %(default)s)")
     parser.add_argument("--fields", type=int, default=700, help="changed fields (default: %(default)s)")
+    parser.add_argument("--unsigned", type=int, default=700, help="of them, and of the changed weights, how many also "
+                        "without a checksum and with a right one (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
@@ -305,16 +311,19 @@ def main():
             damage, content = DAMAGES[case % len(DAMAGES)], bytearray(victim.whole)
             damage(content, rng)
             name = damage.__name__.replace("_", " ")
-            counts.add("damaged bytes", victim.judge(bytes(content), whole=True), f"{case}, {name}")
+            counts.add("damaged bytes", victim.judge(bytes(content)), f"{case}, {name}")
         cases = [(way, value) for way in places(victim.content) for value in HOSTILE]
-        for way, value in rng.sample(cases, min(args.fields, len(cases))):
-            for kind, content in as_ways(changed(victim.content, way, value)):
-                detail = f"{'.'.join(map(str, way))} = {str(value)[:40]!r}"
+        rng.shuffle(cases)
+        for number, (way, value) in enumerate(cases[: args.fields]):
+            detail = f"{'.'.join(map(str, way))} = {str(value)[:40]!r}"
+            for kind, content in as_ways(changed(victim.content, way, value), number < args.unsigned):
                 counts.add(f"fields, {kind}", victim.judge(content), detail)
-        for key, weight in victim.content["state"].items():
-            for what, value in changes_of(weight, rng):
-                for kind, content in as_ways(changed(victim.content, ("state", key), value)):
-                    counts.add(f"weights, {kind}", victim.judge(content), f"{key}: {what}")
+        state = victim.content["state"].items()
+        cases = [(key, what, value) for key, weight in state for what, value in changes_of(weight, rng)]
+        rng.shuffle(cases)
+        for number, (key, what, value) in enumerate(cases):
+            for kind, content in as_ways(changed(victim.content, ("state", key), value), number < args.unsigned):
+                counts.add(f"weights, {kind}", victim.judge(content), f"{key}: {what}")
     counts.print()
     sys.exit(bool(counts.failed()))
 

@@ -101,7 +101,6 @@ ENCODER = [
     ("if r > 0 and r >= thresholds[f, 0]", "if r > 0 and r > thresholds[f, 0]"),
     ("-r >= thresholds[f, 1]", "-r > thresholds[f, 1]"),
     ("-r >= thresholds[f, 1]", "-r >= thresholds[f, 0]"),
-    ("if r > 0 and r >=", "if r >="),
     ("maps[on + 1, y, x] = -r", "maps[on, y, x] = -r"),
     ("on = 2 * (colour * len(kernels) + f)", "on = 2 * (colour + f * colours)"),
     ("kernel[window // 2, window // 2] -= kernel.sum()", "kernel[window // 2, window // 2] -= 0"),
@@ -122,7 +121,7 @@ ENCODER = [
     ("        radius=8,", "        radius=7,"),
     ("        threshold=50.0,", "        threshold=49.0,"),
     ("        time_steps=15,", "        time_steps=14,"),
-    ("response[y + j, x + i] += pixel", "response[y + i, x + j] += pixel"),
+    ("response[y + j, x + i] += pixel", "response[y + j, x + i] = pixel"),
     ("pixels.transpose(0, 3, 1, 2)", "pixels.transpose(0, 3, 2, 1)"),
 ]  # fmt: skip
 
@@ -205,6 +204,8 @@ def killed_by(mutant, folder):
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             return f"{words[0]} (longer than {LIMIT} s)"
+        if done.returncode < 0:
+            return f"{words[0]} (a crash)"
         if done.returncode not in (0, 1, 2):
             raise SystemExit(f"pytest ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         if done.returncode:

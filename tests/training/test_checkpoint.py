@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from command import refuse
 
 from errors import InputError
 from models import build_model
@@ -311,6 +312,13 @@ def test_what_no_checksum_could_be_made_of_is_refused(value, message, last, relo
     monkeypatch.setattr(checkpoint_fields, "MOST_VALUES", 9000)
     with pytest.raises(InputError, match=message):
         reload(changed(last, ("run", "flags", "name"), value), signed=False)
+
+
+def test_a_run_that_does_not_say_how_long_it_is_cannot_be_resumed(last, tmp_path, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    content = checkpoint.signed(changed(last, ("run", "flags", "epochs"), None))
+    torch.save(content, tmp_path / "checkpoints" / "last.pt")
+    assert "does not say how many epochs its run has" in refuse(f"--resume {tmp_path}", capsys)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
