@@ -26,7 +26,7 @@ from report.evaluation import Evaluation
 from report.page import read_rows, write_page
 from report.summary import list_models, summarize
 from report.writing import write_report, write_results
-from training import checkpoint, checkpoint_fields, config
+from training import checkpoint, checkpoint_fit, config
 from training.encoders import build_encoder, changed, chosen, encoder_config, for_colours
 from training.features import check_features
 from training.finished import is_finished, lengthen, lengthens
@@ -168,7 +168,7 @@ def resume(settings):
             f"is {data.set.fingerprint}; put the images back, or begin a new run"
         )
     with checkpoint.telling(place):
-        checkpoint_fields.check_batches(progress, len(data.train), saved.batch_size)
+        checkpoint_fit.check_batches(progress, len(data.train), saved.batch_size)
     say_what_lacks(place, content)
     with held(folder), resumable(folder):
         for left in temporaries(folder):

@@ -14,7 +14,7 @@ from engine.rules import RSTDP, STDP
 from engine.stages import Branches, Pool, SpikingConv, Vote
 from errors import InputError
 from models import MODELS, build_model
-from network_trainer import NetworkTrainer
+from network_trainer import Activity, NetworkTrainer
 from report.summary import summarize
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
@@ -454,6 +454,24 @@ def test_threads_do_not_change_a_bit(name):
             assert not changed(model, states[0])
     finally:
         numba.set_num_threads(before)
+
+
+def test_maps_that_are_kept_are_those_that_are_computed_again():
+    """Training phase by phase, twice, and image by image from the input up gives the same state."""
+    states = []
+    for _ in range(2):
+        model = build_model("mozafari2018")
+        model.fit(Activity(DIGITS, LABELS), None, (1, 1, 1), batch_size=30, seed=3)
+        states.append(state(model))
+    model = build_model("mozafari2018")
+    for number, phase in enumerate(model.phases):
+        for part in np.split(np.random.default_rng([3, number, 0]).permutation(60), 2):
+            if phase.needs_labels:
+                model.train_rl(DIGITS[part], LABELS[part])
+            else:
+                model.train_unsupervised(DIGITS[part], phase.name)
+    assert not changed(model, states[0])
+    assert not changed(model, states[1])
 
 
 def test_the_rates_follow_the_outcome_of_the_batch():

@@ -17,7 +17,8 @@ import torch
 
 from errors import InputError
 from models import build_model
-from training import checkpoint_fields as fields
+from training import checkpoint_fields, checkpoint_fit
+from training.kinds import refuse, walk
 from utils import latest_run, write_atomically
 
 FORMAT = 2
@@ -103,12 +104,16 @@ def load(path):
         raise InputError(f"{path} is damaged or was changed: {error}") from error
     except Exception as error:  # zipfile and torch raise many kinds: a bad archive, a bad pickle, a forbidden class
         raise InputError(f"{path} is damaged or no checkpoint of this program ({type(error).__name__})") from error
-    known = isinstance(content, dict) and type(content.get("format")) is int and content["format"] in fields.FORMATS
-    if not known or not content.keys() >= set(fields.NEEDED):
+    known = (
+        isinstance(content, dict)
+        and type(content.get("format")) is int
+        and content["format"] in checkpoint_fields.FORMATS
+    )
+    if not known or not content.keys() >= set(checkpoint_fields.NEEDED):
         raise InputError(f"{path} is no checkpoint of this program, or of another version of it")
     with telling(path):
         content = _renamed(content)
-        fields.check(content)
+        checkpoint_fields.check(content)
         if content["format"] > 1 and content.get(CHECKSUM) != signed(content)[CHECKSUM]:
             raise InputError("what it holds does not give its checksum")
     return content
@@ -127,7 +132,7 @@ def _read(path):
             warnings.simplefilter("ignore")  # torch's opinion of a bare pickle, which is refused anyway
             content = torch.load(file, map_location="cpu", weights_only=True)
     # torch believes the pickle, which says how long each storage is, and would read what lies behind
-    tensors = [value for _, value in fields.walk(content) if isinstance(value, torch.Tensor)]
+    tensors = [value for _, value in walk(content) if isinstance(value, torch.Tensor)]
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
     sizes = [entry.file_size for entry in entries if "/data/" in entry.filename]
     if sorted(storages.values()) != sorted(sizes):
@@ -190,14 +195,14 @@ def _check_with(model, content):
     if progress and progress.get("best"):
         states["progress.best.state"] = progress["best"]["state"]
     for where, state in states.items():
-        fields.check_state(state, model, where)
+        checkpoint_fit.check_state(state, model, where)
         if not flags.get("init_from"):  # whose rules may have had other bounds
-            fields.check_bounds(state, model, where)
+            checkpoint_fit.check_bounds(state, model, where)
     classes = None if model.decision is None else model.class_of_feature().tolist()
     if content.get("class_of_feature", classes) != classes:
-        fields.refuse("class_of_feature", content["class_of_feature"], "that of its network")
+        refuse("class_of_feature", content["class_of_feature"], "that of its network")
     if progress:
-        fields.check_progress(progress, model, flags.get("epochs"))
+        checkpoint_fit.check_progress(progress, model, flags.get("epochs"))
 
 
 def restore(model, state, name):
@@ -208,6 +213,6 @@ def restore(model, state, name):
 
 def check_fit(model, state, name):
     try:
-        fields.check_state(state, model)
+        checkpoint_fit.check_state(state, model)
     except InputError as error:
         raise InputError(f"the weights of {name!r} do not fit this version of the network: {error}") from error

@@ -14,7 +14,7 @@ from errors import InputError
 from models import build_model
 from network_trainer import Progress
 from s1c1 import S1C1
-from training import checkpoint, checkpoint_fields
+from training import checkpoint, checkpoint_fields, checkpoint_fit, kinds
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -280,10 +280,10 @@ def test_weights_from_elsewhere_keep_the_bounds_that_they_had_there(last, reload
 def test_a_progress_beyond_the_images_of_an_epoch(changes, message):
     progress = replace(Progress(), **changes)
     if message is None:
-        checkpoint_fields.check_batches(progress, images=100, batch_size=40)
+        checkpoint_fit.check_batches(progress, images=100, batch_size=40)
         return
     with pytest.raises(InputError, match=message):
-        checkpoint_fields.check_batches(progress, images=100, batch_size=40)
+        checkpoint_fit.check_batches(progress, images=100, batch_size=40)
 
 
 def test_wins_of_an_epoch_that_has_begun_are_there(last, reload):
@@ -309,7 +309,7 @@ CYCLE.append(CYCLE)
     ids=["cycle", "many", "large", "set", "sparse"],
 )
 def test_what_no_checksum_could_be_made_of_is_refused(value, message, last, reload, monkeypatch):
-    monkeypatch.setattr(checkpoint_fields, "MOST_VALUES", 9000)
+    monkeypatch.setattr(kinds, "MOST_VALUES", 9000)
     with pytest.raises(InputError, match=message):
         reload(changed(last, ("run", "flags", "name"), value), signed=False)
 
