@@ -123,7 +123,7 @@ def _check_sizes(content):
         if value.dtype in COUNTS:
             tensor(COUNTS, least=0)(value, f"state[{key!r}]")
     lowest = next(iter(weights.values()))
-    if lowest.shape[1] != content["in_channels"]:
+    if lowest.shape[1] % content["in_channels"]:  # of neurons that see whole maps it is a multiple
         refuse("in_channels", content["in_channels"], f"{lowest.shape[1]}, as its lowest weights have")
     most = max(len(value) for value in weights.values())
     if content["num_classes"] > most and content["num_classes"] != len(content["run"].get("class_names", ())):
@@ -155,6 +155,9 @@ def _check_declared(content):
     for there, count in (("run.class_names", names), ("class_of_feature", classes and set(classes))):
         if count is not None and len(count) != content["num_classes"]:
             refuse("num_classes", content["num_classes"], f"{len(count)}, as many as its {there} tells apart")
+    sizes = content.get("image_size"), run.get("image_size")
+    if None not in sizes and list(sizes[0]) != list(sizes[1]):
+        raise InputError(f"its image_size is {list(sizes[0])}, but its run.image_size is {list(sizes[1])}")
     wanted = {cls.name for name, cls in MODELS.items() if name.lower() == str(flags.get("model")).lower()}
     if wanted and content["model"] not in wanted:
         raise InputError(f"its model is {content['model']}, but its run.flags.model is {flags['model']}")

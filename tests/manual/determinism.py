@@ -79,19 +79,17 @@ class Ways:
     def computed_again(self, name):
         """Every stage reads what the stages below it make of the batch's images, each time anew."""
 
-        def stay(trainer, activity, stage, observer):
-            """The maps remain those of the images."""
-
-        def below(trainer, inputs, stage):
-            return trainer.pass_through(inputs, trainer.between(None, stage))
-
         stdp, rstdp = NetworkTrainer.learn_stdp, NetworkTrainer.learn_rstdp
 
+        def stay(trainer, activity, number, observer):
+            """The maps remain those of the images."""
+
         def learn_stdp(trainer, inputs, name, epoch=None):
-            return stdp(trainer, below(trainer, inputs, name), name, epoch)
+            return stdp(trainer, trainer.input_of(name, inputs), name, epoch)
 
         def learn_rstdp(trainer, inputs, labels, epoch=None, rng=None):
-            return rstdp(trainer, below(trainer, inputs, trainer.phases[-1].stages[0]), labels, epoch, rng)
+            inputs = trainer.input_of(trainer.phases[-1].stages[0], inputs)
+            return rstdp(trainer, inputs[:], labels, epoch, rng)
 
         patched = {"_move_up": stay, "learn_stdp": learn_stdp, "learn_rstdp": learn_rstdp}
         with mock.patch.multiple(NetworkTrainer, **patched), mock.patch("training.run.warm_up"):

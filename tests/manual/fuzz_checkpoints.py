@@ -267,10 +267,13 @@ def as_ways(content, unsigned):
 
 class Counts:
     def __init__(self, verbose):
-        self.rows, self.verbose = {}, verbose
+        self.rows, self.count, self.verbose = {}, 0, verbose
 
     def add(self, attack, found, detail):
         kind, said = found
+        self.count += 1
+        if self.count % 100 == 0:
+            print(f"{self.count} tried", file=sys.stderr, flush=True)
         self.rows.setdefault(attack, Counter())[kind] += 1
         if kind in BAD[1:] or (kind == "otherwise" and attack.endswith(("bytes", "changed"))) or self.verbose:
             print(f"{attack}: {detail}: {kind}: {said}", flush=True)

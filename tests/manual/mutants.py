@@ -43,8 +43,8 @@ TESTS = {
     "s1c1.py": (["tests/test_s1c1.py"],),
     "network_trainer.py": (
         ["tests/test_fit.py"],
-        ["tests/test_networks.py"],
-        ["tests/training/test_golden_checkpoints.py", "tests/training/test_run.py"],
+        ["tests/training/test_golden_checkpoints.py", "tests/test_networks.py"],
+        ["tests/test_several_maps.py", "tests/training/test_run.py"],
     ),
     "models/deepr2024.py": (["tests/test_fit.py"], ["tests/test_networks.py"]),
 }
@@ -157,13 +157,13 @@ TRAINER = [
     ("if len(stage.convs) > 1 else of_class", "if len(stage.convs) > 9 else of_class"),
     (".unflatten(1, (self.num_classes, -1)).amax(2)", ".unflatten(1, (self.num_classes, -1)).mean(2)"),
     ("rng = np.random.default_rng(seed)\n", "rng = np.random.default_rng(0)\n"),
-    ("int(latencies.max()) > self.time_steps", "int(latencies.max()) > self.time_steps + 1"),
     ("if count and not 0 <= int(labels.min())", "if count and not -1 <= int(labels.min())"),
     ("lower.advance(lower.rule, len(inputs), epoch)", "lower.advance(top.rule, len(inputs), epoch)"),
     ("{name: wins[name] for name in active}", "wins"),
     ("len(inputs), epoch) if self.decision in active else None", "len(inputs), epoch)"),
     ("if label in won:", "if label not in won:"),
-    ("elif previous is None or isinstance(previous, Pool):", "elif previous is None:"),
+    ("copy = rng.integers(len(train.copies) + 1)", "copy = rng.integers(len(train.copies))"),
+    ("pool = pools[0].size if pools else 1", "pool = 1"),
 ]  # fmt: skip
 
 MUTANTS = [
