@@ -36,6 +36,7 @@ from training.initial import take_over
 from training.run import DRY_RUN_IMAGES, Data, Run, Stopped, wanted_maps
 from training.run_log import RunLog, print_what_can_be_printed
 from training.settings import MAY_CHANGE, Settings, flag
+from training.shared import begin_after
 from training.stopping import resumable
 from utils import (
     choose_device,
@@ -110,7 +111,9 @@ def train(settings):
         model.check_copies()
     settings = replace(settings, augment=tuple(str(augmentation).split()))
     check_features(settings, model, data)
-    origin, notes = {}, []
+    origin, notes, progress = {}, [], Progress()
+    if settings.after:
+        progress, origin, notes = begin_after(settings.after, model, encoder, data, settings)
     if settings.init_from:
         place = checkpoint.find(settings.init_from, settings.output)
         origin["init_from"], notes = take_over(place, model, encoder, data, settings)
@@ -121,7 +124,7 @@ def train(settings):
     write_json(folder / "args.json", record)
     write_text(folder / "summary.txt", summary + "\n")
     with held(folder), resumable(folder):
-        run = Run(settings, folder, model, encoder, data, Progress(), notes)
+        run = Run(settings, folder, model, encoder, data, progress, notes)
         run.save()  # from here on it can be resumed
         run.train()
 
@@ -177,7 +180,7 @@ def resume(settings):
             lengthen(folder, saved)
         if longer and done:
             progress.phase, progress.epoch = progress.phase - 1, trained.epochs[-1]
-        Run(replace(saved, device=str(device)), folder, model, encoder, data, progress).train()
+        Run(replace(saved, device=str(device)), folder, model, encoder, data, progress).train(going_on=True)
 
 
 def evaluate(settings):

@@ -62,6 +62,8 @@ def make_parser():
                      "of a run to repeat; the command line goes before it")  # fmt: skip
     net.add_argument("--init-from", metavar="RUN", help="begin with the stages of a trained network, a run or a "
                      "checkpoint, whose names and shapes fit, and with their rates")  # fmt: skip
+    net.add_argument("--after", metavar="RUN", help="leave out the lowest phases that another run trains, or is "
+                     "training, alike, and begin behind them; the result is the same to the bit")  # fmt: skip
     net.add_argument("--epochs", type=int, nargs="+", metavar="E", help="one number for each phase, 0 skips the phase "
                      "(default: the network's own, see --list-models)")  # fmt: skip
     net.add_argument("--batch-size", type=int, metavar="N",

@@ -88,16 +88,19 @@ class Run(Observer):
             "fingerprint": data.set.fingerprint,
         }
 
-    def train(self):
-        """Train from where the progress stands, test, and write every file. Errors: Interrupted after Ctrl-C."""
+    def train(self, going_on=False):
+        """Train from where the progress stands, test, and write every file. Errors: Interrupted after Ctrl-C.
+
+        ``going_on``: whether the run was begun before; else another run has trained what the progress has behind it.
+        """
         start = time.perf_counter()
-        steps = len(self.progress.history)
         self.log = RunLog(self.folder, self.settings.tensorboard)
-        going_on = steps or self.progress.batch
         self.log.say(f"{'resuming' if going_on else 'run folder'}  {self.folder}")
         self.log.say("  ".join(f"{count:,} {split}" for split, count in self.data.counts().items()) + " images")
         for note in self.notes:
             self.log.say(note)
+        if not going_on:
+            self.tell_of_other_run()
         self.save()  # from here on the run can be resumed, with these settings
         size = self.data.set.train_images.shape[1:]
         if self.log.board:
@@ -125,6 +128,13 @@ class Run(Observer):
         self.save()
         self.report(validation, seconds, start)
         self.log.close()
+
+    def tell_of_other_run(self):
+        """Have the log say which epochs another run has trained for this one, if any."""
+        phases = zip(self.model.phases, self.settings.epochs, strict=True)
+        epochs = [(count, phase.title) for phase, count in phases for _ in range(count)]
+        for place in range(len(self.progress.history)):
+            self.log.epoch(self.progress.history[: place + 1], *epochs[place])
 
     def activity(self, chosen):
         """The encoded training images of the indices; None if there are none."""

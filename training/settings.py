@@ -23,14 +23,15 @@ RANGES = {
 
 MACHINE = {"device", "backend", "threads"}
 TRAINING = {
-    "model", "encoder", "set", "config", "init_from", "epochs", "batch_size", "seed", "patience", "augment", "dataset",
-    "image_size", "data_dir", "ratio", "val_split", "dry_run", "output", "name", "figures", "tensorboard", "save_maps",
-    "map_index", "map_every", "save_every", "save_features", "readout", *MACHINE,
+    "model", "encoder", "set", "config", "init_from", "after", "epochs", "batch_size", "seed", "patience", "augment",
+    "dataset", "image_size", "data_dir", "ratio", "val_split", "dry_run", "output", "name", "figures", "tensorboard",
+    "save_maps", "map_index", "map_every", "save_every", "save_features", "readout", *MACHINE,
 }  # fmt: skip
 # The flags that go with each command. The others would have no effect, and are refused.
 TAKES = {
     "train": TRAINING,
-    "resume": TRAINING - {"set", "config", "init_from"},  # as they are in the run, but for those that MAY_CHANGE
+    # as they are in the run, but for those that MAY_CHANGE
+    "resume": TRAINING - {"set", "config", "init_from", "after"},
     "evaluate": {
         "model", "dataset", "image_size", "data_dir", "noise", "dry_run", *MACHINE, "output", "name", "figures",
         "tensorboard", "save_maps", "map_index",
@@ -49,6 +50,10 @@ WHY = {
 }
 # What a resumed run may do otherwise than it began: its weights stay the same.
 MAY_CHANGE = {*MACHINE, "data_dir", "figures", "save_every"}
+
+
+# What a run that begins --after another cannot have: these need every epoch, or begin otherwise.
+NOT_AFTER = "tensorboard", "map_every", "init_from"
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class Settings:
     set: tuple[str, ...] = ()
     config: str | None = None  # whose settings are in the others
     init_from: str | None = None
+    after: str | None = field(default=None, compare=False)  # which spares work and changes no result
     epochs: tuple[int, ...] = ()  # the network's own
     batch_size: int = 1000
     seed: int = 0
@@ -175,10 +181,13 @@ class Settings:
             raise InputError(f"--output is where 'latest' is looked for; leave it out beside {network}")
         if self.map_every > 0 and not (self.save_maps or self.map_index):
             raise InputError("--map-every needs to know which images: add --save-maps N or --map-index I")
+        if self.after is not None and (useless := [name for name in NOT_AFTER if getattr(self, name)]):
+            raise InputError(f"--after leaves out epochs of which {flag(useless[0])} would show or change something; "
+                             "leave one out")  # fmt: skip
 
 
 FLAGS = [each.name for each in fields(Settings) if each.name not in (*COMMANDS, "given", "command_line")]
-SAVED = [name for name in FLAGS if name in TRAINING and name != "config"]
+SAVED = [name for name in FLAGS if name in TRAINING - {"config", "after"}]
 
 
 def flag(name):
