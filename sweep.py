@@ -2,7 +2,8 @@
 
 Each run is ``train.py`` in a process of its own, in a folder of its own that is named after what it trains, so that the
 same command goes on where it was stopped. Everything it needs to know about a run lies in its folder, on the disk that
-all machines of a cluster see.
+all machines of a cluster see. Phases that several runs train alike are trained by the first of them; the others wait
+for it and begin behind them (``train.py --after``, see ``training/shared.py``).
 """
 
 import itertools
@@ -17,25 +18,29 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import joblib
 from tqdm import tqdm
 
-import datasets
 from errors import InputError
 from models import model_class
 from report.sweep_report import read_run, write_sweep_report
+from train import build, encoder_of, epochs_of, load_data
+from training.encoders import encoder_config
 from training.flags import Format, Parser, parse
 from training.run_log import print_what_can_be_printed
-from training.settings import MACHINE, MAY_CHANGE, Settings, flag
+from training.settings import MACHINE, MAY_CHANGE, NOT_AFTER, Settings, flag
+from training.shared import count_alike, leading_phases
 from utils import ROOT, temporaries
 
 STOP = ".stop"  # while it lies in the output folder, no run begins, and those that train save and end
-OURS = {"seed": "--seeds", "name": "--output"}  # flags of train.py that each run gets from those of the sweep
+# Flags of train.py that each run gets from those of the sweep.
+OURS = {"seed": "--seeds", "name": "--output", "after": "the sweep"}
 # What a run writes before its first checkpoint: a folder without one is begun anew.
-FIRST_FILES = {"checkpoints", "args.json", "summary.txt", "log.txt"}
+FIRST_FILES = {"checkpoints", "args.json", "summary.txt", "log.txt", "metrics.csv"}
+SILENCE = 60  # seconds after which a run that gives no sign is taken to be trained no more
 
 
 def main(argv=None):
@@ -62,7 +67,8 @@ def make_parser():
         description="Train networks × data sets × settings × seeds, several runs at a time, and report on them.",
         usage="python sweep.py --model NAME … --seeds S … --output DIR [flags], or --report DIR",
         epilog="all other flags of train.py (--ratio, --patience, --val-split, …) go to every run; a run that has "
-        "finished is skipped, one that was interrupted goes on",
+        "finished is skipped, one that was interrupted goes on. What runs would train alike in their lowest phases "
+        "one of them trains, and the others begin behind it; not with --tensorboard, --map-every or --init-from.",
         formatter_class=Format,
         allow_abbrev=False,
     )
@@ -95,12 +101,17 @@ def make_parser():
 
 @dataclass(frozen=True)
 class Planned:
-    """A run: its folder, its command's flags, what these say, and the epochs that it will take at most."""
+    """A run: its folder, its command's flags, what these say, the epochs of each phase, and what it may share."""
 
     folder: Path
     words: list
     settings: Settings
-    epochs: int
+    phases: tuple
+    leading: list = field(default_factory=list)  # see ``leading_phases``
+
+    @property
+    def epochs(self):
+        return sum(self.phases)
 
     @property
     def finished(self):
@@ -150,11 +161,7 @@ def _planned(known, more, model, dataset, point, seed):
     wanted = parse(words)
     if wanted.command != "train":
         raise InputError(f"{flag(wanted.command)} does not train; a sweep does")
-    epochs, phases = wanted.epochs or tuple(network.epochs), len(network.epochs)
-    if len(epochs) != phases:
-        raise InputError(f"--epochs gives {len(epochs)} numbers, but {network.name} has {phases} phases")
-    count = sum(min(each, 1) if wanted.dry_run else each for each in epochs)
-    return Planned(output / name, words, wanted, count)
+    return Planned(output / name, words, wanted, wanted.epochs or tuple(network.epochs))
 
 
 def _plain(text):
@@ -182,20 +189,59 @@ def check_begun(run):
         raise InputError(f"{run.folder} was begun with other {', '.join(other)}; use another --output for other flags")
 
 
+def looked_into(runs):
+    """The runs with the epochs of each phase, and what they may share, as their networks have it.
+
+    Errors: InputError for what train.py would refuse of networks, data sets and settings.
+    """
+    names = dict.fromkeys(run.settings.dataset for run in runs)
+    data = {name: load_data(replace(runs[0].settings, dataset=name)) for name in names}  # downloaded once, not by all
+    kinds = itertools.groupby(runs, lambda run: (run.settings.model, run.settings.dataset, run.settings.set))
+    for (name, dataset, _), members in kinds:
+        network, members = model_class(name), list(members)
+        encoder = encoder_of(network, members[0].settings, data[dataset])
+        model = build(network, encoder, data[dataset], members[0].settings)
+        epochs = epochs_of(model, members[0].settings)
+        for run in members:
+            leading = leading_phases(model, encoder_config(encoder), run.settings, epochs)
+            yield replace(run, phases=epochs, leading=leading)
+
+
+def what_is_shared(runs):
+    """What runs that have not begun can leave to others: {folder: (folder of the other, how many of its epochs)}.
+
+    The other is the first of those before it that train as many phases alike as any does.
+    """
+    if any(getattr(runs[0].settings, name) for name in NOT_AFTER):  # flags that all runs have
+        return {}
+    found = {}
+    for place, run in enumerate(runs):
+        alike = [count_alike(run.leading, other.leading) for other in runs[:place]]
+        most = max(alike, default=0)
+        if not run.begun and (epochs := sum(run.phases[:most])):
+            found[run.folder] = str(runs[alike.index(most)].folder), epochs
+    return found
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Running
 
 
-def train_one(program, words, here, folder, stop, threads, fresh):
+def train_one(program, words, here, folder, stop, threads, fresh, other=None, epochs=0):
     """One run, in a process of its own, until it ends or the file ``stop`` is there. Returns how it ended.
 
     That is "done", "stopped", or what went wrong. ``here``: the folder from which relative paths among the words
-    count. A cluster's worker knows nothing of this repository but its path, so this function gets by on the standard
-    library.
+    count. ``other``: the run behind whose first ``epochs`` this one can begin; it waits until they are over. A
+    cluster's worker knows nothing of this repository but its path, so this function gets by on the standard library.
     """
     folder, stop = Path(folder), Path(stop)
-    if stop.exists():
-        return "stopped"
+    with alive(folder):
+        if other and wait_for(Path(other), epochs, stop):
+            words = [*words, "--after", other]
+        return "stopped" if stop.exists() else _train(program, words, here, folder, stop, threads, fresh)
+
+
+def _train(program, words, here, folder, stop, threads, fresh):
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
     error_file = folder.with_name(f"{folder.name}.error.txt")
@@ -223,28 +269,85 @@ def train_one(program, words, here, folder, stop, threads, fresh):
     return f"{lines[-1].strip()} (see {error_file})"
 
 
+@contextmanager
+def alive(folder):
+    """Meanwhile a file beside the run's folder changes its time every second, whatever machine looks at it."""
+    sign, over = _sign(folder), threading.Event()
+
+    def give():
+        sign.touch()
+        while not over.wait(1.0):
+            sign.touch()
+
+    thread = threading.Thread(target=give, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        sign.unlink(missing_ok=True)
+
+
+def _sign(folder):
+    return folder.with_name(f".{folder.name}.alive")
+
+
+def wait_for(folder, epochs, stop):
+    """Whether the run in the folder has so many epochs behind it. Waits while it is trained and nobody says stop."""
+    last, changed = None, time.monotonic()
+    while not stop.exists() and time.monotonic() - changed < SILENCE:
+        if _epochs_saved(folder) >= epochs:
+            return True
+        time.sleep(0.1)
+        now = _changed(_sign(folder))
+        if last and not now:  # it has ended
+            return _epochs_saved(folder) >= epochs
+        if now != last:
+            last, changed = now, time.monotonic()
+    return False
+
+
+def _epochs_saved(folder):
+    """Epochs in the run's checkpoint: those of metrics.csv, which is written just before it."""
+    counted, saved = (_changed(folder / name) for name in ("metrics.csv", "checkpoints/last.pt"))
+    return _epochs_done(folder) if counted and saved and saved >= counted else 0
+
+
+def _changed(path):
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:  # not there
+        return None
+
+
 def sweep(known, more, argv):
     runs = plan(known, more)
     if known.scheduler and not known.cluster:
         raise InputError("--scheduler is the address of a cluster; say which with --cluster dask or --cluster ray")
     for run in runs:
         check_begun(run)
-    for name in dict.fromkeys(run.settings.dataset for run in runs):  # downloaded once, not by all at a time
-        datasets.load(name, runs[0].settings.data_dir or datasets.DATA_DIR)
+    runs = list(looked_into(runs))
+    begun_first = sorted(runs, key=lambda run: not run.begun)
+    shared = what_is_shared(begun_first)
     output = Path(known.output).resolve()
     output.mkdir(parents=True, exist_ok=True)
     stop = output / STOP
     stop.unlink(missing_ok=True)
-    waiting = [run for run in runs if not run.finished]
+    waiting = [run for run in begun_first if not run.finished]
     jobs = known.jobs or max(1, joblib.cpu_count() // known.threads)
     jobs = -1 if known.cluster and not known.jobs else min(jobs, max(1, len(waiting)))
     place = f"on the {known.cluster} cluster" if known.cluster else f"{jobs} at a time"
-    print(f"{len(runs)} runs, {len(runs) - len(waiting)} of them finished; {place}", flush=True)
-    with backend(known), stopping(stop) as asked, ProgressLine(runs):
+    spared = sum(epochs for _, epochs in shared.values())
+    print(
+        f"{len(runs)} runs, {len(runs) - len(waiting)} of them finished; {place}"
+        + (f"; {len(shared)} begin behind {spared} epochs that others train for them" if shared else ""), flush=True,
+    )  # fmt: skip
+    with backend(known), stopping(stop) as asked, ProgressLine(runs, spared):
         ends = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all")(
             joblib.delayed(train_one)(
                 str(ROOT / "train.py"), _words(run, known.threads), os.getcwd(), str(run.folder), str(stop),
-                known.threads, run.folder.exists() and not run.begun,
+                known.threads, run.folder.exists() and not run.begun, *shared.get(run.folder, (None, 0)),
             )
             for run in waiting
         )  # fmt: skip
@@ -318,11 +421,14 @@ def stopping(stop):
 
 
 class ProgressLine(threading.Thread):
-    """One line for all runs, from what they write: epochs done, runs finished. A finished run gets a line above."""
+    """One line for all runs, from what they write: epochs done, runs finished. A finished run gets a line above.
 
-    def __init__(self, runs):
+    ``spared``: epochs that runs begin behind, because others train them.
+    """
+
+    def __init__(self, runs, spared):
         super().__init__(daemon=True)
-        self.runs, self._over = runs, threading.Event()
+        self.runs, self.spared, self._over = runs, spared, threading.Event()
         self._told = {run for run in range(len(runs)) if runs[run].finished}
 
     def __enter__(self):
@@ -350,7 +456,8 @@ class ProgressLine(threading.Thread):
                 line = f"{len(self._told)}/{len(self.runs)}  {read_run(run.folder).describe()}"
                 tqdm.write(line) if sys.stdout.isatty() else print(line, flush=True)
         done = sum(run.epochs if run.finished else _epochs_done(run.folder) for run in self.runs)
-        self._bar.set_description_str(f"{len(self._told)} of {len(self.runs)} runs", refresh=False)
+        shared = f", {self.spared} of the epochs shared" if self.spared else ""
+        self._bar.set_description_str(f"{len(self._told)} of {len(self.runs)} runs{shared}", refresh=False)
         self._bar.n = done
         self._bar.refresh()
 

@@ -28,7 +28,10 @@ IN_PERCENT = {"accuracy", "loss", "silent", "validation", "readout"}
 
 @dataclass(frozen=True)
 class Record:
-    """What a run has left so far: its flags, its rows of metrics.csv, its scores (empty before its end)."""
+    """What a run has left so far: its flags, its rows of metrics.csv, its scores (empty before its end).
+
+    ``after``: the run and the phases behind which it began (see ``training/shared.py``), or nothing.
+    """
 
     folder: Path
     command_line: str
@@ -36,6 +39,7 @@ class Record:
     history: list
     scores: dict
     finished: bool
+    after: dict
 
     @property
     def setting(self):
@@ -47,7 +51,8 @@ class Record:
         """One line: name and final scores."""
         parts = [f"{_number(key, self.scores[key])} {COLUMNS[key]}" for key in SCORES[:3] if key in self.scores]
         parts += [f"readout {_number('readout', self.scores['readout'])} %"] if "readout" in self.scores else []
-        return f"{self.folder.name}: {', '.join(parts) or 'finished'}"
+        begun = f"; {' '.join(self.after['phases'])} from {Path(self.after['run']).name}" if self.after else ""
+        return f"{self.folder.name}: {', '.join(parts) or 'finished'}{begun}"
 
 
 def read_run(folder):
@@ -64,7 +69,7 @@ def read_run(folder):
             history = list(csv.DictReader(file))
     if (folder / "results.json").is_file():
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    return Record(folder, command_line, flags, history, _scores(results), bool(results))
+    return Record(folder, command_line, flags, history, _scores(results), bool(results), args.get("after") or {})
 
 
 def _scores(results):

@@ -4,6 +4,8 @@ import csv
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import train
 from report.sweep_report import mean_curve, read_run, write_sweep_report
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = ["--dataset", "digits", "--ratio", "0.1", "--batch-size", "50", "--epochs", "1", "0", "2", "--no-figures"]
+FLAGS = ["--dataset", "digits", "--ratio", "0.1", "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
 NAME = "mozafari2018-digits-seed{}"
 
 
@@ -33,13 +35,16 @@ def same_run(one, other):
     assert (one / "predictions.csv").read_text() == (other / "predictions.csv").read_text()
 
 
+def train_alone(output, model):
+    """The folder of a run by train.py alone, of seed 1."""
+    words = ["--model", model, "--seed", "1", "--threads", "1", "--name", f"alone-{model}", "--output", str(output)]
+    assert train.main([*words, *FLAGS]) == 0
+    return output / f"alone-{model}"
+
+
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory):
-    """The folder of a run by train.py alone, of seed 1."""
-    output = tmp_path_factory.mktemp("alone")
-    words = ["--model", "mozafari2018", "--seed", "1", "--threads", "1", "--name", "alone", "--output", str(output)]
-    assert train.main([*words, *FLAGS]) == 0
-    return output / "alone"
+    return train_alone(tmp_path_factory.mktemp("alone"), "mozafari2018")
 
 
 def refuse(capsys, *words):
@@ -89,6 +94,7 @@ def test_asked_to_stop_runs_end_and_the_command_to_go_on_is_told(tmp_path, capsy
     words = ["--model", "mozafari2018", "--output", str(tmp_path), *FLAGS]
     stop = tmp_path / sweep.STOP
     stop.touch()
+    assert not sweep.wait_for(tmp_path / "run", 1, stop)
     assert sweep.train_one("train.py", [], tmp_path, tmp_path / "run", stop, 1, False) == "stopped"
     monkeypatch.setattr(sweep, "train_one", lambda *_: "stopped")
     assert sweep.main(words) == 130
@@ -97,19 +103,90 @@ def test_asked_to_stop_runs_end_and_the_command_to_go_on_is_told(tmp_path, capsy
 
 
 def test_a_dask_cluster_of_two_workers(tmp_path, alone):
-    """The same command, with an address: both runs are done there, and are those of train.py alone."""
+    """The same command, with an address: both runs are done there, and are those of train.py alone.
+
+    s1 and s2 of the second are trained by the first: it has the same epochs, to the very seconds.
+    """
     distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
     )
     with cluster:
-        words = ["--model", "mozafari2018", "--seeds", "0", "1", "--output", str(tmp_path), *FLAGS]
+        words = ["--model", "mozafari2018", "mozafari2018_margin", "--seeds", "1", "--output", str(tmp_path), *FLAGS]
         where = ["--cluster", "dask", "--scheduler", cluster.scheduler_address]
         command = [sys.executable, ROOT / "sweep.py", *words, *where]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
-    same_run(alone, tmp_path / NAME.format(1))
-    assert "| mozafari2018 | digits |  | 2 |" in (tmp_path / "sweep.md").read_text()
+    assert "2 runs, 0 of them finished; on the dask cluster; 1 begin behind 2 epochs that others train" in done.stdout
+    assert "; s1 s2 from mozafari2018-digits-seed1\n" in done.stdout
+    first, second = tmp_path / NAME.format(1), tmp_path / "mozafari2018_margin-digits-seed1"
+    same_run(alone, first)
+    same_run(train_alone(tmp_path, "mozafari2018_margin"), second)
+    assert read_run(first).history[:2] == read_run(second).history[:2]
+    assert "| mozafari2018_margin | digits |  | 1 |" in (tmp_path / "sweep.md").read_text()
+    assert not list(tmp_path.glob(".*"))
+
+
+def shared(words):
+    """{run: (the run that it begins behind, epochs)} of a sweep."""
+    runs = sweep.looked_into(sweep.plan(*sweep.make_parser().parse_known_args([*words.split(), "--output", "x"])))
+    found = sweep.what_is_shared(list(runs))
+    return {run.name: (Path(other).name, epochs) for run, (other, epochs) in found.items()}
+
+
+def test_each_stage_is_trained_once():
+    """Each run begins behind the first that trains the most for it, which may itself begin behind another."""
+    digits = "--dataset digits --model"
+    assert shared(f"{digits} mozafari2018 deep2024 deepr2024 --seeds 0 1") == {
+        f"{run}-digits-seed{seed}": (f"{other}-digits-seed{seed}", epochs)
+        for seed in (0, 1)
+        for run, other, epochs in (("deep2024", "mozafari2018", 2), ("deepr2024", "deep2024", 6))
+    }
+    assert shared(f"{digits} deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 5 7") == {
+        f"deep2024-digits-s2.rule.winners-{winners}-s4.kernel-{kernel}-seed0": (
+            (f"deep2024-digits-s2.rule.winners-{winners}-s4.kernel-3-seed0", 6)
+            if kernel > 3
+            else ("deep2024-digits-s2.rule.winners-4-s4.kernel-3-seed0", 1)
+        )
+        for winners in (4, 8)
+        for kernel in (3, 5, 7)
+        if (winners, kernel) != (4, 3)
+    }
+    words = f"{digits} mozafari2018 --grid s3.kernel 3 5"
+    assert len(shared(words)) == 1
+    for alone in ("--epochs 0 0 5", "--tensorboard", "--save-maps --map-every 1", "--init-from y"):
+        assert not shared(f"{words} {alone}")
+
+
+def test_a_run_waits_for_the_epochs_of_another(tmp_path, monkeypatch):
+    """Until they are in its checkpoint, or it has ended, or gives no sign; then it is trained alone."""
+    folder, found = tmp_path / "run", []
+    (folder / "checkpoints").mkdir(parents=True)
+    stop = tmp_path / sweep.STOP
+
+    def wait():
+        found.append(sweep.wait_for(folder, 2, stop))
+
+    def write(rows):
+        (folder / "metrics.csv").write_text("epoch\n" * (rows + 1))
+
+    with sweep.alive(folder):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        write(2)
+        time.sleep(0.2)
+        assert thread.is_alive()  # the checkpoint is older, here: not there
+        (folder / "checkpoints" / "last.pt").touch()
+        thread.join()
+        write(1)
+        thread = threading.Thread(target=wait)
+        thread.start()
+        time.sleep(0.2)
+        assert thread.is_alive()
+    thread.join()
+    monkeypatch.setattr(sweep, "SILENCE", 0.2)
+    wait()
+    assert found == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +194,9 @@ def test_a_dask_cluster_of_two_workers(tmp_path, alone):
     [
         ("--output x", "name the networks with --model"),
         ("--model mozafari2018", "say with --output where"),
-        ("--model mozafari2018 deep2024 --epochs 1 1 1 --output x", "3 numbers, but deep2024 has 4 phases"),
+        ("--model mozafari2018 deep2024 --epochs 1 1 1 --output x", "--epochs takes 4 numbers for deep2024, one for"),
+        ("--model mozafari2018 --grid s1.threshold 8 -1 --output x", "s1.threshold=-1: a threshold must be a number"),
+        ("--model mozafari2018 --after y --output x", "--after is each run's own; leave it out: the sweep makes it"),
         ("--model mozafari2018 --grid s1.threshold --output x", "--grid takes a setting and its values"),
         ("--model mozafari2018 --seed 3 --output x", "--seed is each run's own; leave it out"),
         ("--model mozafari2018 --seeds 0 0 --output x", "two of the runs would be called mozafari2018-mnist-seed0"),
