@@ -67,7 +67,10 @@ class S1C1:
     ):
         if not 1 <= len(filters) <= MOST_FILTERS:
             raise InputError(f"S1C1 needs at least one filter (window, σ1, σ2) and at most {MOST_FILTERS}")
-        for window, sigma1, sigma2 in filters:
+        for dog in filters:
+            if not isinstance(dog, tuple | list) or len(dog) != 3:
+                raise InputError(f"each filter of S1C1 is (window, σ1, σ2), not {dog}")
+            window, sigma1, sigma2 = dog
             if window != int(window) or not 3 <= window <= MOST_PIXELS or window % 2 == 0:
                 raise InputError(f"a DoG window must be an odd number from 3 to {MOST_PIXELS}, not {window}")
             if not (0 < sigma1 < math.inf and 0 < sigma2 < math.inf and sigma1 != sigma2):

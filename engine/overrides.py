@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass, replace
 from types import NoneType, UnionType
 from typing import Union, get_args, get_origin, get_type_hints
 
+from engine.backend import MOST_FEATURES
 from engine.stages import INPUT, Branches, SpikingDense
 from errors import InputError
 
@@ -74,20 +75,36 @@ def _changed(stage, changes, below):
     own = {name: getattr(stage, name) for name in inspect.signature(type(stage)).parameters}
     settable = [name for name in own if name not in ("in_channels", "rule", "inputs")]
     for (name, *deeper), value, field in changes:
-        if name == "rule" and deeper:
+        if name == "rule" and deeper and "rule" in own:
             own["rule"] = _changed_rule(own["rule"], deeper, value, field)
         elif name in settable and not deeper:
             if isinstance(value, bool) and not isinstance(own[name], bool):
                 raise InputError(f"{field} cannot be {value}: it is no yes or no")
             own[name] = value
         else:
-            there = [*settable, *(f"rule.{name}" for name in _names(own.get("rule")))]
+            of_rule = [f"rule.{name}" for name in _names(own.get("rule"))]
+            if name == "rule" and of_rule:
+                raise InputError(
+                    f"{field}: a rule is not replaced or left out; 0 in --epochs leaves out its phase, and what can be "
+                    f"set of it is {', '.join(of_rule)}"
+                )
+            there = [*settable, *of_rule]
             raise InputError(f"{field}: there is no such field; there are {', '.join(there)}")
     try:
+        _check_size(own | below)
         return type(stage)(**own | below)
     except (InputError, TypeError) as error:
         given = ", ".join(f"{field}={value}" for _, value, field in changes)
         raise InputError(f"{given}: {error}" if given else str(error)) from error
+
+
+def _check_size(parameters):
+    """Errors: InputError for a convolution that the kernels or the memory do not take, before it is made."""
+    features, kernel, padding = (parameters.get(name, 0) for name in ("out_channels", "kernel", "padding"))
+    if isinstance(features, int) and features >= MOST_FEATURES:
+        raise InputError(f"a layer has fewer than {MOST_FEATURES:,} features, not {features:,}")
+    if isinstance(kernel, int) and isinstance(padding, int) and padding >= kernel > 0:
+        raise InputError(f"padding {padding} around a kernel of {kernel} makes neurons that see nothing")
 
 
 def _changed_rule(rule, path, value, field):

@@ -67,7 +67,8 @@ class SpikingConv(Stage):
                 raise InputError(f"{what} of a convolution must be a whole number from {least} on, not {value!r}")
         if not isinstance(threshold, Real) or not threshold >= 0:
             raise InputError(f"a threshold must be a number from 0 on, or inf for none; not {threshold!r}")
-        if len(first_weights) != 2 or not all(0 <= number < math.inf for number in first_weights):
+        pair = first_weights if isinstance(first_weights, tuple | list) else ()
+        if len(pair) != 2 or not all(isinstance(number, Real) and 0 <= number < math.inf for number in pair):
             raise InputError(
                 f"first weights are drawn from (mean, deviation), two numbers from 0 on; not {first_weights}"
             )
