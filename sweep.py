@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -88,7 +89,8 @@ def make_parser():
                        "(default: %(default)s)")  # fmt: skip
     where.add_argument("--cluster", choices=("dask", "ray"), help="run on that cluster; its machines have this "
                        "repository and --output at the same paths")  # fmt: skip
-    where.add_argument("--scheduler", metavar="ADDRESS", help="of the cluster")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of the cluster: tcp://HOST:PORT of Dask, HOST:PORT of "
+                       "Ray (default: the Ray cluster that this machine is part of)")  # fmt: skip
     then = parser.add_argument_group("report")
     then.add_argument("--report", nargs="+", metavar="RUN", help="write sweep.md, sweep.csv, runs.csv and curves.png: "
                       "of all runs in a folder, or of those named; at any time")  # fmt: skip
@@ -385,7 +387,15 @@ def backend(known):
         package = {"dask": "distributed", "ray": "ray"}[known.cluster]
         raise InputError(f"--cluster {known.cluster} needs another package: pip install {package}") from error
     if known.cluster == "ray":
-        ray.init(address=known.scheduler or "auto")
+        try:
+            if known.scheduler:  # Ray itself would try for minutes
+                host, _, port = known.scheduler.rpartition("/")[2].rpartition(":")
+                socket.create_connection((host, int(port)), timeout=10).close()
+            ray.init(address=known.scheduler or "auto", log_to_driver=False, logging_level="WARNING")
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"no Ray cluster answers {f'at {known.scheduler}' if known.scheduler else 'here'}"
+            ) from error
         register_ray()
         with joblib.parallel_config("ray"):
             yield
