@@ -393,9 +393,8 @@ def backend(known):
                 socket.create_connection((host, int(port)), timeout=10).close()
             ray.init(address=known.scheduler or "auto", log_to_driver=False, logging_level="WARNING")
         except (OSError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"no Ray cluster answers {f'at {known.scheduler}' if known.scheduler else 'here'}"
-            ) from error
+            place = f"at {known.scheduler}" if known.scheduler else "here"
+            raise InputError(f"no Ray cluster answers {place}") from error
         register_ray()
         with joblib.parallel_config("ray"):
             yield

@@ -12,16 +12,22 @@ import numpy as np
 import pytest
 
 import models
+import sweep
 import train
 from training.flags import parse
 from training.settings import TAKES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-COMMANDS = [
-    shlex.split(match) for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    for match in re.findall(r"python train\.py (.*)", block)
-]  # fmt: skip
+
+
+def commands(program):
+    """The words of each command with it, in the README's order."""
+    blocks = re.findall(r"```bash\n(.*?)```", README.replace("\\\n", ""), re.DOTALL)
+    return [shlex.split(match) for block in blocks for match in re.findall(rf"python {program}\.py (.*)", block)]
+
+
+COMMANDS = commands("train")
 
 
 def test_the_commands_are_found():
@@ -54,6 +60,30 @@ def test_every_command_runs(runs):
     (listed,) = re.findall(r"\| file \|.*\n\|-.*\n((?:\|.*\n)+)", README)
     names = re.findall(r"^\| `([^`]+)`", listed, re.MULTILINE)
     assert {name.rstrip("/") for name in names} == {path.name for path in (runs / "first").iterdir()}
+
+
+def test_every_sweep_runs(tmp_path, monkeypatch, capsys):
+    """With one seed, two values of each setting, a few digits and no figures, one after another in this process."""
+    found = commands("sweep")
+    assert {"--grid", "--set", "--seeds", "--report"} <= {word for command in found for word in command}
+
+    def train_here(program, words, here, folder, stop, threads, fresh, other=None, epochs=0):
+        assert train.main([*words, *(["--after", other] if other else [])]) == 0
+        return "done"
+
+    monkeypatch.setattr(sweep, "train_one", train_here)
+    for command in found:
+        fewer = re.sub(r"(--seeds \S+|--grid \S+ \S+ \S+)[^-]*", r"\1 ", shlex.join(command))
+        words = shlex.split(fewer)
+        words = [re.sub("^runs/", f"{tmp_path}/", word) for word in words]
+        shorter = ["--jobs", "1", "--dataset", "digits", "--dry-run", "--no-figures"]
+        assert sweep.main(words if "--report" in words else [*words, *shorter]) == 0
+    runs = {folder.name: len(list(folder.glob("*/results.json"))) for folder in tmp_path.iterdir()}
+    assert runs == {"rules": 2, "sweep": 4}
+    printed = capsys.readouterr().out
+    assert "2 runs, 0 of them finished; 1 at a time; 1 begin behind 2 epochs that others train for them" in printed
+    # s1 for three, and s2 for the second of each threshold
+    assert "4 runs, 0 of them finished; 1 at a time; 3 begin behind 5 epochs that others train for them" in printed
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))
