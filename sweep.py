@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -273,13 +273,15 @@ def _train(program, words, here, folder, stop, threads, fresh):
 
 @contextmanager
 def alive(folder):
-    """Meanwhile a file beside the run's folder changes its time every second, whatever machine looks at it."""
+    """Meanwhile a file beside the run's folder changes its time every second, for all who wait to see."""
     sign, over = _sign(folder), threading.Event()
 
     def give():
-        sign.touch()
-        while not over.wait(1.0):
-            sign.touch()
+        again = True
+        while again:
+            with suppress(OSError):  # a full disk: then nobody waits for this run
+                sign.touch()
+            again = not over.wait(1.0)
 
     thread = threading.Thread(target=give, daemon=True)
     thread.start()
