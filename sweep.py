@@ -67,9 +67,10 @@ def make_parser():
         prog="sweep.py",
         description="Train networks × data sets × settings × seeds, several runs at a time, and report on them.",
         usage="python sweep.py --model NAME … --seeds S … --output DIR [flags], or --report DIR",
-        epilog="all other flags of train.py (--ratio, --patience, --val-split, …) go to every run; a run that has "
-        "finished is skipped, one that was interrupted goes on. What runs would train alike in their lowest phases "
-        "one of them trains, and the others begin behind it; not with --tensorboard, --map-every or --init-from.",
+        epilog="all other flags of train.py (--ratio, --patience, --val-split, …) go to every run; a run that has\n"
+        "finished is skipped, one that was interrupted goes on. What runs would train alike in their lowest\n"
+        "phases one of them trains, and the others begin behind it; not with --tensorboard, --map-every or\n"
+        "--init-from.",
         formatter_class=Format,
         allow_abbrev=False,
     )
