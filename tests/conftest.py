@@ -15,7 +15,7 @@ from matplotlib._pylab_helpers import Gcf
 from network_trainer import MODELS
 
 # pytest's own, what scikit-learn sets as it is imported, and what matplotlib finds out as the first figure is made
-ALLOWED = re.compile(r"the variable (PYTEST_CURRENT_TEST|KMP_\w+)|matplotlib's backend")
+ALLOWED = re.compile(r"the variable (PYTEST_CURRENT_TEST|KMP_\w+)|matplotlib's backend(_fallback)?")
 
 
 @pytest.fixture(autouse=True)

@@ -101,13 +101,13 @@ def test_the_tables_are_those_of_the_logs():
 
 
 def test_the_keys_of_the_maps_are_those_of_the_readme(runs):
-    maps = np.load(runs / "first" / "maps" / "end" / "00003_label-0.npz")
-    stages = {"input", "s1", "c1", "s2", "c2", "s3"}
-    assert set(maps) == {*stages, "potentials", "steps", "index", "label", "decision"}
-    assert all(maps[name].dtype == np.uint8 and maps[name].ndim == 3 for name in stages)
-    assert maps["potentials"].dtype == np.float32
-    assert maps["potentials"].shape == maps["s3"].shape
-    assert (maps["index"], maps["label"]) == (3, 0)
+    with np.load(runs / "first" / "maps" / "end" / "00003_label-0.npz") as maps:
+        stages = {"input", "s1", "c1", "s2", "c2", "s3"}
+        assert set(maps) == {*stages, "potentials", "steps", "index", "label", "decision"}
+        assert all(maps[name].dtype == np.uint8 and maps[name].ndim == 3 for name in stages)
+        assert maps["potentials"].dtype == np.float32
+        assert maps["potentials"].shape == maps["s3"].shape
+        assert (maps["index"], maps["label"]) == (3, 0)
 
 
 def test_the_python_examples_run(runs):
@@ -118,6 +118,7 @@ def test_the_python_examples_run(runs):
         for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
             exec(block.replace("[:2000]", "[:200]").replace("runs/", f"{runs}/"), namespace)
         assert models.MODELS["shallow"] is namespace["Shallow"]
+    namespace["maps"].close()
     shallow = namespace["Shallow"](in_channels=6, num_classes=10)
     assert [phase.name for phase in shallow.phases] == ["s1", "s2"]
     assert len(shallow.epochs) == len(shallow.phases)

@@ -102,12 +102,13 @@ def test_asked_to_stop_runs_end_and_the_command_to_go_on_is_told(tmp_path, capsy
     assert not stop.exists()
 
 
-def test_a_dask_cluster_of_two_workers(tmp_path, alone):
+def test_a_dask_cluster_of_two_workers(tmp_path, alone, monkeypatch):
     """The same command, with an address: both runs are done there, and are those of train.py alone.
 
     s1 and s2 of the second are trained by the first: it has the same epochs, to the very seconds.
     """
     distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(sys, "path", [*sys.path])  # to which its workers add
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
     )
