@@ -73,6 +73,13 @@ class StageGraph(nn.Module):
         names = [INPUT, *self.stages]
         return self.stages[name].inputs or (names[names.index(name) - 1],)
 
+    def drop_read(self, maps, name):
+        """Take out of ``maps`` {stage: latency map} what no stage after ``name`` reads."""
+        later = list(self.stages)[list(self.stages).index(name) + 1 :]
+        for other in [*maps]:
+            if not any(other in self.inputs_of(reader) for reader in later):
+                del maps[other]
+
     def between(self, first, last):
         """Names of the stages that make of the input of stage ``first`` (None: the network's) that of ``last``.
 
@@ -214,3 +221,4 @@ class StageGraph(nn.Module):
         for name, stage in self.stages.items():
             maps[name] = stage.fire(stage.gather([maps[other] for other in self.inputs_of(name)]))
             yield name, maps[name]
+            self.drop_read(maps, name)

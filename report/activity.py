@@ -34,6 +34,7 @@ def activity(model, latencies):
                 _count(counts, label, spikes_of(latency[:, first:last], steps), additions)
                 first = last
             maps[name] = latency
+            model.drop_read(maps, name)
     images = max(1, len(latencies))
     return {
         name: {"spikes": spikes / images, "synaptic_additions": additions / images}

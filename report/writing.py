@@ -59,7 +59,7 @@ def spike_times(model, latencies):
             np.bincount(part.cpu().numpy().ravel(), minlength=model.time_steps + 1)
             for part in (maps[:, features, rows, columns] for features, rows, columns in parts[name])
         )
-        for name, maps in [("input", latencies), *model.walk(latencies)]
+        for name, maps in chain([("input", latencies)], model.walk(latencies))
         if name != model.decision
     }
 

@@ -97,6 +97,7 @@ def test_the_tables_are_those_of_the_logs():
     assert collect["best_of_each_network"]() in README
     assert collect["printed"]() in README
     assert collect["speed"]() in README
+    assert collect["means"]() in README
     assert collect["table"]() in (ROOT / "results" / "README.md").read_text()
 
 
