@@ -118,6 +118,32 @@ def test_each_batch_draws_anew_and_is_told_how_large_an_epoch_is():
     assert model.epochs_told == [IMAGES] * 15
 
 
+def test_each_batch_reads_the_images_or_one_of_their_copies():
+    """Copy number n is silent at column n of the first line, where the images are not."""
+    seen = []
+
+    class Copies(list):
+        def file(self, number):
+            """In memory."""
+
+    class Reading(Scripted):
+        def build(self, in_channels, num_classes):
+            return {"s2": SpikingConv(in_channels, num_classes, 1, rule=RSTDP())}
+
+        def learn_rstdp(self, inputs, labels, epoch=None, rng=None):
+            (column,) = (inputs[:, 0, 0] == 15).int().argmax(1).unique().tolist()
+            seen.append(column)
+            return super().learn_rstdp(inputs, labels, epoch, rng)
+
+    copies = Copies(LATENCIES.clone() for _ in range(2))
+    for number, copy in enumerate(copies, start=1):
+        copy[:, :, 0, number] = 15
+    fit(Reading(), epochs=(4,), copies=copies)
+    batches = [[0, 0, epoch, batch] for epoch in range(4) for batch in range(3)]
+    assert seen == [np.random.default_rng(numbers).integers(3) for numbers in batches]
+    assert set(seen) == {0, 1, 2}
+
+
 def test_rows_of_the_history():
     """Fractions of all images of the epoch, winners per image, features that never won, and the steps."""
     outcomes = [Outcome(1, 2, 1), Outcome(0, 3, 1), Outcome(2, 0, 1)] * 2

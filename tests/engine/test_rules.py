@@ -61,6 +61,9 @@ def test_rewards_follow_the_outcome():
     """Reward times the fraction wrong, punishment times the fraction right; silence is neither."""
     adapted = RSTDP().adapted(Outcome(correct=60, wrong=30, silent=10))
     np.testing.assert_allclose(adapted, [[0.3 * 0.004, 0.3 * -0.003], [0.6 * -0.004, 0.6 * 0.0005]])
+    scheduled = RSTDP().schedule(adapted, np.arange(1, 4), 3)  # the same for every image of a batch
+    assert (scheduled == adapted).all()
+    assert scheduled.shape == (3, 2, 2)
 
 
 @pytest.mark.parametrize(
@@ -215,6 +218,7 @@ def test_one_threads_bits_are_all_threads_bits_with_two_learners(monkeypatch):
         ([2.06, 1, 2, 1], 0, []),  # exactly 3 % over 2
         ([-1, 1, 2, 2.5], 0, [(1, 0), (3, 1)]),  # feature 0 is left out
         ([-1, -1, 2, 2.5], 0, []),  # the whole class is
+        ([-1, -1, 2, 2.5], 1, []),  # all others are
         ([2, 2, 2, 2], 1, [(2, 0), (0, 1)]),  # the first of equal ones
     ],
 )
@@ -222,6 +226,7 @@ def test_the_margin_decides_whether_two_learn(peaks, label, expected):
     learners = np.empty((2, 2), np.int64)
     peaks, classes = np.array(peaks, float), np.array([0, 0, 1, 1])
     count = MarginRule().plasticity().verdict(peaks, label, classes, learners)
+    assert count <= MarginRule.most_learners
     assert [tuple(one) for one in learners[:count]] == expected
 
 

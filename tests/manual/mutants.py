@@ -36,7 +36,12 @@ class Mutant(NamedTuple):
 # The quickest tests that could notice come first.
 TESTS = {
     "engine/rules.py": (
-        ["tests/engine/test_rules.py", "-k", "rates or rewards or window or strongest or impossible or margin_dec"],
+        [
+            "tests/engine/test_rules.py",
+            "-k",
+            "rates or rewards or window or strongest or impossible or decays or part_of",
+        ],
+        ["tests/engine/test_rules.py", "tests/test_networks.py", "-k", "margin_decides or impossible_stages"],
         ["tests/engine/test_rules.py"],
         ["tests/test_networks.py"],
     ),
