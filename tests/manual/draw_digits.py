@@ -154,12 +154,12 @@ def draw(folder, seed):
 
 def read(pictures, checkpoint_path):
     """Prints how many of each style the network of the checkpoint reads right, and every mistake."""
-    from s1c1 import S1C1
     from training import checkpoint
+    from training.encoders import build_encoder
     from training.image_file import read_image
 
     content = checkpoint.load(checkpoint_path)
-    model, encoder = checkpoint.rebuild(content), S1C1(**content["encoding"])
+    model, encoder = checkpoint.rebuild(content), build_encoder(content["encoding"])
     names = [*content["run"]["class_names"], "silent"]
     right = defaultdict(int)
     for style, digit, path in pictures:
