@@ -1,4 +1,4 @@
-"""What every test must leave as it found it, for those that follow it in the same process."""
+"""In what order the files of tests are run, and what every test must leave as it found it."""
 
 import os
 import re
@@ -16,6 +16,20 @@ from network_trainer import MODELS
 
 # pytest's own, what scikit-learn sets as it is imported, and what matplotlib finds out as the first figure is made
 ALLOWED = re.compile(r"the variable (PYTEST_CURRENT_TEST|KMP_\w+)|matplotlib's backend(_fallback)?")
+# Of two processes one begins with the file that compiles most of the kernels. The other meanwhile runs those that need
+# none of these, and finds them in the cache when it comes to the rest: there what takes longest begins first.
+FIRST = (
+    "test_event.py",
+    "test_s1c1.py", "test_figures.py", "test_images.py", "test_compiled.py", "test_datasets.py", "test_spyketorch.py",
+    "test_original_scripts.py", "test_own_data.py", "test_image_file.py", "test_house.py",
+    "test_resume.py", "test_readme.py", "test_run.py", "test_refused.py", "test_sweep.py", "test_rules.py",
+    "test_backends.py", "test_traces.py", "test_networks.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(FIRST)))
 
 
 @pytest.fixture(autouse=True)

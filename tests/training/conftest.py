@@ -9,7 +9,7 @@ from training.run import Run
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Runs leave no figures but the history: drawing takes longer than training."""
+    """Runs leave no figures but an empty history."""
     dont_draw(monkeypatch)
 
 
