@@ -39,7 +39,9 @@ def described(flags):
 def row(path, scores, prefix):
     """The cells of one run, whose log lies beside its scores."""
     log = path.with_suffix(".log")
-    seconds = float(re.search(r"whole command: ([\d.]+) s", log.read_text()).group(1))
+    text = log.read_text()
+    timed = re.search(r"whole command: ([\d.]+) s", text) or re.search(r"^(\d+) s, [\d,]+ MB", text, re.MULTILINE)
+    seconds = float(timed.group(1))
     flags, test = scores["flags"], scores["test"]
     return (
         f"[{described(flags)}]({prefix}{log.name})",
