@@ -30,6 +30,8 @@ from SpykeTorch import functional as sf  # noqa: E402
 
 # From the colour-blind-safe palette of Okabe and Ito. Blue: a weight grows, or STDP; orange: it falls, or R-STDP.
 BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#767676", "#E9ECEF"
+PURPLE = "#8A3A6B"  # the margin rule
+ROW = 1.08  # inches of a row of a network that forks
 DPI = 150
 STYLE = {
     "font.size": 11,
@@ -47,7 +49,7 @@ STYLE = {
     "figure.dpi": DPI,
 }
 STEPS = 15
-NETWORKS = "mozafari2018", "deep2024", "deepr2024", "inception2024", "majority2024"
+NETWORKS = "mozafari2018", "deep2024", "deepr2024", "inception2024", "majority2024", "multiscale2026"
 
 
 @cache
@@ -360,9 +362,7 @@ def latency_map():
 def networks():
     """The networks as blocks, every number read from their declarations."""
     models = [build_model(name, in_channels=6, num_classes=10) for name in NETWORKS]
-    extents = [
-        1.95 if any(isinstance(stage, Branches) for stage in model.stages.values()) else 1.22 for model in models
-    ]
+    extents = [extent_of(model) for model in models]
     above, below, legend = 0.45, 0.32, 0.75
     line = sum(extents) + len(models) * (above + below) + legend
     figure = Figure(figsize=(10, line))
@@ -371,17 +371,86 @@ def networks():
         description = type(model).__doc__.splitlines()[0].rstrip(".")
         weights = sum(conv.weight.numel() for conv in model.convs())
         plane.text(0.15, line - 0.26, model.name, fontweight="bold", fontsize=13, va="center")
-        plane.text(1.72, line - 0.26, description, fontsize=9.5, va="center", color=GREY)
+        plane.text(1.9, line - 0.26, description, fontsize=9.5, va="center", color=GREY)
         plane.text(9.85, line - 0.26, f"{weights / 1e6:.2f} M weights", fontsize=9.5, va="center", ha="right")
-        draw_network(plane, model, line - above - extent / 2)
+        draw = draw_graph if forks(model) else draw_network
+        draw(plane, model, line - above - extent / 2)
         line -= above + extent + below
         plane.plot([0.15, 9.85], [line + 0.06] * 2, color=PALE, lw=1.2)
-    for x, color, name in ((0.25, BLUE, "learns by STDP"), (2.2, ORANGE, "learns by R-STDP"), (4.4, GREY, "pooling")):
+    for x, color, name in (
+        (0.25, BLUE, "learns by STDP"), (2.2, ORANGE, "learns by R-STDP"), (4.4, PURPLE, "learns by the margin rule"),
+        (7.3, GREY, "pooling"),
+    ):  # fmt: skip
         plane.plot(x, 0.58, "s", color=color, ms=10)
         plane.text(x + 0.17, 0.58, name, va="center")
     words = "θ threshold (∞: at the last time step the strongest decides), K winners per image, r inhibition radius"
     plane.text(0.17, 0.24, words, va="center", fontsize=10.5)
     return figure
+
+
+def forks(model):
+    """Whether a stage reads another than the one before it."""
+    return any(stage.inputs for stage in model.stages.values())
+
+
+def extent_of(model):
+    """Inches from top to bottom."""
+    if forks(model):
+        return ROW * len(tips(model))
+    return 1.95 if any(isinstance(stage, Branches) for stage in model.stages.values()) else 1.22
+
+
+def tips(model):
+    """The maps that only the decision stage reads, bottom up: a row for each."""
+    read_below = {other for name in model.stages if name != model.decision for other in model.inputs_of(name)}
+    return [name for name in model.inputs_of(model.decision) if name not in read_below]
+
+
+def draw_graph(plane, model, middle, gap=0.17):
+    """One network whose decision reads several maps: columns by depth, a row for each way that ends there."""
+    rows = {name: row for row, name in enumerate(tips(model))}
+    depths, sizes = {"input": 0}, dict(model.sizes(28, 28))
+    for name in model.stages:
+        depths[name] = 1 + max(depths[other] for other in model.inputs_of(name))
+    for name in [*model.stages][::-1]:  # as near to what reads it as there is room, between the rows of its readers
+        readers = [other for other in model.stages if name in model.inputs_of(other)]
+        if readers:
+            depths[name] = min(depths[other] for other in readers) - 1
+        below = [rows[other] for other in readers if other != model.decision]
+        if name != model.decision:
+            rows.setdefault(name, sum(below) / max(1, len(below)))
+    rows["input"] = (len(tips(model)) - 1) / 2
+    direct = [rows[name] for name in model.inputs_of(model.decision) if name not in tips(model)]
+    rows[model.decision] = direct[0] if direct else rows["input"]  # its arrow passes between those of others
+    width_of = {"input": 0.62} | {n: 1.35 if stage.convs else 0.62 for n, stage in model.stages.items()}
+    x, left = 0.15, {}
+    for depth in range(max(depths.values()) + 1):
+        left[depth] = x
+        x += max(width_of[name] for name in depths if depths[name] == depth) + gap
+
+    def place(name):
+        return left[depths[name]], middle + ROW * ((len(tips(model)) - 1) / 2 - rows[name])
+
+    for name, stage in model.stages.items():
+        for other in model.inputs_of(name):
+            start, end = place(other), place(name)
+            arrow(
+                plane, (start[0] + width_of[other] + 0.01, start[1]), (end[0] - 0.01, end[1]), mutation_scale=9, lw=1.2
+            )
+        learned, color = learning(stage)
+        if name == model.decision:
+            lines = [f"{stage.out_channels} neurons", "see all maps", firing(stage)]
+        elif stage.convs:
+            lines = [f"{stage.out_channels} maps, {area(sizes[name])}", f"kernel {area(stage.weight.shape[2:])}"]
+            lines.append(f"{firing(stage)}, {choosing(stage)}")
+        else:
+            lines = [f"pool {stage.size}", area(sizes[name])]
+        head = name if learned is None else f"{name}  {learned}"
+        block(plane, *place(name), width_of[name], 0.85 if stage.convs else 0.72, head, lines, color)
+    block(plane, *place("input"), 0.62, 0.85, "S1C1", [f"{model.in_channels} maps", area((28, 28))], INK)
+    end = place(model.decision)
+    block(plane, x, end[1], 0.72, 0.85, None, [f"{model.num_classes}", "classes"], INK)
+    arrow(plane, (x - gap + 0.01, end[1]), (x - 0.01, end[1]), mutation_scale=9, lw=1.2)
 
 
 def draw_network(plane, model, middle, gap=0.19):
@@ -452,7 +521,8 @@ def learning(stage):
     """The name and the colour of a stage's rule."""
     if not stage.convs:
         return None, GREY
-    return ("R-STDP", ORANGE) if isinstance(stage.convs[0].rule, RSTDP) else ("STDP", BLUE)
+    rule = stage.convs[0].rule
+    return rule.title, {"R-STDP": ORANGE, "margin": PURPLE}.get(rule.title, BLUE)
 
 
 def firing(conv):
