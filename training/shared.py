@@ -20,7 +20,7 @@ from training.settings import Settings
 # Of the settings those on which a phase without labels depends; network, encoder and epochs are compared as they are.
 ALIKE = "dataset", "image_size", "ratio", "val_split", "dry_run", "seed", "batch_size", "device", "backend"
 # What a network may declare for itself and still train its stages as any other does.
-DECLARED = {"name", "aliases", "epochs", "encoder", "readout", "build", "phases"}
+DECLARED = {"name", "aliases", "epochs", "encoder", "augmentation", "readout", "build", "phases"}
 
 
 def leading_phases(model, encoding, settings, epochs):
@@ -97,7 +97,7 @@ def _stages_up_to(model, phases):
 def _declaration(stage):
     """The kind of a stage and the parameters that it was made with."""
     if isinstance(stage, Branches):
-        return type(stage), [_declaration(branch) for branch in stage.convs]
+        return type(stage), [_declaration(branch) for branch in stage.convs], stage.inputs
     return type(stage), {name: getattr(stage, name, stage) for name in inspect.signature(type(stage)).parameters}
 
 

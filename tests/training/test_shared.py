@@ -8,8 +8,11 @@ import torch
 from command import SMALL, refuse, results, start
 from kill_and_resume import only_run, outcome, same
 
+from engine.rules import STDP
+from engine.stages import Branches, SpikingConv
 from models import build_model
 from models.mozafari2018 import Mozafari2018
+from network_trainer import NetworkTrainer
 from s1c1 import S1C1
 from training.encoders import encoder_config
 from training.run import Run
@@ -32,6 +35,8 @@ def network(name, *overrides):
         ("mozafari2018", [], "mozafari2018", [], 2),  # the last phase needs labels
         ("mozafari2018", [], "mozafari2018_margin", [], 2),
         ("mozafari2018", [], "majority2024", [], 2),
+        ("mozafari2018", [], "multiscale2026", [], 2),
+        ("multiscale2026", [], "multiscale2026", [("s3.threshold", 9)], 2),
         ("mozafari2018", [], "deep2024", [], 1),  # 250 features, and 150
         ("deep2024", [], "deepr2024", [], 2),  # s3 learns by another rule
         ("deepr2024", [], "deepr2024_greedy", [], 2),  # s3 learns again, by rewards
@@ -91,6 +96,25 @@ def test_a_network_with_code_of_its_own_is_like_none_but_itself():
     plain = leading(network("mozafari2018"))
     assert [count_alike(plain, leading(kind())) for kind in (Slow, Chunky, Same)] == [0, 0, 2]
     assert count_alike(leading(Slow()), leading(Slow())) == 2
+
+
+def test_what_branches_read_counts():
+    def leading_of(inputs):
+        class Wide(NetworkTrainer):
+            epochs = (1, 1)
+
+            def build(self, in_channels, num_classes):
+                rule = STDP(winners=1, radius=0)
+                scales = [SpikingConv(6, 4, kernel, kernel // 2, threshold=2, rule=rule) for kernel in (3, 5)]
+                return {
+                    "s1": SpikingConv(6, 6, 3, padding=1, threshold=2, rule=rule),
+                    "s2": Branches(*scales, inputs=inputs),
+                }
+
+        return leading(Wide())
+
+    assert count_alike(leading_of("s1"), leading_of("s1")) == 2
+    assert count_alike(leading_of("s1"), leading_of("input")) == 1
 
 
 EPOCHS = f"{SMALL} --epochs 1 2 2"
