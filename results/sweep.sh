@@ -28,6 +28,7 @@ one_after_another() {
 
 timed 'sweep' "$python" sweep.py --model "${networks[@]}" --seeds "${seeds[@]}" "${flags[@]}" --output $together
 timed 'one after another' one_after_another
+"$python" sweep.py --report $together --output results/sweep > /dev/null
 for run in $alone/*/; do
     cmp "$run/predictions.csv" "$together/$(basename "$run")/predictions.csv" && echo "$(basename "$run"): equal"
 done
