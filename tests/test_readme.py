@@ -47,8 +47,8 @@ def runs(tmp_path_factory):
             command = [re.sub("^runs/", f"{folder}/", word) for word in command]
             takes = TAKES[parse(command).command]
             shorter = ["--dry-run"] if "dry_run" in takes else []
-            # where a run that --predict names is, --output does not say: only where the latest is looked for
-            named = "--predict" in command and any(word.startswith(f"{folder}/") for word in command)
+            # where a network that is named is, --output does not say: only where the latest is looked for
+            named = "--predict" in command and command[command.index("--evaluate") + 1] != "latest"
             place = ["--output", str(folder)] if "output" in takes and not named else []
             with contextlib.redirect_stdout(io.StringIO()) as printed, patch.context() as hurry:
                 if "first" not in command:  # whose folder the README describes

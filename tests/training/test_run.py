@@ -47,6 +47,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
         "confusion_matrix.png", "errors.png", "history.png", "roc_curves.png", "spike_times.png", "spike_wave.png",
         f"filters_{next(model.named_convs())[0]}.png",
         *(f"features_{label}.png" for label, _ in model.named_convs(list(model.stages)[:-1])),
+        *(["moved_images.png"] if model.augmentation != "none" else []),
     }  # fmt: skip
     maps = {path for path in files if path.startswith("maps/")}
     assert len(maps) == (len(model.stages) + 2 if with_all else 0)
