@@ -224,22 +224,25 @@ def _count_on_x(axes):
 
 @styled
 def draw_roc(curves, class_names, title):
-    """One-vs-rest ROC curves of the classes, and their upper left corner larger.
+    """One-vs-rest ROC curves of the classes, and their upper left corner larger, if it is less than the whole.
 
     ``curves``: what ``metrics.roc_curves`` returns; each is the polygon through its points.
     """
     columns = math.ceil(len(curves) / 15)
     longest = max(map(len, class_names))
-    figure = new_figure(9.6 + columns * (0.9 + 0.09 * longest), 4.8, title)
-    whole, corner = figure.subplots(1, 2)
+    side = _corner([curve for curve in curves if curve is not None])
+    panels = 1 if side == 100 else 2
+    figure = new_figure(0.2 + 4.7 * panels + columns * (0.9 + 0.09 * longest), 4.8, title)
+    whole, *corner = figure.subplots(1, panels, squeeze=False)[0]
+    legend = corner[0] if corner else whole
     for position, (curve, name) in enumerate(zip(curves, class_names, strict=True)):
         if curve is None:
-            corner.plot([], [], color=PALE, label=f"{name}: no images")
+            legend.plot([], [], color=PALE, label=f"{name}: no images")
             continue
         color, dash = PALETTE[position % len(PALETTE)], DASHES[position // len(PALETTE) % len(DASHES)]
-        for axes in (whole, corner):
+        for axes in (whole, *corner):
             axes.plot(100 * curve[0], 100 * curve[1], color=color, ls=dash, lw=1.6, label=f"{name}: {curve[2]:.4f}")
-    for axes in (whole, corner):
+    for axes in (whole, *corner):
         axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
         axes.grid()
         axes.set_xlabel("false positives, % of the other classes' images")
@@ -247,11 +250,11 @@ def draw_roc(curves, class_names, title):
     whole.set_xlim(0, 100)
     whole.set_ylim(0, 101)
     whole.set_ylabel("true positives, % of the class's images")
-    side = _corner([curve for curve in curves if curve is not None])
-    corner.set_title(f"the upper left {side} %")
-    corner.set_xlim(0, side)
-    corner.set_ylim(100 - side, 100 + side / 100)
-    corner.legend(title="class: area under curve", loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns)
+    for axes in corner:
+        axes.set_title(f"the upper left {side} %")
+        axes.set_xlim(0, side)
+        axes.set_ylim(100 - side, 100 + side / 100)
+    legend.legend(title="class: area under curve", loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns)
     return figure
 
 

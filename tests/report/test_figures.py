@@ -177,19 +177,20 @@ def test_confusion(names, tmp_path):
         figures.draw_confusion(np.eye(3), "abc", "title")
 
 
-@pytest.mark.parametrize(("strength", "side"), [(6, 1), (0.3, 100)])
-def test_roc(strength, side, tmp_path):
+@pytest.mark.parametrize(("strength", "sides"), [(6, [1]), (0.3, [])])
+def test_roc(strength, sides, tmp_path):
+    """Where the curves are far from their corner, there is no second picture of the same."""
     labels = np.arange(600) % 3
     scores = strength * np.eye(4)[labels] + np.random.default_rng(0).normal(size=(600, 4))
     curves = roc_curves(labels, scores, 4)
     figure = figures.draw_roc(curves, "abcd", "title")
-    whole, corner = figure.axes
+    whole, *corner = figure.axes
     for line, curve in zip(whole.lines, curves[:3], strict=False):
         assert line.get_drawstyle() == "default"
         x, y = line.get_xdata(), line.get_ydata()
         assert auc(x, y) / 1e4 == pytest.approx(curve[2])  # the polygon's area is what the legend says
-    assert corner.get_xlim() == (0, side)
-    legend = [text.get_text() for text in corner.get_legend().get_texts()]
+    assert [axes.get_xlim() for axes in corner] == [(0, side) for side in sides]
+    legend = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
     assert legend[:4] == [f"{name}: {curve[2]:.4f}" for name, curve in zip("abc", curves, strict=False)] + [
         "d: no images"
     ]
