@@ -95,7 +95,11 @@ def test_further_starts(tmp_path):
     (tmp_path / "kernels.py").write_text(KERNELS)
     (tmp_path / "rule.py").write_text(RULE)
     both = [programs.start("-c", RUN + PRINT.format([factor])) for factor in (2, 3)]
-    assert [process.communicate() for process in both] == [("0.5 -0.25 480 2 0\n", ""), ("0.5 -0.25 246 2 0\n", "")]
+    for process, number in zip(both, ("480", "246"), strict=True):
+        out, err = process.communicate()
+        # the later of the two may find what the other has kept, but not another's closure
+        assert (out.split()[:3], err) == (["0.5", "-0.25", number], "")
+        assert out.split()[3:] in (["2", "0"], ["1", "1"])
     assert programs.run([2, 3]) == [0.5, -0.25, 480, 246, 0, 3]
     (tmp_path / "rule.py").write_text(RULE.replace("t_in <", "t_in - 2 <").replace("t_in >", "t_in - 2 >"))
     assert programs.run([2]) == [0.5, 0.5, 480, 1, 1]
