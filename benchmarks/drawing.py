@@ -1,8 +1,8 @@
 """How long a run's pictures take: ``python benchmarks/drawing.py``, on a quiet machine.
 
 Milliseconds per image of ``save_activation_maps`` (all stages, arrays and pictures), and seconds of ``write_report``
-(all figures), for each network, after it has learned a little. With ``--before DIR``, a checkout of an older version,
-the two stand side by side, each measured in a process of its own.
+(all figures), for each network that decides, after it has learned a little. With ``--before DIR``, a checkout of an
+older version, the two stand side by side, each measured in a process of its own.
 """
 
 import argparse
@@ -67,6 +67,8 @@ def measure(names, images, repeats):
     chosen = [int((data.test_labels == label).argmax()) for label in range(10)]
     for name in names or sorted({cls.name for cls in MODELS.values()}):
         model = build_model(name)
+        if getattr(model, "decision", True) is None:
+            continue  # it has no decisions to draw
         for phase in model.phases:
             for stage in () if getattr(phase, "needs_labels", phase.rule == "rstdp") else phase.stages:
                 model.train_unsupervised(latencies, stage)
