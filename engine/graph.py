@@ -58,12 +58,6 @@ class StageGraph(nn.Module):
         name = list(self.stages)[-1]
         return name if self.stages[name].decides else None
 
-    def channels_of(self, name):
-        """How many channels the map of a stage has."""
-        if name == INPUT:
-            return self.in_channels
-        return getattr(self.stages[name], "out_channels", None) or self.channels_of(self.inputs_of(name)[0])
-
     def _sees_all(self):
         """Whether a stage sees the whole image, so that the network is bound to its size."""
         return any(isinstance(stage, SpikingDense) for stage in self.stages.values())
@@ -110,16 +104,20 @@ class StageGraph(nn.Module):
 
     def sizes(self, height, width):
         """(stage name, output size) bottom up. Errors: InputError where a kernel or the size does not fit."""
+        return [(name, shape[1:]) for name, shape in self.shapes(height, width).items() if name != INPUT]
+
+    def shapes(self, height, width):
+        """{"input" or stage: (channels, rows, columns) of its map}, bottom up. Errors: as of ``sizes``."""
         if (height, width) != self.image_size and self._sees_all():
             raise InputError(
                 f"this {self.name} was built for images of {self.image_size[0]}×{self.image_size[1]}, not "
                 f"{height}×{width}: its decision neurons see the whole image"
             )
-        sizes = {INPUT: (height, width)}
+        shapes = {INPUT: (self.in_channels, height, width)}
         for name, stage in self.stages.items():
-            sizes[name] = stage.output_size(*sizes[self.inputs_of(name)[0]])
-        del sizes[INPUT]
-        return list(sizes.items())
+            channels, *size = shapes[self.inputs_of(name)[0]]
+            shapes[name] = getattr(stage, "out_channels", channels), *stage.output_size(*size)
+        return shapes
 
     def check(self, latencies):
         """``latencies`` as a tensor on the network's device. Errors: InputError if the network cannot take them."""

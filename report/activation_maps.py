@@ -103,9 +103,9 @@ def neurons(model, height, width):
     is padding. ``height``, ``width``: of the network's input, which is the stage "input".
     """
     parts = {INPUT: [(slice(0, model.in_channels), slice(0, height), slice(0, width))]}
-    sizes = {INPUT: (height, width), **dict(model.sizes(height, width))}
+    shapes = model.shapes(height, width)
     for name, stage in model.stages.items():
-        reads, size = model.inputs_of(name)[0], sizes[name]
+        reads, size = model.inputs_of(name)[0], shapes[name][1:]
         below = parts[reads]
         if isinstance(stage, Pool):
             below = [
@@ -117,7 +117,7 @@ def neurons(model, height, width):
             for conv in stage.convs:
                 rows, columns = (
                     slice((full - own) // 2, (full - own) // 2 + own)
-                    for full, own in zip(size, conv.output_size(*sizes[reads]), strict=True)
+                    for full, own in zip(size, conv.output_size(*shapes[reads][1:]), strict=True)
                 )
                 below.append((slice(first, first + conv.out_channels), rows, columns))
                 first += conv.out_channels

@@ -233,7 +233,7 @@ def describe_stages(model, height, width):
             thresholds = ", ".join(dict.fromkeys(f"{conv.threshold:g}" for conv in stage.convs))
             what = "potentials at the last time step" if name == model.decision else f"threshold {thresholds}"
             out.append((name, what, labels, [conv.kernel for conv in stage.convs]))
-    stages, of, sizes = [], {}, {INPUT: (height, width), **dict(model.sizes(height, width))}
+    stages, of, shapes = [], {}, model.shapes(height, width)
     for name, what, labels, kernels in out:
         below_name = name if name == INPUT else model.inputs_of(name)[0]
         below = of.get(below_name, [])
@@ -248,7 +248,13 @@ def describe_stages(model, height, width):
             for label, kernel, (features, rows, columns) in zip(labels, kernels, parts[name], strict=True)
         ]  # fmt: skip
         stages.append(
-            {"name": name, "what": what, "decides": name == model.decision, "size": sizes[name], "parts": described}
+            {
+                "name": name,
+                "what": what,
+                "decides": name == model.decision,
+                "size": shapes[name][1:],
+                "parts": described,
+            }
         )
         of[name] = described
     return stages

@@ -38,18 +38,18 @@ def _describe(cls):
 def summarize(model, height, width):
     """The table of a network for images of height × width, all of its rules, and its phases."""
     header = ("stage", "rule", "kernel", "threshold", "winners", "radius", "output", "field", "weights")
-    rows, total, sizes = [], 0, dict(model.sizes(height, width))
-    # of each map: channels; receptive field in the encoded image, and distance between neighbouring neurons there
-    maps = {INPUT: (model.in_channels, 1, 1)}
-    for name, size in sizes.items():
-        stage, reads = model.stages[name], model.inputs_of(name)
-        channels, field, stride = maps[reads[0]]
+    rows, total, shapes = [], 0, model.shapes(height, width)
+    seen_by = {
+        INPUT: (1, 1)
+    }  # of each map: receptive field in the encoded image, and the distance between neighbouring neurons there
+    for name, stage in model.stages.items():
+        reads, shape = model.inputs_of(name), "×".join(map(str, shapes[name]))
+        field, stride = seen_by[reads[0]]
         of = f" of {', '.join(reads)}" if stage.inputs else ""
         if isinstance(stage, Pool):
             field += (stage.size - 1) * stride
             stride *= stage.size
-            maps[name] = channels, field, stride
-            shape = f"{channels}×{size[0]}×{size[1]}"
+            seen_by[name] = field, stride
             rows.append((name + of, "pooling", f"{stage.size}×{stage.size}", "", "", "", shape, f"{field}×{field}", ""))
             continue
         if isinstance(stage, SpikingDense):
@@ -64,7 +64,7 @@ def summarize(model, height, width):
         for label, conv in own.items():
             seen = field + (conv.kernel - 1) * stride
             widest = max(widest, seen)
-            rows_out, columns_out = conv.output_size(*sizes.get(reads[0], (height, width)))
+            rows_out, columns_out = conv.output_size(*shapes[reads[0]][1:])
             total += conv.weight.numel()
             rule = conv.rule
             kind = rule.title if rule else "none"
@@ -74,11 +74,10 @@ def summarize(model, height, width):
                 (label + of, kind, f"{conv.kernel}×{conv.kernel}", threshold, winners, radius,
                  f"{conv.out_channels}×{rows_out}×{columns_out}", f"{seen}×{seen}", f"{conv.weight.numel():,}")
             )  # fmt: skip
-        channels = sum(conv.out_channels for conv in own.values())
         if len(own) > 1:
             what = "joined" if name != model.decision else "vote"
-            rows.append((name, what, "", "", "", "", f"{channels}×{size[0]}×{size[1]}", f"{widest}×{widest}", ""))
-        maps[name] = channels, widest, stride
+            rows.append((name, what, "", "", "", "", shape, f"{widest}×{widest}", ""))
+        seen_by[name] = widest, stride
     return "\n".join(
         [
             f"{model.name} for {model.in_channels}×{height}×{width} inputs of {model.time_steps} time steps",

@@ -3,6 +3,7 @@
 They are of the weights with the best validation accuracy; of a network that decides nothing, of the last.
 """
 
+import math
 import shutil
 import time
 from pathlib import Path
@@ -61,8 +62,7 @@ def wanted_readout(settings, model):
 
 def neurons(model, stage, data):
     """Neurons of the stage for the data set's images."""
-    height, width = dict(model.sizes(*data.set.train_images.shape[1:3]))[stage]
-    return model.channels_of(stage) * height * width
+    return math.prod(model.shapes(*data.set.image_size)[stage])
 
 
 def latency_maps(model, encode, images, stage):

@@ -12,7 +12,6 @@ import numpy as np
 
 import datasets
 from datasets.augmentation import Augmentation, moved
-from engine.stages import INPUT
 from errors import InputError
 from network_trainer import Activity, Interrupted, Observer
 from report import figures
@@ -146,9 +145,8 @@ class Run(Observer):
         """The moved copies of the training images that the settings ask for; None for none."""
         if not self.augmentation:
             return None
-        model, size = self.model, self.data.set.train_images.shape[1:3]
-        sizes = {INPUT: size, **dict(model.sizes(*size))}
-        neurons = sum(model.channels_of(name) * math.prod(sizes[name]) for name in model.inputs_of(model.decision))
+        read = self.model.inputs_of(self.model.decision)
+        neurons = sum(math.prod(self.model.shapes(*self.data.set.image_size)[name]) for name in read)
         images = self.data.set.train_images[self.data.train]
         return MovedCopies(images, self.augmentation, self.settings.seed, self.encode, neurons, self.folder)
 

@@ -274,8 +274,9 @@ def graph_of(model, height, width):
             node.attr[key].CopyFrom(AttrValue(s=str(value).encode()))
         return name
 
-    add(INPUT, "Encoder", [], output=f"{model.in_channels}×{height}×{width}", encoder=model.encoder["name"])
-    for stage_name, size in model.sizes(height, width):
+    outputs = {name: "×".join(map(str, shape)) for name, shape in model.shapes(height, width).items()}
+    add(INPUT, "Encoder", [], output=outputs[INPUT], encoder=model.encoder["name"])
+    for stage_name in model.stages:
         name, below = stage_name, [tops[other] for other in model.inputs_of(stage_name)]
         stage, kind = model.stages[name], type(model.stages[name]).__name__
         if len(stage.convs) > 1:
@@ -285,7 +286,6 @@ def graph_of(model, height, width):
                 for label, conv in zip(labels, stage.convs, strict=True)
             ]
             name = f"{name}/{'vote' if stage.decides else 'joined'}"
-        output = f"{model.channels_of(stage_name)}×{size[0]}×{size[1]}"
         parameters = "" if len(stage.convs) > 1 else stage.extra_repr()
-        tops[stage_name] = add(name, kind, below, output=output, parameters=parameters)
+        tops[stage_name] = add(name, kind, below, output=outputs[stage_name], parameters=parameters)
     return graph
