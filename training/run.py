@@ -194,8 +194,7 @@ class Run(Observer):
     def _stop(self):
         self.log.flush()
         self.save()
-        command = f"python train.py --resume {shlex.quote(str(self.folder))}"
-        raise Stopped(f"stopped and saved; go on with\n    {command}", 128 + self.stop.number)
+        raise Stopped(f"stopped and saved; go on with\n    {resume_command(self.folder)}", 128 + self.stop.number)
 
     def validated(self, labels, decisions):
         if self.log.board:
@@ -304,6 +303,11 @@ class Run(Observer):
         held_out = Evaluation(self.model, validation.latencies, validation.labels, validation.at)
         best = Evaluation(self.model, inputs, labels, first)
         return {"test.last": last, "validation.best": held_out, "test.best": best}
+
+
+def resume_command(folder):
+    """What to type to go on with the run in the folder."""
+    return f"python train.py --resume {shlex.quote(str(folder))}"
 
 
 class Stopped(Interrupted):

@@ -1,12 +1,11 @@
 """What ends a run outside its training (a signal, a full disk), and the command that goes on with it."""
 
 import errno
-import shlex
 import signal
 from contextlib import contextmanager
 
 from errors import InputError
-from training.run import Stopped
+from training.run import Stopped, resume_command
 
 FULL = errno.ENOSPC, errno.EDQUOT
 
@@ -23,7 +22,7 @@ def resumable(folder):
         raise _Terminated
 
     before = signal.signal(signal.SIGTERM, end)
-    command = f"python train.py --resume {shlex.quote(str(folder))}"
+    command = resume_command(folder)
     try:
         yield
     except Stopped:
