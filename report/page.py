@@ -247,15 +247,8 @@ def describe_stages(model, height, width):
             }
             for label, kernel, (features, rows, columns) in zip(labels, kernels, parts[name], strict=True)
         ]  # fmt: skip
-        stages.append(
-            {
-                "name": name,
-                "what": what,
-                "decides": name == model.decision,
-                "size": shapes[name][1:],
-                "parts": described,
-            }
-        )
+        size, decides = shapes[name][1:], name == model.decision
+        stages.append({"name": name, "what": what, "decides": decides, "size": size, "parts": described})
         of[name] = described
     return stages
 

@@ -39,9 +39,8 @@ def summarize(model, height, width):
     """The table of a network for images of height × width, all of its rules, and its phases."""
     header = ("stage", "rule", "kernel", "threshold", "winners", "radius", "output", "field", "weights")
     rows, total, shapes = [], 0, model.shapes(height, width)
-    seen_by = {
-        INPUT: (1, 1)
-    }  # of each map: receptive field in the encoded image, and the distance between neighbouring neurons there
+    # of each map: receptive field in the encoded image, and the distance between neighbouring neurons there
+    seen_by = {INPUT: (1, 1)}
     for name, stage in model.stages.items():
         reads, shape = model.inputs_of(name), "×".join(map(str, shapes[name]))
         field, stride = seen_by[reads[0]]
