@@ -30,6 +30,7 @@ from models import model_class
 from report.sweep_report import read_run, write_sweep_report
 from train import build, encoder_of, epochs_of, load_data
 from training.encoders import encoder_config
+from training.finished import is_finished
 from training.flags import Format, Parser, parse
 from training.run_log import print_what_can_be_printed
 from training.settings import MACHINE, MAY_CHANGE, NOT_AFTER, Settings, flag
@@ -118,8 +119,7 @@ class Planned:
 
     @property
     def finished(self):
-        last = "index.html" if self.settings.figures else "results.json"
-        return (self.folder / last).is_file() and (self.folder / "results.json").is_file()
+        return is_finished(self.folder, self.settings.figures)
 
     @property
     def begun(self):
