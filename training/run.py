@@ -100,7 +100,7 @@ class Run(Observer):
             self.log.say(note)
         if not going_on:
             self.tell_of_other_run()
-        self.save()  # from here on the run can be resumed, with these settings
+        self.save()  # with these settings, and behind metrics.csv: a sweep takes no older checkpoint for what it counts
         size = self.data.set.train_images.shape[1:]
         if self.log.board:
             self.log.board.network(self.model, summarize(self.model, *size[:2]), *size[:2])
