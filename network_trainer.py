@@ -434,26 +434,22 @@ class NetworkTrainer(StageGraph):
         if copies:
             self.check_copies()
         try:
-            self._phases(train, validation, epochs, observer, batch_size, seed, patience, progress, copies)
+            while progress.phase < len(self.phases):
+                phase, count = self.phases[progress.phase], epochs[progress.phase]
+                stopped = patience and phase.needs_labels and progress.waited >= patience
+                if progress.epoch >= count or stopped:
+                    progress.phase, progress.epoch = progress.phase + 1, 0
+                    continue
+                if copies and phase.needs_labels and not train.copies:
+                    self._pack_copies(train, copies, observer)
+                for activity in filter(None, (train, validation)):
+                    self._move_up(activity, progress.phase, observer)
+                self._epoch(phase, train, progress, count, observer, batch_size, seed)
+                observer.epoch(progress, self._finish_epoch(phase, train, validation, progress, observer))
         finally:
             for packed in train.copies:
                 packed.close()
         return progress
-
-    def _phases(self, train, validation, epochs, observer, batch_size, seed, patience, progress, copies):
-        """The phases that are still to do: arguments as of ``fit``."""
-        while progress.phase < len(self.phases):
-            phase, count = self.phases[progress.phase], epochs[progress.phase]
-            stopped = patience and phase.needs_labels and progress.waited >= patience
-            if progress.epoch >= count or stopped:
-                progress.phase, progress.epoch = progress.phase + 1, 0
-                continue
-            if copies and phase.needs_labels and not train.copies:
-                self._pack_copies(train, copies, observer)
-            for activity in filter(None, (train, validation)):
-                self._move_up(activity, progress.phase, observer)
-            self._epoch(phase, train, progress, count, observer, batch_size, seed)
-            observer.epoch(progress, self._finish_epoch(phase, train, validation, progress, observer))
 
     def _move_up(self, activity, number, observer):
         """Replace latency maps by the input of a higher phase's first stage, image by image in parallel."""
