@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from network_trainer import CHUNK
+from engine.graph import CHUNK
 from report.activation_maps import INPUT
 
 
