@@ -5,7 +5,6 @@ from dataclasses import fields, is_dataclass, replace
 from types import NoneType, UnionType
 from typing import Union, get_args, get_origin, get_type_hints
 
-from engine.backend import MOST_FEATURES
 from engine.stages import INPUT, Branches, SpikingDense
 from errors import InputError
 
@@ -91,18 +90,16 @@ def _changed(stage, changes, below):
             there = [*settable, *of_rule]
             raise InputError(f"{field}: there is no such field; there are {', '.join(there)}")
     try:
-        _check_size(own | below)
+        _check_padding(own | below)
         return type(stage)(**own | below)
     except (InputError, TypeError) as error:
         given = ", ".join(f"{field}={value}" for _, value, field in changes)
         raise InputError(f"{given}: {error}" if given else str(error)) from error
 
 
-def _check_size(parameters):
-    """Errors: InputError for a convolution that the kernels or the memory do not take, before it is made."""
-    features, kernel, padding = (parameters.get(name, 0) for name in ("out_channels", "kernel", "padding"))
-    if isinstance(features, int) and features >= MOST_FEATURES:
-        raise InputError(f"a layer has fewer than {MOST_FEATURES:,} features, not {features:,}")
+def _check_padding(parameters):
+    """Errors: InputError for a padding that makes neurons without inputs, before the convolution is made."""
+    kernel, padding = (parameters.get(name, 0) for name in ("kernel", "padding"))
     if isinstance(kernel, int) and isinstance(padding, int) and padding >= kernel > 0:
         raise InputError(f"padding {padding} around a kernel of {kernel} makes neurons that see nothing")
 
