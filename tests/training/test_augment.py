@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from command import DIGITS, refuse, results, start
-from kill_and_resume import only_run
+from kill_and_resume import only_run, same
 
 from datasets.augmentation import Augmentation, moved
 from s1c1 import S1C1
@@ -18,10 +18,6 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (7, 28, 28), np.uint8)
 
 def state(folder, name="last.pt"):
     return checkpoint.load(folder / "checkpoints" / name)["state"]
-
-
-def same(one, two):
-    return all(torch.equal(one[key], two[key]) for key in one)
 
 
 def test_copies_are_the_moved_images_encoded():
