@@ -32,6 +32,11 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path.name, len(FIRST)))
 
 
+def pytest_configure():
+    """A shell starts what runs behind it with SIGINT ignored; the tests of Ctrl-C are not to depend on that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def surroundings_are_left_as_they_were():
     threads = numba.get_num_threads(), torch.get_num_threads()
