@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 
 from report.figures import DASHES, PALETTE, new_figure, save, styled
+from report.page import read_rows
 from utils import write_text
 
 # Flags by which runs of one kind may differ: the seed, and what changes no number of the result.
@@ -63,10 +64,7 @@ def read_run(folder):
         flags, command_line = args["flags"], args["command_line"]
     except (OSError, ValueError, KeyError):
         return None
-    history, results = [], {}
-    if (folder / "metrics.csv").is_file():
-        with open(folder / "metrics.csv", newline="", encoding="utf-8") as file:
-            history = list(csv.DictReader(file))
+    history, results = read_rows(folder / "metrics.csv"), {}
     if (folder / "results.json").is_file():
         results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     return Record(folder, command_line, flags, history, _scores(results), bool(results), args.get("after") or {})
