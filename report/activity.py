@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 
-from engine.graph import CHUNK
 from report.activation_maps import INPUT
 
 
@@ -19,7 +18,7 @@ def activity(model, latencies):
     ("input") up; poolings add no weights.
     """
     counts, steps = {}, model.time_steps
-    for part in latencies.split(CHUNK):
+    for part in latencies.split(200):  # not CHUNK: here the maps are whole, before any pooling
         maps = {INPUT: part}
         _count(counts, INPUT, spikes_of(part, steps), 0)
         for name, latency in model.walk(part):

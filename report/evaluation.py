@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from engine.packed import PackedSpikes
+from engine.packed import Packed
 from report.metrics import SILENT, evaluate_predictions, roc_curves
 from utils import write_atomically
 
@@ -23,7 +23,7 @@ class Evaluation:
         decisions, scores = model.decide(inputs, model.decision)
         self.labels = torch.as_tensor(labels).numpy()
         self.predictions, self.scores = decisions.cpu().numpy(), scores.double().cpu().numpy()
-        packed = isinstance(inputs, PackedSpikes)
+        packed = isinstance(inputs, Packed)
         self.first_spikes = inputs.earliest if packed else inputs.flatten(1).amin(1).cpu().numpy()
         self.num_classes = model.num_classes
 

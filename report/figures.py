@@ -8,7 +8,7 @@ import math
 from functools import wraps
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import PowerNorm, to_rgb
@@ -418,7 +418,8 @@ def draw_features(features, title):
     gap = max(2, tiles.shape[2] // 20)
     # the few strongest neurons would leave all others grey on grey: a quarter of them reach black or white
     limit = np.quantile(np.abs(shown).max((1, 2)), 0.75) or 1
-    axes.imshow(_mosaic(tiles, columns, gap), cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")
+    grey = np.clip((_mosaic(tiles, columns, gap) / limit + 1) / 2, 0, 1)
+    axes.imshow(colormaps["gray"](grey, bytes=True), interpolation="nearest")  # numbers would take it twice the memory
     _frame_tiles(axes, tiles.shape[1:], range(count), columns, gap)
     _hide(axes)
     axes.set_title(
