@@ -43,7 +43,8 @@ class Activity:
 
     ``latencies`` are the input of the stage ``at`` (None: the network's own). They are replaced as they move up, so
     that of a whole data set there is no more in memory than what stages to come will read: ``kept``, {stage or "input":
-    its map}. The input of a ``SpikingDense`` is ``PackedSpikes``; so are those of moved ``copies`` of the images.
+    its map}. On a CPU that is ``PackedLatencies``. The input of a ``SpikingDense`` is ``PackedSpikes``; so are those
+    of moved ``copies`` of the images.
     """
 
     def __init__(self, latencies, labels, at=None):
@@ -468,7 +469,7 @@ class NetworkTrainer(StageGraph):
             reads = self.inputs_of(stage)[0]
             keep = set().union(*(self._way([*maps, *names], other)[1] for other in [stage, *later]))
             if names:
-                maps = self._through(maps, names, keep, observer.passed)
+                maps = self._through(maps, names, keep, observer.passed, packed=self.device.type == "cpu")
             activity.latencies, activity.kept = maps[reads], {name: maps[name] for name in keep}
         if names or dense:
             observer.ended()

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from engine.packed import PackedSpikes
+from engine.packed import PackedLatencies, PackedSpikes
 from engine.stages import INPUT, Pool, SpikingDense, Stage
 from errors import InputError
 
@@ -176,8 +176,11 @@ class StageGraph(nn.Module):
             advance(len(latencies))
         return packed
 
-    def _through(self, maps, names, wanted, advance):
-        """The ``wanted`` maps of whole data sets, and those there were, through the named stages."""
+    def _through(self, maps, names, wanted, advance, packed=False):
+        """The ``wanted`` maps of whole data sets, and those there were, through the named stages.
+
+        ``packed``: as ``PackedLatencies``, not tensors.
+        """
         count, out = len(next(iter(maps.values()))), dict(maps)
         for start in range(0, count or 1, CHUNK):  # of no images too there are maps, of a size
             part = {name: latencies[start : start + CHUNK].to(self.device) for name, latencies in maps.items()}
@@ -185,9 +188,16 @@ class StageGraph(nn.Module):
             for name in names:
                 if name not in wanted:
                     continue
+                shape = part[name].shape[1:]
                 if name not in out:  # filled in place: joining parts at the end would take the memory twice
-                    out[name] = part[name].new_empty((count, *part[name].shape[1:]))
-                out[name][start : start + CHUNK] = part[name]
+                    out[name] = (
+                        PackedLatencies(count, shape, self.time_steps) if packed
+                        else part[name].new_empty((count, *shape))
+                    )  # fmt: skip
+                if packed:
+                    out[name].write(start, part[name])
+                else:
+                    out[name][start : start + CHUNK] = part[name]
             advance(min(CHUNK, count - start))
         return out
 

@@ -12,6 +12,8 @@ import numpy as np
 
 import datasets
 from datasets.augmentation import Augmentation, moved
+from engine.graph import CHUNK
+from engine.packed import PackedLatencies
 from errors import InputError
 from network_trainer import Activity, Interrupted, Observer
 from report import figures
@@ -139,7 +141,14 @@ class Run(Observer):
         """The encoded training images of the indices; None if there are none."""
         if not len(chosen):
             return None
-        return Activity(self.encode(self.data.set.train_images[chosen]), self.data.set.train_labels[chosen])
+        images, labels = self.data.set.train_images, self.data.set.train_labels
+        if self.model.device.type != "cpu":
+            return Activity(self.encode(images[chosen]), labels[chosen])
+        shape = self.model.in_channels, *self.data.set.image_size
+        latencies = PackedLatencies(len(chosen), shape, self.model.time_steps)
+        for start in range(0, len(chosen), CHUNK):
+            latencies.write(start, self.encode(images[chosen[start : start + CHUNK]]))
+        return Activity(latencies, labels[chosen])
 
     def copies(self):
         """The moved copies of the training images that the settings ask for; None for none."""
@@ -365,6 +374,9 @@ def warm_up(model, encoder, image_shape, log):
     try:
         twin = copy.deepcopy(model)
         latencies = encoder.encode(np.zeros((1, *image_shape), np.uint8))
+        packed = PackedLatencies(1, latencies.shape[1:], model.time_steps)
+        packed.write(0, latencies)
+        packed[:]
         for phase in twin.phases:
             for name in () if phase.needs_labels else phase.stages:
                 twin.train_unsupervised(latencies, name)

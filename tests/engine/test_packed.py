@@ -1,4 +1,4 @@
-"""Spikes kept as bits, in memory and in a file."""
+"""Latency maps and spikes, packed: as lists of spikes; as bits, in memory and in a file."""
 
 import tempfile
 
@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.packed import PackedSpikes
+from engine.packed import PackedLatencies, PackedSpikes
 from errors import InputError
 
 
@@ -30,11 +30,54 @@ def test_reads_what_spiked_in_memory_and_in_a_file(shape, images, seed):
             assert packed.earliest.tolist() == latencies.flatten(1).amin(1).tolist()
 
 
-def test_takes_only_what_fits():
-    packed = PackedSpikes(3, (2, 4, 4), 15)
+@settings(max_examples=50, deadline=None)
+@given(
+    st.tuples(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40)), st.integers(0, 9), st.integers(1, 254),
+    st.sampled_from([0.0, 0.002, 0.1, 1.0]), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_lists_of_spikes_are_the_latency_maps(shape, images, time_steps, density, seed):
+    """Whatever the number of time steps, and however long the silence between two spikes, or after the last."""
+    rng = np.random.default_rng(seed)
+    latencies = rng.integers(0, time_steps, (images, *shape))
+    latencies[rng.random(latencies.shape) >= density] = time_steps
+    latencies = torch.from_numpy(latencies.astype(np.uint8))
+    packed = PackedLatencies(images, shape, time_steps)
+    for start in range(0, images, 4):
+        packed.write(start, latencies[start : start + 4])
+    order = torch.from_numpy(rng.permutation(images))
+    assert packed.shape == latencies.shape
+    assert torch.equal(packed[:], latencies)
+    assert torch.equal(packed[order], latencies[order])
+    assert packed.earliest.tolist() == latencies.flatten(1).amin(1).tolist()
+
+
+@pytest.mark.parametrize(("time_steps", "codes"), [(15, [0xFF, 0xF1, 0x3C]), (16, [0xFF00, 0x032C])])
+def test_silence_takes_next_to_nothing(time_steps, codes):
+    """By hand: 300 silent neurons are 256 + 32 + 12, or 256 + 44; what is left stands beside the spike after them."""
+    latencies = torch.full((1, 1, 20, 20), time_steps, dtype=torch.uint8)
+    latencies[0, 0, 15, 0] = 3
+    packed = PackedLatencies(1, (1, 20, 20), time_steps)
+    packed.write(0, latencies)
+    assert torch.equal(packed[:], latencies)
+    assert packed._codes.tolist() == codes
+
+
+def test_latency_maps_are_written_in_their_order_and_read_when_all_are_there():
+    packed = PackedLatencies(3, (1, 4, 4), 15)
+    with pytest.raises(InputError, match="of image 0 come next, not those of 1"):
+        packed.write(1, torch.zeros((1, 1, 4, 4), dtype=torch.uint8))
+    packed.write(0, torch.zeros((2, 1, 4, 4), dtype=torch.uint8))
+    with pytest.raises(InputError, match="only 2 have been written"):
+        packed[:1]
+
+
+@pytest.mark.parametrize("kind", [PackedLatencies, PackedSpikes])
+def test_takes_only_what_fits(kind):
+    packed = kind(3, (2, 4, 4), 15)
     for start, shape in ((0, (1, 2, 4, 5)), (3, (1, 2, 4, 4)), (-1, (1, 2, 4, 4))):
         with pytest.raises(InputError, match="are not among"):
             packed.write(start, torch.zeros(shape, dtype=torch.uint8))
+    packed.write(0, torch.zeros((3, 2, 4, 4), dtype=torch.uint8))
     with pytest.raises(IndexError):
         packed[torch.tensor([3])]
 
