@@ -154,6 +154,11 @@ class _Unpickler(pickle.Unpickler):
         return self._classes[number]
 
 
+def keeps_kernels():
+    """Whether machine code is kept at all: what one process compiles another finds."""
+    return _folder() is not None
+
+
 def payload_of(content, digest):
     """What follows the checksum in the content of a file; None if the file is damaged, or that of another key."""
     return content[32:] if content[:32] == _checksum(content[32:], digest) else None

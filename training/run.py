@@ -1,11 +1,9 @@
 """One training run, from the data to the last figure, in a folder of its own."""
 
-import copy
 import math
 import shlex
 import signal
 import sys
-import threading
 import time
 
 import numpy as np
@@ -27,6 +25,7 @@ from training import checkpoint, config
 from training.copies import MovedCopies
 from training.encoders import encoder_config
 from training.features import describe_readout, read_features
+from training.first_start import warm_up
 from training.run_log import RunLog
 from utils import peak_memory
 
@@ -361,30 +360,3 @@ def wanted_maps(settings, labels):
     chosen = choose_images(labels, settings.save_maps)
     chosen = chosen[:2] if settings.dry_run else chosen
     return np.concatenate([named, chosen[~np.isin(chosen, named)]])
-
-
-def warm_up(model, encoder, image_shape, log):
-    """Have every kernel compiled, or taken from the disk, before the first image counts. image_shape: (H, W[, 3])."""
-    if model.backend != "event":
-        return
-    notice = threading.Timer(
-        2.0, log.say, ["compiling the kernels for this machine: about half a minute, at the first start only"]
-    )
-    notice.start()
-    try:
-        twin = copy.deepcopy(model)
-        latencies = encoder.encode(np.zeros((1, *image_shape), np.uint8))
-        packed = PackedLatencies(1, latencies.shape[1:], model.time_steps)
-        packed.write(0, latencies)
-        packed[:]
-        for phase in twin.phases:
-            for name in () if phase.needs_labels else phase.stages:
-                twin.train_unsupervised(latencies, name)
-        if twin.decision is None:
-            twin.pass_through(latencies, twin.between(None, None))
-            return
-        for _ in range(2):  # networks that alternate have two ways of learning
-            twin.train_rl(latencies, np.zeros(1, np.int64))
-        twin.predict(latencies)
-    finally:
-        notice.cancel()

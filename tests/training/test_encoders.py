@@ -17,7 +17,7 @@ from report import figures
 from s1c1 import S1C1
 from training import checkpoint
 from training.encoders import ENCODERS, build_encoder, chosen, encoder_config
-from training.run import warm_up
+from training.first_start import warm_up
 from training.run_log import RunLog
 
 
