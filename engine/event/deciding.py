@@ -3,12 +3,14 @@
 Each image changes a few features at most. So the potentials of a *chunk* of images are computed together from the
 weights before it, and per image only the features changed since are computed again, in *slots*: a bank of changed
 features. The sums are taken in the same order, so the result is that of computing every image from the beginning.
+
+Where a number is written as ``int64(0)``, numba would compile the function that gets it once more for the constant 0.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
+from numba import int64, prange
 
 from engine.compiled import compiled
 from engine.decision import strongest
@@ -122,9 +124,9 @@ def _add(count, geometry, inputs, weights, changed, values, thread, threads):
 def _prepare(latency, geometry, inputs, weights, changed, values, threads):
     """Potentials of a chunk of images with the weights as they are; the banks get those that changed before."""
     for thread in prange(threads):
-        _begin(latency, geometry, inputs, weights, changed, thread, threads)
+        _begin(latency, geometry, inputs, weights, changed, int64(thread), threads)
     for thread in prange(threads):
-        _add(len(latency), geometry, inputs, weights, changed, values, thread, threads)
+        _add(len(latency), geometry, inputs, weights, changed, values, int64(thread), threads)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -141,7 +143,7 @@ def _refresh(n, geometry, scratch, used):
         at = offset * geometry.channels * BANK
         add_slice(scratch.inputs, range(n, n + 1), geometry, slots.rows, at, offset, used, potentials)
     positions = geometry.out_height * geometry.out_width
-    find_image_peaks(slots.potential, positions, used, BANK, Peaks(slots.peaks, slots.places))
+    find_image_peaks(slots.potential, positions, used, int64(BANK), Peaks(slots.peaks, slots.places))
     for i in range(used):
         peaks.values[slots.changed[i]] = slots.peaks[i]
         peaks.places[slots.changed[i]] = slots.places[i]
@@ -179,7 +181,7 @@ def learn(latency, labels, deciding, rates, left_out, threads, scratch, decision
     features, out_width = geometry.features, geometry.out_width
     positions = geometry.out_height * out_width
     size = positions * geometry.stride
-    used = 0
+    used = int64(0)
 
     start = 0
     while start < len(latency):
@@ -189,11 +191,11 @@ def learn(latency, labels, deciding, rates, left_out, threads, scratch, decision
         if threads > 1:
             _prepare(some, geometry, inputs, weights, stale, values, threads)
         else:  # without the start of threads: a firing stage below comes here for every image
-            _begin(some, geometry, inputs, weights, stale, 0, 1)
-            _add(count, geometry, inputs, weights, stale, values, 0, 1)
+            _begin(some, geometry, inputs, weights, stale, int64(0), int64(1))
+            _add(count, geometry, inputs, weights, stale, values, int64(0), int64(1))
         slots.slot_of[stale] = -1
-        used = 0
-        n = 0
+        used = int64(0)
+        n = int64(0)
         while n < count and used + len(learners) <= BANK:  # a slot for each that may learn
             find_image_peaks(values[n * size :], positions, features, geometry.stride, peaks)
             if used > 0:

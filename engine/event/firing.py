@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
+from numba import boolean, prange
 
 from engine.compiled import compiled
 from engine.event.layout import aligned
@@ -169,7 +169,7 @@ def _fire_image(latency, rows, geometry, threshold, pool, scratch, out):
     marks[:] = geometry.time_steps
     closed = np.zeros((1, 1), np.bool_)  # not looked at
     for t in range(geometry.time_steps):
-        top, bottom = integrate(t, spikes, rows, geometry, potential, False, closed)
+        top, bottom = integrate(t, spikes, rows, geometry, potential, boolean(False), closed)
         if bottom > top:
             mark_lines(top, bottom, t, threshold, geometry, scratch)
     pool_out(marks, geometry, pool, out)

@@ -79,7 +79,7 @@ class DecisionLayer(backend.DecisionLayer):
 
     def _learn(self, latency, labels, classes, rule, rates, left_out, found):
         layer = self._deciding(latency, classes, rule, True)
-        scratch = deciding.make_scratch(layer.geometry, self.array, layer.most_learners)
+        scratch = deciding.make_scratch(layer.geometry, self.banks, layer.most_learners)
         deciding.learn(
             latency.numpy(), labels.numpy(), layer, rates.astype(self.array.dtype), left_out, get_num_threads(),
             scratch, deciding.Decisions(found.decisions.numpy(), found.highest.numpy()),

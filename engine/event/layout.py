@@ -60,7 +60,7 @@ def geometry_of(weight, shape, time_steps, padding, least):
 def in_rows(weight):
     """The rows (C, k, k) of a weight (F, C, k, k), and their stride."""
     stride = -(-len(weight) // lanes(weight.dtype)) * lanes(weight.dtype)
-    rows = aligned(weight[0].size * stride, weight)
+    rows = aligned(weight[0].size * stride, weight.reshape(-1))
     rows[:] = 0
     _to_rows(weight, rows)
     return rows, stride
@@ -68,7 +68,7 @@ def in_rows(weight):
 
 def in_banks(turned):
     """The banks of turned weights."""
-    banks = aligned(-(-len(turned) // BANK) * BANK * turned[0].size, turned)
+    banks = aligned(-(-len(turned) // BANK) * BANK * turned[0].size, turned.reshape(-1))
     banks[:] = 0
     to_banks(turned, np.arange(len(turned)), banks)
     return banks
@@ -83,7 +83,7 @@ def turn(weight):
 
 @compiled
 def aligned(count, like):
-    """``count`` numbers of the type of ``like`` that begin a cache line: no vector of a row straddles two lines."""
+    """``count`` numbers of the type of ``like`` (n,) that begin a cache line: no vector of a row straddles two."""
     raw = np.empty(count + LINE_BYTES // like.itemsize, like.dtype)
     skip = (-raw.ctypes.data % LINE_BYTES) // raw.itemsize
     return raw[skip : skip + count]

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
+from numba import int64, prange
 
 from engine.compiled import compiled
 from engine.event.layout import BANK, aligned, to_bank
@@ -92,7 +92,7 @@ def add_bank(inputs, images, geometry, weights, changed, bank, values):
     for offset in range(offsets):
         to_bank(turned, within, bank, offset, banks)
         slice_at = (bank * offsets + offset) * geometry.channels * BANK
-        add_slice(inputs, images, geometry, banks, slice_at, offset, BANK, potentials)
+        add_slice(inputs, images, geometry, banks, slice_at, offset, int64(BANK), potentials)
 
 
 @compiled

@@ -1,6 +1,7 @@
 """Plasticity: what the synapses of a winner become. The rule itself is in ``engine/rules.py``."""
 
 import numpy as np
+from numba import int64
 
 from engine.compiled import compiled
 from engine.event.competition import compete
@@ -72,7 +73,8 @@ def _update_winner(times, geometry, weights, winner, rates, plasticity, renewed)
     """
     feature = winner[0]
     synapses, rows, stride = weights.turned[feature], weights.rows, geometry.stride
-    renew(times, geometry, synapses, winner, rates, plasticity, renewed)
+    numbers = int64(feature), int64(winner[1]), int64(winner[2]), int64(winner[3])
+    renew(times, geometry, synapses, numbers, rates, plasticity, renewed)
     offsets, channels = synapses.shape
     for offset in range(offsets):
         differ = False

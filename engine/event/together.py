@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from numba import int64
 
 from engine.compiled import compiled
 from engine.event import deciding as decision_layer
@@ -41,7 +42,7 @@ def learn(latency, labels, firing, deciding, firing_rates, rates, winners, decis
         pool_out(scratch.marks, geometry, pool, between[0])
         one = slice(n, n + 1)
         decided = decision_layer.Decisions(decisions.winners[one], decisions.highest[one])
-        decision_layer.learn(between, labels[one], deciding, rates[one], none_left_out, 1, top_scratch, decided)
+        decision_layer.learn(between, labels[one], deciding, rates[one], none_left_out, int64(1), top_scratch, decided)
         best = decisions.winners[n, 0]
         if best >= 0:
             row = 0 if deciding.classes[best] == labels[n] else 1
