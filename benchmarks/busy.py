@@ -1,0 +1,103 @@
+"""How threads share a machine: ``python -m benchmarks.busy``, on one where nothing else runs.
+
+Beside 0, 1, 2 and 3 processes that do nothing but compute, the decision layer of each network learns from the same
+images on one thread and on all, alternately. ``fair`` is what the threads could get of the cores, min(n, n · cores / (n
++ busy)) threads' worth where there are n, and ``share`` how much of that they made of it, measured by one thread alone
+beside nothing.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+import datasets
+from models import MODELS, build_model
+from s1c1 import S1C1
+from utils import environment, set_threads
+
+FEATURES_FROM, IMAGES, BATCH = 10_000, 3000, 1000
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="(default: all that decide)")
+    parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2, 3], help="processes (default: 0 1 2 3)")
+    parser.add_argument("--repeats", type=int, default=7, help="of which the median counts (default: %(default)s)")
+    args = parser.parse_args()
+    record = environment()
+    cores = set_threads(0)
+    print(f"{record['processor']}, {cores} cores; decision layers on {IMAGES:,} images, images/s\n")
+    print(
+        f"| network | busy | 1 thread | {cores} threads | {cores} to 1 | fair | share |\n|---|---|---|---|---|---|---|"
+    )
+    data, encoder = datasets.load("mnist"), S1C1()
+    latencies = encoder.encode(data.train_images[:FEATURES_FROM])
+    labels = torch.from_numpy(data.train_labels[:IMAGES])
+    for name in args.models or sorted({cls.name for cls in MODELS.values()}):
+        model = build_model(name)
+        if model.decision is None:
+            continue
+        set_threads(0)
+        for phase in model.phases[:-1]:
+            model.train_unsupervised(latencies, phase.stages[0])
+        inputs = model.input_of(model.phases[-1].stages[0], latencies[:IMAGES])[:]
+        alone = None
+        for busy in args.busy:
+            with busy_processes(busy):
+                speeds = measure(model, inputs, labels, (1, cores), args.repeats)
+            one, several = (statistics.median(speeds[threads]) for threads in (1, cores))
+            alone = alone or one
+            fair = min(cores, cores * cores / (cores + busy))
+            print(
+                f"| {name} | {busy} | {one:,.0f} | {several:,.0f} | {several / one:.2f} | {fair:.2f} | "
+                f"{several / alone / fair:.2f} |",
+                flush=True,
+            )
+
+
+def measure(model, inputs, labels, threads, repeats):
+    """{threads: images/s, ``repeats`` times each, alternately}, always of the same weights."""
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    speeds = {count: [] for count in threads}
+    for repeat in range(repeats + 1):
+        for count in threads:
+            model.load_state_dict(state)
+            set_threads(count)
+            rng, start = np.random.default_rng(0), time.perf_counter()
+            for part, those in zip(inputs.split(BATCH), labels.split(BATCH), strict=True):
+                model.learn_rstdp(part, those, rng=rng)
+            if repeat:  # the first is a warm-up
+                speeds[count].append(len(inputs) / (time.perf_counter() - start))
+    model.load_state_dict(state)
+    return speeds
+
+
+@contextmanager
+def busy_processes(count):
+    """So many processes that only compute, until the end of the block."""
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=compute, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
+    time.sleep(2 * bool(count))  # until they do
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def compute():
+    number = 1
+    while True:
+        number = number * 1103515245 + 12345 & 0x7FFFFFFF
+
+
+if __name__ == "__main__":
+    main()
