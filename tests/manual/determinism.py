@@ -4,12 +4,12 @@
 
 The same command: twice; on 1, 2 and 3 threads; stopped by SIGTERM after some time and resumed, on another number of
 threads; and with the latency maps below the learning stage computed again for every batch, where a run keeps them. All
-digests of a network must be one, on one kind of processor.
+digests of a network must be one, on one kind of processor. So must those of a training from moved copies too, where
+only a decision stage learns with labels: on 1 and on 2 threads, and resumed.
 """
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,13 +22,15 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 import train  # noqa: E402
-from models import MODELS  # noqa: E402
+from errors import InputError  # noqa: E402
+from models import MODELS, build_model  # noqa: E402
 from network_trainer import NetworkTrainer  # noqa: E402
 from training import checkpoint  # noqa: E402
 from utils import processor  # noqa: E402
 
 THREADS = 1, 2, 3
 FLAGS = "--dataset digits --ratio 0.4 --batch-size 100 --no-figures --device cpu --save-every 0 --readout none"
+PLAIN, MOVED = ["--augment", "none"], ["--augment", "copies=2", "turn=8", "shift=1.2", "flip"]
 
 
 def digest(run):
@@ -45,25 +47,25 @@ class Ways:
         self.model, self.folder = model, folder
         self.words = ["--model", model, *FLAGS.split(), "--epochs", *("1" * (len(MODELS[model].epochs) - 1)), "3"]
 
-    def start(self, name, threads, resume=False):
-        words = ["--resume", str(self.folder / name)] if resume else [*self.words, "--output", str(self.folder)]
-        words += [] if resume else ["--name", name]
+    def start(self, name, threads, augment, resume=False):
+        new = [*self.words, *augment, "--output", str(self.folder), "--name", name]
+        words = ["--resume", str(self.folder / name)] if resume else new
         return subprocess.Popen(
             [sys.executable, ROOT / "train.py", *words, "--threads", str(threads)], stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True, env=os.environ | {"NUMBA_NUM_THREADS": str(max(THREADS))},
         )  # fmt: skip
 
-    def whole(self, name, threads):
-        process = self.start(name, threads)
+    def whole(self, name, threads, augment=PLAIN):
+        process = self.start(name, threads, augment)
         _, errors = process.communicate()
         assert process.returncode == 0, errors
         return digest(self.folder / name)
 
-    def resumed(self, name, after):
+    def resumed(self, name, after, augment=PLAIN):
         """Stopped ``after`` so many seconds of training, as often as it takes, on another number of threads each."""
         stops, threads = 0, 1
         while True:
-            process = self.start(name, threads, resume=stops > 0)
+            process = self.start(name, threads, augment, resume=stops > 0)
             file = self.folder / name / "checkpoints" / "last.pt"
             before = file.stat().st_mtime_ns if file.is_file() else None
             while process.poll() is None and (not file.is_file() or file.stat().st_mtime_ns == before):
@@ -71,10 +73,19 @@ class Ways:
             time.sleep(after)
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate()
-            if process.returncode == 0:
+            written = (self.folder / name / "results.json").is_file()
+            if process.returncode == 0 or (process.returncode == -signal.SIGTERM and written):  # as Python ended
                 return digest(self.folder / name), stops
-            assert process.returncode == 143, errors
+            assert process.returncode == 143, (process.returncode, errors)
             stops, threads, after = stops + 1, threads % max(THREADS) + 1, 1.3 * after
+
+    def takes_copies(self):
+        """Whether the network learns from moved copies at all."""
+        try:
+            build_model(self.model).check_copies()
+        except InputError:
+            return False
+        return True
 
     def computed_again(self, name):
         """Every stage reads what the stages below it make of the batch's images, each time anew."""
@@ -93,10 +104,19 @@ class Ways:
 
         patched = {"_move_up": stay, "learn_stdp": learn_stdp, "learn_rstdp": learn_rstdp}
         with mock.patch.multiple(NetworkTrainer, **patched), mock.patch("training.run.warm_up"):
-            words = [*self.words, "--output", str(self.folder), "--name", name, "--threads", "1"]
+            words = [*self.words, *PLAIN, "--output", str(self.folder), "--name", name, "--threads", "1"]
             code = train.main(words)
         assert code == 0
         return digest(self.folder / name)
+
+
+def tell(what, found):
+    """Print whether the digests {way: digest} are one; returns whether they are not."""
+    same = len(set(found.values())) == 1
+    print(f"{what:<36} {'equal' if same else 'DIFFERENT'}: {', '.join(found)}", flush=True)
+    for way, value in found.items() if not same else [("all", next(iter(found.values())))]:
+        print(f"    {value}  {way}", flush=True)
+    return not same
 
 
 def main():
@@ -113,13 +133,12 @@ def main():
             digest_of_resumed, stops = ways.resumed("resumed", 0.4)
             found[f"resumed {stops} times"] = digest_of_resumed
             found["computed again"] = ways.computed_again("again-computed")
-            shutil.rmtree(folder, ignore_errors=True)
-            Path(folder).mkdir()
-        same = len(set(found.values())) == 1
-        different += not same
-        print(f"{model:<20} {'equal' if same else 'DIFFERENT'}: {', '.join(found)}", flush=True)
-        for way, value in found.items() if not same else [("all", found["again"])]:
-            print(f"    {value}  {way}", flush=True)
+            different += tell(model, found)
+            if ways.takes_copies():
+                found = {f"{threads} threads": ways.whole(f"moved{threads}", threads, MOVED) for threads in THREADS[:2]}
+                digest_of_resumed, stops = ways.resumed("resumed-moved", 0.4, MOVED)
+                found[f"resumed {stops} times"] = digest_of_resumed
+                different += tell(f"{model}, moved copies", found)
     sys.exit(bool(different))
 
 
