@@ -1,5 +1,7 @@
 """The benchmarks: that they run, that both ways they compare learn the same, and that they count right."""
 
+import multiprocessing
+import os
 import re
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 import benchmarks.__main__ as program
 import datasets
+from benchmarks import busy, memory
 from benchmarks.operations import last_winner, synaptic_operations
 from benchmarks.reference import Reference, waves
 from engine.rules import STDP
@@ -79,3 +82,24 @@ def test_learning_follows_an_image_to_its_last_winner():
     """Two winners of two: to the later one; one missing: to the end."""
     winners = np.array([[[1, 0, 0, 3], [2, 4, 4, 7]], [[1, 0, 0, 3], [-1, -1, -1, -1]]])
     assert last_winner(winners, 15).tolist() == [7, 14]
+
+
+def test_threads_beside_a_busy_process():
+    """Each number of threads is measured as often as asked; the weights are afterwards what they were."""
+    model = build_model("majority2024")
+    inputs = torch.full((20, 250, 4, 4), 15, dtype=torch.uint8)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with busy.busy_processes(1):
+        (process,) = multiprocessing.active_children()
+        speeds = busy.measure(model, inputs, torch.zeros(20, dtype=torch.int64), (1,), repeats=3)
+    assert not process.is_alive()
+    assert {threads: len(found) for threads, found in speeds.items()} == {1: 3}
+    assert all(speed > 0 for found in speeds.values() for speed in found)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="only Linux tells what a process holds")
+def test_memory_of_a_process():
+    held = memory.memory_of(os.getpid())
+    assert 0 < held["RssAnon"] < held["VmHWM"]
+    assert memory.memory_of(2**22 + 1) == {}  # beyond the largest number of a process
