@@ -16,6 +16,7 @@ if not re.fullmatch("[1-9][0-9]{0,2}", os.environ.get("NUMBA_NUM_THREADS", "1"))
 import datasets
 from datasets.augmentation import Augmentation, add_noise
 from datasets.own import is_own
+from engine.event import pace
 from errors import InputError
 from models import model_class
 from network_trainer import Progress
@@ -288,6 +289,7 @@ def predict(settings):
 
 def prepare_machine(settings):
     set_threads(settings.threads)
+    pace.automatic = settings.threads == "auto"
     return choose_device(settings.device, settings.backend)
 
 

@@ -22,11 +22,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def set_threads(count):
-    """Threads of the kernels and of torch; 0: as many as there are cores. Returns the number."""
+    """Threads of the kernels and of torch; 0 or "auto": as many as there are cores. Returns the number."""
     import numba
     import torch
 
     most = numba.config.NUMBA_NUM_THREADS
+    count = 0 if count == "auto" else count
     if not 0 <= count <= most:
         raise InputError(f"--threads must be 1 to {most} on this machine (0: all), not {count}")
     count = count or most

@@ -32,6 +32,13 @@ def count_or_fraction(text):
     return int(text) if text.lstrip("-").isdigit() else float(text)
 
 
+def number_or_auto(text):
+    return text if text == "auto" else int(text)
+
+
+count_or_fraction.__name__, number_or_auto.__name__ = "count or fraction", "number or auto"  # in argparse's messages
+
+
 def make_parser():
     parser = Parser(
         prog="train.py",
@@ -106,7 +113,8 @@ def make_parser():
                          "--backend torch a GPU if there is one (default: %(default)s)")  # fmt: skip
     machine.add_argument("--backend", choices=("auto", "event", "torch"), help="event: compiled "
                          "kernels (CPU); torch: tensor operations; auto: what fits (default: %(default)s)")  # fmt: skip
-    machine.add_argument("--threads", type=int, metavar="N", help="0: one per core (default: %(default)s)")
+    machine.add_argument("--threads", type=number_or_auto, metavar="N", help="0: one per core; auto: the same, but "
+                         "one alone where a decision stage learns faster so (default: %(default)s)")  # fmt: skip
 
     out = parser.add_argument_group("output")
     out.add_argument("--output", metavar="DIR", help="gets a folder per run (default: %(default)s)")

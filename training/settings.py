@@ -98,7 +98,7 @@ class Settings:
 
     device: str = "auto"
     backend: str = "auto"
-    threads: int = 0
+    threads: int | str = "auto"
 
     output: str = "runs"
     name: str | None = None  # made of network, data set, seed and time
@@ -156,6 +156,8 @@ class Settings:
                     raise InputError(f"{flag(name)} must be at most {most:,}, not {value:,}")
         if not 0 < self.ratio <= 1:
             raise InputError(f"--ratio must be above 0 and at most 1, not {self.ratio}")
+        if isinstance(self.threads, str) and self.threads != "auto":
+            raise InputError(f"--threads must be a number or auto, not {self.threads!r}")
         read_set(self.set)
         if self.augment:
             Augmentation.parse(" ".join(self.augment))

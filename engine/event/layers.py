@@ -1,10 +1,12 @@
 """What the stages call: the layers of ``engine/backend.py`` on the compiled kernels."""
 
+import time
+
 import numpy as np
 from numba import get_num_threads
 
 from engine import backend
-from engine.event import deciding, firing, peaks, plasticity, together
+from engine.event import deciding, firing, pace, peaks, plasticity, together
 from engine.event.competition import Competition
 from engine.event.layout import BANK, Weights, geometry_of, in_banks, in_rows, turn, turn_back
 from engine.geometry import pooled_size
@@ -80,8 +82,11 @@ class DecisionLayer(backend.DecisionLayer):
     def _learn(self, latency, labels, classes, rule, rates, left_out, found):
         layer = self._deciding(latency, classes, rule, True)
         scratch = deciding.make_scratch(layer.geometry, self.banks, layer.most_learners)
+        chosen, most, start = pace.pace_of(self.array.shape), get_num_threads(), time.perf_counter()
+        threads = chosen.threads(most) if pace.automatic else most
         deciding.learn(
-            latency.numpy(), labels.numpy(), layer, rates.astype(self.array.dtype), left_out, get_num_threads(),
-            scratch, deciding.Decisions(found.decisions.numpy(), found.highest.numpy()),
+            latency.numpy(), labels.numpy(), layer, rates.astype(self.array.dtype), left_out, threads, scratch,
+            deciding.Decisions(found.decisions.numpy(), found.highest.numpy()),
         )  # fmt: skip
+        chosen.note(threads, len(latency), time.perf_counter() - start)
         turn_back(self.turned, self.array)

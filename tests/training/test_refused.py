@@ -196,6 +196,7 @@ MISTAKES = {
     NEW + "--device meta": r"device 'meta' is not supported; use cpu, cuda, cuda:N or auto",
     NEW + "--backend nonsense": r"--backend: invalid choice: 'nonsense' \(choose from .*event",
     NEW + "--threads 99999": rf"--threads must be 1 to {CORES} on this machine",
+    NEW + "--threads two": r"--threads: invalid number or auto value: 'two'",
     NEW + "--threads -1": rf"--threads must be 1 to {CORES} on this machine",
     # output
     NEW + "--output {bad}/text.png": r"text.png",

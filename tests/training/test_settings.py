@@ -83,7 +83,7 @@ def test_the_flags_of_an_older_run():
         "output": "runs", "tensorboard": True, "save_maps": 0, "map_index": None, "map_every": 0, "save_every": 60.0,
         "gone": "long ago",
     }  # fmt: skip
-    expected = {"epochs": (2, 4, 10), "batch_size": 500, "seed": 3, "device": "cpu", "tensorboard": True}
+    expected = {"epochs": (2, 4, 10), "batch_size": 500, "seed": 3, "device": "cpu", "tensorboard": True, "threads": 0}
     assert Settings.from_dict(old) == Settings(model="mozafari2018", dataset="digits", **expected)
 
 
