@@ -1,13 +1,14 @@
 """How threads share a machine: ``python -m benchmarks.busy``, on one where nothing else runs.
 
-Beside 0, 1, 2 and 3 processes that do nothing but compute, the decision layer of each network learns from the same
-images on one thread and on all, alternately. ``fair`` is what the threads could get of the cores, min(n, n · cores / (n
-+ busy)) threads' worth where there are n, and ``share`` how much of that they made of it, measured by one thread alone
-beside nothing.
+Beside 0, 1, 2 and 3 processes that do nothing but compute, as of other users, the decision layer of each network learns
+from the same images on one thread, on all, and on what ``--threads auto`` chooses, alternately. ``fair`` is what n
+threads could get of the cores, min(n, n · cores / (n + busy)) threads' worth, and ``share`` how much of that the chosen
+ones made of it, measured by one thread alone beside nothing.
 """
 
 import argparse
 import multiprocessing
+import os
 import statistics
 import time
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 import datasets
+from engine.event import pace
 from models import MODELS, build_model
 from s1c1 import S1C1
 from utils import environment, set_threads
@@ -32,9 +34,8 @@ def main():
     record = environment()
     cores = set_threads(0)
     print(f"{record['processor']}, {cores} cores; decision layers on {IMAGES:,} images, images/s\n")
-    print(
-        f"| network | busy | 1 thread | {cores} threads | {cores} to 1 | fair | share |\n|---|---|---|---|---|---|---|"
-    )
+    header = "network", "busy", "1 thread", f"{cores} threads", "auto", "auto to 1", "fair", "share"
+    print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
     data, encoder = datasets.load("mnist"), S1C1()
     latencies = encoder.encode(data.train_images[:FEATURES_FROM])
     labels = torch.from_numpy(data.train_labels[:IMAGES])
@@ -49,13 +50,13 @@ def main():
         alone = None
         for busy in args.busy:
             with busy_processes(busy):
-                speeds = measure(model, inputs, labels, (1, cores), args.repeats)
-            one, several = (statistics.median(speeds[threads]) for threads in (1, cores))
+                speeds = measure(model, inputs, labels, (1, cores, "auto"), args.repeats)
+            one, several, auto = (statistics.median(speeds[threads]) for threads in (1, cores, "auto"))
             alone = alone or one
             fair = min(cores, cores * cores / (cores + busy))
             print(
-                f"| {name} | {busy} | {one:,.0f} | {several:,.0f} | {several / one:.2f} | {fair:.2f} | "
-                f"{several / alone / fair:.2f} |",
+                f"| {name} | {busy} | {one:,.0f} | {several:,.0f} | {auto:,.0f} | {auto / one:.2f} | {fair:.2f} | "
+                f"{auto / alone / fair:.2f} |",
                 flush=True,
             )
 
@@ -64,15 +65,18 @@ def measure(model, inputs, labels, threads, repeats):
     """{threads: images/s, ``repeats`` times each, alternately}, always of the same weights."""
     state = {key: value.clone() for key, value in model.state_dict().items()}
     speeds = {count: [] for count in threads}
-    for repeat in range(repeats + 1):
+    pace.forget()
+    for repeat in range(repeats + 2):
         for count in threads:
             model.load_state_dict(state)
             set_threads(count)
+            pace.automatic = count == "auto"
             rng, start = np.random.default_rng(0), time.perf_counter()
             for part, those in zip(inputs.split(BATCH), labels.split(BATCH), strict=True):
                 model.learn_rstdp(part, those, rng=rng)
-            if repeat:  # the first is a warm-up
+            if repeat > 1:  # the first two are a warm-up, in which the trials end
                 speeds[count].append(len(inputs) / (time.perf_counter() - start))
+    pace.automatic = False
     model.load_state_dict(state)
     return speeds
 
@@ -94,6 +98,8 @@ def busy_processes(count):
 
 
 def compute():
+    if hasattr(os, "setsid"):
+        os.setsid()  # as of another user: Linux shares the cores out among sessions first
     number = 1
     while True:
         number = number * 1103515245 + 12345 & 0x7FFFFFFF

@@ -21,6 +21,11 @@ def pace_of(shape):
     return _paces.setdefault(shape, Pace())
 
 
+def forget():
+    """Try everything anew."""
+    _paces.clear()
+
+
 class Pace:
     """Tries one thread and all in turn, and then keeps to what was faster, for a while."""
 
