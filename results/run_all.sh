@@ -32,8 +32,10 @@ run mozafari2018-680-epochs --model mozafari2018 --epochs 2 4 680 --tensorboard
 for seed in 0 1 2; do
     run "mozafari2018_margin-seed$seed" --model mozafari2018_margin --seed "$seed"
 done
-for seed in 0 1; do
+for seed in 0 1 2 3 4; do
     run "multiscale2026-seed$seed" --model multiscale2026 --seed "$seed"
+done
+for seed in 0 1 2; do
     run "multiscale2026-plain-seed$seed" --model multiscale2026 --augment none --epochs 2 4 4 2 30 --seed "$seed"
 done
 run majority2024-100-epochs --model majority2024 --epochs 2 4 100
