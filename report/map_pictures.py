@@ -195,7 +195,8 @@ def colours(name, count, last):
 def _font(size, bold):
     from matplotlib import get_data_path  # its font has the signs of many languages
 
-    return ImageFont.truetype(Path(get_data_path(), f"fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf"), size)
+    path = Path(get_data_path(), f"fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf")
+    return ImageFont.truetype(str(path), size)  # Pillow 10.0 takes no Path
 
 
 @lru_cache(1000)
