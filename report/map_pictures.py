@@ -196,7 +196,7 @@ def _font(size, bold):
     from matplotlib import get_data_path  # its font has the signs of many languages
 
     path = Path(get_data_path(), f"fonts/ttf/DejaVuSans{'-Bold' if bold else ''}.ttf")
-    return ImageFont.truetype(str(path), size)  # Pillow 10.0 takes no Path
+    return ImageFont.truetype(str(path), size)  # older Pillows take no Path
 
 
 @lru_cache(1000)

@@ -9,6 +9,8 @@ only a decision stage learns with labels: on 1 and on 2 threads, and resumed.
 """
 
 import argparse
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -105,7 +107,8 @@ class Ways:
         patched = {"_move_up": stay, "learn_stdp": learn_stdp, "learn_rstdp": learn_rstdp}
         with mock.patch.multiple(NetworkTrainer, **patched), mock.patch("training.run.warm_up"):
             words = [*self.words, *PLAIN, "--output", str(self.folder), "--name", name, "--threads", "1"]
-            code = train.main(words)
+            with contextlib.redirect_stdout(io.StringIO()):
+                code = train.main(words)
         assert code == 0
         return digest(self.folder / name)
 
