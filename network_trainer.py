@@ -539,7 +539,8 @@ class NetworkTrainer(StageGraph):
             "winners_per_image": float(sum(int(c.sum()) for c in counts) / len(train)),
             "dead_features": int(sum(int((c == 0).sum()) for c in counts)),
         }
-        rates = [getattr(conv, f"{phase.rule}_rates").reshape(-1, 2)[0] for conv in convs.values()]
+        learns = [next(rule for rule in c.rules if rule.needs_labels == phase.needs_labels) for c in convs.values()]
+        rates = [conv.rates(rule).reshape(-1, 2)[0] for conv, rule in zip(convs.values(), learns, strict=True)]
         row["ltp_rate"], row["ltd_rate"] = torch.stack(rates).mean(0).tolist()
         learned = Outcome(*progress.tally) if phase.needs_labels else None
         held_out = None

@@ -280,3 +280,45 @@ def test_a_warm_up_keeps_its_rates():
     warm_up, _ = conv.rules
     assert (conv.advance(warm_up, 1200) == (0.004, -0.003)).all()
     assert int(conv.images_seen) == 1200
+
+
+@dataclass(frozen=True)
+class HalvedRSTDP(RSTDP):
+    """Half the rates of ``RSTDP``, in buffers of its own."""
+
+    name = "halved"
+
+    def schedule(self, rates, numbers, epoch):
+        return super().schedule(rates, numbers, epoch) / 2
+
+
+class Rewarded(NetworkTrainer):
+    """A rewarded firing stage by a rule of its own, below a decision stage by ``RSTDP``."""
+
+    def __init__(self, rule, backend):
+        self.rule = rule
+        super().__init__(in_channels=2, num_classes=3, dtype=torch.float64, backend=backend)
+
+    def build(self, in_channels, num_classes):
+        return {
+            "s1": SpikingConv(in_channels, 6, 3, threshold=4, rule=self.rule),
+            "s2": SpikingConv(6, 2 * num_classes, 3, rule=RSTDP()),
+        }
+
+
+@pytest.mark.parametrize("backend", ["event", "torch"])
+def test_a_rewarded_stage_learns_at_the_rates_of_its_own_rule(backend):
+    rng = np.random.default_rng(0)
+    latencies = torch.from_numpy(rng.integers(0, 16, (20, 2, 7, 7)).astype(np.uint8))
+    labels = rng.integers(0, 3, 20)
+    same = RSTDP(winners=2, reward=(0.002, -0.0015), punishment=(-0.002, 0.00025))  # halves of the defaults
+    found = []
+    for rule in (HalvedRSTDP(winners=2), same):
+        model = Rewarded(rule, backend)
+        before = model.stages["s1"].weight.clone()
+        progress = model.fit(Activity(latencies, labels), None, (2,), batch_size=10)
+        assert not torch.equal(model.stages["s1"].weight, before)
+        found.append([*(conv.weight for conv in model.convs()), progress.history[-1]["ltp_rate"]])
+    assert torch.equal(found[0][1], found[1][1])
+    assert torch.equal(found[0][0], found[1][0])
+    assert found[0][2] != found[1][2]  # a rule tells the rates that it keeps, before its schedule
