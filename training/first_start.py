@@ -5,10 +5,11 @@ supervised phase needs, and leaves it on the disk, while this one compiles the r
 """
 
 import copy
-import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager, suppress
 
@@ -18,6 +19,14 @@ import torch
 from engine.compiled import counts, keeps_kernels
 from engine.packed import PackedLatencies
 from engine.stages import SpikingDense
+
+HELPER = """
+import io, pickle, sys
+sent = io.BytesIO(sys.stdin.buffer.read())
+sys.path[:] = pickle.load(sent)
+from training.first_start import decide_and_learn
+decide_and_learn(*pickle.load(sent))
+"""
 
 
 def warm_up(model, encoder, image_shape, log):
@@ -30,7 +39,7 @@ def warm_up(model, encoder, image_shape, log):
     notice.start()
     twin, helper, compiled = copy.deepcopy(model), None, counts["compiled"]
     try:
-        packed = PackedLatencies(1, (1, 1, 1), 15)  # quickly compiled, and there is no start without it
+        packed = PackedLatencies(1, (1, 1, 1), model.time_steps)  # quickly compiled, and there is no start without it
         packed.write(0, torch.zeros((1, 1, 1, 1), dtype=torch.uint8))
         packed[:]
         if counts["compiled"] > compiled and model.decision is not None and keeps_kernels() and _cores() > 1:
@@ -44,11 +53,12 @@ def warm_up(model, encoder, image_shape, log):
             return
         twin.input_of(twin.phases[-1].stages[0], latencies)
         if helper:
-            helper.join()
+            helper.wait()
         decide_and_learn(twin, image_shape[:2])
     finally:
         if helper:
             helper.kill()
+            helper.wait()
         notice.cancel()
 
 
@@ -64,12 +74,21 @@ def decide_and_learn(model, size):
 
 
 def _start_helper(model, size):
-    """A process that runs ``decide_and_learn``; None if there can be none, as for a class that has no module."""
-    process = multiprocessing.get_context("spawn").Process(target=decide_and_learn, args=(model, size), daemon=True)
-    with suppress(pickle.PicklingError, AttributeError, TypeError, OSError), _without_interrupts():
-        process.start()
-        return process
-    return None
+    """A process that runs ``decide_and_learn``; None where the network cannot be sent to one.
+
+    It is no copy of this program, whose script might begin to train there too. What it cannot do is done here.
+    """
+    try:
+        sent = pickle.dumps(sys.path) + pickle.dumps((model, size))
+    except (pickle.PicklingError, AttributeError, TypeError):  # of a class that was declared in a function
+        return None
+    with _without_interrupts():
+        process = subprocess.Popen(
+            [sys.executable, "-c", HELPER], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+    with suppress(BrokenPipeError), process.stdin as pipe:
+        pipe.write(sent)
+    return process
 
 
 @contextmanager

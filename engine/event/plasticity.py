@@ -48,8 +48,8 @@ def renew(times, geometry, synapses, winner, rates, plasticity, renewed):
     ltp, ltd = rates[0], rates[1]  # read once: the compiler cannot know that they stay
     kernel, height, width = geometry.kernel, geometry.height, geometry.width
     channels = synapses.shape[1]
-    time = winner[3]
-    silent = plasticity.window(geometry.time_steps, time, ltp, ltd)
+    time = np.int32(winner[3])  # as wide as a weight: the loops take as many at once
+    silent = plasticity.window(np.int32(geometry.time_steps), time, ltp, ltd)
     for ky in range(kernel):
         for kx in range(kernel):
             offset = ky * kernel + kx
@@ -57,7 +57,7 @@ def renew(times, geometry, synapses, winner, rates, plasticity, renewed):
             if 0 <= y < height and 0 <= x < width:
                 pixel = y * width + x
                 for c in range(channels):
-                    rate = plasticity.window(np.int64(times[pixel, c]), time, ltp, ltd)
+                    rate = plasticity.window(np.int32(times[pixel, c]), time, ltp, ltd)
                     renewed[offset, c] = _renewed(synapses[offset, c], rate, plasticity)
             else:
                 for c in range(channels):

@@ -42,7 +42,7 @@ def test_another_process_compiles_what_decides(cold, name):
     before = signal.getsignal(signal.SIGINT)
     first_start.warm_up(build_model(name), S1C1(), (28, 28), RunLog(quiet=True))
     (helper,) = cold
-    assert helper.exitcode == 0
+    assert helper.returncode == 0
     assert signal.getsignal(signal.SIGINT) is before
 
 
