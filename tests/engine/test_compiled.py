@@ -229,7 +229,9 @@ def test_a_full_disk(starts, monkeypatch):
     assert [path.suffix for path in starts.folder.iterdir()] == [".kernel"]
 
 
-@pytest.mark.parametrize(("name", "value"), [("BOUNDSCHECK", int(not config.BOUNDSCHECK)), ("OPT", 1), ("CPU_FEATURES", "-avx512f")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("BOUNDSCHECK", int(not config.BOUNDSCHECK)), ("OPT", 1), ("CPU_FEATURES", "-avx512f")]
+)
 def test_machine_code_of_other_settings_is_not_loaded(starts, monkeypatch, name, value):
     monkeypatch.setattr(config, name, value)
     assert starts.run() == (3, 1)
