@@ -37,6 +37,10 @@ class Phase:
     def name(self):
         return "+".join(self.stages)
 
+    def rule_of(self, conv):
+        """By which a convolution of these stages learns in this phase."""
+        return next(rule for rule in conv.rules if rule.needs_labels == self.needs_labels)
+
 
 class Activity:
     """The latency maps of a data set on their way up the network, with the labels.
@@ -539,8 +543,7 @@ class NetworkTrainer(StageGraph):
             "winners_per_image": float(sum(int(c.sum()) for c in counts) / len(train)),
             "dead_features": int(sum(int((c == 0).sum()) for c in counts)),
         }
-        learns = [next(rule for rule in c.rules if rule.needs_labels == phase.needs_labels) for c in convs.values()]
-        rates = [conv.rates(rule).reshape(-1, 2)[0] for conv, rule in zip(convs.values(), learns, strict=True)]
+        rates = [conv.rates(phase.rule_of(conv)).reshape(-1, 2)[0] for conv in convs.values()]
         row["ltp_rate"], row["ltd_rate"] = torch.stack(rates).mean(0).tolist()
         learned = Outcome(*progress.tally) if phase.needs_labels else None
         held_out = None

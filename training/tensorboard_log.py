@@ -152,7 +152,7 @@ class Board:
         for label, conv in model.named_convs(phase.stages):
             tag = f"stages/{label}"
             writer.add_scalar(f"{tag}/convergence", convergence(conv.weight), step)
-            rule = next(rule for rule in conv.rules if rule.needs_labels == phase.needs_labels)
+            rule = phase.rule_of(conv)
             for name, rate in named_rates(rule, conv.rates(rule)):
                 writer.add_scalar(f"{tag}/{name}", rate, step)
             if int(wins[label].sum()):
