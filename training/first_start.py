@@ -5,7 +5,6 @@ supervised phase needs, and leaves it on the disk, while this one compiles the r
 """
 
 import copy
-import os
 import pickle
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 
+import joblib
 import numpy as np
 import torch
 
@@ -42,7 +42,7 @@ def warm_up(model, encoder, image_shape, log):
         packed = PackedLatencies(1, (1, 1, 1), model.time_steps)  # quickly compiled, and there is no start without it
         packed.write(0, torch.zeros((1, 1, 1, 1), dtype=torch.uint8))
         packed[:]
-        if counts["compiled"] > compiled and model.decision is not None and keeps_kernels() and _cores() > 1:
+        if counts["compiled"] > compiled and model.decision is not None and keeps_kernels() and joblib.cpu_count() > 1:
             helper = _start_helper(twin, image_shape[:2])
         latencies = encoder.encode(np.zeros((1, *image_shape), np.uint8))
         for phase in twin.phases:
@@ -102,8 +102,3 @@ def _without_interrupts():
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _cores():
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,6 +1,5 @@
 """One training run, from the data to the last figure, in a folder of its own."""
 
-import math
 import shlex
 import signal
 import sys
@@ -24,7 +23,7 @@ from report.writing import write_report, write_results
 from training import checkpoint, config
 from training.copies import MovedCopies
 from training.encoders import encoder_config
-from training.features import describe_readout, read_features
+from training.features import describe_readout, neurons, read_features
 from training.first_start import warm_up
 from training.run_log import RunLog
 from utils import peak_memory
@@ -154,9 +153,9 @@ class Run(Observer):
         if not self.augmentation:
             return None
         read = self.model.inputs_of(self.model.decision)
-        neurons = sum(math.prod(self.model.shapes(*self.data.set.image_size)[name]) for name in read)
+        count = sum(neurons(self.model, name, self.data) for name in read)
         images = self.data.set.train_images[self.data.train]
-        return MovedCopies(images, self.augmentation, self.settings.seed, self.encode, neurons, self.folder)
+        return MovedCopies(images, self.augmentation, self.settings.seed, self.encode, count, self.folder)
 
     def draw_moved(self, title):
         """The figure of some training images and their copies; its path."""

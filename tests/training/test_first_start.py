@@ -18,7 +18,7 @@ from training.run_log import RunLog
 def cold(monkeypatch):
     """As if the first kernels had not been on the disk; a list that gets the processes that help."""
     helpers, start = [], first_start._start_helper
-    monkeypatch.setattr(first_start, "_cores", lambda: 2)
+    monkeypatch.setattr(first_start.joblib, "cpu_count", lambda: 2)
 
     class Cold(first_start.PackedLatencies):
         def write(self, start, latencies):
@@ -47,7 +47,7 @@ def test_another_process_compiles_what_decides(cold, name):
 
 
 def test_a_single_core_needs_no_other_process(cold, monkeypatch):
-    monkeypatch.setattr(first_start, "_cores", lambda: 1)
+    monkeypatch.setattr(first_start.joblib, "cpu_count", lambda: 1)
     first_start.warm_up(build_model("mozafari2018"), S1C1(), (28, 28), RunLog(quiet=True))
     assert cold == []
 
