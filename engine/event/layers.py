@@ -82,11 +82,13 @@ class DecisionLayer(backend.DecisionLayer):
     def _learn(self, latency, labels, classes, rule, rates, left_out, found):
         layer = self._deciding(latency, classes, rule, True)
         scratch = deciding.make_scratch(layer.geometry, self.banks, layer.most_learners)
-        chosen, most, start = pace.pace_of(self.array.shape), get_num_threads(), time.perf_counter()
-        threads = chosen.threads(most) if pace.automatic else most
+        threads = get_num_threads()
+        pacer, start = pace.pace_of(self.array.shape, threads), time.perf_counter()
+        threads = pacer.threads() if pacer else threads
         deciding.learn(
             latency.numpy(), labels.numpy(), layer, rates.astype(self.array.dtype), left_out, threads, scratch,
             deciding.Decisions(found.decisions.numpy(), found.highest.numpy()),
         )  # fmt: skip
-        chosen.note(threads, len(latency), time.perf_counter() - start)
+        if pacer:
+            pacer.note(len(latency), time.perf_counter() - start)
         turn_back(self.turned, self.array)

@@ -5,6 +5,7 @@ wait for their turn, and all the others for them; then one thread is done sooner
 learned does not depend on it.
 """
 
+import math
 import statistics
 import time
 
@@ -13,12 +14,12 @@ AGAIN = 20.0  # seconds until the next trials
 FEWEST = 200  # images of a call that counts: starting threads takes its time too
 
 automatic = False  # whether anything here is asked
-_paces = {}  # of layers, by their shapes
+_paces = {}  # of layers, by their shapes and the number of threads
 
 
-def pace_of(shape):
-    """The ``Pace`` of the layers of this shape."""
-    return _paces.setdefault(shape, Pace())
+def pace_of(shape, most):
+    """The ``Pace`` of the layers of this shape, on at most ``most`` threads; None if there is nothing to choose."""
+    return _paces.setdefault((shape, most), Pace(most)) if automatic and most > 1 else None
 
 
 def forget():
@@ -27,22 +28,20 @@ def forget():
 
 
 class Pace:
-    """Tries one thread and all in turn, and then keeps to what was faster, for a while."""
+    """Tries one thread and ``most`` in turn, and then keeps to what was faster, for a while."""
 
-    def __init__(self):
-        self._plan, self._seconds, self._best, self._until = [], {}, None, 0.0
+    def __init__(self, most):
+        self._most, self._plan, self._seconds, self._best, self._until = most, [], {}, None, -math.inf
 
-    def threads(self, most):
-        """For the next call; at most ``most``."""
-        if most == 1:
-            return 1
-        if not self._plan and (self._best is None or self._best > most or time.perf_counter() >= self._until):
-            self._plan, self._seconds = [1, most] * TRIALS, {1: [], most: []}
-        return min(self._plan[-1], most) if self._plan else self._best
+    def threads(self):
+        """For the next call."""
+        if not self._plan and time.perf_counter() >= self._until:
+            self._plan, self._seconds = [1, self._most] * TRIALS, {1: [], self._most: []}
+        return self._plan[-1] if self._plan else self._best
 
-    def note(self, threads, images, seconds):
-        """A call with so many images took so long."""
-        if images < FEWEST or not self._plan or threads != self._plan[-1]:
+    def note(self, images, seconds):
+        """The call with so many images took so long."""
+        if images < FEWEST or not self._plan:
             return
         self._seconds[self._plan.pop()].append(seconds / images)
         if not self._plan:
