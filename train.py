@@ -105,7 +105,10 @@ def train(settings):
         raise InputError(f"--patience waits for a better validation accuracy; {model.name} decides nothing")
     if settings.patience and not len(data.validation):
         raise InputError("--patience needs validation images; leave out --val-split 0")
-    wanted_maps(settings, data.set.test_labels[data.test])  # refuses indices that are too large
+    if not settings.test and (model.decision is None or not len(data.validation)):
+        why = f"{model.name} decides nothing" if model.decision is None else "leave out --val-split 0"
+        raise InputError(f"--no-test scores the validation images in place of the test images; {why}")
+    wanted_maps(settings, data.scored()[1])  # refuses indices that are too large
     summary = describe(model, data.set, settings)  # refuses images that are too small
     augmentation = Augmentation.parse(" ".join(settings.augment) or network.augmentation)
     if augmentation:

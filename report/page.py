@@ -38,7 +38,7 @@ SCORES = {
 }  # fmt: skip
 EVALUATIONS = {
     "test.best": "test, best epoch", "test.last": "test, last epoch", "validation.best": "validation, best epoch",
-    "test": "test",
+    "validation.last": "validation, last epoch", "test": "test",
 }  # fmt: skip
 
 

@@ -51,6 +51,8 @@ class Record:
     def describe(self):
         """One line: name and final scores."""
         parts = [f"{_number(key, self.scores[key])} {COLUMNS[key]}" for key in SCORES[:3] if key in self.scores]
+        if "accuracy" not in self.scores and "validation" in self.scores:  # of a run with --no-test
+            parts.append(f"{_number('validation', self.scores['validation'])} {COLUMNS['validation']}")
         parts += [f"readout {_number('readout', self.scores['readout'])} %"] if "readout" in self.scores else []
         begun = f"; {' '.join(self.after['phases'])} from {Path(self.after['run']).name}" if self.after else ""
         return f"{self.folder.name}: {', '.join(parts) or 'finished'}{begun}"

@@ -15,11 +15,12 @@ SHOWN_ERRORS = 40
 TIMED_IMAGES = 1000  # for the times of the first spikes
 
 
-def draw_network(model, latencies, title, polarity=None, scales=None):
+def draw_network(model, latencies, title, polarity=None, scales=None, split="test"):
     """Yield (name, Figure) of what the network has learned, and of the spikes it makes of ``latencies``.
 
     These are the filters of the first stage, the preferred features of all that fire, an encoded image and the times of
     the first spikes. ``polarity`` of the input channels and names of their ``scales``: see ``figures.draw_filters``.
+    ``split``: which images these are.
     """
     first, conv = next(model.named_convs())
     named = {} if scales is None else {"scales": scales}
@@ -28,14 +29,14 @@ def draw_network(model, latencies, title, polarity=None, scales=None):
     for label, pictures in preferred_features(model, polarity).items():
         yield f"features_{label}", figures.draw_features(pictures, f"Preferred features of {label}\n{title}")
     times, count = spike_times(model, latencies), min(TIMED_IMAGES, len(latencies))
-    yield "spike_times", figures.draw_spike_times(times, f"First spikes\n{title}, {count:,} test images")
+    yield "spike_times", figures.draw_spike_times(times, f"First spikes\n{title}, {count:,} {split} images")
     wave = latencies[0].cpu().numpy(), model.time_steps
-    yield "spike_wave", figures.draw_wave(*wave, f"The spike wave of an image\n{title}, test image 0", polarity)
+    yield "spike_wave", figures.draw_wave(*wave, f"The spike wave of an image\n{title}, {split} image 0", polarity)
 
 
-def draw_evaluation(evaluation, images, class_names, title):
-    """Yield (name, Figure) of how the network decides the test images of an ``Evaluation``."""
-    title = f"{title}, {len(images):,} test images"
+def draw_evaluation(evaluation, images, class_names, title, split="test"):
+    """Yield (name, Figure) of how the network decides the images of an ``Evaluation``, those of ``split``."""
+    title = f"{title}, {len(images):,} {split} images"
     matrix = evaluation.metrics["confusion_matrix"]
     yield "confusion_matrix", figures.draw_confusion(matrix, class_names, f"Confusion matrix\n{title}")
     curves = roc_curves(evaluation.labels, evaluation.relative_scores, evaluation.num_classes)
@@ -64,13 +65,13 @@ def spike_times(model, latencies):
 
 def write_report(
     folder, model, evaluation, images, latencies, class_names, title, history=None, draw=True, polarity=None,
-    scales=None,
+    scales=None, split="test",
 ):  # fmt: skip
     """predictions.csv, and the figures as PNGs in ``figures/``. Returns the paths of the figures.
 
     Args:
-        evaluation: of the test images; None for a network that does not decide: then no predictions and no scores.
-        images, latencies: the test images, and what the encoder makes of them.
+        evaluation: of the images; None for a network that does not decide: then no predictions and no scores.
+        images, latencies: those of ``split``, and what the encoder makes of them.
         title: which weights these are: network, data set, seed, epoch. Each figure adds what it shows of them.
         history: rows of the run log, for the figure of the training.
         draw: False leaves the pictures out.
@@ -81,9 +82,9 @@ def write_report(
     if not draw:
         return []
     (folder / "figures").mkdir(exist_ok=True)
-    drawn = [draw_network(model, latencies, title, polarity, scales)]
+    drawn = [draw_network(model, latencies, title, polarity, scales, split)]
     if evaluation is not None:
-        drawn.append(draw_evaluation(evaluation, images, class_names, title))
+        drawn.append(draw_evaluation(evaluation, images, class_names, title, split))
     if history:
         drawn.append([("history", figures.draw_history(history, f"Training history\n{title}"))])
     paths = []

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from errors import InputError
 
+SWITCHED_OFF = {"figures", "test"}  # by --no-figures and --no-test
+
 WORDS = {"none": None, "inf": math.inf, "true": True, "false": False}
 NOT_REPEATED = {"device", "output", "name", "resume"}  # of a run's args.json: where it ran, not what
 
@@ -112,8 +114,9 @@ def _of_toml(path, text):
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"--config {path} is no TOML: {' '.join(str(error).split())}") from error
     flags = {name.replace("-", "_"): value for name, value in content.items()}
-    if "no_figures" in flags:
-        flags["figures"] = flags.pop("no_figures") is False
+    for name in SWITCHED_OFF:
+        if f"no_{name}" in flags:
+            flags[name] = flags.pop(f"no_{name}") is False
     if isinstance(flags.get("set"), dict):
         flags["set"] = [
             f"{field}={value if isinstance(value, str) else repr(value)}" for field, value in _flat(flags["set"])

@@ -98,7 +98,8 @@ def make_parser():
     data.add_argument("--val-split", type=count_or_fraction, metavar="N", help="training images held out to choose the "
                       "best epoch, a count or a fraction (0.1); 0: none (default: 5000, or a twelfth of a smaller set)"
                       )  # fmt: skip
-
+    data.add_argument("--no-test", action="store_false", dest="test", help="to choose settings: leave the test images "
+                      "unread; the validation images are scored and drawn in their place")  # fmt: skip
     data.add_argument("--noise", metavar="KIND=X", help="with --evaluate: disturb the test images, gaussian=0.1 (σ as "
                       "a fraction of white) or salt-pepper=0.05 (fraction of the pixels)")  # fmt: skip
 

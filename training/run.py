@@ -35,7 +35,8 @@ NO_SCORES = "no stage of this network decides; it learned features, see figures,
 class Data:
     """A data set, and the indices of the training and validation images that a run of these settings uses.
 
-    The test images are for the end of the run.
+    The test images are for the end of the run. Those of ``split`` are scored then and drawn: of the test images, or of
+    the validation images in a run that leaves the test images unread.
     """
 
     def __init__(self, settings):
@@ -44,9 +45,19 @@ class Data:
         self.test = np.arange(len(self.set.test_labels))
         if settings.dry_run:
             self.test = self.test[: DRY_RUN_IMAGES["test"]]
+        if not settings.test:
+            self.test = self.test[:0]
+        self.split = "test" if settings.test else "validation"
+
+    def scored(self):
+        """Images and labels that are scored at the end."""
+        if self.split == "test":
+            return self.set.test_images[self.test], self.set.test_labels[self.test]
+        return self.set.train_images[self.validation], self.set.train_labels[self.validation]
 
     def counts(self):
-        return {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+        counts = {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+        return {split: count for split, count in counts.items() if split != "test" or self.split == "test"}
 
 
 def divide(labels, settings):
@@ -123,7 +134,7 @@ class Run(Observer):
         finally:
             self.ended()
         del train
-        self.progress.test_reads += 1
+        self.progress.test_reads += self.settings.test
         self.save()
         self.report(validation, seconds, start)
         self.log.close()
@@ -223,14 +234,14 @@ class Run(Observer):
         self.save()  # when all else of the epoch is on the disk: after a kill before this, it is done again
 
     def save_maps(self, name, step, stages=None):
-        """Activation maps of the wanted test images into ``maps/name``, of these stages (None: all)."""
-        labels = self.data.set.test_labels[self.data.test]
+        """Activation maps of the wanted images into ``maps/name``, of these stages (None: all)."""
+        images, labels = self.data.scored()
         indices = wanted_maps(self.settings, labels)
         if len(indices):
             from report.activation_maps import save_activation_maps
 
             save_activation_maps(
-                self.model, self.encode(self.data.set.test_images[indices]), labels, indices,
+                self.model, self.encode(images[indices]), labels, indices,
                 self.folder / "maps" / name, self.data.set.class_names, stages, self.settings.figures,
             )  # fmt: skip
             if self.log.board:
@@ -238,7 +249,7 @@ class Run(Observer):
 
     def report(self, validation, seconds, start):
         """Test the best and the last weights, and write what the run leaves."""
-        images, labels = self.data.set.test_images[self.data.test], self.data.set.test_labels[self.data.test]
+        images, labels = self.data.scored()
         latencies = self.encode(images)
         evaluations = {} if self.model.decision is None else self.evaluations(latencies, labels, validation)
         if self.progress.best is None:
@@ -250,8 +261,9 @@ class Run(Observer):
         named = config.title(self.model.name, self.settings.set)
         title = f"{named}{self.data.set.name}, seed {self.settings.seed}, {weights}"
         drawn = write_report(
-            self.folder, self.model, evaluations.get("test.best"), images, latencies, self.data.set.class_names,
-            title, self.progress.history, self.settings.figures, self.encoder.polarity, self.encoder.scales,
+            self.folder, self.model, evaluations.get(f"{self.data.split}.best"), images, latencies,
+            self.data.set.class_names, title, self.progress.history, self.settings.figures, self.encoder.polarity,
+            self.encoder.scales, self.data.split,
         )  # fmt: skip
         if self.augmentation and self.settings.figures:
             drawn.append(self.draw_moved(f"{named}{self.data.set.name}, seed {self.settings.seed}"))
@@ -284,7 +296,7 @@ class Run(Observer):
             )  # fmt: skip
         if best:
             self.log.say(f"best on the validation set: epoch {best['epoch']} of {best['phase']}")
-        for key in ("validation.best", "test.best", "test.last"):
+        for key in ("validation.best", "validation.last", "test.best", "test.last"):
             if key in evaluations:
                 split, which = key.split(".")
                 self.log.say(f"{split:<10} {which}  {evaluations[key].describe()}")
@@ -298,16 +310,20 @@ class Run(Observer):
     def evaluations(self, latencies, labels, validation):
         """{"test.last", "test.best" and, if there are any images for it, "validation.best": Evaluation}.
 
-        Afterwards the network has the best weights.
+        "validation.last" in place of the two of the test, if its images stay unread. Afterwards the network has the
+        best weights.
         """
+        split = self.data.split
         # what is below the stages that learned last is the same for the best and the last weights
         first = self.model.phases[-1].stages[0]
         inputs = self.model.input_of(first, latencies)
         last = Evaluation(self.model, inputs, labels, first)
         if self.progress.best is None:
-            return {"test.last": last, "test.best": last}
+            return {f"{split}.last": last, f"{split}.best": last}
         checkpoint.restore(self.model, self.progress.best["state"], self.model.name)
         held_out = Evaluation(self.model, validation.latencies, validation.labels, validation.at)
+        if split == "validation":
+            return {"validation.last": last, "validation.best": held_out}
         best = Evaluation(self.model, inputs, labels, first)
         return {"test.last": last, "validation.best": held_out, "test.best": best}
 
@@ -347,13 +363,13 @@ class StopRequest:
 
 
 def wanted_maps(settings, labels):
-    """Indices of the test images whose activation maps are wanted. Errors: InputError if there is no such image."""
+    """Indices of the images whose activation maps are wanted. Errors: InputError if there is no such image."""
     from report.activation_maps import choose_images
 
-    named = settings.map_index
+    named, split = settings.map_index, "test" if settings.test else "validation"
     if named and not 0 <= min(named) <= max(named) < len(labels):
         raise InputError(
-            f"--map-index must be 0 to {len(labels) - 1}, the test images; not {min(named)} to {max(named)}"
+            f"--map-index must be 0 to {len(labels) - 1}, the {split} images; not {min(named)} to {max(named)}"
         )
     named = np.asarray(named, np.int64)
     chosen = choose_images(labels, settings.save_maps)

@@ -6,7 +6,7 @@ from typing import get_args, get_origin
 
 from datasets.augmentation import Augmentation, parse_noise
 from errors import InputError
-from training.config import read_set
+from training.config import SWITCHED_OFF, read_set
 
 COMMANDS = "list_models", "summary", "resume", "predict", "evaluate"  # the flags that name one; else: train
 MOST = 2**31 - 1  # of whatever is counted
@@ -24,8 +24,8 @@ RANGES = {
 MACHINE = {"device", "backend", "threads"}
 TRAINING = {
     "model", "encoder", "set", "config", "init_from", "after", "epochs", "batch_size", "seed", "patience", "augment",
-    "dataset", "image_size", "data_dir", "ratio", "val_split", "dry_run", "output", "name", "figures", "tensorboard",
-    "save_maps", "map_index", "map_every", "save_every", "save_features", "readout", *MACHINE,
+    "dataset", "image_size", "data_dir", "ratio", "val_split", "test", "dry_run", "output", "name", "figures",
+    "tensorboard", "save_maps", "map_index", "map_every", "save_every", "save_features", "readout", *MACHINE,
 }  # fmt: skip
 # The flags that go with each command. The others would have no effect, and are refused.
 TAKES = {
@@ -90,6 +90,7 @@ class Settings:
     data_dir: str | None = None  # the repository's
     ratio: float = 1.0
     val_split: int | float | None = None  # 5000, or a twelfth of a smaller set
+    test: bool = True
     noise: str | None = None
 
     raw: bool = False
@@ -183,6 +184,8 @@ class Settings:
             raise InputError(f"--output is where 'latest' is looked for; leave it out beside {network}")
         if self.map_every > 0 and not (self.save_maps or self.map_index):
             raise InputError("--map-every needs to know which images: add --save-maps N or --map-index I")
+        if not self.test and (useless := [name for name in ("readout", "save_features") if getattr(self, name)]):
+            raise InputError(f"{flag(useless[0])} reads the test images, which --no-test leaves unread; leave one out")
         if self.after is not None and (useless := [name for name in NOT_AFTER if getattr(self, name)]):
             raise InputError(f"--after leaves out epochs of which {flag(useless[0])} would show or change something; "
                              "leave one out")  # fmt: skip
@@ -194,7 +197,7 @@ SAVED = [name for name in FLAGS if name in TRAINING - {"config", "after"}]
 
 def flag(name):
     """A setting's name on the command line."""
-    return "--no-figures" if name == "figures" else f"--{name.replace('_', '-')}"
+    return f"--{'no-' if name in SWITCHED_OFF else ''}{name.replace('_', '-')}"
 
 
 def _fits(value, kind):

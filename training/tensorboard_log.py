@@ -38,7 +38,7 @@ from report.matrix_picture import draw_matrix
 from report.metrics import evaluate_predictions
 from training.config import read_set
 
-EMBEDDED = 1000  # test images in the projector
+EMBEDDED = 1000  # images in the projector
 WIDEST = 1500  # pixels of a figure
 POINTS = 10  # of a curve within an epoch
 EVENT_FILE = re.compile(r"events\.out\.tfevents\.(\d{10})\.(.+)")

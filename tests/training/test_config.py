@@ -44,6 +44,7 @@ model = "mozafari2018"
 batch-size = 50
 epochs = [1, 2, 3]
 no-figures = true
+no-test = true
 [set]
 s2.threshold = 12
 s3.1.rule.reward = [0.01, -0.0005]
@@ -55,12 +56,9 @@ def test_a_file_of_flags_and_settings(tmp_path):
     file = tmp_path / "my.toml"
     file.write_text(CONFIG)
     settings = parse(shlex.split(f"--config {file} --epochs 4 5 6 --set s2.threshold=13 encoder.radius=4"))
-    assert (settings.model, settings.batch_size, settings.epochs, settings.figures) == (
-        "mozafari2018",
-        50,
-        (4, 5, 6),
-        False,
-    )
+    assert (settings.model, settings.batch_size, settings.epochs) == ("mozafari2018", 50, (4, 5, 6))
+    assert not settings.figures
+    assert not settings.test
     expected = "s2.threshold=13", "s3.1.rule.reward=[0.01, -0.0005]", "s3.rule.warm_up=none", "encoder.radius=4"
     assert settings.set == expected
     stages, encoder = divided(settings.set)

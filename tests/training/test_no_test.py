@@ -1,0 +1,79 @@
+"""``--no-test``: settings are chosen on the validation images, and the test images stay unread."""
+
+import re
+
+import pytest
+
+import datasets
+import report.page
+from report.sweep_report import read_run
+from tests.training.command import SMALL, read_csv, refuse, results, start
+
+WORDS = f"{SMALL} --epochs 0 0 2"
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """A data set whose test images are gone once it is loaded: whoever reads one of them fails."""
+    load = datasets.load
+
+    def without_test_images(*args):
+        data = load(*args)
+        assert data.fingerprint  # of all images, and kept
+        object.__setattr__(data, "test_images", None)  # it is frozen
+        return data
+
+    monkeypatch.setattr(datasets, "load", without_test_images)
+
+
+def test_the_test_images_stay_unread(tmp_path, unreadable, monkeypatch, undrawn, capsys):
+    assert start(f"{WORDS} --no-test --name one --map-index 3 --tensorboard", tmp_path) == 0
+    out, run = capsys.readouterr().out, tmp_path / "one"
+    found = results(run)
+    assert "test" not in found
+    assert (found["test_reads"], "test" in found["images"]) == (0, False)
+    assert found["validation"].keys() == {"best", "last"}
+    assert "test " not in out
+    assert f"validation best  {100 * found['best_epoch']['accuracy']:.2f} % right" in out
+    held_out = found["images"]["validation"]
+    assert len(read_csv(run / "predictions.csv")) == found["validation"]["best"]["count"] == held_out
+    assert len(list(run.glob("maps/end/*.npz"))) == 1
+    assert "validation, last epoch" in (run / "index.html").read_text()
+    assert f"{100 * found['best_epoch']['accuracy']:.2f} validation %" in read_run(run).describe()
+
+
+def test_the_weights_are_those_of_a_run_that_tests(tmp_path, undrawn):
+    for name, more in (("one", ""), ("two", "--no-test")):
+        assert start(f"{WORDS} --name {name} {more}", tmp_path) == 0
+    one, two = (results(tmp_path / name) for name in ("one", "two"))
+    assert one["best_epoch"] == two["best_epoch"]
+    assert one["validation"]["best"] == two["validation"]["best"]
+    # tested later, and once
+    assert start(f"--evaluate {tmp_path / 'two'} --device cpu --threads 1 --no-figures --name three", tmp_path) == 0
+    assert results(tmp_path / "three")["test"]["accuracy"] == one["test"]["best"]["accuracy"]
+
+
+def test_the_titles_name_the_images(monkeypatch, tmp_path):
+    titles = []
+    monkeypatch.setattr("report.figures.draw_errors", lambda *args: titles.append(args[5]) or ())
+    monkeypatch.setattr("report.figures.save", lambda *_: None)
+    monkeypatch.setattr(report.page, "figures_of", lambda *_: [])
+    assert start(f"{WORDS} --no-test --name one", tmp_path) == 0
+    assert f"{results(tmp_path / 'one')['images']['validation']} validation images" in titles[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (f"{WORDS} --no-test --val-split 0", "--no-test scores the validation images .* leave out --val-split 0"),
+        ("--model kheradpisheh2018 --dataset digits --no-test", "kheradpisheh2018 decides nothing"),
+        (f"{WORDS} --no-test --readout svm", "--readout reads the test images, which --no-test leaves unread"),
+        (f"{WORDS} --no-test --save-features", "--save-features reads the test images"),
+        (f"{WORDS} --no-test --map-index 100000", "--map-index must be 0 to [0-9]+, the validation images"),
+        ("--evaluate latest --no-test", "--evaluate does not train; leave out --no-test"),
+    ],
+)
+def test_refused(words, said, tmp_path, capsys):
+    line = refuse(f"{words} --output {tmp_path}", capsys)
+    assert re.search(said, line), line
+    assert not list(tmp_path.iterdir())
