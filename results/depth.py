@@ -1,0 +1,128 @@
+"""What can be read from each feature stage of trained networks: by a linear classifier, by R-STDP, by the margin rule.
+
+    python -m results.depth [--epochs N] RUN [RUN …]
+
+For each pooled map of each run's best network (equal maps once), three readers learn from its latency maps of the same
+55,000 training images: scikit-learn's linear support vector machine on which neurons spiked; the published decision
+layer, a convolution of 5×5 with 20 neurons per class, by R-STDP; and five neurons per class that see the whole map, by
+the margin rule. Each keeps the epoch (or the C) that reads most of the validation images, and then reads the test
+images, once. Prints a line when a map is done, and at the end the table.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from engine.graph import CHUNK
+from engine.packed import PackedLatencies
+from engine.rules import RSTDP, MarginRule
+from engine.stages import Pool, SpikingConv, SpikingDense
+from network_trainer import Activity, NetworkTrainer, Observer
+from training import checkpoint
+from training.encoders import build_encoder
+from training.readout import read_out, spikes
+from training.run import Data
+from training.settings import Settings
+
+HEADER = "network", "map", "neurons", "spikes per image", "linear (SVM)", "R-STDP", "margin rule"
+
+
+class RewardReader(NetworkTrainer):
+    """The decision layer of mozafari2018 alone; its input are the maps of another network."""
+
+    name = "depth: R-STDP"
+
+    def build(self, in_channels, num_classes):
+        return {"decision": SpikingConv(in_channels, 20 * num_classes, 5, padding=2, rule=RSTDP())}
+
+
+class MarginReader(NetworkTrainer):
+    """Five neurons per class which see all of the maps of another network."""
+
+    name = "depth: margin rule"
+
+    def build(self, in_channels, num_classes):
+        return {"decision": SpikingDense(5 * num_classes, rule=MarginRule())}
+
+
+class Bar(Observer):
+    """One progress bar for the epochs of a reader."""
+
+    def __init__(self, title, epochs):
+        self.bar = tqdm(total=epochs, desc=title, leave=False)
+
+    def epoch(self, progress, wins):
+        self.bar.update()
+        self.bar.set_postfix(validation=f"{100 * progress.history[-1]['val_accuracy']:.2f} %")
+
+
+def feature_maps(model, encoder, images, stage):
+    """What a network makes of the images in one of its stages, as ``PackedLatencies``."""
+    shape = model.shapes(*images.shape[1:3])[stage]
+    maps, names = PackedLatencies(len(images), shape, model.time_steps), [*model.between(None, stage), stage]
+    for start in range(0, len(images), CHUNK):
+        maps.write(start, model.pass_through(encoder.encode(images[start : start + CHUNK]), names))
+    return maps, shape
+
+
+def read_by_rule(reader, maps, labels, epochs):
+    """Test accuracy of a reader with the weights that read most of the validation images."""
+    train, validation = (Activity(maps[split], labels[split]) for split in ("train", "validation"))
+    bar = Bar(reader.name, epochs)
+    progress = reader.fit(train, validation, [epochs], bar)
+    bar.bar.close()
+    reader.load_state_dict(progress.best["state"])
+    return reader.evaluate(maps["test"][:], labels["test"]).fraction("correct")
+
+
+def read_map(model, encoder, data, stage, epochs):
+    """(neurons, spikes per image, test accuracy of the three readers) for one stage of a network."""
+    images, labels = data.set.train_images, data.set.train_labels
+    parts = {
+        "train": (images[data.train], labels[data.train]),
+        "validation": (images[data.validation], labels[data.validation]),
+        "test": (data.set.test_images, data.set.test_labels),
+    }
+    maps = {split: feature_maps(model, encoder, part, stage) for split, (part, _) in parts.items()}
+    shape = maps["train"][1]
+    maps, labels = {split: found[0] for split, found in maps.items()}, {split: part[1] for split, part in parts.items()}
+    bits = {split: spikes(maps[split][:], model.time_steps) for split in maps}
+    found = read_out({"name": "svm"}, *((bits[split], labels[split]) for split in maps), model.num_classes)
+    counted = bits["train"].nnz / len(labels["train"])
+    del bits
+    about = {"num_classes": model.num_classes, "time_steps": model.time_steps, "image_size": shape[1:]}
+    by_rules = [read_by_rule(kind(shape[0], **about), maps, labels, epochs) for kind in (RewardReader, MarginReader)]
+    return int(np.prod(shape)), counted, found["test"]["accuracy"], *by_rules
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="folders of trained networks, of one data set"
+    )
+    parser.add_argument("--epochs", type=int, default=20, metavar="N", help="of both rules (default: %(default)s)")
+    chosen = parser.parse_args()
+    rows, read = [], {}
+    for run in chosen.runs:
+        content = checkpoint.load(run / "checkpoints" / "best.pt")
+        model, encoder = checkpoint.rebuild(content), build_encoder(content["encoding"])
+        data = Data(Settings.from_dict(content["run"]["flags"]))
+        for stage in (name for name, each in model.stages.items() if isinstance(each, Pool)):
+            below = [*model.between(None, stage), stage]
+            learned = {name: each for name, each in model.stages.state_dict().items() if name.split(".")[0] in below}
+            key = str([model.stages[name] for name in below]), checkpoint.checksum(learned)
+            start = time.perf_counter()
+            if key not in read:
+                read[key] = read_map(model, encoder, data, stage, chosen.epochs)
+            neurons, counted, *accuracies = read[key]
+            row = f"{neurons:,}", f"{counted:,.0f}", *(f"{100 * value:.2f} %" for value in accuracies)
+            rows.append((model.name, stage, *row))
+            print(*rows[-1], f"{time.perf_counter() - start:.0f} s", sep="  ", flush=True)
+    print("", *(f"| {' | '.join(cells)} |" for cells in (HEADER, ["---"] * len(HEADER), *rows)), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
