@@ -10,7 +10,7 @@ import torch
 
 import benchmarks.__main__ as program
 import datasets
-from benchmarks import busy, memory
+from benchmarks import busy, memory, networks
 from benchmarks.operations import last_winner, synaptic_operations
 from benchmarks.reference import Reference, waves
 from engine.rules import STDP
@@ -18,6 +18,7 @@ from engine.stages import SpikingConv
 from models import build_model
 from report.activity import reached
 from s1c1 import S1C1
+from utils import set_threads
 
 ROWS = "s1 STDP step", "s2 STDP step", "s3 R-STDP step", "evaluation", "encoding"
 DATA = datasets.load("mnist")
@@ -103,3 +104,24 @@ def test_memory_of_a_process():
     held = memory.memory_of(os.getpid())
     assert 0 < held["RssAnon"] < held["VmHWM"]
     assert memory.memory_of(2**22 + 1) == {}  # beyond the largest number of a process
+
+
+def test_the_last_phases_of_all_networks(monkeypatch, capsys):
+    """A row for each network that decides, with the additions of the stages that learn in its last phase."""
+    monkeypatch.setattr(networks, "TRAINED_ON", 60)
+    monkeypatch.setattr(networks, "IMAGES", 30)
+    monkeypatch.setattr(networks, "plain_additions", lambda: 10.0)
+    monkeypatch.setattr("sys.argv", ["networks", "--repeats", "1", "--models", "deepr2024", "kheradpisheh2018"])
+    try:
+        networks.main()
+    finally:
+        set_threads(0)
+    (row,) = re.findall(r"^\| deepr2024 \| s3\+s4 \| (.*) \|$", capsys.readouterr().out, re.MULTILINE)
+    additions, timing, speed, fraction = row.split(" | ")
+    model = build_model("deepr2024")
+    inputs, _ = networks.trained(model, S1C1().encode(DATA.train_images[:60]), torch.zeros(60, dtype=torch.int64))
+    assert float(additions.replace(",", "")) > 0.5 * synaptic_operations(model.stages["s3"], inputs[:30])
+    assert float(speed) == pytest.approx(
+        float(additions.replace(",", "")) / float(timing.split()[0]) / 1e6, rel=0.1, abs=0.06
+    )
+    assert float(fraction) == pytest.approx(float(speed) / 10, abs=0.011)
