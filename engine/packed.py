@@ -10,8 +10,6 @@ from numba import prange
 from engine.compiled import compiled
 from errors import InputError
 
-_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)  # of each byte
-
 
 class Packed:
     """Latency maps (N, C, H, W) of ``images`` images, which are read as the tensor would be, by images or in parts.
@@ -151,7 +149,6 @@ class PackedSpikes(Packed):
     def __init__(self, images, shape, time_steps, file=None):
         super().__init__(images, shape, time_steps)
         self._file, self._row = file, -(-math.prod(shape) // 8)
-        self._times = (1 - _BITS) * np.uint8(time_steps)
         self._bits = np.zeros((images, self._row), np.uint8) if file is None else None
 
     def close(self):
@@ -180,5 +177,6 @@ class PackedSpikes(Packed):
                 self._file.seek(int(image) * self._row)
                 if self._file.readinto(row) != self._row:
                     raise OSError(f"{self._file.name} ends before image {image}: it was changed while in use")
-        times = self._times[bits].reshape(len(chosen), 8 * self._row)[:, : math.prod(self.shape[1:])]
-        return torch.from_numpy(np.ascontiguousarray(times)).reshape(len(chosen), *self.shape[1:])
+        silent = np.unpackbits(~bits, axis=1, count=math.prod(self.shape[1:]))
+        silent *= np.uint8(self.time_steps)
+        return torch.from_numpy(silent).reshape(len(chosen), *self.shape[1:])

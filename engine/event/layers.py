@@ -74,8 +74,8 @@ class DecisionLayer(backend.DecisionLayer):
         peaks.find_peaks(latency.numpy(), self._geometry(latency), weights, out.numpy())
 
     def _deciding(self, latency, classes, rule, learning):
-        change, flat = rule.plasticity(self.array.dtype.type), self.array.reshape(-1)
-        inside = np.array([plasticity.within(flat, flat.size, flat.size, change)])
+        change = rule.plasticity(self.array.dtype.type)
+        inside = np.array([change.lower <= self.array.min() and self.array.max() <= change.upper])
         weights = Weights(self.turned, self.banks, inside)
         return deciding.Deciding(self._geometry(latency), weights, change, classes, rule.most_learners, learning)
 

@@ -76,9 +76,12 @@ def in_banks(turned):
 
 def turn(weight):
     """weight (F, C, k, k) -> (F, k · k, C)."""
-    turned = np.empty((weight.shape[0], weight[0, 0].size, weight.shape[1]), weight.dtype)
-    _turn(weight, turned)
-    return turned
+    return weight.reshape(*weight.shape[:2], -1).transpose(0, 2, 1).copy()  # also where the order stays: of 1×1 kernels
+
+
+def turn_back(turned, weight):
+    """turned (F, k · k, C) -> weight (F, C, k, k), in place."""
+    weight.reshape(*weight.shape[:2], -1)[:] = turned.transpose(0, 2, 1)
 
 
 @compiled
@@ -87,25 +90,6 @@ def aligned(count, like):
     raw = np.empty(count + LINE_BYTES // like.itemsize, like.dtype)
     skip = (-raw.ctypes.data % LINE_BYTES) // raw.itemsize
     return raw[skip : skip + count]
-
-
-@compiled
-def _turn(weight, turned):
-    flat = weight.reshape(weight.shape[0], weight.shape[1], -1)
-    for f in range(flat.shape[0]):
-        for offset in range(flat.shape[2]):
-            for c in range(flat.shape[1]):
-                turned[f, offset, c] = flat[f, c, offset]
-
-
-@compiled
-def turn_back(turned, weight):
-    """turned (F, k · k, C) -> weight (F, C, k, k), in place."""
-    flat = weight.reshape(weight.shape[0], weight.shape[1], -1)
-    for f in range(flat.shape[0]):
-        for c in range(flat.shape[1]):
-            for offset in range(flat.shape[2]):
-                flat[f, c, offset] = turned[f, offset, c]
 
 
 @compiled
