@@ -98,11 +98,13 @@ def test_every_link_leads_somewhere(path):
 def test_the_tables_are_those_of_the_logs():
     """``results/collect.py`` would write what stands there."""
     collect = runpy.run_path(str(ROOT / "results" / "collect.py"))
-    assert collect["best_of_each_network"]() in README
+    results = (ROOT / "results" / "README.md").read_text()
     assert collect["printed"]() in README
     assert collect["speed"]() in README
-    assert collect["means"]() in README
-    assert collect["table"]() in (ROOT / "results" / "README.md").read_text()
+    for ours in (False, True):
+        assert collect["means"](ours) in README
+        assert collect["means"](ours) in results
+    assert collect["table"]() in results
 
 
 def test_the_keys_of_the_maps_are_those_of_the_readme(runs):
