@@ -18,7 +18,7 @@ import torch
 
 import datasets
 from engine.event import pace
-from models import MODELS, build_model
+from models import build_model, network_names
 from s1c1 import S1C1
 from utils import environment, set_threads
 
@@ -39,7 +39,7 @@ def main():
     data, encoder = datasets.load("mnist"), S1C1()
     latencies = encoder.encode(data.train_images[:FEATURES_FROM])
     labels = torch.from_numpy(data.train_labels[:IMAGES])
-    for name in args.models or sorted({cls.name for cls in MODELS.values()}):
+    for name in args.models or network_names():
         model = build_model(name)
         if model.decision is None:
             continue

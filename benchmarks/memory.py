@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import datasets
-from models import MODELS
+from models import MODELS, network_names
 from utils import ROOT, environment
 
 SHIFTS = (0, 0), (2, 0), (0, 2), (-2, -2)
@@ -29,7 +29,7 @@ def main():
     print(f"{record['processor']}, {record['cores']} cores\n")
     print("| network | training images | anonymous, MB | resident, MB | s |\n|---|---|---|---|---|")
     mnist = datasets.load("mnist")
-    for name in args.models or sorted({cls.name for cls in MODELS.values()}):
+    for name in args.models or network_names():
         tell(name, len(mnist.train_labels), ["--dataset", "mnist"])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "mnist-times-4.npz"

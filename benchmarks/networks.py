@@ -12,7 +12,7 @@ import torch
 import datasets
 from benchmarks.measure import per_image
 from benchmarks.operations import plain_additions
-from models import MODELS, build_model
+from models import build_model, network_names
 from report.activity import activity
 from s1c1 import S1C1
 from utils import environment, set_threads
@@ -39,7 +39,7 @@ def main():
     print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
     data = datasets.load("mnist")
     latencies, labels = S1C1().encode(data.train_images[:TRAINED_ON]), torch.from_numpy(data.train_labels[:TRAINED_ON])
-    for name in args.models or sorted({cls.name for cls in MODELS.values()}):
+    for name in args.models or network_names():
         model = build_model(name)
         if model.decision is None:
             continue

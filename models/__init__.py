@@ -18,6 +18,11 @@ for _module in iter_modules(__path__):
         FAULTY[_module.name] = traceback.format_exc()
 
 
+def network_names():
+    """Of all networks, sorted, without their other names."""
+    return sorted({cls.name for cls in MODELS.values()})
+
+
 def build_model(name, **kwargs):
     """A new network; ``kwargs`` (in_channels, num_classes, seed, device, dtype, …) are those of ``NetworkTrainer``.
 

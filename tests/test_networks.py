@@ -13,7 +13,7 @@ from engine.decision import Outcome, majority
 from engine.rules import RSTDP, STDP
 from engine.stages import Branches, Pool, SpikingConv, Vote
 from errors import InputError
-from models import MODELS, build_model
+from models import MODELS, build_model, network_names
 from network_trainer import Activity, NetworkTrainer
 from report.summary import summarize
 
@@ -21,7 +21,7 @@ GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
 LABELS = torch.from_numpy(GOLDEN["label"][:60])
 SILENCE = torch.full((3, 6, 28, 28), 15, dtype=torch.uint8)
-NETWORKS = sorted({cls.name for cls in MODELS.values()})
+NETWORKS = network_names()
 SHAPES = {  # of the latency maps for 28×28 inputs, of the networks that are described somewhere
     "mozafari2018": [(30, 28), (30, 14), (250, 14), (250, 4), (200, 4)],
     "deep2024": [(30, 28), (30, 14), (150, 14), (150, 7), (250, 7), (250, 2), (200, 2)],

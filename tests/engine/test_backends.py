@@ -5,9 +5,9 @@ import pytest
 import torch
 from test_traces import GOLDEN, golden_network
 
-from models import MODELS, build_model
+from models import build_model, network_names
 
-NETWORKS = sorted({cls.name for cls in MODELS.values()})
+NETWORKS = network_names()
 IMAGES = {"mozafari2018": 150, "multiscale2026": 9}  # of each phase; the tensor path needs up to 50 ms for an image
 LATENCIES = torch.from_numpy(GOLDEN["encoding"])
 LABELS = torch.from_numpy(GOLDEN["label"])

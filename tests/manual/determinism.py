@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 import train  # noqa: E402
 from errors import InputError  # noqa: E402
-from models import MODELS, build_model  # noqa: E402
+from models import MODELS, build_model, network_names  # noqa: E402
 from network_trainer import NetworkTrainer  # noqa: E402
 from training import checkpoint  # noqa: E402
 from utils import processor  # noqa: E402
@@ -124,7 +124,7 @@ def tell(what, found):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", nargs="+", default=sorted({cls.name for cls in MODELS.values()}))
+    parser.add_argument("--model", nargs="+", default=network_names())
     args = parser.parse_args()
     print(f"{processor()}; train.py {FLAGS}")
     different = 0

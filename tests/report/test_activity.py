@@ -6,7 +6,7 @@ import torch
 import datasets
 from engine.rules import RSTDP, STDP
 from engine.stages import Branches, Pool, SpikingConv
-from models import MODELS, build_model
+from models import build_model, network_names
 from network_trainer import NetworkTrainer
 from report.activity import activity, describe, reached
 from s1c1 import S1C1
@@ -71,7 +71,7 @@ def one_addition_at_a_time(conv, latency, steps):
     return additions
 
 
-@pytest.mark.parametrize("name", sorted({cls.name for cls in MODELS.values()}))
+@pytest.mark.parametrize("name", network_names())
 def test_every_network_against_a_slow_count(name):
     """Every stage and branch of every network, by its saved maps and one addition at a time."""
     model = build_model(name)

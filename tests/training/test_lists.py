@@ -7,10 +7,10 @@ import sys
 from kill_and_resume import ROOT
 
 import train
-from models import MODELS
+from models import MODELS, network_names
 from network_trainer import NetworkTrainer
 
-NETWORKS = sorted({cls.name for cls in MODELS.values()})
+NETWORKS = network_names()
 
 
 def test_lists(capsys):

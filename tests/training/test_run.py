@@ -15,13 +15,13 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 import datasets
 from engine.rules import STDP
 from engine.stages import Pool, SpikingConv
-from models import MODELS, build_model
+from models import MODELS, build_model, network_names
 from network_trainer import Activity, NetworkTrainer, Observer
 from report import figures
 from s1c1 import S1C1
 from training import checkpoint
 
-NETWORKS = sorted({cls.name for cls in MODELS.values()})
+NETWORKS = network_names()
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if build_model(name).decision])
