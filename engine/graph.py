@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from engine.packed import PackedLatencies, PackedSpikes
+from engine.packed import Packed, PackedLatencies, PackedSpikes
 from engine.stages import INPUT, Pool, SpikingDense, Stage
 from errors import InputError
 
@@ -147,7 +147,7 @@ class StageGraph(nn.Module):
     def input_of(self, stage, latencies, first=None, advance=lambda images: None):
         """The input of a stage, for ``latencies`` of the network's input, or of that of stage ``first``.
 
-        uint8 (N, C, H, W); of a ``SpikingDense`` it is ``PackedSpikes``.
+        uint8 (N, C, H, W), packed if ``latencies`` are; of a ``SpikingDense`` it is ``PackedSpikes``.
         """
         if stage == first:
             return latencies
@@ -156,7 +156,8 @@ class StageGraph(nn.Module):
         if isinstance(self.stages[stage], SpikingDense):
             return self._packed_input(stage, maps, advance)
         reads = self.inputs_of(stage)[0]
-        return self._through(maps, self._way(maps, stage)[0], {reads}, advance)[reads]
+        names, packed = self._way(maps, stage)[0], isinstance(latencies, Packed)
+        return self._through(maps, names, {reads}, advance, packed)[reads]
 
     def _part_of_input(self, stage, maps):
         """The input of a stage for some images, uint8 (n, C, H, W), of ``maps`` below it."""

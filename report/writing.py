@@ -30,7 +30,7 @@ def draw_network(model, latencies, title, polarity=None, scales=None, split="tes
         yield f"features_{label}", figures.draw_features(pictures, f"Preferred features of {label}\n{title}")
     times, count = spike_times(model, latencies), min(TIMED_IMAGES, len(latencies))
     yield "spike_times", figures.draw_spike_times(times, f"First spikes\n{title}, {count:,} {split} images")
-    wave = latencies[0].cpu().numpy(), model.time_steps
+    wave = latencies[:1][0].cpu().numpy(), model.time_steps
     yield "spike_wave", figures.draw_wave(*wave, f"The spike wave of an image\n{title}, {split} image 0", polarity)
 
 
@@ -71,7 +71,7 @@ def write_report(
 
     Args:
         evaluation: of the images; None for a network that does not decide: then no predictions and no scores.
-        images, latencies: those of ``split``, and what the encoder makes of them.
+        images, latencies: those of ``split``, and what the encoder makes of them: a tensor, or ``PackedLatencies``.
         title: which weights these are: network, data set, seed, epoch. Each figure adds what it shows of them.
         history: rows of the run log, for the figure of the training.
         draw: False leaves the pictures out.

@@ -150,14 +150,17 @@ class Run(Observer):
         """The encoded training images of the indices; None if there are none."""
         if not len(chosen):
             return None
-        images, labels = self.data.set.train_images, self.data.set.train_labels
+        return Activity(self.encode_all(self.data.set.train_images, chosen), self.data.set.train_labels[chosen])
+
+    def encode_all(self, images, chosen):
+        """The latencies of the images of the indices, packed where the CPU reads them."""
         if self.model.device.type != "cpu":
-            return Activity(self.encode(images[chosen]), labels[chosen])
+            return self.encode(images[chosen])
         shape = self.model.in_channels, *self.data.set.image_size
         latencies = PackedLatencies(len(chosen), shape, self.model.time_steps)
         for start in range(0, len(chosen), CHUNK):
             latencies.write(start, self.encode(images[chosen[start : start + CHUNK]]))
-        return Activity(latencies, labels[chosen])
+        return latencies
 
     def copies(self):
         """The moved copies of the training images that the settings ask for; None for none."""
@@ -250,7 +253,7 @@ class Run(Observer):
     def report(self, validation, seconds, start):
         """Test the best and the last weights, and write what the run leaves."""
         images, labels = self.data.scored()
-        latencies = self.encode(images)
+        latencies = self.encode_all(images, np.arange(len(images)))
         evaluations = {} if self.model.decision is None else self.evaluations(latencies, labels, validation)
         if self.progress.best is None:
             self.save("best.pt")
