@@ -38,7 +38,9 @@ def test_the_test_images_stay_unread(tmp_path, unreadable, monkeypatch, undrawn,
     held_out = found["images"]["validation"]
     assert len(read_csv(run / "predictions.csv")) == found["validation"]["best"]["count"] == held_out
     assert len(list(run.glob("maps/end/*.npz"))) == 1
-    assert "validation, last epoch" in (run / "index.html").read_text()
+    page = (run / "index.html").read_text()
+    assert "validation, last epoch" in page
+    assert "means over the validation images" in page
     assert f"{100 * found['best_epoch']['accuracy']:.2f} validation %" in read_run(run).describe()
 
 
