@@ -1,9 +1,9 @@
 """What can be read from each feature stage of trained networks: by a linear classifier, by R-STDP, by the margin rule.
 
-    python -m results.depth [--epochs N] RUN [RUN …]
+    python -m results.depth [--epochs N] [--ratio R] RUN [RUN …]
 
 For each pooled map of each run's best network (equal maps once), three readers learn from its latency maps of the same
-55,000 training images: scikit-learn's linear support vector machine on which neurons spiked; the published decision
+training images: scikit-learn's linear support vector machine on which neurons spiked; the published decision
 layer, a convolution of 5×5 with 20 neurons per class, by R-STDP; and five neurons per class that see the whole map, by
 the margin rule. Each keeps the epoch (or the C) that reads most of the validation images, and then reads the test
 images, once. Prints a line when a map is done, and at the end the table.
@@ -11,6 +11,7 @@ images, once. Prints a line when a map is done, and at the end the table.
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -104,12 +105,15 @@ def main():
         "runs", nargs="+", type=Path, metavar="RUN", help="folders of trained networks, of one data set"
     )
     parser.add_argument("--epochs", type=int, default=20, metavar="N", help="of both rules (default: %(default)s)")
+    parser.add_argument(
+        "--ratio", type=float, default=1.0, metavar="R", help="part of the training images (default: 1)"
+    )
     chosen = parser.parse_args()
     rows, read = [], {}
     for run in chosen.runs:
         content = checkpoint.load(run / "checkpoints" / "best.pt")
         model, encoder = checkpoint.rebuild(content), build_encoder(content["encoding"])
-        data = Data(Settings.from_dict(content["run"]["flags"]))
+        data = Data(replace(Settings.from_dict(content["run"]["flags"]), ratio=chosen.ratio))
         for stage in (name for name, each in model.stages.items() if isinstance(each, Pool)):
             below = [*model.between(None, stage), stage]
             learned = {name: each for name, each in model.stages.state_dict().items() if name.split(".")[0] in below}
