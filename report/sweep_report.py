@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import statistics
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,7 @@ COLUMNS = {
     "accuracy": "right %", "loss": "wrong %", "silent": "silent %", "f1_macro": "F1", "validation": "validation %",
     "readout": "readout %", "best_epoch": "best epoch", "hours": "hours",
 }  # fmt: skip
+LEGEND = 40  # letters in a line of it: longer ones would leave the curves no room
 IN_PERCENT = {"accuracy", "loss", "silent", "validation", "readout"}
 
 
@@ -127,22 +130,26 @@ def _grouped(runs):
     groups = {}
     for run in runs:
         groups.setdefault(run.setting, []).append(run)
-    values = {}  # of each flag of a network on a data set: what only other networks have is no setting of this one
+    of_network = {}  # what only other networks or data sets have is no setting of this one
     for setting in groups:
-        flags = dict(setting)
-        for key, value in setting:
-            values.setdefault((flags["model"], flags["dataset"], key), set()).add(value)
+        of_network.setdefault(_about(setting), []).append(_parts(setting))
     out = []
     for setting, members in groups.items():
-        flags = dict(setting)
-        model, dataset = flags.pop("model"), flags.pop("dataset")
-        differing = [
-            value if key == "set" else f"{key} {value}"
-            for key, value in flags.items()
-            if len(values[model, dataset, key]) > 1
-        ]
-        out.append(((model, dataset, ", ".join(differing)), members))
+        common = set.intersection(*map(set, of_network[_about(setting)]))
+        differing = ", ".join(part for part in _parts(setting) if part not in common)
+        out.append(((*_about(setting), differing), members))
     return out
+
+
+def _about(setting):
+    return dict(setting)["model"], dict(setting)["dataset"]
+
+
+def _parts(setting):
+    """Each flag but network and data set as a text of its own, and each KEY=VALUE of ``--set``."""
+    flags = {key: value for key, value in setting if key not in ("model", "dataset")}
+    fields = re.split(r" (?=[\w.]+=)", flags.pop("set", ""))
+    return [*(f"{key} {value}" for key, value in flags.items()), *filter(None, fields)]
 
 
 def _text(value):
@@ -194,20 +201,23 @@ def _curves(groups):
     for (model, dataset, setting), members in groups:
         found = [curve for curve in map(_accuracies, members) if len(curve)]
         if found:
-            curves.setdefault(dataset, []).append((", ".join(filter(None, (model, setting))), found))
+            label = f"{', '.join(filter(None, (model, setting)))} ({len(found)})"
+            curves.setdefault(dataset, []).append((textwrap.fill(label, LEGEND), found))
     if not curves:
         return None
     kinds = {_split(run) for _, members in groups for run in members} - {None}
     what = " and ".join(sorted({"val": "validation", "train": "training"}[kind] for kind in kinds))
-    figure = new_figure(9, 3.6 * len(curves), f"Learning curves\nmean and standard deviation over the seeds, {what}")
-    for panel, (dataset, found) in zip(
-        figure.subplots(len(curves), 1, squeeze=False)[:, 0], curves.items(), strict=True
-    ):
+    # inches: as high as its legend
+    heights = [max(3.6, 1 + 0.19 * sum(label.count("\n") + 1 for label, _ in found)) for found in curves.values()]
+    title = f"Learning curves\nmean and standard deviation over the seeds, {what}"
+    figure = new_figure(9, sum(heights), title)
+    panels = figure.subplots(len(curves), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for panel, (dataset, found) in zip(panels, curves.items(), strict=True):
         for place, (label, members) in enumerate(found):
             epochs, mean, deviation = mean_curve(members)
             color, dashes = PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
             looks = {"marker": "o" if len(epochs) <= 30 else None, "markersize": 3.5, "color": color, "ls": dashes}
-            panel.plot(epochs, 100 * mean, label=f"{label} ({len(members)})", **looks)
+            panel.plot(epochs, 100 * mean, label=label, **looks)
             if len(epochs) == 1:  # a band has no width
                 panel.errorbar(epochs, 100 * mean, 100 * deviation, color=color, capsize=4)
             panel.fill_between(epochs, 100 * (mean - deviation), 100 * (mean + deviation), color=color, alpha=0.2, lw=0)

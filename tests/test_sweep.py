@@ -269,6 +269,22 @@ def test_the_report_by_hand(tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
+def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
+    """Of a long --set only the fields that differ are named, and the curves keep their room beside the legend."""
+    common = [f"s{stage}.rule.winners={stage}" for stage in range(1, 9)]
+    runs = [made_up_run(tmp_path / str(value), "m", 0, value, [0.5, 0.6]) for value in (8, 9)]
+    for run, reward in zip(runs, ("[0.1, -0.2]", "[0.3, -0.4]"), strict=True):
+        run.flags["set"] += [*common, f"s9.rule.reward={reward}"]
+    write_sweep_report(tmp_path, runs)
+    text = (tmp_path / "sweep.md").read_text()
+    assert "| m | digits | s2.threshold=8, s9.rule.reward=[0.1, -0.2] | 1 |" in text
+    assert "winners" not in text
+    for run in runs:
+        run.flags["set"] += [f"s{stage}.out_channels={run.flags['set'][0][-1]}" for stage in range(1, 9)]
+    write_sweep_report(tmp_path, runs)
+    assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
+
+
 def test_a_curve_ends_where_the_longest_run_does():
     epochs, mean, deviation = mean_curve([[0.2, 0.4, 0.9], [0.4, 0.8]])
     assert epochs.tolist() == [1, 2, 3]
