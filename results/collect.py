@@ -32,6 +32,8 @@ def described(flags):
         words.append(f"on {flags['dataset']}")
     if flags.get("augment", ["none"]) == ["none"] and flags["model"] == "multiscale2026":
         words.append("without moved copies")
+    if flags["dataset"] == "fashion-mnist":  # with what fashion-mnist.toml sets
+        return " ".join(words)
     return " ".join([*words, *flags.get("set", [])])
 
 

@@ -16,26 +16,28 @@ run() { # name of the log, flags
     cp "$folder/results.json" "${log%.log}.json"
 }
 
-run deepr2024 --model deepr2024 --epochs 2 4 1 12
-run deepr2024-no-warm-up --model deepr2024 --epochs 2 4 0 12
-run deepr2024_greedy --model deepr2024_greedy --epochs 2 4 1 12
-run deep2024-10-epochs --model deep2024 --epochs 2 4 4 10 --tensorboard
 for seed in 0 1 2; do
     run "mozafari2018-10-epochs-seed$seed" --model mozafari2018 --epochs 2 4 10 --seed "$seed"
+    run "deepr2024-seed$seed" --model deepr2024 --epochs 2 4 1 12 --seed "$seed"
+    run "deepr2024_greedy-seed$seed" --model deepr2024_greedy --epochs 2 4 1 12 --seed "$seed"
+    run "deep2024-100-epochs-seed$seed" --model deep2024 --epochs 2 4 4 100 --seed "$seed"
+    run "inception2024-100-epochs-seed$seed" --model inception2024 --epochs 2 4 4 100 --seed "$seed"
+    run "mozafari2018_margin-seed$seed" --model mozafari2018_margin --seed "$seed"
 done
+run deep2024-10-epochs --model deep2024 --epochs 2 4 4 10 --tensorboard
+run deepr2024-no-warm-up --model deepr2024 --epochs 2 4 0 12
 run mozafari2018-100-epochs --model mozafari2018 --epochs 2 4 100
 run inception2024 --model inception2024 --epochs 2 4 4 15
 run majority2024 --model majority2024 --epochs 2 4 10
-run deep2024-100-epochs --model deep2024 --epochs 2 4 4 100
-run inception2024-100-epochs --model inception2024 --epochs 2 4 4 100
-run mozafari2018-680-epochs --model mozafari2018 --epochs 2 4 680 --tensorboard
-for seed in 0 1 2; do
-    run "mozafari2018_margin-seed$seed" --model mozafari2018_margin --seed "$seed"
-done
 for seed in 0 1 2 3 4; do
     run "multiscale2026-seed$seed" --model multiscale2026 --seed "$seed"
 done
+fashion=(--config results/fashion-mnist.toml)
 for seed in 0 1 2; do
     run "multiscale2026-plain-seed$seed" --model multiscale2026 --augment none --epochs 2 4 4 2 30 --seed "$seed"
+    run "multiscale2026-fashion-seed$seed" "${fashion[@]}" --seed "$seed"
+    run "multiscale2026-fashion-plain-seed$seed" "${fashion[@]}" --augment none --epochs 2 4 4 2 15 \
+        --set s5.rule.decay=0.8 --seed "$seed"
+    run "mozafari2018-680-epochs-seed$seed" --model mozafari2018 --epochs 2 4 680 --seed "$seed"
+    run "majority2024-100-epochs-seed$seed" --model majority2024 --epochs 2 4 100 --seed "$seed"
 done
-run majority2024-100-epochs --model majority2024 --epochs 2 4 100
