@@ -26,7 +26,6 @@ sys.path.insert(0, str(ROOT))
 import train  # noqa: E402
 from errors import InputError  # noqa: E402
 from models import MODELS, build_model, network_names  # noqa: E402
-from network_trainer import NetworkTrainer  # noqa: E402
 from training import checkpoint  # noqa: E402
 from utils import processor  # noqa: E402
 
@@ -92,7 +91,8 @@ class Ways:
     def computed_again(self, name):
         """Every stage reads what the stages below it make of the batch's images, each time anew."""
 
-        stdp, rstdp = NetworkTrainer.learn_stdp, NetworkTrainer.learn_rstdp
+        network = MODELS[self.model]  # which may change what a stage learns from, as kheradpisheh2018 does
+        stdp, rstdp = network.learn_stdp, network.learn_rstdp
 
         def stay(trainer, activity, number, observer):
             """The maps remain those of the images."""
@@ -105,7 +105,7 @@ class Ways:
             return rstdp(trainer, inputs[:], labels, epoch, rng)
 
         patched = {"_move_up": stay, "learn_stdp": learn_stdp, "learn_rstdp": learn_rstdp}
-        with mock.patch.multiple(NetworkTrainer, **patched), mock.patch("training.run.warm_up"):
+        with mock.patch.multiple(network, **patched), mock.patch("training.run.warm_up"):
             words = [*self.words, *PLAIN, "--output", str(self.folder), "--name", name, "--threads", "1"]
             with contextlib.redirect_stdout(io.StringIO()):
                 code = train.main(words)
