@@ -52,7 +52,7 @@ def main(argv=None):
         known, more = make_parser().parse_known_args(argv)
         return report(known, more) if known.report else sweep(known, more, argv)
     except InputError as error:
-        print(f"sweep.py: {error}", file=sys.stderr)
+        print(f"sweep.py: {error.shown()}", file=sys.stderr)
         return 2
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""

@@ -63,7 +63,7 @@ def main(argv=None):
         settings = parse(sys.argv[1:] if argv is None else argv)
         commands[settings.command](settings)
     except InputError as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        print(f"train.py: {error.shown()}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a folder that has become read-only, …
         place = f"{error.filename}: " if error.filename else ""

@@ -5,7 +5,7 @@ import traceback
 from importlib import import_module
 from pkgutil import iter_modules
 
-from errors import InputError
+from errors import FaultyModuleError, InputError
 from network_trainer import MODELS
 
 # Modules here that could not be imported: name → traceback. A fault in one must not hide the networks of the others.
@@ -37,7 +37,7 @@ def model_class(name):
     if name.lower() in known:
         return known[name.lower()]
     if name.lower() in FAULTY:
-        raise InputError(f"models/{name.lower()}.py cannot be imported:\n{FAULTY[name.lower()].rstrip()}")
+        raise FaultyModuleError(f"models/{name.lower()}.py cannot be imported:\n{FAULTY[name.lower()].rstrip()}")
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     faulty = f"; --list-models says what is wrong with {', '.join(FAULTY)}" if FAULTY else ""

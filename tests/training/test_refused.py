@@ -205,6 +205,7 @@ MISTAKES = {
     "--evaluate latest --output {bad}/folder": r"there is no run in .*folder yet",
     # checkpoints
     "--evaluate {bad}/missing": r"no checkpoint at .*missing",
+    "--evaluate 'one\nline'": r"no checkpoint at one\\nline",
     "--evaluate {bad}/folder": r"no checkpoint at .*folder/checkpoints/last.pt",
     "--evaluate {bad}/empty": r"empty is damaged or no checkpoint of this program",
     "--evaluate {bad}/noise.pt": r"noise.pt is damaged or no checkpoint of this program",
