@@ -84,7 +84,11 @@ class _Cache(NullCache):
         counts["loaded" if payload else "compiled"] += 1
         if not payload:
             return None
-        return CompileResult._rebuild(target_context, *_Unpickler(io.BytesIO(payload), key.classes).load())
+        result = CompileResult._rebuild(target_context, *_Unpickler(io.BytesIO(payload), key.classes).load())
+        # What calls it takes from here what a start has to do first: to start the threads. numba forgets it, and a
+        # caller that is the first to be loaded later would jump to address 0.
+        result.library._reload_init.update(result.reload_init)
+        return result
 
     def save_overload(self, sig, cres):
         """Keep the CompileResult, unless it holds addresses of this process or a copy of a class of ``__main__``."""

@@ -111,6 +111,39 @@ def test_further_starts(tmp_path):
     ]  # a rule of __main__, which is pickled otherwise
 
 
+PARALLEL = """
+import numpy as np
+from numba import prange
+from engine.compiled import compiled, counts
+
+@compiled(parallel=True)
+def fill(x):
+    for i in prange(len(x)):
+        x[i] = i * i
+
+@compiled
+def fill_and_sum(x):
+    fill(x)
+    return x.sum()
+"""
+
+
+def test_a_caller_of_threads_starts_them_too(tmp_path):
+    """Compiled where its parallel callee had come from the disk, it runs where it is the first to be loaded."""
+    programs = Programs(tmp_path)
+    (tmp_path / "fill.py").write_text(PARALLEL)
+    starts = (
+        ("fill(np.ones(9))", "1 0"),
+        ("print(fill_and_sum(np.ones(9)))", "204.0 1 1"),
+        ("print(fill_and_sum(np.ones(9)))", "204.0 0 1"),
+    )
+    for call, expected in starts:
+        lines = "from fill import *", call, "print(counts['compiled'], counts['loaded'])"
+        process = programs.start("-c", "\n".join(lines))
+        out, err = process.communicate()
+        assert (process.returncode, out.split(), err) == (0, expected.split(), "")
+
+
 KERNEL = """
 from collections import namedtuple
 import numpy as np
