@@ -25,7 +25,7 @@ from pathlib import Path
 import joblib
 from tqdm import tqdm
 
-from errors import InputError
+from errors import InputError, say_mistake
 from models import model_class
 from report.sweep_report import read_run, write_sweep_report
 from train import build, encoder_of, epochs_of, load_data
@@ -51,13 +51,8 @@ def main(argv=None):
     try:
         known, more = make_parser().parse_known_args(argv)
         return report(known, more) if known.report else sweep(known, more, argv)
-    except InputError as error:
-        print(f"sweep.py: {error.shown()}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"sweep.py: cannot read or write {place}{error.strerror or error}", file=sys.stderr)
-        return 2
+    except (InputError, OSError) as error:
+        return say_mistake("sweep.py", error)
     except KeyboardInterrupt:
         print("stopped at once", file=sys.stderr)
         return 130

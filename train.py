@@ -17,7 +17,7 @@ import datasets
 from datasets.augmentation import Augmentation, add_noise
 from datasets.own import is_own
 from engine.event import pace
-from errors import InputError
+from errors import InputError, say_mistake
 from models import model_class
 from network_trainer import Progress
 from report.activation_maps import save_activation_maps
@@ -62,13 +62,8 @@ def main(argv=None):
     try:
         settings = parse(sys.argv[1:] if argv is None else argv)
         commands[settings.command](settings)
-    except InputError as error:
-        print(f"train.py: {error.shown()}", file=sys.stderr)
-        return 2
-    except OSError as error:  # a full disk, a folder that has become read-only, …
-        place = f"{error.filename}: " if error.filename else ""
-        print(f"train.py: cannot read or write {place}{error.strerror or error}", file=sys.stderr)
-        return 2
+    except (InputError, OSError) as error:
+        return say_mistake("train.py", error)
     except Stopped as stopped:
         return stopped.code
     except KeyboardInterrupt:

@@ -18,6 +18,7 @@ from PIL import Image
 
 import datasets
 import train
+from errors import say_mistake
 from s1c1 import S1C1
 from training import checkpoint
 from utils import held
@@ -322,6 +323,11 @@ def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
         refuse("--model mozafari2018", capsys)
         == "train.py: cannot read or write runs/events.out: No space left on device\n"
     )
+
+
+def test_an_error_of_the_disk_stays_one_line(capsys):
+    assert say_mistake("sweep.py", OSError(errno.ENOENT, "gone", "one\nline")) == 2
+    assert capsys.readouterr().err == "sweep.py: cannot read or write one\\nline: gone\n"
 
 
 def test_another_number_of_classes(trained, tmp_path, monkeypatch, capsys):
