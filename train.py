@@ -103,7 +103,8 @@ def train(settings):
     if not settings.test and (model.decision is None or not len(data.validation)):
         why = f"{model.name} decides nothing" if model.decision is None else "leave out --val-split 0"
         raise InputError(f"--no-test scores the validation images in place of the test images; {why}")
-    wanted_maps(settings, data.scored()[1])  # refuses indices that are too large
+    _, labels, chosen = data.part(settings.scored)
+    wanted_maps(settings, labels[chosen])  # refuses indices that are too large
     summary = describe(model, data.set, settings)  # refuses images that are too small
     augmentation = Augmentation.parse(" ".join(settings.augment) or network.augmentation)
     if augmentation:

@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from engine.graph import CHUNK
-from engine.packed import PackedLatencies
 from engine.rules import RSTDP, MarginRule
 from engine.stages import Pool, SpikingConv, SpikingDense
 from network_trainer import Activity, NetworkTrainer, Observer
 from training import checkpoint
 from training.encoders import build_encoder
+from training.features import latency_maps
 from training.readout import read_out, spikes
 from training.run import Data
 from training.settings import Settings
@@ -60,15 +59,6 @@ class Bar(Observer):
         self.bar.set_postfix(validation=f"{100 * progress.history[-1]['val_accuracy']:.2f} %")
 
 
-def feature_maps(model, encoder, images, stage):
-    """What a network makes of the images in one of its stages, as ``PackedLatencies``."""
-    shape = model.shapes(*images.shape[1:3])[stage]
-    maps, names = PackedLatencies(len(images), shape, model.time_steps), [*model.between(None, stage), stage]
-    for start in range(0, len(images), CHUNK):
-        maps.write(start, model.pass_through(encoder.encode(images[start : start + CHUNK]), names))
-    return maps, shape
-
-
 def read_by_rule(reader, maps, labels, epochs):
     """Test accuracy of a reader with the weights that read most of the validation images."""
     train, validation = (Activity(maps[split], labels[split]) for split in ("train", "validation"))
@@ -76,24 +66,20 @@ def read_by_rule(reader, maps, labels, epochs):
     progress = reader.fit(train, validation, [epochs], bar)
     bar.bar.close()
     reader.load_state_dict(progress.best["state"])
-    return reader.evaluate(maps["test"][:], labels["test"]).fraction("correct")
+    return reader.evaluate(maps["test"], labels["test"]).fraction("correct")
 
 
 def read_map(model, encoder, data, stage, epochs):
     """(neurons, spikes per image, test accuracy of the three readers) for one stage of a network."""
-    images, labels = data.set.train_images, data.set.train_labels
-    parts = {
-        "train": (images[data.train], labels[data.train]),
-        "validation": (images[data.validation], labels[data.validation]),
-        "test": (data.set.test_images, data.set.test_labels),
-    }
-    maps = {split: feature_maps(model, encoder, part, stage) for split, (part, _) in parts.items()}
-    shape = maps["train"][1]
-    maps, labels = {split: found[0] for split, found in maps.items()}, {split: part[1] for split, part in parts.items()}
-    bits = {split: spikes(maps[split][:], model.time_steps) for split in maps}
+    maps, labels = {}, {}
+    for split in data.splits:
+        images, truth, chosen = data.part(split)
+        maps[split], labels[split] = latency_maps(model, encoder.encode, images[chosen], stage), truth[chosen]
+    bits = {split: spikes(maps[split], model.time_steps) for split in maps}
     found = read_out({"name": "svm"}, *((bits[split], labels[split]) for split in maps), model.num_classes)
     counted = bits["train"].nnz / len(labels["train"])
     del bits
+    shape = maps["train"].shape[1:]
     about = {"num_classes": model.num_classes, "time_steps": model.time_steps, "image_size": shape[1:]}
     by_rules = [read_by_rule(kind(shape[0], **about), maps, labels, epochs) for kind in (RewardReader, MarginReader)]
     return int(np.prod(shape)), counted, found["test"]["accuracy"], *by_rules

@@ -98,14 +98,10 @@ def read_features(run, seconds):
         return {}
     stage, start = feature_stage(settings, model), time.perf_counter()
     run.log.say(f"features of {stage}")
-    images, labels = data.set.train_images, data.set.train_labels
-    parts = {
-        "train": (images, labels, data.train), "validation": (images, labels, data.validation),
-        "test": (data.set.test_images, data.set.test_labels, data.test),
-    }  # fmt: skip
     inputs = {}
     try:
-        for split, (images, labels, indices) in parts.items():
+        for split in data.splits:
+            images, labels, indices = data.part(split)
             if not len(indices):
                 inputs[split] = None, labels[indices]
                 continue

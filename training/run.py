@@ -35,29 +35,25 @@ NO_SCORES = "no stage of this network decides; it learned features, see figures,
 class Data:
     """A data set, and the indices of the training and validation images that a run of these settings uses.
 
-    The test images are for the end of the run. Those of ``split`` are scored then and drawn: of the test images, or of
-    the validation images in a run that leaves the test images unread.
+    The test images are for the end of the run; ``test`` is empty in one that leaves them unread.
     """
 
     def __init__(self, settings):
         self.set = datasets.load(settings.dataset, settings.data_dir or datasets.DATA_DIR, settings.image_size or None)
         self.train, self.validation = divide(self.set.train_labels, settings)
-        self.test = np.arange(len(self.set.test_labels))
+        self.test = np.arange(len(self.set.test_labels) if settings.test else 0)
         if settings.dry_run:
             self.test = self.test[: DRY_RUN_IMAGES["test"]]
-        if not settings.test:
-            self.test = self.test[:0]
-        self.split = "test" if settings.test else "validation"
+        self.splits = ("train", "validation", "test") if settings.test else ("train", "validation")
 
-    def scored(self):
-        """Images and labels that are scored at the end."""
-        if self.split == "test":
-            return self.set.test_images[self.test], self.set.test_labels[self.test]
-        return self.set.train_images[self.validation], self.set.train_labels[self.validation]
+    def part(self, split):
+        """Images and labels of the whole training or test set, and the indices of the split's among them."""
+        if split == "test":
+            return self.set.test_images, self.set.test_labels, self.test
+        return self.set.train_images, self.set.train_labels, getattr(self, split)
 
     def counts(self):
-        counts = {"train": len(self.train), "validation": len(self.validation), "test": len(self.test)}
-        return {split: count for split, count in counts.items() if split != "test" or self.split == "test"}
+        return {split: len(getattr(self, split)) for split in self.splits}
 
 
 def divide(labels, settings):
@@ -118,8 +114,8 @@ class Run(Observer):
         warm_up(self.model, self.encoder, size, self.log)
 
         seconds = {"encoding": -time.perf_counter()}
-        train = self.activity(self.data.train)
-        validation = None if self.model.decision is None else self.activity(self.data.validation)
+        train = self.activity("train")
+        validation = None if self.model.decision is None else self.activity("validation")
         seconds["encoding"] += time.perf_counter()
         copies = self.copies()
         try:
@@ -146,11 +142,10 @@ class Run(Observer):
         for place in range(len(self.progress.history)):
             self.log.epoch(self.progress.history[: place + 1], *epochs[place])
 
-    def activity(self, chosen):
-        """The encoded training images of the indices; None if there are none."""
-        if not len(chosen):
-            return None
-        return Activity(self.encode_all(self.data.set.train_images, chosen), self.data.set.train_labels[chosen])
+    def activity(self, split):
+        """The encoded images of a split; None if there are none."""
+        images, labels, chosen = self.data.part(split)
+        return Activity(self.encode_all(images, chosen), labels[chosen]) if len(chosen) else None
 
     def encode_all(self, images, chosen):
         """The latencies of the images of the indices, packed where the CPU reads them."""
@@ -238,13 +233,14 @@ class Run(Observer):
 
     def save_maps(self, name, step, stages=None):
         """Activation maps of the wanted images into ``maps/name``, of these stages (None: all)."""
-        images, labels = self.data.scored()
+        images, labels, chosen = self.data.part(self.settings.scored)
+        labels = labels[chosen]
         indices = wanted_maps(self.settings, labels)
         if len(indices):
             from report.activation_maps import save_activation_maps
 
             save_activation_maps(
-                self.model, self.encode(images[indices]), labels, indices,
+                self.model, self.encode(images[chosen[indices]]), labels, indices,
                 self.folder / "maps" / name, self.data.set.class_names, stages, self.settings.figures,
             )  # fmt: skip
             if self.log.board:
@@ -252,8 +248,10 @@ class Run(Observer):
 
     def report(self, validation, seconds, start):
         """Test the best and the last weights, and write what the run leaves."""
-        images, labels = self.data.scored()
-        latencies = self.encode_all(images, np.arange(len(images)))
+        split = self.settings.scored
+        images, labels, chosen = self.data.part(split)
+        latencies = self.encode_all(images, chosen)
+        images, labels = images[chosen], labels[chosen]
         evaluations = {} if self.model.decision is None else self.evaluations(latencies, labels, validation)
         if self.progress.best is None:
             self.save("best.pt")
@@ -264,9 +262,9 @@ class Run(Observer):
         named = config.title(self.model.name, self.settings.set)
         title = f"{named}{self.data.set.name}, seed {self.settings.seed}, {weights}"
         drawn = write_report(
-            self.folder, self.model, evaluations.get(f"{self.data.split}.best"), images, latencies,
+            self.folder, self.model, evaluations.get(f"{split}.best"), images, latencies,
             self.data.set.class_names, title, self.progress.history, self.settings.figures, self.encoder.polarity,
-            self.encoder.scales, self.data.split,
+            self.encoder.scales, split,
         )  # fmt: skip
         if self.augmentation and self.settings.figures:
             drawn.append(self.draw_moved(f"{named}{self.data.set.name}, seed {self.settings.seed}"))
@@ -316,19 +314,20 @@ class Run(Observer):
         "validation.last" in place of the two of the test, if its images stay unread. Afterwards the network has the
         best weights.
         """
-        split = self.data.split
-        # what is below the stages that learned last is the same for the best and the last weights
-        first = self.model.phases[-1].stages[0]
-        inputs = self.model.input_of(first, latencies)
-        last = Evaluation(self.model, inputs, labels, first)
+        held_out = validation and (validation.latencies, validation.labels, validation.at)
+        if self.settings.test:
+            # what is below the stages that learned last is the same for the best and the last weights
+            first = self.model.phases[-1].stages[0]
+            scored = self.model.input_of(first, latencies), labels, first
+        else:
+            scored = held_out
+        split = self.settings.scored
+        last = Evaluation(self.model, *scored)
         if self.progress.best is None:
             return {f"{split}.last": last, f"{split}.best": last}
         checkpoint.restore(self.model, self.progress.best["state"], self.model.name)
-        held_out = Evaluation(self.model, validation.latencies, validation.labels, validation.at)
-        if split == "validation":
-            return {"validation.last": last, "validation.best": held_out}
-        best = Evaluation(self.model, inputs, labels, first)
-        return {"test.last": last, "validation.best": held_out, "test.best": best}
+        found = {f"{split}.last": last, "validation.best": Evaluation(self.model, *held_out)}
+        return found | {"test.best": Evaluation(self.model, *scored)} if self.settings.test else found
 
 
 def resume_command(folder):
@@ -369,10 +368,11 @@ def wanted_maps(settings, labels):
     """Indices of the images whose activation maps are wanted. Errors: InputError if there is no such image."""
     from report.activation_maps import choose_images
 
-    named, split = settings.map_index, "test" if settings.test else "validation"
+    named = settings.map_index
     if named and not 0 <= min(named) <= max(named) < len(labels):
         raise InputError(
-            f"--map-index must be 0 to {len(labels) - 1}, the {split} images; not {min(named)} to {max(named)}"
+            f"--map-index must be 0 to {len(labels) - 1}, the {settings.scored} images; "
+            f"not {min(named)} to {max(named)}"
         )
     named = np.asarray(named, np.int64)
     chosen = choose_images(labels, settings.save_maps)

@@ -125,6 +125,11 @@ class Settings:
         """What is to be done: "train", or the first of ``COMMANDS`` that is asked for."""
         return next((name for name in COMMANDS if getattr(self, name)), "train")
 
+    @property
+    def scored(self):
+        """Whose images are scored at the end, and drawn: the "test" or, where these stay unread, the "validation"."""
+        return "test" if self.test else "validation"
+
     def to_dict(self):
         """The settings of a run as plain values: for args.json, results.json and checkpoints."""
         values = {name: getattr(self, name) for name in SAVED}
