@@ -13,16 +13,16 @@ import statistics
 import time
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 
 import datasets
+from benchmarks.measure import learn, train_features
 from engine.event import pace
 from models import build_model, network_names
 from s1c1 import S1C1
 from utils import environment, set_threads
 
-FEATURES_FROM, IMAGES, BATCH = 10_000, 3000, 1000
+FEATURES_FROM, IMAGES = 10_000, 3000
 
 
 def main():
@@ -44,8 +44,7 @@ def main():
         if model.decision is None:
             continue
         set_threads(0)
-        for phase in model.phases[:-1]:
-            model.train_unsupervised(latencies, phase.stages[0])
+        train_features(model, latencies)
         inputs = model.input_of(model.phases[-1].stages[0], latencies[:IMAGES])[:]
         alone = None
         for busy in args.busy:
@@ -71,9 +70,8 @@ def measure(model, inputs, labels, threads, repeats):
             model.load_state_dict(state)
             set_threads(count)
             pace.automatic = count == "auto"
-            rng, start = np.random.default_rng(0), time.perf_counter()
-            for part, those in zip(inputs.split(BATCH), labels.split(BATCH), strict=True):
-                model.learn_rstdp(part, those, rng=rng)
+            start = time.perf_counter()
+            learn(model, inputs, labels)
             if repeat > 1:  # the first two are a warm-up, in which the trials end
                 speeds[count].append(len(inputs) / (time.perf_counter() - start))
     pace.automatic = False

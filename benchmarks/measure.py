@@ -4,6 +4,10 @@ import statistics
 import time
 from typing import NamedTuple
 
+import numpy as np
+
+BATCH = 1000
+
 
 class Timing(NamedTuple):
     """Milliseconds for each image."""
@@ -28,3 +32,16 @@ def per_image(work, images, repeats=7, prepare=lambda: None):
         work()
         milliseconds.append(1000 * (time.perf_counter() - start) / images)
     return Timing(statistics.median(milliseconds), min(milliseconds), max(milliseconds))
+
+
+def train_features(model, latencies):
+    """All phases but the last, by one epoch each."""
+    for phase in model.phases[:-1]:
+        model.train_unsupervised(latencies, phase.stages[0])
+
+
+def learn(model, inputs, labels):
+    """The last phase, in batches."""
+    rng = np.random.default_rng(0)
+    for part, those in zip(inputs.split(BATCH), labels.split(BATCH), strict=True):
+        model.learn_rstdp(part, those, rng=rng)

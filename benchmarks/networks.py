@@ -6,18 +6,17 @@ first ``IMAGES`` of them on one thread, again and again from the same weights.
 
 import argparse
 
-import numpy as np
 import torch
 
 import datasets
-from benchmarks.measure import per_image
+from benchmarks.measure import learn, per_image, train_features
 from benchmarks.operations import plain_additions
 from models import build_model, network_names
 from report.activity import activity
 from s1c1 import S1C1
 from utils import environment, set_threads
 
-TRAINED_ON, IMAGES, BATCH = 10_000, 3000, 1000
+TRAINED_ON, IMAGES = 10_000, 3000
 
 
 def main():
@@ -29,13 +28,8 @@ def main():
     limit = plain_additions()
     print(f"{environment()['processor']}, one thread; plain additions: {limit:.1f} giga-operations per second\n")
     header = (
-        "network",
-        "phase",
-        "additions per image",
-        "ms per image",
-        "giga-operations per second",
-        "fraction of plain",
-    )
+        "network", "phase", "additions per image", "ms per image", "giga-operations per second", "fraction of plain",
+    )  # fmt: skip
     print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
     data = datasets.load("mnist")
     latencies, labels = S1C1().encode(data.train_images[:TRAINED_ON]), torch.from_numpy(data.train_labels[:TRAINED_ON])
@@ -55,25 +49,17 @@ def last_phase(model, latencies, labels, repeats):
     counts = activity(model, latencies[:IMAGES])
     additions = sum(counts[label]["synaptic_additions"] for label, _ in model.named_convs(model.phases[-1].stages))
     state = {key: value.clone() for key, value in model.state_dict().items()}
-    timing = per_image(
+    return additions, per_image(
         lambda: learn(model, inputs, truth), len(inputs), repeats, lambda: model.load_state_dict(state)
-    )  # fmt: skip
-    return additions, timing
+    )
 
 
 def trained(model, latencies, labels):
     """Train every phase by one epoch; returns inputs and labels of the last phase, for the first ``IMAGES``."""
-    for phase in model.phases[:-1]:
-        model.train_unsupervised(latencies, phase.stages[0])
-    inputs = model.input_of(model.phases[-1].stages[0], latencies)
+    train_features(model, latencies)
+    inputs = model.input_of(model.phases[-1].stages[0], latencies)[:]
     learn(model, inputs, labels)
-    return inputs[np.arange(IMAGES)] if not isinstance(inputs, torch.Tensor) else inputs[:IMAGES], labels[:IMAGES]
-
-
-def learn(model, inputs, labels):
-    for start in range(0, len(labels), BATCH):
-        part = slice(start, start + BATCH)
-        model.learn_rstdp(inputs[part], labels[part])
+    return inputs[:IMAGES], labels[:IMAGES]
 
 
 if __name__ == "__main__":
