@@ -135,14 +135,15 @@ def _grouped(runs):
         of_network.setdefault(_about(setting), []).append(_parts(setting))
     out = []
     for setting, members in groups.items():
-        common = set.intersection(*map(set, of_network[_about(setting)]))
-        differing = ", ".join(part for part in _parts(setting) if part not in common)
-        out.append(((*_about(setting), differing), members))
+        about = _about(setting)
+        common = set.intersection(*map(set, of_network[about]))
+        out.append(((*about, ", ".join(part for part in _parts(setting) if part not in common)), members))
     return out
 
 
 def _about(setting):
-    return dict(setting)["model"], dict(setting)["dataset"]
+    flags = dict(setting)
+    return flags["model"], flags["dataset"]
 
 
 def _parts(setting):

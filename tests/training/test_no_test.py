@@ -3,11 +3,11 @@
 import re
 
 import pytest
+from command import SMALL, read_csv, refuse, results, start
 
 import datasets
 import report.page
 from report.sweep_report import read_run
-from tests.training.command import SMALL, read_csv, refuse, results, start
 
 WORDS = f"{SMALL} --epochs 0 0 2"
 
