@@ -1,9 +1,10 @@
 """How threads share a machine: ``python -m benchmarks.busy``, on one where nothing else runs.
 
-Beside 0, 1, 2 and 3 processes that do nothing but compute, as of other users, the decision layer of each network learns
-from the same images on one thread, on all, and on what ``--threads auto`` chooses, alternately. ``fair`` is what n
-threads could get of the cores, min(n, n · cores / (n + busy)) threads' worth, and ``share`` how much of that the chosen
-ones made of it, measured by one thread alone beside nothing.
+Beside 0, 1, 2 and 3 processes that do nothing but compute, the decision layer of each network learns from the same
+images on one thread, on all, and on what ``--threads auto`` chooses, alternately. ``fair`` is what n threads that never
+wait for each other could get of the cores, min(n, n · cores / (n + busy)) threads' worth, and ``share`` how much of
+that ``auto`` made of it, measured by one thread alone beside nothing. With ``--sessions`` the processes are as those of
+other users: Linux shares the cores out among sessions first, and n threads together get cores / (1 + busy), as one.
 """
 
 import argparse
@@ -29,12 +30,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", metavar="NAME", help="(default: all that decide)")
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2, 3], help="processes (default: 0 1 2 3)")
+    parser.add_argument("--sessions", action="store_true", help="each busy process is a session of its own")
     parser.add_argument("--repeats", type=int, default=7, help="of which the median counts (default: %(default)s)")
     args = parser.parse_args()
     record = environment()
     cores = set_threads(0)
     print(f"{record['processor']}, {cores} cores; decision layers on {IMAGES:,} images, images/s\n")
-    header = "network", "busy", "1 thread", f"{cores} threads", "auto", "auto to 1", "fair", "share"
+    header = "network", "busy", "1 thread", f"{cores} threads", "auto", f"{cores} to 1", "auto to 1", "fair", "share"
     print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
     data, encoder = datasets.load("mnist"), S1C1()
     latencies = encoder.encode(data.train_images[:FEATURES_FROM])
@@ -48,14 +50,14 @@ def main():
         inputs = model.input_of(model.phases[-1].stages[0], latencies[:IMAGES])[:]
         alone = None
         for busy in args.busy:
-            with busy_processes(busy):
+            with busy_processes(busy, args.sessions):
                 speeds = measure(model, inputs, labels, (1, cores, "auto"), args.repeats)
             one, several, auto = (statistics.median(speeds[threads]) for threads in (1, cores, "auto"))
             alone = alone or one
-            fair = min(cores, cores * cores / (cores + busy))
+            fair = min(cores, cores / (1 + busy) if args.sessions and busy else cores * cores / (cores + busy))
             print(
-                f"| {name} | {busy} | {one:,.0f} | {several:,.0f} | {auto:,.0f} | {auto / one:.2f} | {fair:.2f} | "
-                f"{auto / alone / fair:.2f} |",
+                f"| {name} | {busy} | {one:,.0f} | {several:,.0f} | {auto:,.0f} | {several / one:.2f} | "
+                f"{auto / one:.2f} | {fair:.2f} | {auto / alone / fair:.2f} |",
                 flush=True,
             )
 
@@ -80,10 +82,10 @@ def measure(model, inputs, labels, threads, repeats):
 
 
 @contextmanager
-def busy_processes(count):
-    """So many processes that only compute, until the end of the block."""
+def busy_processes(count, sessions):
+    """So many processes that only compute, each in a session of its own or not, until the end of the block."""
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=compute, daemon=True) for _ in range(count)]
+    processes = [context.Process(target=compute, args=(sessions,), daemon=True) for _ in range(count)]
     for process in processes:
         process.start()
     time.sleep(2 * bool(count))  # until they do
@@ -95,9 +97,9 @@ def busy_processes(count):
             process.join()
 
 
-def compute():
-    if hasattr(os, "setsid"):
-        os.setsid()  # as of another user: Linux shares the cores out among sessions first
+def compute(session):
+    if session and hasattr(os, "setsid"):
+        os.setsid()
     number = 1
     while True:
         number = number * 1103515245 + 12345 & 0x7FFFFFFF

@@ -90,7 +90,7 @@ def test_threads_beside_a_busy_process():
     model = build_model("majority2024")
     inputs = torch.full((20, 250, 4, 4), 15, dtype=torch.uint8)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    with busy.busy_processes(1):
+    with busy.busy_processes(1, sessions=False):
         (process,) = multiprocessing.active_children()
         speeds = busy.measure(model, inputs, torch.zeros(20, dtype=torch.int64), (1,), repeats=3)
     assert not process.is_alive()

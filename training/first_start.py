@@ -15,8 +15,10 @@ from contextlib import contextmanager, suppress
 import joblib
 import numpy as np
 import torch
+from numba import get_num_threads
 
 from engine.compiled import counts, keeps_kernels
+from engine.event.peaks import CHUNK
 from engine.packed import PackedLatencies
 from engine.stages import SpikingDense
 
@@ -25,7 +27,10 @@ import io, pickle, sys
 sent = io.BytesIO(sys.stdin.buffer.read())
 sys.path[:] = pickle.load(sent)
 from training.first_start import decide_and_learn
-decide_and_learn(*pickle.load(sent))
+from utils import set_threads
+model, size, threads = pickle.load(sent)
+set_threads(threads)
+decide_and_learn(model, size)
 """
 
 
@@ -67,9 +72,10 @@ def decide_and_learn(model, size):
     first = model.phases[-1].stages[0]
     stage, shapes = model.stages[first], model.shapes(*size)
     shape = (stage.in_channels, 1, 1) if isinstance(stage, SpikingDense) else shapes[model.inputs_of(first)[0]]
-    inputs = torch.full((1, *shape), model.time_steps, dtype=torch.uint8)
+    images = 1 if get_num_threads() == 1 else CHUNK + 1  # with fewer, nobody helps
+    inputs = torch.full((images, *shape), model.time_steps, dtype=torch.uint8)
     for _ in range(2):  # networks that alternate have two ways of learning
-        model.learn_rstdp(inputs, torch.zeros(1, dtype=torch.int64))
+        model.learn_rstdp(inputs, torch.zeros(images, dtype=torch.int64))
     model.decide(inputs, first)
 
 
@@ -79,7 +85,7 @@ def _start_helper(model, size):
     It is no copy of this program, whose script might begin to train there too. What it cannot do is done here.
     """
     try:
-        sent = pickle.dumps(sys.path) + pickle.dumps((model, size))
+        sent = pickle.dumps(sys.path) + pickle.dumps((model, size, get_num_threads()))
     except (pickle.PicklingError, AttributeError, TypeError):  # of a class that was declared in a function
         return None
     with _without_interrupts():

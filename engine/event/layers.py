@@ -6,7 +6,7 @@ import numpy as np
 from numba import get_num_threads
 
 from engine import backend
-from engine.event import deciding, firing, pace, peaks, plasticity, together
+from engine.event import crew, deciding, firing, pace, peaks, plasticity, together
 from engine.event.competition import Competition
 from engine.event.layout import BANK, Weights, geometry_of, in_banks, in_rows, turn, turn_back
 from engine.geometry import pooled_size
@@ -70,8 +70,7 @@ class DecisionLayer(backend.DecisionLayer):
         return geometry_of(self.array, latency.shape[1:], self.time_steps, self.padding, BANK)
 
     def _peaks(self, latency, out):
-        weights = Weights(self.turned, self.banks, np.array([True]))
-        peaks.find_peaks(latency.numpy(), self._geometry(latency), weights, out.numpy())
+        peaks.find_peaks(latency.numpy(), self._geometry(latency), self.banks, out.numpy())
 
     def _deciding(self, latency, classes, rule, learning):
         change = rule.plasticity(self.array.dtype.type)
@@ -81,14 +80,16 @@ class DecisionLayer(backend.DecisionLayer):
 
     def _learn(self, latency, labels, classes, rule, rates, left_out, found):
         layer = self._deciding(latency, classes, rule, True)
-        scratch = deciding.make_scratch(layer.geometry, self.banks, layer.most_learners)
-        threads = get_num_threads()
+        threads = min(get_num_threads(), crew.MOST) if len(latency) > crew.CHUNK else 1
         pacer, start = pace.pace_of(self.array.shape, threads), time.perf_counter()
         threads = pacer.threads() if pacer else threads
-        deciding.learn(
-            latency.numpy(), labels.numpy(), layer, rates.astype(self.array.dtype), left_out, threads, scratch,
-            deciding.Decisions(found.decisions.numpy(), found.highest.numpy()),
-        )  # fmt: skip
+        scratch = deciding.make_scratch(layer.geometry, self.banks, layer.most_learners)
+        members = crew.make_crew(layer.geometry, layer.weights, len(latency), threads)
+        with crew.helpers(members, latency.numpy()):
+            deciding.learn(
+                latency.numpy(), labels.numpy(), layer, rates.astype(self.array.dtype), left_out, members, scratch,
+                deciding.Decisions(found.decisions.numpy(), found.highest.numpy()),
+            )  # fmt: skip
         if pacer:
-            pacer.note(len(latency), time.perf_counter() - start)
+            pacer.note(threads, len(latency), time.perf_counter() - start)
         turn_back(self.turned, self.array)

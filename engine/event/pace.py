@@ -1,17 +1,15 @@
 """How many threads a decision layer learns on, with ``--threads auto``: all, or one where that is faster.
 
-The threads wait for each other twice in every chunk of images. Where other programs use the same cores, some of them
-wait for their turn, and all the others for them; then one thread is done sooner. Nobody but a clock can know. What is
-learned does not depend on it.
+Where other programs use the same cores, or the layer is small, one thread may be done sooner. Nobody but a clock can
+know. What is learned does not depend on it.
 """
 
-import math
 import statistics
-import time
+from collections import deque
 
-TRIALS = 3  # calls on each number of threads, of which the median counts
-AGAIN = 20.0  # seconds until the next trials
-FEWEST = 200  # images of a call that counts: starting threads takes its time too
+FIRST, RECENT = 3, 7  # calls on each number of threads before it is judged, and of which the median counts
+LOSS = 0.01  # fraction of the time that looking again at the slower one may cost
+FEWEST = 200  # images of a call that counts: starting takes its time too
 
 automatic = False  # whether anything here is asked
 _paces = {}  # of layers, by their shapes and the number of threads
@@ -28,22 +26,24 @@ def forget():
 
 
 class Pace:
-    """Tries one thread and ``most`` in turn, and then keeps to what was faster, for a while."""
+    """One thread or ``most``: the faster, and now and then the other."""
 
     def __init__(self, most):
-        self._most, self._plan, self._seconds, self._best, self._until = most, [], {}, None, -math.inf
+        self._seconds = {count: deque(maxlen=RECENT) for count in (most, 1)}  # per image, of recent calls
+        self._calls, self._last = 0, {}  # and at which call each number was the last time
 
     def threads(self):
         """For the next call."""
-        if not self._plan and time.perf_counter() >= self._until:
-            self._plan, self._seconds = [1, self._most] * TRIALS, {1: [], self._most: []}
-        return self._plan[-1] if self._plan else self._best
+        fewest = min(self._seconds, key=lambda count: len(self._seconds[count]))
+        if len(self._seconds[fewest]) < FIRST:
+            return fewest
+        medians = {count: statistics.median(seconds) for count, seconds in self._seconds.items()}
+        fast, slow = sorted(medians, key=medians.get)
+        return slow if self._calls - self._last[slow] > (medians[slow] / medians[fast] - 1) / LOSS else fast
 
-    def note(self, images, seconds):
-        """The call with so many images took so long."""
-        if images < FEWEST or not self._plan:
-            return
-        self._seconds[self._plan.pop()].append(seconds / images)
-        if not self._plan:
-            self._best = min(self._seconds, key=lambda count: statistics.median(self._seconds[count]))
-            self._until = time.perf_counter() + AGAIN
+    def note(self, threads, images, seconds):
+        """The call with so many images took so long on so many threads."""
+        if images >= FEWEST:
+            self._calls += 1
+            self._last[threads] = self._calls
+            self._seconds[threads].append(seconds / images)

@@ -181,3 +181,45 @@ def mark_above(typingctx, latency, at, p, start, n, level, step):
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic
+def highest_of(typingctx, p, at, count, n, highest, places, place):
+    """For i < n the highest of ``p[at + row·n + i]`` over ``count`` rows, and the first row that has it.
+
+    Into ``highest[place + i]`` and ``places[place + i]`` (int32).
+    """
+    signature = types.void(p, types.intp, types.intp, types.intp, highest, places, types.intp)
+
+    def codegen(context, builder, sig, args):
+        p_, at_, count_, n_, highest_, places_, place_ = args
+        p_t, _, _, _, highest_t, places_t = sig.args[:6]
+        size = p_t.dtype.bitwidth // 8
+        first, one = ir.Constant(count_.type, 1), ir.Constant(count_.type, 1)
+
+        def emit(offset, blocks):
+            vector = _vector(context, p_t, blocks)
+            numbers = ir.VectorType(ir.IntType(32), vector.count)
+
+            def row(number):
+                index = builder.add(builder.add(at_, offset), builder.mul(number, n_))
+                return _load(builder, _pointer(context, builder, p_t, p_, index, vector.count), vector, size)
+
+            best, where = cgutils.alloca_once(builder, vector), cgutils.alloca_once(builder, numbers)
+            builder.store(row(ir.Constant(count_.type, 0)), best)
+            builder.store(ir.Constant(numbers, None), where)
+            with cgutils.for_range_slice(builder, first, count_, one, count_.type) as (number, _):
+                new, old = row(number), builder.load(best)
+                over = builder.fcmp_ordered(">", new, old)
+                number = _splat(builder, builder.trunc(number, ir.IntType(32)), numbers)
+                builder.store(builder.select(over, new, old), best)
+                builder.store(builder.select(over, number, builder.load(where)), where)
+            to = builder.add(place_, offset)
+            top = _pointer(context, builder, highest_t, highest_, to, vector.count)
+            _store(builder, builder.load(best), top, size)
+            _store(builder, builder.load(where), _pointer(context, builder, places_t, places_, to, vector.count), 4)
+
+        _in_widths(builder, n_, LINE_BYTES // size, emit)
+        return context.get_dummy_value()
+
+    return signature, codegen

@@ -1,5 +1,7 @@
 """How many threads a decision layer takes: what was faster, tried anew now and then."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -9,47 +11,46 @@ from engine.rules import RSTDP
 from engine.stages import SpikingConv
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    """Seconds that pass only when a test says so."""
-    now = [0.0]
-    monkeypatch.setattr(pace.time, "perf_counter", lambda: now[0])
-    return now
-
-
 def calls(pacer, seconds, count, images=1000):
     """The numbers of threads of so many calls that take ``seconds[threads]``."""
     found = []
     for _ in range(count):
         found.append(pacer.threads())
-        pacer.note(images, seconds[found[-1]])
+        pacer.note(found[-1], images, seconds[found[-1]])
     return found
 
 
-@pytest.mark.parametrize(("seconds", "faster"), [({1: 3.0, 4: 1.0}, 4), ({1: 1.0, 4: 3.0}, 1)])
-def test_it_keeps_to_what_was_faster(clock, seconds, faster):
+@pytest.mark.parametrize(("seconds", "faster"), [({1: 1.5, 4: 1.0}, 4), ({1: 1.0, 4: 1.5}, 1)])
+def test_it_keeps_to_what_was_faster_and_looks_again_rarely(seconds, faster):
+    """Half as slow again: once in 52 calls costs the one percent allowed."""
     pacer = pace.Pace(4)
-    assert calls(pacer, seconds, 9) == [4, 1] * 3 + [faster] * 3
+    assert calls(pacer, seconds, 6) == [4, 1] * 3
+    found = calls(pacer, seconds, 600)
+    assert found.count(faster) == 600 - 11
+    other = [i for i, count in enumerate(found) if count != faster]
+    assert {after - before for before, after in itertools.pairwise(other)} == {52}
 
 
-def test_it_looks_again_after_a_while(clock):
-    """Another program has begun meanwhile: all threads were faster, now one is."""
+def test_the_nearer_the_more_often_it_looks():
+    pacer = pace.Pace(2)
+    assert calls(pacer, {1: 1.0, 2: 1.025}, 306)[6:].count(2) == 300 / 4
+
+
+def test_it_notices_that_others_have_begun():
+    """All threads were faster, now one is."""
     pacer = pace.Pace(4)
-    calls(pacer, {1: 3.0, 4: 1.0}, 6)
-    clock[0] += pace.AGAIN - 1
-    assert calls(pacer, {1: 1.0, 4: 3.0}, 2) == [4, 4]
-    clock[0] += 1
-    assert calls(pacer, {1: 1.0, 4: 3.0}, 7) == [4, 1] * 3 + [1]
+    assert calls(pacer, {1: 1.5, 4: 1.0}, 100)[-1] == 4
+    assert calls(pacer, {1: 1.5, 4: 2.0}, 100)[-10:] == [1] * 10
 
 
-def test_one_slow_call_decides_nothing(clock):
+def test_one_slow_call_decides_nothing():
     pacer = pace.Pace(4)
     assert pacer.threads() == 4
-    pacer.note(1000, 99.0)
-    assert calls(pacer, {1: 3.0, 4: 1.0}, 6)[-1] == 4
+    pacer.note(4, 1000, 99.0)
+    assert calls(pacer, {1: 1.5, 4: 1.0}, 6)[-1] == 4
 
 
-def test_small_calls_and_fewer_threads(clock, monkeypatch):
+def test_small_calls_and_fewer_threads(monkeypatch):
     """A few images say nothing; a later call may have fewer threads, and one thread leaves no choice."""
     pacer = pace.Pace(4)
     assert calls(pacer, {1: 9.0, 4: 1.0}, 5, images=pace.FEWEST - 1) == [4] * 5
