@@ -25,11 +25,12 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from numba import config, njit
+from numba import config, njit, typeof
 from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
+from numba.core.registry import cpu_target
 from numba.core.serialize import NumbaPickler
 
 from engine.kernel_key import KernelKey, UnknownError
@@ -161,6 +162,18 @@ class _Unpickler(pickle.Unpickler):
 def keeps_kernels():
     """Whether machine code is kept at all: what one process compiles another finds."""
     return _folder() is not None
+
+
+def is_kept(function, *args):
+    """Whether the machine code of a compiled function for such arguments is on the disk."""
+    cache = getattr(function, "_cache", None)
+    if not isinstance(cache, _Cache) or _folder() is None:
+        return False
+    cpu_target.target_context.refresh()
+    with suppress(UnknownError):
+        key = KernelKey(function, tuple(map(typeof, args)), cpu_target.target_context.codegen())
+        return cache._path(key).is_file()
+    return False
 
 
 def payload_of(content, digest):

@@ -24,7 +24,7 @@ from training import checkpoint, config
 from training.copies import MovedCopies
 from training.encoders import encoder_config
 from training.features import describe_readout, neurons, read_features
-from training.first_start import warm_up
+from training.first_start import kernels
 from training.run_log import RunLog
 from utils import peak_memory
 
@@ -111,13 +111,20 @@ class Run(Observer):
         size = self.data.set.train_images.shape[1:]
         if self.log.board:
             self.log.board.network(self.model, summarize(self.model, *size[:2]), *size[:2])
-        warm_up(self.model, self.encoder, size, self.log)
+        with kernels(self.model, self.encoder, size, self.progress.phase, self.log) as self.ready:
+            seconds = {"encoding": -time.perf_counter()}
+            train = self.activity("train")
+            validation = None if self.model.decision is None else self.activity("validation")
+            seconds["encoding"] += time.perf_counter()
+            self.fit(train, validation, self.copies())
+        del train
+        self.progress.test_reads += self.settings.test
+        self.save()
+        self.report(validation, seconds, start)
+        self.log.close()
 
-        seconds = {"encoding": -time.perf_counter()}
-        train = self.activity("train")
-        validation = None if self.model.decision is None else self.activity("validation")
-        seconds["encoding"] += time.perf_counter()
-        copies = self.copies()
+    def fit(self, train, validation, copies):
+        """Train the network. Errors: Interrupted after Ctrl-C."""
         try:
             with self.stop:
                 self.model.fit(
@@ -129,11 +136,6 @@ class Run(Observer):
             raise
         finally:
             self.ended()
-        del train
-        self.progress.test_reads += self.settings.test
-        self.save()
-        self.report(validation, seconds, start)
-        self.log.close()
 
     def tell_of_other_run(self):
         """Have the log say which epochs another run has trained for this one, if any."""
@@ -185,6 +187,7 @@ class Run(Observer):
         self.saved_at = time.monotonic()
 
     def began(self, title, images, done=0):
+        self.ready(self.progress.phase)
         self.log.bar(title, images, done)
 
     def advanced(self, images, outcome=None):

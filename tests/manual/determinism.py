@@ -105,7 +105,7 @@ class Ways:
             return rstdp(trainer, inputs[:], labels, epoch, rng)
 
         patched = {"_move_up": stay, "learn_stdp": learn_stdp, "learn_rstdp": learn_rstdp}
-        with mock.patch.multiple(network, **patched), mock.patch("training.run.warm_up"):
+        with mock.patch.multiple(network, **patched), mock.patch("training.run.kernels"):
             words = [*self.words, *PLAIN, "--output", str(self.folder), "--name", name, "--threads", "1"]
             with contextlib.redirect_stdout(io.StringIO()):
                 code = train.main(words)

@@ -17,7 +17,7 @@ from report import figures
 from s1c1 import S1C1
 from training import checkpoint
 from training.encoders import ENCODERS, build_encoder, chosen, encoder_config
-from training.first_start import warm_up
+from training.first_start import kernels
 from training.run_log import RunLog
 
 
@@ -139,10 +139,14 @@ def test_a_network_for_large_images_is_warmed_up_on_such(brightness):
 
     model = Large(in_channels=1, time_steps=4)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    warm_up(model, Brightness(), (96, 96), RunLog(quiet=True))
+    with kernels(model, Brightness(), (96, 96), 0, RunLog(quiet=True)) as ready:
+        ready(0)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    with pytest.raises(InputError, match="does not fit"):
-        warm_up(model, Brightness(), (28, 28), RunLog(quiet=True))
+    with (
+        pytest.raises(InputError, match="does not fit"),
+        kernels(model, Brightness(), (28, 28), 0, RunLog(quiet=True)) as ready,
+    ):
+        ready(0)
 
 
 def test_a_network_with_an_encoder_of_its_own_is_trained_with_it(brightness, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from training import checkpoint
 from training.run import Run
 
 WORDS = f"{SMALL} --epochs 0 0 1"
-PLACES = "training.run.warm_up", "training.run.write_report", "training.run.write_page"  # before, while, at the end
+PLACES = "training.run.kernels", "training.run.write_report", "training.run.write_page"  # before, while, at the end
 
 
 @pytest.mark.parametrize("place", PLACES)
