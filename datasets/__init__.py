@@ -2,7 +2,7 @@
 
 ``load`` takes the name of a published data set, or images of your own (``own.py``). The published files are read
 as they are, from their archives: nothing is unpacked, so a read-only folder and several runs at once are no trouble.
-torchvision knows their names, checksums and sources; ``data/README.md`` lists them.
+``published.py`` has their names and checksums; ``data/README.md`` lists them.
 """
 
 import gzip
@@ -25,20 +25,13 @@ import numpy as np
 
 from datasets.own import OwnData, checked_size, is_own, scaled
 from datasets.own import read as read_own
+from datasets.published import PUBLISHED, Published
 from errors import InputError
 from utils import write_atomically
 
 DATA_DIR = Path(__file__).resolve().parent.parent / "data"  # the repository's, whatever the current directory
 
-# name on the command line → class in torchvision.datasets, which is also the name of the folder under the data folder
-DATASETS = {
-    "mnist": "MNIST",
-    "fashion-mnist": "FashionMNIST",
-    "kmnist": "KMNIST",
-    "emnist-digits": "EMNIST",
-    "emnist-letters": "EMNIST",
-    "digits": None,  # comes with scikit-learn
-}
+DATASETS = (*PUBLISHED, "digits")  # names on the command line; the last comes with scikit-learn
 DOWNLOAD_TIMEOUT = 10  # seconds without an answer
 HELD_OUT = 6  # every sixth training image tests where there is no test part
 HELD_OUT_SEED = 0  # whatever the run's: a network must never be tested on images that it was trained on
@@ -177,28 +170,24 @@ def _remarks(data: DataSet) -> list[str]:
 
 
 def _load_published(name: str, data_dir: str | Path) -> DataSet:
-    import torchvision
-
-    source = getattr(torchvision.datasets, DATASETS[name])
-    raw = Path(data_dir).expanduser() / DATASETS[name] / "raw"
+    source = PUBLISHED[name]
+    raw = Path(data_dir).expanduser() / source.folder / "raw"
     if name.startswith("emnist-"):
         return _load_emnist(name, source, raw)
-    files = [_File(raw / archive.removesuffix(".gz"), raw / archive, md5) for archive, md5 in source.resources]
-    class_names = string.digits if name == "mnist" else source.classes  # torchvision calls MNIST's "0 - zero", …
-    return DataSet(name, *_read_all(files, source), class_names=tuple(class_names))
+    files = [_File(raw / archive.removesuffix(".gz"), raw / archive) for archive in source.archives]
+    return DataSet(name, *_read_all(files, source), class_names=source.class_names)
 
 
-def _load_emnist(name: str, source, raw: Path) -> DataSet:
+def _load_emnist(name: str, source: Published, raw: Path) -> DataSet:
     """EMNIST's digits or letters (Cohen et al. 2017), turned upright: its files hold every image transposed."""
     split = name.removeprefix("emnist-")
     kinds = "train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1"
-    files = [_File(raw / f"emnist-{split}-{kind}-ubyte", raw / "gzip.zip", source.md5) for kind in kinds]
+    files = [_File(raw / f"emnist-{split}-{kind}-ubyte", raw / "gzip.zip") for kind in kinds]
     train_images, train_labels, test_images, test_labels = _read_all(files, source)
     train_images, test_images = (np.ascontiguousarray(x.transpose(0, 2, 1)) for x in (train_images, test_images))
-    if split == "digits":
-        return DataSet(name, train_images, train_labels, test_images, test_labels, tuple(string.digits))
-    # the letters are numbered from 1
-    return DataSet(name, train_images, train_labels - 1, test_images, test_labels - 1, tuple(string.ascii_lowercase))
+    first = 0 if split == "digits" else 1  # the letters are numbered from 1
+    labels = train_labels - first, test_labels - first
+    return DataSet(name, train_images, labels[0], test_images, labels[1], source.class_names)
 
 
 def _load_digits() -> DataSet:
@@ -220,43 +209,40 @@ def _load_digits() -> DataSet:
 
 
 class _File(NamedTuple):
-    """An IDX file: where it would lie unpacked, the published archive that holds it, and that archive's MD5."""
+    """An IDX file: where it would lie unpacked, and the published archive that holds it."""
 
     unpacked: Path
     archive: Path
-    md5: str
 
 
-def _read_all(files: list[_File], source) -> list[np.ndarray]:
+def _read_all(files: list[_File], source: Published) -> list[np.ndarray]:
     """Images and labels of the training set, then of the test set; an archive goes before what was unpacked from it.
 
     The checksum vouches for an archive; an unpacked file could hold anything, and is read only where it stands alone.
     """
-    from torchvision.datasets.utils import check_integrity
-
-    archives = {file.archive: file.md5 for file in files}
     try:
-        for archive, md5 in archives.items():
-            if archive.is_file() and not check_integrity(archive, md5):
+        for archive in dict.fromkeys(file.archive for file in files):
+            md5 = source.archives[archive.name]
+            if archive.is_file() and hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest() != md5:
                 raise InputError(
                     f"{archive.name} in {archive.parent} is damaged or another file: the original's MD5 is {md5}; "
                     "put the original there, or delete this one to have it downloaded"
                 )
-        missing = {
-            file.archive: file.md5 for file in files if not file.archive.is_file() and not file.unpacked.is_file()
-        }
-        if missing:
+        lacking = [file.archive for file in files if not file.archive.is_file() and not file.unpacked.is_file()]
+        if missing := {archive: source.archives[archive.name] for archive in lacking}:
             _download(missing, source)
         return [_read_idx(file) for file in files]
     except OSError as error:
         raise InputError(f"cannot read the data set in {files[0].unpacked.parent}: {error}") from error
 
 
-def _download(missing: dict[Path, str], source) -> None:
+def _download(missing: dict[Path, str], source: Published) -> None:
     """Fetch the archives (path → MD5) into their folder, from the first of torchvision's mirrors that has them."""
+    import torchvision
     from torchvision.datasets.utils import download_url
 
-    mirrors = source.mirrors if source.__name__ != "EMNIST" else [source.url.removesuffix("gzip.zip")]
+    theirs = getattr(torchvision.datasets, source.folder)
+    mirrors = [theirs.url.removesuffix("gzip.zip")] if source.folder == "EMNIST" else theirs.mirrors
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from torchvision.utils import make_grid
 
 from report.figures import new_figure, styled
 
@@ -12,6 +11,8 @@ SHOWN_IMAGES, SHOWN_COPIES = 8, 11
 @styled
 def draw_moved(images, title):
     """A line for each image, uint8 (N, 1 + copies, H, W) or (N, 1 + copies, H, W, 3): the plain one first."""
+    from torchvision.utils import make_grid  # a second, at the start of every program
+
     pictures = torch.as_tensor(np.ascontiguousarray(images))
     pictures = pictures[:, :, None] if pictures.dim() == 4 else pictures.permute(0, 1, 4, 2, 3)
     mosaic = make_grid(pictures.flatten(0, 1), nrow=pictures.shape[1], padding=2, pad_value=96).permute(1, 2, 0)

@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import datasets
-from datasets import DATA_DIR, DATASETS, DataSet, load, stratified_part, stratified_split
+from datasets import DATA_DIR, DataSet, load, stratified_part, stratified_split
+from datasets.published import EMNIST, PUBLISHED
 from errors import InputError
 
 FILES = [
@@ -162,7 +163,8 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 
 @pytest.mark.parametrize("name", ["fashion-mnist", "kmnist"])
 def test_fashion_and_kuzushiji(tmp_path, name):
-    write_unpacked(tmp_path / DATASETS[name] / "raw", [file.removesuffix(".gz") for file in FILES], small_files())
+    raw = tmp_path / PUBLISHED[name].folder / "raw"
+    write_unpacked(raw, [file.removesuffix(".gz") for file in FILES], small_files())
     data = load(name, tmp_path)
     assert data.train_images.shape == (3, 28, 28)
     assert data.train_images[0, 2, 5] == 255
@@ -209,7 +211,7 @@ def test_emnist_is_turned_upright_and_letters_count_from_zero(tmp_path, monkeypa
             for name, content in {**letters, **digits}.items():
                 archive.writestr(f"gzip/{name}.gz", gzip.compress(content))
         md5 = hashlib.md5((raw / "gzip.zip").read_bytes()).hexdigest()
-        monkeypatch.setattr(torchvision.datasets.EMNIST, "md5", md5)
+        monkeypatch.setitem(EMNIST, "gzip.zip", md5)
     else:
         write_unpacked(raw, [*letters, *digits], [*letters.values(), *digits.values()])
 
@@ -302,8 +304,22 @@ def test_the_fingerprint_changes_with_all_that_is_learned_or_tested():
     assert load("mnist").fingerprint == "e7a00b837d2e0ee7"
 
 
-def test_importing_datasets_is_light():
-    code = "import sys, datasets; sys.exit('torch' in sys.modules or 'sklearn' in sys.modules)"
+def test_checksums_and_classes_are_those_of_torchvision():
+    for name, ours in PUBLISHED.items():
+        theirs = getattr(torchvision.datasets, ours.folder)
+        if ours.folder == "EMNIST":
+            assert ours.archives == {"gzip.zip": theirs.md5}
+            assert theirs.url.endswith("/gzip.zip")
+            continue
+        assert ours.archives == dict(theirs.resources)
+        assert ours.class_names == tuple("0123456789" if name == "mnist" else theirs.classes)
+
+
+def test_importing_datasets_and_reading_mnist_is_light():
+    code = (
+        "import sys, datasets; assert 'torch' not in sys.modules and 'sklearn' not in sys.modules\n"
+        "datasets.load('mnist'); assert 'torchvision' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=Path(datasets.__file__).parent.parent, check=True)
 
 
