@@ -26,6 +26,7 @@ from engine.event.layout import BANK, Geometry, Weights, aligned, to_banks
 from engine.event.peaks import CHUNK, Inputs, Peaks, find_bank_peaks, make_inputs, pack_and_add_bank, sort_by_pixel
 
 MOST = 8  # threads: what thread 0 does alone leaves no work for more
+LEAST = 2_000_000  # additions for an image of which every input spikes: with fewer it takes longer to share them out
 FEW = 8  # images of a piece
 PIECES = 1 << 20  # more than a generation has: with that many taken there is none
 POLLS = 20_000  # for new work before a helper sleeps
@@ -53,6 +54,18 @@ class Crew(NamedTuple):
     listed: np.ndarray  # (CHUNK,): marks, of each image whose spikes are listed
     found: np.ndarray  # (pieces,): marks, of each whose peaks are found
     over: np.ndarray  # (1,): whether no generation will follow
+
+
+def useful_threads(geometry, images, threads):
+    """Of so many threads, those that a layer and a number of images are large enough for."""
+    inside = [
+        sum(
+            0 <= out + offset - geometry.padding < size for out in range(positions) for offset in range(geometry.kernel)
+        )
+        for positions, size in ((geometry.out_height, geometry.height), (geometry.out_width, geometry.width))
+    ]
+    additions = inside[0] * inside[1] * geometry.channels * geometry.features
+    return min(threads, MOST) if images > CHUNK and additions >= LEAST else 1
 
 
 @compiled

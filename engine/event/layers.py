@@ -80,7 +80,7 @@ class DecisionLayer(backend.DecisionLayer):
 
     def _learn(self, latency, labels, classes, rule, rates, left_out, found):
         layer = self._deciding(latency, classes, rule, True)
-        threads = min(get_num_threads(), crew.MOST) if len(latency) > crew.CHUNK else 1
+        threads = crew.useful_threads(layer.geometry, len(latency), get_num_threads())
         pacer, start = pace.pace_of(self.array.shape, threads), time.perf_counter()
         threads = pacer.threads() if pacer else threads
         scratch = deciding.make_scratch(layer.geometry, self.banks, layer.most_learners)

@@ -10,7 +10,6 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from numba import get_num_threads
 
 from engine.compiled import compiled
 from engine.event import atomic, crew, layers
@@ -140,6 +139,7 @@ def test_many_threads_on_few_cores_learn_the_same(rule, monkeypatch):
     rates = np.broadcast_to(rule.first_rates(), (1500, 2, 2))
     first = torch.from_numpy(rng.normal(0.8, 0.05, (FEATURES, CHANNELS, KERNEL, KERNEL))).float()
     learned = []
+    monkeypatch.setattr(crew, "LEAST", 0)
     for threads in (1, 8, 8, 3, 8):
         monkeypatch.setattr(layers, "get_num_threads", lambda threads=threads: threads)
         weight = first.clone()
@@ -194,12 +194,26 @@ def test_a_helper_that_is_gone_is_replaced(layer, monkeypatch):
         assert crew._helpers[1].is_alive()
 
 
-def test_small_calls_have_no_helpers(monkeypatch):
+def test_small_layers_and_calls_have_no_helpers(layer):
+    """The additions by hand: of 3 lines and 3 columns, at a border two of them, all four inputs are reached."""
+    geometry = layer[0]
+    inside = sum((2, 3, 3, 2))
+    assert crew.useful_threads(geometry, IMAGES, 4) == 1
+    enough = -(-crew.LEAST // (inside**2 * CHANNELS))
+    assert crew.useful_threads(geometry._replace(features=enough), CHUNK + 1, 4) == 4
+    assert crew.useful_threads(geometry._replace(features=enough), CHUNK + 1, 99) == crew.MOST
+    assert crew.useful_threads(geometry._replace(features=enough), CHUNK, 4) == 1
+    assert crew.useful_threads(geometry._replace(features=enough - 1), CHUNK + 1, 4) == 1
+
+
+@pytest.mark.parametrize(("least", "helped"), [(0, True), (10**9, False)])
+def test_a_layer_learns_with_the_useful_threads(monkeypatch, least, helped):
     monkeypatch.setattr(crew, "_helpers", {})
-    monkeypatch.setattr(layers, "get_num_threads", lambda: max(2, get_num_threads()))
-    latency = torch.zeros((CHUNK, 3, 3, 3), dtype=torch.uint8)
-    rule = RSTDP()
-    rates = np.broadcast_to(rule.first_rates(), (CHUNK, 2, 2))
+    monkeypatch.setattr(crew, "LEAST", least)
+    monkeypatch.setattr(layers, "get_num_threads", lambda: 2)
+    count, rule = CHUNK + 1, RSTDP()
+    latency = torch.zeros((count, 3, 3, 3), dtype=torch.uint8)
+    rates = np.broadcast_to(rule.first_rates(), (count, 2, 2))
     layer = layers.DecisionLayer(torch.full((10, 3, 3, 3), 0.5), 15, 0)
-    layer.learn(latency, torch.zeros(CHUNK, dtype=torch.int64), np.arange(10), rule, rates)
-    assert not crew._helpers
+    layer.learn(latency, torch.zeros(count, dtype=torch.int64), np.arange(10), rule, rates)
+    assert (1 in crew._helpers) == helped
