@@ -8,6 +8,7 @@ other users: Linux shares the cores out among sessions first, and n threads toge
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import statistics
@@ -24,6 +25,7 @@ from s1c1 import S1C1
 from utils import environment, set_threads
 
 FEATURES_FROM, IMAGES = 10_000, 3000
+LEAST_SECONDS = 0.5  # of one measurement: in less the scheduler may not come round to everybody
 
 
 def main():
@@ -65,17 +67,21 @@ def main():
 def measure(model, inputs, labels, threads, repeats):
     """{threads: images/s, ``repeats`` times each, alternately}, always of the same weights."""
     state = {key: value.clone() for key, value in model.state_dict().items()}
-    speeds = {count: [] for count in threads}
+    speeds, rounds = {count: [] for count in threads}, 1
     pace.forget()
     for repeat in range(repeats + 2):
         for count in threads:
-            model.load_state_dict(state)
             set_threads(count)
             pace.automatic = count == "auto"
-            start = time.perf_counter()
-            learn(model, inputs, labels)
+            seconds = 0.0
+            for _ in range(rounds):
+                model.load_state_dict(state)
+                start = time.perf_counter()
+                learn(model, inputs, labels)
+                seconds += time.perf_counter() - start
             if repeat > 1:  # the first two are a warm-up, in which the trials end
-                speeds[count].append(len(inputs) / (time.perf_counter() - start))
+                speeds[count].append(rounds * len(inputs) / seconds)
+        rounds = max(rounds, math.ceil(rounds * LEAST_SECONDS / seconds))
     pace.automatic = False
     model.load_state_dict(state)
     return speeds

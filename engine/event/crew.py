@@ -58,10 +58,9 @@ class Crew(NamedTuple):
 
 def useful_threads(geometry, images, threads):
     """Of so many threads, those that a layer and a number of images are large enough for."""
+    offsets = range(geometry.kernel)
     inside = [
-        sum(
-            0 <= out + offset - geometry.padding < size for out in range(positions) for offset in range(geometry.kernel)
-        )
+        sum(0 <= position + offset - geometry.padding < size for position in range(positions) for offset in offsets)
         for positions, size in ((geometry.out_height, geometry.height), (geometry.out_width, geometry.width))
     ]
     additions = inside[0] * inside[1] * geometry.channels * geometry.features
