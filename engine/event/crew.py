@@ -14,7 +14,7 @@ import queue
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -302,7 +302,8 @@ class _Helper:
 
     def _serve(self, thread):
         if sys.platform == "linux":  # where a thread has a priority of its own
-            os.nice(NICENESS)
+            with suppress(OSError):
+                os.nice(NICENESS)
         while True:
             crew, latency = self._crews.get()
             while help_on(crew, latency, thread):
