@@ -30,7 +30,6 @@ from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import NullCache
 from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
-from numba.core.registry import cpu_target
 from numba.core.serialize import NumbaPickler
 
 from engine.kernel_key import KernelKey, UnknownError
@@ -166,13 +165,12 @@ def keeps_kernels():
 
 def is_kept(function, *args):
     """Whether the machine code of a compiled function for such arguments is on the disk."""
-    cache = getattr(function, "_cache", None)
-    if not isinstance(cache, _Cache) or _folder() is None:
+    if not isinstance(function, Dispatcher) or not keeps_kernels():
         return False
-    cpu_target.target_context.refresh()
+    function.targetctx.refresh()
     with suppress(UnknownError):
-        key = KernelKey(function, tuple(map(typeof, args)), cpu_target.target_context.codegen())
-        return cache._path(key).is_file()
+        key = KernelKey(function, tuple(map(typeof, args)), function.targetctx.codegen())
+        return function._cache._path(key).is_file()
     return False
 
 

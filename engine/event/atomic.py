@@ -7,10 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-
-def _place(context, builder, array_type, array, index):
-    struct = context.make_array(array_type)(context, builder, array)
-    return builder.gep(struct.data, [index])
+from engine.event.simd import pointer
 
 
 @intrinsic
@@ -18,7 +15,7 @@ def load(typingctx, array, i):
     """``array[i]``."""
 
     def codegen(context, builder, sig, args):
-        return builder.load_atomic(_place(context, builder, sig.args[0], *args), "acquire", 8)
+        return builder.load_atomic(pointer(context, builder, sig.args[0], *args), "acquire", 8)
 
     return types.int64(array, types.intp), codegen
 
@@ -28,7 +25,7 @@ def store(typingctx, array, i, value):
     """``array[i] = value``."""
 
     def codegen(context, builder, sig, args):
-        builder.store_atomic(args[2], _place(context, builder, sig.args[0], *args[:2]), "release", 8)
+        builder.store_atomic(args[2], pointer(context, builder, sig.args[0], *args[:2]), "release", 8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.int64), codegen
@@ -39,7 +36,7 @@ def replace(typingctx, array, i, expected, value):
     """``array[i] = value`` if ``expected`` is there; returns whether it was."""
 
     def codegen(context, builder, sig, args):
-        place = _place(context, builder, sig.args[0], *args[:2])
+        place = pointer(context, builder, sig.args[0], *args[:2])
         result = builder.cmpxchg(place, args[2], args[3], "acq_rel", "acquire")
         return cgutils.as_bool_bit(builder, builder.extract_value(result, 1))
 

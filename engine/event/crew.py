@@ -23,7 +23,7 @@ from numba import int64
 from engine.compiled import compiled
 from engine.event import atomic
 from engine.event.layout import BANK, Geometry, Weights, aligned, to_banks
-from engine.event.peaks import CHUNK, Inputs, Peaks, find_bank_peaks, make_inputs, pack_and_add_bank, sort_by_pixel
+from engine.event.peaks import CHUNK, Inputs, Peaks, add_bank, find_bank_peaks, make_inputs, sort_by_pixel
 
 MOST = 8  # threads: what thread 0 does alone leaves no work for more
 LEAST = 2_000_000  # additions for an image of which every input spikes: with fewer it takes longer to share them out
@@ -151,16 +151,15 @@ def _list_all(crew, latency, generation, thread):
 
 
 @compiled
-def _add(crew, latency, generation, bank, first, last, thread, changed):
-    """Find the peaks of a bank of some images; returns whether that counts. ``changed``: see ``find``."""
+def _add(crew, latency, generation, bank, first, last, thread):
+    """Find the peaks of a bank of some images; returns whether that counts."""
     chosen, values = crew.chosen[thread], crew.values[thread]
     for image in range(first, last):
         owner = _list(crew, latency, generation, image, thread)
         if owner < 0:
             return False
         chosen[image - first] = owner * CHUNK + image
-    turned, rows, _ = crew.weights
-    pack_and_add_bank(crew.inputs, chosen[: last - first], crew.geometry, turned, changed, rows, bank, values)
+    add_bank(crew.inputs, chosen[: last - first], crew.geometry, crew.weights.rows, bank, int64(BANK), values)
     for image in range(first, last):
         place = (thread * CHUNK + image) * crew.geometry.stride + bank * BANK
         find_bank_peaks(values, image - first, crew.geometry, crew.peaks, place)
@@ -192,8 +191,9 @@ def _work(crew, latency, generation, most, thread):
     if first == end:
         return 0
     parts = _parts(crew, generation)
-    images = first % parts * FEW, min(crew.spans[generation, 1], (first % parts + end - first) * FEW)
-    counts = _add(crew, latency, generation, first // parts, images[0], images[1], thread, np.empty(0, np.int64))
+    image = first % parts * FEW
+    last = min(crew.spans[generation, 1], image + (end - first) * FEW)
+    counts = _add(crew, latency, generation, first // parts, image, last, thread)
     return end - first if counts else first - end
 
 
@@ -202,30 +202,23 @@ def _work(crew, latency, generation, most, thread):
 
 
 @compiled
-def find(crew, latency, generation, start, images, changed, helped):
-    """The peaks of so many images from ``start`` on with the weights as they are; returns whether others have helped.
+def find(crew, latency, generation, start, images, changed):
+    """The peaks of so many images from ``start`` on with the weights as they are.
 
-    ``changed``: features whose weights are not in the banks yet. ``helped``: what the generation before has returned.
+    ``changed``: features whose weights are not in the banks yet.
     """
-    turned, rows, _ = crew.weights
     crew.spans[generation, 0] = start
     crew.spans[generation, 1] = images
     _clear(crew, crew.listed, generation)
     _clear(crew, crew.found, generation)
     atomic.store(crew.taken, 0, generation * PIECES + PIECES - 1)  # from here on the others list spikes
-    if helped:
-        to_banks(turned, changed, rows)
-        changed = changed[:0]
+    to_banks(crew.weights.turned, changed, crew.weights.rows)
     _list_all(crew, latency, generation, int64(0))
-    helped = _are_there(crew, generation)
-    if helped:
-        to_banks(turned, changed, rows)
-        changed = changed[:0]
+    if _are_there(crew, generation):
         atomic.store(crew.taken, 0, generation * PIECES)  # and add
         while _work(crew, latency, generation, int64(CHUNK // FEW), int64(0)) != 0:
             pass
-    _add_missing(crew, latency, generation, changed)
-    return helped
+    _add_missing(crew, latency, generation)
 
 
 @compiled
@@ -238,8 +231,8 @@ def _are_there(crew, generation):
 
 
 @compiled
-def _add_missing(crew, latency, generation, changed):
-    """Find the peaks that nobody has found. Thread 0 alone packs as it adds, while a bank is in the innermost cache."""
+def _add_missing(crew, latency, generation):
+    """Find the peaks that nobody has found."""
     parts = _parts(crew, generation)
     for bank in range(crew.geometry.stride // BANK):
         part = 0
@@ -249,7 +242,7 @@ def _add_missing(crew, latency, generation, changed):
                 end += 1
             if end > part:
                 last = min(crew.spans[generation, 1], end * FEW)
-                _add(crew, latency, generation, bank, part * FEW, last, int64(0), changed)
+                _add(crew, latency, generation, bank, part * FEW, last, int64(0))
             part = end + 1
 
 

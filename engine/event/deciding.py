@@ -126,11 +126,10 @@ def learn(latency, labels, deciding, rates, left_out, crew, scratch, decisions):
     features, out_width = geometry.features, geometry.out_width
     image = np.empty(1, np.int64)
     used = start = generation = int64(0)
-    helped = crew.threads > 1
     while start < len(latency):
         # the first update clips all weights, and with them every feature: no chunk may reach beyond it
         count = min(CHUNK, len(latency) - start) if weights.inside[0] else int64(1)
-        helped = find(crew, latency, generation, start, count, slots.changed[:used], helped)
+        find(crew, latency, generation, start, count, slots.changed[:used])
         slots.slot_of[slots.changed[:used]] = -1
         used, end = int64(0), start + count
         n = start

@@ -104,21 +104,15 @@ def _to_rows(weight, rows):
 
 
 @compiled
-def to_bank(turned, chosen, bank, offset, banks):
-    """Copy chosen features of one bank at one kernel offset: (F, k · k, C) -> (banks, k · k, C) rows of BANK."""
-    offsets, channels = turned.shape[1:]
-    at = (bank * offsets + offset) * channels * BANK
-    for f in chosen:
-        lane = at + f - bank * BANK
-        synapses = turned[f, offset]
-        for c in range(channels):
-            banks[lane + c * BANK] = synapses[c]
-
-
-@compiled
 def to_banks(turned, chosen, banks):
-    """The same for features of any bank and all kernel offsets."""
+    """Copy chosen features of all kernel offsets: (F, k · k, C) -> (banks, k · k, C) rows of BANK."""
+    offsets, channels = turned.shape[1:]
     for bank in range(banks.size // turned[0].size // BANK):
         within = chosen[chosen // BANK == bank]
-        for offset in range(turned.shape[1]):
-            to_bank(turned, within, bank, offset, banks)
+        for offset in range(offsets):
+            at = (bank * offsets + offset) * channels * BANK
+            for f in within:
+                lane = at + f - bank * BANK
+                synapses = turned[f, offset]
+                for c in range(channels):
+                    banks[lane + c * BANK] = synapses[c]

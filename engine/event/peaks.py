@@ -6,7 +6,7 @@ import numpy as np
 from numba import int64, prange
 
 from engine.compiled import compiled
-from engine.event.layout import BANK, aligned, to_bank
+from engine.event.layout import BANK, aligned
 from engine.event.simd import add_rows, highest_of
 
 CHUNK = 32  # images whose potentials are computed together: with one learner each, what they change fills one bank
@@ -89,18 +89,6 @@ def add_bank(inputs, images, geometry, rows, bank, used, values):
     for offset in range(offsets):
         slice_at = (bank * offsets + offset) * geometry.channels * BANK
         add_slice(inputs, images, geometry, rows, slice_at, offset, used, values)
-
-
-@compiled
-def pack_and_add_bank(inputs, images, geometry, turned, changed, rows, bank, values):
-    """The same for all features of a bank, whose slices first get the weights of those that have changed."""
-    values[: len(images) * geometry.out_height * geometry.out_width * BANK] = 0
-    within = changed[changed // BANK == bank]
-    offsets = geometry.kernel * geometry.kernel
-    for offset in range(offsets):
-        to_bank(turned, within, bank, offset, rows)
-        slice_at = (bank * offsets + offset) * geometry.channels * BANK
-        add_slice(inputs, images, geometry, rows, slice_at, offset, int64(BANK), values)
 
 
 @compiled

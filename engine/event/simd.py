@@ -39,7 +39,7 @@ def lanes(dtype):
     return LINE_BYTES // dtype.itemsize
 
 
-def _pointer(context, builder, array_type, array, index, count=1):
+def pointer(context, builder, array_type, array, index, count=1):
     """Where ``count`` numbers of the array begin. numba never checks it; with NUMBA_BOUNDSCHECK=1 this does."""
     struct = context.make_array(array_type)(context, builder, array)
     if config.BOUNDSCHECK:
@@ -109,14 +109,14 @@ def add_rows(typingctx, p, at, w, rows, lo, hi, shift, n):
 
         def emit(offset, blocks):
             vector = _vector(context, p_t, blocks)
-            target = _pointer(context, builder, p_t, p_, builder.add(at_, offset), vector.count)
+            target = pointer(context, builder, p_t, p_, builder.add(at_, offset), vector.count)
             total = cgutils.alloca_once(builder, vector)
             builder.store(_load(builder, target, vector, size), total)
             base = builder.add(shift_, offset)
             with cgutils.for_range_slice(builder, lo_, hi_, ir.Constant(lo_.type, 1), lo_.type) as (i, _):
-                row = builder.load(_pointer(context, builder, rows_t, rows_, i))
+                row = builder.load(pointer(context, builder, rows_t, rows_, i))
                 row = builder.sext(row, base.type) if row.type.width < base.type.width else row
-                source = _pointer(context, builder, w_t, w_, builder.add(row, base), vector.count)
+                source = pointer(context, builder, w_t, w_, builder.add(row, base), vector.count)
                 builder.store(builder.fadd(builder.load(total), _load(builder, source, vector, size)), total)
             _store(builder, builder.load(total), target, size)
 
@@ -141,7 +141,7 @@ def any_above(typingctx, p, at, n, level):
         def emit(offset, blocks):
             vector = _vector(context, p_t, blocks)
             values = _load(
-                builder, _pointer(context, builder, p_t, p_, builder.add(at_, offset), vector.count), vector, size
+                builder, pointer(context, builder, p_t, p_, builder.add(at_, offset), vector.count), vector, size
             )
             over = builder.fcmp_ordered(">", values, _splat(builder, level_, vector))
             bits = builder.bitcast(over, ir.IntType(vector.count))
@@ -168,10 +168,10 @@ def mark_above(typingctx, latency, at, p, start, n, level, step):
             vector = _vector(context, p_t, blocks)
             bytes_t = ir.VectorType(ir.IntType(8), vector.count)
             values = _load(
-                builder, _pointer(context, builder, p_t, p_, builder.add(start_, offset), vector.count), vector, size
+                builder, pointer(context, builder, p_t, p_, builder.add(start_, offset), vector.count), vector, size
             )
             over = builder.fcmp_ordered(">", values, _splat(builder, level_, vector))
-            target = _pointer(context, builder, lat_t, lat_, builder.add(at_, offset), vector.count)
+            target = pointer(context, builder, lat_t, lat_, builder.add(at_, offset), vector.count)
             before = _load(builder, target, bytes_t, 1)
             now = builder.select(over, _splat(builder, step_, bytes_t), before)
             earlier = builder.icmp_unsigned("<", before, now)
@@ -203,7 +203,7 @@ def highest_of(typingctx, p, at, count, n, highest, places, place):
 
             def row(number):
                 index = builder.add(builder.add(at_, offset), builder.mul(number, n_))
-                return _load(builder, _pointer(context, builder, p_t, p_, index, vector.count), vector, size)
+                return _load(builder, pointer(context, builder, p_t, p_, index, vector.count), vector, size)
 
             best, where = cgutils.alloca_once(builder, vector), cgutils.alloca_once(builder, numbers)
             builder.store(row(ir.Constant(count_.type, 0)), best)
@@ -215,9 +215,9 @@ def highest_of(typingctx, p, at, count, n, highest, places, place):
                 builder.store(builder.select(over, new, old), best)
                 builder.store(builder.select(over, number, builder.load(where)), where)
             to = builder.add(place_, offset)
-            top = _pointer(context, builder, highest_t, highest_, to, vector.count)
+            top = pointer(context, builder, highest_t, highest_, to, vector.count)
             _store(builder, builder.load(best), top, size)
-            _store(builder, builder.load(where), _pointer(context, builder, places_t, places_, to, vector.count), 4)
+            _store(builder, builder.load(where), pointer(context, builder, places_t, places_, to, vector.count), 4)
 
         _in_widths(builder, n_, LINE_BYTES // size, emit)
         return context.get_dummy_value()

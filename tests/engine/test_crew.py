@@ -66,7 +66,8 @@ def test_thread_0_does_it_alone_if_nobody_comes(layer):
         members = crew.make_crew(geometry, weights, IMAGES, threads)
         for generation, start in enumerate(range(0, IMAGES, CHUNK)):
             count = min(CHUNK, IMAGES - start)
-            assert not crew.find(members, latency, generation, start, count, NONE, threads > 1)
+            crew.find(members, latency, generation, start, count, NONE)
+            assert not crew._are_there(members, generation)
             values, places = gathered(members, generation, count)
             np.testing.assert_array_equal(values, expected[start : start + count])
             assert (places == np.arange(count)).all()
@@ -90,7 +91,7 @@ def test_thread_0_takes_over_what_others_have_found(layer, pieces):
             break
         assert done == 1
     crew._take(members, 0, 1)
-    crew._add_missing(members, latency, 0, NONE)
+    crew._add_missing(members, latency, 0)
     owners = members.found - 1  # of generation 0 the mark of nobody is 0
     most = geometry.stride // BANK * (CHUNK // crew.FEW)
     assert (owners[: min(pieces, most)] == 1).all()
@@ -102,11 +103,11 @@ def test_who_is_late_is_not_heard(layer):
     """Thread 1 ends a piece of a generation that is over, and begins another: nothing of the next one changes."""
     geometry, weights, latency, expected = layer
     members = crew.make_crew(geometry, weights, IMAGES, 2)
-    crew.find(members, latency, 0, 0, CHUNK, NONE, False)
-    crew.find(members, latency, 1, CHUNK, CHUNK, NONE, False)
+    crew.find(members, latency, 0, 0, CHUNK, NONE)
+    crew.find(members, latency, 1, CHUNK, CHUNK, NONE)
     before = members.listed.copy(), members.found.copy(), members.taken.copy()
     assert not crew._say(members, members.found, 2, 0, 1)
-    assert not crew._add(members, latency, 0, 0, 0, crew.FEW, 1, NONE)
+    assert not crew._add(members, latency, 0, 0, 0, crew.FEW, 1)
     assert crew._list(members, latency, 0, 3, 1) == -2
     assert crew._take(members, 0, 4) == (16, 16)  # there is none
     for kept, now in zip(before, (members.listed, members.found, members.taken), strict=True):
