@@ -223,7 +223,7 @@ def _read_all(files: list[_File], source: Published) -> list[np.ndarray]:
     try:
         for archive in dict.fromkeys(file.archive for file in files):
             md5 = source.archives[archive.name]
-            if archive.is_file() and hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest() != md5:
+            if archive.is_file() and _md5(archive) != md5:
                 raise InputError(
                     f"{archive.name} in {archive.parent} is damaged or another file: the original's MD5 is {md5}; "
                     "put the original there, or delete this one to have it downloaded"
@@ -234,6 +234,15 @@ def _read_all(files: list[_File], source: Published) -> list[np.ndarray]:
         return [_read_idx(file) for file in files]
     except OSError as error:
         raise InputError(f"cannot read the data set in {files[0].unpacked.parent}: {error}") from error
+
+
+def _md5(path: Path) -> str:
+    """Read piece by piece: EMNIST's archive has half a gigabyte."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def _download(missing: dict[Path, str], source: Published) -> None:

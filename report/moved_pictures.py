@@ -11,7 +11,7 @@ SHOWN_IMAGES, SHOWN_COPIES = 8, 11
 @styled
 def draw_moved(images, title):
     """A line for each image, uint8 (N, 1 + copies, H, W) or (N, 1 + copies, H, W, 3): the plain one first."""
-    from torchvision.utils import make_grid  # a second, at the start of every program
+    from torchvision.utils import make_grid  # a second, before anything is said
 
     pictures = torch.as_tensor(np.ascontiguousarray(images))
     pictures = pictures[:, :, None] if pictures.dim() == 4 else pictures.permute(0, 1, 4, 2, 3)

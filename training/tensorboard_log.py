@@ -29,7 +29,6 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.proto.versions_pb2 import VersionDef
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams, scalar
-from torchvision.utils import make_grid
 
 from engine.decision import Outcome
 from network_trainer import convergence
@@ -256,6 +255,8 @@ def filters(weight, polarity):
 
     A channel that is neither is shown as on-centre.
     """
+    from torchvision.utils import make_grid  # a second, before anything is said
+
     off = torch.tensor(polarity, device=weight.device) < 0
     contrast = sum(
         sign * weight[:, chosen].mean(1, keepdim=True) for sign, chosen in ((1, ~off), (-1, off)) if chosen.any()
