@@ -1,8 +1,10 @@
 """The benchmarks: that they run, that both ways they compare learn the same, and that they count right."""
 
+import math
 import multiprocessing
 import os
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -125,3 +127,16 @@ def test_the_last_phases_of_all_networks(monkeypatch, capsys):
         float(additions.replace(",", "")) / float(timing.split()[0]) / 1e6, rel=0.1, abs=0.06
     )
     assert float(fraction) == pytest.approx(float(speed) / 10, abs=0.011)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+@pytest.mark.parametrize(("bar", "moves"), [("s1 STDP 1/1  12% |#", True), ("s1 STDP 1/1   0% |", False)])
+def test_a_start_is_watched(bar, moves, tmp_path):
+    from benchmarks.start import watch
+
+    program = "import os, sys, time; print(os.environ['NUMBA_CACHE_DIR'], sys.stdout.isatty(), flush=True);"
+    first, moved, end = watch([sys.executable, "-c", f"{program} time.sleep(0.2); print({bar!r})"], str(tmp_path))
+    assert 0 < first <= end
+    assert (first <= moved <= end) if moves else math.isnan(moved)
+    with pytest.raises(RuntimeError, match=r"ended with 3: (?s:.*)True"):
+        watch([sys.executable, "-c", f"{program} sys.exit(3)"], str(tmp_path))

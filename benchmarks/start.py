@@ -1,0 +1,70 @@
+"""What a start takes: ``python -m benchmarks.start``, on a machine where nothing else runs; not on Windows.
+
+``train.py`` runs in a terminal of its own, from the start of the program until something is said, until the first bar
+moves (a dry run's may be too short for one), and until it ends: with no kernels on the disk, and again, of which the
+median of ``REPEATS`` counts.
+"""
+
+import fcntl
+import math
+import os
+import pty
+import re
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+
+from utils import ROOT, environment
+
+REPEATS = 3
+COMMANDS = ("--model mozafari2018 --epochs 1 1 1 --no-figures", "--model mozafari2018 --dry-run")
+MOVES = re.compile(rb"\b[1-9]\d{0,2}% ?\|")
+
+
+def main():
+    print(f"{environment()['processor']}, {os.cpu_count()} cores; seconds\n")
+    print("| train.py … | kernels | first line | first bar moves | end |\n|---|---|---|---|---|")
+    for words in COMMANDS:
+        with tempfile.TemporaryDirectory() as folder:
+            command = [sys.executable, str(ROOT / "train.py"), *words.split(), "--output", folder]
+            starts = [watch(command, folder) for _ in range(1 + REPEATS)]
+        rows = {"to be compiled": starts[0], "on the disk": map(statistics.median, zip(*starts[1:], strict=True))}
+        for kernels, seconds in rows.items():
+            print(f"| {words} | {kernels} | {' | '.join(f'{value:.1f}' for value in seconds)} |", flush=True)
+
+
+def watch(command, cache):
+    """Seconds until a command says something, a bar of it moves (nan: never), and it ends; kernels lie in ``cache``."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # without a width there are no bars
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "NUMBA_CACHE_DIR": cache}, stdin=follower, stdout=follower,
+        stderr=follower,
+    )  # fmt: skip
+    os.close(follower)
+    said, first, moved = b"", math.nan, math.nan
+    while part := _read(leader):
+        now = time.perf_counter() - start
+        said += part
+        first = now if math.isnan(first) else first
+        moved = now if math.isnan(moved) and MOVES.search(said) else moved
+    os.close(leader)
+    if process.wait():
+        raise RuntimeError(f"{command} ended with {process.returncode}: {said.decode(errors='replace')}")
+    return first, moved, time.perf_counter() - start
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # on Linux the end
+        return b""
+
+
+if __name__ == "__main__":
+    main()
