@@ -75,7 +75,10 @@ def kernels(model, encoder, image_shape, first, log):
 
 
 def learn_nothing(model, number, size):
-    """The phase of that number, of images (height, width) in which nothing spikes: as many as several threads take."""
+    """Go through the phase of that number with images (height, width) in which nothing spikes.
+
+    With several threads they are as many as it takes for them to share the work.
+    """
     phase, images = model.phases[number], 1 if get_num_threads() == 1 else CHUNK + 1
     latencies = torch.full((images, model.in_channels, *size), model.time_steps, dtype=torch.uint8)
     first = phase.stages[0]
