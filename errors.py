@@ -1,22 +1,33 @@
-"""The exceptions that stand for a mistake of the user's, not of the program's, and how they are said."""
+"""The exceptions that report a mistake of the user, and the one line that a command prints for them."""
 
 import sys
 
 
 class InputError(ValueError):
-    """Something given from outside (a flag, a file, an array) cannot be used; the message says what would be right.
+    """A flag, a file or an array from outside cannot be used; the message states what would be right.
 
-    ``train.py`` prints it as one line on stderr and exits with code 2; anything else is a bug and keeps its traceback.
+    Commands print it as one line on stderr and exit with code 2. Any other exception is a bug and keeps its traceback.
+
+    Args:
+        message: one line.
+        flag, field, path: what the error is about, as far as it is known: a flag ("--epochs"), a field of a
+            declaration, a configuration or a checkpoint ("s1.rule.winners"), the path of a file or folder.
     """
+
+    def __init__(self, message: str, *, flag: str | None = None, field: str | None = None, path: object = None):
+        super().__init__(message)
+        self.flag, self.field, self.path = flag, field, None if path is None else str(path)
 
 
 class FaultyModuleError(InputError):
-    """A file of the user's cannot be imported; the message ends with the traceback."""
+    """A Python file of the user cannot be imported; the message ends with the traceback."""
 
 
-def say_mistake(program, error):
-    """Print an InputError or an OSError (a full disk, a folder that has become read-only, …) on stderr: one line,
-    whatever was given, but for the traceback of a faulty module. Returns the exit code."""
+def report_error(program: str, error: InputError | OSError) -> int:
+    """Print an InputError or an OSError on stderr and return the exit code 2.
+
+    The output is one line, except for the traceback of a faulty module.
+    """
     text = str(error)
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""

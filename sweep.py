@@ -25,7 +25,7 @@ from pathlib import Path
 import joblib
 from tqdm import tqdm
 
-from errors import InputError, say_mistake
+from errors import InputError, report_error
 from models import model_class
 from report.sweep_report import read_run, write_sweep_report
 from train import build, encoder_of, epochs_of, load_data
@@ -52,7 +52,7 @@ def main(argv=None):
         known, more = make_parser().parse_known_args(argv)
         return report(known, more) if known.report else sweep(known, more, argv)
     except (InputError, OSError) as error:
-        return say_mistake("sweep.py", error)
+        return report_error("sweep.py", error)
     except KeyboardInterrupt:
         print("stopped at once", file=sys.stderr)
         return 130

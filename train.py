@@ -21,7 +21,7 @@ import datasets
 from datasets.augmentation import Augmentation, add_noise
 from datasets.own import is_own
 from engine.event import pace
-from errors import InputError, say_mistake
+from errors import InputError, report_error
 from models import model_class
 from network_trainer import Progress
 from report.activation_maps import save_activation_maps
@@ -67,7 +67,7 @@ def main(argv=None):
         settings = parse(sys.argv[1:] if argv is None else argv)
         commands[settings.command](settings)
     except (InputError, OSError) as error:
-        return say_mistake("train.py", error)
+        return report_error("train.py", error)
     except Stopped as stopped:
         return stopped.code
     except KeyboardInterrupt:

@@ -172,7 +172,7 @@ def test_a_script_runs_on_the_package_alone(tmp_path, monkeypatch):
     subprocess.run([sys.executable, "-m", "pip", "install", *offline, "--target", place, source], check=True)
     assert sorted(path.name.partition("-")[0] for path in place.iterdir()) == ["SpykeTorch", "first_spike_networks"]
     script = tmp_path / "script.py"
-    script.write_text((Path(__file__).parent / "shallow_script.py").read_text())
+    script.write_text((ROOT / "tests" / "support" / "shallow_script.py").read_text())
     environment = {**os.environ, "PYTHONPATH": str(place)}
     command = [sys.executable, "-W", "error", script, tmp_path / "state.pt"]
     printed = subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True).stdout

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from own_rules import ContrastRule, Recent, RecentSTDP
+from support.own_rules import ContrastRule, Recent, RecentSTDP
 
 import engine
 from engine import event, frames
@@ -291,9 +291,9 @@ def test_a_record_of_ones_own_may_stand_beside_others():
 
 
 SECOND_START = """
-import sys; sys.path[:0] = [{root!r}, {here!r}]
+import sys; sys.path[:0] = [{root!r}, {tests!r}]
 import numpy as np, torch
-from own_rules import ContrastRule, RecentSTDP
+from support.own_rules import ContrastRule, RecentSTDP
 from engine import compiled, event
 latency = torch.zeros(2, 6, 5, 5, dtype=torch.uint8)
 rule = RecentSTDP(winners=1, radius=0)
@@ -307,8 +307,8 @@ print(compiled.counts["compiled"], compiled.counts["loaded"])
 
 
 def test_a_second_start_with_rules_of_ones_own_compiles_nothing():
-    here = Path(__file__).parent
-    program = SECOND_START.format(root=str(here.parent.parent), here=str(here))
+    tests = Path(__file__).parent.parent
+    program = SECOND_START.format(root=str(tests.parent), tests=str(tests))
     for _ in range(2):
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     compiled, loaded = map(int, done.stdout.split())

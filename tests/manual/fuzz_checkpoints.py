@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "training")]
 
 import torch  # noqa: E402
-from command import DIGITS  # noqa: E402
+from support.command import DIGITS  # noqa: E402
 
 import train  # noqa: E402
 from training import checkpoint  # noqa: E402

@@ -28,7 +28,7 @@ from unittest import mock
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "training")]
 
-from command import DIGITS  # noqa: E402
+from support.command import DIGITS  # noqa: E402
 
 import train  # noqa: E402
 from training.flags import make_parser  # noqa: E402

@@ -11,7 +11,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from chromium import open_chromium
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from support.chromium import open_chromium
 
 SCREENS = {
     "wide": {"viewport": {"width": 1280, "height": 900}},

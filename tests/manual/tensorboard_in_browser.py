@@ -19,8 +19,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from chromium import open_chromium
 from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from support.chromium import open_chromium
 
 WAIT = 60  # seconds: for TensorBoard to start, and for a page to be filled
 SCALARS = {  # of each of its runs

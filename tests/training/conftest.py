@@ -1,8 +1,8 @@
 """What several tests of the command line share: a finished run, and runs that do not draw."""
 
 import pytest
-from command import DIGITS, dont_draw, start
-from kill_and_resume import only_run
+from support.command import DIGITS, dont_draw, start
+from support.run_folders import only_run
 
 from training.run import Run
 

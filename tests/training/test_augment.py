@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from command import DIGITS, refuse, results, start
-from kill_and_resume import only_run, same
+from support.command import DIGITS, refuse, results, start
+from support.run_folders import only_run, same
 
 from datasets.augmentation import Augmentation, moved
 from s1c1 import S1C1

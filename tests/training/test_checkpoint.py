@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from command import refuse
+from support.command import refuse
 
 from errors import InputError
 from models import build_model

@@ -5,7 +5,7 @@ import math
 import shlex
 
 import pytest
-from command import DIGITS, read_csv, start
+from support.command import DIGITS, read_csv, start
 
 from training import checkpoint
 from training.config import divided, read_value, title

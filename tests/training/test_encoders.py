@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from command import DIGITS, read_csv, refuse, results, start
-from kill_and_resume import only_run
+from support.command import DIGITS, read_csv, refuse, results, start
+from support.run_folders import only_run
 
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv

@@ -4,9 +4,9 @@ import shutil
 
 import numpy as np
 import pytest
-from command import DIGITS, contents, read_csv, results, start
-from kill_and_resume import curves
 from PIL import Image
+from support.command import DIGITS, contents, read_csv, results, start
+from support.run_folders import curves
 
 import datasets
 import train

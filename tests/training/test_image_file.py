@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-from draw_digits import STYLES, huge
 from PIL import Image
 from scipy import ndimage
+from support.draw_digits import STYLES, huge
 
 from errors import InputError
 from training.image_file import ORIENTATION, read_image

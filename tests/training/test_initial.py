@@ -5,8 +5,8 @@ import json
 
 import pytest
 import torch
-from command import DIGITS, start
-from kill_and_resume import only_run
+from support.command import DIGITS, start
+from support.run_folders import only_run
 
 from training import checkpoint
 

@@ -4,7 +4,7 @@ import shutil
 import subprocess
 import sys
 
-from kill_and_resume import ROOT
+from support.run_folders import ROOT
 
 import train
 from models import MODELS, network_names

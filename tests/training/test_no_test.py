@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from command import SMALL, read_csv, refuse, results, start
+from support.command import SMALL, read_csv, refuse, results, start
 
 import datasets
 import report.page

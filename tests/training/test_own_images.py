@@ -6,9 +6,9 @@ import shlex
 
 import numpy as np
 import pytest
-from command import refuse, results, start
-from kill_and_resume import only_run
 from PIL import Image
+from support.command import refuse, results, start
+from support.run_folders import only_run
 
 import train
 from training import checkpoint

@@ -5,7 +5,7 @@ import shlex
 import numpy as np
 import pytest
 import torch
-from command import DIGITS, refuse, results, start
+from support.command import DIGITS, refuse, results, start
 
 import datasets
 from models import build_model

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from command import CORES, DIGITS, contents, refuse
 from PIL import Image
+from support.command import CORES, DIGITS, contents, refuse
 
 import datasets
 import train
-from errors import say_mistake
+from errors import report_error
 from s1c1 import S1C1
 from training import checkpoint
 from utils import held
@@ -326,7 +326,7 @@ def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
 
 
 def test_an_error_of_the_disk_stays_one_line(capsys):
-    assert say_mistake("sweep.py", OSError(errno.ENOENT, "gone", "one\nline")) == 2
+    assert report_error("sweep.py", OSError(errno.ENOENT, "gone", "one\nline")) == 2
     assert capsys.readouterr().err == "sweep.py: cannot read or write one\\nline: gone\n"
 
 

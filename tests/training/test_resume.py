@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from command import CORES, DIGITS, SMALL, contents, refuse, results, start
-from kill_and_resume import ROOT, curves, events_of, only_run, outcome, same
+from support.command import CORES, DIGITS, SMALL, contents, refuse, results, start
+from support.run_folders import ROOT, curves, events_of, only_run, outcome, same
 
 import train
 from models import build_model

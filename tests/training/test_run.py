@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import DIGITS, SMALL, contents, read_csv, refuse, results, start
-from kill_and_resume import ROOT, events_of, only_run, same
+from support.command import DIGITS, SMALL, contents, read_csv, refuse, results, start
+from support.run_folders import ROOT, events_of, only_run, same
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 import datasets

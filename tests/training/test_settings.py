@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from kill_and_resume import ROOT
+from support.run_folders import ROOT
 
 import train
 from errors import InputError

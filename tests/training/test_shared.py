@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from command import SMALL, refuse, results, start
-from kill_and_resume import only_run, outcome, same
+from support.command import SMALL, refuse, results, start
+from support.run_folders import only_run, outcome, same
 
 from engine.rules import STDP
 from engine.stages import Branches, SpikingConv

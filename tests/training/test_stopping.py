@@ -7,8 +7,8 @@ import shlex
 import signal
 
 import pytest
-from command import SMALL, start
-from kill_and_resume import only_run
+from support.command import SMALL, start
+from support.run_folders import only_run
 
 import train
 from training import checkpoint

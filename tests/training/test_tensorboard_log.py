@@ -4,7 +4,7 @@ import itertools
 import time
 
 import pytest
-from kill_and_resume import curves
+from support.run_folders import curves
 from tensorboard.summary.writer import event_file_writer
 
 from training.tensorboard_log import Board

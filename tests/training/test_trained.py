@@ -3,8 +3,8 @@
 import re
 
 import pytest
-from command import results, start
-from kill_and_resume import ROOT, only_run
+from support.command import results, start
+from support.run_folders import ROOT, only_run
 
 import train
 from training import checkpoint

@@ -1,6 +1,6 @@
 """Draw digits as people have them, nine ways, and read them as ``train.py --predict`` does.
 
-    python tests/manual/draw_digits.py FOLDER [--seed 0] [--read CHECKPOINT]
+    python tests/support/draw_digits.py FOLDER [--seed 0] [--read CHECKPOINT]
 
 Each style has five digits, drawn from strokes of varied slant, width, size and shape; the nine styles together show
 every digit four or five times. Files are named ``STYLE-DIGIT-NUMBER.png``. With ``--read`` a checkpoint of a network

@@ -1,0 +1,72 @@
+"""What the tests read in a run's folder."""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from training import checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def only_run(output):
+    return next((path.parent.parent for path in output.glob("*/checkpoints/last.pt")), None)
+
+
+def events_of(run):
+    """{run of TensorBoard's: its events}; "." is the folder itself."""
+    folders = sorted({path.parent for path in run.glob("**/events.out.tfevents.*")})
+    everything = {"scalars": 0, "images": 0, "histograms": 0}
+    return {
+        str(folder.relative_to(run)): EventAccumulator(str(folder), size_guidance=everything).Reload()
+        for folder in folders
+    }
+
+
+def curves(run):
+    """{(run of TensorBoard's, tag): {step: value}} as TensorBoard shows them. No curve may go back, or stay."""
+    found = {}
+    for name, events in events_of(run).items():
+        for tag in events.Tags()["scalars"]:
+            steps = [event.step for event in events.Scalars(tag)]
+            if steps != sorted(set(steps)):
+                raise SystemExit(f"the curve {tag} of {name} goes back: {steps}")
+            found[name, tag] = {event.step: event.value for event in events.Scalars(tag)}
+        for tag in events.Tags()["images"]:
+            steps = [event.step for event in events.Images(tag)]
+            if steps != sorted(set(steps)):
+                raise SystemExit(f"the pictures {tag} of {name} go back: {steps}")
+            found[name, tag] = steps
+    return found
+
+
+def outcome(run):
+    """Everything of a run that must not depend on interruptions, for comparison."""
+    last, best = (checkpoint.load(run / "checkpoints" / name) for name in ("last.pt", "best.pt"))
+    with open(run / "metrics.csv", newline="") as file:
+        rows = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+    results = json.loads((run / "results.json").read_text())
+    return {
+        "last weights": last["state"],
+        "best weights": best["state"],
+        "metrics.csv": rows,
+        "history": [{**row, "seconds": 0} for row in last["progress"]["history"]],
+        "test scores": results["test"],
+        "validation scores": results["validation"],
+        "predictions": (run / "predictions.csv").read_text(),
+        "activation maps": {
+            str(path.relative_to(run)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in run.glob("maps/**/*.png")
+        },
+        "curves": curves(run),
+    }
+
+
+def same(a, b):
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
