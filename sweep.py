@@ -32,7 +32,7 @@ from train import build, encoder_of, epochs_of, load_data
 from training.encoders import encoder_config
 from training.finished import is_finished
 from training.flags import Format, Parser, parse
-from training.run_log import print_what_can_be_printed
+from training.log import print_what_can_be_printed
 from training.settings import MACHINE, MAY_CHANGE, NOT_AFTER, Settings, flag
 from training.shared import count_alike, leading_phases
 from utils import ROOT, temporaries

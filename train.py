@@ -38,8 +38,8 @@ from training.finished import is_finished, lengthen, lengthens
 from training.flags import parse
 from training.image_file import CHARACTERS, images_at, read_image
 from training.initial import take_over
+from training.log import RunLog, print_what_can_be_printed
 from training.run import DRY_RUN_IMAGES, Data, Run, Stopped, wanted_maps
-from training.run_log import RunLog, print_what_can_be_printed
 from training.settings import MAY_CHANGE, Settings, flag
 from training.shared import begin_after
 from training.stopping import resumable
@@ -248,7 +248,7 @@ def show_evaluation(place, folder, evaluation, figures, settings, content):
 
     Returns the folder. What an earlier evaluation added goes.
     """
-    from training.tensorboard_log import Board
+    from training.tensorboard import Board
 
     run = place.parent.parent
     history = read_rows(run / "metrics.csv") if place.parent.name == "checkpoints" else []

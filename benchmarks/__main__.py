@@ -195,9 +195,9 @@ def start_table(network):
     """Compilation at the first start, and what a later start takes."""
     program = (
         "import time; t = time.perf_counter()\n"
-        "import s1c1; from models import build_model; from training import first_start, run_log\n"
+        "import s1c1; from models import build_model; from training import first_start, log\n"
         "times, model = [time.perf_counter() - t], build_model('mozafari2018')\n"
-        "with first_start.kernels(model, s1c1.S1C1(), (28, 28), 0, run_log.RunLog(quiet=True)) as ready:\n"
+        "with first_start.kernels(model, s1c1.S1C1(), (28, 28), 0, log.RunLog(quiet=True)) as ready:\n"
         "    for number in range(len(model.phases)):\n"
         "        ready(number)\n"
         "        times.append(time.perf_counter() - t)\n"

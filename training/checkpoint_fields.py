@@ -25,7 +25,7 @@ from training.kinds import (
     walk,
     whole,
 )
-from training.run_log import COLUMNS
+from training.log import COLUMNS
 from training.settings import Settings
 
 FORMATS = 1, 2

@@ -25,7 +25,7 @@ from training.copies import MovedCopies
 from training.encoders import encoder_config
 from training.features import describe_readout, neurons, read_features
 from training.first_start import kernels
-from training.run_log import RunLog
+from training.log import RunLog
 from utils import peak_memory
 
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}

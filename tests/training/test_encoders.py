@@ -18,7 +18,7 @@ from s1c1 import S1C1
 from training import checkpoint
 from training.encoders import ENCODERS, build_encoder, chosen, encoder_config
 from training.first_start import kernels
-from training.run_log import RunLog
+from training.log import RunLog
 
 
 class Brightness:

@@ -14,7 +14,7 @@ from models import build_model
 from network_trainer import NetworkTrainer
 from s1c1 import S1C1
 from training import first_start
-from training.run_log import RunLog
+from training.log import RunLog
 
 
 @pytest.fixture

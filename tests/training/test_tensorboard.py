@@ -7,7 +7,7 @@ import pytest
 from support.run_folders import curves
 from tensorboard.summary.writer import event_file_writer
 
-from training.tensorboard_log import Board
+from training.tensorboard import Board
 
 NOW = 1_700_000_000.5
 

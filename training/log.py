@@ -25,7 +25,7 @@ class RunLog:
         self.live = sys.stdout.isatty() and not quiet
         self.board = None
         if tensorboard and folder is not None:
-            from training.tensorboard_log import Board
+            from training.tensorboard import Board
 
             self.board = Board(folder)
         self._bar = None
