@@ -35,7 +35,7 @@ from training.flags import Format, Parser, parse
 from training.log import print_what_can_be_printed
 from training.settings import MACHINE, MAY_CHANGE, NOT_AFTER, Settings, flag
 from training.shared import count_alike, leading_phases
-from utils import ROOT, temporaries
+from utils import ROOT, find_temporaries
 
 STOP = ".stop"  # while it lies in the output folder, no run begins, and those that train save and end
 # Flags of train.py that each run gets from those of the sweep.
@@ -171,7 +171,7 @@ def check_begun(run):
     """Errors: InputError if the run's folder holds something else, or the same run with other flags."""
     if not run.folder.exists():
         return
-    written = {path.name for path in run.folder.iterdir()} - {path.name for path in temporaries(run.folder)}
+    written = {path.name for path in run.folder.iterdir()} - {path.name for path in find_temporaries(run.folder)}
     if not run.begun:
         if written - FIRST_FILES:
             raise InputError(f"{run.folder} is no run of train.py; use another --output")

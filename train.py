@@ -45,13 +45,13 @@ from training.shared import begin_after
 from training.stopping import resumable
 from utils import (
     choose_device,
-    environment,
-    held,
-    latest_run,
-    new_run_folder,
-    safe_name,
+    create_run_folder,
+    describe_environment,
+    find_latest_run,
+    find_temporaries,
+    lock_folder,
     set_threads,
-    temporaries,
+    to_folder_name,
     write_json,
     write_text,
 )
@@ -121,13 +121,13 @@ def train(settings):
     if settings.init_from:
         place = checkpoint.find(settings.init_from, settings.output)
         origin["init_from"], notes = take_over(place, model, encoder, data, settings)
-    what = f"{model.name}-{safe_name(data.set.name)}-seed{settings.seed}" + ("-dry" if settings.dry_run else "")
-    folder = new_run_folder(settings.output, what, settings.name)
+    what = f"{model.name}-{to_folder_name(data.set.name)}-seed{settings.seed}" + ("-dry" if settings.dry_run else "")
+    folder = create_run_folder(settings.output, what, settings.name)
     (folder / "checkpoints").mkdir()
-    record = {"command_line": settings.command_line, "flags": settings.to_dict(), **origin, **environment()}
+    record = {"command_line": settings.command_line, "flags": settings.to_dict(), **origin, **describe_environment()}
     write_json(folder / "args.json", record)
     write_text(folder / "summary.txt", summary + "\n")
-    with held(folder), resumable(folder):
+    with lock_folder(folder), resumable(folder):
         run = Run(settings, folder, model, encoder, data, progress, notes)
         run.save()  # from here on it can be resumed
         run.train()
@@ -135,7 +135,7 @@ def train(settings):
 
 def resume(settings):
     """Go on with an interrupted run in its own folder, with its own settings, or with more epochs of its last phase."""
-    folder = latest_run(settings.output) if settings.resume == "latest" else Path(settings.resume)
+    folder = find_latest_run(settings.output) if settings.resume == "latest" else Path(settings.resume)
     place = folder / "checkpoints" / "last.pt"
     content = checkpoint.load(place)
     if content["progress"] is None:
@@ -177,8 +177,8 @@ def resume(settings):
     with checkpoint.telling(place):
         checkpoint_fit.check_batches(progress, len(data.train), saved.batch_size)
     say_what_lacks(place, content)
-    with held(folder), resumable(folder):
-        for left in temporaries(folder):
+    with lock_folder(folder), resumable(folder):
+        for left in find_temporaries(folder):
             left.unlink()
         if longer:
             lengthen(folder, saved)
@@ -206,8 +206,8 @@ def evaluate(settings):
     model, encoder = rebuild(place, content, device, settings), build_encoder(content["encoding"])
     say_what_lacks(place, content)
     summary = describe(model, data, trained)  # refuses images that are too small
-    folder = new_run_folder(settings.output, f"{model.name}-{safe_name(data.name)}-evaluation", settings.name)
-    record = {"command_line": settings.command_line, "checkpoint": str(place), **environment()}
+    folder = create_run_folder(settings.output, f"{model.name}-{to_folder_name(data.name)}-evaluation", settings.name)
+    record = {"command_line": settings.command_line, "checkpoint": str(place), **describe_environment()}
     write_json(folder / "args.json", record)
     write_text(folder / "summary.txt", summary + "\n")
     latencies = encoder.encode(images).to(device)

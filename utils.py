@@ -1,4 +1,4 @@
-"""The machine and the disk: threads, device, versions, memory; run folders; files written whole or not at all."""
+"""The machine and the disk: threads, device, versions, memory, run folders, and files that are written atomically."""
 
 import json
 import os
@@ -7,209 +7,217 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 
 from errors import InputError
 
-ROOT = Path(__file__).resolve().parent
+try:
+    import fcntl
+    import resource
+except ImportError:  # Windows
+    fcntl = resource = None
 
-# Threads that wait for each other are to sleep. By default they spin, and on a machine that others use too they spin
-# away the time of the very thread that they wait for. Read as OpenMP is loaded: with torch, and by numba's first loop.
+ROOT = Path(__file__).resolve().parent
+PACKAGES = "torch", "torchvision", "numpy", "numba", "scikit-learn", "tensorboard", "matplotlib"
+
+# Threads that wait for each other sleep. By default they spin, and on a busy machine they take the time of the threads
+# that they wait for. OpenMP reads this variable when it is loaded: with torch, and by numba's first loop.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-def set_threads(count):
-    """Threads of the kernels and of torch; 0 or "auto": as many as there are cores. Returns the number."""
+def set_threads(threads: int | str) -> int:
+    """Set the number of threads of the kernels and of torch; 0 or "auto": one thread per core. Returns the number."""
     import numba
     import torch
 
-    most = numba.config.NUMBA_NUM_THREADS
-    count = 0 if count == "auto" else count
-    if not 0 <= count <= most:
-        raise InputError(f"--threads must be 1 to {most} on this machine (0: all), not {count}")
-    count = count or most
-    numba.set_num_threads(count)
-    torch.set_num_threads(count)
-    return count
+    cores = numba.config.NUMBA_NUM_THREADS
+    threads = 0 if threads == "auto" else threads
+    if not 0 <= threads <= cores:
+        raise InputError(f"--threads must be 1 to {cores} on this machine (0: all), not {threads}", flag="--threads")
+    threads = threads or cores
+    numba.set_num_threads(threads)
+    torch.set_num_threads(threads)
+    return threads
 
 
-def choose_device(name, backend="auto"):
-    """The torch device of a flag: "cpu", "cuda", "cuda:N", or "auto".
+def choose_device(name: str, backend: str = "auto"):
+    """Return the torch.device for the value of --device: "cpu", "cuda", "cuda:N" or "auto".
 
-    That is the CPU, for which the kernels are written; with the torch backend it is a GPU if there is one.
+    "auto" is the CPU, for which the kernels are written. With the torch backend it is a GPU if there is one.
     """
     import torch
 
     if name == "auto":
         name = "cuda" if backend == "torch" and torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"no such device: {name!r}; use cpu, cuda, cuda:N or auto") from error
-    if device.type == "cpu" and device.index is not None:
-        raise InputError(f"no device {name!r} here: there is one CPU, all of it; use cpu, cuda, cuda:N or auto")
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"device {name!r} is not supported; use cpu, cuda, cuda:N or auto")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"no device {name!r} here: {torch.cuda.device_count()} CUDA devices found; use cpu or auto")
+    if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name):
+        raise InputError(f"--device must be cpu, cuda, cuda:N or auto, not {name!r}", flag="--device")
+    device, gpus = torch.device(name), torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= gpus:
+        raise InputError(f"--device {name} does not exist: this machine has {gpus} CUDA devices", flag="--device")
     return device
 
 
-def new_run_folder(output, what, name=None):
-    """Make ``output/name``, by default ``output/what-stamp``. Errors: InputError if it is taken, or cannot be."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    for folder_name in [name] if name else [f"{what}-{stamp}", *(f"{what}-{stamp}-{i}" for i in range(2, 100))]:
-        folder = Path(output) / folder_name
-        try:
-            folder.mkdir(parents=True)
-            break
-        except FileExistsError:
-            if Path(output).is_file():
-                raise InputError(f"--output {output} is a file; name a folder") from None
+def create_run_folder(output: str | Path, title: str, name: str | None = None) -> Path:
+    """Create ``output/name``, by default ``output/title-time``, and return it.
+
+    Raises an InputError if the name is taken or the folder cannot be created.
+    """
+    output, stamped = Path(output), f"{title}-{datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for number in count(1):
+            folder = output / (name or (f"{stamped}-{number}" if number > 1 else stamped))
+            with suppress(FileExistsError):
+                folder.mkdir()
+                return folder
             if name:
-                raise InputError(f"{folder} is there already; give this run another --name") from None
-        except OSError as error:
-            raise InputError(f"cannot write to --output {output}: {error.strerror}; name another folder") from error
-    return folder
+                raise InputError(f"{folder} exists already; give this run another --name", flag="--name", path=folder)
+    except OSError as error:
+        message = f"cannot write to --output {output}: {error.strerror}; name another folder"
+        raise InputError(message, flag="--output", path=output) from error
 
 
-def safe_name(name):
-    """A name as part of a folder's name: "my digits.npz" → "my-digits.npz"."""
+def to_folder_name(name: str) -> str:
+    """Return a name as part of a folder's name: "my digits.npz" → "my-digits.npz"."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.") or "data"
 
 
 @contextmanager
-def held(folder):
-    """Meanwhile no other process may train in the run's folder. Errors: InputError if one does, or none could."""
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep every other process from training in the run's folder.
+
+    Raises an InputError if another process trains there, or if the folder cannot be written to. There is no lock where
+    the system or the file system has none.
+    """
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}") from error
-    try:
-        import fcntl
-    except ImportError:  # Windows
+        raise InputError(f"cannot write to {folder}: {error.strerror}", path=folder) from error
+    if fcntl is None:
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)  # the folder itself: no file stays behind
+    descriptor = os.open(folder, os.O_RDONLY)  # the lock is on the folder itself, so that no file stays behind
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(f"another process is training in {folder}; wait for it, or stop it first") from error
-        except OSError:
-            pass  # a file system without locks
+        with suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                message = f"another process is training in {folder}; wait for it, or stop it first"
+                raise InputError(message, path=folder) from error
         yield
     finally:
-        os.close(handle)
+        os.close(descriptor)
 
 
-def latest_run(output):
-    """The run folder under ``output`` whose last checkpoint is the newest; a dry run only if there is no other."""
+def find_latest_run(output: str | Path) -> Path:
+    """Return the run folder under ``output`` with the newest last checkpoint; a dry run only if there is no other.
+
+    Raises an InputError if there is no run.
+    """
     runs = {path.parent.parent: path.stat().st_mtime for path in Path(output).glob("*/checkpoints/last.pt")}
     if not runs:
-        raise InputError(f"there is no run in {output} yet")
+        raise InputError(f"there is no run in {output} yet", path=output)
     return max(runs, key=lambda folder: (not _is_dry(folder), runs[folder]))
 
 
-def _is_dry(folder):
+def _is_dry(folder: Path) -> bool:
     try:
         return bool(json.loads((folder / "args.json").read_text(encoding="utf-8"))["flags"]["dry_run"])
     except (OSError, ValueError, KeyError, TypeError):
-        return False  # one of another version, or damaged
+        return False  # the file is missing or damaged
 
 
-def write_atomically(path, write):
-    """Call ``write(temporary path)``, then move the file into place: a reader sees the old file or the new one.
+def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Call ``write(temporary path)``, then move the file into place, so that a reader sees the old or the new file.
 
-    The temporary name ends like the path, because writers go by the ending. Errors: InputError if the place cannot be
-    written to, or is full.
+    The temporary name has the suffix of the path, because writers choose the format by it. Raises an InputError if the
+    place cannot be written to or is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # see temporaries
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # see find_temporaries
     try:
         write(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}", path=path) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
-def temporaries(folder):
-    """Yield the files in the folder and below that are being written, or that writes that were killed left."""
+def find_temporaries(folder: str | Path) -> Iterator[Path]:
+    """Yield the files below the folder that ``write_atomically`` is writing, or left when its process was killed."""
     for path in Path(folder).rglob(".*"):
         if re.match(r"\.\d+\.", path.name) and path.is_file():
             yield path
 
 
-def write_text(path, text):
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file atomically."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def write_json(path, content):
+def write_json(path: str | Path, content: object) -> None:
+    """Write a JSON file atomically."""
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def peak_memory():
-    """Most memory this process has held, in MB (10⁶ bytes); None on Windows, which does not tell it this way."""
-    try:
-        import resource
-    except ImportError:
+def get_peak_memory() -> float | None:
+    """Return the peak resident memory of this process in MB (10⁶ bytes), or None on Windows."""
+    if resource is None:
         return None
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB on Linux
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB on Linux
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def available_memory():
-    """Memory that a process could still take without swapping, in bytes; None where the system does not tell."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        return None
+def get_available_memory() -> int | None:
+    """Return the memory in bytes that a process can still take without swapping, or None if the system is not Linux."""
+    value = _read_proc("meminfo", "MemAvailable")
+    return None if value is None else int(value.split()[0]) * 1024  # "1234 kB"
 
 
-def environment():
-    """Versions and machine, for the record of a run."""
-    packages = ("torch", "torchvision", "numpy", "numba", "scikit-learn", "tensorboard", "matplotlib")
+def describe_environment() -> dict:
+    """Return the versions and the machine, for the record of a run."""
     versions = {"python": platform.python_version()}
-    for package in packages:
+    for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = None
     return {
         "versions": versions,
-        "git_commit": git_commit(),
+        "git_commit": find_commit(),
         "platform": platform.platform(),
-        "processor": processor(),
+        "processor": find_processor(),
         "cores": os.cpu_count(),
     }
 
 
-def git_commit():
-    """The commit of the code, with "-changed" if files differ from it; None outside a git checkout."""
-
-    def git(*words):
-        return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, timeout=10)
-
+def find_commit() -> str | None:
+    """Return the commit of the code, with "-changed" if files differ from it; None outside a git checkout."""
+    command = ["git", "-C", ROOT, "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=-changed"]
     try:
-        commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    if commit.returncode != 0:
-        return None
-    return commit.stdout.strip() + ("-changed" if changes.stdout.strip() else "")
+    return found.stdout.strip() or None
 
 
-def processor():
+def find_processor() -> str:
+    """Return the name of the processor's model, or its architecture if the system does not name the model."""
+    return _read_proc("cpuinfo", "model name") or platform.processor() or platform.machine()
+
+
+def _read_proc(name: str, key: str) -> str | None:
+    """Return the value of the first line "key: value" in a file of /proc, or None if there is none."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+        lines = Path("/proc", name).read_text().splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), None)

@@ -21,7 +21,7 @@ from engine.rules import RSTDP
 from engine.stages import SpikingConv
 from models.mozafari2018 import Mozafari2018
 from s1c1 import S1C1
-from utils import ROOT, environment, peak_memory, set_threads
+from utils import ROOT, describe_environment, get_peak_memory, set_threads
 
 TRAINED_ON = 10_000  # images, each phase of the network that is measured
 REFERENCE_IMAGES = 20
@@ -37,7 +37,7 @@ def main(argv=None):
     if args.quick:
         REFERENCE_IMAGES, IMAGES, TRAINED_ON = 2, 100, 300
 
-    record = environment()
+    record = describe_environment()
     set_threads(0)
     text = [
         "# Speed",
@@ -58,8 +58,8 @@ def main(argv=None):
         lines = section(network)
         print("\n".join(lines), flush=True)
         text += [*lines, ""]
-    if peak_memory():
-        text += [f"Peak memory of this benchmark: {peak_memory():,.0f} MB."]
+    if get_peak_memory():
+        text += [f"Peak memory of this benchmark: {get_peak_memory():,.0f} MB."]
     Path(args.output).write_text("\n".join(text) + "\n")
 
 

@@ -22,7 +22,7 @@ from benchmarks.measure import learn, train_features
 from engine.event import pace
 from models import build_model, network_names
 from s1c1 import S1C1
-from utils import environment, set_threads
+from utils import describe_environment, set_threads
 
 FEATURES_FROM, IMAGES = 10_000, 3000
 LEAST_SECONDS = 0.5  # of one measurement: in less the scheduler may not come round to everybody
@@ -35,7 +35,7 @@ def main():
     parser.add_argument("--sessions", action="store_true", help="each busy process is a session of its own")
     parser.add_argument("--repeats", type=int, default=7, help="of which the median counts (default: %(default)s)")
     args = parser.parse_args()
-    record = environment()
+    record = describe_environment()
     cores = set_threads(0)
     print(f"{record['processor']}, {cores} cores; decision layers on {IMAGES:,} images, images/s\n")
     header = "network", "busy", "1 thread", f"{cores} threads", "auto", f"{cores} to 1", "auto to 1", "fair", "share"

@@ -6,6 +6,7 @@ resident, with the pages of files, and the time. One epoch of each phase, with a
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import numpy as np
 
 import datasets
 from models import MODELS, network_names
-from utils import ROOT, environment
+from utils import ROOT, find_processor
 
 SHIFTS = (0, 0), (2, 0), (0, 2), (-2, -2)
 
@@ -25,8 +26,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", metavar="NAME", help="(default: all)")
     args = parser.parse_args()
-    record = environment()
-    print(f"{record['processor']}, {record['cores']} cores\n")
+    print(f"{find_processor()}, {os.cpu_count()} cores\n")
     print("| network | training images | anonymous, MB | resident, MB | s |\n|---|---|---|---|---|")
     mnist = datasets.load("mnist")
     for name in args.models or network_names():

@@ -14,7 +14,7 @@ from benchmarks.operations import plain_additions
 from models import build_model, network_names
 from report.activity import activity
 from s1c1 import S1C1
-from utils import environment, set_threads
+from utils import find_processor, set_threads
 
 TRAINED_ON, IMAGES = 10_000, 3000
 
@@ -26,7 +26,7 @@ def main():
     args = parser.parse_args()
     set_threads(1)
     limit = plain_additions()
-    print(f"{environment()['processor']}, one thread; plain additions: {limit:.1f} giga-operations per second\n")
+    print(f"{find_processor()}, one thread; plain additions: {limit:.1f} giga-operations per second\n")
     header = (
         "network", "phase", "additions per image", "ms per image", "giga-operations per second", "fraction of plain",
     )  # fmt: skip

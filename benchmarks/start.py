@@ -18,7 +18,7 @@ import tempfile
 import termios
 import time
 
-from utils import ROOT, environment
+from utils import ROOT, find_processor
 
 REPEATS = 3
 COMMANDS = ("--model mozafari2018 --epochs 1 1 1 --no-figures", "--model mozafari2018 --dry-run")
@@ -26,7 +26,7 @@ MOVES = re.compile(rb"\b[1-9]\d{0,2}% ?\|")
 
 
 def main():
-    print(f"{environment()['processor']}, {os.cpu_count()} cores; seconds\n")
+    print(f"{find_processor()}, {os.cpu_count()} cores; seconds\n")
     print("| train.py … | kernels | first line | first bar moves | end |\n|---|---|---|---|---|")
     for words in COMMANDS:
         with tempfile.TemporaryDirectory() as folder:

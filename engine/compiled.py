@@ -40,7 +40,7 @@ HERE = Path(__file__).resolve().parent
 DAY = 24 * 60 * 60
 KEPT = 30 * DAY
 FOLDER = f"kernels-{sys.implementation.cache_tag}"
-# The first part: half-written, see utils.temporaries.
+# The first part: half-written, see utils.find_temporaries.
 ENTRY = re.compile(r"(\.\d+\.)?[A-Za-z0-9_]+-[0-9a-f]{64}\.kernel")
 # Backups leave out a folder that has this file, and we remove nothing from a folder that lacks it.
 TAG = "CACHEDIR.TAG"

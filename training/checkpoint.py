@@ -19,7 +19,7 @@ from errors import InputError
 from models import build_model
 from training import checkpoint_fields, checkpoint_fit
 from training.kinds import refuse, walk
-from utils import latest_run, write_atomically
+from utils import find_latest_run, write_atomically
 
 FORMAT = 2
 CHECKSUM = "sha256"  # the field; format 1 had none
@@ -86,7 +86,7 @@ def _add(digest, value):
 
 def find(name, output):
     """The path of the checkpoint that a flag names: itself, or the best of a run, of the 'latest' one in ``output``."""
-    place = latest_run(output) if name == "latest" else Path(name)
+    place = find_latest_run(output) if name == "latest" else Path(name)
     if not place.is_dir():
         return place
     best = place / "checkpoints" / "best.pt"

@@ -13,7 +13,7 @@ import torch
 
 from errors import InputError
 from training.readout import LAST, read_out, spikes
-from utils import available_memory, write_atomically
+from utils import get_available_memory, write_atomically
 
 CHUNK = 1000  # images encoded together
 
@@ -40,7 +40,7 @@ def check_features(settings, model, data):
         return
     size = sum(data.counts().values()) * neurons(model, stage, data)
     most = max(data.counts().values()) * neurons(model, stage, data)
-    memory, disk = available_memory(), _free_disk(settings.output)
+    memory, disk = get_available_memory(), _free_disk(settings.output)
     if memory is not None and most > memory:
         raise InputError(
             f"--save-features {stage} takes {most / 1e6:,.0f} MB of memory, and {memory / 1e6:,.0f} MB are free; "

@@ -11,7 +11,7 @@ import numpy as np
 
 from errors import InputError
 from report.metrics import evaluate_predictions
-from utils import available_memory
+from utils import get_available_memory
 
 READOUTS = "svm", "logistic"
 LAST = "last"  # in place of a stage's name: the last before the decision
@@ -30,7 +30,7 @@ def spikes(latencies, time_steps):
     from scipy import sparse
 
     neurons = latencies[0].numel()
-    memory, parts, ones = available_memory(), [], 0
+    memory, parts, ones = get_available_memory(), [], 0
     for start in range(0, len(latencies), CHUNK):
         parts.append(sparse.csr_matrix((latencies[start : start + CHUNK] < time_steps).flatten(1).numpy(), dtype=float))
         ones += parts[-1].nnz

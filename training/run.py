@@ -26,7 +26,7 @@ from training.encoders import encoder_config
 from training.features import describe_readout, neurons, read_features
 from training.first_start import kernels
 from training.log import RunLog
-from utils import peak_memory
+from utils import get_peak_memory
 
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
 NO_SCORES = "no stage of this network decides; it learned features, see figures, maps and convergence"
@@ -289,7 +289,7 @@ class Run(Observer):
         facts |= read_features(self, seconds)
         seconds["since the last start"] = time.perf_counter() - start
         write_results(
-            self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=peak_memory(),
+            self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=get_peak_memory(),
             images=self.data.counts(), activity=activity(self.model, latencies), flags=self.info["flags"],
         )  # fmt: skip
         if self.settings.figures:
@@ -308,7 +308,7 @@ class Run(Observer):
             self.log.say(f"no scores: {NO_SCORES}")
         if "readout" in facts:
             self.log.say(f"readout    {describe_readout(facts['readout'])}")
-        memory = f", {peak_memory():,.0f} MB at most" if peak_memory() else ""
+        memory = f", {get_peak_memory():,.0f} MB at most" if get_peak_memory() else ""
         self.log.say(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
 
     def evaluations(self, latencies, labels, validation):

@@ -27,7 +27,7 @@ import train  # noqa: E402
 from errors import InputError  # noqa: E402
 from models import MODELS, build_model, network_names  # noqa: E402
 from training import checkpoint  # noqa: E402
-from utils import processor  # noqa: E402
+from utils import find_processor  # noqa: E402
 
 THREADS = 1, 2, 3
 FLAGS = "--dataset digits --ratio 0.4 --batch-size 100 --no-figures --device cpu --save-every 0 --readout none"
@@ -126,7 +126,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", nargs="+", default=network_names())
     args = parser.parse_args()
-    print(f"{processor()}; train.py {FLAGS}")
+    print(f"{find_processor()}; train.py {FLAGS}")
     different = 0
     for model in args.model:
         with tempfile.TemporaryDirectory() as folder:

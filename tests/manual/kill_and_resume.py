@@ -25,7 +25,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from support.run_folders import only_run, outcome, same  # noqa: E402
 
 from training import checkpoint  # noqa: E402
-from utils import temporaries  # noqa: E402
+from utils import find_temporaries  # noqa: E402
 
 RUN = "--ratio 0.2 --batch-size 250 --save-every 0 --tensorboard --map-index 0 --map-every 1"
 START = -1  # the place before the first batch of a process; the phases are 0, 1, …, and then comes the end of the run
@@ -59,7 +59,7 @@ class Training:
     def wait_for_a_write(self, seconds):
         until = time.monotonic() + seconds
         while self.running() and time.monotonic() < until:
-            if self.run and any(temporaries(self.run)):
+            if self.run and any(find_temporaries(self.run)):
                 return
 
     def running(self):
@@ -109,7 +109,7 @@ def disturbed(output, words, lengths, kinds, kills, rng):
         if kind == "write":
             training.wait_for_a_write(seconds=lengths[place])
         if training.kill():
-            met.append((training.place(), bool(training.run and any(temporaries(training.run)))))
+            met.append((training.place(), bool(training.run and any(find_temporaries(training.run)))))
     Training(output, words).finish()
     return met
 

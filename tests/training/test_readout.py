@@ -75,15 +75,15 @@ def test_two_classes_of_which_training_saw_all_and_a_third_that_it_did_not(name)
 
 
 def test_what_does_not_fit_is_refused_with_the_figure(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(features, "available_memory", lambda: 10**6)
+    monkeypatch.setattr(features, "get_available_memory", lambda: 10**6)
     place = f"--output {shlex.quote(str(tmp_path))}"
     line = refuse(f"{SMALL} --save-features s1 {place}", capsys)
     assert f"--save-features s1 takes {360 * 30 * 28 * 28 / 1e6:,.0f} MB of memory, and 1 MB are free" in line
-    monkeypatch.setattr(features, "available_memory", lambda: None)
+    monkeypatch.setattr(features, "get_available_memory", lambda: None)
     monkeypatch.setattr(features, "_free_disk", lambda _: 10**6)
     line = refuse(f"{SMALL} --save-features c1 {place}", capsys)
     assert f"writes {611 * 30 * 14 * 14 / 1e6:,.0f} MB before compression, and 1 MB are free" in line
-    monkeypatch.setattr(readout, "available_memory", lambda: 30 * 10**6)
+    monkeypatch.setattr(readout, "get_available_memory", lambda: 30 * 10**6)
     message = "1,000 images with 1,000 spikes among 1,000 neurons takes 36 MB of memory, and 30 MB are free"
     with pytest.raises(readout.InputError, match=message):
         readout.spikes(torch.zeros(1000, 1000, 1, 1, dtype=torch.uint8), 15)

@@ -19,7 +19,7 @@ from models import build_model
 from report import figures
 from training import checkpoint
 from training.run import Run
-from utils import latest_run
+from utils import find_latest_run
 
 
 @pytest.fixture(scope="module")
@@ -219,12 +219,12 @@ def test_the_latest_run_is_a_dry_one_only_if_there_is_no_other(tmp_path):
         place.touch()
         os.utime(place, (age, age))
         (tmp_path / name / "args.json").write_text(json.dumps({"flags": {"dry_run": dry}}))
-    assert latest_run(tmp_path).name == "new"
+    assert find_latest_run(tmp_path).name == "new"
     (tmp_path / "new" / "args.json").write_text("damaged")
-    assert latest_run(tmp_path).name == "new"
+    assert find_latest_run(tmp_path).name == "new"
     for name in ("old", "new"):
         shutil.rmtree(tmp_path / name)
-    assert latest_run(tmp_path).name == "dry"
+    assert find_latest_run(tmp_path).name == "dry"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
