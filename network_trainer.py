@@ -1,6 +1,9 @@
 """NetworkTrainer: the parent class of all networks. A network is an ordered list of stages (see ``engine/stages.py``);
 everything here walks that list."""
 
+import engine  # noqa: F401  before torch: threads that wait are to sleep
+
+# isort: split
 import time
 from dataclasses import dataclass, field, fields
 

@@ -15,6 +15,9 @@ float32 differs on 20 of 10,000 other MNIST images, in 74 neurons of 47 million:
 threshold, decides there. In float64 it differs on 10, in 152 neurons.
 """
 
+import engine  # noqa: F401  before torch: threads that wait are to sleep
+
+# isort: split
 import math
 
 import numpy as np

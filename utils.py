@@ -25,10 +25,6 @@ except ImportError:  # Windows
 ROOT = Path(__file__).resolve().parent
 PACKAGES = "torch", "torchvision", "numpy", "numba", "scikit-learn", "tensorboard", "matplotlib"
 
-# Threads that wait for each other sleep. By default they spin, and on a busy machine they take the time of the threads
-# that they wait for. OpenMP reads this variable when it is loaded: with torch, and by numba's first loop.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
 
 def set_threads(threads: int | str) -> int:
     """Set the number of threads of the kernels and of torch; 0 or "auto": one thread per core. Returns the number."""

@@ -1,3 +1,3 @@
 """Speed and memory: ``python -m benchmarks`` prints the tables and writes them to ``results/speed.md``."""
 
-import utils  # noqa: F401  before torch: its threads, too, are to sleep while they wait
+import engine  # noqa: F401  before torch: threads that wait are to sleep

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from engine.geometry import output_size, pooled_size
-from engine.rules import MOST_LEARNERS
+from engine.rules import MAX_LEARNERS
 from errors import InputError
 
-MOST_FEATURES = 2**15
-MOST_NUMBERS = 2**31 - 1  # of the weights: where those of a spike begin is an int32
+MAX_FEATURES = 2**15
+MAX_WEIGHTS = 2**31 - 1  # of the weights: where those of a spike begin is an int32
 
 
 class Found(NamedTuple):
@@ -39,10 +39,10 @@ class _Layer:
             raise InputError(f"weights must be (features, channels, kernel, kernel), not {tuple(weight.shape)}")
         if weight.dtype not in (torch.float32, torch.float64) or not weight.is_contiguous():
             raise InputError(f"weights must be contiguous float32 or float64, not {weight.dtype}")
-        if len(weight) >= MOST_FEATURES:
-            raise InputError(f"a layer has fewer than {MOST_FEATURES:,} features, not {len(weight):,}")
-        if (len(weight) + 32) * weight[0].numel() > MOST_NUMBERS:
-            raise InputError(f"a layer of {weight.numel():,} weights is too large; {MOST_NUMBERS:,} is the limit")
+        if len(weight) >= MAX_FEATURES:
+            raise InputError(f"a layer has fewer than {MAX_FEATURES:,} features, not {len(weight):,}")
+        if (len(weight) + 32) * weight[0].numel() > MAX_WEIGHTS:
+            raise InputError(f"a layer of {weight.numel():,} weights is too large; {MAX_WEIGHTS:,} is the limit")
         if not 1 <= time_steps <= 254 or padding < 0:
             raise InputError(f"time steps are 1 to 254 and padding is 0 or more, not {time_steps} and {padding}")
         self.weight, self.time_steps, self.padding = weight.detach(), time_steps, padding
@@ -133,8 +133,8 @@ class DecisionLayer(_Layer):
         left_out = np.empty((0, self.features), bool) if left_out is None else np.asarray(left_out)
         if left_out.shape not in ((0, self.features), (len(latency), self.features)) or left_out.dtype != bool:
             raise InputError(f"left_out must be bool ({len(latency)}, {self.features}), not {left_out.shape}")
-        if not 1 <= rule.most_learners <= MOST_LEARNERS:
-            raise InputError(f"from 1 to {MOST_LEARNERS} neurons may learn from an image, not {rule.most_learners}")
+        if not 1 <= rule.most_learners <= MAX_LEARNERS:
+            raise InputError(f"from 1 to {MAX_LEARNERS} neurons may learn from an image, not {rule.most_learners}")
         if len(latency):
             self._learn(latency, labels, found.classes, rule, rates, left_out, found)
         return found

@@ -31,7 +31,7 @@ from engine.decision import strongest
 from errors import InputError
 
 MOST = 2**15 - 1  # winners of an image, and their radius
-MOST_LEARNERS = 32  # decision neurons that may learn from one image: what the kernels have room for
+MAX_LEARNERS = 32  # decision neurons that may learn from one image: what the kernels have room for
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Plasticity: what happens at a synapse
@@ -65,7 +65,7 @@ class Rewarded(Additive):
         """Which neurons of a decision stage learn from an image.
 
         peaks (F,): the highest potential of each feature; negative where a neuron is left out. classes int64 (F,): the
-        class of each feature. ``learners`` int64 (MOST_LEARNERS, 2) gets (feature, row of the rule's rates); the
+        class of each feature. ``learners`` int64 (MAX_LEARNERS, 2) gets (feature, row of the rule's rates); the
         features must differ. Returns how many.
         """
         best = strongest(peaks)

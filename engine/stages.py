@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from engine import event, frames
-from engine.backend import MOST_FEATURES, MOST_NUMBERS
+from engine.backend import MAX_FEATURES, MAX_WEIGHTS
 from engine.geometry import output_size, pooled_size
 from errors import InputError
 
@@ -297,8 +297,8 @@ class Vote(Branches):
 
 def check_weights(out_channels, in_channels, kernel):
     """Errors: InputError for more features or weights than the kernels take, before their memory is asked for."""
-    if out_channels >= MOST_FEATURES:
-        raise InputError(f"a layer has fewer than {MOST_FEATURES:,} features, not {out_channels:,}")
+    if out_channels >= MAX_FEATURES:
+        raise InputError(f"a layer has fewer than {MAX_FEATURES:,} features, not {out_channels:,}")
     count = out_channels * in_channels * kernel * kernel
-    if count > MOST_NUMBERS:
-        raise InputError(f"a layer of {count:,} weights is too large; {MOST_NUMBERS:,} is the limit")
+    if count > MAX_WEIGHTS:
+        raise InputError(f"a layer of {count:,} weights is too large; {MAX_WEIGHTS:,} is the limit")
