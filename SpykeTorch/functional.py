@@ -1,28 +1,27 @@
 """Operations on spike waves, potentials and latency maps.
 
 Shapes: ``T`` time steps, ``C`` feature maps, ``H × W`` positions. A wave or potentials are ``(T, C, H, W)``, a latency
-map is ``(C, H, W)``. Waves have to be cumulative (once 1, always 1) and potentials must never fall in time, which holds
-wherever weights are non-negative; this is not checked here, because a check would cost as much as the operation.
-Names that end in ``_`` change their argument and return it.
+map is ``(C, H, W)``. Waves must be cumulative (once 1, always 1), and potentials must never fall in time. Both hold if
+no weight is negative. This is not checked here, because a check takes as long as the operation. A function whose name
+ends in ``_`` changes its argument and returns it.
 
-Ties. Of equal values the lowest flat index comes first: in ``get_k_winners``, ``pointwise_inhibition`` and
-``utils.Intensity2Latency``. But a float32 potential is a sum of up to thousands of weights, known to 6 or 7 digits, and
-its last digits depend on the order of the additions, which is the convolution library's and changes with the device,
-the number of threads and the version of torch. So rounding decides which of two potentials that agree in 6 digits is
-the higher, and whether one that equals the threshold in exact arithmetic crosses it. The original library leaves more
-to rounding: it weighs spike time and potential in one float32 number, so that the potential's last digits do not count
-in the choice of winners, and it ranks equal intensities in no promised order. A run of the original is therefore
-repeated, spike for spike, up to the first such tie; from there on the two are equally valid runs of the same network.
-To compare implementations, compute in float64, where ties are rare and rounding decides next to nothing.
+Ties: of equal values, ``get_k_winners``, ``pointwise_inhibition`` and ``utils.Intensity2Latency`` take the lowest flat
+index first. But a float32 potential is a sum of up to thousands of weights, and its last digits depend on the order of
+the additions: on the device, the number of threads and the version of torch. So rounding decides which of two
+potentials that agree in 6 digits is higher, and whether a potential crosses a threshold that it equals in exact
+arithmetic. (The original library leaves more to rounding: it computes one float32 number from spike time and potential,
+and ranks equal intensities in an undefined order.) A run of the original is therefore reproduced, spike for spike, up
+to the first such tie; after it, both are valid runs of the same network. To compare implementations, use float64.
 """
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.backends import cudnn
 
 
-def to_pair(value):
-    """``(value, value)`` of a number, or the pair given, as a tuple."""
+def to_pair(value) -> tuple:
+    """Return ``(value, value)`` for a number, or the given pair as a tuple."""
     try:
         pair = tuple(value)
     except TypeError:
@@ -32,35 +31,26 @@ def to_pair(value):
     return pair
 
 
-def conv2d(input, weight, **options):
+def conv2d(input: Tensor, weight: Tensor, **options) -> Tensor:
     """``torch.nn.functional.conv2d`` in full precision on every device.
 
-    By default a GPU rounds float32 to 10 bits for it (TF32), which is more than many an update of a weight changes.
+    By default, a GPU rounds float32 to 10 bits for it (TF32), which is more than many updates change a weight.
     """
     if not input.is_cuda:
         return F.conv2d(input, weight, **options)
-    with _full_precision():
+    settings = cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic
+    with cudnn.flags(*settings, allow_tf32=False):
         return F.conv2d(input, weight, **options)
 
 
-def _full_precision():
-    """A context in which cuDNN does not use TF32, and everything else stays as it is set."""
-    return cudnn.flags(cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic, allow_tf32=False)
-
-
-def latency_to_wave(latency, time_steps, dtype=torch.float32):
-    """The spike wave of a latency map: ``wave[t] = [latency <= t]``.
+def latency_to_wave(latency: Tensor, time_steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return the spike wave of a latency map: ``wave[t] = [latency <= t]``.
 
     Args:
         latency: integers ``(C, H, W)`` or ``(N, C, H, W)``, the time step of each spike, ``time_steps`` for silence.
         time_steps: T, at most what the type of ``latency`` can hold (255 for uint8).
-        dtype: type of the wave.
-
-    Returns:
-        ``(T, C, H, W)`` or ``(N, T, C, H, W)``.
+        dtype: type of the wave ``(T, C, H, W)`` or ``(N, T, C, H, W)``.
     """
-    if latency.is_floating_point() or latency.dtype == torch.bool:
-        raise TypeError(f"a latency map holds integers, not {latency.dtype}")
     if latency.dim() not in (3, 4):
         raise ValueError(f"a latency map is (C, H, W) or (N, C, H, W), not {tuple(latency.shape)}")
     if time_steps > torch.iinfo(latency.dtype).max:
@@ -69,8 +59,8 @@ def latency_to_wave(latency, time_steps, dtype=torch.float32):
     return (latency.unsqueeze(-4) <= steps).to(dtype)
 
 
-def wave_to_latency(wave):
-    """The latency map of a cumulative spike wave: ``latency = T - Σ_t wave[t]``, ``T`` for a silent neuron.
+def wave_to_latency(wave: Tensor) -> Tensor:
+    """Return the latency map of a cumulative wave: ``latency = T - Σ_t wave[t]``, which is ``T`` for a silent neuron.
 
     Args:
         wave: zeros and ones ``(T, C, H, W)`` or ``(N, T, C, H, W)`` of any type, ``T <= 255``.
@@ -86,27 +76,22 @@ def wave_to_latency(wave):
     return (time_steps - wave.sum(-4)).to(torch.uint8)
 
 
-def pad(input, pad, value=0):
-    """Pads the last two axes with ``value``; ``pad = (left, right, top, bottom)``.
-
-    A latency map is padded with ``value = T``: nothing fires outside the image.
-    """
+def pad(input: Tensor, pad, value: float = 0) -> Tensor:
+    """Pad the last two axes by ``pad = (left, right, top, bottom)``; ``value`` is T for a latency map."""
     return F.pad(input, pad, value=value)
 
 
-def pooling(input, kernel_size, stride=None, padding=0):
-    """Max pooling over ``(H, W)``: of each window of a wave, the earliest spike survives.
+def pooling(input: Tensor, kernel_size, stride=None, padding=0) -> Tensor:
+    """Max pooling over ``(H, W)``: the earliest spike of each window of a wave survives.
 
     ``kernel_size``, ``stride`` (default: the kernel's size) and ``padding`` are numbers or ``(rows, columns)``.
-    On latency maps the same operation is a minimum.
     """
-    # torch pools integers on some devices only
-    values = input if input.is_floating_point() else input.float()
+    values = input if input.is_floating_point() else input.float()  # torch pools integers on some devices only
     return F.max_pool2d(values, kernel_size, stride, padding).to(input.dtype)
 
 
 def _fires(potentials, threshold):
-    """Where a neuron is over its threshold, as booleans; without a threshold only the last time step counts."""
+    """Where a neuron is over its threshold, as booleans."""
     if threshold is not None:
         return potentials > threshold
     fires = torch.zeros_like(potentials, dtype=torch.bool)
@@ -114,26 +99,26 @@ def _fires(potentials, threshold):
     return fires
 
 
-def threshold(potentials, threshold=None):
-    """Keeps the potentials ``(T, C, H, W)`` with ``p > θ`` and sets the others to 0.
+def threshold(potentials: Tensor, threshold: float | None = None) -> Tensor:
+    """Keep the potentials ``(T, C, H, W)`` with ``p > θ`` and set the others to 0.
 
-    ``threshold=None`` keeps the positive potentials of the last time step alone.
+    ``threshold=None`` keeps only the positive potentials of the last time step.
     """
     return torch.where(_fires(potentials, threshold), potentials, 0)
 
 
-def threshold_(potentials, threshold=None):
+def threshold_(potentials: Tensor, threshold: float | None = None) -> Tensor:
     """In-place form of ``threshold``."""
     return potentials.masked_fill_(~_fires(potentials, threshold), 0)
 
 
-def fire(potentials, threshold=None, return_thresholded_potentials=False):
+def fire(potentials: Tensor, threshold: float | None = None, return_thresholded_potentials: bool = False):
     """Integrate and fire, without a leak: ``spike[t] = [p[t] > θ]``, strictly.
 
     Args:
         potentials: ``(T, C, H, W)``.
-        threshold: θ; ``None``: only the last time step counts, and every positive potential there fires in it.
-        return_thresholded_potentials: also return the potentials, those not over the threshold set to 0.
+        threshold: θ; ``None``: every neuron with a positive potential at the last time step fires then.
+        return_thresholded_potentials: also return the result of ``threshold``.
 
     Returns:
         the wave, of the potentials' type, or ``(wave, thresholded potentials)``.
@@ -143,59 +128,58 @@ def fire(potentials, threshold=None, return_thresholded_potentials=False):
     return (spikes, torch.where(fires, potentials, 0)) if return_thresholded_potentials else spikes
 
 
-def fire_(potentials, threshold=None):
+def fire_(potentials: Tensor, threshold: float | None = None) -> Tensor:
     """In-place form of ``fire``: the potentials become the wave."""
     return potentials.copy_(_fires(potentials, threshold))
 
 
-def pointwise_inhibition(thresholded_potentials):
-    """Lets one feature per position keep its potentials and sets all others to 0.
+def pointwise_inhibition(thresholded_potentials: Tensor) -> Tensor:
+    """Keep the potentials of one feature at each position and set all others to 0.
 
-    It is the feature that crosses its threshold first; of several at the same time step the one with the highest
-    potential then; of equal ones the lowest index (Mozafari et al. 2019, Front. Neurosci. 13:625).
+    The feature that crosses its threshold first is kept; of several at the same time step, the one with the highest
+    potential then; of equal ones, the lowest index (Mozafari et al. 2019, Front. Neurosci. 13:625).
 
     Args:
         thresholded_potentials: ``(T, C, H, W)``, 0 where the threshold is not crossed.
     """
-    highest, feature = thresholded_potentials.max(dim=1)  # both (T, H, W); max gives the first of equal features
+    highest, feature = thresholded_potentials.max(dim=1)  # both (T, H, W); max returns the first of equal features
     first = (highest > 0).to(torch.uint8).argmax(dim=0, keepdim=True)  # (1, H, W), time of the first crossing
     winner = feature.gather(0, first).unsqueeze(1).expand(len(feature), 1, -1, -1)  # (T, 1, H, W)
     kept = thresholded_potentials.gather(1, winner)
     return torch.zeros_like(thresholded_potentials).scatter_(1, winner, kept)
 
 
-def feature_inhibition_(potentials, inhibited_features):
-    """In-place form of ``feature_inhibition``."""
-    features = torch.as_tensor(inhibited_features, device=potentials.device).reshape(-1)
-    features = features.nonzero()[:, 0] if features.dtype == torch.bool else features.long()
-    return potentials.index_fill_(-3, features, 0)
-
-
-def feature_inhibition(potentials, inhibited_features):
-    """Sets whole feature maps of ``(T, C, H, W)`` to 0; ``inhibited_features``: an index, a list of them or a mask."""
+def feature_inhibition(potentials: Tensor, inhibited_features) -> Tensor:
+    """Set whole feature maps of ``(T, C, H, W)`` to 0; ``inhibited_features`` is an index, a list or a mask."""
     return feature_inhibition_(potentials.clone(), inhibited_features)
 
 
-def get_k_winners(potentials, kwta=1, inhibition_radius=0, spikes=None):
-    """Chooses up to ``kwta`` winners, one after another (Kheradpisheh et al. 2018, Neural Networks 99).
+def feature_inhibition_(potentials: Tensor, inhibited_features) -> Tensor:
+    """In-place form of ``feature_inhibition``."""
+    potentials[:, inhibited_features] = 0
+    return potentials
 
-    A winner has the earliest spike of all neurons left; of those, the highest potential at its spike time; of equal
-    ones, the lowest flat index. It takes its feature map out of the further choice and, with a radius r > 0, the
-    ``(2r + 1) × (2r + 1)`` square around it in all maps.
+
+def get_k_winners(
+    potentials: Tensor, kwta: int = 1, inhibition_radius: int = 0, spikes: Tensor | None = None
+) -> list[tuple[int, int, int]]:
+    """Choose up to ``kwta`` winners, one after another (Kheradpisheh et al. 2018, Neural Networks 99).
+
+    A winner has the earliest spike of the neurons left; of those, the highest potential at its spike time; of equal
+    ones, the lowest flat index. A winner excludes its feature map from the further choice and, if the radius r is
+    positive, also the ``(2r + 1) × (2r + 1)`` square around it in all maps.
 
     Args:
         potentials: ``(T, C, H, W)``.
-        kwta: the most winners to choose.
-        inhibition_radius: r, in positions; 0 inhibits the winner's own map only.
+        kwta: the largest number of winners.
+        inhibition_radius: r, in positions; 0 excludes the winner's own map only.
         spikes: wave of the same shape; ``None``: a neuron spikes where its potential is positive.
 
     Returns:
-        list of ``(feature, row, column)`` in the order of choice, shorter than ``kwta`` if the spikes run out.
+        list of ``(feature, row, column)`` in the order of choice, shorter than ``kwta`` if no more neurons spike.
     """
     if spikes is not None and spikes.shape != potentials.shape:
         raise ValueError(f"spikes {tuple(spikes.shape)} and potentials {tuple(potentials.shape)} differ in shape")
-    if kwta < 0 or inhibition_radius < 0:
-        raise ValueError(f"kwta {kwta} and inhibition radius {inhibition_radius} must not be negative")
     time_steps, _, height, width = potentials.shape
     spike_counts = (potentials > 0).sum(0) if spikes is None else spikes.sum(0)
     latency = (time_steps - spike_counts).long()  # (C, H, W)
@@ -205,7 +189,7 @@ def get_k_winners(potentials, kwta=1, inhibition_radius=0, spikes=None):
         earliest = latency.min()
         if earliest == time_steps:
             break
-        # argmax gives the first of equal potentials
+        # argmax returns the first of equal potentials
         best = torch.where(latency == earliest, potential, -torch.inf).argmax().item()
         feature, position = divmod(best, height * width)
         row, column = divmod(position, width)
@@ -218,11 +202,11 @@ def get_k_winners(potentials, kwta=1, inhibition_radius=0, spikes=None):
     return winners
 
 
-def pre_post_ordering(input_spikes, output_spikes, winners, kernel_size):
-    """Which synapses of the winners were causal: ``[t_pre <= t_post]``, False for a silent input.
+def pre_post_ordering(input_spikes: Tensor, output_spikes: Tensor, winners, kernel_size: tuple[int, int]) -> Tensor:
+    """Return which synapses of the winners were causal: ``[t_pre <= t_post]``, False for a silent input.
 
     Args:
-        input_spikes: wave ``(T, C, H, W)``, padded as the convolution saw it.
+        input_spikes: wave ``(T, C, H, W)``, padded as the input of the convolution.
         output_spikes: wave ``(T, F, H - kh + 1, W - kw + 1)``.
         winners: k ≥ 1 triples ``(feature, row, column)``, a list or an integer tensor ``(k, 3)``.
         kernel_size: ``(kh, kw)``.
@@ -233,31 +217,25 @@ def pre_post_ordering(input_spikes, output_spikes, winners, kernel_size):
     Raises:
         ValueError: the sizes do not belong together, or a winner's spikes are not cumulative.
     """
-    (kh, kw), device = kernel_size, input_spikes.device
-    time_steps, channels, *size = input_spikes.shape
-    expected = [output_spikes.shape[-2] + kh - 1, output_spikes.shape[-1] + kw - 1]
-    if size != expected or len(output_spikes) != time_steps:
-        raise ValueError(
-            f"input {tuple(input_spikes.shape)} does not belong to output {tuple(output_spikes.shape)}: a {kh}x{kw} "
-            f"kernel needs a (padded) input of {expected[0]}x{expected[1]} and as many time steps"
-        )
-    feature, row, column = torch.as_tensor(winners, dtype=torch.long, device=device).unbind(1)
+    time_steps, (kh, kw), (height, width) = len(output_spikes), kernel_size, output_spikes.shape[-2:]
+    shape, expected = tuple(input_spikes.shape), (time_steps, height + kh - 1, width + kw - 1)
+    if (shape[0], *shape[2:]) != expected:
+        raise ValueError(f"a (padded) input of (T, H, W) = {expected} belongs to this output, not one of {shape}")
+    winners = torch.as_tensor(winners, dtype=torch.long, device=output_spikes.device)
+    feature, row, column = winners.unbind(1)
     trains = output_spikes[:, feature, row, column]  # (T, k)
     if (trains[1:] < trains[:-1]).any():
         raise ValueError("the winners' spikes are not cumulative: a neuron that fired stays 1")
-    # A cumulative wave holds the answer at the time of the winner's spike; a silent winner comes after every input.
+    # A cumulative wave holds the answer at the time of the winner's spike. For a silent winner, the last step counts.
     t_post = (time_steps - trains.sum(0)).long().clamp(max=time_steps - 1)
-    rows = row[:, None] + torch.arange(kh, device=device)
-    columns = column[:, None] + torch.arange(kw, device=device)
-    channel = torch.arange(channels, device=device)
-    causal = input_spikes[
-        t_post[:, None, None, None], channel[None, :, None, None], rows[:, None, :, None], columns[:, None, None, :]
-    ]
-    return causal > 0
+    fields = zip(t_post.tolist(), row.tolist(), column.tolist(), strict=True)
+    return torch.stack([input_spikes[t, :, r : r + kh, c : c + kw] for t, r, c in fields]) > 0
 
 
-def stdp_change(weight, causal, ltp, ltd, use_stabilizer=True, lower_bound=0, upper_bound=1):
-    """The STDP rule: the change of each weight ``w``, bounds not yet applied.
+def stdp_change(
+    weight: Tensor, causal: Tensor, ltp, ltd, use_stabilizer: bool = True, lower_bound=0, upper_bound=1
+) -> Tensor:
+    """Return the change of each weight ``w`` by STDP, before the bounds are applied.
 
         Δw = ltp · s(w)   if the input spiked and t_pre <= t_post
         Δw = ltd · s(w)   otherwise
@@ -272,15 +250,13 @@ def stdp_change(weight, causal, ltp, ltd, use_stabilizer=True, lower_bound=0, up
     """
     ltp, ltd = (torch.as_tensor(rate, dtype=weight.dtype, device=weight.device) for rate in (ltp, ltd))
     change = torch.where(causal, ltp, ltd)
-    if use_stabilizer:
-        change = change * ((weight - lower_bound) * (upper_bound - weight))
-    return change
+    return change * ((weight - lower_bound) * (upper_bound - weight)) if use_stabilizer else change
 
 
-def intensity_lateral_inhibition(intencities, inhibition_kernel):
-    """Sharpens contrast: ``I'(x) = I(x) (1 + Σ_d kernel(d) [I(x) > I(x + d)])``.
+def intensity_lateral_inhibition(intencities: Tensor, inhibition_kernel: Tensor) -> Tensor:
+    """Sharpen contrast: ``I'(x) = I(x) (1 + Σ_d kernel(d) [I(x) > I(x + d)])``.
 
-    A value rises over each weaker neighbour, zeros outside the image included.
+    A value rises for each weaker neighbour; outside the image, neighbours are 0.
 
     Args:
         intencities: ``(1, C, H, W)``.
@@ -289,17 +265,17 @@ def intensity_lateral_inhibition(intencities, inhibition_kernel):
     side = inhibition_kernel.shape[-1]
     if inhibition_kernel.shape != (side, side) or side % 2 == 0:
         raise ValueError(f"an inhibition kernel is square with an odd side, not {tuple(inhibition_kernel.shape)}")
-    center = intencities.reshape(-1, 1, intencities.shape[-2] * intencities.shape[-1])
-    neighbours = F.unfold(intencities.reshape(-1, 1, *intencities.shape[-2:]), side, padding=side // 2)
-    weaker = (center > neighbours).to(intencities.dtype)  # (C, side², H·W)
-    gain = inhibition_kernel.to(intencities).reshape(1, 1, -1) @ weaker
+    maps = intencities.reshape(-1, 1, *intencities.shape[-2:])
+    neighbours = F.unfold(maps, side, padding=side // 2)  # (C, side², H·W)
+    weaker = (maps.flatten(2) > neighbours).to(maps.dtype)
+    gain = inhibition_kernel.to(maps).reshape(1, 1, -1) @ weaker
     return intencities * (1 + gain.view_as(intencities))
 
 
-def local_normalization(input, normalization_radius, eps=1e-12):
-    """Divides each value by the mean of its surroundings: ``x' = x / (mean + eps)``.
+def local_normalization(input: Tensor, normalization_radius: int, eps: float = 1e-12) -> Tensor:
+    """Divide each value by the mean of its surroundings: ``x' = x / (mean + eps)``.
 
-    The mean is taken in each channel over the square window of side ``2 r + 1``, zeros outside the image included.
+    The mean is that of the channel over the square window of side ``2 r + 1``, with zeros outside the image.
 
     Args:
         input: ``(1, C, H, W)``, not negative.
@@ -307,7 +283,7 @@ def local_normalization(input, normalization_radius, eps=1e-12):
     """
     input = input if input.is_floating_point() else input.to(torch.get_default_dtype())
     side = 2 * normalization_radius + 1
-    # A convolution, for avg_pool2d rounds otherwise, and a last digit can change the order in which pixels spike.
+    # This is a convolution, because avg_pool2d rounds differently, and a last digit can change the order of the spikes.
     window = input.new_full((1, 1, side, side), 1 / side**2)
     mean = conv2d(input.reshape(-1, 1, *input.shape[-2:]), window, padding=normalization_radius)
     return input / (mean.view_as(input) + eps)

@@ -1,21 +1,22 @@
-"""Modules: spiking convolution, pooling, and STDP as a rule that acts on a convolution."""
+"""Modules: spiking convolution, pooling, and STDP as a rule that changes the weights of a convolution."""
 
 import re
 
 import torch
 import torch.nn as nn
+from torch import Tensor
 
 from . import functional as sf
 from .functional import to_pair
 
-RATE = re.compile(r"(ltp|ltd)_(0|[1-9][0-9]*)")  # what the original calls the rate of one feature
+RATE = re.compile(r"(ltp|ltd)_(0|[1-9][0-9]*)")  # the original's name for the rate of one feature
 
 
 class Convolution(nn.Module):
     """Potentials of a layer of integrate-and-fire neurons: ``p[t] = Σ w · wave[t]`` over the receptive field.
 
     Stride 1, no padding (see ``functional.pad``), no bias, no gradient. Since the wave is cumulative, so are the
-    potentials, as long as no weight is negative.
+    potentials if no weight is negative.
 
     Args:
         in_channels, out_channels: C, F.
@@ -23,7 +24,7 @@ class Convolution(nn.Module):
         weight_mean, weight_std: of the normal distribution of the initial weights ``(F, C, kh, kw)``.
     """
 
-    def __init__(self, in_channels, out_channels, kernel_size, weight_mean=0.8, weight_std=0.02):
+    def __init__(self, in_channels: int, out_channels: int, kernel_size, weight_mean=0.8, weight_std=0.02):
         super().__init__()
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -32,27 +33,22 @@ class Convolution(nn.Module):
         self.reset_weight(weight_mean, weight_std)
 
     @torch.no_grad()
-    def reset_weight(self, weight_mean=0.8, weight_std=0.02):
-        """Draws new weights from a normal distribution."""
+    def reset_weight(self, weight_mean: float = 0.8, weight_std: float = 0.02) -> None:
+        """Draw new weights from a normal distribution."""
         self.weight.normal_(weight_mean, weight_std)
 
     @torch.no_grad()
-    def load_weight(self, target):
-        """Copies the weights ``(F, C, kh, kw)``; ValueError if the shape is another."""
+    def load_weight(self, target: Tensor) -> None:
+        """Copy the weights ``(F, C, kh, kw)``; raises a ValueError if the shape differs."""
         if target.shape != self.weight.shape:
             raise ValueError(f"weights of shape {tuple(target.shape)} for a layer of {tuple(self.weight.shape)}")
         self.weight.copy_(target)
 
-    def forward(self, input):
-        """Potentials ``(T, F, H - kh + 1, W - kw + 1)`` of a wave ``(T, C, H, W)`` of any type."""
-        (kh, kw), (channels, height, width) = self.kernel_size, input.shape[-3:]
-        if channels != self.in_channels:
-            raise ValueError(f"an input of {channels} channels for a layer of {self.in_channels}")
-        if kh > height or kw > width:
-            raise ValueError(f"kernel {kh}x{kw} does not fit a {height}x{width} input")
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the potentials ``(T, F, H - kh + 1, W - kw + 1)`` of a wave ``(T, C, H, W)`` of any type."""
         return sf.conv2d(input.to(self.weight.dtype), self.weight.detach())
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
 
 
@@ -65,11 +61,11 @@ class Pooling(nn.Module):
         self.stride = self.kernel_size if stride is None else to_pair(stride)
         self.padding = to_pair(padding)
 
-    def forward(self, input):
+    def forward(self, input: Tensor) -> Tensor:
         """``(T, C, H, W)`` → ``(T, C, H', W')``."""
         return sf.pooling(input, self.kernel_size, self.stride, self.padding)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
@@ -80,19 +76,14 @@ class STDP(nn.Module):
 
         w ← clamp(w + Σ_winners Δw(w), lower, upper)
 
-    where every Δw comes from the weights before the call. A call without winners changes nothing.
+    Every Δw is computed from the weights before the call. A call without winners changes nothing. All weights are
+    clamped by the first call, and again after anything but an STDP of the same bounds has changed them; otherwise, only
+    the winners' kernels are. Such a change shows in the weight's version, which torch counts for in-place operations,
+    ``load_weight`` and ``load_state_dict``, but not for operations on ``weight.data``.
 
-    All weights are clamped in the first call and whenever they were changed by anything but an STDP of these bounds;
-    in between, only the winners' kernels are touched. A change shows in the weight's version, which torch counts for
-    in-place operations, ``load_weight`` and ``load_state_dict``; it does not count those on ``weight.data``.
-
-    The convolution is referred to, not owned: its weights appear, and move between devices, with the network that
-    holds it. The rates are two float64 buffers ``ltp`` and ``ltd`` of shape ``(F,)``, so that decimals stay exact;
-    the arithmetic is done in the type of the weights. ``ltp_0``, ``ltd_0``, … are views ``(1,)`` of them, and setting
-    one, to a number or a tensor of one value, sets the rate of that feature.
-
-    State dicts of the original library load too: they hold ``ltp_0``, ``ltd_0``, …, a pair for each feature, and
-    ``conv_layer.weight``, which goes to the convolution.
+    The state dict contains the rates ``ltp`` and ``ltd``, float64 ``(F,)``, but not the convolution, which belongs to
+    the network. The attributes ``ltp_0``, ``ltd_0``, … are views ``(1,)`` of the rates, through which they can be set.
+    State dicts of the original library, which hold ``ltp_0``, … and ``conv_layer.weight``, can be loaded too.
 
     Args:
         conv_layer: the ``Convolution`` that learns.
@@ -101,99 +92,84 @@ class STDP(nn.Module):
         lower_bound, upper_bound: of the weights.
     """
 
-    def __init__(self, conv_layer, learning_rate, use_stabilizer=True, lower_bound=0, upper_bound=1):
+    def __init__(self, conv_layer: Convolution, learning_rate, use_stabilizer=True, lower_bound=0, upper_bound=1):
         super().__init__()
         if lower_bound >= upper_bound:
             raise ValueError(f"lower bound {lower_bound} is not below upper bound {upper_bound}")
-        weight = conv_layer.weight
-        features = len(weight)
-        one_pair = torch.as_tensor(learning_rate[0]).numel() == 1
-        pairs = [learning_rate] * features if one_pair else learning_rate
+        features = len(conv_layer.weight)
+        pairs = [learning_rate] * features if torch.as_tensor(learning_rate[0]).numel() == 1 else learning_rate
         if len(pairs) != features or any(len(pair) != 2 for pair in pairs):
             raise ValueError(f"learning_rate of {features} features is (ltp, ltd) or a list of {features} such pairs")
-        self._conv_layer = (conv_layer,)  # in a tuple, because otherwise its weight would be in the state dict twice
+        self._conv_layer = (conv_layer,)  # a tuple hides it from nn.Module, which would save its weight a second time
         self.use_stabilizer = use_stabilizer
         self.lower_bound = lower_bound
         self.upper_bound = upper_bound
-        rates = torch.tensor([[float(ap), float(an)] for ap, an in pairs], dtype=torch.float64, device=weight.device)
-        self.register_buffer("ltp", rates[:, 0].clone())
-        self.register_buffer("ltd", rates[:, 1].clone())
+        rates = torch.tensor([[float(rate) for rate in pair] for pair in pairs], dtype=torch.float64)
+        for name, column in zip(("ltp", "ltd"), rates.to(conv_layer.weight.device).unbind(1), strict=True):
+            self.register_buffer(name, column.clone())
 
     @property
-    def conv_layer(self):
+    def conv_layer(self) -> Convolution:
         return self._conv_layer[0]
 
     def __getattr__(self, name):
-        try:
+        rate = RATE.fullmatch(name)
+        if rate is None or int(rate[2]) >= len(self.ltp):
             return super().__getattr__(name)
-        except AttributeError:
-            rate = RATE.fullmatch(name)
-            if rate is None or int(rate[2]) >= len(self.ltp):
-                raise
-        feature = int(rate[2])
-        return getattr(self, rate[1])[feature : feature + 1]
+        return getattr(self, rate[1])[int(rate[2])].view(1)
 
     def __setattr__(self, name, value):
-        if name.startswith(("ltp_", "ltd_")) and RATE.fullmatch(name):
+        if RATE.fullmatch(name):
             with torch.no_grad():
                 getattr(self, name)[:] = value
         else:
             super().__setattr__(name, value)
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing_keys, unexpected_keys, error_msgs):
-        own = {key.removeprefix(prefix): value for key, value in state_dict.items() if key.startswith(prefix)}
-        rates = {f"{kind}_{feature}" for feature in range(len(self.ltp)) for kind in ("ltp", "ltd")}
-        told = metadata, strict, missing_keys, unexpected_keys, error_msgs
-        if own.keys() & {"ltp", "ltd"} or not own.keys() & {*rates, "conv_layer.weight"}:
-            super()._load_from_state_dict(state_dict, prefix, *told)
-            return
-        self.conv_layer._load_from_state_dict(state_dict, f"{prefix}conv_layer.", *told)
-        for name in sorted(rates, key=lambda name: int(name[4:])):
-            if name not in own:
-                if strict:
-                    missing_keys.append(prefix + name)
-            elif (rate := torch.as_tensor(own[name])).numel() == 1:
-                setattr(self, name, rate)
-            else:
-                error_msgs.append(
-                    f"size mismatch for {prefix}{name}: copying a param with shape {rate.shape} from checkpoint, "
-                    f"the shape in current model is {torch.Size([1])}."
-                )
-        if strict:
-            others = (name for name in own if name not in rates and not name.startswith("conv_layer."))
-            unexpected_keys.extend(prefix + name for name in others)
+        reports = metadata, strict, missing_keys, unexpected_keys, error_msgs
+        rates = [prefix + f"{kind}_{feature}" for feature in range(len(self.ltp)) for kind in ("ltp", "ltd")]
+        layer = prefix + "conv_layer."
+        if state_dict.keys() & {*rates, layer + "weight"}:  # a state dict of the original library
+            self.conv_layer._load_from_state_dict(state_dict, layer, *reports)
+            for key in [key for key in state_dict if key.startswith(layer)]:
+                del state_dict[key]
+            missing_keys += [key for key in rates if key not in state_dict]
+            for key in state_dict.keys() & {*rates}:
+                setattr(self, key.removeprefix(prefix), state_dict.pop(key))
+            state_dict.update({prefix + "ltp": self.ltp, prefix + "ltd": self.ltd})
+        super()._load_from_state_dict(state_dict, prefix, *reports)
 
     @property
-    def learning_rate(self):
-        """Per feature ``(ltp, ltd)``, one-element views: they read, and written in place set, the rates."""
+    def learning_rate(self) -> tuple[tuple[Tensor, Tensor], ...]:
+        """``(ltp, ltd)`` of each feature, as one-element views: to write into one sets the rate."""
         return tuple(zip(self.ltp.split(1), self.ltd.split(1), strict=True))
 
-    def update_learning_rate(self, feature, ap, an):
-        """Sets the rates of one feature."""
+    def update_learning_rate(self, feature: int, ap: float, an: float) -> None:
+        """Set the rates of one feature."""
         self.ltp[feature] = ap
         self.ltd[feature] = an
 
-    def update_all_learning_rate(self, ap, an):
-        """Sets the rates of all features."""
+    def update_all_learning_rate(self, ap: float, an: float) -> None:
+        """Set the rates of all features."""
         self.ltp[:] = ap
         self.ltd[:] = an
 
-    def get_pre_post_ordering(self, input_spikes, output_spikes, winners):
-        """Per winner, booleans ``(C, kh, kw)``: True where the input spiked no later than the winner.
+    def get_pre_post_ordering(self, input_spikes: Tensor, output_spikes: Tensor, winners) -> list[Tensor]:
+        """Return booleans ``(C, kh, kw)`` per winner, True where the input spiked no later than the winner.
 
-        Arguments and errors as in ``functional.pre_post_ordering``.
+        Arguments and errors are those of ``functional.pre_post_ordering``.
         """
         if len(winners) == 0:
             return []
         return list(sf.pre_post_ordering(input_spikes, output_spikes, winners, self.conv_layer.kernel_size))
 
     @torch.no_grad()
-    def forward(self, input_spikes, potentials, output_spikes, winners=None, kwta=1, inhibition_radius=0):
-        """Applies the rule once.
+    def forward(self, input_spikes, potentials, output_spikes, winners=None, kwta=1, inhibition_radius=0) -> None:
+        """Apply the rule once.
 
         Args:
-            input_spikes: wave ``(T, C, H, W)``, padded as the convolution saw it.
-            potentials: ``(T, F, H', W')``, needed to choose winners.
+            input_spikes: wave ``(T, C, H, W)``, padded as the input of the convolution.
+            potentials: ``(T, F, H', W')``, read only if ``winners`` is None.
             output_spikes: wave ``(T, F, H', W')``.
             winners: list of ``(feature, row, column)``; ``None``: ``functional.get_k_winners`` chooses up to ``kwta``
                 with the inhibition radius.
@@ -205,23 +181,19 @@ class STDP(nn.Module):
             winners = sf.get_k_winners(potentials, kwta, inhibition_radius, output_spikes)
         if len(winners) == 0:
             return
-        weight = self.conv_layer.weight
-        causal = sf.pre_post_ordering(input_spikes, output_spikes, winners, self.conv_layer.kernel_size)
+        layer, bounds = self.conv_layer, (self.lower_bound, self.upper_bound)
+        weight = layer.weight
+        causal = sf.pre_post_ordering(input_spikes, output_spikes, winners, layer.kernel_size)
         features = torch.as_tensor(winners, dtype=torch.long, device=weight.device)[:, 0]
         ltp, ltd = (rate.to(weight.device)[features].view(-1, 1, 1, 1) for rate in (self.ltp, self.ltd))
-        bounds = self.lower_bound, self.upper_bound
         change = sf.stdp_change(weight[features], causal, ltp, ltd, self.use_stabilizer, *bounds)
-        clamped = self._clamped_state(weight) == getattr(self.conv_layer, "clamped_state", None)
+        is_clamped = getattr(layer, "clamped_state", None) == (weight.data_ptr(), weight._version, *bounds)
         weight.index_add_(0, features, change)
-        if not clamped:
+        if not is_clamped:
             weight.clamp_(*bounds)
         rows = weight[features].clamp_(*bounds)
-        # The stabilizer drives weights towards 0 for ever, and a CPU adds denormal numbers ten times slower.
+        # The stabilizer drives weights towards 0 forever, and a CPU adds denormal numbers ten times slower.
         rows[rows.abs() < torch.finfo(weight.dtype).tiny] = 0
         weight[features] = rows
-        # Kept with the layer, because STDP and anti-STDP of a layer take turns.
-        self.conv_layer.clamped_state = self._clamped_state(weight)
-
-    def _clamped_state(self, weight):
-        """What is as before as long as nothing but an STDP of these bounds has changed the weights."""
-        return weight.data_ptr(), weight._version, self.lower_bound, self.upper_bound
+        # The layer keeps this state, because STDP and anti-STDP of a layer take turns.
+        layer.clamped_state = weight.data_ptr(), weight._version, *bounds

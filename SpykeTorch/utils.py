@@ -7,24 +7,24 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from .functional import conv2d, intensity_lateral_inhibition, latency_to_wave, to_pair
 
 
-def tensor_to_text(data, address):
-    """Writes a tensor of numbers as two lines: its shape and its values in row-major order, separated by commas.
+def tensor_to_text(data: Tensor, address) -> None:
+    """Write a tensor of numbers as two lines: its shape and its values in row-major order, separated by commas.
 
-    Numbers are written in full: ``text_to_tensor`` gives a tensor of its types, int64 or torch's default float type,
-    back as it was.
+    Numbers are written in full, so that ``text_to_tensor`` returns int64 and torch's default float type unchanged.
     """
     data = data.long() if data.dtype == torch.bool else data
     lines = (",".join(map(str, values)) for values in (data.shape, data.flatten().tolist()))
     Path(address).write_text("\n".join(lines) + "\n")
 
 
-def text_to_tensor(address, type="float"):
-    """Reads a tensor that ``tensor_to_text`` wrote, as torch's default float type or, ``type="int"``, as int64."""
+def text_to_tensor(address, type: str = "float") -> Tensor:
+    """Read a tensor that ``tensor_to_text`` wrote, as torch's default float type or, for ``type="int"``, as int64."""
     if type not in ("float", "int"):
         raise ValueError(f"type is 'float' or 'int', not {type!r}")
     shape, values = ([v for v in line.split(",") if v] for line in Path(address).read_text().split("\n")[:2])
@@ -32,8 +32,8 @@ def text_to_tensor(address, type="float"):
     return torch.tensor([parse(v) for v in values], dtype=dtype).reshape([int(n) for n in shape])
 
 
-def generate_inhibition_kernel(inhibition_percents):
-    """Square kernel of side ``2n + 1`` for n factors: the d-th factor at Chebyshev distance d, 0 in the centre."""
+def generate_inhibition_kernel(inhibition_percents) -> Tensor:
+    """Return a square of side ``2n + 1`` for n factors: the d-th at Chebyshev distance d, and 0 in the centre."""
     n = len(inhibition_percents)
     distance = torch.arange(-n, n + 1).abs()
     ring = torch.maximum(distance[:, None], distance[None, :])
@@ -46,24 +46,23 @@ class LateralIntencityInhibition:
     def __init__(self, inhibition_percents):
         self.inhibition_kernel = generate_inhibition_kernel(inhibition_percents)
 
-    def intensity_lateral_inhibition(self, intencities):
-        """Sharpens the contrast of ``(1, C, H, W)``."""
+    def intensity_lateral_inhibition(self, intencities: Tensor) -> Tensor:
+        """Sharpen the contrast of ``(1, C, H, W)``."""
         return intensity_lateral_inhibition(intencities, self.inhibition_kernel)
 
-    def __call__(self, intencities):
-        return self.intensity_lateral_inhibition(intencities)
+    __call__ = intensity_lateral_inhibition
 
 
 class FilterKernel:
-    """Base of the filter kernels; calling one gives the ``(window, window)`` tensor.
+    """Base class of the filter kernels; a call returns the ``(window, window)`` tensor.
 
-    ``window_size`` is odd; an even one gives the next larger kernel, since the centre is one pixel.
+    ``window_size`` is odd; an even one gives the next larger kernel, because the centre is one pixel.
     """
 
-    def __init__(self, window_size):
+    def __init__(self, window_size: int):
         self.window_size = window_size
 
-    def __call__(self):
+    def __call__(self) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} defines no kernel")
 
     def _grid(self):
@@ -73,8 +72,8 @@ class FilterKernel:
         return distance[:, None], distance[None, :]
 
     @staticmethod
-    def _balanced(kernel):
-        """Mean 0 and maximum 1, so that a uniform image gives no response; in torch's default type."""
+    def _balance(kernel):
+        """Return the kernel with mean 0, so that a uniform image gives 0, and maximum 1, in torch's default type."""
         kernel = kernel - kernel.mean()
         return (kernel / kernel.max()).to(torch.get_default_dtype())
 
@@ -86,19 +85,16 @@ class DoGKernel(FilterKernel):
     cell.
     """
 
-    def __init__(self, window_size, sigma1, sigma2):
+    def __init__(self, window_size: int, sigma1: float, sigma2: float):
         super().__init__(window_size)
         self.sigma1 = sigma1
         self.sigma2 = sigma2
 
-    def __call__(self):
+    def __call__(self) -> Tensor:
         x, y = self._grid()
-        variance1, variance2 = self.sigma1**2, self.sigma2**2
-        squared = x**2 + y**2
-        return self._balanced(
-            torch.exp(-squared / (2 * variance1)) / (2 * math.pi * variance1)
-            - torch.exp(-squared / (2 * variance2)) / (2 * math.pi * variance2)
-        )
+        doubled = [2 * sigma**2 for sigma in (self.sigma1, self.sigma2)]
+        g1, g2 = (torch.exp(-(x**2 + y**2) / variance) / (math.pi * variance) for variance in doubled)
+        return self._balance(g1 - g2)
 
 
 class GaborKernel(FilterKernel):
@@ -109,12 +105,12 @@ class GaborKernel(FilterKernel):
     (Mozafari et al. 2019, Front. Neurosci. 13:625, after the S1 cells of HMAX).
     """
 
-    def __init__(self, window_size, orientation, div=4.0):
+    def __init__(self, window_size: int, orientation: float, div: float = 4.0):
         super().__init__(window_size)
         self.orientation = orientation
         self.div = div
 
-    def __call__(self):
+    def __call__(self) -> Tensor:
         x, y = self._grid()
         theta = math.radians(self.orientation)
         wavelength = 2 * self.window_size / self.div
@@ -122,83 +118,76 @@ class GaborKernel(FilterKernel):
         along = y * math.sin(theta) + x * math.cos(theta)
         across = y * math.cos(theta) - x * math.sin(theta)
         envelope = torch.exp(-(along**2 + aspect**2 * across**2) / (2 * sigma**2))
-        return self._balanced(envelope * torch.cos(2 * math.pi * along / wavelength))
+        return self._balance(envelope * torch.cos(2 * math.pi * along / wavelength))
 
 
 class Filter:
-    """Convolves an image with K kernels and drops the weak responses.
+    """Convolve an image with K kernels and set the weak responses to 0.
 
     Args:
-        filter_kernels: list of ``FilterKernel`` or 2-D tensors; each is zero-padded around to the largest.
+        filter_kernels: list of ``FilterKernel`` or 2-D tensors; each is zero-padded on all sides to the largest.
         padding: of the image, in pixels, a number or ``(rows, columns)``.
         thresholds: responses under it become 0; a number, or one per kernel; ``None`` keeps all.
-        use_abs: takes the absolute responses, before the threshold.
+        use_abs: take the absolute responses, before the threshold.
 
     ``number_of_kernels`` is K, ``max_window_size`` the longer side of the largest kernel, in pixels.
     """
 
-    def __init__(self, filter_kernels, padding=0, thresholds=None, use_abs=False):
-        kernels = [kernel if isinstance(kernel, torch.Tensor) else kernel() for kernel in filter_kernels]
+    def __init__(self, filter_kernels, padding=0, thresholds=None, use_abs: bool = False):
+        kernels = [kernel if isinstance(kernel, Tensor) else kernel() for kernel in filter_kernels]
         if not kernels or any(kernel.dim() != 2 for kernel in kernels):
             raise ValueError("a filter needs at least one kernel, and every kernel is a 2-D tensor")
-        height = max(kernel.shape[0] for kernel in kernels)
-        width = max(kernel.shape[1] for kernel in kernels)
-        kernels = [k if k.is_floating_point() else k.to(torch.get_default_dtype()) for k in kernels]
-        self.kernels = torch.stack([self._centered(kernel, height, width) for kernel in kernels]).unsqueeze(1)
+        height, width = (max(kernel.shape[axis] for kernel in kernels) for axis in (0, 1))
+        padded = []
+        for kernel in kernels:
+            rows, columns = height - kernel.shape[0], width - kernel.shape[1]
+            kernel = F.pad(kernel, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
+            padded.append(kernel if kernel.is_floating_point() else kernel.to(torch.get_default_dtype()))
+        self.kernels = torch.stack(padded).unsqueeze(1)  # (K, 1, height, width)
         self.number_of_kernels = len(kernels)
         self.max_window_size = max(height, width)
-        self.padding = padding
+        self.padding = to_pair(padding)
         self.use_abs = use_abs
-        self.thresholds = None
-        if thresholds is not None:
-            self.thresholds = torch.as_tensor(thresholds, dtype=self.kernels.dtype).reshape(-1, 1, 1)  # (1 or K, 1, 1)
-            if len(self.thresholds) not in (1, len(kernels)):
-                raise ValueError(f"{len(self.thresholds)} thresholds for {len(kernels)} kernels")
+        thresholds = -torch.inf if thresholds is None else thresholds
+        self.thresholds = torch.as_tensor(thresholds, dtype=self.kernels.dtype).reshape(-1, 1, 1)  # (1 or K, 1, 1)
+        if len(self.thresholds) not in (1, len(kernels)):
+            raise ValueError(f"{len(self.thresholds)} thresholds for {len(kernels)} kernels")
 
-    @staticmethod
-    def _centered(kernel, height, width):
-        rows, columns = height - kernel.shape[0], width - kernel.shape[1]
-        return F.pad(kernel, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-
-    def __call__(self, input):
-        """Responses ``(1, K, H', W')`` to an image ``(1, 1, H, W)``."""
-        if not input.is_floating_point():
-            input = input.to(self.kernels.dtype)
-        output = conv2d(input, self.kernels.to(input), padding=to_pair(self.padding))
-        if self.use_abs:
-            output = output.abs()
-        if self.thresholds is not None:
-            output = torch.where(output < self.thresholds.to(output), 0, output)
-        return output
+    def __call__(self, input: Tensor) -> Tensor:
+        """Return the responses ``(1, K, H', W')`` to an image ``(1, 1, H, W)``."""
+        input = input if input.is_floating_point() else input.to(self.kernels.dtype)
+        output = conv2d(input, self.kernels.to(input), padding=self.padding)
+        output = output.abs() if self.use_abs else output
+        return torch.where(output < self.thresholds.to(output), 0, output)
 
 
 class Intensity2Latency:
-    """Turns intensities into spikes, the strongest first, with equally many in each of T time steps.
+    """Encode intensities as spikes, the strongest first, with equally many in each of T time steps.
 
     All n non-zero values are ranked together and dealt into T bins of ``n // T``; the ``n mod T`` weakest never spike.
-    With fewer values than bins each has a bin of its own. Of equal values the lower flat index ranks first. (Mozafari
-    et al. 2019, Front. Neurosci. 13:625.)
+    With fewer values than bins, each value has a bin of its own. Of equal values, the lower flat index ranks first.
+    (Mozafari et al. 2019, Front. Neurosci. 13:625.)
 
     Args:
         number_of_spike_bins: T.
-        to_spike: give ones in place of the intensities.
+        to_spike: return ones instead of the intensities.
     """
 
-    def __init__(self, number_of_spike_bins, to_spike=False):
+    def __init__(self, number_of_spike_bins: int, to_spike: bool = False):
         if number_of_spike_bins < 1:
             raise ValueError(f"{number_of_spike_bins} spike bins; at least one is needed")
         self.time_steps = number_of_spike_bins
         self.to_spike = to_spike
 
-    def __call__(self, image):
-        """The cumulative wave ``(T, C, H, W)`` of an image, of its intensities or, with ``to_spike``, of spikes."""
-        return self._spikes(image) if self.to_spike else self.intensity_to_latency(image)
+    def __call__(self, image: Tensor) -> Tensor:
+        """Return the cumulative wave ``(T, C, H, W)`` of an image: its intensities or, with ``to_spike``, spikes."""
+        return self._encode(image) if self.to_spike else self.intensity_to_latency(image)
 
-    def intensity_to_latency(self, image):
-        """The cumulative wave ``(T, C, H, W)`` of intensities, of the type of the image ``(1, C, H, W)``."""
-        return self._spikes(image) * image
+    def intensity_to_latency(self, image: Tensor) -> Tensor:
+        """Return the cumulative wave ``(T, C, H, W)`` of intensities, of the type of the image ``(1, C, H, W)``."""
+        return self._encode(image) * image
 
-    def _spikes(self, image):
+    def _encode(self, image):
         if image.dim() != 4 or len(image) != 1:
             raise ValueError(f"an image is (1, C, H, W), not {tuple(image.shape)}")
         values = image.flatten()
@@ -211,69 +200,53 @@ class Intensity2Latency:
 
 
 class CacheDataset(Dataset):
-    """Keeps each ``(sample, target)`` of a data set, so that it is computed once.
+    """Keep each ``(sample, target)`` of a data set, so that it is computed once.
 
-    Without an address the entries stay in memory: each worker process of a DataLoader then has a cache of its own,
-    which lasts as long as the worker (``persistent_workers=True``). With the address of a folder, entries are files
-    that the workers share. They have to be tensors and plain Python values; a folder serves one data set at a time,
-    and a new CacheDataset starts it empty.
+    Without an address, the entries stay in memory: each worker process of a DataLoader then has a cache of its own,
+    which lasts as long as the worker (``persistent_workers=True``). With the address of a folder, the entries are files
+    that the workers share; they must be tensors and plain Python values. A folder serves one data set at a time, and a
+    new CacheDataset deletes the entries in it.
 
-    ``cache`` lists what is there, by index: the entry or, on disk, the path of its file, and None for one not cached.
+    ``cache`` lists by index what this process has cached: the entry, the path of its file on disk, or None.
     """
 
     def __init__(self, dataset, cache_address=None):
         self.dataset = dataset
         self.cache_address = None if cache_address is None else Path(cache_address)
-        if self.cache_address is not None:
-            self.cache_address.mkdir(parents=True, exist_ok=True)
         self.reset_cache()
 
-    def __getitem__(self, index):
-        index = range(len(self))[index]  # a sampler may give tensors, and -1 is the last entry
+    def reset_cache(self) -> None:
+        """Remove all entries, also those on disk."""
+        self.cache = [None] * len(self)
         if self.cache_address is not None:
-            return self._from_disk(index)
-        if self._entries[index] is None:
-            self._entries[index] = self._compute(index)
-        return self._entries[index]
-
-    def __len__(self):
-        return len(self.dataset)
-
-    @property
-    def cache(self):
-        if self.cache_address is None:
-            return self._entries
-        written = set(self.cache_address.glob("*.cached"))
-        paths = map(self._path, range(len(self)))
-        return [path if path in written else None for path in paths]
-
-    def reset_cache(self):
-        """Forgets all entries; those on disk are deleted."""
-        self._entries = [None] * len(self)
-        if self.cache_address is not None:
+            self.cache_address.mkdir(parents=True, exist_ok=True)
             for path in self.cache_address.glob("*.cached*"):
                 path.unlink(missing_ok=True)
 
-    def _compute(self, index):
-        sample, target = self.dataset[index]
-        return sample, target
+    def __len__(self) -> int:
+        return len(self.dataset)
 
-    def _path(self, index):
-        return self.cache_address / f"{index}.cached"
+    def __getitem__(self, index):
+        index = range(len(self))[index]  # a sampler may give tensors, and -1 is the last entry
+        if self.cache_address is None:
+            if self.cache[index] is None:
+                self.cache[index] = tuple(self.dataset[index])
+            return self.cache[index]
+        path = self.cache_address / f"{index}.cached"
+        if not path.exists():
+            self._write(path, tuple(self.dataset[index]))
+        self.cache[index] = path
+        return torch.load(path, weights_only=True)
 
-    def _from_disk(self, index):
-        path = self._path(index)
-        if path.exists():
-            return torch.load(path, weights_only=True)
-        entry = self._compute(index)
-        # Another worker may read or write the same entry: it must never see half of one.
+    @staticmethod
+    def _write(path, entry):
+        # Other workers may read or write the same entry, so each writes a file of its own and then moves it into place.
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
         try:
             torch.save(entry, temporary)
-            torch.load(temporary, weights_only=True)  # what cannot be read is refused now, not at the second use
+            torch.load(temporary, weights_only=True)  # refuses an entry that cannot be read
             temporary.replace(path)
         except pickle.UnpicklingError as error:
             raise TypeError("a cache on disk takes tensors and plain Python values only") from error
         finally:
             temporary.unlink(missing_ok=True)
-        return entry

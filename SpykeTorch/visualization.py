@@ -1,12 +1,14 @@
-"""Pictures of feature maps, and what a neuron deep in a network sees and prefers."""
+"""Pictures of feature maps, and the receptive field and the preferred input of a neuron deep in a network."""
 
 import math
 
-from .functional import to_pair
+from torch import Tensor
+
+from .functional import pad, to_pair
 
 
 def _draw_panels(figure, tensor, vmin, vmax):
-    """Draws the maps of ``(C, H, W)`` or ``(H, W)`` as grey panels in a near-square grid, with common limits."""
+    """Draw the maps of ``(C, H, W)`` or ``(H, W)`` as grey panels in a near-square grid, with common limits."""
     if tensor.dim() not in (2, 3) or tensor.numel() == 0:
         raise ValueError(f"a picture needs a tensor (C, H, W) or (H, W), not {tuple(tensor.shape)}")
     maps = tensor.detach().cpu().reshape(-1, *tensor.shape[-2:]).double().numpy()
@@ -21,11 +23,11 @@ def _draw_panels(figure, tensor, vmin, vmax):
         axes.set_axis_off()
 
 
-def show_tensor(aTensor, _vmin=None, _vmax=None):
-    """Shows the maps of ``(C, H, W)`` in a window, one panel each; black is ``_vmin``, white ``_vmax``.
+def show_tensor(aTensor: Tensor, _vmin: float | None = None, _vmax: float | None = None):
+    """Show the maps of ``(C, H, W)`` in a window, one panel each, and return the figure.
 
-    The limits default to the tensor's. Where matplotlib can only write files (Agg), nothing is shown. Returns the
-    figure.
+    ``_vmin`` is black and ``_vmax`` white; they default to the tensor's limits. No window opens if matplotlib's backend
+    is Agg, which only writes files.
     """
     import matplotlib.pyplot as plt
 
@@ -36,8 +38,8 @@ def show_tensor(aTensor, _vmin=None, _vmax=None):
     return figure
 
 
-def plot_tensor_in_image(fname, aTensor, _vmin=None, _vmax=None):
-    """Saves the picture that ``show_tensor`` shows; the ending of ``fname`` names the format. Needs no display."""
+def plot_tensor_in_image(fname, aTensor: Tensor, _vmin: float | None = None, _vmax: float | None = None) -> None:
+    """Save the picture that ``show_tensor`` shows; the suffix of ``fname`` names the format. It needs no display."""
     from matplotlib.figure import Figure
 
     figure = Figure()
@@ -45,10 +47,10 @@ def plot_tensor_in_image(fname, aTensor, _vmin=None, _vmax=None):
     figure.savefig(fname)
 
 
-def get_deep_receptive_field(*layers):
-    """Size ``(h, w)`` in pixels of what one neuron of the last layer sees.
+def get_deep_receptive_field(*layers: tuple[int, int, int, int]) -> tuple[int, int]:
+    """Return the size ``(h, w)`` in pixels of the receptive field of a neuron of the last layer.
 
-    From the top down ``h ← (h - 1) · stride + height``, beginning with 1.
+    From the top down, ``h ← (h - 1) · stride + height``, which begins with 1.
 
     Args:
         layers: from the bottom up, ``(height, width, row stride, column stride)`` each.
@@ -60,11 +62,11 @@ def get_deep_receptive_field(*layers):
     return h, w
 
 
-def get_deep_feature(pre_feature, feature_stride, window_size, stride, weights=None):
-    """What the neurons of a layer are selective to, from what those of the layer below are selective to.
+def get_deep_feature(pre_feature: Tensor, feature_stride, window_size, stride, weights: Tensor | None = None):
+    """Return the preferred input of the neurons of a layer, from that of the layer below.
 
-    The field grows from h to ``h + (window - 1) · feature stride``. Pooling places the feature in its middle. A
-    convolution adds up, for every offset of the kernel, ``max_c w[f, c, offset] · feature[c]`` at the offset times the
+    The field grows from h to ``h + (window - 1) · feature stride``. Pooling places the feature in the middle of it. A
+    convolution adds, for every offset of the kernel, ``max_c w[f, c, offset] · feature[c]`` at the offset times the
     feature stride.
 
     Args:
@@ -81,15 +83,14 @@ def get_deep_feature(pre_feature, feature_stride, window_size, stride, weights=N
     height, width = h + (kh - 1) * row_step, w + (kw - 1) * column_step
     if weights is None:
         top, left = (height - h) // 2, (width - w) // 2
-        feature = pre_feature.new_zeros(channels, height, width)
-        feature[:, top : top + h, left : left + w] = pre_feature
+        feature = pad(pre_feature, (left, width - w - left, top, height - h - top))
     else:
         if weights.shape[1:] != (channels, kh, kw):
             raise ValueError(f"weights {tuple(weights.shape)} do not fit {channels} features and a {kh}x{kw} window")
         feature = pre_feature.new_zeros(len(weights), height, width)
         for row in range(kh):
             for column in range(kw):
-                strongest = (weights[:, :, row, column, None, None] * pre_feature).amax(1)  # (F, h, w)
                 top, left = row * row_step, column * column_step
+                strongest = (weights[:, :, row, column, None, None] * pre_feature).amax(1)  # (F, h, w)
                 feature[:, top : top + h, left : left + w] += strongest
     return feature, (row_step * row_stride, column_step * column_stride)
