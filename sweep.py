@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from errors import InputError, report_error
 from models import model_class
-from report.sweep_report import read_run, write_sweep_report
+from report.sweep_report import is_run, read_run, write_sweep_report
 from train import build, encoder_of, epochs_of, load_data
 from training.encoders import encoder_config
 from training.finished import is_finished
@@ -42,6 +42,11 @@ STOP = ".stop"  # while it lies in the output folder, no run begins, and those t
 OURS = {"seed": "--seeds", "name": "--output", "after": "the sweep"}
 # What a run writes before its first checkpoint: a folder without one is begun anew.
 FIRST_FILES = {"checkpoints", "args.json", "summary.txt", "log.txt", "metrics.csv"}
+# Flags in which the runs of one setting may differ: the seed, and flags that change no number of the result.
+IGNORED = {
+    "seed", "name", "output", "device", "threads", "backend", "data_dir", "figures", "tensorboard", "save_maps",
+    "map_index", "map_every", "save_every",
+}  # fmt: skip
 SILENCE = 60  # seconds after which a run that gives no sign is taken to be trained no more
 
 
@@ -176,7 +181,10 @@ def check_begun(run):
         if written - FIRST_FILES:
             raise InputError(f"{run.folder} is no run of train.py; use another --output")
         return
-    command = shlex.split(read_run(run.folder).command_line)[1:]
+    record = read_run(run.folder)
+    if not record.command_line:
+        raise InputError(f"{run.folder} is damaged: {record.damage}; delete it to train it again", path=run.folder)
+    command = shlex.split(record.command_line)[1:]
     free = MACHINE | MAY_CHANGE | {"output", "name"}
     before, now = (
         {each.name: getattr(settings, each.name) for each in fields(Settings) if each.compare and each.name not in free}
@@ -359,7 +367,7 @@ def sweep(known, more, argv):
         print(f"stopped; go on with\n    {shlex.join(['python', 'sweep.py', *argv])}", file=sys.stderr)
         return 130
     if len(failed) < len(runs):
-        write_sweep_report(output, [read_run(run.folder) for run in runs if run.begun])
+        write_sweep_report(output, [read_run(run.folder) for run in runs if run.begun], IGNORED)
         print(f"see {output / 'sweep.md'}")
     return 1 if failed else 0
 
@@ -484,22 +492,18 @@ def report(known, more):
     if known.model or known.grid or known.epochs or more:
         raise InputError("--report reads what runs have left; leave out all but --output")
     named = [Path(name) for name in known.report]
-    for path in named:
-        if not path.is_dir():
-            raise InputError(f"--report {path} is no folder")
     folders = []
     for path in named:
-        folders += (
-            [path] if (path / "args.json").is_file() else sorted(each.parent for each in path.glob("*/args.json"))
-        )
-    runs = [run for run in map(read_run, dict.fromkeys(folders)) if run is not None]
-    if not runs:
-        raise InputError(f"there is no run in {' '.join(known.report)}")
+        if not path.is_dir():
+            raise InputError(f"--report {path} is not a folder", flag="--report", path=path)
+        folders += [path] if is_run(path) else sorted(each for each in path.iterdir() if is_run(each))
+    if not folders:
+        raise InputError(f"--report: there is no run in {' '.join(known.report)}", flag="--report")
     if not known.output and (len(named) > 1 or folders == named):
-        raise InputError("say with --output where the report on these runs is to be written")
+        raise InputError("--report of single runs needs --output, where the report is written", flag="--output")
     output = Path(known.output or named[0])
     output.mkdir(parents=True, exist_ok=True)
-    print(write_sweep_report(output, runs), end="")
+    print(write_sweep_report(output, [read_run(folder) for folder in dict.fromkeys(folders)], IGNORED), end="")
     print(f"see {output / 'sweep.md'}")
     return 0
 

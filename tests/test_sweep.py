@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.command import read_csv
+from support.refusals import assert_refuses
 
 import sweep
 import train
-from report.sweep_report import mean_curve, read_run, write_sweep_report
+from report.sweep_report import mean_curve
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--dataset", "digits", "--ratio", "0.1", "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
@@ -30,7 +33,7 @@ def same_run(one, other):
     first, second = state(one)["state"], state(other)["state"]
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
-    histories = [[{**row, "seconds": 0} for row in read_run(folder).history] for folder in (one, other)]
+    histories = [[{**row, "seconds": 0} for row in read_csv(folder / "metrics.csv")] for folder in (one, other)]
     assert histories[0] == histories[1]
     assert (one / "predictions.csv").read_text() == (other / "predictions.csv").read_text()
 
@@ -123,7 +126,7 @@ def test_a_dask_cluster_of_two_workers(tmp_path, alone, monkeypatch):
     first, second = tmp_path / NAME.format(1), tmp_path / "mozafari2018_margin-digits-seed1"
     same_run(alone, first)
     same_run(train_alone(tmp_path, "mozafari2018_margin"), second)
-    assert read_run(first).history[:2] == read_run(second).history[:2]
+    assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]
     assert "| mozafari2018_margin | digits |  | 1 |" in (tmp_path / "sweep.md").read_text()
     assert not list(tmp_path.glob(".*"))
 
@@ -204,7 +207,7 @@ def test_a_run_waits_for_the_epochs_of_another(tmp_path, monkeypatch):
         ("--model mozafari2018 --ratio 2 --output x", "--ratio must be above 0 and at most 1"),
         ("--model mozafari2018 --frob 2 --output x", "unrecognized arguments: --frob 2"),
         ("--model mozafari2018 --output x --scheduler tcp://h:1", "say which with --cluster dask"),
-        ("--report nowhere", "--report nowhere is no folder"),
+        ("--report nowhere", "--report nowhere"),
         ("--report . --ratio 1", "--report reads what runs have left; leave out all but --output"),
     ],
 )
@@ -231,9 +234,10 @@ def test_every_combination_is_a_run_of_its_own(monkeypatch, tmp_path):
 # The report
 
 
-def made_up_run(folder, model, seed, threshold, accuracies, finished=True):
-    folder.mkdir(parents=True)
-    flags = {"model": model, "dataset": "digits", "seed": seed, "set": [f"s2.threshold={threshold}"], "name": "x"}
+def made_up_run(folder, model, seed, threshold, accuracies, finished=True, **fields):
+    (folder / "checkpoints").mkdir(parents=True)
+    fields = {"s2.threshold": threshold, **fields}
+    flags = {"model": model, "dataset": "digits", "seed": seed, "epochs": [1, 2], "set": fields, "name": folder.name}
     (folder / "args.json").write_text(json.dumps({"command_line": "train.py", "flags": flags}))
     with open(folder / "metrics.csv", "w", newline="") as file:
         writer = csv.writer(file)
@@ -243,63 +247,86 @@ def made_up_run(folder, model, seed, threshold, accuracies, finished=True):
     if finished:
         best = {"accuracy": accuracies[-1], "loss": 1 - accuracies[-1], "silent": 0.0}
         (folder / "results.json").write_text(json.dumps({"test": {"best": best}}))
-    return read_run(folder)
+    return folder
+
+
+def report(folder):
+    """Report on the runs in a folder; returns sweep.md and the rows of sweep.csv and runs.csv."""
+    assert sweep.main(["--report", str(folder)]) == 0
+    return (folder / "sweep.md").read_text(), *(read_csv(folder / name) for name in ("sweep.csv", "runs.csv"))
 
 
 def test_the_report_by_hand(tmp_path):
-    """Means and deviations over seeds, by hand; an unfinished run is named and its curve drawn."""
-    runs = [
-        made_up_run(tmp_path / "a", "m", 0, 8, [0.5, 0.80]),
-        made_up_run(tmp_path / "b", "m", 1, 8, [0.5, 0.84]),
-        made_up_run(tmp_path / "c", "m", 0, 9, [0.7, 0.90]),
-        made_up_run(tmp_path / "d", "m", 1, 9, [0.7], finished=False),
-    ]
-    write_sweep_report(tmp_path, runs)
-    text = (tmp_path / "sweep.md").read_text()
+    """Means and deviations over seeds, by hand; an unfinished run is named; a folder without a run is left out."""
+    made_up_run(tmp_path / "a", "m", 0, 8, [0.5, 0.80])
+    made_up_run(tmp_path / "b", "m", 1, 8, [0.5, 0.84])
+    made_up_run(tmp_path / "c", "m", 0, 9, [0.7, 0.90])
+    made_up_run(tmp_path / "d", "m", 1, 9, [0.7], finished=False)
+    (tmp_path / "else").mkdir()
+    text, (first, second), runs = report(tmp_path)
     assert "| m | digits | s2.threshold=8 | 2 | 82.00 ± 2.83 | 18.00 ± 2.83 | 0.00 ± 0.00 |" in text
     assert "| m | digits | s2.threshold=9 | 1 of 2 | 90.00 | 10.00 | 0.00 |" in text
     assert "Not finished: d." in text
-    with open(tmp_path / "sweep.csv", newline="") as file:
-        first, second = csv.DictReader(file)
     assert float(first["accuracy_mean"]) == pytest.approx(0.82)
     assert float(first["accuracy_deviation"]) == pytest.approx(np.std([0.8, 0.84], ddof=1))
     assert (second["accuracy_mean"], second["accuracy_deviation"]) == ("0.9", "")
-    with open(tmp_path / "runs.csv", newline="") as file:
-        assert [row["run"] for row in csv.DictReader(file)] == ["a", "b", "c", "d"]
+    assert [row["run"] for row in runs] == ["a", "b", "c", "d"]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", ["args.json", "results.json", "metrics.csv"])
+@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"flags": 1, "test": 1}', b"val\n1\n", b"\xff\0", "half"])
+def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, name, content):
+    for seed, folder in enumerate("abc"):
+        made_up_run(tmp_path / folder, "m", seed, 8, [0.5, 0.8])
+    damaged = tmp_path / "b" / name
+    if content is None:
+        damaged.unlink()
+    else:
+        damaged.write_bytes(damaged.read_bytes()[:-20] if content == "half" else content)
+    text, (row,), runs = report(tmp_path)
+    if (name, content) == ("results.json", None):
+        assert "Not finished: b." in text
+        assert [run["finished"] for run in runs] == ["True", "False", "True"]
+    else:
+        assert re.search(rf"^b: damaged, {name} ", text, re.MULTILINE)
+        assert [run["run"] for run in runs] == ["a", "c"]
+    assert (row["seeds"], row["accuracy_mean"]) == ("2", "0.8")
+
+
+def test_a_refused_readout_has_no_accuracy(tmp_path):
+    """A readout that did not fit into the memory does not end the report."""
+    for seed, readout in enumerate(({"test": {"accuracy": 0.9}}, {"refused": "not enough memory"})):
+        folder = made_up_run(tmp_path / str(seed), "m", seed, 8, [0.5])
+        (folder / "results.json").write_text(json.dumps({"readout": readout}))
+    _, _, runs = report(tmp_path)
+    assert [run["readout"] for run in runs] == ["0.9", ""]
 
 
 def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
     """Of a long --set only the fields that differ are named, and the curves keep their room beside the legend."""
-    common = [f"s{stage}.rule.winners={stage}" for stage in range(1, 9)]
-    runs = [made_up_run(tmp_path / str(value), "m", 0, value, [0.5, 0.6]) for value in (8, 9)]
-    for run, reward in zip(runs, ("[0.1, -0.2]", "[0.3, -0.4]"), strict=True):
-        run.flags["set"] += [*common, f"s9.rule.reward={reward}"]
-    write_sweep_report(tmp_path, runs)
-    text = (tmp_path / "sweep.md").read_text()
-    assert "| m | digits | s2.threshold=8, s9.rule.reward=[0.1, -0.2] | 1 |" in text
+    common = {f"s{stage}.rule.winners": stage for stage in range(1, 9)}
+    for value, reward in ((8, [0.1, -0.2]), (9, [0.3, -0.4])):
+        made_up_run(tmp_path / "few" / str(value), "m", 0, value, [0.5, 0.6], **common, **{"s9.rule.reward": reward})
+        many = {f"s{stage}.out_channels": value for stage in range(1, 9)}
+        made_up_run(tmp_path / "many" / str(value), "m", 0, value, [0.5, 0.6], **many)
+    text, *_ = report(tmp_path / "few")
+    assert "| m | digits | s2.threshold=8, s9.rule.reward=0.1 -0.2 | 1 |" in text
     assert "winners" not in text
-    for run in runs:
-        run.flags["set"] += [f"s{stage}.out_channels={run.flags['set'][0][-1]}" for stage in range(1, 9)]
-    write_sweep_report(tmp_path, runs)
+    report(tmp_path / "many")
     assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
 
 
 def test_a_curve_ends_where_the_longest_run_does():
-    epochs, mean, deviation = mean_curve([[0.2, 0.4, 0.9], [0.4, 0.8]])
-    assert epochs.tolist() == [1, 2, 3]
-    np.testing.assert_allclose(mean, [0.3, 0.6, 0.9])
-    np.testing.assert_allclose(deviation, [np.sqrt(0.02), np.sqrt(0.08), 0])
+    mean, deviation = mean_curve([[0.2, 0.4, 0.9], [0.4, 0.8]])
+    np.testing.assert_allclose(mean, [30, 60, 90])
+    np.testing.assert_allclose(deviation, [np.sqrt(200), np.sqrt(800), 0])
 
 
-def test_report_of_folders_and_of_runs(tmp_path, capsys):
-    for name in ("a", "b"):
-        made_up_run(tmp_path / "all" / name, "m", 0, name, [0.5])
-    (tmp_path / "all" / "else").mkdir()
-    assert sweep.main(["--report", str(tmp_path / "all")]) == 0
-    assert "| m | digits | s2.threshold=b | 1 |" in capsys.readouterr().out
-    assert (tmp_path / "all" / "curves.png").is_file()
-    one = str(tmp_path / "all" / "a")
-    assert "say with --output where the report" in refuse(capsys, "--report", one)
+def test_report_of_single_runs(tmp_path, capsys):
+    one, two = (str(made_up_run(tmp_path / name, "m", 0, name, [0.5])) for name in ("a", "b"))
+    assert_refuses(sweep.main, ["--report", one], "--output", capsys)
     assert sweep.main(["--report", one, "--output", str(tmp_path / "one")]) == 0
     assert "s2" not in (tmp_path / "one" / "sweep.md").read_text()
+    assert sweep.main(["--report", one, two, one, "--output", str(tmp_path / "two")]) == 0
+    assert len(read_csv(tmp_path / "two" / "runs.csv")) == 2

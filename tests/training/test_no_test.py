@@ -41,7 +41,7 @@ def test_the_test_images_stay_unread(tmp_path, unreadable, monkeypatch, undrawn,
     page = (run / "index.html").read_text()
     assert "validation, last epoch" in page
     assert "means over the validation images" in page
-    assert f"{100 * found['best_epoch']['accuracy']:.2f} validation %" in read_run(run).describe()
+    assert f"validation {100 * found['best_epoch']['accuracy']:.2f} %" in read_run(run).describe()
 
 
 def test_the_weights_are_those_of_a_run_that_tests(tmp_path, undrawn):
