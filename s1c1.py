@@ -1,23 +1,21 @@
-"""S1C1: from an image to spikes. Difference-of-Gaussians filters, local normalisation, intensity-to-latency.
+"""S1C1: from an image to spikes, by difference-of-Gaussians filters, local normalisation and intensity-to-latency.
 
-The input stage of Mozafari et al. 2018 and 2019 (SpykeTorch): a strong local contrast spikes early, a weak one late or
-never. ``S1C1()`` is a torchvision transform, ``S1C1().encode(images)`` encodes a whole data set at once, compiled.
+This is the input stage of Mozafari et al. 2018 and 2019 (SpykeTorch): a strong local contrast spikes early, a weak one
+late or never. ``S1C1()`` is a torchvision transform; ``S1C1().encode(images)`` encodes a data set, compiled.
 
-**Exact arithmetic.** A latency is a rank among some 1,200 intensities, and about one MNIST image in 250 has two equal
-intensities on the border between two bins. Adding in another order changes the last bit, and they swap bins. Here
+**Exact arithmetic.** A latency is a rank among some 1,200 intensities. In about one of 250 MNIST images, two equal
+intensities lie on the border between two bins; if the order of additions changes the last bit, they swap bins. Here
 nothing is rounded before the one division per intensity: pixels are integers, the filters are rounded once to integers
 (33 bits after the binary point with the default parameters), and every sum of their products stays below 2**53, where
-float64 is exact in any order. So the latencies are the same on every machine and for any number of threads, equal
-surroundings give equal intensities, and equal intensities are ranked by position.
+float64 is exact in any order. So the latencies do not depend on the machine or the number of threads, and equal
+intensities are ranked by position.
 
-Of the 600 golden encodings, made by the original chain, every one is reproduced bit for bit. The same chain in torch's
-float32 differs on 20 of 10,000 other MNIST images, in 74 neurons of 47 million: rounding, at a border or at the
-threshold, decides there. In float64 it differs on 10, in 152 neurons.
+All 600 golden encodings, which the original chain computed, are reproduced bit for bit. The same chain in torch's
+float32 differs in 20 of 10,000 other MNIST images (74 neurons of 47 million), because rounding decides at a border or
+at the threshold. In float64 it differs in 10 (152 neurons).
 """
 
-import engine  # noqa: F401  before torch: threads that wait are to sleep
-
-# isort: split
+import inspect
 import math
 
 import numpy as np
@@ -31,61 +29,78 @@ from SpykeTorch.functional import latency_to_wave
 from SpykeTorch.utils import DoGKernel
 
 PIXEL_MAX = 255
-MOST_FILTERS, MOST_PIXELS = 64, 1023  # of the filters, and of a window and a radius: memory grows with their squares
+MAX_FILTERS = 64
+MAX_PIXELS = 1023  # of a window and a radius: memory grows with their squares
+SHAPES = {1: "grey images (N, H, W), or one as (H, W)", 3: "colour images (N, H, W, 3), or one as (H, W, 3)"}
 
 
-class S1C1:
-    """Encodes 8-bit images as spikes, at most one per neuron; see Mozafari et al. 2018, section 2, for grey ones.
+class Encoder:
+    """Base class of the encoders, which turn images into the latencies that a network reads.
+
+    An encoder keeps each parameter of its ``__init__`` as an attribute of the same name. It also has ``channels`` and
+    ``time_steps``, of its latencies; ``polarity``, per channel 1 (spikes for light in dark surroundings), -1 (for dark
+    in light ones) or 0; and ``scales``, the name of each pair of channels that differ in their polarity alone.
+    """
+
+    def encode(self, images) -> torch.Tensor:
+        """Return latencies uint8 ``(N, channels, H, W)``, 0 to time_steps, of images uint8 ``(N, H, W[, 3])``."""
+        raise NotImplementedError
+
+    def config(self) -> dict:
+        """Return the parameters as plain numbers, texts and lists, for checkpoints and caches."""
+        return {name: _to_plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.config().items())})"
+
+
+def _to_plain(value):
+    return [_to_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+class S1C1(Encoder):
+    """Encode 8-bit images as spikes, at most one per neuron (for grey images: Mozafari et al. 2018, section 2).
 
     1. Each of the `filters` is applied twice, as it is and with σ1 and σ2 swapped (on- and off-centre), to the image
-       padded with zeros, so that a map is as large as the image. Responses under the `threshold` become 0. Of a colour
-       image, red, green and blue are each filtered like a grey image.
+       padded with zeros, so that a map is as large as the image. Responses under the `threshold` become 0. Red, green
+       and blue of a colour image are each filtered like a grey image.
     2. Local normalisation: each response is divided by the mean of its map over the square of side ``2 radius + 1``
-       around it, zeros outside the image counted.
+       around it, with zeros outside the image.
     3. Intensity to latency: the n non-zero intensities of all maps are ranked together, strongest first (equal ones by
        channel, row, column), and dealt into `time_steps` bins of ``n // time_steps`` each; the weakest
-       ``n % time_steps`` never spike. With fewer intensities than bins each has a bin of its own. A blank image is
+       ``n % time_steps`` never spike. With fewer intensities than bins, each has a bin of its own. A blank image is
        silent.
 
     Args:
         filters: ``(window, σ1, σ2)`` of each difference of Gaussians, in pixels; window odd. The channels are, in
             this order, ``filters[0]``, ``filters[0]`` swapped, ``filters[1]``, ``filters[1]`` swapped, …; of colour
-            images all those of red first, then of green, then of blue.
+            images, first all of red, then of green, then of blue.
         threshold: the least response that counts, for pixels from 0 to 255 and filters with maximum 1.
         radius: of the local normalisation, in pixels.
         time_steps: number of latency bins T, 1 to 255; latency T means silent.
         colours: 1 for grey images, 3 for red, green and blue.
 
     Raises:
-        InputError: a parameter out of its range.
+        InputError: a parameter is out of its range.
     """
 
     def __init__(
         self,
         filters=((3, 3 / 9, 6 / 9), (7, 7 / 9, 14 / 9), (13, 13 / 9, 26 / 9)),
-        threshold=50.0,
-        radius=8,
-        time_steps=15,
-        colours=1,
+        threshold: float = 50.0,
+        radius: int = 8,
+        time_steps: int = 15,
+        colours: int = 1,
     ):
-        if not 1 <= len(filters) <= MOST_FILTERS:
-            raise InputError(f"S1C1 needs at least one filter (window, σ1, σ2) and at most {MOST_FILTERS}")
-        for dog in filters:
-            if not isinstance(dog, tuple | list) or len(dog) != 3:
-                raise InputError(f"each filter of S1C1 is (window, σ1, σ2), not {dog}")
-            window, sigma1, sigma2 = dog
-            if window != int(window) or not 3 <= window <= MOST_PIXELS or window % 2 == 0:
-                raise InputError(f"a DoG window must be an odd number from 3 to {MOST_PIXELS}, not {window}")
-            if not (0 < sigma1 < math.inf and 0 < sigma2 < math.inf and sigma1 != sigma2):
-                raise InputError(f"the σ of a DoG must be positive and different, not {sigma1} and {sigma2}")
-        if not 0 <= threshold < math.inf:
-            raise InputError(f"the S1C1 threshold must be a number from 0 on, not {threshold}")
-        if radius != int(radius) or not 0 <= radius <= MOST_PIXELS:
-            raise InputError(f"the normalisation radius must be a whole number from 0 to {MOST_PIXELS}, not {radius}")
-        if time_steps != int(time_steps) or not 1 <= time_steps <= 255:
-            raise InputError(f"the number of time steps must be between 1 and 255, not {time_steps}")
-        if colours not in (1, 3):
-            raise InputError(f"the number of colours must be 1 (grey) or 3 (red, green, blue), not {colours}")
+        _check(1 <= len(filters) <= MAX_FILTERS, "filters", f"1 to {MAX_FILTERS} filters", len(filters))
+        for window, sigma1, sigma2 in filters:
+            are_sigmas = 0 < sigma1 < math.inf and 0 < sigma2 < math.inf and sigma1 != sigma2
+            _check(window in range(3, MAX_PIXELS + 1, 2), "filters", f"of odd windows 3 to {MAX_PIXELS}", window)
+            _check(are_sigmas, "filters", "of two positive, different σ", (sigma1, sigma2))
+        _check(0 <= threshold < math.inf, "threshold", "a number from 0 on", threshold)
+        _check(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
+        _check(time_steps in range(1, 256), "time_steps", "a whole number from 1 to 255", time_steps)
+        _check(colours in (1, 3), "colours", "1 (grey) or 3 (red, green, blue)", colours)
 
         self.filters = tuple((int(window), float(sigma1), float(sigma2)) for window, sigma1, sigma2 in filters)
         self.threshold = float(threshold)
@@ -95,10 +110,10 @@ class S1C1:
         self.channels = 2 * len(self.filters) * self.colours
         self.polarity = (1, -1) * len(self.filters) * self.colours  # on-centre and off-centre
         self.scales = tuple(f"{window}×{window}" for window, _, _ in self.filters) * self.colours
-        self._kernels, self._windows, self._thresholds = integer_filters(self.filters, self.threshold, self.radius)
+        self.integer_filters = compute_integer_filters(self.filters, self.threshold, self.radius)
 
-    def __call__(self, image):
-        """One image → its spike wave, as a torchvision transform.
+    def __call__(self, image) -> torch.Tensor:
+        """Return the spike wave of one image, as a torchvision transform does.
 
         Args:
             image: a grey PIL image (mode "L"), or uint8 ``(H, W)`` or ``(1, H, W)``, tensor or array; with
@@ -108,29 +123,21 @@ class S1C1:
             uint8 ``(T, C, H, W)``; 1 from the neuron's spike on, T = time_steps, C = channels.
 
         Raises:
-            InputError: another mode, type or shape; also after ``ToTensor()``, whose floats are not accepted.
+            InputError: another mode, type or shape, also the floats of ``ToTensor()``.
         """
         if isinstance(image, Image.Image):
-            kind, mode = ("grey", "L") if self.colours == 1 else ("colour", "RGB")
+            mode = "L" if self.colours == 1 else "RGB"
             if image.mode != mode:
-                raise InputError(
-                    f'S1C1 takes {kind} images: use image.convert("{mode}") on this one of mode "{image.mode}"'
-                )
+                raise InputError(f'S1C1 takes images of mode "{mode}", not "{image.mode}": use image.convert("{mode}")')
             image = np.asarray(image)
-        pixels = _pixels(image)
-        if self.colours == 1 and pixels.ndim == 3 and len(pixels) == 1:
-            pixels = pixels[0]
-        if pixels.ndim != (2 if self.colours == 1 else 3) or (self.colours == 3 and pixels.shape[-1] != 3):
-            fits = "one grey image, (H, W) or (1, H, W)" if self.colours == 1 else "one colour image, (H, W, 3)"
-            raise InputError(f"S1C1 takes {fits}, not {_shape(pixels)}")
-        # Not through the parallel loop: a DataLoader's forked workers must not touch numba's threads.
-        planes = _planes(pixels[None])[0]
+        # A DataLoader's forked workers must not use numba's threads, so this does not call the parallel loop.
+        (planes,) = self._to_planes(image, single=True)
         latency = np.empty((self.channels, *planes.shape[1:]), np.uint8)
-        _encode_one(planes, *self._compiled_args(), latency)
+        _encode_one(planes, *self.integer_filters, self.radius, self.time_steps, latency)
         return latency_to_wave(torch.from_numpy(latency), self.time_steps, torch.uint8)
 
-    def encode(self, images):
-        """Many images → their latencies, in parallel over the images on numba's threads.
+    def encode(self, images) -> torch.Tensor:
+        """Return the latencies of many images, which numba's threads encode in parallel.
 
         Args:
             images: uint8 ``(N, H, W)``, with ``colours=3`` uint8 ``(N, H, W, 3)``; tensor or array.
@@ -141,31 +148,32 @@ class S1C1:
         Raises:
             InputError: another type or shape.
         """
-        pixels = _pixels(images)
-        if pixels.ndim != (3 if self.colours == 1 else 4) or (self.colours == 3 and pixels.shape[-1] != 3):
-            fits = "grey images (N, H, W)" if self.colours == 1 else "colour images (N, H, W, 3)"
-            raise InputError(f"S1C1.encode takes {fits}, not {_shape(pixels)}")
-        return torch.from_numpy(_encode_many(_planes(pixels), *self._compiled_args()))
+        return torch.from_numpy(
+            _encode_many(self._to_planes(images), *self.integer_filters, self.radius, self.time_steps)
+        )
 
-    def config(self):
-        """The parameters that define this encoding, as plain numbers and lists (for checkpoints and caches)."""
-        return {
-            "filters": [list(dog) for dog in self.filters],
-            "threshold": self.threshold,
-            "radius": self.radius,
-            "time_steps": self.time_steps,
-            "colours": self.colours,
-        }
-
-    def _compiled_args(self):
-        return self._kernels, self._windows, self._thresholds, self.radius, self.time_steps
-
-    def __repr__(self):
-        return f"S1C1({', '.join(f'{name}={value}' for name, value in self.config().items())})"
+    def _to_planes(self, images, single=False):
+        """Images as an array (N, colours, H, W), laid out for the compiled code; raises InputError if it cannot be."""
+        dtype = str(getattr(images, "dtype", type(images).__name__)).removeprefix("torch.")
+        if dtype != "uint8":
+            hint = ": use S1C1 in place of ToTensor(), not after it" if "float" in dtype else ""
+            raise InputError(f"S1C1 takes uint8 pixels from 0 to 255, not {dtype}{hint}")
+        pixels = images.numpy(force=True) if isinstance(images, torch.Tensor) else images
+        if single and not (self.colours == 1 and pixels.ndim == 3 and len(pixels) == 1):
+            pixels = pixels[None]
+        planes = pixels[:, None] if self.colours == 1 else np.moveaxis(pixels, -1, 1)
+        if planes.ndim != 4 or planes.shape[1] != self.colours or 0 in planes.shape[1:]:
+            raise InputError(f"S1C1 takes {SHAPES[self.colours]}, with pixels; not {tuple(images.shape)}")
+        return np.require(planes, requirements=["C", "W"])
 
 
-def integer_filters(filters, threshold, radius):
-    """The filters in units so small that they are whole numbers, and the thresholds in the same units.
+def _check(is_usable, name, allowed, value):
+    if not is_usable:
+        raise InputError(f"encoder.{name} must be {allowed}, not {value}", field=f"encoder.{name}")
+
+
+def compute_integer_filters(filters, threshold: float, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the filters in units so small that they are whole numbers, and the thresholds in the same units.
 
     A filter with σ1 and σ2 swapped is a negative multiple -c of the filter itself, and the local normalisation
     cancels the factor c. So the swapped filter's map is the negative response, with the threshold over c, and half of
@@ -179,49 +187,23 @@ def integer_filters(filters, threshold, radius):
     kernels = np.zeros((len(filters), windows.max(), windows.max()))
     thresholds = np.empty((len(filters), 2))
     for kernel, window, least, (_, sigma1, sigma2) in zip(kernels, windows, thresholds, filters, strict=True):
-        dog = DoGKernel(window, sigma1, sigma2)().float().numpy()  # in float32 whatever torch's default type
+        dog = DoGKernel(window, sigma1, sigma2)().float().numpy()  # float32 whatever torch's default type is
         kernel[:window, :window] = dog
         least[:] = threshold, threshold * -float(dog.min())  # swapped: -dog / max(-dog)
 
-    # The largest sum there can be: a square of the normalisation full of the largest response, which a filter of mean
-    # 0 gives where its positive half, or its negative one, lies on white and the other on black.
+    # The largest possible sum: a square of the normalisation full of the largest response, which a filter of mean 0
+    # gives where its positive half, or its negative one, lies on white and the other on black.
     largest = (2 * radius + 1) ** 2 * PIXEL_MAX * np.abs(kernels).sum(axis=(1, 2)).max() / 2
     unit = 2.0 ** math.floor(53 - math.log2(largest))
     kernels = np.round(kernels * unit)
     for kernel, window in zip(kernels, windows, strict=True):
-        kernel[window // 2, window // 2] -= kernel.sum()  # a uniform patch answers exactly 0
+        kernel[window // 2, window // 2] -= kernel.sum()  # the response to a uniform patch is exactly 0
     return kernels, windows, thresholds * unit
-
-
-def _pixels(images):
-    """`images`, a tensor or an array, as a uint8 array; InputError for any other type of pixel."""
-    if not isinstance(images, (torch.Tensor, np.ndarray)):
-        raise InputError(f"S1C1 takes a uint8 tensor or array, not {type(images).__name__}")
-    dtype = str(images.dtype).removeprefix("torch.")
-    if "float" in dtype:
-        raise InputError(
-            f"S1C1 takes uint8 pixels from 0 to 255, not {dtype}: use it in place of ToTensor(), not after it"
-        )
-    if dtype != "uint8":
-        raise InputError(f"S1C1 takes uint8 pixels from 0 to 255, not {dtype}")
-    return images.numpy(force=True) if isinstance(images, torch.Tensor) else images
-
-
-def _planes(pixels):
-    """Grey (N, H, W) or colour (N, H, W, 3) → (N, colours, H, W), laid out as the compiled code wants them."""
-    if 0 in pixels.shape[1:]:
-        raise InputError(f"S1C1 cannot encode images without pixels: {_shape(pixels)}")
-    planes = pixels[:, None] if pixels.ndim == 3 else pixels.transpose(0, 3, 1, 2)
-    return np.require(planes, requirements=["C", "W"])
-
-
-def _shape(array):
-    return f"({', '.join(str(n) for n in array.shape)})"
 
 
 @compiled(parallel=True)
 def _encode_many(images, kernels, windows, thresholds, radius, time_steps):
-    """Latencies uint8 (N, C, H, W) of images uint8 (N, colours, H, W), each on one thread."""
+    """Return the latencies uint8 (N, C, H, W) of images uint8 (N, colours, H, W), each computed by one thread."""
     n, colours, height, width = images.shape
     latencies = np.empty((n, 2 * len(kernels) * colours, height, width), np.uint8)
     for i in prange(n):
@@ -231,7 +213,7 @@ def _encode_many(images, kernels, windows, thresholds, radius, time_steps):
 
 @compiled
 def _encode_one(image, kernels, windows, thresholds, radius, time_steps, latency):
-    """Fills latency uint8 (C, H, W) from an image uint8 (colours, H, W); kernels … as from ``integer_filters``."""
+    """Fill latency uint8 (C, H, W) from an image uint8 (colours, H, W); see ``compute_integer_filters``."""
     colours, height, width = image.shape
     maps = np.zeros((2 * len(kernels) * colours, height, width))
     for f in range(len(kernels)):
@@ -254,10 +236,10 @@ def _encode_one(image, kernels, windows, thresholds, radius, time_steps, latency
 
 @compiled
 def _filter(image, kernel):
-    """Every response of the kernel (w, w) to the image (H, W), also the partial ones: float64 (H + w - 1, W + w - 1).
+    """Return all responses of the kernel (w, w) to the image (H, W), with partial overlap: (H + w - 1, W + w - 1).
 
-    Event-driven: each pixel that is not black adds the kernel (symmetric, so correlation and convolution are one)
-    around itself. Four fifths of a digit's pixels are black.
+    Event-driven: each pixel that is not black adds the kernel around itself. (The kernel is symmetric, so correlation
+    and convolution are the same.) Four fifths of a digit's pixels are black.
     """
     height, width = image.shape
     window = len(kernel)
@@ -274,11 +256,11 @@ def _filter(image, kernel):
 
 @compiled
 def _normalise(intensity, radius):
-    """Divides the map (H, W), in place, by its sum over the square around each position.
+    """Divide the map (H, W), in place, by its sum over the square around each position.
 
-    The mean would be this sum over the area, the same area for all: for ranking, the sum does, and spares a rounding.
-    No ε is needed either, as a response above 0 has a sum above 0. The square slides: rows enter and leave the column
-    sums, columns enter and leave the square's, which leaves no trace, as all of them are exact.
+    The mean is this sum over an area that is the same everywhere, so the sum gives the same ranks without a second
+    rounding. No ε is needed, because a response above 0 has a sum above 0. The square slides: rows enter and leave the
+    column sums, and columns enter and leave the square's sum, all of them exactly.
     """
     height, width = intensity.shape
     side = 2 * radius + 1
@@ -304,10 +286,10 @@ def _normalise(intensity, radius):
 
 @compiled
 def _deal(intensity, latency, time_steps):
-    """Ranks the non-zero values of `intensity` and writes their bins into `latency` (both flat, same length).
+    """Rank the non-zero values of `intensity` and write their bins into `latency` (both flat, same length).
 
-    Only who is on which side of a border between two bins matters. So: a counting sort into about 2n buckets, then an
-    exact sort of the few buckets that lie across a border.
+    Only the order across the borders between bins matters, so a counting sort into about 2n buckets is enough,
+    followed by an exact sort of the few buckets that lie across a border.
     """
     n = 0
     where = np.empty(len(intensity), np.int64)  # position of the i-th non-zero intensity
@@ -327,17 +309,16 @@ def _deal(intensity, latency, time_steps):
     shift = 0
     while (strongest - weakest) >> shift > 2 * n:
         shift += 1
-    start = np.zeros(((strongest - weakest) >> shift) + 2, np.int64)  # first rank of each bucket, once summed up
+    start = np.zeros(((strongest - weakest) >> shift) + 2, np.int64)  # how many intensities each bucket holds …
     for i in range(n):
-        start[((strongest - bits[where[i]]) >> shift) + 1] += 1
-    for bucket in range(1, len(start)):
+        start[(strongest - bits[where[i]]) >> shift] += 1
+    for bucket in range(1, len(start)):  # … then the rank at which it ends
         start[bucket] += start[bucket - 1]
-    ranked = np.empty(n, np.int64)  # positions by rank; within a bucket, as yet, by position
-    free = start.copy()
-    for i in range(n):
+    ranked = np.empty(n, np.int64)  # positions by rank; within a bucket by position
+    for i in range(n - 1, -1, -1):  # … and then, as the buckets fill from their ends, the rank at which it starts
         bucket = (strongest - bits[where[i]]) >> shift
-        ranked[free[bucket]] = where[i]
-        free[bucket] += 1
+        start[bucket] -= 1
+        ranked[start[bucket]] = where[i]
 
     per_bin = max(1, n // time_steps)
     spikes = min(n, per_bin * time_steps)
@@ -351,7 +332,7 @@ def _deal(intensity, latency, time_steps):
 
 @compiled
 def _sort(ranked, start, end, bits):
-    """Insertion sort of ranked[start:end] by falling bits; equal ones stay in their order. A bucket holds a handful."""
+    """Sort ranked[start:end], a handful of positions, by falling bits, stably (insertion sort)."""
     for i in range(start + 1, end):
         position = ranked[i]
         j = i

@@ -76,8 +76,8 @@ def test_there_and_back(brightness):
         ({"name": ["s1c1"]}, r"no encoder is called \['s1c1'\]"),
         ({"window": 3}, r"the encoder s1c1 cannot be made with {'window': 3}: .*unexpected keyword"),
         ({"threshold": "high"}, "the encoder s1c1 cannot be made with {'threshold': 'high'}"),
-        ({"radius": float("inf")}, "the encoder s1c1 cannot be made with {'radius': inf}"),
-        ({"time_steps": 0}, "the number of time steps must be between 1 and 255, not 0"),
+        ({"radius": float("inf")}, "encoder.radius"),
+        ({"time_steps": 0}, "encoder.time_steps"),
         ("s1c1", "an encoder is declared as a dict with its \"name\" and its parameters, not as 's1c1'"),
     ],
 )
