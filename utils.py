@@ -6,7 +6,6 @@ import platform
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -42,10 +41,7 @@ def set_threads(threads: int | str) -> int:
 
 
 def choose_device(name: str, backend: str = "auto"):
-    """Return the torch.device for the value of --device: "cpu", "cuda", "cuda:N" or "auto".
-
-    "auto" is the CPU, for which the kernels are written. With the torch backend it is a GPU if there is one.
-    """
+    """Return the torch.device of --device; "auto" is the CPU or, with the torch backend, a GPU if there is one."""
     import torch
 
     if name == "auto":
@@ -59,10 +55,7 @@ def choose_device(name: str, backend: str = "auto"):
 
 
 def create_run_folder(output: str | Path, title: str, name: str | None = None) -> Path:
-    """Create ``output/name``, by default ``output/title-time``, and return it.
-
-    Raises an InputError if the name is taken or the folder cannot be created.
-    """
+    """Create ``output/name``, by default ``output/title-time``; raise an InputError if it exists or cannot be made."""
     output, stamped = Path(output), f"{title}-{datetime.now():%Y%m%d-%H%M%S}"
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -72,10 +65,9 @@ def create_run_folder(output: str | Path, title: str, name: str | None = None) -
                 folder.mkdir()
                 return folder
             if name:
-                raise InputError(f"{folder} exists already; give this run another --name", flag="--name", path=folder)
+                raise InputError(f"{folder} exists already; choose another --name", flag="--name", path=folder)
     except OSError as error:
-        message = f"cannot write to --output {output}: {error.strerror}; name another folder"
-        raise InputError(message, flag="--output", path=output) from error
+        raise InputError(f"cannot write --output {output}: {error.strerror}", flag="--output", path=output) from error
 
 
 def to_folder_name(name: str) -> str:
@@ -85,37 +77,28 @@ def to_folder_name(name: str) -> str:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep every other process from training in the run's folder.
-
-    Raises an InputError if another process trains there, or if the folder cannot be written to. There is no lock where
-    the system or the file system has none.
-    """
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}", path=folder) from error
+    """Keep other processes from training in the run's folder; raise an InputError if one does, or none could write."""
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write to {folder}", path=folder)
     if fcntl is None:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)  # the lock is on the folder itself, so that no file stays behind
     try:
-        with suppress(OSError):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                message = f"another process is training in {folder}; wait for it, or stop it first"
-                raise InputError(message, path=folder) from error
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise InputError(f"another process is training in {folder}; wait for it or stop it", path=folder) from error
+    except OSError:
+        pass  # a file system without locks
+    try:
         yield
     finally:
         os.close(descriptor)
 
 
 def find_latest_run(output: str | Path) -> Path:
-    """Return the run folder under ``output`` with the newest last checkpoint; a dry run only if there is no other.
-
-    Raises an InputError if there is no run.
-    """
+    """Return the run folder in ``output`` whose last checkpoint is the newest; a dry run if there is no other run."""
     runs = {path.parent.parent: path.stat().st_mtime for path in Path(output).glob("*/checkpoints/last.pt")}
     if not runs:
         raise InputError(f"there is no run in {output} yet", path=output)
@@ -130,13 +113,12 @@ def _is_dry(folder: Path) -> bool:
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Call ``write(temporary path)``, then move the file into place, so that a reader sees the old or the new file.
+    """Call ``write(temporary path)``, then move the file into place, so that readers see the old or the new file.
 
-    The temporary name has the suffix of the path, because writers choose the format by it. Raises an InputError if the
-    place cannot be written to or is full.
+    Raises an InputError if the place cannot be written to or is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # see find_temporaries
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # its suffix tells a writer the format
     try:
         write(temporary)
         os.replace(temporary, path)
@@ -149,9 +131,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
 
 def find_temporaries(folder: str | Path) -> Iterator[Path]:
     """Yield the files below the folder that ``write_atomically`` is writing, or left when its process was killed."""
-    for path in Path(folder).rglob(".*"):
-        if re.match(r"\.\d+\.", path.name) and path.is_file():
-            yield path
+    return (path for path in Path(folder).rglob(".*") if re.match(r"\.\d+\.", path.name) and path.is_file())
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -180,12 +160,10 @@ def get_available_memory() -> int | None:
 
 def describe_environment() -> dict:
     """Return the versions and the machine, for the record of a run."""
-    versions = {"python": platform.python_version()}
+    versions = {"python": platform.python_version(), **dict.fromkeys(PACKAGES)}
     for package in PACKAGES:
-        try:
+        with suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = None
     return {
         "versions": versions,
         "git_commit": find_commit(),

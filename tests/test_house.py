@@ -1,4 +1,4 @@
-"""The floors of the house: each file imports only what stands below it."""
+"""The order of the modules: each imports only what is above it in the list."""
 
 import ast
 from pathlib import Path
@@ -6,34 +6,34 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-HOUSE = {path.stem for path in ROOT.iterdir()}
-FLOORS = [  # bottom up, each a file or a folder at the root
-    "errors", "utils", "SpykeTorch", "engine", "s1c1", "datasets", "network_trainer",
-    "models", "report", "training", "train", "sweep",
-]  # fmt: skip
-# The published interface and the engine know nothing of the application, wherever they stand.
-ALONE = {"SpykeTorch": {"errors", "utils"}, "engine": {"errors", "utils", "SpykeTorch"}}
-FILES = [
-    (floor, path.relative_to(ROOT))
-    for floor in FLOORS
-    for path in sorted([*ROOT.glob(f"{floor}.py"), *(ROOT / floor).rglob("*.py")])
+MODULES = [  # from the lowest, each a file or a folder at the root
+    *("errors", "utils", "SpykeTorch", "engine", "s1c1", "datasets", "network_trainer", "models", "report", "training"),
+    *("train", "evaluate", "sweep"),
 ]
+INDEPENDENT = {"SpykeTorch": set(), "engine": {"errors", "utils", "SpykeTorch"}}  # of the application
+FILES = {
+    path.relative_to(ROOT): module
+    for module in MODULES
+    for path in sorted([*ROOT.glob(f"{module}.py"), *(ROOT / module).rglob("*.py")])
+}
 
 
 def imports(path):
-    """What of the project a file imports, also within its functions; a relative import stays on its floor."""
+    """The names of the modules that a file imports, also within its functions; a relative import is left out."""
     for node in ast.walk(ast.parse(path.read_text())):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            names = [node.module]
-        yield from HOUSE & {name.split(".")[0] for name in names}
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
 
 
-@pytest.mark.parametrize(("floor", "path"), FILES, ids=lambda part: str(part))
-def test_imports_lead_downwards(floor, path):
-    below = ALONE.get(floor, set(FLOORS[: FLOORS.index(floor)]))
-    assert set(imports(ROOT / path)) <= {floor, *below}
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_imports_lead_upwards_in_the_list(path):
+    module = FILES[path]
+    allowed = INDEPENDENT.get(module, set(MODULES[: MODULES.index(module)]))
+    ours = {folder.stem for folder in ROOT.iterdir()}
+    assert {name.split(".")[0] for name in imports(ROOT / path)} & ours <= {module, *allowed}
 
 
-def test_every_file_at_the_root_is_a_floor():
-    assert {path.stem for path in ROOT.glob("*.py")} <= set(FLOORS)
+def test_every_file_at_the_root_is_in_the_list():
+    assert {path.stem for path in ROOT.glob("*.py")} <= {*MODULES}

@@ -5,28 +5,55 @@ import os
 
 import pytest
 import torch
+from support.refusals import refuses
 
 from errors import InputError
-from utils import choose_device, get_peak_memory, write_atomically
+from utils import choose_device, create_run_folder, get_peak_memory, write_atomically
 
 
-def test_a_gpu_is_used_when_it_is_asked_for(monkeypatch):
+def test_a_gpu_is_used_if_it_is_asked_for(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert [choose_device("auto", backend).type for backend in ("auto", "event", "torch")] == ["cpu", "cpu", "cuda"]
+    assert choose_device("cuda:0").index == 0
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert choose_device("auto", "torch").type == "cpu"
+
+
+@pytest.mark.parametrize("name", ["cuda:1", "cpu:0", "meta", "nonsense", ""])
+def test_other_devices_are_refused(name, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with refuses("--device"):
+        choose_device(name)
+
+
+def test_run_folders_never_collide(tmp_path):
+    output = tmp_path / "new" / "runs"
+    folders = {create_run_folder(output, "net") for _ in range(3)} | {create_run_folder(output, "net", "mine")}
+    assert {folder for folder in output.iterdir() if folder.is_dir()} == folders
+    assert len(folders) == 4
+    with refuses("--name"):
+        create_run_folder(output, "net", "mine")
+
+
+def test_an_output_that_is_no_folder_is_refused(tmp_path):
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.touch()
+    link.symlink_to(tmp_path / "nowhere")
+    for output in (file, file / "below", link):
+        with refuses("--output"):
+            create_run_folder(output, "net")
 
 
 def test_a_full_disk(tmp_path):
     def fail(temporary):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(InputError, match=r"cannot write .*file\.txt: No space left on device"):
+    with refuses(tmp_path / "file.txt"):
         write_atomically(tmp_path / "file.txt", fail)
 
 
-def test_a_system_that_does_not_tell_the_memory(monkeypatch):
+def test_a_system_without_memory_figures(monkeypatch):
     assert get_peak_memory() > 10
     monkeypatch.setattr("utils.resource", None)  # as on Windows
     assert get_peak_memory() is None
