@@ -93,7 +93,9 @@ class S1C1(Encoder):
         colours: int = 1,
     ):
         _check(1 <= len(filters) <= MAX_FILTERS, "filters", f"1 to {MAX_FILTERS} filters", len(filters))
-        for window, sigma1, sigma2 in filters:
+        for dog in filters:
+            _check(isinstance(dog, tuple | list) and len(dog) == 3, "filters", "of (window, σ1, σ2)", dog)
+            window, sigma1, sigma2 = dog
             are_sigmas = 0 < sigma1 < math.inf and 0 < sigma2 < math.inf and sigma1 != sigma2
             _check(window in range(3, MAX_PIXELS + 1, 2), "filters", f"of odd windows 3 to {MAX_PIXELS}", window)
             _check(are_sigmas, "filters", "of two positive, different σ", (sigma1, sigma2))

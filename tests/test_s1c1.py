@@ -250,7 +250,18 @@ def test_unusable_images(call, about):
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        *(("filters", value) for value in ([], [(4, 1, 2)], [(1025, 1, 2)], [(3, 1, 2)] * 65, [(3, 1, float("inf"))])),
+        *(
+            ("filters", value)
+            for value in (
+                [],
+                (3, 1, 2),
+                [(3, 1)],
+                [(4, 1, 2)],
+                [(1025, 1, 2)],
+                [(3, 1, 2)] * 65,
+                [(3, 1, float("inf"))],
+            )
+        ),
         *(("filters", [(3, *sigmas)]) for sigmas in ((1, 1), (float("nan"), 1), (0, 1))),
         *(("threshold", value) for value in (-1, float("nan"), float("inf"))),
         *(("radius", value) for value in (-1, 1.5, 10**9, float("inf"))),
