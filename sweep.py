@@ -32,7 +32,7 @@ from train import build, encoder_of, epochs_of, load_data
 from training.encoders import encoder_config
 from training.finished import is_finished
 from training.flags import Format, Parser, parse
-from training.log import print_what_can_be_printed
+from training.log import replace_unprintable
 from training.settings import MACHINE, MAY_CHANGE, NOT_AFTER, Settings, flag
 from training.shared import count_alike, leading_phases
 from utils import ROOT, find_temporaries
@@ -51,7 +51,7 @@ SILENCE = 60  # seconds after which a run that gives no sign is taken to be trai
 
 
 def main(argv=None):
-    print_what_can_be_printed()
+    replace_unprintable()
     argv = sys.argv[1:] if argv is None else argv
     try:
         known, more = make_parser().parse_known_args(argv)

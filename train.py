@@ -30,7 +30,7 @@ from report.activity import describe as describe_activity
 from report.evaluation import Evaluation
 from report.page import read_rows, write_page
 from report.summary import list_models, summarize
-from report.writing import write_report, write_results
+from report.writing import Report, write_report, write_results
 from training import checkpoint, checkpoint_fit, config
 from training.encoders import build_encoder, changed, chosen, encoder_config, for_colours
 from training.features import check_features
@@ -38,7 +38,7 @@ from training.finished import is_finished, lengthen, lengthens
 from training.flags import parse
 from training.image_file import CHARACTERS, images_at, read_image
 from training.initial import take_over
-from training.log import RunLog, print_what_can_be_printed
+from training.log import RunLog, replace_unprintable
 from training.run import DRY_RUN_IMAGES, Data, Run, Stopped, wanted_maps
 from training.settings import MAY_CHANGE, Settings, flag
 from training.shared import begin_after
@@ -58,7 +58,7 @@ from utils import (
 
 
 def main(argv=None):
-    print_what_can_be_printed()
+    replace_unprintable()
     commands = {
         "train": train, "resume": resume, "evaluate": evaluate, "predict": predict, "summary": show_summary,
         "list_models": show_models,
@@ -214,10 +214,8 @@ def evaluate(settings):
     evaluation = Evaluation(model, latencies, labels)
     tested = f"{data.name} with noise {settings.noise}" if settings.noise else data.name
     title = f"{config.title(model.name, trained.set)}{tested}, seed {trained.seed}, {place.name}"
-    figures = write_report(
-        folder, model, evaluation, images, latencies, data.class_names, title, draw=settings.figures,
-        polarity=encoder.polarity, scales=encoder.scales,
-    )  # fmt: skip
+    report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
+    write_report(folder, report, settings.figures)
     if len(indices):
         save_activation_maps(
             model, latencies[indices], labels, indices, folder / "maps", data.class_names, draw=settings.figures
@@ -229,21 +227,18 @@ def evaluate(settings):
         fingerprint=data.fingerprint, **noise, activity=counts,
     )  # fmt: skip
     if settings.figures:
-        maps = folder / "maps" if len(indices) else None
-        write_page(
-            folder, model, images.shape[1:3], data.class_names, title, maps, images, encoder.polarity, encoder.scales
-        )
+        write_page(folder, report, folder / "maps")
     log = RunLog(folder)
     for note in (*data.notes, *changed_since(content["run"], data)):
-        log.say(note)
-    log.say(f"{model.name} on {tested}, test images: {evaluation.describe()}")
-    log.say(describe_activity(counts))
+        log.info(note)
+    log.info(f"{model.name} on {tested}, test images: {evaluation.describe()}")
+    log.info(describe_activity(counts))
     if settings.tensorboard:
-        log.say(f"TensorBoard: {show_evaluation(place, folder, evaluation, figures, settings, content)}")
-    log.say(f"see {folder}")
+        log.info(f"TensorBoard: {show_evaluation(place, folder, evaluation, settings, content)}")
+    log.info(f"see {folder}")
 
 
-def show_evaluation(place, folder, evaluation, figures, settings, content):
+def show_evaluation(place, folder, evaluation, settings, content):
     """Add scores and figures to TensorBoard's events of the evaluated run, of a lone checkpoint to ``folder``.
 
     Returns the folder. What an earlier evaluation added goes.
@@ -252,11 +247,11 @@ def show_evaluation(place, folder, evaluation, figures, settings, content):
 
     run = place.parent.parent
     history = read_rows(run / "metrics.csv") if place.parent.name == "checkpoints" else []
-    folder = run if history else folder
+    drawn, folder = folder / "figures", run if history else folder
     split = "test" if settings.dataset == content["run"]["dataset"] else f"test_{settings.dataset}"
     board, step = Board(folder), len(history) + 2  # the run's own end is one step behind its last epoch
-    board.scores(split, evaluation.metrics, step)
-    board.figures(figures, step)
+    board.log_scores(split, evaluation.metrics, step)
+    board.log_pictures("report", drawn, step)
     board.close()
     return folder
 

@@ -9,6 +9,7 @@ from functools import wraps
 
 import numpy as np
 from matplotlib import colormaps, rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import PowerNorm, to_rgb
@@ -52,6 +53,15 @@ def save(figure, path):
             figure.savefig(temporary, dpi=DPI, format="png")
 
     write_atomically(path, write)
+
+
+def to_pixels(figure: Figure, dpi: int = 80) -> np.ndarray:
+    """Draw the figure as uint8 (H, W, 3)."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(dpi)
+    with rc_context(STYLE):
+        canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def styled(draw):
@@ -497,6 +507,23 @@ def draw_errors(images, indices, labels, predictions, class_names, title, total=
         )
     some = f"{shown} of {total:,} errors" if shown < total else f"{total} error{'s' * (total != 1)}"
     figure.supxlabel(f"{some if total else 'no errors'}: true class → decision", fontsize=9.5)
+    return figure
+
+
+@styled
+def draw_moved(images, title):
+    """Training images and their moved copies, a row for each image.
+
+    images: uint8 (N, 1 + copies, H, W) or (N, 1 + copies, H, W, 3), the plain image first.
+    """
+    images = np.asarray(images)
+    pictures = images if images.ndim == 5 else np.repeat(images[..., None], 3, -1)
+    figure = new_figure(0.75 * pictures.shape[1] + 0.2, 0.75 * len(pictures) + 0.3, title)
+    axes = figure.add_subplot()
+    mosaic = _mosaic(pictures.reshape(-1, *pictures.shape[2:]), pictures.shape[1], 2, 96).astype(np.uint8)
+    axes.imshow(mosaic, interpolation="nearest")
+    axes.set_axis_off()
+    axes.set_title("each image as it is, and its first copies", fontsize=9)
     return figure
 
 

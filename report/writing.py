@@ -1,105 +1,185 @@
-"""Which figures a run leaves, drawn by ``figures.py`` from the network and its evaluation."""
+"""The figures of a run, and the files of its report.
+
+A figure is one function with ``@figure``. It is then in the folder, on the page and in TensorBoard. ``FIGURES`` holds
+all of them in their order.
+"""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
+import torch
 
-from report import figures
+from datasets.augmentation import Augmentation, moved
+from engine.stages import INPUT
+from network_trainer import NetworkTrainer
+from report import figures, metrics
 from report.activation_maps import neurons
+from report.evaluation import Evaluation
 from report.features import preferred_features
-from report.metrics import SILENT, roc_curves
 from utils import write_json
 
 SHOWN_ERRORS = 40
+MOVED_IMAGES, MOVED_COPIES = 8, 11  # in the figure of moved images, at most
 TIMED_IMAGES = 1000  # for the times of the first spikes
 
+FIGURES: dict[str, tuple[str, Callable]] = {}  # {name of the file: (caption, function)}
 
-def draw_network(model, latencies, title, polarity=None, scales=None, split="test"):
-    """Yield (name, Figure) of what the network has learned, and of the spikes it makes of ``latencies``.
 
-    These are the filters of the first stage, the preferred features of all that fire, an encoded image and the times of
-    the first spikes. ``polarity`` of the input channels and names of their ``scales``: see ``figures.draw_filters``.
-    ``split``: which images these are.
+@dataclass(frozen=True)
+class Report:
+    """What the figures and the page of a run are made of.
+
+    Args:
+        model: the network, with the weights that are tested.
+        encoder: see ``training/encoders.py``.
+        images: those that the network is tested on, uint8 (N, H, W) or (N, H, W, 3).
+        labels: their classes, int (N,).
+        latencies: the encoded images, uint8 (N, C, H, W): a tensor, or ``PackedLatencies``.
+        title: which weights these are: network, data set, seed, epoch.
+        split: which images these are: "test", "validation".
+        evaluation: of these images; None if the network does not decide.
+        history: rows of the run log.
+        training_images, augmentation, seed: of a run that learns from moved copies of its training images.
     """
-    first, conv = next(model.named_convs())
-    named = {} if scales is None else {"scales": scales}
-    filters = figures.draw_filters(conv.weight.cpu(), f"Filters of {first}\n{title}", polarity, **named)
-    yield f"filters_{first}", filters
-    for label, pictures in preferred_features(model, polarity).items():
-        yield f"features_{label}", figures.draw_features(pictures, f"Preferred features of {label}\n{title}")
-    times, count = spike_times(model, latencies), min(TIMED_IMAGES, len(latencies))
-    yield "spike_times", figures.draw_spike_times(times, f"First spikes\n{title}, {count:,} {split} images")
-    wave = latencies[:1][0].cpu().numpy(), model.time_steps
-    yield "spike_wave", figures.draw_wave(*wave, f"The spike wave of an image\n{title}, {split} image 0", polarity)
+
+    model: NetworkTrainer
+    encoder: object
+    images: np.ndarray
+    labels: np.ndarray
+    latencies: torch.Tensor
+    class_names: Sequence[str]
+    title: str
+    split: str = "test"
+    evaluation: Evaluation | None = None
+    history: Sequence[dict] = ()
+    training_images: np.ndarray | None = None
+    augmentation: Augmentation | None = None
+    seed: int = 0
+
+    def heading(self, caption: str, count: int | None = None) -> str:
+        """The title of a figure that shows ``count`` images (None: all)."""
+        return f"{caption}\n{self.title}, {len(self.images) if count is None else count:,} {self.split} images"
 
 
-def draw_evaluation(evaluation, images, class_names, title, split="test"):
-    """Yield (name, Figure) of how the network decides the images of an ``Evaluation``, those of ``split``."""
-    title = f"{title}, {len(images):,} {split} images"
-    matrix = evaluation.metrics["confusion_matrix"]
-    yield "confusion_matrix", figures.draw_confusion(matrix, class_names, f"Confusion matrix\n{title}")
-    curves = roc_curves(evaluation.labels, evaluation.relative_scores, evaluation.num_classes)
-    yield "roc_curves", figures.draw_roc(curves, class_names, f"ROC curves of the relative scores\n{title}")
-    missed = np.flatnonzero(evaluation.predictions != evaluation.labels)
-    # silent images first: they are few, and say most about thresholds
-    chosen = missed[np.argsort(evaluation.predictions[missed] != SILENT, kind="stable")][:SHOWN_ERRORS]
-    labels, predictions = evaluation.labels[chosen], evaluation.predictions[chosen]
-    errors = images[chosen], chosen, labels, predictions
-    yield "errors", figures.draw_errors(*errors, class_names, f"Errors\n{title}", len(missed))
+def figure(caption: str) -> Callable:
+    """Register the figure that a function draws. The name of the function is the name of its file.
+
+    The function takes a ``Report`` and the caption. It yields (label, matplotlib figure): nothing if the report has no
+    such figure, one with the label "", or one for each stage, with the stage's label.
+    """
+
+    def register(draw):
+        FIGURES[draw.__name__] = caption, draw
+        return draw
+
+    return register
 
 
-def spike_times(model, latencies):
-    """When neurons fire for the first images, {stage: int (T+1,)}: how many at each time step, and how many never did.
+@figure("Training history")
+def history(report, caption):
+    if report.history:
+        yield "", figures.draw_history(report.history, f"{caption}\n{report.title}")
 
-    The encoder ("input") is the first; the decision stage is left out, which looks only at the last time step.
+
+@figure("Confusion matrix")
+def confusion_matrix(report, caption):
+    if report.evaluation:
+        matrix = report.evaluation.metrics["confusion_matrix"]
+        yield "", figures.draw_confusion(matrix, report.class_names, report.heading(caption))
+
+
+@figure("ROC curves")
+def roc_curves(report, caption):
+    if report.evaluation:
+        scores = report.evaluation.relative_scores
+        curves = metrics.roc_curves(report.evaluation.labels, scores, len(report.class_names))
+        yield "", figures.draw_roc(curves, report.class_names, report.heading(f"{caption} of the relative scores"))
+
+
+@figure("Errors")
+def errors(report, caption):
+    if report.evaluation:
+        labels, predictions = report.evaluation.labels, report.evaluation.predictions
+        missed = np.flatnonzero(predictions != labels)
+        # silent images first: they are few, and they show most about the thresholds
+        chosen = missed[np.argsort(predictions[missed] != metrics.SILENT, kind="stable")][:SHOWN_ERRORS]
+        shown = report.images[chosen], chosen, labels[chosen], predictions[chosen]
+        yield "", figures.draw_errors(*shown, report.class_names, report.heading(caption), len(missed))
+
+
+@figure("First spikes")
+def spike_times(report, caption):
+    times = count_spike_times(report.model, report.latencies)
+    yield "", figures.draw_spike_times(times, report.heading(caption, min(TIMED_IMAGES, len(report.images))))
+
+
+@figure("The spike wave of an image")
+def spike_wave(report, caption):
+    latency, steps = report.latencies[:1][0].cpu().numpy(), report.model.time_steps
+    title = f"{caption}\n{report.title}, {report.split} image 0"
+    yield "", figures.draw_wave(latency, steps, title, report.encoder.polarity)
+
+
+@figure("Filters of")
+def filters(report, caption):
+    label, conv = next(report.model.named_convs())
+    title = f"{caption} {label}\n{report.title}"
+    yield label, figures.draw_filters(conv.weight, title, report.encoder.polarity, report.encoder.scales)
+
+
+@figure("Preferred features of")
+def features(report, caption):
+    for label, pictures in preferred_features(report.model, report.encoder.polarity).items():
+        yield label, figures.draw_features(pictures, f"{caption} {label}\n{report.title}")
+
+
+@figure("Moved images")
+def moved_images(report, caption):
+    if report.augmentation:
+        images, copies = report.training_images[:MOVED_IMAGES], min(MOVED_COPIES, report.augmentation.copies)
+        rows = [moved(images, report.augmentation, copy, report.seed) for copy in range(copies + 1)]
+        yield "", figures.draw_moved(np.stack(rows, 1), f"{caption}\n{report.title}, {report.augmentation}")
+
+
+def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
+    """Count when neurons fire for the first images.
+
+    Returns {stage: int (T + 1,)}: how many neurons fire at each time step and, as the last, how many never do. The
+    first stage is the encoder ("input"). The decision stage is left out, because it uses only the last time step.
     """
     parts, counts = neurons(model, *latencies.shape[2:]), Counter()
-    for some in latencies[:TIMED_IMAGES].split(50):  # numpy counts a copy of eight bytes a neuron
-        for name, maps in chain([("input", some)], model.walk(some)):
+    for some in latencies[:TIMED_IMAGES].split(50):  # numpy copies them to eight bytes a neuron to count
+        for name, maps in chain([(INPUT, some)], model.walk(some)):
             for features, rows, columns in parts[name] if name != model.decision else ():
                 times = maps[:, features, rows, columns].cpu().numpy().ravel()
                 counts[name] = counts[name] + np.bincount(times, minlength=model.time_steps + 1)
     return dict(counts)
 
 
-def write_report(
-    folder, model, evaluation, images, latencies, class_names, title, history=None, draw=True, polarity=None,
-    scales=None, split="test",
-):  # fmt: skip
-    """predictions.csv, and the figures as PNGs in ``figures/``. Returns the paths of the figures.
+def write_report(folder: Path, report: Report, draw: bool = True) -> None:
+    """Write predictions.csv, if the network decides, and all figures as PNG files in ``figures/``.
 
-    Args:
-        evaluation: of the images; None for a network that does not decide: then no predictions and no scores.
-        images, latencies: those of ``split``, and what the encoder makes of them: a tensor, or ``PackedLatencies``.
-        title: which weights these are: network, data set, seed, epoch. Each figure adds what it shows of them.
-        history: rows of the run log, for the figure of the training.
-        draw: False leaves the pictures out.
-        polarity, scales: of the encoder's channels, see ``figures.draw_filters``.
+    ``draw``: False leaves the figures out.
     """
-    if evaluation is not None:
-        evaluation.write_predictions(folder / "predictions.csv", class_names)
-    if not draw:
-        return []
-    (folder / "figures").mkdir(exist_ok=True)
-    drawn = [draw_network(model, latencies, title, polarity, scales, split)]
-    if evaluation is not None:
-        drawn.append(draw_evaluation(evaluation, images, class_names, title, split))
-    if history:
-        drawn.append([("history", figures.draw_history(history, f"Training history\n{title}"))])
-    paths = []
-    for name, figure in chain.from_iterable(drawn):
-        paths.append(folder / "figures" / f"{name}.png")
-        figures.save(figure, paths[-1])
-    return paths
+    if report.evaluation:
+        report.evaluation.write_predictions(folder / "predictions.csv", report.class_names)
+    if draw:
+        (folder / "figures").mkdir(exist_ok=True)
+    for name, (caption, draw_figure) in FIGURES.items() if draw else ():
+        for label, drawn in draw_figure(report, caption):
+            figures.save(drawn, folder / "figures" / f"{name}{label and '_'}{label}.png")
 
 
-def write_results(path, evaluations, **more):
-    """results.json. ``evaluations``: {"test.best": Evaluation, …}, which become nested objects."""
+def write_results(path: Path, evaluations: dict[str, Evaluation], **more) -> None:
+    """Write results.json. The evaluations {"test.best": …} become nested objects."""
     content = {}
     for key, evaluation in evaluations.items():
-        place = content
         *outer, last = key.split(".")
+        place = content
         for name in outer:
             place = place.setdefault(name, {})
         place[last] = evaluation.metrics

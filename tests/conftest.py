@@ -14,7 +14,7 @@ from matplotlib._pylab_helpers import Gcf
 
 from network_trainer import MODELS
 
-# pytest's own, what scikit-learn and parts of torch set as they are imported, and what matplotlib finds out as the first figure is made
+# pytest's own, what imports of scikit-learn and torch set, and what matplotlib finds out as the first figure is made
 ALLOWED = re.compile(r"the variable (PYTEST_CURRENT_TEST|KMP_\w+|TORCHINDUCTOR_\w+)|matplotlib's backend(_fallback)?")
 # Of two processes one begins with the file that compiles most of the kernels. The other meanwhile runs those that need
 # none of these, and finds them in the cache when it comes to the rest: there what takes longest begins first.

@@ -10,11 +10,11 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from support.command import dont_draw
 
 import models
 import sweep
 import train
-from report import writing
 from training.flags import parse
 from training.settings import TAKES
 
@@ -52,8 +52,7 @@ def runs(tmp_path_factory):
             place = ["--output", str(folder)] if "output" in takes and not named else []
             with contextlib.redirect_stdout(io.StringIO()) as printed, patch.context() as hurry:
                 if "first" not in command:  # whose folder the README describes
-                    hurry.setattr(writing, "draw_network", lambda *_: ())
-                    hurry.setattr(writing, "draw_evaluation", lambda *_: ())
+                    dont_draw(hurry)
                 assert train.main([*command, *shorter, *place]) == 0, command
             assert printed.getvalue()
     return folder

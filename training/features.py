@@ -97,7 +97,7 @@ def read_features(run, seconds):
     if settings.save_features is None and config is None:
         return {}
     stage, start = feature_stage(settings, model), time.perf_counter()
-    run.log.say(f"features of {stage}")
+    run.log.info(f"features of {stage}")
     inputs = {}
     try:
         for split in data.splits:

@@ -94,7 +94,7 @@ def learn_nothing(model, number, size):
 @contextmanager
 def _notice(log):
     """Say why it takes so long, if it does."""
-    notice = threading.Timer(2.0, log.say, ["compiling the kernels for this machine, at the first start only"])
+    notice = threading.Timer(2.0, log.info, ["compiling the kernels for this machine, at the first start only"])
     notice.start()
     try:
         yield

@@ -1,112 +1,123 @@
-"""The run log: what a run reports on the console, in log.txt and metrics.csv, and to TensorBoard. All may be silent."""
+"""The run log: the console, log.txt, metrics.csv and, if it is wanted, TensorBoard."""
 
 import csv
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 from tqdm import tqdm
 
 from utils import write_atomically
 
-# One row of metrics.csv: an epoch of a phase. Fractions are of the images of the epoch or of the validation set; the
-# loss is the fraction of wrong decisions.
+# A row of metrics.csv is an epoch of a phase. Accuracy, loss (wrong decisions) and silent are fractions of the images
+# of the epoch or of the validation set.
 COLUMNS = (
-    "step", "phase", "rule", "epoch", "images",
-    "train_accuracy", "train_loss", "train_silent", "val_accuracy", "val_loss", "val_silent",
-    "convergence", "winners_per_image", "dead_features", "ltp_rate", "ltd_rate", "seconds",
-)  # fmt: skip
+    *("step", "phase", "rule", "epoch", "images"),
+    *("train_accuracy", "train_loss", "train_silent", "val_accuracy", "val_loss", "val_silent"),
+    *("convergence", "winners_per_image", "dead_features", "ltp_rate", "ltd_rate", "seconds"),
+)
+BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_fmt}]{postfix}"
 
 
 class RunLog:
-    """``folder``: of the run, None writes no files. ``board``: of TensorBoard, None unless it is asked for."""
+    """Logs what a run does. ``board`` logs to TensorBoard (``training/tensorboard.py``), or does nothing.
 
-    def __init__(self, folder=None, tensorboard=False, quiet=False):
+    Args:
+        folder: folder of the run. If it is None, no file is written.
+        tensorboard: also log to TensorBoard, in the same folder.
+        quiet: print nothing.
+    """
+
+    def __init__(self, folder: Path | None = None, tensorboard: bool = False, quiet: bool = False):
         self.folder, self.quiet = folder, quiet
-        self.live = sys.stdout.isatty() and not quiet
-        self.board = None
+        self.is_live = sys.stdout.isatty() and not quiet
+        self.board = NoBoard()
         if tensorboard and folder is not None:
-            from training.tensorboard import Board
+            from training.tensorboard import Board  # the import takes a second
 
             self.board = Board(folder)
         self._bar = None
 
-    def say(self, text):
+    def info(self, text: str) -> None:
+        """Print a text and append it to log.txt."""
         if self.folder is not None:
             with open(self.folder / "log.txt", "a", encoding="utf-8", errors="replace") as file:
                 file.write(text + "\n")
         if not self.quiet:
-            tqdm.write(text) if self.live else print(text, flush=True)
+            tqdm.write(text) if self.is_live else print(text, flush=True)
 
-    def bar(self, title, total, done=0):
-        """Start a progress bar over images; it replaces the last one. Only in a terminal."""
-        self.end_bar()
-        self._bar = tqdm(
-            total=total, initial=done, desc=title, unit=" images", disable=not self.live, leave=False, file=sys.stdout,
-            dynamic_ncols=True, bar_format="{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} "
-            "[{remaining} left, {rate_fmt}]{postfix}",
-        )  # fmt: skip
+    def start_bar(self, title: str, total: int, done: int = 0) -> None:
+        """Start a progress bar over ``total`` images, which replaces the last bar. Only a terminal shows it."""
+        self.close_bar()
+        looks = {"unit": " images", "leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
+        self._bar = tqdm(total=total, initial=done, desc=title, disable=not self.is_live, **looks)
 
-    def advance(self, images, outcome=None):
-        if outcome is not None and self.live:
-            right, loss, silent = (outcome.fraction(part) for part in ("correct", "wrong", "silent"))
-            self._bar.set_postfix_str(
-                f"{100 * right:.1f} % right  loss {loss:.4f}  {100 * silent:.1f} % silent", refresh=False
-            )
+    def advance(self, images: int, outcome=None) -> None:
+        """Advance the bar by a number of images. ``outcome``: the ``Outcome`` of the epoch so far, or None."""
+        if outcome is not None and self.is_live:
+            right, loss, silent = (outcome.fraction(part) for part in outcome._fields)
+            text = f"{100 * right:.1f} % right  loss {loss:.4f}  {100 * silent:.1f} % silent"
+            self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(images)
 
-    def end_bar(self):
+    def close_bar(self) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
-    def epoch(self, history, epochs, title):
-        """A finished epoch: the last row of ``history``. ``title``: of the rule."""
-        self.end_bar()
-        row = history[-1]
-        self.say(describe(row, epochs, title))
+    def log_epoch(self, history: list[dict], epochs: int, title: str) -> None:
+        """Log a finished epoch, the last row of ``history``. ``epochs``: of its phase; ``title``: of its rule."""
+        self.close_bar()
+        self.info(describe_epoch(history[-1], epochs, title))
         if self.folder is not None:
             write_rows(self.folder / "metrics.csv", history)
-        if self.board:
-            self.board.epoch(history)
+        self.board.log_epoch(history)
 
-    def flush(self):
-        """To be called before a checkpoint is written: what it counts as done is on the disk."""
-        if self.board:
-            self.board.flush()
+    def flush(self) -> None:
+        """Write all events to the disk. Call it before saving a checkpoint, because a resumed run continues there."""
+        self.board.flush()
 
-    def close(self):
-        self.end_bar()
-        if self.board:
-            self.board.close()
+    def close(self) -> None:
+        self.close_bar()
+        self.board.close()
 
 
-def print_what_can_be_printed():
-    """Have a console that knows no × or ∞ show ? in their place, where it would raise an error."""
+class NoBoard:
+    """Has the methods of ``Board``, and each of them does nothing."""
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: None
+
+
+def replace_unprintable() -> None:
+    """Let a console that has no × or ∞ print ? in its place instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):  # none at all, or one that takes any text
+        with suppress(AttributeError):  # there is no stream, or it takes any text
             stream.reconfigure(errors="replace")
 
 
-def describe(row, epochs, title):
-    """One line for an epoch."""
+def describe_epoch(row: dict, epochs: int, title: str) -> str:
+    """One line for a row of the history. ``epochs``: of its phase; ``title``: of its rule."""
     title = f"{row['phase']:<6} {title:<6} epoch {row['epoch']:>3}/{epochs}"
     if row["train_accuracy"] is None:
         text = f"convergence {row['convergence']:.1e}, {row['winners_per_image']:.1f} winners per image"
         if row["dead_features"]:
             text += f", {row['dead_features']} features never won"
     else:
-        text = f"train {_outcome(row, 'train')}"
+        text = f"train {_describe_outcome(row, 'train')}"
         if row["val_accuracy"] is not None:
-            text += f"; validation {_outcome(row, 'val')}"
+            text += f"; validation {_describe_outcome(row, 'val')}"
     return f"{title}  {text}  ({row['images'] / max(row['seconds'], 1e-9):,.0f} images/s, {row['seconds']:.1f} s)"
 
 
-def _outcome(row, split):
+def _describe_outcome(row, split):
     accuracy, loss, silent = (row[f"{split}_{part}"] for part in ("accuracy", "loss", "silent"))
     return f"{100 * accuracy:6.2f} % right, loss {loss:.4f}, {100 * silent:.2f} % silent"
 
 
-def write_rows(path, rows):
+def write_rows(path: Path, rows: list[dict]) -> None:
+    """Write the rows of a history as a CSV file. Raises InputError if it cannot be written."""
+
     def write(temporary):
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)

@@ -8,18 +8,17 @@ import time
 import numpy as np
 
 import datasets
-from datasets.augmentation import Augmentation, moved
+from datasets.augmentation import Augmentation
+from engine.decision import Outcome
 from engine.graph import CHUNK
 from engine.packed import PackedLatencies
 from errors import InputError
 from network_trainer import Activity, Interrupted, Observer
-from report import figures
 from report.activity import activity
 from report.evaluation import Evaluation
-from report.moved_pictures import SHOWN_COPIES, SHOWN_IMAGES, draw_moved
 from report.page import write_page
 from report.summary import summarize
-from report.writing import write_report, write_results
+from report.writing import MOVED_IMAGES, Report, write_report, write_results
 from training import checkpoint, config
 from training.copies import MovedCopies
 from training.encoders import encoder_config
@@ -86,6 +85,7 @@ class Run(Observer):
         self.augmentation = Augmentation.parse(" ".join(settings.augment) or "none")
         self.stop = StopRequest()
         self.saved_at = time.monotonic()
+        self.outcome = list(progress.tally)  # of the epoch, before the batch that is learned
         self.info = {
             "flags": settings.to_dict(),
             "dataset": data.set.name,
@@ -101,16 +101,15 @@ class Run(Observer):
         """
         start = time.perf_counter()
         self.log = RunLog(self.folder, self.settings.tensorboard)
-        self.log.say(f"{'resuming' if going_on else 'run folder'}  {self.folder}")
-        self.log.say("  ".join(f"{count:,} {split}" for split, count in self.data.counts().items()) + " images")
+        self.log.info(f"{'resuming' if going_on else 'run folder'}  {self.folder}")
+        self.log.info("  ".join(f"{count:,} {split}" for split, count in self.data.counts().items()) + " images")
         for note in self.notes:
-            self.log.say(note)
+            self.log.info(note)
         if not going_on:
             self.tell_of_other_run()
         self.save()  # with these settings, and behind metrics.csv: a sweep takes no older checkpoint for what it counts
         size = self.data.set.train_images.shape[1:]
-        if self.log.board:
-            self.log.board.network(self.model, summarize(self.model, *size[:2]), *size[:2])
+        self.log.board.log_network(summarize(self.model, *size[:2]))
         with kernels(self.model, self.encoder, size, self.progress.phase, self.log) as self.ready:
             seconds = {"encoding": -time.perf_counter()}
             train = self.activity("train")
@@ -132,7 +131,7 @@ class Run(Observer):
                     self.settings.patience, self.progress, copies,
                 )  # fmt: skip
         except Interrupted as interrupted:
-            self.log.say(str(interrupted))
+            self.log.info(str(interrupted))
             raise
         finally:
             self.ended()
@@ -142,7 +141,7 @@ class Run(Observer):
         phases = zip(self.model.phases, self.settings.epochs, strict=True)
         epochs = [(count, phase.title) for phase, count in phases for _ in range(count)]
         for place in range(len(self.progress.history)):
-            self.log.epoch(self.progress.history[: place + 1], *epochs[place])
+            self.log.log_epoch(self.progress.history[: place + 1], *epochs[place])
 
     def activity(self, split):
         """The encoded images of a split; None if there are none."""
@@ -168,15 +167,6 @@ class Run(Observer):
         images = self.data.set.train_images[self.data.train]
         return MovedCopies(images, self.augmentation, self.settings.seed, self.encode, count, self.folder)
 
-    def draw_moved(self, title):
-        """The figure of some training images and their copies; its path."""
-        chosen = self.data.set.train_images[self.data.train[:SHOWN_IMAGES]]
-        shown = range(min(SHOWN_COPIES, self.augmentation.copies) + 1)
-        images = [moved(chosen, self.augmentation, copy, self.settings.seed) for copy in shown]
-        path = self.folder / "figures" / "moved_images.png"
-        figures.save(draw_moved(np.stack(images, 1), f"Moved images\n{title}, {self.augmentation}"), path)
-        return path
-
     def encode(self, images):
         return self.encoder.encode(images).to(self.model.device)
 
@@ -188,7 +178,7 @@ class Run(Observer):
 
     def began(self, title, images, done=0):
         self.ready(self.progress.phase)
-        self.log.bar(title, images, done)
+        self.log.start_bar(title, images, done)
 
     def advanced(self, images, outcome=None):
         self.log.advance(images, outcome)
@@ -199,11 +189,14 @@ class Run(Observer):
             self._stop()
 
     def ended(self):
-        self.log.end_bar()
+        self.log.close_bar()
 
     def batch(self, progress):
-        if self.log.board and self.model.phases[progress.phase].needs_labels:
-            self.log.board.batch(progress, len(self.data.train), self.settings.batch_size)
+        if self.model.phases[progress.phase].needs_labels:
+            before, self.outcome = self.outcome if progress.batch > 1 else [0, 0, 0], list(progress.tally)
+            outcome = Outcome(*(now - then for now, then in zip(progress.tally, before, strict=True)))
+            size = len(self.data.train), self.settings.batch_size
+            self.log.board.log_batch(outcome, progress.history, progress.batch, *size)
         if self.stop.asked:
             self._stop()
         if time.monotonic() - self.saved_at >= self.settings.save_every:
@@ -216,15 +209,13 @@ class Run(Observer):
         raise Stopped(f"stopped and saved; go on with\n    {resume_command(self.folder)}", 128 + self.stop.number)
 
     def validated(self, labels, decisions):
-        if self.log.board:
-            self.log.board.validated(self.progress, labels, decisions, self.info["class_names"])
+        self.log.board.log_validation(labels, decisions, self.progress.history, self.info["class_names"])
 
     def epoch(self, progress, wins):
         row = progress.history[-1]
         phase = self.model.phases[progress.phase]
-        self.log.epoch(progress.history, self.settings.epochs[progress.phase], phase.title)
-        if self.log.board:
-            self.log.board.stages(self.model, phase, wins, progress.history, self.encoder.polarity)
+        self.log.log_epoch(progress.history, self.settings.epochs[progress.phase], phase.title)
+        self.log.board.log_stages(self.model, phase, wins, progress.history, self.encoder)
         if self.settings.map_every and row["step"] % self.settings.map_every == 0:
             names = list(self.model.stages)
             learned = names[: 1 + max(map(names.index, phase.stages))]
@@ -246,8 +237,7 @@ class Run(Observer):
                 self.model, self.encode(images[chosen[indices]]), labels, indices,
                 self.folder / "maps" / name, self.data.set.class_names, stages, self.settings.figures,
             )  # fmt: skip
-            if self.log.board:
-                self.log.board.maps(self.folder / "maps" / name, step)
+            self.log.board.log_pictures("maps", self.folder / "maps" / name, step)
 
     def report(self, validation, seconds, start):
         """Test the best and the last weights, and write what the run leaves."""
@@ -259,29 +249,37 @@ class Run(Observer):
         if self.progress.best is None:
             self.save("best.pt")
         if self.settings.figures:
-            self.log.say("drawing the figures")
+            self.log.info("drawing the figures")
         best = self.progress.best
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
         named = config.title(self.model.name, self.settings.set)
         title = f"{named}{self.data.set.name}, seed {self.settings.seed}, {weights}"
-        drawn = write_report(
-            self.folder, self.model, evaluations.get(f"{split}.best"), images, latencies,
-            self.data.set.class_names, title, self.progress.history, self.settings.figures, self.encoder.polarity,
-            self.encoder.scales, split,
-        )  # fmt: skip
-        if self.augmentation and self.settings.figures:
-            drawn.append(self.draw_moved(f"{named}{self.data.set.name}, seed {self.settings.seed}"))
+        report = Report(
+            model=self.model,
+            encoder=self.encoder,
+            images=images,
+            labels=labels,
+            latencies=latencies,
+            class_names=self.data.set.class_names,
+            title=title,
+            split=split,
+            evaluation=evaluations.get(f"{split}.best"),
+            history=self.progress.history,
+            training_images=self.data.set.train_images[self.data.train[:MOVED_IMAGES]],
+            augmentation=self.augmentation,
+            seed=self.settings.seed,
+        )
+        write_report(self.folder, report, self.settings.figures)
         step = len(self.progress.history) + 1
         self.save_maps("end", step)
-        if self.log.board:
-            board = self.log.board
-            board.figures(drawn, step)
-            board.embedding(self.model, latencies, labels, images, self.data.set.class_names, step)
-            found = {}
-            for key, split in (("validation.best", "validation"), ("test.best", "test")):
-                if key in evaluations:
-                    found |= board.scores(split, evaluations[key].metrics, step)
-            board.hyperparameters(self.model, self.info["flags"], found, step)
+        board, scored = self.log.board, {}
+        for key, part in (("validation.best", "validation"), ("test.best", "test")):
+            if key in evaluations:
+                scored[part] = evaluations[key].metrics
+                board.log_scores(part, scored[part], step)
+        board.log_pictures("report", self.folder / "figures", step)
+        board.log_embedding(report, step)
+        board.log_hyperparameters(self.model, self.info["flags"], list(scored), step)
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
         best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
         scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
@@ -293,23 +291,19 @@ class Run(Observer):
             images=self.data.counts(), activity=activity(self.model, latencies), flags=self.info["flags"],
         )  # fmt: skip
         if self.settings.figures:
-            maps = self.folder / "maps" / "end"
-            write_page(
-                self.folder, self.model, images.shape[1:3], self.data.set.class_names, title,
-                maps if maps.is_dir() else None, images, self.encoder.polarity, self.encoder.scales,
-            )  # fmt: skip
+            write_page(self.folder, report, self.folder / "maps" / "end")
         if best:
-            self.log.say(f"best on the validation set: epoch {best['epoch']} of {best['phase']}")
+            self.log.info(f"best on the validation set: epoch {best['epoch']} of {best['phase']}")
         for key in ("validation.best", "validation.last", "test.best", "test.last"):
             if key in evaluations:
                 split, which = key.split(".")
-                self.log.say(f"{split:<10} {which}  {evaluations[key].describe()}")
+                self.log.info(f"{split:<10} {which}  {evaluations[key].describe()}")
         if not evaluations:
-            self.log.say(f"no scores: {NO_SCORES}")
+            self.log.info(f"no scores: {NO_SCORES}")
         if "readout" in facts:
-            self.log.say(f"readout    {describe_readout(facts['readout'])}")
+            self.log.info(f"readout    {describe_readout(facts['readout'])}")
         memory = f", {get_peak_memory():,.0f} MB at most" if get_peak_memory() else ""
-        self.log.say(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
+        self.log.info(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
 
     def evaluations(self, latencies, labels, validation):
         """{"test.last", "test.best" and, if there are any images for it, "validation.best": Evaluation}.

@@ -1,292 +1,174 @@
-"""What a run shows in TensorBoard.
+"""What a run logs to TensorBoard: four of TensorBoard's runs, so that training and validation are curves of one chart.
 
-The run's folder has four runs of TensorBoard's, so that training and validation are curves of one chart, and each has
-one axis, in one unit:
+* ``train``, ``validation``: after each epoch of the phase with labels, by the number of such epochs;
+* ``train_within_epochs``: the outcome of single batches, by the number of images learned in such epochs;
+* the folder itself: all else, by the epochs of all phases. The end of the run is one step after the last epoch.
 
-* ``train``, ``validation``: after each epoch of the phase with labels, by the number of such epochs, so that runs lie
-  over each other whatever came before; what the stages do that learn in it;
-* ``train_within_epochs``: accuracy and loss since the last point, by the images learned from in such epochs;
-* the folder itself: all else, by the epochs of all phases; what the run ended with, one step behind the last epoch.
-
-TensorBoard sorts what it shows by its tags, so these are chosen for accuracy and loss to come first.
+TensorBoard sorts charts by their tags, which are chosen so that accuracy and loss come first.
 """
 
-import io
-import json
 import math
-import re
 import shutil
 import time
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from tensorboard.compat.proto.attr_value_pb2 import AttrValue
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.graph_pb2 import GraphDef
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.compat.proto.versions_pb2 import VersionDef
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams, scalar
+from torch.utils.tensorboard.summary import hparams
 
 from engine.decision import Outcome
-from network_trainer import convergence
-from report.activation_maps import INPUT
-from report.matrix_picture import draw_matrix
+from engine.stages import INPUT
+from network_trainer import NetworkTrainer, Phase, convergence
+from report.figures import draw_confusion, draw_filters, to_pixels
 from report.metrics import evaluate_predictions
+from report.writing import Report
 from training.config import read_set
 
-EMBEDDED = 1000  # images in the projector
-WIDEST = 1500  # pixels of a figure
+EVENT_FILES = "events.out.tfevents.*"
+EMBEDDED_IMAGES = 1000  # in the projector
+BY_EPOCH = "accuracy/by_epoch", "loss/by_epoch", "scores/silent"
 POINTS = 10  # of a curve within an epoch
-EVENT_FILE = re.compile(r"events\.out\.tfevents\.(\d{10})\.(.+)")
-HYPERPARAMETERS = "model", "dataset", "epochs", "batch_size", "ratio", "val_split", "patience", "seed"
-MEANING = {
-    "accuracy": "Right decisions, fraction of the images.",
-    "loss": "Wrong decisions, fraction of the images: the loss of these learning rules.",
-    "silent": "No decision, fraction of the images.",
-    "f1_macro": "Mean of the classes' F1; a silent image is a missed one.",
-}
-BY_EPOCH = "By epochs of the phase with labels."
-BY_IMAGES = "Since the last point; by images learned from in the phase with labels."
+HYPERPARAMETERS = "dataset", "epochs", "batch_size", "ratio", "val_split", "patience", "seed"
 
 
 class Board:
-    """The events of a run, in its folder. What is logged anew after a resume replaces what an interrupted run logged
-    later than its checkpoint, so that no curve doubles back."""
+    """Logs to TensorBoard in the folder of a run.
 
-    def __init__(self, folder):
+    The first step that is logged to one of TensorBoard's runs purges what an interrupted run has logged there at this
+    step and later, so that no curve goes back after a resume.
+    """
+
+    def __init__(self, folder: Path):
         self.folder, self._writers = Path(folder), {}
 
-    def writer(self, run, step):
-        """The writer of one of TensorBoard's runs, "" for the folder itself; ``step``: of what is to be written."""
+    def writer(self, run: str, step: int) -> SummaryWriter:
+        """The writer of one of TensorBoard's runs, "" for the folder itself. ``step``: of what is to be logged."""
         if run not in self._writers:
-            date_back(self.folder / run)
-            # the first step written is the first that is not done for good: what is there of it and later goes
-            self._writers[run] = SummaryWriter(str(self.folder / run), purge_step=step)
+            wait_for_later_name(self.folder / run)
+            self._writers[run] = SummaryWriter(self.folder / run, purge_step=step)
         return self._writers[run]
 
-    def scalar(self, run, tag, value, step, about=""):
-        if value is None:
-            return
-        summary = scalar(tag, value)
-        summary.value[0].metadata.plugin_data.plugin_name = "scalars"
-        summary.value[0].metadata.summary_description = f"{MEANING.get(tag.split('/')[0], '')} {about}".strip()
-        self.writer(run, step).file_writer.add_summary(summary, step)
+    def log_network(self, summary: str) -> None:
+        """Log the table of the stages, unless the folder has one already."""
+        if not any(self.folder.glob(EVENT_FILES)):
+            self.writer("", 1).add_text("network", "\n".join(f"    {line}" for line in summary.splitlines()), 0)
 
-    def picture(self, tag, picture, step, run=""):
-        """A PIL image, as it is."""
-        buffer = io.BytesIO()
-        picture.save(buffer, "png")
-        self._encoded(tag, buffer.getvalue(), picture.size, step, run)
-
-    def _encoded(self, tag, content, size, step, run=""):
-        image = Summary.Image(width=size[0], height=size[1], colorspace=3, encoded_image_string=content)
-        summary = Summary(value=[Summary.Value(tag=tag, image=image)])
-        self.writer(run, step).file_writer.add_summary(summary, step)
-
-    def flush(self):
-        for writer in self._writers.values():
-            writer.flush()
-
-    def close(self):
-        for writer in self._writers.values():
-            writer.close()
-
-    # -----------------------------------------------------------------------------------------------------------------
-    # At the beginning
-
-    def network(self, model, summary, height, width):
-        """The stages as a graph, and their table as text; once, whatever is resumed."""
-        if next(self.folder.glob("events.out.tfevents.*"), None):
-            return
-        writer = self.writer("", 1)
-        writer.file_writer.add_event(Event(graph_def=graph_of(model, height, width).SerializeToString()))
-        writer.add_text("network", "\n".join(f"    {line}" for line in summary.splitlines()), 0)
-
-    # -----------------------------------------------------------------------------------------------------------------
-    # While it learns
-
-    def batch(self, progress, images, batch_size):
-        """After a batch of the phase with labels: now and then accuracy and loss since the last point.
-
-        images: of an epoch.
-        """
+    def log_batch(self, outcome: Outcome, history: list[dict], batch: int, images: int, batch_size: int) -> None:
+        """Log the outcome of batch number ``batch`` (from 1) of an epoch of ``images``, of ten batches in an epoch."""
         batches = math.ceil(images / batch_size)
-        if progress.batch * POINTS // batches == (progress.batch - 1) * POINTS // batches:
-            return
-        since = Outcome(*(now - then for now, then in zip(progress.tally, progress.told, strict=True)))
-        progress.told = list(progress.tally)
-        step = epochs_with_labels(progress.history) * images + min(progress.batch * batch_size, images)
-        for part, count in (("accuracy", "correct"), ("loss", "wrong")):
-            self.scalar("train_within_epochs", f"{part}/by_images", since.fraction(count), step, BY_IMAGES)
+        if batch * POINTS // batches > (batch - 1) * POINTS // batches:
+            step = count_epochs(history) * images + min(batch * batch_size, images)
+            for tag, part in (("accuracy", "correct"), ("loss", "wrong")):
+                self.writer("train_within_epochs", step).add_scalar(f"{tag}/by_images", outcome.fraction(part), step)
 
-    def validated(self, progress, labels, decisions, class_names):
-        """After an epoch: F1 and the confusion matrix of the validation images, before its row is in the history."""
-        step = epochs_with_labels(progress.history) + 1
-        scores = np.zeros((len(labels), len(class_names)))  # of which only the ROC curves would be made
-        found = evaluate_predictions(labels, decisions, scores, len(class_names))
-        self.scalar("validation", "scores/f1_macro", found["f1_macro"], step, f"{MEANING['f1_macro']} {BY_EPOCH}")
-        title = f"Validation images, epoch {step}"
-        picture = draw_matrix(found["confusion_matrix"], class_names, title).convert("RGB")
-        self.picture("scores/confusion_matrix", picture, step, "validation")
+    def log_validation(self, labels, decisions, history: list[dict], class_names) -> None:
+        """Log F1 and the confusion matrix of an epoch that is not yet in the history.
 
-    def epoch(self, history):
-        """The outcome of the last epoch of the history, if it decided."""
-        row, step = history[-1], epochs_with_labels(history)
-        for split, run in (("train", "train"), ("val", "validation")):
-            for part in ("accuracy", "loss"):
-                self.scalar(run, f"{part}/by_epoch", row[f"{split}_{part}"], step, BY_EPOCH)
-            self.scalar(run, "scores/silent", row[f"{split}_silent"], step, f"{MEANING['silent']} {BY_EPOCH}")
-
-    def stages(self, model, phase, wins, history, polarity):
-        """After an epoch: for each convolution that learned its convergence, rates, winners and weights.
-
-        ``wins``: {convolution's label: how often each feature won in this epoch (F,)}; ``polarity``: of the encoder's
-        channels, see ``encoders.py``.
+        labels, decisions: of the validation images, int64 (N,), -1 for silence.
         """
-        run, step = ("train", epochs_with_labels(history)) if phase.needs_labels else ("", len(history))
+        step = count_epochs(history) + 1
+        no_scores = np.zeros((len(labels), len(class_names)))  # only ROC curves need scores
+        metrics = evaluate_predictions(labels, decisions, no_scores, len(class_names))
+        figure = draw_confusion(metrics["confusion_matrix"], class_names, f"Validation images, epoch {step}")
+        writer = self.writer("validation", step)
+        writer.add_scalar("scores/f1_macro", metrics["f1_macro"], step)
+        writer.add_image("scores/confusion_matrix", to_pixels(figure), step, dataformats="HWC")
+
+    def log_epoch(self, history: list[dict]) -> None:
+        """Log the outcomes of the last epoch of the history, if its phase has labels."""
+        step = count_epochs(history)
+        for run, split in (("train", "train"), ("validation", "val")):
+            if history[-1][f"{split}_accuracy"] is not None:
+                for tag, part in zip(BY_EPOCH, ("accuracy", "loss", "silent"), strict=True):
+                    self.writer(run, step).add_scalar(tag, history[-1][f"{split}_{part}"], step)
+
+    def log_stages(self, model: NetworkTrainer, phase: Phase, wins: dict, history: list[dict], encoder) -> None:
+        """Log convergence, rates, winners and weights of each convolution that learned in the last epoch.
+
+        wins: {convolution's label: how often each feature won in this epoch, int64 (F,)}.
+        """
+        run, step = ("train", count_epochs(history)) if phase.needs_labels else ("", len(history))
         writer = self.writer(run, step)
         for label, conv in model.named_convs(phase.stages):
-            tag = f"stages/{label}"
+            tag, rule = f"stages/{label}", phase.rule_of(conv)
             writer.add_scalar(f"{tag}/convergence", convergence(conv.weight), step)
-            rule = phase.rule_of(conv)
-            for name, rate in named_rates(rule, conv.rates(rule)):
-                writer.add_scalar(f"{tag}/{name}", rate, step)
+            for row, rates in zip(rule.rows, conv.rates(rule).reshape(-1, 2).tolist(), strict=True):
+                for name, rate in zip(("ltp_rate", "ltd_rate"), rates, strict=True):
+                    writer.add_scalar(f"{tag}/{row}/{name}".replace("//", "/"), rate, step)
             if int(wins[label].sum()):
                 writer.add_scalar(f"{tag}/dead_features", int((wins[label] == 0).sum()), step)
                 writer.add_histogram(f"{tag}/wins_per_feature", wins[label], step)
             writer.add_histogram(f"{tag}/weights", conv.weight.flatten(), step)
             if conv is model.convs()[0]:
-                writer.add_image(f"{tag}/filters", filters(conv.weight, polarity), step)
+                figure = draw_filters(conv.weight, f"Filters of {label}", encoder.polarity, encoder.scales)
+                writer.add_image(f"{tag}/filters", to_pixels(figure), step, dataformats="HWC")
 
-    def maps(self, folder, step):
-        """The pictures of ``save_activation_maps`` in a folder."""
-        for path in sorted(folder.glob("*/*.png")):
+    def log_pictures(self, name: str, folder: Path, step: int) -> None:
+        """Log the PNG files in a folder and its subfolders, with tags that begin with ``name``."""
+        for path in sorted(folder.rglob("*.png")):
+            tag = f"{name}/{path.relative_to(folder).with_suffix('')}"
             with Image.open(path) as picture:
-                size = picture.size
-            self._encoded(f"maps/{path.parent.name}/{path.stem}", path.read_bytes(), size, step)
+                self.writer("", step).add_image(tag, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
 
-    # -----------------------------------------------------------------------------------------------------------------
-    # At the end
+    def log_scores(self, split: str, metrics: dict, step: int) -> None:
+        """Log the scores of an evaluation of a split ("test", …)."""
+        for part in ("accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"):
+            if metrics[part] is not None:
+                self.writer("", step).add_scalar(f"{split}/{part}", metrics[part], step)
 
-    def figures(self, paths, step):
-        """``paths``: PNG files, which become images of at most ``WIDEST`` pixels across."""
-        for path in paths:
-            with Image.open(path) as picture:
-                picture = picture.convert("RGB")
-                picture.thumbnail((WIDEST, WIDEST))
-                self.picture(f"report/{path.stem}", picture, step)
-
-    def scores(self, split, metrics, step):
-        """The scores of an evaluation of a split ("test", …). Returns their tags and values."""
-        parts = "accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"
-        found = {f"{split}/{part}": metrics[part] for part in parts if metrics.get(part) is not None}
-        for tag, value in found.items():
-            self.scalar("", tag, value, step, MEANING.get(tag.split("/")[1], ""))
-        return found
-
-    def hyperparameters(self, model, flags, found, step):
-        """The row of the run in the table of hyperparameters; ``found``: the scores it ended with."""
-        chosen = {**{key: flags[key] for key in HYPERPARAMETERS}, "model": model.name}
-        chosen |= {field: "none" if value is None else value for field, value in read_set(flags["set"]).items()}
-        plain = {
-            key: value if isinstance(value, bool | int | float | str) else json.dumps(value)
-            for key, value in chosen.items()
-            if value is not None
-        }
+    def log_hyperparameters(self, model: NetworkTrainer, flags: dict, splits: list[str], step: int) -> None:
+        """Log the run's row in the table of hyperparameters. ``splits``: those whose scores have been logged."""
+        chosen = {"model": model.name, **{key: flags[key] for key in HYPERPARAMETERS}}
         for label, conv in model.named_convs():
-            if not conv.decides:
-                plain[f"{label}.threshold"] = float(conv.threshold)
-            for rule in conv.rules:
-                for name, rate in named_rates(rule, torch.as_tensor(rule.first_rates())):
-                    plain[f"{label}.{rule.name}.{name.replace('/', '.')}"] = rate
-        # the final scores' own curves, so that the table needs no second copy of them
-        ended = {tag: value for tag, value in found.items() if tag.endswith(("/accuracy", "/f1_macro", "/silent"))}
-        for part in hparams(plain, ended):
-            self.writer("", step).file_writer.add_summary(part)
+            rule = asdict(conv.rule) if conv.rule else {}
+            chosen |= {f"{label}.threshold": float(conv.threshold)} | {f"{label}.rule.{key}": rule[key] for key in rule}
+        chosen |= read_set(flags["set"])
+        row = {key: value if isinstance(value, int | float) else str(value) for key, value in chosen.items()}
+        scores = {f"{split}/{part}": 0 for split in splits for part in ("accuracy", "f1_macro", "silent")}
+        for summary in hparams(row, scores):  # it uses the names of the scores: the values have been logged
+            self.writer("", step).file_writer.add_summary(summary)
 
-    def embedding(self, model, latencies, labels, images, class_names, step):
-        """The last feature layer in the projector: for each image how early and how often each feature spiked."""
-        (self.folder / "projector_config.pbtxt").unlink(missing_ok=True)  # of this run, if it ended before
+    def log_embedding(self, report: Report, step: int) -> None:
+        """Log the last feature layer for the projector: for each image how early and how often each feature spiked."""
+        (self.folder / "projector_config.pbtxt").unlink(missing_ok=True)  # of this run, if it has ended before
         shutil.rmtree(self.folder / f"{step:05}", ignore_errors=True)
-        latencies = latencies[:EMBEDDED]
-        reads = model.inputs_of(model.decision) if model.decision else list(model.stages)[-1:]
-        maps = {INPUT: latencies}
-        for name, latency in model.walk(latencies):
-            maps[name] = latency if name in reads else None
-        features = torch.cat([(model.time_steps - maps[name].float()).sum((2, 3)).cpu() for name in reads], 1)
-        pixels = torch.as_tensor(images[:EMBEDDED]).float() / 255
+        model, latencies = report.model, report.latencies[:EMBEDDED_IMAGES]
+        names = model.inputs_of(model.decision) if model.decision else list(model.stages)[-1:]
+        maps = chain([(INPUT, latencies)], model.walk(latencies))
+        sums = {name: (model.time_steps - part.float()).sum((2, 3)).cpu() for name, part in maps if name in names}
+        pixels = torch.as_tensor(report.images[:EMBEDDED_IMAGES]).float() / 255
         sprites = 1 - pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)  # colours as they are
-        names = [class_names[label] for label in labels[:EMBEDDED]]
-        self.writer("", step).add_embedding(features, names, sprites, step, tag="last_feature_layer")
+        classes = [report.class_names[label] for label in report.labels[:EMBEDDED_IMAGES]]
+        features = torch.cat([sums[name] for name in names], 1)
+        self.writer("", step).add_embedding(features, classes, sprites, step, tag="last_feature_layer")
+
+    def flush(self) -> None:
+        for writer in self._writers.values():
+            writer.flush()
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
 
 
-def date_back(folder):
-    """Have the event files in a folder stand before one that is opened now.
+def wait_for_later_name(folder: Path) -> None:
+    """Wait until an event file that is opened now sorts after those in the folder.
 
-    TensorBoard reads them in the order of their names, which begin with the second that they were opened in; within
-    one second host, process and a number decide, as text. Where the newest file's second is not over, or the clock has
-    been set back, the seconds of all are moved back alike.
+    TensorBoard reads event files in the order of their names, which begin with the second in which they were opened.
+    Files from the future (the clock has been set back) are renamed: they get the current second in front of their own.
     """
-    matches = [(path, EVENT_FILE.fullmatch(path.name)) for path in sorted(folder.glob("*"))]
-    found = [(path, int(match[1]), match[2]) for path, match in matches if match]
-    ahead = max((second for _, second, _ in found), default=0) - int(time.time()) + 1
-    if ahead > 0:
-        for path, second, rest in found:  # the oldest first: wherever this stops, they are in order
-            path.rename(path.with_name(f"events.out.tfevents.{second - ahead:010}.{rest}"))
+    now, opened = f"{int(time.time()):010}", {path: path.name.split(".")[3] for path in folder.glob(EVENT_FILES)}
+    if max(opened.values(), default=now) > now:
+        for path in (path for path, second in opened.items() if second >= now):
+            path.rename(path.with_name(path.name.replace("tfevents.", f"tfevents.{now}.", 1)))
+    while any(path.name.split(".")[3] >= f"{int(time.time()):010}" for path in folder.glob(EVENT_FILES)):
+        time.sleep(0.05)
 
 
-def epochs_with_labels(history):
-    """How many epochs of a history had labels: the axis of ``train`` and ``validation``."""
+def count_epochs(history: list[dict]) -> int:
+    """The number of epochs with labels: the axis of ``train`` and ``validation``."""
     return sum(row["train_accuracy"] is not None for row in history)
-
-
-def named_rates(rule, rates):
-    """(name, rate) of each rate of a rule, "ltp_rate" or "reward/ltp_rate"."""
-    for row, pair in zip(rule.rows, rates.reshape(-1, 2).tolist(), strict=True):
-        for name, rate in zip(("ltp_rate", "ltd_rate"), pair, strict=True):
-            yield f"{row}/{name}".lstrip("/"), rate
-
-
-def filters(weight, polarity):
-    """One picture per feature: on-centre minus off-centre channels, mid-grey where they are equal.
-
-    A channel that is neither is shown as on-centre.
-    """
-    from torchvision.utils import make_grid  # a second, before anything is said
-
-    off = torch.tensor(polarity, device=weight.device) < 0
-    contrast = sum(
-        sign * weight[:, chosen].mean(1, keepdim=True) for sign, chosen in ((1, ~off), (-1, off)) if chosen.any()
-    )
-    return make_grid(torch.nn.functional.interpolate(0.5 + contrast / 2, scale_factor=8), nrow=10, pad_value=1)
-
-
-def graph_of(model, height, width):
-    """The network as a ``GraphDef``: a node for each stage, or each branch of several, with its parameters."""
-    graph, tops = GraphDef(versions=VersionDef(producer=22)), {INPUT: INPUT}  # of each map: the node that makes it
-
-    def add(name, kind, inputs, **about):
-        node = graph.node.add(name=name, op=kind)
-        node.input.extend(inputs)
-        for key, value in about.items():
-            node.attr[key].CopyFrom(AttrValue(s=str(value).encode()))
-        return name
-
-    outputs = {name: "×".join(map(str, shape)) for name, shape in model.shapes(height, width).items()}
-    add(INPUT, "Encoder", [], output=outputs[INPUT], encoder=model.encoder["name"])
-    for stage_name in model.stages:
-        name, below = stage_name, [tops[other] for other in model.inputs_of(stage_name)]
-        stage, kind = model.stages[name], type(model.stages[name]).__name__
-        if len(stage.convs) > 1:
-            labels = [label.removeprefix(f"{name}_") for label, _ in model.named_convs([name])]
-            below = [
-                add(f"{name}/{label}", type(conv).__name__, below, parameters=conv.extra_repr())
-                for label, conv in zip(labels, stage.convs, strict=True)
-            ]
-            name = f"{name}/{'vote' if stage.decides else 'joined'}"
-        parameters = "" if len(stage.convs) > 1 else stage.extra_repr()
-        tops[stage_name] = add(name, kind, below, output=outputs[stage_name], parameters=parameters)
-    return graph

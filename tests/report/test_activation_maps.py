@@ -1,5 +1,7 @@
 """Activation maps on disk are what the network computes; their pictures show neurons and nothing else."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,15 +10,10 @@ from PIL import Image
 from errors import InputError
 from models import build_model
 from report.activation_maps import choose_images, neurons, save_activation_maps
-from report.map_pictures import SILENCE, draw_decision, draw_maps
+from report.map_pictures import SILENCE, draw_decision, draw_maps, make_color_table
 
 DIGITS = "0123456789"
-
-
-@pytest.fixture(scope="module")
-def latencies():
-    rng = np.random.default_rng(0)
-    return torch.from_numpy(rng.integers(0, 60, (12, 6, 28, 28)).clip(max=15).astype(np.uint8))
+DARKEST = make_color_table("plasma", 15)[0]
 
 
 def files_in(folder):
@@ -75,11 +72,8 @@ def test_only_the_stages_that_are_wanted(tmp_path, latencies, monkeypatch):
         assert set(arrays) == {"input", "s1", "c1", "label", "index", "steps"}
 
 
-def test_a_network_that_does_not_decide(tmp_path, latencies):
-    model = build_model("mozafari2018")
-    del model.stages[model.decision]
-    model.__class__ = type("Features", (type(model),), {"decision": None})
-    save_activation_maps(model, latencies[:1], [7], [0], tmp_path, DIGITS)
+def test_a_network_that_does_not_decide(tmp_path, latencies, features_only):
+    save_activation_maps(features_only, latencies[:1], [7], [0], tmp_path, DIGITS)
     with np.load(tmp_path / "00000_label-7.npz") as arrays:
         assert set(arrays) == {"input", "s1", "c1", "s2", "c2", "label", "index", "steps"}
 
@@ -107,53 +101,58 @@ def test_pooling_over_padding():
     assert [rows for _, rows, _ in parts["c3"]] == [slice(0, 2), slice(0, 2), slice(0, 2)]
 
 
-@pytest.mark.parametrize("steps", [1, 15, 254])
+def count_pixels(picture, colour):
+    return int((np.asarray(picture.convert("RGB")) == colour).all(2).sum())
+
+
+@pytest.mark.parametrize("steps", [1, 15, 255])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (110, 4, 4), (800, 1, 1)])
-def test_a_picture_of_maps(shape, steps):
+def test_a_picture_shows_every_neuron(shape, steps):
     maps = np.full(shape, steps, np.uint8)
     maps[0, 0, 0] = 0
-    picture = np.asarray(draw_maps(maps, steps, "title").convert("RGB"))
-    assert picture.shape[1] < 1200
-    silent, first = ((picture == colour).all(2).sum() for colour in (SILENCE, (13, 8, 135)))
-    zoom = round((silent / (maps.size - 1)) ** 0.5)
-    assert silent == zoom**2 * (maps.size - 1) + 12 * 16  # and the colour bar's
-    assert first >= zoom**2 + 16
+    picture = draw_maps(maps, steps, "title")
+    assert picture.width < 1200
+    silent = count_pixels(picture, SILENCE)
+    zoom = math.isqrt(silent // max(1, maps.size - 1)) or 1
+    assert silent == zoom**2 * (maps.size - 1)
+    assert count_pixels(picture, DARKEST) > zoom**2  # the neuron that spikes, and the first step of the scale
 
 
 def test_time_goes_from_dark_to_light():
-    maps = np.arange(15, dtype=np.uint8).reshape(1, 1, 15)
-    row = np.asarray(draw_maps(maps, 15, "").convert("L")).astype(int)[60]
-    colours = [value for value, before in zip(row[1:], row, strict=False) if value != before]
-    assert colours[:15] == sorted(colours[:15])
+    colours = make_color_table("plasma", 15, 0.95)
+    picture = np.asarray(draw_maps(np.zeros((1, 2, 2), np.uint8), 15, "").convert("RGB"))
+    columns = [np.flatnonzero((picture == colour).all(2).any(0))[0] for colour in colours]
+    assert columns == sorted(columns)
+    light = colours @ [0.299, 0.587, 0.114]
+    assert light.tolist() == sorted(light)
 
 
 def test_padding_is_not_drawn():
     maps = np.full((2, 9, 9), 15, np.uint8)
     maps[1, 3:6, 3:6] = 0
     parts = [(slice(0, 1), slice(0, 9), slice(0, 9)), (slice(1, 2), slice(3, 6), slice(3, 6))]
-    picture = np.asarray(draw_maps(maps, 15, "", parts).convert("RGB"))
-    counts = [(picture == colour).all(2).sum() for colour in (SILENCE, (13, 8, 135))]
-    bar = 12 * 16, 10 * 16
-    zooms = [
-        round(((count - of_bar) / neurons) ** 0.5) for count, of_bar, neurons in zip(counts, bar, (81, 9), strict=True)
-    ]
-    assert counts == [zoom**2 * neurons + of_bar for zoom, neurons, of_bar in zip(zooms, (81, 9), bar, strict=True)]
+    without = count_pixels(draw_maps(maps[:1], 15, ""), DARKEST)
+    picture = draw_maps(maps, 15, "", parts)
+    first, silent = count_pixels(picture, DARKEST) - without, count_pixels(picture, SILENCE)
+    assert math.isqrt(silent // 81) ** 2 * 81 == silent > 0
+    assert math.isqrt(first // 9) ** 2 * 9 == first > 0
 
 
 def test_a_picture_of_potentials():
+    """The deciding neuron has its own colours; potentials of one branch are of one scale."""
     potentials = np.zeros((6, 2, 2), np.float32)
     potentials[4, 1, 0], potentials[1] = 8, 4
-    picture = np.asarray(draw_decision({"potentials": potentials}, np.arange(6) // 2, "abc", "title").convert("RGB"))
-    highest, half, lowest = (
-        (picture == colour).all(2).sum() for colour in ((8, 48, 107), (223, 236, 247), (247, 251, 255))
-    )
-    assert highest == 20 * 20 + 16
-    assert half >= 4 * 20 * 20  # (4 / 8)³ of the colours
-    assert lowest >= (16 + 3) * 20 * 20
-    blank = draw_decision(
-        {"potentials_3x3": potentials * 0, "potentials_5x5": potentials}, np.zeros(6, int), ["<b>"], "title"
-    )
-    assert blank.height > 100
+    classes = np.arange(6) // 2
+    picture = draw_decision({"potentials": potentials}, classes, "abc", "title")
+    zoom = 20
+    assert count_pixels(picture, make_color_table("Oranges", 96)[-1]) == zoom**2
+    assert count_pixels(picture, make_color_table("Oranges", 96)[0]) == 3 * zoom**2
+    assert count_pixels(picture, make_color_table("Blues", 96)[int(95 / 8)]) == 4 * zoom**2  # (4 / 8)³
+    assert count_pixels(picture, make_color_table("Blues", 96)[0]) == 16 * zoom**2
+    silent = draw_decision({"potentials": potentials * 0}, classes, "abc", "title")
+    assert count_pixels(silent, make_color_table("Blues", 96)[0]) == 24 * zoom**2
+    both = draw_decision({"potentials_3x3": potentials, "potentials_5x5": potentials}, classes, "abc", "title")
+    assert count_pixels(both, make_color_table("Oranges", 96)[-1]) == 2 * zoom**2
 
 
 def test_no_images(tmp_path, latencies):

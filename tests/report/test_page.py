@@ -7,13 +7,14 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from models import build_model
 from report import page
 from report.activation_maps import save_activation_maps
 from report.metrics import evaluate_predictions
+from report.writing import Report
+from s1c1 import S1C1
 
 NAMES = ("T-shirt/top", "<u>", "</script>", "&amp;", '"', *"56789")
 VOID = {"meta", "img", "input"}
@@ -45,17 +46,6 @@ class Reader(HTMLParser):
             self.texts.append(data.strip())
 
 
-@pytest.fixture(scope="module")
-def latencies():
-    rng = np.random.default_rng(0)
-    return torch.from_numpy(rng.integers(0, 60, (12, 6, 28, 28)).clip(max=15).astype(np.uint8))
-
-
-@pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(0).integers(0, 256, (12, 28, 28), np.uint8)
-
-
 def scores():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 300)
@@ -79,8 +69,9 @@ def make_run(folder, results):
     (folder / "checkpoints" / "last.pt").touch()
 
 
-def read(folder, model, **more):
-    path = page.write_page(folder, model, (28, 28), NAMES, "mozafari2018, some <data>, seed 0", **more)
+def read(folder, model, images, maps=None):
+    report = Report(model, S1C1(), images, np.arange(12) % 10, None, NAMES, "mozafari2018, some <data>, seed 0")
+    path = page.write_page(folder, report, maps)
     assert path.stat().st_size < 20e6
     text = path.read_text(encoding="utf-8")
     reader = Reader(text)
@@ -99,7 +90,7 @@ def test_a_whole_run(tmp_path, latencies, images):
     results["activity"] = {"s1": {"spikes": 1039.58, "synaptic_additions": 846391.4}}
     make_run(tmp_path, results)
     save_activation_maps(model, latencies[[3, 5]], np.arange(12) % 10, [3, 5], tmp_path / "maps", NAMES, draw=False)
-    reader = read(tmp_path, model, maps=tmp_path / "maps", images=images)
+    reader = read(tmp_path, model, images, tmp_path / "maps")
     assert json.loads(reader.scripts["results"]) == results
     best = results["test"]["best"]
     for part in ("accuracy", "loss", "silent"):
@@ -140,10 +131,10 @@ def unpacked(text):
     return np.frombuffer(base64.b64decode(text), np.uint8)
 
 
-def test_branches_without_their_padding(tmp_path, latencies):
+def test_branches_without_their_padding(tmp_path, latencies, images):
     model = build_model("inception2024")
     save_activation_maps(model, latencies[:1], [1], [0], tmp_path, NAMES, draw=False)
-    data = json.loads(read(tmp_path, model, maps=tmp_path).scripts["data"])
+    data = json.loads(read(tmp_path, model, images, tmp_path).scripts["data"])
     stages = {stage["name"]: stage for stage in data["stages"]}
     parts = stages["s3"]["parts"]
     assert [part["label"] for part in parts] == ["s3_3x3", "s3_5x5", "s3_7x7"]
@@ -151,35 +142,32 @@ def test_branches_without_their_padding(tmp_path, latencies):
     assert [part["label"] for part in stages["c3"]["parts"]] == ["c3_3x3", "c3_5x5", "c3_7x7"]
 
 
-def test_a_network_that_does_not_decide_and_no_scores(tmp_path, latencies):
-    model = build_model("mozafari2018")
-    del model.stages[model.decision]
-    model.__class__ = type("Features", (type(model),), {"decision": None})
+def test_a_network_that_does_not_decide_and_no_scores(tmp_path, latencies, images, features_only):
     make_run(tmp_path, {})
-    save_activation_maps(model, latencies[:1], [1], [0], tmp_path / "maps", NAMES, draw=False)
-    reader = read(tmp_path, model, maps=tmp_path / "maps")
+    save_activation_maps(features_only, latencies[:1], [1], [0], tmp_path / "maps", NAMES, draw=False)
+    reader = read(tmp_path, features_only, images, tmp_path / "maps")
     data = json.loads(reader.scripts["data"])
     assert [stage["name"] for stage in data["stages"]] == ["input", "s1", "c1", "s2", "c2"]
     assert data["images"][0]["decision"] == -2
     assert "Scores" not in reader.texts
 
 
-def test_an_evaluation_without_maps_or_figures(tmp_path):
+def test_an_evaluation_without_maps_or_figures(tmp_path, images):
     results = {"test": scores(), "checkpoint": "runs/a b/checkpoints/best.pt"}
     (tmp_path / "results.json").write_text(json.dumps(results))
-    reader = read(tmp_path, build_model("mozafari2018"))
+    reader = read(tmp_path, build_model("mozafari2018"), images)
     assert set(reader.scripts) == {"results"}
     assert json.loads(reader.scripts["results"]) == results
     assert "python train.py --evaluate 'runs/a b/checkpoints/best.pt' --predict IMAGE.png" in reader.texts
     assert not [text for text in reader.texts if "--resume" in text]
 
 
-def test_it_says_what_it_leaves_out(tmp_path, latencies, monkeypatch):
+def test_it_says_what_it_leaves_out(tmp_path, latencies, images, monkeypatch):
     model = build_model("mozafari2018")
     make_run(tmp_path, {})
     save_activation_maps(model, latencies[:3], [1, 2, 3], [0, 1, 2], tmp_path / "maps", NAMES, draw=False)
-    monkeypatch.setattr(page, "MOST", {"maps": 250_000, "weights": 50_000, "figures": 100})
-    reader = read(tmp_path, model, maps=tmp_path / "maps")
+    monkeypatch.setattr(page, "MAX_BYTES", {"maps": 250_000, "weights": 50_000, "figures": 100})
+    reader = read(tmp_path, model, images, tmp_path / "maps")
     data = json.loads(reader.scripts["data"])
     assert 1 <= len(data["images"]) < 3
     assert list(data["weights"]) == ["s1"]

@@ -2,51 +2,71 @@
 
 import numpy as np
 import pytest
-import torch
+from matplotlib.figure import Figure
+from PIL import Image
 
+from datasets.augmentation import Augmentation
 from models import build_model
-from report import figures
+from report import figures, writing
 from report.evaluation import Evaluation
-from report.writing import spike_times, write_report
+from report.writing import Report, count_spike_times, write_report
+from s1c1 import S1C1
 
 NAMES = "0123456789"
+LABELS = np.arange(12) % 10
+ALWAYS = {"filters_s1", "features_s1", "features_s2", "spike_times", "spike_wave"}
+DECIDING = {"confusion_matrix", "roc_curves", "errors"}
 
 
-@pytest.fixture(scope="module")
-def latencies():
-    rng = np.random.default_rng(0)
-    return torch.from_numpy(rng.integers(0, 60, (4, 6, 28, 28)).clip(max=15).astype(np.uint8))
+@pytest.fixture
+def make_report(latencies, images):
+    def make(model, **more):
+        return Report(model, S1C1(), images, LABELS, latencies, NAMES, "a network", **more)
+
+    return make
 
 
-@pytest.fixture(scope="module")
-def images():
-    return np.zeros((4, 28, 28), np.uint8)
+def files_in(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_network_that_does_not_decide(tmp_path, latencies, images, monkeypatch):
+def test_a_network_that_does_not_decide(tmp_path, features_only, make_report, images, monkeypatch):
     monkeypatch.setattr(figures, "DPI", 20)
-    model = build_model("mozafari2018")
-    del model.stages[model.decision]
-    model.__class__ = type("Features", (type(model),), {"decision": None})
     none = {f"{split}_{part}": None for split in ("train", "val") for part in ("accuracy", "loss", "silent")}
     rows = [{"phase": "s1", "rule": "stdp", "epoch": 1, "convergence": 0.1, **none}]
-    paths = write_report(tmp_path, model, None, images, latencies, NAMES, "a network", rows)
-    names = "filters_s1", "features_s1", "features_s2", "spike_times", "spike_wave", "history"
-    assert paths == [tmp_path / "figures" / f"{name}.png" for name in names]
-    assert all(path.is_file() for path in paths)
-    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
+    augmentation = {"training_images": images, "augmentation": Augmentation(copies=2, turn=5.0)}
+    write_report(tmp_path, make_report(features_only, history=rows, **augmentation))
+    assert files_in(tmp_path) == {f"figures/{name}.png" for name in ALWAYS | {"history", "moved_images"}}
 
 
-def test_without_pictures(tmp_path, latencies, images):
+def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
+    monkeypatch.setattr(figures, "DPI", 20)
     model = build_model("mozafari2018")
-    evaluation = Evaluation(model, latencies, [0, 1, 2, 3])
-    assert write_report(tmp_path, model, evaluation, images, latencies, NAMES, "a network", draw=False) == []
-    assert [path.name for path in tmp_path.iterdir()] == ["predictions.csv"]
+    report = make_report(model, evaluation=Evaluation(model, latencies, LABELS))
+    write_report(tmp_path, report, draw=False)
+    assert files_in(tmp_path) == {"predictions.csv"}
+    write_report(tmp_path, report)
+    assert files_in(tmp_path) == {f"figures/{name}.png" for name in ALWAYS | DECIDING} | {"predictions.csv"}
+
+
+def test_a_figure_is_one_function(tmp_path, make_report, features_only, monkeypatch):
+    monkeypatch.setattr(writing, "FIGURES", {})
+
+    @writing.figure("Something new of")
+    def something(report, caption):
+        for label in ("s1", "s2"):
+            yield label, Figure(figsize=(2, 1))
+
+    assert {"something": ("Something new of", something)} == writing.FIGURES
+    write_report(tmp_path, make_report(features_only))
+    assert files_in(tmp_path) == {"figures/something_s1.png", "figures/something_s2.png"}
+    with Image.open(tmp_path / "figures" / "something_s1.png") as picture:
+        assert picture.size == (2 * figures.DPI, figures.DPI)
 
 
 def test_spike_times_count_neurons_only(latencies):
     """The padding of smaller branches is not silent neurons, and the decision stage has no times."""
-    times = spike_times(build_model("inception2024"), latencies)
+    times = count_spike_times(build_model("inception2024"), latencies)
     assert list(times) == ["input", "s1", "c1", "s2", "c2", "s3", "c3"]
     assert times["input"].tolist() == np.bincount(latencies.numpy().ravel(), minlength=16).tolist()
-    assert times["s3"].sum() == 4 * 100 * (7 * 7 + 5 * 5 + 3 * 3)
+    assert times["s3"].sum() == 12 * 100 * (7 * 7 + 5 * 5 + 3 * 3)

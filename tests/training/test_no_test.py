@@ -59,7 +59,7 @@ def test_the_titles_name_the_images(monkeypatch, tmp_path):
     titles = []
     monkeypatch.setattr("report.figures.draw_errors", lambda *args: titles.append(args[5]) or ())
     monkeypatch.setattr("report.figures.save", lambda *_: None)
-    monkeypatch.setattr(report.page, "figures_of", lambda *_: [])
+    monkeypatch.setattr(report.page, "read_figures", lambda *_: [])
     assert start(f"{WORDS} --no-test --name one", tmp_path) == 0
     assert f"{results(tmp_path / 'one')['images']['validation']} validation images" in titles[0]
 
