@@ -1,16 +1,17 @@
-"""Change one thing of the rules, the encoder or the trainer at a time, and see whether a test notices.
+"""Change one thing of the product at a time, and see whether a test fails.
 
     python tests/manual/mutants.py                      # all; --only s1c1 network_trainer: those of some files
+    python tests/manual/mutants.py --check              # only whether each change still applies
     python tests/manual/mutants.py --jobs 2
 
-Each mutant is one textual change in a copy of the repository, in a temporary folder, with the tests of that file run
-until one fails. What is changed in ``engine/`` compiles the kernels anew where a test needs them, so that a mutant
-that no quick test notices takes minutes. The exit code is 1 if one survives, and 2 if the text of one
-is gone.
+A mutant replaces a text, which must be in its file exactly once, in a copy of the repository in a temporary folder.
+Then the tests of that file run until one fails. A change in ``engine/`` compiles the kernels again, so that a mutant
+that no quick test kills takes minutes. The exit code is 1 if a mutant survives, and 2 if a change no longer applies.
 """
 
 import argparse
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,36 +23,35 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LIMIT = 900  # seconds for the tests of one mutant
+LIMIT = 900  # seconds for the tests of a mutant
 
 
 class Mutant(NamedTuple):
-    """``before`` stands once in the file, and is replaced by ``after``."""
+    """``before`` is in the file exactly once; ``after`` replaces it."""
 
     file: str
     before: str
     after: str
 
+    def __str__(self):
+        return f"{self.file}: {self.before.strip()!r} -> {self.after.strip()!r}"
 
-# The quickest tests that could notice come first.
+
+# Arguments of pytest; those whose tests are quick come first.
 TESTS = {
-    "engine/rules.py": (
-        [
-            "tests/engine/test_rules.py",
-            "-k",
-            "rates or rewards or window or strongest or impossible or decays or part_of",
-        ],
-        ["tests/engine/test_rules.py", "tests/test_networks.py", "-k", "margin_decides or impossible_stages"],
-        ["tests/engine/test_rules.py"],
-        ["tests/test_networks.py"],
-    ),
-    "s1c1.py": (["tests/test_s1c1.py"],),
-    "network_trainer.py": (
-        ["tests/test_fit.py"],
-        ["tests/training/test_golden_checkpoints.py", "tests/test_networks.py"],
-        ["tests/test_several_maps.py", "tests/training/test_run.py"],
-    ),
-    "models/deepr2024.py": (["tests/test_fit.py"], ["tests/test_networks.py"]),
+    "engine/rules.py": [
+        "tests/engine/test_rules.py -k 'rates or rewards or window or strongest or impossible or decays or part_of'",
+        "tests/engine/test_rules.py tests/test_networks.py -k 'margin_decides or impossible_stages'",
+        "tests/engine/test_rules.py",
+        "tests/test_networks.py",
+    ],
+    "s1c1.py": ["tests/test_s1c1.py"],
+    "network_trainer.py": [
+        "tests/test_fit.py",
+        "tests/training/test_golden_checkpoints.py tests/test_networks.py",
+        "tests/test_several_maps.py tests/training/test_run.py",
+    ],
+    "models/deepr2024.py": ["tests/test_fit.py", "tests/test_networks.py"],
 }
 
 RULES = [
@@ -123,11 +123,11 @@ ENCODER = [
     ("intensity[y, x] /= square[y, x]", "intensity[y, x] *= square[y, x]"),
     ("= rank // per_bin", "= (rank + 1) // per_bin"),
     ("min(spikes, n - 1) + 1, per_bin)", "min(spikes, n - 1), per_bin)"),
-    ("        radius=8,", "        radius=7,"),
-    ("        threshold=50.0,", "        threshold=49.0,"),
-    ("        time_steps=15,", "        time_steps=14,"),
+    ("radius: int = 8", "radius: int = 7"),
+    ("threshold: float = 50.0", "threshold: float = 49.0"),
+    ("time_steps: int = 15", "time_steps: int = 14"),
     ("response[y + j, x + i] += pixel", "response[y + j, x + i] = pixel"),
-    ("pixels.transpose(0, 3, 1, 2)", "pixels.transpose(0, 3, 2, 1)"),
+    ("np.moveaxis(pixels, -1, 1)", "pixels.transpose(0, 3, 2, 1)"),
 ]  # fmt: skip
 
 TRAINER = [
@@ -171,92 +171,89 @@ TRAINER = [
     ("pool = pools[0].size if pools else 1", "pool = 1"),
 ]  # fmt: skip
 
-MUTANTS = [
-    *(Mutant("engine/rules.py", *change) for change in RULES),
-    *(Mutant("s1c1.py", *change) for change in ENCODER),
-    *(Mutant("network_trainer.py", *change) for change in TRAINER),
-    Mutant("models/deepr2024.py", "stabilize=False, double_every=0)", "stabilize=False)"),
-]
-
-
-def mutated(mutant):
-    """The file's text with the change; None if what it changes does not stand there once."""
-    text = (ROOT / mutant.file).read_text(encoding="utf-8")
-    return text.replace(mutant.before, mutant.after) if text.count(mutant.before) == 1 else None
+CHANGES = {
+    "engine/rules.py": RULES,
+    "s1c1.py": ENCODER,
+    "network_trainer.py": TRAINER,
+    "models/deepr2024.py": [("stabilize=False, double_every=0)", "stabilize=False)")],
+}
+MUTANTS = [Mutant(file, *change) for file, changes in CHANGES.items() for change in changes]
 
 
 def copy_repository(folder):
-    """The files that git knows or could know, and the kernels that are compiled already."""
+    """Copy the files that git lists or would list, and the kernels that are compiled already."""
     listed = subprocess.run(
         ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    for name in listed.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    for cache in (ROOT / "engine" / "__pycache__").glob("kernels-*"):
-        shutil.copytree(cache, folder / "engine" / "__pycache__" / cache.name)
+    caches = (ROOT / "engine" / "__pycache__").glob("kernels-*/**/*")
+    for path in [*(ROOT / name for name in listed.splitlines()), *caches]:
+        if path.is_file():
+            copy = folder / path.relative_to(ROOT)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
 
 
-def killed_by(mutant, folder):
-    """The tests that failed, or None if all passed."""
+def find_killer(mutant, folder):
+    """Return the first test that fails in the folder, or None if all pass."""
     for words in TESTS[mutant.file]:
+        command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *shlex.split(words)]
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *words],
-                cwd=folder, capture_output=True, text=True, timeout=LIMIT,
-            )  # fmt: skip
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
         except subprocess.TimeoutExpired:
-            return f"{words[0]} (longer than {LIMIT} s)"
+            return f"{words} (longer than {LIMIT} s)"
         if done.returncode < 0:
-            return f"{words[0]} (a crash)"
+            return f"{words} (a crash)"
         if done.returncode not in (0, 1, 2):
             raise SystemExit(f"pytest ended with {done.returncode}:\n{done.stdout}{done.stderr}")
         if done.returncode:
             failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-            return failed[0].partition("[")[0] if failed else words[0]
+            return failed[0].partition("[")[0] if failed else words
     return None
+
+
+def try_mutant(mutant, folders):
+    """Apply the mutant in a free folder, test it there, undo it; return what killed it (or None) and the seconds."""
+    folder, start = folders.get(), time.monotonic()
+    file = folder / mutant.file
+    before, text = file.stat(), file.read_text(encoding="utf-8")
+    file.write_text(text.replace(mutant.before, mutant.after), encoding="utf-8")
+    time.sleep(0.1)  # kernels of a file that is younger than the process are not kept
+    try:
+        return find_killer(mutant, folder), time.monotonic() - start
+    finally:
+        file.write_text(text, encoding="utf-8")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        folders.put(folder)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="of the files' names")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--check", action="store_true", help="only check that each change applies")
     args = parser.parse_args()
     chosen = [mutant for mutant in MUTANTS if any(part in mutant.file for part in args.only)]
-    gone = [mutant for mutant in chosen if mutated(mutant) is None]
-    for mutant in gone:
-        print(f"{mutant.file} does not have this once: {mutant.before!r}", file=sys.stderr)
-    if gone:
-        sys.exit(2)
+    texts = {file: (ROOT / file).read_text(encoding="utf-8") if (ROOT / file).is_file() else "" for file in CHANGES}
+    found = [texts[mutant.file].count(mutant.before) for mutant in chosen]
+    for mutant, count in zip(chosen, found, strict=True):
+        if count != 1:
+            print(f"the text of this mutant is in its file {count} times, not once: {mutant}", file=sys.stderr)
+    if args.check or found != [1] * len(found):
+        print(f"{found.count(1)} of {len(chosen)} mutants apply")
+        sys.exit(0 if found == [1] * len(found) else 2)
     with tempfile.TemporaryDirectory() as place:
         folders = SimpleQueue()
         for job in range(args.jobs):
             copy_repository(Path(place, str(job)))
             folders.put(Path(place, str(job)))
-
-        def run(mutant):
-            folder, start = folders.get(), time.monotonic()
-            file = folder / mutant.file
-            before = file.stat()
-            whole = file.read_bytes()
-            file.write_text(mutated(mutant), encoding="utf-8")
-            time.sleep(0.1)  # kernels of a file that is younger than the process are not kept
-            try:
-                return mutant, killed_by(mutant, folder), time.monotonic() - start
-            finally:
-                file.write_bytes(whole)
-                os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-                folders.put(folder)
-
-        survivors = []
+        survivors = 0
         with ThreadPoolExecutor(args.jobs) as pool:
-            for mutant, killer, seconds in pool.map(run, chosen):
-                change = f"{mutant.before.strip()!r} -> {mutant.after.strip()!r}"
-                print(f"{mutant.file}: {change}: {killer or 'SURVIVED'} ({seconds:.0f} s)", flush=True)
-                survivors += [] if killer else [mutant]
-    print(f"{len(chosen)} mutants, {len(survivors)} survive")
+            outcomes = pool.map(lambda mutant: try_mutant(mutant, folders), chosen)
+            for mutant, (killer, seconds) in zip(chosen, outcomes, strict=True):
+                print(f"{mutant}: {killer or 'SURVIVED'} ({seconds:.0f} s)", flush=True)
+                survivors += killer is None
+    print(f"{len(chosen)} mutants, {survivors} survive")
     sys.exit(bool(survivors))
 
 
