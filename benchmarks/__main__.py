@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: the tables of ``results/speed.md``. On a quiet machine it takes about five minutes."""
+"""``python -m benchmarks``: the tables of ``results/speed.md``. They take five minutes on a quiet machine."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import datasets
-from benchmarks.measure import per_image
+from benchmarks.measure import format_header, format_row, learn, per_image
 from benchmarks.operations import last_winner, plain_additions, synaptic_operations
 from benchmarks.reference import Reference, waves
 from engine.rules import RSTDP
@@ -23,9 +23,27 @@ from models.mozafari2018 import Mozafari2018
 from s1c1 import S1C1
 from utils import ROOT, describe_environment, get_peak_memory, set_threads
 
-TRAINED_ON = 10_000  # images, each phase of the network that is measured
+TRAINED_ON = 10_000  # images that each phase learns from before it is measured
 REFERENCE_IMAGES = 20
 IMAGES = 2000
+
+START = """
+import time
+start = time.perf_counter()
+import engine
+import numpy as np
+import torch
+from models import build_model
+from s1c1 import S1C1
+print(time.perf_counter() - start)
+model, images = build_model("mozafari2018"), np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
+latencies = S1C1().encode(images)
+for stage in ("s1", "s2"):
+    model.train_unsupervised(latencies, stage)
+    print(time.perf_counter() - start)
+model.train_rl(latencies, torch.zeros(20, dtype=torch.int64))
+print(time.perf_counter() - start)
+"""
 
 
 def main(argv=None):
@@ -39,25 +57,20 @@ def main(argv=None):
 
     record = describe_environment()
     set_threads(0)
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     text = [
-        "# Speed",
-        "",
-        f"Written by `python -m benchmarks`: {record['processor']}, {record['cores']} cores, "
-        + ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-        + ".",
+        f"# Speed\n\nWritten by `python -m benchmarks`: {record['processor']}, {record['cores']} cores, {versions}.",
         "Milliseconds per image: the median of seven repeats after a warm-up, and the range; in tables of growth the "
-        "median of five.",
-        "",
+        "median of five.\n",
     ]
-    data = datasets.load("mnist")
     sections = [stage_table, operations_table]
     if not args.quick:
         sections += [start_table, images_table, steps_table, features_table, size_table]
-    network = Trained(data)
+    network = Trained(datasets.load("mnist"))
     for section in sections:
-        lines = section(network)
-        print("\n".join(lines), flush=True)
-        text += [*lines, ""]
+        lines = "\n".join(section(network))
+        print(lines, flush=True)
+        text += [f"{lines}\n"]
     if get_peak_memory():
         text += [f"Peak memory of this benchmark: {get_peak_memory():,.0f} MB."]
     Path(args.output).write_text("\n".join(text) + "\n")
@@ -67,6 +80,7 @@ class Trained:
     """mozafari2018 after some training, and the inputs of its stages."""
 
     def __init__(self, data, time_steps=15, network=Mozafari2018, images=None):
+        self.data = data
         self.images = data.train_images[:TRAINED_ON] if images is None else images
         self.labels = torch.from_numpy(data.train_labels[: len(self.images)])
         self.encoder = S1C1(time_steps=time_steps)
@@ -76,8 +90,7 @@ class Trained:
         self.s2 = self.model.pass_through(self.s1, ["s1", "c1"])
         self.model.learn_stdp(self.s2, "s2")
         self.s3 = self.model.pass_through(self.s2, ["s2", "c2"])
-        for inputs, labels in zip(self.s3.split(1000), self.labels.split(1000), strict=True):
-            self.model.learn_rstdp(inputs, labels)
+        learn(self.model, self.s3, self.labels)
         self.state = {key: value.clone() for key, value in self.model.state_dict().items()}
 
     def reset(self):
@@ -87,21 +100,16 @@ class Trained:
         """{row of the table: (work, images)} of the event backend."""
         count = min(count or IMAGES, len(self.s1))
         s1, s2, s3, labels = self.s1[:count], self.s2[:count], self.s3[:count], self.labels[:count]
-
-        def reward():
-            for inputs, truth in zip(s3.split(1000), labels.split(1000), strict=True):
-                self.model.learn_rstdp(inputs, truth)
-
         return {
             "s1 STDP step": (lambda: self.model.learn_stdp(s1, "s1"), count),
             "s2 STDP step": (lambda: self.model.learn_stdp(s2, "s2"), count),
-            "s3 R-STDP step": (reward, count),
+            "s3 R-STDP step": (lambda: learn(self.model, s3, labels), count),
             "evaluation": (lambda: self.model.predict(s1), count),
             "encoding": (lambda: self.encoder.encode(self.images[:count]), count),
         }
 
     def reference(self):
-        """The same rows for the SpykeTorch-style reference; encoding: the tensor chain, one image at a time."""
+        """The same rows for the SpykeTorch-style reference; encoding is the tensor chain, image by image."""
         count = REFERENCE_IMAGES
         network = Reference(self.model)
         wave = waves(self.s1[:count], self.model.time_steps)
@@ -122,7 +130,7 @@ class Trained:
 
 
 def tensor_encoder(steps):
-    """S1C1 from the tensor operations of the SpykeTorch interface: (1, 1, H, W) of 0 … 255 -> wave (T, 6, H, W)."""
+    """Return S1C1 made of SpykeTorch's operations: (1, 1, H, W) of 0 to 255 → wave (T, 6, H, W)."""
     from SpykeTorch import functional as sf
     from SpykeTorch.utils import DoGKernel, Filter, Intensity2Latency
 
@@ -135,114 +143,105 @@ def tensor_encoder(steps):
 
 def stage_table(network):
     """Each step of mozafari2018, both ways, in one run."""
-    lines = ["## Each step of mozafari2018", "", f"Trained on {len(network.images):,} images of MNIST. The reference "
-             "goes from the input up, as upstream scripts do; the event backend's input is cached where the stages "
-             "below do not learn, as in a training run.", ""]  # fmt: skip
+    lines = [
+        f"## Each step of mozafari2018\n\nTrained on {len(network.images):,} images of MNIST. The reference goes from "
+        "the input up, as upstream scripts do; the event backend's input is cached where the stages below do not "
+        "learn, as in a training run."
+    ]
     for threads in sorted({1, set_threads(0)}):
         set_threads(threads)
-        lines += [f"### {threads} thread{'s' * (threads > 1)}", "",
-                  "| | SpykeTorch-style reference | event backend | ratio |", "|---|---|---|---|"]  # fmt: skip
+        header = "", "SpykeTorch-style reference", "event backend", "ratio"
+        lines += [f"\n### {threads} thread{'s' * (threads > 1)}\n", format_header(header)]
         slow, fast = network.reference(), network.event()
         for row in slow:
             network.reset()
             a = per_image(*slow[row])
             b = per_image(*fast[row], prepare=network.reset)
-            lines.append(f"| {row} | {a} | {b} | {a.median / b.median:.0f} |")
-        lines.append("")
+            lines.append(format_row((row, a, b, f"{a.median / b.median:.0f}")))
     set_threads(0)
-    return lines[:-1]
+    return lines
 
 
 def operations_table(network):
-    """Synaptic operations and how near they come to plain additions."""
+    """Synaptic operations per image, and their speed as a fraction of that of plain additions."""
     set_threads(1)
     limit = plain_additions()
     model, count = network.model, min(IMAGES, len(network.s1))
     s1, s2, s3 = (model.stages[name] for name in ("s1", "s2", "s3"))
-    network.reset()
-    last = {"s1": last_winner(s1.learn(network.s1[:count], s1.rule), model.time_steps),
-            "s2": last_winner(s2.learn(network.s2[:count], s2.rule), model.time_steps)}  # fmt: skip
+    maps = [inputs[:count] for inputs in (network.s1, network.s2, network.s3)]
+    last = []
+    for stage, inputs in zip((s1, s2), maps, strict=False):
+        network.reset()
+        last.append(last_winner(stage.learn(inputs, stage.rule), model.time_steps))
     network.reset()
     fast = network.event()
     rows = {
-        "s1 STDP step": (fast["s1 STDP step"], synaptic_operations(s1, network.s1[:count], last["s1"])),
-        "s2 STDP step": (fast["s2 STDP step"], synaptic_operations(s2, network.s2[:count], last["s2"])),
-        "s3 R-STDP step": (fast["s3 R-STDP step"], synaptic_operations(s3, network.s3[:count])),
-        "s1 firing": ((lambda: s1.fire(network.s1[:count], 2), count), synaptic_operations(s1, network.s1[:count])),
-        "s2 firing": ((lambda: s2.fire(network.s2[:count], 3), count), synaptic_operations(s2, network.s2[:count])),
-        "s3 deciding": ((lambda: s3.peaks(network.s3[:count]), count), synaptic_operations(s3, network.s3[:count])),
+        "s1 STDP step": (fast["s1 STDP step"], synaptic_operations(s1, maps[0], last[0])),
+        "s2 STDP step": (fast["s2 STDP step"], synaptic_operations(s2, maps[1], last[1])),
+        "s3 R-STDP step": (fast["s3 R-STDP step"], synaptic_operations(s3, maps[2])),
+        "s1 firing": ((lambda: s1.fire(maps[0], 2), count), synaptic_operations(s1, maps[0])),
+        "s2 firing": ((lambda: s2.fire(maps[1], 3), count), synaptic_operations(s2, maps[1])),
+        "s3 deciding": ((lambda: s3.peaks(maps[2]), count), synaptic_operations(s3, maps[2])),
     }
-    lines = ["## Synaptic operations, one thread", "", "One addition of one weight is one operation. Learning follows "
-             "an image only to the time step of its last winner, so it needs fewer than firing (at most as many as "
-             "counted here: what is skipped at inhibited positions is not taken off). Plain additions "
-             f"(`p += w`, float32, innermost cache) on this core, in this run: {limit:.1f} giga-operations per second.",
-             "", "| | operations per image | ms per image | giga-operations per second | fraction of plain |",
-             "|---|---|---|---|---|"]  # fmt: skip
+    header = "", "operations per image", "ms per image", "giga-operations per second", "fraction of plain"
+    lines = [
+        "## Synaptic operations, one thread\n\nOne addition of one weight is one operation. Learning follows an image "
+        "only to the time step of its last winner, so it needs fewer than firing (at most as many as counted here: "
+        "operations that are skipped at inhibited positions are counted too). Plain additions (`p += w`, float32, "
+        f"innermost cache) on this core, in this run: {limit:.1f} giga-operations per second.\n",
+        format_header(header),
+    ]
     total_operations = total_time = 0.0
     for row, (work, operations) in rows.items():
         timing = per_image(*work, prepare=network.reset)
         speed = operations / timing.median / 1e6
-        lines.append(f"| {row} | {operations:,.0f} | {timing} | {speed:.1f} | {speed / limit:.2f} |")
+        lines.append(format_row((row, f"{operations:,.0f}", timing, f"{speed:.1f}", f"{speed / limit:.2f}")))
         if "step" not in row:
             total_operations, total_time = total_operations + operations, total_time + timing.median
     speed = total_operations / total_time / 1e6
-    lines.append(f"| whole network | {total_operations:,.0f} | {total_time:.3f} | {speed:.1f} | {speed / limit:.2f} |")
+    total = "whole network", f"{total_operations:,.0f}", f"{total_time:.3f}", f"{speed:.1f}", f"{speed / limit:.2f}"
     set_threads(0)
-    return lines
+    return [*lines, format_row(total)]
 
 
 def start_table(network):
-    """Compilation at the first start, and what a later start takes."""
-    program = (
-        "import time; t = time.perf_counter()\n"
-        "import s1c1; from models import build_model; from training import first_start, log\n"
-        "times, model = [time.perf_counter() - t], build_model('mozafari2018')\n"
-        "with first_start.kernels(model, s1c1.S1C1(), (28, 28), 0, log.RunLog(quiet=True)) as ready:\n"
-        "    for number in range(len(model.phases)):\n"
-        "        ready(number)\n"
-        "        times.append(time.perf_counter() - t)\n"
-        "print(*times)"
-    )
-    lines = ["## Start", "", "Seconds from the start until all is imported, and until each phase has its kernels.",
-             "", "| | imports | s1 | s2 | s3 |", "|---|---|---|---|---|"]  # fmt: skip
+    """The time until each phase has learned, at a first start, which compiles, and at a later one."""
+    lines = [
+        "## Start\n\nSeconds from the start until all is imported, and until each phase has learned from 20 images.\n",
+        format_header(("", "imports", "s1", "s2", "s3")),
+    ]
     with tempfile.TemporaryDirectory() as cache:
         for start in ("first start: compiles", "every other start: from the disk"):
-            done = subprocess.run(
-                [sys.executable, "-c", program], cwd=ROOT, env={**os.environ, "NUMBA_CACHE_DIR": cache},
-                capture_output=True, text=True, check=True,
-            )  # fmt: skip
-            lines.append(f"| {start} | {' | '.join(f'{float(time):.1f}' for time in done.stdout.split())} |")
+            environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
+            command = [sys.executable, "-c", START]
+            done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+            lines.append(format_row((start, *(f"{float(seconds):.1f}" for seconds in done.stdout.split()))))
     return lines
 
 
 def growth_lines(title, unit, cases):
-    """A table of all rows of the event backend, one column for each case: {name: {row: (work, images), …}, reset}."""
-    columns = list(cases)
+    """A table of the event backend's rows, with a column for each case {name: (network, number of images)}."""
     rows = {}
-    for name, (network, count) in cases.items():
+    for network, count in cases.values():
         for row, work in network.event(count).items():
-            rows.setdefault(row, {})[name] = per_image(*work, prepare=network.reset, repeats=5).median
-    lines = [f"## Growth with {title}", "", f"All {numba.get_num_threads()} threads, ms per image.", "",
-             f"| {unit} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]  # fmt: skip
-    for row, values in rows.items():
-        lines.append(f"| {row} | " + " | ".join(f"{values[name]:.3f}" for name in columns) + " |")
-    return lines
+            rows.setdefault(row, []).append(per_image(*work, prepare=network.reset, repeats=5).median)
+    lines = [f"## Growth with {title}\n\nAll {numba.get_num_threads()} threads, ms per image.\n"]
+    lines.append(format_header((unit, *cases)))
+    return [*lines, *(format_row((row, *(f"{value:.3f}" for value in values))) for row, values in rows.items())]
 
 
 def images_table(network):
-    data = datasets.load("mnist")
-    whole = Trained(data, images=data.train_images)
+    whole = Trained(network.data, images=network.data.train_images)
     return growth_lines("the number of images", "images", {f"{n:,}": (whole, n) for n in (1000, 10_000, 60_000)})
 
 
 def steps_table(network):
-    data = datasets.load("mnist")
-    return growth_lines("the time steps", "T", {str(t): (Trained(data, time_steps=t), IMAGES) for t in (5, 15, 30)})
+    cases = {str(steps): (Trained(network.data, time_steps=steps), IMAGES) for steps in (5, 15, 30)}
+    return growth_lines("the time steps", "T", cases)
 
 
 def features_table(network):
-    data = datasets.load("mnist")
-    cases = {str(f): (Trained(data, network=with_decision_features(f)), IMAGES) for f in (50, 200, 800)}
+    cases = {str(f): (Trained(network.data, network=with_decision_features(f)), IMAGES) for f in (50, 200, 800)}
     return growth_lines("the features of the decision layer", "features", cases)
 
 
@@ -257,11 +256,12 @@ def with_decision_features(features):
 
 
 def size_table(network):
-    data = datasets.load("mnist")
     cases = {}
     for size in (28, 56, 112):
-        pictures = [np.asarray(Image.fromarray(image).resize((size, size))) for image in data.train_images[:1000]]
-        cases[f"{size}×{size}"] = Trained(data, images=np.stack(pictures)), 1000
+        pictures = [
+            np.asarray(Image.fromarray(image).resize((size, size))) for image in network.data.train_images[:1000]
+        ]
+        cases[f"{size}×{size}"] = Trained(network.data, images=np.stack(pictures)), 1000
     return growth_lines("the size of the images, a network trained on 1,000", "size", cases)
 
 

@@ -1,4 +1,4 @@
-"""Synaptic operations (one addition of one weight) that an image costs, and the speed limit of plain additions."""
+"""Synaptic operations per image (additions of one weight), and the speed of plain additions, which is their limit."""
 
 import time
 
@@ -10,7 +10,7 @@ from report.activity import reached
 
 
 def synaptic_operations(conv, latencies, last=None):
-    """Additions per image: each spike, up to time step ``last`` (N,) of its image, adds weights where it reaches."""
+    """Return the additions per image of each spike at the positions it reaches, up to time step ``last`` (N,)."""
     latencies = np.asarray(latencies)
     until = np.full(len(latencies), conv.time_steps - 1) if last is None else np.asarray(last)
     spiked = latencies <= until[:, None, None, None]
@@ -19,7 +19,7 @@ def synaptic_operations(conv, latencies, last=None):
 
 
 def last_winner(winners, steps):
-    """Up to which time step learning had to follow each image: winners (N, K, 4) of ``learn_stdp`` -> (N,)."""
+    """Return the last time step (N,) that learning needs of each image, from the winners (N, K, 4) of ``learn``."""
     winners = np.asarray(winners)
     complete = (winners[..., 0] >= 0).all(1)
     return np.where(complete, winners[..., 3].max(1), steps - 1)
@@ -33,10 +33,10 @@ def _add(p, w, times):
 
 
 def plain_additions(repeats=9):
-    """Giga-additions per second of ``p += w`` over float32 arrays in the innermost cache: the best of four sizes."""
+    """Return the giga-additions per second of ``p += w`` in float32 in the innermost cache, the best of four sizes."""
     best = 0.0
     for size in (512, 1024, 2048, 4096):
-        # from the beginning of a cache line on: elsewhere additions are up to 40 % slower
+        # Arrays that do not begin with a cache line are up to 40 % slower.
         p, w = (aligned(size, np.empty(0, np.float32)) for _ in range(2))
         p[:], w[:] = 0, 1
         times = 20_000_000 // size

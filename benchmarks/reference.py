@@ -1,5 +1,7 @@
-"""mozafari2018 the way upstream scripts run it: whole spike waves, one convolution for each time step, one image at a
-time, and every step from the input up. Built from the SpykeTorch interface alone."""
+"""mozafari2018 as upstream scripts run it, on the SpykeTorch interface alone.
+
+It computes whole spike waves, one convolution for each time step, image by image, and every step from the input up.
+"""
 
 import torch
 
@@ -8,7 +10,7 @@ from SpykeTorch import snn
 
 
 class Reference:
-    """The weights are those of a trained ``mozafari2018`` model; they change as its stages learn."""
+    """A network with the weights of a trained ``mozafari2018`` model."""
 
     def __init__(self, model):
         self.convs = []
@@ -61,5 +63,5 @@ class Reference:
 
 
 def waves(latencies, steps):
-    """Latency maps as the spike waves that such a script is fed with."""
+    """Return latency maps as the spike waves that such a script reads."""
     return sf.latency_to_wave(torch.as_tensor(latencies), steps)
