@@ -1,21 +1,17 @@
 """``compiled``: numba's compiler, with the machine code kept on the disk between starts.
 
-numba keeps machine code too (``njit(cache=True)``), but there an edit in a callee of another file returns the old
-answer, a damaged file is executed or stops every start, and two first starts can mix up their files. Here a file is
-named after all that its machine code follows from (``KernelKey``) and begins with a checksum, so that it is right or
-not there. There is no index that could get out of step, and nothing is updated in place. Whatever is wrong with the
-cache costs a compilation and one line on stderr, never the run.
-
-The files lie in a folder of ``NUMBA_CACHE_DIR`` if that is set, else beside the source, else in the home folder; if
-none can be written to, nothing is kept. A file that no start has used for 30 days is removed.
+numba has such a cache too (``njit(cache=True)``). But if a function is edited, its callers in other files still run the
+old code, and a damaged file is executed or ends each start. Here, a file is named after the digest of everything that
+its machine code depends on, and it begins with a checksum. If anything in the cache fails, the function is compiled,
+and one line on stderr states the reason. A file that no start has used for 30 days is removed.
 """
 
 import functools
 import hashlib
-import io
+import hmac
+import inspect
 import itertools
 import os
-import pickle
 import re
 import secrets
 import sys
@@ -24,228 +20,217 @@ import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from types import FunctionType, ModuleType
 
-from numba import config, njit, typeof
-from numba.core.bytecode import FunctionIdentity
-from numba.core.caching import NullCache
-from numba.core.compiler import CompileResult
-from numba.core.dispatcher import Dispatcher
-from numba.core.serialize import NumbaPickler
+import llvmlite
+import numba
+import numpy as np
+from numba import config, njit, types
 
-from engine.kernel_key import KernelKey, UnknownError
-from errors import InputError
 from utils import write_atomically
 
-HERE = Path(__file__).resolve().parent
-DAY = 24 * 60 * 60
-KEPT = 30 * DAY
-FOLDER = f"kernels-{sys.implementation.cache_tag}"
-# The first part: half-written, see utils.find_temporaries.
-ENTRY = re.compile(r"(\.\d+\.)?[A-Za-z0-9_]+-[0-9a-f]{64}\.kernel")
-# Backups leave out a folder that has this file, and we remove nothing from a folder that lacks it.
-TAG = "CACHEDIR.TAG"
-TAG_TEXT = b"Signature: 8a477f597d28d172789f06886806bc55\n# Machine code of first-spike networks; it may be removed.\n"
+try:  # each version of numba can rename these modules and what they contain
+    from numba.core import bytecode, caching, compiler, serialize
 
-counts = Counter()  # "loaded" and "compiled": signatures of functions, in this process
-_told = []
+    NullCache = caching.NullCache
+    # The linker takes functions with equal names for the same function. numba numbers the closures of one name, but it
+    # counts from 1 in each process: a kernel from one process would call the closure of a kernel from another process.
+    next(bytecode.FunctionIdentity._unique_ids)
+    bytecode.FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
+except Exception:  # each use of these names fails, and the functions are compiled
+    NullCache, compiler, serialize = object, None, None
 
-# The linker takes two functions of one name for the same one. numba tells closures of one name apart by a number, which
-# starts at 1 in every process: of two kernels kept by two processes, the second would call the first one's closure.
-FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
+ENGINE = Path(__file__).resolve().parent
+# About the time at which the process began, and not earlier: a thread cannot work for longer than its process exists.
+STARTED = time.time() - time.thread_time()
+LIBRARIES = {"numba", "numpy", "llvmlite", *sys.stdlib_module_names}  # the digest contains their versions
+INSTALLED = re.compile(r"[\\/](site|dist)-packages[\\/]")
+HARMLESS = re.compile(r"CACHE_|.*NUM_THREADS|THREADING_LAYER")  # numba's settings that do not change machine code
+CONSTANTS = bool, int, float, complex, str, bytes, type(None), np.generic, np.dtype, types.Type
+PLAIN_TYPES = types.Number, types.Boolean, types.NoneType, types.UnicodeType, types.Literal, types.Omitted, types.Array
+
+counts = Counter()  # in this process; "loaded" and "compiled" are numbers of signatures
 
 
 def compiled(function=None, **options):
-    """``numba.njit(nogil=True)`` with this cache, also with more options: ``@compiled(parallel=True)``."""
+    """Compile a function by ``numba.njit(nogil=True, **options)``: ``@compiled`` or ``@compiled(parallel=True)``."""
     if function is None:
         return lambda function: compiled(function, **options)
     dispatcher = njit(nogil=True, **options)(function)
-    if isinstance(dispatcher, Dispatcher):  # with NUMBA_DISABLE_JIT it is the function itself
+    if hasattr(dispatcher, "_cache"):
         dispatcher._cache = _Cache(dispatcher)
+    elif not config.DISABLE_JIT:
+        _warn(function, "this version of numba has another cache")
     return dispatcher
 
 
 class _Cache(NullCache):
-    """What numba's dispatcher asks before it compiles a signature, and tells afterwards."""
+    """numba calls ``load_overload`` before it compiles a function for a signature, and ``save_overload`` afterwards."""
 
     def __init__(self, dispatcher):
         self._dispatcher = dispatcher
 
-    @property
-    def cache_path(self):
-        return str(_folder())
-
     def load_overload(self, sig, target_context):
-        """The CompileResult as it was kept; None: compile it."""
-        target_context.refresh()
-        key = payload = None
-        with suppress(UnknownError):
-            key = KernelKey(self._dispatcher, sig, target_context.codegen())
-            payload = self._read(key)
-        counts["loaded" if payload else "compiled"] += 1
-        if not payload:
-            return None
-        result = CompileResult._rebuild(target_context, *_Unpickler(io.BytesIO(payload), key.classes).load())
-        # What calls it takes from here what a start has to do first: to start the threads. numba forgets it, and a
-        # caller that is the first to be loaded later would jump to address 0.
-        result.library._reload_init.update(result.reload_init)
-        return result
+        """Return the CompileResult that was kept, or None."""
+        try:
+            target_context.refresh()
+            digest = digest_of(self._dispatcher, tuple(sig), target_context.codegen().magic_tuple())
+            path = _folder() / f"{digest}.kernel"
+            if not path.exists():
+                return None
+            payload = payload_of(path.read_bytes(), digest)
+            if payload is None:
+                raise ValueError(f"{path} is damaged")
+            with suppress(OSError):
+                os.utime(path)
+            result = compiler.CompileResult._rebuild(target_context, *serialize.loads(payload))
+            # If this function starts numba's threads, its callers must start them too. numba loses this information
+            # when it loads a function: a caller that is compiled now and loaded first by the next process would crash.
+            result.library._reload_init.update(result.reload_init)
+            counts["loaded"] += 1
+            return result
+        except Exception as error:
+            _warn(self._dispatcher, error)
 
     def save_overload(self, sig, cres):
-        """Keep the CompileResult, unless it holds addresses of this process or a copy of a class of ``__main__``."""
-        if _folder() is None or cres.library.has_dynamic_globals:
-            return
+        """Keep the CompileResult, unless it contains addresses of this process."""
+        counts["compiled"] += 1
         try:
-            key = KernelKey(self._dispatcher, sig, cres.codegen)
-        except UnknownError as error:
-            _tell(f"{self._dispatcher.__qualname__} is not kept: {error}")
-            return
-        returned = str(cres.signature.return_type)  # whose class numba writes into the machine code, by its own pickler
-        if any(cls.__module__ == "__main__" and f"{cls.__name__}(" in returned for cls in key.classes):
-            return
-        file = io.BytesIO()
-        _Pickler(file, key.classes).dump(cres._reduce())
-        content = _checksum(file.getvalue(), key.digest) + file.getvalue()
-        try:
-            write_atomically(self._path(key), lambda temporary: temporary.write_bytes(content))
-        except InputError as error:
-            _tell(error)
-
-    def _path(self, key):
-        function = self._dispatcher.py_func
-        name = re.sub(r"\W+", "_", f"{function.__module__}.{function.__qualname__}", flags=re.ASCII)[-100:]
-        return _folder() / f"{name}-{key.digest}.kernel"
-
-    def _read(self, key):
-        """What was pickled; None if there is no file, or none that can be used."""
-        if _folder() is None:
-            return None
-        path = self._path(key)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            _tell(f"cannot read {path}: {error.strerror}")
-            return None
-        payload = payload_of(content, key.digest)
-        if payload is None:
-            _tell(f"{path} is damaged and is compiled anew")
-        else:
-            _touched(path)
-        return payload
+            if not cres.library.has_dynamic_globals:
+                digest = digest_of(self._dispatcher, tuple(sig), cres.codegen.magic_tuple())
+                payload = serialize.dumps(cres._reduce())
+                if serialize.loads(payload)[3] != cres.signature:  # pickle has copied a class
+                    raise ValueError("a NamedTuple in its signature is not at the top level of a module")
+                content = hmac.digest(digest.encode(), payload, "sha256") + payload
+                write_atomically(_folder() / f"{digest}.kernel", lambda temporary: temporary.write_bytes(content))
+        except Exception as error:
+            _warn(self._dispatcher, error)
 
 
-class _Pickler(NumbaPickler):
-    """Writes the NamedTuples of a signature as numbers.
-
-    By itself it writes a copy of a class of ``__main__``, and a copy is another type to numba.
-    """
-
-    def __init__(self, file, classes):
-        super().__init__(file, protocol=4)
-        self._classes = classes
-
-    def persistent_id(self, thing):
-        return self._classes.index(thing) if isinstance(thing, type) and thing in self._classes else None
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file, classes):
-        super().__init__(file)
-        self._classes = classes
-
-    def persistent_load(self, number):
-        return self._classes[number]
-
-
-def keeps_kernels():
-    """Whether machine code is kept at all: what one process compiles another finds."""
-    return _folder() is not None
-
-
-def is_kept(function, *args):
-    """Whether the machine code of a compiled function for such arguments is on the disk."""
-    if not isinstance(function, Dispatcher) or not keeps_kernels():
-        return False
-    function.targetctx.refresh()
-    with suppress(UnknownError):
-        key = KernelKey(function, tuple(map(typeof, args)), function.targetctx.codegen())
-        return function._cache._path(key).is_file()
-    return False
-
-
-def payload_of(content, digest):
-    """What follows the checksum in the content of a file; None if the file is damaged, or that of another key."""
-    return content[32:] if content[:32] == _checksum(content[32:], digest) else None
-
-
-def _checksum(payload, digest):
-    """32 bytes. The key's digest is in it, so that a file under another's name does not pass."""
-    return hashlib.sha256(digest.encode() + payload).digest()
+def payload_of(content: bytes, digest: str) -> bytes | None:
+    """Return what follows the checksum in a file; None if the file is damaged or belongs to another digest."""
+    return content[32:] if content[:32] == hmac.digest(digest.encode(), content[32:], "sha256") else None
 
 
 @functools.cache
 def _folder():
-    """Where this process keeps machine code, cleared of what nobody uses; None: nowhere."""
-    for place in _places():
-        folder = Path(place) / FOLDER
-        try:
+    """Return the first folder that can be written to, without the files that are too old."""
+    for place in filter(None, (config.CACHE_DIR, ENGINE / "__pycache__", "~/.cache/first-spike-networks")):
+        with suppress(OSError, RuntimeError):  # RuntimeError: there is no home folder
+            folder = Path(place).expanduser() / f"kernels-{sys.implementation.cache_tag}"
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-            is_new = not (folder / TAG).exists()
-            if is_new:
-                write_atomically(folder / TAG, lambda temporary: temporary.write_bytes(TAG_TEXT))
-            if is_new or (_is_ours(folder) and _touched(folder / TAG)):  # once a day
-                _remove_unused(folder.parent)
-            return folder
-        except (OSError, InputError):
-            continue
-    _tell("no folder for it can be written to; set NUMBA_CACHE_DIR to one, or every start compiles")
-    return None
-
-
-def _places():
-    """NUMBA_CACHE_DIR if it is set; beside the source; in the home folder, if there is one."""
-    if config.CACHE_DIR:
-        yield config.CACHE_DIR
-    yield HERE / "__pycache__"
-    with suppress(RuntimeError):
-        yield Path.home() / ".cache" / "first-spike-networks"
-
-
-def _is_ours(folder):
-    with suppress(OSError):
-        return not folder.is_symlink() and (folder / TAG).read_bytes() == TAG_TEXT
-    return False
-
-
-def _remove_unused(place):
-    """Remove the files of ours that no start has used for long, and the folders of ours that have no other."""
-    before = time.time() - KEPT
-    for folder in filter(_is_ours, place.glob("kernels-*")):
-        with suppress(OSError):
-            for path in folder.iterdir():
+            tempfile.TemporaryFile(dir=folder).close()
+            for path in folder.glob("*.kernel"):
                 with suppress(OSError):
-                    if ENTRY.fullmatch(path.name) and path.stat().st_mtime < before:
+                    if path.stat().st_mtime < time.time() - 30 * 24 * 60 * 60:
                         path.unlink()
-            if (folder / TAG).stat().st_mtime < before and [path.name for path in folder.iterdir()] == [TAG]:
-                (folder / TAG).unlink()
-                folder.rmdir()
+            return folder
+    raise OSError("no folder for machine code can be written to; set NUMBA_CACHE_DIR to a folder")
 
 
-def _touched(path):
-    """Set the file's time to now unless it is less than a day old; returns whether it was set."""
+def _warn(function, reason):
+    """Write one line on stderr, once in a process."""
+    counts["warnings"] += 1
+    if counts["warnings"] == 1:
+        line = f"the machine code of {function.__qualname__} is not kept or not loaded: {reason}"
+        with suppress(OSError, ValueError, AttributeError):  # stderr is full or closed
+            sys.stderr.write(" ".join(line.split()) + "\n")
+
+
+def digest_of(function, arguments: tuple, target: tuple) -> str:
+    """Compute the SHA-256, in hexadecimal, of everything on which the machine code of a function depends.
+
+    It covers versions, numba's settings, the processor (``target``), numba's types of the arguments, the files of
+    ``engine/``, the files of the function and of the NamedTuples in its arguments (a rule's methods become code),
+    the files that these import, except for installed packages, and the constants in all of them, which numba freezes.
+
+    Raises ValueError or OSError if another process could find something else under the same names: if the function is
+    not in a file, if a file was changed after this process had started, or if a type is more than its name.
+    """
+    settings = [item for item in vars(config).items() if item[0].isupper() and not HARMLESS.match(item[0])]
+    facts = [numba.__version__, llvmlite.__version__, np.__version__, sys.version, target, settings]
+    facts += [(path.relative_to(ENGINE).as_posix(), _digest_file(path)) for path in sorted(ENGINE.rglob("*.py"))]
+    facts.append(_digest_file(inspect.unwrap(function).__code__.co_filename))
+    dependencies = _Dependencies()
+    dependencies.add("", function)
+    dependencies.add_type(types.Tuple(arguments))
+    return hashlib.sha256(repr(facts + dependencies.facts).encode()).hexdigest()
+
+
+class _Dependencies:
+    """The files and the constants that are reached from functions and types."""
+
+    def __init__(self):
+        self.facts, self._seen = [], {__name__}  # modules and classes; this module contains no compiled code
+
+    def add_type(self, kind):
+        self.facts.append(str(kind))
+        if isinstance(kind, types.BaseTuple):
+            self.add("", getattr(kind, "instance_class", tuple))  # classes with equal names can differ
+            for part in kind:
+                self.add_type(part)
+        elif not isinstance(kind, PLAIN_TYPES):
+            raise ValueError(f"the type {kind} can be another type in the next process")
+
+    def add(self, name, value, importer=None):
+        """Add what a scope contains under this name. importer: the package to which the scope belongs."""
+        if isinstance(value, ModuleType):
+            return self._add_module(value.__name__, importer)
+        value = inspect.unwrap(getattr(value, "__func__", value))  # the function of a dispatcher or static method
+        if isinstance(value, CONSTANTS):
+            self.facts.append((name, repr(value)))
+        elif isinstance(value, np.ndarray) and value.nbytes <= 10**6:  # numba freezes no larger array
+            self.facts.append((name, str(value.dtype), value.shape, value.tobytes()))
+        elif isinstance(value, tuple):
+            for part in (type(value), *value):
+                self.add(name, part, importer)
+        else:  # a function, a class or an object
+            self._add_module(getattr(value, "__module__", None), importer)
+            if isinstance(value, (FunctionType, type)):
+                self.facts.append((name, value.__module__, value.__qualname__))
+            for cell in getattr(value, "__closure__", None) or ():
+                self.add(name, cell.cell_contents, importer)
+            if isinstance(value, type) and issubclass(value, tuple):
+                for base in value.__mro__:
+                    self._add_scope(base, vars(base), base.__module__.partition(".")[0])
+
+    def _add_module(self, name, importer):
+        """Add the file of a module and everything that the module contains."""
+        module, package = sys.modules.get(name), str(name).partition(".")[0]
+        path = getattr(module, "__file__", None)
+        if importer is None and path is None and package not in LIBRARIES:
+            raise ValueError(f"the module {name} is not in a file")
+        is_foreign = importer not in (None, package) and INSTALLED.search(path or "")
+        if module and package not in LIBRARIES and not is_foreign and name not in self._seen:
+            self.facts.append((name, path and _digest_file(path)))
+            self._add_scope(name, vars(module), package)
+
+    def _add_scope(self, key, scope, package):
+        if key not in self._seen:
+            self._seen.add(key)
+            for name, value in list(scope.items()):
+                if not name.startswith("__"):
+                    self.add(name, value, package)
+
+
+def _digest_file(path):
+    stat = os.stat(path)
+    if max(stat.st_mtime, stat.st_ctime) > STARTED:
+        raise ValueError(f"{path} was changed after the program had started")
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def keeps_kernels():
+    """Return whether machine code can be kept."""
     with suppress(OSError):
-        if path.stat().st_mtime < time.time() - DAY:
-            os.utime(path)
-            return True
+        return bool(_folder())
     return False
 
 
-def _tell(fact):
-    """Write one line on stderr, only the first in this process; a stderr that is closed or full is no error here."""
-    if not _told:
-        _told.append(fact)
-        with suppress(OSError, ValueError, AttributeError):
-            sys.stderr.write(f"compiled kernels: {fact}\n")
+def is_kept(function, *args):
+    """Return whether the machine code of a compiled function for such arguments is on the disk."""
+    with suppress(Exception):
+        function.targetctx.refresh()
+        digest = digest_of(function, tuple(map(numba.typeof, args)), function.targetctx.codegen().magic_tuple())
+        return (_folder() / f"{digest}.kernel").is_file()
+    return False

@@ -1,95 +1,71 @@
-"""Where the machine code is kept, what it is named after, and what happens to files that are damaged."""
+"""What the cache of machine code keeps, when old machine code is not used, and what happens if the cache fails."""
 
-import errno
-import importlib
 import os
-import subprocess
-import sys
+import shutil
 import time
-from pathlib import Path
 
 import pytest
-from numba import config
+from support.kernel_programs import KERNELS, PRINT, ROOT, RULE, RUN, Programs, limit_files
 
-import utils
-from engine import compiled, kernel_key
+ADD = """
+from collections import namedtuple
+import numpy as np
+import helpers
+from engine.compiled import compiled, counts
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
-RULE = """
-from typing import NamedTuple
-
-class Rule(NamedTuple):
-    ltp: float
-    ltd: float
-
-    def window(self, t_in, t_out):
-        return (t_in <= t_out) * self.ltp + (t_in > t_out) * self.ltd
-"""
-KERNELS = """
-from numba import njit, types
-from numba.extending import overload_method
-from engine.compiled import compiled
-
-@overload_method(types.NamedUniTuple, "window")
-def window(self, t_in, t_out):
-    return self.instance_class.window
+Pair = namedtuple("Pair", "a b")
 
 @compiled
-def change(rule, t_in, t_out):
-    return rule.window(t_in, t_out)
+def add(x, step=1):
+    return x + helpers.scaled(step)
 
-def times(factor):
-    @njit
-    def multiply(x):
-        total = 0
-        for i in range(x):
-            total += factor * (i % 7) * (total % 3 + 1)  # a loop, or it would not stay a function of its own
-        return total
+@compiled
+def first(things):
+    for thing in things:
+        return thing
 
-    @compiled
-    def kernel(x):
-        return multiply(x) + multiply(x + 1) + multiply(x + 2)
-
-    return kernel
+@compiled(parallel=True)
+def total(x):
+    return x.sum()
 """
-RUN = """
-from kernels import change, times
-from rule import Rule
-rule = Rule(0.5, -0.25)
+HELPERS = """
+import os
+from numba import njit
+from constants import FACTOR
+
+OFFSET = int(os.environ.get("OFFSET", 0))
+
+@njit
+def scaled(x):
+    return FACTOR * x + OFFSET
 """
-PRINT = """
-from engine import compiled
-values = [change(rule, 3, 4), change(rule, 4, 3), *[times(factor)(10) for factor in {0}]]
-print(*values, compiled.counts["compiled"], compiled.counts["loaded"])
+PRINT_ADD = """
+from add import *
+print(add(2), counts["compiled"], counts["loaded"])
 """
 
 
-class Programs:
-    """Programs that import the files of one folder and keep their machine code in another."""
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A folder with the modules and with the machine code of ``add(2)``."""
+    programs = Programs(tmp_path_factory.mktemp("kept"))
+    for name, text in {"add": ADD, "helpers": HELPERS, "constants": "FACTOR = 1"}.items():
+        (programs.folder / f"{name}.py").write_text(text)
+    assert programs.run(PRINT_ADD) == [3, 1, 0]
+    return programs.folder
 
-    def __init__(self, folder):
-        self.folder, self.cache = folder, folder / "cache"
 
-    def start(self, *words, **options):
-        paths = os.pathsep.join(map(str, (self.folder, ROOT)))
-        environment = {**os.environ, "NUMBA_CACHE_DIR": str(self.cache), "PYTHONPATH": paths}
-        words = [sys.executable, "-B", "-W", "error", *words]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(words, stdout=pipe, stderr=pipe, text=True, env=environment, **options)
-
-    def run(self, factors=()):
-        """What change and the closures with these factors give, and how many of them were compiled and loaded."""
-        out, err = self.start("-c", RUN + PRINT.format(factors)).communicate()
-        assert err == ""
-        return [float(word) for word in out.split()]
+@pytest.fixture
+def programs(kept, tmp_path):
+    shutil.copytree(kept, tmp_path / "programs")
+    return Programs(tmp_path / "programs")
 
 
 def test_further_starts(tmp_path):
-    """A second start compiles nothing; after an edit of the rule's file, it does that and the result is the rule's.
+    """A second start compiles nothing. After an edit of the rule's file, it runs the new rule.
 
-    So do two first starts at once. And of closures of one name that two processes have kept each is itself; with
-    numba's own cache, and the same numbers for functions in every process, both would be the first.
+    Two first starts can run at the same time. If two processes keep closures of one name, each keeps its own closure;
+    without numbers that differ between processes, both would be the first closure.
     """
     programs = Programs(tmp_path)
     (tmp_path / "kernels.py").write_text(KERNELS)
@@ -97,18 +73,12 @@ def test_further_starts(tmp_path):
     both = [programs.start("-c", RUN + PRINT.format([factor])) for factor in (2, 3)]
     for process, number in zip(both, ("480", "246"), strict=True):
         out, err = process.communicate()
-        # the later of the two may find what the other has kept, but not another's closure
+        # the later process may load what the other process has kept, but not its closure
         assert (out.split()[:3], err) == (["0.5", "-0.25", number], "")
         assert out.split()[3:] in (["2", "0"], ["1", "1"])
-    assert programs.run([2, 3]) == [0.5, -0.25, 480, 246, 0, 3]
+    assert programs.run(RUN + PRINT.format([2, 3])) == [0.5, -0.25, 480, 246, 0, 3]
     (tmp_path / "rule.py").write_text(RULE.replace("t_in <", "t_in - 2 <").replace("t_in >", "t_in - 2 >"))
-    assert programs.run([2]) == [0.5, 0.5, 480, 1, 1]
-    (tmp_path / "script.py").write_text(RULE + RUN.replace("from rule import Rule", "") + PRINT.format([]))
-    script = [programs.start(tmp_path / "script.py").communicate() for _ in range(2)]
-    assert script == [
-        ("0.5 -0.25 1 0\n", ""),
-        ("0.5 -0.25 0 1\n", ""),
-    ]  # a rule of __main__, which is pickled otherwise
+    assert programs.run(RUN + PRINT.format([2])) == [0.5, 0.5, 480, 1, 1]
 
 
 PARALLEL = """
@@ -128,240 +98,150 @@ def fill_and_sum(x):
 """
 
 
-def test_a_caller_of_threads_starts_them_too(tmp_path):
-    """Compiled where its parallel callee had come from the disk, it runs where it is the first to be loaded."""
+def test_a_caller_of_a_parallel_function_starts_the_threads(tmp_path):
+    """The caller is compiled in a process that loads the parallel function, and is then the first to be loaded."""
     programs = Programs(tmp_path)
     (tmp_path / "fill.py").write_text(PARALLEL)
-    starts = (
-        ("fill(np.ones(9))", "1 0"),
-        ("print(fill_and_sum(np.ones(9)))", "204.0 1 1"),
-        ("print(fill_and_sum(np.ones(9)))", "204.0 0 1"),
-    )
-    for call, expected in starts:
-        lines = "from fill import *", call, "print(counts['compiled'], counts['loaded'])"
-        process = programs.start("-c", "\n".join(lines))
-        out, err = process.communicate()
-        assert (process.returncode, out.split(), err) == (0, expected.split(), "")
+    for call, expected in (
+        ("fill(np.ones(9))", [1, 0]),
+        ("print(fill_and_sum(np.ones(9)))", [204, 1, 1]),
+        ("print(fill_and_sum(np.ones(9)))", [204, 0, 1]),
+    ):
+        assert programs.run(f"from fill import *\n{call}\nprint(counts['compiled'], counts['loaded'])") == expected
 
 
-KERNEL = """
-from collections import namedtuple
-import numpy as np
-from engine.compiled import compiled
-
-Pair = namedtuple("Pair", "a b")
-
-@compiled
-def add(x, step=1):
-    return x + step
-
-@compiled
-def first(things):
-    for thing in things:
-        return thing
-
-@compiled(parallel=True)
-def total(x):
-    return x.sum()
-
-@compiled
-def of_range():
-    return first(range(2, 4))
-
-def local():
-    return namedtuple("Local", "a b")(1, 2)
-"""
+def test_types_of_arguments(programs):
+    calls = "first((2, 3))", "first(Pair(2, 3))", "first((Pair(2, 3),))[0]", "total(np.ones(2))", "add(1, 1)", "add(1)"
+    code = f"from add import *\nprint({', '.join(calls)}, counts['compiled'])"
+    assert programs.run(code) == [2, 2, 2, 2, 2, 2, 5]
+    assert programs.run(code) == [2, 2, 2, 2, 2, 2, 0]
 
 
-class Starts:
-    """Starts of a program, as far as one process can stand for many: each imports the kernel's file anew."""
-
-    def __init__(self, folder, monkeypatch, capsys):
-        self.folder, self.file, self._capsys = folder / "cache", folder / "kernel_of_the_test.py", capsys
-        self._monkeypatch = monkeypatch
-        self.folder.mkdir()
-        monkeypatch.setattr(compiled, "_folder", lambda: self.folder)
-        monkeypatch.setattr(kernel_key, "_BEGAN", float("inf"))
-        monkeypatch.syspath_prepend(folder)
-
-    def entry(self):
-        (entry,) = self.folder.glob("*.kernel")
-        return entry
-
-    def run(self, call="add(2)"):
-        """The kernel's result, and how many signatures were compiled."""
-        self._monkeypatch.setattr(compiled, "_told", [])
-        self._monkeypatch.delitem(sys.modules, self.file.stem, raising=False)
-        importlib.invalidate_caches()
-        before = compiled.counts["compiled"]
-        result = eval(call, vars(importlib.import_module(self.file.stem)))
-        return result, compiled.counts["compiled"] - before
-
-    def line(self):
-        """The line on stderr."""
-        (line,) = self._capsys.readouterr().err.splitlines()
-        return line
+def test_damaged_files_are_compiled_again(programs):
+    calls = "add(2), add(2.0), add(2, 1.0), first((1,)), first((1.0,)), first((1, 2)), counts['compiled']"
+    code = f"from add import *\nprint({calls})"
+    (whole,) = programs.kept()
+    assert programs.run(code) == [3, 3, 3, 1, 1, 1, 5]
+    bit, cut, longer, exchanged, folder = set(programs.kept()) - {whole}
+    middle = bit.stat().st_size // 2
+    content = bit.read_bytes()
+    bit.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    cut.write_bytes(cut.read_bytes()[:-1])
+    longer.write_bytes(longer.read_bytes() + b"\0")
+    exchanged.write_bytes(whole.read_bytes())
+    folder.unlink()
+    (folder / "in the way").mkdir(parents=True)
+    assert programs.run(code, warnings=1) == [3, 3, 3, 1, 1, 1, 5]
+    assert programs.run(code, warnings=1) == [3, 3, 3, 1, 1, 1, 1]  # the folder is still there
 
 
-@pytest.fixture
-def starts(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    starts = Starts(tmp_path, monkeypatch, capsys)
-    starts.file.write_text(KERNEL)
-    assert starts.run() == (3, 1)
-    assert starts.run() == (3, 0)
-    return starts
+def test_a_full_disk(programs):
+    code = PRINT_ADD.replace("add(2)", "add(2), add(2.0)")
+    assert programs.run(code, warnings=1, preexec_fn=limit_files) == [3, 3, 1, 1]
+    assert [path.suffix for path in programs.cache.rglob("*") if path.is_file()] == [".kernel"]
 
 
-@pytest.mark.parametrize(
-    "call", ["first((2, 3))", "first(Pair(2, 3))", "first((Pair(2, 3),))[0]", "of_range()", "total(np.ones(2))"]
-)
-def test_types_of_arguments(starts, capsys, call):
-    result, compiled_before = starts.run(call)
-    assert (result, compiled_before > 0) == (2, True)
-    assert starts.run(call) == (2, 0)
-    assert capsys.readouterr().err == ""
+@pytest.mark.parametrize(("setting", "value"), [("BOUNDSCHECK", "1"), ("CPU_NAME", "generic")])
+def test_machine_code_of_other_settings_is_not_loaded(programs, setting, value):
+    assert programs.run(PRINT_ADD, env={f"NUMBA_{setting}": value}) == [3, 1, 0]
 
 
-def test_damaged_files_are_compiled_anew(starts):
-    whole = starts.entry().read_bytes()
-    middle = len(whole) // 2
-    flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
-    for damaged in (whole[:middle], b"", flipped, whole + b"\0"):
-        starts.entry().write_bytes(damaged)
-        assert starts.run() == (3, 1)
-        assert "is damaged" in starts.line()
-        assert starts.run() == (3, 0)
+def test_without_compiler(programs):
+    assert programs.run(PRINT_ADD, env={"NUMBA_DISABLE_JIT": "1"}) == [3, 0, 0]
 
 
-def test_another_kernels_file_is_not_taken(starts):
-    entry = starts.entry()
-    starts.run("add(2.0)")
-    (other,) = set(starts.folder.glob("*.kernel")) - {entry}
-    entry.write_bytes(other.read_bytes())
-    assert starts.run() == (3, 1)
-    assert "is damaged" in starts.line()
+def test_an_edit_of_any_file_compiles_the_new_code(programs):
+    """Also an edit of a file that only a callee in another file needs."""
+    for module, before, after, value in (
+        ("add", "x + ", "x - ", 1),
+        ("helpers", "FACTOR * x", "FACTOR * x + 4", -3),
+        ("constants", "1", "20", -22),
+    ):
+        path = programs.folder / f"{module}.py"
+        path.write_text(path.read_text().replace(before, after))
+        assert programs.run(PRINT_ADD) == [value, 1, 0]
 
 
-def test_a_file_that_cannot_be_read_or_replaced_is_left_aside(starts):
-    entry = starts.entry()
-    entry.unlink()
-    (entry / "in the way").mkdir(parents=True)
-    assert starts.run() == (3, 1)
-    assert "cannot read" in starts.line()  # and no second line, of the writing
+def test_constants_that_are_set_at_run_time(programs):
+    """numba freezes them in the machine code."""
+    assert programs.run(PRINT_ADD, env={"OFFSET": "4"}) == [7, 1, 0]
+    assert programs.run("import helpers; helpers.FACTOR = 5" + PRINT_ADD) == [7, 1, 0]
 
 
-def test_a_full_disk(starts, monkeypatch):
-    def replace(*paths):
-        raise OSError(errno.ENOSPC, "No space left on device")
+def copy_engine(programs):
+    for name in ("engine/__init__.py", "engine/compiled.py", "engine/decision.py", "utils.py", "errors.py"):
+        (programs.folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, programs.folder / name)
 
-    monkeypatch.setattr(utils.os, "replace", replace)
-    assert starts.run() == (3, 0)
-    assert starts.run("add(2.0)") == (3.0, 1)
-    assert "No space left on device" in starts.line()
-    assert [path.suffix for path in starts.folder.iterdir()] == [".kernel"]
+
+def test_an_edit_of_any_file_of_the_engine_or_of_a_class(programs):
+    copy_engine(programs)
+    (programs.folder / "rule.py").write_text(RULE)
+    code = "from rule import Rule\nfrom add import *\nprint(first(Rule(2.0, 3.0)), counts['compiled'])"
+    assert programs.run(code) == [2, 1]
+    for name in ("rule.py", "engine/decision.py"):
+        with (programs.folder / name).open("a") as file:
+            file.write("# a comment\n")
+        assert programs.run(code) == [2, 1]
+    assert programs.run(code) == [2, 0]
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("BOUNDSCHECK", int(not config.BOUNDSCHECK)), ("OPT", 1), ("CPU_FEATURES", "-avx512f")]
+    ("before", "call"),
+    [
+        ("def make(): return namedtuple('Local', 'a b')(2, 3)", "first(make())"),
+        ("Main = namedtuple('Main', 'a')", "first(Main(2))"),
+        ("exec('@compiled\\ndef double(x): return x + x')", "double(1)"),
+        ("with open(helpers.__file__, 'a') as file: file.write('# a comment')", "add(1)"),
+    ],
+    ids=["a class in a function", "a class in the main program", "code without a file", "a file that is edited later"],
 )
-def test_machine_code_of_other_settings_is_not_loaded(starts, monkeypatch, name, value):
-    monkeypatch.setattr(config, name, value)
-    assert starts.run() == (3, 1)
+def test_what_another_process_may_find_changed_is_not_kept(programs, before, call):
+    kept = programs.kept()
+    assert programs.run(f"from add import *\n{before}\nprint({call}, counts['compiled'])", warnings=1) == [2, 1]
+    assert programs.kept() == kept
 
 
-def test_without_compiler(monkeypatch):
-    monkeypatch.setattr(config, "DISABLE_JIT", 1)
-
-    def add(x):
-        return x + 1
-
-    assert compiled.compiled(add) is add
-
-
-def test_a_callee_in_another_file_and_what_it_freezes(starts):
-    """Neither stands in the engine or in the kernel's file."""
-    callee = starts.file.with_name("callee_of_the_test.py")
-    text = "from numba import njit\nSTEP = {}\n\n@njit\ndef step(x):\n    return x + STEP\n"
-    starts.file.write_text(starts.file.read_text().replace("x + step", "callee_of_the_test.step(x)"))
-    starts.file.write_text("import callee_of_the_test\n" + starts.file.read_text())
-    for step in (1, 20):
-        callee.write_text(text.format(step))
-        sys.modules.pop(callee.stem, None)
-        assert starts.run() == (2 + step, 1)
-        assert starts.run() == (2 + step, 0)
-    sys.modules[callee.stem].STEP = 300
-    assert starts.run() == (22, 1)  # the callee itself had been compiled before
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("bytecode", "FunctionIdentity"),
+        ("caching", "NullCache"),
+        ("serialize", "loads"),
+        ("compiler", "CompileResult._rebuild"),
+        ("compiler", "CompileResult._reduce"),
+        ("codegen", "CPUCodegen.magic_tuple"),
+    ],
+)
+def test_private_names_of_numba_that_are_gone_cost_a_compilation(programs, module, name):
+    code = f"from numba.core import {module}, ccallback, serialize\nbefore = {module}.{name}; del {module}.{name}\n"
+    if module == "bytecode":  # numba needs it later
+        code += f"import engine.compiled; {module}.{name} = before\n"
+    assert programs.run(code + PRINT_ADD.replace("add(2)", "add(2), add(2.0)"), warnings=1)[:2] == [3, 3]
 
 
-def test_any_edit_of_the_file_of_an_arguments_class(starts):
-    """Also of a function that the class's methods call: the whole file counts, if only a comment changes."""
-    rule = starts.file.with_name("rule_of_the_test.py")
-    starts.file.write_text("from rule_of_the_test import Rule\n" + starts.file.read_text())
-    for comment in ("", "# rates in units of the weights\n"):
-        rule.write_text(RULE + comment)
-        sys.modules.pop(rule.stem, None)
-        assert starts.run("first(Rule(2.0, 3.0))") == (2, 1)
-        assert starts.run("first(Rule(2.0, 3.0))") == (2, 0)
+def test_a_numba_without_a_cache_costs_a_compilation(programs):
+    code = "import numba; numba.njit = lambda *function, **options: function[0] if function else numba.njit"
+    assert programs.run(code + PRINT_ADD, warnings=1) == [3, 0, 0]
 
 
-def test_a_change_anywhere_in_the_engine(starts, monkeypatch):
-    assert set((ROOT / "engine").rglob("*.py")) == set(kernel_key._ENGINE)
-    loops = starts.file.with_name("loops.py")
-    monkeypatch.setattr(kernel_key, "HERE", loops.parent)
-    monkeypatch.setattr(kernel_key, "_ENGINE", [loops])
-    for text in ("", "# changed"):
-        loops.write_text(text)
-        assert starts.run() == (3, 1)
-        assert starts.run() == (3, 0)
+def test_the_first_folder_that_can_be_written_to(programs, tmp_path):
+    copy_engine(programs)
+    file, home = tmp_path / "file", tmp_path / "home"
+    file.touch()
+    (programs.folder / "engine" / "__pycache__").touch()
+    assert programs.run(PRINT_ADD, warnings=1, env={"NUMBA_CACHE_DIR": str(file), "HOME": str(file)}) == [3, 1, 0]
+    for expected in ([3, 1, 0], [3, 0, 1]):
+        assert programs.run(PRINT_ADD, env={"NUMBA_CACHE_DIR": str(file), "HOME": str(home)}) == expected
+    assert list((home / ".cache").rglob("*.kernel"))
 
 
-def test_what_cannot_be_known_is_not_kept(starts, monkeypatch):
-    starts.entry().unlink()
-    assert starts.run("first(local())") == (1, 1)
-    assert "Local is not a class at the top level of a file" in starts.line()
-    monkeypatch.setattr(kernel_key, "_BEGAN", starts.file.stat().st_mtime - 1)
-    assert starts.run() == (3, 1)
-    assert "was changed since the program started" in starts.line()
-    assert list(starts.folder.iterdir()) == []
-
-
-def test_the_first_place_that_can_be_written_to(tmp_path, monkeypatch):
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(compiled, "_places", lambda: [tmp_path / "file", tmp_path / "new" / "place", tmp_path])
-    folder = compiled._folder.__wrapped__()
-    assert folder.parent == tmp_path / "new" / "place"
-    assert compiled._is_ours(folder)
-    assert compiled._folder.__wrapped__() == folder
-
-
-def test_no_place_at_all(tmp_path, monkeypatch, capsys):
-    (tmp_path / "file").touch()
-    monkeypatch.setattr(compiled, "_places", lambda: [tmp_path / "file"])
-    monkeypatch.setattr(compiled, "_told", [])
-    assert compiled._folder.__wrapped__() is None
-    assert compiled._folder.__wrapped__() is None
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_what_is_unused_for_30_days_is_removed_and_nothing_else(tmp_path, monkeypatch):
-    monkeypatch.setattr(compiled, "_places", lambda: [tmp_path])
-    entry = f"kernel-{64 * '0'}.kernel"
-    old, used, tagless, with_more = (tmp_path / f"kernels-{name}" for name in ("old", "used", "tagless", "with-more"))
-    for folder in (old, used, tagless, with_more):
-        folder.mkdir()
-        (folder / entry).touch()
-        if folder is not tagless:
-            (folder / compiled.TAG).write_bytes(compiled.TAG_TEXT)
-    (used / f".77.{entry}").touch()
-    (with_more / "kernel.nbi").touch()
-    long_ago = time.time() - compiled.KEPT - 60
-    for path in tmp_path.rglob("*"):
-        if path != used / entry:
-            os.utime(path, (long_ago, long_ago))
-    new = compiled._folder.__wrapped__()
-    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
-    expected = {f"kernels-used/{entry}", f"kernels-used/{compiled.TAG}", f"kernels-tagless/{entry}"}
-    expected |= {f"kernels-with-more/{compiled.TAG}", "kernels-with-more/kernel.nbi", f"{new.name}/{compiled.TAG}"}
-    assert left == expected
-    assert not old.exists()
+def test_files_that_no_start_has_loaded_for_30_days_are_removed(programs):
+    (used,) = programs.kept()
+    unused, foreign = used.with_name("unused.kernel"), used.with_name("notes.txt")
+    for path, days in ((used, 20), (unused, 31), (foreign, 31)):
+        path.touch()
+        os.utime(path, 2 * (time.time() - days * 24 * 60 * 60,))
+    assert programs.run(PRINT_ADD) == [3, 0, 1]
+    assert set(used.parent.iterdir()) == {used, foreign}
+    assert used.stat().st_mtime > time.time() - 24 * 60 * 60

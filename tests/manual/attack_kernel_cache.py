@@ -1,27 +1,25 @@
-"""Attack the kernel cache, and count what comes of it.
+"""Attack the kernel cache and count the results.
 
     python tests/manual/attack_kernel_cache.py --starts 20
 
-A tiny kernel with a learning rule is started again and again, each time after another damage to its cache, or while
-others start or are killed. Every start must print the right numbers, exit with 0 and write at most one line on stderr.
-Then every single bit of the kept file is flipped, and the file is cut at every length: none of them may pass.
+A small program with a learning rule starts many times, each time after another damage to its cache, or while other
+programs start or are killed. Each start must print the right numbers, exit with 0 and write at most one line on stderr.
+Then each single bit of a kept file is flipped, and the file is cut at each length. All these versions must be refused.
 """
 
 import argparse
 import os
 import random
-import resource
 import shutil
-import signal
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "engine")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from test_compiled import KERNELS, PRINT, RULE, RUN, Programs  # noqa: E402
+from support.kernel_programs import KERNELS, PRINT, RULE, RUN, Programs, limit_files  # noqa: E402
 
 from engine import compiled  # noqa: E402
 
@@ -29,7 +27,7 @@ TEXT = RUN + PRINT.format([2])
 
 
 class Attack:
-    """Starts of the program, and their counts by the attack that went before."""
+    """Starts of the program, and the counts of their results by the attack before the start."""
 
     def __init__(self, folder):
         self.programs, self.counts = Programs(folder), {}
@@ -51,9 +49,9 @@ class Attack:
             print(attack, err, sep="\n")
 
     def entry(self):
-        """The whole file of one of the two kernels, after a start that has to find or to make it."""
+        """Return the undamaged file of one of the two kernels. A start makes the files that are missing."""
         self.judge("none", self.start())
-        return random.choice(list(self.programs.cache.rglob("*.kernel")))
+        return random.choice(list(self.programs.cache.rglob("[!.]*.kernel")))  # not what a killed start has left
 
     def damage(self, attack, change):
         entry = self.entry()
@@ -99,14 +97,8 @@ def put_a_folder_there(path):
     (path / "file").mkdir(parents=True)
 
 
-def limit_files():
-    """As on a full disk, a write ends with an error in its middle."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-
-
 def check_every_damaged_version(path):
-    """How many versions of the file with one flipped bit, and how many that are cut, there are, and how many pass."""
+    """Return the number of versions with one flipped bit, the number of cut versions, and the number that pass."""
     content, digest = path.read_bytes(), path.stem[-64:]
     passed = 0
     flipped = bytearray(content)
