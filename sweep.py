@@ -123,7 +123,7 @@ class Planned:
 
     @property
     def begun(self):
-        return (self.folder / "checkpoints" / "last.pt").is_file()
+        return (self.folder / "checkpoints" / "last.safetensors").is_file()
 
 
 def plan(known, more):
@@ -318,7 +318,7 @@ def wait_for(folder, epochs, stop):
 
 def _epochs_saved(folder):
     """Epochs in the run's checkpoint: those of metrics.csv, which is written just before it."""
-    counted, saved = (_changed(folder / name) for name in ("metrics.csv", "checkpoints/last.pt"))
+    counted, saved = (_changed(folder / name) for name in ("metrics.csv", "checkpoints/last.safetensors"))
     return _epochs_done(folder) if counted and saved and saved >= counted else 0
 
 

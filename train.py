@@ -31,13 +31,14 @@ from report.evaluation import Evaluation
 from report.page import read_rows, write_page
 from report.summary import list_models, summarize
 from report.writing import Report, write_report, write_results
-from training import checkpoint, checkpoint_fit, config
+from training import config
+from training.checkpoint import find_checkpoint, load_checkpoint, rebuild_network
 from training.encoders import build_encoder, changed, chosen, encoder_config, for_colours
 from training.features import check_features
 from training.finished import is_finished, lengthen, lengthens
 from training.flags import parse
 from training.image_file import CHARACTERS, images_at, read_image
-from training.initial import take_over
+from training.initial import initialize_from
 from training.log import RunLog, replace_unprintable
 from training.run import DRY_RUN_IMAGES, Data, Run, Stopped, wanted_maps
 from training.settings import MAY_CHANGE, Settings, flag
@@ -119,8 +120,8 @@ def train(settings):
     if settings.after:
         progress, origin, notes = begin_after(settings.after, model, encoder, data, settings)
     if settings.init_from:
-        place = checkpoint.find(settings.init_from, settings.output)
-        origin["init_from"], notes = take_over(place, model, encoder, data, settings)
+        place = find_checkpoint(settings.init_from, settings.output)
+        origin["init_from"], notes = initialize_from(place, model, encoder, data)
     what = f"{model.name}-{to_folder_name(data.set.name)}-seed{settings.seed}" + ("-dry" if settings.dry_run else "")
     folder = create_run_folder(settings.output, what, settings.name)
     (folder / "checkpoints").mkdir()
@@ -136,14 +137,14 @@ def train(settings):
 def resume(settings):
     """Go on with an interrupted run in its own folder, with its own settings, or with more epochs of its last phase."""
     folder = find_latest_run(settings.output) if settings.resume == "latest" else Path(settings.resume)
-    place = folder / "checkpoints" / "last.pt"
-    content = checkpoint.load(place)
-    if content["progress"] is None:
+    place = folder / "checkpoints" / "last.safetensors"
+    content = load_checkpoint(place)
+    if content.progress is None:
         raise InputError(f"{place} holds a network, but no run to go on with")
-    encoder, progress = build_encoder(content["encoding"]), Progress(**content["progress"])
+    encoder, progress = build_encoder(content.encoding), content.progress
     saved = replace(
-        Settings.from_dict(content["run"].get("flags")), encoder=encoder_config(encoder)["name"],
-        model=model_class(content["model"]).name,  # a flag may have been another name of it
+        Settings.from_dict(content.run.get("flags")), encoder=encoder_config(encoder)["name"],
+        model=model_class(content.model).name,  # a flag may have been another name of it
     )  # fmt: skip
     if not saved.epochs:
         raise InputError(f"{place} does not say how many epochs its run has: run.flags.epochs is missing")
@@ -167,16 +168,13 @@ def resume(settings):
     if done and longer and 0 < saved.patience <= progress.waited:
         raise InputError(f"{folder} was ended by --patience {saved.patience}, not by its number of epochs")
     device = prepare_machine(saved)
-    model = checkpoint.rebuild(content, device, saved.backend)
+    model = rebuild_network(content, device, saved.backend)
     data = Data(saved)
-    if data.set.fingerprint != content["run"].get("fingerprint", data.set.fingerprint):  # older ones have none
+    if data.set.fingerprint != content.run["fingerprint"]:
         raise InputError(
-            f"{data.set.name} has changed since the run began: its fingerprint was {content['run']['fingerprint']} and "
+            f"{data.set.name} has changed since the run began: its fingerprint was {content.run['fingerprint']} and "
             f"is {data.set.fingerprint}; put the images back, or begin a new run"
         )
-    with checkpoint.telling(place):
-        checkpoint_fit.check_batches(progress, len(data.train), saved.batch_size)
-    say_what_lacks(place, content)
     with lock_folder(folder), resumable(folder):
         for left in find_temporaries(folder):
             left.unlink()
@@ -191,9 +189,9 @@ def evaluate(settings):
     """Test a trained network, without training."""
     device = prepare_machine(settings)
     place, content = load_network(settings)
-    trained = Settings.from_dict(content["run"]["flags"])
+    trained = Settings.from_dict(content.run["flags"])
     settings = replace(
-        settings, dataset=settings.dataset or trained.dataset or content["run"]["dataset"],
+        settings, dataset=settings.dataset or trained.dataset or content.run["dataset"],
         image_size=settings.image_size or trained.image_size,
     )  # fmt: skip
     data = load_data(settings)
@@ -203,8 +201,7 @@ def evaluate(settings):
     if settings.noise:
         images = add_noise(images, settings.noise)
     indices = wanted_maps(settings, labels)
-    model, encoder = rebuild(place, content, device, settings), build_encoder(content["encoding"])
-    say_what_lacks(place, content)
+    model, encoder = rebuild(place, content, device, settings), build_encoder(content.encoding)
     summary = describe(model, data, trained)  # refuses images that are too small
     folder = create_run_folder(settings.output, f"{model.name}-{to_folder_name(data.name)}-evaluation", settings.name)
     record = {"command_line": settings.command_line, "checkpoint": str(place), **describe_environment()}
@@ -229,7 +226,7 @@ def evaluate(settings):
     if settings.figures:
         write_page(folder, report, folder / "maps")
     log = RunLog(folder)
-    for note in (*data.notes, *changed_since(content["run"], data)):
+    for note in (*data.notes, *changed_since(content.run, data)):
         log.info(note)
     log.info(f"{model.name} on {tested}, test images: {evaluation.describe()}")
     log.info(describe_activity(counts))
@@ -248,7 +245,7 @@ def show_evaluation(place, folder, evaluation, settings, content):
     run = place.parent.parent
     history = read_rows(run / "metrics.csv") if place.parent.name == "checkpoints" else []
     drawn, folder = folder / "figures", run if history else folder
-    split = "test" if settings.dataset == content["run"]["dataset"] else f"test_{settings.dataset}"
+    split = "test" if settings.dataset == content.run["dataset"] else f"test_{settings.dataset}"
     board, step = Board(folder), len(history) + 2  # the run's own end is one step behind its last epoch
     board.log_scores(split, evaluation.metrics, step)
     board.log_pictures("report", drawn, step)
@@ -260,9 +257,8 @@ def predict(settings):
     """Print the classes of image files."""
     device = prepare_machine(settings)
     place, content = load_network(settings)
-    model, encoder = rebuild(place, content, device, settings), build_encoder(content["encoding"])
-    run, found = content["run"], []
-    say_what_lacks(place, content)
+    model, encoder = rebuild(place, content, device, settings), build_encoder(content.encoding)
+    run, found = content.run, []
     centred = run["dataset"] in CHARACTERS and not settings.raw
     for path in chain.from_iterable(map(images_at, settings.predict)):
         image, note = read_image(path, *run["image_size"][:2], centred, getattr(encoder, "colours", 1))
@@ -298,7 +294,7 @@ def load_data(settings):
 
 def changed_since(run, data):
     """A sentence if the data set is no longer the one of that name that a network was trained on."""
-    before = run.get("fingerprint", data.fingerprint)  # older ones have none
+    before = run["fingerprint"]
     if run["dataset"] != data.name or before == data.fingerprint:
         return []
     return [f"{data.name} has changed since the training (fingerprint {before}, now {data.fingerprint}): images that "
@@ -313,18 +309,17 @@ def encoder_of(network, settings, data):
 
 def check_fit(place, content, data, dataset):
     """Errors: InputError unless the network of a checkpoint can be tested on the data."""
-    run = content["run"]
-    if data.num_classes != content["num_classes"]:
+    run = content.run
+    if data.num_classes != content.num_classes:
         raise InputError(
-            f"{place} tells {content['num_classes']} classes ({run['dataset']}) apart; {data.name} has "
-            f"{data.num_classes}"
+            f"{place} tells {content.num_classes} classes ({run['dataset']}) apart; {data.name} has {data.num_classes}"
         )
     if is_own(dataset) and list(data.class_names) != list(run["class_names"]):
         raise InputError(
             f"{place} tells the classes {', '.join(run['class_names'])} apart; those of {data.name} are "
             f"{', '.join(data.class_names)}"
         )
-    colours = content["encoding"].get("colours", 1)
+    colours = content.encoding.get("colours", 1)
     if data.colours != colours:
         kinds = {1: "grey", 3: "colour"}
         raise InputError(f"{place} takes {kinds[colours]} images; those of {data.name} are {kinds[data.colours]}")
@@ -359,23 +354,18 @@ def epochs_of(model, settings):
 
 def load_network(settings):
     """The checkpoint that --evaluate names: its path and content."""
-    place = checkpoint.find(settings.evaluate or "latest", settings.output)
-    content = checkpoint.load(place)
-    if settings.model is not None and model_class(settings.model).name != content["model"]:
-        raise InputError(f"--evaluate {place} holds a {content['model']}, not a {settings.model}")
-    if not content["run"].keys() >= {"dataset", "class_names", "image_size", "flags"}:
+    place = find_checkpoint(settings.evaluate or "latest", settings.output)
+    content = load_checkpoint(place)
+    if settings.model is not None and model_class(settings.model).name != content.model:
+        raise InputError(f"--evaluate {place} holds a {content.model}, not a {settings.model}")
+    if not content.run:
         raise InputError(f"{place} does not say which images its network was trained on; save it with train.py")
     return place, content
 
 
-def say_what_lacks(place, content):
-    if lack := checkpoint.lack(place, content):
-        print(lack, file=sys.stderr)
-
-
 def rebuild(place, content, device, settings):
     """The network of a checkpoint, which decides. Errors: InputError if it does not."""
-    model = checkpoint.rebuild(content, device, settings.backend)
+    model = rebuild_network(content, device, settings.backend)
     if model.decision is None:
         raise InputError(f"{place} holds a {model.name}, of which no stage decides: there is nothing to test")
     return model

@@ -99,7 +99,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 def find_latest_run(output: str | Path) -> Path:
     """Return the run folder in ``output`` whose last checkpoint is the newest; a dry run if there is no other run."""
-    runs = {path.parent.parent: path.stat().st_mtime for path in Path(output).glob("*/checkpoints/last.pt")}
+    runs = {path.parent.parent: path.stat().st_mtime for path in Path(output).glob("*/checkpoints/last.safetensors")}
     if not runs:
         raise InputError(f"there is no run in {output} yet", path=output)
     return max(runs, key=lambda folder: (not _is_dry(folder), runs[folder]))

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from engine.rules import RSTDP, MarginRule
 from engine.stages import Pool, SpikingConv, SpikingDense
 from network_trainer import Activity, NetworkTrainer, Observer
-from training import checkpoint
+from training.checkpoint import compute_checksum, load_checkpoint, rebuild_network
 from training.encoders import build_encoder
 from training.features import latency_maps
 from training.readout import read_out, spikes
@@ -97,13 +97,13 @@ def main():
     chosen = parser.parse_args()
     rows, read = [], {}
     for run in chosen.runs:
-        content = checkpoint.load(run / "checkpoints" / "best.pt")
-        model, encoder = checkpoint.rebuild(content), build_encoder(content["encoding"])
-        data = Data(replace(Settings.from_dict(content["run"]["flags"]), ratio=chosen.ratio))
+        content = load_checkpoint(run / "checkpoints" / "best.safetensors")
+        model, encoder = rebuild_network(content), build_encoder(content.encoding)
+        data = Data(replace(Settings.from_dict(content.run["flags"]), ratio=chosen.ratio))
         for stage in (name for name, each in model.stages.items() if isinstance(each, Pool)):
             below = [*model.between(None, stage), stage]
             learned = {name: each for name, each in model.stages.state_dict().items() if name.split(".")[0] in below}
-            key = str([model.stages[name] for name in below]), checkpoint.checksum(learned)
+            key = str([model.stages[name] for name in below]), compute_checksum("", learned)
             start = time.perf_counter()
             if key not in read:
                 read[key] = read_map(model, encoder, data, stage, chosen.epochs)

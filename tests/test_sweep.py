@@ -18,19 +18,20 @@ from support.refusals import assert_refuses
 import sweep
 import train
 from report.sweep_report import mean_curve
+from training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--dataset", "digits", "--ratio", "0.1", "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
 NAME = "mozafari2018-digits-seed{}"
 
 
-def state(folder, name="last"):
-    return torch.load(folder / "checkpoints" / f"{name}.pt", weights_only=True)
+def state(folder):
+    return load_checkpoint(folder / "checkpoints" / "last.safetensors").state
 
 
 def same_run(one, other):
     """The same weights to the bit, the same history but for the seconds, the same scores."""
-    first, second = state(one)["state"], state(other)["state"]
+    first, second = state(one), state(other)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
     histories = [[{**row, "seconds": 0} for row in read_csv(folder / "metrics.csv")] for folder in (one, other)]
@@ -180,7 +181,7 @@ def test_a_run_waits_for_the_epochs_of_another(tmp_path, monkeypatch):
         write(2)
         time.sleep(0.2)
         assert thread.is_alive()  # the checkpoint is older, here: not there
-        (folder / "checkpoints" / "last.pt").touch()
+        (folder / "checkpoints" / "last.safetensors").touch()
         thread.join()
         write(1)
         thread = threading.Thread(target=wait)

@@ -1,218 +1,216 @@
-"""Checkpoints: a network that can be used again, and a run that goes on as if it had never stopped.
+"""Checkpoints: files from which a network is rebuilt and a run is resumed, exactly to the bit.
 
-A checkpoint is torch's archive of a dict of plain values and tensors: the fields of ``checkpoint_fields``. No wrong
-byte becomes a wrong number: before anything is built of it, the archive's own checksums are compared, then the type and
-the range of every field, then the SHA-256 over all that was saved, and last, beside its network, every weight.
+A checkpoint is a safetensors file. Its tensors are ``state/<name>`` (the network's state dict), ``best/<name>`` (the
+state dict of the best epoch so far) and ``wins/<label>`` (wins of each feature in the current epoch). The metadata in
+its header have two entries: ``checkpoint``, one JSON text with all other fields of ``Checkpoint``, and ``sha256``, a
+checksum over this text and the tensors. What the checksum covers is trusted.
 """
 
 import hashlib
-import io
-import struct
-import warnings
-import zipfile
-from contextlib import contextmanager
+import json
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import safetensors.torch
 import torch
 
 from errors import InputError
 from models import build_model
-from training import checkpoint_fields, checkpoint_fit
-from training.kinds import refuse, walk
+from network_trainer import NetworkTrainer, Progress
+from training.encoders import build_encoder
 from utils import find_latest_run, write_atomically
 
-FORMAT = 2
-CHECKSUM = "sha256"  # the field; format 1 had none
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a checkpoint.
 
-def save(path, model, encoding, run=None, progress=None, state=None):
-    """Write a checkpoint: the network (or the given ``state`` of it) and how to feed and read it.
-
-    ``encoding``: of ``encoders.encoder_config``; ``run``: the run's settings and data set; ``progress``: for a resume.
+    Args:
+        path: the file. It is not saved.
+        model, in_channels, num_classes, time_steps, image_size, dtype, overrides: arguments of ``build_model``;
+            ``dtype`` is a name such as "float32".
+        encoding: the encoder, as ``encoders.encoder_config`` returns it.
+        run: "flags", "dataset", "class_names", "image_size" and "fingerprint" of the run that trained the network; {}
+            if no run did.
+        progress: how far the run is; None if the checkpoint contains only a network.
+        state: the network's state dict.
     """
-    content = {
-        "format": FORMAT,
-        "model": model.name,
-        "in_channels": model.in_channels,
-        "num_classes": model.num_classes,
-        "steps": model.time_steps,
-        "overrides": model.overrides,
-        "image_size": list(model.image_size),
-        "dtype": str(model.convs()[0].weight.dtype).removeprefix("torch."),
-        "class_of_feature": None if model.decision is None else model.class_of_feature().tolist(),
-        "encoding": encoding,
-        "run": run or {},
-        "progress": progress.to_dict() if progress else None,
-        "state": {key: value.cpu().contiguous() for key, value in (state or model.state_dict()).items()},
-    }
-    buffer = io.BytesIO()  # so that a full disk is Python's error, not torch's
-    torch.save(signed(content), buffer)
-    write_atomically(path, lambda temporary: temporary.write_bytes(buffer.getbuffer()))
+
+    path: Path
+    model: str
+    in_channels: int
+    num_classes: int
+    time_steps: int
+    image_size: tuple[int, int]
+    dtype: str
+    overrides: dict
+    encoding: dict
+    run: dict
+    progress: Progress | None
+    state: dict[str, torch.Tensor]
 
 
-def signed(content):
-    """The content of a checkpoint with its checksum."""
-    content = {key: value for key, value in content.items() if key != CHECKSUM}
-    return {**content, CHECKSUM: checksum(content)}
+def save_checkpoint(
+    path: Path,
+    model: NetworkTrainer,
+    encoding: dict,
+    run: dict | None = None,
+    progress: Progress | None = None,
+    state: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Save a network, with the given ``state`` instead of its own if there is one. See ``Checkpoint`` for the others.
 
-
-def checksum(content):
-    """SHA-256, as hexadecimal digits, over nested dicts and lists of plain values and tensors: types, sizes and values.
-
-    Each value begins with its type and its size, so that no two contents are one row of bytes.
+    Raises InputError if the file cannot be written.
     """
-    digest = hashlib.sha256()
-    _add(digest, content)
-    return digest.hexdigest()
+    state = model.state_dict() if state is None else state
+    dtype = str(model.convs()[0].weight.dtype).removeprefix("torch.")
+    checkpoint = Checkpoint(
+        path, model.name, model.in_channels, model.num_classes, model.time_steps, model.image_size, dtype,
+        model.overrides, encoding, run or {}, progress, state,
+    )  # fmt: skip
+    data = encode_checkpoint(checkpoint)  # safetensors' own writer raises no OSError if the disk is full
+    write_atomically(path, lambda temporary: temporary.write_bytes(data))
 
 
-def _add(digest, value):
-    if isinstance(value, torch.Tensor):
-        digest.update(f"tensor {value.dtype} {tuple(value.shape)}:".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().data)
-    elif isinstance(value, dict):
-        digest.update(f"dict {len(value)}:".encode())
-        for item in value.items():
-            _add(digest, item)
-    elif isinstance(value, list | tuple):
-        digest.update(f"{type(value).__name__} {len(value)}:".encode())
-        for item in value:
-            _add(digest, item)
-    else:
-        # a float's own bytes: those of another NaN or of -0.0 differ too
-        content = struct.pack("<d", value) if isinstance(value, float) else repr(value).encode()
-        digest.update(f"{type(value).__name__} {len(content)}:".encode() + content)
-
-
-def find(name, output):
-    """The path of the checkpoint that a flag names: itself, or the best of a run, of the 'latest' one in ``output``."""
-    place = find_latest_run(output) if name == "latest" else Path(name)
-    if not place.is_dir():
-        return place
-    best = place / "checkpoints" / "best.pt"
-    return best if best.is_file() else best.with_name("last.pt")
-
-
-def load(path):
-    """The content of a checkpoint. Errors: InputError if it is missing, damaged, or something else."""
+def load_checkpoint(path: Path | str) -> Checkpoint:
+    """Load a checkpoint. Raises InputError if it is missing, damaged, of another version or another kind of file."""
     path = Path(path)
+    if not path.is_file() and (older := path.parent / f"{path.stem}.pt").is_file():
+        path = older
     if not path.is_file():
-        raise InputError(f"no checkpoint at {path}")
+        raise InputError(f"no checkpoint at {path}", path=path)
+    data = path.read_bytes()
+    if data.startswith(b"PK"):
+        message = "it is a zip archive, like the .pt checkpoints of older versions of this program"
+        raise InputError(f"{path} cannot be read: {message}", path=path)
+    return decode_checkpoint(data, path)
+
+
+def rebuild_network(checkpoint: Checkpoint, device: torch.device | str = "cpu", backend: str = "auto"):
+    """Rebuild the network of a checkpoint, with its weights; returns a ``NetworkTrainer``.
+
+    Raises InputError if this version of the program has no such network or encoder, or one that does not fit.
+    """
     try:
-        content = _read(path)
+        encoder = build_encoder(checkpoint.encoding)
+        for name, expected in (("in_channels", encoder.channels), ("time_steps", encoder.time_steps)):
+            if getattr(checkpoint, name) != expected:
+                raise InputError(f"its {name} is {getattr(checkpoint, name)}, but its encoder makes {expected}")
+        model = build_model(
+            checkpoint.model,
+            in_channels=checkpoint.in_channels,
+            num_classes=checkpoint.num_classes,
+            time_steps=checkpoint.time_steps,
+            image_size=checkpoint.image_size,
+            dtype=getattr(torch, checkpoint.dtype),
+            overrides=checkpoint.overrides,
+            device=device,
+            backend=backend,
+        )
+        restore_state(model, checkpoint.state)
     except InputError as error:
-        raise InputError(f"{path} is damaged or was changed: {error}") from error
-    except Exception as error:  # zipfile and torch raise many kinds: a bad archive, a bad pickle, a forbidden class
-        raise InputError(f"{path} is damaged or no checkpoint of this program ({type(error).__name__})") from error
-    known = (
-        isinstance(content, dict)
-        and type(content.get("format")) is int
-        and content["format"] in checkpoint_fields.FORMATS
-    )
-    if not known or not content.keys() >= set(checkpoint_fields.NEEDED):
-        raise InputError(f"{path} is no checkpoint of this program, or of another version of it")
-    with telling(path):
-        content = _renamed(content)
-        checkpoint_fields.check(content)
-        if content["format"] > 1 and content.get(CHECKSUM) != signed(content)[CHECKSUM]:
-            raise InputError("what it holds does not give its checksum")
-    return content
-
-
-def _read(path):
-    """What torch reads of the archive, if that is whole. Errors: of many kinds."""
-    with open(path, "rb") as file:
-        with zipfile.ZipFile(file) as archive:
-            entries = archive.infolist()
-            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in entries)
-            if not stored or sum(entry.file_size for entry in entries) > path.stat().st_size or archive.testzip():
-                raise zipfile.BadZipFile
-        file.seek(0)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's opinion of a bare pickle, which is refused anyway
-            content = torch.load(file, map_location="cpu", weights_only=True)
-    # torch believes the pickle, which says how long each storage is, and would read what lies behind
-    tensors = [value for _, value in walk(content) if isinstance(value, torch.Tensor)]
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
-    sizes = [entry.file_size for entry in entries if "/data/" in entry.filename]
-    if sorted(storages.values()) != sorted(sizes):
-        raise zipfile.BadZipFile
-    return content
-
-
-def _renamed(content):
-    """The content with today's names: what is called the loss was "wrong" once."""
-    progress = content["progress"]
-    rows = progress.get("history") if isinstance(progress, dict) else None
-    if content["format"] > 1 or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        return content
-    rows = [{str(key).replace("_wrong", "_loss"): value for key, value in row.items()} for row in rows]
-    return {**content, "progress": {**progress, "history": rows}}
-
-
-@contextmanager
-def telling(path):
-    """Have the errors about what a checkpoint holds name the checkpoint."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{path} is damaged or was changed: {error}") from error
-
-
-def lack(path, content):
-    """A sentence about what the checkpoint of an older version does not have; None if it has all."""
-    if content["format"] == FORMAT:
-        return None
-    return f"{path} has no checksum (written by an older version): small damage to its weights would not be seen"
-
-
-def rebuild(content, device="cpu", backend="auto"):
-    """The network of a checkpoint. Errors: InputError if its weights do not belong to the network it names."""
-    flags = content["run"].get("flags", {})
-    model = build_model(
-        content["model"],
-        in_channels=content["in_channels"],
-        num_classes=content["num_classes"],
-        seed=flags.get("seed") or 0,
-        time_steps=content["steps"],
-        dtype=getattr(torch, content["dtype"]),
-        device=device,
-        backend=backend,
-        overrides=content.get("overrides"),  # older ones have none
-        image_size=content.get("image_size", (28, 28)),  # nor this; their networks take any size
-    )
-    check_fit(model, content["state"], content["model"])
-    with telling(f"the checkpoint of {content['model']!r}"):
-        _check_with(model, content)
-    model.load_state_dict(content["state"])
+        message = f"{checkpoint.path} cannot be used: {error}"
+        raise type(error)(message, flag=error.flag, field=error.field, path=checkpoint.path) from error
     return model
 
 
-def _check_with(model, content):
-    """Errors: InputError unless the checkpoint's fields are those of the network, which has its first weights."""
-    progress, flags = content["progress"], content["run"].get("flags", {})
-    states = {"state": content["state"]}
-    if progress and progress.get("best"):
-        states["progress.best.state"] = progress["best"]["state"]
-    for where, state in states.items():
-        checkpoint_fit.check_state(state, model, where)
-        if not flags.get("init_from"):  # whose rules may have had other bounds
-            checkpoint_fit.check_bounds(state, model, where)
-    classes = None if model.decision is None else model.class_of_feature().tolist()
-    if content.get("class_of_feature", classes) != classes:
-        refuse("class_of_feature", content["class_of_feature"], "that of its network")
-    if progress:
-        checkpoint_fit.check_progress(progress, model, flags.get("epochs"))
+def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None:
+    """Load a state dict. Raises InputError if names, types or shapes differ from those of the network."""
+    own, saved = ({name: _describe(tensor) for name, tensor in each.items()} for each in (model.state_dict(), state))
+    for name in own | saved:
+        if own.get(name) != saved.get(name):
+            difference = f"{name} is {saved.get(name, 'missing')}, not {own.get(name, 'a tensor of the network')}"
+            raise InputError(f"the weights do not fit this version of {model.name}: {difference}", field=name)
+    model.load_state_dict(state, strict=True)
 
 
-def restore(model, state, name):
-    """Load a state. Errors: InputError if it is not one of the network, which is called ``name``."""
-    check_fit(model, state, name)
-    model.load_state_dict(state)
+def find_checkpoint(name: str, output: Path | str) -> Path:
+    """Return the path of a checkpoint, given as a file, as a run's folder, or as "latest" (the latest run in
+    ``output``). A run's best checkpoint is preferred to its last. Raises InputError if there is no latest run."""
+    path = find_latest_run(output) if name == "latest" else Path(name)
+    if not path.is_dir():
+        return path
+    best = path / "checkpoints" / "best.safetensors"
+    return best if best.is_file() else best.with_name("last.safetensors")
 
 
-def check_fit(model, state, name):
+# ---------------------------------------------------------------------------------------------------------------------
+# The file's bytes
+
+
+def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """Return the content of a checkpoint's file."""
+    values = dict(vars(checkpoint))
+    del values["path"]
+    groups = {"state": values.pop("state")}
+    if checkpoint.progress is not None:
+        values["progress"] = progress = dict(vars(checkpoint.progress))
+        groups["wins"] = progress.pop("wins")
+        if progress["best"] is not None:
+            progress["best"] = dict(progress["best"])
+            groups["best"] = progress["best"].pop("state")
+    tensors = {
+        f"{group}/{name}": tensor.detach().cpu().contiguous()
+        for group, named in groups.items()
+        for name, tensor in named.items()
+    }
+    text = json.dumps(values)
+    return safetensors.torch.save(tensors, {"checkpoint": text, "sha256": compute_checksum(text, tensors)})
+
+
+def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
+    """Return the checkpoint that ``encode_checkpoint`` encoded; ``path`` is for the messages.
+
+    Raises InputError if the data are damaged, of another version or something else.
+    """
     try:
-        checkpoint_fit.check_state(state, model)
-    except InputError as error:
-        raise InputError(f"the weights of {name!r} do not fit this version of the network: {error}") from error
+        # safetensors reads no metadata from bytes: 8 bytes for the size of the header, and the header, a JSON text
+        size = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + size])["__metadata__"]
+        text, checksum = metadata["checkpoint"], metadata["sha256"]
+        tensors = safetensors.torch.load(data)
+        computed = compute_checksum(text, tensors)
+    except (safetensors.SafetensorError, ValueError, TypeError, LookupError) as error:
+        raise InputError(f"{path} is damaged, or is no checkpoint of this program", path=path) from error
+    if computed != checksum:
+        raise InputError(f"{path} is damaged or was changed", path=path)
+    groups = {"state": {}, "best": {}, "wins": {}}
+    for name, tensor in tensors.items():
+        group, _, key = name.partition("/")
+        groups.setdefault(group, {})[key] = tensor
+    values = json.loads(text)
+    progress = values.get("progress")
+    if progress is not None:
+        progress["wins"] = groups["wins"]
+        if progress.get("best") is not None:
+            progress["best"]["state"] = groups["best"]
+        values["progress"] = _make(Progress, progress, path)
+    checkpoint = _make(Checkpoint, values | {"path": path, "state": groups["state"]}, path)
+    return replace(checkpoint, image_size=_to_tuples(checkpoint.image_size), overrides=_to_tuples(checkpoint.overrides))
+
+
+def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256, in hexadecimal digits, over a text and the name, type, shape and bytes of each tensor."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\n{name}: {_describe(tensor)}\n".encode())  # a JSON text has no line break
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _make(kind: type, values: dict, path: Path):
+    """Return a dataclass with these values. Raises InputError if its fields have other names."""
+    if values.keys() != {field.name for field in fields(kind)}:
+        raise InputError(f"{path} is a checkpoint of another version of this program", path=path)
+    return kind(**values)
+
+
+def _to_tuples(value):
+    """Return nested dicts and lists with tuples in place of the lists: what JSON reads of a tuple is a list."""
+    if isinstance(value, dict):
+        return {key: _to_tuples(item) for key, item in value.items()}
+    return tuple(map(_to_tuples, value)) if isinstance(value, list) else value
+
+
+def _describe(tensor: torch.Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

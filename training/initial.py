@@ -1,68 +1,79 @@
-"""``--init-from``: what a new network takes over from a trained one, and what that one has seen."""
+"""``--init-from``: a new network starts from weights of a trained network."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
+import torch
 
 from errors import InputError
-from training import checkpoint
+from network_trainer import NetworkTrainer
+from training.checkpoint import load_checkpoint
 from training.encoders import build_encoder, encoder_config
-from training.run import divide
+from training.run import Data, divide
 from training.settings import Settings
 
 
-def take_over(place, model, encoder, data, settings):
-    """Copy into the model every stage of a checkpoint whose name and shapes fit, with its rates.
+def initialize_from(path: Path, model: NetworkTrainer, encoder, data: Data):
+    """Copy each stage of a checkpoint whose name and weights' shapes fit into the model, with the rates of its rules.
 
-    Returns a record of it for args.json, and the sentences to be said of it. Errors: InputError for a checkpoint of
-    another encoder or number of time steps, and for one of which no stage fits.
+    Returns a record of it for args.json, and lines for the log. Raises InputError if the checkpoint's encoder differs,
+    or if no stage fits.
     """
-    content = checkpoint.load(place)
-    theirs, own = encoder_config(build_encoder(content["encoding"])), encoder_config(encoder)
+    checkpoint = load_checkpoint(path)
+    theirs, own = encoder_config(build_encoder(checkpoint.encoding)), encoder_config(encoder)
     if theirs != own:
-        differ = [key for key in {**own, **theirs} if own.get(key) != theirs.get(key)]
-        told = ", ".join(f"{key} {theirs.get(key)}, not {own.get(key)}" for key in differ)
-        raise InputError(f"--init-from {place} was trained on spikes of another encoder: {told}")
-    taken = [name for name in model.stages if _copy(model, name, content["state"])]
-    if not taken:
-        raise InputError(f"--init-from {place} holds a {content['model']}; no stage fits one of {model.name}")
-    new = [name for name, stage in model.stages.items() if stage.convs and name not in taken]
-    record = {"checkpoint": str(place), "sha256": hashlib.sha256(place.read_bytes()).hexdigest(), "stages": taken}
-    lack = checkpoint.lack(place, content)
-    notes = [
-        *([lack] if lack else []),
-        f"{' '.join(taken)} from {place}" + (f"; {' '.join(new)} from the seed" if new else ""),
-    ]
-    return record, [*notes, *_seen(place, content["run"], data, settings)]
+        differences = [
+            f"{key} {theirs.get(key)}, not {own.get(key)}" for key in own | theirs if own.get(key) != theirs.get(key)
+        ]
+        raise InputError(
+            f"--init-from {path} was trained with another encoder: {', '.join(differences)}",
+            flag="--init-from",
+            path=path,
+        )
+    copied = [name for name in model.stages if _copy_stage(model, name, checkpoint.state)]
+    if not copied:
+        raise InputError(
+            f"--init-from {path} contains a {checkpoint.model}; no stage of it fits a stage of {model.name}",
+            flag="--init-from",
+            path=path,
+        )
+    new = [name for name, stage in model.stages.items() if stage.convs and name not in copied]
+    record = {"checkpoint": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "stages": copied}
+    note = f"{' '.join(copied)} from {path}" + (f"; {' '.join(new)} from the seed" if new else "")
+    return record, [note, *_validation_notes(path, checkpoint.run, data)]
 
 
-def _copy(model, name, state):
-    """Whether the stage has weights of the same shapes in ``state``; they and the rates that fit are then its own."""
-    own = {key: value for key, value in model.state_dict().items() if key.startswith(f"stages.{name}.")}
-    theirs = {key: value for key, value in state.items() if key.startswith(f"stages.{name}.")}
-    shapes, other = (
-        {key: value.shape for key, value in values.items() if key.endswith(".weight")} for values in (own, theirs)
+def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]) -> bool:
+    """Copy the stage's tensors that have the same shape in ``state``, if all of its weights have; return whether."""
+    own, theirs = (
+        {key: tensor for key, tensor in tensors.items() if key.startswith(f"stages.{name}.")}
+        for tensors in (model.state_dict(), state)
     )
-    if not shapes or shapes != other:
+    shapes, their_shapes = (
+        {key: tensor.shape for key, tensor in tensors.items() if key.endswith(".weight")} for tensors in (own, theirs)
+    )
+    if not shapes or shapes != their_shapes:
         return False
-    for key, value in own.items():
-        if key in theirs and theirs[key].shape == value.shape:
-            value.copy_(theirs[key])
+    for key, tensor in own.items():
+        if key in theirs and theirs[key].shape == tensor.shape:
+            tensor.copy_(theirs[key])
     return True
 
 
-def _seen(place, run, data, settings):
-    """A sentence if the checkpoint's network was, or may have been, trained on the validation images."""
+def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
+    """Return a line if the checkpoint's network was, or may have been, trained on the validation images; else []."""
     if not len(data.validation):
         return []
-    if not isinstance(run.get("flags"), dict):
-        return [f"{place} does not say what it was trained on: it may have seen these validation images"]
-    if run.get("fingerprint", data.set.fingerprint) != data.set.fingerprint or run["dataset"] != data.set.name:
-        return [f"it was trained on other data, {run['dataset']}: if they share images, it may have seen these "
-                "validation images"]  # fmt: skip
+    if not run:
+        return [f"{path} does not name its training images: they may include these validation images"]
+    if run["fingerprint"] != data.set.fingerprint:
+        return [f"{path} was trained on other data, {run['dataset']}: they may include these validation images"]
     trained, _ = divide(data.set.train_labels, Settings.from_dict(run["flags"]))
     seen = len(np.intersect1d(trained, data.validation))
     if not seen:
         return []
-    return [f"it was trained on another split: it has seen {seen:,} of these {len(data.validation):,} validation "
-            "images, so the validation accuracy is too good"]  # fmt: skip
+    return [
+        f"{path} was trained on another split: on {seen:,} of these {len(data.validation):,} validation images; the "
+        "validation accuracy is too high"
+    ]

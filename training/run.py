@@ -19,7 +19,8 @@ from report.evaluation import Evaluation
 from report.page import write_page
 from report.summary import summarize
 from report.writing import MOVED_IMAGES, Report, write_report, write_results
-from training import checkpoint, config
+from training import config
+from training.checkpoint import restore_state, save_checkpoint
 from training.copies import MovedCopies
 from training.encoders import encoder_config
 from training.features import describe_readout, neurons, read_features
@@ -75,8 +76,9 @@ class Run(Observer):
     """Trains, and meanwhile logs, saves and draws: the observer of its own training.
 
     ``settings`` have one number of epochs for each phase. ``folder`` exists. ``progress`` says where to begin;
-    ``train`` keeps it in ``checkpoints/last.pt``, and the weights of the epoch with the best validation accuracy in
-    ``checkpoints/best.pt``; of a network that decides nothing, those of the last epoch. ``notes``: to be said first.
+    ``train`` keeps it in ``checkpoints/last.safetensors``, and the weights of the epoch with the best validation
+    accuracy in ``checkpoints/best.safetensors``; of a network that decides nothing, those of the last epoch. ``notes``:
+    to be said first.
     """
 
     def __init__(self, settings, folder, model, encoder, data, progress, notes=()):
@@ -170,10 +172,10 @@ class Run(Observer):
     def encode(self, images):
         return self.encoder.encode(images).to(self.model.device)
 
-    def save(self, name="last.pt", state=None):
-        progress = self.progress if name == "last.pt" else None
+    def save(self, name="last.safetensors", state=None):
+        progress = self.progress if name == "last.safetensors" else None
         path = self.folder / "checkpoints" / name
-        checkpoint.save(path, self.model, encoder_config(self.encoder), self.info, progress, state)
+        save_checkpoint(path, self.model, encoder_config(self.encoder), self.info, progress, state)
         self.saved_at = time.monotonic()
 
     def began(self, title, images, done=0):
@@ -222,7 +224,7 @@ class Run(Observer):
             self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
         self.log.flush()
         if progress.best and progress.best["step"] == row["step"]:
-            self.save("best.pt", progress.best["state"])
+            self.save("best.safetensors", progress.best["state"])
         self.save()  # when all else of the epoch is on the disk: after a kill before this, it is done again
 
     def save_maps(self, name, step, stages=None):
@@ -247,7 +249,7 @@ class Run(Observer):
         images, labels = images[chosen], labels[chosen]
         evaluations = {} if self.model.decision is None else self.evaluations(latencies, labels, validation)
         if self.progress.best is None:
-            self.save("best.pt")
+            self.save("best.safetensors")
         if self.settings.figures:
             self.log.info("drawing the figures")
         best = self.progress.best
@@ -322,7 +324,7 @@ class Run(Observer):
         last = Evaluation(self.model, *scored)
         if self.progress.best is None:
             return {f"{split}.last": last, f"{split}.best": last}
-        checkpoint.restore(self.model, self.progress.best["state"], self.model.name)
+        restore_state(self.model, self.progress.best["state"])
         found = {f"{split}.last": last, "validation.best": Evaluation(self.model, *held_out)}
         return found | {"test.best": Evaluation(self.model, *scored)} if self.settings.test else found
 

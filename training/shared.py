@@ -13,7 +13,7 @@ from pathlib import Path
 from engine.stages import Branches
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
-from training import checkpoint
+from training.checkpoint import load_checkpoint, rebuild_network
 from training.encoders import build_encoder, encoder_config
 from training.settings import Settings
 
@@ -56,17 +56,17 @@ def begin_after(run, model, encoder, data, settings):
     Returns the ``Progress`` behind these phases, a record of it for args.json, and the sentences to be said of it.
     Errors: InputError if there is no such run, or no phase is alike.
     """
-    content = checkpoint.load(Path(run) / "checkpoints" / "last.pt")
-    if content["progress"] is None:
+    content = load_checkpoint(Path(run) / "checkpoints" / "last.safetensors")
+    if content.progress is None:
         raise InputError(f"--after {run}: that is a network, but no run")
-    there, flags = Progress(**content["progress"]), Settings.from_dict(content["run"].get("flags"))
-    other = checkpoint.rebuild(content)
-    encodings = [encoder_config(build_encoder(content["encoding"])), encoder_config(encoder)]
+    there, flags = content.progress, Settings.from_dict(content.run.get("flags"))
+    other = rebuild_network(content)
+    encodings = [encoder_config(build_encoder(content.encoding)), encoder_config(encoder)]
     alike = count_alike(
         leading_phases(other, encodings[0], flags, flags.epochs),
         leading_phases(model, encodings[1], settings, settings.epochs),
     )
-    if not alike or content["run"].get("fingerprint") != data.set.fingerprint:
+    if not alike or content.run.get("fingerprint") != data.set.fingerprint:
         raise InputError(
             f"--after {run}: it trains no phase as this run would; the images, the seed, the encoder, the stages from "
             "the lowest on and their numbers of epochs must be the same"

@@ -35,7 +35,7 @@ def resumable(folder):
         cause = error if isinstance(error, OSError) else error.__cause__
         if getattr(cause, "errno", None) not in FULL:
             raise
-        last = folder / "checkpoints" / "last.pt"
+        last = folder / "checkpoints" / "last.safetensors"
         size = f" (a checkpoint takes {last.stat().st_size / 1e6:.0f} MB)" if last.is_file() else ""
         raise InputError(
             f"the disk of {folder} is full: {error}; free some of it{size}, and go on with: {command}"

@@ -1,21 +1,20 @@
-"""How the checkpoints here were made: each network trained once, saved on its way as a run saves itself.
+"""The record of how the checkpoints here were made: each network was trained once, and saved on its way.
 
     python tests/golden/make_checkpoints.py
 
-They stand for what older versions left behind, and are not to be made anew: this is the record of what wrote them.
+They are what an older version left, and are not made again: a new version must read them and come to the same bits.
 """
 
 import sys
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent
-sys.path[:0] = [str(FOLDER.parent.parent), str(FOLDER.parent / "training")]
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import torch  # noqa: E402
-from test_golden_checkpoints import (  # noqa: E402
-    BATCH_SIZE,
-    EPOCHS,
+from support.golden_checkpoints import (  # noqa: E402
     EXPECTED,
+    GOLDEN,
     NETWORKS,
     SEED,
     declared,
@@ -26,36 +25,29 @@ from test_golden_checkpoints import (  # noqa: E402
 
 from models import build_model  # noqa: E402
 from network_trainer import Observer, Progress  # noqa: E402
-from s1c1 import S1C1  # noqa: E402
-from training import checkpoint  # noqa: E402
+from training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint  # noqa: E402
+from training.encoders import build_encoder, encoder_config  # noqa: E402
 from utils import write_json  # noqa: E402
 
-RUN = {
-    "flags": {"epochs": list(EPOCHS), "batch_size": BATCH_SIZE, "seed": SEED},
-    "dataset": "mnist",
-    "class_names": list("0123456789"),
-    "image_size": [28, 28],
-}
-STOPS = {(1, 1, 2): "last-stdp.pt", (2, 4, 3): "last-rstdp.pt"}  # (phase, epoch, batch), the next to do
+STOPS = {(1, 1, 2): "last-stdp", (2, 4, 3): "last-rstdp"}  # (phase, epoch, batch), the next to do
 
 
 def make(name):
     """Write the network's checkpoints; returns what the test expects of them."""
-    model, progress = build_model(name, in_channels=6, num_classes=10, seed=SEED, dtype=torch.float64), Progress()
-
-    def save(file, progress=None, state=None):
-        checkpoint.save(FOLDER / f"{name}-{file}", model, S1C1().config(), RUN, progress, state)
+    model, progress = build_model(name, seed=SEED, dtype=torch.float64), Progress()
+    encoding = encoder_config(build_encoder({"name": "s1c1"}))
 
     class Stops(Observer):
         def batch(self, progress):
             stop = STOPS.get((progress.phase, progress.epoch, progress.batch))
             if stop:
-                save(stop, progress)
+                save_checkpoint(GOLDEN / f"{name}-{stop}.safetensors", model, encoding, progress=progress)
 
     train(model, progress, Stops())
-    save("best.pt", state=progress.best["state"])
-    best = checkpoint.rebuild(checkpoint.load(FOLDER / f"{name}-best.pt"))
-    return {"evaluation": evaluation(best), "outcome": outcome(model, progress)}
+    best = GOLDEN / f"{name}-best.safetensors"
+    save_checkpoint(best, model, encoding, state=progress.best["state"])
+    tested = rebuild_network(load_checkpoint(best))
+    return {"evaluation": evaluation(tested), "outcome": outcome(model, progress)}
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 import train  # noqa: E402
 from errors import InputError  # noqa: E402
 from models import MODELS, build_model, network_names  # noqa: E402
-from training import checkpoint  # noqa: E402
+from training.checkpoint import compute_checksum, load_checkpoint  # noqa: E402
 from utils import find_processor  # noqa: E402
 
 THREADS = 1, 2, 3
@@ -36,9 +36,9 @@ PLAIN, MOVED = ["--augment", "none"], ["--augment", "copies=2", "turn=8", "shift
 
 def digest(run):
     """Of the last weights and rates and, if the network decides, of the best."""
-    content = checkpoint.load(run / "checkpoints" / "last.pt")
-    best = content["progress"]["best"]
-    return checkpoint.checksum({"last": content["state"], "best": best["state"] if best else None})
+    content = load_checkpoint(run / "checkpoints" / "last.safetensors")
+    best = content.progress.best["state"] if content.progress.best else {}
+    return compute_checksum("", content.state | {f"best {name}": tensor for name, tensor in best.items()})
 
 
 class Ways:
@@ -67,7 +67,7 @@ class Ways:
         stops, threads = 0, 1
         while True:
             process = self.start(name, threads, augment, resume=stops > 0)
-            file = self.folder / name / "checkpoints" / "last.pt"
+            file = self.folder / name / "checkpoints" / "last.safetensors"
             before = file.stat().st_mtime_ns if file.is_file() else None
             while process.poll() is None and (not file.is_file() or file.stat().st_mtime_ns == before):
                 time.sleep(0.01)

@@ -24,7 +24,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support.run_folders import only_run, outcome, same  # noqa: E402
 
-from training import checkpoint  # noqa: E402
+from training.checkpoint import load_checkpoint  # noqa: E402
 from utils import find_temporaries  # noqa: E402
 
 RUN = "--ratio 0.2 --batch-size 250 --save-every 0 --tensorboard --map-index 0 --map-every 1"
@@ -44,7 +44,7 @@ class Training:
         )
 
     def _saved(self):
-        return (self.run / "checkpoints" / "last.pt").stat().st_mtime_ns if self.run else None
+        return (self.run / "checkpoints" / "last.safetensors").stat().st_mtime_ns if self.run else None
 
     def place(self):
         """Where the process is, by the checkpoint that it wrote last."""
@@ -81,7 +81,7 @@ class Training:
 
 
 def phase_of(run):
-    return checkpoint.load(run / "checkpoints" / "last.pt")["progress"]["phase"]
+    return load_checkpoint(run / "checkpoints" / "last.safetensors").progress.phase
 
 
 def undisturbed(output, words):

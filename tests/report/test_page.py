@@ -66,7 +66,7 @@ def make_run(folder, results):
     for name in ("history", "errors", "features_s2"):
         Image.new("L", (8, 8)).save(folder / "figures" / f"{name}.png")
     (folder / "checkpoints").mkdir()
-    (folder / "checkpoints" / "last.pt").touch()
+    (folder / "checkpoints" / "last.safetensors").touch()
 
 
 def read(folder, model, images, maps=None):
@@ -153,12 +153,12 @@ def test_a_network_that_does_not_decide_and_no_scores(tmp_path, latencies, image
 
 
 def test_an_evaluation_without_maps_or_figures(tmp_path, images):
-    results = {"test": scores(), "checkpoint": "runs/a b/checkpoints/best.pt"}
+    results = {"test": scores(), "checkpoint": "runs/a b/checkpoints/best.safetensors"}
     (tmp_path / "results.json").write_text(json.dumps(results))
     reader = read(tmp_path, build_model("mozafari2018"), images)
     assert set(reader.scripts) == {"results"}
     assert json.loads(reader.scripts["results"]) == results
-    assert "python train.py --evaluate 'runs/a b/checkpoints/best.pt' --predict IMAGE.png" in reader.texts
+    assert "python train.py --evaluate 'runs/a b/checkpoints/best.safetensors' --predict IMAGE.png" in reader.texts
     assert not [text for text in reader.texts if "--resume" in text]
 
 

@@ -154,16 +154,16 @@ def draw(folder, seed):
 
 def read(pictures, checkpoint_path):
     """Prints how many of each style the network of the checkpoint reads right, and every mistake."""
-    from training import checkpoint
+    from training.checkpoint import load_checkpoint, rebuild_network
     from training.encoders import build_encoder
     from training.image_file import read_image
 
-    content = checkpoint.load(checkpoint_path)
-    model, encoder = checkpoint.rebuild(content), build_encoder(content["encoding"])
-    names = [*content["run"]["class_names"], "silent"]
+    content = load_checkpoint(checkpoint_path)
+    model, encoder = rebuild_network(content), build_encoder(content.encoding)
+    names = [*content.run["class_names"], "silent"]
     right = defaultdict(int)
     for style, digit, path in pictures:
-        image, note = read_image(path, *content["run"]["image_size"], centred=True)
+        image, note = read_image(path, *content.run["image_size"], centred=True)
         decision = names[model.predict(encoder.encode(image[None])).item()]
         right[style] += decision == digit
         if decision != digit:

@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from training import checkpoint
+from training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def only_run(output):
-    return next((path.parent.parent for path in output.glob("*/checkpoints/last.pt")), None)
+    return next((path.parent.parent for path in output.glob("*/checkpoints/last.safetensors")), None)
 
 
 def events_of(run):
@@ -46,15 +46,15 @@ def curves(run):
 
 def outcome(run):
     """Everything of a run that must not depend on interruptions, for comparison."""
-    last, best = (checkpoint.load(run / "checkpoints" / name) for name in ("last.pt", "best.pt"))
+    last, best = (load_checkpoint(run / "checkpoints" / name) for name in ("last.safetensors", "best.safetensors"))
     with open(run / "metrics.csv", newline="") as file:
         rows = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
     results = json.loads((run / "results.json").read_text())
     return {
-        "last weights": last["state"],
-        "best weights": best["state"],
+        "last weights": last.state,
+        "best weights": best.state,
         "metrics.csv": rows,
-        "history": [{**row, "seconds": 0} for row in last["progress"]["history"]],
+        "history": [{**row, "seconds": 0} for row in last.progress.history],
         "test scores": results["test"],
         "validation scores": results["validation"],
         "predictions": (run / "predictions.csv").read_text(),

@@ -8,7 +8,8 @@ from support.run_folders import only_run, same
 
 from datasets.augmentation import Augmentation, moved
 from s1c1 import S1C1
-from training import checkpoint, copies
+from training import copies
+from training.checkpoint import load_checkpoint
 from training.copies import MovedCopies
 
 SMALL = f"--model mozafari2018_margin {DIGITS} --ratio 0.2 --batch-size 60 --epochs 2 12 2"
@@ -16,8 +17,8 @@ MOVES = "--augment copies=2 turn=10 shift=1"
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 28, 28), np.uint8)
 
 
-def state(folder, name="last.pt"):
-    return checkpoint.load(folder / "checkpoints" / name)["state"]
+def state(folder, name="last.safetensors"):
+    return load_checkpoint(folder / "checkpoints" / name).state
 
 
 def test_copies_are_the_moved_images_encoded():

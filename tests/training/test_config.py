@@ -7,7 +7,7 @@ import shlex
 import pytest
 from support.command import DIGITS, read_csv, start
 
-from training import checkpoint
+from training.checkpoint import load_checkpoint, rebuild_network
 from training.config import divided, read_value, title
 from training.flags import parse
 
@@ -76,10 +76,10 @@ def test_what_is_set_is_kept_and_can_be_repeated(tmp_path, undrawn):
     assert (
         (one / "summary.txt").read_text().endswith("\nset: s1.out_channels=20 s2.threshold=12 encoder.time_steps=10\n")
     )
-    content = checkpoint.load(one / "checkpoints" / "best.pt")
-    assert content["overrides"] == {"s1.out_channels": 20, "s2.threshold": 12}
-    assert content["encoding"]["time_steps"] == content["steps"] == 10
-    model = checkpoint.rebuild(content)
+    content = load_checkpoint(one / "checkpoints" / "best.safetensors")
+    assert content.overrides == {"s1.out_channels": 20, "s2.threshold": 12}
+    assert content.encoding["time_steps"] == content.time_steps == 10
+    model = rebuild_network(content)
     assert (model.stages["s2"].in_channels, model.stages["s2"].threshold) == (20, 12)
     check_hyperparameters(one)
 

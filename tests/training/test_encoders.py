@@ -15,7 +15,7 @@ from models import MODELS
 from network_trainer import NetworkTrainer
 from report import figures
 from s1c1 import S1C1
-from training import checkpoint
+from training.checkpoint import load_checkpoint
 from training.encoders import ENCODERS, build_encoder, chosen, encoder_config
 from training.first_start import kernels
 from training.log import RunLog
@@ -108,9 +108,9 @@ def test_one_more_encoder_through_everything(brightness, tmp_path, monkeypatch, 
     words = f"--model small --encoder brightness {DIGITS} --dry-run --map-index 0 --tensorboard --name one"
     assert start(words, tmp_path) == 0
     run = tmp_path / "one"
-    content = checkpoint.load(run / "checkpoints" / "best.pt")
-    assert content["encoding"] == {"name": "brightness", "steps": 4}
-    assert (content["in_channels"], content["steps"]) == (1, 4)
+    content = load_checkpoint(run / "checkpoints" / "best.safetensors")
+    assert content.encoding == {"name": "brightness", "steps": 4}
+    assert (content.in_channels, content.time_steps) == (1, 4)
     assert "for 1×28×28 inputs" in (run / "summary.txt").read_text()
     assert json.loads((run / "args.json").read_text())["flags"]["encoder"] == "brightness"
     assert (run / "figures" / "filters_s1.png").is_file()
@@ -157,5 +157,5 @@ def test_a_network_with_an_encoder_of_its_own_is_trained_with_it(brightness, tmp
     monkeypatch.setitem(MODELS, "bright", Bright)
     assert start(f"--model bright {DIGITS} --dry-run --no-figures", tmp_path) == 0
     run = only_run(tmp_path)
-    assert checkpoint.load(run / "checkpoints" / "last.pt")["encoding"] == {"name": "brightness", "steps": 6}
+    assert load_checkpoint(run / "checkpoints" / "last.safetensors").encoding == {"name": "brightness", "steps": 6}
     assert len(read_csv(run / "metrics.csv")) == 2

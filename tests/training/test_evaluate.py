@@ -11,12 +11,12 @@ from support.run_folders import curves
 import datasets
 import train
 from s1c1 import S1C1
-from training import checkpoint
+from training.checkpoint import load_checkpoint, rebuild_network
 from training.run import wanted_maps
 from training.settings import Settings
 
 
-@pytest.mark.parametrize("place", ["", "checkpoints/best.pt"])
+@pytest.mark.parametrize("place", ["", "checkpoints/best.safetensors"])
 def test_evaluating_gives_the_numbers_of_the_run(place, trained, tmp_path, undrawn, capsys):
     before = contents(trained)
     for _ in range(2):
@@ -34,9 +34,9 @@ def test_evaluating_gives_the_numbers_of_the_run(place, trained, tmp_path, undra
 
 def test_an_evaluation_in_tensorboard(trained, tmp_path, undrawn):
     """Goes to the events of the run, behind its end; the last one counts. That of a lone checkpoint has its own."""
-    run, alone = tmp_path / "run", tmp_path / "lone.pt"
+    run, alone = tmp_path / "run", tmp_path / "lone.safetensors"
     shutil.copytree(trained, run)
-    shutil.copy(trained / "checkpoints" / "best.pt", alone)
+    shutil.copy(trained / "checkpoints" / "best.safetensors", alone)
     best, rows = results(run)["test"]["best"], len(read_csv(run / "metrics.csv"))
     flags = "--tensorboard --device cpu --threads 1"
     for more in ("", "", "--dataset mnist --dry-run"):
@@ -93,7 +93,7 @@ def alike(names, others):
 def test_predicting_image_files(trained, tmp_path, capsys):
     """An exact image file is decided as the test image is; one that had to be adapted comes with a note."""
     images, labels = datasets.load("digits").test_images[:20], datasets.load("digits").test_labels[:20]
-    model = checkpoint.rebuild(checkpoint.load(trained / "checkpoints" / "best.pt"))
+    model = rebuild_network(load_checkpoint(trained / "checkpoints" / "best.safetensors"))
     decided = [str(label) for label in model.predict(S1C1().encode(images)).tolist()]
     assert len(set(decided)) > 4
     assert alike(decided, map(str, labels)) > 0.4

@@ -11,7 +11,7 @@ from support.command import refuse, results, start
 from support.run_folders import only_run
 
 import train
-from training import checkpoint
+from training.checkpoint import load_checkpoint
 
 MACHINE = "--device cpu --threads 1"
 
@@ -47,9 +47,9 @@ def test_a_folder_in_colour(run):
     log = (run / "log.txt").read_text()
     assert "classes: 0 is 'anna', 1 is 'ben'" in log
     assert "no test part: 3 of 16 images are held out to test on, always the same" in log
-    content = checkpoint.load(run / "checkpoints" / "best.pt")
-    assert (content["in_channels"], content["encoding"]["colours"], content["num_classes"]) == (18, 3, 2)
-    about = content["run"]
+    content = load_checkpoint(run / "checkpoints" / "best.safetensors")
+    assert (content.in_channels, content.encoding["colours"], content.num_classes) == (18, 3, 2)
+    about = content.run
     assert (about["dataset"], about["class_names"], about["image_size"]) == ("my faces", ["anna", "ben"], [28, 28])
     assert re.fullmatch("[0-9a-f]{16}", about["fingerprint"])
     assert results(run)["test"]["best"]["count"] == 3
@@ -99,14 +99,14 @@ def test_what_does_not_fit_the_network(run, tmp_path, capsys):
     np.savez(tmp_path / "grey.npz", **grey, y_train=names.repeat(12), y_test=names.repeat(2))
     np.savez(tmp_path / "other.npz", **grey, y_train=np.arange(24) % 2, y_test=np.arange(4) % 2)
     line = refuse(f"--evaluate {run} --dataset {tmp_path}/grey.npz", capsys)
-    assert "best.pt takes colour images; those of grey.npz are grey" in line
+    assert "best.safetensors takes colour images; those of grey.npz are grey" in line
     line = refuse(f"--evaluate {run} --dataset {tmp_path}/other.npz", capsys)
-    assert "best.pt tells the classes anna, ben apart; those of other.npz are 0, 1" in line
+    assert "best.safetensors tells the classes anna, ben apart; those of other.npz are 0, 1" in line
 
 
 def test_images_that_have_changed(run, faces, tmp_path, undrawn, capsys):
     """To go on with them is refused, with both fingerprints; to test on them is not, but it is said."""
-    before = checkpoint.load(run / "checkpoints" / "last.pt")["run"]["fingerprint"]
+    before = load_checkpoint(run / "checkpoints" / "last.safetensors").run["fingerprint"]
     picture = (faces / "ben" / "0.png").read_bytes()
     try:
         Image.new("RGB", (26, 30), "green").save(faces / "ben" / "0.png")

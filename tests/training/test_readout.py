@@ -10,7 +10,8 @@ from support.command import DIGITS, refuse, results, start
 import datasets
 from models import build_model
 from s1c1 import S1C1
-from training import checkpoint, features, readout
+from training import features, readout
+from training.checkpoint import load_checkpoint, rebuild_network
 
 SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figures"
 
@@ -19,8 +20,8 @@ def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
     """All images of each part, with their labels and places in the data set."""
     monkeypatch.setattr(readout, "CS", (0.01, 0.1))
     assert start(f"{SMALL} --epochs 1 1 1 --name run --save-features c1 --readout logistic", tmp_path) == 0
-    content = checkpoint.load(tmp_path / "run" / "checkpoints" / "best.pt")
-    model, data = checkpoint.rebuild(content), datasets.load("digits")
+    content = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.safetensors")
+    model, data = rebuild_network(content), datasets.load("digits")
     for split, count in (("train", 132), ("validation", 119), ("test", 360)):
         part = "test" if split == "test" else "train"
         images, labels = getattr(data, f"{part}_images"), getattr(data, f"{part}_labels")

@@ -9,14 +9,12 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from support.command import CORES, DIGITS, SMALL, contents, refuse, results, start
 from support.run_folders import ROOT, curves, events_of, only_run, outcome, same
 
 import train
 from models import build_model
 from report import figures
-from training import checkpoint
 from training.run import Run
 from utils import find_latest_run
 
@@ -77,33 +75,6 @@ def test_an_interruption_changes_nothing_in_another_network(name, tmp_path, undr
     assert_same(outcome(only_run(tmp_path)), undisturbed(words))
 
 
-def test_a_run_that_an_older_version_began(tmp_path, undrawn, undisturbed, stop_after, capsys):
-    """No checksum, the loss as "wrong" in its history, no name of its encoder, and argparse's flags."""
-    words = f"{SMALL} --epochs 1 1 2"
-    stop_after(10)
-    assert start(words, tmp_path) == 130
-    path = only_run(tmp_path) / "checkpoints" / "last.pt"
-    content = torch.load(path, weights_only=True)
-    rows = content["progress"]["history"]
-    assert rows[-1]["train_loss"] > 0
-    rows[:] = [{key.replace("_loss", "_wrong"): value for key, value in row.items()} for row in rows]
-    assert content["encoding"].pop("name") == "s1c1"
-    flags = content["run"]["flags"]
-    for name in ("encoder", "name", "figures"):
-        del flags[name]
-    flags |= {"resume": None, "evaluate": None, "predict": None, "map_index": None, "list_models": False, "gone": 1}
-    del content["sha256"]
-    torch.save({**content, "format": 1}, path)
-    stop_after(None)
-    capsys.readouterr()
-    assert start("--resume latest", tmp_path) == 0
-    assert capsys.readouterr().err == (
-        f"{path} has no checksum (written by an older version): small damage to its weights would not be seen\n"
-    )
-    assert checkpoint.load(path)["format"] == 2
-    assert_same(outcome(only_run(tmp_path)), undisturbed(words))
-
-
 def test_a_kill_loses_no_maps(tmp_path, undrawn, monkeypatch):
     """While the maps of an epoch are drawn: they are there after the resume."""
     words = f"{SMALL} --epochs 1 1 1 --map-index 0 --map-every 1"
@@ -128,7 +99,7 @@ def test_a_kill_doubles_no_curve_in_tensorboard(epoch, tmp_path, undrawn, monkey
     """After the epoch's events, but before its checkpoint: the epoch is done again, and shown once."""
     save = Run.save
 
-    def kill(self, name="last.pt", state=None):
+    def kill(self, name="last.safetensors", state=None):
         if len(self.progress.history) == epoch:
             raise KeyboardInterrupt
         save(self, name, state)
@@ -212,7 +183,7 @@ def test_a_run_that_patience_ended_is_not_lengthened(tmp_path, undrawn, capsys):
 
 def test_the_latest_run_is_a_dry_one_only_if_there_is_no_other(tmp_path):
     for age, (name, dry) in enumerate((("old", False), ("new", False), ("dry", True))):
-        place = tmp_path / name / "checkpoints" / "last.pt"
+        place = tmp_path / name / "checkpoints" / "last.safetensors"
         place.parent.mkdir(parents=True)
         place.touch()
         os.utime(place, (age, age))

@@ -19,7 +19,7 @@ from models import MODELS, build_model, network_names
 from network_trainer import Activity, NetworkTrainer, Observer
 from report import figures
 from s1c1 import S1C1
-from training import checkpoint
+from training.checkpoint import load_checkpoint
 
 NETWORKS = network_names()
 
@@ -56,7 +56,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     rest = {path for path in files - maps - events if not path.startswith(("figures/", "00", "projector_config"))}
     assert rest == {
         "args.json", "index.html", "log.txt", "metrics.csv", "results.json", "predictions.csv", "summary.txt",
-        "checkpoints/best.pt", "checkpoints/last.pt",
+        "checkpoints/best.safetensors", "checkpoints/last.safetensors",
     }  # fmt: skip
 
     rows = read_csv(folder / "metrics.csv")
@@ -170,7 +170,7 @@ def test_nothing_is_held_out(tmp_path, undrawn):
     assert "validation" not in found
     assert found["best_epoch"] is None
     assert found["test"]["best"] == found["test"]["last"]
-    best, last = (checkpoint.load(folder / "checkpoints" / f"{name}.pt")["state"] for name in ("best", "last"))
+    best, last = (load_checkpoint(folder / "checkpoints" / f"{name}.safetensors").state for name in ("best", "last"))
     assert same(best, last)
 
 
@@ -245,8 +245,8 @@ def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
     assert found["scores"] in out
     assert not found.keys() & {"test", "validation", "best_epoch"}
     assert not (run / "predictions.csv").exists()
-    best, last = (checkpoint.load(run / "checkpoints" / f"{name}.pt") for name in ("best", "last"))
-    assert same(best["state"], last["state"])
+    best, last = (load_checkpoint(run / "checkpoints" / f"{name}.safetensors") for name in ("best", "last"))
+    assert same(best.state, last.state)
     rows = read_csv(run / "metrics.csv")
     assert [row["phase"] for row in rows] == ["s1", "s2"]
     assert all(float(row["convergence"]) > 0 and row["val_accuracy"] == "" for row in rows)

@@ -11,7 +11,7 @@ from support.command import SMALL, start
 from support.run_folders import only_run
 
 import train
-from training import checkpoint
+from training.checkpoint import load_checkpoint
 from training.run import Run
 
 WORDS = f"{SMALL} --epochs 0 0 1"
@@ -44,9 +44,10 @@ def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
 
 def test_a_run_can_be_resumed_as_soon_as_it_begins(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(Run, "train", lambda run: seen.append(checkpoint.load(run.folder / "checkpoints" / "last.pt")))
+    monkeypatch.setattr(Run, "train", lambda run: seen.append(run.folder / "checkpoints" / "last.safetensors"))
     assert start(WORDS, tmp_path) == 0
-    assert seen[0]["progress"]["phase"] == seen[0]["progress"]["batch"] == 0
+    progress = load_checkpoint(seen[0]).progress
+    assert progress.phase == progress.batch == 0
 
 
 @pytest.mark.parametrize("place", ["training.run.write_page", "training.run.write_results"])
@@ -82,7 +83,7 @@ def test_a_disk_that_is_full_while_it_trains(tmp_path, undrawn, monkeypatch, cap
         assert start(f"{WORDS} --save-every 0", tmp_path) == 2
     run = only_run(tmp_path)
     assert f"cannot write {saves[-1]}: No space left on device; free some of it" in capsys.readouterr().err
-    assert checkpoint.load(run / "checkpoints" / "last.pt")["progress"]["phase"] == 2
+    assert load_checkpoint(run / "checkpoints" / "last.safetensors").progress.phase == 2
     assert not list(run.glob("**/.*"))
     assert train.main(["--resume", str(run)]) == 0
 
