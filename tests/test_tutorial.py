@@ -1,4 +1,4 @@
-"""The tutorial runs from its first cell to its last, with fewer images, and what it keeps of its outputs is whole."""
+"""The tutorial runs from its first cell to its last, with fewer images, and its saved outputs are complete."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def test_it_runs(notebook, monkeypatch):
 
 
 def test_its_outputs_are_kept(notebook):
-    """So that it can be read where it lies; small, and without what differs from machine to machine."""
+    """So that it can be read without being run; small, and without paths of a machine."""
     assert PATH.stat().st_size < 1_000_000
     cells = code_cells(notebook)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))

@@ -164,12 +164,6 @@ def test_winners_by_hand():
     assert sf.get_k_winners(potentials, 0) == sf.get_k_winners(0 * potentials, 3) == []
 
 
-def test_the_given_spikes_decide():
-    potentials, spikes = potentials_of([[5, 4]], [[5, 6]]), potentials_of([[0, 0]], [[1, 1]])
-    assert sf.get_k_winners(potentials, spikes=spikes) == [(0, 0, 1)]
-    assert sf.get_k_winners(potentials, spikes=spikes.to(torch.uint8)) == [(0, 0, 1)]
-
-
 def test_winners_need_no_precision_beyond_the_potentials():
     """The earlier spike wins however high the later potential is, and the last bit of a potential counts."""
     assert sf.get_k_winners(potentials_of([[0, 1e-30]], [[3e38, 1]]).float()) == [(0, 0, 1)]
@@ -249,12 +243,6 @@ def test_stdp_with_stabilizer(dtype):
     # feature 1 does not win, but the first update clamps all weights
     expected = torch.tensor([expected, [0.9, 0.95, 1.0, 0.0]], dtype=dtype)
     torch.testing.assert_close(layer.weight.detach().view(2, 4), expected)
-
-
-def test_stdp_without_stabilizer_and_with_bounds():
-    layer, stdp, call = one_neuron(use_stabilizer=False, lower_bound=0.2, upper_bound=0.65, learning_rate=(0.1, -0.3))
-    stdp(*call)
-    torch.testing.assert_close(layer.weight[0].flatten().tolist(), [0.6, 0.65, 0.4, 0.5])
 
 
 def test_changes_come_from_the_weights_before_the_call():
@@ -341,14 +329,6 @@ def test_rates_are_copied_read_and_set():
     assert given == [(0.1, -0.05), (0.2, -0.1)]
 
 
-def test_each_feature_learns_at_its_own_rate():
-    layer, stdp, (input_spikes, potentials, _) = one_neuron(learning_rate=[(0.1, 0), (0.2, 0)], use_stabilizer=False)
-    layer.load_weight(torch.full_like(layer.weight, 0.5))
-    stdp(input_spikes, potentials, wave_of([[[2]], [[2]]], torch.float64), winners=[(1, 0, 0), (0, 0, 0)])
-    torch.testing.assert_close(layer.weight[:, 0, 0, 0].tolist(), [0.6, 0.7])
-    torch.testing.assert_close(layer.weight[:, 0, 1, 1].tolist(), [0.5, 0.5])
-
-
 def test_the_state_holds_everything_once():
     network = torch.nn.Module()
     network.conv = snn.Convolution(1, 200, 2)
@@ -372,11 +352,6 @@ def test_to_pair():
     assert SpykeTorch.functional.to_pair is utils.to_pair
 
 
-def test_inhibition_kernel():
-    ring = [3, -2, -2, -2, 3]
-    assert utils.generate_inhibition_kernel([-2, 3]).tolist() == [[3] * 5, ring, [3, -2, 0, -2, 3], ring, [3] * 5]
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_lateral_inhibition_and_normalization_by_hand(dtype):
     image = torch.tensor([[1.0, 1.0], [4.0, 2.0]], dtype=dtype).view(1, 1, 2, 2)
@@ -387,13 +362,6 @@ def test_lateral_inhibition_and_normalization_by_hand(dtype):
     torch.testing.assert_close(result, image * 9 / 8)
     torch.testing.assert_close(sf.local_normalization(image.long(), 1).to(dtype), result)
     assert sf.local_normalization(torch.zeros(1, 2, 5, 5, dtype=dtype), 2).abs().sum() == 0
-
-
-@pytest.mark.parametrize("kernel", [utils.DoGKernel(7, 1, 2), utils.DoGKernel(7, 2, 1), utils.GaborKernel(7, 30)])
-def test_kernels_are_balanced(kernel):
-    assert kernel().shape == (7, 7)
-    assert kernel().sum().item() == pytest.approx(0, abs=1e-5)
-    assert kernel().max() == 1
 
 
 def test_filter_thresholds_each_kernel_and_pads_the_small_ones():

@@ -1,11 +1,11 @@
-"""A script as users of SpykeTorch write them: one layer learns the strokes of small digits, and the mean counts of its
-spikes tell the digits apart.
+"""A script as users of SpykeTorch write it: one layer learns the strokes of small digits, which are classified by the
+mean spike counts of the features.
 
     python shallow_script.py STATE_FILE
 
-Needs the package SpykeTorch and nothing else of the repository. Leaves the state dict, with the names that the original
-library gives to a layer's rule; prints where the package is, and the shares of 200 test digits that are read right
-before and after the layer has learned.
+It needs the package SpykeTorch and nothing else of the repository. It saves the state dict with the names that the
+original library gives to a layer's rule, and prints the path of the package and the accuracies on 200 test digits
+before and after training.
 """
 
 import sys
@@ -21,7 +21,7 @@ from SpykeTorch import snn, utils
 
 
 class Digits:
-    """Images enlarged to 16×16, as waves of on- and off-centre cells."""
+    """Images of 16×16 pixels as waves of on- and off-centre cells."""
 
     def __init__(self, part, filter, time_steps=8):
         digits = load_digits()
@@ -48,7 +48,7 @@ class Shallow(nn.Module):
         self.winners = []
 
     def forward(self, wave):
-        """The wave of the pooled features; keeps what the rule needs."""
+        """Return the wave of the pooled features; keep what the rule needs."""
         self.input = sf.pad(wave.float(), (2, 2, 2, 2))
         spikes, potentials = sf.fire(self.conv(self.input), 6, return_thresholded_potentials=True)
         if self.training:
@@ -63,8 +63,8 @@ class Shallow(nn.Module):
 
 
 @torch.no_grad()
-def share_right(network, train, test):
-    """Each test digit gets the class whose mean spike counts are nearest."""
+def compute_accuracy(network, train, test):
+    """Return the accuracy if each test digit gets the class with the nearest mean spike counts."""
     network.eval()
     counts, labels = zip(*((network(wave).sum(0).flatten(), label) for wave, label in train), strict=True)
     counts, labels = torch.stack(counts), torch.tensor(labels)
@@ -79,7 +79,7 @@ def main(state_file):
     filter = utils.Filter([utils.DoGKernel(3, 0.5, 1), utils.DoGKernel(3, 1, 0.5)], thresholds=1)
     train, test = (utils.CacheDataset(Digits(part, filter)) for part in (slice(300), slice(-200, None)))
     network = Shallow(filter.number_of_kernels)
-    before = share_right(network, train, test)
+    before = compute_accuracy(network, train, test)
     network.train()
     for waves, _ in DataLoader(train, batch_size=100, shuffle=True):
         for wave in waves:
@@ -88,7 +88,7 @@ def main(state_file):
         if network.stdp.learning_rate[0][0].item() < 0.15:
             ap = network.stdp.learning_rate[0][0].item() * 2
             network.stdp.update_all_learning_rate(ap, -0.75 * ap)
-    after = share_right(network, train, test)
+    after = compute_accuracy(network, train, test)
     state = {"conv.weight": network.conv.weight, "stdp.conv_layer.weight": network.conv.weight}
     for feature, (ltp, ltd) in enumerate(network.stdp.learning_rate):
         state |= {f"stdp.ltp_{feature}": ltp.float(), f"stdp.ltd_{feature}": ltd.float()}
