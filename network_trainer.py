@@ -1,189 +1,189 @@
-"""NetworkTrainer: the parent class of all networks. A network is an ordered list of stages (see ``engine/stages.py``);
-everything here walks that list."""
+"""NetworkTrainer: the parent class of all networks, with the training loop."""
 
-import engine  # noqa: F401  before torch: threads that wait are to sleep
+import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
+import sys
 import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from engine.decision import Outcome, class_of_features, deciding_features, majority
-from engine.graph import CHUNK, StageGraph
-from engine.overrides import overridden
-from engine.packed import PackedSpikes
-from engine.stages import BACKENDS, INPUT, Pool, SpikingConv, SpikingDense
+from engine.graph import CHUNK, LatencyMap, StageGraph
+from engine.overrides import override
+from engine.phases import Learned, Phase
+from engine.rules import Rule
+from engine.stages import BACKENDS, INPUT, SpikingConv, Stage
 from errors import InputError
 
-# The networks by name, and by their other names. Every class that names itself is here from its declaration on.
-MODELS = {}
+# The networks by name and by alias. Every class that has a name is registered when it is declared.
+MODELS: dict[str, type["NetworkTrainer"]] = {}
 
 
-@dataclass(frozen=True)
-class Phase:
-    """A part of the training: the stages that learn in it, by the rule of that name ("stdp", "rstdp", …).
+class LatencyDataset:
+    """The latency maps and labels of a data set on its way up a network.
 
-    ``alternate``: one stage at a time, the first in even batches, the second in odd ones, counted over the phase; each
-    stage's rates adapt after its own batches.
+    ``maps`` is {"input" or stage: its map}: at first the network's input, later what the phases to come read. On a CPU
+    the maps are packed. ``copies`` are the inputs of the decision stage for moved copies of the images.
+
+    Args:
+        latencies: uint8 (N, C, H, W), a tensor or ``PackedLatencies``.
+        labels: int64 (N,).
     """
 
-    stages: tuple[str, ...]
-    rule: str
-    title: str  # of the rule, as it is printed
-    needs_labels: bool = False
-    alternate: bool = False
-
-    @property
-    def name(self):
-        return "+".join(self.stages)
-
-    def rule_of(self, conv):
-        """By which a convolution of these stages learns in this phase."""
-        return next(rule for rule in conv.rules if rule.needs_labels == self.needs_labels)
-
-
-class Activity:
-    """The latency maps of a data set on their way up the network, with the labels.
-
-    ``latencies`` are the input of the stage ``at`` (None: the network's own). They are replaced as they move up, so
-    that of a whole data set there is no more in memory than what stages to come will read: ``kept``, {stage or "input":
-    its map}. On a CPU that is ``PackedLatencies``. The input of a ``SpikingDense`` is ``PackedSpikes``; so are those
-    of moved ``copies`` of the images.
-    """
-
-    def __init__(self, latencies, labels, at=None):
-        self.latencies, self.labels, self.at = latencies, torch.as_tensor(labels), at
-        self.kept, self.copies = {INPUT: latencies} if at is None else {}, []
+    def __init__(self, latencies: LatencyMap, labels: Any):
+        self.maps, self.labels, self.copies = {INPUT: latencies}, torch.as_tensor(labels), []
 
     def __len__(self):
-        return len(self.latencies)
+        return len(self.labels)
 
 
 @dataclass
 class Progress:
-    """Where a run stands. Everything else about it (order of the images, rates) follows from the seed and the weights.
+    """The state of a training run. The order of the images follows from the seed, the rates are in the state dict.
 
-    ``phase``, ``epoch``, ``batch``: the next to do, from 0. ``tally``: [correct, wrong, silent] of this epoch so far;
-    ``told``: the tally when an observer that draws curves last drew a point.
-    ``wins``: for each learning convolution how often each feature won in this epoch. ``history``: one row for each
-    finished epoch. ``best``: phase, epoch, accuracy and weights of the best epoch on the validation set. ``waited``:
-    epochs since then. ``seconds``: spent in this epoch before an interruption; ``phase_seconds``: in each phase.
-    ``test_reads``: how often the test images were decided.
+    Attributes:
+        phase, epoch, batch: the next ones to train, from 0.
+        outcome: [correct, wrong, silent] of this epoch so far.
+        wins: {label of a convolution that learns: int64 (F,), how often each feature has won in this epoch}.
+        history: one row for each finished epoch, see ``training/log.py``.
+        best: phase, epoch, step, correct, accuracy and state of the epoch with the best validation accuracy.
+        epochs_since_best: number of epochs since then.
+        seconds: time spent in this epoch before an interruption.
+        phase_seconds: {phase: seconds}.
+        test_reads: how often the test images were classified.
     """
 
     phase: int = 0
     epoch: int = 0
     batch: int = 0
-    tally: list = field(default_factory=lambda: [0, 0, 0])
-    told: list = field(default_factory=lambda: [0, 0, 0])
-    wins: dict = field(default_factory=dict)
-    history: list = field(default_factory=list)
+    outcome: list[int] = field(default_factory=lambda: [0, 0, 0])
+    wins: dict[str, torch.Tensor] = field(default_factory=dict)
+    history: list[dict] = field(default_factory=list)
     best: dict | None = None
-    waited: int = 0
+    epochs_since_best: int = 0
     seconds: float = 0.0
-    phase_seconds: dict = field(default_factory=dict)
+    phase_seconds: dict[str, float] = field(default_factory=dict)
     test_reads: int = 0
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
+        """Return the attributes by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
+    def add(self, learned: Learned, convs: dict[str, SpikingConv]) -> None:
+        """Add what a batch has learned. ``convs``: {label: convolution} of the phase."""
+        if learned.outcome:
+            self.outcome = list(Outcome(*self.outcome) + learned.outcome)
+        for label, conv in convs.items():
+            wins = self.wins.setdefault(label, torch.zeros(conv.out_channels, dtype=torch.int64))
+            if label in learned.wins:  # it is not if its stage waits for its turn
+                wins += torch.bincount(learned.wins[label], minlength=conv.out_channels)
 
-class Interrupted(Exception):
-    """The training stopped between two batches, because it was asked to; its progress has been saved."""
 
+class Step(NamedTuple):
+    """What ``NetworkTrainer.steps`` yields.
 
-class Observer:
-    """What ``fit`` tells while it trains. This one keeps it to itself; a subclass overrides what it wants to hear."""
+    Attributes:
+        kind: "phase" (a phase begins), "chunk" (a chunk of images has passed stages that do not learn), "batch" (a
+            batch was learned), "validation" (the validation images were classified) or "epoch" (an epoch ends).
+        phase: the phase that is trained.
+        title: of the work that ``done`` images of ``total`` have behind them.
+        learned: of a batch, what ``Phase.learn`` returned.
+        decisions: of a validation, int64 (N,), -1 for silence.
+        wins: of an epoch, {label: int64 (F,), how often each feature has won}.
+    """
 
-    def began(self, title, images, done=0):
-        """Work on so many images begins, ``done`` of which an interrupted run has behind it."""
-
-    def advanced(self, images, outcome=None):
-        """So many more images are done; ``outcome``: of the epoch so far, if it decides."""
-
-    def passed(self, images):
-        """So many more images have passed stages that do not learn. May raise ``Interrupted``."""
-        self.advanced(images)
-
-    def ended(self):
-        """The work that began is done."""
-
-    def batch(self, progress):
-        """A batch has been learned. May raise ``Interrupted``."""
-
-    def validated(self, labels, decisions):
-        """After an epoch of a phase with labels: the network's decisions on the validation images, int64 (N,) each."""
-
-    def epoch(self, progress, wins):
-        """An epoch is the last row of the history; ``wins``: of each feature in it, {convolution's label: (F,)}."""
+    kind: str
+    phase: Phase
+    title: str = ""
+    done: int = 0
+    total: int = 0
+    learned: Learned | None = None
+    decisions: torch.Tensor | None = None
+    wins: dict[str, torch.Tensor] | None = None
 
 
 class NetworkTrainer(StageGraph):
     """A first-spike network and its training.
 
     A subclass names itself (``class Net(NetworkTrainer, name="net")``), declares ``build`` and the default ``epochs``,
-    one for each phase, and may override ``phases``. The last stage decides, if it has no threshold; it learns by a rule
-    that needs labels, and with it at most the firing stage next below it. A network without such a stage learns
-    features only. Latencies are S1C1's: uint8 (N, in_channels, H, W), the time step of each spike, ``time_steps`` for
-    silence.
+    one number for each phase, and may override ``build_phases``. If the last stage has no threshold, it decides; it
+    learns by a rule that needs labels, and with it at most the firing stage next below it. A network without such a
+    stage learns features only.
 
     Args:
-        in_channels: of the input maps.
-        num_classes: of the data set.
-        seed: of the initial weights, N(0.8, 0.05) (Mozafari et al. 2018) unless a stage says otherwise, the same for
-            every type and device.
-        device, dtype: of the weights; float64 makes the winners independent of the order of additions.
-        backend: "event" (compiled, CPU), "torch" (tensor operations, any device), or "auto": event on a CPU.
-        time_steps: of the input.
-        image_size: (height, width) of the input; only networks with a ``SpikingDense`` stage are bound to it.
+        in_channels: number of channels of the input maps.
+        num_classes: number of classes.
+        seed: of the first weights, which are the same for every type and device.
+        device, dtype: of the weights. In float64 the winners do not depend on the order of additions.
+        backend: "event" (compiled kernels, CPU), "torch" (tensor operations, any device), or "auto": event on a CPU.
+        time_steps: number of time steps T of the input, 1 to 254.
         overrides: other values for fields of the declaration, {"s2.threshold": 12}; see ``engine/overrides.py``.
+        image_size: (height, width) of the input; it matters only to networks with a ``SpikingDense`` stage.
 
-    Errors: InputError where the stages do not fit each other, or could not be trained.
+    Raises InputError if the stages do not fit each other, or could not be trained.
     """
 
-    name = None
-    epochs = ()
-    # What makes spikes of the images: its name in training/encoders.py, and its parameters where they differ.
-    encoder = {"name": "s1c1"}  # noqa: RUF012
-    # Of which moved copies of the images the decision stage learns: see datasets/augmentation.py.
-    augmentation = "none"
-    # What reads the features of a network that does not decide: see training/readout.py.
-    readout = None
+    name: str | None = None
+    aliases: tuple[str, ...] = ()
+    epochs: tuple[int, ...] = ()
+    encoder: dict[str, Any] = {"name": "s1c1"}  # noqa: RUF012 -- its name, and the parameters that differ
+    augmentation = "none"  # the moved copies that the decision stage learns from, see datasets/augmentation.py
+    readout: dict[str, Any] | None = None  # what classifies by the features, see training/readout.py
 
-    def __init_subclass__(cls, name=None, aliases=(), **kwargs):
+    def __init_subclass__(cls, name: str | None = None, aliases: Sequence[str] = (), **kwargs: Any):
         super().__init_subclass__(**kwargs)
-        if name:
-            cls.name, cls.aliases = name, aliases
-            for known in (name, *aliases):
-                if MODELS.setdefault(known, cls).__qualname__ != cls.__qualname__:
-                    raise ValueError(f"two networks are called {known!r}")
-                MODELS[known] = cls
+        if not name:
+            return
+        cls.name, cls.aliases = name, tuple(aliases)
+        for known in (name, *aliases):
+            other = MODELS.get(known)
+            if other and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+                files = " and ".join(
+                    getattr(sys.modules.get(c.__module__), "__file__", c.__module__) for c in (other, cls)
+                )
+                raise InputError(
+                    f"two networks are called {known!r}: {other.__qualname__} and {cls.__qualname__}, in {files}"
+                )
+        MODELS.update(dict.fromkeys((name, *aliases), cls))
 
     def __init__(
-        self, in_channels=6, num_classes=10, seed=0, device="cpu", dtype=torch.float32, backend="auto", time_steps=15,
-        overrides=None, image_size=(28, 28),
-    ):  # fmt: skip
+        self,
+        in_channels: int = 6,
+        num_classes: int = 10,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        backend: str = "auto",
+        time_steps: int = 15,
+        overrides: dict[str, Any] | None = None,
+        image_size: Sequence[int] = (28, 28),
+    ):
         super().__init__()
         if in_channels < 1 or num_classes < 1:
             raise InputError(f"a network needs channels and classes, not {in_channels} and {num_classes}")
         if not 1 <= time_steps <= 254:
-            raise InputError(f"time steps must be 1 to 254, not {time_steps}")
+            raise InputError(f"time_steps must be 1 to 254, not {time_steps}", field="time_steps")
         self.in_channels, self.num_classes, self.time_steps = in_channels, num_classes, time_steps
         self.overrides, self.image_size = dict(overrides or {}), tuple(image_size)
-        self.stages = nn.ModuleDict(overridden(self.build(in_channels, num_classes), self.overrides, in_channels))
-        self.register_buffer("rl_batches", torch.zeros(1, dtype=torch.int64))  # seen in the supervised phase
+        self.stages = nn.ModuleDict(override(self._declared_stages(), self.overrides))
         device = torch.device(device)
         backend = ("event" if device.type == "cpu" else "torch") if backend == "auto" else backend
         if backend not in BACKENDS:
-            raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)} and auto")
+            raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)} and auto", field="backend")
         if backend == "event" and device.type != "cpu":
-            raise InputError(f"the event backend runs on a CPU, not on {device}; use the torch backend there")
+            raise InputError(
+                f"the event backend runs on a CPU, not on {device}; use the torch backend", field="backend"
+            )
         self.backend = backend
         self.connect()
         self._check_stages()
+        self.phases = nn.ModuleList(self.build_phases())
         rng = np.random.default_rng(seed)
         for conv in self.convs():
             conv.time_steps, conv.backend = time_steps, backend
@@ -191,83 +191,101 @@ class NetworkTrainer(StageGraph):
         self.to(device)
         self.requires_grad_(False)
 
-    def build(self, in_channels, num_classes):
-        """The stages, bottom up: a dict of name → stage."""
+    def build(self, num_classes: int) -> dict[str, Stage]:
+        """Return the stages, bottom up: {name: stage}."""
         raise TypeError(f"{type(self).__name__} declares no stages")
 
-    @property
-    def phases(self):
-        """One phase for each stage with an unsupervised rule, bottom up, then one for all whose rules need labels."""
-        phases = [
-            Phase((name,), rule.name, rule.title)
-            for name, stage in self.stages.items()
-            for rule in stage.rules
-            if not rule.needs_labels
-        ]
-        supervised = tuple(name for name in self.stages if self._supervised(name))
+    def build_phases(self) -> list[Phase]:
+        """Return the phases: one for each stage with an unsupervised rule, bottom up, then one for all other rules."""
+        phases, supervised = [], {}
+        for name, stage in self.stages.items():
+            for place, rule in enumerate(stage.rules):
+                rules = {label: conv.rules[place] for label, conv in self.named_convs([name])}
+                if rule.needs_labels:
+                    supervised[name] = rules
+                else:
+                    phases.append(Phase((name,), rules))
         if supervised:
-            rule = self._supervised(supervised[-1])
-            phases.append(Phase(supervised, rule.name, rule.title, needs_labels=True))
+            phases.append(
+                Phase(tuple(supervised), {k: rule for rules in supervised.values() for k, rule in rules.items()})
+            )
         return phases
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
     # -----------------------------------------------------------------------------------------------------------------
-    # The stages as a list
+    # Checks
 
-    def _supervised(self, name):
-        """The rule of a stage that needs labels, or None."""
-        return next((rule for rule in self.stages[name].rules if rule.needs_labels), None)
+    def _declared_stages(self) -> dict[str, Stage]:
+        stages = self.build(self.num_classes)
+        if not isinstance(stages, dict) or not any(getattr(stage, "convs", ()) for stage in stages.values()):
+            raise InputError(
+                f"build of {type(self).__name__} must return a dict of stages, not {type(stages).__name__}"
+            )
+        for name, stage in stages.items():
+            if not isinstance(stage, Stage):
+                kinds = "SpikingConv, SpikingDense, Pool, Branches and Vote"
+                raise InputError(f"{name} is a {type(stage).__name__}; stages are {kinds}", field=name)
+        if INPUT in stages or len({id(stage) for stage in stages.values()}) < len(stages):
+            raise InputError(f"each stage is one object with one name, and none is called {INPUT!r}", field=INPUT)
+        return stages
 
-    def _check_stages(self):
-        """Errors: InputError where the stages could not be trained."""
+    def _check_stages(self) -> None:
+        """Raise InputError if the stages could not be trained."""
         names = list(self.stages)
         for name, stage in self.stages.items():
-            supervised = self._supervised(name)
+            supervised = next((rule for rule in stage.rules if rule.needs_labels), None)
             if stage.decides and name != names[-1]:
-                raise InputError(f"{name} has no threshold, so it must be the last stage, which decides")
+                raise InputError(f"{name} has no threshold, so it must be the last stage, which decides", field=name)
             if stage.decides and (not supervised or len(stage.rules) > 1):
-                raise InputError(f"{name} decides, so it learns by one rule, which needs labels, such as RSTDP()")
+                raise InputError(
+                    f"{name} decides, so it learns by one rule, which needs labels, such as RSTDP()", field=name
+                )
             if supervised and not stage.decides:
                 self._check_rewarded(name, supervised)
         unread = [name for name in names[:-1] if not any(name in self.inputs_of(other) for other in names)]
         if self.decision and unread:
-            raise InputError(f"no stage reads {', '.join(unread)}")
+            raise InputError(f"no stage reads {', '.join(unread)}", field=unread[0])
         for label, conv in self.named_convs([self.decision] if self.decision else []):
             if conv.out_channels % self.num_classes:
                 raise InputError(
-                    f"{label} has {conv.out_channels} features, which {self.num_classes} classes cannot share"
+                    f"{label} has {conv.out_channels} features, which cannot be shared by {self.num_classes} classes",
+                    field=label,
                 )
 
-    def _check_rewarded(self, name, rule):
-        """Errors: InputError unless the firing stage can learn from the decisions above it."""
-        above = self.between(name, None)[1:]
-        kinds = [type(self.stages[other]) for other in above]
+    def _check_rewarded(self, name: str, rule: Rule) -> None:
+        """Raise InputError unless the firing stage can learn from the decisions of the stage above it."""
         if not rule.rewards_firing:
-            raise InputError(f"{name} has a threshold: {rule.title} is a rule for the last stage, without a threshold")
+            raise InputError(f"{name} has a threshold: {rule.title} is a rule for a last stage without one", field=name)
+        above = list(self.stages)[list(self.stages).index(name) + 1 :]
         chained = all(self.inputs_of(other) == (below,) for below, other in zip([name, *above], above, strict=False))
-        if not chained or kinds not in ([SpikingConv], [Pool, SpikingConv]) or not self.stages[above[-1]].decides:
+        *between, top = [self.stages[other] for other in above] or [None]
+        convolves = top is not None and top.decides and len(top.convs) == 1 and not top.sees_whole_maps
+        if not (chained and convolves and len(between) <= 1 and not any(stage.convs for stage in between)):
             raise InputError(
-                f"{name} is rewarded, so one decision stage must follow it, a SpikingConv without a threshold, with at "
-                f"most one Pool between; here follow {', '.join(above) or 'none'}"
+                f"{name} learns from rewards, so one decision stage must follow it, a SpikingConv without a threshold, "
+                f"with at most one Pool between; the stages above it are {', '.join(above) or 'none'}",
+                field=name,
             )
 
-    def class_of_feature(self):
-        """The class that each feature of the decision stage's convolutions stands for, int64 (F,).
-
-        Errors: InputError if the network has no decision stage.
-        """
-        return class_of_features(self._deciding().convs[0].out_channels, self.num_classes)
-
-    @property
-    def device(self):
-        return self.rl_batches.device
-
-    def _deciding(self):
+    def _deciding_stage(self) -> Stage:
         if self.decision is None:
-            raise InputError(f"{self.name} learns features only: no last stage without a threshold decides")
+            raise InputError(
+                f"{self.name} has no decision stage (a last stage without a threshold), so it cannot classify"
+            )
         return self.stages[self.decision]
 
-    def check_labels(self, labels, count):
-        """Labels as int64 (count,). Errors: InputError if there are not as many, or one is no class."""
+    def class_of_feature(self) -> np.ndarray:
+        """Return the class of each feature of the decision stage's convolutions, int64 (F,).
+
+        Raises InputError if the network has no decision stage.
+        """
+        return class_of_features(self._deciding_stage().convs[0].out_channels, self.num_classes)
+
+    def check_labels(self, labels: Any, count: int) -> torch.Tensor:
+        """Return labels as int64 (count,). Raises InputError if their number is another, or if one is not a class."""
         labels = torch.as_tensor(labels).cpu()
         if labels.shape != (count,) or labels.is_floating_point():
             raise InputError(f"{count} images need integer labels ({count},), not {labels.dtype} {tuple(labels.shape)}")
@@ -275,312 +293,257 @@ class NetworkTrainer(StageGraph):
             raise InputError(f"labels must be 0 to {self.num_classes - 1}, not {labels.min()} to {labels.max()}")
         return labels.long()
 
+    def check_copies(self) -> None:
+        """Raise InputError unless only the decision stage learns with labels: of a copy it keeps one bit per neuron."""
+        if self.decision is None or any(
+            phase.needs_labels and phase.stages != (self.decision,) for phase in self.phases
+        ):
+            raise InputError(f"only a decision stage can learn from moved copies of the images, unlike in {self.name}")
+
     # -----------------------------------------------------------------------------------------------------------------
-    # Deciding
+    # Classifying
 
     @torch.no_grad()
-    def decide(self, latencies, first=None):
-        """Decisions int64 (N,), -1 for silence, and scores (N, classes), for inputs of stage ``first`` (None: S1C1's).
+    def decide(self, maps: LatencyMap | Mapping[str, LatencyMap]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return decisions int64 (N,), -1 for silence, and scores (N, classes).
 
         The score of a class is the highest potential among its neurons at the last time step; with several branches,
-        the sum over them of that potential relative to the branch's highest.
+        the sum over the branches of that potential relative to the highest potential of the branch.
+
+        maps: the network's input, or {name: map} of maps from which the decision follows.
         """
-        self._deciding()
-        self.between(first, self.decision)  # refuses what does not follow
-        below = INPUT if first is None else self.inputs_of(first)[0]
-        parts = [
-            self._decide_chunk(
-                part.to(self.device) if first == self.decision else self._part_of_input(self.decision, {below: part})
-            )
-            for part in latencies.split(CHUNK)
-        ]
-        decisions, scores = zip(*parts, strict=True) if parts else ((), ())
+        maps = maps if isinstance(maps, Mapping) else {INPUT: maps}
+        stage, name = self._deciding_stage(), self.input_name(self.decision)
+        classes = torch.from_numpy(self.class_of_feature()).to(self.device)
+        found = [(torch.empty(0, dtype=torch.int64), torch.empty(0, self.num_classes))]
+        for start in range(0, len(next(iter(maps.values()))), CHUNK):
+            part = {below: latencies[start : start + CHUNK] for below, latencies in maps.items()}
+            inputs = self.fire(part, [name])[name]
+            votes, highest, scores = [], [], 0
+            for conv in stage.convs:
+                peaks = conv.peaks(inputs).to(self.device)
+                feature = deciding_features(peaks)
+                votes.append(torch.where(feature < 0, -1, classes[feature.clamp(min=0)]))
+                highest.append(peaks.amax(1))
+                of_class = peaks.unflatten(1, (self.num_classes, -1)).amax(2)
+                several = len(stage.convs) > 1
+                scores = scores + (of_class / highest[-1][:, None].clamp(min=1e-12) if several else of_class)
+            found.append((majority(torch.stack(votes, 1), torch.stack(highest, 1), self.num_classes), scores))
+        decisions, scores = zip(*(found[1:] or found), strict=True)
         return torch.cat(decisions), torch.cat(scores)
 
-    def _decide_chunk(self, latency):
-        stage = self.stages[self.decision]
-        classes = torch.from_numpy(self.class_of_feature()).to(latency.device)
-        votes, strength, scores = [], [], 0
-        for conv in stage.convs:
-            peaks = conv.peaks(latency).to(latency.device)
-            feature = deciding_features(peaks)
-            votes.append(torch.where(feature < 0, -1, classes[feature.clamp(min=0)]))
-            strength.append(peaks.amax(1))
-            of_class = peaks.unflatten(1, (self.num_classes, -1)).amax(2)
-            scores = scores + (of_class / strength[-1][:, None].clamp(min=1e-12) if len(stage.convs) > 1 else of_class)
-        return majority(torch.stack(votes, 1), torch.stack(strength, 1), self.num_classes), scores
-
-    def forward(self, latencies):
-        """``predict``."""
+    def forward(self, latencies: torch.Tensor) -> torch.Tensor:
+        """The same as ``predict``."""
         return self.predict(latencies)
 
-    def predict(self, latencies):
-        """The decided classes, int64 (N,), -1 for silence."""
-        latencies = self.check(latencies)
-        return self.decide(latencies)[0] if len(latencies) else torch.empty(0, dtype=torch.int64)
+    def predict(self, latencies: torch.Tensor) -> torch.Tensor:
+        """Return the decided classes, int64 (N,), -1 for silence."""
+        return self.decide(self.check(latencies))[0]
 
-    def evaluate(self, latencies, labels):
-        """``Outcome`` over the images; nothing is learned and nothing changes."""
+    def evaluate(self, latencies: torch.Tensor, labels: Any) -> Outcome:
+        """Classify the images and compare with the labels; nothing is learned and nothing changes."""
         predictions = self.predict(latencies).cpu()
         return Outcome.of(predictions, self.check_labels(labels, len(predictions)))
 
     # -----------------------------------------------------------------------------------------------------------------
     # Learning
 
-    @torch.no_grad()
-    def train_unsupervised(self, latencies, name):
-        """One pass of STDP in stage ``name`` over the images, one after another; the stages below do not change."""
-        named = [stage for phase in self.phases if not phase.needs_labels for stage in phase.stages]
-        if name not in named:
+    def train_unsupervised(self, latencies: torch.Tensor, name: str) -> None:
+        """Train the stage ``name`` on the images, once and one after another; the stages below it do not change."""
+        phases = {stage: phase for phase in self.phases if not phase.needs_labels for stage in phase.stages}
+        if name not in phases:
             raise InputError(
-                f"{self.name} has no stage {name!r} that learns without labels; there are {', '.join(named)}"
+                f"{self.name} has no stage {name!r} that learns without labels; there are {', '.join(phases)}"
             )
-        self.learn_stdp(self.input_of(name, self.check(latencies)), name)
+        phases[name].learn(self, self.map_of(self.check(latencies), self.input_name(name)))
 
-    @torch.no_grad()
-    def train_rl(self, latencies, labels):
-        """One batch of R-STDP, one image after another; the rates adapt at its end. Returns the batch's ``Outcome``."""
-        self._deciding()
-        first = self.phases[-1].stages[0]
+    def train_rl(self, latencies: torch.Tensor, labels: Any, epoch: int = 0) -> Outcome:
+        """Train the last phase with labels on one batch, one image after another; the rates adapt at its end.
+
+        epoch: number of epochs of this phase before this one.
+        """
+        self._deciding_stage()
+        phase = self.phases[-1]
         latencies = self.check(latencies)
         labels = self.check_labels(labels, len(latencies))
         if not len(labels):
             return Outcome(0, 0, 0)
-        return self.learn_rstdp(self.input_of(first, latencies), labels)[0]
+        return phase.learn(self, self.map_of(latencies, self.input_name(phase.stages[0])), labels, epoch).outcome
 
-    def learn_stdp(self, inputs, name, epoch=None):
-        """Unsupervised learning of a stage over its inputs; returns the features that won.
-
-        epoch: images of an epoch; None: as many as there are. Returns {convolution's label: int64 (wins,)}.
-        """
-        won = {}
-        for label, conv in self.named_convs([name]):
-            rule = next(rule for rule in conv.rules if not rule.needs_labels)
-            feature = conv.learn(inputs, rule, epoch)[..., 0].long()
-            won[label] = feature[feature >= 0]
-        return won
-
-    def learn_rstdp(self, inputs, labels, epoch=None, rng=None):
-        """One batch of supervised learning over inputs of the lowest stage that learns so.
-
-        epoch: as of ``learn_stdp``. rng: of the neurons that a rule leaves out; None: seeded by the batches seen.
-
-        Returns the outcome, the decisions (N, 1 + branches): the network's, then each branch's vote; and the features
-        that won as ``learn_stdp`` does.
-        """
-        phase = self.phases[-1]
-        active = phase.stages
-        if phase.alternate:
-            active = (phase.stages[int(self.rl_batches) % len(phase.stages)],)
-        if active == (self.decision,):
-            inputs = self.input_of(self.decision, inputs, phase.stages[0])
-            inputs = inputs[:] if isinstance(inputs, PackedSpikes) else inputs
-            rng = rng or np.random.default_rng(int(self.rl_batches))
-            decisions, won = self._learn_decisions(inputs, labels, epoch, rng)
-        else:
-            decisions, won = self._learn_together(inputs, labels, active, epoch)
-        outcome = Outcome.of(decisions[:, 0], labels.cpu())
-        for _, conv in self.named_convs(active):
-            conv.adapt(outcome)
-        self.rl_batches += 1
-        return outcome, decisions, won
-
-    def _learn_decisions(self, inputs, labels, epoch, rng):
-        """Every branch of the decision stage learns from its own decision."""
-        classes = self.class_of_feature()
-        votes, strength, won = [], [], {}
-        for label, conv in self.named_convs([self.decision]):
-            found = conv.learn_decisions(inputs, labels, classes, rng, epoch)
-            feature = found.decisions[:, 0].long()
-            votes.append(_classes_of(feature, classes))
-            strength.append(found.highest.double())
-            won[label] = feature[feature >= 0]
-        votes = torch.stack(votes, 1)
-        decisions = majority(votes, torch.stack(strength, 1), self.num_classes)
-        return torch.cat([decisions[:, None], votes], 1), won
-
-    def _learn_together(self, inputs, labels, active, epoch):
-        """A firing stage learns by the network's decision, and with it the decision stage if that is active too."""
-        first, classes = self.phases[-1].stages[0], self.class_of_feature()
-        top = self.stages[self.decision]
-        lower, *pools = [self.stages[name] for name in self.between(first, self.decision)]
-        pool = pools[0].size if pools else 1
-        rates = (
-            lower.advance(lower.rule, len(inputs), epoch),
-            top.advance(top.rule, len(inputs), epoch) if self.decision in active else None,
-        )
-        found = BACKENDS[self.backend].learn_together(
-            lower.layer(), top.layer(), inputs, labels, pool, classes, (lower.rule, top.rule), rates
-        )
-        feature, won = found.decisions[:, 0].long(), found.winners[..., 0].long()
-        wins = {first: won[won >= 0], self.decision: feature[feature >= 0]}
-        return _classes_of(feature, classes)[:, None].repeat(1, 2), {name: wins[name] for name in active}
-
-    # -----------------------------------------------------------------------------------------------------------------
-    # Training
+    def fit(
+        self, train: LatencyDataset, validation: LatencyDataset | None, epochs: Sequence[int], **options: Any
+    ) -> Progress:
+        """Train to the end; arguments as of ``steps``. Returns the progress."""
+        progress = options.pop("progress", None) or Progress()
+        for _ in self.steps(train, validation, epochs, progress=progress, **options):
+            pass
+        return progress
 
     @torch.no_grad()
-    def fit(
-        self, train, validation, epochs, observer=None, batch_size=1000, seed=0, patience=0, progress=None, copies=None
-    ):
-        """Train phase by phase. What is below the stages that learn does not change: it is computed once per phase.
+    def steps(
+        self,
+        train: LatencyDataset,
+        validation: LatencyDataset | None,
+        epochs: Sequence[int],
+        *,
+        batch_size: int = 1000,
+        seed: int = 0,
+        patience: int = 0,
+        progress: Progress | None = None,
+        copies: Iterable[Any] | None = None,
+    ) -> Generator[Step, None, None]:
+        """Train phase by phase, and yield a ``Step`` after each piece of work.
+
+        At each yield the progress and the network are complete: saved together, they continue to the same bits. Stages
+        below those that learn do not change: their maps are computed once for each phase, and replace those in
+        ``train`` and ``validation``. After the last step the network has the weights of the last epoch.
 
         Args:
-            train, validation: ``Activity`` at the lowest stage; training replaces their maps; validation may be None.
-            epochs: for each phase; 0 skips it.
-            observer: an ``Observer``; what it raises ends the training.
-            batch_size: images between two adaptations of the R-STDP rates.
+            train, validation: the images; ``validation`` may be None.
+            epochs: one number for each phase; 0 skips it.
+            batch_size: number of images between two adaptations of the rates.
             seed: of the order of the images, which differs in every epoch.
-            patience: end the supervised phase after so many epochs without a better validation accuracy; 0: never.
-            progress: where to go on (None: at the beginning); kept up to date, with the history and the best weights.
-            copies: moved copies of the training images, from which the decision stage learns too: each of its batches
-                reads the plain images or one of the copies. A sequence as ``training.copies.MovedCopies``; None: none.
-
-        Returns the progress. Afterwards the network has the last epoch's weights.
+            patience: number of epochs without a better validation accuracy that ends a phase with labels; 0: none.
+            progress: where to continue; it is updated in place. None: at the beginning.
+            copies: moved copies of the training images (``datasets.augmentation.MovedCopies``): each batch of the
+                decision stage reads the plain images or one of the copies.
         """
-        progress, observer = progress or Progress(), observer or Observer()
-        if copies:
-            self.check_copies()
+        progress = Progress() if progress is None else progress
+        self._check_training(train, validation, epochs, copies)
+        prepared = None
         try:
             while progress.phase < len(self.phases):
                 phase, count = self.phases[progress.phase], epochs[progress.phase]
-                stopped = patience and phase.needs_labels and progress.waited >= patience
-                if progress.epoch >= count or stopped:
+                gave_up = patience and phase.needs_labels and progress.epochs_since_best >= patience
+                if progress.epoch >= count or gave_up:
                     progress.phase, progress.epoch = progress.phase + 1, 0
                     continue
-                if copies and phase.needs_labels and not train.copies:
-                    self._pack_copies(train, copies, observer)
-                for activity in filter(None, (train, validation)):
-                    self._move_up(activity, progress.phase, observer)
-                self._epoch(phase, train, progress, count, observer, batch_size, seed)
-                observer.epoch(progress, self._finish_epoch(phase, train, validation, progress, observer))
+                if phase is not prepared:
+                    yield Step("phase", phase)
+                    yield from self._prepare(phase, train, validation, copies)
+                    prepared = phase
+
+                title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
+                place = seed, progress.phase, progress.epoch
+                order = torch.from_numpy(np.random.default_rng(place).permutation(len(train)))
+                batches = order.split(batch_size)
+                while progress.batch < len(batches):
+                    start = time.perf_counter()
+                    chosen = batches[progress.batch]
+                    rng = np.random.default_rng((*place, progress.batch))
+                    # with copies, a batch reads the plain images or one of the copies
+                    copy = rng.integers(len(train.copies) + 1) if phase.needs_labels and train.copies else 0
+                    maps = train.copies[copy - 1] if copy else train.maps[self.input_name(phase.stages[0])]
+                    inputs = maps[chosen.to(maps.device)].to(self.device)
+                    learned = phase.learn(self, inputs, train.labels[chosen], progress.epoch, rng)
+                    progress.add(learned, dict(self.named_convs(phase.stages)))
+                    progress.batch += 1
+                    progress.seconds += time.perf_counter() - start
+                    done = min(progress.batch * batch_size, len(train))
+                    yield Step("batch", phase, title, done, len(train), learned)
+
+                start, outcome = time.perf_counter(), None
+                if phase.needs_labels and validation is not None:
+                    decisions = self.decide(validation.maps)[0].cpu()
+                    outcome = Outcome.of(decisions, validation.labels)
+                    yield Step("validation", phase, title, len(train), len(train), decisions=decisions)
+                progress.seconds += time.perf_counter() - start
+                wins = progress.wins
+                self._finish_epoch(phase, progress, len(train), outcome)
+                yield Step("epoch", phase, title, len(train), len(train), wins=wins)
         finally:
-            for packed in train.copies:
-                packed.close()
-        return progress
+            while train.copies:
+                train.copies.pop().close()
 
-    def _move_up(self, activity, number, observer):
-        """Replace latency maps by the input of a higher phase's first stage, image by image in parallel."""
-        stage, *later = [phase.stages[0] for phase in self.phases[number:]]
-        if activity.at == stage:
-            return
-        maps = activity.kept or {self.inputs_of(activity.at)[0]: activity.latencies}
-        names, _ = self._way(maps, stage)
-        dense = isinstance(self.stages[stage], SpikingDense)
-        if names or dense:
-            title = f"{' '.join(names)} of all images" if names else f"the input of {stage}, as bits"
-            observer.began(title, len(activity))
-        if dense:
-            activity.latencies, activity.kept = self._packed_input(stage, maps, observer.passed), {}
-        else:
-            reads = self.inputs_of(stage)[0]
-            keep = set().union(*(self._way([*maps, *names], other)[1] for other in [stage, *later]))
-            if names:
-                maps = self._through(maps, names, keep, observer.passed, packed=self.device.type == "cpu")
-            activity.latencies, activity.kept = maps[reads], {name: maps[name] for name in keep}
-        if names or dense:
-            observer.ended()
-        activity.at = stage
-
-    def check_copies(self):
-        """Errors: InputError unless only a decision stage learns with labels: what it reads of an image are bits."""
-        phase = self.phases[-1]
-        if self.decision is None or phase.stages != (self.decision,):
+    def _check_training(self, train, validation, epochs, copies) -> None:
+        """Check the arguments of ``steps``. Raises InputError."""
+        whole = all(isinstance(count, int | np.integer) and count >= 0 for count in epochs)
+        if len(epochs) != len(self.phases) or not whole:
+            names = " ".join(phase.name for phase in self.phases)
             raise InputError(
-                f"moved copies of the images are for a phase in which only a decision stage learns; in {self.name} "
-                f"that is {'none' if self.decision is None else phase.name}"
+                f"{self.name} needs {len(self.phases)} numbers of epochs of at least 0, one for each phase ({names}), "
+                f"not {' '.join(map(str, epochs)) or 'none'}",
+                flag="--epochs",
             )
+        for data in filter(None, (train, validation)):
+            data.labels = self.check_labels(data.labels, len(data.labels))
+            latencies = data.maps.get(INPUT)
+            if latencies is not None and len(latencies) != len(data):
+                raise InputError(f"{len(latencies)} images need as many labels, not {len(data)}")
+            if isinstance(latencies, torch.Tensor):
+                self.check(latencies)
+        if copies:
+            self.check_copies()
 
-    def _pack_copies(self, train, copies, observer):
-        """Have ``train.copies`` hold what the decision stage reads of each of the copies."""
-        names = " ".join(self.between(None, self.decision))
-        for number, copy in enumerate(copies, start=1):
-            observer.began(f"{names} of copy {number} of {len(copies)}", len(copy))
-            file = copies.file(number)
-            train.copies.append(self._packed_input(self.decision, {INPUT: copy}, observer.passed, file))
-            observer.ended()
+    def _prepare(self, phase, train, validation, copies) -> Generator[Step, None, None]:
+        """Compute what the phase reads of the images, and of their copies; keep only what phases to come read."""
+        target = self.input_name(phase.stages[0])
+        later = list(self.phases)[list(self.phases).index(phase) :]
+        targets = {self.input_name(each.stages[0]) for each in later}
+        if copies and phase.needs_labels and not train.copies:
+            for number, copy in enumerate(copies, start=1):
+                chunks = self.propagate({INPUT: copy}, [target], bits=True, file=copies.file(number))
+                computed = yield from self._chunks(chunks, phase, f"copy {number} of {len(copies)}", len(copy))
+                train.copies.append(computed[target])
+        for data in filter(None, (train, validation)):
+            names = self.between(data.maps, [target])
+            keep = self.read_for([*data.maps, *names], targets)
+            chunks = self.propagate(data.maps, keep, pack=self.device.type == "cpu")
+            title = f"{' '.join(names)} of the {'training' if data is train else 'validation'} images"
+            data.maps = yield from self._chunks(chunks, phase, title, len(data))
 
-    def _epoch(self, phase, train, progress, epochs, observer, batch_size, seed):
-        order = torch.from_numpy(np.random.default_rng([seed, progress.phase, progress.epoch]).permutation(len(train)))
-        batches = order.split(batch_size)
-        observer.began(
-            f"{phase.name} {phase.title} {progress.epoch + 1}/{epochs}", len(train), progress.batch * batch_size
-        )
-        while progress.batch < len(batches):
-            start = time.perf_counter()
-            chosen = batches[progress.batch]
-            tally = None
-            if not phase.needs_labels:
-                (name,) = phase.stages
-                inputs = train.latencies[chosen.to(train.latencies.device)]
-                won = self.learn_stdp(inputs, name, len(train))
-            else:
-                rng = np.random.default_rng([seed, progress.phase, progress.epoch, progress.batch])
-                copy = rng.integers(len(train.copies) + 1) if train.copies else 0
-                read = train.copies[copy - 1] if copy else train.latencies
-                inputs = read[chosen.to(read.device)].to(self.device)
-                outcome, _, won = self.learn_rstdp(inputs, train.labels[chosen], len(train), rng)
-                tally = Outcome(*progress.tally) + outcome
-                progress.tally = list(tally)
-            for label, conv in self.named_convs(phase.stages):
-                wins = progress.wins.setdefault(label, torch.zeros(conv.out_channels, dtype=torch.int64))
-                if label in won:  # not if it waits for its turn
-                    wins += torch.bincount(won[label], minlength=conv.out_channels)
-            progress.batch += 1
-            progress.seconds += time.perf_counter() - start
-            observer.advanced(len(chosen), tally)
-            observer.batch(progress)
-        observer.ended()
+    def _chunks(self, chunks, phase, title, total) -> Generator[Step, None, dict[str, LatencyMap]]:
+        """Yield a ``Step`` for each chunk that ``propagate`` has done, and return its result."""
+        done = 0
+        while True:
+            try:
+                done += next(chunks)
+            except StopIteration as finished:
+                return finished.value
+            yield Step("chunk", phase, title, done, total)
 
-    def _finish_epoch(self, phase, train, validation, progress, observer):
-        start = time.perf_counter()
+    def _finish_epoch(self, phase: Phase, progress: Progress, images: int, validated: Outcome | None) -> None:
+        """Add the epoch to the history, keep the best weights, and set the progress to the next epoch."""
         convs = dict(self.named_convs(phase.stages))
         counts = [progress.wins[label] for label in convs]
+        rates = [conv.rates(phase.rules[label]).reshape(-1, 2)[0] for label, conv in convs.items()]
+        ltp, ltd = torch.stack(rates).mean(0).tolist()
         row = {
             "step": len(progress.history) + 1,
             "phase": phase.name,
-            "rule": phase.rule,
+            "rule": phase.main_rule.name,
             "epoch": progress.epoch + 1,
-            "images": len(train),
+            "images": images,
             "convergence": float(np.mean([convergence(conv.weight) for conv in convs.values()])),
-            "winners_per_image": float(sum(int(c.sum()) for c in counts) / len(train)),
-            "dead_features": int(sum(int((c == 0).sum()) for c in counts)),
+            "winners_per_image": float(sum(int(count.sum()) for count in counts) / images),
+            "dead_features": int(sum(int((count == 0).sum()) for count in counts)),
+            "ltp_rate": ltp,
+            "ltd_rate": ltd,
         }
-        rates = [conv.rates(phase.rule_of(conv)).reshape(-1, 2)[0] for conv in convs.values()]
-        row["ltp_rate"], row["ltd_rate"] = torch.stack(rates).mean(0).tolist()
-        learned = Outcome(*progress.tally) if phase.needs_labels else None
-        held_out = None
-        if phase.needs_labels and validation is not None:
-            decisions, _ = self.decide(validation.latencies, validation.at)
-            held_out = Outcome.of(decisions.cpu(), validation.labels)
-            observer.validated(validation.labels, decisions.cpu())
-        for split, outcome in (("train", learned), ("val", held_out)):
+        learned = Outcome(*progress.outcome) if phase.needs_labels else None
+        for split, outcome in (("train", learned), ("val", validated)):
             for column, part in (("accuracy", "correct"), ("loss", "wrong"), ("silent", "silent")):
                 row[f"{split}_{column}"] = outcome.fraction(part) if outcome else None
-        if held_out:
-            progress.waited += 1
-            if progress.best is None or held_out.correct > progress.best["correct"]:
-                state = {key: value.detach().cpu().clone() for key, value in self.state_dict().items()}
+        if validated:
+            progress.epochs_since_best += 1
+            if progress.best is None or validated.correct > progress.best["correct"]:
+                progress.epochs_since_best = 0
                 progress.best = {
-                    "phase": phase.name, "epoch": progress.epoch + 1, "step": row["step"],
-                    "correct": held_out.correct, "accuracy": row["val_accuracy"], "state": state,
-                }  # fmt: skip
-                progress.waited = 0
-        row["seconds"] = progress.seconds + time.perf_counter() - start
-        progress.phase_seconds[phase.name] = progress.phase_seconds.get(phase.name, 0.0) + row["seconds"]
+                    "phase": phase.name,
+                    "epoch": progress.epoch + 1,
+                    "step": row["step"],
+                    "correct": validated.correct,
+                    "accuracy": row["val_accuracy"],
+                    "state": {key: value.detach().cpu().clone() for key, value in self.state_dict().items()},
+                }
+        row["seconds"] = progress.seconds
+        progress.phase_seconds[phase.name] = progress.phase_seconds.get(phase.name, 0.0) + progress.seconds
         progress.history.append(row)
-        wins, progress.wins = progress.wins, {}
         progress.epoch, progress.batch, progress.seconds = progress.epoch + 1, 0, 0.0
-        progress.tally, progress.told = [0, 0, 0], [0, 0, 0]
-        return wins
+        progress.outcome, progress.wins = [0, 0, 0], {}
 
 
-def convergence(weight):
-    """Mean of w (1 - w): 0 when every weight has become 0 or 1 (Kheradpisheh et al. 2018)."""
+def convergence(weight: torch.Tensor) -> float:
+    """Return the mean of w (1 - w), which is 0 if every weight has become 0 or 1 (Kheradpisheh et al. 2018)."""
     # numpy, because the order in which torch adds depends on the number of threads
     return float((weight * (1 - weight)).numpy(force=True).mean(dtype=np.float64))
-
-
-def _classes_of(feature, classes):
-    """The classes of deciding features int64 (N,), -1 for silence."""
-    return torch.where(feature < 0, -1, torch.from_numpy(classes)[feature.clamp(min=0)])

@@ -165,7 +165,7 @@ def resume(settings):
         longer = _spelled((*saved.epochs[:-1], saved.epochs[-1] + 1))
         print(f"{folder} is finished; a larger last number of epochs lengthens it: --epochs {longer}")
         return
-    if done and longer and 0 < saved.patience <= progress.waited:
+    if done and longer and 0 < saved.patience <= progress.epochs_since_best:
         raise InputError(f"{folder} was ended by --patience {saved.patience}, not by its number of epochs")
     device = prepare_machine(saved)
     model = rebuild_network(content, device, saved.backend)
@@ -182,7 +182,7 @@ def resume(settings):
             lengthen(folder, saved)
         if longer and done:
             progress.phase, progress.epoch = progress.phase - 1, trained.epochs[-1]
-        Run(replace(saved, device=str(device)), folder, model, encoder, data, progress).train(going_on=True)
+        Run(replace(saved, device=str(device)), folder, model, encoder, data, progress).train(is_resumed=True)
 
 
 def evaluate(settings):

@@ -87,9 +87,9 @@ class Trained:
         self.model = network(in_channels=self.encoder.channels, num_classes=10, time_steps=time_steps)
         self.s1 = self.encoder.encode(self.images)
         self.model.train_unsupervised(self.s1, "s1")
-        self.s2 = self.model.pass_through(self.s1, ["s1", "c1"])
-        self.model.learn_stdp(self.s2, "s2")
-        self.s3 = self.model.pass_through(self.s2, ["s2", "c2"])
+        self.s2 = self.model.map_of(self.s1, "c1")
+        self.model.train_unsupervised(self.s1, "s2")
+        self.s3 = self.model.map_of(self.s1, "c2")
         learn(self.model, self.s3, self.labels)
         self.state = {key: value.clone() for key, value in self.model.state_dict().items()}
 
@@ -101,8 +101,8 @@ class Trained:
         count = min(count or IMAGES, len(self.s1))
         s1, s2, s3, labels = self.s1[:count], self.s2[:count], self.s3[:count], self.labels[:count]
         return {
-            "s1 STDP step": (lambda: self.model.learn_stdp(s1, "s1"), count),
-            "s2 STDP step": (lambda: self.model.learn_stdp(s2, "s2"), count),
+            "s1 STDP step": (lambda: self.model.phases[0].learn(self.model, s1), count),
+            "s2 STDP step": (lambda: self.model.phases[1].learn(self.model, s2), count),
             "s3 R-STDP step": (lambda: learn(self.model, s3, labels), count),
             "evaluation": (lambda: self.model.predict(s1), count),
             "encoding": (lambda: self.encoder.encode(self.images[:count]), count),
@@ -247,9 +247,9 @@ def features_table(network):
 
 def with_decision_features(features):
     class Variant(Mozafari2018):
-        def build(self, in_channels, num_classes):
-            stages = super().build(in_channels, num_classes)
-            stages["s3"] = SpikingConv(250, features, 5, padding=2, rule=RSTDP())
+        def build(self, num_classes):
+            stages = super().build(num_classes)
+            stages["s3"] = SpikingConv(features, 5, padding=2, rule=RSTDP())
             return stages
 
     return Variant

@@ -49,7 +49,7 @@ def main():
             continue
         set_threads(0)
         train_features(model, latencies)
-        inputs = model.input_of(model.phases[-1].stages[0], latencies[:IMAGES])[:]
+        inputs = model.map_of(latencies[:IMAGES], model.input_name(model.phases[-1].stages[0]))[:]
         alone = None
         for busy in args.busy:
             with busy_processes(busy, args.sessions):

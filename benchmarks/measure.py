@@ -46,7 +46,7 @@ def learn(model: NetworkTrainer, inputs: torch.Tensor, labels: torch.Tensor) -> 
     """Train the last phase for one epoch, in batches; ``inputs`` are the maps that its first stage reads."""
     rng = np.random.default_rng(0)
     for part, those in zip(inputs.split(BATCH), labels.split(BATCH), strict=True):
-        model.learn_rstdp(part, those, rng=rng)
+        model.phases[-1].learn(model, part, those, rng=rng)
 
 
 def format_row(cells: Sequence) -> str:

@@ -54,7 +54,7 @@ def measure(model, latencies, labels, repeats):
 def train(model, latencies, labels):
     """Train every phase for one epoch; return the last phase's inputs and labels of the first ``IMAGES``."""
     train_features(model, latencies)
-    inputs = model.input_of(model.phases[-1].stages[0], latencies)[:]
+    inputs = model.map_of(latencies, model.input_name(model.phases[-1].stages[0]))[:]
     learn(model, inputs, labels)
     return inputs[:IMAGES], labels[:IMAGES]
 

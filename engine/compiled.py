@@ -50,6 +50,7 @@ CONSTANTS = bool, int, float, complex, str, bytes, type(None), np.generic, np.dt
 PLAIN_TYPES = types.Number, types.Boolean, types.NoneType, types.UnicodeType, types.Literal, types.Omitted, types.Array
 
 counts = Counter()  # in this process; "loaded" and "compiled" are numbers of signatures
+_announcements = []
 
 
 def compiled(function=None, **options):
@@ -62,6 +63,11 @@ def compiled(function=None, **options):
     elif not config.DISABLE_JIT:
         _warn(function, "this version of numba has another cache")
     return dispatcher
+
+
+def announce(report):
+    """Call ``report`` once, before the next function is compiled."""
+    _announcements[:] = [report]
 
 
 class _Cache(NullCache):
@@ -77,7 +83,7 @@ class _Cache(NullCache):
             digest = digest_of(self._dispatcher, tuple(sig), target_context.codegen().magic_tuple())
             path = _folder() / f"{digest}.kernel"
             if not path.exists():
-                return None
+                return self._announce()
             payload = payload_of(path.read_bytes(), digest)
             if payload is None:
                 raise ValueError(f"{path} is damaged")
@@ -91,6 +97,11 @@ class _Cache(NullCache):
             return result
         except Exception as error:
             _warn(self._dispatcher, error)
+            return self._announce()
+
+    def _announce(self):
+        if _announcements:
+            _announcements.pop()()
 
     def save_overload(self, sig, cres):
         """Keep the CompileResult, unless it contains addresses of this process."""
@@ -218,19 +229,3 @@ def _digest_file(path):
     if max(stat.st_mtime, stat.st_ctime) > STARTED:
         raise ValueError(f"{path} was changed after the program had started")
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-def keeps_kernels():
-    """Return whether machine code can be kept."""
-    with suppress(OSError):
-        return bool(_folder())
-    return False
-
-
-def is_kept(function, *args):
-    """Return whether the machine code of a compiled function for such arguments is on the disk."""
-    with suppress(Exception):
-        function.targetctx.refresh()
-        digest = digest_of(function, tuple(map(numba.typeof, args)), function.targetctx.codegen().magic_tuple())
-        return (_folder() / f"{digest}.kernel").is_file()
-    return False

@@ -1,53 +1,39 @@
 """Other values for the fields of a network's declaration: "s2.threshold", "s3.1.rule.winners", … → value."""
 
-import inspect
 from dataclasses import fields, is_dataclass, replace
 from types import NoneType, UnionType
-from typing import Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from engine.stages import INPUT, Branches, SpikingDense
+from engine.stages import Stage
 from errors import InputError
 
 
-def overridden(stages, overrides, in_channels):
-    """The stages of a declaration, those that change made anew.
+def override(stages: dict[str, Stage], overrides: dict[str, Any]) -> dict[str, Stage]:
+    """Return the stages of a declaration with other values in some fields; stages that change are made again.
 
     Args:
-        stages: name → stage, bottom up.
-        overrides: field → value, applied in order. A field is a parameter of the stage (``s2.threshold``), or of its
-            rule (``s1.rule.winners``, ``s3.rule.warm_up.radius``). ``s3.1.threshold`` is the second branch's,
-            ``s3.threshold`` every branch's. ``in_channels`` follows from the stages below.
-        in_channels: of the lowest stage.
+        stages: {name: stage}, bottom up.
+        overrides: {field: value}, applied in order. A field is an argument of the stage (``s2.threshold``) or a field
+            of its rule (``s1.rule.winners``, ``s3.rule.warm_up.radius``). ``s3.1.threshold`` is a field of the second
+            branch, ``s3.threshold`` of every branch.
 
-    Errors: InputError for a field that there is not, and for a value that it cannot have.
+    Raises InputError for an unknown field and for a value that the field cannot have.
     """
     changes = {name: {} for name in stages}
     for field, value in overrides.items():
         name = field.partition(".")[0]
         if name not in stages:
-            raise InputError(f"{field}: no stage is called {name!r}; there are {', '.join(stages)}")
+            raise InputError(f"{field}: no stage is called {name!r}; there are {', '.join(stages)}", field=field)
         changes[name][field] = value
-    rebuilt, before = {}, INPUT
-    channels = {INPUT: (in_channels, in_channels)}  # of each map: as declared, and now
+    rebuilt = {}
     for name, stage in stages.items():
-        parts = stage.convs if isinstance(stage, Branches) else [stage]
-        declared, now = channels.get((*getattr(stage, "inputs", ()), before)[0], (None, None))
-        # one that did not fit as it was declared is refused by the network as it is
-        reads = None if isinstance(stage, SpikingDense) else getattr(stage, "in_channels", None)  # none of a Pool
-        below = {"in_channels": now} if reads == declared != now else {}
-        made = [
-            _changed(part, _of_part(changes[name], name, place, len(parts)), below) for place, part in enumerate(parts)
-        ]
-        if all(new is old for new, old in zip(made, parts, strict=True)):
+        branches = list(getattr(stage, "branches", ()))
+        parts = branches or [stage]
+        made = [_changed(part, _of_part(changes[name], name, place, len(parts))) for place, part in enumerate(parts)]
+        if not changes[name]:
             rebuilt[name] = stage
-        elif isinstance(stage, Branches):
-            rebuilt[name] = type(stage)(*made, inputs=stage.inputs)
         else:
-            rebuilt[name] = made[0]
-        channels[name] = (
-            getattr(stage, "out_channels", declared), getattr(rebuilt[name], "out_channels", now)
-        )  # fmt: skip
-        before = name
+            rebuilt[name] = type(stage)(*made, inputs=stage.inputs) if branches else made[0]
     return rebuilt
 
 
@@ -67,11 +53,11 @@ def _of_part(changes, name, place, count):
     return found
 
 
-def _changed(stage, changes, below):
-    """A SpikingConv or Pool with other parameters."""
-    if not changes and not below:
+def _changed(stage, changes):
+    """Return a stage without branches with other arguments."""
+    if not changes:
         return stage
-    own = {name: getattr(stage, name) for name in inspect.signature(type(stage)).parameters}
+    own = stage.declared()
     settable = [name for name in own if name not in ("in_channels", "rule", "inputs")]
     for (name, *deeper), value, field in changes:
         if name == "rule" and deeper and "rule" in own:
@@ -90,18 +76,10 @@ def _changed(stage, changes, below):
             there = [*settable, *of_rule]
             raise InputError(f"{field}: there is no such field; there are {', '.join(there)}")
     try:
-        _check_padding(own | below)
-        return type(stage)(**own | below)
+        return type(stage)(**own)
     except (InputError, TypeError) as error:
         given = ", ".join(f"{field}={value}" for _, value, field in changes)
-        raise InputError(f"{given}: {error}" if given else str(error)) from error
-
-
-def _check_padding(parameters):
-    """Errors: InputError for a padding that makes neurons without inputs, before the convolution is made."""
-    kernel, padding = (parameters.get(name, 0) for name in ("kernel", "padding"))
-    if isinstance(kernel, int) and isinstance(padding, int) and padding >= kernel > 0:
-        raise InputError(f"padding {padding} around a kernel of {kernel} makes neurons that see nothing")
+        raise InputError(f"{given}: {error}", field=changes[-1][2]) from error
 
 
 def _changed_rule(rule, path, value, field):

@@ -39,6 +39,10 @@ class Packed:
         self.earliest[start : start + len(flat)] = flat.min(1)
         self._write(start, flat)
 
+    def __setitem__(self, part, latencies):
+        """``write`` the images of a slice."""
+        self.write(part.start, latencies)
+
     def _indices(self, chosen):
         """Of images chosen by indices int64 (n,), or by a slice. Errors: IndexError where there are none."""
         return np.arange(len(self))[chosen.numpy(force=True) if isinstance(chosen, torch.Tensor) else chosen]

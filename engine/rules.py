@@ -146,11 +146,12 @@ class Rule:
         """The rates before the first image: float64 (2,), or (rows, 2)."""
         raise TypeError(f"{type(self).__name__} has no rates")
 
-    def schedule(self, rates, numbers, epoch):
-        """The rates of each image: float64 (N, rows, 2).
+    def schedule(self, rates: np.ndarray, numbers: np.ndarray, epoch: int) -> np.ndarray:
+        """Return the rates of each image of a batch: float64 (N, rows, 2).
 
-        rates (rows, 2): as the last batch left them. numbers int64 (N,): the count of each image among all that
-        the stage learns from, from 1 on. epoch: images of an epoch.
+        rates (rows, 2): after the last batch. numbers int64 (N,): the count of each image among all images that the
+        stage has learned from, from 1 on; of a rule that does not count images, from 1 on in each batch. epoch: number
+        of epochs of this run's phase before this one.
         """
         return np.broadcast_to(rates, (len(numbers), *rates.shape))
 
@@ -264,7 +265,6 @@ class MarginRule(Rule):
     name: ClassVar[str] = "margin"
     title: ClassVar[str] = "margin"
     needs_labels: ClassVar[bool] = True
-    counts_images: ClassVar[bool] = True
     rows: ClassVar[tuple[str, ...]] = ("right", "rival")
     most_learners: ClassVar[int] = 2
 
@@ -288,7 +288,7 @@ class MarginRule(Rule):
         return self.rate * np.array([(1, -self.ltd), (-1, self.ltd)])
 
     def schedule(self, rates, numbers, epoch):
-        return self.decay ** ((numbers - 1) // epoch)[:, None, None] * self.first_rates()
+        return self.decay ** np.full(len(numbers), epoch)[:, None, None] * self.first_rates()
 
     def draw_left_out(self, rng, images, features):
         return rng.random((images, features)) < self.left_out if self.left_out else None

@@ -1,11 +1,15 @@
-"""What a network is declared with: the stages SpikingConv, SpikingDense, Pool, Branches and Vote; rules: ``rules.py``.
+"""The stages that a network is declared with: SpikingConv, SpikingDense, Pool, Branches and Vote.
 
 Latency maps flow through the stages: uint8 (N, C, H, W), the time step of each neuron's only spike, ``time_steps`` for
-a silent neuron. A stage reads the one declared before it, or those that ``inputs`` names; "input" is the encoder's map.
+a silent neuron. A stage reads the stage declared before it, or those that ``inputs`` names; "input" is the map of the
+encoder. Learning rules are in ``rules.py``.
 """
 
+import inspect
 import math
+from collections.abc import Sequence
 from numbers import Integral, Real
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,265 +18,446 @@ from torch.nn import functional as F
 
 from engine import event, frames
 from engine.backend import MAX_FEATURES, MAX_WEIGHTS
+from engine.decision import Outcome
 from engine.geometry import output_size, pooled_size
+from engine.rules import Rule
 from errors import InputError
 
 BACKENDS = {"event": event, "torch": frames}
-INPUT = "input"  # the encoder's own map, below the first stage
+INPUT = "input"  # the map of the encoder, below the first stage
+
+Shape = tuple[int, int, int]  # (channels, rows, columns) of a latency map
+
+
+class Part(NamedTuple):
+    """Neurons of one convolution in the latency map (F, H, W) of a stage: slices of its features, rows and columns."""
+
+    features: slice
+    rows: slice
+    columns: slice
+
+
+class Line(NamedTuple):
+    """One line of a network's summary; all are texts, ``weights`` is a number."""
+
+    name: str
+    rule: str
+    kernel: str
+    threshold: str
+    winners: str
+    radius: str
+    output: str
+    field: str
+    weights: int
 
 
 class Stage(nn.Module):
-    """What every stage has. ``inputs``: names of the stages that it reads; none: the one before it."""
+    """The base class of all stages.
 
-    convs = ()  # the convolutions of the stage
-    rules = ()  # by which it learns
-    decides = False  # whether it is without a threshold
+    Args:
+        inputs: names of the stages that the stage reads, or one name; none: the stage before it.
+    """
 
-    def __init__(self, inputs=()):
+    convs: Sequence["SpikingConv"] = ()  # its convolutions
+    rules: Sequence[Rule] = ()  # the rules that it learns by
+    decides = False  # whether it has no threshold
+    sees_whole_maps = False  # whether its neurons depend on the size of the image
+    size = 1  # of its pooling windows
+
+    def __init__(self, inputs: str | Sequence[str] = ()):
         super().__init__()
         inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
         if not all(isinstance(name, str) for name in inputs) or len(set(inputs)) < len(inputs):
-            raise InputError(f"inputs are the names of stages, each once; not {inputs}")
+            raise InputError(f"inputs are the names of stages, each once; not {inputs}", field="inputs")
         self.inputs = inputs
 
-    def connect(self, maps):
-        """Take note of the maps that the stage will read, [(channels, height, width)]. Errors: InputError."""
-        if len(maps) != 1:
-            raise InputError(f"reads one map, not {len(maps)}; a SpikingDense reads several")
+    def declared(self) -> dict[str, Any]:
+        """The arguments that the stage was made with, by name."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
-    def gather(self, maps):
-        """The stage's input of the latency maps that it reads."""
+    def connect(self, maps: list[Shape]) -> None:
+        """Set what depends on the shapes of the maps that the stage reads. Raises InputError if they do not fit."""
+        if len(maps) != 1:
+            raise InputError(f"reads one map, not {len(maps)}; a SpikingDense reads several", field="inputs")
+
+    def gather(self, maps: list[torch.Tensor]) -> torch.Tensor:
+        """Return the input of the stage, made of the latency maps that it reads."""
         return maps[0]
+
+    def output_shape(self, channels: int, height: int, width: int) -> Shape:
+        """Return the shape of the stage's map for an input of this shape. Raises InputError if it does not fit."""
+        raise NotImplementedError
+
+    def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
+        """Return the receptive field and the stride of the stage's neurons, in pixels of the encoded image.
+
+        side, stride: those of the stage that it reads.
+        """
+        raise NotImplementedError
+
+    def parts(self, below: list[Part], shape_below: Shape, shape: Shape) -> list[Part]:
+        """Return where the stage's map has neurons, one part for each convolution.
+
+        below: the parts of the map that the stage reads; shape_below, shape: of that map, and of the stage's own.
+        """
+        raise NotImplementedError
+
+    def explain(self) -> str:
+        """Return in a few words what the stage's map shows."""
+        raise NotImplementedError
+
+    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[Line]:
+        """Return the stage's lines of the summary.
+
+        labels: of its convolutions, then its own name. shape_below, shape: as in ``parts``. field: the receptive field
+        and the stride of what it reads, see ``receptive_field``.
+        """
+        raise NotImplementedError
 
 
 class SpikingConv(Stage):
-    """A convolution of stride 1 whose neurons fire once, when their potential is over the threshold (strictly).
+    """A convolution of stride 1 whose neurons fire once, when their potential exceeds the threshold (strictly).
 
-    ``weight`` is (features, channels, kernel, kernel). Without a threshold the neurons fire only at the last time
-    step, if their potential is positive, and the strongest potential decides. Each rule's running state is in
-    buffers: its current rates (``stdp_rates``, ``rstdp_rates``, …: the rule's name), each row (LTP, LTD), and
-    ``images_seen`` if the rule counts them. ``first_weights``: mean and standard deviation (Mozafari et al. 2018).
+    Without a threshold the neurons fire only at the last time step, if their potential is positive, and the highest
+    potential decides. The state of each rule is kept in buffers: its current rates (``stdp_rates``, ``rstdp_rates``, …,
+    after the rule's name), each row (LTP, LTD), and ``images_seen`` if the rule counts images.
+
+    Args:
+        out_channels: number of features F.
+        kernel: side of the square kernel, in neurons.
+        padding: zeros around the input, in neurons.
+        threshold: of the potential; inf: no threshold.
+        rule: the rule that the stage learns by; None: it does not learn.
+        first_weights: mean and standard deviation of the first weights (Mozafari et al. 2018).
+        inputs: see ``Stage``.
+        in_channels: number of channels C of the input; None: those of the map that the stage reads.
+
+    ``weight`` is (F, C, kernel, kernel). Raises InputError for values out of range.
     """
 
     def __init__(
-        self, in_channels, out_channels, kernel, padding=0, threshold=math.inf, rule=None, first_weights=(0.8, 0.05),
-        inputs=(),
-    ):  # fmt: skip
+        self,
+        out_channels: int,
+        kernel: int,
+        *,
+        padding: int = 0,
+        threshold: float = math.inf,
+        rule: Rule | None = None,
+        first_weights: tuple[float, float] = (0.8, 0.05),
+        inputs: str | Sequence[str] = (),
+        in_channels: int | None = None,
+    ):
         super().__init__(inputs)
-        for what, value, least in (
-            ("in_channels", in_channels, 1), ("out_channels", out_channels, 1), ("kernel", kernel, 1),
-            ("padding", padding, 0),
-        ):  # fmt: skip
+        channels = 1 if in_channels is None else in_channels
+        sizes = {"out_channels": (out_channels, 1), "kernel": (kernel, 1), "padding": (padding, 0)}
+        for field, (value, least) in {**sizes, "in_channels": (channels, 1)}.items():
             if not isinstance(value, Integral) or value < least:
-                raise InputError(f"{what} of a convolution must be a whole number from {least} on, not {value!r}")
+                raise InputError(f"{field} must be a whole number of at least {least}, not {value!r}", field=field)
+        if padding >= kernel:
+            raise InputError(
+                f"padding {padding} around a kernel of {kernel} makes neurons without input", field="padding"
+            )
         if not isinstance(threshold, Real) or not threshold >= 0:
-            raise InputError(f"a threshold must be a number from 0 on, or inf for none; not {threshold!r}")
+            raise InputError(f"threshold must be 0 or more, or inf for none; not {threshold!r}", field="threshold")
         pair = first_weights if isinstance(first_weights, tuple | list) else ()
         if len(pair) != 2 or not all(isinstance(number, Real) and 0 <= number < math.inf for number in pair):
             raise InputError(
-                f"first weights are drawn from (mean, deviation), two numbers from 0 on; not {first_weights}"
+                f"first_weights must be (mean, deviation), two numbers of at least 0; not {first_weights}",
+                field="first_weights",
             )
-        self.in_channels, self.out_channels, self.kernel = in_channels, out_channels, kernel
-        self.padding, self.threshold, self.rule, self.first_weights = padding, threshold, rule, first_weights
-        check_weights(out_channels, in_channels, kernel)
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel, kernel), requires_grad=False)
-        for learns in self.rules:
-            self.register_buffer(f"{learns.name}_rates", torch.from_numpy(learns.first_rates()))
-        if any(learns.counts_images for learns in self.rules):
+        self.out_channels, self.kernel, self.padding = out_channels, kernel, padding
+        self.threshold, self.rule, self.first_weights, self.in_channels = threshold, rule, first_weights, in_channels
+        self._make_weight(channels)
+        for learned in self.rules:
+            self.register_buffer(f"{learned.name}_rates", torch.from_numpy(learned.first_rates()))
+        if any(learned.counts_images for learned in self.rules):
             self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))
-        self.time_steps, self.backend = 15, "event"  # set by the network
+        self.time_steps, self.backend = 15, "event"  # the network sets both
 
-    def connect(self, maps):
+    def _make_weight(self, channels: int) -> None:
+        count = self.out_channels * channels * self.kernel**2
+        if self.out_channels >= MAX_FEATURES:
+            raise InputError(
+                f"a layer has fewer than {MAX_FEATURES:,} features, not {self.out_channels:,}", field="out_channels"
+            )
+        if count > MAX_WEIGHTS:
+            raise InputError(f"a layer has at most {MAX_WEIGHTS:,} weights, not {count:,}", field="out_channels")
+        shape = self.out_channels, channels, self.kernel, self.kernel
+        self.weight = nn.Parameter(torch.empty(shape), requires_grad=False)
+
+    def connect(self, maps: list[Shape]) -> None:
         super().connect(maps)
-        if maps[0][0] != self.in_channels:
-            raise InputError(f"reads {self.in_channels} channels, but gets {maps[0][0]}")
+        channels = maps[0][0]
+        if self.in_channels not in (None, channels):
+            raise InputError(f"reads {self.in_channels} channels, but gets {channels}", field="in_channels")
+        self.in_channels = channels
+        self._make_weight(channels)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         size = f"{self.in_channels}→{self.out_channels}, {self.kernel}×{self.kernel}"
         return f"{size}, padding={self.padding}, threshold={self.threshold}, rule={self.rule}"
 
     @property
-    def convs(self):
+    def convs(self) -> list["SpikingConv"]:
         return [self]
 
     @property
-    def rules(self):
-        """In the order of the training: a warm-up, then the rule proper."""
+    def rules(self) -> list[Rule]:
+        """The rules in the order of the training: a warm-up, then the rule itself."""
         return [rule for rule in (getattr(self.rule, "warm_up", None), self.rule) if rule is not None]
 
     @property
-    def decides(self):
+    def decides(self) -> bool:
         return math.isinf(self.threshold)
 
-    def rates(self, rule):
-        """The rule's current rates, a buffer: float64 (2,) or (rows, 2)."""
+    def rates(self, rule: Rule) -> torch.Tensor:
+        """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2)."""
         return getattr(self, f"{rule.name}_rates")
 
-    def output_size(self, height, width):
-        """Errors: InputError if the kernel does not fit the padded input."""
-        return output_size(height, width, self.kernel, self.padding)
+    def output_shape(self, channels: int, height: int, width: int) -> Shape:
+        return self.out_channels, *output_size(height, width, self.kernel, self.padding)
 
-    def layer(self):
-        """The stage for a backend that fires and learns; made anew for each call, because ``weight`` is writable."""
+    def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
+        return side + (self.kernel - 1) * stride, stride
+
+    def parts(self, below: list[Part], shape_below: Shape, shape: Shape) -> list[Part]:
+        return [Part(*(slice(0, size) for size in shape))]
+
+    def explain(self) -> str:
+        return "potentials at the last time step" if self.decides else f"threshold {self.threshold:g}"
+
+    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[Line]:
+        competition = (str(getattr(self.rule, name, "")) for name in ("winners", "radius"))
+        side, _ = self.receptive_field(*field)
+        return [
+            Line(
+                labels[0],
+                self.rule.title if self.rule else "none",
+                f"{self.kernel}×{self.kernel}",
+                "∞" if self.decides else f"{self.threshold:g}",
+                *competition,
+                "×".join(map(str, self.output_shape(*shape_below))),
+                f"{side}×{side}",
+                self.weight.numel(),
+            )
+        ]
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    def layer(self) -> Any:
+        """Return the stage as a layer of its backend. It is made for each call, because ``weight`` is writable."""
         backend = BACKENDS[self.backend]
         if self.decides:
             return backend.DecisionLayer(self.weight, self.time_steps, self.padding)
         return backend.FiringLayer(self.weight, self.time_steps, self.padding, self.threshold)
 
-    def fire(self, latency, pool=1):
-        """First spikes (N, features, Ho / pool, Wo / pool)."""
+    def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
+        """Return the first spikes, pooled: uint8 (N, F, Ho / pool, Wo / pool)."""
         if not self.decides:
             return self.layer().fire(latency, pool)
-        # Only whether an input spiked counts: as if all had spiked at once, over a threshold of 0, at the last step.
+        # Only whether an input spiked counts: as if all had spiked at once, with a threshold of 0, at the last step.
         spiked = torch.where(latency < self.time_steps, 0, self.time_steps).to(torch.uint8)
         layer = BACKENDS[self.backend].FiringLayer(self.weight, self.time_steps, self.padding, 0.0)
         return torch.where(layer.fire(spiked, pool) == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
 
-    def peaks(self, latency):
-        """Of a decision stage: the highest potential of each feature, (N, features)."""
+    def peaks(self, latency: torch.Tensor) -> torch.Tensor:
+        """Return the highest potential of each feature of a decision stage, (N, F)."""
         return self.layer().peaks(latency)
 
-    def learn(self, latency, rule, epoch=None):
-        """Learn by an unsupervised rule, one image after another; returns the winners as ``backend.FiringLayer.learn``.
+    def learn(self, latency: torch.Tensor, rule: Rule, epoch: int = 0) -> torch.Tensor:
+        """Learn by an unsupervised rule, one image after another; return the winners (see ``backend.FiringLayer``).
 
-        epoch: images of an epoch; None: as many as there are.
+        epoch: number of epochs of this phase before this one.
         """
-        return self.layer().learn(latency, rule, self.advance(rule, len(latency), epoch))
+        return self.layer().learn(latency, rule, self.next_rates(rule, len(latency), epoch))
 
-    def learn_decisions(self, latency, labels, classes, rng, epoch=None):
-        """Of a decision stage: learn by its rule; arguments and result as of ``backend.DecisionLayer.learn``.
+    def learn_decisions(
+        self, latency: torch.Tensor, labels: torch.Tensor, classes: np.ndarray, rng: np.random.Generator, epoch: int = 0
+    ) -> Any:
+        """Learn by the rule of a decision stage; arguments and result as in ``backend.DecisionLayer.learn``.
 
-        rng: from which the rule draws the neurons that it leaves out, if it leaves any out.
+        rng: draws the neurons that the rule leaves out. epoch: as in ``learn``.
         """
-        rates = self.advance(self.rule, len(latency), epoch)
+        rates = self.next_rates(self.rule, len(latency), epoch)
         left_out = self.rule.draw_left_out(rng, len(latency), self.out_channels)
         return self.layer().learn(latency, labels, classes, self.rule, rates, left_out)
 
-    def advance(self, rule, images, epoch=None):
-        """The rule's rates for the next images, float64 (N, rows, 2), which are counted as seen from here on."""
-        current = self.rates(rule)
-        rates = np.atleast_2d(current.numpy(force=True))
-        if not rule.counts_images:
-            return rule.schedule(rates, np.arange(images), epoch or images)
-        numbers = int(self.images_seen) + np.arange(1, images + 1)
-        scheduled = rule.schedule(rates, numbers, epoch or images)
-        if images:
+    def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> np.ndarray:
+        """Count the next images as seen and return their rates, float64 (N, rows, 2)."""
+        current, seen = self.rates(rule), 0
+        if rule.counts_images:
+            seen = int(self.images_seen)
             self.images_seen += images
-            current.copy_(torch.from_numpy(scheduled[-1].reshape(current.shape)))
-        return scheduled
+        rates = rule.schedule(np.atleast_2d(current.numpy(force=True)), seen + np.arange(1, images + 1), epoch)
+        if images:
+            current.copy_(torch.tensor(rates[-1]).view_as(current))
+        return rates
 
-    def adapt(self, outcome):
-        """Set the rates for the next batch by the outcome of the last, if the rule does."""
-        adapted = self.rule.adapted(outcome)
-        if adapted is not None:
-            self.rates(self.rule).copy_(torch.as_tensor(adapted))
+    def adapt(self, rule: Rule, outcome: Outcome) -> None:
+        """Set the rates of a rule for the next batch by the outcome of the last batch, if the rule adapts them."""
+        rates = rule.adapted(outcome)
+        if rates is not None:
+            self.rates(rule).copy_(torch.as_tensor(rates))
 
 
 class SpikingDense(SpikingConv):
-    """Decision neurons, each of which sees the whole of one map or of several, whatever their sizes.
+    """Decision neurons that see the whole of one map or of several maps of any sizes.
 
-    To the backends it is a convolution of a map of 1×1: its channels are all neurons of the maps that it reads, map
-    after map, each in the order (channel, line, column). So ``weight`` is (neurons, inputs, 1, 1), and there is a
-    number of ``in_channels`` only when a network has told the stage what it reads.
+    For the backends this is a convolution of a 1×1 map. Its channels are all neurons of the maps that it reads, map
+    after map, each in the order (channel, row, column). So ``weight`` is (neurons, inputs, 1, 1), and the number of
+    inputs is known only in a network.
     """
 
-    def __init__(self, out_channels, rule=None, first_weights=(0.5, 0.05), inputs=()):
-        super().__init__(1, out_channels, 1, rule=rule, first_weights=first_weights, inputs=inputs)
+    sees_whole_maps = True
 
-    def connect(self, maps):
+    def __init__(
+        self,
+        out_channels: int,
+        *,
+        rule: Rule | None = None,
+        first_weights: tuple[float, float] = (0.5, 0.05),
+        inputs: str | Sequence[str] = (),
+    ):
+        super().__init__(out_channels, 1, rule=rule, first_weights=first_weights, inputs=inputs)
+
+    def connect(self, maps: list[Shape]) -> None:
         self.in_channels = sum(math.prod(shape) for shape in maps)
-        check_weights(self.out_channels, self.in_channels, self.kernel)
-        self.weight = nn.Parameter(torch.empty(self.out_channels, self.in_channels, 1, 1), requires_grad=False)
+        self._make_weight(self.in_channels)
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.in_channels}→{self.out_channels}, rule={self.rule}"
 
-    def gather(self, maps):
+    def gather(self, maps: list[torch.Tensor]) -> torch.Tensor:
         return torch.cat([latency.flatten(1) for latency in maps], 1)[:, :, None, None]
 
-    def output_size(self, height, width):
-        return 1, 1
+    def output_shape(self, channels: int, height: int, width: int) -> Shape:
+        return self.out_channels, 1, 1
+
+    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[Line]:
+        (line,) = super().summary(labels, shape_below, shape, field)
+        return [line._replace(kernel="all", winners="", radius="", output=f"{self.out_channels}", field="all")]
 
 
 class Pool(Stage):
-    """The earliest spike of each size×size window; what does not fit is dropped."""
+    """The earliest spike of each size×size window; rows and columns that do not fill a window are dropped."""
 
-    def __init__(self, size, inputs=()):
+    def __init__(self, size: int, *, inputs: str | Sequence[str] = ()):
         super().__init__(inputs)
         if not isinstance(size, Integral) or size < 1:
-            raise InputError(f"the size of a pooling must be a whole number from 1 on, not {size!r}")
+            raise InputError(f"size must be a whole number of at least 1, not {size!r}", field="size")
         self.size = size
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         return f"{self.size}×{self.size}"
 
-    def output_size(self, height, width):
-        return pooled_size(height, width, self.size)
+    def output_shape(self, channels: int, height: int, width: int) -> Shape:
+        return channels, *pooled_size(height, width, self.size)
 
-    def fire(self, latency):
+    def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
+        return side + (self.size - 1) * stride, stride * self.size
+
+    def parts(self, below: list[Part], shape_below: Shape, shape: Shape) -> list[Part]:
+        def pooled(side: slice, length: int) -> slice:
+            return slice(side.start // self.size, min(length, -(-side.stop // self.size)))
+
+        _, height, width = shape
+        return [Part(part.features, pooled(part.rows, height), pooled(part.columns, width)) for part in below]
+
+    def explain(self) -> str:
+        return f"the earliest spike of each {self.size}×{self.size} window"
+
+    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[Line]:
+        side, _ = self.receptive_field(*field)
+        output = "×".join(map(str, shape))
+        return [Line(labels[0], "pooling", f"{self.size}×{self.size}", "", "", "", output, f"{side}×{side}", 0)]
+
+    def fire(self, latency: torch.Tensor) -> torch.Tensor:
         return frames.pool_latency(latency, self.size)
 
 
 class Branches(Stage):
     """Parallel convolutions of one input; smaller outputs are padded to the largest, and all are concatenated.
 
-    Each has a threshold, and all learn by the same kind of unsupervised rule, or none does.
+    Each branch has a threshold, and all learn by the same kind of unsupervised rule, or none learns.
     """
 
-    def __init__(self, *branches, inputs=()):
+    joined = "joined"  # what the summary calls the stage's own map
+
+    def __init__(self, *branches: SpikingConv, inputs: str | Sequence[str] = ()):
         super().__init__(inputs)
+        kind = type(self).__name__
         if not branches or not all(type(branch) is SpikingConv for branch in branches):
-            raise InputError(f"{type(self).__name__} takes one SpikingConv or more")
+            raise InputError(f"{kind} takes at least one SpikingConv", field="branches")
         if any(branch.inputs for branch in branches):
-            raise InputError(f"branches read one input: name it once, {type(self).__name__}(…, inputs=…)")
-        if len({branch.in_channels for branch in branches}) > 1:
-            channels = " and ".join(str(branch.in_channels) for branch in branches)
-            raise InputError(f"branches read one input, so they cannot have {channels} in_channels")
+            raise InputError(f"branches read one input: name it once, {kind}(…, inputs=…)", field="inputs")
         if len({type(branch.rule) for branch in branches}) > 1:
             kinds = " and ".join(dict.fromkeys(type(branch.rule).__name__ for branch in branches))
-            raise InputError(f"branches learn by one kind of rule, not by {kinds}; put them into stages of their own")
+            raise InputError(f"branches learn by one kind of rule, not by {kinds}: use separate stages", field="rule")
         self.branches = nn.ModuleList(branches)
-        self._check()
+        self._check_branches()
 
-    def connect(self, maps):
-        super().connect(maps)
-        self.branches[0].connect(maps)
-
-    def _check(self):
+    def _check_branches(self) -> None:
         if any(branch.decides for branch in self.branches):
-            raise InputError("branches without a threshold decide; declare them as Vote(…), the last stage")
+            raise InputError(
+                "branches without a threshold decide: declare them as Vote(…), the last stage", field="threshold"
+            )
         if any(rule.needs_labels for rule in self.rules):
             raise InputError(
-                "Branches cannot be rewarded: reward the decision stage, a SpikingConv right below it, or each branch "
-                "of a Vote"
+                "Branches cannot learn from rewards; a SpikingConv below the decision stage or a Vote can", field="rule"
             )
 
+    def connect(self, maps: list[Shape]) -> None:
+        for branch in self.branches:
+            branch.connect(maps)
+
     @property
-    def convs(self):
+    def convs(self) -> list[SpikingConv]:
         return list(self.branches)
 
     @property
-    def rules(self):
+    def rules(self) -> list[Rule]:
         return self.branches[0].rules
 
     @property
-    def decides(self):
+    def decides(self) -> bool:
         return self.branches[0].decides
 
     @property
-    def in_channels(self):
-        return self.branches[0].in_channels
-
-    @property
-    def out_channels(self):
+    def out_channels(self) -> int:
         return sum(branch.out_channels for branch in self.branches)
 
-    def output_size(self, height, width):
-        sizes = [branch.output_size(height, width) for branch in self.branches]
-        return max(sizes)
+    def output_shape(self, channels: int, height: int, width: int) -> Shape:
+        _, *sizes = zip(*(branch.output_shape(channels, height, width) for branch in self.branches), strict=True)
+        return self.out_channels, *map(max, sizes)
 
-    def fire(self, latency, pool=1):
-        height, width = self.output_size(*latency.shape[2:])
+    def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
+        return max(branch.receptive_field(side, stride)[0] for branch in self.branches), stride
+
+    def parts(self, below: list[Part], shape_below: Shape, shape: Shape) -> list[Part]:
+        found, first = [], 0
+        for branch in self.branches:
+            features, *sides = branch.output_shape(*shape_below)
+            starts = ((full - side) // 2 for full, side in zip(shape[1:], sides, strict=True))
+            spans = (slice(start, start + side) for start, side in zip(starts, sides, strict=True))
+            found.append(Part(slice(first, first + features), *spans))
+            first += features
+        return found
+
+    def explain(self) -> str:
+        return ", ".join(dict.fromkeys(branch.explain() for branch in self.branches))
+
+    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[Line]:
+        *labels, name = labels
+        lines = [
+            line
+            for label, branch in zip(labels, self.branches, strict=True)
+            for line in branch.summary([label], shape_below, shape, field)
+        ]
+        side, _ = self.receptive_field(*field)
+        return [*lines, Line(name, self.joined, "", "", "", "", "×".join(map(str, shape)), f"{side}×{side}", 0)]
+
+    def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
+        _, height, width = self.output_shape(*latency.shape[1:])
         maps = []
         for branch in self.branches:
             first = branch.fire(latency)
@@ -285,20 +470,15 @@ class Branches(Stage):
 class Vote(Branches):
     """Parallel decision branches of one input, which decide by majority; the last stage of a network.
 
-    Each branch votes for its winner's class, or abstains when it is silent. Two or more equal votes decide; otherwise
-    the middle branch's vote does, and if that branch is silent, the vote of the branch with the highest potential.
-    Each learns from its own vote.
+    Each branch votes for the class of its winner, or abstains when it is silent. Two or more equal votes decide;
+    otherwise the vote of the middle branch does, and if that branch is silent, the vote of the branch with the highest
+    potential. Each branch learns from its own vote.
     """
 
-    def _check(self):
+    joined = "vote"
+
+    def _check_branches(self) -> None:
         if not all(branch.decides for branch in self.branches):
-            raise InputError("the branches of a Vote decide: leave out their thresholds, or declare Branches(…)")
-
-
-def check_weights(out_channels, in_channels, kernel):
-    """Errors: InputError for more features or weights than the kernels take, before their memory is asked for."""
-    if out_channels >= MAX_FEATURES:
-        raise InputError(f"a layer has fewer than {MAX_FEATURES:,} features, not {out_channels:,}")
-    count = out_channels * in_channels * kernel * kernel
-    if count > MAX_WEIGHTS:
-        raise InputError(f"a layer of {count:,} weights is too large; {MAX_WEIGHTS:,} is the limit")
+            raise InputError(
+                "the branches of a Vote decide: leave out their thresholds, or declare Branches(…)", field="threshold"
+            )

@@ -409,7 +409,7 @@ def tips(model):
 def draw_graph(plane, model, middle, gap=0.17):
     """One network whose decision reads several maps: columns by depth, a row for each way that ends there."""
     rows = {name: row for row, name in enumerate(tips(model))}
-    depths, sizes = {"input": 0}, dict(model.sizes(28, 28))
+    depths, sizes = {"input": 0}, {name: shape[1:] for name, shape in model.shapes(28, 28).items()}
     for name in model.stages:
         depths[name] = 1 + max(depths[other] for other in model.inputs_of(name))
     for name in [*model.stages][::-1]:  # as near to what reads it as there is room, between the rows of its readers
@@ -460,7 +460,9 @@ def draw_network(plane, model, middle, gap=0.19):
     block(plane, x, middle, narrow, 0.85, "S1C1", [f"{maps} maps", area(size)], INK)
     x += narrow
     ends = [middle]  # heights where the arrows to the next stage start
-    for (name, stage), (_, output) in zip(model.stages.items(), model.sizes(*size), strict=True):
+    shapes = model.shapes(*size)
+    for name, stage in model.stages.items():
+        output = shapes[name][1:]
         learned, color = learning(stage)
         if isinstance(stage, Pool):
             width, starts = narrow, [middle]
@@ -469,7 +471,7 @@ def draw_network(plane, model, middle, gap=0.19):
             width, starts = wider, [middle + 0.44, middle - 0.06, middle - 0.56]
             block(plane, x + gap, middle + 0.81, width, 0.25, f"{name}  {learned}", [], color)
             for branch, y in zip(stage.branches, starts, strict=True):
-                output_size = area(branch.output_size(*size))
+                output_size = area(branch.output_shape(1, *size)[1:])
                 lines = [
                     f"{area(branch.weight.shape[2:])}, {firing(branch)}",
                     f"{branch.out_channels} maps, {output_size}",

@@ -8,14 +8,14 @@ class Majority2024(NetworkTrainer, name="majority2024"):
 
     epochs = (2, 4, 100)  # s1, s2, s3 (all branches)
 
-    def build(self, in_channels, num_classes):
+    def build(self, num_classes):
         def voter(kernel):
-            return SpikingConv(250, 20 * num_classes, kernel, padding=2, rule=RSTDP())
+            return SpikingConv(20 * num_classes, kernel, padding=2, rule=RSTDP())
 
         return {
-            "s1": SpikingConv(in_channels, 30, 5, padding=2, threshold=15, rule=STDP(winners=5, radius=3)),
+            "s1": SpikingConv(30, 5, padding=2, threshold=15, rule=STDP(winners=5, radius=3)),
             "c1": Pool(2),
-            "s2": SpikingConv(30, 250, 3, padding=1, threshold=10, rule=STDP(winners=8, radius=1)),
+            "s2": SpikingConv(250, 3, padding=1, threshold=10, rule=STDP(winners=8, radius=1)),
             "c2": Pool(3),
             "s3": Vote(voter(3), voter(5), voter(7)),
         }

@@ -8,11 +8,11 @@ class Mozafari2018(NetworkTrainer, name="mozafari2018"):
 
     epochs = (2, 4, 680)  # s1, s2, s3
 
-    def build(self, in_channels, num_classes):
+    def build(self, num_classes):
         return {
-            "s1": SpikingConv(in_channels, 30, 5, padding=2, threshold=15, rule=STDP(winners=5, radius=3)),
+            "s1": SpikingConv(30, 5, padding=2, threshold=15, rule=STDP(winners=5, radius=3)),
             "c1": Pool(2),
-            "s2": SpikingConv(30, 250, 3, padding=1, threshold=10, rule=STDP(winners=8, radius=1)),
+            "s2": SpikingConv(250, 3, padding=1, threshold=10, rule=STDP(winners=8, radius=1)),
             "c2": Pool(3),
-            "s3": SpikingConv(250, 20 * num_classes, 5, padding=2, rule=RSTDP()),
+            "s3": SpikingConv(20 * num_classes, 5, padding=2, rule=RSTDP()),
         }

@@ -14,17 +14,15 @@ class Multiscale2026(NetworkTrainer, name="multiscale2026"):
     epochs = (2, 4, 4, 2, 55)  # s1, s2, s3, s4, s5
     augmentation = "copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08"
 
-    def build(self, in_channels, num_classes):
+    def build(self, num_classes):
         return {
-            "s1": SpikingConv(in_channels, 30, 5, padding=2, threshold=15, rule=STDP(winners=5, radius=3)),
+            "s1": SpikingConv(30, 5, padding=2, threshold=15, rule=STDP(winners=5, radius=3)),
             "c1": Pool(2),
-            "s2": SpikingConv(30, 250, 3, padding=1, threshold=10, rule=STDP(winners=8, radius=1)),
+            "s2": SpikingConv(250, 3, padding=1, threshold=10, rule=STDP(winners=8, radius=1)),
             "c2": Pool(3),
-            "s3": SpikingConv(30, 250, 5, padding=2, threshold=20, rule=STDP(winners=8, radius=2), inputs="c1"),
+            "s3": SpikingConv(250, 5, padding=2, threshold=20, rule=STDP(winners=8, radius=2), inputs="c1"),
             "c3": Pool(3),
-            "s4": SpikingConv(
-                in_channels, 100, 7, padding=3, threshold=20, rule=STDP(winners=8, radius=3), inputs="input"
-            ),
+            "s4": SpikingConv(100, 7, padding=3, threshold=20, rule=STDP(winners=8, radius=3), inputs="input"),
             "c4": Pool(3),
             "s5": SpikingDense(
                 10 * num_classes, rule=MarginRule(decay=0.965, left_out=0.3), inputs=("c1", "c2", "c3", "c4")

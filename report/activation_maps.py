@@ -6,7 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from engine.stages import INPUT, Pool
+from engine.graph import StageGraph
+from engine.stages import INPUT, Part
 from errors import InputError
 from utils import write_atomically
 
@@ -44,7 +45,7 @@ def save_activation_maps(model, latencies, labels, indices, folder, class_names,
     folder, indices = Path(folder), [int(index) for index in indices]
     wanted = [name for name in (INPUT, *model.stages) if stages is None or name == INPUT or name in stages]
     make_folders(folder, wanted if draw else [])
-    parts = neurons(model, *latencies.shape[2:])
+    parts = find_neurons(model, *latencies.shape[2:])
     maps, potentials, decisions = record(model, latencies, wanted)
     for position, index in enumerate(indices):
         label, file = int(labels[index]), file_name(index, class_names[int(labels[index])])
@@ -76,13 +77,14 @@ def record(model, latencies, wanted):
         if name == wanted[-1]:
             break
     decision = model.decision
-    below = None if decision not in wanted else model.stages[decision].gather(
-        [maps[name] for name in model.inputs_of(decision)]
-    )  # fmt: skip
+    below = None
+    if decision in wanted:
+        below = model.stages[decision].gather([maps[name] for name in model.inputs_of(decision)])
     maps = {name: maps[name].cpu().numpy() for name in wanted}
     if below is None:
         return maps, {}, []
-    return maps, potentials_at_the_end(model, below), model.decide(below, model.decision)[0].tolist()
+    decisions, _ = model.decide({model.input_name(decision): below})
+    return maps, potentials_at_the_end(model, below), decisions.tolist()
 
 
 def potentials_at_the_end(model, below):
@@ -96,38 +98,18 @@ def potentials_at_the_end(model, below):
     return found
 
 
-def neurons(model, height, width):
-    """Where the maps of each stage hold neurons: {stage: [(features, rows, columns)]}, slices of (F, H, W).
+def find_neurons(model: StageGraph, height: int, width: int) -> dict[str, list[Part]]:
+    """Return where the maps of each stage have neurons: {"input" or stage: its parts}.
 
-    All of it, but for ``Branches``: there the smaller outputs are in the middle of the largest, and what is around them
-    is padding. ``height``, ``width``: of the network's input, which is the stage "input".
+    That is all of the map, except for ``Branches``: there the smaller outputs are in the middle of the largest, with
+    padding around them. height, width: of the network's input.
     """
-    parts = {INPUT: [(slice(0, model.in_channels), slice(0, height), slice(0, width))]}
     shapes = model.shapes(height, width)
+    parts = {INPUT: [Part(*(slice(0, size) for size in shapes[INPUT]))]}
     for name, stage in model.stages.items():
-        reads, size = model.inputs_of(name)[0], shapes[name][1:]
-        below = parts[reads]
-        if isinstance(stage, Pool):
-            below = [
-                (features, pooled(rows, stage.size, size[0]), pooled(columns, stage.size, size[1]))
-                for features, rows, columns in below
-            ]
-        else:
-            first, below = 0, []
-            for conv in stage.convs:
-                rows, columns = (
-                    slice((full - own) // 2, (full - own) // 2 + own)
-                    for full, own in zip(size, conv.output_size(*shapes[reads][1:]), strict=True)
-                )
-                below.append((slice(first, first + conv.out_channels), rows, columns))
-                first += conv.out_channels
-        parts[name] = below
+        below = model.inputs_of(name)[0]
+        parts[name] = stage.parts(parts[below], shapes[below], shapes[name])
     return parts
-
-
-def pooled(side, size, most):
-    """The windows of ``size`` that reach into the slice ``side``, of ``most`` that there are."""
-    return slice(side.start // size, min(most, -(-side.stop // size)))
 
 
 def file_name(index, class_name):

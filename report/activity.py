@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from report.activation_maps import INPUT
+from engine.stages import INPUT
 
 
 @torch.no_grad()
@@ -61,7 +61,8 @@ def spikes_of_pixels(latency, steps):
 def reached(conv, height, width):
     """How many output positions of a convolution a spike at each input position reaches, int64 (height, width)."""
     rows, columns = (
-        _reached(conv, side, out) for side, out in zip((height, width), conv.output_size(height, width), strict=True)
+        _reached(conv, side, out)
+        for side, out in zip((height, width), conv.output_shape(1, height, width)[1:], strict=True)
     )
     return np.outer(rows, columns)
 

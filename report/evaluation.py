@@ -18,9 +18,10 @@ class Evaluation:
     uint8 (N,): the time step of the earliest spike in the decision stage's input, ``steps`` if there is none.
     """
 
-    def __init__(self, model, latencies, labels, first=None):
-        inputs = model.input_of(model.decision, latencies, first)
-        decisions, scores = model.decide(inputs, model.decision)
+    def __init__(self, model, maps, labels):
+        name = model.input_name(model.decision)
+        inputs = model.map_of(maps, name)
+        decisions, scores = model.decide({name: inputs})
         self.labels = torch.as_tensor(labels).numpy()
         self.predictions, self.scores = decisions.cpu().numpy(), scores.double().cpu().numpy()
         packed = isinstance(inputs, Packed)

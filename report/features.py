@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from engine.stages import INPUT, Pool
+from engine.stages import INPUT
 from SpykeTorch.visualization import get_deep_feature
 
 BLOCK = 32768  # values worked on together: they fit a cache, and torch does not divide them among threads
@@ -31,7 +31,7 @@ def preferred_features(model, polarity=None):
         if name == model.decision:
             continue
         below, step = found[model.inputs_of(name)[0]]
-        if isinstance(stage, Pool):
+        if not stage.convs:
             found[name] = get_deep_feature(below, step, stage.size, stage.size)
             continue
         branches = [scaled(deepest(below, step, conv.weight.detach().cpu().float())) for conv in stage.convs]

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
-from engine.stages import INPUT, Pool, SpikingDense
-from report.activation_maps import neurons
+from engine.stages import INPUT
+from report.activation_maps import find_neurons
 from report.features import preferred_features
 from report.figures import input_scales
 from report.map_pictures import make_color_table
@@ -198,7 +198,7 @@ def read_weights(model, left_out):
     found, room = {}, MAX_BYTES["weights"]
     for label, conv in model.named_convs():
         weight = conv.weight.numpy(force=True)
-        is_dense = isinstance(conv, SpikingDense)
+        is_dense = conv.sees_whole_maps
         room -= 0 if is_dense else weight.size * 4 / 3
         if is_dense or room < 0:
             left_out.append(f"the weights of {label}, which are in the checkpoint")
@@ -213,31 +213,29 @@ def describe_stages(model, height, width):
     ``parts``: of its maps (F, H, W), one for each branch, without what pads: label, first feature, features, top, left,
     rows, columns, kernel (0: none).
     """
-    parts = neurons(model, height, width)
-    out = [(INPUT, "the encoder's spikes", [INPUT], [0])]
-    for name, stage in model.stages.items():
-        if isinstance(stage, Pool):
-            out.append((name, f"the earliest spike of each {stage.size}×{stage.size} window", None, None))
-        else:
-            labels = [label for label, _ in model.named_convs([name])]
-            thresholds = ", ".join(dict.fromkeys(f"{conv.threshold:g}" for conv in stage.convs))
-            what = "potentials at the last time step" if name == model.decision else f"threshold {thresholds}"
-            out.append((name, what, labels, [conv.kernel for conv in stage.convs]))
-    stages, of, shapes = [], {}, model.shapes(height, width)
-    for name, what, labels, kernels in out:
-        below_name = name if name == INPUT else model.inputs_of(name)[0]
-        below = of.get(below_name, [])
-        labels = labels or [name + part["label"].removeprefix(below_name) for part in below]
-        kernels = kernels or [0] * len(labels)
+    parts, shapes = find_neurons(model, height, width), model.shapes(height, width)
+    labels, stages = {INPUT: [INPUT]}, []
+    for name in (INPUT, *model.stages):
+        stage = None if name == INPUT else model.stages[name]
+        if stage:
+            below = model.inputs_of(name)[0]
+            own = [label for label, _ in model.named_convs([name])]
+            labels[name] = own or [name + label.removeprefix(below) for label in labels[below]]
+        kernels = [conv.kernel for conv in stage.convs] if stage else []
         described = [
             {
-                "label": label, "first": features.start, "count": features.stop - features.start, "top": rows.start,
-                "left": columns.start, "rows": rows.stop - rows.start, "columns": columns.stop - columns.start,
+                "label": label,
+                "first": part.features.start,
+                "count": part.features.stop - part.features.start,
+                "top": part.rows.start,
+                "left": part.columns.start,
+                "rows": part.rows.stop - part.rows.start,
+                "columns": part.columns.stop - part.columns.start,
                 "kernel": kernel,
             }
-            for label, kernel, (features, rows, columns) in zip(labels, kernels, parts[name], strict=True)
-        ]  # fmt: skip
-        size, decides = shapes[name][1:], name == model.decision
+            for label, kernel, part in zip(labels[name], kernels or [0] * len(labels[name]), parts[name], strict=True)
+        ]
+        what = stage.explain() if stage else "the spikes of the encoder"
+        decides, size = name == model.decision, shapes[name][1:]
         stages.append({"name": name, "what": what, "decides": decides, "size": size, "parts": described})
-        of[name] = described
     return stages

@@ -1,11 +1,10 @@
 """The table of a network's stages, their rules and the phases of its training, as text."""
 
-import math
 import textwrap
 from dataclasses import fields
 
 from engine.rules import Rule
-from engine.stages import INPUT, Pool, SpikingDense
+from engine.stages import INPUT
 from models import FAULTY, MODELS
 
 WIDTH = 100
@@ -38,45 +37,18 @@ def _describe(cls):
 def summarize(model, height, width):
     """The table of a network for images of height × width, all of its rules, and its phases."""
     header = ("stage", "rule", "kernel", "threshold", "winners", "radius", "output", "field", "weights")
-    rows, total, shapes = [], 0, model.shapes(height, width)
-    # of each map: receptive field in the encoded image, and the distance between neighbouring neurons there
-    seen_by = {INPUT: (1, 1)}
+    shapes, fields_of, lines = model.shapes(height, width), {INPUT: (1, 1)}, []
     for name, stage in model.stages.items():
-        reads, shape = model.inputs_of(name), "×".join(map(str, shapes[name]))
-        field, stride = seen_by[reads[0]]
-        of = f" of {', '.join(reads)}" if stage.inputs else ""
-        if isinstance(stage, Pool):
-            field += (stage.size - 1) * stride
-            stride *= stage.size
-            seen_by[name] = field, stride
-            rows.append((name + of, "pooling", f"{stage.size}×{stage.size}", "", "", "", shape, f"{field}×{field}", ""))
-            continue
-        if isinstance(stage, SpikingDense):
-            total += stage.weight.numel()
-            rows.append(
-                (name + of, stage.rule.title, "all", "∞", "", "", f"{stage.out_channels}", f"{height}×{width}",
-                 f"{stage.weight.numel():,}")
-            )  # fmt: skip
-            continue
-        widest = field
-        own = dict(model.named_convs([name]))
-        for label, conv in own.items():
-            seen = field + (conv.kernel - 1) * stride
-            widest = max(widest, seen)
-            rows_out, columns_out = conv.output_size(*shapes[reads[0]][1:])
-            total += conv.weight.numel()
-            rule = conv.rule
-            kind = rule.title if rule else "none"
-            threshold = "∞" if math.isinf(conv.threshold) else f"{conv.threshold:g}"
-            winners, radius = (str(getattr(rule, name, "")) for name in ("winners", "radius"))
-            rows.append(
-                (label + of, kind, f"{conv.kernel}×{conv.kernel}", threshold, winners, radius,
-                 f"{conv.out_channels}×{rows_out}×{columns_out}", f"{seen}×{seen}", f"{conv.weight.numel():,}")
-            )  # fmt: skip
-        if len(own) > 1:
-            what = "joined" if name != model.decision else "vote"
-            rows.append((name, what, "", "", "", "", shape, f"{widest}×{widest}", ""))
-        seen_by[name] = widest, stride
+        below = model.inputs_of(name)[0]
+        labels = [label for label, _ in model.named_convs([name])]
+        labels = labels if len(labels) == 1 else [*labels, name]
+        lines += [
+            line._replace(name=f"{line.name} of {', '.join(stage.inputs)}") if stage.inputs and line.kernel else line
+            for line in stage.summary(labels, shapes[below], shapes[name], fields_of[below])
+        ]
+        fields_of[name] = stage.receptive_field(*fields_of[below])
+    total = sum(line.weights for line in lines)
+    rows = [(*line[:-1], f"{line.weights:,}" if line.weights else "") for line in lines]
     return "\n".join(
         [
             f"{model.name} for {model.in_channels}×{height}×{width} inputs of {model.time_steps} time steps",
@@ -136,7 +108,7 @@ def describe_phases(model):
         labels = ", with labels" if phase.needs_labels else ""
         epochs = model.epochs[number - 1] if number <= len(model.epochs) else None
         default = "" if epochs is None else f"; {epochs} epoch{'s' * (epochs != 1)} by default"
-        lines.append(f"  {number}  {phase.name}: {phase.title}{labels}{turns}{default}")
+        lines.append(f"  {number}  {phase.name}: {phase.main_rule.title}{labels}{turns}{default}")
     return lines
 
 

@@ -17,7 +17,7 @@ from datasets.augmentation import Augmentation, moved
 from engine.stages import INPUT
 from network_trainer import NetworkTrainer
 from report import figures, metrics
-from report.activation_maps import neurons
+from report.activation_maps import find_neurons
 from report.evaluation import Evaluation
 from report.features import preferred_features
 from utils import write_json
@@ -151,7 +151,7 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
     Returns {stage: int (T + 1,)}: how many neurons fire at each time step and, as the last, how many never do. The
     first stage is the encoder ("input"). The decision stage is left out, because it uses only the last time step.
     """
-    parts, counts = neurons(model, *latencies.shape[2:]), Counter()
+    parts, counts = find_neurons(model, *latencies.shape[2:]), Counter()
     for some in latencies[:TIMED_IMAGES].split(50):  # numpy copies them to eight bytes a neuron to count
         for name, maps in chain([(INPUT, some)], model.walk(some)):
             for features, rows, columns in parts[name] if name != model.decision else ():

@@ -18,8 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from engine.rules import RSTDP, MarginRule
-from engine.stages import Pool, SpikingConv, SpikingDense
-from network_trainer import Activity, NetworkTrainer, Observer
+from engine.stages import SpikingConv, SpikingDense
+from network_trainer import LatencyDataset, NetworkTrainer, Progress
 from training.checkpoint import compute_checksum, load_checkpoint, rebuild_network
 from training.encoders import build_encoder
 from training.features import latency_maps
@@ -35,8 +35,8 @@ class RewardReader(NetworkTrainer):
 
     name = "depth: R-STDP"
 
-    def build(self, in_channels, num_classes):
-        return {"decision": SpikingConv(in_channels, 20 * num_classes, 5, padding=2, rule=RSTDP())}
+    def build(self, num_classes):
+        return {"decision": SpikingConv(20 * num_classes, 5, padding=2, rule=RSTDP())}
 
 
 class MarginReader(NetworkTrainer):
@@ -44,27 +44,19 @@ class MarginReader(NetworkTrainer):
 
     name = "depth: margin rule"
 
-    def build(self, in_channels, num_classes):
+    def build(self, num_classes):
         return {"decision": SpikingDense(5 * num_classes, rule=MarginRule())}
-
-
-class Bar(Observer):
-    """One progress bar for the epochs of a reader."""
-
-    def __init__(self, title, epochs):
-        self.bar = tqdm(total=epochs, desc=title, leave=False)
-
-    def epoch(self, progress, wins):
-        self.bar.update()
-        self.bar.set_postfix(validation=f"{100 * progress.history[-1]['val_accuracy']:.2f} %")
 
 
 def read_by_rule(reader, maps, labels, epochs):
     """Test accuracy of a reader with the weights that read most of the validation images."""
-    train, validation = (Activity(maps[split], labels[split]) for split in ("train", "validation"))
-    bar = Bar(reader.name, epochs)
-    progress = reader.fit(train, validation, [epochs], bar)
-    bar.bar.close()
+    train, validation = (LatencyDataset(maps[split], labels[split]) for split in ("train", "validation"))
+    progress = Progress()
+    with tqdm(total=epochs, desc=reader.name, leave=False) as bar:
+        for step in reader.steps(train, validation, [epochs], progress=progress):
+            if step.kind == "epoch":
+                bar.update()
+                bar.set_postfix(validation=f"{100 * progress.history[-1]['val_accuracy']:.2f} %")
     reader.load_state_dict(progress.best["state"])
     return reader.evaluate(maps["test"], labels["test"]).fraction("correct")
 
@@ -100,8 +92,8 @@ def main():
         content = load_checkpoint(run / "checkpoints" / "best.safetensors")
         model, encoder = rebuild_network(content), build_encoder(content.encoding)
         data = Data(replace(Settings.from_dict(content.run["flags"]), ratio=chosen.ratio))
-        for stage in (name for name, each in model.stages.items() if isinstance(each, Pool)):
-            below = [*model.between(None, stage), stage]
+        for stage in (name for name, each in model.stages.items() if not each.convs):
+            below = model.between(["input"], [stage])
             learned = {name: each for name, each in model.stages.state_dict().items() if name.split(".")[0] in below}
             key = str([model.stages[name] for name in below]), compute_checksum("", learned)
             start = time.perf_counter()

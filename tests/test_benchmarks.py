@@ -62,7 +62,7 @@ def test_the_reference_learns_the_same():
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
 def test_operations_are_the_additions_of_a_plain_loop(padding):
-    conv = SpikingConv(2, 5, 3, padding=padding, threshold=3, rule=STDP(winners=1, radius=0))
+    conv = SpikingConv(5, 3, in_channels=2, padding=padding, threshold=3, rule=STDP(winners=1, radius=0))
     latency = np.random.default_rng(0).integers(0, 16, (4, 2, 6, 5)).astype(np.uint8)
     last = np.array([0, 5, 14, 9])
     count = 0

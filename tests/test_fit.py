@@ -1,6 +1,6 @@
-"""``NetworkTrainer.fit`` by hand: in which order images are learned, what is counted, and when it ends.
+"""``NetworkTrainer.steps`` by hand: in which order images are learned, what is counted, and when the training ends.
 
-The networks here learn nothing: what they are given is written down, and what they answer is written before.
+The phases here learn nothing: they record what they get, and return what is written in the test.
 """
 
 from dataclasses import dataclass
@@ -9,136 +9,131 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from support.refusals import refuses
 
 from engine.decision import Outcome
+from engine.phases import Learned, Phase
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import Pool, SpikingConv
 from errors import InputError
 from models import build_model
-from network_trainer import Activity, NetworkTrainer, Observer, Progress, convergence
+from network_trainer import LatencyDataset, NetworkTrainer, Progress, convergence
 
 IMAGES = 11
 LATENCIES = torch.zeros(IMAGES, 1, 4, 4, dtype=torch.uint8)
-LATENCIES[:, 0, 0, 0] = torch.arange(IMAGES)  # by which an image is known again
-LABELS = np.arange(IMAGES)  # and in the last phase by its label
+LATENCIES[:, 0, 0, 0] = torch.arange(IMAGES)  # identifies an image
+LABELS = np.arange(IMAGES)  # so does its label in the last phase
+
+
+class ScriptedPhase(Phase):
+    """Records (phase, images, epoch, a random number) of each batch, and returns the next scripted outcome."""
+
+    def learn(self, network, inputs, labels=None, epoch=0, rng=None):
+        self.batches += 1
+        images = labels if self.needs_labels else inputs[:, 0, 0, 0]
+        network.learned.append((self.name, images.tolist(), epoch, rng.random()))
+        network.inputs.append(inputs)
+        if not self.needs_labels:
+            return Learned(None, None, {"s1": torch.tensor([1, 1, 1])})
+        outcome = network.outcomes.pop(0) if network.outcomes else Outcome(len(labels), 0, 0)
+        return Learned(outcome, None, {"s2": torch.tensor([0, 0, 2])})
 
 
 class Scripted(NetworkTrainer):
-    """s1 learns without labels, then s2 with them. ``learned``: [phase, images, draws] of each batch."""
+    """s1 learns without labels, then s2 with labels. ``validation``: how many images are correct in each epoch."""
 
     def __init__(self, validation=(), outcomes=()):
         super().__init__(in_channels=1, num_classes=IMAGES)
-        self.learned, self.validation, self.outcomes = [], list(validation), list(outcomes)
-        self.epochs_told = []
+        self.learned, self.inputs = [], []
+        self.validation, self.outcomes = list(validation), list(outcomes)
 
-    def build(self, in_channels, num_classes):
+    def build(self, num_classes):
         return {
-            "s1": SpikingConv(in_channels, 2, 1, threshold=1, rule=STDP(winners=1, radius=0)),
-            "s2": SpikingConv(2, num_classes, 1, rule=RSTDP()),
+            "s1": SpikingConv(2, 1, threshold=1, rule=STDP(winners=1, radius=0)),
+            "s2": SpikingConv(num_classes, 1, rule=RSTDP()),
         }
 
-    def learn_stdp(self, inputs, name, epoch=None):
-        self.learned.append((name, inputs[:, 0, 0, 0].tolist(), None))
-        self.epochs_told.append(epoch)
-        return {"s1": torch.tensor([1, 1, 1])}
+    def build_phases(self):
+        return [ScriptedPhase(phase.stages, phase.rules) for phase in super().build_phases()]
 
-    def learn_rstdp(self, inputs, labels, epoch=None, rng=None):
-        self.learned.append(("s2", labels.tolist(), rng.random()))
-        self.epochs_told.append(epoch)
-        outcome = self.outcomes.pop(0) if self.outcomes else Outcome(len(labels), 0, 0)
-        return outcome, None, {"s2": torch.tensor([0, 0, 2])}
-
-    def decide(self, latencies, first=None):
-        """Of the validation images so many are right as is written for this epoch."""
-        right = self.validation.pop(0)
-        return torch.where(torch.arange(len(latencies)) < right, torch.arange(len(latencies)), -1), None
+    def decide(self, maps):
+        correct = self.validation.pop(0)
+        return torch.where(torch.arange(IMAGES) < correct, torch.arange(IMAGES), -1), None
 
 
-def fit(model, epochs=(2, 3), validation=False, **more):
-    held_out = Activity(LATENCIES, LABELS) if validation else None
-    return model.fit(Activity(LATENCIES, LABELS), held_out, epochs, batch_size=4, **more)
+class OnlyLabelled(Scripted):
+    """One phase, whose stage reads the images themselves."""
+
+    def build(self, num_classes):
+        return {"s2": SpikingConv(num_classes, 1, rule=RSTDP())}
+
+
+def options(validation=False, **more):
+    held_out = LatencyDataset(LATENCIES, LABELS) if validation else None
+    return {"train": LatencyDataset(LATENCIES, LABELS), "validation": held_out, "batch_size": 4, **more}
+
+
+def fit(model, epochs=(2, 3), **more):
+    return model.fit(epochs=epochs, **options(**more))
 
 
 def orders(model):
-    """The order of the images in each epoch, of three batches each."""
-    batches = [images for _, images, _ in model.learned]
+    """The order of the images in each epoch of three batches."""
+    batches = [images for _, images, *_ in model.learned]
     return [list(chain(*batches[start : start + 3])) for start in range(0, len(batches), 3)]
 
 
-def test_each_epoch_has_an_order_of_its_own():
-    """All images once in each; another order in every epoch, in every phase and for every seed; 4 + 4 + 3 images."""
+def test_each_epoch_has_another_order_which_follows_from_seed_phase_and_epoch():
     first, again, other = Scripted(), Scripted(), Scripted()
     for model, seed in ((first, 5), (again, 5), (other, 6)):
         fit(model, seed=seed)
-    assert [len(images) for _, images, _ in first.learned] == [4, 4, 3] * 5
+    assert [len(images) for _, images, *_ in first.learned] == [4, 4, 3] * 5
     assert [name for name, *_ in first.learned] == ["s1"] * 6 + ["s2"] * 9
     assert orders(first) == orders(again)
-    found = orders(first) + orders(other)
-    assert all(sorted(order) == list(range(IMAGES)) for order in found)
-    assert len({tuple(order) for order in found}) == 10
-    assert list(range(IMAGES)) not in found
-
-
-def test_the_order_is_that_of_the_seed_the_phase_and_the_epoch():
-    """As it has been from the beginning: a run that another version began goes on with the same images."""
-    model = Scripted()
-    fit(model, seed=7)
     expected = [
-        np.random.default_rng([7, phase, epoch]).permutation(IMAGES).tolist()
+        np.random.default_rng([5, phase, epoch]).permutation(IMAGES).tolist()
         for phase, count in enumerate((2, 3))
         for epoch in range(count)
     ]
-    assert orders(model) == expected
+    assert orders(first) == expected
+    found = orders(first) + orders(other)
+    assert all(sorted(order) == list(range(IMAGES)) for order in found)
+    assert len({tuple(order) for order in found}) == 10
 
 
 def test_labels_belong_to_the_images():
-    """The inputs of a batch of the last phase are those of the images with its labels."""
-    seen = []
-
-    class Looking(Scripted):
-        def build(self, in_channels, num_classes):
-            return {"s2": SpikingConv(in_channels, num_classes, 1, rule=RSTDP())}
-
-        def learn_rstdp(self, inputs, labels, epoch=None, rng=None):
-            seen.extend(zip(inputs[:, 0, 0, 0].tolist(), labels.tolist(), strict=True))
-            return super().learn_rstdp(inputs, labels, epoch, rng)
-
-    fit(Looking(), epochs=(2,))
-    assert len(seen) == 2 * IMAGES
-    assert all(image == label for image, label in seen)
+    model = OnlyLabelled()
+    fit(model, epochs=(2,))
+    assert sum(len(images) for _, images, *_ in model.learned) == 2 * IMAGES
+    for inputs, (_, labels, *_) in zip(model.inputs, model.learned, strict=True):
+        assert inputs[:, 0, 0, 0].tolist() == labels
 
 
-def test_each_batch_draws_anew_and_is_told_how_large_an_epoch_is():
+def test_each_batch_has_its_epoch_and_its_own_random_numbers():
     model = Scripted()
     fit(model)
-    draws = [draw for *_, draw in model.learned if draw is not None]
-    assert len(set(draws)) == len(draws) == 9
-    expected = [np.random.default_rng([0, 1, epoch, batch]).random() for epoch in range(3) for batch in range(3)]
-    assert draws == expected
-    assert model.epochs_told == [IMAGES] * 15
+    expected = [
+        (epoch, np.random.default_rng([0, phase, epoch, batch]).random())
+        for phase, count in enumerate((2, 3))
+        for epoch in range(count)
+        for batch in range(3)
+    ]
+    assert [tuple(record[2:]) for record in model.learned] == expected
 
 
 def test_each_batch_reads_the_images_or_one_of_their_copies():
-    """Copy number n is silent at column n of the first line, where the images are not."""
-    seen = []
+    """Copy n is silent at column n of the first row, where the images are not."""
 
     class Copies(list):
         def file(self, number):
             """In memory."""
 
-    class Reading(Scripted):
-        def build(self, in_channels, num_classes):
-            return {"s2": SpikingConv(in_channels, num_classes, 1, rule=RSTDP())}
-
-        def learn_rstdp(self, inputs, labels, epoch=None, rng=None):
-            (column,) = (inputs[:, 0, 0] == 15).int().argmax(1).unique().tolist()
-            seen.append(column)
-            return super().learn_rstdp(inputs, labels, epoch, rng)
-
     copies = Copies(LATENCIES.clone() for _ in range(2))
     for number, copy in enumerate(copies, start=1):
         copy[:, :, 0, number] = 15
-    fit(Reading(), epochs=(4,), copies=copies)
+    model = OnlyLabelled()
+    fit(model, epochs=(4,), copies=copies)
+    seen = [(inputs[:, 0, 0] == 15).int().argmax(1).unique().item() for inputs in model.inputs]
     batches = [[0, 0, epoch, batch] for epoch in range(4) for batch in range(3)]
     assert seen == [np.random.default_rng(numbers).integers(3) for numbers in batches]
     assert set(seen) == {0, 1, 2}
@@ -151,9 +146,8 @@ def test_rows_of_the_history():
     model.stages["s2"].rstdp_rates.copy_(torch.tensor([[0.5, -0.25], [-9.0, 9.0]]))
     progress = fit(model, epochs=(1, 2), validation=True)
     s1, *s2 = progress.history
-    assert [(row["step"], row["phase"], row["epoch"], row["images"]) for row in progress.history] == [
-        (1, "s1", 1, 11), (2, "s2", 1, 11), (3, "s2", 2, 11),
-    ]  # fmt: skip
+    places = [(row["step"], row["phase"], row["epoch"], row["images"]) for row in progress.history]
+    assert places == [(1, "s1", 1, 11), (2, "s2", 1, 11), (3, "s2", 2, 11)]
     assert (s1["train_accuracy"], s1["val_accuracy"], s1["dead_features"]) == (None, None, 1)
     assert s1["winners_per_image"] == 9 / 11
     for row in s2:
@@ -162,96 +156,113 @@ def test_rows_of_the_history():
         assert (row["dead_features"], row["winners_per_image"]) == (IMAGES - 2, 9 / 11)
         assert (row["ltp_rate"], row["ltd_rate"]) == (0.5, -0.25)
     assert (progress.phase, progress.epoch, progress.batch) == (2, 0, 0)
-    assert (progress.tally, progress.told, progress.wins) == ([0, 0, 0], [0, 0, 0], {})
+    assert (progress.outcome, progress.wins) == ([0, 0, 0], {})
 
 
-def test_what_is_counted_within_an_epoch():
-    seen = []
-
-    class Watching(Observer):
-        def batch(self, progress):
-            seen.append(
-                (progress.batch, list(progress.tally), {label: w.tolist() for label, w in progress.wins.items()})
-            )
-
-    fit(Scripted(outcomes=[Outcome(1, 2, 1), Outcome(0, 3, 1), Outcome(2, 0, 1)]), epochs=(1, 1), observer=Watching())
-    assert seen[:3] == [(n, [0, 0, 0], {"s1": [0, 3 * n]}) for n in (1, 2, 3)]
-    tallies = [1, 2, 1], [1, 5, 2], [3, 5, 3]
+def test_steps_come_in_order_with_complete_progress():
+    model = Scripted(validation=[3], outcomes=[Outcome(1, 2, 1), Outcome(0, 3, 1), Outcome(2, 0, 1)])
+    progress, seen = Progress(), []
+    for step in model.steps(epochs=(1, 1), progress=progress, **options(validation=True)):
+        wins = {label: count.tolist() for label, count in progress.wins.items()}
+        seen.append((step.kind, step.phase.name, progress.batch, progress.outcome, wins))
     rest = [0] * (IMAGES - 3)
-    assert seen[3:] == [(n, tally, {"s2": [2 * n, 0, n, *rest]}) for n, tally in zip((1, 2, 3), tallies, strict=True)]
+    outcomes = [1, 2, 1], [1, 5, 2], [3, 5, 3]
+    assert seen == [
+        ("phase", "s1", 0, [0, 0, 0], {}),
+        *[("batch", "s1", n, [0, 0, 0], {"s1": [0, 3 * n]}) for n in (1, 2, 3)],
+        ("epoch", "s1", 0, [0, 0, 0], {}),
+        ("phase", "s2", 0, [0, 0, 0], {}),
+        *[("chunk", "s2", 0, [0, 0, 0], {})] * 2,
+        *[("batch", "s2", n + 1, outcomes[n], {"s2": [2 * n + 2, 0, n + 1, *rest]}) for n in range(3)],
+        ("validation", "s2", 3, [3, 5, 3], {"s2": [6, 0, 3, *rest]}),
+        ("epoch", "s2", 0, [0, 0, 0], {}),
+    ]
+
+
+@pytest.mark.parametrize("name", ["mozafari2018", "deepr2024_greedy", "multiscale2026"])
+def test_a_break_at_any_step_can_be_resumed_to_the_bit(name):
+    """A network and its progress, copied at each step, continue to the weights of a run without a break."""
+    rng = np.random.default_rng(0)
+    latencies = torch.from_numpy(rng.integers(0, 30, (12, 6, 28, 28)).clip(0, 15).astype(np.uint8))
+    data = {"train": latencies[:8], "validation": latencies[8:]}
+
+    def start(model, progress):
+        sets = {split: LatencyDataset(maps, np.arange(len(maps)) % 10) for split, maps in data.items()}
+        return model.steps(epochs=[1] * len(model.phases), batch_size=4, progress=progress, **sets)
+
+    whole, progress = build_model(name), Progress()
+    count = sum(1 for _ in start(whole, progress))
+    for stop in range(0, count, 3):
+        first, stopped = build_model(name), Progress()
+        for number, _ in enumerate(start(first, stopped)):
+            if number == stop:
+                break
+        second = build_model(name, seed=1)
+        second.load_state_dict(first.state_dict())
+        for _ in start(second, stopped):
+            pass
+        assert all(torch.equal(a, b) for a, b in zip(*(m.state_dict().values() for m in (whole, second)), strict=True))
+        assert [{**row, "seconds": 0} for row in stopped.history] == [{**row, "seconds": 0} for row in progress.history]
 
 
 @pytest.mark.parametrize(
-    ("validation", "patience", "epochs", "best", "waited"),
+    ("validation", "patience", "epochs", "best", "since"),
     [
-        ([3, 4, 4, 2, 9, 9], 0, 6, 5, 1),  # never ends before; of equal ones the first is the best
+        ([3, 4, 4, 2, 9, 9], 0, 6, 5, 1),  # never ends early; of equal epochs the first is the best
         ([3, 4, 4, 2, 9, 9], 2, 4, 2, 2),  # two epochs without a better one
         ([3, 4, 4, 2, 9, 9], 3, 6, 5, 1),
         ([0, 0, 0, 0, 0, 0], 1, 2, 1, 1),  # the first is the best so far, whatever it is
     ],
 )
-def test_patience(validation, patience, epochs, best, waited):
+def test_patience(validation, patience, epochs, best, since):
     progress = fit(Scripted(validation), epochs=(0, 6), validation=True, patience=patience)
     assert len(progress.history) == epochs
     assert (progress.best["epoch"], progress.best["step"]) == (best, best)
     assert progress.best["correct"] == validation[best - 1]
     assert progress.best["accuracy"] == validation[best - 1] / IMAGES
-    assert progress.waited == waited
+    assert progress.epochs_since_best == since
     assert progress.phase == 2
+    assert int(progress.best["state"]["phases.1.batches"]) == 3 * best  # the weights of that epoch
 
 
-def test_the_best_weights_are_those_of_their_epoch():
-    class Marking(Observer):
-        def epoch(self, progress, wins):
-            model.rl_batches += 1
-
-    model = Scripted([1, 5, 2])
-    progress = fit(model, epochs=(0, 3), validation=True, observer=Marking())
-    assert int(progress.best["state"]["rl_batches"]) == 1
-    assert int(model.rl_batches) == 3
-
-
-def test_phases_without_epochs_are_left_out():
+def test_phases_without_epochs_are_left_out_and_patience_ends_no_phase_without_labels():
     model = Scripted()
     progress = fit(model, epochs=(0, 1))
     assert [name for name, *_ in model.learned] == ["s2"] * 3
     assert [row["phase"] for row in progress.history] == ["s2"]
-
-
-def test_patience_ends_no_phase_without_labels():
     model = Scripted()
-    fit(model, epochs=(2, 3), patience=2, progress=Progress(waited=2))
+    fit(model, epochs=(2, 3), patience=2, progress=Progress(epochs_since_best=2))
     assert [name for name, *_ in model.learned] == ["s1"] * 6
 
 
-def test_it_goes_on_where_the_progress_stands():
-    """From the second batch of the second epoch of the last phase on."""
-    whole, rest = Scripted(), Scripted()
-    fit(whole)
-    fit(rest, progress=Progress(phase=1, epoch=1, batch=1, wins={"s2": torch.zeros(IMAGES, dtype=torch.int64)}))
-    assert rest.learned == whole.learned[-5:]
-
-
-def test_two_poolings_follow_each_other():
-    class Decides(NetworkTrainer):
-        def build(self, in_channels, num_classes):
-            pools = {"c0": Pool(2), "d0": Pool(2)}
-            return {**pools, "s1": SpikingConv(in_channels, num_classes, 1, rule=RSTDP())}
-
-    model = Decides(in_channels=1, num_classes=IMAGES)
-    assert model.pass_through(LATENCIES, ["c0", "d0"]).shape == (IMAGES, 1, 1, 1)
-    assert dict(model.walk(LATENCIES))["d0"].shape == (IMAGES, 1, 1, 1)
+@pytest.mark.parametrize("epochs", [(1,), (1, 1, 1), (1, -1), (1.5, 1)])
+def test_epochs_that_do_not_fit_are_refused(epochs):
+    with refuses("--epochs"):
+        fit(Scripted(), epochs=epochs)
 
 
 def test_labels_are_classes():
     model = Scripted()
     assert model.check_labels([0, IMAGES - 1], 2).tolist() == [0, IMAGES - 1]
     for wrong in ([-1, 0], [0, IMAGES], [0], [0.5, 1.0]):
-        with pytest.raises(InputError, match="labels"):
+        with pytest.raises(InputError):
             model.check_labels(wrong, 2)
+    for labels in (LABELS + 1, LABELS[:3]):
+        with pytest.raises(InputError):
+            model.fit(LatencyDataset(LATENCIES, labels), None, (1, 1))
 
 
-def test_neurons_are_left_out_anew_in_each_batch_without_fit():
+def test_two_poolings_follow_each_other():
+    class Decides(NetworkTrainer):
+        def build(self, num_classes):
+            return {"c0": Pool(2), "d0": Pool(2), "s1": SpikingConv(num_classes, 1, rule=RSTDP())}
+
+    model = Decides(in_channels=1, num_classes=IMAGES)
+    assert model.map_of(LATENCIES, "d0").shape == (IMAGES, 1, 1, 1)
+    assert dict(model.walk(LATENCIES))["d0"].shape == (IMAGES, 1, 1, 1)
+
+
+def test_without_steps_each_batch_has_its_own_random_numbers():
     draws = []
 
     @dataclass(frozen=True)
@@ -260,13 +271,34 @@ def test_neurons_are_left_out_anew_in_each_batch_without_fit():
             draws.append(rng.random())
 
     class Drawn(NetworkTrainer):
-        def build(self, in_channels, num_classes):
-            return {"s1": SpikingConv(in_channels, num_classes, 1, rule=Drawing())}
+        def build(self, num_classes):
+            return {"s1": SpikingConv(num_classes, 1, rule=Drawing())}
 
     model = Drawn(in_channels=1, num_classes=IMAGES)
     for _ in range(3):
         model.train_rl(LATENCIES[:2], LABELS[:2])
     assert draws == [np.random.default_rng(batch).random() for batch in range(3)]
+
+
+def test_the_margin_decays_by_the_epochs_of_this_run():
+    """The rate is 0.5 · 0.5^epoch, however many images another run has seen; the state holds the rate."""
+
+    class Decaying(NetworkTrainer):
+        def build(self, num_classes):
+            return {"s1": SpikingConv(num_classes, 1, rule=MarginRule(rate=0.5, decay=0.5, ltd=0.5))}
+
+    model = Decaying(in_channels=1, num_classes=IMAGES)
+    progress = fit(model, epochs=(3,))
+    assert [(row["ltp_rate"], row["ltd_rate"]) for row in progress.history] == [
+        (0.5, -0.25),
+        (0.25, -0.125),
+        (0.125, -0.0625),
+    ]
+    after = Decaying(in_channels=1, num_classes=IMAGES)
+    after.load_state_dict(model.state_dict())
+    assert fit(after, epochs=(1,), batch_size=2).history[0]["ltp_rate"] == 0.5
+    after.train_rl(LATENCIES, LABELS, epoch=2)
+    assert after.stages["s1"].margin_rates[0, 0] == 0.125
 
 
 def test_convergence_by_hand():
@@ -278,47 +310,70 @@ def test_a_warm_up_keeps_its_rates():
     """deepr2024's s3 learns without labels by the first rates however many images it has seen."""
     conv = build_model("deepr2024").stages["s3"]
     warm_up, _ = conv.rules
-    assert (conv.advance(warm_up, 1200) == (0.004, -0.003)).all()
+    assert (conv.next_rates(warm_up, 1200) == (0.004, -0.003)).all()
     assert int(conv.images_seen) == 1200
 
 
 @dataclass(frozen=True)
 class HalvedRSTDP(RSTDP):
-    """Half the rates of ``RSTDP``, in buffers of its own."""
+    """Half the rates of ``RSTDP``, in its own buffers."""
 
     name = "halved"
 
     def schedule(self, rates, numbers, epoch):
-        return super().schedule(rates, numbers, epoch) / 2
+        return np.broadcast_to(self.first_rates() / 2, (len(numbers), 2, 2))
+
+    def adapted(self, outcome):
+        return None
 
 
 class Rewarded(NetworkTrainer):
-    """A rewarded firing stage by a rule of its own, below a decision stage by ``RSTDP``."""
+    """A rewarded firing stage with its own rule, below a decision stage with ``RSTDP``."""
 
-    def __init__(self, rule, backend):
-        self.rule = rule
+    def __init__(self, rule, backend="event", separate=False):
+        self.rule, self.separate = rule, separate
         super().__init__(in_channels=2, num_classes=3, dtype=torch.float64, backend=backend)
 
-    def build(self, in_channels, num_classes):
+    def build(self, num_classes):
         return {
-            "s1": SpikingConv(in_channels, 6, 3, threshold=4, rule=self.rule),
-            "s2": SpikingConv(6, 2 * num_classes, 3, rule=RSTDP()),
+            "s1": SpikingConv(6, 3, threshold=4, rule=self.rule),
+            "s2": SpikingConv(2 * num_classes, 3, rule=RSTDP()),
         }
+
+    def build_phases(self):
+        (together,) = super().build_phases()
+        if not self.separate:
+            return [together]
+        return [Phase((name,), {name: together.rules[name]}) for name in together.stages]
+
+
+def rewarded_images():
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.integers(0, 16, (20, 2, 7, 7)).astype(np.uint8)), rng.integers(0, 3, 20)
 
 
 @pytest.mark.parametrize("backend", ["event", "torch"])
 def test_a_rewarded_stage_learns_at_the_rates_of_its_own_rule(backend):
-    rng = np.random.default_rng(0)
-    latencies = torch.from_numpy(rng.integers(0, 16, (20, 2, 7, 7)).astype(np.uint8))
-    labels = rng.integers(0, 3, 20)
+    latencies, labels = rewarded_images()
     same = RSTDP(winners=2, reward=(0.002, -0.0015), punishment=(-0.002, 0.00025))  # halves of the defaults
     found = []
     for rule in (HalvedRSTDP(winners=2), same):
         model = Rewarded(rule, backend)
         before = model.stages["s1"].weight.clone()
-        progress = model.fit(Activity(latencies, labels), None, (2,), batch_size=10)
+        model.fit(LatencyDataset(latencies, labels), None, (1,), batch_size=20)
         assert not torch.equal(model.stages["s1"].weight, before)
-        found.append([*(conv.weight for conv in model.convs()), progress.history[-1]["ltp_rate"]])
-    assert torch.equal(found[0][1], found[1][1])
+        found.append([conv.weight for conv in model.convs()])
     assert torch.equal(found[0][0], found[1][0])
-    assert found[0][2] != found[1][2]  # a rule tells the rates that it keeps, before its schedule
+    assert torch.equal(found[0][1], found[1][1])
+
+
+def test_of_two_phases_with_labels_each_trains_its_own_stages():
+    latencies, labels = rewarded_images()
+    model = Rewarded(RSTDP(winners=2), separate=True)
+    before = [conv.weight.clone() for conv in model.convs()]
+    data = LatencyDataset(latencies, labels)
+    model.fit(data, None, (1, 0), batch_size=10)
+    assert [torch.equal(conv.weight, old) for conv, old in zip(model.convs(), before, strict=True)] == [False, True]
+    before = [conv.weight.clone() for conv in model.convs()]
+    model.fit(data, None, (0, 1), batch_size=10)
+    assert [torch.equal(conv.weight, old) for conv, old in zip(model.convs(), before, strict=True)] == [True, False]

@@ -8,13 +8,14 @@ import numba
 import numpy as np
 import pytest
 import torch
+from support.refusals import refuses
 
 from engine.decision import Outcome, majority
 from engine.rules import RSTDP, STDP
 from engine.stages import Branches, Pool, SpikingConv, Vote
 from errors import InputError
 from models import MODELS, build_model, network_names
-from network_trainer import Activity, NetworkTrainer
+from network_trainer import LatencyDataset, NetworkTrainer
 from report.summary import summarize
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
@@ -68,7 +69,7 @@ def test_walk_gives_every_stage_its_shape(name):
     model = build_model(name)
     maps = list(model.walk(DIGITS[:2]))
     assert [stage for stage, _ in maps] == list(model.stages)
-    assert [(stage, tuple(latency.shape[2:])) for stage, latency in maps] == model.sizes(28, 28)
+    assert [(stage, tuple(latency.shape[1:])) for stage, latency in maps] == list(model.shapes(28, 28).items())[1:]
     if name in SHAPES:
         assert [tuple(latency.shape) for _, latency in maps] == [(2, c, side, side) for c, side in SHAPES[name]]
     assert all(latency.dtype == torch.uint8 and latency.max() <= 15 for _, latency in maps)
@@ -100,13 +101,14 @@ def test_only_the_weights_of_the_phase_move(name):
         before = state(model)
         if not phase.needs_labels:
             model.train_unsupervised(DIGITS[:20], phase.stages[0])
-            active, others = phase.stages, set()
+            active = phase.stages
         else:
             model.train_rl(DIGITS[:20], LABELS[:20])
-            active, others = phase.stages[:1] if phase.alternate else phase.stages, {"rl_batches"}
+            active = phase.stages[:1] if phase.alternate else phase.stages
         moved = changed(model, before)
         assert moved & weights(model) == weights(model, *active)
-        assert {key for key in moved if key.split(".")[1:2] not in [[stage] for stage in active]} == others
+        counters = {key for key in moved if key.split(".")[1] not in active}
+        assert counters == {f"phases.{[*model.phases].index(phase)}.batches"}
 
 
 @every_deciding_network
@@ -186,7 +188,8 @@ def test_larger_images(name):
     assert sum(model.train_rl(latencies, LABELS[:2])) == 2
     assert ((model.predict(latencies) >= 0) & (model.predict(latencies) < 10)).all()
     square, model = torch.nn.functional.pad(latencies, (8, 8), value=15), build_model(name, image_size=(56, 56))
-    assert [(stage, tuple(maps.shape[2:])) for stage, maps in model.walk(square)] == model.sizes(56, 56)
+    shapes = {stage: tuple(maps.shape[1:]) for stage, maps in model.walk(square)}
+    assert {"input": (6, 56, 56), **shapes} == model.shapes(56, 56)
 
 
 @every_deciding_network
@@ -197,7 +200,7 @@ def test_too_small_images_are_refused(name, side):
     before = state(model)
     latencies, labels = torch.zeros(2, 6, side, side, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
     for call in (
-        lambda: model.sizes(side, side),
+        lambda: model.shapes(side, side),
         lambda: model.predict(latencies),
         lambda: model.evaluate(latencies, labels),
         lambda: list(model.walk(latencies)),
@@ -234,14 +237,14 @@ def test_what_is_no_latency_map_is_refused(name):
 
 @every_network
 def test_each_weight_is_saved_once(name):
-    """The state is a weight and at most three buffers for each convolution, and one counter."""
+    """The state is a weight and at most three buffers for each convolution, and a counter for each phase."""
     model = build_model(name)
     entries = model.state_dict()
     assert len(weights(model)) == len(model.convs())
-    assert len(entries) <= 4 * len(model.convs()) + 1
+    assert len(entries) <= 4 * len(model.convs()) + len(model.phases)
     assert len({value.data_ptr() for value in entries.values()}) == len(entries)
     count = sum(conv.weight.numel() for conv in model.convs())
-    assert sum(value.numel() for value in entries.values()) <= count + 7 * len(model.convs()) + 1
+    assert sum(value.numel() for value in entries.values()) <= count + 7 * len(model.convs()) + len(model.phases)
     assert sum(p.numel() for p in model.parameters()) == count
     assert not any(p.requires_grad for p in model.parameters())
 
@@ -278,7 +281,7 @@ def declare():
 
     def declare(**stages):
         class Declared(NetworkTrainer, name="declared"):
-            def build(self, in_channels, num_classes):
+            def build(self, num_classes):
                 return {name: make() for name, make in stages.items()}
 
         return Declared
@@ -288,61 +291,61 @@ def declare():
 
 
 def test_features_that_classes_cannot_share_are_refused(declare):
-    network = declare(s1=lambda: SpikingConv(6, 200, 5, rule=RSTDP()))
+    network = declare(s1=lambda: SpikingConv(200, 5, rule=RSTDP()))
     assert network(num_classes=10).class_of_feature().tolist() == sorted(list(range(10)) * 20)
-    with pytest.raises(InputError, match="s1 has 200 features, which 26 classes cannot share"):
+    with pytest.raises(InputError, match="s1 has 200 features"):
         network(num_classes=26)
 
 
-FIRST = {"s1": lambda: SpikingConv(6, 8, 5, threshold=5, rule=STDP(winners=2, radius=1))}
+FIRST = {"s1": lambda: SpikingConv(8, 5, threshold=5, rule=STDP(winners=2, radius=1))}
 REWARDED = RSTDP(winners=2, bounds=(0.0, 1.0))
 
 
 @pytest.mark.parametrize(
     ("stages", "message"),
     [
-        ({"s2": lambda: SpikingConv(8, 8, 3, rule=STDP(2, 1))}, "s2 decides, so it learns by one rule, which needs"),
-        ({"s2": lambda: SpikingConv(8, 10, 3)}, "s2 decides, so it learns by one rule, which needs labels"),
-        ({"s2": lambda: SpikingConv(9, 10, 3, rule=RSTDP())}, "s2 reads 9 channels, but gets 8"),
+        ({"s2": lambda: SpikingConv(8, 3, rule=STDP(2, 1))}, "s2 decides, so it learns by one rule, which needs"),
+        ({"s2": lambda: SpikingConv(10, 3)}, "s2 decides, so it learns by one rule, which needs labels"),
+        ({"s2": lambda: SpikingConv(10, 3, rule=RSTDP(), in_channels=9)}, "s2 reads 9 channels, but gets 8"),
         (
-            {"s2": lambda: SpikingConv(8, 10, 3, rule=RSTDP()), "c2": lambda: Pool(2)},
+            {"s2": lambda: SpikingConv(10, 3, rule=RSTDP()), "c2": lambda: Pool(2)},
             "s2 has no threshold, so it must be the last stage, which decides",
         ),
         (
             {
-                "s2": lambda: SpikingConv(8, 8, 3, threshold=5, rule=REWARDED),
-                "s3": lambda: SpikingConv(8, 8, 3, threshold=5),
-                "s4": lambda: SpikingConv(8, 10, 3, rule=RSTDP()),
+                "s2": lambda: SpikingConv(8, 3, threshold=5, rule=REWARDED),
+                "s3": lambda: SpikingConv(8, 3, threshold=5),
+                "s4": lambda: SpikingConv(10, 3, rule=RSTDP()),
             },
-            "s2 is rewarded, so one decision stage must follow it, .* here follow s3, s4",
+            "s2 learns from rewards, .* s3, s4",
         ),
         (
             {
-                "s2": lambda: SpikingConv(8, 8, 3, threshold=5, rule=REWARDED),
+                "s2": lambda: SpikingConv(8, 3, threshold=5, rule=REWARDED),
                 "c2": lambda: Pool(2),
                 "d2": lambda: Pool(2),
-                "s3": lambda: SpikingConv(8, 10, 3, rule=RSTDP()),
+                "s3": lambda: SpikingConv(10, 3, rule=RSTDP()),
             },
-            "s2 is rewarded, so one decision stage must follow it, .* here follow c2, d2, s3",
+            "s2 learns from rewards, .* c2, d2, s3",
         ),
         (
             {
-                "s2": lambda: SpikingConv(8, 8, 3, threshold=5, rule=REWARDED),
-                "s3": lambda: Vote(SpikingConv(8, 10, 3, rule=RSTDP()), SpikingConv(8, 10, 5, rule=RSTDP())),
+                "s2": lambda: SpikingConv(8, 3, threshold=5, rule=REWARDED),
+                "s3": lambda: Vote(SpikingConv(10, 3, rule=RSTDP()), SpikingConv(10, 5, rule=RSTDP())),
             },
-            "s2 is rewarded, .* here follow s3",
+            "s2 learns from rewards, .* s3",
         ),
-        ({"s2": lambda: SpikingConv(8, 8, 3, threshold=5, rule=REWARDED)}, "s2 is rewarded, .* here follow none"),
+        ({"s2": lambda: SpikingConv(8, 3, threshold=5, rule=REWARDED)}, "s2 learns from rewards, .* none"),
         (
-            {"s2": lambda: Branches(SpikingConv(8, 8, 3, threshold=5, rule=REWARDED))},
-            "Branches cannot be rewarded: reward the decision stage",
+            {"s2": lambda: Branches(SpikingConv(8, 3, threshold=5, rule=REWARDED))},
+            "Branches cannot learn from rewards",
         ),
         (
-            {"s2": lambda: Branches(SpikingConv(8, 8, 3, 0, 5, STDP(2, 1)), SpikingConv(8, 8, 5, 0, 5))},
+            {"s2": lambda: Branches(SpikingConv(8, 3, threshold=5, rule=STDP(2, 1)), SpikingConv(8, 5, threshold=5))},
             "branches learn by one kind of rule, not by STDP and NoneType",
         ),
-        ({"s2": lambda: Branches(SpikingConv(8, 8, 3, rule=RSTDP()))}, "branches without a threshold decide"),
-        ({"s2": lambda: Vote(SpikingConv(8, 10, 3, threshold=5, rule=RSTDP()))}, "the branches of a Vote decide"),
+        ({"s2": lambda: Branches(SpikingConv(8, 3, rule=RSTDP()))}, "branches without a threshold decide"),
+        ({"s2": lambda: Vote(SpikingConv(10, 3, threshold=5, rule=RSTDP()))}, "the branches of a Vote decide"),
         ({"s2": lambda: torch.nn.ReLU()}, "s2 is a ReLU; stages are SpikingConv, SpikingDense, Pool"),
     ],
 )  # fmt: skip
@@ -354,30 +357,56 @@ def test_what_could_not_be_trained_is_refused_at_once(stages, message, declare):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "field"),
     [
-        (lambda: SpikingConv(6, 0, 3), "out_channels of a convolution must be a whole number from 1 on, not 0"),
-        (lambda: SpikingConv(6, 8, 2.5), "kernel of a convolution must be a whole number from 1 on, not 2.5"),
-        (lambda: SpikingConv(6, 8, 3, threshold=-1), "a threshold must be a number from 0 on"),
-        (lambda: SpikingConv(6, 8, 3, threshold=float("nan")), "a threshold must be a number from 0 on"),
-        (lambda: Pool(0), "the size of a pooling must be a whole number from 1 on, not 0"),
-        (lambda: Branches(), "Branches takes one SpikingConv or more"),
+        (lambda: SpikingConv(0, 3), "out_channels"),
+        (lambda: SpikingConv(8, 2.5), "kernel"),
+        (lambda: SpikingConv(8, 3, padding=3), "padding"),
+        (lambda: SpikingConv(8, 3, threshold=-1), "threshold"),
+        (lambda: SpikingConv(8, 3, threshold=float("nan")), "threshold"),
+        (lambda: SpikingConv(8, 3, in_channels=0), "in_channels"),
+        (lambda: Pool(0), "size"),
+        (lambda: Branches(), "branches"),
     ],
 )
-def test_impossible_stages_are_refused(make, message):
-    with pytest.raises(InputError, match=message):
+def test_impossible_stages_are_refused(make, field):
+    with refuses(field):
         make()
+
+
+def test_two_modules_cannot_declare_one_name():
+    """A copied network file that keeps its name is refused; the same class declared again replaces the first one."""
+
+    def declare(module):
+        return type("Copied", (NetworkTrainer,), {"__module__": module}, name="copied")
+
+    with mock.patch.dict(MODELS):
+        declare("models.copied")
+        again = declare("models.copied")
+        assert MODELS["copied"] is again
+        with pytest.raises(InputError, match=r"models\.copied.*models\.copy_of_it"):
+            declare("models.copy_of_it")
+        assert MODELS["copied"] is again
+
+
+def test_a_declaration_returns_stages(declare):
+    for stages in ({}, {"input": lambda: SpikingConv(10, 5, rule=RSTDP())}, {"c1": lambda: Pool(2)}):
+        with pytest.raises(InputError):
+            declare(**stages)()
+    one = SpikingConv(10, 1, threshold=1)
+    with pytest.raises(InputError):
+        declare(s1=lambda: one, s2=lambda: one)()
 
 
 def test_two_branches_of_one_kernel_have_labels_of_their_own(declare):
     """They are told apart by their place, and each counts its own winners."""
 
     def branch(threshold):
-        return SpikingConv(6, 8, 5, threshold=threshold, rule=STDP(winners=2, radius=1))
+        return SpikingConv(8, 5, threshold=threshold, rule=STDP(winners=2, radius=1))
 
     model = declare(s1=lambda: Branches(branch(5), branch(9)))()
     assert [label for label, _ in model.named_convs()] == ["s1_1", "s1_2"]
-    won = model.learn_stdp(DIGITS[:20], "s1")
+    won = model.phases[0].learn(model, DIGITS[:20]).wins
     assert [len(won[label]) for label in ("s1_1", "s1_2")] == [40, 40]
 
 
@@ -395,12 +424,12 @@ def test_a_network_may_learn_features_only(declare):
         lambda: model.train_rl(DIGITS[:2], LABELS[:2]),
         model.class_of_feature,
     ):
-        with pytest.raises(InputError, match="declared learns features only"):
+        with pytest.raises(InputError, match="declared has no decision stage"):
             needs_decisions()
 
 
 def test_pooling_may_come_first(declare):
-    model = declare(c0=lambda: Pool(2), s1=lambda: SpikingConv(6, 20, 5, rule=RSTDP()))()
+    model = declare(c0=lambda: Pool(2), s1=lambda: SpikingConv(20, 5, rule=RSTDP()))()
     assert [maps.shape for _, maps in model.walk(DIGITS[:2])] == [(2, 6, 14, 14), (2, 20, 10, 10)]
     assert "6×14×14" in summarize(model, 28, 28)
 
@@ -463,7 +492,7 @@ def test_maps_that_are_kept_are_those_that_are_computed_again():
     states = []
     for _ in range(2):
         model = build_model("mozafari2018")
-        model.fit(Activity(DIGITS, LABELS), None, (1, 1, 1), batch_size=30, seed=3)
+        model.fit(LatencyDataset(DIGITS, LABELS), None, (1, 1, 1), batch_size=30, seed=3)
         states.append(state(model))
     model = build_model("mozafari2018")
     for number, phase in enumerate(model.phases):
@@ -514,10 +543,10 @@ def test_deepr2024_greedy_takes_turns():
         assert f"stages.{('s4', 's3')[n % 2]}.rstdp_rates" not in moved
 
 
-def test_deepr2024_greedy_tells_the_winners_of_the_stage_whose_turn_it_is():
+def test_deepr2024_greedy_returns_the_wins_of_the_stage_whose_turn_it_is():
     model = build_model("deepr2024_greedy")
-    inputs = model.pass_through(DIGITS[:4], model.between(None, "s3"))
-    assert [list(model.learn_rstdp(inputs, LABELS[:4])[2]) for _ in range(3)] == [["s3"], ["s4"], ["s3"]]
+    inputs, phase = model.map_of(DIGITS[:4], "c2"), model.phases[-1]
+    assert [list(phase.learn(model, inputs, LABELS[:4]).wins) for _ in range(3)] == [["s3"], ["s4"], ["s3"]]
 
 
 @pytest.mark.parametrize(

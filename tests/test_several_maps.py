@@ -7,7 +7,7 @@ import torch
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import Branches, Pool, SpikingConv, SpikingDense
 from errors import InputError
-from network_trainer import Activity, NetworkTrainer
+from network_trainer import LatencyDataset, NetworkTrainer
 from report.activity import activity
 from report.evaluation import Evaluation
 from report.features import preferred_features
@@ -26,13 +26,13 @@ class Fork(NetworkTrainer):
     name = "fork"
     epochs = (1, 1, 1, 1, 2)
 
-    def build(self, in_channels, num_classes):
+    def build(self, num_classes):
         return {
-            "a": SpikingConv(in_channels, 4, 3, padding=1, threshold=3, rule=RULE),
+            "a": SpikingConv(4, 3, padding=1, threshold=3, rule=RULE),
             "p": Pool(2),
-            "b": SpikingConv(4, 5, 3, padding=1, threshold=2, rule=RULE),
-            "c": SpikingConv(4, 6, 5, padding=2, threshold=4, rule=RULE, inputs=("p",)),
-            "d": SpikingConv(in_channels, 3, 5, threshold=6, rule=RULE, inputs="input"),
+            "b": SpikingConv(5, 3, padding=1, threshold=2, rule=RULE),
+            "c": SpikingConv(6, 5, padding=2, threshold=4, rule=RULE, inputs=("p",)),
+            "d": SpikingConv(3, 5, threshold=6, rule=RULE, inputs="input"),
             "q": Pool(3),
             "e": SpikingDense(2 * num_classes, rule=MarginRule(left_out=0.2), inputs=("p", "b", "c", "q")),
         }
@@ -61,17 +61,18 @@ def test_each_stage_reads_what_it_names():
     assert list(walked) == list(model.stages)
     for name, latency in maps.items():
         assert torch.equal(walked[name], latency), name
-    assert dict(model.sizes(12, 12)) == {name: tuple(m.shape[2:]) for name, m in maps.items()} | {"e": (1, 1)}
-    inputs = model.input_of("e", LATENCIES)
+    shapes = {name: tuple(m.shape[1:]) for name, m in maps.items()}
+    assert model.shapes(12, 12) == {"input": (2, 12, 12), **shapes, "e": (6, 1, 1)}
+    inputs = model.map_of(LATENCIES, model.input_name("e"))
     assert inputs.shape == (40, 4 * 36 + 5 * 36 + 6 * 36 + 3 * 4, 1, 1) == joined.shape
     np.testing.assert_array_equal(inputs[:] < 8, joined < 8)
-    assert torch.equal(model.input_of("c", LATENCIES), maps["p"])
-    assert torch.equal(model.input_of("q", LATENCIES), maps["d"])
-    assert torch.equal(model.input_of("c", maps["a"], first="p"), maps["p"])
-    assert model.between(None, "q") == ["d"]
-    assert model.between(None, "c") == ["a", "p"]
-    with pytest.raises(InputError, match="does not follow from that of c alone"):
-        model.between("c", "q")
+    assert [model.input_name(name) for name in ("a", "c", "q")] == ["input", "p", "d"]
+    assert torch.equal(model.map_of(LATENCIES, "d"), maps["d"])
+    assert torch.equal(model.map_of({"a": maps["a"]}, "p"), maps["p"])
+    assert model.between(["input"], ["d"]) == ["d"]
+    assert model.between(["input"], ["c"]) == ["a", "p", "c"]
+    with pytest.raises(InputError):
+        model.between(["p"], ["q"])
 
 
 def test_decision_neurons_see_the_whole_of_all_maps():
@@ -85,7 +86,8 @@ def test_decision_neurons_see_the_whole_of_all_maps():
     np.testing.assert_allclose(scores, potentials.reshape(40, 3, 2).max(2))
     evaluation = Evaluation(model, LATENCIES, LABELS)
     assert evaluation.first_spikes.tolist() == joined.reshape(40, -1).min(1).tolist()
-    again = Evaluation(model, model.input_of("e", LATENCIES), LABELS, "e")
+    name = model.input_name("e")
+    again = Evaluation(model, {name: model.map_of(LATENCIES, name)}, LABELS)
     assert again.first_spikes.tolist() == evaluation.first_spikes.tolist()
     np.testing.assert_array_equal(again.scores, evaluation.scores)
 
@@ -94,35 +96,27 @@ def test_decision_neurons_see_the_whole_of_all_maps():
 def test_it_trains_phase_by_phase(backend):
     """``fit`` gives the weights of training each phase on its whole input, batch by batch, in both backends."""
     model, other = fork(dtype=torch.float64, backend=backend), fork(dtype=torch.float64)
-    train = Activity(LATENCIES, LABELS)
-    model.fit(train, Activity(LATENCIES[:9], LABELS[:9]), (1, 1, 1, 1, 2), batch_size=16, seed=5)
-    assert (train.at, train.kept) == ("e", {})
+    train = LatencyDataset(LATENCIES, LABELS)
+    model.fit(train, LatencyDataset(LATENCIES[:9], LABELS[:9]), (1, 1, 1, 1, 2), batch_size=16, seed=5)
+    assert list(train.maps) == [model.input_name("e")]
     for number, phase in enumerate(other.phases):
         for epoch in range((1, 1, 1, 1, 2)[number]):
             order = np.random.default_rng([5, number, epoch]).permutation(40)
             for batch, chosen in enumerate(torch.from_numpy(order).split(16)):
-                inputs = other.input_of(phase.stages[0], LATENCIES[chosen])
-                if phase.needs_labels:
-                    rng = np.random.default_rng([5, number, epoch, batch])
-                    other.learn_rstdp(inputs, LABELS[chosen], 40, rng)
-                else:
-                    other.learn_stdp(inputs, phase.stages[0], 40)
+                inputs = other.map_of(LATENCIES[chosen], other.input_name(phase.stages[0]))
+                rng = np.random.default_rng([5, number, epoch, batch])
+                phase.learn(other, inputs, LABELS[chosen], epoch, rng)
     for (name, one), two in zip(model.state_dict().items(), other.state_dict().values(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-9, atol=1e-12, msg=name)
     torch.testing.assert_close(other.predict(LATENCIES), model.predict(LATENCIES))
 
 
 def test_no_more_maps_are_kept_than_stages_to_come_will_read():
-    class Watched(Fork):
-        def _epoch(self, phase, train, *rest):
-            kept.append((phase.name, sorted(train.kept)))
-            super()._epoch(phase, train, *rest)
-
-    kept = []
-    Watched(in_channels=2, num_classes=3, time_steps=8, image_size=(12, 12)).fit(
-        Activity(LATENCIES, LABELS), None, (1, 0, 1, 1, 1)
-    )
-    assert kept == [("a", ["input"]), ("c", ["input", "p"]), ("d", ["input", "p"]), ("e", [])]
+    data, kept = LatencyDataset(LATENCIES, LABELS), []
+    for step in fork().steps(data, None, (1, 0, 1, 1, 1)):
+        if step.kind == "batch":
+            kept.append((step.phase.name, sorted(data.maps)))
+    assert kept == [("a", ["input"]), ("c", ["input", "p"]), ("d", ["input", "p"]), ("e", ["input of e"])]
 
 
 def test_reports_know_what_a_stage_reads():
@@ -150,20 +144,20 @@ def test_a_changed_number_of_features_reaches_every_stage_that_reads_it():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"c": SpikingConv(4, 6, 5, threshold=4, inputs="z")}, "c reads 'z'; the maps below it are input, a, p, b"),
-        ({"b": SpikingConv(4, 5, 3, threshold=2, inputs="c")}, "b reads 'c'; the maps below it are input, a, p"),
-        ({"c": SpikingConv(4, 6, 5, threshold=4, inputs=("a", "p"))}, "c reads one map, not 2; a SpikingDense"),
-        ({"c": SpikingConv(5, 6, 5, threshold=4, inputs="p")}, "c reads 5 channels, but gets 4"),
-        ({"e": SpikingDense(7, rule=MarginRule(), inputs=("p", "b", "c", "q"))}, "7 features, which 3 classes cannot"),
+        ({"c": SpikingConv(6, 5, threshold=4, inputs="z")}, "c reads 'z'; the maps below it are input, a, p, b"),
+        ({"b": SpikingConv(5, 3, threshold=2, inputs="c")}, "b reads 'c'; the maps below it are input, a, p"),
+        ({"c": SpikingConv(6, 5, threshold=4, inputs=("a", "p"))}, "c reads one map, not 2; a SpikingDense"),
+        ({"c": SpikingConv(6, 5, threshold=4, inputs="p", in_channels=5)}, "c reads 5 channels, but gets 4"),
+        ({"e": SpikingDense(7, rule=MarginRule(), inputs=("p", "b", "c", "q"))}, "e has 7 features"),
         ({"e": SpikingDense(6, rule=MarginRule(), inputs=("p", "q"))}, "no stage reads b, c"),
         ({"e": SpikingDense(6, rule=STDP(1, 1), inputs=("p", "b", "c", "q"))}, "e decides, so it learns by one rule"),
-        ({"b": SpikingConv(4, 5, 3, threshold=2, rule=RSTDP())}, "b is rewarded, so one decision stage must follow"),
+        ({"b": SpikingConv(5, 3, threshold=2, rule=RSTDP())}, "b learns from rewards"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_at_construction(change, message):
     class Misfit(Fork):
-        def build(self, in_channels, num_classes):
-            return super().build(in_channels, num_classes) | change
+        def build(self, num_classes):
+            return super().build(num_classes) | change
 
     with pytest.raises(InputError, match=message):
         Misfit(in_channels=2, num_classes=3, image_size=(12, 12))
@@ -173,6 +167,6 @@ def test_declarations_that_name_inputs_badly_are_refused():
     with pytest.raises(InputError, match="each once"):
         SpikingDense(6, inputs=("p", "p"))
     with pytest.raises(InputError, match="name it once"):
-        Branches(SpikingConv(4, 6, 5, threshold=4, inputs="p"), SpikingConv(4, 6, 3, threshold=4))
-    with pytest.raises(InputError, match="SpikingConv or more"):
+        Branches(SpikingConv(6, 5, threshold=4, inputs="p"), SpikingConv(6, 3, threshold=4))
+    with pytest.raises(InputError, match="SpikingConv"):
         Branches(SpikingDense(6))

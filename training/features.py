@@ -20,7 +20,7 @@ CHUNK = 1000  # images encoded together
 
 def feature_stage(settings, model):
     """The stage whose maps are the features. Errors: InputError if there is no such stage, or nothing below it."""
-    names = model.between(None, model.decision)
+    names = model.below_decision()
     wanted = settings.save_features or LAST
     if wanted == LAST and names:
         return names[-1]
@@ -66,10 +66,10 @@ def neurons(model, stage, data):
 
 
 def latency_maps(model, encode, images, stage):
-    """Latency maps uint8 (N, C, H, W) of the stage; ``encode`` makes latencies of images."""
-    names, out = [*model.between(None, stage), stage], None
+    """Return the latency maps uint8 (N, C, H, W) of a stage; ``encode`` makes latencies of images."""
+    out = None
     for start in range(0, len(images), CHUNK):
-        part = model.pass_through(encode(images[start : start + CHUNK]), names).cpu()
+        part = model.map_of(encode(images[start : start + CHUNK]), stage).cpu()
         if out is None:  # filled in place: joining parts at the end would take the memory twice
             out = part.new_empty((len(images), *part.shape[1:]))
         out[start : start + CHUNK] = part

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from engine.decision import Outcome
 from utils import write_atomically
 
 # A row of metrics.csv is an epoch of a phase. Accuracy, loss (wrong decisions) and silent are fractions of the images
@@ -46,19 +47,23 @@ class RunLog:
         if not self.quiet:
             tqdm.write(text) if self.is_live else print(text, flush=True)
 
-    def start_bar(self, title: str, total: int, done: int = 0) -> None:
-        """Start a progress bar over ``total`` images, which replaces the last bar. Only a terminal shows it."""
-        self.close_bar()
-        looks = {"unit": " images", "leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
-        self._bar = tqdm(total=total, initial=done, desc=title, disable=not self.is_live, **looks)
+    def show(self, title: str, done: int, total: int, outcome: Outcome | None = None) -> None:
+        """Show in a terminal that ``done`` of ``total`` images are processed. A new title begins a new progress bar.
 
-    def advance(self, images: int, outcome=None) -> None:
-        """Advance the bar by a number of images. ``outcome``: the ``Outcome`` of the epoch so far, or None."""
-        if outcome is not None and self.is_live:
-            right, loss, silent = (outcome.fraction(part) for part in outcome._fields)
-            text = f"{100 * right:.1f} % right  loss {loss:.4f}  {100 * silent:.1f} % silent"
+        outcome: of the images of the epoch so far, if the network decides.
+        """
+        if not self.is_live:
+            return
+        if self._bar is None or self._bar.desc != title:
+            self.close_bar()
+            looks = {"unit": " images", "leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
+            self._bar = tqdm(total=total, initial=done, **looks)
+            self._bar.desc = title  # set_description would add a colon
+        if outcome is not None:
+            correct, loss, silent = (outcome.fraction(part) for part in outcome._fields)
+            text = f"accuracy {100 * correct:.1f} %  loss {loss:.4f}  {100 * silent:.1f} % silent"
             self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(images)
+        self._bar.update(done - self._bar.n)
 
     def close_bar(self) -> None:
         if self._bar is not None:

@@ -4,16 +4,19 @@ import shlex
 import signal
 import sys
 import time
+from contextlib import closing
 
 import numpy as np
+import torch
 
 import datasets
 from datasets.augmentation import Augmentation
+from engine.compiled import announce
 from engine.decision import Outcome
-from engine.graph import CHUNK
+from engine.graph import CHUNK, LatencyMap
 from engine.packed import PackedLatencies
 from errors import InputError
-from network_trainer import Activity, Interrupted, Observer
+from network_trainer import LatencyDataset, Step
 from report.activity import activity
 from report.evaluation import Evaluation
 from report.page import write_page
@@ -24,7 +27,6 @@ from training.checkpoint import restore_state, save_checkpoint
 from training.copies import MovedCopies
 from training.encoders import encoder_config
 from training.features import describe_readout, neurons, read_features
-from training.first_start import kernels
 from training.log import RunLog
 from utils import get_peak_memory
 
@@ -72,8 +74,8 @@ def divide(labels, settings):
     return train, validation
 
 
-class Run(Observer):
-    """Trains, and meanwhile logs, saves and draws: the observer of its own training.
+class Run:
+    """A training run: it trains, logs, saves, tests and draws.
 
     ``settings`` have one number of epochs for each phase. ``folder`` exists. ``progress`` says where to begin;
     ``train`` keeps it in ``checkpoints/last.safetensors``, and the weights of the epoch with the best validation
@@ -87,7 +89,6 @@ class Run(Observer):
         self.augmentation = Augmentation.parse(" ".join(settings.augment) or "none")
         self.stop = StopRequest()
         self.saved_at = time.monotonic()
-        self.outcome = list(progress.tally)  # of the epoch, before the batch that is learned
         self.info = {
             "flags": settings.to_dict(),
             "dataset": data.set.name,
@@ -96,68 +97,108 @@ class Run(Observer):
             "fingerprint": data.set.fingerprint,
         }
 
-    def train(self, going_on=False):
-        """Train from where the progress stands, test, and write every file. Errors: Interrupted after Ctrl-C.
+    def train(self, is_resumed: bool = False) -> None:
+        """Train from the progress on, test, and write every file. Raises Stopped after Ctrl-C or SIGTERM.
 
-        ``going_on``: whether the run was begun before; else another run has trained what the progress has behind it.
+        is_resumed: whether the run began before; otherwise the progress was made by another run.
         """
         start = time.perf_counter()
         self.log = RunLog(self.folder, self.settings.tensorboard)
-        self.log.info(f"{'resuming' if going_on else 'run folder'}  {self.folder}")
+        self.log.info(f"{'resuming' if is_resumed else 'run folder'}  {self.folder}")
         self.log.info("  ".join(f"{count:,} {split}" for split, count in self.data.counts().items()) + " images")
         for note in self.notes:
             self.log.info(note)
-        if not going_on:
+        if not is_resumed:
             self.tell_of_other_run()
         self.save()  # with these settings, and behind metrics.csv: a sweep takes no older checkpoint for what it counts
         size = self.data.set.train_images.shape[1:]
         self.log.board.log_network(summarize(self.model, *size[:2]))
-        with kernels(self.model, self.encoder, size, self.progress.phase, self.log) as self.ready:
-            seconds = {"encoding": -time.perf_counter()}
-            train = self.activity("train")
-            validation = None if self.model.decision is None else self.activity("validation")
-            seconds["encoding"] += time.perf_counter()
-            self.fit(train, validation, self.copies())
-        del train
+        announce(lambda: self.log.info("compiling the kernels of the encoder, at the first start only"))
+        seconds = {"encoding": -time.perf_counter()}
+        train = self.encode_split("train")
+        validation = None if self.model.decision is None else self.encode_split("validation")
+        seconds["encoding"] += time.perf_counter()
+        steps = self.model.steps(
+            train,
+            validation,
+            self.settings.epochs,
+            batch_size=self.settings.batch_size,
+            seed=self.settings.seed,
+            patience=self.settings.patience,
+            progress=self.progress,
+            copies=self.copies(),
+        )
+        with self.stop, closing(steps):
+            for step in steps:
+                self.follow(step, validation)
+        del train, steps
         self.progress.test_reads += self.settings.test
         self.save()
         self.report(validation, seconds, start)
         self.log.close()
 
-    def fit(self, train, validation, copies):
-        """Train the network. Errors: Interrupted after Ctrl-C."""
-        try:
-            with self.stop:
-                self.model.fit(
-                    train, validation, self.settings.epochs, self, self.settings.batch_size, self.settings.seed,
-                    self.settings.patience, self.progress, copies,
-                )  # fmt: skip
-        except Interrupted as interrupted:
-            self.log.info(str(interrupted))
-            raise
-        finally:
-            self.ended()
+    def follow(self, step: Step, validation: LatencyDataset | None) -> None:
+        """Log, draw and save after a step of the training. Raises Stopped if a signal has asked for it."""
+        board, progress, names = self.log.board, self.progress, self.info["class_names"]
+        outcome = Outcome(*progress.outcome) if step.kind == "batch" and step.learned.outcome else None
+        if step.kind == "phase":
+            self.log.close_bar()
+            text = f"compiling the kernels of {step.phase.name}, at the first start only"
+            announce(lambda: self.log.info(text))
+        elif step.kind != "epoch":
+            self.log.show(step.title, step.done, step.total, outcome)
+        if outcome:
+            size = len(self.data.train), self.settings.batch_size
+            board.log_batch(step.learned.outcome, progress.history, progress.batch, *size)
+        elif step.kind == "validation":
+            board.log_validation(validation.labels, step.decisions, progress.history, names)
+        elif step.kind == "epoch":
+            self.finish_epoch(step)
+        is_due = step.kind == "batch" and time.monotonic() - self.saved_at >= self.settings.save_every
+        if self.stop.asked or is_due or step.kind == "epoch":
+            self.log.flush()  # what a checkpoint counts as done is on the disk before the checkpoint
+            self.save()
+        if self.stop.asked:
+            self.log.close_bar()
+            self.log.info(f"stopped and saved; go on with\n    {resume_command(self.folder)}")
+            raise Stopped("stopped and saved", 128 + self.stop.number)
+
+    def finish_epoch(self, step: Step) -> None:
+        """Log an epoch, save the activation maps that are due, and save the best weights."""
+        progress, phase = self.progress, step.phase
+        row = progress.history[-1]
+        self.log.log_epoch(progress.history, self.settings.epochs[progress.phase], phase.main_rule.title)
+        self.log.board.log_stages(self.model, phase, step.wins, progress.history, self.encoder)
+        if self.settings.map_every and row["step"] % self.settings.map_every == 0:
+            names = list(self.model.stages)
+            learned = names[: 1 + max(map(names.index, phase.stages))]
+            self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
+        if progress.best and progress.best["step"] == row["step"]:
+            self.save("best.safetensors", progress.best["state"])
 
     def tell_of_other_run(self):
         """Have the log say which epochs another run has trained for this one, if any."""
         phases = zip(self.model.phases, self.settings.epochs, strict=True)
-        epochs = [(count, phase.title) for phase, count in phases for _ in range(count)]
+        epochs = [(count, phase.main_rule.title) for phase, count in phases for _ in range(count)]
         for place in range(len(self.progress.history)):
             self.log.log_epoch(self.progress.history[: place + 1], *epochs[place])
 
-    def activity(self, split):
-        """The encoded images of a split; None if there are none."""
+    def encode_split(self, split: str) -> LatencyDataset | None:
+        """Return the encoded images of a split with their labels; None if there are no images."""
         images, labels, chosen = self.data.part(split)
-        return Activity(self.encode_all(images, chosen), labels[chosen]) if len(chosen) else None
+        return LatencyDataset(self.encode_all(images, chosen, split), labels[chosen]) if len(chosen) else None
 
-    def encode_all(self, images, chosen):
-        """The latencies of the images of the indices, packed where the CPU reads them."""
-        if self.model.device.type != "cpu":
-            return self.encode(images[chosen])
-        shape = self.model.in_channels, *self.data.set.image_size
-        latencies = PackedLatencies(len(chosen), shape, self.model.time_steps)
-        for start in range(0, len(chosen), CHUNK):
-            latencies.write(start, self.encode(images[chosen[start : start + CHUNK]]))
+    def encode_all(self, images: np.ndarray, chosen: np.ndarray, split: str) -> LatencyMap:
+        """Return the latencies of the images with the indices ``chosen``, packed if they are on a CPU."""
+        shape = len(chosen), self.model.in_channels, *self.data.set.image_size
+        if self.model.device.type == "cpu":
+            latencies = PackedLatencies(shape[0], shape[1:], self.model.time_steps)
+        else:
+            latencies = torch.empty(shape, dtype=torch.uint8, device=self.model.device)
+        for first in range(0, len(chosen), CHUNK):
+            latencies[first : first + CHUNK] = self.encode(images[chosen[first : first + CHUNK]])
+            self.log.show(f"encoding the {split} images", min(first + CHUNK, len(chosen)), len(chosen))
+        self.log.close_bar()
         return latencies
 
     def copies(self):
@@ -178,55 +219,6 @@ class Run(Observer):
         save_checkpoint(path, self.model, encoder_config(self.encoder), self.info, progress, state)
         self.saved_at = time.monotonic()
 
-    def began(self, title, images, done=0):
-        self.ready(self.progress.phase)
-        self.log.start_bar(title, images, done)
-
-    def advanced(self, images, outcome=None):
-        self.log.advance(images, outcome)
-
-    def passed(self, images):
-        self.advanced(images)
-        if self.stop.asked:
-            self._stop()
-
-    def ended(self):
-        self.log.close_bar()
-
-    def batch(self, progress):
-        if self.model.phases[progress.phase].needs_labels:
-            before, self.outcome = self.outcome if progress.batch > 1 else [0, 0, 0], list(progress.tally)
-            outcome = Outcome(*(now - then for now, then in zip(progress.tally, before, strict=True)))
-            size = len(self.data.train), self.settings.batch_size
-            self.log.board.log_batch(outcome, progress.history, progress.batch, *size)
-        if self.stop.asked:
-            self._stop()
-        if time.monotonic() - self.saved_at >= self.settings.save_every:
-            self.log.flush()
-            self.save()
-
-    def _stop(self):
-        self.log.flush()
-        self.save()
-        raise Stopped(f"stopped and saved; go on with\n    {resume_command(self.folder)}", 128 + self.stop.number)
-
-    def validated(self, labels, decisions):
-        self.log.board.log_validation(labels, decisions, self.progress.history, self.info["class_names"])
-
-    def epoch(self, progress, wins):
-        row = progress.history[-1]
-        phase = self.model.phases[progress.phase]
-        self.log.log_epoch(progress.history, self.settings.epochs[progress.phase], phase.title)
-        self.log.board.log_stages(self.model, phase, wins, progress.history, self.encoder)
-        if self.settings.map_every and row["step"] % self.settings.map_every == 0:
-            names = list(self.model.stages)
-            learned = names[: 1 + max(map(names.index, phase.stages))]
-            self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
-        self.log.flush()
-        if progress.best and progress.best["step"] == row["step"]:
-            self.save("best.safetensors", progress.best["state"])
-        self.save()  # when all else of the epoch is on the disk: after a kill before this, it is done again
-
     def save_maps(self, name, step, stages=None):
         """Activation maps of the wanted images into ``maps/name``, of these stages (None: all)."""
         images, labels, chosen = self.data.part(self.settings.scored)
@@ -245,7 +237,7 @@ class Run(Observer):
         """Test the best and the last weights, and write what the run leaves."""
         split = self.settings.scored
         images, labels, chosen = self.data.part(split)
-        latencies = self.encode_all(images, chosen)
+        latencies = self.encode_all(images, chosen, split)
         images, labels = images[chosen], labels[chosen]
         evaluations = {} if self.model.decision is None else self.evaluations(latencies, labels, validation)
         if self.progress.best is None:
@@ -313,11 +305,11 @@ class Run(Observer):
         "validation.last" in place of the two of the test, if its images stay unread. Afterwards the network has the
         best weights.
         """
-        held_out = validation and (validation.latencies, validation.labels, validation.at)
+        held_out = validation and (validation.maps, validation.labels)
         if self.settings.test:
-            # what is below the stages that learned last is the same for the best and the last weights
-            first = self.model.phases[-1].stages[0]
-            scored = self.model.input_of(first, latencies), labels, first
+            # the maps below the stages that learned last are the same for the best and for the last weights
+            name = self.model.input_name(self.model.phases[-1].stages[0])
+            scored = {name: self.model.map_of(latencies, name)}, labels
         else:
             scored = held_out
         split = self.settings.scored
@@ -334,10 +326,10 @@ def resume_command(folder):
     return f"python train.py --resume {shlex.quote(str(folder))}"
 
 
-class Stopped(Interrupted):
-    """A signal asked to stop. ``code``: what the program ends with, 128 + the signal's number, as shells have it."""
+class Stopped(Exception):
+    """A signal has stopped the run. ``code`` is the exit code of the program, 128 + the number of the signal."""
 
-    def __init__(self, text, code):
+    def __init__(self, text: str, code: int):
         super().__init__(text)
         self.code = code
 

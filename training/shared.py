@@ -10,7 +10,6 @@ import inspect
 from itertools import takewhile
 from pathlib import Path
 
-from engine.stages import Branches
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
 from training.checkpoint import load_checkpoint, rebuild_network
@@ -20,7 +19,7 @@ from training.settings import Settings
 # Of the settings those on which a phase without labels depends; network, encoder and epochs are compared as they are.
 ALIKE = "dataset", "image_size", "ratio", "val_split", "dry_run", "seed", "batch_size", "device", "backend"
 # What a network may declare for itself and still train its stages as any other does.
-DECLARED = {"name", "aliases", "epochs", "encoder", "augmentation", "readout", "build", "phases"}
+DECLARED = {"name", "aliases", "epochs", "encoder", "augmentation", "readout", "build", "build_phases"}
 
 
 def leading_phases(model, encoding, settings, epochs):
@@ -37,7 +36,7 @@ def leading_phases(model, encoding, settings, epochs):
         if phase.needs_labels or again & set(phase.stages):
             break
         below = [(name, _declaration(model.stages[name])) for name in _stages_up_to(model, phases[: place + 1])]
-        found.append((common, phase, epochs[place], below))
+        found.append((common, phase.stages, phase.rules, epochs[place], below))
     return found
 
 
@@ -96,9 +95,8 @@ def _stages_up_to(model, phases):
 
 def _declaration(stage):
     """The kind of a stage and the parameters that it was made with."""
-    if isinstance(stage, Branches):
-        return type(stage), [_declaration(branch) for branch in stage.convs], stage.inputs
-    return type(stage), {name: getattr(stage, name, stage) for name in inspect.signature(type(stage)).parameters}
+    branches = [_declaration(branch) for branch in getattr(stage, "branches", ())]
+    return type(stage), branches or stage.declared(), stage.inputs
 
 
 def _way_of_training(network):

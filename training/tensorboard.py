@@ -21,8 +21,9 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from engine.decision import Outcome
+from engine.phases import Phase
 from engine.stages import INPUT
-from network_trainer import NetworkTrainer, Phase, convergence
+from network_trainer import NetworkTrainer, convergence
 from report.figures import draw_confusion, draw_filters, to_pixels
 from report.metrics import evaluate_predictions
 from report.writing import Report
@@ -94,7 +95,7 @@ class Board:
         run, step = ("train", count_epochs(history)) if phase.needs_labels else ("", len(history))
         writer = self.writer(run, step)
         for label, conv in model.named_convs(phase.stages):
-            tag, rule = f"stages/{label}", phase.rule_of(conv)
+            tag, rule = f"stages/{label}", phase.rules[label]
             writer.add_scalar(f"{tag}/convergence", convergence(conv.weight), step)
             for row, rates in zip(rule.rows, conv.rates(rule).reshape(-1, 2).tolist(), strict=True):
                 for name, rate in zip(("ltp_rate", "ltd_rate"), rates, strict=True):

@@ -34,9 +34,10 @@ def test_both_backends_learn_the_same(name):
     event, tensor = golden_network(name), golden_network(name, "torch")
     for phase in event.phases:
         first = phase.stages[0]
-        inputs = event.input_of(first, LATENCIES[:images])[:]
+        name = event.input_name(first)
+        inputs = event.map_of(LATENCIES[:images], name)[:]
         few = slice(0, 5)
-        np.testing.assert_array_equal(tensor.input_of(first, LATENCIES[few])[:], inputs[few])
+        np.testing.assert_array_equal(tensor.map_of(LATENCIES[few], name)[:], inputs[few])
         if not phase.needs_labels:
             for a, b in zip(event.stages[first].convs, tensor.stages[first].convs, strict=True):
                 a.images_seen.fill_(490), b.images_seen.fill_(490)  # the rates double after ten images
@@ -46,7 +47,8 @@ def test_both_backends_learn_the_same(name):
                 np.testing.assert_array_equal(winners, b.learn(inputs, rule), err_msg=first)
         else:
             for part in torch.arange(images).split(-(-images // 3)):  # three batches: the rates adapt between them
-                one, two = (model.learn_rstdp(inputs[part], LABELS[part]) for model in (event, tensor))
+                pair = zip((event, tensor), (phase, tensor.phases[-1]), strict=True)
+                one, two = (its.learn(model, inputs[part], LABELS[part]) for model, its in pair)
                 np.testing.assert_array_equal(one[1], two[1])
                 assert one[0] == two[0]
         same_weights(event, tensor)
@@ -82,6 +84,6 @@ def test_single_precision_learns_alike():
     inputs = LATENCIES[:20]
     a, b = (s1.learn(inputs, s1.rule) for s1 in (event.stages["s1"], tensor.stages["s1"]))
     assert (a != b).any(-1).sum() <= 1
-    inputs = event.input_of("s3", inputs)
-    a, b = (model.learn_rstdp(inputs, LABELS[:20])[1] for model in (event, tensor))
+    inputs = event.map_of(inputs, "c2")
+    a, b = (model.phases[-1].learn(model, inputs, LABELS[:20]).decisions for model in (event, tensor))
     assert (a != b).any(-1).sum() <= 1

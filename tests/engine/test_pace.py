@@ -73,7 +73,7 @@ def test_the_layer_asks_if_it_is_to(monkeypatch, automatic):
             asked.append(2)
             return 1
 
-    conv = SpikingConv(3, 4, 3, rule=RSTDP())
+    conv = SpikingConv(4, 3, in_channels=3, rule=RSTDP())
     conv.weight.data = torch.from_numpy(np.random.default_rng(0).normal(0.8, 0.05, conv.weight.shape)).float()
     before = conv.weight.clone()
     latency = torch.from_numpy(np.random.default_rng(1).integers(0, 16, (50, 3, 5, 5)).astype(np.uint8))

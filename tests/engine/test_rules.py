@@ -38,19 +38,19 @@ def test_the_rates_double_every_500_images():
     """0.004 up to image 499, doubled at image 500 and at every 500th, at most 0.15; LTD is -0.75 LTP."""
     numbers = np.array([1, 499, 500, 999, 1000, 2500, 2999, 3000, 10**9])
     ltp = [0.004, 0.004, 0.008, 0.008, 0.016, 0.128, 0.128, 0.15, 0.15]
-    scheduled = STDP(winners=1, radius=0).schedule(None, numbers, 60_000)
+    scheduled = STDP(winners=1, radius=0).schedule(None, numbers, 0)
     assert scheduled[:, 0, 0].tolist() == ltp
     assert scheduled[:, 0, 1].tolist() == [-0.003, -0.003, *(-0.75 * rate for rate in ltp[2:])]
-    still = STDP(winners=1, radius=0, double_every=0).schedule(None, numbers, 60_000)
+    still = STDP(winners=1, radius=0, double_every=0).schedule(None, numbers, 0)
     assert (still == (0.004, -0.003)).all()
-    other = STDP(winners=1, radius=0, rates=(0.004, -0.002)).schedule(None, np.array([499, 500]), 60_000)
+    other = STDP(winners=1, radius=0, rates=(0.004, -0.002)).schedule(None, np.array([499, 500]), 0)
     assert other[:, 0].tolist() == [[0.004, -0.002], [0.008, -0.006]]  # its own LTD until the first doubling
 
 
 def test_a_stage_counts_its_images():
     """Two batches are scheduled as one; the state holds the rates of the last image."""
-    stage = SpikingConv(1, 1, 1, threshold=1, rule=STDP(winners=1, radius=0))
-    parts = [stage.advance(stage.rule, images) for images in (300, 0, 199, 1)]
+    stage = SpikingConv(1, 1, threshold=1, in_channels=1, rule=STDP(winners=1, radius=0))
+    parts = [stage.next_rates(stage.rule, images) for images in (300, 0, 199, 1)]
     assert [len(part) for part in parts] == [300, 0, 199, 1]
     assert (np.concatenate(parts[:3]) == (0.004, -0.003)).all()
     assert parts[3].tolist() == [[[0.008, -0.006]]]
@@ -61,7 +61,7 @@ def test_rewards_follow_the_outcome():
     """Reward times the fraction wrong, punishment times the fraction right; silence is neither."""
     adapted = RSTDP().adapted(Outcome(correct=60, wrong=30, silent=10))
     np.testing.assert_allclose(adapted, [[0.3 * 0.004, 0.3 * -0.003], [0.6 * -0.004, 0.6 * 0.0005]])
-    scheduled = RSTDP().schedule(adapted, np.arange(1, 4), 3)  # the same for every image of a batch
+    scheduled = RSTDP().schedule(adapted, np.arange(1, 4), 0)  # the same for every image of a batch
     assert (scheduled == adapted).all()
     assert scheduled.shape == (3, 2, 2)
 
@@ -129,7 +129,7 @@ def test_another_window_on_both_backends():
     ends = []
     for backend, learned in [*((backend, rule) for backend in BACKENDS), (event, replace_window(rule))]:
         weight = weights(20, 6, 5, 5, low=0.2, high=0.6)
-        rates = learned.schedule(None, np.arange(1, 41), 40)
+        rates = learned.schedule(None, np.arange(1, 41), 0)
         winners = backend.FiringLayer(weight, 15, 2, 10).learn(DIGITS[:40], learned, rates)
         assert (winners[..., 0] >= 0).sum() > 100
         ends.append((winners, weight))
@@ -175,7 +175,7 @@ def test_two_neurons_learn_from_an_image(backend, features):
     learned = twin_contrast(latency, labels, classes, expected, torch.from_numpy(rule.first_rates()))
     assert len(learned) == 118
     assert features == 10 or len(set(learned[: 2 * CHUNK])) >= BANK
-    rates = rule.schedule(rule.first_rates(), np.arange(60), 60)
+    rates = rule.schedule(rule.first_rates(), np.arange(60), 0)
     decided = backend.DecisionLayer(found, 15, 2).learn(latency, labels, classes, rule, rates).decisions
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     assert decided[7].tolist() == [-1, -1, -1]
@@ -199,7 +199,7 @@ def test_one_threads_bits_are_all_threads_bits_with_two_learners(monkeypatch):
     rng = np.random.default_rng(0)
     latency = torch.from_numpy(rng.integers(0, 40, (90, 8, 5, 5), dtype=np.uint8)).clamp(max=15)
     labels, classes, rule = rng.integers(0, 5, 90), np.arange(200) // 40, ContrastRule()
-    rates, ends = rule.schedule(rule.first_rates(), np.arange(90), 90), []
+    rates, ends = rule.schedule(rule.first_rates(), np.arange(90), 0), []
     for threads in (1, 2, 3):
         monkeypatch.setattr(event.layers, "get_num_threads", lambda threads=threads: threads)
         weight = weights(200, 8, 5, 5).float()
@@ -231,10 +231,10 @@ def test_the_margin_decides_whether_two_learn(peaks, label, expected):
 
 
 def test_the_margin_rule_decays_by_epoch():
-    """0.01 in the first epoch of 10 images, 0.009 in the second; LTD is a twentieth, the rival's signs are turned."""
-    scheduled = MarginRule().schedule(None, np.array([1, 10, 11, 21]), 10)
-    np.testing.assert_allclose(scheduled[0], [[0.01, -0.0005], [-0.01, 0.0005]])
-    np.testing.assert_allclose(scheduled[:, 0, 0], [0.01, 0.01, 0.009, 0.0081])
+    """0.01 · 0.9^epochs for inputs that spiked, -0.05 of it for all others; the opposite for the rival."""
+    assert MarginRule().schedule(None, np.array([1, 10]), 0).tolist() == [[[0.01, -0.0005], [-0.01, 0.0005]]] * 2
+    scheduled = MarginRule().schedule(None, np.array([7]), 2)
+    np.testing.assert_allclose(scheduled, 0.81 * np.array([[[0.01, -0.0005], [-0.01, 0.0005]]]))
 
 
 def test_the_margin_rule_leaves_a_part_of_the_neurons_out():
@@ -250,14 +250,13 @@ def test_the_margin_rule_on_both_backends(left_out):
     rule = MarginRule(margin=0.2, rate=0.05, left_out=left_out)
     ends = []
     for backend in ("event", "torch"):
-        stage = SpikingConv(6, 20, 5, rule=rule, first_weights=(0.5, 0.05))
+        stage = SpikingConv(20, 5, in_channels=6, rule=rule, first_weights=(0.5, 0.05))
         stage.backend, stage.weight.data = backend, weights(20, 6, 5, 5, low=0.4, high=0.6)
         labels, classes, found = GOLDEN["label"][:60], np.arange(20) // 2, []
         for batch, part in enumerate(np.split(np.arange(60), 3)):
             rng = np.random.default_rng(batch)
-            found.append(stage.learn_decisions(DIGITS[part], labels[part], classes, rng, 60).decisions)
+            found.append(stage.learn_decisions(DIGITS[part], labels[part], classes, rng).decisions)
         ends.append((torch.cat(found), stage.weight))
-        assert int(stage.images_seen) == 60
     assert torch.equal(ends[0][0], ends[1][0])
     torch.testing.assert_close(ends[0][1], ends[1][1], rtol=0, atol=1e-12)
     changed = (ends[0][1] != weights(20, 6, 5, 5, low=0.4, high=0.6)).flatten(1).any(1)
@@ -298,9 +297,9 @@ from engine import compiled, event
 latency = torch.zeros(2, 6, 5, 5, dtype=torch.uint8)
 rule = RecentSTDP(winners=1, radius=0)
 weight = torch.full((4, 6, 5, 5), 0.5, dtype=torch.float64)
-event.FiringLayer(weight, 15, 2, 10).learn(latency, rule, rule.schedule(None, np.arange(1, 3), 2))
+event.FiringLayer(weight, 15, 2, 10).learn(latency, rule, rule.schedule(None, np.arange(1, 3), 0))
 rule = ContrastRule()
-rates = rule.schedule(rule.first_rates(), np.arange(2), 2)
+rates = rule.schedule(rule.first_rates(), np.arange(2), 0)
 event.DecisionLayer(weight, 15, 2).learn(latency, [0, 1], [0, 0, 1, 1], rule, rates)
 print(compiled.counts["compiled"], compiled.counts["loaded"])
 """

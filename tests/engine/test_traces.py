@@ -35,7 +35,7 @@ def learn_features(model, name, images):
                 continue
             key = f"{name}/{stage_name}/winners" if len(stage.convs) == 1 else f"{name}/{stage_name}_{i}/winners"
             expected = GOLDEN[key][:images]
-            inputs = model.pass_through(latencies[: len(expected)], model.between(None, stage_name))
+            inputs = model.map_of(latencies[: len(expected)], model.input_name(stage_name))
             np.testing.assert_array_equal(conv.learn(inputs, conv.rule)[..., :3], expected, err_msg=key)
 
 
@@ -60,9 +60,11 @@ def learn_decisions(model, name, images):
     expected = GOLDEN[f"{name}/rl/decisions"][:images]
     latencies = torch.from_numpy(GOLDEN["encoding"][: len(expected)])
     labels = torch.from_numpy(GOLDEN["label"][: len(expected)])
-    inputs = model.pass_through(latencies, model.between(None, model.phases[-1].stages[0]))
+    phase = model.phases[-1]
+    inputs = model.map_of(latencies, model.input_name(phase.stages[0]))
     batch = BATCH.get(name, 150)
-    found = [model.learn_rstdp(a, b)[1] for a, b in zip(inputs.split(batch), labels.split(batch), strict=True)]
+    parts = zip(inputs.split(batch), labels.split(batch), strict=True)
+    found = [phase.learn(model, a, b).decisions for a, b in parts]
     columns = 1 if expected.shape[1] == 1 else 4
     np.testing.assert_array_equal(torch.cat(found)[:, :columns], expected)
 

@@ -54,12 +54,12 @@ def test_potentials_are_those_that_decide(name, latencies, tmp_path):
         conv.weight.copy_(torch.rand(conv.weight.shape, generator=generator))
     save_activation_maps(model, latencies[:1], [7], [0], tmp_path, DIGITS, draw=False)
     assert files_in(tmp_path) == {"00000_label-7.npz"}
-    below = model.pass_through(latencies[:1], model.between(None, model.decision))
+    below = model.map_of(latencies[:1], model.input_name(model.decision))
     with np.load(tmp_path / "00000_label-7.npz") as arrays:
         for label, conv in model.named_convs([model.decision]):
             values = arrays[label.replace(model.decision, "potentials")]
             assert values.reshape(len(values), -1).max(1) == pytest.approx(conv.peaks(below)[0].numpy(), rel=1e-5)
-            assert values.shape[1:] == conv.output_size(*below.shape[2:])
+            assert values.shape[1:] == conv.output_shape(*below.shape[1:])[1:]
 
 
 def test_only_the_stages_that_are_wanted(tmp_path, latencies, monkeypatch):

@@ -19,11 +19,11 @@ class Small(NetworkTrainer):
 
     name, aliases = "small", ()
 
-    def build(self, in_channels, num_classes):
+    def build(self, num_classes):
         return {
-            "s1": SpikingConv(in_channels, 3, 2, padding=1, threshold=0.5, rule=STDP(winners=1, radius=0)),
+            "s1": SpikingConv(3, 2, padding=1, threshold=0.5, rule=STDP(winners=1, radius=0)),
             "c1": Pool(2),
-            "s2": SpikingConv(3, 4, 2, rule=RSTDP()),
+            "s2": SpikingConv(4, 2, rule=RSTDP()),
         }
 
 
@@ -53,14 +53,14 @@ def test_by_hand():
 
 def test_borders_reach_less():
     """3×3 kernel on 4×4 without padding: 2×2 outputs; a corner reaches one of them, the middle all."""
-    conv = SpikingConv(1, 1, 3, threshold=1)
+    conv = SpikingConv(1, 3, threshold=1, in_channels=1)
     assert reached(conv, 4, 4).tolist() == [[1, 2, 2, 1], [2, 4, 4, 2], [2, 4, 4, 2], [1, 2, 2, 1]]
 
 
 def one_addition_at_a_time(conv, latency, steps):
     """Additions for one image (C, H, W): every output, every tap of its kernel, every channel."""
     height, width = latency.shape[1:]
-    out_h, out_w = conv.output_size(height, width)
+    out_h, out_w = conv.output_shape(1, height, width)[1:]
     additions = 0
     for y in range(out_h):
         for x in range(out_w):
@@ -99,9 +99,9 @@ def test_the_padding_of_branches_is_silent():
     class Two(NetworkTrainer):
         name, aliases = "two", ()
 
-        def build(self, in_channels, num_classes):
+        def build(self, num_classes):
             def branch(kernel):
-                return SpikingConv(in_channels, 2, kernel, padding=1, threshold=0, rule=STDP(winners=1, radius=0))
+                return SpikingConv(2, kernel, padding=1, threshold=0, rule=STDP(winners=1, radius=0))
 
             return {"s1": Branches(branch(3), branch(5))}
 

@@ -16,18 +16,18 @@ def undrawn(monkeypatch):
 @pytest.fixture
 def stop_after(monkeypatch):
     """A function that has every further start stopped, as by Ctrl-C, after so many batches (None: never)."""
-    plain, limit = Run.batch, None
+    plain, limit = Run.follow, None
 
-    def batch(self, progress):
-        self.batches = getattr(self, "batches", 0) + 1
+    def follow(self, step, validation):
+        self.batches = getattr(self, "batches", 0) + (step.kind == "batch")
         self.stop.asked = self.batches == limit
-        plain(self, progress)
+        plain(self, step, validation)
 
     def set_limit(batches):
         nonlocal limit
         limit = batches
 
-    monkeypatch.setattr(Run, "batch", batch)
+    monkeypatch.setattr(Run, "follow", follow)
     return set_limit
 
 

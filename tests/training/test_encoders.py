@@ -17,8 +17,6 @@ from report import figures
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
 from training.encoders import ENCODERS, build_encoder, chosen, encoder_config
-from training.first_start import kernels
-from training.log import RunLog
 
 
 class Brightness:
@@ -44,11 +42,11 @@ class Small(NetworkTrainer):
 
     name, aliases, epochs = "small", (), (1, 1)
 
-    def build(self, in_channels, num_classes):
+    def build(self, num_classes):
         return {
-            "s1": SpikingConv(in_channels, 4, 5, threshold=5, rule=STDP(winners=2, radius=1)),
+            "s1": SpikingConv(4, 5, threshold=5, rule=STDP(winners=2, radius=1)),
             "c1": Pool(8),
-            "s2": SpikingConv(4, num_classes, 3, rule=RSTDP()),
+            "s2": SpikingConv(num_classes, 3, rule=RSTDP()),
         }
 
 
@@ -122,31 +120,6 @@ def test_one_more_encoder_through_everything(brightness, tmp_path, monkeypatch, 
     capsys.readouterr()
     line = refuse(f"--resume {run} --encoder s1c1", capsys)
     assert "leave out --encoder s1c1 (the run has brightness)" in line
-
-
-def test_a_network_for_large_images_is_warmed_up_on_such(brightness):
-    """It does not fit 28×28 pixels."""
-
-    class Large(NetworkTrainer):
-        epochs = (1, 1)
-
-        def build(self, in_channels, num_classes):
-            return {
-                "s1": SpikingConv(in_channels, 4, 5, threshold=5, rule=STDP(winners=2, radius=1)),
-                "c1": Pool(8),
-                "s2": SpikingConv(4, num_classes, 7, rule=RSTDP()),
-            }
-
-    model = Large(in_channels=1, time_steps=4)
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    with kernels(model, Brightness(), (96, 96), 0, RunLog(quiet=True)) as ready:
-        ready(0)
-    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    with (
-        pytest.raises(InputError, match="does not fit"),
-        kernels(model, Brightness(), (28, 28), 0, RunLog(quiet=True)) as ready,
-    ):
-        ready(0)
 
 
 def test_a_network_with_an_encoder_of_its_own_is_trained_with_it(brightness, tmp_path, monkeypatch):

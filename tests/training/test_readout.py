@@ -1,6 +1,7 @@
 """Features for other classifiers: what is saved, what a linear readout makes of it, and what does not fit."""
 
 import shlex
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -97,14 +98,10 @@ def test_a_stage_that_is_not_there_is_refused(capsys):
 
 
 def test_only_the_first_spike_at_each_position_teaches_s2():
-    """Of kheradpisheh2018, by hand: the earliest, of equal ones the lowest feature; silence stays silence."""
+    """Of kheradpisheh2018, by hand: the earliest, or the lowest of equal features; silence stays silence."""
+    seen = []
     model = build_model("kheradpisheh2018", in_channels=2)
     latency = torch.tensor([[3, 15], [2, 15], [2, 15]], dtype=torch.uint8).reshape(1, 3, 1, 2)
-    assert model.inhibited(latency).reshape(3, 2).tolist() == [[15, 15], [2, 15], [15, 15]]
-    latencies = S1C1(filters=((7, 1, 2),)).encode(datasets.load("digits").train_images[:30])
-    inputs = model.pass_through(latencies, ["s1", "c1"])
-    twin = build_model("kheradpisheh2018", in_channels=2)
-    model.learn_stdp(inputs, "s2")
-    twin.stages["s2"].learn(twin.inhibited(inputs), twin.stages["s2"].rule)
-    assert torch.equal(model.stages["s2"].weight, twin.stages["s2"].weight)
-    assert (twin.inhibited(inputs) < 15).sum(1).max() == 1
+    with mock.patch.object(model.stages["s2"], "learn", lambda inputs, *_: seen.append(inputs) or torch.zeros(1, 1, 4)):
+        model.phases[1].learn(model, latency)
+    assert seen[0].reshape(3, 2).tolist() == [[15, 15], [2, 15], [15, 15]]

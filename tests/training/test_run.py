@@ -12,13 +12,11 @@ from support.command import DIGITS, SMALL, contents, read_csv, refuse, results, 
 from support.run_folders import ROOT, events_of, only_run, same
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-import datasets
 from engine.rules import STDP
 from engine.stages import Pool, SpikingConv
 from models import MODELS, build_model, network_names
-from network_trainer import Activity, NetworkTrainer, Observer
+from network_trainer import NetworkTrainer
 from report import figures
-from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
 
 NETWORKS = network_names()
@@ -223,11 +221,11 @@ class Unrewarded(NetworkTrainer):
 
     name, aliases, epochs = "unrewarded", (), (1, 2)
 
-    def build(self, in_channels, num_classes):
+    def build(self, num_classes):
         return {
-            "s1": SpikingConv(in_channels, 6, 5, padding=2, threshold=15, rule=STDP(winners=5, radius=3)),
+            "s1": SpikingConv(6, 5, padding=2, threshold=15, rule=STDP(winners=5, radius=3)),
             "c1": Pool(2),
-            "s2": SpikingConv(6, 8, 3, padding=1, threshold=5, rule=STDP(winners=8, radius=1)),
+            "s2": SpikingConv(8, 3, padding=1, threshold=5, rule=STDP(winners=8, radius=1)),
             "c2": Pool(3),
         }
 
@@ -263,48 +261,3 @@ def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
     assert nothing in refuse(f"--predict {image} --evaluate {run}", capsys)
     line = refuse(f"{words} --patience 1 --output {tmp_path}", capsys)
     assert "--patience waits for a better validation accuracy; unrewarded decides nothing" in line
-
-
-def test_an_observer_hears_all_of_a_training():
-    """Each piece of work from its beginning to its end, each batch and each epoch; nothing else is needed."""
-
-    class Listener(Observer):
-        def __init__(self):
-            self.heard = []
-
-        def began(self, title, images, done=0):
-            self.heard.append(("began", title, images, done))
-
-        def advanced(self, images, outcome=None):
-            self.heard.append(("advanced", images, outcome and sum(outcome)))
-
-        def ended(self):
-            self.heard.append(("ended",))
-
-        def batch(self, progress):
-            self.heard.append(("batch", progress.phase, progress.batch))
-
-        def epoch(self, progress, wins):
-            (label,) = wins
-            self.heard.append(("epoch", progress.history[-1]["phase"], label, int(wins[label].sum()) > 0))
-
-    data = datasets.load("digits")
-    latencies = S1C1().encode(data.train_images[:30])
-    model, labels = build_model("mozafari2018"), data.train_labels[:30]
-    listener = Listener()
-    held_out = Activity(latencies[:10], labels[:10])
-    progress = model.fit(Activity(latencies, labels), held_out, (1, 0, 1), listener, batch_size=20)
-    assert listener.heard == [
-        ("began", "s1 STDP 1/1", 30, 0),
-        ("advanced", 20, None), ("batch", 0, 1), ("advanced", 10, None), ("batch", 0, 2), ("ended",),
-        ("epoch", "s1", "s1", True),
-        ("began", "s1 c1 s2 c2 of all images", 30, 0), ("advanced", 30, None), ("ended",),
-        ("began", "s1 c1 s2 c2 of all images", 10, 0), ("advanced", 10, None), ("ended",),
-        ("began", "s3 R-STDP 1/1", 30, 0),
-        ("advanced", 20, 20), ("batch", 2, 1), ("advanced", 10, 30), ("batch", 2, 2), ("ended",),
-        ("epoch", "s3", "s3", True),
-    ]  # fmt: skip
-    again = build_model("mozafari2018")
-    silent = again.fit(Activity(latencies, labels), None, (1, 0, 1), batch_size=20)
-    assert len(silent.history) == len(progress.history) == 2
-    assert same(model.state_dict(), again.state_dict())

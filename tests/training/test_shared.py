@@ -84,8 +84,8 @@ def test_alike_are_runs_that_show_the_same_images_in_the_same_order(different, a
 
 def test_a_network_with_code_of_its_own_is_like_none_but_itself():
     class Slow(Mozafari2018):
-        def learn_stdp(self, inputs, name, epoch=None):
-            return super().learn_stdp(inputs[::2], name, epoch)
+        def fire(self, maps, wanted):
+            return super().fire(maps, wanted)
 
     class Chunky(Mozafari2018):
         decision = "s2"
@@ -103,11 +103,11 @@ def test_what_branches_read_counts():
         class Wide(NetworkTrainer):
             epochs = (1, 1)
 
-            def build(self, in_channels, num_classes):
+            def build(self, num_classes):
                 rule = STDP(winners=1, radius=0)
-                scales = [SpikingConv(6, 4, kernel, kernel // 2, threshold=2, rule=rule) for kernel in (3, 5)]
+                scales = [SpikingConv(4, kernel, padding=kernel // 2, threshold=2, rule=rule) for kernel in (3, 5)]
                 return {
-                    "s1": SpikingConv(6, 6, 3, padding=1, threshold=2, rule=rule),
+                    "s1": SpikingConv(6, 3, padding=1, threshold=2, rule=rule),
                     "s2": Branches(*scales, inputs=inputs),
                 }
 

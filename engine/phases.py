@@ -1,0 +1,143 @@
+"""A phase of the training: the stages that learn in it, their rules, and how they learn from a batch."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from engine.decision import Outcome, majority
+from engine.graph import StageGraph
+from engine.packed import Packed
+from engine.rules import Rule
+from engine.stages import BACKENDS
+
+
+class Learned(NamedTuple):
+    """What a phase returns for a batch.
+
+    ``outcome``: of the network's decisions; None in a phase without labels. ``decisions``: int64 (N, 1 + branches), the
+    network's and each branch's, -1 for silence; None likewise. ``wins``: {label of a convolution that learned: int64
+    (wins,), its features that won}.
+    """
+
+    outcome: Outcome | None
+    decisions: torch.Tensor | None
+    wins: dict[str, torch.Tensor]
+
+
+class Phase(nn.Module):
+    """The stages that learn together, each of their convolutions by one rule.
+
+    Args:
+        stages: their names. With labels they are the decision stage, or the firing stage below it, or both.
+        rules: {label of each convolution of the stages: its rule in this phase}. Either all need labels or none does.
+        alternate: whether one stage learns at a time, the first in even batches and the second in odd batches. The
+            rates of a stage adapt after its own batches.
+
+    The buffer ``batches``, int64 (1,), counts the batches that the phase has learned from.
+    """
+
+    def __init__(self, stages: tuple[str, ...], rules: Mapping[str, Rule], alternate: bool = False):
+        super().__init__()
+        self.stages, self.rules, self.alternate = tuple(stages), dict(rules), alternate
+        self.register_buffer("batches", torch.zeros(1, dtype=torch.int64))
+
+    @property
+    def name(self) -> str:
+        return "+".join(self.stages)
+
+    @property
+    def main_rule(self) -> Rule:
+        """The rule of the phase's highest stage."""
+        return list(self.rules.values())[-1]
+
+    @property
+    def needs_labels(self) -> bool:
+        return self.main_rule.needs_labels
+
+    @torch.no_grad()
+    def learn(
+        self,
+        network: StageGraph,
+        inputs: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        epoch: int = 0,
+        rng: np.random.Generator | None = None,
+    ) -> Learned:
+        """Learn from a batch, one image after another; afterwards the rates adapt to the outcome.
+
+        Args:
+            network: whose stages learn.
+            inputs: uint8 (N, C, H, W), the input of the phase's first stage.
+            labels: int64 (N,); unused in a phase without labels.
+            epoch: number of epochs of this phase before this one.
+            rng: draws the neurons that a rule leaves out; None: seeded with the number of batches.
+        """
+        batch = int(self.batches)
+        self.batches += 1
+        if not self.needs_labels:
+            wins = {}
+            for label, conv in network.named_convs(self.stages):
+                feature = conv.learn(inputs, self.rules[label], epoch)[..., 0].long()
+                wins[label] = feature[feature >= 0]
+            return Learned(None, None, wins)
+        active = (self.stages[batch % len(self.stages)],) if self.alternate else self.stages
+        if active == (network.decision,):
+            inputs = network.map_of({network.input_name(self.stages[0]): inputs}, network.input_name(active[0]))
+            learned = self._learn_decisions(network, inputs, labels, epoch, rng or np.random.default_rng(batch))
+        else:
+            learned = self._learn_together(network, inputs, labels, epoch, active)
+        for label, conv in network.named_convs(active):
+            conv.adapt(self.rules[label], learned.outcome)
+        return learned
+
+    def _learn_decisions(self, network, inputs, labels, epoch, rng) -> Learned:
+        """Let every branch of the decision stage learn from its own decision."""
+        classes = network.class_of_feature()
+        inputs = inputs[:] if isinstance(inputs, Packed) else inputs
+        votes, highest, wins = [], [], {}
+        for label, conv in network.named_convs([network.decision]):
+            found = conv.learn_decisions(inputs, labels, classes, rng, epoch)
+            feature = found.decisions[:, 0].long()
+            votes.append(classes_of(feature, classes))
+            highest.append(found.highest.double())
+            wins[label] = feature[feature >= 0]
+        votes = torch.stack(votes, 1)
+        decisions = majority(votes, torch.stack(highest, 1), network.num_classes)
+        return Learned(Outcome.of(decisions, labels.cpu()), torch.cat([decisions[:, None], votes], 1), wins)
+
+    def _learn_together(self, network, inputs, labels, epoch, active) -> Learned:
+        """Let a firing stage learn from the network's decisions, with the decision stage if that is active too."""
+        name, classes = self.stages[0], network.class_of_feature()
+        lower, top = network.stages[name], network.stages[network.decision]
+        pools = network.between([name], network.inputs_of(network.decision))
+        rule, top_rule = self.rules[name], top.rule
+        rates = (
+            lower.next_rates(rule, len(inputs), epoch),
+            top.next_rates(top_rule, len(inputs), epoch) if network.decision in active else None,
+        )
+        found = BACKENDS[network.backend].learn_together(
+            lower.layer(),
+            top.layer(),
+            inputs,
+            labels,
+            network.stages[pools[0]].size if pools else 1,
+            classes,
+            (rule, top_rule),
+            rates,
+        )
+        feature, winners = found.decisions[:, 0].long(), found.winners[..., 0].long()
+        wins = {name: winners[winners >= 0], network.decision: feature[feature >= 0]}
+        decisions = classes_of(feature, classes)
+        return Learned(
+            Outcome.of(decisions, labels.cpu()),
+            decisions[:, None].repeat(1, 2),
+            {label: wins[label] for label in active},
+        )
+
+
+def classes_of(feature: torch.Tensor, classes: np.ndarray) -> torch.Tensor:
+    """Return the classes of deciding features int64 (N,), -1 for silence."""
+    return torch.where(feature < 0, -1, torch.from_numpy(classes)[feature.clamp(min=0)])
