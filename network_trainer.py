@@ -13,16 +13,17 @@ import numpy as np
 import torch
 from torch import nn
 
+from engine.checks import check_declaration, check_training
 from engine.decision import Outcome, class_of_features, deciding_features, majority
 from engine.graph import CHUNK, LatencyMap, StageGraph
 from engine.overrides import override
 from engine.phases import Learned, Phase
-from engine.rules import Rule
 from engine.stages import BACKENDS, INPUT, SpikingConv, Stage
 from errors import InputError
 
 # The networks by name and by alias. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
+CONFLICTS: dict[str, str] = {}  # names that two classes have → what is wrong
 
 
 class LatencyDataset:
@@ -142,14 +143,11 @@ class NetworkTrainer(StageGraph):
             return
         cls.name, cls.aliases = name, tuple(aliases)
         for known in (name, *aliases):
-            other = MODELS.get(known)
-            if other and (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-                files = " and ".join(
-                    getattr(sys.modules.get(c.__module__), "__file__", c.__module__) for c in (other, cls)
-                )
-                raise InputError(
-                    f"two networks are called {known!r}: {other.__qualname__} and {cls.__qualname__}, in {files}"
-                )
+            other = MODELS.get(known, cls)
+            if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+                files = (getattr(sys.modules.get(c.__module__), "__file__", c.__module__) for c in (other, cls))
+                CONFLICTS[known] = f"two networks are called {known!r}, in {' and in '.join(files)}: rename one of them"
+                raise InputError(CONFLICTS[known], field=known)
         MODELS.update(dict.fromkeys((name, *aliases), cls))
 
     def __init__(
@@ -171,18 +169,16 @@ class NetworkTrainer(StageGraph):
             raise InputError(f"time_steps must be 1 to 254, not {time_steps}", field="time_steps")
         self.in_channels, self.num_classes, self.time_steps = in_channels, num_classes, time_steps
         self.overrides, self.image_size = dict(overrides or {}), tuple(image_size)
-        self.stages = nn.ModuleDict(override(self._declared_stages(), self.overrides))
+        self.stages = nn.ModuleDict(override(check_declaration(self.build(num_classes)), self.overrides))
         device = torch.device(device)
         backend = ("event" if device.type == "cpu" else "torch") if backend == "auto" else backend
         if backend not in BACKENDS:
             raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)} and auto", field="backend")
         if backend == "event" and device.type != "cpu":
-            raise InputError(
-                f"the event backend runs on a CPU, not on {device}; use the torch backend", field="backend"
-            )
+            raise InputError(f"the event backend runs on a CPU, not on {device}: use torch", field="backend")
         self.backend = backend
         self.connect()
-        self._check_stages()
+        check_training(self)
         self.phases = nn.ModuleList(self.build_phases())
         rng = np.random.default_rng(seed)
         for conv in self.convs():
@@ -197,84 +193,25 @@ class NetworkTrainer(StageGraph):
 
     def build_phases(self) -> list[Phase]:
         """Return the phases: one for each stage with an unsupervised rule, bottom up, then one for all other rules."""
-        phases, supervised = [], {}
+        phases, names, supervised = [], [], {}
         for name, stage in self.stages.items():
             for place, rule in enumerate(stage.rules):
                 rules = {label: conv.rules[place] for label, conv in self.named_convs([name])}
                 if rule.needs_labels:
-                    supervised[name] = rules
+                    names.append(name)
+                    supervised |= rules
                 else:
                     phases.append(Phase((name,), rules))
-        if supervised:
-            phases.append(
-                Phase(tuple(supervised), {k: rule for rules in supervised.values() for k, rule in rules.items()})
-            )
-        return phases
+        return [*phases, Phase(tuple(names), supervised)] if names else phases
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    # -----------------------------------------------------------------------------------------------------------------
-    # Checks
-
-    def _declared_stages(self) -> dict[str, Stage]:
-        stages = self.build(self.num_classes)
-        if not isinstance(stages, dict) or not any(getattr(stage, "convs", ()) for stage in stages.values()):
-            raise InputError(
-                f"build of {type(self).__name__} must return a dict of stages, not {type(stages).__name__}"
-            )
-        for name, stage in stages.items():
-            if not isinstance(stage, Stage):
-                kinds = "SpikingConv, SpikingDense, Pool, Branches and Vote"
-                raise InputError(f"{name} is a {type(stage).__name__}; stages are {kinds}", field=name)
-        if INPUT in stages or len({id(stage) for stage in stages.values()}) < len(stages):
-            raise InputError(f"each stage is one object with one name, and none is called {INPUT!r}", field=INPUT)
-        return stages
-
-    def _check_stages(self) -> None:
-        """Raise InputError if the stages could not be trained."""
-        names = list(self.stages)
-        for name, stage in self.stages.items():
-            supervised = next((rule for rule in stage.rules if rule.needs_labels), None)
-            if stage.decides and name != names[-1]:
-                raise InputError(f"{name} has no threshold, so it must be the last stage, which decides", field=name)
-            if stage.decides and (not supervised or len(stage.rules) > 1):
-                raise InputError(
-                    f"{name} decides, so it learns by one rule, which needs labels, such as RSTDP()", field=name
-                )
-            if supervised and not stage.decides:
-                self._check_rewarded(name, supervised)
-        unread = [name for name in names[:-1] if not any(name in self.inputs_of(other) for other in names)]
-        if self.decision and unread:
-            raise InputError(f"no stage reads {', '.join(unread)}", field=unread[0])
-        for label, conv in self.named_convs([self.decision] if self.decision else []):
-            if conv.out_channels % self.num_classes:
-                raise InputError(
-                    f"{label} has {conv.out_channels} features, which cannot be shared by {self.num_classes} classes",
-                    field=label,
-                )
-
-    def _check_rewarded(self, name: str, rule: Rule) -> None:
-        """Raise InputError unless the firing stage can learn from the decisions of the stage above it."""
-        if not rule.rewards_firing:
-            raise InputError(f"{name} has a threshold: {rule.title} is a rule for a last stage without one", field=name)
-        above = list(self.stages)[list(self.stages).index(name) + 1 :]
-        chained = all(self.inputs_of(other) == (below,) for below, other in zip([name, *above], above, strict=False))
-        *between, top = [self.stages[other] for other in above] or [None]
-        convolves = top is not None and top.decides and len(top.convs) == 1 and not top.sees_whole_maps
-        if not (chained and convolves and len(between) <= 1 and not any(stage.convs for stage in between)):
-            raise InputError(
-                f"{name} learns from rewards, so one decision stage must follow it, a SpikingConv without a threshold, "
-                f"with at most one Pool between; the stages above it are {', '.join(above) or 'none'}",
-                field=name,
-            )
-
     def _deciding_stage(self) -> Stage:
         if self.decision is None:
-            raise InputError(
-                f"{self.name} has no decision stage (a last stage without a threshold), so it cannot classify"
-            )
+            why = "has no decision stage (a last stage without a threshold), so it cannot classify"
+            raise InputError(f"{self.name} {why}")
         return self.stages[self.decision]
 
     def class_of_feature(self) -> np.ndarray:
@@ -295,9 +232,8 @@ class NetworkTrainer(StageGraph):
 
     def check_copies(self) -> None:
         """Raise InputError unless only the decision stage learns with labels: of a copy it keeps one bit per neuron."""
-        if self.decision is None or any(
-            phase.needs_labels and phase.stages != (self.decision,) for phase in self.phases
-        ):
+        stages = {name for phase in self.phases if phase.needs_labels for name in phase.stages}
+        if stages != {self.decision}:
             raise InputError(f"only a decision stage can learn from moved copies of the images, unlike in {self.name}")
 
     # -----------------------------------------------------------------------------------------------------------------

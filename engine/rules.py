@@ -1,18 +1,18 @@
-"""The learning rules. All that a rule means is here, once, for both backends; a rule of your own may be in any file.
+"""The learning rules. Everything that a rule means is written here once, for both backends.
 
-A rule is a frozen dataclass in a network's declaration. It has
+A user's own rule may be in any file. A rule is a frozen dataclass in a network's declaration. It has
 
 * a *name*, and whether it *needs labels*;
-* a *schedule*: the rates (LTP, LTD) of each image, from how many images were seen; and, for rewards, ``adapted`` rates
-  from the outcome of the last batch;
-* a *plasticity*: a flat ``NamedTuple`` of numbers whose methods are the rule proper:
-    ``window``: the rate of a synapse, from the times of its input's spike and of the winner's;
-    ``change``: s(w), so that w becomes w + rate · s(w), within ``lower`` and ``upper``;
-    ``verdict``, if the rule needs labels: which neurons of a decision stage learn from an image, and with which rates.
+* a *schedule*: the rates (LTP, LTD) of each image of a batch, and ``adapted`` rates after the outcome of a batch;
+* a *plasticity*: a flat ``NamedTuple`` of numbers with the methods
+    ``window``: the rate of a synapse, from the times of its input's spike and of the winner's spike;
+    ``change``: s(w), where w becomes w + rate · s(w), within ``lower`` and ``upper``;
+    ``verdict``, if the rule needs labels: which neurons of a decision stage learn from an image, with which rates.
 
-The methods of a plasticity are compiled into the kernels, which find them by its type, and called on tensors by the
-tensor backend. So ``window`` and ``change`` are expressions of + - * and comparisons, which both compute alike to the
-bit: no ``if``, ``min`` or ``max``. ``verdict`` gets NumPy arrays in both, and may be any code that numba compiles.
+The methods of a plasticity are compiled into the kernels, which find them by its type, and the tensor backend calls
+them on tensors. Therefore ``window`` and ``change`` are expressions of + - * and comparisons, whose results are equal
+to the bit in both: they contain no ``if``, ``min`` or ``max``. ``verdict`` gets NumPy arrays in both backends, and may
+be any code that numba compiles.
 
 References: Mozafari et al., Pattern Recognition 94, 2019 (arXiv 1804.00227); Kheradpisheh et al., Neural Networks 99,
 2018.
@@ -21,30 +21,30 @@ References: Mozafari et al., Pattern Recognition 94, 2019 (arXiv 1804.00227); Kh
 import math
 from dataclasses import dataclass
 from numbers import Integral
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numba import types
 from numba.extending import overload_method
 
-from engine.decision import strongest
+from engine.decision import Outcome, strongest
 from errors import InputError
 
-MOST = 2**15 - 1  # winners of an image, and their radius
-MAX_LEARNERS = 32  # decision neurons that may learn from one image: what the kernels have room for
+MAX_WINNERS = 2**15 - 1  # of an image; also the largest radius
+MAX_LEARNERS = 32  # decision neurons that learn from one image: the size of the kernels' arrays
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Plasticity: what happens at a synapse
 
 
 class Additive(NamedTuple):
-    """A weight changes by the rate itself: s(w) = 1."""
+    """A weight changes by the rate: s(w) = 1."""
 
     lower: float
     upper: float
 
     def window(self, t_in, t_out, ltp, ltd):
-        """LTP if the input spiked no later than the winner, LTD otherwise, silent inputs (t_in = T) included."""
+        """Return LTP if t_in <= t_out, otherwise LTD, also for a silent input (t_in = T)."""
         return (t_in <= t_out) * ltp + (t_in > t_out) * ltd
 
     def change(self, w):
@@ -52,21 +52,21 @@ class Additive(NamedTuple):
 
 
 class Stabilized(Additive):
-    """The stabilizer drives each weight to a bound: s(w) = (w - lower)(upper - w) (Kheradpisheh et al. 2018)."""
+    """The stabilizer slows a weight near a bound: s(w) = (w - lower)(upper - w) (Kheradpisheh et al. 2018)."""
 
     def change(self, w):
         return (w - self.lower) * (self.upper - w)
 
 
 class Rewarded(Additive):
-    """The strongest neuron learns: by the first rates (reward) if it is of the true class, else by the second."""
+    """The neuron with the highest potential learns: by row 0 of the rates if its class is correct, else by row 1."""
 
     def verdict(self, peaks, label, classes, learners):
-        """Which neurons of a decision stage learn from an image.
+        """Choose the neurons of a decision stage that learn from an image.
 
-        peaks (F,): the highest potential of each feature; negative where a neuron is left out. classes int64 (F,): the
-        class of each feature. ``learners`` int64 (MAX_LEARNERS, 2) gets (feature, row of the rule's rates); the
-        features must differ. Returns how many.
+        peaks (F,): the highest potential of each feature; negative if the feature is left out. classes int64 (F,): the
+        class of each feature. Writes (feature, row of the rates) to ``learners`` int64 (MAX_LEARNERS, 2), with
+        different features, and returns their number.
         """
         best = strongest(peaks)
         if best < 0:
@@ -77,13 +77,16 @@ class Rewarded(Additive):
 
 
 class RewardedStabilized(Rewarded):
-    """``Rewarded``, with the stabilizer."""
+    """``Rewarded`` with the stabilizer."""
 
     change = Stabilized.change
 
 
 class Margin(NamedTuple):
-    """The strongest neuron of the true class learns against the strongest other, unless it leads by a margin."""
+    """The strongest neuron of the true class and the strongest other neuron learn, unless the first leads by a margin.
+
+    Neither learns if p_true >= (1 + margin) · p_other, for their highest potentials.
+    """
 
     lower: float
     upper: float
@@ -93,14 +96,14 @@ class Margin(NamedTuple):
     change = Additive.change
 
     def verdict(self, peaks, label, classes, learners):
-        """As of ``Rewarded``: the neuron of the true class by the first rates, its rival by the second; or nobody."""
-        right, rival = np.full_like(peaks, -1), np.full_like(peaks, -1)
+        """As in ``Rewarded``: the neuron of the true class learns by row 0 of the rates, the other by row 1."""
+        true, other = np.full_like(peaks, -1), np.full_like(peaks, -1)
         for f in range(len(peaks)):
             if classes[f] == label:
-                right[f] = peaks[f]
+                true[f] = peaks[f]
             else:
-                rival[f] = peaks[f]
-        a, b = strongest(right), strongest(rival)
+                other[f] = peaks[f]
+        a, b = strongest(true), strongest(other)
         if a < 0 or b < 0 or peaks[a] >= (1 + self.margin) * peaks[b]:
             return 0
         learners[0, 0], learners[0, 1] = a, 0
@@ -129,21 +132,21 @@ for _kind in (types.NamedTuple, types.NamedUniTuple):
 
 @dataclass(frozen=True)
 class Rule:
-    """What every rule has. ``rates``, in the state of a stage, are rows of (LTP, LTD); unsupervised rules have one row.
+    """The base class of all rules; a user's own rule derives from it or from another rule.
 
-    A rule of your own derives from this or from another rule, and overrides what differs.
+    The state of a stage contains the current rates of its rule: rows of (LTP, LTD). Unsupervised rules have one row.
     """
 
     name: ClassVar[str]
-    title: ClassVar[str]  # as it is printed
+    title: ClassVar[str]  # for people
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
-    rows: ClassVar[tuple[str, ...]] = ("",)  # what the rows of its rates are called
-    most_learners: ClassVar[int] = 1  # decision neurons that may learn from one image
-    rewards_firing: ClassVar[bool] = False  # whether a firing stage below the decision may learn by it
+    rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates
+    most_learners: ClassVar[int] = 1  # decision neurons that learn from one image
+    rewards_firing: ClassVar[bool] = False  # whether a firing stage below the decision stage may learn by it
 
-    def first_rates(self):
-        """The rates before the first image: float64 (2,), or (rows, 2)."""
+    def first_rates(self) -> np.ndarray:
+        """Return the rates before the first image: float64 (2,) or (rows, 2)."""
         raise TypeError(f"{type(self).__name__} has no rates")
 
     def schedule(self, rates: np.ndarray, numbers: np.ndarray, epoch: int) -> np.ndarray:
@@ -155,16 +158,16 @@ class Rule:
         """
         return np.broadcast_to(rates, (len(numbers), *rates.shape))
 
-    def adapted(self, outcome):
-        """The rates after a batch with that ``Outcome``, float64 (rows, 2); None: as they were."""
+    def adapted(self, outcome: Outcome) -> np.ndarray | None:
+        """Return the rates after a batch with this outcome, float64 (rows, 2); None if they do not change."""
         return None
 
-    def draw_left_out(self, rng, images, features):
-        """Which neurons of a decision stage cannot learn from which image: bool (N, F); None: all can."""
+    def draw_left_out(self, rng: np.random.Generator, images: int, features: int) -> np.ndarray | None:
+        """Return which neurons of a decision stage cannot learn from which image: bool (N, F); None if all can."""
         return None
 
-    def plasticity(self, number=float):
-        """The rule proper, of numbers of this type."""
+    def plasticity(self, number: type = float) -> Any:
+        """Return the plasticity, with numbers of this type."""
         raise TypeError(f"{type(self).__name__} has no plasticity")
 
 
@@ -172,11 +175,15 @@ class Rule:
 class STDP(Rule):
     """Unsupervised STDP of a firing stage (Mozafari et al. 2018; Kheradpisheh et al. 2018, section 2.3).
 
-    From each image at most ``winners`` neurons learn, of different features and more than ``radius`` apart, chosen
-    after point-wise inhibition. A synapse w of a winner changes by rate · s(w), where rate is the first of ``rates``
-    (LTP) if its input spiked no later than the winner, else the second (LTD), and s(w) = (w - lower)(upper - w) with
-    the stabilizer, else 1. Every ``double_every`` images seen the LTP rate doubles, up to ``highest``, and LTD becomes
-    ``depression`` · LTP; 0: never.
+    At most ``winners`` neurons learn from an image. They belong to different features, are more than ``radius`` apart,
+    and are chosen after point-wise inhibition. Each synapse of a winner changes:
+
+        Δw = ltp · s(w)   if t_in <= t_out
+        Δw = ltd · s(w)   otherwise
+        s(w) = (w - lower)(upper - w)  with the stabilizer, else 1
+
+    (ltp, ltd) are ``rates`` until ``double_every`` images are seen. After every ``double_every`` images, ltp doubles,
+    up to ``highest``, and ltd = ``depression`` · ltp. If ``double_every`` is 0, the rates are constant.
     """
 
     name: ClassVar[str] = "stdp"
@@ -196,7 +203,7 @@ class STDP(Rule):
         check_competition(self)
         check_numbers(self, "rates", "highest", "depression")
         if self.double_every < 0:
-            raise InputError(f"double_every is a number of images, or 0 for never; not {self.double_every}")
+            raise InputError(f"double_every must be at least 0, not {self.double_every}", field="double_every")
 
     def first_rates(self):
         return np.array(self.rates, np.float64)
@@ -215,12 +222,13 @@ class STDP(Rule):
 class RSTDP(Rule):
     """Reward-modulated STDP (Mozafari et al. 2018, section 2.5).
 
-    After a right decision the winners learn with the rates ``reward`` (STDP), after a wrong one with ``punishment``
-    (anti-STDP; the rate for inputs that came before the winner stands first), after silence not at all. After each
-    batch the rates become ``reward`` · fraction wrong and ``punishment`` · fraction right of that batch.
+    If the decision is correct, the synapses of the winners change as in ``STDP`` with (ltp, ltd) = ``reward``. If it is
+    wrong, they change with ``punishment`` (anti-STDP: the rate for inputs before the winner is negative). If the image
+    is silent, nothing changes. After each batch, the rates become ``reward`` · (fraction of wrong decisions) and
+    ``punishment`` · (fraction of correct decisions) of that batch.
 
-    In a decision stage the one winner is the neuron with the highest potential. In a firing stage ``winners`` and
-    ``radius`` choose the winners as in STDP; there a ``warm_up`` phase of unsupervised STDP may come first.
+    In a decision stage the winner is the neuron with the highest potential. In a firing stage ``winners`` and
+    ``radius`` choose the winners as in ``STDP``, and a phase of unsupervised STDP, ``warm_up``, may come first.
     """
 
     name: ClassVar[str] = "rstdp"
@@ -253,13 +261,17 @@ class RSTDP(Rule):
 
 @dataclass(frozen=True)
 class MarginRule(Rule):
-    """Supervised, local and without gradients: the true class's strongest neuron against the strongest of any other.
+    """A supervised, local rule without gradients for a decision stage.
 
-    Unless the potential of the first is at least ``margin`` (a fraction) over that of the second, the first learns by
-    STDP, +rate for inputs that spiked and -``ltd`` · rate for all others, and the second by anti-STDP, -rate and
-    +``ltd`` · rate; otherwise neither does. The rate is ``rate`` · ``decay``^(epochs done). Unlike a reward, which says
-    only right or wrong, the label names the class that should have won: this is supervised learning. Of each image a
-    neuron is left out of the learning with the probability ``left_out``; decisions count all neurons.
+    From each image two neurons learn: of the true class, and of all other classes, the one with the highest potential.
+    They do not learn if the first potential is at least (1 + ``margin``) times the second. The rates are
+
+        (ltp, ltd) = (r, -``ltd`` · r)   for the neuron of the true class (STDP)
+        (ltp, ltd) = (-r, ``ltd`` · r)   for the other neuron (anti-STDP)
+        r = ``rate`` · ``decay`` ^ (epochs of this run's phase that are done)
+
+    A reward only tells whether a decision was correct; this rule uses the label itself, so it is supervised learning.
+    Each neuron is left out of the learning from an image with the probability ``left_out``; all neurons decide.
     """
 
     name: ClassVar[str] = "margin"
@@ -278,11 +290,14 @@ class MarginRule(Rule):
     def __post_init__(self):
         check_bounds(self)
         check_numbers(self, "margin", "rate", "decay", "ltd", "left_out")
-        if not (self.margin >= 0 and 0 < self.decay <= 1 and 0 <= self.left_out < 1):
-            raise InputError(
-                f"margin must be 0 or more, decay over 0 up to 1 and left_out from 0 to below 1; not {self.margin}, "
-                f"{self.decay} and {self.left_out}"
-            )
+        for field, fits in (
+            ("margin", self.margin >= 0),
+            ("decay", 0 < self.decay <= 1),
+            ("left_out", 0 <= self.left_out < 1),
+        ):
+            if not fits:
+                ranges = "margin must be at least 0, decay above 0 and at most 1, left_out at least 0 and below 1"
+                raise InputError(f"{ranges}; {field} is {getattr(self, field)}", field=field)
 
     def first_rates(self):
         return self.rate * np.array([(1, -self.ltd), (-1, self.ltd)])
@@ -297,25 +312,27 @@ class MarginRule(Rule):
         return Margin(*map(number, (*self.bounds, self.margin)))
 
 
-def check_competition(rule):
-    """Errors: InputError unless ``winners``, ``radius`` and ``bounds`` are possible ones."""
+def check_competition(rule: Rule) -> None:
+    """Raise InputError unless ``winners``, ``radius`` and ``bounds`` are possible."""
     check_bounds(rule)
-    if not (isinstance(rule.winners, Integral) and 1 <= rule.winners <= MOST):
-        raise InputError(f"winners must be a whole number from 1 to {MOST}, not {rule.winners}")
-    if not (isinstance(rule.radius, Integral) and 0 <= rule.radius <= MOST):
-        raise InputError(f"radius must be a whole number from 0 to {MOST}, not {rule.radius}")
+    for field, least in (("winners", 1), ("radius", 0)):
+        value = getattr(rule, field)
+        if not (isinstance(value, Integral) and least <= value <= MAX_WINNERS):
+            raise InputError(f"{field} must be a whole number from {least} to {MAX_WINNERS}, not {value}", field=field)
 
 
-def check_bounds(rule):
+def check_bounds(rule: Rule) -> None:
+    """Raise InputError unless ``bounds`` are two finite numbers in ascending order."""
     if len(rule.bounds) != 2 or not -math.inf < rule.bounds[0] < rule.bounds[1] < math.inf:
-        raise InputError(f"bounds must be two numbers, the lower one first, not {rule.bounds}")
+        raise InputError(f"bounds must be two numbers, the lower one first, not {rule.bounds}", field="bounds")
 
 
-def check_numbers(rule, *fields):
-    """Errors: InputError unless the fields are finite numbers, or pairs of them (LTP, LTD) where the default is one."""
+def check_numbers(rule: Rule, *fields: str) -> None:
+    """Raise InputError unless the fields are finite numbers, or pairs of them (LTP, LTD) if the default is a pair."""
     for field in fields:
         value = getattr(rule, field)
         pair = isinstance(type(rule).__dataclass_fields__[field].default, tuple)
         numbers = value if pair and isinstance(value, tuple | list) else (value,)
         if len(numbers) != 1 + pair or not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
-            raise InputError(f"{field} must be {'two finite numbers (LTP, LTD)' if pair else 'a number'}, not {value}")
+            kind = "two finite numbers (LTP, LTD)" if pair else "a finite number"
+            raise InputError(f"{field} must be {kind}, not {value}", field=field)

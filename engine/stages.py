@@ -56,6 +56,19 @@ class Stage(nn.Module):
 
     Args:
         inputs: names of the stages that the stage reads, or one name; none: the stage before it.
+
+    Each kind of stage describes itself:
+
+    * ``output_shape(channels, height, width)``: the shape of its map for an input of this shape; raises InputError if
+      it does not fit;
+    * ``receptive_field(side, stride)``: receptive field and stride of its neurons, in pixels of the encoded image, from
+      those of the stage that it reads;
+    * ``parts(below, shape_below, shape)``: where its map has neurons, a ``Part`` for each convolution, from the parts
+      of the map that it reads, whose shape is ``shape_below``; ``shape``: of its own map;
+    * ``explain()``: in a few words, what its map shows;
+    * ``summary(labels, shape_below, shape, field)``: its lines of the summary; ``labels``: of its convolutions, then
+      its own name; ``field``: receptive field and stride of what it reads;
+    * ``fire(latency[, pool])``: its map, pooled if it is a convolution.
     """
 
     convs: Sequence["SpikingConv"] = ()  # its convolutions
@@ -72,7 +85,7 @@ class Stage(nn.Module):
         self.inputs = inputs
 
     def declared(self) -> dict[str, Any]:
-        """The arguments that the stage was made with, by name."""
+        """Return the arguments that the stage was made with, by name."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
     def connect(self, maps: list[Shape]) -> None:
@@ -83,36 +96,6 @@ class Stage(nn.Module):
     def gather(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """Return the input of the stage, made of the latency maps that it reads."""
         return maps[0]
-
-    def output_shape(self, channels: int, height: int, width: int) -> Shape:
-        """Return the shape of the stage's map for an input of this shape. Raises InputError if it does not fit."""
-        raise NotImplementedError
-
-    def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
-        """Return the receptive field and the stride of the stage's neurons, in pixels of the encoded image.
-
-        side, stride: those of the stage that it reads.
-        """
-        raise NotImplementedError
-
-    def parts(self, below: list[Part], shape_below: Shape, shape: Shape) -> list[Part]:
-        """Return where the stage's map has neurons, one part for each convolution.
-
-        below: the parts of the map that the stage reads; shape_below, shape: of that map, and of the stage's own.
-        """
-        raise NotImplementedError
-
-    def explain(self) -> str:
-        """Return in a few words what the stage's map shows."""
-        raise NotImplementedError
-
-    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[Line]:
-        """Return the stage's lines of the summary.
-
-        labels: of its convolutions, then its own name. shape_below, shape: as in ``parts``. field: the receptive field
-        and the stride of what it reads, see ``receptive_field``.
-        """
-        raise NotImplementedError
 
 
 class SpikingConv(Stage):

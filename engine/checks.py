@@ -1,0 +1,59 @@
+"""What a network's declaration must fulfil so that the network can be trained."""
+
+from typing import Any
+
+from engine.graph import StageGraph
+from engine.rules import Rule
+from engine.stages import INPUT, Stage
+from errors import InputError
+
+
+def check_declaration(stages: Any) -> dict[str, Stage]:
+    """Return what ``build`` of a network has returned. Raises InputError unless it is a dict of stages."""
+    if not isinstance(stages, dict) or not any(getattr(stage, "convs", ()) for stage in stages.values()):
+        raise InputError(f"build must return a dict of stages, some of which learn, not {stages!r}", field="build")
+    for name, stage in stages.items():
+        if not isinstance(stage, Stage):
+            kinds = "SpikingConv, SpikingDense, Pool, Branches and Vote"
+            raise InputError(f"{name} is a {type(stage).__name__}; stages are {kinds}", field=name)
+    if INPUT in stages or len({id(stage) for stage in stages.values()}) < len(stages):
+        raise InputError(f"each stage is one object with one name, and none is called {INPUT!r}", field=INPUT)
+    return stages
+
+
+def check_training(network: StageGraph) -> None:
+    """Raise InputError if the stages could not be trained: what decides, what learns from rewards, what is read."""
+    names = list(network.stages)
+    for name, stage in network.stages.items():
+        supervised = next((rule for rule in stage.rules if rule.needs_labels), None)
+        if stage.decides and name != names[-1]:
+            raise InputError(f"{name} has no threshold, so it must be the last stage, which decides", field=name)
+        if stage.decides and (not supervised or len(stage.rules) > 1):
+            message = f"{name} decides, so it learns by one rule, which needs labels, such as RSTDP()"
+            raise InputError(message, field=name)
+        if supervised and not stage.decides:
+            _check_rewarded(network, name, supervised)
+    unread = [name for name in names[:-1] if not any(name in network.inputs_of(other) for other in names)]
+    if network.decision and unread:
+        raise InputError(f"no stage reads {', '.join(unread)}", field=unread[0])
+    for label, conv in network.named_convs([network.decision] if network.decision else []):
+        if conv.out_channels % network.num_classes:
+            message = f"{label} has {conv.out_channels} features, not as many for each of {network.num_classes} classes"
+            raise InputError(message, field=label)
+
+
+def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
+    """Raise InputError unless the firing stage can learn from the decisions of the stage above it."""
+    if not rule.rewards_firing:
+        raise InputError(f"{name} has a threshold: {rule.title} is a rule for a last stage without one", field=name)
+    names = list(network.stages)
+    above = names[names.index(name) + 1 :]
+    chained = all(network.inputs_of(other) == (below,) for below, other in zip([name, *above], above, strict=False))
+    *between, top = [network.stages[other] for other in above] or [None]
+    convolves = top is not None and top.decides and len(top.convs) == 1 and not top.sees_whole_maps
+    if not (chained and convolves and len(between) <= 1 and not any(stage.convs for stage in between)):
+        raise InputError(
+            f"{name} learns from rewards, so one decision stage must follow it, a SpikingConv without a threshold, "
+            f"with at most one Pool between; the stages above it are {', '.join(above) or 'none'}",
+            field=name,
+        )
