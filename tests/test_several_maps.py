@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support.refusals import refuses
 
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import Branches, Pool, SpikingConv, SpikingDense
@@ -131,7 +132,7 @@ def test_reports_know_what_a_stage_reads():
     table = summarize(model, 12, 12)
     assert "e of p, b, c, q" in table
     assert "c of p" in table
-    with pytest.raises(InputError, match="built for images of 12×12, not 28×28"):
+    with pytest.raises(InputError):
         summarize(model, 28, 28)
 
 
@@ -142,31 +143,31 @@ def test_a_changed_number_of_features_reaches_every_stage_that_reads_it():
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "field"),
     [
-        ({"c": SpikingConv(6, 5, threshold=4, inputs="z")}, "c reads 'z'; the maps below it are input, a, p, b"),
-        ({"b": SpikingConv(5, 3, threshold=2, inputs="c")}, "b reads 'c'; the maps below it are input, a, p"),
-        ({"c": SpikingConv(6, 5, threshold=4, inputs=("a", "p"))}, "c reads one map, not 2; a SpikingDense"),
-        ({"c": SpikingConv(6, 5, threshold=4, inputs="p", in_channels=5)}, "c reads 5 channels, but gets 4"),
-        ({"e": SpikingDense(7, rule=MarginRule(), inputs=("p", "b", "c", "q"))}, "e has 7 features"),
-        ({"e": SpikingDense(6, rule=MarginRule(), inputs=("p", "q"))}, "no stage reads b, c"),
-        ({"e": SpikingDense(6, rule=STDP(1, 1), inputs=("p", "b", "c", "q"))}, "e decides, so it learns by one rule"),
-        ({"b": SpikingConv(5, 3, threshold=2, rule=RSTDP())}, "b learns from rewards"),
+        ({"c": SpikingConv(6, 5, threshold=4, inputs="z")}, "c"),
+        ({"b": SpikingConv(5, 3, threshold=2, inputs="c")}, "b"),  # c is above it
+        ({"c": SpikingConv(6, 5, threshold=4, inputs=("a", "p"))}, "c.inputs"),
+        ({"c": SpikingConv(6, 5, threshold=4, inputs="p", in_channels=5)}, "c.in_channels"),
+        ({"e": SpikingDense(7, rule=MarginRule(), inputs=("p", "b", "c", "q"))}, "e"),  # 3 classes cannot share 7
+        ({"e": SpikingDense(6, rule=MarginRule(), inputs=("p", "q"))}, "b"),  # no stage reads it
+        ({"e": SpikingDense(6, rule=STDP(1, 1), inputs=("p", "b", "c", "q"))}, "e"),
+        ({"b": SpikingConv(5, 3, threshold=2, rule=RSTDP())}, "b"),
     ],
-)  # fmt: skip
-def test_what_does_not_fit_is_refused_at_construction(change, message):
+)
+def test_what_does_not_fit_is_refused_at_construction(change, field):
     class Misfit(Fork):
         def build(self, num_classes):
             return super().build(num_classes) | change
 
-    with pytest.raises(InputError, match=message):
+    with refuses(field):
         Misfit(in_channels=2, num_classes=3, image_size=(12, 12))
 
 
 def test_declarations_that_name_inputs_badly_are_refused():
-    with pytest.raises(InputError, match="each once"):
+    with refuses("inputs"):
         SpikingDense(6, inputs=("p", "p"))
-    with pytest.raises(InputError, match="name it once"):
+    with refuses("inputs"):
         Branches(SpikingConv(6, 5, threshold=4, inputs="p"), SpikingConv(6, 3, threshold=4))
-    with pytest.raises(InputError, match="SpikingConv"):
+    with refuses("branches"):
         Branches(SpikingDense(6))

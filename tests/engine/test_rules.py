@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.own_rules import ContrastRule, Recent, RecentSTDP
+from support.refusals import refuses
 
 import engine
 from engine import event, frames
@@ -19,7 +20,6 @@ from engine.event.layout import BANK
 from engine.event.peaks import CHUNK
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import SpikingConv
-from errors import InputError
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
@@ -101,21 +101,22 @@ def test_the_strongest_is_rewarded_or_punished(peaks, label, expected):
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("make", "field"),
     [
-        (lambda: STDP(winners=0, radius=0), "winners must be a whole number from 1 to 32767, not 0"),
-        (lambda: STDP(winners=1, radius=2**63), "radius must be a whole number from 0 to 32767, not 9223372"),
-        (lambda: STDP(winners=1, radius=0, bounds=(1.0, 0.0)), "bounds must be two numbers, the lower one first"),
-        (lambda: STDP(winners=1, radius=-1), "radius must be a whole number from 0 to 32767, not -1"),
-        (lambda: STDP(winners=1, radius=0, bounds=(0.5, 0.5)), "bounds must be two numbers, the lower one first"),
-        (lambda: MarginRule(left_out=1.0), "left_out from 0 to below 1; not 0.03, 0.9 and 1.0"),
-        (lambda: STDP(winners=1, radius=0, rates=(0.1,)), "rates must be two finite numbers"),
+        (lambda: STDP(winners=0, radius=0), "winners"),
+        (lambda: STDP(winners=1, radius=2**63), "radius"),
+        (lambda: STDP(winners=1, radius=-1), "radius"),
+        (lambda: STDP(winners=1, radius=0, bounds=(1.0, 0.0)), "bounds"),
+        (lambda: STDP(winners=1, radius=0, bounds=(0.5, 0.5)), "bounds"),
+        (lambda: STDP(winners=1, radius=0, rates=(0.1,)), "rates"),
         (lambda: STDP(winners=1, radius=0, double_every=-1), "double_every"),
-        (lambda: RSTDP(reward=(float("nan"), 0.0)), "reward must be two finite numbers"),
+        (lambda: RSTDP(reward=(float("nan"), 0.0)), "reward"),
+        (lambda: MarginRule(left_out=1.0), "left_out"),
+        (lambda: MarginRule(margin=-0.1), "margin"),
     ],
-)  # fmt: skip
-def test_impossible_rules_are_refused(make, message):
-    with pytest.raises(InputError, match=message):
+)
+def test_impossible_rules_are_refused(make, field):
+    with refuses(field):
         make()
 
 
