@@ -1,12 +1,12 @@
-"""What can be read from each feature stage of trained networks: by a linear classifier, by R-STDP, by the margin rule.
+"""The accuracy of three classifiers on each feature map of trained networks.
 
     python -m results.depth [--epochs N] [--ratio R] RUN [RUN …]
 
-For each pooled map of each run's best network (equal maps once), three readers learn from its latency maps of the same
-training images: scikit-learn's linear support vector machine on which neurons spiked; the published decision
+For each pooled map of each run's best network (equal maps once), three classifiers are trained on its latency maps of
+the same training images: scikit-learn's linear support vector machine on which neurons spiked; the published decision
 layer, a convolution of 5×5 with 20 neurons per class, by R-STDP; and five neurons per class that see the whole map, by
-the margin rule. Each keeps the epoch (or the C) that reads most of the validation images, and then reads the test
-images, once. Prints a line when a map is done, and at the end the table.
+the margin rule. Each keeps the epoch (or the C) with the best validation accuracy, and then classifies the test images
+once. A line is printed when a map is done, and the table at the end.
 """
 
 import argparse
@@ -31,7 +31,7 @@ HEADER = "network", "map", "neurons", "spikes per image", "linear (SVM)", "R-STD
 
 
 class RewardReader(NetworkTrainer):
-    """The decision layer of mozafari2018 alone; its input are the maps of another network."""
+    """The decision layer of mozafari2018 alone; its input is a map of another network."""
 
     name = "depth: R-STDP"
 
@@ -40,7 +40,7 @@ class RewardReader(NetworkTrainer):
 
 
 class MarginReader(NetworkTrainer):
-    """Five neurons per class which see all of the maps of another network."""
+    """Five neurons per class that see the whole of a map of another network."""
 
     name = "depth: margin rule"
 
@@ -49,7 +49,7 @@ class MarginReader(NetworkTrainer):
 
 
 def read_by_rule(reader, maps, labels, epochs):
-    """Test accuracy of a reader with the weights that read most of the validation images."""
+    """Return the test accuracy of a reader with the weights of the best validation accuracy."""
     train, validation = (LatencyDataset(maps[split], labels[split]) for split in ("train", "validation"))
     progress = Progress()
     with tqdm(total=epochs, desc=reader.name, leave=False) as bar:
@@ -62,7 +62,7 @@ def read_by_rule(reader, maps, labels, epochs):
 
 
 def read_map(model, encoder, data, stage, epochs):
-    """(neurons, spikes per image, test accuracy of the three readers) for one stage of a network."""
+    """Return (neurons, spikes per image, test accuracies of the three classifiers) for one stage of a network."""
     maps, labels = {}, {}
     for split in data.splits:
         images, truth, chosen = data.part(split)
@@ -82,7 +82,7 @@ def main():
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN", help="folders of trained networks, of one data set"
     )
-    parser.add_argument("--epochs", type=int, default=20, metavar="N", help="of both rules (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=20, metavar="N", help="of each rule (default: %(default)s)")
     parser.add_argument(
         "--ratio", type=float, default=1.0, metavar="R", help="part of the training images (default: 1)"
     )

@@ -2,10 +2,10 @@
 
     python tests/manual/determinism.py                      # all networks; --model mozafari2018 …: some
 
-The same command: twice; on 1, 2 and 3 threads; stopped by SIGTERM after some time and resumed, on another number of
-threads; and with the latency maps below the learning stage computed again for every batch, where a run keeps them. All
-digests of a network must be one, on one kind of processor. So must those of a training from moved copies too, where
-only a decision stage learns with labels: on 1 and on 2 threads, and resumed.
+The same command runs twice; on 1, 2 and 3 threads; stopped by SIGTERM after some time and resumed, on another number of
+threads; and with the latency maps below the learning stage computed again for every batch, instead of once. All digests
+of a network must be equal on one kind of processor. So must those of a training from moved copies, if only a decision
+stage learns with labels: on 1 and on 2 threads, and resumed.
 """
 
 import argparse
@@ -24,8 +24,10 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 import train  # noqa: E402
+from engine.stages import INPUT  # noqa: E402
 from errors import InputError  # noqa: E402
 from models import MODELS, build_model, network_names  # noqa: E402
+from network_trainer import NetworkTrainer  # noqa: E402
 from training.checkpoint import compute_checksum, load_checkpoint  # noqa: E402
 from utils import find_processor  # noqa: E402
 
@@ -35,14 +37,33 @@ PLAIN, MOVED = ["--augment", "none"], ["--augment", "copies=2", "turn=8", "shift
 
 
 def digest(run):
-    """Of the last weights and rates and, if the network decides, of the best."""
+    """Return the digest of the last weights and rates and, if the network classifies, of the best."""
     content = load_checkpoint(run / "checkpoints" / "last.safetensors")
     best = content.progress.best["state"] if content.progress.best else {}
     return compute_checksum("", content.state | {f"best {name}": tensor for name, tensor in best.items()})
 
 
+class Recomputed:
+    """The map of a stage, which is computed again for each batch."""
+
+    device = "cpu"
+
+    def __init__(self, network, latencies, name):
+        self.network, self.latencies, self.name = network, latencies, name
+
+    def __getitem__(self, chosen):
+        return self.network.map_of(self.latencies[chosen], self.name)
+
+
+def prepare(network, phase, train, validation, copies):
+    """Compute no map in advance."""
+    latencies, name = train.maps[INPUT], network.input_name(phase.stages[0])
+    train.maps = {name: Recomputed(network, latencies, name), INPUT: latencies}
+    yield from ()
+
+
 class Ways:
-    """The ways to train a network; each returns the digest of what it comes to."""
+    """The ways to train a network; each returns the digest of its result."""
 
     def __init__(self, model, folder):
         self.model, self.folder = model, folder
@@ -51,10 +72,10 @@ class Ways:
     def start(self, name, threads, augment, resume=False):
         new = [*self.words, *augment, "--output", str(self.folder), "--name", name]
         words = ["--resume", str(self.folder / name)] if resume else new
-        return subprocess.Popen(
-            [sys.executable, ROOT / "train.py", *words, "--threads", str(threads)], stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True, env=os.environ | {"NUMBA_NUM_THREADS": str(max(THREADS))},
-        )  # fmt: skip
+        command = [sys.executable, ROOT / "train.py", *words, "--threads", str(threads)]
+        environment = os.environ | {"NUMBA_NUM_THREADS": str(max(THREADS))}
+        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, text=True, env=environment, **pipes)
 
     def whole(self, name, threads, augment=PLAIN):
         process = self.start(name, threads, augment)
@@ -63,7 +84,7 @@ class Ways:
         return digest(self.folder / name)
 
     def resumed(self, name, after, augment=PLAIN):
-        """Stopped ``after`` so many seconds of training, as often as it takes, on another number of threads each."""
+        """Train with a stop ``after`` some seconds, as often as it takes, each time on another number of threads."""
         stops, threads = 0, 1
         while True:
             process = self.start(name, threads, augment, resume=stops > 0)
@@ -75,13 +96,13 @@ class Ways:
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate()
             written = (self.folder / name / "results.json").is_file()
-            if process.returncode == 0 or (process.returncode == -signal.SIGTERM and written):  # as Python ended
+            if process.returncode == 0 or (process.returncode == -signal.SIGTERM and written):  # while Python ended
                 return digest(self.folder / name), stops
             assert process.returncode == 143, (process.returncode, errors)
             stops, threads, after = stops + 1, threads % max(THREADS) + 1, 1.3 * after
 
     def takes_copies(self):
-        """Whether the network learns from moved copies at all."""
+        """Return whether the network can learn from moved copies."""
         try:
             build_model(self.model).check_copies()
         except InputError:
@@ -89,32 +110,15 @@ class Ways:
         return True
 
     def computed_again(self, name):
-        """Every stage reads what the stages below it make of the batch's images, each time anew."""
-
-        network = MODELS[self.model]  # which may change what a stage learns from, as kheradpisheh2018 does
-        stdp, rstdp = network.learn_stdp, network.learn_rstdp
-
-        def stay(trainer, activity, number, observer):
-            """The maps remain those of the images."""
-
-        def learn_stdp(trainer, inputs, name, epoch=None):
-            return stdp(trainer, trainer.input_of(name, inputs), name, epoch)
-
-        def learn_rstdp(trainer, inputs, labels, epoch=None, rng=None):
-            inputs = trainer.input_of(trainer.phases[-1].stages[0], inputs)
-            return rstdp(trainer, inputs[:], labels, epoch, rng)
-
-        patched = {"_move_up": stay, "learn_stdp": learn_stdp, "learn_rstdp": learn_rstdp}
-        with mock.patch.multiple(network, **patched), mock.patch("training.run.kernels"):
-            words = [*self.words, *PLAIN, "--output", str(self.folder), "--name", name, "--threads", "1"]
-            with contextlib.redirect_stdout(io.StringIO()):
-                code = train.main(words)
-        assert code == 0
+        """Train with every stage's input computed again from the images of each batch."""
+        words = [*self.words, *PLAIN, "--output", str(self.folder), "--name", name, "--threads", "1"]
+        with mock.patch.object(NetworkTrainer, "_prepare", prepare), contextlib.redirect_stdout(io.StringIO()):
+            assert train.main(words) == 0
         return digest(self.folder / name)
 
 
-def tell(what, found):
-    """Print whether the digests {way: digest} are one; returns whether they are not."""
+def compare(what, found):
+    """Print whether the digests {way: digest} are equal; return whether they are not."""
     same = len(set(found.values())) == 1
     print(f"{what:<36} {'equal' if same else 'DIFFERENT'}: {', '.join(found)}", flush=True)
     for way, value in found.items() if not same else [("all", next(iter(found.values())))]:
@@ -136,12 +140,12 @@ def main():
             digest_of_resumed, stops = ways.resumed("resumed", 0.4)
             found[f"resumed {stops} times"] = digest_of_resumed
             found["computed again"] = ways.computed_again("again-computed")
-            different += tell(model, found)
+            different += compare(model, found)
             if ways.takes_copies():
                 found = {f"{threads} threads": ways.whole(f"moved{threads}", threads, MOVED) for threads in THREADS[:2]}
                 digest_of_resumed, stops = ways.resumed("resumed-moved", 0.4, MOVED)
                 found[f"resumed {stops} times"] = digest_of_resumed
-                different += tell(f"{model}, moved copies", found)
+                different += compare(f"{model}, moved copies", found)
     sys.exit(bool(different))
 
 
