@@ -46,12 +46,16 @@ TESTS = {
         "tests/test_networks.py",
     ],
     "s1c1.py": ["tests/test_s1c1.py"],
+    "engine/phases.py": ["tests/test_fit.py", "tests/test_networks.py"],
+    "engine/stages.py": ["tests/engine/test_rules.py -k counts_its", "tests/test_networks.py", "tests/report"],
+    "engine/graph.py": ["tests/test_several_maps.py", "tests/test_fit.py tests/test_networks.py"],
     "network_trainer.py": [
         "tests/test_fit.py",
-        "tests/training/test_golden_checkpoints.py tests/test_networks.py",
-        "tests/test_several_maps.py tests/training/test_run.py",
+        "tests/test_networks.py tests/test_several_maps.py",
+        "tests/training/test_golden_checkpoints.py tests/training/test_run.py",
     ],
     "models/deepr2024.py": ["tests/test_fit.py", "tests/test_networks.py"],
+    "training/checkpoint.py": ["tests/training/test_golden_checkpoints.py", "tests/training/test_checkpoint.py"],
 }
 
 RULES = [
@@ -86,7 +90,7 @@ RULES = [
     ('[outcome.fraction("correct")]]', '[outcome.fraction("wrong")]]'),
     ('[outcome.fraction("correct")]]', '[1 - outcome.fraction("wrong")]]'),
     ("return np.broadcast_to(rates, (len(numbers)", "return np.broadcast_to(2 * rates, (len(numbers)"),
-    ("((numbers - 1) // epoch)", "(numbers // epoch)"),
+    ("np.full(len(numbers), epoch)", "np.full(len(numbers), epoch + 1)"),
     ("[(1, -self.ltd), (-1, self.ltd)]", "[(1, -self.ltd), (-1, -self.ltd)]"),
     ("rng.random((images, features)) < self.left_out", "rng.random((images, features)) > self.left_out"),
     ("0 <= self.left_out < 1", "0 <= self.left_out <= 1"),
@@ -94,8 +98,8 @@ RULES = [
     ("rate: float = 0.01", "rate: float = 0.02"),
     ("decay: float = 0.9", "decay: float = 0.8"),
     ("ltd: float = 0.05", "ltd: float = 0.06"),
-    ("1 <= rule.winners <= MOST", "0 <= rule.winners <= MOST"),
-    ("0 <= rule.radius <= MOST", "rule.radius <= MOST"),
+    ('(("winners", 1), ("radius", 0))', '(("winners", 0), ("radius", 0))'),
+    ('(("winners", 1), ("radius", 0))', '(("winners", 1), ("radius", -1))'),
     ("rule.bounds[0] < rule.bounds[1] < math.inf", "rule.bounds[0] <= rule.bounds[1] < math.inf"),
     ("rewards_firing: ClassVar[bool] = True", "rewards_firing: ClassVar[bool] = False"),
     ("change = Stabilized.change", "change = Additive.change"),
@@ -131,50 +135,79 @@ ENCODER = [
 ]  # fmt: skip
 
 TRAINER = [
-    ("[seed, progress.phase, progress.epoch]).permutation(", "[seed, progress.phase]).permutation("),
-    ("[seed, progress.phase, progress.epoch]).permutation(", "[seed, progress.epoch]).permutation("),
-    ("[seed, progress.phase, progress.epoch]).permutation(", "[progress.phase, progress.epoch]).permutation("),
-    ("[seed, progress.phase, progress.epoch, progress.batch]", "[seed, progress.phase, progress.epoch]"),
-    ("train.labels[chosen]", "train.labels[: len(chosen)]"),
-    ("won = self.learn_stdp(inputs, name, len(train))", "won = self.learn_stdp(inputs, name)"),
-    ("train.labels[chosen], len(train), rng)", "train.labels[chosen], None, rng)"),
-    ("tally = Outcome(*progress.tally) + outcome", "tally = outcome"),
+    ("place = seed, progress.phase, progress.epoch", "place = seed, progress.phase, 0"),
+    ("place = seed, progress.phase, progress.epoch", "place = seed, 0, progress.epoch"),
+    ("place = seed, progress.phase, progress.epoch", "place = 0, progress.phase, progress.epoch"),
+    ("default_rng((*place, progress.batch))", "default_rng(place)"),
+    ("train.labels[chosen], progress.epoch, rng)", "train.labels[: len(chosen)], progress.epoch, rng)"),
+    ("train.labels[chosen], progress.epoch, rng)", "train.labels[chosen], 0, rng)"),
+    ("Outcome(*self.outcome) + learned.outcome", "learned.outcome"),
     ("wins += torch.bincount", "wins -= torch.bincount"),
-    ("            progress.batch += 1\n", "            progress.batch += 2\n"),
-    ("progress.waited >= patience", "progress.waited > patience"),
+    ("if label in learned.wins:", "if label not in learned.wins:"),
+    ("progress.batch += 1\n", "progress.batch += 2\n"),
+    ("progress.epochs_since_best >= patience", "progress.epochs_since_best > patience"),
     ("patience and phase.needs_labels and progress", "patience and progress"),
-    ('held_out.correct > progress.best["correct"]', 'held_out.correct >= progress.best["correct"]'),
-    ("                progress.waited = 0\n", "                progress.waited = 1\n"),
-    ("            progress.waited += 1\n", "            progress.waited += 2\n"),
-    ("progress.epoch >= count or stopped", "progress.epoch > count or stopped"),
+    ('validated.correct > progress.best["correct"]', 'validated.correct >= progress.best["correct"]'),
+    ("progress.epochs_since_best = 0\n", "progress.epochs_since_best = 1\n"),
+    ("progress.epochs_since_best += 1\n", "progress.epochs_since_best += 2\n"),
+    ("progress.epoch >= count or gave_up", "progress.epoch > count or gave_up"),
     ("progress.phase + 1, 0\n", "progress.phase + 1, progress.epoch\n"),
+    ("progress.epoch + 1, 0, 0.0", "progress.epoch + 1, progress.batch, 0.0"),
     ('"step": len(progress.history) + 1', '"step": len(progress.history) + 2'),
-    ("(c == 0).sum()", "(c > 0).sum()"),
+    ("(count == 0).sum()", "(count > 0).sum()"),
     ("(weight * (1 - weight)).numpy", "(weight * (1 + weight)).numpy"),
     (".reshape(-1, 2)[0]", ".reshape(-1, 2)[-1]"),
-    ("progress.tally, progress.told = [0, 0, 0], [0, 0, 0]", "progress.told = [0, 0, 0]"),
+    ("progress.outcome, progress.wins = [0, 0, 0], {}", "progress.wins = {}"),
+    ("progress.outcome, progress.wins = [0, 0, 0], {}", "progress.outcome = [0, 0, 0]"),
     ("value.detach().cpu().clone() for key", "value.detach().cpu() for key"),
-    ("wins, progress.wins = progress.wins, {}", "wins = progress.wins"),
-    ("int(self.rl_batches) % len(phase.stages)", "(int(self.rl_batches) + 1) % len(phase.stages)"),
-    ("            conv.adapt(outcome)\n", "            pass\n"),
-    ("self.rl_batches += 1\n", "self.rl_batches += 2\n"),
-    ("rng = rng or np.random.default_rng(int(self.rl_batches))", "rng = rng or np.random.default_rng(0)"),
-    ("if len(stage.convs) > 1 else of_class", "if len(stage.convs) > 9 else of_class"),
+    ("several = len(stage.convs) > 1", "several = len(stage.convs) > 9"),
     (".unflatten(1, (self.num_classes, -1)).amax(2)", ".unflatten(1, (self.num_classes, -1)).mean(2)"),
     ("rng = np.random.default_rng(seed)\n", "rng = np.random.default_rng(0)\n"),
     ("if count and not 0 <= int(labels.min())", "if count and not -1 <= int(labels.min())"),
-    ("lower.advance(lower.rule, len(inputs), epoch)", "lower.advance(top.rule, len(inputs), epoch)"),
-    ("{name: wins[name] for name in active}", "wins"),
-    ("len(inputs), epoch) if self.decision in active else None", "len(inputs), epoch)"),
-    ("if label in won:", "if label not in won:"),
     ("copy = rng.integers(len(train.copies) + 1)", "copy = rng.integers(len(train.copies))"),
-    ("pool = pools[0].size if pools else 1", "pool = 1"),
-]  # fmt: skip
+]
+
+PHASES = [
+    ("self.batches += 1\n", "self.batches += 2\n"),
+    ("self.stages[batch % len(self.stages)]", "self.stages[(batch + 1) % len(self.stages)]"),
+    ("rng or np.random.default_rng(batch)", "rng or np.random.default_rng(0)"),
+    ("conv.adapt(self.rules[label], learned.outcome)", "pass"),
+    ("{label: wins[label] for label in active}", "wins"),
+    ("lower.next_rates(rule, len(inputs), epoch)", "lower.next_rates(top_rule, len(inputs), epoch)"),
+    ("len(inputs), epoch) if network.decision in active else None", "len(inputs), epoch)"),
+    ("network.stages[pools[0]].size if pools else 1", "1"),
+]
+
+STAGES = [
+    ("seen + np.arange(1, images + 1)", "seen + np.arange(images)"),
+    ("torch.tensor(rates[-1])", "torch.tensor(rates[0])"),
+    ("torch.where(latency < self.time_steps, 0,", "torch.where(latency <= self.time_steps, 0,"),
+    ("side + (self.kernel - 1) * stride, stride", "side + self.kernel * stride, stride"),
+    ("(height - first.shape[2]) // 2", "height - first.shape[2]"),
+]
+
+GRAPH = [
+    (".inputs or (names[names.index(name) - 1],)", ".inputs or (names[0],)"),
+    ("stage.fire(latency, self.stages[pool].size)", "stage.fire(latency, 1)"),
+    ("int(latencies.max()) > self.time_steps", "int(latencies.max()) > self.time_steps + 1"),
+    ("latencies.shape[1] != self.in_channels", "latencies.shape[1] > self.in_channels"),
+]
+
+CHECKPOINT = [
+    ("hashlib.sha256(text.encode())", "hashlib.sha256()"),
+    ("if computed != checksum:", "if False:"),
+    ("for name in own | saved:", "for name in own:"),
+    ('progress["best"]["state"] = groups["best"]', 'progress["best"]["state"] = groups["state"]'),
+]
 
 CHANGES = {
     "engine/rules.py": RULES,
     "s1c1.py": ENCODER,
+    "engine/phases.py": PHASES,
+    "engine/stages.py": STAGES,
+    "engine/graph.py": GRAPH,
     "network_trainer.py": TRAINER,
+    "training/checkpoint.py": CHECKPOINT,
     "models/deepr2024.py": [("stabilize=False, double_every=0)", "stabilize=False)")],
 }
 MUTANTS = [Mutant(file, *change) for file, changes in CHANGES.items() for change in changes]
