@@ -34,6 +34,7 @@ from errors import InputError  # noqa: E402
 from training.checkpoint import decode_checkpoint  # noqa: E402
 
 DATA = (GOLDEN / "rewarded-last-rstdp.safetensors").read_bytes()  # with a best state, within an epoch
+DAMAGES = "flip a bit", "flip a byte of the header", "zero", "overwrite", "exchange", "leave out", "cut", "extend"
 OUTCOMES = "refused", "same", "other content", "several lines", "traceback"
 VALUES = [
     None, True, -1, 0, 1, 2**53, 2**70, 0.5, -0.0, 1e300, float("nan"), float("inf"), "", "x", "../x", "\ud800", [],
@@ -42,60 +43,27 @@ VALUES = [
 TENSORS = [torch.zeros(1), torch.full((3,), float("nan")), torch.zeros(3, dtype=torch.bool), torch.zeros(0)]
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Damaged bytes: functions of the bytes, a part of them, another part of the same size, and a random generator
-
-
-def flip_a_bit(data, part, other, rng):
-    data[part.start] ^= 1 << rng.randrange(8)
-
-
-def flip_in_the_header(data, part, other, rng):
-    data[rng.randrange(8 + int.from_bytes(data[:8], "little"))] ^= rng.randint(1, 255)
-
-
-def flip_bytes(data, part, other, rng):
-    for _ in range(rng.randint(2, 20)):
-        data[rng.randrange(len(data))] ^= rng.randint(1, 255)
-
-
-def zero(data, part, other, rng):
-    data[part] = bytes(part.stop - part.start)
-
-
-def overwrite(data, part, other, rng):
-    data[part] = rng.randbytes(part.stop - part.start)
-
-
-def exchange(data, part, other, rng):
-    data[part], data[other] = data[other], data[part]
-
-
-def leave_out(data, part, other, rng):
-    del data[part]
-
-
-def cut(data, part, other, rng):
-    del data[part.start :]
-
-
-def extend(data, part, other, rng):
-    data += data[part]
-
-
-DAMAGES = flip_a_bit, flip_in_the_header, flip_bytes, zero, overwrite, exchange, leave_out, cut, extend
-
-
 def damage_bytes(rng):
-    """Return a copy of the file with damaged bytes, and a word about it."""
+    """Return a copy of the file with damaged bytes, and the name of the damage."""
     data, size, damage = bytearray(DATA), rng.choice((1, 4, 64, 512, 4096)), rng.choice(DAMAGES)
-    starts = [rng.randrange(len(data) - size) for _ in range(2)]
-    damage(data, *(slice(start, start + size) for start in starts), rng)
-    return bytes(data), damage.__name__
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Changed fields
+    one, other = (slice(start, start + size) for start in (rng.randrange(len(data) - size) for _ in range(2)))
+    if damage == "flip a bit":
+        data[one.start] ^= 1 << rng.randrange(8)
+    elif damage == "flip a byte of the header":
+        data[rng.randrange(8 + int.from_bytes(data[:8], "little"))] ^= rng.randint(1, 255)
+    elif damage == "zero":
+        data[one] = bytes(size)
+    elif damage == "overwrite":
+        data[one] = rng.randbytes(size)
+    elif damage == "exchange":
+        data[one], data[other] = data[other], data[one]
+    elif damage == "leave out":
+        del data[one]
+    elif damage == "cut":
+        del data[one.start :]
+    else:
+        data += data[one]
+    return bytes(data), damage
 
 
 def find_places(value):
@@ -107,7 +75,7 @@ def find_places(value):
 
 
 def change_field(rng):
-    """Return a copy of the file with another value or tensor and the checksum that it had, and a word about it."""
+    """Return a copy of the file with another value or tensor and the checksum that it had, and the key."""
     metadata = json.loads(DATA[8 : 8 + int.from_bytes(DATA[:8], "little")])["__metadata__"]
     values, tensors = json.loads(metadata["checkpoint"]), safetensors.torch.load(DATA)
     if rng.random() < 0.3:
@@ -123,7 +91,7 @@ def change_field(rng):
         else:
             inside[rng.choice([key, key, "x"]) if isinstance(inside, dict) else key] = rng.choice(VALUES)
     text = json.dumps(values)
-    return safetensors.torch.save(tensors, metadata | {"checkpoint": text}), f"{key}"
+    return safetensors.torch.save(tensors, metadata | {"checkpoint": text}), str(key)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
