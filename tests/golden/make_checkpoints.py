@@ -18,13 +18,13 @@ from support.golden_checkpoints import (  # noqa: E402
     NETWORKS,
     SEED,
     declared,
-    evaluation,
-    outcome,
+    describe_run,
+    evaluate,
     train,
 )
 
 from models import build_model  # noqa: E402
-from network_trainer import Observer, Progress  # noqa: E402
+from network_trainer import Progress  # noqa: E402
 from training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint  # noqa: E402
 from training.encoders import build_encoder, encoder_config  # noqa: E402
 from utils import write_json  # noqa: E402
@@ -37,17 +37,14 @@ def make(name):
     model, progress = build_model(name, seed=SEED, dtype=torch.float64), Progress()
     encoding = encoder_config(build_encoder({"name": "s1c1"}))
 
-    class Stops(Observer):
-        def batch(self, progress):
-            stop = STOPS.get((progress.phase, progress.epoch, progress.batch))
-            if stop:
-                save_checkpoint(GOLDEN / f"{name}-{stop}.safetensors", model, encoding, progress=progress)
-
-    train(model, progress, Stops())
+    for step in train(model, progress):
+        stop = STOPS.get((progress.phase, progress.epoch, progress.batch))
+        if step.kind == "batch" and stop:
+            save_checkpoint(GOLDEN / f"{name}-{stop}.safetensors", model, encoding, progress=progress)
     best = GOLDEN / f"{name}-best.safetensors"
     save_checkpoint(best, model, encoding, state=progress.best["state"])
     tested = rebuild_network(load_checkpoint(best))
-    return {"evaluation": evaluation(tested), "outcome": outcome(model, progress)}
+    return {"evaluation": evaluate(tested), "outcome": describe_run(model, progress)}
 
 
 if __name__ == "__main__":
