@@ -20,6 +20,7 @@ if __name__ == "__main__":
 import datasets
 from datasets.augmentation import Augmentation, add_noise
 from datasets.own import is_own
+from datasets.pictures import images_at
 from engine.event import pace
 from errors import InputError, report_error
 from models import model_class
@@ -37,7 +38,7 @@ from training.encoders import build_encoder, changed, chosen, encoder_config, fo
 from training.features import check_features
 from training.finished import is_finished, lengthen, lengthens
 from training.flags import parse
-from training.image_file import CHARACTERS, images_at, read_image
+from training.image_files import CHARACTERS, read_image
 from training.initial import initialize_from
 from training.log import RunLog, replace_unprintable
 from training.run import DRY_RUN_IMAGES, Data, Run, Stopped, wanted_maps

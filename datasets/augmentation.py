@@ -1,32 +1,37 @@
-"""Images changed on purpose: moved copies of training images, and noise on test images, all drawn from a seed.
+"""Changed images: moved copies of training images, and noise on test images, all drawn from a seed.
 
-What becomes of an image depends on the seed and on its position among all images: not on the number of threads, and not
-on how many images are given at a time, as ``first`` is the position of the first of them.
+The result for an image depends on the seed and on the image's position in the data set. It does not depend on the
+number of threads or on how many images are passed at a time: ``first`` is the position of the first of them.
 """
 
 import math
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from numbers import Integral, Real
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import torch
 from numba import prange
 
 from engine.compiled import compiled
 from errors import InputError
 
 WHITE = 255
-MOST_COPIES = 10_000
-LARGEST = {"turn": 180.0, "shift": 4096.0, "scale": 0.9, "shear": 1.0}
+LIMITS = {"copies": 10_000, "turn": 180, "shift": 4096, "scale": 0.9, "shear": 1}
+MOVES = "turn", "shift", "scale", "shear"
 NOISES = {"gaussian": "σ as a fraction of white", "salt-pepper": "the fraction of the pixels"}
+MAX_IN_MEMORY = 256 * 2**20  # bytes of the spikes of all copies; more than this go into files
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How many moved copies of the training images are learned from beside the plain ones, and how they are moved.
+    """How many moved copies of the training images a network learns from too, and how they are moved.
 
-    Each image of each copy is moved on its own, uniformly up to: ``turn`` degrees either way; ``shift`` pixels up or
-    down, and as many left or right; ``scale`` larger or smaller, and ``shear`` aslant, both as fractions; with ``flip``
-    half of them, at random, are mirrored left to right. Without copies there is no augmentation, and it is false.
+    Each image of each copy is moved on its own, uniformly up to: ``turn`` degrees in either direction; ``shift`` pixels
+    up or down, and as many left or right; the fractions ``scale``, larger or smaller, and ``shear``, slanted. With
+    ``flip``, half of them, at random, are mirrored left to right. Without copies the augmentation is false.
 
     Raises InputError for values out of range, for moves without copies, and for copies that are not moved.
     """
@@ -39,90 +44,102 @@ class Augmentation:
     flip: bool = False
 
     def __post_init__(self):
-        if not _within(self.copies, Integral, MOST_COPIES):
-            raise InputError(f"the copies of an augmentation must be a count up to {MOST_COPIES}, not {self.copies!r}")
-        for name, largest in LARGEST.items():
+        for name, largest in LIMITS.items():
             value = getattr(self, name)
-            if not _within(value, Real, largest):
-                raise InputError(f"the {name} of an augmentation must be 0 to {largest:g}, not {value!r}")
-            object.__setattr__(self, name, float(value))
-        if not isinstance(self.flip, bool):
-            raise InputError(f"the flip of an augmentation must be true or false, not {self.flip!r}")
-        is_moving = self.flip or any(getattr(self, name) for name in LARGEST)
+            if not 0 <= value <= largest:
+                raise InputError(f"the {name} of an augmentation must be 0 to {largest}, not {value}", flag="--augment")
+        is_moving = self.flip or any(getattr(self, name) for name in MOVES)
         if is_moving != bool(self.copies):
             lack = "its number of copies (copies=8)" if is_moving else "how the copies are moved (turn=8 shift=1)"
-            raise InputError(f"an augmentation needs {lack}")
+            raise InputError(f"an augmentation needs {lack}", flag="--augment")
 
     @classmethod
     def parse(cls, text: str) -> "Augmentation":
-        """``"copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"``, in any order and in part, or ``"none"``."""
-        words = text.split()
+        """Read ``"copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"``, in any order and in part, or ``"none"``."""
         values = {}
-        for word in words if words != ["none"] else ():
+        for word in [] if text.strip() == "none" else text.split() or [""]:
             name, _, value = word.partition("=")
-            if name in values:
-                raise InputError(f"--augment says {name} twice")
             try:
-                if word == "flip":
-                    values["flip"] = True
-                elif name == "copies":
-                    values["copies"] = int(value)
-                elif name in LARGEST:
-                    values[name] = float(value)
-                else:
-                    raise InputError(
-                        f"--augment does not know {word!r}; it takes copies=N {' '.join(f'{n}=X' for n in LARGEST)} "
-                        "flip, or none"
-                    )
-            except InputError:
-                raise
+                if name in values or not (name in LIMITS or word == "flip"):
+                    raise ValueError(f"{name} is unknown, or appears twice")
+                values[name] = word == "flip" or (int if name == "copies" else float)(value)
             except ValueError as error:
-                raise InputError(f"--augment needs a number after {name}=, not {value!r}") from error
-        if not words:
-            raise InputError("--augment takes copies=N and how they are moved, or none")
+                takes = f"copies=N, {', '.join(f'{move}=X' for move in MOVES)} and flip, each once, or none"
+                raise InputError(f"--augment takes {takes}; not {word!r}", flag="--augment") from error
         return cls(**values)
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return self.copies > 0
 
-    def __str__(self):
-        """What ``parse`` reads."""
-        words = [f"copies={self.copies}"]
-        words += [f"{name}={str(getattr(self, name)).removesuffix('.0')}" for name in LARGEST if getattr(self, name)]
-        return " ".join([*words, "flip"] if self.flip else words) if self else "none"
+    def __str__(self) -> str:
+        """Return the text that ``parse`` reads."""
+        words = [f"{name}={str(getattr(self, name)).removesuffix('.0')}" for name in LIMITS if getattr(self, name)]
+        return " ".join([*words, "flip"] if self.flip else words) or "none"
 
 
-def _within(value, kind, largest):
-    return isinstance(value, kind) and not isinstance(value, bool) and 0 <= value <= largest
+@dataclass(frozen=True)
+class MovedCopies:
+    """The copies of an augmentation as latencies, which are computed when they are asked for, a slice at a time.
+
+    Iterating yields the copies in order: sequences of latencies uint8 (C, H, W) that take slices.
+
+    Args:
+        images: the training images, uint8 (N, H, W) or (N, H, W, 3).
+        augmentation, seed: see ``moved``.
+        encode: computes latencies uint8 (n, C, H, W) from images.
+        neurons: number of neurons that the decision stage reads of each image.
+        folder: where the spikes are stored if they are too many for the memory.
+    """
+
+    images: np.ndarray
+    augmentation: Augmentation
+    seed: int
+    encode: Callable[[np.ndarray], torch.Tensor]
+    neurons: int
+    folder: Path | None
+
+    def __len__(self) -> int:
+        return self.augmentation.copies
+
+    def __iter__(self) -> Iterator["MovedCopy"]:
+        return (MovedCopy(self, number) for number in range(1, len(self) + 1))
+
+    def file(self, number: int) -> BinaryIO | None:
+        """Open a file without a name for the spikes of one copy, which ends with the program; None for the memory."""
+        size = len(self) * len(self.images) * -(-self.neurons // 8)
+        return tempfile.TemporaryFile(dir=self.folder, buffering=0) if size > MAX_IN_MEMORY else None
+
+
+@dataclass(frozen=True)
+class MovedCopy:
+    copies: MovedCopies
+    number: int
+
+    def __len__(self) -> int:
+        return len(self.copies.images)
+
+    def __getitem__(self, part: slice) -> torch.Tensor:
+        copies, first = self.copies, part.indices(len(self))[0]
+        return copies.encode(moved(copies.images[part], copies.augmentation, self.number, copies.seed, first))
 
 
 def moved(images: np.ndarray, augmentation: Augmentation, copy: int, seed: int, first: int = 0) -> np.ndarray:
-    """The images as they are in one of the copies, which count from 1; copy 0 is the plain images.
+    """Return the images as they are in copy number ``copy``, from 1 on; copy 0 is the images themselves.
 
-    ``images``: uint8 (N, H, W) or (N, H, W, 3), the ones from position ``first`` on. Returns the same shape.
+    ``images``: uint8 (N, H, W) or (N, H, W, 3), those from position ``first`` on. Returns the same shape.
     """
-    if not 0 <= copy <= augmentation.copies:
-        raise InputError(f"there are copies 0 to {augmentation.copies}, not {copy}")
     if copy == 0:
         return images
-    # row by row, so that an image's draws do not depend on how many there are
+    # row by row, so that the numbers for an image do not depend on how many images there are
     draws = np.random.default_rng([seed, copy]).random((first + len(images), 6))[first:]
-    turn, down, right, scale, shear = (2 * draws[:, :5] - 1).T
-    return warp(
-        images,
-        movements(
-            augmentation.turn * turn,
-            augmentation.shift * down,
-            augmentation.shift * right,
-            1 + augmentation.scale * scale,
-            augmentation.shear * shear,
-            augmentation.flip & (draws[:, 5] < 0.5),
-        ),
-    )
+    largest = [getattr(augmentation, name) for name in ("turn", "shift", "shift", "scale", "shear")]
+    turn, down, right, scale, shear = (largest * (2 * draws[:, :5] - 1)).T
+    is_mirrored = augmentation.flip & (draws[:, 5] < 0.5)
+    return warp(images, movements(turn, down, right, 1 + scale, shear, is_mirrored))
 
 
 def movements(turn, down, right, size, shear, mirrored) -> np.ndarray:
-    """float64 (N, 2, 3): where each pixel of a moved image comes from, for ``warp``.
+    """Compute where each pixel of a moved image comes from, float64 (N, 2, 3), for ``warp``.
 
     About its centre the image is mirrored left to right, then slanted (a point y pixels below the centre goes
     ``shear`` · y pixels to the right), made ``size`` times as large, turned counterclockwise by ``turn`` degrees, and
@@ -139,23 +156,17 @@ def movements(turn, down, right, size, shear, mirrored) -> np.ndarray:
 
 
 def warp(images: np.ndarray, movements: np.ndarray) -> np.ndarray:
-    """uint8 images (N, H, W) or (N, H, W, 3), each moved on its own; bilinear, black where nothing was.
+    """Move each of the uint8 images (N, H, W) or (N, H, W, 3) on its own; bilinear, black outside of the image.
 
     A pixel (y, x), counted from the centre of the image, gets what is at ``movement @ (y, x, 1)`` in the original.
     """
-    if images.dtype != np.uint8 or not (images.ndim == 3 or (images.ndim == 4 and images.shape[-1] == 3)):
-        raise InputError(f"images to move are uint8 (N, H, W) or (N, H, W, 3), not {images.dtype} {images.shape}")
-    if movements.shape != (len(images), 2, 3):
-        raise InputError(f"{len(images)} images need movements ({len(images)}, 2, 3), not {movements.shape}")
     channels = images if images.ndim == 4 else images[..., None]
-    return _warp(np.require(channels, requirements=["C", "W"]), np.require(movements, np.float64, ["C", "W"])).reshape(
-        images.shape
-    )
+    return _warp(np.require(channels, requirements=["C", "W"]), movements).reshape(images.shape)
 
 
 @compiled(parallel=True)
 def _warp(images, movements):
-    """uint8 (N, H, W, C) → the same; an image is moved by one thread, so their number changes nothing."""
+    """uint8 (N, H, W, C) → the same. One thread moves an image, so the number of threads changes nothing."""
     n, height, width, channels = images.shape
     result = np.zeros(images.shape, np.uint8)
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
@@ -183,24 +194,25 @@ def _at(image, y, x, c):
 
 
 def parse_noise(text: str) -> tuple[str, float]:
-    """``"gaussian=0.1"`` or ``"salt-pepper=0.05"`` → kind and strength. Errors: InputError."""
+    """Read ``"gaussian=0.1"`` or ``"salt-pepper=0.05"``: kind and strength. Raises InputError."""
     kind, _, value = text.partition("=")
     if kind not in NOISES:
-        raise InputError(f"no noise is called {kind!r}; there are: {', '.join(f'{name}=X' for name in NOISES)}")
+        known = ", ".join(f"{name}=X" for name in NOISES)
+        raise InputError(f"no noise is called {kind!r}; there are: {known}", flag="--noise")
     try:
         strength = float(value)
     except ValueError:
         strength = math.nan
     if not 0 <= strength <= 1:
-        raise InputError(f"{kind} noise needs {NOISES[kind]}, 0 to 1, not {value!r}")
+        raise InputError(f"{kind} noise needs {NOISES[kind]}, 0 to 1, not {value!r}", flag="--noise")
     return kind, strength
 
 
 def add_noise(images: np.ndarray, noise: str, seed: int = 0, first: int = 0) -> np.ndarray:
-    """The images with noise: uint8 (N, H, W) or (N, H, W, 3), the ones from position ``first`` on; the same shape.
+    """Return the images with noise: uint8 (N, H, W) or (N, H, W, 3), those from position ``first`` on.
 
-    ``gaussian=σ``: each value plus a normal deviate of σ · 255, rounded and cut off at 0 and 255. ``salt-pepper=p``:
-    each pixel becomes, with probability p, black or white, with equal chances.
+    ``gaussian=σ``: a normal deviate of σ · 255 is added to each value, which is rounded and clipped to 0 … 255.
+    ``salt-pepper=p``: each pixel becomes, with probability p, black or white, with equal chances.
     """
     kind, strength = parse_noise(noise)
     result = images.copy()

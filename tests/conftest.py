@@ -21,7 +21,7 @@ ALLOWED = re.compile(r"the variable (PYTEST_CURRENT_TEST|KMP_\w+|TORCHINDUCTOR_\
 FIRST = (
     "test_event.py",
     "test_s1c1.py", "test_figures.py", "test_images.py", "test_compiled.py", "test_datasets.py", "test_spyketorch.py",
-    "test_original_scripts.py", "test_own_data.py", "test_image_file.py", "test_house.py",
+    "test_original_scripts.py", "test_own_data.py", "test_image_files.py", "test_house.py",
     "test_resume.py", "test_readme.py", "test_run.py", "test_refused.py", "test_sweep.py", "test_rules.py",
     "test_backends.py", "test_traces.py", "test_networks.py",
 )  # fmt: skip

@@ -1,131 +1,123 @@
-"""The features of a trained network, for classifiers other than its own: latency maps of one stage, for all images.
+"""The features of a trained network for other classifiers: the latency maps of one stage, saved or read out.
 
-They are of the weights with the best validation accuracy; of a network that decides nothing, of the last.
+They are computed with the weights of the best validation accuracy; of a network that does not decide, with the last.
 """
 
 import math
 import shutil
 import time
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from errors import InputError
-from training.readout import LAST, read_out, spikes
+from network_trainer import NetworkTrainer
+from training.readout import LAST, find_spikes, train_readout
 from utils import get_available_memory, write_atomically
+
+if TYPE_CHECKING:
+    from training.run import Data, Run
+    from training.settings import Settings
 
 CHUNK = 1000  # images encoded together
 
 
-def feature_stage(settings, model):
-    """The stage whose maps are the features. Errors: InputError if there is no such stage, or nothing below it."""
+def feature_stage(settings: "Settings", model: NetworkTrainer) -> str:
+    """Return the stage whose maps are the features. Raises InputError if there is none of that name."""
     names = model.below_decision()
     wanted = settings.save_features or LAST
     if wanted == LAST and names:
         return names[-1]
     if wanted not in names:
+        known = ", ".join(names) or "none"
         raise InputError(
-            f"{model.name} has no stage {wanted!r} before its decision; there are {', '.join(names) or 'none'}"
+            f"{model.name} has no stage {wanted!r} before its decision; there are {known}", flag="--save-features"
         )
     return wanted
 
 
-def check_features(settings, model, data):
-    """Errors: InputError if the features that the settings ask for are not there, or fit neither memory nor disk."""
-    if settings.save_features is None and wanted_readout(settings, model) is None:
+def check_features(settings: "Settings", model: NetworkTrainer, data: "Data") -> None:
+    """Raise InputError if the features that the settings ask for do not exist, or fit neither memory nor disk."""
+    if settings.save_features is None and readout_config(settings, model) is None:
         return
     stage = feature_stage(settings, model)
     if settings.save_features is None:
         return
-    size = sum(data.counts().values()) * neurons(model, stage, data)
-    most = max(data.counts().values()) * neurons(model, stage, data)
-    memory, disk = get_available_memory(), _free_disk(settings.output)
-    if memory is not None and most > memory:
-        raise InputError(
-            f"--save-features {stage} takes {most / 1e6:,.0f} MB of memory, and {memory / 1e6:,.0f} MB are free; "
-            "name a higher stage, or use less images with --ratio"
-        )
-    if size > disk:
-        raise InputError(
-            f"--save-features {stage} writes {size / 1e6:,.0f} MB before compression, and {disk / 1e6:,.0f} MB are "
-            f"free in {settings.output}; name a higher stage, or another --output"
-        )
+    place = Path(settings.output).resolve()
+    disk = shutil.disk_usage(next(folder for folder in (place, *place.parents) if folder.exists())).free
+    sizes = [count * count_neurons(model, stage, data) for count in data.counts().values()]
+    for size, free, what in (
+        (max(sizes), get_available_memory() or math.inf, "of memory"),
+        (sum(sizes), disk, f"in {settings.output}, before compression"),
+    ):
+        if size > free:
+            raise InputError(
+                f"--save-features {stage} takes {size / 1e6:,.0f} MB {what}, and {free / 1e6:,.0f} MB are free; name a "
+                "higher stage or another --output, or use fewer images with --ratio",
+                flag="--save-features",
+            )
 
 
-def wanted_readout(settings, model):
-    """The readout as a dict of its "name" and, if it is not to be chosen, its "C"; None for none."""
+def readout_config(settings: "Settings", model: NetworkTrainer) -> dict | None:
+    """Return the readout's "name" and, if it is not to be chosen, its "C"; None without a readout."""
     if settings.readout is None:
         return model.readout
     return None if settings.readout == "none" else {"name": settings.readout}
 
 
-def neurons(model, stage, data):
-    """Neurons of the stage for the data set's images."""
+def count_neurons(model: NetworkTrainer, stage: str, data: "Data") -> int:
+    """Return the number of neurons of the stage for the data set's images."""
     return math.prod(model.shapes(*data.set.image_size)[stage])
 
 
-def latency_maps(model, encode, images, stage):
-    """Return the latency maps uint8 (N, C, H, W) of a stage; ``encode`` makes latencies of images."""
-    out = None
-    for start in range(0, len(images), CHUNK):
-        part = model.map_of(encode(images[start : start + CHUNK]), stage).cpu()
-        if out is None:  # filled in place: joining parts at the end would take the memory twice
-            out = part.new_empty((len(images), *part.shape[1:]))
-        out[start : start + CHUNK] = part
-    return torch.empty(0, dtype=torch.uint8) if out is None else out
+def read_features(run: "Run", seconds: dict[str, float]) -> dict:
+    """Save the features of a run and train its readout, if its settings ask for them; add the time to ``seconds``.
 
+    The features of each split are ``features/SPLIT.npz``: latencies uint8 (N, C, H, W), labels and indices in the data
+    set int64 (N,), the stage and the number of time steps.
 
-def save_features(folder, split, latencies, labels, indices, stage, time_steps):
-    """``folder/split.npz``: latencies uint8 (N, C, H, W), labels and indices in the data set int64 (N,), the rest."""
-    folder.mkdir(exist_ok=True)
-    arrays = {"latencies": latencies.numpy(), "labels": labels, "indices": indices}
-    write_atomically(
-        folder / f"{split}.npz",
-        lambda temporary: np.savez_compressed(temporary, **arrays, stage=stage, time_steps=time_steps),
-    )
-
-
-def read_features(run, seconds):
-    """Save the features of a ``Run`` and train its readout, as its settings want.
-
-    ``seconds`` gets how long each took. Returns {"readout": what ``read_out`` returns}, or {}. A readout that does not
-    fit in memory is no reason to lose the run: it is {"refused": why}.
+    Returns {"readout": a dict for results.json}, or {} without a readout. A readout that does not fit in memory is
+    {"refused": the reason}, because the rest of the run is finished.
     """
     settings, model, data = run.settings, run.model, run.data
-    config = wanted_readout(settings, model)
+    config, folder = readout_config(settings, model), run.folder / "features"
     if settings.save_features is None and config is None:
         return {}
     stage, start = feature_stage(settings, model), time.perf_counter()
     run.log.info(f"features of {stage}")
-    inputs = {}
+    inputs, found = [], {}
+    for split in data.splits:
+        images, labels, indices = data.part(split)
+        inputs.append((None, labels[indices]))
+        if not len(indices):
+            continue
+        latencies = _latency_maps(run, images[indices], stage)
+        if settings.save_features is not None:
+            folder.mkdir(exist_ok=True)
+            arrays = {"latencies": latencies.numpy(), "labels": labels[indices], "indices": indices, "stage": stage}
+            save = partial(np.savez_compressed, **arrays, time_steps=model.time_steps)
+            write_atomically(folder / f"{split}.npz", save)
+        if config is not None and not found:
+            try:
+                inputs[-1] = find_spikes(latencies, model.time_steps), labels[indices]
+            except InputError as error:
+                found = {"refused": str(error)}
+    seconds["features"] = time.perf_counter() - start
+    if config is None:
+        return {}
     try:
-        for split in data.splits:
-            images, labels, indices = data.part(split)
-            if not len(indices):
-                inputs[split] = None, labels[indices]
-                continue
-            latencies = latency_maps(model, run.encode, images[indices], stage)
-            if settings.save_features is not None:
-                save_features(
-                    run.folder / "features", split, latencies, labels[indices], indices, stage, model.time_steps
-                )
-            if config is not None:
-                inputs[split] = spikes(latencies, model.time_steps), labels[indices]
-        seconds["features"] = time.perf_counter() - start
-        if config is None:
-            return {}
-        found = read_out(config, *inputs.values(), model.num_classes)
-        seconds["readout"] = time.perf_counter() - start - seconds["features"]
-        return {"readout": {"stage": stage, **found}}
+        found = found or train_readout(config, *inputs, model.num_classes)
     except InputError as error:
-        if config is None:
-            raise
-        return {"readout": {"name": config["name"], "stage": stage, "refused": str(error)}}
+        found = {"refused": str(error)}
+    seconds["readout"] = time.perf_counter() - start - seconds["features"]
+    return {"readout": {"name": config["name"], "stage": stage, **found}}
 
 
-def describe_readout(found):
-    """One line about what ``read_features`` returns."""
+def describe_readout(found: dict) -> str:
+    """Return one line about the readout of ``read_features``."""
     about = f"{found['name']} on {found['stage']}"
     if "refused" in found:
         return f"{about}: none; {found['refused']}"
@@ -133,9 +125,12 @@ def describe_readout(found):
     return f"{about}, C {found['C']:g}{note}: {100 * found['test']['accuracy']:.2f} % of the test images right"
 
 
-def _free_disk(output):
-    """Bytes free where the output folder is, or will be made."""
-    place = Path(output).resolve()
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free
+def _latency_maps(run: "Run", images: np.ndarray, stage: str) -> torch.Tensor:
+    """Return the latency maps uint8 (N, C, H, W) of the stage."""
+    out = None
+    for start in range(0, len(images), CHUNK):
+        part = run.model.map_of(run.encode(images[start : start + CHUNK]), stage).cpu()
+        if out is None:  # filled in place, because to join the parts at the end takes twice the memory
+            out = part.new_empty((len(images), *part.shape[1:]))
+        out[start : start + CHUNK] = part
+    return out

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 import datasets
-from datasets.augmentation import Augmentation
+from datasets.augmentation import Augmentation, MovedCopies
 from engine.compiled import announce
 from engine.decision import Outcome
 from engine.graph import CHUNK, LatencyMap
@@ -24,9 +24,8 @@ from report.summary import summarize
 from report.writing import MOVED_IMAGES, Report, write_report, write_results
 from training import config
 from training.checkpoint import restore_state, save_checkpoint
-from training.copies import MovedCopies
 from training.encoders import encoder_config
-from training.features import describe_readout, neurons, read_features
+from training.features import count_neurons, describe_readout, read_features
 from training.log import RunLog
 from utils import get_peak_memory
 
@@ -206,7 +205,7 @@ class Run:
         if not self.augmentation:
             return None
         read = self.model.inputs_of(self.model.decision)
-        count = sum(neurons(self.model, name, self.data) for name in read)
+        count = sum(count_neurons(self.model, name, self.data) for name in read)
         images = self.data.set.train_images[self.data.train]
         return MovedCopies(images, self.augmentation, self.settings.seed, self.encode, count, self.folder)
 

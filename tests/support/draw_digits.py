@@ -156,7 +156,7 @@ def read(pictures, checkpoint_path):
     """Prints how many of each style the network of the checkpoint reads right, and every mistake."""
     from training.checkpoint import load_checkpoint, rebuild_network
     from training.encoders import build_encoder
-    from training.image_file import read_image
+    from training.image_files import read_image
 
     content = load_checkpoint(checkpoint_path)
     model, encoder = rebuild_network(content), build_encoder(content.encoding)

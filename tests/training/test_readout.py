@@ -1,12 +1,14 @@
-"""Features for other classifiers: what is saved, what a linear readout makes of it, and what does not fit."""
+"""Features for other classifiers: what is saved, the accuracy of a linear readout, and what does not fit."""
 
 import shlex
+import shutil
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, refuse, results, start
+from support.command import DIGITS, dont_draw, refuse, results, start
+from support.refusals import refuses
 
 import datasets
 from models import build_model
@@ -42,10 +44,10 @@ def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
 
 
 def test_a_networks_own_readout(tmp_path, capsys):
-    """kheradpisheh2018 decides nothing itself; its svm reads it, unless it is told not to."""
+    """kheradpisheh2018 does not decide; its own readout does, unless the user asks for none."""
     words = f"--model kheradpisheh2018 {DIGITS} --dry-run --no-figures"
     assert start(f"{words} --name own", tmp_path) == 0
-    assert "readout    svm on c2, C 2.4" in capsys.readouterr().out
+    assert "svm on c2, C 2.4" in capsys.readouterr().out
     found = results(tmp_path / "own")
     assert found["readout"]["C"] == 2.4
     assert found["readout"]["test"]["accuracy"] > 0.5
@@ -56,45 +58,64 @@ def test_a_networks_own_readout(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", readout.READOUTS)
 def test_what_can_be_separated_is_read_without_an_error(name):
-    """Three classes, each with a neuron that spikes for it alone; nothing to choose on, so C is the default."""
+    """Three classes, each with a neuron that spikes for it alone. Without validation images, C is the default."""
     labels = np.arange(60) % 3
     latencies = torch.full((60, 4, 1, 1), 15, dtype=torch.uint8)
     latencies[torch.arange(60), torch.from_numpy(labels)] = 14
-    inputs = readout.spikes(latencies, 15)
+    inputs = readout.find_spikes(latencies, 15)
     assert (inputs.shape, inputs.nnz) == ((60, 4), 60)
-    found = readout.read_out({"name": name}, (inputs, labels), (None, labels[:0]), (inputs, labels), 3)
-    assert (found["C"], found["converged"], found["test"]["accuracy"]) == (readout.NOT_CHOSEN, True, 1)
+    found = readout.train_readout({"name": name}, (inputs, labels), (None, labels[:0]), (inputs, labels), 3)
+    assert (found["C"], found["converged"], found["test"]["accuracy"]) == (readout.DEFAULT_C, True, 1)
 
 
 @pytest.mark.parametrize("name", readout.READOUTS)
-def test_two_classes_of_which_training_saw_all_and_a_third_that_it_did_not(name):
+def test_two_classes_in_training_and_a_third_in_the_test(name):
     labels = np.arange(40) % 2
     latencies = torch.where(torch.from_numpy(labels)[:, None, None, None] == torch.arange(2)[:, None, None], 3, 15)
-    inputs = readout.spikes(latencies.to(torch.uint8), 15)
+    inputs = readout.find_spikes(latencies.to(torch.uint8), 15)
     shown = np.where(np.arange(40) == 0, 2, labels)
-    found = readout.read_out({"name": name, "C": 1.0}, (inputs, labels), (None, labels[:0]), (inputs, shown), 3)
+    found = readout.train_readout({"name": name, "C": 1.0}, (inputs, labels), (None, labels[:0]), (inputs, shown), 3)
     assert found["test"]["accuracy"] == 39 / 40
 
 
-def test_what_does_not_fit_is_refused_with_the_figure(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(features, "get_available_memory", lambda: 10**6)
+def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsys, tmp_path):
     place = f"--output {shlex.quote(str(tmp_path))}"
+    monkeypatch.setattr(features, "get_available_memory", lambda: 10**6)
     line = refuse(f"{SMALL} --save-features s1 {place}", capsys)
     assert f"--save-features s1 takes {360 * 30 * 28 * 28 / 1e6:,.0f} MB of memory, and 1 MB are free" in line
     monkeypatch.setattr(features, "get_available_memory", lambda: None)
-    monkeypatch.setattr(features, "_free_disk", lambda _: 10**6)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 10**6))
     line = refuse(f"{SMALL} --save-features c1 {place}", capsys)
-    assert f"writes {611 * 30 * 14 * 14 / 1e6:,.0f} MB before compression, and 1 MB are free" in line
-    monkeypatch.setattr(readout, "get_available_memory", lambda: 30 * 10**6)
-    message = "1,000 images with 1,000 spikes among 1,000 neurons takes 36 MB of memory, and 30 MB are free"
-    with pytest.raises(readout.InputError, match=message):
-        readout.spikes(torch.zeros(1000, 1000, 1, 1, dtype=torch.uint8), 15)
+    assert f"--save-features c1 takes {611 * 30 * 14 * 14 / 1e6:,.0f} MB in" in line
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_stage_that_is_not_there_is_refused(capsys):
-    message = "mozafari2018 has no stage 's3' before its decision; there are s1, c1, s2, c2"
-    assert message in refuse(f"{SMALL} --save-features s3", capsys)
-    assert "there are s1, c1, s2, c2" in refuse(f"{SMALL} --save-features s9", capsys)
+def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch, tmp_path):
+    monkeypatch.setattr(readout, "get_available_memory", lambda: 10**5)
+    dont_draw(monkeypatch)
+    words = f"{SMALL} --dry-run --epochs 1 1 1 --name run --save-features c2 --readout svm"
+    assert start(words, tmp_path) == 0
+    found = results(tmp_path / "run")
+    assert (found["readout"]["name"], found["readout"]["stage"]) == ("svm", "c2")
+    assert found["readout"]["refused"]
+    assert found["test"]
+    assert len(list((tmp_path / "run" / "features").iterdir())) == 3
+
+
+def test_the_memory_of_a_readout(monkeypatch):
+    """Each spike takes 12 bytes (a float64 and an int32), three times."""
+    latencies = torch.zeros(1000, 1000, 1, 1, dtype=torch.uint8)
+    monkeypatch.setattr(readout, "get_available_memory", lambda: 36 * 10**6)
+    assert readout.find_spikes(latencies, 15).nnz == 10**6
+    monkeypatch.setattr(readout, "get_available_memory", lambda: 36 * 10**6 - 1)
+    with refuses("--readout"):
+        readout.find_spikes(latencies, 15)
+
+
+@pytest.mark.parametrize("stage", ["s3", "s9"])
+def test_a_stage_that_does_not_exist_is_refused(stage, capsys):
+    line = refuse(f"{SMALL} --save-features {stage}", capsys)
+    assert all(name in line for name in ("mozafari2018", stage, "s1, c1, s2, c2"))
 
 
 def test_only_the_first_spike_at_each_position_teaches_s2():

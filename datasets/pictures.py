@@ -1,0 +1,129 @@
+"""Picture files as arrays: the pictures of class folders, and those that ``--predict`` classifies."""
+
+import glob
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from errors import InputError
+
+ENDINGS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}  # the pictures in a folder
+ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
+DEPTHS = 8, 10, 12, 14, 16  # bits per value of cameras and scanners
+
+
+def images_at(path: str | Path) -> list[Path]:
+    """Return the file itself, the pictures in a folder, or the files that match a pattern (``*.png``), sorted.
+
+    Raises InputError if there are none in the folder or none that match.
+    """
+    path = Path(path).expanduser()
+    if os.path.isdir(path):
+        found = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS]
+    elif glob.has_magic(str(path)) and not os.path.exists(path):
+        found = map(Path, glob.glob(str(path), recursive=True))
+    else:
+        return [path]
+    files = sorted(file for file in found if file.is_file())
+    if not files:
+        raise InputError(f"no images at {path}", path=path)
+    return files
+
+
+def read_picture(path: str | Path, exact: bool = False) -> tuple[np.ndarray, list[str]]:
+    """Read the first frame of a picture file of any format that Pillow reads, upright as its EXIF tag says.
+
+    Integers of more than 8 bits and floats become 8 bits. Transparent parts become white, or black if the opaque parts
+    are light.
+
+    Args:
+        exact: raise an error where one of these conversions would be necessary, because a conversion that depends on
+            the single picture would change what a network learns.
+
+    Returns uint8 (H, W) if all pixels are grey, however they are stored, else (H, W, 3), and notes on what was done.
+    Raises InputError for what is missing, damaged, no picture or too large.
+    """
+    from PIL import Image, ImageOps
+
+    if not os.path.isfile(path):
+        raise InputError(f"no image at {path}", path=path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                frames = getattr(picture, "n_frames", 1)
+                picture.seek(0)
+                is_turned = picture.getexif().get(ORIENTATION) in range(2, 9)
+                picture = ImageOps.exif_transpose(picture)
+                is_deep = picture.mode.startswith(("I", "F"))
+                has_alpha = picture.has_transparency_data and not is_deep
+                if has_alpha or not (is_deep or picture.mode == "L"):
+                    picture = picture.convert("RGBA" if has_alpha else "RGB")
+                pixels = np.array(picture)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"{path} has too many pixels; give an image of at most {Image.MAX_IMAGE_PIXELS:,}", path=path
+        ) from error
+    except Exception as error:  # the type depends on the format and on what is damaged
+        raise InputError(f"{path} cannot be read as an image; give a PNG or JPEG file", path=path) from error
+    notes = [f"frame 1 of {frames}"] if frames > 1 else []
+    notes += ["turned upright, as the camera noted"] if is_turned else []
+    is_transparent = has_alpha and pixels[..., 3].min() < 255
+    if exact and (is_deep or is_transparent):
+        what = "has more than 8 bits per value" if is_deep else "is transparent in places"
+        raise InputError(f"{path} {what}: convert it to 8 bits per value on a ground of one colour", path=path)
+    if is_deep:
+        pixels, note = _reduce_to_8_bits(pixels.astype(np.float64))
+        notes.append(note)
+    elif has_alpha:
+        pixels, opacity = pixels[..., :3], pixels[..., 3:] / 255
+        if is_transparent:
+            opaque = pixels[opacity[..., 0] > 0.5]
+            ground = 0 if opaque.size and np.median(opaque) > 127 else 255
+            pixels = np.rint(opacity * pixels + (1 - opacity) * ground).astype(np.uint8)
+            notes.append(f"transparent parts made {'white' if ground else 'black'}")
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0].copy()
+    return pixels, notes
+
+
+def _reduce_to_8_bits(values: np.ndarray) -> tuple[np.ndarray, str]:
+    """Scale float64 values to uint8, and say how. Values that are not finite become the smallest value.
+
+    Values from 0 to more than 1 are scaled by the smallest depth of ``DEPTHS`` that contains them, others by their
+    range.
+    """
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    bits = next((bits for bits in DEPTHS if high < 2**bits), None)
+    note = f"its values of {low:.3g} to {high:.3g} made 8 bits"
+    values = np.where(np.isfinite(values), values, low)
+    if bits and low >= 0 and high > 1:
+        low, high = 0, 2**bits - 1
+        note = f"reduced from {bits} to 8 bits" if bits > 8 else "taken as 8 bits"
+    return np.rint((values - low) * (255 / (high - low or 1))).astype(np.uint8), note
+
+
+def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Stretch a uint8 or float32 image (H, W) or a uint8 image (H, W, 3) to (height, width), bilinearly.
+
+    The result is that of torchvision's ``Resize``: where the image becomes smaller, pixels are averaged.
+    """
+    from PIL import Image
+
+    if image.shape[:2] == (height, width):
+        return image
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def resize_images(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Stretch uint8 images (N, H, W) or (N, H, W, 3), one after another."""
+    if images.shape[1:3] == (height, width):
+        return images
+    result = np.empty((len(images), height, width, *images.shape[3:]), np.uint8)
+    for resized, image in zip(result, images, strict=True):
+        resized[:] = resize_image(image, height, width)
+    return result

@@ -1,0 +1,296 @@
+"""Pictures as inputs of a network: formats, sizes, colours, and characters in the form of MNIST."""
+
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+from support.draw_digits import STYLES, huge
+from support.refusals import refuses
+
+from datasets.pictures import ORIENTATION, images_at
+from training.image_files import read_image
+
+ALIKE = "nothing to see: all its pixels are alike"
+
+
+def digit(height=28, width=28):
+    """Return a light bar on a dark ground, with greys."""
+    pixels = np.zeros((height, width), np.uint8)
+    pixels[height // 4 : -height // 4, width // 3 : -width // 3] = 200
+    pixels[height // 4, width // 3 : -width // 3] = 90
+    return pixels
+
+
+def letter():
+    """Return an L of the proportions of MNIST: 20 pixels high, its centre of mass in the middle."""
+    pixels = np.zeros((28, 28), np.uint8)
+    pixels[2:22, 11:14] = pixels[19:22, 11:22] = 255
+    return pixels
+
+
+@pytest.fixture
+def read(tmp_path):
+    """A function that saves a picture and returns it as an input of 28×28 pixels, and the note."""
+
+    def save_and_read(picture, centred=False, colours=1, ending="tiff", **saving):
+        picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        picture.save(tmp_path / f"picture.{ending}", **saving)
+        return read_image(tmp_path / f"picture.{ending}", 28, 28, centred, colours)
+
+    return save_and_read
+
+
+def check_form(image):
+    """Check the form of MNIST: on black, the longer side 20 pixels, the centre of mass in the middle."""
+    rows, columns = np.flatnonzero((image > 60).any(1)), np.flatnonzero((image > 60).any(0))
+    assert 18 <= max(np.ptp(rows), np.ptp(columns)) + 1 <= 20
+    assert np.allclose(ndimage.center_of_mass(image.astype(float)), 14, atol=0.6)
+    assert image.max() == 255
+    assert np.median(image) == 0
+
+
+# any network
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P"])
+def test_a_grey_image_is_used_as_it_is_however_it_is_stored(read, mode, centred):
+    image, note = read(Image.fromarray(digit()).convert(mode), centred, ending="png")
+    assert (image.dtype, note) == (np.uint8, "")
+    assert np.array_equal(image, digit())
+
+
+def test_colours(read):
+    """Green counts 0.587 of white (ITU-R BT.601)."""
+    green = np.zeros((28, 28, 3), np.uint8)
+    green[..., 1] = digit()
+    image, note = read(green)
+    assert note == "made grey"
+    assert np.array_equal(image, np.rint(0.587 * digit()))
+    image, note = read(green, colours=3)
+    assert note == ""
+    assert np.array_equal(image, green)
+    image, _ = read(digit(), colours=3)
+    assert np.array_equal(image, digit()[..., None].repeat(3, 2))
+
+
+def test_only_characters_are_inverted(read):
+    image, note = read(255 - digit())
+    assert note == ""
+    assert np.array_equal(image, 255 - digit())
+    _, note = read(255 - digit(), centred=True)
+    assert note.startswith("inverted")
+
+
+@pytest.mark.parametrize(
+    ("strokes", "opacity", "expected"),
+    [
+        (0, digit(), 255 - digit()),  # ink
+        (200, 255 * (digit() > 0), 200 * (digit() > 0)),  # chalk
+        (255, 255 * (digit() > 0), 255 * (digit() > 0)),
+    ],
+)
+def test_a_transparent_ground_contrasts_with_the_strokes(read, strokes, opacity, expected):
+    pixels = np.full((28, 28, 4), strokes, np.uint8)
+    pixels[..., 3] = opacity
+    image, note = read(pixels, ending="png")
+    assert "transparent" in note
+    assert np.array_equal(image, expected)
+
+
+def test_a_transparent_colour(read):
+    image, note = read(digit(), ending="png", transparency=0)
+    assert "transparent" in note
+    assert np.array_equal(image, digit())
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(1, 0), (3, 180), (6, 90)])
+def test_a_camera_held_sideways(read, orientation, turn):
+    """``turn``: degrees by which the picture was turned when it was saved."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    image, note = read(Image.fromarray(digit()).rotate(turn, expand=True), ending="png", exif=exif)
+    assert ("upright" in note) == (orientation != 1)
+    assert np.array_equal(image, digit())
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        (digit().astype(np.uint16) * 257, "16"),
+        ((digit() * (4095 / 255)).round().astype(np.uint16), "12"),
+        (digit().astype(np.int32), "8"),
+        (digit().astype(np.float32), "8"),
+    ],
+)
+def test_deep_images_keep_their_greys(read, values, named):
+    image, note = read(values)
+    assert f"{named} " in note
+    assert np.array_equal(image, digit())
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ((digit() / 200).astype(np.float32), "0 to 1"),
+        ((digit() / 100 - 1).astype(np.float32), "-1 to 1"),
+        (np.where(digit(), digit() / 200, np.nan).astype(np.float32), "0.45 to 1"),
+        (np.where(digit(), digit() / 200, -np.inf).astype(np.float32), "0.45 to 1"),
+        (digit().astype(np.int32) * 1000, "0 to 2e+05"),
+        (digit().astype(np.int32) - 300, "-300 to -100"),
+    ],
+)
+def test_other_values_are_scaled_by_their_range(read, values, named):
+    image, note = read(values)
+    assert named in note
+    finite = np.where(np.isfinite(values), values, np.nan).astype(float)
+    low, high = np.nanmin(finite), np.nanmax(finite)
+    assert np.array_equal(image, np.rint((np.nan_to_num(finite, nan=low) - low) * (255 / (high - low))))
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("values", [np.uint8(0), np.uint8(255), np.uint16(40000), np.float32(0.5), np.float32(np.nan)])
+@pytest.mark.parametrize("size", [(28, 28), (1, 1), (300, 20)])
+def test_a_constant_image_becomes_black(read, size, values, centred):
+    image, note = read(np.full(size, values), centred)
+    assert note.endswith(ALIKE)
+    assert image.shape == (28, 28)
+    assert not image.any()
+
+
+@pytest.mark.parametrize("ending", ["gif", "png", "tiff"])
+def test_of_several_frames_the_first(read, ending):
+    first, *others = (Image.fromarray(np.rot90(digit(), turns)) for turns in range(3))
+    image, note = read(first, ending=ending, save_all=True, append_images=others)
+    assert note == "frame 1 of 3"
+    assert np.array_equal(image, digit())
+
+
+@pytest.mark.parametrize(("height", "width"), [(56, 56), (14, 14), (56, 28), (20, 300)])
+def test_another_size_keeps_its_proportions(read, height, width):
+    picture = np.full((height, width), 100, np.uint8)
+    picture[0, 0] = 101
+    image, note = read(picture)
+    assert image.shape == (28, 28)
+    assert f"{width}×{height}" in note
+    scale = 28 / max(height, width)
+    rows, columns = (image > 50).any(1), (image > 50).any(0)
+    assert (rows.sum(), columns.sum()) == (round(height * scale), round(width * scale))
+    for light in rows, columns:
+        assert abs(int(light.argmax()) - int(light[::-1].argmax())) <= 1  # in the middle
+
+
+@pytest.mark.parametrize(("height", "width"), [(14, 10), (28, 28)])  # Pillow warns up to twice the limit, then raises
+def test_an_image_of_too_many_pixels(height, width, tmp_path, monkeypatch):
+    Image.fromarray(digit(height, width)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with refuses(tmp_path / "large.png"):
+            read_image(tmp_path / "large.png", 28, 28)
+    assert caught == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
+def test_no_image(content, tmp_path):
+    path = tmp_path / "file.png"
+    if content is not None:
+        path.write_bytes(content)
+    with refuses(path):
+        read_image(path, 28, 28)
+
+
+def test_folders_and_patterns(tmp_path):
+    for name in ("b.PNG", "a.jpg", "notes.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in images_at(tmp_path)] == ["a.jpg", "b.PNG"]
+    assert [path.name for path in images_at(f"{tmp_path}/*.[jt]*")] == ["a.jpg", "notes.txt"]
+    assert images_at(tmp_path / "a.jpg") == [tmp_path / "a.jpg"]
+    for nothing in ("*.bmp", "folder.png"):
+        with refuses(tmp_path / nothing):
+            images_at(tmp_path / nothing)
+
+
+# characters
+
+
+@pytest.mark.parametrize("factor", [1, 3, 10])
+@pytest.mark.parametrize("inverted", [False, True])
+@pytest.mark.parametrize("place", [(0, 0), (40, 90)])
+def test_a_character_anywhere_at_any_size(read, factor, inverted, place):
+    """Found on a larger ground, it is the image from which it was drawn."""
+    sheet = np.zeros((70 * factor, 130 * factor), np.uint8)
+    large = letter().repeat(factor, 0).repeat(factor, 1)
+    top, left = place[0] * factor, place[1] * factor
+    sheet[top : top + len(large), left : left + len(large)] = large
+    image, note = read(255 - sheet if inverted else sheet, centred=True)
+    assert ("inverted" in note) == inverted
+    assert "thickened" not in note
+    assert np.abs(image.astype(int) - letter()).mean() < 8
+    check_form(image)
+
+
+def test_weak_ink_under_uneven_light_with_noise(read):
+    strength = np.zeros((200, 260))
+    strength[30:110, 60:75] = strength[95:110, 60:110] = 1  # an L of 80 × 50 pixels
+    y, x = np.mgrid[-1:1:200j, -1:1:260j]
+    light = 150 + 40 * x - 20 * y - 15 * (x * x + y * y)
+    paper = light - 30 * strength + np.random.default_rng(0).normal(0, 5, light.shape)
+    image, note = read(paper.clip(0, 255).astype(np.uint8), centred=True)
+    assert "inverted" in note
+    check_form(image)
+    ink = np.argwhere(image > 127) - np.argwhere(image > 127).min(0)
+    assert np.all((ink[:, 1] < 5) | (ink[:, 0] > 14))  # nothing but the two bars of the L
+    expected = Image.fromarray((255 * strength[30:110, 60:110]).astype(np.uint8)).resize((12, 20))
+    assert abs(len(ink) - np.count_nonzero(np.asarray(expected) > 127)) < 15
+
+
+def test_hairlines_are_thickened(read):
+    sheet = np.full((300, 300), 255, np.uint8)
+    sheet[50:250, 100:102] = sheet[248:250, 100:250] = 0
+    image, note = read(sheet, centred=True)
+    assert "thickened" in note
+    check_form(image)
+    assert (image[10] > 127).sum() == 2
+
+
+def test_specks_are_left_out_and_the_dot_of_an_i_is_not(read):
+    sheet = np.full((200, 200), 240, np.uint8)
+    sheet[60:140, 80:95] = sheet[35:50, 80:95] = 20  # an i, 105 pixels high
+    sheet[180:182, 180:182] = 20
+    image, _ = read(sheet, centred=True)
+    rows = np.flatnonzero((image > 127).any(1))
+    assert np.ptp(rows) + 1 == 20
+    assert np.count_nonzero(np.diff(rows) > 1) == 1
+
+
+@pytest.mark.parametrize("kind", ["noise", "light", "one level"])
+def test_paper_without_ink_becomes_black(read, kind):
+    y, x = np.mgrid[-1:1:300j, -1:1:400j]
+    paper = {
+        "noise": np.random.default_rng(0).normal(200, 8, x.shape),
+        "light": 150 + 60 * x - 30 * y * y,
+        "one level": 200 + (np.abs(x) < 0.1),
+    }[kind]
+    image, note = read(paper.clip(0, 255).astype(np.uint8), centred=True)
+    assert "no ink" in note
+    assert not image.any()
+
+
+@pytest.mark.parametrize("size", [(1, 2), (2, 1), (2, 2), (1, 300), (300, 1), (3, 3), (29, 28)])
+def test_odd_sizes(read, size):
+    image, note = read(np.random.default_rng(0).integers(0, 256, size, np.uint8), centred=True)
+    assert (image.shape, image.dtype) == ((28, 28), np.uint8)
+    assert note
+
+
+@pytest.mark.parametrize("style", [style for style in STYLES if style is not huge])
+def test_drawn_digits_get_the_form_of_mnist(read, style):
+    rng = np.random.default_rng(0)
+    for number in (4, 7):
+        image, note = read(style(number, rng), centred=True, ending="png")
+        assert "centred" in note
+        check_form(image)

@@ -1,0 +1,129 @@
+"""Pictures as inputs of a network.
+
+MNIST shows characters light on black, the longer side 20 of 28 pixels, the centre of mass in the middle (LeCun et al.
+1998, Proceedings of the IEEE 86). ``read_image(centred=True)`` brings photographs and drawings into this form.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from datasets.pictures import read_picture, resize_image
+
+CHARACTERS = {"mnist", "digits", "emnist-digits", "emnist-letters", "kmnist"}  # data sets of characters
+LARGEST = 320  # pixels: a larger picture is reduced to this size before its ink is looked for
+BLACK = 63  # a picture of the network's size with a border of at most this median is used as it is
+FAINTEST = 6  # smallest difference between ink and ground, in levels of 255
+BOX = 20 / 28  # longer side of a character as a fraction of the image
+THINNEST = 2 / 20  # smallest width of a stroke as a fraction of the character; MNIST's strokes are 2 to 3 pixels wide
+
+
+def read_image(
+    path: str | Path, height: int, width: int, centred: bool = False, colours: int = 1
+) -> tuple[np.ndarray, str]:
+    """Read a picture file as an input image of a network.
+
+    A picture of another size than the network's images is scaled in proportion and put on black. ``centred``, for
+    networks trained on ``CHARACTERS``: the ink is scaled and centred as in MNIST instead, unless the picture has this
+    size and a black border. ``colours``: 1 for grey images, 3 for colour images, which are never centred.
+
+    Returns uint8 (height, width), in colour (height, width, 3), and a note on what was done. A picture without contrast
+    becomes black, so that no neuron spikes. Raises InputError for what is no picture.
+    """
+    image, notes = read_picture(path)
+    if colours == 1 and image.ndim == 3:
+        image = np.rint(image @ [0.299, 0.587, 0.114]).astype(np.uint8)  # luma, ITU-R BT.601
+        notes.append("made grey")
+    elif colours == 3 and image.ndim == 2:
+        image = np.repeat(image[..., None], 3, axis=2)
+    rows, columns = image.shape[:2]
+    is_other_size = (rows, columns) != (height, width)
+    if image.min() == image.max():
+        notes.append("nothing to see: all its pixels are alike")
+        image = np.zeros((height, width, *image.shape[2:]), np.uint8)
+    elif centred and (is_other_size or np.median([*image[0], *image[-1], *image[:, 0], *image[:, -1]]) > BLACK):
+        image = _centre_character(image, height, width, notes)
+    elif is_other_size:
+        notes.append(f"resized from {columns}×{rows}")
+        image = _fit(image, height, width)
+        image = _place(image, height, width, np.array(image.shape[:2]) / 2)
+    return image, ", ".join(notes)
+
+
+def _centre_character(pixels: np.ndarray, height: int, width: int, notes: list[str]) -> np.ndarray:
+    """Return what is written on a picture uint8 (H, W) as MNIST would show it, uint8 (height, width)."""
+    from scipy import ndimage
+
+    rows, columns = pixels.shape
+    ink, is_dark = _find_ink(_fit(pixels, LARGEST, LARGEST) if max(rows, columns) > LARGEST else pixels)
+    if ink is None:
+        notes.append("nothing to see: no ink on its ground")
+        return np.zeros((height, width), np.uint8)
+    notes += ["inverted: it was dark on light"] if is_dark else []
+    inside = np.pad(ink > 0.5, 1)
+    stroke = 4 * ndimage.distance_transform_edt(inside)[inside].mean() - 2  # a bar's mean distance is a quarter of it
+    missing = round((THINNEST * max(ink.shape) - stroke) / 2)
+    if missing > 0:
+        ink = ndimage.grey_dilation(np.pad(ink, missing), (2 * missing + 1,) * 2)
+        notes.append("strokes thickened")
+    ink = _fit(ink, round(BOX * height), round(BOX * width))
+    ink = (255 * ink / np.percentile(ink[ink > 0.25 * ink.max()], 90)).clip(0, 255).round().astype(np.uint8)
+    notes.append(f"scaled from {columns}×{rows} and centred as MNIST's digits, contrast stretched")
+    return _place(ink, height, width, ndimage.center_of_mass(ink))
+
+
+def _find_ink(pixels: np.ndarray) -> tuple[np.ndarray | None, bool]:
+    """Return the strength of the ink, float32 from 0 to 1, cut out of the picture, and whether the ink is dark.
+
+    Ink differs from the ground in one direction. Connected pixels are ink if one of them is strong and if they are at
+    least as large as the dot of an i. The strength is None if nothing differs from the ground by more than its noise.
+    """
+    from scipy import ndimage
+
+    difference = pixels - _fit_ground(pixels.astype(np.float32))
+    smooth = ndimage.gaussian_filter(difference, 1 if min(pixels.shape) > 40 else 0)
+    is_dark = bool(-smooth.min() > smooth.max())
+    difference, smooth = (-difference, -smooth) if is_dark else (difference, smooth)
+    noise = -1.5 * np.median(np.append(smooth[smooth < 0], 0))  # there is no ink on this side of the ground
+    if smooth.max() < max(FAINTEST, 6 * noise):
+        return None, is_dark
+    strong = np.median(smooth[smooth > smooth.max() / 2])
+    regions, count = ndimage.label(smooth > 0.25 * strong, np.ones((3, 3)))
+    is_ink = ndimage.maximum(smooth, regions, range(count + 1)) > 0.6 * strong
+    areas = np.bincount(regions.ravel())
+    ink = np.where((is_ink & (areas > 0.05 * areas[is_ink].max()))[regions], difference / strong, 0).clip(0, 1)
+    return ink[ndimage.find_objects((ink > 0).astype(int))[0]], is_dark
+
+
+def _fit_ground(pixels: np.ndarray) -> np.ndarray:
+    """Fit a quadratic surface, as uneven light makes it, to the ground of a picture float32 (H, W).
+
+    It is fitted to the border, which is mostly ground, then to all that is near it. A tiny picture's ground is level.
+    """
+    height, width = pixels.shape
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y][: 6 if min(height, width) >= 16 else 1], -1)
+    is_ground, rim = np.ones((height, width), bool), max(1, min(height, width) // 20)
+    is_ground[rim:-rim, rim:-rim] = False
+    distance = np.abs(pixels - np.median(pixels[is_ground]))
+    for _ in range(6):
+        is_ground &= distance <= 3 * max(1.5 * np.median(distance[is_ground]), 2)
+        surface = terms @ np.linalg.lstsq(terms[is_ground], pixels[is_ground], rcond=None)[0]
+        distance = np.abs(pixels - surface)
+        is_ground = distance <= 3 * max(1.5 * np.median(distance[is_ground]), 2)
+    return surface
+
+
+def _fit(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Scale an image (H, W) or (H, W, 3) in proportion, to the largest size within height × width."""
+    scale = min(height / pixels.shape[0], width / pixels.shape[1])
+    return resize_image(pixels, *(max(1, round(side * scale)) for side in pixels.shape[:2]))
+
+
+def _place(small: np.ndarray, height: int, width: int, middle) -> np.ndarray:
+    """Put a smaller image on black. Its point ``middle`` (y, x) comes next to the centre, within the borders."""
+    image = np.zeros((height, width, *small.shape[2:]), np.uint8)
+    room = np.subtract((height, width), small.shape[:2])
+    top, left = np.rint((np.array((height, width)) / 2 - middle).clip(0, room)).astype(int)
+    image[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return image
