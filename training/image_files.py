@@ -59,7 +59,7 @@ def _centre_character(pixels: np.ndarray, height: int, width: int, notes: list[s
     if ink is None:
         notes.append("nothing to see: no ink on its ground")
         return np.zeros((height, width), np.uint8)
-    notes += ["inverted: it was dark on light"] if is_dark else []
+    notes += ["inverted: it was dark on light", "contrast stretched"] if is_dark else ["contrast stretched"]
     inside = np.pad(ink > 0.5, 1)
     stroke = 4 * ndimage.distance_transform_edt(inside)[inside].mean() - 2  # a bar's mean distance is a quarter of it
     missing = round((THINNEST * max(ink.shape) - stroke) / 2)
@@ -68,7 +68,7 @@ def _centre_character(pixels: np.ndarray, height: int, width: int, notes: list[s
         notes.append("strokes thickened")
     ink = _fit(ink, round(BOX * height), round(BOX * width))
     ink = (255 * ink / np.percentile(ink[ink > 0.25 * ink.max()], 90)).clip(0, 255).round().astype(np.uint8)
-    notes.append(f"scaled from {columns}×{rows} and centred as MNIST's digits, contrast stretched")
+    notes.append(f"scaled from {columns}×{rows} and centred as MNIST's digits")
     return _place(ink, height, width, ndimage.center_of_mass(ink))
 
 
