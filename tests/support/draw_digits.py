@@ -1,10 +1,11 @@
-"""Draw digits as people have them, nine ways, and read them as ``train.py --predict`` does.
+"""Draw digits in nine styles, and classify them as ``evaluate.py --predict`` does.
 
     python tests/support/draw_digits.py FOLDER [--seed 0] [--read CHECKPOINT]
 
 Each style has five digits, drawn from strokes of varied slant, width, size and shape; the nine styles together show
 every digit four or five times. Files are named ``STYLE-DIGIT-NUMBER.png``. With ``--read`` a checkpoint of a network
-trained on digits reads them: the number right of each style, every mistake, and what was done to the picture.
+trained on digits classifies them; the program prints the number of correct classes of each style, and every mistake
+with the note on the picture.
 """
 
 import argparse
@@ -18,31 +19,24 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
-# Strokes through points (x, y) of a box of width 0.6 and height 1, y downwards; an "o" stroke is closed.
-STROKES = {
-    0: [("o", [(0.3, 0), (0.08, 0.2), (0.02, 0.55), (0.15, 0.93), (0.32, 1), (0.52, 0.82), (0.58, 0.45), (0.5, 0.12)])],
-    1: [("-", [(0.12, 0.2), (0.32, 0)]), ("-", [(0.32, 0), (0.31, 0.5), (0.3, 1)])],
-    2: [("-", [(0.04, 0.22), (0.14, 0.04), (0.34, 0), (0.54, 0.12), (0.54, 0.34), (0.36, 0.62), (0.04, 1)]),
-        ("-", [(0.04, 1), (0.3, 0.97), (0.6, 1)])],
-    3: [("-", [(0.06, 0.1), (0.28, 0), (0.5, 0.1), (0.5, 0.32), (0.24, 0.46)]),
-        ("-", [(0.24, 0.46), (0.5, 0.54), (0.58, 0.76), (0.42, 0.96), (0.18, 1), (0.02, 0.88)])],
-    4: [("-", [(0.2, 0), (0.12, 0.3), (0.02, 0.58)]), ("-", [(0.02, 0.58), (0.3, 0.6), (0.6, 0.56)]),
-        ("-", [(0.46, 0.12), (0.44, 0.5), (0.4, 1)])],
-    5: [("-", [(0.54, 0.01), (0.32, 0.02), (0.12, 0.04)]), ("-", [(0.12, 0.04), (0.09, 0.22), (0.07, 0.42)]),
-        ("-", [(0.07, 0.42), (0.3, 0.36), (0.52, 0.48), (0.56, 0.74), (0.38, 0.96), (0.16, 1), (0.02, 0.92)])],
-    6: [("-", [(0.44, 0), (0.2, 0.2), (0.05, 0.5), (0.06, 0.8), (0.2, 0.98), (0.42, 0.98), (0.55, 0.8), (0.5, 0.6),
-               (0.32, 0.52), (0.14, 0.6), (0.06, 0.74)])],
-    7: [("-", [(0.02, 0.04), (0.3, 0.03), (0.58, 0.02)]), ("-", [(0.58, 0.02), (0.4, 0.42), (0.24, 1)])],
-    8: [("-", [(0.46, 0.1), (0.28, 0), (0.12, 0.1), (0.14, 0.28), (0.32, 0.44), (0.5, 0.64), (0.5, 0.88), (0.3, 1),
-               (0.1, 0.9), (0.08, 0.68), (0.28, 0.46), (0.46, 0.28), (0.47, 0.12)])],
-    9: [("-", [(0.52, 0.2), (0.38, 0.02), (0.16, 0.06), (0.06, 0.26), (0.14, 0.46), (0.34, 0.48), (0.5, 0.34),
-               (0.53, 0.16)]), ("-", [(0.53, 0.16), (0.5, 0.5), (0.4, 1)])],
-}  # fmt: skip
+# Strokes of each digit through points (x, y) of a box of width 60 and height 100, y downwards; "o": a closed stroke.
+STROKES = [
+    "o 30,0 8,20 2,55 15,93 32,100 52,82 58,45 50,12",
+    "12,20 32,0 / 32,0 31,50 30,100",
+    "4,22 14,4 34,0 54,12 54,34 36,62 4,100 / 4,100 30,97 60,100",
+    "6,10 28,0 50,10 50,32 24,46 / 24,46 50,54 58,76 42,96 18,100 2,88",
+    "20,0 12,30 2,58 / 2,58 30,60 60,56 / 46,12 44,50 40,100",
+    "54,1 32,2 12,4 / 12,4 9,22 7,42 / 7,42 30,36 52,48 56,74 38,96 16,100 2,92",
+    "44,0 20,20 5,50 6,80 20,98 42,98 55,80 50,60 32,52 14,60 6,74",
+    "2,4 30,3 58,2 / 58,2 40,42 24,100",
+    "46,10 28,0 12,10 14,28 32,44 50,64 50,88 30,100 10,90 8,68 28,46 46,28 47,12",
+    "52,20 38,2 16,6 6,26 14,46 34,48 50,34 53,16 / 53,16 50,50 40,100",
+]
 PER_STYLE = 5
 
 
 def curve(points, closed):
-    """A smooth line through the points (Catmull-Rom), as (n, 2)."""
+    """Return a smooth line through the points (Catmull-Rom), as (n, 2)."""
     points = np.array(points, float)
     before, after = (points[-1], points[:2]) if closed else (2 * points[0] - points[1], [2 * points[-1] - points[-2]])
     p = np.vstack([before, points, after])
@@ -55,9 +49,9 @@ def curve(points, closed):
 
 
 def ink(digit, rng, columns, rows, height, width, middle=(0.5, 0.5)):
-    """The digit's ink, float (rows, columns) from 0 to 1: about ``height`` pixels tall, strokes ``width`` pixels wide.
+    """Draw a digit's ink, float (rows, columns) from 0 to 1: ``height`` pixels tall, with strokes ``width`` pixels wide.
 
-    ``middle``: of the digit, as fractions of columns and rows.
+    ``middle``: the digit's centre, as fractions of columns and rows.
     """
     slant, aspect, turn = rng.uniform(-0.1, 0.3), rng.uniform(0.85, 1.2), np.radians(rng.uniform(-6, 6))
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -66,9 +60,10 @@ def ink(digit, rng, columns, rows, height, width, middle=(0.5, 0.5)):
     canvas = Image.new("L", (columns * fine, rows * fine))
     draw = ImageDraw.Draw(canvas)
     radius = width * fine / 2
-    for kind, points in STROKES[digit]:
-        line = curve(points, kind == "o")
-        line = line + amplitude * np.sin(4 * line[:, ::-1] + phase)  # strokes that meet still do
+    for stroke in STROKES[digit].split(" / "):
+        points = [[int(number) / 100 for number in point.split(",")] for point in stroke.removeprefix("o ").split()]
+        line = curve(points, stroke.startswith("o"))
+        line = line + amplitude * np.sin(4 * line[:, ::-1] + phase)  # strokes that touch each other still do
         line = (line - [0.3, 0.5]) * [aspect, 1]
         line = np.column_stack([line[:, 0] - slant * line[:, 1], line[:, 1]]) @ rotation.T
         pixels = [tuple(p) for p in (line * height + np.array(middle) * [columns, rows]) * fine]
@@ -83,7 +78,7 @@ def grey(values):
 
 
 def painted(strength, ground, pen):
-    """Ink of the colour ``pen`` on the colour ``ground``."""
+    """Put ink of the colour ``pen`` on the colour ``ground``."""
     strength, ground, pen = strength[..., None], np.array(ground, float), np.array(pen, float)
     return grey(ground + strength * (pen - ground))
 
@@ -118,7 +113,6 @@ def tight_crop(digit, rng):
 
 
 def grey_photograph(digit, rng):
-    """A gradient of light over the paper, and noise."""
     strength = ink(digit, rng, 300, 300, rng.uniform(130, 200), rng.uniform(13, 22))
     y, x = np.mgrid[0:1:300j, 0:1:300j]
     angle = rng.uniform(0, 2 * np.pi)
@@ -141,7 +135,7 @@ STYLES = (
 
 
 def draw(folder, seed):
-    """Yields the style, the digit and the file of each picture."""
+    """Draw the pictures; yield the style, the digit and the file of each."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     for number in range(len(STYLES) * PER_STYLE):
@@ -152,8 +146,8 @@ def draw(folder, seed):
         yield style.__name__, str(digit), path
 
 
-def read(pictures, checkpoint_path):
-    """Prints how many of each style the network of the checkpoint reads right, and every mistake."""
+def classify(pictures, checkpoint_path):
+    """Classify the pictures with the network of a checkpoint, and print the result."""
     from training.checkpoint import load_checkpoint, rebuild_network
     from training.encoders import build_encoder
     from training.image_files import read_image
@@ -170,18 +164,18 @@ def read(pictures, checkpoint_path):
             print(f"{path}: {decision}  ({note})")
     for style in STYLES:
         print(f"{right[style.__name__]} of {PER_STYLE}  {style.__name__}")
-    print(f"{sum(right.values())} of {len(pictures)} right")
+    print(f"{sum(right.values())} of {len(pictures)} correct")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where to write the pictures")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
-    parser.add_argument("--read", metavar="CHECKPOINT", help="read them with this network")
+    parser.add_argument("--read", metavar="CHECKPOINT", help="classify them with this network")
     args = parser.parse_args()
     pictures = list(draw(args.folder, args.seed))
     if args.read:
-        read(pictures, args.read)
+        classify(pictures, args.read)
 
 
 if __name__ == "__main__":
