@@ -49,7 +49,7 @@ def curve(points, closed):
 
 
 def ink(digit, rng, columns, rows, height, width, middle=(0.5, 0.5)):
-    """Draw a digit's ink, float (rows, columns) from 0 to 1: ``height`` pixels tall, with strokes ``width`` pixels wide.
+    """Draw a digit's ink, float (rows, columns) from 0 to 1: ``height`` pixels tall, strokes ``width`` pixels wide.
 
     ``middle``: the digit's centre, as fractions of columns and rows.
     """
