@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import joblib
@@ -28,12 +28,10 @@ from tqdm import tqdm
 from errors import InputError, report_error
 from models import model_class
 from report.sweep_report import is_run, read_run, write_sweep_report
-from train import build, encoder_of, epochs_of, load_data
+from train import build, choose_encoder, choose_epochs, is_finished, load_data
 from training.encoders import encoder_config
-from training.finished import is_finished
-from training.flags import Format, Parser, parse
 from training.log import replace_unprintable
-from training.settings import MACHINE, MAY_CHANGE, NOT_AFTER, Settings, flag
+from training.settings import FILES, LEARNING, NOT_AFTER, SweepSettings, TrainSettings, flag, spell
 from training.shared import count_alike, leading_phases
 from utils import ROOT, find_temporaries
 
@@ -54,49 +52,14 @@ def main(argv=None):
     replace_unprintable()
     argv = sys.argv[1:] if argv is None else argv
     try:
-        known, more = make_parser().parse_known_args(argv)
+        known = SweepSettings.parse(argv)
+        more = list(known.run_flags)
         return report(known, more) if known.report else sweep(known, more, argv)
     except (InputError, OSError) as error:
         return report_error("sweep.py", error)
     except KeyboardInterrupt:
         print("stopped at once", file=sys.stderr)
         return 130
-
-
-def make_parser():
-    parser = Parser(
-        prog="sweep.py",
-        description="Train networks × data sets × settings × seeds, several runs at a time, and report on them.",
-        usage="python sweep.py --model NAME … --seeds S … --output DIR [flags], or --report DIR",
-        epilog="all other flags of train.py (--ratio, --patience, --val-split, …) go to every run; a run that has\n"
-        "finished is skipped, one that was interrupted goes on. What runs would train alike in their lowest\n"
-        "phases one of them trains, and the others begin behind it; not with --tensorboard, --map-every or\n"
-        "--init-from.",
-        formatter_class=Format,
-        allow_abbrev=False,
-    )
-    what = parser.add_argument_group("what is trained")
-    what.add_argument("--model", nargs="+", default=[], metavar="NAME", help="networks")
-    what.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="S", help="(default: 0)")
-    what.add_argument("--dataset", nargs="+", default=["mnist"], metavar="NAME", help="data sets (default: mnist)")
-    what.add_argument("--grid", nargs="+", action="append", default=[], metavar=("KEY", "VALUE"), help="a setting, as "
-                      "of --set, and the values to try; several are combined")  # fmt: skip
-    what.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of every run")
-    what.add_argument("--epochs", nargs="+", default=[], metavar="E", help="one number for each phase, if all networks "
-                      "have as many phases (default: each network's own)")  # fmt: skip
-    where = parser.add_argument_group("where")
-    where.add_argument("--output", metavar="DIR", help="gets a folder per run")
-    where.add_argument("--threads", type=int, default=1, metavar="N", help="of each run (default: %(default)s)")
-    where.add_argument("--jobs", type=int, default=0, metavar="N", help="runs at a time; 0: as many as the cores hold "
-                       "(default: %(default)s)")  # fmt: skip
-    where.add_argument("--cluster", choices=("dask", "ray"), help="run on that cluster; its machines have this "
-                       "repository and --output at the same paths")  # fmt: skip
-    where.add_argument("--scheduler", metavar="ADDRESS", help="of the cluster: tcp://HOST:PORT of Dask, HOST:PORT of "
-                       "Ray (default: the Ray cluster that this machine is part of)")  # fmt: skip
-    then = parser.add_argument_group("report")
-    then.add_argument("--report", nargs="+", metavar="RUN", help="write sweep.md, sweep.csv, runs.csv and curves.png: "
-                      "of all runs in a folder, or of those named; at any time")  # fmt: skip
-    return parser
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -109,7 +72,7 @@ class Planned:
 
     folder: Path
     words: list
-    settings: Settings
+    settings: TrainSettings
     phases: tuple
     leading: list = field(default_factory=list)  # see ``leading_phases``
 
@@ -151,19 +114,21 @@ def _planned(known, more, model, dataset, point, seed):
     network = model_class(model)
     output = Path(known.output).resolve()
     name = "-".join(_plain(part) for part in (network.name, dataset, *point, f"seed{seed}"))
-    settings = [*known.set, *point]
+    settings = [*spell(known.set).split(), *point]
     words = [
-        "--model", network.name, "--dataset", dataset, "--seed", str(seed),
-        *(["--epochs", *known.epochs] if known.epochs else []), *(["--set", *settings] if settings else []), *more,
-        "--threads", str(known.threads), "--output", str(output), "--name", name,
-    ]  # fmt: skip
-    given = parse(["--model", network.name, *more]).given
+        *("--model", network.name, "--dataset", dataset, "--seed", str(seed)),
+        *(["--epochs", *map(str, known.epochs)] if known.epochs else []),
+        *(["--set", *settings] if settings else []),
+        *more,
+        *("--threads", str(known.threads), "--output", str(output), "--name", name),
+    ]
+    given = TrainSettings.parse(["--model", network.name, *more])
     for taken, ours in OURS.items():
-        if taken in given:
-            raise InputError(f"{flag(taken)} is each run's own; leave it out: {ours} makes it")
-    wanted = parse(words)
+        if taken in given.given:
+            given.refuse(taken, f"is each run's own; leave it out: {ours} makes it")
+    wanted = TrainSettings.parse(words)
     if wanted.command != "train":
-        raise InputError(f"{flag(wanted.command)} does not train; a sweep does")
+        wanted.refuse(wanted.command, "does not train; a sweep does")
     return Planned(output / name, words, wanted, wanted.epochs or tuple(network.epochs))
 
 
@@ -185,12 +150,9 @@ def check_begun(run):
     if not record.command_line:
         raise InputError(f"{run.folder} is damaged: {record.damage}; delete it to train it again", path=run.folder)
     command = shlex.split(record.command_line)[1:]
-    free = MACHINE | MAY_CHANGE | {"output", "name"}
-    before, now = (
-        {each.name: getattr(settings, each.name) for each in fields(Settings) if each.compare and each.name not in free}
-        for settings in (parse(command), run.settings)
-    )
-    other = [flag(name) for name in now if now[name] != before[name]]
+    before, now = (each.that_change(LEARNING, FILES) for each in (TrainSettings.parse(command), run.settings))
+    flags = TrainSettings.flags()
+    other = [flag(flags[name]) for name in now.keys() - {"output", "name"} if now[name] != before[name]]
     if other:
         raise InputError(f"{run.folder} was begun with other {', '.join(other)}; use another --output for other flags")
 
@@ -205,9 +167,9 @@ def looked_into(runs):
     kinds = itertools.groupby(runs, lambda run: (run.settings.model, run.settings.dataset, run.settings.set))
     for (name, dataset, _), members in kinds:
         network, members = model_class(name), list(members)
-        encoder = encoder_of(network, members[0].settings, data[dataset])
+        encoder = choose_encoder(network, members[0].settings, data[dataset])
         model = build(network, encoder, data[dataset], members[0].settings)
-        epochs = epochs_of(model, members[0].settings)
+        epochs = choose_epochs(model, members[0].settings)
         for run in members:
             leading = leading_phases(model, encoder_config(encoder), run.settings, epochs)
             yield replace(run, phases=epochs, leading=leading)

@@ -97,7 +97,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
 
 
 def find_evaluations(results):
-    """The evaluations in results.json, (name, scores): of a run three, of ``--evaluate`` one, of STDP alone none."""
+    """The evaluations in results.json, (name, scores): of a run three, of evaluate.py one, of STDP alone none."""
     found = []
     for key, name in EVALUATIONS.items():
         place = results
@@ -131,7 +131,7 @@ def list_commands(folder, results):
         place = results["checkpoint"]
     else:
         return []
-    evaluate = f"python train.py --evaluate {shlex.quote(str(place))}"
+    evaluate = f"python evaluate.py {shlex.quote(str(place))}"
     found.append(("test its network again, with activation maps", f"{evaluate} --save-maps 1"))
     found.append(("classify an image file", f"{evaluate} --predict IMAGE.png"))
     return found

@@ -30,11 +30,13 @@ def described(flags):
     words = [flags["model"]]
     if flags["dataset"] != "mnist":
         words.append(f"on {flags['dataset']}")
-    if flags.get("augment", ["none"]) == ["none"] and flags["model"] == "multiscale2026":
+    if flags.get("augment", "none") in ("none", ["none"]) and flags["model"] == "multiscale2026":
         words.append("without moved copies")
     if flags["dataset"] == "fashion-mnist":  # with what fashion-mnist.toml sets
         return " ".join(words)
-    return " ".join([*words, *flags.get("set", [])])
+    changes = flags.get("set", [])
+    changes = [f"{field}={value}" for field, value in changes.items()] if isinstance(changes, dict) else changes
+    return " ".join([*words, *changes])
 
 
 def seconds(path):

@@ -25,7 +25,7 @@ from training.encoders import build_encoder
 from training.features import latency_maps
 from training.readout import read_out, spikes
 from training.run import Data
-from training.settings import Settings
+from training.settings import TrainSettings
 
 HEADER = "network", "map", "neurons", "spikes per image", "linear (SVM)", "R-STDP", "margin rule"
 
@@ -91,7 +91,7 @@ def main():
     for run in chosen.runs:
         content = load_checkpoint(run / "checkpoints" / "best.safetensors")
         model, encoder = rebuild_network(content), build_encoder(content.encoding)
-        data = Data(replace(Settings.from_dict(content.run["flags"]), ratio=chosen.ratio))
+        data = Data(replace(TrainSettings.from_dict(content.run["flags"]), ratio=chosen.ratio))
         for stage in (name for name, each in model.stages.items() if not each.convs):
             below = model.between(["input"], [stage])
             learned = {name: each for name, each in model.stages.state_dict().items() if name.split(".")[0] in below}

@@ -12,29 +12,29 @@ import numpy as np
 import pytest
 from support.command import dont_draw
 
+import evaluate
 import models
 import sweep
 import train
-from training.flags import parse
-from training.settings import TAKES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def commands(program):
-    """The words of each command with it, in the README's order."""
+def commands(*programs):
+    """(program, words) of each command, in the README's order."""
     blocks = re.findall(r"```bash\n(.*?)```", README.replace("\\\n", ""), re.DOTALL)
-    return [shlex.split(match) for block in blocks for match in re.findall(rf"python {program}\.py (.*)", block)]
+    found = [match for block in blocks for match in re.findall(rf"python ({'|'.join(programs)})\.py (.*)", block)]
+    return [(program, shlex.split(words)) for program, words in found]
 
 
-COMMANDS = commands("train")
+COMMANDS = commands("train", "evaluate")
 
 
 def test_the_commands_are_found():
     """The README trains, lists, resumes, evaluates and predicts."""
-    flags = {word for command in COMMANDS for word in command}
-    assert {"--model", "--list-models", "--summary", "--resume", "--evaluate", "--predict", "--save-maps"} <= flags
+    words = {word for program, words in COMMANDS for word in (program, *words)}
+    assert {"--model", "--list-models", "--summary", "--resume", "evaluate", "--predict", "--save-maps"} <= words
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +43,14 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        for command in COMMANDS:
-            command = [re.sub("^runs/", f"{folder}/", word) for word in command]
-            takes = TAKES[parse(command).command]
-            shorter = ["--dry-run"] if "dry_run" in takes else []
-            # where a network that is named is, --output does not say: only where the latest is looked for
-            named = "--predict" in command and command[command.index("--evaluate") + 1] != "latest"
-            place = ["--output", str(folder)] if "output" in takes and not named else []
+        for program, words in COMMANDS:
+            command = [re.sub("^runs/", f"{folder}/", word) for word in words]
+            shorter = [] if "--predict" in command else ["--dry-run"]
+            main = {"train": train, "evaluate": evaluate}[program].main
             with contextlib.redirect_stdout(io.StringIO()) as printed, patch.context() as hurry:
                 if "first" not in command:  # whose folder the README describes
                     dont_draw(hurry)
-                assert train.main([*command, *shorter, *place]) == 0, command
+                assert main([*command, *shorter, "--output", str(folder)]) == 0, command
             assert printed.getvalue()
     return folder
 
@@ -68,14 +65,14 @@ def test_every_command_runs(runs):
 def test_every_sweep_runs(tmp_path, monkeypatch, capsys):
     """With one seed, two values of each setting, a few digits and no figures, one after another in this process."""
     found = commands("sweep")
-    assert {"--grid", "--set", "--seeds", "--report"} <= {word for command in found for word in command}
+    assert {"--grid", "--set", "--seeds", "--report"} <= {word for _, command in found for word in command}
 
     def train_here(program, words, here, folder, stop, threads, fresh, other=None, epochs=0):
         assert train.main([*words, *(["--after", other] if other else [])]) == 0
         return "done"
 
     monkeypatch.setattr(sweep, "train_one", train_here)
-    for command in found:
+    for _, command in found:
         fewer = re.sub(r"(--seeds \S+|--grid \S+ \S+ \S+)[^-]*", r"\1 ", shlex.join(command))
         words = shlex.split(fewer)
         words = [re.sub("^runs/", f"{tmp_path}/", word) for word in words]

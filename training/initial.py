@@ -11,7 +11,7 @@ from network_trainer import NetworkTrainer
 from training.checkpoint import load_checkpoint
 from training.encoders import build_encoder, encoder_config
 from training.run import Data, divide
-from training.settings import Settings
+from training.settings import TrainSettings
 
 
 def initialize_from(path: Path, model: NetworkTrainer, encoder, data: Data):
@@ -69,7 +69,7 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
         return [f"{path} does not name its training images: they may include these validation images"]
     if run["fingerprint"] != data.set.fingerprint:
         return [f"{path} was trained on other data, {run['dataset']}: they may include these validation images"]
-    trained, _ = divide(data.set.train_labels, Settings.from_dict(run["flags"]))
+    trained, _ = divide(data.set.train_labels, TrainSettings.from_dict(run["flags"]))
     seen = len(np.intersect1d(trained, data.validation))
     if not seen:
         return []

@@ -22,7 +22,6 @@ from report.evaluation import Evaluation
 from report.page import write_page
 from report.summary import summarize
 from report.writing import MOVED_IMAGES, Report, write_report, write_results
-from training import config
 from training.checkpoint import restore_state, save_checkpoint
 from training.encoders import encoder_config
 from training.features import count_neurons, describe_readout, read_features
@@ -85,7 +84,7 @@ class Run:
     def __init__(self, settings, folder, model, encoder, data, progress, notes=()):
         self.settings, self.folder, self.model, self.encoder = settings, folder, model, encoder
         self.data, self.progress, self.notes = data, progress, (*data.set.notes, *notes)
-        self.augmentation = Augmentation.parse(" ".join(settings.augment) or "none")
+        self.augmentation = settings.augment or Augmentation()
         self.stop = StopRequest()
         self.saved_at = time.monotonic()
         self.info = {
@@ -245,8 +244,7 @@ class Run:
             self.log.info("drawing the figures")
         best = self.progress.best
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
-        named = config.title(self.model.name, self.settings.set)
-        title = f"{named}{self.data.set.name}, seed {self.settings.seed}, {weights}"
+        title = f"{self.settings.title(dataset=self.data.set.name)}, {weights}"
         report = Report(
             model=self.model,
             encoder=self.encoder,

@@ -14,10 +14,10 @@ from errors import InputError
 from network_trainer import NetworkTrainer, Progress
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.encoders import build_encoder, encoder_config
-from training.settings import Settings
+from training.settings import TrainSettings
 
-# Of the settings those on which a phase without labels depends; network, encoder and epochs are compared as they are.
-ALIKE = "dataset", "image_size", "ratio", "val_split", "dry_run", "seed", "batch_size", "device", "backend"
+# Network, encoder and epochs are compared as they are; the last two matter only in phases with labels.
+NOT_COMPARED = {"model", "encoder", "set", "epochs", "patience", "augment"}
 # What a network may declare for itself and still train its stages as any other does.
 DECLARED = {"name", "aliases", "epochs", "encoder", "augmentation", "readout", "build", "build_phases"}
 
@@ -29,7 +29,8 @@ def leading_phases(model, encoding, settings, epochs):
     """
     if settings.init_from:
         return []
-    common = [getattr(settings, name) for name in ALIKE], encoding, _way_of_training(type(model))
+    learned = {name: value for name, value in settings.what_is_learned().items() if name not in NOT_COMPARED}
+    common = learned, encoding, _way_of_training(type(model))
     phases, found = model.phases, []
     for place, phase in enumerate(phases):
         again = {name for later in phases[place + 1 :] for name in later.stages}
@@ -58,7 +59,7 @@ def begin_after(run, model, encoder, data, settings):
     content = load_checkpoint(Path(run) / "checkpoints" / "last.safetensors")
     if content.progress is None:
         raise InputError(f"--after {run}: that is a network, but no run")
-    there, flags = content.progress, Settings.from_dict(content.run.get("flags"))
+    there, flags = content.progress, TrainSettings.from_dict(content.run.get("flags"))
     other = rebuild_network(content)
     encodings = [encoder_config(build_encoder(content.encoding)), encoder_config(encoder)]
     alike = count_alike(

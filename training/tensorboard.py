@@ -27,7 +27,6 @@ from network_trainer import NetworkTrainer, convergence
 from report.figures import draw_confusion, draw_filters, to_pixels
 from report.metrics import evaluate_predictions
 from report.writing import Report
-from training.config import read_set
 
 EVENT_FILES = "events.out.tfevents.*"
 EMBEDDED_IMAGES = 1000  # in the projector
@@ -127,7 +126,7 @@ class Board:
         for label, conv in model.named_convs():
             rule = asdict(conv.rule) if conv.rule else {}
             chosen |= {f"{label}.threshold": float(conv.threshold)} | {f"{label}.rule.{key}": rule[key] for key in rule}
-        chosen |= read_set(flags["set"])
+        chosen |= flags["set"]
         row = {key: value if isinstance(value, int | float) else str(value) for key, value in chosen.items()}
         scores = {f"{split}/{part}": 0 for split in splits for part in ("accuracy", "f1_macro", "silent")}
         for summary in hparams(row, scores):  # it uses the names of the scores: the values have been logged

@@ -7,8 +7,8 @@
 * Fields: a value of the JSON text or a tensor is replaced, removed or renamed, and the checksum stays as it was.
 
 Each copy must be refused in one line, or its content must be that of the undamaged file. The first copies of both kinds
-also go to ``--evaluate`` and ``--resume``, which must refuse them in one line with exit code 2. Any other outcome is
-bad, is printed, and makes the exit code 1.
+also go to ``evaluate.py`` and ``train.py --resume``, which must refuse them in one line with exit code 2. Any other
+outcome is bad, is printed, and makes the exit code 1.
 """
 
 import argparse
@@ -29,6 +29,7 @@ import safetensors.torch  # noqa: E402
 import torch  # noqa: E402
 from support.golden_checkpoints import GOLDEN  # noqa: E402
 
+import evaluate  # noqa: E402
 import train  # noqa: E402
 from errors import InputError  # noqa: E402
 from training.checkpoint import decode_checkpoint  # noqa: E402
@@ -119,9 +120,10 @@ def judge(data, content, path, by_commands):
         return ("same" if describe(found) == content else "other content"), ""
     path.write_bytes(data)
     folder = path.parent.parent
-    for words in ([f"--evaluate={path}", f"--output={folder}"], [f"--resume={folder}"]) if by_commands else ():
+    commands = ((evaluate, [str(path), f"--output={folder}"]), (train, [f"--resume={folder}"]))
+    for program, words in commands if by_commands else ():
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
-            code = train.main(words)
+            code = program.main(words)
         if code != 2 or err.getvalue().count("\n") != 1:
             return "several lines", err.getvalue()
     return "refused", ""

@@ -1,18 +1,17 @@
-"""Give train.py command lines that make no sense, and count what comes of it.
+"""Run train.py and evaluate.py with command lines that make no sense, and count the outcomes.
 
     python tests/manual/hostile_commands.py
 
-Every flag gets every value of a list (nothing, blanks, numbers that are too large, negative, broken or none, paths that
-are not there or not to be written to, signs that no console knows, …), beside flags that make a run of no epochs; flags
-are doubled, left without a value, and put beside commands that they do not belong to. Then come the environments of
-real processes: consoles that know no ×, no threads, no folders. What is refused must be so by one line, with exit code
-2, leaving no run folder behind; what is accepted must end well. Nothing may end in a traceback or a hang.
+Every flag gets every value of a list: nothing, blanks, numbers that are too large, negative or broken, paths that do
+not exist or cannot be written to, signs that a console cannot print, and more. The other flags make a run of no epochs,
+or evaluate one. Flags are also repeated, left without a value, and used with other commands. Then real processes run
+with odd environments: consoles without ×, impossible numbers of threads, missing folders. A refusal must be one line
+with exit code 2 and leave no run folder behind. Nothing may end in a traceback or a hang.
 """
 
 import argparse
 import contextlib
 import io
-import itertools
 import os
 import random
 import shutil
@@ -30,8 +29,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "training")]
 
 from support.command import DIGITS  # noqa: E402
 
+import evaluate  # noqa: E402
 import train  # noqa: E402
-from training.flags import make_parser  # noqa: E402
+from training.settings import EvaluateSettings, TrainSettings, flag  # noqa: E402
 
 LIMIT = 300  # seconds for one; most take a few milliseconds
 RUN = f"--model mozafari2018 {DIGITS} --dry-run --no-figures --epochs 0 0 0".split()
@@ -46,40 +46,32 @@ OUTCOMES = "refused", "accepted", "several lines", "folder left", "traceback", "
 
 
 class HangError(BaseException):
-    """A command took too long; no Exception, so that nothing on the way takes it for an error."""
+    """A command takes too long. It is no Exception, so that no handler of errors catches it."""
 
 
 def one_flag_each(run):
-    """Every flag with every value beside those of a run, and with none or one beside the other commands."""
-    actions = [action for action in make_parser()._actions if action.option_strings and action.dest != "help"]
-    for action in actions:
-        flag = action.option_strings[-1]
-        values = VALUES if action.nargs != 0 else [None, *VALUES[:3]]
-        for value in values:
-            words = [flag] if value is None else [flag, value]
-            yield "a run", [*_without(RUN, flag), *words]
-        for command in (["--evaluate", run], ["--resume", run], ["--summary", "--model", "mozafari2018"]):
-            yield "beside a command", [*command, flag, *([] if action.nargs == 0 else ["1"])]
-            yield "beside a command", [*command, flag]
-        yield "without a value", [*_without(RUN, flag), flag]
-        yield "twice", [*RUN, flag, "1", flag, "x"]
-    for one, two in itertools.combinations(["--list-models", "--summary", "--resume", "--evaluate", "--predict"], 2):
-        yield "two commands", [*_asked(one, run), *_asked(two, run)]
-    for words in (
-        ["nonsense"],
-        ["--nonsense"],
-        ["--mod", "x"],
-        ["-m"],
-        ["@file"],
-        ["--"],
-        ["--model"],
-        ["--epochs", "1"],
-    ):
-        yield "no flag", words
-
-
-def _asked(command, run):
-    return [command, *([run] if command in ("--resume", "--evaluate", "--predict") else [])]
+    """Yield (group, program, words): every flag with every value, without one, repeated, and with every command."""
+    commands = {
+        "a run": (train, TrainSettings, RUN),
+        "an evaluation": (evaluate, EvaluateSettings, [run, "--dry-run", "--no-figures"]),
+        "a prediction": (evaluate, EvaluateSettings, [run, "--predict", str(ROOT / "images" / "example-digit.png")]),
+        "a resumed run": (train, TrainSettings, ["--resume", run]),
+        "a summary": (train, TrainSettings, ["--summary", "--model", "mozafari2018"]),
+        "a list": (train, TrainSettings, ["--list-models"]),
+    }
+    for group, (program, settings, words) in commands.items():
+        for each in settings.flags().values():
+            if each.name == "run":
+                yield from ((group, program, [value, *words[1:]]) for value in VALUES)
+                continue
+            name, kept = flag(each), _without(words, flag(each))
+            values = VALUES if group in ("a run", "an evaluation") and each.type is not bool else ["1", *VALUES[:3]]
+            yield from ((group, program, [*kept, name, value]) for value in values)
+            yield group, program, [*kept, name]
+            yield group, program, [*words, name, "1", name, "x"]
+    for word in ("nonsense", "--nonsense", "--mod", "-m", "@file", "--", "--model", "--epochs"):
+        yield "no flag", train, [word]
+        yield "no flag", evaluate, [word]
 
 
 def _without(words, flag):
@@ -128,13 +120,13 @@ class Counts:
         return sum(counts[kind] for counts in self.rows.values() for kind in OUTCOMES[2:])
 
 
-def judge(words, output):
-    """How ``train.main`` took the words: (outcome, what it said)."""
+def judge(program, words, output):
+    """The outcome of ``program.main`` with the words, and what it printed."""
     out, err = io.StringIO(), io.StringIO()
     signal.setitimer(signal.ITIMER_REAL, LIMIT)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = train.main(words)
+            code = program.main(words)
     except HangError:
         return "hang", ""
     except SystemExit as ended:  # --help
@@ -192,12 +184,12 @@ def main():
         shutil.copytree(kept, original)
         lines = list(one_flag_each(str(kept / "run")))
         chosen = random.Random(args.seed).sample(lines, min(args.sample or len(lines), len(lines)))
-        for number, (group, words) in enumerate(chosen):
+        for number, (group, program, words) in enumerate(chosen):
             inner.mkdir()
             os.chdir(inner)
             elsewhere = {"--output", "--list-models", "--summary", "--resume"} & set(words)
-            found, said = judge([*words, *([] if elsewhere else ["--output", "runs"])], inner)
-            counts.add(group, found, words, said)
+            found, said = judge(program, [*words, *([] if elsewhere else ["--output", "runs"])], inner)
+            counts.add(group, found, [program.__name__, *words], said)
             os.chdir(here)
             for path in Path(folder).iterdir():
                 if path != original:

@@ -103,7 +103,7 @@ def test_a_whole_run(tmp_path, latencies, images):
         reader.texts
     )
     assert f"python train.py --resume {tmp_path}" in reader.texts
-    assert f"python train.py --evaluate {tmp_path} --save-maps 1" in reader.texts
+    assert f"python evaluate.py {tmp_path} --save-maps 1" in reader.texts
     alts = [attributes["alt"] for tag, attributes in reader.tags if tag == "img"]
     assert alts == ["Training history", "Errors", "Preferred features of s2"]
 
@@ -158,7 +158,7 @@ def test_an_evaluation_without_maps_or_figures(tmp_path, images):
     reader = read(tmp_path, build_model("mozafari2018"), images)
     assert set(reader.scripts) == {"results"}
     assert json.loads(reader.scripts["results"]) == results
-    assert "python train.py --evaluate 'runs/a b/checkpoints/best.safetensors' --predict IMAGE.png" in reader.texts
+    assert "python evaluate.py 'runs/a b/checkpoints/best.safetensors' --predict IMAGE.png" in reader.texts
     assert not [text for text in reader.texts if "--resume" in text]
 
 

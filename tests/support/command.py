@@ -1,4 +1,4 @@
-"""Starting train.py in a test, and reading what it leaves."""
+"""Run train.py and evaluate.py in a test, and read what they write."""
 
 import csv
 import hashlib
@@ -8,6 +8,7 @@ import shlex
 import numba
 from matplotlib.figure import Figure
 
+import evaluate
 import train
 from report import writing
 
@@ -18,6 +19,10 @@ CORES = numba.config.NUMBA_NUM_THREADS
 
 def start(words, output):
     return train.main([*shlex.split(words), "--output", str(output)])
+
+
+def start_evaluation(words, output):
+    return evaluate.main([*shlex.split(words), "--output", str(output)])
 
 
 def read_csv(path):
@@ -49,11 +54,11 @@ def dont_draw(monkeypatch):
     monkeypatch.setattr(writing, "FIGURES", {"history": ("", draw_history)})
 
 
-def refuse(words, capsys):
-    """Start and expect one line on stderr and nothing else; returns it."""
-    assert train.main(shlex.split(words)) == 2
+def refuse(words, capsys, command=train):
+    """Run train.py or evaluate.py and expect one line on stderr and nothing else. Returns the line."""
+    assert command.main(shlex.split(words)) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.count("\n") == 1
-    assert err.startswith("train.py: ")
+    assert err.startswith(f"{command.__name__}.py: ")
     return err

@@ -54,8 +54,8 @@ def test_a_run_learns_from_copies_and_resumes_to_the_bit(limit, tmp_path, undraw
     whole, stopped, plain = (only_run(tmp_path / place) for place in ("whole", "stopped", "plain"))
     assert same(state(whole), state(stopped))
     assert not same(state(whole), state(plain))
-    assert results(whole)["flags"]["augment"] == ["copies=2", "turn=10", "shift=1"]
-    assert results(plain)["flags"]["augment"] == ["none"]
+    assert results(whole)["flags"]["augment"] == "copies=2 turn=10 shift=1"
+    assert results(plain)["flags"]["augment"] == "none"
 
 
 @pytest.mark.parametrize(

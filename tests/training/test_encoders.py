@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, read_csv, refuse, results, start
+from support.command import DIGITS, read_csv, results, start, start_evaluation
+from support.refusals import assert_refuses, refuses
 from support.run_folders import only_run
 
+import train
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from errors import InputError
@@ -68,19 +70,19 @@ def test_there_and_back(brightness):
 
 
 @pytest.mark.parametrize(
-    ("config", "message"),
+    ("config", "about"),
     [
-        ({"name": "nonsense"}, "no encoder is called 'nonsense'; there are: s1c1"),
-        ({"name": ["s1c1"]}, r"no encoder is called \['s1c1'\]"),
-        ({"window": 3}, r"the encoder s1c1 cannot be made with {'window': 3}: .*unexpected keyword"),
-        ({"threshold": "high"}, "the encoder s1c1 cannot be made with {'threshold': 'high'}"),
+        ({"name": "nonsense"}, None),
+        ({"name": ["s1c1"]}, None),
+        ({"window": 3}, None),
+        ({"threshold": "high"}, None),
         ({"radius": float("inf")}, "encoder.radius"),
         ({"time_steps": 0}, "encoder.time_steps"),
-        ("s1c1", "an encoder is declared as a dict with its \"name\" and its parameters, not as 's1c1'"),
+        ("s1c1", None),
     ],
 )
-def test_an_encoder_that_cannot_be(config, message):
-    with pytest.raises(InputError, match=message):
+def test_an_encoder_that_cannot_be(config, about):
+    with refuses(about):
         build_encoder(config)
 
 
@@ -114,12 +116,11 @@ def test_one_more_encoder_through_everything(brightness, tmp_path, monkeypatch, 
     assert (run / "figures" / "filters_s1.png").is_file()
     assert len(list((run / "maps" / "end").glob("*.npz"))) == 1
 
-    assert start("--evaluate latest --no-figures --dry-run --device cpu --threads 1 --name two", tmp_path) == 0
+    assert start_evaluation("latest --no-figures --dry-run --device cpu --threads 1 --name two", tmp_path) == 0
     assert results(tmp_path / "two")["test"] == results(run)["test"]["best"]
     assert start("--resume latest --encoder brightness --no-figures", tmp_path) == 0
     capsys.readouterr()
-    line = refuse(f"--resume {run} --encoder s1c1", capsys)
-    assert "leave out --encoder s1c1 (the run has brightness)" in line
+    assert_refuses(train.main, f"--resume {run} --encoder s1c1", "--encoder", capsys)
 
 
 def test_a_network_with_an_encoder_of_its_own_is_trained_with_it(brightness, tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
-"""The flags as one record: what is in it, what it refuses, what it keeps of old runs; and the help about it."""
+"""The settings of the commands: what they read, what they refuse, what they save, and their help."""
 
 import dataclasses
 import io
+import json
+import math
 import os
 import re
 import shlex
@@ -9,119 +11,216 @@ import subprocess
 import sys
 
 import pytest
+from support.command import DIGITS, read_csv, start, start_evaluation
+from support.refusals import refuses
 from support.run_folders import ROOT
 
 import train
-from errors import InputError
-from training.flags import make_parser, parse
-from training.settings import COMMANDS, FLAGS, TAKES, Settings, flag
+from datasets.augmentation import Augmentation
+from training.checkpoint import load_checkpoint, rebuild_network
+from training.settings import (
+    COMMAND,
+    EvaluateSettings,
+    SweepSettings,
+    TrainSettings,
+    flag,
+    make_parser,
+    read_value,
+    spell,
+)
+
+COMMANDS = TrainSettings, EvaluateSettings, SweepSettings
+CHANGED = {  # another value than the default for each setting of a run
+    "dataset": "my data", "image_size": (3, 4), "data_dir": "there", "dry_run": True, "device": "cpu",
+    "backend": "torch", "threads": 2, "output": "out", "name": "one", "tensorboard": True, "figures": False,
+    "save_maps": 1, "map_index": (3, 1), "model": "x", "encoder": "s1c1",
+    "set": {"s2.threshold": 12, "s3.rule.reward": (0.01, -0.5), "s1.a": None, "s1.b": math.inf, "s1.c": ((3, 0.5),)},
+    "init_from": "run", "ratio": 0.5, "val_split": 0.25, "test": False, "epochs": (1, 2, 3), "batch_size": 7,
+    "seed": 2**62, "patience": 3, "augment": Augmentation(copies=2, turn=8, shift=1.5), "map_every": 2,
+    "save_every": 0.5, "save_features": "c1", "readout": "svm",
+}  # fmt: skip
 
 
-def test_what_was_given_and_what_was_not():
-    words = "--model mozafari2018 --epochs 1 2 3 --seed 0 --batch_size 7 --no-figures --save-maps --dataset 'my data'"
-    settings = parse(shlex.split(words))
-    assert settings.given == {"model", "epochs", "seed", "batch_size", "figures", "save_maps", "dataset"}
-    assert settings.command_line == f"train.py {words}"
-    expected = {
-        "model": "mozafari2018", "epochs": (1, 2, 3), "batch_size": 7, "figures": False, "save_maps": 1,
-        "dataset": "my data",
-    }  # fmt: skip
-    assert settings == Settings(**expected)
-    assert settings.command == "train"
+def words_of(settings, values):
+    """The command line that gives the values."""
+    for name, value in values.items():
+        each = settings.flags()[name]
+        yield flag(each)
+        if each.type is not bool:
+            yield from (
+                str(value).split() if name == "augment" else [value] if value == "my data" else spell(value).split()
+            )
 
 
-def test_the_defaults_stand_once():
-    """In the record: what the parser leaves out is what a bare record has."""
-    parsed = parse(["--model", "x"])
-    for each in dataclasses.fields(Settings):
-        if each.name not in ("model", "given", "command_line"):
-            assert getattr(parsed, each.name) == each.default
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_setting_on_the_command_line_in_a_file_and_saved(name, tmp_path):
+    """Its value is the same everywhere, and nothing else changes."""
+    needed = {"model": "x", "map_index": (3,)} if name == "map_every" else {"model": "x"}
+    values = needed | {name: CHANGED[name]}
+    expected = TrainSettings(**values)
+    words = list(words_of(TrainSettings, values))
+    parsed = TrainSettings.parse(words)
+    assert parsed == expected
+    assert (parsed.given, parsed.command_line) == (values.keys(), shlex.join(["train.py", *words]))
+    assert getattr(expected, name) != getattr(TrainSettings(**needed | {"model": "y"}), name)
+    saved = json.loads(json.dumps(expected.to_dict()))
+    assert TrainSettings.from_dict(saved) == expected
+    (tmp_path / "args.json").write_text(json.dumps({"flags": saved}))
+    repeated = TrainSettings.parse(["--config", str(tmp_path / "args.json")])
+    kept = {} if name in ("device", "output", "name") else {name: CHANGED[name]}
+    assert dataclasses.replace(repeated, config=None) == TrainSettings(**needed | kept)
 
 
-def test_a_record_cannot_be_changed_but_replaced_and_is_checked_again():
-    settings = Settings(model="x")
+def test_every_setting_of_a_run_is_saved_and_tried_above():
+    saved = {name for name, each in TrainSettings.flags().items() if each.metadata["changes"] != COMMAND}
+    assert saved == CHANGED.keys() == TrainSettings(model="x").to_dict().keys()
+
+
+def test_what_is_not_declared_harmless_changes_what_is_learned():
+    """A field without a declaration is among what two runs must have in common."""
+
+    @dataclasses.dataclass(frozen=True)
+    class More(TrainSettings):
+        new: int = dataclasses.field(default=3, metadata=TrainSettings.flags()["seed"].metadata)
+
+    learned = More(model="x").what_is_learned()
+    assert learned["new"] == 3
+    harmless = {"data_dir", "threads", "output", "name", "tensorboard", "figures", "save_maps", "map_index", "test"}
+    harmless |= {"map_every", "save_every", "save_features", "readout"}
+    assert learned.keys() == {*CHANGED, "new"} - harmless
+
+
+def test_a_setting_is_checked_whenever_it_changes():
+    settings = TrainSettings(model="x")
     with pytest.raises(dataclasses.FrozenInstanceError):
         settings.seed = 1
     assert dataclasses.replace(settings, seed=1).seed == 1
-    with pytest.raises(InputError, match="--seed must be 0 or more, not -1"):
+    with refuses("--seed"):
         dataclasses.replace(settings, seed=-1)
 
 
-@pytest.mark.parametrize("name", ["train", *COMMANDS])
-def test_every_flag_goes_with_a_command_or_is_refused(name):
-    """Each flag is taken by at least one command; a command takes its own and refuses the others by name."""
-    about = {"predict": {"predict": ("a.png",)}, "train": {"model": "x"}, "summary": {"summary": True, "model": "x"}}
-    command = about.get(name, {name: True if name == "list_models" else "latest"})
-    assert Settings(**command).command == name
-    for other in FLAGS:
-        given = {"given": frozenset({name, other})}
-        if other in TAKES[name]:
-            assert Settings(**command, **given).command == name
-        else:
-            with pytest.raises(InputError, match=f"; leave out {flag(other)}$"):
-                Settings(**command, **given)
-    assert set(FLAGS) <= set.union(*TAKES.values()) <= {*FLAGS, *COMMANDS}
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"batch_size": "many"}, {"batch_size": 0}, {"epochs": [1, 2.5]}, {"epochs": 3}, {"dry_run": 1}, {"seed": True},
+        {"device": " "}, {"ratio": float("nan")}, {"ratio": 0}, {"set": ["s2"]}, {"augment": "copies=2"},
+        {"backend": "gpu"}, {"threads": "two"}, {"name": "../up"},
+    ],
+)  # fmt: skip
+def test_saved_settings_that_are_damaged(changed):
+    with refuses(f"--{next(iter(changed)).replace('_', '-')}"):
+        TrainSettings.from_dict({"model": "x", **changed})
 
 
-def test_saved_and_read_again():
-    settings = Settings(
-        model="x", epochs=(1, 2), val_split=0.1, figures=False, map_index=(3,), given=frozenset({"seed"})
-    )
-    saved = settings.to_dict()
-    assert saved["epochs"] == [1, 2]
-    assert not saved.keys() & {*COMMANDS, "given", "command_line"}
-    assert Settings.from_dict(saved) == settings
-    assert Settings.from_dict(saved).given == set()
+@pytest.mark.parametrize("columns", ["80", "100", "250"])
+@pytest.mark.parametrize("settings", COMMANDS)
+def test_the_help(settings, columns, monkeypatch):
+    """It fits the console, up to 100 columns, and each setting has a line in it."""
+    monkeypatch.setenv("COLUMNS", columns)
+    text = make_parser(settings).format_help()
+    assert max(map(len, text.splitlines())) <= min(int(columns), 100)
+    for each in settings.flags().values():
+        assert re.search(rf"^  {flag(each)}\b", text, re.MULTILINE)
+    assert "=SUPPRESS=" not in text
 
 
-def test_the_flags_of_an_older_run():
-    """Before there were --name, --encoder and --no-figures; commands and None stood among them, and flags now gone."""
-    old = {
-        "list_models": False, "summary": False, "resume": None, "evaluate": None, "predict": None, "dry_run": False,
-        "model": "mozafari2018", "epochs": [2, 4, 10], "batch_size": 500, "seed": 3, "patience": 0, "dataset": "digits",
-        "data_dir": None, "ratio": 1.0, "val_split": None, "device": "cpu", "backend": "auto", "threads": 0,
-        "output": "runs", "tensorboard": True, "save_maps": 0, "map_index": None, "map_every": 0, "save_every": 60.0,
-        "gone": "long ago",
-    }  # fmt: skip
-    expected = {"epochs": (2, 4, 10), "batch_size": 500, "seed": 3, "device": "cpu", "tensorboard": True, "threads": 0}
-    assert Settings.from_dict(old) == Settings(model="mozafari2018", dataset="digits", **expected)
+def test_flags_of_another_command_are_told_where_they_are():
+    for words in ("--evaluate latest", "--predict a.png --evaluate latest"):
+        with refuses(words.split()[0]) as caught:
+            TrainSettings.parse(words.split())
+        assert "evaluate.py" in str(caught.value)
+    sweep = SweepSettings.parse(shlex.split("--model a b --grid s2.t 1 2 --grid s3.t 4 --seeds 0 1 --ratio 0.5"))
+    assert sweep.run_flags == ("--ratio", "0.5")
+    assert (sweep.model, sweep.grid, sweep.seeds) == (("a", "b"), (("s2.t", "1", "2"), ("s3.t", "4")), (0, 1))
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("text", "value"),
     [
-        ({"batch_size": "many"}, "--batch-size cannot be 'many'"),
-        ({"batch_size": 0}, "--batch-size must be 1 or more, not 0"),
-        ({"epochs": [1, 2.5]}, r"--epochs cannot be \(1, 2.5\)"),
-        ({"epochs": 3}, "--epochs cannot be 3"),
-        ({"dry_run": 1}, "--dry-run cannot be 1"),
-        ({"seed": True}, "--seed cannot be True"),
-        ({"device": " "}, "--device is empty"),
-        ({"ratio": float("nan")}, "--ratio must be above 0"),
+        ("12", 12), ("-0.5", -0.5), ("1e-3", 0.001), ("none", None), ("None", None), ("inf", math.inf),
+        ("-inf", -math.inf), ("true", True), ("False", False), ("0.01,-0.0005", (0.01, -0.0005)),
+        ("[1, inf]", (1, math.inf)),
+        ("((3, .3, .6),)", ((3, 0.3, 0.6),)), ("fast", "fast"), ("'12'", "12"), ("1 +", "1 +"), ("f(3)", "f(3)"),
+        ("9" * 5000, "9" * 5000),
     ],
-)
-def test_a_run_whose_flags_are_damaged(changed, message):
-    with pytest.raises(InputError, match=message):
-        Settings.from_dict({"model": "x", **changed})
-    with pytest.raises(InputError, match="the flags of a run are a dict, not None"):
-        Settings.from_dict(None)
+)  # fmt: skip
+def test_a_value_as_python_writes_it(text, value):
+    found = read_value(text)
+    assert (found, type(found)) == (value, type(value))
+    if not isinstance(value, str):
+        assert read_value(spell({"x": value}).removeprefix("x=")) == value
 
 
-@pytest.mark.parametrize("columns", [100, 250])
-def test_the_help_fits(columns, monkeypatch):
-    """100 columns, each flag and each command in it."""
-    monkeypatch.setenv("COLUMNS", str(columns))
-    text = make_parser().format_help()
-    assert max(map(len, text.splitlines())) <= 100
-    for each in dataclasses.fields(Settings):
-        if each.name not in ("given", "command_line"):
-            assert re.search(rf"^  {flag(each.name)}\b", text, re.MULTILINE)
-    assert "batch_size" not in text
-    assert "  --summary, with --config --data-dir --dataset --encoder --image-size --model --set\n" in text
+def test_titles_are_wrapped():
+    assert TrainSettings(model="net").title(dataset="my data") == "net, my data, seed 0"
+    many = TrainSettings(model="net", set={f"s{i}.threshold": i for i in range(20)}, seed=7).title(dataset="x")
+    assert max(map(len, many.splitlines())) <= 90
+    spelled = " ".join(f"s{i}.threshold={i}" for i in range(20))
+    assert many.split() == f"net with {spelled}, x, seed 7".split()
+
+
+CONFIG = """
+model = "mozafari2018"
+batch-size = 50
+epochs = [1, 2, 3]
+no-figures = true
+no-test = true
+augment = ["copies=2", "flip"]
+[set]
+s2.threshold = 12
+s3.1.rule.reward = [0.01, -0.0005]
+s3.rule.warm_up = "none"
+"""
+
+
+def test_a_toml_file_and_the_command_line(tmp_path):
+    """The command line counts, and of --set it is applied last."""
+    (tmp_path / "my.toml").write_text(CONFIG)
+    given = f"--config {tmp_path / 'my.toml'} --epochs 4 5 6 --set s2.threshold=13 encoder.radius=4"
+    settings = TrainSettings.parse(shlex.split(given))
+    assert (settings.model, settings.batch_size, settings.epochs) == ("mozafari2018", 50, (4, 5, 6))
+    assert (settings.figures, settings.test, settings.augment) == (False, False, Augmentation(copies=2, flip=True))
+    set_last = {"s2.threshold": 13, "encoder.radius": 4}
+    assert list(settings.set.items()) == [
+        ("s3.1.rule.reward", (0.01, -0.0005)), ("s3.rule.warm_up", None), *set_last.items()
+    ]  # fmt: skip
+    assert {"model", "batch_size", "set", "config"} <= settings.given
+
+
+def test_what_is_set_is_kept_and_can_be_repeated(tmp_path, undrawn):
+    """It is in args.json, the summary and the checkpoint, from which the same network is built again."""
+    words = f"--model mozafari2018 {DIGITS} --dry-run --set s1.out_channels=20 s2.threshold=12 encoder.time_steps=10"
+    assert start(f"{words} --name one --tensorboard", tmp_path) == 0
+    one, two = tmp_path / "one", tmp_path / "two"
+    saved = json.loads((one / "args.json").read_text())["flags"]
+    assert saved["set"] == {"s1.out_channels": 20, "s2.threshold": 12, "encoder.time_steps": 10}
+    spelled = "s1.out_channels=20 s2.threshold=12 encoder.time_steps=10"
+    assert (one / "summary.txt").read_text().endswith(f"\nset: {spelled}\n")
+    content = load_checkpoint(one / "checkpoints" / "best.safetensors")
+    assert content.overrides == {"s1.out_channels": 20, "s2.threshold": 12}
+    assert content.encoding["time_steps"] == content.time_steps == 10
+    model = rebuild_network(content)
+    assert (model.stages["s2"].in_channels, model.stages["s2"].threshold) == (20, 12)
+    check_hyperparameters(one)
+    assert start(f"--config {one / 'args.json'} --name two", tmp_path) == 0
+    rows = [[row | {"seconds": 0} for row in read_csv(run / "metrics.csv")] for run in (one, two)]
+    assert rows[0] == rows[1]
+    assert start_evaluation(f"{one} --dry-run --device cpu --threads 1 --name three", tmp_path) == 0
+    assert f"set: {spelled}" in (tmp_path / "three" / "summary.txt").read_text()
+
+
+def check_hyperparameters(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
+
+    plugins = EventAccumulator(str(run)).Reload().SummaryMetadata("_hparams_/session_start_info").plugin_data
+    found = parse_session_start_info_plugin_data(plugins.content).hparams
+    assert found["s1.out_channels"].number_value == 20
+    assert found["encoder.time_steps"].number_value == 10
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
-def test_a_console_that_knows_few_characters(encoding, monkeypatch):
+def test_a_console_with_few_characters(encoding, monkeypatch):
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding=encoding))
     assert train.main(["--summary", "--model", "mozafari2018", "--dataset", "digits"]) == 0
@@ -133,8 +232,9 @@ def test_a_console_that_knows_few_characters(encoding, monkeypatch):
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "100000", "many", ""])
-def test_a_number_of_threads_that_numba_cannot_take(number):
-    words, setting = [sys.executable, "train.py", "--list-models"], {"NUMBA_NUM_THREADS": number}
-    done = subprocess.run(words, cwd=ROOT, env=os.environ | setting, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "train.py: NUMBA_NUM_THREADS must be 1 to 999; unset it to use all cores\n"
+@pytest.mark.parametrize("words", ["train.py --list-models", "evaluate.py latest"])
+def test_a_number_of_threads_that_numba_cannot_use(words, number):
+    setting = {"NUMBA_NUM_THREADS": number}
+    done = subprocess.run([sys.executable, *words.split()], cwd=ROOT, env=os.environ | setting, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
+    assert b"NUMBA_NUM_THREADS" in done.stderr

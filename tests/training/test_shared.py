@@ -16,12 +16,12 @@ from network_trainer import NetworkTrainer
 from s1c1 import S1C1
 from training.encoders import encoder_config
 from training.run import Run
-from training.settings import Settings
+from training.settings import TrainSettings
 from training.shared import count_alike, leading_phases
 
 
 def leading(model, encoder=None, epochs=None, **settings):
-    wanted = replace(Settings(model="x", dataset="digits"), **settings)
+    wanted = replace(TrainSettings(model="x", dataset="digits"), **settings)
     return leading_phases(model, encoder_config(encoder or S1C1()), wanted, epochs or type(model).epochs)
 
 
@@ -191,9 +191,9 @@ def test_as_far_as_both_go(first, tmp_path, monkeypatch):
     [
         ("--seed 1", "it trains no phase as this run would; the images, the seed, the encoder, the stages"),
         ("--set s1.threshold=9", "it trains no phase as this run would"),
-        ("--tensorboard", "--after leaves out epochs of which --tensorboard would show or change something"),
-        ("--save-maps --map-every 1", "--after leaves out epochs of which --map-every would show"),
-        ("--init-from {first}", "--after leaves out epochs of which --init-from would"),
+        ("--tensorboard", "--after excludes --tensorboard"),
+        ("--save-maps --map-every 1", "--after excludes"),
+        ("--init-from {first}", "--after excludes"),
     ],
 )
 def test_refused(words, message, first, tmp_path, capsys):

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from support.command import results, start
+from support.command import results, start, start_evaluation
 from support.run_folders import ROOT, only_run
 
-import train
+import evaluate
 from training.checkpoint import load_checkpoint
 
 FOLDER = ROOT / "results" / "checkpoints"
@@ -29,13 +29,13 @@ def test_it_names_what_trained_it(name):
 @pytest.mark.parametrize("name", FILES)
 def test_it_reads_test_images(name, tmp_path, undrawn):
     """At least 98 of the first hundred are classified correctly; the accuracy on all is in results/."""
-    assert start(f"--evaluate {FILES[name]} --dry-run --no-figures", tmp_path) == 0
+    assert start_evaluation(f"{FILES[name]} --dry-run --no-figures", tmp_path) == 0
     assert results(next(tmp_path.iterdir()))["test"]["accuracy"] >= 0.98
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_it_reads_a_picture(name, capsys):
-    assert train.main(["--predict", str(ROOT / "images/example-digit.png"), "--evaluate", str(FILES[name])]) == 0
+    assert evaluate.main([str(FILES[name]), "--predict", str(ROOT / "images/example-digit.png")]) == 0
     assert re.search(r"example-digit\.png: 7 ", capsys.readouterr().out)
 
 

@@ -1,0 +1,203 @@
+"""Test a trained network, or classify image files with it: ``python evaluate.py --help``."""
+
+import gc
+import json
+import sys
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+if __name__ == "__main__":
+    gc.disable()  # as in train.py
+
+import train  # first, since it checks the environment
+
+# isort: split
+from datasets import DataSet
+from datasets.augmentation import add_noise
+from datasets.own import is_own
+from datasets.pictures import images_at
+from errors import InputError, report_error
+from models import model_class
+from network_trainer import NetworkTrainer
+from report.activation_maps import save_activation_maps
+from report.activity import activity
+from report.activity import describe as describe_activity
+from report.evaluation import Evaluation
+from report.page import read_rows, write_page
+from report.writing import Report, write_report, write_results
+from training.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, rebuild_network
+from training.encoders import build_encoder
+from training.image_files import CHARACTERS, read_image
+from training.log import RunLog, replace_unprintable
+from training.run import DRY_RUN_IMAGES, wanted_maps
+from training.settings import EvaluateSettings, TrainSettings
+from utils import create_run_folder, describe_environment, to_folder_name, write_json, write_text
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line, that of the program by default. Returns the exit code."""
+    replace_unprintable()
+    try:
+        settings = EvaluateSettings.parse(sys.argv[1:] if argv is None else argv)
+        predict(settings) if settings.predict else evaluate(settings)
+    except (InputError, OSError) as error:
+        return report_error("evaluate.py", error)
+    except KeyboardInterrupt:
+        print("stopped at once", file=sys.stderr)
+        return 130
+    return 0
+
+
+def evaluate(settings: EvaluateSettings) -> None:
+    """Test a trained network on the test images of a data set, and write the report into a new folder."""
+    place, content, model, encoder = load_network(settings)
+    run, trained = content.run, TrainSettings.from_dict(content.run["flags"])
+    settings = replace(
+        settings,
+        dataset=settings.dataset or trained.dataset or run["dataset"],
+        image_size=settings.image_size or trained.image_size,
+    )
+    data = train.load_data(settings)
+    check_fit(place, content, data, settings.dataset)
+    count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
+    images, labels = data.test_images[:count], data.test_labels[:count]
+    if settings.noise:
+        images = add_noise(images, settings.noise)
+    indices = wanted_maps(settings, labels)
+    summary = train.describe(model, data, trained)
+    folder = create_run_folder(settings.output, f"{model.name}-{to_folder_name(data.name)}-evaluation", settings.name)
+    write_json(
+        folder / "args.json",
+        {"command_line": settings.command_line, "checkpoint": str(place), **describe_environment()},
+    )
+    write_text(folder / "summary.txt", summary + "\n")
+    latencies = encoder.encode(images).to(model.device)
+    evaluation = Evaluation(model, latencies, labels)
+    tested = f"{data.name} with noise {settings.noise}" if settings.noise else data.name
+    title = f"{trained.title(model=model.name, dataset=tested)}, {place.name}"
+    report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
+    write_report(folder, report, settings.figures)
+    if len(indices):
+        chosen = latencies[indices], labels, indices
+        save_activation_maps(model, *chosen, folder / "maps", data.class_names, draw=settings.figures)
+    counts = activity(model, latencies)
+    facts = {"checkpoint": str(place), "dataset": data.name, "fingerprint": data.fingerprint, "activity": counts}
+    facts |= {"noise": settings.noise} if settings.noise else {}
+    write_results(folder / "results.json", {"test": evaluation}, **facts)
+    if settings.figures:
+        write_page(folder, report, folder / "maps")
+    log = RunLog(folder)
+    for note in (*data.notes, *changed_since(run, data)):
+        log.info(note)
+    log.info(f"{model.name} on {tested}, test images: {evaluation.describe()}")
+    log.info(describe_activity(counts))
+    if settings.tensorboard:
+        split = tag(settings, run, data)
+        log.info(f"TensorBoard: {show_evaluation(place, folder, evaluation, split)}")
+    log.info(f"see {folder}")
+
+
+def tag(settings: EvaluateSettings, run: dict, data: DataSet) -> str:
+    """What TensorBoard calls the scores: "test" only for the test images that the run itself is tested on."""
+    parts = ["test"]
+    if run["fingerprint"] != data.fingerprint:
+        parts.append(to_folder_name(data.name))
+    if settings.noise:
+        parts.append(settings.noise)
+    if settings.dry_run and not run["flags"].get("dry_run"):
+        parts.append("dry-run")
+    return "_".join(parts)
+
+
+def show_evaluation(place: Path, folder: Path, evaluation: Evaluation, split: str) -> Path:
+    """Log scores and figures for TensorBoard in the folder of the evaluated run; if it has none, in ``folder``.
+
+    They replace those of an earlier evaluation. Returns the folder.
+    """
+    from training.tensorboard import Board
+
+    run = place.parent.parent
+    history = read_rows(run / "metrics.csv") if place.parent.name == "checkpoints" else []
+    drawn, folder = folder / "figures", run if history else folder
+    board, step = Board(folder), len(history) + 2  # the end of the run itself is one step behind its last epoch
+    board.log_scores(split, evaluation.metrics, step)
+    board.log_pictures("report", drawn, step)
+    board.close()
+    return folder
+
+
+def predict(settings: EvaluateSettings) -> None:
+    """Print the classes of image files."""
+    _, content, model, encoder = load_network(settings)
+    run, found = content.run, []
+    centred = run["dataset"] in CHARACTERS and not settings.raw
+    for path in chain.from_iterable(map(images_at, settings.predict)):
+        image, note = read_image(path, *run["image_size"][:2], centred, getattr(encoder, "colours", 1))
+        decisions, scores = model.decide(encoder.encode(image[None]).to(model.device))
+        decision = None if int(decisions[0]) < 0 else run["class_names"][int(decisions[0])]
+        found.append({"image": str(path), "class": decision, "note": note})
+        if settings.scores:
+            found[-1]["scores"] = dict(zip(run["class_names"], scores[0].tolist(), strict=True))
+    if settings.json:
+        print(json.dumps(found, indent=1))
+        return
+    for entry in found:
+        decision = "silent: no neuron of the last stage fired" if entry["class"] is None else entry["class"]
+        print(f"{entry['image']}: {decision}" + (f"  ({entry['note']})" if entry["note"] else ""))
+        if settings.scores:
+            print("    " + "  ".join(f"{name} {score:.6g}" for name, score in entry["scores"].items()))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def load_network(settings: EvaluateSettings) -> tuple[Path, Checkpoint, NetworkTrainer, object]:
+    """The checkpoint that the settings name: its path and content, its network and its encoder.
+
+    Errors: InputError if it is another network, if it was not saved by a run, or if the network does not decide.
+    """
+    device = train.prepare_machine(settings)
+    place = find_checkpoint(settings.run, settings.output)
+    content = load_checkpoint(place)
+    if settings.model is not None and model_class(settings.model).name != content.model:
+        raise InputError(f"{place} contains {content.model}, not {settings.model}", flag="--model", path=place)
+    if not content.run:
+        raise InputError(f"{place} was not saved by train.py: it does not name its training images", path=place)
+    model = rebuild_network(content, device, settings.backend)
+    if model.decision is None:
+        raise InputError(
+            f"{place} contains {model.name}, which has no decision stage, so it cannot classify", path=place
+        )
+    return place, content, model, build_encoder(content.encoding)
+
+
+def check_fit(place: Path, content: Checkpoint, data: DataSet, dataset: str) -> None:
+    """Errors: InputError unless the network of a checkpoint can be tested on the data set."""
+    names, colours = content.run["class_names"], content.encoding.get("colours", 1)
+    about = {"flag": "--dataset", "path": place}
+    if data.num_classes != content.num_classes:
+        raise InputError(f"{place} has {content.num_classes} classes, {data.name} {data.num_classes}", **about)
+    if is_own(dataset) and list(data.class_names) != list(names):
+        raise InputError(
+            f"{place} has the classes {', '.join(names)}; {data.name} has {', '.join(data.class_names)}", **about
+        )
+    if data.colours != colours:
+        kinds = {1: "grey", 3: "colour"}
+        raise InputError(f"{place} needs {kinds[colours]} images; {data.name} has {kinds[data.colours]} ones", **about)
+
+
+def changed_since(run: dict, data: DataSet) -> list[str]:
+    """A sentence if the data set has the name of the training set, but other images."""
+    if run["dataset"] != data.name or run["fingerprint"] == data.fingerprint:
+        return []
+    return [
+        f"{data.name} has changed since the training (its fingerprint was {run.get('fingerprint')} and is "
+        f"{data.fingerprint}): test images may have been training images"
+    ]
+
+
+if __name__ == "__main__":
+    gc.freeze()
+    gc.enable()
+    sys.exit(main())
