@@ -12,6 +12,7 @@ import hmac
 import inspect
 import itertools
 import os
+import pickle
 import re
 import secrets
 import sys
@@ -110,8 +111,7 @@ class _Cache(NullCache):
             if not cres.library.has_dynamic_globals:
                 digest = digest_of(self._dispatcher, tuple(sig), cres.codegen.magic_tuple())
                 payload = serialize.dumps(cres._reduce())
-                if serialize.loads(payload)[3] != cres.signature:  # pickle has copied a class
-                    raise ValueError("a NamedTuple in its signature is not at the top level of a module")
+                pickle.dumps(cres.signature)  # raises if a class has no place in a module; numba would copy the class
                 content = hmac.digest(digest.encode(), payload, "sha256") + payload
                 write_atomically(_folder() / f"{digest}.kernel", lambda temporary: temporary.write_bytes(content))
         except Exception as error:
@@ -209,8 +209,8 @@ class _Dependencies:
         """Add the file of a module and everything that the module contains."""
         module, package = sys.modules.get(name), str(name).partition(".")[0]
         path = getattr(module, "__file__", None)
-        if importer is None and path is None and package not in LIBRARIES:
-            raise ValueError(f"the module {name} is not in a file")
+        if importer is None and package not in LIBRARIES and (path is None or name == "__main__"):
+            raise ValueError(f"no other process can import {name}")
         is_foreign = importer not in (None, package) and INSTALLED.search(path or "")
         if module and package not in LIBRARIES and not is_foreign and name not in self._seen:
             self.facts.append((name, path and _digest_file(path)))

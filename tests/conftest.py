@@ -1,9 +1,11 @@
-"""In what order the files of tests are run, and what every test must leave as it found it."""
+"""What is compiled before the tests start, and what each test must leave unchanged."""
 
 import os
 import re
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import matplotlib
 import numba
@@ -16,24 +18,20 @@ from network_trainer import MODELS
 
 # pytest's own, what imports of scikit-learn and torch set, and what matplotlib finds out as the first figure is made
 ALLOWED = re.compile(r"the variable (PYTEST_CURRENT_TEST|KMP_\w+|TORCHINDUCTOR_\w+)|matplotlib's backend(_fallback)?")
-# Of two processes one begins with the file that compiles most of the kernels. The other meanwhile runs those that need
-# none of these, and finds them in the cache when it comes to the rest: there what takes longest begins first.
-FIRST = (
-    "test_event.py",
-    "test_s1c1.py", "test_figures.py", "test_images.py", "test_compiled.py", "test_datasets.py", "test_spyketorch.py",
-    "test_original_scripts.py", "test_own_data.py", "test_image_files.py", "test_house.py",
-    "test_resume.py", "test_readme.py", "test_run.py", "test_refused.py", "test_sweep.py", "test_rules.py",
-    "test_backends.py", "test_traces.py", "test_networks.py",
-)  # fmt: skip
+WARM_KERNELS = Path(__file__).resolve().parent / "support" / "warm_kernels.py"
 
 
-def pytest_collection_modifyitems(items):
-    places = {name: place for place, name in enumerate(FIRST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(FIRST)))
+def pytest_sessionstart(session):
+    """Compile kernels before xdist starts its workers, because each worker would compile them."""
+    config = session.config
+    if config.getoption("numprocesses", 0) and not hasattr(config, "workerinput") and not config.option.collectonly:
+        types = ("float32", "float64")
+        for process in [subprocess.Popen([sys.executable, WARM_KERNELS, dtype]) for dtype in types]:
+            process.wait()
 
 
 def pytest_configure():
-    """A shell starts what runs behind it with SIGINT ignored; the tests of Ctrl-C are not to depend on that."""
+    """Do not ignore SIGINT, as a shell's background processes do, because tests press Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
