@@ -8,13 +8,11 @@ and one line on stderr states the reason. A file that no start has used for 30 d
 
 import functools
 import hashlib
-import hmac
 import inspect
 import itertools
 import os
 import pickle
 import re
-import secrets
 import sys
 import tempfile
 import time
@@ -37,7 +35,7 @@ try:  # each version of numba can rename these modules and what they contain
     # The linker takes functions with equal names for the same function. numba numbers the closures of one name, but it
     # counts from 1 in each process: a kernel from one process would call the closure of a kernel from another process.
     next(bytecode.FunctionIdentity._unique_ids)
-    bytecode.FunctionIdentity._unique_ids = itertools.count(secrets.randbits(60))
+    bytecode.FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(7), "little"))
 except Exception:  # each use of these names fails, and the functions are compiled
     NullCache, compiler, serialize = object, None, None
 
@@ -51,7 +49,7 @@ CONSTANTS = bool, int, float, complex, str, bytes, type(None), np.generic, np.dt
 PLAIN_TYPES = types.Number, types.Boolean, types.NoneType, types.UnicodeType, types.Literal, types.Omitted, types.Array
 
 counts = Counter()  # in this process; "loaded" and "compiled" are numbers of signatures
-_announcements = []
+announcements = []  # functions to call before the next compilation; each is called once
 
 
 def compiled(function=None, **options):
@@ -66,11 +64,6 @@ def compiled(function=None, **options):
     return dispatcher
 
 
-def announce(report):
-    """Call ``report`` once, before the next function is compiled."""
-    _announcements[:] = [report]
-
-
 class _Cache(NullCache):
     """numba calls ``load_overload`` before it compiles a function for a signature, and ``save_overload`` afterwards."""
 
@@ -83,26 +76,22 @@ class _Cache(NullCache):
             target_context.refresh()
             digest = digest_of(self._dispatcher, tuple(sig), target_context.codegen().magic_tuple())
             path = _folder() / f"{digest}.kernel"
-            if not path.exists():
-                return self._announce()
-            payload = payload_of(path.read_bytes(), digest)
-            if payload is None:
-                raise ValueError(f"{path} is damaged")
-            with suppress(OSError):
-                os.utime(path)
-            result = compiler.CompileResult._rebuild(target_context, *serialize.loads(payload))
-            # If this function starts numba's threads, its callers must start them too. numba loses this information
-            # when it loads a function: a caller that is compiled now and loaded first by the next process would crash.
-            result.library._reload_init.update(result.reload_init)
-            counts["loaded"] += 1
-            return result
+            if path.exists():
+                payload = payload_of(path.read_bytes(), digest)
+                if payload is None:
+                    raise ValueError(f"{path} is damaged")
+                with suppress(OSError):
+                    os.utime(path)
+                result = compiler.CompileResult._rebuild(target_context, *serialize.loads(payload))
+                # If this function starts numba's threads, its callers must start them too. numba loses this information
+                # when it loads a function: a caller that is compiled now and loaded first by the next process crashes.
+                result.library._reload_init.update(result.reload_init)
+                counts["loaded"] += 1
+                return result
         except Exception as error:
             _warn(self._dispatcher, error)
-            return self._announce()
-
-    def _announce(self):
-        if _announcements:
-            _announcements.pop()()
+        while announcements:
+            announcements.pop()()
 
     def save_overload(self, sig, cres):
         """Keep the CompileResult, unless it contains addresses of this process."""
@@ -112,7 +101,7 @@ class _Cache(NullCache):
                 digest = digest_of(self._dispatcher, tuple(sig), cres.codegen.magic_tuple())
                 payload = serialize.dumps(cres._reduce())
                 pickle.dumps(cres.signature)  # raises if a class has no place in a module; numba would copy the class
-                content = hmac.digest(digest.encode(), payload, "sha256") + payload
+                content = hashlib.blake2b(payload, key=digest.encode()).digest() + payload
                 write_atomically(_folder() / f"{digest}.kernel", lambda temporary: temporary.write_bytes(content))
         except Exception as error:
             _warn(self._dispatcher, error)
@@ -120,7 +109,7 @@ class _Cache(NullCache):
 
 def payload_of(content: bytes, digest: str) -> bytes | None:
     """Return what follows the checksum in a file; None if the file is damaged or belongs to another digest."""
-    return content[32:] if content[:32] == hmac.digest(digest.encode(), content[32:], "sha256") else None
+    return content[64:] if content[:64] == hashlib.blake2b(content[64:], key=digest.encode()).digest() else None
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import torch
 
 import datasets
 from datasets.augmentation import Augmentation, MovedCopies
-from engine.compiled import announce
+from engine.compiled import announcements
 from engine.decision import Outcome
 from engine.graph import CHUNK, LatencyMap
 from engine.packed import PackedLatencies
@@ -111,7 +111,7 @@ class Run:
         self.save()  # with these settings, and behind metrics.csv: a sweep takes no older checkpoint for what it counts
         size = self.data.set.train_images.shape[1:]
         self.log.board.log_network(summarize(self.model, *size[:2]))
-        announce(lambda: self.log.info("compiling the kernels of the encoder, at the first start only"))
+        announcements[:] = [lambda: self.log.info("compiling the kernels of the encoder, at the first start only")]
         seconds = {"encoding": -time.perf_counter()}
         train = self.encode_split("train")
         validation = None if self.model.decision is None else self.encode_split("validation")
@@ -142,7 +142,7 @@ class Run:
         if step.kind == "phase":
             self.log.close_bar()
             text = f"compiling the kernels of {step.phase.name}, at the first start only"
-            announce(lambda: self.log.info(text))
+            announcements[:] = [lambda: self.log.info(text)]
         elif step.kind != "epoch":
             self.log.show(step.title, step.done, step.total, outcome)
         if outcome:

@@ -96,6 +96,12 @@ def test_further_starts(tmp_path):
     assert programs.run(RUN + PRINT.format([2])) == [0.5, 0.5, 480, 1, 1]
 
 
+def test_an_announcement_is_called_once_before_a_function_is_compiled(programs):
+    code = "from engine.compiled import announcements; announcements.append(lambda: print(7))" + PRINT_ADD
+    assert programs.run(code) == [3, 0, 1]
+    assert programs.run(code.replace("add(2)", "add(2.0) + add(2, 1.0)")) == [7, 6, 2, 0]
+
+
 PARALLEL = """
 import numpy as np
 from numba import prange
