@@ -15,6 +15,9 @@ float32 differs in 20 of 10,000 other MNIST images (74 neurons of 47 million), b
 at the threshold. In float64 it differs in 10 (152 neurons).
 """
 
+import engine  # noqa: F401  before torch: threads that wait are to sleep
+
+# isort: split
 import inspect
 import math
 

@@ -5,47 +5,49 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from engine.compiled import compiled
 
 
 class Outcome(NamedTuple):
-    """How many images of a set were decided right, decided wrong, or not at all."""
+    """How many images were classified correctly, wrongly, or not at all."""
 
     correct: int
     wrong: int
     silent: int
 
     @classmethod
-    def of(cls, predictions, labels):
+    def of(cls, predictions: Tensor, labels: Tensor) -> "Outcome":
+        """Count predictions, int64 (N,) with -1 for silence, against labels, int64 (N,)."""
         correct = int((predictions == labels).sum())
         silent = int((predictions == -1).sum())
         return cls(correct, len(labels) - correct - silent, silent)
 
-    def __add__(self, other):
+    def __add__(self, other: "Outcome") -> "Outcome":
         return Outcome(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def fraction(self, part):
-        """``part`` ("correct", "wrong" or "silent") as a fraction of all images."""
+    def fraction(self, part: str) -> float:
+        """Return ``part`` ("correct", "wrong" or "silent") as a fraction of all images."""
         return getattr(self, part) / max(1, sum(self))
 
 
 @compiled
 def tolerance(values):
-    """Relative difference under which two sums of weights are taken as equal.
+    """Return the relative difference up to which two sums of weights are taken as equal.
 
-    Sums taken in different order differ by rounding. In float64 that is far below any real difference, and must not
-    decide; in float32 it is not, and taking real differences as ties would gain nothing.
+    Sums in different orders differ by rounding. In float64, this is far below each real difference, and must not
+    decide. In float32, it is not below: there, the tolerance is 0, because otherwise real differences would be ties.
     """
     return values.dtype.type(64 * np.finfo(np.float64).eps if values.itemsize == 8 else 0.0)
 
 
 @compiled
 def strongest(peaks):
-    """The deciding feature: the first within rounding of the highest potential; -1, silence, if none is positive.
+    """Return the feature that decides: the first feature whose peak is the highest, but for rounding.
 
-    peaks (F,): the highest potential of each feature.
+    peaks (F,): the highest potential of each feature. Returns -1, silence, if no peak is positive.
     """
     highest = peaks[0]
     for f in range(1, peaks.size):
@@ -60,29 +62,32 @@ def strongest(peaks):
 
 
 @compiled
-def _strongest_of_each(peaks, found):
+def _strongest_of_each(peaks, features):
     for n in range(len(peaks)):
-        found[n] = strongest(peaks[n])
+        features[n] = strongest(peaks[n])
 
 
-def deciding_features(peaks):
-    """The deciding feature of each image: tensor (N, F) of highest potentials -> int64 (N,), -1 for silence."""
-    found = np.empty(len(peaks), np.int64)
-    _strongest_of_each(np.ascontiguousarray(peaks.numpy(force=True)), found)
-    return torch.from_numpy(found).to(peaks.device)
+def deciding_features(peaks: Tensor) -> Tensor:
+    """Return the feature that decides each image: peaks (N, F) -> int64 (N,), -1 for silence."""
+    features = np.empty(len(peaks), np.int64)
+    _strongest_of_each(np.ascontiguousarray(peaks.numpy(force=True)), features)
+    return torch.from_numpy(features).to(peaks.device)
 
 
-def majority(votes, strength, num_classes):
-    """The decision by ``Vote``'s rule: votes (N, B) int64, strength (N, B) potentials -> (N,) int64."""
+def majority(votes: Tensor, strengths: Tensor, num_classes: int) -> Tensor:
+    """Return the decisions of a ``Vote`` stage, int64 (N,), by the rule that its docstring states.
+
+    votes: int64 (N, B), the class that each branch votes for, -1 for silence. strengths: (N, B), the potentials.
+    """
     middle = votes[:, votes.shape[1] // 2]
-    loudest = votes.gather(1, strength.masked_fill(votes < 0, -math.inf).argmax(1, keepdim=True))[:, 0]
+    loudest = votes.gather(1, strengths.masked_fill(votes < 0, -math.inf).argmax(1, keepdim=True))[:, 0]
     alone = torch.where(middle >= 0, middle, loudest)
     counts = F.one_hot(votes + 1, num_classes + 1).sum(1)[:, 1:]
-    most, leader = counts.max(1)
-    decided = (most >= 2) & ((counts == most[:, None]).sum(1) == 1)
-    return torch.where(decided, leader, alone)
+    highest, leader = counts.max(1)
+    is_majority = (highest >= 2) & ((counts == highest[:, None]).sum(1) == 1)
+    return torch.where(is_majority, leader, alone)
 
 
-def class_of_features(features, num_classes):
-    """The class that each feature of a decision stage stands for, int64 (F,): equal parts in the order of features."""
+def class_of_features(features: int, num_classes: int) -> np.ndarray:
+    """Return the class of each feature of a decision stage, int64 (F,): equal parts, in the order of the features."""
     return np.arange(features) * num_classes // features

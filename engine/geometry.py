@@ -1,19 +1,19 @@
-"""How large the output of a convolution or a pooling is: computed here and nowhere else."""
+"""The sizes of the outputs of convolutions and poolings."""
 
 from errors import InputError
 
 
-def output_size(height, width, kernel, padding):
-    """(Ho, Wo) of a convolution of stride 1. Errors: InputError if the kernel does not fit the padded input."""
+def output_size(height: int, width: int, kernel: int, padding: int) -> tuple[int, int]:
+    """Return (Ho, Wo) of a convolution of stride 1. Raises InputError if the kernel does not fit the padded input."""
     size = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
     if min(size) < 1:
         padded = f"{height + 2 * padding}×{width + 2 * padding}"
-        raise InputError(f"kernel {kernel} does not fit a {padded} input (padding included)")
+        raise InputError(f"kernel {kernel} does not fit a {padded} input (padding included)", field="kernel")
     return size
 
 
-def pooled_size(height, width, size):
-    """(Ho, Wo) after pooling; what does not fit is dropped. Errors: InputError if not even one window fits."""
+def pooled_size(height: int, width: int, size: int) -> tuple[int, int]:
+    """Return (Ho, Wo) of a pooling, which drops what does not fit. Raises InputError if no window fits."""
     if min(height, width) < size:
-        raise InputError(f"pooling {size} does not fit a {height}×{width} input")
+        raise InputError(f"pooling {size} does not fit a {height}×{width} input", field="size")
     return height // size, width // size

@@ -1,103 +1,105 @@
-"""The latency maps of whole data sets, packed: most neurons are silent, and a decision stage needs bits only."""
+"""The latency maps of whole data sets, packed: most neurons are silent, and a decision stage only needs bits."""
 
 import errno
 import math
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from numba import prange
+from torch import Tensor
 
 from engine.compiled import compiled
 from errors import InputError
 
 
 class Packed:
-    """Latency maps (N, C, H, W) of ``images`` images, which are read as the tensor would be, by images or in parts.
+    """Latency maps uint8 (N, C, H, W) of N images, which are read and written like the tensor.
 
-    ``earliest`` uint8 (N,) keeps the time step of each image's first spike.
+    Args:
+        images: N.
+        shape: (C, H, W).
+        time_steps: the latency that means silence.
+
+    ``earliest``, uint8 (N,), is the time step of each image's first spike.
     """
 
     device = torch.device("cpu")
 
-    def __init__(self, images, shape, time_steps):
+    def __init__(self, images: int, shape: Sequence[int], time_steps: int):
         self.shape, self.time_steps = torch.Size((images, *shape)), time_steps
         self.earliest = np.full(images, time_steps, np.uint8)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
-    def split(self, size):
-        """Parts of ``size`` images, one after another."""
+    def split(self, size: int) -> Iterator[Tensor]:
+        """Yield the images in parts of ``size`` images."""
         for start in range(0, len(self), size):
             yield self[start : start + size]
 
-    def write(self, start, latencies):
-        """Keep the images from ``start`` on: latencies uint8 (n, C, H, W)."""
+    def __setitem__(self, part: slice, latencies: Tensor) -> None:
+        """Write latencies uint8 (n, C, H, W) from image ``part.start`` on. Raises InputError if they do not fit."""
+        start = part.start or 0
         if latencies.shape[1:] != self.shape[1:] or not 0 <= start <= len(self) - len(latencies):
             raise InputError(f"{tuple(latencies.shape)} from {start} on are not among {tuple(self.shape)} latency maps")
         flat = latencies.flatten(1).numpy(force=True)
         self.earliest[start : start + len(flat)] = flat.min(1)
-        self._write(start, flat)
+        self._write(start, np.ascontiguousarray(flat))
 
-    def __setitem__(self, part, latencies):
-        """``write`` the images of a slice."""
-        self.write(part.start, latencies)
-
-    def _indices(self, chosen):
-        """Of images chosen by indices int64 (n,), or by a slice. Errors: IndexError where there are none."""
-        return np.arange(len(self))[chosen.numpy(force=True) if isinstance(chosen, torch.Tensor) else chosen]
+    def __getitem__(self, chosen: Tensor | slice) -> Tensor:
+        """Return the images with the indices int64 (n,), or of a slice: uint8 (n, C, H, W)."""
+        indices = np.arange(len(self))[chosen.numpy(force=True) if isinstance(chosen, Tensor) else chosen]
+        flat = np.empty((len(indices), math.prod(self.shape[1:])), np.uint8)
+        self._read(indices, flat)
+        return torch.from_numpy(flat).reshape(len(indices), *self.shape[1:])
 
 
 class PackedLatencies(Packed):
-    """The latency maps as they are, of each image the list of its spikes: exact, and most neurons take no memory.
+    """Latency maps as lists of spikes. Silent neurons take next to no memory. Images are written in their order.
 
-    A spike's *code* is its time step, and in its lower half how many neurons before it were silent: a byte for up to
-    15 time steps, else two. A time step of all ones stands for silence that is too long for that: code after code, up
-    to 256 neurons (65,536) each. The images have to be written in their order.
+    The *code* of a spike is its time step, and in the lower half the number of silent neurons before it. A code takes
+    one byte for up to 15 time steps, otherwise two bytes. A longer silence is one or more codes before that code: their
+    time step is all ones, and their lower half is the number of silent neurons divided by 16 (by 256), minus 1.
     """
 
-    def __init__(self, images, shape, time_steps):
+    def __init__(self, images: int, shape: Sequence[int], time_steps: int):
         super().__init__(images, shape, time_steps)
         self._half = 4 if time_steps <= 15 else 8  # bits
         self._parts, self._codes = [], np.empty(0, np.uint8 if self._half == 4 else np.uint16)
-        self._first = np.zeros(1, np.int64)  # of each image's codes, and where the last one's end
+        self._first = np.zeros(1, np.int64)  # the first code of each image; at the end, the number of codes
 
     def _write(self, start, flat):
         if start != len(self._first) - 1:
             raise InputError(f"the latency maps of image {len(self._first) - 1} come next, not those of {start}")
         codes = np.empty(flat.shape, self._codes.dtype)
         counts = np.empty(len(flat), np.int64)
-        _to_codes(np.require(flat, requirements="C"), self.time_steps, self._half, codes, counts)
+        _to_codes(flat, self.time_steps, self._half, codes, counts)
         rows = [row[:count] for row, count in zip(codes, counts, strict=True)]
         self._parts.append(np.concatenate([self._codes[:0], *rows]))
         self._first = np.append(self._first, self._first[-1] + np.cumsum(counts))
 
-    def __getitem__(self, chosen):
-        """The images of indices int64 (n,), or of a slice, as uint8 (n, C, H, W)."""
-        if self._parts:
-            self._join()
+    def _read(self, indices, flat):
         if len(self._first) <= len(self):
             raise InputError(f"of {len(self)} latency maps only {len(self._first) - 1} have been written")
-        chosen = self._indices(chosen)
-        out = torch.empty((len(chosen), math.prod(self.shape[1:])), dtype=torch.uint8)
-        _from_codes(self._codes, self._first, chosen, self.time_steps, self._half, out.numpy())
-        return out.reshape(len(chosen), *self.shape[1:])
+        if self._parts:
+            self._join()
+        _from_codes(self._codes, self._first, indices, self.time_steps, self._half, flat)
 
     def _join(self):
-        """Move the parts into one run, each given back before the next."""
-        codes, at = np.empty(self._first[-1], self._codes.dtype), 0
-        parts = self._parts[::-1]
-        self._parts = []
-        while parts:
-            part = parts.pop()
-            codes[at : at + len(part)] = part
-            at += len(part)
+        """Copy all parts to one array, and free the memory of each part before the next one is copied."""
+        codes, end = np.empty(self._first[-1], self._codes.dtype), self._first[-1]
+        while self._parts:
+            part = self._parts.pop()
+            codes[end - len(part) : end] = part
+            end -= len(part)
         self._codes = codes
 
 
 @compiled(parallel=True)
 def _to_codes(latencies, time_steps, half, codes, counts):
-    """Latencies uint8 (n, neurons) -> codes (n, neurons) from the left, ``counts`` (n,) of them."""
+    """Write the codes of latencies uint8 (n, neurons) to the rows of codes (n, neurons); counts (n,): their numbers."""
     for i in prange(len(latencies)):
         counts[i] = _to_codes_of_image(latencies[i], time_steps, half, codes[i])
 
@@ -123,7 +125,7 @@ def _to_codes_of_image(latency, time_steps, half, codes):
 
 @compiled(parallel=True)
 def _from_codes(codes, first, chosen, time_steps, half, latencies):
-    """The codes of chosen images, which begin at ``first`` -> latencies uint8 (chosen, neurons)."""
+    """Write latencies uint8 (n, neurons) from the codes of the chosen images, int64 (n,)."""
     for i in prange(len(chosen)):
         _from_codes_of_image(codes[first[chosen[i]] : first[chosen[i] + 1]], time_steps, half, latencies[i])
 
@@ -144,19 +146,20 @@ def _from_codes_of_image(codes, time_steps, half, latency):
 
 
 class PackedSpikes(Packed):
-    """Whether each neuron spiked, one bit a neuron: read as 0 where one did, ``time_steps`` where it was silent.
+    """Whether each neuron spikes, one bit per neuron: read as 0 if it does, as ``time_steps`` if it is silent.
 
-    ``file``: a binary file, open for reading and writing, that holds the bits in place of the memory. It is read row
-    by row, not mapped: so its pages are the system's, which gives them back when memory is short.
+    Args:
+        file: a binary file, open for reading and writing, that holds the bits; None: they are in memory. The file is
+            read row by row and not mapped: the system owns its pages, and frees them when memory is short.
     """
 
-    def __init__(self, images, shape, time_steps, file=None):
+    def __init__(self, images: int, shape: Sequence[int], time_steps: int, file: BinaryIO | None = None):
         super().__init__(images, shape, time_steps)
         self._file, self._row = file, -(-math.prod(shape) // 8)
         self._bits = np.zeros((images, self._row), np.uint8) if file is None else None
 
-    def close(self):
-        """Give the memory or the file back."""
+    def close(self) -> None:
+        """Free the memory, or close the file."""
         self._bits = None
         if self._file is not None:
             self._file.close()
@@ -170,17 +173,13 @@ class PackedSpikes(Packed):
             if self._file.write(bits) != bits.nbytes:
                 raise OSError(errno.ENOSPC, "no room left for the spikes of moved images")
 
-    def __getitem__(self, chosen):
-        """The images of indices int64 (n,), or of a slice, as uint8 (n, C, H, W)."""
-        chosen = self._indices(chosen)
-        bits = np.empty((len(chosen), self._row), np.uint8)
+    def _read(self, indices, flat):
         if self._file is None:
-            np.take(self._bits, chosen, axis=0, out=bits)
+            bits = self._bits[indices]
         else:
-            for row, image in zip(bits, chosen, strict=True):
+            bits = np.empty((len(indices), self._row), np.uint8)
+            for row, image in zip(bits, indices, strict=True):
                 self._file.seek(int(image) * self._row)
                 if self._file.readinto(row) != self._row:
                     raise OSError(f"{self._file.name} ends before image {image}: it was changed while in use")
-        silent = np.unpackbits(~bits, axis=1, count=math.prod(self.shape[1:]))
-        silent *= np.uint8(self.time_steps)
-        return torch.from_numpy(silent).reshape(len(chosen), *self.shape[1:])
+        np.multiply(np.unpackbits(~bits, axis=1, count=flat.shape[1]), np.uint8(self.time_steps), out=flat)

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from engine import event, frames
-from engine.backend import MAX_FEATURES, MAX_WEIGHTS
+from engine.backend import check_size
 from engine.decision import Outcome
 from engine.geometry import output_size, pooled_size
 from engine.rules import Rule
@@ -158,13 +158,7 @@ class SpikingConv(Stage):
         self.time_steps, self.backend = 15, "event"  # the network sets both
 
     def _make_weight(self, channels: int) -> None:
-        count = self.out_channels * channels * self.kernel**2
-        if self.out_channels >= MAX_FEATURES:
-            raise InputError(
-                f"a layer has fewer than {MAX_FEATURES:,} features, not {self.out_channels:,}", field="out_channels"
-            )
-        if count > MAX_WEIGHTS:
-            raise InputError(f"a layer has at most {MAX_WEIGHTS:,} weights, not {count:,}", field="out_channels")
+        check_size(self.out_channels, channels * self.kernel**2)
         shape = self.out_channels, channels, self.kernel, self.kernel
         self.weight = nn.Parameter(torch.empty(shape), requires_grad=False)
 

@@ -1,13 +1,13 @@
-"""The compiled backend, event by event, on a CPU.
+"""The compiled backend: event by event, on a CPU.
 
-Every input spike adds its weights, once and at its time, to the potentials it reaches; a frame-based simulation
-convolves the whole cumulative wave again at every time step. Learning stays one image after another; what runs in
-parallel (images in stages that do not learn, banks of features in the decision stage) does not change a single bit.
+Each input spike adds its weights once, at its time, to the potentials that it reaches. (A frame-based simulation
+convolves the whole cumulative wave again at each time step.) Images are learned one after another. What runs in
+parallel (images in stages that do not learn, banks of features in the decision stage) changes no bit of the results.
 
-The files follow the spike: ``layout`` (how weights and potentials lie in memory), ``firing`` (spikes in order of time,
-potentials, first spikes), ``competition`` (who wins), ``plasticity`` (what a winner's synapses become); ``peaks`` and
-``deciding`` (the decision stage), ``together`` (it and a firing stage at once); ``layers`` (what the stages call);
-``simd`` (the vector loops).
+The files follow the spike: ``layout`` (weights and potentials in memory), ``firing`` (spikes in the order of time,
+potentials, first spikes), ``competition`` (winners), ``plasticity`` (the synapses of winners); ``peaks`` and
+``deciding`` (the decision stage), ``together`` (a firing stage that learns with it); ``layers`` (the interface),
+``pace`` (the number of threads), ``simd`` (the addition of weights).
 """
 
 from engine.backend import learn_together

@@ -1,4 +1,4 @@
-"""Competition: point-wise inhibition, then K winners."""
+"""Competition: point-wise inhibition, then the K winners of an image."""
 
 from typing import NamedTuple
 
@@ -7,59 +7,59 @@ import numpy as np
 from engine.compiled import compiled
 from engine.decision import tolerance
 from engine.event.firing import integrate, mark_lines, sort_by_time
-from engine.event.simd import any_above
 
 
 class Competition(NamedTuple):
-    """Who fires, and how many may win."""
+    """The threshold, the maximum number of winners, and the radius within which a winner inhibits all neurons."""
 
     threshold: float
-    winners: int  # at most
-    radius: int  # around a winner within which no other neuron wins
+    max_winners: int
+    radius: int
 
 
 @compiled
 def compete(latency, rows, geometry, competition, full, scratch, winners):
-    """Winners of one image, each (feature, line, column, time step), into ``winners``; returns how many.
+    """Write the winners of an image, each (feature, line, column, time step), to ``winners``; return their number.
 
-    Winners are wanted earliest first, so the image is followed only up to the time step of the last of them, and only
-    at the positions where one could still come from, unless ``full`` (then ``marks`` holds the first spikes of all
-    neurons afterwards). Point-wise inhibition leaves at each position the feature that crosses first, and of several at
-    once the one with the highest potential, then the lowest index. Among those left: the earliest, then the highest
-    potential, then the lowest flat index (F, Ho, Wo).
-    Two neurons that see the same patch at different times have the same potential but for rounding: see ``tolerance``.
+    At each position, point-wise inhibition leaves the feature that crosses the threshold first; of several at the same
+    time, the feature with the highest potential, then the lowest index. Among these neurons, the winners are the
+    earliest; of several at the same time, those with the highest potential, then the lowest flat index (F, Ho, Wo).
+    Two neurons that see the same patch at different times have potentials that differ by rounding: see ``tolerance``.
+
+    The image is followed only until the time step of the last winner, and only at positions where a neuron can still
+    win. If ``full`` is true, it is followed to its end, and ``scratch.marks`` then contains all first spikes.
     """
-    threshold, most, radius = competition
+    threshold, max_winners, radius = competition
     stride, out_height, out_width = geometry.stride, geometry.out_height, geometry.out_width
     potential, marks, spikes = scratch
     positions = out_height * out_width
-    sort_by_time(latency, geometry.time_steps, geometry.kernel * geometry.kernel * stride, spikes)
+    sort_by_time(latency, geometry, spikes)
     potential[:] = 0
     if full:
         marks[:] = geometry.time_steps
-    # positions, with mirrored columns as the potentials
+    # these have mirrored columns, like the potentials
     blocked = np.zeros((out_height, out_width), np.bool_)  # within the radius of a winner
-    closed = np.zeros((out_height, out_width), np.bool_)  # blocked, or a feature has crossed: no neuron can win here
+    closed = np.zeros((out_height, out_width), np.bool_)  # no neuron can win here: blocked, or a feature has crossed
     open_positions = positions
     won = np.zeros(geometry.features, np.bool_)
-    candidate = np.empty((positions, 3), np.int32)
-    strength = np.empty(positions, rows.dtype)
-    found = 0
+    candidates = np.empty((positions, 3), np.int32)
+    strengths = np.empty(positions, rows.dtype)
+    count = 0
     for t in range(geometry.time_steps):
-        # looking costs more than it saves while few positions are closed
+        # while few positions are closed, the test of each position costs more than it saves
         skip = not full and 4 * open_positions < 3 * positions
         top, bottom = integrate(t, spikes, rows, geometry, potential, skip, closed)
         if bottom <= top:
             continue
         if full:
             mark_lines(top, bottom, t, threshold, geometry, scratch)
-            if found == most or open_positions == 0:
+            if count == max_winners or open_positions == 0:
                 continue
-        count = 0
+        crossed = 0
         for y in range(top, bottom):
             for x in range(out_width):
                 at = (y * out_width + x) * stride
-                if closed[y, x] or not any_above(potential, at, stride, threshold):
+                if closed[y, x] or not _crosses(potential[at : at + stride], threshold):
                     continue
                 closed[y, x] = True
                 open_positions -= 1
@@ -67,45 +67,54 @@ def compete(latency, rows, geometry, competition, full, scratch, winners):
                 for f in range(1, geometry.features):
                     if potential[at + f] > potential[at + best]:
                         best = f
-                strength[count] = potential[at + best]
-                candidate[count, 0] = best
-                candidate[count, 1] = y
-                candidate[count, 2] = x
-                count += 1
-        while found < most:
-            best = _best_candidate(candidate[:count], strength, won, blocked, geometry)
+                strengths[crossed] = potential[at + best]
+                candidates[crossed, 0] = best
+                candidates[crossed, 1] = y
+                candidates[crossed, 2] = x
+                crossed += 1
+        while count < max_winners:
+            best = _best_candidate(candidates[:crossed], strengths, won, blocked, geometry)
             if best < 0:
                 break
-            f, y, x = candidate[best, 0], candidate[best, 1], candidate[best, 2]
+            f, y, x = candidates[best, 0], candidates[best, 1], candidates[best, 2]
             won[f] = True
             for line in range(max(0, y - radius), min(out_height, y + radius + 1)):
                 for column in range(max(0, x - radius), min(out_width, x + radius + 1)):
                     blocked[line, column] = True
                     open_positions -= not closed[line, column]
                     closed[line, column] = True
-            winners[found, 0] = f
-            winners[found, 1] = y
-            winners[found, 2] = out_width - 1 - x
-            winners[found, 3] = t
-            found += 1
-        if not full and (found == most or open_positions == 0):
+            winners[count, 0] = f
+            winners[count, 1] = y
+            winners[count, 2] = out_width - 1 - x
+            winners[count, 3] = t
+            count += 1
+        if not full and (count == max_winners or open_positions == 0):
             break
-    return found
+    return count
 
 
 @compiled
-def _best_candidate(candidate, strength, won, blocked, geometry):
-    """The next winner among candidates (feature, line, mirrored column) of one time step; -1: none is left."""
-    highest = strength.dtype.type(0)
-    for i in range(len(candidate)):
-        if not won[candidate[i, 0]] and not blocked[candidate[i, 1], candidate[i, 2]]:
-            highest = max(highest, strength[i])
-    lowest = highest * (1 - tolerance(strength))
+def _crosses(potential, threshold):
+    """Return whether any potential (n,) is above the threshold."""
+    above = False  # without an early return, the loop becomes vector instructions
+    for i in range(len(potential)):
+        above |= potential[i] > threshold
+    return above
+
+
+@compiled
+def _best_candidate(candidates, strengths, won, blocked, geometry):
+    """Return the index of the next winner among candidates (feature, line, mirrored column) of one time step, or -1."""
+    highest = strengths.dtype.type(0)
+    for i in range(len(candidates)):
+        if not won[candidates[i, 0]] and not blocked[candidates[i, 1], candidates[i, 2]]:
+            highest = max(highest, strengths[i])
+    lowest = highest * (1 - tolerance(strengths))
     best = -1
     lowest_index = 0
-    for i in range(len(candidate)):
-        f, y, x = candidate[i, 0], candidate[i, 1], candidate[i, 2]
-        if won[f] or blocked[y, x] or strength[i] < lowest:
+    for i in range(len(candidates)):
+        f, y, x = candidates[i, 0], candidates[i, 1], candidates[i, 2]
+        if won[f] or blocked[y, x] or strengths[i] < lowest:
             continue
         index = (f * geometry.out_height + y) * geometry.out_width + geometry.out_width - 1 - x
         if best < 0 or index < lowest_index:

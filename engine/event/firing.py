@@ -1,4 +1,4 @@
-"""From spikes to first spikes: the input's spikes in the order of their time, potentials, thresholds, pooling."""
+"""Firing: the spikes of the input in the order of their times, potentials, thresholds, first spikes, pooling."""
 
 from typing import NamedTuple
 
@@ -7,34 +7,34 @@ from numba import boolean, prange
 
 from engine.compiled import compiled
 from engine.event.layout import aligned
-from engine.event.simd import add_rows, mark_above
+from engine.event.simd import add_rows
 
 
 class Spikes(NamedTuple):
-    """The spikes of an image (C, H, W), by (time, pixel, channel).
+    """The spikes of an image (C, H, W), sorted by (time, pixel, channel).
 
-    A *group* is all spikes of one pixel at one time.
+    A *group* contains all spikes of one pixel at one time step.
     """
 
     sources: np.ndarray  # of each spike: where the rows of its channel's weights begin
-    groups: np.ndarray  # (…, 3): line, column, first spike; with one entry more at the end
+    groups: np.ndarray  # (groups + 1, 3): line, column, first spike; the last entry has only the last
     step_groups: np.ndarray  # (T + 1,): the first group of each time step
-    times: np.ndarray  # (H · W, C): the latencies, with a pixel's channels in one run
-    found: np.ndarray  # work space
-    pixel: np.ndarray  # work space
+    times: np.ndarray  # (H · W + 1, C): the latencies; the last row is silent, as all is outside the image
+    indices: np.ndarray  # work space
+    pixels: np.ndarray  # work space
 
 
 class Scratch(NamedTuple):
     """Work space for images of one size."""
 
     potential: np.ndarray  # rows (Ho, mirrored Wo)
-    marks: np.ndarray  # the same, of first spikes
+    marks: np.ndarray  # first spikes, as rows (Ho, mirrored Wo)
     spikes: Spikes
 
 
 @compiled
 def make_scratch(like, geometry):
-    """Empty ``Scratch`` for potentials of the type of ``like``."""
+    """Return an empty ``Scratch`` for potentials of the type of ``like``."""
     pixels = geometry.height * geometry.width
     size = geometry.channels * pixels + 1
     numbers = geometry.out_height * geometry.out_width * geometry.stride
@@ -42,37 +42,39 @@ def make_scratch(like, geometry):
         np.empty(size, np.int32),
         np.empty((size, 3), np.int32),
         np.empty(geometry.time_steps + 1, np.int64),
-        np.empty((pixels, geometry.channels), np.uint8),
+        np.empty((pixels + 1, geometry.channels), np.uint8),
         np.empty(size, np.uint32),
         np.empty(size, np.int32),
     )
+    spikes.times[pixels] = geometry.time_steps
     return Scratch(aligned(numbers, like), np.empty(numbers, np.uint8), spikes)
 
 
 @compiled
-def sort_by_time(latency, time_steps, weights_of_channel, spikes):
-    """List the spikes of latency (C, H, W); ``weights_of_channel``: how many numbers its rows take."""
-    sources, groups, step_groups, times, found, pixel = spikes
+def sort_by_time(latency, geometry, spikes):
+    """List the spikes of latency (C, H, W)."""
+    sources, groups, step_groups, times, indices, pixels = spikes
     channels, height, width = latency.shape
+    time_steps, weights_of_channel = geometry.time_steps, geometry.kernel * geometry.kernel * geometry.stride
     for c in range(channels):
         for y in range(height):
             for x in range(width):
                 times[y * width + x, c] = latency[c, y, x]
     in_order = times.reshape(-1)
     count = 0
-    for i in range(in_order.size):
-        found[count] = i  # always, and kept if there is a spike: a branch would be guessed wrong too often
+    for i in range(latency.size):
+        indices[count] = i  # without a branch, which the processor would often predict wrongly
         count += in_order[i] < time_steps
-    place = np.zeros(time_steps + 1, np.int64)
-    for i in found[:count]:
+    place = np.zeros(time_steps + 1, np.int64)  # a counting sort
+    for i in indices[:count]:
         place[in_order[i] + 1] += 1
     for t in range(time_steps):
         place[t + 1] += place[t]
     ends = place[1:].copy()
-    for i in found[:count]:
+    for i in indices[:count]:
         t = in_order[i]
         sources[place[t]] = i % channels * weights_of_channel
-        pixel[place[t]] = i // channels
+        pixels[place[t]] = i // channels
         place[t] += 1
     group = 0
     i = 0
@@ -80,8 +82,8 @@ def sort_by_time(latency, time_steps, weights_of_channel, spikes):
         step_groups[t] = group
         last = -1
         while i < ends[t]:
-            if pixel[i] != last:
-                last = pixel[i]
+            if pixels[i] != last:
+                last = pixels[i]
                 groups[group, 0] = last // width
                 groups[group, 1] = last % width
                 groups[group, 2] = i
@@ -93,9 +95,9 @@ def sort_by_time(latency, time_steps, weights_of_channel, spikes):
 
 @compiled
 def integrate(step, spikes, rows, geometry, potential, skip, closed):
-    """Add the spikes of one time step to the potentials; returns the range of output lines touched.
+    """Add the spikes of one time step to the potentials; return the range (top, bottom) of changed output lines.
 
-    With ``skip``, the potentials of positions that are ``closed`` (Ho, mirrored Wo) need not be right any more.
+    If ``skip`` is true, the potentials of ``closed`` positions, bool (Ho, mirrored Wo), may become wrong.
     """
     sources, groups = spikes.sources, spikes.groups
     kernel, padding, stride = geometry.kernel, geometry.padding, geometry.stride
@@ -119,16 +121,10 @@ def integrate(step, spikes, rows, geometry, potential, skip, closed):
                     stop = column + 1
                     while stop < end and not closed[line, stop]:
                         stop += 1
-                add_rows(
-                    potential,
-                    (line * out_width + column) * stride,
-                    rows,
-                    sources,
-                    groups[g, 2],
-                    groups[g + 1, 2],
-                    (ky * kernel + column - (out_width - 1 - x)) * stride,
-                    (stop - column) * stride,
-                )
+                at = (line * out_width + column) * stride
+                shift = (ky * kernel + column - (out_width - 1 - x)) * stride
+                numbers = (stop - column) * stride
+                add_rows(potential, at, rows, sources, groups[g, 2], groups[g + 1, 2], shift, numbers)
                 top = min(top, line)
                 bottom = max(bottom, line + 1)
                 column = stop
@@ -136,8 +132,19 @@ def integrate(step, spikes, rows, geometry, potential, skip, closed):
 
 
 @compiled
+def mark_lines(top, bottom, step, threshold, geometry, scratch):
+    """Mark the first spikes at this time step in the output lines top … bottom - 1."""
+    line = geometry.out_width * geometry.stride
+    potential, marks = scratch.potential[top * line : bottom * line], scratch.marks[top * line : bottom * line]
+    now = np.uint8(step)
+    for i in range(len(marks)):
+        before = marks[i]
+        marks[i] = now if potential[i] > threshold and before > now else before
+
+
+@compiled
 def pool_out(marks, geometry, pool, out):
-    """marks: rows (Ho, mirrored Wo) of latencies -> out (F, Ho/pool, Wo/pool): the earliest spike of each window."""
+    """Pool first spikes: rows (Ho, mirrored Wo) -> out (F, Ho / pool, Wo / pool), the minimum of each window."""
     stride, out_width = geometry.stride, geometry.out_width
     earliest = np.empty(stride, np.uint8)
     for py in range(out.shape[1]):
@@ -154,20 +161,12 @@ def pool_out(marks, geometry, pool, out):
 
 
 @compiled
-def mark_lines(top, bottom, step, threshold, geometry, scratch):
-    """Note the first spikes of the output lines top … bottom - 1 at this time step."""
-    at = top * geometry.out_width * geometry.stride
-    size = bottom * geometry.out_width * geometry.stride - at
-    mark_above(scratch.marks, at, scratch.potential, at, size, threshold, np.uint8(step))
-
-
-@compiled
 def _fire_image(latency, rows, geometry, threshold, pool, scratch, out):
     potential, marks, spikes = scratch
-    sort_by_time(latency, geometry.time_steps, geometry.kernel * geometry.kernel * geometry.stride, spikes)
+    sort_by_time(latency, geometry, spikes)
     potential[:] = 0
     marks[:] = geometry.time_steps
-    closed = np.zeros((1, 1), np.bool_)  # not looked at
+    closed = np.zeros((1, 1), np.bool_)  # is not read
     for t in range(geometry.time_steps):
         top, bottom = integrate(t, spikes, rows, geometry, potential, boolean(False), closed)
         if bottom > top:
@@ -177,11 +176,11 @@ def _fire_image(latency, rows, geometry, threshold, pool, scratch, out):
 
 @compiled(parallel=True)
 def fire(latency, rows, geometry, threshold, pool, threads, out):
-    """First spikes of images (N, C, H, W), pooled, into ``out`` (N, F, Ho/pool, Wo/pool); parallel over the images."""
+    """Compute the first spikes of images (N, C, H, W) in parallel, pooled: out (N, F, Ho / pool, Wo / pool)."""
     images = latency.shape[0]
     parts = min(images, threads)
     for part in prange(parts):
         scratch = make_scratch(rows, geometry)
-        # every parts-th image: neighbours in the data set may be alike in cost
+        # every parts-th image, because neighbours in the data set may take similar time
         for n in range(part, images, parts):
             _fire_image(latency[n], rows, geometry, threshold, pool, scratch, out[n])

@@ -1,95 +1,117 @@
-"""What the stages call: the layers of ``engine/backend.py`` on the compiled kernels."""
+"""The layers of ``engine/backend.py`` on the compiled kernels."""
 
 import time
 
 import numpy as np
-from numba import get_num_threads
+from numba import get_num_threads, set_num_threads
 
 from engine import backend
-from engine.event import crew, deciding, firing, pace, peaks, plasticity, together
+from engine.event import deciding, firing, plasticity, together
 from engine.event.competition import Competition
-from engine.event.layout import BANK, Weights, geometry_of, in_banks, in_rows, turn, turn_back
+from engine.event.layout import BANK, Weights, geometry_of, lanes, make_banks, make_rows, turn, turn_back
+from engine.event.pace import pace_of
+from engine.event.peaks import find_peaks, make_inputs, make_peaks
 from engine.geometry import pooled_size
 
-
-class FiringLayer(backend.FiringLayer):
-    """A layer with a threshold, its weights in the layout of the kernels."""
-
-    def _prepare(self):
-        self.array = self.weight.numpy()
-        self.rows, self.stride = in_rows(self.array)
-
-    def _geometry(self, latency):
-        return geometry_of(self.array, latency.shape[1:], self.time_steps, self.padding, self.stride)
-
-    def _fire(self, latency, out, pool):
-        threshold = self.array.dtype.type(self.threshold)
-        firing.fire(
-            latency.numpy(), self.rows, self._geometry(latency), threshold, pool, get_num_threads(), out.numpy()
-        )
-
-    def _learn(self, latency, rule, rates, winners):
-        geometry, weights, competition, change = self._to_learn(latency, rule)
-        plasticity.learn(
-            latency.numpy(), geometry, weights, competition, change, rates.astype(self.array.dtype), winners.numpy()
-        )
-        turn_back(weights.turned, self.array)
-
-    def _to_learn(self, latency, rule):
-        geometry, change = self._geometry(latency), rule.plasticity(self.array.dtype.type)
-        inside = np.array([plasticity.within(self.rows, geometry.features, geometry.stride, change)])
-        radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
-        competition = Competition(self.array.dtype.type(self.threshold), rule.winners, radius)
-        return geometry, Weights(turn(self.array), self.rows, inside), competition, change
-
-    def _learn_together(self, top, latency, labels, pool, rules, rates, found):
-        lower = together.Firing(*self._to_learn(latency, rules[0]), pool)
-        size = pooled_size(lower.geometry.out_height, lower.geometry.out_width, pool)
-        inner = latency.new_empty((1, self.features, *size))
-        upper = top._deciding(inner, found.classes, rules[1], rates[1] is not None)
-        dtype = self.array.dtype
-        nothing = np.zeros((len(latency), 1, 2), dtype)
-        together.learn(
-            latency.numpy(), labels.numpy(), lower, upper, rates[0].astype(dtype),
-            nothing if rates[1] is None else rates[1].astype(dtype), found.winners.numpy(),
-            deciding.Decisions(found.decisions.numpy(), found.highest.numpy()),
-        )  # fmt: skip
-        turn_back(lower.weights.turned, self.array)
-        turn_back(upper.weights.turned, top.array)
+SHARED = 8  # images of a piece of work, if several threads share a chunk
+PASS = 256  # images whose spikes are listed together when nothing is learned
 
 
-class DecisionLayer(backend.DecisionLayer):
-    """A layer without a threshold, its weights in the layout of the kernels."""
+class _Kernels:
+    """What both kinds of layers have: the weights in the layout of the kernels."""
+
+    block: int  # rows contain a multiple of so many numbers
 
     def _prepare(self):
         self.array = self.weight.numpy()
         self.turned = turn(self.array)
-        self.banks = in_banks(self.turned)
 
     def _geometry(self, latency):
-        return geometry_of(self.array, latency.shape[1:], self.time_steps, self.padding, BANK)
+        return geometry_of(self.array, latency.shape[1:], self.time_steps, self.padding, self.block)
+
+    def _weights(self, change):
+        inside = change.lower <= self.array.min() and self.array.max() <= change.upper
+        return Weights(self.turned, self.rows, np.array([inside]))
+
+
+class FiringLayer(_Kernels, backend.FiringLayer):
+    """A layer with a threshold, its weights in rows."""
+
+    def _prepare(self):
+        super()._prepare()
+        self.rows, self.block = make_rows(self.turned), lanes(self.array.dtype)
+
+    def _fire(self, latency, out, pool):
+        threshold, threads = self.array.dtype.type(self.threshold), get_num_threads()
+        firing.fire(latency.numpy(), self.rows, self._geometry(latency), threshold, pool, threads, out.numpy())
+
+    def _learn(self, latency, rule, rates, winners):
+        geometry, weights, competition, change = self._prepare_learning(latency, rule)
+        rates = rates.astype(self.array.dtype)
+        plasticity.learn(latency.numpy(), geometry, weights, competition, change, rates, winners.numpy())
+        turn_back(self.turned, self.array)
+
+    def _prepare_learning(self, latency, rule):
+        geometry, change = self._geometry(latency), rule.plasticity(self.array.dtype.type)
+        radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
+        competition = Competition(self.array.dtype.type(self.threshold), rule.winners, radius)
+        return geometry, self._weights(change), competition, change
+
+    def _learn_together(self, top, latency, labels, pool, rules, rates, result):
+        dtype = self.array.dtype
+        lower = together.Firing(*self._prepare_learning(latency, rules[0]), pool)
+        size = pooled_size(lower.geometry.out_height, lower.geometry.out_width, pool)
+        layer, *memory = top._prepare_learning(latency.new_empty((1, self.features, *size)), result.classes, rules[1])
+        together.learn(
+            latency.numpy(), labels.numpy(), lower, together.Above(layer, *memory), rates[0].astype(dtype),
+            np.empty((0, 1, 2), dtype) if rates[1] is None else rates[1].astype(dtype), result.winners.numpy(),
+            deciding.Decisions(result.decisions.numpy(), result.highest.numpy()),
+        )  # fmt: skip
+        turn_back(self.turned, self.array)
+        turn_back(top.turned, top.array)
+
+
+class DecisionLayer(_Kernels, backend.DecisionLayer):
+    """A layer without a threshold, its weights in banks."""
+
+    block = BANK
+
+    def _prepare(self):
+        super()._prepare()
+        self.rows = make_banks(self.turned)
 
     def _peaks(self, latency, out):
-        peaks.find_peaks(latency.numpy(), self._geometry(latency), self.banks, out.numpy())
+        geometry = self._geometry(latency)
+        inputs, peaks = self._memory(geometry, min(len(latency), PASS))
+        for part, target in zip(latency.split(PASS), out.split(PASS), strict=True):
+            find_peaks(part.numpy(), geometry, self.rows, deciding.CHUNK, inputs, peaks)
+            target.numpy()[:] = peaks.values[: len(part), : self.features]
 
-    def _deciding(self, latency, classes, rule, learning):
-        change = rule.plasticity(self.array.dtype.type)
-        inside = np.array([change.lower <= self.array.min() and self.array.max() <= change.upper])
-        weights = Weights(self.turned, self.banks, inside)
-        return deciding.Deciding(self._geometry(latency), weights, change, classes, rule.most_learners, learning)
+    def _memory(self, geometry, images):
+        return make_inputs(images, geometry), make_peaks(images, geometry.stride, self.array.dtype)
 
-    def _learn(self, latency, labels, classes, rule, rates, left_out, found):
-        layer = self._deciding(latency, classes, rule, True)
-        threads = crew.useful_threads(layer.geometry, len(latency), get_num_threads())
-        pacer, start = pace.pace_of(self.array.shape, threads), time.perf_counter()
-        threads = pacer.threads() if pacer else threads
-        scratch = deciding.make_scratch(layer.geometry, self.banks, layer.most_learners)
-        members = crew.make_crew(layer.geometry, layer.weights, len(latency), threads)
-        with crew.helpers(members, latency.numpy()):
-            deciding.learn(
-                latency.numpy(), labels.numpy(), layer, rates.astype(self.array.dtype), left_out, members, scratch,
-                deciding.Decisions(found.decisions.numpy(), found.highest.numpy()),
-            )  # fmt: skip
-        if pacer:
-            pacer.note(threads, len(latency), time.perf_counter() - start)
+    def _prepare_learning(self, latency, classes, rule):
+        """The layer, and the memory for as many images as there are in ``latency``."""
+        geometry, change = self._geometry(latency), rule.plasticity(self.array.dtype.type)
+        layer = deciding.Layer(geometry, self._weights(change), change, classes)
+        scratch = deciding.make_scratch(geometry, self.array.dtype, rule.most_learners)
+        return layer, *self._memory(geometry, len(latency)), scratch
+
+    def _learn(self, latency, labels, rule, rates, left_out, result):
+        layer, inputs, peaks, scratch = self._prepare_learning(latency[: deciding.CHUNK], result.classes, rule)
+        latency, labels, rates = latency.numpy(), labels.numpy(), rates.astype(self.array.dtype)
+        winners, highest = result.decisions.numpy(), result.highest.numpy()
+        start = 0
+        with pace_of(self.array.shape) as pace:
+            while start < len(latency):
+                part, begin = slice(start, start + deciding.CHUNK), time.perf_counter()
+                set_num_threads(pace.threads)
+                size = SHARED if pace.threads > 1 else deciding.CHUNK
+                find_peaks(latency[part], layer.geometry, self.rows, size, inputs, peaks)
+                decisions = deciding.Decisions(winners[part], highest[part])
+                count = deciding.learn_chunk(
+                    labels[part], layer, rates[part], left_out[part], inputs, peaks, scratch, decisions
+                )
+                pace.add(count, time.perf_counter() - begin)
+                start += count
         turn_back(self.turned, self.array)

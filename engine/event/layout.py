@@ -1,13 +1,13 @@
-"""How a layer lies in memory, and the records that the kernels pass around.
+"""The layout of a layer in memory, and the records that describe it.
 
-* a *row* holds one number per feature, padded with zeros to whole vectors: ``stride`` numbers;
-* the weights of a firing layer are rows (C, k, k), its potentials rows (Ho, Wo) with the columns mirrored: the outputs
-  that a spike reaches within one line and the weights it adds there are then two runs of memory in the same order,
-  and one long vector addition does them all;
-* the weights of a decision layer lie in *banks* of 32 features, (bank, k, k, C) rows: one kernel offset of one bank
-  stays in the innermost cache while many images pass over it;
-* for learning, the weights are also kept *turned*, (F, k · k, C): a winner's synapses at one kernel offset are a run of
-  memory beside the times of their inputs. What changes there is carried over to the rows or banks.
+* A *row* contains one number per feature. Zeros pad it to whole vectors: it has ``stride`` numbers.
+* The weights of a firing layer are rows (C, k, k). Its potentials are rows (Ho, Wo) with mirrored columns. Then the
+  outputs that a spike reaches in one line, and the weights that it adds there, are two runs of memory in the same
+  order, and one long vector addition computes them all.
+* The weights of a decision layer lie in *banks* of 32 features: (banks, k, k, C) rows. The weights of one kernel offset
+  of one bank stay in the innermost cache while the spikes of many images are added.
+* For learning, both kinds of layers also keep the weights *turned*: (F, k · k, C). There, the synapses of a winner at
+  one kernel offset are a run of memory, like the times of their inputs. Each change is copied to the rows or banks.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ BANK = 32  # features of a decision layer whose potentials are computed together
 
 
 class Geometry(NamedTuple):
-    """The sizes of a layer and of its input (C, H, W) and output (F, Ho, Wo); all are int."""
+    """The sizes of a layer, of its input (C, H, W) and of its output (F, Ho, Wo)."""
 
     time_steps: int
     channels: int
@@ -37,9 +37,9 @@ class Geometry(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The weights twice: turned (F, k · k, C), and in rows or banks, in step with each other.
+    """The weights in two layouts, which learning keeps equal: turned (F, k · k, C), and rows or banks.
 
-    ``inside`` bool (1,): all lie within the rule's bounds.
+    ``inside``, bool (1,): whether all weights lie within the bounds of the rule.
     """
 
     turned: np.ndarray
@@ -47,71 +47,75 @@ class Weights(NamedTuple):
     inside: np.ndarray
 
 
-def geometry_of(weight, shape, time_steps, padding, least):
-    """The ``Geometry`` of a layer with weight (F, C, k, k) for images (C, H, W); rows of a multiple of ``least``."""
+def geometry_of(weight: np.ndarray, shape: tuple[int, int, int], time_steps: int, padding: int, block: int) -> Geometry:
+    """Return the ``Geometry`` of a layer with weight (F, C, k, k) for images (C, H, W); rows are whole blocks."""
     features, channels, kernel = weight.shape[:3]
     _, height, width = shape
-    out = geometry.output_size(height, width, kernel, padding)
-    return Geometry(
-        time_steps, channels, height, width, kernel, padding, features, -(-features // least) * least, *out
-    )  # fmt: skip
+    out_size = geometry.output_size(height, width, kernel, padding)
+    stride = -(-features // block) * block
+    return Geometry(time_steps, channels, height, width, kernel, padding, features, stride, *out_size)
 
 
-def in_rows(weight):
-    """The rows (C, k, k) of a weight (F, C, k, k), and their stride."""
-    stride = -(-len(weight) // lanes(weight.dtype)) * lanes(weight.dtype)
-    rows = aligned(weight[0].size * stride, weight.reshape(-1))
+def turn(weight: np.ndarray) -> np.ndarray:
+    """Copy weight (F, C, k, k) to (F, k · k, C)."""
+    return weight.reshape(*weight.shape[:2], -1).transpose(0, 2, 1).copy()  # copies 1×1 kernels, too
+
+
+def turn_back(turned: np.ndarray, weight: np.ndarray) -> None:
+    """Copy turned (F, k · k, C) to weight (F, C, k, k), in place."""
+    weight.reshape(*weight.shape[:2], -1)[:] = turned.transpose(0, 2, 1)
+
+
+def make_rows(turned: np.ndarray) -> np.ndarray:
+    """Return the rows (C, k, k) of turned weights."""
+    block = lanes(turned.dtype)
+    rows = aligned(turned[0].size * -(-len(turned) // block) * block, turned.reshape(-1))
     rows[:] = 0
-    _to_rows(weight, rows)
-    return rows, stride
+    to_rows(turned, rows)
+    return rows
 
 
-def in_banks(turned):
-    """The banks of turned weights."""
+def make_banks(turned: np.ndarray) -> np.ndarray:
+    """Return the banks of turned weights."""
     banks = aligned(-(-len(turned) // BANK) * BANK * turned[0].size, turned.reshape(-1))
     banks[:] = 0
     to_banks(turned, np.arange(len(turned)), banks)
     return banks
 
 
-def turn(weight):
-    """weight (F, C, k, k) -> (F, k · k, C)."""
-    return weight.reshape(*weight.shape[:2], -1).transpose(0, 2, 1).copy()  # also where the order stays: of 1×1 kernels
-
-
-def turn_back(turned, weight):
-    """turned (F, k · k, C) -> weight (F, C, k, k), in place."""
-    weight.reshape(*weight.shape[:2], -1)[:] = turned.transpose(0, 2, 1)
-
-
 @compiled
 def aligned(count, like):
-    """``count`` numbers of the type of ``like`` (n,) that begin a cache line: no vector of a row straddles two."""
+    """Return ``count`` numbers of the type of ``like`` (n,), not initialized, that begin at a cache line.
+
+    Then no vector of a row lies in two cache lines.
+    """
     raw = np.empty(count + LINE_BYTES // like.itemsize, like.dtype)
     skip = (-raw.ctypes.data % LINE_BYTES) // raw.itemsize
     return raw[skip : skip + count]
 
 
 @compiled
-def _to_rows(weight, rows):
-    features = weight.shape[0]
-    flat = weight.reshape(features, -1)
-    stride = rows.size // flat.shape[1]
-    for start in range(0, features, 16):  # a cache line of a row at a time
-        for synapse in range(flat.shape[1]):
-            for f in range(start, min(start + 16, features)):
-                rows[synapse * stride + f] = flat[f, synapse]
+def to_rows(turned, rows):
+    """Copy turned weights (F, k · k, C) to rows (C, k, k)."""
+    features, offsets, channels = turned.shape
+    stride = rows.size // (offsets * channels)
+    for start in range(0, features, 16):  # one cache line of each row at a time
+        for offset in range(offsets):
+            for c in range(channels):
+                at = (c * offsets + offset) * stride
+                for f in range(start, min(start + 16, features)):
+                    rows[at + f] = turned[f, offset, c]
 
 
 @compiled
 def to_banks(turned, chosen, banks):
-    """Copy chosen features of all kernel offsets: (F, k · k, C) -> (banks, k · k, C) rows of BANK."""
+    """Copy the weights of the ``chosen`` features, int64 (n,), from turned (F, k · k, C) to banks (k · k, C)."""
     offsets, channels = turned.shape[1:]
     for bank in range(banks.size // turned[0].size // BANK):
-        within = chosen[chosen // BANK == bank]
+        features = chosen[chosen // BANK == bank]
         for offset in range(offsets):
             at = (bank * offsets + offset) * channels * BANK
-            for f in within:
+            for f in features:
                 lane = at + f - bank * BANK
                 synapses = turned[f, offset]
                 for c in range(channels):

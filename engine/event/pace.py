@@ -1,49 +1,62 @@
-"""How many threads a decision layer learns on, with ``--threads auto``: all, or one where that is faster.
+"""The number of threads of a decision layer with ``--threads auto``: all, or one if that is faster.
 
-Where other programs use the same cores, or the layer is small, one thread may be done sooner. Nobody but a clock can
-know. What is learned does not depend on it.
+If other programs use the same cores, or if the layer is small, one thread may be faster. This does not change what is
+learned.
 """
 
 import statistics
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-FIRST, RECENT = 3, 7  # calls on each number of threads before it is judged, and of which the median counts
-LOSS = 0.01  # fraction of the time that looking again at the slower one may cost
-FEWEST = 200  # images of a call that counts: starting takes its time too
+from numba import get_num_threads, set_num_threads
 
-automatic = False  # whether anything here is asked
-_paces = {}  # of layers, by their shapes and the number of threads
+TURN = 0.05  # seconds that are measured together: several time slices of a busy machine
+RECENT = 3  # turns on each number of threads whose median counts
+LOSS = 0.01  # fraction of the time that new trials of the slower number may take
 
-
-def pace_of(shape, most):
-    """The ``Pace`` of the layers of this shape, on at most ``most`` threads; None if there is nothing to choose."""
-    return _paces.setdefault((shape, most), Pace(most)) if automatic and most > 1 else None
-
-
-def forget():
-    """Try everything anew."""
-    _paces.clear()
+automatic = False  # --threads auto
+_paces = {}  # of layers, by their shape and the number of all threads
 
 
 class Pace:
-    """One thread or ``most``: the faster, and now and then the other."""
+    """Chooses the number of threads of the next chunk, by the time per image of recent chunks."""
 
-    def __init__(self, most):
-        self._seconds = {count: deque(maxlen=RECENT) for count in (most, 1)}  # per image, of recent calls
-        self._calls, self._last = 0, {}  # and at which call each number was the last time
+    def __init__(self, choices: set[int]):
+        self._seconds = {threads: deque(maxlen=RECENT) for threads in choices}  # per image, of each turn
+        self._turns = dict.fromkeys(choices, 0)  # since the last turn on this number of threads
+        self._start(max(choices))
 
-    def threads(self):
-        """For the next call."""
-        fewest = min(self._seconds, key=lambda count: len(self._seconds[count]))
-        if len(self._seconds[fewest]) < FIRST:
-            return fewest
-        medians = {count: statistics.median(seconds) for count, seconds in self._seconds.items()}
-        fast, slow = sorted(medians, key=medians.get)
-        return slow if self._calls - self._last[slow] > (medians[slow] / medians[fast] - 1) / LOSS else fast
+    def _start(self, threads):
+        self.threads, self._images, self._time = threads, 0, 0.0
 
-    def note(self, threads, images, seconds):
-        """The call with so many images took so long on so many threads."""
-        if images >= FEWEST:
-            self._calls += 1
-            self._last[threads] = self._calls
-            self._seconds[threads].append(seconds / images)
+    def add(self, images: int, seconds: float) -> None:
+        """Count a chunk of so many images, which took so long on ``self.threads``; at the end of a turn, choose."""
+        self._images += images
+        self._time += seconds
+        if self._time < TURN:
+            return
+        self._seconds[self.threads].append(self._time / self._images)
+        self._turns = {threads: turns + 1 for threads, turns in self._turns.items()} | {self.threads: 0}
+        fewest = min(self._seconds, key=lambda threads: len(self._seconds[threads]))
+        medians = {threads: statistics.median(times or [0]) for threads, times in self._seconds.items()}
+        fast, slow = min(medians, key=medians.get), max(medians, key=medians.get)
+        if len(self._seconds[fewest]) < RECENT:
+            self._start(fewest)
+        else:
+            self._start(slow if self._turns[slow] > (medians[slow] / medians[fast] - 1) / LOSS else fast)
+
+
+@contextmanager
+def pace_of(shape: tuple[int, ...]) -> Iterator[Pace]:
+    """Yield the ``Pace`` of all layers of this shape; afterwards, numba has its number of threads again."""
+    threads = get_num_threads()
+    try:
+        yield _paces.setdefault((shape, threads), Pace({1, threads})) if automatic else Pace({threads})
+    finally:
+        set_num_threads(threads)
+
+
+def forget() -> None:
+    """Measure everything again."""
+    _paces.clear()

@@ -1,4 +1,4 @@
-"""Plasticity: what the synapses of a winner become. The rule itself is in ``engine/rules.py``."""
+"""Plasticity: the synapses of winners change. The equations of the rules are in ``engine/rules.py``."""
 
 import numpy as np
 from numba import int64
@@ -6,108 +6,82 @@ from numba import int64
 from engine.compiled import compiled
 from engine.event.competition import compete
 from engine.event.firing import make_scratch
-
-
-@compiled
-def clamp(values, features, stride, plasticity):
-    """Clip rows of weights to the bounds, but not their padding."""
-    for at in range(0, values.size, stride):
-        for f in range(features):
-            values[at + f] = min(max(values[at + f], plasticity.lower), plasticity.upper)
-
-
-@compiled
-def within(values, features, stride, plasticity):
-    """Whether all weights lie within the bounds."""
-    outside = 0
-    for at in range(0, values.size, stride):
-        for f in range(features):
-            outside += (values[at + f] < plasticity.lower) | (values[at + f] > plasticity.upper)
-    return outside == 0
-
-
-@compiled
-def _renewed(w, rate, plasticity):
-    """The new value of one weight: w + rate · s(w), within the bounds.
-
-    Weights below the smallest normal number become 0: the stabilizer drives weights towards 0 for ever, and additions
-    of denormal numbers are many times slower.
-    """
-    change = type(w)(rate * type(w)(plasticity.change(w)))
-    w = min(max(w + change, plasticity.lower), plasticity.upper)
-    return w if abs(w) >= np.finfo(type(w)).tiny else w - w
-
-
-@compiled
-def renew(times, geometry, synapses, winner, rates, plasticity, renewed):
-    """New values of the synapses (k · k, C) of a winner (feature, line, column, time), into ``renewed``.
-
-    That is other memory: in place, the loops could not be vectorised.
-    ``times`` (H · W, C): when the inputs spiked. What lies outside the image never spikes.
-    """
-    ltp, ltd = rates[0], rates[1]  # read once: the compiler cannot know that they stay
-    kernel, height, width = geometry.kernel, geometry.height, geometry.width
-    channels = synapses.shape[1]
-    time = np.int32(winner[3])  # as wide as a weight: the loops take as many at once
-    silent = plasticity.window(np.int32(geometry.time_steps), time, ltp, ltd)
-    for ky in range(kernel):
-        for kx in range(kernel):
-            offset = ky * kernel + kx
-            y, x = winner[1] + ky - geometry.padding, winner[2] + kx - geometry.padding
-            if 0 <= y < height and 0 <= x < width:
-                pixel = y * width + x
-                for c in range(channels):
-                    rate = plasticity.window(np.int32(times[pixel, c]), time, ltp, ltd)
-                    renewed[offset, c] = _renewed(synapses[offset, c], rate, plasticity)
-            else:
-                for c in range(channels):
-                    renewed[offset, c] = _renewed(synapses[offset, c], silent, plasticity)
-
-
-@compiled
-def _update_winner(times, geometry, weights, winner, rates, plasticity, renewed):
-    """Change the synapses of one winner, and the rows where they change.
-
-    After a few thousand images most change no more: the stabilizer has driven them to a bound. A feature's numbers in
-    the rows lie far apart, so only what differs is carried over.
-    """
-    feature = winner[0]
-    synapses, rows, stride = weights.turned[feature], weights.rows, geometry.stride
-    numbers = int64(feature), int64(winner[1]), int64(winner[2]), int64(winner[3])
-    renew(times, geometry, synapses, numbers, rates, plasticity, renewed)
-    offsets, channels = synapses.shape
-    for offset in range(offsets):
-        differ = False
-        for c in range(channels):
-            differ |= renewed[offset, c] != synapses[offset, c]
-        if differ:
-            for c in range(channels):
-                if renewed[offset, c] != synapses[offset, c]:
-                    synapses[offset, c] = renewed[offset, c]
-                    rows[(c * offsets + offset) * stride + feature] = renewed[offset, c]
-
-
-@compiled
-def update_winners(times, geometry, weights, winners, rates, plasticity, renewed):
-    """Change the synapses of all winners of an image, each (feature, line, column, time).
-
-    The first update clips every weight, also those of features that did not win.
-    """
-    for winner in winners:
-        _update_winner(times, geometry, weights, winner, rates, plasticity, renewed)
-    if len(winners) > 0 and not weights.inside[0]:
-        turned = weights.turned.reshape(-1)
-        clamp(turned, turned.size, turned.size, plasticity)
-        clamp(weights.rows, geometry.features, geometry.stride, plasticity)
-        weights.inside[0] = True
+from engine.event.layout import to_rows
 
 
 @compiled
 def learn(latency, geometry, weights, competition, plasticity, rates, winners):
-    """Unsupervised learning over images (N, C, H, W), one after another, with the rates (N, rows, 2) of each."""
+    """Learn without labels from images (N, C, H, W), one after another, with rates (N, rows, 2).
+
+    ``winners``, int32 (N, K, 4), receives the winners.
+    """
     scratch = make_scratch(weights.rows, geometry)
     renewed = np.empty(weights.turned.shape[1:], weights.rows.dtype)
     for n in range(latency.shape[0]):
-        found = compete(latency[n], weights.rows, geometry, competition, False, scratch, winners[n])
+        count = compete(latency[n], weights.rows, geometry, competition, False, scratch, winners[n])
         times = scratch.spikes.times
-        update_winners(times, geometry, weights, winners[n, :found], rates[n, 0], plasticity, renewed)
+        update_winners(times, geometry, weights, winners[n, :count], rates[n, 0], plasticity, renewed)
+
+
+@compiled
+def update_winners(times, geometry, weights, winners, rates, plasticity, renewed):
+    """Change the synapses of all winners (n, 4) of an image, each (feature, line, column, time step).
+
+    The first update clips every weight, also the weights of features that did not win.
+    """
+    stride, rows = geometry.stride, weights.rows
+    for i in range(len(winners)):
+        feature, place = winners[i, 0], (int64(winners[i, 1]), int64(winners[i, 2]), int64(winners[i, 3]))
+        synapses = weights.turned[feature]
+        renew(times, geometry, synapses, place, rates, plasticity, renewed)
+        # After a few thousand images, most weights are at a bound and no longer change. In the rows, the weights of a
+        # feature lie far apart, so that only changes are copied.
+        offsets, channels = synapses.shape
+        for offset in range(offsets):
+            differ = False
+            for c in range(channels):
+                differ |= renewed[offset, c] != synapses[offset, c]
+            if differ:
+                for c in range(channels):
+                    if renewed[offset, c] != synapses[offset, c]:
+                        synapses[offset, c] = renewed[offset, c]
+                        rows[(c * offsets + offset) * stride + feature] = renewed[offset, c]
+    if len(winners) > 0 and not weights.inside[0]:
+        clamp(weights.turned, plasticity)
+        to_rows(weights.turned, rows)
+        weights.inside[0] = True
+
+
+@compiled
+def renew(times, geometry, synapses, place, rates, plasticity, renewed):
+    """Compute the new synapses (k · k, C) of a winner at ``place`` (line, column, time step): w + rate · s(w).
+
+    The result is clipped to the bounds and written to ``renewed``, because the compiler does not vectorise the loop if
+    it writes to what it reads. Weights below the smallest normal number become 0: the stabilizer drives weights towards
+    0 forever, and additions of denormal numbers take many times longer.
+
+    ``times`` (H · W + 1, C): the times of the input spikes; the last row stands for what lies outside the image.
+    """
+    ltp, ltd = rates[0], rates[1]  # read here, because the compiler cannot know that they do not change
+    kernel, height, width = geometry.kernel, geometry.height, geometry.width
+    line, column = place[0] - geometry.padding, place[1] - geometry.padding
+    time = np.int32(place[2])  # as wide as a float32 weight, so that vectors contain equal numbers of both
+    for ky in range(kernel):
+        for kx in range(kernel):
+            y, x, offset = line + ky, column + kx, ky * kernel + kx
+            pixel = y * width + x if 0 <= y < height and 0 <= x < width else height * width
+            before, after, inputs = synapses[offset], renewed[offset], times[pixel]
+            for c in range(len(before)):
+                w = before[c]
+                rate = plasticity.window(np.int32(inputs[c]), time, ltp, ltd)
+                w += type(w)(rate * type(w)(plasticity.change(w)))
+                w = min(max(w, plasticity.lower), plasticity.upper)
+                after[c] = w if abs(w) >= np.finfo(type(w)).tiny else w - w
+
+
+@compiled
+def clamp(turned, plasticity):
+    """Clip turned weights (F, k · k, C) to the bounds of the rule, in place."""
+    flat = turned.reshape(-1)
+    for i in range(len(flat)):
+        flat[i] = min(max(flat[i], plasticity.lower), plasticity.upper)

@@ -1,4 +1,4 @@
-"""A firing stage and the decision stage above it, which learn together from every decision."""
+"""A firing layer and the decision layer above it learn together from each decision."""
 
 from typing import NamedTuple
 
@@ -6,16 +6,16 @@ import numpy as np
 from numba import int64
 
 from engine.compiled import compiled
-from engine.event import deciding as decision_layer
 from engine.event.competition import Competition, compete
-from engine.event.crew import make_crew
+from engine.event.deciding import Decisions, learn_chunk
 from engine.event.firing import make_scratch, pool_out
-from engine.event.layout import Geometry, Weights
+from engine.event.layout import BANK, Geometry, Weights
+from engine.event.peaks import find_peaks_of_bank, list_spikes
 from engine.event.plasticity import update_winners
 
 
 class Firing(NamedTuple):
-    """A firing layer, how it competes and learns, and the size of the pooling above it."""
+    """A firing layer, its competition and its rule, and the size of the pooling between the layers."""
 
     geometry: Geometry
     weights: Weights
@@ -24,29 +24,44 @@ class Firing(NamedTuple):
     pool: int
 
 
-@compiled
-def learn(latency, labels, firing, deciding, firing_rates, rates, winners, decisions):
-    """Over images (N, C, H, W), one after another: decide, then both layers learn.
+class Above(NamedTuple):
+    """The decision layer above: see ``engine/event/deciding.py``. All memory is for one image."""
 
-    ``winners`` (N, K, 4) gets the firing layer's, which learn with the first row of their rates after a right decision
-    and with the second after a wrong one.
+    layer: tuple
+    inputs: tuple
+    peaks: tuple
+    scratch: tuple
+
+
+@compiled
+def learn(latency, labels, firing, above, firing_rates, rates, winners, decisions):
+    """Learn from images (N, C, H, W) with labels (N,), one after another: decide, then both layers learn.
+
+    Args:
+        firing_rates: (N, 2, 2); the firing layer learns with row 0 after a correct decision, with row 1 after a wrong
+            one, and not at all after silence.
+        rates: (N, rows, 2), of the decision layer; (0, rows, 2): it decides and does not learn.
+        winners: int32 (N, K, 4), receives the winners of the firing layer.
+        decisions: receives the decisions.
     """
     geometry, weights, competition, plasticity, pool = firing
+    layer, inputs, peaks, above_scratch = above
     scratch = make_scratch(weights.rows, geometry)
     renewed = np.empty(weights.turned.shape[1:], weights.rows.dtype)
-    shape = (1, geometry.features, geometry.out_height // pool, geometry.out_width // pool)
+    shape = geometry.features, geometry.out_height // pool, geometry.out_width // pool
     between = np.empty(shape, np.uint8)
-    top_scratch = decision_layer.make_scratch(deciding.geometry, weights.rows, deciding.most_learners)
-    crew = make_crew(deciding.geometry, deciding.weights, int64(1), int64(1))
-    none_left_out = np.empty((0, deciding.geometry.features), np.bool_)
-    for n in range(latency.shape[0]):
-        found = compete(latency[n], weights.rows, geometry, competition, True, scratch, winners[n])
-        pool_out(scratch.marks, geometry, pool, between[0])
-        one = slice(n, n + 1)
-        decided = decision_layer.Decisions(decisions.winners[one], decisions.highest[one])
-        decision_layer.learn(between, labels[one], deciding, rates[one], none_left_out, crew, top_scratch, decided)
+    all_learn = np.empty((0, layer.geometry.features), np.bool_)
+    for n in range(len(latency)):
+        count = compete(latency[n], weights.rows, geometry, competition, True, scratch, winners[n])
+        pool_out(scratch.marks, geometry, pool, between)
+        list_spikes(between, layer.geometry, inputs, int64(0))
+        for bank in range(layer.geometry.stride // BANK):
+            find_peaks_of_bank(inputs, int64(0), int64(1), layer.geometry, layer.weights.rows, bank, peaks)
+        part = slice(n, n + 1)
+        decision = Decisions(decisions.winners[part], decisions.highest[part])
+        learn_chunk(labels[part], layer, rates[part], all_learn, inputs, peaks, above_scratch, decision)
         best = decisions.winners[n, 0]
         if best >= 0:
-            row = 0 if deciding.classes[best] == labels[n] else 1
+            row = 0 if layer.classes[best] == labels[n] else 1
             times = scratch.spikes.times
-            update_winners(times, geometry, weights, winners[n, :found], firing_rates[n, row], plasticity, renewed)
+            update_winners(times, geometry, weights, winners[n, :count], firing_rates[n, row], plasticity, renewed)

@@ -16,8 +16,8 @@ from support.refusals import refuses
 import engine
 from engine import event, frames
 from engine.decision import Outcome
+from engine.event.deciding import CHUNK
 from engine.event.layout import BANK
-from engine.event.peaks import CHUNK
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import SpikingConv
 
@@ -194,19 +194,6 @@ def test_neurons_that_are_left_out_do_not_learn_but_decide(backend):
         )
         assert found.decisions.tolist() == [[0, 0, 0]]
         np.testing.assert_allclose(weight.ravel(), expected)
-
-
-def test_one_threads_bits_are_all_threads_bits_with_two_learners(monkeypatch):
-    rng = np.random.default_rng(0)
-    latency = torch.from_numpy(rng.integers(0, 40, (90, 8, 5, 5), dtype=np.uint8)).clamp(max=15)
-    labels, classes, rule = rng.integers(0, 5, 90), np.arange(200) // 40, ContrastRule()
-    rates, ends = rule.schedule(rule.first_rates(), np.arange(90), 0), []
-    for threads in (1, 2, 3):
-        monkeypatch.setattr(event.layers, "get_num_threads", lambda threads=threads: threads)
-        weight = weights(200, 8, 5, 5).float()
-        event.DecisionLayer(weight, 15, 2).learn(latency, labels, classes, rule, rates)
-        ends.append(weight)
-    assert all(torch.equal(ends[0], end) for end in ends)
 
 
 @pytest.mark.parametrize(

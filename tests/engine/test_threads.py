@@ -34,3 +34,35 @@ def test_threads_sleep_while_they_wait(module, given, expected):
     environment |= {"OMP_WAIT_POLICY": given} if given else {}
     command = [sys.executable, "-c", PROGRAM.format(root=str(ROOT), module=module)]
     assert subprocess.run(command, env=environment, capture_output=True, text=True).stderr.strip() == expected
+
+
+SAME_BITS = """
+import sys; sys.path[:0] = [{root!r}, {tests!r}]
+import numba, numpy as np, torch
+from engine import event
+from engine.rules import RSTDP, STDP
+from support.own_rules import ContrastRule
+rng, ends = np.random.default_rng(0), []
+latency = torch.from_numpy(rng.integers(0, 40, (300, 8, 6, 5), dtype=np.uint8)).clamp(max=15)
+weight = torch.from_numpy(rng.normal(0.8, 0.05, (200, 8, 5, 5))).float()
+labels, classes = rng.integers(0, 5, 300), np.arange(200) // 40
+for threads in (1, 2, 8, 8, 3):
+    numba.set_num_threads(threads)
+    end = [event.FiringLayer(weight, 15, 2, 20).fire(latency, 2)]
+    for rule in (RSTDP(), ContrastRule()):
+        learned = weight.clone()
+        layer = event.DecisionLayer(learned, 15, 2)
+        result = layer.learn(latency, labels, classes, rule, np.broadcast_to(rule.first_rates(), (300, 2, 2)))
+        end += [learned, result.decisions, result.highest, layer.peaks(latency)]
+    ends.append(end)
+assert not torch.equal(ends[0][1], weight)
+print(all(torch.equal(a, b) for end in ends[1:] for a, b in zip(ends[0], end, strict=True)))
+"""
+
+
+def test_the_number_of_threads_changes_no_bit():
+    """On 1, 2, 3 and 8 threads, whatever the number of cores: first spikes, decisions, potentials and weights."""
+    program = SAME_BITS.format(root=str(ROOT), tests=str(ROOT / "tests"))
+    environment = os.environ | {"NUMBA_NUM_THREADS": "8"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["True"], done.stderr
