@@ -64,10 +64,8 @@ def save_checkpoint(
     """
     state = model.state_dict() if state is None else state
     dtype = str(model.convs()[0].weight.dtype).removeprefix("torch.")
-    checkpoint = Checkpoint(
-        path, model.name, model.in_channels, model.num_classes, model.time_steps, model.image_size, dtype,
-        model.overrides, encoding, run or {}, progress, state,
-    )  # fmt: skip
+    declared = model.in_channels, model.num_classes, model.time_steps, model.image_size, dtype, model.overrides
+    checkpoint = Checkpoint(path, model.name, *declared, encoding, run or {}, progress, state)
     data = encode_checkpoint(checkpoint)  # safetensors' own writer raises no OSError if the disk is full
     write_atomically(path, lambda temporary: temporary.write_bytes(data))
 
@@ -86,8 +84,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     return decode_checkpoint(data, path)
 
 
-def rebuild_network(checkpoint: Checkpoint, device: torch.device | str = "cpu", backend: str = "auto"):
-    """Rebuild the network of a checkpoint, with its weights; returns a ``NetworkTrainer``.
+def rebuild_network(
+    checkpoint: Checkpoint, device: torch.device | str = "cpu", backend: str = "auto"
+) -> NetworkTrainer:
+    """Rebuild the network of a checkpoint, with its weights.
 
     Raises InputError if this version of the program has no such network or encoder, or one that does not fit.
     """

@@ -29,8 +29,8 @@ from training.checkpoint import (
 )
 
 FILE = GOLDEN / "rewarded-last-rstdp.safetensors"  # of a run that was stopped within an epoch, with a best state
-DATA = FILE.read_bytes()
-LAST = load_checkpoint(FILE)
+DATA, LAST = FILE.read_bytes(), load_checkpoint(FILE)
+HEADER = 8 + int.from_bytes(DATA[:8], "little")
 WEIGHT = "stages.s2.weight"
 
 
@@ -41,7 +41,7 @@ def networks():
 
 
 def plain(value):
-    """The value with texts in place of all but dicts: type, sign of zero and each bit of a tensor count."""
+    """Return a value that differs if a type, the sign of a zero or a bit of a tensor differs."""
     if isinstance(value, Checkpoint | Progress):
         return plain(vars(value))
     if isinstance(value, dict):
@@ -51,12 +51,6 @@ def plain(value):
     return repr(value)
 
 
-def signed(values, tensors):
-    """The bytes of a file with this JSON value and these tensors, and their checksum."""
-    text = json.dumps(values)
-    return safetensors.torch.save(tensors, {"checkpoint": text, "sha256": compute_checksum(text, tensors)})
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Round trips
 
@@ -64,19 +58,20 @@ def signed(values, tensors):
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 TUPLES = st.recursive(PLAIN, lambda item: st.lists(item, max_size=3).map(tuple), max_leaves=5)
 LISTS = st.recursive(PLAIN, lambda item: st.lists(item, max_size=3) | st.dictionaries(st.text(), item), max_leaves=9)
-TENSORS = st.dictionaries(
-    st.text(), st.lists(st.floats(), max_size=3).map(lambda row: torch.tensor([row], dtype=torch.float64)), max_size=3
-)
-WINS = st.dictionaries(st.text(), st.lists(st.integers(0, 2**53)).map(lambda row: torch.tensor(row, dtype=torch.int64)))
-BEST = st.none() | st.fixed_dictionaries({"phase": st.text(), "accuracy": st.floats(), "state": TENSORS})
-ROWS = st.lists(st.dictionaries(st.text(), PLAIN, max_size=3), max_size=3)
-PROGRESS = st.builds(Progress, phase=st.integers(0), wins=WINS, history=ROWS, best=BEST, seconds=st.floats())
+FLOATS = st.lists(st.floats(), max_size=3).map(lambda row: torch.tensor([row], dtype=torch.float64))
+COUNTS = st.lists(st.integers(0, 2**53)).map(lambda row: torch.tensor(row, dtype=torch.int64))
+STATE = st.dictionaries(st.text(), FLOATS, max_size=3)
+PROGRESS = st.builds(
+    Progress, phase=st.integers(0), wins=st.dictionaries(st.text(), COUNTS), seconds=st.floats(),
+    history=st.lists(st.dictionaries(st.text(), PLAIN, max_size=3), max_size=3),
+    best=st.none() | st.fixed_dictionaries({"phase": st.text(), "accuracy": st.floats(), "state": STATE}),
+)  # fmt: skip
 
 
 @settings(max_examples=100, deadline=None)
 @given(
     overrides=st.dictionaries(st.text(), TUPLES), run=st.dictionaries(st.text(), LISTS), progress=st.none() | PROGRESS,
-    state=TENSORS, encoding=st.dictionaries(st.text(), LISTS), image_size=st.tuples(st.integers(1), st.integers(1)),
+    state=STATE, encoding=st.dictionaries(st.text(), LISTS), image_size=st.tuples(st.integers(1), st.integers(1)),
 )  # fmt: skip
 def test_everything_survives_a_round_trip(**values):
     saved = replace(LAST, **values)
@@ -84,16 +79,15 @@ def test_everything_survives_a_round_trip(**values):
 
 
 def test_a_network_and_its_run_survive_a_file(tmp_path):
-    path = tmp_path / "last.safetensors"
+    path, best = tmp_path / "last.safetensors", LAST.progress.best["state"]
     run = {"flags": {"epochs": [1], "save_every": math.inf}, "class_names": ["zero", "\udcff", "ä\n"]}  # names of files
-    model = rebuild_network(LAST)
-    save_checkpoint(path, model, LAST.encoding, run, LAST.progress)
+    save_checkpoint(path, rebuild_network(LAST), LAST.encoding, run, LAST.progress)
     assert plain(load_checkpoint(path)) == plain(replace(LAST, path=path, run=run))
-    save_checkpoint(path, model, LAST.encoding, state=LAST.progress.best["state"])
+    save_checkpoint(path, rebuild_network(LAST), LAST.encoding, state=best)
     alone = load_checkpoint(path)
-    assert plain(alone) == plain(replace(LAST, path=path, run={}, progress=None, state=LAST.progress.best["state"]))
-    assert plain(rebuild_network(alone).state_dict()) == plain(alone.state)
-    assert len(path.read_bytes()) < sum(tensor.nbytes for tensor in alone.state.values()) + 4000
+    assert plain(alone) == plain(replace(LAST, path=path, run={}, progress=None, state=best))
+    assert plain(rebuild_network(alone).state_dict()) == plain(best)
+    assert len(path.read_bytes()) < sum(tensor.nbytes for tensor in best.values()) + 4000
 
 
 def test_overrides_rebuild_the_network():
@@ -107,31 +101,22 @@ def test_overrides_rebuild_the_network():
 # Damage
 
 
-def content_of(data):
-    """The content that is read, or None."""
-    with contextlib.suppress(InputError):
-        return plain(decode_checkpoint(data, FILE))
-
-
-def overwrite(data, place, new):
-    return data[:place] + new + data[place + len(new) :]
-
-
-@settings(max_examples=400, deadline=None)
-@given(
-    place=st.integers(0, len(DATA) - 1) | st.integers(0, 8 + int.from_bytes(DATA[:8], "little")),
-    damage=st.sampled_from(["flip", "overwrite", "cut", "append", "leave out"]), new=st.binary(min_size=1, max_size=64),
-)  # fmt: skip
-def test_damaged_bytes_are_refused(place, damage, new):
+@settings(max_examples=100, deadline=None)
+@given(place=st.integers(0, HEADER) | st.integers(0, len(DATA) - 64), new=st.binary(min_size=1, max_size=64))
+@pytest.mark.parametrize("damage", ["flip", "overwrite", "cut", "append", "leave out"])
+def test_damaged_bytes_are_refused(damage, place, new):
     """Or nothing of the content changes: a space of the header may become another white space."""
     damaged = {
-        "flip": overwrite(DATA, place, bytes([DATA[place] ^ 1 << new[0] % 8])),
-        "overwrite": overwrite(DATA, place, new)[: len(DATA)],
+        "flip": DATA[:place] + bytes([DATA[place] ^ 1 << new[0] % 8]) + DATA[place + 1 :],
+        "overwrite": DATA[:place] + new + DATA[place + len(new) :],
         "cut": DATA[:place],
         "append": DATA + new,
         "leave out": DATA[:place] + DATA[place + len(new) :],
     }[damage]
-    if content_of(damaged) != plain(LAST):
+    found = None
+    with contextlib.suppress(InputError):
+        found = plain(decode_checkpoint(damaged, FILE))
+    if found != plain(LAST):
         with refuses(FILE):
             decode_checkpoint(damaged, FILE)
 
@@ -143,25 +128,16 @@ def test_damaged_bytes_are_refused(place, damage, new):
 @pytest.mark.parametrize(
     "data",
     [
-        b"",
-        b"text",
-        (2**63).to_bytes(8, "little") + b"{}",
+        b"", b"text", (2**63).to_bytes(8, "little") + b"{}",
         safetensors.torch.save({"weight": torch.zeros(2)}),
         safetensors.torch.save({"weight": torch.zeros(2)}, {"format": "pt"}),
-        encode_checkpoint(LAST).replace(b'sha256":"', b'sha256":"0', 1)[:-1],
     ],
-    ids=["empty", "text", "long header", "foreign", "foreign metadata", "checksum"],
-)
+    ids=["empty", "text", "long header", "foreign", "foreign metadata"],
+)  # fmt: skip
 def test_another_file_is_refused(data, tmp_path):
-    path = tmp_path / "other.safetensors"
-    path.write_bytes(data)
-    with refuses(path):
-        load_checkpoint(path)
-
-
-def test_no_file_is_refused(tmp_path):
-    for path in (tmp_path / "missing", tmp_path, ""):
-        with refuses(path or "."):
+    (tmp_path / "other").write_bytes(data)
+    for path in (tmp_path / "other", tmp_path / "missing", tmp_path):
+        with refuses(path):
             load_checkpoint(path)
 
 
@@ -177,19 +153,24 @@ def test_the_checkpoint_of_an_older_version_is_refused_by_its_name(tmp_path):
         assert "older version" in str(refusal.value)
 
 
-@pytest.mark.parametrize("record", ["checkpoint", "progress"])
-def test_another_version_is_refused(record):
-    progress = {field.name: 0 for field in fields(Progress) if field.name != "wins"} | {"best": None}
-    values = {field.name: 0 for field in fields(Checkpoint) if field.name not in ("path", "state")}
-    values |= {"progress": progress, "overrides": {}, "image_size": [28, 28]}
-    assert decode_checkpoint(signed(values, {}), FILE).progress.wins == {}
-    changed = {"checkpoint": values, "progress": progress}[record]
+@pytest.mark.parametrize(("record", "field"), [(Checkpoint, "dtype"), (Progress, "epoch")])
+def test_another_version_is_refused(record, field):
+    def decode():
+        text = json.dumps(values)
+        data = safetensors.torch.save({}, {"checkpoint": text, "sha256": compute_checksum(text, {})})
+        return decode_checkpoint(data, FILE)
+
+    progress = {each.name: None for each in fields(Progress) if each.name != "wins"}
+    values = {each.name: {} for each in fields(Checkpoint) if each.name not in ("path", "state")}
+    values["progress"] = progress
+    changed = {Checkpoint: values, Progress: progress}[record]
+    decode()
     changed["unknown"] = 0
     with refuses(FILE):
-        decode_checkpoint(signed(values, {}), FILE)
-    del changed["unknown"], changed["dtype" if record == "checkpoint" else "epoch"]
+        decode()
+    del changed["unknown"], changed[field]
     with refuses(FILE):
-        decode_checkpoint(signed(values, {}), FILE)
+        decode()
 
 
 @pytest.mark.parametrize(
@@ -210,7 +191,7 @@ def test_another_version_is_refused(record):
         ({"state": {**LAST.state, WEIGHT: LAST.state[WEIGHT].float()}}, WEIGHT),
         ({"state": {**LAST.state, WEIGHT: LAST.state[WEIGHT][:, :4]}}, WEIGHT),
     ],
-)  # fmt: skip
+)
 def test_what_does_not_fit_this_version_is_refused(changes, about):
     with refuses(FILE) as refusal:
         rebuild_network(replace(LAST, **changes))
@@ -224,5 +205,3 @@ def test_a_run_stands_for_its_best_checkpoint(tmp_path):
         shutil.copy(FILE, folder / name)
         assert find_checkpoint(tmp_path / "run", tmp_path) == find_checkpoint("latest", tmp_path) == folder / name
         assert find_checkpoint(folder / name, tmp_path) == folder / name
-    with refuses():
-        find_checkpoint("latest", tmp_path / "none")
