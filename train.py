@@ -30,11 +30,10 @@ from report.summary import list_models, summarize
 from training.checkpoint import find_checkpoint, load_checkpoint, rebuild_network
 from training.encoders import build_encoder, changed, chosen, encoder_config, for_colours
 from training.features import check_features
-from training.initial import initialize_from
+from training.initial import BEGINNING, continue_from, initialize_from
 from training.log import replace_unprintable
 from training.run import Data, Run, Stopped, wanted_maps
 from training.settings import NOTHING, ROUNDING, NetworkSettings, TrainSettings, spell
-from training.shared import begin_after
 from training.stopping import resumable
 from utils import (
     choose_device,
@@ -77,25 +76,31 @@ def print_summary(settings: TrainSettings) -> None:
     print(describe(model, data, settings))
 
 
+def resolve(settings: TrainSettings, data: DataSet, device: object = "cpu"):
+    """Compute the settings that the network decides unless they are given. Returns them, the encoder and the network.
+
+    Errors: InputError for settings that do not fit the network.
+    """
+    network = model_class(settings.model)
+    encoder = choose_encoder(network, settings, data)
+    model = build(network, encoder, data, settings, device)
+    augment = Augmentation.parse(network.augmentation) if settings.augment is None else settings.augment
+    found = {"model": network.name, "encoder": encoder_config(encoder)["name"], "augment": augment}
+    return replace(settings, **found, epochs=choose_epochs(model, settings)), encoder, model
+
+
 def train(settings: TrainSettings) -> None:
     """Train a new network. Everything is checked before the run gets its folder."""
     device = prepare_machine(settings)
-    network = model_class(settings.model)
-    settings = replace(settings, model=network.name, dataset=settings.dataset or "mnist", device=str(device))
+    model_class(settings.model)  # refuses an unknown name before the data are read
+    settings = replace(settings, dataset=settings.dataset or "mnist", device=str(device))
     data = Data(settings)
-    encoder = choose_encoder(network, settings, data.set)
-    model = build(network, encoder, data.set, settings, device)
-    settings = replace(
-        settings,
-        encoder=encoder_config(encoder)["name"],
-        epochs=choose_epochs(model, settings),
-        augment=Augmentation.parse(network.augmentation) if settings.augment is None else settings.augment,
-    )
+    settings, encoder, model = resolve(settings, data.set, device)
     check_run(model, data, settings)
     summary = describe(model, data.set, settings)
     origin, notes, progress = {}, [], Progress()
-    if settings.after:
-        progress, origin, notes = begin_after(settings.after, model, encoder, data, settings)
+    if beginning := os.environ.get(BEGINNING):
+        progress, origin, *notes = continue_from(Path(beginning), model)
     if settings.init_from:
         place = find_checkpoint(settings.init_from, settings.output)
         origin["init_from"], notes = initialize_from(place, model, encoder, data)

@@ -37,7 +37,6 @@ class RunRecord:
     """
 
     folder: Path
-    command_line: str = ""
     flags: dict = field(default_factory=dict)
     shared: dict = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
@@ -60,7 +59,7 @@ class RunRecord:
             return f"{self.folder.name}: damaged, {self.damage}"
         keys = ["accuracy", "loss", "silent", "readout"] if "accuracy" in self.scores else ["validation", "readout"]
         scores = [f"{COLUMNS[key][:-2]} {_format(key, self.scores[key])} %" for key in keys if key in self.scores]
-        shared = f"; {' '.join(self.shared['phases'])} from {Path(self.shared['run']).name}" if self.shared else ""
+        shared = f"; {' '.join(self.shared['phases'])} shared" if self.shared else ""
         return f"{self.folder.name}: {', '.join(scores) or 'finished'}{shared}"
 
 
@@ -75,8 +74,7 @@ def read_run(folder: str | Path) -> RunRecord:
     try:
         path = record.folder / "args.json"
         args = json.loads(path.read_text(encoding="utf-8"))
-        record.command_line, record.flags = str(args["command_line"]), dict(args["flags"])
-        record.shared = dict(args.get("after") or {})
+        record.flags, record.shared = dict(args["flags"]), dict(args.get("shared") or {})
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
         path = record.folder / "results.json"
         if path.exists():

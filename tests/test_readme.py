@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import runpy
 import shlex
@@ -10,7 +11,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from support.command import dont_draw
+from support.command import dont_draw, train_here
 
 import evaluate
 import models
@@ -62,14 +63,10 @@ def test_every_command_runs(runs):
     assert {name.rstrip("/") for name in names} == {path.name for path in (runs / "first").iterdir()}
 
 
-def test_every_sweep_runs(tmp_path, monkeypatch, capsys):
+def test_every_sweep_runs(tmp_path, monkeypatch):
     """With one seed, two values of each setting, a few digits and no figures, one after another in this process."""
     found = commands("sweep")
     assert {"--grid", "--set", "--seeds", "--report"} <= {word for _, command in found for word in command}
-
-    def train_here(program, words, here, folder, stop, threads, fresh, other=None, epochs=0):
-        assert train.main([*words, *(["--after", other] if other else [])]) == 0
-        return "done"
 
     monkeypatch.setattr(sweep, "train_one", train_here)
     for _, command in found:
@@ -78,12 +75,10 @@ def test_every_sweep_runs(tmp_path, monkeypatch, capsys):
         words = [re.sub("^runs/", f"{tmp_path}/", word) for word in words]
         shorter = ["--jobs", "1", "--dataset", "digits", "--dry-run", "--no-figures"]
         assert sweep.main(words if "--report" in words else [*words, *shorter]) == 0
-    runs = {folder.name: len(list(folder.glob("*/results.json"))) for folder in tmp_path.iterdir()}
-    assert runs == {"rules": 2, "sweep": 4}
-    printed = capsys.readouterr().out
-    assert "2 runs, 0 of them finished; 1 at a time; 1 begin behind 2 epochs that others train for them" in printed
-    # s1 for three, and s2 for the second of each threshold
-    assert "4 runs, 0 of them finished; 1 at a time; 3 begin behind 5 epochs that others train for them" in printed
+    runs = {folder.name: list(folder.glob("*/results.json")) for folder in tmp_path.iterdir()}
+    assert {name: len(found) for name, found in runs.items()} == {"rules": 2, "sweep": 4}
+    for path in (path for found in runs.values() for path in found):
+        assert json.loads((path.parent / "args.json").read_text())["shared"]["phases"] == ["s1", "s2"]
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))

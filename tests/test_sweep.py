@@ -1,234 +1,339 @@
-"""``sweep.py``: the runs are those of train.py, wherever they run; none is done twice; the report."""
+"""``sweep.py``: the runs are those of train.py, wherever they run; no phase is trained twice; the report."""
 
 import csv
 import json
 import re
+import signal
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from support.command import read_csv
+from support.command import read_csv, results, train_here
 from support.refusals import assert_refuses
+from support.run_folders import outcome, same
 
 import sweep
 import train
+from engine.rules import STDP
+from engine.stages import Branches, SpikingConv
+from models import build_model
+from models.mozafari2018 import Mozafari2018
+from network_trainer import NetworkTrainer
 from report.sweep_report import mean_curve
-from training.checkpoint import load_checkpoint
+from s1c1 import S1C1
+from training.initial import identify_phases
+from training.settings import SweepSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--dataset", "digits", "--ratio", "0.1", "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
-NAME = "mozafari2018-digits-seed{}"
-
-
-def state(folder):
-    return load_checkpoint(folder / "checkpoints" / "last.safetensors").state
-
-
-def same_run(one, other):
-    """The same weights to the bit, the same history but for the seconds, the same scores."""
-    first, second = state(one), state(other)
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[key], second[key]) for key in first)
-    histories = [[{**row, "seconds": 0} for row in read_csv(folder / "metrics.csv")] for folder in (one, other)]
-    assert histories[0] == histories[1]
-    assert (one / "predictions.csv").read_text() == (other / "predictions.csv").read_text()
-
-
-def train_alone(output, model):
-    """The folder of a run by train.py alone, of seed 1."""
-    words = ["--model", model, "--seed", "1", "--threads", "1", "--name", f"alone-{model}", "--output", str(output)]
-    assert train.main([*words, *FLAGS]) == 0
-    return output / f"alone-{model}"
+NETWORKS = "mozafari2018", "mozafari2018_margin"  # with the same s1 and s2
 
 
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory):
-    return train_alone(tmp_path_factory.mktemp("alone"), "mozafari2018")
+    """{network: the folder of its run by train.py alone, with seed 1}."""
+    output = tmp_path_factory.mktemp("alone")
+    for name in NETWORKS:
+        words = ["--model", name, "--seed", "1", "--threads", "1", "--name", name, "--output", str(output), *FLAGS]
+        assert train.main(words) == 0
+    return {name: output / name for name in NETWORKS}
 
 
-def refuse(capsys, *words):
-    """Start and expect one line on stderr and nothing else; returns it."""
-    assert sweep.main(list(words)) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith("sweep.py: ")
-    return err
+def assert_same_run(one, other):
+    """The same weights to the bit, the same history but for the seconds, the same scores."""
+    assert same(outcome(one), outcome(other))
+    first, second = ({**results(run), "seconds": 0, "peak_memory_mb": 0} for run in (one, other))
+    flags = [found.pop("flags") for found in (first, second)]
+    assert first == second
+    assert {name for name in flags[0] if flags[0][name] != flags[1][name]} <= {"output", "name"}
 
 
-def test_an_interrupted_run_goes_on_and_a_finished_one_is_left_alone(tmp_path, alone, capsys, monkeypatch):
-    """Stopped in the middle of an epoch and resumed by the sweep, a run is the one that was never stopped."""
-    folder = tmp_path / NAME.format(1)
+@pytest.fixture
+def here(monkeypatch):
+    """Jobs run in this process, one after another. Returns a list: (folder, phase) of each epoch that they train.
 
-    def stopped(run, progress):
-        run.save()
-        raise KeyboardInterrupt
+    After the batches that ``stop_after`` counts, a job stops as by Ctrl-C.
+    """
+    trained, plain = Trained(), NetworkTrainer.steps
 
-    with monkeypatch.context() as patch:
-        patch.setattr("training.run.Run.batch", stopped)
-        words = ["--model", "mozafari2018", "--seed", "1", "--threads", "1", "--name", folder.name]
-        assert train.main([*words, "--output", str(tmp_path), *FLAGS]) == 130
-    assert not (folder / "results.json").exists()
+    def train_one(program, words, here, folder, *more):
+        trained.folder = Path(folder).name
+        return train_here(program, words, here, folder, *more)
+
+    def steps(*args, **kwargs):
+        for step in plain(*args, **kwargs):
+            trained.stop_after -= step.kind == "batch"
+            if step.kind == "batch" and trained.stop_after == 0:
+                signal.raise_signal(signal.SIGINT)
+            if step.kind == "epoch":
+                trained.append((trained.folder, step.phase.name))
+            yield step
+
+    monkeypatch.setattr(sweep, "train_one", train_one)
+    monkeypatch.setattr(NetworkTrainer, "steps", steps)
+    return trained
+
+
+class Trained(list):
+    stop_after = 0
+
+
+def start(output, models, *words):
+    """A sweep with seed 1, in this process."""
+    return sweep.main(["--model", *models, "--seeds", "1", "--jobs", "1", "--output", str(output), *FLAGS, *words])
+
+
+def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_path, alone, here, capsys):
+    assert start(tmp_path, NETWORKS) == 0
+    (beginning,) = {folder for folder, phase in here if phase != "s3"}
+    assert here == [(beginning, phase) for phase in ("s1", "s2")] + [
+        (f"{name}-digits-seed1", "s3") for name in NETWORKS for _ in range(2)
+    ]
+    for name in NETWORKS:
+        run = tmp_path / f"{name}-digits-seed1"
+        assert_same_run(alone[name], run)
+        shared = json.loads((run / "args.json").read_text())["shared"]
+        assert shared == {"folder": str(tmp_path / ".shared" / beginning), "phases": ["s1", "s2"]}
+        assert (run / "log.txt").read_text().splitlines()[2].startswith("s1 s2: ")
+    assert not list(tmp_path.glob(".*"))
+    del here[:]
+    assert start(tmp_path, NETWORKS) == 0  # finished runs are left alone
+    assert here == []
     capsys.readouterr()
-    words = ["--model", "mozafari2018", "--seeds", "1", "--output", str(tmp_path), *FLAGS]
-    assert "was begun with other --batch-size;" in refuse(capsys, *words, "--batch-size", "60")
-    assert sweep.main(words) == 0
-    same_run(alone, folder)
-    assert "1/1  mozafari2018-digits-seed1: " in capsys.readouterr().out
-    before = (folder / "results.json").stat().st_mtime_ns
-    assert sweep.main(words) == 0
-    assert "1 runs, 1 of them finished" in capsys.readouterr().out
-    assert (folder / "results.json").stat().st_mtime_ns == before
+    words = ["--model", *NETWORKS, "--seeds", "1", "--output", str(tmp_path), *FLAGS, "--batch-size", "60"]
+    assert_refuses(sweep.main, words, "--batch-size", capsys)
+
+
+@pytest.mark.parametrize("batches", [2, 8])
+def test_a_sweep_that_was_stopped_continues(tmp_path, alone, here, batches, capsys):
+    """It is stopped in the beginning, or in the first run."""
+    here.stop_after = batches
+    assert start(tmp_path, NETWORKS) == 130
+    assert len(here) < 6
+    command = capsys.readouterr().err.splitlines()[-1].split()
+    assert command[:2] == ["python", "sweep.py"]
+    assert sweep.main(command[2:]) == 0
+    assert len(here) == 6  # as without a stop
+    for name in NETWORKS:
+        assert_same_run(alone[name], tmp_path / f"{name}-digits-seed1")
+
+
+def test_if_a_beginning_fails_its_runs_train_alone(tmp_path, alone, here, monkeypatch, capsys):
+    train_one = sweep.train_one
+
+    def fail(program, words, here, folder, *more):
+        return "no memory" if ".shared" in folder else train_one(program, words, here, folder, *more)
+
+    monkeypatch.setattr(sweep, "train_one", fail)
+    assert start(tmp_path, NETWORKS) == 0
+    assert "no memory" in capsys.readouterr().err
+    assert len(here) == 8
+    assert_same_run(alone[NETWORKS[0]], tmp_path / f"{NETWORKS[0]}-digits-seed1")
 
 
 def test_a_failed_run_is_reported_at_the_end(tmp_path, capsys):
     words = ["--model", "mozafari2018", "--dataset", "digits", "--val-split", "1436", "--no-figures", "--output"]
     assert sweep.main([*words, str(tmp_path)]) == 1
-    err = capsys.readouterr().err
-    assert err.startswith("failed: mozafari2018-digits-seed0: train.py: --val-split: holding out 1436 of 1437")
-    assert "--val-split" in (tmp_path / f"{NAME.format(0)}.error.txt").read_text()
+    assert re.match(r"failed: mozafari2018-digits-seed0: train.py: .*--val-split", capsys.readouterr().err)
+    assert "--val-split" in (tmp_path / "mozafari2018-digits-seed0.error.txt").read_text()
 
 
-def test_asked_to_stop_runs_end_and_the_command_to_go_on_is_told(tmp_path, capsys, monkeypatch):
-    """A run that has not begun does not begin; the next start forgets that it was asked."""
-    words = ["--model", "mozafari2018", "--output", str(tmp_path), *FLAGS]
+def test_no_job_starts_while_the_stop_file_exists(tmp_path):
     stop = tmp_path / sweep.STOP
     stop.touch()
-    assert not sweep.wait_for(tmp_path / "run", 1, stop)
-    assert sweep.train_one("train.py", [], tmp_path, tmp_path / "run", stop, 1, False) == "stopped"
-    monkeypatch.setattr(sweep, "train_one", lambda *_: "stopped")
-    assert sweep.main(words) == 130
-    assert f"go on with\n    python sweep.py {' '.join(words)}" in capsys.readouterr().err
-    assert not stop.exists()
+    assert sweep.train_one("train.py", [], tmp_path, tmp_path / "run", stop, {}) == "stopped"
+    assert list(tmp_path.iterdir()) == [stop]
 
 
-def test_a_dask_cluster_of_two_workers(tmp_path, alone, monkeypatch):
-    """The same command, with an address: both runs are done there, and are those of train.py alone.
-
-    s1 and s2 of the second are trained by the first: it has the same epochs, to the very seconds.
-    """
+def test_a_dask_cluster_of_two_workers(tmp_path, alone):
+    """The same command, with an address: the jobs run there, and the runs are those of train.py alone."""
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(sys, "path", [*sys.path])  # to which its workers add
+    path = list(sys.path)  # to which its workers add
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
     )
     with cluster:
-        words = ["--model", "mozafari2018", "mozafari2018_margin", "--seeds", "1", "--output", str(tmp_path), *FLAGS]
+        words = ["--model", *NETWORKS, "--seeds", "1", "--output", str(tmp_path), *FLAGS]
         where = ["--cluster", "dask", "--scheduler", cluster.scheduler_address]
         command = [sys.executable, ROOT / "sweep.py", *words, *where]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    sys.path[:] = path
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 runs, 0 of them finished; on the dask cluster; 1 begin behind 2 epochs that others train" in done.stdout
-    assert "; s1 s2 from mozafari2018-digits-seed1\n" in done.stdout
-    first, second = tmp_path / NAME.format(1), tmp_path / "mozafari2018_margin-digits-seed1"
-    same_run(alone, first)
-    same_run(train_alone(tmp_path, "mozafari2018_margin"), second)
-    assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]
+    first, second = (tmp_path / f"{name}-digits-seed1" for name in NETWORKS)
+    assert_same_run(alone[NETWORKS[0]], first)
+    assert_same_run(alone[NETWORKS[1]], second)
+    assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]  # in the same seconds
     assert "| mozafari2018_margin | digits |  | 1 |" in (tmp_path / "sweep.md").read_text()
     assert not list(tmp_path.glob(".*"))
 
 
-def shared(words):
-    """{run: (the run that it begins behind, epochs)} of a sweep."""
-    runs = sweep.looked_into(sweep.plan(*sweep.make_parser().parse_known_args([*words.split(), "--output", "x"])))
-    found = sweep.what_is_shared(list(runs))
-    return {run.name: (Path(other).name, epochs) for run, (other, epochs) in found.items()}
+# ---------------------------------------------------------------------------------------------------------------------
+# What is trained
 
 
-def test_each_stage_is_trained_once():
-    """Each run begins behind the first that trains the most for it, which may itself begin behind another."""
-    digits = "--dataset digits --model"
-    assert shared(f"{digits} mozafari2018 deep2024 deepr2024 --seeds 0 1") == {
-        f"{run}-digits-seed{seed}": (f"{other}-digits-seed{seed}", epochs)
-        for seed in (0, 1)
-        for run, other, epochs in (("deep2024", "mozafari2018", 2), ("deepr2024", "deep2024", 6))
-    }
-    assert shared(f"{digits} deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 5 7") == {
-        f"deep2024-digits-s2.rule.winners-{winners}-s4.kernel-{kernel}-seed0": (
-            (f"deep2024-digits-s2.rule.winners-{winners}-s4.kernel-3-seed0", 6)
-            if kernel > 3
-            else ("deep2024-digits-s2.rule.winners-4-s4.kernel-3-seed0", 1)
-        )
-        for winners in (4, 8)
-        for kernel in (3, 5, 7)
-        if (winners, kernel) != (4, 3)
-    }
-    words = f"{digits} mozafari2018 --grid s3.kernel 3 5"
-    assert len(shared(words)) == 1
-    for alone in ("--epochs 0 0 5", "--tensorboard", "--save-maps --map-every 1", "--init-from y"):
-        assert not shared(f"{words} {alone}")
+def plan(words):
+    return sweep.plan_runs(SweepSettings.parse([*words.split(), "--output", "x"]))
 
 
-def test_a_run_waits_for_the_epochs_of_another(tmp_path, monkeypatch):
-    """Until they are in its checkpoint, or it has ended, or gives no sign; then it is trained alone."""
-    folder, found = tmp_path / "run", []
-    (folder / "checkpoints").mkdir(parents=True)
-    stop = tmp_path / sweep.STOP
-
-    def wait():
-        found.append(sweep.wait_for(folder, 2, stop))
-
-    def write(rows):
-        (folder / "metrics.csv").write_text("epoch\n" * (rows + 1))
-
-    with sweep.alive(folder):
-        thread = threading.Thread(target=wait)
-        thread.start()
-        write(2)
-        time.sleep(0.2)
-        assert thread.is_alive()  # the checkpoint is older, here: not there
-        (folder / "checkpoints" / "last.safetensors").touch()
-        thread.join()
-        write(1)
-        thread = threading.Thread(target=wait)
-        thread.start()
-        time.sleep(0.2)
-        assert thread.is_alive()
-    thread.join()
-    monkeypatch.setattr(sweep, "SILENCE", 0.2)
-    wait()
-    assert found == [True, False, False]
+def test_every_combination_is_a_run_of_its_own():
+    """Two networks × 2 · 2 settings × two seeds; each command names its own."""
+    words = "--model mozafari2018 deep2024 --dataset digits --seeds 3 4 --grid s1.threshold 8 10 --ratio 0.5"
+    runs = plan(f"{words} --grid s3.first_weights 0.5,0.1 0.6,0.1 --set s1.rule.winners=3 s3.kernel=3")
+    assert len({run.folder for run in runs}) == len(runs) == 16
+    assert runs[0].folder.name == "mozafari2018-digits-s1.threshold-8-s3.first_weights-0.5-0.1-seed3"
+    fields = {"s1.rule.winners": 3, "s3.kernel": 3, "s1.threshold": 8, "s3.first_weights": (0.5, 0.1)}
+    assert (runs[0].settings.set, runs[0].settings.ratio, runs[0].settings.seed) == (fields, 0.5, 3)
+    assert [run.settings.epochs for run in (runs[0], runs[-1])] == [(2, 4, 680), (2, 4, 4, 100)]
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("--output x", "name the networks with --model"),
-        ("--model mozafari2018", "say with --output where"),
-        ("--model mozafari2018 deep2024 --epochs 1 1 1 --output x", "--epochs takes 4 numbers for deep2024, one for"),
-        ("--model mozafari2018 --grid s1.threshold 8 -1 --output x", "s1.threshold=-1: a threshold must be a number"),
-        ("--model mozafari2018 --after y --output x", "--after is each run's own; leave it out: the sweep makes it"),
-        ("--model mozafari2018 --grid s1.threshold --output x", "--grid takes a setting and its values"),
-        ("--model mozafari2018 --seed 3 --output x", "--seed is each run's own; leave it out"),
-        ("--model mozafari2018 --seeds 0 0 --output x", "two of the runs would be called mozafari2018-mnist-seed0"),
-        ("--model mozafari2018 --ratio 2 --output x", "--ratio must be above 0 and at most 1"),
-        ("--model mozafari2018 --frob 2 --output x", "unrecognized arguments: --frob 2"),
-        ("--model mozafari2018 --output x --scheduler tcp://h:1", "say which with --cluster dask"),
-        ("--report nowhere", "--report nowhere"),
-        ("--report . --ratio 1", "--report reads what runs have left; leave out all but --output"),
+    ("words", "waves"),
+    [  # of the beginnings: how many of them begin with so many phases
+        ("mozafari2018 deep2024 deepr2024 --seeds 0 1", {1: 2, 2: 2}),
+        ("deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 5 7", {1: 1, 3: 2}),
+        ("mozafari2018 --grid s3.kernel 3 5", {2: 1}),
+        ("mozafari2018 --grid s3.kernel 3 5 --epochs 0 0 5", {}),
+        ("mozafari2018 --grid s3.kernel 3 5 --tensorboard", {}),
+        ("mozafari2018 --grid s3.kernel 3 5 --save-maps --map-every 1", {}),
+        ("mozafari2018 --grid s3.kernel 3 5 --init-from y", {}),
+        ("mozafari2018 --seeds 0 1", {}),
     ],
 )
-def test_refused_in_one_line(words, message, capsys, tmp_path, monkeypatch):
+def test_each_phase_is_trained_once(words, waves, tmp_path):
+    """There is a beginning for the longest first phases that each set of runs has in common."""
+    phases = [job.phases for job in sweep.plan_beginnings(plan(f"--dataset digits --model {words}"), tmp_path)]
+    assert phases == [number for number, count in waves.items() for _ in range(count)]
+
+
+def identify(model, encoder=None, epochs=None, fingerprint="images", **settings):
+    settings = {"model": "x", "dataset": "digits", "epochs": epochs or type(model).epochs} | settings
+    settings = TrainSettings(**settings)
+    return identify_phases(model, encoder or S1C1(), settings, fingerprint)
+
+
+def count_same(first, second):
+    """How many of the first phases of two runs are the same. Keys after different ones differ."""
+    same = [one == other for one, other in zip(first, second, strict=False)]
+    assert same == sorted(same, reverse=True)
+    return sum(same)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "other", "other_changes", "count"),
+    [
+        ("mozafari2018", {}, "mozafari2018", {}, 2),  # the last phase needs labels
+        ("mozafari2018", {}, "mozafari2018_margin", {}, 2),
+        ("mozafari2018", {}, "majority2024", {}, 2),
+        ("mozafari2018", {}, "multiscale2026", {}, 2),
+        ("multiscale2026", {}, "multiscale2026", {"s3.threshold": 9}, 2),
+        ("mozafari2018", {}, "deep2024", {}, 1),  # 250 features, and 150
+        ("deep2024", {}, "deepr2024", {}, 2),  # s3 learns by another rule
+        ("deepr2024", {}, "deepr2024_greedy", {}, 3),
+        ("deep2024", {}, "deep2024", {"s4.rule.reward": (0.01, -0.01)}, 3),
+        ("inception2024", {}, "inception2024", {"s3.1.threshold": 20}, 2),
+        ("mozafari2018", {}, "mozafari2018", {"s3.kernel": 3}, 2),
+        ("mozafari2018", {}, "mozafari2018", {"c2.size": 2}, 2),
+        ("mozafari2018", {}, "mozafari2018", {"c1.size": 3}, 1),
+        ("mozafari2018", {}, "mozafari2018", {"s2.rule.winners": 3}, 1),
+        ("mozafari2018", {}, "mozafari2018", {"s2.first_weights": (0.5, 0.05)}, 1),
+        ("mozafari2018", {}, "mozafari2018", {"s1.threshold": 10}, 0),
+        ("mozafari2018", {"s1.rule.radius": 2}, "mozafari2018_margin", {"s1.rule.radius": 2}, 2),
+        ("kheradpisheh2018", {}, "kheradpisheh2018", {"s2.threshold": 2}, 1),
+    ],
+)
+def test_phases_are_the_same_up_to_what_differs(name, changes, other, other_changes, count):
+    """And the stages that these phases train begin with the same weights."""
+    one, two = build_model(name, overrides=changes), build_model(other, overrides=other_changes)
+    assert count_same(identify(one), identify(two)) == count
+    for stage in [f"s{number}" for number in range(1, count + 1)]:
+        assert same(one.stages[stage].state_dict(), two.stages[stage].state_dict())
+
+
+@pytest.mark.parametrize(
+    ("different", "count"),
+    [
+        *(({name: value}, 0) for name, value in (
+            ("seed", 1), ("dataset", "mnist"), ("ratio", 0.5), ("val_split", 0), ("batch_size", 100),
+            ("backend", "torch"), ("dry_run", True), ("image_size", (20, 20)), ("fingerprint", "others"),
+            ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)),
+        )),
+        ({"epochs": (2, 4, 1)}, 2),
+        ({"epochs": (2, 5, 680)}, 1),
+        ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1}, 2),
+    ],
+)  # fmt: skip
+def test_phases_are_the_same_if_they_see_the_same_images_in_the_same_order(different, count):
+    model = build_model("mozafari2018")
+    assert count_same(identify(model), identify(model, **different)) == count
+
+
+def test_a_network_with_code_of_its_own_shares_with_itself_only():
+    class Slow(Mozafari2018):
+        def train_unsupervised(self, latencies, name):
+            return super().train_unsupervised(latencies[::2], name)
+
+    class Chunky(Mozafari2018):
+        decision = "s2"
+
+    class Same(Mozafari2018):
+        epochs = (2, 4, 7)
+
+    plain = identify(build_model("mozafari2018"))
+    assert [count_same(plain, identify(kind())) for kind in (Slow, Chunky, Same)] == [0, 0, 2]
+    assert count_same(identify(Slow()), identify(Slow())) == 2
+
+
+def test_what_branches_read_counts():
+    def identify_wide(inputs):
+        class Wide(NetworkTrainer):
+            epochs = (1, 1)
+
+            def build(self, num_classes):
+                rule = STDP(winners=1, radius=0)
+                scales = [SpikingConv(4, kernel, padding=kernel // 2, threshold=2, rule=rule) for kernel in (3, 5)]
+                return {
+                    "s1": SpikingConv(6, 3, padding=1, threshold=2, rule=rule),
+                    "s2": Branches(*scales, inputs=inputs),
+                }
+
+        return identify(Wide())
+
+    assert count_same(identify_wide("s1"), identify_wide("s1")) == 2
+    assert count_same(identify_wide("s1"), identify_wide("input")) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "about"),
+    [
+        ("--output x", "--model"),
+        ("--model mozafari2018", "--output"),
+        ("--model mozafari2018 deep2024 --epochs 1 1 1 --output x --dataset digits", "--epochs"),
+        ("--model mozafari2018 --grid s1.threshold 8 -1 --output x --dataset digits", "s1.threshold"),
+        ("--model mozafari2018 --grid s1.threshold --output x", "--grid"),
+        ("--model mozafari2018 --grid s1.threshold 8 --grid s1.threshold 9 --output x", "--grid"),
+        ("--model mozafari2018 --grid s1.threshold 8 9 --set s1.threshold=9 --output x", "--grid"),
+        ("--model mozafari2018 --seed 3 --output x", "--seeds"),
+        ("--model mozafari2018 --config seed.toml --output x", "--seeds"),
+        ("--model mozafari2018 --seeds 0 0 --output x --dataset digits", "mozafari2018-digits-seed0"),
+        ("--model mozafari2018 --ratio 2 --output x", "--ratio"),
+        ("--model mozafari2018 --frob 2 --output x", "--frob"),
+        ("--model mozafari2018 --resume y --output x", "--resume"),
+        ("--model mozafari2018 --output x --scheduler tcp://h:1", "--scheduler"),
+        ("--model mozafari2018 --output x --cluster dask", "--scheduler"),
+        ("--model mozafari2018 --output x --cluster dask --scheduler 127.0.0.1:1 --dataset digits", "--scheduler"),
+        ("--model mozafari2018 --output run --dataset digits", "--output"),
+        ("--report nowhere", "--report"),
+        ("--report . --ratio 1", "--report"),
+    ],
+)
+def test_refused_in_one_line(words, about, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert message in refuse(capsys, *words.split())
-    assert not list(tmp_path.iterdir())
-
-
-def test_every_combination_is_a_run_of_its_own(monkeypatch, tmp_path):
-    """Two networks × two data sets × 3 · 2 settings × two seeds; each command names its own."""
-    monkeypatch.setattr(sweep, "parse", lambda words: train.parse([w for w in words if "=" not in w and w != "--set"]))
-    words = "--model mozafari2018 deep2024 --dataset digits mnist --seeds 3 4 --grid s1.threshold 8 10 12"
-    words += f" --grid s3.rule.reward 0.1,-0.2 0.3,-0.4 --set s1.rule.winners=3 --ratio 0.5 --output {tmp_path}"
-    runs = sweep.plan(*sweep.make_parser().parse_known_args(words.split()))
-    assert len({run.folder for run in runs}) == len(runs) == 48
-    assert runs[0].folder.name == "mozafari2018-digits-s1.threshold-8-s3.rule.reward-0.1-0.2-seed3"
-    settings = ["--set", "s1.rule.winners=3", "s1.threshold=8", "s3.rule.reward=0.1,-0.2", "--ratio", "0.5"]
-    assert " ".join(settings) in " ".join(runs[0].words)
-    assert [run.epochs for run in (runs[0], runs[-1])] == [686, 110]
+    (tmp_path / "seed.toml").write_text("seed = 3\n")
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    assert_refuses(sweep.main, words, about, capsys)
+    assert {path.name for path in tmp_path.iterdir()} == {"seed.toml", "run"}
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,13 +1,16 @@
-"""``--init-from``: a new network starts from weights of a trained network."""
+"""How a run starts from trained weights: ``--init-from``, and the first phases that runs of a sweep share."""
 
 import hashlib
+import inspect
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
+from engine.stages import Stage
 from errors import InputError
-from network_trainer import NetworkTrainer
+from network_trainer import NetworkTrainer, Progress
 from training.checkpoint import load_checkpoint
 from training.encoders import build_encoder, encoder_config
 from training.run import Data, divide
@@ -77,3 +80,59 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
         f"{path} was trained on another split: on {seen:,} of these {len(data.validation):,} validation images; the "
         "validation accuracy is too high"
     ]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the runs of a sweep share
+
+BEGINNING = "SWEEP_BEGINNING"  # the environment variable with the folder of the beginning from which a run continues
+# Settings that make the declaration of the network, which is compared, or that act in phases with labels only.
+NOT_COMPARED = {"model", "encoder", "set", "epochs", "augment", "patience"}
+# What a network may declare and still train its stages as other networks do.
+DECLARED = {"name", "aliases", "epochs", "encoder", "augmentation", "readout", "build", "build_phases"}
+
+
+def identify_phases(model: NetworkTrainer, encoder: object, settings: TrainSettings, fingerprint: str) -> list[str]:
+    """Compute a key for each of the first phases, up to the first that needs labels.
+
+    Runs with the same key of a phase have the same weights after it, to the bit. A key covers all that the weights
+    depend on: the settings, with one number of epochs per phase; the fingerprint of the data; the encoder; own code of
+    the network; the phases; and the stages up to the highest that has learned (first weights are drawn in this order).
+    """
+    own = type(model).__mro__[: type(model).__mro__.index(NetworkTrainer)]
+    own = {name: value for kind in own for name, value in vars(kind).items() if name[:2] != "__" or callable(value)}
+    is_code = any(hasattr(own[name], "__get__") or hasattr(NetworkTrainer, name) for name in own.keys() - DECLARED)
+    learned = {name: value for name, value in settings.what_is_learned().items() if name not in NOT_COMPARED}
+    covered = [learned, fingerprint, encoder_config(encoder), type(model) if is_code else None]
+    names, top, keys = list(model.stages), 0, []
+    for phase, epochs in zip(model.phases, settings.epochs, strict=True):
+        if phase.needs_labels:
+            break
+        top = max(top, *(1 + names.index(name) for name in phase.stages))
+        stages = [(name, _describe(model.stages[name])) for name in names[:top]]
+        covered += [epochs, type(phase), phase.stages, phase.rules, stages]
+        keys.append(hashlib.sha256(repr(covered).encode()).hexdigest()[:16])
+    return keys
+
+
+def _describe(value: object) -> object:
+    """A stage as its type and the arguments that it was made with."""
+    if isinstance(value, Stage):
+        return type(value), [_describe(getattr(value, name)) for name in inspect.signature(type(value)).parameters]
+    return [_describe(each) for each in value] if isinstance(value, nn.ModuleList) else value
+
+
+def continue_from(folder: Path, model: NetworkTrainer) -> tuple[Progress, dict, str]:
+    """Copy what the first phases have learned from a beginning into a new network.
+
+    Returns the progress after these phases, a record for args.json and a line for the log.
+    """
+    checkpoint = load_checkpoint(folder / "checkpoints" / "last.safetensors")
+    progress, names = checkpoint.progress, list(model.stages)
+    phases = list(model.phases)[: progress.phase]
+    top = max(1 + names.index(name) for phase in phases for name in phase.stages)
+    copied = *(f"stages.{name}." for name in names[:top]), *(f"phases.{number}." for number in range(len(phases)))
+    model.load_state_dict({key: own for key, own in checkpoint.state.items() if key.startswith(copied)}, strict=False)
+    record = {"folder": str(folder), "phases": [phase.name for phase in phases]}
+    note = f"{' '.join(record['phases'])}: trained once for several runs of a sweep, in the seconds that it took there"
+    return progress, {"shared": record}, note

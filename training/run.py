@@ -1,5 +1,6 @@
 """One training run, from the data to the last figure, in a folder of its own."""
 
+import os
 import shlex
 import signal
 import sys
@@ -28,6 +29,7 @@ from training.features import count_neurons, describe_readout, read_features
 from training.log import RunLog
 from utils import get_peak_memory
 
+PHASES = "SWEEP_PHASES"  # the environment variable that makes a run a beginning of sweep.py, with its number of phases
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
 NO_SCORES = "no stage of this network decides; it learned features, see figures, maps and convergence"
 
@@ -98,23 +100,23 @@ class Run:
     def train(self, is_resumed: bool = False) -> None:
         """Train from the progress on, test, and write every file. Raises Stopped after Ctrl-C or SIGTERM.
 
-        is_resumed: whether the run began before; otherwise the progress was made by another run.
+        is_resumed: whether the run began before; otherwise the progress is that of a beginning, which a sweep shares.
         """
-        start = time.perf_counter()
+        start, phases = time.perf_counter(), int(os.environ.get(PHASES, 0))
         self.log = RunLog(self.folder, self.settings.tensorboard)
         self.log.info(f"{'resuming' if is_resumed else 'run folder'}  {self.folder}")
         self.log.info("  ".join(f"{count:,} {split}" for split, count in self.data.counts().items()) + " images")
         for note in self.notes:
             self.log.info(note)
         if not is_resumed:
-            self.tell_of_other_run()
-        self.save()  # with these settings, and behind metrics.csv: a sweep takes no older checkpoint for what it counts
+            self.log_beginning()
+        self.save()  # with these settings
         size = self.data.set.train_images.shape[1:]
         self.log.board.log_network(summarize(self.model, *size[:2]))
         announcements[:] = [lambda: self.log.info("compiling the kernels of the encoder, at the first start only")]
         seconds = {"encoding": -time.perf_counter()}
         train = self.encode_split("train")
-        validation = None if self.model.decision is None else self.encode_split("validation")
+        validation = None if phases or self.model.decision is None else self.encode_split("validation")
         seconds["encoding"] += time.perf_counter()
         steps = self.model.steps(
             train,
@@ -128,7 +130,14 @@ class Run:
         )
         with self.stop, closing(steps):
             for step in steps:
+                if phases and self.progress.phase >= phases:
+                    break
                 self.follow(step, validation)
+        if phases:  # the runs of a sweep continue from here
+            self.progress.phase = phases
+            self.save()
+            self.log.close()
+            return
         del train, steps
         self.progress.test_reads += self.settings.test
         self.save()
@@ -174,8 +183,8 @@ class Run:
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.safetensors", progress.best["state"])
 
-    def tell_of_other_run(self):
-        """Have the log say which epochs another run has trained for this one, if any."""
+    def log_beginning(self) -> None:
+        """Log the epochs of the beginning from which a sweep's run continues, if there is one."""
         phases = zip(self.model.phases, self.settings.epochs, strict=True)
         epochs = [(count, phase.main_rule.title) for phase, count in phases for _ in range(count)]
         for place in range(len(self.progress.history)):

@@ -48,7 +48,6 @@ AUGMENT_HELP = (
     "train the decision stage on moved copies of the images too: copies=17 turn=8 (degrees) shift=1.2 (pixels) "
     "scale=0.08 shear=0.08 flip, or none (default: the network's own)"
 )
-NOT_AFTER = "tensorboard", "map_every", "init_from"  # what a run that begins --after another cannot have
 NOT_REPEATED = {"device", "output", "name"}  # --config does not take them from the args.json of a run
 
 
@@ -330,7 +329,6 @@ class TrainSettings(NetworkSettings):
     init_from: str | None = of_network(
         None, "RUN", "start with all stages of a trained network that fit, and their rates"
     )
-    after: str | None = of_network(None, "RUN", "start behind the phases that another run trains identically", COMMAND)
 
     ratio: float = of_data(1.0, "R", "the fraction of the training images to use", range=(0, 1))
     val_split: int | float | None = of_data(
@@ -392,8 +390,6 @@ class TrainSettings(NetworkSettings):
             self.refuse("map_every", "needs images: add --save-maps N or --map-index I")
         if not self.test and (self.readout or self.save_features):
             self.refuse("test", "leaves the test images unread, which --readout and --save-features read")
-        if self.after and any(getattr(self, name) for name in NOT_AFTER):
-            self.refuse("after", "excludes --tensorboard, --map-every and --init-from")
 
 
 @dataclass(frozen=True)
@@ -464,6 +460,22 @@ class SweepSettings(Settings):
         (), "RUN", "write tables and curves about these runs, or the runs in these folders"
     )
     run_flags: tuple[str, ...] = ()  # all words of the command line that are no settings of the sweep
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.report:
+            if useless := [*self.given - {"report", "output"}, *self.run_flags]:
+                self.refuse("report", f"reads finished runs; leave out {' '.join(useless)}")
+            return
+        for name in ("model", "output"):
+            if not getattr(self, name):
+                self.refuse(name, "is missing: a sweep needs --model NAME … and the folder --output DIR")
+        if bool(self.scheduler) != (self.cluster == "dask") and self.cluster != "ray":
+            self.refuse("scheduler", "is the address of a cluster: --cluster dask needs it, --cluster ray may have it")
+        fields = [*self.set, *(name for name, *_ in self.grid)]
+        for name, *values in self.grid:
+            if not values or "=" in name or fields.count(name) > 1:
+                self.refuse("grid", f"takes a field, once, and its values: --grid s2.threshold 8 10 12; not {name}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 import csv
 import hashlib
 import json
+import os
 import shlex
+from unittest.mock import patch
 
 import numba
 from matplotlib.figure import Figure
@@ -23,6 +25,13 @@ def start(words, output):
 
 def start_evaluation(words, output):
     return evaluate.main([*shlex.split(words), "--output", str(output)])
+
+
+def train_here(program, words, here, folder, stop, variables):
+    """``sweep.train_one`` in this process."""
+    with patch.dict(os.environ, variables):
+        code = train.main(words)
+    return {0: "done", 130: "stopped"}.get(code, f"exit code {code}")
 
 
 def read_csv(path):

@@ -88,7 +88,6 @@ VALUES = {  # of a flag of train.py; '' is what an unset variable of the shell l
     "--set": ["s2.threshold", "threshold=3"],
     "--augment": ["twist=3", "turn=3"],
     "--readout": ["nonsense", "svm --no-test"],
-    "--after": ["{bad}/run", "{run} --tensorboard"],
 }  # fmt: skip
 FIELDS = {  # of --set
     "s9.threshold": ["2"], "s2.width": ["2"], "s2.rule.width": ["2"], "s2.rule.warm_up.radius": ["2"],
@@ -125,7 +124,7 @@ TRAIN = {  # what the line names: command lines
     "folder/MNIST/raw": ["--model mozafari2018 --data-dir {bad}/folder"],
     "empty/MNIST/raw": ["--model mozafari2018 --data-dir {bad}/empty"],
     "missing": [NEW + "--dataset folder:{bad}/missing", NEW + "--init-from {bad}/missing",
-                NEW + "--after {bad}/missing", "--resume {bad}/missing"],
+                "--resume {bad}/missing"],
     "missing.npz": [NEW + "--dataset {bad}/missing.npz"],
     "size": [NEW + "--image-size 0 5"],
     "ratio": [NEW + "--ratio 0.001"],

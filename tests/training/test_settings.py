@@ -129,7 +129,8 @@ def test_flags_of_another_command_are_told_where_they_are():
         with refuses(words.split()[0]) as caught:
             TrainSettings.parse(words.split())
         assert "evaluate.py" in str(caught.value)
-    sweep = SweepSettings.parse(shlex.split("--model a b --grid s2.t 1 2 --grid s3.t 4 --seeds 0 1 --ratio 0.5"))
+    words = "--model a b --output x --grid s2.t 1 2 --grid s3.t 4 --seeds 0 1 --ratio 0.5"
+    sweep = SweepSettings.parse(shlex.split(words))
     assert sweep.run_flags == ("--ratio", "0.5")
     assert (sweep.model, sweep.grid, sweep.seeds) == (("a", "b"), (("s2.t", "1", "2"), ("s3.t", "4")), (0, 1))
 
