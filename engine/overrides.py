@@ -1,11 +1,17 @@
-"""Other values for the fields of a network's declaration: "s2.threshold", "s3.1.rule.winners", … → value."""
+"""Other values for the fields of a network's declaration: {"s2.threshold": 12, "s3.1.rule.winners": 8, …}."""
 
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from engine.rules import Rule
 from engine.stages import Stage
 from errors import InputError
+
+Change = tuple[list[str], Any, str]  # names of the way to a field, its value, and the field as it was given
+
+FIXED = {"rule", "inputs", "in_channels"}  # arguments of a stage that cannot be replaced
 
 
 def override(stages: dict[str, Stage], overrides: dict[str, Any]) -> dict[str, Stage]:
@@ -19,96 +25,72 @@ def override(stages: dict[str, Stage], overrides: dict[str, Any]) -> dict[str, S
 
     Raises InputError for an unknown field and for a value that the field cannot have.
     """
-    changes = {name: {} for name in stages}
+    changes = {name: [] for name in stages}
     for field, value in overrides.items():
-        name = field.partition(".")[0]
+        name, *way = field.split(".")
         if name not in stages:
             raise InputError(f"{field}: no stage is called {name!r}; there are {', '.join(stages)}", field=field)
-        changes[name][field] = value
-    rebuilt = {}
-    for name, stage in stages.items():
-        branches = list(getattr(stage, "branches", ()))
-        parts = branches or [stage]
-        made = [_changed(part, _of_part(changes[name], name, place, len(parts))) for place, part in enumerate(parts)]
-        if not changes[name]:
-            rebuilt[name] = stage
+        changes[name].append((way, value, field))
+    return {name: _rebuild_stage(stage, changes[name]) if changes[name] else stage for name, stage in stages.items()}
+
+
+def _rebuild_stage(stage: Stage, changes: list[Change]) -> Stage:
+    branches = {str(number): branch for number, branch in enumerate(getattr(stage, "branches", ()))}
+    if not branches:
+        return _rebuild(stage, changes)
+    for way, _, field in changes:
+        if way[:1] and way[0].isdigit() and way[0] not in branches:
+            raise InputError(f"{field}: there are the branches {', '.join(branches)}", field=field)
+    made = [
+        _rebuild(branch, [(way[way[:1] == [number] :], *rest) for way, *rest in changes if _concerns(way, number)])
+        for number, branch in branches.items()
+    ]
+    return type(stage)(*made, inputs=stage.inputs)
+
+
+def _concerns(way: list[str], number: str) -> bool:
+    """Whether a change of a stage concerns its branch of this number."""
+    return not way or not way[0].isdigit() or way[0] == number
+
+
+def _rebuild(part: Stage | Rule, changes: list[Change]) -> Stage | Rule:
+    """Return a stage without branches, or a rule, with other arguments."""
+    arguments = _arguments(part)
+    types = get_type_hints(type(part).__init__ if isinstance(part, Stage) else type(part))
+    for way, value, field in changes:
+        name, *deeper = way or [""]
+        if deeper and is_dataclass(arguments.get(name)):
+            arguments[name] = _rebuild(arguments[name], [(deeper, value, field)])
+        elif ".".join(way) not in _names(part):
+            raise InputError(f"{field}: there is no such field; there are {', '.join(_names(part))}", field=field)
+        elif not fits(value, types[name]):
+            raise InputError(f"{field} cannot be {value!r}; it is {describe(types[name])}", field=field)
         else:
-            rebuilt[name] = type(stage)(*made, inputs=stage.inputs) if branches else made[0]
-    return rebuilt
-
-
-def _of_part(changes, name, place, count):
-    """The changes of a stage that concern its branch at ``place``: (path, value, the field as it was given)."""
-    found = []
-    for field, value in changes.items():
-        first, *rest = field.split(".")[1:] or [""]
-        if first.isdigit():
-            if int(first) >= count or not rest:
-                there = f"branches {name}.0 to {name}.{count - 1}" if count > 1 else "no branches"
-                raise InputError(f"{field}: {name} has {there}; a field is {name}.{'0.' * (count > 1)}threshold, …")
-            if int(first) == place:
-                found.append((rest, value, field))
-        else:
-            found.append(([first, *rest], value, field))
-    return found
-
-
-def _changed(stage, changes):
-    """Return a stage without branches with other arguments."""
-    if not changes:
-        return stage
-    own = stage.declared()
-    settable = [name for name in own if name not in ("in_channels", "rule", "inputs")]
-    for (name, *deeper), value, field in changes:
-        if name == "rule" and deeper and "rule" in own:
-            own["rule"] = _changed_rule(own["rule"], deeper, value, field)
-        elif name in settable and not deeper:
-            if isinstance(value, bool) and not isinstance(own[name], bool):
-                raise InputError(f"{field} cannot be {value}: it is no yes or no")
-            own[name] = value
-        else:
-            of_rule = [f"rule.{name}" for name in _names(own.get("rule"))]
-            if name == "rule" and of_rule:
-                raise InputError(
-                    f"{field}: a rule is not replaced or left out; 0 in --epochs leaves out its phase, and what can be "
-                    f"set of it is {', '.join(of_rule)}"
-                )
-            there = [*settable, *of_rule]
-            raise InputError(f"{field}: there is no such field; there are {', '.join(there)}")
+            arguments[name] = value
     try:
-        return type(stage)(**own)
-    except (InputError, TypeError) as error:
+        return type(part)(**arguments)
+    except (InputError, TypeError, ValueError) as error:
         given = ", ".join(f"{field}={value}" for _, value, field in changes)
         raise InputError(f"{given}: {error}", field=changes[-1][2]) from error
 
 
-def _changed_rule(rule, path, value, field):
-    """A rule with another value in the field at ``path``."""
-    name, *deeper = path
-    kinds = get_type_hints(type(rule)) if is_dataclass(rule) else {}
-    if name not in _names(rule) and not (name in kinds and deeper and is_dataclass(getattr(rule, name))):
-        there = ", ".join(_names(rule)) or f"none, as it is {rule}"
-        raise InputError(f"{field}: there is no such field; of this rule there are {there}")
-    if deeper:
-        value = _changed_rule(getattr(rule, name), deeper, value, field)
-    elif not fits(value, kinds[name]):
-        raise InputError(f"{field} cannot be {value!r}; it is {described(kinds[name])}")
-    try:
-        return replace(rule, **{name: value})
-    except (InputError, TypeError, ValueError) as error:
-        raise InputError(f"{field}={value}: {error}") from error
+def _arguments(part: Stage | Rule) -> dict[str, Any]:
+    if isinstance(part, Stage):
+        return part.declared()
+    return {each.name: getattr(part, each.name) for each in fields(part)}
 
 
-def _names(rule):
-    """The fields of a rule that can be set; of a nested one, "warm_up.winners", …, and itself."""
-    names = []
-    for each in fields(rule) if is_dataclass(rule) else ():
-        names += [each.name, *(f"{each.name}.{name}" for name in _names(getattr(rule, each.name)))]
-    return names
+def _names(part: Stage | Rule) -> Iterator[str]:
+    """Yield the fields that can be set, "threshold", "rule.winners", "rule.warm_up.winners", …"""
+    for name, value in _arguments(part).items():
+        if not (isinstance(part, Stage) and name in FIXED):
+            yield name
+        if is_dataclass(value):
+            yield from (f"{name}.{inner}" for inner in _names(value))
 
 
-def fits(value, kind):
-    """Whether a value is of a field's type. A whole number is a float too; True is no number."""
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of the type of a field. A whole number is also a float; True is no number."""
     if get_origin(kind) in (Union, UnionType):
         return any(fits(value, one) for one in get_args(kind))
     if get_origin(kind) is tuple:
@@ -120,11 +102,13 @@ def fits(value, kind):
     return isinstance(value, int | float if kind is float else kind)
 
 
-def described(kind):
-    """A field's type in words."""
+def describe(kind: Any) -> str:
+    """The type of a field in words."""
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "none"}
     if get_origin(kind) in (Union, UnionType):
-        return " or ".join(map(described, get_args(kind)))
-    if get_origin(kind) is tuple and ... not in get_args(kind):
-        return f"{len(get_args(kind))} values, {' and '.join(dict.fromkeys(map(described, get_args(kind))))} each"
-    return words.get(kind, kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind))
+        return " or ".join(map(describe, get_args(kind)))
+    if get_origin(kind) is tuple:
+        first, *others = get_args(kind)
+        count = "values" if others == [...] else f"{1 + len(others)} values"
+        return f"{count}, {' and '.join(dict.fromkeys(describe(each) for each in (first, *others) if each != ...))} each"
+    return words.get(kind, getattr(kind, "__name__", str(kind)))

@@ -12,7 +12,7 @@ An encoder is a class. Its parameters have defaults; one that cannot be used is 
 
 import inspect
 
-from engine.overrides import described, fits
+from engine.overrides import describe, fits
 from errors import InputError
 from s1c1 import S1C1
 
@@ -60,7 +60,7 @@ def changed(config, parameters):
             raise InputError(f"encoder.{key}: the encoder {name} has no such parameter; there are {there}")
         kind = type(takes[key].default)
         if takes[key].default is not None and not fits(value, kind):
-            raise InputError(f"encoder.{key} cannot be {value!r}; it is {described(kind)}")
+            raise InputError(f"encoder.{key} cannot be {value!r}; it is {describe(kind)}")
     return {**config, **parameters}
 
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, get_args, get_origin
 
 from datasets import DATASETS
 from datasets.augmentation import Augmentation, parse_noise
-from engine.overrides import described, fits
+from engine.overrides import describe, fits
 from errors import InputError
 from models import MODELS
 from training.encoders import ENCODERS
@@ -248,7 +248,7 @@ class Settings:
                 if isinstance(one, int | float) and not least <= one <= most:
                     self.refuse(name, f"must be {least:,} to {most:,}, not {one}")
             if not fits(value, each.type):
-                self.refuse(name, f"cannot be {value!r}; it is {described(each.type)}")
+                self.refuse(name, f"cannot be {value!r}; it is {describe(each.type)}")
 
 
 def _read(each: Field, given: Any) -> Any:
