@@ -1,23 +1,24 @@
-"""The figures of a run. Each ``draw_…`` returns a matplotlib ``Figure``; ``save`` writes it. No window, no pyplot.
+"""The figures of a run. Each ``draw_…`` returns a matplotlib ``Figure``, without a window and without pyplot.
 
-The first line of a ``title`` says what is shown, further lines of what: network, images, seed, epoch. Colours differ
-also for colour-blind readers: the tests see them as in deuteranopia.
+The first line of a ``title`` says what is shown, further lines of what: network, images, seed, epoch. The colours also
+differ for colour-blind readers: the tests check them for deuteranopia.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from functools import wraps
+from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps, rc_context
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.collections import PatchCollection
 from matplotlib.colors import PowerNorm, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from report.features import alternating
+from report.map_pictures import enlarge, make_mosaic
 from report.metrics import SILENT
 from utils import write_atomically
 
@@ -26,7 +27,8 @@ BLUE, ORANGE, INK, YELLOW, SKY = "#0072B2", "#D55E00", "#222222", "#F0B000", "#6
 PALETTE = BLUE, ORANGE, INK, YELLOW, SKY
 GREY, PALE = "#6B6B6B", "#E4E7EA"
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 4))
-ON, OFF, NEITHER = ORANGE, BLUE, "#505050"  # on-centre cells, off-centre cells, inputs that are neither
+POLARITY_COLORS = {1: ORANGE, -1: BLUE, 0: "#505050"}  # on-centre, off-centre, and inputs that are neither
+RULE_NAMES = {"stdp": "STDP", "rstdp": "R-STDP"}
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 10,
@@ -35,7 +37,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
-    "axes.grid": False,
+    "axes.axisbelow": True,
     "grid.color": PALE,
     "text.color": INK,
     "xtick.color": INK,
@@ -45,8 +47,8 @@ STYLE = {
 TILE = 48  # pixels of a small picture in a grid, at least
 
 
-def save(figure, path):
-    """Write the figure as PNG, whole or not at all. Errors: InputError if that place cannot be written to."""
+def save(figure: Figure, path: Path) -> None:
+    """Write the figure as PNG, whole or not at all. Raises InputError if it cannot be written."""
 
     def write(temporary):
         with rc_context(STYLE):
@@ -57,14 +59,16 @@ def save(figure, path):
 
 def to_pixels(figure: Figure, dpi: int = 80) -> np.ndarray:
     """Draw the figure as uint8 (H, W, 3)."""
-    canvas = FigureCanvasAgg(figure)
     figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
     with rc_context(STYLE):
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def styled(draw):
+def styled(draw: Callable) -> Callable:
+    """Let a function draw in the style of this module."""
+
     @wraps(draw)
     def inner(*args, **kwargs):
         with rc_context(STYLE):
@@ -73,8 +77,8 @@ def styled(draw):
     return inner
 
 
-def new_figure(width, height, title):
-    """A figure with its title, and width × height inches below for the rest; wider if the title needs it."""
+def new_figure(width: float, height: float, title: str) -> Figure:
+    """A figure with its title, and width × height inches below it; wider if the title needs it."""
     first, *about = title.split("\n")
     width = max(width, 0.13 * len(first) + 0.3, *(0.085 * len(line) + 0.3 for line in about), 4.5)
     band = 0.45 + 0.2 * len(about)
@@ -82,108 +86,105 @@ def new_figure(width, height, title):
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - band / height))
     figure.text(0.12 / width, 1 - 0.12 / height, first, fontsize=13, weight="bold", va="top")
-    for line, text in enumerate(about):
-        figure.text(0.12 / width, 1 - (0.4 + 0.2 * line) / height, text, fontsize=9.5, color=GREY, va="top")
+    figure.text(0.12 / width, 1 - 0.4 / height, "\n".join(about), fontsize=9.5, color=GREY, va="top", linespacing=1.4)
     return figure
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Curves
+def new_panels(count: int, columns: int, width: float, height: float, title: str) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with a grid of ``count`` axes, each of width × height inches."""
+    rows = max(1, math.ceil(count / columns))
+    figure = new_figure(width * columns + 0.3, height * rows + 0.5, title)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return figure, grid[:count]
 
 
 @styled
-def draw_history(rows, title):
-    """How a network learned: convergence in the phases without labels; accuracy and loss in those with labels.
+def draw_history(rows: Sequence[dict], title: str) -> Figure:
+    """Draw how a network learned: convergence in the phases without labels, accuracy and loss in those with labels.
 
     Args:
-        rows: one dict for each epoch, in order: phase, rule, epoch, convergence (mean w (1 - w)), and train_accuracy,
-            train_loss, train_silent, val_accuracy, val_loss, val_silent: fractions or None. The loss is the fraction of
-            wrong decisions.
+        rows: one dict for each epoch, in order: phase, rule, epoch, convergence (mean of w (1 - w)), and accuracy, loss
+            (wrong decisions) and silent of train and val ("train_loss"), fractions of the images or None.
     """
     unsupervised = [row for row in rows if row["train_accuracy"] is None]
-    rewarded = [row for row in rows if row["train_accuracy"] is not None]
-    silent = any(row[f"{split}_silent"] for row in rewarded for split in ("train", "val"))
-    heights = [2, 1.6, 1.1] if silent else [2, 1.6]
-    figure = new_figure(10 if rewarded else 6, 1.6 * sum(heights) if rewarded else 3.6, title)
-    ratios = [ratio for ratio, part in ((1, unsupervised), (2.2, rewarded)) if part]
-    if not rows:
-        return figure
-    grid = figure.add_gridspec(len(heights), len(ratios), width_ratios=ratios, height_ratios=heights)
+    supervised = [row for row in rows if row["train_accuracy"] is not None]
+    is_silent = any(row[f"{split}_silent"] for row in supervised for split in ("train", "val"))
+    heights = [2, 1.6, 1.1] if is_silent else [2, 1.6]
+    figure = new_figure(10 if supervised else 6, 1.6 * sum(heights) if supervised else 3.6, title)
+    ratios = [ratio for ratio, part in ((1, unsupervised), (2.2, supervised)) if part]
+    if rows:
+        grid = figure.add_gridspec(len(heights), len(ratios), width_ratios=ratios, height_ratios=heights)
     if unsupervised:
         _draw_convergence(figure.add_subplot(grid[:, 0]), unsupervised)
-    if rewarded:
-        accuracy = figure.add_subplot(grid[0, -1])
-        others = [figure.add_subplot(grid[row, -1], sharex=accuracy) for row in range(1, len(heights))]
-        _draw_outcomes([accuracy, *others], rewarded, "" if silent else "; no image was silent")
+    if supervised:
+        panels = [figure.add_subplot(grid[0, -1])]
+        panels += [figure.add_subplot(grid[row, -1], sharex=panels[0]) for row in range(1, len(heights))]
+        _draw_outcomes(panels, supervised, "" if is_silent else "; no image was silent")
     return figure
 
 
 def _draw_convergence(axes, rows):
-    axes.set_title(f"{_rules(rows)} phases")
-    lowest = min((row["convergence"] for row in rows if row["convergence"] > 0), default=1e-3)
-    for position, (phase, epochs, values) in enumerate(_by_phase(rows, "convergence")):
+    values = np.array([row["convergence"] for row in rows])
+    drawn = np.where(values > 0, values, values[values > 0].min(initial=1e-3) / 10)  # 0 has no place on this axis
+    for position, (phase, epochs) in enumerate(_epochs_of_phases(rows)):
         color = PALETTE[position % len(PALETTE)]
-        drawn = [value or lowest / 10 for value in values]
-        axes.plot(epochs, drawn, "o-", color=color, markersize=5, label=phase)
-        for epoch, value, height in zip(epochs, values, drawn, strict=True):
-            if value == 0:  # has no place on a logarithmic axis
-                axes.annotate("0 ↓", (epoch, height), (0, -5), textcoords="offset points", ha="center", va="top")
-    _mark_phases(axes, rows)
+        axes.plot(epochs, drawn[epochs - 1], "o-", color=color, markersize=5, label=phase)
+    for epoch in np.flatnonzero(values == 0):
+        axes.annotate("0 ↓", (epoch + 1, drawn[epoch]), (0, -5), textcoords="offset points", ha="center", va="top")
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.set_ylim(low / 3, 8 * high)  # room for the names of the phases
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.grid(axis="y")
-    axes.set_axisbelow(True)
     axes.set_xlim(0.5, len(rows) + 0.5)
-    axes.set_xlabel("epoch, over all phases")
+    axes.set(title=f"{_rules(rows)} phases", xlabel="epoch, over all phases")
     axes.set_ylabel("convergence: mean w (1 − w), logarithmic")
-    _count_on_x(axes)
+    _finish_epochs(axes, rows)
 
 
 def _draw_outcomes(panels, rows, note):
-    """Accuracy, loss, and, if there is a third panel, the silent images; training and validation in each."""
-    names = " and ".join(dict.fromkeys(row["phase"] for row in rows))
-    epochs = np.arange(1, len(rows) + 1)
-    validated = any(row["val_accuracy"] is not None for row in rows)
-    parts = ("accuracy", BLUE, ""), ("loss", ORANGE, f": wrong decisions{note}"), ("silent", INK, ": no decision")
-    for axes, (part, color, meaning) in zip(panels, parts, strict=False):
-        axes.set_title(f"{part}{meaning}")
-        marker = "o" if len(rows) <= 30 else None
+    """Accuracy, loss and, if there is a third panel, silence: training and validation in each."""
+    phases = " and ".join(dict.fromkeys(row["phase"] for row in rows))
+    epochs, is_validated = np.arange(1, len(rows) + 1), any(row["val_accuracy"] is not None for row in rows)
+    marker = "o" if len(rows) <= 30 else None
+    titles = f"{_rules(rows)} phase, {phases}: accuracy", f"loss: wrong decisions{note}", "silent: no decision"
+    parts = zip(panels, ("accuracy", "loss", "silent"), (BLUE, ORANGE, INK), titles, strict=False)
+    for axes, part, color, title in parts:
         pale = 0.5 + 0.5 * np.array(to_rgb(color))
-        looks = {"marker": marker, "markersize": 6, "markerfacecolor": "white"}
-        axes.plot(epochs, _percent(rows, f"train_{part}"), color=pale, lw=1.5, label="training", **looks)
-        if validated:
-            looks = {"marker": marker, "markersize": 3.5}
-            axes.plot(epochs, _percent(rows, f"val_{part}"), color=color, lw=1.5, label="validation", **looks)
-        axes.set_ylabel("% of the images")
+        looks = {"color": pale, "markersize": 6, "markerfacecolor": "white", "label": "training"}
+        axes.plot(epochs, _percent(rows, f"train_{part}"), marker=marker, **looks)
+        if is_validated:
+            looks = {"color": color, "markersize": 3.5, "label": "validation"}
+            axes.plot(epochs, _percent(rows, f"val_{part}"), marker=marker, **looks)
+        axes.set(title=title, ylabel="% of the images")
         axes.tick_params(labelbottom=axes is panels[-1])
     accuracy, loss, *_ = panels
-    accuracy.set_title(f"{_rules(rows)} phase, {names}: accuracy")
-    if validated:
-        _mark_best(panels, _percent(rows, "val_accuracy"))
+    if is_validated:
+        values = _percent(rows, "val_accuracy")
+        best = int(np.nanargmax(values))
+        label = f"best epoch: {best + 1},\n{values[best]:.2f} % right"
+        accuracy.plot(best + 1, values[best], "*", color=YELLOW, mec=INK, ms=13, ls="none", label=label)
+        for axes in panels:
+            axes.axvline(best + 1, color=GREY, lw=1, ls="--", zorder=0)
     low, high = accuracy.get_ylim()
     if high - low < 2:  # a few epochs alike: no mountains out of tenths of a percent
         accuracy.set_ylim(low - 1, high + 1)
-    _fit(loss, rows)
-    panels[-1].set_xlabel(f"{_rules(rows)} epoch")
+    _fit_loss(loss, np.concatenate([_percent(rows, "train_loss"), _percent(rows, "val_loss")]))
     accuracy.set_xlim(min(0.5, 1 - 0.01 * len(rows)), len(rows) + max(0.5, 0.01 * len(rows)))
+    panels[-1].set_xlabel(f"{_rules(rows)} epoch")
     for axes in panels:
-        axes.grid(axis="y")
-        axes.set_axisbelow(True)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-        _mark_phases(axes, rows)
-        _count_on_x(axes)
+        _finish_epochs(axes, rows)
 
 
-def _fit(axes, rows):
-    """A logarithmic axis where the loss falls to less than a third and never to 0, else a linear one."""
-    values = np.concatenate([_percent(rows, "train_loss"), _percent(rows, "val_loss")])
+def _fit_loss(axes, values):
+    """Make the axis logarithmic if the loss falls to less than a third and never to 0."""
     low, high = np.nanmin(values), np.nanmax(values)
     if 0 < 3 * low < high:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(0.85 * low, 1.18 * high)
         axes.set_ylabel("%, logarithmic")
@@ -191,216 +192,154 @@ def _fit(axes, rows):
         axes.set_ylim(max(0, low - 1), high + 1)
 
 
-def _mark_best(panels, accuracies):
-    """The first epoch with the highest validation accuracy."""
-    best = int(np.nanargmax(accuracies))
-    for axes in panels:
-        axes.axvline(best + 1, color=GREY, lw=1, ls="--", zorder=0)
-    panels[0].plot(
-        best + 1, accuracies[best], "*", color=YELLOW, markeredgecolor=INK, markersize=13, ls="none",
-        label=f"best epoch: {best + 1},\n{accuracies[best]:.2f} % right",
-    )  # fmt: skip
+def _finish_epochs(axes, rows):
+    """Whole numbers of epochs, lines between the phases, and their names at the top if there are several."""
+    phases = list(_epochs_of_phases(rows))
+    for phase, epochs in phases if len(phases) > 1 else ():
+        place = axes.get_xaxis_transform()
+        axes.text(epochs.mean(), 0.99, phase, transform=place, ha="center", va="top", weight="bold")
+        if epochs[0] > 1:
+            axes.axvline(epochs[0] - 0.5, color=GREY, lw=0.8, ls=":")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(axis="y")
+
+
+def _epochs_of_phases(rows):
+    """(phase, numbers of its epochs over all rows, from 1) for each phase, in order."""
+    names = np.array([row["phase"] for row in rows])
+    return [(name, np.flatnonzero(names == name) + 1) for name in dict.fromkeys(names.tolist())]
 
 
 def _rules(rows):
-    names = dict.fromkeys(row["rule"] for row in rows)
-    return " and ".join({"stdp": "STDP", "rstdp": "R-STDP"}.get(name, name) for name in names)
-
-
-def _by_phase(rows, key):
-    """(phase, numbers of its epochs over all rows, values) for each phase, in order."""
-    for phase in dict.fromkeys(row["phase"] for row in rows):
-        epochs = [number for number, row in enumerate(rows, start=1) if row["phase"] == phase]
-        yield phase, epochs, [rows[number - 1][key] for number in epochs]
-
-
-def _mark_phases(axes, rows):
-    """Lines between the phases, and their names at the top if there are several."""
-    phases = list(_by_phase(rows, "phase"))
-    for phase, epochs, _ in phases if len(phases) > 1 else ():
-        middle = (epochs[0] + epochs[-1]) / 2
-        axes.text(middle, 0.99, phase, transform=axes.get_xaxis_transform(), ha="center", va="top", weight="bold")
-        if epochs[0] > 1:
-            axes.axvline(epochs[0] - 0.5, color=GREY, lw=0.8, ls=":")
+    return " and ".join(RULE_NAMES.get(name, name) for name in dict.fromkeys(row["rule"] for row in rows))
 
 
 def _percent(rows, key):
     return np.array([math.nan if row[key] is None else 100 * row[key] for row in rows])
 
 
-def _count_on_x(axes):
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-
-
 @styled
-def draw_roc(curves, class_names, title):
-    """One-vs-rest ROC curves of the classes, and their upper left corner larger, if it is less than the whole.
+def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: str) -> Figure:
+    """Draw the one-vs-rest ROC curves of the classes and, enlarged, their upper left corner.
 
-    ``curves``: what ``metrics.roc_curves`` returns; each is the polygon through its points.
+    curves: what ``metrics.roc_curves`` returns. Each is the polygon through its points.
     """
     columns = math.ceil(len(curves) / 15)
-    longest = max(map(len, class_names))
-    side = _corner([curve for curve in curves if curve is not None])
-    panels = 1 if side == 100 else 2
-    figure = new_figure(0.2 + 4.7 * panels + columns * (0.9 + 0.09 * longest), 4.8, title)
-    whole, *corner = figure.subplots(1, panels, squeeze=False)[0]
-    legend = corner[0] if corner else whole
-    for position, (curve, name) in enumerate(zip(curves, class_names, strict=True)):
-        if curve is None:
-            legend.plot([], [], color=PALE, label=f"{name}: no images")
-            continue
-        color, dash = PALETTE[position % len(PALETTE)], DASHES[position // len(PALETTE) % len(DASHES)]
-        for axes in (whole, *corner):
-            axes.plot(100 * curve[0], 100 * curve[1], color=color, ls=dash, lw=1.6, label=f"{name}: {curve[2]:.4f}")
-    for axes in (whole, *corner):
+    # the square corner, in percent, in which every curve comes closest to no errors
+    farthest = max((np.maximum(curve[0], 1 - curve[1]).min() for curve in curves if curve is not None), default=0.5)
+    side = next(side for side in (1, 2, 5, 10, 20, 50, 100) if side >= min(100, 150 * farthest))
+    count = 1 if side == 100 else 2
+    figure = new_figure(0.2 + 4.7 * count + columns * (0.9 + 0.09 * max(map(len, class_names))), 4.8, title)
+    panels = figure.subplots(1, count, squeeze=False)[0]
+    for axes in panels:
+        for position, (curve, name) in enumerate(zip(curves, class_names, strict=True)):
+            color, dash = PALETTE[position % len(PALETTE)], DASHES[position // len(PALETTE) % len(DASHES)]
+            if curve is None:
+                axes.plot([], [], color=PALE, label=f"{name}: no images")
+            else:
+                label = f"{name}: {curve[2]:.4f}"
+                axes.plot(100 * curve[0], 100 * curve[1], color=color, ls=dash, lw=1.6, label=label)
         axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
         axes.grid()
         axes.set_xlabel("false positives, % of the other classes' images")
-    whole.set_title("each class against the rest")
-    whole.set_xlim(0, 100)
-    whole.set_ylim(0, 101)
-    whole.set_ylabel("true positives, % of the class's images")
-    for axes in corner:
-        axes.set_title(f"the upper left {side} %")
-        axes.set_xlim(0, side)
-        axes.set_ylim(100 - side, 100 + side / 100)
-    legend.legend(title="class: area under curve", loc="center left", bbox_to_anchor=(1.01, 0.5), ncols=columns)
+    panels[-1].set(title=f"the upper left {side} %", xlim=(0, side), ylim=(100 - side, 100 + side / 100))
+    panels[0].set(title="each class against the rest", xlim=(0, 100), ylim=(0, 101))
+    panels[0].set_ylabel("true positives, % of the class's images")
+    looks = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "ncols": columns}
+    panels[-1].legend(title="class: area under curve", **looks)
     return figure
 
 
-def _corner(curves):
-    """Side in percent of the square corner in which every curve comes closest to no errors."""
-    farthest = max((np.maximum(x, 1 - y).min() for x, y, _ in curves), default=0.5)
-    return next(side for side in (1, 2, 5, 10, 20, 50, 100) if side >= min(100, 150 * farthest))
-
-
 @styled
-def draw_spike_times(histograms, title):
-    """When the neurons of each stage fire.
+def draw_spike_times(histograms: dict[str, np.ndarray], title: str) -> Figure:
+    """Draw when the neurons of each stage fire.
 
-    Args:
-        histograms: stage → number of neurons that fired at each time step, and as the last how many never did, (T+1,).
+    histograms: {stage: number of neurons that fire at each time step and, as the last, that never fire, (T + 1,)}.
     """
-    columns = min(len(histograms), 4)
-    rows = math.ceil(len(histograms) / columns)
-    figure = new_figure(2.9 * columns + 0.3, 2.4 * rows, title)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, (stage, counts) in zip(grid, histograms.items(), strict=False):
-        counts = np.asarray(counts, float)
-        shares = 100 * counts / max(1.0, counts.sum())
+    figure, grid = new_panels(len(histograms), min(len(histograms), 4), 2.9, 2.3, title)
+    for axes, (stage, counts) in zip(grid, histograms.items(), strict=True):
+        shares = 100 * counts / max(1, counts.sum())
         axes.bar(np.arange(len(counts) - 1), shares[:-1], width=0.85, color=BLUE)
         axes.set_title(f"{stage}: {shares[-1]:.1f} % silent", weight="bold")
+        axes.set(xlim=(-0.6, len(counts) - 1.4), ylim=(0, 1.1 * max(shares[:-1].max(), 1e-3)))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
-        axes.set_xlim(-0.6, len(counts) - 1.4)
-        axes.set_ylim(0, 1.1 * max(shares[:-1].max(), 1e-3))
-        _count_on_x(axes)
-    for axes in grid[len(histograms) :]:
-        axes.set_axis_off()
     figure.supxlabel("time step of the spike", fontsize=10)
     figure.supylabel("% of the neurons", fontsize=10)
     return figure
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Confusion
-
-
 @styled
-def draw_confusion(matrix, class_names, title):
-    """Confusion matrix (classes, classes + 1): rows true, columns predicted, the last column silent.
+def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> Figure:
+    """Draw a confusion matrix int (classes, classes + 1): rows true, columns predicted, the last column silent.
 
-    The numbers are images, the colours shares of the row on a square-root scale, on which single errors can be seen.
+    The numbers are images. The colours are shares of the row on a square-root scale, which shows single errors too.
     """
-    matrix = np.asarray(matrix)
-    classes = len(class_names)
-    if matrix.shape != (classes, classes + 1):
-        raise ValueError(f"a confusion matrix of {classes} classes is {(classes, classes + 1)}, not {matrix.shape}")
+    matrix, classes = np.asarray(matrix), len(class_names)
     shares = 100 * matrix / np.maximum(1, matrix.sum(1, keepdims=True))
-    cell = 0.58 if classes <= 12 else 0.42
-    longest = max(map(len, class_names))
+    longest, (cell, size) = max(map(len, class_names)), (0.58, 9) if classes <= 12 else (0.42, 7)
     figure = new_figure(cell * (classes + 1.5) + 2.2 + 0.05 * longest, cell * classes + 1.1 + 0.05 * longest, title)
     axes = figure.add_subplot()
-    norm = PowerNorm(0.5, 0, 100)
     edges = np.arange(classes + 1) - 0.5
-    silent = classes + 0.4  # set apart from the classes
-    axes.pcolormesh(edges, edges, shares[:, :-1], norm=norm, cmap="Blues", edgecolors=PALE, lw=0.8)
-    axes.pcolormesh(
-        [silent - 0.5, silent + 0.5], edges, shares[:, -1:], norm=norm, cmap="Blues", edgecolors=PALE, lw=0.8
-    )
-    columns = [*range(classes), silent]
+    columns = [*range(classes), classes + 0.4]  # silence is set apart
+    looks = {"norm": PowerNorm(0.5, 0, 100), "cmap": "Blues", "edgecolors": PALE, "lw": 0.8}
+    axes.pcolormesh(edges, edges, shares[:, :-1], **looks)
+    mesh = axes.pcolormesh(columns[-1] + np.array([-0.5, 0.5]), edges, shares[:, -1:], **looks)
+    middle = {"ha": "center", "va": "center", "in_layout": False}  # they do not change the layout
     for (row, column), count in np.ndenumerate(matrix):
         if count:
-            color = "white" if norm(shares[row, column]) > 0.6 else INK
-            axes.text(
-                columns[column], row, f"{count}", ha="center", va="center", color=color, fontsize=9 if cell > 0.5 else 7
-            )
-    turned = 45 if longest > 3 else 0
-    axes.set_xticks(columns, [*class_names, "silent"])
-    for label in axes.get_xticklabels()[: None if turned else 0]:
-        label.set(rotation=turned, ha="right", rotation_mode="anchor")
+            color = "white" if shares[row, column] > 36 else INK
+            axes.text(columns[column], row, f"{count}", color=color, fontsize=size, **middle)
+    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if longest > 3 else {}
+    axes.set_xticks(columns, [*class_names, "silent"], **turned)
     axes.set_yticks(range(classes), class_names)
-    axes.set_xlim(-0.5, silent + 0.5)
-    axes.set_ylim(classes - 0.5, -0.5)
-    axes.set_aspect("equal")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("decision")
-    axes.set_ylabel("true class")
-    right = int(np.trace(matrix))
-    axes.set_title(f"{right:,} of {int(matrix.sum()):,} images right, {int(matrix[:, -1].sum()):,} silent")
-    bar = figure.colorbar(ScalarMappable(norm, "Blues"), ax=axes, shrink=0.75, pad=0.02)
+    axes.set(xlim=(-0.5, columns[-1] + 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
+    axes.set(xlabel="decision", ylabel="true class")
+    right, silent = int(np.trace(matrix)), int(matrix[:, -1].sum())
+    axes.set_title(f"{right:,} of {int(matrix.sum()):,} images right, {silent:,} silent")
+    bar = figure.colorbar(mesh, ax=axes, shrink=0.75, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 100])
     bar.set_label("% of the true class (square-root scale)")
-    bar.set_ticks([0, 1, 5, 10, 25, 50, 100])
     bar.outline.set_visible(False)
     return figure
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Grids of small pictures
-
-
 @styled
-def draw_filters(weight, title, polarity=None, scales=("3×3", "7×7", "13×13")):
-    """The filters of the first convolution: for each feature a strip of pictures, one for each scale of its input.
+def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales: Sequence[str]) -> Figure:
+    """Draw the filters of the first convolution: for each feature a strip of pictures, one for each scale of its input.
 
     Args:
-        weight: (F, C, k, k) of values from 0 to 1, tensor or array.
-        polarity: of the C input channels: 1 on-centre, -1 off-centre, 0 neither (None: on and off in turn, as S1C1). An
-            on-centre channel and the off-centre one after it are one scale, any other channel is one by itself.
-        scales: names of the scales, numbered if they are not as many.
+        weight: (F, C, k, k) of values from 0 to 1.
+        polarity: of the C input channels: 1 on-centre, -1 off-centre, 0 neither. An on-centre channel and the
+            off-centre channel after it are one scale, any other channel is one by itself.
+        scales: names of the scales. They are numbered if these are not as many.
     """
-    weight = _array(weight)
-    features, channels, k, _ = weight.shape
-    polarity = alternating(channels) if polarity is None else polarity
-    groups = input_scales(polarity)
-    zoom = math.ceil(TILE / k)
-    strips = np.full((features, k * zoom, len(groups) * (k * zoom + 2) - 2, 3), 0.6)
-    for scale, members in enumerate(groups):
-        left = scale * (k * zoom + 2)
-        amounts = {polarity[channel]: weight[:, channel] for channel in members}
-        strips[:, :, left : left + k * zoom] = _enlarged(_mixed(amounts), zoom)
+    features, _, k, _ = weight.shape
+    groups, zoom, gap = input_scales(polarity), math.ceil(TILE / k), 16
+    pictures = [_mix({polarity[channel]: weight[:, channel] for channel in members}) for members in groups]
+    framed = [np.pad(enlarge(tiles, zoom), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=0.5) for tiles in pictures]
+    strips = np.concatenate(framed, 2)
     columns = min(features, max(1, round(math.sqrt(2 * features / len(groups)))))
-    gap = 16
-    mosaic = _mosaic(strips, columns, gap, 1.0)
+    mosaic = make_mosaic(strips, columns, gap, 1.0)
     width = max(7, columns * (0.5 * len(groups) + 0.15))
     figure = new_figure(width, width * (mosaic.shape[0] + gap) / mosaic.shape[1] + 0.7, title)
     axes = figure.add_subplot()
     axes.imshow(mosaic, interpolation="nearest")
-    height, width = strips.shape[1] + gap, strips.shape[2] + gap
-    _frame_tiles(axes, strips.shape[1:3], range(features), columns, gap)
     for feature in range(features):
         row, column = divmod(feature, columns)
-        axes.text(column * width, row * height - 2, str(feature), fontsize=6, va="bottom", color=GREY)
+        left, top = column * (strips.shape[2] + gap), row * (strips.shape[1] + gap)
+        axes.text(left, top - 2, str(feature), fontsize=6, va="bottom", color=GREY)
     axes.set_ylim(mosaic.shape[0], -gap)
-    _hide(axes)
-    names = list(scales) if len(scales) == len(groups) else [str(scale + 1) for scale in range(len(groups))]
+    _hide_axes(axes)
+    names = scales if len(scales) == len(groups) else [str(scale + 1) for scale in range(len(groups))]
     axes.set_title(f"{features} features; in each, from the left, the scales {', '.join(names)}")
-    _explain(figure, polarity, {1: "on-centre synapse strong", -1: "off-centre synapse strong", 0: "synapse strong"})
+    _add_legend(figure, polarity, {1: "on-centre synapse strong", -1: "off-centre synapse strong", 0: "synapse strong"})
     return figure
 
 
-def input_scales(polarity):
-    """The channels of each scale: [on, off] where they follow each other, else one alone."""
+def input_scales(polarity: Sequence[int]) -> list[list[int]]:
+    """The channels of each scale: [on, off] if they follow each other, else one channel by itself."""
     groups = []
     for channel, sign in enumerate(polarity):
         if sign == -1 and groups and len(groups[-1]) == 1 and polarity[channel - 1] == 1:
@@ -411,35 +350,32 @@ def input_scales(polarity):
 
 
 @styled
-def draw_features(features, title):
-    """Preferred features in image space, on one grey scale: light where a neuron wants light, dark where dark.
+def draw_features(features: np.ndarray, title: str) -> Figure:
+    """Draw preferred features in image space: light where a neuron prefers light, dark where it prefers dark.
 
-    ``features``: (F, h, w), of ``features.preferred_features``; margins in which no feature has anything are cut off.
+    features: (F, h, w) of ``features.preferred_features``. Margins in which no feature has anything are cut off.
     """
-    features = np.asarray(features, np.float32)
     count, height, width = features.shape
-    shown = features[(slice(None), *_content(np.abs(features).max(0, initial=0)))]
+    shown = features[(slice(None), *_find_content(np.abs(features).max(0, initial=0)))]
     columns = max(1, math.ceil(math.sqrt(1.5 * count)))
     cell = max(0.32, min(0.9, 14 / columns))
-    high = cell * shown.shape[1] / shown.shape[2]
-    figure = new_figure(max(7, columns * cell + 0.3), math.ceil(count / columns) * high + 0.5, title)
+    tall = cell * shown.shape[1] / shown.shape[2]
+    figure = new_figure(max(7, columns * cell + 0.3), math.ceil(count / columns) * tall + 0.5, title)
     axes = figure.add_subplot()
-    tiles = _enlarged(shown, math.ceil(TILE / max(shown.shape[1:])))
-    gap = max(2, tiles.shape[2] // 20)
     # the few strongest neurons would leave all others grey on grey: a quarter of them reach black or white
     limit = np.quantile(np.abs(shown).max((1, 2)), 0.75) or 1
-    grey = np.clip((_mosaic(tiles, columns, gap) / limit + 1) / 2, 0, 1)
-    axes.imshow(colormaps["gray"](grey, bytes=True), interpolation="nearest")  # numbers would take it twice the memory
-    _frame_tiles(axes, tiles.shape[1:], range(count), columns, gap)
-    _hide(axes)
-    axes.set_title(
-        f"{count} features of {height}×{width} pixels; light: wants light, dark: wants dark, grey: no matter",
-        fontsize=9,
+    tiles = enlarge(((shown / limit + 1) * 127.5).clip(0, 255).astype(np.uint8), math.ceil(TILE / max(shown.shape[1:])))
+    mosaic = make_mosaic(tiles, columns, max(2, tiles.shape[2] // 20), 255)
+    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    _hide_axes(axes)
+    about = (
+        f"{count} features of {height}×{width} pixels; light: prefers light, dark: prefers dark, grey: no preference"
     )
+    axes.set_title(about, fontsize=9)
     return figure
 
 
-def _content(strength):
+def _find_content(strength):
     """Slices of the rows and columns of a map (h, w) that hold more than 4 % of its maximum, with a pixel around."""
     slices = []
     for axis in (1, 0):
@@ -450,142 +386,89 @@ def _content(strength):
 
 
 @styled
-def draw_wave(latency, steps, title, polarity=None):
-    """The spike wave of one image: for each time step all spikes so far, on-centre orange, off-centre blue.
+def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[int]) -> Figure:
+    """Draw the spike wave of an image: at each time step all spikes so far, on-centre orange, off-centre blue.
 
     Args:
-        latency: (C, H, W) uint8, ``steps`` for silence.
-        steps: of them at most 16 are shown, evenly chosen.
+        latency: (C, H, W) uint8; ``steps`` for silence.
+        steps: number of time steps, of which at most 16 are shown, evenly chosen.
         polarity: of the channels, as in ``draw_filters``.
     """
-    latency = _array(latency)
-    polarity = np.asarray(alternating(len(latency)) if polarity is None else polarity)
+    polarity = np.asarray(polarity)
     shown = np.unique(np.linspace(0, steps - 1, min(steps, 16)).round().astype(int))
     spiked = latency[None] <= shown[:, None, None, None]  # (T, C, H, W)
-    pictures = _mixed({sign: spiked[:, polarity == sign].mean(1) for sign in np.unique(polarity).tolist()})
+    pictures = _mix({sign: spiked[:, polarity == sign].mean(1) for sign in np.unique(polarity).tolist()})
     columns = 4 if len(shown) in (4, 7, 8, 11, 12, 16) else min(len(shown), 5)
-    rows = math.ceil(len(shown) / columns)
-    figure = new_figure(1.5 * columns + 0.3, 1.7 * rows + 0.6, title)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, step, picture in zip(grid, shown, pictures, strict=False):
+    figure, grid = new_panels(len(shown), columns, 1.5, 1.7, title)
+    for axes, step, picture in zip(grid, shown, pictures, strict=True):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(f"time step {step}", fontsize=9)
-        _hide(axes)
+        _hide_axes(axes)
         axes.spines[:].set(visible=True, color=PALE)
-    for axes in grid[len(shown) :]:
-        axes.set_axis_off()
-    _explain(figure, polarity, {1: "on-centre cell has spiked", -1: "off-centre cell", 0: "input has spiked"})
+    _add_legend(figure, polarity, {1: "on-centre cell has spiked", -1: "off-centre cell", 0: "input has spiked"})
     return figure
 
 
 @styled
-def draw_errors(images, indices, labels, predictions, class_names, title, total=None):
-    """Images that were not decided right: true class → decision, and which image of the set it is.
+def draw_errors(images, indices, labels, predictions, class_names: Sequence[str], title: str, total: int) -> Figure:
+    """Draw images that are not classified correctly: true class → decision, and the index of the image in its set.
 
     Args:
-        images: uint8 (N, H, W) or (N, H, W, 3); indices: in their set; labels, predictions: N classes, -1: silent.
-        total: errors there are, if these are not all.
+        images: uint8 (N, H, W) or (N, H, W, 3).
+        indices, labels, predictions: int (N,); -1 for silence.
+        total: number of errors, of which these are some.
     """
-    shown, total = len(images), len(images) if total is None else total
-    columns = max(1, min(10, shown))
-    rows = max(1, math.ceil(shown / columns))
-    longest = max(
-        len(_decided(label, said, class_names)) for label, said in zip([0, *labels], [-1, *predictions], strict=True)
-    )
-    across = max(1.05, 0.075 * longest)
-    figure = new_figure(max(5, columns * across), rows * 1.35 + 0.5, title)
+    shown = len(images)
+    names = [*class_names, "silent"]  # a prediction of -1 is the last
+    decided = [f"{names[label]} → {names[prediction]}" for label, prediction in zip(labels, predictions, strict=True)]
+    width = max(1.05, 0.075 * max(map(len, decided), default=0))
+    figure, grid = new_panels(shown, max(1, min(10, shown)), width, 1.35, title)
     figure.get_layout_engine().set(h_pad=0.05)
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid:
-        axes.set_axis_off()
-    for axes, image, index, label, decided in zip(grid, images, indices, labels, predictions, strict=False):
+    for axes, image, index, text, prediction in zip(grid, images, indices, decided, predictions, strict=True):
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
-        color = GREY if decided == SILENT else INK
-        axes.set_title(_decided(label, decided, class_names), fontsize=10, color=color, loc="center", pad=3)
-        axes.text(
-            0.5, -0.03, f"image {index}", transform=axes.transAxes, ha="center", va="top", fontsize=6.5, color=GREY
-        )
-    some = f"{shown} of {total:,} errors" if shown < total else f"{total} error{'s' * (total != 1)}"
-    figure.supxlabel(f"{some if total else 'no errors'}: true class → decision", fontsize=9.5)
+        axes.set_axis_off()
+        axes.set_title(text, color=GREY if prediction == SILENT else INK, loc="center", pad=3)
+        looks = {"ha": "center", "va": "top", "fontsize": 6.5, "color": GREY}
+        axes.text(0.5, -0.03, f"image {index}", transform=axes.transAxes, **looks)
+    some = f"{shown} of {total:,} errors" if shown < total else f"{total or 'no'} error{'s' * (total != 1)}"
+    figure.supxlabel(f"{some}: true class → decision", fontsize=9.5)
     return figure
 
 
 @styled
-def draw_moved(images, title):
-    """Training images and their moved copies, a row for each image.
+def draw_moved(images: np.ndarray, title: str) -> Figure:
+    """Draw training images and their moved copies, a row for each image.
 
     images: uint8 (N, 1 + copies, H, W) or (N, 1 + copies, H, W, 3), the plain image first.
     """
-    images = np.asarray(images)
-    pictures = images if images.ndim == 5 else np.repeat(images[..., None], 3, -1)
-    figure = new_figure(0.75 * pictures.shape[1] + 0.2, 0.75 * len(pictures) + 0.3, title)
+    rows, columns, *shape = images.shape
+    figure = new_figure(0.75 * columns + 0.2, 0.75 * rows + 0.3, title)
     axes = figure.add_subplot()
-    mosaic = _mosaic(pictures.reshape(-1, *pictures.shape[2:]), pictures.shape[1], 2, 96).astype(np.uint8)
-    axes.imshow(mosaic, interpolation="nearest")
-    axes.set_axis_off()
+    mosaic = make_mosaic(images.reshape(-1, *shape), columns, 2, 96)
+    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    _hide_axes(axes)
     axes.set_title("each image as it is, and its first copies", fontsize=9)
     return figure
 
 
-def _decided(label, decided, class_names):
-    return f"{class_names[int(label)]} → {'silent' if decided == SILENT else class_names[int(decided)]}"
+def _mix(amounts):
+    """RGB (…, 3) of amounts from 0 to 1 by polarity: white for none, the colour of one alone, dark for both."""
+    inks = [amount[..., None] * (1 - np.array(to_rgb(POLARITY_COLORS[sign]))) for sign, amount in amounts.items()]
+    return np.clip(1 - sum(inks), 0, 1)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _array(values):
-    return values.numpy(force=True) if hasattr(values, "numpy") else np.asarray(values)
-
-
-def _mosaic(tiles, columns, gap, ground=np.nan):
-    """Tiles (N, h, w) or (N, h, w, 3) side by side, ``gap`` pixels of ``ground`` between them."""
-    count, height, width, *colours = tiles.shape
-    rows = max(1, math.ceil(count / columns))
-    shape = rows * (height + gap) - gap, columns * (width + gap) - gap
-    mosaic = np.full((*shape, *colours), ground, np.float32)
-    for position, tile in enumerate(tiles):
-        row, column = divmod(position, columns)
-        top, left = row * (height + gap), column * (width + gap)
-        mosaic[top : top + height, left : left + width] = tile
-    return mosaic
-
-
-def _enlarged(tiles, zoom):
-    """Tiles (N, h, w, …) with every pixel as a square of zoom × zoom."""
-    return tiles.repeat(zoom, 1).repeat(zoom, 2)
-
-
-def _mixed(amounts):
-    """RGB (…, 3) of amounts from 0 to 1 by polarity: white where none, its colour where one alone, dark where both."""
-    colours = {1: ON, -1: OFF, 0: NEITHER}
-    return np.clip(
-        1 - sum(amount[..., None] * (1 - np.array(to_rgb(colours[s]))) for s, amount in amounts.items()), 0, 1
-    )
-
-
-def _explain(figure, polarity, words):
-    """A legend of the colours that there can be."""
-    here = [sign for sign in (1, -1, 0) if sign in list(polarity)]
-    entries = [(words[sign], {sign: np.ones(())}) for sign in here]
-    if {1, -1} <= set(here):
-        entries.append(("both", {1: np.ones(()), -1: np.ones(())}))
-    entries.append(("none", {here[0]: np.zeros(())}))
-    handles = [Patch(facecolor=_mixed(amounts), edgecolor=GREY, label=name) for name, amounts in entries]
+def _add_legend(figure, polarity, words):
+    """A legend of the colours that can occur."""
+    signs, one = [sign for sign in (1, -1, 0) if sign in list(polarity)], np.ones(())
+    entries = [(words[sign], {sign: one}) for sign in signs]
+    if {1, -1} <= set(signs):
+        entries.append(("both", {1: one, -1: one}))
+    entries.append(("none", {signs[0]: 0 * one}))
+    handles = [Patch(facecolor=_mix(amounts), edgecolor=GREY, label=name) for name, amounts in entries]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, columnspacing=1.4)
 
 
-def _frame_tiles(axes, size, positions, columns, gap):
-    """A thin line around the tiles of a mosaic at these positions, counted by rows."""
-    height, width = size
-    corners = [(p % columns * (width + gap) - 0.5, p // columns * (height + gap) - 0.5) for p in positions]
-    frames = [Rectangle(corner, width, height) for corner in corners]
-    axes.add_collection(PatchCollection(frames, facecolor="none", edgecolor=GREY, lw=0.5, clip_on=False))
-
-
-def _hide(axes):
-    axes.set_anchor("W")  # under the beginning of its title
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.tick_params(length=0)
+def _hide_axes(axes):
+    axes.set_anchor("W")  # below the beginning of its title
+    axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

@@ -36,7 +36,7 @@ def draw_maps(maps: np.ndarray, steps: int, title: str, parts: list | None = Non
         for start in range(0, count, columns):
             tiles = level_of_time[block[start : start + columns]]
             size = f"{height}×{width}" if len(blocks) > 1 and start == 0 else ""
-            rows.append((f"{first + start}", make_mosaic(tiles, columns, zoom, GAP, len(colors)), size))
+            rows.append((f"{first + start}", make_mosaic(enlarge(tiles, zoom), columns, GAP, len(colors)), size))
         first += count
     silent = np.mean(np.concatenate([block.ravel() for block in blocks]) >= steps)
     sizes = ", ".join(dict.fromkeys(f"{block.shape[1]}×{block.shape[2]}" for block in blocks))
@@ -68,7 +68,7 @@ def draw_decision(potentials: dict, classes: np.ndarray, class_names, title: str
         for number, name in enumerate(class_names):
             own = classes == number
             highest = f"{peaks[own].max():.1f}" if own.any() else ""
-            rows.append((str(name), make_mosaic(levels[own], columns, zoom, GAP, len(colors)), highest))
+            rows.append((str(name), make_mosaic(enlarge(levels[own], zoom), columns, GAP, len(colors)), highest))
     about = "potentials at the last time step, a row of neurons for each class, and its highest potential"
     return draw_rows(rows, colors, title, f"{about}; orange: the highest of all")
 
@@ -104,15 +104,19 @@ def draw_rows(rows: list[tuple[str, np.ndarray, str]], colors: np.ndarray, title
     return picture
 
 
-def make_mosaic(tiles: np.ndarray, columns: int, zoom: int, gap: int, ground: float) -> np.ndarray:
-    """Put tiles (N, H, W, …) side by side, enlarged ``zoom`` times, with ``gap`` pixels of ``ground`` between them."""
-    tiles = tiles.repeat(zoom, 1).repeat(zoom, 2)
+def enlarge(tiles: np.ndarray, zoom: int) -> np.ndarray:
+    """Tiles (N, H, W, …) with each pixel as a square of zoom × zoom pixels."""
+    return tiles.repeat(zoom, 1).repeat(zoom, 2)
+
+
+def make_mosaic(tiles: np.ndarray, columns: int, gap: int, ground: float) -> np.ndarray:
+    """Put tiles (N, H, W, …) side by side in so many columns, with ``gap`` pixels of ``ground`` between them."""
     rows = max(1, math.ceil(len(tiles) / columns))
-    margins = [(0, rows * columns - len(tiles)), (0, gap), (0, gap)] + [(0, 0)] * (tiles.ndim - 3)
+    margins = [(0, rows * columns - len(tiles)), (0, gap), (0, gap), *[(0, 0)] * (tiles.ndim - 3)]
     tiles = np.pad(tiles, margins, constant_values=ground)
     _, height, width, *rest = tiles.shape
-    tiles = tiles.reshape(rows, columns, height, width, *rest).swapaxes(1, 2)
-    return tiles.reshape(rows * height, columns * width, *rest)[: rows * height - gap, : columns * width - gap]
+    mosaic = tiles.reshape(rows, columns, height, width, *rest).swapaxes(1, 2)
+    return mosaic.reshape(rows * height, columns * width, *rest)[: rows * height - gap, : columns * width - gap]
 
 
 @cache

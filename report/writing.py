@@ -127,8 +127,8 @@ def spike_wave(report, caption):
 @figure("Filters of")
 def filters(report, caption):
     label, conv = next(report.model.named_convs())
-    title = f"{caption} {label}\n{report.title}"
-    yield label, figures.draw_filters(conv.weight, title, report.encoder.polarity, report.encoder.scales)
+    weight, title = conv.weight.numpy(force=True), f"{caption} {label}\n{report.title}"
+    yield label, figures.draw_filters(weight, title, report.encoder.polarity, report.encoder.scales)
 
 
 @figure("Preferred features of")

@@ -104,7 +104,8 @@ class Board:
                 writer.add_histogram(f"{tag}/wins_per_feature", wins[label], step)
             writer.add_histogram(f"{tag}/weights", conv.weight.flatten(), step)
             if conv is model.convs()[0]:
-                figure = draw_filters(conv.weight, f"Filters of {label}", encoder.polarity, encoder.scales)
+                weight = conv.weight.numpy(force=True)
+                figure = draw_filters(weight, f"Filters of {label}", encoder.polarity, encoder.scales)
                 writer.add_image(f"{tag}/filters", to_pixels(figure), step, dataformats="HWC")
 
     def log_pictures(self, name: str, folder: Path, step: int) -> None:
