@@ -155,8 +155,7 @@ class Run:
         elif step.kind != "epoch":
             self.log.show(step.title, step.done, step.total, outcome)
         if outcome:
-            size = len(self.data.train), self.settings.batch_size
-            board.log_batch(step.learned.outcome, progress.history, progress.batch, *size)
+            board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
         elif step.kind == "validation":
             board.log_validation(validation.labels, step.decisions, progress.history, names)
         elif step.kind == "epoch":

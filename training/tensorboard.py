@@ -7,11 +7,9 @@
 TensorBoard sorts charts by their tags, which are chosen so that accuracy and loss come first.
 """
 
-import math
 import shutil
 import time
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,6 @@ from torch.utils.tensorboard.summary import hparams
 
 from engine.decision import Outcome
 from engine.phases import Phase
-from engine.stages import INPUT
 from network_trainer import NetworkTrainer, convergence
 from report.figures import draw_confusion, draw_filters, to_pixels
 from report.metrics import evaluate_predictions
@@ -57,11 +54,13 @@ class Board:
         if not any(self.folder.glob(EVENT_FILES)):
             self.writer("", 1).add_text("network", "\n".join(f"    {line}" for line in summary.splitlines()), 0)
 
-    def log_batch(self, outcome: Outcome, history: list[dict], batch: int, images: int, batch_size: int) -> None:
-        """Log the outcome of batch number ``batch`` (from 1) of an epoch of ``images``, of ten batches in an epoch."""
-        batches = math.ceil(images / batch_size)
-        if batch * POINTS // batches > (batch - 1) * POINTS // batches:
-            step = count_epochs(history) * images + min(batch * batch_size, images)
+    def log_batch(self, outcome: Outcome, done: int, total: int, history: list[dict]) -> None:
+        """Log the outcome of a batch, after which ``done`` of ``total`` images of the epoch are learned.
+
+        Of an epoch with more batches, only ``POINTS`` are logged.
+        """
+        if done * POINTS // total > (done - sum(outcome)) * POINTS // total:
+            step = count_epochs(history) * total + done
             for tag, part in (("accuracy", "correct"), ("loss", "wrong")):
                 self.writer("train_within_epochs", step).add_scalar(f"{tag}/by_images", outcome.fraction(part), step)
 
@@ -139,13 +138,11 @@ class Board:
         shutil.rmtree(self.folder / f"{step:05}", ignore_errors=True)
         model, latencies = report.model, report.latencies[:EMBEDDED_IMAGES]
         names = model.inputs_of(model.decision) if model.decision else list(model.stages)[-1:]
-        maps = chain([(INPUT, latencies)], model.walk(latencies))
-        sums = {name: (model.time_steps - part.float()).sum((2, 3)).cpu() for name, part in maps if name in names}
+        sums = [(model.time_steps - model.map_of(latencies, name).float()).sum((2, 3)).cpu() for name in names]
         pixels = torch.as_tensor(report.images[:EMBEDDED_IMAGES]).float() / 255
         sprites = 1 - pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)  # colours as they are
         classes = [report.class_names[label] for label in report.labels[:EMBEDDED_IMAGES]]
-        features = torch.cat([sums[name] for name in names], 1)
-        self.writer("", step).add_embedding(features, classes, sprites, step, tag="last_feature_layer")
+        self.writer("", step).add_embedding(torch.cat(sums, 1), classes, sprites, step, tag="last_feature_layer")
 
     def flush(self) -> None:
         for writer in self._writers.values():

@@ -130,7 +130,7 @@ def test_the_points_within_an_epoch_are_those_of_an_undisturbed_run(tmp_path, un
     found = curves(only_run(tmp_path))
     assert same(found, undisturbed(words)["curves"])
     accuracy, loss = (found["train_within_epochs", f"{part}/by_images"] for part in ("accuracy", "loss"))
-    assert list(accuracy) == [30, 60, 90, 110, 140, 170, 190, 220, 250, 264]
+    assert list(accuracy) == [30, 60, 80, 110, 140, 160, 190, 220, 240, 264]
     for step, value in list(accuracy.items())[:-1]:
         assert 0 <= value + loss[step] <= 1.000001
         assert 10 * value == pytest.approx(round(10 * value), abs=1e-5)  # of 10 images
