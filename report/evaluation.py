@@ -1,55 +1,64 @@
 """The decisions of a network on a set of images, and their scores."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from engine.graph import LatencyMap
 from engine.packed import Packed
-from report.metrics import SILENT, evaluate_predictions, roc_curves
+from network_trainer import NetworkTrainer
+from report.metrics import SILENT, evaluate_predictions, mean_roc_auc
 from utils import write_atomically
 
 
 class Evaluation:
     """The decisions of a network on a set of images.
 
-    labels, predictions int64 (N,), -1 for silence; scores (N, classes): see ``NetworkTrainer.decide``; first_spikes
-    uint8 (N,): the time step of the earliest spike in the decision stage's input, ``steps`` if there is none.
+    Args:
+        maps: the encoded images, or {stage: map} of maps from which the decision follows.
+        labels: the classes of the images, int (N,).
+
+    Attributes:
+        labels, predictions: int64 (N,), -1 for silence.
+        scores: float64 (N, classes), see ``NetworkTrainer.decide``.
+        first_spikes: uint8 (N,), the time step of the first spike in the input of the decision stage, T for none.
     """
 
-    def __init__(self, model, maps, labels):
+    def __init__(self, model: NetworkTrainer, maps: LatencyMap | Mapping[str, LatencyMap], labels: Sequence[int]):
         name = model.input_name(model.decision)
         inputs = model.map_of(maps, name)
         decisions, scores = model.decide({name: inputs})
-        self.labels = torch.as_tensor(labels).numpy()
+        self.labels, self.num_classes = torch.as_tensor(labels).numpy(), model.num_classes
         self.predictions, self.scores = decisions.cpu().numpy(), scores.double().cpu().numpy()
-        packed = isinstance(inputs, Packed)
-        self.first_spikes = inputs.earliest if packed else inputs.flatten(1).amin(1).cpu().numpy()
-        self.num_classes = model.num_classes
+        is_packed = isinstance(inputs, Packed)
+        self.first_spikes = inputs.earliest if is_packed else inputs.flatten(1).amin(1).cpu().numpy()
 
     @property
-    def relative_scores(self):
-        """Scores as fractions of each image's highest: its level, which follows the number of spikes, is gone."""
+    def relative_scores(self) -> np.ndarray:
+        """The scores as fractions of the highest of each image, without its level, which follows the spike count."""
         return self.scores / np.maximum(self.scores.max(1, keepdims=True), 1e-12)
 
     @cached_property
-    def metrics(self):
-        """All of ``metrics.evaluate_predictions``, and the ROC AUC of the relative scores too."""
-        scores = evaluate_predictions(self.labels, self.predictions, self.scores, self.num_classes)
-        areas = [c[2] for c in roc_curves(self.labels, self.relative_scores, self.num_classes) if c is not None]
-        return {**scores, "roc_auc_macro_relative": float(np.mean(areas)) if areas else None}
+    def metrics(self) -> dict:
+        """What ``metrics.evaluate_predictions`` returns, and the ROC AUC of the relative scores."""
+        found = evaluate_predictions(self.labels, self.predictions, self.scores, self.num_classes)
+        area = mean_roc_auc(self.labels, self.relative_scores, self.num_classes)
+        return {**found, "roc_auc_macro_relative": area}
 
-    def describe(self):
-        """One line: the scores that matter."""
+    def describe(self) -> str:
+        """One line with the scores that matter most."""
         m = self.metrics
         return (
             f"{100 * m['accuracy']:.2f} % right, loss {m['loss']:.4f}, {100 * m['silent']:.2f} % silent "
             f"(F1 {m['f1_macro']:.4f}, {m['count']:,} images)"
         )
 
-    def write_predictions(self, path, class_names):
-        """One row per image: index, label, prediction (or "silent"), score of the prediction, first input spike."""
+    def write_predictions(self, path: Path, class_names: Sequence[str]) -> None:
+        """Write one row per image: index, label, prediction (or "silent"), score of the prediction, first spike."""
         names = [*class_names, "silent"]  # a prediction of -1 is the last
 
         def write(temporary):

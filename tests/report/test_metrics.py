@@ -68,18 +68,3 @@ def test_roc_leaves_out_absent_classes():
     assert area == 0.5
     assert curves[1][2] == 1
     assert evaluate_predictions([0, 0, 1], [0, 1, 1], scores, 3)["roc_auc_macro"] == 0.75
-
-
-@pytest.mark.parametrize(
-    ("labels", "predictions", "scores", "message"),
-    [
-        ([], [], np.zeros((0, 2)), "N > 0"),
-        ([0, 1], [0], np.zeros((2, 2)), "must both be"),
-        ([0, 1], [0, 2], np.zeros((2, 2)), "predictions from 0 to 2"),
-        ([0, -1], [0, 1], np.zeros((2, 2)), "labels from -1 to 0"),
-        ([0, 1], [0, 1], np.zeros((2, 3)), "scores"),
-    ],
-)
-def test_arrays_that_do_not_fit(labels, predictions, scores, message):
-    with pytest.raises(ValueError, match=message):
-        evaluate_predictions(labels, predictions, scores, 2)
