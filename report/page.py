@@ -8,12 +8,14 @@ import base64
 import csv
 import json
 import shlex
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
 
 from engine.stages import INPUT
+from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.features import preferred_features
 from report.figures import input_scales
@@ -23,23 +25,6 @@ from utils import write_text
 
 # Bytes (base64), so that the page stays below 20 MB.
 MAX_BYTES = {"maps": 7_000_000, "weights": 7_000_000, "figures": 4_000_000}
-SCORES = {
-    "accuracy": "accuracy",
-    "loss": "loss",
-    "silent": "silent",
-    "precision_macro": "precision",
-    "recall_macro": "recall",
-    "f1_macro": "F1",
-    "roc_auc_macro": "ROC AUC",
-    "roc_auc_macro_relative": "ROC AUC, relative",
-}
-EVALUATIONS = {
-    "test.best": "test, best epoch",
-    "test.last": "test, last epoch",
-    "validation.best": "validation, best epoch",
-    "validation.last": "validation, last epoch",
-    "test": "test",
-}
 
 
 def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
@@ -78,7 +63,6 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
         about=" ".join((type(model).__doc__ or "").split()),
         class_names=list(map(str, report.class_names)),
         evaluations=find_evaluations(results),
-        scores=SCORES,
         results=results,
         history=read_rows(folder / "metrics.csv"),
         figures=read_figures(folder / "figures", left_out),
@@ -92,23 +76,19 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
     return folder / "index.html"
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Numbers and figures
-
-
-def find_evaluations(results):
-    """The evaluations in results.json, (name, scores): of a run three, of evaluate.py one, of STDP alone none."""
-    found = []
-    for key, name in EVALUATIONS.items():
-        place = results
-        for part in key.split("."):
-            place = (place or {}).get(part)
-        if place and "confusion_matrix" in place:
-            found.append((name, place))
+def find_evaluations(results: dict) -> list[tuple[str, dict]]:
+    """(name, scores) of the evaluations in results.json: a run has several, an evaluation one, STDP alone none."""
+    found = [
+        (f"{split}, {which} epoch", results[split][which])
+        for split, which in product(("test", "validation"), ("best", "last"))
+        if which in results.get(split, {})
+    ]
+    if not found and "test" in results:
+        found.append(("test", results["test"]))
     return found
 
 
-def read_figures(folder, left_out):
+def read_figures(folder: Path, left_out: list[str]) -> list[tuple[str, str, str]]:
     """(name, caption, data URI) of the figures, in the order of ``FIGURES``; as many as there is room for."""
     found, room = [], MAX_BYTES["figures"]
     for name, (caption, _) in FIGURES.items():
@@ -116,13 +96,13 @@ def read_figures(folder, left_out):
             room -= path.stat().st_size * 4 / 3
             if room < 0:
                 left_out.append(f"figures/{path.name}")
-                continue
-            uri = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-            found.append((name, f"{caption} {path.stem.removeprefix(name).strip('_')}".strip(), uri))
+            else:
+                uri = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+                found.append((name, f"{caption} {path.stem.removeprefix(name).strip('_')}".strip(), uri))
     return found
 
 
-def list_commands(folder, results):
+def list_commands(folder: Path, results: dict) -> list[tuple[str, str]]:
     """(what it does, the command line) for what the folder can be used for."""
     place, found = folder, []
     if any((folder / "checkpoints").glob("last.*")):
@@ -137,38 +117,34 @@ def list_commands(folder, results):
     return found
 
 
-def format_percent(value):
+def format_percent(value: str | float | None) -> str:
     return "" if value in (None, "") else f"{100 * float(value):.2f} %"
 
 
-def read_json(path):
+def read_json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def read_text(path):
+def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def read_rows(path):
+def read_rows(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file as dicts of texts; none if there is no such file."""
     return list(csv.DictReader(read_text(path).splitlines()))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Maps and weights
-
-
-def pack(values, low, high):
+def pack(values: np.ndarray, low: float, high: float) -> dict:
     """An array for the page's script: its shape, and the values from low to high as bytes 0 to 255."""
     levels = np.round((np.asarray(values, np.float64) - low) * (255 / max(high - low, 1e-12))).clip(0, 255)
     return {"shape": list(levels.shape), "low": float(low), "high": float(high), "bytes": encode(levels)}
 
 
-def encode(array):
+def encode(array: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(array, np.uint8).tobytes()).decode()
 
 
-def read_maps(folder, model, images, left_out):
+def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, left_out: list[str]) -> list[dict]:
     """The maps in a folder, one dict for each image, as many as there is room for."""
     paths = sorted(folder.glob("*.npz")) if folder else []
     found, room = [], MAX_BYTES["maps"]
@@ -193,21 +169,20 @@ def read_maps(folder, model, images, left_out):
     return found
 
 
-def read_weights(model, left_out):
+def read_weights(model: NetworkTrainer, left_out: list[str]) -> dict[str, dict]:
     """{convolution's label: packed (F, C, k, k)}, as many as there is room for, from the bottom up."""
     found, room = {}, MAX_BYTES["weights"]
     for label, conv in model.named_convs():
         weight = conv.weight.numpy(force=True)
-        is_dense = conv.sees_whole_maps
-        room -= 0 if is_dense else weight.size * 4 / 3
-        if is_dense or room < 0:
+        room -= weight.size * 4 / 3
+        if conv.sees_whole_maps or room < 0:
             left_out.append(f"the weights of {label}, which are in the checkpoint")
-            continue
-        found[label] = pack(weight, min(0, weight.min()), max(1, weight.max()))
+        else:
+            found[label] = pack(weight, min(0, weight.min()), max(1, weight.max()))
     return found
 
 
-def describe_stages(model, height, width):
+def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict]:
     """What the page has to know of each stage, from the input up.
 
     ``parts``: of its maps (F, H, W), one for each branch, without what pads: label, first feature, features, top, left,
