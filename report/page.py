@@ -13,18 +13,20 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
+from PIL import Image
 
 from engine.stages import INPUT
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.features import preferred_features
-from report.figures import input_scales
+from report.figures import DPI, input_scales
 from report.map_pictures import make_color_table
 from report.writing import FIGURES, Report
 from utils import write_text
 
 # Bytes (base64), so that the page stays below 20 MB.
 MAX_BYTES = {"maps": 7_000_000, "weights": 7_000_000, "figures": 4_000_000}
+CSS_DPI = 96  # of a browser: texts of all figures are of one size
 
 
 def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
@@ -88,8 +90,8 @@ def find_evaluations(results: dict) -> list[tuple[str, dict]]:
     return found
 
 
-def read_figures(folder: Path, left_out: list[str]) -> list[tuple[str, str, str]]:
-    """(name, caption, data URI) of the figures, in the order of ``FIGURES``; as many as there is room for."""
+def read_figures(folder: Path, left_out: list[str]) -> list[tuple[str, str, str, int]]:
+    """(name, caption, data URI, width on the page) of the figures, as many as there is room for."""
     found, room = [], MAX_BYTES["figures"]
     for name, (caption, _) in FIGURES.items():
         for path in sorted([*folder.glob(f"{name}.png"), *folder.glob(f"{name}_*.png")]):
@@ -97,8 +99,10 @@ def read_figures(folder: Path, left_out: list[str]) -> list[tuple[str, str, str]
             if room < 0:
                 left_out.append(f"figures/{path.name}")
             else:
+                with Image.open(path) as picture:
+                    width = picture.width * CSS_DPI // DPI
                 uri = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
-                found.append((name, f"{caption} {path.stem.removeprefix(name).strip('_')}".strip(), uri))
+                found.append((name, f"{caption} {path.stem.removeprefix(name).strip('_')}".strip(), uri, width))
     return found
 
 
@@ -106,13 +110,13 @@ def list_commands(folder: Path, results: dict) -> list[tuple[str, str]]:
     """(what it does, the command line) for what the folder can be used for."""
     place, found = folder, []
     if any((folder / "checkpoints").glob("last.*")):
-        found.append(("go on with an interrupted run", f"python train.py --resume {shlex.quote(str(place))}"))
+        found.append(("resume an interrupted run", f"python train.py --resume {shlex.quote(str(place))}"))
     elif "checkpoint" in results:
         place = results["checkpoint"]
     else:
         return []
     evaluate = f"python evaluate.py {shlex.quote(str(place))}"
-    found.append(("test its network again, with activation maps", f"{evaluate} --save-maps 1"))
+    found.append(("test its network again and save activation maps", f"{evaluate} --save-maps 1"))
     found.append(("classify an image file", f"{evaluate} --predict IMAGE.png"))
     return found
 

@@ -9,7 +9,7 @@ TensorBoard sorts charts by their tags, which are chosen so that accuracy and lo
 
 import shutil
 import time
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -124,8 +124,10 @@ class Board:
         """Log the run's row in the table of hyperparameters. ``splits``: those whose scores have been logged."""
         chosen = {"model": model.name, **{key: flags[key] for key in HYPERPARAMETERS}}
         for label, conv in model.named_convs():
-            rule = asdict(conv.rule) if conv.rule else {}
-            chosen |= {f"{label}.threshold": float(conv.threshold)} | {f"{label}.rule.{key}": rule[key] for key in rule}
+            chosen[f"{label}.threshold"] = float(conv.threshold)
+            for field in fields(conv.rule) if conv.rule else ():
+                value = getattr(conv.rule, field.name)
+                chosen |= {} if value == field.default else {f"{label}.rule.{field.name}": value}
         chosen |= flags["set"]
         row = {key: value if isinstance(value, int | float) else str(value) for key, value in chosen.items()}
         scores = {f"{split}/{part}": 0 for split in splits for part in ("accuracy", "f1_macro", "silent")}

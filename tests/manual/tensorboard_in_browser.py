@@ -119,11 +119,6 @@ def look_at_scalars(page):
     return f"{len(curves)} charts in the groups that are open", bool(curves) and min(curves) > 0
 
 
-def look_at_graphs(page):
-    nodes = page.locator("g.node[data-name]").evaluate_all("nodes => nodes.map(node => node.dataset.name)")
-    return f"the stages {' '.join(nodes)}", {"input", "s1", "c1"} <= set(nodes)
-
-
 def look_at_images(page):
     widths = page.locator("tf-image-loader img").evaluate_all("images => images.map(i => i.naturalWidth)")
     return f"{len(widths)} images, {max(widths, default=0)} pixels across at most", bool(widths) and min(widths) > 1
@@ -163,7 +158,6 @@ PAGES = {
     "timeseries": look_at_timeseries,
     "scalars": look_at_scalars,
     "images": look_at_images,
-    "graphs": look_at_graphs,
     "histograms": look_at_histograms,
     "text": look_at_text,
     "hparams": look_at_hparams,
