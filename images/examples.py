@@ -1,7 +1,7 @@
-"""Make the README's pictures of a real run: ``python images/examples.py RUN [EVALUATION]``.
+"""Make the README's pictures of a run: ``python images/examples.py RUN [EVALUATION]``.
 
-They are the figures of the run's folder, made smaller; its activation maps, or those of an evaluation of it, need
-``--save-maps``. Also a digit for ``--predict``, dark on light as a scanner would give it.
+They are the figures of the run's folder, made smaller. The activation maps of the run, or of an evaluation of it, need
+``--save-maps``. Also a digit for ``--predict``, dark on light as from a scanner.
 """
 
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).resolve().parent
-WIDEST, COLOURS = 1200, 128
+MAX_WIDTH = 1000  # pixels
 FIGURES = {
     "example-history.png": "figures/history.png",
     "example-confusion.png": "figures/confusion_matrix.png",
@@ -19,13 +19,14 @@ FIGURES = {
 }
 
 
-def main(folders):
+def main(folders: list[str]) -> None:
     for name, pattern in FIGURES.items():
         source = next(path for folder in folders for path in Path(folder).glob(pattern))
         with Image.open(source) as picture:
-            picture = picture.convert("RGB")
-            picture.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS)
-            picture.quantize(COLOURS).save(HERE / name, optimize=True)
+            # a palette of 256 colours would break the colour bar of the confusion matrix
+            picture = picture if picture.mode == "P" else picture.convert("RGB")
+            picture.thumbnail((MAX_WIDTH, MAX_WIDTH), Image.Resampling.LANCZOS)
+            picture.save(HERE / name, optimize=True)
     sys.path.insert(0, str(HERE.parent))
     from datasets import load
 
