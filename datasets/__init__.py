@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.own import OwnData, is_own, read_own
+from datasets.own import is_own, read_own
 from datasets.pictures import resize_images
 from datasets.published import PUBLISHED, read_published
 from errors import InputError
@@ -68,26 +68,24 @@ class DataSet:
     def __post_init__(self):
         for part in ("train", "test"):
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
-            what = f"{self.name}'s {part} set"
-            if images.dtype != np.uint8 or images.size == 0 or images.shape[3:] not in ((), (3,)):
+            what, shape = f"{self.name}'s {part} set", self.train_images.shape[1:]
+            if images.dtype != np.uint8 or images.size == 0 or len(shape) < 2 or shape[2:] not in ((), (3,)):
                 raise InputError(
-                    f"{what} is {images.dtype} {images.shape}, not uint8 images (N, H, W) or (N, H, W, 3)",
+                    f"{what} is {images.dtype} {images.shape}, not uint8 images (N, H, W) or (N, H, W, 3), black 0 and "
+                    "white 255; images from 0 to 1 become so with (255 * images).round().astype('uint8')",
                     field=f"{part}_images",
                 )
-            if labels.shape != images.shape[:1]:
-                raise InputError(f"{what} has {len(images)} images, but {len(labels)} labels", field=f"{part}_labels")
-            if labels.min() < 0 or labels.max() >= self.num_classes:
+            if images.shape[1:] != shape:
                 raise InputError(
-                    f"{what} has labels from {labels.min()} to {labels.max()}; its {self.num_classes} classes need 0 "
-                    f"to {self.num_classes - 1}",
+                    f"{self.name}'s training images are {shape} pixels large, its test images {images.shape[1:]}",
+                    field="test_images",
+                )
+            if labels.shape != images.shape[:1] or not 0 <= labels.min() <= labels.max() < self.num_classes:
+                raise InputError(
+                    f"{what} needs a label from 0 to {self.num_classes - 1} for each of its {len(images)} images, not "
+                    f"{labels.size} labels up to {labels.max(initial=0)}",
                     field=f"{part}_labels",
                 )
-        if self.train_images.shape[1:] != self.test_images.shape[1:]:
-            raise InputError(
-                f"{self.name}'s training images are {self.train_images.shape[1:]} pixels large, its test images "
-                f"{self.test_images.shape[1:]}",
-                field="test_images",
-            )
 
 
 def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int] | None = None) -> DataSet:
@@ -108,7 +106,12 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
             flag="--image-size",
         )
     if is_own(name):
-        data = _hold_out(read_own(name, image_size))
+        found = read_own(name, image_size)
+        data = DataSet(**found) if "test_images" in found else _hold_out(**found)
+        if data.train_images.min() == data.train_images.max():
+            raise InputError(
+                f"all pixels of {name}'s training images are {data.train_images.flat[0]}", flag="--dataset"
+            )
     elif name == "digits":
         data = _load_digits()
     elif name in PUBLISHED:
@@ -124,25 +127,21 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
     return replace(data, notes=(*data.notes, *_remarks(data)))
 
 
-def _hold_out(own: OwnData) -> DataSet:
-    """Return the data set; a sixth of the training images become the test part if there is none."""
-    if own.train_images.min() == own.train_images.max():
-        raise InputError(f"every pixel of {own.name}'s training images is {own.train_images.flat[0]}", flag="--dataset")
-    if own.test_images is not None:
-        return DataSet(*own)
-    total, sizes = len(own.train_labels), np.bincount(own.train_labels)
+def _hold_out(
+    name: str, train_images: np.ndarray, train_labels: np.ndarray, class_names: tuple[str, ...], notes: tuple[str, ...]
+) -> DataSet:
+    """Return the data set with a sixth of its training images as the test part."""
+    total, sizes = len(train_labels), np.bincount(train_labels)
     if sizes.min() < HELD_OUT:
         raise InputError(
-            f"{own.name} has no test part, and its class {own.class_names[sizes.argmin()]!r} has only {sizes.min()} "
-            f"images: give {HELD_OUT} images or more of each class, or a test part",
+            f"{name} has no test part, and its class {class_names[sizes.argmin()]!r} has only {sizes.min()} images: "
+            f"give {HELD_OUT} images or more of each class, or a test part",
             flag="--dataset",
         )
-    train, test = stratified_split(own.train_labels, math.ceil(total / HELD_OUT), HELD_OUT_SEED)
-    note = f"no test part: {len(test):,} of {total:,} images are held out to test on, always the same"
-    images, labels = own.train_images, own.train_labels
-    return DataSet(
-        own.name, images[train], labels[train], images[test], labels[test], own.class_names, (*own.notes, note)
-    )
+    train, test = stratified_split(train_labels, math.ceil(total / HELD_OUT), HELD_OUT_SEED)
+    notes += (f"no test part: {len(test):,} of {total:,} images are held out to test on, always the same",)
+    parts = [array[part] for part in (train, test) for array in (train_images, train_labels)]
+    return DataSet(name, *parts, class_names, notes)
 
 
 def _remarks(data: DataSet) -> list[str]:
@@ -186,22 +185,16 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
     """
     labels, total = np.asarray(labels), len(labels)
     is_count = isinstance(held_out, Integral)
-    if not 0 < held_out < (total if is_count else 1):
-        raise InputError(
-            f"cannot hold out {held_out} of {total} images to validate on: give a count from 1 to {total - 1}, "
-            "or a fraction between 0 and 1",
-            flag="--val-split",
-        )
-    validation = _draw(labels, int(held_out) if is_count else round(held_out * total), seed)
-    train = np.setdiff1d(np.arange(total), validation)
-    classes = len(np.unique(labels))
-    if len(np.unique(labels[validation])) < classes or len(np.unique(labels[train])) < classes:
-        raise InputError(
-            f"holding out {held_out} of {total} images leaves a class without an image to train or to validate on; "
-            "give another number",
-            flag="--val-split",
-        )
-    return train, validation
+    if 0 < held_out < (total if is_count else 1):
+        validation = _draw(labels, int(held_out) if is_count else round(held_out * total), seed)
+        train = np.setdiff1d(np.arange(total), validation)
+        if len(np.unique(labels[validation])) == len(np.unique(labels[train])) == len(np.unique(labels)):
+            return train, validation
+    raise InputError(
+        f"cannot hold out {held_out} of {total} images to validate on: give a count, or a fraction between 0 and 1, "
+        "that leaves an image of each class on both sides",
+        flag="--val-split",
+    )
 
 
 def stratified_part(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
@@ -209,13 +202,16 @@ def stratified_part(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
 
     Raises InputError for another ratio, and if a class would lose its last image.
     """
-    if not 0 < ratio <= 1:
-        raise InputError(f"the ratio of images to use must be above 0 and at most 1, not {ratio}", flag="--ratio")
     labels = np.asarray(labels)
-    part = _draw(labels, round(ratio * len(labels)), seed)
-    if len(np.unique(labels[part])) < len(np.unique(labels)):
-        raise InputError(f"a ratio of {ratio} leaves a class without any of the {len(labels)} images", flag="--ratio")
-    return part
+    if 0 < ratio <= 1:
+        part = _draw(labels, round(ratio * len(labels)), seed)
+        if len(np.unique(labels[part])) == len(np.unique(labels)):
+            return part
+    raise InputError(
+        f"cannot use a ratio of {ratio} of {len(labels)} images: give a number above 0 and at most 1 that leaves an "
+        "image of each class",
+        flag="--ratio",
+    )
 
 
 def _draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:

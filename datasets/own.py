@@ -5,43 +5,31 @@ import os
 import warnings
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from datasets.pictures import ENDINGS, read_picture, resize_image, resize_images
+from datasets.pictures import ENDINGS, read_picture, resize_image
 from errors import InputError
 
 LISTED = 12  # classes that a message lists at most
-
-
-class OwnData(NamedTuple):
-    """Images uint8 (N, H, W) or (N, H, W, 3), labels int64 (N,); without a test part, its arrays are None."""
-
-    name: str
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray | None
-    test_labels: np.ndarray | None
-    class_names: tuple[str, ...]
-    notes: tuple[str, ...]
 
 
 def is_own(name: str) -> bool:
     return name.startswith("folder:") or name.lower().endswith(".npz")
 
 
-def read_own(name: str, image_size: tuple[int, int] | None = None) -> OwnData:
-    """Read ``folder:PATH`` or ``FILE.npz``, and stretch the images to ``image_size`` (height, width) if it is given.
+def read_own(name: str, image_size: tuple[int, int] | None = None) -> dict:
+    """Read ``folder:PATH`` or ``FILE.npz``; return the arguments of ``DataSet``, without a test part if there is none.
 
-    Raises InputError for what cannot be used, and for pictures of different sizes without ``image_size``.
+    ``image_size``: height and width to which pictures are stretched, because they may differ in size.
+    Raises InputError for what cannot be used.
     """
     if name.startswith("folder:"):
         return _read_folder(os.path.expanduser(name.removeprefix("folder:")), image_size)
-    return _read_npz(Path(os.path.expanduser(name)), image_size)
+    return _read_npz(Path(os.path.expanduser(name)))
 
 
-def _read_folder(path: str, image_size: tuple[int, int] | None) -> OwnData:
+def _read_folder(path: str, image_size: tuple[int, int] | None) -> dict:
     """Read folders named after the classes, in ``path`` itself or in its ``train`` and, if there is one, ``test``."""
     if not os.path.isdir(path):  # False for any impossible name, and for none
         raise InputError(f"there is no folder {path!r}", path=path)
@@ -50,23 +38,24 @@ def _read_folder(path: str, image_size: tuple[int, int] | None) -> OwnData:
         within = _subfolders(root)
         if "test" in within and "train" not in within:
             raise InputError(f"{root} has a folder test but none called train", path=root)
-        parts = [root / part for part in ("train", "test") if part in within] or [root]
-        listed = [_list_classes(part) for part in parts]
+        parts = {part: _list_classes(root / part) for part in ("train", "test") if part in within}
+        parts = parts or {"train": _list_classes(root)}
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}", path=error.filename) from error
-    class_names = tuple(listed[0])
-    _refuse_unseen(parts[-1], listed[-1].keys() - listed[0].keys())
-    images = _read_pictures([path for classes in listed for paths in classes.values() for path in paths], image_size)
-    labels = [
-        np.array([class_names.index(name) for name, paths in classes.items() for _ in paths], np.int64)
-        for classes in listed
-    ]
+    class_names = tuple(parts["train"])
+    if "test" in parts:
+        _refuse_unseen(root / "test", parts["test"].keys() - parts["train"].keys())
     notes = _describe_classes(class_names)
     if "train" in within and (others := [name for name in within if name not in ("train", "test")]):
         notes += (f"of {root} only train and test are read, not {_shorten(others)}",)
-    count = len(labels[0])
-    test = (images[count:], labels[1]) if len(parts) == 2 else (None, None)
-    return OwnData(root.resolve().name, images[:count], labels[0], *test, class_names, notes)
+    found = {"name": root.resolve().name, "class_names": class_names, "notes": notes}
+    samples = [(file, part, name) for part, classes in parts.items() for name in classes for file in classes[name]]
+    images = _read_pictures([file for file, *_ in samples], image_size)
+    for part in parts:
+        chosen = np.array([of == part for _, of, _ in samples])
+        found[f"{part}_images"] = images[chosen]
+        found[f"{part}_labels"] = np.array([class_names.index(name) for _, of, name in samples if of == part])
+    return found
 
 
 def _list_classes(folder: Path) -> dict[str, list[str]]:
@@ -124,7 +113,7 @@ def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.n
     return np.stack(pictures)
 
 
-def _read_npz(path: Path, image_size: tuple[int, int] | None) -> OwnData:
+def _read_npz(path: Path) -> dict:
     """Read x_train, y_train and, if there is a test part, x_test, y_test. Labels are integers or strings."""
     if not os.path.isfile(path):
         raise InputError(f"there is no file {path}", path=path)
@@ -135,23 +124,22 @@ def _read_npz(path: Path, image_size: tuple[int, int] | None) -> OwnData:
         raise InputError(
             f"{path} lacks {', '.join(lacking)}: save it with np.savez(FILE, x_train=…, y_train=…, …)", path=path
         )
-    images = {part: _check_images(arrays[f"x_{part}"], f"x_{part}", path) for part in parts}
-    labels = {part: _check_labels(arrays[f"y_{part}"], f"y_{part}", path) for part in parts}
-    for part in parts:
-        if len(images[part]) != len(labels[part]):
-            raise InputError(
-                f"{path} has {len(images[part])} images in x_{part}, but {len(labels[part])} labels in y_{part}",
-                path=path,
-            )
+    labels = {part: _check_labels(arrays[f"y_{part}"], f"y_{part} of {path}", path) for part in parts}
     classes = np.unique(labels["train"])
     _refuse_unseen(path, set(labels[parts[-1]].tolist()) - set(classes.tolist()))
-    found = []
-    for part in parts:
-        found += [images[part] if image_size is None else resize_images(images[part], *image_size)]
-        found += [np.searchsorted(classes, labels[part].astype(classes.dtype)).astype(np.int64)]
     class_names = tuple(map(str, classes))
-    test = found[2:] or (None, None)
-    return OwnData(path.name, *found[:2], *test, class_names, _describe_classes(class_names))
+    found = {"name": path.name, "class_names": class_names, "notes": _describe_classes(class_names)}
+    for part in parts:
+        images = arrays[f"x_{part}"]
+        if labels[part].shape != images.shape[:1] or not images.size:
+            raise InputError(
+                f"{path} has x_{part} of shape {images.shape} and {len(labels[part])} labels in y_{part}; each image "
+                "needs a label",
+                path=path,
+            )
+        found[f"{part}_images"] = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
+        found[f"{part}_labels"] = np.searchsorted(classes, labels[part].astype(classes.dtype))
+    return found
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -182,44 +170,18 @@ def _check_count(path: Path, count: int) -> None:
         raise ValueError(f"its directory lists {count} of {announced} files")
 
 
-def _check_images(images: np.ndarray, name: str, path: Path) -> np.ndarray:
-    """Return uint8 (N, H, W) or (N, H, W, 3); a last axis of one grey value is removed."""
-    if images.ndim == 4 and images.shape[3] == 1:
-        images = images[..., 0]
-    if images.size == 0 or images.ndim < 3 or images.shape[3:] not in ((), (3,)):
-        raise InputError(
-            f"{name} of {path} has shape {images.shape}; (N, H, W), (N, H, W, 1) or (N, H, W, 3) are images", path=path
-        )
-    if images.dtype != np.uint8:
-        conversion = f"(255 * {name}).round().astype('uint8')"
-        hint = f", as with {conversion}" if images.dtype.kind == "f" and images.min() >= 0 and images.max() <= 1 else ""
-        raise InputError(
-            f"{name} of {path} contains {_describe_values(images)}: save uint8, from 0 (black) to 255 (white){hint}",
-            path=path,
-        )
-    return np.ascontiguousarray(images)
-
-
-def _check_labels(labels: np.ndarray, name: str, path: Path) -> np.ndarray:
+def _check_labels(labels: np.ndarray, what: str, path: Path) -> np.ndarray:
     """Return integers or strings (N,)."""
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.ndim != 1:
-        hint = f": {name}.argmax(1) makes labels of one-hot rows" if labels.ndim == 2 else ""
-        raise InputError(f"{name} of {path} has shape {labels.shape}, not (N,) or (N, 1){hint}", path=path)
     if labels.dtype.kind == "S":
-        try:
-            labels = np.char.decode(labels, "utf-8")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{name} of {path} contains bytes that are not UTF-8: {error}", path=path) from error
-    if labels.dtype.kind not in "iuU":
-        raise InputError(f"{name} of {path} contains {_describe_values(labels)}, not integers or strings", path=path)
+        labels = np.char.decode(labels, "utf-8", "backslashreplace")
+    if labels.ndim != 1 or labels.dtype.kind not in "iuU":
+        raise InputError(
+            f"{what} is {labels.dtype} {labels.shape}, not integers or strings (N,) or (N, 1); for one-hot rows, save "
+            "y.argmax(1)",
+            path=path,
+        )
     return labels
-
-
-def _describe_values(values: np.ndarray) -> str:
-    return (
-        f"{values.dtype} from {values.min():g} to {values.max():g}" if values.dtype.kind in "iuf" else f"{values.dtype}"
-    )
 
 
 def _describe_classes(class_names: tuple[str, ...]) -> tuple[str, ...]:

@@ -158,6 +158,7 @@ def test_fashion_and_kuzushiji(tmp_path, name, last):
         (1, lambda content: b"\x1f\x8b" + content, UNPACKED[1]),
         (3, lambda content: b"", UNPACKED[3]),
         (1, lambda content: idx(np.zeros(4, np.uint8)), "train_labels"),
+        (3, lambda content: idx(np.zeros(0, np.uint8)), "test_labels"),
         (1, lambda content: idx(np.full(3, 10, np.uint8)), "train_labels"),
         (2, lambda content: idx(np.zeros((2, 14, 14), np.uint8)), "test_images"),
         (0, lambda content: idx(np.zeros((0, 28, 28), np.uint8)), "train_images"),
