@@ -18,8 +18,8 @@ def pixels(*shape, seed=0):
 
 def move(image, turn=0, down=0, right=0, size=1, shear=0, mirrored=False):
     """Move one image."""
-    values = (np.array([value]) for value in (turn, down, right, size, shear, mirrored))
-    return warp(image[None], movements(*values))[0]
+    image, values = np.asarray(image, np.uint8), (turn, down, right, size, shear, mirrored)
+    return warp(image[None], movements(*(np.array([value]) for value in values)))[0]
 
 
 def shifted(image, down, right):
@@ -41,31 +41,24 @@ def test_moves_that_mix_no_pixels(shape):
 
 @pytest.mark.parametrize("side", [6, 7])
 def test_quarter_turns_of_a_square(side):
+    """The image is mirrored first, then turned, then shifted."""
     image = pixels(side, side)
     np.testing.assert_array_equal(move(image, turn=90), np.rot90(image))
     np.testing.assert_array_equal(move(image, turn=-90), np.rot90(image, -1))
-    # turned first, moved then; mirrored first, turned then
     np.testing.assert_array_equal(move(image, turn=90, down=2, right=1), shifted(np.rot90(image), 2, 1))
     np.testing.assert_array_equal(move(image, turn=90, mirrored=True), np.rot90(image[:, ::-1]))
 
 
-def test_a_shift_between_pixels_by_hand():
-    """By 1/4 down and 1/2 right: each pixel spreads over four, 3/8 and 3/8 in its row, 1/8 and 1/8 in the next."""
-    image = np.zeros((3, 4), np.uint8)
-    image[0, 1], image[1, 1] = 200, 40
+def test_moves_between_pixels_by_hand():
+    """By 1/4 down and 1/2 right, each pixel spreads over four: 3/8 and 3/8 in its row, 1/8 and 1/8 in the next."""
+    image = [[0, 200, 0, 0], [0, 40, 0, 0], [0, 0, 0, 0]]
     assert move(image, down=0.25, right=0.5).tolist() == [[0, 75, 75, 0], [0, 40, 40, 0], [0, 5, 5, 0]]
-    image = np.array([[100, 8]], np.uint8)
-    assert move(image, right=0.25).tolist() == [[75, 31]]  # 3/4 · 100; 1/4 · 100 + 3/4 · 8
-    assert move(image, right=-0.5).tolist() == [[54, 4]]
-
-
-def test_size_and_shear_by_hand():
-    row = np.array([[0, 80, 160, 240, 160]], np.uint8)
+    assert move([[100, 8]], right=0.25).tolist() == [[75, 31]]  # 3/4 · 100; 1/4 · 100 + 3/4 · 8
+    assert move([[100, 8]], right=-0.5).tolist() == [[54, 4]]
+    row = [[0, 80, 160, 240, 160]]
     assert move(row, size=2).tolist() == [[80, 120, 160, 200, 240]]
     assert move(row, size=0.5).tolist() == [[0, 0, 160, 160, 0]]
-    image = np.zeros((5, 5), np.uint8)
-    image[:, 2] = 100
-    slanted = move(image, shear=0.5)
+    slanted = move([[0, 0, 100, 0, 0]] * 5, shear=0.5)
     assert slanted[4].tolist() == [0, 0, 0, 100, 0]  # two rows below the centre, one pixel to the right
     assert slanted[3].tolist() == [0, 0, 50, 50, 0]
     assert slanted[0].tolist() == [0, 100, 0, 0, 0]
@@ -74,16 +67,15 @@ def test_size_and_shear_by_hand():
 def test_copies_differ_and_stay_within_their_bounds():
     dot = np.zeros((2000, 21, 21), np.uint8)
     dot[:, 10, 10] = 255
-    augmentation = Augmentation(copies=2, shift=3)
-    ones, twos = (moved(dot, augmentation, copy, seed=0) for copy in (1, 2))
+    shift = Augmentation(copies=2, shift=3)
+    ones, twos = (moved(dot, shift, copy, seed=0) for copy in (1, 2))
     assert (ones != twos).any((1, 2)).mean() > 0.99
-    assert (ones != moved(dot, augmentation, 1, seed=1)).any((1, 2)).mean() > 0.99
-    assert moved(dot, augmentation, 0, seed=0) is dot
+    assert (ones != moved(dot, shift, 1, seed=1)).any((1, 2)).mean() > 0.99
+    assert moved(dot, shift, 0, seed=0) is dot
     centre = (ones * np.arange(-10, 11)).sum((1, 2)) / ones.sum((1, 2))  # how far right
     assert 2.9 < centre.max() < 3.02
     assert -3.02 < centre.min() < -2.9
     assert abs(centre.mean()) < 0.12  # the mean of 2000 uniform draws from -3 to 3 has a σ of 0.04
-    assert ones.sum() == pytest.approx(dot.sum(), rel=0.01)
 
 
 def test_flip_mirrors_half_of_the_images():
@@ -96,27 +88,15 @@ def test_flip_mirrors_half_of_the_images():
 
 @pytest.mark.parametrize("shape", [(28, 28), (9, 12, 3)])
 def test_a_copy_is_the_same_in_parts_and_on_any_number_of_threads(shape):
-    images, augmentation = pixels(50, *shape), Augmentation.parse(ALL)
+    images, moves = pixels(50, *shape), Augmentation.parse(ALL)
     images.flags.writeable = False
-    threads = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        one = moved(images, augmentation, 3, seed=5)
-    finally:
-        numba.set_num_threads(threads)
-    assert one.shape == images.shape
-    assert one.dtype == np.uint8
-    np.testing.assert_array_equal(moved(images, augmentation, 3, seed=5), one)
-    parts = [moved(images[a:b], augmentation, 3, seed=5, first=a) for a, b in ((0, 1), (1, 30), (30, 30), (30, 50))]
-    np.testing.assert_array_equal(np.concatenate(parts), one)
-
-
-def test_reading_augmentations():
-    assert Augmentation.parse(ALL) == Augmentation(17, 8, 1.2, 0.08, 0.08, True)
-    assert Augmentation.parse("flip copies=1") == Augmentation(copies=1, flip=True)
-    assert Augmentation.parse("none") == Augmentation()
-    assert str(Augmentation.parse(ALL)) == ALL
-    assert bool(Augmentation.parse(ALL)) > bool(Augmentation())
+    numba.set_num_threads(1)
+    alone = moved(images, moves, 3, seed=5)
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    assert (alone.shape, alone.dtype) == (images.shape, np.uint8)
+    np.testing.assert_array_equal(moved(images, moves, 3, seed=5), alone)
+    parts = [moved(images[a:b], moves, 3, seed=5, first=a) for a, b in ((0, 1), (1, 30), (30, 30), (30, 50))]
+    np.testing.assert_array_equal(np.concatenate(parts), alone)
 
 
 amounts = st.fixed_dictionaries({name: st.floats(0, LIMITS[name]) for name in MOVES} | {"flip": st.booleans()})
@@ -126,28 +106,25 @@ amounts = st.fixed_dictionaries({name: st.floats(0, LIMITS[name]) for name in MO
 def test_augmentations_are_written_as_they_are_read(copies, amounts):
     augmentation = Augmentation(copies, **amounts) if any(amounts.values()) else Augmentation()
     assert Augmentation.parse(str(augmentation)) == augmentation
+    assert bool(augmentation) == (str(augmentation) != "none")
+    assert Augmentation.parse(" ".join(reversed(ALL.split()))) == Augmentation(17, 8, 1.2, 0.08, 0.08, True)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "", "copies=3", "turn=8", "copies=3 turn=0", "copies=3 turn=x", "copies=3.5 turn=8", "copies turn=8",
-        "copies=-1 turn=8", f"copies={10**23} turn=8", "copies=3 turn=181", "copies=3 turn=nan", "copies=3 shift=inf",
-        "copies=3 shift=-1", "copies=3 scale=1", "copies=3 shear=2", "copies=3 turn=8 turn=9", "copies=3 zoom=2",
-        "copies=3 flip=1", "none turn=8",
-    ],
-)  # fmt: skip
+UNUSABLE = """|copies=3|turn=8|copies=3 turn=0|copies=3 turn=x|copies=3.5 turn=8|copies turn=8|copies=-1 turn=8|
+copies=99999999999999999999999 turn=8|copies=3 turn=181|copies=3 turn=nan|copies=3 shift=inf|copies=3 shift=-1|
+copies=3 scale=1|copies=3 shear=2|copies=3 turn=8 turn=9|copies=3 zoom=2|copies=3 flip=1|none turn=8"""
+
+
+@pytest.mark.parametrize("text", UNUSABLE.split("|"))
 def test_unusable_augmentations(text):
     with refuses("--augment"):
         Augmentation.parse(text)
 
 
 def test_gaussian_noise_has_its_sigma():
-    grey = np.full((40, 50, 50), 128, np.uint8)
-    noisy = add_noise(grey, "gaussian=0.1")
-    difference = noisy.astype(float) - 128
-    assert abs(difference.mean()) < 0.5  # σ / sqrt(100,000) is 0.08
-    assert difference.std() == pytest.approx(25.5, rel=0.01)
+    noisy = add_noise(np.full((40, 50, 50), 128, np.uint8), "gaussian=0.1").astype(float) - 128
+    assert abs(noisy.mean()) < 0.5  # σ / sqrt(100,000) is 0.08
+    assert noisy.std() == pytest.approx(25.5, rel=0.01)
     dark = add_noise(np.zeros((40, 50, 50), np.uint8), "gaussian=0.1")
     assert (dark == 0).mean() == pytest.approx(0.5 + 0.0078, abs=0.01)  # also what rounds to 0; nothing wraps around
     assert dark.max() < 160
@@ -158,7 +135,6 @@ def test_salt_and_pepper_hit_their_fraction_of_the_pixels():
     assert (noisy == noisy[..., :1]).all()  # all colours of a pixel
     for value, fraction in ((0, 0.1), (255, 0.1), (128, 0.8)):
         assert (noisy[..., 0] == value).mean() == pytest.approx(fraction, abs=0.005)  # σ at most 0.0013
-    assert set(np.unique(add_noise(pixels(2, 5, 5), "salt-pepper=1"))) == {0, 255}
 
 
 @pytest.mark.parametrize("noise", ["gaussian=0.3", "salt-pepper=0.3"])
