@@ -20,7 +20,7 @@ from errors import InputError
 
 DATA_DIR = Path(__file__).resolve().parent.parent / "data"
 DATASETS = (*PUBLISHED, "digits")  # names on the command line; "digits" is part of scikit-learn
-LARGEST_SIDE = 4096  # pixels of an image after scaling
+MAX_SIDE = 4096  # pixels of an image after scaling
 HELD_OUT = 6  # every sixth training image is a test image if there is no test part
 HELD_OUT_SEED = 0  # whatever the run's seed: no network is tested on images that it was trained on
 
@@ -100,9 +100,9 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
 
     Raises InputError for an unknown name, and for files that are missing, damaged or unusable.
     """
-    if image_size is not None and not all(1 <= side <= LARGEST_SIDE for side in image_size):
+    if image_size is not None and not all(1 <= side <= MAX_SIDE for side in image_size):
         raise InputError(
-            f"an image size is a height and a width from 1 to {LARGEST_SIDE} pixels, not {tuple(image_size)}",
+            f"an image size is a height and a width from 1 to {MAX_SIDE} pixels, not {tuple(image_size)}",
             flag="--image-size",
         )
     if is_own(name):

@@ -11,7 +11,7 @@ import numpy as np
 from datasets.pictures import ENDINGS, read_picture, resize_image
 from errors import InputError
 
-LISTED = 12  # classes that a message lists at most
+MAX_LISTED = 12  # classes that a message lists at most
 
 
 def is_own(name: str) -> bool:
@@ -198,5 +198,5 @@ def _refuse_unseen(path: Path, unseen: set) -> None:
 
 
 def _shorten(items: list[str]) -> str:
-    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
-    return ", ".join(items[:LISTED]) + more
+    more = f" and {len(items) - MAX_LISTED} more" if len(items) > MAX_LISTED else ""
+    return ", ".join(items[:MAX_LISTED]) + more

@@ -11,11 +11,11 @@ import numpy as np
 from datasets.pictures import read_picture, resize_image
 
 CHARACTERS = {"mnist", "digits", "emnist-digits", "emnist-letters", "kmnist"}  # data sets of characters
-LARGEST = 320  # pixels: a larger picture is reduced to this size before its ink is looked for
-BLACK = 63  # a picture of the network's size with a border of at most this median is used as it is
-FAINTEST = 6  # smallest difference between ink and ground, in levels of 255
+MAX_SIDE = 320  # pixels: a larger picture is reduced to this size before its ink is looked for
+MAX_BLACK = 63  # a picture of the network's size with a border of at most this median is used as it is
+MIN_CONTRAST = 6  # smallest difference between ink and ground, in levels of 255
 BOX = 20 / 28  # longer side of a character as a fraction of the image
-THINNEST = 2 / 20  # smallest width of a stroke as a fraction of the character; MNIST's strokes are 2 to 3 pixels wide
+MIN_STROKE = 2 / 20  # smallest width of a stroke as a fraction of the character; MNIST's strokes are 2 to 3 pixels wide
 
 
 def read_image(
@@ -41,7 +41,7 @@ def read_image(
     if image.min() == image.max():
         notes.append("nothing to see: all its pixels are alike")
         image = np.zeros((height, width, *image.shape[2:]), np.uint8)
-    elif centred and (is_other_size or np.median([*image[0], *image[-1], *image[:, 0], *image[:, -1]]) > BLACK):
+    elif centred and (is_other_size or np.median([*image[0], *image[-1], *image[:, 0], *image[:, -1]]) > MAX_BLACK):
         image = _centre_character(image, height, width, notes)
     elif is_other_size:
         notes.append(f"resized from {columns}×{rows}")
@@ -55,14 +55,14 @@ def _centre_character(pixels: np.ndarray, height: int, width: int, notes: list[s
     from scipy import ndimage
 
     rows, columns = pixels.shape
-    ink, is_dark = _find_ink(_fit(pixels, LARGEST, LARGEST) if max(rows, columns) > LARGEST else pixels)
+    ink, is_dark = _find_ink(_fit(pixels, MAX_SIDE, MAX_SIDE) if max(rows, columns) > MAX_SIDE else pixels)
     if ink is None:
         notes.append("nothing to see: no ink on its ground")
         return np.zeros((height, width), np.uint8)
     notes += ["inverted: it was dark on light", "contrast stretched"] if is_dark else ["contrast stretched"]
     inside = np.pad(ink > 0.5, 1)
     stroke = 4 * ndimage.distance_transform_edt(inside)[inside].mean() - 2  # a bar's mean distance is a quarter of it
-    missing = round((THINNEST * max(ink.shape) - stroke) / 2)
+    missing = round((MIN_STROKE * max(ink.shape) - stroke) / 2)
     if missing > 0:
         ink = ndimage.grey_dilation(np.pad(ink, missing), (2 * missing + 1,) * 2)
         notes.append("strokes thickened")
@@ -85,7 +85,7 @@ def _find_ink(pixels: np.ndarray) -> tuple[np.ndarray | None, bool]:
     is_dark = bool(-smooth.min() > smooth.max())
     difference, smooth = (-difference, -smooth) if is_dark else (difference, smooth)
     noise = -1.5 * np.median(np.append(smooth[smooth < 0], 0))  # there is no ink on this side of the ground
-    if smooth.max() < max(FAINTEST, 6 * noise):
+    if smooth.max() < max(MIN_CONTRAST, 6 * noise):
         return None, is_dark
     strong = np.median(smooth[smooth > smooth.max() / 2])
     regions, count = ndimage.label(smooth > 0.25 * strong, np.ones((3, 3)))

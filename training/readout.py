@@ -19,7 +19,7 @@ READOUTS = "svm", "logistic"
 LAST = "last"  # instead of a stage's name: the last stage before the decision
 CS = 0.001, 0.01, 0.1, 1.0  # inverse strengths of the regularisation among which C is chosen
 DEFAULT_C = 1.0  # scikit-learn's, if there are no validation images to choose with
-TRIED_ON = 10_000  # training images, at most, with which C is chosen
+MAX_TRIED = 10_000  # training images, at most, with which C is chosen
 CHUNK = 1000
 COPIES = 3  # of the inputs in memory: ours and scikit-learn's
 
@@ -52,7 +52,7 @@ def train_readout(config: dict, train: tuple, validation: tuple, test: tuple, nu
     Args:
         config: its "name" and, if it is not to be chosen, its "C".
         train, validation, test: the spikes (N, neurons) and labels (N,) of each split. C is the value of ``CS`` with
-            the best validation accuracy (the lowest of equal ones) after training on at most ``TRIED_ON`` images;
+            the best validation accuracy (the lowest of equal ones) after training on at most ``MAX_TRIED`` images;
             ``DEFAULT_C`` without validation images.
 
     Returns a dict for results.json: the readout, each C tried, and the scores of ``evaluate_predictions``. Raises
@@ -64,7 +64,7 @@ def train_readout(config: dict, train: tuple, validation: tuple, test: tuple, nu
     splits = {"validation": validation, "test": test} if len(validation[1]) else {"test": test}
     tried, c = {}, config.get("C", DEFAULT_C)
     if "C" not in config and "validation" in splits:
-        part = slice(None, None, -(-len(labels) // TRIED_ON))  # a part of each class, even if the images are sorted
+        part = slice(None, None, -(-len(labels) // MAX_TRIED))  # a part of each class, even if the images are sorted
         for each in CS:
             classifier, _ = _fit(config["name"], each, inputs[part], labels[part])
             tried[str(each)] = _score(classifier, *validation, num_classes)["accuracy"]
