@@ -110,5 +110,6 @@ def describe(kind: Any) -> str:
     if get_origin(kind) is tuple:
         first, *others = get_args(kind)
         count = "values" if others == [...] else f"{1 + len(others)} values"
-        return f"{count}, {' and '.join(dict.fromkeys(describe(each) for each in (first, *others) if each != ...))} each"
+        kinds = dict.fromkeys(describe(each) for each in (first, *others) if each != ...)
+        return f"{count}, {' and '.join(kinds)} each"
     return words.get(kind, getattr(kind, "__name__", str(kind)))
