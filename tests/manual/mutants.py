@@ -48,6 +48,8 @@ TESTS = {
     "s1c1.py": ["tests/test_s1c1.py"],
     "engine/phases.py": ["tests/test_fit.py", "tests/test_networks.py"],
     "engine/stages.py": ["tests/engine/test_rules.py -k counts_its", "tests/test_networks.py", "tests/report"],
+    "engine/event/competition.py": ["tests/engine/test_event.py", "tests/engine/test_traces.py"],
+    "engine/event/plasticity.py": ["tests/engine/test_event.py", "tests/engine/test_traces.py"],
     "engine/graph.py": ["tests/test_several_maps.py", "tests/test_fit.py tests/test_networks.py"],
     "network_trainer.py": [
         "tests/test_fit.py",
@@ -193,6 +195,19 @@ GRAPH = [
     ("latencies.shape[1] != self.in_channels", "latencies.shape[1] > self.in_channels"),
 ]
 
+COMPETITION = [
+    ("above |= potential[i] > threshold", "above |= potential[i] >= threshold"),
+    ("if potential[at + f] > potential[at + best]:", "if potential[at + f] >= potential[at + best]:"),
+    ("min(out_height, y + radius + 1)", "min(out_height, y + radius)"),
+    ("winners[count, 2] = out_width - 1 - x", "winners[count, 2] = x"),
+]
+
+PLASTICITY = [
+    ("line + ky, column + kx, ky * kernel + kx", "line + ky, column + kx, kx * kernel + ky"),
+    ("w = min(max(w, plasticity.lower), plasticity.upper)", "w = min(w, plasticity.upper)"),
+    ("if len(winners) > 0 and not weights.inside[0]:", "if False:"),
+]
+
 CHECKPOINT = [
     ("hashlib.sha256(text.encode())", "hashlib.sha256()"),
     ("if computed != checksum:", "if False:"),
@@ -206,6 +221,8 @@ CHANGES = {
     "engine/phases.py": PHASES,
     "engine/stages.py": STAGES,
     "engine/graph.py": GRAPH,
+    "engine/event/competition.py": COMPETITION,
+    "engine/event/plasticity.py": PLASTICITY,
     "network_trainer.py": TRAINER,
     "training/checkpoint.py": CHECKPOINT,
     "models/deepr2024.py": [("stabilize=False, double_every=0)", "stabilize=False)")],
