@@ -37,3 +37,9 @@ def test_imports_lead_upwards_in_the_list(path):
 
 def test_every_file_at_the_root_is_in_the_list():
     assert {path.stem for path in ROOT.glob("*.py")} <= {*MODULES}
+
+
+def test_no_test_imports_a_test_or_a_manual_script():
+    for path in (ROOT / "tests").rglob("*.py"):
+        for name in imports(path):
+            assert not name.startswith(("test_", "tests.", "conftest", "manual")), path

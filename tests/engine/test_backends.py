@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_traces import GOLDEN, golden_network
+from support.golden_traces import GOLDEN, golden_network
 
 from models import build_model, network_names
 

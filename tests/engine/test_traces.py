@@ -1,29 +1,15 @@
 """Whole networks learning, in float64, against the traces of the original: every winner, in order."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from support.golden_traces import GOLDEN, golden_network
 
 from engine import event
-from models import build_model
 
-GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")
 NETWORKS = ["mozafari2018", "deep2024", "deepr2024", "deepr2024_greedy", "inception2024", "majority2024"]
 BATCH = {"deepr2024_greedy": 75}
 LAYERS = {"mozafari2018": 2, "deep2024": 3, "deepr2024": 3, "inception2024": 2}  # whose latency maps were recorded
-
-
-def golden_network(name, backend="event"):
-    """A float64 network with the weights that the trace began with."""
-    model = build_model(name, in_channels=6, num_classes=10, dtype=torch.float64, backend=backend)
-    rng = np.random.default_rng(int(GOLDEN["seed"]))
-    for conv in model.convs():
-        shape = tuple(conv.weight.shape)
-        weight = rng.normal(0.8, 0.05, shape) if name == "mozafari2018" else np.clip(rng.normal(0.4, 0.2, shape), 0, 1)
-        conv.weight.copy_(torch.from_numpy(weight))
-    return model
 
 
 def learn_features(model, name, images):
