@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from engine.event.peaks import CHUNK  # noqa: E402
+from engine.event.deciding import CHUNK  # noqa: E402
 from engine.packed import PackedLatencies  # noqa: E402
 from models import build_model  # noqa: E402
 from s1c1 import S1C1  # noqa: E402
