@@ -17,6 +17,9 @@ if not re.fullmatch("[1-9][0-9]{0,2}", os.environ.get("NUMBA_NUM_THREADS", "1"))
 if __name__ == "__main__":
     gc.disable()  # no imported module is garbage, and a search among them takes a quarter of the start
 
+import engine  # noqa: F401  before torch, see engine/__init__.py
+
+# isort: split
 import torch
 
 import datasets

