@@ -68,7 +68,7 @@ def measure(model, inputs, labels, threads, repeats):
     """{threads: images/s, ``repeats`` times each, alternately}, always of the same weights."""
     state = {key: value.clone() for key, value in model.state_dict().items()}
     speeds, rounds = {count: [] for count in threads}, 1
-    pace.forget()
+    pace.paces.clear()
     for repeat in range(repeats + 2):
         for count in threads:
             set_threads(count)

@@ -58,8 +58,8 @@ def test_a_layer_learns_the_same_and_leaves_the_threads(monkeypatch, automatic):
     if numba.config.NUMBA_NUM_THREADS < 2:
         pytest.skip("one core")
     monkeypatch.setattr(pace, "automatic", automatic)
-    monkeypatch.setattr(pace, "TURN", 0)
-    monkeypatch.setattr(pace, "_paces", {})
+    monkeypatch.setattr(pace, "paces", {})
+    monkeypatch.setattr(pace, "TURN", 1e-9)
     used, set_threads = [], numba.set_num_threads
     monkeypatch.setattr(
         "engine.event.layers.set_num_threads", lambda threads: used.append(threads) or set_threads(threads)
