@@ -35,9 +35,8 @@ from training.encoders import build_encoder, changed, chosen, encoder_config, fo
 from training.features import check_features
 from training.initial import BEGINNING, continue_from, initialize_from
 from training.log import replace_unprintable
-from training.run import Data, Run, Stopped, wanted_maps
+from training.run import Data, Run, Stopped, resumable, wanted_maps
 from training.settings import NOTHING, ROUNDING, NetworkSettings, TrainSettings, spell
-from training.stopping import resumable
 from utils import (
     choose_device,
     create_run_folder,

@@ -108,8 +108,7 @@ def describe(kind: Any) -> str:
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(map(describe, get_args(kind)))
     if get_origin(kind) is tuple:
-        first, *others = get_args(kind)
-        count = "values" if others == [...] else f"{1 + len(others)} values"
-        kinds = dict.fromkeys(describe(each) for each in (first, *others) if each != ...)
-        return f"{count}, {' and '.join(kinds)} each"
+        kinds = get_args(kind)
+        words = " and ".join(dict.fromkeys(describe(each) for each in kinds if each is not ...))
+        return f"values, {words} each" if ... in kinds else f"{len(kinds)} values, {words} each"
     return words.get(kind, getattr(kind, "__name__", str(kind)))

@@ -1,11 +1,14 @@
 """One training run, from the data to the last figure, in a folder of its own."""
 
+import errno
 import os
 import shlex
 import signal
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -128,7 +131,7 @@ class Run:
             progress=self.progress,
             copies=self.copies(),
         )
-        with self.stop, closing(steps):
+        with handle_signals(self.stop.note), closing(steps):
             for step in steps:
                 if phases and self.progress.phase >= phases:
                     break
@@ -167,7 +170,7 @@ class Run:
         if self.stop.asked:
             self.log.close_bar()
             self.log.info(f"stopped and saved; go on with\n    {resume_command(self.folder)}")
-            raise Stopped("stopped and saved", 128 + self.stop.number)
+            raise Stopped(self.stop.number, is_saved=True)
 
     def finish_epoch(self, step: Step) -> None:
         """Log an epoch, save the activation maps that are due, and save the best weights."""
@@ -326,38 +329,81 @@ class Run:
         return found | {"test.best": Evaluation(self.model, *scored)} if self.settings.test else found
 
 
-def resume_command(folder):
-    """What to type to go on with the run in the folder."""
+# ---------------------------------------------------------------------------------------------------------------------
+# Signals and a full disk
+
+
+def resume_command(folder: Path) -> str:
+    """The command line that continues the run in a folder."""
     return f"python train.py --resume {shlex.quote(str(folder))}"
 
 
-class Stopped(Exception):
-    """A signal has stopped the run. ``code`` is the exit code of the program, 128 + the number of the signal."""
+class Stopped(KeyboardInterrupt):
+    """A signal has stopped the run.
 
-    def __init__(self, text: str, code: int):
-        super().__init__(text)
-        self.code = code
+    ``code`` is the exit code of the program, 128 + the number of the signal; ``is_saved``: whether the run was saved.
+    """
+
+    def __init__(self, number: int, is_saved: bool = False):
+        super().__init__()
+        self.code, self.is_saved = 128 + number, is_saved
+
+
+@contextmanager
+def handle_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Call ``handler`` for Ctrl-C and SIGTERM while the context is open."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 class StopRequest:
-    """While active, Ctrl-C and SIGTERM only set ``asked`` and ``number``; a second Ctrl-C stops at once."""
+    """A signal that asks a training to stop after its batch; a second Ctrl-C stops at once.
+
+    ``asked`` is whether there was one, ``number`` is its number.
+    """
 
     def __init__(self):
         self.asked, self.number = False, signal.SIGINT
 
-    def __enter__(self):
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number, frame):
+    def note(self, number: int, frame: object) -> None:
         if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise Stopped(number)
         self.asked, self.number = True, number
         print("\nstopping after this batch; Ctrl-C again stops at once", file=sys.stderr)
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Print the command that continues the run in the folder if a signal or a full disk ends it.
+
+    During the training, ``StopRequest`` handles the signals, and the run is saved first.
+
+    Raises Stopped after a signal, and InputError if the disk is full.
+    """
+    command, last = resume_command(folder), folder / "checkpoints" / "last.safetensors"
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    try:
+        with handle_signals(stop):
+            yield
+    except Stopped as stopped:
+        if not stopped.is_saved:
+            print(f"stopped at once; go on from the last checkpoint with\n    {command}", flush=True)
+        raise
+    except (InputError, OSError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if getattr(cause, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        size = f" (a checkpoint takes {last.stat().st_size / 1e6:.0f} MB)" if last.is_file() else ""
+        raise InputError(
+            f"the disk of {folder} is full: {error}; free some of it{size}, and go on with: {command}", path=folder
+        ) from error
 
 
 def wanted_maps(settings, labels):
