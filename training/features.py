@@ -20,12 +20,12 @@ from utils import get_available_memory, write_atomically
 
 if TYPE_CHECKING:
     from training.run import Data, Run
-    from training.settings import Settings
+    from training.settings import TrainSettings
 
 CHUNK = 1000  # images encoded together
 
 
-def feature_stage(settings: "Settings", model: NetworkTrainer) -> str:
+def feature_stage(settings: "TrainSettings", model: NetworkTrainer) -> str:
     """Return the stage whose maps are the features. Raises InputError if there is none of that name."""
     names = model.below_decision()
     wanted = settings.save_features or LAST
@@ -39,7 +39,7 @@ def feature_stage(settings: "Settings", model: NetworkTrainer) -> str:
     return wanted
 
 
-def check_features(settings: "Settings", model: NetworkTrainer, data: "Data") -> None:
+def check_features(settings: "TrainSettings", model: NetworkTrainer, data: "Data") -> None:
     """Raise InputError if the features that the settings ask for do not exist, or fit neither memory nor disk."""
     if settings.save_features is None and readout_config(settings, model) is None:
         return
@@ -61,7 +61,7 @@ def check_features(settings: "Settings", model: NetworkTrainer, data: "Data") ->
             )
 
 
-def readout_config(settings: "Settings", model: NetworkTrainer) -> dict | None:
+def readout_config(settings: "TrainSettings", model: NetworkTrainer) -> dict | None:
     """Return the readout's "name" and, if it is not to be chosen, its "C"; None without a readout."""
     if settings.readout is None:
         return model.readout
