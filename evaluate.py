@@ -133,7 +133,8 @@ def predict(settings: EvaluateSettings) -> None:
     run, found = content.run, []
     centred = run["dataset"] in CHARACTERS and not settings.raw
     for path in chain.from_iterable(map(images_at, settings.predict)):
-        image, note = read_image(path, *run["image_size"][:2], centred, getattr(encoder, "colours", 1))
+        colours, stretched = getattr(encoder, "colours", 1), bool(run["flags"]["image_size"])
+        image, note = read_image(path, *run["image_size"][:2], centred, colours, stretched)
         decisions, scores = model.decide(encoder.encode(image[None]).to(model.device))
         decision = None if int(decisions[0]) < 0 else run["class_names"][int(decisions[0])]
         found.append({"image": str(path), "class": decision, "note": note})

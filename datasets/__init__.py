@@ -191,8 +191,8 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
         if len(np.unique(labels[validation])) == len(np.unique(labels[train])) == len(np.unique(labels)):
             return train, validation
     raise InputError(
-        f"cannot hold out {held_out} of {total} images to validate on: give a count, or a fraction between 0 and 1, "
-        "that leaves an image of each class on both sides",
+        f"cannot hold out {held_out} of {total} images for validation: --val-split is a count, or a fraction between 0 "
+        "and 1, that leaves an image of each class on both sides",
         flag="--val-split",
     )
 
@@ -208,8 +208,8 @@ def stratified_part(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
         if len(np.unique(labels[part])) == len(np.unique(labels)):
             return part
     raise InputError(
-        f"cannot use a ratio of {ratio} of {len(labels)} images: give a number above 0 and at most 1 that leaves an "
-        "image of each class",
+        f"cannot use {ratio} of {len(labels)} images: --ratio is above 0 and at most 1, and leaves an image of each "
+        "class",
         flag="--ratio",
     )
 

@@ -19,13 +19,14 @@ MIN_STROKE = 2 / 20  # smallest width of a stroke as a fraction of the character
 
 
 def read_image(
-    path: str | Path, height: int, width: int, centred: bool = False, colours: int = 1
+    path: str | Path, height: int, width: int, centred: bool = False, colours: int = 1, stretched: bool = False
 ) -> tuple[np.ndarray, str]:
     """Read a picture file as an input image of a network.
 
-    A picture of another size than the network's images is scaled in proportion and put on black. ``centred``, for
-    networks trained on ``CHARACTERS``: the ink is scaled and centred as in MNIST instead, unless the picture has this
-    size and a black border. ``colours``: 1 for grey images, 3 for colour images, which are never centred.
+    A picture of another size than the network's images is scaled in proportion and put on black; ``stretched``, for
+    networks trained with ``--image-size``: it is stretched, as in training. ``centred``, for networks trained on
+    ``CHARACTERS``: the ink is scaled and centred as in MNIST instead, unless the picture has this size and a black
+    border. ``colours``: 1 for grey images, 3 for colour images, which are never centred.
 
     Returns uint8 (height, width), in colour (height, width, 3), and a note on what was done. A picture without contrast
     becomes black, so that no neuron spikes. Raises InputError for what is no picture.
@@ -44,9 +45,8 @@ def read_image(
     elif centred and (is_other_size or np.median([*image[0], *image[-1], *image[:, 0], *image[:, -1]]) > MAX_BLACK):
         image = _centre_character(image, height, width, notes)
     elif is_other_size:
-        notes.append(f"resized from {columns}×{rows}")
-        image = _fit(image, height, width)
-        image = _place(image, height, width, np.array(image.shape[:2]) / 2)
+        notes.append(f"{'stretched' if stretched else 'resized'} from {columns}×{rows}")
+        image = resize_image(image, height, width) if stretched else _place(_fit(image, height, width), height, width)
     return image, ", ".join(notes)
 
 
@@ -120,8 +120,9 @@ def _fit(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     return resize_image(pixels, *(max(1, round(side * scale)) for side in pixels.shape[:2]))
 
 
-def _place(small: np.ndarray, height: int, width: int, middle) -> np.ndarray:
+def _place(small: np.ndarray, height: int, width: int, middle: tuple[float, float] | None = None) -> np.ndarray:
     """Put a smaller image on black. Its point ``middle`` (y, x) comes next to the centre, within the borders."""
+    middle = np.divide(small.shape[:2], 2) if middle is None else middle
     image = np.zeros((height, width, *small.shape[2:]), np.uint8)
     room = np.subtract((height, width), small.shape[:2])
     top, left = np.rint((np.array((height, width)) / 2 - middle).clip(0, room)).astype(int)

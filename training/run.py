@@ -66,10 +66,7 @@ def divide(labels, settings):
     held_out = min(5000, len(labels) // 12) if settings.val_split is None else settings.val_split
     train, validation = np.arange(len(labels)), np.arange(0)
     if held_out:
-        try:
-            train, validation = datasets.stratified_split(labels, held_out, settings.seed)
-        except InputError as error:
-            raise InputError(f"--val-split: {error}") from error
+        train, validation = datasets.stratified_split(labels, held_out, settings.seed)
     if settings.ratio != 1:
         train = train[datasets.stratified_part(labels[train], settings.ratio, settings.seed)]
     if settings.dry_run:

@@ -9,7 +9,7 @@ from scipy import ndimage
 from support.draw_digits import STYLES, huge
 from support.refusals import refuses
 
-from datasets.pictures import ORIENTATION, images_at
+from datasets.pictures import ORIENTATION, images_at, resize_images
 from training.image_files import read_image
 
 
@@ -32,10 +32,10 @@ def letter():
 def read(tmp_path):
     """A function that saves a picture and returns it as an input of 28×28 pixels, and the note."""
 
-    def save_and_read(picture, centred=False, colours=1, format="TIFF", **saving):
+    def save_and_read(picture, centred=False, colours=1, stretched=False, format="TIFF", **saving):
         picture = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
         picture.save(tmp_path / "picture", format, **saving)
-        return read_image(tmp_path / "picture", 28, 28, centred, colours)
+        return read_image(tmp_path / "picture", 28, 28, centred, colours, stretched)
 
     return save_and_read
 
@@ -158,6 +158,13 @@ def test_another_size_keeps_its_proportions(read, height, width):
     assert (rows.sum(), columns.sum()) == (round(height * scale), round(width * scale))
     for light in rows, columns:
         assert abs(int(light.argmax()) - int(light[::-1].argmax())) <= 1  # in the middle
+
+
+def test_networks_trained_with_stretched_images_get_stretched_pictures(read):
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    image, note = read(picture, colours=3, stretched=True)
+    assert "30×20" in note
+    assert np.array_equal(image, resize_images(picture[None], 28, 28)[0])
 
 
 @pytest.mark.parametrize(("height", "width"), [(14, 10), (28, 28)])  # Pillow warns up to twice the limit, then raises

@@ -76,7 +76,7 @@ def test_predicting_a_folder(run, faces, capsys):
     expected = [*(f"anna/{index}.png" for index in range(8)), "ben/0.png", "ben/1.png"]
     assert [entry["image"] for entry in found] == [f"{faces}/{name}" for name in expected]
     for entry in found:
-        assert "26×30" in entry["note"]
+        assert entry["note"] == "stretched from 26×30"  # as in training
         assert entry["class"] == max(entry["scores"], key=entry["scores"].get)
         assert list(entry["scores"]) == ["anna", "ben"]
     assert evaluate.main(shlex.split(f"{run} --predict '{faces}/ben/0.png' --scores {MACHINE}")) == 0
