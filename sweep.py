@@ -200,7 +200,7 @@ def sweep(settings: SweepSettings) -> int:
     stop = output / STOP
     at_a_time = settings.jobs or (-1 if settings.cluster else max(1, joblib.cpu_count() // settings.threads))
     place = f"on {settings.cluster}" if settings.cluster else f"{at_a_time} at a time"
-    shared = f"; {len(beginnings)} beginnings are trained once for several runs" if beginnings else ""
+    shared = f"; phases that several runs share are trained once ({len(beginnings)})" if beginnings else ""
     with connect(settings), stopping(stop) as signals, show_progress(runs):
         print(f"{len(runs)} runs, {sum(run.is_finished for run in runs)} of them finished; {place}{shared}", flush=True)
         for _, wave in itertools.groupby(unfinished, key=lambda job: job.phases):
@@ -266,8 +266,8 @@ def stopping(stop: Path) -> Iterator[list[int]]:
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield signals
+        stop.unlink(missing_ok=True)  # not if a second Ctrl-C leaves jobs that wait for their start
     finally:
-        stop.unlink(missing_ok=True)
         for number, handler in before.items():
             signal.signal(number, handler)
 

@@ -48,10 +48,8 @@ class RunRecord:
     @property
     def settings(self) -> dict[str, str]:
         """The flags except network and data set, and the fields of --set: {name: value as text}."""
-        fields = self.flags.get("set") or {}
-        fields = fields if isinstance(fields, dict) else dict(text.split("=", 1) for text in fields)
         flags = {key: value for key, value in self.flags.items() if key not in ("model", "dataset", "set")}
-        return {key: _to_text(value) for key, value in (flags | fields).items()}
+        return {key: _to_text(value) for key, value in (flags | self.flags.get("set", {})).items()}
 
     def describe(self) -> str:
         """The run's name and its final scores, in one line."""
@@ -202,14 +200,13 @@ def _draw_curves(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
     for axis, (dataset, lines) in zip(axes, panels.items(), strict=True):
         for place, (label, (mean, deviation)) in enumerate(lines):
             epochs = np.arange(1, len(mean) + 1)
-            look = {"color": PALETTE[place % len(PALETTE)], "ls": DASHES[place // len(PALETTE) % len(DASHES)]}
-            axis.plot(epochs, mean, label=label, marker="o" if len(epochs) <= 30 else None, markersize=3.5, **look)
-            axis.fill_between(epochs, mean - deviation, mean + deviation, color=look["color"], alpha=0.2, lw=0)
-            if len(epochs) == 1:  # a band has no width
-                axis.errorbar(epochs, mean, deviation, color=look["color"], capsize=4)
+            color, dashes = PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
+            marker, bar = "o" if len(epochs) <= 30 else None, deviation if len(epochs) == 1 else None
+            axis.errorbar(epochs, mean, bar, label=label, color=color, ls=dashes, marker=marker, ms=3.5, capsize=4)
+            axis.fill_between(epochs, mean - deviation, mean + deviation, color=color, alpha=0.2, lw=0)
         axis.set(title=dataset, ylabel="accuracy, %", xlabel="epoch of the phase with labels")
         axis.set_xlim(0.5, max(len(mean) for _, (mean, _) in lines) + 0.5)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(axis="y")
         axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="network, setting (number of seeds)")
     return figure

@@ -1,6 +1,5 @@
 """``sweep.py``: the runs are those of train.py, wherever they run; no phase is trained twice; the report."""
 
-import csv
 import json
 import re
 import signal
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command import read_csv, results, train_here
+from support.command import contents, read_csv, results, train_here
 from support.refusals import assert_refuses
 from support.run_folders import outcome, same
 
@@ -80,13 +79,17 @@ class Trained(list):
     stop_after = 0
 
 
-def start(output, models, *words):
-    """A sweep with seed 1, in this process."""
-    return sweep.main(["--model", *models, "--seeds", "1", "--jobs", "1", "--output", str(output), *FLAGS, *words])
+def words(output, *more):
+    """The command line of a sweep with seed 1."""
+    return ["--model", *NETWORKS, "--seeds", "1", "--output", str(output), *FLAGS, *more]
+
+
+def start(output):
+    return sweep.main(words(output, "--jobs", "1"))
 
 
 def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_path, alone, here, capsys):
-    assert start(tmp_path, NETWORKS) == 0
+    assert start(tmp_path) == 0
     (beginning,) = {folder for folder, phase in here if phase != "s3"}
     assert here == [(beginning, phase) for phase in ("s1", "s2")] + [
         (f"{name}-digits-seed1", "s3") for name in NETWORKS for _ in range(2)
@@ -99,18 +102,17 @@ def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_p
         assert (run / "log.txt").read_text().splitlines()[2].startswith("s1 s2: ")
     assert not list(tmp_path.glob(".*"))
     del here[:]
-    assert start(tmp_path, NETWORKS) == 0  # finished runs are left alone
+    assert start(tmp_path) == 0  # finished runs are left alone
     assert here == []
     capsys.readouterr()
-    words = ["--model", *NETWORKS, "--seeds", "1", "--output", str(tmp_path), *FLAGS, "--batch-size", "60"]
-    assert_refuses(sweep.main, words, "--batch-size", capsys)
+    assert_refuses(sweep.main, words(tmp_path, "--batch-size", "60"), "--batch-size", capsys)
 
 
 @pytest.mark.parametrize("batches", [2, 8])
 def test_a_sweep_that_was_stopped_continues(tmp_path, alone, here, batches, capsys):
     """It is stopped in the beginning, or in the first run."""
     here.stop_after = batches
-    assert start(tmp_path, NETWORKS) == 130
+    assert start(tmp_path) == 130
     assert len(here) < 6
     command = capsys.readouterr().err.splitlines()[-1].split()
     assert command[:2] == ["python", "sweep.py"]
@@ -127,7 +129,7 @@ def test_if_a_beginning_fails_its_runs_train_alone(tmp_path, alone, here, monkey
         return "no memory" if ".shared" in folder else train_one(program, words, here, folder, *more)
 
     monkeypatch.setattr(sweep, "train_one", fail)
-    assert start(tmp_path, NETWORKS) == 0
+    assert start(tmp_path) == 0
     assert "no memory" in capsys.readouterr().err
     assert len(here) == 8
     assert_same_run(alone[NETWORKS[0]], tmp_path / f"{NETWORKS[0]}-digits-seed1")
@@ -140,11 +142,20 @@ def test_a_failed_run_is_reported_at_the_end(tmp_path, capsys):
     assert "--val-split" in (tmp_path / "mozafari2018-digits-seed0.error.txt").read_text()
 
 
-def test_no_job_starts_while_the_stop_file_exists(tmp_path):
-    stop = tmp_path / sweep.STOP
-    stop.touch()
-    assert sweep.train_one("train.py", [], tmp_path, tmp_path / "run", stop, {}) == "stopped"
-    assert list(tmp_path.iterdir()) == [stop]
+def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch, capsys):
+    """The stop file exists until all jobs have ended, and no further job starts."""
+    started, train_one = [], sweep.train_one
+
+    def stop_one(program, words, here, folder, stop, variables):
+        started.append(folder)
+        signal.raise_signal(signal.SIGINT)
+        assert Path(stop) == tmp_path / sweep.STOP
+        return train_one(program, words, here, folder, stop, variables)
+
+    monkeypatch.setattr(sweep, "train_one", stop_one)
+    assert start(tmp_path) == 130
+    assert len(started) == 1
+    assert not [path for path in tmp_path.iterdir() if path.name != ".shared"]
 
 
 def test_a_dask_cluster_of_two_workers(tmp_path, alone):
@@ -155,9 +166,8 @@ def test_a_dask_cluster_of_two_workers(tmp_path, alone):
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
     )
     with cluster:
-        words = ["--model", *NETWORKS, "--seeds", "1", "--output", str(tmp_path), *FLAGS]
         where = ["--cluster", "dask", "--scheduler", cluster.scheduler_address]
-        command = [sys.executable, ROOT / "sweep.py", *words, *where]
+        command = [sys.executable, ROOT / "sweep.py", *words(tmp_path, *where)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     sys.path[:] = path
     assert (done.returncode, done.stderr) == (0, "")
@@ -189,28 +199,25 @@ def test_every_combination_is_a_run_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("words", "waves"),
-    [  # of the beginnings: how many of them begin with so many phases
-        ("mozafari2018 deep2024 deepr2024 --seeds 0 1", {1: 2, 2: 2}),
-        ("deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 5 7", {1: 1, 3: 2}),
-        ("mozafari2018 --grid s3.kernel 3 5", {2: 1}),
-        ("mozafari2018 --grid s3.kernel 3 5 --epochs 0 0 5", {}),
-        ("mozafari2018 --grid s3.kernel 3 5 --tensorboard", {}),
-        ("mozafari2018 --grid s3.kernel 3 5 --save-maps --map-every 1", {}),
-        ("mozafari2018 --grid s3.kernel 3 5 --init-from y", {}),
-        ("mozafari2018 --seeds 0 1", {}),
+    ("words", "phases"),  # of each beginning
+    [
+        ("mozafari2018 deep2024 deepr2024 --seeds 0 1", [1, 1, 2, 2]),
+        ("deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 5 7", [1, 3, 3]),
+        ("mozafari2018 --grid s3.kernel 3 5", [2]),
+        *((f"mozafari2018 --grid s3.kernel 3 5 {flags}", []) for flags in (
+            "--epochs 0 0 5", "--tensorboard", "--save-maps --map-every 1", "--init-from y",
+        )),
     ],
-)
-def test_each_phase_is_trained_once(words, waves, tmp_path):
+)  # fmt: skip
+def test_each_phase_is_trained_once(words, phases, tmp_path):
     """There is a beginning for the longest first phases that each set of runs has in common."""
-    phases = [job.phases for job in sweep.plan_beginnings(plan(f"--dataset digits --model {words}"), tmp_path)]
-    assert phases == [number for number, count in waves.items() for _ in range(count)]
+    beginnings = sweep.plan_beginnings(plan(f"--dataset digits --model {words}"), tmp_path)
+    assert [job.phases for job in beginnings] == phases
 
 
-def identify(model, encoder=None, epochs=None, fingerprint="images", **settings):
-    settings = {"model": "x", "dataset": "digits", "epochs": epochs or type(model).epochs} | settings
-    settings = TrainSettings(**settings)
-    return identify_phases(model, encoder or S1C1(), settings, fingerprint)
+def identify(model, encoder=None, fingerprint="images", **settings):
+    settings = {"model": "x", "dataset": "digits", "epochs": type(model).epochs, **settings}
+    return identify_phases(model, encoder or S1C1(), TrainSettings(**settings), fingerprint)
 
 
 def count_same(first, second):
@@ -221,31 +228,23 @@ def count_same(first, second):
 
 
 @pytest.mark.parametrize(
-    ("name", "changes", "other", "other_changes", "count"),
+    ("name", "other", "changes", "count"),
     [
-        ("mozafari2018", {}, "mozafari2018", {}, 2),  # the last phase needs labels
-        ("mozafari2018", {}, "mozafari2018_margin", {}, 2),
-        ("mozafari2018", {}, "majority2024", {}, 2),
-        ("mozafari2018", {}, "multiscale2026", {}, 2),
-        ("multiscale2026", {}, "multiscale2026", {"s3.threshold": 9}, 2),
-        ("mozafari2018", {}, "deep2024", {}, 1),  # 250 features, and 150
-        ("deep2024", {}, "deepr2024", {}, 2),  # s3 learns by another rule
-        ("deepr2024", {}, "deepr2024_greedy", {}, 3),
-        ("deep2024", {}, "deep2024", {"s4.rule.reward": (0.01, -0.01)}, 3),
-        ("inception2024", {}, "inception2024", {"s3.1.threshold": 20}, 2),
-        ("mozafari2018", {}, "mozafari2018", {"s3.kernel": 3}, 2),
-        ("mozafari2018", {}, "mozafari2018", {"c2.size": 2}, 2),
-        ("mozafari2018", {}, "mozafari2018", {"c1.size": 3}, 1),
-        ("mozafari2018", {}, "mozafari2018", {"s2.rule.winners": 3}, 1),
-        ("mozafari2018", {}, "mozafari2018", {"s2.first_weights": (0.5, 0.05)}, 1),
-        ("mozafari2018", {}, "mozafari2018", {"s1.threshold": 10}, 0),
-        ("mozafari2018", {"s1.rule.radius": 2}, "mozafari2018_margin", {"s1.rule.radius": 2}, 2),
-        ("kheradpisheh2018", {}, "kheradpisheh2018", {"s2.threshold": 2}, 1),
+        ("mozafari2018", "mozafari2018", {}, 2),  # the last phase needs labels
+        ("mozafari2018", "mozafari2018_margin", {}, 2), ("mozafari2018", "multiscale2026", {}, 2),
+        ("mozafari2018", "deep2024", {}, 1),  # 250 features, and 150
+        ("deep2024", "deepr2024", {}, 2),  # s3 learns by another rule
+        ("deepr2024", "deepr2024_greedy", {}, 3), ("deep2024", "deep2024", {"s4.rule.reward": (0.01, -0.01)}, 3),
+        ("inception2024", "inception2024", {"s3.1.threshold": 20}, 2),
+        ("mozafari2018", "mozafari2018", {"s3.kernel": 3}, 2), ("mozafari2018", "mozafari2018", {"c2.size": 2}, 2),
+        ("mozafari2018", "mozafari2018", {"c1.size": 3}, 1), ("mozafari2018", "mozafari2018", {"s1.threshold": 9}, 0),
+        ("mozafari2018", "mozafari2018", {"s2.first_weights": (0.5, 0.05)}, 1),
+        ("kheradpisheh2018", "kheradpisheh2018", {"s2.threshold": 2}, 1),
     ],
-)
-def test_phases_are_the_same_up_to_what_differs(name, changes, other, other_changes, count):
+)  # fmt: skip
+def test_phases_are_the_same_up_to_what_differs(name, other, changes, count):
     """And the stages that these phases train begin with the same weights."""
-    one, two = build_model(name, overrides=changes), build_model(other, overrides=other_changes)
+    one, two = build_model(name), build_model(other, overrides=changes)
     assert count_same(identify(one), identify(two)) == count
     for stage in [f"s{number}" for number in range(1, count + 1)]:
         assert same(one.stages[stage].state_dict(), two.stages[stage].state_dict())
@@ -259,8 +258,7 @@ def test_phases_are_the_same_up_to_what_differs(name, changes, other, other_chan
             ("backend", "torch"), ("dry_run", True), ("image_size", (20, 20)), ("fingerprint", "others"),
             ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)),
         )),
-        ({"epochs": (2, 4, 1)}, 2),
-        ({"epochs": (2, 5, 680)}, 1),
+        ({"epochs": (2, 5, 680)}, 1), ({"epochs": (2, 4, 1)}, 2),
         ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1}, 2),
     ],
 )  # fmt: skip
@@ -286,73 +284,64 @@ def test_a_network_with_code_of_its_own_shares_with_itself_only():
 
 
 def test_what_branches_read_counts():
-    def identify_wide(inputs):
-        class Wide(NetworkTrainer):
-            epochs = (1, 1)
+    class Wide(NetworkTrainer):
+        epochs = (1, 1)
+        reads = "s1"
 
-            def build(self, num_classes):
-                rule = STDP(winners=1, radius=0)
-                scales = [SpikingConv(4, kernel, padding=kernel // 2, threshold=2, rule=rule) for kernel in (3, 5)]
-                return {
-                    "s1": SpikingConv(6, 3, padding=1, threshold=2, rule=rule),
-                    "s2": Branches(*scales, inputs=inputs),
-                }
+        def build(self, num_classes):
+            first, *branches = (SpikingConv(4, size, threshold=2, rule=STDP(winners=1, radius=0)) for size in (3, 3, 5))
+            return {"s1": first, "s2": Branches(*branches, inputs=self.reads)}
 
-        return identify(Wide())
+    class Wider(Wide):
+        reads = "input"
 
-    assert count_same(identify_wide("s1"), identify_wide("s1")) == 2
-    assert count_same(identify_wide("s1"), identify_wide("input")) == 1
+    assert [count_same(identify(Wide()), identify(kind())) for kind in (Wide, Wider)] == [2, 1]
 
 
-@pytest.mark.parametrize(
-    ("words", "about"),
-    [
-        ("--output x", "--model"),
-        ("--model mozafari2018", "--output"),
-        ("--model mozafari2018 deep2024 --epochs 1 1 1 --output x --dataset digits", "--epochs"),
-        ("--model mozafari2018 --grid s1.threshold 8 -1 --output x --dataset digits", "s1.threshold"),
-        ("--model mozafari2018 --grid s1.threshold --output x", "--grid"),
-        ("--model mozafari2018 --grid s1.threshold 8 --grid s1.threshold 9 --output x", "--grid"),
-        ("--model mozafari2018 --grid s1.threshold 8 9 --set s1.threshold=9 --output x", "--grid"),
-        ("--model mozafari2018 --seed 3 --output x", "--seeds"),
-        ("--model mozafari2018 --config seed.toml --output x", "--seeds"),
-        ("--model mozafari2018 --seeds 0 0 --output x --dataset digits", "mozafari2018-digits-seed0"),
-        ("--model mozafari2018 --ratio 2 --output x", "--ratio"),
-        ("--model mozafari2018 --frob 2 --output x", "--frob"),
-        ("--model mozafari2018 --resume y --output x", "--resume"),
-        ("--model mozafari2018 --output x --scheduler tcp://h:1", "--scheduler"),
-        ("--model mozafari2018 --output x --cluster dask", "--scheduler"),
-        ("--model mozafari2018 --output x --cluster dask --scheduler 127.0.0.1:1 --dataset digits", "--scheduler"),
-        ("--model mozafari2018 --output run --dataset digits", "--output"),
-        ("--report nowhere", "--report"),
-        ("--report . --ratio 1", "--report"),
-    ],
-)
+X = "--model mozafari2018 --output x "
+REFUSED = {
+    "--model": ["--output x"],
+    "--output": ["--model mozafari2018", "--model mozafari2018 --output run"],
+    "used/mozafari2018-digits-seed0": ["--model mozafari2018 --output used"],
+    "mozafari2018-digits-seed0": [X + "--seeds 0 0"],
+    "--epochs": ["--model mozafari2018 deep2024 --output x --epochs 1 1 1"],
+    "s1.threshold": [X + "--grid s1.threshold 8 -1"],
+    "--grid": [X + "--grid s1.threshold", X + "--grid s1.threshold 8 9 --set s1.threshold=9",
+               X + "--grid s1.threshold 8 --grid s1.threshold 9"],
+    "--seeds": [X + "--seed 3", X + "--config seed.toml"],
+    "--ratio": [X + "--ratio 2"], "--frob": [X + "--frob 2"], "--resume": [X + "--resume y"],
+    "--scheduler": [X + "--scheduler tcp://h:1", X + "--cluster dask",
+                    X + "--cluster dask --scheduler 127.0.0.1:1"],
+    "--report": ["--report nowhere", "--report . --ratio 1"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "about"), [(words, about) for about in REFUSED for words in REFUSED[about]])
 def test_refused_in_one_line(words, about, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "seed.toml").write_text("seed = 3\n")
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
-    assert_refuses(sweep.main, words, about, capsys)
-    assert {path.name for path in tmp_path.iterdir()} == {"seed.toml", "run"}
+    (tmp_path / "used" / "mozafari2018-digits-seed0" / "thesis").mkdir(parents=True)
+    before = contents(tmp_path)
+    assert_refuses(sweep.main, words if "--report" in words else f"{words} --dataset digits", about, capsys)
+    assert contents(tmp_path) == before
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The report
 
 
-def made_up_run(folder, model, seed, threshold, accuracies, finished=True, **fields):
+def make_run(folder, seed, threshold, accuracies, results=None, **fields):
+    """A run's folder with the accuracies after each epoch; it is finished with the last if it has ``results``."""
     (folder / "checkpoints").mkdir(parents=True)
     fields = {"s2.threshold": threshold, **fields}
-    flags = {"model": model, "dataset": "digits", "seed": seed, "epochs": [1, 2], "set": fields, "name": folder.name}
-    (folder / "args.json").write_text(json.dumps({"command_line": "train.py", "flags": flags}))
-    with open(folder / "metrics.csv", "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("phase", "train_accuracy", "val_accuracy"))
-        writer.writerow(("s1", "", ""))
-        writer.writerows(("s3", 0.1, accuracy) for accuracy in accuracies)
-    if finished:
+    flags = {"model": "m", "dataset": "digits", "seed": seed, "epochs": [1, 2], "set": fields, "name": folder.name}
+    (folder / "args.json").write_text(json.dumps({"flags": flags}))
+    rows = "".join(f"s3,0.1,{accuracy}\n" for accuracy in accuracies)
+    (folder / "metrics.csv").write_text(f"phase,train_accuracy,val_accuracy\ns1,,\n{rows}")
+    if results is not None:
         best = {"accuracy": accuracies[-1], "loss": 1 - accuracies[-1], "silent": 0.0}
-        (folder / "results.json").write_text(json.dumps({"test": {"best": best}}))
+        (folder / "results.json").write_text(json.dumps({"test": {"best": best}, **results}))
     return folder
 
 
@@ -363,20 +352,23 @@ def report(folder):
 
 
 def test_the_report_by_hand(tmp_path):
-    """Means and deviations over seeds, by hand; an unfinished run is named; a folder without a run is left out."""
-    made_up_run(tmp_path / "a", "m", 0, 8, [0.5, 0.80])
-    made_up_run(tmp_path / "b", "m", 1, 8, [0.5, 0.84])
-    made_up_run(tmp_path / "c", "m", 0, 9, [0.7, 0.90])
-    made_up_run(tmp_path / "d", "m", 1, 9, [0.7], finished=False)
+    """Means and deviations over seeds, by hand; an unfinished run is named; a folder without a run is left out.
+
+    A readout that was refused for memory has no accuracy.
+    """
+    make_run(tmp_path / "a", 0, 8, [0.5, 0.80], {"readout": {"test": {"accuracy": 0.9}}})
+    make_run(tmp_path / "b", 1, 8, [0.5, 0.84], {"readout": {"refused": "not enough memory"}})
+    make_run(tmp_path / "c", 0, 9, [0.7, 0.90], {})
+    make_run(tmp_path / "d", 1, 9, [0.7])
     (tmp_path / "else").mkdir()
     text, (first, second), runs = report(tmp_path)
-    assert "| m | digits | s2.threshold=8 | 2 | 82.00 ± 2.83 | 18.00 ± 2.83 | 0.00 ± 0.00 |" in text
-    assert "| m | digits | s2.threshold=9 | 1 of 2 | 90.00 | 10.00 | 0.00 |" in text
+    assert "| m | digits | s2.threshold=8 | 2 | 82.00 ± 2.83 | 18.00 ± 2.83 | 0.00 ± 0.00 | 90.00 |" in text
+    assert "| m | digits | s2.threshold=9 | 1 of 2 | 90.00 | 10.00 | 0.00 | – |" in text
     assert "Not finished: d." in text
     assert float(first["accuracy_mean"]) == pytest.approx(0.82)
     assert float(first["accuracy_deviation"]) == pytest.approx(np.std([0.8, 0.84], ddof=1))
     assert (second["accuracy_mean"], second["accuracy_deviation"]) == ("0.9", "")
-    assert [row["run"] for row in runs] == ["a", "b", "c", "d"]
+    assert [(row["run"], row["readout"]) for row in runs] == [("a", "0.9"), ("b", ""), ("c", ""), ("d", "")]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
@@ -384,7 +376,7 @@ def test_the_report_by_hand(tmp_path):
 @pytest.mark.parametrize("content", [None, b"", b"[]", b'{"flags": 1, "test": 1}', b"val\n1\n", b"\xff\0", "half"])
 def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, name, content):
     for seed, folder in enumerate("abc"):
-        made_up_run(tmp_path / folder, "m", seed, 8, [0.5, 0.8])
+        make_run(tmp_path / folder, seed, 8, [0.5, 0.8], {})
     damaged = tmp_path / "b" / name
     if content is None:
         damaged.unlink()
@@ -400,24 +392,15 @@ def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, name, cont
     assert (row["seeds"], row["accuracy_mean"]) == ("2", "0.8")
 
 
-def test_a_refused_readout_has_no_accuracy(tmp_path):
-    """A readout that did not fit into the memory does not end the report."""
-    for seed, readout in enumerate(({"test": {"accuracy": 0.9}}, {"refused": "not enough memory"})):
-        folder = made_up_run(tmp_path / str(seed), "m", seed, 8, [0.5])
-        (folder / "results.json").write_text(json.dumps({"readout": readout}))
-    _, _, runs = report(tmp_path)
-    assert [run["readout"] for run in runs] == ["0.9", ""]
-
-
 def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
     """Of a long --set only the fields that differ are named, and the curves keep their room beside the legend."""
     common = {f"s{stage}.rule.winners": stage for stage in range(1, 9)}
     for value, reward in ((8, [0.1, -0.2]), (9, [0.3, -0.4])):
-        made_up_run(tmp_path / "few" / str(value), "m", 0, value, [0.5, 0.6], **common, **{"s9.rule.reward": reward})
+        make_run(tmp_path / "few" / str(value), 0, value, [0.5, 0.6], **common, **{"s9.rule.reward": reward})
         many = {f"s{stage}.out_channels": value for stage in range(1, 9)}
-        made_up_run(tmp_path / "many" / str(value), "m", 0, value, [0.5, 0.6], **many)
+        make_run(tmp_path / "many" / str(value), 0, value, [0.5, 0.6], **many)
     text, *_ = report(tmp_path / "few")
-    assert "| m | digits | s2.threshold=8, s9.rule.reward=0.1 -0.2 | 1 |" in text
+    assert "| m | digits | s2.threshold=8, s9.rule.reward=0.1 -0.2 | 0 of 1 |" in text
     assert "winners" not in text
     report(tmp_path / "many")
     assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
@@ -430,7 +413,7 @@ def test_a_curve_ends_where_the_longest_run_does():
 
 
 def test_report_of_single_runs(tmp_path, capsys):
-    one, two = (str(made_up_run(tmp_path / name, "m", 0, name, [0.5])) for name in ("a", "b"))
+    one, two = (str(make_run(tmp_path / name, 0, name, [0.5])) for name in ("a", "b"))
     assert_refuses(sweep.main, ["--report", one], "--output", capsys)
     assert sweep.main(["--report", one, "--output", str(tmp_path / "one")]) == 0
     assert "s2" not in (tmp_path / "one" / "sweep.md").read_text()
