@@ -30,7 +30,7 @@ from training.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, re
 from training.encoders import build_encoder
 from training.image_files import CHARACTERS, read_image
 from training.log import RunLog, replace_unprintable
-from training.run import DRY_RUN_IMAGES, wanted_maps
+from training.run import DRY_RUN_IMAGES, load_data, prepare_machine, wanted_maps
 from training.settings import EvaluateSettings, TrainSettings
 from utils import create_run_folder, describe_environment, to_folder_name, write_json, write_text
 
@@ -58,7 +58,7 @@ def evaluate(settings: EvaluateSettings) -> None:
         dataset=settings.dataset or trained.dataset or run["dataset"],
         image_size=settings.image_size or trained.image_size,
     )
-    data = train.load_data(settings)
+    data = load_data(settings)
     check_fit(place, content, data, settings.dataset)
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     images, labels = data.test_images[:count], data.test_labels[:count]
@@ -158,7 +158,7 @@ def load_network(settings: EvaluateSettings) -> tuple[Path, Checkpoint, NetworkT
 
     Errors: InputError if it is another network, if it was not saved by a run, or if the network does not decide.
     """
-    device = train.prepare_machine(settings)
+    device = prepare_machine(settings)
     place = find_checkpoint(settings.run, settings.output)
     content = load_checkpoint(place)
     if settings.model is not None and model_class(settings.model).name != content.model:
@@ -175,17 +175,18 @@ def load_network(settings: EvaluateSettings) -> tuple[Path, Checkpoint, NetworkT
 
 def check_fit(place: Path, content: Checkpoint, data: DataSet, dataset: str) -> None:
     """Errors: InputError unless the network of a checkpoint can be tested on the data set."""
-    names, colours = content.run["class_names"], content.encoding.get("colours", 1)
-    about = {"flag": "--dataset", "path": place}
-    if data.num_classes != content.num_classes:
-        raise InputError(f"{place} has {content.num_classes} classes, {data.name} {data.num_classes}", **about)
-    if is_own(dataset) and list(data.class_names) != list(names):
-        raise InputError(
-            f"{place} has the classes {', '.join(names)}; {data.name} has {', '.join(data.class_names)}", **about
-        )
-    if data.colours != colours:
-        kinds = {1: "grey", 3: "colour"}
-        raise InputError(f"{place} needs {kinds[colours]} images; {data.name} has {kinds[data.colours]} ones", **about)
+    kinds, names = {1: "grey", 3: "colour"}, content.run["class_names"]
+    for trained, tested in (
+        (f"{content.num_classes} classes", f"{data.num_classes} classes"),
+        (f"{kinds[content.encoding.get('colours', 1)]} images", f"{kinds[data.colours]} images"),
+        *(
+            [(f"the classes {', '.join(names)}", f"the classes {', '.join(data.class_names)}")]
+            if is_own(dataset)
+            else []
+        ),
+    ):
+        if trained != tested:
+            raise InputError(f"{place} is for {trained}; {data.name} has {tested}", flag="--dataset", path=place)
 
 
 def changed_since(run: dict, data: DataSet) -> list[str]:

@@ -28,11 +28,11 @@ from tqdm import tqdm
 from errors import InputError, report_error
 from models import model_class
 from report.sweep_report import is_run, read_run, write_sweep_report
-from train import is_finished, load_data, resolve
+from train import resolve
 from training.checkpoint import load_checkpoint
 from training.initial import BEGINNING, identify_phases
 from training.log import replace_unprintable
-from training.run import PHASES
+from training.run import PHASES, is_finished, load_data
 from training.settings import FILES, LEARNING, SweepSettings, TrainSettings, flag, spell
 from utils import ROOT
 

@@ -1,7 +1,6 @@
 """Train a first-spike network on MNIST-like images, by STDP and reward-modulated STDP: ``python train.py --help``."""
 
 import gc
-import json
 import os
 import re
 import sys
@@ -22,29 +21,26 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 # isort: split
 import torch
 
-import datasets
 from datasets import DataSet
 from datasets.augmentation import Augmentation
-from engine.event import pace
 from errors import InputError, report_error
 from models import model_class
 from network_trainer import NetworkTrainer, Progress
 from report.summary import list_models, summarize
+from s1c1 import Encoder
 from training.checkpoint import find_checkpoint, load_checkpoint, rebuild_network
-from training.encoders import build_encoder, changed, chosen, encoder_config, for_colours
+from training.encoders import build_encoder, choose_encoder, encoder_config
 from training.features import check_features
 from training.initial import BEGINNING, continue_from, initialize_from
 from training.log import replace_unprintable
-from training.run import Data, Run, Stopped, resumable, wanted_maps
-from training.settings import NOTHING, ROUNDING, NetworkSettings, TrainSettings, spell
+from training.run import Data, Run, Stopped, is_finished, lengthen, load_data, prepare_machine, resumable, wanted_maps
+from training.settings import NOTHING, ROUNDING, TrainSettings, spell
 from utils import (
-    choose_device,
     create_run_folder,
     describe_environment,
     find_latest_run,
     find_temporaries,
     lock_folder,
-    set_threads,
     to_folder_name,
     write_json,
     write_text,
@@ -73,28 +69,47 @@ def print_models(settings: TrainSettings) -> None:
 
 
 def print_summary(settings: TrainSettings) -> None:
-    network, data = model_class(settings.model), load_data(settings)
-    model = build(network, choose_encoder(network, settings, data), data, settings)
+    data = load_data(settings)
+    _, _, model = resolve(settings, data)
     print(describe(model, data, settings))
 
 
-def resolve(settings: TrainSettings, data: DataSet, device: object = "cpu"):
-    """Compute the settings that the network decides unless they are given. Returns them, the encoder and the network.
+def resolve(
+    settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu"
+) -> tuple[TrainSettings, Encoder, NetworkTrainer]:
+    """Build the encoder and the network. Returns the settings with what the network decides if it is not given.
 
     Errors: InputError for settings that do not fit the network.
     """
-    network = model_class(settings.model)
-    encoder = choose_encoder(network, settings, data)
-    model = build(network, encoder, data, settings, device)
-    augment = Augmentation.parse(network.augmentation) if settings.augment is None else settings.augment
-    found = {"model": network.name, "encoder": encoder_config(encoder)["name"], "augment": augment}
-    return replace(settings, **found, epochs=choose_epochs(model, settings)), encoder, model
+    network, encoder_fields, fields = model_class(settings.model), {}, {}
+    for name, value in settings.set.items():
+        is_encoders = name.startswith("encoder.")
+        (encoder_fields if is_encoders else fields)[name.removeprefix("encoder.")] = value
+    encoder = choose_encoder(network, settings.encoder, encoder_fields, data.colours)
+    model = network(
+        in_channels=encoder.channels,
+        num_classes=data.num_classes,
+        seed=settings.seed,
+        device=device,
+        backend=settings.backend,
+        time_steps=encoder.time_steps,
+        overrides=fields,
+        image_size=data.image_size[:2],
+    )
+    names, epochs = [phase.name for phase in model.phases], settings.epochs or tuple(model.epochs)
+    if len(epochs) != len(names):
+        phases = f"the phases of {model.name} ({' '.join(names)})"
+        settings.refuse("epochs", f"needs {len(names)} numbers for {phases}, not {len(epochs)}")
+    found = {"model": network.name, "encoder": encoder_config(encoder)["name"]}
+    found["epochs"] = tuple(min(count, 1) for count in epochs) if settings.dry_run else epochs
+    found["augment"] = Augmentation.parse(network.augmentation) if settings.augment is None else settings.augment
+    return replace(settings, **found), encoder, model
 
 
 def train(settings: TrainSettings) -> None:
     """Train a new network. Everything is checked before the run gets its folder."""
     device = prepare_machine(settings)
-    model_class(settings.model)  # refuses an unknown name before the data are read
+    model_class(settings.model)  # an unknown name is refused before the data are read
     settings = replace(settings, dataset=settings.dataset or "mnist", device=str(device))
     data = Data(settings)
     settings, encoder, model = resolve(settings, data.set, device)
@@ -165,7 +180,7 @@ def resume(settings: TrainSettings) -> None:
         for left in find_temporaries(folder):
             left.unlink()
         if longer:
-            lengthen(folder, saved)
+            lengthen(folder, saved.epochs)
         if longer and done:
             progress.phase, progress.epoch = progress.phase - 1, trained.epochs[-1]
         Run(replace(saved, device=str(device)), folder, model, encoder, data, progress).train(is_resumed=True)
@@ -194,73 +209,10 @@ def lengthens(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
     return len(epochs) == len(before) and epochs[:-1] == before[:-1] and epochs[-1:] > before[-1:]
 
 
-def lengthen(folder: Path, settings: TrainSettings) -> None:
-    """Mark a finished run as unfinished, and save its larger number of epochs."""
-    for name in ("results.json", "index.html"):
-        (folder / name).unlink(missing_ok=True)
-    record = json.loads((folder / "args.json").read_text(encoding="utf-8"))
-    write_json(folder / "args.json", {**record, "flags": {**record["flags"], "epochs": list(settings.epochs)}})
-
-
-def is_finished(folder: Path, figures: bool) -> bool:
-    """Whether a run has written its last file. ``figures``: whether it draws."""
-    return all((folder / name).is_file() for name in ("results.json", *(["index.html"] if figures else [])))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def prepare_machine(settings: NetworkSettings) -> torch.device:
-    """Set the number of threads. Returns the device on which the network is built."""
-    set_threads(settings.threads)
-    pace.automatic = settings.threads == "auto"
-    return choose_device(settings.device, settings.backend)
-
-
-def load_data(settings: NetworkSettings) -> DataSet:
-    place = settings.data_dir or datasets.DATA_DIR
-    return datasets.load(settings.dataset or "mnist", place, settings.image_size or None)
-
-
-def choose_encoder(network: type[NetworkTrainer], settings: TrainSettings, data: DataSet) -> object:
-    """The network's encoder or that of ``--encoder``, with the parameters that ``--set`` changes."""
-    name = "encoder."
-    parameters = {key[len(name) :]: value for key, value in settings.set.items() if key.startswith(name)}
-    return build_encoder(for_colours(changed(chosen(network, settings.encoder), parameters), data.colours))
-
-
-def build(
-    network: type[NetworkTrainer], encoder: object, data: DataSet, settings: TrainSettings, device: object = "cpu"
-) -> NetworkTrainer:
-    """A new network for the data set's images as the encoder encodes them."""
-    return network(
-        in_channels=encoder.channels,
-        num_classes=data.num_classes,
-        seed=settings.seed,
-        device=device,
-        backend=settings.backend,
-        time_steps=encoder.time_steps,
-        overrides={key: value for key, value in settings.set.items() if not key.startswith("encoder.")},
-        image_size=data.image_size[:2],
-    )
-
-
 def describe(model: NetworkTrainer, data: DataSet, settings: TrainSettings) -> str:
     """The table of stages, and what ``--set`` changes. Errors: InputError for images that are too small."""
     table = summarize(model, *data.image_size)
     return f"{table}\nset: {spell(settings.set)}" if settings.set else table
-
-
-def choose_epochs(model: NetworkTrainer, settings: TrainSettings) -> tuple[int, ...]:
-    """The number of epochs of each phase."""
-    names = [phase.name for phase in model.phases]
-    epochs = settings.epochs or tuple(model.epochs)
-    if len(epochs) != len(names):
-        settings.refuse(
-            "epochs",
-            f"needs {len(names)} numbers for the phases of {model.name} ({' '.join(names)}), not {len(epochs)}",
-        )
-    return tuple(min(count, 1) for count in epochs) if settings.dry_run else epochs
 
 
 if __name__ == "__main__":

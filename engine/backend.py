@@ -38,39 +38,30 @@ class _Layer:
     """
 
     def __init__(self, weight: Tensor, time_steps: int, padding: int):
-        if weight.dim() != 4 or weight.shape[2] != weight.shape[3] or min(weight.shape) < 1:
-            raise InputError(
-                f"weights must be (features, channels, kernel, kernel), not {tuple(weight.shape)}", field="weight"
-            )
-        if weight.dtype not in (torch.float32, torch.float64) or not weight.is_contiguous():
-            raise InputError(f"weights must be contiguous float32 or float64, not {weight.dtype}", field="weight")
+        shape, kinds = tuple(weight.shape), (torch.float32, torch.float64)
+        is_square = len(shape) == 4 and shape[2] == shape[3] and min(shape) > 0
+        require(is_square, "weight", f"weights must be (features, channels, kernel, kernel), not {shape}")
+        is_usable = weight.dtype in kinds and weight.is_contiguous()
+        require(is_usable, "weight", f"weights must be contiguous float32 or float64, not {weight.dtype}")
         check_size(len(weight), weight[0].numel())
-        if not 1 <= time_steps <= 254 or padding < 0:
-            raise InputError(
-                f"time steps are 1 to 254 and padding is 0 or more, not {time_steps} and {padding}", field="time_steps"
-            )
+        require(1 <= time_steps <= 254, "time_steps", f"time steps are 1 to 254, not {time_steps}")
+        require(padding >= 0, "padding", f"padding must be 0 or more, not {padding}")
         self.weight, self.time_steps, self.padding = weight.detach(), time_steps, padding
-        self.features, self.channels, self.kernel, _ = weight.shape
+        self.features, self.channels, self.kernel, _ = shape
         self._prepare()
 
     def _check_latency(self, latency):
         """Return (latency, (Ho, Wo)) if the layer can take latency uint8 (N, C, H, W)."""
-        latency = torch.as_tensor(latency)
-        if latency.dtype != torch.uint8 or latency.dim() != 4 or latency.shape[1] != self.channels:
-            raise InputError(
-                f"latencies must be uint8 (N, {self.channels}, H, W), not {latency.dtype} {tuple(latency.shape)}",
-                field="latency",
-            )
-        if latency.device != self.weight.device:
-            raise InputError(
-                f"latencies on {latency.device} and weights on {self.weight.device}: move one of them", field="latency"
-            )
+        latency, wanted = torch.as_tensor(latency), f"uint8 (N, {self.channels}, H, W) on {self.weight.device}"
+        fits = latency.dtype == torch.uint8 and latency.dim() == 4 and latency.shape[1] == self.channels
+        given = f"{latency.dtype} {tuple(latency.shape)} on {latency.device}"
+        require(fits and latency.device == self.weight.device, "latency", f"latencies must be {wanted}, not {given}")
         return latency.contiguous(), output_size(*latency.shape[2:], self.kernel, self.padding)
 
     def _check_rates(self, rates, images, rows):
         rates = np.asarray(rates, np.float64)
-        if rates.ndim != 3 or rates.shape[0] != images or rates.shape[1] < rows or rates.shape[2] != 2:
-            raise InputError(f"rates must be ({images}, {rows} or more, 2), not {rates.shape}", field="rates")
+        fits = rates.ndim == 3 and len(rates) == images and rates.shape[1] >= rows and rates.shape[2] == 2
+        require(fits, "rates", f"rates must be ({images}, {rows} or more, 2), not {rates.shape}")
         return rates
 
 
@@ -79,8 +70,7 @@ class FiringLayer(_Layer):
 
     def __init__(self, weight: Tensor, time_steps: int, padding: int, threshold: float):
         self.threshold = float(threshold)
-        if not self.threshold >= 0:
-            raise InputError(f"a threshold must be 0 or more, not {threshold}", field="threshold")
+        require(self.threshold >= 0, "threshold", f"a threshold must be 0 or more, not {threshold}")
         super().__init__(weight, time_steps, padding)
 
     def fire(self, latency: Tensor, pool: int = 1) -> Tensor:
@@ -147,32 +137,26 @@ class DecisionLayer(_Layer):
         latency, _ = self._check_latency(latency)
         labels, result = self._check_labels(labels, len(latency)), self._make_result(len(latency), 0, classes)
         rates = self._check_rates(rates, len(latency), 1)
+        shape = len(latency), self.features
         left_out = np.empty((0, self.features), bool) if left_out is None else np.asarray(left_out)
-        if left_out.shape not in ((0, self.features), (len(latency), self.features)) or left_out.dtype != bool:
-            raise InputError(
-                f"left_out must be bool ({len(latency)}, {self.features}), not {left_out.shape}", field="left_out"
-            )
-        if not 1 <= rule.most_learners <= MAX_LEARNERS:
-            raise InputError(
-                f"from 1 to {MAX_LEARNERS} neurons may learn from an image, not {rule.most_learners}", field="rule"
-            )
+        fits = left_out.dtype == bool and left_out.shape in (shape, (0, self.features))
+        require(fits, "left_out", f"left_out must be bool {shape}, not {left_out.dtype} {left_out.shape}")
+        count = rule.most_learners
+        require(1 <= count <= MAX_LEARNERS, "rule", f"1 to {MAX_LEARNERS} neurons can learn from an image, not {count}")
         if len(latency):
             self._learn(latency, labels, rule, rates, left_out, result)
         return result
 
     def _check_labels(self, labels, count):
         labels = torch.as_tensor(labels).cpu().long()
-        if labels.shape != (count,):
-            raise InputError(f"{count} images need labels ({count},), not {tuple(labels.shape)}", field="labels")
+        require(labels.shape == (count,), "labels", f"labels must be ({count},), not {tuple(labels.shape)}")
         return labels
 
     def _make_result(self, images, winners, classes):
         """Return the ``Result`` of images that are all silent."""
         classes = np.ascontiguousarray(classes, np.int64)
-        if classes.shape != (self.features,):
-            raise InputError(
-                f"{self.features} features need classes ({self.features},), not {classes.shape}", field="classes"
-            )
+        fits = classes.shape == (self.features,)
+        require(fits, "classes", f"classes must be ({self.features},), not {classes.shape}")
         decisions = torch.full((images, 3), -1, dtype=torch.int32)
         highest = torch.zeros(images, dtype=self.weight.dtype)
         return Result(decisions, highest, torch.full((images, winners, 4), -1, dtype=torch.int32), classes)
@@ -201,12 +185,8 @@ def learn_together(
     """
     latency, size = firing._check_latency(latency)
     output_size(*pooled_size(*size, pool), deciding.kernel, deciding.padding)
-    if deciding.channels != firing.features or deciding.weight.dtype != firing.weight.dtype:
-        raise InputError(
-            f"a decision layer of {deciding.channels} channels ({deciding.weight.dtype}) does not fit a firing layer "
-            f"of {firing.features} features ({firing.weight.dtype})",
-            field="weight",
-        )
+    above, below = (deciding.channels, deciding.weight.dtype), (firing.features, firing.weight.dtype)
+    require(above == below, "weight", f"a decision layer of {above} channels does not fit {below} features below it")
     labels = deciding._check_labels(labels, len(latency))
     result = deciding._make_result(len(latency), rules[0].winners, classes)
     rates = (
@@ -220,10 +200,14 @@ def learn_together(
 
 def check_size(features: int, synapses: int) -> None:
     """Raise InputError if a layer has more features, or more weights, than the kernels can take."""
-    if features > MAX_FEATURES:
-        raise InputError(
-            f"a layer has fewer than {MAX_FEATURES + 1:,} features, not {features:,}", field="out_channels"
-        )
-    if (features + 32) * synapses > MAX_WEIGHTS:  # the kernels pad the features
-        count = features * synapses
-        raise InputError(f"a layer has at most {MAX_WEIGHTS:,} weights, not {count:,}", field="out_channels")
+    fits = features <= MAX_FEATURES
+    require(fits, "out_channels", f"a layer has fewer than {MAX_FEATURES + 1:,} features, not {features:,}")
+    count = features * synapses
+    fits = count + 32 * synapses <= MAX_WEIGHTS  # the kernels pad the features
+    require(fits, "out_channels", f"a layer has at most {MAX_WEIGHTS:,} weights, not {count:,}")
+
+
+def require(condition: bool, field: str, message: str) -> None:
+    """Raise InputError about an argument if the condition is false."""
+    if not condition:
+        raise InputError(message, field=field)

@@ -111,17 +111,19 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
     unsupervised = [row for row in rows if row["train_accuracy"] is None]
     supervised = [row for row in rows if row["train_accuracy"] is not None]
     is_silent = any(row[f"{split}_silent"] for row in supervised for split in ("train", "val"))
-    heights = [2, 1.6, 1.1] if is_silent else [2, 1.6]
-    figure = new_figure(10 if supervised else 6, 1.6 * sum(heights) if supervised else 3.6, title)
-    ratios = [ratio for ratio, part in ((1, unsupervised), (2.2, supervised)) if part]
-    if rows:
-        grid = figure.add_gridspec(len(heights), len(ratios), width_ratios=ratios, height_ratios=heights)
+    parts = ["accuracy", "loss", "silent"][: 2 + is_silent] if supervised else []
+    heights = [2, 1.6, 1.1][: len(parts)]
+    figure = new_figure(10 if supervised else 6, max(3.6, 1.6 * sum(heights)), title)
+    if not rows:
+        return figure
+    left, ratios = (["convergence"], [1]) if unsupervised else ([], [])
+    grid = [[*left, part] for part in parts] or [left]
+    ratios = {"width_ratios": ratios + [2.2] * bool(parts), "height_ratios": heights or [1]}
+    panels = figure.subplot_mosaic(grid, **ratios)
     if unsupervised:
-        _draw_convergence(figure.add_subplot(grid[:, 0]), unsupervised)
+        _draw_convergence(panels.pop("convergence"), unsupervised)
     if supervised:
-        panels = [figure.add_subplot(grid[0, -1])]
-        panels += [figure.add_subplot(grid[row, -1], sharex=panels[0]) for row in range(1, len(heights))]
-        _draw_outcomes(panels, supervised, "" if is_silent else "; no image was silent")
+        _draw_outcomes(panels, supervised)
     return figure
 
 
@@ -137,59 +139,47 @@ def _draw_convergence(axes, rows):
     low, high = axes.get_ylim()
     axes.set_ylim(low / 3, 8 * high)  # room for the names of the phases
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(0.5, len(rows) + 0.5)
-    axes.set(title=f"{_rules(rows)} phases", xlabel="epoch, over all phases")
+    axes.set(title=f"{_rules(rows)} phases", xlabel="epoch, over all phases", xlim=(0.5, len(rows) + 0.5))
     axes.set_ylabel("convergence: mean w (1 − w), logarithmic")
     _finish_epochs(axes, rows)
 
 
-def _draw_outcomes(panels, rows, note):
-    """Accuracy, loss and, if there is a third panel, silence: training and validation in each."""
+def _draw_outcomes(panels, rows):
+    """Accuracy, loss and, if there is a panel for it, silence: training and validation in each."""
     phases = " and ".join(dict.fromkeys(row["phase"] for row in rows))
-    epochs, is_validated = np.arange(1, len(rows) + 1), any(row["val_accuracy"] is not None for row in rows)
-    marker = "o" if len(rows) <= 30 else None
-    titles = f"{_rules(rows)} phase, {phases}: accuracy", f"loss: wrong decisions{note}", "silent: no decision"
-    parts = zip(panels, ("accuracy", "loss", "silent"), (BLUE, ORANGE, INK), titles, strict=False)
-    for axes, part, color, title in parts:
-        pale = 0.5 + 0.5 * np.array(to_rgb(color))
-        looks = {"color": pale, "markersize": 6, "markerfacecolor": "white", "label": "training"}
-        axes.plot(epochs, _percent(rows, f"train_{part}"), marker=marker, **looks)
-        if is_validated:
-            looks = {"color": color, "markersize": 3.5, "label": "validation"}
-            axes.plot(epochs, _percent(rows, f"val_{part}"), marker=marker, **looks)
-        axes.set(title=title, ylabel="% of the images")
-        axes.tick_params(labelbottom=axes is panels[-1])
-    accuracy, loss, *_ = panels
-    if is_validated:
-        values = _percent(rows, "val_accuracy")
-        best = int(np.nanargmax(values))
-        label = f"best epoch: {best + 1},\n{values[best]:.2f} % right"
-        accuracy.plot(best + 1, values[best], "*", color=YELLOW, mec=INK, ms=13, ls="none", label=label)
-        for axes in panels:
+    titles = {
+        "accuracy": f"{_rules(rows)} phase, {phases}: accuracy",
+        "loss": "loss: wrong decisions" + ("" if "silent" in panels else "; no image was silent"),
+        "silent": "silent: no decision",
+    }
+    epochs, marker = np.arange(1, len(rows) + 1), "o" if len(rows) <= 30 else None
+    accuracies = _percent(rows, "val_accuracy")
+    best = None if np.isnan(accuracies).all() else int(np.nanargmax(accuracies))
+    for (part, axes), color in zip(panels.items(), (BLUE, ORANGE, INK), strict=False):
+        looks = {"color": 0.5 + 0.5 * np.array(to_rgb(color)), "markersize": 6, "markerfacecolor": "white"}
+        axes.plot(epochs, _percent(rows, f"train_{part}"), marker=marker, label="training", **looks)
+        axes.set(title=titles[part], ylabel="% of the images")
+        axes.set_xlim(min(0.5, 1 - 0.01 * len(rows)), len(rows) + max(0.5, 0.01 * len(rows)))
+        axes.tick_params(labelbottom=axes is list(panels.values())[-1])
+        if best is not None:
+            values, looks = _percent(rows, f"val_{part}"), {"color": color, "markersize": 3.5}
+            axes.plot(epochs, values, marker=marker, label="validation", **looks)
             axes.axvline(best + 1, color=GREY, lw=1, ls="--", zorder=0)
-    low, high = accuracy.get_ylim()
-    if high - low < 2:  # a few epochs alike: no mountains out of tenths of a percent
-        accuracy.set_ylim(low - 1, high + 1)
-    _fit_loss(loss, np.concatenate([_percent(rows, "train_loss"), _percent(rows, "val_loss")]))
-    accuracy.set_xlim(min(0.5, 1 - 0.01 * len(rows)), len(rows) + max(0.5, 0.01 * len(rows)))
-    panels[-1].set_xlabel(f"{_rules(rows)} epoch")
-    for axes in panels:
+        if part == "accuracy" and best is not None:
+            label = f"best epoch: {best + 1},\n{values[best]:.2f} % right"
+            axes.plot(best + 1, values[best], "*", color=YELLOW, mec=INK, ms=13, ls="none", label=label)
+        low, high = axes.dataLim.intervaly
+        if part == "loss" and 0 < 3 * low < high:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            axes.yaxis.set_minor_formatter(NullFormatter())
+            axes.set_ylabel("%, logarithmic")
+        elif high - low < 2:  # no mountains out of tenths of a percent
+            axes.set_ylim(max(0, low - 1), high + 1)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
         _finish_epochs(axes, rows)
-
-
-def _fit_loss(axes, values):
-    """Make the axis logarithmic if the loss falls to less than a third and never to 0."""
-    low, high = np.nanmin(values), np.nanmax(values)
-    if 0 < 3 * low < high:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_ylim(0.85 * low, 1.18 * high)
-        axes.set_ylabel("%, logarithmic")
-    elif high - low < 2:
-        axes.set_ylim(max(0, low - 1), high + 1)
+    axes.set_xlabel(f"{_rules(rows)} epoch")
 
 
 def _finish_epochs(axes, rows):

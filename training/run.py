@@ -1,6 +1,7 @@
 """One training run, from the data to the last figure, in a folder of its own."""
 
 import errno
+import json
 import os
 import shlex
 import signal
@@ -17,6 +18,7 @@ import datasets
 from datasets.augmentation import Augmentation, MovedCopies
 from engine.compiled import announcements
 from engine.decision import Outcome
+from engine.event import pace
 from engine.graph import CHUNK, LatencyMap
 from engine.packed import PackedLatencies
 from errors import InputError
@@ -30,7 +32,8 @@ from training.checkpoint import restore_state, save_checkpoint
 from training.encoders import encoder_config
 from training.features import count_neurons, describe_readout, read_features
 from training.log import RunLog
-from utils import get_peak_memory
+from training.settings import NetworkSettings
+from utils import choose_device, get_peak_memory, set_threads, write_json
 
 PHASES = "SWEEP_PHASES"  # the environment variable that makes a run a beginning of sweep.py, with its number of phases
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
@@ -44,7 +47,7 @@ class Data:
     """
 
     def __init__(self, settings):
-        self.set = datasets.load(settings.dataset, settings.data_dir or datasets.DATA_DIR, settings.image_size or None)
+        self.set = load_data(settings)
         self.train, self.validation = divide(self.set.train_labels, settings)
         self.test = np.arange(len(self.set.test_labels) if settings.test else 0)
         if settings.dry_run:
@@ -324,6 +327,32 @@ class Run:
         restore_state(self.model, self.progress.best["state"])
         found = {f"{split}.last": last, "validation.best": Evaluation(self.model, *held_out)}
         return found | {"test.best": Evaluation(self.model, *scored)} if self.settings.test else found
+
+
+def prepare_machine(settings: NetworkSettings) -> torch.device:
+    """Set the number of threads. Returns the device on which the network is built."""
+    set_threads(settings.threads)
+    pace.automatic = settings.threads == "auto"
+    return choose_device(settings.device, settings.backend)
+
+
+def load_data(settings: NetworkSettings) -> datasets.DataSet:
+    """Load the data set of the settings. Errors: InputError."""
+    place = settings.data_dir or datasets.DATA_DIR
+    return datasets.load(settings.dataset or "mnist", place, settings.image_size or None)
+
+
+def is_finished(folder: Path, figures: bool) -> bool:
+    """Whether a run has written its last file. ``figures``: whether it draws."""
+    return all((folder / name).is_file() for name in ("results.json", *(["index.html"] if figures else [])))
+
+
+def lengthen(folder: Path, epochs: tuple[int, ...]) -> None:
+    """Mark a finished run as unfinished, and save its larger number of epochs."""
+    for name in ("results.json", "index.html"):
+        (folder / name).unlink(missing_ok=True)
+    record = json.loads((folder / "args.json").read_text(encoding="utf-8"))
+    write_json(folder / "args.json", {**record, "flags": {**record["flags"], "epochs": list(epochs)}})
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ TensorBoard sorts charts by their tags, which are chosen so that accuracy and lo
 
 import shutil
 import time
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -19,16 +18,14 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from engine.decision import Outcome
-from engine.phases import Phase
-from network_trainer import NetworkTrainer, convergence
+from network_trainer import NetworkTrainer, Phase, convergence
 from report.figures import draw_confusion, draw_filters, to_pixels
 from report.metrics import evaluate_predictions
 from report.writing import Report
 
 EVENT_FILES = "events.out.tfevents.*"
 EMBEDDED_IMAGES = 1000  # in the projector
-BY_EPOCH = "accuracy/by_epoch", "loss/by_epoch", "scores/silent"
-POINTS = 10  # of a curve within an epoch
+POINTS = 10  # of a curve within an epoch, at most
 HYPERPARAMETERS = "dataset", "epochs", "batch_size", "ratio", "val_split", "patience", "seed"
 
 
@@ -49,41 +46,44 @@ class Board:
             self._writers[run] = SummaryWriter(self.folder / run, purge_step=step)
         return self._writers[run]
 
+    def log_scalars(self, run: str, scalars: dict[str, float | None], step: int) -> None:
+        """Log {tag: value}; a value that is None is left out."""
+        for tag, value in scalars.items():
+            if value is not None:
+                self.writer(run, step).add_scalar(tag, value, step)
+
+    def log_pixels(self, run: str, tag: str, pixels: np.ndarray, step: int) -> None:
+        """Log an image, uint8 (H, W, 3)."""
+        self.writer(run, step).add_image(tag, pixels, step, dataformats="HWC")
+
     def log_network(self, summary: str) -> None:
         """Log the table of the stages, unless the folder has one already."""
         if not any(self.folder.glob(EVENT_FILES)):
             self.writer("", 1).add_text("network", "\n".join(f"    {line}" for line in summary.splitlines()), 0)
 
     def log_batch(self, outcome: Outcome, done: int, total: int, history: list[dict]) -> None:
-        """Log the outcome of a batch, after which ``done`` of ``total`` images of the epoch are learned.
-
-        Of an epoch with more batches, only ``POINTS`` are logged.
-        """
+        """Log the outcome of some batches. ``done`` of ``total`` images of the epoch are learned, with this batch."""
         if done * POINTS // total > (done - sum(outcome)) * POINTS // total:
-            step = count_epochs(history) * total + done
-            for tag, part in (("accuracy", "correct"), ("loss", "wrong")):
-                self.writer("train_within_epochs", step).add_scalar(f"{tag}/by_images", outcome.fraction(part), step)
+            scalars = {"accuracy/by_images": outcome.fraction("correct"), "loss/by_images": outcome.fraction("wrong")}
+            self.log_scalars("train_within_epochs", scalars, count_epochs(history) * total + done)
 
     def log_validation(self, labels, decisions, history: list[dict], class_names) -> None:
         """Log F1 and the confusion matrix of an epoch that is not yet in the history.
 
         labels, decisions: of the validation images, int64 (N,), -1 for silence.
         """
-        step = count_epochs(history) + 1
-        no_scores = np.zeros((len(labels), len(class_names)))  # only ROC curves need scores
+        step, no_scores = count_epochs(history) + 1, np.zeros((len(labels), len(class_names)))  # only ROC needs scores
         metrics = evaluate_predictions(labels, decisions, no_scores, len(class_names))
         figure = draw_confusion(metrics["confusion_matrix"], class_names, f"Validation images, epoch {step}")
-        writer = self.writer("validation", step)
-        writer.add_scalar("scores/f1_macro", metrics["f1_macro"], step)
-        writer.add_image("scores/confusion_matrix", to_pixels(figure), step, dataformats="HWC")
+        self.log_scalars("validation", {"scores/f1_macro": metrics["f1_macro"]}, step)
+        self.log_pixels("validation", "scores/confusion_matrix", to_pixels(figure), step)
 
     def log_epoch(self, history: list[dict]) -> None:
         """Log the outcomes of the last epoch of the history, if its phase has labels."""
-        step = count_epochs(history)
+        tags = {"accuracy/by_epoch": "accuracy", "loss/by_epoch": "loss", "scores/silent": "silent"}
         for run, split in (("train", "train"), ("validation", "val")):
-            if history[-1][f"{split}_accuracy"] is not None:
-                for tag, part in zip(BY_EPOCH, ("accuracy", "loss", "silent"), strict=True):
-                    self.writer(run, step).add_scalar(tag, history[-1][f"{split}_{part}"], step)
+            scalars = {tag: history[-1][f"{split}_{part}"] for tag, part in tags.items()}
+            self.log_scalars(run, scalars, count_epochs(history))
 
     def log_stages(self, model: NetworkTrainer, phase: Phase, wins: dict, history: list[dict], encoder) -> None:
         """Log convergence, rates, winners and weights of each convolution that learned in the last epoch.
@@ -91,44 +91,40 @@ class Board:
         wins: {convolution's label: how often each feature won in this epoch, int64 (F,)}.
         """
         run, step = ("train", count_epochs(history)) if phase.needs_labels else ("", len(history))
-        writer = self.writer(run, step)
         for label, conv in model.named_convs(phase.stages):
             tag, rule = f"stages/{label}", phase.rules[label]
-            writer.add_scalar(f"{tag}/convergence", convergence(conv.weight), step)
-            for row, rates in zip(rule.rows, conv.rates(rule).reshape(-1, 2).tolist(), strict=True):
-                for name, rate in zip(("ltp_rate", "ltd_rate"), rates, strict=True):
-                    writer.add_scalar(f"{tag}/{row}/{name}".replace("//", "/"), rate, step)
-            if int(wins[label].sum()):
-                writer.add_scalar(f"{tag}/dead_features", int((wins[label] == 0).sum()), step)
+            scalars = {f"{tag}/convergence": convergence(conv.weight)}
+            for row, (ltp, ltd) in zip(rule.rows, conv.rates(rule).reshape(-1, 2).tolist(), strict=True):
+                name = f"{tag}/{row}".rstrip("/")
+                scalars |= {f"{name}/ltp_rate": ltp, f"{name}/ltd_rate": ltd}
+            writer = self.writer(run, step)
+            if wins[label].any():
+                scalars[f"{tag}/dead_features"] = int((wins[label] == 0).sum())
                 writer.add_histogram(f"{tag}/wins_per_feature", wins[label], step)
+            self.log_scalars(run, scalars, step)
             writer.add_histogram(f"{tag}/weights", conv.weight.flatten(), step)
             if conv is model.convs()[0]:
                 weight = conv.weight.numpy(force=True)
                 figure = draw_filters(weight, f"Filters of {label}", encoder.polarity, encoder.scales)
-                writer.add_image(f"{tag}/filters", to_pixels(figure), step, dataformats="HWC")
+                self.log_pixels(run, f"{tag}/filters", to_pixels(figure), step)
 
     def log_pictures(self, name: str, folder: Path, step: int) -> None:
         """Log the PNG files in a folder and its subfolders, with tags that begin with ``name``."""
         for path in sorted(folder.rglob("*.png")):
-            tag = f"{name}/{path.relative_to(folder).with_suffix('')}"
             with Image.open(path) as picture:
-                self.writer("", step).add_image(tag, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+                pixels = np.asarray(picture.convert("RGB"))
+            self.log_pixels("", f"{name}/{path.relative_to(folder).with_suffix('')}", pixels, step)
 
     def log_scores(self, split: str, metrics: dict, step: int) -> None:
         """Log the scores of an evaluation of a split ("test", …)."""
-        for part in ("accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"):
-            if metrics[part] is not None:
-                self.writer("", step).add_scalar(f"{split}/{part}", metrics[part], step)
+        parts = "accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"
+        self.log_scalars("", {f"{split}/{part}": metrics[part] for part in parts}, step)
 
     def log_hyperparameters(self, model: NetworkTrainer, flags: dict, splits: list[str], step: int) -> None:
         """Log the run's row in the table of hyperparameters. ``splits``: those whose scores have been logged."""
-        chosen = {"model": model.name, **{key: flags[key] for key in HYPERPARAMETERS}}
+        chosen = {"model": model.name, **{key: flags[key] for key in HYPERPARAMETERS}, **flags["set"]}
         for label, conv in model.named_convs():
-            chosen[f"{label}.threshold"] = float(conv.threshold)
-            for field in fields(conv.rule) if conv.rule else ():
-                value = getattr(conv.rule, field.name)
-                chosen |= {} if value == field.default else {f"{label}.rule.{field.name}": value}
-        chosen |= flags["set"]
+            chosen |= {f"{label}.threshold": conv.threshold, f"{label}.rule": conv.rule}
         row = {key: value if isinstance(value, int | float) else str(value) for key, value in chosen.items()}
         scores = {f"{split}/{part}": 0 for split in splits for part in ("accuracy", "f1_macro", "silent")}
         for summary in hparams(row, scores):  # it uses the names of the scores: the values have been logged

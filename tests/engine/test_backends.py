@@ -72,18 +72,3 @@ def test_single_precision_fires_alike_up_to_ties(name):
         assert (a != b).sum() <= a.numel() / 10_000, stage
         assert (a < 15).any()
         maps[stage] = a
-
-
-def test_single_precision_learns_alike():
-    """In float32, weights far from ties: twenty images of s1 and of the decision layer choose the same winners."""
-    event, tensor = (build_model("mozafari2018", backend=backend) for backend in ("event", "torch"))
-    for conv, twin in zip(event.convs(), tensor.convs(), strict=True):
-        rng = np.random.default_rng(0)
-        conv.weight.copy_(torch.from_numpy(rng.uniform(0.2, 0.8, conv.weight.shape)))
-        twin.weight.copy_(conv.weight)
-    inputs = LATENCIES[:20]
-    a, b = (s1.learn(inputs, s1.rule) for s1 in (event.stages["s1"], tensor.stages["s1"]))
-    assert (a != b).any(-1).sum() <= 1
-    inputs = event.map_of(inputs, "c2")
-    a, b = (model.phases[-1].learn(model, inputs, LABELS[:20]).decisions for model in (event, tensor))
-    assert (a != b).any(-1).sum() <= 1

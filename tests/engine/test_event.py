@@ -10,9 +10,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from engine import event
+from engine import event, frames
 from engine.event.deciding import CHUNK
 from engine.rules import RSTDP, STDP, MarginRule
+from errors import InputError
 
 DIGITS = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")["encoding"][:100]
 TYPES = [np.float32, np.float64]
@@ -45,14 +46,14 @@ def constant(rates, images):
 
 
 def learn_decisions(layer, latency, labels, classes, rates, rule=REWARDED):
-    found = layer.learn(torch.from_numpy(latency), labels, classes, rule, constant(rates, len(latency)))
-    return found.decisions.numpy(), found.highest.numpy()
+    result = layer.learn(torch.from_numpy(latency), labels, classes, rule, constant(rates, len(latency)))
+    return result.decisions.numpy(), result.highest.numpy()
 
 
 def learn_together(firing, deciding, latency, labels, pool, classes, rules, rates):
     rates = [None if pair is None else constant(pair, len(latency)) for pair in rates]
-    found = event.learn_together(firing, deciding, torch.from_numpy(latency), labels, pool, classes, rules, rates)
-    return found.decisions.numpy(), found.winners.numpy()
+    result = event.learn_together(firing, deciding, torch.from_numpy(latency), labels, pool, classes, rules, rates)
+    return result.decisions.numpy(), result.winners.numpy()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -177,24 +178,13 @@ def test_fire_on_random_maps(dtype, layer, threshold, pool):
     np.testing.assert_array_equal(found[0], twin_fire(latency, weight, steps, pad, threshold, pool))
 
 
-@pytest.mark.parametrize(
-    ("features", "kernel", "pad", "threshold", "pool"),
-    [(30, 5, 2, 15, 1), (20, 3, 1, 6, 3), (20, 7, 0, 20, 5), (20, 1, 0, 1.5, 4), (20, 5, 4, 10, 3)],
-)
-def test_fire_on_digits(features, kernel, pad, threshold, pool):
-    """First spikes of digits are the twin's, with and without pooling, also where the pooling does not divide."""
-    weight = random_weight(features, 6, kernel, kernel)
-    found = fire(firing_layer(weight, 15, pad, threshold), DIGITS[:4], pool)
-    for image, first in zip(DIGITS, found, strict=False):
-        np.testing.assert_array_equal(first, twin_fire(image, weight, 15, pad, threshold, pool))
-    assert 0 < (found < 15).mean() < 1
-
-
 def test_an_image_fires_alone_as_among_others():
-    """Also no image at all: an empty map of the right shape."""
-    layer = firing_layer(random_weight(30, 6, 5, 5, dtype=np.float32), 15, 2, 15)
-    alone = [fire(layer, DIGITS[n : n + 1], 2) for n in range(9)]
-    np.testing.assert_array_equal(fire(layer, DIGITS[:9], 2), np.concatenate(alone))
+    """Digits, with a pooling that drops lines; also no image at all, which has an empty map of the right shape."""
+    weight = random_weight(30, 6, 5, 5)
+    layer = firing_layer(weight, 15, 2, 15)
+    together = fire(layer, DIGITS[:9], 3)
+    np.testing.assert_array_equal(together, np.concatenate([fire(layer, DIGITS[n : n + 1], 3) for n in range(9)]))
+    np.testing.assert_array_equal(together, [twin_fire(image, weight, 15, 2, 15, 3) for image in DIGITS[:9]])
     assert fire(layer, DIGITS[:0], 2).shape == (0, 30, 14, 14)
 
 
@@ -225,28 +215,6 @@ def test_update_on_random_maps(dtype, layer, rule, anti):
     found = weight.astype(dtype)
     learn(found, steps, pad, 0.5, latency[None], 4, 1, rates, rule)
     np.testing.assert_allclose(found, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
-
-
-@pytest.mark.parametrize(
-    ("features", "kernel", "pad", "threshold", "limit", "radius", "rule"),
-    [(30, 5, 2, 15, 5, 3, STABILIZED), (20, 3, 1, 6, 8, 1, STABILIZED), (20, 3, 0, 4, 3, 0, REWARDED)],
-)
-def test_learning_on_digits(features, kernel, pad, threshold, limit, radius, rule):
-    """Thirty digits one after another: every winner, the weights and the rates are the twin's."""
-    weight = random_weight(features, 6, kernel, kernel) * 1.2 - 0.1  # some outside the bounds
-    found = weight.copy()
-    schedule = STDP(limit, radius, rates=(0.04, -0.03), double_every=20).schedule(None, np.arange(16, 46), 30)
-    layer, rule = firing_layer(found, 15, pad, threshold), replace(rule, winners=limit, radius=radius)
-    winners = listed(layer.learn(torch.from_numpy(DIGITS[:30]), rule, schedule).numpy())
-    now = (0.04, -0.03)
-    for n, image in enumerate(DIGITS[:30]):
-        if (15 + n + 1) % 20 == 0:
-            now = min(2 * now[0], 0.15), -0.75 * min(2 * now[0], 0.15)
-        expected = twin_winners(image, weight, 15, pad, threshold, limit, radius)
-        assert winners[n] == expected, n
-        weight = twin_update(image, weight, expected, 15, pad, now, rule)
-    np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
-    np.testing.assert_allclose(schedule[-1, 0], (0.15, -0.1125))
 
 
 def test_equal_weights_go_to_the_lowest_index():
@@ -457,25 +425,6 @@ def test_silence_teaches_nothing():
 # A firing layer that learns from the decisions of the layer above
 
 
-@pytest.mark.parametrize("dtype", TYPES)
-@random_maps
-@given(layers(), thresholds, st.integers(1, 5), st.integers(0, 2), st.integers(1, 2), st.integers(0, 2**32 - 1))
-def test_joint_winners_on_random_maps(dtype, layer, threshold, limit, radius, pool, seed):
-    """Both layers choose the twin's winners; the upper one sees the pooled first spikes of the whole image."""
-    latency, weight, steps, pad = layer
-    assume(min(potentials(latency, weight, steps, pad).shape[2:]) >= pool)
-    between = twin_fire(latency, weight, steps, pad, threshold, pool)
-    above = np.random.default_rng(seed).integers(0, 9, (5, len(weight), 1, 1)) / 8
-    firing = firing_layer(weight.astype(dtype), steps, pad, threshold)
-    deciding = decision_layer(above.astype(dtype), steps, 0)
-    rules, classes = (RSTDP(winners=limit, radius=radius), REWARDED), np.zeros(5, np.int64)
-    rates = np.zeros((2, 2)), None
-    decided, winners = learn_together(firing, deciding, latency[None], [0], pool, classes, rules, rates)
-    expected = twin_decision(between, above, steps, 0)
-    assert decided[0].tolist() == ([-1] * 3 if expected is None else list(expected))
-    assert listed(winners) == [twin_winners(latency, weight, steps, pad, threshold, limit, radius)]
-
-
 @pytest.mark.parametrize("learning", [True, False])
 def test_joint_learning_on_digits(learning):
     """Forty digits, blank ones among them: every winner and weight of both layers is the twin's; the labels decide."""
@@ -506,3 +455,42 @@ def test_joint_learning_on_digits(learning):
     assert set(outcomes) == {0, 1}
     np.testing.assert_allclose(found[0], lower, rtol=0, atol=1e-12)
     np.testing.assert_allclose(found[1], upper, rtol=0, atol=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The interface of both backends
+
+
+def make_firing(weight=(4, 2, 3, 3), steps=15, padding=1, threshold=1.0, backend=event):
+    return backend.FiringLayer(torch.full(weight, 0.5), steps, padding, threshold)
+
+
+def decide(backend, images=2, labels=2, classes=4, rates=(2, 2, 2), left_out=None, rule=REWARDED):
+    layer = backend.DecisionLayer(torch.full((4, 2, 3, 3), 0.5), 15, 1)
+    latency = torch.zeros(images, 2, 5, 5, dtype=torch.uint8)
+    layer.learn(latency, np.zeros(labels), np.zeros(classes), rule, np.zeros(rates), left_out)
+
+
+@pytest.mark.parametrize("backend", [event, frames])
+@pytest.mark.parametrize(
+    ("field", "call"),
+    [
+        ("weight", lambda backend: make_firing((4, 2, 3, 2), backend=backend)),
+        ("weight", lambda backend: backend.DecisionLayer(torch.zeros(4, 2, 3, 3, dtype=torch.float16), 15, 0)),
+        ("weight", lambda backend: backend.DecisionLayer(torch.zeros(3, 3, 4, 2).permute(2, 3, 0, 1), 15, 0)),
+        ("time_steps", lambda backend: make_firing(steps=255, backend=backend)),
+        ("padding", lambda backend: make_firing(padding=-1, backend=backend)),
+        ("threshold", lambda backend: make_firing(threshold=float("nan"), backend=backend)),
+        ("latency", lambda backend: make_firing(backend=backend).fire(torch.zeros(1, 3, 5, 5, dtype=torch.uint8))),
+        ("latency", lambda backend: make_firing(backend=backend).fire(torch.zeros(1, 2, 5, 5))),
+        ("size", lambda backend: make_firing(backend=backend).fire(torch.zeros(1, 2, 5, 5, dtype=torch.uint8), 6)),
+        ("labels", lambda backend: decide(backend, labels=3)),
+        ("classes", lambda backend: decide(backend, classes=3)),
+        ("rates", lambda backend: decide(backend, rates=(3, 2, 2))),
+        ("left_out", lambda backend: decide(backend, left_out=np.zeros((2, 3), bool))),
+    ],
+)
+def test_what_kernels_cannot_take_is_refused(field, call, backend):
+    with pytest.raises(InputError) as error:
+        call(backend)
+    assert error.value.field == field

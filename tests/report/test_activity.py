@@ -5,10 +5,10 @@ import torch
 
 import datasets
 from engine.rules import RSTDP, STDP
-from engine.stages import Branches, Pool, SpikingConv
+from engine.stages import Pool, SpikingConv
 from models import build_model, network_names
 from network_trainer import NetworkTrainer
-from report.activity import activity, describe, reached
+from report.activity import activity, describe
 from s1c1 import S1C1
 
 LATENCIES = S1C1().encode(datasets.load("digits").test_images[:2])
@@ -51,12 +51,6 @@ def test_by_hand():
     ]
 
 
-def test_borders_reach_less():
-    """3×3 kernel on 4×4 without padding: 2×2 outputs; a corner reaches one of them, the middle all."""
-    conv = SpikingConv(1, 3, threshold=1, in_channels=1)
-    assert reached(conv, 4, 4).tolist() == [[1, 2, 2, 1], [2, 4, 4, 2], [2, 4, 4, 2], [1, 2, 2, 1]]
-
-
 def one_addition_at_a_time(conv, latency, steps):
     """Additions for one image (C, H, W): every output, every tap of its kernel, every channel."""
     height, width = latency.shape[1:]
@@ -91,19 +85,3 @@ def test_every_network_against_a_slow_count(name):
             first += conv.out_channels
         maps[stage] = latency
     assert list(counted) == labels
-
-
-def test_the_padding_of_branches_is_silent():
-    """A smaller branch among larger ones has no spikes but its own."""
-
-    class Two(NetworkTrainer):
-        name, aliases = "two", ()
-
-        def build(self, num_classes):
-            def branch(kernel):
-                return SpikingConv(2, kernel, padding=1, threshold=0, rule=STDP(winners=1, radius=0))
-
-            return {"s1": Branches(branch(3), branch(5))}
-
-    counted = activity(Two(in_channels=1), torch.zeros(1, 1, 5, 5, dtype=torch.uint8))
-    assert (counted["s1_3x3"]["spikes"], counted["s1_5x5"]["spikes"]) == (2 * 25, 2 * 9)

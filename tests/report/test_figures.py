@@ -89,13 +89,10 @@ def test_silence_has_a_panel_if_there_is_some():
     assert len(figures.draw_history(history(0, 3, silent=0.0), "title").axes) == 2
 
 
-@pytest.mark.parametrize(
-    ("losses", "scale", "limits"), [((0.3, 0.1, 0.04), "log", (3.4, 35.4)), ((0.3, 0.1, 0.0), "linear", None)]
-)
-def test_the_loss_is_logarithmic_if_it_falls_far(losses, scale, limits):
+@pytest.mark.parametrize(("losses", "scale"), [((0.3, 0.1, 0.04), "log"), ((0.3, 0.1, 0.0), "linear")])
+def test_the_loss_is_logarithmic_if_it_falls_far(losses, scale):
     _, axes = figures.draw_history(history(0, 3, silent=0.0, losses=losses), "title").axes
     assert axes.get_yscale() == scale
-    assert limits is None or axes.get_ylim() == pytest.approx(limits)
 
 
 def test_convergence_is_drawn_where_it_is(tmp_path):
@@ -175,11 +172,10 @@ def test_roc(strength, sides, tmp_path):
     assert has_color(render(figure, tmp_path), BLUE)
 
 
-def test_roc_of_perfect_and_of_absent_classes(tmp_path):
+def test_roc_of_many_perfect_classes(tmp_path):
     labels = np.arange(52) % 26
     assert len(PALETTE) * len(figures.DASHES) >= 26
     render(figures.draw_roc(roc_curves(labels, np.eye(26)[labels], 26), string.ascii_lowercase, "title"), tmp_path)
-    render(figures.draw_roc([None, None], "ab", "title"), tmp_path)
 
 
 def mosaic_of(figure):
@@ -233,10 +229,6 @@ def test_margins_of_features_are_cut():
     assert "40×40" in figure.axes[0].get_title(loc="left")
 
 
-def test_features_of_nothing(tmp_path):
-    render(figures.draw_features(np.zeros((4, 5, 5)), "title"), tmp_path)
-
-
 @pytest.mark.parametrize("stages", [1, 6])
 def test_spike_times(stages, tmp_path):
     counts = {f"s{i}": np.r_[np.arange(15), 895] for i in range(stages)}
@@ -249,8 +241,11 @@ def test_spike_times(stages, tmp_path):
     assert all(any(texts_of(axes.get_xticklabels())) for axes in drawn)
 
 
-def test_spike_times_of_silence(tmp_path):
+def test_nothing_to_show(tmp_path):
+    """Features without weights, silent stages, curves of no class."""
+    render(figures.draw_features(np.zeros((4, 5, 5)), "title"), tmp_path)
     render(figures.draw_spike_times({"s1": np.r_[np.zeros(15), 10], "s2": np.zeros(16)}, "title"), tmp_path)
+    render(figures.draw_roc([None, None], "ab", "title"), tmp_path)
 
 
 def test_wave(tmp_path):

@@ -17,7 +17,7 @@ from report.writing import Report
 from s1c1 import S1C1
 
 NAMES = ("T-shirt/top", "<u>", "</script>", "&amp;", '"', *"56789")
-VOID = {"meta", "img", "input"}
+LABELS = np.arange(12) % 10
 
 
 class Reader(HTMLParser):
@@ -32,7 +32,7 @@ class Reader(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
-        if tag not in VOID:
+        if tag not in {"meta", "img", "input"}:
             self.open.append((tag, dict(attributes)))
 
     def handle_endtag(self, tag):
@@ -62,116 +62,105 @@ def make_run(folder, results):
         writer = csv.DictWriter(file, row)
         writer.writeheader()
         writer.writerows([row, {**row, "phase": "s3", "rule": "rstdp", "train_accuracy": 0.7654}])
-    (folder / "figures").mkdir()
+    for name in ("figures", "checkpoints"):
+        (folder / name).mkdir()
     for name in ("history", "errors", "features_s2"):
         Image.new("L", (8, 8)).save(folder / "figures" / f"{name}.png")
-    (folder / "checkpoints").mkdir()
     (folder / "checkpoints" / "last.safetensors").touch()
 
 
-def read(folder, model, images, maps=None):
-    report = Report(model, S1C1(), images, np.arange(12) % 10, None, NAMES, "mozafari2018, some <data>, seed 0")
-    path = page.write_page(folder, report, maps)
-    assert path.stat().st_size < 20e6
-    text = path.read_text(encoding="utf-8")
-    reader = Reader(text)
-    for _, attributes in reader.tags:  # nothing comes from anywhere else
-        for key in ("src", "href", "srcset", "action", "data", "poster"):
-            assert attributes.get(key, "#").startswith(("#", "data:image/png;base64,"))
-    assert not {tag for tag, _ in reader.tags} & {"link", "iframe", "object", "u"}
-    assert "@import" not in text
-    assert "fetch(" not in text
-    return reader
+@pytest.fixture
+def read(tmp_path, latencies, images):
+    """Write the page of a network with the activation maps of so many images, and read it: (reader, data)."""
+
+    def write_and_read(model, shown):
+        indices = list(range(shown))
+        save_activation_maps(model, latencies[:shown], LABELS, indices, tmp_path / "maps", NAMES, draw=False)
+        report = Report(model, S1C1(), images, LABELS, latencies, NAMES, "mozafari2018, some <data>, seed 0")
+        path = page.write_page(tmp_path, report, tmp_path / "maps")
+        assert path.stat().st_size < 20e6
+        text = path.read_text(encoding="utf-8")
+        reader = Reader(text)
+        for _, attributes in reader.tags:  # nothing comes from anywhere else
+            for key in ("src", "href", "srcset", "action", "data", "poster"):
+                assert attributes.get(key, "#").startswith(("#", "data:image/png;base64,"))
+        assert not {tag for tag, _ in reader.tags} & {"link", "iframe", "object", "u"}
+        assert not [word for word in ("@import", "fetch(") if word in text]
+        return reader, json.loads(reader.scripts.get("data", "null"))
+
+    return write_and_read
 
 
-def test_a_whole_run(tmp_path, latencies, images):
+def unpack(text):
+    return np.frombuffer(base64.b64decode(text), np.uint8)
+
+
+def test_a_whole_run(tmp_path, read, images):
     model = build_model("mozafari2018")
     results = {"test": {"best": scores(), "last": scores()}, "validation": {"best": scores()}, "seconds": None}
     results["activity"] = {"s1": {"spikes": 1039.58, "synaptic_additions": 846391.4}}
     make_run(tmp_path, results)
-    save_activation_maps(model, latencies[[3, 5]], np.arange(12) % 10, [3, 5], tmp_path / "maps", NAMES, draw=False)
-    reader = read(tmp_path, model, images, tmp_path / "maps")
+    reader, data = read(model, 2)
     assert json.loads(reader.scripts["results"]) == results
-    best = results["test"]["best"]
-    for part in ("accuracy", "loss", "silent"):
-        assert f"{100 * best[part]:.2f} %" in reader.texts
-    assert f"{best['f1_macro']:.4f}" in reader.texts
-    assert {"1,039.6", "846,391"} <= set(reader.texts)
-    assert {str(count) for row in best["confusion_matrix"] for count in row if count} <= set(reader.texts)
-    assert set(NAMES) <= set(reader.texts)
-    assert {"test, last epoch", "validation, best epoch", "76.54 %", "1.2e-01", "2 epochs as a table"} <= set(
-        reader.texts
-    )
-    assert f"python train.py --resume {tmp_path}" in reader.texts
-    assert f"python evaluate.py {tmp_path} --save-maps 1" in reader.texts
+    best, texts = results["test"]["best"], set(reader.texts)
+    assert {f"{100 * best[part]:.2f} %" for part in ("accuracy", "loss", "silent")} <= texts
+    assert {str(count) for row in best["confusion_matrix"] for count in row if count} <= texts
+    assert {*NAMES, f"{best['f1_macro']:.4f}", "1,039.6", "846,391", "76.54 %", "1.2e-01"} <= texts
+    assert {"test, last epoch", "validation, best epoch"} <= texts
+    assert {f"python train.py --resume {tmp_path}", f"python evaluate.py {tmp_path} --save-maps 1"} <= texts
     alts = [attributes["alt"] for tag, attributes in reader.tags if tag == "img"]
     assert alts == ["Training history", "Errors", "Preferred features of s2"]
 
-    data = json.loads(reader.scripts["data"])
     assert data["classes"] == list(NAMES)
     assert [stage["name"] for stage in data["stages"]] == ["input", "s1", "c1", "s2", "c2", "s3"]
-    with np.load(next((tmp_path / "maps").glob("00005*.npz"))) as arrays:
-        image = data["images"][1]
-        assert (image["index"], image["label"], image["decision"]) == (5, 5, arrays["decision"])
+    image = data["images"][1]
+    with np.load(next((tmp_path / "maps").glob("00001*.npz"))) as arrays:
+        assert (image["index"], image["label"], image["decision"]) == (1, 1, arrays["decision"])
         for stage in data["stages"]:
             shape = (stage["parts"][0]["count"], *stage["size"])
-            assert np.array_equal(unpacked(image["maps"][stage["name"]]).reshape(shape), arrays[stage["name"]])
-        potentials = image["potentials"]["potentials"]
-        levels = unpacked(potentials["bytes"]).reshape(potentials["shape"])
-        values = potentials["low"] + (potentials["high"] - potentials["low"]) * levels / 255
-        assert values == pytest.approx(arrays["potentials"], abs=0.003 * (potentials["high"] - potentials["low"]))
-    assert np.array_equal(unpacked(image["picture"]["bytes"]).reshape(28, 28), images[5])
+            assert np.array_equal(unpack(image["maps"][stage["name"]]).reshape(shape), arrays[stage["name"]])
+        packed = image["potentials"]["potentials"]
+        step = (packed["high"] - packed["low"]) / 255
+        values = packed["low"] + step * unpack(packed["bytes"]).reshape(packed["shape"])
+        assert values == pytest.approx(arrays["potentials"], abs=0.6 * step)
+    assert np.array_equal(unpack(image["picture"]["bytes"]).reshape(28, 28), images[1])
     weights = data["weights"]["s2"]
-    assert weights["shape"] == [250, 30, 3, 3]
-    assert weights["high"] == float(model.stages["s2"].weight.max())
+    assert (weights["shape"], weights["high"]) == ([250, 30, 3, 3], float(model.stages["s2"].weight.max()))
     assert "left-out" not in {attributes.get("id") for _, attributes in reader.tags}
 
 
-def unpacked(text):
-    return np.frombuffer(base64.b64decode(text), np.uint8)
+def test_branches_without_their_padding(read):
+    _, data = read(build_model("inception2024"), 1)
+    parts = {stage["name"]: stage["parts"] for stage in data["stages"]}
+    places = [(part["label"], part["top"], part["rows"], part["first"]) for part in parts["s3"]]
+    assert places == [("s3_3x3", 0, 7, 0), ("s3_5x5", 1, 5, 100), ("s3_7x7", 2, 3, 200)]
+    assert [part["label"] for part in parts["c3"]] == ["c3_3x3", "c3_5x5", "c3_7x7"]
 
 
-def test_branches_without_their_padding(tmp_path, latencies, images):
-    model = build_model("inception2024")
-    save_activation_maps(model, latencies[:1], [1], [0], tmp_path, NAMES, draw=False)
-    data = json.loads(read(tmp_path, model, images, tmp_path).scripts["data"])
-    stages = {stage["name"]: stage for stage in data["stages"]}
-    parts = stages["s3"]["parts"]
-    assert [part["label"] for part in parts] == ["s3_3x3", "s3_5x5", "s3_7x7"]
-    assert [(part["top"], part["rows"], part["first"]) for part in parts] == [(0, 7, 0), (1, 5, 100), (2, 3, 200)]
-    assert [part["label"] for part in stages["c3"]["parts"]] == ["c3_3x3", "c3_5x5", "c3_7x7"]
-
-
-def test_a_network_that_does_not_decide_and_no_scores(tmp_path, latencies, images, features_only):
+def test_a_network_that_does_not_decide(tmp_path, read, features_only):
     make_run(tmp_path, {})
-    save_activation_maps(features_only, latencies[:1], [1], [0], tmp_path / "maps", NAMES, draw=False)
-    reader = read(tmp_path, features_only, images, tmp_path / "maps")
-    data = json.loads(reader.scripts["data"])
+    reader, data = read(features_only, 1)
     assert [stage["name"] for stage in data["stages"]] == ["input", "s1", "c1", "s2", "c2"]
     assert data["images"][0]["decision"] == -2
     assert "Scores" not in reader.texts
 
 
-def test_an_evaluation_without_maps_or_figures(tmp_path, images):
+def test_an_evaluation_without_maps_or_figures(tmp_path, read):
     results = {"test": scores(), "checkpoint": "runs/a b/checkpoints/best.safetensors"}
     (tmp_path / "results.json").write_text(json.dumps(results))
-    reader = read(tmp_path, build_model("mozafari2018"), images)
-    assert set(reader.scripts) == {"results"}
-    assert json.loads(reader.scripts["results"]) == results
+    reader, _ = read(build_model("mozafari2018"), 0)
+    assert {name: json.loads(text) for name, text in reader.scripts.items()} == {"results": results}
     assert "python evaluate.py 'runs/a b/checkpoints/best.safetensors' --predict IMAGE.png" in reader.texts
     assert not [text for text in reader.texts if "--resume" in text]
 
 
-def test_it_says_what_it_leaves_out(tmp_path, latencies, images, monkeypatch):
-    model = build_model("mozafari2018")
+def test_it_names_what_it_leaves_out(tmp_path, read, monkeypatch):
     make_run(tmp_path, {})
-    save_activation_maps(model, latencies[:3], [1, 2, 3], [0, 1, 2], tmp_path / "maps", NAMES, draw=False)
     monkeypatch.setattr(page, "MAX_BYTES", {"maps": 250_000, "weights": 50_000, "figures": 100})
-    reader = read(tmp_path, model, images, tmp_path / "maps")
-    data = json.loads(reader.scripts["data"])
+    reader, data = read(build_model("mozafari2018"), 3)
     assert 1 <= len(data["images"]) < 3
     assert list(data["weights"]) == ["s1"]
-    (said,) = (text for text in reader.texts if text.startswith("Left out"))
-    assert f"the maps of {3 - len(data['images'])} of 3 images" in said
-    assert "the weights of s2" in said
-    assert "figures/features_s2.png" in said
+    assert "left-out" in {attributes.get("id") for _, attributes in reader.tags}
+    (text,) = (text for text in reader.texts if "figures/features_s2.png" in text)
+    for lacking in (f"{3 - len(data['images'])} of 3 images", "weights of s2", "weights of s3"):
+        assert lacking in text

@@ -18,7 +18,7 @@ from network_trainer import NetworkTrainer
 from report import figures
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
-from training.encoders import ENCODERS, build_encoder, chosen, encoder_config
+from training.encoders import ENCODERS, build_encoder, choose_encoder, encoder_config
 
 
 class Brightness:
@@ -86,13 +86,14 @@ def test_an_encoder_that_cannot_be(config, about):
         build_encoder(config)
 
 
-def test_a_network_names_its_encoder_and_sets_it():
+def test_a_network_names_its_encoder_and_sets_it(brightness):
     class Own(NetworkTrainer):
         encoder = {"name": "brightness", "steps": 9}  # noqa: RUF012
 
-    assert chosen(NetworkTrainer) == {"name": "s1c1"}
-    assert chosen(Own) == chosen(Own, "brightness") == {"name": "brightness", "steps": 9}
-    assert chosen(Own, "s1c1") == {"name": "s1c1"}
+    assert choose_encoder(NetworkTrainer).config() == S1C1().config()
+    for encoder in (choose_encoder(Own), choose_encoder(Own, "brightness")):
+        assert encoder_config(encoder) == {"name": "brightness", "steps": 9}
+    assert type(choose_encoder(Own, "s1c1")) is S1C1
 
 
 def test_s1c1_tells_its_channels():
