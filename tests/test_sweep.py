@@ -163,7 +163,7 @@ def test_a_dask_cluster_of_two_workers(tmp_path, alone):
     distributed = pytest.importorskip("distributed")
     path = list(sys.path)  # to which its workers add
     cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=":0"
     )
     with cluster:
         where = ["--cluster", "dask", "--scheduler", cluster.scheduler_address]

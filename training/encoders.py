@@ -19,9 +19,11 @@ DEFAULT = "s1c1"  # of a config without a name
 
 def build_encoder(config: dict[str, Any]) -> Encoder:
     """Build the encoder of a config. Raises InputError for an unknown name, and for parameters that it cannot have."""
+    if not isinstance(config, dict):
+        raise InputError(f'an encoder is a dict with its "name" and its parameters, not {config!r}', field="encoder")
     parameters = dict(config)
     name = parameters.pop("name", DEFAULT)
-    if name not in ENCODERS:
+    if not isinstance(name, str) or name not in ENCODERS:
         raise InputError(f"no encoder is called {name!r}; there are: {', '.join(ENCODERS)}", flag="--encoder")
     known = inspect.signature(ENCODERS[name]).parameters
     for key in parameters:

@@ -89,6 +89,7 @@ def test_what_does_not_fit_the_network(run, tmp_path, capsys):
     images = np.random.default_rng(0).integers(0, 255, (28, 28, 28), np.uint8)
     for name, classes in (("grey", ["anna", "ben"]), ("other", ["0", "1"])):
         labels = np.array(classes).repeat(14)
+        images = images if name == "grey" else images[..., None].repeat(3, -1)
         np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels, x_test=images[12:16], y_test=labels[12:16])
     assert "grey.npz" in refuse(f"{run} --dataset {tmp_path}/grey.npz", capsys, evaluate)
     line = refuse(f"{run} --dataset {tmp_path}/other.npz", capsys, evaluate)
