@@ -158,10 +158,10 @@ def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch, capsys):
     assert not [path for path in tmp_path.iterdir() if path.name != ".shared"]
 
 
-def test_a_dask_cluster_of_two_workers(tmp_path, alone):
+def test_a_dask_cluster_of_two_workers(tmp_path, alone, monkeypatch):
     """The same command, with an address: the jobs run there, and the runs are those of train.py alone."""
     distributed = pytest.importorskip("distributed")
-    path = list(sys.path)  # to which its workers add
+    monkeypatch.setattr(sys, "path", [*sys.path])  # to which its workers add
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=":0"
     )
@@ -169,7 +169,6 @@ def test_a_dask_cluster_of_two_workers(tmp_path, alone):
         where = ["--cluster", "dask", "--scheduler", cluster.scheduler_address]
         command = [sys.executable, ROOT / "sweep.py", *words(tmp_path, *where)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    sys.path[:] = path
     assert (done.returncode, done.stderr) == (0, "")
     first, second = (tmp_path / f"{name}-digits-seed1" for name in NETWORKS)
     assert_same_run(alone[NETWORKS[0]], first)
