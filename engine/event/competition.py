@@ -7,6 +7,7 @@ import numpy as np
 from engine.compiled import compiled
 from engine.decision import tolerance
 from engine.event.firing import integrate, mark_lines, sort_by_time
+from engine.event.simd import any_above
 
 
 class Competition(NamedTuple):
@@ -59,7 +60,7 @@ def compete(latency, rows, geometry, competition, full, scratch, winners):
         for y in range(top, bottom):
             for x in range(out_width):
                 at = (y * out_width + x) * stride
-                if closed[y, x] or not _crosses(potential[at : at + stride], threshold):
+                if closed[y, x] or not any_above(potential, at, stride, threshold):
                     continue
                 closed[y, x] = True
                 open_positions -= 1
@@ -91,15 +92,6 @@ def compete(latency, rows, geometry, competition, full, scratch, winners):
         if not full and (count == max_winners or open_positions == 0):
             break
     return count
-
-
-@compiled
-def _crosses(potential, threshold):
-    """Return whether any potential (n,) is above the threshold."""
-    above = False  # without an early return, the loop becomes vector instructions
-    for i in range(len(potential)):
-        above |= potential[i] > threshold
-    return above
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""``add_rows``, the vector loop that adds the weights of input spikes to potentials, in LLVM's portable vector types.
+"""Vector loops in LLVM's portable vector types: ``add_rows`` adds the weights of input spikes to potentials.
 
 LLVM maps a block of numbers to the registers of the processor (AVX-512, AVX2, NEON). numba vectorises a plain loop only
 behind a run-time test that its arrays do not overlap, and it keeps no sum in registers from one row to the next. The
@@ -76,6 +76,33 @@ def add_rows(typingctx, p, at, w, rows, lo, hi, shift, n):
     return signature, codegen
 
 
+@intrinsic
+def any_above(typingctx, p, at, n, level):
+    """Return whether any of ``p[at : at+n]`` is above ``level``.
+
+    With a plain loop, the learning step of a small layer (30 features of 5×5) takes 9 % longer.
+    """
+    signature = types.boolean(p, types.intp, types.intp, p.dtype)
+
+    def codegen(context, builder, sig, args):
+        p_, at_, n_, level_ = args
+        size = sig.args[0].dtype.bitwidth // 8
+        vector = ir.VectorType(context.get_data_type(p.dtype), LINE_BYTES // size)
+        zero, undefined = ir.Constant(ir.IntType(32), 0), ir.Constant(vector, ir.Undefined)
+        first, same = builder.insert_element(undefined, level_, zero), ir.VectorType(zero.type, vector.count)
+        levels = builder.shuffle_vector(first, undefined, ir.Constant(same, None))
+        found = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(vector.count), 0))
+        start, step = ir.Constant(n_.type, 0), ir.Constant(n_.type, vector.count)
+        with cgutils.for_range_slice(builder, start, n_, step, n_.type) as (offset, _):
+            source = _pointer(context, builder, sig.args[0], p_, builder.add(at_, offset), vector.count)
+            above = builder.fcmp_ordered(">", _load(builder, source, vector, size), levels)
+            bits = builder.bitcast(above, ir.IntType(vector.count))
+            builder.store(builder.or_(builder.load(found), bits), found)
+        return builder.icmp_unsigned("!=", builder.load(found), ir.Constant(ir.IntType(vector.count), 0))
+
+    return signature, codegen
+
+
 def _pointer(context, builder, array_type, array, index, count):
     """Return the address of ``count`` numbers of the array. With NUMBA_BOUNDSCHECK=1, the code checks the bounds."""
     struct = context.make_array(array_type)(context, builder, array)
@@ -83,7 +110,7 @@ def _pointer(context, builder, array_type, array, index, count):
         zero, end = ir.Constant(index.type, 0), builder.add(index, ir.Constant(index.type, count))
         before, after = builder.icmp_signed("<", index, zero), builder.icmp_signed(">", end, struct.nitems)
         with builder.if_then(builder.or_(before, after), likely=False):
-            context.call_conv.return_user_exc(builder, IndexError, ("add_rows is outside of an array",))
+            context.call_conv.return_user_exc(builder, IndexError, ("a vector loop is outside of an array",))
     return builder.gep(struct.data, [index])
 
 

@@ -1,4 +1,4 @@
-"""``add_rows`` against NumPy, bit by bit: each length, and no number outside of the range changes."""
+"""The vector loops against NumPy, bit by bit: each length, and no number outside of the range matters or changes."""
 
 import os
 import subprocess
@@ -19,6 +19,11 @@ GUARD = 40  # numbers on each side of the range
 @njit
 def add_rows(p, at, w, rows, lo, hi, shift, n):
     simd.add_rows(p, at, w, rows, lo, hi, shift, n)
+
+
+@njit
+def any_above(p, at, n, level):
+    return simd.any_above(p, at, n, level)
 
 
 def random_numbers(size, dtype, seed=0):
@@ -67,6 +72,18 @@ def test_add_rows_adds_in_order_and_only_there(dtype, index):
                 np.testing.assert_array_equal(p, expected)
     np.testing.assert_array_equal(w, before[0])
     np.testing.assert_array_equal(rows, before[1])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_any_above_sees_the_range_and_nothing_else(dtype):
+    """A single number above the level is found at each place of the range, and not outside of it; equal is not above."""
+    block = simd.lanes(np.dtype(dtype))
+    level = dtype(0.5)
+    for n in (0, block, 3 * block):
+        for place in range(GUARD + n + GUARD):
+            p = np.full(GUARD + n + GUARD, level)
+            p[place] = np.nextafter(level, dtype(1))
+            assert any_above(p, GUARD, n, level) == (GUARD <= place < GUARD + n)
 
 
 OUT_OF_RANGE = """
