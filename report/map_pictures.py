@@ -1,6 +1,7 @@
 """Pictures of activation maps, drawn with numpy and Pillow: matplotlib takes ten times as long."""
 
 import math
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -11,21 +12,21 @@ from PIL import Image, ImageDraw, ImageFont
 WIDTH = 960  # pixels of a row of tiles, about
 MARGIN, TOP, GAP = 14, 60, 3  # pixels: around the picture, above the first row, between tiles
 WHITE, INK, SILENCE = (255, 255, 255), (34, 34, 34), (228, 231, 234)
-MAX_LEVELS, SHADES = 192, 32  # colours of the values, and of the texts
+LEVELS, SHADES = 100, 32  # colours of a colour map, and shades of the texts
 CONTRAST = 3  # power of the potentials' colours: the highest few percent decide
 
 
-def draw_maps(maps: np.ndarray, steps: int, title: str, parts: list | None = None) -> Image.Image:
+def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,)) -> Image.Image:
     """Draw first-spike maps: early spikes dark, late spikes yellow, silence grey.
 
     Args:
         maps: uint8 (F, H, W), time steps; ``steps`` for silence.
-        parts: where there are neurons, [(features, rows, columns)] of ``activation_maps.neurons``; None: everywhere.
-            Each part is drawn by itself.
+        parts: where there are neurons, (features, rows, columns) as of ``activation_maps.find_neurons``. Each part is
+            drawn by itself.
     """
-    blocks, levels = [maps[part] for part in parts] if parts else [maps], min(steps, MAX_LEVELS)
-    level_of_time = np.append(np.arange(steps) * levels // steps, levels).astype(np.uint8)
-    colors = np.vstack([make_color_table("plasma", levels, 0.95), SILENCE])
+    blocks, times = [maps[part] for part in parts], np.arange(steps)
+    level_of_time = np.append(times * (LEVELS - 1) // max(1, steps - 1), LEVELS).astype(np.uint8)
+    colors = np.vstack([make_color_table("plasma", LEVELS, 0.95), SILENCE])
     scale = level_of_time[None, :-1].repeat(12, 0).repeat(max(1, 240 // steps), 1)
     scale = np.pad(scale, [(5, 5), (0, 0)], constant_values=len(colors))
     rows, first = [("step 0", scale, f"{steps - 1}")], 0
@@ -53,14 +54,14 @@ def draw_decision(potentials: dict, classes: np.ndarray, class_names, title: str
         potentials: {key: float32 (F, H, W)}, one for each branch. The end of the key names it: "potentials_3x3".
         classes: of the F features of a branch, int (F,).
     """
-    colors = np.vstack([make_color_table(name, MAX_LEVELS // 2) for name in ("Blues", "Oranges")])
+    colors = np.vstack([make_color_table(name, LEVELS) for name in ("Blues", "Oranges")])
     rows, columns = [], np.bincount(classes).max()
     for key, values in potentials.items():
         low, peaks = values.min(), values.max((1, 2))
-        levels = (values - low) / max(peaks.max() - low, 1e-12)
-        levels = (levels**CONTRAST * (MAX_LEVELS // 2 - 1)).astype(np.uint8)
+        strength = (values - low) / max(peaks.max() - low, 1e-12)
+        levels = (strength**CONTRAST * (LEVELS - 1)).astype(np.uint8)
         if peaks.max() > 0:
-            levels[peaks.argmax()] += MAX_LEVELS // 2
+            levels[peaks.argmax()] += LEVELS  # the second colour map
         zoom = max(1, min(40 // max(values.shape[1:]), (WIDTH // columns - GAP) // values.shape[2]))
         if len(potentials) > 1:
             branch = key.removeprefix("potentials_").replace("x", "×")

@@ -10,7 +10,7 @@ from support.refusals import refuses
 
 from models import build_model
 from report.activation_maps import choose_images, find_neurons, save_activation_maps
-from report.map_pictures import SILENCE, draw_decision, draw_maps, make_color_table
+from report.map_pictures import LEVELS, SILENCE, draw_decision, draw_maps, make_color_table
 
 DIGITS = "0123456789"
 DARKEST = make_color_table("plasma", 15)[0]
@@ -98,7 +98,7 @@ def count_pixels(picture, colour):
     return int((np.asarray(picture.convert("RGB")) == colour).all(2).sum())
 
 
-@pytest.mark.parametrize("steps", [1, 15, 255])
+@pytest.mark.parametrize("steps", [1, 15, 254])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (110, 4, 4), (800, 1, 1)])
 def test_a_picture_shows_every_neuron(shape, steps):
     maps = np.full(shape, steps, np.uint8)
@@ -112,7 +112,7 @@ def test_a_picture_shows_every_neuron(shape, steps):
 
 
 def test_time_goes_from_dark_to_light():
-    colours = make_color_table("plasma", 15, 0.95)
+    colours = make_color_table("plasma", LEVELS, 0.95)[np.arange(15) * (LEVELS - 1) // 14]
     picture = np.asarray(draw_maps(np.zeros((1, 2, 2), np.uint8), 15, "").convert("RGB"))
     columns = [np.flatnonzero((picture == colour).all(2).any(0))[0] for colour in colours]
     assert columns == sorted(columns)
@@ -138,14 +138,14 @@ def test_a_picture_of_potentials():
     classes = np.arange(6) // 2
     picture = draw_decision({"potentials": potentials}, classes, "abc", "title")
     zoom = 20
-    assert count_pixels(picture, make_color_table("Oranges", 96)[-1]) == zoom**2
-    assert count_pixels(picture, make_color_table("Oranges", 96)[0]) == 3 * zoom**2
-    assert count_pixels(picture, make_color_table("Blues", 96)[int(95 / 8)]) == 4 * zoom**2  # (4 / 8)³
-    assert count_pixels(picture, make_color_table("Blues", 96)[0]) == 16 * zoom**2
+    assert count_pixels(picture, make_color_table("Oranges", LEVELS)[-1]) == zoom**2
+    assert count_pixels(picture, make_color_table("Oranges", LEVELS)[0]) == 3 * zoom**2
+    assert count_pixels(picture, make_color_table("Blues", LEVELS)[(LEVELS - 1) // 8]) == 4 * zoom**2  # (4 / 8)³
+    assert count_pixels(picture, make_color_table("Blues", LEVELS)[0]) == 16 * zoom**2
     silent = draw_decision({"potentials": potentials * 0}, classes, "abc", "title")
-    assert count_pixels(silent, make_color_table("Blues", 96)[0]) == 24 * zoom**2
+    assert count_pixels(silent, make_color_table("Blues", LEVELS)[0]) == 24 * zoom**2
     both = draw_decision({"potentials_3x3": potentials, "potentials_5x5": potentials}, classes, "abc", "title")
-    assert count_pixels(both, make_color_table("Oranges", 96)[-1]) == 2 * zoom**2
+    assert count_pixels(both, make_color_table("Oranges", LEVELS)[-1]) == 2 * zoom**2
 
 
 def test_no_images(tmp_path, latencies):
