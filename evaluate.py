@@ -175,16 +175,16 @@ def load_network(settings: EvaluateSettings) -> tuple[Path, Checkpoint, NetworkT
 
 def check_fit(place: Path, content: Checkpoint, data: DataSet, dataset: str) -> None:
     """Errors: InputError unless the network of a checkpoint can be tested on the data set."""
-    kinds, names = {1: "grey", 3: "colour"}, content.run["class_names"]
-    for trained, tested in (
+    kinds = {1: "grey", 3: "colour"}
+    pairs = [
         (f"{content.num_classes} classes", f"{data.num_classes} classes"),
         (f"{kinds[content.encoding.get('colours', 1)]} images", f"{kinds[data.colours]} images"),
-        *(
-            [(f"the classes {', '.join(names)}", f"the classes {', '.join(data.class_names)}")]
-            if is_own(dataset)
-            else []
-        ),
-    ):
+    ]
+    if is_own(dataset):
+        pairs.append(
+            (f"the classes {', '.join(content.run['class_names'])}", f"the classes {', '.join(data.class_names)}")
+        )
+    for trained, tested in pairs:
         if trained != tested:
             raise InputError(f"{place} is for {trained}; {data.name} has {tested}", flag="--dataset", path=place)
 

@@ -66,19 +66,20 @@ def test_there_and_back(brightness):
         assert (encoder.threshold, encoder.time_steps) == (config.get("threshold", 50.0), config.get("time_steps", 15))
         assert encoder_config(encoder) == {"name": "s1c1", **encoder.config()}
         assert encoder_config(build_encoder(encoder_config(encoder))) == encoder_config(encoder)
+    assert (encoder.polarity, encoder.scales) == ((1, -1, 1, -1, 1, -1), ("3×3", "7×7", "13×13"))
     assert encoder_config(build_encoder({"name": "brightness", "steps": 9})) == {"name": "brightness", "steps": 9}
 
 
 @pytest.mark.parametrize(
     ("config", "about"),
     [
-        ({"name": "nonsense"}, None),
-        ({"name": ["s1c1"]}, None),
-        ({"window": 3}, None),
+        ({"name": "nonsense"}, "--encoder"),
+        ({"name": ["s1c1"]}, "--encoder"),
+        ("s1c1", "encoder"),
+        ({"window": 3}, "encoder.window"),
         ({"threshold": "high"}, None),
         ({"radius": float("inf")}, "encoder.radius"),
         ({"time_steps": 0}, "encoder.time_steps"),
-        ("s1c1", None),
     ],
 )
 def test_an_encoder_that_cannot_be(config, about):
@@ -90,17 +91,15 @@ def test_a_network_names_its_encoder_and_sets_it(brightness):
     class Own(NetworkTrainer):
         encoder = {"name": "brightness", "steps": 9}  # noqa: RUF012
 
-    assert choose_encoder(NetworkTrainer).config() == S1C1().config()
-    for encoder in (choose_encoder(Own), choose_encoder(Own, "brightness")):
-        assert encoder_config(encoder) == {"name": "brightness", "steps": 9}
-    assert type(choose_encoder(Own, "s1c1")) is S1C1
-
-
-def test_s1c1_tells_its_channels():
-    encoder = S1C1()
-    assert encoder.polarity == (1, -1, 1, -1, 1, -1)
-    assert encoder.scales == ("3×3", "7×7", "13×13")
-    assert len(encoder.polarity) == encoder.channels
+    assert isinstance(choose_encoder(NetworkTrainer), S1C1)
+    assert choose_encoder(Own).time_steps == choose_encoder(Own, "brightness").time_steps == 9
+    assert choose_encoder(Own, "brightness", {"steps": 7}).time_steps == 7
+    assert encoder_config(choose_encoder(Own, "s1c1", {"radius": 4}, 3)) == encoder_config(S1C1(radius=4, colours=3))
+    for wrong, about in (({"colours": 3}, "encoder.colours"), ({"time_steps": 3}, "encoder.time_steps")):
+        with refuses(about):
+            choose_encoder(Own, None, wrong)
+    with refuses("--encoder"):
+        choose_encoder(Own, colours=3)
 
 
 def test_one_more_encoder_through_everything(brightness, tmp_path, monkeypatch, capsys):
