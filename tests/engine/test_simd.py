@@ -76,7 +76,7 @@ def test_add_rows_adds_in_order_and_only_there(dtype, index):
 
 @pytest.mark.parametrize("dtype", TYPES)
 def test_any_above_sees_the_range_and_nothing_else(dtype):
-    """A single number above the level is found at each place of the range, and not outside of it; equal is not above."""
+    """A single number above the level is found in the range and not outside; equal is not above."""
     block = simd.lanes(np.dtype(dtype))
     level = dtype(0.5)
     for n in (0, block, 3 * block):
