@@ -44,17 +44,21 @@ class Evaluation:
 
     @cached_property
     def metrics(self) -> dict:
-        """What ``metrics.evaluate_predictions`` returns, and the ROC AUC of the relative scores."""
-        found = evaluate_predictions(self.labels, self.predictions, self.scores, self.num_classes)
-        area = mean_roc_auc(self.labels, self.relative_scores, self.num_classes)
-        return {**found, "roc_auc_macro_relative": area}
+        """The scores of ``metrics.evaluate_predictions``, with the ROC AUC of the relative scores.
+
+        ``roc_auc_macro_raw`` is the ROC AUC of the potentials themselves. It is lower, because their level differs
+        between images: it follows the number of spikes, while a decision compares the classes within one image.
+        """
+        metrics = evaluate_predictions(self.labels, self.predictions, self.relative_scores, self.num_classes)
+        return {**metrics, "roc_auc_macro_raw": mean_roc_auc(self.labels, self.scores, self.num_classes)}
 
     def describe(self) -> str:
         """One line with the scores that matter most."""
         m = self.metrics
+        area = "" if m["roc_auc_macro"] is None else f"ROC AUC {m['roc_auc_macro']:.4f}, "
         return (
             f"{100 * m['accuracy']:.2f} % right, loss {m['loss']:.4f}, {100 * m['silent']:.2f} % silent "
-            f"(F1 {m['f1_macro']:.4f}, {m['count']:,} images)"
+            f"(F1 {m['f1_macro']:.4f}, {area}{m['count']:,} images)"
         )
 
     def write_predictions(self, path: Path, class_names: Sequence[str]) -> None:

@@ -18,7 +18,8 @@ def evaluate_predictions(labels: Sequence[int], predictions: Sequence[int], scor
     Args:
         labels: the true classes, int (N,).
         predictions: int (N,), -1 for silence.
-        scores: (N, classes), the highest potential of each class at the last time step. Silent images have scores too.
+        scores: (N, classes). The higher the score of a class, the more an image belongs to it. Silent images have
+            scores too.
 
     Returns a dict of
 

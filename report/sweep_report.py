@@ -19,9 +19,16 @@ from utils import write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
 COLUMNS = {
-    "accuracy": "accuracy %", "loss": "wrong %", "silent": "silent %", "f1_macro": "F1", "validation": "validation %",
-    "readout": "readout %", "best_epoch": "best epoch", "hours": "hours",
-}  # fmt: skip
+    "accuracy": "accuracy %",
+    "loss": "wrong %",
+    "silent": "silent %",
+    "f1_macro": "F1",
+    "roc_auc_macro": "ROC AUC",
+    "validation": "validation %",
+    "readout": "readout %",
+    "best_epoch": "best epoch",
+    "hours": "hours",
+}
 ABOUT = "network", "data set", "setting"
 SPLITS = {"val": "validation", "train": "training"}
 LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room

@@ -1,10 +1,13 @@
 """The metrics, against numbers worked out by hand."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from report.evaluation import Evaluation
 from report.metrics import evaluate_predictions, roc_curves
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 2]
@@ -68,3 +71,18 @@ def test_roc_leaves_out_absent_classes():
     assert area == 0.5
     assert curves[1][2] == 1
     assert evaluate_predictions([0, 0, 1], [0, 1, 1], scores, 3)["roc_auc_macro"] == 0.75
+
+
+def test_the_roc_auc_of_a_network_compares_images_of_any_number_of_spikes():
+    scores = torch.tensor([[3, 1], [30, 10], [1, 3], [10, 30]])  # all correct, from few spikes and from many
+    network = SimpleNamespace(
+        decision="s2",
+        num_classes=2,
+        input_name=lambda stage: "s1",
+        map_of=lambda maps, name: torch.zeros(4, 1, 1, 1, dtype=torch.uint8),
+        decide=lambda maps: (scores.argmax(1), scores),
+    )
+    evaluation = Evaluation(network, None, [0, 0, 1, 1])
+    assert evaluation.metrics["accuracy"] == evaluation.metrics["roc_auc_macro"] == 1
+    assert evaluation.metrics["roc_auc_macro_raw"] == 0.75  # class 0: {3, 30} over {1, 10}
+    assert "ROC AUC 1.0000" in evaluation.describe()
