@@ -1,6 +1,13 @@
 """The exceptions that report a mistake of the user, and the one line that a command prints for them."""
 
+import importlib.util
 import sys
+from pathlib import Path
+
+PACKAGES = (  # of requirements.txt, by the names under which they are imported
+    *("torch", "torchvision", "numpy", "numba", "sklearn", "scipy", "safetensors", "tensorboard", "matplotlib", "tqdm"),
+    *("jinja2", "PIL", "joblib"),
+)
 
 
 class InputError(ValueError):
@@ -21,6 +28,19 @@ class InputError(ValueError):
 
 class FaultyModuleError(InputError):
     """A Python file of the user cannot be imported; the message ends with the traceback."""
+
+
+def check_packages() -> None:
+    """Exit with code 2 and one line that contains the command to install the packages, if one of them is missing."""
+    for name in PACKAGES:
+        if importlib.util.find_spec(name) is None:
+            program, requirements = Path(sys.argv[0]).name, Path(__file__).with_name("requirements.txt")
+            print(
+                f"{program}: the package {name} is missing from this Python; activate the environment that has it, or "
+                f"install it: {sys.executable} -m pip install -r {requirements}",
+                file=sys.stderr,
+            )
+            sys.exit(2)
 
 
 def report_error(program: str, error: InputError | OSError) -> int:

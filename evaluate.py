@@ -7,7 +7,10 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
+from errors import InputError, check_packages, report_error
+
 if __name__ == "__main__":
+    check_packages()
     gc.disable()  # as in train.py
 
 import train  # first, since it checks the environment
@@ -17,7 +20,6 @@ from datasets import DataSet
 from datasets.augmentation import add_noise
 from datasets.own import is_own
 from datasets.pictures import images_at
-from errors import InputError, report_error
 from models import model_class
 from network_trainer import NetworkTrainer
 from report.activation_maps import save_activation_maps

@@ -22,10 +22,14 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from errors import InputError, check_packages, report_error
+
+if __name__ == "__main__":
+    check_packages()
+
 import joblib
 from tqdm import tqdm
 
-from errors import InputError, report_error
 from models import model_class
 from report.sweep_report import is_run, read_run, write_sweep_report
 from train import resolve

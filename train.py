@@ -7,6 +7,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from errors import InputError, check_packages, report_error
+
 # numba reads the variable when it is imported: 0 causes a traceback, many thousands a crash.
 if not re.fullmatch("[1-9][0-9]{0,2}", os.environ.get("NUMBA_NUM_THREADS", "1")):
     program = Path(sys.argv[0]).name
@@ -14,6 +16,7 @@ if not re.fullmatch("[1-9][0-9]{0,2}", os.environ.get("NUMBA_NUM_THREADS", "1"))
     sys.exit(2)
 
 if __name__ == "__main__":
+    check_packages()
     gc.disable()  # no imported module is garbage, and a search among them takes a quarter of the start
 
 import engine  # noqa: F401  before torch, see engine/__init__.py
@@ -23,7 +26,6 @@ import torch
 
 from datasets import DataSet
 from datasets.augmentation import Augmentation
-from errors import InputError, report_error
 from models import model_class
 from network_trainer import NetworkTrainer, Progress
 from report.summary import list_models, summarize

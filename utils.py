@@ -159,7 +159,9 @@ def get_available_memory() -> int | None:
 
 
 def describe_environment() -> dict:
-    """Return the versions and the machine, for the record of a run."""
+    """Return the versions, the machine and the number of threads, for the record of a run."""
+    import torch
+
     versions = {"python": platform.python_version(), **dict.fromkeys(PACKAGES)}
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
@@ -170,6 +172,7 @@ def describe_environment() -> dict:
         "platform": platform.platform(),
         "processor": find_processor(),
         "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
     }
 
 

@@ -2,13 +2,15 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 import torch
 from support.refusals import refuses
 
 from errors import InputError
-from utils import choose_device, create_run_folder, get_peak_memory, write_atomically
+from utils import ROOT, choose_device, create_run_folder, get_peak_memory, write_atomically
 
 
 def test_a_gpu_is_used_if_it_is_asked_for(monkeypatch):
@@ -74,3 +76,14 @@ def test_a_failed_write_leaves_the_old_file(error, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     write_atomically(path, lambda temporary: temporary.write_text("new"))
     assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py", "sweep.py"])
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(program):
+    """With -S, Python has no packages but its own."""
+    run = subprocess.run([sys.executable, "-S", ROOT / program, "--help"], capture_output=True, text=True)
+    (line,) = run.stderr.splitlines()
+    assert run.returncode == 2
+    assert line.startswith(f"{program}: the package torch")
+    assert line.endswith("requirements.txt")
+    assert not run.stdout

@@ -33,7 +33,7 @@ from training.encoders import encoder_config
 from training.features import count_neurons, describe_readout, read_features
 from training.log import RunLog
 from training.settings import NetworkSettings
-from utils import choose_device, get_peak_memory, set_threads, write_json
+from utils import choose_device, describe_environment, get_peak_memory, set_threads, write_json
 
 PHASES = "SWEEP_PHASES"  # the environment variable that makes a run a beginning of sweep.py, with its number of phases
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
@@ -287,10 +287,12 @@ class Run:
         scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
         facts = scored if evaluations else {"scores": NO_SCORES}
         facts |= read_features(self, seconds)
+        environment = describe_environment()
         seconds["since the last start"] = time.perf_counter() - start
         write_results(
             self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=get_peak_memory(),
             images=self.data.counts(), activity=activity(self.model, latencies), flags=self.info["flags"],
+            machine={key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
         )  # fmt: skip
         if self.settings.figures:
             write_page(self.folder, report, self.folder / "maps" / "end")

@@ -68,6 +68,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert saved["flags"]["epochs"] == [1] * len(model.phases)
     assert saved["command_line"].startswith(f"train.py --model {name} --dataset digits")
     check_results(folder, 100)
+    assert results(folder)["machine"].keys() == {"git_commit", "processor", "cores", "threads"}
     counted = results(folder)["activity"]
     assert list(counted)[:2] == ["input", "s1"]
     assert all(count["spikes"] > 0 for count in counted.values())
