@@ -79,18 +79,18 @@ def evaluate(settings: EvaluateSettings) -> None:
     tested = f"{data.name} with noise {settings.noise}" if settings.noise else data.name
     title = f"{trained.title(model=model.name, dataset=tested)}, {place.name}"
     report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
-    write_report(folder, report, settings.figures)
-    if len(indices):
-        chosen = latencies[indices], labels, indices
-        save_activation_maps(model, *chosen, folder / "maps", data.class_names, draw=settings.figures)
     counts = activity(model, latencies)
     facts = {"checkpoint": str(place), "dataset": data.name, "fingerprint": data.fingerprint, "activity": counts}
     facts |= {"noise": settings.noise} if settings.noise else {}
-    write_results(folder / "results.json", {"test": evaluation}, **facts)
+    write_results(folder / "results.json", {"test": evaluation}, **facts)  # first: no figure can cost the scores
+    lost = write_report(folder, report, settings.figures)
+    if len(indices):
+        chosen = latencies[indices], labels, indices
+        save_activation_maps(model, *chosen, folder / "maps", data.class_names, draw=settings.figures)
     if settings.figures:
         write_page(folder, report, folder / "maps")
     log = RunLog(folder)
-    for note in (*data.notes, *changed_since(run, data)):
+    for note in (*data.notes, *changed_since(run, data), *lost):
         log.info(note)
     log.info(f"{model.name} on {tested}, test images: {evaluation.describe()}")
     log.info(describe_activity(counts))

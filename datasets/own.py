@@ -4,6 +4,7 @@ import io
 import os
 import warnings
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from datasets.pictures import ENDINGS, read_picture, resize_image
 from errors import InputError
 
 MAX_LISTED = 12  # classes that a message lists at most
+MAX_NAME = 255  # characters of the name of a class, as of a folder
 
 
 def is_own(name: str) -> bool:
@@ -48,7 +50,8 @@ def _read_folder(path: str, image_size: tuple[int, int] | None) -> dict:
     notes = _describe_classes(class_names)
     if "train" in within and (others := [name for name in within if name not in ("train", "test")]):
         notes += (f"of {root} only train and test are read, not {_shorten(others)}",)
-    found = {"name": root.resolve().name, "class_names": class_names, "notes": notes}
+    found = {"name": make_printable(root.resolve().name), "class_names": _check_names(class_names, path)}
+    found["notes"] = notes
     samples = [(file, part, name) for part, classes in parts.items() for name in classes for file in classes[name]]
     images = _read_pictures([file for file, *_ in samples], image_size)
     for part in parts:
@@ -127,8 +130,8 @@ def _read_npz(path: Path) -> dict:
     labels = {part: _check_labels(arrays[f"y_{part}"], f"y_{part} of {path}", path) for part in parts}
     classes = np.unique(labels["train"])
     _refuse_unseen(path, set(labels[parts[-1]].tolist()) - set(classes.tolist()))
-    class_names = tuple(map(str, classes))
-    found = {"name": path.name, "class_names": class_names, "notes": _describe_classes(class_names)}
+    class_names = _check_names(map(str, classes), path)
+    found = {"name": make_printable(path.name), "class_names": class_names, "notes": _describe_classes(class_names)}
     for part in parts:
         images = arrays[f"x_{part}"]
         if labels[part].shape != images.shape[:1] or not images.size:
@@ -182,6 +185,20 @@ def _check_labels(labels: np.ndarray, what: str, path: Path) -> np.ndarray:
             path=path,
         )
     return labels
+
+
+def _check_names(names: Iterable[str], path: str | Path) -> tuple[str, ...]:
+    """Return the names of classes, printable. Raises InputError for a name that is too long for figures and tables."""
+    names = tuple(map(make_printable, names))
+    if longest := next((name for name in names if len(name) > MAX_NAME), None):
+        message = f"has a class name of {len(longest)} characters, {longest[:20]}…; {MAX_NAME} are the most"
+        raise InputError(f"{path} {message}", path=path)
+    return names
+
+
+def make_printable(name: str) -> str:
+    r"""Return the name with escapes such as \n for line ends, control characters and bytes that are not UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _describe_classes(class_names: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,6 +12,8 @@ from errors import InputError
 from network_trainer import NetworkTrainer
 from utils import write_atomically
 
+NAME_LENGTH = 40  # characters of a class name in the name of a file, which has at most 255 bytes
+
 
 def choose_images(labels: Sequence[int], per_class: int) -> np.ndarray:
     """The indices of the first ``per_class`` images of each class, in the order of the classes, int64."""
@@ -112,7 +114,7 @@ def find_neurons(model: NetworkTrainer, height: int, width: int) -> dict[str, li
 
 def name_file(index: int, class_name: str) -> str:
     """The name of an image's files, without ending. Class names become parts of it: "T-shirt/top" → "T-shirt-top"."""
-    return f"{index:05d}_label-{''.join(c if c.isalnum() or c in '-_' else '-' for c in class_name)}"
+    return f"{index:05d}_label-{''.join(c if c.isalnum() or c in '-_' else '-' for c in class_name[:NAME_LENGTH])}"
 
 
 def make_folders(folders: Sequence[Path]) -> None:

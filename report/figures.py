@@ -5,7 +5,9 @@ differ for colour-blind readers: the tests check them for deuteranopia.
 """
 
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 
@@ -43,15 +45,29 @@ STYLE = {
     "xtick.color": INK,
     "ytick.color": INK,
     "legend.frameon": False,
+    "text.parse_math": False,  # names may contain $
+    "text.usetex": False,
 }
 TILE = 48  # pixels of a small picture in a grid, at least
+NAME_LENGTH = 20  # characters of the name of a class in a figure
+
+
+@contextmanager
+def drawing_style() -> Iterator[None]:
+    """Draw in the style of this module. A character that the font lacks is an empty box, without a warning.
+
+    The fonts are those of the user's matplotlibrc: ``font.family: Noto Sans CJK JP`` shows Japanese names.
+    """
+    with rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
 
 
 def save(figure: Figure, path: Path) -> None:
     """Write the figure as PNG, whole or not at all. Raises InputError if it cannot be written."""
 
     def write(temporary):
-        with rc_context(STYLE):
+        with drawing_style():
             figure.savefig(temporary, dpi=DPI, format="png")
 
     write_atomically(path, write)
@@ -61,7 +77,7 @@ def to_pixels(figure: Figure, dpi: int = 80) -> np.ndarray:
     """Draw the figure as uint8 (H, W, 3)."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    with rc_context(STYLE):
+    with drawing_style():
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
@@ -71,7 +87,7 @@ def styled(draw: Callable) -> Callable:
 
     @wraps(draw)
     def inner(*args, **kwargs):
-        with rc_context(STYLE):
+        with drawing_style():
             return draw(*args, **kwargs)
 
     return inner
@@ -98,6 +114,11 @@ def new_panels(count: int, columns: int, width: float, height: float, title: str
     for axes in grid[count:]:
         axes.set_axis_off()
     return figure, grid[:count]
+
+
+def shorten(names: Sequence[str]) -> list[str]:
+    """Cut long names of classes, which would leave a figure no room."""
+    return [name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…" for name in map(str, names)]
 
 
 @styled
@@ -136,6 +157,7 @@ def _draw_convergence(axes, rows):
     for epoch in np.flatnonzero(values == 0):
         axes.annotate("0 ↓", (epoch + 1, drawn[epoch]), (0, -5), textcoords="offset points", ha="center", va="top")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     low, high = axes.get_ylim()
     axes.set_ylim(low / 3, 8 * high)  # room for the names of the phases
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -214,7 +236,7 @@ def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: 
 
     curves: what ``metrics.roc_curves`` returns. Each is the polygon through its points.
     """
-    columns = math.ceil(len(curves) / 15)
+    columns, class_names = math.ceil(len(curves) / 15), shorten(class_names)
     # the square corner, in percent, in which every curve comes closest to no errors
     farthest = max((np.maximum(curve[0], 1 - curve[1]).min() for curve in curves if curve is not None), default=0.5)
     side = next(side for side in (1, 2, 5, 10, 20, 50, 100) if side >= min(100, 150 * farthest))
@@ -265,7 +287,7 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
 
     The numbers are images. The colours are shares of the row on a square-root scale, which shows single errors too.
     """
-    matrix, classes = np.asarray(matrix), len(class_names)
+    matrix, classes, class_names = np.asarray(matrix), len(class_names), shorten(class_names)
     shares = 100 * matrix / np.maximum(1, matrix.sum(1, keepdims=True))
     longest, (cell, size) = max(map(len, class_names)), (0.58, 9) if classes <= 12 else (0.42, 7)
     figure = new_figure(cell * (classes + 1.5) + 2.2 + 0.05 * longest, cell * classes + 1.1 + 0.05 * longest, title)
@@ -409,7 +431,7 @@ def draw_errors(images, indices, labels, predictions, class_names: Sequence[str]
         total: number of errors, of which these are some.
     """
     shown = len(images)
-    names = [*class_names, "silent"]  # a prediction of -1 is the last
+    names = [*shorten(class_names), "silent"]  # a prediction of -1 is the last
     decided = [f"{names[label]} → {names[prediction]}" for label, prediction in zip(labels, predictions, strict=True)]
     width = max(1.05, 0.075 * max(map(len, decided), default=0))
     figure, grid = new_panels(shown, max(1, min(10, shown)), width, 1.35, title)

@@ -15,6 +15,7 @@ import torch
 
 from datasets.augmentation import Augmentation, moved
 from engine.stages import INPUT
+from errors import InputError
 from network_trainer import NetworkTrainer
 from report import figures, metrics
 from report.activation_maps import find_neurons
@@ -160,18 +161,25 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
     return dict(counts)
 
 
-def write_report(folder: Path, report: Report, draw: bool = True) -> None:
+def write_report(folder: Path, report: Report, draw: bool = True) -> list[str]:
     """Write predictions.csv, if the network decides, and all figures as PNG files in ``figures/``.
 
-    ``draw``: False leaves the figures out.
+    ``draw``: False leaves the figures out. Returns a line for each figure that could not be drawn.
     """
+    lost = []
     if report.evaluation:
         report.evaluation.write_predictions(folder / "predictions.csv", report.class_names)
     if draw:
         (folder / "figures").mkdir(exist_ok=True)
     for name, (caption, draw_figure) in FIGURES.items() if draw else ():
-        for label, drawn in draw_figure(report, caption):
-            figures.save(drawn, folder / "figures" / f"{name}{label and '_'}{label}.png")
+        try:
+            for label, drawn in draw_figure(report, caption):
+                figures.save(drawn, folder / "figures" / f"{name}{label and '_'}{label}.png")
+        except InputError:  # no file can be written
+            raise
+        except Exception as error:  # of matplotlib, or of a user's own figure
+            lost.append(f"the figure {name} cannot be drawn: {' '.join(f'{type(error).__name__}: {error}'.split())}")
+    return lost
 
 
 def write_results(path: Path, evaluations: dict[str, Evaluation], **more) -> None:

@@ -271,7 +271,18 @@ class Run:
             augmentation=self.augmentation,
             seed=self.settings.seed,
         )
-        write_report(self.folder, report, self.settings.figures)
+        best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
+        scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
+        facts = scored if evaluations else {"scores": NO_SCORES}
+        seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
+        facts |= read_features(self, seconds)
+        facts |= {"seconds": seconds, "images": self.data.counts(), "activity": activity(self.model, latencies)}
+        environment = describe_environment()
+        facts["machine"] = {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")}
+        results = self.folder / "results.json"
+        write_results(results, evaluations, **facts)  # first: no figure can cost the scores; not finished without flags
+        for line in write_report(self.folder, report, self.settings.figures):
+            self.log.info(line)
         step = len(self.progress.history) + 1
         self.save_maps("end", step)
         board, scored = self.log.board, {}
@@ -282,18 +293,8 @@ class Run:
         board.log_pictures("report", self.folder / "figures", step)
         board.log_embedding(report, step)
         board.log_hyperparameters(self.model, self.info["flags"], list(scored), step)
-        seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
-        best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
-        scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
-        facts = scored if evaluations else {"scores": NO_SCORES}
-        facts |= read_features(self, seconds)
-        environment = describe_environment()
         seconds["since the last start"] = time.perf_counter() - start
-        write_results(
-            self.folder / "results.json", evaluations, **facts, seconds=seconds, peak_memory_mb=get_peak_memory(),
-            images=self.data.counts(), activity=activity(self.model, latencies), flags=self.info["flags"],
-            machine={key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
-        )  # fmt: skip
+        write_results(results, evaluations, **facts, peak_memory_mb=get_peak_memory(), flags=self.info["flags"])
         if self.settings.figures:
             write_page(self.folder, report, self.folder / "maps" / "end")
         if best:

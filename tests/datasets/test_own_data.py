@@ -67,6 +67,7 @@ def test_npz_as_keras_writes_it(loaded, save, axes, colours):
         (["dog", "cat", "ü"] * 4, ["cat", "cat", "ü"], ("cat", "dog", "ü"), ([1, 0, 2] * 4, [0, 0, 2])),
         ([b"b", b"a"] * 6, [b"a", b"b", b"b"], ("a", "b"), ([1, 0] * 6, [0, 1, 1])),
         ([b"\xff", b"a"] * 6, [b"a", b"\xff", b"a"], ("\\xff", "a"), ([0, 1] * 6, [1, 0, 1])),  # no UTF-8
+        (["\udcff", "a\nb"] * 6, ["a\nb", "\udcff", "a\nb"], ("a\\nb", "\\udcff"), ([1, 0] * 6, [0, 1, 0])),
         (np.array([2, 9] * 6, np.uint8), np.array([9, 9, 2]), ("2", "9"), ([0, 1] * 6, [1, 1, 0])),
     ],
 )
@@ -101,6 +102,7 @@ def test_labels_are_mapped_to_the_classes(loaded, y_train, y_test, names, number
         ({"y_train": np.array(["a", 1] * 6, object)}, "astype(str)"),
         ({"y_test": np.array(["0", "1", "1"])}, "'0', '1'"),
         ({"y_test": np.array([0, 1, 5])}, "5"),
+        ({"y_train": np.array(["a" * 10_000, "b"] * 6), "y_test": np.array(["b"] * 3)}, "10000"),
     ],
 )
 def test_unusable_arrays(loaded, changed, named):

@@ -153,6 +153,19 @@ def test_confusion(names, tmp_path):
     assert small.shape[:2] == pytest.approx(np.array(picture.shape[:2]) / 3, abs=1)
 
 
+@pytest.mark.parametrize("name", ["$$", "$\\frac{1}$", "漢" * 255, "a" * 255, "{0}%s", ""])
+def test_any_name_of_a_class_can_be_drawn(name, tmp_path, monkeypatch):
+    """Without a warning, and if the user's matplotlibrc sets text.usetex."""
+    monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)
+    image, curve = np.zeros((1, 5, 5), np.uint8), (np.array([0, 1]), np.array([0, 1]), 0.5)
+    for figure in (
+        figures.draw_confusion([[1, 2, 0], [0, 3, 0]], (name, "b"), f"title {name}"),
+        figures.draw_roc([curve, None], (name, "b"), name),
+        figures.draw_errors(image, [0], [0], [1], (name, "b"), name, 1),
+    ):
+        render(figure, tmp_path)
+
+
 @pytest.mark.parametrize(("strength", "sides"), [(6, [1]), (0.3, [])])
 def test_roc(strength, sides, tmp_path):
     """If the curves are far from their corner, there is no second picture of the same."""

@@ -64,6 +64,18 @@ def test_a_figure_is_one_function(tmp_path, make_report, features_only, monkeypa
         assert picture.size == (2 * figures.DPI, figures.DPI)
 
 
+def test_a_figure_that_cannot_be_drawn_costs_one_line(tmp_path, make_report, features_only, monkeypatch):
+    def broken(report, caption):
+        raise ValueError("two\nlines")
+
+    drawn = {"spike_times": writing.FIGURES["spike_times"]}
+    monkeypatch.setattr(writing, "FIGURES", {"broken": ("", broken), **drawn})
+    (line,) = write_report(tmp_path, make_report(features_only))
+    assert "broken" in line
+    assert "\n" not in line
+    assert files_in(tmp_path) == {"figures/spike_times.png"}
+
+
 def test_spike_times_count_neurons_only(latencies):
     """The padding of smaller branches is not silent neurons, and the decision stage has no times."""
     times = count_spike_times(build_model("inception2024"), latencies)

@@ -210,6 +210,16 @@ def test_a_name_of_ones_own(tmp_path, undrawn, capsys):
     assert contents(tmp_path) == before
 
 
+def test_the_scores_are_written_before_anything_is_drawn(tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr("training.run.write_report", fail)
+    with pytest.raises(RuntimeError):
+        start(f"--model mozafari2018 {DIGITS} --dry-run --epochs 0 0 0", tmp_path)
+    assert results(only_run(tmp_path))["test"]["best"]["count"] == 100
+
+
 def test_no_figures(tmp_path):
     words = f"{SMALL} --epochs 0 0 1 --no-figures --map-index 0 --map-every 1 --tensorboard"
     assert start(words, tmp_path) == 0
