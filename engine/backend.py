@@ -5,6 +5,8 @@ choose the same winners. A stage makes a layer for each call and does not keep i
 weights of a stage at any time.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 
 from engine.geometry import output_size, pooled_size
-from engine.rules import MAX_LEARNERS, Rule
+from engine.rules import Rule, check_competition
 from errors import InputError
 
 MAX_FEATURES = 2**15 - 1
@@ -62,6 +64,7 @@ class _Layer:
         rates = np.asarray(rates, np.float64)
         fits = rates.ndim == 3 and len(rates) == images and rates.shape[1] >= rows and rates.shape[2] == 2
         require(fits, "rates", f"rates must be ({images}, {rows} or more, 2), not {rates.shape}")
+        require(np.isfinite(rates).all(), "rates", "rates must be finite")
         return rates
 
 
@@ -97,6 +100,7 @@ class FiringLayer(_Layer):
         """
         latency, _ = self._check_latency(latency)
         rates = self._check_rates(rates, len(latency), 1)
+        check_competition(rule)
         winners = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
         if len(latency):
             self._learn(latency, rule, rates, winners)
@@ -141,10 +145,9 @@ class DecisionLayer(_Layer):
         left_out = np.empty((0, self.features), bool) if left_out is None else np.asarray(left_out)
         fits = left_out.dtype == bool and left_out.shape in (shape, (0, self.features))
         require(fits, "left_out", f"left_out must be bool {shape}, not {left_out.dtype} {left_out.shape}")
-        count = rule.most_learners
-        require(1 <= count <= MAX_LEARNERS, "rule", f"1 to {MAX_LEARNERS} neurons can learn from an image, not {count}")
         if len(latency):
-            self._learn(latency, labels, rule, rates, left_out, result)
+            with _naming(rule):
+                self._learn(latency, labels, rule, rates, left_out, result)
         return result
 
     def _check_labels(self, labels, count):
@@ -193,8 +196,10 @@ def learn_together(
         firing._check_rates(rates[0], len(latency), 2),
         None if rates[1] is None else deciding._check_rates(rates[1], len(latency), 1),
     )
+    check_competition(rules[0])
     if len(latency):
-        firing._learn_together(deciding, latency, labels, pool, rules, rates, result)
+        with _naming(rules[1]):
+            firing._learn_together(deciding, latency, labels, pool, rules, rates, result)
     return result
 
 
@@ -205,6 +210,15 @@ def check_size(features: int, synapses: int) -> None:
     count = features * synapses
     fits = count + 32 * synapses <= MAX_WEIGHTS  # the kernels pad the features
     require(fits, "out_channels", f"a layer has at most {MAX_WEIGHTS:,} weights, not {count:,}")
+
+
+@contextmanager
+def _naming(rule: Rule) -> Iterator[None]:
+    """Raise an InputError that names the rule if its verdict is impossible."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"the verdict of the rule {rule.name!r} {error}", field="rule") from None
 
 
 def require(condition: bool, field: str, message: str) -> None:

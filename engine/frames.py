@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from engine import backend
 from engine.backend import learn_together
-from engine.decision import strongest, tolerance
+from engine.decision import check_learners, strongest, tolerance
+from engine.rules import MAX_LEARNERS
 from SpykeTorch import functional as sf
 
 __all__ = ["DecisionLayer", "FiringLayer", "learn_together", "pool_latency"]
@@ -127,8 +128,9 @@ class DecisionLayer(_Tensors, backend.DecisionLayer):
         if rates is None:
             return
         candidates = peaks if left_out is None else np.where(left_out, -1, peaks)
-        learners = np.empty((rule.most_learners, 2), np.int64)
-        count = rule.plasticity().verdict(candidates, label, result.classes, learners)
+        learners = np.full((MAX_LEARNERS, 2), -1)
+        count = int(rule.plasticity().verdict(candidates, label, result.classes, learners))
+        check_learners(learners, count, self.features, len(rates))
         for feature, row in learners[:count]:
             line, column = self._place(potentials[feature])
             times = self._pad(image)[:, line : line + self.kernel, column : column + self.kernel][None]

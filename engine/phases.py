@@ -12,6 +12,7 @@ from engine.graph import StageGraph
 from engine.packed import Packed
 from engine.rules import Rule
 from engine.stages import BACKENDS
+from errors import InputError
 
 
 class Learned(NamedTuple):
@@ -77,21 +78,28 @@ class Phase(nn.Module):
         """
         batch = int(self.batches)
         self.batches += 1
-        if not self.needs_labels:
-            wins = {}
-            for label, conv in network.named_convs(self.stages):
-                feature = conv.learn(inputs, self.rules[label], epoch)[..., 0].long()
-                wins[label] = feature[feature >= 0]
-            return Learned(None, None, wins)
         active = (self.stages[batch % len(self.stages)],) if self.alternate else self.stages
-        if active == (network.decision,):
+        if not self.needs_labels:
+            learned = self._learn_features(network, inputs, epoch, active)
+        elif active == (network.decision,):
             inputs = network.map_of({network.input_name(self.stages[0]): inputs}, network.input_name(active[0]))
             learned = self._learn_decisions(network, inputs, labels, epoch, rng or np.random.default_rng(batch))
         else:
             learned = self._learn_together(network, inputs, labels, epoch, active)
         for label, conv in network.named_convs(active):
-            conv.adapt(self.rules[label], learned.outcome)
+            rule = self.rules[label]
+            if learned.outcome:
+                conv.adapt(rule, learned.outcome)
+            if not conv.weight.isfinite().all():
+                raise InputError(f"rule {rule.name!r} made weights of {label} NaN in batch {batch + 1}", field=label)
         return learned
+
+    def _learn_features(self, network, inputs, epoch, active) -> Learned:
+        wins = {}
+        for label, conv in network.named_convs(active):
+            feature = conv.learn(inputs, self.rules[label], epoch)[..., 0].long()
+            wins[label] = feature[feature >= 0]
+        return Learned(None, None, wins)
 
     def _learn_decisions(self, network, inputs, labels, epoch, rng) -> Learned:
         """Let every branch of the decision stage learn from its own decision."""

@@ -31,7 +31,7 @@ from engine.decision import Outcome, strongest
 from errors import InputError
 
 MAX_WINNERS = 2**15 - 1  # of an image; also the largest radius
-MAX_LEARNERS = 32  # decision neurons that learn from one image: the size of the kernels' arrays
+MAX_LEARNERS = 32  # decision neurons that learn from one image
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Plasticity: what happens at a synapse
@@ -66,7 +66,7 @@ class Rewarded(Additive):
 
         peaks (F,): the highest potential of each feature; negative if the feature is left out. classes int64 (F,): the
         class of each feature. Writes (feature, row of the rates) to ``learners`` int64 (MAX_LEARNERS, 2), with
-        different features, and returns their number.
+        different features, and returns their number. Other values raise an InputError in training.
         """
         best = strongest(peaks)
         if best < 0:
@@ -142,7 +142,6 @@ class Rule:
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates
-    most_learners: ClassVar[int] = 1  # decision neurons that learn from one image
     rewards_firing: ClassVar[bool] = False  # whether a firing stage below the decision stage may learn by it
 
     def first_rates(self) -> np.ndarray:
@@ -200,6 +199,7 @@ class STDP(Rule):
     depression: float = -0.75
 
     def __post_init__(self):
+        check_bounds(self)
         check_competition(self)
         check_numbers(self, "rates", "highest", "depression")
         if self.double_every < 0:
@@ -246,6 +246,7 @@ class RSTDP(Rule):
     warm_up: STDP | None = None
 
     def __post_init__(self):
+        check_bounds(self)
         check_competition(self)
         check_numbers(self, "reward", "punishment")
 
@@ -278,7 +279,6 @@ class MarginRule(Rule):
     title: ClassVar[str] = "margin"
     needs_labels: ClassVar[bool] = True
     rows: ClassVar[tuple[str, ...]] = ("right", "rival")
-    most_learners: ClassVar[int] = 2
 
     margin: float = 0.03
     rate: float = 0.01
@@ -313,10 +313,9 @@ class MarginRule(Rule):
 
 
 def check_competition(rule: Rule) -> None:
-    """Raise InputError unless ``winners``, ``radius`` and ``bounds`` are possible."""
-    check_bounds(rule)
+    """Raise InputError unless ``winners`` and ``radius`` are possible."""
     for field, least in (("winners", 1), ("radius", 0)):
-        value = getattr(rule, field)
+        value = getattr(rule, field, None)
         if not (isinstance(value, Integral) and least <= value <= MAX_WINNERS):
             raise InputError(f"{field} must be a whole number from {least} to {MAX_WINNERS}, not {value}", field=field)
 

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from engine import event, frames
-from engine.backend import check_size
+from engine.backend import check_size, require
 from engine.decision import Outcome
 from engine.geometry import output_size, pooled_size
 from engine.rules import Rule
@@ -152,7 +152,10 @@ class SpikingConv(Stage):
         self.threshold, self.rule, self.first_weights, self.in_channels = threshold, rule, first_weights, in_channels
         self._make_weight(channels)
         for learned in self.rules:
-            self.register_buffer(f"{learned.name}_rates", torch.from_numpy(learned.first_rates()))
+            rates = np.array(learned.first_rates(), np.float64)
+            fits = rates.ndim in (1, 2) and rates.shape[-1] == 2 and np.isfinite(rates).all()
+            require(fits, "rule", f"the first rates of {learned.name!r} must be finite pairs, not {rates.tolist()}")
+            self.register_buffer(f"{learned.name}_rates", torch.from_numpy(rates))
         if any(learned.counts_images for learned in self.rules):
             self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))
         self.time_steps, self.backend = 15, "event"  # the network sets both

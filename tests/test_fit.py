@@ -367,6 +367,16 @@ def test_a_rewarded_stage_learns_at_the_rates_of_its_own_rule(backend):
     assert torch.equal(found[0][1], found[1][1])
 
 
+@pytest.mark.parametrize("stage", ["s1", "s3"])
+def test_weights_that_become_nan_end_the_training(stage):
+    model = build_model("mozafari2018")
+    model.stages[stage].weight[-1, -1, -1, -1] = torch.nan
+    latencies = torch.zeros(2, 6, 28, 28, dtype=torch.uint8)
+    with refuses(stage) as caught:
+        model.train_unsupervised(latencies, "s1") if stage == "s1" else model.train_rl(latencies, torch.tensor([0, 1]))
+    assert model.stages[stage].rule.name in str(caught.value)
+
+
 def test_of_two_phases_with_labels_each_trains_its_own_stages():
     latencies, labels = rewarded_images()
     model = Rewarded(RSTDP(winners=2), separate=True)

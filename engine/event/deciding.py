@@ -12,12 +12,13 @@ import numpy as np
 from numba import int64
 
 from engine.compiled import compiled
-from engine.decision import strongest
+from engine.decision import check_learners, strongest
 from engine.event.layout import BANK, Geometry, Weights, aligned, to_banks
 from engine.event.peaks import Peaks, add_bank, find_highest, make_peaks
 from engine.event.plasticity import clamp, renew
+from engine.rules import MAX_LEARNERS
 
-CHUNK = 32  # images whose potentials are computed together: with one learner per image, the changes fill one bank
+CHUNK = 16  # images whose potentials are computed together; one learner for each image fills half of the slots
 
 
 class Layer(NamedTuple):
@@ -44,7 +45,7 @@ class Scratch(NamedTuple):
 
     slots: Slots
     candidates: np.ndarray  # (F,): the peaks of one image, -1 for a neuron that is left out
-    learners: np.ndarray  # (L, 2): (feature, row of the rates) of the neurons that learn from one image
+    learners: np.ndarray  # (MAX_LEARNERS, 2): (feature, row of the rates) of the neurons that learn from one image
     renewed: np.ndarray  # (k · k, C): the new weights of a feature
 
 
@@ -55,7 +56,7 @@ class Decisions(NamedTuple):
     highest: np.ndarray  # (N,): the potential of the winner
 
 
-def make_scratch(geometry: Geometry, dtype: np.dtype, max_learners: int) -> Scratch:
+def make_scratch(geometry: Geometry, dtype: np.dtype) -> Scratch:
     """Return an empty ``Scratch`` for weights of this type."""
     offsets, like = geometry.kernel * geometry.kernel, np.empty(0, dtype)
     slots = Slots(
@@ -66,7 +67,7 @@ def make_scratch(geometry: Geometry, dtype: np.dtype, max_learners: int) -> Scra
         make_peaks(1, BANK, dtype),
     )
     slots.weights[:] = 0
-    candidates, learners = np.empty(geometry.features, dtype), np.empty((max_learners, 2), np.int64)
+    candidates, learners = np.empty(geometry.features, dtype), np.empty((MAX_LEARNERS, 2), np.int64)
     return Scratch(slots, candidates, learners, np.empty((offsets, geometry.channels), dtype))
 
 
@@ -74,20 +75,22 @@ def make_scratch(geometry: Geometry, dtype: np.dtype, max_learners: int) -> Scra
 def learn_chunk(labels, layer, rates, left_out, inputs, peaks, scratch, decisions):
     """Learn with labels (N,) from the images of a chunk, one after another; return the number of images.
 
-    The chunk ends early if the slots could be too few for the next image, and after the first update, which clips the
-    weights of all features.
+    The chunk ends early before an image for whose learners too few slots are left, and after the first update, which
+    clips the weights of all features.
 
     Args:
         rates: (N, rows, 2); (0, rows, 2): the layer decides and does not learn.
         left_out: bool (N, F), the neurons that cannot learn from an image; (0, F): all neurons can.
         inputs, peaks: of the chunk, as computed by ``find_peaks``; ``peaks`` changes.
         decisions: receives the decisions.
+
+    Raises ValueError if the verdict of the rule is impossible.
     """
     geometry, weights, plasticity, classes = layer
     slots, candidates, learners, _ = scratch
     features = geometry.features
     used = n = int64(0)  # of the slots, and of the images
-    while n < len(labels) and used + len(learners) <= BANK and (used == 0 or weights.inside[0]):
+    while n < len(labels) and (used == 0 or weights.inside[0]):
         if used > 0:
             _refresh_peaks(inputs, n, geometry, slots, used, peaks)
         best = strongest(peaks.values[n, :features])
@@ -100,7 +103,12 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, scratch, decision
             candidates[:] = peaks.values[n, :features]
             if len(left_out) > 0:
                 candidates[left_out[n]] = -1
-            for i in range(plasticity.verdict(candidates, labels[n], classes, learners)):
+            learners[:] = -1
+            count = int64(plasticity.verdict(candidates, labels[n], classes, learners))
+            check_learners(learners, count, features, rates.shape[1])
+            if used > 0 and used + count > BANK:
+                break
+            for i in range(count):
                 feature, row = learners[i, 0], learners[i, 1]
                 place = int64(peaks.places[n, feature])
                 used = _update_winner(inputs.times[n], feature, place, layer, rates[n, row], scratch, used)

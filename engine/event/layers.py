@@ -94,7 +94,7 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
         """The layer, and the memory for as many images as there are in ``latency``."""
         geometry, change = self._geometry(latency), rule.plasticity(self.array.dtype.type)
         layer = deciding.Layer(geometry, self._weights(change), change, classes)
-        scratch = deciding.make_scratch(geometry, self.array.dtype, rule.most_learners)
+        scratch = deciding.make_scratch(geometry, self.array.dtype)
         return layer, *self._memory(geometry, len(latency)), scratch
 
     def _learn(self, latency, labels, rule, rates, left_out, result):

@@ -105,7 +105,7 @@ RULES = [
     ("rule.bounds[0] < rule.bounds[1] < math.inf", "rule.bounds[0] <= rule.bounds[1] < math.inf"),
     ("rewards_firing: ClassVar[bool] = True", "rewards_firing: ClassVar[bool] = False"),
     ("change = Stabilized.change", "change = Additive.change"),
-    ("most_learners: ClassVar[int] = 2", "most_learners: ClassVar[int] = 1"),
+    ("learners[0, 0], learners[0, 1] = a, 0", "learners[0, 0], learners[0, 1] = a, 1"),
 ]  # fmt: skip
 
 ENCODER = [

@@ -59,10 +59,48 @@ class ContrastRule(Rule):
     title: ClassVar[str] = "contrast"
     needs_labels: ClassVar[bool] = True
     rows: ClassVar[tuple[str, ...]] = ("right", "rival")
-    most_learners: ClassVar[int] = 2
 
     def first_rates(self):
         return np.array([(0.02, -0.01), (-0.02, 0.01)])
 
     def plasticity(self, number=float):
         return Contrast(number(0.0), number(1.0))
+
+
+class Chosen(NamedTuple):
+    """``count`` features learn, from ``feature`` on in steps of ``step``, all by one row of the rates."""
+
+    lower: float
+    upper: float
+    count: float
+    feature: float
+    step: float
+    row: float
+
+    window = Additive.window
+    change = Additive.change
+
+    def verdict(self, peaks, label, classes, learners):
+        for i in range(min(int(self.count), len(learners))):
+            learners[i, 0], learners[i, 1] = int(self.feature + i * self.step), int(self.row)
+        return int(self.count)
+
+
+@dataclass(frozen=True)
+class ChosenRule(Rule):
+    name: ClassVar[str] = "chosen"
+    title: ClassVar[str] = "chosen"
+    needs_labels: ClassVar[bool] = True
+    rows: ClassVar[tuple[str, ...]] = ("all",)
+
+    count: int = 1
+    feature: int = 0
+    step: int = 1
+    row: int = 0
+    rate: float = 0.01
+
+    def first_rates(self):
+        return np.array([(self.rate, -self.rate)])
+
+    def plasticity(self, number=float):
+        return Chosen(*map(number, (0, 1, self.count, self.feature, self.step, self.row)))
