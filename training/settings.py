@@ -103,7 +103,9 @@ def read_value(text: str) -> Any:
         rf"\b({'|'.join(words)})\b", lambda match: words[match[0].lower()], text.strip(), flags=re.IGNORECASE
     )
     try:
-        return tuples(ast.literal_eval(python))
+        value = tuples(ast.literal_eval(python))
+        str(value)  # ValueError for an integer of more than 4300 digits, which Python does not print
+        return value
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return text.strip()
 
@@ -241,8 +243,8 @@ class Settings:
         for name, each in self.flags().items():
             value, (least, most), choices = getattr(self, name), each.metadata["range"], each.metadata["choices"]
             for one in value if isinstance(value, tuple) else [value]:
-                if isinstance(one, str) and not one.strip():
-                    self.refuse(name, "is empty: give it a value, or leave it out")
+                if isinstance(one, str) and (not one.strip() or "\0" in one):
+                    self.refuse(name, f"cannot be {one!r}: give it a value, or leave it out")
                 if isinstance(one, str) and choices and one not in choices:
                     self.refuse(name, f"must be {' or '.join(choices)}, not {one!r}")
                 if isinstance(one, int | float) and not least <= one <= most:
@@ -254,6 +256,9 @@ class Settings:
 def _read(each: Field, given: Any) -> Any:
     """The value of a setting, from a word, a list of words or a plain value."""
     if each.metadata["read"]:
+        is_words = isinstance(given, list) and all(isinstance(word, str) for word in given)
+        if not is_words and not isinstance(given, dict if each.type is dict else str):
+            raise InputError(f"cannot be {given!r}; see --help")
         return each.metadata["read"](given)
     if isinstance(given, list):
         return tuple(_read(each, one) for one in given)
@@ -301,6 +306,8 @@ class NetworkSettings(Settings):
 
     def __post_init__(self):
         super().__post_init__()
+        if len(self.image_size) not in (0, 2):
+            self.refuse("image_size", f"is a height and a width, not {self.image_size}")
         if self.name is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", self.name):
             self.refuse("name", f"takes letters, digits and . _ -, and begins with none of . -; not {self.name!r}")
 
@@ -530,6 +537,7 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
             saved = json.loads(text)["flags"]
             return {name: saved[name] for name in known.keys() - NOT_REPEATED if saved.get(name) is not None}
         content = tomllib.loads(text)
+        str(content)  # ValueError for an integer of more than 4300 digits, which Python does not print
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"--config {path} cannot be read: {reason}", flag="--config", path=path) from error
@@ -538,7 +546,7 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
         key = key.replace("_", "-")
         if key not in keys:
             raise InputError(
-                f"--config {path} has {key}; it can have {' '.join(sorted(keys))}", flag="--config", field=key
+                f"--config {path} has {key!r}; it can have {' '.join(sorted(keys))}", flag="--config", field=key
             )
-        found[keys[key]] = not value if key.startswith("no-") else value
+        found[keys[key]] = not value if key.startswith("no-") and isinstance(value, bool) else value
     return found

@@ -112,6 +112,25 @@ def test_saved_settings_that_are_damaged(changed):
         TrainSettings.from_dict({"model": "x", **changed})
 
 
+HUGE = "0x" + "9" * 5000  # Python prints no integer of so many digits
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'no-test = "false"', "no-test = 0", "no-figures = []", 'readout = "x"', "dry-run = 1", 'epochs = "1 2 3"',
+        "epochs = [1, [2]]", "seed = {a = 1}", "seed = [1]", f"seed = {HUGE}", f"epochs = [{HUGE}]", "set = 3",
+        f'set = "s1.threshold={HUGE}"', "set = [[1]]", f"[set]\nx.y = {HUGE}", "augment = 3", "augment = [3]",
+        "image-size = [28]", 'dataset = "a\\u0000b"', "name = 2024-01-01", '"a\\nb" = 1',
+    ],
+)  # fmt: skip
+def test_values_of_a_toml_file_that_are_no_values_of_their_settings(line, tmp_path):
+    (tmp_path / "my.toml").write_text(f"model = 'x'\n{line}")
+    name = re.match(r"[\w-]+|\[set]", line)
+    with refuses("--config" if (HUGE in line and "=0x" not in line) or not name else f"--{name[0]}"):
+        TrainSettings.parse(["--config", str(tmp_path / "my.toml")])
+
+
 @pytest.mark.parametrize("columns", ["80", "100", "250"])
 @pytest.mark.parametrize("settings", COMMANDS)
 def test_the_help(settings, columns, monkeypatch):
