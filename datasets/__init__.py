@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.own import is_own, read_own
-from datasets.pictures import resize_images
+from datasets.pictures import check_memory, resize_images
 from datasets.published import PUBLISHED, read_published
 from errors import InputError
 
@@ -122,6 +122,7 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
             flag="--dataset",
         )
     if image_size is not None:
+        check_memory(len(data.train_images) + len(data.test_images), image_size)
         train, test = (resize_images(images, *image_size) for images in (data.train_images, data.test_images))
         data = replace(data, train_images=train, test_images=test)
     return replace(data, notes=(*data.notes, *_remarks(data)))
@@ -191,8 +192,8 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
         if len(np.unique(labels[validation])) == len(np.unique(labels[train])) == len(np.unique(labels)):
             return train, validation
     raise InputError(
-        f"cannot hold out {held_out} of {total} images for validation: --val-split is a count, or a fraction between 0 "
-        "and 1, that leaves an image of each class on both sides",
+        f"cannot hold out {held_out} of {total} images for validation: give --val-split, a count or a fraction between "
+        "0 and 1, that leaves an image of each class on both sides",
         flag="--val-split",
     )
 

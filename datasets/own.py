@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.pictures import ENDINGS, read_picture, resize_image
+from datasets.pictures import ENDINGS, check_memory, read_picture, resize_image
 from errors import InputError
 
 MAX_LISTED = 12  # classes that a message lists at most
@@ -40,8 +40,9 @@ def _read_folder(path: str, image_size: tuple[int, int] | None) -> dict:
         within = _subfolders(root)
         if "test" in within and "train" not in within:
             raise InputError(f"{root} has a folder test but none called train", path=root)
-        parts = {part: _list_classes(root / part) for part in ("train", "test") if part in within}
-        parts = parts or {"train": _list_classes(root)}
+        folders = {part: root / part for part in ("train", "test") if part in within} or {"train": root}
+        skipped = []
+        parts = {part: _list_classes(folder, skipped) for part, folder in folders.items()}
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}", path=error.filename) from error
     class_names = tuple(parts["train"])
@@ -50,6 +51,8 @@ def _read_folder(path: str, image_size: tuple[int, int] | None) -> dict:
     notes = _describe_classes(class_names)
     if "train" in within and (others := [name for name in within if name not in ("train", "test")]):
         notes += (f"of {root} only train and test are read, not {_shorten(others)}",)
+    if skipped:
+        notes += (f"skipped, because they are no files or were read before: {_shorten(skipped)}",)
     found = {"name": make_printable(root.resolve().name), "class_names": _check_names(class_names, path)}
     found["notes"] = notes
     samples = [(file, part, name) for part, classes in parts.items() for name in classes for file in classes[name]]
@@ -61,18 +64,18 @@ def _read_folder(path: str, image_size: tuple[int, int] | None) -> dict:
     return found
 
 
-def _list_classes(folder: Path) -> dict[str, list[str]]:
+def _list_classes(folder: Path, skipped: list[str]) -> dict[str, list[str]]:
     """Return the sorted pictures of each class folder and of the folders in it, except for what is hidden.
 
-    Links to folders are followed. A folder that a class contains twice, as a link to a folder above it, is read once.
+    Links are followed, and each file and folder is read once. Pictures that are read already, and pipes and loops of
+    links with the name of a picture, are added to ``skipped``.
     """
 
     def fail(error):
         raise error
 
-    classes = {name: [] for name in _subfolders(folder)}
+    classes, seen = {name: [] for name in _subfolders(folder)}, set()
     for name, pictures in classes.items():
-        seen = set()
         for place, folders, files in os.walk(folder / name, onerror=fail, followlinks=True):
             if os.path.realpath(place) in seen:
                 folders.clear()
@@ -80,7 +83,11 @@ def _list_classes(folder: Path) -> dict[str, list[str]]:
             seen.add(os.path.realpath(place))
             folders[:] = sorted(inner for inner in folders if not _is_hidden(inner))
             files = [file for file in sorted(files) if Path(file).suffix.lower() in ENDINGS and not _is_hidden(file)]
-            pictures += [os.path.join(place, file) for file in files]
+            for path in [os.path.join(place, file) for file in files]:
+                real = os.path.realpath(path)
+                is_odd = os.path.lexists(real) and not os.path.isfile(real)
+                (skipped if is_odd or real in seen else pictures).append(path)
+                seen.add(real)
         if not pictures:
             raise InputError(f"the class folder {folder / name} contains no picture", path=folder / name)
     if not classes:
@@ -99,6 +106,7 @@ def _is_hidden(name: str) -> bool:
 def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.ndarray:
     """Return uint8 (N, H, W) if every pixel of every picture is grey, else (N, H, W, 3)."""
     pictures = []
+    check_memory(len(paths), image_size)
     for path in paths:
         pixels, _ = read_picture(path, exact=True)
         pictures.append(pixels if image_size is None else resize_image(pixels, *image_size))

@@ -1,6 +1,7 @@
 """Picture files as arrays: the pictures of class folders, and those that ``--predict`` classifies."""
 
 import glob
+import math
 import os
 import warnings
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from errors import InputError
+from utils import get_available_memory
 
 ENDINGS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}  # the pictures in a folder
 ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
@@ -19,7 +21,7 @@ def images_at(path: str | Path) -> list[Path]:
 
     Raises InputError if there are none in the folder or none that match.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if os.path.isdir(path):
         found = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS]
     elif glob.has_magic(str(path)) and not os.path.exists(path):
@@ -105,6 +107,17 @@ def _reduce_to_8_bits(values: np.ndarray) -> tuple[np.ndarray, str]:
         low, high = 0, 2**bits - 1
         note = f"reduced from {bits} to 8 bits" if bits > 8 else "taken as 8 bits"
     return np.rint((values - low) * (255 / (high - low or 1))).astype(np.uint8), note
+
+
+def check_memory(count: int, image_size: tuple[int, int] | None) -> None:
+    """Raise InputError if so many grey images that are stretched to a height and a width do not fit in the memory."""
+    size, free = count * math.prod(image_size or ()), get_available_memory()
+    if image_size and free is not None and size > free:
+        raise InputError(
+            f"--image-size {image_size[0]} {image_size[1]} takes {size / 1e9:.1f} GB for {count:,} images, and "
+            f"{free / 1e9:.1f} GB of memory are free",
+            flag="--image-size",
+        )
 
 
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -6,6 +6,7 @@ Names, checksums and class names are those of torchvision, which is imported onl
 import gzip
 import hashlib
 import math
+import os
 import shutil
 import socket
 import string
@@ -89,7 +90,7 @@ def read_published(name: str, data_dir: str | Path) -> tuple[np.ndarray, np.ndar
     precedence over a file unpacked from it. Raises InputError for files that are damaged, or missing and not available.
     """
     source = PUBLISHED[name]
-    raw = Path(data_dir).expanduser() / source.folder / "raw"
+    raw = Path(os.path.expanduser(data_dir)) / source.folder / "raw"
     try:
         for archive, md5 in source.archives.items():
             if (raw / archive).is_file() and _md5(raw / archive) != md5:

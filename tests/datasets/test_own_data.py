@@ -1,6 +1,7 @@
 """Users' own images: class folders and .npz files, and the refusal of unusable ones."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -290,6 +291,29 @@ def test_unusable_folders(tmp_path, full, empty, about):
         (tmp_path / name).mkdir()
     with refuses(tmp_path / about):
         load(f"folder:{tmp_path}")
+
+
+def test_each_real_file_is_read_once_and_nothing_else(tmp_path):
+    save_pictures(tmp_path / "a", pixels(6, 8, 8))
+    save_pictures(tmp_path / "b", pixels(6, 8, 8))
+    os.mkfifo(tmp_path / "a" / "pipe.png")
+    (tmp_path / "a" / "loop.png").symlink_to("loop.png")
+    (tmp_path / "a" / "again.png").symlink_to("0.png")
+    (tmp_path / "b" / "all").symlink_to(tmp_path)
+    data = load(f"folder:{tmp_path}")
+    assert len(data.train_labels) + len(data.test_labels) == 12
+    (note,) = (note for note in data.notes if "skipped" in note)
+    assert "\n" not in note
+    assert all(name in note for name in ("pipe.png", "loop.png"))
+
+
+def test_images_that_do_not_fit_in_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.pictures.get_available_memory", lambda: 20_000_000_000)
+    save_pictures(tmp_path / "a", pixels(1200, 1, 1))
+    for name in ("digits", f"folder:{tmp_path}"):
+        with refuses("--image-size") as caught:
+            load(name, image_size=(4096, 4096))
+        assert "GB" in str(caught.value)
 
 
 def test_blank_pictures(tmp_path):
