@@ -1,8 +1,11 @@
-"""The exceptions that report a mistake of the user, and the one line that a command prints for them."""
+"""The exceptions that report a mistake of the user, the one line that a command prints for them, and its streams."""
 
 import importlib.util
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 PACKAGES = (  # of requirements.txt, by the names under which they are imported
     *("torch", "torchvision", "numpy", "numba", "sklearn", "scipy", "safetensors", "tensorboard", "matplotlib", "tqdm"),
@@ -46,13 +49,46 @@ def check_packages() -> None:
 def report_error(program: str, error: InputError | OSError) -> int:
     """Print an InputError or an OSError on stderr and return the exit code 2.
 
-    The output is one line, except for the traceback of a faulty module.
+    The output is one line, except for the traceback of a faulty module. Signs that a console would obey are escaped.
     """
+    try:
+        finish_output()
+    except InputError as closed:
+        error = closed
     text = str(error)
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         text = f"cannot read or write {place}{error.strerror or error}"
-    if not isinstance(error, FaultyModuleError):
-        text = text.replace("\r", "\\r").replace("\n", "\\n")
-    print(f"{program}: {text}", file=sys.stderr)
+    lines = text.split("\n") if isinstance(error, FaultyModuleError) else [text]
+    warn(f"{program}: " + "\n".join(map(make_printable, lines)))
     return 2
+
+
+def make_printable(text: str) -> str:
+    r"""Return the text with escapes such as \n for line ends, control characters and bytes that are not UTF-8."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def warn(text: str) -> None:
+    """Print a line on stderr, unless it is closed or full."""
+    if sys.stderr is not None:
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except OSError:
+            silence(sys.stderr)
+
+
+def finish_output() -> None:
+    """Write what was printed so far. Raises InputError if the output is closed or full."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        silence(sys.stdout)
+        raise InputError(f"the output cannot be written: {error.strerror}") from error
+
+
+def silence(stream: TextIO) -> None:
+    """Drop what a stream could not write and what else is printed on it, so that Python does not fail at its end."""
+    with suppress(OSError, ValueError):  # it has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -7,7 +7,9 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from errors import InputError, check_packages, report_error
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from errors import InputError, check_packages, finish_output, report_error, warn
 
 if __name__ == "__main__":
     check_packages()
@@ -43,10 +45,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = EvaluateSettings.parse(sys.argv[1:] if argv is None else argv)
         predict(settings) if settings.predict else evaluate(settings)
+        finish_output()
     except (InputError, OSError) as error:
         return report_error("evaluate.py", error)
     except KeyboardInterrupt:
-        print("stopped at once", file=sys.stderr)
+        warn("stopped at once")
         return 130
     return 0
 

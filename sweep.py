@@ -22,6 +22,8 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
+
 from errors import InputError, check_packages, report_error
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from errors import InputError, check_packages, report_error
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
+
+from errors import InputError, check_packages, finish_output, report_error, warn
 
 # numba reads the variable when it is imported: 0 causes a traceback, many thousands a crash.
 if not re.fullmatch("[1-9][0-9]{0,2}", os.environ.get("NUMBA_NUM_THREADS", "1")):
@@ -35,7 +37,18 @@ from training.encoders import build_encoder, choose_encoder, encoder_config
 from training.features import check_features
 from training.initial import BEGINNING, continue_from, initialize_from
 from training.log import replace_unprintable
-from training.run import Data, Run, Stopped, is_finished, lengthen, load_data, prepare_machine, resumable, wanted_maps
+from training.run import (
+    Data,
+    Run,
+    Stopped,
+    is_finished,
+    lengthen,
+    load_data,
+    prepare_machine,
+    read_epochs,
+    resumable,
+    wanted_maps,
+)
 from training.settings import NOTHING, ROUNDING, TrainSettings, spell
 from utils import (
     create_run_folder,
@@ -56,12 +69,13 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = TrainSettings.parse(sys.argv[1:] if argv is None else argv)
         commands[settings.command](settings)
+        finish_output()
     except (InputError, OSError) as error:
         return report_error("train.py", error)
     except Stopped as stopped:
         return stopped.code
     except KeyboardInterrupt:
-        print("stopped at once", file=sys.stderr)
+        warn("stopped at once")
         return 130
     return 0
 
@@ -160,6 +174,9 @@ def resume(settings: TrainSettings) -> None:
     encoder, progress = build_encoder(content.encoding), content.progress
     names = {"encoder": encoder_config(encoder)["name"], "model": model_class(content.model).name}
     trained = TrainSettings.from_dict({**content.run["flags"], **names})
+    wanted = read_epochs(folder / "args.json")
+    if "epochs" not in settings.given and wanted and lengthens(wanted, trained.epochs):  # killed before the first save
+        settings = replace(settings, epochs=wanted, given=settings.given | {"epochs"})
     saved, longer = with_changes(trained, settings)
     done = progress.phase == len(saved.epochs)
     if done and not longer and is_finished(folder, saved.figures):
@@ -179,10 +196,10 @@ def resume(settings: TrainSettings) -> None:
             flag="--dataset",
         )
     with lock_folder(folder), resumable(folder):
-        for left in find_temporaries(folder):
-            left.unlink()
         if longer:
             lengthen(folder, saved.epochs)
+        for left in find_temporaries(folder):
+            left.unlink()
         if longer and done:
             progress.phase, progress.epoch = progress.phase - 1, trained.epochs[-1]
         Run(replace(saved, device=str(device)), folder, model, encoder, data, progress).train(is_resumed=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.pictures import ENDINGS, check_memory, read_picture, resize_image
-from errors import InputError
+from errors import InputError, make_printable
 
 MAX_LISTED = 12  # classes that a message lists at most
 MAX_NAME = 255  # characters of the name of a class, as of a folder
@@ -202,11 +202,6 @@ def _check_names(names: Iterable[str], path: str | Path) -> tuple[str, ...]:
         message = f"has a class name of {len(longest)} characters, {longest[:20]}…; {MAX_NAME} are the most"
         raise InputError(f"{path} {message}", path=path)
     return names
-
-
-def make_printable(name: str) -> str:
-    r"""Return the name with escapes such as \n for line ends, control characters and bytes that are not UTF-8."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
 
 
 def _describe_classes(class_names: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,12 +2,14 @@
 
 import csv
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm import tqdm
 
 from engine.decision import Outcome
+from errors import silence, warn
 from utils import write_atomically
 
 # A row of metrics.csv is an epoch of a phase. Accuracy, loss (wrong decisions) and silent are fractions of the images
@@ -30,8 +32,10 @@ class RunLog:
     """
 
     def __init__(self, folder: Path | None = None, tensorboard: bool = False, quiet: bool = False):
-        self.folder, self.quiet = folder, quiet
-        self.is_live = sys.stdout.isatty() and not quiet
+        self.folder, self.quiet = folder, quiet or sys.stdout is None
+        self.is_live = not self.quiet and sys.stdout.isatty()
+        if folder is not None and ((path := folder / "log.txt").is_symlink() or not path.is_file()):
+            path.unlink(missing_ok=True)  # a link is replaced, not followed
         self.board = NoBoard()
         if tensorboard and folder is not None:
             from training.tensorboard import Board  # the import takes a second
@@ -44,8 +48,9 @@ class RunLog:
         if self.folder is not None:
             with open(self.folder / "log.txt", "a", encoding="utf-8", errors="replace") as file:
                 file.write(text + "\n")
-        if not self.quiet:
-            tqdm.write(text) if self.is_live else print(text, flush=True)
+        with self._printing():
+            if not self.quiet:
+                tqdm.write(text) if self.is_live else print(text, flush=True)
 
     def show(self, title: str, done: int, total: int, outcome: Outcome | None = None) -> None:
         """Show in a terminal that ``done`` of ``total`` images are processed. A new title begins a new progress bar.
@@ -54,6 +59,10 @@ class RunLog:
         """
         if not self.is_live:
             return
+        with self._printing():
+            self._update_bar(title, done, total, outcome)
+
+    def _update_bar(self, title, done, total, outcome):
         if self._bar is None or self._bar.desc != title:
             self.close_bar()
             looks = {"unit": " images", "leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
@@ -66,9 +75,20 @@ class RunLog:
         self._bar.update(done - self._bar.n)
 
     def close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        bar, self._bar = self._bar, None
+        with self._printing():
+            if bar is not None:
+                bar.close()
+
+    @contextmanager
+    def _printing(self) -> Iterator[None]:
+        """If the output is closed or full, print nothing from now on; the training and log.txt go on."""
+        try:
+            yield
+        except OSError as error:
+            self.quiet, self.is_live, self._bar = True, False, None
+            silence(sys.stdout)
+            warn(f"the output is closed or full ({error.strerror}); the rest is in {self.folder}/log.txt only")
 
     def log_epoch(self, history: list[dict], epochs: int, title: str) -> None:
         """Log a finished epoch, the last row of ``history``. ``epochs``: of its phase; ``title``: of its rule."""

@@ -5,10 +5,9 @@ import json
 import os
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from engine.decision import Outcome
 from engine.event import pace
 from engine.graph import CHUNK, LatencyMap
 from engine.packed import PackedLatencies
-from errors import InputError
+from errors import InputError, warn
 from network_trainer import LatencyDataset, Step
 from report.activity import activity
 from report.evaluation import Evaluation
@@ -244,6 +243,7 @@ class Run:
 
     def report(self, validation, seconds, start):
         """Test the best and the last weights, and write what the run leaves."""
+        (self.folder / "index.html").unlink(missing_ok=True)  # the run is finished when its page is there
         split = self.settings.scored
         images, labels, chosen = self.data.part(split)
         latencies = self.encode_all(images, chosen, split)
@@ -346,16 +346,27 @@ def load_data(settings: NetworkSettings) -> datasets.DataSet:
 
 
 def is_finished(folder: Path, figures: bool) -> bool:
-    """Whether a run has written its last file. ``figures``: whether it draws."""
-    return all((folder / name).is_file() for name in ("results.json", *(["index.html"] if figures else [])))
+    """Whether the results of a run belong to its epochs, and the page is written. ``figures``: whether it draws."""
+    epochs = read_epochs(folder / "results.json")
+    is_drawn = not figures or (folder / "index.html").is_file()
+    return is_drawn and epochs is not None and epochs == read_epochs(folder / "args.json")
+
+
+def read_epochs(path: Path) -> tuple[int, ...] | None:
+    """Read the epochs of a run from its args.json or results.json; None if the file is missing or damaged."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        return tuple(json.loads(path.read_text(encoding="utf-8"))["flags"]["epochs"])
+    return None
 
 
 def lengthen(folder: Path, epochs: tuple[int, ...]) -> None:
-    """Mark a finished run as unfinished, and save its larger number of epochs."""
-    for name in ("results.json", "index.html"):
-        (folder / name).unlink(missing_ok=True)
-    record = json.loads((folder / "args.json").read_text(encoding="utf-8"))
-    write_json(folder / "args.json", {**record, "flags": {**record["flags"], "epochs": list(epochs)}})
+    """Save the larger number of epochs of a run, which then is unfinished. Raises InputError for a bad args.json."""
+    path = folder / "args.json"
+    if read_epochs(path) is None:
+        raise InputError(f"{path} is missing or damaged; nothing was changed", path=path)
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["flags"]["epochs"] = epochs
+    write_json(path, record)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -402,7 +413,7 @@ class StopRequest:
         if self.asked and number == signal.SIGINT:
             raise Stopped(number)
         self.asked, self.number = True, number
-        print("\nstopping after this batch; Ctrl-C again stops at once", file=sys.stderr)
+        warn("\nstopping after this batch; Ctrl-C again stops at once")
 
 
 @contextmanager

@@ -160,6 +160,7 @@ EVALUATE = {
     "'gone'": ["{bad}/model"], "stages.s2.weight": ["{bad}/shape"],
     "bare": ["{bad}/bare", "{bad}/bare --predict {bad}/digit.png"],
     # images
+    "~nobody_here": ["{run} --predict ~nobody_here"],
     "missing.png": ["{run} --predict {bad}/missing.png"], "*.bmp": ["{run} --predict {bad}/*.bmp"],
     "empty": ["{bad}/empty", "{run} --predict {bad}/empty"],
     "folder": ["latest --output {bad}/folder", "latest --predict {bad}/digit.png --output {bad}/folder",
@@ -222,7 +223,8 @@ def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(train, "train", fail)
     assert_refuses(train.main, "--model mozafari2018", "runs/events.out", capsys)
-    assert_refused("x.py", report_error("x.py", OSError(errno.ENOENT, "gone", "a\nb")), *capsys.readouterr(), "a\\nb")
+    odd = OSError(errno.ENOENT, "gone", "a\nb\x1b[2J\u202e\udcff")
+    assert_refused("x.py", report_error("x.py", odd), *capsys.readouterr(), r"a\nb\x1b[2J\u202e\udcff")
 
 
 def test_another_number_of_classes(trained, tmp_path, monkeypatch, capsys):

@@ -7,9 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from support.command import CORES, DIGITS, SMALL, contents, refuse, results, start
+from support.refusals import assert_refuses
 from support.run_folders import ROOT, curves, events_of, only_run, outcome, same
 
 import train
@@ -164,15 +167,36 @@ def test_a_run_that_was_stopped_while_it_drew_is_completed(tmp_path, undrawn, un
 
 
 @pytest.mark.parametrize("before", ["1 1 1", "1 1 0"])
-def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbed):
-    """Becomes the run that had so many epochs from the beginning."""
+def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbed, stop_after, monkeypatch):
+    """Becomes the run that had so many epochs from the beginning, and keeps its results until then."""
     assert start(f"{SMALL} --epochs {before}", tmp_path) == 0
-    assert start("--resume latest --epochs 1 1 2", tmp_path) == 0
     run = only_run(tmp_path)
+    old = results(run)
+    with monkeypatch.context() as context:  # killed before the first checkpoint
+        context.setattr(Run, "train", Mock(side_effect=KeyboardInterrupt))
+        assert start("--resume latest --epochs 1 1 2", tmp_path) == 130
+    stop_after(1)
+    assert start("--resume latest", tmp_path) == 130
+    assert results(run) == old
+    stop_after(None)
+    assert start("--resume latest", tmp_path) == 0
     assert_same(outcome(run), undisturbed(f"{SMALL} --epochs 1 1 2"))
     assert results(run)["test_reads"] == 2
     assert results(run)["flags"]["epochs"] == [1, 1, 2]
     assert json.loads((run / "args.json").read_text())["flags"]["epochs"] == [1, 1, 2]
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"flags": 3}', '{"flags": {"epochs": null}}', "folder"])
+def test_a_run_whose_settings_are_damaged_is_not_lengthened(content, trained, tmp_path, capsys):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    (run / "args.json").unlink()
+    if content == "folder":
+        (run / "args.json").mkdir()
+    elif content is not None:
+        (run / "args.json").write_text(content)
+    before = contents(run)
+    assert_refuses(train.main, f"--resume {run} --epochs 2 12 6", run / "args.json", capsys)
+    assert contents(run) == before
 
 
 def test_a_run_that_patience_ended_is_not_lengthened(tmp_path, undrawn, capsys):
