@@ -177,12 +177,13 @@ class NetworkTrainer(StageGraph):
         if backend == "event" and device.type != "cpu":
             raise InputError(f"the event backend runs on a CPU, not on {device}: use torch", field="backend")
         self.backend = backend
+        for conv in self.convs():
+            conv.time_steps, conv.backend = time_steps, backend
         self.connect()
         check_training(self)
         self.phases = nn.ModuleList(self.build_phases())
         rng = np.random.default_rng(seed)
         for conv in self.convs():
-            conv.time_steps, conv.backend = time_steps, backend
             conv.weight.data = torch.from_numpy(rng.normal(*conv.first_weights, conv.weight.shape)).to(dtype)
         self.to(device)
         self.requires_grad_(False)

@@ -5,6 +5,7 @@ number of threads or on how many images are passed at a time: ``first`` is the p
 """
 
 import math
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -87,8 +88,10 @@ class MovedCopies:
         images: the training images, uint8 (N, H, W) or (N, H, W, 3).
         augmentation, seed: see ``moved``.
         encode: computes latencies uint8 (n, C, H, W) from images.
-        neurons: number of neurons that the decision stage reads of each image.
-        folder: where the spikes are stored if they are too many for the memory.
+        neurons: number of inputs of the decision stage, each of which takes a bit.
+        folder: where the bits are stored if they are too many for the memory.
+
+    Raises InputError if they are too many for the disk as well.
     """
 
     images: np.ndarray
@@ -98,16 +101,23 @@ class MovedCopies:
     neurons: int
     folder: Path | None
 
+    def __post_init__(self):
+        if self._size() > MAX_IN_MEMORY and self._size() > (free := shutil.disk_usage(self.folder or ".").free):
+            sizes = f"{self._size() / 1e9:.1f} GB of disk, but {free / 1e9:.1f} GB are free in {self.folder}"
+            raise InputError(f"--augment: the spikes of {len(self)} copies take {sizes}", flag="--augment")
+
     def __len__(self) -> int:
         return self.augmentation.copies
+
+    def _size(self) -> int:
+        return len(self) * len(self.images) * -(-self.neurons // 8)
 
     def __iter__(self) -> Iterator["MovedCopy"]:
         return (MovedCopy(self, number) for number in range(1, len(self) + 1))
 
     def file(self, number: int) -> BinaryIO | None:
         """Open a file without a name for the spikes of one copy, which ends with the program; None for the memory."""
-        size = len(self) * len(self.images) * -(-self.neurons // 8)
-        return tempfile.TemporaryFile(dir=self.folder, buffering=0) if size > MAX_IN_MEMORY else None
+        return tempfile.TemporaryFile(dir=self.folder, buffering=0) if self._size() > MAX_IN_MEMORY else None
 
 
 @dataclass(frozen=True)

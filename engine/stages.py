@@ -8,6 +8,7 @@ encoder. Learning rules are in ``rules.py``.
 import inspect
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -286,6 +287,13 @@ class SpikingDense(SpikingConv):
     For the backends this is a convolution of a 1×1 map. Its channels are all neurons of the maps that it reads, map
     after map, each in the order (channel, row, column). So ``weight`` is (neurons, inputs, 1, 1), and the number of
     inputs is known only in a network.
+
+    Args:
+        out_channels: number of neurons.
+        rule, first_weights, inputs: as in ``SpikingConv``.
+        levels: ascending time steps, at least 1. Each level adds one input for each neuron below, a synapse that takes
+            a spike only before this step. The inputs of the levels come first, level after level; the last ones take a
+            spike at any step. So the stage reads *when* a neuron has spiked, as on a thermometer.
     """
 
     sees_whole_maps = True
@@ -297,18 +305,28 @@ class SpikingDense(SpikingConv):
         rule: Rule | None = None,
         first_weights: tuple[float, float] = (0.5, 0.05),
         inputs: str | Sequence[str] = (),
+        levels: tuple[int, ...] = (),
     ):
         super().__init__(out_channels, 1, rule=rule, first_weights=first_weights, inputs=inputs)
+        self.levels = tuple(levels)
+        steps = [0, *self.levels]
+        is_whole = all(isinstance(level, Integral) for level in steps)
+        if not is_whole or any(a >= b for a, b in pairwise(steps)):
+            raise InputError(f"levels must be ascending time steps of at least 1, not {levels!r}", field="levels")
 
     def connect(self, maps: list[Shape]) -> None:
-        self.in_channels = sum(math.prod(shape) for shape in maps)
+        if self.levels and self.levels[-1] >= self.time_steps:
+            raise InputError(f"levels must be below {self.time_steps} time steps, not {self.levels}", field="levels")
+        self.in_channels = (1 + len(self.levels)) * sum(math.prod(shape) for shape in maps)
         self._make_weight(self.in_channels)
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}→{self.out_channels}, rule={self.rule}"
 
     def gather(self, maps: list[torch.Tensor]) -> torch.Tensor:
-        return torch.cat([latency.flatten(1) for latency in maps], 1)[:, :, None, None]
+        latency = torch.cat([latency.flatten(1) for latency in maps], 1)
+        early = [torch.where(latency < level, latency, self.time_steps) for level in self.levels]
+        return torch.cat([*early, latency], 1)[:, :, None, None]
 
     def output_shape(self, channels: int, height: int, width: int) -> Shape:
         return self.out_channels, 1, 1

@@ -171,3 +171,66 @@ def test_declarations_that_name_inputs_badly_are_refused():
         Branches(SpikingConv(6, 5, threshold=4, inputs="p"), SpikingConv(6, 3, threshold=4))
     with refuses("branches"):
         Branches(SpikingDense(6))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Levels: inputs that take early spikes only
+
+
+class Levels(NetworkTrainer):
+    """Two decision neurons that read two pixels of 1×2, each before steps 2 and 5 and at any step."""
+
+    name = "levels"
+    epochs = (1,)
+
+    def build(self, num_classes):
+        rule = MarginRule(margin=10, rate=0.1, ltd=0.5, decay=1.0)
+        return {"e": SpikingDense(num_classes, rule=rule, inputs="input", levels=(2, 5))}
+
+
+@pytest.mark.parametrize("backend", ["event", "torch"])
+def test_levels_by_hand(backend):
+    """The pixels spike at steps 1 and 4; at 0 and never; at 5 and 7, of 8."""
+    latencies = torch.tensor([[1, 4], [0, 8], [5, 7]], dtype=torch.uint8).reshape(3, 1, 1, 2)
+    model = Levels(1, 2, image_size=(1, 2), time_steps=8, backend=backend, dtype=torch.float64)
+    before = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.2] * 6])  # (before 2, before 5, at any step) × 2 pixels
+    model.stages["e"].weight.copy_(before[:, :, None, None])
+    peaks = model.stages["e"].layer().peaks(model.stages["e"].gather([latencies]))
+    expected = torch.tensor([[0.1 + 0.3 + 0.4 + 0.5 + 0.6, 1.0], [0.1 + 0.3 + 0.5, 0.6], [0.5 + 0.6, 0.4]])
+    torch.testing.assert_close(peaks, expected.double(), rtol=0, atol=1e-6)
+
+    model.train_rl(latencies[:1], torch.tensor([0]))
+    spiked = torch.tensor([True, False, True, True, True, True])
+    right, rival = torch.where(spiked, 0.1, -0.05), torch.where(spiked, -0.1, 0.05)
+    torch.testing.assert_close(
+        model.stages["e"].weight[:, :, 0, 0], (before + torch.stack([right, rival])).double(), rtol=0, atol=1e-6
+    )
+    counted = activity(model, latencies)["e"]["synaptic_additions"]
+    assert counted == pytest.approx(2 * (5 + 3 + 2) / 3)  # for each input that takes a spike, one for each neuron
+
+
+def test_without_levels_a_stage_reads_whether_a_neuron_has_spiked():
+    stage = SpikingDense(2)
+    stage.connect([(1, 1, 2)])
+    assert stage.weight.shape == (2, 2, 1, 1)
+    latency = torch.tensor([[3, 15]], dtype=torch.uint8).reshape(1, 1, 1, 2)
+    assert stage.gather([latency])[0, :, 0, 0].tolist() == [3, 15]
+
+
+@pytest.mark.parametrize("levels", [(0,), (5, 2), (2, 2), (1.5,), ("a",)])
+def test_impossible_levels_are_refused(levels):
+    with refuses("levels"):
+        SpikingDense(2, levels=levels)
+
+
+def test_levels_above_the_time_steps_are_refused():
+    with refuses("e.levels"):
+        Levels(1, 2, image_size=(1, 2), time_steps=5)
+
+
+def test_levels_can_be_set_and_are_kept_as_bits():
+    model = fork(overrides={"e.levels": (3, 6)})
+    maps, _ = by_hand(model, LATENCIES)
+    flat = torch.cat([maps[name].flatten(1) for name in ("p", "b", "c", "q")], 1)
+    expected = torch.cat([flat < 3, flat < 6, flat < 8], 1)
+    assert torch.equal(model.map_of(LATENCIES, "input of e")[:].flatten(1) < 8, expected)

@@ -213,8 +213,9 @@ class Run:
         """The moved copies of the training images that the settings ask for; None for none."""
         if not self.augmentation:
             return None
-        read = self.model.inputs_of(self.model.decision)
-        count = sum(count_neurons(self.model, name, self.data) for name in read)
+        decision, read = self.model.stages[self.model.decision], self.model.inputs_of(self.model.decision)
+        dense = decision.sees_whole_maps
+        count = decision.in_channels if dense else count_neurons(self.model, read[0], self.data)
         images = self.data.set.train_images[self.data.train]
         return MovedCopies(images, self.augmentation, self.settings.seed, self.encode, count, self.folder)
 
