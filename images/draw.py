@@ -24,9 +24,10 @@ sys.path.insert(0, str(HERE.parent))
 from datasets import load  # noqa: E402
 from engine.rules import RSTDP, STDP  # noqa: E402
 from engine.stages import Branches, Pool, Vote  # noqa: E402
-from models import build_model  # noqa: E402
+from models import model_class  # noqa: E402
 from s1c1 import S1C1  # noqa: E402
 from SpykeTorch import functional as sf  # noqa: E402
+from training.encoders import choose_encoder  # noqa: E402
 
 # From the colour-blind-safe palette of Okabe and Ito. Blue: a weight grows, or STDP; orange: it falls, or R-STDP.
 BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#767676", "#E9ECEF"
@@ -49,7 +50,15 @@ STYLE = {
     "figure.dpi": DPI,
 }
 STEPS = 15
-NETWORKS = "mozafari2018", "deep2024", "deepr2024", "inception2024", "majority2024", "multiscale2026"
+NETWORKS = {  # and the networks that have the same stages
+    "mozafari2018": "mozafari2018_margin: the same stages; s3 learns by the margin rule",
+    "deep2024": "",
+    "deepr2024": "deepr2024_greedy: the same stages; s3 and s4 learn in turn",
+    "inception2024": "",
+    "majority2024": "",
+    "multiscale2026": "",
+    "kheradpisheh2018": "",
+}
 
 
 @cache
@@ -359,20 +368,68 @@ def latency_map():
     return figure
 
 
+def memory_layout():
+    """Rows with mirrored columns of a firing layer, where a spike is one addition, and banks of a decision layer."""
+    kernel, out_width, spike = 3, 6, 3  # a spike in column 3; no padding
+    figure = Figure(figsize=(10, 6.3))
+    plane = canvas(figure)
+    width, height = 0.98, 0.46
+
+    def cells(y, texts, colors, left=2.15, size=width):
+        for place, (text, color) in enumerate(zip(texts, colors, strict=True)):
+            x = left + place * size
+            box(plane, x, y, size - 0.06, height, text, color, 0.14 if color is not GREY else 0.04, fontsize=9.5)
+
+    def title(y, text):
+        plane.text(0.25, y, text, fontweight="bold", fontsize=13, va="center")
+
+    title(6.02, "Firing layer: one spike and one output row are one addition")
+    columns = [out_width - 1 - place for place in range(out_width)]
+    reached = [column for column in columns if 0 <= spike - column < kernel]
+    first = columns.index(reached[0])
+    plane.text(0.25, 5.1 + height / 2, "potentials of\noutput row y,\ncolumns mirrored", va="center", fontsize=10)
+    cells(5.1, [f"column {x}\nF features" for x in columns], [BLUE if x in reached else GREY for x in columns])
+    plane.text(0.25, 3.85 + height / 2, "weights of\nchannel c,\nkernel row i", va="center", fontsize=10)
+    left = 2.15 + first * width
+    cells(3.85, [f"w(c, i, {j})\nF features" for j in range(kernel)], [BLUE] * kernel, left)
+    for place in range(kernel):
+        x = left + (place + 0.47) * width
+        arrow(plane, (x, 3.85 + height + 0.06), (x, 5.04), BLUE)
+        plane.text(x + 0.08, 4.68, "+", color=BLUE, fontsize=13, va="center")
+    words = f"A spike in column {spike} reaches columns {reached[-1]} to {reached[0]}: neighbours in both arrays."
+    plane.text(2.15, 3.55, words, color=GREY, va="center", fontsize=10)
+
+    title(2.98, "Decision layer: banks of 32 features")
+    for bank in range(3):
+        x = 0.25 + 3.25 * bank
+        box(plane, x, 0.62, 2.95, 1.95, "", PURPLE, 0.05)
+        plane.text(x + 0.12, 2.36, f"bank {bank}: features {32 * bank} to {32 * bank + 31}", fontsize=10, va="center")
+        for row, text in enumerate(("(i, j) = (0, 0): C rows of 32", "(0, 1): C rows of 32", "…")):
+            fill = 0.4 if bank == row == 0 else 0.1
+            box(plane, x + 0.12, 1.72 - 0.48 * row, 2.7, 0.4, text, PURPLE, fill, fontsize=10)
+    words = "One kernel offset of one bank (dark) stays in the innermost cache while many images are added."
+    plane.text(0.25, 0.3, words, color=GREY, va="center", fontsize=10)
+    return figure
+
+
 def networks():
     """The networks as blocks, every number read from their declarations."""
-    models = [build_model(name, in_channels=6, num_classes=10) for name in NETWORKS]
+    classes = map(model_class, NETWORKS)
+    models = [network(in_channels=choose_encoder(network).channels, num_classes=10) for network in classes]
     extents = [extent_of(model) for model in models]
     above, below, legend = 0.45, 0.32, 0.75
-    line = sum(extents) + len(models) * (above + below) + legend
+    more = [0.2 if NETWORKS[model.name] else 0 for model in models]
+    line = sum(extents) + sum(more) + len(models) * (above + below) + legend
     figure = Figure(figsize=(10, line))
     plane = canvas(figure)
-    for model, extent in zip(models, extents, strict=True):
+    for model, extent, note in zip(models, extents, more, strict=True):
         description = type(model).__doc__.splitlines()[0].rstrip(".")
         weights = sum(conv.weight.numel() for conv in model.convs())
         plane.text(0.15, line - 0.26, model.name, fontweight="bold", fontsize=13, va="center")
-        plane.text(1.9, line - 0.26, description, fontsize=9.5, va="center", color=GREY)
+        plane.text(2.1, line - 0.26, description, fontsize=9, va="center", color=GREY)
         plane.text(9.85, line - 0.26, f"{weights / 1e6:.2f} M weights", fontsize=9.5, va="center", ha="right")
+        plane.text(2.1, line - 0.45, NETWORKS[model.name], fontsize=9, va="center", color=GREY)
+        line -= note
         draw = draw_graph if forks(model) else draw_network
         draw(plane, model, line - above - extent / 2)
         line -= above + extent + below
@@ -495,7 +552,8 @@ def draw_network(plane, model, middle, gap=0.19):
             )
         connect(plane, x, ends, x + gap, starts)
         x, size, ends = x + gap + width, output, starts
-    lines = [*(["majority", "of votes:"] if isinstance(stage, Vote) else []), f"{model.num_classes}", "classes"]
+    reader = ["majority", "of votes:"] if isinstance(stage, Vote) else [] if model.decision else ["linear", "SVM:"]
+    lines = [*reader, f"{model.num_classes}", "classes"]
     block(plane, x + gap, middle, narrow + 0.1, 0.85, None, lines, INK)
     connect(plane, x, ends, x + gap, [middle])
 
@@ -544,6 +602,7 @@ FIGURES = {
     "Long-Term-Potentiation.png": long_term_potentiation,
     "RSTDP.png": reward_modulated_stdp,
     "latency_map.png": latency_map,
+    "memory_layout.png": memory_layout,
     "networks.png": networks,
 }
 
@@ -555,7 +614,7 @@ def draw_all(folder=HERE):
             agg = FigureCanvasAgg(draw())
             agg.draw()
         # A palette makes the files three times smaller.
-        colors = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        colors = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB").quantize(96, dither=Image.Dither.NONE)
         colors.save(Path(folder) / name, optimize=True, dpi=(DPI, DPI))
 
 

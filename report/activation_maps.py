@@ -90,7 +90,7 @@ def compute_maps(model: NetworkTrainer, latencies: torch.Tensor, wanted: Sequenc
 @torch.no_grad()
 def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
     """The potentials of the decision stage at the last time step: {"potentials" + branch: float32 (N, F, H, W)}."""
-    spiked = model.map_of(latencies, model.input_name(model.decision)) < model.time_steps
+    spiked = model.map_of(latencies, model.input_name(model.decision))[:] < model.time_steps  # [:] unpacks it
     found = {}
     for label, conv in model.named_convs([model.decision]):
         values = F.conv2d(spiked.to(conv.weight.dtype), conv.weight, padding=conv.padding)

@@ -1,8 +1,8 @@
-"""Put the tables of the results into ``README.md`` and ``results/README.md``, from the logs and scores here.
+"""Write the tables of the results into ``README.md`` and ``results/README.md``, from the logs and scores here.
 
     python results/collect.py
 
-What is between ``<!-- NAME -->`` and ``<!-- /NAME -->`` there is replaced.
+Each table replaces the text between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
 import json
@@ -12,117 +12,130 @@ from itertools import groupby
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "time", "memory"
-OVER_SEEDS = "network", "epochs", "seeds", "validation", "test, best epoch", "lowest to highest", "processor time"
-OURS = "mozafari2018_margin", "multiscale2026"  # the others are networks that were published
-EXAMPLE = HERE / "deep2024-10-epochs.log"  # what the first command prints
-FIRST, LAST = 3, 4  # lines of it that the README shows
+RUN_COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"
+SEED_COLUMNS = "network", "epochs", "seeds", "validation", "test, best epoch", "lowest to highest", "time", "tuned"
+SHORT_COLUMNS = "network", "epochs", "seeds", "test accuracy", "time", "tuned"
+TUNED = "mozafari2018_margin", "multiscale2026"  # networks whose settings come from experiments that saw test images
+NOT_SHORT = ("mozafari2018", "2 4 10"), ("multiscale2026 on fashion-mnist without moved copies", "2 4 4 2 15")
+EXAMPLE = HERE / "deep2024-10-epochs.log"  # what the first command of the README prints
+LAST_LINES = 4  # of it, which the README shows
 
 
-def runs():
-    """(path of the scores, scores), by network, then by number of epochs and seed."""
-    found = [(path, json.loads(path.read_text())) for path in HERE.glob("*.json")]
-    return sorted(found, key=lambda run: [run[1]["flags"][key] for key in ("model", "epochs", "seed")])
+def read_runs() -> list[tuple[Path, dict]]:
+    """Return (path of the scores, scores) of all runs, by network, then by number of epochs and seed."""
+    runs = [(path, json.loads(path.read_text())) for path in HERE.glob("*.json")]
+    return sorted(runs, key=lambda run: [run[1]["flags"][key] for key in ("model", "epochs", "seed")])
 
 
-def described(flags):
-    """What a run trained, but for epochs and seed."""
+def describe(flags: dict) -> str:
+    """Return in words what a run trained, without epochs and seed."""
     words = [flags["model"]]
     if flags["dataset"] != "mnist":
         words.append(f"on {flags['dataset']}")
     if flags.get("augment", "none") in ("none", ["none"]) and flags["model"] == "multiscale2026":
         words.append("without moved copies")
-    if flags["dataset"] == "fashion-mnist":  # with what fashion-mnist.toml sets
-        return " ".join(words)
-    changes = flags.get("set", [])
-    changes = [f"{field}={value}" for field, value in changes.items()] if isinstance(changes, dict) else changes
-    return " ".join([*words, *changes])
+    return " ".join(words)
 
 
-def seconds(path):
-    """What the whole command of a run took, and how much of the processors (None: not taken), from its log."""
-    text = path.with_suffix(".log").read_text()
-    if timed := re.search(r"whole command: ([\d.]+) s \(([\d.]+) s", text):
-        return tuple(map(float, timed.groups()))
-    return float(re.search(r"^(\d+) s, [\d,]+ MB", text, re.MULTILINE).group(1)), None
+def read_processor_time(path: Path, scores: dict) -> float | None:
+    """Return the processor time of a whole command in minutes; None unless the run has a time and used one thread."""
+    timed = re.search(r"whole command: [\d.]+ s \(([\d.]+) s", path.with_suffix(".log").read_text())
+    return float(timed[1]) / 60 if timed and scores["flags"]["threads"] == 1 else None
 
 
-def row(path, scores):
-    """The cells of one run, whose log lies beside its scores."""
+def format_run(path: Path, scores: dict) -> tuple[str, ...]:
+    """Return the cells of one run."""
     flags, test = scores["flags"], scores["test"]
     return (
-        f"[{described(flags)}]({path.with_suffix('.log').name})",
+        f"[{describe(flags)}]({path.with_suffix('.log').name})",
         " ".join(map(str, flags["epochs"])),
         str(flags["seed"]),
         f"{100 * scores['validation']['best']['accuracy']:.2f} % (epoch {scores['best_epoch']['epoch']})",
         f"{100 * test['best']['accuracy']:.2f} %",
         f"{100 * test['last']['accuracy']:.2f} %",
         f"{100 * test['best']['silent']:.2f} %",
-        f"{seconds(path)[0] / 60:.1f} min",
         f"{scores['peak_memory_mb']:,.0f} MB",
     )
 
 
-def table():
-    """All runs."""
-    return markdown(COLUMNS, [row(*run) for run in runs()])
+def make_run_table() -> str:
+    """Return the table of all runs."""
+    return to_markdown(RUN_COLUMNS, [format_run(*run) for run in read_runs()])
 
 
-def means(ours):
-    """Mean and standard deviation over the seeds, of all that was trained with several; of our networks or of others.
+def compute_means() -> list[dict[str, str]]:
+    """Return means and standard deviations over the seeds, of all that was trained with several: {column: text}."""
 
-    The time is the processors': some runs had to share their cores, and some had two threads.
-    """
-
-    def alike(run):
-        return described(run[1]["flags"]), run[1]["flags"]["epochs"]
+    def key(run):
+        return describe(run[1]["flags"]), run[1]["flags"]["epochs"]
 
     rows = []
-    for (name, epochs), group in groupby(sorted(runs(), key=alike), key=alike):
-        paths, some = zip(*group, strict=True)
-        if len(some) < 2 or (some[0]["flags"]["model"] in OURS) != ours:
+    for (name, epochs), group in groupby(sorted(read_runs(), key=key), key=key):
+        runs = list(group)
+        if len(runs) < 2:
             continue
         validation, test = (
-            [100 * scores[split]["best"]["accuracy"] for scores in some] for split in ("validation", "test")
+            [100 * scores[split]["best"]["accuracy"] for _, scores in runs] for split in ("validation", "test")
         )
-        times = [taken[1] for taken in map(seconds, paths) if taken[1]]
-        rows.append((
-            name, " ".join(map(str, epochs)), " ".join(str(scores["flags"]["seed"]) for scores in some),
-            f"{statistics.mean(validation):.2f} ± {statistics.stdev(validation):.2f} %",
-            f"**{statistics.mean(test):.2f} ± {statistics.stdev(test):.2f} %**",
-            f"{min(test):.2f} to {max(test):.2f} %", f"{statistics.mean(times) / 60:.1f} min",
-        ))  # fmt: skip
-    return markdown(OVER_SEEDS, rows)
+        times = [minutes for minutes in (read_processor_time(*run) for run in runs) if minutes]
+        accuracy = f"**{statistics.mean(test):.2f} ± {statistics.stdev(test):.2f} %**"
+        flags = runs[0][1]["flags"]
+        rows.append(
+            {
+                "network": name,
+                "epochs": " ".join(map(str, epochs)),
+                "seeds": " ".join(str(scores["flags"]["seed"]) for _, scores in runs),
+                "validation": f"{statistics.mean(validation):.2f} ± {statistics.stdev(validation):.2f} %",
+                "test, best epoch": accuracy,
+                "test accuracy": accuracy,
+                "lowest to highest": f"{min(test):.2f} to {max(test):.2f} %",
+                "time": f"{statistics.mean(times):.1f} min" if times else "–",
+                "tuned": "yes" if flags["model"] in TUNED and flags["dataset"] == "mnist" else "no",
+            }
+        )
+    return rows
 
 
-def markdown(columns, rows):
+def make_seed_table() -> str:
+    """Return the table of means over the seeds."""
+    return to_markdown(SEED_COLUMNS, [[row[column] for column in SEED_COLUMNS] for row in compute_means()])
+
+
+def make_short_table() -> str:
+    """Return the README's table."""
+    rows = [row for row in compute_means() if (row["network"], row["epochs"]) not in NOT_SHORT]
+    rows = [row for row in rows if row["network"] != "multiscale2026 without moved copies"]
+    return to_markdown(SHORT_COLUMNS, [[row[column] for column in SHORT_COLUMNS] for row in rows])
+
+
+def to_markdown(columns, rows) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
 
 
-def printed():
-    """The first and the last lines of the log, without the command and the time that the shell took."""
-    lines = EXAMPLE.read_text().splitlines()[1:-1]
-    return "\n".join(["```text", *lines[:FIRST], "…", *lines[-LAST:], "```"])
+def read_example() -> str:
+    """Return the first and the last lines of the example's log, with the folder that the README's command makes."""
+    lines = [line.replace("runs/results/", "runs/") for line in EXAMPLE.read_text().splitlines()[1:-1]]
+    first = next(i for i, line in enumerate(lines) if line.startswith("s1")) + 1
+    return "\n".join(["```text", *lines[:first], "…", *lines[-LAST_LINES:], "```"])
 
 
-def speed():
-    """The table of ``speed.md`` for all threads."""
+def read_speed() -> str:
+    """Return the table of ``speed.md`` for all threads."""
     return re.findall(r"^### \d+ threads?\n\n((?:\|.*\n)+)", (HERE / "speed.md").read_text(), re.MULTILINE)[-1].rstrip()
 
 
-def fill(path, parts):
+def fill(path: Path, parts: dict[str, str]) -> None:
+    """Replace the parts {name: text} of a file."""
     text = path.read_text()
     for name, part in parts.items():
-        marks = f"<!-- {name} -->\n\n", f"\n\n<!-- /{name} -->"
-        before, _, rest = text.partition(marks[0])
-        old, _, after = rest.partition(marks[1])
-        if not old or not after:
+        before, mark, rest = text.partition(f"<!-- {name} -->")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        if not end:
             raise SystemExit(f"{path} has no place for {name}")
-        text = before + marks[0] + part + marks[1] + after
+        text = f"{before}{mark}\n\n{part}\n\n{end}{after}"
     path.write_text(text)
 
 
 if __name__ == "__main__":
-    over_seeds = {"published": means(ours=False), "ours": means(ours=True)}
-    fill(HERE / "README.md", {"results": table(), **over_seeds})
-    fill(HERE.parent / "README.md", {**over_seeds, "example": printed(), "speed": speed()})
+    fill(HERE / "README.md", {"seeds": make_seed_table(), "runs": make_run_table(), "speed": read_speed()})
+    fill(HERE.parent / "README.md", {"example": read_example(), "results": make_short_table()})

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from engine.rules import RSTDP, MarginRule
@@ -22,11 +23,11 @@ from engine.stages import SpikingConv, SpikingDense
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
 from training.checkpoint import compute_checksum, load_checkpoint, rebuild_network
 from training.encoders import build_encoder
-from training.features import latency_maps
-from training.readout import read_out, spikes
+from training.readout import find_spikes, train_readout
 from training.run import Data
 from training.settings import TrainSettings
 
+CHUNK = 1000  # images that are encoded together
 HEADER = "network", "map", "neurons", "spikes per image", "linear (SVM)", "R-STDP", "margin rule"
 
 
@@ -61,14 +62,20 @@ def read_by_rule(reader, maps, labels, epochs):
     return reader.evaluate(maps["test"], labels["test"]).fraction("correct")
 
 
+def compute_maps(model, encoder, images, stage):
+    """Return the latency maps of a stage for images, uint8 (N, C, H, W)."""
+    parts = (images[start : start + CHUNK] for start in range(0, len(images), CHUNK))
+    return torch.cat([model.map_of(encoder.encode(part), stage) for part in parts])
+
+
 def read_map(model, encoder, data, stage, epochs):
     """Return (neurons, spikes per image, test accuracies of the three classifiers) for one stage of a network."""
     maps, labels = {}, {}
     for split in data.splits:
         images, truth, chosen = data.part(split)
-        maps[split], labels[split] = latency_maps(model, encoder.encode, images[chosen], stage), truth[chosen]
-    bits = {split: spikes(maps[split], model.time_steps) for split in maps}
-    found = read_out({"name": "svm"}, *((bits[split], labels[split]) for split in maps), model.num_classes)
+        maps[split], labels[split] = compute_maps(model, encoder, images[chosen], stage), truth[chosen]
+    bits = {split: find_spikes(maps[split], model.time_steps) for split in maps}
+    found = train_readout({"name": "svm"}, *((bits[split], labels[split]) for split in maps), model.num_classes)
     counted = bits["train"].nnz / len(labels["train"])
     del bits
     shape = maps["train"].shape[1:]

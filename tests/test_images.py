@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 FOLDER = Path(__file__).parent.parent / "images"
-NAMES = ["snn_illustration", "Long-Term-Potentiation", "RSTDP", "latency_map", "networks"]
+NAMES = ["snn_illustration", "Long-Term-Potentiation", "RSTDP", "latency_map", "memory_layout", "networks"]
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Every command of the README, as it stands there but for a few images instead of all."""
+"""The commands, examples, links and tables of the README and of docs/; the commands run on a few images."""
 
 import contextlib
 import io
@@ -20,11 +20,14 @@ import train
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("customizing", "outputs", "engine"))]
+OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))
+TEXT = "\n".join(page.read_text() for page in PAGES)
 
 
 def commands(*programs):
-    """(program, words) of each command, in the README's order."""
-    blocks = re.findall(r"```bash\n(.*?)```", README.replace("\\\n", ""), re.DOTALL)
+    """(program, words) of each command, in the order of the pages."""
+    blocks = re.findall(r"```bash\n(.*?)```", TEXT.replace("\\\n", ""), re.DOTALL)
     found = [match for block in blocks for match in re.findall(rf"python ({'|'.join(programs)})\.py (.*)", block)]
     return [(program, shlex.split(words)) for program, words in found]
 
@@ -33,14 +36,14 @@ COMMANDS = commands("train", "evaluate")
 
 
 def test_the_commands_are_found():
-    """The README trains, lists, resumes, evaluates and predicts."""
+    """The pages train, list, resume, evaluate and predict."""
     words = {word for program, words in COMMANDS for word in (program, *words)}
     assert {"--model", "--list-models", "--summary", "--resume", "evaluate", "--predict", "--save-maps"} <= words
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """The folder of the runs that the commands leave, in the README's order: later ones use those of earlier ones."""
+    """The folder of the runs of all commands, in the order of the pages: later commands use earlier runs."""
     folder = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
@@ -49,7 +52,7 @@ def runs(tmp_path_factory):
             shorter = [] if "--predict" in command else ["--dry-run"]
             main = {"train": train, "evaluate": evaluate}[program].main
             with contextlib.redirect_stdout(io.StringIO()) as printed, patch.context() as hurry:
-                if "first" not in command:  # whose folder the README describes
+                if "first" not in command:  # whose folder docs/outputs.md describes
                     dont_draw(hurry)
                 assert main([*command, *shorter, "--output", str(folder)]) == 0, command
             assert printed.getvalue()
@@ -57,8 +60,8 @@ def runs(tmp_path_factory):
 
 
 def test_every_command_runs(runs):
-    """And what the README says of a run's folder is there."""
-    (listed,) = re.findall(r"\| file \|.*\n\|-.*\n((?:\|.*\n)+)", README)
+    """And the folder of a run contains the files that docs/outputs.md lists."""
+    (listed,) = re.findall(r"\| file \|.*\n\|-.*\n((?:\|.*\n)+)", TEXT)
     names = re.findall(r"^\| `([^`]+)`", listed, re.MULTILINE)
     assert {name.rstrip("/") for name in names} == {path.name for path in (runs / "first").iterdir()}
 
@@ -81,24 +84,26 @@ def test_every_sweep_runs(tmp_path, monkeypatch):
         assert json.loads((path.parent / "args.json").read_text())["shared"]["phases"] == ["s1", "s2"]
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))
-def test_every_link_leads_somewhere(path):
-    assert (ROOT / path).exists()
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES], ids=str)
+def test_every_link_leads_somewhere(page):
+    for path in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / path).exists(), path
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 250
+    assert len(README.split()) <= 2200
 
 
 def test_the_tables_are_those_of_the_logs():
-    """``results/collect.py`` would write what stands there."""
+    """``results/collect.py`` would write the same tables."""
     collect = runpy.run_path(str(ROOT / "results" / "collect.py"))
     results = (ROOT / "results" / "README.md").read_text()
-    assert collect["printed"]() in README
-    assert collect["speed"]() in README
-    for ours in (False, True):
-        assert collect["means"](ours) in README
-        assert collect["means"](ours) in results
-    assert collect["table"]() in results
+    assert all(collect[name]() in README for name in ("read_example", "make_short_table"))
+    assert all(collect[name]() in results for name in ("make_seed_table", "make_run_table", "read_speed"))
 
 
-def test_the_keys_of_the_maps_are_those_of_the_readme(runs):
+def test_the_keys_of_the_maps_are_those_of_the_documentation(runs):
     with np.load(runs / "first" / "maps" / "end" / "00003_label-0.npz") as maps:
         stages = {"input", "s1", "c1", "s2", "c2", "s3"}
         assert set(maps) == {*stages, "potentials", "steps", "index", "label", "decision"}
@@ -113,7 +118,7 @@ def test_the_python_examples_run(runs):
     namespace = {}
     with mock.patch.dict(models.MODELS):  # other tests are not to meet what the examples declare
         models.MODELS.pop("shallow", None)  # a file that was made after the example
-        for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
             exec(block.replace("[:2000]", "[:200]").replace("runs/", f"{runs}/"), namespace)
         assert models.MODELS["shallow"] is namespace["Shallow"]
     namespace["maps"].close()

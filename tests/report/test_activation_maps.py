@@ -40,14 +40,14 @@ def test_files(tmp_path, latencies):
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 10
 
 
-@pytest.mark.parametrize("name", ["deep2024", "majority2024"])
+@pytest.mark.parametrize("name", ["deep2024", "majority2024", "multiscale2026"])
 def test_potentials_are_those_that_decide(name, latencies, tmp_path):
     model = build_model(name)
     for _, conv in model.named_convs([model.decision]):
         conv.weight.copy_(torch.rand(conv.weight.shape, generator=torch.Generator().manual_seed(0)))
     save_activation_maps(model, latencies[:1], [7], [0], tmp_path, DIGITS, draw=False)
     assert files_in(tmp_path) == {"00000_label-7.npz"}
-    below = model.map_of(latencies[:1], model.input_name(model.decision))
+    below = model.map_of(latencies[:1], model.input_name(model.decision))[:]
     with np.load(tmp_path / "00000_label-7.npz") as arrays:
         for label, conv in model.named_convs([model.decision]):
             values = arrays[label.replace(model.decision, "potentials")]
