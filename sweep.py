@@ -34,13 +34,14 @@ from tqdm import tqdm
 
 from models import model_class
 from report.sweep_report import is_run, read_run, write_sweep_report
-from train import resolve
-from training.checkpoint import load_checkpoint
-from training.initial import BEGINNING, identify_phases
+from train import check_run, describe, resolve
+from training.checkpoint import find_checkpoint, load_checkpoint
+from training.encoders import encoder_config
+from training.initial import BEGINNING, identify_phases, initialize_from
 from training.log import replace_unprintable
-from training.run import PHASES, is_finished, load_data
+from training.run import PHASES, Data, is_finished, load_data, prepare_machine
 from training.settings import FILES, LEARNING, SweepSettings, TrainSettings, flag, spell
-from utils import ROOT
+from utils import ROOT, lock_folder
 
 STOP = ".stop"  # while this file is in the output folder, no job starts, and those that train save and end
 SHARED = ".shared"  # the folder of the beginnings in the output folder
@@ -70,12 +71,14 @@ class Job:
     """A run of train.py, or a beginning: only the first ``phases`` of a run.
 
     ``words``: the command line. ``keys``: see ``identify_phases``; the last key of a beginning is its own.
+    ``learned``: all that its weights depend on.
     """
 
     folder: Path
     words: list[str]
     settings: TrainSettings
     keys: list[str]
+    learned: dict
     phases: int | None = None
 
     @property
@@ -102,6 +105,8 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
     output, runs = Path(sweep.output).resolve(), []
     if is_run(output):
         sweep.refuse("output", f"{output} is a run; name another folder")
+    if not sweep.cluster:
+        prepare_machine(replace(common, threads=sweep.threads))
     data = {name: load_data(replace(common, dataset=name)) for name in sweep.dataset}  # downloads each once
     axes = itertools.product(*([f"{field}={value}" for value in values] for field, *values in sweep.grid))
     for model, dataset, point, seed in itertools.product(sweep.model, sweep.dataset, list(axes), sweep.seeds):
@@ -113,12 +118,19 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
         words += ["--set", *fields] if fields else []
         words += ["--threads", str(sweep.threads), "--output", str(output), "--name", name]
         settings, encoder, network = resolve(TrainSettings.parse(words), data[dataset])
-        keys = identify_phases(network, encoder, settings, data[dataset].fingerprint)
-        runs.append(Job(output / name, words, settings, keys))
-        check_folder(runs[-1])
-    names = [run.folder.name for run in runs]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InputError(f"two of the runs would be called {twice}; give one of them another --output", flag="--output")
+        used = Data(settings, data[dataset])
+        check_run(network, used, settings)
+        describe(network, used.set, settings)
+        if settings.init_from:
+            initialize_from(find_checkpoint(settings.init_from, settings.output), network, encoder, used)
+        keys = identify_phases(network, encoder, settings, used.set.fingerprint)
+        declared = f"{encoder_config(encoder)} {network} {[conv.declared() for conv in network.convs()]}"
+        run = Job(output / name, words, settings, keys, settings.what_is_learned() | {"set": declared})
+        if twice := [one for one in runs if one.folder == run.folder or one.learned == run.learned]:
+            message = f"two of the runs would train the same, {twice[0].folder.name} and {name}: leave one of them out"
+            raise InputError(message, flag="--grid")
+        check_folder(run)
+        runs.append(run)
     return runs
 
 
@@ -129,9 +141,11 @@ def check_folder(run: Job) -> None:
             raise InputError(f"{run.folder} contains no run to continue; use another --output", path=run.folder)
         return
     record = read_run(run.folder)
-    if not record.flags:
-        raise InputError(f"{run.folder} is damaged: {record.damage}; delete it to train it again", path=run.folder)
-    before, now = TrainSettings.from_dict(record.flags), run.settings.that_change(LEARNING, FILES)
+    try:
+        before, now = TrainSettings.from_dict(record.flags), run.settings.that_change(LEARNING, FILES)
+    except (ValueError, TypeError, AttributeError) as error:
+        message = f"{run.folder} is damaged: {record.damage or 'args.json cannot be read'}; delete it to train it again"
+        raise InputError(message, path=run.folder) from error
     other = [name for name in now if now[name] != getattr(before, name) and name != "output"]
     if other:
         flags = " ".join(flag(TrainSettings.flags()[name]) for name in other)
@@ -149,8 +163,8 @@ def plan_beginnings(runs: list[Job], folder: Path) -> list[Job]:
     for (phases, key), members in sorted(groups.items(), key=lambda item: item[0]):
         words = [*members[0].words, "--output", str(folder), "--name", key]
         if len(members) > 1 and any(members[0].settings.epochs[:phases]):
-            beginning = Job(folder / key, words, members[0].settings, members[0].keys[:phases], phases)
-            longest[tuple(run.folder for run in members)] = beginning
+            place = {"folder": folder / key, "words": words, "keys": members[0].keys[:phases], "phases": phases}
+            longest[tuple(run.folder for run in members)] = replace(members[0], **place)
     return sorted(longest.values(), key=lambda beginning: beginning.phases)
 
 
@@ -200,14 +214,15 @@ def train_all(jobs: list[Job], beginnings: list[Job], threads: int, at_a_time: i
 def sweep(settings: SweepSettings) -> int:
     """Train all runs that are not finished, and report. Returns the exit code."""
     output, failed = Path(settings.output).resolve(), {}
-    runs = plan_runs(settings)
+    with lock_folder(output) if output.is_dir() else nullcontext():  # not while another sweep changes it
+        runs = plan_runs(settings)
     beginnings = plan_beginnings(runs, output / SHARED)
     unfinished = [job for job in (*beginnings, *runs) if not job.is_finished]
     stop = output / STOP
     at_a_time = settings.jobs or (-1 if settings.cluster else max(1, joblib.cpu_count() // settings.threads))
     place = f"on {settings.cluster}" if settings.cluster else f"{at_a_time} at a time"
     shared = f"; phases that several runs share are trained once ({len(beginnings)})" if beginnings else ""
-    with connect(settings), stopping(stop) as signals, show_progress(runs):
+    with connect(settings), locked(output), stopping(stop) as signals, show_progress(runs):
         print(f"{len(runs)} runs, {sum(run.is_finished for run in runs)} of them finished; {place}{shared}", flush=True)
         for _, wave in itertools.groupby(unfinished, key=lambda job: job.phases):
             wave = list(wave)
@@ -215,6 +230,9 @@ def sweep(settings: SweepSettings) -> int:
             failed |= {job.folder: end for job, end in zip(wave, ends, strict=True) if end not in ("done", "stopped")}
             if "stopped" in ends:
                 break
+    records = [read_run(run.folder) for run in runs if run.last.is_file()]
+    for record in (each for each in records if each.damage):
+        failed.setdefault(record.folder, f"{record.damage}; delete the folder to train it again")
     for folder, end in failed.items():
         what = "a beginning; its runs train alone" if folder.parent.name == SHARED else folder.name
         print(f"failed: {what}: {end}", file=sys.stderr)
@@ -223,8 +241,8 @@ def sweep(settings: SweepSettings) -> int:
         return 130
     if all(run.is_finished for run in runs):
         shutil.rmtree(output / SHARED, ignore_errors=True)
-    if begun := [run.folder for run in runs if run.last.is_file()]:
-        write_sweep_report(output, [read_run(folder) for folder in begun], IGNORED)
+    if records:
+        write_sweep_report(output, records, IGNORED)
         print(f"see {output / 'sweep.md'}")
     return int(any(run.folder in failed for run in runs))
 
@@ -256,10 +274,17 @@ def connect(settings: SweepSettings) -> Iterator[None]:
 
 
 @contextmanager
+def locked(output: Path) -> Iterator[None]:
+    """Create the folder of the sweep, and keep other sweeps out of it. Raises InputError if there is one in it."""
+    output.mkdir(parents=True, exist_ok=True)
+    with lock_folder(output):
+        yield
+
+
+@contextmanager
 def stopping(stop: Path) -> Iterator[list[int]]:
     """Create the file ``stop`` at Ctrl-C and SIGTERM; a second Ctrl-C stops at once. Yields the signals so far."""
     signals = []
-    stop.parent.mkdir(parents=True, exist_ok=True)
     stop.unlink(missing_ok=True)
 
     def handle(number, frame):

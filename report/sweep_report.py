@@ -83,11 +83,15 @@ def read_run(folder: str | Path) -> RunRecord:
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
         path = record.folder / "results.json"
         if path.exists():
-            record.scores, record.is_finished = _read_scores(json.loads(path.read_text(encoding="utf-8"))), True
+            results = json.loads(path.read_text(encoding="utf-8"))
+            scores = _read_scores(results)
+            record.is_finished = results.get("flags", {}).get("epochs") == record.flags.get("epochs")
+            record.scores = scores if record.is_finished else {}
         path = record.folder / "metrics.csv"
         if path.exists() or (record.is_finished and any(record.flags.get("epochs", ()))):
             record.split, record.curve = _read_curve(path)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+        record.flags = {} if path.name == "args.json" else record.flags
         record.damage = f"{path.name} {'is missing' if isinstance(error, FileNotFoundError) else 'cannot be read'}"
     return record
 

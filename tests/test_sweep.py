@@ -27,6 +27,7 @@ from training.settings import SweepSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--dataset", "digits", "--ratio", "0.1", "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
+TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
 NETWORKS = "mozafari2018", "mozafari2018_margin"  # with the same s1 and s2
 
 
@@ -135,11 +136,44 @@ def test_if_a_beginning_fails_its_runs_train_alone(tmp_path, alone, here, monkey
     assert_same_run(alone[NETWORKS[0]], tmp_path / f"{NETWORKS[0]}-digits-seed1")
 
 
-def test_a_failed_run_is_reported_at_the_end(tmp_path, capsys):
-    words = ["--model", "mozafari2018", "--dataset", "digits", "--val-split", "1436", "--no-figures", "--output"]
+def test_a_failed_run_is_reported_at_the_end(tmp_path, monkeypatch, capsys):
+    (tmp_path / "train.py").write_text("import sys; sys.exit('first line\\ntrain.py: no memory')")
+    monkeypatch.setattr(sweep, "ROOT", tmp_path)
+    words = ["--model", "mozafari2018", "--dataset", "digits", "--no-figures", "--output"]
     assert sweep.main([*words, str(tmp_path)]) == 1
-    assert re.match(r"failed: mozafari2018-digits-seed0: train.py: .*--val-split", capsys.readouterr().err)
-    assert "--val-split" in (tmp_path / "mozafari2018-digits-seed0.error.txt").read_text()
+    assert capsys.readouterr().err.startswith("failed: mozafari2018-digits-seed0: train.py: no memory")
+    assert "first line" in (tmp_path / "mozafari2018-digits-seed0.error.txt").read_text()
+
+
+def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch, capsys):
+    def start_another(program, words, here, folder, stop, variables):
+        Path(stop).touch()  # a second sweep must leave it
+        before = contents(tmp_path)
+        capsys.readouterr()
+        assert_refuses(sweep.main, words_of_first, tmp_path, capsys)
+        assert contents(tmp_path) == before
+        return "stopped"
+
+    words_of_first = words(tmp_path, "--jobs", "1")
+    monkeypatch.setattr(sweep, "train_one", start_another)
+    sweep.main(words_of_first)
+
+
+def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
+    """The other runs are trained. Damage that a resumed run repairs is not reported."""
+    assert start(tmp_path) == 0
+    first, second = (tmp_path / f"{name}-digits-seed1" for name in NETWORKS)
+    (first / "metrics.csv").write_text("")
+    (second / "results.json").write_text("")
+    capsys.readouterr()
+    assert start(tmp_path) == 1
+    assert re.fullmatch(rf"failed: {first.name}: metrics.csv .*\n", capsys.readouterr().err)
+    assert (first / "metrics.csv").read_text() == ""
+    assert results(second)["test"]["best"]
+    (second / "args.json").write_text("{}")
+    before = contents(tmp_path)
+    assert_refuses(sweep.main, words(tmp_path), second, capsys)
+    assert contents(tmp_path) == before
 
 
 def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch, capsys):
@@ -201,10 +235,10 @@ def test_every_combination_is_a_run_of_its_own():
     ("words", "phases"),  # of each beginning
     [
         ("mozafari2018 deep2024 deepr2024 --seeds 0 1", [1, 1, 2, 2]),
-        ("deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 5 7", [1, 3, 3]),
+        ("deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 4 5", [1, 3, 3]),
         ("mozafari2018 --grid s3.kernel 3 5", [2]),
         *((f"mozafari2018 --grid s3.kernel 3 5 {flags}", []) for flags in (
-            "--epochs 0 0 5", "--tensorboard", "--save-maps --map-every 1", "--init-from y",
+            "--epochs 0 0 5", "--tensorboard", "--save-maps --map-every 1", f"--init-from {TRAINED}",
         )),
     ],
 )  # fmt: skip
@@ -307,6 +341,11 @@ REFUSED = {
     "s1.threshold": [X + "--grid s1.threshold 8 -1"],
     "--grid": [X + "--grid s1.threshold", X + "--grid s1.threshold 8 9 --set s1.threshold=9",
                X + "--grid s1.threshold 8 --grid s1.threshold 9"],
+    "the same": [X + "--grid s1.threshold 8 10 --grid 's1.threshold ' 9",
+                 "--model inception2024 --output x --grid s3.1.threshold 8 9 --grid s3.threshold 7"],
+    "--val-split": [X + "--val-split 1436"], "--patience": [X + "--patience 1 --val-split 0"],
+    "--map-index": [X + "--map-index 9999"], "--device": [X + "--device cuda:99"], "--threads": [X + "--threads 999"],
+    "nowhere": [X + "--init-from nowhere"], "1×1": [X + "--image-size 3 3"],
     "--seeds": [X + "--seed 3", X + "--config seed.toml"],
     "--ratio": [X + "--ratio 2"], "--frob": [X + "--frob 2"], "--resume": [X + "--resume y"],
     "--scheduler": [X + "--scheduler tcp://h:1", X + "--cluster dask",
@@ -318,6 +357,7 @@ REFUSED = {
 @pytest.mark.parametrize(("words", "about"), [(words, about) for about in REFUSED for words in REFUSED[about]])
 def test_refused_in_one_line(words, about, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, "train_one", None)
     (tmp_path / "seed.toml").write_text("seed = 3\n")
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     (tmp_path / "used" / "mozafari2018-digits-seed0" / "thesis").mkdir(parents=True)
@@ -340,7 +380,7 @@ def make_run(folder, seed, threshold, accuracies, results=None, **fields):
     (folder / "metrics.csv").write_text(f"phase,train_accuracy,val_accuracy\ns1,,\n{rows}")
     if results is not None:
         best = {"accuracy": accuracies[-1], "loss": 1 - accuracies[-1], "silent": 0.0}
-        (folder / "results.json").write_text(json.dumps({"test": {"best": best}, **results}))
+        (folder / "results.json").write_text(json.dumps({"test": {"best": best}, "flags": flags, **results}))
     return folder
 
 

@@ -42,11 +42,12 @@ NO_SCORES = "no stage of this network decides; it learned features, see figures,
 class Data:
     """A data set, and the indices of the training and validation images that a run of these settings uses.
 
-    The test images are for the end of the run; ``test`` is empty in one that leaves them unread.
+    ``images``: the data set, if it is loaded already. The test images are for the end of the run; ``test`` is empty in
+    one that leaves them unread.
     """
 
-    def __init__(self, settings):
-        self.set = load_data(settings)
+    def __init__(self, settings, images=None):
+        self.set = images or load_data(settings)
         self.train, self.validation = divide(self.set.train_labels, settings)
         self.test = np.arange(len(self.set.test_labels) if settings.test else 0)
         if settings.dry_run:
