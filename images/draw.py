@@ -330,7 +330,7 @@ def latency_map():
     for i, (window, _, _) in enumerate(encoder.filters):
         for off in (0, 1):
             x, y = 3.65 + 1.72 * i, 5.15 + 0.1 - off * (size + 0.2)
-            shown = picture(figure, x, y, size, silent_after[2 * i + off], cmap="viridis", vmin=0, vmax=steps - 1)
+            shown = picture(figure, x, y, size, silent_after[2 * i + off], cmap="plasma", vmin=0, vmax=steps - 1)
             if not off:
                 plane.text(x + size / 2, y + size + 0.12, f"DoG {window} × {window}", ha="center")
             if i == 0:

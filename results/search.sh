@@ -24,7 +24,7 @@ plain decision --grid s5.out_channels 100 --grid $decay 0.8 --grid $left_out 0 0
 # the encoder's threshold
 plain encoder --set "${few[@]}" $decay=0.8 --grid encoder.threshold 25 12
 # one change at a time
-plain changes --set "${best[@]}" --grid s5.rule.margin 0.03 0.08 # 0.03 is no change
+plain changes --set "${best[@]}" --grid s5.rule.margin 0.03 0.08 # 0.03 changes nothing
 plain changes --set "${best[@]}" --grid s5.rule.ltd 0.02 0.1
 plain changes --set "${best[@]}" --grid s1.threshold 10
 plain changes --set "${best[@]}" s3.threshold=14 --grid s2.threshold 7
