@@ -151,9 +151,8 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
 def _draw_convergence(axes, rows):
     values = np.array([row["convergence"] for row in rows])
     drawn = np.where(values > 0, values, values[values > 0].min(initial=1e-3) / 10)  # 0 has no place on this axis
-    for position, (phase, epochs) in enumerate(_epochs_of_phases(rows)):
-        color = PALETTE[position % len(PALETTE)]
-        axes.plot(epochs, drawn[epochs - 1], "o-", color=color, markersize=5, label=phase)
+    for phase, epochs in _epochs_of_phases(rows):
+        axes.plot(epochs, drawn[epochs - 1], "o-", color=INK, markersize=5, label=phase)
     for epoch in np.flatnonzero(values == 0):
         axes.annotate("0 ↓", (epoch + 1, drawn[epoch]), (0, -5), textcoords="offset points", ha="center", va="top")
     axes.set_yscale("log")
@@ -167,7 +166,7 @@ def _draw_convergence(axes, rows):
 
 
 def _draw_outcomes(panels, rows):
-    """Accuracy, loss and, if there is a panel for it, silence: training and validation in each."""
+    """Draw accuracy, loss and, if there is a panel for it, silence. In each, orange is training, blue validation."""
     phases = " and ".join(dict.fromkeys(row["phase"] for row in rows))
     titles = {
         "accuracy": f"{_rules(rows)} phase, {phases}: accuracy",
@@ -177,14 +176,14 @@ def _draw_outcomes(panels, rows):
     epochs, marker = np.arange(1, len(rows) + 1), "o" if len(rows) <= 30 else None
     accuracies = _percent(rows, "val_accuracy")
     best = None if np.isnan(accuracies).all() else int(np.nanargmax(accuracies))
-    for (part, axes), color in zip(panels.items(), (BLUE, ORANGE, INK), strict=False):
-        looks = {"color": 0.5 + 0.5 * np.array(to_rgb(color)), "markersize": 6, "markerfacecolor": "white"}
+    for part, axes in panels.items():
+        looks = {"color": ORANGE, "markersize": 6, "markerfacecolor": "white"}
         axes.plot(epochs, _percent(rows, f"train_{part}"), marker=marker, label="training", **looks)
         axes.set(title=titles[part], ylabel="% of the images")
         axes.set_xlim(min(0.5, 1 - 0.01 * len(rows)), len(rows) + max(0.5, 0.01 * len(rows)))
         axes.tick_params(labelbottom=axes is list(panels.values())[-1])
         if best is not None:
-            values, looks = _percent(rows, f"val_{part}"), {"color": color, "markersize": 3.5}
+            values, looks = _percent(rows, f"val_{part}"), {"color": BLUE, "markersize": 3.5}
             axes.plot(epochs, values, marker=marker, label="validation", **looks)
             axes.axvline(best + 1, color=GREY, lw=1, ls="--", zorder=0)
         if part == "accuracy" and best is not None:

@@ -75,7 +75,7 @@ def test_history(stdp, rstdp, panels, tmp_path):
         assert figure.axes[0].lines[1].get_xdata().tolist() == list(range(stdp + 1, 2 * stdp + 1))
         assert "STDP" in figure.axes[0].get_title(loc="left")
     picture = render(figure, tmp_path)
-    assert has_color(picture, BLUE, 40) == bool(stdp + rstdp)
+    assert has_color(picture, BLUE, 40) == has_color(picture, ORANGE, 40) == bool(rstdp)
 
 
 def test_history_without_validation(tmp_path):
