@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from engine.compiled import compiled
-from engine.event.layout import aligned
+from engine.event.layout import allocate_aligned
 from report.activity import reached
 
 
@@ -37,7 +37,7 @@ def plain_additions(repeats=9):
     best = 0.0
     for size in (512, 1024, 2048, 4096):
         # Arrays that do not begin with a cache line are up to 40 % slower.
-        p, w = (aligned(size, np.empty(0, np.float32)) for _ in range(2))
+        p, w = (allocate_aligned(size, np.empty(0, np.float32)) for _ in range(2))
         p[:], w[:] = 0, 1
         times = 20_000_000 // size
         _add(p, w, times)

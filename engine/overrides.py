@@ -76,7 +76,7 @@ def _rebuild(part: Stage | Rule, changes: list[Change]) -> Stage | Rule:
 
 def _arguments(part: Stage | Rule) -> dict[str, Any]:
     if isinstance(part, Stage):
-        return part.declared()
+        return part.get_arguments()
     return {each.name: getattr(part, each.name) for each in fields(part)}
 
 

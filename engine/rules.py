@@ -3,7 +3,7 @@
 A user's own rule may be in any file. A rule is a frozen dataclass in a network's declaration. It has
 
 * a *name*, and whether it *needs labels*;
-* a *schedule*: the rates (LTP, LTD) of each image of a batch, and ``adapted`` rates after the outcome of a batch;
+* a *schedule*: the rates (LTP, LTD) of each image of a batch, and ``adapt``: the rates after the outcome of a batch;
 * a *plasticity*: a flat ``NamedTuple`` of numbers with the methods
     ``window``: the rate of a synapse, from the times of its input's spike and of the winner's spike;
     ``change``: s(w), where w becomes w + rate · s(w), within ``lower`` and ``upper``;
@@ -157,7 +157,7 @@ class Rule:
         """
         return np.broadcast_to(rates, (len(numbers), *rates.shape))
 
-    def adapted(self, outcome: Outcome) -> np.ndarray | None:
+    def adapt(self, outcome: Outcome) -> np.ndarray | None:
         """Return the rates after a batch with this outcome, float64 (rows, 2); None if they do not change."""
         return None
 
@@ -222,9 +222,15 @@ class STDP(Rule):
 class RSTDP(Rule):
     """Reward-modulated STDP (Mozafari et al. 2018, section 2.5).
 
-    If the decision is correct, the synapses of the winners change as in ``STDP`` with (ltp, ltd) = ``reward``. If it is
-    wrong, they change with ``punishment`` (anti-STDP: the rate for inputs before the winner is negative). If the image
-    is silent, nothing changes. After each batch, the rates become ``reward`` · (fraction of wrong decisions) and
+    Each synapse of a winner changes by
+
+        Δw = ltp · s(w)   if t_in <= t_out
+        Δw = ltd · s(w)   otherwise
+        s(w) = 1, or (w - lower)(upper - w) with the stabilizer
+
+    If the decision is correct, (ltp, ltd) are the rates of the reward (STDP). If it is wrong, they are the rates of the
+    punishment (anti-STDP: ltp is negative). If the image is silent, nothing changes. In the first batch the rates are
+    ``reward`` and ``punishment``. After each batch, they become ``reward`` · (fraction of wrong decisions) and
     ``punishment`` · (fraction of correct decisions) of that batch.
 
     In a decision stage the winner is the neuron with the highest potential. In a firing stage ``winners`` and
@@ -253,7 +259,7 @@ class RSTDP(Rule):
     def first_rates(self):
         return np.array([self.reward, self.punishment], np.float64)
 
-    def adapted(self, outcome):
+    def adapt(self, outcome):
         return self.first_rates() * [[outcome.fraction("wrong")], [outcome.fraction("correct")]]
 
     def plasticity(self, number=float):
@@ -265,7 +271,8 @@ class MarginRule(Rule):
     """A supervised, local rule without gradients for a decision stage.
 
     From each image two neurons learn: of the true class, and of all other classes, the one with the highest potential.
-    They do not learn if the first potential is at least (1 + ``margin``) times the second. The rates are
+    They do not learn if the first potential is at least (1 + ``margin``) times the second. A synapse changes by
+    Δw = ltp if its input has spiked, and by Δw = ltd otherwise. The rates are
 
         (ltp, ltd) = (r, -``ltd`` · r)   for the neuron of the true class (STDP)
         (ltp, ltd) = (-r, ``ltd`` · r)   for the other neuron (anti-STDP)

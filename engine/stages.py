@@ -85,7 +85,7 @@ class Stage(nn.Module):
             raise InputError(f"inputs are the names of stages, each once; not {inputs}", field="inputs")
         self.inputs = inputs
 
-    def declared(self) -> dict[str, Any]:
+    def get_arguments(self) -> dict[str, Any]:
         """Return the arguments that the stage was made with, by name."""
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
@@ -276,7 +276,7 @@ class SpikingConv(Stage):
 
     def adapt(self, rule: Rule, outcome: Outcome) -> None:
         """Set the rates of a rule for the next batch by the outcome of the last batch, if the rule adapts them."""
-        rates = rule.adapted(outcome)
+        rates = rule.adapt(outcome)
         if rates is not None:
             self.rates(rule).copy_(torch.as_tensor(rates))
 

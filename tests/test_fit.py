@@ -323,7 +323,7 @@ class HalvedRSTDP(RSTDP):
     def schedule(self, rates, numbers, epoch):
         return np.broadcast_to(self.first_rates() / 2, (len(numbers), 2, 2))
 
-    def adapted(self, outcome):
+    def adapt(self, outcome):
         return None
 
 

@@ -13,7 +13,7 @@ from numba import int64
 
 from engine.compiled import compiled
 from engine.decision import check_learners, strongest
-from engine.event.layout import BANK, Geometry, Weights, aligned, to_banks
+from engine.event.layout import BANK, Geometry, Weights, allocate_aligned, to_banks
 from engine.event.peaks import Peaks, add_bank, find_highest, make_peaks
 from engine.event.plasticity import clamp, renew
 from engine.rules import MAX_LEARNERS
@@ -60,10 +60,10 @@ def make_scratch(geometry: Geometry, dtype: np.dtype) -> Scratch:
     """Return an empty ``Scratch`` for weights of this type."""
     offsets, like = geometry.kernel * geometry.kernel, np.empty(0, dtype)
     slots = Slots(
-        aligned(BANK * offsets * geometry.channels, like),
+        allocate_aligned(BANK * offsets * geometry.channels, like),
         np.full(geometry.features, -1),
         np.empty(BANK, np.int64),
-        aligned(geometry.out_height * geometry.out_width * BANK, like),
+        allocate_aligned(geometry.out_height * geometry.out_width * BANK, like),
         make_peaks(1, BANK, dtype),
     )
     slots.weights[:] = 0

@@ -6,7 +6,7 @@ import numpy as np
 from numba import boolean, prange
 
 from engine.compiled import compiled
-from engine.event.layout import aligned
+from engine.event.layout import allocate_aligned
 from engine.event.simd import add_rows
 
 
@@ -47,7 +47,7 @@ def make_scratch(like, geometry):
         np.empty(size, np.int32),
     )
     spikes.times[pixels] = geometry.time_steps
-    return Scratch(aligned(numbers, like), np.empty(numbers, np.uint8), spikes)
+    return Scratch(allocate_aligned(numbers, like), np.empty(numbers, np.uint8), spikes)
 
 
 @compiled

@@ -69,7 +69,7 @@ def turn_back(turned: np.ndarray, weight: np.ndarray) -> None:
 def make_rows(turned: np.ndarray) -> np.ndarray:
     """Return the rows (C, k, k) of turned weights."""
     block = lanes(turned.dtype)
-    rows = aligned(turned[0].size * -(-len(turned) // block) * block, turned.reshape(-1))
+    rows = allocate_aligned(turned[0].size * -(-len(turned) // block) * block, turned.reshape(-1))
     rows[:] = 0
     to_rows(turned, rows)
     return rows
@@ -77,14 +77,14 @@ def make_rows(turned: np.ndarray) -> np.ndarray:
 
 def make_banks(turned: np.ndarray) -> np.ndarray:
     """Return the banks of turned weights."""
-    banks = aligned(-(-len(turned) // BANK) * BANK * turned[0].size, turned.reshape(-1))
+    banks = allocate_aligned(-(-len(turned) // BANK) * BANK * turned[0].size, turned.reshape(-1))
     banks[:] = 0
     to_banks(turned, np.arange(len(turned)), banks)
     return banks
 
 
 @compiled
-def aligned(count, like):
+def allocate_aligned(count, like):
     """Return ``count`` numbers of the type of ``like`` (n,), not initialized, that begin at a cache line.
 
     Then no vector of a row lies in two cache lines.

@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from engine.compiled import compiled
-from engine.event.layout import BANK, aligned
+from engine.event.layout import BANK, allocate_aligned
 from engine.event.simd import add_rows
 
 
@@ -74,7 +74,7 @@ def list_spikes(latency, geometry, inputs, n):
 @compiled
 def find_peaks_of_bank(inputs, first, last, geometry, banks, bank, peaks):
     """Compute the peaks of a bank of features, of the images first … last - 1."""
-    values = aligned((last - first) * geometry.out_height * geometry.out_width * BANK, banks)
+    values = allocate_aligned((last - first) * geometry.out_height * geometry.out_width * BANK, banks)
     used = min(BANK, geometry.features - bank * BANK)
     add_bank(inputs, first, last, geometry, banks, bank, used, values)
     for n in range(first, last):

@@ -58,7 +58,7 @@ def test_a_stage_counts_its_images():
 
 def test_rewards_follow_the_outcome():
     """Reward times the fraction wrong, punishment times the fraction right; silence is neither."""
-    adapted = RSTDP().adapted(Outcome(correct=60, wrong=30, silent=10))
+    adapted = RSTDP().adapt(Outcome(correct=60, wrong=30, silent=10))
     np.testing.assert_allclose(adapted, [[0.3 * 0.004, 0.3 * -0.003], [0.6 * -0.004, 0.6 * 0.0005]])
     scheduled = RSTDP().schedule(adapted, np.arange(1, 4), 0)  # the same for every image of a batch
     assert (scheduled == adapted).all()
