@@ -20,7 +20,8 @@ import train
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("customizing", "outputs", "engine"))]
+DOCS = "customizing", "outputs", "engine", "background"
+PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
 
