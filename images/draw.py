@@ -110,7 +110,7 @@ def picture(figure, x, y, size, image, **kwargs):
 
 
 def snn_illustration():
-    """Spikes come in, the potential of a non-leaky integrate-and-fire neuron rises, it fires once."""
+    """Input spikes raise the potential of a non-leaky integrate-and-fire neuron, which fires once."""
     latency = torch.tensor([4, 1, 11, 6, 3, STEPS, 8], dtype=torch.uint8)  # STEPS: silent
     weight = torch.tensor([0.8, 0.9, 0.6, 0.3, 0.5, 0.7, 0.9])
     threshold = 2.8
@@ -148,8 +148,8 @@ def snn_illustration():
     body.axhline(threshold, color=ORANGE, lw=1.8)
     body.text(STEPS - 0.6, threshold - 0.1, f"threshold θ = {threshold}", color=ORANGE, ha="right", va="top")
     body.plot(fired, potential[fired], "o", color=INK, ms=8, zorder=5)
-    body.text(fired + 0.35, (threshold + potential[fired]) / 2, "over θ: it fires", va="center")
-    body.text(fired + 0.35, 1.1, "no leak: what came in stays;\nit never fires again", va="center", color=GREY)
+    body.text(fired + 0.35, (threshold + potential[fired]) / 2, "above θ: it fires", va="center")
+    body.text(fired + 0.35, 1.1, "no leak: the potential stays;\nthe neuron fires only once", va="center", color=GREY)
     body.set(ylim=(0, 4.6), yticks=range(5), ylabel="potential")
 
     output.axhline(0, color=PALE, lw=1.2, zorder=0)
@@ -182,7 +182,7 @@ def snn_illustration():
 
 
 def long_term_potentiation():
-    """LTP and LTD by the order of spikes, and the size of the change against the weight."""
+    """LTP and LTD by the order of spikes, and the change as a function of the weight."""
     rule = STDP(winners=1, radius=0)
     post = 7
 
@@ -243,16 +243,16 @@ def long_term_potentiation():
     curve.axhline(0, color=INK, lw=0.8)
     curve.set(xlim=(0, 1), ylim=(-1.2, 1.35), xlabel="weight w", ylabel="Δw  (10⁻³)")
     for x, y, title in (
-        (0.02, 0.965, "a   The order of the two spikes decides …"),
-        (0.02, 0.48, "b   … and not the time between them"),
-        (0.52, 0.48, "c   The stabilizer slows it towards 0 and 1"),
+        (0.02, 0.965, "a   The order of the two spikes determines the change"),
+        (0.02, 0.48, "b   The time between them does not"),
+        (0.52, 0.48, "c   The stabilizer slows it near 0 and 1"),
     ):
         figure.text(x, y, title, fontweight="bold", fontsize=12, va="center")
     return figure
 
 
 def reward_modulated_stdp():
-    """From the image to the decision, and what the answer does to the weights of the deciding neuron."""
+    """From the image to the decision, and how reward and punishment change the weights of the neuron that decided."""
     rule = RSTDP()
     image, label = digit()
     figure = Figure(figsize=(10, 5.2))
@@ -280,9 +280,9 @@ def reward_modulated_stdp():
     plane.text(4.13, middle - 0.8, "decision", ha="center", fontsize=11)
 
     cases = (
-        ("right", "reward: STDP", rule.reward, BLUE),
+        ("correct", "reward: STDP", rule.reward, BLUE),
         ("wrong", "punishment: anti-STDP", rule.punishment, ORANGE),
-        ("silent", "nothing", None, GREY),
+        ("silent", "no change", None, GREY),
     )
     width, height = figure.get_size_inches()
     for row, (answer, name, rates, color) in enumerate(cases):
@@ -299,20 +299,20 @@ def reward_modulated_stdp():
             bars.text(size + edge, i, text, va="center", ha="left" if size >= 0 else "right", fontsize=10)
         bars.axvline(0, color=INK, lw=1)
         bars.set(xlim=(-0.0078, 0.0078), ylim=(1.5, -0.5), xticks=[])
-        bars.set_yticks([0, 1], ["spiked before", "after or silent"], fontsize=10)
+        bars.set_yticks([0, 1], ["input spiked", "input silent"], fontsize=10)
         bars.tick_params(length=0)
         for spine in bars.spines.values():
             spine.set_visible(False)
         plane.text(6.3, y + 0.5, name, color=color, fontweight="bold", fontsize=12, va="center")
-    plane.text(0.25, height - 0.35, "The answer chooses the rule", fontweight="bold", fontsize=13, va="center")
+    plane.text(0.25, height - 0.35, "The decision determines the change", fontweight="bold", fontsize=13, va="center")
     plane.text(8.645, height - 0.35, "change of the winner's weights", ha="center", va="center")
-    words = "After each batch the rates adapt: reward × fraction wrong, punishment × fraction right."
+    words = "After each batch the rates adapt: reward × fraction wrong, punishment × fraction correct."
     plane.text(width / 2, 0.2, words, ha="center", va="center", color=GREY)
     return figure
 
 
 def latency_map():
-    """A digit, when each neuron of its six DoG maps spikes, and the wave of these spikes."""
+    """A digit, the spike times in its six DoG maps, and the wave of these spikes."""
     encoder = S1C1()
     image, _ = digit()
     latency = encoder.encode(image[None])[0]
@@ -352,7 +352,7 @@ def latency_map():
     window = encoder.filters[i][0]
     wave = sf.latency_to_wave(latency, steps, torch.uint8).numpy()
     shown_steps = (0, 1, 3, 6, 10, steps - 1)
-    title = f"Spike wave of the {window} × {window} maps: what has spiked remains"
+    title = f"Spike wave of the {window} × {window} maps: a neuron stays 1 after its spike"
     plane.text(0.25, 2.75, title, fontweight="bold", fontsize=13, va="center")
     for column, time in enumerate(shown_steps):
         on, off = wave[time, 2 * i : 2 * i + 2]
@@ -614,7 +614,7 @@ def draw_all(folder=HERE):
             agg = FigureCanvasAgg(draw())
             agg.draw()
         # A palette makes the files three times smaller.
-        colors = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB").quantize(96, dither=Image.Dither.NONE)
+        colors = Image.fromarray(np.asarray(agg.buffer_rgba())).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         colors.save(Path(folder) / name, optimize=True, dpi=(DPI, DPI))
 
 

@@ -23,7 +23,7 @@ def drawn(tmp_path_factory):
 
 
 def check(path):
-    assert path.stat().st_size < 200_000
+    assert path.stat().st_size < 300_000
     with Image.open(path) as image:
         assert 1200 <= image.width <= 1600
         pixels = np.asarray(image.convert("L"))
