@@ -124,7 +124,7 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
         if settings.init_from:
             initialize_from(find_checkpoint(settings.init_from, settings.output), network, encoder, used)
         keys = identify_phases(network, encoder, settings, used.set.fingerprint)
-        declared = f"{encoder_config(encoder)} {network} {[conv.declared() for conv in network.convs()]}"
+        declared = f"{encoder_config(encoder)} {network} {[conv.get_arguments() for conv in network.convs()]}"
         run = Job(output / name, words, settings, keys, settings.what_is_learned() | {"set": declared})
         if twice := [one for one in runs if one.folder == run.folder or one.learned == run.learned]:
             message = f"two of the runs would train the same, {twice[0].folder.name} and {name}: leave one of them out"

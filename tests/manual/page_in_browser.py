@@ -1,7 +1,8 @@
 """Open a run's page in headless Chromium and operate it: ``python tests/manual/page_in_browser.py RUN``.
 
-RUN is the folder of a run with ``--save-maps``. Needs playwright (pip) and a Chromium (your system's). Without a
-network: the browser is offline. ``--screenshots DIR`` keeps pictures of the page: wide, dark, and of a phone.
+RUN is the folder of a run with ``--save-maps``. Needs playwright (pip) and a Chromium (your system's). The browser is
+offline. ``--screenshots DIR`` saves pictures of the page: wide, dark, on a phone, and its top with the activation maps
+of s2 (``images/page.png``).
 """
 
 import argparse
@@ -47,6 +48,8 @@ def main():
             page.on("console", lambda said, troubles=troubles: said.type == "error" and troubles.append(said.text))
             page.on("request", lambda request, asked=asked: asked.append(request.url))
             page.goto(url)
+            if args.screenshots and name == "wide":
+                show_top(page, args.screenshots / "page-top.png")
             operate(page)
             check(
                 page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the screen"
@@ -60,6 +63,16 @@ def main():
                 page.screenshot(path=args.screenshots / f"page-{name}.png", full_page=True)
             print(f"{name}: works")
             context.close()
+
+
+def show_top(page, path):
+    """Save the page down to the end of the card with the activation maps: the third image, s2, time step 9."""
+    page.locator("#images button").nth(2).click()
+    page.locator("#stages button").filter(has_text="s2").click()
+    page.locator("#step").fill("9")
+    box = page.locator("#maps").bounding_box()
+    end = box["y"] + box["height"] + 24
+    page.screenshot(path=path, full_page=True, clip={"x": 0, "y": 0, "width": 1280, "height": end})
 
 
 def operate(page):

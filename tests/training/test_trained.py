@@ -10,13 +10,18 @@ import evaluate
 from training.checkpoint import load_checkpoint
 
 FOLDER = ROOT / "results" / "checkpoints"
-STAGES = {"mozafari2018": "s1 s2 s3", "multiscale2026": "s1 s2 s3 s4 s5"}  # of the networks, those with weights
+STAGES = {  # of the networks, those with weights
+    "deep2024": "s1 s2 s3 s4",
+    "mozafari2018": "s1 s2 s3",
+    "multiscale2026": "s1 s2 s3 s4 s5",
+}
+LEAST = {"deep2024": 0.85, "mozafari2018": 0.97, "multiscale2026": 0.97}  # accuracy on the first 100 test images
 FILES = {name: FOLDER / f"{name}.safetensors" for name in STAGES}
 
 
 def test_they_are_small():
     assert set(FOLDER.iterdir()) == {*FILES.values(), FOLDER / "README.md"}
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 15 * 2**20
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 25 * 2**20
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -28,9 +33,8 @@ def test_it_names_what_trained_it(name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_it_reads_test_images(name, tmp_path, undrawn):
-    """At least 98 of the first hundred are classified correctly; the accuracy on all is in results/."""
     assert start_evaluation(f"{FILES[name]} --dry-run --no-figures", tmp_path) == 0
-    assert results(next(tmp_path.iterdir()))["test"]["accuracy"] >= 0.98
+    assert results(next(tmp_path.iterdir()))["test"]["accuracy"] >= LEAST[name]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -45,4 +49,4 @@ def test_a_network_starts_from_it(name, tmp_path, undrawn, capsys):
     words = f"--model {name} --init-from {FILES[name]} --epochs {epochs} --augment none --dry-run --no-figures"
     assert start(words, tmp_path) == 0
     assert f"{STAGES[name]} from {FILES[name]}" in capsys.readouterr().out
-    assert results(only_run(tmp_path))["test"]["best"]["accuracy"] >= 0.97
+    assert results(only_run(tmp_path))["test"]["best"]["accuracy"] >= LEAST[name]
