@@ -35,6 +35,7 @@ class FaultyModuleError(InputError):
 
 def check_packages() -> None:
     """Exit with code 2 and one line that contains the command to install the packages, if one of them is missing."""
+    os.environ.pop("MPLBACKEND", None)  # matplotlib fails if it names no backend; here, figures go into files only
     for name in PACKAGES:
         if importlib.util.find_spec(name) is None:
             program, requirements = Path(sys.argv[0]).name, Path(__file__).with_name("requirements.txt")

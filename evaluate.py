@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import sys
 from dataclasses import replace
 from itertools import chain
@@ -124,7 +125,7 @@ def show_evaluation(place: Path, folder: Path, evaluation: Evaluation, split: st
 
     run = place.parent.parent
     history = read_rows(run / "metrics.csv") if place.parent.name == "checkpoints" else []
-    drawn, folder = folder / "figures", run if history else folder
+    drawn, folder = folder / "figures", run if history and os.access(run, os.W_OK) else folder
     board, step = Board(folder), len(history) + 2  # the end of the run itself is one step behind its last epoch
     board.log_scores(split, evaluation.metrics, step)
     board.log_pictures("report", drawn, step)

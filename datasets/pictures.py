@@ -70,7 +70,8 @@ def read_picture(path: str | Path, exact: bool = False) -> tuple[np.ndarray, lis
             f"{path} has too many pixels; give an image of at most {Image.MAX_IMAGE_PIXELS:,}", path=path
         ) from error
     except Exception as error:  # the type depends on the format and on what is damaged
-        raise InputError(f"{path} cannot be read as an image; give a PNG or JPEG file", path=path) from error
+        reason = getattr(error, "strerror", None) or "give a PNG or JPEG file"
+        raise InputError(f"{path} cannot be read as an image; {reason}", path=path) from error
     notes = [f"frame 1 of {frames}"] if frames > 1 else []
     notes += ["turned upright, as the camera noted"] if is_turned else []
     is_transparent = has_alpha and pixels[..., 3].min() < 255

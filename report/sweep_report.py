@@ -90,7 +90,7 @@ def read_run(folder: str | Path) -> RunRecord:
         path = record.folder / "metrics.csv"
         if path.exists() or (record.is_finished and any(record.flags.get("epochs", ()))):
             record.split, record.curve = _read_curve(path)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         record.flags = {} if path.name == "args.json" else record.flags
         record.damage = f"{path.name} {'is missing' if isinstance(error, FileNotFoundError) else 'cannot be read'}"
     return record

@@ -170,7 +170,7 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         text, checksum = metadata["checkpoint"], metadata["sha256"]
         tensors = safetensors.torch.load(data)
         computed = compute_checksum(text, tensors)
-    except (safetensors.SafetensorError, ValueError, TypeError, LookupError) as error:
+    except (safetensors.SafetensorError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise InputError(f"{path} is damaged, or is no checkpoint of this program", path=path) from error
     if computed != checksum:
         raise InputError(f"{path} is damaged or was changed", path=path)

@@ -34,8 +34,8 @@ class RunLog:
     def __init__(self, folder: Path | None = None, tensorboard: bool = False, quiet: bool = False):
         self.folder, self.quiet = folder, quiet or sys.stdout is None
         self.is_live = not self.quiet and sys.stdout.isatty()
-        if folder is not None and ((path := folder / "log.txt").is_symlink() or not path.is_file()):
-            path.unlink(missing_ok=True)  # a link is replaced, not followed
+        if folder is not None and (folder / "log.txt").is_symlink():
+            (folder / "log.txt").unlink()  # a link is replaced, not followed
         self.board = NoBoard()
         if tensorboard and folder is not None:
             from training.tensorboard import Board  # the import takes a second

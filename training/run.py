@@ -356,7 +356,7 @@ def is_finished(folder: Path, figures: bool) -> bool:
 
 def read_epochs(path: Path) -> tuple[int, ...] | None:
     """Read the epochs of a run from its args.json or results.json; None if the file is missing or damaged."""
-    with suppress(OSError, ValueError, LookupError, TypeError):
+    with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
         return tuple(json.loads(path.read_text(encoding="utf-8"))["flags"]["epochs"])
     return None
 
@@ -442,10 +442,10 @@ def resumable(folder: Path) -> Iterator[None]:
         cause = error if isinstance(error, OSError) else error.__cause__
         if getattr(cause, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        size = f" (a checkpoint takes {last.stat().st_size / 1e6:.0f} MB)" if last.is_file() else ""
-        raise InputError(
-            f"the disk of {folder} is full: {error}; free some of it{size}, and go on with: {command}", path=folder
-        ) from error
+        more = ", and start again"
+        if last.is_file():
+            more = f" (a checkpoint takes {last.stat().st_size / 1e6:.0f} MB), and go on with: {command}"
+        raise InputError(f"the disk of {folder} is full: {error}; free some of it{more}", path=folder) from error
 
 
 def wanted_maps(settings, labels):

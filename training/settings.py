@@ -538,7 +538,7 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
             return {name: saved[name] for name in known.keys() - NOT_REPEATED if saved.get(name) is not None}
         content = tomllib.loads(text)
         str(content)  # ValueError for an integer of more than 4300 digits, which Python does not print
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"--config {path} cannot be read: {reason}", flag="--config", path=path) from error
     keys, found = {flag(each)[2:]: name for name, each in known.items()}, {}

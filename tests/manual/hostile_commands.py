@@ -25,7 +25,7 @@ from pathlib import Path
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "training")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support.command import DIGITS  # noqa: E402
 
@@ -42,6 +42,21 @@ VALUES = [
     "{}", "True", "None", "latest", "s1.threshold=", "s1.threshold=1e999", "=", "=1", "s1=1", "s1.rule=None",
     "encoder.filters=()", "encoder.filters=3", "s2.kernel=[]", "c1.size=1e3", "folder:", "folder:/dev", "x.npz",
 ]  # fmt: skip
+HUGE = [  # of --set, finite: they overflow if a run takes them
+    field.replace("X", value)
+    for field in (
+        *(
+            "s1.threshold=X",
+            "s1.first_weights=X,0",
+            "s1.first_weights=0,X",
+            "s1.rule.bounds=0,X",
+            "s1.rule.bounds=-X,X",
+        ),
+        *("s1.rule.rates=X,-X", "s2.rule.rates=0.1,-X", "s3.rule.reward=X,-X", "s3.rule.punishment=-X,X"),
+        *("s3.first_weights=X,0.02", "s2.threshold=X", "s2.first_weights=-X,X"),
+    )
+    for value in ("1e7", "1e20", "1e39", "1e300")
+]
 OUTCOMES = "refused", "accepted", "several lines", "folder left", "traceback", "hang"
 
 
@@ -69,6 +84,8 @@ def one_flag_each(run):
             yield from ((group, program, [*kept, name, value]) for value in values)
             yield group, program, [*kept, name]
             yield group, program, [*words, name, "1", name, "x"]
+    trains = [*RUN[:-3], "1", "0", "1"]
+    yield from (("huge values", train, [*trains, "--set", value]) for value in HUGE)
     for word in ("nonsense", "--nonsense", "--mod", "-m", "@file", "--", "--model", "--epochs"):
         yield "no flag", train, [word]
         yield "no flag", evaluate, [word]

@@ -47,7 +47,7 @@ def contents(folder):
     """Every file and folder below, with what it holds and when it was written."""
     return {
         str(path.relative_to(folder)): (
-            path.stat().st_mtime_ns,
+            path.lstat().st_mtime_ns,
             hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None,
         )
         for path in folder.rglob("*")

@@ -34,9 +34,10 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
 
 
 def test_an_isolated_python_and_a_full_output():
-    """``python -I`` does not add the folder of the script to the module path."""
+    """``python -I`` does not add the folder of the script to the module path. No window is opened."""
     with open("/dev/full", "w") as full:
         words = [sys.executable, "-I", "train.py", "--list-models"]
-        done = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+        environment = os.environ | {"MPLBACKEND": "nonsense"}
+        done = subprocess.run(words, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "output" in done.stderr
