@@ -90,7 +90,7 @@ class Phase(nn.Module):
             rule = self.rules[label]
             if learned.outcome:
                 conv.adapt(rule, learned.outcome)
-            if not conv.weight.isfinite().all():
+            if not conv.weight.sum().isfinite():  # many times faster than to test each weight
                 raise InputError(f"rule {rule.name!r} made weights of {label} NaN in batch {batch + 1}", field=label)
         return learned
 

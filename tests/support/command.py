@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shlex
+from pathlib import Path
 from unittest.mock import patch
 
 import numba
@@ -15,7 +16,9 @@ import train
 from report import writing
 
 DIGITS = "--dataset digits --device cpu --threads 1"  # several are slow while others share the cores
-SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.2 --batch-size 100"  # 264 images: 3 batches in an epoch
+FEW_DIGITS = Path(__file__).with_name("few_digits.npz")  # 288 training images and 60 test images of ``digits``
+# 264 training images, which are 3 batches in an epoch, and 24 validation images
+SMALL = f"--model mozafari2018 --dataset {FEW_DIGITS} --device cpu --threads 1 --batch-size 100"
 CORES = numba.config.NUMBA_NUM_THREADS
 
 
