@@ -1,10 +1,12 @@
-"""How threads share a machine: ``python -m benchmarks.busy``, on one where nothing else runs.
+"""The speed of decision layers beside other programs: ``python -m benchmarks.busy``, on a quiet machine.
 
-Beside 0, 1, 2 and 3 processes that do nothing but compute, the decision layer of each network learns from the same
-images on one thread, on all, and on what ``--threads auto`` chooses, alternately. ``fair`` is what n threads that never
-wait for each other could get of the cores, min(n, n · cores / (n + busy)) threads' worth, and ``share`` how much of
-that ``auto`` made of it, measured by one thread alone beside nothing. With ``--sessions`` the processes are as those of
-other users: Linux shares the cores out among sessions first, and n threads together get cores / (1 + busy), as one.
+The decision layer of each network learns from the same images on one thread, on all threads, and with ``--threads
+auto``, alternately, beside 0, 1, 2 and 3 processes that compute without end. ``fair`` is the number of threads' worth
+of computing time that n threads get if they never wait for each other: min(n, n · cores / (n + busy)). ``share`` is
+the part of it that ``auto`` uses, relative to one thread beside no other process.
+
+With ``--sessions``, each busy process is in a separate session, like a process of another user. Linux divides the cores
+among sessions first, so all n threads together get cores / (1 + busy).
 """
 
 import argparse
@@ -25,15 +27,15 @@ from s1c1 import S1C1
 from utils import describe_environment, set_threads
 
 FEATURES_FROM, IMAGES = 10_000, 3000
-LEAST_SECONDS = 0.5  # of one measurement: in less the scheduler may not come round to everybody
+LEAST_SECONDS = 0.5  # of one measurement: the scheduler switches between processes many times in it
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", metavar="NAME", help="(default: all that decide)")
+    parser.add_argument("--models", nargs="+", metavar="NAME", help="networks (default: all with a decision stage)")
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 1, 2, 3], help="processes (default: 0 1 2 3)")
-    parser.add_argument("--sessions", action="store_true", help="each busy process is a session of its own")
-    parser.add_argument("--repeats", type=int, default=7, help="of which the median counts (default: %(default)s)")
+    parser.add_argument("--sessions", action="store_true", help="start each busy process in a separate session")
+    parser.add_argument("--repeats", type=int, default=7, help="number of measurements (default: %(default)s)")
     args = parser.parse_args()
     record = describe_environment()
     cores = set_threads(0)
@@ -65,7 +67,7 @@ def main():
 
 
 def measure(model, inputs, labels, threads, repeats):
-    """{threads: images/s, ``repeats`` times each, alternately}, always of the same weights."""
+    """Return {threads: images/s of each of ``repeats`` measurements}, made alternately and from the same weights."""
     state = {key: value.clone() for key, value in model.state_dict().items()}
     speeds, rounds = {count: [] for count in threads}, 1
     pace.paces.clear()
@@ -89,12 +91,12 @@ def measure(model, inputs, labels, threads, repeats):
 
 @contextmanager
 def busy_processes(count, sessions):
-    """So many processes that only compute, each in a session of its own or not, until the end of the block."""
+    """Run ``count`` processes that compute until the end of the block. ``sessions``: each in a separate session."""
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=compute, args=(sessions,), daemon=True) for _ in range(count)]
     for process in processes:
         process.start()
-    time.sleep(2 * bool(count))  # until they do
+    time.sleep(2 * bool(count))  # until they compute
     try:
         yield
     finally:

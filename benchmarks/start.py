@@ -1,6 +1,6 @@
 """The time that a start takes: ``python -m benchmarks.start``, on a quiet machine; not on Windows.
 
-``train.py`` runs in a terminal of its own. The table shows the seconds until its first line, until its first bar moves
+``train.py`` runs in a separate terminal. The table shows the seconds until its first line, until its first bar moves
 (a dry run may be too short for one), and until its end, once without kernels on the disk, and then, as the median of
 ``REPEATS``, with them.
 """
@@ -64,7 +64,7 @@ def watch(command, cache):
 def _read(terminal):
     try:
         return os.read(terminal, 1 << 16)
-    except OSError:  # so Linux reports the end
+    except OSError:  # Linux reports the end in this way
         return b""
 
 

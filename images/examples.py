@@ -1,7 +1,7 @@
 """Make the README's pictures of a run: ``python images/examples.py RUN [EVALUATION]``.
 
-They are the figures of the run's folder, made smaller. The activation maps of the run, or of an evaluation of it, need
-``--save-maps``. Also a digit for ``--predict``, dark on light as from a scanner.
+They are the figures in the folder of the run, reduced in size. The activation maps of the run, or of an evaluation of
+it, need ``--save-maps``. The script also makes a digit for ``--predict``, dark on light like a scan.
 """
 
 import sys
