@@ -168,8 +168,8 @@ class NetworkTrainer(StageGraph):
         if not 1 <= time_steps <= 254:
             raise InputError(f"time_steps must be 1 to 254, not {time_steps}", field="time_steps")
         self.in_channels, self.num_classes, self.time_steps = in_channels, num_classes, time_steps
-        self.overrides, self.image_size = dict(overrides or {}), tuple(image_size)
-        self.stages = nn.ModuleDict(override(check_declaration(self.build(num_classes)), self.overrides))
+        self.image_size = tuple(image_size)
+        self.stages = nn.ModuleDict(override(check_declaration(self.build(num_classes)), overrides or {}))
         device = torch.device(device)
         backend = ("event" if device.type == "cpu" else "torch") if backend == "auto" else backend
         if backend not in BACKENDS:

@@ -1,6 +1,6 @@
 """Other values for the fields of a network's declaration: {"s2.threshold": 12, "s3.1.rule.winners": 8, …}."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -34,6 +34,21 @@ def override(stages: dict[str, Stage], overrides: dict[str, Any]) -> dict[str, S
     return {name: _rebuild_stage(stage, changes[name]) if changes[name] else stage for name, stage in stages.items()}
 
 
+def read_fields(stages: Mapping[str, Stage]) -> dict[str, Any]:
+    """Return {field: value} of all fields that ``override`` can change, if their values are plain."""
+    found = {}
+    for name, stage in stages.items():
+        for number, part in enumerate(getattr(stage, "branches", [stage])):
+            prefix = name if part is stage else f"{name}.{number}"
+            found |= {f"{prefix}.{field}": value for field, value in _fields(part) if _is_plain(value)}
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value can be saved as JSON."""
+    return all(map(_is_plain, value)) if isinstance(value, tuple) else isinstance(value, int | float | str | NoneType)
+
+
 def _rebuild_stage(stage: Stage, changes: list[Change]) -> Stage:
     branches = {str(number): branch for number, branch in enumerate(getattr(stage, "branches", ()))}
     if not branches:
@@ -61,8 +76,8 @@ def _rebuild(part: Stage | Rule, changes: list[Change]) -> Stage | Rule:
         name, *deeper = way or [""]
         if deeper and is_dataclass(arguments.get(name)):
             arguments[name] = _rebuild(arguments[name], [(deeper, value, field)])
-        elif ".".join(way) not in _names(part):
-            raise InputError(f"{field}: there is no such field; there are {', '.join(_names(part))}", field=field)
+        elif ".".join(way) not in (names := [name for name, _ in _fields(part)]):
+            raise InputError(f"{field}: there is no such field; there are {', '.join(names)}", field=field)
         elif not fits(value, types[name]):
             raise InputError(f"{field} cannot be {value!r}; it is {describe(types[name])}", field=field)
         else:
@@ -80,13 +95,13 @@ def _arguments(part: Stage | Rule) -> dict[str, Any]:
     return {each.name: getattr(part, each.name) for each in fields(part)}
 
 
-def _names(part: Stage | Rule) -> Iterator[str]:
-    """Yield the fields that can be set, "threshold", "rule.winners", "rule.warm_up.winners", …"""
+def _fields(part: Stage | Rule) -> Iterator[tuple[str, Any]]:
+    """Yield each field that can be set, "threshold", "rule.winners", "rule.warm_up.winners", …, and its value."""
     for name, value in _arguments(part).items():
         if not (isinstance(part, Stage) and name in FIXED):
-            yield name
+            yield name, value
         if is_dataclass(value):
-            yield from (f"{name}.{inner}" for inner in _names(value))
+            yield from ((f"{name}.{inner}", each) for inner, each in _fields(value))
 
 
 def fits(value: Any, kind: Any) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
+from engine.overrides import read_fields
 from errors import InputError
 from models import build_model
 from network_trainer import NetworkTrainer, Progress
@@ -28,7 +29,8 @@ class Checkpoint:
     Args:
         path: the file. It is not saved.
         model, in_channels, num_classes, time_steps, image_size, dtype, overrides: arguments of ``build_model``;
-            ``dtype`` is a name such as "float32".
+            ``dtype`` is a name such as "float32". ``overrides`` contains all fields of the stages and their rules, so
+            that other values in the file of the network do not change a saved network.
         encoding: the encoder, as ``encoders.encoder_config`` returns it.
         run: "flags", "dataset", "class_names", "image_size" and "fingerprint" of the run that trained the network; {}
             if no run did.
@@ -64,8 +66,10 @@ def save_checkpoint(
     """
     state = model.state_dict() if state is None else state
     dtype = str(model.convs()[0].weight.dtype).removeprefix("torch.")
-    declared = model.in_channels, model.num_classes, model.time_steps, model.image_size, dtype, model.overrides
-    checkpoint = Checkpoint(path, model.name, *declared, encoding, run or {}, progress, state)
+    declared = model.in_channels, model.num_classes, model.time_steps, model.image_size, dtype
+    checkpoint = Checkpoint(
+        path, model.name, *declared, read_fields(model.stages), encoding, run or {}, progress, state
+    )
     data = encode_checkpoint(checkpoint)  # safetensors' own writer raises no OSError if the disk is full
     write_atomically(path, lambda temporary: temporary.write_bytes(data))
 

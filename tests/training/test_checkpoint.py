@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from support.golden_checkpoints import GOLDEN, declared
 from support.refusals import refuses
 
+from engine.overrides import override, read_fields
 from errors import InputError
+from models import build_model
 from network_trainer import Progress
 from training.checkpoint import (
     Checkpoint,
@@ -27,6 +29,7 @@ from training.checkpoint import (
     rebuild_network,
     save_checkpoint,
 )
+from training.encoders import build_encoder, encoder_config
 
 FILE = GOLDEN / "rewarded-last-rstdp.safetensors"  # of a run that was stopped within an epoch, with a best state
 DATA, LAST = FILE.read_bytes(), load_checkpoint(FILE)
@@ -82,10 +85,11 @@ def test_a_network_and_its_run_survive_a_file(tmp_path):
     path, best = tmp_path / "last.safetensors", LAST.progress.best["state"]
     run = {"flags": {"epochs": [1], "save_every": math.inf}, "class_names": ["zero", "\udcff", "ä\n"]}  # names of files
     save_checkpoint(path, rebuild_network(LAST), LAST.encoding, run, LAST.progress)
-    assert plain(load_checkpoint(path)) == plain(replace(LAST, path=path, run=run))
+    saved = replace(LAST, path=path, overrides=read_fields(rebuild_network(LAST).stages))
+    assert plain(load_checkpoint(path)) == plain(replace(saved, run=run))
     save_checkpoint(path, rebuild_network(LAST), LAST.encoding, state=best)
     alone = load_checkpoint(path)
-    assert plain(alone) == plain(replace(LAST, path=path, run={}, progress=None, state=best))
+    assert plain(alone) == plain(replace(saved, run={}, progress=None, state=best))
     assert plain(rebuild_network(alone).state_dict()) == plain(best)
     assert len(path.read_bytes()) < sum(tensor.nbytes for tensor in best.values()) + 4000
 
@@ -93,8 +97,26 @@ def test_a_network_and_its_run_survive_a_file(tmp_path):
 def test_overrides_rebuild_the_network():
     overrides = {"s3.threshold": math.inf, "s2.rule.reward": (0.5, -0.25), "s3.first_weights": (0.5, 0.1)}
     model = rebuild_network(decode_checkpoint(encode_checkpoint(replace(LAST, overrides=overrides)), FILE))
-    assert model.overrides == overrides
-    assert model.stages["s2"].rule.reward == (0.5, -0.25)
+    assert (model.stages["s2"].rule.reward, model.stages["s3"].first_weights) == ((0.5, -0.25), (0.5, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("inception2024", {"s1.threshold": 99, "s3.1.rule.winners": 1, "s3.2.out_channels": 3}),
+        ("multiscale2026", {"s1.padding": 0, "s5.levels": (6,), "s5.rule.decay": 0.5}),
+        ("deepr2024", {"s2.first_weights": (0.1, 0.0), "s3.rule.warm_up.winners": 2, "s4.rule.bounds": (0.0, 9.0)}),
+    ],
+)
+def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(name, changes, tmp_path, monkeypatch):
+    model = build_model(name)
+    save_checkpoint(tmp_path / "saved", model, encoder_config(build_encoder({})))
+    build = type(model).build
+    monkeypatch.setattr(type(model), "build", lambda self, num_classes: override(build(self, num_classes), changes))
+    assert str(build_model(name).stages) != str(model.stages)
+    rebuilt = rebuild_network(load_checkpoint(tmp_path / "saved"))
+    assert str(rebuilt.stages) == str(model.stages)
+    assert plain(rebuilt.state_dict()) == plain(model.state_dict())
 
 
 # ---------------------------------------------------------------------------------------------------------------------

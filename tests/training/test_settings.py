@@ -217,7 +217,7 @@ def test_what_is_set_is_kept_and_can_be_repeated(tmp_path, undrawn):
     spelled = "s1.out_channels=20 s2.threshold=12 encoder.time_steps=10"
     assert (one / "summary.txt").read_text().endswith(f"\nset: {spelled}\n")
     content = load_checkpoint(one / "checkpoints" / "best.safetensors")
-    assert content.overrides == {"s1.out_channels": 20, "s2.threshold": 12}
+    assert (content.overrides["s1.out_channels"], content.overrides["s2.threshold"]) == (20, 12)
     assert content.encoding["time_steps"] == content.time_steps == 10
     model = rebuild_network(content)
     assert (model.stages["s2"].in_channels, model.stages["s2"].threshold) == (20, 12)
