@@ -1,4 +1,4 @@
-"""Encoding of images as spike waves: filters, intensity-to-latency, caching; and tensors as text files."""
+"""Encoding of images as spike waves: filters, intensity-to-latency, caching; tensors as text files; state dicts."""
 
 import math
 import pickle
@@ -7,10 +7,29 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from .functional import conv2d, intensity_lateral_inhibition, latency_to_wave, to_pair
+from .snn import STDP
+
+
+def to_original_state_dict(module: nn.Module) -> dict[str, Tensor]:
+    """Return the state dict of a module in the form of the original library, which loads it and wrote such state dicts.
+
+    For each ``STDP`` it contains ``ltp_0``, ``ltd_0``, … of shape ``(1,)`` in place of ``ltp`` and ``ltd``, and the
+    weight of its convolution once more. The rates stay float64, so that ``load_state_dict`` here reads them back bit for
+    bit; the original copies them to its own type.
+    """
+    state = module.state_dict()
+    for name, rule in module.named_modules():
+        if isinstance(rule, STDP):
+            prefix = f"{name}." if name else ""
+            state[f"{prefix}conv_layer.weight"] = rule.conv_layer.weight.detach()
+            for kind in ("ltp", "ltd"):
+                for feature, rate in enumerate(state.pop(f"{prefix}{kind}").split(1)):
+                    state[f"{prefix}{kind}_{feature}"] = rate
+    return state
 
 
 def tensor_to_text(data: Tensor, address) -> None:

@@ -43,6 +43,20 @@ def test_a_network_of_the_original_loads():
     assert torch.equal(twin.stdp.ltd, network.stdp.ltd)
 
 
+@pytest.mark.parametrize("name", ["network", "rule"])
+def test_a_state_in_the_form_of_the_original_reads_back_bit_for_bit(name):
+    network, twin = Network(), Network()
+    network.stdp.update_learning_rate(1, 0.1, -0.7)
+    parts = (network, twin) if name == "network" else (network.stdp, twin.stdp)
+    state = utils.to_original_state_dict(parts[0])
+    expected = {"conv.weight": WEIGHTS, **original_state("stdp.")} if name == "network" else original_state()
+    assert {key: value.shape for key, value in state.items()} == {key: each.shape for key, each in expected.items()}
+    parts[1].load_state_dict(state)
+    for key, value in network.state_dict().items():
+        assert torch.equal(twin.state_dict()[key], value)
+    assert network.state_dict().keys() == {"conv.weight", "stdp.ltp", "stdp.ltd"}  # is left as it was
+
+
 def test_a_rule_of_the_original_loads_with_its_weights():
     """They are clamped by the next update."""
     layer = snn.Convolution(2, 3, 2).double()
