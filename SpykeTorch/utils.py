@@ -18,8 +18,8 @@ def to_original_state_dict(module: nn.Module) -> dict[str, Tensor]:
     """Return the state dict of a module in the form of the original library, which loads it and wrote such state dicts.
 
     For each ``STDP`` it contains ``ltp_0``, ``ltd_0``, … of shape ``(1,)`` in place of ``ltp`` and ``ltd``, and the
-    weight of its convolution once more. The rates stay float64, so that ``load_state_dict`` here reads them back bit for
-    bit; the original copies them to its own type.
+    weight of its convolution once more. The rates stay float64, so that the ``load_state_dict`` of this package reads
+    them back bit for bit; the original copies them to its own type.
     """
     state = module.state_dict()
     for name, rule in module.named_modules():
