@@ -6,8 +6,18 @@ on, or, equivalently, a *latency map* ``(C, H, W)`` of spike times, which are ``
 The interface is that of Mozafari et al. 2019, *SpykeTorch*, Front. Neurosci. 13:625. Scripts and state dicts of the
 original library work here; ``functional`` describes which results rounding can change. The package needs torch, and
 matplotlib for pictures.
+
+The operations of a small layer take microseconds. With more than one thread, torch's threads then wait for each other
+most of the time, and by default they spin while they wait: beside other programs, which take their turns on the same
+cores, an image can take 20 times as long as with one thread. Therefore the package sets ``OMP_WAIT_POLICY=passive``
+unless the variable is set already. OpenMP reads it when torch is loaded: import SpykeTorch before torch, set the
+variable in the shell, or call ``torch.set_num_threads(1)``.
 """
 
-from . import functional, snn, utils, visualization
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from . import functional, snn, utils, visualization  # noqa: E402
 
 __all__ = ["functional", "snn", "utils", "visualization"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-MODULES = "engine", "models", "network_trainer", "s1c1", "train", "evaluate", "sweep"
+MODULES = "SpykeTorch", "engine", "models", "network_trainer", "s1c1", "train", "evaluate", "sweep"
 PROGRAM = """
 import os, sys
 from importlib.abc import MetaPathFinder
