@@ -18,6 +18,6 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from . import functional, snn, utils, visualization  # noqa: E402
+from . import functional, snn, utils, visualization
 
 __all__ = ["functional", "snn", "utils", "visualization"]
