@@ -11,10 +11,11 @@ from training.checkpoint import load_checkpoint
 
 FOLDER = ROOT / "results" / "checkpoints"
 STAGES = {  # of the networks, those with weights
+    "deep2024": "s1 s2 s3 s4",
     "mozafari2018": "s1 s2 s3",
     "multiscale2026": "s1 s2 s3 s4 s5",
 }
-LEAST = {"mozafari2018": 0.97, "multiscale2026": 0.97}  # accuracy on the first 100 test images
+LEAST = {"deep2024": 0.85, "mozafari2018": 0.97, "multiscale2026": 0.97}  # accuracy on the first 100 test images
 FILES = {name: FOLDER / f"{name}.safetensors" for name in STAGES}
 
 
