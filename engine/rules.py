@@ -18,7 +18,6 @@ References: Mozafari et al., Pattern Recognition 94, 2019 (arXiv 1804.00227); Kh
 2018.
 """
 
-import math
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
@@ -31,6 +30,7 @@ from engine.decision import Outcome, strongest
 from errors import InputError
 
 MAX_WINNERS = 2**15 - 1  # of an image; also the largest radius
+MAX_VALUE = 1e6  # of weights, bounds, rates and thresholds: no computation with them overflows float32
 MAX_LEARNERS = 32  # decision neurons that learn from one image
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -202,8 +202,8 @@ class STDP(Rule):
         check_bounds(self)
         check_competition(self)
         check_numbers(self, "rates", "highest", "depression")
-        if self.double_every < 0:
-            raise InputError(f"double_every must be at least 0, not {self.double_every}", field="double_every")
+        if not 0 <= self.double_every < 2**63:
+            raise InputError(f"double_every must be 0 or more, not {self.double_every}", field="double_every")
 
     def first_rates(self):
         return np.array(self.rates, np.float64)
@@ -328,17 +328,18 @@ def check_competition(rule: Rule) -> None:
 
 
 def check_bounds(rule: Rule) -> None:
-    """Raise InputError unless ``bounds`` are two finite numbers in ascending order."""
-    if len(rule.bounds) != 2 or not -math.inf < rule.bounds[0] < rule.bounds[1] < math.inf:
-        raise InputError(f"bounds must be two numbers, the lower one first, not {rule.bounds}", field="bounds")
+    """Raise InputError unless ``bounds`` are two numbers from -1e6 to 1e6 in ascending order."""
+    if len(rule.bounds) != 2 or not -MAX_VALUE <= rule.bounds[0] < rule.bounds[1] <= MAX_VALUE:
+        message = f"bounds must be two numbers from -1e6 to 1e6, the lower one first, not {rule.bounds}"
+        raise InputError(message, field="bounds")
 
 
 def check_numbers(rule: Rule, *fields: str) -> None:
-    """Raise InputError unless the fields are finite numbers, or pairs of them (LTP, LTD) if the default is a pair."""
+    """Raise InputError unless the fields are numbers from -1e6 to 1e6, or pairs (LTP, LTD) if the default is a pair."""
     for field in fields:
         value = getattr(rule, field)
         pair = isinstance(type(rule).__dataclass_fields__[field].default, tuple)
         numbers = value if pair and isinstance(value, tuple | list) else (value,)
-        if len(numbers) != 1 + pair or not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
-            kind = "two finite numbers (LTP, LTD)" if pair else "a finite number"
-            raise InputError(f"{field} must be {kind}, not {value}", field=field)
+        if len(numbers) != 1 + pair or not all(isinstance(n, int | float) and abs(n) <= MAX_VALUE for n in numbers):
+            kind = "two numbers (LTP, LTD)" if pair else "a number"
+            raise InputError(f"{field} must be {kind} from -1e6 to 1e6, not {value}", field=field)

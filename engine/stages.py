@@ -21,7 +21,7 @@ from engine import event, frames
 from engine.backend import check_size, require
 from engine.decision import Outcome
 from engine.geometry import output_size, pooled_size
-from engine.rules import Rule
+from engine.rules import MAX_VALUE, Rule
 from errors import InputError
 
 BACKENDS = {"event": event, "torch": frames}
@@ -141,12 +141,12 @@ class SpikingConv(Stage):
             raise InputError(
                 f"padding {padding} around a kernel of {kernel} makes neurons without input", field="padding"
             )
-        if not isinstance(threshold, Real) or not threshold >= 0:
-            raise InputError(f"threshold must be 0 or more, or inf for none; not {threshold!r}", field="threshold")
+        if not isinstance(threshold, Real) or not (0 <= threshold <= MAX_VALUE or threshold == math.inf):
+            raise InputError(f"threshold must be 0 to 1e6, or inf for none; not {threshold!r}", field="threshold")
         pair = first_weights if isinstance(first_weights, tuple | list) else ()
-        if len(pair) != 2 or not all(isinstance(number, Real) and 0 <= number < math.inf for number in pair):
+        if len(pair) != 2 or not all(isinstance(number, Real) and 0 <= number <= MAX_VALUE for number in pair):
             raise InputError(
-                f"first_weights must be (mean, deviation), two numbers of at least 0; not {first_weights}",
+                f"first_weights must be (mean, deviation), two numbers from 0 to 1e6; not {first_weights}",
                 field="first_weights",
             )
         self.out_channels, self.kernel, self.padding = out_channels, kernel, padding
@@ -154,8 +154,12 @@ class SpikingConv(Stage):
         self._make_weight(channels)
         for learned in self.rules:
             rates = np.array(learned.first_rates(), np.float64)
-            fits = rates.ndim in (1, 2) and rates.shape[-1] == 2 and np.isfinite(rates).all()
-            require(fits, "rule", f"the first rates of {learned.name!r} must be finite pairs, not {rates.tolist()}")
+            fits = rates.ndim in (1, 2) and rates.shape[-1] == 2 and (abs(rates) <= MAX_VALUE).all()
+            require(
+                fits,
+                "rule",
+                f"the first rates of {learned.name!r} must be pairs from -1e6 to 1e6, not {rates.tolist()}",
+            )
             self.register_buffer(f"{learned.name}_rates", torch.from_numpy(rates))
         if any(learned.counts_images for learned in self.rules):
             self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))

@@ -31,8 +31,9 @@ def pytest_sessionstart(session):
 
 
 def pytest_configure():
-    """Do not ignore SIGINT, as a shell's background processes do, because tests press Ctrl-C."""
+    """Do not ignore SIGINT, as a shell's background processes do, because tests press Ctrl-C. Set the environment."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning"  # of the processes that the tests start
 
 
 @pytest.fixture(autouse=True)

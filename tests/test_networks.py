@@ -338,6 +338,8 @@ def test_what_could_not_be_trained_is_refused_at_once(stages, field, declare):
         (lambda: SpikingConv(8, 3, padding=3), "padding"),
         (lambda: SpikingConv(8, 3, threshold=-1), "threshold"),
         (lambda: SpikingConv(8, 3, threshold=float("nan")), "threshold"),
+        (lambda: SpikingConv(8, 3, threshold=1e7), "threshold"),
+        (lambda: SpikingConv(8, 3, first_weights=(1e300, 0)), "first_weights"),
         (lambda: SpikingConv(8, 3, in_channels=0), "in_channels"),
         (lambda: Pool(0), "size"),
         (lambda: Branches(), "branches"),
