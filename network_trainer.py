@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ from torch import nn
 
 from engine.checks import check_declaration, check_training
 from engine.decision import Outcome, class_of_features, deciding_features, majority
-from engine.graph import CHUNK, LatencyMap, StageGraph
+from engine.graph import CHUNK, LatencyMap, StageGraph, to_tensor
 from engine.overrides import override
+from engine.packed import Packed
 from engine.phases import Learned, Phase
 from engine.stages import BACKENDS, INPUT, SpikingConv, Stage
 from errors import InputError
@@ -38,7 +40,8 @@ class LatencyDataset:
     """
 
     def __init__(self, latencies: LatencyMap, labels: Any):
-        self.maps, self.labels, self.copies = {INPUT: latencies}, torch.as_tensor(labels), []
+        latencies = latencies if isinstance(latencies, Packed) else to_tensor(latencies, "latencies")
+        self.maps, self.labels, self.copies = {INPUT: latencies}, to_tensor(labels, "labels"), []
 
     def __len__(self):
         return len(self.labels)
@@ -163,14 +166,18 @@ class NetworkTrainer(StageGraph):
         image_size: Sequence[int] = (28, 28),
     ):
         super().__init__()
-        if in_channels < 1 or num_classes < 1:
-            raise InputError(f"a network needs channels and classes, not {in_channels} and {num_classes}")
-        if not 1 <= time_steps <= 254:
-            raise InputError(f"time_steps must be 1 to 254, not {time_steps}", field="time_steps")
+        check_count("in_channels", in_channels, 1)
+        check_count("num_classes", num_classes, 1)
+        check_count("time_steps", time_steps, 1, 254)
+        check_count("seed", seed)
+        if len(image_size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in image_size):
+            raise InputError(f"image_size must be (height, width), not {image_size!r}", field="image_size")
         self.in_channels, self.num_classes, self.time_steps = in_channels, num_classes, time_steps
         self.image_size = tuple(image_size)
-        self.stages = nn.ModuleDict(override(check_declaration(self.build(num_classes)), overrides or {}))
-        device = torch.device(device)
+        self.stages = nn.ModuleDict(override(check_declaration(self.build(num_classes)), dict(overrides or {})))
+        device = open_device(device)
+        if dtype not in (torch.float32, torch.float64):
+            raise InputError(f"dtype must be torch.float32 or torch.float64, not {dtype}", field="dtype")
         backend = ("event" if device.type == "cpu" else "torch") if backend == "auto" else backend
         if backend not in BACKENDS:
             raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)} and auto", field="backend")
@@ -224,7 +231,7 @@ class NetworkTrainer(StageGraph):
 
     def check_labels(self, labels: Any, count: int) -> torch.Tensor:
         """Return labels as int64 (count,). Raises InputError if their number is another, or if one is not a class."""
-        labels = torch.as_tensor(labels).cpu()
+        labels = to_tensor(labels, "labels").cpu()
         if labels.shape != (count,) or labels.is_floating_point():
             raise InputError(f"{count} images need integer labels ({count},), not {labels.dtype} {tuple(labels.shape)}")
         if count and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
@@ -300,6 +307,7 @@ class NetworkTrainer(StageGraph):
         epoch: number of epochs of this phase before this one.
         """
         self._deciding_stage()
+        check_count("epoch", epoch)
         phase = self.phases[-1]
         latencies = self.check(latencies)
         labels = self.check_labels(labels, len(latencies))
@@ -346,6 +354,10 @@ class NetworkTrainer(StageGraph):
                 decision stage reads the plain images or one of the copies.
         """
         progress = Progress() if progress is None else progress
+        if not isinstance(progress, Progress):
+            raise InputError(f"progress must be a Progress, not {type(progress).__name__}", field="progress")
+        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("patience", patience, 0)):
+            check_count(name, value, least)
         self._check_training(train, validation, epochs, copies)
         prepared = None
         try:
@@ -394,7 +406,7 @@ class NetworkTrainer(StageGraph):
 
     def _check_training(self, train, validation, epochs, copies) -> None:
         """Check the arguments of ``steps``. Raises InputError."""
-        whole = all(isinstance(count, int | np.integer) and count >= 0 for count in epochs)
+        whole = all(isinstance(count, Integral) and count >= 0 for count in epochs)
         if len(epochs) != len(self.phases) or not whole:
             names = " ".join(phase.name for phase in self.phases)
             raise InputError(
@@ -478,6 +490,20 @@ class NetworkTrainer(StageGraph):
         progress.history.append(row)
         progress.epoch, progress.batch, progress.seconds = progress.epoch + 1, 0, 0.0
         progress.outcome, progress.wins = [0, 0, 0], {}
+
+
+def check_count(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) -> None:
+    """Raise InputError unless an argument is a whole number from ``least`` to ``most``."""
+    if not isinstance(value, Integral) or not least <= value <= most:
+        raise InputError(f"{name} must be a whole number from {least} to {most}, not {value!r}", field=name)
+
+
+def open_device(name: str | torch.device) -> torch.device:
+    """Return the device. Raises InputError if this torch or this machine has none of this name."""
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(f"there is no device {name!r}: {' '.join(str(error).split())}", field="device") from error
 
 
 def convergence(weight: torch.Tensor) -> float:

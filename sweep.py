@@ -40,14 +40,21 @@ from training.encoders import encoder_config
 from training.initial import BEGINNING, identify_phases, initialize_from
 from training.log import replace_unprintable
 from training.run import PHASES, Data, is_finished, load_data, prepare_machine
-from training.settings import FILES, LEARNING, SweepSettings, TrainSettings, flag, spell
+from training.settings import FILES, LEARNING, SweepSettings, TrainSettings, flag, read_config, spell
 from utils import ROOT, lock_folder
 
 STOP = ".stop"  # while this file is in the output folder, no job starts, and those that train save and end
 SHARED = ".shared"  # the folder of the beginnings in the output folder
 NOT_SHARED = "tensorboard", "map_every", "init_from"  # with these settings, a run shows or changes every epoch
 # Settings of train.py that the sweep sets for each run: from which of its own.
-OURS = {"dataset": "dataset", "seed": "seeds", "threads": "threads", "output": "output", "name": "output"}
+OURS = {
+    "model": "model",
+    "dataset": "dataset",
+    "seed": "seeds",
+    "threads": "threads",
+    "output": "output",
+    "name": "output",
+}
 # Settings in which runs in one row of the report may differ.
 IGNORED = {name for name, each in TrainSettings.flags().items() if each.metadata["changes"] != LEARNING}
 IGNORED = IGNORED - {"readout"} | {"seed"}
@@ -99,8 +106,11 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
     common = TrainSettings.parse([*sweep.run_flags, "--model", sweep.model[0]])
     if common.command != "train":
         common.refuse(common.command, "does not train")
+    is_toml = common.config and Path(common.config).suffix != ".json"
+    in_file = read_config(Path(common.config), TrainSettings).keys() - {"dataset"} if is_toml else ()
     for name, ours in OURS.items():
-        if name in common.given and not (common.config and ours in sweep.given):
+        is_given = name in common.given - {"model"} and not (common.config and ours in sweep.given)
+        if is_given or name in in_file:
             common.refuse(name, f"is set for each run; use --{ours} of the sweep")
     output, runs = Path(sweep.output).resolve(), []
     if is_run(output):

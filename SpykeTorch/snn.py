@@ -37,6 +37,7 @@ class Convolution(nn.Module):
         """Draw new weights from a normal distribution."""
         self.weight.normal_(weight_mean, weight_std)
 
+    @sf.explain_errors
     @torch.no_grad()
     def load_weight(self, target: Tensor) -> None:
         """Copy the weights ``(F, C, kh, kw)``; raises a ValueError if the shape differs."""
@@ -44,6 +45,7 @@ class Convolution(nn.Module):
             raise ValueError(f"weights of shape {tuple(target.shape)} for a layer of {tuple(self.weight.shape)}")
         self.weight.copy_(target)
 
+    @sf.explain_errors
     def forward(self, input: Tensor) -> Tensor:
         """Return the potentials ``(T, F, H - kh + 1, W - kw + 1)`` of a wave ``(T, C, H, W)`` of any type."""
         return sf.conv2d(input.to(self.weight.dtype), self.weight.detach())
@@ -94,7 +96,7 @@ class STDP(nn.Module):
 
     def __init__(self, conv_layer: Convolution, learning_rate, use_stabilizer=True, lower_bound=0, upper_bound=1):
         super().__init__()
-        if lower_bound >= upper_bound:
+        if not lower_bound < upper_bound:
             raise ValueError(f"lower bound {lower_bound} is not below upper bound {upper_bound}")
         features = len(conv_layer.weight)
         pairs = [learning_rate] * features if torch.as_tensor(learning_rate[0]).numel() == 1 else learning_rate

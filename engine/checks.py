@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import nn
+
 from engine.graph import StageGraph
 from engine.rules import Rule
 from engine.stages import INPUT, Stage
@@ -12,12 +14,15 @@ def check_declaration(stages: Any) -> dict[str, Stage]:
     """Return what ``build`` of a network has returned. Raises InputError unless it is a dict of stages."""
     if not isinstance(stages, dict) or not any(getattr(stage, "convs", ()) for stage in stages.values()):
         raise InputError(f"build must return a dict of stages, some of which learn, not {stages!r}", field="build")
-    for name, stage in stages.items():
+    for name, stage in ((str(name), stage) for name, stage in stages.items()):
         if not isinstance(stage, Stage):
             kinds = "SpikingConv, SpikingDense, Pool, Branches and Vote"
             raise InputError(f"{name} is a {type(stage).__name__}; stages are {kinds}", field=name)
-    if INPUT in stages or len({id(stage) for stage in stages.values()}) < len(stages):
-        raise InputError(f"each stage is one object with one name, and none is called {INPUT!r}", field=INPUT)
+        if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name in (INPUT, "training"):
+            raise InputError(f"a stage cannot be called {name!r}; use letters and digits, such as s1", field=name)
+    parts = [id(part) for stage in stages.values() for part in (stage.convs or [stage])]
+    if len({*parts}) < len(parts):
+        raise InputError("two stages or branches are one object: make one for each", field="build")
     return stages
 
 

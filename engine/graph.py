@@ -17,6 +17,17 @@ GATHERED = "input of "  # begins the name of a map that a stage gathers from sev
 LatencyMap = torch.Tensor | Packed  # uint8 (N, C, H, W)
 
 
+def to_tensor(values: Any, what: str) -> torch.Tensor:
+    """Return values as a dense tensor. Raises InputError, which names ``what`` they are, if they are no numbers."""
+    try:
+        tensor = torch.as_tensor(values)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{what} must be a tensor, not {type(values).__name__}: {error}", field=what) from error
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise InputError(f"{what} must be a dense tensor, not {tensor.layout} on {tensor.device}", field=what)
+    return tensor
+
+
 class StageGraph(nn.Module):
     """Stages by name, bottom up. Each reads the stage before it, or the stages below it that it names.
 
@@ -69,8 +80,10 @@ class StageGraph(nn.Module):
         return any(stage.sees_whole_maps for stage in self.stages.values())
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
-        """Return the names of the maps that a stage reads; "input" is the input of the network."""
-        name, names = name.removeprefix(GATHERED), [INPUT, *self.stages]
+        """Return the names of the maps that a stage reads; "input" is the input of the network. Raises InputError."""
+        name, names = str(name).removeprefix(GATHERED), [INPUT, *self.stages]
+        if name not in self.stages:
+            raise InputError(f"no stage is called {name!r}; there are {', '.join(self.stages)}", field=name)
         return self.stages[name].inputs or (names[names.index(name) - 1],)
 
     def input_name(self, stage: str) -> str:
@@ -129,7 +142,7 @@ class StageGraph(nn.Module):
 
     def check(self, latencies: torch.Tensor) -> torch.Tensor:
         """Return ``latencies`` as a tensor on the network's device. Raises InputError if they do not fit."""
-        latencies = torch.as_tensor(latencies)
+        latencies = to_tensor(latencies, "latencies")
         if latencies.dtype != torch.uint8 or latencies.dim() != 4 or latencies.shape[1] != self.in_channels:
             raise InputError(
                 f"latencies must be uint8 (N, {self.in_channels}, H, W), not {latencies.dtype} {tuple(latencies.shape)}"

@@ -27,7 +27,7 @@ def override(stages: dict[str, Stage], overrides: dict[str, Any]) -> dict[str, S
     """
     changes = {name: [] for name in stages}
     for field, value in overrides.items():
-        name, *way = field.split(".")
+        name, *way = str(field).split(".")
         if name not in stages:
             raise InputError(f"{field}: no stage is called {name!r}; there are {', '.join(stages)}", field=field)
         changes[name].append((way, value, field))

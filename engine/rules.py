@@ -202,8 +202,9 @@ class STDP(Rule):
         check_bounds(self)
         check_competition(self)
         check_numbers(self, "rates", "highest", "depression")
-        if not 0 <= self.double_every < 2**63:
-            raise InputError(f"double_every must be 0 or more, not {self.double_every}", field="double_every")
+        if not isinstance(self.double_every, Integral) or not 0 <= self.double_every < 2**63:
+            message = f"double_every must be a whole number of 0 or more, not {self.double_every}"
+            raise InputError(message, field="double_every")
 
     def first_rates(self):
         return np.array(self.rates, np.float64)

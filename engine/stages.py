@@ -153,13 +153,14 @@ class SpikingConv(Stage):
         self.threshold, self.rule, self.first_weights, self.in_channels = threshold, rule, first_weights, in_channels
         self._make_weight(channels)
         for learned in self.rules:
+            require(isinstance(learned, Rule), "rule", f"a rule is an object such as STDP(…), not {learned!r}")
             rates = np.array(learned.first_rates(), np.float64)
             fits = rates.ndim in (1, 2) and rates.shape[-1] == 2 and (abs(rates) <= MAX_VALUE).all()
-            require(
-                fits,
-                "rule",
-                f"the first rates of {learned.name!r} must be pairs from -1e6 to 1e6, not {rates.tolist()}",
-            )
+            message = f"the first rates of {learned.name!r} must be pairs from -1e6 to 1e6, not {rates.tolist()}"
+            require(fits, "rule", message)
+            methods = {"window", "change", *(["verdict"] if learned.needs_labels else [])}
+            fits = methods <= {*dir(learned.plasticity())}
+            require(fits, "rule", f"the plasticity of {learned.name!r} needs the methods {', '.join(sorted(methods))}")
             self.register_buffer(f"{learned.name}_rates", torch.from_numpy(rates))
         if any(learned.counts_images for learned in self.rules):
             self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))
@@ -273,7 +274,10 @@ class SpikingConv(Stage):
         if rule.counts_images:
             seen = int(self.images_seen)
             self.images_seen += images
-        rates = rule.schedule(np.atleast_2d(current.numpy(force=True)), seen + np.arange(1, images + 1), epoch)
+        before = np.atleast_2d(current.numpy(force=True))
+        rates = np.asarray(rule.schedule(before, seen + np.arange(1, images + 1), epoch))
+        message = f"the schedule of {rule.name!r} must return {(images, *before.shape)}, not {rates.shape}"
+        require(rates.shape == (images, *before.shape), "rule", message)
         if images:
             current.copy_(torch.tensor(rates[-1]).view_as(current))
         return rates
@@ -282,7 +286,10 @@ class SpikingConv(Stage):
         """Set the rates of a rule for the next batch by the outcome of the last batch, if the rule adapts them."""
         rates = rule.adapt(outcome)
         if rates is not None:
-            self.rates(rule).copy_(torch.as_tensor(rates))
+            rates, before = np.asarray(rates, np.float64), self.rates(rule)
+            fits = rates.shape == tuple(before.shape)
+            require(fits, "rule", f"{rule.name!r} must adapt rates to {tuple(before.shape)}, not {rates.shape}")
+            before.copy_(torch.from_numpy(rates))
 
 
 class SpikingDense(SpikingConv):

@@ -34,6 +34,7 @@ def build_model(name: str, **kwargs: Any) -> NetworkTrainer:
 
 def model_class(name: str) -> type[NetworkTrainer]:
     """Return the class of a network by its name or alias, in any case. Raises InputError for an unknown name."""
+    name = str(name)
     known = {model.lower(): cls for model, cls in MODELS.items()}
     if name in CONFLICTS:
         raise InputError(CONFLICTS[name], flag="--model")

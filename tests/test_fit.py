@@ -241,6 +241,21 @@ def test_epochs_that_do_not_fit_are_refused(epochs):
         fit(Scripted(), epochs=epochs)
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("batch_size", 0), ("batch_size", 1.5), ("seed", -1), ("patience", None), ("progress", {1: 2})],
+)
+def test_impossible_arguments_are_refused(argument, value):
+    with refuses(argument):
+        fit(Scripted(), epochs=(1, 1), **{argument: value})
+
+
+@pytest.mark.parametrize("latencies", [LATENCIES + 100, LATENCIES[:3], LATENCIES[:, 0], LATENCIES.float(), None])
+def test_latencies_that_do_not_fit_are_refused(latencies):
+    with pytest.raises(InputError):
+        Scripted().fit(LatencyDataset(latencies, LABELS), None, (1, 1))
+
+
 def test_labels_are_classes():
     model = Scripted()
     assert model.check_labels([0, IMAGES - 1], 2).tolist() == [0, IMAGES - 1]

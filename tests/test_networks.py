@@ -366,12 +366,28 @@ def test_two_modules_cannot_declare_one_name():
 
 
 def test_a_declaration_returns_stages(declare):
-    for stages in ({}, {"input": lambda: SpikingConv(10, 5, rule=RSTDP())}, {"c1": lambda: Pool(2)}):
+    one = SpikingConv(10, 1, threshold=1)
+    for stages in (
+        {}, {"input": lambda: SpikingConv(10, 5, rule=RSTDP())}, {"c1": lambda: Pool(2)}, {"training": firing},
+        {"s 1": firing}, {"s1": lambda: one, "s2": lambda: one}, {"s1": lambda: Branches(one, one)},
+    ):  # fmt: skip
         with pytest.raises(InputError):
             declare(**stages)()
-    one = SpikingConv(10, 1, threshold=1)
-    with pytest.raises(InputError):
-        declare(s1=lambda: one, s2=lambda: one)()
+    for wrong in (None, [one], 3):
+        with refuses("build"):
+            type("Wrong", (NetworkTrainer,), {"build": lambda self, classes, wrong=wrong: wrong})()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("in_channels", 0), ("num_classes", 1.5), ("seed", None), ("seed", -1), ("time_steps", 255), ("device", "gpu"),
+        ("dtype", torch.int32), ("image_size", (28,)), ("image_size", (28, -1)),
+    ],
+)  # fmt: skip
+def test_impossible_arguments_are_refused(argument, value):
+    with refuses(argument):
+        build_model("mozafari2018", **{argument: value})
 
 
 def test_two_branches_of_one_kernel_have_labels_of_their_own(declare):

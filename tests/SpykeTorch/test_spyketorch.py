@@ -58,8 +58,8 @@ def learn(layer, spikes, **options):
             lambda: sf.get_k_winners(torch.ones(2, 1, 1, 1), spikes=torch.ones(3, 1, 1, 1)),
         ),
         (ValueError, r"\(2, 2\)", lambda: sf.intensity_lateral_inhibition(torch.ones(1, 1, 4, 4), torch.ones(2, 2))),
-        (RuntimeError, "5 x 5", lambda: snn.Convolution(2, 3, 5)(torch.ones(4, 2, 3, 3))),
-        (RuntimeError, "2 channels", lambda: snn.Convolution(2, 3, 5)(torch.ones(4, 1, 8, 8))),
+        (ValueError, "5 x 5", lambda: snn.Convolution(2, 3, 5)(torch.ones(4, 2, 3, 3))),
+        (ValueError, "2 channels", lambda: snn.Convolution(2, 3, 5)(torch.ones(4, 1, 8, 8))),
         (ValueError, r"\(1, 1, 5, 5\)", lambda: snn.Convolution(2, 3, 5).load_weight(torch.ones(1, 1, 5, 5))),
         (ValueError, "2, 2", lambda: learn(snn.Convolution(1, 2, 2).double(), wave_of([[[2, 2]]], torch.float64))),
         (ValueError, "cumulative", lambda: learn(snn.Convolution(1, 2, 2).double(), wave_of([[[2]]]).flip(0))),
@@ -490,3 +490,24 @@ def test_deep_feature_by_hand():
     feature, stride = vis.get_deep_feature(pre_feature, (2, 1), (2, 3), (2, 3))
     assert feature.tolist() == [[[0] * 4, [0, 1, 2, 0], [0] * 4], [[0] * 4, [0, 4, 0, 0], [0] * 4]]
     assert stride == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("winner", "error"),
+    [((-1, 0, 0), IndexError), ((2, 0, 0), IndexError), ((0, 3, 0), IndexError), ((0, 0, -1), IndexError),
+     ((0.5, 0, 0), IndexError), ((0, 0), ValueError)],
+)  # fmt: skip
+def test_winners_are_neurons_of_the_output(winner, error):
+    layer, wave = snn.Convolution(1, 2, 2), torch.ones(3, 1, 4, 4)
+    before = layer.weight.clone()
+    with pytest.raises(error):
+        snn.STDP(layer, (0.1, -0.1))(wave, None, torch.ones(3, 2, 3, 3), [winner])
+    assert torch.equal(layer.weight, before)
+
+
+@pytest.mark.parametrize("wrong", [None, "x", torch.ones(2, 1, 1, 1, 1), torch.ones(2, 3, 4, 4).to_sparse()])
+def test_arguments_that_torch_cannot_compute_with_are_named(wrong):
+    """The error is a ValueError, whatever torch raises."""
+    for function in (sf.pointwise_inhibition, lambda wave: sf.pooling(wave, 2), snn.Convolution(1, 2, 2)):
+        with pytest.raises((ValueError, TypeError)):
+            function(wrong)

@@ -296,6 +296,18 @@ def test_rates_that_are_not_finite_are_refused(backend):
         SpikingConv(20, 5, in_channels=6, rule=ChosenRule(rate=math.inf))
 
 
+@pytest.mark.parametrize(
+    ("method", "result"),
+    [("schedule", np.zeros((2, 2))), ("adapted", np.zeros(3)), ("plasticity", (0.0, 1.0)), ("plasticity", None)],
+)
+def test_a_rule_returns_what_the_stage_needs(method, result):
+    kind = type("Wrong", (RSTDP,), {method: lambda *_: result, "name": "wrong"})
+    with refuses("rule"):
+        stage = SpikingConv(20, 5, in_channels=6, rule=kind())
+        stage.next_rates(stage.rule, 4)
+        stage.adapt(stage.rule, Outcome(1, 2, 1))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The shape of the engine
 
