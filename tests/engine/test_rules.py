@@ -298,7 +298,7 @@ def test_rates_that_are_not_finite_are_refused(backend):
 
 @pytest.mark.parametrize(
     ("method", "result"),
-    [("schedule", np.zeros((2, 2))), ("adapted", np.zeros(3)), ("plasticity", (0.0, 1.0)), ("plasticity", None)],
+    [("schedule", np.zeros((2, 2))), ("adapt", np.zeros(3)), ("plasticity", (0.0, 1.0)), ("plasticity", None)],
 )
 def test_a_rule_returns_what_the_stage_needs(method, result):
     kind = type("Wrong", (RSTDP,), {method: lambda *_: result, "name": "wrong"})

@@ -368,7 +368,7 @@ def own_cases():
         def plasticity(self, number=float):
             return self.made
 
-        def adapted(self, outcome):
+        def adapt(self, outcome):
             return self.result
 
     def train_own(backend="event", **fields):
