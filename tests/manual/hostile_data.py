@@ -152,7 +152,7 @@ def train_one(path, output):
     words = [
         "--model",
         "mozafari2018",
-        *"--epochs 0 0 1 --val-split 2 --threads 1 --save-maps 1".split(" "),
+        *["--epochs", "0", "0", "1", "--val-split", "2", "--threads", "1", "--save-maps", "1"],
         "--dataset",
     ]
     with contextlib.redirect_stderr(err):
