@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from errors import InputError, check_packages, finish_output, report_error, warn
+from errors import InputError, check_packages, finish_output, make_printable, report_error, warn
 
 if __name__ == "__main__":
     check_packages()
@@ -151,7 +151,7 @@ def predict(settings: EvaluateSettings) -> None:
         return
     for entry in found:
         decision = "silent: no neuron of the last stage fired" if entry["class"] is None else entry["class"]
-        print(f"{entry['image']}: {decision}" + (f"  ({entry['note']})" if entry["note"] else ""))
+        print(f"{make_printable(entry['image'])}: {decision}" + (f"  ({entry['note']})" if entry["note"] else ""))
         if settings.scores:
             print("    " + "  ".join(f"{name} {score:.6g}" for name, score in entry["scores"].items()))
 

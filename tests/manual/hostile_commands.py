@@ -183,6 +183,7 @@ def in_a_process(environment, words, expected):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sample", type=int, metavar="N", help="so many of the command lines (default: all)")
+    parser.add_argument("--only", metavar="GROUP", help='of one group, such as "huge values"')
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     args = parser.parse_args()
 
@@ -199,7 +200,7 @@ def main():
         with contextlib.redirect_stdout(io.StringIO()):
             assert train.main([*RUN, "--output", str(kept), "--name", "run"]) == 0
         shutil.copytree(kept, original)
-        lines = list(one_flag_each(str(kept / "run")))
+        lines = [line for line in one_flag_each(str(kept / "run")) if args.only in (None, line[0])]
         chosen = random.Random(args.seed).sample(lines, min(args.sample or len(lines), len(lines)))
         for number, (group, program, words) in enumerate(chosen):
             inner.mkdir()
