@@ -201,7 +201,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         tries = try_files(folder, args.seed, args.count) if args.what == "files" else try_surroundings(folder)
-        for group, outcome, tried in tries:
+        for number, (group, outcome, tried) in enumerate(tries, start=1):
+            if number % 50 == 0:
+                print(f"{number} tried", file=sys.stderr, flush=True)
             counts.setdefault(group, Counter())[outcome] += 1
             if outcome not in ("accepted", "refused"):
                 bad += 1
