@@ -24,16 +24,13 @@ from datasets.augmentation import add_noise
 from datasets.own import is_own
 from datasets.pictures import images_at
 from models import model_class
-from network_trainer import NetworkTrainer
 from report.activation_maps import save_activation_maps
 from report.activity import activity
 from report.activity import describe as describe_activity
 from report.evaluation import Evaluation
 from report.page import read_rows, write_page
 from report.writing import Report, write_report, write_results
-from training.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, rebuild_network
-from training.encoders import build_encoder
-from training.image_files import CHARACTERS, read_image
+from training.checkpoint import Checkpoint, TrainedNetwork, load_network
 from training.log import RunLog, replace_unprintable
 from training.run import DRY_RUN_IMAGES, load_data, prepare_machine, wanted_maps
 from training.settings import EvaluateSettings, TrainSettings
@@ -57,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def evaluate(settings: EvaluateSettings) -> None:
     """Test a trained network on the test images of a data set, and write the report into a new folder."""
-    place, content, model, encoder = load_network(settings)
+    network = load(settings)
+    content, model, encoder, place = network.checkpoint, network.model, network.encoder, network.checkpoint.path
     run, trained = content.run, TrainSettings.from_dict(content.run["flags"])
     settings = replace(
         settings,
@@ -65,7 +63,7 @@ def evaluate(settings: EvaluateSettings) -> None:
         image_size=settings.image_size or trained.image_size,
     )
     data = load_data(settings)
-    check_fit(place, content, data, settings.dataset)
+    check_fit(content, data, settings.dataset)
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     images, labels = data.test_images[:count], data.test_labels[:count]
     if settings.noise:
@@ -135,17 +133,13 @@ def show_evaluation(place: Path, folder: Path, evaluation: Evaluation, split: st
 
 def predict(settings: EvaluateSettings) -> None:
     """Print the classes of image files."""
-    _, content, model, encoder = load_network(settings)
-    run, found = content.run, []
-    centred = run["dataset"] in CHARACTERS and not settings.raw
+    network, found = load(settings), []
     for path in chain.from_iterable(map(images_at, settings.predict)):
-        colours, stretched = getattr(encoder, "colours", 1), bool(run["flags"]["image_size"])
-        image, note = read_image(path, *run["image_size"][:2], centred, colours, stretched)
-        decisions, scores = model.decide(encoder.encode(image[None]).to(model.device))
-        decision = None if int(decisions[0]) < 0 else run["class_names"][int(decisions[0])]
-        found.append({"image": str(path), "class": decision, "note": note})
-        if settings.scores:
-            found[-1]["scores"] = dict(zip(run["class_names"], scores[0].tolist(), strict=True))
+        image, note = network.read_image(path, settings.raw)
+        (decision,), (scores,) = network.classify(image[None])
+        name = None if decision < 0 else network.class_names[decision]
+        scores = dict(zip(network.class_names, scores.tolist(), strict=True))
+        found.append({"image": str(path), "class": name, "note": note, "scores": scores})
     if settings.json:
         print(json.dumps(found, indent=1))
         return
@@ -159,28 +153,19 @@ def predict(settings: EvaluateSettings) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def load_network(settings: EvaluateSettings) -> tuple[Path, Checkpoint, NetworkTrainer, object]:
-    """The checkpoint that the settings name: its path and content, its network and its encoder.
-
-    Errors: InputError if it is another network, if it was not saved by a run, or if the network does not decide.
-    """
-    device = prepare_machine(settings)
-    place = find_checkpoint(settings.run, settings.output)
-    content = load_checkpoint(place)
+def load(settings: EvaluateSettings) -> TrainedNetwork:
+    """Load the network of the settings. Raises InputError if it is another network, or was not saved by a run."""
+    network = load_network(settings.run, settings.output, prepare_machine(settings), settings.backend)
+    content, place = network.checkpoint, network.checkpoint.path
     if settings.model is not None and model_class(settings.model).name != content.model:
         raise InputError(f"{place} contains {content.model}, not {settings.model}", flag="--model", path=place)
     if not content.run:
         raise InputError(f"{place} was not saved by train.py: it does not name its training images", path=place)
-    model = rebuild_network(content, device, settings.backend)
-    if model.decision is None:
-        raise InputError(
-            f"{place} contains {model.name}, which has no decision stage, so it cannot classify", path=place
-        )
-    return place, content, model, build_encoder(content.encoding)
+    return network
 
 
-def check_fit(place: Path, content: Checkpoint, data: DataSet, dataset: str) -> None:
-    """Errors: InputError unless the network of a checkpoint can be tested on the data set."""
+def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
+    """Raise InputError unless the network of a checkpoint can be tested on the data set."""
     kinds = {1: "grey", 3: "colour"}
     pairs = [
         (f"{content.num_classes} classes", f"{data.num_classes} classes"),
@@ -192,7 +177,8 @@ def check_fit(place: Path, content: Checkpoint, data: DataSet, dataset: str) -> 
         )
     for trained, tested in pairs:
         if trained != tested:
-            raise InputError(f"{place} is for {trained}; {data.name} has {tested}", flag="--dataset", path=place)
+            message = f"{content.path} is for {trained}; {data.name} has {tested}"
+            raise InputError(message, flag="--dataset", path=content.path)
 
 
 def changed_since(run: dict, data: DataSet) -> list[str]:

@@ -53,7 +53,7 @@ from training.settings import NOTHING, ROUNDING, TrainSettings, spell
 from utils import (
     create_run_folder,
     describe_environment,
-    find_latest_run,
+    find_run,
     find_temporaries,
     lock_folder,
     to_folder_name,
@@ -166,7 +166,7 @@ def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> Non
 
 def resume(settings: TrainSettings) -> None:
     """Continue an interrupted run in its own folder with its own settings, or train more epochs of its last phase."""
-    folder = find_latest_run(settings.output) if settings.resume == "latest" else Path(settings.resume)
+    folder = find_run(settings.resume, settings.output)
     place = folder / "checkpoints" / "last.safetensors"
     content = load_checkpoint(place)
     if content.progress is None or not content.run:

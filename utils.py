@@ -97,6 +97,17 @@ def lock_folder(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def find_run(name: str | Path, output: str | Path = "runs") -> Path:
+    """Return the path of a run or checkpoint: "latest" (the latest run in ``output``), a path, or a name in ``output``.
+
+    Raises InputError if there is no latest run.
+    """
+    if name == "latest":
+        return find_latest_run(output)
+    inside = Path(output) / name
+    return inside if inside.exists() and not Path(name).exists() else Path(name)
+
+
 def find_latest_run(output: str | Path) -> Path:
     """Return the run folder in ``output`` whose last checkpoint is the newest; a dry run if there is no other run."""
     runs = {path.parent.parent: path.stat().st_mtime for path in Path(output).glob("*/checkpoints/last.safetensors")}

@@ -8,18 +8,23 @@ checksum over this text and the tensors. What the checksum covers is trusted.
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import numpy as np
 import safetensors.torch
 import torch
 
+from engine.graph import CHUNK
 from engine.overrides import read_fields
 from errors import InputError
 from models import build_model
 from network_trainer import NetworkTrainer, Progress
+from s1c1 import Encoder
 from training.encoders import build_encoder
-from utils import find_latest_run, write_atomically
+from training.image_files import CHARACTERS, read_image
+from utils import find_run, write_atomically
 
 
 @dataclass(frozen=True)
@@ -128,10 +133,66 @@ def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None
     model.load_state_dict(state, strict=True)
 
 
-def find_checkpoint(name: str, output: Path | str) -> Path:
-    """Return the path of a checkpoint, given as a file, as a run's folder, or as "latest" (the latest run in
-    ``output``). A run's best checkpoint is preferred to its last. Raises InputError if there is no latest run."""
-    path = find_latest_run(output) if name == "latest" else Path(name)
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A trained network that classifies images; ``load_network`` returns it."""
+
+    checkpoint: Checkpoint
+    model: NetworkTrainer
+    encoder: Encoder
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes; their numbers if no run of ``train.py`` saved the network."""
+        return tuple(self.checkpoint.run.get("class_names") or map(str, range(self.model.num_classes)))
+
+    def classify(self, images: np.ndarray | torch.Tensor | Sequence[str | Path]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Classify images uint8 (N, H, W), in colour (N, H, W, 3), of the size of the training images, or image files.
+
+        Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes): the highest
+        potential of each class. Raises InputError for images that do not fit, and for files that are no images.
+        """
+        if not isinstance(images, np.ndarray | torch.Tensor):
+            images = np.stack([self.read_image(path)[0] for path in images])
+        classes, scores = [], []
+        for first in range(0, len(images) or 1, CHUNK):
+            latencies = self.model.check(self.encoder.encode(images[first : first + CHUNK]))
+            for found, values in zip((classes, scores), self.model.decide(latencies), strict=True):
+                found.append(values.cpu())
+        return torch.cat(classes), torch.cat(scores).float()
+
+    def read_image(self, path: str | Path, raw: bool = False) -> tuple[np.ndarray, str]:
+        """Read an image file as ``image_files.read_image`` does, and note what was done.
+
+        raw: do not centre the ink, as is done for networks that were trained on digits and letters.
+        """
+        run = self.checkpoint.run
+        centred = run.get("dataset") in CHARACTERS and not raw
+        stretched = bool(run.get("flags", {}).get("image_size"))
+        return read_image(path, *self.checkpoint.image_size, centred, getattr(self.encoder, "colours", 1), stretched)
+
+
+def load_network(
+    name: str | Path, output: str | Path = "runs", device: torch.device | str = "cpu", backend: str = "auto"
+) -> TrainedNetwork:
+    """Load a trained network: the folder of a run, its name in ``output``, "latest", or a checkpoint.
+
+    Raises InputError if there is no such file, if it cannot be used, or if the network has no decision stage.
+    """
+    checkpoint = load_checkpoint(find_checkpoint(name, output))
+    model = rebuild_network(checkpoint, device, backend)
+    if model.decision is None:
+        message = f"{checkpoint.path} contains {model.name}, which has no decision stage, so it cannot classify"
+        raise InputError(message, path=checkpoint.path)
+    return TrainedNetwork(checkpoint, model, build_encoder(checkpoint.encoding))
+
+
+def find_checkpoint(name: str | Path, output: str | Path) -> Path:
+    """Return the path of a checkpoint, given as a file or as a run (see ``utils.find_run``).
+
+    A run's best checkpoint is preferred to its last. Raises InputError if there is no latest run.
+    """
+    path = find_run(name, output)
     if not path.is_dir():
         return path
     best = path / "checkpoints" / "best.safetensors"

@@ -323,7 +323,7 @@ class TrainSettings(NetworkSettings):
     resume: str | None = of_commands(
         None,
         "RUN",
-        "continue a run, latest or a folder; a larger last number of --epochs continues a finished run",
+        "continue a run (latest, a folder, its name in --output); a finished run takes a larger last --epochs",
         COMMAND,
     )
 
@@ -405,7 +405,7 @@ class EvaluateSettings(NetworkSettings):
 
     program, usage = "evaluate.py", "python evaluate.py RUN [flags]\n       python evaluate.py RUN --predict IMAGE …"
 
-    run: str = of_network("latest", "RUN", "the folder of a run, a checkpoint, or latest")
+    run: str = of_network("latest", "RUN", "the folder of a run, its name in --output, a checkpoint, or latest")
     model: str | None = of_network(None, "NAME", "the network that RUN must contain (default: any)")
     dataset: str | None = of_data(
         None, "NAME", f"{', '.join(DATASETS)}, folder:PATH or FILE.npz (default: the data set of the training)"
@@ -418,7 +418,7 @@ class EvaluateSettings(NetworkSettings):
     )
     raw: bool = of_prediction(False, None, "fit pictures of digits and letters to the size, but do not centre the ink")
     scores: bool = of_prediction(False, None, "print the scores of all classes too")
-    json: bool = of_prediction(False, None, "print one JSON list of all images")
+    json: bool = of_prediction(False, None, "print one JSON list of all images, with their scores")
 
     scored: ClassVar[str] = "test"
 

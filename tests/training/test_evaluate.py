@@ -4,14 +4,19 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from support.command import DIGITS, contents, read_csv, results, start, start_evaluation
-from support.run_folders import curves
+from support.refusals import refuses
+from support.run_folders import ROOT, curves
 
 import datasets
 import evaluate
+import train
+from models import build_model, model_class
 from s1c1 import S1C1
-from training.checkpoint import load_checkpoint, rebuild_network
+from training.checkpoint import load_checkpoint, load_network, rebuild_network, save_checkpoint
+from training.encoders import choose_encoder, encoder_config
 from training.run import wanted_maps
 from training.settings import TrainSettings
 
@@ -146,3 +151,47 @@ def test_predicting_silence(trained, tmp_path, capsys):
     Image.new("L", (28, 28)).save(tmp_path / "black.png")
     names, _ = predictions([tmp_path / "black.png"], trained, capsys)
     assert names[0].startswith("silent")
+
+
+def test_loading_a_network_in_one_call(trained, tmp_path):
+    data = datasets.load("digits")
+    images = data.test_images[:30]
+    network = load_network(trained)
+    classes, scores = network.classify(images)
+    assert (classes.dtype, scores.dtype, scores.shape) == (torch.int64, torch.float32, (30, 10))
+    assert torch.equal(classes, network.model.predict(network.encoder.encode(images)))
+    assert torch.equal(scores.argmax(1), classes)
+    assert network.class_names == data.class_names
+    files = [tmp_path / f"{index}.png" for index in range(3)]
+    for file, image in zip(files, images, strict=False):
+        Image.fromarray(image).save(file)
+    for found, expected in zip(network.classify(files), (classes[:3], scores[:3]), strict=True):
+        assert torch.equal(found, expected)
+    silent, scores = network.classify(np.zeros((2, 28, 28), np.uint8))
+    assert (silent.tolist(), scores.max()) == ([-1, -1], 0)
+    assert len(network.classify(images[:0])[0]) == 0
+    for name in (trained / "checkpoints" / "best.safetensors", trained.name, "latest"):
+        again = load_network(name, output=trained.parent)
+        assert torch.equal(again.classify(images)[0], classes)
+
+
+@pytest.mark.parametrize("images", [np.zeros((28, 28), np.uint8), np.zeros((1, 28, 28)), np.zeros((1, 2, 2), np.uint8)])
+def test_images_that_cannot_be_classified_are_refused(images, trained):
+    with refuses():
+        load_network(trained).classify(images)
+
+
+def test_a_network_without_a_decision_is_not_loaded(tmp_path):
+    encoder = choose_encoder(model_class("kheradpisheh2018"))
+    model = build_model("kheradpisheh2018", in_channels=encoder.channels, time_steps=encoder.time_steps)
+    save_checkpoint(tmp_path / "features", model, encoder_config(encoder))
+    with refuses(tmp_path / "features"):
+        load_network(tmp_path / "features")
+
+
+def test_a_run_is_found_by_its_name(trained, capsys):
+    assert (
+        start_evaluation(f"{trained.name} --predict {ROOT / 'images' / 'page.png'} --device cpu", trained.parent) == 0
+    )
+    assert train.main(["--resume", trained.name, "--output", str(trained.parent)]) == 0
+    assert "finished" in capsys.readouterr().out
