@@ -38,7 +38,7 @@ from train import check_run, describe, resolve
 from training.checkpoint import find_checkpoint, load_checkpoint
 from training.encoders import encoder_config
 from training.initial import BEGINNING, identify_phases, initialize_from
-from training.log import replace_unprintable
+from training.log import RunLog, replace_unprintable
 from training.run import PHASES, Data, is_finished, load_data, prepare_machine
 from training.settings import FILES, LEARNING, SweepSettings, TrainSettings, flag, read_config, spell
 from utils import ROOT, lock_folder
@@ -223,7 +223,7 @@ def train_all(jobs: list[Job], beginnings: list[Job], threads: int, at_a_time: i
 
 def sweep(settings: SweepSettings) -> int:
     """Train all runs that are not finished, and report. Returns the exit code."""
-    output, failed = Path(settings.output).resolve(), {}
+    output, failed, log = Path(settings.output).resolve(), {}, RunLog()
     with lock_folder(output) if output.is_dir() else nullcontext():  # not while another sweep changes it
         runs = plan_runs(settings)
     beginnings = plan_beginnings(runs, output / SHARED)
@@ -232,8 +232,8 @@ def sweep(settings: SweepSettings) -> int:
     at_a_time = settings.jobs or (-1 if settings.cluster else max(1, joblib.cpu_count() // settings.threads))
     place = f"on {settings.cluster}" if settings.cluster else f"{at_a_time} at a time"
     shared = f"; phases that several runs share are trained once ({len(beginnings)})" if beginnings else ""
-    with connect(settings), locked(output), stopping(stop) as signals, show_progress(runs):
-        print(f"{len(runs)} runs, {sum(run.is_finished for run in runs)} of them finished; {place}{shared}", flush=True)
+    with connect(settings), locked(output), stopping(stop) as signals, show_progress(runs, log):
+        log.info(f"{len(runs)} runs, {sum(run.is_finished for run in runs)} of them finished; {place}{shared}")
         for _, wave in itertools.groupby(unfinished, key=lambda job: job.phases):
             wave = list(wave)
             ends = train_all(wave, beginnings, settings.threads, at_a_time, stop)
@@ -253,7 +253,7 @@ def sweep(settings: SweepSettings) -> int:
         shutil.rmtree(output / SHARED, ignore_errors=True)
     if records:
         write_sweep_report(output, records, IGNORED)
-        print(f"see {output / 'sweep.md'}")
+        log.info(f"see {output / 'sweep.md'}")
     return int(any(run.folder in failed for run in runs))
 
 
@@ -314,7 +314,7 @@ def stopping(stop: Path) -> Iterator[list[int]]:
 
 
 @contextmanager
-def show_progress(runs: list[Job]) -> Iterator[None]:
+def show_progress(runs: list[Job], log: RunLog) -> Iterator[None]:
     """Print a line for each run that finishes and, in a terminal, a bar with the time that is left."""
     over, waiting = threading.Event(), [run for run in runs if not run.is_finished]
     begin = len(runs) - len(waiting)
@@ -327,8 +327,7 @@ def show_progress(runs: list[Job]) -> Iterator[None]:
             for run in [run for run in waiting if run.is_finished]:
                 waiting.remove(run)
                 bar.update()
-                tqdm.write(f"{len(runs) - len(waiting)}/{len(runs)}  {read_run(run.folder).describe()}")
-                sys.stdout.flush()
+                log.info(f"{len(runs) - len(waiting)}/{len(runs)}  {read_run(run.folder).describe()}")
             bar.refresh()
         bar.close()
 

@@ -88,7 +88,8 @@ class RunLog:
         except OSError as error:
             self.quiet, self.is_live, self._bar = True, False, None
             silence(sys.stdout)
-            warn(f"the output is closed or full ({error.strerror}); the rest is in {self.folder}/log.txt only")
+            rest = f"the rest is in {self.folder}/log.txt only" if self.folder else "the rest is not printed"
+            warn(f"the output is closed or full ({error.strerror}); {rest}")
 
     def log_epoch(self, history: list[dict], epochs: int, title: str) -> None:
         """Log a finished epoch, the last row of ``history``. ``epochs``: of its phase; ``title``: of its rule."""
