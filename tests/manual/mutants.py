@@ -102,7 +102,7 @@ RULES = [
     ("ltd: float = 0.05", "ltd: float = 0.06"),
     ('(("winners", 1), ("radius", 0))', '(("winners", 0), ("radius", 0))'),
     ('(("winners", 1), ("radius", 0))', '(("winners", 1), ("radius", -1))'),
-    ("rule.bounds[0] < rule.bounds[1] < math.inf", "rule.bounds[0] <= rule.bounds[1] < math.inf"),
+    ("rule.bounds[0] < rule.bounds[1] <= MAX_VALUE", "rule.bounds[0] <= rule.bounds[1] <= MAX_VALUE"),
     ("rewards_firing: ClassVar[bool] = True", "rewards_firing: ClassVar[bool] = False"),
     ("change = Stabilized.change", "change = Additive.change"),
     ("learners[0, 0], learners[0, 1] = a, 0", "learners[0, 0], learners[0, 1] = a, 1"),
@@ -173,7 +173,7 @@ PHASES = [
     ("self.batches += 1\n", "self.batches += 2\n"),
     ("self.stages[batch % len(self.stages)]", "self.stages[(batch + 1) % len(self.stages)]"),
     ("rng or np.random.default_rng(batch)", "rng or np.random.default_rng(0)"),
-    ("conv.adapt(self.rules[label], learned.outcome)", "pass"),
+    ("conv.adapt(rule, learned.outcome)", "pass"),
     ("{label: wins[label] for label in active}", "wins"),
     ("lower.next_rates(rule, len(inputs), epoch)", "lower.next_rates(top_rule, len(inputs), epoch)"),
     ("len(inputs), epoch) if network.decision in active else None", "len(inputs), epoch)"),
@@ -196,7 +196,7 @@ GRAPH = [
 ]
 
 COMPETITION = [
-    ("above |= potential[i] > threshold", "above |= potential[i] >= threshold"),
+    ("open_positions -= not closed[line, column]", "open_positions -= 1"),
     ("if potential[at + f] > potential[at + best]:", "if potential[at + f] >= potential[at + best]:"),
     ("min(out_height, y + radius + 1)", "min(out_height, y + radius)"),
     ("winners[count, 2] = out_width - 1 - x", "winners[count, 2] = x"),
