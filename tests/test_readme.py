@@ -114,8 +114,9 @@ def test_the_keys_of_the_maps_are_those_of_the_documentation(runs):
         assert (maps["index"], maps["label"]) == (3, 0)
 
 
-def test_the_python_examples_run(runs):
+def test_the_python_examples_run(runs, monkeypatch):
     """The network of the example is there once it is declared, the library example learns, and the rule does."""
+    monkeypatch.chdir(ROOT)
     namespace = {}
     with mock.patch.dict(models.MODELS):  # other tests are not to meet what the examples declare
         models.MODELS.pop("shallow", None)  # a file that was made after the example
