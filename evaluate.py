@@ -28,6 +28,7 @@ from report.activation_maps import save_activation_maps
 from report.activity import activity
 from report.activity import describe as describe_activity
 from report.evaluation import Evaluation
+from report.nir import write_nir
 from report.page import read_rows, write_page
 from report.writing import Report, write_report, write_results
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
@@ -42,7 +43,8 @@ def main(argv: list[str] | None = None) -> int:
     replace_unprintable()
     try:
         settings = EvaluateSettings.parse(sys.argv[1:] if argv is None else argv)
-        predict(settings) if settings.predict else evaluate(settings)
+        run = export if settings.nir else predict if settings.predict else evaluate
+        run(settings)
         finish_output()
     except (InputError, OSError) as error:
         return report_error("evaluate.py", error)
@@ -148,6 +150,13 @@ def predict(settings: EvaluateSettings) -> None:
         print(f"{make_printable(entry['image'])}: {decision}" + (f"  ({entry['note']})" if entry["note"] else ""))
         if settings.scores:
             print("    " + "  ".join(f"{name} {score:.6g}" for name, score in entry["scores"].items()))
+
+
+def export(settings: EvaluateSettings) -> None:
+    """Write the network as a NIR graph."""
+    network, path = load(settings), Path(settings.nir)
+    write_nir(path, network.model, network.class_names)
+    print(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -401,9 +401,13 @@ class TrainSettings(NetworkSettings):
 
 @dataclass(frozen=True)
 class EvaluateSettings(NetworkSettings):
-    """Test a trained network, or classify image files with it."""
+    """Test a trained network, classify image files with it, or write it for other simulators."""
 
-    program, usage = "evaluate.py", "python evaluate.py RUN [flags]\n       python evaluate.py RUN --predict IMAGE …"
+    program = "evaluate.py"
+    usage = (
+        "python evaluate.py RUN [flags]\n       python evaluate.py RUN --predict IMAGE …\n"
+        "       python evaluate.py RUN --nir FILE"
+    )
 
     run: str = of_network("latest", "RUN", "the folder of a run, its name in --output, a checkpoint, or latest")
     model: str | None = of_network(None, "NAME", "the network that RUN must contain (default: any)")
@@ -419,6 +423,7 @@ class EvaluateSettings(NetworkSettings):
     raw: bool = of_prediction(False, None, "fit pictures of digits and letters to the size, but do not centre the ink")
     scores: bool = of_prediction(False, None, "print the scores of all classes too")
     json: bool = of_prediction(False, None, "print one JSON list of all images, with their scores")
+    nir: str | None = of_output(None, "FILE", "write the network as a NIR graph, for other simulators and hardware")
 
     scored: ClassVar[str] = "test"
 
@@ -428,10 +433,14 @@ class EvaluateSettings(NetworkSettings):
             parse_noise(self.noise or "gaussian=0")
         except InputError as error:
             self.refuse("noise", f"{self.noise} cannot be used: {error}")
-        useless, reason = (("data", "output"), "has no effect beside") if self.predict else (("prediction",), "needs")
-        for name in self.given - {"output"}:  # the folder in which the latest run is searched for
+        useless, reason = ("prediction",), "needs --predict"
+        if self.predict:
+            useless, reason = ("data", "output"), "has no effect beside --predict"
+        elif self.nir:
+            useless, reason = ("data", "prediction", "output"), "has no effect beside --nir"
+        for name in self.given - {"output"} - ({"nir"} if not self.predict else set()):  # output: finds the latest run
             if self.flags()[name].metadata["group"] in useless:
-                self.refuse(name, f"{reason} --predict")
+                self.refuse(name, reason)
 
 
 @dataclass(frozen=True)

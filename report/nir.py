@@ -1,0 +1,68 @@
+"""A trained network as a NIR graph, which other simulators and neuromorphic hardware read.
+
+NIR is the Neuromorphic Intermediate Representation (Pedersen et al. 2024, Nature Communications 15:8122). A simulator
+that reads the graph gets the spikes of one time step after the other, each spike once: ``wave[t] - wave[t - 1]``.
+
+* A convolution with a threshold is a Conv2d without a bias, and integrate-and-fire neurons (IF) with r = 1 / ``DT``, so
+  that a step of length ``DT`` adds the sum of the weights to the potential. Neurons of this program fire strictly above
+  their threshold, but some simulators fire at the threshold: the threshold in the graph is the next float64 number
+  above the declared one. Rounded to float32, it is the declared one again. After its spike, a neuron is reset to
+  ``RESET``, so that it fires once.
+* A pooling is an AvgPool2d, and IF neurons whose threshold is half of what a single spike adds.
+* The decision stage is its Conv2d. The sum of its output over time is the potential at the last time step, and the
+  highest potential of each feature decides.
+
+Potentials begin at 0. A simulator that begins at the reset potential must be given the state 0. Simulators differ: for
+example, snnTorch 1.0 reads IF neurons with a leak of 0.9, and sinabs 3.1 ignores the reset potential.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from engine.graph import StageGraph
+from engine.stages import INPUT
+from errors import InputError
+from utils import write_atomically
+
+DT = 1e-4  # seconds of a time step, as most readers of NIR assume
+RESET = -1e9  # no neuron reaches its threshold from here
+
+
+def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> None:
+    """Write a network for images of its ``image_size`` as a NIR graph, an HDF5 file.
+
+    Raises InputError for a network that NIR cannot represent, and without the package ``nir``.
+    """
+    try:
+        import nir
+    except ImportError as error:
+        raise InputError("--nir needs another package: pip install nir", flag="--nir") from error
+
+    def make_neurons(shape, threshold):
+        full = np.full(shape, np.nextafter(threshold, np.inf))
+        return nir.IF(np.full(shape, 1 / DT), full, np.full(shape, RESET))
+
+    shape, below = (model.in_channels, *model.image_size), INPUT
+    nodes = {INPUT: nir.Input({"input": np.array(shape)})}
+    for name, stage in model.stages.items():
+        if model.inputs_of(name) != (below,) or len(stage.convs) > 1 or stage.sees_whole_maps:
+            lack = "NIR represents chains of SpikingConv and Pool"
+            raise InputError(f"{lack}; {name} of {model.name} is a {type(stage).__name__}", flag="--nir", field=name)
+        sides, shape, below = shape[1:], stage.output_shape(*shape), name
+        if stage.convs:
+            weight, threshold = stage.weight.numpy(force=True), stage.threshold
+            nodes[name] = nir.Conv2d(sides, weight, 1, stage.padding, 1, 1, np.zeros(len(weight), weight.dtype))
+        else:
+            size, threshold = np.array([stage.size] * 2), 0.5 / stage.size**2
+            nodes[name] = nir.AvgPool2d(size, size, np.zeros(2, int))
+        if not stage.decides:
+            nodes[f"{name}_neurons"] = make_neurons(shape, threshold)
+    nodes["output"] = nir.Output({"output": np.array(shape)})
+    names = list(nodes)
+    metadata = {"time_steps": model.time_steps, "dt": DT}
+    if model.decision:
+        metadata |= {"classes": list(class_names), "class_of_feature": model.class_of_feature()}
+    graph = nir.NIRGraph(nodes, [*pairwise(names)], metadata)
+    write_atomically(path, lambda temporary: nir.write(temporary, graph))
