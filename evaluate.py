@@ -25,15 +25,14 @@ from datasets.own import is_own
 from datasets.pictures import images_at
 from models import model_class
 from report.activation_maps import save_activation_maps
-from report.activity import activity
-from report.activity import describe as describe_activity
+from report.activity import count_activity, describe_activity
 from report.evaluation import Evaluation
 from report.nir import write_nir
 from report.page import read_rows, write_page
 from report.writing import Report, write_report, write_results
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
 from training.log import RunLog, replace_unprintable
-from training.run import DRY_RUN_IMAGES, load_data, prepare_machine, wanted_maps
+from training.run import DRY_RUN_IMAGES, choose_map_images, load_data, prepare_machine
 from training.settings import EvaluateSettings, TrainSettings
 from utils import create_run_folder, describe_environment, to_folder_name, write_json, write_text
 
@@ -70,7 +69,7 @@ def evaluate(settings: EvaluateSettings) -> None:
     images, labels = data.test_images[:count], data.test_labels[:count]
     if settings.noise:
         images = add_noise(images, settings.noise)
-    indices = wanted_maps(settings, labels)
+    indices = choose_map_images(settings, labels)
     summary = train.describe(model, data, trained)
     folder = create_run_folder(settings.output, f"{model.name}-{to_folder_name(data.name)}-evaluation", settings.name)
     write_json(
@@ -83,7 +82,7 @@ def evaluate(settings: EvaluateSettings) -> None:
     tested = f"{data.name} with noise {settings.noise}" if settings.noise else data.name
     title = f"{trained.title(model=model.name, dataset=tested)}, {place.name}"
     report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
-    counts = activity(model, latencies)
+    counts = count_activity(model, latencies)
     facts = {"checkpoint": str(place), "dataset": data.name, "fingerprint": data.fingerprint, "activity": counts}
     facts |= {"noise": settings.noise} if settings.noise else {}
     write_results(folder / "results.json", {"test": evaluation}, **facts)  # first: no figure can cost the scores
@@ -94,17 +93,17 @@ def evaluate(settings: EvaluateSettings) -> None:
     if settings.figures:
         write_page(folder, report, folder / "maps")
     log = RunLog(folder)
-    for note in (*data.notes, *changed_since(run, data), *lost):
+    for note in (*data.notes, *describe_change(run, data), *lost):
         log.info(note)
     log.info(f"{model.name} on {tested}, test images: {evaluation.describe()}")
     log.info(describe_activity(counts))
     if settings.tensorboard:
-        split = tag(settings, run, data)
+        split = make_tag(settings, run, data)
         log.info(f"TensorBoard: {show_evaluation(place, folder, evaluation, split)}")
     log.info(f"see {folder}")
 
 
-def tag(settings: EvaluateSettings, run: dict, data: DataSet) -> str:
+def make_tag(settings: EvaluateSettings, run: dict, data: DataSet) -> str:
     """What TensorBoard calls the scores: "test" only for the test images that the run itself is tested on."""
     parts = ["test"]
     if run["fingerprint"] != data.fingerprint:
@@ -190,7 +189,7 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
             raise InputError(message, flag="--dataset", path=content.path)
 
 
-def changed_since(run: dict, data: DataSet) -> list[str]:
+def describe_change(run: dict, data: DataSet) -> list[str]:
     """A sentence if the data set has the name of the training set, but other images."""
     if run["dataset"] != data.name or run["fingerprint"] == data.fingerprint:
         return []

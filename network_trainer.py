@@ -463,7 +463,7 @@ class NetworkTrainer(StageGraph):
             "rule": phase.main_rule.name,
             "epoch": progress.epoch + 1,
             "images": images,
-            "convergence": float(np.mean([convergence(conv.weight) for conv in convs.values()])),
+            "convergence": float(np.mean([compute_convergence(conv.weight) for conv in convs.values()])),
             "winners_per_image": float(sum(int(count.sum()) for count in counts) / images),
             "dead_features": int(sum(int((count == 0).sum()) for count in counts)),
             "ltp_rate": ltp,
@@ -506,7 +506,7 @@ def open_device(name: str | torch.device) -> torch.device:
         raise InputError(f"there is no device {name!r}: {' '.join(str(error).split())}", field="device") from error
 
 
-def convergence(weight: torch.Tensor) -> float:
+def compute_convergence(weight: torch.Tensor) -> float:
     """Return the mean of w (1 - w), which is 0 if every weight has become 0 or 1 (Kheradpisheh et al. 2018)."""
     # numpy, because the order in which torch adds depends on the number of threads
     return float((weight * (1 - weight)).numpy(force=True).mean(dtype=np.float64))

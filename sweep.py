@@ -36,18 +36,18 @@ from models import model_class
 from report.sweep_report import is_run, read_run, write_sweep_report
 from train import check_run, describe, resolve
 from training.checkpoint import find_checkpoint, load_checkpoint
-from training.encoders import encoder_config
+from training.encoders import get_encoder_config
 from training.initial import BEGINNING, identify_phases, initialize_from
 from training.log import RunLog, replace_unprintable
 from training.run import PHASES, Data, is_finished, load_data, prepare_machine
-from training.settings import FILES, LEARNING, SweepSettings, TrainSettings, flag, read_config, spell
+from training.settings import FILES, LEARNING, SweepSettings, TrainSettings, read_config, to_flag, to_text
 from utils import ROOT, lock_folder
 
 STOP = ".stop"  # while this file is in the output folder, no job starts, and those that train save and end
 SHARED = ".shared"  # the folder of the beginnings in the output folder
 NOT_SHARED = "tensorboard", "map_every", "init_from"  # with these settings, a run shows or changes every epoch
 # Settings of train.py that the sweep sets for each run: from which of its own.
-OURS = {
+SET_BY_SWEEP = {
     "model": "model",
     "dataset": "dataset",
     "seed": "seeds",
@@ -108,7 +108,7 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
         common.refuse(common.command, "does not train")
     is_toml = common.config and Path(common.config).suffix != ".json"
     in_file = read_config(Path(common.config), TrainSettings).keys() - {"dataset"} if is_toml else ()
-    for name, ours in OURS.items():
+    for name, ours in SET_BY_SWEEP.items():
         is_given = name in common.given - {"model"} and not (common.config and ours in sweep.given)
         if is_given or name in in_file:
             common.refuse(name, f"is set for each run; use --{ours} of the sweep")
@@ -122,7 +122,7 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
     for model, dataset, point, seed in itertools.product(sweep.model, sweep.dataset, list(axes), sweep.seeds):
         parts = (model_class(model).name, dataset, *point, f"seed{seed}")
         name = "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
-        fields = [*spell(sweep.set).split(), *point]
+        fields = [*to_text(sweep.set).split(), *point]
         words = [*sweep.run_flags, "--model", model, "--dataset", dataset, "--seed", str(seed)]
         words += ["--epochs", *map(str, sweep.epochs)] if sweep.epochs else []
         words += ["--set", *fields] if fields else []
@@ -134,8 +134,8 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
         if settings.init_from:
             initialize_from(find_checkpoint(settings.init_from, settings.output), network, encoder, used)
         keys = identify_phases(network, encoder, settings, used.set.fingerprint)
-        declared = f"{encoder_config(encoder)} {network} {[conv.get_arguments() for conv in network.convs()]}"
-        run = Job(output / name, words, settings, keys, settings.what_is_learned() | {"set": declared})
+        declared = f"{get_encoder_config(encoder)} {network} {[conv.get_arguments() for conv in network.convs()]}"
+        run = Job(output / name, words, settings, keys, settings.select_learning() | {"set": declared})
         if twice := [one for one in runs if one.folder == run.folder or one.learned == run.learned]:
             message = f"two of the runs would train the same, {twice[0].folder.name} and {name}: leave one of them out"
             raise InputError(message, flag="--grid")
@@ -152,13 +152,13 @@ def check_folder(run: Job) -> None:
         return
     record = read_run(run.folder)
     try:
-        before, now = TrainSettings.from_dict(record.flags), run.settings.that_change(LEARNING, FILES)
+        before, now = TrainSettings.from_dict(record.flags), run.settings.select(LEARNING, FILES)
     except (ValueError, TypeError, AttributeError) as error:
         message = f"{run.folder} is damaged: {record.damage or 'args.json cannot be read'}; delete it to train it again"
         raise InputError(message, path=run.folder) from error
     other = [name for name in now if now[name] != getattr(before, name) and name != "output"]
     if other:
-        flags = " ".join(flag(TrainSettings.flags()[name]) for name in other)
+        flags = " ".join(to_flag(TrainSettings.flags()[name]) for name in other)
         raise InputError(f"{run.folder} was begun with another {flags}; use another --output", path=run.folder)
 
 
@@ -232,7 +232,7 @@ def sweep(settings: SweepSettings) -> int:
     at_a_time = settings.jobs or (-1 if settings.cluster else max(1, joblib.cpu_count() // settings.threads))
     place = f"on {settings.cluster}" if settings.cluster else f"{at_a_time} at a time"
     shared = f"; phases that several runs share are trained once ({len(beginnings)})" if beginnings else ""
-    with connect(settings), locked(output), stopping(stop) as signals, show_progress(runs, log):
+    with connect(settings), lock_output(output), watch_signals(stop) as signals, show_progress(runs, log):
         log.info(f"{len(runs)} runs, {sum(run.is_finished for run in runs)} of them finished; {place}{shared}")
         for _, wave in itertools.groupby(unfinished, key=lambda job: job.phases):
             wave = list(wave)
@@ -284,7 +284,7 @@ def connect(settings: SweepSettings) -> Iterator[None]:
 
 
 @contextmanager
-def locked(output: Path) -> Iterator[None]:
+def lock_output(output: Path) -> Iterator[None]:
     """Create the folder of the sweep, and keep other sweeps out of it. Raises InputError if there is one in it."""
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output):
@@ -292,7 +292,7 @@ def locked(output: Path) -> Iterator[None]:
 
 
 @contextmanager
-def stopping(stop: Path) -> Iterator[list[int]]:
+def watch_signals(stop: Path) -> Iterator[list[int]]:
     """Create the file ``stop`` at Ctrl-C and SIGTERM; a second Ctrl-C stops at once. Yields the signals so far."""
     signals = []
     stop.unlink(missing_ok=True)

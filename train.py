@@ -33,7 +33,7 @@ from network_trainer import NetworkTrainer, Progress
 from report.summary import list_models, summarize
 from s1c1 import Encoder
 from training.checkpoint import find_checkpoint, load_checkpoint, rebuild_network
-from training.encoders import build_encoder, choose_encoder, encoder_config
+from training.encoders import build_encoder, choose_encoder, get_encoder_config
 from training.features import check_features
 from training.initial import BEGINNING, continue_from, initialize_from
 from training.log import replace_unprintable
@@ -41,15 +41,15 @@ from training.run import (
     Data,
     Run,
     Stopped,
+    choose_map_images,
     is_finished,
     lengthen,
     load_data,
+    offer_resume,
     prepare_machine,
     read_epochs,
-    resumable,
-    wanted_maps,
 )
-from training.settings import NOTHING, ROUNDING, TrainSettings, spell
+from training.settings import NOTHING, ROUNDING, TrainSettings, to_text
 from utils import (
     create_run_folder,
     describe_environment,
@@ -116,7 +116,7 @@ def resolve(
     if len(epochs) != len(names):
         phases = f"the phases of {model.name} ({' '.join(names)})"
         settings.refuse("epochs", f"needs {len(names)} numbers for {phases}, not {len(epochs)}")
-    found = {"model": network.name, "encoder": encoder_config(encoder)["name"]}
+    found = {"model": network.name, "encoder": get_encoder_config(encoder)["name"]}
     found["epochs"] = tuple(min(count, 1) for count in epochs) if settings.dry_run else epochs
     found["augment"] = Augmentation.parse(network.augmentation) if settings.augment is None else settings.augment
     return replace(settings, **found), encoder, model
@@ -143,7 +143,7 @@ def train(settings: TrainSettings) -> None:
     record = {"command_line": settings.command_line, "flags": settings.to_dict(), **origin, **describe_environment()}
     write_json(folder / "args.json", record)
     write_text(folder / "summary.txt", summary + "\n")
-    with lock_folder(folder), resumable(folder):
+    with lock_folder(folder), offer_resume(folder):
         run = Run(settings, folder, model, encoder, data, progress, notes)
         run.save()  # from now on, the run can be resumed
         run.train()
@@ -157,8 +157,8 @@ def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> Non
         settings.refuse("patience", f"needs a validation accuracy, and {lack}")
     if not settings.test and not (decides and held_out):
         settings.refuse("test", f"scores the validation images in place of the test images, and {lack}")
-    _, labels, used = data.part(settings.scored)
-    wanted_maps(settings, labels[used])
+    _, labels, used = data.get_split(settings.scored_split)
+    choose_map_images(settings, labels[used])
     if settings.augment:
         model.check_copies()
     check_features(settings, model, data)
@@ -172,15 +172,15 @@ def resume(settings: TrainSettings) -> None:
     if content.progress is None or not content.run:
         raise InputError(f"{place} contains a network, but no run of train.py that can be continued", path=place)
     encoder, progress = build_encoder(content.encoding), content.progress
-    names = {"encoder": encoder_config(encoder)["name"], "model": model_class(content.model).name}
+    names = {"encoder": get_encoder_config(encoder)["name"], "model": model_class(content.model).name}
     trained = TrainSettings.from_dict({**content.run["flags"], **names})
     wanted = read_epochs(folder / "args.json")
-    if "epochs" not in settings.given and wanted and lengthens(wanted, trained.epochs):  # killed before the first save
+    if "epochs" not in settings.given and wanted and is_longer(wanted, trained.epochs):  # killed before the first save
         settings = replace(settings, epochs=wanted, given=settings.given | {"epochs"})
-    saved, longer = with_changes(trained, settings)
+    saved, longer = apply_changes(trained, settings)
     done = progress.phase == len(saved.epochs)
     if done and not longer and is_finished(folder, saved.figures):
-        more = spell((*saved.epochs[:-1], saved.epochs[-1] + 1))
+        more = to_text((*saved.epochs[:-1], saved.epochs[-1] + 1))
         print(f"{folder} is finished; a larger last number of epochs continues it: --epochs {more}")
         return
     if done and longer and 0 < saved.patience <= progress.epochs_since_best:
@@ -195,7 +195,7 @@ def resume(settings: TrainSettings) -> None:
             f"{data.set.fingerprint}; restore the images, or begin a new run",
             flag="--dataset",
         )
-    with lock_folder(folder), resumable(folder):
+    with lock_folder(folder), offer_resume(folder):
         if longer:
             lengthen(folder, saved.epochs)
         for left in find_temporaries(folder):
@@ -205,7 +205,7 @@ def resume(settings: TrainSettings) -> None:
         Run(replace(saved, device=str(device)), folder, model, encoder, data, progress).train(is_resumed=True)
 
 
-def with_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainSettings, bool]:
+def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainSettings, bool]:
     """The settings of a run with those that the command line changes, and whether the last phase has more epochs.
 
     Errors: InputError for a change of anything else that is not harmless.
@@ -214,16 +214,17 @@ def with_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainSe
     given = {name: getattr(settings, name) for name in settings.given - ignored}
     if "model" in given:
         given["model"] = model_class(given["model"]).name
-    longer = "epochs" in given and lengthens(given["epochs"], saved.epochs)
-    free = {*saved.that_change(ROUNDING, NOTHING), *(["epochs"] if longer else [])}
+    longer = "epochs" in given and is_longer(given["epochs"], saved.epochs)
+    free = {*saved.select(ROUNDING, NOTHING), *(["epochs"] if longer else [])}
     for name in sorted(given.keys() - free):
         before = getattr(saved, name)
         if given[name] != before:
-            settings.refuse(name, f"{spell(given[name])} would change the run, which has {spell(before)}; leave it out")
+            change = f"{to_text(given[name])} would change the run, which has {to_text(before)}"
+            settings.refuse(name, f"{change}; leave it out")
     return replace(saved, **{name: value for name, value in given.items() if name in free}), longer
 
 
-def lengthens(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
+def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
     """Whether the numbers of epochs are the same except for a larger last one."""
     return len(epochs) == len(before) and epochs[:-1] == before[:-1] and epochs[-1:] > before[-1:]
 
@@ -231,7 +232,7 @@ def lengthens(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
 def describe(model: NetworkTrainer, data: DataSet, settings: TrainSettings) -> str:
     """The table of stages, and what ``--set`` changes. Errors: InputError for images that are too small."""
     table = summarize(model, *data.image_size)
-    return f"{table}\nset: {spell(settings.set)}" if settings.set else table
+    return f"{table}\nset: {to_text(settings.set)}" if settings.set else table
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import datasets
 from benchmarks.measure import format_header, format_row, learn, per_image, train_features
 from benchmarks.operations import plain_additions
 from models import build_model, network_names
-from report.activity import activity
+from report.activity import count_activity
 from s1c1 import S1C1
 from utils import find_processor, set_threads
 
@@ -44,7 +44,7 @@ def main():
 def measure(model, latencies, labels, repeats):
     """Return the synaptic additions per image of the stages that learn in the last phase, and the time per image."""
     inputs, truth = train(model, latencies, labels)
-    counts = activity(model, latencies[:IMAGES])
+    counts = count_activity(model, latencies[:IMAGES])
     additions = sum(counts[label]["synaptic_additions"] for label, _ in model.named_convs(model.phases[-1].stages))
     state = {key: value.clone() for key, value in model.state_dict().items()}
     timing = per_image(lambda: learn(model, inputs, truth), len(inputs), repeats, lambda: model.load_state_dict(state))

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.compiled import compiled
 from engine.event.layout import allocate_aligned
-from report.activity import reached
+from report.activity import count_outputs
 
 
 def synaptic_operations(conv, latencies, last=None):
@@ -15,7 +15,7 @@ def synaptic_operations(conv, latencies, last=None):
     until = np.full(len(latencies), conv.time_steps - 1) if last is None else np.asarray(last)
     spiked = latencies <= until[:, None, None, None]
     spikes = spiked.sum(1)  # per pixel
-    return float((spikes * reached(conv, *latencies.shape[2:])).sum() * conv.out_channels / len(latencies))
+    return float((spikes * count_outputs(conv, *latencies.shape[2:])).sum() * conv.out_channels / len(latencies))
 
 
 def last_winner(winners, steps):

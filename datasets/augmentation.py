@@ -86,7 +86,7 @@ class MovedCopies:
 
     Args:
         images: the training images, uint8 (N, H, W) or (N, H, W, 3).
-        augmentation, seed: see ``moved``.
+        augmentation, seed: see ``move_images``.
         encode: computes latencies uint8 (n, C, H, W) from images.
         neurons: number of inputs of the decision stage, each of which takes a bit.
         folder: where the bits are stored if they are too many for the memory.
@@ -130,10 +130,10 @@ class MovedCopy:
 
     def __getitem__(self, part: slice) -> torch.Tensor:
         copies, first = self.copies, part.indices(len(self))[0]
-        return copies.encode(moved(copies.images[part], copies.augmentation, self.number, copies.seed, first))
+        return copies.encode(move_images(copies.images[part], copies.augmentation, self.number, copies.seed, first))
 
 
-def moved(images: np.ndarray, augmentation: Augmentation, copy: int, seed: int, first: int = 0) -> np.ndarray:
+def move_images(images: np.ndarray, augmentation: Augmentation, copy: int, seed: int, first: int = 0) -> np.ndarray:
     """Return the images as they are in copy number ``copy``, from 1 on; copy 0 is the images themselves.
 
     ``images``: uint8 (N, H, W) or (N, H, W, 3), those from position ``first`` on. Returns the same shape.
@@ -145,10 +145,10 @@ def moved(images: np.ndarray, augmentation: Augmentation, copy: int, seed: int, 
     largest = [getattr(augmentation, name) for name in ("turn", "shift", "shift", "scale", "shear")]
     turn, down, right, scale, shear = (largest * (2 * draws[:, :5] - 1)).T
     is_mirrored = augmentation.flip & (draws[:, 5] < 0.5)
-    return warp(images, movements(turn, down, right, 1 + scale, shear, is_mirrored))
+    return warp(images, compute_movements(turn, down, right, 1 + scale, shear, is_mirrored))
 
 
-def movements(turn, down, right, size, shear, mirrored) -> np.ndarray:
+def compute_movements(turn, down, right, size, shear, mirrored) -> np.ndarray:
     """Compute where each pixel of a moved image comes from, float64 (N, 2, 3), for ``warp``.
 
     About its centre the image is mirrored left to right, then slanted (a point y pixels below the centre goes

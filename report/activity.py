@@ -10,7 +10,7 @@ COUNTED_TOGETHER = 200  # images: here the maps are whole, before any pooling
 
 
 @torch.no_grad()
-def activity(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, dict[str, float]]:
+def count_activity(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, dict[str, float]]:
     """Count spikes and synaptic additions per image, means over the encoded images uint8 (N, C, H, W).
 
     A neuron spikes at most once for each image; neurons of a stage without a threshold spike at the last time step if
@@ -33,12 +33,12 @@ def activity(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, dict[s
             convs, first = dict(model.named_convs([name])), 0
             if convs:
                 below = model.stages[name].gather([maps[other] for other in model.inputs_of(name)])
-                pixels = count_spikes_of_pixels(below, steps)
+                pixels = count_spikes_per_pixel(below, steps)
             else:
                 count(name, latency)
             for label, conv in convs.items():
                 own = latency[:, first : first + conv.out_channels]
-                count(label, own, (pixels * reached(conv, *pixels.shape)).sum() * conv.out_channels)
+                count(label, own, (pixels * count_outputs(conv, *pixels.shape)).sum() * conv.out_channels)
                 first += conv.out_channels
             maps[name] = latency
             model.drop_read(maps, name)
@@ -46,14 +46,14 @@ def activity(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, dict[s
     return {label: {"spikes": spikes, "synaptic_additions": additions} for label, (spikes, additions) in means.items()}
 
 
-def count_spikes_of_pixels(latency: torch.Tensor, steps: int) -> np.ndarray:
+def count_spikes_per_pixel(latency: torch.Tensor, steps: int) -> np.ndarray:
     """How often the images and channels of latency maps (N, C, H, W) spike at each position, int64 (H, W)."""
     spiked = (latency < steps).flatten(0, 1).numpy(force=True).view(np.uint8)
     sums = np.add.reduceat(spiked, np.arange(0, len(spiked), 255), axis=0, dtype=np.uint8)  # which fit a byte
     return sums.sum(0, dtype=np.int64)
 
 
-def reached(conv: SpikingConv, height: int, width: int) -> np.ndarray:
+def count_outputs(conv: SpikingConv, height: int, width: int) -> np.ndarray:
     """How many output positions of a convolution a spike at each input position reaches, int64 (height, width)."""
     sides = []
     for side, out in zip((height, width), conv.output_shape(1, height, width)[1:], strict=True):
@@ -63,8 +63,8 @@ def reached(conv: SpikingConv, height: int, width: int) -> np.ndarray:
     return np.outer(*sides)
 
 
-def describe(counts: dict[str, dict[str, float]]) -> str:
-    """The counts of ``activity`` as a table."""
+def describe_activity(counts: dict[str, dict[str, float]]) -> str:
+    """The counts of ``count_activity`` as a table."""
     rows = [(name, *count.values()) for name, count in counts.items()]
     rows.append(("total", *(sum(values) for values in list(zip(*rows, strict=True))[1:])))
     texts = [("stage", "spikes per image", "synaptic additions per image")]

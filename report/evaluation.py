@@ -11,7 +11,7 @@ import torch
 from engine.graph import LatencyMap
 from engine.packed import Packed
 from network_trainer import NetworkTrainer
-from report.metrics import SILENT, evaluate_predictions, mean_roc_auc
+from report.metrics import SILENT, compute_mean_roc_auc, evaluate_predictions
 from utils import write_atomically
 
 
@@ -50,7 +50,7 @@ class Evaluation:
         between images: it follows the number of spikes, while a decision compares the classes within one image.
         """
         metrics = evaluate_predictions(self.labels, self.predictions, self.relative_scores, self.num_classes)
-        return {**metrics, "roc_auc_macro_raw": mean_roc_auc(self.labels, self.scores, self.num_classes)}
+        return {**metrics, "roc_auc_macro_raw": compute_mean_roc_auc(self.labels, self.scores, self.num_classes)}
 
     def describe(self) -> str:
         """One line with the scores that matter most."""

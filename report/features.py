@@ -10,7 +10,7 @@ BLOCK = 32768  # values worked on together: they fit a cache, and torch does not
 
 
 @torch.no_grad()
-def preferred_features(model, polarity=None):
+def compute_preferred_features(model, polarity=None):
     """The preferred features of the convolutions that fire: label → float32 array (features, h, w), in pixels.
 
     The labels are the stages' names; with several branches "s3_3x3", "s3_5x5", … A decision stage has none: its neurons
@@ -25,7 +25,8 @@ def preferred_features(model, polarity=None):
     Without an on- or off-centre channel every one counts as light.
     """
     features = {}
-    signs = torch.tensor(alternating(model.in_channels) if polarity is None else list(polarity), dtype=torch.float32)
+    signs = alternate_polarity(model.in_channels) if polarity is None else list(polarity)
+    signs = torch.tensor(signs, dtype=torch.float32)
     found = {INPUT: ((signs if signs.any() else signs + 1)[:, None, None], (1, 1))}
     for name, stage in model.stages.items():
         if name == model.decision:
@@ -34,20 +35,21 @@ def preferred_features(model, polarity=None):
         if not stage.convs:
             found[name] = get_deep_feature(below, step, stage.size, stage.size)
             continue
-        branches = [scaled(deepest(below, step, conv.weight.detach().cpu().float())) for conv in stage.convs]
+        weights = [conv.weight.detach().cpu().float() for conv in stage.convs]
+        branches = [scale_features(project_features(below, step, weight)) for weight in weights]
         labels = (label for label, _ in model.named_convs([name]))
         features.update(zip(labels, (pictures.numpy() for pictures in branches), strict=True))
         largest = max(pictures.shape[1:] for pictures in branches)
-        found[name] = torch.cat([centred(pictures, largest) for pictures in branches]), step
+        found[name] = torch.cat([center_features(pictures, largest) for pictures in branches]), step
     return features
 
 
-def alternating(channels):
+def alternate_polarity(channels):
     """The polarity of S1C1's channels: on-centre (1) and off-centre (-1) in turn."""
     return [-1 if channel % 2 else 1 for channel in range(channels)]
 
 
-def deepest(below, step, weight):
+def project_features(below, step, weight):
     """Features (F, h', w') of neurons that fire at a threshold, by ``get_deep_feature``: the strongest synapse counts.
 
     The strongest is one of a positive and of a negative picture at each place; so light and dark are carried upwards
@@ -62,11 +64,11 @@ def deepest(below, step, weight):
     return carried(below.clamp(min=0)) - carried((-below).clamp(min=0))
 
 
-def scaled(pictures):
+def scale_features(pictures):
     return pictures / pictures.abs().max().clamp(min=1e-12)
 
 
-def centred(pictures, size):
+def center_features(pictures, size):
     """The pictures (F, h, w) in the middle of ``size`` = (rows, columns), with zeros around."""
     top, left = (size[0] - pictures.shape[1]) // 2, (size[1] - pictures.shape[2]) // 2
     bottom, right = size[0] - pictures.shape[1] - top, size[1] - pictures.shape[2] - left

@@ -6,9 +6,8 @@ differ for colour-blind readers: the tests check them for deuteranopia.
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +52,7 @@ NAME_LENGTH = 20  # characters of the name of a class in a figure
 
 
 @contextmanager
-def drawing_style() -> Iterator[None]:
+def use_style() -> Iterator[None]:
     """Draw in the style of this module. A character that the font lacks is an empty box, without a warning.
 
     The fonts are those of the user's matplotlibrc: ``font.family: Noto Sans CJK JP`` shows Japanese names.
@@ -67,7 +66,7 @@ def save(figure: Figure, path: Path) -> None:
     """Write the figure as PNG, whole or not at all. Raises InputError if it cannot be written."""
 
     def write(temporary):
-        with drawing_style():
+        with use_style():
             figure.savefig(temporary, dpi=DPI, format="png")
 
     write_atomically(path, write)
@@ -77,23 +76,12 @@ def to_pixels(figure: Figure, dpi: int = 80) -> np.ndarray:
     """Draw the figure as uint8 (H, W, 3)."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    with drawing_style():
+    with use_style():
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def styled(draw: Callable) -> Callable:
-    """Let a function draw in the style of this module."""
-
-    @wraps(draw)
-    def inner(*args, **kwargs):
-        with drawing_style():
-            return draw(*args, **kwargs)
-
-    return inner
-
-
-def new_figure(width: float, height: float, title: str) -> Figure:
+def create_figure(width: float, height: float, title: str) -> Figure:
     """A figure with its title, and width × height inches below it; wider if the title needs it."""
     first, *about = title.split("\n")
     width = max(width, 0.13 * len(first) + 0.3, *(0.085 * len(line) + 0.3 for line in about), 4.5)
@@ -106,10 +94,10 @@ def new_figure(width: float, height: float, title: str) -> Figure:
     return figure
 
 
-def new_panels(count: int, columns: int, width: float, height: float, title: str) -> tuple[Figure, Sequence[Axes]]:
+def create_panels(count: int, columns: int, width: float, height: float, title: str) -> tuple[Figure, Sequence[Axes]]:
     """A figure with a grid of ``count`` axes, each of width × height inches."""
     rows = max(1, math.ceil(count / columns))
-    figure = new_figure(width * columns + 0.3, height * rows + 0.5, title)
+    figure = create_figure(width * columns + 0.3, height * rows + 0.5, title)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[count:]:
         axes.set_axis_off()
@@ -121,7 +109,7 @@ def shorten(names: Sequence[str]) -> list[str]:
     return [name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…" for name in map(str, names)]
 
 
-@styled
+@use_style()
 def draw_history(rows: Sequence[dict], title: str) -> Figure:
     """Draw how a network learned: convergence in the phases without labels, accuracy and loss in those with labels.
 
@@ -134,7 +122,7 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
     is_silent = any(row[f"{split}_silent"] for row in supervised for split in ("train", "val"))
     parts = ["accuracy", "loss", "silent"][: 2 + is_silent] if supervised else []
     heights = [2, 1.6, 1.1][: len(parts)]
-    figure = new_figure(10 if supervised else 6, max(3.6, 1.6 * sum(heights)), title)
+    figure = create_figure(10 if supervised else 6, max(3.6, 1.6 * sum(heights)), title)
     if not rows:
         return figure
     left, ratios = (["convergence"], [1]) if unsupervised else ([], [])
@@ -229,18 +217,18 @@ def _percent(rows, key):
     return np.array([math.nan if row[key] is None else 100 * row[key] for row in rows])
 
 
-@styled
+@use_style()
 def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: str) -> Figure:
     """Draw the one-vs-rest ROC curves of the classes and, enlarged, their upper left corner.
 
-    curves: what ``metrics.roc_curves`` returns. Each is the polygon through its points.
+    curves: what ``metrics.compute_roc_curves`` returns. Each is the polygon through its points.
     """
     columns, class_names = math.ceil(len(curves) / 15), shorten(class_names)
     # the square corner, in percent, in which every curve comes closest to no errors
     farthest = max((np.maximum(curve[0], 1 - curve[1]).min() for curve in curves if curve is not None), default=0.5)
     side = next(side for side in (1, 2, 5, 10, 20, 50, 100) if side >= min(100, 150 * farthest))
     count = 1 if side == 100 else 2
-    figure = new_figure(0.2 + 4.7 * count + columns * (0.9 + 0.09 * max(map(len, class_names))), 4.8, title)
+    figure = create_figure(0.2 + 4.7 * count + columns * (0.9 + 0.09 * max(map(len, class_names))), 4.8, title)
     panels = figure.subplots(1, count, squeeze=False)[0]
     for axes in panels:
         for position, (curve, name) in enumerate(zip(curves, class_names, strict=True)):
@@ -261,13 +249,13 @@ def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: 
     return figure
 
 
-@styled
+@use_style()
 def draw_spike_times(histograms: dict[str, np.ndarray], title: str) -> Figure:
     """Draw when the neurons of each stage fire.
 
     histograms: {stage: number of neurons that fire at each time step and, as the last, that never fire, (T + 1,)}.
     """
-    figure, grid = new_panels(len(histograms), min(len(histograms), 4), 2.9, 2.3, title)
+    figure, grid = create_panels(len(histograms), min(len(histograms), 4), 2.9, 2.3, title)
     for axes, (stage, counts) in zip(grid, histograms.items(), strict=True):
         shares = 100 * counts / max(1, counts.sum())
         axes.bar(np.arange(len(counts) - 1), shares[:-1], width=0.85, color=BLUE)
@@ -280,7 +268,7 @@ def draw_spike_times(histograms: dict[str, np.ndarray], title: str) -> Figure:
     return figure
 
 
-@styled
+@use_style()
 def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> Figure:
     """Draw a confusion matrix int (classes, classes + 1): rows true, columns predicted, the last column silent.
 
@@ -289,7 +277,7 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     matrix, classes, class_names = np.asarray(matrix), len(class_names), shorten(class_names)
     shares = 100 * matrix / np.maximum(1, matrix.sum(1, keepdims=True))
     longest, (cell, size) = max(map(len, class_names)), (0.58, 9) if classes <= 12 else (0.42, 7)
-    figure = new_figure(cell * (classes + 1.5) + 2.2 + 0.05 * longest, cell * classes + 1.1 + 0.05 * longest, title)
+    figure = create_figure(cell * (classes + 1.5) + 2.2 + 0.05 * longest, cell * classes + 1.1 + 0.05 * longest, title)
     axes = figure.add_subplot()
     edges = np.arange(classes + 1) - 0.5
     columns = [*range(classes), classes + 0.4]  # silence is set apart
@@ -316,7 +304,7 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     return figure
 
 
-@styled
+@use_style()
 def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales: Sequence[str]) -> Figure:
     """Draw the filters of the first convolution: for each feature a strip of pictures, one for each scale of its input.
 
@@ -327,14 +315,14 @@ def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales
         scales: names of the scales. They are numbered if these are not as many.
     """
     features, _, k, _ = weight.shape
-    groups, zoom, gap = input_scales(polarity), math.ceil(TILE / k), 16
+    groups, zoom, gap = group_scales(polarity), math.ceil(TILE / k), 16
     pictures = [_mix({polarity[channel]: weight[:, channel] for channel in members}) for members in groups]
     framed = [np.pad(enlarge(tiles, zoom), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=0.5) for tiles in pictures]
     strips = np.concatenate(framed, 2)
     columns = min(features, max(1, round(math.sqrt(2 * features / len(groups)))))
     mosaic = make_mosaic(strips, columns, gap, 1.0)
     width = max(7, columns * (0.5 * len(groups) + 0.15))
-    figure = new_figure(width, width * (mosaic.shape[0] + gap) / mosaic.shape[1] + 0.7, title)
+    figure = create_figure(width, width * (mosaic.shape[0] + gap) / mosaic.shape[1] + 0.7, title)
     axes = figure.add_subplot()
     axes.imshow(mosaic, interpolation="nearest")
     for feature in range(features):
@@ -349,7 +337,7 @@ def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales
     return figure
 
 
-def input_scales(polarity: Sequence[int]) -> list[list[int]]:
+def group_scales(polarity: Sequence[int]) -> list[list[int]]:
     """The channels of each scale: [on, off] if they follow each other, else one channel by itself."""
     groups = []
     for channel, sign in enumerate(polarity):
@@ -360,18 +348,18 @@ def input_scales(polarity: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-@styled
+@use_style()
 def draw_features(features: np.ndarray, title: str) -> Figure:
     """Draw preferred features in image space: light where a neuron prefers light, dark where it prefers dark.
 
-    features: (F, h, w) of ``features.preferred_features``. Margins in which no feature has anything are cut off.
+    features: (F, h, w) from ``features.compute_preferred_features``. Empty margins are cut off.
     """
     count, height, width = features.shape
     shown = features[(slice(None), *_find_content(np.abs(features).max(0, initial=0)))]
     columns = max(1, math.ceil(math.sqrt(1.5 * count)))
     cell = max(0.32, min(0.9, 14 / columns))
     tall = cell * shown.shape[1] / shown.shape[2]
-    figure = new_figure(max(7, columns * cell + 0.3), math.ceil(count / columns) * tall + 0.5, title)
+    figure = create_figure(max(7, columns * cell + 0.3), math.ceil(count / columns) * tall + 0.5, title)
     axes = figure.add_subplot()
     # the few strongest neurons would leave all others grey on grey: a quarter of them reach black or white
     limit = np.quantile(np.abs(shown).max((1, 2)), 0.75) or 1
@@ -396,7 +384,7 @@ def _find_content(strength):
     return slices
 
 
-@styled
+@use_style()
 def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[int]) -> Figure:
     """Draw the spike wave of an image: at each time step all spikes so far, on-centre orange, off-centre blue.
 
@@ -410,7 +398,7 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
     spiked = latency[None] <= shown[:, None, None, None]  # (T, C, H, W)
     pictures = _mix({sign: spiked[:, polarity == sign].mean(1) for sign in np.unique(polarity).tolist()})
     columns = 4 if len(shown) in (4, 7, 8, 11, 12, 16) else min(len(shown), 5)
-    figure, grid = new_panels(len(shown), columns, 1.5, 1.7, title)
+    figure, grid = create_panels(len(shown), columns, 1.5, 1.7, title)
     for axes, step, picture in zip(grid, shown, pictures, strict=True):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(f"time step {step}", fontsize=9)
@@ -420,7 +408,7 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
     return figure
 
 
-@styled
+@use_style()
 def draw_errors(images, indices, labels, predictions, class_names: Sequence[str], title: str, total: int) -> Figure:
     """Draw images that are not classified correctly: true class → decision, and the index of the image in its set.
 
@@ -433,7 +421,7 @@ def draw_errors(images, indices, labels, predictions, class_names: Sequence[str]
     names = [*shorten(class_names), "silent"]  # a prediction of -1 is the last
     decided = [f"{names[label]} → {names[prediction]}" for label, prediction in zip(labels, predictions, strict=True)]
     width = max(1.05, 0.075 * max(map(len, decided), default=0))
-    figure, grid = new_panels(shown, max(1, min(10, shown)), width, 1.35, title)
+    figure, grid = create_panels(shown, max(1, min(10, shown)), width, 1.35, title)
     figure.get_layout_engine().set(h_pad=0.05)
     for axes, image, index, text, prediction in zip(grid, images, indices, decided, predictions, strict=True):
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
@@ -446,14 +434,14 @@ def draw_errors(images, indices, labels, predictions, class_names: Sequence[str]
     return figure
 
 
-@styled
-def draw_moved(images: np.ndarray, title: str) -> Figure:
+@use_style()
+def draw_copies(images: np.ndarray, title: str) -> Figure:
     """Draw training images and their moved copies, a row for each image.
 
     images: uint8 (N, 1 + copies, H, W) or (N, 1 + copies, H, W, 3), the plain image first.
     """
     rows, columns, *shape = images.shape
-    figure = new_figure(0.75 * columns + 0.2, 0.75 * rows + 0.3, title)
+    figure = create_figure(0.75 * columns + 0.2, 0.75 * rows + 0.3, title)
     axes = figure.add_subplot()
     mosaic = make_mosaic(images.reshape(-1, *shape), columns, 2, 96)
     axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")

@@ -25,7 +25,7 @@ def evaluate_predictions(labels: Sequence[int], predictions: Sequence[int], scor
 
     * ``count``; ``accuracy``, ``loss`` (wrong decisions), ``silent``: fractions of all images, which sum to 1;
     * ``precision_macro``, ``recall_macro``, ``f1_macro``: means over all classes; 0 for a class with 0/0;
-    * ``roc_auc_macro``: the mean area under the one-vs-rest ROC curves that are defined (see ``roc_curves``), or None;
+    * ``roc_auc_macro``: the mean area under the ROC curves of ``compute_roc_curves`` that are defined, or None;
     * ``per_class``: lists of ``precision``, ``recall``, ``f1`` and ``support`` (images);
     * ``confusion_matrix``: rows are true classes, columns predicted classes, and the last column is silence.
     """
@@ -41,13 +41,13 @@ def evaluate_predictions(labels: Sequence[int], predictions: Sequence[int], scor
         "loss": float((~correct & ~silent).mean()),
         "silent": float(silent.mean()),
         **{f"{name}_macro": float(per_class[name].mean()) for name in ("precision", "recall", "f1")},
-        "roc_auc_macro": mean_roc_auc(labels, scores, classes),
+        "roc_auc_macro": compute_mean_roc_auc(labels, scores, classes),
         "per_class": {name: values.tolist() for name, values in per_class.items()},
         "confusion_matrix": confusion_matrix(labels, predictions, labels=[*names, SILENT])[:-1].tolist(),
     }
 
 
-def roc_curves(
+def compute_roc_curves(
     labels: Sequence[int], scores: np.ndarray, classes: int
 ) -> list[tuple[np.ndarray, np.ndarray, float] | None]:
     """Compute the one-vs-rest ROC curve of each class.
@@ -68,7 +68,7 @@ def roc_curves(
     return curves
 
 
-def mean_roc_auc(labels: Sequence[int], scores: np.ndarray, classes: int) -> float | None:
+def compute_mean_roc_auc(labels: Sequence[int], scores: np.ndarray, classes: int) -> float | None:
     """Compute the mean area under the ROC curves that are defined; None if there is none."""
-    areas = [curve[2] for curve in roc_curves(labels, scores, classes) if curve is not None]
+    areas = [curve[2] for curve in compute_roc_curves(labels, scores, classes) if curve is not None]
     return float(np.mean(areas)) if areas else None

@@ -18,8 +18,8 @@ from PIL import Image
 from engine.stages import INPUT
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
-from report.features import preferred_features
-from report.figures import DPI, input_scales
+from report.features import compute_preferred_features
+from report.figures import DPI, group_scales
 from report.map_pictures import make_color_table
 from report.writing import FIGURES, Report
 from utils import write_text
@@ -44,13 +44,13 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
     images = read_maps(maps, model, report.images, left_out)
     data = {"images": images}
     if images:
-        features = preferred_features(model, polarity)
+        features = compute_preferred_features(model, polarity)
         data |= {
             "steps": model.time_steps,
             "classes": list(map(str, report.class_names)),
             "stages": describe_stages(model, *report.images.shape[1:3]),
             "scales": report.encoder.scales,
-            "inputs": [[(channel, int(polarity[channel])) for channel in group] for group in input_scales(polarity)],
+            "inputs": [[(channel, int(polarity[channel])) for channel in group] for group in group_scales(polarity)],
             "weights": read_weights(model, left_out),
             "features": {label: pack(pictures, -1, 1) for label, pictures in features.items()},
             "times": make_color_table("plasma", model.time_steps, 0.95).tolist(),

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from report.figures import DASHES, PALETTE, new_figure, save, styled
+from report.figures import DASHES, PALETTE, create_figure, save, use_style
 from utils import write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
@@ -191,14 +191,14 @@ def _write_csv(path: Path, header: list, rows: list[list]) -> None:
     write_text(path, text.getvalue())
 
 
-@styled
+@use_style()
 def _draw_curves(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
     """The learning curves of all settings, a panel per data set; None if no epoch with decisions is over."""
     panels, splits = {}, set()
     for (model, dataset, setting), members in groups.items():
         if drawn := [run for run in members if run.curve]:
             label = f"{', '.join(filter(None, (model, setting)))} ({len(drawn)})"
-            line = textwrap.fill(label, LEGEND_WIDTH), mean_curve([run.curve for run in drawn])
+            line = textwrap.fill(label, LEGEND_WIDTH), average_curves([run.curve for run in drawn])
             panels.setdefault(dataset, []).append(line)
             splits |= {SPLITS[run.split] for run in drawn}
     if not panels:
@@ -206,7 +206,7 @@ def _draw_curves(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
     # in inches: a panel is as high as its legend
     heights = [max(3.6, 1.2 + 0.19 * sum(label.count("\n") + 1 for label, _ in lines)) for lines in panels.values()]
     about = f"mean (line) and standard deviation (band) over the seeds; {' or '.join(sorted(splits))} images"
-    figure = new_figure(9, sum(heights), f"Learning curves\n{about}")
+    figure = create_figure(9, sum(heights), f"Learning curves\n{about}")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (dataset, lines) in zip(axes, panels.items(), strict=True):
         for place, (label, (mean, deviation)) in enumerate(lines):
@@ -223,7 +223,7 @@ def _draw_curves(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
     return figure
 
 
-def mean_curve(curves: Sequence[Sequence[float]]) -> np.ndarray:
+def average_curves(curves: Sequence[Sequence[float]]) -> np.ndarray:
     """Mean and standard deviation (0 of a single value) in percent, (2, epochs), over curves of any lengths."""
     columns = ([value for value in column if value is not None] for column in zip_longest(*curves))
     return 100 * np.array([(mean, deviation or 0) for mean, deviation in map(_statistics, columns)]).T

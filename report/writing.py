@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from datasets.augmentation import Augmentation, moved
+from datasets.augmentation import Augmentation, move_images
 from engine.stages import INPUT
 from errors import InputError
 from network_trainer import NetworkTrainer
 from report import figures, metrics
 from report.activation_maps import find_neurons
 from report.evaluation import Evaluation
-from report.features import preferred_features
+from report.features import compute_preferred_features
 from utils import write_json
 
 SHOWN_ERRORS = 40
@@ -97,7 +97,7 @@ def confusion_matrix(report, caption):
 def roc_curves(report, caption):
     if report.evaluation:
         scores = report.evaluation.relative_scores
-        curves = metrics.roc_curves(report.evaluation.labels, scores, len(report.class_names))
+        curves = metrics.compute_roc_curves(report.evaluation.labels, scores, len(report.class_names))
         yield "", figures.draw_roc(curves, report.class_names, report.heading(f"{caption} of the relative scores"))
 
 
@@ -134,7 +134,7 @@ def filters(report, caption):
 
 @figure("Preferred features of")
 def features(report, caption):
-    for label, pictures in preferred_features(report.model, report.encoder.polarity).items():
+    for label, pictures in compute_preferred_features(report.model, report.encoder.polarity).items():
         yield label, figures.draw_features(pictures, f"{caption} {label}\n{report.title}")
 
 
@@ -142,8 +142,8 @@ def features(report, caption):
 def moved_images(report, caption):
     if report.augmentation:
         images, copies = report.training_images[:MOVED_IMAGES], min(MOVED_COPIES, report.augmentation.copies)
-        rows = [moved(images, report.augmentation, copy, report.seed) for copy in range(copies + 1)]
-        yield "", figures.draw_moved(np.stack(rows, 1), f"{caption}\n{report.title}, {report.augmentation}")
+        rows = [move_images(images, report.augmentation, copy, report.seed) for copy in range(copies + 1)]
+        yield "", figures.draw_copies(np.stack(rows, 1), f"{caption}\n{report.title}, {report.augmentation}")
 
 
 def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:

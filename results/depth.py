@@ -72,7 +72,7 @@ def read_map(model, encoder, data, stage, epochs):
     """Return (neurons, spikes per image, test accuracies of the three classifiers) for one stage of a network."""
     maps, labels = {}, {}
     for split in data.splits:
-        images, truth, chosen = data.part(split)
+        images, truth, chosen = data.get_split(split)
         maps[split], labels[split] = compute_maps(model, encoder, images[chosen], stage), truth[chosen]
     bits = {split: find_spikes(maps[split], model.time_steps) for split in maps}
     found = train_readout({"name": "svm"}, *((bits[split], labels[split]) for split in maps), model.num_classes)

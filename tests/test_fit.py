@@ -17,7 +17,7 @@ from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import Pool, SpikingConv
 from errors import InputError
 from models import build_model
-from network_trainer import LatencyDataset, NetworkTrainer, Progress, convergence
+from network_trainer import LatencyDataset, NetworkTrainer, Progress, compute_convergence
 
 IMAGES = 11
 LATENCIES = torch.zeros(IMAGES, 1, 4, 4, dtype=torch.uint8)
@@ -318,7 +318,7 @@ def test_the_margin_decays_by_the_epochs_of_this_run():
 
 def test_convergence_by_hand():
     """(0 + 0.25 + 0 + 0.1875) / 4."""
-    assert convergence(torch.tensor([0.0, 0.5, 1.0, 0.25])) == 0.109375
+    assert compute_convergence(torch.tensor([0.0, 0.5, 1.0, 0.25])) == 0.109375
 
 
 def test_a_warm_up_keeps_its_rates():

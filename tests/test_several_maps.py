@@ -9,9 +9,9 @@ from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import Branches, Pool, SpikingConv, SpikingDense
 from errors import InputError
 from network_trainer import LatencyDataset, NetworkTrainer
-from report.activity import activity
+from report.activity import count_activity
 from report.evaluation import Evaluation
-from report.features import preferred_features
+from report.features import compute_preferred_features
 from report.summary import summarize
 
 RNG = np.random.default_rng(0)
@@ -123,10 +123,10 @@ def test_no_more_maps_are_kept_than_stages_to_come_will_read():
 def test_reports_know_what_a_stage_reads():
     model = fork()
     maps, joined = by_hand(model, LATENCIES)
-    counts = activity(model, LATENCIES)
+    counts = count_activity(model, LATENCIES)
     assert counts["e"]["synaptic_additions"] == pytest.approx((joined < 8).sum() / 40 * 6)
     assert counts["q"]["spikes"] == pytest.approx((maps["q"] < 8).sum().item() / 40)
-    assert {name: f.shape[1:] for name, f in preferred_features(model).items()} == {
+    assert {name: f.shape[1:] for name, f in compute_preferred_features(model).items()} == {
         "a": (3, 3), "b": (8, 8), "c": (12, 12), "d": (5, 5)
     }  # fmt: skip
     table = summarize(model, 12, 12)
@@ -205,7 +205,7 @@ def test_levels_by_hand(backend):
     torch.testing.assert_close(
         model.stages["e"].weight[:, :, 0, 0], (before + torch.stack([right, rival])).double(), rtol=0, atol=1e-6
     )
-    counted = activity(model, latencies)["e"]["synaptic_additions"]
+    counted = count_activity(model, latencies)["e"]["synaptic_additions"]
     assert counted == pytest.approx(2 * (5 + 3 + 2) / 3)  # for each input that takes a spike, one for each neuron
 
 

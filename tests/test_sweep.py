@@ -20,7 +20,7 @@ from engine.stages import Branches, SpikingConv
 from models import build_model
 from models.mozafari2018 import Mozafari2018
 from network_trainer import NetworkTrainer
-from report.sweep_report import mean_curve
+from report.sweep_report import average_curves
 from s1c1 import S1C1
 from training.initial import identify_phases
 from training.settings import SweepSettings, TrainSettings
@@ -446,7 +446,7 @@ def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
 
 
 def test_a_curve_ends_where_the_longest_run_does():
-    mean, deviation = mean_curve([[0.2, 0.4, 0.9], [0.4, 0.8]])
+    mean, deviation = average_curves([[0.2, 0.4, 0.9], [0.4, 0.8]])
     np.testing.assert_allclose(mean, [30, 60, 90])
     np.testing.assert_allclose(deviation, [np.sqrt(200), np.sqrt(800), 0])
 

@@ -36,7 +36,7 @@ class Checkpoint:
         model, in_channels, num_classes, time_steps, image_size, dtype, overrides: arguments of ``build_model``;
             ``dtype`` is a name such as "float32". ``overrides`` contains all fields of the stages and their rules, so
             that other values in the file of the network do not change a saved network.
-        encoding: the encoder, as ``encoders.encoder_config`` returns it.
+        encoding: the encoder, as ``encoders.get_encoder_config`` returns it.
         run: "flags", "dataset", "class_names", "image_size" and "fingerprint" of the run that trained the network; {}
             if no run did.
         progress: how far the run is; None if the checkpoint contains only a network.

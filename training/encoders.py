@@ -38,7 +38,7 @@ def build_encoder(config: dict[str, Any]) -> Encoder:
         raise InputError(f"the encoder {name} cannot be made with {parameters}: {error}") from error
 
 
-def encoder_config(encoder: Encoder) -> dict[str, Any]:
+def get_encoder_config(encoder: Encoder) -> dict[str, Any]:
     """Return the complete config of an encoder."""
     (name,) = (name for name, kind in ENCODERS.items() if kind is type(encoder))
     return {"name": name, **encoder.config()}

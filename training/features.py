@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CHUNK = 1000  # images encoded together
 
 
-def feature_stage(settings: "TrainSettings", model: NetworkTrainer) -> str:
+def find_stage(settings: "TrainSettings", model: NetworkTrainer) -> str:
     """Return the stage whose maps are the features. Raises InputError if there is none of that name."""
     names = model.below_decision()
     wanted = settings.save_features or LAST
@@ -41,14 +41,14 @@ def feature_stage(settings: "TrainSettings", model: NetworkTrainer) -> str:
 
 def check_features(settings: "TrainSettings", model: NetworkTrainer, data: "Data") -> None:
     """Raise InputError if the features that the settings ask for do not exist, or fit neither memory nor disk."""
-    if settings.save_features is None and readout_config(settings, model) is None:
+    if settings.save_features is None and get_readout(settings, model) is None:
         return
-    stage = feature_stage(settings, model)
+    stage = find_stage(settings, model)
     if settings.save_features is None:
         return
     place = Path(settings.output).resolve()
     disk = shutil.disk_usage(next(folder for folder in (place, *place.parents) if folder.exists())).free
-    sizes = [count * count_neurons(model, stage, data) for count in data.counts().values()]
+    sizes = [count * count_neurons(model, stage, data) for count in data.count_images().values()]
     for size, free, what in (
         (max(sizes), get_available_memory() or math.inf, "of memory"),
         (sum(sizes), disk, f"in {settings.output}, before compression"),
@@ -61,7 +61,7 @@ def check_features(settings: "TrainSettings", model: NetworkTrainer, data: "Data
             )
 
 
-def readout_config(settings: "TrainSettings", model: NetworkTrainer) -> dict | None:
+def get_readout(settings: "TrainSettings", model: NetworkTrainer) -> dict | None:
     """Return the readout's "name" and, if it is not to be chosen, its "C"; None without a readout."""
     if settings.readout is None:
         return model.readout
@@ -83,14 +83,14 @@ def read_features(run: "Run", seconds: dict[str, float]) -> dict:
     {"refused": the reason}, because the rest of the run is finished.
     """
     settings, model, data = run.settings, run.model, run.data
-    config, folder = readout_config(settings, model), run.folder / "features"
+    config, folder = get_readout(settings, model), run.folder / "features"
     if settings.save_features is None and config is None:
         return {}
-    stage, start = feature_stage(settings, model), time.perf_counter()
+    stage, start = find_stage(settings, model), time.perf_counter()
     run.log.info(f"features of {stage}")
     inputs, found = [], {}
     for split in data.splits:
-        images, labels, indices = data.part(split)
+        images, labels, indices = data.get_split(split)
         inputs.append((None, labels[indices]))
         if not len(indices):
             continue

@@ -12,8 +12,8 @@ from engine.stages import Stage
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
 from training.checkpoint import load_checkpoint
-from training.encoders import build_encoder, encoder_config
-from training.run import Data, divide
+from training.encoders import build_encoder, get_encoder_config
+from training.run import Data, split_indices
 from training.settings import TrainSettings
 
 
@@ -24,7 +24,7 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder, data: Data):
     or if no stage fits.
     """
     checkpoint = load_checkpoint(path)
-    theirs, own = encoder_config(build_encoder(checkpoint.encoding)), encoder_config(encoder)
+    theirs, own = get_encoder_config(build_encoder(checkpoint.encoding)), get_encoder_config(encoder)
     if theirs != own:
         differences = [
             f"{key} {theirs.get(key)}, not {own.get(key)}" for key in own | theirs if own.get(key) != theirs.get(key)
@@ -72,7 +72,7 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
         return [f"{path} does not name its training images: they may include these validation images"]
     if run["fingerprint"] != data.set.fingerprint:
         return [f"{path} was trained on other data, {run['dataset']}: they may include these validation images"]
-    trained, _ = divide(data.set.train_labels, TrainSettings.from_dict(run["flags"]))
+    trained, _ = split_indices(data.set.train_labels, TrainSettings.from_dict(run["flags"]))
     seen = len(np.intersect1d(trained, data.validation))
     if not seen:
         return []
@@ -102,8 +102,8 @@ def identify_phases(model: NetworkTrainer, encoder: object, settings: TrainSetti
     own = type(model).__mro__[: type(model).__mro__.index(NetworkTrainer)]
     own = {name: value for kind in own for name, value in vars(kind).items() if name[:2] != "__" or callable(value)}
     is_code = any(hasattr(own[name], "__get__") or hasattr(NetworkTrainer, name) for name in own.keys() - DECLARED)
-    learned = {name: value for name, value in settings.what_is_learned().items() if name not in NOT_COMPARED}
-    covered = [learned, fingerprint, encoder_config(encoder), type(model) if is_code else None]
+    learned = {name: value for name, value in settings.select_learning().items() if name not in NOT_COMPARED}
+    covered = [learned, fingerprint, get_encoder_config(encoder), type(model) if is_code else None]
     names, top, keys = list(model.stages), 0, []
     for phase, epochs in zip(model.phases, settings.epochs, strict=True):
         if phase.needs_labels:

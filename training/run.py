@@ -22,13 +22,13 @@ from engine.graph import CHUNK, LatencyMap
 from engine.packed import PackedLatencies
 from errors import InputError, warn
 from network_trainer import LatencyDataset, Step
-from report.activity import activity
+from report.activity import count_activity
 from report.evaluation import Evaluation
 from report.page import write_page
 from report.summary import summarize
 from report.writing import MOVED_IMAGES, Report, write_report, write_results
 from training.checkpoint import restore_state, save_checkpoint
-from training.encoders import encoder_config
+from training.encoders import get_encoder_config
 from training.features import count_neurons, describe_readout, read_features
 from training.log import RunLog
 from training.settings import NetworkSettings
@@ -48,23 +48,23 @@ class Data:
 
     def __init__(self, settings, images=None):
         self.set = images or load_data(settings)
-        self.train, self.validation = divide(self.set.train_labels, settings)
+        self.train, self.validation = split_indices(self.set.train_labels, settings)
         self.test = np.arange(len(self.set.test_labels) if settings.test else 0)
         if settings.dry_run:
             self.test = self.test[: DRY_RUN_IMAGES["test"]]
         self.splits = ("train", "validation", "test") if settings.test else ("train", "validation")
 
-    def part(self, split):
+    def get_split(self, split):
         """Images and labels of the whole training or test set, and the indices of the split's among them."""
         if split == "test":
             return self.set.test_images, self.set.test_labels, self.test
         return self.set.train_images, self.set.train_labels, getattr(self, split)
 
-    def counts(self):
+    def count_images(self):
         return {split: len(getattr(self, split)) for split in self.splits}
 
 
-def divide(labels, settings):
+def split_indices(labels, settings):
     """Indices of the training and of the validation images of a run with these settings."""
     held_out = min(5000, len(labels) // 12) if settings.val_split is None else settings.val_split
     train, validation = np.arange(len(labels)), np.arange(0)
@@ -108,7 +108,7 @@ class Run:
         start, phases = time.perf_counter(), int(os.environ.get(PHASES, 0))
         self.log = RunLog(self.folder, self.settings.tensorboard)
         self.log.info(f"{'resuming' if is_resumed else 'run folder'}  {self.folder}")
-        self.log.info("  ".join(f"{count:,} {split}" for split, count in self.data.counts().items()) + " images")
+        self.log.info("  ".join(f"{count:,} {split}" for split, count in self.data.count_images().items()) + " images")
         for note in self.notes:
             self.log.info(note)
         if not is_resumed:
@@ -129,7 +129,7 @@ class Run:
             seed=self.settings.seed,
             patience=self.settings.patience,
             progress=self.progress,
-            copies=self.copies(),
+            copies=self.make_copies(),
         )
         with handle_signals(self.stop.note), closing(steps):
             for step in steps:
@@ -169,7 +169,7 @@ class Run:
             self.save()
         if self.stop.asked:
             self.log.close_bar()
-            self.log.info(f"stopped and saved; go on with\n    {resume_command(self.folder)}")
+            self.log.info(f"stopped and saved; go on with\n    {format_resume_command(self.folder)}")
             raise Stopped(self.stop.number, is_saved=True)
 
     def finish_epoch(self, step: Step) -> None:
@@ -194,7 +194,7 @@ class Run:
 
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split with their labels; None if there are no images."""
-        images, labels, chosen = self.data.part(split)
+        images, labels, chosen = self.data.get_split(split)
         return LatencyDataset(self.encode_all(images, chosen, split), labels[chosen]) if len(chosen) else None
 
     def encode_all(self, images: np.ndarray, chosen: np.ndarray, split: str) -> LatencyMap:
@@ -210,7 +210,7 @@ class Run:
         self.log.close_bar()
         return latencies
 
-    def copies(self):
+    def make_copies(self):
         """The moved copies of the training images that the settings ask for; None for none."""
         if not self.augmentation:
             return None
@@ -226,14 +226,14 @@ class Run:
     def save(self, name="last.safetensors", state=None):
         progress = self.progress if name == "last.safetensors" else None
         path = self.folder / "checkpoints" / name
-        save_checkpoint(path, self.model, encoder_config(self.encoder), self.info, progress, state)
+        save_checkpoint(path, self.model, get_encoder_config(self.encoder), self.info, progress, state)
         self.saved_at = time.monotonic()
 
     def save_maps(self, name, step, stages=None):
         """Activation maps of the wanted images into ``maps/name``, of these stages (None: all)."""
-        images, labels, chosen = self.data.part(self.settings.scored)
+        images, labels, chosen = self.data.get_split(self.settings.scored_split)
         labels = labels[chosen]
-        indices = wanted_maps(self.settings, labels)
+        indices = choose_map_images(self.settings, labels)
         if len(indices):
             from report.activation_maps import save_activation_maps
 
@@ -246,11 +246,11 @@ class Run:
     def report(self, validation, seconds, start):
         """Test the best and the last weights, and write what the run leaves."""
         (self.folder / "index.html").unlink(missing_ok=True)  # the run is finished when its page is there
-        split = self.settings.scored
-        images, labels, chosen = self.data.part(split)
+        split = self.settings.scored_split
+        images, labels, chosen = self.data.get_split(split)
         latencies = self.encode_all(images, chosen, split)
         images, labels = images[chosen], labels[chosen]
-        evaluations = {} if self.model.decision is None else self.evaluations(latencies, labels, validation)
+        evaluations = {} if self.model.decision is None else self.evaluate(latencies, labels, validation)
         if self.progress.best is None:
             self.save("best.safetensors")
         if self.settings.figures:
@@ -278,7 +278,11 @@ class Run:
         facts = scored if evaluations else {"scores": NO_SCORES}
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
         facts |= read_features(self, seconds)
-        facts |= {"seconds": seconds, "images": self.data.counts(), "activity": activity(self.model, latencies)}
+        facts |= {
+            "seconds": seconds,
+            "images": self.data.count_images(),
+            "activity": count_activity(self.model, latencies),
+        }
         environment = describe_environment()
         facts["machine"] = {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")}
         results = self.folder / "results.json"
@@ -312,7 +316,7 @@ class Run:
         memory = f", {get_peak_memory():,.0f} MB at most" if get_peak_memory() else ""
         self.log.info(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
 
-    def evaluations(self, latencies, labels, validation):
+    def evaluate(self, latencies, labels, validation):
         """{"test.last", "test.best" and, if there are any images for it, "validation.best": Evaluation}.
 
         "validation.last" in place of the two of the test, if its images stay unread. Afterwards the network has the
@@ -325,7 +329,7 @@ class Run:
             scored = {name: self.model.map_of(latencies, name)}, labels
         else:
             scored = held_out
-        split = self.settings.scored
+        split = self.settings.scored_split
         last = Evaluation(self.model, *scored)
         if self.progress.best is None:
             return {f"{split}.last": last, f"{split}.best": last}
@@ -375,7 +379,7 @@ def lengthen(folder: Path, epochs: tuple[int, ...]) -> None:
 # Signals and a full disk
 
 
-def resume_command(folder: Path) -> str:
+def format_resume_command(folder: Path) -> str:
     """The command line that continues the run in a folder."""
     return f"python train.py --resume {shlex.quote(str(folder))}"
 
@@ -419,14 +423,14 @@ class StopRequest:
 
 
 @contextmanager
-def resumable(folder: Path) -> Iterator[None]:
+def offer_resume(folder: Path) -> Iterator[None]:
     """Print the command that continues the run in the folder if a signal or a full disk ends it.
 
     During the training, ``StopRequest`` handles the signals, and the run is saved first.
 
     Raises Stopped after a signal, and InputError if the disk is full.
     """
-    command, last = resume_command(folder), folder / "checkpoints" / "last.safetensors"
+    command, last = format_resume_command(folder), folder / "checkpoints" / "last.safetensors"
 
     def stop(number: int, frame: object) -> None:
         raise Stopped(number)
@@ -448,14 +452,14 @@ def resumable(folder: Path) -> Iterator[None]:
         raise InputError(f"the disk of {folder} is full: {error}; free some of it{more}", path=folder) from error
 
 
-def wanted_maps(settings, labels):
+def choose_map_images(settings, labels):
     """Indices of the images whose activation maps are wanted. Errors: InputError if there is no such image."""
     from report.activation_maps import choose_images
 
     named = settings.map_index
     if named and not 0 <= min(named) <= max(named) < len(labels):
         raise InputError(
-            f"--map-index must be 0 to {len(labels) - 1}, the {settings.scored} images; "
+            f"--map-index must be 0 to {len(labels) - 1}, the {settings.scored_split} images; "
             f"not {min(named)} to {max(named)}"
         )
     named = np.asarray(named, np.int64)

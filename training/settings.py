@@ -86,7 +86,7 @@ of_commands, of_network, of_data, of_training, of_prediction, of_machine, of_out
 )
 
 
-def flag(each: Field) -> str:
+def to_flag(each: Field) -> str:
     """The flag of a setting, such as ``--batch-size`` or ``--no-figures``; RUN, which evaluate.py takes without one."""
     no = "no-" if each.default is True else ""
     return "RUN" if each.name == "run" else f"--{no}{each.name.replace('_', '-')}"
@@ -103,16 +103,16 @@ def read_value(text: str) -> Any:
         rf"\b({'|'.join(words)})\b", lambda match: words[match[0].lower()], text.strip(), flags=re.IGNORECASE
     )
     try:
-        value = tuples(ast.literal_eval(python))
+        value = to_tuples(ast.literal_eval(python))
         str(value)  # ValueError for an integer of more than 4300 digits, which Python does not print
         return value
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return text.strip()
 
 
-def tuples(value: Any) -> Any:
+def to_tuples(value: Any) -> Any:
     """The value with tuples in place of lists."""
-    return tuple(map(tuples, value)) if isinstance(value, list | tuple) else value
+    return tuple(map(to_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def read_set(given: list[str] | dict[str, Any]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def read_set(given: list[str] | dict[str, Any]) -> dict[str, Any]:
         if re.search(r"(?<![\d.])\d{19}", str(value)):
             raise InputError(f"{name} has a number of more than 18 digits", field=name)
         values.pop(name, None)  # fields are set in the order of their last values
-        values[name] = read_value(value) if isinstance(value, str) else tuples(value)
+        values[name] = read_value(value) if isinstance(value, str) else to_tuples(value)
     return values
 
 
@@ -141,13 +141,13 @@ def read_augmentation(given: list[str] | str) -> Augmentation:
     return Augmentation.parse(given if isinstance(given, str) else " ".join(given))
 
 
-def spell(value: Any, separator: str = " ") -> str:
+def to_text(value: Any, separator: str = " ") -> str:
     """A value as the command line takes it: the items of a tuple apart, a dict as FIELD=VALUE."""
     if isinstance(value, dict):
-        return " ".join(f"{name}={spell(each, ',')}" for name, each in value.items())
+        return " ".join(f"{name}={to_text(each, ',')}" for name, each in value.items())
     if not isinstance(value, tuple):
         return str(value)
-    items = [f"({spell(each, ',')})" if isinstance(each, tuple) else str(each) for each in value]
+    items = [f"({to_text(each, ',')})" if isinstance(each, tuple) else str(each) for each in value]
     return separator.join(items) + ("," if separator == "," and len(items) == 1 else "")
 
 
@@ -208,20 +208,20 @@ class Settings:
             try:
                 found[each.name] = _read(each, values[each.name])
             except InputError as error:
-                message = str(error).removeprefix(f"{flag(each)} ")
-                raise InputError(f"{flag(each)} {message}", flag=flag(each), field=error.field) from error
+                message = str(error).removeprefix(f"{to_flag(each)} ")
+                raise InputError(f"{to_flag(each)} {message}", flag=to_flag(each), field=error.field) from error
         return found
 
     def to_dict(self) -> dict[str, Any]:
         """The settings of a run as plain values, for args.json, results.json and checkpoints."""
-        found = self.that_change(LEARNING, ROUNDING, FILES, NOTHING)
+        found = self.select(LEARNING, ROUNDING, FILES, NOTHING)
         return json.loads(json.dumps(found, default=str))  # tuples become lists, an augmentation its text
 
-    def what_is_learned(self) -> dict[str, Any]:
+    def select_learning(self) -> dict[str, Any]:
         """{name: value} of all settings on which the learned weights depend."""
-        return self.that_change(LEARNING, ROUNDING)
+        return self.select(LEARNING, ROUNDING)
 
-    def that_change(self, *changes: str) -> dict[str, Any]:
+    def select(self, *changes: str) -> dict[str, Any]:
         """{name: value} of the settings that change something, given by the constants above."""
         flags = self.flags().values()
         return {each.name: getattr(self, each.name) for each in flags if each.metadata["changes"] in changes}
@@ -231,12 +231,12 @@ class Settings:
         parts = []
         for name, each in self.flags().items():
             value = shown.get(name, getattr(self, name))
-            parts += [each.metadata["title"].format(spell(value))] if value not in (None, {}) else []
+            parts += [each.metadata["title"].format(to_text(value))] if value not in (None, {}) else []
         return textwrap.fill("".join(parts), 90)
 
     def refuse(self, name: str, reason: str) -> None:
         """Raise an InputError about a setting."""
-        about = flag(self.flags()[name])
+        about = to_flag(self.flags()[name])
         raise InputError(f"{about} {reason}", flag=about)
 
     def __post_init__(self):
@@ -381,7 +381,7 @@ class TrainSettings(NetworkSettings):
         return [name for name in ("list_models", "summary", "resume") if getattr(self, name)]
 
     @property
-    def scored(self) -> str:
+    def scored_split(self) -> str:
         """The split that is scored and drawn at the end: "test", or "validation" if the test images stay unread."""
         return "test" if self.test else "validation"
 
@@ -425,7 +425,7 @@ class EvaluateSettings(NetworkSettings):
     json: bool = of_prediction(False, None, "print one JSON list of all images, with their scores")
     nir: str | None = of_output(None, "FILE", "write the network as a NIR graph, for other simulators and hardware")
 
-    scored: ClassVar[str] = "test"
+    scored_split: ClassVar[str] = "test"
 
     def __post_init__(self):
         super().__post_init__()
@@ -521,7 +521,7 @@ def make_parser(settings: type[Settings]) -> Parser:
     )
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
     for each in settings.flags().values():
-        about, name = each.metadata, flag(each).replace("RUN", "run")
+        about, name = each.metadata, to_flag(each).replace("RUN", "run")
         words = {"metavar": about["metavar"], "help": about["help"], **about["argparse"]}
         if name != "run" and type(each.default) in (int, float, str) and "(default" not in about["help"]:
             words["help"] += f" (default: {each.default})"
@@ -550,7 +550,7 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"--config {path} cannot be read: {reason}", flag="--config", path=path) from error
-    keys, found = {flag(each)[2:]: name for name, each in known.items()}, {}
+    keys, found = {to_flag(each)[2:]: name for name, each in known.items()}, {}
     for key, value in content.items():
         key = key.replace("_", "-")
         if key not in keys:

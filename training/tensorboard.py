@@ -18,7 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from engine.decision import Outcome
-from network_trainer import NetworkTrainer, Phase, convergence
+from network_trainer import NetworkTrainer, Phase, compute_convergence
 from report.figures import draw_confusion, draw_filters, to_pixels
 from report.metrics import evaluate_predictions
 from report.writing import Report
@@ -93,7 +93,7 @@ class Board:
         run, step = ("train", count_epochs(history)) if phase.needs_labels else ("", len(history))
         for label, conv in model.named_convs(phase.stages):
             tag, rule = f"stages/{label}", phase.rules[label]
-            scalars = {f"{tag}/convergence": convergence(conv.weight)}
+            scalars = {f"{tag}/convergence": compute_convergence(conv.weight)}
             for row, (ltp, ltd) in zip(rule.rows, conv.rates(rule).reshape(-1, 2).tolist(), strict=True):
                 name = f"{tag}/{row}".rstrip("/")
                 scalars |= {f"{name}/ltp_rate": ltp, f"{name}/ltd_rate": ltd}

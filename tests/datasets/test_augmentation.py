@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.refusals import refuses
 
-from datasets.augmentation import LIMITS, MOVES, Augmentation, add_noise, moved, movements, parse_noise, warp
+from datasets.augmentation import (
+    LIMITS,
+    MOVES,
+    Augmentation,
+    add_noise,
+    compute_movements,
+    move_images,
+    parse_noise,
+    warp,
+)
 
 ALL = "copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"
 
@@ -19,7 +28,7 @@ def pixels(*shape, seed=0):
 def move(image, turn=0, down=0, right=0, size=1, shear=0, mirrored=False):
     """Move one image."""
     image, values = np.asarray(image, np.uint8), (turn, down, right, size, shear, mirrored)
-    return warp(image[None], movements(*(np.array([value]) for value in values)))[0]
+    return warp(image[None], compute_movements(*(np.array([value]) for value in values)))[0]
 
 
 def shifted(image, down, right):
@@ -68,10 +77,10 @@ def test_copies_differ_and_stay_within_their_bounds():
     dot = np.zeros((2000, 21, 21), np.uint8)
     dot[:, 10, 10] = 255
     shift = Augmentation(copies=2, shift=3)
-    ones, twos = (moved(dot, shift, copy, seed=0) for copy in (1, 2))
+    ones, twos = (move_images(dot, shift, copy, seed=0) for copy in (1, 2))
     assert (ones != twos).any((1, 2)).mean() > 0.99
-    assert (ones != moved(dot, shift, 1, seed=1)).any((1, 2)).mean() > 0.99
-    assert moved(dot, shift, 0, seed=0) is dot
+    assert (ones != move_images(dot, shift, 1, seed=1)).any((1, 2)).mean() > 0.99
+    assert move_images(dot, shift, 0, seed=0) is dot
     centre = (ones * np.arange(-10, 11)).sum((1, 2)) / ones.sum((1, 2))  # how far right
     assert 2.9 < centre.max() < 3.02
     assert -3.02 < centre.min() < -2.9
@@ -80,7 +89,7 @@ def test_copies_differ_and_stay_within_their_bounds():
 
 def test_flip_mirrors_half_of_the_images():
     images = pixels(1000, 4, 5)
-    result = moved(images, Augmentation.parse("copies=1 flip"), 1, seed=0)
+    result = move_images(images, Augmentation.parse("copies=1 flip"), 1, seed=0)
     mirrored = (result == images[:, :, ::-1]).all((1, 2))
     assert 450 < mirrored.sum() < 550
     np.testing.assert_array_equal(result[~mirrored], images[~mirrored])
@@ -91,11 +100,11 @@ def test_a_copy_is_the_same_in_parts_and_on_any_number_of_threads(shape):
     images, moves = pixels(50, *shape), Augmentation.parse(ALL)
     images.flags.writeable = False
     numba.set_num_threads(1)
-    alone = moved(images, moves, 3, seed=5)
+    alone = move_images(images, moves, 3, seed=5)
     numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     assert (alone.shape, alone.dtype) == (images.shape, np.uint8)
-    np.testing.assert_array_equal(moved(images, moves, 3, seed=5), alone)
-    parts = [moved(images[a:b], moves, 3, seed=5, first=a) for a, b in ((0, 1), (1, 30), (30, 30), (30, 50))]
+    np.testing.assert_array_equal(move_images(images, moves, 3, seed=5), alone)
+    parts = [move_images(images[a:b], moves, 3, seed=5, first=a) for a, b in ((0, 1), (1, 30), (30, 30), (30, 50))]
     np.testing.assert_array_equal(np.concatenate(parts), alone)
 
 

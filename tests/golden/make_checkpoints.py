@@ -26,7 +26,7 @@ from support.golden_checkpoints import (  # noqa: E402
 from models import build_model  # noqa: E402
 from network_trainer import Progress  # noqa: E402
 from training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint  # noqa: E402
-from training.encoders import build_encoder, encoder_config  # noqa: E402
+from training.encoders import build_encoder, get_encoder_config  # noqa: E402
 from utils import write_json  # noqa: E402
 
 STOPS = {(1, 1, 2): "last-stdp", (2, 4, 3): "last-rstdp"}  # (phase, epoch, batch), the next to do
@@ -35,7 +35,7 @@ STOPS = {(1, 1, 2): "last-stdp", (2, 4, 3): "last-rstdp"}  # (phase, epoch, batc
 def make(name):
     """Write the network's checkpoints; returns what the test expects of them."""
     model, progress = build_model(name, seed=SEED, dtype=torch.float64), Progress()
-    encoding = encoder_config(build_encoder({"name": "s1c1"}))
+    encoding = get_encoder_config(build_encoder({"name": "s1c1"}))
 
     for step in train(model, progress):
         stop = STOPS.get((progress.phase, progress.epoch, progress.batch))

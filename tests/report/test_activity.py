@@ -8,7 +8,7 @@ from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from models import build_model, network_names
 from network_trainer import NetworkTrainer
-from report.activity import activity, describe
+from report.activity import count_activity, describe_activity
 from s1c1 import S1C1
 
 LATENCIES = S1C1().encode(datasets.load("digits").test_images[:2])
@@ -35,13 +35,13 @@ def test_by_hand():
     # s1 is 4×4: each spike, padded, is seen by 2·2 positions: 4 · 3 features · 2 spikes = 24 additions, one weight
     # (0.8) over the threshold: (0,0) … (1,1) and (1,1) … (2,2), 7 positions, 21 spikes. c1 is 2×2: all spike, 12.
     # s2 sees all 2×2 positions at one place: 12 · 1 · 4 features = 48 additions, and its 4 neurons have spiked.
-    assert activity(model, latencies) == {
+    assert count_activity(model, latencies) == {
         "input": {"spikes": 1.0, "synaptic_additions": 0.0},
         "s1": {"spikes": 10.5, "synaptic_additions": 12.0},
         "c1": {"spikes": 6.0, "synaptic_additions": 0.0},
         "s2": {"spikes": 2.0, "synaptic_additions": 24.0},
     }
-    assert describe(activity(model, latencies)).splitlines() == [
+    assert describe_activity(count_activity(model, latencies)).splitlines() == [
         "stage  spikes per image  synaptic additions per image",
         "input               1.0",
         "s1                 10.5                            12",
@@ -69,7 +69,7 @@ def one_addition_at_a_time(conv, latency, steps):
 def test_every_network_against_a_slow_count(name):
     """Every stage and branch of every network, by its saved maps and one addition at a time."""
     model = build_model(name)
-    counted = activity(model, LATENCIES)
+    counted = count_activity(model, LATENCIES)
     maps, labels = {"input": LATENCIES}, ["input"]
     for stage, latency in model.walk(LATENCIES):
         if isinstance(model.stages[stage], Pool):

@@ -14,7 +14,7 @@ from support.refusals import refuses
 
 from report import figures
 from report.figures import BLUE, GREY, ORANGE, PALETTE
-from report.metrics import roc_curves
+from report.metrics import compute_roc_curves
 
 ON, OFF, NEITHER = (to_rgb(figures.POLARITY_COLORS[sign]) for sign in (1, -1, 0))
 
@@ -171,7 +171,7 @@ def test_roc(strength, sides, tmp_path):
     """If the curves are far from their corner, there is no second picture of the same."""
     labels = np.arange(600) % 3
     scores = strength * np.eye(4)[labels] + np.random.default_rng(0).normal(size=(600, 4))
-    curves = roc_curves(labels, scores, 4)
+    curves = compute_roc_curves(labels, scores, 4)
     figure = figures.draw_roc(curves, "abcd", "title")
     whole, *corner = figure.axes
     for line, curve in zip(whole.lines, curves[:3], strict=False):
@@ -188,7 +188,9 @@ def test_roc(strength, sides, tmp_path):
 def test_roc_of_many_perfect_classes(tmp_path):
     labels = np.arange(52) % 26
     assert len(PALETTE) * len(figures.DASHES) >= 26
-    render(figures.draw_roc(roc_curves(labels, np.eye(26)[labels], 26), string.ascii_lowercase, "title"), tmp_path)
+    render(
+        figures.draw_roc(compute_roc_curves(labels, np.eye(26)[labels], 26), string.ascii_lowercase, "title"), tmp_path
+    )
 
 
 def mosaic_of(figure):
@@ -293,7 +295,7 @@ def test_errors(count, total, said, tmp_path):
 @pytest.mark.parametrize("color", [(), (3,)])
 def test_moved_images(color):
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 28, 28, *color), np.uint8)
-    mosaic = mosaic_of(figures.draw_moved(images, "title"))
+    mosaic = mosaic_of(figures.draw_copies(images, "title"))
     assert mosaic.shape == (4 * 30 - 2, 3 * 30 - 2, *color)
     assert np.array_equal(mosaic[30:58, 60:88], images[1, 2])
 

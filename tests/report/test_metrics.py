@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from report.evaluation import Evaluation
-from report.metrics import evaluate_predictions, roc_curves
+from report.metrics import compute_roc_curves, evaluate_predictions
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 2]
 PREDICTIONS = [0, 0, 1, -1, 1, 0, -1, 1]
@@ -62,7 +62,7 @@ def test_a_single_class_has_no_roc(labels):
 
 def test_roc_leaves_out_absent_classes():
     scores = np.array([[3, 0, 9], [1, 2, 9], [2, 3, 9]])
-    curves = roc_curves([0, 0, 1], scores, 3)
+    curves = compute_roc_curves([0, 0, 1], scores, 3)
     assert curves[2] is None
     # class 0: {3, 1} over {2}: the first positive, the negative, then the second positive
     false_positives, true_positives, area = curves[0]

@@ -7,7 +7,7 @@ from support.command import DIGITS, refuse, results, start
 from support.run_folders import only_run, same
 
 from datasets import augmentation
-from datasets.augmentation import Augmentation, MovedCopies, moved
+from datasets.augmentation import Augmentation, MovedCopies, move_images
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
 
@@ -26,7 +26,7 @@ def test_copies_are_the_moved_images_encoded():
     assert len(copies) == 2
     for number, copy in enumerate(copies, start=1):
         assert len(copy) == 7
-        assert torch.equal(copy[2:5], S1C1().encode(moved(IMAGES, moves, number, 3)[2:5]))
+        assert torch.equal(copy[2:5], S1C1().encode(move_images(IMAGES, moves, number, 3)[2:5]))
 
 
 @pytest.mark.parametrize("limit", [0, 2**30])

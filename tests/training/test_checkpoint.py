@@ -29,7 +29,7 @@ from training.checkpoint import (
     rebuild_network,
     save_checkpoint,
 )
-from training.encoders import build_encoder, encoder_config
+from training.encoders import build_encoder, get_encoder_config
 
 FILE = GOLDEN / "rewarded-last-rstdp.safetensors"  # of a run that was stopped within an epoch, with a best state
 DATA, LAST = FILE.read_bytes(), load_checkpoint(FILE)
@@ -110,7 +110,7 @@ def test_overrides_rebuild_the_network():
 )
 def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(name, changes, tmp_path, monkeypatch):
     model = build_model(name)
-    save_checkpoint(tmp_path / "saved", model, encoder_config(build_encoder({})))
+    save_checkpoint(tmp_path / "saved", model, get_encoder_config(build_encoder({})))
     build = type(model).build
     monkeypatch.setattr(type(model), "build", lambda self, num_classes: override(build(self, num_classes), changes))
     assert str(build_model(name).stages) != str(model.stages)

@@ -18,7 +18,7 @@ from network_trainer import NetworkTrainer
 from report import figures
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
-from training.encoders import ENCODERS, build_encoder, choose_encoder, encoder_config
+from training.encoders import ENCODERS, build_encoder, choose_encoder, get_encoder_config
 
 
 class Brightness:
@@ -64,10 +64,10 @@ def test_there_and_back(brightness):
         encoder = build_encoder(config)
         assert isinstance(encoder, S1C1)
         assert (encoder.threshold, encoder.time_steps) == (config.get("threshold", 50.0), config.get("time_steps", 15))
-        assert encoder_config(encoder) == {"name": "s1c1", **encoder.config()}
-        assert encoder_config(build_encoder(encoder_config(encoder))) == encoder_config(encoder)
+        assert get_encoder_config(encoder) == {"name": "s1c1", **encoder.config()}
+        assert get_encoder_config(build_encoder(get_encoder_config(encoder))) == get_encoder_config(encoder)
     assert (encoder.polarity, encoder.scales) == ((1, -1, 1, -1, 1, -1), ("3×3", "7×7", "13×13"))
-    assert encoder_config(build_encoder({"name": "brightness", "steps": 9})) == {"name": "brightness", "steps": 9}
+    assert get_encoder_config(build_encoder({"name": "brightness", "steps": 9})) == {"name": "brightness", "steps": 9}
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,9 @@ def test_a_network_names_its_encoder_and_sets_it(brightness):
     assert isinstance(choose_encoder(NetworkTrainer), S1C1)
     assert choose_encoder(Own).time_steps == choose_encoder(Own, "brightness").time_steps == 9
     assert choose_encoder(Own, "brightness", {"steps": 7}).time_steps == 7
-    assert encoder_config(choose_encoder(Own, "s1c1", {"radius": 4}, 3)) == encoder_config(S1C1(radius=4, colours=3))
+    assert get_encoder_config(choose_encoder(Own, "s1c1", {"radius": 4}, 3)) == get_encoder_config(
+        S1C1(radius=4, colours=3)
+    )
     for wrong, about in (({"colours": 3}, "encoder.colours"), ({"time_steps": 3}, "encoder.time_steps")):
         with refuses(about):
             choose_encoder(Own, None, wrong)

@@ -16,8 +16,8 @@ import train
 from models import build_model, model_class
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint, load_network, rebuild_network, save_checkpoint
-from training.encoders import choose_encoder, encoder_config
-from training.run import wanted_maps
+from training.encoders import choose_encoder, get_encoder_config
+from training.run import choose_map_images
 from training.settings import TrainSettings
 
 MACHINE = "--device cpu --threads 1"
@@ -94,7 +94,7 @@ def test_an_alias_is_its_network(tmp_path, undrawn):
 def test_maps_of_chosen_and_of_named_images():
     labels = datasets.load("digits").test_labels
     first, second = np.flatnonzero(labels == 1)[:2].tolist()
-    indices = wanted_maps(TrainSettings(model="mozafari2018", map_index=(second, first), save_maps=1), labels)
+    indices = choose_map_images(TrainSettings(model="mozafari2018", map_index=(second, first), save_maps=1), labels)
     assert indices[:2].tolist() == [second, first]
     assert len(set(indices.tolist())) == len(indices) == 11  # and the first one of each of nine other classes
     assert sorted(labels[indices[1:]].tolist()) == list(range(10))
@@ -184,7 +184,7 @@ def test_images_that_cannot_be_classified_are_refused(images, trained):
 def test_a_network_without_a_decision_is_not_loaded(tmp_path):
     encoder = choose_encoder(model_class("kheradpisheh2018"))
     model = build_model("kheradpisheh2018", in_channels=encoder.channels, time_steps=encoder.time_steps)
-    save_checkpoint(tmp_path / "features", model, encoder_config(encoder))
+    save_checkpoint(tmp_path / "features", model, get_encoder_config(encoder))
     with refuses(tmp_path / "features"):
         load_network(tmp_path / "features")
 

@@ -23,10 +23,10 @@ from training.settings import (
     EvaluateSettings,
     SweepSettings,
     TrainSettings,
-    flag,
     make_parser,
     read_value,
-    spell,
+    to_flag,
+    to_text,
 )
 
 COMMANDS = TrainSettings, EvaluateSettings, SweepSettings
@@ -45,10 +45,10 @@ def words_of(settings, values):
     """The command line that gives the values."""
     for name, value in values.items():
         each = settings.flags()[name]
-        yield flag(each)
+        yield to_flag(each)
         if each.type is not bool:
             yield from (
-                str(value).split() if name == "augment" else [value] if value == "my data" else spell(value).split()
+                str(value).split() if name == "augment" else [value] if value == "my data" else to_text(value).split()
             )
 
 
@@ -83,7 +83,7 @@ def test_what_is_not_declared_harmless_changes_what_is_learned():
     class More(TrainSettings):
         new: int = dataclasses.field(default=3, metadata=TrainSettings.flags()["seed"].metadata)
 
-    learned = More(model="x").what_is_learned()
+    learned = More(model="x").select_learning()
     assert learned["new"] == 3
     harmless = {"data_dir", "threads", "output", "name", "tensorboard", "figures", "save_maps", "map_index", "test"}
     harmless |= {"map_every", "save_every", "save_features", "readout"}
@@ -139,7 +139,7 @@ def test_the_help(settings, columns, monkeypatch):
     text = make_parser(settings).format_help()
     assert max(map(len, text.splitlines())) <= min(int(columns), 100)
     for each in settings.flags().values():
-        assert re.search(rf"^  {flag(each)}\b", text, re.MULTILINE)
+        assert re.search(rf"^  {to_flag(each)}\b", text, re.MULTILINE)
     assert "=SUPPRESS=" not in text
 
 
@@ -168,7 +168,7 @@ def test_a_value_as_python_writes_it(text, value):
     found = read_value(text)
     assert (found, type(found)) == (value, type(value))
     if not isinstance(value, str):
-        assert read_value(spell({"x": value}).removeprefix("x=")) == value
+        assert read_value(to_text({"x": value}).removeprefix("x=")) == value
 
 
 def test_titles_are_wrapped():
