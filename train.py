@@ -63,7 +63,7 @@ from utils import (
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line, that of the program by default. Returns the exit code."""
+    """Run a command line (default: ``sys.argv``). Returns the exit code."""
     replace_unprintable()
     commands = {"train": train, "resume": resume, "summary": print_summary, "list_models": print_models}
     try:
@@ -93,9 +93,9 @@ def print_summary(settings: TrainSettings) -> None:
 def resolve(
     settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu"
 ) -> tuple[TrainSettings, Encoder, NetworkTrainer]:
-    """Build the encoder and the network. Returns the settings with what the network decides if it is not given.
+    """Build the encoder and the network. In the returned settings, the network's defaults replace missing values.
 
-    Errors: InputError for settings that do not fit the network.
+    Raises InputError for settings that do not fit the network.
     """
     network, encoder_fields, fields = model_class(settings.model), {}, {}
     for name, value in settings.set.items():
@@ -123,7 +123,7 @@ def resolve(
 
 
 def train(settings: TrainSettings) -> None:
-    """Train a new network. Everything is checked before the run gets its folder."""
+    """Train a new network. All settings are checked before the run's folder is created."""
     device = prepare_machine(settings)
     model_class(settings.model)  # an unknown name is refused before the data are read
     settings = replace(settings, dataset=settings.dataset or "mnist", device=str(device))
@@ -150,13 +150,13 @@ def train(settings: TrainSettings) -> None:
 
 
 def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> None:
-    """Errors: InputError for settings that do not fit the network or the data."""
+    """Raise InputError if the settings do not fit the network or the data."""
     decides, held_out = model.decision is not None, len(data.validation)
     lack = f"{model.name} has no decision stage" if not decides else "--val-split is 0"
     if settings.patience and not (decides and held_out):
-        settings.refuse("patience", f"needs a validation accuracy, and {lack}")
+        settings.refuse("patience", f"needs a validation accuracy, but {lack}")
     if not settings.test and not (decides and held_out):
-        settings.refuse("test", f"scores the validation images in place of the test images, and {lack}")
+        settings.refuse("test", f"tests on the validation images, but {lack}")
     _, labels, used = data.get_split(settings.scored_split)
     choose_map_images(settings, labels[used])
     if settings.augment:
@@ -170,7 +170,7 @@ def resume(settings: TrainSettings) -> None:
     place = folder / "checkpoints" / "last.safetensors"
     content = load_checkpoint(place)
     if content.progress is None or not content.run:
-        raise InputError(f"{place} contains a network, but no run of train.py that can be continued", path=place)
+        raise InputError(f"{place} contains a network without a training run, so it cannot be continued", path=place)
     encoder, progress = build_encoder(content.encoding), content.progress
     names = {"encoder": get_encoder_config(encoder)["name"], "model": model_class(content.model).name}
     trained = TrainSettings.from_dict({**content.run["flags"], **names})
@@ -181,18 +181,18 @@ def resume(settings: TrainSettings) -> None:
     done = progress.phase == len(saved.epochs)
     if done and not longer and is_finished(folder, saved.figures):
         more = to_text((*saved.epochs[:-1], saved.epochs[-1] + 1))
-        print(f"{folder} is finished; a larger last number of epochs continues it: --epochs {more}")
+        print(f"{folder} is finished; to train it longer, add --epochs with a larger last number: --epochs {more}")
         return
     if done and longer and 0 < saved.patience <= progress.epochs_since_best:
-        raise InputError(f"{folder} was ended by --patience {saved.patience}, not by --epochs", flag="--epochs")
+        raise InputError(f"{folder} was stopped by --patience {saved.patience}, not by --epochs", flag="--epochs")
     device = prepare_machine(saved)
     model = rebuild_network(content, device, saved.backend)
     data = Data(saved)
     before = content.run["fingerprint"]
     if before != data.set.fingerprint:
         raise InputError(
-            f"{data.set.name} has changed since the run began: its fingerprint was {before} and is "
-            f"{data.set.fingerprint}; restore the images, or begin a new run",
+            f"{data.set.name} has changed since the run began (its fingerprint was {before} and is now "
+            f"{data.set.fingerprint}); restore the images, or begin a new run",
             flag="--dataset",
         )
     with lock_folder(folder), offer_resume(folder):
@@ -206,9 +206,9 @@ def resume(settings: TrainSettings) -> None:
 
 
 def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainSettings, bool]:
-    """The settings of a run with those that the command line changes, and whether the last phase has more epochs.
+    """Return a run's settings with the changes of the command line, and whether the last phase has more epochs.
 
-    Errors: InputError for a change of anything else that is not harmless.
+    Raises InputError for a change that would lead to other weights or other files.
     """
     ignored = {"resume", "config", *(["output"] if settings.resume == "latest" else [])}
     given = {name: getattr(settings, name) for name in settings.given - ignored}
@@ -225,12 +225,12 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
 
 
 def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
-    """Whether the numbers of epochs are the same except for a larger last one."""
+    """Return whether only the last number of epochs differs, and is larger."""
     return len(epochs) == len(before) and epochs[:-1] == before[:-1] and epochs[-1:] > before[-1:]
 
 
 def describe(model: NetworkTrainer, data: DataSet, settings: TrainSettings) -> str:
-    """The table of stages, and what ``--set`` changes. Errors: InputError for images that are too small."""
+    """Return the table of the stages, and the fields of ``--set``. Raises InputError for images that are too small."""
     table = summarize(model, *data.image_size)
     return f"{table}\nset: {to_text(settings.set)}" if settings.set else table
 

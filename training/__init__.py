@@ -1,1 +1,1 @@
-"""What a training run needs around the trainer: flags, data, checkpoints, logs."""
+"""A training run: settings, data, encoders, checkpoints and logs."""

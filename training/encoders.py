@@ -1,7 +1,9 @@
-"""The encoders by name. An encoder is a subclass of ``s1c1.Encoder``: write its file, and add a line to ``ENCODERS``.
+"""The encoders by name.
 
-Networks and checkpoints describe an encoder by its *config*, a dict: its "name", and those of its parameters that
-differ from the defaults.
+To add an encoder, write a subclass of ``s1c1.Encoder`` in its own file, and add its name to ``ENCODERS``.
+
+Networks and checkpoints describe an encoder by its *config*, a dict of its "name" and of the parameters that differ
+from the defaults.
 """
 
 import inspect
@@ -18,24 +20,24 @@ DEFAULT = "s1c1"  # of a config without a name
 
 
 def build_encoder(config: dict[str, Any]) -> Encoder:
-    """Build the encoder of a config. Raises InputError for an unknown name, and for parameters that it cannot have."""
+    """Build the encoder of a config. Raises InputError for an unknown name or wrong parameters."""
     if not isinstance(config, dict):
-        raise InputError(f'an encoder is a dict with its "name" and its parameters, not {config!r}', field="encoder")
+        raise InputError(f'an encoder config must be a dict with a "name", not {config!r}', field="encoder")
     parameters = dict(config)
     name = parameters.pop("name", DEFAULT)
     if not isinstance(name, str) or name not in ENCODERS:
-        raise InputError(f"no encoder is called {name!r}; there are: {', '.join(ENCODERS)}", flag="--encoder")
+        raise InputError(f"unknown encoder {name!r}; choose from {', '.join(ENCODERS)}", flag="--encoder")
     known = inspect.signature(ENCODERS[name]).parameters
     for key in parameters:
         if key not in known:
-            there = ", ".join(f"encoder.{each}" for each in known)
-            raise InputError(f"encoder.{key}: {name} has no such parameter; there are {there}", field=f"encoder.{key}")
+            names = ", ".join(f"encoder.{each}" for each in known)
+            raise InputError(f"{name} has no parameter encoder.{key}; choose from {names}", field=f"encoder.{key}")
     try:
         return ENCODERS[name](**parameters)
     except InputError:
         raise
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"the encoder {name} cannot be made with {parameters}: {error}") from error
+        raise InputError(f"cannot build the encoder {name} with {parameters}: {error}") from error
 
 
 def get_encoder_config(encoder: Encoder) -> dict[str, Any]:
@@ -51,11 +53,11 @@ def choose_encoder(
 
     Args:
         network: the class of the network.
-        name: the encoder; None: that of the network, with the parameters that the network declares.
-        parameters: parameters in place of those of the network.
-        colours: of the images, 1 or 3.
+        name: the name of the encoder. None: the network's encoder with the parameters that the network declares.
+        parameters: parameters that replace those of the network.
+        colours: number of colours of the images, 1 or 3.
 
-    Raises InputError for an encoder that does not exist, does not take the parameters, or takes grey images only.
+    Raises InputError for an unknown encoder, unknown parameters, and colour images that the encoder does not take.
     """
     own = network.encoder.get("name", DEFAULT)
     config = {**network.encoder, "name": own} if name in (None, own) else {"name": name}
@@ -65,5 +67,5 @@ def choose_encoder(
     if colours == 1:
         return build_encoder(config)
     if not hasattr(build_encoder(config), "colours"):
-        raise InputError(f"the encoder {config['name']} takes grey images, not colour ones", flag="--encoder")
+        raise InputError(f"the encoder {config['name']} takes grey images, not colour images", flag="--encoder")
     return build_encoder({**config, "colours": colours})

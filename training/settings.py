@@ -41,12 +41,12 @@ COMMAND = "what the command does"  # not a property of the run, so it is not sav
 MAX_COUNT, MAX_SEED = 2**31 - 1, 2**63 - 1
 BACKENDS, CLASSIFIERS = ("auto", "event", "torch"), (*READOUTS, "none")
 SET_HELP = (
-    "change fields of a stage, a rule or the encoder: s2.threshold=12 s3.1.rule.winners=8 "
+    "set fields of a stage, a rule or the encoder, such as s2.threshold=12 s3.1.rule.winners=8 "
     "s3.rule.reward=0.01,-0.0005 encoder.time_steps=20"
 )
 AUGMENT_HELP = (
-    "train the decision stage on moved copies of the images too: copies=17 turn=8 (degrees) shift=1.2 (pixels) "
-    "scale=0.08 shear=0.08 flip, or none (default: the network's own)"
+    "also train the decision stage on moved copies of the images: copies=17 turn=8 (degrees) shift=1.2 (pixels) "
+    "scale=0.08 shear=0.08 flip, or none (default: that of the network)"
 )
 NOT_REPEATED = {"device", "output", "name"}  # --config does not take them from the args.json of a run
 
@@ -87,7 +87,7 @@ of_commands, of_network, of_data, of_training, of_prediction, of_machine, of_out
 
 
 def to_flag(each: Field) -> str:
-    """The flag of a setting, such as ``--batch-size`` or ``--no-figures``; RUN, which evaluate.py takes without one."""
+    """Return the flag of a setting, such as ``--batch-size`` or ``--no-figures``; RUN for evaluate.py's positional."""
     no = "no-" if each.default is True else ""
     return "RUN" if each.name == "run" else f"--{no}{each.name.replace('_', '-')}"
 
@@ -97,7 +97,7 @@ def to_flag(each: Field) -> str:
 
 
 def read_value(text: str) -> Any:
-    """Read a value as Python writes it, or none, inf, true, false. Lists become tuples; any other text stays a text."""
+    """Parse a Python literal, or none, inf, true, false. Lists become tuples. Any other text is returned as it is."""
     words = {"none": "None", "true": "True", "false": "False", "inf": "1e999"}
     python = re.sub(
         rf"\b({'|'.join(words)})\b", lambda match: words[match[0].lower()], text.strip(), flags=re.IGNORECASE
@@ -111,14 +111,14 @@ def read_value(text: str) -> Any:
 
 
 def to_tuples(value: Any) -> Any:
-    """The value with tuples in place of lists."""
+    """Return the value with tuples in place of lists."""
     return tuple(map(to_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def read_set(given: list[str] | dict[str, Any]) -> dict[str, Any]:
-    """``["s2.threshold=12", …]`` or ``{"s2": {"threshold": 12}, …}`` → {"s2.threshold": 12, …}.
+    """Parse ``["s2.threshold=12", …]`` or ``{"s2": {"threshold": 12}, …}`` to {"s2.threshold": 12, …}.
 
-    If a field is set twice, the last value counts. Errors: InputError for a text that is not FIELD=VALUE.
+    If a field is set twice, the last value counts. Raises InputError for a text that is not FIELD=VALUE.
     """
     pairs = [text.partition("=")[::2] for text in given] if isinstance(given, list) else [*given.items()]
     values = {}
@@ -137,12 +137,12 @@ def read_set(given: list[str] | dict[str, Any]) -> dict[str, Any]:
 
 
 def read_augmentation(given: list[str] | str) -> Augmentation:
-    """``["copies=8", "turn=8"]`` or ``"copies=8 turn=8"`` → Augmentation."""
+    """Parse ``["copies=8", "turn=8"]`` or ``"copies=8 turn=8"``."""
     return Augmentation.parse(given if isinstance(given, str) else " ".join(given))
 
 
 def to_text(value: Any, separator: str = " ") -> str:
-    """A value as the command line takes it: the items of a tuple apart, a dict as FIELD=VALUE."""
+    """Return a value in the form of the command line: the items of a tuple with separators, a dict as FIELD=VALUE."""
     if isinstance(value, dict):
         return " ".join(f"{name}={to_text(each, ',')}" for name, each in value.items())
     if not isinstance(value, tuple):
@@ -159,11 +159,11 @@ def to_text(value: Any, separator: str = " ") -> str:
 class Settings:
     """The settings of a command.
 
-    ``given`` contains the names of the settings that the command line or its ``--config`` file contains, and
-    ``command_line`` the whole command line.
+    ``given`` contains the names of the settings in the command line and its ``--config`` file, ``command_line`` the
+    whole command line.
 
-    Errors: InputError for a value of another type or out of range, and for settings that exclude each other. What
-    depends on the network, the data or the machine is checked where these are known.
+    Raises InputError for a value of another type or out of range, and for settings that exclude each other. Values that
+    depend on the network, the data or the machine are checked later.
     """
 
     program: ClassVar[str]
@@ -174,13 +174,13 @@ class Settings:
 
     @classmethod
     def flags(cls) -> dict[str, Field]:
-        """{name: field} of all settings, by groups."""
+        """Return {name: field} of all settings, sorted by group."""
         found = [each for each in fields(cls) if each.metadata]
         return {each.name: each for each in sorted(found, key=lambda each: GROUPS.index(each.metadata["group"]))}
 
     @classmethod
     def parse(cls, argv: list[str]) -> "Settings":
-        """Read a command line. Errors: InputError."""
+        """Parse a command line. Raises InputError."""
         words = [re.sub(r"^--\w+", lambda match: match[0].replace("_", "-"), word) for word in argv]
         known, more = make_parser(cls).parse_known_args(words)
         if more and "run_flags" not in cls.__dataclass_fields__:
@@ -197,12 +197,12 @@ class Settings:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Settings":
-        """The settings that ``to_dict`` returned. A setting that is missing or None has its default."""
+        """Return the settings of a dict from ``to_dict``. A setting that is missing or None has its default."""
         return cls(**cls.read({name: saved[name] for name in cls.flags() if saved.get(name) is not None}))
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Compute the values of settings from words and plain values. Errors: InputError."""
+        """Compute the values of settings from words and plain values. Raises InputError."""
         found = {}
         for each in (cls.flags()[name] for name in values):
             try:
@@ -213,21 +213,21 @@ class Settings:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings of a run as plain values, for args.json, results.json and checkpoints."""
+        """Return the settings of a run as plain values, for args.json, results.json and checkpoints."""
         found = self.select(LEARNING, ROUNDING, FILES, NOTHING)
         return json.loads(json.dumps(found, default=str))  # tuples become lists, an augmentation its text
 
     def select_learning(self) -> dict[str, Any]:
-        """{name: value} of all settings on which the learned weights depend."""
+        """Return {name: value} of the settings on which the learned weights depend."""
         return self.select(LEARNING, ROUNDING)
 
     def select(self, *changes: str) -> dict[str, Any]:
-        """{name: value} of the settings that change something, given by the constants above."""
+        """Return {name: value} of the settings whose ``changes`` is one of these constants."""
         flags = self.flags().values()
         return {each.name: getattr(self, each.name) for each in flags if each.metadata["changes"] in changes}
 
     def title(self, **shown: str) -> str:
-        """The first part of the title of a figure. ``shown``: values to show in place of others, by name."""
+        """Return the first part of the titles of figures. ``shown``: values that replace those of the settings."""
         parts = []
         for name, each in self.flags().items():
             value = shown.get(name, getattr(self, name))
@@ -235,7 +235,7 @@ class Settings:
         return textwrap.fill("".join(parts), 90)
 
     def refuse(self, name: str, reason: str) -> None:
-        """Raise an InputError about a setting."""
+        """Raise an InputError about a setting: its flag and the reason."""
         about = to_flag(self.flags()[name])
         raise InputError(f"{about} {reason}", flag=about)
 
@@ -254,7 +254,7 @@ class Settings:
 
 
 def _read(each: Field, given: Any) -> Any:
-    """The value of a setting, from a word, a list of words or a plain value."""
+    """Return the value of a setting, from a word, a list of words or a plain value."""
     if each.metadata["read"]:
         is_words = isinstance(given, list) and all(isinstance(word, str) for word in given)
         if not is_words and not isinstance(given, dict if each.type is dict else str):
@@ -271,45 +271,51 @@ class NetworkSettings(Settings):
     """The settings that train.py and evaluate.py share."""
 
     dataset: str | None = of_data(
-        None, "NAME", f"{', '.join(DATASETS)}, folder:PATH or FILE.npz (default: mnist)", title=", {}"
+        None, "NAME", f"the data set: {', '.join(DATASETS)}, folder:PATH or FILE.npz (default: mnist)", title=", {}"
     )
     image_size: tuple[int, ...] = of_data((), ("H", "W"), "stretch images to this height and width in pixels", nargs=2)
     data_dir: str | None = of_data(None, "DIR", "the folder of downloaded data sets (default: data)", NOTHING)
-    dry_run: bool = of_data(False, None, "use a few images only, to try a command out")
+    dry_run: bool = of_data(False, None, "use only a few images, to test a command")
 
     device: str = of_machine(
-        "auto", "NAME", "cpu, cuda, cuda:N or auto: a GPU if --backend is torch, otherwise the CPU", ROUNDING
+        "auto", "NAME", "cpu, cuda, cuda:N or auto (a GPU if --backend is torch, otherwise the CPU)", ROUNDING
     )
     backend: str = of_machine(
         "auto",
         "NAME",
-        "event: compiled kernels, for the CPU; torch: tensor operations; auto",
+        "event (compiled kernels, on a CPU), torch (tensor operations) or auto (event on a CPU, torch on a GPU)",
         ROUNDING,
         choices=BACKENDS,
     )
     threads: int | str = of_machine(
-        "auto", "N", "0: one for each core; auto: one only, where that is faster", NOTHING, choices=("auto",)
+        "auto",
+        "N",
+        "the number of threads; 0: one per core; auto: one per core, but a single thread where it is faster",
+        NOTHING,
+        choices=("auto",),
     )
 
-    output: str = of_output("runs", "DIR", "the folder in which every run makes its own folder", FILES)
+    output: str = of_output("runs", "DIR", "the folder in which each run creates its own folder", FILES)
     name: str | None = of_output(
         None, "NAME", "the name of the run's folder (default: network, data set, seed and time)", FILES
     )
-    tensorboard: bool = of_output(False, None, "write events for TensorBoard into the run's folder", FILES)
+    tensorboard: bool = of_output(False, None, "log to TensorBoard, in the run's folder", FILES)
     figures: bool = of_output(True, None, "draw neither figures nor activation maps", NOTHING)
     save_maps: int = of_output(
-        0, "N", "save activation maps for N test images of each class (N left out: 1)", FILES, nargs="?", const=1
+        0, "N", "save the activation maps of N test images of each class (without N: 1)", FILES, nargs="?", const=1
     )
     map_index: tuple[int, ...] = of_output(
-        (), "I", "save activation maps for the test images with these indices", FILES
+        (), "I", "save the activation maps of the test images with these indices", FILES
     )
 
     def __post_init__(self):
         super().__post_init__()
         if len(self.image_size) not in (0, 2):
-            self.refuse("image_size", f"is a height and a width, not {self.image_size}")
+            self.refuse("image_size", f"must be a height and a width, not {self.image_size}")
         if self.name is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", self.name):
-            self.refuse("name", f"takes letters, digits and . _ -, and begins with none of . -; not {self.name!r}")
+            self.refuse(
+                "name", f"must contain only letters, digits and . _ -, and not begin with . or -: {self.name!r}"
+            )
 
 
 @dataclass(frozen=True)
@@ -323,42 +329,47 @@ class TrainSettings(NetworkSettings):
     resume: str | None = of_commands(
         None,
         "RUN",
-        "continue a run (latest, a folder, its name in --output); a finished run takes a larger last --epochs",
+        "continue a run: latest, a folder, or its name in --output; to train a finished run longer, add --epochs with "
+        "a larger last number",
         COMMAND,
     )
 
-    model: str | None = of_network(None, "NAME", ", ".join(MODELS), title="{}")
-    encoder: str | None = of_network(None, "NAME", f"{', '.join(ENCODERS)} (default: the network's own)")
+    model: str | None = of_network(None, "NAME", f"the network: {', '.join(MODELS)}", title="{}")
+    encoder: str | None = of_network(None, "NAME", f"the encoder: {', '.join(ENCODERS)} (default: that of the network)")
     set: dict = of_network(dict, "F=V", SET_HELP, read=read_set, title=" with {}")  # noqa: RUF009
     config: str | None = of_network(
         None, "FILE", "read settings from a TOML file or a run's args.json; the command line takes precedence", COMMAND
     )
     init_from: str | None = of_network(
-        None, "RUN", "start with all stages of a trained network that fit, and their rates"
+        None, "RUN", "start with the weights and rates of a trained network, for all stages that fit"
     )
 
     ratio: float = of_data(1.0, "R", "the fraction of the training images to use", range=(0, 1))
     val_split: int | float | None = of_data(
-        None, "N", "training images to hold out for validation, a number or a fraction (default: 5000, at most 1/12)"
+        None, "N", "the number or fraction of training images for validation (default: 5000, but at most 1/12 of them)"
     )
-    test: bool = of_data(True, None, "leave the test images unread, and score the validation images instead", FILES)
+    test: bool = of_data(True, None, "do not read the test images; test on the validation images instead", FILES)
 
     epochs: tuple[int, ...] = of_training(
-        (), "E", "one number for each phase; 0 skips a phase (default: the network's own, see --list-models)"
+        (), "E", "the number of epochs of each phase; 0 skips a phase (default: see --list-models)"
     )
-    batch_size: int = of_training(1000, "N", "images between two adaptations of the R-STDP rates", range=(1, MAX_COUNT))
+    batch_size: int = of_training(
+        1000, "N", "the number of images between two adaptations of the R-STDP rates", range=(1, MAX_COUNT)
+    )
     seed: int = of_training(
         0, "S", "the seed of the weights, the splits and the order of images", range=(0, MAX_SEED), title=", seed {}"
     )
-    patience: int = of_training(0, "E", "stop after E epochs of R-STDP without a better validation accuracy; 0: never")
+    patience: int = of_training(0, "E", "stop if the validation accuracy has not improved for E epochs; 0: never")
     augment: Augmentation | None = of_training(None, "A=X", AUGMENT_HELP, read=read_augmentation)  # noqa: RUF009
 
-    map_every: int = of_output(0, "E", "save the activation maps after every E-th epoch too", FILES)
+    map_every: int = of_output(
+        0, "E", "also save the activation maps after every E-th epoch; 0: only at the end", FILES
+    )
     save_every: float = of_output(60.0, "SECONDS", "the time between two checkpoints", NOTHING)
     save_features: str | None = of_output(
         None,
         "STAGE",
-        "write latency maps of all images (STAGE left out: before the decision)",
+        "save the latency maps of all images (without STAGE: of the last stage before the decision)",
         FILES,
         nargs="?",
         const=LAST,
@@ -366,14 +377,15 @@ class TrainSettings(NetworkSettings):
     readout: str | None = of_output(
         None,
         "NAME",
-        "train a linear classifier on the same features: svm, logistic or none",
+        "train a linear classifier on the latency maps of this stage: svm, logistic or none (default: that of the "
+        "network)",
         FILES,
         choices=CLASSIFIERS,
     )
 
     @property
     def command(self) -> str:
-        """The name of a setting in the group "commands" that is given, or "train"."""
+        """The setting of the group "commands" that is given, or "train"."""
         return (*self.commands, "train")[0]
 
     @property
@@ -382,13 +394,13 @@ class TrainSettings(NetworkSettings):
 
     @property
     def scored_split(self) -> str:
-        """The split that is scored and drawn at the end: "test", or "validation" if the test images stay unread."""
+        """The split that is tested and drawn at the end: "test", or "validation" if the test images are not read."""
         return "test" if self.test else "validation"
 
     def __post_init__(self):
         super().__post_init__()
         if len(self.commands) > 1:
-            self.refuse(self.commands[1], f"and --{self.command} are different commands; leave one out")
+            self.refuse(self.commands[1], f"cannot be combined with {to_flag(self.flags()[self.command])}")
         if self.command in ("train", "summary") and self.model is None:
             self.refuse("model", "is missing: name a network; --list-models prints their names")
         if not self.ratio:
@@ -396,12 +408,12 @@ class TrainSettings(NetworkSettings):
         if self.map_every and not (self.save_maps or self.map_index):
             self.refuse("map_every", "needs images: add --save-maps N or --map-index I")
         if not self.test and (self.readout or self.save_features):
-            self.refuse("test", "leaves the test images unread, which --readout and --save-features read")
+            self.refuse("test", "excludes --readout and --save-features, which read the test images")
 
 
 @dataclass(frozen=True)
 class EvaluateSettings(NetworkSettings):
-    """Test a trained network, classify image files with it, or write it for other simulators."""
+    """Test a trained network, classify image files with it, or export it for other simulators."""
 
     program = "evaluate.py"
     usage = (
@@ -409,21 +421,25 @@ class EvaluateSettings(NetworkSettings):
         "       python evaluate.py RUN --nir FILE"
     )
 
-    run: str = of_network("latest", "RUN", "the folder of a run, its name in --output, a checkpoint, or latest")
+    run: str = of_network(
+        "latest", "RUN", "the trained network: a run's folder, its name in --output, a checkpoint, or latest"
+    )
     model: str | None = of_network(None, "NAME", "the network that RUN must contain (default: any)")
     dataset: str | None = of_data(
-        None, "NAME", f"{', '.join(DATASETS)}, folder:PATH or FILE.npz (default: the data set of the training)"
+        None,
+        "NAME",
+        f"the data set: {', '.join(DATASETS)}, folder:PATH or FILE.npz (default: the data set of the training)",
     )
     noise: str | None = of_data(
-        None, "KIND=X", "disturb the test images: gaussian=0.1 (σ) or salt-pepper=0.05 (the fraction of pixels)"
+        None, "KIND=X", "add noise to the test images: gaussian=0.1 (σ) or salt-pepper=0.05 (the fraction of pixels)"
     )
     predict: tuple[str, ...] = of_prediction(
-        (), "IMAGE", "print the classes of image files, folders of images, or patterns ('*.png')"
+        (), "IMAGE", "classify image files: their names, folders, or patterns ('*.png')"
     )
-    raw: bool = of_prediction(False, None, "fit pictures of digits and letters to the size, but do not centre the ink")
-    scores: bool = of_prediction(False, None, "print the scores of all classes too")
-    json: bool = of_prediction(False, None, "print one JSON list of all images, with their scores")
-    nir: str | None = of_output(None, "FILE", "write the network as a NIR graph, for other simulators and hardware")
+    raw: bool = of_prediction(False, None, "only resize pictures of digits and letters; do not centre the ink")
+    scores: bool = of_prediction(False, None, "also print the scores of all classes")
+    json: bool = of_prediction(False, None, "print the classes and scores of all images as one JSON list")
+    nir: str | None = of_output(None, "FILE", "export the network as a NIR graph, for other simulators and hardware")
 
     scored_split: ClassVar[str] = "test"
 
@@ -438,18 +454,19 @@ class EvaluateSettings(NetworkSettings):
             useless, reason = ("data", "output"), "has no effect beside --predict"
         elif self.nir:
             useless, reason = ("data", "prediction", "output"), "has no effect beside --nir"
-        for name in self.given - {"output"} - ({"nir"} if not self.predict else set()):  # output: finds the latest run
+        # --output also names the folder in which RUN is searched
+        for name in self.given - {"output"} - ({"nir"} if not self.predict else set()):
             if self.flags()[name].metadata["group"] in useless:
                 self.refuse(name, reason)
 
 
 @dataclass(frozen=True)
 class SweepSettings(Settings):
-    """Train networks × data sets × settings × seeds, several runs at a time, and report on them.
+    """Train all combinations of networks, data sets, settings and seeds, several runs at a time, and report on them.
 
-    Every other flag of train.py (--ratio, --patience, …) is given to every run. A finished run is skipped, and an
-    interrupted one continued. Phases that several runs train identically are trained once, unless --tensorboard,
-    --map-every or --init-from is used.
+    All other flags of train.py (--ratio, --patience, …) apply to every run. Finished runs are skipped, and interrupted
+    runs are continued. Phases that are the same in several runs are trained once, unless --tensorboard, --map-every or
+    --init-from is used.
     """
 
     program = "sweep.py"
@@ -458,24 +475,34 @@ class SweepSettings(Settings):
     model: tuple[str, ...] = of_network((), "NAME", "the networks")
     set: dict = of_network(dict, "F=V", SET_HELP, read=read_set)  # noqa: RUF009
     grid: tuple[tuple[str, ...], ...] = of_network(
-        (), ("F", "V"), "a field as in --set, and the values to try; several fields are combined", action="append"
+        (),
+        ("F", "V"),
+        "a field as in --set, and its values; repeat the flag to combine several fields",
+        action="append",
     )
     dataset: tuple[str, ...] = of_data(("mnist",), "NAME", "the data sets (default: mnist)")
-    epochs: tuple[int, ...] = of_training((), "E", "one number for each phase, for all networks (default: their own)")
+    epochs: tuple[int, ...] = of_training(
+        (), "E", "the number of epochs of each phase, for all networks (default: that of each network)"
+    )
     seeds: tuple[int, ...] = of_training((0,), "S", "the seeds (default: 0)", range=(0, MAX_SEED))
     threads: int = of_machine(1, "N", "the number of threads of each run", range=(1, MAX_COUNT))
     jobs: int = of_machine(0, "N", "the number of runs at a time; 0: as many as the cores allow")
     cluster: str | None = of_machine(
-        None, "NAME", "dask or ray, with this repository and --output at the same paths", choices=("dask", "ray")
+        None,
+        "NAME",
+        "train on a dask or ray cluster, whose machines have this repository and --output at the same paths",
+        choices=("dask", "ray"),
     )
     scheduler: str | None = of_machine(
-        None, "ADDRESS", "the cluster's: tcp://HOST:PORT of Dask, HOST:PORT of Ray (default: Ray's on this machine)"
+        None,
+        "ADDRESS",
+        "the address of the cluster: tcp://HOST:PORT for dask, HOST:PORT for ray (default: ray on this machine)",
     )
-    output: str | None = of_output(None, "DIR", "the folder in which every run makes its own folder")
+    output: str | None = of_output(None, "DIR", "the folder in which each run creates its own folder")
     report: tuple[str, ...] = of_output(
-        (), "RUN", "write tables and curves about these runs, or the runs in these folders"
+        (), "RUN", "write tables and learning curves of these runs, or of the runs in these folders"
     )
-    run_flags: tuple[str, ...] = ()  # all words of the command line that are no settings of the sweep
+    run_flags: tuple[str, ...] = ()  # all words of the command line that are not settings of the sweep
 
     def __post_init__(self):
         super().__post_init__()
@@ -487,11 +514,11 @@ class SweepSettings(Settings):
             if not getattr(self, name):
                 self.refuse(name, "is missing: a sweep needs --model NAME … and the folder --output DIR")
         if bool(self.scheduler) != (self.cluster == "dask") and self.cluster != "ray":
-            self.refuse("scheduler", "is the address of a cluster: --cluster dask needs it, --cluster ray may have it")
+            self.refuse("scheduler", "is required with --cluster dask, optional with --cluster ray, unused otherwise")
         fields = [*self.set, *(name for name, *_ in self.grid)]
         for name, *values in self.grid:
             if not values or "=" in name or fields.count(name) > 1:
-                self.refuse("grid", f"takes a field, once, and its values: --grid s2.threshold 8 10 12; not {name}")
+                self.refuse("grid", f"must name a field once, with its values: --grid s2.threshold 8 10 12; not {name}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -499,7 +526,7 @@ class SweepSettings(Settings):
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises InputError where argparse prints the usage and exits."""
+    """An ArgumentParser that raises InputError instead of printing the usage."""
 
     def error(self, message: str) -> None:
         about = re.match(r"argument (\S+):", message)
@@ -507,7 +534,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def make_parser(settings: type[Settings]) -> Parser:
-    """The parser of a command. What it parses contains the words of the command line, and no defaults."""
+    """Return the parser of a command. Its result contains only what the command line contains, no defaults."""
     width = min(100, shutil.get_terminal_size().columns)
     description, _, more = settings.__doc__.partition("\n\n")
     parser = Parser(
@@ -534,10 +561,10 @@ def make_parser(settings: type[Settings]) -> Parser:
 
 
 def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
-    """The values in a TOML file, or in the args.json of a run, by the names of settings.
+    """Read settings from a TOML file or from the args.json of a run. Returns {name: value}.
 
     In TOML, ``batch-size = 100`` and ``no-figures = true`` stand for flags, and the table ``[set]`` for ``--set``.
-    Errors: InputError for a file that cannot be read, and for a key in TOML that is no setting of a run.
+    Raises InputError for a file that cannot be read, and for a TOML key that is not a setting of a run.
     """
     known = {each.name: each for each in settings.flags().values() if each.metadata["changes"] != COMMAND}
     try:
@@ -555,7 +582,9 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
         key = key.replace("_", "-")
         if key not in keys:
             raise InputError(
-                f"--config {path} has {key!r}; it can have {' '.join(sorted(keys))}", flag="--config", field=key
+                f"--config {path}: unknown setting {key!r}; choose from {', '.join(sorted(keys))}",
+                flag="--config",
+                field=key,
             )
         found[keys[key]] = not value if key.startswith("no-") and isinstance(value, bool) else value
     return found
