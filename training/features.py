@@ -1,6 +1,7 @@
 """The features of a trained network for other classifiers: the latency maps of one stage, saved or read out.
 
-They are computed with the weights of the best validation accuracy; of a network that does not decide, with the last.
+They are computed with the weights of the epoch with the best validation accuracy. If the network has no decision stage,
+they are computed with the last weights.
 """
 
 import math
@@ -26,7 +27,7 @@ CHUNK = 1000  # images encoded together
 
 
 def find_stage(settings: "TrainSettings", model: NetworkTrainer) -> str:
-    """Return the stage whose maps are the features. Raises InputError if there is none of that name."""
+    """Return the name of the stage whose maps are the features. Raises InputError if there is no such stage."""
     names = model.below_decision()
     wanted = settings.save_features or LAST
     if wanted == LAST and names:
@@ -34,13 +35,14 @@ def find_stage(settings: "TrainSettings", model: NetworkTrainer) -> str:
     if wanted not in names:
         known = ", ".join(names) or "none"
         raise InputError(
-            f"{model.name} has no stage {wanted!r} before its decision; there are {known}", flag="--save-features"
+            f"{model.name} has no stage {wanted!r} before its decision stage; choose from {known}",
+            flag="--save-features",
         )
     return wanted
 
 
 def check_features(settings: "TrainSettings", model: NetworkTrainer, data: "Data") -> None:
-    """Raise InputError if the features that the settings ask for do not exist, or fit neither memory nor disk."""
+    """Raise InputError if the requested features do not exist, or do not fit in memory or on the disk."""
     if settings.save_features is None and get_readout(settings, model) is None:
         return
     stage = find_stage(settings, model)
@@ -62,7 +64,7 @@ def check_features(settings: "TrainSettings", model: NetworkTrainer, data: "Data
 
 
 def get_readout(settings: "TrainSettings", model: NetworkTrainer) -> dict | None:
-    """Return the readout's "name" and, if it is not to be chosen, its "C"; None without a readout."""
+    """Return the config of the readout: "name" and, unless C is chosen by validation, "C". None: no readout."""
     if settings.readout is None:
         return model.readout
     return None if settings.readout == "none" else {"name": settings.readout}
@@ -74,13 +76,13 @@ def count_neurons(model: NetworkTrainer, stage: str, data: "Data") -> int:
 
 
 def read_features(run: "Run", seconds: dict[str, float]) -> dict:
-    """Save the features of a run and train its readout, if its settings ask for them; add the time to ``seconds``.
+    """Save the features of a run and train its readout, if the settings request them. Adds the times to ``seconds``.
 
-    The features of each split are ``features/SPLIT.npz``: latencies uint8 (N, C, H, W), labels and indices in the data
-    set int64 (N,), the stage and the number of time steps.
+    The features of each split are saved in ``features/SPLIT.npz``: latencies uint8 (N, C, H, W), labels and indices in
+    the data set int64 (N,), the stage and the number of time steps.
 
-    Returns {"readout": a dict for results.json}, or {} without a readout. A readout that does not fit in memory is
-    {"refused": the reason}, because the rest of the run is finished.
+    Returns {"readout": a dict for results.json}, or {} without a readout. If the readout does not fit in memory, the
+    dict contains the reason as "refused", because the rest of the run is finished.
     """
     settings, model, data = run.settings, run.model, run.data
     config, folder = get_readout(settings, model), run.folder / "features"

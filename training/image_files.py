@@ -1,7 +1,8 @@
-"""Pictures as inputs of a network.
+"""Picture files as input images of a network.
 
-MNIST shows characters light on black, the longer side 20 of 28 pixels, the centre of mass in the middle (LeCun et al.
-1998, Proceedings of the IEEE 86). ``read_image(centred=True)`` brings photographs and drawings into this form.
+In MNIST, characters are light on black, the longer side has 20 of 28 pixels, and the centre of mass is in the middle
+(LeCun et al. 1998, Proceedings of the IEEE 86). ``read_image(centred=True)`` converts photographs and drawings to this
+form.
 """
 
 from pathlib import Path
@@ -11,8 +12,8 @@ import numpy as np
 from datasets.pictures import read_picture, resize_image
 
 CHARACTERS = {"mnist", "digits", "emnist-digits", "emnist-letters", "kmnist"}  # data sets of characters
-MAX_SIDE = 320  # pixels: a larger picture is reduced to this size before its ink is looked for
-MAX_BLACK = 63  # a picture of the network's size with a border of at most this median is used as it is
+MAX_SIDE = 320  # pixels: larger pictures are reduced to this size before the search for ink
+MAX_BLACK = 63  # a picture of the network's size is not changed if the median of its border is at most this
 MIN_CONTRAST = 6  # smallest difference between ink and ground, in levels of 255
 BOX = 20 / 28  # longer side of a character as a fraction of the image
 MIN_STROKE = 2 / 20  # smallest width of a stroke as a fraction of the character; MNIST's strokes are 2 to 3 pixels wide
@@ -23,13 +24,15 @@ def read_image(
 ) -> tuple[np.ndarray, str]:
     """Read a picture file as an input image of a network.
 
-    A picture of another size than the network's images is scaled in proportion and put on black; ``stretched``, for
-    networks trained with ``--image-size``: it is stretched, as in training. ``centred``, for networks trained on
-    ``CHARACTERS``: the ink is scaled and centred as in MNIST instead, unless the picture has this size and a black
-    border. ``colours``: 1 for grey images, 3 for colour images, which are never centred.
+    Args:
+        height, width: size of the network's images. A picture of another size is scaled in proportion and put on black.
+        centred: for networks trained on ``CHARACTERS``: scale and centre the ink as in MNIST, unless the picture has
+            the size of the network's images and a black border. Colour images are never centred.
+        colours: 1 for grey images, 3 for colour images.
+        stretched: for networks trained with ``--image-size``: stretch the picture, as in training.
 
-    Returns uint8 (height, width), in colour (height, width, 3), and a note on what was done. A picture without contrast
-    becomes black, so that no neuron spikes. Raises InputError for what is no picture.
+    Returns uint8 (height, width), in colour (height, width, 3), and a note on how the picture was changed. A picture
+    without contrast becomes black, so that no neuron spikes. Raises InputError for a file that is not a picture.
     """
     image, notes = read_picture(path)
     if colours == 1 and image.ndim == 3:
@@ -40,7 +43,7 @@ def read_image(
     rows, columns = image.shape[:2]
     is_other_size = (rows, columns) != (height, width)
     if image.min() == image.max():
-        notes.append("nothing to see: all its pixels are alike")
+        notes.append("nothing to see: all pixels are equal")
         image = np.zeros((height, width, *image.shape[2:]), np.uint8)
     elif centred and (is_other_size or np.median([*image[0], *image[-1], *image[:, 0], *image[:, -1]]) > MAX_BLACK):
         image = _centre_character(image, height, width, notes)
@@ -51,13 +54,13 @@ def read_image(
 
 
 def _centre_character(pixels: np.ndarray, height: int, width: int, notes: list[str]) -> np.ndarray:
-    """Return what is written on a picture uint8 (H, W) as MNIST would show it, uint8 (height, width)."""
+    """Return the ink of a picture uint8 (H, W) in the form of MNIST, uint8 (height, width)."""
     from scipy import ndimage
 
     rows, columns = pixels.shape
     ink, is_dark = _find_ink(_fit(pixels, MAX_SIDE, MAX_SIDE) if max(rows, columns) > MAX_SIDE else pixels)
     if ink is None:
-        notes.append("nothing to see: no ink on its ground")
+        notes.append("nothing to see: no ink found")
         return np.zeros((height, width), np.uint8)
     notes += ["inverted: it was dark on light", "contrast stretched"] if is_dark else ["contrast stretched"]
     inside = np.pad(ink > 0.5, 1)
@@ -121,7 +124,7 @@ def _fit(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _place(small: np.ndarray, height: int, width: int, middle: tuple[float, float] | None = None) -> np.ndarray:
-    """Put a smaller image on black. Its point ``middle`` (y, x) comes next to the centre, within the borders."""
+    """Put a smaller image on black, with its point ``middle`` (y, x) as close to the centre as the borders allow."""
     middle = np.divide(small.shape[:2], 2) if middle is None else middle
     image = np.zeros((height, width, *small.shape[2:]), np.uint8)
     room = np.subtract((height, width), small.shape[:2])

@@ -1,4 +1,4 @@
-"""How a run starts from trained weights: ``--init-from``, and the first phases that runs of a sweep share."""
+"""Start a run from trained weights: ``--init-from``, and the first phases that runs of a sweep share."""
 
 import hashlib
 import inspect
@@ -11,17 +11,18 @@ from torch import nn
 from engine.stages import Stage
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
+from s1c1 import Encoder
 from training.checkpoint import load_checkpoint
 from training.encoders import build_encoder, get_encoder_config
 from training.run import Data, split_indices
 from training.settings import TrainSettings
 
 
-def initialize_from(path: Path, model: NetworkTrainer, encoder, data: Data):
-    """Copy each stage of a checkpoint whose name and weights' shapes fit into the model, with the rates of its rules.
+def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: Data) -> tuple[dict, list[str]]:
+    """Copy into the model all stages of a checkpoint that have the same name and shapes, with the rates of their rules.
 
-    Returns a record of it for args.json, and lines for the log. Raises InputError if the checkpoint's encoder differs,
-    or if no stage fits.
+    Returns a record for args.json, and lines for the log. Raises InputError if the checkpoint's encoder differs, or if
+    no stage fits.
     """
     checkpoint = load_checkpoint(path)
     theirs, own = get_encoder_config(build_encoder(checkpoint.encoding)), get_encoder_config(encoder)
@@ -37,18 +38,18 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder, data: Data):
     copied = [name for name in model.stages if _copy_stage(model, name, checkpoint.state)]
     if not copied:
         raise InputError(
-            f"--init-from {path} contains a {checkpoint.model}; no stage of it fits a stage of {model.name}",
+            f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}",
             flag="--init-from",
             path=path,
         )
     new = [name for name, stage in model.stages.items() if stage.convs and name not in copied]
     record = {"checkpoint": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "stages": copied}
-    note = f"{' '.join(copied)} from {path}" + (f"; {' '.join(new)} from the seed" if new else "")
+    note = f"weights: {' '.join(copied)} from {path}" + (f"; {' '.join(new)} from the seed" if new else "")
     return record, [note, *_validation_notes(path, checkpoint.run, data)]
 
 
 def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]) -> bool:
-    """Copy the stage's tensors that have the same shape in ``state``, if all of its weights have; return whether."""
+    """Copy a stage's tensors from ``state`` if all of its weights have the same shapes. Returns whether they have."""
     own, theirs = (
         {key: tensor for key, tensor in tensors.items() if key.startswith(f"stages.{name}.")}
         for tensors in (model.state_dict(), state)
@@ -65,19 +66,19 @@ def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]
 
 
 def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
-    """Return a line if the checkpoint's network was, or may have been, trained on the validation images; else []."""
+    """Return a line if the checkpoint's network was or may have been trained on the validation images, else []."""
     if not len(data.validation):
         return []
     if not run:
-        return [f"{path} does not name its training images: they may include these validation images"]
+        return [f"{path} does not name its training images, which may include these validation images"]
     if run["fingerprint"] != data.set.fingerprint:
-        return [f"{path} was trained on other data, {run['dataset']}: they may include these validation images"]
+        return [f"{path} was trained on other data, {run['dataset']}, which may include these validation images"]
     trained, _ = split_indices(data.set.train_labels, TrainSettings.from_dict(run["flags"]))
     seen = len(np.intersect1d(trained, data.validation))
     if not seen:
         return []
     return [
-        f"{path} was trained on another split: on {seen:,} of these {len(data.validation):,} validation images; the "
+        f"{path} was trained on another split: on {seen:,} of these {len(data.validation):,} validation images, so the "
         "validation accuracy is too high"
     ]
 
@@ -86,18 +87,19 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
 # What the runs of a sweep share
 
 BEGINNING = "SWEEP_BEGINNING"  # the environment variable with the folder of the beginning from which a run continues
-# Settings that make the declaration of the network, which is compared, or that act in phases with labels only.
+# Settings that determine the declaration of the network, which is compared itself, or only phases with labels.
 NOT_COMPARED = {"model", "encoder", "set", "epochs", "augment", "patience"}
-# What a network may declare and still train its stages as other networks do.
+# Attributes of a network that either are compared or do not change how stages learn without labels.
 DECLARED = {"name", "aliases", "epochs", "encoder", "augmentation", "readout", "build", "build_phases"}
 
 
 def identify_phases(model: NetworkTrainer, encoder: object, settings: TrainSettings, fingerprint: str) -> list[str]:
-    """Compute a key for each of the first phases, up to the first that needs labels.
+    """Compute a key for each phase before the first phase that needs labels.
 
-    Runs with the same key of a phase have the same weights after it, to the bit. A key covers all that the weights
-    depend on: the settings, with one number of epochs per phase; the fingerprint of the data; the encoder; own code of
-    the network; the phases; and the stages up to the highest that has learned (first weights are drawn in this order).
+    Runs that have the same key for a phase have bit-identical weights after this phase. A key covers everything that
+    the weights depend on: the settings, with one number of epochs per phase; the fingerprint of the data; the encoder;
+    the network's own code; the phases; and the stages up to the highest that has learned, because initial weights are
+    drawn in this order.
     """
     own = type(model).__mro__[: type(model).__mro__.index(NetworkTrainer)]
     own = {name: value for kind in own for name, value in vars(kind).items() if name[:2] != "__" or callable(value)}
@@ -116,16 +118,16 @@ def identify_phases(model: NetworkTrainer, encoder: object, settings: TrainSetti
 
 
 def _describe(value: object) -> object:
-    """A stage as its type and the arguments that it was made with."""
+    """Return the type and the arguments of a stage."""
     if isinstance(value, Stage):
         return type(value), [_describe(getattr(value, name)) for name in inspect.signature(type(value)).parameters]
     return [_describe(each) for each in value] if isinstance(value, nn.ModuleList) else value
 
 
 def continue_from(folder: Path, model: NetworkTrainer) -> tuple[Progress, dict, str]:
-    """Copy what the first phases have learned from a beginning into a new network.
+    """Copy the weights that a beginning has learned into a new network.
 
-    Returns the progress after these phases, a record for args.json and a line for the log.
+    Returns the progress after its phases, a record for args.json and a line for the log.
     """
     checkpoint = load_checkpoint(folder / "checkpoints" / "last.safetensors")
     progress, names = checkpoint.progress, list(model.stages)
@@ -134,5 +136,5 @@ def continue_from(folder: Path, model: NetworkTrainer) -> tuple[Progress, dict, 
     copied = *(f"stages.{name}." for name in names[:top]), *(f"phases.{number}." for number in range(len(phases)))
     model.load_state_dict({key: own for key, own in checkpoint.state.items() if key.startswith(copied)}, strict=False)
     record = {"folder": str(folder), "phases": [phase.name for phase in phases]}
-    note = f"{' '.join(record['phases'])}: trained once for several runs of a sweep, in the seconds that it took there"
+    note = f"{' '.join(record['phases'])}: trained once for several runs of a sweep; its seconds are of that training"
     return progress, {"shared": record}, note

@@ -7,6 +7,7 @@ regression.
 
 import math
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,27 +16,28 @@ from errors import InputError
 from report.metrics import evaluate_predictions
 from utils import get_available_memory
 
+if TYPE_CHECKING:
+    import scipy.sparse
+
 READOUTS = "svm", "logistic"
-LAST = "last"  # instead of a stage's name: the last stage before the decision
-CS = 0.001, 0.01, 0.1, 1.0  # inverse strengths of the regularisation among which C is chosen
-DEFAULT_C = 1.0  # scikit-learn's, if there are no validation images to choose with
-MAX_TRIED = 10_000  # training images, at most, with which C is chosen
+LAST = "last"  # instead of a stage's name: the last stage before the decision stage
+CS = 0.001, 0.01, 0.1, 1.0  # inverse strengths of the regularisation from which C is chosen
+DEFAULT_C = 1.0  # scikit-learn's default, which is used without validation images
+MAX_TRIED = 10_000  # the largest number of training images for the choice of C
 CHUNK = 1000
-COPIES = 3  # of the inputs in memory: ours and scikit-learn's
+COPIES = 3  # copies of the inputs in memory, including those of scikit-learn
+BYTES = 12  # of a spike in a sparse matrix: a float64 and an int32
 
 
-def find_spikes(latencies: torch.Tensor, time_steps: int):
-    """Return whether each neuron spiked, as a sparse matrix (scipy's CSR) float64 (N, neurons).
+def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_matrix":
+    """Return which neurons spiked: a sparse matrix (scipy's CSR) float64 (N, neurons) of 0 and 1.
 
-    Raises InputError if the matrix and the copies that training makes of it do not fit in memory.
+    Raises InputError if the matrix and its copies in training do not fit in memory.
     """
     from scipy import sparse
 
     ones = sum(int((part < time_steps).sum()) for part in latencies.split(CHUNK))
-    needed, memory = (
-        COPIES * 12 * ones,
-        get_available_memory() or math.inf,
-    )  # bytes: a float64 and an int32 for each spike
+    needed, memory = COPIES * BYTES * ones, get_available_memory() or math.inf
     if needed > memory:
         raise InputError(
             f"a readout of {len(latencies):,} images with {ones:,} spikes takes {needed / 1e6:,.0f} MB of memory, and "
@@ -50,13 +52,13 @@ def train_readout(config: dict, train: tuple, validation: tuple, test: tuple, nu
     """Train a readout and test it.
 
     Args:
-        config: its "name" and, if it is not to be chosen, its "C".
-        train, validation, test: the spikes (N, neurons) and labels (N,) of each split. C is the value of ``CS`` with
-            the best validation accuracy (the lowest of equal ones) after training on at most ``MAX_TRIED`` images;
-            ``DEFAULT_C`` without validation images.
+        config: "name" and, optionally, "C". Without "C", C is the value of ``CS`` with the best validation accuracy
+            (the lowest of equal ones) after training on at most ``MAX_TRIED`` images, or ``DEFAULT_C`` if there are no
+            validation images.
+        train, validation, test: the spikes (N, neurons) and labels (N,) of each split.
 
-    Returns a dict for results.json: the readout, each C tried, and the scores of ``evaluate_predictions``. Raises
-    InputError if all training images are of one class.
+    Returns a dict for results.json: the readout, the validation accuracy of each C, and the scores of
+    ``evaluate_predictions``. Raises InputError if all training images are of one class.
     """
     inputs, labels = train
     if len(np.unique(labels)) < 2:
@@ -64,7 +66,7 @@ def train_readout(config: dict, train: tuple, validation: tuple, test: tuple, nu
     splits = {"validation": validation, "test": test} if len(validation[1]) else {"test": test}
     tried, c = {}, config.get("C", DEFAULT_C)
     if "C" not in config and "validation" in splits:
-        part = slice(None, None, -(-len(labels) // MAX_TRIED))  # a part of each class, even if the images are sorted
+        part = slice(None, None, -(-len(labels) // MAX_TRIED))  # contains all classes, even if the images are sorted
         for each in CS:
             classifier, _ = _fit(config["name"], each, inputs[part], labels[part])
             tried[str(each)] = _score(classifier, *validation, num_classes)["accuracy"]
@@ -76,13 +78,13 @@ def train_readout(config: dict, train: tuple, validation: tuple, test: tuple, nu
 
 
 def _fit(name: str, c: float, inputs, labels: np.ndarray):
-    """Return the trained classifier, and whether it converged."""
+    """Train a classifier. Returns it, and whether it converged."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
     from sklearn.svm import LinearSVC
 
-    # liblinear's trust-region Newton method has no random order, and needs a dozen steps or two
+    # liblinear's trust-region Newton method is deterministic, and needs 10 to 20 steps
     if name == "svm":
         classifier = LinearSVC(C=c, dual=False, tol=0.01)
     else:
@@ -94,7 +96,7 @@ def _fit(name: str, c: float, inputs, labels: np.ndarray):
 
 
 def _score(classifier, inputs, labels: np.ndarray, num_classes: int) -> dict:
-    """Return ``evaluate_predictions`` of the classifier; a class without training images has the lowest score."""
+    """Evaluate a classifier by ``evaluate_predictions``. A class without training images has the lowest score."""
     values = classifier.decision_function(inputs)
     values = np.stack([-values, values], 1) if values.ndim == 1 else values
     scores = np.full((len(values), num_classes), values.min())

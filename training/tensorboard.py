@@ -1,10 +1,11 @@
-"""What a run logs to TensorBoard: four of TensorBoard's runs, so that training and validation are curves of one chart.
+"""The TensorBoard logs of a run: four of TensorBoard's runs, so that training and validation share a chart.
 
-* ``train``, ``validation``: after each epoch of the phase with labels, by the number of such epochs;
-* ``train_within_epochs``: the outcome of single batches, by the number of images learned in such epochs;
-* the folder itself: all else, by the epochs of all phases. The end of the run is one step after the last epoch.
+* ``train`` and ``validation``: the scores after each epoch with labels; a step is an epoch with labels.
+* ``train_within_epochs``: the outcomes of batches; a step is an image of an epoch with labels.
+* The folder itself: everything else; a step is an epoch of any phase. The end of the run is one step after the last
+  epoch.
 
-TensorBoard sorts charts by their tags, which are chosen so that accuracy and loss come first.
+TensorBoard sorts charts by their tags. The tags are chosen so that accuracy and loss come first.
 """
 
 import shutil
@@ -25,44 +26,47 @@ from report.writing import Report
 
 EVENT_FILES = "events.out.tfevents.*"
 EMBEDDED_IMAGES = 1000  # in the projector
-POINTS = 10  # of a curve within an epoch, at most
+POINTS = 10  # the largest number of points of a curve within an epoch
 HYPERPARAMETERS = "dataset", "epochs", "batch_size", "ratio", "val_split", "patience", "seed"
 
 
 class Board:
-    """Logs to TensorBoard in the folder of a run.
+    """The TensorBoard logs in the folder of a run.
 
-    The first step that is logged to one of TensorBoard's runs purges what an interrupted run has logged there at this
-    step and later, so that no curve goes back after a resume.
+    The first event of each TensorBoard run purges all events of an interrupted run at this step and later, so that no
+    curve goes back after a resume.
     """
 
     def __init__(self, folder: Path):
         self.folder, self._writers = Path(folder), {}
 
-    def writer(self, run: str, step: int) -> SummaryWriter:
-        """The writer of one of TensorBoard's runs, "" for the folder itself. ``step``: of what is to be logged."""
+    def get_writer(self, run: str, step: int) -> SummaryWriter:
+        """Return the writer of a TensorBoard run, "" for the folder itself. ``step``: the step of the first event."""
         if run not in self._writers:
             wait_for_later_name(self.folder / run)
             self._writers[run] = SummaryWriter(self.folder / run, purge_step=step)
         return self._writers[run]
 
     def log_scalars(self, run: str, scalars: dict[str, float | None], step: int) -> None:
-        """Log {tag: value}; a value that is None is left out."""
+        """Log {tag: value}, except for values that are None."""
         for tag, value in scalars.items():
             if value is not None:
-                self.writer(run, step).add_scalar(tag, value, step)
+                self.get_writer(run, step).add_scalar(tag, value, step)
 
     def log_pixels(self, run: str, tag: str, pixels: np.ndarray, step: int) -> None:
         """Log an image, uint8 (H, W, 3)."""
-        self.writer(run, step).add_image(tag, pixels, step, dataformats="HWC")
+        self.get_writer(run, step).add_image(tag, pixels, step, dataformats="HWC")
 
     def log_network(self, summary: str) -> None:
-        """Log the table of the stages, unless the folder has one already."""
+        """Log the table of the stages, unless it was logged before."""
         if not any(self.folder.glob(EVENT_FILES)):
-            self.writer("", 1).add_text("network", "\n".join(f"    {line}" for line in summary.splitlines()), 0)
+            self.get_writer("", 1).add_text("network", "\n".join(f"    {line}" for line in summary.splitlines()), 0)
 
     def log_batch(self, outcome: Outcome, done: int, total: int, history: list[dict]) -> None:
-        """Log the outcome of some batches. ``done`` of ``total`` images of the epoch are learned, with this batch."""
+        """Log the outcome of a batch, at most ``POINTS`` times in an epoch.
+
+        done, total: number of images of the epoch that were learned, including this batch, and of all its images.
+        """
         if done * POINTS // total > (done - sum(outcome)) * POINTS // total:
             scalars = {"accuracy/by_images": outcome.fraction("correct"), "loss/by_images": outcome.fraction("wrong")}
             self.log_scalars("train_within_epochs", scalars, count_epochs(history) * total + done)
@@ -97,7 +101,7 @@ class Board:
             for row, (ltp, ltd) in zip(rule.rows, conv.rates(rule).reshape(-1, 2).tolist(), strict=True):
                 name = f"{tag}/{row}".rstrip("/")
                 scalars |= {f"{name}/ltp_rate": ltp, f"{name}/ltd_rate": ltd}
-            writer = self.writer(run, step)
+            writer = self.get_writer(run, step)
             if wins[label].any():
                 scalars[f"{tag}/dead_features"] = int((wins[label] == 0).sum())
                 writer.add_histogram(f"{tag}/wins_per_feature", wins[label], step)
@@ -121,18 +125,18 @@ class Board:
         self.log_scalars("", {f"{split}/{part}": metrics[part] for part in parts}, step)
 
     def log_hyperparameters(self, model: NetworkTrainer, flags: dict, splits: list[str], step: int) -> None:
-        """Log the run's row in the table of hyperparameters. ``splits``: those whose scores have been logged."""
+        """Log the run's row in the table of hyperparameters. ``splits``: the splits whose scores were logged."""
         chosen = {"model": model.name, **{key: flags[key] for key in HYPERPARAMETERS}, **flags["set"]}
         for label, conv in model.named_convs():
             chosen |= {f"{label}.threshold": conv.threshold, f"{label}.rule": conv.rule}
         row = {key: value if isinstance(value, int | float) else str(value) for key, value in chosen.items()}
         scores = {f"{split}/{part}": 0 for split in splits for part in ("accuracy", "f1_macro", "silent")}
-        for summary in hparams(row, scores):  # it uses the names of the scores: the values have been logged
-            self.writer("", step).file_writer.add_summary(summary)
+        for summary in hparams(row, scores):  # only the names of the scores matter: their values were logged before
+            self.get_writer("", step).file_writer.add_summary(summary)
 
     def log_embedding(self, report: Report, step: int) -> None:
-        """Log the last feature layer for the projector: for each image how early and how often each feature spiked."""
-        (self.folder / "projector_config.pbtxt").unlink(missing_ok=True)  # of this run, if it has ended before
+        """Log the last feature layer for the projector: how early and how often each feature spikes for each image."""
+        (self.folder / "projector_config.pbtxt").unlink(missing_ok=True)  # from an earlier end of this run
         shutil.rmtree(self.folder / f"{step:05}", ignore_errors=True)
         model, latencies = report.model, report.latencies[:EMBEDDED_IMAGES]
         names = model.inputs_of(model.decision) if model.decision else list(model.stages)[-1:]
@@ -140,7 +144,7 @@ class Board:
         pixels = torch.as_tensor(report.images[:EMBEDDED_IMAGES]).float() / 255
         sprites = 1 - pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)  # colours as they are
         classes = [report.class_names[label] for label in report.labels[:EMBEDDED_IMAGES]]
-        self.writer("", step).add_embedding(torch.cat(sums, 1), classes, sprites, step, tag="last_feature_layer")
+        self.get_writer("", step).add_embedding(torch.cat(sums, 1), classes, sprites, step, tag="last_feature_layer")
 
     def flush(self) -> None:
         for writer in self._writers.values():
@@ -152,10 +156,10 @@ class Board:
 
 
 def wait_for_later_name(folder: Path) -> None:
-    """Wait until an event file that is opened now sorts after those in the folder.
+    """Wait until the name of a new event file sorts after those in the folder.
 
     TensorBoard reads event files in the order of their names, which begin with the second in which they were opened.
-    Files from the future (the clock has been set back) are renamed: they get the current second in front of their own.
+    If the clock was set back, files from the future are renamed: the current second is put in front of their own.
     """
     now, opened = f"{int(time.time()):010}", {path: path.name.split(".")[3] for path in folder.glob(EVENT_FILES)}
     if max(opened.values(), default=now) > now:
@@ -166,5 +170,5 @@ def wait_for_later_name(folder: Path) -> None:
 
 
 def count_epochs(history: list[dict]) -> int:
-    """The number of epochs with labels: the axis of ``train`` and ``validation``."""
+    """Return the number of epochs with labels, the steps of ``train`` and ``validation``."""
     return sum(row["train_accuracy"] is not None for row in history)

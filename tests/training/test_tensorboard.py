@@ -35,7 +35,7 @@ def test_the_latest_writer_is_read_last(pauses, tmp_path, monkeypatch):
         before = clock.time()
         board = Board(tmp_path)
         for step, value in values.items():
-            board.writer("train", min(values)).add_scalar("loss/by_epoch", value, step)
+            board.get_writer("train", min(values)).add_scalar("loss/by_epoch", value, step)
         board.close()
         assert clock.time() - before < 1.1  # what waiting takes
     assert curves(tmp_path) == {("train", "loss/by_epoch"): {1: 0.5, 2: 0.375, 3: 0.125}}
