@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     except (InputError, OSError) as error:
         return report_error("evaluate.py", error)
     except KeyboardInterrupt:
-        warn("stopped at once")
+        warn("stopped immediately")
         return 130
     return 0
 

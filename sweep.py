@@ -69,7 +69,7 @@ def main(argv: list[str] | None = None) -> int:
     except (InputError, OSError) as error:
         return report_error("sweep.py", error)
     except KeyboardInterrupt:
-        print("stopped at once", file=sys.stderr)
+        print("stopped immediately", file=sys.stderr)
         return 130
 
 
@@ -302,7 +302,7 @@ def watch_signals(stop: Path) -> Iterator[list[int]]:
             raise KeyboardInterrupt
         signals.append(number)
         stop.touch()
-        print("\nstopping: runs save their progress; Ctrl-C again stops at once", file=sys.stderr)
+        print("\nstopping: runs save their progress; press Ctrl-C again to stop immediately", file=sys.stderr)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     except Stopped as stopped:
         return stopped.code
     except KeyboardInterrupt:
-        warn("stopped at once")
+        warn("stopped immediately")
         return 130
     return 0
 

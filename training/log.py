@@ -1,4 +1,4 @@
-"""The run log: the console, log.txt, metrics.csv and, if it is wanted, TensorBoard."""
+"""The run log: the console, log.txt, metrics.csv and, if the settings request it, TensorBoard."""
 
 import csv
 import sys
@@ -23,10 +23,10 @@ BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{remaining} left, 
 
 
 class RunLog:
-    """Logs what a run does. ``board`` logs to TensorBoard (``training/tensorboard.py``), or does nothing.
+    """The log of a run. ``board`` logs to TensorBoard (``training/tensorboard.py``), or does nothing.
 
     Args:
-        folder: folder of the run. If it is None, no file is written.
+        folder: the folder of the run. If it is None, no file is written.
         tensorboard: also log to TensorBoard, in the same folder.
         quiet: print nothing.
     """
@@ -53,9 +53,9 @@ class RunLog:
                 tqdm.write(text) if self.is_live else print(text, flush=True)
 
     def show(self, title: str, done: int, total: int, outcome: Outcome | None = None) -> None:
-        """Show in a terminal that ``done`` of ``total`` images are processed. A new title begins a new progress bar.
+        """Show the progress in a terminal: ``done`` of ``total`` images. A new title begins a new progress bar.
 
-        outcome: of the images of the epoch so far, if the network decides.
+        outcome: the outcome of the epoch so far, if the network decides.
         """
         if not self.is_live:
             return
@@ -65,8 +65,8 @@ class RunLog:
     def _update_bar(self, title, done, total, outcome):
         if self._bar is None or self._bar.desc != title:
             self.close_bar()
-            looks = {"unit": " images", "leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
-            self._bar = tqdm(total=total, initial=done, **looks)
+            options = {"unit": " images", "leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
+            self._bar = tqdm(total=total, initial=done, **options)
             self._bar.desc = title  # set_description would add a colon
         if outcome is not None:
             correct, loss, silent = (outcome.fraction(part) for part in outcome._fields)
@@ -82,7 +82,7 @@ class RunLog:
 
     @contextmanager
     def _printing(self) -> Iterator[None]:
-        """If the output is closed or full, print nothing from now on; the training and log.txt go on."""
+        """If the output is closed or full, print nothing from now on; the training and log.txt continue."""
         try:
             yield
         except OSError as error:
@@ -92,7 +92,10 @@ class RunLog:
             warn(f"the output is closed or full ({error.strerror}); {rest}")
 
     def log_epoch(self, history: list[dict], epochs: int, title: str) -> None:
-        """Log a finished epoch, the last row of ``history``. ``epochs``: of its phase; ``title``: of its rule."""
+        """Log a finished epoch, the last row of ``history``.
+
+        epochs: number of epochs of its phase. title: title of its rule.
+        """
         self.close_bar()
         self.info(describe_epoch(history[-1], epochs, title))
         if self.folder is not None:
@@ -100,7 +103,7 @@ class RunLog:
         self.board.log_epoch(history)
 
     def flush(self) -> None:
-        """Write all events to the disk. Call it before saving a checkpoint, because a resumed run continues there."""
+        """Write all events to the disk. Call it before a checkpoint is saved: a resumed run continues from there."""
         self.board.flush()
 
     def close(self) -> None:
@@ -109,21 +112,21 @@ class RunLog:
 
 
 class NoBoard:
-    """Has the methods of ``Board``, and each of them does nothing."""
+    """A ``Board`` whose methods do nothing."""
 
     def __getattr__(self, name):
         return lambda *args, **kwargs: None
 
 
 def replace_unprintable() -> None:
-    """Let a console that has no × or ∞ print ? in its place instead of raising an error."""
+    """Print ? in place of characters that the console cannot encode, such as × and ∞, instead of raising an error."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # there is no stream, or it takes any text
             stream.reconfigure(errors="replace")
 
 
 def describe_epoch(row: dict, epochs: int, title: str) -> str:
-    """One line for a row of the history. ``epochs``: of its phase; ``title``: of its rule."""
+    """Return one line about a row of the history. See ``RunLog.log_epoch`` for the arguments."""
     title = f"{row['phase']:<6} {title:<6} epoch {row['epoch']:>3}/{epochs}"
     if row["train_accuracy"] is None:
         text = f"convergence {row['convergence']:.1e}, {row['winners_per_image']:.1f} winners per image"

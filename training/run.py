@@ -1,4 +1,4 @@
-"""One training run, from the data to the last figure, in a folder of its own."""
+"""A training run: it reads the data, trains, tests and draws, and writes all files into its own folder."""
 
 import errno
 import json
@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -21,51 +21,59 @@ from engine.event import pace
 from engine.graph import CHUNK, LatencyMap
 from engine.packed import PackedLatencies
 from errors import InputError, warn
-from network_trainer import LatencyDataset, Step
+from network_trainer import LatencyDataset, NetworkTrainer, Progress, Step
 from report.activity import count_activity
 from report.evaluation import Evaluation
 from report.page import write_page
 from report.summary import summarize
 from report.writing import MOVED_IMAGES, Report, write_report, write_results
+from s1c1 import Encoder
 from training.checkpoint import restore_state, save_checkpoint
 from training.encoders import get_encoder_config
 from training.features import count_neurons, describe_readout, read_features
 from training.log import RunLog
-from training.settings import NetworkSettings
+from training.settings import NetworkSettings, TrainSettings
 from utils import choose_device, describe_environment, get_peak_memory, set_threads, write_json
 
 PHASES = "SWEEP_PHASES"  # the environment variable that makes a run a beginning of sweep.py, with its number of phases
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
-NO_SCORES = "no stage of this network decides; it learned features, see figures, maps and convergence"
+NO_SCORES = "no stage of this network decides; see its convergence, figures and activation maps"
 
 
 class Data:
-    """A data set, and the indices of the training and validation images that a run of these settings uses.
+    """The data set of a run, and the indices of the images of its splits.
 
-    ``images``: the data set, if it is loaded already. The test images are for the end of the run; ``test`` is empty in
-    one that leaves them unread.
+    Args:
+        settings: the settings of the run.
+        data: the data set; None: load it.
+
+    Attributes:
+        set: the data set.
+        train, validation, test: sorted indices, int64. ``test`` is empty if the run does not read the test images.
+        splits: the names of the splits that the run uses.
     """
 
-    def __init__(self, settings, images=None):
-        self.set = images or load_data(settings)
+    def __init__(self, settings: TrainSettings, data: datasets.DataSet | None = None):
+        self.set = data or load_data(settings)
         self.train, self.validation = split_indices(self.set.train_labels, settings)
         self.test = np.arange(len(self.set.test_labels) if settings.test else 0)
         if settings.dry_run:
             self.test = self.test[: DRY_RUN_IMAGES["test"]]
         self.splits = ("train", "validation", "test") if settings.test else ("train", "validation")
 
-    def get_split(self, split):
-        """Images and labels of the whole training or test set, and the indices of the split's among them."""
+    def get_split(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the images and labels of the whole training or test set, and the indices of the split in them."""
         if split == "test":
             return self.set.test_images, self.set.test_labels, self.test
         return self.set.train_images, self.set.train_labels, getattr(self, split)
 
-    def count_images(self):
+    def count_images(self) -> dict[str, int]:
+        """Return {split: number of images}."""
         return {split: len(getattr(self, split)) for split in self.splits}
 
 
-def split_indices(labels, settings):
-    """Indices of the training and of the validation images of a run with these settings."""
+def split_indices(labels: np.ndarray, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the training images and of the validation images of a run with these settings."""
     held_out = min(5000, len(labels) // 12) if settings.val_split is None else settings.val_split
     train, validation = np.arange(len(labels)), np.arange(0)
     if held_out:
@@ -80,13 +88,26 @@ def split_indices(labels, settings):
 class Run:
     """A training run: it trains, logs, saves, tests and draws.
 
-    ``settings`` have one number of epochs for each phase. ``folder`` exists. ``progress`` says where to begin;
-    ``train`` keeps it in ``checkpoints/last.safetensors``, and the weights of the epoch with the best validation
-    accuracy in ``checkpoints/best.safetensors``; of a network that decides nothing, those of the last epoch. ``notes``:
-    to be said first.
+    It saves its progress in ``checkpoints/last.safetensors``, and the weights of the epoch with the best validation
+    accuracy (without validation: of the last epoch) in ``checkpoints/best.safetensors``.
+
+    Args:
+        settings: the settings, with one number of epochs for each phase.
+        folder: the folder of the run, which exists.
+        progress: where the training begins.
+        notes: lines that are logged first.
     """
 
-    def __init__(self, settings, folder, model, encoder, data, progress, notes=()):
+    def __init__(
+        self,
+        settings: TrainSettings,
+        folder: Path,
+        model: NetworkTrainer,
+        encoder: Encoder,
+        data: Data,
+        progress: Progress,
+        notes: Sequence[str] = (),
+    ):
         self.settings, self.folder, self.model, self.encoder = settings, folder, model, encoder
         self.data, self.progress, self.notes = data, progress, (*data.set.notes, *notes)
         self.augmentation = settings.augment or Augmentation()
@@ -101,9 +122,9 @@ class Run:
         }
 
     def train(self, is_resumed: bool = False) -> None:
-        """Train from the progress on, test, and write every file. Raises Stopped after Ctrl-C or SIGTERM.
+        """Train from the progress on, test, and write all files. Raises Stopped after Ctrl-C or SIGTERM.
 
-        is_resumed: whether the run began before; otherwise the progress is that of a beginning, which a sweep shares.
+        is_resumed: whether the run was interrupted. If it was not, the progress is that of a beginning or empty.
         """
         start, phases = time.perf_counter(), int(os.environ.get(PHASES, 0))
         self.log = RunLog(self.folder, self.settings.tensorboard)
@@ -148,7 +169,7 @@ class Run:
         self.log.close()
 
     def follow(self, step: Step, validation: LatencyDataset | None) -> None:
-        """Log, draw and save after a step of the training. Raises Stopped if a signal has asked for it."""
+        """Log, draw and save after a step of the training. Raises Stopped if a signal has requested it."""
         board, progress, names = self.log.board, self.progress, self.info["class_names"]
         outcome = Outcome(*progress.outcome) if step.kind == "batch" and step.learned.outcome else None
         if step.kind == "phase":
@@ -169,11 +190,11 @@ class Run:
             self.save()
         if self.stop.asked:
             self.log.close_bar()
-            self.log.info(f"stopped and saved; go on with\n    {format_resume_command(self.folder)}")
+            self.log.info(f"stopped and saved; continue with\n    {format_resume_command(self.folder)}")
             raise Stopped(self.stop.number, is_saved=True)
 
     def finish_epoch(self, step: Step) -> None:
-        """Log an epoch, save the activation maps that are due, and save the best weights."""
+        """Log an epoch, save activation maps if they are due, and save the weights if they are the best."""
         progress, phase = self.progress, step.phase
         row = progress.history[-1]
         self.log.log_epoch(progress.history, self.settings.epochs[progress.phase], phase.main_rule.title)
@@ -186,7 +207,7 @@ class Run:
             self.save("best.safetensors", progress.best["state"])
 
     def log_beginning(self) -> None:
-        """Log the epochs of the beginning from which a sweep's run continues, if there is one."""
+        """Log the epochs of the beginning from which a run of a sweep continues, if there is one."""
         phases = zip(self.model.phases, self.settings.epochs, strict=True)
         epochs = [(count, phase.main_rule.title) for phase, count in phases for _ in range(count)]
         for place in range(len(self.progress.history)):
@@ -210,8 +231,8 @@ class Run:
         self.log.close_bar()
         return latencies
 
-    def make_copies(self):
-        """The moved copies of the training images that the settings ask for; None for none."""
+    def make_copies(self) -> MovedCopies | None:
+        """Return the moved copies of the training images; None if the settings contain no augmentation."""
         if not self.augmentation:
             return None
         decision, read = self.model.stages[self.model.decision], self.model.inputs_of(self.model.decision)
@@ -220,31 +241,34 @@ class Run:
         images = self.data.set.train_images[self.data.train]
         return MovedCopies(images, self.augmentation, self.settings.seed, self.encode, count, self.folder)
 
-    def encode(self, images):
+    def encode(self, images: np.ndarray) -> torch.Tensor:
         return self.encoder.encode(images).to(self.model.device)
 
-    def save(self, name="last.safetensors", state=None):
+    def save(self, name: str = "last.safetensors", state: dict[str, torch.Tensor] | None = None) -> None:
+        """Save a checkpoint of the network, with the weights ``state`` (None: the current weights)."""
         progress = self.progress if name == "last.safetensors" else None
         path = self.folder / "checkpoints" / name
         save_checkpoint(path, self.model, get_encoder_config(self.encoder), self.info, progress, state)
         self.saved_at = time.monotonic()
 
-    def save_maps(self, name, step, stages=None):
-        """Activation maps of the wanted images into ``maps/name``, of these stages (None: all)."""
+    def save_maps(self, name: str, step: int, stages: Sequence[str] | None = None) -> None:
+        """Save the requested activation maps of these stages (None: all) in ``maps/name``, and log them."""
         images, labels, chosen = self.data.get_split(self.settings.scored_split)
         labels = labels[chosen]
         indices = choose_map_images(self.settings, labels)
         if len(indices):
             from report.activation_maps import save_activation_maps
 
-            save_activation_maps(
-                self.model, self.encode(images[chosen[indices]]), labels, indices,
-                self.folder / "maps" / name, self.data.set.class_names, stages, self.settings.figures,
-            )  # fmt: skip
-            self.log.board.log_pictures("maps", self.folder / "maps" / name, step)
+            latencies, folder = self.encode(images[chosen[indices]]), self.folder / "maps" / name
+            names, draw = self.data.set.class_names, self.settings.figures
+            save_activation_maps(self.model, latencies, labels, indices, folder, names, stages, draw)
+            self.log.board.log_pictures("maps", folder, step)
 
-    def report(self, validation, seconds, start):
-        """Test the best and the last weights, and write what the run leaves."""
+    def report(self, validation: LatencyDataset | None, seconds: dict[str, float], start: float) -> None:
+        """Test the best and the last weights, and write scores, figures, maps and the page.
+
+        seconds: {part of the run: seconds}, for results.json. start: time at which the process began to train.
+        """
         (self.folder / "index.html").unlink(missing_ok=True)  # the run is finished when its page is there
         split = self.settings.scored_split
         images, labels, chosen = self.data.get_split(split)
@@ -316,11 +340,13 @@ class Run:
         memory = f", {get_peak_memory():,.0f} MB at most" if get_peak_memory() else ""
         self.log.info(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
 
-    def evaluate(self, latencies, labels, validation):
-        """{"test.last", "test.best" and, if there are any images for it, "validation.best": Evaluation}.
+    def evaluate(
+        self, latencies: LatencyMap, labels: np.ndarray, validation: LatencyDataset | None
+    ) -> dict[str, Evaluation]:
+        """Evaluate the last and the best weights. Afterwards the network has the best weights.
 
-        "validation.last" in place of the two of the test, if its images stay unread. Afterwards the network has the
-        best weights.
+        Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}. If the test images
+        are not read: {"validation.last", "validation.best"}.
         """
         held_out = validation and (validation.maps, validation.labels)
         if self.settings.test:
@@ -346,13 +372,13 @@ def prepare_machine(settings: NetworkSettings) -> torch.device:
 
 
 def load_data(settings: NetworkSettings) -> datasets.DataSet:
-    """Load the data set of the settings. Errors: InputError."""
+    """Load the data set of the settings. Raises InputError."""
     place = settings.data_dir or datasets.DATA_DIR
     return datasets.load(settings.dataset or "mnist", place, settings.image_size or None)
 
 
 def is_finished(folder: Path, figures: bool) -> bool:
-    """Whether the results of a run belong to its epochs, and the page is written. ``figures``: whether it draws."""
+    """Return whether the results of a run belong to its last epoch and, if it draws ``figures``, the page exists."""
     epochs = read_epochs(folder / "results.json")
     is_drawn = not figures or (folder / "index.html").is_file()
     return is_drawn and epochs is not None and epochs == read_epochs(folder / "args.json")
@@ -366,7 +392,7 @@ def read_epochs(path: Path) -> tuple[int, ...] | None:
 
 
 def lengthen(folder: Path, epochs: tuple[int, ...]) -> None:
-    """Save the larger number of epochs of a run, which then is unfinished. Raises InputError for a bad args.json."""
+    """Save a larger number of epochs, so that the run is unfinished. Raises InputError for a damaged args.json."""
     path = folder / "args.json"
     if read_epochs(path) is None:
         raise InputError(f"{path} is missing or damaged; nothing was changed", path=path)
@@ -380,14 +406,14 @@ def lengthen(folder: Path, epochs: tuple[int, ...]) -> None:
 
 
 def format_resume_command(folder: Path) -> str:
-    """The command line that continues the run in a folder."""
+    """Return the command line that continues the run in a folder."""
     return f"python train.py --resume {shlex.quote(str(folder))}"
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal has stopped the run.
+    """A signal stopped the run.
 
-    ``code`` is the exit code of the program, 128 + the number of the signal; ``is_saved``: whether the run was saved.
+    ``code`` is the exit code of the program, 128 + the number of the signal. ``is_saved``: whether the run was saved.
     """
 
     def __init__(self, number: int, is_saved: bool = False):
@@ -407,9 +433,9 @@ def handle_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
 
 
 class StopRequest:
-    """A signal that asks a training to stop after its batch; a second Ctrl-C stops at once.
+    """A request to stop the training after the current batch. A second Ctrl-C stops it immediately.
 
-    ``asked`` is whether there was one, ``number`` is its number.
+    ``asked``: whether a signal arrived; ``number``: the number of the signal.
     """
 
     def __init__(self):
@@ -419,12 +445,12 @@ class StopRequest:
         if self.asked and number == signal.SIGINT:
             raise Stopped(number)
         self.asked, self.number = True, number
-        warn("\nstopping after this batch; Ctrl-C again stops at once")
+        warn("\nstopping after this batch; press Ctrl-C again to stop immediately")
 
 
 @contextmanager
 def offer_resume(folder: Path) -> Iterator[None]:
-    """Print the command that continues the run in the folder if a signal or a full disk ends it.
+    """Print the command that continues the run in the folder, if a signal or a full disk stops it.
 
     During the training, ``StopRequest`` handles the signals, and the run is saved first.
 
@@ -440,7 +466,7 @@ def offer_resume(folder: Path) -> Iterator[None]:
             yield
     except Stopped as stopped:
         if not stopped.is_saved:
-            print(f"stopped at once; go on from the last checkpoint with\n    {command}", flush=True)
+            print(f"stopped immediately; continue from the last checkpoint with\n    {command}", flush=True)
         raise
     except (InputError, OSError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
@@ -448,18 +474,18 @@ def offer_resume(folder: Path) -> Iterator[None]:
             raise
         more = ", and start again"
         if last.is_file():
-            more = f" (a checkpoint takes {last.stat().st_size / 1e6:.0f} MB), and go on with: {command}"
-        raise InputError(f"the disk of {folder} is full: {error}; free some of it{more}", path=folder) from error
+            more = f" (a checkpoint takes {last.stat().st_size / 1e6:.0f} MB), and continue with: {command}"
+        raise InputError(f"the disk of {folder} is full: {error}; delete files{more}", path=folder) from error
 
 
-def choose_map_images(settings, labels):
-    """Indices of the images whose activation maps are wanted. Errors: InputError if there is no such image."""
+def choose_map_images(settings: NetworkSettings, labels: np.ndarray) -> np.ndarray:
+    """Return the indices of the images whose activation maps are saved. Raises InputError for an impossible index."""
     from report.activation_maps import choose_images
 
     named = settings.map_index
     if named and not 0 <= min(named) <= max(named) < len(labels):
         raise InputError(
-            f"--map-index must be 0 to {len(labels) - 1}, the {settings.scored_split} images; "
+            f"--map-index must be from 0 to {len(labels) - 1}, the {settings.scored_split} images, "
             f"not {min(named)} to {max(named)}"
         )
     named = np.asarray(named, np.int64)

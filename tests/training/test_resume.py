@@ -230,7 +230,7 @@ def test_a_signal_gives_its_exit_code(number, code, tmp_path, undrawn, monkeypat
 
     monkeypatch.setattr(Run, "follow", follow)
     assert start(f"{SMALL} --epochs 1 1 1", tmp_path) == code
-    assert "stopped and saved; go on with" in capsys.readouterr().out
+    assert "stopped and saved; continue with" in capsys.readouterr().out
 
 
 def test_the_number_of_threads_changes_nothing(tmp_path, undrawn, undisturbed):
@@ -255,9 +255,9 @@ def test_the_command(tmp_path, undrawn, undisturbed):
     assert lines[0].startswith("run folder  ")
     assert lines[-1].split()[:4] == ["s1", "STDP", "epoch", "1/1"]
     assert process.returncode == 130
-    assert err == "\nstopping after this batch; Ctrl-C again stops at once\n"
+    assert err == "\nstopping after this batch; press Ctrl-C again to stop immediately\n"
     *_, told, command = out.splitlines()
-    assert told == "stopped and saved; go on with"
+    assert told == "stopped and saved; continue with"
     python, *command = shlex.split(command)
     assert python == "python"
 

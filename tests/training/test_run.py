@@ -244,7 +244,7 @@ class Unrewarded(NetworkTrainer):
 
 
 def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
-    """It trains and resumes; the last epoch is its best; it leaves all but scores, and says that there are none."""
+    """It trains and resumes; the last epoch is its best; it writes all files, and the reason in place of scores."""
     monkeypatch.setitem(MODELS, "unrewarded", Unrewarded)
     monkeypatch.setattr(figures, "DPI", 20)
     words = f"--model unrewarded {DIGITS} --dry-run --map-index 3 --tensorboard --name one"
