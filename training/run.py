@@ -6,7 +6,7 @@ import os
 import shlex
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from engine.packed import PackedLatencies
 from errors import InputError, warn
 from network_trainer import LatencyDataset, NetworkTrainer, Progress, Step
 from report.activity import count_activity
+from report.diagnosis import Diagnosis
 from report.evaluation import Evaluation
 from report.page import write_page
 from report.summary import summarize
@@ -142,6 +143,9 @@ class Run:
         train = self.encode_split("train")
         validation = None if phases or self.model.decision is None else self.encode_split("validation")
         seconds["encoding"] += time.perf_counter()
+        self.diagnosis = None if self.settings.dry_run else Diagnosis(self.model, self.settings.epochs, train)
+        if self.diagnosis and not is_resumed:
+            self.log_all(self.diagnosis.diagnose_plan())
         steps = self.model.steps(
             train,
             validation,
@@ -176,6 +180,8 @@ class Run:
             self.log.close_bar()
             text = f"compiling the kernels of {step.phase.name}, at the first start only"
             announcements[:] = [lambda: self.log.info(text)]
+            if self.diagnosis and progress.epoch == progress.batch == 0:
+                self.log_all(self.diagnosis.diagnose_next(step.phase))
         elif step.kind != "epoch":
             self.log.show(step.title, step.done, step.total, outcome)
         if outcome:
@@ -205,6 +211,14 @@ class Run:
             self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.safetensors", progress.best["state"])
+        patience = self.settings.patience if phase.needs_labels else 0
+        is_last = progress.epoch >= self.settings.epochs[progress.phase]
+        if self.diagnosis and (is_last or (patience and progress.epochs_since_best >= patience)):
+            self.log_all(self.diagnosis.diagnose(phase, row))
+
+    def log_all(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.log.info(text)
 
     def log_beginning(self) -> None:
         """Log the epochs of the beginning from which a run of a sweep continues, if there is one."""
@@ -270,6 +284,8 @@ class Run:
         seconds: {part of the run: seconds}, for results.json. start: time at which the process began to train.
         """
         (self.folder / "index.html").unlink(missing_ok=True)  # the run is finished when its page is there
+        # before the network gets the weights of the best epoch
+        diagnosis = self.diagnosis.diagnose_all(self.progress.history) if self.diagnosis else []
         split = self.settings.scored_split
         images, labels, chosen = self.data.get_split(split)
         latencies = self.encode_all(images, chosen, split)
@@ -303,6 +319,7 @@ class Run:
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
         facts |= read_features(self, seconds)
         facts |= {
+            "diagnosis": diagnosis,
             "seconds": seconds,
             "images": self.data.count_images(),
             "activity": count_activity(self.model, latencies),

@@ -1,0 +1,169 @@
+"""Whether the training works: a text for each stage where something is wrong, with what the user can try.
+
+The bounds come from the published networks on MNIST (see the constants): none of them gets a text.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.nn.functional import conv2d
+
+from engine.phases import Phase
+from engine.rules import Rule
+from engine.stages import INPUT, SpikingConv
+from network_trainer import LatencyDataset, NetworkTrainer
+
+SAMPLE = 100  # training images on which the stages are measured
+MAX_POTENTIALS = 20_000_000  # computed at once; of large maps, fewer images are measured
+
+# Fractions of neurons that fire. Measured in mozafari2018, deep2024, deepr2024, inception2024, multiscale2026 and
+# kheradpisheh2018 (seed 0) on 100 training images of MNIST, before the stages learn and after each of 4 epochs of
+# 12,000 images. Of trained stages, 3 to 11 % fire. Before a stage learns, 40 % (s2 of 3×3) to 100 % (s3 of 7×7) fire,
+# because the first weights are large.
+TRAINED, ENCODER = 0.06, 0.25
+UNTRAINED, UNTRAINED_OTHERS = {"s1": 0.7, "s2": 0.4, "s3": 0.6, "s4": 0.8}, 0.5
+HARDLY, OFTEN = 0.1, 0.2  # too few: below HARDLY times the usual fraction; too many: above OFTEN
+
+LEARNED = 0.01  # mean of w (1 - w): at most 1e-4 in results/*.log; Kheradpisheh et al. 2018 stop the training at 0.01
+# From 0.8, the mean of the first weights, to w (1 - w) = LEARNED, ln(w / (1 - w)) changes by 6. With the stabilizer,
+# each update of a weight changes it by the rate.
+DISTANCE = 6.0
+NEVER_WON = 0.05  # of the features: at most 0.4 % in results/*.log, and 1.3 % in s2 of kheradpisheh2018
+SILENT = 0.3  # of the decisions: at most 9 % in results/*.log
+ONE_CLASS = 0.9  # of the decisions, if less than half as many labels have this class
+MAX_IMAGES = 200_000  # for which the schedule of a rule is computed
+
+
+class Diagnosis:
+    """Looks at the stages of a network before, between and after the phases of its training.
+
+    Args:
+        model: the network.
+        epochs: one number for each phase.
+        train: the encoded training images. SAMPLE of them are kept, evenly spaced: they may be in the order of classes.
+    """
+
+    def __init__(self, model: NetworkTrainer, epochs: Sequence[int], train: LatencyDataset):
+        self.model, self.epochs, self.images = model, tuple(epochs), len(train)
+        self.usual_epochs = model.epochs if len(model.epochs) == len(epochs) else epochs
+        chosen = torch.linspace(0, len(train) - 1, min(SAMPLE, len(train))).long()
+        latencies = train.maps[INPUT]
+        self.latencies, self.labels = latencies[chosen.to(latencies.device)].to(model.device), train.labels[chosen]
+        self.shapes = model.shapes(*latencies.shape[2:])
+
+    def diagnose_plan(self) -> Iterator[str]:
+        """Yield what is wrong before the training: silence, too few images for STDP, maps of a single neuron."""
+        model, short = self.model, []
+        spikes = float((self.latencies < model.time_steps).float().mean())
+        if spikes < HARDLY * ENCODER:
+            about = f"{_percent(spikes)} of its neurons ({ENCODER:.0%} on MNIST)"
+            yield f"the encoder hardly spikes: {about}; try lower thresholds, as --set encoder.threshold"
+        for phase, count in zip(model.phases, self.epochs, strict=True):
+            highest, enough = self.count_needed(phase)
+            if 0 < count * self.images < enough:
+                epochs = -(-highest // self.images), -(-enough // self.images)
+                short.append(f"{phase.name} needs {epochs[0]} for its highest rate, {epochs[1]} in all")
+        if short:
+            yield f"{self.images:,} training images; epochs of STDP: {', '.join(short)}; try {self.suggest_epochs()}"
+        name = model.decision
+        if name and not model.stages[name].sees_whole_maps and max(self.shapes[model.inputs_of(name)[0]][1:]) == 1:
+            yield f"{name} reads maps of 1×1 and cannot use where a feature is; try --image-size 28 28 (as MNIST)"
+
+    def diagnose_next(self, phase: Phase) -> Iterator[str]:
+        """Yield what is wrong with the thresholds of a phase that begins."""
+        yield from self._diagnose_firing(phase, has_learned=phase.needs_labels)
+
+    def diagnose(self, phase: Phase, row: dict) -> Iterator[str]:
+        """Yield what is wrong after a phase; ``row``: of its last epoch in ``Progress.history``."""
+        texts = [] if phase.needs_labels else [*self.diagnose_learning(phase, row)]
+        yield from texts
+        yield from self._diagnose_firing(phase, has_learned=phase.needs_labels or row["convergence"] <= LEARNED)
+        if self.model.decision in phase.stages:
+            yield from self._diagnose_decisions(phase)
+
+    def diagnose_all(self, history: Sequence[dict]) -> list[str]:
+        """Return what is wrong with the whole training, from the rows of ``Progress.history``."""
+        rows, texts = {row["phase"]: row for row in history}, [*self.diagnose_plan()]
+        for phase in self.model.phases:
+            texts += self.diagnose(phase, rows[phase.name]) if phase.name in rows else []
+        return texts
+
+    def diagnose_learning(self, phase: Phase, row: dict) -> Iterator[str]:
+        """Yield whether the stages of a phase without labels have hardly learned, and how many features never won."""
+        seen, count = row["images"] * row["epoch"], sum(conv.out_channels for _, conv in self._convs(phase))
+        highest, enough = self.count_needed(phase)
+        longer = self.suggest_epochs(phase if seen >= enough else None)
+        if highest and row["convergence"] > LEARNED:
+            mean = f"the mean of w (1 - w) is {row['convergence']:.2g}, and below {LEARNED} in trained networks"
+            rate = f"its rate is the highest after {highest:,} images, and it has learned from {seen:,}"
+            yield f"{phase.name} has hardly learned: {mean}; {rate}; try {longer}"
+        if row["dead_features"] > NEVER_WON * count:
+            fewer = f" or fewer features (--set {phase.name}.out_channels)"
+            yield f"{phase.name}: {row['dead_features']} of {count} features never won; try {longer}{fewer}"
+
+    def _diagnose_firing(self, phase, has_learned):
+        for name, (place, (label, conv)) in self._places(phase):
+            if conv.decides:
+                continue
+            usual = TRAINED if has_learned else UNTRAINED.get(name, UNTRAINED_OTHERS)
+            potentials = self.measure_potentials(name, conv)
+            fraction = float((potentials > conv.threshold).mean())
+            if fraction >= HARDLY * usual and not (has_learned and fraction > OFTEN):
+                continue
+            threshold = float(f"{np.quantile(potentials, 1 - usual):.2g}")
+            field = f"{name}.threshold" if label == name else f"{name}.{place}.threshold"
+            what = "fires too often" if fraction > usual else "hardly fires"
+            advice = f"try --set {field}={threshold:g}" if threshold > 0 else "too few neurons spike below it"
+            share = f"{_percent(fraction)} of its neurons ({usual:.0%} in the published networks on MNIST)"
+            reach = f"potentials reach {potentials.max():.3g}, the threshold is {conv.threshold:g}"
+            yield f"{label} {what}: {share}; {reach}; {advice}"
+
+    def _diagnose_decisions(self, phase):
+        decisions, name = self.model.predict(self.latencies).cpu(), self.model.decision
+        silent, counts = float((decisions < 0).float().mean()), torch.bincount(decisions[decisions >= 0], minlength=1)
+        share = float(counts.max() / len(decisions))
+        if silent > SILENT:
+            yield f"{name} is silent for {_percent(silent)} of the images; try lower thresholds of the stages below it"
+        elif share > ONE_CLASS and float((self.labels == counts.argmax()).float().mean()) < ONE_CLASS / 2:
+            yield f"{name} gives one class for {_percent(share)} of the images; try {self.suggest_epochs(phase)}"
+
+    @torch.no_grad()
+    def measure_potentials(self, name: str, conv: SpikingConv) -> np.ndarray:
+        """Return the potentials (N, F, Ho, Wo) of a convolution of the stage ``name`` at the last time step."""
+        size = np.prod(conv.output_shape(*self.shapes[self.model.inputs_of(name)[0]]))
+        below = self.model.map_of(self.latencies[: max(1, MAX_POTENTIALS // int(size))], self.model.input_name(name))
+        spikes = (below < self.model.time_steps).to(conv.weight.dtype)
+        return conv2d(spikes, conv.weight, padding=conv.padding).numpy(force=True)
+
+    def count_needed(self, phase: Phase) -> tuple[int, int]:
+        """Return (images until the rate is the highest, images until the weights are near 0 or 1); 0 if not STDP."""
+        counts = [_count_needed(conv, phase.rules[label]) for label, conv in self._convs(phase)]
+        return tuple(map(max, zip(*counts, strict=True)))
+
+    def suggest_epochs(self, longer: Phase | None = None) -> str:
+        """Return ``--epochs …`` with enough epochs for each phase; ``longer``: a phase that gets twice its epochs."""
+        found = []
+        for phase, count, usual in zip(self.model.phases, self.epochs, self.usual_epochs, strict=True):
+            enough = usual if phase.needs_labels else -(-self.count_needed(phase)[1] // self.images)
+            found.append(max(count, enough, 2 * count if phase is longer else 0) if count else 0)
+        return f"--epochs {' '.join(map(str, found))}"
+
+    def _convs(self, phase):
+        return list(self.model.named_convs(phase.stages))
+
+    def _places(self, phase):
+        return [(name, found) for name in phase.stages for found in enumerate(self.model.named_convs([name]))]
+
+
+def _count_needed(conv: SpikingConv, rule: Rule) -> tuple[int, int]:
+    if rule.needs_labels or not getattr(rule, "stabilize", False) or tuple(getattr(rule, "bounds", ())) != (0, 1):
+        return 0, 0
+    rates = rule.schedule(np.atleast_2d(rule.first_rates()), np.arange(1, MAX_IMAGES + 1), 0)[:, 0]
+    highest = int(rates[:, 0].argmax()) + 1
+    changes = np.cumsum(abs(rates[:, 1])) * min(1, rule.winners / conv.out_channels)  # each feature wins equally often
+    return highest, max(highest, int(np.searchsorted(changes, DISTANCE)) + 1)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2g} %"
