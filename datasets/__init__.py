@@ -1,6 +1,6 @@
-"""Image data sets in memory: ``load`` reads and checks them; the other functions divide them, stratified by class.
+"""Image data sets in memory: ``load`` reads and checks them; the other functions split them, stratified by class.
 
-``published.py`` reads the published data sets, ``own.py`` reads users' own images; ``data/README.md`` describes both.
+``published.py`` reads the published data sets, and ``own.py`` users' own images. ``data/README.md`` describes both.
 """
 
 import hashlib
@@ -21,15 +21,15 @@ from errors import InputError
 DATA_DIR = Path(__file__).resolve().parent.parent / "data"
 DATASETS = (*PUBLISHED, "digits")  # names on the command line; "digits" is part of scikit-learn
 MAX_SIDE = 4096  # pixels of an image after scaling
-HELD_OUT = 6  # every sixth training image is a test image if there is no test part
-HELD_OUT_SEED = 0  # whatever the run's seed: no network is tested on images that it was trained on
+HELD_OUT = 6  # without a test part, one training image of six becomes a test image
+HELD_OUT_SEED = 0  # not the run's seed, so that no network is tested on images that another run trained it on
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
     """Images uint8 (N, H, W), in colour (N, H, W, 3), with labels int64 (N,) from 0 to num_classes - 1.
 
-    ``notes`` are sentences about the data for the user. Raises InputError if the arrays do not fit this description or
+    ``notes`` are lines about the data for the run log. Raises InputError if the arrays do not fit this description or
     each other.
     """
 
@@ -77,7 +77,7 @@ class DataSet:
                 )
             if images.shape[1:] != shape:
                 raise InputError(
-                    f"{self.name}'s training images are {shape} pixels large, its test images {images.shape[1:]}",
+                    f"the training images of {self.name} have {shape} pixels, but its test images {images.shape[1:]}",
                     field="test_images",
                 )
             if labels.shape != images.shape[:1] or not 0 <= labels.min() <= labels.max() < self.num_classes:
@@ -89,20 +89,20 @@ class DataSet:
 
 
 def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int] | None = None) -> DataSet:
-    """Load one of ``DATASETS``, or images of your own: ``folder:PATH`` or ``FILE.npz``.
+    """Load one of ``DATASETS``, or your own images: ``folder:PATH`` or ``FILE.npz``.
 
-    The published ones are grey and 28×28; archives that are missing in ``data_dir`` are downloaded into it. Of your own
-    images without a test part, a sixth is held out: stratified, and always the same images.
+    The published data sets are grey and have 28×28 pixels. If an archive is missing in ``data_dir``, it is downloaded.
+    If your own images have no test part, a sixth of them is held out: stratified, and always the same images.
 
     Args:
-        data_dir: a relative path starts at the current directory.
+        data_dir: folder of the published data sets.
         image_size: height and width to which all images are stretched; required for pictures of different sizes.
 
     Raises InputError for an unknown name, and for files that are missing, damaged or unusable.
     """
     if image_size is not None and not all(1 <= side <= MAX_SIDE for side in image_size):
         raise InputError(
-            f"an image size is a height and a width from 1 to {MAX_SIDE} pixels, not {tuple(image_size)}",
+            f"--image-size must be a height and a width from 1 to {MAX_SIDE} pixels, not {tuple(image_size)}",
             flag="--image-size",
         )
     if is_own(name):
@@ -110,7 +110,7 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
         data = DataSet(**found) if "test_images" in found else _hold_out(**found)
         if data.train_images.min() == data.train_images.max():
             raise InputError(
-                f"all pixels of {name}'s training images are {data.train_images.flat[0]}", flag="--dataset"
+                f"all pixels of the training images of {name} are {data.train_images.flat[0]}", flag="--dataset"
             )
     elif name == "digits":
         data = _load_digits()
@@ -118,7 +118,7 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
         data = DataSet(name, *read_published(name, data_dir), PUBLISHED[name].class_names)
     else:
         raise InputError(
-            f"no data set is called {name!r}; there are: {', '.join(DATASETS)}, and your own: folder:PATH or FILE.npz",
+            f"unknown data set {name!r}; choose from {', '.join(DATASETS)}, or your own images: folder:PATH, FILE.npz",
             flag="--dataset",
         )
     if image_size is not None:
@@ -135,18 +135,18 @@ def _hold_out(
     total, sizes = len(train_labels), np.bincount(train_labels)
     if sizes.min() < HELD_OUT:
         raise InputError(
-            f"{name} has no test part, and its class {class_names[sizes.argmin()]!r} has only {sizes.min()} images: "
-            f"give {HELD_OUT} images or more of each class, or a test part",
+            f"{name} has no test part, and its class {class_names[sizes.argmin()]!r} has only {sizes.min()} images; "
+            f"add a test part, or at least {HELD_OUT} images of each class",
             flag="--dataset",
         )
     train, test = stratified_split(train_labels, math.ceil(total / HELD_OUT), HELD_OUT_SEED)
-    notes += (f"no test part: {len(test):,} of {total:,} images are held out to test on, always the same",)
+    notes += (f"no test part: {len(test):,} of {total:,} images are held out for the test, always the same images",)
     parts = [array[part] for part in (train, test) for array in (train_images, train_labels)]
     return DataSet(name, *parts, class_names, notes)
 
 
 def _remarks(data: DataSet) -> list[str]:
-    """Return notes on what is unusual and may be an error: a single class, test images among the training images."""
+    """Return notes on possible errors: a single class, or test images among the training images."""
     remarks = []
     for what, labels in (("training", data.train_labels), ("test", data.test_labels)):
         if (labels == labels[0]).all():
@@ -178,11 +178,11 @@ def _load_digits() -> DataSet:
 
 
 def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the images into training and validation: two sorted int64 index arrays without a common element.
+    """Split the images into training and validation: two sorted int64 index arrays without a common element.
 
-    ``held_out`` is the size of the validation set, as a count (int) or as a fraction of all (float, rounded to whole
-    images). Each class contributes its share to within one image; the largest remainders are rounded up. Raises
-    InputError unless every class keeps at least one image on both sides.
+    ``held_out`` is the size of the validation set: a count (int), or a fraction of all images (float, rounded to whole
+    images). Each class has its share of the validation set to within one image; the largest remainders are rounded up.
+    Raises InputError unless both sets contain an image of each class.
     """
     labels, total = np.asarray(labels), len(labels)
     is_count = isinstance(held_out, Integral)
@@ -192,8 +192,8 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
         if len(np.unique(labels[validation])) == len(np.unique(labels[train])) == len(np.unique(labels)):
             return train, validation
     raise InputError(
-        f"cannot hold out {held_out} of {total} images for validation: give --val-split, a count or a fraction between "
-        "0 and 1, that leaves an image of each class on both sides",
+        f"cannot hold out {held_out} of {total} images for validation; --val-split must be a count, or a fraction "
+        "between 0 and 1, so that both sets contain an image of each class",
         flag="--val-split",
     )
 
@@ -218,7 +218,8 @@ def stratified_part(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
 def _draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """Draw ``count`` indices, sorted, with each class in proportion by largest remainders (ties: the lower class).
 
-    scikit-learn's ``train_test_split`` refuses a rest of less than one image per class, as with a ratio of 1.
+    scikit-learn's ``train_test_split`` raises an error if the rest has less than an image per class, as with a ratio of
+    1.
     """
     classes, sizes = np.unique(labels, return_counts=True)
     shares, remainders = np.divmod(sizes * count, len(labels))

@@ -23,16 +23,17 @@ WHITE = 255
 LIMITS = {"copies": 10_000, "turn": 180, "shift": 4096, "scale": 0.9, "shear": 1}
 MOVES = "turn", "shift", "scale", "shear"
 NOISES = {"gaussian": "σ as a fraction of white", "salt-pepper": "the fraction of the pixels"}
-MAX_IN_MEMORY = 256 * 2**20  # bytes of the spikes of all copies; more than this go into files
+MAX_IN_MEMORY = 256 * 2**20  # bytes of the spikes of all copies; larger ones are stored in files
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How many moved copies of the training images a network learns from too, and how they are moved.
+    """The number of moved copies of the training images that a network also learns from, and their largest movements.
 
-    Each image of each copy is moved on its own, uniformly up to: ``turn`` degrees in either direction; ``shift`` pixels
-    up or down, and as many left or right; the fractions ``scale``, larger or smaller, and ``shear``, slanted. With
-    ``flip``, half of them, at random, are mirrored left to right. Without copies the augmentation is false.
+    The movements of each image in each copy are drawn independently and uniformly: rotation by up to ``turn`` degrees
+    in either direction, shift by up to ``shift`` pixels in both axes, enlargement or reduction by up to the fraction
+    ``scale``, and shear by up to the fraction ``shear``. With ``flip``, each image is mirrored left to right with
+    probability 0.5. Without copies the augmentation is false.
 
     Raises InputError for values out of range, for moves without copies, and for copies that are not moved.
     """
@@ -48,15 +49,15 @@ class Augmentation:
         for name, largest in LIMITS.items():
             value = getattr(self, name)
             if not 0 <= value <= largest:
-                raise InputError(f"the {name} of an augmentation must be 0 to {largest}, not {value}", flag="--augment")
+                raise InputError(f"--augment: {name} must be from 0 to {largest}, not {value}", flag="--augment")
         is_moving = self.flip or any(getattr(self, name) for name in MOVES)
         if is_moving != bool(self.copies):
-            lack = "its number of copies (copies=8)" if is_moving else "how the copies are moved (turn=8 shift=1)"
-            raise InputError(f"an augmentation needs {lack}", flag="--augment")
+            lack = "a number of copies (copies=8)" if is_moving else "movements of the copies (turn=8 shift=1)"
+            raise InputError(f"--augment needs {lack}", flag="--augment")
 
     @classmethod
     def parse(cls, text: str) -> "Augmentation":
-        """Read ``"copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"``, in any order and in part, or ``"none"``."""
+        """Parse ``"copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"``, or some of these words, or ``"none"``."""
         values = {}
         for word in [] if text.strip() == "none" else text.split() or [""]:
             name, _, value = word.partition("=")
@@ -80,18 +81,18 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class MovedCopies:
-    """The copies of an augmentation as latencies, which are computed when they are asked for, a slice at a time.
+    """The copies of an augmentation as latencies, which are computed slice by slice when they are read.
 
-    Iterating yields the copies in order: sequences of latencies uint8 (C, H, W) that take slices.
+    The iterator yields the copies in order: sequences of latencies uint8 (C, H, W) that are read by slices.
 
     Args:
         images: the training images, uint8 (N, H, W) or (N, H, W, 3).
         augmentation, seed: see ``move_images``.
         encode: computes latencies uint8 (n, C, H, W) from images.
-        neurons: number of inputs of the decision stage, each of which takes a bit.
-        folder: where the bits are stored if they are too many for the memory.
+        neurons: number of inputs of the decision stage. Each is stored as a bit.
+        folder: where the bits are stored if they need too much memory.
 
-    Raises InputError if they are too many for the disk as well.
+    Raises InputError if the bits do not fit on the disk either.
     """
 
     images: np.ndarray
@@ -116,7 +117,7 @@ class MovedCopies:
         return (MovedCopy(self, number) for number in range(1, len(self) + 1))
 
     def file(self, number: int) -> BinaryIO | None:
-        """Open a file without a name for the spikes of one copy, which ends with the program; None for the memory."""
+        """Open a temporary file for the spikes of one copy; None if they fit in memory."""
         return tempfile.TemporaryFile(dir=self.folder, buffering=0) if self._size() > MAX_IN_MEMORY else None
 
 
@@ -134,13 +135,13 @@ class MovedCopy:
 
 
 def move_images(images: np.ndarray, augmentation: Augmentation, copy: int, seed: int, first: int = 0) -> np.ndarray:
-    """Return the images as they are in copy number ``copy``, from 1 on; copy 0 is the images themselves.
+    """Return the images of copy number ``copy``, from 1 on. Copy 0 contains the images themselves.
 
-    ``images``: uint8 (N, H, W) or (N, H, W, 3), those from position ``first`` on. Returns the same shape.
+    images: uint8 (N, H, W) or (N, H, W, 3). first: position of the first image in the data set. Returns the same shape.
     """
     if copy == 0:
         return images
-    # row by row, so that the numbers for an image do not depend on how many images there are
+    # row by row, so that the numbers for an image do not depend on the number of images
     draws = np.random.default_rng([seed, copy]).random((first + len(images), 6))[first:]
     largest = [getattr(augmentation, name) for name in ("turn", "shift", "shift", "scale", "shear")]
     turn, down, right, scale, shear = (largest * (2 * draws[:, :5] - 1)).T
@@ -149,11 +150,11 @@ def move_images(images: np.ndarray, augmentation: Augmentation, copy: int, seed:
 
 
 def compute_movements(turn, down, right, size, shear, mirrored) -> np.ndarray:
-    """Compute where each pixel of a moved image comes from, float64 (N, 2, 3), for ``warp``.
+    """Compute the matrices float64 (N, 2, 3) for ``warp``, which map a position in a moved image to the original.
 
-    About its centre the image is mirrored left to right, then slanted (a point y pixels below the centre goes
-    ``shear`` · y pixels to the right), made ``size`` times as large, turned counterclockwise by ``turn`` degrees, and
-    moved by ``down`` and ``right`` pixels. Each is an array (N,).
+    The image is mirrored left to right about its centre, sheared (a point y pixels below the centre moves ``shear`` · y
+    pixels to the right), scaled by ``size``, rotated counterclockwise by ``turn`` degrees, and shifted by ``down`` and
+    ``right`` pixels, in this order. Each argument is an array (N,).
     """
     radians = np.radians(turn)
     cos, sin = np.cos(radians) / size, np.sin(radians) / size
@@ -166,9 +167,10 @@ def compute_movements(turn, down, right, size, shear, mirrored) -> np.ndarray:
 
 
 def warp(images: np.ndarray, movements: np.ndarray) -> np.ndarray:
-    """Move each of the uint8 images (N, H, W) or (N, H, W, 3) on its own; bilinear, black outside of the image.
+    """Move each of the uint8 images (N, H, W) or (N, H, W, 3) by its own matrix.
 
-    A pixel (y, x), counted from the centre of the image, gets what is at ``movement @ (y, x, 1)`` in the original.
+    The pixel at (y, x), counted from the centre of the image, is that at ``movement @ (y, x, 1)`` in the original, by
+    bilinear interpolation. Pixels outside of the original are black.
     """
     channels = images if images.ndim == 4 else images[..., None]
     return _warp(np.require(channels, requirements=["C", "W"]), movements).reshape(images.shape)
@@ -176,7 +178,7 @@ def warp(images: np.ndarray, movements: np.ndarray) -> np.ndarray:
 
 @compiled(parallel=True)
 def _warp(images, movements):
-    """uint8 (N, H, W, C) → the same. One thread moves an image, so the number of threads changes nothing."""
+    """Move images uint8 (N, H, W, C). Each image is moved by one thread, so their number does not change the result."""
     n, height, width, channels = images.shape
     result = np.zeros(images.shape, np.uint8)
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
@@ -204,25 +206,28 @@ def _at(image, y, x, c):
 
 
 def parse_noise(text: str) -> tuple[str, float]:
-    """Read ``"gaussian=0.1"`` or ``"salt-pepper=0.05"``: kind and strength. Raises InputError."""
+    """Parse ``"gaussian=0.1"`` or ``"salt-pepper=0.05"`` to kind and strength. Raises InputError."""
     kind, _, value = text.partition("=")
     if kind not in NOISES:
         known = ", ".join(f"{name}=X" for name in NOISES)
-        raise InputError(f"no noise is called {kind!r}; there are: {known}", flag="--noise")
+        raise InputError(f"unknown noise {kind!r}; choose from {known}", flag="--noise")
     try:
         strength = float(value)
     except ValueError:
         strength = math.nan
     if not 0 <= strength <= 1:
-        raise InputError(f"{kind} noise needs {NOISES[kind]}, 0 to 1, not {value!r}", flag="--noise")
+        raise InputError(f"{kind} must be {NOISES[kind]}, from 0 to 1, not {value!r}", flag="--noise")
     return kind, strength
 
 
 def add_noise(images: np.ndarray, noise: str, seed: int = 0, first: int = 0) -> np.ndarray:
-    """Return the images with noise: uint8 (N, H, W) or (N, H, W, 3), those from position ``first`` on.
+    """Return images uint8 (N, H, W) or (N, H, W, 3) with noise.
 
-    ``gaussian=σ``: a normal deviate of σ · 255 is added to each value, which is rounded and clipped to 0 … 255.
-    ``salt-pepper=p``: each pixel becomes, with probability p, black or white, with equal chances.
+    * ``gaussian=σ``: a normal deviate with standard deviation σ · 255 is added to each value. The result is rounded and
+      clipped to 0 … 255.
+    * ``salt-pepper=p``: each pixel becomes black with probability p/2, and white with probability p/2.
+
+    first: position of the first image in the data set.
     """
     kind, strength = parse_noise(noise)
     result = images.copy()

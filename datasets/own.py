@@ -1,4 +1,4 @@
-"""Images of your own, as arrays: class folders of pictures, or a ``.npz`` file in the form of Keras's data sets."""
+"""Your own images as arrays: class folders of pictures, or a ``.npz`` file in the form of Keras's data sets."""
 
 import io
 import os
@@ -12,8 +12,8 @@ import numpy as np
 from datasets.pictures import ENDINGS, check_memory, read_picture, resize_image
 from errors import InputError, make_printable
 
-MAX_LISTED = 12  # classes that a message lists at most
-MAX_NAME = 255  # characters of the name of a class, as of a folder
+MAX_LISTED = 12  # the largest number of classes in a message
+MAX_NAME = 255  # characters of a class name, the limit for the name of a folder
 
 
 def is_own(name: str) -> bool:
@@ -21,10 +21,11 @@ def is_own(name: str) -> bool:
 
 
 def read_own(name: str, image_size: tuple[int, int] | None = None) -> dict:
-    """Read ``folder:PATH`` or ``FILE.npz``; return the arguments of ``DataSet``, without a test part if there is none.
+    """Read ``folder:PATH`` or ``FILE.npz``. Returns the arguments of ``DataSet``, without a test part if there is none.
 
-    ``image_size``: height and width to which pictures are stretched, because they may differ in size.
-    Raises InputError for what cannot be used.
+    image_size: height and width to which pictures are stretched, because they may differ in size.
+
+    Raises InputError if the images or labels cannot be used.
     """
     if name.startswith("folder:"):
         return _read_folder(os.path.expanduser(name.removeprefix("folder:")), image_size)
@@ -32,14 +33,14 @@ def read_own(name: str, image_size: tuple[int, int] | None = None) -> dict:
 
 
 def _read_folder(path: str, image_size: tuple[int, int] | None) -> dict:
-    """Read folders named after the classes, in ``path`` itself or in its ``train`` and, if there is one, ``test``."""
-    if not os.path.isdir(path):  # False for any impossible name, and for none
+    """Read class folders in ``path``, or in its folders ``train`` and, if it exists, ``test``."""
+    if not os.path.isdir(path):  # also False for impossible and empty names
         raise InputError(f"there is no folder {path!r}", path=path)
     root = Path(path)
     try:
         within = _subfolders(root)
         if "test" in within and "train" not in within:
-            raise InputError(f"{root} has a folder test but none called train", path=root)
+            raise InputError(f"{root} has a folder test, but no folder train", path=root)
         folders = {part: root / part for part in ("train", "test") if part in within} or {"train": root}
         skipped = []
         parts = {part: _list_classes(folder, skipped) for part, folder in folders.items()}
@@ -50,9 +51,9 @@ def _read_folder(path: str, image_size: tuple[int, int] | None) -> dict:
         _refuse_unseen(root / "test", parts["test"].keys() - parts["train"].keys())
     notes = _describe_classes(class_names)
     if "train" in within and (others := [name for name in within if name not in ("train", "test")]):
-        notes += (f"of {root} only train and test are read, not {_shorten(others)}",)
+        notes += (f"only train and test of {root} are read, not {_shorten(others)}",)
     if skipped:
-        notes += (f"skipped, because they are no files or were read before: {_shorten(skipped)}",)
+        notes += (f"skipped, because they are not files or were read before: {_shorten(skipped)}",)
     found = {"name": make_printable(root.resolve().name), "class_names": _check_names(class_names, path)}
     found["notes"] = notes
     samples = [(file, part, name) for part, classes in parts.items() for name in classes for file in classes[name]]
@@ -65,9 +66,9 @@ def _read_folder(path: str, image_size: tuple[int, int] | None) -> dict:
 
 
 def _list_classes(folder: Path, skipped: list[str]) -> dict[str, list[str]]:
-    """Return the sorted pictures of each class folder and of the folders in it, except for what is hidden.
+    """Return the sorted pictures of each class folder and of the folders in it, except for hidden ones.
 
-    Links are followed, and each file and folder is read once. Pictures that are read already, and pipes and loops of
+    Links are followed, and each file and folder is read once. Pictures that were read before, and pipes and loops of
     links with the name of a picture, are added to ``skipped``.
     """
 
@@ -114,7 +115,7 @@ def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.n
             (height, width), (rows, columns) = pictures[0].shape[:2], pictures[-1].shape[:2]
             raise InputError(
                 f"the pictures differ in size: {paths[0]} is {height}×{width} (height×width), {path} is "
-                f"{rows}×{columns}; give the size to which all are scaled, --image-size H W",
+                f"{rows}×{columns}; add --image-size H W, the size to which all are stretched",
                 flag="--image-size",
                 path=path,
             )
@@ -133,7 +134,7 @@ def _read_npz(path: Path) -> dict:
     lacking = [name for part in parts for name in (f"x_{part}", f"y_{part}") if name not in arrays]
     if lacking:
         raise InputError(
-            f"{path} lacks {', '.join(lacking)}: save it with np.savez(FILE, x_train=…, y_train=…, …)", path=path
+            f"{path} lacks {', '.join(lacking)}; save it with np.savez(FILE, x_train=…, y_train=…, …)", path=path
         )
     labels = {part: _check_labels(arrays[f"y_{part}"], f"y_{part} of {path}", path) for part in parts}
     classes = np.unique(labels["train"])
@@ -144,8 +145,8 @@ def _read_npz(path: Path) -> dict:
         images = arrays[f"x_{part}"]
         if labels[part].shape != images.shape[:1] or not images.size:
             raise InputError(
-                f"{path} has x_{part} of shape {images.shape} and {len(labels[part])} labels in y_{part}; each image "
-                "needs a label",
+                f"x_{part} of {path} has the shape {images.shape}, but y_{part} has {len(labels[part])} labels; each "
+                "image needs a label",
                 path=path,
             )
         found[f"{part}_images"] = images[..., 0] if images.ndim == 4 and images.shape[3] == 1 else images
@@ -154,7 +155,7 @@ def _read_npz(path: Path) -> dict:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the arrays of the archive that are used here and compare their checksums; never read a pickle."""
+    """Read the images and labels of an archive, and compare their checksums. Pickles are not read."""
     arrays = {}
     try:
         with zipfile.ZipFile(path) as archive, warnings.catch_warnings():
@@ -172,7 +173,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check_count(path: Path, count: int) -> None:
-    """Raise ValueError if damage to an entry of the zip's directory hides others, which zipfile does not notice."""
+    """Raise ValueError if damage to an entry of the zip's directory hides other entries, which zipfile ignores."""
     with path.open("rb") as file:
         file.seek(-22, io.SEEK_END)
         end = file.read()  # the end record of the directory, unless a comment follows it
@@ -182,7 +183,7 @@ def _check_count(path: Path, count: int) -> None:
 
 
 def _check_labels(labels: np.ndarray, what: str, path: Path) -> np.ndarray:
-    """Return integers or strings (N,)."""
+    """Return the labels as integers or strings (N,). Raises InputError for other arrays."""
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8", "backslashreplace")
@@ -196,16 +197,16 @@ def _check_labels(labels: np.ndarray, what: str, path: Path) -> np.ndarray:
 
 
 def _check_names(names: Iterable[str], path: str | Path) -> tuple[str, ...]:
-    """Return the names of classes, printable. Raises InputError for a name that is too long for figures and tables."""
+    """Return printable class names. Raises InputError for a name that is too long."""
     names = tuple(map(make_printable, names))
     if longest := next((name for name in names if len(name) > MAX_NAME), None):
-        message = f"has a class name of {len(longest)} characters, {longest[:20]}…; {MAX_NAME} are the most"
+        message = f"has a class name of {len(longest)} characters, {longest[:20]}…; the maximum is {MAX_NAME}"
         raise InputError(f"{path} {message}", path=path)
     return names
 
 
 def _describe_classes(class_names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return a note on the class of each number, unless every class is called like its number."""
+    """Return a note with the class of each number, unless all classes have the names of their numbers."""
     if list(class_names) == [str(number) for number in range(len(class_names))]:
         return ()
     return (f"classes: {_shorten([f'{number} is {name!r}' for number, name in enumerate(class_names)])}",)

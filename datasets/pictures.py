@@ -12,14 +12,14 @@ from errors import InputError
 from utils import get_available_memory
 
 ENDINGS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}  # the pictures in a folder
-ORIENTATION = 0x0112  # the EXIF tag that says how the camera was held
+ORIENTATION = 0x0112  # the EXIF tag with the orientation of the camera
 DEPTHS = 8, 10, 12, 14, 16  # bits per value of cameras and scanners
 
 
 def images_at(path: str | Path) -> list[Path]:
     """Return the file itself, the pictures in a folder, or the files that match a pattern (``*.png``), sorted.
 
-    Raises InputError if there are none in the folder or none that match.
+    Raises InputError if the folder contains no pictures, or if no file matches.
     """
     path = Path(os.path.expanduser(path))
     if os.path.isdir(path):
@@ -35,17 +35,17 @@ def images_at(path: str | Path) -> list[Path]:
 
 
 def read_picture(path: str | Path, exact: bool = False) -> tuple[np.ndarray, list[str]]:
-    """Read the first frame of a picture file of any format that Pillow reads, upright as its EXIF tag says.
+    """Read the first frame of a picture file of any format that Pillow reads, rotated according to its EXIF tag.
 
-    Integers of more than 8 bits and floats become 8 bits. Transparent parts become white, or black if the opaque parts
-    are light.
+    Integers of more than 8 bits and floats are converted to 8 bits. Transparent parts become white, or black if the
+    opaque parts are light.
 
     Args:
-        exact: raise an error where one of these conversions would be necessary, because a conversion that depends on
-            the single picture would change what a network learns.
+        exact: raise an error if one of these conversions is necessary. They depend on the single picture, so they would
+            change what a network learns.
 
-    Returns uint8 (H, W) if all pixels are grey, however they are stored, else (H, W, 3), and notes on what was done.
-    Raises InputError for what is missing, damaged, no picture or too large.
+    Returns uint8 (H, W) if all pixels are grey, in any mode, else (H, W, 3), and notes on how the picture was changed.
+    Raises InputError if the file is missing, damaged, not a picture or too large.
     """
     from PIL import Image, ImageOps
 
@@ -73,11 +73,11 @@ def read_picture(path: str | Path, exact: bool = False) -> tuple[np.ndarray, lis
         reason = getattr(error, "strerror", None) or "give a PNG or JPEG file"
         raise InputError(f"{path} cannot be read as an image; {reason}", path=path) from error
     notes = [f"frame 1 of {frames}"] if frames > 1 else []
-    notes += ["turned upright, as the camera noted"] if is_turned else []
+    notes += ["turned upright, by its EXIF tag"] if is_turned else []
     is_transparent = has_alpha and pixels[..., 3].min() < 255
     if exact and (is_deep or is_transparent):
         what = "has more than 8 bits per value" if is_deep else "is transparent in places"
-        raise InputError(f"{path} {what}: convert it to 8 bits per value on a ground of one colour", path=path)
+        raise InputError(f"{path} {what}; convert it to 8 bits per value on a ground of one colour", path=path)
     if is_deep:
         pixels, note = _reduce_to_8_bits(pixels.astype(np.float64))
         notes.append(note)
@@ -94,7 +94,7 @@ def read_picture(path: str | Path, exact: bool = False) -> tuple[np.ndarray, lis
 
 
 def _reduce_to_8_bits(values: np.ndarray) -> tuple[np.ndarray, str]:
-    """Scale float64 values to uint8, and say how. Values that are not finite become the smallest value.
+    """Scale float64 values to uint8. Returns them and a note. Values that are not finite become the smallest value.
 
     Values from 0 to more than 1 are scaled by the smallest depth of ``DEPTHS`` that contains them, others by their
     range.
@@ -111,7 +111,7 @@ def _reduce_to_8_bits(values: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def check_memory(count: int, image_size: tuple[int, int] | None) -> None:
-    """Raise InputError if so many grey images that are stretched to a height and a width do not fit in the memory."""
+    """Raise InputError if ``count`` grey images of this size do not fit in memory."""
     size, free = count * math.prod(image_size or ()), get_available_memory()
     if image_size and free is not None and size > free:
         raise InputError(
@@ -124,7 +124,7 @@ def check_memory(count: int, image_size: tuple[int, int] | None) -> None:
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Stretch a uint8 or float32 image (H, W) or a uint8 image (H, W, 3) to (height, width), bilinearly.
 
-    The result is that of torchvision's ``Resize``: where the image becomes smaller, pixels are averaged.
+    The result is that of torchvision's ``Resize``: if the image becomes smaller, pixels are averaged.
     """
     from PIL import Image
 

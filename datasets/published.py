@@ -1,6 +1,7 @@
-"""The published data sets, read from their archives as they are: nothing is unpacked, so a read-only folder suffices.
+"""The published data sets. They are read from their archives without unpacking, so the folder may be read-only.
 
-Names, checksums and class names are those of torchvision, which is imported only for a download: this takes a second.
+Names, checksums and class names are those of torchvision. torchvision is imported only for a download, because the
+import takes a second.
 """
 
 import gzip
@@ -28,7 +29,7 @@ DOWNLOAD_TIMEOUT = 10  # seconds without an answer
 class Published(NamedTuple):
     """A data set of IDX files.
 
-    ``folder``: in the data folder; also the name of the class in ``torchvision.datasets``.
+    ``folder``: the name of its folder, and of its class in ``torchvision.datasets``.
     ``archives``: {name: MD5}.
     ``files``: {name of an unpacked file: name of its archive}: images and labels of the training set, then of the test
     set.
@@ -86,8 +87,9 @@ PUBLISHED = {
 def read_published(name: str, data_dir: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Read one of ``PUBLISHED``: images uint8 (N, 28, 28) and labels int64 (N,) for training, then for testing.
 
-    A missing archive is downloaded, unless an unpacked file takes its place. An archive has a checksum, so it takes
-    precedence over a file unpacked from it. Raises InputError for files that are damaged, or missing and not available.
+    If an archive and the unpacked file are missing, the archive is downloaded. If both exist, the archive is read,
+    because it has a checksum. Raises InputError for files that are damaged, or that are missing and cannot be
+    downloaded.
     """
     source = PUBLISHED[name]
     raw = Path(os.path.expanduser(data_dir)) / source.folder / "raw"
@@ -95,8 +97,8 @@ def read_published(name: str, data_dir: str | Path) -> tuple[np.ndarray, np.ndar
         for archive, md5 in source.archives.items():
             if (raw / archive).is_file() and _md5(raw / archive) != md5:
                 raise InputError(
-                    f"{archive} in {raw} is damaged or another file: the original's MD5 is {md5}; "
-                    "put the original there, or delete this one to have it downloaded",
+                    f"{archive} in {raw} is damaged or not the original, whose MD5 is {md5}; replace it by the "
+                    "original, or delete it, so that it is downloaded",
                     path=raw / archive,
                 )
         files = [(raw / file, raw / archive) for file, archive in source.files.items()]
@@ -113,7 +115,7 @@ def read_published(name: str, data_dir: str | Path) -> tuple[np.ndarray, np.ndar
 
 
 def read_idx(file: Path, archive: Path) -> np.ndarray:
-    """Read an IDX file of bytes: from its archive (``.gz``, or EMNIST's zip of ``.gz``), else the unpacked file.
+    """Read an IDX file of bytes: from its archive (``.gz``, or EMNIST's zip of ``.gz``), or the unpacked file.
 
     The format is 0, 0, 8 (bytes), the number of dimensions, their sizes (big-endian, 4 bytes each), the values. Returns
     uint8 (N, H, W), or (N,) for a file of labels. Raises InputError for a damaged file.
@@ -130,8 +132,8 @@ def read_idx(file: Path, archive: Path) -> np.ndarray:
     shape = [int.from_bytes(content[place : place + 4], "big") for place in range(4, start, 4)]
     if content[:4] != bytes([0, 0, 8, ndim]) or len(content) != start + math.prod(shape):
         raise InputError(
-            f"{file.name} in {file.parent} is damaged: delete it, and put the original {archive.name} there or have it "
-            "downloaded",
+            f"{file.name} in {file.parent} is damaged; replace it by the original {archive.name}, or delete it, so "
+            "that it is downloaded",
             path=file,
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # torch needs writable arrays
@@ -158,7 +160,7 @@ def _download(source: Published, raw: Path, archives: list[str]) -> None:
         for archive in archives:
             for mirror in mirrors:
                 try:
-                    # into another folder until it is complete, because another run may look for it
+                    # into another folder until it is complete, because another run may search for it
                     with tempfile.TemporaryDirectory() as folder:
                         download_url(mirror + archive, folder, archive, source.archives[archive])
                         raw.mkdir(parents=True, exist_ok=True)
@@ -169,7 +171,7 @@ def _download(source: Published, raw: Path, archives: list[str]) -> None:
             else:
                 raise InputError(
                     f"{raw} lacks {', '.join(archives)}, and the download failed ({' '.join(str(reason).split())}); "
-                    "put what is lacking into that folder",
+                    "put these files into that folder",
                     path=raw,
                 ) from reason
     finally:

@@ -1,4 +1,4 @@
-"""The networks. Importing this package imports all modules here, and each registers its networks in ``MODELS``."""
+"""The networks. This package imports all of its modules, which register their networks in ``MODELS``."""
 
 import difflib
 import traceback
@@ -9,7 +9,7 @@ from typing import Any
 from errors import FaultyModuleError, InputError
 from network_trainer import CONFLICTS, MODELS, NetworkTrainer
 
-# Modules here that could not be imported: {name: traceback}. They do not hide the networks of the others.
+# Modules that cannot be imported: {name: traceback}. The networks of the other modules remain usable.
 FAULTY: dict[str, str] = {}
 
 for _module in iter_modules(__path__):
@@ -33,7 +33,7 @@ def build_model(name: str, **kwargs: Any) -> NetworkTrainer:
 
 
 def model_class(name: str) -> type[NetworkTrainer]:
-    """Return the class of a network by its name or alias, in any case. Raises InputError for an unknown name."""
+    """Return the class of a network, by its name or alias, ignoring case. Raises InputError for an unknown name."""
     name = str(name)
     known = {model.lower(): cls for model, cls in MODELS.items()}
     if name in CONFLICTS:
@@ -44,6 +44,6 @@ def model_class(name: str) -> type[NetworkTrainer]:
         raise FaultyModuleError(f"models/{name.lower()}.py cannot be imported:\n{FAULTY[name.lower()].rstrip()}")
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    faulty = f"; --list-models shows what is wrong with {', '.join(FAULTY)}" if FAULTY else ""
-    message = f"unknown model {name!r}{hint}; there are {', '.join(sorted(MODELS))}{faulty}"
+    faulty = f"; --list-models shows the errors of {', '.join(FAULTY)}" if FAULTY else ""
+    message = f"unknown model {name!r}{hint}; choose from {', '.join(sorted(MODELS))}{faulty}"
     raise InputError(message, flag="--model")

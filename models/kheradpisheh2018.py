@@ -7,7 +7,7 @@ from network_trainer import NetworkTrainer
 
 
 class InhibitedPhase(Phase):
-    """A phase whose stage sees, at each position, only the first spike over all features."""
+    """A phase whose stage reads, at each position, only the first spike of all features."""
 
     def learn(self, network, inputs, *args, **kwargs):
         first, feature = inputs.min(1, keepdim=True)  # min returns the lowest of equal features
@@ -19,9 +19,9 @@ class Kheradpisheh2018(NetworkTrainer, name="kheradpisheh2018"):
     """Two STDP feature layers, read by a linear SVM (Kheradpisheh et al., Neural Networks 99, 2018).
 
     The parameters are those of the authors' SpykeTorch script for MNIST. No stage decides; the readout classifies.
-    While s2 learns, the script inhibits the map of c1: at each position only the first feature to spike is seen, or the
-    lowest of several at the same time. When s2 fires, its input is not inhibited. The paper reports an accuracy of
-    98.4 %.
+    While s2 learns, the script inhibits the map of c1: at each position, s2 reads only the first feature that spikes,
+    or the lowest of several that spike at the same time. When s2 fires, its input is not inhibited. The paper reports
+    an accuracy of 98.4 %.
     """
 
     epochs = (2, 20)  # s1, s2

@@ -4,11 +4,11 @@ from network_trainer import NetworkTrainer
 
 
 class Multiscale2026(NetworkTrainer, name="multiscale2026"):
-    """Features of four scales, all read at once by neurons that learn by the margin rule: supervised and local.
+    """STDP features of four scales, and decision neurons that read all of them and learn by the margin rule.
 
-    s1 and s4 read the encoder's map by kernels of 5×5 and 7×7, s2 and s3 the pooled map of s1 by kernels of 3×3 and
-    5×5, each by STDP. Ten decision neurons for each class see all four pooled maps as a whole. They learn from moved
-    copies of the images too.
+    s1 and s4 read the encoder's map with kernels of 5×5 and 7×7; s2 and s3 read the pooled map of s1 with kernels of
+    3×3 and 5×5. All of them learn by STDP. Each class has ten decision neurons, which read all four pooled maps as a
+    whole. They also learn from moved copies of the images.
     """
 
     epochs = (2, 4, 4, 2, 55)  # s1, s2, s3, s4, s5
