@@ -1,1 +1,1 @@
-"""What a run leaves behind: scores, tables, figures, activation maps."""
+"""The report of a run: scores, tables, figures, activation maps and the page."""

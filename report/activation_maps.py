@@ -16,7 +16,7 @@ NAME_LENGTH = 40  # characters of a class name in the name of a file, which has 
 
 
 def choose_images(labels: Sequence[int], per_class: int) -> np.ndarray:
-    """The indices of the first ``per_class`` images of each class, in the order of the classes, int64."""
+    """Return the indices of the first ``per_class`` images of each class, in the order of the classes, int64."""
     labels = np.asarray(labels)
     return np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)] + [np.arange(0)])
 
@@ -43,8 +43,8 @@ def save_activation_maps(
     Args:
         latencies: the network's input for the images ``indices``, uint8 (N, C, H, W), in this order.
         labels: the classes of the whole set.
-        stages: names of the wanted stages: those that have learned, and the stages between them. None: all.
-        draw: False leaves the pictures out.
+        stages: names of the stages to save: those that have learned, and the stages between them. None: all.
+        draw: whether to draw the pictures.
 
     Raises InputError if the folder cannot be written to.
     """
@@ -78,7 +78,7 @@ def save_activation_maps(
 
 
 def compute_maps(model: NetworkTrainer, latencies: torch.Tensor, wanted: Sequence[str]) -> dict[str, np.ndarray]:
-    """The maps of the wanted stages, of which the last is the highest: {"input" or stage: uint8 (N, F, H, W)}."""
+    """Compute the maps of some stages, bottom up: {"input" or stage: uint8 (N, F, H, W)}."""
     maps = {INPUT: latencies.cpu().numpy()}
     for name, latency in model.walk(latencies) if len(wanted) > 1 else ():
         maps[name] = latency.cpu().numpy()
@@ -89,7 +89,10 @@ def compute_maps(model: NetworkTrainer, latencies: torch.Tensor, wanted: Sequenc
 
 @torch.no_grad()
 def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
-    """The potentials of the decision stage at the last time step: {"potentials" + branch: float32 (N, F, H, W)}."""
+    """Compute the potentials of the decision stage at the last time step.
+
+    Returns {"potentials" + branch: float32 (N, F, H, W)}.
+    """
     spiked = model.map_of(latencies, model.input_name(model.decision))[:] < model.time_steps  # [:] unpacks it
     found = {}
     for label, conv in model.named_convs([model.decision]):
@@ -99,10 +102,10 @@ def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[s
 
 
 def find_neurons(model: NetworkTrainer, height: int, width: int) -> dict[str, list[Part]]:
-    """Return where the maps of each stage have neurons: {"input" or stage: its parts}.
+    """Return the parts of each stage's maps that contain neurons: {"input" or stage: its parts}.
 
-    That is all of the map, except for ``Branches``: there the smaller outputs are in the middle of the largest, with
-    padding around them. height, width: of the network's input.
+    A map has one part, except for ``Branches``: there the smaller outputs are in the middle of the largest output, with
+    padding around them. height, width: size of the network's input.
     """
     shapes = model.shapes(height, width)
     parts = {INPUT: [Part(*(slice(0, size) for size in shapes[INPUT]))]}
@@ -113,7 +116,7 @@ def find_neurons(model: NetworkTrainer, height: int, width: int) -> dict[str, li
 
 
 def name_file(index: int, class_name: str) -> str:
-    """The name of an image's files, without ending. Class names become parts of it: "T-shirt/top" → "T-shirt-top"."""
+    """Return the name of an image's files, without the suffix. The class "T-shirt/top" becomes "T-shirt-top" in it."""
     return f"{index:05d}_label-{''.join(c if c.isalnum() or c in '-_' else '-' for c in class_name[:NAME_LENGTH])}"
 
 

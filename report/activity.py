@@ -1,4 +1,4 @@
-"""What a network does for an image: its spikes and its synaptic additions, from which energy can be estimated."""
+"""The activity of a network: its spikes and synaptic additions per image, from which energy can be estimated."""
 
 import numpy as np
 import torch
@@ -6,19 +6,19 @@ import torch
 from engine.stages import INPUT, SpikingConv
 from network_trainer import NetworkTrainer
 
-COUNTED_TOGETHER = 200  # images: here the maps are whole, before any pooling
+CHUNK = 200  # images that are counted together: the maps before pooling need much memory
 
 
 @torch.no_grad()
 def count_activity(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, dict[str, float]]:
-    """Count spikes and synaptic additions per image, means over the encoded images uint8 (N, C, H, W).
+    """Count spikes and synaptic additions: means over the encoded images uint8 (N, C, H, W).
 
-    A neuron spikes at most once for each image; neurons of a stage without a threshold spike at the last time step if
-    their potential is positive. A synaptic addition is one weight, added for one spike at one output position: a spike
-    costs the positions that it reaches times the features. The encoder's filters are not counted.
+    A neuron spikes at most once for each image. Neurons of a stage without a threshold spike at the last time step if
+    their potential is positive. A synaptic addition is one weight, added for one spike at one output position: the
+    number of additions for a spike is the number of positions that it reaches, times the number of features. The
+    filters of the encoder are not counted. Poolings have no additions.
 
-    Returns {"input", stage, or branch of several: {"spikes": float, "synaptic_additions": float}}, bottom up. Poolings
-    add no weights.
+    Returns {"input", stage or branch: {"spikes": float, "synaptic_additions": float}}, bottom up.
     """
     counts, steps = {}, model.time_steps
 
@@ -26,7 +26,7 @@ def count_activity(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, 
         spikes = np.count_nonzero((latency < steps).numpy(force=True))
         counts[label] = counts.get(label, 0) + np.array([spikes, additions], np.int64)
 
-    for part in latencies.split(COUNTED_TOGETHER):
+    for part in latencies.split(CHUNK):
         maps = {INPUT: part}
         count(INPUT, part)
         for name, latency in model.walk(part):
@@ -47,24 +47,24 @@ def count_activity(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, 
 
 
 def count_spikes_per_pixel(latency: torch.Tensor, steps: int) -> np.ndarray:
-    """How often the images and channels of latency maps (N, C, H, W) spike at each position, int64 (H, W)."""
+    """Count the spikes of latency maps (N, C, H, W) at each position, int64 (H, W)."""
     spiked = (latency < steps).flatten(0, 1).numpy(force=True).view(np.uint8)
-    sums = np.add.reduceat(spiked, np.arange(0, len(spiked), 255), axis=0, dtype=np.uint8)  # which fit a byte
+    sums = np.add.reduceat(spiked, np.arange(0, len(spiked), 255), axis=0, dtype=np.uint8)  # sums up to 255 fit a byte
     return sums.sum(0, dtype=np.int64)
 
 
 def count_outputs(conv: SpikingConv, height: int, width: int) -> np.ndarray:
-    """How many output positions of a convolution a spike at each input position reaches, int64 (height, width)."""
+    """Count the output positions of a convolution that each input position reaches, int64 (height, width)."""
     sides = []
     for side, out in zip((height, width), conv.output_shape(1, height, width)[1:], strict=True):
-        # through the kernel's k-th tap, input i reaches output i + padding - k, if there is one
+        # with the kernel's k-th weight, input i reaches output i + padding - k, if there is one
         outputs = np.arange(side)[:, None] + conv.padding - np.arange(conv.kernel)
         sides.append(((outputs >= 0) & (outputs < out)).sum(1))
     return np.outer(*sides)
 
 
 def describe_activity(counts: dict[str, dict[str, float]]) -> str:
-    """The counts of ``count_activity`` as a table."""
+    """Format the counts of ``count_activity`` as a table."""
     rows = [(name, *count.values()) for name, count in counts.items()]
     rows.append(("total", *(sum(values) for values in list(zip(*rows, strict=True))[1:])))
     texts = [("stage", "spikes per image", "synaptic additions per image")]

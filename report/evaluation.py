@@ -19,7 +19,7 @@ class Evaluation:
     """The decisions of a network on a set of images.
 
     Args:
-        maps: the encoded images, or {stage: map} of maps from which the decision follows.
+        maps: the encoded images, or {stage: map} of maps from which the decision can be computed.
         labels: the classes of the images, int (N,).
 
     Attributes:
@@ -39,12 +39,12 @@ class Evaluation:
 
     @property
     def relative_scores(self) -> np.ndarray:
-        """The scores as fractions of the highest of each image, without its level, which follows the spike count."""
+        """The scores as fractions of the highest score of each image, so that images can be compared."""
         return self.scores / np.maximum(self.scores.max(1, keepdims=True), 1e-12)
 
     @cached_property
     def metrics(self) -> dict:
-        """The scores of ``metrics.evaluate_predictions``, with the ROC AUC of the relative scores.
+        """The metrics of ``metrics.evaluate_predictions``, with the ROC AUC of the relative scores.
 
         ``roc_auc_macro_raw`` is the ROC AUC of the potentials themselves. It is lower, because their level differs
         between images: it follows the number of spikes, while a decision compares the classes within one image.
@@ -53,7 +53,7 @@ class Evaluation:
         return {**metrics, "roc_auc_macro_raw": compute_mean_roc_auc(self.labels, self.scores, self.num_classes)}
 
     def describe(self) -> str:
-        """One line with the scores that matter most."""
+        """Return one line with the most important metrics."""
         m = self.metrics
         area = "" if m["roc_auc_macro"] is None else f"ROC AUC {m['roc_auc_macro']:.4f}, "
         return (

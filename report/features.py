@@ -1,28 +1,34 @@
-"""What each neuron is selective to, as a picture in image space."""
+"""The preferred feature of each neuron, as a picture in image space."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from engine.stages import INPUT
+from network_trainer import NetworkTrainer
 from SpykeTorch.visualization import get_deep_feature
 
-BLOCK = 32768  # values worked on together: they fit a cache, and torch does not divide them among threads
+BLOCK = 32768  # values that are computed together: they fit in a cache, and torch does not divide them among threads
 
 
 @torch.no_grad()
-def compute_preferred_features(model, polarity=None):
-    """The preferred features of the convolutions that fire: label → float32 array (features, h, w), in pixels.
+def compute_preferred_features(model: NetworkTrainer, polarity: Sequence[int] | None = None) -> dict[str, np.ndarray]:
+    """Compute the preferred features of the convolutions that fire.
 
-    The labels are the stages' names; with several branches "s3_3x3", "s3_5x5", … A decision stage has none: its neurons
-    ask for no pattern but compare sums over hundreds of synapses.
+    A feature is a signed picture: positive where the neuron prefers light among dark (on-centre cells), negative where
+    it prefers dark among light (off-centre cells), 0 where it prefers neither or both equally. An input channel stands
+    for the pixel in its centre at every scale. The values of each convolution are scaled to a maximum of 1, so the
+    pictures of neurons that learned little remain faint.
 
-    A feature is a signed picture: positive where the neuron wants light among dark (on-centre cells), negative where
-    it wants dark among light (off-centre cells), 0 where it wants neither or both alike. An input channel stands for
-    the pixel in its centre, whatever its scale. Each convolution is scaled so that the strongest value among its
-    neurons is 1; the pictures of neurons that learned little stay faint.
+    Args:
+        polarity: for each input channel 1 (on-centre), -1 (off-centre) or 0 (neither). None: 1 and -1 alternate, as in
+            S1C1. If all are 0, all channels count as light.
 
-    ``polarity``: of the input channels, 1 on-centre, -1 off-centre, 0 neither (None: on and off in turn, as S1C1).
-    Without an on- or off-centre channel every one counts as light.
+    Returns {label: float32 (F, h, w), in pixels}. A label is the name of a stage or of a branch ("s3_3x3", "s3_5x5",
+    …).
+    The decision stage is not included: its neurons compare sums over hundreds of synapses, and prefer no pattern.
     """
     features = {}
     signs = alternate_polarity(model.in_channels) if polarity is None else list(polarity)
@@ -44,32 +50,38 @@ def compute_preferred_features(model, polarity=None):
     return features
 
 
-def alternate_polarity(channels):
-    """The polarity of S1C1's channels: on-centre (1) and off-centre (-1) in turn."""
+def alternate_polarity(channels: int) -> list[int]:
+    """Return the polarity of S1C1's channels: on-centre (1) and off-centre (-1) alternate."""
     return [-1 if channel % 2 else 1 for channel in range(channels)]
 
 
-def project_features(below, step, weight):
-    """Features (F, h', w') of neurons that fire at a threshold, by ``get_deep_feature``: the strongest synapse counts.
+def project_features(below: torch.Tensor, step: tuple[int, int], weight: torch.Tensor) -> torch.Tensor:
+    """Compute the features (F, h', w') of a convolution from those of the layer below, by ``get_deep_feature``.
 
-    The strongest is one of a positive and of a negative picture at each place; so light and dark are carried upwards
-    apart, and subtracted then. below (C, h, w), step: pixels between its neurons; weight (F, C, kh, kw).
+    ``get_deep_feature`` keeps the largest value at each position. Therefore light and dark are computed separately, and
+    dark is subtracted from light.
+
+    Args:
+        below: features (C, h, w) of the layer below.
+        step: pixels between neighbouring neurons of the layer below.
+        weight: (F, C, kh, kw).
     """
     window = tuple(weight.shape[2:])
 
-    def carried(polarity):
+    def project(polarity):
         blocks = weight.split(max(1, BLOCK // below.numel()))
         return torch.cat([get_deep_feature(polarity, step, window, 1, block)[0] for block in blocks])
 
-    return carried(below.clamp(min=0)) - carried((-below).clamp(min=0))
+    return project(below.clamp(min=0)) - project((-below).clamp(min=0))
 
 
-def scale_features(pictures):
+def scale_features(pictures: torch.Tensor) -> torch.Tensor:
+    """Scale pictures to a largest absolute value of 1."""
     return pictures / pictures.abs().max().clamp(min=1e-12)
 
 
-def center_features(pictures, size):
-    """The pictures (F, h, w) in the middle of ``size`` = (rows, columns), with zeros around."""
+def center_features(pictures: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Pad pictures (F, h, w) with zeros on all sides to ``size`` = (rows, columns)."""
     top, left = (size[0] - pictures.shape[1]) // 2, (size[1] - pictures.shape[2]) // 2
     bottom, right = size[0] - pictures.shape[1] - top, size[1] - pictures.shape[2] - left
     return F.pad(pictures, (left, right, top, bottom))

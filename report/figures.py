@@ -63,7 +63,7 @@ def use_style() -> Iterator[None]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write the figure as PNG, whole or not at all. Raises InputError if it cannot be written."""
+    """Write the figure as a PNG file, atomically. Raises InputError if it cannot be written."""
 
     def write(temporary):
         with use_style():
@@ -82,7 +82,7 @@ def to_pixels(figure: Figure, dpi: int = 80) -> np.ndarray:
 
 
 def create_figure(width: float, height: float, title: str) -> Figure:
-    """A figure with its title, and width × height inches below it; wider if the title needs it."""
+    """Create a figure with a title, and width × height inches below it. It is wider if the title needs more room."""
     first, *about = title.split("\n")
     width = max(width, 0.13 * len(first) + 0.3, *(0.085 * len(line) + 0.3 for line in about), 4.5)
     band = 0.45 + 0.2 * len(about)
@@ -95,7 +95,7 @@ def create_figure(width: float, height: float, title: str) -> Figure:
 
 
 def create_panels(count: int, columns: int, width: float, height: float, title: str) -> tuple[Figure, Sequence[Axes]]:
-    """A figure with a grid of ``count`` axes, each of width × height inches."""
+    """Create a figure with a grid of ``count`` axes, each of width × height inches."""
     rows = max(1, math.ceil(count / columns))
     figure = create_figure(width * columns + 0.3, height * rows + 0.5, title)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
@@ -105,7 +105,7 @@ def create_panels(count: int, columns: int, width: float, height: float, title: 
 
 
 def shorten(names: Sequence[str]) -> list[str]:
-    """Cut long names of classes, which would leave a figure no room."""
+    """Shorten long class names, which would take the room of the figure."""
     return [name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…" for name in map(str, names)]
 
 
@@ -184,7 +184,7 @@ def _draw_outcomes(panels, rows):
             axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             axes.yaxis.set_minor_formatter(NullFormatter())
             axes.set_ylabel("%, logarithmic")
-        elif high - low < 2:  # no mountains out of tenths of a percent
+        elif high - low < 2:  # tenths of a percent must not look like large changes
             axes.set_ylim(max(0, low - 1), high + 1)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
         _finish_epochs(axes, rows)
@@ -192,7 +192,7 @@ def _draw_outcomes(panels, rows):
 
 
 def _finish_epochs(axes, rows):
-    """Whole numbers of epochs, lines between the phases, and their names at the top if there are several."""
+    """Draw lines between the phases and, if there are several, their names at the top. Use whole numbers of epochs."""
     phases = list(_epochs_of_phases(rows))
     for phase, epochs in phases if len(phases) > 1 else ():
         place = axes.get_xaxis_transform()
@@ -204,7 +204,7 @@ def _finish_epochs(axes, rows):
 
 
 def _epochs_of_phases(rows):
-    """(phase, numbers of its epochs over all rows, from 1) for each phase, in order."""
+    """Return (phase, numbers of its epochs, counted over all rows from 1) for each phase, in order."""
     names = np.array([row["phase"] for row in rows])
     return [(name, np.flatnonzero(names == name) + 1) for name in dict.fromkeys(names.tolist())]
 
@@ -221,10 +221,10 @@ def _percent(rows, key):
 def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: str) -> Figure:
     """Draw the one-vs-rest ROC curves of the classes and, enlarged, their upper left corner.
 
-    curves: what ``metrics.compute_roc_curves`` returns. Each is the polygon through its points.
+    curves: the result of ``metrics.compute_roc_curves``. The points of a curve are joined by straight lines.
     """
     columns, class_names = math.ceil(len(curves) / 15), shorten(class_names)
-    # the square corner, in percent, in which every curve comes closest to no errors
+    # the side of a square in the corner, in percent, that contains the best point of every curve
     farthest = max((np.maximum(curve[0], 1 - curve[1]).min() for curve in curves if curve is not None), default=0.5)
     side = next(side for side in (1, 2, 5, 10, 20, 50, 100) if side >= min(100, 150 * farthest))
     count = 1 if side == 100 else 2
@@ -251,9 +251,9 @@ def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: 
 
 @use_style()
 def draw_spike_times(histograms: dict[str, np.ndarray], title: str) -> Figure:
-    """Draw when the neurons of each stage fire.
+    """Draw the spike times of each stage as a histogram.
 
-    histograms: {stage: number of neurons that fire at each time step and, as the last, that never fire, (T + 1,)}.
+    histograms: {stage: int (T + 1,)}, the number of neurons that fire at each time step and, last, that never fire.
     """
     figure, grid = create_panels(len(histograms), min(len(histograms), 4), 2.9, 2.3, title)
     for axes, (stage, counts) in zip(grid, histograms.items(), strict=True):
@@ -306,13 +306,13 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
 
 @use_style()
 def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales: Sequence[str]) -> Figure:
-    """Draw the filters of the first convolution: for each feature a strip of pictures, one for each scale of its input.
+    """Draw the filters of the first convolution: for each feature a strip of pictures, one for each scale of the input.
 
     Args:
-        weight: (F, C, k, k) of values from 0 to 1.
+        weight: (F, C, k, k), from 0 to 1.
         polarity: of the C input channels: 1 on-centre, -1 off-centre, 0 neither. An on-centre channel and the
-            off-centre channel after it are one scale, any other channel is one by itself.
-        scales: names of the scales. They are numbered if these are not as many.
+            off-centre channel after it form a scale; any other channel is a separate scale.
+        scales: names of the scales. If their number does not fit, the scales are numbered.
     """
     features, _, k, _ = weight.shape
     groups, zoom, gap = group_scales(polarity), math.ceil(TILE / k), 16
@@ -338,7 +338,7 @@ def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales
 
 
 def group_scales(polarity: Sequence[int]) -> list[list[int]]:
-    """The channels of each scale: [on, off] if they follow each other, else one channel by itself."""
+    """Return the channels of each scale: [on, off] if they follow each other, otherwise a single channel."""
     groups = []
     for channel, sign in enumerate(polarity):
         if sign == -1 and groups and len(groups[-1]) == 1 and polarity[channel - 1] == 1:
@@ -361,7 +361,7 @@ def draw_features(features: np.ndarray, title: str) -> Figure:
     tall = cell * shown.shape[1] / shown.shape[2]
     figure = create_figure(max(7, columns * cell + 0.3), math.ceil(count / columns) * tall + 0.5, title)
     axes = figure.add_subplot()
-    # the few strongest neurons would leave all others grey on grey: a quarter of them reach black or white
+    # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
     limit = np.quantile(np.abs(shown).max((1, 2)), 0.75) or 1
     tiles = enlarge(((shown / limit + 1) * 127.5).clip(0, 255).astype(np.uint8), math.ceil(TILE / max(shown.shape[1:])))
     mosaic = make_mosaic(tiles, columns, max(2, tiles.shape[2] // 20), 255)
@@ -375,7 +375,7 @@ def draw_features(features: np.ndarray, title: str) -> Figure:
 
 
 def _find_content(strength):
-    """Slices of the rows and columns of a map (h, w) that hold more than 4 % of its maximum, with a pixel around."""
+    """Return slices of the rows and columns of a map (h, w) with values above 4 % of its maximum, plus one pixel."""
     slices = []
     for axis in (1, 0):
         filled = np.flatnonzero(strength.max(axis) > 0.04 * strength.max())
@@ -389,8 +389,8 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
     """Draw the spike wave of an image: at each time step all spikes so far, on-centre orange, off-centre blue.
 
     Args:
-        latency: (C, H, W) uint8; ``steps`` for silence.
-        steps: number of time steps, of which at most 16 are shown, evenly chosen.
+        latency: uint8 (C, H, W); ``steps`` for silence.
+        steps: number of time steps. At most 16 of them are drawn, at equal distances.
         polarity: of the channels, as in ``draw_filters``.
     """
     polarity = np.asarray(polarity)
@@ -410,12 +410,12 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
 
 @use_style()
 def draw_errors(images, indices, labels, predictions, class_names: Sequence[str], title: str, total: int) -> Figure:
-    """Draw images that are not classified correctly: true class → decision, and the index of the image in its set.
+    """Draw images that are not correctly classified: true class → decision, and the index of the image.
 
     Args:
         images: uint8 (N, H, W) or (N, H, W, 3).
         indices, labels, predictions: int (N,); -1 for silence.
-        total: number of errors, of which these are some.
+        total: number of all errors.
     """
     shown = len(images)
     names = [*shorten(class_names), "silent"]  # a prediction of -1 is the last
@@ -446,18 +446,18 @@ def draw_copies(images: np.ndarray, title: str) -> Figure:
     mosaic = make_mosaic(images.reshape(-1, *shape), columns, 2, 96)
     axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     _hide_axes(axes)
-    axes.set_title("each image as it is, and its first copies", fontsize=9)
+    axes.set_title("each training image and its first copies", fontsize=9)
     return figure
 
 
 def _mix(amounts):
-    """RGB (…, 3) of amounts from 0 to 1 by polarity: white for none, the colour of one alone, dark for both."""
+    """Mix the colours of amounts from 0 to 1, by polarity, to RGB (…, 3): white for none, dark for both."""
     inks = [amount[..., None] * (1 - np.array(to_rgb(POLARITY_COLORS[sign]))) for sign, amount in amounts.items()]
     return np.clip(1 - sum(inks), 0, 1)
 
 
 def _add_legend(figure, polarity, words):
-    """A legend of the colours that can occur."""
+    """Draw a legend of the colours that can occur."""
     signs, one = [sign for sign in (1, -1, 0) if sign in list(polarity)], np.ones(())
     entries = [(words[sign], {sign: one}) for sign in signs]
     if {1, -1} <= set(signs):
@@ -468,6 +468,6 @@ def _add_legend(figure, polarity, words):
 
 
 def _hide_axes(axes):
-    axes.set_anchor("W")  # below the beginning of its title
+    axes.set_anchor("W")  # aligned with its title
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)

@@ -1,4 +1,4 @@
-"""Pictures of activation maps, drawn with numpy and Pillow: matplotlib takes ten times as long."""
+"""Pictures of activation maps. They are drawn with numpy and Pillow, because matplotlib takes ten times as long."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import colormaps, get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH = 960  # pixels of a row of tiles, about
+WIDTH = 960  # approximate width of a row of tiles, in pixels
 MARGIN, TOP, GAP = 14, 60, 3  # pixels: around the picture, above the first row, between tiles
 WHITE, INK, SILENCE = (255, 255, 255), (34, 34, 34), (228, 231, 234)
 LEVELS, SHADES = 100, 32  # colours of a colour map, and shades of the texts
@@ -21,8 +21,8 @@ def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,)
 
     Args:
         maps: uint8 (F, H, W), time steps; ``steps`` for silence.
-        parts: where there are neurons, (features, rows, columns) as of ``activation_maps.find_neurons``. Each part is
-            drawn by itself.
+        parts: the parts of the maps that contain neurons, (features, rows, columns), from
+            ``activation_maps.find_neurons``. Each part is drawn separately.
     """
     blocks, times = [maps[part] for part in parts], np.arange(steps)
     level_of_time = np.append(times * (LEVELS - 1) // max(1, steps - 1), LEVELS).astype(np.uint8)
@@ -51,8 +51,8 @@ def draw_decision(potentials: dict, classes: np.ndarray, class_names, title: str
     The neuron with the highest potential of a branch is orange.
 
     Args:
-        potentials: {key: float32 (F, H, W)}, one for each branch. The end of the key names it: "potentials_3x3".
-        classes: of the F features of a branch, int (F,).
+        potentials: {key: float32 (F, H, W)}, one for each branch. The end of the key is its name: "potentials_3x3".
+        classes: the class of each feature of a branch, int (F,).
     """
     colors = np.vstack([make_color_table(name, LEVELS) for name in ("Blues", "Oranges")])
     rows, columns = [], np.bincount(classes).max()
@@ -78,7 +78,7 @@ def draw_rows(rows: list[tuple[str, np.ndarray, str]], colors: np.ndarray, title
     """Draw rows below each other, with a text before and after each.
 
     Args:
-        rows: (text before, uint8 (H, W), text after). A pixel is the number of a colour; their count stands for white.
+        rows: (text before, uint8 (H, W), text after). A pixel is the index of a colour; the number of colours is white.
         colors: (N, 3) from 0 to 255.
         title, about: the texts above the rows.
     """
@@ -106,12 +106,12 @@ def draw_rows(rows: list[tuple[str, np.ndarray, str]], colors: np.ndarray, title
 
 
 def enlarge(tiles: np.ndarray, zoom: int) -> np.ndarray:
-    """Tiles (N, H, W, …) with each pixel as a square of zoom × zoom pixels."""
+    """Enlarge each pixel of tiles (N, H, W, …) to a square of zoom × zoom pixels."""
     return tiles.repeat(zoom, 1).repeat(zoom, 2)
 
 
 def make_mosaic(tiles: np.ndarray, columns: int, gap: int, ground: float) -> np.ndarray:
-    """Put tiles (N, H, W, …) side by side in so many columns, with ``gap`` pixels of ``ground`` between them."""
+    """Arrange tiles (N, H, W, …) in a grid with this number of columns and gaps of ``gap`` pixels of ``ground``."""
     rows = max(1, math.ceil(len(tiles) / columns))
     margins = [(0, rows * columns - len(tiles)), (0, gap), (0, gap), *[(0, 0)] * (tiles.ndim - 3)]
     tiles = np.pad(tiles, margins, constant_values=ground)
@@ -122,11 +122,11 @@ def make_mosaic(tiles: np.ndarray, columns: int, gap: int, ground: float) -> np.
 
 @cache
 def make_color_table(name: str, count: int, last: float = 1.0) -> np.ndarray:
-    """``count`` colours of a matplotlib colour map, from its beginning to ``last`` (1: its end), uint8 (count, 3)."""
+    """Return ``count`` colours of a matplotlib colour map, from 0 to ``last`` (at most 1), uint8 (count, 3)."""
     return colormaps[name](np.linspace(0, last, count), bytes=True)[:, :3]
 
 
 @cache
 def load_font(size: int, style: str = "") -> ImageFont.FreeTypeFont:
-    """Matplotlib's font, which has the characters of many languages."""
+    """Load matplotlib's font, which contains the characters of many languages."""
     return ImageFont.truetype(str(Path(get_data_path(), f"fonts/ttf/DejaVuSans{style}.ttf")), size)

@@ -13,13 +13,13 @@ Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true posit
 
 
 def evaluate_predictions(labels: Sequence[int], predictions: Sequence[int], scores: np.ndarray, classes: int) -> dict:
-    """Compute all scores of an evaluation, as plain numbers and lists that ``json`` can write.
+    """Compute all metrics of an evaluation, as numbers and lists that ``json`` can write.
 
     Args:
         labels: the true classes, int (N,).
         predictions: int (N,), -1 for silence.
-        scores: (N, classes). The higher the score of a class, the more an image belongs to it. Silent images have
-            scores too.
+        scores: (N, classes). A higher score means that the image more likely belongs to the class. Silent images also
+            have scores.
 
     Returns a dict of
 

@@ -6,20 +6,21 @@ from dataclasses import fields
 from engine.rules import Rule
 from engine.stages import INPUT
 from models import FAULTY, MODELS
+from network_trainer import NetworkTrainer
 
 WIDTH = 100
-SCHEDULE = "double_every", "highest", "depression"  # fields of STDP that say together how the rates change
+SCHEDULE = "double_every", "highest", "depression"  # fields of STDP that together define how the rates change
 
 
-def list_models():
-    """One paragraph for each network: what it is, its stages, phases and default epochs; of a faulty one, its fault."""
+def list_models() -> str:
+    """Return a paragraph about each network: description, stages, phases and default epochs, or its error."""
     paragraphs = []
     for name, cls in MODELS.items():
         if name != cls.name:
             continue
         try:
             paragraphs.append(_describe(cls))
-        except Exception as error:  # a fault in one declaration must not hide the others
+        except Exception as error:  # an error in one declaration must not hide the other networks
             paragraphs.append(f"{name}: cannot be built: {' '.join(str(error).split()) or type(error).__name__}")
     for module, trace in FAULTY.items():
         paragraphs.append(f"{module}: models/{module}.py cannot be imported: {trace.strip().splitlines()[-1]}")
@@ -34,8 +35,8 @@ def _describe(cls):
     return f"{cls.name}{alias}: {about}\n    stages {' '.join(model.stages)}; phases and default epochs: {epochs}"
 
 
-def summarize(model, height, width):
-    """The table of a network for images of height × width, all of its rules, and its phases."""
+def summarize(model: NetworkTrainer, height: int, width: int) -> str:
+    """Return the table of a network's stages for images of height × width, its rules and its phases."""
     header = ("stage", "rule", "kernel", "threshold", "winners", "radius", "output", "field", "weights")
     shapes, fields_of, lines = model.shapes(height, width), {INPUT: (1, 1)}, []
     for name, stage in model.stages.items():
@@ -58,8 +59,8 @@ def summarize(model, height, width):
     )  # fmt: skip
 
 
-def describe_rules(model):
-    """Lines: each rule, with the stages or branches that learn by it, and everything it is set to."""
+def describe_rules(model: NetworkTrainer) -> list[str]:
+    """Return lines about each rule: the stages or branches that learn by it, and its parameters."""
     found = []  # [rule, labels]; rules need not be hashable
     for label, conv in model.named_convs():
         for rule in conv.rules:
@@ -78,7 +79,7 @@ def describe_rules(model):
 
 
 def _described(rule):
-    """Everything a rule is set to, in words."""
+    """Yield the parameters of a rule as texts."""
     values = {field.name: getattr(rule, field.name) for field in fields(rule)}
     schedule = {name: values.pop(name) for name in SCHEDULE} if values.keys() >= set(SCHEDULE) else {}
     for name, value in values.items():
@@ -90,7 +91,7 @@ def _described(rule):
         elif isinstance(value, tuple | list):
             yield f"{words} {' '.join(f'{number:+g}' for number in value)}"
         elif isinstance(value, Rule):
-            yield f"{words} by {value.title}"  # which has an entry of its own
+            yield f"{words} by {value.title}"  # this rule has its own line
         else:
             yield f"no {words}" if value is None else f"{words} {value}"
     if schedule.get("double_every"):
@@ -100,8 +101,8 @@ def _described(rule):
         yield "constant rates"
 
 
-def describe_phases(model):
-    """Lines: the phases in their order, with the epochs that the network has by default."""
+def describe_phases(model: NetworkTrainer) -> list[str]:
+    """Return lines about the phases, in order, with the default numbers of epochs."""
     lines = []
     for number, phase in enumerate(model.phases, start=1):
         turns = ", by turns from batch to batch" if phase.alternate else ""
