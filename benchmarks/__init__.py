@@ -1,3 +1,3 @@
-"""Speed and memory. ``python -m benchmarks`` prints the tables and writes them to ``results/speed.md``."""
+"""Benchmarks of speed and memory. ``python -m benchmarks`` writes and prints the tables of ``results/speed.md``."""
 
 import engine  # noqa: F401  before torch, so that threads that wait sleep

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: the tables of ``results/speed.md``. They take five minutes on a quiet machine."""
+"""Measure the tables of ``results/speed.md``: ``python -m benchmarks``. It takes five minutes on a quiet machine."""
 
 import argparse
 import os
@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 import datasets
-from benchmarks.measure import format_header, format_row, learn, per_image
-from benchmarks.operations import last_winner, plain_additions, synaptic_operations
-from benchmarks.reference import Reference, waves
+from benchmarks.measure import format_header, format_row, learn, measure_per_image
+from benchmarks.operations import count_operations, find_last_steps, measure_plain_additions
+from benchmarks.reference import Reference, make_waves
 from engine.rules import RSTDP
 from engine.stages import SpikingConv
 from models.mozafari2018 import Mozafari2018
@@ -49,7 +49,7 @@ print(time.perf_counter() - start)
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--output", default=str(ROOT / "results" / "speed.md"))
-    parser.add_argument("--quick", action="store_true", help="two tables, of few images, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="measure two tables with few images, as a test")
     args = parser.parse_args(argv)
     global REFERENCE_IMAGES, IMAGES, TRAINED_ON
     if args.quick:
@@ -63,9 +63,9 @@ def main(argv=None):
         "Milliseconds per image: the median of seven repeats after a warm-up, and the range; in tables of growth the "
         "median of five.\n",
     ]
-    sections = [stage_table, operations_table]
+    sections = [make_stage_table, make_operations_table]
     if not args.quick:
-        sections += [start_table, images_table, steps_table, features_table, size_table]
+        sections += [make_start_table, make_images_table, make_steps_table, make_features_table, make_size_table]
     network = Trained(datasets.load("mnist"))
     for section in sections:
         lines = "\n".join(section(network))
@@ -96,8 +96,8 @@ class Trained:
     def reset(self):
         self.model.load_state_dict(self.state)
 
-    def event(self, count=None):
-        """{row of the table: (work, images)} of the event backend."""
+    def list_event_work(self, count=None):
+        """Return {row of the table: (work, images)} of the event backend."""
         count = min(count or IMAGES, len(self.s1))
         s1, s2, s3, labels = self.s1[:count], self.s2[:count], self.s3[:count], self.labels[:count]
         return {
@@ -108,13 +108,13 @@ class Trained:
             "encoding": (lambda: self.encoder.encode(self.images[:count]), count),
         }
 
-    def reference(self):
-        """The same rows for the SpykeTorch-style reference; encoding is the tensor chain, image by image."""
+    def list_reference_work(self):
+        """Return the same rows for the SpykeTorch-style reference. It encodes with tensors, image by image."""
         count = REFERENCE_IMAGES
         network = Reference(self.model)
-        wave = waves(self.s1[:count], self.model.time_steps)
+        wave = make_waves(self.s1[:count], self.model.time_steps)
         labels = self.labels[:count].tolist()
-        chain = tensor_encoder(self.model.time_steps)
+        chain = make_tensor_encoder(self.model.time_steps)
         pictures = torch.from_numpy(self.images[:count]).float()[:, None, None]
 
         def every(function, *columns):
@@ -129,7 +129,7 @@ class Trained:
         }
 
 
-def tensor_encoder(steps):
+def make_tensor_encoder(steps):
     """Return S1C1 made of SpykeTorch's operations: (1, 1, H, W) of 0 to 255 → wave (T, 6, H, W)."""
     from SpykeTorch import functional as sf
     from SpykeTorch.utils import DoGKernel, Filter, Intensity2Latency
@@ -141,8 +141,8 @@ def tensor_encoder(steps):
     return lambda picture: latency(sf.local_normalization(responses(picture), 8))
 
 
-def stage_table(network):
-    """Each step of mozafari2018, both ways, in one run."""
+def make_stage_table(network):
+    """Measure each step of mozafari2018 with the reference and with the event backend."""
     lines = [
         f"## Each step of mozafari2018\n\nTrained on {len(network.images):,} images of MNIST. The reference goes from "
         "the input up, as upstream scripts do; the event backend's input is cached where the stages below do not "
@@ -152,36 +152,36 @@ def stage_table(network):
         set_threads(threads)
         header = "", "SpykeTorch-style reference", "event backend", "ratio"
         lines += [f"\n### {threads} thread{'s' * (threads > 1)}\n", format_header(header)]
-        slow, fast = network.reference(), network.event()
+        slow, fast = network.list_reference_work(), network.list_event_work()
         for row in slow:
             network.reset()
-            a = per_image(*slow[row])
-            b = per_image(*fast[row], prepare=network.reset)
+            a = measure_per_image(*slow[row])
+            b = measure_per_image(*fast[row], prepare=network.reset)
             lines.append(format_row((row, a, b, f"{a.median / b.median:.0f}")))
     set_threads(0)
     return lines
 
 
-def operations_table(network):
-    """Synaptic operations per image, and their speed as a fraction of that of plain additions."""
+def make_operations_table(network):
+    """Count synaptic operations per image, and measure their speed as a fraction of that of plain additions."""
     set_threads(1)
-    limit = plain_additions()
+    limit = measure_plain_additions()
     model, count = network.model, min(IMAGES, len(network.s1))
     s1, s2, s3 = (model.stages[name] for name in ("s1", "s2", "s3"))
     maps = [inputs[:count] for inputs in (network.s1, network.s2, network.s3)]
     last = []
     for stage, inputs in zip((s1, s2), maps, strict=False):
         network.reset()
-        last.append(last_winner(stage.learn(inputs, stage.rule), model.time_steps))
+        last.append(find_last_steps(stage.learn(inputs, stage.rule), model.time_steps))
     network.reset()
-    fast = network.event()
+    fast = network.list_event_work()
     rows = {
-        "s1 STDP step": (fast["s1 STDP step"], synaptic_operations(s1, maps[0], last[0])),
-        "s2 STDP step": (fast["s2 STDP step"], synaptic_operations(s2, maps[1], last[1])),
-        "s3 R-STDP step": (fast["s3 R-STDP step"], synaptic_operations(s3, maps[2])),
-        "s1 firing": ((lambda: s1.fire(maps[0], 2), count), synaptic_operations(s1, maps[0])),
-        "s2 firing": ((lambda: s2.fire(maps[1], 3), count), synaptic_operations(s2, maps[1])),
-        "s3 deciding": ((lambda: s3.peaks(maps[2]), count), synaptic_operations(s3, maps[2])),
+        "s1 STDP step": (fast["s1 STDP step"], count_operations(s1, maps[0], last[0])),
+        "s2 STDP step": (fast["s2 STDP step"], count_operations(s2, maps[1], last[1])),
+        "s3 R-STDP step": (fast["s3 R-STDP step"], count_operations(s3, maps[2])),
+        "s1 firing": ((lambda: s1.fire(maps[0], 2), count), count_operations(s1, maps[0])),
+        "s2 firing": ((lambda: s2.fire(maps[1], 3), count), count_operations(s2, maps[1])),
+        "s3 deciding": ((lambda: s3.peaks(maps[2]), count), count_operations(s3, maps[2])),
     }
     header = "", "operations per image", "ms per image", "giga-operations per second", "fraction of plain"
     lines = [
@@ -193,7 +193,7 @@ def operations_table(network):
     ]
     total_operations = total_time = 0.0
     for row, (work, operations) in rows.items():
-        timing = per_image(*work, prepare=network.reset)
+        timing = measure_per_image(*work, prepare=network.reset)
         speed = operations / timing.median / 1e6
         lines.append(format_row((row, f"{operations:,.0f}", timing, f"{speed:.1f}", f"{speed / limit:.2f}")))
         if "step" not in row:
@@ -204,8 +204,8 @@ def operations_table(network):
     return [*lines, format_row(total)]
 
 
-def start_table(network):
-    """The time until each phase has learned, at a first start, which compiles, and at a later one."""
+def make_start_table(network):
+    """Measure the time until each phase has learned, at a first start, which compiles, and at a later start."""
     lines = [
         "## Start\n\nSeconds from the start until all is imported, and until each phase has learned from 20 images.\n",
         format_header(("", "imports", "s1", "s2", "s3")),
@@ -219,33 +219,33 @@ def start_table(network):
     return lines
 
 
-def growth_lines(title, unit, cases):
-    """A table of the event backend's rows, with a column for each case {name: (network, number of images)}."""
+def make_growth_table(title, unit, cases):
+    """Measure the event backend, with a column for each case {name: (network, number of images)}."""
     rows = {}
     for network, count in cases.values():
-        for row, work in network.event(count).items():
-            rows.setdefault(row, []).append(per_image(*work, prepare=network.reset, repeats=5).median)
+        for row, work in network.list_event_work(count).items():
+            rows.setdefault(row, []).append(measure_per_image(*work, prepare=network.reset, repeats=5).median)
     lines = [f"## Growth with {title}\n\nAll {numba.get_num_threads()} threads, ms per image.\n"]
     lines.append(format_header((unit, *cases)))
     return [*lines, *(format_row((row, *(f"{value:.3f}" for value in values))) for row, values in rows.items())]
 
 
-def images_table(network):
+def make_images_table(network):
     whole = Trained(network.data, images=network.data.train_images)
-    return growth_lines("the number of images", "images", {f"{n:,}": (whole, n) for n in (1000, 10_000, 60_000)})
+    return make_growth_table("the number of images", "images", {f"{n:,}": (whole, n) for n in (1000, 10_000, 60_000)})
 
 
-def steps_table(network):
+def make_steps_table(network):
     cases = {str(steps): (Trained(network.data, time_steps=steps), IMAGES) for steps in (5, 15, 30)}
-    return growth_lines("the time steps", "T", cases)
+    return make_growth_table("the time steps", "T", cases)
 
 
-def features_table(network):
-    cases = {str(f): (Trained(network.data, network=with_decision_features(f)), IMAGES) for f in (50, 200, 800)}
-    return growth_lines("the features of the decision layer", "features", cases)
+def make_features_table(network):
+    cases = {str(f): (Trained(network.data, network=declare_network(f)), IMAGES) for f in (50, 200, 800)}
+    return make_growth_table("the features of the decision layer", "features", cases)
 
 
-def with_decision_features(features):
+def declare_network(features):
     class Variant(Mozafari2018):
         def build(self, num_classes):
             stages = super().build(num_classes)
@@ -255,14 +255,14 @@ def with_decision_features(features):
     return Variant
 
 
-def size_table(network):
+def make_size_table(network):
     cases = {}
     for size in (28, 56, 112):
         pictures = [
             np.asarray(Image.fromarray(image).resize((size, size))) for image in network.data.train_images[:1000]
         ]
         cases[f"{size}×{size}"] = Trained(network.data, images=np.stack(pictures)), 1000
-    return growth_lines("the size of the images, a network trained on 1,000", "size", cases)
+    return make_growth_table("the size of the images, a network trained on 1,000", "size", cases)
 
 
 if __name__ == "__main__":

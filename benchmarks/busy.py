@@ -1,9 +1,10 @@
-"""The speed of decision layers beside other programs: ``python -m benchmarks.busy``, on a quiet machine.
+"""Measure the speed of decision layers beside other programs: ``python -m benchmarks.busy``, on a quiet machine.
 
 The decision layer of each network learns from the same images on one thread, on all threads, and with ``--threads
-auto``, alternately, beside 0, 1, 2 and 3 processes that compute without end. ``fair`` is the number of threads' worth
-of computing time that n threads get if they never wait for each other: min(n, n · cores / (n + busy)). ``share`` is
-the part of it that ``auto`` uses, relative to one thread beside no other process.
+auto``, alternately, beside 0, 1, 2 and 3 processes that compute without end. ``fair`` is the computing time of n
+threads
+that never wait for each other, in multiples of that of one thread: min(n, n · cores / (n + busy)). ``share`` is the
+part of it that ``auto`` uses, relative to one thread without other processes.
 
 With ``--sessions``, each busy process is in a separate session, like a process of another user. Linux divides the cores
 among sessions first, so all n threads together get cores / (1 + busy).
@@ -54,7 +55,7 @@ def main():
         inputs = model.map_of(latencies[:IMAGES], model.input_name(model.phases[-1].stages[0]))[:]
         alone = None
         for busy in args.busy:
-            with busy_processes(busy, args.sessions):
+            with run_busy_processes(busy, args.sessions):
                 speeds = measure(model, inputs, labels, (1, cores, "auto"), args.repeats)
             one, several, auto = (statistics.median(speeds[threads]) for threads in (1, cores, "auto"))
             alone = alone or one
@@ -90,7 +91,7 @@ def measure(model, inputs, labels, threads, repeats):
 
 
 @contextmanager
-def busy_processes(count, sessions):
+def run_busy_processes(count, sessions):
     """Run ``count`` processes that compute until the end of the block. ``sessions``: each in a separate session."""
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=compute, args=(sessions,), daemon=True) for _ in range(count)]

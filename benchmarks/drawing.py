@@ -1,7 +1,7 @@
-"""How long the pictures of a run take: ``python -m benchmarks.drawing``, on a quiet machine.
+"""Measure the time that the pictures of a run take: ``python -m benchmarks.drawing``, on a quiet machine.
 
-Prints the milliseconds per image of ``save_activation_maps`` (all stages, arrays and pictures) and the seconds of
-``write_report`` (all figures) for each network that decides, after it has learned a little.
+For each network with a decision stage, after a short training, the program prints the milliseconds per image of
+``save_activation_maps`` (all stages, arrays and pictures) and the seconds of ``write_report`` (all figures).
 """
 
 import argparse
@@ -22,8 +22,8 @@ from s1c1 import S1C1
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=1000, help="to learn from, each phase (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=3, help="of which the median counts (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=1000, help="training images (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="number of measurements (default: %(default)s)")
     parser.add_argument("--models", nargs="+", metavar="NAME", default=network_names(), help="(default: all)")
     args = parser.parse_args()
     data, encoder = datasets.load("mnist"), S1C1()
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def measure(work: Callable[[Path], None], repeats: int) -> float:
-    """The median of the seconds of ``work``, each time in a new folder, after one time that does not count."""
+    """Return the median of the seconds of ``work``, each time in a new folder, after a warm-up."""
     seconds = []
     for _ in range(repeats + 1):
         with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Timing by the median of several repeats after a warm-up, and what several benchmarks train and print."""
+"""Functions of several benchmarks: the median time of several repeats after a warm-up, training, and tables."""
 
 import statistics
 import time
@@ -25,7 +25,7 @@ class Timing(NamedTuple):
         return f"{self.median:.{digits}f} ({self.least:.{digits}f} to {self.most:.{digits}f})"
 
 
-def per_image(work: Callable, images: int, repeats: int = 7, prepare: Callable = lambda: None) -> Timing:
+def measure_per_image(work: Callable, images: int, repeats: int = 7, prepare: Callable = lambda: None) -> Timing:
     """Time ``work()``, which processes ``images`` images; ``prepare`` undoes what it changed and is not timed."""
     milliseconds = []
     for _ in range(1 + repeats):

@@ -1,4 +1,4 @@
-"""The memory of a run: ``python -m benchmarks.memory``, on Linux.
+"""Measure the memory of a run: ``python -m benchmarks.memory``, on Linux.
 
 Each network trains for one epoch of each phase, with all figures, on MNIST, and ``mozafari2018`` also on 240,000 images
 (MNIST four times, shifted by up to two pixels). The table shows the peaks of the anonymous memory of the process (which

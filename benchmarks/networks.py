@@ -1,4 +1,4 @@
-"""The last phase of each network against plain additions: ``python -m benchmarks.networks``, on a quiet machine.
+"""Compare the last phase of each network with plain additions: ``python -m benchmarks.networks``, on a quiet machine.
 
 Each network trains for one epoch of every phase on ``TRAINED_ON`` images of MNIST. Then its last phase learns from the
 first ``IMAGES`` of them on one thread, repeatedly from the same weights.
@@ -9,8 +9,8 @@ import argparse
 import torch
 
 import datasets
-from benchmarks.measure import format_header, format_row, learn, per_image, train_features
-from benchmarks.operations import plain_additions
+from benchmarks.measure import format_header, format_row, learn, measure_per_image, train_features
+from benchmarks.operations import measure_plain_additions
 from models import build_model, network_names
 from report.activity import count_activity
 from s1c1 import S1C1
@@ -25,7 +25,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=7, help="their median is printed (default: %(default)s)")
     args = parser.parse_args()
     set_threads(1)
-    limit = plain_additions()
+    limit = measure_plain_additions()
     print(f"{find_processor()}, one thread; plain additions: {limit:.1f} giga-operations per second\n")
     speed = "giga-operations per second", "fraction of plain"
     print(format_header(("network", "phase", "additions per image", "ms per image", *speed)))
@@ -47,7 +47,9 @@ def measure(model, latencies, labels, repeats):
     counts = count_activity(model, latencies[:IMAGES])
     additions = sum(counts[label]["synaptic_additions"] for label, _ in model.named_convs(model.phases[-1].stages))
     state = {key: value.clone() for key, value in model.state_dict().items()}
-    timing = per_image(lambda: learn(model, inputs, truth), len(inputs), repeats, lambda: model.load_state_dict(state))
+    timing = measure_per_image(
+        lambda: learn(model, inputs, truth), len(inputs), repeats, lambda: model.load_state_dict(state)
+    )
     return additions, timing
 
 

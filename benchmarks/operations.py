@@ -1,4 +1,4 @@
-"""Synaptic operations per image (additions of one weight), and the speed of plain additions, which is their limit."""
+"""Count synaptic operations (additions of one weight), and measure their limit, the speed of plain additions."""
 
 import time
 
@@ -9,7 +9,7 @@ from engine.event.layout import allocate_aligned
 from report.activity import count_outputs
 
 
-def synaptic_operations(conv, latencies, last=None):
+def count_operations(conv, latencies, last=None):
     """Return the additions per image of each spike at the positions it reaches, up to time step ``last`` (N,)."""
     latencies = np.asarray(latencies)
     until = np.full(len(latencies), conv.time_steps - 1) if last is None else np.asarray(last)
@@ -18,7 +18,7 @@ def synaptic_operations(conv, latencies, last=None):
     return float((spikes * count_outputs(conv, *latencies.shape[2:])).sum() * conv.out_channels / len(latencies))
 
 
-def last_winner(winners, steps):
+def find_last_steps(winners, steps):
     """Return the last time step (N,) that learning needs of each image, from the winners (N, K, 4) of ``learn``."""
     winners = np.asarray(winners)
     complete = (winners[..., 0] >= 0).all(1)
@@ -32,7 +32,7 @@ def _add(p, w, times):
             p[i] += w[i]
 
 
-def plain_additions(repeats=9):
+def measure_plain_additions(repeats=9):
     """Return the giga-additions per second of ``p += w`` in float32 in the innermost cache, the best of four sizes."""
     best = 0.0
     for size in (512, 1024, 2048, 4096):

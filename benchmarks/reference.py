@@ -1,6 +1,6 @@
-"""mozafari2018 as upstream scripts run it, on the SpykeTorch interface alone.
+"""mozafari2018 in the way of upstream scripts, with the SpykeTorch interface only.
 
-It computes whole spike waves, one convolution for each time step, image by image, and every step from the input up.
+It computes whole spike waves, with a convolution for each time step, image by image, and each step from the input up.
 """
 
 import torch
@@ -62,6 +62,6 @@ class Reference:
             rule(padded, potentials, spikes, winners)
 
 
-def waves(latencies, steps):
+def make_waves(latencies, steps):
     """Return latency maps as the spike waves that such a script reads."""
     return sf.latency_to_wave(torch.as_tensor(latencies), steps)

@@ -1,4 +1,4 @@
-"""The time that a start takes: ``python -m benchmarks.start``, on a quiet machine; not on Windows.
+"""Measure the time that a start takes: ``python -m benchmarks.start``, on a quiet machine, not on Windows.
 
 ``train.py`` runs in a separate terminal. The table shows the seconds until its first line, until its first bar moves
 (a dry run may be too short for one), and until its end, once without kernels on the disk, and then, as the median of

@@ -1,4 +1,4 @@
-"""Draws the README's figures: ``python images/draw.py [folder]``, by default into the folder of this script.
+"""Draw the README's figures: ``python images/draw.py [folder]``, by default into the folder of this script.
 
 Nothing in them is drawn by hand that the code can compute: neurons integrate and fire, weights change, digits are
 encoded and networks are built by the project's own functions and with its own numbers.
@@ -50,7 +50,7 @@ STYLE = {
     "figure.dpi": DPI,
 }
 STEPS = 15
-NETWORKS = {  # and the networks that have the same stages
+NETWORKS = {  # the networks of the figure, and texts about networks with the same stages
     "mozafari2018": "mozafari2018_margin: the same stages; s3 learns by the margin rule",
     "deep2024": "",
     "deepr2024": "deepr2024_greedy: the same stages; s3 and s4 learn in turn",
@@ -62,23 +62,23 @@ NETWORKS = {  # and the networks that have the same stages
 
 
 @cache
-def digit(index=0):
-    """An image of MNIST's test set, uint8 (28, 28), and its label."""
+def load_digit(index=0):
+    """Load an image of MNIST's test set. Returns uint8 (28, 28) and its label."""
     mnist = load("mnist")
     return mnist.test_images[index], int(mnist.test_labels[index])
 
 
-def signed(number):
+def format_signed(number):
     return f"{number:+g}".replace("-", "−")
 
 
 def tint(color, strength):
-    """``color`` on white: 1 is the colour, 0 is white."""
+    """Mix ``color`` with white. Strength 1 is the colour, 0 is white."""
     return tuple(1 - strength * (1 - channel) for channel in to_rgb(color))
 
 
-def canvas(figure):
-    """Axes over the whole figure without a frame, in inches."""
+def create_canvas(figure):
+    """Create axes over the whole figure, without a frame, in inches."""
     width, height = figure.get_size_inches()
     ax = figure.add_axes((0, 0, 1, 1))
     ax.set(xlim=(0, width), ylim=(0, height))
@@ -86,20 +86,20 @@ def canvas(figure):
     return ax
 
 
-def box(ax, x, y, width, height, text, edge=GREY, fill=0.12, **font):
-    """A box with its lower left corner at (x, y)."""
+def draw_box(ax, x, y, width, height, text, edge=GREY, fill=0.12, **font):
+    """Draw a box with its lower left corner at (x, y)."""
     rounded = "round,pad=0,rounding_size=0.07"
     ax.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=rounded, ec=edge, fc=tint(edge, fill), lw=1.5))
     ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", **font)
 
 
-def arrow(ax, start, end, color=INK, **kwargs):
+def draw_arrow(ax, start, end, color=INK, **kwargs):
     kwargs = {"arrowstyle": "-|>", "mutation_scale": 14, "lw": 1.6, "shrinkA": 0, "shrinkB": 0} | kwargs
     ax.add_patch(FancyArrowPatch(start, end, color=color, **kwargs))
 
 
-def picture(figure, x, y, size, image, **kwargs):
-    """An image of ``size`` inches with a thin frame, its lower left corner at (x, y) inches."""
+def draw_picture(figure, x, y, size, image, **kwargs):
+    """Draw an image of ``size`` inches with a thin frame and its lower left corner at (x, y) inches."""
     width, height = figure.get_size_inches()
     ax = figure.add_axes((x / width, y / height, size / width, size / height))
     ax.imshow(image, interpolation="nearest", **kwargs)
@@ -109,8 +109,8 @@ def picture(figure, x, y, size, image, **kwargs):
     return ax
 
 
-def snn_illustration():
-    """Input spikes raise the potential of a non-leaky integrate-and-fire neuron, which fires once."""
+def draw_snn():
+    """Draw how input spikes raise the potential of a non-leaky integrate-and-fire neuron, which fires once."""
     latency = torch.tensor([4, 1, 11, 6, 3, STEPS, 8], dtype=torch.uint8)  # STEPS: silent
     weight = torch.tensor([0.8, 0.9, 0.6, 0.3, 0.5, 0.7, 0.9])
     threshold = 2.8
@@ -120,7 +120,7 @@ def snn_illustration():
     potential = potential.flatten().numpy()
 
     figure = Figure(figsize=(10, 6.4))
-    plane = canvas(figure)
+    plane = create_canvas(figure)
     inputs = figure.add_axes((0.12, 0.585, 0.56, 0.335))
     body = figure.add_axes((0.12, 0.23, 0.56, 0.315), sharex=inputs)
     output = figure.add_axes((0.12, 0.1, 0.56, 0.085), sharex=inputs)
@@ -163,7 +163,7 @@ def snn_illustration():
         ax.tick_params(length=0 if ax is not output else 3, labelbottom=ax is output)
         ax.tick_params(axis="y", length=3 if ax is body else 0)
 
-    # Each row of inputs goes on as a synapse, as thick as its weight.
+    # Each row of inputs continues as a synapse, whose width is its weight.
     width, height = figure.get_size_inches()
     bottom, top = 0.585 * height, 0.92 * height
     left, soma = 0.69 * width, (8.75, (bottom + top) / 2)
@@ -176,13 +176,13 @@ def snn_illustration():
     plane.text(*soma, "Σw > θ", ha="center", va="center", zorder=4, fontsize=13)
     foot = (0.1 + 0.085 / 2) * height
     plane.plot([soma[0]] * 2, [soma[1] - 0.5, foot], color=INK, lw=2)
-    arrow(plane, (soma[0], foot), (left + 0.05, foot), lw=2)
+    draw_arrow(plane, (soma[0], foot), (left + 0.05, foot), lw=2)
     plane.text(soma[0], soma[1] + 0.6, "neuron", ha="center", va="bottom")
     return figure
 
 
-def long_term_potentiation():
-    """LTP and LTD by the order of spikes, and the change as a function of the weight."""
+def draw_ltp():
+    """Draw LTP and LTD for each order of spikes, and the change as a function of the weight."""
     rule = STDP(winners=1, radius=0)
     post = 7
 
@@ -208,7 +208,7 @@ def long_term_potentiation():
         if time < STEPS:
             # at the same time step: side by side, so that both are seen
             order.vlines(time - 0.28 * (time == post), row - 0.3, row + 0.3, color=color, lw=4)
-        verdict = f"{'▲ LTP' if grows else '▼ LTD'}   Δw = {signed(rate)} · w(1 − w)"
+        verdict = f"{'▲ LTP' if grows else '▼ LTD'}   Δw = {format_signed(rate)} · w(1 − w)"
         order.text(STEPS + 0.2, row, verdict, color=color, va="center", fontweight="bold")
     order.axvspan(-0.5, post + 0.32, color=tint(BLUE, 0.07), zorder=-1, lw=0)
     order.axvspan(post + 0.32, STEPS - 0.5, color=tint(ORANGE, 0.07), zorder=-1, lw=0)
@@ -230,7 +230,7 @@ def long_term_potentiation():
     window.text(-3.5, 1.1, "LTP", color=BLUE, ha="center", va="bottom", fontweight="bold")
     window.text(4, -0.85, "LTD", color=ORANGE, ha="center", va="top", fontweight="bold")
     ticks = [-6, -4, -2, 0, 2, 4, 6]
-    window.set_xticks([*ticks, place[-1]], [*(signed(t) if t else "0" for t in ticks), "silent"])
+    window.set_xticks([*ticks, place[-1]], [*(format_signed(t) if t else "0" for t in ticks), "silent"])
     window.set(ylim=(-1.2, 1.35), xlabel="time of pre − time of post (steps)", ylabel="Δw at w = 0.5  (10⁻³)")
 
     weights = torch.linspace(*rule.bounds, 201, dtype=torch.float64)
@@ -238,7 +238,7 @@ def long_term_potentiation():
         size = change(weights, torch.full(weights.shape, ordering)) * 1e3
         curve.plot(weights, size, color=color, lw=2.8)
         curve.fill_between(weights, 0, size, color=tint(color, 0.12), lw=0)
-        label = f"{name}\n{signed(rule.rates[rate])} · w(1 − w)"
+        label = f"{name}\n{format_signed(rule.rates[rate])} · w(1 − w)"
         curve.text(0.5, size[100] * 0.5, label, color=color, ha="center", va="center", fontweight="bold")
     curve.axhline(0, color=INK, lw=0.8)
     curve.set(xlim=(0, 1), ylim=(-1.2, 1.35), xlabel="weight w", ylabel="Δw  (10⁻³)")
@@ -251,18 +251,18 @@ def long_term_potentiation():
     return figure
 
 
-def reward_modulated_stdp():
-    """From the image to the decision, and how reward and punishment change the weights of the neuron that decided."""
+def draw_rstdp():
+    """Draw how a network decides, and how reward and punishment change the weights of the neuron that decided."""
     rule = RSTDP()
-    image, label = digit()
+    image, label = load_digit()
     figure = Figure(figsize=(10, 5.2))
-    plane = canvas(figure)
+    plane = create_canvas(figure)
     middle = 2.55
 
-    picture(figure, 0.2, middle - 0.6, 1.2, image, cmap="gray_r")
+    draw_picture(figure, 0.2, middle - 0.6, 1.2, image, cmap="gray_r")
     plane.text(0.8, middle - 0.9, f"image of a {label}", ha="center", fontsize=11)
-    arrow(plane, (1.47, middle), (1.77, middle))
-    # a network in small: three layers of neurons that grow fewer
+    draw_arrow(plane, (1.47, middle), (1.77, middle))
+    # a small network: three layers with fewer and fewer neurons
     columns = ((1.98, 5), (2.48, 4), (2.98, 3))
     neurons = [[(x, middle + 0.36 * (i - (n - 1) / 2)) for i in range(n)] for x, n in columns]
     for lower, upper in pairwise(neurons):
@@ -275,8 +275,8 @@ def reward_modulated_stdp():
             face = INK if deciding else "white"
             plane.add_patch(Circle((x, y), 0.125, fc=face, ec=INK, lw=1.4, zorder=2))
     plane.text(2.48, middle - 1.2, "spiking network", ha="center", fontsize=11)
-    arrow(plane, (3.17, middle), (3.47, middle))
-    box(plane, 3.53, middle - 0.5, 1.2, 1, "class of the\nstrongest\nneuron", INK, 0.04)
+    draw_arrow(plane, (3.17, middle), (3.47, middle))
+    draw_box(plane, 3.53, middle - 0.5, 1.2, 1, "class of the\nstrongest\nneuron", INK, 0.04)
     plane.text(4.13, middle - 0.8, "decision", ha="center", fontsize=11)
 
     cases = (
@@ -287,15 +287,15 @@ def reward_modulated_stdp():
     width, height = figure.get_size_inches()
     for row, (answer, name, rates, color) in enumerate(cases):
         y = 4.05 - 1.5 * row
-        arrow(plane, (4.76, middle), (5.2, y), color, lw=2, shrinkA=2)
-        box(plane, 5.25, y - 0.26, 0.86, 0.52, answer, color, 0.16, fontweight="bold", color=color, fontsize=12)
+        draw_arrow(plane, (4.76, middle), (5.2, y), color, lw=2, shrinkA=2)
+        draw_box(plane, 5.25, y - 0.26, 0.86, 0.52, answer, color, 0.16, fontweight="bold", color=color, fontsize=12)
         bars = figure.add_axes((7.42 / width, (y - 0.45) / height, 2.45 / width, 0.78 / height))
         weight = torch.full((2,), 0.5, dtype=torch.float64)
         causal = torch.tensor([True, False])
         change = sf.stdp_change(weight, causal, *(rates or (0.0, 0.0)), rule.stabilize, *rule.bounds).numpy()
         bars.barh([0, 1], change, height=0.62, color=[color, tint(color, 0.5)])
         for i, size in enumerate(change):
-            text, edge = (signed(size) if size else "0"), 0.00015 * (1 if size >= 0 else -1)
+            text, edge = (format_signed(size) if size else "0"), 0.00015 * (1 if size >= 0 else -1)
             bars.text(size + edge, i, text, va="center", ha="left" if size >= 0 else "right", fontsize=10)
         bars.axvline(0, color=INK, lw=1)
         bars.set(xlim=(-0.0078, 0.0078), ylim=(1.5, -0.5), xticks=[])
@@ -311,18 +311,18 @@ def reward_modulated_stdp():
     return figure
 
 
-def latency_map():
-    """A digit, the spike times in its six DoG maps, and the wave of these spikes."""
+def draw_latency_map():
+    """Draw a digit, the spike times in its six DoG maps, and the wave of these spikes."""
     encoder = S1C1()
-    image, _ = digit()
+    image, _ = load_digit()
     latency = encoder.encode(image[None])[0]
     steps = encoder.time_steps
     figure = Figure(figsize=(10, 7.55))
-    plane = canvas(figure)
+    plane = create_canvas(figure)
 
-    picture(figure, 0.25, 4.2, 1.9, image, cmap="gray_r")
+    draw_picture(figure, 0.25, 4.2, 1.9, image, cmap="gray_r")
     plane.text(1.2, 6.22, "image, 28 × 28", ha="center")
-    arrow(plane, (2.3, 5.15), (2.95, 5.15), lw=2)
+    draw_arrow(plane, (2.3, 5.15), (2.95, 5.15), lw=2)
     plane.text(2.62, 5.4, "S1C1", ha="center", fontweight="bold")
 
     size = 1.5
@@ -330,7 +330,7 @@ def latency_map():
     for i, (window, _, _) in enumerate(encoder.filters):
         for off in (0, 1):
             x, y = 3.65 + 1.72 * i, 5.15 + 0.1 - off * (size + 0.2)
-            shown = picture(figure, x, y, size, silent_after[2 * i + off], cmap="plasma", vmin=0, vmax=steps - 1)
+            shown = draw_picture(figure, x, y, size, silent_after[2 * i + off], cmap="plasma", vmin=0, vmax=steps - 1)
             if not off:
                 plane.text(x + size / 2, y + size + 0.12, f"DoG {window} × {window}", ha="center")
             if i == 0:
@@ -358,7 +358,7 @@ def latency_map():
         on, off = wave[time, 2 * i : 2 * i + 2]
         new_on, new_off = latency.numpy()[2 * i : 2 * i + 2] == time
         x = 0.25 + column * 1.62
-        picture(figure, x, 0.68, 1.45, on + new_on + (off * 3) + new_off, cmap=colors, vmin=-0.5, vmax=4.5)
+        draw_picture(figure, x, 0.68, 1.45, on + new_on + (off * 3) + new_off, cmap=colors, vmin=-0.5, vmax=4.5)
         plane.text(x + 1.45 / 2, 2.22, f"t = {time}", ha="center")
     keys = ((BLUE, "on-centre"), (ORANGE, "off-centre"))
     for x, (color, name) in zip((0.3, 2.0), keys, strict=True):
@@ -368,17 +368,17 @@ def latency_map():
     return figure
 
 
-def memory_layout():
-    """Rows with mirrored columns of a firing layer, where a spike is one addition, and banks of a decision layer."""
+def draw_memory_layout():
+    """Draw the rows with mirrored columns of a firing layer, where a spike is one addition, and a decision's banks."""
     kernel, out_width, spike = 3, 6, 3  # a spike in column 3; no padding
     figure = Figure(figsize=(10, 6.3))
-    plane = canvas(figure)
+    plane = create_canvas(figure)
     width, height = 0.98, 0.46
 
     def cells(y, texts, colors, left=2.15, size=width):
         for place, (text, color) in enumerate(zip(texts, colors, strict=True)):
             x = left + place * size
-            box(plane, x, y, size - 0.06, height, text, color, 0.14 if color is not GREY else 0.04, fontsize=9.5)
+            draw_box(plane, x, y, size - 0.06, height, text, color, 0.14 if color is not GREY else 0.04, fontsize=9.5)
 
     def title(y, text):
         plane.text(0.25, y, text, fontweight="bold", fontsize=13, va="center")
@@ -394,7 +394,7 @@ def memory_layout():
     cells(3.85, [f"w(c, i, {j})\nF features" for j in range(kernel)], [BLUE] * kernel, left)
     for place in range(kernel):
         x = left + (place + 0.47) * width
-        arrow(plane, (x, 3.85 + height + 0.06), (x, 5.04), BLUE)
+        draw_arrow(plane, (x, 3.85 + height + 0.06), (x, 5.04), BLUE)
         plane.text(x + 0.08, 4.68, "+", color=BLUE, fontsize=13, va="center")
     words = f"A spike in column {spike} reaches columns {reached[-1]} to {reached[0]}: neighbours in both arrays."
     plane.text(2.15, 3.55, words, color=GREY, va="center", fontsize=10)
@@ -402,26 +402,26 @@ def memory_layout():
     title(2.98, "Decision layer: banks of 32 features")
     for bank in range(3):
         x = 0.25 + 3.25 * bank
-        box(plane, x, 0.62, 2.95, 1.95, "", PURPLE, 0.05)
+        draw_box(plane, x, 0.62, 2.95, 1.95, "", PURPLE, 0.05)
         plane.text(x + 0.12, 2.36, f"bank {bank}: features {32 * bank} to {32 * bank + 31}", fontsize=10, va="center")
         for row, text in enumerate(("(i, j) = (0, 0): C rows of 32", "(0, 1): C rows of 32", "…")):
             fill = 0.4 if bank == row == 0 else 0.1
-            box(plane, x + 0.12, 1.72 - 0.48 * row, 2.7, 0.4, text, PURPLE, fill, fontsize=10)
+            draw_box(plane, x + 0.12, 1.72 - 0.48 * row, 2.7, 0.4, text, PURPLE, fill, fontsize=10)
     words = "One kernel offset of one bank (dark) stays in the innermost cache while many images are added."
     plane.text(0.25, 0.3, words, color=GREY, va="center", fontsize=10)
     return figure
 
 
-def networks():
-    """The networks as blocks, every number read from their declarations."""
+def draw_networks():
+    """Draw the networks as blocks. All numbers are read from their declarations."""
     classes = map(model_class, NETWORKS)
     models = [network(in_channels=choose_encoder(network).channels, num_classes=10) for network in classes]
-    extents = [extent_of(model) for model in models]
+    extents = [compute_height(model) for model in models]
     above, below, legend = 0.45, 0.32, 0.75
     more = [0.2 if NETWORKS[model.name] else 0 for model in models]
     line = sum(extents) + sum(more) + len(models) * (above + below) + legend
     figure = Figure(figsize=(10, line))
-    plane = canvas(figure)
+    plane = create_canvas(figure)
     for model, extent, note in zip(models, extents, more, strict=True):
         description = type(model).__doc__.splitlines()[0].rstrip(".")
         weights = sum(conv.weight.numel() for conv in model.convs())
@@ -430,7 +430,7 @@ def networks():
         plane.text(9.85, line - 0.26, f"{weights / 1e6:.2f} M weights", fontsize=9.5, va="center", ha="right")
         plane.text(2.1, line - 0.45, NETWORKS[model.name], fontsize=9, va="center", color=GREY)
         line -= note
-        draw = draw_graph if forks(model) else draw_network
+        draw = draw_graph if is_forked(model) else draw_network
         draw(plane, model, line - above - extent / 2)
         line -= above + extent + below
         plane.plot([0.15, 9.85], [line + 0.06] * 2, color=PALE, lw=1.2)
@@ -445,27 +445,27 @@ def networks():
     return figure
 
 
-def forks(model):
-    """Whether a stage reads another than the one before it."""
+def is_forked(model):
+    """Return whether a stage reads another stage than the one below it."""
     return any(stage.inputs for stage in model.stages.values())
 
 
-def extent_of(model):
-    """Inches from top to bottom."""
-    if forks(model):
-        return ROW * len(tips(model))
+def compute_height(model):
+    """Return the height of a network in inches."""
+    if is_forked(model):
+        return ROW * len(find_tips(model))
     return 1.95 if any(isinstance(stage, Branches) for stage in model.stages.values()) else 1.22
 
 
-def tips(model):
-    """The maps that only the decision stage reads, bottom up: a row for each."""
+def find_tips(model):
+    """Return the maps that only the decision stage reads, bottom up. Each has a row."""
     read_below = {other for name in model.stages if name != model.decision for other in model.inputs_of(name)}
     return [name for name in model.inputs_of(model.decision) if name not in read_below]
 
 
 def draw_graph(plane, model, middle, gap=0.17):
-    """One network whose decision reads several maps: columns by depth, a row for each way that ends there."""
-    rows = {name: row for row, name in enumerate(tips(model))}
+    """Draw a network whose decision stage reads several maps: a column for each depth, a row for each of these maps."""
+    rows = {name: row for row, name in enumerate(find_tips(model))}
     depths, sizes = {"input": 0}, {name: shape[1:] for name, shape in model.shapes(28, 28).items()}
     for name in model.stages:
         depths[name] = 1 + max(depths[other] for other in model.inputs_of(name))
@@ -476,8 +476,8 @@ def draw_graph(plane, model, middle, gap=0.17):
         below = [rows[other] for other in readers if other != model.decision]
         if name != model.decision:
             rows.setdefault(name, sum(below) / max(1, len(below)))
-    rows["input"] = (len(tips(model)) - 1) / 2
-    direct = [rows[name] for name in model.inputs_of(model.decision) if name not in tips(model)]
+    rows["input"] = (len(find_tips(model)) - 1) / 2
+    direct = [rows[name] for name in model.inputs_of(model.decision) if name not in find_tips(model)]
     rows[model.decision] = direct[0] if direct else rows["input"]  # its arrow passes between those of others
     width_of = {"input": 0.62} | {n: 1.35 if stage.convs else 0.62 for n, stage in model.stages.items()}
     x, left = 0.15, {}
@@ -486,129 +486,132 @@ def draw_graph(plane, model, middle, gap=0.17):
         x += max(width_of[name] for name in depths if depths[name] == depth) + gap
 
     def place(name):
-        return left[depths[name]], middle + ROW * ((len(tips(model)) - 1) / 2 - rows[name])
+        return left[depths[name]], middle + ROW * ((len(find_tips(model)) - 1) / 2 - rows[name])
 
     for name, stage in model.stages.items():
         for other in model.inputs_of(name):
             start, end = place(other), place(name)
-            arrow(
+            draw_arrow(
                 plane, (start[0] + width_of[other] + 0.01, start[1]), (end[0] - 0.01, end[1]), mutation_scale=9, lw=1.2
             )
-        learned, color = learning(stage)
+        learned, color = describe_rule(stage)
         if name == model.decision:
-            lines = [f"{stage.out_channels} neurons", "see all maps", firing(stage)]
+            lines = [f"{stage.out_channels} neurons", "see all maps", describe_threshold(stage)]
         elif stage.convs:
-            lines = [f"{stage.out_channels} maps, {area(sizes[name])}", f"kernel {area(stage.weight.shape[2:])}"]
-            lines.append(f"{firing(stage)}, {choosing(stage)}")
+            lines = [
+                f"{stage.out_channels} maps, {format_size(sizes[name])}",
+                f"kernel {format_size(stage.weight.shape[2:])}",
+            ]
+            lines.append(f"{describe_threshold(stage)}, {describe_winners(stage)}")
         else:
-            lines = [f"pool {stage.size}", area(sizes[name])]
+            lines = [f"pool {stage.size}", format_size(sizes[name])]
         head = name if learned is None else f"{name}  {learned}"
-        block(plane, *place(name), width_of[name], 0.85 if stage.convs else 0.72, head, lines, color)
-    block(plane, *place("input"), 0.62, 0.85, "S1C1", [f"{model.in_channels} maps", area((28, 28))], INK)
+        draw_block(plane, *place(name), width_of[name], 0.85 if stage.convs else 0.72, head, lines, color)
+    draw_block(plane, *place("input"), 0.62, 0.85, "S1C1", [f"{model.in_channels} maps", format_size((28, 28))], INK)
     end = place(model.decision)
-    block(plane, x, end[1], 0.72, 0.85, None, [f"{model.num_classes}", "classes"], INK)
-    arrow(plane, (x - gap + 0.01, end[1]), (x - 0.01, end[1]), mutation_scale=9, lw=1.2)
+    draw_block(plane, x, end[1], 0.72, 0.85, None, [f"{model.num_classes}", "classes"], INK)
+    draw_arrow(plane, (x - gap + 0.01, end[1]), (x - 0.01, end[1]), mutation_scale=9, lw=1.2)
 
 
 def draw_network(plane, model, middle, gap=0.19):
-    """One network as blocks from left to right, around the height ``middle``."""
+    """Draw a network as blocks from left to right, around the height ``middle``."""
     x, size, maps = 0.15, (28, 28), model.in_channels
     narrow, wide, wider = 0.62, 1.15, 1.5
-    block(plane, x, middle, narrow, 0.85, "S1C1", [f"{maps} maps", area(size)], INK)
+    draw_block(plane, x, middle, narrow, 0.85, "S1C1", [f"{maps} maps", format_size(size)], INK)
     x += narrow
     ends = [middle]  # heights where the arrows to the next stage start
     shapes = model.shapes(*size)
     for name, stage in model.stages.items():
         output = shapes[name][1:]
-        learned, color = learning(stage)
+        learned, color = describe_rule(stage)
         if isinstance(stage, Pool):
             width, starts = narrow, [middle]
-            block(plane, x + gap, middle, width, 0.85, name, [f"pool {stage.size}", area(output)], color)
+            draw_block(plane, x + gap, middle, width, 0.85, name, [f"pool {stage.size}", format_size(output)], color)
         elif isinstance(stage, Branches):
             width, starts = wider, [middle + 0.44, middle - 0.06, middle - 0.56]
-            block(plane, x + gap, middle + 0.81, width, 0.25, f"{name}  {learned}", [], color)
+            draw_block(plane, x + gap, middle + 0.81, width, 0.25, f"{name}  {learned}", [], color)
             for branch, y in zip(stage.branches, starts, strict=True):
-                output_size = area(branch.output_shape(1, *size)[1:])
+                output_size = format_size(branch.output_shape(1, *size)[1:])
                 lines = [
-                    f"{area(branch.weight.shape[2:])}, {firing(branch)}",
+                    f"{format_size(branch.weight.shape[2:])}, {describe_threshold(branch)}",
                     f"{branch.out_channels} maps, {output_size}",
                 ]
-                block(plane, x + gap, y, width, 0.44, None, lines, color)
-            together = f"together {stage.out_channels} maps, {area(output)}; "
-            note = ("" if isinstance(stage, Vote) else together) + choosing(stage.branches[0])
+                draw_block(plane, x + gap, y, width, 0.44, None, lines, color)
+            together = f"together {stage.out_channels} maps, {format_size(output)}; "
+            note = ("" if isinstance(stage, Vote) else together) + describe_winners(stage.branches[0])
             plane.text(x + gap + width / 2, middle - 0.9, note, ha="center", va="center", fontsize=9.5)
         else:
             width, starts = wide, [middle]
-            lines = [f"{stage.out_channels} maps", area(output), f"kernel {area(stage.weight.shape[2:])}"]
-            block(
+            lines = [f"{stage.out_channels} maps", format_size(output), f"kernel {format_size(stage.weight.shape[2:])}"]
+            draw_block(
                 plane,
                 x + gap,
                 middle,
                 width,
                 1.22,
                 f"{name}  {learned}",
-                [*lines, firing(stage), choosing(stage)],
+                [*lines, describe_threshold(stage), describe_winners(stage)],
                 color,
             )
         connect(plane, x, ends, x + gap, starts)
         x, size, ends = x + gap + width, output, starts
     reader = ["majority", "of votes:"] if isinstance(stage, Vote) else [] if model.decision else ["linear", "SVM:"]
     lines = [*reader, f"{model.num_classes}", "classes"]
-    block(plane, x + gap, middle, narrow + 0.1, 0.85, None, lines, INK)
+    draw_block(plane, x + gap, middle, narrow + 0.1, 0.85, None, lines, INK)
     connect(plane, x, ends, x + gap, [middle])
 
 
-def block(plane, x, middle, width, height, head, lines, color):
-    """A box with lines of text and, unless it is None, a coloured head."""
+def draw_block(plane, x, middle, width, height, head, lines, color):
+    """Draw a box with lines of text and, unless it is None, a coloured head."""
     strip = 0.25 if head else 0
     top = middle + height / 2
-    box(plane, x, top - height, width, height, "", color, 0.1)
+    draw_box(plane, x, top - height, width, height, "", color, 0.1)
     if head:
-        box(plane, x, top - strip, width, strip, head, color, 1, color="white", fontweight="bold", fontsize=10)
+        draw_box(plane, x, top - strip, width, strip, head, color, 1, color="white", fontweight="bold", fontsize=10)
     font = {"ha": "center", "va": "center", "fontsize": 9.5, "linespacing": 1.2}
     plane.text(x + width / 2, top - strip - (height - strip) / 2, "\n".join(lines), **font)
 
 
 def connect(plane, x, ends, next_x, starts):
-    """Arrows from every one of the heights ``ends`` at x to every one of ``starts`` at next_x."""
+    """Draw arrows from each of the heights ``ends`` at x to each of ``starts`` at next_x."""
     for end in ends:
         for start in starts:
             entry = start + 0.35 * (end - start) if len(ends) > 1 else start
-            arrow(plane, (x + 0.02, end), (next_x - 0.01, entry), mutation_scale=10, lw=1.3)
+            draw_arrow(plane, (x + 0.02, end), (next_x - 0.01, entry), mutation_scale=10, lw=1.3)
 
 
-def learning(stage):
-    """The name and the colour of a stage's rule."""
+def describe_rule(stage):
+    """Return the name and the colour of a stage's rule."""
     if not stage.convs:
         return None, GREY
     rule = stage.convs[0].rule
     return rule.title, {"R-STDP": ORANGE, "margin": PURPLE}.get(rule.title, BLUE)
 
 
-def firing(conv):
+def describe_threshold(conv):
     return "θ = ∞" if conv.decides else f"θ = {conv.threshold:g}"
 
 
-def choosing(conv):
+def describe_winners(conv):
     return f"K = {conv.rule.winners}" + ("" if conv.decides else f", r = {conv.rule.radius}")
 
 
-def area(size):
+def format_size(size):
     return f"{size[0]} × {size[1]}"
 
 
 FIGURES = {
-    "snn_illustration.png": snn_illustration,
-    "Long-Term-Potentiation.png": long_term_potentiation,
-    "RSTDP.png": reward_modulated_stdp,
-    "latency_map.png": latency_map,
-    "memory_layout.png": memory_layout,
-    "networks.png": networks,
+    "snn_illustration.png": draw_snn,
+    "Long-Term-Potentiation.png": draw_ltp,
+    "RSTDP.png": draw_rstdp,
+    "latency_map.png": draw_latency_map,
+    "memory_layout.png": draw_memory_layout,
+    "networks.png": draw_networks,
 }
 
 
 def draw_all(folder=HERE):
-    """Writes every figure into ``folder``; the same bytes each time with the same matplotlib and Pillow."""
+    """Write all figures into ``folder``, always with the same bytes for the same matplotlib and Pillow."""
     for name, draw in FIGURES.items():
         with style.context(["default", STYLE]):
             agg = FigureCanvasAgg(draw())

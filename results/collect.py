@@ -17,8 +17,8 @@ SEED_COLUMNS = "network", "epochs", "seeds", "validation", "test, best epoch", "
 SHORT_COLUMNS = "network", "epochs", "seeds", "test accuracy", "time", "tuned"
 TUNED = "mozafari2018_margin", "multiscale2026"  # networks whose settings come from experiments that saw test images
 NOT_SHORT = ("mozafari2018", "2 4 10"), ("multiscale2026 on fashion-mnist without moved copies", "2 4 4 2 15")
-EXAMPLE = HERE / "deep2024-10-epochs.log"  # what the first command of the README prints
-LAST_LINES = 4  # of it, which the README shows
+EXAMPLE = HERE / "deep2024-10-epochs.log"  # the output of the README's first command
+LAST_LINES = 4  # the number of its last lines in the README
 
 
 def read_runs() -> list[tuple[Path, dict]]:
@@ -28,7 +28,7 @@ def read_runs() -> list[tuple[Path, dict]]:
 
 
 def describe(flags: dict) -> str:
-    """Return in words what a run trained, without epochs and seed."""
+    """Return the name of a run's network and data, without epochs and seed."""
     words = [flags["model"]]
     if flags["dataset"] != "mnist":
         words.append(f"on {flags['dataset']}")
@@ -64,7 +64,7 @@ def make_run_table() -> str:
 
 
 def compute_means() -> list[dict[str, str]]:
-    """Return means and standard deviations over the seeds, of all that was trained with several: {column: text}."""
+    """Return means and standard deviations over the seeds for all networks with several seeds: {column: text}."""
 
     def key(run):
         return describe(run[1]["flags"]), run[1]["flags"]["epochs"]

@@ -13,8 +13,8 @@ import torch
 import benchmarks.__main__ as program
 import datasets
 from benchmarks import busy, memory, networks
-from benchmarks.operations import last_winner, synaptic_operations
-from benchmarks.reference import Reference, waves
+from benchmarks.operations import count_operations, find_last_steps
+from benchmarks.reference import Reference, make_waves
 from engine.rules import STDP
 from engine.stages import SpikingConv
 from models import build_model
@@ -48,7 +48,7 @@ def test_the_reference_learns_the_same():
     for layer, conv in zip(reference.convs, ours.convs(), strict=True):
         layer.double()
         layer.load_weight(conv.weight)
-    wave = waves(latencies, ours.time_steps).double()
+    wave = make_waves(latencies, ours.time_steps).double()
     for layer, stage in zip(reference.convs, ("s1", "s2", "s3"), strict=True):
         if stage == "s3":
             ours.train_rl(latencies, labels)
@@ -71,14 +71,14 @@ def test_operations_are_the_additions_of_a_plain_loop(padding):
             for ky in range(3):
                 for kx in range(3):
                     count += (0 <= y + padding - ky < 4 + 2 * padding) and (0 <= x + padding - kx < 3 + 2 * padding)
-    assert synaptic_operations(conv, latency, last) == count * 5 / 4
+    assert count_operations(conv, latency, last) == count * 5 / 4
     assert count_outputs(conv, 6, 5).max() <= 9
 
 
 def test_learning_follows_an_image_to_its_last_winner():
     """If one of two winners is missing, to the end."""
     winners = np.array([[[1, 0, 0, 3], [2, 4, 4, 7]], [[1, 0, 0, 3], [-1, -1, -1, -1]]])
-    assert last_winner(winners, 15).tolist() == [7, 14]
+    assert find_last_steps(winners, 15).tolist() == [7, 14]
 
 
 def test_threads_beside_a_busy_process():
@@ -86,7 +86,7 @@ def test_threads_beside_a_busy_process():
     model = build_model("majority2024")
     inputs = torch.full((20, 250, 4, 4), 15, dtype=torch.uint8)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    with busy.busy_processes(1, sessions=False):
+    with busy.run_busy_processes(1, sessions=False):
         (process,) = multiprocessing.active_children()
         speeds = busy.measure(model, inputs, torch.zeros(20, dtype=torch.int64), (1,), repeats=3)
     assert not process.is_alive()
@@ -106,7 +106,7 @@ def test_the_last_phases_of_all_networks(monkeypatch, capsys):
     """A row for each network that classifies, with the additions of the stages that learn in its last phase."""
     monkeypatch.setattr(networks, "TRAINED_ON", 60)
     monkeypatch.setattr(networks, "IMAGES", 30)
-    monkeypatch.setattr(networks, "plain_additions", lambda: 10.0)
+    monkeypatch.setattr(networks, "measure_plain_additions", lambda: 10.0)
     monkeypatch.setattr("sys.argv", ["networks", "--repeats", "1", "--models", "deepr2024", "kheradpisheh2018"])
     networks.main()
     ((name, phase, additions, *_),) = [
@@ -117,7 +117,7 @@ def test_the_last_phases_of_all_networks(monkeypatch, capsys):
     assert (name, phase) == ("deepr2024", "s3+s4")
     model = build_model("deepr2024")
     inputs, _ = networks.train(model, S1C1().encode(DATA.train_images[:60]), torch.zeros(60, dtype=torch.int64))
-    assert float(additions.replace(",", "")) > 0.5 * synaptic_operations(model.stages["s3"], inputs)
+    assert float(additions.replace(",", "")) > 0.5 * count_operations(model.stages["s3"], inputs)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
