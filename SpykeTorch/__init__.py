@@ -7,11 +7,11 @@ The interface is that of Mozafari et al. 2019, *SpykeTorch*, Front. Neurosci. 13
 original library work here; ``functional`` describes which results rounding can change. The package needs torch, and
 matplotlib for pictures.
 
-The operations of a small layer take microseconds. With more than one thread, torch's threads then wait for each other
-most of the time, and by default they spin while they wait: beside other programs, which take their turns on the same
-cores, an image can take 20 times as long as with one thread. Therefore the package sets ``OMP_WAIT_POLICY=passive``
-unless the variable is set already. OpenMP reads it when torch is loaded: import SpykeTorch before torch, set the
-variable in the shell, or call ``torch.set_num_threads(1)``.
+The operations of a small layer take microseconds. Several threads of torch therefore wait for each other most of the
+time, and by default they spin while they wait. If other programs use the same cores, an image can take 20 times as long
+as with one thread. Therefore the package sets ``OMP_WAIT_POLICY=passive``, unless the variable is set. OpenMP reads it
+when torch is loaded: import SpykeTorch before torch, set the variable in the shell, or call
+``torch.set_num_threads(1)``.
 """
 
 import os

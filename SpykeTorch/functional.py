@@ -35,7 +35,7 @@ def to_pair(value) -> tuple:
 
 
 def explain_errors(function: Callable) -> Callable:
-    """Let a function raise a ValueError, with the shapes of its arguments, where torch cannot compute with them."""
+    """Decorate a function: if torch cannot compute with its arguments, it raises a ValueError with their shapes."""
 
     @wraps(function)
     def call(*args, **options):
@@ -44,8 +44,8 @@ def explain_errors(function: Callable) -> Callable:
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, AttributeError) as error:
-            given = (tuple(one.shape) if isinstance(one, Tensor) else one for one in (*args, *options.values()))
-            shapes = ", ".join(repr(one)[:40] for one in given)
+            given = (tuple(each.shape) if isinstance(each, Tensor) else each for each in (*args, *options.values()))
+            shapes = ", ".join(repr(each)[:40] for each in given)
             raise ValueError(f"{function.__name__} cannot take {shapes}: {error}") from error
 
     return call
@@ -53,9 +53,9 @@ def explain_errors(function: Callable) -> Callable:
 
 @explain_errors
 def conv2d(input: Tensor, weight: Tensor, **options) -> Tensor:
-    """``torch.nn.functional.conv2d`` in full precision on every device.
+    """Apply ``torch.nn.functional.conv2d`` in full precision on every device.
 
-    By default, a GPU rounds float32 to 10 bits for it (TF32), which is more than many updates change a weight.
+    By default, a GPU rounds the factors to 10 bits (TF32). This changes a weight more than many updates do.
     """
     if not input.is_cuda:
         return F.conv2d(input, weight, **options)
@@ -116,7 +116,7 @@ def pooling(input: Tensor, kernel_size, stride=None, padding=0) -> Tensor:
 
 
 def _fires(potentials, threshold):
-    """Where a neuron is over its threshold, as booleans."""
+    """Return where a neuron is above its threshold, as booleans."""
     if threshold is not None:
         return potentials > threshold
     fires = torch.zeros_like(potentials, dtype=torch.bool)
@@ -166,8 +166,8 @@ def fire_(potentials: Tensor, threshold: float | None = None) -> Tensor:
 def pointwise_inhibition(thresholded_potentials: Tensor) -> Tensor:
     """Keep the potentials of one feature at each position and set all others to 0.
 
-    The feature that crosses its threshold first is kept; of several at the same time step, the one with the highest
-    potential then; of equal ones, the lowest index (Mozafari et al. 2019, Front. Neurosci. 13:625).
+    The feature that crosses its threshold first is kept. Of several at the same time step, the feature with the highest
+    potential at this step is kept; of equal ones, the lowest index (Mozafari et al. 2019, Front. Neurosci. 13:625).
 
     Args:
         thresholded_potentials: ``(T, C, H, W)``, 0 where the threshold is not crossed.
@@ -198,9 +198,9 @@ def get_k_winners(
 ) -> list[tuple[int, int, int]]:
     """Choose up to ``kwta`` winners, one after another (Kheradpisheh et al. 2018, Neural Networks 99).
 
-    A winner has the earliest spike of the neurons left; of those, the highest potential at its spike time; of equal
-    ones, the lowest flat index. A winner excludes its feature map from the further choice and, if the radius r is
-    positive, also the ``(2r + 1) × (2r + 1)`` square around it in all maps.
+    A winner is the neuron with the earliest spike; of several, the neuron with the highest potential at its spike time;
+    of equal ones, the lowest flat index. A winner excludes all neurons of its feature map from the further choice. If
+    the radius r is positive, it also excludes the ``(2r + 1) × (2r + 1)`` square around it in all maps.
 
     Args:
         potentials: ``(T, C, H, W)``.
@@ -296,7 +296,7 @@ def stdp_change(
 def intensity_lateral_inhibition(intencities: Tensor, inhibition_kernel: Tensor) -> Tensor:
     """Sharpen contrast: ``I'(x) = I(x) (1 + Σ_d kernel(d) [I(x) > I(x + d)])``.
 
-    A value rises for each weaker neighbour; outside the image, neighbours are 0.
+    Each weaker neighbour increases the value. Neighbours outside the image are 0.
 
     Args:
         intencities: ``(1, C, H, W)``.

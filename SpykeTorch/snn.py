@@ -78,10 +78,10 @@ class STDP(nn.Module):
 
         w ← clamp(w + Σ_winners Δw(w), lower, upper)
 
-    Every Δw is computed from the weights before the call. A call without winners changes nothing. All weights are
-    clamped by the first call, and again after anything but an STDP of the same bounds has changed them; otherwise, only
-    the winners' kernels are. Such a change shows in the weight's version, which torch counts for in-place operations,
-    ``load_weight`` and ``load_state_dict``, but not for operations on ``weight.data``.
+    Every Δw is computed from the weights before the call. A call without winners changes nothing. The first call clamps
+    all weights. Later calls clamp the winners' kernels only, unless something other than an STDP with the same bounds
+    has changed the weights. Such a change is detected by the weight's version, which torch counts for in-place
+    operations, ``load_weight`` and ``load_state_dict``, but not for operations on ``weight.data``.
 
     The state dict contains the rates ``ltp`` and ``ltd``, float64 ``(F,)``, but not the convolution, which belongs to
     the network. The attributes ``ltp_0``, ``ltd_0``, … are views ``(1,)`` of the rates, through which they can be set.

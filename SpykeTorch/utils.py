@@ -15,11 +15,11 @@ from .snn import STDP
 
 
 def to_original_state_dict(module: nn.Module) -> dict[str, Tensor]:
-    """Return the state dict of a module in the form of the original library, which loads it and wrote such state dicts.
+    """Return the state dict of a module in the form of the original library, which can load it.
 
-    For each ``STDP`` it contains ``ltp_0``, ``ltd_0``, … of shape ``(1,)`` in place of ``ltp`` and ``ltd``, and the
-    weight of its convolution once more. The rates stay float64, so that the ``load_state_dict`` of this package reads
-    them back bit for bit; the original copies them to its own type.
+    For each ``STDP`` it contains ``ltp_0``, ``ltd_0``, … of shape ``(1,)`` instead of ``ltp`` and ``ltd``, and the
+    weight of its convolution a second time. The rates remain float64, so ``load_state_dict`` of this package restores
+    them bit for bit; the original library converts them to its own type.
     """
     state = module.state_dict()
     for name, rule in module.named_modules():
@@ -60,7 +60,7 @@ def generate_inhibition_kernel(inhibition_percents) -> Tensor:
 
 
 class LateralIntencityInhibition:
-    """``functional.intensity_lateral_inhibition`` with the kernel of the given factors, nearest ring first."""
+    """Apply ``functional.intensity_lateral_inhibition`` with a kernel of these factors, nearest ring first."""
 
     def __init__(self, inhibition_percents):
         self.inhibition_kernel = generate_inhibition_kernel(inhibition_percents)
@@ -73,9 +73,9 @@ class LateralIntencityInhibition:
 
 
 class FilterKernel:
-    """Base class of the filter kernels; a call returns the ``(window, window)`` tensor.
+    """Base class of the filter kernels. A call returns the ``(window, window)`` tensor.
 
-    ``window_size`` is odd; an even one gives the next larger kernel, because the centre is one pixel.
+    ``window_size`` is odd. An even number is increased by 1, because the centre is one pixel.
     """
 
     def __init__(self, window_size: int):
@@ -85,7 +85,7 @@ class FilterKernel:
         raise NotImplementedError(f"{type(self).__name__} defines no kernel")
 
     def _grid(self):
-        """Row and column distances from the centre pixel, ``(window, 1)`` and ``(1, window)``, in float64."""
+        """Return row and column distances from the centre pixel, ``(window, 1)`` and ``(1, window)``, in float64."""
         half = self.window_size // 2
         distance = torch.arange(-half, half + 1, dtype=torch.float64)
         return distance[:, None], distance[None, :]
@@ -184,9 +184,9 @@ class Filter:
 class Intensity2Latency:
     """Encode intensities as spikes, the strongest first, with equally many in each of T time steps.
 
-    All n non-zero values are ranked together and dealt into T bins of ``n // T``; the ``n mod T`` weakest never spike.
-    With fewer values than bins, each value has a bin of its own. Of equal values, the lower flat index ranks first.
-    (Mozafari et al. 2019, Front. Neurosci. 13:625.)
+    All n non-zero values are ranked together and divided into T bins of ``n // T``; the ``n mod T`` weakest never
+    spike. If there are fewer values than bins, each value has a separate bin. Of equal values, the lower flat index
+    ranks first. (Mozafari et al. 2019, Front. Neurosci. 13:625.)
 
     Args:
         number_of_spike_bins: T.
@@ -221,14 +221,14 @@ class Intensity2Latency:
 
 
 class CacheDataset(Dataset):
-    """Keep each ``(sample, target)`` of a data set, so that it is computed once.
+    """A cache for the ``(sample, target)`` entries of a data set: each entry is computed once.
 
-    Without an address, the entries stay in memory: each worker process of a DataLoader then has a cache of its own,
+    Without an address, the entries are kept in memory: each worker process of a DataLoader then has a separate cache,
     which lasts as long as the worker (``persistent_workers=True``). With the address of a folder, the entries are files
-    that the workers share; they must be tensors and plain Python values. A folder serves one data set at a time, and a
-    new CacheDataset deletes the entries in it.
+    that the workers share; they must be tensors and plain Python values. A folder contains the cache of one data set,
+    and a new CacheDataset deletes the entries in it.
 
-    ``cache`` lists by index what this process has cached: the entry, the path of its file on disk, or None.
+    ``cache`` is a list by index: the entry, the path of its file on disk, or None if this process has not cached it.
     """
 
     def __init__(self, dataset, cache_address=None):
@@ -261,11 +261,11 @@ class CacheDataset(Dataset):
 
     @staticmethod
     def _write(path, entry):
-        # Other workers may read or write the same entry, so each writes a file of its own and then moves it into place.
+        # Other workers may read or write the same entry, so each writes a separate file and then moves it into place.
         temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
         try:
             torch.save(entry, temporary)
-            torch.load(temporary, weights_only=True)  # refuses an entry that cannot be read
+            torch.load(temporary, weights_only=True)  # raises UnpicklingError if the entry cannot be loaded
             temporary.replace(path)
         except pickle.UnpicklingError as error:
             raise TypeError("a cache on disk takes tensors and plain Python values only") from error
