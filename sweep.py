@@ -1,9 +1,11 @@
-"""Train many networks: names × data sets × settings × seeds, and report on them: ``python sweep.py --help``.
+"""Train all combinations of networks, data sets, settings and seeds, and report on them: ``python sweep.py --help``.
 
-Each run is ``train.py`` in its own process and in its own folder, which is named after what it trains. Therefore the
-same command continues a sweep that was stopped. First phases that several runs train identically are trained once, as a
-*beginning*: ``train.py`` in a hidden folder, which stops before the phase in which the runs differ. There is one wave
-of jobs per number of such phases, and each wave continues from the checkpoints of earlier waves. The runs come last.
+Each run is ``train.py`` in its own process and in its own folder, whose name contains the combination. Therefore the
+same command continues a sweep that was stopped. If the first phases of several runs are the same, they are trained
+once, as a *beginning*: ``train.py`` in a hidden folder, which stops before the phase in which the runs differ. Jobs run
+in
+waves: first the beginnings of one phase, then those of two phases, and so on, at last the runs. A job continues from
+the checkpoint of the longest beginning that fits.
 """
 
 import itertools
@@ -43,10 +45,10 @@ from training.run import PHASES, Data, is_finished, load_data, prepare_machine
 from training.settings import FILES, LEARNING, SweepSettings, TrainSettings, read_config, to_flag, to_text
 from utils import ROOT, lock_folder
 
-STOP = ".stop"  # while this file is in the output folder, no job starts, and those that train save and end
+STOP = ".stop"  # while this file is in the output folder, no job starts, and running jobs save and end
 SHARED = ".shared"  # the folder of the beginnings in the output folder
-NOT_SHARED = "tensorboard", "map_every", "init_from"  # with these settings, a run shows or changes every epoch
-# Settings of train.py that the sweep sets for each run: from which of its own.
+NOT_SHARED = "tensorboard", "map_every", "init_from"  # with these settings, each run trains all of its phases
+# Settings of train.py that the sweep sets for each run: {name: the sweep's own setting}.
 SET_BY_SWEEP = {
     "model": "model",
     "dataset": "dataset",
@@ -61,7 +63,7 @@ IGNORED = IGNORED - {"readout"} | {"seed"}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line, that of the program by default. Returns the exit code."""
+    """Run a command line (default: ``sys.argv``). Returns the exit code."""
     replace_unprintable()
     try:
         settings = SweepSettings.parse(sys.argv[1:] if argv is None else argv)
@@ -77,8 +79,8 @@ def main(argv: list[str] | None = None) -> int:
 class Job:
     """A run of train.py, or a beginning: only the first ``phases`` of a run.
 
-    ``words``: the command line. ``keys``: see ``identify_phases``; the last key of a beginning is its own.
-    ``learned``: all that its weights depend on.
+    ``words``: the command line. ``keys``: see ``identify_phases``; the last key of a beginning identifies it.
+    ``learned``: everything that the weights depend on.
     """
 
     folder: Path
@@ -102,7 +104,7 @@ class Job:
 
 
 def plan_runs(sweep: SweepSettings) -> list[Job]:
-    """The runs of a sweep. Raises InputError for what train.py would refuse, and for folders with other content."""
+    """Return the runs of a sweep. Raises InputError for settings that train.py refuses, and for unusable folders."""
     common = TrainSettings.parse([*sweep.run_flags, "--model", sweep.model[0]])
     if common.command != "train":
         common.refuse(common.command, "does not train")
@@ -111,7 +113,7 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
     for name, ours in SET_BY_SWEEP.items():
         is_given = name in common.given - {"model"} and not (common.config and ours in sweep.given)
         if is_given or name in in_file:
-            common.refuse(name, f"is set for each run; use --{ours} of the sweep")
+            common.refuse(name, f"is set by the sweep for each run; use --{ours}")
     output, runs = Path(sweep.output).resolve(), []
     if is_run(output):
         sweep.refuse("output", f"{output} is a run; name another folder")
@@ -137,7 +139,7 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
         declared = f"{get_encoder_config(encoder)} {network} {[conv.get_arguments() for conv in network.convs()]}"
         run = Job(output / name, words, settings, keys, settings.select_learning() | {"set": declared})
         if twice := [one for one in runs if one.folder == run.folder or one.learned == run.learned]:
-            message = f"two of the runs would train the same, {twice[0].folder.name} and {name}: leave one of them out"
+            message = f"two runs would learn the same, {twice[0].folder.name} and {name}; leave one of them out"
             raise InputError(message, flag="--grid")
         check_folder(run)
         runs.append(run)
@@ -145,10 +147,10 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
 
 
 def check_folder(run: Job) -> None:
-    """Check what is in the folder of a run. Raises InputError for other settings, for damage, and for other files."""
-    if not run.last.is_file():  # then it is deleted and started again
+    """Raise InputError if the folder of a run contains other files, a damaged run, or a run with other settings."""
+    if not run.last.is_file():  # then the folder is deleted and the run starts again
         if any(run.folder.glob("*")) and (not is_run(run.folder) or (run.folder / "results.json").exists()):
-            raise InputError(f"{run.folder} contains no run to continue; use another --output", path=run.folder)
+            raise InputError(f"{run.folder} does not contain a run; use another --output", path=run.folder)
         return
     record = read_run(run.folder)
     try:
@@ -163,7 +165,7 @@ def check_folder(run: Job) -> None:
 
 
 def plan_beginnings(runs: list[Job], folder: Path) -> list[Job]:
-    """The beginnings that new runs have in common: for each set of runs the longest. Short ones come first."""
+    """Return the beginnings that new runs have in common: the longest of each set of runs, in order of length."""
     if any(getattr(runs[0].settings, name) for name in NOT_SHARED):
         return []
     groups, longest = defaultdict(list), {}
@@ -181,9 +183,16 @@ def plan_beginnings(runs: list[Job], folder: Path) -> list[Job]:
 def train_one(program: str, words: list[str], here: str, folder: str, stop: str, variables: dict[str, str]) -> str:
     """Run train.py in its own process until it ends, or until the file ``stop`` exists.
 
-    Returns "done", "stopped" or what went wrong. A worker of a cluster cannot import this repository, so this function
-    uses the standard library only. ``program``, ``words``: train.py and its command line. ``here``: the folder to which
-    relative paths refer. ``folder``: of the run. ``variables``: for the environment.
+    A worker of a cluster cannot import this repository, so this function uses only the standard library.
+
+    Args:
+        program, words: train.py and its command line.
+        here: the folder in which relative paths begin.
+        folder: the folder of the run.
+        stop: the file that stops the run.
+        variables: environment variables of the process.
+
+    Returns "done", "stopped", or the last line of its error.
     """
     folder, stop, is_asked = Path(folder), Path(stop), False
     if stop.exists():
@@ -205,7 +214,7 @@ def train_one(program: str, words: list[str], here: str, folder: str, stop: str,
 
 
 def train_all(jobs: list[Job], beginnings: list[Job], threads: int, at_a_time: int, stop: Path) -> list[str]:
-    """Train jobs, each from the longest beginning that fits. Returns how they ended, see ``train_one``."""
+    """Train jobs, each from the longest beginning that fits. Returns the results of ``train_one``."""
     tasks = []
     for job in jobs:
         words = ["--resume", str(job.folder), "--threads", str(threads)] if job.last.is_file() else job.words
@@ -222,7 +231,7 @@ def train_all(jobs: list[Job], beginnings: list[Job], threads: int, at_a_time: i
 
 
 def sweep(settings: SweepSettings) -> int:
-    """Train all runs that are not finished, and report. Returns the exit code."""
+    """Train all unfinished runs, and write the report. Returns the exit code."""
     output, failed, log = Path(settings.output).resolve(), {}, RunLog()
     with lock_folder(output) if output.is_dir() else nullcontext():  # not while another sweep changes it
         runs = plan_runs(settings)
@@ -244,7 +253,7 @@ def sweep(settings: SweepSettings) -> int:
     for record in (each for each in records if each.damage):
         failed.setdefault(record.folder, f"{record.damage}; delete the folder to train it again")
     for folder, end in failed.items():
-        what = "a beginning; its runs train alone" if folder.parent.name == SHARED else folder.name
+        what = "a shared beginning; its runs train all phases" if folder.parent.name == SHARED else folder.name
         print(f"failed: {what}: {end}", file=sys.stderr)
     if signals or (unfinished and "stopped" in ends):
         print(f"stopped; continue with\n    python {settings.command_line}", file=sys.stderr)
@@ -259,10 +268,10 @@ def sweep(settings: SweepSettings) -> int:
 
 @contextmanager
 def connect(settings: SweepSettings) -> Iterator[None]:
-    """Let joblib run jobs in threads, which start processes and wait for them, or on a cluster. Raises InputError."""
+    """Connect joblib to a cluster, or to threads of this process. Raises InputError if the cluster does not answer."""
     kind, address, client = settings.cluster or "threading", settings.scheduler, nullcontext()
     try:
-        if address:  # Ray itself would try for minutes
+        if address:  # without this test, Ray tries to connect for minutes
             host, _, port = address.rpartition("/")[2].rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
         if kind == "dask":
@@ -276,16 +285,16 @@ def connect(settings: SweepSettings) -> Iterator[None]:
             client = ray.init(address or "auto", log_to_driver=False, logging_level="WARNING")
             register_ray()
     except ImportError as error:
-        settings.refuse("cluster", f"{kind} needs another package: pip install {error.name}")
+        settings.refuse("cluster", f"{kind} needs a package that is not installed: pip install {error.name}")
     except (OSError, ValueError, RuntimeError):
-        settings.refuse("scheduler", f"{address or 'is missing, and'}: no {kind} cluster answers")
+        settings.refuse("scheduler", f"{address or 'is missing'}: no {kind} cluster answers")
     with client, joblib.parallel_config(kind):
         yield
 
 
 @contextmanager
 def lock_output(output: Path) -> Iterator[None]:
-    """Create the folder of the sweep, and keep other sweeps out of it. Raises InputError if there is one in it."""
+    """Create and lock the folder of the sweep. Raises InputError if another sweep uses it."""
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output):
         yield
@@ -293,7 +302,7 @@ def lock_output(output: Path) -> Iterator[None]:
 
 @contextmanager
 def watch_signals(stop: Path) -> Iterator[list[int]]:
-    """Create the file ``stop`` at Ctrl-C and SIGTERM; a second Ctrl-C stops at once. Yields the signals so far."""
+    """Create the file ``stop`` on Ctrl-C and SIGTERM. A second Ctrl-C stops immediately. Yields the list of signals."""
     signals = []
     stop.unlink(missing_ok=True)
 
@@ -348,7 +357,7 @@ def report(settings: SweepSettings) -> int:
             settings.refuse("report", f"{path} is not a folder")
         folders += [path] if is_run(path) else sorted(each for each in path.iterdir() if is_run(each))
     if not folders:
-        settings.refuse("report", f"{' '.join(settings.report)} contains no run")
+        settings.refuse("report", f"{' '.join(settings.report)}: there is no run here")
     if not settings.output and (len(named) > 1 or folders == named):
         settings.refuse("output", "is missing: the folder in which the report on these runs is written")
     output = Path(settings.output or named[0])
