@@ -1,4 +1,4 @@
-"""The exceptions that report a mistake of the user, the one line that a command prints for them, and its streams."""
+"""The exceptions that report mistakes of the user, and the functions that print them."""
 
 import importlib.util
 import os
@@ -14,14 +14,14 @@ PACKAGES = (  # of requirements.txt, by the names under which they are imported
 
 
 class InputError(ValueError):
-    """A flag, a file or an array from outside cannot be used; the message states what would be right.
+    """A flag, file or array of the user cannot be used. The message states what is expected.
 
     Commands print it as one line on stderr and exit with code 2. Any other exception is a bug and keeps its traceback.
 
     Args:
         message: one line.
-        flag, field, path: what the error is about, as far as it is known: a flag ("--epochs"), a field of a
-            declaration, a configuration or a checkpoint ("s1.rule.winners"), the path of a file or folder.
+        flag, field, path: what the error is about, if it is known: a flag ("--epochs"), a field of a declaration, a
+            configuration or a checkpoint ("s1.rule.winners"), the path of a file or folder.
     """
 
     def __init__(self, message: str, *, flag: str | None = None, field: str | None = None, path: object = None):
@@ -30,17 +30,17 @@ class InputError(ValueError):
 
 
 class FaultyModuleError(InputError):
-    """A Python file of the user cannot be imported; the message ends with the traceback."""
+    """A Python file of the user cannot be imported. The message ends with the traceback."""
 
 
 def check_packages() -> None:
-    """Exit with code 2 and one line that contains the command to install the packages, if one of them is missing."""
+    """If a package is missing, print the command that installs it, and exit with code 2."""
     os.environ.pop("MPLBACKEND", None)  # matplotlib fails if it names no backend; here, figures go into files only
     for name in PACKAGES:
         if importlib.util.find_spec(name) is None:
             program, requirements = Path(sys.argv[0]).name, Path(__file__).with_name("requirements.txt")
             print(
-                f"{program}: the package {name} is missing from this Python; activate the environment that has it, or "
+                f"{program}: the package {name} is not installed; activate the environment that contains it, or "
                 f"install it: {sys.executable} -m pip install -r {requirements}",
                 file=sys.stderr,
             )
@@ -50,7 +50,7 @@ def check_packages() -> None:
 def report_error(program: str, error: InputError | OSError) -> int:
     """Print an InputError or an OSError on stderr and return the exit code 2.
 
-    The output is one line, except for the traceback of a faulty module. Signs that a console would obey are escaped.
+    The output is one line, except for the traceback of a faulty module. Control characters are escaped.
     """
     try:
         finish_output()
@@ -90,6 +90,6 @@ def finish_output() -> None:
 
 
 def silence(stream: TextIO) -> None:
-    """Drop what a stream could not write and what else is printed on it, so that Python does not fail at its end."""
+    """Discard the output that a stream cannot write, so that Python does not fail when it exits."""
     with suppress(OSError, ValueError):  # it has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

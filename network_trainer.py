@@ -29,10 +29,10 @@ CONFLICTS: dict[str, str] = {}  # names that two classes have → what is wrong
 
 
 class LatencyDataset:
-    """The latency maps and labels of a data set on its way up a network.
+    """The labels of a data set, and the latency maps that the current phase and later phases read.
 
-    ``maps`` is {"input" or stage: its map}: at first the network's input, later what the phases to come read. On a CPU
-    the maps are packed. ``copies`` are the inputs of the decision stage for moved copies of the images.
+    ``maps`` is {"input" or stage: its map}. At first it contains the network's input. On a CPU the maps are packed.
+    ``copies`` contains the inputs of the decision stage for moved copies of the images.
 
     Args:
         latencies: uint8 (N, C, H, W), a tensor or ``PackedLatencies``.
@@ -85,7 +85,7 @@ class Progress:
             self.outcome = list(Outcome(*self.outcome) + learned.outcome)
         for label, conv in convs.items():
             wins = self.wins.setdefault(label, torch.zeros(conv.out_channels, dtype=torch.int64))
-            if label in learned.wins:  # it is not if its stage waits for its turn
+            if label in learned.wins:  # a stage that waits for its turn has no wins
                 wins += torch.bincount(learned.wins[label], minlength=conv.out_channels)
 
 
@@ -96,10 +96,11 @@ class Step(NamedTuple):
         kind: "phase" (a phase begins), "chunk" (a chunk of images has passed stages that do not learn), "batch" (a
             batch was learned), "validation" (the validation images were classified) or "epoch" (an epoch ends).
         phase: the phase that is trained.
-        title: of the work that ``done`` images of ``total`` have behind them.
-        learned: of a batch, what ``Phase.learn`` returned.
-        decisions: of a validation, int64 (N,), -1 for silence.
-        wins: of an epoch, {label: int64 (F,), how often each feature has won}.
+        title: the title of a progress bar.
+        done, total: the number of images that are processed, and of all images.
+        learned: for a batch, the result of ``Phase.learn``.
+        decisions: for a validation, int64 (N,), -1 for silence.
+        wins: for an epoch, {label: int64 (F,), how often each feature has won}.
     """
 
     kind: str
@@ -115,22 +116,22 @@ class Step(NamedTuple):
 class NetworkTrainer(StageGraph):
     """A first-spike network and its training.
 
-    A subclass names itself (``class Net(NetworkTrainer, name="net")``), declares ``build`` and the default ``epochs``,
-    one number for each phase, and may override ``build_phases``. If the last stage has no threshold, it decides; it
-    learns by a rule that needs labels, and with it at most the firing stage next below it. A network without such a
-    stage learns features only.
+    A subclass has a name (``class Net(NetworkTrainer, name="net")``), declares ``build`` and the default ``epochs``,
+    one number for each phase, and may override ``build_phases``. If the last stage has no threshold, it is the decision
+    stage. It learns by a rule that needs labels; besides it, only the firing stage next below it may do so. A network
+    without a decision stage only learns features.
 
     Args:
         in_channels: number of channels of the input maps.
         num_classes: number of classes.
-        seed: of the first weights, which are the same for every type and device.
-        device, dtype: of the weights. In float64 the winners do not depend on the order of additions.
+        seed: the seed of the initial weights, which are the same for every type and device.
+        device, dtype: device and type of the weights. In float64 the winners do not depend on the order of additions.
         backend: "event" (compiled kernels, CPU), "torch" (tensor operations, any device), or "auto": event on a CPU.
         time_steps: number of time steps T of the input, 1 to 254.
-        overrides: other values for fields of the declaration, {"s2.threshold": 12}; see ``engine/overrides.py``.
-        image_size: (height, width) of the input; it matters only to networks with a ``SpikingDense`` stage.
+        overrides: new values of fields of the declaration, {"s2.threshold": 12}; see ``engine/overrides.py``.
+        image_size: (height, width) of the input. Only networks with a ``SpikingDense`` stage depend on it.
 
-    Raises InputError if the stages do not fit each other, or could not be trained.
+    Raises InputError if the stages do not fit each other or cannot be trained.
     """
 
     name: str | None = None
@@ -138,7 +139,7 @@ class NetworkTrainer(StageGraph):
     epochs: tuple[int, ...] = ()
     encoder: dict[str, Any] = {"name": "s1c1"}  # noqa: RUF012 -- its name, and the parameters that differ
     augmentation = "none"  # the moved copies that the decision stage learns from, see datasets/augmentation.py
-    readout: dict[str, Any] | None = None  # what classifies by the features, see training/readout.py
+    readout: dict[str, Any] | None = None  # a linear classifier of the features, see training/readout.py
 
     def __init_subclass__(cls, name: str | None = None, aliases: Sequence[str] = (), **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -230,7 +231,7 @@ class NetworkTrainer(StageGraph):
         return class_of_features(self._deciding_stage().convs[0].out_channels, self.num_classes)
 
     def check_labels(self, labels: Any, count: int) -> torch.Tensor:
-        """Return labels as int64 (count,). Raises InputError if their number is another, or if one is not a class."""
+        """Return the labels as int64 (count,). Raises InputError for another number of labels or unknown classes."""
         labels = to_tensor(labels, "labels").cpu()
         if labels.shape != (count,) or labels.is_floating_point():
             raise InputError(f"{count} images need integer labels ({count},), not {labels.dtype} {tuple(labels.shape)}")
@@ -239,7 +240,7 @@ class NetworkTrainer(StageGraph):
         return labels.long()
 
     def check_copies(self) -> None:
-        """Raise InputError unless only the decision stage learns with labels: of a copy it keeps one bit per neuron."""
+        """Raise InputError unless only the decision stage learns with labels: copies have no spike times."""
         stages = {name for phase in self.phases if phase.needs_labels for name in phase.stages}
         if stages != {self.decision}:
             raise InputError(f"only a decision stage can learn from moved copies of the images, unlike in {self.name}")
@@ -254,7 +255,7 @@ class NetworkTrainer(StageGraph):
         The score of a class is the highest potential among its neurons at the last time step; with several branches,
         the sum over the branches of that potential relative to the highest potential of the branch.
 
-        maps: the network's input, or {name: map} of maps from which the decision follows.
+        maps: the network's input, or {name: map} of maps from which the decision can be computed.
         """
         maps = maps if isinstance(maps, Mapping) else {INPUT: maps}
         stage, name = self._deciding_stage(), self.input_name(self.decision)
@@ -277,7 +278,7 @@ class NetworkTrainer(StageGraph):
         return torch.cat(decisions), torch.cat(scores)
 
     def forward(self, latencies: torch.Tensor) -> torch.Tensor:
-        """The same as ``predict``."""
+        """Alias of ``predict``."""
         return self.predict(latencies)
 
     def predict(self, latencies: torch.Tensor) -> torch.Tensor:
@@ -285,7 +286,7 @@ class NetworkTrainer(StageGraph):
         return self.decide(self.check(latencies))[0]
 
     def evaluate(self, latencies: torch.Tensor, labels: Any) -> Outcome:
-        """Classify the images and compare with the labels; nothing is learned and nothing changes."""
+        """Classify the images and compare the decisions with the labels. The network does not change."""
         predictions = self.predict(latencies).cpu()
         return Outcome.of(predictions, self.check_labels(labels, len(predictions)))
 
@@ -293,16 +294,16 @@ class NetworkTrainer(StageGraph):
     # Learning
 
     def train_unsupervised(self, latencies: torch.Tensor, name: str) -> None:
-        """Train the stage ``name`` on the images, once and one after another; the stages below it do not change."""
+        """Train the stage ``name`` on each image once, one after another. The other stages do not change."""
         phases = {stage: phase for phase in self.phases if not phase.needs_labels for stage in phase.stages}
         if name not in phases:
             raise InputError(
-                f"{self.name} has no stage {name!r} that learns without labels; there are {', '.join(phases)}"
+                f"{self.name} has no stage {name!r} that learns without labels; choose from {', '.join(phases)}"
             )
         phases[name].learn(self, self.map_of(self.check(latencies), self.input_name(name)))
 
     def train_rl(self, latencies: torch.Tensor, labels: Any, epoch: int = 0) -> Outcome:
-        """Train the last phase with labels on one batch, one image after another; the rates adapt at its end.
+        """Train the last phase on one batch with labels, one image after another. The rates adapt at its end.
 
         epoch: number of epochs of this phase before this one.
         """
@@ -318,7 +319,7 @@ class NetworkTrainer(StageGraph):
     def fit(
         self, train: LatencyDataset, validation: LatencyDataset | None, epochs: Sequence[int], **options: Any
     ) -> Progress:
-        """Train to the end; arguments as of ``steps``. Returns the progress."""
+        """Run ``steps``, which has the same arguments, to the end. Returns the progress."""
         progress = options.pop("progress", None) or Progress()
         for _ in self.steps(train, validation, epochs, progress=progress, **options):
             pass
@@ -339,19 +340,21 @@ class NetworkTrainer(StageGraph):
     ) -> Generator[Step, None, None]:
         """Train phase by phase, and yield a ``Step`` after each piece of work.
 
-        At each yield the progress and the network are complete: saved together, they continue to the same bits. Stages
-        below those that learn do not change: their maps are computed once for each phase, and replace those in
-        ``train`` and ``validation``. After the last step the network has the weights of the last epoch.
+        At each yield, the progress and the network are complete: if they are saved and loaded, the training continues
+        with bit-identical results. Stages below those that learn do not change. Their maps are computed once for each
+        phase, and replace the maps in ``train`` and ``validation``. After the last step the network has the weights of
+        the last epoch.
 
         Args:
             train, validation: the images; ``validation`` may be None.
-            epochs: one number for each phase; 0 skips it.
+            epochs: one number for each phase; 0 skips the phase.
             batch_size: number of images between two adaptations of the rates.
-            seed: of the order of the images, which differs in every epoch.
-            patience: number of epochs without a better validation accuracy that ends a phase with labels; 0: none.
-            progress: where to continue; it is updated in place. None: at the beginning.
-            copies: moved copies of the training images (``datasets.augmentation.MovedCopies``): each batch of the
-                decision stage reads the plain images or one of the copies.
+            seed: the seed of the order of the images, which differs in every epoch.
+            patience: a phase with labels ends after this number of epochs without a better validation accuracy; 0:
+            never.
+            progress: where the training continues; it is updated in place. None: at the beginning.
+            copies: moved copies of the training images (``datasets.augmentation.MovedCopies``). Each batch of the
+                decision stage reads the original images or one of the copies.
         """
         progress = Progress() if progress is None else progress
         if not isinstance(progress, Progress):
@@ -380,7 +383,7 @@ class NetworkTrainer(StageGraph):
                     start = time.perf_counter()
                     chosen = batches[progress.batch]
                     rng = np.random.default_rng((*place, progress.batch))
-                    # with copies, a batch reads the plain images or one of the copies
+                    # with copies, a batch reads the original images or one of the copies
                     copy = rng.integers(len(train.copies) + 1) if phase.needs_labels and train.copies else 0
                     maps = train.copies[copy - 1] if copy else train.maps[self.input_name(phase.stages[0])]
                     inputs = maps[chosen.to(maps.device)].to(self.device)
@@ -405,27 +408,27 @@ class NetworkTrainer(StageGraph):
                 train.copies.pop().close()
 
     def _check_training(self, train, validation, epochs, copies) -> None:
-        """Check the arguments of ``steps``. Raises InputError."""
+        """Raise InputError if arguments of ``steps`` do not fit the network or each other."""
         whole = all(isinstance(count, Integral) and count >= 0 for count in epochs)
         if len(epochs) != len(self.phases) or not whole:
             names = " ".join(phase.name for phase in self.phases)
             raise InputError(
-                f"{self.name} needs {len(self.phases)} numbers of epochs of at least 0, one for each phase ({names}), "
-                f"not {' '.join(map(str, epochs)) or 'none'}",
+                f"{self.name} needs {len(self.phases)} numbers of epochs from 0 on, one for each phase ({names}), not "
+                f"{' '.join(map(str, epochs)) or 'none'}",
                 flag="--epochs",
             )
         for data in filter(None, (train, validation)):
             data.labels = self.check_labels(data.labels, len(data.labels))
             latencies = data.maps.get(INPUT)
             if latencies is not None and len(latencies) != len(data):
-                raise InputError(f"{len(latencies)} images need as many labels, not {len(data)}")
+                raise InputError(f"{len(latencies)} images need {len(latencies)} labels, not {len(data)}")
             if isinstance(latencies, torch.Tensor):
                 self.check(latencies)
         if copies:
             self.check_copies()
 
     def _prepare(self, phase, train, validation, copies) -> Generator[Step, None, None]:
-        """Compute what the phase reads of the images, and of their copies; keep only what phases to come read."""
+        """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""
         target = self.input_name(phase.stages[0])
         later = list(self.phases)[list(self.phases).index(phase) :]
         targets = {self.input_name(each.stages[0]) for each in later}
@@ -442,7 +445,7 @@ class NetworkTrainer(StageGraph):
             data.maps = yield from self._chunks(chunks, phase, title, len(data))
 
     def _chunks(self, chunks, phase, title, total) -> Generator[Step, None, dict[str, LatencyMap]]:
-        """Yield a ``Step`` for each chunk that ``propagate`` has done, and return its result."""
+        """Yield a ``Step`` for each chunk of ``propagate``, and return its result."""
         done = 0
         while True:
             try:
@@ -452,7 +455,7 @@ class NetworkTrainer(StageGraph):
             yield Step("chunk", phase, title, done, total)
 
     def _finish_epoch(self, phase: Phase, progress: Progress, images: int, validated: Outcome | None) -> None:
-        """Add the epoch to the history, keep the best weights, and set the progress to the next epoch."""
+        """Add the epoch to the history, keep the weights if they are the best, and begin the next epoch."""
         convs = dict(self.named_convs(phase.stages))
         counts = [progress.wins[label] for label in convs]
         rates = [conv.rates(phase.rules[label]).reshape(-1, 2)[0] for label, conv in convs.items()]
@@ -499,7 +502,7 @@ def check_count(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) ->
 
 
 def open_device(name: str | torch.device) -> torch.device:
-    """Return the device. Raises InputError if this torch or this machine has none of this name."""
+    """Return the device. Raises InputError if torch or the machine has no such device."""
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""S1C1: from an image to spikes, by difference-of-Gaussians filters, local normalisation and intensity-to-latency.
+"""S1C1: it encodes images as spikes, by difference-of-Gaussians filters, local normalisation and intensity-to-latency.
 
 This is the input stage of Mozafari et al. 2018 and 2019 (SpykeTorch): a strong local contrast spikes early, a weak one
 late or never. ``S1C1()`` is a torchvision transform; ``S1C1().encode(images)`` encodes a data set, compiled.
@@ -33,16 +33,19 @@ from SpykeTorch.utils import DoGKernel
 
 PIXEL_MAX = 255
 MAX_FILTERS = 64
-MAX_PIXELS = 1023  # of a window and a radius: memory grows with their squares
-SHAPES = {1: "grey images (N, H, W), or one as (H, W)", 3: "colour images (N, H, W, 3), or one as (H, W, 3)"}
+MAX_PIXELS = 1023  # the largest window and radius: memory grows with their squares
+SHAPES = {1: "grey images (N, H, W) or (H, W)", 3: "colour images (N, H, W, 3) or (H, W, 3)"}
 
 
 class Encoder:
-    """Base class of the encoders, which turn images into the latencies that a network reads.
+    """Base class of the encoders, which convert images to the latencies that a network reads.
 
-    An encoder keeps each parameter of its ``__init__`` as an attribute of the same name. It also has ``channels`` and
-    ``time_steps``, of its latencies; ``polarity``, per channel 1 (spikes for light in dark surroundings), -1 (for dark
-    in light ones) or 0; and ``scales``, the name of each pair of channels that differ in their polarity alone.
+    An encoder has an attribute for each parameter of its ``__init__``, with the same name, and the attributes
+
+    * ``channels`` and ``time_steps``: the numbers of channels and time steps of the latencies;
+    * ``polarity``: for each channel 1 (spikes for light in dark surroundings), -1 (for dark in light surroundings) or
+    0;
+    * ``scales``: a name for each pair of channels that differ only in their polarity.
     """
 
     def encode(self, images) -> torch.Tensor:
@@ -78,8 +81,8 @@ class S1C1(Encoder):
         filters: ``(window, σ1, σ2)`` of each difference of Gaussians, in pixels; window odd. The channels are, in
             this order, ``filters[0]``, ``filters[0]`` swapped, ``filters[1]``, ``filters[1]`` swapped, …; of colour
             images, first all of red, then of green, then of blue.
-        threshold: the least response that counts, for pixels from 0 to 255 and filters with maximum 1.
-        radius: of the local normalisation, in pixels.
+        threshold: smaller responses become 0, for pixels from 0 to 255 and filters with maximum 1.
+        radius: radius of the local normalisation, in pixels.
         time_steps: number of latency bins T, 1 to 255; latency T means silent.
         colours: 1 for grey images, 3 for red, green and blue.
 
@@ -125,10 +128,10 @@ class S1C1(Encoder):
                 ``colours=3`` a colour PIL image (mode "RGB"), or uint8 ``(H, W, 3)``.
 
         Returns:
-            uint8 ``(T, C, H, W)``; 1 from the neuron's spike on, T = time_steps, C = channels.
+            uint8 ``(T, C, H, W)``: 1 from the neuron's spike on, T = time_steps, C = channels.
 
         Raises:
-            InputError: another mode, type or shape, also the floats of ``ToTensor()``.
+            InputError: the image has another mode, type or shape, such as the floats of ``ToTensor()``.
         """
         if isinstance(image, Image.Image):
             mode = "L" if self.colours == 1 else "RGB"
@@ -142,7 +145,7 @@ class S1C1(Encoder):
         return latency_to_wave(torch.from_numpy(latency), self.time_steps, torch.uint8)
 
     def encode(self, images) -> torch.Tensor:
-        """Return the latencies of many images, which numba's threads encode in parallel.
+        """Return the latencies of many images, which are encoded in parallel.
 
         Args:
             images: uint8 ``(N, H, W)``, with ``colours=3`` uint8 ``(N, H, W, 3)``; tensor or array.
@@ -151,14 +154,14 @@ class S1C1(Encoder):
             uint8 tensor ``(N, C, H, W)``: time step of the spike, 0 to T-1, or T for silence; T = time_steps.
 
         Raises:
-            InputError: another type or shape.
+            InputError: the images have another type or shape.
         """
         return torch.from_numpy(
             _encode_many(self._to_planes(images), *self.integer_filters, self.radius, self.time_steps)
         )
 
     def _to_planes(self, images, single=False):
-        """Images as an array (N, colours, H, W), laid out for the compiled code; raises InputError if it cannot be."""
+        """Return images as a contiguous array (N, colours, H, W). Raises InputError for another type or shape."""
         dtype = str(getattr(images, "dtype", type(images).__name__)).removeprefix("torch.")
         if dtype != "uint8":
             hint = ": use S1C1 in place of ToTensor(), not after it" if "float" in dtype else ""
@@ -168,7 +171,7 @@ class S1C1(Encoder):
             pixels = pixels[None]
         planes = pixels[:, None] if self.colours == 1 else np.moveaxis(pixels, -1, 1)
         if planes.ndim != 4 or planes.shape[1] != self.colours or 0 in planes.shape[1:]:
-            raise InputError(f"S1C1 takes {SHAPES[self.colours]}, with pixels; not {tuple(images.shape)}")
+            raise InputError(f"S1C1 takes {SHAPES[self.colours]} that are not empty, not {tuple(images.shape)}")
         return np.require(planes, requirements=["C", "W"])
 
 
@@ -178,15 +181,15 @@ def _check(is_usable, name, allowed, value):
 
 
 def compute_integer_filters(filters, threshold: float, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the filters in units so small that they are whole numbers, and the thresholds in the same units.
+    """Return the filters and thresholds in units in which the filters are whole numbers.
 
     A filter with σ1 and σ2 swapped is a negative multiple -c of the filter itself, and the local normalisation
     cancels the factor c. So the swapped filter's map is the negative response, with the threshold over c, and half of
     the filters need not be applied.
 
     Returns:
-        kernels float64 ``(F, w, w)`` of whole numbers, w the largest window, the smaller ones in the top left corner;
-        windows int64 ``(F,)``; thresholds float64 ``(F, 2)`` for the positive and the negative responses.
+        kernels float64 ``(F, w, w)`` of whole numbers, where w is the largest window and smaller kernels are in the top
+        left corner; windows int64 ``(F,)``; thresholds float64 ``(F, 2)`` for positive and negative responses.
     """
     windows = np.array([window for window, _, _ in filters])
     kernels = np.zeros((len(filters), windows.max(), windows.max()))
@@ -196,8 +199,8 @@ def compute_integer_filters(filters, threshold: float, radius: int) -> tuple[np.
         kernel[:window, :window] = dog
         least[:] = threshold, threshold * -float(dog.min())  # swapped: -dog / max(-dog)
 
-    # The largest possible sum: a square of the normalisation full of the largest response, which a filter of mean 0
-    # gives where its positive half, or its negative one, lies on white and the other on black.
+    # The largest possible sum: all values in a square of the normalisation are the largest response. A filter of mean 0
+    # has this response where its positive half lies on white and its negative half on black, or the reverse.
     largest = (2 * radius + 1) ** 2 * PIXEL_MAX * np.abs(kernels).sum(axis=(1, 2)).max() / 2
     unit = 2.0 ** math.floor(53 - math.log2(largest))
     kernels = np.round(kernels * unit)
@@ -243,8 +246,8 @@ def _encode_one(image, kernels, windows, thresholds, radius, time_steps, latency
 def _filter(image, kernel):
     """Return all responses of the kernel (w, w) to the image (H, W), with partial overlap: (H + w - 1, W + w - 1).
 
-    Event-driven: each pixel that is not black adds the kernel around itself. (The kernel is symmetric, so correlation
-    and convolution are the same.) Four fifths of a digit's pixels are black.
+    The computation is event-driven: each pixel that is not black adds the kernel around itself. (The kernel is
+    symmetric, so correlation and convolution are the same.) Four fifths of a digit's pixels are black.
     """
     height, width = image.shape
     window = len(kernel)
@@ -314,7 +317,7 @@ def _deal(intensity, latency, time_steps):
     shift = 0
     while (strongest - weakest) >> shift > 2 * n:
         shift += 1
-    start = np.zeros(((strongest - weakest) >> shift) + 2, np.int64)  # how many intensities each bucket holds …
+    start = np.zeros(((strongest - weakest) >> shift) + 2, np.int64)  # the number of intensities in each bucket …
     for i in range(n):
         start[(strongest - bits[where[i]]) >> shift] += 1
     for bucket in range(1, len(start)):  # … then the rank at which it ends
@@ -337,7 +340,7 @@ def _deal(intensity, latency, time_steps):
 
 @compiled
 def _sort(ranked, start, end, bits):
-    """Sort ranked[start:end], a handful of positions, by falling bits, stably (insertion sort)."""
+    """Sort the few positions in ranked[start:end] by descending bits, stably (insertion sort)."""
     for i in range(start + 1, end):
         position = ranked[i]
         j = i

@@ -26,14 +26,15 @@ PACKAGES = "torch", "torchvision", "numpy", "numba", "scikit-learn", "tensorboar
 
 
 def set_threads(threads: int | str) -> int:
-    """Set the number of threads of the kernels and of torch; 0 or "auto": one thread per core. Returns the number."""
+    """Set the number of threads of the kernels and of torch (0 or "auto": one per core). Returns the number."""
     import numba
     import torch
 
     cores = numba.config.NUMBA_NUM_THREADS
     threads = 0 if threads == "auto" else threads
     if not 0 <= threads <= cores:
-        raise InputError(f"--threads must be 1 to {cores} on this machine (0: all), not {threads}", flag="--threads")
+        message = f"--threads must be from 1 to {cores} on this machine, or 0 for all cores, not {threads}"
+        raise InputError(message, flag="--threads")
     threads = threads or cores
     numba.set_num_threads(threads)
     torch.set_num_threads(threads)
@@ -41,7 +42,7 @@ def set_threads(threads: int | str) -> int:
 
 
 def choose_device(name: str, backend: str = "auto"):
-    """Return the torch.device of --device; "auto" is the CPU or, with the torch backend, a GPU if there is one."""
+    """Return the torch.device of --device. "auto" is the CPU or, with the torch backend, a GPU if there is one."""
     import torch
 
     if name == "auto":
@@ -50,12 +51,12 @@ def choose_device(name: str, backend: str = "auto"):
         raise InputError(f"--device must be cpu, cuda, cuda:N or auto, not {name!r}", flag="--device")
     device, gpus = torch.device(name), torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= gpus:
-        raise InputError(f"--device {name} does not exist: this machine has {gpus} CUDA devices", flag="--device")
+        raise InputError(f"--device {name} does not exist; this machine has {gpus} CUDA devices", flag="--device")
     return device
 
 
 def create_run_folder(output: str | Path, title: str, name: str | None = None) -> Path:
-    """Create ``output/name``, by default ``output/title-time``; raise an InputError if it exists or cannot be made."""
+    """Create ``output/name``, by default ``output/title-time``. Raises InputError if it exists or cannot be created."""
     output, stamped = Path(output), f"{title}-{datetime.now():%Y%m%d-%H%M%S}"
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -65,9 +66,11 @@ def create_run_folder(output: str | Path, title: str, name: str | None = None) -
                 folder.mkdir()
                 return folder
             if name:
-                raise InputError(f"{folder} exists already; choose another --name", flag="--name", path=folder)
+                raise InputError(f"{folder} already exists; choose another --name", flag="--name", path=folder)
     except OSError as error:
-        raise InputError(f"cannot write --output {output}: {error.strerror}", flag="--output", path=output) from error
+        raise InputError(
+            f"cannot write to --output {output}: {error.strerror}", flag="--output", path=output
+        ) from error
 
 
 def to_folder_name(name: str) -> str:
@@ -77,7 +80,7 @@ def to_folder_name(name: str) -> str:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in the run's folder; raise an InputError if one does, or none could write."""
+    """Lock a run's folder. Raises InputError if another process has locked it, or if it cannot be written to."""
     if not os.access(folder, os.W_OK):
         raise InputError(f"cannot write to {folder}", path=folder)
     if fcntl is None:
@@ -98,7 +101,9 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 def find_run(name: str | Path, output: str | Path = "runs") -> Path:
-    """Return the path of a run or checkpoint: "latest" (the latest run in ``output``), a path, or a name in ``output``.
+    """Return the path of a run or checkpoint.
+
+    name: "latest" (the latest run in ``output``), a path, or the name of a folder in ``output``.
 
     Raises InputError if there is no latest run.
     """
@@ -109,7 +114,7 @@ def find_run(name: str | Path, output: str | Path = "runs") -> Path:
 
 
 def find_latest_run(output: str | Path) -> Path:
-    """Return the run folder in ``output`` whose last checkpoint is the newest; a dry run if there is no other run."""
+    """Return the run in ``output`` with the newest checkpoint. A dry run is returned only if there is no other run."""
     runs = {path.parent.parent: path.stat().st_mtime for path in Path(output).glob("*/checkpoints/last.safetensors")}
     if not runs:
         raise InputError(f"there is no run in {output} yet", path=output)
@@ -129,7 +134,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     Raises an InputError if the place cannot be written to or is full.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # its suffix tells a writer the format
+    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # the suffix determines the format of a picture
     try:
         write(temporary)
         os.replace(temporary, path)
@@ -141,7 +146,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
 
 
 def find_temporaries(folder: str | Path) -> Iterator[Path]:
-    """Yield the files below the folder that ``write_atomically`` is writing, or left when its process was killed."""
+    """Yield the temporary files of ``write_atomically`` in a folder, also those of processes that were killed."""
     return (path for path in Path(folder).rglob(".*") if re.match(r"\.\d+\.", path.name) and path.is_file())
 
 
@@ -164,7 +169,7 @@ def get_peak_memory() -> float | None:
 
 
 def get_available_memory() -> int | None:
-    """Return the memory in bytes that a process can still take without swapping, or None if the system is not Linux."""
+    """Return the memory in bytes that is available without swapping, or None if the system is not Linux."""
     value = _read_proc("meminfo", "MemAvailable")
     return None if value is None else int(value.split()[0]) * 1024  # "1234 kB"
 
