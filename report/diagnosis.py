@@ -66,9 +66,12 @@ class Diagnosis:
                 short.append(f"{phase.name} needs {epochs[0]} for its highest rate, {epochs[1]} in all")
         if short:
             yield f"{self.images:,} training images; epochs of STDP: {', '.join(short)}; try {self.suggest_epochs()}"
-        name = model.decision
-        if name and not model.stages[name].sees_whole_maps and max(self.shapes[model.inputs_of(name)[0]][1:]) == 1:
-            yield f"{name} reads maps of 1×1 and cannot use where a feature is; try --image-size 28 28 (as MNIST)"
+        if (name := model.decision) and not model.stages[name].sees_whole_maps:
+            side, kernel = max(self.shapes[model.inputs_of(name)[0]][1:]), model.stages[name].convs[0].kernel
+            if side == 1 or side >= 2 * kernel:
+                why = "cannot use where a feature is" if side == 1 else "see only a part of an object"
+                maps = f"maps of {side}×{side} by kernels of {kernel}×{kernel}, which {why}"
+                yield f"{name} reads {maps}; try --image-size 28 28, the size of MNIST's images"
 
     def diagnose_next(self, phase: Phase) -> Iterator[str]:
         """Yield what is wrong with the thresholds of a phase that begins."""

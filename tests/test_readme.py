@@ -121,7 +121,7 @@ def test_the_python_examples_run(runs, monkeypatch):
     with mock.patch.dict(models.MODELS):  # other tests are not to meet what the examples declare
         models.MODELS.pop("shallow", None)  # a file that was made after the example
         for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
-            exec(block.replace("[:2000]", "[:200]").replace("runs/", f"{runs}/"), namespace)
+            exec(block.replace("[:30000]", "[:200]").replace("runs/", f"{runs}/"), namespace)
         assert models.MODELS["shallow"] is namespace["Shallow"]
     namespace["maps"].close()
     shallow = namespace["Shallow"](in_channels=6, num_classes=10)

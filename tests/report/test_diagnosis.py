@@ -99,11 +99,14 @@ def test_stages_that_hardly_learned_or_fire_are_named_with_a_threshold_that_fits
     assert texts[0].startswith("s3 gives one class")
 
 
-def test_small_images_and_silent_encoders_are_named():
+def test_small_and_large_images_and_silent_encoders_are_named():
     diagnosis = diagnose(build_model("mozafari2018"), torch.full((50, 6, 8, 8), 15, dtype=torch.uint8), images=55_000)
     encoder, decision = diagnosis.diagnose_plan()
     assert encoder.startswith("the encoder")
     assert "--image-size" in decision
+    diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 64, 64, dtype=torch.uint8), images=55_000)
+    (large,) = diagnosis.diagnose_plan()
+    assert "--image-size" in large
 
 
 def test_a_run_prints_and_saves_its_diagnosis(tmp_path, monkeypatch, capsys):
