@@ -50,7 +50,7 @@ def runs(tmp_path_factory):
         patch.chdir(ROOT)
         for program, words in COMMANDS:
             command = [re.sub("^runs/", f"{folder}/", word) for word in words]
-            shorter = [] if "--predict" in command else ["--dry-run"]
+            shorter = [] if {"--predict", "--nir"} & {*command} else ["--dry-run"]
             main = {"train": train, "evaluate": evaluate}[program].main
             with contextlib.redirect_stdout(io.StringIO()) as printed, patch.context() as hurry:
                 if "first" not in command:  # whose folder docs/outputs.md describes
