@@ -25,7 +25,7 @@ from datasets.own import is_own
 from datasets.pictures import images_at
 from models import model_class
 from report.activation_maps import save_activation_maps
-from report.activity import count_activity, describe_activity
+from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
 from report.nir import write_nir
 from report.page import read_rows, write_page
@@ -82,8 +82,8 @@ def evaluate(settings: EvaluateSettings) -> None:
     tested = f"{data.name} with noise {settings.noise}" if settings.noise else data.name
     title = f"{trained.title(model=model.name, dataset=tested)}, {place.name}"
     report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
-    counts = count_activity(model, latencies)
-    facts = {"checkpoint": str(place), "dataset": data.name, "fingerprint": data.fingerprint, "activity": counts}
+    energy = measure_energy(model, encoder, latencies)
+    facts = {"checkpoint": str(place), "dataset": data.name, "fingerprint": data.fingerprint, "energy": energy}
     facts |= {"noise": settings.noise} if settings.noise else {}
     write_results(folder / "results.json", {"test": evaluation}, **facts)  # first: no figure can cost the scores
     lost = write_report(folder, report, settings.figures)
@@ -96,7 +96,7 @@ def evaluate(settings: EvaluateSettings) -> None:
     for note in (*data.notes, *describe_change(run, data), *lost):
         log.info(note)
     log.info(f"{model.name} on {tested}, test images: {evaluation.describe()}")
-    log.info(describe_activity(counts))
+    log.info(describe_energy(energy))
     if settings.tensorboard:
         split = make_tag(settings, run, data)
         log.info(f"TensorBoard: {show_evaluation(place, folder, evaluation, split)}")

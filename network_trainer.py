@@ -176,14 +176,14 @@ class NetworkTrainer(StageGraph):
         self.in_channels, self.num_classes, self.time_steps = in_channels, num_classes, time_steps
         self.image_size = tuple(image_size)
         self.stages = nn.ModuleDict(override(check_declaration(self.build(num_classes)), dict(overrides or {})))
+        if backend == "event" and not str(device).startswith("cpu"):
+            raise InputError(f"the event backend runs on a CPU, not on {device}: use torch", field="backend")
         device = open_device(device)
         if dtype not in (torch.float32, torch.float64):
             raise InputError(f"dtype must be torch.float32 or torch.float64, not {dtype}", field="dtype")
         backend = ("event" if device.type == "cpu" else "torch") if backend == "auto" else backend
         if backend not in BACKENDS:
             raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)} and auto", field="backend")
-        if backend == "event" and device.type != "cpu":
-            raise InputError(f"the event backend runs on a CPU, not on {device}: use torch", field="backend")
         self.backend = backend
         for conv in self.convs():
             conv.time_steps, conv.backend = time_steps, backend

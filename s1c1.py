@@ -52,6 +52,10 @@ class Encoder:
         """Return latencies uint8 ``(N, channels, H, W)``, 0 to time_steps, of images uint8 ``(N, H, W[, 3])``."""
         raise NotImplementedError
 
+    def count_macs(self, height: int, width: int) -> int:
+        """Return the number of multiply-accumulates of the filters for an image; 0 if there are none."""
+        return 0
+
     def config(self) -> dict:
         """Return the parameters as plain numbers, texts and lists, for checkpoints and caches."""
         return {name: _to_plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
@@ -158,6 +162,19 @@ class S1C1(Encoder):
         """
         return torch.from_numpy(
             _encode_many(self._to_planes(images), *self.integer_filters, self.radius, self.time_steps)
+        )
+
+    def count_macs(self, height: int, width: int) -> int:
+        """Return the number of multiply-accumulates of the filters for an image, without padding.
+
+        Each filter is applied once for both polarities. The local normalisation and the ranking are not counted.
+        """
+
+        def count_taps(side, window):
+            return sum(min(i + window // 2, side - 1) - max(i - window // 2, 0) + 1 for i in range(side))
+
+        return self.colours * sum(
+            count_taps(height, window) * count_taps(width, window) for window, _, _ in self.filters
         )
 
     def _to_planes(self, images, single=False):

@@ -12,7 +12,7 @@ import datasets
 from benchmarks.measure import format_header, format_row, learn, measure_per_image, train_features
 from benchmarks.operations import measure_plain_additions
 from models import build_model, network_names
-from report.activity import count_activity
+from report.energy import measure_energy
 from s1c1 import S1C1
 from utils import find_processor, set_threads
 
@@ -44,7 +44,7 @@ def main():
 def measure(model, latencies, labels, repeats):
     """Return the synaptic additions per image of the stages that learn in the last phase, and the time per image."""
     inputs, truth = train(model, latencies, labels)
-    counts = count_activity(model, latencies[:IMAGES])
+    counts = measure_energy(model, S1C1(), latencies[:IMAGES])["stages"]
     additions = sum(counts[label]["synaptic_additions"] for label, _ in model.named_convs(model.phases[-1].stages))
     state = {key: value.clone() for key, value in model.state_dict().items()}
     timing = measure_per_image(

@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.compiled import compiled
 from engine.event.layout import allocate_aligned
-from report.activity import count_outputs
+from report.energy import sum_taps
 
 
 def count_operations(conv, latencies, last=None):
@@ -14,8 +14,7 @@ def count_operations(conv, latencies, last=None):
     latencies = np.asarray(latencies)
     until = np.full(len(latencies), conv.time_steps - 1) if last is None else np.asarray(last)
     spiked = latencies <= until[:, None, None, None]
-    spikes = spiked.sum(1)  # per pixel
-    return float((spikes * count_outputs(conv, *latencies.shape[2:])).sum() * conv.out_channels / len(latencies))
+    return float(sum_taps(conv, spiked.sum(0)).sum() * conv.out_channels / len(latencies))
 
 
 def find_last_steps(winners, steps):

@@ -18,6 +18,7 @@ from PIL import Image
 from engine.stages import INPUT
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
+from report.energy import ASSUMPTIONS
 from report.features import compute_preferred_features
 from report.figures import DPI, group_scales
 from report.map_pictures import make_color_table
@@ -66,6 +67,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
         class_names=list(map(str, report.class_names)),
         evaluations=find_evaluations(results),
         results=results,
+        assumptions=ASSUMPTIONS,
         history=read_rows(folder / "metrics.csv"),
         figures=read_figures(folder / "figures", left_out),
         summary=read_text(folder / "summary.txt"),

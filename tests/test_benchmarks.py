@@ -18,7 +18,6 @@ from benchmarks.reference import Reference, make_waves
 from engine.rules import STDP
 from engine.stages import SpikingConv
 from models import build_model
-from report.activity import count_outputs
 from s1c1 import S1C1
 
 ROWS = "s1 STDP step", "s2 STDP step", "s3 R-STDP step", "evaluation", "encoding"
@@ -72,7 +71,6 @@ def test_operations_are_the_additions_of_a_plain_loop(padding):
                 for kx in range(3):
                     count += (0 <= y + padding - ky < 4 + 2 * padding) and (0 <= x + padding - kx < 3 + 2 * padding)
     assert count_operations(conv, latency, last) == count * 5 / 4
-    assert count_outputs(conv, 6, 5).max() <= 9
 
 
 def test_learning_follows_an_image_to_its_last_winner():

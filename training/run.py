@@ -22,8 +22,8 @@ from engine.graph import CHUNK, LatencyMap
 from engine.packed import PackedLatencies
 from errors import InputError, warn
 from network_trainer import LatencyDataset, NetworkTrainer, Progress, Step
-from report.activity import count_activity
 from report.diagnosis import Diagnosis
+from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import write_page
 from report.summary import summarize
@@ -322,7 +322,7 @@ class Run:
             "diagnosis": diagnosis,
             "seconds": seconds,
             "images": self.data.count_images(),
-            "activity": count_activity(self.model, latencies),
+            "energy": measure_energy(self.model, self.encoder, latencies),
         }
         environment = describe_environment()
         facts["machine"] = {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")}

@@ -37,14 +37,18 @@ def run(folder: Path) -> None:
     import nir
     from spikingjelly.activation_based.nir_exchange import import_from_nir
 
+    fired = {}  # {neurons: their spikes at the last step}
+
+    def note(module, args, output):
+        fired[module] = output[0]
+
     for path in sorted(folder.glob("*.nir")):
         graph, expected = nir.read(path), np.load(path.with_suffix(".npz"))
         network, steps = import_from_nir(path, dtype=torch.float64), int(graph.metadata["time_steps"])
         neurons = [name for name, node in graph.nodes.items() if isinstance(node, nir.IF)]
-        fired = {}
-        for name in neurons:
-            hook = lambda module, args, output, name=name: fired.__setitem__(name, output[0])  # noqa: E731
-            network.get_submodule(name).register_forward_hook(hook)
+        modules = {name: network.get_submodule(name) for name in neurons}
+        for module in modules.values():
+            module.register_forward_hook(note)
         different, wrong = dict.fromkeys(neurons, 0), 0
         for start in range(0, IMAGES, BATCH):
             latency = torch.from_numpy(expected["input"][start : start + BATCH])
@@ -56,7 +60,7 @@ def run(folder: Path) -> None:
                 output, state = network((latency == t).double(), state)
                 potential = potential + output
                 for name in neurons:
-                    first[name][(fired[name] > 0) & (first[name] == steps)] = t
+                    first[name][(fired[modules[name]] > 0) & (first[name] == steps)] = t
             for name in neurons:
                 map_ = torch.from_numpy(expected[f"map {name.removesuffix('_neurons')}"][start : start + BATCH])
                 different[name] += int((first[name] != map_).sum())
@@ -64,7 +68,9 @@ def run(folder: Path) -> None:
             classes = torch.from_numpy(graph.metadata["class_of_feature"])[peaks.argmax(1)]
             classes[peaks.amax(1) <= 0] = -1
             wrong += int((classes != torch.from_numpy(expected["decisions"][start : start + BATCH])).sum())
-        print(f"{path.stem}, {IMAGES} images: {wrong} other decisions; first spikes that differ:", different, flush=True)
+        print(
+            f"{path.stem}, {IMAGES} images: {wrong} other decisions; first spikes that differ:", different, flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -98,14 +98,17 @@ def unpack(text):
 def test_a_whole_run(tmp_path, read, images):
     model = build_model("mozafari2018")
     results = {"test": {"best": scores(), "last": scores()}, "validation": {"best": scores()}, "seconds": None}
-    results["activity"] = {"s1": {"spikes": 1039.58, "synaptic_additions": 846391.4}}
+    results["energy"] = {
+        "stages": {"input": {"spikes": 1039.58}, "s1": {"synaptic_additions": 846391.4, "dense_macs": 1000}},
+        "encoder_macs": 2000, "silent_neurons": 0.4321, "estimated_uj": {"network": 1, "encoder": 2, "dense": 3},
+    }  # fmt: skip
     make_run(tmp_path, results)
     reader, data = read(model, 2)
     assert json.loads(reader.scripts["results"]) == results
     best, texts = results["test"]["best"], set(reader.texts)
     assert {f"{100 * best[part]:.2f} %" for part in ("accuracy", "loss", "silent")} <= texts
     assert {str(count) for row in best["confusion_matrix"] for count in row if count} <= texts
-    assert {*NAMES, f"{best['f1_macro']:.4f}", "1,039.6", "846,391", "76.54 %", "1.2e-01"} <= texts
+    assert {*NAMES, f"{best['f1_macro']:.4f}", "1,040", "846,391", "76.54 %", "1.2e-01"} <= texts
     assert {"test, last epoch", "validation, best epoch"} <= texts
     assert {f"python train.py --resume {tmp_path}", f"python evaluate.py {tmp_path} --save-maps 1"} <= texts
     alts = [attributes["alt"] for tag, attributes in reader.tags if tag == "img"]

@@ -8,7 +8,7 @@ from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from models import build_model, network_names
 from network_trainer import NetworkTrainer
-from report.activity import count_activity, describe_activity
+from report.energy import describe_energy, measure_energy
 from s1c1 import S1C1
 
 LATENCIES = S1C1().encode(datasets.load("digits").test_images[:2])
@@ -33,21 +33,37 @@ def test_by_hand():
     latencies = torch.full((2, 1, 3, 3), 15, dtype=torch.uint8)
     latencies[0, 0, 0, 0], latencies[0, 0, 1, 1] = 2, 5
     # s1 is 4×4: each spike, padded, is seen by 2·2 positions: 4 · 3 features · 2 spikes = 24 additions, one weight
-    # (0.8) over the threshold: (0,0) … (1,1) and (1,1) … (2,2), 7 positions, 21 spikes. c1 is 2×2: all spike, 12.
-    # s2 sees all 2×2 positions at one place: 12 · 1 · 4 features = 48 additions, and its 4 neurons have spiked.
-    assert count_activity(model, latencies) == {
-        "input": {"spikes": 1.0, "synaptic_additions": 0.0},
-        "s1": {"spikes": 10.5, "synaptic_additions": 12.0},
-        "c1": {"spikes": 6.0, "synaptic_additions": 0.0},
-        "s2": {"spikes": 2.0, "synaptic_additions": 24.0},
-    }
-    assert describe_activity(count_activity(model, latencies)).splitlines() == [
-        "stage  spikes per image  synaptic additions per image",
-        "input               1.0",
-        "s1                 10.5                            12",
-        "c1                  6.0",
-        "s2                  2.0                            24",
-        "total              19.5                            36",
+    # (0.8) over the threshold: (0,0) … (1,1) and (1,1) … (2,2), 7 positions, 21 spikes. But one weight of feature 0 is
+    # 0, which each spike meets once: 22 effective additions, and at (2,2) feature 0 does not spike: 20 spikes. c1 is
+    # 2×2: all spike but feature 0 in the last window, 11. s2 sees all 2×2 positions at one place: 11 · 4 = 44.
+    # A conventional s1 meets each of the 9 pixels at 2·2 positions: 9 · 4 · 3 = 108.
+    model.stages["s1"].weight.fill_(0.8)[0, 0, 0, 0] = 0
+    model.stages["s2"].weight.fill_(0.005)
+    energy = measure_energy(model, S1C1(filters=((3, 1, 2),)), latencies)
+    assert energy["stages"] == {
+        "input": {"spikes": 1},
+        "s1": {
+            "spikes": 10, "synaptic_additions": 12, "effective_accumulates": 11, "neurons": 48, "dense_macs": 108
+        },
+        "c1": {"spikes": 5.5},
+        "s2": {"synaptic_additions": 22, "effective_accumulates": 22, "neurons": 4, "dense_macs": 48},
+    }  # fmt: skip
+    assert energy["encoder_macs"] == (2 + 3 + 2) ** 2
+    assert energy["silent_neurons"] == pytest.approx(1 - 10 / 48)
+    assert energy["activation_sparsity"] == pytest.approx(1 - 10 / (48 * 15))
+    assert (energy["parameters"], energy["bytes"]) == (12 + 48, 4 * 60)
+    assert (energy["zero_weights"], energy["small_weights"]) == pytest.approx((1 / 60, 49 / 60))
+    assert energy["estimated_uj"] == pytest.approx(
+        {"network": 33 * 0.9e-6, "encoder": 49 * 4.6e-6, "dense": 156 * 4.6e-6}
+    )
+    assert describe_energy(energy).splitlines()[:-1] == [
+        "per image  spikes  additions  effective  dense MACs",
+        "input           1",
+        "s1             10         12         11         108",
+        "c1              6",
+        "s2                        22         22          48",
+        "total          16         34         33         156",
+        "encoder                                          49",
     ]
 
 
@@ -69,7 +85,7 @@ def one_addition_at_a_time(conv, latency, steps):
 def test_every_network_against_a_slow_count(name):
     """Every stage and branch of every network, by its saved maps and one addition at a time."""
     model = build_model(name)
-    counted = count_activity(model, LATENCIES)
+    counted = measure_energy(model, S1C1(), LATENCIES)["stages"]
     maps, labels = {"input": LATENCIES}, ["input"]
     for stage, latency in model.walk(LATENCIES):
         if isinstance(model.stages[stage], Pool):
@@ -79,7 +95,7 @@ def test_every_network_against_a_slow_count(name):
         for label, conv in model.named_convs([stage]):
             labels.append(label)
             own = latency[:, first : first + conv.out_channels]
-            assert counted[label]["spikes"] == int((own < 15).sum()) / 2
+            assert conv.decides or counted[label]["spikes"] == int((own < 15).sum()) / 2
             additions = sum(one_addition_at_a_time(conv, image, 15) for image in below)
             assert counted[label]["synaptic_additions"] == additions / 2 > 0
             first += conv.out_channels
