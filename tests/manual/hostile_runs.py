@@ -132,7 +132,7 @@ def try_files(folder, seed, count):
 
 STREAMS = (
     *(">&-", "2>&-", "<&-", "<&- >&- 2>&-", "| head -1", "2>&1 | head -1", "| true", ">/dev/full", "2>/dev/full"),
-    *(">/dev/full 2>&1", ">/dev/null 2>&-", "| cat >/dev/full"),
+    *(">/dev/full 2>&1", ">/dev/null 2>&-", "| cat >/dev/full 2>/dev/null"),
 )
 LINES = {  # of commands for each stream
     "list": "train.py --list-models",
