@@ -57,7 +57,7 @@ class Diagnosis:
         model, short = self.model, []
         spikes = float((self.latencies < model.time_steps).float().mean())
         if spikes < HARDLY * ENCODER:
-            about = f"{_percent(spikes)} of its neurons ({ENCODER:.0%} on MNIST)"
+            about = f"{_percent(spikes)} of its neurons ({_percent(ENCODER)} on MNIST)"
             yield f"the encoder hardly spikes: {about}; try lower thresholds, as --set encoder.threshold"
         for phase, count in zip(model.phases, self.epochs, strict=True):
             highest, enough = self.count_needed(phase)
@@ -79,9 +79,9 @@ class Diagnosis:
 
     def diagnose(self, phase: Phase, row: dict) -> Iterator[str]:
         """Yield what is wrong after a phase; ``row``: of its last epoch in ``Progress.history``."""
-        texts = [] if phase.needs_labels else [*self.diagnose_learning(phase, row)]
-        yield from texts
-        yield from self._diagnose_firing(phase, has_learned=phase.needs_labels or row["convergence"] <= LEARNED)
+        has_learned = phase.needs_labels or row["convergence"] <= LEARNED
+        wrong = [*self._diagnose_firing(phase, has_learned)]  # a threshold that fits comes first
+        yield from wrong if wrong or phase.needs_labels else self.diagnose_learning(phase, row)
         if self.model.decision in phase.stages:
             yield from self._diagnose_decisions(phase)
 
@@ -118,7 +118,7 @@ class Diagnosis:
             field = f"{name}.threshold" if label == name else f"{name}.{place}.threshold"
             what = "fires too often" if fraction > usual else "hardly fires"
             advice = f"try --set {field}={threshold:g}" if threshold > 0 else "too few neurons spike below it"
-            share = f"{_percent(fraction)} of its neurons ({usual:.0%} in the published networks on MNIST)"
+            share = f"{_percent(fraction)} of its neurons ({_percent(usual)} in the published networks on MNIST)"
             reach = f"potentials reach {potentials.max():.3g}, the threshold is {conv.threshold:g}"
             yield f"{label} {what}: {share}; {reach}; {advice}"
 
@@ -169,4 +169,4 @@ def _count_needed(conv: SpikingConv, rule: Rule) -> tuple[int, int]:
 
 
 def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2g} %"
+    return f"{float(f'{100 * fraction:.2g}'):g} %"
