@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -91,13 +91,10 @@ class RunLog:
             rest = f"the rest is in {self.folder}/log.txt only" if self.folder else "the rest is not printed"
             warn(f"the output is closed or full ({error.strerror}); {rest}")
 
-    def log_epoch(self, history: list[dict], epochs: int, title: str) -> None:
-        """Log a finished epoch, the last row of ``history``.
-
-        epochs: number of epochs of its phase. title: title of its rule.
-        """
+    def log_epoch(self, history: list[dict], title: str) -> None:
+        """Log a finished epoch, the last row of ``history``. title: see ``align_titles``."""
         self.close_bar()
-        self.info(describe_epoch(history[-1], epochs, title))
+        self.info(describe_epoch(history[-1], title))
         if self.folder is not None:
             write_rows(self.folder / "metrics.csv", history)
         self.board.log_epoch(history)
@@ -125,23 +122,31 @@ def replace_unprintable() -> None:
             stream.reconfigure(errors="replace")
 
 
-def describe_epoch(row: dict, epochs: int, title: str) -> str:
-    """Return one line about a row of the history. See ``RunLog.log_epoch`` for the arguments."""
-    title = f"{row['phase']:<6} {title:<6} epoch {row['epoch']:>3}/{epochs}"
-    if row["train_accuracy"] is None:
-        text = f"convergence {row['convergence']:.1e}, {row['winners_per_image']:.1f} winners per image"
-        if row["dead_features"]:
-            text += f", {row['dead_features']} features never won"
+def align_titles(phases: Sequence[tuple[str, str]], epochs: Sequence[int]) -> list[str]:
+    """Return a title for the epochs of each phase, all of one width; ``title.format(epoch)`` inserts the number.
+
+    phases: (name, title of the rule) of each. epochs: number of epochs of each.
+    """
+    name, rule = (max(6, *map(len, column)) for column in zip(*phases, strict=True))
+    width = max(5, 2 * len(str(max(epochs))) + 1)
+    titles = [f"{phase:<{name}} {title:<{rule}} epoch" for phase, title in phases]
+    counts = [f"{{:>{width - len(f'/{count}')}}}/{count}" for count in epochs]
+    return list(map(" ".join, zip(titles, counts, strict=True)))
+
+
+def describe_epoch(row: dict, title: str) -> str:
+    """Return one line about a row of the history. title: see ``align_titles``."""
+    text, time = f"convergence {row['convergence']:.1e}, ", f"{row['seconds']:.1f} s"
+    if row["train_accuracy"] is not None:
+        split = "train" if row["val_accuracy"] is None else "val"
+        text = f"train {100 * row['train_accuracy']:6.2f} %"
+        text += f", validation {100 * row['val_accuracy']:6.2f} %" if split == "val" else ""
+        text += f" right, {100 * row[f'{split}_silent']:.2f} % silent"
     else:
-        text = f"train {_describe_outcome(row, 'train')}"
-        if row["val_accuracy"] is not None:
-            text += f"; validation {_describe_outcome(row, 'val')}"
-    return f"{title}  {text}  ({row['images'] / max(row['seconds'], 1e-9):,.0f} images/s, {row['seconds']:.1f} s)"
-
-
-def _describe_outcome(row, split):
-    accuracy, loss, silent = (row[f"{split}_{part}"] for part in ("accuracy", "loss", "silent"))
-    return f"{100 * accuracy:6.2f} % right, loss {loss:.4f}, {100 * silent:.2f} % silent"
+        dead, winners = row["dead_features"], row["winners_per_image"]
+        text += f"{dead} features never won" if dead else f"{winners:.1f} winners per image"
+        time = f"{row['images'] / max(row['seconds'], 1e-9):,.0f} images/s, {time}"
+    return f"{title.format(row['epoch'])}  {text}  ({time})"
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:

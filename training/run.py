@@ -32,7 +32,7 @@ from s1c1 import Encoder
 from training.checkpoint import restore_state, save_checkpoint
 from training.encoders import get_encoder_config
 from training.features import count_neurons, describe_readout, read_features
-from training.log import RunLog
+from training.log import RunLog, align_titles
 from training.settings import NetworkSettings, TrainSettings
 from utils import choose_device, describe_environment, get_peak_memory, set_threads, write_json
 
@@ -203,7 +203,7 @@ class Run:
         """Log an epoch, save activation maps if they are due, and save the weights if they are the best."""
         progress, phase = self.progress, step.phase
         row = progress.history[-1]
-        self.log.log_epoch(progress.history, self.settings.epochs[progress.phase], phase.main_rule.title)
+        self.log.log_epoch(progress.history, self.titles()[progress.phase])
         self.log.board.log_stages(self.model, phase, step.wins, progress.history, self.encoder)
         if self.settings.map_every and row["step"] % self.settings.map_every == 0:
             names = list(self.model.stages)
@@ -222,10 +222,14 @@ class Run:
 
     def log_beginning(self) -> None:
         """Log the epochs of the beginning from which a run of a sweep continues, if there is one."""
-        phases = zip(self.model.phases, self.settings.epochs, strict=True)
-        epochs = [(count, phase.main_rule.title) for phase, count in phases for _ in range(count)]
+        counts = zip(self.titles(), self.settings.epochs, strict=True)
+        titles = [title for title, count in counts for _ in range(count)]
         for place in range(len(self.progress.history)):
-            self.log.log_epoch(self.progress.history[: place + 1], *epochs[place])
+            self.log.log_epoch(self.progress.history[: place + 1], titles[place])
+
+    def titles(self) -> list[str]:
+        phases = [(phase.name, phase.main_rule.title) for phase in self.model.phases]
+        return align_titles(phases, self.settings.epochs)
 
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split with their labels; None if there are no images."""
