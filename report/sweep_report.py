@@ -27,7 +27,7 @@ COLUMNS = {
     "validation": "validation %",
     "readout": "readout %",
     "best_epoch": "best epoch",
-    "hours": "hours",
+    "hours": "time",
 }
 ABOUT = "network", "data set", "setting"
 SPLITS = {"val": "validation", "train": "training"}
@@ -182,6 +182,8 @@ def _format_mean(key: str, values: Sequence[float]) -> str:
 def _format(key: str, value: float) -> str:
     if COLUMNS[key].endswith("%"):
         return f"{100 * value:.2f}"
+    if key == "hours":
+        return f"{value:.2f} h" if value >= 1 else f"{3600 * value:.0f} s"
     return f"{value:.1f}" if key == "best_epoch" else f"{value:.4f}"
 
 
@@ -198,25 +200,28 @@ def _draw_curves(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
     for (model, dataset, setting), members in groups.items():
         if drawn := [run for run in members if run.curve]:
             label = f"{', '.join(filter(None, (model, setting)))} ({len(drawn)})"
-            line = textwrap.fill(label, LEGEND_WIDTH), average_curves([run.curve for run in drawn])
+            line = textwrap.fill(label, LEGEND_WIDTH), [run.curve for run in drawn]
             panels.setdefault(dataset, []).append(line)
             splits |= {SPLITS[run.split] for run in drawn}
     if not panels:
         return None
     # in inches: a panel is as high as its legend
     heights = [max(3.6, 1.2 + 0.19 * sum(label.count("\n") + 1 for label, _ in lines)) for lines in panels.values()]
-    about = f"mean (line) and standard deviation (band) over the seeds; {' or '.join(sorted(splits))} images"
+    about = f"mean (line), standard deviation (band) and single seeds (thin); {' or '.join(sorted(splits))} images"
     figure = create_figure(9, sum(heights), f"Learning curves\n{about}")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (dataset, lines) in zip(axes, panels.items(), strict=True):
-        for place, (label, (mean, deviation)) in enumerate(lines):
+        for place, (label, curves) in enumerate(lines):
+            mean, deviation = average_curves(curves)
             epochs = np.arange(1, len(mean) + 1)
             color, dashes = PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
             marker, bar = "o" if len(epochs) <= 30 else None, deviation if len(epochs) == 1 else None
             axis.errorbar(epochs, mean, bar, label=label, color=color, ls=dashes, marker=marker, ms=3.5, capsize=4)
+            for curve in curves if len(curves) > 1 else ():
+                axis.plot(epochs[: len(curve)], 100 * np.array(curve), color=color, lw=0.6, alpha=0.6)
             axis.fill_between(epochs, mean - deviation, mean + deviation, color=color, alpha=0.2, lw=0)
         axis.set(title=dataset, ylabel="accuracy, %", xlabel="epoch of the phase with labels")
-        axis.set_xlim(0.5, max(len(mean) for _, (mean, _) in lines) + 0.5)
+        axis.set_xlim(0.5, max(len(curve) for _, curves in lines for curve in curves) + 0.5)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axis.grid(axis="y")
         axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="network, setting (number of seeds)")

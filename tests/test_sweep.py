@@ -397,12 +397,12 @@ def test_the_report_by_hand(tmp_path):
     """
     make_run(tmp_path / "a", 0, 8, [0.5, 0.80], {"readout": {"test": {"accuracy": 0.9}}})
     make_run(tmp_path / "b", 1, 8, [0.5, 0.84], {"readout": {"refused": "not enough memory"}})
-    make_run(tmp_path / "c", 0, 9, [0.7, 0.90], {})
+    make_run(tmp_path / "c", 0, 9, [0.7, 0.90], {"seconds": {"phase s1": 30, "phase s2": 60.2}})
     make_run(tmp_path / "d", 1, 9, [0.7])
     (tmp_path / "else").mkdir()
     text, (first, second), runs = report(tmp_path)
     assert "| m | digits | s2.threshold=8 | 2 | 82.00 ± 2.83 | 18.00 ± 2.83 | 0.00 ± 0.00 | 90.00 |" in text
-    assert "| m | digits | s2.threshold=9 | 1 of 2 | 90.00 | 10.00 | 0.00 | – |" in text
+    assert "| m | digits | s2.threshold=9 | 1 of 2 | 90.00 | 10.00 | 0.00 | – | 90 s |" in text
     assert "Not finished: d." in text
     assert float(first["accuracy_mean"]) == pytest.approx(0.82)
     assert float(first["accuracy_deviation"]) == pytest.approx(np.std([0.8, 0.84], ddof=1))
