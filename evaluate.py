@@ -38,7 +38,7 @@ from utils import create_run_folder, describe_environment, to_folder_name, write
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line, that of the program by default. Returns the exit code."""
+    """Run a command line (default: ``sys.argv``). Returns the exit code."""
     replace_unprintable()
     try:
         settings = EvaluateSettings.parse(sys.argv[1:] if argv is None else argv)
@@ -104,7 +104,7 @@ def evaluate(settings: EvaluateSettings) -> None:
 
 
 def make_tag(settings: EvaluateSettings, run: dict, data: DataSet) -> str:
-    """What TensorBoard calls the scores: "test" only for the test images that the run itself is tested on."""
+    """Return the first part of the scores' tags in TensorBoard: "test" only for the test images of the run itself."""
     parts = ["test"]
     if run["fingerprint"] != data.fingerprint:
         parts.append(to_folder_name(data.name))
@@ -116,7 +116,7 @@ def make_tag(settings: EvaluateSettings, run: dict, data: DataSet) -> str:
 
 
 def show_evaluation(place: Path, folder: Path, evaluation: Evaluation, split: str) -> Path:
-    """Log scores and figures for TensorBoard in the folder of the evaluated run; if it has none, in ``folder``.
+    """Log scores and figures to TensorBoard in the folder of the evaluated run; without a run, in ``folder``.
 
     They replace those of an earlier evaluation. Returns the folder.
     """
@@ -125,7 +125,7 @@ def show_evaluation(place: Path, folder: Path, evaluation: Evaluation, split: st
     run = place.parent.parent
     history = read_rows(run / "metrics.csv") if place.parent.name == "checkpoints" else []
     drawn, folder = folder / "figures", run if history and os.access(run, os.W_OK) else folder
-    board, step = Board(folder), len(history) + 2  # the end of the run itself is one step behind its last epoch
+    board, step = Board(folder), len(history) + 2  # step len(history) + 1 is the end of the run itself
     board.log_scores(split, evaluation.metrics, step)
     board.log_pictures("report", drawn, step)
     board.close()
@@ -145,7 +145,7 @@ def predict(settings: EvaluateSettings) -> None:
         print(json.dumps(found, indent=1))
         return
     for entry in found:
-        decision = "silent: no neuron of the last stage fired" if entry["class"] is None else entry["class"]
+        decision = "silent: no neuron of the decision stage fired" if entry["class"] is None else entry["class"]
         print(f"{make_printable(entry['image'])}: {decision}" + (f"  ({entry['note']})" if entry["note"] else ""))
         if settings.scores:
             print("    " + "  ".join(f"{name} {score:.6g}" for name, score in entry["scores"].items()))
@@ -168,7 +168,7 @@ def load(settings: EvaluateSettings) -> TrainedNetwork:
     if settings.model is not None and model_class(settings.model).name != content.model:
         raise InputError(f"{place} contains {content.model}, not {settings.model}", flag="--model", path=place)
     if not content.run:
-        raise InputError(f"{place} was not saved by train.py: it does not name its training images", path=place)
+        raise InputError(f"{place} was not saved by train.py: it does not contain its settings", path=place)
     return network
 
 
@@ -185,17 +185,17 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
         )
     for trained, tested in pairs:
         if trained != tested:
-            message = f"{content.path} is for {trained}; {data.name} has {tested}"
+            message = f"{content.path} was trained for {trained}, but {data.name} has {tested}"
             raise InputError(message, flag="--dataset", path=content.path)
 
 
 def describe_change(run: dict, data: DataSet) -> list[str]:
-    """A sentence if the data set has the name of the training set, but other images."""
+    """Return a line if the data set has the name of the training data, but other images, else []."""
     if run["dataset"] != data.name or run["fingerprint"] == data.fingerprint:
         return []
     return [
-        f"{data.name} has changed since the training (its fingerprint was {run.get('fingerprint')} and is "
-        f"{data.fingerprint}): test images may have been training images"
+        f"{data.name} has changed since the training (its fingerprint was {run.get('fingerprint')} and is now "
+        f"{data.fingerprint}), so test images may have been training images"
     ]
 
 

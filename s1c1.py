@@ -1,7 +1,7 @@
 """S1C1: it encodes images as spikes, by difference-of-Gaussians filters, local normalisation and intensity-to-latency.
 
-This is the input stage of Mozafari et al. 2018 and 2019 (SpykeTorch): a strong local contrast spikes early, a weak one
-late or never. ``S1C1()`` is a torchvision transform; ``S1C1().encode(images)`` encodes a data set, compiled.
+This is the input stage of Mozafari et al. 2018 and 2019 (SpykeTorch): strong local contrasts spike early, weak
+contrasts late or never. ``S1C1()`` is a torchvision transform; ``S1C1().encode(images)`` encodes a data set, compiled.
 
 **Exact arithmetic.** A latency is a rank among some 1,200 intensities. In about one of 250 MNIST images, two equal
 intensities lie on the border between two bins; if the order of additions changes the last bit, they swap bins. Here
@@ -78,8 +78,8 @@ class S1C1(Encoder):
        around it, with zeros outside the image.
     3. Intensity to latency: the n non-zero intensities of all maps are ranked together, strongest first (equal ones by
        channel, row, column), and dealt into `time_steps` bins of ``n // time_steps`` each; the weakest
-       ``n % time_steps`` never spike. With fewer intensities than bins, each has a bin of its own. A blank image is
-       silent.
+       ``n % time_steps`` never spike. If there are fewer intensities than bins, each has a separate bin. A blank image
+       is silent.
 
     Args:
         filters: ``(window, σ1, σ2)`` of each difference of Gaussians, in pixels; window odd. The channels are, in

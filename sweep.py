@@ -138,7 +138,7 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
         keys = identify_phases(network, encoder, settings, used.set.fingerprint)
         declared = f"{get_encoder_config(encoder)} {network} {[conv.get_arguments() for conv in network.convs()]}"
         run = Job(output / name, words, settings, keys, settings.select_learning() | {"set": declared})
-        if twice := [one for one in runs if one.folder == run.folder or one.learned == run.learned]:
+        if twice := [each for each in runs if each.folder == run.folder or each.learned == run.learned]:
             message = f"two runs would learn the same, {twice[0].folder.name} and {name}; leave one of them out"
             raise InputError(message, flag="--grid")
         check_folder(run)

@@ -9,7 +9,7 @@ Ties: of equal values, ``get_k_winners``, ``pointwise_inhibition`` and ``utils.I
 index first. But a float32 potential is a sum of up to thousands of weights, and its last digits depend on the order of
 the additions: on the device, the number of threads and the version of torch. So rounding decides which of two
 potentials that agree in 6 digits is higher, and whether a potential crosses a threshold that it equals in exact
-arithmetic. (The original library leaves more to rounding: it computes one float32 number from spike time and potential,
+arithmetic. (In the original library, more depends on rounding: it computes a float32 from spike time and potential,
 and ranks equal intensities in an undefined order.) A run of the original is therefore reproduced, spike for spike, up
 to the first such tie; after it, both are valid runs of the same network. To compare implementations, use float64.
 """
@@ -250,7 +250,7 @@ def pre_post_ordering(input_spikes: Tensor, output_spikes: Tensor, winners, kern
 
     Raises:
         ValueError: the sizes do not belong together, or a winner's spikes are not cumulative.
-        IndexError: a winner is no neuron of the output.
+        IndexError: a winner is not a neuron of the output.
     """
     time_steps, (kh, kw), (height, width) = len(output_spikes), kernel_size, output_spikes.shape[-2:]
     shape, expected = tuple(input_spikes.shape), (time_steps, height + kh - 1, width + kw - 1)

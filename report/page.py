@@ -1,7 +1,7 @@
-"""``index.html`` in a run's folder: the run as one page, which needs neither a network nor a server.
+"""``index.html`` in a run's folder: a page about the run, which needs no network connection and no server.
 
 Numbers and figures are those of the folder's files. The page contains the activation maps and the weights as bytes, and
-its own script draws them. The template, ``page.html``, escapes whatever comes from a run.
+its script draws them. The template, ``page.html``, escapes all texts of a run.
 """
 
 import base64
@@ -81,7 +81,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
 
 
 def find_evaluations(results: dict) -> list[tuple[str, dict]]:
-    """(name, scores) of the evaluations in results.json: a run has several, an evaluation one, STDP alone none."""
+    """Return (name, scores) of the evaluations in results.json. A network without a decision stage has none."""
     found = [
         (f"{split}, {which} epoch", results[split][which])
         for split, which in product(("test", "validation"), ("best", "last"))
@@ -93,7 +93,7 @@ def find_evaluations(results: dict) -> list[tuple[str, dict]]:
 
 
 def read_figures(folder: Path, left_out: list[str]) -> list[tuple[str, str, str, int]]:
-    """(name, caption, data URI, width on the page) of the figures, as many as there is room for."""
+    """Return (name, caption, data URI, width on the page) of the figures, up to the size limit of the page."""
     found, room = [], MAX_BYTES["figures"]
     for name, (caption, _) in FIGURES.items():
         for path in sorted([*folder.glob(f"{name}.png"), *folder.glob(f"{name}_*.png")]):
@@ -109,7 +109,7 @@ def read_figures(folder: Path, left_out: list[str]) -> list[tuple[str, str, str,
 
 
 def list_commands(folder: Path, results: dict) -> list[tuple[str, str]]:
-    """(what it does, the command line) for what the folder can be used for."""
+    """Return (purpose, command line) of the commands that use the folder."""
     place, found = folder, []
     if any((folder / "checkpoints").glob("last.*")):
         found.append(("resume an interrupted run", f"python train.py --resume {shlex.quote(str(place))}"))
@@ -118,7 +118,7 @@ def list_commands(folder: Path, results: dict) -> list[tuple[str, str]]:
     else:
         return []
     evaluate = f"python evaluate.py {shlex.quote(str(place))}"
-    found.append(("test its network again and save activation maps", f"{evaluate} --save-maps 1"))
+    found.append(("test the network again and save activation maps", f"{evaluate} --save-maps 1"))
     found.append(("classify an image file", f"{evaluate} --predict IMAGE.png"))
     return found
 
@@ -136,12 +136,12 @@ def read_text(path: Path) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file as dicts of texts; none if there is no such file."""
+    """Read the rows of a CSV file as dicts of texts. A missing file has no rows."""
     return list(csv.DictReader(read_text(path).splitlines()))
 
 
 def pack(values: np.ndarray, low: float, high: float) -> dict:
-    """An array for the page's script: its shape, and the values from low to high as bytes 0 to 255."""
+    """Encode an array for the page's script: its shape, and the values from low to high as bytes 0 to 255."""
     levels = np.round((np.asarray(values, np.float64) - low) * (255 / max(high - low, 1e-12))).clip(0, 255)
     return {"shape": list(levels.shape), "low": float(low), "high": float(high), "bytes": encode(levels)}
 
@@ -151,7 +151,7 @@ def encode(array: np.ndarray) -> str:
 
 
 def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, left_out: list[str]) -> list[dict]:
-    """The maps in a folder, one dict for each image, as many as there is room for."""
+    """Read the maps in a folder, a dict for each image, up to the size limit of the page."""
     paths = sorted(folder.glob("*.npz")) if folder else []
     found, room = [], MAX_BYTES["maps"]
     for path in paths:
@@ -176,7 +176,7 @@ def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, le
 
 
 def read_weights(model: NetworkTrainer, left_out: list[str]) -> dict[str, dict]:
-    """{convolution's label: packed (F, C, k, k)}, as many as there is room for, from the bottom up."""
+    """Return {convolution's label: packed (F, C, k, k)}, bottom up, up to the size limit of the page."""
     found, room = {}, MAX_BYTES["weights"]
     for label, conv in model.named_convs():
         weight = conv.weight.numpy(force=True)
@@ -189,10 +189,10 @@ def read_weights(model: NetworkTrainer, left_out: list[str]) -> dict[str, dict]:
 
 
 def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict]:
-    """What the page has to know of each stage, from the input up.
+    """Describe each stage for the page's script, from the input up.
 
-    ``parts``: of its maps (F, H, W), one for each branch, without what pads: label, first feature, features, top, left,
-    rows, columns, kernel (0: none).
+    ``parts`` contains the parts of its maps (F, H, W), one for each branch, without padding: label, first feature,
+    number of features, top, left, rows, columns, kernel (0: none).
     """
     parts, shapes = find_neurons(model, height, width), model.shapes(height, width)
     labels, stages = {INPUT: [INPUT]}, []

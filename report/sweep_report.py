@@ -36,11 +36,11 @@ LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
 
 @dataclass
 class RunRecord:
-    """What a run's folder contains so far.
+    """The content of a run's folder.
 
-    ``flags``: of train.py. ``shared``: where phases were trained for several runs. ``scores``: {key of COLUMNS:
-    number}, empty before the run's end. ``curve``: the accuracy after each epoch with decisions, on the images of
-    ``split``, "val" or, if none are held out, "train". ``damage``: why the folder cannot be read, or None.
+    ``flags``: the flags of train.py. ``shared``: the phases that were trained for several runs. ``scores``: {key of
+    COLUMNS: number}, empty before the run's end. ``curve``: the accuracy after each epoch with labels, on the images of
+    ``split``: "val" or, without validation images, "train". ``damage``: why the folder cannot be read, or None.
     """
 
     folder: Path
@@ -54,12 +54,12 @@ class RunRecord:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The flags except network and data set, and the fields of --set: {name: value as text}."""
+        """The flags except for network and data set, and the fields of --set: {name: value as text}."""
         flags = {key: value for key, value in self.flags.items() if key not in ("model", "dataset", "set")}
         return {key: _to_text(value) for key, value in (flags | self.flags.get("set", {})).items()}
 
     def describe(self) -> str:
-        """The run's name and its final scores, in one line."""
+        """Return a line with the run's name and its final scores."""
         if self.damage:
             return f"{self.folder.name}: damaged, {self.damage}"
         keys = ["accuracy", "loss", "silent", "readout"] if "accuracy" in self.scores else ["validation", "readout"]
@@ -69,12 +69,12 @@ class RunRecord:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether train.py has made the folder, whatever is left of it. The folder of an evaluation is no run."""
+    """Return whether train.py created the folder, even if the run is damaged. An evaluation is not a run."""
     return (folder / "checkpoints").is_dir() or (folder / "metrics.csv").exists()
 
 
 def read_run(folder: str | Path) -> RunRecord:
-    """Read a run's folder. The record has a ``damage`` if a file is missing, cut off or not what train.py writes."""
+    """Read a run's folder. The record has a ``damage`` if a file is missing, incomplete or not written by train.py."""
     record = RunRecord(Path(folder))
     try:
         path = record.folder / "args.json"
@@ -105,7 +105,7 @@ def _read_curve(path: Path) -> tuple[str, list[float]]:
 
 
 def _read_scores(results: dict) -> dict[str, float]:
-    """The numbers of results.json that are compared. A readout that was refused for memory has no accuracy."""
+    """Return the compared numbers of results.json. A readout that did not fit in memory has no accuracy."""
     epoch, readout = results.get("best_epoch") or {}, (results.get("readout") or {}).get("test", {})
     phases = [seconds for key, seconds in results.get("seconds", {}).items() if key.startswith("phase ")]
     found = {"validation": epoch.get("accuracy"), "best_epoch": epoch.get("epoch"), "hours": sum(phases) / 3600}
@@ -152,7 +152,7 @@ def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collect
 
 
 def _group_runs(runs: Sequence[RunRecord], ignored: Collection[str]) -> dict[tuple, list[RunRecord]]:
-    """The runs by network, data set and setting. A setting is what differs among the runs of a network and data set."""
+    """Group runs by network, data set and setting: the flags that differ among the runs of a network and data set."""
     kinds = [(str(run.flags["model"]), str(run.flags["dataset"])) for run in runs]
     settings = [{f"{key}={text}" for key, text in run.settings.items() if key not in ignored} for run in runs]
     common, groups = {}, {}
@@ -164,14 +164,14 @@ def _group_runs(runs: Sequence[RunRecord], ignored: Collection[str]) -> dict[tup
 
 
 def _to_text(value: object) -> str:
-    """A flag's value as one text: lists with spaces, dicts as KEY=VALUE."""
+    """Return a flag's value as a text: lists with spaces, dicts as KEY=VALUE."""
     if isinstance(value, dict):
         return " ".join(f"{key}={_to_text(each)}" for key, each in value.items())
     return " ".join(map(_to_text, value)) if isinstance(value, list) else str(value)
 
 
 def _statistics(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Mean and standard deviation; None if there are not enough values."""
+    """Return mean and standard deviation, None if there are not enough values."""
     return statistics.fmean(values) if values else None, statistics.stdev(values) if len(values) > 1 else None
 
 
@@ -195,7 +195,7 @@ def _write_csv(path: Path, header: list, rows: list[list]) -> None:
 
 @use_style()
 def _draw_curves(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
-    """The learning curves of all settings, a panel per data set; None if no epoch with decisions is over."""
+    """Draw the learning curves of all settings, a panel for each data set. None if no epoch with labels is finished."""
     panels, splits = {}, set()
     for (model, dataset, setting), members in groups.items():
         if drawn := [run for run in members if run.curve]:
@@ -229,6 +229,6 @@ def _draw_curves(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
 
 
 def average_curves(curves: Sequence[Sequence[float]]) -> np.ndarray:
-    """Mean and standard deviation (0 of a single value) in percent, (2, epochs), over curves of any lengths."""
+    """Return mean and standard deviation (0 for a single value) in percent, (2, epochs), of curves of any lengths."""
     columns = ([value for value in column if value is not None] for column in zip_longest(*curves))
     return 100 * np.array([(mean, deviation or 0) for mean, deviation in map(_statistics, columns)]).T

@@ -1,7 +1,7 @@
 """The figures of a run, and the files of its report.
 
-A figure is one function with ``@figure``. It is then in the folder, on the page and in TensorBoard. ``FIGURES`` holds
-all of them in their order.
+A figure is a function with the decorator ``@figure``. It appears in the folder, on the page and in TensorBoard.
+``FIGURES`` contains all figures in their order.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from report.features import compute_preferred_features
 from utils import write_json
 
 SHOWN_ERRORS = 40
-MOVED_IMAGES, MOVED_COPIES = 8, 11  # in the figure of moved images, at most
+MOVED_IMAGES, MOVED_COPIES = 8, 11  # the largest numbers in the figure of moved images
 TIMED_IMAGES = 1000  # for the times of the first spikes
 
 FIGURES: dict[str, tuple[str, Callable]] = {}  # {name of the file: (caption, function)}
@@ -32,19 +32,19 @@ FIGURES: dict[str, tuple[str, Callable]] = {}  # {name of the file: (caption, fu
 
 @dataclass(frozen=True)
 class Report:
-    """What the figures and the page of a run are made of.
+    """The data of the figures and the page of a run.
 
     Args:
-        model: the network, with the weights that are tested.
-        encoder: see ``training/encoders.py``.
-        images: those that the network is tested on, uint8 (N, H, W) or (N, H, W, 3).
+        model: the network, with the tested weights.
+        encoder: the encoder, see ``training/encoders.py``.
+        images: the tested images, uint8 (N, H, W) or (N, H, W, 3).
         labels: their classes, int (N,).
         latencies: the encoded images, uint8 (N, C, H, W): a tensor, or ``PackedLatencies``.
-        title: which weights these are: network, data set, seed, epoch.
-        split: which images these are: "test", "validation".
-        evaluation: of these images; None if the network does not decide.
+        title: network, data set, seed and epoch of the weights.
+        split: the split of the images: "test" or "validation".
+        evaluation: the evaluation of these images; None if the network has no decision stage.
         history: rows of the run log.
-        training_images, augmentation, seed: of a run that learns from moved copies of its training images.
+        training_images, augmentation, seed: for the figure of moved copies of the training images.
     """
 
     model: NetworkTrainer
@@ -61,16 +61,16 @@ class Report:
     augmentation: Augmentation | None = None
     seed: int = 0
 
-    def heading(self, caption: str, count: int | None = None) -> str:
-        """The title of a figure that shows ``count`` images (None: all)."""
+    def format_title(self, caption: str, count: int | None = None) -> str:
+        """Return the title of a figure of ``count`` images (None: all)."""
         return f"{caption}\n{self.title}, {len(self.images) if count is None else count:,} {self.split} images"
 
 
 def figure(caption: str) -> Callable:
     """Register the figure that a function draws. The name of the function is the name of its file.
 
-    The function takes a ``Report`` and the caption. It yields (label, matplotlib figure): nothing if the report has no
-    such figure, one with the label "", or one for each stage, with the stage's label.
+    The function takes a ``Report`` and the caption. It yields (label, matplotlib figure): a figure with the label "", a
+    figure for each stage with the label of the stage, or nothing if the report has no data for it.
     """
 
     def register(draw):
@@ -90,7 +90,7 @@ def history(report, caption):
 def confusion_matrix(report, caption):
     if report.evaluation:
         matrix = report.evaluation.metrics["confusion_matrix"]
-        yield "", figures.draw_confusion(matrix, report.class_names, report.heading(caption))
+        yield "", figures.draw_confusion(matrix, report.class_names, report.format_title(caption))
 
 
 @figure("ROC curves")
@@ -98,7 +98,7 @@ def roc_curves(report, caption):
     if report.evaluation:
         scores = report.evaluation.relative_scores
         curves = metrics.compute_roc_curves(report.evaluation.labels, scores, len(report.class_names))
-        yield "", figures.draw_roc(curves, report.class_names, report.heading(f"{caption} of the relative scores"))
+        yield "", figures.draw_roc(curves, report.class_names, report.format_title(f"{caption} of the relative scores"))
 
 
 @figure("Errors")
@@ -109,13 +109,13 @@ def errors(report, caption):
         # silent images first: they are few, and they show most about the thresholds
         chosen = missed[np.argsort(predictions[missed] != metrics.SILENT, kind="stable")][:SHOWN_ERRORS]
         shown = report.images[chosen], chosen, labels[chosen], predictions[chosen]
-        yield "", figures.draw_errors(*shown, report.class_names, report.heading(caption), len(missed))
+        yield "", figures.draw_errors(*shown, report.class_names, report.format_title(caption), len(missed))
 
 
 @figure("First spikes")
 def spike_times(report, caption):
     times = count_spike_times(report.model, report.latencies)
-    yield "", figures.draw_spike_times(times, report.heading(caption, min(TIMED_IMAGES, len(report.images))))
+    yield "", figures.draw_spike_times(times, report.format_title(caption, min(TIMED_IMAGES, len(report.images))))
 
 
 @figure("The spike wave of an image")
@@ -153,7 +153,7 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
     first stage is the encoder ("input"). The decision stage is left out, because it uses only the last time step.
     """
     parts, counts = find_neurons(model, *latencies.shape[2:]), Counter()
-    for some in latencies[:TIMED_IMAGES].split(50):  # numpy copies them to eight bytes a neuron to count
+    for some in latencies[:TIMED_IMAGES].split(50):  # numpy.bincount converts them to eight bytes per neuron
         for name, maps in chain([(INPUT, some)], model.walk(some)):
             for features, rows, columns in parts[name] if name != model.decision else ():
                 times = maps[:, features, rows, columns].cpu().numpy().ravel()
@@ -164,7 +164,7 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
 def write_report(folder: Path, report: Report, draw: bool = True) -> list[str]:
     """Write predictions.csv, if the network decides, and all figures as PNG files in ``figures/``.
 
-    ``draw``: False leaves the figures out. Returns a line for each figure that could not be drawn.
+    draw: whether to draw the figures. Returns a line for each figure that could not be drawn.
     """
     lost = []
     if report.evaluation:

@@ -65,7 +65,7 @@ def save_checkpoint(
     progress: Progress | None = None,
     state: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Save a network, with the given ``state`` instead of its own if there is one. See ``Checkpoint`` for the others.
+    """Save a network, with the weights ``state`` (None: its current weights). ``Checkpoint`` describes the arguments.
 
     Raises InputError if the file cannot be written.
     """
@@ -98,13 +98,13 @@ def rebuild_network(
 ) -> NetworkTrainer:
     """Rebuild the network of a checkpoint, with its weights.
 
-    Raises InputError if this version of the program has no such network or encoder, or one that does not fit.
+    Raises InputError if this version of the program has no such network or encoder, or if they do not fit.
     """
     try:
         encoder = build_encoder(checkpoint.encoding)
         for name, expected in (("in_channels", encoder.channels), ("time_steps", encoder.time_steps)):
             if getattr(checkpoint, name) != expected:
-                raise InputError(f"its {name} is {getattr(checkpoint, name)}, but its encoder makes {expected}")
+                raise InputError(f"its {name} is {getattr(checkpoint, name)}, but that of its encoder is {expected}")
         model = build_model(
             checkpoint.model,
             in_channels=checkpoint.in_channels,
@@ -135,7 +135,7 @@ def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A trained network that classifies images; ``load_network`` returns it."""
+    """A trained network that classifies images. ``load_network`` returns it."""
 
     checkpoint: Checkpoint
     model: NetworkTrainer
@@ -143,7 +143,7 @@ class TrainedNetwork:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes; their numbers if no run of ``train.py`` saved the network."""
+        """The names of the classes, or their numbers if no run of ``train.py`` saved the network."""
         return tuple(self.checkpoint.run.get("class_names") or map(str, range(self.model.num_classes)))
 
     def classify(self, images: np.ndarray | torch.Tensor | Sequence[str | Path]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -162,9 +162,9 @@ class TrainedNetwork:
         return torch.cat(classes), torch.cat(scores).float()
 
     def read_image(self, path: str | Path, raw: bool = False) -> tuple[np.ndarray, str]:
-        """Read an image file as ``image_files.read_image`` does, and note what was done.
+        """Read an image file by ``image_files.read_image``. Returns the image, and a note on how it was changed.
 
-        raw: do not centre the ink, as is done for networks that were trained on digits and letters.
+        raw: do not centre the ink. By default it is centred for networks that were trained on digits and letters.
         """
         run = self.checkpoint.run
         centred = run.get("dataset") in CHARACTERS and not raw
@@ -224,9 +224,9 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
 
 
 def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
-    """Return the checkpoint that ``encode_checkpoint`` encoded; ``path`` is for the messages.
+    """Return the checkpoint of the bytes of a file. ``path``: the file, for the messages.
 
-    Raises InputError if the data are damaged, of another version or something else.
+    Raises InputError if the data are damaged, of another version, or not a checkpoint.
     """
     try:
         # safetensors reads no metadata from bytes: 8 bytes for the size of the header, and the header, a JSON text
@@ -236,7 +236,7 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         tensors = safetensors.torch.load(data)
         computed = compute_checksum(text, tensors)
     except (safetensors.SafetensorError, ValueError, TypeError, LookupError, RecursionError) as error:
-        raise InputError(f"{path} is damaged, or is no checkpoint of this program", path=path) from error
+        raise InputError(f"{path} is damaged, or is not a checkpoint of this program", path=path) from error
     if computed != checksum:
         raise InputError(f"{path} is damaged or was changed", path=path)
     groups = {"state": {}, "best": {}, "wins": {}}
@@ -271,7 +271,7 @@ def _make(kind: type, values: dict, path: Path):
 
 
 def _to_tuples(value):
-    """Return nested dicts and lists with tuples in place of the lists: what JSON reads of a tuple is a list."""
+    """Return nested dicts and lists with tuples in place of the lists, because JSON saves tuples as lists."""
     if isinstance(value, dict):
         return {key: _to_tuples(item) for key, item in value.items()}
     return tuple(map(_to_tuples, value)) if isinstance(value, list) else value

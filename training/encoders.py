@@ -49,7 +49,7 @@ def get_encoder_config(encoder: Encoder) -> dict[str, Any]:
 def choose_encoder(
     network: type[NetworkTrainer], name: str | None = None, parameters: dict[str, Any] | None = None, colours: int = 1
 ) -> Encoder:
-    """Build the encoder that a network declares, or another one.
+    """Build the encoder that a network declares, or another encoder.
 
     Args:
         network: the class of the network.

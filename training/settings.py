@@ -242,13 +242,13 @@ class Settings:
     def __post_init__(self):
         for name, each in self.flags().items():
             value, (least, most), choices = getattr(self, name), each.metadata["range"], each.metadata["choices"]
-            for one in value if isinstance(value, tuple) else [value]:
-                if isinstance(one, str) and (not one.strip() or "\0" in one):
-                    self.refuse(name, f"cannot be {one!r}: give it a value, or leave it out")
-                if isinstance(one, str) and choices and one not in choices:
-                    self.refuse(name, f"must be {' or '.join(choices)}, not {one!r}")
-                if isinstance(one, int | float) and not least <= one <= most:
-                    self.refuse(name, f"must be {least:,} to {most:,}, not {one}")
+            for item in value if isinstance(value, tuple) else [value]:
+                if isinstance(item, str) and (not item.strip() or "\0" in item):
+                    self.refuse(name, f"cannot be {item!r}: give it a value, or leave it out")
+                if isinstance(item, str) and choices and item not in choices:
+                    self.refuse(name, f"must be {' or '.join(choices)}, not {item!r}")
+                if isinstance(item, int | float) and not least <= item <= most:
+                    self.refuse(name, f"must be from {least:,} to {most:,}, not {item}")
             if not fits(value, each.type):
                 self.refuse(name, f"cannot be {value!r}; it is {describe(each.type)}")
 
@@ -261,7 +261,7 @@ def _read(each: Field, given: Any) -> Any:
             raise InputError(f"cannot be {given!r}; see --help")
         return each.metadata["read"](given)
     if isinstance(given, list):
-        return tuple(_read(each, one) for one in given)
+        return tuple(_read(each, item) for item in given)
     is_number = {each.type, *get_args(each.type)} & {int, float}
     return read_value(given) if isinstance(given, str) and is_number else given
 

@@ -159,7 +159,7 @@ def wait_for_later_name(folder: Path) -> None:
     """Wait until the name of a new event file sorts after those in the folder.
 
     TensorBoard reads event files in the order of their names, which begin with the second in which they were opened.
-    If the clock was set back, files from the future are renamed: the current second is put in front of their own.
+    If the clock was set back, files from the future are renamed: the current second is put in front of their second.
     """
     now, opened = f"{int(time.time()):010}", {path: path.name.split(".")[3] for path in folder.glob(EVENT_FILES)}
     if max(opened.values(), default=now) > now:
