@@ -16,12 +16,12 @@ from errors import InputError
 from models import MODELS
 from network_trainer import NetworkTrainer
 from report import figures
-from s1c1 import S1C1
+from s1c1 import S1C1, Encoder
 from training.checkpoint import load_checkpoint
 from training.encoders import ENCODERS, build_encoder, choose_encoder, get_encoder_config
 
 
-class Brightness:
+class Brightness(Encoder):
     """A light pixel spikes early, a dark one late, a black one never. ``steps``: how many times there are."""
 
     channels, polarity, scales = 1, (0,), ("pixels",)
