@@ -90,7 +90,7 @@ class Progress:
 
 
 class Step(NamedTuple):
-    """What ``NetworkTrainer.steps`` yields.
+    """A step of the training, which ``NetworkTrainer.steps`` yields.
 
     Attributes:
         kind: "phase" (a phase begins), "chunk" (a chunk of images has passed stages that do not learn), "batch" (a

@@ -95,7 +95,7 @@ def test_silence_is_not_decided_and_teaches_nothing(name):
 
 @every_network
 def test_only_the_weights_of_the_phase_move(name):
-    """Each phase changes all weights of its own stages and nothing in the others, rates included."""
+    """Each phase changes all weights of its stages, and nothing in other stages, also not their rates."""
     model = build_model(name)
     for phase in model.phases:
         before = state(model)
@@ -403,7 +403,7 @@ def test_two_branches_of_one_kernel_have_labels_of_their_own(declare):
 
 
 def test_a_network_may_learn_features_only(declare):
-    """Without a decision stage it learns and fires; what needs decisions says that there are none."""
+    """A network without a decision stage learns and fires; methods that need decisions raise an error."""
     model = declare(**FIRST, c1=lambda: Pool(2))()
     assert (model.decision, [phase.name for phase in model.phases]) == (None, ["s1"])
     before = state(model)

@@ -130,7 +130,7 @@ def test_a_single_bright_pixel_by_hand():
     edges and 0.6 in its corners, the eight neighbours have one.
 
     The pixel is alone in its map, so its normalised intensity is 1 and it is first; the neighbours share a sum. There
-    are nine intensities and 15 bins, so each has a bin of its own, equal ones by position.
+    are nine intensities and 15 bins, so each has a separate bin, equal ones by position.
     """
     image = np.zeros((1, 9, 9), np.uint8)
     image[0, 4, 4] = 255

@@ -293,7 +293,7 @@ def test_denormal_weights_become_zero(dtype):
 @random_maps
 @given(layers())
 def test_decisions_on_random_maps(dtype, layer):
-    """Peaks and the winner are the twin's; sums of eighths are exact, so many are equal."""
+    """Peaks and the winner are those of the twin. Sums of eighths are exact, so many potentials are equal."""
     latency, weight, steps, pad = layer
     last = last_potentials(latency, weight, steps, pad)
     deciding = decision_layer(weight.astype(dtype), steps, pad)

@@ -13,7 +13,7 @@ CHUNK = 32
 
 
 def learn(pacer, seconds, turns):
-    """Return the number of threads of so many turns, if an image takes ``seconds[threads]``."""
+    """Return the number of threads in each turn, if an image takes ``seconds[threads]``."""
     chosen = []
     for _ in range(turns):
         threads = pacer.threads

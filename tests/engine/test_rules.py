@@ -1,4 +1,4 @@
-"""The rules: numbers worked out by hand, and rules of one's own on both backends."""
+"""The rules: numbers worked out by hand, and users' own rules on both backends."""
 
 import ast
 import inspect
@@ -123,7 +123,7 @@ def test_impossible_rules_are_refused(make, field):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Rules of one's own
+# Users' own rules
 
 
 def test_another_window_on_both_backends():
@@ -146,7 +146,7 @@ def replace_window(rule):
 
 
 def twin_contrast(latency, labels, classes, weight, rates):
-    """Two learners, plainly: one image after another, all potentials anew; returns which neurons learned."""
+    """Compute a rule with two learners, image by image, with all potentials. Returns which neurons learned."""
     learned = []
     for image, label in zip(latency, labels, strict=True):
         spiked = torch.nn.functional.pad((image < 15).to(weight), [2] * 4)
@@ -234,7 +234,7 @@ def test_the_margin_rule_leaves_a_part_of_the_neurons_out():
 
 @pytest.mark.parametrize("left_out", [0.0, 0.4])
 def test_the_margin_rule_on_both_backends(left_out):
-    """Decisions and weights alike over 60 digits in three batches, some neurons left out or none."""
+    """Decisions and weights are equal over 60 digits in three batches, with and without neurons that are left out."""
     rule = MarginRule(margin=0.2, rate=0.05, left_out=left_out)
     ends = []
     for backend in ("event", "torch"):

@@ -61,7 +61,7 @@ OUTCOMES = "refused", "accepted", "several lines", "folder left", "traceback", "
 
 
 class HangError(BaseException):
-    """A command takes too long. It is no Exception, so that no handler of errors catches it."""
+    """A command takes too long. It does not derive from Exception, so that no handler of errors catches it."""
 
 
 def one_flag_each(run):
@@ -182,7 +182,7 @@ def in_a_process(environment, words, expected):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sample", type=int, metavar="N", help="so many of the command lines (default: all)")
+    parser.add_argument("--sample", type=int, metavar="N", help="number of command lines (default: all)")
     parser.add_argument("--only", metavar="GROUP", help='of one group, such as "huge values"')
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     args = parser.parse_args()

@@ -42,7 +42,7 @@ TEXTS = ["", "x", "s1 ", "../x", None, 3, b"s1", ("s1",), "\0"]
 
 
 def tensors(good):
-    """Replacements of a tensor: other dimensions, sizes, types, devices, and what is no tensor."""
+    """Replacements of a tensor: other dimensions, sizes, types and devices, and objects that are not tensors."""
     good = torch.as_tensor(good)
     yield from (good[None], good.flatten(), good[:0], good[..., :0], good.transpose(0, -1), good[..., :-1])
     yield from (good.to(dtype) for dtype in (torch.float64, torch.int64, torch.bool, torch.complex64, torch.uint8))

@@ -49,7 +49,7 @@ COMMANDS = {
 
 
 class HangError(BaseException):
-    """A command takes too long. It is no Exception, so that no handler of errors catches it."""
+    """A command takes too long. It does not derive from Exception, so that no handler of errors catches it."""
 
 
 def damage(path, rng, outside):

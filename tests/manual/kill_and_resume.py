@@ -2,7 +2,7 @@
 
     python tests/manual/kill_and_resume.py --kills 30
 
-Every round is a run of its own, killed by SIGKILL once or more in each place: while the program starts, in each phase,
+Every round is a separate run, killed by SIGKILL once or more in each place: while the program starts, in each phase,
 and while it tests and draws; half of the kills at a random moment, half as soon as a file is being written. Weights,
 history, scores, predictions, activation maps and TensorBoard's curves must be the same to the bit; only the seconds may
 differ.

@@ -144,7 +144,7 @@ def look_at_hparams(page):
 
 
 def look_at_projector(page):
-    page.wait_for_timeout(500)  # Playwright notes new frames meanwhile
+    page.wait_for_timeout(500)  # Playwright detects new frames during this time
     frame = next((frame for frame in page.frames if "projector_binary" in frame.url), None)
     if frame is None or not frame.locator("canvas").count():
         return "no projector", False

@@ -67,7 +67,7 @@ def test_history(stdp, rstdp, panels, tmp_path):
         (star,) = (line for line in accuracy.lines if line.get_marker() == "*")
         assert (star.get_xdata()[0], star.get_ydata()[0]) == (rstdp // 2 + 1, pytest.approx(90))
         assert silent.lines[0].get_ydata() == pytest.approx([1] * rstdp)
-        assert "margin phase, s3+s4" in accuracy.get_title(loc="left")  # a rule of one's own has its own name
+        assert "margin phase, s3+s4" in accuracy.get_title(loc="left")  # a user's own rule has its own name
         low, high = loss.get_ylim()
         assert high - low < 2.5 + 1.5 * np.ptp(loss.lines[1].get_ydata())  # the curve fills the axis
     if stdp:

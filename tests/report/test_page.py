@@ -71,7 +71,7 @@ def make_run(folder, results):
 
 @pytest.fixture
 def read(tmp_path, latencies, images):
-    """Write the page of a network with the activation maps of so many images, and read it: (reader, data)."""
+    """Write the page of a network with activation maps of some images, and read it. Returns (reader, data)."""
 
     def write_and_read(model, shown):
         indices = list(range(shown))

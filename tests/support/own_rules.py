@@ -1,4 +1,4 @@
-"""Rules of one's own, as a user would write them: in one file, outside of the engine."""
+"""Users' own rules: in one file, outside of the engine."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple

@@ -1,4 +1,4 @@
-"""How tests state that something is refused: by what the error is about, never by its sentence."""
+"""Assertions that something is refused. They check what the error is about, never its sentence."""
 
 import shlex
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from errors import InputError
 
 @contextmanager
 def refuses(about=None):
-    """The block raises an InputError about the flag, field or path ``about`` (None: about anything), in one line."""
+    """Assert that the block raises an InputError of one line about the flag, field or path ``about`` (None: any)."""
     with pytest.raises(InputError) as caught:
         yield caught
     error = caught.value
@@ -20,7 +20,7 @@ def refuses(about=None):
 
 
 def assert_refused(program, code, out, err, about):
-    """A command ended with exit code 2 and one line on stderr, without a traceback, which names ``about``."""
+    """Assert that a command ended with exit code 2 and one line on stderr that contains ``about``, no traceback."""
     assert code == 2
     assert out == ""
     assert err.count("\n") == 1
@@ -29,7 +29,7 @@ def assert_refused(program, code, out, err, about):
 
 
 def assert_refuses(main, words, about, capsys):
-    """``main`` (the function of a command) refuses the words of a command line, and its one line names ``about``."""
+    """Assert that ``main`` (the function of a command) refuses a command line with one line that contains ``about``."""
     program = f"{main.__module__}.py"
     code = main(shlex.split(words) if isinstance(words, str) else list(words))
     assert_refused(program, code, *capsys.readouterr(), about)

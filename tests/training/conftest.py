@@ -15,7 +15,7 @@ def undrawn(monkeypatch):
 
 @pytest.fixture
 def stop_after(monkeypatch):
-    """A function that has every further start stopped, as by Ctrl-C, after so many batches (None: never)."""
+    """A function that stops all later starts, as Ctrl-C does, after a number of batches (None: never)."""
     plain, limit = Run.follow, None
 
     def follow(self, step, validation):

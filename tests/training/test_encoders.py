@@ -1,4 +1,4 @@
-"""Encoders by name: the registry, what a network says of its own, and one more encoder in a few lines."""
+"""Encoders by name: the registry, the encoders that networks declare, and a new encoder in a few lines."""
 
 import json
 

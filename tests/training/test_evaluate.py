@@ -75,7 +75,7 @@ def test_only_the_runs_own_test_images_are_its_test_accuracy(words, split, train
 
 
 def test_the_last_evaluation_counts_in_tensorboard(trained, tmp_path, undrawn):
-    """That of a single checkpoint has events of its own."""
+    """The evaluation of a single checkpoint writes events into its own folder."""
     run, alone = tmp_path / "run", tmp_path / "single.safetensors"
     shutil.copytree(trained, run)
     shutil.copy(trained / "checkpoints" / "best.safetensors", alone)

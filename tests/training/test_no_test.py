@@ -14,7 +14,7 @@ WORDS = f"{SMALL} --epochs 0 0 2"
 
 @pytest.fixture
 def unreadable(monkeypatch):
-    """A data set whose test images are gone once it is loaded: whoever reads one of them fails."""
+    """A data set that loses its test images when it is loaded: to read them is an error."""
     load = datasets.load
 
     def without_test_images(*args):

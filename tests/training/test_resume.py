@@ -167,7 +167,7 @@ def test_a_run_that_was_stopped_while_it_drew_is_completed(tmp_path, undrawn, un
 
 @pytest.mark.parametrize("before", ["1 1 1", "1 1 0"])
 def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbed, stop_after, monkeypatch):
-    """Becomes the run that had so many epochs from the beginning, and keeps its results until then."""
+    """It becomes the run that had these epochs from the beginning, and keeps its results until then."""
     assert start(f"{SMALL} --epochs {before}", tmp_path) == 0
     run = only_run(tmp_path)
     old = results(run)

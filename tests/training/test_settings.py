@@ -112,7 +112,7 @@ def test_saved_settings_that_are_damaged(changed):
         TrainSettings.from_dict({"model": "x", **changed})
 
 
-HUGE = "0x" + "9" * 5000  # Python prints no integer of so many digits
+HUGE = "0x" + "9" * 5000  # Python does not print such a long integer
 
 
 @pytest.mark.parametrize(
