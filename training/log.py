@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from engine.decision import Outcome
 from errors import silence, warn
+from network_trainer import Progress
 from utils import write_atomically
 
 # A row of metrics.csv is an epoch of a phase. Accuracy, loss (wrong decisions) and silent are fractions of the images
@@ -52,26 +53,23 @@ class RunLog:
             if not self.quiet:
                 tqdm.write(text) if self.is_live else print(text, flush=True)
 
-    def show(self, title: str, done: int, total: int, outcome: Outcome | None = None) -> None:
+    def show(self, title: str, done: int, total: int, outcome: Outcome | None = None, left: str = "") -> None:
         """Show the progress in a terminal: ``done`` of ``total`` images. A new title begins a new progress bar.
 
-        outcome: the outcome of the epoch so far, if the network decides.
+        outcome: the outcome of the epoch so far, if the network decides. left: see ``estimate_left``.
         """
         if not self.is_live:
             return
         with self._printing():
-            self._update_bar(title, done, total, outcome)
+            self._update_bar(title, done, total, outcome, left)
 
-    def _update_bar(self, title, done, total, outcome):
+    def _update_bar(self, title, done, total, outcome, left):
+        text = f"{100 * outcome.fraction('correct'):.1f} % right, {left}" if outcome is not None else left
         if self._bar is None or self._bar.desc != title:
             self.close_bar()
             options = {"unit": " images", "leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
-            self._bar = tqdm(total=total, initial=done, **options)
-            self._bar.desc = title  # set_description would add a colon
-        if outcome is not None:
-            correct, loss, silent = (outcome.fraction(part) for part in outcome._fields)
-            text = f"accuracy {100 * correct:.1f} %  loss {loss:.4f}  {100 * silent:.1f} % silent"
-            self._bar.set_postfix_str(text, refresh=False)
+            self._bar = tqdm(total=total, initial=done, desc=title, postfix=text, **options)
+        self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(done - self._bar.n)
 
     def close_bar(self) -> None:
@@ -132,6 +130,22 @@ def align_titles(phases: Sequence[tuple[str, str]], epochs: Sequence[int]) -> li
     titles = [f"{phase:<{name}} {title:<{rule}} epoch" for phase, title in phases]
     counts = [f"{{:>{width - len(f'/{count}')}}}/{count}" for count in epochs]
     return list(map(" ".join, zip(titles, counts, strict=True)))
+
+
+def estimate_left(progress: Progress, names: Sequence[str], epochs: Sequence[int], fraction: float) -> str:
+    """Return the time left of the phase and of the run, by the last measured epoch of each phase.
+
+    An unmeasured phase is assumed to take as long per epoch as the current phase.
+
+    names, epochs: of each phase. fraction: of the current epoch that is done, above 0.
+    """
+    seconds = {row["phase"]: row["seconds"] for row in progress.history}
+    place, now = progress.phase, progress.seconds / fraction
+    of_epoch = [seconds.get(name, seconds.get(names[place], now)) for name in names]
+    current = max(0.0, of_epoch[place] * (epochs[place] - progress.epoch) - progress.seconds)
+    later = zip(of_epoch[place + 1 :], epochs[place + 1 :], strict=True)
+    run = current + sum(each * count for each, count in later)
+    return f"phase {tqdm.format_interval(current)}, run {tqdm.format_interval(run)} left"
 
 
 def describe_epoch(row: dict, title: str) -> str:

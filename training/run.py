@@ -32,7 +32,7 @@ from s1c1 import Encoder
 from training.checkpoint import restore_state, save_checkpoint
 from training.encoders import get_encoder_config
 from training.features import count_neurons, describe_readout, read_features
-from training.log import RunLog, align_titles
+from training.log import RunLog, align_titles, estimate_left
 from training.settings import NetworkSettings, TrainSettings
 from utils import choose_device, describe_environment, get_peak_memory, set_threads, write_json
 
@@ -183,7 +183,10 @@ class Run:
             if self.diagnosis and progress.epoch == progress.batch == 0:
                 self.log_all(self.diagnosis.diagnose_next(step.phase))
         elif step.kind != "epoch":
-            self.log.show(step.title, step.done, step.total, outcome)
+            left, names = "", [phase.name for phase in self.model.phases]
+            if step.kind == "batch":
+                left = estimate_left(progress, names, self.settings.epochs, step.done / step.total)
+            self.log.show(step.title, step.done, step.total, outcome, left)
         if outcome:
             board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
         elif step.kind == "validation":

@@ -7,7 +7,9 @@ import sys
 import pytest
 from support.run_folders import ROOT
 
-from training.log import RunLog, align_titles, describe_epoch
+from engine.decision import Outcome
+from network_trainer import Progress
+from training.log import RunLog, align_titles, describe_epoch, estimate_left
 
 
 @pytest.mark.parametrize("output", ["/dev/full", "closed pipe", None])
@@ -47,6 +49,24 @@ def test_lines_of_epochs_are_aligned_and_short(phases, epochs):
     assert max(map(len, lines)) <= 100
     assert "150" in lines[0]
     assert all("12.50 % silent" in line and "100.00 %" in line and "loss" not in line for line in lines[-len(phases) :])
+
+
+def test_the_time_left_follows_from_the_seconds_of_each_phase():
+    names, epochs = ["s1", "s2", "s3"], [2, 4, 10]
+    begun = Progress(phase=0, epoch=0, seconds=5.0)  # half an epoch: 10 s for each of the 16 epochs
+    assert estimate_left(begun, names, epochs, 0.5) == "phase 00:15, run 02:35 left"
+    rows = [{"phase": "s1", "seconds": 10.0}, {"phase": "s2", "seconds": 60.0}]
+    later = Progress(phase=1, epoch=2, seconds=15.0, history=rows)
+    assert estimate_left(later, names, epochs, 0.25) == "phase 01:45, run 11:45 left"
+
+
+def test_a_bar_shows_the_time_left(tmp_path, capsys):
+    log = RunLog(tmp_path)
+    log.is_live = True
+    log.show("s1 STDP 1/2", 10, 100, left="phase 00:15, run 02:35 left")
+    log.show("s1 STDP 1/2", 100, 100, Outcome(90, 10, 0), "phase 00:15, run 02:35 left")
+    log.close()
+    assert "run 02:35 left" in capsys.readouterr().out
 
 
 def test_an_isolated_python_and_a_full_output():
