@@ -1,4 +1,4 @@
-"""Whether the training works: a text for each stage where something is wrong, with what the user can try.
+"""A diagnosis of the training: a text for each stage where something is wrong, with a setting that the user can try.
 
 The bounds come from the published networks on MNIST (see the constants): none of them gets a text.
 """
@@ -36,7 +36,7 @@ MAX_IMAGES = 200_000  # for which the schedule of a rule is computed
 
 
 class Diagnosis:
-    """Looks at the stages of a network before, between and after the phases of its training.
+    """Diagnoses of the stages of a network before, between and after the phases of its training.
 
     Args:
         model: the network.

@@ -1,4 +1,4 @@
-"""What a network does for an image, in the terms of NeuroBench (Yik et al. 2025), and an estimate of its energy.
+"""The operations of a network for an image, in the terms of NeuroBench (Yik et al. 2025), and an energy estimate.
 
 Each spike adds every weight that it reaches to a potential: one *accumulate* for each weight. A conventional network of
 the same shapes computes one *multiply-accumulate* (MAC) for each weight at each output position, whatever its input.

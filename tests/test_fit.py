@@ -368,7 +368,7 @@ def rewarded_images():
 
 
 @pytest.mark.parametrize("backend", ["event", "torch"])
-def test_a_rewarded_stage_learns_at_the_rates_of_its_own_rule(backend):
+def test_a_rewarded_stage_learns_at_the_rates_of_its_rule(backend):
     latencies, labels = rewarded_images()
     same = RSTDP(winners=2, reward=(0.002, -0.0015), punishment=(-0.002, 0.00025))  # halves of the defaults
     found = []

@@ -220,7 +220,7 @@ def plan(words):
     return sweep.plan_runs(SweepSettings.parse([*words.split(), "--output", "x"]))
 
 
-def test_every_combination_is_a_run_of_its_own():
+def test_every_combination_is_a_separate_run():
     """Two networks × 2 · 2 settings × two seeds; each command names its own."""
     words = "--model mozafari2018 deep2024 --dataset digits --seeds 3 4 --grid s1.threshold 8 10 --ratio 0.5"
     runs = plan(f"{words} --grid s3.first_weights 0.5,0.1 0.6,0.1 --set s1.rule.winners=3 s3.kernel=3")
@@ -300,7 +300,7 @@ def test_phases_are_the_same_if_they_see_the_same_images_in_the_same_order(diffe
     assert count_same(identify(model), identify(model, **different)) == count
 
 
-def test_a_network_with_code_of_its_own_shares_with_itself_only():
+def test_a_network_with_its_own_code_shares_only_with_itself():
     class Slow(Mozafari2018):
         def train_unsupervised(self, latencies, name):
             return super().train_unsupervised(latencies[::2], name)

@@ -58,7 +58,7 @@ def test_both_backends_learn_the_same(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_single_precision_fires_alike_up_to_ties(name):
+def test_single_precision_fires_equally_up_to_ties(name):
     """In float32 both backends fire equally, except for one neuron in 10,000 with its potential at its threshold."""
     event, tensor = (build_model(name, backend=backend) for backend in ("event", "torch"))
     for conv, twin in zip(event.convs(), tensor.convs(), strict=True):

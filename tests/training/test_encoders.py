@@ -125,7 +125,7 @@ def test_one_more_encoder_through_everything(brightness, tmp_path, monkeypatch, 
     assert_refuses(train.main, f"--resume {run} --encoder s1c1", "--encoder", capsys)
 
 
-def test_a_network_with_an_encoder_of_its_own_is_trained_with_it(brightness, tmp_path, monkeypatch):
+def test_a_network_is_trained_with_its_own_encoder(brightness, tmp_path, monkeypatch):
     class Bright(Small):
         name = "bright"
         encoder = {"name": "brightness", "steps": 6}  # noqa: RUF012

@@ -138,7 +138,7 @@ def test_the_points_within_an_epoch_are_those_of_an_undisturbed_run(tmp_path, un
         assert 10 * value == pytest.approx(round(10 * value), abs=1e-5)  # of 10 images
 
 
-def test_a_finished_run_says_so_and_stays_as_it_is(trained, capsys):
+def test_a_finished_run_is_reported_and_not_changed(trained, capsys):
     before = contents(trained)
     assert train.main(["--resume", str(trained)]) == 0
     out = capsys.readouterr().out

@@ -143,7 +143,7 @@ def test_the_help(settings, columns, monkeypatch):
     assert "=SUPPRESS=" not in text
 
 
-def test_flags_of_another_command_are_told_where_they_are():
+def test_a_flag_of_another_command_is_refused_with_its_name():
     for words in ("--evaluate latest", "--predict a.png --evaluate latest"):
         with refuses(words.split()[0]) as caught:
             TrainSettings.parse(words.split())
