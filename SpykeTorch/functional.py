@@ -107,7 +107,7 @@ def pad(input: Tensor, pad, value: float = 0) -> Tensor:
 
 @explain_errors
 def pooling(input: Tensor, kernel_size, stride=None, padding=0) -> Tensor:
-    """Max pooling over ``(H, W)``: the earliest spike of each window of a wave survives.
+    """Apply max pooling over ``(H, W)``, which keeps the earliest spike of each window of a wave.
 
     ``kernel_size``, ``stride`` (default: the kernel's size) and ``padding`` are numbers or ``(rows, columns)``.
     """
@@ -141,7 +141,7 @@ def threshold_(potentials: Tensor, threshold: float | None = None) -> Tensor:
 
 @explain_errors
 def fire(potentials: Tensor, threshold: float | None = None, return_thresholded_potentials: bool = False):
-    """Integrate and fire, without a leak: ``spike[t] = [p[t] > θ]``, strictly.
+    """Compute the spikes of integrate-and-fire neurons without a leak: ``spike[t] = [p[t] > θ]``, strictly.
 
     Args:
         potentials: ``(T, C, H, W)``.

@@ -64,7 +64,7 @@ class Pooling(nn.Module):
         self.padding = to_pair(padding)
 
     def forward(self, input: Tensor) -> Tensor:
-        """``(T, C, H, W)`` → ``(T, C, H', W')``."""
+        """Return the pooled wave ``(T, C, H', W')`` of a wave ``(T, C, H, W)``."""
         return sf.pooling(input, self.kernel_size, self.stride, self.padding)
 
     def extra_repr(self) -> str:

@@ -45,7 +45,7 @@ def read_fields(stages: Mapping[str, Stage]) -> dict[str, Any]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value can be saved as JSON."""
+    """Return whether a value can be saved as JSON."""
     return all(map(_is_plain, value)) if isinstance(value, tuple) else isinstance(value, int | float | str | NoneType)
 
 
@@ -64,7 +64,7 @@ def _rebuild_stage(stage: Stage, changes: list[Change]) -> Stage:
 
 
 def _concerns(way: list[str], number: str) -> bool:
-    """Whether a change of a stage concerns its branch of this number."""
+    """Return whether a change of a stage concerns its branch of this number."""
     return not way or not way[0].isdigit() or way[0] == number
 
 
@@ -105,7 +105,7 @@ def _fields(part: Stage | Rule) -> Iterator[tuple[str, Any]]:
 
 
 def fits(value: Any, kind: Any) -> bool:
-    """Whether a value is of the type of a field. A whole number is also a float; True is no number."""
+    """Return whether a value has the type of a field. A whole number is also a float; True is not a number."""
     if get_origin(kind) in (Union, UnionType):
         return any(fits(value, one) for one in get_args(kind))
     if get_origin(kind) is tuple:
@@ -118,7 +118,7 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def describe(kind: Any) -> str:
-    """The type of a field in words."""
+    """Return the type of a field in words."""
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "none"}
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(map(describe, get_args(kind)))

@@ -1,7 +1,7 @@
 """The figures of a run. Each ``draw_…`` returns a matplotlib ``Figure``, without a window and without pyplot.
 
-The first line of a ``title`` says what is shown, further lines of what: network, images, seed, epoch. The colours also
-differ for colour-blind readers: the tests check them for deuteranopia.
+The first line of a ``title`` is the name of the figure. Further lines contain network, images, seed and epoch. The
+colours also differ for colour-blind readers: the tests check them for deuteranopia.
 """
 
 import math
