@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import torch
 from jinja2 import Environment, FileSystemLoader
 from PIL import Image
 
@@ -23,6 +24,7 @@ from report.features import compute_preferred_features
 from report.figures import DPI, group_scales
 from report.map_pictures import make_color_table
 from report.writing import FIGURES, Report
+from s1c1 import Encoder
 from utils import write_text
 
 # Bytes (base64), so that the page stays below 20 MB.
@@ -78,6 +80,12 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
     )
     write_text(folder / "index.html", page)
     return folder / "index.html"
+
+
+def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str) -> Path:
+    """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``."""
+    nothing = np.empty(0, np.uint8)
+    return write_page(folder, Report(model, encoder, nothing, nothing, torch.from_numpy(nothing), (), title))
 
 
 def find_evaluations(results: dict) -> list[tuple[str, dict]]:

@@ -25,7 +25,7 @@ from network_trainer import LatencyDataset, NetworkTrainer, Progress, Step
 from report.diagnosis import Diagnosis
 from report.energy import measure_energy
 from report.evaluation import Evaluation
-from report.page import write_page
+from report.page import write_page, write_training_page
 from report.summary import summarize
 from report.writing import MOVED_IMAGES, Report, write_report, write_results
 from s1c1 import Encoder
@@ -37,6 +37,7 @@ from training.settings import NetworkSettings, TrainSettings
 from utils import choose_device, describe_environment, get_peak_memory, set_threads, write_json
 
 PHASES = "SWEEP_PHASES"  # the environment variable that makes a run a beginning of sweep.py, with its number of phases
+PAGE_EVERY = 10.0  # seconds between two pages of a run that trains
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
 NO_SCORES = "no stage of this network decides; see its convergence, figures and activation maps"
 
@@ -113,7 +114,7 @@ class Run:
         self.data, self.progress, self.notes = data, progress, (*data.set.notes, *notes)
         self.augmentation = settings.augment or Augmentation()
         self.stop = StopRequest()
-        self.saved_at = time.monotonic()
+        self.saved_at, self.shown_at = time.monotonic(), 0.0
         self.info = {
             "flags": settings.to_dict(),
             "dataset": data.set.name,
@@ -218,6 +219,10 @@ class Run:
         is_last = progress.epoch >= self.settings.epochs[progress.phase]
         if self.diagnosis and (is_last or (patience and progress.epochs_since_best >= patience)):
             self.log_all(self.diagnosis.diagnose(phase, row))
+        if self.settings.figures and (not self.shown_at or time.monotonic() - self.shown_at >= PAGE_EVERY):
+            title = f"{self.settings.title(dataset=self.data.set.name)}, epoch {row['epoch']} of {phase.name}"
+            write_training_page(self.folder, self.model, self.encoder, title)
+            self.shown_at = time.monotonic()
 
     def log_all(self, texts: Iterable[str]) -> None:
         for text in texts:

@@ -68,7 +68,7 @@ def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, monkeypatch,
 
     def full(source, target):
         saves.append(target)
-        if len(saves) > 6:
+        if len(saves) > 7:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         plain(source, target)
 
@@ -80,6 +80,14 @@ def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, monkeypatch,
     assert load_checkpoint(run / "checkpoints" / "last.safetensors").progress.phase == 2
     assert not list(run.glob("**/.*"))
     assert train.main(["--resume", str(run)]) == 0
+
+
+def test_the_page_exists_while_the_run_trains(tmp_path, undrawn, monkeypatch):
+    monkeypatch.setattr(Run, "report", lambda *_: None)
+    assert start(WORDS, tmp_path) == 0
+    page = (only_run(tmp_path) / "index.html").read_text()
+    assert "epoch 1 of s3" in page
+    assert "--resume" in page
 
 
 def test_another_error_of_the_disk(tmp_path, undrawn, monkeypatch, capsys):
