@@ -322,12 +322,26 @@ def watch_signals(stop: Path) -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def estimate_left(times: list[float], waiting: int, now: float) -> str:
+    """Return the time left of ``waiting`` runs. times: of the start, and of each run that finished since; in seconds.
+
+    The estimate falls from second to second, and is corrected when a run finishes.
+    """
+    if len(times) < 2:
+        return ""
+    left = (times[-1] - times[0]) / (len(times) - 1) * waiting - (now - times[-1])
+    return f"{tqdm.format_interval(max(0, left))} left"
+
+
 @contextmanager
 def show_progress(runs: list[Job], log: RunLog) -> Iterator[None]:
     """Print a line for each run that finishes and, in a terminal, a bar with the time that is left."""
     over, waiting = threading.Event(), [run for run in runs if not run.is_finished]
     begin = len(runs) - len(waiting)
-    bar = tqdm(total=len(runs), initial=begin, unit=" runs", disable=None, leave=False, file=sys.stdout)
+    bar_format = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} runs{postfix}"
+    options = {"bar_format": bar_format, "disable": None, "leave": False, "file": sys.stdout}
+    bar = tqdm(total=len(runs), initial=begin, **options)
+    times = [time.monotonic()]  # of the start, and of each run that finished since
 
     def watch():
         is_last = False
@@ -336,8 +350,9 @@ def show_progress(runs: list[Job], log: RunLog) -> Iterator[None]:
             for run in [run for run in waiting if run.is_finished]:
                 waiting.remove(run)
                 bar.update()
+                times.append(time.monotonic())
                 log.info(f"{len(runs) - len(waiting)}/{len(runs)}  {read_run(run.folder).describe()}")
-            bar.refresh()
+            bar.set_postfix_str(estimate_left(times, len(waiting), time.monotonic()))
         bar.close()
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -445,6 +445,13 @@ def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
     assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
 
 
+def test_the_time_left_of_a_sweep_falls():
+    assert sweep.estimate_left([100.0], 4, 160.0) == ""
+    assert sweep.estimate_left([100.0, 160.0, 220.0], 3, 220.0) == "03:00 left"
+    assert sweep.estimate_left([100.0, 160.0, 220.0], 3, 265.0) == "02:15 left"
+    assert sweep.estimate_left([100.0, 160.0, 220.0], 3, 900.0) == "00:00 left"
+
+
 def test_a_curve_ends_where_the_longest_run_does():
     mean, deviation = average_curves([[0.2, 0.4, 0.9], [0.4, 0.8]])
     np.testing.assert_allclose(mean, [30, 60, 90])
