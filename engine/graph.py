@@ -89,7 +89,7 @@ class StageGraph(nn.Module):
     def input_name(self, stage: str) -> str:
         """Return the name of the map that a stage learns from: of the map that it reads.
 
-        A stage that sees whole maps learns from a map of its own, which is gathered from all that it reads.
+        A stage that sees whole maps learns from a separate map, which is gathered from all maps that it reads.
         """
         return f"{GATHERED}{stage}" if self.stages[stage].sees_whole_maps else self.inputs_of(stage)[0]
 
