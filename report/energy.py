@@ -54,13 +54,13 @@ def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: torch.Ten
             convs, spikes, first = dict(model.named_convs([name])), count_spikes(latency, steps), 0
             if not convs:
                 add(name, spikes=spikes.sum())
-            below = model.stages[name].gather([maps[other] for other in model.inputs_of(name)]) if convs else None
+            else:
+                below = count_spikes(model.stages[name].gather([maps[other] for other in model.inputs_of(name)]), steps)
             for label, conv in convs.items():
                 fired = {} if conv.decides else {"spikes": spikes[first : first + conv.out_channels].sum()}
-                add(label, **fired, **count_operations(conv, count_spikes(below, steps)))
-                stages[label]["neurons"] = prod(conv.output_shape(*below.shape[1:]))
-                dense = sum_taps(conv, np.ones(below.shape[1:], np.int64)).sum()
-                stages[label]["dense_macs"] = int(dense) * conv.out_channels
+                add(label, **fired, **count_operations(conv, below))
+                if "neurons" not in stages[label]:
+                    stages[label] |= count_dense(conv, below.shape)
                 first += conv.out_channels
             maps[name] = latency
             model.drop_read(maps, name)
@@ -97,6 +97,12 @@ def count_operations(conv: SpikingConv, spikes: np.ndarray) -> dict[str, int]:
     reached, nonzero = sum_taps(conv, spikes), (conv.weight != 0).sum(0).numpy(force=True)
     additions = int(reached.sum()) * conv.out_channels
     return {"synaptic_additions": additions, "effective_accumulates": int((reached * nonzero).sum())}
+
+
+def count_dense(conv: SpikingConv, shape: tuple[int, int, int]) -> dict[str, int]:
+    """Count the neurons of a convolution, and the MACs of a conventional one of the same shapes: (C, H, W) below it."""
+    macs = int(sum_taps(conv, np.ones(shape, np.int64)).sum()) * conv.out_channels
+    return {"neurons": prod(conv.output_shape(*shape)), "dense_macs": macs}
 
 
 def sum_taps(conv: SpikingConv, values: np.ndarray) -> np.ndarray:

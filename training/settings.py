@@ -454,8 +454,8 @@ class EvaluateSettings(NetworkSettings):
             useless, reason = ("data", "output"), "has no effect beside --predict"
         elif self.nir:
             useless, reason = ("data", "prediction", "output"), "has no effect beside --nir"
-        # --output also names the folder in which RUN is searched
-        for name in self.given - {"output"} - ({"nir"} if not self.predict else set()):
+        allowed = {"output"} if self.predict else {"output", "nir"}  # RUN is searched for in --output
+        for name in self.given - allowed:
             if self.flags()[name].metadata["group"] in useless:
                 self.refuse(name, reason)
 
