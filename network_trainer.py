@@ -3,8 +3,8 @@
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
-import sys
 import time
+import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from numbers import Integral
@@ -20,6 +20,7 @@ from engine.graph import CHUNK, LatencyMap, StageGraph, to_tensor
 from engine.overrides import override
 from engine.packed import Packed
 from engine.phases import Learned, Phase
+from engine.registry import register
 from engine.stages import BACKENDS, INPUT, SpikingConv, Stage
 from errors import InputError
 
@@ -139,20 +140,18 @@ class NetworkTrainer(StageGraph):
     epochs: tuple[int, ...] = ()
     encoder: dict[str, Any] = {"name": "s1c1"}  # noqa: RUF012 -- its name, and the parameters that differ
     augmentation = "none"  # the moved copies that the decision stage learns from, see datasets/augmentation.py
-    readout: dict[str, Any] | None = None  # a linear classifier of the features, see training/readout.py
+    readout: dict[str, Any] | None = None  # a linear classifier of the features, see training/features.py
 
     def __init_subclass__(cls, name: str | None = None, aliases: Sequence[str] = (), **kwargs: Any):
         super().__init_subclass__(**kwargs)
         if not name:
             return
         cls.name, cls.aliases = name, tuple(aliases)
-        for known in (name, *aliases):
-            other = MODELS.get(known, cls)
-            if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-                files = (getattr(sys.modules.get(c.__module__), "__file__", c.__module__) for c in (other, cls))
-                CONFLICTS[known] = f"two networks are called {known!r}, in {' and in '.join(files)}: rename one of them"
-                raise InputError(CONFLICTS[known], field=known)
-        MODELS.update(dict.fromkeys((name, *aliases), cls))
+        try:
+            register(MODELS, (name, *aliases), cls)
+        except InputError as error:
+            CONFLICTS[error.field] = str(error)
+            raise
 
     def __init__(
         self,
@@ -175,7 +174,12 @@ class NetworkTrainer(StageGraph):
             raise InputError(f"image_size must be (height, width), not {image_size!r}", field="image_size")
         self.in_channels, self.num_classes, self.time_steps = in_channels, num_classes, time_steps
         self.image_size = tuple(image_size)
-        self.stages = nn.ModuleDict(override(check_declaration(self.build(num_classes)), dict(overrides or {})))
+        try:
+            declared = self.build(num_classes)
+        except (TypeError, NameError, AttributeError) as error:  # such as a misspelt field
+            place = traceback.extract_tb(error.__traceback__)[1]
+            raise InputError(f"{place.filename}, line {place.lineno}: {error}", path=place.filename) from error
+        self.stages = nn.ModuleDict(override(check_declaration(declared), dict(overrides or {})))
         if backend == "event" and not str(device).startswith("cpu"):
             raise InputError(f"the event backend runs on a CPU, not on {device}: use torch", field="backend")
         device = open_device(device)
@@ -198,7 +202,7 @@ class NetworkTrainer(StageGraph):
 
     def build(self, num_classes: int) -> dict[str, Stage]:
         """Return the stages, bottom up: {name: stage}."""
-        raise TypeError(f"{type(self).__name__} declares no stages")
+        raise InputError(f"{type(self).__name__} declares no stages", field="build")
 
     def build_phases(self) -> list[Phase]:
         """Return the phases: one for each stage with an unsupervised rule, bottom up, then one for all other rules."""

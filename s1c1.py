@@ -18,8 +18,10 @@ at the threshold. In float64 it differs in 10 (152 neurons).
 import engine  # noqa: F401  before torch: threads that wait are to sleep
 
 # isort: split
+import functools
 import inspect
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from numba import prange
 from PIL import Image
 
 from engine.compiled import compiled
+from engine.registry import register
 from errors import InputError
 from SpykeTorch.functional import latency_to_wave
 from SpykeTorch.utils import DoGKernel
@@ -37,20 +40,72 @@ MAX_PIXELS = 1023  # the largest window and radius: memory grows with their squa
 SHAPES = {1: "grey images (N, H, W) or (H, W)", 3: "colour images (N, H, W, 3) or (H, W, 3)"}
 
 
+ENCODERS: dict[str, type["Encoder"]] = {}  # by name; a class that has a name registers when it is declared
+
+
 class Encoder:
     """Base class of the encoders, which convert images to the latencies that a network reads.
 
-    An encoder has an attribute for each parameter of its ``__init__``, with the same name, and the attributes
+    A subclass has a name (``class Ink(Encoder, name="ink")``) and the method ``encode``. It has an attribute for each
+    parameter of its ``__init__``, with the same name, and the attributes
 
     * ``channels`` and ``time_steps``: the numbers of channels and time steps of the latencies;
     * ``polarity``: for each channel 1 (spikes for light in dark surroundings), -1 (for dark in light surroundings) or
-    0;
-    * ``scales``: a name for each pair of channels that differ only in their polarity.
+      0 (the default);
+    * ``scales``: a name for each pair of channels that differ only in their polarity;
+    * ``colours``, if it is a parameter: 1 for grey images, 3 for red, green and blue.
+
+    The images that ``encode`` gets and the latencies that it returns are checked here, for all encoders.
     """
 
-    def encode(self, images) -> torch.Tensor:
-        """Return latencies uint8 ``(N, channels, H, W)``, 0 to time_steps, of images uint8 ``(N, H, W[, 3])``."""
+    name: str
+    scales: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, name: str | None = None, **kwargs):
+        super().__init_subclass__(**kwargs)
+        if name:
+            cls.name = name
+            register(ENCODERS, [name], cls)
+        if "encode" in vars(cls):
+            cls.encode = _check_encoding(cls.encode)
+
+    @functools.cached_property  # a subclass may set it
+    def polarity(self) -> tuple[int, ...]:
+        return (0,) * self.channels
+
+    def encode(self, images: np.ndarray) -> np.ndarray | torch.Tensor:
+        """Return latencies uint8 ``(N, channels, H, W)`` of images uint8 ``(N, H, W)``, in colour ``(N, H, W, 3)``.
+
+        A latency is a time step from 0 to ``time_steps`` - 1, or ``time_steps`` for silence. The images may be given as
+        a tensor or an array; every caller gets a tensor.
+        """
         raise NotImplementedError
+
+    def check_images(self, images: np.ndarray | torch.Tensor, single: bool = False) -> np.ndarray:
+        """Return the images, or a single image, as an array (N, …). Raises InputError for another type or shape."""
+        name, colours = type(self).__name__, getattr(self, "colours", 1)
+        dtype = str(getattr(images, "dtype", type(images).__name__)).removeprefix("torch.")
+        if dtype != "uint8":
+            hint = f": use {name} in place of ToTensor(), not after it" if "float" in dtype else ""
+            raise InputError(f"{name} takes uint8 pixels from 0 to 255, not {dtype}{hint}")
+        pixels = images.numpy(force=True) if isinstance(images, torch.Tensor) else images
+        if single and not (colours == 1 and pixels.ndim == 3 and len(pixels) == 1):
+            pixels = pixels[None]
+        if pixels.shape[3:] != (3,) * (colours == 3) or 0 in pixels.shape[1:] or pixels.ndim < 3:
+            raise InputError(f"{name} takes {SHAPES[colours]} that are not empty, not {tuple(images.shape)}")
+        return pixels
+
+    def check_latencies(self, latencies: np.ndarray | torch.Tensor, images: np.ndarray) -> torch.Tensor:
+        """Return the latencies of the images as a tensor. Raises InputError if they have another type or shape."""
+        if isinstance(latencies, np.ndarray):
+            latencies = torch.from_numpy(np.require(latencies, requirements=["C", "W"]))
+        kind, shape = getattr(latencies, "dtype", type(latencies).__name__), tuple(getattr(latencies, "shape", ()))
+        wanted, last = (len(images), self.channels, *images.shape[1:3]), self.time_steps
+        if kind != torch.uint8 or shape != wanted or (latencies.numel() and int(latencies.max()) > last):
+            found = f"{kind} {shape}" + (f" up to {int(latencies.max())}" if shape == wanted else "")
+            message = f"{type(self).__name__}.encode must return uint8 {wanted} from 0 to {last}, not {found}"
+            raise InputError(message.replace("torch.", ""), flag="--encoder")
+        return latencies
 
     def count_macs(self, height: int, width: int) -> int:
         """Return the number of multiply-accumulates of the filters for an image; 0 if there are none."""
@@ -64,11 +119,22 @@ class Encoder:
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.config().items())})"
 
 
+def _check_encoding(encode: Callable) -> Callable:
+    """Return the method ``encode`` of an encoder with checks of its argument and its result."""
+
+    @functools.wraps(encode)
+    def encode_checked(self, images):
+        images = self.check_images(images)
+        return self.check_latencies(encode(self, images), images)
+
+    return encode_checked
+
+
 def _to_plain(value):
     return [_to_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
-class S1C1(Encoder):
+class S1C1(Encoder, name="s1c1"):
     """Encode 8-bit images as spikes, at most one per neuron (for grey images: Mozafari et al. 2018, section 2).
 
     1. Each of the `filters` is applied twice, as it is and with σ1 and σ2 swapped (on- and off-centre), to the image
@@ -143,7 +209,7 @@ class S1C1(Encoder):
                 raise InputError(f'S1C1 takes images of mode "{mode}", not "{image.mode}": use image.convert("{mode}")')
             image = np.asarray(image)
         # A DataLoader's forked workers must not use numba's threads, so this does not call the parallel loop.
-        (planes,) = self._to_planes(image, single=True)
+        (planes,) = self._to_planes(self.check_images(image, single=True))
         latency = np.empty((self.channels, *planes.shape[1:]), np.uint8)
         _encode_one(planes, *self.integer_filters, self.radius, self.time_steps, latency)
         return latency_to_wave(torch.from_numpy(latency), self.time_steps, torch.uint8)
@@ -160,9 +226,7 @@ class S1C1(Encoder):
         Raises:
             InputError: the images have another type or shape.
         """
-        return torch.from_numpy(
-            _encode_many(self._to_planes(images), *self.integer_filters, self.radius, self.time_steps)
-        )
+        return _encode_many(self._to_planes(images), *self.integer_filters, self.radius, self.time_steps)
 
     def count_macs(self, height: int, width: int) -> int:
         """Return the number of multiply-accumulates of the filters for an image, without padding.
@@ -177,18 +241,9 @@ class S1C1(Encoder):
             count_taps(height, window) * count_taps(width, window) for window, _, _ in self.filters
         )
 
-    def _to_planes(self, images, single=False):
-        """Return images as a contiguous array (N, colours, H, W). Raises InputError for another type or shape."""
-        dtype = str(getattr(images, "dtype", type(images).__name__)).removeprefix("torch.")
-        if dtype != "uint8":
-            hint = ": use S1C1 in place of ToTensor(), not after it" if "float" in dtype else ""
-            raise InputError(f"S1C1 takes uint8 pixels from 0 to 255, not {dtype}{hint}")
-        pixels = images.numpy(force=True) if isinstance(images, torch.Tensor) else images
-        if single and not (self.colours == 1 and pixels.ndim == 3 and len(pixels) == 1):
-            pixels = pixels[None]
-        planes = pixels[:, None] if self.colours == 1 else np.moveaxis(pixels, -1, 1)
-        if planes.ndim != 4 or planes.shape[1] != self.colours or 0 in planes.shape[1:]:
-            raise InputError(f"S1C1 takes {SHAPES[self.colours]} that are not empty, not {tuple(images.shape)}")
+    def _to_planes(self, images):
+        """Return images as a contiguous array (N, colours, H, W)."""
+        planes = images[:, None] if self.colours == 1 else np.moveaxis(images, -1, 1)
         return np.require(planes, requirements=["C", "W"])
 
 

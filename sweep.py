@@ -34,7 +34,7 @@ if __name__ == "__main__":
 import joblib
 from tqdm import tqdm
 
-from models import model_class
+from models import PLUGINS, model_class
 from report.sweep_report import is_run, read_run, write_sweep_report
 from train import check_run, describe, resolve
 from training.checkpoint import find_checkpoint, load_checkpoint
@@ -215,9 +215,10 @@ def train_one(program: str, words: list[str], here: str, folder: str, stop: str,
 
 def train_all(jobs: list[Job], beginnings: list[Job], threads: int, at_a_time: int, stop: Path) -> list[str]:
     """Train jobs, each from the longest beginning that fits. Returns the results of ``train_one``."""
-    tasks = []
+    tasks, plugins = [], ["--plugin", *map(str, PLUGINS.values())] if PLUGINS else []
     for job in jobs:
-        words = ["--resume", str(job.folder), "--threads", str(threads)] if job.last.is_file() else job.words
+        resume = ["--resume", str(job.folder), "--threads", str(threads), *plugins]
+        words = resume if job.last.is_file() else job.words
         fitting = [each for each in beginnings if each.keys[-1] in job.keys and each.phases != job.phases]
         beginning = next((each.folder for each in reversed(fitting) if each.is_finished), None)
         variables = {"OMP_NUM_THREADS": threads, BEGINNING: beginning, PHASES: job.phases}

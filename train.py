@@ -220,7 +220,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
         before = getattr(saved, name)
         if given[name] != before:
             change = f"{to_text(given[name])} would change the run, which has {to_text(before)}"
-            settings.refuse(name, f"{change}; leave it out")
+            settings.refuse(name, f"{change}; {'restore the file' if name == 'plugin' else 'leave it out'}")
     return replace(saved, **{name: value for name, value in given.items() if name in free}), longer
 
 

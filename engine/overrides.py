@@ -1,11 +1,11 @@
 """Other values for the fields of a network's declaration: {"s2.threshold": 12, "s3.1.rule.winners": 8, …}."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from engine.rules import Rule
+from engine.rules import RULES, Rule
 from engine.stages import Stage
 from errors import InputError
 
@@ -21,7 +21,9 @@ def override(stages: dict[str, Stage], overrides: dict[str, Any]) -> dict[str, S
         stages: {name: stage}, bottom up.
         overrides: {field: value}, applied in order. A field is an argument of the stage (``s2.threshold``) or a field
             of its rule (``s1.rule.winners``, ``s3.rule.warm_up.radius``). ``s3.1.threshold`` is a field of the second
-            branch, ``s3.threshold`` of every branch.
+            branch, ``s3.threshold`` of every branch. ``s1.rule`` is the name of another rule, which replaces the
+            declared rule before its fields are set. A field of the new rule has its default or, if there is none, the
+            value of the declared rule.
 
     Raises InputError for an unknown field and for a value that the field cannot have.
     """
@@ -72,9 +74,11 @@ def _rebuild(part: Stage | Rule, changes: list[Change]) -> Stage | Rule:
     """Return a stage without branches, or a rule, with other arguments."""
     arguments = _arguments(part)
     types = get_type_hints(type(part).__init__ if isinstance(part, Stage) else type(part))
-    for way, value, field in changes:
+    for way, value, field in sorted(changes, key=lambda change: len(change[0])):  # a rule before its fields
         name, *deeper = way or [""]
-        if deeper and is_dataclass(arguments.get(name)):
+        if not deeper and isinstance(arguments.get(name), Rule) and (isinstance(value, str) or name in FIXED):
+            arguments[name] = _replace_rule(arguments[name], value, [each for each in changes if each[0][0] == name])
+        elif deeper and is_dataclass(arguments.get(name)):
             arguments[name] = _rebuild(arguments[name], [(deeper, value, field)])
         elif ".".join(way) not in (names := [name for name, _ in _fields(part)]):
             raise InputError(f"{field}: there is no such field; there are {', '.join(names)}", field=field)
@@ -82,11 +86,32 @@ def _rebuild(part: Stage | Rule, changes: list[Change]) -> Stage | Rule:
             raise InputError(f"{field} cannot be {value!r}; it is {describe(types[name])}", field=field)
         else:
             arguments[name] = value
+    return _make(type(part), arguments, changes)
+
+
+def _make(kind: type, arguments: dict[str, Any], changes: list[Change]) -> Stage | Rule:
     try:
-        return type(part)(**arguments)
+        return kind(**arguments)
     except (InputError, TypeError, ValueError) as error:
         given = ", ".join(f"{field}={value}" for _, value, field in changes)
         raise InputError(f"{given}: {error}", field=changes[-1][2]) from error
+
+
+def _replace_rule(old: Rule, name: Any, changes: list[Change]) -> Rule:
+    """Return the rule of this name. changes: of the rule and its fields; those of fields without default are read."""
+    if name == old.name:
+        return old
+    field = next(field for way, _, field in changes if len(way) == 1)
+    if name not in RULES:
+        raise InputError(f"{field}: no rule is called {name!r}; there are {', '.join(RULES)}", field=field)
+    kind, values = RULES[name], {way[1]: value for way, value, _ in changes if len(way) == 2}
+    if kind.needs_labels != old.needs_labels:
+        needs = "labels" if kind.needs_labels else "no labels"
+        raise InputError(f"{field}: {name} needs {needs}, unlike {old.name}, which it would replace", field=field)
+    needed = [each.name for each in fields(kind) if each.default is each.default_factory is MISSING]
+    if missing := [each for each in needed if each not in values and not hasattr(old, each)]:
+        raise InputError(f"{field}: {name} also needs {' '.join(f'{field}.{each}=…' for each in missing)}", field=field)
+    return _make(kind, {each: values.get(each, getattr(old, each, None)) for each in needed}, changes)
 
 
 def _arguments(part: Stage | Rule) -> dict[str, Any]:
@@ -96,9 +121,14 @@ def _arguments(part: Stage | Rule) -> dict[str, Any]:
 
 
 def _fields(part: Stage | Rule) -> Iterator[tuple[str, Any]]:
-    """Yield each field that can be set, "threshold", "rule.winners", "rule.warm_up.winners", …, and its value."""
+    """Yield each field that can be set, "threshold", "rule", "rule.winners", "rule.warm_up.winners", …, and its value.
+
+    The value of a rule is its name.
+    """
     for name, value in _arguments(part).items():
-        if not (isinstance(part, Stage) and name in FIXED):
+        if isinstance(value, Rule):
+            yield name, value.name
+        elif not (isinstance(part, Stage) and name in FIXED):
             yield name, value
         if is_dataclass(value):
             yield from ((f"{name}.{inner}", each) for inner, each in _fields(value))

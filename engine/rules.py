@@ -27,6 +27,7 @@ from numba import types
 from numba.extending import overload_method
 
 from engine.decision import Outcome, strongest
+from engine.registry import register
 from errors import InputError
 
 MAX_WINNERS = 2**15 - 1  # of an image; also the largest radius
@@ -129,6 +130,8 @@ for _kind in (types.NamedTuple, types.NamedUniTuple):
 # ---------------------------------------------------------------------------------------------------------------------
 # Rules
 
+RULES: dict[str, type["Rule"]] = {}  # by name; a class that declares a name registers when it is declared
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -143,6 +146,11 @@ class Rule:
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates
     rewards_firing: ClassVar[bool] = False  # whether a firing stage below the decision stage may learn by it
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        if "name" in vars(cls):
+            register(RULES, [cls.name], cls)
 
     def first_rates(self) -> np.ndarray:
         """Return the rates before the first image: float64 (2,) or (rows, 2)."""

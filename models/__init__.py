@@ -1,8 +1,12 @@
 """The networks. This package imports all of its modules, which register their networks in ``MODELS``."""
 
 import difflib
+import hashlib
+import sys
 import traceback
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
@@ -11,12 +15,35 @@ from network_trainer import CONFLICTS, MODELS, NetworkTrainer
 
 # Modules that cannot be imported: {name: traceback}. The networks of the other modules remain usable.
 FAULTY: dict[str, str] = {}
+PLUGINS: dict[str, Path] = {}  # users' own files that are imported: {name: path}
 
 for _module in iter_modules(__path__):
     try:
         import_module(f"{__name__}.{_module.name}")
     except Exception:
         FAULTY[_module.name] = traceback.format_exc()
+
+
+def import_plugin(path: str | Path) -> str:
+    """Import a user's own file, whose networks, rules and encoders register. Returns its name and its SHA-256.
+
+    Raises InputError if the file is missing or cannot be imported.
+    """
+    path = Path(path).resolve()
+    if path.suffix != ".py" or not path.is_file():
+        raise InputError(f"--plugin {path} is not a Python file", flag="--plugin", path=path)
+    if PLUGINS.get(path.name) != path:
+        spec = spec_from_file_location(f"plugin_{path.stem}", path)
+        module = sys.modules[spec.name] = module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+            line = getattr(error, "lineno", None) or (lines or [1])[-1]
+            message = f"--plugin {path}, line {line}: {type(error).__name__}: {' '.join(str(error).split())}"
+            raise InputError(message, flag="--plugin", path=path) from error
+        PLUGINS[path.name] = path
+    return f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def network_names() -> list[str]:

@@ -23,7 +23,7 @@ from engine.stages import SpikingConv, SpikingDense
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
 from training.checkpoint import compute_checksum, load_checkpoint, rebuild_network
 from training.encoders import build_encoder
-from training.readout import find_spikes, train_readout
+from training.features import find_spikes, train_readout
 from training.run import Data
 from training.settings import TrainSettings
 

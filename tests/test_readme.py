@@ -17,6 +17,8 @@ import evaluate
 import models
 import sweep
 import train
+from engine.rules import RULES
+from s1c1 import ENCODERS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -36,6 +38,18 @@ def commands(*programs):
 COMMANDS = commands("train", "evaluate")
 
 
+EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+
+
+@contextlib.contextmanager
+def forget_names():
+    """Remove the names of the examples, before and afterwards: other tests and files may have them too."""
+    with mock.patch.dict(models.MODELS), mock.patch.dict(RULES), mock.patch.dict(ENCODERS):
+        for registry, name in ((models.MODELS, "shallow"), (RULES, "recent"), (ENCODERS, "ink")):
+            registry.pop(name, None)
+        yield
+
+
 def test_the_commands_are_found():
     """The pages train, list, resume, evaluate and predict."""
     words = {word for program, words in COMMANDS for word in (program, *words)}
@@ -46,10 +60,12 @@ def test_the_commands_are_found():
 def runs(tmp_path_factory):
     """The folder of the runs of all commands, in the order of the pages: later commands use earlier runs."""
     folder = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
+    own = tmp_path_factory.mktemp("own") / "mine.py"  # the network, the rule and the encoder of the examples
+    own.write_text("\n".join(block for block in EXAMPLES if re.search(r"^class ", block, re.MULTILINE)))
+    with pytest.MonkeyPatch.context() as patch, forget_names():
         patch.chdir(ROOT)
         for program, words in COMMANDS:
-            command = [re.sub("^runs/", f"{folder}/", word) for word in words]
+            command = [re.sub("^runs/", f"{folder}/", re.sub("^mine.py$", str(own), word)) for word in words]
             shorter = [] if {"--predict", "--nir"} & {*command} else ["--dry-run"]
             main = {"train": train, "evaluate": evaluate}[program].main
             with contextlib.redirect_stdout(io.StringIO()) as printed, patch.context() as hurry:
@@ -118,9 +134,8 @@ def test_the_python_examples_run(runs, monkeypatch):
     """The network of the example is there once it is declared, the library example learns, and the rule does."""
     monkeypatch.chdir(ROOT)
     namespace = {}
-    with mock.patch.dict(models.MODELS):  # other tests are not to meet what the examples declare
-        models.MODELS.pop("shallow", None)  # a file that was made after the example
-        for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
+    with forget_names():
+        for block in EXAMPLES:
             exec(block.replace("[:30000]", "[:200]").replace("runs/", f"{runs}/"), namespace)
         assert models.MODELS["shallow"] is namespace["Shallow"]
     namespace["maps"].close()

@@ -19,7 +19,7 @@ import torch
 from engine.graph import CHUNK
 from engine.overrides import read_fields
 from errors import InputError
-from models import build_model
+from models import PLUGINS, build_model
 from network_trainer import NetworkTrainer, Progress
 from s1c1 import Encoder
 from training.encoders import build_encoder
@@ -80,7 +80,11 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
-    """Load a checkpoint. Raises InputError if it is missing, damaged, of another version or another kind of file."""
+    """Load a checkpoint.
+
+    Raises InputError if it is missing, damaged, of another version or another kind of file, or if its run was trained
+    with a plugin that is not imported.
+    """
     path = Path(path)
     if not path.is_file() and (older := path.parent / f"{path.stem}.pt").is_file():
         path = older
@@ -90,7 +94,11 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     if data.startswith(b"PK"):
         message = "it is a zip archive, like the .pt checkpoints of older versions of this program"
         raise InputError(f"{path} cannot be read: {message}", path=path)
-    return decode_checkpoint(data, path)
+    checkpoint = decode_checkpoint(data, path)
+    for name in (plugin.rpartition(" ")[0] for plugin in checkpoint.run.get("flags", {}).get("plugin", ())):
+        if name not in PLUGINS:
+            raise InputError(f"{path} was trained with a user's own file: add --plugin {name}", flag="--plugin")
+    return checkpoint
 
 
 def rebuild_network(

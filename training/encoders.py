@@ -1,6 +1,6 @@
 """The encoders by name.
 
-To add an encoder, write a subclass of ``s1c1.Encoder`` in its own file, and add its name to ``ENCODERS``.
+To add an encoder, write a subclass of ``s1c1.Encoder`` in its own file, and import the file here.
 
 Networks and checkpoints describe an encoder by its *config*, a dict of its "name" and of the parameters that differ
 from the defaults.
@@ -11,11 +11,9 @@ from typing import Any
 
 from errors import InputError
 from network_trainer import NetworkTrainer
-from s1c1 import S1C1, Encoder
+from s1c1 import ENCODERS, Encoder
+from training import intensity  # noqa: F401  it registers its encoder
 
-ENCODERS: dict[str, type[Encoder]] = {
-    "s1c1": S1C1,
-}
 DEFAULT = "s1c1"  # of a config without a name
 
 
@@ -33,17 +31,19 @@ def build_encoder(config: dict[str, Any]) -> Encoder:
             names = ", ".join(f"encoder.{each}" for each in known)
             raise InputError(f"{name} has no parameter encoder.{key}; choose from {names}", field=f"encoder.{key}")
     try:
-        return ENCODERS[name](**parameters)
+        encoder = ENCODERS[name](**parameters)
+        _ = encoder.channels, encoder.time_steps, encoder.config()
     except InputError:
         raise
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"cannot build the encoder {name} with {parameters}: {error}") from error
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        message = f"cannot build the encoder {name} with {parameters}: {error}"
+        raise InputError(message, flag="--encoder") from error
+    return encoder
 
 
 def get_encoder_config(encoder: Encoder) -> dict[str, Any]:
     """Return the complete config of an encoder."""
-    (name,) = (name for name, kind in ENCODERS.items() if kind is type(encoder))
-    return {"name": name, **encoder.config()}
+    return {"name": encoder.name, **encoder.config()}
 
 
 def choose_encoder(

@@ -22,9 +22,9 @@ from datasets import DATASETS
 from datasets.augmentation import Augmentation, parse_noise
 from engine.overrides import describe, fits
 from errors import InputError
-from models import MODELS
+from models import MODELS, import_plugin
 from training.encoders import ENCODERS
-from training.readout import LAST, READOUTS
+from training.features import LAST, READOUTS
 
 try:
     import tomllib
@@ -42,7 +42,7 @@ MAX_COUNT, MAX_SEED = 2**31 - 1, 2**63 - 1
 BACKENDS, CLASSIFIERS = ("auto", "event", "torch"), (*READOUTS, "none")
 SET_HELP = (
     "set fields of a stage, a rule or the encoder, such as s2.threshold=12 s3.1.rule.winners=8 "
-    "s3.rule.reward=0.01,-0.0005 encoder.time_steps=20"
+    "s3.rule.reward=0.01,-0.0005 s3.rule=margin encoder.time_steps=20"
 )
 AUGMENT_HELP = (
     "also train the decision stage on moved copies of the images: copies=17 turn=8 (degrees) shift=1.2 (pixels) "
@@ -187,6 +187,8 @@ class Settings:
             program = "evaluate.py" if {"--evaluate", "--predict"} & {*more} else cls.program
             raise InputError(f"unrecognized arguments: {' '.join(more)} (see {program} --help)", flag=more[0])
         values = cls.read(vars(known))
+        if "plugin" in values:  # only here, so that no other file than those of the command line is imported
+            values["plugin"] = tuple(map(import_plugin, values["plugin"]))
         if "config" in values:
             found = cls.read(read_config(Path(values["config"]), cls))
             now = values.get("set", {})
@@ -270,6 +272,9 @@ def _read(each: Field, given: Any) -> Any:
 class NetworkSettings(Settings):
     """The settings that train.py and evaluate.py share."""
 
+    plugin: tuple[str, ...] = of_network(
+        (), "FILE.py", "import networks, rules and encoders from your own files; --resume and evaluate.py need it again"
+    )
     dataset: str | None = of_data(
         None, "NAME", f"the data set: {', '.join(DATASETS)}, folder:PATH or FILE.npz (default: mnist)", title=", {}"
     )
@@ -567,6 +572,7 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
     Raises InputError for a file that cannot be read, and for a TOML key that is not a setting of a run.
     """
     known = {each.name: each for each in settings.flags().values() if each.metadata["changes"] != COMMAND}
+    known.pop("plugin", None)
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".json":

@@ -1,14 +1,26 @@
 """Other values for the fields of a declaration: where they apply, what follows from them, and what is refused."""
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import torch
+from support.own_rules import RecentSTDP
 from support.refusals import refuses
 
-from engine.overrides import fits
-from engine.rules import RSTDP, STDP
+from engine.overrides import fits, read_fields
+from engine.rules import RSTDP, STDP, MarginRule
 from models import build_model, network_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unset(RSTDP):
+    """A rule with a field that has no default."""
+
+    name: ClassVar[str] = "unset"
+
+    pace: int
 
 
 def test_without_changes_a_network_is_as_it_was_declared():
@@ -71,6 +83,44 @@ def test_a_rule_within_a_rule():
     assert [phase.name for phase in without.phases] == ["s1", "s2", "s3+s4"]
 
 
+def test_a_rule_by_its_name():
+    """It comes before its fields; a field has the rule's default or, without a default, the replaced rule's value."""
+    model = build_model("mozafari2018", overrides={"s1.rule.span": 2, "s1.rule": "recent", "s1.rule.radius": 1})
+    plain = build_model("mozafari2018").stages["s1"].rule
+    assert model.stages["s1"].rule == RecentSTDP(plain.winners, 1, span=2)
+    other = build_model("mozafari2018", overrides={"s3.rule.bounds": (0.1, 0.9), "s3.rule": "margin"})
+    assert other.stages["s3"].rule == MarginRule(bounds=(0.1, 0.9))
+    branched = build_model("inception2024", overrides={"s3.rule": "recent", "s3.1.rule.span": 5})
+    assert [conv.rule.span for conv in branched.stages["s3"].convs] == [3, 5, 3]
+    for network in (model, other, branched):
+        fields = read_fields(network.stages)
+        again = build_model(network.name, overrides=fields)
+        assert str(again.stages) == str(network.stages)
+        assert read_fields(again.stages) == fields
+
+
+def test_the_rule_of_a_stage_by_its_own_name_stays_as_it_is():
+    model = build_model("deepr2024", overrides={"s3.rule": "rstdp", "s3.rule.warm_up": "stdp"})
+    assert str(model.stages) == str(build_model("deepr2024").stages)
+
+
+def test_a_rule_without_a_value_for_a_field():
+    """The field has no default, and the replaced rule has no such field."""
+    with refuses("s3.rule"):
+        build_model("mozafari2018", overrides={"s3.rule": "unset"})
+    model = build_model("mozafari2018", overrides={"s3.rule": "unset", "s3.rule.pace": 3})
+    assert model.stages["s3"].rule == Unset(pace=3)
+    with refuses("s3.rule.pace"):
+        build_model("mozafari2018", overrides={"s3.rule": "unset", "s3.rule.pace": "x"})
+
+
+def test_two_rules_of_one_name_are_refused():
+    with refuses("stdp"):
+
+        class Other(STDP):
+            name = "stdp"
+
+
 @pytest.mark.parametrize(
     ("name", "field", "value"),
     [
@@ -78,6 +128,10 @@ def test_a_rule_within_a_rule():
         ("mozafari2018", "s2", 1),
         ("mozafari2018", "s2.1.threshold", 1),
         ("mozafari2018", "s2.rule", None),
+        ("mozafari2018", "s2.rule", "nonsense"),
+        ("mozafari2018", "s2.rule", "margin"),
+        ("mozafari2018", "s3.rule", "stdp"),
+        ("mozafari2018", "c1.rule", "stdp"),
         ("mozafari2018", "s2.in_channels", 3),
         ("mozafari2018", "s2.kernel", 2.5),
         ("mozafari2018", "s2.rule.winners", 0),

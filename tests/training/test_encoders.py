@@ -12,7 +12,6 @@ from support.run_folders import only_run
 import train
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
-from errors import InputError
 from models import MODELS
 from network_trainer import NetworkTrainer
 from report import figures
@@ -21,22 +20,16 @@ from training.checkpoint import load_checkpoint
 from training.encoders import ENCODERS, build_encoder, choose_encoder, get_encoder_config
 
 
-class Brightness(Encoder):
+class Brightness(Encoder, name="brightness"):
     """A light pixel spikes early, a dark one late, a black one never. ``steps``: how many times there are."""
 
-    channels, polarity, scales = 1, (0,), ("pixels",)
+    channels = 1
 
     def __init__(self, steps=4):
-        if not 1 <= steps <= 254:
-            raise InputError(f"time steps must be 1 to 254, not {steps}")
-        self.time_steps = steps
+        self.steps = self.time_steps = steps
 
     def encode(self, images):
-        late = (255 - np.asarray(images).astype(int)) * self.time_steps // 255
-        return torch.from_numpy(late.astype(np.uint8))[:, None]
-
-    def config(self):
-        return {"steps": self.time_steps}
+        return ((255 - images.astype(int)) * self.time_steps // 255).astype(np.uint8)[:, None]
 
 
 class Small(NetworkTrainer):
@@ -54,8 +47,7 @@ class Small(NetworkTrainer):
 
 @pytest.fixture
 def brightness(monkeypatch):
-    """The line that adds it; and the small network."""
-    monkeypatch.setitem(ENCODERS, "brightness", Brightness)
+    """The small network."""
     monkeypatch.setitem(MODELS, "small", Small)
 
 
@@ -104,8 +96,62 @@ def test_a_network_names_its_encoder_and_sets_it(brightness):
         choose_encoder(Own, colours=3)
 
 
+@pytest.mark.parametrize(
+    "latencies",
+    [
+        np.zeros((2, 1, 9, 9), np.int64),
+        np.zeros((2, 9, 9), np.uint8),
+        np.zeros((1, 1, 9, 9), np.uint8),
+        torch.full((2, 1, 9, 9), 5, dtype=torch.uint8),
+        [[0]],
+        None,
+    ],
+)
+def test_latencies_that_do_not_fit_are_refused(latencies):
+    class Odd(Brightness):
+        def encode(self, images):
+            return latencies
+
+    with refuses("--encoder"):
+        Odd().encode(np.zeros((2, 9, 9), np.uint8))
+
+
+def test_an_encoder_gets_an_array_and_returns_an_array_or_a_tensor():
+    images = torch.tensor([[[255, 0, 128]]], dtype=torch.uint8)
+    assert Brightness().encode(images).tolist() == Brightness().encode(images.numpy()).tolist() == [[[[0, 4, 1]]]]
+    with refuses():
+        Brightness().encode(images.float())
+    with refuses():
+        Brightness().encode(images[..., None].expand(1, 1, 3, 3))  # colour
+
+
+def test_intensity():
+    images = np.array([[[255, 254, 1, 0]]], np.uint8)
+    assert build_encoder({"name": "intensity", "time_steps": 10}).encode(images).tolist() == [[[[0, 0, 9, 10]]]]
+    colour = choose_encoder(NetworkTrainer, "intensity", colours=3)
+    assert colour.encode(np.stack([images, images // 2, images * 0], 3)).shape == (1, 3, 1, 4)
+    with refuses("encoder.time_steps"):
+        build_encoder({"name": "intensity", "time_steps": 0})
+
+
+def test_an_encoder_without_its_attributes_and_a_second_one_of_its_name_are_refused():
+    class Bare(Encoder, name="bare"):
+        def __init__(self, size=3):
+            self.channels = self.time_steps = 1
+
+    with refuses("--encoder"):
+        build_encoder({"name": "bare"})
+    with refuses("s1c1"):
+
+        class Other(Encoder, name="s1c1"):
+            pass
+
+    assert ENCODERS.pop("bare") is Bare
+    assert ENCODERS["s1c1"] is S1C1
+
+
 def test_one_more_encoder_through_everything(brightness, tmp_path, monkeypatch, capsys):
-    """Its file and its line are enough to train, resume, evaluate and predict, with figures and maps."""
+    """Its file is enough to train, resume, evaluate and predict, with figures and maps."""
     monkeypatch.setattr(figures, "DPI", 20)
     words = f"--model small --encoder brightness {DIGITS} --dry-run --map-index 0 --tensorboard --name one"
     assert start(words, tmp_path) == 0

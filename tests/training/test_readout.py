@@ -13,7 +13,7 @@ from support.refusals import refuses
 import datasets
 from models import build_model
 from s1c1 import S1C1
-from training import features, readout
+from training import features
 from training.checkpoint import load_checkpoint, rebuild_network
 
 SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figures"
@@ -21,7 +21,7 @@ SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figure
 
 def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
     """All images of each part, with their labels and places in the data set."""
-    monkeypatch.setattr(readout, "CS", (0.01, 0.1))
+    monkeypatch.setattr(features, "CS", (0.01, 0.1))
     assert start(f"{SMALL} --epochs 1 1 1 --name run --save-features c1 --readout logistic", tmp_path) == 0
     content = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.safetensors")
     model, data = rebuild_network(content), datasets.load("digits")
@@ -39,7 +39,7 @@ def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
     assert (found["readout"]["stage"], found["readout"]["neurons"]) == ("c1", 30 * 14 * 14)
     assert found["readout"]["test"]["accuracy"] > 0.6 > found["test"]["best"]["accuracy"]
     tried = found["readout"]["validation_accuracy_of_C"]
-    assert list(tried) == [str(c) for c in readout.CS]
+    assert list(tried) == [str(c) for c in features.CS]
     assert tried[str(found["readout"]["C"])] == max(tried.values())
 
 
@@ -56,25 +56,25 @@ def test_a_networks_own_readout(tmp_path, capsys):
     assert "readout" not in results(tmp_path / "none")
 
 
-@pytest.mark.parametrize("name", readout.READOUTS)
+@pytest.mark.parametrize("name", features.READOUTS)
 def test_what_can_be_separated_is_read_without_an_error(name):
     """Three classes, each with a neuron that spikes for it alone. Without validation images, C is the default."""
     labels = np.arange(60) % 3
     latencies = torch.full((60, 4, 1, 1), 15, dtype=torch.uint8)
     latencies[torch.arange(60), torch.from_numpy(labels)] = 14
-    inputs = readout.find_spikes(latencies, 15)
+    inputs = features.find_spikes(latencies, 15)
     assert (inputs.shape, inputs.nnz) == ((60, 4), 60)
-    found = readout.train_readout({"name": name}, (inputs, labels), (None, labels[:0]), (inputs, labels), 3)
-    assert (found["C"], found["converged"], found["test"]["accuracy"]) == (readout.DEFAULT_C, True, 1)
+    found = features.train_readout({"name": name}, (inputs, labels), (None, labels[:0]), (inputs, labels), 3)
+    assert (found["C"], found["converged"], found["test"]["accuracy"]) == (features.DEFAULT_C, True, 1)
 
 
-@pytest.mark.parametrize("name", readout.READOUTS)
+@pytest.mark.parametrize("name", features.READOUTS)
 def test_two_classes_in_training_and_a_third_in_the_test(name):
     labels = np.arange(40) % 2
     latencies = torch.where(torch.from_numpy(labels)[:, None, None, None] == torch.arange(2)[:, None, None], 3, 15)
-    inputs = readout.find_spikes(latencies.to(torch.uint8), 15)
+    inputs = features.find_spikes(latencies.to(torch.uint8), 15)
     shown = np.where(np.arange(40) == 0, 2, labels)
-    found = readout.train_readout({"name": name, "C": 1.0}, (inputs, labels), (None, labels[:0]), (inputs, shown), 3)
+    found = features.train_readout({"name": name, "C": 1.0}, (inputs, labels), (None, labels[:0]), (inputs, shown), 3)
     assert found["test"]["accuracy"] == 39 / 40
 
 
@@ -91,7 +91,7 @@ def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsy
 
 
 def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch, tmp_path):
-    monkeypatch.setattr(readout, "get_available_memory", lambda: 10**5)
+    monkeypatch.setattr(features, "COPIES", 10**12)
     dont_draw(monkeypatch)
     words = f"{SMALL} --dry-run --epochs 1 1 1 --name run --save-features c2 --readout svm"
     assert start(words, tmp_path) == 0
@@ -105,11 +105,11 @@ def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch
 def test_the_memory_of_a_readout(monkeypatch):
     """Each spike takes 12 bytes (a float64 and an int32), three times."""
     latencies = torch.zeros(1000, 1000, 1, 1, dtype=torch.uint8)
-    monkeypatch.setattr(readout, "get_available_memory", lambda: 36 * 10**6)
-    assert readout.find_spikes(latencies, 15).nnz == 10**6
-    monkeypatch.setattr(readout, "get_available_memory", lambda: 36 * 10**6 - 1)
+    monkeypatch.setattr(features, "get_available_memory", lambda: 36 * 10**6)
+    assert features.find_spikes(latencies, 15).nnz == 10**6
+    monkeypatch.setattr(features, "get_available_memory", lambda: 36 * 10**6 - 1)
     with refuses("--readout"):
-        readout.find_spikes(latencies, 15)
+        features.find_spikes(latencies, 15)
 
 
 @pytest.mark.parametrize("stage", ["s3", "s9"])

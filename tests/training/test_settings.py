@@ -17,6 +17,7 @@ from support.run_folders import ROOT
 
 import train
 from datasets.augmentation import Augmentation
+from models import import_plugin
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.settings import (
     COMMAND,
@@ -37,7 +38,7 @@ CHANGED = {  # another value than the default for each setting of a run
     "set": {"s2.threshold": 12, "s3.rule.reward": (0.01, -0.5), "s1.a": None, "s1.b": math.inf, "s1.c": ((3, 0.5),)},
     "init_from": "run", "ratio": 0.5, "val_split": 0.25, "test": False, "epochs": (1, 2, 3), "batch_size": 7,
     "seed": 2**62, "patience": 3, "augment": Augmentation(copies=2, turn=8, shift=1.5), "map_every": 2,
-    "save_every": 0.5, "save_features": "c1", "readout": "svm",
+    "save_every": 0.5, "save_features": "c1", "readout": "svm", "plugin": (import_plugin(ROOT / "errors.py"),),
 }  # fmt: skip
 
 
@@ -46,7 +47,9 @@ def words_of(settings, values):
     for name, value in values.items():
         each = settings.flags()[name]
         yield to_flag(each)
-        if each.type is not bool:
+        if name == "plugin":
+            yield str(ROOT / "errors.py")
+        elif each.type is not bool:
             yield from (
                 str(value).split() if name == "augment" else [value] if value == "my data" else to_text(value).split()
             )
@@ -67,7 +70,7 @@ def test_a_setting_on_the_command_line_in_a_file_and_saved(name, tmp_path):
     assert TrainSettings.from_dict(saved) == expected
     (tmp_path / "args.json").write_text(json.dumps({"flags": saved}))
     repeated = TrainSettings.parse(["--config", str(tmp_path / "args.json")])
-    kept = {} if name in ("device", "output", "name") else {name: CHANGED[name]}
+    kept = {} if name in ("device", "output", "name", "plugin") else {name: CHANGED[name]}
     assert dataclasses.replace(repeated, config=None) == TrainSettings(**needed | kept)
 
 

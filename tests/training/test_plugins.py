@@ -1,0 +1,128 @@
+"""A user's own file on the command line: what it adds, what needs the flag again, and mistakes in it."""
+
+import hashlib
+import json
+from contextlib import ExitStack
+from unittest import mock
+
+import pytest
+from support.command import SMALL, dont_draw, results, start, start_evaluation
+from support.refusals import assert_refuses
+
+import evaluate
+import models
+import sweep
+import train
+from engine.rules import RULES
+from network_trainer import CONFLICTS
+from s1c1 import ENCODERS
+from training.settings import SweepSettings, TrainSettings
+
+OWN = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from engine.rules import RSTDP, STDP
+from engine.stages import Pool, SpikingConv
+from network_trainer import NetworkTrainer
+from s1c1 import Encoder
+
+
+@dataclass(frozen=True)
+class Plugged(STDP):
+    name: ClassVar[str] = "plugged"
+
+    span: int = 3
+
+
+class Ink(Encoder, name="ink"):
+    channels = time_steps = 1
+
+    def encode(self, images):
+        return (images[:, None] < 128).astype("uint8")
+
+
+class Plug(NetworkTrainer, name="plug"):
+    epochs = (1, 1)
+
+    def build(self, num_classes):
+        return {
+            "s1": SpikingConv(4, 5, threshold=5, rule=STDP(winners=2, radius=1)),
+            "c1": Pool(8),
+            "s2": SpikingConv(num_classes, 3, rule=RSTDP()),
+        }
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A file with a network, a rule and an encoder, which is forgotten after the test."""
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    with ExitStack() as stack:
+        for registry in (models.MODELS, models.PLUGINS, CONFLICTS, RULES, ENCODERS):
+            stack.enter_context(mock.patch.dict(registry))
+        yield path
+
+
+def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
+    dont_draw(monkeypatch)
+    words = SMALL.replace("mozafari2018", "plug") + f" --encoder ink --set s1.rule=stdp --dry-run --plugin {own}"
+    assert start(f"{words} --name run", tmp_path) == 0
+    run = tmp_path / "run"
+    flags = json.loads((run / "args.json").read_text())["flags"]
+    assert flags["plugin"] == [f"own.py {hashlib.sha256(OWN.encode()).hexdigest()}"]
+    models.PLUGINS.clear()
+    capsys.readouterr()
+    assert_refuses(train.main, f"--resume {run}", "--plugin own.py", capsys)
+    assert_refuses(evaluate.main, f"{run}", "--plugin own.py", capsys)
+    assert start(f"--resume {run} --plugin {own}", tmp_path) == 0
+    assert start_evaluation(f"{run} --dry-run --threads 1 --name again --plugin {own}", tmp_path) == 0
+    assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
+    capsys.readouterr()
+    own.write_text(OWN + "# changed")
+    assert_refuses(train.main, f"--resume {run} --plugin {own}", "--plugin", capsys)
+
+
+def test_no_other_source_imports_a_file(own, tmp_path, capsys):
+    own.write_text("raise SystemExit('imported')")
+    toml, args = tmp_path / "c.toml", tmp_path / "args.json"
+    toml.write_text(f'model = "mozafari2018"\nplugin = "{own}"')
+    args.write_text(json.dumps({"flags": {"model": "mozafari2018", "plugin": [f"{own} 123"]}}))
+    assert_refuses(train.main, f"--config {toml}", "plugin", capsys)
+    assert TrainSettings.parse(["--config", str(args)]).plugin == ()
+
+
+def test_sweeps_share_nothing_between_two_versions_of_a_plugin(own, tmp_path):
+    words = f"--model mozafari2018 --grid s1.rule stdp plugged --grid s3.rule rstdp margin --plugin {own}"
+    keys = []
+    for text in (OWN, OWN + "# changed"):
+        own.write_text(text)
+        runs = sweep.plan_runs(SweepSettings.parse([*words.split(), "--dataset", "digits", "--output", str(tmp_path)]))
+        assert [(run.settings.set["s1.rule"], run.settings.set["s3.rule"]) for run in runs] == [
+            (first, third) for first in ("stdp", "plugged") for third in ("rstdp", "margin")
+        ]
+        assert runs[0].keys == runs[1].keys != runs[2].keys == runs[3].keys
+        keys += [key for run in runs for key in run.keys]
+    assert not {*keys[:8]} & {*keys[8:]}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [None, "x = (", "x = missing", OWN.replace('"plug"', '"deep2024"'), OWN.replace('"plugged"', '"stdp"')],
+)
+def test_a_file_that_cannot_be_imported(text, own, capsys):
+    own.unlink() if text is None else own.write_text(text)
+    assert_refuses(train.main, f"--plugin {own} --list-models", "--plugin", capsys)
+
+
+@pytest.mark.parametrize("mistake", [("threshold=5", "treshold=5"), ("winners=2", "winner=2"), ("Pool(8)", "Pol(8)")])
+def test_a_mistake_in_a_network(mistake, own, tmp_path, capsys):
+    own.write_text(OWN.replace(*mistake))
+    about = f"{own}, line {1 + OWN[: OWN.index(mistake[0])].count(chr(10))}"
+    words = f"--model plug --plugin {own} --dataset digits --output {tmp_path / 'runs'}"
+    for main in (train.main, sweep.main):
+        assert_refuses(main, words, about, capsys)
+    assert train.main(["--list-models", "--plugin", str(own)]) == 0
+    assert about in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()

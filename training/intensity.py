@@ -1,0 +1,26 @@
+"""An encoder without filters: the brighter a pixel, the earlier it spikes. It is an example of a user's own encoder."""
+
+import numpy as np
+
+from errors import InputError
+from s1c1 import Encoder
+
+
+class Intensity(Encoder, name="intensity"):
+    """Encode the brightness p of a pixel, 0 to 255, as the time step (255 - p) · time_steps // 255; black is silent.
+
+    Args:
+        time_steps: number of time steps, 1 to 254.
+        colours: 1 for grey images; 3 for red, green and blue, each a channel.
+    """
+
+    def __init__(self, time_steps: int = 15, colours: int = 1):
+        if time_steps not in range(1, 255):
+            message = f"encoder.time_steps must be a whole number from 1 to 254, not {time_steps}"
+            raise InputError(message, field="encoder.time_steps")
+        self.time_steps, self.colours = int(time_steps), colours
+        self.channels = colours
+
+    def encode(self, images):
+        planes = images[:, None] if self.colours == 1 else np.moveaxis(images, -1, 1)
+        return ((255 - planes.astype(np.int64)) * self.time_steps // 255).astype(np.uint8)
