@@ -21,6 +21,7 @@ import train  # first, since it checks the environment
 # isort: split
 from datasets import DataSet
 from datasets.augmentation import add_noise
+from datasets.events import is_events
 from datasets.own import is_own
 from datasets.pictures import images_at
 from models import model_class
@@ -31,6 +32,7 @@ from report.nir import write_nir
 from report.page import read_rows, write_page
 from report.writing import Report, write_report, write_results
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
+from training.encoders import KINDS, build_encoder
 from training.log import RunLog, replace_unprintable
 from training.run import DRY_RUN_IMAGES, choose_map_images, load_data, prepare_machine
 from training.settings import EvaluateSettings, TrainSettings
@@ -174,12 +176,11 @@ def load(settings: EvaluateSettings) -> TrainedNetwork:
 
 def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
     """Raise InputError unless the network of a checkpoint can be tested on the data set."""
-    kinds = {1: "grey", 3: "colour"}
     pairs = [
         (f"{content.num_classes} classes", f"{data.num_classes} classes"),
-        (f"{kinds[content.encoding.get('colours', 1)]} images", f"{kinds[data.colours]} images"),
+        (KINDS[build_encoder(content.encoding).colours], KINDS[data.colours]),
     ]
-    if is_own(dataset):
+    if is_own(dataset) or is_events(dataset):
         pairs.append(
             (f"the classes {', '.join(content.run['class_names'])}", f"the classes {', '.join(data.class_names)}")
         )

@@ -53,13 +53,14 @@ class Encoder:
     * ``polarity``: for each channel 1 (spikes for light in dark surroundings), -1 (for dark in light surroundings) or
       0 (the default);
     * ``scales``: a name for each pair of channels that differ only in their polarity;
-    * ``colours``, if it is a parameter: 1 for grey images, 3 for red, green and blue.
+    * ``colours``: 1 for grey images (the default), 3 for red, green and blue, 0 for recordings of events.
 
     The images that ``encode`` gets and the latencies that it returns are checked here, for all encoders.
     """
 
     name: str
     scales: tuple[str, ...] = ()
+    colours = 1
 
     def __init_subclass__(cls, name: str | None = None, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -83,7 +84,7 @@ class Encoder:
 
     def check_images(self, images: np.ndarray | torch.Tensor, single: bool = False) -> np.ndarray:
         """Return the images, or a single image, as an array (N, …). Raises InputError for another type or shape."""
-        name, colours = type(self).__name__, getattr(self, "colours", 1)
+        name, colours = type(self).__name__, self.colours
         dtype = str(getattr(images, "dtype", type(images).__name__)).removeprefix("torch.")
         if dtype != "uint8":
             hint = f": use {name} in place of ToTensor(), not after it" if "float" in dtype else ""
@@ -168,17 +169,17 @@ class S1C1(Encoder, name="s1c1"):
         time_steps: int = 15,
         colours: int = 1,
     ):
-        _check(1 <= len(filters) <= MAX_FILTERS, "filters", f"1 to {MAX_FILTERS} filters", len(filters))
+        check_field(1 <= len(filters) <= MAX_FILTERS, "filters", f"1 to {MAX_FILTERS} filters", len(filters))
         for dog in filters:
-            _check(isinstance(dog, tuple | list) and len(dog) == 3, "filters", "of (window, σ1, σ2)", dog)
+            check_field(isinstance(dog, tuple | list) and len(dog) == 3, "filters", "of (window, σ1, σ2)", dog)
             window, sigma1, sigma2 = dog
             are_sigmas = 0 < sigma1 < math.inf and 0 < sigma2 < math.inf and sigma1 != sigma2
-            _check(window in range(3, MAX_PIXELS + 1, 2), "filters", f"of odd windows 3 to {MAX_PIXELS}", window)
-            _check(are_sigmas, "filters", "of two positive, different σ", (sigma1, sigma2))
-        _check(0 <= threshold < math.inf, "threshold", "a number from 0 on", threshold)
-        _check(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
-        _check(time_steps in range(1, 256), "time_steps", "a whole number from 1 to 255", time_steps)
-        _check(colours in (1, 3), "colours", "1 (grey) or 3 (red, green, blue)", colours)
+            check_field(window in range(3, MAX_PIXELS + 1, 2), "filters", f"of odd windows 3 to {MAX_PIXELS}", window)
+            check_field(are_sigmas, "filters", "of two positive, different σ", (sigma1, sigma2))
+        check_field(0 <= threshold < math.inf, "threshold", "a number from 0 on", threshold)
+        check_field(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
+        check_field(time_steps in range(1, 256), "time_steps", "a whole number from 1 to 255", time_steps)
+        check_field(colours in (1, 3), "colours", "1 (grey) or 3 (red, green, blue)", colours)
 
         self.filters = tuple((int(window), float(sigma1), float(sigma2)) for window, sigma1, sigma2 in filters)
         self.threshold = float(threshold)
@@ -247,7 +248,7 @@ class S1C1(Encoder, name="s1c1"):
         return np.require(planes, requirements=["C", "W"])
 
 
-def _check(is_usable, name, allowed, value):
+def check_field(is_usable, name, allowed, value):
     if not is_usable:
         raise InputError(f"encoder.{name} must be {allowed}, not {value}", field=f"encoder.{name}")
 
@@ -309,9 +310,9 @@ def _encode_one(image, kernels, windows, thresholds, radius, time_steps, latency
                     elif r < 0 and -r >= thresholds[f, 1]:
                         maps[on + 1, y, x] = -r
     for c in range(len(maps)):
-        _normalise(maps[c], radius)
+        normalise(maps[c], radius)
     latency[:] = time_steps
-    _deal(maps.reshape(-1), latency.reshape(-1), time_steps)
+    deal(maps.reshape(-1), latency.reshape(-1), time_steps)
 
 
 @compiled
@@ -335,7 +336,7 @@ def _filter(image, kernel):
 
 
 @compiled
-def _normalise(intensity, radius):
+def normalise(intensity, radius):
     """Divide the map (H, W), in place, by its sum over the square around each position.
 
     The mean is this sum over an area that is the same everywhere, so the sum gives the same ranks without a second
@@ -365,7 +366,7 @@ def _normalise(intensity, radius):
 
 
 @compiled
-def _deal(intensity, latency, time_steps):
+def deal(intensity, latency, time_steps):
     """Rank the non-zero values of `intensity` and write their bins into `latency` (both flat, same length).
 
     Only the order across the borders between bins matters, so a counting sort into about 2n buckets is enough,

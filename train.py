@@ -118,7 +118,9 @@ def resolve(
         settings.refuse("epochs", f"needs {len(names)} numbers for {phases}, not {len(epochs)}")
     found = {"model": network.name, "encoder": get_encoder_config(encoder)["name"]}
     found["epochs"] = tuple(min(count, 1) for count in epochs) if settings.dry_run else epochs
-    found["augment"] = Augmentation.parse(network.augmentation) if settings.augment is None else settings.augment
+    moved = network.augmentation if data.colours else "none"
+    found["augment"] = Augmentation.parse(moved) if settings.augment is None else settings.augment
+    found["image_size"] = settings.image_size if data.colours else data.image_size  # of the sensor
     return replace(settings, **found), encoder, model
 
 
@@ -137,6 +139,8 @@ def train(settings: TrainSettings) -> None:
     if settings.init_from:
         place = find_checkpoint(settings.init_from, settings.output)
         origin["init_from"], notes = initialize_from(place, model, encoder, data)
+    if not data.set.colours and model.augmentation != "none":
+        notes.append(f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved")
     what = f"{model.name}-{to_folder_name(data.set.name)}-seed{settings.seed}" + ("-dry" if settings.dry_run else "")
     folder = create_run_folder(settings.output, what, settings.name)
     (folder / "checkpoints").mkdir()

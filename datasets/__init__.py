@@ -1,6 +1,7 @@
 """Image data sets in memory: ``load`` reads and checks them; the other functions split them, stratified by class.
 
-``published.py`` reads the published data sets, and ``own.py`` users' own images. ``data/README.md`` describes both.
+``published.py`` reads the published data sets, ``own.py`` users' own images, and ``events.py`` recordings of events.
+``data/README.md`` describes them.
 """
 
 import hashlib
@@ -13,30 +14,31 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.events import Recordings, is_events, read_recordings
 from datasets.own import is_own, read_own
-from datasets.pictures import check_memory, resize_images
+from datasets.pictures import MAX_SIDE, check_memory, resize_images
 from datasets.published import PUBLISHED, read_published
 from errors import InputError
 
 DATA_DIR = Path(__file__).resolve().parent.parent / "data"
 DATASETS = (*PUBLISHED, "digits")  # names on the command line; "digits" is part of scikit-learn
-MAX_SIDE = 4096  # pixels of an image after scaling
 HELD_OUT = 6  # without a test part, one training image of six becomes a test image
 HELD_OUT_SEED = 0  # not the run's seed, so that no network is tested on images that another run trained it on
+Images = np.ndarray | Recordings
 
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Images uint8 (N, H, W), in colour (N, H, W, 3), with labels int64 (N,) from 0 to num_classes - 1.
+    """Images uint8 (N, H, W), in colour (N, H, W, 3), or recordings, with labels int64 (N,) from 0 to num_classes - 1.
 
     ``notes`` are lines about the data for the run log. Raises InputError if the arrays do not fit this description or
     each other.
     """
 
     name: str
-    train_images: np.ndarray
+    train_images: Images
     train_labels: np.ndarray
-    test_images: np.ndarray
+    test_images: Images
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
@@ -52,8 +54,8 @@ class DataSet:
 
     @property
     def colours(self) -> int:
-        """1 for grey images, 3 for colour images: the parameter ``colours`` of S1C1."""
-        return 1 if self.train_images.ndim == 3 else 3
+        """1 for grey images, 3 for colour images: the parameter ``colours`` of S1C1; 0 for recordings of events."""
+        return 0 if isinstance(self.train_images, Recordings) else 1 if self.train_images.ndim == 3 else 3
 
     @cached_property
     def fingerprint(self) -> str:
@@ -61,7 +63,7 @@ class DataSet:
         digest = hashlib.sha256(repr(self.class_names).encode())
         for images, labels in ((self.train_images, self.train_labels), (self.test_images, self.test_labels)):
             digest.update(repr(images.shape).encode())
-            digest.update(np.ascontiguousarray(images))
+            digest.update(np.ascontiguousarray(_get_content(images)))
             digest.update(labels.astype("<i8"))
         return digest.hexdigest()[:16]
 
@@ -89,14 +91,15 @@ class DataSet:
 
 
 def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int] | None = None) -> DataSet:
-    """Load one of ``DATASETS``, or your own images: ``folder:PATH`` or ``FILE.npz``.
+    """Load one of ``DATASETS``, your own images, ``folder:PATH`` or ``FILE.npz``, or recordings, ``events:PATH``.
 
     The published data sets are grey and have 28×28 pixels. If an archive is missing in ``data_dir``, it is downloaded.
     If your own images have no test part, a sixth of them is held out: stratified, and always the same images.
 
     Args:
         data_dir: folder of the published data sets.
-        image_size: height and width to which all images are stretched; required for pictures of different sizes.
+        image_size: height and width to which all images are stretched; required for pictures of different sizes. Of
+            recordings: the size of the sensor.
 
     Raises InputError for an unknown name, and for files that are missing, damaged or unusable.
     """
@@ -105,10 +108,10 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
             f"--image-size must be a height and a width from 1 to {MAX_SIDE} pixels, not {tuple(image_size)}",
             flag="--image-size",
         )
-    if is_own(name):
-        found = read_own(name, image_size)
+    if is_events(name) or is_own(name):
+        found = (read_recordings if is_events(name) else read_own)(name, image_size)
         data = DataSet(**found) if "test_images" in found else _hold_out(**found)
-        if data.train_images.min() == data.train_images.max():
+        if data.colours and data.train_images.min() == data.train_images.max():
             raise InputError(
                 f"all pixels of the training images of {name} are {data.train_images.flat[0]}", flag="--dataset"
             )
@@ -118,10 +121,11 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
         data = DataSet(name, *read_published(name, data_dir), PUBLISHED[name].class_names)
     else:
         raise InputError(
-            f"unknown data set {name!r}; choose from {', '.join(DATASETS)}, or your own images: folder:PATH, FILE.npz",
+            f"unknown data set {name!r}; choose from {', '.join(DATASETS)}, or your own images or recordings: "
+            "folder:PATH, FILE.npz, events:PATH",
             flag="--dataset",
         )
-    if image_size is not None:
+    if image_size is not None and data.colours:
         check_memory(len(data.train_images) + len(data.test_images), image_size)
         train, test = (resize_images(images, *image_size) for images in (data.train_images, data.test_images))
         data = replace(data, train_images=train, test_images=test)
@@ -129,7 +133,7 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
 
 
 def _hold_out(
-    name: str, train_images: np.ndarray, train_labels: np.ndarray, class_names: tuple[str, ...], notes: tuple[str, ...]
+    name: str, train_images: Images, train_labels: np.ndarray, class_names: tuple[str, ...], notes: tuple[str, ...]
 ) -> DataSet:
     """Return the data set with a sixth of its training images as the test part."""
     total, sizes = len(train_labels), np.bincount(train_labels)
@@ -151,12 +155,18 @@ def _remarks(data: DataSet) -> list[str]:
     for what, labels in (("training", data.train_labels), ("test", data.test_labels)):
         if (labels == labels[0]).all():
             remarks.append(f"all {len(labels):,} {what} images are of one class, {data.class_names[labels[0]]!r}")
-    test = {image.tobytes() for image in data.test_images}
-    seen = {pixels for image in data.train_images if (pixels := image.tobytes()) in test}
+    train_images, test_images = map(_get_content, (data.train_images, data.test_images))
+    test = {image.tobytes() for image in test_images}
+    seen = {pixels for image in train_images if (pixels := image.tobytes()) in test}
     if seen:
-        count = sum(image.tobytes() in seen for image in data.test_images)
+        count = sum(image.tobytes() in seen for image in test_images)
         remarks.append(f"{count:,} of {len(data.test_images):,} test images are also training images")
     return remarks
+
+
+def _get_content(images: Images) -> np.ndarray:
+    """Return an array (N, …) in which equal rows are equal images: the images, or the checksums of recordings."""
+    return getattr(images, "checksums", images)
 
 
 def _load_digits() -> DataSet:

@@ -5,6 +5,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -33,66 +34,80 @@ def read_own(name: str, image_size: tuple[int, int] | None = None) -> dict:
 
 
 def _read_folder(path: str, image_size: tuple[int, int] | None) -> dict:
-    """Read class folders in ``path``, or in its folders ``train`` and, if it exists, ``test``."""
+    found, files = find_files(path, ENDINGS)
+    images = _read_pictures([*chain(*files.values())], image_size)
+    found["train_images"], test = np.split(images, [len(files["train"])])
+    return found | ({"test_images": test} if "test" in files else {})
+
+
+def find_files(
+    path: str, endings: set[str], what: str = "picture", names: tuple[str, str] = ("train", "test")
+) -> tuple[dict, dict[str, list[str]]]:
+    """Find the files of class folders in ``path``, or in its folders ``train`` and, if it exists, ``test``.
+
+    Args:
+        endings: the endings of the files.
+        what: what a file contains, for the messages.
+        names: the names of the folders of the two parts.
+
+    Returns the arguments of ``DataSet`` without the images, and {"train" or "test": files}. Raises InputError.
+    """
     if not os.path.isdir(path):  # also False for impossible and empty names
         raise InputError(f"there is no folder {path!r}", path=path)
     root = Path(path)
     try:
         within = _subfolders(root)
-        if "test" in within and "train" not in within:
-            raise InputError(f"{root} has a folder test, but no folder train", path=root)
-        folders = {part: root / part for part in ("train", "test") if part in within} or {"train": root}
+        if names[1] in within and names[0] not in within:
+            raise InputError(f"{root} has a folder {names[1]}, but no folder {names[0]}", path=root)
+        named = zip(("train", "test"), names, strict=True)
+        folders = {part: root / name for part, name in named if name in within} or {"train": root}
         skipped = []
-        parts = {part: _list_classes(folder, skipped) for part, folder in folders.items()}
+        parts = {part: _list_classes(folder, skipped, endings, what) for part, folder in folders.items()}
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}", path=error.filename) from error
     class_names = tuple(parts["train"])
     if "test" in parts:
-        _refuse_unseen(root / "test", parts["test"].keys() - parts["train"].keys())
+        _refuse_unseen(folders["test"], parts["test"].keys() - parts["train"].keys())
     notes = _describe_classes(class_names)
-    if "train" in within and (others := [name for name in within if name not in ("train", "test")]):
-        notes += (f"only train and test of {root} are read, not {_shorten(others)}",)
+    if names[0] in within and (others := [name for name in within if name not in names]):
+        notes += (f"only {names[0]} and {names[1]} of {root} are read, not {_shorten(others)}",)
     if skipped:
         notes += (f"skipped, because they are not files or were read before: {_shorten(skipped)}",)
     found = {"name": make_printable(root.resolve().name), "class_names": _check_names(class_names, path)}
     found["notes"] = notes
-    samples = [(file, part, name) for part, classes in parts.items() for name in classes for file in classes[name]]
-    images = _read_pictures([file for file, *_ in samples], image_size)
-    for part in parts:
-        chosen = np.array([of == part for _, of, _ in samples])
-        found[f"{part}_images"] = images[chosen]
-        found[f"{part}_labels"] = np.array([class_names.index(name) for _, of, name in samples if of == part])
-    return found
+    for part, classes in parts.items():
+        found[f"{part}_labels"] = np.array([class_names.index(name) for name in classes for _ in classes[name]])
+    return found, {part: [*chain(*classes.values())] for part, classes in parts.items()}
 
 
-def _list_classes(folder: Path, skipped: list[str]) -> dict[str, list[str]]:
-    """Return the sorted pictures of each class folder and of the folders in it, except for hidden ones.
+def _list_classes(folder: Path, skipped: list[str], endings: set[str], what: str) -> dict[str, list[str]]:
+    """Return the sorted files of each class folder and of the folders in it, except for hidden ones.
 
-    Links are followed, and each file and folder is read once. Pictures that were read before, and pipes and loops of
-    links with the name of a picture, are added to ``skipped``.
+    Links are followed, and each file and folder is read once. Files that were read before, and pipes and loops of links
+    with one of the endings, are added to ``skipped``.
     """
 
     def fail(error):
         raise error
 
     classes, seen = {name: [] for name in _subfolders(folder)}, set()
-    for name, pictures in classes.items():
+    for name, found in classes.items():
         for place, folders, files in os.walk(folder / name, onerror=fail, followlinks=True):
             if os.path.realpath(place) in seen:
                 folders.clear()
                 continue
             seen.add(os.path.realpath(place))
             folders[:] = sorted(inner for inner in folders if not _is_hidden(inner))
-            files = [file for file in sorted(files) if Path(file).suffix.lower() in ENDINGS and not _is_hidden(file)]
+            files = [file for file in sorted(files) if Path(file).suffix.lower() in endings and not _is_hidden(file)]
             for path in [os.path.join(place, file) for file in files]:
                 real = os.path.realpath(path)
                 is_odd = os.path.lexists(real) and not os.path.isfile(real)
-                (skipped if is_odd or real in seen else pictures).append(path)
+                (skipped if is_odd or real in seen else found).append(path)
                 seen.add(real)
-        if not pictures:
-            raise InputError(f"the class folder {folder / name} contains no picture", path=folder / name)
+        if not found:
+            raise InputError(f"the class folder {folder / name} contains no {what}", path=folder / name)
     if not classes:
-        raise InputError(f"{folder} does not contain class folders of pictures", path=folder)
+        raise InputError(f"{folder} does not contain class folders of {what}s", path=folder)
     return classes
 
 

@@ -13,6 +13,7 @@ from utils import get_available_memory
 
 ENDINGS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}  # the pictures in a folder
 ORIENTATION = 0x0112  # the EXIF tag with the orientation of the camera
+MAX_SIDE = 4096  # pixels of an image after scaling
 DEPTHS = 8, 10, 12, 14, 16  # bits per value of cameras and scanners
 
 

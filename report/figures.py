@@ -333,7 +333,7 @@ def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales
     _hide_axes(axes)
     names = scales if len(scales) == len(groups) else [str(scale + 1) for scale in range(len(groups))]
     axes.set_title(f"{features} features; in each, from the left, the scales {', '.join(names)}")
-    _add_legend(figure, polarity, {1: "on-centre synapse strong", -1: "off-centre synapse strong", 0: "synapse strong"})
+    _add_legend(figure, polarity, {1: "on synapse strong", -1: "off synapse strong", 0: "synapse strong"})
     return figure
 
 
@@ -404,7 +404,7 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
         axes.set_title(f"time step {step}", fontsize=9)
         _hide_axes(axes)
         axes.spines[:].set(visible=True, color=PALE)
-    _add_legend(figure, polarity, {1: "on-centre cell has spiked", -1: "off-centre cell", 0: "input has spiked"})
+    _add_legend(figure, polarity, {1: "on cell has spiked", -1: "off cell", 0: "input has spiked"})
     return figure
 
 

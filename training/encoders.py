@@ -9,12 +9,14 @@ from the defaults.
 import inspect
 from typing import Any
 
+from datasets import event_encoder  # noqa: F401  it registers its encoder
 from errors import InputError
 from network_trainer import NetworkTrainer
 from s1c1 import ENCODERS, Encoder
-from training import intensity  # noqa: F401  it registers its encoder
+from training import intensity  # noqa: F401  the same
 
-DEFAULT = "s1c1"  # of a config without a name
+DEFAULT, OF_EVENTS = "s1c1", "events"  # the encoder of a config without a name, and that of recordings
+KINDS = {0: "recordings of events", 1: "grey images", 3: "colour images"}  # by colours
 
 
 def build_encoder(config: dict[str, Any]) -> Encoder:
@@ -55,17 +57,22 @@ def choose_encoder(
         network: the class of the network.
         name: the name of the encoder. None: the network's encoder with the parameters that the network declares.
         parameters: parameters that replace those of the network.
-        colours: number of colours of the images, 1 or 3.
+        colours: number of colours of the images, 1 or 3; 0 for recordings of events. If the network's encoder does not
+            read recordings, the encoder of recordings replaces it.
 
-    Raises InputError for an unknown encoder, unknown parameters, and colour images that the encoder does not take.
+    Raises InputError for an unknown encoder, unknown parameters, and images that the encoder does not take.
     """
-    own = network.encoder.get("name", DEFAULT)
-    config = {**network.encoder, "name": own} if name in (None, own) else {"name": name}
+    declared = {"name": DEFAULT, **network.encoder}
+    if colours == 0 and ENCODERS.get(declared["name"], Encoder).colours:
+        declared = {"name": OF_EVENTS}
+    config = declared if name in (None, declared["name"]) else {"name": name}
     if "colours" in (parameters or {}):
         raise InputError("encoder.colours cannot be set: it follows from the images", field="encoder.colours")
     config |= parameters or {}
-    if colours == 1:
-        return build_encoder(config)
-    if not hasattr(build_encoder(config), "colours"):
-        raise InputError(f"the encoder {config['name']} takes grey images, not colour images", flag="--encoder")
+    encoder = build_encoder(config)
+    if encoder.colours == colours:
+        return encoder
+    if not colours or "colours" not in encoder.config():
+        given, taken = KINDS[colours], KINDS[encoder.colours]
+        raise InputError(f"the encoder {config['name']} takes {taken}, not {given}", flag="--encoder")
     return build_encoder({**config, "colours": colours})

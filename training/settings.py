@@ -20,6 +20,7 @@ from typing import Any, ClassVar, get_args, get_origin
 
 from datasets import DATASETS
 from datasets.augmentation import Augmentation, parse_noise
+from datasets.events import is_events
 from engine.overrides import describe, fits
 from errors import InputError
 from models import MODELS, import_plugin
@@ -276,9 +277,14 @@ class NetworkSettings(Settings):
         (), "FILE.py", "import networks, rules and encoders from your own files; --resume and evaluate.py need it again"
     )
     dataset: str | None = of_data(
-        None, "NAME", f"the data set: {', '.join(DATASETS)}, folder:PATH or FILE.npz (default: mnist)", title=", {}"
+        None,
+        "NAME",
+        f"the data set: {', '.join(DATASETS)}, folder:PATH, FILE.npz or events:PATH (default: mnist)",
+        title=", {}",
     )
-    image_size: tuple[int, ...] = of_data((), ("H", "W"), "stretch images to this height and width in pixels", nargs=2)
+    image_size: tuple[int, ...] = of_data(
+        (), ("H", "W"), "stretch images to this height and width in pixels; of events: the size of the sensor", nargs=2
+    )
     data_dir: str | None = of_data(None, "DIR", "the folder of downloaded data sets (default: data)", NOTHING)
     dry_run: bool = of_data(False, None, "use only a few images, to test a command")
 
@@ -410,6 +416,8 @@ class TrainSettings(NetworkSettings):
             self.refuse("model", "is missing: name a network; --list-models prints their names")
         if not self.ratio:
             self.refuse("ratio", "must be above 0")
+        if self.augment and is_events(self.dataset):
+            self.refuse("augment", "moves images, not recordings of events")
         if self.map_every and not (self.save_maps or self.map_index):
             self.refuse("map_every", "needs images: add --save-maps N or --map-index I")
         if not self.test and (self.readout or self.save_features):
@@ -433,7 +441,7 @@ class EvaluateSettings(NetworkSettings):
     dataset: str | None = of_data(
         None,
         "NAME",
-        f"the data set: {', '.join(DATASETS)}, folder:PATH or FILE.npz (default: the data set of the training)",
+        f"the data set: {', '.join(DATASETS)}, folder:PATH, FILE.npz or events:PATH (default: that of the training)",
     )
     noise: str | None = of_data(
         None, "KIND=X", "add noise to the test images: gaussian=0.1 (σ) or salt-pepper=0.05 (the fraction of pixels)"
@@ -454,6 +462,8 @@ class EvaluateSettings(NetworkSettings):
             parse_noise(self.noise or "gaussian=0")
         except InputError as error:
             self.refuse("noise", f"{self.noise} cannot be used: {error}")
+        if self.noise and is_events(self.dataset):
+            self.refuse("noise", "changes images, not recordings of events")
         useless, reason = ("prediction",), "needs --predict"
         if self.predict:
             useless, reason = ("data", "output"), "has no effect beside --predict"

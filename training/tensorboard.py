@@ -141,7 +141,7 @@ class Board:
         model, latencies = report.model, report.latencies[:EMBEDDED_IMAGES]
         names = model.inputs_of(model.decision) if model.decision else list(model.stages)[-1:]
         sums = [(model.time_steps - model.map_of(latencies, name).float()).sum((2, 3)).cpu() for name in names]
-        pixels = torch.as_tensor(report.images[:EMBEDDED_IMAGES]).float() / 255
+        pixels = torch.as_tensor(np.asarray(report.images[:EMBEDDED_IMAGES])).float() / 255
         sprites = 1 - pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)  # colours as they are
         classes = [report.class_names[label] for label in report.labels[:EMBEDDED_IMAGES]]
         self.get_writer("", step).add_embedding(torch.cat(sums, 1), classes, sprites, step, tag="last_feature_layer")

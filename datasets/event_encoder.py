@@ -1,0 +1,82 @@
+"""Recordings of events to latencies: by how many events there are, or by when the first one comes."""
+
+import numpy as np
+
+from datasets.events import Events, Recordings, read_events
+from engine.compiled import compiled
+from errors import InputError
+from s1c1 import MAX_PIXELS, Encoder, check_field, deal, normalise
+
+MAX_BINS = 64
+UNIT = 2.0**32  # logarithms are rounded to integers in this unit, so that every sum of them is exact, as in S1C1
+
+
+class EventEncoder(Encoder, name="events"):
+    """Encode recordings of events as spikes, at most one per neuron.
+
+    * ``mode`` "count": The window is divided into `bins` of equal duration. Each bin has two channels, for the pixels
+      that become brighter and darker. For n events, a neuron has the intensity log(1 + n), divided by the mean of its
+      map over the square of side ``2 radius + 1`` around it. All intensities are ranked together and dealt into
+      `time_steps` as in S1C1, the strongest first.
+    * ``mode`` "first": There are two channels. With T = `time_steps`, a neuron spikes at time step ⌊T t / d⌋: t is the
+      time of its first event after the beginning of the window, d the duration of the window.
+
+    Args:
+        mode: "count" or "first".
+        bins, radius: only for "count".
+        window: begin and end in milliseconds after the first event of the recording. Events outside are ignored. None:
+            the whole recording.
+        time_steps: number T of time steps, 1 to 255; latency T means silent.
+
+    Raises InputError for a parameter out of its range.
+    """
+
+    colours = 0
+
+    def __init__(
+        self, mode: str = "count", bins: int = 5, radius: int = 2, window: tuple | None = None, time_steps: int = 15
+    ):
+        is_window = window is None or (len(window) == 2 and 0 <= window[0] < window[1] < np.inf)
+        check_field(mode in ("count", "first"), "mode", "count or first", mode)
+        check_field(bins in range(1, MAX_BINS + 1), "bins", f"a whole number from 1 to {MAX_BINS}", bins)
+        check_field(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
+        check_field(is_window, "window", "two increasing times in ms, from 0 on, or none", window)
+        check_field(time_steps in range(1, 256), "time_steps", "a whole number from 1 to 255", time_steps)
+        self.mode, self.bins, self.radius, self.time_steps = mode, int(bins), int(radius), int(time_steps)
+        self.window = window and tuple(map(float, window))
+        self.scales = tuple(f"bin {i + 1}" for i in range(self.bins)) if mode == "count" else ("first event",)
+        self.channels, self.polarity = 2 * len(self.scales), (1, -1) * len(self.scales)
+
+    def check_images(self, images: Recordings, single: bool = False) -> Recordings:
+        if not isinstance(images, Recordings):
+            raise InputError(f"the encoder events takes recordings, not {type(images).__name__}", flag="--encoder")
+        return images
+
+    def encode(self, images: Recordings) -> np.ndarray:
+        """Return latencies uint8 (N, C, H, W), which are computed from one recording after another."""
+        latencies = np.full((len(images), self.channels, *images.image_size), self.time_steps, np.uint8)
+        for latency, path in zip(latencies, images.paths, strict=True):
+            events = read_events(path, images.image_size)
+            (x, y, _, p), parts = self._divide(events, self.bins if self.mode == "count" else self.time_steps)
+            if self.mode == "first":
+                np.minimum.at(latency, (1 - p, y, x), parts.astype(np.uint8))
+            else:
+                counts = np.zeros(latency.shape)
+                np.add.at(counts, (2 * parts + 1 - p, y, x), 1)
+                _rank(np.rint(np.log1p(counts) * UNIT), self.radius, self.time_steps, latency)
+        return latencies
+
+    def _divide(self, events: Events, parts: int) -> tuple[Events, np.ndarray]:
+        """Return the events in the window, and the part of the window in which each is, int64 from 0 to parts - 1."""
+        t = events.t - events.t[0]
+        begin, end = (0, t[-1] + 1) if self.window is None else (round(1000 * edge) for edge in self.window)
+        is_inside = (begin <= t) & (t < end)
+        return Events(*(values[is_inside] for values in events)), (t[is_inside] - begin) * parts // (end - begin)
+
+
+@compiled
+def _rank(maps, radius, time_steps, latency):
+    """Normalise maps float64 (C, H, W) of whole numbers, in place, and write the bins of their ranks into latency."""
+    for c in range(len(maps)):
+        normalise(maps[c], radius)
+    deal(maps.reshape(-1), latency.reshape(-1), time_steps)

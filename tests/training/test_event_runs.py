@@ -1,0 +1,97 @@
+"""Recordings of events in every command, and what is refused for them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.command import refuse, results, start, start_evaluation
+
+import evaluate
+from engine.rules import RSTDP, STDP
+from engine.stages import Pool, SpikingConv
+from models import MODELS
+from network_trainer import NetworkTrainer
+from report import writing
+from results.saccades import write_part
+from training.checkpoint import load_checkpoint
+
+MACHINE = "--device cpu --threads 1"
+
+
+class Small(NetworkTrainer):
+    """A network that learns in no time, with moved copies."""
+
+    name, aliases, epochs, augmentation = "small", (), (1, 1), "copies=2 turn=5"
+
+    def build(self, num_classes):
+        return {
+            "s1": SpikingConv(4, 5, threshold=5, rule=STDP(winners=2, radius=1)),
+            "c1": Pool(8),
+            "s2": SpikingConv(num_classes, 3, rule=RSTDP()),
+        }
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Simulated events: 20 training and 6 test recordings of two classes."""
+    root, rng = tmp_path_factory.mktemp("data") / "my events", np.random.default_rng(0)
+    for seed, (part, count) in enumerate((("Train", 20), ("Test", 6))):
+        images = np.zeros((count, 28, 28), np.uint8)
+        for image in images[::2]:  # class 0: a box
+            y, x = rng.integers(6, 10, 2)
+            image[y : y + 12, x : x + 10] = 255
+        images[1::2, 4:24, 12:16] = 255  # class 1: a bar
+        write_part(root / part, images, np.arange(count) % 2, seed)
+    return root
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setitem(MODELS, "small", Small)
+
+
+def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(writing, "FIGURES", {"errors": writing.FIGURES["errors"]})
+    words = f"--model small --dataset 'events:{simulated}' --val-split 4 {MACHINE}"
+    assert start(f"{words} --map-index 0 --name run", tmp_path) == 0
+    run = tmp_path / "run"
+    log = (run / "log.txt").read_text()
+    assert "34×34" in log
+    assert "copies=2" in log  # are off
+    content = load_checkpoint(run / "checkpoints" / "best.safetensors")
+    assert (content.in_channels, content.encoding["name"], content.run["image_size"]) == (10, "events", [34, 34])
+    assert content.run["flags"]["augment"] == "none"
+    assert (run / "figures" / "errors.png").is_file()
+    assert '"shape": [34, 34]' in (run / "index.html").read_text()  # the picture of the counts
+
+    assert start_evaluation(f"{run} {MACHINE} --no-figures --name again", tmp_path) == 0
+    assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
+    capsys.readouterr()
+    picture = Path(__file__).parent.parent.parent / "images" / "example-digit.png"
+    for wrong, about in (("--noise gaussian=0.1", "--noise"), ("--dataset digits", "digits")):
+        assert about in refuse(f"{run} {wrong} {MACHINE}", capsys, evaluate)
+    assert "recordings" in refuse(f"{run} --predict {picture} {MACHINE}", capsys, evaluate)
+
+    path = simulated / "Train" / "0" / "00000.bin"
+    before = path.read_bytes()
+    try:
+        path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+        assert content.run["fingerprint"] in refuse(f"--resume {run} --epochs 1 2", capsys)
+    finally:
+        path.write_bytes(before)
+    assert start(f"--resume {run} --epochs 1 2 --no-figures", tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "about"),
+    [
+        ("--augment copies=2 turn=5", "--augment"),
+        ("--encoder s1c1", "s1c1"),
+        ("--image-size 20 20", ".bin"),
+        ("--dataset digits --val-split 0.1 --encoder events", "encoder events"),
+    ],
+)
+def test_what_is_refused(simulated, small, tmp_path, capsys, words, about):
+    words = f"--model small --dataset 'events:{simulated}' --output {tmp_path} --val-split 4 {MACHINE} {words}"
+    assert about in refuse(words, capsys)
+    assert not list(tmp_path.iterdir())
