@@ -20,7 +20,7 @@ PASS = 256  # images whose spikes are listed together when nothing is learned
 class _Kernels:
     """What both kinds of layers have: the weights in the layout of the kernels."""
 
-    block: int  # rows contain a multiple of so many numbers
+    block: int  # the length of a row is a multiple of this number
 
     def _prepare(self):
         self.array = self.weight.numpy()
