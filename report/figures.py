@@ -325,10 +325,7 @@ def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales
     figure = create_figure(width, width * (mosaic.shape[0] + gap) / mosaic.shape[1] + 0.7, title)
     axes = figure.add_subplot()
     axes.imshow(mosaic, interpolation="nearest")
-    for feature in range(features):
-        row, column = divmod(feature, columns)
-        left, top = column * (strips.shape[2] + gap), row * (strips.shape[1] + gap)
-        axes.text(left, top - 2, str(feature), fontsize=6, va="bottom", color=GREY)
+    _number_tiles(axes, features, columns, strips.shape[2] + gap, strips.shape[1] + gap)
     axes.set_ylim(mosaic.shape[0], -gap)
     _hide_axes(axes)
     names = scales if len(scales) == len(groups) else [str(scale + 1) for scale in range(len(groups))]
@@ -358,14 +355,17 @@ def draw_features(features: np.ndarray, title: str) -> Figure:
     shown = features[(slice(None), *_find_content(np.abs(features).max(0, initial=0)))]
     columns = max(1, math.ceil(math.sqrt(1.5 * count)))
     cell = max(0.32, min(0.9, 14 / columns))
-    tall = cell * shown.shape[1] / shown.shape[2]
-    figure = create_figure(max(7, columns * cell + 0.3), math.ceil(count / columns) * tall + 0.5, title)
-    axes = figure.add_subplot()
     # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
     limit = np.quantile(np.abs(shown).max((1, 2)), 0.75) or 1
     tiles = enlarge(((shown / limit + 1) * 127.5).clip(0, 255).astype(np.uint8), math.ceil(TILE / max(shown.shape[1:])))
-    mosaic = make_mosaic(tiles, columns, max(2, tiles.shape[2] // 20), 255)
+    gap = math.ceil(0.1 / cell * tiles.shape[2])  # as high as the numbers
+    mosaic = make_mosaic(tiles, columns, gap, 255)
+    across = max(7, columns * cell + 0.3)  # inches
+    figure = create_figure(across, across * (mosaic.shape[0] + gap) / mosaic.shape[1] + 0.4, title)
+    axes = figure.add_subplot()
     axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    _number_tiles(axes, count, columns, tiles.shape[2] + gap, tiles.shape[1] + gap)
+    axes.set_ylim(mosaic.shape[0], -gap)
     _hide_axes(axes)
     about = (
         f"{count} features of {height}×{width} pixels; light: prefers light, dark: prefers dark, grey: no preference"
@@ -404,7 +404,8 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
         axes.set_title(f"time step {step}", fontsize=9)
         _hide_axes(axes)
         axes.spines[:].set(visible=True, color=PALE)
-    _add_legend(figure, polarity, {1: "on cell has spiked", -1: "off cell", 0: "input has spiked"})
+    words = {1: "on cell has spiked", -1: "off cell", 0: "input has spiked"}
+    _add_legend(figure, polarity, words, {sign: list(polarity).count(sign) for sign in words})
     return figure
 
 
@@ -456,15 +457,29 @@ def _mix(amounts):
     return np.clip(1 - sum(inks), 0, 1)
 
 
-def _add_legend(figure, polarity, words):
-    """Draw a legend of the colours that can occur."""
+def _add_legend(figure, polarity, words, channels=None):
+    """Draw a legend of the colours that can occur. channels: {sign: number of channels}, of which a tone is a part."""
     signs, one = [sign for sign in (1, -1, 0) if sign in list(polarity)], np.ones(())
-    entries = [(words[sign], {sign: one}) for sign in signs]
+    counts, entries = {sign: (channels or {}).get(sign, 1) for sign in signs}, []
+    for sign, count in counts.items():
+        for part in sorted({1, math.ceil(count / 2), count}):
+            entries.append((f"{words[sign]}{f', {part} of {count}' * (count > 1)}", {sign: one * part / count}))
     if {1, -1} <= set(signs):
-        entries.append(("both", {1: one, -1: one}))
+        on, off = counts[1], counts[-1]
+        for pair in sorted({(1, max(1, off - 1)), (max(1, on - 1), 1)}):
+            text = f"both, {pair[0]} and {pair[1]} of {off}" if max(on, off) > 1 else "both"
+            entries.append((text, {1: one * pair[0] / on, -1: one * pair[1] / off}))
     entries.append(("none", {signs[0]: 0 * one}))
     handles = [Patch(facecolor=_mix(amounts), edgecolor=GREY, label=name) for name, amounts in entries]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, columnspacing=1.4)
+    columns = len(signs) + 1 if max(counts.values()) > 1 else len(handles)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, columnspacing=1.4)
+
+
+def _number_tiles(axes, count, columns, width, height):
+    """Write the number of each tile of a mosaic above it. width, height: of a tile and a gap."""
+    for tile in range(count):
+        row, column = divmod(tile, columns)
+        axes.text(column * width, row * height - 2, str(tile), fontsize=6, va="bottom", color=GREY)
 
 
 def _hide_axes(axes):

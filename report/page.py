@@ -120,7 +120,9 @@ def list_commands(folder: Path, results: dict) -> list[tuple[str, str]]:
     """Return (purpose, command line) of the commands that use the folder."""
     place, found = folder, []
     if any((folder / "checkpoints").glob("last.*")):
-        found.append(("resume an interrupted run", f"python train.py --resume {shlex.quote(str(place))}"))
+        epochs = read_json(folder / "args.json").get("flags", {}).get("epochs")
+        if "flags" not in results or results["flags"]["epochs"] != epochs:  # it is not finished
+            found.append(("resume an interrupted run", f"python train.py --resume {shlex.quote(str(place))}"))
     elif "checkpoint" in results:
         place = results["checkpoint"]
     else:

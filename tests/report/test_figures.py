@@ -239,8 +239,9 @@ def test_margins_of_features_are_cut():
     features = np.zeros((9, 40, 40))
     features[:, 18:22, 10:30] = 1
     figure = figures.draw_features(features, "title")
-    # to one pixel: three rows of 6 × 22 pixels (three times enlarged), four columns
-    assert mosaic_of(figure).shape[:2] == (3 * 18 + 2 * 3, 4 * 66 + 3 * 3)
+    # to one pixel: three rows of 6 × 22 pixels (three times enlarged), four columns, and gaps for the numbers
+    assert mosaic_of(figure).shape[:2] == (3 * 18 + 2 * 8, 4 * 66 + 3 * 8)
+    assert texts_of(figure.axes[0].texts) == list("012345678")
     assert "40×40" in figure.axes[0].get_title(loc="left")
 
 
@@ -276,6 +277,12 @@ def test_wave(tmp_path):
     assert has_color(picture, ON)
     assert has_color(picture, OFF)
     assert len(figures.draw_wave(latency[:1], 254, "title", (0,)).axes) == 16
+    colors = [patch.get_facecolor()[:3] for patch in figure.legends[0].get_patches()]
+    for tones in (panels[14][0, 0], panels[14][19, 0], panels[0][9, 9]):  # 3 of 3 on-centre, 3 of 3 off-centre, none
+        assert any(color == pytest.approx(tones, abs=1e-6) for color in colors)
+    latency[2:] = 15
+    third = np.asarray(figures.draw_wave(latency, 15, "title", (1, -1) * 3).axes[14].images[0].get_array())[0, 0]
+    assert any(color == pytest.approx(third, abs=1e-6) for color in colors)
 
 
 @pytest.mark.parametrize(("count", "total", "said"), [(0, 0, "no"), (1, 1, "1"), (40, 3534, "40 of 3,534")])
