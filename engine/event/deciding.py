@@ -3,7 +3,9 @@
 Each image changes only a few features. Therefore ``find_peaks`` computes the peaks of a *chunk* of images together, in
 parallel, with the weights before the chunk. Then ``learn_chunk`` learns from one image after another. For each image,
 it computes again only the peaks of the features that have changed within the chunk. The weights of these features lie
-in *slots*, one bank of features. All sums are taken in the same order, so that the results are equal to the bit.
+in *slots*, one bank of features. A feature of a ``SpikingDense`` has too many weights to copy them to a slot for a few
+images; its sum is taken over its turned weights instead. All sums are taken in the same order, so that the results are
+equal to the bit.
 """
 
 from typing import NamedTuple
@@ -92,7 +94,7 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, scratch, decision
     used = n = int64(0)  # of the slots, and of the images
     while n < len(labels) and (used == 0 or weights.inside[0]):
         if used > 0:
-            _refresh_peaks(inputs, n, geometry, slots, used, peaks)
+            _refresh_peaks(inputs, n, layer, slots, used, peaks)
         best = strongest(peaks.values[n, :features])
         place = peaks.places[n, max(best, 0)]
         decisions.highest[n] = peaks.values[n, max(best, 0)]
@@ -125,8 +127,22 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, scratch, decision
 
 
 @compiled
-def _refresh_peaks(inputs, n, geometry, slots, used, peaks):
+def is_dense(geometry):
+    """Return whether the layer is that of a ``SpikingDense``: a kernel of 1×1 on a map of one pixel."""
+    return geometry.kernel * geometry.height * geometry.width == 1
+
+
+@compiled
+def _refresh_peaks(inputs, n, layer, slots, used, peaks):
     """Replace the peaks of the features in the slots by the peaks with their new weights, for image n."""
+    geometry = layer.geometry
+    if is_dense(geometry):
+        for feature in slots.features[:used]:
+            synapses, total = layer.weights.turned[feature, 0], peaks.values.dtype.type(0)
+            for source in inputs.sources[inputs.first[n, 0] : inputs.first[n, 1]]:
+                total += synapses[source // BANK]
+            peaks.values[n, feature] = total
+        return
     add_bank(inputs, n, n + 1, geometry, slots.weights, int64(0), used, slots.potential)
     find_highest(slots.potential, int64(0), geometry, slots.peaks.values[0], slots.peaks.places[0])
     for i in range(used):
@@ -136,7 +152,7 @@ def _refresh_peaks(inputs, n, geometry, slots, used, peaks):
 
 @compiled
 def _update_winner(times, feature, place, layer, rates, scratch, used):
-    """Change the synapses of a winner, in the turned weights and in its slot; return the number of used slots."""
+    """Change the synapses of a winner, in the turned weights and its slot; return the number of used slots."""
     geometry, slots, renewed = layer.geometry, scratch.slots, scratch.renewed
     synapses = layer.weights.turned[feature]
     winner = place // geometry.out_width, place % geometry.out_width, geometry.time_steps - 1
@@ -147,8 +163,10 @@ def _update_winner(times, feature, place, layer, rates, scratch, used):
         used += 1
     lane = slots.slot_of[feature]
     offsets, channels = synapses.shape
+    has_slot = not is_dense(geometry)
     for offset in range(offsets):
         for c in range(channels):
             synapses[offset, c] = renewed[offset, c]
-            slots.weights[(offset * channels + c) * BANK + lane] = renewed[offset, c]
+            if has_slot:
+                slots.weights[(offset * channels + c) * BANK + lane] = renewed[offset, c]
     return used

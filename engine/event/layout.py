@@ -115,8 +115,9 @@ def to_banks(turned, chosen, banks):
         features = chosen[chosen // BANK == bank]
         for offset in range(offsets):
             at = (bank * offsets + offset) * channels * BANK
-            for f in features:
-                lane = at + f - bank * BANK
-                synapses = turned[f, offset]
-                for c in range(channels):
-                    banks[lane + c * BANK] = synapses[c]
+            for start in range(0, channels, 64):  # rows that stay in the innermost cache for all features
+                for f in features:
+                    lane = at + f - bank * BANK
+                    synapses = turned[f, offset]
+                    for c in range(start, min(start + 64, channels)):
+                        banks[lane + c * BANK] = synapses[c]

@@ -317,36 +317,44 @@ def decision_task(images, features, dtype, side=6, channels=10, kernel=5, seed=1
 
 
 RATES = np.array([[0.04, -0.03], [-0.04, 0.005]])
+MAP, PIXEL = {"side": 6, "channels": 10, "kernel": 5}, {"side": 1, "channels": 300, "kernel": 1}
 
 
 @pytest.mark.parametrize("rule", [REWARDED, MarginRule(margin=0.2, rate=0.05)])
-@pytest.mark.parametrize(("images", "features"), [(1, 5), (75, 10), (CHUNK, 33), (2 * CHUNK + 1, 200)])
-def test_chunks_of_images_change_no_bit(images, features, rule):
+@pytest.mark.parametrize(
+    ("images", "features", "sizes"),
+    [(1, 5, MAP), (75, 10, MAP), (CHUNK, 33, MAP), (2 * CHUNK + 1, 200, MAP), (75, 10, PIXEL)],
+    ids=str,
+)
+def test_chunks_of_images_change_no_bit(images, features, sizes, rule):
     """Many images together are learned as one after another, in float32, by the same layer or by a new one each time.
 
     Chunks end early: after the first update, which clips all weights, and where two neurons learn from each image.
     """
-    latency, labels, classes, start = decision_task(images, features, np.float32)
-    together, alone = start.copy(), start.copy()
-    layer = decision_layer(together, 15, 2)
+    latency, labels, classes, start = decision_task(images, features, np.float32, **sizes)
+    together, alone, pad = start.copy(), start.copy(), sizes["kernel"] // 2
+    layer = decision_layer(together, 15, pad)
     parts = [learn_decisions(layer, latency[part], labels[part], classes, RATES, rule)
              for part in (slice(0, images // 3), slice(images // 3, None))]  # fmt: skip
     winners, highest = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     for n in range(images):
         one = slice(n, n + 1)
-        decided = learn_decisions(decision_layer(alone, 15, 2), latency[one], labels[one], classes, RATES, rule)
+        decided = learn_decisions(decision_layer(alone, 15, pad), latency[one], labels[one], classes, RATES, rule)
         assert (winners[n].tolist(), highest[n]) == (decided[0][0].tolist(), decided[1][0])
     np.testing.assert_array_equal(together, alone)
-    np.testing.assert_array_equal(peaks(layer, latency), peaks(decision_layer(alone, 15, 2), latency))
+    np.testing.assert_array_equal(peaks(layer, latency), peaks(decision_layer(alone, 15, pad), latency))
     if images > CHUNK:
         assert (winners[:, 0] < 0).sum() > 1  # silent images
         assert len(set(winners[:CHUNK, 0])) < CHUNK - 1  # features that win again within a chunk
 
 
-@pytest.mark.parametrize(("kernel", "pad", "features"), [(5, 2, 20), (3, 2, 33), (7, 2, 10), (1, 0, 5)])
-def test_decision_learning_is_the_twins(kernel, pad, features):
+@pytest.mark.parametrize(
+    ("kernel", "pad", "features", "side"), [(5, 2, 20, 6), (3, 2, 33, 6), (7, 2, 10, 6), (1, 0, 5, 6), (1, 0, 20, 1)]
+)
+def test_decision_learning_is_the_twins(kernel, pad, features, side):
     """Seventy images in float64: every winner and every weight."""
-    latency, labels, classes, weight = decision_task(70, features, np.float64, kernel=kernel)
+    channels = 300 if side == 1 else 10
+    latency, labels, classes, weight = decision_task(70, features, np.float64, side, channels, kernel)
     found = weight.copy()
     winners, highest = learn_decisions(decision_layer(found, 15, pad), latency, labels, classes, RATES)
     for n, image in enumerate(latency):
