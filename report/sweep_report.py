@@ -3,16 +3,18 @@
 import csv
 import io
 import json
+import re
 import statistics
 import textwrap
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
+from itertools import chain, product, zip_longest
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from report.figures import DASHES, PALETTE, create_figure, save, use_style
 from utils import write_text
@@ -39,8 +41,8 @@ class RunRecord:
     """The content of a run's folder.
 
     ``flags``: the flags of train.py. ``shared``: the phases that were trained for several runs. ``scores``: {key of
-    COLUMNS: number}, empty before the run's end. ``curve``: the accuracy after each epoch with labels, on the images of
-    ``split``: "val" or, without validation images, "train". ``damage``: why the folder cannot be read, or None.
+    COLUMNS: number}, empty before the run's end. ``curves``: {key of SPLITS: accuracy after each epoch with labels}.
+    ``damage``: why the folder cannot be read, or None.
     """
 
     folder: Path
@@ -48,8 +50,7 @@ class RunRecord:
     shared: dict = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
     is_finished: bool = False
-    split: str = "val"
-    curve: list[float] = field(default_factory=list)
+    curves: dict[str, list[float]] = field(default_factory=dict)
     damage: str | None = None
 
     @property
@@ -89,19 +90,18 @@ def read_run(folder: str | Path) -> RunRecord:
             record.scores = scores if record.is_finished else {}
         path = record.folder / "metrics.csv"
         if path.exists() or (record.is_finished and any(record.flags.get("epochs", ()))):
-            record.split, record.curve = _read_curve(path)
+            record.curves = _read_curves(path)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         record.flags = {} if path.name == "args.json" else record.flags
         record.damage = f"{path.name} {'is missing' if isinstance(error, FileNotFoundError) else 'cannot be read'}"
     return record
 
 
-def _read_curve(path: Path) -> tuple[str, list[float]]:
+def _read_curves(path: Path) -> dict[str, list[float]]:
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-    curves = {split: [float(text) for text in columns[f"{split}_accuracy"] if text] for split in SPLITS}
-    return next(((split, curve) for split, curve in curves.items() if curve), ("val", []))
+    return {split: [float(text) for text in columns[f"{split}_accuracy"] if text] for split in SPLITS}
 
 
 def _read_scores(results: dict) -> dict[str, float]:
@@ -114,13 +114,15 @@ def _read_scores(results: dict) -> dict[str, float]:
 
 
 def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collection[str] = ()) -> str:
-    """Write sweep.md, sweep.csv (a row per setting), runs.csv (a row per run) and curves.png into ``output``.
+    """Write sweep.md, sweep.csv (a row per setting), runs.csv (a row per run) and pictures into ``output``.
+
+    curves.png shows the learning curves, grid.png the accuracy against each number in which settings differ.
 
     Args:
         runs: the runs. sweep.md names those that are damaged; the tables and curves leave them out.
         ignored: the flags in which runs of the same setting may differ, such as "seed".
 
-    Returns the text of sweep.md without the curves.
+    Returns the text of sweep.md without the pictures.
     """
     readable = [run for run in runs if not run.damage]
     groups = _group_runs(readable, ignored)
@@ -142,9 +144,11 @@ def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collect
     if unfinished := [run.folder.name for run in readable if not run.is_finished]:
         text += f"\nNot finished: {', '.join(unfinished)}.\n"
     text += "".join(f"\n{run.describe()}.\n" for run in runs if run.damage)
-    if curves := _draw_curves(groups):
-        save(curves, output / "curves.png")
-    write_text(output / "sweep.md", text + ("\n![learning curves](curves.png)\n" if curves else ""))
+    drawn = {"curves": _draw_curves(groups), "grid": _draw_grid(groups)}
+    for name in (name for name, figure in drawn.items() if figure):
+        save(drawn[name], output / f"{name}.png")
+    pictures = "".join(f"\n![{name}]({name}.png)\n" for name, figure in drawn.items() if figure)
+    write_text(output / "sweep.md", text + pictures)
     names = [f"{key}_{part}" for key in keys for part in ("mean", "deviation")]
     _write_csv(output / "sweep.csv", [*ABOUT, "seeds", *names], of_settings)
     _write_csv(output / "runs.csv", [*ABOUT, "seed", "run", "finished", *keys], of_runs)
@@ -193,36 +197,62 @@ def _write_csv(path: Path, header: list, rows: list[list]) -> None:
     write_text(path, text.getvalue())
 
 
-@use_style()
 def _draw_curves(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
-    """Draw the learning curves of all settings, a panel for each data set. None if no epoch with labels is finished."""
-    panels, splits = {}, set()
+    """Draw the learning curves of all settings, a panel for each data set and split. None if there are no curves."""
+    panels = {}
+    for split, ((model, dataset, setting), members) in product(SPLITS, groups.items()):
+        if curves := [run.curves[split] for run in members if run.curves.get(split)]:
+            line = _label(model, setting), range(1, 1 + max(map(len, curves))), curves
+            panels.setdefault(f"{dataset}, {SPLITS[split]} images", []).append(line)
+    return _draw_panels(panels, "Learning curves", "epoch of the phase with labels")
+
+
+def _draw_grid(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
+    """Draw the accuracy against each number in which settings differ, a panel for each. None if there is no number."""
+    found = defaultdict(lambda: defaultdict(dict))  # {panel: {label: {number: accuracies of the seeds}}}
     for (model, dataset, setting), members in groups.items():
-        if drawn := [run for run in members if run.curve]:
-            label = f"{', '.join(filter(None, (model, setting)))} ({len(drawn)})"
-            line = textwrap.fill(label, LEGEND_WIDTH), [run.curve for run in drawn]
-            panels.setdefault(dataset, []).append(line)
-            splits |= {SPLITS[run.split] for run in drawn}
+        scores = [run.scores.get("accuracy", run.scores.get("validation")) for run in members if run.scores]
+        fields = setting.split(", ")
+        for name, text in (part.split("=", 1) for part in fields if re.fullmatch(r"[^=]+=-?[\d.]+(e-?\d+)?", part)):
+            others = ", ".join(part for part in fields if part != f"{name}={text}")
+            found[f"{dataset}, {name}"][_label(model, others)][float(text)] = scores
+    panels = defaultdict(list)
+    for panel, label, line in ((panel, *item) for panel, lines in found.items() for item in lines.items()):
+        x = sorted(number for number, scores in line.items() if scores)
+        if len(x) > 1:
+            panels[panel].append((label, x, [*zip_longest(*map(line.get, x))]))
+    return _draw_panels(panels, "Accuracy against the settings", "value")
+
+
+def _label(model: str, setting: str) -> str:
+    return ", ".join(filter(None, (model, setting)))
+
+
+@use_style()
+def _draw_panels(panels: dict[str, list[tuple]], title: str, xlabel: str) -> Figure | None:
+    """Draw panels {title: [(label, x, curves)]}, each curve of a seed. None if there is no panel."""
     if not panels:
         return None
+    labels = {
+        panel: [textwrap.fill(f"{label} ({len(curves)})", LEGEND_WIDTH) for label, _, curves in lines]
+        for panel, lines in panels.items()
+    }
     # in inches: a panel is as high as its legend
-    heights = [max(3.6, 1.2 + 0.19 * sum(label.count("\n") + 1 for label, _ in lines)) for lines in panels.values()]
-    about = f"mean (line), standard deviation (band) and single seeds (thin); {' or '.join(sorted(splits))} images"
-    figure = create_figure(9, sum(heights), f"Learning curves\n{about}")
+    heights = [max(3.6, 1.2 + 0.19 * sum(text.count("\n") + 1 for text in texts)) for texts in labels.values()]
+    figure = create_figure(9, sum(heights), f"{title}\nmean (line), standard deviation (band) and single seeds (thin)")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, (dataset, lines) in zip(axes, panels.items(), strict=True):
-        for place, (label, curves) in enumerate(lines):
+    for axis, (panel, lines) in zip(axes, panels.items(), strict=True):
+        for place, (label, (_, x, curves)) in enumerate(zip(labels[panel], lines, strict=True)):
             mean, deviation = average_curves(curves)
-            epochs = np.arange(1, len(mean) + 1)
             color, dashes = PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
-            marker, bar = "o" if len(epochs) <= 30 else None, deviation if len(epochs) == 1 else None
-            axis.errorbar(epochs, mean, bar, label=label, color=color, ls=dashes, marker=marker, ms=3.5, capsize=4)
+            marker, bar = "o" if len(x) <= 30 else None, deviation if len(x) == 1 else None
+            axis.errorbar(x, mean, bar, label=label, color=color, ls=dashes, marker=marker, ms=3.5, capsize=4)
             for curve in curves if len(curves) > 1 else ():
-                axis.plot(epochs[: len(curve)], 100 * np.array(curve), color=color, lw=0.6, alpha=0.6)
-            axis.fill_between(epochs, mean - deviation, mean + deviation, color=color, alpha=0.2, lw=0)
-        axis.set(title=dataset, ylabel="accuracy, %", xlabel="epoch of the phase with labels")
-        axis.set_xlim(0.5, max(len(curve) for _, curves in lines for curve in curves) + 0.5)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+                axis.plot(x[: len(curve)], 100 * np.array(curve, float), color=color, lw=0.6, alpha=0.6)
+            axis.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.2, lw=0)
+        axis.set(title=panel, ylabel="accuracy, %", xlabel=xlabel)
+        ticks = sorted({value for _, x, _ in lines for value in x})
+        axis.xaxis.set_major_locator(FixedLocator(ticks) if len(ticks) <= 12 else MaxNLocator(integer=True))
         axis.grid(axis="y")
         axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="network, setting (number of seeds)")
     return figure

@@ -408,7 +408,9 @@ def test_the_report_by_hand(tmp_path):
     assert float(first["accuracy_deviation"]) == pytest.approx(np.std([0.8, 0.84], ddof=1))
     assert (second["accuracy_mean"], second["accuracy_deviation"]) == ("0.9", "")
     assert [(row["run"], row["readout"]) for row in runs] == [("a", "0.9"), ("b", ""), ("c", ""), ("d", "")]
-    assert (tmp_path / "curves.png").stat().st_size > 10_000
+    for name in ("curves", "grid"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+        assert f"({name}.png)" in text
 
 
 @pytest.mark.parametrize("name", ["args.json", "results.json", "metrics.csv"])
@@ -443,6 +445,14 @@ def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
     assert "winners" not in text
     report(tmp_path / "many")
     assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
+
+
+def test_without_a_numeric_grid_there_is_no_picture_of_it(tmp_path):
+    for rule in ("rstdp", "margin"):
+        make_run(tmp_path / rule, 0, 8, [0.5], {}, **{"s3.rule": rule})
+    text, *_ = report(tmp_path)
+    assert not (tmp_path / "grid.png").exists()
+    assert "grid.png" not in text
 
 
 def test_the_time_left_of_a_sweep_falls():
