@@ -211,7 +211,8 @@ def _draw_grid(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
     """Draw the accuracy against each number in which settings differ, a panel for each. None if there is no number."""
     found = defaultdict(lambda: defaultdict(dict))  # {panel: {label: {number: accuracies of the seeds}}}
     for (model, dataset, setting), members in groups.items():
-        scores = [run.scores.get("accuracy", run.scores.get("validation")) for run in members if run.scores]
+        scores = [run.scores.get("accuracy", run.scores.get("validation")) for run in members]
+        scores = [score for score in scores if score is not None]
         fields = setting.split(", ")
         for name, text in (part.split("=", 1) for part in fields if re.fullmatch(r"[^=]+=-?[\d.]+(e-?\d+)?", part)):
             others = ", ".join(part for part in fields if part != f"{name}={text}")

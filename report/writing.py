@@ -161,17 +161,21 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
     return dict(counts)
 
 
-def write_report(folder: Path, report: Report, draw: bool = True) -> list[str]:
+def write_report(
+    folder: Path, report: Report, draw: bool = True, show: Callable[[str, int, int], None] = lambda *_: None
+) -> list[str]:
     """Write predictions.csv, if the network decides, and all figures as PNG files in ``figures/``.
 
-    draw: whether to draw the figures. Returns a line for each figure that could not be drawn.
+    draw: whether to draw the figures. show: shows the progress, as ``RunLog.show``. Returns a line for each figure that
+    could not be drawn.
     """
     lost = []
     if report.evaluation:
         report.evaluation.write_predictions(folder / "predictions.csv", report.class_names)
     if draw:
         (folder / "figures").mkdir(exist_ok=True)
-    for name, (caption, draw_figure) in FIGURES.items() if draw else ():
+    for done, (name, (caption, draw_figure)) in enumerate(FIGURES.items()) if draw else ():
+        show("drawing the figures", done, len(FIGURES))
         try:
             for label, drawn in draw_figure(report, caption):
                 figures.save(drawn, folder / "figures" / f"{name}{label and '_'}{label}.png")

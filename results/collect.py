@@ -2,7 +2,7 @@
 
     python results/collect.py
 
-Each table replaces the text between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+Each table replaces the text between ``<!-- NAME -->`` and ``<!-- /NAME -->``. ``operations.png`` is drawn again.
 """
 
 import json
@@ -124,6 +124,27 @@ def read_speed() -> str:
     return re.findall(r"^### \d+ threads?\n\n((?:\|.*\n)+)", (HERE / "speed.md").read_text(), re.MULTILINE)[-1].rstrip()
 
 
+def draw_operations(path: Path) -> None:
+    """Draw the test accuracy against the synaptic additions for an image, a point for each run on MNIST with counts."""
+    from matplotlib.figure import Figure
+
+    points = {}
+    for _, scores in read_runs():
+        counts = scores.get("energy", {}).get("stages") or scores.get("activity")
+        if counts and scores["flags"]["dataset"] == "mnist":
+            additions = sum(stage.get("synaptic_additions", 0) for stage in counts.values())
+            accuracy = 100 * scores["test"]["best"]["accuracy"]
+            points.setdefault(describe(scores["flags"]), []).append((additions / 1e6, accuracy))
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    for (name, found), marker in zip(sorted(points.items()), "os^vDP*X<>", strict=False):
+        axes.plot(*zip(*found, strict=True), marker, label=name, ms=8, alpha=0.8)
+    axes.set(xlabel="synaptic additions for a test image, millions", ylabel="test accuracy on MNIST, %", xlim=0)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    figure.savefig(path, dpi=120)
+
+
 def fill(path: Path, parts: dict[str, str]) -> None:
     """Replace the parts {name: text} of a file."""
     text = path.read_text()
@@ -137,5 +158,6 @@ def fill(path: Path, parts: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
+    draw_operations(HERE / "operations.png")
     fill(HERE / "README.md", {"seeds": make_seed_table(), "runs": make_run_table(), "speed": read_speed()})
     fill(HERE.parent / "README.md", {"example": read_example(), "results": make_short_table()})

@@ -114,7 +114,7 @@ class Run:
         self.data, self.progress, self.notes = data, progress, (*data.set.notes, *notes)
         self.augmentation = settings.augment or Augmentation()
         self.stop = StopRequest()
-        self.saved_at, self.shown_at = time.monotonic(), 0.0
+        self.saved_at, self.shown_at, self.left = time.monotonic(), 0.0, ""
         self.info = {
             "flags": settings.to_dict(),
             "dataset": data.set.name,
@@ -186,7 +186,7 @@ class Run:
         elif step.kind != "epoch":
             left, names = "", [phase.name for phase in self.model.phases]
             if step.kind == "batch":
-                left = estimate_left(progress, names, self.settings.epochs, step.done / step.total)
+                left = self.left = estimate_left(progress, names, self.settings.epochs, step.done / step.total)
             self.log.show(step.title, step.done, step.total, outcome, left)
         if outcome:
             board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
@@ -208,6 +208,7 @@ class Run:
         progress, phase = self.progress, step.phase
         row = progress.history[-1]
         self.log.log_epoch(progress.history, self.titles()[progress.phase])
+        self.log.show("drawing", 0, 1, left=self.left)
         self.log.board.log_stages(self.model, phase, step.wins, progress.history, self.encoder)
         if self.settings.map_every and row["step"] % self.settings.map_every == 0:
             names = list(self.model.stages)
@@ -287,7 +288,11 @@ class Run:
 
             latencies, folder = self.encode(images[chosen[indices]]), self.folder / "maps" / name
             names, draw = self.data.set.class_names, self.settings.figures
-            save_activation_maps(self.model, latencies, labels, indices, folder, names, stages, draw)
+            for first in range(0, len(indices), 10):
+                self.log.show("drawing the maps", first, len(indices), left=self.left)
+                part = slice(first, first + 10)
+                save_activation_maps(self.model, latencies[part], labels, indices[part], folder, names, stages, draw)
+            self.log.close_bar()
             self.log.board.log_pictures("maps", folder, step)
 
     def report(self, validation: LatencyDataset | None, seconds: dict[str, float], start: float) -> None:
@@ -305,6 +310,7 @@ class Run:
         evaluations = {} if self.model.decision is None else self.evaluate(latencies, labels, validation)
         if self.progress.best is None:
             self.save("best.safetensors")
+        self.left = ""
         if self.settings.figures:
             self.log.info("drawing the figures")
         best = self.progress.best
@@ -340,7 +346,7 @@ class Run:
         facts["machine"] = {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")}
         results = self.folder / "results.json"
         write_results(results, evaluations, **facts)  # first: no figure can cost the scores; not finished without flags
-        for line in write_report(self.folder, report, self.settings.figures):
+        for line in write_report(self.folder, report, self.settings.figures, self.log.show):
             self.log.info(line)
         step = len(self.progress.history) + 1
         self.save_maps("end", step)
