@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from errors import InputError
-from s1c1 import Encoder
+from s1c1 import Encoder, check_field
 
 
 class Intensity(Encoder, name="intensity"):
@@ -15,11 +14,8 @@ class Intensity(Encoder, name="intensity"):
     """
 
     def __init__(self, time_steps: int = 15, colours: int = 1):
-        if time_steps not in range(1, 255):
-            message = f"encoder.time_steps must be a whole number from 1 to 254, not {time_steps}"
-            raise InputError(message, field="encoder.time_steps")
-        self.time_steps, self.colours = int(time_steps), colours
-        self.channels = colours
+        check_field(time_steps in range(1, 255), "time_steps", "a whole number from 1 to 254", time_steps)
+        self.time_steps, self.colours, self.channels = int(time_steps), colours, colours
 
     def encode(self, images):
         planes = images[:, None] if self.colours == 1 else np.moveaxis(images, -1, 1)
