@@ -70,7 +70,9 @@ def test_a_figure_that_cannot_be_drawn_costs_one_line(tmp_path, make_report, fea
 
     drawn = {"spike_times": writing.FIGURES["spike_times"]}
     monkeypatch.setattr(writing, "FIGURES", {"broken": ("", broken), **drawn})
-    (line,) = write_report(tmp_path, make_report(features_only))
+    shown = []
+    (line,) = write_report(tmp_path, make_report(features_only), show=lambda *progress: shown.append(progress[1:]))
+    assert shown == [(done, len(shown)) for done in range(len(shown))]
     assert "broken" in line
     assert "\n" not in line
     assert files_in(tmp_path) == {"figures/spike_times.png"}
