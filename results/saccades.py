@@ -1,6 +1,6 @@
 """Simulate the recording of N-MNIST: write MNIST's digits as files of *simulated events*.
 
-    python -m results.saccades FOLDER [--train N] [--test N] [--pictures FILE.npz]
+    python -m results.saccades FOLDER [--train N] [--test N] [--pictures FILE.npz] [--shuffled FOLDER]
 
 N-MNIST was recorded by an event camera that moved in front of a screen (Orchard et al. 2015, doi
 10.3389/fnins.2015.00437): three saccades of 100 ms along the sides of a triangle, a sensor of 34×34 pixels for each
@@ -8,7 +8,8 @@ digit of 28×28. Here, the digit moves, by bilinear interpolation. A pixel sends
 its intensity has changed by its threshold since its last event. Each pixel has its own thresholds for brighter and
 darker, and stray events come at random times. The files have N-MNIST's format and folders (``Train/7/00015.bin``).
 
-``--pictures`` also saves the same digits as images.
+``--pictures`` also saves the same digits as images. ``--shuffled`` also links the recordings in class folders of
+shuffled training labels.
 """
 
 import argparse
@@ -85,12 +86,24 @@ def write_part(folder: Path, images: np.ndarray, labels: np.ndarray, seed: int) 
     return total
 
 
+def link_shuffled(folder: Path, shuffled: Path) -> None:
+    """Link the recordings of ``folder`` in the folder ``shuffled``, with the training labels in random order."""
+    for part in ("Train", "Test"):
+        paths = sorted((folder / part).glob("*/*.bin"))
+        labels = np.array([path.parent.name for path in paths])
+        labels = np.random.default_rng(0).permutation(labels) if part == "Train" else labels
+        for path, label in zip(paths, labels, strict=True):
+            (shuffled / part / label).mkdir(parents=True, exist_ok=True)
+            (shuffled / part / label / path.name).symlink_to(path.resolve())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--train", type=int, default=10_000, metavar="N", help="the first training images")
     parser.add_argument("--test", type=int, default=2_000, metavar="N", help="the first test images")
     parser.add_argument("--pictures", type=Path, metavar="FILE.npz")
+    parser.add_argument("--shuffled", type=Path, metavar="FOLDER")
     chosen = parser.parse_args()
     data = datasets.load("mnist")
     train, test = (data.train_images, data.train_labels), (data.test_images, data.test_labels)
@@ -102,6 +115,8 @@ def main() -> None:
         print(f"{chosen.folder / name.capitalize()}: {count:,} recordings, {total / count:,.0f} events in each")
     if chosen.pictures:
         np.savez(chosen.pictures, **arrays)
+    if chosen.shuffled:
+        link_shuffled(chosen.folder, chosen.shuffled)
 
 
 if __name__ == "__main__":
