@@ -155,12 +155,13 @@ class TrainedNetwork:
         return tuple(self.checkpoint.run.get("class_names") or map(str, range(self.model.num_classes)))
 
     def classify(self, images: np.ndarray | torch.Tensor | Sequence[str | Path]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Classify images uint8 (N, H, W), in colour (N, H, W, 3), of the size of the training images, or image files.
+        """Classify images uint8 (N, H, W), in colour (N, H, W, 3), of the size of the training images, image files,
+        or ``datasets.events.Recordings``.
 
         Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes): the highest
         potential of each class. Raises InputError for images that do not fit, and for files that are no images.
         """
-        if not isinstance(images, np.ndarray | torch.Tensor):
+        if not hasattr(images, "shape"):  # file names
             images = np.stack([self.read_image(path)[0] for path in images])
         classes, scores = [], []
         for first in range(0, len(images) or 1, CHUNK):

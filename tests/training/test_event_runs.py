@@ -7,13 +7,14 @@ import pytest
 from support.command import refuse, results, start, start_evaluation
 
 import evaluate
+from datasets import load
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from models import MODELS
 from network_trainer import NetworkTrainer
 from report import writing
 from results.saccades import write_part
-from training.checkpoint import load_checkpoint
+from training.checkpoint import load_checkpoint, load_network
 
 MACHINE = "--device cpu --threads 1"
 
@@ -66,6 +67,9 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
 
     assert start_evaluation(f"{run} {MACHINE} --no-figures --name again", tmp_path) == 0
     assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
+    data = load(f"events:{simulated}")
+    classes, _ = load_network(run).classify(data.test_images)
+    assert (classes.numpy() == data.test_labels).mean() == pytest.approx(results(run)["test"]["best"]["accuracy"])
     capsys.readouterr()
     picture = Path(__file__).parent.parent.parent / "images" / "example-digit.png"
     for wrong, about in (("--noise gaussian=0.1", "--noise"), ("--dataset digits", "digits")):
