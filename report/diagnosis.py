@@ -42,10 +42,11 @@ class Diagnosis:
         model: the network.
         epochs: one number for each phase.
         train: the encoded training images. SAMPLE of them are kept, evenly spaced: they may be in the order of classes.
+        events: whether they are recordings of events, which are not stretched and have other parameters.
     """
 
-    def __init__(self, model: NetworkTrainer, epochs: Sequence[int], train: LatencyDataset):
-        self.model, self.epochs, self.images = model, tuple(epochs), len(train)
+    def __init__(self, model: NetworkTrainer, epochs: Sequence[int], train: LatencyDataset, events: bool = False):
+        self.model, self.epochs, self.images, self.events = model, tuple(epochs), len(train), events
         self.usual_epochs = model.epochs if len(model.epochs) == len(epochs) else epochs
         chosen = torch.linspace(0, len(train) - 1, min(SAMPLE, len(train))).long()
         latencies = train.maps[INPUT]
@@ -58,7 +59,8 @@ class Diagnosis:
         spikes = float((self.latencies < model.time_steps).float().mean())
         if spikes < HARDLY * ENCODER:
             about = f"{_percent(spikes)} of its neurons ({_percent(ENCODER)} on MNIST)"
-            yield f"the encoder hardly spikes: {about}; try lower thresholds, as --set encoder.threshold"
+            hint = "a longer --set encoder.window" if self.events else "lower thresholds, as --set encoder.threshold"
+            yield f"the encoder hardly spikes: {about}; try {hint}"
         for phase, count in zip(model.phases, self.epochs, strict=True):
             highest, enough = self.count_needed(phase)
             if 0 < count * self.images < enough:
@@ -67,11 +69,15 @@ class Diagnosis:
         if short:
             yield f"{self.images:,} training images; epochs of STDP: {', '.join(short)}; try {self.suggest_epochs()}"
         if (name := model.decision) and not model.stages[name].sees_whole_maps:
-            side, kernel = max(self.shapes[model.inputs_of(name)[0]][1:]), model.stages[name].convs[0].kernel
+            below, kernel = model.inputs_of(name)[0], model.stages[name].convs[0].kernel
+            side = max(self.shapes[below][1:])
             if side == 1 or side >= 2 * kernel:
                 why = "cannot use where a feature is" if side == 1 else "see only a part of an object"
                 maps = f"maps of {side}×{side} by kernels of {kernel}×{kernel}, which {why}"
-                yield f"{name} reads {maps}; try --image-size 28 28, the size of MNIST's images"
+                hint = (
+                    f"another --set {below}.size" if self.events else "--image-size 28 28, the size of MNIST's images"
+                )
+                yield f"{name} reads {maps}; try {hint}"
 
     def diagnose_next(self, phase: Phase) -> Iterator[str]:
         """Yield what is wrong with the thresholds of a phase that begins."""

@@ -144,7 +144,8 @@ class Run:
         train = self.encode_split("train")
         validation = None if phases or self.model.decision is None else self.encode_split("validation")
         seconds["encoding"] += time.perf_counter()
-        self.diagnosis = None if self.settings.dry_run else Diagnosis(self.model, self.settings.epochs, train)
+        about = self.model, self.settings.epochs, train, not self.data.set.colours
+        self.diagnosis = None if self.settings.dry_run else Diagnosis(*about)
         if self.diagnosis and not is_resumed:
             self.log_all(self.diagnosis.diagnose_plan())
         steps = self.model.steps(

@@ -107,6 +107,9 @@ def test_small_and_large_images_and_silent_encoders_are_named():
     diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 64, 64, dtype=torch.uint8), images=55_000)
     (large,) = diagnosis.diagnose_plan()
     assert "--image-size" in large
+    diagnosis.events = True
+    (large,) = diagnosis.diagnose_plan()
+    assert "c2.size" in large
 
 
 def test_a_run_prints_and_saves_its_diagnosis(tmp_path, monkeypatch, capsys):
