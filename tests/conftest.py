@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import matplotlib
 import numba
@@ -14,6 +15,7 @@ import pytest
 import torch
 from matplotlib._pylab_helpers import Gcf
 
+from models import PLUGINS
 from network_trainer import MODELS
 
 # pytest's own, what imports of scikit-learn and torch set, and what matplotlib finds out as the first figure is made
@@ -40,7 +42,8 @@ def pytest_configure():
 def surroundings_are_left_as_they_were():
     threads = numba.get_num_threads(), torch.get_num_threads()
     before = surroundings()
-    yield
+    with mock.patch.dict(PLUGINS):  # a file stays imported until the process ends
+        yield
     numba.set_num_threads(threads[0])  # which --threads is there to change
     torch.set_num_threads(threads[1])
     after = surroundings()

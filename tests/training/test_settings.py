@@ -1,6 +1,7 @@
 """The settings of the commands: what they read, what they refuse, what they save, and their help."""
 
 import dataclasses
+import hashlib
 import io
 import json
 import math
@@ -17,7 +18,6 @@ from support.run_folders import ROOT
 
 import train
 from datasets.augmentation import Augmentation
-from models import import_plugin
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.settings import (
     COMMAND,
@@ -31,6 +31,7 @@ from training.settings import (
 )
 
 COMMANDS = TrainSettings, EvaluateSettings, SweepSettings
+DIGEST = hashlib.sha256((ROOT / "errors.py").read_bytes()).hexdigest()
 CHANGED = {  # another value than the default for each setting of a run
     "dataset": "my data", "image_size": (3, 4), "data_dir": "there", "dry_run": True, "device": "cpu",
     "backend": "torch", "threads": 2, "output": "out", "name": "one", "tensorboard": True, "figures": False,
@@ -38,7 +39,7 @@ CHANGED = {  # another value than the default for each setting of a run
     "set": {"s2.threshold": 12, "s3.rule.reward": (0.01, -0.5), "s1.a": None, "s1.b": math.inf, "s1.c": ((3, 0.5),)},
     "init_from": "run", "ratio": 0.5, "val_split": 0.25, "test": False, "epochs": (1, 2, 3), "batch_size": 7,
     "seed": 2**62, "patience": 3, "augment": Augmentation(copies=2, turn=8, shift=1.5), "map_every": 2,
-    "save_every": 0.5, "save_features": "c1", "readout": "svm", "plugin": (import_plugin(ROOT / "errors.py"),),
+    "save_every": 0.5, "save_features": "c1", "readout": "svm", "plugin": (f"errors.py {DIGEST}",),
 }  # fmt: skip
 
 
