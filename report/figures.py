@@ -23,7 +23,7 @@ from report.map_pictures import enlarge, make_mosaic
 from report.metrics import SILENT
 from utils import write_atomically
 
-DPI = 150
+DPI = 110  # matplotlib holds about 60 bytes for each pixel of a figure of many pictures while it saves it
 BLUE, ORANGE, INK, YELLOW, SKY = "#0072B2", "#D55E00", "#222222", "#F0B000", "#6CC5F5"
 PALETTE = BLUE, ORANGE, INK, YELLOW, SKY
 GREY, PALE = "#6B6B6B", "#E4E7EA"
@@ -358,7 +358,7 @@ def draw_features(features: np.ndarray, title: str) -> Figure:
     # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
     limit = np.quantile(np.abs(shown).max((1, 2)), 0.75) or 1
     tiles = enlarge(((shown / limit + 1) * 127.5).clip(0, 255).astype(np.uint8), math.ceil(TILE / max(shown.shape[1:])))
-    gap = math.ceil(0.1 / cell * tiles.shape[2])  # as high as the numbers
+    gap = math.ceil(0.13 / cell * tiles.shape[2])  # as high as the numbers
     mosaic = make_mosaic(tiles, columns, gap, 255)
     across = max(7, columns * cell + 0.3)  # inches
     figure = create_figure(across, across * (mosaic.shape[0] + gap) / mosaic.shape[1] + 0.4, title)

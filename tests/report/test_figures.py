@@ -148,9 +148,9 @@ def test_confusion(names, tmp_path):
     picture = render(figure, tmp_path)
     dark = (picture[..., 0] < 20) & (picture[..., 2] > 80) & (picture[..., 2] < 140)
     assert dark.mean() > 0.5 / (classes + 2) ** 2  # the diagonal
-    small = figures.to_pixels(figure, 50)
+    small = figures.to_pixels(figure, figures.DPI // 2)
     assert small.dtype == np.uint8
-    assert small.shape[:2] == pytest.approx(np.array(picture.shape[:2]) / 3, abs=1)
+    assert small.shape[:2] == pytest.approx(np.array(picture.shape[:2]) / 2, abs=1)
 
 
 @pytest.mark.parametrize("name", ["$$", "$\\frac{1}$", "漢" * 255, "a" * 255, "{0}%s", ""])
@@ -240,7 +240,7 @@ def test_margins_of_features_are_cut():
     features[:, 18:22, 10:30] = 1
     figure = figures.draw_features(features, "title")
     # to one pixel: three rows of 6 × 22 pixels (three times enlarged), four columns, and gaps for the numbers
-    assert mosaic_of(figure).shape[:2] == (3 * 18 + 2 * 8, 4 * 66 + 3 * 8)
+    assert mosaic_of(figure).shape[:2] == (3 * 18 + 2 * 10, 4 * 66 + 3 * 10)
     assert texts_of(figure.axes[0].texts) == list("012345678")
     assert "40×40" in figure.axes[0].get_title(loc="left")
 
