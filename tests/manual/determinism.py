@@ -52,7 +52,7 @@ class Recomputed:
         self.network, self.latencies, self.name = network, latencies, name
 
     def __getitem__(self, chosen):
-        return self.network.map_of(self.latencies[chosen], self.name)
+        return self.network.map_of(self.latencies[chosen], self.name)[:]  # a gathered map is packed
 
 
 def prepare(network, phase, train, validation, copies):
