@@ -60,7 +60,7 @@ def own(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(OWN)
     with ExitStack() as stack:
-        for registry in (models.MODELS, models.PLUGINS, CONFLICTS, RULES, ENCODERS):
+        for registry in (models.MODELS, CONFLICTS, RULES, ENCODERS):  # conftest.py restores PLUGINS
             stack.enter_context(mock.patch.dict(registry))
         yield path
 
