@@ -1,4 +1,4 @@
-"""Recordings of events to latencies: by how many events there are, or by when the first one comes."""
+"""An encoder that converts recordings of events to latencies, by numbers of events or by times of first events."""
 
 import numpy as np
 
@@ -14,11 +14,11 @@ UNIT = 2.0**32  # logarithms are rounded to integers in this unit, so that every
 class EventEncoder(Encoder, name="events"):
     """Encode recordings of events as spikes, at most one per neuron.
 
-    * ``mode`` "count": The window is divided into `bins` of equal duration. Each bin has two channels, for the pixels
+    * ``mode`` "count": the window is divided into `bins` of equal duration. Each bin has two channels, for the pixels
       that become brighter and darker. For n events, a neuron has the intensity log(1 + n), divided by the mean of its
       map over the square of side ``2 radius + 1`` around it. All intensities are ranked together and dealt into
       `time_steps` as in S1C1, the strongest first.
-    * ``mode`` "first": There are two channels. With T = `time_steps`, a neuron spikes at time step ⌊T t / d⌋: t is the
+    * ``mode`` "first": there are two channels. With T = `time_steps`, a neuron spikes at time step ⌊T t / d⌋: t is the
       time of its first event after the beginning of the window, d the duration of the window.
 
     Args:

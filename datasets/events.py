@@ -23,7 +23,7 @@ from errors import InputError
 PREFIX = "events:"  # of the name of such a data set
 ENDINGS = {".bin", ".npy", ".npz"}
 N_MNIST_SIZE = 34, 34
-OVERFLOW_Y, OVERFLOW = 240, 2**13  # N-MNIST: an event with this y is none, and adds µs to the times of those after it
+OVERFLOW_Y, OVERFLOW = 240, 2**13  # N-MNIST: an entry with this y is not an event; it adds µs to the times after it
 
 
 class Events(NamedTuple):
@@ -125,7 +125,7 @@ def read_events(path: str, image_size: tuple[int, int]) -> Events:
 def _decode_bin(content: bytes) -> Events:
     """Decode N-MNIST's format (Orchard et al. 2015): 5 bytes per event, x, y, and a bit of p before 23 bits of t."""
     if len(content) % 5:
-        raise ValueError(f"its {len(content):,} bytes are no whole number of events of 5 bytes")
+        raise ValueError(f"its {len(content):,} bytes are not a whole number of events of 5 bytes")
     x, y, high, middle, low = np.frombuffer(content, np.uint8).reshape(-1, 5).T.astype(np.int64)
     is_event = y != OVERFLOW_Y
     t = ((high & 127) << 16 | middle << 8 | low) + OVERFLOW * np.cumsum(~is_event)
