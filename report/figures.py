@@ -358,6 +358,7 @@ def draw_features(features: np.ndarray, title: str) -> Figure:
     # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
     limit = np.quantile(np.abs(shown).max((1, 2)), 0.75) or 1
     tiles = enlarge(((shown / limit + 1) * 127.5).clip(0, 255).astype(np.uint8), math.ceil(TILE / max(shown.shape[1:])))
+    tiles = np.pad(tiles, [(0, 0), (1, 1), (1, 1)], constant_values=128)  # a frame: white must not touch white
     gap = math.ceil(0.13 / cell * tiles.shape[2])  # as high as the numbers
     mosaic = make_mosaic(tiles, columns, gap, 255)
     across = max(7, columns * cell + 0.3)  # inches

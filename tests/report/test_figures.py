@@ -239,8 +239,8 @@ def test_margins_of_features_are_cut():
     features = np.zeros((9, 40, 40))
     features[:, 18:22, 10:30] = 1
     figure = figures.draw_features(features, "title")
-    # to one pixel: three rows of 6 × 22 pixels (three times enlarged), four columns, and gaps for the numbers
-    assert mosaic_of(figure).shape[:2] == (3 * 18 + 2 * 10, 4 * 66 + 3 * 10)
+    # to one pixel: three rows of 6 × 22 pixels (three times enlarged) in frames, four columns, and gaps for the numbers
+    assert mosaic_of(figure).shape[:2] == (3 * 20 + 2 * 10, 4 * 68 + 3 * 10)
     assert texts_of(figure.axes[0].texts) == list("012345678")
     assert "40×40" in figure.axes[0].get_title(loc="left")
 
