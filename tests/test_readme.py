@@ -67,8 +67,8 @@ def runs(tmp_path_factory):
         for program, words in COMMANDS:
             command = [re.sub("^runs/", f"{folder}/", re.sub("^mine.py$", str(own), word)) for word in words]
             shorter = [] if {"--predict", "--nir"} & {*command} else ["--dry-run"]
-            if program == "train" and "multiscale2026" in command:
-                shorter += ["--augment", "copies=1", "shift=1"]  # its own 17 copies take 5 s
+            if program == "train" and {"multiscale2026", "--augment"} & {*command}:
+                shorter += ["--augment", "copies=1", "shift=1"]  # 17 copies take 5 s
             main = {"train": train, "evaluate": evaluate}[program].main
             with contextlib.redirect_stdout(io.StringIO()) as printed, patch.context() as hurry:
                 if "first" not in command:  # whose folder docs/outputs.md describes
