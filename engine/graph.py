@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from engine.packed import Packed, PackedLatencies, PackedSpikes
-from engine.stages import INPUT, Shape, SpikingConv
+from engine.stages import INPUT, Shape, SpikingConv, drop_times
 from errors import InputError
 
 CHUNK = 1000  # images that pass through the stages together
@@ -191,7 +191,8 @@ class StageGraph(nn.Module):
         Args:
             pack: whether the computed maps are packed.
             bits: whether only one bit per neuron is kept (``PackedSpikes``), also of wanted maps that are known. This
-                always holds for a map that a stage gathers.
+                always holds for a map that a stage gathers. The spikes of the known maps then come all at once, which
+                is faster, unless their times decide which neurons spike.
             file: where the bits are written; None: in memory.
 
         Yields the number of images after each chunk, and returns {name: map} of the wanted maps.
@@ -202,9 +203,11 @@ class StageGraph(nn.Module):
             return found
         reads = {other for name in self.between(maps, wanted) for other in self.inputs_of(name)} | set(computed)
         maps = {name: latencies for name, latencies in maps.items() if name in reads}
-        count = len(next(iter(maps.values())))
+        count, at_once = len(next(iter(maps.values()))), bits and not self._times_matter(computed)
         for start in range(0, count or 1, CHUNK):  # an empty data set has maps too, of a shape
-            part = self.fire({name: latencies[start : start + CHUNK] for name, latencies in maps.items()}, wanted)
+            part = {name: latencies[start : start + CHUNK] for name, latencies in maps.items()}
+            part = {name: drop_times(part[name], self.time_steps) for name in part} if at_once else part
+            part = self.fire(part, wanted)
             for name in computed:
                 if name not in found:  # filled in place: joining the chunks would take the memory twice
                     shape = part[name].shape[1:]
@@ -217,6 +220,14 @@ class StageGraph(nn.Module):
                 found[name][start : start + CHUNK] = part[name]
             yield min(CHUNK, count - start)
         return found
+
+    def _times_matter(self, names: Collection[str]) -> bool:
+        """Return whether the times of the input's spikes decide which neurons of the maps ``names`` spike.
+
+        Without negative weights they do not: a potential never falls, so the last potential decides.
+        """
+        has_levels = any(f"{GATHERED}{name}" in names and stage.levels for name, stage in self.stages.items())
+        return has_levels or any(bool((conv.weight < 0).any()) for conv in self.convs() if not conv.decides)
 
     @torch.no_grad()
     def map_of(self, maps: LatencyMap | Mapping[str, LatencyMap], name: str) -> LatencyMap:

@@ -30,6 +30,11 @@ INPUT = "input"  # the map of the encoder, below the first stage
 Shape = tuple[int, int, int]  # (channels, rows, columns) of a latency map
 
 
+def drop_times(latency: torch.Tensor, time_steps: int) -> torch.Tensor:
+    """Return a latency map in which all spikes come at once, at step 0."""
+    return (latency >= time_steps).to(torch.uint8) * time_steps
+
+
 class Part(NamedTuple):
     """Neurons of one convolution in the latency map (F, H, W) of a stage: slices of its features, rows and columns."""
 
@@ -76,6 +81,7 @@ class Stage(nn.Module):
     rules: Sequence[Rule] = ()  # the rules that it learns by
     decides = False  # whether it has no threshold
     sees_whole_maps = False  # whether its neurons depend on the size of the image
+    levels: tuple[int, ...] = ()  # time steps before which it asks whether a neuron below has spiked
     size = 1  # of its pooling windows
 
     def __init__(self, inputs: str | Sequence[str] = ()):
@@ -242,9 +248,9 @@ class SpikingConv(Stage):
         if not self.decides:
             return self.layer().fire(latency, pool)
         # Only whether an input spiked counts: as if all had spiked at once, with a threshold of 0, at the last step.
-        spiked = torch.where(latency < self.time_steps, 0, self.time_steps).to(torch.uint8)
         layer = BACKENDS[self.backend].FiringLayer(self.weight, self.time_steps, self.padding, 0.0)
-        return torch.where(layer.fire(spiked, pool) == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
+        fired = layer.fire(drop_times(latency, self.time_steps), pool)
+        return torch.where(fired == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
 
     def peaks(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the highest potential of each feature of a decision stage, (N, F)."""
