@@ -1,10 +1,13 @@
-"""Write the tables of the results into ``README.md`` and ``results/README.md``, from the logs and scores here.
+"""Write the tables of the results into ``README.md``, ``results/README.md`` and ``results/search.md``.
+
+They come from the logs and scores in this folder.
 
     python results/collect.py
 
 Each table replaces the text between ``<!-- NAME -->`` and ``<!-- /NAME -->``. ``operations.png`` is drawn again.
 """
 
+import csv
 import json
 import re
 import statistics
@@ -18,6 +21,8 @@ SHORT_COLUMNS = "network", "epochs", "seeds", "test accuracy", "time", "tuned"
 TUNED = "mozafari2018_margin", "multiscale2026"  # networks whose settings come from experiments that saw test images
 NOT_SHORT = ("mozafari2018", "2 4 10"), ("multiscale2026 on fashion-mnist without moved copies", "2 4 4 2 15")
 EXAMPLE = HERE / "deep2024-10-epochs.log"  # the output of the README's first command
+SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
+BASELINE = "encoder.threshold=20", "s5.rule.decay=0.82", "s5.out_channels=50"  # of search/candidates.csv
 LAST_LINES = 4  # the number of its last lines in the README
 
 
@@ -124,6 +129,31 @@ def read_speed() -> str:
     return re.findall(r"^### \d+ threads?\n\n((?:\|.*\n)+)", (HERE / "speed.md").read_text(), re.MULTILINE)[-1].rstrip()
 
 
+def make_search_table() -> str:
+    """Return the table of ``search/candidates.csv``: one line for each candidate, over its seeds."""
+    with open(HERE / "search" / "candidates.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {}
+    for row in rows:
+        words = [word for word in f"{row['set']} {row['try']}".split() if word not in BASELINE]
+        copies = row["copies"].split()
+        number = [word.removeprefix("augment.copies=") for word in words if word.startswith("augment.")]
+        moves = " ".join([f"copies={number[0]}", *copies[1:]]) if number else " ".join(copies)
+        words = " ".join(f"`{word}`" for word in words if not word.startswith("augment.")) or "baseline"
+        moves = "none" if moves.startswith("copies=0") else moves
+        found.setdefault((row["dataset"], words, moves, row["epochs"]), []).append(row)
+    cells = []
+    for (dataset, words, moves, epochs), runs in found.items():
+        settled, best, difference = (
+            statistics.mean(float(run[column]) for run in runs) for column in ("settled", "best", "difference")
+        )
+        error = sum(float(run["standard_error"]) ** 2 for run in runs) ** 0.5 / len(runs)
+        seeds = " ".join(run["seed"] for run in runs)
+        gain = f"{difference:+.2f} ± {error:.2f}" if words != "baseline" else ""
+        cells.append((dataset, words, moves, epochs, seeds, f"{settled:.2f}", f"{best:.2f}", gain))
+    return to_markdown(SEARCH_COLUMNS, cells)
+
+
 def draw_operations(path: Path) -> None:
     """Draw the test accuracy against the synaptic additions for an image, a point for each run on MNIST with counts."""
     from matplotlib.figure import Figure
@@ -160,4 +190,5 @@ def fill(path: Path, parts: dict[str, str]) -> None:
 if __name__ == "__main__":
     draw_operations(HERE / "operations.png")
     fill(HERE / "README.md", {"seeds": make_seed_table(), "runs": make_run_table(), "speed": read_speed()})
+    fill(HERE / "search.md", {"candidates": make_search_table()})
     fill(HERE.parent / "README.md", {"example": read_example(), "results": make_short_table()})

@@ -33,13 +33,15 @@ run inception2024 --model inception2024 --epochs 2 4 4 15 "${one[@]}"
 for seed in 0 1 2 3 4; do
     run "multiscale2026-seed$seed" --model multiscale2026 --seed "$seed" "${one[@]}"
 done
-fashion=(--config results/fashion-mnist.toml "${one[@]}")
 for seed in 0 1 2; do
     run "multiscale2026-plain-seed$seed" --model multiscale2026 --augment none --epochs 2 4 4 2 30 --seed "$seed" "${one[@]}"
-    run "multiscale2026-fashion-seed$seed" "${fashion[@]}" --seed "$seed"
-    run "multiscale2026-fashion-plain-seed$seed" "${fashion[@]}" --augment none --epochs 2 4 4 2 15 \
-        --set s5.rule.decay=0.8 --seed "$seed"
     run "mozafari2018-680-epochs-seed$seed" --model mozafari2018 --epochs 2 4 680 --seed "$seed" "${one[@]}"
+done
+fashion=(--config results/fashion-mnist.toml "${one[@]}")
+for seed in 0 1 2 3 4; do
+    run "multiscale2026-fashion-seed$seed" "${fashion[@]}" --seed "$seed"
+    run "multiscale2026-fashion-plain-seed$seed" "${fashion[@]}" --augment none --epochs 2 4 4 2 20 \
+        --set s5.rule.decay=0.85 --seed "$seed"
 done
 run majority2024-100-epochs-seed0 --model majority2024 --epochs 2 4 100 "${one[@]}"
 
