@@ -120,6 +120,7 @@ def test_the_tables_are_those_of_the_logs():
     results = (ROOT / "results" / "README.md").read_text()
     assert all(collect[name]() in README for name in ("read_example", "make_short_table"))
     assert all(collect[name]() in results for name in ("make_seed_table", "make_run_table", "read_speed"))
+    assert collect["make_search_table"]() in (ROOT / "results" / "search.md").read_text()
 
 
 def test_the_keys_of_the_maps_are_those_of_the_documentation(runs):
