@@ -7,7 +7,7 @@ from support.command import results, start, start_evaluation
 from support.run_folders import ROOT, only_run
 
 import evaluate
-from training.checkpoint import load_checkpoint
+from training.checkpoint import load_checkpoint, rebuild_network
 
 FOLDER = ROOT / "results" / "checkpoints"
 STAGES = {  # of the networks, those with weights
@@ -17,11 +17,12 @@ STAGES = {  # of the networks, those with weights
 }
 LEAST = {"deep2024": 0.85, "mozafari2018": 0.97, "multiscale2026": 0.97}  # accuracy on the first 100 test images
 FILES = {name: FOLDER / f"{name}.safetensors" for name in STAGES}
+FASHION = FOLDER / "multiscale2026-fashion.safetensors"
 
 
 def test_they_are_small():
-    assert set(FOLDER.iterdir()) == {*FILES.values(), FOLDER / "README.md"}
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 25 * 2**20
+    assert set(FOLDER.iterdir()) == {*FILES.values(), FASHION, FOLDER / "README.md"}
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 32 * 2**20
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -29,6 +30,13 @@ def test_it_names_what_trained_it(name):
     checkpoint = load_checkpoint(FILES[name])
     assert checkpoint.run["flags"]["model"] == checkpoint.model == name
     assert checkpoint.run["flags"]["data_dir"] is None
+
+
+def test_that_of_fashion_mnist_is_declared_by_its_checkpoint():
+    """The network file declares 100 features in s4."""
+    checkpoint = load_checkpoint(FASHION)
+    assert (checkpoint.model, checkpoint.run["dataset"]) == ("multiscale2026", "fashion-mnist")
+    assert rebuild_network(checkpoint).stages["s4"].out_channels == 300
 
 
 @pytest.mark.parametrize("name", FILES)
