@@ -191,8 +191,8 @@ class StageGraph(nn.Module):
         Args:
             pack: whether the computed maps are packed.
             bits: whether only one bit per neuron is kept (``PackedSpikes``), also of wanted maps that are known. This
-                always holds for a map that a stage gathers. The spikes of the known maps then come all at once, which
-                is faster, unless their times decide which neurons spike.
+                always holds for a map that a stage gathers. If the times of the known spikes do not matter, they are
+                dropped, because this is faster.
             file: where the bits are written; None: in memory.
 
         Yields the number of images after each chunk, and returns {name: map} of the wanted maps.
@@ -203,10 +203,12 @@ class StageGraph(nn.Module):
             return found
         reads = {other for name in self.between(maps, wanted) for other in self.inputs_of(name)} | set(computed)
         maps = {name: latencies for name, latencies in maps.items() if name in reads}
-        count, at_once = len(next(iter(maps.values()))), bits and not self._times_matter(computed)
+        count = len(next(iter(maps.values())))
+        at_once = bits and not self._times_matter(computed)
         for start in range(0, count or 1, CHUNK):  # an empty data set has maps too, of a shape
             part = {name: latencies[start : start + CHUNK] for name, latencies in maps.items()}
-            part = {name: drop_times(part[name], self.time_steps) for name in part} if at_once else part
+            if at_once:
+                part = {name: drop_times(latency, self.time_steps) for name, latency in part.items()}
             part = self.fire(part, wanted)
             for name in computed:
                 if name not in found:  # filled in place: joining the chunks would take the memory twice
@@ -222,9 +224,9 @@ class StageGraph(nn.Module):
         return found
 
     def _times_matter(self, names: Collection[str]) -> bool:
-        """Return whether the times of the input's spikes decide which neurons of the maps ``names`` spike.
+        """Return whether it depends on the times of the input's spikes which neurons of the maps ``names`` spike.
 
-        Without negative weights they do not: a potential never falls, so the last potential decides.
+        It does not without levels and negative weights: a potential never falls, so the last potential decides.
         """
         has_levels = any(f"{GATHERED}{name}" in names and stage.levels for name, stage in self.stages.items())
         return has_levels or any(bool((conv.weight < 0).any()) for conv in self.convs() if not conv.decides)

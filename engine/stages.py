@@ -81,7 +81,7 @@ class Stage(nn.Module):
     rules: Sequence[Rule] = ()  # the rules that it learns by
     decides = False  # whether it has no threshold
     sees_whole_maps = False  # whether its neurons depend on the size of the image
-    levels: tuple[int, ...] = ()  # time steps before which it asks whether a neuron below has spiked
+    levels: tuple[int, ...] = ()  # see ``SpikingDense``
     size = 1  # of its pooling windows
 
     def __init__(self, inputs: str | Sequence[str] = ()):

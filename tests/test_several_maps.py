@@ -58,7 +58,7 @@ def by_hand(model, latencies):
 
 @pytest.mark.parametrize(("levels", "lowest", "highest"), [((), 0, 0.6), ((2, 5), 0, 0.7), ((), -1, 1.5)])
 def test_bits_tell_which_neurons_spike(levels, lowest, highest):
-    """Also if levels ask for the times of spikes, and with negative weights, by which a potential may fall."""
+    """Also with levels, which depend on the times of spikes, and with negative weights: a potential may fall."""
     model = fork(overrides={"e.levels": levels}, dtype=torch.float64)
     rng = np.random.default_rng(0)
     for conv in model.convs():
