@@ -40,21 +40,22 @@ def test_many_are_stored_in_a_file_without_a_name(limit, tmp_path, monkeypatch):
 
 
 def test_a_run_learns_from_copies_and_resumes_to_the_bit(tmp_path, undrawn, stop_after, monkeypatch):
-    """In memory without a pause, and on the disk interrupted: the same weights, other than without copies."""
-    for place in ("whole", "stopped", "plain"):
+    """Without a pause, and interrupted in memory and on the disk: the same weights, other than without copies."""
+    for place in ("whole", "plain", "memory", "disk"):
         (tmp_path / place).mkdir()
     assert start(f"{SMALL} {MOVES}", tmp_path / "whole") == 0
     assert start(f"{SMALL} --augment none", tmp_path / "plain") == 0
-    monkeypatch.setattr(augmentation, "MAX_IN_MEMORY", 0)
-    stop_after(5 * 14 + 7)  # in the second epoch of s3
-    assert start(f"{SMALL} {MOVES}", tmp_path / "stopped") == 130
-    stop_after(None)
-    assert start("--resume latest", tmp_path / "stopped") == 0
-    whole, stopped, plain = (only_run(tmp_path / place) for place in ("whole", "stopped", "plain"))
-    assert same(state(whole), state(stopped))
+    whole, plain = (only_run(tmp_path / place) for place in ("whole", "plain"))
     assert not same(state(whole), state(plain))
     assert results(whole)["flags"]["augment"] == "copies=2 turn=10 shift=1"
     assert results(plain)["flags"]["augment"] == "none"
+    for place, limit in (("memory", 2**30), ("disk", 0)):
+        monkeypatch.setattr(augmentation, "MAX_IN_MEMORY", limit)
+        stop_after(5 * 14 + 7)  # in the second epoch of s3
+        assert start(f"{SMALL} {MOVES}", tmp_path / place) == 130
+        stop_after(None)
+        assert start("--resume latest", tmp_path / place) == 0
+        assert same(state(whole), state(only_run(tmp_path / place)))
 
 
 @pytest.mark.parametrize(
