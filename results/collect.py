@@ -135,22 +135,17 @@ def make_search_table() -> str:
         rows = list(csv.DictReader(file))
     found = {}
     for row in rows:
-        words = [word for word in f"{row['set']} {row['try']}".split() if word not in BASELINE]
-        copies = row["copies"].split()
-        number = [word.removeprefix("augment.copies=") for word in words if word.startswith("augment.")]
-        moves = " ".join([f"copies={number[0]}", *copies[1:]]) if number else " ".join(copies)
-        words = " ".join(f"`{word}`" for word in words if not word.startswith("augment.")) or "baseline"
-        moves = "none" if moves.startswith("copies=0") else moves
-        found.setdefault((row["dataset"], words, moves, row["epochs"]), []).append(row)
+        words = " ".join(f"`{word}`" for word in f"{row['set']} {row['try']}".split() if word not in BASELINE)
+        found.setdefault((row["dataset"], words or "baseline", row["copies"], row["epochs"]), []).append(row)
     cells = []
-    for (dataset, words, moves, epochs), runs in sorted(found.items(), key=lambda item: item[0][0]):
+    for (dataset, words, copies, epochs), runs in sorted(found.items(), key=lambda item: item[0][0]):
         settled, best, difference = (
             statistics.mean(float(run[column]) for run in runs) for column in ("settled", "best", "difference")
         )
         error = sum(float(run["standard_error"]) ** 2 for run in runs) ** 0.5 / len(runs)
         seeds = " ".join(run["seed"] for run in runs)
         gain = f"{difference:+.2f} ± {error:.2f}" if words != "baseline" else ""
-        cells.append((dataset, words, moves, epochs, seeds, f"{settled:.2f}", f"{best:.2f}", gain))
+        cells.append((dataset, words, copies, epochs, seeds, f"{settled:.2f}", f"{best:.2f}", gain))
     return to_markdown(SEARCH_COLUMNS, cells)
 
 

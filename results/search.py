@@ -17,15 +17,17 @@ import csv
 import hashlib
 import json
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 import datasets
-from datasets.augmentation import Augmentation, move_images
+from datasets.augmentation import Augmentation, MovedCopies
 from engine.packed import PackedSpikes
-from engine.stages import drop_times
+from engine.stages import SpikingDense, drop_times
 from models import MODELS
 from network_trainer import LatencyDataset
 from training.encoders import choose_encoder
@@ -63,39 +65,36 @@ def compute_features(
         return np.concatenate([maps[name].flatten(1) for name in below], 1)
 
     found = {split: np.concatenate([fire(part) for part in latencies[split].split(CHUNK)]) for split in images}
-    for number in range(1, moves.copies + 1):
-        bits = []
-        for start in range(0, len(images["train"]), CHUNK):
-            moved = move_images(images["train"][start : start + CHUNK], moves, number, seed, start)
-            bits.append(np.packbits(fire(drop_times(encoder.encode(moved), TIME_STEPS)) < TIME_STEPS, axis=1))
-        found[str(number)] = np.concatenate(bits)
+    copies = MovedCopies(images["train"], moves, seed, encoder.encode, found["val"].shape[1], None)
+    for number, copy in enumerate(copies, start=1):
+        parts = (drop_times(copy[start : start + CHUNK], TIME_STEPS) for start in range(0, len(copy), CHUNK))
+        found[str(number)] = np.concatenate([np.packbits(fire(part) < TIME_STEPS, axis=1) for part in parts])
     return found
 
 
-def train_candidate(settings: dict, seed: int, features: dict, labels: dict, epochs: int) -> np.ndarray:
+def pack(stage: SpikingDense, images: int, parts: Iterable[np.ndarray]) -> PackedSpikes:
+    """Return the input of s5, from latencies uint8 (n, neurons) of ``CHUNK`` images at a time."""
+    spikes, start = PackedSpikes(images, (stage.in_channels, 1, 1), TIME_STEPS), 0
+    for part in parts:
+        spikes[start : start + len(part)] = stage.gather([torch.from_numpy(part)[:, :, None, None]])
+        start += len(part)
+    return spikes
+
+
+def train_candidate(settings: dict, seed: int, features: dict, labels: dict, copies: int, epochs: int) -> np.ndarray:
     """Train s5; return which validation images are classified correctly after each epoch, bool (epochs, N)."""
-    settings = {**settings}
-    copies = settings.pop("augment.copies", sum(name.isdigit() for name in features))
     _, model = make_model(settings, seed)
-    neurons, sets = features["val"].shape[1], []
-
-    def pack(split, read):
-        images = len(features[split])
-        spikes = PackedSpikes(images, (model.stages["s5"].in_channels, 1, 1), TIME_STEPS)
-        for start in range(0, images, CHUNK):
-            latencies = torch.from_numpy(read(features[split][start : start + CHUNK]))
-            spikes[start : start + CHUNK] = model.stages["s5"].gather([latencies[:, :, None, None]])
-        return spikes
-
+    stage, sets = model.stages["s5"], []
     for split in ("train", "val"):
-        sets.append(LatencyDataset(torch.zeros(len(labels[split]), 6, 28, 28, dtype=torch.uint8), labels[split]))
-        sets[-1].maps = {model.input_name("s5"): pack(split, np.asarray)}
-
-    def read_bits(bits):
-        return np.where(np.unpackbits(bits, axis=1, count=neurons), 0, TIME_STEPS).astype(np.uint8)
-
-    for number in range(1, copies + 1):
-        sets[0].copies.append(pack(str(number), read_bits))
+        count = len(labels[split])
+        sets.append(LatencyDataset(torch.zeros(count, 6, 28, 28, dtype=torch.uint8), labels[split]))
+        parts = (features[split][start : start + CHUNK] for start in range(0, count, CHUNK))
+        sets[-1].maps = {model.input_name("s5"): pack(stage, count, parts)}
+    neurons = features["val"].shape[1]
+    for number in map(str, range(1, copies + 1)):
+        chunks = (features[number][start : start + CHUNK] for start in range(0, len(features[number]), CHUNK))
+        silent = (1 - np.unpackbits(bits, axis=1, count=neurons) for bits in chunks)
+        sets[0].copies.append(pack(stage, len(features[number]), (part * np.uint8(TIME_STEPS) for part in silent)))
     steps = model.steps(*sets, (0, 0, 0, 0, epochs), seed=seed)
     return np.array([(step.decisions == sets[1].labels).numpy() for step in steps if step.kind == "validation"])
 
@@ -133,12 +132,18 @@ def main() -> None:
     baseline = args.cache / f"{args.dataset}-{args.seed}-baseline.npy"
     for tried in args.tried:
         start = time.process_time()
-        right = train_candidate(shared | read_set(tried), args.seed, features, labels, args.epochs)
+        settings = shared | read_set(tried)
+        copies = settings.pop("augment.copies", moves.copies)
+        if copies and settings.get("s5.levels"):
+            parser.error("moved copies have no times of spikes, so s5 cannot have levels")
+        right = train_candidate(settings, args.seed, features, labels, copies, args.epochs)
         settled = right[-SETTLED:].mean(0)  # of each image
         if not baseline.is_file():
             np.save(baseline, settled)
         difference = 100 * (settled - np.load(baseline))
-        row = [args.dataset, args.seed, str(moves), " ".join(args.set), " ".join(tried), args.epochs]
+        moved = str(replace(moves, copies=copies)) if copies else "none"
+        others = " ".join(word for word in tried if not word.startswith("augment."))
+        row = [args.dataset, args.seed, moved, " ".join(args.set), others, args.epochs]
         row += [f"{100 * settled.mean():.3f}", f"{100 * right.mean(1).max():.2f}", f"{difference.mean():+.3f}"]
         row += [f"{difference.std() / len(val) ** 0.5:.3f}", f"{(time.process_time() - start) / 60:.1f}"]
         print(*(f"{name} {value}" for name, value in zip(COLUMNS, row, strict=True)), sep=", ", flush=True)
