@@ -68,7 +68,7 @@ def runs(tmp_path_factory):
             command = [re.sub("^runs/", f"{folder}/", re.sub("^mine.py$", str(own), word)) for word in words]
             shorter = [] if {"--predict", "--nir"} & {*command} else ["--dry-run"]
             if program == "train" and {"multiscale2026", "--augment"} & {*command}:
-                shorter += ["--augment", "copies=1", "shift=1"]  # 17 copies take 5 s
+                shorter += ["--augment", "copies=1", "shift=1"]  # fewer than its own copies
             main = {"train": train, "evaluate": evaluate}[program].main
             with contextlib.redirect_stdout(io.StringIO()) as printed, patch.context() as hurry:
                 if "first" not in command:  # whose folder docs/outputs.md describes

@@ -30,7 +30,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path / "elsewhere")
     with_all = name == "mozafari2018"
     more = "--tensorboard --map-index 3" if with_all else ""
-    more = "--augment copies=1 turn=8" if name == "multiscale2026" else more  # its own 17 copies take 15 s
+    more = "--augment copies=1 turn=8" if name == "multiscale2026" else more  # fewer than its own 8 copies
     assert start(f"--model {name} {DIGITS} --dry-run {more}", tmp_path / "runs") == 0
     out, err = capsys.readouterr()
     assert err == ""

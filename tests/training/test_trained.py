@@ -33,10 +33,10 @@ def test_it_names_what_trained_it(name):
 
 
 def test_that_of_fashion_mnist_is_declared_by_its_checkpoint():
-    """The network file declares 100 features in s4."""
+    """The network file declares a decay of 0.95."""
     checkpoint = load_checkpoint(FASHION)
     assert (checkpoint.model, checkpoint.run["dataset"]) == ("multiscale2026", "fashion-mnist")
-    assert rebuild_network(checkpoint).stages["s4"].out_channels == 300
+    assert rebuild_network(checkpoint).stages["s5"].rule.decay == 0.93
 
 
 @pytest.mark.parametrize("name", FILES)
