@@ -57,7 +57,7 @@ class Augmentation:
 
     @classmethod
     def parse(cls, text: str) -> "Augmentation":
-        """Parse ``"copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"``, or some of these words, or ``"none"``."""
+        """Parse ``"copies=8 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"``, or some of these words, or ``"none"``."""
         values = {}
         for word in [] if text.strip() == "none" else text.split() or [""]:
             name, _, value = word.partition("=")

@@ -46,7 +46,7 @@ SET_HELP = (
     "s3.rule.reward=0.01,-0.0005 s3.rule=margin encoder.time_steps=20"
 )
 AUGMENT_HELP = (
-    "also train the decision stage on moved copies of the images: copies=17 turn=8 (degrees) shift=1.2 (pixels) "
+    "also train the decision stage on moved copies of the images: copies=8 turn=8 (degrees) shift=1.2 (pixels) "
     "scale=0.08 shear=0.08 flip, or none (default: that of the network)"
 )
 NOT_REPEATED = {"device", "output", "name"}  # --config does not take them from the args.json of a run
