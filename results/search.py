@@ -1,15 +1,16 @@
 """Compare settings of multiscale2026 on validation images. The test images are never read.
 
-    python -m results.search fashion-mnist --set encoder.threshold=20 --try s5.out_channels=50 \\
-        --try s5.out_channels=100 s5.levels=6,10
+    python -m results.search fashion-mnist --set encoder.threshold=20 s5.rule.decay=0.82 \\
+        --try s5.out_channels=50 --try s5.out_channels=100 s5.levels=6,10
 
-Each ``--try`` is a candidate, which adds its settings of the decision stage s5 to those of ``--set``. All candidates of
-a command read the same features: s1 to s4 are trained once, on plain images, and the latencies that s5 reads are kept
-in the folder ``--cache``. With ``--augment``, s5 also learns from moved copies of the images. A candidate may take the
-first of them only (``--try augment.copies=4``), and has no levels. 10,000 training images are the validation images.
-A candidate is *settled* at the mean accuracy of its last five epochs. Its difference from the first candidate of the
-same data set and seed is paired by image. The results of all commands are collected in
-``results/search/candidates.csv``.
+The settings of ``--set`` change the network ``START``. Each ``--try`` is a candidate, which adds settings of the
+decision stage s5 to them. All candidates of a command read the same features: s1 to s4 are trained once, on plain
+images, and the latencies that s5 reads are kept in the folder ``--cache``. With ``--augment``, s5 also learns from
+moved copies of the images. A candidate may take the first of them only (``--try augment.copies=4``), and has no levels.
+
+10,000 training images are the validation images. A candidate is *settled* at the mean accuracy of its last five epochs.
+Its difference from the first candidate of the same data set and seed is paired by image. The results of all commands
+are collected in ``results/search/candidates.csv``.
 """
 
 import argparse
@@ -17,7 +18,6 @@ import csv
 import hashlib
 import json
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +36,14 @@ from utils import set_threads
 
 HERE = Path(__file__).resolve().parent
 NETWORK = MODELS["multiscale2026"]
+START = {  # multiscale2026 before the search; the settings in candidates.csv are changes of this network
+    "s4.out_channels": 100,
+    "s4.threshold": 20,
+    "s5.out_channels": 100,
+    "s5.rule.margin": 0.03,
+    "s5.rule.left_out": 0.3,
+    "s5.rule.decay": 0.965,
+}
 VALIDATION, SETTLED, CHUNK, TIME_STEPS = 10_000, 5, 1000, 15
 COLUMNS = ["dataset", "seed", "copies", "set", "try", "epochs", "settled", "best"]
 COLUMNS += ["difference", "standard_error", "minutes"]
@@ -67,17 +75,20 @@ def compute_features(
     found = {split: np.concatenate([fire(part) for part in latencies[split].split(CHUNK)]) for split in images}
     copies = MovedCopies(images["train"], moves, seed, encoder.encode, found["val"].shape[1], None)
     for number, copy in enumerate(copies, start=1):
-        parts = (drop_times(copy[start : start + CHUNK], TIME_STEPS) for start in range(0, len(copy), CHUNK))
-        found[str(number)] = np.concatenate([np.packbits(fire(part) < TIME_STEPS, axis=1) for part in parts])
+        parts = (copy[start : start + CHUNK] for start in range(0, len(copy), CHUNK))
+        spikes = (fire(drop_times(part, TIME_STEPS)) < TIME_STEPS for part in parts)
+        found[str(number)] = np.concatenate([np.packbits(part, axis=1) for part in spikes])
     return found
 
 
-def pack(stage: SpikingDense, images: int, parts: Iterable[np.ndarray]) -> PackedSpikes:
-    """Return the input of s5, from latencies uint8 (n, neurons) of ``CHUNK`` images at a time."""
-    spikes, start = PackedSpikes(images, (stage.in_channels, 1, 1), TIME_STEPS), 0
-    for part in parts:
-        spikes[start : start + len(part)] = stage.gather([torch.from_numpy(part)[:, :, None, None]])
-        start += len(part)
+def pack(stage: SpikingDense, features: np.ndarray, are_bits: bool = False) -> PackedSpikes:
+    """Return the input of s5, from latencies uint8 (N, neurons) or, of a copy, from bits uint8 (N, neurons / 8)."""
+    spikes = PackedSpikes(len(features), (stage.in_channels, 1, 1), TIME_STEPS)
+    for start in range(0, len(features), CHUNK):
+        part = features[start : start + CHUNK]
+        if are_bits:
+            part = TIME_STEPS * (1 - np.unpackbits(part, axis=1, count=stage.in_channels))
+        spikes[start : start + CHUNK] = stage.gather([torch.from_numpy(part)[:, :, None, None]])
     return spikes
 
 
@@ -86,15 +97,9 @@ def train_candidate(settings: dict, seed: int, features: dict, labels: dict, cop
     _, model = make_model(settings, seed)
     stage, sets = model.stages["s5"], []
     for split in ("train", "val"):
-        count = len(labels[split])
-        sets.append(LatencyDataset(torch.zeros(count, 6, 28, 28, dtype=torch.uint8), labels[split]))
-        parts = (features[split][start : start + CHUNK] for start in range(0, count, CHUNK))
-        sets[-1].maps = {model.input_name("s5"): pack(stage, count, parts)}
-    neurons = features["val"].shape[1]
-    for number in map(str, range(1, copies + 1)):
-        chunks = (features[number][start : start + CHUNK] for start in range(0, len(features[number]), CHUNK))
-        silent = (1 - np.unpackbits(bits, axis=1, count=neurons) for bits in chunks)
-        sets[0].copies.append(pack(stage, len(features[number]), (part * np.uint8(TIME_STEPS) for part in silent)))
+        sets.append(LatencyDataset(torch.zeros(len(labels[split]), 6, 28, 28, dtype=torch.uint8), labels[split]))
+        sets[-1].maps = {model.input_name("s5"): pack(stage, features[split])}
+    sets[0].copies += [pack(stage, features[str(number)], are_bits=True) for number in range(1, copies + 1)]
     steps = model.steps(*sets, (0, 0, 0, 0, epochs), seed=seed)
     return np.array([(step.decisions == sets[1].labels).numpy() for step in steps if step.kind == "validation"])
 
@@ -113,7 +118,7 @@ def main() -> None:
     set_threads(args.threads)
     torch.set_flush_denormal(True)
 
-    data, shared = datasets.load(args.dataset), read_set(args.set)
+    data, shared = datasets.load(args.dataset), START | read_set(args.set)
     train, val = datasets.stratified_split(data.train_labels, VALIDATION, args.seed)
     labels = {split: torch.from_numpy(data.train_labels[part]) for split, part in (("train", train), ("val", val))}
     below = {name: value for name, value in shared.items() if not name.startswith("s5.")}
