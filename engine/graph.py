@@ -224,9 +224,9 @@ class StageGraph(nn.Module):
         return found
 
     def _times_matter(self, names: Collection[str]) -> bool:
-        """Return whether it depends on the times of the input's spikes which neurons of the maps ``names`` spike.
+        """Return whether the times of the input's spikes determine which neurons of the maps ``names`` spike.
 
-        It does not without levels and negative weights: a potential never falls, so the last potential decides.
+        They do if a stage has levels or negative weights. Otherwise a potential never falls, and the last one decides.
         """
         has_levels = any(f"{GATHERED}{name}" in names and stage.levels for name, stage in self.stages.items())
         return has_levels or any(bool((conv.weight < 0).any()) for conv in self.convs() if not conv.decides)

@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 RUN_COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"
 SEED_COLUMNS = "network", "epochs", "seeds", "validation", "test, best epoch", "lowest to highest", "time", "tuned"
 SHORT_COLUMNS = "network", "epochs", "seeds", "test accuracy", "time", "tuned"
-# Networks whose design comes from experiments that saw test images of MNIST, and whether their settings do too
+# The column "tuned" of networks on MNIST: whether test images had a part in their design and settings
 TUNED = {"mozafari2018_margin": "yes", "multiscale2026": "partly"}
 NOT_SHORT = (("mozafari2018", "2 4 10"),)
 EXAMPLE = HERE / "deep2024-10-epochs.log"  # the output of the README's first command
