@@ -52,6 +52,8 @@ class Diagnosis:
         latencies = train.maps[INPUT]
         self.latencies, self.labels = latencies[chosen.to(latencies.device)].to(model.device), train.labels[chosen]
         self.shapes = model.shapes(*latencies.shape[2:])
+        # images until the rate of a phase is the highest, and until its weights are near 0 or 1; 0 if not STDP
+        self.needed = {phase: self._count_needed(phase) for phase in model.phases}
 
     def diagnose_plan(self) -> Iterator[str]:
         """Yield what is wrong before the training: silence, too few images for STDP, maps of a single neuron."""
@@ -62,7 +64,7 @@ class Diagnosis:
             hint = "a longer --set encoder.window" if self.events else "lower thresholds, as --set encoder.threshold"
             yield f"the encoder hardly spikes: {about}; try {hint}"
         for phase, count in zip(model.phases, self.epochs, strict=True):
-            highest, enough = self.count_needed(phase)
+            highest, enough = self.needed[phase]
             if 0 < count * self.images < enough:
                 epochs = -(-highest // self.images), -(-enough // self.images)
                 short.append(f"{phase.name} needs {epochs[0]} for its highest rate, {epochs[1]} in all")
@@ -101,7 +103,7 @@ class Diagnosis:
     def diagnose_learning(self, phase: Phase, row: dict) -> Iterator[str]:
         """Yield whether the stages of a phase without labels have hardly learned, and how many features never won."""
         seen, count = row["images"] * row["epoch"], sum(conv.out_channels for _, conv in self._convs(phase))
-        highest, enough = self.count_needed(phase)
+        highest, enough = self.needed[phase]
         longer = self.suggest_epochs(phase if seen >= enough else None)
         if highest and row["convergence"] > LEARNED:
             mean = f"the mean of w (1 - w) is {row['convergence']:.2g}, and below {LEARNED} in trained networks"
@@ -145,8 +147,7 @@ class Diagnosis:
         spikes = (below < self.model.time_steps).to(conv.weight.dtype)
         return conv2d(spikes, conv.weight, padding=conv.padding).numpy(force=True)
 
-    def count_needed(self, phase: Phase) -> tuple[int, int]:
-        """Return (images until the rate is the highest, images until the weights are near 0 or 1); 0 if not STDP."""
+    def _count_needed(self, phase: Phase) -> tuple[int, int]:
         counts = [_count_needed(conv, phase.rules[label]) for label, conv in self._convs(phase)]
         return tuple(map(max, zip(*counts, strict=True)))
 
@@ -154,7 +155,7 @@ class Diagnosis:
         """Return ``--epochs …`` with enough epochs for each phase; ``longer``: a phase that gets twice its epochs."""
         found = []
         for phase, count, usual in zip(self.model.phases, self.epochs, self.usual_epochs, strict=True):
-            enough = usual if phase.needs_labels else -(-self.count_needed(phase)[1] // self.images)
+            enough = usual if phase.needs_labels else -(-self.needed[phase][1] // self.images)
             found.append(max(count, enough, 2 * count if phase is longer else 0) if count else 0)
         return f"--epochs {' '.join(map(str, found))}"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command import contents, read_csv, results, train_here
+from support.command import FEW_DIGITS, contents, read_csv, results, train_here
 from support.refusals import assert_refuses
 from support.run_folders import outcome, same
 
@@ -26,7 +26,7 @@ from training.initial import identify_phases
 from training.settings import SweepSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
-FLAGS = ["--dataset", "digits", "--ratio", "0.1", "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
+FLAGS = ["--dataset", str(FEW_DIGITS), "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
 TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
 NETWORKS = "mozafari2018", "mozafari2018_margin"  # with the same s1 and s2
 
@@ -85,6 +85,11 @@ def words(output, *more):
     return ["--model", *NETWORKS, "--seeds", "1", "--output", str(output), *FLAGS, *more]
 
 
+def run_of(output, network):
+    """The folder of the network's run."""
+    return next(output.glob(f"{network}-*-seed1"))
+
+
 def start(output):
     return sweep.main(words(output, "--jobs", "1"))
 
@@ -93,10 +98,10 @@ def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_p
     assert start(tmp_path) == 0
     (beginning,) = {folder for folder, phase in here if phase != "s3"}
     assert here == [(beginning, phase) for phase in ("s1", "s2")] + [
-        (f"{name}-digits-seed1", "s3") for name in NETWORKS for _ in range(2)
+        (run_of(tmp_path, name).name, "s3") for name in NETWORKS for _ in range(2)
     ]
     for name in NETWORKS:
-        run = tmp_path / f"{name}-digits-seed1"
+        run = run_of(tmp_path, name)
         assert_same_run(alone[name], run)
         shared = json.loads((run / "args.json").read_text())["shared"]
         assert shared == {"folder": str(tmp_path / ".shared" / beginning), "phases": ["s1", "s2"]}
@@ -120,7 +125,7 @@ def test_a_sweep_that_was_stopped_continues(tmp_path, alone, here, batches, caps
     assert sweep.main(command[2:]) == 0
     assert len(here) == 6  # as without a stop
     for name in NETWORKS:
-        assert_same_run(alone[name], tmp_path / f"{name}-digits-seed1")
+        assert_same_run(alone[name], run_of(tmp_path, name))
 
 
 def test_if_a_beginning_fails_its_runs_train_alone(tmp_path, alone, here, monkeypatch, capsys):
@@ -133,7 +138,7 @@ def test_if_a_beginning_fails_its_runs_train_alone(tmp_path, alone, here, monkey
     assert start(tmp_path) == 0
     assert "no memory" in capsys.readouterr().err
     assert len(here) == 8
-    assert_same_run(alone[NETWORKS[0]], tmp_path / f"{NETWORKS[0]}-digits-seed1")
+    assert_same_run(alone[NETWORKS[0]], run_of(tmp_path, NETWORKS[0]))
 
 
 def test_a_failed_run_is_reported_at_the_end(tmp_path, monkeypatch, capsys):
@@ -162,7 +167,7 @@ def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatc
 def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     """The other runs are trained. Damage that a resumed run repairs is not reported."""
     assert start(tmp_path) == 0
-    first, second = (tmp_path / f"{name}-digits-seed1" for name in NETWORKS)
+    first, second = (run_of(tmp_path, name) for name in NETWORKS)
     (first / "metrics.csv").write_text("")
     (second / "results.json").write_text("")
     capsys.readouterr()
@@ -204,11 +209,11 @@ def test_a_dask_cluster_of_two_workers(tmp_path, alone, monkeypatch):
         command = [sys.executable, ROOT / "sweep.py", *words(tmp_path, *where)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
-    first, second = (tmp_path / f"{name}-digits-seed1" for name in NETWORKS)
+    first, second = (run_of(tmp_path, name) for name in NETWORKS)
     assert_same_run(alone[NETWORKS[0]], first)
     assert_same_run(alone[NETWORKS[1]], second)
     assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]  # in the same seconds
-    assert "| mozafari2018_margin | digits |  | 1 |" in (tmp_path / "sweep.md").read_text()
+    assert f"| mozafari2018_margin | {FEW_DIGITS} |  | 1 |" in (tmp_path / "sweep.md").read_text()
     assert not list(tmp_path.glob(".*"))
 
 

@@ -1,9 +1,11 @@
 """``--augment``: moved copies of the training images, from which the decision stage learns too."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, refuse, results, start
+from support.command import DIGITS, SMALL, refuse, results, start
 from support.run_folders import only_run, same
 
 from datasets import augmentation
@@ -11,7 +13,8 @@ from datasets.augmentation import Augmentation, MovedCopies, move_images
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
 
-SMALL = f"--model mozafari2018_margin {DIGITS} --ratio 0.2 --batch-size 60 --epochs 2 12 2"
+TRAINED = Path(__file__).resolve().parent.parent.parent / "results" / "checkpoints" / "mozafari2018.safetensors"
+MARGIN = f"{SMALL} --model mozafari2018_margin --init-from {TRAINED} --epochs 0 0 2"
 MOVES = "--augment copies=2 turn=10 shift=1"
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 28, 28), np.uint8)
 
@@ -43,16 +46,16 @@ def test_a_run_learns_from_copies_and_resumes_to_the_bit(tmp_path, undrawn, stop
     """Without a pause, and interrupted in memory and on the disk: the same weights, other than without copies."""
     for place in ("whole", "plain", "memory", "disk"):
         (tmp_path / place).mkdir()
-    assert start(f"{SMALL} {MOVES}", tmp_path / "whole") == 0
-    assert start(f"{SMALL} --augment none", tmp_path / "plain") == 0
+    assert start(f"{MARGIN} {MOVES}", tmp_path / "whole") == 0
+    assert start(f"{MARGIN} --augment none", tmp_path / "plain") == 0
     whole, plain = (only_run(tmp_path / place) for place in ("whole", "plain"))
     assert not same(state(whole), state(plain))
     assert results(whole)["flags"]["augment"] == "copies=2 turn=10 shift=1"
     assert results(plain)["flags"]["augment"] == "none"
     for place, limit in (("memory", 2**30), ("disk", 0)):
         monkeypatch.setattr(augmentation, "MAX_IN_MEMORY", limit)
-        stop_after(5 * 14 + 7)  # in the second epoch of s3
-        assert start(f"{SMALL} {MOVES}", tmp_path / place) == 130
+        stop_after(4)  # in the second epoch
+        assert start(f"{MARGIN} {MOVES}", tmp_path / place) == 130
         stop_after(None)
         assert start("--resume latest", tmp_path / place) == 0
         assert same(state(whole), state(only_run(tmp_path / place)))

@@ -116,15 +116,15 @@ def test_a_kill_doubles_no_curve_in_tensorboard(tmp_path, undrawn, monkeypatch):
         assert list(found[run, f"stages/{stage}/convergence"]) == steps
     assert list(found["validation", "accuracy/by_epoch"]) == [1, 2]
     assert found["validation", "scores/confusion_matrix"] == [1, 2]
-    assert list(found["train_within_epochs", "loss/by_images"]) == [100, 200, 264, 364, 464, 528]
+    assert list(found["train_within_epochs", "loss/by_images"]) == [50, 100, 138, 188, 238, 276]
     assert list(found[".", "test/accuracy"]) == [5]
     weights = events_of(only_run(tmp_path))["train"].Histograms("stages/s3/weights")
     assert [event.step for event in weights] == [1, 2]
 
 
 def test_the_points_within_an_epoch_are_those_of_an_undisturbed_run(tmp_path, undrawn, undisturbed, stop_after):
-    """27 batches of 10 images have 10 points, each the outcome of one batch; the stop lies between two points."""
-    words = f"{SMALL} --batch-size 10 --epochs 0 0 1 --tensorboard"
+    """28 batches of 5 images have 10 points, each the outcome of one batch; the stop lies between two points."""
+    words = f"{SMALL} --batch-size 5 --epochs 0 0 1 --tensorboard"
     stop_after(5)
     assert start(words, tmp_path) == 130
     stop_after(None)
@@ -132,10 +132,10 @@ def test_the_points_within_an_epoch_are_those_of_an_undisturbed_run(tmp_path, un
     found = curves(only_run(tmp_path))
     assert same(found, undisturbed(words)["curves"])
     accuracy, loss = (found["train_within_epochs", f"{part}/by_images"] for part in ("accuracy", "loss"))
-    assert list(accuracy) == [30, 60, 80, 110, 140, 160, 190, 220, 240, 264]
+    assert list(accuracy) == [15, 30, 45, 60, 70, 85, 100, 115, 125, 138]
     for step, value in list(accuracy.items())[:-1]:
         assert 0 <= value + loss[step] <= 1.000001
-        assert 10 * value == pytest.approx(round(10 * value), abs=1e-5)  # of 10 images
+        assert 5 * value == pytest.approx(round(5 * value), abs=1e-5)  # of 5 images
 
 
 def test_a_finished_run_is_reported_and_not_changed(trained, capsys):
@@ -244,7 +244,7 @@ def popen(*words):
 
 def test_the_command(tmp_path, undrawn, undisturbed):
     """The real thing, its output not a terminal: Ctrl-C, then the command that it prints."""
-    words = f"{SMALL} --epochs 1 2 9 --no-figures"
+    words = f"{SMALL} --epochs 1 2 5 --no-figures"
     with popen(sys.executable, "train.py", *words.split(), "--output", tmp_path) as process:
         lines = [process.stdout.readline()]
         while " epoch " not in lines[-1]:
@@ -267,7 +267,7 @@ def test_the_command(tmp_path, undrawn, undisturbed):
     assert not set("\r\x1b") & set(out)  # no bars
     after, lines = out, out.splitlines()
     assert lines[0].startswith("resuming  ")
-    assert sum(line.startswith("s3     R-STDP epoch ") for line in lines) == 9
+    assert sum(line.startswith("s3     R-STDP epoch ") for line in lines) == 5
     assert lines[-1].endswith(f"see {only_run(tmp_path)}")
     log = (only_run(tmp_path) / "log.txt").read_text()
     assert log.startswith("run folder  ")
