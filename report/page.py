@@ -8,12 +8,13 @@ import base64
 import csv
 import json
 import shlex
+from functools import cache
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, Template
 from PIL import Image
 
 from engine.stages import INPUT
@@ -30,6 +31,15 @@ from utils import write_text
 # Bytes (base64), so that the page stays below 20 MB.
 MAX_BYTES = {"maps": 7_000_000, "weights": 7_000_000, "figures": 4_000_000}
 CSS_DPI = 96  # of a browser: texts of all figures are of one size
+
+
+@cache
+def load_template() -> Template:
+    """Return the compiled template of the page."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["percent"] = format_percent
+    return environment.get_template("page.html")
 
 
 def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
@@ -59,10 +69,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
             "times": make_color_table("plasma", model.time_steps, 0.95).tolist(),
             "potentials": make_color_table("Blues", 64).tolist(),
         }
-    loader = FileSystemLoader(Path(__file__).parent)
-    environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["percent"] = format_percent
-    page = environment.get_template("page.html").render(
+    page = load_template().render(
         model=model,
         title=report.title,
         about=" ".join((type(model).__doc__ or "").split()),
