@@ -133,7 +133,7 @@ ENCODER = [
     ("threshold: float = 50.0", "threshold: float = 49.0"),
     ("time_steps: int = 15", "time_steps: int = 14"),
     ("response[y + j, x + i] += pixel", "response[y + j, x + i] = pixel"),
-    ("np.moveaxis(pixels, -1, 1)", "pixels.transpose(0, 3, 2, 1)"),
+    ("np.moveaxis(images, -1, 1)", "images.transpose(0, 3, 2, 1)"),
 ]  # fmt: skip
 
 TRAINER = [
@@ -183,7 +183,7 @@ PHASES = [
 STAGES = [
     ("seen + np.arange(1, images + 1)", "seen + np.arange(images)"),
     ("torch.tensor(rates[-1])", "torch.tensor(rates[0])"),
-    ("torch.where(latency < self.time_steps, 0,", "torch.where(latency <= self.time_steps, 0,"),
+    ("(latency >= time_steps).to", "(latency > time_steps).to"),
     ("side + (self.kernel - 1) * stride, stride", "side + self.kernel * stride, stride"),
     ("(height - first.shape[2]) // 2", "height - first.shape[2]"),
 ]
