@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -314,56 +315,72 @@ class Run:
         self.left = ""
         if self.settings.figures:
             self.log.info("drawing the figures")
-        best = self.progress.best
-        weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
-        title = f"{self.settings.title(dataset=self.data.set.name)}, {weights}"
-        report = Report(
-            model=self.model,
-            encoder=self.encoder,
-            images=images,
-            labels=labels,
-            latencies=latencies,
-            class_names=self.data.set.class_names,
-            title=title,
-            split=split,
-            evaluation=evaluations.get(f"{split}.best"),
-            history=self.progress.history,
-            training_images=self.data.set.train_images[self.data.train[:MOVED_IMAGES]],
-            augmentation=self.augmentation,
-            seed=self.settings.seed,
-        )
-        best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
-        scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
-        facts = scored if evaluations else {"scores": NO_SCORES}
-        seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
-        facts |= read_features(self, seconds)
-        facts |= {
-            "diagnosis": diagnosis,
-            "seconds": seconds,
-            "images": self.data.count_images(),
-            "energy": measure_energy(self.model, self.encoder, latencies),
-        }
-        environment = describe_environment()
-        facts["machine"] = {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")}
+        report = self._make_report(images, labels, latencies, evaluations.get(f"{split}.best"))
+        facts = {"diagnosis": diagnosis, **self._collect_facts(latencies, seconds)}
         results = self.folder / "results.json"
         write_results(results, evaluations, **facts)  # first: no figure can cost the scores; not finished without flags
         for line in write_report(self.folder, report, self.settings.figures, self.log.show):
             self.log.info(line)
         step = len(self.progress.history) + 1
         self.save_maps("end", step)
-        board, scored = self.log.board, {}
-        for key, part in (("validation.best", "validation"), ("test.best", "test")):
-            if key in evaluations:
-                scored[part] = evaluations[key].metrics
-                board.log_scores(part, scored[part], step)
-        board.log_pictures("report", self.folder / "figures", step)
-        board.log_embedding(report, step)
-        board.log_hyperparameters(self.model, self.info["flags"], list(scored), step)
+        self._log_board(report, evaluations, step)
         seconds["since the last start"] = time.perf_counter() - start
         write_results(results, evaluations, **facts, peak_memory_mb=get_peak_memory(), flags=self.info["flags"])
         if self.settings.figures:
             write_page(self.folder, report, self.folder / "maps" / "end")
-        if best:
+        self._log_scores(evaluations, facts)
+
+    def _make_report(
+        self, images: np.ndarray, labels: np.ndarray, latencies: LatencyMap, evaluation: Evaluation | None
+    ) -> Report:
+        """Return the data of the figures and the page, from the images of the scored split."""
+        best = self.progress.best
+        weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
+        return Report(
+            model=self.model,
+            encoder=self.encoder,
+            images=images,
+            labels=labels,
+            latencies=latencies,
+            class_names=self.data.set.class_names,
+            title=f"{self.settings.title(dataset=self.data.set.name)}, {weights}",
+            split=self.settings.scored_split,
+            evaluation=evaluation,
+            history=self.progress.history,
+            training_images=self.data.set.train_images[self.data.train[:MOVED_IMAGES]],
+            augmentation=self.augmentation,
+            seed=self.settings.seed,
+        )
+
+    def _collect_facts(self, latencies: LatencyMap, seconds: dict[str, float]) -> dict[str, Any]:
+        """Return what results.json contains beside the scores. ``seconds`` gets those of the phases and readouts."""
+        best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
+        scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
+        seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
+        environment = describe_environment()
+        return {
+            **({"scores": NO_SCORES} if self.model.decision is None else scored),
+            **read_features(self, seconds),
+            "seconds": seconds,
+            "images": self.data.count_images(),
+            "energy": measure_energy(self.model, self.encoder, latencies),
+            "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
+        }
+
+    def _log_board(self, report: Report, evaluations: dict[str, Evaluation], step: int) -> None:
+        """Log scores, figures, an embedding and the hyperparameters to TensorBoard."""
+        board, scored = self.log.board, {}
+        for split in ("validation", "test"):
+            if f"{split}.best" in evaluations:
+                scored[split] = evaluations[f"{split}.best"].metrics
+                board.log_scores(split, scored[split], step)
+        board.log_pictures("report", self.folder / "figures", step)
+        board.log_embedding(report, step)
+        board.log_hyperparameters(self.model, self.info["flags"], list(scored), step)
+
+    def _log_scores(self, evaluations: dict[str, Evaluation], facts: dict[str, Any]) -> None:
+        """Log the scores, the time and the memory, and where everything is."""
+        if best := facts.get("best_epoch"):
             self.log.info(f"best on the validation set: epoch {best['epoch']} of {best['phase']}")
         for key in ("validation.best", "validation.last", "test.best", "test.last"):
             if key in evaluations:
@@ -374,7 +391,7 @@ class Run:
         if "readout" in facts:
             self.log.info(f"readout    {describe_readout(facts['readout'])}")
         memory = f", {get_peak_memory():,.0f} MB at most" if get_peak_memory() else ""
-        self.log.info(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
+        self.log.info(f"{facts['seconds']['since the last start']:.0f} s{memory}; see {self.folder}")
 
     def evaluate(
         self, latencies: LatencyMap, labels: np.ndarray, validation: LatencyDataset | None
