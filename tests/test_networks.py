@@ -438,6 +438,13 @@ def test_printing_a_network_shows_what_its_stages_are_set_to():
     assert "warm_up=STDP(winners=15, radius=0, " in text
 
 
+def test_the_summary_shows_the_receptive_field_of_each_stage():
+    """s1 5; c1 5 + 1 = 6; s2 6 + 2·2 = 10; c2 10 + 2·2 = 14; s3 14 + 4·6 = 38 pixels."""
+    lines = [line.split() for line in summarize(build_model("mozafari2018"), 28, 28).splitlines()]
+    fields = {words[0]: words[-2] for words in lines if words and words[0] in ("s1", "s2", "s3")}
+    assert fields == {"s1": "5×5", "s2": "10×10", "s3": "38×38"}
+
+
 def test_the_summary_shows_all_of_a_rule_and_the_phases():
     text = " ".join(summarize(build_model("deepr2024_greedy"), 28, 28).split())
     for part in (

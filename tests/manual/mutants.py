@@ -46,8 +46,13 @@ TESTS = {
         "tests/test_networks.py",
     ],
     "s1c1.py": ["tests/test_s1c1.py"],
-    "engine/phases.py": ["tests/test_fit.py", "tests/test_networks.py"],
-    "engine/stages.py": ["tests/engine/test_rules.py -k counts_its", "tests/test_networks.py", "tests/report"],
+    "engine/phases.py": ["tests/test_fit.py", "tests/test_networks.py", "tests/engine/test_traces.py"],
+    "engine/stages.py": [
+        "tests/engine/test_rules.py -k counts_its",
+        "tests/test_several_maps.py",
+        "tests/test_networks.py",
+        "tests/report",
+    ],
     "engine/event/competition.py": ["tests/engine/test_event.py", "tests/engine/test_traces.py"],
     "engine/event/plasticity.py": ["tests/engine/test_event.py", "tests/engine/test_traces.py"],
     "engine/graph.py": ["tests/test_several_maps.py", "tests/test_fit.py tests/test_networks.py"],
@@ -192,7 +197,7 @@ GRAPH = [
     (".inputs or (names[names.index(name) - 1],)", ".inputs or (names[0],)"),
     ("stage.fire(latency, self.stages[pool].size)", "stage.fire(latency, 1)"),
     ("int(latencies.max()) > self.time_steps", "int(latencies.max()) > self.time_steps + 1"),
-    ("latencies.shape[1] != self.in_channels", "latencies.shape[1] > self.in_channels"),
+    ("len(readers) == 1 and name not in wanted", "len(readers) == 1"),
 ]
 
 COMPETITION = [
