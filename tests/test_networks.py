@@ -486,6 +486,13 @@ def test_threads_do_not_change_a_bit(name):
         numba.set_num_threads(before)
 
 
+def test_a_map_that_is_wanted_is_computed_beside_its_pooling():
+    model = build_model("mozafari2018")
+    expected = dict(model.walk(DIGITS))
+    found = model.fire({"input": DIGITS}, ["s1", "c1"])
+    assert all(torch.equal(found[name], expected[name]) for name in ("s1", "c1"))
+
+
 def test_maps_that_are_kept_are_those_that_are_computed_again():
     """Training phase by phase, twice, and image by image from the input up gives the same state."""
     states = []
