@@ -20,7 +20,7 @@ import train  # first, since it checks the environment
 
 # isort: split
 from datasets import DataSet
-from datasets.augmentation import LOOKS, Augmentation, MovedCopies, add_noise
+from datasets.augmentation import add_noise
 from datasets.events import is_events
 from datasets.own import is_own
 from datasets.pictures import images_at
@@ -80,18 +80,13 @@ def evaluate(settings: EvaluateSettings) -> None:
     )
     write_text(folder / "summary.txt", summary + "\n")
     latencies = encoder.encode(images).to(model.device)
-    moves = replace(LOOKS, copies=settings.looks - 1) if settings.looks > 1 else Augmentation()
-    looks = MovedCopies(images, moves, 0, encoder.encode, 0, None)
-    evaluation = Evaluation(model, latencies, labels, looks)
-    changes = [f"noise {settings.noise}"] if settings.noise else []
-    changes += [f"{settings.looks} looks"] if settings.looks > 1 else []
-    tested = f"{data.name} with {' and '.join(changes)}" if changes else data.name
+    evaluation = Evaluation(model, latencies, labels)
+    tested = f"{data.name} with noise {settings.noise}" if settings.noise else data.name
     title = f"{trained.title(model=model.name, dataset=tested)}, {place.name}"
     report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
     energy = measure_energy(model, encoder, latencies)
     facts = {"checkpoint": str(place), "dataset": data.name, "fingerprint": data.fingerprint, "energy": energy}
     facts |= {"noise": settings.noise} if settings.noise else {}
-    facts |= {"looks": settings.looks, "moves": str(moves)} if moves else {}
     write_results(folder / "results.json", {"test": evaluation}, **facts)  # first: no figure can cost the scores
     lost = write_report(folder, report, settings.figures)
     if len(indices):
@@ -103,8 +98,6 @@ def evaluate(settings: EvaluateSettings) -> None:
     for note in (*data.notes, *describe_change(run, data), *lost):
         log.info(note)
     log.info(f"{model.name} on {tested}, test images: {evaluation.describe()}")
-    if moves:
-        log.info("one look takes")
     log.info(describe_energy(energy))
     if settings.tensorboard:
         split = make_tag(settings, run, data)
@@ -119,8 +112,6 @@ def make_tag(settings: EvaluateSettings, run: dict, data: DataSet) -> str:
         parts.append(to_folder_name(data.name))
     if settings.noise:
         parts.append(settings.noise)
-    if settings.looks > 1:
-        parts.append(f"{settings.looks}-looks")
     if settings.dry_run and not run["flags"].get("dry_run"):
         parts.append("dry-run")
     return "_".join(parts)

@@ -79,9 +79,6 @@ class Augmentation:
         return " ".join([*words, "flip"] if self.flip else words) or "none"
 
 
-LOOKS = Augmentation(copies=8, turn=4, shift=0.6, scale=0.04, shear=0.04)  # of a test image (results/search.md)
-
-
 @dataclass(frozen=True)
 class MovedCopies:
     """The copies of an augmentation as latencies, which are computed slice by slice when they are read.
@@ -89,7 +86,7 @@ class MovedCopies:
     The iterator yields the copies in order: sequences of latencies uint8 (C, H, W) that are read by slices.
 
     Args:
-        images: uint8 (N, H, W) or (N, H, W, 3).
+        images: the training images, uint8 (N, H, W) or (N, H, W, 3).
         augmentation, seed: see ``move_images``.
         encode: computes latencies uint8 (n, C, H, W) from images.
         neurons: number of inputs of the decision stage. Each is stored as a bit.
@@ -126,8 +123,6 @@ class MovedCopies:
 
 @dataclass(frozen=True)
 class MovedCopy:
-    """One copy: latencies uint8 (C, H, W) of all images, which are read by slices."""
-
     copies: MovedCopies
     number: int
 

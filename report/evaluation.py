@@ -1,14 +1,13 @@
 """The decisions of a network on a set of images, and their scores."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from datasets.augmentation import MovedCopy
 from engine.graph import LatencyMap
 from engine.packed import Packed
 from network_trainer import NetworkTrainer
@@ -22,8 +21,6 @@ class Evaluation:
     Args:
         maps: the encoded images, or {stage: map} of maps from which the decision can be computed.
         labels: the classes of the images, int (N,).
-        copies: further looks at the images, as the latencies of moved copies. The score of a class is then the sum of
-            its scores over all looks, and the highest score decides.
 
     Attributes:
         labels, predictions: int64 (N,), -1 for silence.
@@ -31,19 +28,10 @@ class Evaluation:
         first_spikes: uint8 (N,), the time step of the first spike in the input of the decision stage, T for none.
     """
 
-    def __init__(
-        self,
-        model: NetworkTrainer,
-        maps: LatencyMap | Mapping[str, LatencyMap],
-        labels: Sequence[int],
-        copies: Iterable[LatencyMap | MovedCopy] = (),
-    ):
+    def __init__(self, model: NetworkTrainer, maps: LatencyMap | Mapping[str, LatencyMap], labels: Sequence[int]):
         name = model.input_name(model.decision)
         inputs = model.map_of(maps, name)
         decisions, scores = model.decide({name: inputs})
-        for copy in copies:
-            scores = scores + model.decide(copy)[1]
-            decisions = torch.where(scores.amax(1) > 0, scores.argmax(1), SILENT)
         self.labels, self.num_classes = torch.as_tensor(labels).numpy(), model.num_classes
         self.predictions, self.scores = decisions.cpu().numpy(), scores.double().cpu().numpy()
         is_packed = isinstance(inputs, Packed)

@@ -39,7 +39,7 @@ FILES = "which files are written"
 NOTHING = "neither weights nor results"  # a resumed run may change it
 COMMAND = "what the command does"  # not a property of the run, so it is not saved
 
-MAX_COUNT, MAX_SEED, MAX_LOOKS = 2**31 - 1, 2**63 - 1, 100
+MAX_COUNT, MAX_SEED = 2**31 - 1, 2**63 - 1
 BACKENDS, CLASSIFIERS = ("auto", "event", "torch"), (*READOUTS, "none")
 SET_HELP = (
     "set fields of a stage, a rule or the encoder, such as s2.threshold=12 s3.1.rule.winners=8 "
@@ -446,12 +446,6 @@ class EvaluateSettings(NetworkSettings):
     noise: str | None = of_data(
         None, "KIND=X", "add noise to the test images: gaussian=0.1 (σ) or salt-pepper=0.05 (the fraction of pixels)"
     )
-    looks: int = of_data(
-        1,
-        "N",
-        "also classify N - 1 moved copies of each test image; the class with the highest sum of scores decides",
-        range=(1, MAX_LOOKS),
-    )
     predict: tuple[str, ...] = of_prediction(
         (), "IMAGE", "classify image files: their names, folders, or patterns ('*.png')"
     )
@@ -468,9 +462,8 @@ class EvaluateSettings(NetworkSettings):
             parse_noise(self.noise or "gaussian=0")
         except InputError as error:
             self.refuse("noise", f"{self.noise} cannot be used: {error}")
-        for name, is_used in (("noise", self.noise), ("looks", self.looks > 1)):
-            if is_used and is_events(self.dataset):
-                self.refuse(name, "changes images, not recordings of events")
+        if self.noise and is_events(self.dataset):
+            self.refuse("noise", "changes images, not recordings of events")
         useless, reason = ("prediction",), "needs --predict"
         if self.predict:
             useless, reason = ("data", "output"), "has no effect beside --predict"

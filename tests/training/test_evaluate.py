@@ -1,7 +1,6 @@
 """evaluate.py: it tests a trained network and classifies image files."""
 
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +13,7 @@ from support.run_folders import ROOT, curves
 import datasets
 import evaluate
 import train
-from datasets.augmentation import LOOKS, MovedCopies, move_images
 from models import build_model, model_class
-from report.evaluation import Evaluation
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint, load_network, rebuild_network, save_checkpoint
 from training.encoders import choose_encoder, get_encoder_config
@@ -199,25 +196,3 @@ def test_a_run_is_found_by_its_name(trained, capsys):
     )
     assert train.main(["--resume", trained.name, "--output", str(trained.parent)]) == 0
     assert "finished" in capsys.readouterr().out
-
-
-def test_looks_sum_the_scores_of_moved_copies(trained, tmp_path, undrawn, capsys):
-    """The decisions are those of summed scores, by hand; silence stays silence; one look changes nothing."""
-    run = shutil.copytree(trained, tmp_path / "run")
-    for words in ("--looks 1", "--looks 3 --tensorboard"):
-        assert start_evaluation(f"{run} {MACHINE} --name {words[8]} {words}", tmp_path) == 0
-    assert "digits with 3 looks" in capsys.readouterr().out
-    assert "looks" not in results(tmp_path / "1")
-    assert results(tmp_path / "1")["test"] == results(trained)["test"]["best"]
-    assert results(tmp_path / "3")["looks"] == 3
-    assert any(tag.startswith("test_3-looks") for _, tag in curves(run))
-    network, data = load_network(trained), datasets.load("digits")
-    images = np.concatenate([data.test_images[:20], np.zeros((1, 28, 28), np.uint8)])
-    moves = replace(LOOKS, copies=2)
-    looks = [network.encoder.encode(move_images(images, moves, copy, 0)) for copy in range(3)]
-    scores = sum(network.model.decide(look)[1] for look in looks)
-    copies = MovedCopies(images, moves, 0, network.encoder.encode, 0, None)
-    found = Evaluation(network.model, looks[0], np.zeros(21, int), copies)
-    assert found.predictions.tolist() == [*scores[:20].argmax(1).tolist(), -1]
-    rows = read_csv(tmp_path / "3" / "predictions.csv")[:20]
-    assert [row["prediction"] for row in rows] == [str(each) for each in found.predictions[:20]]

@@ -72,7 +72,7 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     assert (classes.numpy() == data.test_labels).mean() == pytest.approx(results(run)["test"]["best"]["accuracy"])
     capsys.readouterr()
     picture = Path(__file__).parent.parent.parent / "images" / "example-digit.png"
-    for wrong, about in (("--noise gaussian=0.1", "--noise"), ("--looks 2", "--looks"), ("--dataset digits", "digits")):
+    for wrong, about in (("--noise gaussian=0.1", "--noise"), ("--dataset digits", "digits")):
         assert about in refuse(f"{run} {wrong} {MACHINE}", capsys, evaluate)
     assert "recordings" in refuse(f"{run} --predict {picture} {MACHINE}", capsys, evaluate)
 

@@ -146,7 +146,7 @@ EVALUATE = {
     "RUN": ["", "''", "--dataset digits"],
     "text.png": ["{run} --dry-run --output {bad}/text.png", "{run} --predict {bad}/text.png"],
     "--encoder": ["{run} --encoder s1c1"], "--epochs": ["{run} --epochs 1 1 1"], "--set": ["{run} --set s2.kernel=3"],
-    "--noise": ["{run} --noise fog=1", "{run} --noise gaussian=2"], "--looks": ["{run} --looks 0", "{run} --looks x"],
+    "--noise": ["{run} --noise fog=1", "{run} --noise gaussian=2"],
     "--no-figures": ["{run} --predict {bad}/digit.png --no-figures"],
     "--save-maps": ["{run} --save-maps -1", "{run} --predict {bad}/digit.png --save-maps"],
     "--scores": ["{run} --scores"],
