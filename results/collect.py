@@ -136,7 +136,8 @@ def make_search_table() -> str:
         rows = list(csv.DictReader(file))
     found = {}
     for row in rows:
-        words = " ".join(f"`{word}`" for word in f"{row['set']} {row['try']}".split() if word not in BASELINE)
+        changes = sorted({*f"{row['set']} {row['try']}".split()} - {*BASELINE})
+        words = " ".join(f"`{word}`" for word in changes)
         found.setdefault((row["dataset"], words or "baseline", row["copies"], row["epochs"]), []).append(row)
     cells = []
     for (dataset, words, copies, epochs), runs in sorted(found.items(), key=lambda item: item[0][0]):
