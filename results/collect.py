@@ -145,7 +145,7 @@ def make_search_table() -> str:
             statistics.mean(float(run[column]) for run in runs) for column in ("settled", "best", "difference")
         )
         error = sum(float(run["standard_error"]) ** 2 for run in runs) ** 0.5 / len(runs)
-        seeds = " ".join(run["seed"] for run in runs)
+        seeds = " ".join(sorted((run["seed"] for run in runs), key=int))
         gain = f"{difference:+.2f} ± {error:.2f}" if words != "baseline" else ""
         cells.append((dataset, words, copies, epochs, seeds, f"{settled:.2f}", f"{best:.2f}", gain))
     return to_markdown(SEARCH_COLUMNS, cells)
