@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import evaluate
 import train
-from report import diagnosis, writing
+from report import writing
 
 DIGITS = "--dataset digits --device cpu --threads 1"  # several are slow while others share the cores
 FEW_DIGITS = Path(__file__).with_name("few_digits.npz")  # 150 training images and 40 test images of ``digits``
@@ -58,13 +58,12 @@ def contents(folder):
 
 
 def dont_draw(monkeypatch):
-    """Let runs draw one empty figure and measure two images for the diagnosis, which both take longer than training."""
+    """Let runs draw one empty figure: drawing takes several times as long as training with a few images."""
 
     def draw_history(report, caption):
         return [("", Figure(figsize=(1, 1)))] if report.history else []
 
     monkeypatch.setattr(writing, "FIGURES", {"history": ("", draw_history)})
-    monkeypatch.setattr(diagnosis, "SAMPLE", 2)
 
 
 def refuse(words, capsys, command=train):

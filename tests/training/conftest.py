@@ -4,13 +4,15 @@ import pytest
 from support.command import DIGITS, dont_draw, start
 from support.run_folders import only_run
 
+from report import diagnosis
 from training.run import Run
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Runs leave no figures but an empty history."""
+    """Runs leave no figures but an empty history, and measure few images for the diagnosis."""
     dont_draw(monkeypatch)
+    monkeypatch.setattr(diagnosis, "SAMPLE", 2)
 
 
 @pytest.fixture

@@ -1,19 +1,17 @@
 """``--augment``: moved copies of the training images, from which the decision stage learns too."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from support.command import DIGITS, SMALL, refuse, results, start
-from support.run_folders import only_run, same
+from support.run_folders import ROOT, only_run, same
 
 from datasets import augmentation
 from datasets.augmentation import Augmentation, MovedCopies, move_images
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
 
-TRAINED = Path(__file__).resolve().parent.parent.parent / "results" / "checkpoints" / "mozafari2018.safetensors"
+TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
 MARGIN = f"{SMALL} --model mozafari2018_margin --init-from {TRAINED} --epochs 0 0 2"
 MOVES = "--augment copies=2 turn=10 shift=1"
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 28, 28), np.uint8)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command import DIGITS, SMALL, contents, read_csv, refuse, results, start
+from support.command import DIGITS, FEW_DIGITS, SMALL, contents, read_csv, refuse, results, start
 from support.run_folders import ROOT, events_of, only_run, same
 from tensorboard.plugins.hparams import plugin_data_pb2
 
@@ -23,7 +23,7 @@ from training.checkpoint import load_checkpoint
 NETWORKS = network_names()
 
 
-@pytest.mark.parametrize("name", ["mozafari2018", "inception2024", "multiscale2026"])
+@pytest.mark.parametrize("name", ["mozafari2018", "inception2024", "majority2024", "multiscale2026"])
 def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figures, "DPI", 20)
     (tmp_path / "elsewhere").mkdir()
@@ -31,7 +31,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     with_all = name == "mozafari2018"
     more = "--tensorboard --map-index 3" if with_all else ""
     more = "--augment copies=1 turn=8" if name == "multiscale2026" else more  # fewer than its own 8 copies
-    assert start(f"{SMALL} --model {name} --dry-run {more}", tmp_path / "runs") == 0
+    assert start(f"{SMALL.replace('mozafari2018', name)} --dry-run {more}", tmp_path / "runs") == 0
     out, err = capsys.readouterr()
     assert err == ""
     folder = only_run(tmp_path / "runs")
@@ -67,7 +67,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     saved = json.loads((folder / "args.json").read_text())
     assert saved["flags"]["model"] == name
     assert saved["flags"]["epochs"] == [1] * len(model.phases)
-    assert saved["command_line"].startswith("train.py --model mozafari2018 --dataset ")
+    assert saved["command_line"].startswith(f"train.py --model {name} --dataset {FEW_DIGITS}")
     check_results(folder, 40)
     assert results(folder)["machine"].keys() == {"git_commit", "processor", "cores", "threads"}
     energy = results(folder)["energy"]
