@@ -52,7 +52,6 @@ class Diagnosis:
         latencies = train.maps[INPUT]
         self.latencies, self.labels = latencies[chosen.to(latencies.device)].to(model.device), train.labels[chosen]
         self.shapes = model.shapes(*latencies.shape[2:])
-        # images until the rate of a phase is the highest, and until its weights are near 0 or 1; 0 if not STDP
         self.needed = {phase: self._count_needed(phase) for phase in model.phases}
 
     def diagnose_plan(self) -> Iterator[str]:
@@ -148,7 +147,8 @@ class Diagnosis:
         return conv2d(spikes, conv.weight, padding=conv.padding).numpy(force=True)
 
     def _count_needed(self, phase: Phase) -> tuple[int, int]:
-        counts = [_count_needed(conv, phase.rules[label]) for label, conv in self._convs(phase)]
+        """Return (images until the rate is the highest, images until the weights are near 0 or 1); 0 if not STDP."""
+        counts = [_count_by_rule(conv, phase.rules[label]) for label, conv in self._convs(phase)]
         return tuple(map(max, zip(*counts, strict=True)))
 
     def suggest_epochs(self, longer: Phase | None = None) -> str:
@@ -166,7 +166,7 @@ class Diagnosis:
         return [(name, found) for name in phase.stages for found in enumerate(self.model.named_convs([name]))]
 
 
-def _count_needed(conv: SpikingConv, rule: Rule) -> tuple[int, int]:
+def _count_by_rule(conv: SpikingConv, rule: Rule) -> tuple[int, int]:
     if rule.needs_labels or not getattr(rule, "stabilize", False) or tuple(getattr(rule, "bounds", ())) != (0, 1):
         return 0, 0
     rates = rule.schedule(np.atleast_2d(rule.first_rates()), np.arange(1, MAX_IMAGES + 1), 0)[:, 0]
