@@ -354,8 +354,8 @@ class NetworkTrainer(StageGraph):
             epochs: one number for each phase; 0 skips the phase.
             batch_size: number of images between two adaptations of the rates.
             seed: the seed of the order of the images, which differs in every epoch.
-            patience: a phase with labels ends after this number of epochs without a better validation accuracy; 0:
-            never.
+            patience: a phase with labels ends after this number of epochs without a better validation accuracy.
+                0: it never ends early.
             progress: where the training continues; it is updated in place. None: at the beginning.
             copies: moved copies of the training images (``datasets.augmentation.MovedCopies``). Each batch of the
                 decision stage reads the original images or one of the copies.

@@ -2,9 +2,8 @@
 
 The decision layer of each network learns from the same images on one thread, on all threads, and with ``--threads
 auto``, alternately, beside 0, 1, 2 and 3 processes that compute without end. ``fair`` is the computing time of n
-threads
-that never wait for each other, in multiples of that of one thread: min(n, n · cores / (n + busy)). ``share`` is the
-part of it that ``auto`` uses, relative to one thread without other processes.
+threads that never wait for each other, in multiples of that of one thread: min(n, n · cores / (n + busy)). ``share`` is
+the part of it that ``auto`` uses, relative to one thread without other processes.
 
 With ``--sessions``, each busy process is in a separate session, like a process of another user. Linux divides the cores
 among sessions first, so all n threads together get cores / (1 + busy).
