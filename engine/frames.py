@@ -3,6 +3,8 @@
 It consists of SpykeTorch's operations. A GPU runs it, and it is the slow, obvious twin of ``engine/event``.
 """
 
+from functools import reduce
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -139,6 +141,6 @@ class DecisionLayer(_Tensors, backend.DecisionLayer):
 
 def pool_latency(latency: Tensor, size: int) -> Tensor:
     """Return the earliest spike of each size×size window of latency (…, H, W); what does not fit is dropped."""
-    height, width = (n // size for n in latency.shape[-2:])
-    windows = latency[..., : height * size, : width * size].unflatten(-1, (width, size)).unflatten(-3, (height, size))
-    return windows.amin((-3, -1))
+    height, width = (n // size * size for n in latency.shape[-2:])
+    lines = reduce(torch.minimum, (latency[..., i:height:size, :width] for i in range(size)))
+    return reduce(torch.minimum, (lines[..., i::size] for i in range(size)))

@@ -420,6 +420,18 @@ def test_a_network_may_learn_features_only(declare):
             needs_decisions()
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_pooling_takes_the_earliest_spike_of_each_window(size):
+    """Lines and columns that do not fill a window are dropped."""
+    latency = torch.from_numpy(np.random.default_rng(0).integers(0, 16, (2, 3, 7, 8), np.uint8))
+    found = Pool(size).fire(latency)
+    assert found.shape == (2, 3, 7 // size, 8 // size)
+    for y in range(7 // size):
+        for x in range(8 // size):
+            window = latency[..., y * size : (y + 1) * size, x * size : (x + 1) * size]
+            assert torch.equal(found[..., y, x], window.flatten(2).min(2).values)
+
+
 def test_pooling_may_come_first(declare):
     model = declare(c0=lambda: Pool(2), s1=lambda: SpikingConv(20, 5, rule=RSTDP()))()
     assert [maps.shape for _, maps in model.walk(DIGITS[:2])] == [(2, 6, 14, 14), (2, 20, 10, 10)]
