@@ -42,7 +42,7 @@ from training.initial import BEGINNING, identify_phases, initialize_from
 from training.log import RunLog, replace_unprintable
 from training.run import PHASES, Data, is_finished, load_data, prepare_machine
 from training.settings import FILES, LEARNING, SweepSettings, TrainSettings, read_config, to_flag, to_text
-from utils import ROOT, lock_folder
+from utils import ROOT, find_temporaries, lock_folder
 
 STOP = ".stop"  # while this file is in the output folder, no job starts, and running jobs save and end
 SHARED = ".shared"  # the folder of the beginnings in the output folder
@@ -294,9 +294,14 @@ def connect(settings: SweepSettings) -> Iterator[None]:
 
 @contextmanager
 def lock_output(output: Path) -> Iterator[None]:
-    """Create and lock the folder of the sweep. Raises InputError if another sweep uses it."""
+    """Create and lock the folder of the sweep, and remove temporary files of a sweep that was killed.
+
+    Raises InputError if another sweep uses the folder.
+    """
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output):
+        for left in find_temporaries(output, ".*"):  # runs remove their own
+            left.unlink()
         yield
 
 

@@ -145,9 +145,9 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
             temporary.unlink()
 
 
-def find_temporaries(folder: str | Path) -> Iterator[Path]:
+def find_temporaries(folder: str | Path, pattern: str = "**/.*") -> Iterator[Path]:
     """Yield the temporary files of ``write_atomically`` in a folder, also those of processes that were killed."""
-    return (path for path in Path(folder).rglob(".*") if re.match(r"\.\d+\.", path.name) and path.is_file())
+    return (path for path in Path(folder).glob(pattern) if re.match(r"\.\d+\.", path.name) and path.is_file())
 
 
 def write_text(path: str | Path, text: str) -> None:
