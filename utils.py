@@ -146,7 +146,10 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
 
 
 def find_temporaries(folder: str | Path, pattern: str = "**/.*") -> Iterator[Path]:
-    """Yield the temporary files of ``write_atomically`` in a folder, also those of processes that were killed."""
+    """Yield the temporary files of ``write_atomically`` in a folder, also those of processes that were killed.
+
+    pattern: of ``Path.glob``. By default, the subfolders are searched too.
+    """
     return (path for path in Path(folder).glob(pattern) if re.match(r"\.\d+\.", path.name) and path.is_file())
 
 

@@ -162,7 +162,10 @@ def pool_out(marks, geometry, pool, out):
 
 @compiled
 def _find_lines(spikes, geometry, line_groups):
-    """Write the first group of each time step and line to ``line_groups`` (T, H + 1); last, the end of the step."""
+    """Write the first group of each time step and line to ``line_groups`` (T, H + 1).
+
+    The last entry of a time step is the end of its groups.
+    """
     group = 0
     for t in range(geometry.time_steps):
         for line in range(geometry.height):
