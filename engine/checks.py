@@ -56,9 +56,10 @@ def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
     chained = all(network.inputs_of(other) == (below,) for below, other in zip([name, *above], above, strict=False))
     *between, top = [network.stages[other] for other in above] or [None]
     convolves = top is not None and top.decides and len(top.convs) == 1 and not top.sees_whole_maps
-    if not (chained and convolves and len(between) <= 1 and not any(stage.convs for stage in between)):
+    pools = all(not stage.convs and not stage.padding for stage in between)
+    if not (chained and convolves and len(between) <= 1 and pools):
         raise InputError(
             f"{name} learns from rewards, so one decision stage must follow it, a SpikingConv without a threshold, "
-            f"with at most one Pool between; the stages above it are {', '.join(above) or 'none'}",
+            f"with at most one Pool without padding between; the stages above it are {', '.join(above) or 'none'}",
             field=name,
         )

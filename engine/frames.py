@@ -139,8 +139,13 @@ class DecisionLayer(_Tensors, backend.DecisionLayer):
             self._change([feature], times, self.time_steps - 1, rates[row], rule)
 
 
-def pool_latency(latency: Tensor, size: int) -> Tensor:
-    """Return the earliest spike of each size×size window of latency (…, H, W); what does not fit is dropped."""
+def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:
+    """Return the earliest spike of each size×size window of latency (…, H, W); what does not fit is dropped.
+
+    padding: silent neurons on each side, at most half of ``size``, so that each window contains a neuron.
+    """
+    if padding:
+        latency = F.pad(latency, [padding] * 4, value=torch.iinfo(torch.uint8).max)  # later than any spike and silence
     height, width = (n // size * size for n in latency.shape[-2:])
     lines = reduce(torch.minimum, (latency[..., i:height:size, :width] for i in range(size)))
     return reduce(torch.minimum, (lines[..., i::size] for i in range(size)))

@@ -12,8 +12,11 @@ def output_size(height: int, width: int, kernel: int, padding: int) -> tuple[int
     return size
 
 
-def pooled_size(height: int, width: int, size: int) -> tuple[int, int]:
+def pooled_size(height: int, width: int, size: int, padding: int = 0) -> tuple[int, int]:
     """Return (Ho, Wo) of a pooling, which drops what does not fit. Raises InputError if no window fits."""
+    height += 2 * padding
+    width += 2 * padding
     if min(height, width) < size:
-        raise InputError(f"pooling {size} does not fit a {height}×{width} input", field="size")
+        padded = f"{height}×{width}"
+        raise InputError(f"pooling {size} does not fit a {padded} input (padding included)", field="size")
     return height // size, width // size

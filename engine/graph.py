@@ -158,8 +158,8 @@ class StageGraph(nn.Module):
     def fire(self, maps: Mapping[str, torch.Tensor], wanted: Collection[str]) -> dict[str, torch.Tensor]:
         """Compute the ``wanted`` maps from ``maps`` {name: map}, for a few images at once; return all of them.
 
-        If all that is read of a stage's map is one pooling, both are computed together, and only the pooled map is
-        returned.
+        If all that is read of a stage's map is one pooling without padding, both are computed together, and only the
+        pooled map is returned.
         """
         maps = {name: latencies.to(self.device) for name, latencies in maps.items()}
         names = self.between(maps, wanted)
@@ -172,7 +172,7 @@ class StageGraph(nn.Module):
             pool = readers[0] if len(readers) == 1 and name not in wanted and readers[0] in self.stages else None
             if name not in self.stages:
                 maps[name] = latency
-            elif pool and stage.convs and not self.stages[pool].convs:
+            elif pool and stage.convs and not self.stages[pool].convs and not self.stages[pool].padding:
                 maps[pool] = stage.fire(latency, self.stages[pool].size)
             else:
                 maps[name] = stage.fire(latency)

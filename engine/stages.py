@@ -83,6 +83,7 @@ class Stage(nn.Module):
     sees_whole_maps = False  # whether its neurons depend on the size of the image
     levels: tuple[int, ...] = ()  # see ``SpikingDense``
     size = 1  # of its pooling windows
+    padding = 0  # of its input, in neurons
 
     def __init__(self, inputs: str | Sequence[str] = ()):
         super().__init__()
@@ -354,26 +355,39 @@ class SpikingDense(SpikingConv):
 
 
 class Pool(Stage):
-    """The earliest spike of each size×size window; rows and columns that do not fill a window are dropped."""
+    """The earliest spike of each size×size window; rows and columns that do not fill a window are dropped.
 
-    def __init__(self, size: int, *, inputs: str | Sequence[str] = ()):
+    Args:
+        size: side of a window and distance between windows, in neurons.
+        padding: rows and columns of silent neurons on each side of the input, at most half of ``size``.
+        inputs: see ``Stage``.
+    """
+
+    def __init__(self, size: int, *, padding: int = 0, inputs: str | Sequence[str] = ()):
         super().__init__(inputs)
         if not isinstance(size, Integral) or size < 1:
             raise InputError(f"size must be a whole number of at least 1, not {size!r}", field="size")
+        if not isinstance(padding, Integral) or not 0 <= 2 * padding <= size:
+            message = f"padding must be a whole number from 0 to {size // 2}, half of the size, not {padding!r}"
+            raise InputError(message, field="padding")
         self.size = size
+        self.padding = padding
 
     def extra_repr(self) -> str:
-        return f"{self.size}×{self.size}"
+        size = f"{self.size}×{self.size}"
+        return f"{size}, padding={self.padding}" if self.padding else size
 
     def output_shape(self, channels: int, height: int, width: int) -> Shape:
-        return channels, *pooled_size(height, width, self.size)
+        return channels, *pooled_size(height, width, self.size, self.padding)
 
     def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
         return side + (self.size - 1) * stride, stride * self.size
 
     def parts(self, below: list[Part], shape_below: Shape, shape: Shape) -> list[Part]:
         def pooled(side: slice, length: int) -> slice:
-            return slice(side.start // self.size, min(length, -(-side.stop // self.size)))
+            start = (side.start + self.padding) // self.size
+            stop = -(-(side.stop + self.padding) // self.size)
+            return slice(start, min(length, stop))
 
         _, height, width = shape
         return [Part(part.features, pooled(part.rows, height), pooled(part.columns, width)) for part in below]
@@ -387,7 +401,7 @@ class Pool(Stage):
         return [Line(labels[0], "pooling", f"{self.size}×{self.size}", "", "", "", output, f"{side}×{side}", 0)]
 
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
-        return frames.pool_latency(latency, self.size)
+        return frames.pool_latency(latency, self.size, self.padding)
 
 
 class Branches(Stage):

@@ -56,7 +56,7 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
             nodes[name] = nir.Conv2d(sides, weight, 1, stage.padding, 1, 1, np.zeros(len(weight), weight.dtype))
         else:
             size, threshold = np.array([stage.size] * 2), 0.5 / stage.size**2
-            nodes[name] = nir.AvgPool2d(size, size, np.zeros(2, int))
+            nodes[name] = nir.AvgPool2d(size, size, np.array([stage.padding] * 2))
         if not stage.decides:
             nodes[f"{name}_neurons"] = make_neurons(shape, threshold)
     nodes["output"] = nir.Output({"output": np.array(shape)})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from support.refusals import refuses
+from torch.nn import functional as F
 
 from engine.decision import Outcome, majority
 from engine.rules import RSTDP, STDP
@@ -16,6 +17,7 @@ from engine.stages import Branches, Pool, SpikingConv, Vote
 from errors import InputError
 from models import MODELS, build_model, network_names
 from network_trainer import CONFLICTS, LatencyDataset, NetworkTrainer
+from report.activation_maps import find_neurons
 from report.summary import summarize
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
@@ -30,7 +32,7 @@ SHAPES = {  # of the latency maps for 28×28 inputs, of the networks that are de
     "deepr2024_greedy": [(30, 28), (30, 14), (150, 14), (150, 7), (250, 7), (250, 2), (200, 2)],
     "inception2024": [(30, 28), (30, 14), (75, 14), (75, 7), (300, 7), (300, 2), (200, 2)],
     "majority2024": [(30, 28), (30, 14), (250, 14), (250, 4), (600, 6)],
-    "kheradpisheh2018": [(32, 28), (32, 14), (150, 15), (150, 7)],
+    "kheradpisheh2018": [(32, 28), (32, 15), (150, 16), (150, 9)],
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 DECIDING = [name for name in NETWORKS if build_model(name).decision]
@@ -316,6 +318,7 @@ def deciding(kernel=3, **more):
         ({"s2": deciding, "c2": lambda: Pool(2)}, "s2"),  # only the last stage decides
         ({"s2": firing, "s3": lambda: firing(None), "s4": deciding}, "s2"),  # no decision stage next above it
         ({"s2": firing, "c2": lambda: Pool(2), "d2": lambda: Pool(2), "s3": deciding}, "s2"),
+        ({"s2": firing, "c2": lambda: Pool(2, padding=1), "s3": deciding}, "s2"),
         ({"s2": firing, "s3": lambda: Vote(deciding(), deciding(5))}, "s2"),
         ({"s2": firing}, "s2"),
         ({"s2": lambda: Branches(firing())}, "rule"),
@@ -342,6 +345,9 @@ def test_what_could_not_be_trained_is_refused_at_once(stages, field, declare):
         (lambda: SpikingConv(8, 3, first_weights=(1e300, 0)), "first_weights"),
         (lambda: SpikingConv(8, 3, in_channels=0), "in_channels"),
         (lambda: Pool(0), "size"),
+        (lambda: Pool(2, padding=2), "padding"),
+        (lambda: Pool(2, padding=-1), "padding"),
+        (lambda: Pool(2, padding=0.5), "padding"),
         (lambda: Branches(), "branches"),
     ],
 )
@@ -432,6 +438,33 @@ def test_pooling_takes_the_earliest_spike_of_each_window(size):
             assert torch.equal(found[..., y, x], window.flatten(2).min(2).values)
 
 
+def test_pooling_with_padding_by_hand():
+    """Windows of 2×2 around a 3×3 map: the corner alone, the edges in pairs, and the last 2×2 neurons together."""
+    latency = torch.tensor([[[[3, 9, 4], [15, 15, 7], [8, 2, 15]]]], dtype=torch.uint8)
+    assert Pool(2, padding=1).fire(latency).tolist() == [[[[3, 4], [8, 2]]]]
+    assert Pool(2, padding=1).output_shape(1, 3, 3) == (1, 2, 2)
+    assert Pool(2, padding=1).fire(torch.full((1, 1, 4, 4), 15, dtype=torch.uint8)).tolist() == [[[[15] * 3] * 3]]
+
+
+def test_a_padded_pooling_above_a_convolution(declare):
+    """It is not computed together with the convolution below it, and has the same result as after it."""
+    model = declare(**FIRST, c1=lambda: Pool(2, padding=1))()
+    maps = dict(model.walk(DIGITS[:5]))
+    assert maps["c1"].shape == (5, 8, 13, 13)
+    assert torch.equal(model.map_of(DIGITS[:5], "c1"), maps["c1"])
+    spikes = F.pad(maps["s1"], (1, 1, 1, 1), value=15)
+    assert torch.equal(maps["c1"], 15 - F.max_pool2d(15.0 - spikes, 2).byte())
+    (part,) = find_neurons(model, 28, 28)["c1"]
+    assert part == (slice(0, 8), slice(0, 13), slice(0, 13))
+
+
+def test_the_rates_of_s2_of_kheradpisheh2018_are_constant():
+    """The authors' script doubles only those of s1: after 3,000 images, 0.004 · 2⁶ is above 0.15, and LTD -0.1125."""
+    stages = build_model("kheradpisheh2018").stages
+    rates = {name: stages[name].next_rates(stages[name].rule, 3000)[-1, 0].tolist() for name in ("s1", "s2")}
+    assert rates == {"s1": [0.15, -0.75 * 0.15], "s2": [0.004, -0.003]}
+
+
 def test_pooling_may_come_first(declare):
     model = declare(c0=lambda: Pool(2), s1=lambda: SpikingConv(20, 5, rule=RSTDP()))()
     assert [maps.shape for _, maps in model.walk(DIGITS[:2])] == [(2, 6, 14, 14), (2, 20, 10, 10)]
@@ -462,7 +495,8 @@ def test_the_summary_shows_all_of_a_rule_and_the_phases():
     for part in (
         "s1: STDP, winners 5, radius 3, rates +0.004 -0.003, bounds 0 to 1, stabilizer, LTP doubled every 500 images "
         "up to 0.15 and LTD then -0.75 LTP",
-        "s3: STDP, winners 15, radius 0, rates +0.004 -0.003, bounds 0 to 1, no stabilizer, constant rates",
+        "s3: STDP, winners 15, radius 0, rates +0.004 -0.003, bounds 0 to 1, no stabilizer, LTP doubled every "
+        "500 images up to 0.15 and LTD then -0.75 LTP",
         "s3: R-STDP, winners 15, radius 0, reward +0.001 -0.00075, punishment -0.001 +0.000125, bounds 0 to 1, no "
         "stabilizer, warm-up by STDP",
         "1 s1: STDP; 2 epochs by default",
