@@ -2,8 +2,8 @@ from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from network_trainer import NetworkTrainer
 
-# Before the rewards, s3 may learn without labels: constant rates, no stabilizer.
-WARM_UP = STDP(winners=15, radius=0, stabilize=False, double_every=0)
+# Before the rewards, s3 may learn without labels, without a stabilizer. Its rates double as those of s1 and s2.
+WARM_UP = STDP(winners=15, radius=0, stabilize=False)
 
 
 class DeepR2024(NetworkTrainer, name="deepr2024"):

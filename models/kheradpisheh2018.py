@@ -18,7 +18,8 @@ class InhibitedPhase(Phase):
 class Kheradpisheh2018(NetworkTrainer, name="kheradpisheh2018"):
     """Two STDP feature layers, read by a linear SVM (Kheradpisheh et al., Neural Networks 99, 2018).
 
-    The parameters are those of the authors' SpykeTorch script for MNIST. No stage decides; the readout classifies.
+    The parameters are those of the authors' SpykeTorch script for MNIST: the rates of s1 double, those of s2 are
+    constant, and both poolings pad their input. No stage decides; the readout classifies.
     While s2 learns, the script inhibits the map of c1: at each position, s2 reads only the first feature that spikes,
     or the lowest of several that spike at the same time. When s2 fires, its input is not inhibited. The paper reports
     an accuracy of 98.4 %.
@@ -31,9 +32,9 @@ class Kheradpisheh2018(NetworkTrainer, name="kheradpisheh2018"):
     def build(self, num_classes):
         return {
             "s1": SpikingConv(32, 5, padding=2, threshold=10, rule=STDP(winners=5, radius=2)),
-            "c1": Pool(2),
-            "s2": SpikingConv(150, 2, padding=1, threshold=1, rule=STDP(winners=8, radius=1)),
-            "c2": Pool(2),
+            "c1": Pool(2, padding=1),
+            "s2": SpikingConv(150, 2, padding=1, threshold=1, rule=STDP(winners=8, radius=1, double_every=0)),
+            "c2": Pool(2, padding=1),
         }
 
     def build_phases(self):

@@ -321,12 +321,16 @@ def test_convergence_by_hand():
     assert compute_convergence(torch.tensor([0.0, 0.5, 1.0, 0.25])) == 0.109375
 
 
-def test_a_warm_up_keeps_its_rates():
-    """deepr2024's s3 learns without labels by the first rates however many images it has seen."""
-    conv = build_model("deepr2024").stages["s3"]
-    warm_up, _ = conv.rules
-    assert (conv.next_rates(warm_up, 1200) == (0.004, -0.003)).all()
-    assert int(conv.images_seen) == 1200
+@pytest.mark.parametrize("name", ["deepr2024", "deepr2024_greedy"])
+def test_the_rates_of_a_warm_up_double(name):
+    """s3 learns without labels by 0.004 · 2ⁿ after 500 n images, up to 0.15."""
+    model = build_model(name)
+    conv, phase = model.stages["s3"], model.phases[2]
+    rates = conv.next_rates(phase.rules["s3"], 3000)[:, 0]
+    assert phase.name == "s3"
+    assert rates[[498, 499, 2998, 2999], 0].tolist() == [0.004, 0.008, 0.128, 0.15]
+    assert rates[2999, 1] == -0.75 * 0.15
+    assert int(conv.images_seen) == 3000
 
 
 @dataclass(frozen=True)

@@ -230,7 +230,7 @@ CHANGES = {
     "engine/event/plasticity.py": PLASTICITY,
     "network_trainer.py": TRAINER,
     "training/checkpoint.py": CHECKPOINT,
-    "models/deepr2024.py": [("stabilize=False, double_every=0)", "stabilize=False)")],
+    "models/deepr2024.py": [("stabilize=False)", "stabilize=False, double_every=0)")],
 }
 MUTANTS = [Mutant(file, *change) for file, changes in CHANGES.items() for change in changes]
 
