@@ -119,8 +119,9 @@ def to_markdown(columns, rows) -> str:
 
 
 def read_example() -> str:
-    """Return the first and the last lines of the example's log, with the folder that the README's command makes."""
-    lines = [line.replace("runs/results/", "runs/") for line in EXAMPLE.read_text().splitlines()[1:-1]]
+    """Return the first and the last lines of the example's log."""
+    log = EXAMPLE.read_text().splitlines()
+    lines = [line for line in log[1:-1] if not line.startswith("#")]  # about the commit and the machine
     first = next(i for i, line in enumerate(lines) if line.startswith("s1")) + 1
     return "\n".join(["```text", *lines[:first], "…", *lines[-LAST_LINES:], "```"])
 
