@@ -14,13 +14,23 @@ import statistics
 from itertools import groupby
 from pathlib import Path
 
+import numpy as np
+
 HERE = Path(__file__).resolve().parent
 RUN_COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"
-SEED_COLUMNS = "network", "epochs", "seeds", "validation", "test, best epoch", "lowest to highest", "time", "tuned"
-SHORT_COLUMNS = "network", "epochs", "seeds", "test accuracy", "time", "tuned"
-# The column "tuned" of networks on MNIST: whether test images had a part in their design and settings
-TUNED = {"mozafari2018_margin": "yes", "multiscale2026": "partly"}
-NOT_SHORT = (("mozafari2018", "2 4 10"),)
+SEED_COLUMNS = (
+    *("network", "epochs", "seeds", "validation", "test, best epoch", "test, last epoch", "lowest to highest", "time"),
+    "test images used for settings",
+)
+SHORT_COLUMNS = (
+    *("network", "epochs", "seeds", "test, best validation epoch", "test, last epoch", "time"),
+    "test images used for settings",
+)
+# Whether test images had a part in the design and the settings of networks on MNIST: "no" for the others
+USED_FOR_SETTINGS = {"mozafari2018_margin": "yes", "multiscale2026": "partly"}
+# What is different in runs with these values of --set
+VARIANTS = {"s3.rule.warm_up.double_every": "with constant rates in s3"}
+NOT_SHORT = "without moved copies", "with constant rates"  # parts of the names of rows that the README leaves out
 EXAMPLE = HERE / "deep2024-10-epochs.log"  # the output of the README's first command
 SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
 BASELINE = "encoder.threshold=20", "s5.rule.decay=0.82", "s5.out_channels=50"  # of search/candidates.csv
@@ -34,12 +44,13 @@ def read_runs() -> list[tuple[Path, dict]]:
 
 
 def describe(flags: dict) -> str:
-    """Return the name of a run's network and data, without epochs and seed."""
+    """Return the name of a run's network, data and variant, without epochs and seed."""
     words = [flags["model"]]
     if flags["dataset"] != "mnist":
         words.append(f"on {flags['dataset']}")
     if flags.get("augment", "none") in ("none", ["none"]) and flags["model"] == "multiscale2026":
         words.append("without moved copies")
+    words += [words_of for field, words_of in VARIANTS.items() if field in flags.get("set", {})]
     return " ".join(words)
 
 
@@ -49,17 +60,37 @@ def read_processor_time(path: Path, scores: dict) -> float | None:
     return float(timed[1]) / 60 if timed and scores["flags"]["threads"] == 1 else None
 
 
+def get_accuracies(scores: dict) -> dict[str, float]:
+    """Return the accuracies of a run in per cent: "validation", "best" and "last" (test images; best and last epoch).
+
+    A network without a decision stage has only those of its readout, after the last epoch.
+    """
+    if "readout" in scores:
+        readout = scores["readout"]
+        values = {"validation": readout["validation"], "last": readout["test"]}
+    else:
+        values = {"validation": scores["validation"]["best"], **scores["test"]}
+    return {name: 100 * value["accuracy"] for name, value in values.items()}
+
+
 def format_run(path: Path, scores: dict) -> tuple[str, ...]:
     """Return the cells of one run."""
-    flags, test = scores["flags"], scores["test"]
+    flags = scores["flags"]
+    accuracies = {name: f"{value:.2f} %" for name, value in get_accuracies(scores).items()}
+    silent = "–"
+    if "readout" in scores:
+        accuracies["validation"] += f" ({scores['readout']['name']})"
+    else:
+        accuracies["validation"] += f" (epoch {scores['best_epoch']['epoch']})"
+        silent = f"{100 * scores['test']['best']['silent']:.2f} %"
     return (
         f"[{describe(flags)}]({path.with_suffix('.log').name})",
         " ".join(map(str, flags["epochs"])),
         str(flags["seed"]),
-        f"{100 * scores['validation']['best']['accuracy']:.2f} % (epoch {scores['best_epoch']['epoch']})",
-        f"{100 * test['best']['accuracy']:.2f} %",
-        f"{100 * test['last']['accuracy']:.2f} %",
-        f"{100 * test['best']['silent']:.2f} %",
+        accuracies["validation"],
+        accuracies.get("best", "–"),
+        accuracies["last"],
+        silent,
         f"{scores['peak_memory_mb']:,.0f} MB",
     )
 
@@ -69,48 +100,55 @@ def make_run_table() -> str:
     return to_markdown(RUN_COLUMNS, [format_run(*run) for run in read_runs()])
 
 
-def compute_means() -> list[dict[str, str]]:
-    """Return means and standard deviations over the seeds for all networks with several seeds: {column: text}."""
+def group_runs() -> list[tuple[str, list[tuple[Path, dict]]]]:
+    """Return (name, runs) of all networks with several seeds, by name and number of epochs."""
 
     def key(run):
         return describe(run[1]["flags"]), run[1]["flags"]["epochs"]
 
-    rows = []
-    for (name, epochs), group in groupby(sorted(read_runs(), key=key), key=key):
-        runs = list(group)
-        if len(runs) < 2:
-            continue
-        validation, test = (
-            [100 * scores[split]["best"]["accuracy"] for _, scores in runs] for split in ("validation", "test")
-        )
-        times = [minutes for minutes in (read_processor_time(*run) for run in runs) if minutes]
-        accuracy = f"**{statistics.mean(test):.2f} ± {statistics.stdev(test):.2f} %**"
-        flags = runs[0][1]["flags"]
-        rows.append(
-            {
-                "network": name,
-                "epochs": " ".join(map(str, epochs)),
-                "seeds": " ".join(str(scores["flags"]["seed"]) for _, scores in runs),
-                "validation": f"{statistics.mean(validation):.2f} ± {statistics.stdev(validation):.2f} %",
-                "test, best epoch": accuracy,
-                "test accuracy": accuracy,
-                "lowest to highest": f"{min(test):.2f} to {max(test):.2f} %",
-                "time": f"{statistics.mean(times):.1f} min" if times else "–",
-                "tuned": TUNED.get(flags["model"], "no") if flags["dataset"] == "mnist" else "no",
-            }
-        )
-    return rows
+    runs = [run for run in read_runs() if run[0].stem != EXAMPLE.stem]  # the same run as with one thread
+    groups = [(name, list(group)) for (name, _), group in groupby(sorted(runs, key=key), key=key)]
+    return [(name, group) for name, group in groups if len(group) > 1]
+
+
+def summarize_runs(name: str, runs: list[tuple[Path, dict]]) -> dict[str, str]:
+    """Return the means and standard deviations over the seeds of one network: {column: text}."""
+    flags = runs[0][1]["flags"]
+    accuracies = [get_accuracies(scores) for _, scores in runs]
+    texts = dict.fromkeys(("validation", "best", "last"), "–")
+    for split in accuracies[0]:
+        values = [each[split] for each in accuracies]
+        texts[split] = f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
+    reported = "best" if "best" in accuracies[0] else "last"
+    tested = [each[reported] for each in accuracies]
+    texts[reported] = f"**{texts[reported]}**"
+    minutes = [read_processor_time(*run) for run in runs]
+    timed = [value for value in minutes if value is not None]
+    used = USED_FOR_SETTINGS.get(flags["model"], "no") if flags["dataset"] == "mnist" else "no"
+    return {
+        "network": name,
+        "epochs": " ".join(map(str, flags["epochs"])),
+        "seeds": " ".join(str(scores["flags"]["seed"]) for _, scores in runs),
+        "validation": texts["validation"],
+        "test, best epoch": texts["best"],
+        "test, best validation epoch": texts["best"],
+        "test, last epoch": texts["last"],
+        "lowest to highest": f"{min(tested):.2f} to {max(tested):.2f} %",
+        "time": f"{statistics.mean(timed):.1f} min" if timed else "–",
+        "test images used for settings": used,
+    }
 
 
 def make_seed_table() -> str:
     """Return the table of means over the seeds."""
-    return to_markdown(SEED_COLUMNS, [[row[column] for column in SEED_COLUMNS] for row in compute_means()])
+    rows = [summarize_runs(*group) for group in group_runs()]
+    return to_markdown(SEED_COLUMNS, [[row[column] for column in SEED_COLUMNS] for row in rows])
 
 
 def make_short_table() -> str:
     """Return the README's table."""
-    rows = [row for row in compute_means() if (row["network"], row["epochs"]) not in NOT_SHORT]
-    rows = [row for row in rows if not row["network"].endswith("without moved copies")]
+    groups = [group for group in group_runs() if not any(part in group[0] for part in NOT_SHORT)]
+    rows = [summarize_runs(*group) for group in groups]
     return to_markdown(SHORT_COLUMNS, [[row[column] for column in SHORT_COLUMNS] for row in rows])
 
 
@@ -152,24 +190,54 @@ def make_search_table() -> str:
     return to_markdown(SEARCH_COLUMNS, cells)
 
 
+def count_additions(scores: dict) -> float | None:
+    """Return the synaptic additions for a test image, in millions; None for a run that did not count them."""
+    counts = scores.get("energy", {}).get("stages") or scores.get("activity")
+    if not counts:
+        return None
+    return sum(stage.get("synaptic_additions", 0) for stage in counts.values()) / 1e6
+
+
 def draw_operations(path: Path) -> None:
-    """Draw the test accuracy against the synaptic additions for an image, a point for each run on MNIST with counts."""
+    """Draw the test accuracy against the synaptic additions for an image: a point for each row of the table of MNIST.
+
+    Both axes are logarithmic, the vertical axis in the fraction of wrong decisions. The bars are standard deviations
+    over the seeds. A label names the network and the epochs of its last phase.
+    """
     from matplotlib.figure import Figure
 
-    points = {}
-    for _, scores in read_runs():
-        counts = scores.get("energy", {}).get("stages") or scores.get("activity")
-        if counts and scores["flags"]["dataset"] == "mnist":
-            additions = sum(stage.get("synaptic_additions", 0) for stage in counts.values())
-            accuracy = 100 * scores["test"]["best"]["accuracy"]
-            points.setdefault(describe(scores["flags"]), []).append((additions / 1e6, accuracy))
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
     axes = figure.add_subplot()
-    for (name, found), marker in zip(sorted(points.items()), "os^vDP*X<>", strict=False):
-        axes.plot(*zip(*found, strict=True), marker, label=name, ms=8, alpha=0.8)
-    axes.set(xlabel="synaptic additions for a test image, millions", ylabel="test accuracy on MNIST, %", xlim=0)
+    drawn = []  # (log10 of the additions, log10 of the errors) of the points
+    for name, runs in group_runs():
+        flags = runs[0][1]["flags"]
+        counted = [count_additions(scores) for _, scores in runs]
+        additions = [value for value in counted if value is not None]
+        if not additions or flags["dataset"] != "mnist":
+            continue
+        accuracies = [get_accuracies(scores) for _, scores in runs]
+        errors = [100 - each.get("best", each["last"]) for each in accuracies]
+        deviation = statistics.stdev(additions) if len(additions) > 1 else 0
+        x = statistics.mean(additions)
+        y = statistics.mean(errors)
+        (point,) = axes.plot(x, y, "o", ms=6)
+        axes.errorbar(x, y, statistics.stdev(errors), deviation, ecolor=point.get_color(), capsize=3, fmt="none")
+        place = np.log10([x, y])
+        has_no_room = x > 12 or any(
+            abs(place[1] - other[1]) < 0.04 and abs(place[0] - other[0]) < 0.3 for other in drawn
+        )
+        shift, side = ((-8, 4), "right") if has_no_room else ((8, 4), "left")
+        label = f"{name}, {flags['epochs'][-1]}"
+        axes.annotate(label, (x, y), shift, textcoords="offset points", ha=side, fontsize=9, color=point.get_color())
+        drawn.append(place)
+    axes.set(xscale="log", yscale="log", xlim=(1, 60), ylim=(35, 0.5))
+    axes.set(xlabel="synaptic additions for a test image, millions", ylabel="test accuracy on MNIST, %")
+    additions = (1, 2, 3, 5, 10, 20, 50)
+    accuracies = (50, 70, 80, 90, 95, 98, 99, 99.5)
+    axes.set_xticks(additions, map(str, additions))
+    axes.set_yticks([100 - accuracy for accuracy in accuracies], map(str, accuracies))
+    axes.minorticks_off()
     axes.grid(alpha=0.3)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
     figure.savefig(path, dpi=120)
 
 
