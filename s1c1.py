@@ -1,18 +1,14 @@
-"""S1C1: it encodes images as spikes, by difference-of-Gaussians filters, local normalisation and intensity-to-latency.
+"""Encode images as spikes: difference-of-Gaussians filters, local normalisation, intensity-to-latency.
 
 This is the input stage of Mozafari et al. 2018 and 2019 (SpykeTorch): strong local contrasts spike early, weak
 contrasts late or never. ``S1C1()`` is a torchvision transform; ``S1C1().encode(images)`` encodes a data set, compiled.
 
-**Exact arithmetic.** A latency is a rank among some 1,200 intensities. In about one of 250 MNIST images, two equal
-intensities lie on the border between two bins; if the order of additions changes the last bit, they swap bins. Here
-nothing is rounded before the one division per intensity: pixels are integers, the filters are rounded once to integers
-(33 bits after the binary point with the default parameters), and every sum of their products stays below 2**53, where
-float64 is exact in any order. So the latencies do not depend on the machine or the number of threads, and equal
-intensities are ranked by position.
-
-All 600 golden encodings, which the original chain computed, are reproduced bit for bit. The same chain in torch's
-float32 differs in 20 of 10,000 other MNIST images (74 neurons of 47 million), because rounding decides at a border or
-at the threshold. In float64 it differs in 10 (152 neurons).
+**Exact arithmetic.** A latency is a rank among some 1,200 intensities. Two equal intensities on the border between two
+bins would swap bins if the order of additions changed the last bit of one of them. Here nothing is rounded before the
+one division per intensity: pixels are integers, the filters are rounded once to integers (33 bits after the binary
+point with the default parameters), and every sum of their products stays below 2**53, where float64 is exact in any
+order. So the latencies do not depend on the machine or the number of threads, and equal intensities are ranked by
+position. The 600 golden encodings, which were computed with SpykeTorch, are reproduced bit for bit.
 """
 
 import engine  # noqa: F401  before torch: threads that wait are to sleep
@@ -144,7 +140,7 @@ class S1C1(Encoder, name="s1c1"):
     2. Local normalisation: each response is divided by the mean of its map over the square of side ``2 radius + 1``
        around it, with zeros outside the image.
     3. Intensity to latency: the n non-zero intensities of all maps are ranked together, strongest first (equal ones by
-       channel, row, column), and dealt into `time_steps` bins of ``n // time_steps`` each; the weakest
+       channel, row, column), and divided into `time_steps` bins of ``n // time_steps`` each; the weakest
        ``n % time_steps`` never spike. If there are fewer intensities than bins, each has a separate bin. A blank image
        is silent.
 

@@ -499,9 +499,9 @@ class Branches(Stage):
 class Vote(Branches):
     """Parallel decision branches of one input, which decide by majority; the last stage of a network.
 
-    Each branch votes for the class of its winner, or abstains when it is silent. Two or more equal votes decide;
-    otherwise the vote of the middle branch does, and if that branch is silent, the vote of the branch with the highest
-    potential. Each branch learns from its own vote.
+    Each branch votes for the class of its winner, or abstains when it is silent. A class with at least two votes and
+    more votes than any other class is chosen; otherwise the vote of the middle branch decides, and if that branch is
+    silent, the vote of the branch with the highest potential. Each branch learns from its own vote.
     """
 
     joined = "vote"

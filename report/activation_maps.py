@@ -37,7 +37,7 @@ def save_activation_maps(
     ``steps`` for silence. "input" is the map of the encoder. The file also contains label, index and steps. If the
     network decides, it contains the decision (-1: silent) and the potentials of the decision stage at the last time
     step, float32 (F, H, W): ``potentials``, or ``potentials_3x3``, … for the branches of a vote.
-    ``<stage>/<index>_label-<class>.png`` shows all maps of a stage. An image takes 32 to 61 ms (results/drawing.log),
+    ``<stage>/<index>_label-<class>.png`` shows all maps of a stage. An image takes 40 to 77 ms (results/drawing.log),
     most of it for the pictures.
 
     Args:
