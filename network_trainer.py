@@ -6,6 +6,7 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 import time
 import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields
 from numbers import Integral
 from typing import Any, NamedTuple
@@ -323,9 +324,12 @@ class NetworkTrainer(StageGraph):
     def fit(
         self, train: LatencyDataset, validation: LatencyDataset | None, epochs: Sequence[int], **options: Any
     ) -> Progress:
-        """Run ``steps``, which has the same arguments, to the end. Returns the progress."""
+        """Run ``steps``, which has the same arguments, to the end. The data sets keep their maps.
+
+        Returns the progress.
+        """
         progress = options.pop("progress", None) or Progress()
-        for _ in self.steps(train, validation, epochs, progress=progress, **options):
+        for _ in self.steps(copy(train), copy(validation), epochs, progress=progress, **options):
             pass
         return progress
 
@@ -388,8 +392,8 @@ class NetworkTrainer(StageGraph):
                     chosen = batches[progress.batch]
                     rng = np.random.default_rng((*place, progress.batch))
                     # with copies, a batch reads the original images or one of the copies
-                    copy = rng.integers(len(train.copies) + 1) if phase.needs_labels and train.copies else 0
-                    maps = train.copies[copy - 1] if copy else train.maps[self.input_name(phase.stages[0])]
+                    number = rng.integers(len(train.copies) + 1) if phase.needs_labels and train.copies else 0
+                    maps = train.copies[number - 1] if number else train.maps[self.input_name(phase.stages[0])]
                     inputs = maps[chosen.to(maps.device)].to(self.device)
                     learned = phase.learn(self, inputs, train.labels[chosen], progress.epoch, rng)
                     progress.add(learned, dict(self.named_convs(phase.stages)))
@@ -437,9 +441,9 @@ class NetworkTrainer(StageGraph):
         later = list(self.phases)[list(self.phases).index(phase) :]
         targets = {self.input_name(each.stages[0]) for each in later}
         if copies and phase.needs_labels and not train.copies:
-            for number, copy in enumerate(copies, start=1):
-                chunks = self.propagate({INPUT: copy}, [target], bits=True, file=copies.file(number))
-                computed = yield from self._chunks(chunks, phase, f"copy {number} of {len(copies)}", len(copy))
+            for number, moved in enumerate(copies, start=1):
+                chunks = self.propagate({INPUT: moved}, [target], bits=True, file=copies.file(number))
+                computed = yield from self._chunks(chunks, phase, f"copy {number} of {len(copies)}", len(moved))
                 train.copies.append(computed[target])
         for data in filter(None, (train, validation)):
             names = self.between(data.maps, [target])

@@ -159,6 +159,19 @@ def test_rows_of_the_history():
     assert (progress.outcome, progress.wins) == ([0, 0, 0], {})
 
 
+def test_the_same_data_are_trained_again():
+    """The second training reads the network's input again, and ``steps`` itself replaces the maps."""
+    train, validation = LatencyDataset(LATENCIES, LABELS), LatencyDataset(LATENCIES, LABELS)
+    for _ in range(2):
+        model = Scripted(validation=[3])
+        model.fit(train, validation, (1, 1), batch_size=4)
+        assert [name for name, *_ in model.learned] == ["s1"] * 3 + ["s2"] * 3
+    for _ in Scripted().steps(train, None, (1, 1)):
+        pass
+    assert set(train.maps) == {"s1"}
+    assert set(validation.maps) == {"input"}
+
+
 def test_steps_come_in_order_with_complete_progress():
     model = Scripted(validation=[3], outcomes=[Outcome(1, 2, 1), Outcome(0, 3, 1), Outcome(2, 0, 1)])
     progress, seen = Progress(), []
