@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from inspect import signature
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -38,12 +39,29 @@ def override(stages: dict[str, Stage], overrides: dict[str, Any]) -> dict[str, S
 
 def read_fields(stages: Mapping[str, Stage]) -> dict[str, Any]:
     """Return {field: value} of all fields that ``override`` can change, if their values are plain."""
-    found = {}
+    return {field: value for field, value, _ in _fields_of_stages(stages)}
+
+
+def find_new_fields(stages: Mapping[str, Stage], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {field: default} of the fields that an older version did not have, if their values are other ones.
+
+    saved: what ``read_fields`` returned then. If whole stages are missing, a still older version has saved only the
+    fields that a user had set: then nothing is returned.
+    """
+    rows = list(_fields_of_stages(stages))
+    if {field.split(".")[0] for field, *_ in rows} > {field.split(".")[0] for field in saved}:
+        return {}
+    return {field: default for field, value, default in rows if field not in saved and value != default}
+
+
+def _fields_of_stages(stages: Mapping[str, Stage]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield field, value and default of all fields that ``override`` can change, if their values are plain."""
     for name, stage in stages.items():
         for number, part in enumerate(getattr(stage, "branches", [stage])):
             prefix = name if part is stage else f"{name}.{number}"
-            found |= {f"{prefix}.{field}": value for field, value in _fields(part) if _is_plain(value)}
-    return found
+            for field, value, default in _fields(part):
+                if _is_plain(value):
+                    yield f"{prefix}.{field}", value, default
 
 
 def _is_plain(value: Any) -> bool:
@@ -72,7 +90,7 @@ def _concerns(way: list[str], number: str) -> bool:
 
 def _rebuild(part: Stage | Rule, changes: list[Change]) -> Stage | Rule:
     """Return a stage without branches, or a rule, with other arguments."""
-    arguments = _arguments(part)
+    arguments = {name: getattr(part, name) for name in signature(type(part)).parameters}
     types = get_type_hints(type(part).__init__ if isinstance(part, Stage) else type(part))
     for way, value, field in sorted(changes, key=lambda change: len(change[0])):  # a rule before its fields
         name, *deeper = way or [""]
@@ -80,7 +98,7 @@ def _rebuild(part: Stage | Rule, changes: list[Change]) -> Stage | Rule:
             arguments[name] = _replace_rule(arguments[name], value, [each for each in changes if each[0][0] == name])
         elif deeper and is_dataclass(arguments.get(name)):
             arguments[name] = _rebuild(arguments[name], [(deeper, value, field)])
-        elif ".".join(way) not in (names := [name for name, _ in _fields(part)]):
+        elif ".".join(way) not in (names := [name for name, *_ in _fields(part)]):
             raise InputError(f"{field}: there is no such field; there are {', '.join(names)}", field=field)
         elif not fits(value, types[name]):
             raise InputError(f"{field} cannot be {value!r}; it is {describe(types[name])}", field=field)
@@ -114,24 +132,20 @@ def _replace_rule(old: Rule, name: Any, changes: list[Change]) -> Rule:
     return _make(kind, {each: values.get(each, getattr(old, each, None)) for each in needed}, changes)
 
 
-def _arguments(part: Stage | Rule) -> dict[str, Any]:
-    if isinstance(part, Stage):
-        return part.get_arguments()
-    return {each.name: getattr(part, each.name) for each in fields(part)}
-
-
-def _fields(part: Stage | Rule) -> Iterator[tuple[str, Any]]:
-    """Yield each field that can be set, "threshold", "rule", "rule.winners", "rule.warm_up.winners", …, and its value.
+def _fields(part: Stage | Rule) -> Iterator[tuple[str, Any, Any]]:
+    """Yield each field that can be set, "threshold", "rule", "rule.winners", …, with its value and its default.
 
     The value of a rule is its name.
     """
-    for name, value in _arguments(part).items():
+    for name, parameter in signature(type(part)).parameters.items():
+        value = getattr(part, name)
         if isinstance(value, Rule):
-            yield name, value.name
+            yield name, value.name, parameter.default
         elif not (isinstance(part, Stage) and name in FIXED):
-            yield name, value
+            yield name, value, parameter.default
         if is_dataclass(value):
-            yield from ((f"{name}.{inner}", each) for inner, each in _fields(value))
+            for inner, *rest in _fields(value):
+                yield f"{name}.{inner}", *rest
 
 
 def fits(value: Any, kind: Any) -> bool:

@@ -6,10 +6,11 @@ its header have two entries: ``checkpoint``, one JSON text with all other fields
 checksum over this text and the tensors. What the checksum covers is trusted.
 """
 
+import functools
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import safetensors.torch
 import torch
 
 from engine.graph import CHUNK
-from engine.overrides import read_fields
+from engine.overrides import find_new_fields, read_fields
 from errors import InputError
 from models import PLUGINS, build_model
 from network_trainer import NetworkTrainer, Progress
@@ -35,12 +36,13 @@ class Checkpoint:
         path: the file. It is not saved.
         model, in_channels, num_classes, time_steps, image_size, dtype, overrides: arguments of ``build_model``;
             ``dtype`` is a name such as "float32". ``overrides`` contains all fields of the stages and their rules, so
-            that other values in the file of the network do not change a saved network.
+            that other values in the file of the network do not change a saved network. A field that is newer than the
+            checkpoint has its default.
         encoding: the encoder, as ``encoders.get_encoder_config`` returns it.
+        state: the network's state dict.
         run: "flags", "dataset", "class_names", "image_size" and "fingerprint" of the run that trained the network; {}
             if no run did.
         progress: how far the run is; None if the checkpoint contains only a network.
-        state: the network's state dict.
     """
 
     path: Path
@@ -52,9 +54,9 @@ class Checkpoint:
     dtype: str
     overrides: dict
     encoding: dict
-    run: dict
-    progress: Progress | None
     state: dict[str, torch.Tensor]
+    run: dict = field(default_factory=dict)
+    progress: Progress | None = None
 
 
 def save_checkpoint(
@@ -73,7 +75,7 @@ def save_checkpoint(
     dtype = str(model.convs()[0].weight.dtype).removeprefix("torch.")
     declared = model.in_channels, model.num_classes, model.time_steps, model.image_size, dtype
     checkpoint = Checkpoint(
-        path, model.name, *declared, read_fields(model.stages), encoding, run or {}, progress, state
+        path, model.name, *declared, read_fields(model.stages), encoding, state, run or {}, progress
     )
     data = encode_checkpoint(checkpoint)  # safetensors' own writer raises no OSError if the disk is full
     write_atomically(path, lambda temporary: temporary.write_bytes(data))
@@ -113,17 +115,21 @@ def rebuild_network(
         for name, expected in (("in_channels", encoder.channels), ("time_steps", encoder.time_steps)):
             if getattr(checkpoint, name) != expected:
                 raise InputError(f"its {name} is {getattr(checkpoint, name)}, but that of its encoder is {expected}")
-        model = build_model(
+        build = functools.partial(
+            build_model,
             checkpoint.model,
             in_channels=checkpoint.in_channels,
             num_classes=checkpoint.num_classes,
             time_steps=checkpoint.time_steps,
             image_size=checkpoint.image_size,
             dtype=getattr(torch, checkpoint.dtype),
-            overrides=checkpoint.overrides,
             device=device,
             backend=backend,
         )
+        model = build(overrides=checkpoint.overrides)
+        new_fields = find_new_fields(model.stages, checkpoint.overrides)
+        if new_fields:
+            model = build(overrides=checkpoint.overrides | new_fields)
         restore_state(model, checkpoint.state)
     except InputError as error:
         message = f"{checkpoint.path} cannot be used: {error}"
@@ -273,8 +279,13 @@ def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
 
 
 def _make(kind: type, values: dict, path: Path):
-    """Return a dataclass with these values. Raises InputError if its fields have other names."""
-    if values.keys() != {field.name for field in fields(kind)}:
+    """Return a dataclass with these values. A field that an older version did not have has its default.
+
+    Raises InputError if there are other values, or if a field without a default is missing.
+    """
+    names = {each.name for each in fields(kind)}
+    needed = {each.name for each in fields(kind) if each.default is each.default_factory is MISSING}
+    if not needed <= values.keys() <= names:
         raise InputError(f"{path} is a checkpoint of another version of this program", path=path)
     return kind(**values)
 

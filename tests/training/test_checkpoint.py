@@ -175,24 +175,54 @@ def test_the_checkpoint_of_an_older_version_is_refused_by_its_name(tmp_path):
         assert "older version" in str(refusal.value)
 
 
-@pytest.mark.parametrize(("record", "field"), [(Checkpoint, "dtype"), (Progress, "epoch")])
-def test_another_version_is_refused(record, field):
-    def decode():
-        text = json.dumps(values)
-        data = safetensors.torch.save({}, {"checkpoint": text, "sha256": compute_checksum(text, {})})
-        return decode_checkpoint(data, FILE)
+def decode_changed(change, *argument):
+    """Return the checkpoint of a file whose JSON text was changed, and signed again."""
+    metadata = json.loads(DATA[8:HEADER])["__metadata__"]
+    values, tensors = json.loads(metadata["checkpoint"]), safetensors.torch.load(DATA)
+    change(values, *argument)
+    text = json.dumps(values)
+    checksum = compute_checksum(text, tensors)
+    return decode_checkpoint(safetensors.torch.save(tensors, {"checkpoint": text, "sha256": checksum}), FILE)
 
-    progress = {each.name: None for each in fields(Progress) if each.name != "wins"}
-    values = {each.name: {} for each in fields(Checkpoint) if each.name not in ("path", "state")}
-    values["progress"] = progress
-    changed = {Checkpoint: values, Progress: progress}[record]
-    decode()
-    changed["unknown"] = 0
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Progress) if field.name != "wins"])
+def test_a_field_that_an_older_version_did_not_have_has_its_default(field):
+    found = decode_changed(lambda values: values["progress"].pop(field))
+    assert plain(found) == plain(replace(LAST, progress=replace(LAST.progress, **{field: getattr(Progress(), field)})))
+
+
+def test_a_checkpoint_without_a_run_and_its_progress():
+    found = decode_changed(lambda values: [values.pop(field) for field in ("run", "progress")])
+    assert plain(found) == plain(replace(LAST, run={}, progress=None))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values.update(unknown=0),
+        lambda values: values["progress"].update(unknown=0),
+        lambda values: values["progress"].update(renamed=values["progress"].pop("epoch")),
+        lambda values: values.pop("dtype"),
+    ],
+    ids=["unknown", "unknown in the progress", "renamed", "missing, without a default"],
+)
+def test_another_version_is_refused(change):
     with refuses(FILE):
-        decode()
-    del changed["unknown"], changed[field]
-    with refuses(FILE):
-        decode()
+        decode_changed(change)
+
+
+def test_a_field_of_a_stage_that_is_newer_than_the_checkpoint_has_its_default():
+    """Not the value that the network declares today. A still older version saved only what a user had set."""
+    model = build_model("kheradpisheh2018")
+    saved = read_fields(model.stages)
+    newer = [name for name in saved if name.endswith(".padding") and name[0] == "c"]
+    older = {name: value for name, value in saved.items() if name not in newer}
+    paddings = [saved[name] for name in newer]
+    assert any(paddings)
+    for overrides, expected in ((saved, paddings), (older, [0] * len(newer)), ({"s1.threshold": 9}, paddings)):
+        checkpoint = replace(LAST, model=model.name, num_classes=10, dtype="float32", overrides=overrides)
+        rebuilt = rebuild_network(replace(checkpoint, state=model.state_dict()))
+        assert read_fields(rebuilt.stages) == {**saved, **overrides, **dict(zip(newer, expected, strict=True))}
 
 
 @pytest.mark.parametrize(
