@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -33,18 +34,23 @@ class FaultyModuleError(InputError):
     """A Python file of the user cannot be imported. The message ends with the traceback."""
 
 
-def check_packages() -> None:
-    """If a package is missing, print the command that installs it, and exit with code 2."""
+def check_environment() -> None:
+    """Exit with code 2 and one line if a package is missing, or if numba cannot use ``NUMBA_NUM_THREADS``."""
     os.environ.pop("MPLBACKEND", None)  # matplotlib fails if it names no backend; here, figures go into files only
+    program = Path(sys.argv[0]).name
     for name in PACKAGES:
         if importlib.util.find_spec(name) is None:
-            program, requirements = Path(sys.argv[0]).name, Path(__file__).with_name("requirements.txt")
+            requirements = Path(__file__).with_name("requirements.txt")
             print(
                 f"{program}: the package {name} is not installed; activate the environment that contains it, or "
                 f"install it: {sys.executable} -m pip install -r {requirements}",
                 file=sys.stderr,
             )
             sys.exit(2)
+    # numba reads the variable when it is imported: 0 causes a traceback, many thousands a crash.
+    if not re.fullmatch("[1-9][0-9]{0,2}", os.environ.get("NUMBA_NUM_THREADS", "1")):
+        print(f"{program}: NUMBA_NUM_THREADS must be 1 to 999; unset it to use all cores", file=sys.stderr)
+        sys.exit(2)
 
 
 def report_error(program: str, error: InputError | OSError) -> int:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from errors import InputError, check_packages, finish_output, make_printable, report_error, warn
+from errors import InputError, check_environment, finish_output, make_printable, report_error, warn
 
 if __name__ == "__main__":
-    check_packages()
+    check_environment()
     gc.disable()  # as in train.py
 
-import train  # first, since it checks the environment
+import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
 from datasets import DataSet
@@ -32,9 +32,10 @@ from report.nir import write_nir
 from report.page import read_rows, write_page
 from report.writing import Report, write_report, write_results
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
+from training.data import DRY_RUN_IMAGES, choose_map_images, load_data
 from training.encoders import KINDS, build_encoder
 from training.log import RunLog, replace_unprintable
-from training.run import DRY_RUN_IMAGES, choose_map_images, load_data, prepare_machine
+from training.plan import describe, prepare_machine
 from training.settings import EvaluateSettings, TrainSettings
 from utils import create_run_folder, describe_environment, to_folder_name, write_json, write_text
 
@@ -72,7 +73,7 @@ def evaluate(settings: EvaluateSettings) -> None:
     if settings.noise:
         images = add_noise(images, settings.noise)
     indices = choose_map_images(settings, labels)
-    summary = train.describe(model, data, trained)
+    summary = describe(model, data, trained)
     folder = create_run_folder(settings.output, f"{model.name}-{to_folder_name(data.name)}-evaluation", settings.name)
     write_json(
         folder / "args.json",

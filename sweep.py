@@ -25,22 +25,23 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, check_packages, report_error
+from errors import InputError, check_environment, report_error
 
 if __name__ == "__main__":
-    check_packages()
+    check_environment()
 
 import joblib
 from tqdm import tqdm
 
 from models import PLUGINS, model_class
 from report.sweep_report import is_run, read_run, write_sweep_report
-from train import check_run, describe, resolve
 from training.checkpoint import find_checkpoint, load_checkpoint
+from training.data import Data, load_data
 from training.encoders import get_encoder_config
 from training.initial import BEGINNING, identify_phases, initialize_from
 from training.log import RunLog, replace_unprintable
-from training.run import PHASES, Data, is_finished, load_data, prepare_machine
+from training.plan import check_run, describe, prepare_machine, resolve
+from training.run import PHASES, is_finished
 from training.settings import FILES, LEARNING, SweepSettings, TrainSettings, read_config, to_flag, to_text
 from utils import ROOT, find_temporaries, lock_folder
 

@@ -2,54 +2,33 @@
 
 import gc
 import os
-import re
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, check_packages, finish_output, report_error, warn
-
-# numba reads the variable when it is imported: 0 causes a traceback, many thousands a crash.
-if not re.fullmatch("[1-9][0-9]{0,2}", os.environ.get("NUMBA_NUM_THREADS", "1")):
-    program = Path(sys.argv[0]).name
-    print(f"{program}: NUMBA_NUM_THREADS must be 1 to 999; unset it to use all cores", file=sys.stderr)
-    sys.exit(2)
+from errors import InputError, check_environment, finish_output, report_error, warn
 
 if __name__ == "__main__":
-    check_packages()
+    check_environment()
     gc.disable()  # no imported module is garbage, and a search among them takes a quarter of the start
 
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
-import torch
-
-from datasets import DataSet
-from datasets.augmentation import Augmentation
 from models import model_class
-from network_trainer import NetworkTrainer, Progress
-from report.summary import list_models, summarize
-from s1c1 import Encoder
+from network_trainer import Progress
+from report.summary import list_models
 from training.checkpoint import find_checkpoint, load_checkpoint, rebuild_network
-from training.encoders import build_encoder, choose_encoder, get_encoder_config
-from training.features import check_features
+from training.data import Data, load_data
+from training.encoders import build_encoder, get_encoder_config
 from training.initial import BEGINNING, continue_from, initialize_from
 from training.log import replace_unprintable
-from training.run import (
-    Data,
-    Run,
-    Stopped,
-    choose_map_images,
-    is_finished,
-    lengthen,
-    load_data,
-    offer_resume,
-    prepare_machine,
-    read_epochs,
-)
+from training.plan import check_run, describe, prepare_machine, resolve
+from training.run import Run, is_finished, lengthen, read_epochs
 from training.settings import NOTHING, ROUNDING, TrainSettings, to_text
+from training.stopping import Stopped, offer_resume
 from utils import (
     create_run_folder,
     describe_environment,
@@ -90,40 +69,6 @@ def print_summary(settings: TrainSettings) -> None:
     print(describe(model, data, settings))
 
 
-def resolve(
-    settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu"
-) -> tuple[TrainSettings, Encoder, NetworkTrainer]:
-    """Build the encoder and the network. In the returned settings, the network's defaults replace missing values.
-
-    Raises InputError for settings that do not fit the network.
-    """
-    network, encoder_fields, fields = model_class(settings.model), {}, {}
-    for name, value in settings.set.items():
-        is_encoders = name.startswith("encoder.")
-        (encoder_fields if is_encoders else fields)[name.removeprefix("encoder.")] = value
-    encoder = choose_encoder(network, settings.encoder, encoder_fields, data.colours)
-    model = network(
-        in_channels=encoder.channels,
-        num_classes=data.num_classes,
-        seed=settings.seed,
-        device=device,
-        backend=settings.backend,
-        time_steps=encoder.time_steps,
-        overrides=fields,
-        image_size=data.image_size[:2],
-    )
-    names, epochs = [phase.name for phase in model.phases], settings.epochs or tuple(model.epochs)
-    if len(epochs) != len(names):
-        phases = f"the phases of {model.name} ({' '.join(names)})"
-        settings.refuse("epochs", f"needs {len(names)} numbers for {phases}, not {len(epochs)}")
-    found = {"model": network.name, "encoder": get_encoder_config(encoder)["name"]}
-    found["epochs"] = tuple(min(count, 1) for count in epochs) if settings.dry_run else epochs
-    moved = network.augmentation if data.colours else "none"
-    found["augment"] = Augmentation.parse(moved) if settings.augment is None else settings.augment
-    found["image_size"] = settings.image_size if data.colours else data.image_size  # of the sensor
-    return replace(settings, **found), encoder, model
-
-
 def train(settings: TrainSettings) -> None:
     """Train a new network. All settings are checked before the run's folder is created."""
     device = prepare_machine(settings)
@@ -151,21 +96,6 @@ def train(settings: TrainSettings) -> None:
         run = Run(settings, folder, model, encoder, data, progress, notes)
         run.save()  # from now on, the run can be resumed
         run.train()
-
-
-def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> None:
-    """Raise InputError if the settings do not fit the network or the data."""
-    decides, held_out = model.decision is not None, len(data.validation)
-    lack = f"{model.name} has no decision stage" if not decides else "--val-split is 0"
-    if settings.patience and not (decides and held_out):
-        settings.refuse("patience", f"needs a validation accuracy, but {lack}")
-    if not settings.test and not (decides and held_out):
-        settings.refuse("test", f"tests on the validation images, but {lack}")
-    _, labels, used = data.get_split(settings.scored_split)
-    choose_map_images(settings, labels[used])
-    if settings.augment:
-        model.check_copies()
-    check_features(settings, model, data)
 
 
 def resume(settings: TrainSettings) -> None:
@@ -231,12 +161,6 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
 def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
     """Return whether only the last number of epochs differs, and is larger."""
     return len(epochs) == len(before) and epochs[:-1] == before[:-1] and epochs[-1:] > before[-1:]
-
-
-def describe(model: NetworkTrainer, data: DataSet, settings: TrainSettings) -> str:
-    """Return the table of the stages, and the fields of ``--set``. Raises InputError for images that are too small."""
-    table = summarize(model, *data.image_size)
-    return f"{table}\nset: {to_text(settings.set)}" if settings.set else table
 
 
 if __name__ == "__main__":

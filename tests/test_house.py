@@ -1,14 +1,16 @@
 """The order of the modules: each imports only what is above it in the list."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+COMMANDS = "train", "evaluate", "sweep"
 MODULES = [  # from the lowest, each a file or a folder at the root
     *("errors", "utils", "SpykeTorch", "engine", "s1c1", "datasets", "network_trainer", "models", "report", "training"),
-    *("train", "evaluate", "sweep"),
+    *COMMANDS,
 ]
 INDEPENDENT = {"SpykeTorch": set(), "engine": {"errors", "utils", "SpykeTorch"}}  # of the application
 FILES = {
@@ -24,7 +26,7 @@ def imports(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
@@ -33,6 +35,21 @@ def test_imports_lead_upwards_in_the_list(path):
     allowed = INDEPENDENT.get(module, set(MODULES[: MODULES.index(module)]))
     ours = {folder.stem for folder in ROOT.iterdir()}
     assert {name.split(".")[0] for name in imports(ROOT / path)} & ours <= {module, *allowed}
+
+
+def test_no_command_imports_another():
+    for command in COMMANDS:
+        assert not {*imports(ROOT / f"{command}.py")} & {*COMMANDS}
+
+
+def test_no_file_imports_itself_through_others():
+    """A name is that of a file, or is in the file of the longest part of it that is one."""
+    names = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
+    graph = {}
+    for path in FILES:
+        found = (name if name in names else name.rpartition(".")[0] for name in imports(ROOT / path))
+        graph[path] = {names[name] for name in found if name in names} - {path}
+    assert len([*TopologicalSorter(graph).static_order()]) == len(FILES)
 
 
 def test_every_file_at_the_root_is_in_the_list():

@@ -63,7 +63,7 @@ def runs(tmp_path_factory):
     own.write_text("\n".join(block for block in EXAMPLES if re.search(r"^class ", block, re.MULTILINE)))
     with pytest.MonkeyPatch.context() as patch, forget_names():
         patch.chdir(ROOT)
-        patch.setattr("training.run.DRY_RUN_IMAGES", FEW)
+        patch.setattr("training.data.DRY_RUN_IMAGES", FEW)
         for program, words in COMMANDS:
             command = [re.sub("^runs/", f"{folder}/", re.sub("^mine.py$", str(own), word)) for word in words]
             shorter = [] if {"--predict", "--nir"} & {*command} else ["--dry-run"]
@@ -91,7 +91,7 @@ def test_every_sweep_runs(tmp_path, monkeypatch):
     assert {"--grid", "--set", "--seeds", "--report"} <= {word for _, command in found for word in command}
 
     monkeypatch.setattr(sweep, "train_one", train_here)
-    monkeypatch.setattr("training.run.DRY_RUN_IMAGES", FEW)
+    monkeypatch.setattr("training.data.DRY_RUN_IMAGES", FEW)
     for _, command in found:
         fewer = re.sub(r"(--seeds \S+|--grid \S+ \S+ \S+)[^-]*", r"\1 ", shlex.join(command))
         words = shlex.split(fewer)

@@ -22,16 +22,14 @@ import torch
 from errors import InputError
 from network_trainer import NetworkTrainer
 from report.metrics import evaluate_predictions
+from s1c1 import Encoder
+from training.data import Data
+from training.settings import LAST_STAGE, TrainSettings
 from utils import get_available_memory, write_atomically
 
 if TYPE_CHECKING:
     import scipy.sparse
 
-    from training.run import Data, Run
-    from training.settings import TrainSettings
-
-READOUTS = "svm", "logistic"
-LAST = "last"  # instead of a stage's name: the last stage before the decision stage
 CS = 0.001, 0.01, 0.1, 1.0  # inverse strengths of the regularisation from which C is chosen
 DEFAULT_C = 1.0  # scikit-learn's default, which is used without validation images
 MAX_TRIED = 10_000  # the largest number of training images for the choice of C
@@ -40,11 +38,16 @@ BYTES = 12  # of a spike in a sparse matrix: a float64 and an int32
 CHUNK = 1000  # images encoded together
 
 
-def find_stage(settings: "TrainSettings", model: NetworkTrainer) -> str:
-    """Return the name of the stage whose maps are the features. Raises InputError if there is no such stage."""
+def find_stage(settings: TrainSettings, model: NetworkTrainer) -> str | None:
+    """Return the name of the stage whose maps are saved or read out, or None if the settings request neither.
+
+    Raises InputError if there is no such stage.
+    """
+    if settings.save_features is None and get_readout(settings, model) is None:
+        return None
     names = model.below_decision()
-    wanted = settings.save_features or LAST
-    if wanted == LAST and names:
+    wanted = settings.save_features or LAST_STAGE
+    if wanted == LAST_STAGE and names:
         return names[-1]
     if wanted not in names:
         known = ", ".join(names) or "none"
@@ -55,10 +58,8 @@ def find_stage(settings: "TrainSettings", model: NetworkTrainer) -> str:
     return wanted
 
 
-def check_features(settings: "TrainSettings", model: NetworkTrainer, data: "Data") -> None:
+def check_features(settings: TrainSettings, model: NetworkTrainer, data: Data) -> None:
     """Raise InputError if the requested features do not exist, or do not fit in memory or on the disk."""
-    if settings.save_features is None and get_readout(settings, model) is None:
-        return
     stage = find_stage(settings, model)
     if settings.save_features is None:
         return
@@ -77,40 +78,44 @@ def check_features(settings: "TrainSettings", model: NetworkTrainer, data: "Data
             )
 
 
-def get_readout(settings: "TrainSettings", model: NetworkTrainer) -> dict | None:
+def get_readout(settings: TrainSettings, model: NetworkTrainer) -> dict | None:
     """Return the config of the readout: "name" and, unless C is chosen by validation, "C". None: no readout."""
     if settings.readout is None:
         return model.readout
     return None if settings.readout == "none" else {"name": settings.readout}
 
 
-def count_neurons(model: NetworkTrainer, stage: str, data: "Data") -> int:
+def count_neurons(model: NetworkTrainer, stage: str, data: Data) -> int:
     """Return the number of neurons of the stage for the data set's images."""
     return math.prod(model.shapes(*data.set.image_size)[stage])
 
 
-def read_features(run: "Run", seconds: dict[str, float]) -> dict:
-    """Save the features of a run and train its readout, if the settings request them. Adds the times to ``seconds``.
+def read_features(
+    settings: TrainSettings,
+    model: NetworkTrainer,
+    encoder: Encoder,
+    data: Data,
+    stage: str,
+    folder: Path,
+    seconds: dict[str, float],
+) -> dict:
+    """Save the features of a stage in ``folder``, and train its readout. Adds the times to ``seconds``.
 
-    The features of each split are saved in ``features/SPLIT.npz``: latencies uint8 (N, C, H, W), labels and indices in
+    The features of each split are saved in ``SPLIT.npz``: latencies uint8 (N, C, H, W), labels and indices in
     the data set int64 (N,), the stage and the number of time steps.
 
     Returns {"readout": a dict for results.json}, or {} without a readout. If the readout does not fit in memory, the
     dict contains the reason as "refused", because the rest of the run is finished.
     """
-    settings, model, data = run.settings, run.model, run.data
-    config, folder = get_readout(settings, model), run.folder / "features"
-    if settings.save_features is None and config is None:
-        return {}
-    stage, start = find_stage(settings, model), time.perf_counter()
-    run.log.info(f"features of {stage}")
+    config = get_readout(settings, model)
+    start = time.perf_counter()
     inputs, found = [], {}
     for split in data.splits:
         images, labels, indices = data.get_split(split)
         inputs.append((None, labels[indices]))
         if not len(indices):
             continue
-        latencies = _latency_maps(run, images[indices], stage)
+        latencies = _compute_maps(model, encoder, images[indices], stage)
         if settings.save_features is not None:
             folder.mkdir(exist_ok=True)
             arrays = {"latencies": latencies.numpy(), "labels": labels[indices], "indices": indices, "stage": stage}
@@ -141,11 +146,12 @@ def describe_readout(found: dict) -> str:
     return f"{about}, C {found['C']:g}{note}: {100 * found['test']['accuracy']:.2f} % of the test images right"
 
 
-def _latency_maps(run: "Run", images: np.ndarray, stage: str) -> torch.Tensor:
+def _compute_maps(model: NetworkTrainer, encoder: Encoder, images: np.ndarray, stage: str) -> torch.Tensor:
     """Return the latency maps uint8 (N, C, H, W) of the stage."""
     out = None
     for start in range(0, len(images), CHUNK):
-        part = run.model.map_of(run.encode(images[start : start + CHUNK]), stage).cpu()
+        latencies = encoder.encode(images[start : start + CHUNK]).to(model.device)
+        part = model.map_of(latencies, stage).cpu()
         if out is None:  # filled in place, because to join the parts at the end takes twice the memory
             out = part.new_empty((len(images), *part.shape[1:]))
         out[start : start + CHUNK] = part

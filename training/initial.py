@@ -13,8 +13,8 @@ from errors import InputError
 from network_trainer import NetworkTrainer, Progress
 from s1c1 import Encoder
 from training.checkpoint import load_checkpoint
+from training.data import Data, split_indices
 from training.encoders import build_encoder, get_encoder_config
-from training.run import Data, split_indices
 from training.settings import TrainSettings
 
 
@@ -73,7 +73,9 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
         return [f"{path} does not name its training images, which may include these validation images"]
     if run["fingerprint"] != data.set.fingerprint:
         return [f"{path} was trained on other data, {run['dataset']}, which may include these validation images"]
-    trained, _ = split_indices(data.set.train_labels, TrainSettings.from_dict(run["flags"]))
+    settings = TrainSettings.from_dict(run["flags"])
+    split = settings.val_split, settings.ratio, settings.seed, settings.dry_run
+    trained, _ = split_indices(data.set.train_labels, *split)
     seen = len(np.intersect1d(trained, data.validation))
     if not seen:
         return []

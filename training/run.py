@@ -1,27 +1,22 @@
 """A training run: it reads the data, trains, tests and draws, and writes all files into its own folder."""
 
-import errno
 import json
 import os
-import shlex
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-import datasets
 from datasets.augmentation import Augmentation, MovedCopies
 from engine.compiled import announcements
 from engine.decision import Outcome
-from engine.event import pace
 from engine.graph import CHUNK, LatencyMap
 from engine.packed import PackedLatencies
-from errors import InputError, warn
+from errors import InputError
 from network_trainer import LatencyDataset, NetworkTrainer, Progress, Step
 from report.diagnosis import Diagnosis
 from report.energy import measure_energy
@@ -31,61 +26,17 @@ from report.summary import summarize
 from report.writing import MOVED_IMAGES, Report, write_report, write_results
 from s1c1 import Encoder
 from training.checkpoint import restore_state, save_checkpoint
+from training.data import Data, choose_map_images
 from training.encoders import get_encoder_config
-from training.features import count_neurons, describe_readout, read_features
+from training.features import count_neurons, describe_readout, find_stage, read_features
 from training.log import RunLog, align_titles, estimate_left
-from training.settings import NetworkSettings, TrainSettings
-from utils import choose_device, describe_environment, get_peak_memory, set_threads, write_json
+from training.settings import TrainSettings
+from training.stopping import Stopped, StopRequest, format_resume_command, handle_signals
+from utils import describe_environment, get_peak_memory, write_json
 
 PHASES = "SWEEP_PHASES"  # the environment variable that makes a run a beginning of sweep.py, with its number of phases
 PAGE_EVERY = 10.0  # seconds between two pages of a run that trains
-DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
 NO_SCORES = "no stage of this network decides; see its convergence, figures and activation maps"
-
-
-class Data:
-    """The data set of a run, and the indices of the images of its splits.
-
-    Args:
-        settings: the settings of the run.
-        data: the data set; None: load it.
-
-    Attributes:
-        set: the data set.
-        train, validation, test: sorted indices, int64. ``test`` is empty if the run does not read the test images.
-        splits: the names of the splits that the run uses.
-    """
-
-    def __init__(self, settings: TrainSettings, data: datasets.DataSet | None = None):
-        self.set = data or load_data(settings)
-        self.train, self.validation = split_indices(self.set.train_labels, settings)
-        self.test = np.arange(len(self.set.test_labels) if settings.test else 0)
-        if settings.dry_run:
-            self.test = self.test[: DRY_RUN_IMAGES["test"]]
-        self.splits = ("train", "validation", "test") if settings.test else ("train", "validation")
-
-    def get_split(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the images and labels of the whole training or test set, and the indices of the split in them."""
-        if split == "test":
-            return self.set.test_images, self.set.test_labels, self.test
-        return self.set.train_images, self.set.train_labels, getattr(self, split)
-
-    def count_images(self) -> dict[str, int]:
-        """Return {split: number of images}."""
-        return {split: len(getattr(self, split)) for split in self.splits}
-
-
-def split_indices(labels: np.ndarray, settings: TrainSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the training images and of the validation images of a run with these settings."""
-    held_out = min(5000, len(labels) // 12) if settings.val_split is None else settings.val_split
-    train, validation = np.arange(len(labels)), np.arange(0)
-    if held_out:
-        train, validation = datasets.stratified_split(labels, held_out, settings.seed)
-    if settings.ratio != 1:
-        train = train[datasets.stratified_part(labels[train], settings.ratio, settings.seed)]
-    if settings.dry_run:
-        train, validation = train[: DRY_RUN_IMAGES["train"]], validation[: DRY_RUN_IMAGES["validation"]]
-    return train, validation
 
 
 class Run:
@@ -360,12 +311,21 @@ class Run:
         environment = describe_environment()
         return {
             **({"scores": NO_SCORES} if self.model.decision is None else scored),
-            **read_features(self, seconds),
+            **self._read_features(seconds),
             "seconds": seconds,
             "images": self.data.count_images(),
             "energy": measure_energy(self.model, self.encoder, latencies),
             "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
         }
+
+    def _read_features(self, seconds: dict[str, float]) -> dict[str, Any]:
+        """Save the features and train the readout, if the settings request them. See ``read_features``."""
+        stage = find_stage(self.settings, self.model)
+        if stage is None:
+            return {}
+        self.log.info(f"features of {stage}")
+        folder = self.folder / "features"
+        return read_features(self.settings, self.model, self.encoder, self.data, stage, folder, seconds)
 
     def _log_board(self, report: Report, evaluations: dict[str, Evaluation], step: int) -> None:
         """Log scores, figures, an embedding and the hyperparameters to TensorBoard."""
@@ -417,19 +377,6 @@ class Run:
         return found | {"test.best": Evaluation(self.model, *scored)} if self.settings.test else found
 
 
-def prepare_machine(settings: NetworkSettings) -> torch.device:
-    """Set the number of threads. Returns the device on which the network is built."""
-    set_threads(settings.threads)
-    pace.automatic = settings.threads == "auto"
-    return choose_device(settings.device, settings.backend)
-
-
-def load_data(settings: NetworkSettings) -> datasets.DataSet:
-    """Load the data set of the settings. Raises InputError."""
-    place = settings.data_dir or datasets.DATA_DIR
-    return datasets.load(settings.dataset or "mnist", place, settings.image_size or None)
-
-
 def is_finished(folder: Path, figures: bool) -> bool:
     """Return whether the results of a run belong to its last epoch and, if it draws ``figures``, the page exists."""
     epochs = read_epochs(folder / "results.json")
@@ -452,96 +399,3 @@ def lengthen(folder: Path, epochs: tuple[int, ...]) -> None:
     record = json.loads(path.read_text(encoding="utf-8"))
     record["flags"]["epochs"] = epochs
     write_json(path, record)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Signals and a full disk
-
-
-def format_resume_command(folder: Path) -> str:
-    """Return the command line that continues the run in a folder."""
-    return f"python train.py --resume {shlex.quote(str(folder))}"
-
-
-class Stopped(KeyboardInterrupt):
-    """A signal stopped the run.
-
-    ``code`` is the exit code of the program, 128 + the number of the signal. ``is_saved``: whether the run was saved.
-    """
-
-    def __init__(self, number: int, is_saved: bool = False):
-        super().__init__()
-        self.code, self.is_saved = 128 + number, is_saved
-
-
-@contextmanager
-def handle_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Call ``handler`` for Ctrl-C and SIGTERM while the context is open."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
-
-
-class StopRequest:
-    """A request to stop the training after the current batch. A second Ctrl-C stops it immediately.
-
-    ``asked``: whether a signal arrived; ``number``: the number of the signal.
-    """
-
-    def __init__(self):
-        self.asked, self.number = False, signal.SIGINT
-
-    def note(self, number: int, frame: object) -> None:
-        if self.asked and number == signal.SIGINT:
-            raise Stopped(number)
-        self.asked, self.number = True, number
-        warn("\nstopping after this batch; press Ctrl-C again to stop immediately")
-
-
-@contextmanager
-def offer_resume(folder: Path) -> Iterator[None]:
-    """Print the command that continues the run in the folder, if a signal or a full disk stops it.
-
-    During the training, ``StopRequest`` handles the signals, and the run is saved first.
-
-    Raises Stopped after a signal, and InputError if the disk is full.
-    """
-    command, last = format_resume_command(folder), folder / "checkpoints" / "last.safetensors"
-
-    def stop(number: int, frame: object) -> None:
-        raise Stopped(number)
-
-    try:
-        with handle_signals(stop):
-            yield
-    except Stopped as stopped:
-        if not stopped.is_saved:
-            print(f"stopped immediately; continue from the last checkpoint with\n    {command}", flush=True)
-        raise
-    except (InputError, OSError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if getattr(cause, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        more = ", and start again"
-        if last.is_file():
-            more = f" (a checkpoint takes {last.stat().st_size / 1e6:.0f} MB), and continue with: {command}"
-        raise InputError(f"the disk of {folder} is full: {error}; delete files{more}", path=folder) from error
-
-
-def choose_map_images(settings: NetworkSettings, labels: np.ndarray) -> np.ndarray:
-    """Return the indices of the images whose activation maps are saved. Raises InputError for an impossible index."""
-    from report.activation_maps import choose_images
-
-    named = settings.map_index
-    if named and not 0 <= min(named) <= max(named) < len(labels):
-        raise InputError(
-            f"--map-index must be from 0 to {len(labels) - 1}, the {settings.scored_split} images, "
-            f"not {min(named)} to {max(named)}"
-        )
-    named = np.asarray(named, np.int64)
-    chosen = choose_images(labels, settings.save_maps)
-    chosen = chosen[:2] if settings.dry_run else chosen
-    return np.concatenate([named, chosen[~np.isin(chosen, named)]])

@@ -25,7 +25,6 @@ from engine.overrides import describe, fits
 from errors import InputError
 from models import MODELS, import_plugin
 from training.encoders import ENCODERS
-from training.features import LAST, READOUTS
 
 try:
     import tomllib
@@ -40,7 +39,9 @@ NOTHING = "neither weights nor results"  # a resumed run may change it
 COMMAND = "what the command does"  # not a property of the run, so it is not saved
 
 MAX_COUNT, MAX_SEED = 2**31 - 1, 2**63 - 1
-BACKENDS, CLASSIFIERS = ("auto", "event", "torch"), (*READOUTS, "none")
+BACKENDS = "auto", "event", "torch"
+READOUTS = "svm", "logistic"
+LAST_STAGE = "last"  # of --save-features: the last stage before the decision stage
 SET_HELP = (
     "set fields of a stage, a rule or the encoder, such as s2.threshold=12 s3.1.rule.winners=8 "
     "s3.rule.reward=0.01,-0.0005 s3.rule=margin encoder.time_steps=20"
@@ -383,7 +384,7 @@ class TrainSettings(NetworkSettings):
         "save the latency maps of all images (without STAGE: of the last stage before the decision)",
         FILES,
         nargs="?",
-        const=LAST,
+        const=LAST_STAGE,
     )
     readout: str | None = of_output(
         None,
@@ -391,7 +392,7 @@ class TrainSettings(NetworkSettings):
         "train a linear classifier on the latency maps of this stage: svm, logistic or none (default: that of the "
         "network)",
         FILES,
-        choices=CLASSIFIERS,
+        choices=(*READOUTS, "none"),
     )
 
     @property

@@ -16,8 +16,8 @@ import train
 from models import build_model, model_class
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint, load_network, rebuild_network, save_checkpoint
+from training.data import choose_map_images
 from training.encoders import choose_encoder, get_encoder_config
-from training.run import choose_map_images
 from training.settings import TrainSettings
 
 MACHINE = "--device cpu --threads 1"

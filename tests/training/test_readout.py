@@ -15,6 +15,7 @@ from models import build_model
 from s1c1 import S1C1
 from training import features
 from training.checkpoint import load_checkpoint, rebuild_network
+from training.settings import READOUTS
 
 SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figures"
 
@@ -56,7 +57,7 @@ def test_a_networks_own_readout(tmp_path, capsys):
     assert "readout" not in results(tmp_path / "none")
 
 
-@pytest.mark.parametrize("name", features.READOUTS)
+@pytest.mark.parametrize("name", READOUTS)
 def test_what_can_be_separated_is_read_without_an_error(name):
     """Three classes, each with a neuron that spikes for it alone. Without validation images, C is the default."""
     labels = np.arange(60) % 3
@@ -68,7 +69,7 @@ def test_what_can_be_separated_is_read_without_an_error(name):
     assert (found["C"], found["converged"], found["test"]["accuracy"]) == (features.DEFAULT_C, True, 1)
 
 
-@pytest.mark.parametrize("name", features.READOUTS)
+@pytest.mark.parametrize("name", READOUTS)
 def test_two_classes_in_training_and_a_third_in_the_test(name):
     labels = np.arange(40) % 2
     latencies = torch.where(torch.from_numpy(labels)[:, None, None, None] == torch.arange(2)[:, None, None], 3, 15)

@@ -1,0 +1,79 @@
+"""The data of a run: the data set, its splits, and the images whose activation maps are saved."""
+
+import numpy as np
+
+import datasets
+from errors import InputError
+from training.settings import NetworkSettings, TrainSettings
+
+DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
+
+
+def load_data(settings: NetworkSettings) -> datasets.DataSet:
+    """Load the data set of the settings. Raises InputError."""
+    place = settings.data_dir or datasets.DATA_DIR
+    return datasets.load(settings.dataset or "mnist", place, settings.image_size or None)
+
+
+class Data:
+    """The data set of a run, and the indices of the images of its splits.
+
+    Args:
+        settings: the settings of the run.
+        data: the data set; None: load it.
+
+    Attributes:
+        set: the data set.
+        train, validation, test: sorted indices, int64. ``test`` is empty if the run does not read the test images.
+        splits: the names of the splits that the run uses.
+    """
+
+    def __init__(self, settings: TrainSettings, data: datasets.DataSet | None = None):
+        self.set = data or load_data(settings)
+        split = settings.val_split, settings.ratio, settings.seed, settings.dry_run
+        self.train, self.validation = split_indices(self.set.train_labels, *split)
+        self.test = np.arange(len(self.set.test_labels) if settings.test else 0)
+        if settings.dry_run:
+            self.test = self.test[: DRY_RUN_IMAGES["test"]]
+        self.splits = ("train", "validation", "test") if settings.test else ("train", "validation")
+
+    def get_split(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the images and labels of the whole training or test set, and the indices of the split in them."""
+        if split == "test":
+            return self.set.test_images, self.set.test_labels, self.test
+        return self.set.train_images, self.set.train_labels, getattr(self, split)
+
+    def count_images(self) -> dict[str, int]:
+        """Return {split: number of images}."""
+        return {split: len(getattr(self, split)) for split in self.splits}
+
+
+def split_indices(
+    labels: np.ndarray, val_split: int | float | None, ratio: float, seed: int, dry_run: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the training images and of the validation images of a run with these settings."""
+    held_out = min(5000, len(labels) // 12) if val_split is None else val_split
+    train, validation = np.arange(len(labels)), np.arange(0)
+    if held_out:
+        train, validation = datasets.stratified_split(labels, held_out, seed)
+    if ratio != 1:
+        train = train[datasets.stratified_part(labels[train], ratio, seed)]
+    if dry_run:
+        train, validation = train[: DRY_RUN_IMAGES["train"]], validation[: DRY_RUN_IMAGES["validation"]]
+    return train, validation
+
+
+def choose_map_images(settings: NetworkSettings, labels: np.ndarray) -> np.ndarray:
+    """Return the indices of the images whose activation maps are saved. Raises InputError for an impossible index."""
+    from report.activation_maps import choose_images
+
+    named = settings.map_index
+    if named and not 0 <= min(named) <= max(named) < len(labels):
+        raise InputError(
+            f"--map-index must be from 0 to {len(labels) - 1}, the {settings.scored_split} images, "
+            f"not {min(named)} to {max(named)}"
+        )
+    named = np.asarray(named, np.int64)
+    chosen = choose_images(labels, settings.save_maps)
+    chosen = chosen[:2] if settings.dry_run else chosen
+    return np.concatenate([named, chosen[~np.isin(chosen, named)]])

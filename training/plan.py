@@ -1,0 +1,80 @@
+"""The plan of a run: the machine, the encoder and the network of its settings, and the checks before it starts."""
+
+from dataclasses import replace
+
+import torch
+
+from datasets import DataSet
+from datasets.augmentation import Augmentation
+from engine.event import pace
+from models import model_class
+from network_trainer import NetworkTrainer
+from report.summary import summarize
+from s1c1 import Encoder
+from training.data import Data, choose_map_images
+from training.encoders import choose_encoder, get_encoder_config
+from training.features import check_features
+from training.settings import NetworkSettings, TrainSettings, to_text
+from utils import choose_device, set_threads
+
+
+def prepare_machine(settings: NetworkSettings) -> torch.device:
+    """Set the number of threads. Returns the device on which the network is built."""
+    set_threads(settings.threads)
+    pace.automatic = settings.threads == "auto"
+    return choose_device(settings.device, settings.backend)
+
+
+def resolve(
+    settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu"
+) -> tuple[TrainSettings, Encoder, NetworkTrainer]:
+    """Build the encoder and the network. In the returned settings, the network's defaults replace missing values.
+
+    Raises InputError for settings that do not fit the network.
+    """
+    network, encoder_fields, fields = model_class(settings.model), {}, {}
+    for name, value in settings.set.items():
+        is_encoders = name.startswith("encoder.")
+        (encoder_fields if is_encoders else fields)[name.removeprefix("encoder.")] = value
+    encoder = choose_encoder(network, settings.encoder, encoder_fields, data.colours)
+    model = network(
+        in_channels=encoder.channels,
+        num_classes=data.num_classes,
+        seed=settings.seed,
+        device=device,
+        backend=settings.backend,
+        time_steps=encoder.time_steps,
+        overrides=fields,
+        image_size=data.image_size[:2],
+    )
+    names, epochs = [phase.name for phase in model.phases], settings.epochs or tuple(model.epochs)
+    if len(epochs) != len(names):
+        phases = f"the phases of {model.name} ({' '.join(names)})"
+        settings.refuse("epochs", f"needs {len(names)} numbers for {phases}, not {len(epochs)}")
+    found = {"model": network.name, "encoder": get_encoder_config(encoder)["name"]}
+    found["epochs"] = tuple(min(count, 1) for count in epochs) if settings.dry_run else epochs
+    moved = network.augmentation if data.colours else "none"
+    found["augment"] = Augmentation.parse(moved) if settings.augment is None else settings.augment
+    found["image_size"] = settings.image_size if data.colours else data.image_size  # of the sensor
+    return replace(settings, **found), encoder, model
+
+
+def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> None:
+    """Raise InputError if the settings do not fit the network or the data."""
+    decides, held_out = model.decision is not None, len(data.validation)
+    lack = f"{model.name} has no decision stage" if not decides else "--val-split is 0"
+    if settings.patience and not (decides and held_out):
+        settings.refuse("patience", f"needs a validation accuracy, but {lack}")
+    if not settings.test and not (decides and held_out):
+        settings.refuse("test", f"tests on the validation images, but {lack}")
+    _, labels, used = data.get_split(settings.scored_split)
+    choose_map_images(settings, labels[used])
+    if settings.augment:
+        model.check_copies()
+    check_features(settings, model, data)
+
+
+def describe(model: NetworkTrainer, data: DataSet, settings: TrainSettings) -> str:
+    """Return the table of the stages, and the fields of ``--set``. Raises InputError for images that are too small."""
+    table = summarize(model, *data.image_size)
+    return f"{table}\nset: {to_text(settings.set)}" if settings.set else table

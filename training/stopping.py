@@ -1,0 +1,83 @@
+"""What stops a run: signals and a full disk. The run is saved, and its user gets the command that continues it."""
+
+import errno
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from errors import InputError, warn
+
+
+def format_resume_command(folder: Path) -> str:
+    """Return the command line that continues the run in a folder."""
+    return f"python train.py --resume {shlex.quote(str(folder))}"
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal stopped the run.
+
+    ``code`` is the exit code of the program, 128 + the number of the signal. ``is_saved``: whether the run was saved.
+    """
+
+    def __init__(self, number: int, is_saved: bool = False):
+        super().__init__()
+        self.code, self.is_saved = 128 + number, is_saved
+
+
+@contextmanager
+def handle_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Call ``handler`` for Ctrl-C and SIGTERM while the context is open."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+class StopRequest:
+    """A request to stop the training after the current batch. A second Ctrl-C stops it immediately.
+
+    ``asked``: whether a signal arrived; ``number``: the number of the signal.
+    """
+
+    def __init__(self):
+        self.asked, self.number = False, signal.SIGINT
+
+    def note(self, number: int, frame: object) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise Stopped(number)
+        self.asked, self.number = True, number
+        warn("\nstopping after this batch; press Ctrl-C again to stop immediately")
+
+
+@contextmanager
+def offer_resume(folder: Path) -> Iterator[None]:
+    """Print the command that continues the run in the folder, if a signal or a full disk stops it.
+
+    During the training, ``StopRequest`` handles the signals, and the run is saved first.
+
+    Raises Stopped after a signal, and InputError if the disk is full.
+    """
+    command, last = format_resume_command(folder), folder / "checkpoints" / "last.safetensors"
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(number)
+
+    try:
+        with handle_signals(stop):
+            yield
+    except Stopped as stopped:
+        if not stopped.is_saved:
+            print(f"stopped immediately; continue from the last checkpoint with\n    {command}", flush=True)
+        raise
+    except (InputError, OSError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if getattr(cause, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        more = ", and start again"
+        if last.is_file():
+            more = f" (a checkpoint takes {last.stat().st_size / 1e6:.0f} MB), and continue with: {command}"
+        raise InputError(f"the disk of {folder} is full: {error}; delete files{more}", path=folder) from error
