@@ -105,7 +105,7 @@ class Diagnosis:
         highest, enough = self.needed[phase]
         longer = self.suggest_epochs(phase if seen >= enough else None)
         if highest and row["convergence"] > LEARNED:
-            mean = f"the mean of w (1 - w) is {row['convergence']:.2g}, and below {LEARNED} in trained networks"
+            mean = f"the mean of w (1 - w) is {row['convergence']:.3g} (trained networks: below {LEARNED})"
             rate = f"its rate is the highest after {highest:,} images, and it has learned from {seen:,}"
             yield f"{phase.name} has hardly learned: {mean}; {rate}; try {longer}"
         if row["dead_features"] > NEVER_WON * count:

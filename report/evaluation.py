@@ -57,7 +57,7 @@ class Evaluation:
         m = self.metrics
         area = "" if m["roc_auc_macro"] is None else f"ROC AUC {m['roc_auc_macro']:.4f}, "
         return (
-            f"{100 * m['accuracy']:.2f} % right, loss {m['loss']:.4f}, {100 * m['silent']:.2f} % silent "
+            f"accuracy {100 * m['accuracy']:.2f} %, wrong {100 * m['loss']:.2f} %, silent {100 * m['silent']:.2f} % "
             f"(F1 {m['f1_macro']:.4f}, {area}{m['count']:,} images)"
         )
 

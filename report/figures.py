@@ -158,7 +158,7 @@ def _draw_outcomes(panels, rows):
     phases = " and ".join(dict.fromkeys(row["phase"] for row in rows))
     titles = {
         "accuracy": f"{_rules(rows)} phase, {phases}: accuracy",
-        "loss": "loss: wrong decisions" + ("" if "silent" in panels else "; no image was silent"),
+        "loss": "wrong decisions (the loss)" + ("" if "silent" in panels else "; no image was silent"),
         "silent": "silent: no decision",
     }
     epochs, marker = np.arange(1, len(rows) + 1), "o" if len(rows) <= 30 else None
@@ -175,7 +175,7 @@ def _draw_outcomes(panels, rows):
             axes.plot(epochs, values, marker=marker, label="validation", **looks)
             axes.axvline(best + 1, color=GREY, lw=1, ls="--", zorder=0)
         if part == "accuracy" and best is not None:
-            label = f"best epoch: {best + 1},\n{values[best]:.2f} % right"
+            label = f"best epoch: {best + 1},\n{values[best]:.2f} % correct"
             axes.plot(best + 1, values[best], "*", color=YELLOW, mec=INK, ms=13, ls="none", label=label)
         low, high = axes.dataLim.intervaly
         if part == "loss" and 0 < 3 * low < high:
@@ -296,8 +296,8 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     axes.spines[:].set_visible(False)
     axes.set(xlim=(-0.5, columns[-1] + 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
     axes.set(xlabel="decision", ylabel="true class")
-    right, silent = int(np.trace(matrix)), int(matrix[:, -1].sum())
-    axes.set_title(f"{right:,} of {int(matrix.sum()):,} images right, {silent:,} silent")
+    correct, silent = int(np.trace(matrix)), int(matrix[:, -1].sum())
+    axes.set_title(f"{correct:,} of {int(matrix.sum()):,} images correct, {silent:,} silent")
     bar = figure.colorbar(mesh, ax=axes, shrink=0.75, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 100])
     bar.set_label("% of the true class (square-root scale)")
     bar.outline.set_visible(False)
@@ -368,9 +368,7 @@ def draw_features(features: np.ndarray, title: str) -> Figure:
     _number_tiles(axes, count, columns, tiles.shape[2] + gap, tiles.shape[1] + gap)
     axes.set_ylim(mosaic.shape[0], -gap)
     _hide_axes(axes)
-    about = (
-        f"{count} features of {height}×{width} pixels; light: prefers light, dark: prefers dark, grey: no preference"
-    )
+    about = f"{count} features of {height}×{width} pixels; light: responds to light, dark: to dark, grey: to neither"
     axes.set_title(about, fontsize=9)
     return figure
 
@@ -426,7 +424,7 @@ def draw_errors(images, indices, labels, predictions, class_names: Sequence[str]
     figure, grid = create_panels(shown, max(1, min(10, shown)), width, 1.35, title)
     figure.get_layout_engine().set(h_pad=0.05)
     for axes, image, index, text, prediction in zip(grid, images, indices, decided, predictions, strict=True):
-        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255)
+        axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         axes.set_axis_off()
         axes.set_title(text, color=GREY if prediction == SILENT else INK, loc="center", pad=3)
         looks = {"ha": "center", "va": "top", "fontsize": 6.5, "color": GREY}

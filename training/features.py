@@ -143,7 +143,7 @@ def describe_readout(found: dict) -> str:
     if "refused" in found:
         return f"{about}: none; {found['refused']}"
     note = "" if found["converged"] else ", not converged"
-    return f"{about}, C {found['C']:g}{note}: {100 * found['test']['accuracy']:.2f} % of the test images right"
+    return f"{about}, C {found['C']:g}{note}: test accuracy {100 * found['test']['accuracy']:.2f} %"
 
 
 def _compute_maps(model: NetworkTrainer, encoder: Encoder, images: np.ndarray, stage: str) -> torch.Tensor:

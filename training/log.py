@@ -64,7 +64,7 @@ class RunLog:
             self._update_bar(title, done, total, outcome, left)
 
     def _update_bar(self, title, done, total, outcome, left):
-        text = f"{100 * outcome.fraction('correct'):.1f} % right, {left}" if outcome is not None else left
+        text = f"accuracy {100 * outcome.fraction('correct'):.1f} %, {left}" if outcome is not None else left
         if self._bar is None or self._bar.desc != title:
             self.close_bar()
             options = {"unit": " images", "leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
@@ -153,9 +153,9 @@ def describe_epoch(row: dict, title: str) -> str:
     text, time = f"convergence {row['convergence']:.1e}, ", f"{row['seconds']:.1f} s"
     if row["train_accuracy"] is not None:
         split = "train" if row["val_accuracy"] is None else "val"
-        text = f"train {100 * row['train_accuracy']:6.2f} %"
-        text += f", validation {100 * row['val_accuracy']:6.2f} %" if split == "val" else ""
-        text += f" right, {100 * row[f'{split}_silent']:.2f} % silent"
+        text = f"accuracy: train {100 * row['train_accuracy']:6.2f} %"
+        text += f", val {100 * row['val_accuracy']:6.2f} %" if split == "val" else ""
+        text += f"; silent {100 * row[f'{split}_silent']:.2f} %"
     else:
         dead, winners = row["dead_features"], row["winners_per_image"]
         text += f"{dead} features never won" if dead else f"{winners:.1f} winners per image"

@@ -296,6 +296,8 @@ def test_errors(count, total, said, tmp_path):
     assert figure.get_supxlabel().startswith(f"{said} error")
     assert [axes.get_title() for axes in drawn] == [f"{i % 10} → {'4' if i else 'silent'}" for i in range(count)]
     assert [axes.texts[0].get_text().split()[-1] for axes in drawn] == [str(index) for index in indices]
+    for axes, image in zip(drawn, images, strict=True):  # as given: white is drawn white
+        np.testing.assert_allclose(axes.images[0].to_rgba(image)[..., 0], image / 255, atol=0.01)
     assert count == 0 or render(figure, tmp_path).std() > 30
 
 

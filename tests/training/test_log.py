@@ -48,7 +48,7 @@ def test_lines_of_epochs_are_aligned_and_short(phases, epochs):
     lines = [describe_epoch(each, title) for each in rows for title in titles]
     assert max(map(len, lines)) <= 100
     assert "150" in lines[0]
-    assert all("12.50 % silent" in line and "100.00 %" in line and "loss" not in line for line in lines[-len(phases) :])
+    assert all("silent 12.50 %" in line and "100.00 %" in line and "loss" not in line for line in lines[-len(phases) :])
 
 
 def test_the_time_left_follows_from_the_seconds_of_each_phase():

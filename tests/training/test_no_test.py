@@ -26,7 +26,7 @@ def unreadable(monkeypatch):
     monkeypatch.setattr(datasets, "load", without_test_images)
 
 
-def test_the_test_images_stay_unread(tmp_path, unreadable, monkeypatch, undrawn, capsys):
+def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn, capsys):
     assert start(f"{WORDS} --no-test --name one --map-index 3 --tensorboard", tmp_path) == 0
     out, run = capsys.readouterr().out, tmp_path / "one"
     found = results(run)
@@ -34,7 +34,7 @@ def test_the_test_images_stay_unread(tmp_path, unreadable, monkeypatch, undrawn,
     assert (found["test_reads"], "test" in found["images"]) == (0, False)
     assert found["validation"].keys() == {"best", "last"}
     assert "test " not in out
-    assert f"validation best  {100 * found['best_epoch']['accuracy']:.2f} % right" in out
+    assert f"validation best  accuracy {100 * found['best_epoch']['accuracy']:.2f} %, wrong" in out
     held_out = found["images"]["validation"]
     assert len(read_csv(run / "predictions.csv")) == found["validation"]["best"]["count"] == held_out
     assert len(list(run.glob("maps/end/*.npz"))) == 1
