@@ -10,9 +10,9 @@ A user's own rule may be in any file. A rule is a frozen dataclass in a network'
     ``verdict``, if the rule needs labels: which neurons of a decision stage learn from an image, with which rates.
 
 The methods of a plasticity are compiled into the kernels, which find them by its type, and the tensor backend calls
-them on tensors. Therefore ``window`` and ``change`` are expressions of + - * and comparisons, whose results are equal
-to the bit in both: they contain no ``if``, ``min`` or ``max``. ``verdict`` gets NumPy arrays in both backends, and may
-be any code that numba compiles.
+them on tensors. Therefore ``window`` and ``change`` are expressions without ``if``, ``min`` or ``max``. If they contain
+only + - * and comparisons, their results are equal to the bit in both backends. With powers or divisions, they are
+equal up to rounding. ``verdict`` gets NumPy arrays in both backends, and may be any code that numba compiles.
 
 References: Mozafari et al., Pattern Recognition 94, 2019 (arXiv 1804.00227); Kheradpisheh et al., Neural Networks 99,
 2018.

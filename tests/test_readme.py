@@ -44,7 +44,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 def forget_names():
     """Remove the names of the examples, before and afterwards: other tests and files may have them too."""
     with mock.patch.dict(models.MODELS), mock.patch.dict(RULES), mock.patch.dict(ENCODERS):
-        for registry, name in ((models.MODELS, "shallow"), (RULES, "recent"), (ENCODERS, "ink")):
+        for registry, name in ((models.MODELS, "shallow"), (RULES, "exponential"), (ENCODERS, "ink")):
             registry.pop(name, None)
         yield
 
@@ -147,6 +147,7 @@ def test_the_python_examples_run(runs, monkeypatch):
     assert [phase.name for phase in shallow.phases] == ["s1", "s2"]
     assert len(shallow.epochs) == len(shallow.phases)
 
-    rule = namespace["RecentSTDP"](winners=1, radius=0)
-    times = np.array([0, 1, 4, 5, 15])  # of the inputs; the winner's is 4
-    assert rule.plasticity().window(times, 4, 0.5, -0.25).tolist() == [-0.25, 0.5, 0.5, -0.25, -0.25]
+    rule = namespace["ExponentialSTDP"](winners=1, radius=0, tau=2)
+    times = np.array([0, 4, 5, 15])  # of the inputs; the winner's is 4
+    expected = 0.5 * np.exp(-2), 0.5, -0.25 * np.exp(-0.5), -0.25 * np.exp(-5.5)
+    np.testing.assert_allclose(rule.plasticity().window(times, 4, 0.5, -0.25), expected)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.own_rules import ChosenRule, ContrastRule, Recent, RecentSTDP
+from support.own_rules import ChosenRule, ContrastRule, ExponentialSTDP, Recent, RecentSTDP
 from support.refusals import refuses
 
 import engine
@@ -127,18 +127,22 @@ def test_impossible_rules_are_refused(make, field):
 # Users' own rules
 
 
-def test_another_window_on_both_backends():
-    """Every winner of 40 digits and every weight; and not those of the published window."""
-    rule = RecentSTDP(winners=5, radius=3, rates=(0.05, -0.03), double_every=0, span=0)
+@pytest.mark.parametrize(("kind", "more", "tolerance"), [(RecentSTDP, {"span": 0}, 1e-12), (ExponentialSTDP, {}, 1e-6)])
+def test_another_window_on_both_backends(kind, more, tolerance):
+    """Every winner of 40 digits and every weight; and not those of the published window.
+
+    In a power, torch computes with float32.
+    """
+    rule = kind(winners=5, radius=3, rates=(0.05, -0.03), double_every=0, **more)
     ends = []
     for backend, learned in [*((backend, rule) for backend in BACKENDS), (event, replace_window(rule))]:
         weight = weights(20, 6, 5, 5, low=0.2, high=0.6)
         rates = learned.schedule(None, np.arange(1, 41), 0)
         winners = backend.FiringLayer(weight, 15, 2, 10).learn(DIGITS[:40], learned, rates)
-        assert (winners[..., 0] >= 0).sum() > 100
+        assert (winners[..., 0] >= 0).sum() > 50
         ends.append((winners, weight))
     assert torch.equal(ends[0][0], ends[1][0])
-    torch.testing.assert_close(ends[0][1], ends[1][1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(ends[0][1], ends[1][1], rtol=0, atol=tolerance)
     assert not torch.equal(ends[0][1], ends[2][1])
 
 

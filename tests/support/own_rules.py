@@ -34,6 +34,23 @@ class RecentSTDP(STDP):
         return Recent(*map(number, (*self.bounds, self.span)))
 
 
+class Exponential(NamedTuple):
+    """The change of a weight is divided by 2 for each time step between the spikes."""
+
+    lower: float
+    upper: float
+
+    def window(self, t_in, t_out, ltp, ltd):
+        return 0.5 ** abs(t_in - t_out) * ((t_in <= t_out) * ltp + (t_in > t_out) * ltd)
+
+    change = Additive.change
+
+
+class ExponentialSTDP(STDP):
+    def plasticity(self, number=float):
+        return Exponential(*map(number, self.bounds))
+
+
 class Contrast(Additive):
     """The strongest neuron of the true class learns by the first rates, the strongest of all others by the second."""
 
