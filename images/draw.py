@@ -5,7 +5,7 @@ encoded and networks are built by the project's own functions and with its own n
 """
 
 import sys
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -53,7 +53,7 @@ STEPS = 15
 NETWORKS = {  # the networks of the figure, and texts about networks with the same stages
     "mozafari2018": "mozafari2018_margin: the same stages; s3 learns by the margin rule",
     "deep2024": "",
-    "deepr2024": "deepr2024_greedy: the same stages; s3 and s4 learn in turn",
+    "deepr2024": "s3 first learns by STDP. deepr2024_greedy: the same stages; s3 and s4 learn in turn",
     "inception2024": "",
     "majority2024": "",
     "multiscale2026": "",
@@ -148,7 +148,7 @@ def draw_snn():
     body.axhline(threshold, color=ORANGE, lw=1.8)
     body.text(STEPS - 0.6, threshold - 0.1, f"threshold θ = {threshold}", color=ORANGE, ha="right", va="top")
     body.plot(fired, potential[fired], "o", color=INK, ms=8, zorder=5)
-    body.text(fired + 0.35, (threshold + potential[fired]) / 2, "above θ: it fires", va="center")
+    body.text(fired + 0.35, (threshold + potential[fired]) / 2, "above θ: it fires", va="center", fontsize=10)
     body.text(fired + 0.35, 1.1, "no leak: the potential stays;\nthe neuron fires only once", va="center", color=GREY)
     body.set(ylim=(0, 4.6), yticks=range(5), ylabel="potential")
 
@@ -244,8 +244,8 @@ def draw_ltp():
     curve.set(xlim=(0, 1), ylim=(-1.2, 1.35), xlabel="weight w", ylabel="Δw  (10⁻³)")
     for x, y, title in (
         (0.02, 0.965, "a   The order of the two spikes determines the change"),
-        (0.02, 0.48, "b   The time between them does not"),
-        (0.52, 0.48, "c   The stabilizer slows it near 0 and 1"),
+        (0.02, 0.48, "b   The time between the spikes has no effect"),
+        (0.52, 0.48, "c   The stabilizer: less change near 0 and 1"),
     ):
         figure.text(x, y, title, fontweight="bold", fontsize=12, va="center")
     return figure
@@ -259,7 +259,7 @@ def draw_rstdp():
     plane = create_canvas(figure)
     middle = 2.55
 
-    draw_picture(figure, 0.2, middle - 0.6, 1.2, image, cmap="gray_r")
+    draw_picture(figure, 0.2, middle - 0.6, 1.2, image, cmap="gray")
     plane.text(0.8, middle - 0.9, f"image of a {label}", ha="center", fontsize=11)
     draw_arrow(plane, (1.47, middle), (1.77, middle))
     # a small network: three layers with fewer and fewer neurons
@@ -289,14 +289,18 @@ def draw_rstdp():
         y = 4.05 - 1.5 * row
         draw_arrow(plane, (4.76, middle), (5.2, y), color, lw=2, shrinkA=2)
         draw_box(plane, 5.25, y - 0.26, 0.86, 0.52, answer, color, 0.16, fontweight="bold", color=color, fontsize=12)
+        if rates is None:
+            plane.text(6.3, y, name, color=color, fontweight="bold", fontsize=12, va="center")
+            continue
         bars = figure.add_axes((7.42 / width, (y - 0.45) / height, 2.45 / width, 0.78 / height))
         weight = torch.full((2,), 0.5, dtype=torch.float64)
         causal = torch.tensor([True, False])
-        change = sf.stdp_change(weight, causal, *(rates or (0.0, 0.0)), rule.stabilize, *rule.bounds).numpy()
+        change = sf.stdp_change(weight, causal, *rates, rule.stabilize, *rule.bounds).numpy()
         bars.barh([0, 1], change, height=0.62, color=[color, tint(color, 0.5)])
         for i, size in enumerate(change):
-            text, edge = (format_signed(size) if size else "0"), 0.00015 * (1 if size >= 0 else -1)
-            bars.text(size + edge, i, text, va="center", ha="left" if size >= 0 else "right", fontsize=10)
+            edge = 0.00015 * (1 if size >= 0 else -1)
+            side = "left" if size >= 0 else "right"
+            bars.text(size + edge, i, format_signed(size), va="center", ha=side, fontsize=10)
         bars.axvline(0, color=INK, lw=1)
         bars.set(xlim=(-0.0078, 0.0078), ylim=(1.5, -0.5), xticks=[])
         bars.set_yticks([0, 1], ["input spiked", "input silent"], fontsize=10)
@@ -320,7 +324,7 @@ def draw_latency_map():
     figure = Figure(figsize=(10, 7.55))
     plane = create_canvas(figure)
 
-    draw_picture(figure, 0.25, 4.2, 1.9, image, cmap="gray_r")
+    draw_picture(figure, 0.25, 4.2, 1.9, image, cmap="gray")
     plane.text(1.2, 6.22, "image, 28 × 28", ha="center")
     draw_arrow(plane, (2.3, 5.15), (2.95, 5.15), lw=2)
     plane.text(2.62, 5.4, "S1C1", ha="center", fontweight="bold")
@@ -334,7 +338,8 @@ def draw_latency_map():
             if not off:
                 plane.text(x + size / 2, y + size + 0.12, f"DoG {window} × {window}", ha="center")
             if i == 0:
-                plane.text(x - 0.14, y + size / 2, ("on", "off")[off] + "-centre", rotation=90, ha="right", va="center")
+                kind = ("on-centre:\nlight on dark", "off-centre:\ndark on light")[off]
+                plane.text(x - 0.14, y + size / 2, kind, rotation=90, ha="right", va="center", multialignment="center")
     width, height = figure.get_size_inches()
     scale = figure.add_axes((8.95 / width, 3.75 / height, 0.16 / width, 2.8 / height))
     bar = figure.colorbar(shown.images[0], cax=scale, ticks=[0, 7, steps - 1])
@@ -396,7 +401,8 @@ def draw_memory_layout():
         x = left + (place + 0.47) * width
         draw_arrow(plane, (x, 3.85 + height + 0.06), (x, 5.04), BLUE)
         plane.text(x + 0.08, 4.68, "+", color=BLUE, fontsize=13, va="center")
-    words = f"A spike in column {spike} reaches columns {reached[-1]} to {reached[0]}: neighbours in both arrays."
+    reach = f"columns {reached[-1]} to {reached[0]}, which are neighbours in both arrays"
+    words = f"Without padding, a spike in column {spike} reaches {reach}."
     plane.text(2.15, 3.55, words, color=GREY, va="center", fontsize=10)
 
     title(2.98, "Decision layer: banks of 32 features")
@@ -412,9 +418,9 @@ def draw_memory_layout():
     return figure
 
 
-def draw_networks():
+def draw_networks(names=tuple(NETWORKS)):
     """Draw the networks as blocks. All numbers are read from their declarations."""
-    classes = map(model_class, NETWORKS)
+    classes = map(model_class, names)
     models = [network(in_channels=choose_encoder(network).channels, num_classes=10) for network in classes]
     extents = [compute_height(model) for model in models]
     above, below, legend = 0.45, 0.32, 0.75
@@ -434,12 +440,13 @@ def draw_networks():
         draw(plane, model, line - above - extent / 2)
         line -= above + extent + below
         plane.plot([0.15, 9.85], [line + 0.06] * 2, color=PALE, lw=1.2)
-    for x, color, name in (
-        (0.25, BLUE, "learns by STDP"), (2.2, ORANGE, "learns by R-STDP"), (4.4, PURPLE, "learns by the margin rule"),
-        (7.3, GREY, "pooling"),
-    ):  # fmt: skip
+    entries = [(BLUE, "learns by STDP"), (ORANGE, "learns by R-STDP"), (PURPLE, "learns by the margin rule")]
+    used = {describe_rule(stage)[1] for model in models for stage in model.stages.values()}
+    x = 0.25
+    for color, name in (entry for entry in (*entries, (GREY, "pooling")) if entry[0] in used):
         plane.plot(x, 0.58, "s", color=color, ms=10)
         plane.text(x + 0.17, 0.58, name, va="center")
+        x += 0.65 + 0.095 * len(name)
     words = "θ threshold (∞: at the last time step the strongest decides), K winners per image, r inhibition radius"
     plane.text(0.17, 0.24, words, va="center", fontsize=10.5)
     return figure
@@ -504,7 +511,7 @@ def draw_graph(plane, model, middle, gap=0.17):
             ]
             lines.append(f"{describe_threshold(stage)}, {describe_winners(stage)}")
         else:
-            lines = [f"pool {stage.size}", format_size(sizes[name])]
+            lines = describe_pool(stage, sizes[name])
         head = name if learned is None else f"{name}  {learned}"
         draw_block(plane, *place(name), width_of[name], 0.85 if stage.convs else 0.72, head, lines, color)
     draw_block(plane, *place("input"), 0.62, 0.85, "S1C1", [f"{model.in_channels} maps", format_size((28, 28))], INK)
@@ -526,7 +533,7 @@ def draw_network(plane, model, middle, gap=0.19):
         learned, color = describe_rule(stage)
         if isinstance(stage, Pool):
             width, starts = narrow, [middle]
-            draw_block(plane, x + gap, middle, width, 0.85, name, [f"pool {stage.size}", format_size(output)], color)
+            draw_block(plane, x + gap, middle, width, 0.85, name, describe_pool(stage, output), color)
         elif isinstance(stage, Branches):
             width, starts = wider, [middle + 0.44, middle - 0.06, middle - 0.56]
             draw_block(plane, x + gap, middle + 0.81, width, 0.25, f"{name}  {learned}", [], color)
@@ -588,6 +595,11 @@ def describe_rule(stage):
     return rule.title, {"R-STDP": ORANGE, "margin": PURPLE}.get(rule.title, BLUE)
 
 
+def describe_pool(stage, size):
+    """Return the lines of a pooling with a map of ``size``."""
+    return [f"pool {stage.size}", *([f"pad {stage.padding}"] if stage.padding else []), format_size(size)]
+
+
 def describe_threshold(conv):
     return "θ = ∞" if conv.decides else f"θ = {conv.threshold:g}"
 
@@ -607,6 +619,7 @@ FIGURES = {
     "latency_map.png": draw_latency_map,
     "memory_layout.png": draw_memory_layout,
     "networks.png": draw_networks,
+    "mozafari2018.png": partial(draw_networks, ("mozafari2018",)),
 }
 
 

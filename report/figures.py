@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from report.map_pictures import enlarge, make_mosaic
 from report.metrics import SILENT
@@ -49,6 +49,8 @@ STYLE = {
 }
 TILE = 48  # pixels of a small picture in a grid, at least
 NAME_LENGTH = 20  # characters of the name of a class in a figure
+NUMBERED = 60  # tiles of a grid, at most, that all have a number
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @contextmanager
@@ -144,7 +146,7 @@ def _draw_convergence(axes, rows):
     for epoch in np.flatnonzero(values == 0):
         axes.annotate("0 ↓", (epoch + 1, drawn[epoch]), (0, -5), textcoords="offset points", ha="center", va="top")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(_format_power))
     low, high = axes.get_ylim()
     axes.set_ylim(low / 3, 8 * high)  # room for the names of the phases
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -186,9 +188,13 @@ def _draw_outcomes(panels, rows):
             axes.set_ylabel("%, logarithmic")
         elif high - low < 2:  # tenths of a percent must not look like large changes
             axes.set_ylim(max(0, low - 1), high + 1)
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
         _finish_epochs(axes, rows)
+    panels["accuracy"].legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.set_xlabel(f"{_rules(rows)} epoch")
+
+
+def _format_power(value, _):
+    return f"10{str(round(math.log10(value))).translate(SUPERSCRIPTS)}"
 
 
 def _finish_epochs(axes, rows):
@@ -475,10 +481,14 @@ def _add_legend(figure, polarity, words, channels=None):
 
 
 def _number_tiles(axes, count, columns, width, height):
-    """Write the number of each tile of a mosaic above it. width, height: of a tile and a gap."""
-    for tile in range(count):
+    """Write the number of each tile of a mosaic above it. width, height: of a tile and a gap.
+
+    In a large mosaic, only the first tile of each row has a number, which is larger.
+    """
+    step, size = (1, 6) if count <= NUMBERED else (columns, 9)
+    for tile in range(0, count, step):
         row, column = divmod(tile, columns)
-        axes.text(column * width, row * height - 2, str(tile), fontsize=6, va="bottom", color=GREY)
+        axes.text(column * width, row * height - 2, str(tile), fontsize=size, va="bottom", color=GREY)
 
 
 def _hide_axes(axes):

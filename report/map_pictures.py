@@ -37,7 +37,8 @@ def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,)
         for start in range(0, count, columns):
             tiles = level_of_time[block[start : start + columns]]
             size = f"{height}×{width}" if len(blocks) > 1 and start == 0 else ""
-            rows.append((f"{first + start}", make_mosaic(enlarge(tiles, zoom), columns, GAP, len(colors)), size))
+            name = f"feature {first + start}"
+            rows.append((name, make_mosaic(enlarge(tiles, zoom), columns, GAP, len(colors)), size))
         first += count
     silent = np.mean(np.concatenate([block.ravel() for block in blocks]) >= steps)
     sizes = ", ".join(dict.fromkeys(f"{block.shape[1]}×{block.shape[2]}" for block in blocks))

@@ -204,7 +204,7 @@ def _draw_curves(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
         if curves := [run.curves[split] for run in members if run.curves.get(split)]:
             line = _label(model, setting), range(1, 1 + max(map(len, curves))), curves
             panels.setdefault(f"{dataset}, {SPLITS[split]} images", []).append(line)
-    return _draw_panels(panels, "Learning curves", "epoch of the phase with labels")
+    return _draw_panels(panels, "Learning curves", ["epoch of the phase with labels"] * len(panels))
 
 
 def _draw_grid(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
@@ -222,7 +222,7 @@ def _draw_grid(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
         x = sorted(number for number, scores in line.items() if scores)
         if len(x) > 1:
             panels[panel].append((label, x, [*zip_longest(*map(line.get, x))]))
-    return _draw_panels(panels, "Accuracy against the settings", "value")
+    return _draw_panels(panels, "Accuracy against the settings", [panel.rsplit(", ", 1)[1] for panel in panels])
 
 
 def _label(model: str, setting: str) -> str:
@@ -230,8 +230,11 @@ def _label(model: str, setting: str) -> str:
 
 
 @use_style()
-def _draw_panels(panels: dict[str, list[tuple]], title: str, xlabel: str) -> Figure | None:
-    """Draw panels {title: [(label, x, curves)]}, each curve of a seed. None if there is no panel."""
+def _draw_panels(panels: dict[str, list[tuple]], title: str, xlabels: Sequence[str]) -> Figure | None:
+    """Draw panels {title: [(label, x, curves)]}, each curve of a seed. None if there is no panel.
+
+    xlabels: the label of the x axis of each panel.
+    """
     if not panels:
         return None
     labels = {
@@ -242,7 +245,7 @@ def _draw_panels(panels: dict[str, list[tuple]], title: str, xlabel: str) -> Fig
     heights = [max(3.6, 1.2 + 0.19 * sum(text.count("\n") + 1 for text in texts)) for texts in labels.values()]
     figure = create_figure(9, sum(heights), f"{title}\nmean (line), standard deviation (band) and single seeds (thin)")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, (panel, lines) in zip(axes, panels.items(), strict=True):
+    for axis, xlabel, (panel, lines) in zip(axes, xlabels, panels.items(), strict=True):
         for place, (label, (_, x, curves)) in enumerate(zip(labels[panel], lines, strict=True)):
             mean, deviation = average_curves(curves)
             color, dashes = PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
@@ -250,12 +253,13 @@ def _draw_panels(panels: dict[str, list[tuple]], title: str, xlabel: str) -> Fig
             axis.errorbar(x, mean, bar, label=label, color=color, ls=dashes, marker=marker, ms=3.5, capsize=4)
             for curve in curves if len(curves) > 1 else ():
                 axis.plot(x[: len(curve)], 100 * np.array(curve, float), color=color, lw=0.6, alpha=0.6)
-            axis.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.2, lw=0)
+            axis.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.12, lw=0)
         axis.set(title=panel, ylabel="accuracy, %", xlabel=xlabel)
         ticks = sorted({value for _, x, _ in lines for value in x})
         axis.xaxis.set_major_locator(FixedLocator(ticks) if len(ticks) <= 12 else MaxNLocator(integer=True))
         axis.grid(axis="y")
-        axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="network, setting (number of seeds)")
+        if axis is axes[0] or labels[panel] != next(iter(labels.values())):
+            axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="network, setting (number of seeds)")
     return figure
 
 

@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 
 FOLDER = Path(__file__).parent.parent / "images"
-NAMES = ["snn_illustration", "Long-Term-Potentiation", "RSTDP", "latency_map", "memory_layout", "networks"]
+NAMES = [
+    *("snn_illustration", "Long-Term-Potentiation", "RSTDP", "latency_map", "memory_layout", "networks"),
+    "mozafari2018",
+]
 
 
 @pytest.fixture(scope="module")
