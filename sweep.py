@@ -136,7 +136,9 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
         if settings.init_from:
             initialize_from(find_checkpoint(settings.init_from, settings.output), network, encoder, used)
         keys = identify_phases(network, encoder, settings, used.set.fingerprint)
-        declared = f"{get_encoder_config(encoder)} {network} {[conv.get_arguments() for conv in network.convs()]}"
+        rules = [(rule.name, type(rule)) for conv in network.convs() for rule in conv.rules]
+        arguments = [conv.get_arguments() for conv in network.convs()]
+        declared = f"{get_encoder_config(encoder)} {network} {arguments} {rules}"
         run = Job(output / name, words, settings, keys, settings.select_learning() | {"set": declared})
         if twice := [each for each in runs if each.folder == run.folder or each.learned == run.learned]:
             message = f"two runs would learn the same, {twice[0].folder.name} and {name}; leave one of them out"
@@ -215,7 +217,7 @@ def train_one(program: str, words: list[str], here: str, folder: str, stop: str,
 
 def train_all(jobs: list[Job], beginnings: list[Job], threads: int, at_a_time: int, stop: Path) -> list[str]:
     """Train jobs, each from the longest beginning that fits. Returns the results of ``train_one``."""
-    tasks, plugins = [], ["--plugin", *map(str, PLUGINS.values())] if PLUGINS else []
+    tasks, plugins = [], ["--plugin", *map(str, PLUGINS)] if PLUGINS else []
     for job in jobs:
         resume = ["--resume", str(job.folder), "--threads", str(threads), *plugins]
         words = resume if job.last.is_file() else job.words

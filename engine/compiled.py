@@ -166,7 +166,9 @@ class _Dependencies:
     def add_type(self, kind):
         self.facts.append(str(kind))
         if isinstance(kind, types.BaseTuple):
-            self.add("", getattr(kind, "instance_class", tuple))  # classes with equal names can differ
+            named = getattr(kind, "instance_class", tuple)
+            pickle.dumps(named)  # raises if the module has no class of this name, or another class
+            self.add("", named)  # classes with equal names can differ
             for part in kind:
                 self.add_type(part)
         elif not isinstance(kind, PLAIN_TYPES):
@@ -188,6 +190,8 @@ class _Dependencies:
             self._add_module(getattr(value, "__module__", None), importer)
             if isinstance(value, (FunctionType, type)):
                 self.facts.append((name, value.__module__, value.__qualname__))
+            if isinstance(value, FunctionType):  # functions of one file can have equal names, but not equal places
+                self.facts.append((value.__code__.co_firstlineno, value.__code__.co_linetable))
             for cell in getattr(value, "__closure__", None) or ():
                 self.add(name, cell.cell_contents, importer)
             if isinstance(value, type) and issubclass(value, tuple):

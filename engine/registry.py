@@ -1,20 +1,21 @@
-"""Register classes by name. Networks, rules and encoders register when they are declared."""
+"""Register by name: networks, rules, encoders and figures register when they are declared."""
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from errors import InputError
 
 
-def register(registry: dict[str, type], names: Sequence[str], cls: type) -> None:
-    """Add a class to {name: class}. The same class, declared again, replaces its earlier declaration.
+def register(registry: dict[str, Any], names: Sequence[str], new: Any) -> None:
+    """Add a class or function to {name: class}. The same one, declared again, replaces its earlier declaration.
 
-    Raises InputError if another class has one of the names.
+    Raises InputError if another class or function has one of the names.
     """
     for name in names:
-        other = registry.get(name, cls)
-        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
-            files = (getattr(sys.modules.get(c.__module__), "__file__", c.__module__) for c in (other, cls))
-            message = f"two classes are called {name!r}, in {' and in '.join(files)}: rename one of them"
+        other = registry.get(name, new)
+        if (other.__module__, other.__qualname__) != (new.__module__, new.__qualname__):
+            files = (getattr(sys.modules.get(each.__module__), "__file__", each.__module__) for each in (other, new))
+            message = f"{name!r} is declared twice, in {' and in '.join(files)}: rename one of them"
             raise InputError(message, field=name)
-    registry.update(dict.fromkeys(names, cls))
+    registry.update(dict.fromkeys(names, new))

@@ -15,7 +15,7 @@ from network_trainer import CONFLICTS, MODELS, NetworkTrainer
 
 # Modules that cannot be imported: {name: traceback}. The networks of the other modules remain usable.
 FAULTY: dict[str, str] = {}
-PLUGINS: dict[str, Path] = {}  # users' own files that are imported: {name: path}
+PLUGINS: dict[Path, str] = {}  # users' own files that are imported: {path: name of the module}
 
 for _module in iter_modules(__path__):
     try:
@@ -32,8 +32,11 @@ def import_plugin(path: str | Path) -> str:
     path = Path(path).resolve()
     if path.suffix != ".py" or not path.is_file():
         raise InputError(f"--plugin {path} is not a Python file", flag="--plugin", path=path)
-    if PLUGINS.get(path.name) != path:
-        spec = spec_from_file_location(f"plugin_{path.stem}", path)
+    if path not in PLUGINS:
+        name = f"plugin_{path.stem}"
+        while getattr(sys.modules.get(name), "__file__", str(path)) != str(path):
+            name += "_"  # another file has the same name
+        spec = spec_from_file_location(name, path)
         module = sys.modules[spec.name] = module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
@@ -42,7 +45,7 @@ def import_plugin(path: str | Path) -> str:
             line = getattr(error, "lineno", None) or (lines or [1])[-1]
             message = f"--plugin {path}, line {line}: {type(error).__name__}: {' '.join(str(error).split())}"
             raise InputError(message, flag="--plugin", path=path) from error
-        PLUGINS[path.name] = path
+        PLUGINS[path] = name
     return f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 

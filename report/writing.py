@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from datasets.augmentation import Augmentation, move_images
+from engine.registry import register
 from engine.stages import INPUT
 from errors import InputError
 from network_trainer import NetworkTrainer
@@ -71,13 +72,17 @@ def figure(caption: str) -> Callable:
 
     The function takes a ``Report`` and the caption. It yields (label, matplotlib figure): a figure with the label "", a
     figure for each stage with the label of the stage, or nothing if the report has no data for it.
+
+    Raises InputError if another function draws a figure of this name.
     """
 
-    def register(draw):
-        FIGURES[draw.__name__] = caption, draw
+    def add(draw):
+        name = draw.__name__
+        register({known: function for known, (_, function) in FIGURES.items()}, [name], draw)
+        FIGURES[name] = caption, draw
         return draw
 
-    return register
+    return add
 
 
 @figure("Training history")

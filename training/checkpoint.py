@@ -98,7 +98,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise InputError(f"{path} cannot be read: {message}", path=path)
     checkpoint = decode_checkpoint(data, path)
     for name in (plugin.rpartition(" ")[0] for plugin in checkpoint.run.get("flags", {}).get("plugin", ())):
-        if name not in PLUGINS:
+        if name not in [plugin.name for plugin in PLUGINS]:
             raise InputError(f"{path} was trained with a user's own file: add --plugin {name}", flag="--plugin")
     return checkpoint
 

@@ -114,7 +114,8 @@ def identify_phases(model: NetworkTrainer, encoder: object, settings: TrainSetti
             break
         top = max(top, *(1 + names.index(name) for name in phase.stages))
         stages = [(name, _describe(model.stages[name])) for name in names[:top]]
-        covered += [epochs, type(phase), phase.stages, phase.rules, stages]
+        kinds = [(rule.name, type(rule)) for rule in phase.rules.values()]  # in a rule's text, the name is missing
+        covered += [epochs, type(phase), phase.stages, phase.rules, kinds, stages]
         keys.append(hashlib.sha256(repr(covered).encode()).hexdigest()[:16])
     return keys
 

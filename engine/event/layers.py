@@ -8,6 +8,7 @@ from numba import get_num_threads, set_num_threads
 from engine import backend
 from engine.event import deciding, firing, plasticity, together
 from engine.event.competition import Competition
+from engine.event.identity import make_plasticity
 from engine.event.layout import BANK, Weights, geometry_of, lanes, make_banks, make_rows, turn, turn_back
 from engine.event.pace import pace_of
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
@@ -52,7 +53,7 @@ class FiringLayer(_Kernels, backend.FiringLayer):
         turn_back(self.turned, self.array)
 
     def _prepare_learning(self, latency, rule):
-        geometry, change = self._geometry(latency), rule.plasticity(self.array.dtype.type)
+        geometry, change = self._geometry(latency), make_plasticity(rule, self.array.dtype)
         radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
         competition = Competition(self.array.dtype.type(self.threshold), rule.winners, radius)
         return geometry, self._weights(change), competition, change
@@ -92,7 +93,7 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
 
     def _prepare_learning(self, latency, classes, rule):
         """The layer, and the memory for as many images as there are in ``latency``."""
-        geometry, change = self._geometry(latency), rule.plasticity(self.array.dtype.type)
+        geometry, change = self._geometry(latency), make_plasticity(rule, self.array.dtype)
         layer = deciding.Layer(geometry, self._weights(change), change, classes)
         scratch = deciding.make_scratch(geometry, self.array.dtype)
         return layer, *self._memory(geometry, len(latency)), scratch

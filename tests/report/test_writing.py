@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from support.refusals import refuses
 
 from datasets.augmentation import Augmentation
 from models import build_model
@@ -62,6 +63,18 @@ def test_a_figure_is_one_function(tmp_path, make_report, features_only, monkeypa
     assert files_in(tmp_path) == {"figures/something_s1.png", "figures/something_s2.png"}
     with Image.open(tmp_path / "figures" / "something_s1.png") as picture:
         assert picture.size == (2 * figures.DPI, figures.DPI)
+
+
+def test_two_figures_of_one_name(monkeypatch):
+    monkeypatch.setattr(writing, "FIGURES", dict(writing.FIGURES))
+    drawn = dict(writing.FIGURES)
+
+    def history(report, caption):
+        yield "", Figure()
+
+    with refuses("history"):
+        writing.figure("Something else")(history)
+    assert drawn == writing.FIGURES
 
 
 def test_a_figure_that_cannot_be_drawn_costs_one_line(tmp_path, make_report, features_only, monkeypatch):

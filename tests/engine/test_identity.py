@@ -1,0 +1,172 @@
+"""Rules with classes of one name, and globals that change: no rule learns by the machine code of another rule."""
+
+import sys
+from types import ModuleType
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from support.refusals import refuses
+
+from engine import event, frames
+from engine.rules import RULES, STDP
+from models import import_plugin
+
+# A rule whose winners strengthen the inputs that fulfil a condition, and weaken the others.
+RULE = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+from numba.extending import register_jitable
+
+from engine.rules import STDP, Additive
+
+SPAN = {span}
+
+
+@register_jitable
+def is_early(t_in):
+    return t_in < SPAN
+
+
+class {kind}(Additive):
+    def window(self, t_in, t_out, ltp, ltd):
+        return ({condition}) * ltp + (({condition}) < 1) * ltd
+
+
+@dataclass(frozen=True)
+class Mine{name}(STDP):
+    name: ClassVar[str] = "{name}"
+
+    def plasticity(self, number=float):
+        return {kind}(*map(number, self.bounds))
+"""
+EARLY, LATE = "t_in <= t_out", "t_in > t_out"
+RATES = {"rates": (0.05, -0.03), "double_every": 0}
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    with mock.patch.dict(RULES):
+        yield
+    sys.modules.pop("notebook", None)
+
+
+def learn(rule, backend):
+    """Return the weights float64 (4, 2, 3, 3) after 20 images of random spikes."""
+    rng = np.random.default_rng(0)
+    latency = torch.from_numpy(rng.integers(0, 16, (20, 2, 8, 8), dtype=np.uint8))
+    weight = torch.from_numpy(rng.uniform(0.4, 0.6, (4, 2, 3, 3)))
+    rates = rule.schedule(rule.first_rates(), np.arange(1, 21), 0)
+    backend.FiringLayer(weight, 15, 1, 3).learn(latency, rule, rates)
+    return weight
+
+
+def learn_equally(rule):
+    """Return the weights after the learning on both backends, which must be equal."""
+    ends = [learn(rule, backend) for backend in (event, frames)]
+    torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
+    return ends[0]
+
+
+def load(path, name, condition, kind="Window"):
+    """Import a plugin with a rule of this name, and return the rule."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(RULE.format(name=name, kind=kind, condition=condition, span=2))
+    import_plugin(path)
+    return RULES[name](winners=2, radius=1, **RATES)
+
+
+def define(module, condition, span=2):
+    """Define the rule "cell" in a module, as a cell of a notebook does, and return it."""
+    exec(RULE.format(name="cell", kind="Window", condition=condition, span=span), module.__dict__)
+    return module.Minecell(winners=2, radius=1, **RATES)
+
+
+@pytest.fixture
+def notebook():
+    module = sys.modules["notebook"] = ModuleType("notebook")
+    return module
+
+
+def test_plugins_with_a_class_of_one_name(tmp_path):
+    """Two of the files have one name, too."""
+    paths = [tmp_path / name for name in ("one/own.py", "two/own.py", "other.py")]
+    names = {"early": EARLY, "late": LATE, "first": "t_in < 2"}
+    rules = [load(path, name, condition) for path, (name, condition) in zip(paths, names.items(), strict=True)]
+    ends = [learn_equally(rule) for rule in rules]
+    assert len({weight.numpy().tobytes() for weight in ends}) == 3
+    assert torch.equal(learn_equally(rules[0]), ends[0])
+    assert {type(rule.plasticity()).__qualname__ for rule in rules} == {"Window"}
+    assert [sys.modules[rule.__module__].__file__ for rule in rules] == [str(path) for path in paths]
+
+
+@pytest.mark.parametrize("stabilized_first", [True, False])
+def test_a_class_with_the_name_of_ours(stabilized_first, tmp_path):
+    rules = [STDP(winners=2, radius=1, **RATES), load(tmp_path / "own.py", "other", LATE, "Stabilized")]
+    ends = [learn_equally(rule) for rule in rules[:: 1 if stabilized_first else -1]]
+    assert not torch.equal(*ends)
+    assert type(rules[0].plasticity()).__name__ == "Stabilized"
+
+
+def test_a_class_that_is_defined_again(notebook):
+    ends = [learn_equally(define(notebook, condition)) for condition in (EARLY, LATE)]
+    assert not torch.equal(*ends)
+
+
+def test_a_global_that_changes(notebook):
+    """The compiled backend refuses the rule until its class is defined again."""
+    rule = define(notebook, "t_in < SPAN")
+    before = learn_equally(rule)
+    notebook.SPAN, notebook.unused = 9, 1
+    with refuses("SPAN"):
+        learn(rule, event)
+    notebook.SPAN = 2
+    assert torch.equal(learn_equally(rule), before)
+    again = define(notebook, "t_in < SPAN", span=9)
+    assert not torch.equal(learn_equally(again), before)
+
+
+def test_a_global_of_a_function_that_is_not_defined_again(notebook):
+    """The new class would call the old machine code of the function."""
+    learn_equally(define(notebook, "is_early(t_in)"))
+    function = notebook.is_early
+    rule = define(notebook, "is_early(t_in)")
+    notebook.is_early, notebook.SPAN = function, 9
+    with refuses("SPAN"):
+        learn(rule, event)
+
+
+@pytest.mark.parametrize("change", ["attribute", "array", "closure", "method"])
+def test_what_else_machine_code_contains(change, notebook):
+    settings = ModuleType("settings")
+    settings.SPAN, settings.TABLE = 2, np.array([2, 3])
+
+    def make(span):
+        def set_span(value):
+            nonlocal span
+            span = value
+
+        class Window(STDP(1, 0).plasticity().__class__):
+            def window(self, t_in, t_out, ltp, ltd):
+                return (t_in < span) * ltp + (t_in >= span) * ltd
+
+        return Window, set_span
+
+    conditions = {"attribute": "t_in < settings.SPAN", "array": "t_in < settings.TABLE[0]"}
+    notebook.settings = settings
+    rule = define(notebook, conditions.get(change, EARLY))
+    if change == "closure":
+        notebook.Window, set_span = make(2)
+    learn_equally(rule)
+    if change == "attribute":
+        settings.SPAN = 9
+    elif change == "array":
+        settings.TABLE[0] = 9
+    elif change == "closure":
+        set_span(9)
+    else:
+        notebook.Window.window = lambda self, t_in, t_out, ltp, ltd: (t_in > t_out) * ltp
+    with refuses():
+        learn(rule, event)
