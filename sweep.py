@@ -10,15 +10,15 @@ from the checkpoint of the longest beginning that fits.
 import itertools
 import os
 import re
-import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +47,13 @@ from utils import ROOT, find_temporaries, lock_folder
 
 STOP = ".stop"  # while this file is in the output folder, no job starts, and running jobs save and end
 SHARED = ".shared"  # the folder of the beginnings in the output folder
+# What train.py writes before its first checkpoint, and what is in the folder of the beginnings: the only files and
+# folders that a sweep removes, apart from its own temporary files. They are paths in the folder; folders end with "/".
+BEGUN = re.compile(r"(\.\d+\.)?(args\.json|summary\.txt)|checkpoints/(\.\d+\.last\.safetensors)?")
+TRAINED = r"(\.\d+\.)?(args\.json|summary\.txt|log\.txt|metrics\.csv|index\.html)"
+TRAINED = rf"({TRAINED}|checkpoints/((\.\d+\.)?(last|best)\.safetensors)?)?"
+BEGINNINGS = re.compile(rf"[0-9a-f]{{16}}(\.error\.txt|/{TRAINED})")
+REPORT = re.compile(r"\.\d+\.(sweep\.md|sweep\.csv|runs\.csv|curves\.png|grid\.png)")
 NOT_SHARED = "tensorboard", "map_every", "init_from"  # with these settings, each run trains all of its phases
 # Settings of train.py that the sweep sets for each run: {name: the sweep's own setting}.
 SET_BY_SWEEP = {
@@ -93,6 +100,10 @@ class Job:
     @property
     def last(self) -> Path:
         return self.folder / "checkpoints" / "last.safetensors"
+
+    @property
+    def error_file(self) -> Path:
+        return self.folder.with_name(f"{self.folder.name}.error.txt")
 
     @property
     def is_finished(self) -> bool:
@@ -149,14 +160,23 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
 
 
 def check_folder(run: Job) -> None:
-    """Raise InputError if the folder of a run contains other files, a damaged run, or a run with other settings."""
-    if not run.last.is_file():  # then the folder is deleted and the run starts again
-        if any(run.folder.glob("*")) and (not is_run(run.folder) or (run.folder / "results.json").exists()):
-            raise InputError(f"{run.folder} does not contain a run; use another --output", path=run.folder)
+    """Raise InputError if the folder of a job contains other files, a damaged run, or a run with other settings."""
+    check_kind(run.error_file, stat.S_ISREG)
+    check_kind(run.folder, stat.S_ISDIR)
+    if not run.last.is_file():  # then the files of the run are removed and it starts again
+        files = sorted(run.folder.rglob("*"))
+        foreign = [path for path in files if not is_one_of(BEGUN, path, run.folder)]
+        if foreign:
+            message = f"{foreign[0]} does not belong to a run that has just begun; move it, or use another --output"
+            raise InputError(message, path=run.folder)
+        if not {"args.json", "summary.txt"} & {path.name for path in files}:
+            return
+    elif run.phases is not None:  # its name covers its settings
         return
     record = read_run(run.folder)
     try:
-        before, now = TrainSettings.from_dict(record.flags), run.settings.select(LEARNING, FILES)
+        before = TrainSettings.from_dict(record.flags)
+        now = run.settings.select(LEARNING, FILES) if run.phases is None else {"name": run.folder.name}
     except (ValueError, TypeError, AttributeError) as error:
         message = f"{run.folder} is damaged: {record.damage or 'args.json cannot be read'}; delete it to train it again"
         raise InputError(message, path=run.folder) from error
@@ -164,6 +184,31 @@ def check_folder(run: Job) -> None:
     if other:
         flags = " ".join(to_flag(TrainSettings.flags()[name]) for name in other)
         raise InputError(f"{run.folder} was begun with another {flags}; use another --output", path=run.folder)
+
+
+def check_kind(path: Path, is_kind: Callable[[int], bool]) -> None:
+    """Raise InputError if there is something at the path, also a link, that is not of this kind (``stat.S_ISREG``)."""
+    if os.path.lexists(path) and not is_kind(path.lstat().st_mode):
+        kind = "folder" if is_kind is stat.S_ISDIR else "regular file"
+        raise InputError(f"{path} must be a {kind}; remove it, or use another --output", path=path)
+
+
+def is_one_of(pattern: re.Pattern, path: Path, folder: Path) -> bool:
+    """Return whether a path in the folder matches the pattern, and is a regular file or a folder."""
+    mode, name = path.lstat().st_mode, path.relative_to(folder).as_posix()
+    if stat.S_ISDIR(mode):
+        name += "/"
+    return (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and pattern.fullmatch(name) is not None
+
+
+def remove_files(folder: Path, pattern: re.Pattern) -> None:
+    """Remove the files in the folder whose paths match the pattern, and the folders that are empty then."""
+    for path in sorted(folder.rglob("*"), reverse=True):  # what a folder contains comes before the folder
+        if is_one_of(pattern, path, folder):
+            with suppress(OSError):  # a folder with other files
+                path.rmdir() if path.is_dir() else path.unlink()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def plan_beginnings(runs: list[Job], folder: Path) -> list[Job]:
@@ -226,7 +271,7 @@ def train_all(jobs: list[Job], beginnings: list[Job], threads: int, at_a_time: i
         variables = {"OMP_NUM_THREADS": threads, BEGINNING: beginning, PHASES: job.phases}
         variables = {name: str(value) for name, value in variables.items() if value is not None}
         if not job.last.is_file():
-            shutil.rmtree(job.folder, ignore_errors=True)
+            remove_files(job.folder, BEGUN)
         job.folder.parent.mkdir(parents=True, exist_ok=True)
         program, folder = str(ROOT / "train.py"), str(job.folder)
         tasks.append(joblib.delayed(train_one)(program, words, os.getcwd(), folder, str(stop), variables))
@@ -238,9 +283,15 @@ def sweep(settings: SweepSettings) -> int:
     output, failed, log = Path(settings.output).resolve(), {}, RunLog()
     with lock_folder(output) if output.is_dir() else nullcontext():  # not while another sweep changes it
         runs = plan_runs(settings)
-    beginnings = plan_beginnings(runs, output / SHARED)
+        stop, shared_folder = output / STOP, output / SHARED
+        check_kind(stop, stat.S_ISREG)
+        check_kind(shared_folder, stat.S_ISDIR)
+        if stop.exists() and stop.stat().st_size:
+            raise InputError(f"{stop} is not of a sweep, because it is not empty; remove it", path=stop)
+        beginnings = plan_beginnings(runs, shared_folder)
+        for beginning in beginnings:
+            check_folder(beginning)
     unfinished = [job for job in (*beginnings, *runs) if not job.is_finished]
-    stop = output / STOP
     at_a_time = settings.jobs or (-1 if settings.cluster else max(1, joblib.cpu_count() // settings.threads))
     place = f"on {settings.cluster}" if settings.cluster else f"{at_a_time} at a time"
     shared = f"; phases that several runs share are trained once ({len(beginnings)})" if beginnings else ""
@@ -252,6 +303,10 @@ def sweep(settings: SweepSettings) -> int:
             failed |= {job.folder: end for job, end in zip(wave, ends, strict=True) if end not in ("done", "stopped")}
             if "stopped" in ends:
                 break
+    for run in runs:
+        path = run.error_file
+        if run.is_finished and path.exists() and not path.stat().st_size:
+            path.unlink()  # of a sweep that was killed, whose run has ended by itself
     records = [read_run(run.folder) for run in runs if run.last.is_file()]
     for record in (each for each in records if each.damage):
         failed.setdefault(record.folder, f"{record.damage}; delete the folder to train it again")
@@ -262,7 +317,7 @@ def sweep(settings: SweepSettings) -> int:
         print(f"stopped; continue with\n    python {settings.command_line}", file=sys.stderr)
         return 130
     if all(run.is_finished for run in runs):
-        shutil.rmtree(output / SHARED, ignore_errors=True)
+        remove_files(shared_folder, BEGINNINGS)
     if records:
         write_sweep_report(output, records, IGNORED)
         log.info(f"see {output / 'sweep.md'}")
@@ -303,8 +358,9 @@ def lock_output(output: Path) -> Iterator[None]:
     """
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output):
-        for left in find_temporaries(output, ".*"):  # runs remove their own
-            left.unlink()
+        for left in find_temporaries(output, ".*"):
+            if REPORT.fullmatch(left.name):  # runs remove their own
+                left.unlink()
         yield
 
 

@@ -150,7 +150,8 @@ def find_temporaries(folder: str | Path, pattern: str = "**/.*") -> Iterator[Pat
 
     pattern: of ``Path.glob``. By default, the subfolders are searched too.
     """
-    return (path for path in Path(folder).glob(pattern) if re.match(r"\.\d+\.", path.name) and path.is_file())
+    found = (path for path in Path(folder).glob(pattern) if re.match(r"\.\d+\.", path.name))
+    return (path for path in found if path.is_file() and not path.is_symlink())
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -17,6 +17,7 @@ import sweep
 import train
 from engine.rules import STDP
 from engine.stages import Branches, SpikingConv
+from errors import InputError
 from models import build_model
 from models.mozafari2018 import Mozafari2018
 from network_trainer import NetworkTrainer
@@ -181,6 +182,72 @@ def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     before = contents(tmp_path)
     assert_refuses(sweep.main, words(tmp_path), second, capsys)
     assert contents(tmp_path) == before
+
+
+def die_before_the_first_checkpoint(output, monkeypatch):
+    """Start a sweep of one run, which ends so. Returns the command line and the run's folder."""
+
+    def die(self):
+        raise InputError("died")
+
+    monkeypatch.setattr(sweep, "train_one", train_here)
+    command = ["--model", "mozafari2018", "--output", str(output), "--jobs", "1", *FLAGS]
+    with monkeypatch.context() as patched:
+        patched.setattr(train.Run, "save", die)
+        assert sweep.main(command) == 1
+    (folder,) = output.glob("mozafari2018-*-seed0")
+    (folder / "checkpoints" / ".123.last.safetensors").touch()
+    return command, folder
+
+
+OTHERS = {
+    "a file of somebody": lambda run: (run / "notes.txt").touch(),
+    "a hidden file of somebody": lambda run: (run / ".2024.notes.txt").touch(),
+    "an empty folder": lambda run: (run / "notes").mkdir(),
+    "another network": lambda run: (run / "checkpoints" / "best.safetensors").touch(),
+    "a link": lambda run: (run / "summary.txt").unlink() or (run / "summary.txt").symlink_to("args.json"),
+    "no args.json": lambda run: (run / "args.json").unlink(),
+    "args.json of another run": lambda run: change_seed(run / "args.json"),
+    "a link in place of the folder": lambda run: run.rename(run.parent / "else") and run.symlink_to("else"),
+    "a file in place of the folder": lambda run: run.rename(run.parent / "else") and run.touch(),
+    "a link to nothing": lambda run: run.rename(run.parent / "else") and run.symlink_to("nowhere"),
+    "a link for errors": lambda run: run.with_name(f"{run.name}.error.txt").symlink_to(run / "args.json"),
+    "a link for stopping": lambda run: (run.parent / ".stop").symlink_to("nowhere"),
+    "text in the file for stopping": lambda run: (run.parent / ".stop").write_text("text"),
+    "a link for beginnings": lambda run: (run.parent / ".shared").symlink_to(run),
+}
+
+
+def change_seed(path):
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 5'))
+
+
+@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
+def test_files_of_others_are_not_removed(change, tmp_path, monkeypatch, capsys):
+    command, run = die_before_the_first_checkpoint(tmp_path, monkeypatch)
+    change(run)
+    before = contents(tmp_path)
+    capsys.readouterr()
+    assert_refuses(sweep.main, command, tmp_path, capsys)
+    assert contents(tmp_path) == before
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(tmp_path, monkeypatch):
+    """What belongs to others, or is not removed for another reason, stays; what a killed sweep has left does not."""
+    command, run = die_before_the_first_checkpoint(tmp_path, monkeypatch)
+    notes = tmp_path / ".2024.notes.txt"
+    notes.touch()
+    run.with_name(f"{run.name}.error.txt").touch()
+    beginning = tmp_path / ".shared" / "0123456789abcdef"
+    (beginning / "checkpoints").mkdir(parents=True)
+    kept = beginning.parent / "thesis.txt"
+    for path in (kept, beginning / "log.txt", beginning / "checkpoints" / "best.safetensors"):
+        path.touch()
+    assert sweep.main(command) == 0
+    assert results(run)["test"]["best"]
+    hidden = {path for path in tmp_path.rglob("*") if "/." in str(path.relative_to(tmp_path.parent))}
+    assert hidden == {notes, kept, kept.parent}
+    assert not list(tmp_path.glob("*.error.txt"))
 
 
 def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch, capsys):
