@@ -34,6 +34,7 @@ NOT_SHORT = "without moved copies", "with constant rates"  # parts of the names 
 EXAMPLE = HERE / "deep2024-10-epochs.log"  # the output of the README's first command
 SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
 BASELINE = "encoder.threshold=20", "s5.rule.decay=0.82", "s5.out_channels=50"  # of search/candidates.csv
+LOAD = 1.5  # the largest load average of a machine that does nothing but a run on one thread
 LAST_LINES = 4  # the number of its last lines in the README
 
 
@@ -55,9 +56,18 @@ def describe(flags: dict) -> str:
 
 
 def read_processor_time(path: Path, scores: dict) -> float | None:
-    """Return the processor time of a whole command in minutes; None unless the run has a time and used one thread."""
-    timed = re.search(r"whole command: [\d.]+ s \(([\d.]+) s", path.with_suffix(".log").read_text())
-    return float(timed[1]) / 60 if timed and scores["flags"]["threads"] == 1 else None
+    """Return the processor time of a whole command in minutes; None for a run without a time or with several threads.
+
+    A processor that is shared with other processes takes more time for the same work, so these runs have no time
+    either: the log of a run on one thread shows a load of about 1 at its end.
+    """
+    log = path.with_suffix(".log").read_text()
+    timed = re.search(r"whole command: [\d.]+ s \(([\d.]+) s", log)
+    load = re.search(r"load average at the end ([\d.]+)", log)
+    is_shared = load is not None and float(load[1]) > LOAD
+    if timed is None or is_shared or scores["flags"]["threads"] != 1:
+        return None
+    return float(timed[1]) / 60
 
 
 def get_accuracies(scores: dict) -> dict[str, float]:
@@ -159,7 +169,7 @@ def to_markdown(columns, rows) -> str:
 def read_example() -> str:
     """Return the first and the last lines of the example's log."""
     log = EXAMPLE.read_text().splitlines()
-    lines = [line for line in log[1:-1] if not line.startswith("#")]  # about the commit and the machine
+    lines = [line for line in log if not line.startswith(("$", "#", "whole command"))]  # what the program printed
     first = next(i for i, line in enumerate(lines) if line.startswith("s1")) + 1
     return "\n".join(["```text", *lines[:first], "…", *lines[-LAST_LINES:], "```"])
 

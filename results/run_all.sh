@@ -21,11 +21,13 @@ record() { # name of the log, flags: runs the command and writes it, the code, t
     {
         echo "$ python train.py $*"
         echo "# commit $commit"
+        echo "# load average at the start $(uptime | sed 's/.*average[s]*: //')"
         "$python" -c 'import utils
 about = utils.describe_environment()
 print("# processor", about["processor"], "with", about["cores"], "cores")
 print("# versions", *(f"{name} {version}" for name, version in about["versions"].items()))'
         time "$python" train.py "$@"
+        echo "# load average at the end $(uptime | sed 's/.*average[s]*: //')"
     } 2>&1 | tee "$log"
 }
 
