@@ -11,7 +11,7 @@ order. So the latencies do not depend on the machine or the number of threads, a
 position. The 600 golden encodings, which were computed with SpykeTorch, are reproduced bit for bit.
 """
 
-import engine  # noqa: F401  before torch: threads that wait are to sleep
+from engine.registry import register  # before torch, see engine/__init__.py
 
 # isort: split
 import functools
@@ -25,7 +25,6 @@ from numba import prange
 from PIL import Image
 
 from engine.compiled import compiled
-from engine.registry import register
 from errors import InputError
 from SpykeTorch.functional import latency_to_wave
 from SpykeTorch.utils import DoGKernel

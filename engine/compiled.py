@@ -1,9 +1,19 @@
 """``compiled``: numba's compiler, with the machine code kept on the disk between starts.
 
-numba has such a cache too (``njit(cache=True)``). But if a function is edited, its callers in other files still run the
-old code, and a damaged file is executed or ends each start. Here, a file is named after the digest of everything that
-its machine code depends on, and it begins with a checksum. If anything in the cache fails, the function is compiled,
-and one line on stderr states the reason. A file that no start has used for 30 days is removed.
+numba has such a cache too (``njit(cache=True)``), with these faults (the numbers are those of numba's issues):
+
+* 1833: if a function is edited, its callers in other files still run the old code;
+* 4807, 10128: if two processes fill the cache at the same time, a process can crash;
+* 10434: a file that was cut ends each start in a traceback.
+
+Here, a file is named after the digest of everything that its machine code depends on, and it begins with a checksum. If
+anything in the cache fails, the function is compiled, and one line on stderr states the reason. A file that no start
+has used for 30 days is removed.
+
+Since version 0.68, ``NUMBA_CACHE_LOCATOR_CLASSES`` can name a class that chooses numba's folder and computes the stamp
+of a source file, which is a digest of its content by default. When older versions are no longer supported, such a class
+can contain ``_folder`` and the digest of the function's files. The rest stays necessary: a stamp does not depend on the
+types of the arguments, and so not on the file of a rule, and numba's files have no checksum.
 """
 
 import functools
@@ -140,17 +150,16 @@ def _warn(function, reason):
 def digest_of(function, arguments: tuple, target: tuple) -> str:
     """Compute the SHA-256, in hexadecimal, of everything on which the machine code of a function depends.
 
-    It covers versions, numba's settings, the processor (``target``), numba's types of the arguments, the files of
-    ``engine/``, the files of the function and of the NamedTuples in its arguments (a rule's methods become code),
-    the files that these import, except for installed packages, and the constants in all of them, which numba freezes.
+    It covers versions, numba's settings, the processor (``target``), numba's types of the arguments, this file, the
+    files of the function and of the NamedTuples in its arguments (a rule's methods become code), the files that these
+    import, except for installed packages, and the constants in all of them, which numba freezes.
 
     Raises ValueError or OSError if another process could find something else under the same names: if the function is
     not in a file, if a file was changed after this process had started, or if a type is more than its name.
     """
     settings = [item for item in vars(config).items() if item[0].isupper() and not HARMLESS.match(item[0])]
     facts = [numba.__version__, llvmlite.__version__, np.__version__, sys.version, target, settings]
-    facts += [(path.relative_to(ENGINE).as_posix(), _digest_file(path)) for path in sorted(ENGINE.rglob("*.py"))]
-    facts.append(_digest_file(inspect.unwrap(function).__code__.co_filename))
+    facts += [_digest_file(path) for path in (__file__, inspect.unwrap(function).__code__.co_filename)]
     dependencies = _Dependencies()
     dependencies.add("", function)
     dependencies.add_type(types.Tuple(arguments))
@@ -161,7 +170,7 @@ class _Dependencies:
     """The files and the constants that are reached from functions and types."""
 
     def __init__(self):
-        self.facts, self._seen = [], {__name__}  # modules and classes; this module contains no compiled code
+        self.facts, self._seen = [], {__name__}  # modules and classes; the digest contains this file already
 
     def add_type(self, kind):
         self.facts.append(str(kind))
@@ -192,8 +201,8 @@ class _Dependencies:
                 self.facts.append((name, value.__module__, value.__qualname__))
             if isinstance(value, FunctionType):  # functions of one file can have equal names, but not equal places
                 self.facts.append((value.__code__.co_firstlineno, value.__code__.co_linetable))
-            for cell in getattr(value, "__closure__", None) or ():
-                self.add(name, cell.cell_contents, importer)
+                for cell in value.__closure__ or ():
+                    self.add(name, cell.cell_contents, importer)
             if isinstance(value, type) and issubclass(value, tuple):
                 for base in value.__mro__:
                     self._add_scope(base, vars(base), base.__module__.partition(".")[0])

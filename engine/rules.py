@@ -23,8 +23,6 @@ from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numba import types
-from numba.extending import overload_method
 
 from engine.decision import Outcome, strongest
 from engine.registry import register
@@ -110,21 +108,6 @@ class Margin(NamedTuple):
         learners[0, 0], learners[0, 1] = a, 0
         learners[1, 0], learners[1, 1] = b, 1
         return 2
-
-
-for _kind in (types.NamedTuple, types.NamedUniTuple):
-
-    @overload_method(_kind, "window")
-    def _window(self, t_in, t_out, ltp, ltd):
-        return self.instance_class.window
-
-    @overload_method(_kind, "change")
-    def _change(self, w):
-        return self.instance_class.change
-
-    @overload_method(_kind, "verdict")
-    def _verdict(self, peaks, label, classes, learners):
-        return self.instance_class.verdict
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,12 +1,27 @@
 """Plasticity: the synapses of winners change. The equations of the rules are in ``engine/rules.py``."""
 
 import numpy as np
-from numba import int64
+from numba import int64, types
+from numba.extending import overload_method
 
 from engine.compiled import compiled
 from engine.event.competition import compete
 from engine.event.firing import make_scratch
 from engine.event.layout import to_rows
+
+for _kind in (types.NamedTuple, types.NamedUniTuple):  # kernels call the methods that a rule's class has
+
+    @overload_method(_kind, "window")
+    def _window(self, t_in, t_out, ltp, ltd):
+        return self.instance_class.window
+
+    @overload_method(_kind, "change")
+    def _change(self, w):
+        return self.instance_class.change
+
+    @overload_method(_kind, "verdict")
+    def _verdict(self, peaks, label, classes, learners):
+        return self.instance_class.verdict
 
 
 @compiled

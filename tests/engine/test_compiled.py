@@ -224,22 +224,46 @@ def test_constants_that_are_set_at_run_time(programs):
     assert programs.run(code, env={"METHOD": "4"}) == [3, 2, 2]
 
 
-def copy_engine(programs):
-    for name in ("engine/__init__.py", "engine/compiled.py", "engine/decision.py", "utils.py", "errors.py"):
+def copy_files(programs, *names):
+    for name in names:
         (programs.folder / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, programs.folder / name)
 
 
-def test_an_edit_of_any_file_of_the_engine_or_of_a_class(programs):
+def copy_engine(programs):
+    copy_files(programs, "engine/__init__.py", "engine/compiled.py", "engine/decision.py", "utils.py", "errors.py")
+
+
+def test_an_edit_of_the_file_of_a_class_or_of_the_cache_compiles_again(programs):
     copy_engine(programs)
     (programs.folder / "rule.py").write_text(RULE)
     code = "from rule import Rule\nfrom add import *\nprint(first(Rule(2.0, 3.0)), counts['compiled'])"
     assert programs.run(code) == [2, 1]
-    for name in ("rule.py", "engine/decision.py"):
+    for name, compiled in (("rule.py", 1), ("engine/compiled.py", 1), ("engine/decision.py", 0)):
         with (programs.folder / name).open("a") as file:
             file.write("# a comment\n")
-        assert programs.run(code) == [2, 1]
-    assert programs.run(code) == [2, 0]
+        assert programs.run(code) == [2, compiled]
+
+
+def test_an_edit_of_a_file_that_is_not_compiled_compiles_nothing(tmp_path):
+    """Wherever the kernel is called: among modules that import the file, too."""
+    programs = Programs(tmp_path)
+    folders = "engine", "engine/event", "SpykeTorch"
+    files = [path for folder in folders for path in (ROOT / folder).glob("*.py")]
+    copy_files(programs, "s1c1.py", "utils.py", "errors.py", *(path.relative_to(ROOT) for path in files))
+    code = """
+import numpy as np
+import engine.phases
+from engine.compiled import counts
+from s1c1 import normalise
+normalise(np.ones((3, 3)), 1)
+print(counts["compiled"])
+"""
+    assert programs.run(code) == [1]
+    with (tmp_path / "engine" / "phases.py").open("a") as file:
+        file.write("# a comment\n")
+    assert programs.run(code) == [0]
+    assert programs.run(code.replace("import engine.phases\n", "")) == [0]
 
 
 @pytest.mark.parametrize(
