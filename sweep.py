@@ -42,7 +42,18 @@ from training.initial import BEGINNING, identify_phases, initialize_from
 from training.log import RunLog, replace_unprintable
 from training.plan import check_run, describe, prepare_machine, resolve
 from training.run import PHASES, is_finished
-from training.settings import FILES, LEARNING, SweepSettings, TrainSettings, read_config, to_flag, to_text
+from training.settings import (
+    EPOCH_FILES,
+    FILES,
+    FIXED,
+    LEARNED,
+    NOTHING,
+    ROUNDING,
+    SweepSettings,
+    TrainSettings,
+    make_parser,
+    to_text,
+)
 from utils import ROOT, find_temporaries, lock_folder
 
 STOP = ".stop"  # while this file is in the output folder, no job starts, and running jobs save and end
@@ -54,19 +65,7 @@ TRAINED = r"(\.\d+\.)?(args\.json|summary\.txt|log\.txt|metrics\.csv|index\.html
 TRAINED = rf"({TRAINED}|checkpoints/((\.\d+\.)?(last|best)\.safetensors)?)?"
 BEGINNINGS = re.compile(rf"[0-9a-f]{{16}}(\.error\.txt|/{TRAINED})")
 REPORT = re.compile(r"\.\d+\.(sweep\.md|sweep\.csv|runs\.csv|curves\.png|grid\.png)")
-NOT_SHARED = "tensorboard", "map_every", "init_from"  # with these settings, each run trains all of its phases
-# Settings of train.py that the sweep sets for each run: {name: the sweep's own setting}.
-SET_BY_SWEEP = {
-    "model": "model",
-    "dataset": "dataset",
-    "seed": "seeds",
-    "threads": "threads",
-    "output": "output",
-    "name": "output",
-}
-# Settings in which runs in one row of the report may differ.
-IGNORED = {name for name, each in TrainSettings.flags().items() if each.metadata["changes"] != LEARNING}
-IGNORED = IGNORED - {"readout"} | {"seed"}
+IGNORED = TrainSettings.names(ROUNDING, EPOCH_FILES, FILES, NOTHING)  # runs in one row of the report may differ in them
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -119,12 +118,12 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
     common = TrainSettings.parse([*sweep.run_flags, "--model", sweep.model[0]])
     if common.command != "train":
         common.refuse(common.command, "does not train")
-    is_toml = common.config and Path(common.config).suffix != ".json"
-    in_file = read_config(Path(common.config), TrainSettings).keys() - {"dataset"} if is_toml else ()
-    for name, ours in SET_BY_SWEEP.items():
-        is_given = name in common.given - {"model"} and not (common.config and ours in sweep.given)
-        if is_given or name in in_file:
-            common.refuse(name, f"is set by the sweep for each run; use --{ours}")
+    in_words = vars(make_parser(TrainSettings).parse_args(sweep.run_flags))
+    for setting in sweep.flags().values():
+        for name in setting.sets:
+            in_config = name in common.given and setting.name not in sweep.given
+            if in_config or name in in_words:
+                common.refuse(name, f"is set by the sweep for each run; use {setting.flag}")
     output, runs = Path(sweep.output).resolve(), []
     if is_run(output):
         sweep.refuse("output", f"{output} is a run; name another folder")
@@ -150,7 +149,7 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
         rules = [(rule.name, type(rule)) for conv in network.convs() for rule in conv.rules]
         arguments = [conv.get_arguments() for conv in network.convs()]
         declared = f"{get_encoder_config(encoder)} {network} {arguments} {rules}"
-        run = Job(output / name, words, settings, keys, settings.select_learning() | {"set": declared})
+        run = Job(output / name, words, settings, keys, settings.select(*LEARNED, ROUNDING) | {"set": declared})
         if twice := [each for each in runs if each.folder == run.folder or each.learned == run.learned]:
             message = f"two runs would learn the same, {twice[0].folder.name} and {name}; leave one of them out"
             raise InputError(message, flag="--grid")
@@ -176,13 +175,13 @@ def check_folder(run: Job) -> None:
     record = read_run(run.folder)
     try:
         before = TrainSettings.from_dict(record.flags)
-        now = run.settings.select(LEARNING, FILES) if run.phases is None else {"name": run.folder.name}
+        now = run.settings.select(*FIXED) if run.phases is None else {"name": run.folder.name}
     except (ValueError, TypeError, AttributeError) as error:
         message = f"{run.folder} is damaged: {record.damage or 'args.json cannot be read'}; delete it to train it again"
         raise InputError(message, path=run.folder) from error
-    other = [name for name in now if now[name] != getattr(before, name) and name != "output"]
-    if other:
-        flags = " ".join(to_flag(TrainSettings.flags()[name]) for name in other)
+    changed = [TrainSettings.flags()[name] for name in now if now[name] != getattr(before, name)]
+    flags = " ".join(setting.flag for setting in changed if setting.name != "output")
+    if flags:
         raise InputError(f"{run.folder} was begun with another {flags}; use another --output", path=run.folder)
 
 
@@ -213,7 +212,8 @@ def remove_files(folder: Path, pattern: re.Pattern) -> None:
 
 def plan_beginnings(runs: list[Job], folder: Path) -> list[Job]:
     """Return the beginnings that new runs have in common: the longest of each set of runs, in order of length."""
-    if any(getattr(runs[0].settings, name) for name in NOT_SHARED):
+    settings = runs[0].settings
+    if settings.init_from or any(settings.select(EPOCH_FILES).values()):  # each run trains all of its phases
         return []
     groups, longest = defaultdict(list), {}
     for run in runs:

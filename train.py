@@ -149,7 +149,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
     if "model" in given:
         given["model"] = model_class(given["model"]).name
     longer = "epochs" in given and is_longer(given["epochs"], saved.epochs)
-    free = {*saved.select(ROUNDING, NOTHING), *(["epochs"] if longer else [])}
+    free = {*saved.names(ROUNDING, NOTHING), *(["epochs"] if longer else [])}
     for name in sorted(given.keys() - free):
         before = getattr(saved, name)
         if given[name] != before:

@@ -55,8 +55,8 @@ class RunRecord:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The flags except for network and data set, and the fields of --set: {name: value as text}."""
-        flags = {key: value for key, value in self.flags.items() if key not in ("model", "dataset", "set")}
+        """The flags except for network, data set and seed, and the fields of --set: {name: value as text}."""
+        flags = {key: value for key, value in self.flags.items() if key not in ("model", "dataset", "seed", "set")}
         return {key: _to_text(value) for key, value in (flags | self.flags.get("set", {})).items()}
 
     def describe(self) -> str:
@@ -120,7 +120,7 @@ def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collect
 
     Args:
         runs: the runs. sweep.md names those that are damaged; the tables and curves leave them out.
-        ignored: the flags in which runs of the same setting may differ, such as "seed".
+        ignored: the flags in which runs of the same setting may differ, beside the seed.
 
     Returns the text of sweep.md without the pictures.
     """

@@ -420,7 +420,7 @@ REFUSED = {
     "--val-split": [X + "--val-split 1436"], "--patience": [X + "--patience 1 --val-split 0"],
     "--map-index": [X + "--map-index 9999"], "--device": [X + "--device cuda:99"], "--threads": [X + "--threads 999"],
     "nowhere": [X + "--init-from nowhere"], "1×1": [X + "--image-size 3 3"],
-    "--seeds": [X + "--seed 3", X + "--config seed.toml", X + "--seeds 3 --config seed.toml"],
+    "--seeds": [X + "--seed 3", X + "--seeds 3 --seed=3", X + "--config seed.toml"],
     "--ratio": [X + "--ratio 2"], "--frob": [X + "--frob 2"], "--resume": [X + "--resume y"],
     "--scheduler": [X + "--scheduler tcp://h:1", X + "--cluster dask",
                     X + "--cluster dask --scheduler 127.0.0.1:1"],

@@ -15,7 +15,7 @@ from s1c1 import Encoder
 from training.checkpoint import load_checkpoint
 from training.data import Data, split_indices
 from training.encoders import build_encoder, get_encoder_config
-from training.settings import TrainSettings
+from training.settings import CODE, LEARNING, ROUNDING, TrainSettings
 
 
 def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: Data) -> tuple[dict, list[str]]:
@@ -89,8 +89,6 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
 # What the runs of a sweep share
 
 BEGINNING = "SWEEP_BEGINNING"  # the environment variable with the folder of the beginning from which a run continues
-# Settings that determine the declaration of the network, which is compared itself, or only phases with labels.
-NOT_COMPARED = {"model", "encoder", "set", "epochs", "augment", "patience"}
 # Attributes of a network that either are compared or do not change how stages learn without labels.
 DECLARED = {"name", "aliases", "epochs", "encoder", "augmentation", "readout", "build", "build_phases"}
 
@@ -106,7 +104,8 @@ def identify_phases(model: NetworkTrainer, encoder: object, settings: TrainSetti
     own = type(model).__mro__[: type(model).__mro__.index(NetworkTrainer)]
     own = {name: value for kind in own for name, value in vars(kind).items() if name[:2] != "__" or callable(value)}
     is_code = any(hasattr(own[name], "__get__") or hasattr(NetworkTrainer, name) for name in own.keys() - DECLARED)
-    learned = {name: value for name, value in settings.select_learning().items() if name not in NOT_COMPARED}
+    learned = settings.select(LEARNING, CODE, ROUNDING)
+    del learned["epochs"]  # compared phase by phase
     covered = [learned, fingerprint, get_encoder_config(encoder), type(model) if is_code else None]
     names, top, keys = list(model.stages), 0, []
     for phase, epochs in zip(model.phases, settings.epochs, strict=True):

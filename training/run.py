@@ -30,7 +30,7 @@ from training.data import Data, choose_map_images
 from training.encoders import get_encoder_config
 from training.features import count_neurons, describe_readout, find_stage, read_features
 from training.log import RunLog, align_titles, estimate_left
-from training.settings import TrainSettings
+from training.settings import LEARNED, TrainSettings
 from training.stopping import Stopped, StopRequest, format_resume_command, handle_signals
 from utils import describe_environment, get_peak_memory, write_json
 
@@ -336,7 +336,7 @@ class Run:
                 board.log_scores(split, scored[split], step)
         board.log_pictures("report", self.folder / "figures", step)
         board.log_embedding(report, step)
-        board.log_hyperparameters(self.model, self.info["flags"], list(scored), step)
+        board.log_hyperparameters(self.model, self.settings.select(*LEARNED), list(scored), step)
 
     def _log_scores(self, evaluations: dict[str, Evaluation], facts: dict[str, Any]) -> None:
         """Log the scores, the time and the memory, and where everything is."""

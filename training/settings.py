@@ -12,8 +12,8 @@ import re
 import shlex
 import shutil
 import textwrap
-from collections.abc import Callable
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, get_args, get_origin
@@ -33,10 +33,18 @@ except ModuleNotFoundError:  # before Python 3.11
 
 # What a setting changes. A setting changes what is learned unless its field declares something else.
 LEARNING = "what is learned"
+CODE = "which files are imported, and so what is learned"  # only the command line names them
+DECLARATION = "the stages and the encoder, and so what is learned"
+LABELS = "what phases with labels learn"
 ROUNDING = "what is learned, by rounding only"  # a resumed run may change it
-FILES = "which files are written"
+SCORES = "which scores are computed"
+EPOCH_FILES = "which files are written after each epoch"
+FILES = "which other files are written"
 NOTHING = "neither weights nor results"  # a resumed run may change it
 COMMAND = "what the command does"  # not a property of the run, so it is not saved
+
+LEARNED = LEARNING, CODE, DECLARATION, LABELS
+FIXED = *LEARNED, SCORES, EPOCH_FILES, FILES  # a resumed run may not change these
 
 MAX_COUNT, MAX_SEED = 2**31 - 1, 2**63 - 1
 BACKENDS = "auto", "event", "torch"
@@ -50,36 +58,100 @@ AUGMENT_HELP = (
     "also train the decision stage on moved copies of the images: copies=8 turn=8 (degrees) shift=1.2 (pixels) "
     "scale=0.08 shear=0.08 flip, or none (default: that of the network)"
 )
-NOT_REPEATED = {"device", "output", "name"}  # --config does not take them from the args.json of a run
 
 
-def setting(
-    group: str,
-    default: Any,
-    metavar: str | tuple[str, ...] | None,
-    help: str,
-    changes: str = LEARNING,
-    *,
-    range: tuple[float, float] = (0, MAX_COUNT),
-    choices: tuple[str, ...] = (),
-    read: Callable[[Any], Any] | None = None,
-    title: str = "",
-    **argparse: Any,
-) -> Any:
-    """Declare a setting: the value of a dataclass field.
+@dataclass(frozen=True)
+class Setting:
+    """What the field of a setting declares.
 
-    Args:
+    Attributes:
         group: the group of the help, one of ``GROUPS``.
         default: the value if the setting is not given; ``dict`` stands for an empty dict.
-        metavar, help, argparse: as in ``ArgumentParser.add_argument``. A bool has no metavar.
+        metavar, help: as in ``ArgumentParser.add_argument``. A bool has no metavar.
         changes: what the setting changes, one of the constants above.
         range: the lowest and the highest number that are allowed.
         choices: the texts that are allowed; if it is empty, all are.
         read: computes the value from a list of words, and from the plain value that ``to_dict`` returns.
         title: how the titles of figures show the value, a format string; "" if they do not.
+        is_repeated: whether ``--config`` takes the value from the args.json of a run.
+        sets: for a setting of a sweep, the settings of train.py that it sets for each run.
+        arguments: more arguments of ``add_argument``.
+        name, type: of the field.
     """
-    metadata = {name: value for name, value in locals().items() if name != "default"}
-    return field(metadata=metadata, **{"default_factory" if default is dict else "default": default})
+
+    group: str
+    default: Any
+    metavar: str | tuple[str, ...] | None
+    help: str
+    changes: str = LEARNING
+    range: tuple[float, float] = (0, MAX_COUNT)
+    choices: tuple[str, ...] = ()
+    read: Callable[[Any], Any] | None = None
+    title: str = ""
+    is_repeated: bool = True
+    sets: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    type: Any = None
+
+    @property
+    def flag(self) -> str:
+        """The flag, such as ``--batch-size`` or ``--no-figures``; RUN for evaluate.py's positional argument."""
+        if self.name == "run":
+            return "RUN"
+        no = "no-" if self.default is True else ""
+        return f"--{no}{self.name.replace('_', '-')}"
+
+    def refuse(self, reason: str) -> None:
+        """Raise an InputError with the flag and the reason."""
+        raise InputError(f"{self.flag} {reason}", flag=self.flag)
+
+    def convert(self, given: Any) -> Any:
+        """Compute the value from a word, a list of words, or a plain value of JSON or TOML. Raises InputError."""
+        if self.read is not None:
+            plain = dict if self.type is dict else str
+            is_words = isinstance(given, list) and all(isinstance(word, str) for word in given)
+            if not is_words and not isinstance(given, plain):
+                raise InputError(f"cannot be {given!r}; see --help")
+            return self.read(given)
+        if isinstance(given, list):
+            return tuple(map(self.convert, given))
+        is_number = {self.type, *get_args(self.type)} & {int, float}
+        return read_value(given) if is_number and isinstance(given, str) else given
+
+    def check(self, value: Any) -> None:
+        """Raise InputError unless the value has the type of the setting, and is in its range and its choices."""
+        least, most = self.range
+        for item in value if isinstance(value, tuple) else [value]:
+            if isinstance(item, str) and (not item.strip() or "\0" in item):
+                self.refuse(f"cannot be {item!r}: give it a value, or leave it out")
+            if isinstance(item, str) and self.choices and item not in self.choices:
+                self.refuse(f"must be {' or '.join(self.choices)}, not {item!r}")
+            if isinstance(item, int | float) and not least <= item <= most:
+                self.refuse(f"must be from {least:,} to {most:,}, not {item}")
+        if not fits(value, self.type):
+            self.refuse(f"cannot be {value!r}; it is {describe(self.type)}")
+
+    def add_to(self, group: argparse._ArgumentGroup) -> None:
+        """Add the flag to a group of a parser."""
+        if self.type is bool:
+            action = "store_false" if self.default else "store_true"
+            group.add_argument(self.flag, dest=self.name, action=action, help=self.help)
+            return
+        help, options = self.help, dict(self.arguments)
+        if self.flag != "RUN" and isinstance(self.default, int | float | str) and "(default" not in help:
+            help += f" (default: {self.default})"
+        if self.read or get_origin(self.type) is tuple:
+            options.setdefault("nargs", "+")
+        group.add_argument(self.flag.replace("RUN", "run"), metavar=self.metavar, help=help, **options)
+
+
+def setting(group: str, default: Any, *declared: Any, **more: Any) -> Any:
+    """Declare a setting: the value of a dataclass field. The arguments are those of ``Setting``."""
+    metadata = {"setting": Setting(group, default, *declared, **more)}
+    if default is dict:
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 GROUPS = "commands", "network", "data", "training", "prediction", "machine", "output"
@@ -88,28 +160,23 @@ of_commands, of_network, of_data, of_training, of_prediction, of_machine, of_out
 )
 
 
-def to_flag(each: Field) -> str:
-    """Return the flag of a setting, such as ``--batch-size`` or ``--no-figures``; RUN for evaluate.py's positional."""
-    no = "no-" if each.default is True else ""
-    return "RUN" if each.name == "run" else f"--{no}{each.name.replace('_', '-')}"
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Values
 
 
+LITERALS = {"none": "None", "true": "True", "false": "False", "inf": "1e999"}
+
+
 def read_value(text: str) -> Any:
     """Parse a Python literal, or none, inf, true, false. Lists become tuples. Any other text is returned as it is."""
-    words = {"none": "None", "true": "True", "false": "False", "inf": "1e999"}
-    python = re.sub(
-        rf"\b({'|'.join(words)})\b", lambda match: words[match[0].lower()], text.strip(), flags=re.IGNORECASE
-    )
+    pattern = rf"\b({'|'.join(LITERALS)})\b"
+    python = re.sub(pattern, lambda match: LITERALS[match[0].lower()], text.strip(), flags=re.IGNORECASE)
     try:
         value = to_tuples(ast.literal_eval(python))
         str(value)  # ValueError for an integer of more than 4300 digits, which Python does not print
-        return value
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return text.strip()
+    return value
 
 
 def to_tuples(value: Any) -> Any:
@@ -122,7 +189,7 @@ def read_set(given: list[str] | dict[str, Any]) -> dict[str, Any]:
 
     If a field is set twice, the last value counts. Raises InputError for a text that is not FIELD=VALUE.
     """
-    pairs = [text.partition("=")[::2] for text in given] if isinstance(given, list) else [*given.items()]
+    pairs = given.items() if isinstance(given, dict) else [text.partition("=")[::2] for text in given]
     values = {}
     for name, value in pairs:
         name = name.strip()
@@ -133,9 +200,14 @@ def read_set(given: list[str] | dict[str, Any]) -> dict[str, Any]:
             raise InputError(f"{name!r} does not set a field; write FIELD=VALUE, such as s2.threshold=12", field=name)
         if re.search(r"(?<![\d.])\d{19}", str(value)):
             raise InputError(f"{name} has a number of more than 18 digits", field=name)
-        values.pop(name, None)  # fields are set in the order of their last values
-        values[name] = read_value(value) if isinstance(value, str) else to_tuples(value)
+        value = read_value(value) if isinstance(value, str) else to_tuples(value)
+        values = update_fields(values, {name: value})
     return values
+
+
+def update_fields(fields: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields with later values. Fields are set in the order of their last values."""
+    return {name: value for name, value in fields.items() if name not in later} | later
 
 
 def read_augmentation(given: list[str] | str) -> Augmentation:
@@ -146,11 +218,13 @@ def read_augmentation(given: list[str] | str) -> Augmentation:
 def to_text(value: Any, separator: str = " ") -> str:
     """Return a value in the form of the command line: the items of a tuple with separators, a dict as FIELD=VALUE."""
     if isinstance(value, dict):
-        return " ".join(f"{name}={to_text(each, ',')}" for name, each in value.items())
+        return " ".join(f"{name}={to_text(item, ',')}" for name, item in value.items())
     if not isinstance(value, tuple):
         return str(value)
-    items = [f"({to_text(each, ',')})" if isinstance(each, tuple) else str(each) for each in value]
-    return separator.join(items) + ("," if separator == "," and len(items) == 1 else "")
+    items = [to_text(item, ",") for item in value]
+    texts = [f"({text})" if isinstance(item, tuple) else text for item, text in zip(value, items, strict=True)]
+    is_single = separator == "," and len(value) == 1
+    return separator.join(texts) + ("," if is_single else "")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -175,99 +249,79 @@ class Settings:
     command_line: str = field(default="", compare=False)
 
     @classmethod
-    def flags(cls) -> dict[str, Field]:
-        """Return {name: field} of all settings, sorted by group."""
-        found = [each for each in fields(cls) if each.metadata]
-        return {each.name: each for each in sorted(found, key=lambda each: GROUPS.index(each.metadata["group"]))}
+    def flags(cls) -> dict[str, Setting]:
+        """Return {name: setting}, sorted by group."""
+        declared = [(each, each.metadata["setting"]) for each in fields(cls) if each.metadata]
+        declared.sort(key=lambda pair: GROUPS.index(pair[1].group))
+        return {each.name: replace(setting, name=each.name, type=each.type) for each, setting in declared}
+
+    @classmethod
+    def names(cls, *changes: str) -> list[str]:
+        """Return the names of the settings whose ``changes`` is one of these constants."""
+        return [name for name, setting in cls.flags().items() if setting.changes in changes]
 
     @classmethod
     def parse(cls, argv: list[str]) -> "Settings":
         """Parse a command line. Raises InputError."""
-        words = [re.sub(r"^--\w+", lambda match: match[0].replace("_", "-"), word) for word in argv]
-        known, more = make_parser(cls).parse_known_args(words)
-        if more and "run_flags" not in cls.__dataclass_fields__:
-            program = "evaluate.py" if {"--evaluate", "--predict"} & {*more} else cls.program
-            raise InputError(f"unrecognized arguments: {' '.join(more)} (see {program} --help)", flag=more[0])
+        known, more = make_parser(cls).parse_known_args(argv)
         values = cls.read(vars(known))
+        if more and "run_flags" not in cls.__dataclass_fields__:
+            raise InputError(f"unrecognized arguments: {' '.join(more)} (see {cls.program} --help)", flag=more[0])
+        if more:
+            values["run_flags"] = tuple(more)
         if "plugin" in values:  # only here, so that no other file than those of the command line is imported
             values["plugin"] = tuple(map(import_plugin, values["plugin"]))
         if "config" in values:
-            found = cls.read(read_config(Path(values["config"]), cls))
-            now = values.get("set", {})
-            merged = {name: value for name, value in found.get("set", {}).items() if name not in now} | now
-            values = found | values | ({"set": merged} if merged else {})
-        more = {"run_flags": tuple(more)} if more else {}
-        return cls(**values, **more, given=frozenset(values), command_line=shlex.join([cls.program, *argv]))
+            configured = cls.read(read_config(Path(values["config"]), cls))
+            if "set" in configured:
+                values["set"] = update_fields(configured["set"], values.get("set", {}))
+            values = configured | values
+        return cls(**values, given=frozenset(values), command_line=shlex.join([cls.program, *argv]))
 
     @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> "Settings":
+    def from_dict(cls, saved: Mapping[str, Any]) -> "Settings":
         """Return the settings of a dict from ``to_dict``. A setting that is missing or None has its default."""
-        return cls(**cls.read({name: saved[name] for name in cls.flags() if saved.get(name) is not None}))
+        return cls(**cls.read({name: saved.get(name) for name in cls.flags()}))
 
     @classmethod
-    def read(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Compute the values of settings from words and plain values. Raises InputError."""
-        found = {}
-        for each in (cls.flags()[name] for name in values):
+    def read(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Compute the values of settings from words and plain values, unless they are None. Raises InputError."""
+        values = {}
+        for name, setting in cls.flags().items():
+            if given.get(name) is None:
+                continue
             try:
-                found[each.name] = _read(each, values[each.name])
+                values[name] = setting.convert(given[name])
             except InputError as error:
-                message = str(error).removeprefix(f"{to_flag(each)} ")
-                raise InputError(f"{to_flag(each)} {message}", flag=to_flag(each), field=error.field) from error
-        return found
+                message = str(error).removeprefix(f"{setting.flag} ")
+                raise InputError(f"{setting.flag} {message}", flag=setting.flag, field=error.field) from error
+        return values
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings of a run as plain values, for args.json, results.json and checkpoints."""
-        found = self.select(LEARNING, ROUNDING, FILES, NOTHING)
-        return json.loads(json.dumps(found, default=str))  # tuples become lists, an augmentation its text
-
-    def select_learning(self) -> dict[str, Any]:
-        """Return {name: value} of the settings on which the learned weights depend."""
-        return self.select(LEARNING, ROUNDING)
+        values = self.select(*FIXED, ROUNDING, NOTHING)
+        return json.loads(json.dumps(values, default=str))  # tuples become lists, an augmentation its text
 
     def select(self, *changes: str) -> dict[str, Any]:
         """Return {name: value} of the settings whose ``changes`` is one of these constants."""
-        flags = self.flags().values()
-        return {each.name: getattr(self, each.name) for each in flags if each.metadata["changes"] in changes}
+        return {name: getattr(self, name) for name in self.names(*changes)}
 
     def title(self, **shown: str) -> str:
         """Return the first part of the titles of figures. ``shown``: values that replace those of the settings."""
         parts = []
-        for name, each in self.flags().items():
+        for name, setting in self.flags().items():
             value = shown.get(name, getattr(self, name))
-            parts += [each.metadata["title"].format(to_text(value))] if value not in (None, {}) else []
+            if value not in (None, {}):
+                parts.append(setting.title.format(to_text(value)))
         return textwrap.fill("".join(parts), 90)
 
     def refuse(self, name: str, reason: str) -> None:
         """Raise an InputError about a setting: its flag and the reason."""
-        about = to_flag(self.flags()[name])
-        raise InputError(f"{about} {reason}", flag=about)
+        self.flags()[name].refuse(reason)
 
     def __post_init__(self):
-        for name, each in self.flags().items():
-            value, (least, most), choices = getattr(self, name), each.metadata["range"], each.metadata["choices"]
-            for item in value if isinstance(value, tuple) else [value]:
-                if isinstance(item, str) and (not item.strip() or "\0" in item):
-                    self.refuse(name, f"cannot be {item!r}: give it a value, or leave it out")
-                if isinstance(item, str) and choices and item not in choices:
-                    self.refuse(name, f"must be {' or '.join(choices)}, not {item!r}")
-                if isinstance(item, int | float) and not least <= item <= most:
-                    self.refuse(name, f"must be from {least:,} to {most:,}, not {item}")
-            if not fits(value, each.type):
-                self.refuse(name, f"cannot be {value!r}; it is {describe(each.type)}")
-
-
-def _read(each: Field, given: Any) -> Any:
-    """Return the value of a setting, from a word, a list of words or a plain value."""
-    if each.metadata["read"]:
-        is_words = isinstance(given, list) and all(isinstance(word, str) for word in given)
-        if not is_words and not isinstance(given, dict if each.type is dict else str):
-            raise InputError(f"cannot be {given!r}; see --help")
-        return each.metadata["read"](given)
-    if isinstance(given, list):
-        return tuple(_read(each, item) for item in given)
-    is_number = {each.type, *get_args(each.type)} & {int, float}
-    return read_value(given) if isinstance(given, str) and is_number else given
+        for name, setting in self.flags().items():
+            setting.check(getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -275,7 +329,10 @@ class NetworkSettings(Settings):
     """The settings that train.py and evaluate.py share."""
 
     plugin: tuple[str, ...] = of_network(
-        (), "FILE.py", "import networks, rules and encoders from your own files; --resume and evaluate.py need it again"
+        (),
+        "FILE.py",
+        "import networks, rules and encoders from your own files; --resume and evaluate.py need it again",
+        CODE,
     )
     dataset: str | None = of_data(
         None,
@@ -284,13 +341,20 @@ class NetworkSettings(Settings):
         title=", {}",
     )
     image_size: tuple[int, ...] = of_data(
-        (), ("H", "W"), "stretch images to this height and width in pixels; of events: the size of the sensor", nargs=2
+        (),
+        ("H", "W"),
+        "stretch images to this height and width in pixels; of events: the size of the sensor",
+        arguments={"nargs": 2},
     )
     data_dir: str | None = of_data(None, "DIR", "the folder of downloaded data sets (default: data)", NOTHING)
     dry_run: bool = of_data(False, None, "use only a few images, to test a command")
 
     device: str = of_machine(
-        "auto", "NAME", "cpu, cuda, cuda:N or auto (a GPU if --backend is torch, otherwise the CPU)", ROUNDING
+        "auto",
+        "NAME",
+        "cpu, cuda, cuda:N or auto (a GPU if --backend is torch, otherwise the CPU)",
+        ROUNDING,
+        is_repeated=False,
     )
     backend: str = of_machine(
         "auto",
@@ -307,14 +371,24 @@ class NetworkSettings(Settings):
         choices=("auto",),
     )
 
-    output: str = of_output("runs", "DIR", "the folder in which each run creates its own folder", FILES)
-    name: str | None = of_output(
-        None, "NAME", "the name of the run's folder (default: network, data set, seed and time)", FILES
+    output: str = of_output(
+        "runs", "DIR", "the folder in which each run creates its own folder", FILES, is_repeated=False
     )
-    tensorboard: bool = of_output(False, None, "log to TensorBoard, in the run's folder", FILES)
+    name: str | None = of_output(
+        None,
+        "NAME",
+        "the name of the run's folder (default: network, data set, seed and time)",
+        FILES,
+        is_repeated=False,
+    )
+    tensorboard: bool = of_output(False, None, "log to TensorBoard, in the run's folder", EPOCH_FILES)
     figures: bool = of_output(True, None, "draw neither figures nor activation maps", NOTHING)
     save_maps: int = of_output(
-        0, "N", "save the activation maps of N test images of each class (without N: 1)", FILES, nargs="?", const=1
+        0,
+        "N",
+        "save the activation maps of N test images of each class (without N: 1)",
+        FILES,
+        arguments={"nargs": "?", "const": 1},
     )
     map_index: tuple[int, ...] = of_output(
         (), "I", "save the activation maps of the test images with these indices", FILES
@@ -346,9 +420,11 @@ class TrainSettings(NetworkSettings):
         COMMAND,
     )
 
-    model: str | None = of_network(None, "NAME", f"the network: {', '.join(MODELS)}", title="{}")
-    encoder: str | None = of_network(None, "NAME", f"the encoder: {', '.join(ENCODERS)} (default: that of the network)")
-    set: dict = of_network(dict, "F=V", SET_HELP, read=read_set, title=" with {}")  # noqa: RUF009
+    model: str | None = of_network(None, "NAME", f"the network: {', '.join(MODELS)}", DECLARATION, title="{}")
+    encoder: str | None = of_network(
+        None, "NAME", f"the encoder: {', '.join(ENCODERS)} (default: that of the network)", DECLARATION
+    )
+    set: dict = of_network(dict, "F=V", SET_HELP, DECLARATION, read=read_set, title=" with {}")  # noqa: RUF009
     config: str | None = of_network(
         None, "FILE", "read settings from a TOML file or a run's args.json; the command line takes precedence", COMMAND
     )
@@ -360,7 +436,7 @@ class TrainSettings(NetworkSettings):
     val_split: int | float | None = of_data(
         None, "N", "the number or fraction of training images for validation (default: 5000, but at most 1/12 of them)"
     )
-    test: bool = of_data(True, None, "do not read the test images; test on the validation images instead", FILES)
+    test: bool = of_data(True, None, "do not read the test images; test on the validation images instead", SCORES)
 
     epochs: tuple[int, ...] = of_training(
         (), "E", "the number of epochs of each phase; 0 skips a phase (default: see --list-models)"
@@ -371,11 +447,13 @@ class TrainSettings(NetworkSettings):
     seed: int = of_training(
         0, "S", "the seed of the weights, the splits and the order of images", range=(0, MAX_SEED), title=", seed {}"
     )
-    patience: int = of_training(0, "E", "stop if the validation accuracy has not improved for E epochs; 0: never")
-    augment: Augmentation | None = of_training(None, "A=X", AUGMENT_HELP, read=read_augmentation)  # noqa: RUF009
+    patience: int = of_training(
+        0, "E", "stop if the validation accuracy has not improved for E epochs; 0: never", LABELS
+    )
+    augment: Augmentation | None = of_training(None, "A=X", AUGMENT_HELP, LABELS, read=read_augmentation)  # noqa: RUF009
 
     map_every: int = of_output(
-        0, "E", "also save the activation maps after every E-th epoch; 0: only at the end", FILES
+        0, "E", "also save the activation maps after every E-th epoch; 0: only at the end", EPOCH_FILES
     )
     save_every: float = of_output(60.0, "SECONDS", "the time between two checkpoints", NOTHING)
     save_features: str | None = of_output(
@@ -383,15 +461,14 @@ class TrainSettings(NetworkSettings):
         "STAGE",
         "save the latency maps of all images (without STAGE: of the last stage before the decision)",
         FILES,
-        nargs="?",
-        const=LAST_STAGE,
+        arguments={"nargs": "?", "const": LAST_STAGE},
     )
     readout: str | None = of_output(
         None,
         "NAME",
         "train a linear classifier on the latency maps of this stage: svm, logistic or none (default: that of the "
         "network)",
-        FILES,
+        SCORES,
         choices=(*READOUTS, "none"),
     )
 
@@ -412,7 +489,7 @@ class TrainSettings(NetworkSettings):
     def __post_init__(self):
         super().__post_init__()
         if len(self.commands) > 1:
-            self.refuse(self.commands[1], f"cannot be combined with {to_flag(self.flags()[self.command])}")
+            self.refuse(self.commands[1], f"cannot be combined with {self.flags()[self.command].flag}")
         if self.command in ("train", "summary") and self.model is None:
             self.refuse("model", "is missing: name a network; --list-models prints their names")
         if not self.ratio:
@@ -472,7 +549,7 @@ class EvaluateSettings(NetworkSettings):
             useless, reason = ("data", "prediction", "output"), "has no effect beside --nir"
         allowed = {"output"} if self.predict else {"output", "nir"}  # RUN is searched for in --output
         for name in self.given - allowed:
-            if self.flags()[name].metadata["group"] in useless:
+            if self.flags()[name].group in useless:
                 self.refuse(name, reason)
 
 
@@ -488,20 +565,20 @@ class SweepSettings(Settings):
     program = "sweep.py"
     usage = "python sweep.py --model NAME … --seeds S … --output DIR [flags]\n       python sweep.py --report RUN …"
 
-    model: tuple[str, ...] = of_network((), "NAME", "the networks")
+    model: tuple[str, ...] = of_network((), "NAME", "the networks", sets=("model",))
     set: dict = of_network(dict, "F=V", SET_HELP, read=read_set)  # noqa: RUF009
     grid: tuple[tuple[str, ...], ...] = of_network(
         (),
         ("F", "V"),
         "a field as in --set, and its values; repeat the flag to combine several fields",
-        action="append",
+        arguments={"action": "append"},
     )
-    dataset: tuple[str, ...] = of_data(("mnist",), "NAME", "the data sets (default: mnist)")
+    dataset: tuple[str, ...] = of_data(("mnist",), "NAME", "the data sets (default: mnist)", sets=("dataset",))
     epochs: tuple[int, ...] = of_training(
         (), "E", "the number of epochs of each phase, for all networks (default: that of each network)"
     )
-    seeds: tuple[int, ...] = of_training((0,), "S", "the seeds (default: 0)", range=(0, MAX_SEED))
-    threads: int = of_machine(1, "N", "the number of threads of each run", range=(1, MAX_COUNT))
+    seeds: tuple[int, ...] = of_training((0,), "S", "the seeds (default: 0)", range=(0, MAX_SEED), sets=("seed",))
+    threads: int = of_machine(1, "N", "the number of threads of each run", range=(1, MAX_COUNT), sets=("threads",))
     jobs: int = of_machine(0, "N", "the number of runs at a time; 0: as many as the cores allow")
     cluster: str | None = of_machine(
         None,
@@ -514,7 +591,9 @@ class SweepSettings(Settings):
         "ADDRESS",
         "the address of the cluster: tcp://HOST:PORT for dask, HOST:PORT for ray (default: ray on this machine)",
     )
-    output: str | None = of_output(None, "DIR", "the folder in which each run creates its own folder")
+    output: str | None = of_output(
+        None, "DIR", "the folder in which each run creates its own folder", sets=("output", "name")
+    )
     report: tuple[str, ...] = of_output(
         (), "RUN", "write tables and learning curves of these runs, or of the runs in these folders"
     )
@@ -563,16 +642,8 @@ def make_parser(settings: type[Settings]) -> Parser:
         allow_abbrev=False,
     )
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
-    for each in settings.flags().values():
-        about, name = each.metadata, to_flag(each).replace("RUN", "run")
-        words = {"metavar": about["metavar"], "help": about["help"], **about["argparse"]}
-        if name != "run" and type(each.default) in (int, float, str) and "(default" not in about["help"]:
-            words["help"] += f" (default: {each.default})"
-        if each.type is bool:
-            words = {"help": about["help"], "dest": each.name, "action": f"store_{str(not each.default).lower()}"}
-        elif about["read"] or get_origin(each.type) is tuple:
-            words = {"nargs": "+", **words}
-        groups[about["group"]].add_argument(name, **words)
+    for setting in settings.flags().values():
+        setting.add_to(groups[setting.group])
     return parser
 
 
@@ -582,26 +653,26 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
     In TOML, ``batch-size = 100`` and ``no-figures = true`` stand for flags, and the table ``[set]`` for ``--set``.
     Raises InputError for a file that cannot be read, and for a TOML key that is not a setting of a run.
     """
-    known = {each.name: each for each in settings.flags().values() if each.metadata["changes"] != COMMAND}
-    known.pop("plugin", None)
+    is_run = path.suffix == ".json"
     try:
         text = path.read_text(encoding="utf-8")
-        if path.suffix == ".json":
-            saved = json.loads(text)["flags"]
-            return {name: saved[name] for name in known.keys() - NOT_REPEATED if saved.get(name) is not None}
-        content = tomllib.loads(text)
+        content = dict(json.loads(text)["flags"]) if is_run else tomllib.loads(text)
         str(content)  # ValueError for an integer of more than 4300 digits, which Python does not print
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"--config {path} cannot be read: {reason}", flag="--config", path=path) from error
-    keys, found = {to_flag(each)[2:]: name for name, each in known.items()}, {}
+    known = [setting for setting in settings.flags().values() if setting.changes not in (COMMAND, CODE)]
+    if is_run:
+        return {setting.name: content.get(setting.name) for setting in known if setting.is_repeated}
+    names = {setting.flag.removeprefix("--"): setting.name for setting in known}
+    values = {}
     for key, value in content.items():
-        key = key.replace("_", "-")
-        if key not in keys:
+        if key not in names:
             raise InputError(
-                f"--config {path}: unknown setting {key!r}; choose from {', '.join(sorted(keys))}",
+                f"--config {path}: unknown setting {key!r}; choose from {', '.join(sorted(names))}",
                 flag="--config",
                 field=key,
             )
-        found[keys[key]] = not value if key.startswith("no-") and isinstance(value, bool) else value
-    return found
+        is_negated = key.startswith("no-") and isinstance(value, bool)
+        values[names[key]] = not value if is_negated else value
+    return values

@@ -23,11 +23,11 @@ from network_trainer import NetworkTrainer, Phase, compute_convergence
 from report.figures import draw_confusion, draw_filters, to_pixels
 from report.metrics import evaluate_predictions
 from report.writing import Report
+from training.settings import to_text
 
 EVENT_FILES = "events.out.tfevents.*"
 EMBEDDED_IMAGES = 1000  # in the projector
 POINTS = 10  # the largest number of points of a curve within an epoch
-HYPERPARAMETERS = "dataset", "epochs", "batch_size", "ratio", "val_split", "patience", "seed"
 
 
 class Board:
@@ -124,12 +124,16 @@ class Board:
         parts = "accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"
         self.log_scalars("", {f"{split}/{part}": metrics[part] for part in parts}, step)
 
-    def log_hyperparameters(self, model: NetworkTrainer, flags: dict, splits: list[str], step: int) -> None:
-        """Log the run's row in the table of hyperparameters. ``splits``: the splits whose scores were logged."""
-        chosen = {"model": model.name, **{key: flags[key] for key in HYPERPARAMETERS}, **flags["set"]}
+    def log_hyperparameters(self, model: NetworkTrainer, learned: dict, splits: list[str], step: int) -> None:
+        """Log the run's row in the table of hyperparameters.
+
+        learned: the settings that change what is learned. splits: the splits whose scores were logged.
+        """
+        chosen = learned | learned["set"]
+        del chosen["set"]
         for label, conv in model.named_convs():
             chosen |= {f"{label}.threshold": conv.threshold, f"{label}.rule": conv.rule}
-        row = {key: value if isinstance(value, int | float) else str(value) for key, value in chosen.items()}
+        row = {key: value if isinstance(value, int | float) else to_text(value) for key, value in chosen.items()}
         scores = {f"{split}/{part}": 0 for split in splits for part in ("accuracy", "f1_macro", "silent")}
         for summary in hparams(row, scores):  # only the names of the scores matter: their values were logged before
             self.get_writer("", step).file_writer.add_summary(summary)

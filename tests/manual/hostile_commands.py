@@ -31,7 +31,7 @@ from support.command import DIGITS  # noqa: E402
 
 import evaluate  # noqa: E402
 import train  # noqa: E402
-from training.settings import EvaluateSettings, TrainSettings, to_flag  # noqa: E402
+from training.settings import EvaluateSettings, TrainSettings  # noqa: E402
 
 LIMIT = 300  # seconds for one; most take a few milliseconds
 RUN = f"--model mozafari2018 {DIGITS} --dry-run --no-figures --epochs 0 0 0".split()
@@ -79,7 +79,7 @@ def one_flag_each(run):
             if each.name == "run":
                 yield from ((group, program, [value, *words[1:]]) for value in VALUES)
                 continue
-            name, kept = to_flag(each), _without(words, to_flag(each))
+            name, kept = each.flag, _without(words, each.flag)
             values = VALUES if group in ("a run", "an evaluation") and each.type is not bool else ["1", *VALUES[:3]]
             yield from ((group, program, [*kept, name, value]) for value in values)
             yield group, program, [*kept, name]

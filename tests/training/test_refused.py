@@ -108,7 +108,7 @@ TRAIN = {  # what the line names: command lines
     "--nonsense": ["--nonsense"],
     "--mod": ["--mod mozafari2018"],
     "--resume": ["--resume ''", "--summary --resume {run}", "--resume"],
-    "evaluate.py": ["--evaluate {run}", "--predict {bad}/digit.png --evaluate {run}"],
+    "--evaluate": ["--evaluate {run}"],
     "--noise": [NEW + "--noise gaussian=0.1"],
     "--raw": [NEW + "--raw"],
     # settings of the network that are refused with others

@@ -195,11 +195,6 @@ def test_patience(tmp_path, undrawn):
     assert len(done) == results(folder)["best_epoch"]["epoch"] + 2 < 20
 
 
-def test_both_spellings_of_the_batch_size(tmp_path, undrawn):
-    assert start(f"{SMALL} --epochs 0 0 1 --batch_size 50", tmp_path) == 0
-    assert json.loads((only_run(tmp_path) / "args.json").read_text())["flags"]["batch_size"] == 50
-
-
 def test_a_name_of_ones_own(tmp_path, undrawn, capsys):
     """Is taken once; what is there already stays as it is."""
     words = f"{SMALL} --epochs 0 0 0 --name my_run-1.2"

@@ -10,6 +10,8 @@ import re
 import shlex
 import subprocess
 import sys
+from types import UnionType
+from typing import get_args, get_origin
 
 import pytest
 from support.command import DIGITS, read_csv, start, start_evaluation
@@ -20,49 +22,54 @@ import train
 from datasets.augmentation import Augmentation
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.settings import (
-    COMMAND,
+    LEARNED,
+    ROUNDING,
     EvaluateSettings,
     SweepSettings,
     TrainSettings,
     make_parser,
     read_value,
-    to_flag,
+    setting,
     to_text,
 )
 
 COMMANDS = TrainSettings, EvaluateSettings, SweepSettings
-DIGEST = hashlib.sha256((ROOT / "errors.py").read_bytes()).hexdigest()
-CHANGED = {  # another value than the default for each setting of a run
-    "dataset": "my data", "image_size": (3, 4), "data_dir": "there", "dry_run": True, "device": "cpu",
-    "backend": "torch", "threads": 2, "output": "out", "name": "one", "tensorboard": True, "figures": False,
-    "save_maps": 1, "map_index": (3, 1), "model": "x", "encoder": "s1c1",
-    "set": {"s2.threshold": 12, "s3.rule.reward": (0.01, -0.5), "s1.a": None, "s1.b": math.inf, "s1.c": ((3, 0.5),)},
-    "init_from": "run", "ratio": 0.5, "val_split": 0.25, "test": False, "epochs": (1, 2, 3), "batch_size": 7,
-    "seed": 2**62, "patience": 3, "augment": Augmentation(copies=2, turn=8, shift=1.5), "map_every": 2,
-    "save_every": 0.5, "save_features": "c1", "readout": "svm", "plugin": (f"errors.py {DIGEST}",),
+FIELDS = {"s2.threshold": 12, "s3.rule.reward": (0.01, -0.5), "s1.a": None, "s1.b": math.inf, "s1.c": ((3, 0.5),)}
+# {type of a setting: another value than the default of any setting, and its words on the command line}
+EXAMPLES = {
+    str: ("my_data", ["my_data"]), int: (2, ["2"]), float: (0.5, ["0.5"]), tuple[int, ...]: ((3, 4), ["3", "4"]),
+    dict: (FIELDS, to_text(FIELDS).split()),
+    Augmentation: (Augmentation(copies=2, turn=8, shift=1.5), ["copies=2", "turn=8", "shift=1.5"]),
 }  # fmt: skip
+SAVED = TrainSettings(model="x").to_dict().keys()
 
 
-def words_of(settings, values):
-    """The command line that gives the values."""
-    for name, value in values.items():
-        each = settings.flags()[name]
-        yield to_flag(each)
-        if name == "plugin":
-            yield str(ROOT / "errors.py")
-        elif each.type is not bool:
-            yield from (
-                str(value).split() if name == "augment" else [value] if value == "my data" else to_text(value).split()
-            )
+def example(setting):
+    """Another value than the default, and its words on the command line."""
+    if setting.name == "plugin":
+        digest = hashlib.sha256((ROOT / "errors.py").read_bytes()).hexdigest()
+        return (f"errors.py {digest}",), [str(ROOT / "errors.py")]
+    if setting.type is bool:
+        return not setting.default, []
+    if setting.choices:
+        choice = next(text for text in (*setting.choices, "2") if text != setting.default)
+        return setting.convert(choice), [choice]
+    kinds = {setting.type, *(get_args(setting.type) if get_origin(setting.type) is UnionType else ())}
+    return next(EXAMPLES[kind] for kind in EXAMPLES if kind in kinds)
 
 
-@pytest.mark.parametrize("name", CHANGED)
+@pytest.mark.parametrize("name", SAVED)
 def test_a_setting_on_the_command_line_in_a_file_and_saved(name, tmp_path):
     """Its value is the same everywhere, and nothing else changes."""
-    needed = {"model": "x", "map_index": (3,)} if name == "map_every" else {"model": "x"}
-    values = needed | {name: CHANGED[name]}
+    setting = TrainSettings.flags()[name]
+    value, given = example(setting)
+    needed = {"model": "x", "save_maps": 1} if name == "map_every" else {"model": "x"}
+    needed.pop(name, None)
+    values = needed | {name: value}
     expected = TrainSettings(**values)
-    words = list(words_of(TrainSettings, values))
+    words = [setting.flag, *given]
+    for other in needed:
+        words += [TrainSettings.flags()[other].flag, str(needed[other])]
     parsed = TrainSettings.parse(words)
     assert parsed == expected
     assert (parsed.given, parsed.command_line) == (values.keys(), shlex.join(["train.py", *words]))
@@ -71,13 +78,13 @@ def test_a_setting_on_the_command_line_in_a_file_and_saved(name, tmp_path):
     assert TrainSettings.from_dict(saved) == expected
     (tmp_path / "args.json").write_text(json.dumps({"flags": saved}))
     repeated = TrainSettings.parse(["--config", str(tmp_path / "args.json")])
-    kept = {} if name in ("device", "output", "name", "plugin") else {name: CHANGED[name]}
+    kept = {} if name in ("device", "output", "name", "plugin") else {name: value}
     assert dataclasses.replace(repeated, config=None) == TrainSettings(**needed | kept)
 
 
-def test_every_setting_of_a_run_is_saved_and_tried_above():
-    saved = {name for name, each in TrainSettings.flags().items() if each.metadata["changes"] != COMMAND}
-    assert saved == CHANGED.keys() == TrainSettings(model="x").to_dict().keys()
+def test_every_setting_of_a_run_is_saved():
+    commands = {"list_models", "summary", "resume", "config"}
+    assert set(SAVED) == TrainSettings.flags().keys() - commands
 
 
 def test_what_is_not_declared_harmless_changes_what_is_learned():
@@ -85,13 +92,13 @@ def test_what_is_not_declared_harmless_changes_what_is_learned():
 
     @dataclasses.dataclass(frozen=True)
     class More(TrainSettings):
-        new: int = dataclasses.field(default=3, metadata=TrainSettings.flags()["seed"].metadata)
+        new: int = setting("training", 3, "N", "a new setting")
 
-    learned = More(model="x").select_learning()
+    learned = More(model="x").select(*LEARNED, ROUNDING)
     assert learned["new"] == 3
     harmless = {"data_dir", "threads", "output", "name", "tensorboard", "figures", "save_maps", "map_index", "test"}
     harmless |= {"map_every", "save_every", "save_features", "readout"}
-    assert learned.keys() == {*CHANGED, "new"} - harmless
+    assert learned.keys() == {*SAVED, "new"} - harmless
 
 
 def test_a_setting_is_checked_whenever_it_changes():
@@ -143,15 +150,13 @@ def test_the_help(settings, columns, monkeypatch):
     text = make_parser(settings).format_help()
     assert max(map(len, text.splitlines())) <= min(int(columns), 100)
     for each in settings.flags().values():
-        assert re.search(rf"^  {to_flag(each)}\b", text, re.MULTILINE)
+        assert re.search(rf"^  {each.flag}\b", text, re.MULTILINE)
     assert "=SUPPRESS=" not in text
 
 
-def test_a_flag_of_another_command_is_refused_with_its_name():
-    for words in ("--evaluate latest", "--predict a.png --evaluate latest"):
-        with refuses(words.split()[0]) as caught:
-            TrainSettings.parse(words.split())
-        assert "evaluate.py" in str(caught.value)
+def test_unknown_flags_are_refused_except_by_a_sweep():
+    with refuses("--evaluate"):
+        TrainSettings.parse(["--evaluate", "latest"])
     words = "--model a b --output x --grid s2.t 1 2 --grid s3.t 4 --seeds 0 1 --ratio 0.5"
     sweep = SweepSettings.parse(shlex.split(words))
     assert sweep.run_flags == ("--ratio", "0.5")
