@@ -17,7 +17,8 @@ from torch import nn
 
 from engine.checks import check_declaration, check_training
 from engine.decision import Outcome, class_of_features, deciding_features, majority
-from engine.graph import CHUNK, LatencyMap, StageGraph, to_tensor
+from engine.graph import CHUNK, LatencyMap, StageGraph
+from engine.latency import to_classes, to_latency_map, to_tensor
 from engine.overrides import override
 from engine.packed import Packed
 from engine.phases import Learned, Phase
@@ -42,7 +43,7 @@ class LatencyDataset:
     """
 
     def __init__(self, latencies: LatencyMap, labels: Any):
-        latencies = latencies if isinstance(latencies, Packed) else to_tensor(latencies, "latencies")
+        latencies = latencies if isinstance(latencies, Packed) else to_latency_map(latencies)
         self.maps, self.labels, self.copies = {INPUT: latencies}, to_tensor(labels, "labels"), []
 
     def __len__(self):
@@ -237,12 +238,7 @@ class NetworkTrainer(StageGraph):
 
     def check_labels(self, labels: Any, count: int) -> torch.Tensor:
         """Return the labels as int64 (count,). Raises InputError for another number of labels or unknown classes."""
-        labels = to_tensor(labels, "labels").cpu()
-        if labels.shape != (count,) or labels.is_floating_point():
-            raise InputError(f"{count} images need integer labels ({count},), not {labels.dtype} {tuple(labels.shape)}")
-        if count and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
-            raise InputError(f"labels must be 0 to {self.num_classes - 1}, not {labels.min()} to {labels.max()}")
-        return labels.long()
+        return to_classes(labels, "labels", count, self.num_classes)
 
     def check_copies(self) -> None:
         """Raise InputError unless only the decision stage learns with labels: copies have no spike times."""
@@ -262,7 +258,7 @@ class NetworkTrainer(StageGraph):
 
         maps: the network's input, or {name: map} of maps from which the decision can be computed.
         """
-        maps = maps if isinstance(maps, Mapping) else {INPUT: maps}
+        maps = self.check_maps(maps)
         stage, name = self._deciding_stage(), self.input_name(self.decision)
         classes = torch.from_numpy(self.class_of_feature()).to(self.device)
         found = [(torch.empty(0, dtype=torch.int64), torch.empty(0, self.num_classes))]
@@ -288,7 +284,7 @@ class NetworkTrainer(StageGraph):
 
     def predict(self, latencies: torch.Tensor) -> torch.Tensor:
         """Return the decided classes, int64 (N,), -1 for silence."""
-        return self.decide(self.check(latencies))[0]
+        return self.decide(latencies)[0]
 
     def evaluate(self, latencies: torch.Tensor, labels: Any) -> Outcome:
         """Classify the images and compare the decisions with the labels. The network does not change."""
@@ -305,7 +301,7 @@ class NetworkTrainer(StageGraph):
             raise InputError(
                 f"{self.name} has no stage {name!r} that learns without labels; choose from {', '.join(phases)}"
             )
-        phases[name].learn(self, self.map_of(self.check(latencies), self.input_name(name)))
+        phases[name].learn(self, self.map_of(latencies, self.input_name(name)))
 
     def train_rl(self, latencies: torch.Tensor, labels: Any, epoch: int = 0) -> Outcome:
         """Train the last phase on one batch with labels, one image after another. The rates adapt at its end.
@@ -315,11 +311,11 @@ class NetworkTrainer(StageGraph):
         self._deciding_stage()
         check_count("epoch", epoch)
         phase = self.phases[-1]
-        latencies = self.check(latencies)
-        labels = self.check_labels(labels, len(latencies))
+        inputs = self.map_of(latencies, self.input_name(phase.stages[0]))
+        labels = self.check_labels(labels, len(inputs))
         if not len(labels):
             return Outcome(0, 0, 0)
-        return phase.learn(self, self.map_of(latencies, self.input_name(phase.stages[0])), labels, epoch).outcome
+        return phase.learn(self, inputs, labels, epoch).outcome
 
     def fit(
         self, train: LatencyDataset, validation: LatencyDataset | None, epochs: Sequence[int], **options: Any

@@ -1,8 +1,9 @@
-"""The interface of both backends: tensors in, tensors out. It checks all inputs, because kernels check no bounds.
+"""The interface of both backends: tensors in, tensors out.
 
 The layers of ``engine/event`` (compiled) and ``engine/frames`` (tensor operations) derive from the layers here, and
 choose the same winners. A stage makes a layer for each call and does not keep it, because users can write to the
-weights of a stage at any time.
+weights of a stage at any time. The stage has checked its arguments. Here only shapes are checked, because kernels check
+no bounds.
 """
 
 from collections.abc import Iterator
@@ -14,11 +15,9 @@ import torch
 from torch import Tensor
 
 from engine.geometry import output_size, pooled_size
-from engine.rules import Rule, check_competition
+from engine.latency import to_latency_map
+from engine.rules import Rule
 from errors import InputError
-
-MAX_FEATURES = 2**15 - 1
-MAX_WEIGHTS = 2**31 - 1  # of a layer, because the kernels keep positions in the weights as int32
 
 
 class Result(NamedTuple):
@@ -40,32 +39,16 @@ class _Layer:
     """
 
     def __init__(self, weight: Tensor, time_steps: int, padding: int):
-        shape, kinds = tuple(weight.shape), (torch.float32, torch.float64)
-        is_square = len(shape) == 4 and shape[2] == shape[3] and min(shape) > 0
-        require(is_square, "weight", f"weights must be (features, channels, kernel, kernel), not {shape}")
-        is_usable = weight.dtype in kinds and weight.is_contiguous()
-        require(is_usable, "weight", f"weights must be contiguous float32 or float64, not {weight.dtype}")
-        check_size(len(weight), weight[0].numel())
-        require(1 <= time_steps <= 254, "time_steps", f"time steps are 1 to 254, not {time_steps}")
-        require(padding >= 0, "padding", f"padding must be 0 or more, not {padding}")
-        self.weight, self.time_steps, self.padding = weight.detach(), time_steps, padding
-        self.features, self.channels, self.kernel, _ = shape
+        self.weight = weight.detach()
+        self.time_steps = time_steps
+        self.padding = padding
+        self.features, self.channels, self.kernel, _ = weight.shape
         self._prepare()
 
     def _check_latency(self, latency):
         """Return (latency, (Ho, Wo)) if the layer can take latency uint8 (N, C, H, W)."""
-        latency, wanted = torch.as_tensor(latency), f"uint8 (N, {self.channels}, H, W) on {self.weight.device}"
-        fits = latency.dtype == torch.uint8 and latency.dim() == 4 and latency.shape[1] == self.channels
-        given = f"{latency.dtype} {tuple(latency.shape)} on {latency.device}"
-        require(fits and latency.device == self.weight.device, "latency", f"latencies must be {wanted}, not {given}")
+        latency = to_latency_map(latency, self.channels)
         return latency.contiguous(), output_size(*latency.shape[2:], self.kernel, self.padding)
-
-    def _check_rates(self, rates, images, rows):
-        rates = np.asarray(rates, np.float64)
-        fits = rates.ndim == 3 and len(rates) == images and rates.shape[1] >= rows and rates.shape[2] == 2
-        require(fits, "rates", f"rates must be ({images}, {rows} or more, 2), not {rates.shape}")
-        require(np.isfinite(rates).all(), "rates", "rates must be finite")
-        return rates
 
 
 class FiringLayer(_Layer):
@@ -73,7 +56,6 @@ class FiringLayer(_Layer):
 
     def __init__(self, weight: Tensor, time_steps: int, padding: int, threshold: float):
         self.threshold = float(threshold)
-        require(self.threshold >= 0, "threshold", f"a threshold must be 0 or more, not {threshold}")
         super().__init__(weight, time_steps, padding)
 
     def fire(self, latency: Tensor, pool: int = 1) -> Tensor:
@@ -99,8 +81,7 @@ class FiringLayer(_Layer):
             The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
         """
         latency, _ = self._check_latency(latency)
-        rates = self._check_rates(rates, len(latency), 1)
-        check_competition(rule)
+        rates = check_rates(rates, len(latency), 1)
         winners = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
         if len(latency):
             self._learn(latency, rule, rates, winners)
@@ -139,27 +120,22 @@ class DecisionLayer(_Layer):
             The decisions; ``winners`` is empty.
         """
         latency, _ = self._check_latency(latency)
-        labels, result = self._check_labels(labels, len(latency)), self._make_result(len(latency), 0, classes)
-        rates = self._check_rates(rates, len(latency), 1)
-        shape = len(latency), self.features
-        left_out = np.empty((0, self.features), bool) if left_out is None else np.asarray(left_out)
-        fits = left_out.dtype == bool and left_out.shape in (shape, (0, self.features))
-        require(fits, "left_out", f"left_out must be bool {shape}, not {left_out.dtype} {left_out.shape}")
+        check_shape("labels", labels, (len(latency),))
+        result = self._make_result(len(latency), 0, classes)
+        rates = check_rates(rates, len(latency), 1)
+        if left_out is None:
+            left_out = np.empty((0, self.features), bool)
+        else:
+            left_out = np.asarray(left_out, bool)
+            check_shape("left_out", left_out, (len(latency), self.features))
         if len(latency):
             with _naming(rule):
                 self._learn(latency, labels, rule, rates, left_out, result)
         return result
 
-    def _check_labels(self, labels, count):
-        labels = torch.as_tensor(labels).cpu().long()
-        require(labels.shape == (count,), "labels", f"labels must be ({count},), not {tuple(labels.shape)}")
-        return labels
-
     def _make_result(self, images, winners, classes):
         """Return the ``Result`` of images that are all silent."""
-        classes = np.ascontiguousarray(classes, np.int64)
-        fits = classes.shape == (self.features,)
-        require(fits, "classes", f"classes must be ({self.features},), not {classes.shape}")
+        check_shape("classes", classes, (self.features,))
         decisions = torch.full((images, 3), -1, dtype=torch.int32)
         highest = torch.zeros(images, dtype=self.weight.dtype)
         return Result(decisions, highest, torch.full((images, winners, 4), -1, dtype=torch.int32), classes)
@@ -188,28 +164,29 @@ def learn_together(
     """
     latency, size = firing._check_latency(latency)
     output_size(*pooled_size(*size, pool), deciding.kernel, deciding.padding)
-    above, below = (deciding.channels, deciding.weight.dtype), (firing.features, firing.weight.dtype)
-    require(above == below, "weight", f"a decision layer of {above} channels does not fit {below} features below it")
-    labels = deciding._check_labels(labels, len(latency))
+    check_shape("labels", labels, (len(latency),))
     result = deciding._make_result(len(latency), rules[0].winners, classes)
-    rates = (
-        firing._check_rates(rates[0], len(latency), 2),
-        None if rates[1] is None else deciding._check_rates(rates[1], len(latency), 1),
-    )
-    check_competition(rules[0])
+    lower_rates, rates = rates
+    lower_rates = check_rates(lower_rates, len(latency), 2)
+    if rates is not None:
+        rates = check_rates(rates, len(latency), 1)
     if len(latency):
         with _naming(rules[1]):
-            firing._learn_together(deciding, latency, labels, pool, rules, rates, result)
+            firing._learn_together(deciding, latency, labels, pool, rules, (lower_rates, rates), result)
     return result
 
 
-def check_size(features: int, synapses: int) -> None:
-    """Raise InputError if a layer has more features, or more weights, than the kernels can take."""
-    fits = features <= MAX_FEATURES
-    require(fits, "out_channels", f"a layer has fewer than {MAX_FEATURES + 1:,} features, not {features:,}")
-    count = features * synapses
-    fits = count + 32 * synapses <= MAX_WEIGHTS  # the kernels pad the features
-    require(fits, "out_channels", f"a layer has at most {MAX_WEIGHTS:,} weights, not {count:,}")
+def check_shape(name: str, values: Tensor | np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise InputError, which names the values, if they have another shape."""
+    require(values.shape == shape, name, f"{name} must be {shape}, not {tuple(values.shape)}")
+
+
+def check_rates(rates: np.ndarray, images: int, rows: int) -> np.ndarray:
+    """Return rates as float64 (images, at least ``rows``, 2). Raises InputError if they have another shape."""
+    rates = np.asarray(rates, np.float64)
+    fits = rates.ndim == 3 and len(rates) == images and rates.shape[1] >= rows and rates.shape[2] == 2
+    require(fits, "rates", f"rates must be ({images}, {rows} or more, 2), not {rates.shape}")
+    return rates
 
 
 @contextmanager

@@ -6,8 +6,9 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
+from engine.latency import drop_times, to_latency_map
 from engine.packed import Packed, PackedLatencies, PackedSpikes
-from engine.stages import INPUT, Shape, SpikingConv, drop_times
+from engine.stages import INPUT, Shape, SpikingConv
 from errors import InputError
 
 CHUNK = 1000  # images that pass through the stages together
@@ -15,17 +16,6 @@ CHUNK = 1000  # images that pass through the stages together
 GATHERED = "input of "  # begins the name of a map that a stage gathers from several maps
 
 LatencyMap = torch.Tensor | Packed  # uint8 (N, C, H, W)
-
-
-def to_tensor(values: Any, what: str) -> torch.Tensor:
-    """Return values as a dense tensor. Raises InputError, which names ``what`` they are, if they are no numbers."""
-    try:
-        tensor = torch.as_tensor(values)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{what} must be a tensor, not {type(values).__name__}: {error}", field=what) from error
-    if tensor.layout != torch.strided or tensor.is_meta:
-        raise InputError(f"{what} must be a dense tensor, not {tensor.layout} on {tensor.device}", field=what)
-    return tensor
 
 
 class StageGraph(nn.Module):
@@ -141,16 +131,24 @@ class StageGraph(nn.Module):
         return shapes
 
     def check(self, latencies: torch.Tensor) -> torch.Tensor:
-        """Return ``latencies`` as a tensor on the network's device. Raises InputError if they do not fit."""
-        latencies = to_tensor(latencies, "latencies")
-        if latencies.dtype != torch.uint8 or latencies.dim() != 4 or latencies.shape[1] != self.in_channels:
-            raise InputError(
-                f"latencies must be uint8 (N, {self.in_channels}, H, W), not {latencies.dtype} {tuple(latencies.shape)}"
-            )
-        if latencies.numel() and int(latencies.max()) > self.time_steps:
-            raise InputError(f"latencies reach {int(latencies.max())}; this network has {self.time_steps} time steps")
+        """Return the input as a tensor on the network's device. Raises InputError if it does not fit."""
+        latencies = self._check_times(to_latency_map(latencies, self.in_channels))
         self.shapes(*latencies.shape[2:])
         return latencies.to(self.device).contiguous()
+
+    def check_maps(self, maps: LatencyMap | Mapping[str, LatencyMap]) -> dict[str, LatencyMap]:
+        """Return {name: map} of the network's input, or of maps by name. Raises InputError if they do not fit."""
+        if not isinstance(maps, Mapping):
+            maps = {INPUT: maps if isinstance(maps, Packed) else self.check(maps)}
+        return {
+            name: latency if isinstance(latency, Packed) else self._check_times(to_latency_map(latency))
+            for name, latency in maps.items()
+        }
+
+    def _check_times(self, latencies: torch.Tensor) -> torch.Tensor:
+        if latencies.numel() and int(latencies.max()) > self.time_steps:
+            raise InputError(f"latencies reach {int(latencies.max())}; this network has {self.time_steps} time steps")
+        return latencies
 
     # -----------------------------------------------------------------------------------------------------------------
     # Maps on their way up
@@ -237,9 +235,9 @@ class StageGraph(nn.Module):
 
         maps: the network's input, or {name: map} of maps from which the wanted map follows.
         """
-        maps = maps if isinstance(maps, Mapping) else {INPUT: maps}
-        if name in maps:
+        if isinstance(maps, Mapping) and name in maps:
             return maps[name]
+        maps = self.check_maps(maps)
         chunks = self.propagate(maps, [name], any(isinstance(latencies, Packed) for latencies in maps.values()))
         while True:
             try:

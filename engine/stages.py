@@ -18,21 +18,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from engine import event, frames
-from engine.backend import check_size, require
+from engine.backend import require
 from engine.decision import Outcome
 from engine.geometry import output_size, pooled_size
-from engine.rules import MAX_VALUE, Rule
+from engine.latency import drop_times, to_classes, to_latency_map
+from engine.rules import MAX_VALUE, Rule, check_competition
 from errors import InputError
 
 BACKENDS = {"event": event, "torch": frames}
 INPUT = "input"  # the map of the encoder, below the first stage
+MAX_FEATURES = 2**15 - 1
+MAX_WEIGHTS = 2**31 - 1  # of a convolution, because the kernels keep positions in the weights as int32
 
 Shape = tuple[int, int, int]  # (channels, rows, columns) of a latency map
-
-
-def drop_times(latency: torch.Tensor, time_steps: int) -> torch.Tensor:
-    """Return a latency map in which all spikes come at once, at step 0."""
-    return (latency >= time_steps).to(torch.uint8) * time_steps
 
 
 class Part(NamedTuple):
@@ -168,15 +166,29 @@ class SpikingConv(Stage):
             methods = {"window", "change", *(["verdict"] if learned.needs_labels else [])}
             fits = methods <= {*dir(learned.plasticity())}
             require(fits, "rule", f"the plasticity of {learned.name!r} needs the methods {', '.join(sorted(methods))}")
+            if not self.decides:
+                check_competition(learned)
             self.register_buffer(f"{learned.name}_rates", torch.from_numpy(rates))
         if any(learned.counts_images for learned in self.rules):
             self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))
         self.time_steps, self.backend = 15, "event"  # the network sets both
 
     def _make_weight(self, channels: int) -> None:
-        check_size(self.out_channels, channels * self.kernel**2)
+        fits = self.out_channels <= MAX_FEATURES
+        require(fits, "out_channels", f"a layer has at most {MAX_FEATURES:,} features, not {self.out_channels:,}")
         shape = self.out_channels, channels, self.kernel, self.kernel
+        padded = (self.out_channels + 32) * channels * self.kernel**2  # the kernels pad the features
+        fits = padded <= MAX_WEIGHTS
+        require(fits, "out_channels", f"a layer has at most {MAX_WEIGHTS:,} weights, not {math.prod(shape):,}")
         self.weight = nn.Parameter(torch.empty(shape), requires_grad=False)
+
+    def _get_weight(self) -> torch.Tensor:
+        """Return the weight. Raises InputError if a user has replaced it by one that the layer cannot take."""
+        weight, shape = self.weight, (self.out_channels, self.in_channels or 1, self.kernel, self.kernel)
+        fits = weight.shape == shape and weight.dtype in (torch.float32, torch.float64) and weight.is_contiguous()
+        given = f"{weight.dtype} {tuple(weight.shape)}"
+        require(fits, "weight", f"weight must be contiguous, float32 or float64 {shape}, not {given}")
+        return weight
 
     def connect(self, maps: list[Shape]) -> None:
         super().connect(maps)
@@ -241,16 +253,16 @@ class SpikingConv(Stage):
         """Return the stage as a layer of its backend. It is made for each call, because ``weight`` is writable."""
         backend = BACKENDS[self.backend]
         if self.decides:
-            return backend.DecisionLayer(self.weight, self.time_steps, self.padding)
-        return backend.FiringLayer(self.weight, self.time_steps, self.padding, self.threshold)
+            return backend.DecisionLayer(self._get_weight(), self.time_steps, self.padding)
+        return backend.FiringLayer(self._get_weight(), self.time_steps, self.padding, self.threshold)
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         """Return the first spikes, pooled: uint8 (N, F, Ho / pool, Wo / pool)."""
         if not self.decides:
             return self.layer().fire(latency, pool)
         # Only whether an input spiked counts: as if all had spiked at once, with a threshold of 0, at the last step.
-        layer = BACKENDS[self.backend].FiringLayer(self.weight, self.time_steps, self.padding, 0.0)
-        fired = layer.fire(drop_times(latency, self.time_steps), pool)
+        layer = BACKENDS[self.backend].FiringLayer(self._get_weight(), self.time_steps, self.padding, 0.0)
+        fired = layer.fire(drop_times(to_latency_map(latency), self.time_steps), pool)
         return torch.where(fired == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
 
     def peaks(self, latency: torch.Tensor) -> torch.Tensor:
@@ -267,13 +279,21 @@ class SpikingConv(Stage):
     def learn_decisions(
         self, latency: torch.Tensor, labels: torch.Tensor, classes: np.ndarray, rng: np.random.Generator, epoch: int = 0
     ) -> Any:
-        """Learn by the rule of a decision stage; arguments and result as in ``backend.DecisionLayer.learn``.
+        """Learn by the rule of a decision stage; the result is that of ``backend.DecisionLayer.learn``.
 
-        rng: draws the neurons that the rule leaves out. epoch: as in ``learn``.
+        Args:
+            latency: uint8 (N, C, H, W).
+            labels: integers (N,).
+            classes: integers (F,), the class of each feature.
+            rng: draws the neurons that the rule leaves out.
+            epoch: as in ``learn``.
         """
+        latency = to_latency_map(latency)
+        classes = to_classes(classes, "classes", self.out_channels, self.out_channels)
+        labels = to_classes(labels, "labels", len(latency), int(classes.max()) + 1)
         rates = self.next_rates(self.rule, len(latency), epoch)
         left_out = self.rule.draw_left_out(rng, len(latency), self.out_channels)
-        return self.layer().learn(latency, labels, classes, self.rule, rates, left_out)
+        return self.layer().learn(latency, labels, classes.numpy(), self.rule, rates, left_out)
 
     def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> np.ndarray:
         """Count the next images as seen and return their rates, float64 (N, rows, 2)."""
@@ -283,8 +303,9 @@ class SpikingConv(Stage):
             self.images_seen += images
         before = np.atleast_2d(current.numpy(force=True))
         rates = np.asarray(rule.schedule(before, seen + np.arange(1, images + 1), epoch))
-        message = f"the schedule of {rule.name!r} must return {(images, *before.shape)}, not {rates.shape}"
-        require(rates.shape == (images, *before.shape), "rule", message)
+        shape = images, *before.shape
+        fits = rates.shape == shape and np.isfinite(rates).all()
+        require(fits, "rule", f"the schedule of {rule.name!r} must return finite {shape}, not {rates.shape}")
         if images:
             current.copy_(torch.tensor(rates[-1]).view_as(current))
         return rates
@@ -294,8 +315,8 @@ class SpikingConv(Stage):
         rates = rule.adapt(outcome)
         if rates is not None:
             rates, before = np.asarray(rates, np.float64), self.rates(rule)
-            fits = rates.shape == tuple(before.shape)
-            require(fits, "rule", f"{rule.name!r} must adapt rates to {tuple(before.shape)}, not {rates.shape}")
+            fits = rates.shape == tuple(before.shape) and np.isfinite(rates).all()
+            require(fits, "rule", f"{rule.name!r} must adapt rates to finite {tuple(before.shape)}, not {rates.shape}")
             before.copy_(torch.from_numpy(rates))
 
 
@@ -401,6 +422,8 @@ class Pool(Stage):
         return [Line(labels[0], "pooling", f"{self.size}×{self.size}", "", "", "", output, f"{side}×{side}", 0)]
 
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
+        latency = to_latency_map(latency)
+        pooled_size(*latency.shape[2:], self.size, self.padding)
         return frames.pool_latency(latency, self.size, self.padding)
 
 
@@ -486,6 +509,7 @@ class Branches(Stage):
         return [*lines, Line(name, self.joined, "", "", "", "", "×".join(map(str, shape)), f"{side}×{side}", 0)]
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
+        latency = to_latency_map(latency)
         _, height, width = self.output_shape(*latency.shape[1:])
         maps = []
         for branch in self.branches:

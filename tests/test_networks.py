@@ -356,6 +356,51 @@ def test_impossible_stages_are_refused(make, field):
         make()
 
 
+LATENCY = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+
+
+def learn_decisions(latency=LATENCY, labels=(0, 1), classes=(0, 0, 1, 1), weight=None, **declared):
+    stage = SpikingConv(**{"out_channels": 4, "kernel": 3, "rule": RSTDP(), "in_channels": 3, **declared})
+    if weight is not None:
+        stage.weight.data = weight
+    stage.learn_decisions(latency, torch.as_tensor(labels), np.array(classes), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        *((lambda latency=latency: Pool(2).fire(latency), "latency")
+          for latency in (LATENCY.float(), LATENCY.float() * np.nan, LATENCY[0], LATENCY[None], "a")),
+        (lambda: Pool(5).fire(LATENCY), "size"),
+        (lambda: learn_decisions(LATENCY[:, :2]), "latency"),
+        *((lambda labels=labels: learn_decisions(labels=labels), "labels")
+          for labels in ((-1, 0), (0, 2), (0, 2**62), (0.0, 1.0), (0.0, np.nan), (0j, 1j), (0,), (True, False))),
+        *((lambda classes=classes: learn_decisions(classes=classes), "classes")
+          for classes in ((-1, 0, 0, 1), (0, 0, 1, 99), (0.0, 0.0, 1.0, np.nan), (0, 1))),
+        *((lambda weight=weight: learn_decisions(weight=weight), "weight")
+          for weight in (torch.zeros(4, 3, 3, 2), torch.zeros(4, 2, 3, 3), torch.zeros(4, 3, 3, 3).half(),
+                         torch.zeros(3, 3, 4, 3).transpose(0, 2))),
+    ],
+)  # fmt: skip
+def test_stages_refuse_what_they_cannot_take(call, field):
+    with refuses(field):
+        call()
+
+
+def test_maps_are_checked_where_they_enter_a_network():
+    """``decide`` and ``map_of`` take tensors and arrays, as ``predict`` does, and refuse times beyond the last step."""
+    model = build_model("mozafari2018")
+    array = DIGITS[:3].numpy()
+    assert torch.equal(model.decide(array)[0], model.predict(DIGITS[:3]))
+    assert torch.equal(model.map_of(array, "c1"), model.map_of(DIGITS[:3], "c1"))
+    c1 = model.map_of(array, "c1")
+    assert torch.equal(model.decide({"c1": c1.numpy()})[0], model.predict(DIGITS[:3]))
+    for wrong in (array + 100, {"c1": c1 + 100}, {"c1": c1[0]}, array.astype(float)):
+        for call in (model.decide, lambda maps: model.map_of(maps, "c2")):
+            with pytest.raises(InputError):
+                call(wrong)
+
+
 def test_two_modules_cannot_declare_one_name():
     """A copied network file that keeps its name is refused; the same class declared again replaces the first one."""
 

@@ -171,7 +171,7 @@ class TrainedNetwork:
             images = np.stack([self.read_image(path)[0] for path in images])
         classes, scores = [], []
         for first in range(0, len(images) or 1, CHUNK):
-            latencies = self.model.check(self.encoder.encode(images[first : first + CHUNK]))
+            latencies = self.encoder.encode(images[first : first + CHUNK])
             for found, values in zip((classes, scores), self.model.decide(latencies), strict=True):
                 found.append(values.cpu())
         return torch.cat(classes), torch.cat(scores).float()

@@ -46,13 +46,15 @@ def constant(rates, images):
 
 
 def learn_decisions(layer, latency, labels, classes, rates, rule=REWARDED):
+    labels, classes = torch.as_tensor(labels), np.asarray(classes)
     result = layer.learn(torch.from_numpy(latency), labels, classes, rule, constant(rates, len(latency)))
     return result.decisions.numpy(), result.highest.numpy()
 
 
 def learn_together(firing, deciding, latency, labels, pool, classes, rules, rates):
     rates = [None if pair is None else constant(pair, len(latency)) for pair in rates]
-    result = event.learn_together(firing, deciding, torch.from_numpy(latency), labels, pool, classes, rules, rates)
+    latency, labels = torch.from_numpy(latency), torch.as_tensor(labels)
+    result = event.learn_together(firing, deciding, latency, labels, pool, classes, rules, rates)
     return result.decisions.numpy(), result.winners.numpy()
 
 
@@ -469,29 +471,25 @@ def test_joint_learning_on_digits(learning):
 # The interface of both backends
 
 
-def make_firing(weight=(4, 2, 3, 3), steps=15, padding=1, threshold=1.0, backend=event):
-    return backend.FiringLayer(torch.full(weight, 0.5), steps, padding, threshold)
-
-
 def decide(backend, images=2, labels=2, classes=4, rates=(2, 2, 2), left_out=None, rule=REWARDED):
     layer = backend.DecisionLayer(torch.full((4, 2, 3, 3), 0.5), 15, 1)
     latency = torch.zeros(images, 2, 5, 5, dtype=torch.uint8)
-    layer.learn(latency, np.zeros(labels), np.zeros(classes), rule, np.zeros(rates), left_out)
+    labels, classes = torch.zeros(labels, dtype=torch.int64), np.zeros(classes, np.int64)
+    layer.learn(latency, labels, classes, rule, np.zeros(rates), left_out)
+
+
+def fire_zeros(backend, channels=2, dtype=torch.uint8, pool=1):
+    layer = backend.FiringLayer(torch.full((4, 2, 3, 3), 0.5), 15, 1, 1.0)
+    layer.fire(torch.zeros(1, channels, 5, 5, dtype=dtype), pool)
 
 
 @pytest.mark.parametrize("backend", [event, frames])
 @pytest.mark.parametrize(
     ("field", "call"),
     [
-        ("weight", lambda backend: make_firing((4, 2, 3, 2), backend=backend)),
-        ("weight", lambda backend: backend.DecisionLayer(torch.zeros(4, 2, 3, 3, dtype=torch.float16), 15, 0)),
-        ("weight", lambda backend: backend.DecisionLayer(torch.zeros(3, 3, 4, 2).permute(2, 3, 0, 1), 15, 0)),
-        ("time_steps", lambda backend: make_firing(steps=255, backend=backend)),
-        ("padding", lambda backend: make_firing(padding=-1, backend=backend)),
-        ("threshold", lambda backend: make_firing(threshold=float("nan"), backend=backend)),
-        ("latency", lambda backend: make_firing(backend=backend).fire(torch.zeros(1, 3, 5, 5, dtype=torch.uint8))),
-        ("latency", lambda backend: make_firing(backend=backend).fire(torch.zeros(1, 2, 5, 5))),
-        ("size", lambda backend: make_firing(backend=backend).fire(torch.zeros(1, 2, 5, 5, dtype=torch.uint8), 6)),
+        ("latency", lambda backend: fire_zeros(backend, channels=3)),
+        ("latency", lambda backend: fire_zeros(backend, dtype=torch.float32)),
+        ("size", lambda backend: fire_zeros(backend, pool=6)),
         ("labels", lambda backend: decide(backend, labels=3)),
         ("classes", lambda backend: decide(backend, classes=3)),
         ("rates", lambda backend: decide(backend, rates=(3, 2, 2))),

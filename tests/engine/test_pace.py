@@ -62,6 +62,6 @@ def test_a_layer_takes_these_numbers_and_sets_threads_back(monkeypatch, automati
     latency, rule = torch.zeros((10 * CHUNK, 3, 3, 3), dtype=torch.uint8), RSTDP()
     rates = np.broadcast_to(rule.first_rates(), (len(latency), 2, 2))
     layer = event.DecisionLayer(torch.full((10, 3, 3, 3), 0.5, dtype=torch.float64), 15, 0)
-    layer.learn(latency, torch.zeros(len(latency)), np.arange(10), rule, rates)
+    layer.learn(latency, torch.zeros(len(latency), dtype=torch.int64), np.arange(10), rule, rates)
     assert set(used) == ({1, all_threads} if automatic else {all_threads})
     assert numba.get_num_threads() == all_threads

@@ -183,7 +183,8 @@ def test_two_neurons_learn_from_an_image(backend, features):
     learned = twin_contrast(latency, labels, classes, expected, torch.from_numpy(rule.first_rates()))
     assert len(learned) == 118
     rates = rule.schedule(rule.first_rates(), np.arange(60), 0)
-    decided = backend.DecisionLayer(found, 15, 2).learn(latency, labels, classes, rule, rates).decisions
+    layer = backend.DecisionLayer(found, 15, 2)
+    decided = layer.learn(latency, torch.from_numpy(labels), classes, rule, rates).decisions
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     assert decided[7].tolist() == [-1, -1, -1]
 
@@ -196,7 +197,7 @@ def test_neurons_that_are_left_out_do_not_learn_but_decide(backend):
         weight = torch.tensor([0.9, 0.5], dtype=torch.float64).reshape(2, 1, 1, 1)
         rates = np.array([[[0.0625, -0.5], [-0.125, 0.5]]])
         found = backend.DecisionLayer(weight, 15, 0).learn(
-            latency, [0], classes, RSTDP(bounds=(0.0, 1.0)), rates, np.array([left_out])
+            latency, torch.tensor([0]), classes, RSTDP(bounds=(0.0, 1.0)), rates, np.array([left_out])
         )
         assert found.decisions.tolist() == [[0, 0, 0]]
         np.testing.assert_allclose(weight.ravel(), expected)
@@ -261,7 +262,7 @@ def learn_chosen(backend, **verdict):
     weight, rule = weights(40, 6, 5, 5, low=0.4, high=0.6), ChosenRule(**verdict)
     rates = rule.schedule(rule.first_rates(), np.arange(40), 0)
     layer = backend.DecisionLayer(weight, 15, 2)
-    layer.learn(DIGITS[:40], GOLDEN["label"][:40], np.arange(40) // 4, rule, rates)
+    layer.learn(DIGITS[:40], torch.from_numpy(GOLDEN["label"][:40]), np.arange(40) // 4, rule, rates)
     return weight
 
 
@@ -293,18 +294,14 @@ def test_an_impossible_verdict_is_refused(backend, verdict):
         learn_chosen(backend, **verdict)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_rates_that_are_not_finite_are_refused(backend):
-    with refuses("rates"):
-        learn_chosen(backend, rate=math.nan)
-    with refuses("rule"):
-        SpikingConv(20, 5, in_channels=6, rule=ChosenRule(rate=math.inf))
-
-
 @pytest.mark.parametrize(
     ("method", "result"),
-    [("schedule", np.zeros((2, 2))), ("adapt", np.zeros(3)), ("plasticity", (0.0, 1.0)), ("plasticity", None)],
-)
+    [
+        ("first_rates", np.full((2, 2), math.inf)), ("schedule", np.zeros((2, 2))),
+        ("schedule", np.full((4, 2, 2), math.nan)), ("adapt", np.zeros(3)), ("adapt", np.full((2, 2), math.inf)),
+        ("plasticity", (0.0, 1.0)), ("plasticity", None),
+    ],
+)  # fmt: skip
 def test_a_rule_returns_what_the_stage_needs(method, result):
     kind = type("Wrong", (RSTDP,), {method: lambda *_: result, "name": "wrong"})
     with refuses("rule"):

@@ -45,7 +45,7 @@ from support.own_rules import ContrastRule
 rng, ends = np.random.default_rng(0), []
 latency = torch.from_numpy(rng.integers(0, 40, (300, 8, 6, 5), dtype=np.uint8)).clamp(max=15)
 weight = torch.from_numpy(rng.normal(0.8, 0.05, (200, 8, 5, 5))).float()
-labels, classes = rng.integers(0, 5, 300), np.arange(200) // 40
+labels, classes = torch.from_numpy(rng.integers(0, 5, 300)), np.arange(200) // 40
 for threads in (1, 2, 8, 8, 3):
     numba.set_num_threads(threads)
     end = [event.FiringLayer(weight, 15, 2, 20).fire(latency, 2)]
