@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -131,9 +132,12 @@ def _is_dry(folder: Path) -> bool:
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Call ``write(temporary path)``, then move the file into place, so that readers see the old or the new file.
 
-    Raises an InputError if the place cannot be written to or is full.
+    Raises an InputError if the place cannot be written to or is full, or if there is something else than a regular
+    file: a link, a pipe, a device or a folder.
     """
     path = Path(path)
+    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+        raise InputError(f"cannot write {path}: there is a link, a folder or a special file", path=path)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")  # the suffix determines the format of a picture
     try:
         write(temporary)

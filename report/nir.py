@@ -16,6 +16,7 @@ Potentials begin at 0. A simulator that begins at the reset potential must be gi
 example, snnTorch 1.0 reads IF neurons with a leak of 0.9, and sinabs 3.1 ignores the reset potential.
 """
 
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -65,4 +66,6 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
     if model.decision:
         metadata |= {"classes": list(class_names), "class_of_feature": model.class_of_feature()}
     graph = nir.NIRGraph(nodes, [*pairwise(names)], metadata)
-    write_atomically(path, lambda temporary: nir.write(temporary, graph))
+    data = BytesIO()  # the HDF5 library ends the process if the disk is full
+    nir.write(data, graph)
+    write_atomically(path, lambda temporary: temporary.write_bytes(data.getvalue()))

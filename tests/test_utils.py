@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -76,6 +77,33 @@ def test_a_failed_write_leaves_the_old_file(error, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     write_atomically(path, lambda temporary: temporary.write_text("new"))
     assert path.read_text() == "new"
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.symlink_to(path.with_name("other")),
+        lambda path: path.symlink_to("nowhere"),
+        os.mkfifo,
+        Path.mkdir,
+    ],
+    ids=["a link", "a link to nothing", "a pipe", "a folder"],
+)
+def test_only_regular_files_are_replaced(make, tmp_path):
+    path, other = tmp_path / "file.txt", tmp_path / "other"
+    other.write_text("old")
+    make(path)
+    before = path.lstat()
+    with refuses(path):
+        write_atomically(path, lambda temporary: temporary.write_text("new"))
+    assert path.lstat() == before
+    assert other.read_text() == "old"
+    assert {*tmp_path.iterdir()} == {path, other}
+
+
+def test_a_device_is_not_replaced():
+    with refuses(os.devnull):
+        write_atomically(os.devnull, lambda temporary: pytest.fail("something is written beside the device"))
 
 
 @pytest.mark.parametrize("program", ["train.py", "evaluate.py", "sweep.py"])

@@ -1,10 +1,14 @@
 """Networks as NIR graphs: a short evaluator of NIR computes the same spikes and decisions."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from support.command import start_evaluation
-from support.refusals import assert_refuses, refuses
+from support.kernel_programs import limit_files
+from support.refusals import assert_refused, assert_refuses, refuses
 from support.run_folders import ROOT
 from torch.nn import functional as F
 
@@ -71,6 +75,13 @@ def test_the_threshold_is_strict_and_in_float32_as_declared(tmp_path):
     node = nir.read(tmp_path / "network.nir").nodes["s1_neurons"]
     assert (node.v_threshold > 15).all()
     assert (node.v_threshold.astype(np.float32) == 15).all()
+
+
+def test_a_full_disk(tmp_path):
+    words = [sys.executable, ROOT / "evaluate.py", TRAINED, "--nir", tmp_path / "network.nir", "--threads", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, preexec_fn=limit_files)
+    assert_refused("evaluate.py", done.returncode, done.stdout, done.stderr, tmp_path / "network.nir")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("name", "stage"), [("inception2024", "s3"), ("majority2024", "s3"), ("multiscale2026", "s3")])
