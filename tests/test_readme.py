@@ -26,6 +26,7 @@ DOCS = "customizing", "outputs", "engine", "background"
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
+CUSTOMIZING = (ROOT / "docs" / "customizing.md").read_text()
 
 
 def commands(*programs):
@@ -37,14 +38,15 @@ def commands(*programs):
 
 COMMANDS = commands("train", "evaluate")
 FEW = {"train": 60, "validation": 20, "test": 20}  # images of a dry run
-EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 @contextlib.contextmanager
 def forget_names():
     """Remove the names of the examples, before and afterwards: other tests and files may have them too."""
     with mock.patch.dict(models.MODELS), mock.patch.dict(RULES), mock.patch.dict(ENCODERS):
-        for registry, name in ((models.MODELS, "shallow"), (RULES, "exponential"), (ENCODERS, "ink")):
+        names = (models.MODELS, "tiny"), (models.MODELS, "shallow"), (RULES, "exponential"), (ENCODERS, "ink")
+        for registry, name in names:
             registry.pop(name, None)
         yield
 
@@ -60,7 +62,8 @@ def runs(tmp_path_factory):
     """The folder of the runs of all commands, in the order of the pages: later commands use earlier runs."""
     folder = tmp_path_factory.mktemp("runs")
     own = tmp_path_factory.mktemp("own") / "mine.py"  # the network, the rule and the encoder of the examples
-    own.write_text("\n".join(block for block in EXAMPLES if re.search(r"^class ", block, re.MULTILINE)))
+    examples = EXAMPLE.findall(CUSTOMIZING)
+    own.write_text("\n".join(block for block in examples if re.search(r"^class ", block, re.MULTILINE)))
     with pytest.MonkeyPatch.context() as patch, forget_names():
         patch.chdir(ROOT)
         patch.setattr("training.data.DRY_RUN_IMAGES", FEW)
@@ -139,7 +142,7 @@ def test_the_python_examples_run(runs, monkeypatch):
     monkeypatch.chdir(ROOT)
     namespace = {}
     with forget_names():
-        for block in EXAMPLES:
+        for block in EXAMPLE.findall(TEXT):
             exec(block.replace("[:30000]", "[:200]").replace("runs/", f"{runs}/"), namespace)
         assert models.MODELS["shallow"] is namespace["Shallow"]
     namespace["maps"].close()
