@@ -121,8 +121,8 @@ class NetworkTrainer(StageGraph):
 
     A subclass has a name (``class Net(NetworkTrainer, name="net")``), declares ``build`` and the default ``epochs``,
     one number for each phase, and may override ``build_phases``. If the last stage has no threshold, it is the decision
-    stage. It learns by a rule that needs labels; besides it, only the firing stage next below it may do so. A network
-    without a decision stage only learns features.
+    stage. Its rule uses labels. The firing stage directly below it may also use labels. A network without a decision
+    stage only learns features.
 
     Args:
         in_channels: number of channels of the input maps.
@@ -241,7 +241,7 @@ class NetworkTrainer(StageGraph):
         return to_classes(labels, "labels", count, self.num_classes)
 
     def check_copies(self) -> None:
-        """Raise InputError unless only the decision stage learns with labels: copies have no spike times."""
+        """Raise InputError unless only the decision stage learns with labels: maps of copies have no spike times."""
         stages = {name for phase in self.phases if phase.needs_labels for name in phase.stages}
         if stages != {self.decision}:
             raise InputError(f"only a decision stage can learn from moved copies of the images, unlike in {self.name}")
@@ -304,7 +304,7 @@ class NetworkTrainer(StageGraph):
         phases[name].learn(self, self.map_of(latencies, self.input_name(name)))
 
     def train_rl(self, latencies: torch.Tensor, labels: Any, epoch: int = 0) -> Outcome:
-        """Train the last phase on one batch with labels, one image after another. The rates adapt at its end.
+        """Train the last phase on one batch with labels, one image after another. Then the rates are adapted.
 
         epoch: number of epochs of this phase before this one.
         """

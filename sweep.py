@@ -2,9 +2,9 @@
 
 Each run is ``train.py`` in its own process and in its own folder, whose name contains the combination. Therefore the
 same command continues a sweep that was stopped. If the first phases of several runs are the same, they are trained
-once, as a *beginning*: ``train.py`` in a hidden folder, which stops before the phase in which the runs differ. Jobs
-run in waves: first the beginnings of one phase, then those of two phases, and so on, at last the runs. A job continues
-from the checkpoint of the longest beginning that fits.
+once, as a *beginning* (a shared prefix): ``train.py`` in a hidden folder, which stops before the phase in which the
+runs differ. Jobs run in waves: first the beginnings of one phase, then those of two phases, and so on, and finally the
+runs. A job continues from the checkpoint of the longest beginning that fits.
 """
 
 import itertools

@@ -1,6 +1,6 @@
 """The tensor backend: whole spike waves, one convolution for each time step, on any device.
 
-It consists of SpykeTorch's operations. A GPU runs it, and it is the slow, obvious twin of ``engine/event``.
+It consists of SpykeTorch's operations. A GPU runs it, and it is the reference implementation of ``engine/event``.
 """
 
 from functools import reduce

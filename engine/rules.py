@@ -1,6 +1,6 @@
-"""The learning rules. Everything that a rule means is written here once, for both backends.
+"""Learning rules, shared by both backends.
 
-A user's own rule may be in any file. A rule is a frozen dataclass in a network's declaration. It has
+User-defined rules can be in any file (``--plugin``). A rule is a frozen dataclass in a network's declaration. It has
 
 * a *name*, and whether it *needs labels*;
 * a *schedule*: the rates (LTP, LTD) of each image of a batch, and ``adapt``: the rates after the outcome of a batch;
@@ -11,8 +11,8 @@ A user's own rule may be in any file. A rule is a frozen dataclass in a network'
 
 The methods of a plasticity are compiled into the kernels, which find them by its type, and the tensor backend calls
 them on tensors. Therefore ``window`` and ``change`` are expressions without ``if``, ``min`` or ``max``. If they contain
-only + - * and comparisons, their results are equal to the bit in both backends. With powers or divisions, they are
-equal up to rounding. ``verdict`` gets NumPy arrays in both backends, and may be any code that numba compiles.
+only + - * and comparisons, both backends compute the same bits. With powers or divisions, they are equal up to
+rounding. ``verdict`` gets NumPy arrays in both backends, and may be any code that numba compiles.
 
 References: Mozafari et al., Pattern Recognition 94, 2019 (arXiv 1804.00227); Kheradpisheh et al., Neural Networks 99,
 2018.
@@ -124,7 +124,7 @@ class Rule:
     """
 
     name: ClassVar[str]
-    title: ClassVar[str]  # for people
+    title: ClassVar[str]  # shown in figures and tables
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates

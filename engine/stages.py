@@ -61,7 +61,7 @@ class Stage(nn.Module):
     Args:
         inputs: names of the stages that the stage reads, or one name; none: the stage before it.
 
-    Each kind of stage describes itself:
+    Each subclass implements:
 
     * ``output_shape(channels, height, width)``: the shape of its map for an input of this shape; raises InputError if
       it does not fit;
@@ -321,7 +321,7 @@ class SpikingConv(Stage):
 
 
 class SpikingDense(SpikingConv):
-    """Decision neurons that see the whole of one map or of several maps of any sizes.
+    """Decision neurons that read whole maps: one map, or several of any sizes.
 
     For the backends this is a convolution of a 1×1 map. Its channels are all neurons of the maps that it reads, map
     after map, each in the order (channel, row, column). So ``weight`` is (neurons, inputs, 1, 1), and the number of
@@ -332,7 +332,7 @@ class SpikingDense(SpikingConv):
         rule, first_weights, inputs: as in ``SpikingConv``.
         levels: ascending time steps, at least 1. Each level adds one input for each neuron below, a synapse that takes
             a spike only before this step. The inputs of the levels come first, level after level; the last ones take a
-            spike at any step. So the stage reads *when* a neuron has spiked, as on a thermometer.
+            spike at any step. So the stage reads *when* a neuron has spiked (thermometer code).
     """
 
     sees_whole_maps = True

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The search for settings of multiscale2026 on Fashion-MNIST: one seed; the test images stay unread.
+# The search for settings of multiscale2026 on Fashion-MNIST: one seed; the test images are not read.
 #   bash results/search.sh [PYTHON]
 set -euo pipefail
 cd "$(dirname "$0")/.."

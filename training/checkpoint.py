@@ -1,4 +1,4 @@
-"""Checkpoints: files from which a network is rebuilt and a run is resumed, exactly to the bit.
+"""Checkpoints: files from which a network is rebuilt and a run is resumed, bit for bit.
 
 A checkpoint is a safetensors file. Its tensors are ``state/<name>`` (the network's state dict), ``best/<name>`` (the
 state dict of the best epoch so far) and ``wins/<label>`` (wins of each feature in the current epoch). The metadata in

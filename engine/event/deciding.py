@@ -5,7 +5,7 @@ parallel, with the weights before the chunk. Then ``learn_chunk`` learns from on
 it computes again only the peaks of the features that have changed within the chunk. The weights of these features lie
 in *slots*, one bank of features. A feature of a ``SpikingDense`` has too many weights to copy them to a slot for a few
 images; its sum is taken over its turned weights instead. All sums are taken in the same order, so that the results are
-equal to the bit.
+bit-identical.
 """
 
 from typing import NamedTuple
