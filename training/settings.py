@@ -23,7 +23,7 @@ from datasets.augmentation import Augmentation, parse_noise
 from datasets.events import is_events
 from engine.overrides import describe, fits
 from errors import InputError
-from models import MODELS, import_plugin
+from models import import_plugin, network_names
 from training.encoders import ENCODERS
 
 try:
@@ -250,9 +250,9 @@ class Settings:
 
     @classmethod
     def flags(cls) -> dict[str, Setting]:
-        """Return {name: setting}, sorted by group."""
+        """Return {name: setting}, sorted by group, the run and the network first in theirs."""
         declared = [(each, each.metadata["setting"]) for each in fields(cls) if each.metadata]
-        declared.sort(key=lambda pair: GROUPS.index(pair[1].group))
+        declared.sort(key=lambda pair: (GROUPS.index(pair[1].group), pair[0].name not in ("run", "model")))
         return {each.name: replace(setting, name=each.name, type=each.type) for each, setting in declared}
 
     @classmethod
@@ -347,7 +347,7 @@ class NetworkSettings(Settings):
         arguments={"nargs": 2},
     )
     data_dir: str | None = of_data(None, "DIR", "the folder of downloaded data sets (default: data)", NOTHING)
-    dry_run: bool = of_data(False, None, "use only a few images, to test a command")
+    dry_run: bool = of_data(False, None, "test a command: one epoch of each phase on a few images")
 
     device: str = of_machine(
         "auto",
@@ -366,7 +366,7 @@ class NetworkSettings(Settings):
     threads: int | str = of_machine(
         "auto",
         "N",
-        "the number of threads; 0: one per core; auto: one per core, but a single thread where it is faster",
+        "the number of threads; 0: one per core; auto: one per core or a single thread, chosen by measurement",
         NOTHING,
         choices=("auto",),
     )
@@ -408,7 +408,12 @@ class NetworkSettings(Settings):
 class TrainSettings(NetworkSettings):
     """Train a convolutional network of first-spike neurons by STDP and reward-modulated STDP."""
 
-    program, usage = "train.py", "python train.py --model NAME [flags]\n       python train.py --resume RUN [flags]"
+    program = "train.py"
+    usage = (
+        "python train.py --model NAME [flags]\n       python train.py --resume RUN [flags]\n\n"
+        "example: python train.py --model deep2024 --epochs 2 4 4 10 --tensorboard\n"
+        "         python train.py --resume latest"
+    )
 
     list_models: bool = of_commands(False, None, "print all networks with their phases and epochs", COMMAND)
     summary: bool = of_commands(False, None, "print the stages of --model as a table", COMMAND)
@@ -420,7 +425,7 @@ class TrainSettings(NetworkSettings):
         COMMAND,
     )
 
-    model: str | None = of_network(None, "NAME", f"the network: {', '.join(MODELS)}", DECLARATION, title="{}")
+    model: str | None = of_network(None, "NAME", f"the network: {', '.join(network_names())}", DECLARATION, title="{}")
     encoder: str | None = of_network(
         None, "NAME", f"the encoder: {', '.join(ENCODERS)} (default: that of the network)", DECLARATION
     )
@@ -436,10 +441,12 @@ class TrainSettings(NetworkSettings):
     val_split: int | float | None = of_data(
         None, "N", "the number or fraction of training images for validation (default: 5000, but at most 1/12 of them)"
     )
-    test: bool = of_data(True, None, "do not read the test images; test on the validation images instead", SCORES)
+    test: bool = of_data(True, None, "do not read the test images; report the validation images instead", SCORES)
 
     epochs: tuple[int, ...] = of_training(
-        (), "E", "the number of epochs of each phase; 0 skips a phase (default: see --list-models)"
+        (),
+        "E",
+        "the number of epochs of each phase, for deep2024: 2 4 4 10; 0 skips a phase (default: see --list-models)",
     )
     batch_size: int = of_training(
         1000, "N", "the number of images between two adaptations of the R-STDP rates", range=(1, MAX_COUNT)
@@ -452,10 +459,8 @@ class TrainSettings(NetworkSettings):
     )
     augment: Augmentation | None = of_training(None, "A=X", AUGMENT_HELP, LABELS, read=read_augmentation)  # noqa: RUF009
 
-    map_every: int = of_output(
-        0, "E", "also save the activation maps after every E-th epoch; 0: only at the end", EPOCH_FILES
-    )
-    save_every: float = of_output(60.0, "SECONDS", "the time between two checkpoints", NOTHING)
+    map_every: int = of_output(0, "E", "also save the activation maps every E epochs; 0: only at the end", EPOCH_FILES)
+    save_every: float = of_output(60.0, "SECONDS", "seconds between two checkpoints", NOTHING)
     save_features: str | None = of_output(
         None,
         "STAGE",
@@ -466,8 +471,8 @@ class TrainSettings(NetworkSettings):
     readout: str | None = of_output(
         None,
         "NAME",
-        "train a linear classifier on the latency maps of this stage: svm, logistic or none (default: that of the "
-        "network)",
+        "train a linear classifier on the latency maps of the stage of --save-features: svm, logistic or none "
+        "(default: that of the network)",
         SCORES,
         choices=(*READOUTS, "none"),
     )
@@ -504,12 +509,16 @@ class TrainSettings(NetworkSettings):
 
 @dataclass(frozen=True)
 class EvaluateSettings(NetworkSettings):
-    """Test a trained network, classify image files with it, or export it for other simulators."""
+    """Test a trained network, classify image files with it, or export it for other simulators.
+
+    A test writes a folder RUN-evaluation-TIME with the scores, figures and page.
+    """
 
     program = "evaluate.py"
     usage = (
         "python evaluate.py RUN [flags]\n       python evaluate.py RUN --predict IMAGE …\n"
-        "       python evaluate.py RUN --nir FILE"
+        "       python evaluate.py RUN --nir FILE\n\n"
+        "example: python evaluate.py latest --save-maps 1"
     )
 
     run: str = of_network(
@@ -522,7 +531,10 @@ class EvaluateSettings(NetworkSettings):
         f"the data set: {', '.join(DATASETS)}, folder:PATH, FILE.npz or events:PATH (default: that of the training)",
     )
     noise: str | None = of_data(
-        None, "KIND=X", "add noise to the test images: gaussian=0.1 (σ) or salt-pepper=0.05 (the fraction of pixels)"
+        None,
+        "KIND=X",
+        "add noise to the test images: gaussian=0.1 (σ as a fraction of white) or salt-pepper=0.05 (the fraction of "
+        "pixels that become black or white)",
     )
     predict: tuple[str, ...] = of_prediction(
         (), "IMAGE", "classify image files: their names, folders, or patterns ('*.png')"
@@ -563,7 +575,11 @@ class SweepSettings(Settings):
     """
 
     program = "sweep.py"
-    usage = "python sweep.py --model NAME … --seeds S … --output DIR [flags]\n       python sweep.py --report RUN …"
+    usage = (
+        "python sweep.py --model NAME … --output DIR [flags]\n       python sweep.py --report RUN …\n\n"
+        "example: python sweep.py --model mozafari2018 --seeds 0 1 2 \\\n"
+        "             --grid s2.threshold 8 10 12 --output runs/sweep"
+    )
 
     model: tuple[str, ...] = of_network((), "NAME", "the networks", sets=("model",))
     set: dict = of_network(dict, "F=V", SET_HELP, read=read_set)  # noqa: RUF009

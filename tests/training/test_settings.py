@@ -154,6 +154,14 @@ def test_the_help(settings, columns, monkeypatch):
     assert "=SUPPRESS=" not in text
 
 
+@pytest.mark.parametrize(("settings", "first"), [(TrainSettings, "--model"), (EvaluateSettings, "RUN")])
+def test_the_network_comes_first_and_an_alias_is_no_network(settings, first):
+    text = make_parser(settings).format_help()
+    (network,) = re.findall(r"^network:\n  (\S+)", text, re.MULTILINE)
+    assert network == first
+    assert "deepr2024_2" not in text
+
+
 def test_unknown_flags_are_refused_except_by_a_sweep():
     with refuses("--evaluate"):
         TrainSettings.parse(["--evaluate", "latest"])
