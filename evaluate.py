@@ -25,12 +25,12 @@ from datasets.events import is_events
 from datasets.own import is_own
 from datasets.pictures import images_at
 from models import model_class
-from report.activation_maps import save_activation_maps
 from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
 from report.nir import write_nir
 from report.page import read_rows, write_page
-from report.writing import Report, write_report, write_results
+from report.results import write_report
+from report.writing import Report
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
 from training.data import DRY_RUN_IMAGES, choose_map_images, load_data
 from training.encoders import KINDS, build_encoder
@@ -88,14 +88,12 @@ def evaluate(settings: EvaluateSettings) -> None:
     energy = measure_energy(model, encoder, latencies)
     facts = {"checkpoint": str(place), "dataset": data.name, "fingerprint": data.fingerprint, "energy": energy}
     facts |= {"noise": settings.noise} if settings.noise else {}
-    write_results(folder / "results.json", {"test": evaluation}, **facts)  # first: no figure can cost the scores
-    lost = write_report(folder, report, settings.figures)
-    if len(indices):
-        chosen = latencies[indices], labels, indices
-        save_activation_maps(model, *chosen, folder / "maps", data.class_names, draw=settings.figures)
-    if settings.figures:
-        write_page(folder, report, folder / "maps")
     log = RunLog(folder)
+    maps = folder / "maps"
+    lost = write_report(folder, report, {"test": evaluation}, facts, maps, indices, settings.figures, log.show)
+    log.close_bar()
+    if settings.figures:
+        write_page(folder, report, maps)
     for note in (*data.notes, *describe_change(run, data), *lost):
         log.info(note)
     log.info(f"{model.name} on {tested}, test images: {evaluation.describe()}")

@@ -1,7 +1,7 @@
 """Measure the time that the pictures of a run take: ``python -m benchmarks.drawing``, on a quiet machine.
 
 For each network with a decision stage, after a short training, the program prints the milliseconds per image of
-``save_activation_maps`` (all stages, arrays and pictures) and the seconds of ``write_report`` (all figures).
+``save_activation_maps`` (all stages, arrays and pictures) and the seconds of ``draw_figures`` (all figures).
 """
 
 import argparse
@@ -16,7 +16,7 @@ from models import build_model, network_names
 from network_trainer import LatencyDataset
 from report.activation_maps import choose_images, save_activation_maps
 from report.evaluation import Evaluation
-from report.writing import Report, write_report
+from report.writing import Report, draw_figures
 from s1c1 import S1C1
 
 
@@ -44,7 +44,7 @@ def main() -> None:
             save_activation_maps(model, tested[shown], data.test_labels, shown, folder, data.class_names)
 
         maps = 1000 / len(shown) * measure(save_maps, args.repeats)
-        figures = measure(lambda folder, report=report: write_report(folder, report), args.repeats)
+        figures = measure(lambda folder, report=report: draw_figures(folder, report), args.repeats)
         print(f"| {name} | {maps:.3g} | {figures:.3g} |", flush=True)
 
 

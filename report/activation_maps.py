@@ -1,6 +1,6 @@
 """Activation maps: the first spikes of every stage for some images, as pictures and as arrays."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from errors import InputError
 from network_trainer import NetworkTrainer
 from utils import write_atomically
 
+TOGETHER = 10  # images whose maps are in memory at a time
 NAME_LENGTH = 40  # characters of a class name in the name of a file, which has at most 255 bytes
 
 
@@ -30,6 +31,7 @@ def save_activation_maps(
     class_names: Sequence[str],
     stages: Sequence[str] | None = None,
     draw: bool = True,
+    show: Callable[[str, int, int], None] = lambda *_: None,
 ) -> None:
     """Save the first-spike maps of every stage for the images ``indices`` of a set.
 
@@ -45,9 +47,18 @@ def save_activation_maps(
         labels: the classes of the whole set.
         stages: names of the stages to save: those that have learned, and the stages between them. None: all.
         draw: whether to draw the pictures.
+        show: shows the progress, as ``RunLog.show``.
 
     Raises InputError if the folder cannot be written to.
     """
+    for first in range(0, len(indices), TOGETHER):
+        show("drawing the maps", first, len(indices))
+        part = slice(first, first + TOGETHER)
+        _save_maps(model, latencies[part], labels, indices[part], folder, class_names, stages, draw)
+
+
+def _save_maps(model, latencies, labels, indices, folder, class_names, stages, draw):
+    """Save the maps of the images of ``save_activation_maps``, all together."""
     from report.map_pictures import draw_decision, draw_maps
 
     wanted = [name for name in (INPUT, *model.stages) if stages is None or name == INPUT or name in stages]

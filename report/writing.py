@@ -1,4 +1,4 @@
-"""The figures of a run, and the files of its report.
+"""The figures of a run.
 
 A figure is a function with the decorator ``@figure``. It appears in the folder, on the page and in TensorBoard.
 ``FIGURES`` contains all figures in their order.
@@ -22,7 +22,6 @@ from report import figures, metrics
 from report.activation_maps import find_neurons
 from report.evaluation import Evaluation
 from report.features import compute_preferred_features
-from utils import write_json
 
 SHOWN_ERRORS = 40
 MOVED_IMAGES, MOVED_COPIES = 8, 11  # the largest numbers in the figure of moved images
@@ -166,38 +165,21 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
     return dict(counts)
 
 
-def write_report(
-    folder: Path, report: Report, draw: bool = True, show: Callable[[str, int, int], None] = lambda *_: None
-) -> list[str]:
-    """Write predictions.csv, if the network decides, and all figures as PNG files in ``figures/``.
+def draw_figures(folder: Path, report: Report, show: Callable[[str, int, int], None] = lambda *_: None) -> list[str]:
+    """Draw all figures as PNG files in ``folder``.
 
-    draw: whether to draw the figures. show: shows the progress, as ``RunLog.show``. Returns a line for each figure that
-    could not be drawn.
+    show: shows the progress, as ``RunLog.show``. Returns a line for each figure that could not be drawn.
     """
+    folder.mkdir(exist_ok=True)
     lost = []
-    if report.evaluation:
-        report.evaluation.write_predictions(folder / "predictions.csv", report.class_names)
-    if draw:
-        (folder / "figures").mkdir(exist_ok=True)
-    for done, (name, (caption, draw_figure)) in enumerate(FIGURES.items()) if draw else ():
+    for done, (name, (caption, draw_figure)) in enumerate(FIGURES.items()):
         show("drawing the figures", done, len(FIGURES))
         try:
             for label, drawn in draw_figure(report, caption):
-                figures.save(drawn, folder / "figures" / f"{name}{label and '_'}{label}.png")
+                figures.save(drawn, folder / f"{name}{label and '_'}{label}.png")
         except InputError:  # no file can be written
             raise
         except Exception as error:  # of matplotlib, or of a user's own figure
-            lost.append(f"the figure {name} cannot be drawn: {' '.join(f'{type(error).__name__}: {error}'.split())}")
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            lost.append(f"the figure {name} cannot be drawn: {reason}")
     return lost
-
-
-def write_results(path: Path, evaluations: dict[str, Evaluation], **more) -> None:
-    """Write results.json. The evaluations {"test.best": …} become nested objects."""
-    content = {}
-    for key, evaluation in evaluations.items():
-        *outer, last = key.split(".")
-        place = content
-        for name in outer:
-            place = place.setdefault(name, {})
-        place[last] = evaluation.metrics
-    write_json(path, {**content, **more})

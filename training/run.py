@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from engine.graph import CHUNK, LatencyMap
 from engine.packed import PackedLatencies
 from errors import InputError
 from network_trainer import LatencyDataset, NetworkTrainer, Progress, Step
+from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis
 from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import write_page, write_training_page
+from report.results import write_report, write_results
 from report.summary import summarize
-from report.writing import MOVED_IMAGES, Report, write_report, write_results
+from report.writing import MOVED_IMAGES, Report
 from s1c1 import Encoder
 from training.checkpoint import restore_state, save_checkpoint
 from training.data import Data, choose_map_images
@@ -231,22 +234,18 @@ class Run:
         save_checkpoint(path, self.model, get_encoder_config(self.encoder), self.info, progress, state)
         self.saved_at = time.monotonic()
 
-    def save_maps(self, name: str, step: int, stages: Sequence[str] | None = None) -> None:
-        """Save the requested activation maps of these stages (None: all) in ``maps/name``, and log them."""
+    def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:
+        """Save the requested activation maps of these stages in ``maps/name``, and log them."""
         images, labels, chosen = self.data.get_split(self.settings.scored_split)
         labels = labels[chosen]
         indices = choose_map_images(self.settings, labels)
-        if len(indices):
-            from report.activation_maps import save_activation_maps
-
-            latencies, folder = self.encode(images[chosen[indices]]), self.folder / "maps" / name
-            names, draw = self.data.set.class_names, self.settings.figures
-            for first in range(0, len(indices), 10):
-                self.log.show("drawing the maps", first, len(indices), left=self.left)
-                part = slice(first, first + 10)
-                save_activation_maps(self.model, latencies[part], labels, indices[part], folder, names, stages, draw)
-            self.log.close_bar()
-            self.log.board.log_pictures("maps", folder, step)
+        latencies = self.encode(images[chosen[indices]])
+        folder = self.folder / "maps" / name
+        names = self.data.set.class_names
+        show = partial(self.log.show, left=self.left)
+        save_activation_maps(self.model, latencies, labels, indices, folder, names, stages, self.settings.figures, show)
+        self.log.close_bar()
+        self.log.board.log_pictures("maps", folder, step)
 
     def report(self, validation: LatencyDataset | None, seconds: dict[str, float], start: float) -> None:
         """Test the best and the last weights, and write scores, figures, maps and the page.
@@ -260,6 +259,7 @@ class Run:
         images, labels, chosen = self.data.get_split(split)
         latencies = self.encode_all(images, chosen, split)
         images, labels = images[chosen], labels[chosen]
+        indices = choose_map_images(self.settings, labels)
         evaluations = {} if self.model.decision is None else self.evaluate(latencies, labels, validation)
         if self.progress.best is None:
             self.save("best.safetensors")
@@ -268,17 +268,18 @@ class Run:
             self.log.info("drawing the figures")
         report = self._make_report(images, labels, latencies, evaluations.get(f"{split}.best"))
         facts = {"diagnosis": diagnosis, **self._collect_facts(latencies, seconds)}
-        results = self.folder / "results.json"
-        write_results(results, evaluations, **facts)  # first: no figure can cost the scores; not finished without flags
-        for line in write_report(self.folder, report, self.settings.figures, self.log.show):
-            self.log.info(line)
-        step = len(self.progress.history) + 1
-        self.save_maps("end", step)
-        self._log_board(report, evaluations, step)
+        maps = self.folder / "maps" / "end"
+        draw = self.settings.figures
+        lost = write_report(self.folder, report, evaluations, facts, maps, indices, draw, self.log.show)
+        self.log.close_bar()
+        self.log_all(lost)
+        self._log_board(report, evaluations, maps)
         seconds["since the last start"] = time.perf_counter() - start
-        write_results(results, evaluations, **facts, peak_memory_mb=get_peak_memory(), flags=self.info["flags"])
-        if self.settings.figures:
-            write_page(self.folder, report, self.folder / "maps" / "end")
+        memory = get_peak_memory()
+        flags = self.info["flags"]  # without them, the run is not finished
+        write_results(self.folder, evaluations, **facts, peak_memory_mb=memory, flags=flags)
+        if draw:
+            write_page(self.folder, report, maps)
         self._log_scores(evaluations, facts)
 
     def _make_report(
@@ -327,9 +328,12 @@ class Run:
         folder = self.folder / "features"
         return read_features(self.settings, self.model, self.encoder, self.data, stage, folder, seconds)
 
-    def _log_board(self, report: Report, evaluations: dict[str, Evaluation], step: int) -> None:
-        """Log scores, figures, an embedding and the hyperparameters to TensorBoard."""
-        board, scored = self.log.board, {}
+    def _log_board(self, report: Report, evaluations: dict[str, Evaluation], maps: Path) -> None:
+        """Log scores, figures, the activation maps in ``maps``, an embedding and the hyperparameters to TensorBoard."""
+        board = self.log.board
+        step = len(self.progress.history) + 1
+        board.log_pictures("maps", maps, step)
+        scored = {}
         for split in ("validation", "test"):
             if f"{split}.best" in evaluations:
                 scored[split] = evaluations[f"{split}.best"].metrics

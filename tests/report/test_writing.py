@@ -10,7 +10,8 @@ from datasets.augmentation import Augmentation
 from models import build_model
 from report import figures, writing
 from report.evaluation import Evaluation
-from report.writing import Report, count_spike_times, write_report
+from report.results import write_report
+from report.writing import Report, count_spike_times, draw_figures
 from s1c1 import S1C1
 
 NAMES = "0123456789"
@@ -36,18 +37,21 @@ def test_a_network_that_does_not_decide(tmp_path, features_only, make_report, im
     none = {f"{split}_{part}": None for split in ("train", "val") for part in ("accuracy", "loss", "silent")}
     rows = [{"phase": "s1", "rule": "stdp", "epoch": 1, "convergence": 0.1, **none}]
     augmentation = {"training_images": images, "augmentation": Augmentation(copies=2, turn=5.0)}
-    write_report(tmp_path, make_report(features_only, history=rows, **augmentation))
-    assert files_in(tmp_path) == {f"figures/{name}.png" for name in ALWAYS | {"history", "moved_images"}}
+    draw_figures(tmp_path, make_report(features_only, history=rows, **augmentation))
+    assert files_in(tmp_path) == {f"{name}.png" for name in ALWAYS | {"history", "moved_images"}}
 
 
 def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
     monkeypatch.setattr(figures, "DPI", 20)
     model = build_model("mozafari2018")
-    report = make_report(model, evaluation=Evaluation(model, latencies, LABELS))
-    write_report(tmp_path, report, draw=False)
-    assert files_in(tmp_path) == {"predictions.csv"}
-    write_report(tmp_path, report)
-    assert files_in(tmp_path) == {f"figures/{name}.png" for name in ALWAYS | DECIDING} | {"predictions.csv"}
+    evaluation = Evaluation(model, latencies, LABELS)
+    report = make_report(model, evaluation=evaluation)
+    write_report(tmp_path, report, {"test": evaluation}, {}, tmp_path / "maps", np.arange(0), draw=False)
+    assert files_in(tmp_path) == {"results.json", "predictions.csv"}
+    write_report(tmp_path, report, {"test": evaluation}, {}, tmp_path / "maps", np.array([3]))
+    maps = {"maps/00003_label-3.npz", *(f"maps/{stage}/00003_label-3.png" for stage in ("input", *model.stages))}
+    drawn = {f"figures/{name}.png" for name in ALWAYS | DECIDING}
+    assert files_in(tmp_path) == {"results.json", "predictions.csv"} | drawn | maps
 
 
 def test_a_figure_is_one_function(tmp_path, make_report, features_only, monkeypatch):
@@ -59,9 +63,9 @@ def test_a_figure_is_one_function(tmp_path, make_report, features_only, monkeypa
             yield label, Figure(figsize=(2, 1))
 
     assert {"something": ("Something new of", something)} == writing.FIGURES
-    write_report(tmp_path, make_report(features_only))
-    assert files_in(tmp_path) == {"figures/something_s1.png", "figures/something_s2.png"}
-    with Image.open(tmp_path / "figures" / "something_s1.png") as picture:
+    draw_figures(tmp_path, make_report(features_only))
+    assert files_in(tmp_path) == {"something_s1.png", "something_s2.png"}
+    with Image.open(tmp_path / "something_s1.png") as picture:
         assert picture.size == (2 * figures.DPI, figures.DPI)
 
 
@@ -84,11 +88,11 @@ def test_a_figure_that_cannot_be_drawn_costs_one_line(tmp_path, make_report, fea
     drawn = {"spike_times": writing.FIGURES["spike_times"]}
     monkeypatch.setattr(writing, "FIGURES", {"broken": ("", broken), **drawn})
     shown = []
-    (line,) = write_report(tmp_path, make_report(features_only), show=lambda *progress: shown.append(progress[1:]))
+    (line,) = draw_figures(tmp_path, make_report(features_only), show=lambda *progress: shown.append(progress[1:]))
     assert shown == [(done, len(shown)) for done in range(len(shown))]
     assert "broken" in line
     assert "\n" not in line
-    assert files_in(tmp_path) == {"figures/spike_times.png"}
+    assert files_in(tmp_path) == {"spike_times.png"}
 
 
 def test_spike_times_count_neurons_only(latencies):
