@@ -21,9 +21,9 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 # isort: split
 from datasets import DataSet
 from datasets.augmentation import add_noise
-from datasets.events import is_events
-from datasets.own import is_own
+from datasets.data_set import is_path
 from datasets.pictures import images_at
+from encoders import KINDS, build_encoder
 from models import model_class
 from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
@@ -33,7 +33,6 @@ from report.results import write_report
 from report.writing import Report
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
 from training.data import DRY_RUN_IMAGES, choose_map_images, load_data
-from training.encoders import KINDS, build_encoder
 from training.log import RunLog, replace_unprintable
 from training.plan import describe, prepare_machine
 from training.settings import EvaluateSettings, TrainSettings
@@ -71,6 +70,8 @@ def evaluate(settings: EvaluateSettings) -> None:
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     images, labels = data.test_images[:count], data.test_labels[:count]
     if settings.noise:
+        if not data.colours:
+            settings.refuse("noise", "changes images, not recordings of events")
         images = add_noise(images, settings.noise)
     indices = choose_map_images(settings, labels)
     summary = describe(model, data, trained)
@@ -179,7 +180,7 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
         (f"{content.num_classes} classes", f"{data.num_classes} classes"),
         (KINDS[build_encoder(content.encoding).colours], KINDS[data.colours]),
     ]
-    if is_own(dataset) or is_events(dataset):
+    if is_path(dataset):
         pairs.append(
             (f"the classes {', '.join(content.run['class_names'])}", f"the classes {', '.join(data.class_names)}")
         )

@@ -33,11 +33,11 @@ if __name__ == "__main__":
 import joblib
 from tqdm import tqdm
 
+from encoders import get_encoder_config
 from models import PLUGINS, model_class
 from report.sweep_report import is_run, read_run, write_sweep_report
 from training.checkpoint import find_checkpoint, load_checkpoint
 from training.data import Data, load_data
-from training.encoders import get_encoder_config
 from training.initial import BEGINNING, identify_phases, initialize_from
 from training.log import RunLog, replace_unprintable
 from training.plan import check_run, describe, prepare_machine, resolve

@@ -17,12 +17,12 @@ if __name__ == "__main__":
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
+from encoders import build_encoder, get_encoder_config
 from models import model_class
 from network_trainer import Progress
 from report.summary import list_models
 from training.checkpoint import find_checkpoint, load_checkpoint, rebuild_network
 from training.data import Data, load_data
-from training.encoders import build_encoder, get_encoder_config
 from training.initial import BEGINNING, continue_from, initialize_from
 from training.log import replace_unprintable
 from training.plan import check_run, describe, prepare_machine, resolve

@@ -7,7 +7,6 @@ import takes a second.
 import gzip
 import hashlib
 import math
-import os
 import shutil
 import socket
 import string
@@ -20,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from datasets.data_set import DataSet, dataset
 from errors import InputError
 from utils import write_atomically
 
@@ -84,15 +84,16 @@ PUBLISHED = {
 }
 
 
-def read_published(name: str, data_dir: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Read one of ``PUBLISHED``: images uint8 (N, 28, 28) and labels int64 (N,) for training, then for testing.
+@dataset(*PUBLISHED)
+def read_published(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> DataSet:
+    """Read one of ``PUBLISHED``: images of 28×28 pixels.
 
     If an archive and the unpacked file are missing, the archive is downloaded. If both exist, the archive is read,
     because it has a checksum. Raises InputError for files that are damaged, or that are missing and cannot be
     downloaded.
     """
     source = PUBLISHED[name]
-    raw = Path(os.path.expanduser(data_dir)) / source.folder / "raw"
+    raw = data_dir / source.folder / "raw"
     try:
         for archive, md5 in source.archives.items():
             if (raw / archive).is_file() and _md5(raw / archive) != md5:
@@ -111,7 +112,9 @@ def read_published(name: str, data_dir: str | Path) -> tuple[np.ndarray, np.ndar
     if source.folder == "EMNIST":  # Cohen et al. 2017: its files contain every image transposed
         train_images, test_images = (np.ascontiguousarray(x.transpose(0, 2, 1)) for x in (train_images, test_images))
     first = 1 if name == "emnist-letters" else 0
-    return train_images, train_labels.astype(np.int64) - first, test_images, test_labels.astype(np.int64) - first
+    train_labels = train_labels.astype(np.int64) - first
+    test_labels = test_labels.astype(np.int64) - first
+    return DataSet(name, train_images, train_labels, source.class_names, test_images, test_labels)
 
 
 def read_idx(file: Path, archive: Path) -> np.ndarray:

@@ -22,12 +22,12 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from datasets import load  # noqa: E402
+from encoders import choose_encoder  # noqa: E402
 from engine.rules import RSTDP, STDP  # noqa: E402
 from engine.stages import Branches, Pool, Vote  # noqa: E402
 from models import model_class  # noqa: E402
 from s1c1 import S1C1  # noqa: E402
 from SpykeTorch import functional as sf  # noqa: E402
-from training.encoders import choose_encoder  # noqa: E402
 
 # From the colour-blind-safe palette of Okabe and Ito. Blue: a weight grows, or STDP; orange: it falls, or R-STDP.
 BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#767676", "#E9ECEF"
@@ -421,7 +421,7 @@ def draw_memory_layout():
 def draw_networks(names=tuple(NETWORKS)):
     """Draw the networks as blocks. All numbers are read from their declarations."""
     classes = map(model_class, names)
-    models = [network(in_channels=choose_encoder(network).channels, num_classes=10) for network in classes]
+    models = [network(in_channels=choose_encoder(network.encoder).channels, num_classes=10) for network in classes]
     extents = [compute_height(model) for model in models]
     above, below, legend = 0.45, 0.32, 0.75
     more = [0.2 if NETWORKS[model.name] else 0 for model in models]

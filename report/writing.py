@@ -36,7 +36,7 @@ class Report:
 
     Args:
         model: the network, with the tested weights.
-        encoder: the encoder, see ``training/encoders.py``.
+        encoder: the encoder, see ``encoders/``.
         images: the tested images, uint8 (N, H, W) or (N, H, W, 3).
         labels: their classes, int (N,).
         latencies: the encoded images, uint8 (N, C, H, W): a tensor, or ``PackedLatencies``.

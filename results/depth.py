@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from encoders import build_encoder
 from engine.rules import RSTDP, MarginRule
 from engine.stages import SpikingConv, SpikingDense
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
 from training.checkpoint import compute_checksum, load_checkpoint, rebuild_network
 from training.data import Data
-from training.encoders import build_encoder
 from training.features import find_spikes, train_readout
 from training.settings import TrainSettings
 

@@ -26,11 +26,12 @@ import torch
 
 import datasets
 from datasets.augmentation import Augmentation, MovedCopies
+from datasets.splits import stratified_split
+from encoders import choose_encoder
 from engine.packed import PackedSpikes
 from engine.stages import SpikingDense, drop_times
 from models import MODELS
 from network_trainer import LatencyDataset
-from training.encoders import choose_encoder
 from training.settings import read_set
 from utils import set_threads
 
@@ -53,7 +54,7 @@ def make_model(settings: dict, seed: int):
     """Return the encoder and the network with these settings."""
     encoder = {name.removeprefix("encoder."): value for name, value in settings.items() if name.startswith("encoder.")}
     stages = {name: value for name, value in settings.items() if not name.startswith("encoder.")}
-    return choose_encoder(NETWORK, None, encoder), NETWORK(seed=seed, overrides=stages)
+    return choose_encoder(NETWORK.encoder, None, encoder), NETWORK(seed=seed, overrides=stages)
 
 
 def compute_features(
@@ -106,7 +107,7 @@ def train_candidate(settings: dict, seed: int, features: dict, labels: dict, cop
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dataset", choices=datasets.DATASETS)
+    parser.add_argument("dataset")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", nargs="*", default=[], metavar="FIELD=VALUE")
     parser.add_argument("--try", nargs="*", action="append", default=[], metavar="FIELD=VALUE", dest="tried")
@@ -119,7 +120,7 @@ def main() -> None:
     torch.set_flush_denormal(True)
 
     data, shared = datasets.load(args.dataset), START | read_set(args.set)
-    train, val = datasets.stratified_split(data.train_labels, VALIDATION, args.seed)
+    train, val = stratified_split(data.train_labels, VALIDATION, args.seed)
     labels = {split: torch.from_numpy(data.train_labels[part]) for split, part in (("train", train), ("val", val))}
     below = {name: value for name, value in shared.items() if not name.startswith("s5.")}
     moves = Augmentation.parse(" ".join(args.augment))

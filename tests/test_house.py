@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 COMMANDS = "train", "evaluate", "sweep"
 MODULES = [  # from the lowest, each a file or a folder at the root
-    *("errors", "utils", "SpykeTorch", "engine", "s1c1", "datasets", "network_trainer", "models", "report", "training"),
-    *COMMANDS,
+    *("errors", "utils", "SpykeTorch", "engine", "s1c1", "datasets", "encoders", "network_trainer", "models", "report"),
+    *("training", *COMMANDS),
 ]
 INDEPENDENT = {"SpykeTorch": set(), "engine": {"errors", "utils", "SpykeTorch"}}  # of the application
 FILES = {

@@ -17,7 +17,9 @@ import evaluate
 import models
 import sweep
 import train
+from datasets.data_set import DATASETS
 from engine.rules import RULES
+from report.writing import FIGURES
 from s1c1 import ENCODERS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,9 +46,13 @@ EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 @contextlib.contextmanager
 def forget_names():
     """Remove the names of the examples, before and afterwards: other tests and files may have them too."""
-    with mock.patch.dict(models.MODELS), mock.patch.dict(RULES), mock.patch.dict(ENCODERS):
-        names = (models.MODELS, "tiny"), (models.MODELS, "shallow"), (RULES, "exponential"), (ENCODERS, "ink")
-        for registry, name in names:
+    examples = (
+        *((models.MODELS, "tiny"), (models.MODELS, "shallow"), (RULES, "exponential"), (ENCODERS, "ink")),
+        *((DATASETS, "bars"), (FIGURES, "mean_image")),
+    )
+    with contextlib.ExitStack() as stack:
+        for registry, name in examples:
+            stack.enter_context(mock.patch.dict(registry))
             registry.pop(name, None)
         yield
 
@@ -61,9 +67,9 @@ def test_the_commands_are_found():
 def runs(tmp_path_factory):
     """The folder of the runs of all commands, in the order of the pages: later commands use earlier runs."""
     folder = tmp_path_factory.mktemp("runs")
-    own = tmp_path_factory.mktemp("own") / "mine.py"  # the network, the rule and the encoder of the examples
+    own = tmp_path_factory.mktemp("own") / "mine.py"  # all that the examples declare
     examples = EXAMPLE.findall(CUSTOMIZING)
-    own.write_text("\n".join(block for block in examples if re.search(r"^class ", block, re.MULTILINE)))
+    own.write_text("\n".join(block for block in examples if re.search(r"^(class|@)", block, re.MULTILINE)))
     with pytest.MonkeyPatch.context() as patch, forget_names():
         patch.chdir(ROOT)
         patch.setattr("training.data.DRY_RUN_IMAGES", FEW)

@@ -17,13 +17,13 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from encoders import build_encoder
 from engine.graph import CHUNK
 from engine.overrides import find_new_fields, read_fields
 from errors import InputError
 from models import PLUGINS, build_model
 from network_trainer import NetworkTrainer, Progress
 from s1c1 import Encoder
-from training.encoders import build_encoder
 from training.image_files import CHARACTERS, read_image
 from utils import find_run, write_atomically
 
@@ -162,7 +162,7 @@ class TrainedNetwork:
 
     def classify(self, images: np.ndarray | torch.Tensor | Sequence[str | Path]) -> tuple[torch.Tensor, torch.Tensor]:
         """Classify images uint8 (N, H, W), in colour (N, H, W, 3), of the size of the training images, image files,
-        or ``datasets.events.Recordings``.
+        or ``datasets.recordings.Recordings``.
 
         Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes): the highest
         potential of each class. Raises InputError for images that do not fit, and for files that are no images.

@@ -3,6 +3,7 @@
 import numpy as np
 
 import datasets
+from datasets.splits import stratified_part, stratified_split
 from errors import InputError
 from training.settings import NetworkSettings, TrainSettings
 
@@ -55,9 +56,9 @@ def split_indices(
     held_out = min(5000, len(labels) // 12) if val_split is None else val_split
     train, validation = np.arange(len(labels)), np.arange(0)
     if held_out:
-        train, validation = datasets.stratified_split(labels, held_out, seed)
+        train, validation = stratified_split(labels, held_out, seed)
     if ratio != 1:
-        train = train[datasets.stratified_part(labels[train], ratio, seed)]
+        train = train[stratified_part(labels[train], ratio, seed)]
     if dry_run:
         train, validation = train[: DRY_RUN_IMAGES["train"]], validation[: DRY_RUN_IMAGES["validation"]]
     return train, validation

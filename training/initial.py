@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from encoders import build_encoder, get_encoder_config
 from engine.stages import Stage
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
 from s1c1 import Encoder
 from training.checkpoint import load_checkpoint
 from training.data import Data, split_indices
-from training.encoders import build_encoder, get_encoder_config
 from training.settings import CODE, LEARNING, ROUNDING, TrainSettings
 
 

@@ -6,13 +6,13 @@ import torch
 
 from datasets import DataSet
 from datasets.augmentation import Augmentation
+from encoders import choose_encoder, get_encoder_config
 from engine.event import pace
 from models import model_class
 from network_trainer import NetworkTrainer
 from report.summary import summarize
 from s1c1 import Encoder
 from training.data import Data, choose_map_images
-from training.encoders import choose_encoder, get_encoder_config
 from training.features import check_features
 from training.settings import NetworkSettings, TrainSettings, to_text
 from utils import choose_device, set_threads
@@ -36,7 +36,7 @@ def resolve(
     for name, value in settings.set.items():
         is_encoders = name.startswith("encoder.")
         (encoder_fields if is_encoders else fields)[name.removeprefix("encoder.")] = value
-    encoder = choose_encoder(network, settings.encoder, encoder_fields, data.colours)
+    encoder = choose_encoder(network.encoder, settings.encoder, encoder_fields, data.colours)
     model = network(
         in_channels=encoder.channels,
         num_classes=data.num_classes,
@@ -70,6 +70,8 @@ def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> Non
     _, labels, used = data.get_split(settings.scored_split)
     choose_map_images(settings, labels[used])
     if settings.augment:
+        if not data.set.colours:
+            settings.refuse("augment", "moves images, not recordings of events")
         model.check_copies()
     check_features(settings, model, data)
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from datasets.augmentation import Augmentation, MovedCopies
+from encoders import get_encoder_config
 from engine.compiled import announcements
 from engine.decision import Outcome
 from engine.graph import CHUNK, LatencyMap
@@ -30,7 +31,6 @@ from report.writing import MOVED_IMAGES, Report
 from s1c1 import Encoder
 from training.checkpoint import restore_state, save_checkpoint
 from training.data import Data, choose_map_images
-from training.encoders import get_encoder_config
 from training.features import count_neurons, describe_readout, find_stage, read_features
 from training.log import RunLog, align_titles, estimate_left
 from training.settings import LEARNED, TrainSettings

@@ -18,13 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, get_args, get_origin
 
-from datasets import DATASETS
+from datasets import list_datasets
 from datasets.augmentation import Augmentation, parse_noise
-from datasets.events import is_events
+from encoders import ENCODERS
 from engine.overrides import describe, fits
 from errors import InputError
 from models import import_plugin, network_names
-from training.encoders import ENCODERS
 
 try:
     import tomllib
@@ -331,13 +330,14 @@ class NetworkSettings(Settings):
     plugin: tuple[str, ...] = of_network(
         (),
         "FILE.py",
-        "import networks, rules and encoders from your own files; --resume and evaluate.py need it again",
+        "import networks, rules, encoders, data sets and figures from your own files; --resume and evaluate.py need it "
+        "again",
         CODE,
     )
     dataset: str | None = of_data(
         None,
         "NAME",
-        f"the data set: {', '.join(DATASETS)}, folder:PATH, FILE.npz or events:PATH (default: mnist)",
+        f"the data set: {list_datasets()} (default: mnist)",
         title=", {}",
     )
     image_size: tuple[int, ...] = of_data(
@@ -499,8 +499,6 @@ class TrainSettings(NetworkSettings):
             self.refuse("model", "is missing: name a network; --list-models prints their names")
         if not self.ratio:
             self.refuse("ratio", "must be above 0")
-        if self.augment and is_events(self.dataset):
-            self.refuse("augment", "moves images, not recordings of events")
         if self.map_every and not (self.save_maps or self.map_index):
             self.refuse("map_every", "needs images: add --save-maps N or --map-index I")
         if not self.test and (self.readout or self.save_features):
@@ -528,7 +526,7 @@ class EvaluateSettings(NetworkSettings):
     dataset: str | None = of_data(
         None,
         "NAME",
-        f"the data set: {', '.join(DATASETS)}, folder:PATH, FILE.npz or events:PATH (default: that of the training)",
+        f"the data set: {list_datasets()} (default: that of the training)",
     )
     noise: str | None = of_data(
         None,
@@ -552,8 +550,6 @@ class EvaluateSettings(NetworkSettings):
             parse_noise(self.noise or "gaussian=0")
         except InputError as error:
             self.refuse("noise", f"{self.noise} cannot be used: {error}")
-        if self.noise and is_events(self.dataset):
-            self.refuse("noise", "changes images, not recordings of events")
         useless, reason = ("prediction",), "needs --predict"
         if self.predict:
             useless, reason = ("data", "output"), "has no effect beside --predict"

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from support.refusals import refuses
 
 import datasets
-from datasets import DATA_DIR, DataSet, load, stratified_part, stratified_split
+from datasets import DATA_DIR, DataSet, load
 from datasets.published import EMNIST, PUBLISHED
+from datasets.splits import stratified_part, stratified_split
 from errors import InputError
 
 FILES = list(PUBLISHED["mnist"].archives)

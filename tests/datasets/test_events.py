@@ -9,8 +9,8 @@ import torch
 from support.refusals import refuses
 
 from datasets import load
-from datasets.event_encoder import EventEncoder
-from datasets.events import Recordings, read_events
+from datasets.recordings import Recordings, read_events
+from encoders.events import EventEncoder
 from errors import InputError
 from results.saccades import write_part
 

@@ -23,10 +23,10 @@ from support.golden_checkpoints import (  # noqa: E402
     train,
 )
 
+from encoders import build_encoder, get_encoder_config  # noqa: E402
 from models import build_model  # noqa: E402
 from network_trainer import Progress  # noqa: E402
 from training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint  # noqa: E402
-from training.encoders import build_encoder, get_encoder_config  # noqa: E402
 from utils import write_json  # noqa: E402
 
 STOPS = {(1, 1, 2): "last-stdp", (2, 4, 3): "last-rstdp"}  # (phase, epoch, batch), the next to do

@@ -17,7 +17,7 @@ RECORDINGS, MAX_EVENTS = 300, 20_000
 
 def write(folder: Path) -> None:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
-    from datasets.events import read_events
+    from datasets.recordings import read_events
 
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)

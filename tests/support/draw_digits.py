@@ -148,8 +148,8 @@ def draw(folder, seed):
 
 def classify(pictures, checkpoint_path):
     """Classify the pictures with the network of a checkpoint, and print the result."""
+    from encoders import build_encoder
     from training.checkpoint import load_checkpoint, rebuild_network
-    from training.encoders import build_encoder
     from training.image_files import read_image
 
     content = load_checkpoint(checkpoint_path)

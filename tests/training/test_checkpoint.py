@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.golden_checkpoints import GOLDEN, declared
 from support.refusals import refuses
 
+from encoders import build_encoder, get_encoder_config
 from engine.overrides import override, read_fields
 from errors import InputError
 from models import build_model
@@ -29,7 +30,6 @@ from training.checkpoint import (
     rebuild_network,
     save_checkpoint,
 )
-from training.encoders import build_encoder, get_encoder_config
 
 FILE = GOLDEN / "rewarded-last-rstdp.safetensors"  # of a run that was stopped within an epoch, with a best state
 DATA, LAST = FILE.read_bytes(), load_checkpoint(FILE)

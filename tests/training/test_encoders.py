@@ -10,6 +10,7 @@ from support.refusals import assert_refuses, refuses
 from support.run_folders import only_run
 
 import train
+from encoders import ENCODERS, build_encoder, choose_encoder, get_encoder_config
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from models import MODELS
@@ -17,7 +18,6 @@ from network_trainer import NetworkTrainer
 from report import figures
 from s1c1 import S1C1, Encoder
 from training.checkpoint import load_checkpoint
-from training.encoders import ENCODERS, build_encoder, choose_encoder, get_encoder_config
 
 
 class Brightness(Encoder, name="brightness"):
@@ -83,17 +83,17 @@ def test_a_network_names_its_encoder_and_sets_it(brightness):
     class Own(NetworkTrainer):
         encoder = {"name": "brightness", "steps": 9}  # noqa: RUF012
 
-    assert isinstance(choose_encoder(NetworkTrainer), S1C1)
-    assert choose_encoder(Own).time_steps == choose_encoder(Own, "brightness").time_steps == 9
-    assert choose_encoder(Own, "brightness", {"steps": 7}).time_steps == 7
-    assert get_encoder_config(choose_encoder(Own, "s1c1", {"radius": 4}, 3)) == get_encoder_config(
+    assert isinstance(choose_encoder({}), S1C1)
+    assert choose_encoder(Own.encoder).time_steps == choose_encoder(Own.encoder, "brightness").time_steps == 9
+    assert choose_encoder(Own.encoder, "brightness", {"steps": 7}).time_steps == 7
+    assert get_encoder_config(choose_encoder(Own.encoder, "s1c1", {"radius": 4}, 3)) == get_encoder_config(
         S1C1(radius=4, colours=3)
     )
     for wrong, about in (({"colours": 3}, "encoder.colours"), ({"time_steps": 3}, "encoder.time_steps")):
         with refuses(about):
-            choose_encoder(Own, None, wrong)
+            choose_encoder(Own.encoder, None, wrong)
     with refuses("--encoder"):
-        choose_encoder(Own, colours=3)
+        choose_encoder(Own.encoder, colours=3)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_an_encoder_gets_an_array_and_returns_an_array_or_a_tensor():
 def test_intensity():
     images = np.array([[[255, 254, 1, 0]]], np.uint8)
     assert build_encoder({"name": "intensity", "time_steps": 10}).encode(images).tolist() == [[[[0, 0, 9, 10]]]]
-    colour = choose_encoder(NetworkTrainer, "intensity", colours=3)
+    colour = choose_encoder({}, "intensity", colours=3)
     assert colour.encode(np.stack([images, images // 2, images * 0], 3)).shape == (1, 3, 1, 4)
     with refuses("encoder.time_steps"):
         build_encoder({"name": "intensity", "time_steps": 0})

@@ -13,11 +13,11 @@ from support.run_folders import ROOT, curves
 import datasets
 import evaluate
 import train
+from encoders import choose_encoder, get_encoder_config
 from models import build_model, model_class
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint, load_network, rebuild_network, save_checkpoint
 from training.data import choose_map_images
-from training.encoders import choose_encoder, get_encoder_config
 from training.settings import TrainSettings
 
 MACHINE = "--device cpu --threads 1"
@@ -183,7 +183,7 @@ def test_images_that_cannot_be_classified_are_refused(images, trained):
 
 
 def test_a_network_without_a_decision_is_not_loaded(tmp_path):
-    encoder = choose_encoder(model_class("kheradpisheh2018"))
+    encoder = choose_encoder(model_class("kheradpisheh2018").encoder)
     model = build_model("kheradpisheh2018", in_channels=encoder.channels, time_steps=encoder.time_steps)
     save_checkpoint(tmp_path / "features", model, get_encoder_config(encoder))
     with refuses(tmp_path / "features"):

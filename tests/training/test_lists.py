@@ -30,7 +30,7 @@ def test_a_network_that_cannot_be_built_is_one_line_of_the_list(monkeypatch, cap
 
 
 def test_a_faulty_file_is_one_line_of_the_list_and_its_network_shows_the_traceback(tmp_path):
-    for folder in ("SpykeTorch", "datasets", "engine", "models", "report", "training"):
+    for folder in ("SpykeTorch", "datasets", "encoders", "engine", "models", "report", "training"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ROOT.glob("*.py"):
         shutil.copy(file, tmp_path)

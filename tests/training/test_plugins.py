@@ -13,18 +13,27 @@ import evaluate
 import models
 import sweep
 import train
+from datasets import load
+from datasets.data_set import DATASETS
 from engine.rules import RULES
 from network_trainer import CONFLICTS
+from report.writing import FIGURES
 from s1c1 import ENCODERS
+from training.checkpoint import load_checkpoint
 from training.settings import SweepSettings, TrainSettings
 
 OWN = """
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+from matplotlib.figure import Figure
+
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
+from datasets import DataSet, dataset
 from network_trainer import NetworkTrainer
+from report.writing import figure
 from s1c1 import Encoder
 
 
@@ -51,16 +60,30 @@ class Plug(NetworkTrainer, name="plug"):
             "c1": Pool(8),
             "s2": SpikingConv(num_classes, 3, rule=RSTDP()),
         }
+
+
+@dataset("squares")
+def read_squares(name, data_dir, image_size):
+    images = np.zeros((72, 20, 20), np.uint8)
+    images[::2, 5:15, 5:15] = 255
+    images[1::2, 2:18, 2:18] = 255
+    images[:, 0, 0] = range(72)
+    return DataSet("squares", images, np.arange(72) % 2, class_names=("small", "large"), notes=("drawn here",))
+
+
+@figure("Nothing")
+def nothing(report, caption):
+    yield "", Figure(figsize=(1, 1))
 """
 
 
 @pytest.fixture
 def own(tmp_path):
-    """A file with a network, a rule and an encoder, which is forgotten after the test."""
+    """A file with a network, a rule, an encoder, a data set and a figure, which are forgotten after the test."""
     path = tmp_path / "own.py"
     path.write_text(OWN)
     with ExitStack() as stack:
-        for registry in (models.MODELS, CONFLICTS, RULES, ENCODERS):  # conftest.py restores PLUGINS
+        for registry in (models.MODELS, CONFLICTS, RULES, ENCODERS, DATASETS, FIGURES):  # conftest.py restores PLUGINS
             stack.enter_context(mock.patch.dict(registry))
         yield path
 
@@ -82,6 +105,26 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     own.write_text(OWN + "# changed")
     assert_refuses(train.main, f"--resume {run} --plugin {own}", "--plugin", capsys)
+
+
+def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):
+    FIGURES.clear()
+    words = f"--model plug --dataset squares --image-size 30 32 --plugin {own} --device cpu --threads 1"
+    assert start(f"{words} --name run", tmp_path) == 0
+    run = tmp_path / "run"
+    assert (run / "figures" / "nothing.png").is_file()
+    log = (run / "log.txt").read_text()
+    assert "drawn here" in log
+    assert "12 of 72 images are held out" in log
+    content = load_checkpoint(run / "checkpoints" / "best.safetensors")
+    assert content.image_size == (30, 32)
+    assert content.run["class_names"] == ["small", "large"]
+    data = load("squares", image_size=(30, 32))
+    assert content.run["fingerprint"] == data.fingerprint != load("squares").fingerprint
+    assert start_evaluation(f"{run} --threads 1 --no-figures --name again --plugin {own}", tmp_path) == 0
+    assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
+    capsys.readouterr()
+    assert_refuses(train.main, f"--model plug --dataset circles --plugin {own}", "squares", capsys)
 
 
 def test_no_other_source_imports_a_file(own, tmp_path, capsys):
@@ -127,7 +170,14 @@ def test_two_plugins_with_a_network_of_one_name(own, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "text",
-    [None, "x = (", "x = missing", OWN.replace('"plug"', '"deep2024"'), OWN.replace('"plugged"', '"stdp"')],
+    [
+        None,
+        "x = (",
+        "x = missing",
+        OWN.replace('"plug"', '"deep2024"'),
+        OWN.replace('"plugged"', '"stdp"'),
+        OWN.replace('"squares"', '"digits"'),
+    ],
 )
 def test_a_file_that_cannot_be_imported(text, own, capsys):
     own.unlink() if text is None else own.write_text(text)

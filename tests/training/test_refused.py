@@ -229,8 +229,8 @@ def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
 
 def test_another_number_of_classes(trained, tmp_path, monkeypatch, capsys):
     labels = np.arange(52) % 26
-    letters = np.zeros((52, 28, 28), np.uint8), labels, np.zeros((52, 28, 28), np.uint8), labels
-    data = datasets.DataSet("emnist-letters", *letters, tuple(string.ascii_lowercase))
+    letters = np.zeros((52, 28, 28), np.uint8), labels
+    data = datasets.DataSet("emnist-letters", *letters, tuple(string.ascii_lowercase), *letters)
     monkeypatch.setattr(datasets, "load", lambda *_: data)
     words = shlex.join([str(trained), "--dataset", "emnist-letters", "--output", str(tmp_path)])
     assert_refuses(evaluate.main, words, "emnist-letters", capsys)

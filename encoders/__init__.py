@@ -1,22 +1,25 @@
-"""The encoders by name.
+"""The encoders by name, except for S1C1 one file each.
 
-To add an encoder, write a subclass of ``s1c1.Encoder`` in its own file, and import the file here.
+This package imports all of its modules, which register their encoders in ``ENCODERS``. To add an encoder, add a file
+with a subclass of ``s1c1.Encoder``.
 
 Networks and checkpoints describe an encoder by its *config*, a dict of its "name" and of the parameters that differ
 from the defaults.
 """
 
 import inspect
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
-from datasets import event_encoder  # noqa: F401  it registers its encoder
 from errors import InputError
-from network_trainer import NetworkTrainer
 from s1c1 import ENCODERS, Encoder
-from training import intensity  # noqa: F401  the same
 
 DEFAULT, OF_EVENTS = "s1c1", "events"  # the encoder of a config without a name, and that of recordings
 KINDS = {0: "recordings of events", 1: "grey images", 3: "colour images"}  # by colours
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
 
 def build_encoder(config: dict[str, Any]) -> Encoder:
@@ -30,7 +33,7 @@ def build_encoder(config: dict[str, Any]) -> Encoder:
     known = inspect.signature(ENCODERS[name]).parameters
     for key in parameters:
         if key not in known:
-            names = ", ".join(f"encoder.{each}" for each in known)
+            names = ", ".join(f"encoder.{parameter}" for parameter in known)
             raise InputError(f"{name} has no parameter encoder.{key}; choose from {names}", field=f"encoder.{key}")
     try:
         encoder = ENCODERS[name](**parameters)
@@ -49,20 +52,20 @@ def get_encoder_config(encoder: Encoder) -> dict[str, Any]:
 
 
 def choose_encoder(
-    network: type[NetworkTrainer], name: str | None = None, parameters: dict[str, Any] | None = None, colours: int = 1
+    declared: dict[str, Any], name: str | None = None, parameters: dict[str, Any] | None = None, colours: int = 1
 ) -> Encoder:
     """Build the encoder that a network declares, or another encoder.
 
     Args:
-        network: the class of the network.
-        name: the name of the encoder. None: the network's encoder with the parameters that the network declares.
-        parameters: parameters that replace those of the network.
-        colours: number of colours of the images, 1 or 3; 0 for recordings of events. If the network's encoder does not
+        declared: the config that the network declares, ``NetworkTrainer.encoder``.
+        name: the name of the encoder. None: the declared encoder with the declared parameters.
+        parameters: parameters that replace those of the config.
+        colours: number of colours of the images, 1 or 3; 0 for recordings of events. If the declared encoder does not
             read recordings, the encoder of recordings replaces it.
 
     Raises InputError for an unknown encoder, unknown parameters, and images that the encoder does not take.
     """
-    declared = {"name": DEFAULT, **network.encoder}
+    declared = {"name": DEFAULT, **declared}
     if colours == 0 and ENCODERS.get(declared["name"], Encoder).colours:
         declared = {"name": OF_EVENTS}
     config = declared if name in (None, declared["name"]) else {"name": name}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from datasets.events import Events, Recordings, read_events
+from datasets.recordings import Events, Recordings, read_events
 from engine.compiled import compiled
 from errors import InputError
 from s1c1 import MAX_PIXELS, Encoder, check_field, deal, normalise
@@ -57,21 +57,27 @@ class EventEncoder(Encoder, name="events"):
         latencies = np.full((len(images), self.channels, *images.image_size), self.time_steps, np.uint8)
         for latency, path in zip(latencies, images.paths, strict=True):
             events = read_events(path, images.image_size)
-            (x, y, _, p), parts = self._divide(events, self.bins if self.mode == "count" else self.time_steps)
             if self.mode == "first":
-                np.minimum.at(latency, (1 - p, y, x), parts.astype(np.uint8))
+                (x, y, _, p), steps = self._divide(events, self.time_steps)
+                np.minimum.at(latency, (1 - p, y, x), steps.astype(np.uint8))
             else:
+                (x, y, _, p), bins = self._divide(events, self.bins)
                 counts = np.zeros(latency.shape)
-                np.add.at(counts, (2 * parts + 1 - p, y, x), 1)
+                np.add.at(counts, (2 * bins + 1 - p, y, x), 1)
                 _rank(np.rint(np.log1p(counts) * UNIT), self.radius, self.time_steps, latency)
         return latencies
 
     def _divide(self, events: Events, parts: int) -> tuple[Events, np.ndarray]:
         """Return the events in the window, and the part of the window in which each is, int64 from 0 to parts - 1."""
         t = events.t - events.t[0]
-        begin, end = (0, t[-1] + 1) if self.window is None else (round(1000 * edge) for edge in self.window)
+        if self.window is None:
+            begin = 0
+            end = t[-1] + 1
+        else:
+            begin, end = (round(1000 * edge) for edge in self.window)
         is_inside = (begin <= t) & (t < end)
-        return Events(*(values[is_inside] for values in events)), (t[is_inside] - begin) * parts // (end - begin)
+        chosen = Events(*(values[is_inside] for values in events))
+        return chosen, (t[is_inside] - begin) * parts // (end - begin)
 
 
 @compiled

@@ -1,0 +1,138 @@
+"""The data set as a record, and the registry of the functions that read data sets."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from datasets.recordings import Recordings
+from engine.registry import register
+from errors import InputError
+
+Images = np.ndarray | Recordings
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Images uint8 (N, H, W), in colour (N, H, W, 3), or recordings, with labels int64 (N,) from 0 to num_classes - 1.
+
+    Without a test part, ``datasets.load`` holds out a sixth of the training images as one. ``notes`` are lines about
+    the data for the run log. Raises InputError if the arrays do not fit this description or each other.
+    """
+
+    name: str
+    train_images: Images
+    train_labels: np.ndarray
+    class_names: tuple[str, ...]
+    test_images: Images | None = None
+    test_labels: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.train_images.shape[1:3]
+
+    @property
+    def colours(self) -> int:
+        """1 for grey images, 3 for colour images: the parameter ``colours`` of S1C1; 0 for recordings of events."""
+        return 0 if isinstance(self.train_images, Recordings) else 1 if self.train_images.ndim == 3 else 3
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits, the head of a SHA-256 over all images and labels, their order and the class names."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for images, labels in ((self.train_images, self.train_labels), (self.test_images, self.test_labels)):
+            digest.update(repr(images.shape).encode())
+            digest.update(np.ascontiguousarray(get_content(images)))
+            digest.update(labels.astype("<i8"))
+        return digest.hexdigest()[:16]
+
+    def __post_init__(self):
+        for part in ("train",) if self.test_images is None else ("train", "test"):
+            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            what, shape = f"{self.name}'s {part} set", self.train_images.shape[1:]
+            if images.dtype != np.uint8 or images.size == 0 or len(shape) < 2 or shape[2:] not in ((), (3,)):
+                raise InputError(
+                    f"{what} is {images.dtype} {images.shape}, not uint8 images (N, H, W) or (N, H, W, 3), black 0 and "
+                    "white 255; images from 0 to 1 become so with (255 * images).round().astype('uint8')",
+                    field=f"{part}_images",
+                )
+            if images.shape[1:] != shape:
+                raise InputError(
+                    f"the training images of {self.name} have {shape} pixels, but its test images {images.shape[1:]}",
+                    field="test_images",
+                )
+            if labels.shape != images.shape[:1] or not 0 <= labels.min() <= labels.max() < self.num_classes:
+                raise InputError(
+                    f"{what} needs a label from 0 to {self.num_classes - 1} for each of its {len(images)} images, not "
+                    f"{labels.size} labels up to {labels.max(initial=0)}",
+                    field=f"{part}_labels",
+                )
+
+
+def get_content(images: Images) -> np.ndarray:
+    """Return an array (N, …) in which equal rows are equal images: the images, or the checksums of recordings."""
+    return getattr(images, "checksums", images)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The registry
+
+Reader = Callable[[str, Path, tuple[int, int] | None], DataSet]
+DATASETS: dict[str, Reader] = {}  # by name ("digits"), prefix ("events:") or ending (".npz")
+
+
+def dataset(*names: str) -> Callable[[Reader], Reader]:
+    """Register the function that reads the data sets of these names.
+
+    A name is a word ("digits"), a prefix with a colon ("events:"), which stands for all names that begin with it, or an
+    ending with a dot (".npz"), which stands for all files with this ending. The function takes
+
+    * the name of the data set, without the prefix;
+    * the folder of downloaded data sets;
+    * the height and width of ``--image-size``, or None. Images of one size need not be resized by the function.
+
+    It returns a ``DataSet``. Raises InputError if another function has one of the names.
+    """
+
+    def register_reader(read: Reader) -> Reader:
+        register(DATASETS, names, read)
+        return read
+
+    return register_reader
+
+
+def find_reader(name: str) -> str | None:
+    """Return the registered name, prefix or ending of a data set, or None if there is none."""
+    prefix, colon, _ = name.partition(":")
+    ending = Path(name).suffix.lower()
+    for registered in (name, prefix + colon, ending):
+        if registered in DATASETS:
+            return registered
+    return None
+
+
+def is_path(name: str) -> bool:
+    """Return whether the name of a data set contains the path of its files, so that its classes are the user's own."""
+    return find_reader(name) not in (None, name)
+
+
+def list_datasets() -> str:
+    """Return all names, with what a user adds to a prefix or an ending: ``digits, …, FILE.npz, events:PATH, …``."""
+    words, paths = [], []
+    for name in sorted(DATASETS):
+        if name.endswith(":"):
+            paths.append(f"{name}PATH")
+        elif name.startswith("."):
+            paths.append(f"FILE{name}")
+        else:
+            words.append(name)
+    return ", ".join(words + paths)

@@ -1,0 +1,46 @@
+"""The data set ``folder:PATH``: your own pictures in class folders."""
+
+import os
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from datasets.class_folders import find_classes
+from datasets.data_set import DataSet, dataset
+from datasets.pictures import ENDINGS, check_memory, read_picture, resize_image
+from errors import InputError
+
+
+@dataset("folder:")
+def read_folder(path: str, data_dir: Path, image_size: tuple[int, int] | None) -> DataSet:
+    """Read the pictures of class folders.
+
+    image_size: height and width to which pictures are stretched, because they may differ in size.
+
+    Raises InputError if the pictures cannot be used.
+    """
+    classes = find_classes(os.path.expanduser(path), ENDINGS)
+    images = _read_pictures([*chain(*classes.files.values())], image_size)
+    return classes.to_data_set(images)
+
+
+def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.ndarray:
+    """Return uint8 (N, H, W) if every pixel of every picture is grey, else (N, H, W, 3)."""
+    pictures = []
+    check_memory(len(paths), image_size)
+    for path in paths:
+        pixels, _ = read_picture(path, exact=True)
+        pictures.append(pixels if image_size is None else resize_image(pixels, *image_size))
+        if pictures[-1].shape[:2] != pictures[0].shape[:2]:
+            (height, width), (rows, columns) = pictures[0].shape[:2], pictures[-1].shape[:2]
+            raise InputError(
+                f"the pictures differ in size: {paths[0]} is {height}×{width} (height×width), {path} is "
+                f"{rows}×{columns}; add --image-size H W, the size to which all are stretched",
+                flag="--image-size",
+                path=path,
+            )
+    if any(pixels.ndim == 3 for pixels in pictures):
+        shape = (*pictures[0].shape[:2], 3)
+        pictures = [pixels if pixels.ndim == 3 else np.broadcast_to(pixels[..., None], shape) for pixels in pictures]
+    return np.stack(pictures)
