@@ -82,7 +82,7 @@ def warn(text: str) -> None:
         try:
             print(text, file=sys.stderr, flush=True)
         except OSError:
-            silence(sys.stderr)
+            discard_output(sys.stderr)
 
 
 def finish_output() -> None:
@@ -91,11 +91,11 @@ def finish_output() -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        silence(sys.stdout)
+        discard_output(sys.stdout)
         raise InputError(f"the output cannot be written: {error.strerror}") from error
 
 
-def silence(stream: TextIO) -> None:
+def discard_output(stream: TextIO) -> None:
     """Discard the output that a stream cannot write, so that Python does not fail when it exits."""
     with suppress(OSError, ValueError):  # it has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

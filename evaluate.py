@@ -29,8 +29,8 @@ from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
 from report.nir import write_nir
 from report.page import read_rows, write_page
+from report.report import Report
 from report.results import write_report
-from report.writing import Report
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
 from training.data import DRY_RUN_IMAGES, choose_map_images, load_data
 from training.log import RunLog, replace_unprintable

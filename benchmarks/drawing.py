@@ -16,7 +16,7 @@ from models import build_model, network_names
 from network_trainer import LatencyDataset
 from report.activation_maps import choose_images, save_activation_maps
 from report.evaluation import Evaluation
-from report.writing import Report, draw_figures
+from report.report import Report, draw_figures
 from s1c1 import S1C1
 
 

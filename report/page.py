@@ -21,10 +21,10 @@ from engine.stages import INPUT
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
-from report.features import compute_preferred_features
 from report.figures import DPI, group_scales
 from report.map_pictures import make_color_table
-from report.writing import FIGURES, Report
+from report.preferred import compute_preferred_features
+from report.report import FIGURES, Report
 from s1c1 import Encoder
 from utils import write_text
 

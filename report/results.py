@@ -8,7 +8,7 @@ import numpy as np
 
 from report.activation_maps import save_activation_maps
 from report.evaluation import Evaluation
-from report.writing import Report, draw_figures
+from report.report import Report, draw_figures
 from utils import write_json
 
 

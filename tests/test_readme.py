@@ -19,7 +19,7 @@ import sweep
 import train
 from datasets.data_set import DATASETS
 from engine.rules import RULES
-from report.writing import FIGURES
+from report.report import FIGURES
 from s1c1 import ENCODERS
 
 ROOT = Path(__file__).resolve().parent.parent

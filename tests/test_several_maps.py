@@ -11,7 +11,7 @@ from errors import InputError
 from network_trainer import LatencyDataset, NetworkTrainer
 from report.energy import measure_energy
 from report.evaluation import Evaluation
-from report.features import compute_preferred_features
+from report.preferred import compute_preferred_features
 from report.summary import summarize
 from s1c1 import S1C1
 

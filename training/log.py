@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from engine.decision import Outcome
-from errors import silence, warn
+from errors import discard_output, warn
 from network_trainer import Progress
 from utils import write_atomically
 
@@ -85,7 +85,7 @@ class RunLog:
             yield
         except OSError as error:
             self.quiet, self.is_live, self._bar = True, False, None
-            silence(sys.stdout)
+            discard_output(sys.stdout)
             rest = f"the rest is in {self.folder}/log.txt only" if self.folder else "the rest is not printed"
             warn(f"the output is closed or full ({error.strerror}); {rest}")
 
@@ -109,8 +109,11 @@ class RunLog:
 class NoBoard:
     """A ``Board`` whose methods do nothing."""
 
-    def __getattr__(self, name):
-        return lambda *args, **kwargs: None
+    def ignore(self, *args, **kwargs) -> None:
+        pass
+
+    log_network = log_batch = log_validation = log_epoch = log_stages = ignore
+    log_pictures = log_scores = log_embedding = log_hyperparameters = flush = close = ignore
 
 
 def replace_unprintable() -> None:

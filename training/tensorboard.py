@@ -22,7 +22,7 @@ from engine.decision import Outcome
 from network_trainer import NetworkTrainer, Phase, compute_convergence
 from report.figures import draw_confusion, draw_filters, to_pixels
 from report.metrics import evaluate_predictions
-from report.writing import Report
+from report.report import Report
 from training.settings import to_text
 
 EVENT_FILES = "events.out.tfevents.*"

@@ -13,7 +13,7 @@ from models import build_model
 from report import page
 from report.activation_maps import save_activation_maps
 from report.metrics import evaluate_predictions
-from report.writing import Report
+from report.report import Report
 from s1c1 import S1C1
 
 NAMES = ("T-shirt/top", "<u>", "</script>", "&amp;", '"', *"56789")

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import evaluate
 import train
-from report import writing
+from report import report
 
 DIGITS = "--dataset digits --device cpu --threads 1"  # several are slow while others share the cores
 FEW_DIGITS = Path(__file__).with_name("few_digits.npz")  # 150 training images and 40 test images of ``digits``
@@ -63,7 +63,7 @@ def dont_draw(monkeypatch):
     def draw_history(report, caption):
         return [("", Figure(figsize=(1, 1)))] if report.history else []
 
-    monkeypatch.setattr(writing, "FIGURES", {"history": ("", draw_history)})
+    monkeypatch.setattr(report, "FIGURES", {"history": ("", draw_history)})
 
 
 def refuse(words, capsys, command=train):

@@ -12,7 +12,7 @@ from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from models import MODELS
 from network_trainer import NetworkTrainer
-from report import writing
+from report import report
 from results.saccades import write_part
 from training.checkpoint import load_checkpoint, load_network
 
@@ -52,7 +52,7 @@ def small(monkeypatch):
 
 
 def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(writing, "FIGURES", {"errors": writing.FIGURES["errors"]})
+    monkeypatch.setattr(report, "FIGURES", {"errors": report.FIGURES["errors"]})
     words = f"--model small --dataset 'events:{simulated}' --val-split 4 {MACHINE}"
     assert start(f"{words} --map-index 0 --name run", tmp_path) == 0
     run = tmp_path / "run"

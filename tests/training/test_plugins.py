@@ -17,7 +17,7 @@ from datasets import load
 from datasets.data_set import DATASETS
 from engine.rules import RULES
 from network_trainer import CONFLICTS
-from report.writing import FIGURES
+from report.report import FIGURES
 from s1c1 import ENCODERS
 from training.checkpoint import load_checkpoint
 from training.settings import SweepSettings, TrainSettings
@@ -33,7 +33,7 @@ from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from datasets import DataSet, dataset
 from network_trainer import NetworkTrainer
-from report.writing import figure
+from report.report import figure
 from s1c1 import Encoder
 
 

@@ -1,4 +1,4 @@
-"""The figures of a run.
+"""The report of a run: its data, and the figures that are drawn of them.
 
 A figure is a function with the decorator ``@figure``. It appears in the folder, on the page and in TensorBoard.
 ``FIGURES`` contains all figures in their order.
@@ -21,7 +21,7 @@ from network_trainer import NetworkTrainer
 from report import figures, metrics
 from report.activation_maps import find_neurons
 from report.evaluation import Evaluation
-from report.features import compute_preferred_features
+from report.preferred import compute_preferred_features
 
 SHOWN_ERRORS = 40
 MOVED_IMAGES, MOVED_COPIES = 8, 11  # the largest numbers in the figure of moved images

@@ -8,10 +8,10 @@ from support.refusals import refuses
 
 from datasets.augmentation import Augmentation
 from models import build_model
-from report import figures, writing
+from report import figures, report
 from report.evaluation import Evaluation
+from report.report import Report, count_spike_times, draw_figures
 from report.results import write_report
-from report.writing import Report, count_spike_times, draw_figures
 from s1c1 import S1C1
 
 NAMES = "0123456789"
@@ -55,14 +55,14 @@ def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
 
 
 def test_a_figure_is_one_function(tmp_path, make_report, features_only, monkeypatch):
-    monkeypatch.setattr(writing, "FIGURES", {})
+    monkeypatch.setattr(report, "FIGURES", {})
 
-    @writing.figure("Something new of")
+    @report.figure("Something new of")
     def something(report, caption):
         for label in ("s1", "s2"):
             yield label, Figure(figsize=(2, 1))
 
-    assert {"something": ("Something new of", something)} == writing.FIGURES
+    assert {"something": ("Something new of", something)} == report.FIGURES
     draw_figures(tmp_path, make_report(features_only))
     assert files_in(tmp_path) == {"something_s1.png", "something_s2.png"}
     with Image.open(tmp_path / "something_s1.png") as picture:
@@ -70,23 +70,23 @@ def test_a_figure_is_one_function(tmp_path, make_report, features_only, monkeypa
 
 
 def test_two_figures_of_one_name(monkeypatch):
-    monkeypatch.setattr(writing, "FIGURES", dict(writing.FIGURES))
-    drawn = dict(writing.FIGURES)
+    monkeypatch.setattr(report, "FIGURES", dict(report.FIGURES))
+    drawn = dict(report.FIGURES)
 
     def history(report, caption):
         yield "", Figure()
 
     with refuses("history"):
-        writing.figure("Something else")(history)
-    assert drawn == writing.FIGURES
+        report.figure("Something else")(history)
+    assert drawn == report.FIGURES
 
 
 def test_a_figure_that_cannot_be_drawn_costs_one_line(tmp_path, make_report, features_only, monkeypatch):
     def broken(report, caption):
         raise ValueError("two\nlines")
 
-    drawn = {"spike_times": writing.FIGURES["spike_times"]}
-    monkeypatch.setattr(writing, "FIGURES", {"broken": ("", broken), **drawn})
+    drawn = {"spike_times": report.FIGURES["spike_times"]}
+    monkeypatch.setattr(report, "FIGURES", {"broken": ("", broken), **drawn})
     shown = []
     (line,) = draw_figures(tmp_path, make_report(features_only), show=lambda *progress: shown.append(progress[1:]))
     assert shown == [(done, len(shown)) for done in range(len(shown))]

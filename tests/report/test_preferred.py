@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from models import MODELS, build_model
-from report.features import center_features, compute_preferred_features, project_features
+from report.preferred import center_features, compute_preferred_features, project_features
 from SpykeTorch.visualization import get_deep_feature, get_deep_receptive_field
 
 
