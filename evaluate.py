@@ -23,7 +23,7 @@ from datasets import DataSet
 from datasets.augmentation import add_noise
 from datasets.data_set import is_path
 from datasets.pictures import images_at
-from encoders import KINDS, build_encoder
+from encoders import IMAGES, build_encoder
 from models import model_class
 from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
@@ -178,7 +178,7 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
     """Raise InputError unless the network of a checkpoint can be tested on the data set."""
     pairs = [
         (f"{content.num_classes} classes", f"{data.num_classes} classes"),
-        (KINDS[build_encoder(content.encoding).colours], KINDS[data.colours]),
+        (IMAGES[build_encoder(content.encoding).colours], IMAGES[data.colours]),
     ]
     if is_path(dataset):
         pairs.append(

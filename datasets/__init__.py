@@ -89,13 +89,12 @@ def _resize(data: DataSet, image_size: tuple[int, int]) -> DataSet:
 def _remarks(data: DataSet) -> list[str]:
     """Return notes on possible errors: a single class, or test images among the training images."""
     remarks = []
-    for what, labels in (("training", data.train_labels), ("test", data.test_labels)):
+    for part, labels in (("training", data.train_labels), ("test", data.test_labels)):
         if (labels == labels[0]).all():
-            remarks.append(f"all {len(labels):,} {what} images are of one class, {data.class_names[labels[0]]!r}")
-    train_images, test_images = map(get_content, (data.train_images, data.test_images))
-    test = {image.tobytes() for image in test_images}
-    seen = {pixels for image in train_images if (pixels := image.tobytes()) in test}
+            remarks.append(f"all {len(labels):,} {part} images are of one class, {data.class_names[labels[0]]!r}")
+    test = [image.tobytes() for image in get_content(data.test_images)]
+    seen = {image.tobytes() for image in get_content(data.train_images)}.intersection(test)
     if seen:
-        count = sum(image.tobytes() in seen for image in test_images)
+        count = sum(image in seen for image in test)
         remarks.append(f"{count:,} of {len(data.test_images):,} test images are also training images")
     return remarks

@@ -58,13 +58,20 @@ class Augmentation:
     @classmethod
     def parse(cls, text: str) -> "Augmentation":
         """Parse ``"copies=8 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"``, or some of these words, or ``"none"``."""
+        if text.strip() == "none":
+            return cls()
         values = {}
-        for word in [] if text.strip() == "none" else text.split() or [""]:
+        for word in text.split() or [""]:
             name, _, value = word.partition("=")
             try:
                 if name in values or not (name in LIMITS or word == "flip"):
                     raise ValueError(f"{name} is unknown, or appears twice")
-                values[name] = word == "flip" or (int if name == "copies" else float)(value)
+                if word == "flip":
+                    values[name] = True
+                elif name == "copies":
+                    values[name] = int(value)
+                else:
+                    values[name] = float(value)
             except ValueError as error:
                 takes = f"copies=N, {', '.join(f'{move}=X' for move in MOVES)} and flip, each once, or none"
                 raise InputError(f"--augment takes {takes}; not {word!r}", flag="--augment") from error
@@ -75,8 +82,14 @@ class Augmentation:
 
     def __str__(self) -> str:
         """Return the text that ``parse`` reads."""
-        words = [f"{name}={str(getattr(self, name)).removesuffix('.0')}" for name in LIMITS if getattr(self, name)]
-        return " ".join([*words, "flip"] if self.flip else words) or "none"
+        words = []
+        for name in LIMITS:
+            value = getattr(self, name)
+            if value:
+                words.append(f"{name}={str(value).removesuffix('.0')}")
+        if self.flip:
+            words.append("flip")
+        return " ".join(words) or "none"
 
 
 @dataclass(frozen=True)
@@ -103,7 +116,8 @@ class MovedCopies:
     folder: Path | None
 
     def __post_init__(self):
-        if self._size() > MAX_IN_MEMORY and self._size() > (free := shutil.disk_usage(self.folder or ".").free):
+        free = shutil.disk_usage(self.folder or ".").free
+        if self._size() > max(free, MAX_IN_MEMORY):
             sizes = f"{self._size() / 1e9:.1f} GB of disk, but {free / 1e9:.1f} GB are free in {self.folder}"
             raise InputError(f"--augment: the spikes of {len(self)} copies take {sizes}", flag="--augment")
 
@@ -130,8 +144,10 @@ class MovedCopy:
         return len(self.copies.images)
 
     def __getitem__(self, part: slice) -> torch.Tensor:
-        copies, first = self.copies, part.indices(len(self))[0]
-        return copies.encode(move_images(copies.images[part], copies.augmentation, self.number, copies.seed, first))
+        copies = self.copies
+        first, _, _ = part.indices(len(self))
+        moved = move_images(copies.images[part], copies.augmentation, self.number, copies.seed, first)
+        return copies.encode(moved)
 
 
 def move_images(images: np.ndarray, augmentation: Augmentation, copy: int, seed: int, first: int = 0) -> np.ndarray:
@@ -157,7 +173,8 @@ def compute_movements(turn, down, right, size, shear, mirrored) -> np.ndarray:
     ``right`` pixels, in this order. Each argument is an array (N,).
     """
     radians = np.radians(turn)
-    cos, sin = np.cos(radians) / size, np.sin(radians) / size
+    cos = np.cos(radians) / size
+    sin = np.sin(radians) / size
     side = np.where(mirrored, -1.0, 1.0)
     result = np.empty((len(radians), 2, 3))
     result[:, 0, :2] = np.stack([cos, sin], -1)
@@ -181,17 +198,21 @@ def _warp(images, movements):
     """Move images uint8 (N, H, W, C). Each image is moved by one thread, so their number does not change the result."""
     n, height, width, channels = images.shape
     result = np.zeros(images.shape, np.uint8)
-    middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
+    middle_y = (height - 1) / 2
+    middle_x = (width - 1) / 2
     for i in prange(n):
-        image, move = images[i], movements[i]
+        image = images[i]
+        move = movements[i]
         for row in range(height):
             for column in range(width):
                 y = middle_y + move[0, 0] * (row - middle_y) + move[0, 1] * (column - middle_x) + move[0, 2]
                 x = middle_x + move[1, 0] * (row - middle_y) + move[1, 1] * (column - middle_x) + move[1, 2]
                 if not (-1 < y < height and -1 < x < width):
                     continue
-                top, left = math.floor(y), math.floor(x)
-                below, beside = y - top, x - left
+                top = math.floor(y)
+                left = math.floor(x)
+                below = y - top
+                beside = x - left
                 for c in range(channels):
                     upper = _at(image, top, left, c) * (1 - beside) + _at(image, top, left + 1, c) * beside
                     lower = _at(image, top + 1, left, c) * (1 - beside) + _at(image, top + 1, left + 1, c) * beside
@@ -206,18 +227,18 @@ def _at(image, y, x, c):
 
 
 def parse_noise(text: str) -> tuple[str, float]:
-    """Parse ``"gaussian=0.1"`` or ``"salt-pepper=0.05"`` to kind and strength. Raises InputError."""
-    kind, _, value = text.partition("=")
-    if kind not in NOISES:
-        known = ", ".join(f"{name}=X" for name in NOISES)
-        raise InputError(f"unknown noise {kind!r}; choose from {known}", flag="--noise")
+    """Parse ``"gaussian=0.1"`` or ``"salt-pepper=0.05"`` to name and strength. Raises InputError."""
+    name, _, value = text.partition("=")
+    if name not in NOISES:
+        known = ", ".join(f"{noise}=X" for noise in NOISES)
+        raise InputError(f"unknown noise {name!r}; choose from {known}", flag="--noise")
     try:
         strength = float(value)
     except ValueError:
         strength = math.nan
     if not 0 <= strength <= 1:
-        raise InputError(f"{kind} must be {NOISES[kind]}, from 0 to 1, not {value!r}", flag="--noise")
-    return kind, strength
+        raise InputError(f"{name} must be {NOISES[name]}, from 0 to 1, not {value!r}", flag="--noise")
+    return name, strength
 
 
 def add_noise(images: np.ndarray, noise: str, seed: int = 0, first: int = 0) -> np.ndarray:
@@ -229,11 +250,11 @@ def add_noise(images: np.ndarray, noise: str, seed: int = 0, first: int = 0) -> 
 
     first: position of the first image in the data set.
     """
-    kind, strength = parse_noise(noise)
+    name, strength = parse_noise(noise)
     result = images.copy()
     for position, image in enumerate(result, start=first):
         rng = np.random.default_rng([seed, position])
-        if kind == "gaussian":
+        if name == "gaussian":
             noisy = image + strength * WHITE * rng.standard_normal(image.shape)
             image[:] = np.rint(noisy).clip(0, WHITE)
         else:

@@ -33,13 +33,13 @@ class ClassFolders(NamedTuple):
 
 
 def find_classes(
-    path: str, endings: set[str], what: str = "picture", names: tuple[str, str] = ("train", "test")
+    path: str, endings: set[str], content: str = "picture", names: tuple[str, str] = ("train", "test")
 ) -> ClassFolders:
     """Find the files of class folders in ``path``, or in its folders ``train`` and, if it exists, ``test``.
 
     Args:
         endings: the endings of the files.
-        what: what a file contains, for the messages.
+        content: what a file contains, for the messages.
         names: the names of the folders of the two parts.
 
     Raises InputError for a folder that does not exist, cannot be read or has no such files.
@@ -52,9 +52,10 @@ def find_classes(
         within = _subfolders(root)
         if names[1] in within and names[0] not in within:
             raise InputError(f"{root} has a folder {names[1]}, but no folder {names[0]}", path=root)
-        folders = {part: root / name for part, name in zip(("train", "test"), names, strict=True) if name in within}
-        folders = folders or {"train": root}
-        parts = {part: _list_classes(folder, skipped, endings, what) for part, folder in folders.items()}
+        folders = {"train": root / names[0]} if names[0] in within else {"train": root}
+        if names[1] in within:
+            folders["test"] = root / names[1]
+        parts = {part: _list_classes(folder, skipped, endings, content) for part, folder in folders.items()}
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}", path=error.filename) from error
     class_names = tuple(parts["train"])
@@ -76,7 +77,7 @@ def find_classes(
     return ClassFolders(name, check_names(class_names, path), files, labels, notes)
 
 
-def _list_classes(folder: Path, skipped: list[str], endings: set[str], what: str) -> dict[str, list[str]]:
+def _list_classes(folder: Path, skipped: list[str], endings: set[str], content: str) -> dict[str, list[str]]:
     """Return the sorted files of each class folder and of the folders in it, except for hidden ones.
 
     Links are followed, and each file and folder is read once. Files that were read before, and pipes and loops of links
@@ -107,9 +108,9 @@ def _list_classes(folder: Path, skipped: list[str], endings: set[str], what: str
                     paths.append(path)
                 seen.add(real)
         if not paths:
-            raise InputError(f"the class folder {folder / name} contains no {what}", path=folder / name)
+            raise InputError(f"the class folder {folder / name} contains no {content}", path=folder / name)
     if not classes:
-        raise InputError(f"{folder} does not contain class folders of {what}s", path=folder)
+        raise InputError(f"{folder} does not contain class folders of {content}s", path=folder)
     return classes
 
 

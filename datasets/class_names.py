@@ -12,9 +12,10 @@ MAX_NAME = 255  # characters of a class name, the limit for the name of a folder
 def check_names(names: Iterable[str], path: str | Path) -> tuple[str, ...]:
     """Return printable class names. Raises InputError for a name that is too long."""
     names = tuple(map(make_printable, names))
-    if longest := next((name for name in names if len(name) > MAX_NAME), None):
-        message = f"has a class name of {len(longest)} characters, {longest[:20]}…; the maximum is {MAX_NAME}"
-        raise InputError(f"{path} {message}", path=path)
+    for name in names:
+        if len(name) > MAX_NAME:
+            message = f"has a class name of {len(name)} characters, {name[:20]}…; the maximum is {MAX_NAME}"
+            raise InputError(f"{path} {message}", path=path)
     return names
 
 
@@ -32,5 +33,5 @@ def refuse_unseen(path: Path, unseen: set) -> None:
 
 
 def shorten(items: list[str]) -> str:
-    more = f" and {len(items) - MAX_LISTED} more" if len(items) > MAX_LISTED else ""
-    return ", ".join(items[:MAX_LISTED]) + more
+    text = ", ".join(items[:MAX_LISTED])
+    return f"{text} and {len(items) - MAX_LISTED} more" if len(items) > MAX_LISTED else text

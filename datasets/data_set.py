@@ -43,7 +43,9 @@ class DataSet:
     @property
     def colours(self) -> int:
         """1 for grey images, 3 for colour images: the parameter ``colours`` of S1C1; 0 for recordings of events."""
-        return 0 if isinstance(self.train_images, Recordings) else 1 if self.train_images.ndim == 3 else 3
+        if isinstance(self.train_images, Recordings):
+            return 0
+        return 1 if self.train_images.ndim == 3 else 3
 
     @cached_property
     def fingerprint(self) -> str:
@@ -56,13 +58,16 @@ class DataSet:
         return digest.hexdigest()[:16]
 
     def __post_init__(self):
-        for part in ("train",) if self.test_images is None else ("train", "test"):
-            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
-            what, shape = f"{self.name}'s {part} set", self.train_images.shape[1:]
+        shape = self.train_images.shape[1:]
+        parts = [("train", self.train_images, self.train_labels)]
+        if self.test_images is not None:
+            parts.append(("test", self.test_images, self.test_labels))
+        for part, images, labels in parts:
             if images.dtype != np.uint8 or images.size == 0 or len(shape) < 2 or shape[2:] not in ((), (3,)):
                 raise InputError(
-                    f"{what} is {images.dtype} {images.shape}, not uint8 images (N, H, W) or (N, H, W, 3), black 0 and "
-                    "white 255; images from 0 to 1 become so with (255 * images).round().astype('uint8')",
+                    f"{self.name}'s {part} set is {images.dtype} {images.shape}, not uint8 images (N, H, W) or "
+                    "(N, H, W, 3), black 0 and white 255; images from 0 to 1 become so with "
+                    "(255 * images).round().astype('uint8')",
                     field=f"{part}_images",
                 )
             if images.shape[1:] != shape:
@@ -72,8 +77,8 @@ class DataSet:
                 )
             if labels.shape != images.shape[:1] or not 0 <= labels.min() <= labels.max() < self.num_classes:
                 raise InputError(
-                    f"{what} needs a label from 0 to {self.num_classes - 1} for each of its {len(images)} images, not "
-                    f"{labels.size} labels up to {labels.max(initial=0)}",
+                    f"{self.name}'s {part} set needs a label from 0 to {self.num_classes - 1} for each of its "
+                    f"{len(images)} images, not {labels.size} labels up to {labels.max(initial=0)}",
                     field=f"{part}_labels",
                 )
 
@@ -127,7 +132,8 @@ def is_path(name: str) -> bool:
 
 def list_datasets() -> str:
     """Return all names, with what a user adds to a prefix or an ending: ``digits, …, FILE.npz, events:PATH, …``."""
-    words, paths = [], []
+    words = []
+    paths = []
     for name in sorted(DATASETS):
         if name.endswith(":"):
             paths.append(f"{name}PATH")

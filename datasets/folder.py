@@ -31,9 +31,12 @@ def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.n
     check_memory(len(paths), image_size)
     for path in paths:
         pixels, _ = read_picture(path, exact=True)
-        pictures.append(pixels if image_size is None else resize_image(pixels, *image_size))
-        if pictures[-1].shape[:2] != pictures[0].shape[:2]:
-            (height, width), (rows, columns) = pictures[0].shape[:2], pictures[-1].shape[:2]
+        if image_size is not None:
+            pixels = resize_image(pixels, *image_size)
+        pictures.append(pixels)
+        height, width = pictures[0].shape[:2]
+        rows, columns = pixels.shape[:2]
+        if (rows, columns) != (height, width):
             raise InputError(
                 f"the pictures differ in size: {paths[0]} is {height}×{width} (height×width), {path} is "
                 f"{rows}×{columns}; add --image-size H W, the size to which all are stretched",
@@ -41,6 +44,6 @@ def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.n
                 path=path,
             )
     if any(pixels.ndim == 3 for pixels in pictures):
-        shape = (*pictures[0].shape[:2], 3)
-        pictures = [pixels if pixels.ndim == 3 else np.broadcast_to(pixels[..., None], shape) for pixels in pictures]
+        shape = (height, width, 3)
+        pictures = [np.broadcast_to(np.atleast_3d(pixels), shape) for pixels in pictures]
     return np.stack(pictures)

@@ -1,6 +1,7 @@
 """The data set ``FILE.npz``: your own images as arrays, in the form of Keras's data sets."""
 
 import io
+import itertools
 import os
 import warnings
 import zipfile
@@ -24,16 +25,18 @@ def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> D
         raise InputError(f"there is no file {path}", path=path)
     arrays = _read_arrays(path)
     parts = ("train", "test") if {"x_test", "y_test"} & arrays.keys() else ("train",)
-    lacking = [name for part in parts for name in (f"x_{part}", f"y_{part}") if name not in arrays]
+    needed = [f"{letter}_{part}" for letter, part in itertools.product("xy", parts)]
+    lacking = [name for name in needed if name not in arrays]
     if lacking:
         raise InputError(
             f"{path} lacks {', '.join(lacking)}; save it with np.savez(FILE, x_train=…, y_train=…, …)", path=path
         )
-    labels = {part: _check_labels(arrays[f"y_{part}"], f"y_{part} of {path}", path) for part in parts}
+    labels = {part: _check_labels(arrays[f"y_{part}"], f"y_{part}", path) for part in parts}
     classes = np.unique(labels["train"])
     refuse_unseen(path, set(labels[parts[-1]].tolist()) - set(classes.tolist()))
     class_names = check_names(map(str, classes), path)
-    images, numbers = {}, {}
+    images = {}
+    numbers = {}
     for part in parts:
         pixels = arrays[f"x_{part}"]
         if labels[part].shape != pixels.shape[:1] or not pixels.size:
@@ -84,15 +87,15 @@ def _check_count(path: Path, count: int) -> None:
         raise ValueError(f"its directory lists {count} of {announced} files")
 
 
-def _check_labels(labels: np.ndarray, what: str, path: Path) -> np.ndarray:
+def _check_labels(labels: np.ndarray, name: str, path: Path) -> np.ndarray:
     """Return the labels as integers or strings (N,). Raises InputError for other arrays."""
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8", "backslashreplace")
     if labels.ndim != 1 or labels.dtype.kind not in "iuU":
         raise InputError(
-            f"{what} is {labels.dtype} {labels.shape}, not integers or strings (N,) or (N, 1); for one-hot rows, save "
-            "y.argmax(1)",
+            f"{name} of {path} is {labels.dtype} {labels.shape}, not integers or strings (N,) or (N, 1); for one-hot "
+            "rows, save y.argmax(1)",
             path=path,
         )
     return labels

@@ -24,12 +24,12 @@ def images_at(path: str | Path) -> list[Path]:
     """
     path = Path(os.path.expanduser(path))
     if os.path.isdir(path):
-        found = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS]
+        files = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS]
     elif glob.has_magic(str(path)) and not os.path.exists(path):
-        found = map(Path, glob.glob(str(path), recursive=True))
+        files = map(Path, glob.glob(str(path), recursive=True))
     else:
         return [path]
-    files = sorted(file for file in found if file.is_file())
+    files = sorted(filter(Path.is_file, files))
     if not files:
         raise InputError(f"no images at {path}", path=path)
     return files
@@ -63,8 +63,10 @@ def read_picture(path: str | Path, exact: bool = False) -> tuple[np.ndarray, lis
                 picture = ImageOps.exif_transpose(picture)
                 is_deep = picture.mode.startswith(("I", "F"))
                 has_alpha = picture.has_transparency_data and not is_deep
-                if has_alpha or not (is_deep or picture.mode == "L"):
-                    picture = picture.convert("RGBA" if has_alpha else "RGB")
+                if has_alpha:
+                    picture = picture.convert("RGBA")
+                elif not is_deep and picture.mode != "L":
+                    picture = picture.convert("RGB")
                 pixels = np.array(picture)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise InputError(
@@ -73,22 +75,27 @@ def read_picture(path: str | Path, exact: bool = False) -> tuple[np.ndarray, lis
     except Exception as error:  # the type depends on the format and on what is damaged
         reason = getattr(error, "strerror", None) or "give a PNG or JPEG file"
         raise InputError(f"{path} cannot be read as an image; {reason}", path=path) from error
-    notes = [f"frame 1 of {frames}"] if frames > 1 else []
-    notes += ["turned upright, by its EXIF tag"] if is_turned else []
+    notes = []
+    if frames > 1:
+        notes.append(f"frame 1 of {frames}")
+    if is_turned:
+        notes.append("turned upright, by its EXIF tag")
     is_transparent = has_alpha and pixels[..., 3].min() < 255
     if exact and (is_deep or is_transparent):
-        what = "has more than 8 bits per value" if is_deep else "is transparent in places"
-        raise InputError(f"{path} {what}; convert it to 8 bits per value on a ground of one colour", path=path)
+        reason = "has more than 8 bits per value" if is_deep else "is transparent in places"
+        raise InputError(f"{path} {reason}; convert it to 8 bits per value on a ground of one colour", path=path)
     if is_deep:
         pixels, note = _reduce_to_8_bits(pixels.astype(np.float64))
         notes.append(note)
     elif has_alpha:
-        pixels, opacity = pixels[..., :3], pixels[..., 3:] / 255
+        opacity = pixels[..., 3:] / 255
+        pixels = pixels[..., :3]
         if is_transparent:
             opaque = pixels[opacity[..., 0] > 0.5]
-            ground = 0 if opaque.size and np.median(opaque) > 127 else 255
+            is_light = opaque.size and np.median(opaque) > 127
+            ground, name = (0, "black") if is_light else (255, "white")
             pixels = np.rint(opacity * pixels + (1 - opacity) * ground).astype(np.uint8)
-            notes.append(f"transparent parts made {'white' if ground else 'black'}")
+            notes.append(f"transparent parts made {name}")
     if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
         pixels = pixels[..., 0].copy()
     return pixels, notes
@@ -102,18 +109,21 @@ def _reduce_to_8_bits(values: np.ndarray) -> tuple[np.ndarray, str]:
     """
     finite = values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    bits = next((bits for bits in DEPTHS if high < 2**bits), None)
     note = f"its values of {low:.3g} to {high:.3g} made 8 bits"
     values = np.where(np.isfinite(values), values, low)
-    if bits and low >= 0 and high > 1:
-        low, high = 0, 2**bits - 1
+    if low >= 0 and 1 < high < 2 ** DEPTHS[-1]:
+        bits = next(depth for depth in DEPTHS if high < 2**depth)
         note = f"reduced from {bits} to 8 bits" if bits > 8 else "taken as 8 bits"
-    return np.rint((values - low) * (255 / (high - low or 1))).astype(np.uint8), note
+        low = 0
+        high = 2**bits - 1
+    factor = 255 / (high - low or 1)
+    return np.rint((values - low) * factor).astype(np.uint8), note
 
 
 def check_memory(count: int, image_size: tuple[int, int] | None) -> None:
     """Raise InputError if ``count`` grey images of this size do not fit in memory."""
-    size, free = count * math.prod(image_size or ()), get_available_memory()
+    size = count * math.prod(image_size or ())
+    free = get_available_memory()
     if image_size and free is not None and size > free:
         raise InputError(
             f"--image-size {image_size[0]} {image_size[1]} takes {size / 1e9:.1f} GB for {count:,} images, and "

@@ -42,14 +42,14 @@ class Published(NamedTuple):
 
 
 def _gzip_files(folder: str, class_names: tuple[str, ...], *checksums: str) -> Published:
-    kinds = "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"
-    archives = {f"{kind}-ubyte.gz": md5 for kind, md5 in zip(kinds, checksums, strict=True)}
+    parts = "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"
+    archives = {f"{part}-ubyte.gz": md5 for part, md5 in zip(parts, checksums, strict=True)}
     return Published(folder, archives, class_names, {name.removesuffix(".gz"): name for name in archives})
 
 
-def _emnist_part(part: str, class_names: tuple[str, ...]) -> Published:
-    kinds = "train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1"
-    return Published("EMNIST", EMNIST, class_names, {f"emnist-{part}-{kind}-ubyte": "gzip.zip" for kind in kinds})
+def _emnist_split(split: str, class_names: tuple[str, ...]) -> Published:
+    parts = "train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1"
+    return Published("EMNIST", EMNIST, class_names, {f"emnist-{split}-{part}-ubyte": "gzip.zip" for part in parts})
 
 
 EMNIST = {"gzip.zip": "58c8d27c78d21e728a6bc7b3cc06412e"}
@@ -79,8 +79,8 @@ PUBLISHED = {
         "5c965bf0a639b31b8f53240b1b52f4d7",
         "7320c461ea6c1c855c0b718fb2a4b134",
     ),
-    "emnist-digits": _emnist_part("digits", tuple(string.digits)),
-    "emnist-letters": _emnist_part("letters", tuple(string.ascii_lowercase)),
+    "emnist-digits": _emnist_split("digits", tuple(string.digits)),
+    "emnist-letters": _emnist_split("letters", tuple(string.ascii_lowercase)),
 }
 
 
@@ -103,9 +103,9 @@ def read_published(name: str, data_dir: Path, image_size: tuple[int, int] | None
                     path=raw / archive,
                 )
         files = [(raw / file, raw / archive) for file, archive in source.files.items()]
-        missing = dict.fromkeys(archive for file, archive in files if not (archive.is_file() or file.is_file()))
+        missing = {archive.name: None for file, archive in files if not (archive.is_file() or file.is_file())}
         if missing:
-            _download(source, raw, [archive.name for archive in missing])
+            _download(source, raw, list(missing))
         train_images, train_labels, test_images, test_labels = (read_idx(*pair) for pair in files)
     except OSError as error:
         raise InputError(f"cannot read the data set in {raw}: {error}", path=raw) from error
@@ -132,7 +132,7 @@ def read_idx(file: Path, archive: Path) -> np.ndarray:
         content = gzip.decompress(archive.read_bytes())
     ndim = 3 if "idx3" in file.name else 1
     start = 4 + 4 * ndim
-    shape = [int.from_bytes(content[place : place + 4], "big") for place in range(4, start, 4)]
+    shape = [int.from_bytes(content[first : first + 4], "big") for first in range(4, start, 4)]
     if content[:4] != bytes([0, 0, 8, ndim]) or len(content) != start + math.prod(shape):
         raise InputError(
             f"{file.name} in {file.parent} is damaged; replace it by the original {archive.name}, or delete it, so "

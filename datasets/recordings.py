@@ -15,7 +15,8 @@ import numpy as np
 
 from errors import InputError
 
-OVERFLOW_Y, OVERFLOW = 240, 2**13  # N-MNIST: an entry with this y is not an event; it adds µs to the times after it
+OVERFLOW_Y = 240  # N-MNIST: an entry with this y is not an event …
+OVERFLOW = 2**13  # … and adds these µs to the times after it
 
 
 class Events(NamedTuple):
@@ -39,10 +40,13 @@ class Recordings:
         image_size: height and width of the sensor.
     """
 
-    dtype, ndim = np.dtype(np.uint8), 3
+    dtype = np.dtype(np.uint8)
+    ndim = 3
 
     def __init__(self, paths: Sequence[str], checksums: np.ndarray, image_size: tuple[int, int]):
-        self.paths, self.checksums, self.image_size = np.array(paths), checksums, image_size
+        self.paths = np.array(paths)
+        self.checksums = checksums
+        self.image_size = image_size
         self.shape = len(paths), *image_size
         self.size = prod(self.shape)
 
@@ -52,7 +56,8 @@ class Recordings:
     def __getitem__(self, chosen):
         if not isinstance(chosen, Integral):
             return Recordings(self.paths[chosen], self.checksums[chosen], self.image_size)
-        events, counts = read_events(self.paths[chosen], self.image_size), np.zeros(self.image_size)
+        events = read_events(self.paths[chosen], self.image_size)
+        counts = np.zeros(self.image_size)
         np.add.at(counts, (events.y, events.x), 255)
         return np.rint(counts / (counts.max() / 255)).astype(np.uint8)
 
@@ -67,8 +72,9 @@ def read_events(path: str, image_size: tuple[int, int]) -> Events:
     is damaged, cut or empty, and for an event outside the sensor (image_size: its height and width).
     """
     content = Path(path).read_bytes()
+    decode = _decode_bin if path.lower().endswith(".bin") else _decode_arrays
     try:
-        events = (_decode_bin if path.lower().endswith(".bin") else _decode_arrays)(content)
+        events = decode(content)
     except Exception as error:  # the type depends on what is damaged
         reason = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read as a recording of events: {reason}", path=path) from error

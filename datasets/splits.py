@@ -14,10 +14,13 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
     images). Each class has its share of the validation set to within one image; the largest remainders are rounded up.
     Raises InputError unless both sets contain an image of each class.
     """
-    labels, total = np.asarray(labels), len(labels)
+    labels = np.asarray(labels)
+    total = len(labels)
     is_count = isinstance(held_out, Integral)
-    if 0 < held_out < (total if is_count else 1):
-        validation = _draw(labels, int(held_out) if is_count else round(held_out * total), seed)
+    limit = total if is_count else 1
+    if 0 < held_out < limit:
+        count = held_out if is_count else round(held_out * total)
+        validation = _draw(labels, count, seed)
         train = np.setdiff1d(np.arange(total), validation)
         if len(np.unique(labels[validation])) == len(np.unique(labels[train])) == len(np.unique(labels)):
             return train, validation
@@ -55,5 +58,8 @@ def _draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     shares, remainders = np.divmod(sizes * count, len(labels))
     shares[np.argsort(-remainders, kind="stable")[: count - shares.sum()]] += 1
     rng = np.random.default_rng(seed)
-    drawn = [rng.permutation(np.flatnonzero(labels == c))[:share] for c, share in zip(classes, shares, strict=True)]
+    drawn = []
+    for label, share in zip(classes, shares, strict=True):
+        images = rng.permutation(np.flatnonzero(labels == label))
+        drawn.append(images[:share])
     return np.sort(np.concatenate(drawn))

@@ -15,8 +15,9 @@ from typing import Any
 from errors import InputError
 from s1c1 import ENCODERS, Encoder
 
-DEFAULT, OF_EVENTS = "s1c1", "events"  # the encoder of a config without a name, and that of recordings
-KINDS = {0: "recordings of events", 1: "grey images", 3: "colour images"}  # by colours
+DEFAULT = "s1c1"  # the encoder of a config without a name
+OF_EVENTS = "events"  # the encoder of recordings
+IMAGES = {0: "recordings of events", 1: "grey images", 3: "colour images"}  # by colours
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -76,6 +77,6 @@ def choose_encoder(
     if encoder.colours == colours:
         return encoder
     if not colours or "colours" not in encoder.config():
-        given, taken = KINDS[colours], KINDS[encoder.colours]
-        raise InputError(f"the encoder {config['name']} takes {taken}, not {given}", flag="--encoder")
+        message = f"the encoder {config['name']} takes {IMAGES[encoder.colours]}, not {IMAGES[colours]}"
+        raise InputError(message, flag="--encoder")
     return build_encoder({**config, "colours": colours})

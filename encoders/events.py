@@ -42,10 +42,14 @@ class EventEncoder(Encoder, name="events"):
         check_field(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
         check_field(is_window, "window", "two increasing times in ms, from 0 on, or none", window)
         check_field(time_steps in range(1, 256), "time_steps", "a whole number from 1 to 255", time_steps)
-        self.mode, self.bins, self.radius, self.time_steps = mode, int(bins), int(radius), int(time_steps)
+        self.mode = mode
+        self.bins = int(bins)
+        self.radius = int(radius)
         self.window = window and tuple(map(float, window))
+        self.time_steps = int(time_steps)
         self.scales = tuple(f"bin {i + 1}" for i in range(self.bins)) if mode == "count" else ("first event",)
-        self.channels, self.polarity = 2 * len(self.scales), (1, -1) * len(self.scales)
+        self.channels = 2 * len(self.scales)
+        self.polarity = (1, -1) * len(self.scales)
 
     def check_images(self, images: Recordings, single: bool = False) -> Recordings:
         if not isinstance(images, Recordings):

@@ -15,7 +15,8 @@ class Intensity(Encoder, name="intensity"):
 
     def __init__(self, time_steps: int = 15, colours: int = 1):
         check_field(time_steps in range(1, 255), "time_steps", "a whole number from 1 to 254", time_steps)
-        self.time_steps, self.colours, self.channels = int(time_steps), colours, colours
+        self.time_steps = int(time_steps)
+        self.colours = self.channels = colours
 
     def encode(self, images):
         planes = images[:, None] if self.colours == 1 else np.moveaxis(images, -1, 1)
