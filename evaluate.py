@@ -42,10 +42,15 @@ from utils import create_run_folder, describe_environment, to_folder_name, write
 def main(argv: list[str] | None = None) -> int:
     """Run a command line (default: ``sys.argv``). Returns the exit code."""
     replace_unprintable()
+    words = sys.argv[1:] if argv is None else argv
     try:
-        settings = EvaluateSettings.parse(sys.argv[1:] if argv is None else argv)
-        run = export if settings.nir else predict if settings.predict else evaluate
-        run(settings)
+        settings = EvaluateSettings.parse(words)
+        if settings.nir:
+            export(settings)
+        elif settings.predict:
+            predict(settings)
+        else:
+            evaluate(settings)
         finish_output()
     except (InputError, OSError) as error:
         return report_error("evaluate.py", error)
@@ -58,17 +63,21 @@ def main(argv: list[str] | None = None) -> int:
 def evaluate(settings: EvaluateSettings) -> None:
     """Test a trained network on the test images of a data set, and write the report into a new folder."""
     network = load(settings)
-    content, model, encoder, place = network.checkpoint, network.model, network.encoder, network.checkpoint.path
-    run, trained = content.run, TrainSettings.from_dict(content.run["flags"])
+    model = network.model
+    encoder = network.encoder
+    checkpoint = network.checkpoint
+    run = checkpoint.run
+    trained = TrainSettings.from_dict(run["flags"])
     settings = replace(
         settings,
         dataset=settings.dataset or trained.dataset or run["dataset"],
         image_size=settings.image_size or trained.image_size,
     )
     data = load_data(settings)
-    check_fit(content, data, settings.dataset)
+    check_fit(checkpoint, data, settings.dataset)
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
-    images, labels = data.test_images[:count], data.test_labels[:count]
+    images = data.test_images[:count]
+    labels = data.test_labels[:count]
     if settings.noise:
         if not data.colours:
             settings.refuse("noise", "changes images, not recordings of events")
@@ -76,19 +85,19 @@ def evaluate(settings: EvaluateSettings) -> None:
     indices = choose_map_images(settings, labels)
     summary = describe(model, data, trained)
     folder = create_run_folder(settings.output, f"{model.name}-{to_folder_name(data.name)}-evaluation", settings.name)
-    write_json(
-        folder / "args.json",
-        {"command_line": settings.command_line, "checkpoint": str(place), **describe_environment()},
-    )
+    record = {"command_line": settings.command_line, "checkpoint": str(checkpoint.path), **describe_environment()}
+    write_json(folder / "args.json", record)
     write_text(folder / "summary.txt", summary + "\n")
     latencies = encoder.encode(images).to(model.device)
     evaluation = Evaluation(model, latencies, labels)
     tested = f"{data.name} with noise {settings.noise}" if settings.noise else data.name
-    title = f"{trained.title(model=model.name, dataset=tested)}, {place.name}"
+    title = f"{trained.title(model=model.name, dataset=tested)}, {checkpoint.path.name}"
     report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
     energy = measure_energy(model, encoder, latencies)
-    facts = {"checkpoint": str(place), "dataset": data.name, "fingerprint": data.fingerprint, "energy": energy}
-    facts |= {"noise": settings.noise} if settings.noise else {}
+    facts = {"checkpoint": str(checkpoint.path), "dataset": data.name, "fingerprint": data.fingerprint}
+    facts["energy"] = energy
+    if settings.noise:
+        facts["noise"] = settings.noise
     log = RunLog(folder)
     maps = folder / "maps"
     lost = write_report(folder, report, {"test": evaluation}, facts, maps, indices, settings.figures, log.show)
@@ -101,7 +110,8 @@ def evaluate(settings: EvaluateSettings) -> None:
     log.info(describe_energy(energy))
     if settings.tensorboard:
         split = make_tag(settings, run, data)
-        log.info(f"TensorBoard: {show_evaluation(place, folder, evaluation, split)}")
+        board = show_evaluation(checkpoint.path, folder, evaluation, split)
+        log.info(f"TensorBoard: {board}")
     log.info(f"see {folder}")
 
 
@@ -117,45 +127,50 @@ def make_tag(settings: EvaluateSettings, run: dict, data: DataSet) -> str:
     return "_".join(parts)
 
 
-def show_evaluation(place: Path, folder: Path, evaluation: Evaluation, split: str) -> Path:
+def show_evaluation(checkpoint: Path, folder: Path, evaluation: Evaluation, split: str) -> Path:
     """Log scores and figures to TensorBoard in the folder of the evaluated run; without a run, in ``folder``.
 
     They replace those of an earlier evaluation. Returns the folder.
     """
     from training.tensorboard import Board
 
-    run = place.parent.parent
-    history = read_rows(run / "metrics.csv") if place.parent.name == "checkpoints" else []
-    drawn, folder = folder / "figures", run if history and os.access(run, os.W_OK) else folder
-    board, step = Board(folder), len(history) + 2  # step len(history) + 1 is the end of the run itself
+    run = checkpoint.parent.parent
+    history = read_rows(run / "metrics.csv") if checkpoint.parent.name == "checkpoints" else []
+    target = run if history and os.access(run, os.W_OK) else folder
+    board = Board(target)
+    step = len(history) + 2  # step len(history) + 1 is the end of the run itself
     board.log_scores(split, evaluation.metrics, step)
-    board.log_pictures("report", drawn, step)
+    board.log_pictures("report", folder / "figures", step)
     board.close()
-    return folder
+    return target
 
 
 def predict(settings: EvaluateSettings) -> None:
     """Print the classes of image files."""
-    network, found = load(settings), []
+    network = load(settings)
+    predictions = []
     for path in chain.from_iterable(map(images_at, settings.predict)):
         image, note = network.read_image(path, settings.raw)
         (decision,), (scores,) = network.classify(image[None])
         name = None if decision < 0 else network.class_names[decision]
         scores = dict(zip(network.class_names, scores.tolist(), strict=True))
-        found.append({"image": str(path), "class": name, "note": note, "scores": scores})
+        predictions.append({"image": str(path), "class": name, "note": note, "scores": scores})
     if settings.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(predictions, indent=1))
         return
-    for entry in found:
+    for entry in predictions:
         decision = "silent: no neuron of the decision stage fired" if entry["class"] is None else entry["class"]
-        print(f"{make_printable(entry['image'])}: {decision}" + (f"  ({entry['note']})" if entry["note"] else ""))
+        note = f"  ({entry['note']})" if entry["note"] else ""
+        print(f"{make_printable(entry['image'])}: {decision}{note}")
         if settings.scores:
-            print("    " + "  ".join(f"{name} {score:.6g}" for name, score in entry["scores"].items()))
+            scores = [f"{name} {score:.6g}" for name, score in entry["scores"].items()]
+            print(f"    {'  '.join(scores)}")
 
 
 def export(settings: EvaluateSettings) -> None:
     """Write the network as a NIR graph."""
-    network, path = load(settings), Path(settings.nir)
+    network = load(settings)
+    path = Path(settings.nir)
     write_nir(path, network.model, network.class_names)
     print(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 
@@ -166,11 +181,12 @@ def export(settings: EvaluateSettings) -> None:
 def load(settings: EvaluateSettings) -> TrainedNetwork:
     """Load the network of the settings. Raises InputError if it is another network, or was not saved by a run."""
     network = load_network(settings.run, settings.output, prepare_machine(settings), settings.backend)
-    content, place = network.checkpoint, network.checkpoint.path
+    content = network.checkpoint
+    path = content.path
     if settings.model is not None and model_class(settings.model).name != content.model:
-        raise InputError(f"{place} contains {content.model}, not {settings.model}", flag="--model", path=place)
+        raise InputError(f"{path} contains {content.model}, not {settings.model}", flag="--model", path=path)
     if not content.run:
-        raise InputError(f"{place} was not saved by train.py: it does not contain its settings", path=place)
+        raise InputError(f"{path} was not saved by train.py: it does not contain its settings", path=path)
     return network
 
 

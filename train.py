@@ -44,9 +44,10 @@ from utils import (
 def main(argv: list[str] | None = None) -> int:
     """Run a command line (default: ``sys.argv``). Returns the exit code."""
     replace_unprintable()
+    words = sys.argv[1:] if argv is None else argv
     commands = {"train": train, "resume": resume, "summary": print_summary, "list_models": print_models}
     try:
-        settings = TrainSettings.parse(sys.argv[1:] if argv is None else argv)
+        settings = TrainSettings.parse(words)
         commands[settings.command](settings)
         finish_output()
     except (InputError, OSError) as error:
@@ -78,16 +79,20 @@ def train(settings: TrainSettings) -> None:
     settings, encoder, model = resolve(settings, data.set, device)
     check_run(model, data, settings)
     summary = describe(model, data.set, settings)
-    origin, notes, progress = {}, [], Progress()
+    origin = {}
+    notes = []
+    progress = Progress()
     if beginning := os.environ.get(BEGINNING):
         progress, origin, *notes = continue_from(Path(beginning), model)
     if settings.init_from:
-        place = find_checkpoint(settings.init_from, settings.output)
-        origin["init_from"], notes = initialize_from(place, model, encoder, data)
+        checkpoint = find_checkpoint(settings.init_from, settings.output)
+        origin["init_from"], notes = initialize_from(checkpoint, model, encoder, data)
     if not data.set.colours and model.augmentation != "none":
         notes.append(f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved")
-    what = f"{model.name}-{to_folder_name(data.set.name)}-seed{settings.seed}" + ("-dry" if settings.dry_run else "")
-    folder = create_run_folder(settings.output, what, settings.name)
+    default_name = f"{model.name}-{to_folder_name(data.set.name)}-seed{settings.seed}"
+    if settings.dry_run:
+        default_name += "-dry"
+    folder = create_run_folder(settings.output, default_name, settings.name)
     (folder / "checkpoints").mkdir()
     record = {"command_line": settings.command_line, "flags": settings.to_dict(), **origin, **describe_environment()}
     write_json(folder / "args.json", record)
@@ -101,11 +106,12 @@ def train(settings: TrainSettings) -> None:
 def resume(settings: TrainSettings) -> None:
     """Continue an interrupted run in its own folder with its own settings, or train more epochs of its last phase."""
     folder = find_run(settings.resume, settings.output)
-    place = folder / "checkpoints" / "last.safetensors"
-    content = load_checkpoint(place)
+    path = folder / "checkpoints" / "last.safetensors"
+    content = load_checkpoint(path)
     if content.progress is None or not content.run:
-        raise InputError(f"{place} contains a network without a training run, so it cannot be continued", path=place)
-    encoder, progress = build_encoder(content.encoding), content.progress
+        raise InputError(f"{path} contains a network without a training run, so it cannot be continued", path=path)
+    encoder = build_encoder(content.encoding)
+    progress = content.progress
     names = {"encoder": get_encoder_config(encoder)["name"], "model": model_class(content.model).name}
     trained = TrainSettings.from_dict({**content.run["flags"], **names})
     wanted = read_epochs(folder / "args.json")
@@ -114,8 +120,8 @@ def resume(settings: TrainSettings) -> None:
     saved, longer = apply_changes(trained, settings)
     done = progress.phase == len(saved.epochs)
     if done and not longer and is_finished(folder, saved.figures):
-        more = to_text((*saved.epochs[:-1], saved.epochs[-1] + 1))
-        print(f"{folder} is finished; to train it longer, add --epochs with a larger last number: --epochs {more}")
+        epochs = to_text((*saved.epochs[:-1], saved.epochs[-1] + 1))
+        print(f"{folder} is finished; to train it longer, add --epochs with a larger last number: --epochs {epochs}")
         return
     if done and longer and 0 < saved.patience <= progress.epochs_since_best:
         raise InputError(f"{folder} was stopped by --patience {saved.patience}, not by --epochs", flag="--epochs")
@@ -135,7 +141,8 @@ def resume(settings: TrainSettings) -> None:
         for left in find_temporaries(folder):
             left.unlink()
         if longer and done:
-            progress.phase, progress.epoch = progress.phase - 1, trained.epochs[-1]
+            progress.phase -= 1
+            progress.epoch = trained.epochs[-1]
         Run(replace(saved, device=str(device)), folder, model, encoder, data, progress).train(is_resumed=True)
 
 
@@ -144,18 +151,24 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
 
     Raises InputError for a change that would lead to other weights or other files.
     """
-    ignored = {"resume", "config", *(["output"] if settings.resume == "latest" else [])}
+    ignored = {"resume", "config"}
+    if settings.resume == "latest":
+        ignored.add("output")
     given = {name: getattr(settings, name) for name in settings.given - ignored}
     if "model" in given:
         given["model"] = model_class(given["model"]).name
     longer = "epochs" in given and is_longer(given["epochs"], saved.epochs)
-    free = {*saved.names(ROUNDING, NOTHING), *(["epochs"] if longer else [])}
+    free = {*saved.names(ROUNDING, NOTHING)}
+    if longer:
+        free.add("epochs")
     for name in sorted(given.keys() - free):
         before = getattr(saved, name)
         if given[name] != before:
             change = f"{to_text(given[name])} would change the run, which has {to_text(before)}"
-            settings.refuse(name, f"{change}; {'restore the file' if name == 'plugin' else 'leave it out'}")
-    return replace(saved, **{name: value for name, value in given.items() if name in free}), longer
+            advice = "restore the file" if name == "plugin" else "leave it out"
+            settings.refuse(name, f"{change}; {advice}")
+    changes = {name: given[name] for name in given.keys() & free}
+    return replace(saved, **changes), longer
 
 
 def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:

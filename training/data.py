@@ -12,8 +12,8 @@ DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
 
 def load_data(settings: NetworkSettings) -> datasets.DataSet:
     """Load the data set of the settings. Raises InputError."""
-    place = settings.data_dir or datasets.DATA_DIR
-    return datasets.load(settings.dataset or "mnist", place, settings.image_size or None)
+    data_dir = settings.data_dir or datasets.DATA_DIR
+    return datasets.load(settings.dataset or "mnist", data_dir, settings.image_size or None)
 
 
 class Data:
@@ -33,10 +33,13 @@ class Data:
         self.set = data or load_data(settings)
         split = settings.val_split, settings.ratio, settings.seed, settings.dry_run
         self.train, self.validation = split_indices(self.set.train_labels, *split)
-        self.test = np.arange(len(self.set.test_labels) if settings.test else 0)
+        self.splits = "train", "validation"
+        self.test = np.arange(0)
+        if settings.test:
+            self.splits += ("test",)
+            self.test = np.arange(len(self.set.test_labels))
         if settings.dry_run:
             self.test = self.test[: DRY_RUN_IMAGES["test"]]
-        self.splits = ("train", "validation", "test") if settings.test else ("train", "validation")
 
     def get_split(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the images and labels of the whole training or test set, and the indices of the split in them."""
@@ -54,13 +57,15 @@ def split_indices(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the indices of the training images and of the validation images of a run with these settings."""
     held_out = min(5000, len(labels) // 12) if val_split is None else val_split
-    train, validation = np.arange(len(labels)), np.arange(0)
+    train = np.arange(len(labels))
+    validation = np.arange(0)
     if held_out:
         train, validation = stratified_split(labels, held_out, seed)
     if ratio != 1:
         train = train[stratified_part(labels[train], ratio, seed)]
     if dry_run:
-        train, validation = train[: DRY_RUN_IMAGES["train"]], validation[: DRY_RUN_IMAGES["validation"]]
+        train = train[: DRY_RUN_IMAGES["train"]]
+        validation = validation[: DRY_RUN_IMAGES["validation"]]
     return train, validation
 
 
@@ -76,5 +81,6 @@ def choose_map_images(settings: NetworkSettings, labels: np.ndarray) -> np.ndarr
         )
     named = np.asarray(named, np.int64)
     chosen = choose_images(labels, settings.save_maps)
-    chosen = chosen[:2] if settings.dry_run else chosen
+    if settings.dry_run:
+        chosen = chosen[:2]
     return np.concatenate([named, chosen[~np.isin(chosen, named)]])

@@ -32,10 +32,14 @@ def resolve(
 
     Raises InputError for settings that do not fit the network.
     """
-    network, encoder_fields, fields = model_class(settings.model), {}, {}
+    network = model_class(settings.model)
+    fields = {}
+    encoder_fields = {}
     for name, value in settings.set.items():
-        is_encoders = name.startswith("encoder.")
-        (encoder_fields if is_encoders else fields)[name.removeprefix("encoder.")] = value
+        if name.startswith("encoder."):
+            encoder_fields[name.removeprefix("encoder.")] = value
+        else:
+            fields[name] = value
     encoder = choose_encoder(network.encoder, settings.encoder, encoder_fields, data.colours)
     model = network(
         in_channels=encoder.channels,
@@ -47,25 +51,42 @@ def resolve(
         overrides=fields,
         image_size=data.image_size[:2],
     )
-    names, epochs = [phase.name for phase in model.phases], settings.epochs or tuple(model.epochs)
+    names = [phase.name for phase in model.phases]
+    epochs = settings.epochs or tuple(model.epochs)
     if len(epochs) != len(names):
         phases = f"the phases of {model.name} ({' '.join(names)})"
         settings.refuse("epochs", f"needs {len(names)} numbers for {phases}, not {len(epochs)}")
-    found = {"model": network.name, "encoder": get_encoder_config(encoder)["name"]}
-    found["epochs"] = tuple(min(count, 1) for count in epochs) if settings.dry_run else epochs
-    moved = network.augmentation if data.colours else "none"
-    found["augment"] = Augmentation.parse(moved) if settings.augment is None else settings.augment
-    found["image_size"] = settings.image_size if data.colours else data.image_size  # of the sensor
-    return replace(settings, **found), encoder, model
+    if settings.dry_run:
+        epochs = tuple(min(count, 1) for count in epochs)
+    image_size = settings.image_size
+    augmentation = settings.augment
+    if augmentation is None:
+        augmentation = Augmentation.parse(network.augmentation)
+    if not data.colours:  # recordings of events
+        image_size = data.image_size  # of the sensor
+        augmentation = settings.augment or Augmentation()
+    encoder_name = get_encoder_config(encoder)["name"]
+    resolved = replace(
+        settings,
+        model=network.name,
+        encoder=encoder_name,
+        epochs=epochs,
+        augment=augmentation,
+        image_size=image_size,
+    )
+    return resolved, encoder, model
 
 
 def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> None:
     """Raise InputError if the settings do not fit the network or the data."""
-    decides, held_out = model.decision is not None, len(data.validation)
-    lack = f"{model.name} has no decision stage" if not decides else "--val-split is 0"
-    if settings.patience and not (decides and held_out):
+    lack = None
+    if model.decision is None:
+        lack = f"{model.name} has no decision stage"
+    elif not len(data.validation):
+        lack = "--val-split is 0"
+    if settings.patience and lack:
         settings.refuse("patience", f"needs a validation accuracy, but {lack}")
-    if not settings.test and not (decides and held_out):
+    if not settings.test and lack:
         settings.refuse("test", f"tests on the validation images, but {lack}")
     _, labels, used = data.get_split(settings.scored_split)
     choose_map_images(settings, labels[used])

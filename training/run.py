@@ -65,11 +65,18 @@ class Run:
         progress: Progress,
         notes: Sequence[str] = (),
     ):
-        self.settings, self.folder, self.model, self.encoder = settings, folder, model, encoder
-        self.data, self.progress, self.notes = data, progress, (*data.set.notes, *notes)
+        self.settings = settings
+        self.folder = folder
+        self.model = model
+        self.encoder = encoder
+        self.data = data
+        self.progress = progress
+        self.notes = (*data.set.notes, *notes)
         self.augmentation = settings.augment or Augmentation()
         self.stop = StopRequest()
-        self.saved_at, self.shown_at, self.left = time.monotonic(), 0.0, ""
+        self.saved_at = time.monotonic()
+        self.shown_at = 0.0
+        self.left = ""
         self.info = {
             "flags": settings.to_dict(),
             "dataset": data.set.name,
@@ -86,7 +93,8 @@ class Run:
         start, phases = time.perf_counter(), int(os.environ.get(PHASES, 0))
         self.log = RunLog(self.folder, self.settings.tensorboard)
         self.log.info(f"{'resuming' if is_resumed else 'run folder'}  {self.folder}")
-        self.log.info("  ".join(f"{count:,} {split}" for split, count in self.data.count_images().items()) + " images")
+        counts = [f"{count:,} {split}" for split, count in self.data.count_images().items()]
+        self.log.info(f"{'  '.join(counts)} images")
         for note in self.notes:
             self.log.info(note)
         if not is_resumed:
@@ -99,8 +107,10 @@ class Run:
         train = self.encode_split("train")
         validation = None if phases or self.model.decision is None else self.encode_split("validation")
         seconds["encoding"] += time.perf_counter()
-        about = self.model, self.settings.epochs, train, not self.data.set.colours
-        self.diagnosis = None if self.settings.dry_run else Diagnosis(*about)
+        self.diagnosis = None
+        if not self.settings.dry_run:
+            is_events = not self.data.set.colours
+            self.diagnosis = Diagnosis(self.model, self.settings.epochs, train, is_events)
         if self.diagnosis and not is_resumed:
             self.log_all(self.diagnosis.diagnose_plan())
         steps = self.model.steps(
@@ -131,7 +141,8 @@ class Run:
 
     def follow(self, step: Step, validation: LatencyDataset | None) -> None:
         """Log, draw and save after a step of the training. Raises Stopped if a signal has requested it."""
-        board, progress, names = self.log.board, self.progress, self.info["class_names"]
+        board = self.log.board
+        progress = self.progress
         outcome = Outcome(*progress.outcome) if step.kind == "batch" and step.learned.outcome else None
         if step.kind == "phase":
             self.log.close_bar()
@@ -140,14 +151,15 @@ class Run:
             if self.diagnosis and progress.epoch == progress.batch == 0:
                 self.log_all(self.diagnosis.diagnose_next(step.phase))
         elif step.kind != "epoch":
-            left, names = "", [phase.name for phase in self.model.phases]
+            left = ""
             if step.kind == "batch":
-                left = self.left = estimate_left(progress, names, self.settings.epochs, step.done / step.total)
+                phases = [phase.name for phase in self.model.phases]
+                left = self.left = estimate_left(progress, phases, self.settings.epochs, step.done / step.total)
             self.log.show(step.title, step.done, step.total, outcome, left)
         if outcome:
             board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
         elif step.kind == "validation":
-            board.log_validation(validation.labels, step.decisions, progress.history, names)
+            board.log_validation(validation.labels, step.decisions, progress.history, self.info["class_names"])
         elif step.kind == "epoch":
             self.finish_epoch(step)
         is_due = step.kind == "batch" and time.monotonic() - self.saved_at >= self.settings.save_every
@@ -161,7 +173,8 @@ class Run:
 
     def finish_epoch(self, step: Step) -> None:
         """Log an epoch, save activation maps if they are due, and save the weights if they are the best."""
-        progress, phase = self.progress, step.phase
+        progress = self.progress
+        phase = step.phase
         row = progress.history[-1]
         self.log.log_epoch(progress.history, self.titles()[progress.phase])
         self.log.show("drawing", 0, 1, left=self.left)
@@ -199,7 +212,9 @@ class Run:
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split with their labels; None if there are no images."""
         images, labels, chosen = self.data.get_split(split)
-        return LatencyDataset(self.encode_all(images, chosen, split), labels[chosen]) if len(chosen) else None
+        if not len(chosen):
+            return None
+        return LatencyDataset(self.encode_all(images, chosen, split), labels[chosen])
 
     def encode_all(self, images: np.ndarray, chosen: np.ndarray, split: str) -> LatencyMap:
         """Return the latencies of the images with the indices ``chosen``, packed if they are on a CPU."""
@@ -218,9 +233,11 @@ class Run:
         """Return the moved copies of the training images; None if the settings contain no augmentation."""
         if not self.augmentation:
             return None
-        decision, read = self.model.stages[self.model.decision], self.model.inputs_of(self.model.decision)
-        dense = decision.sees_whole_maps
-        count = decision.in_channels if dense else count_neurons(self.model, read[0], self.data)
+        decision = self.model.stages[self.model.decision]
+        if decision.sees_whole_maps:
+            count = decision.in_channels
+        else:
+            count = count_neurons(self.model, self.model.inputs_of(self.model.decision)[0], self.data)
         images = self.data.set.train_images[self.data.train]
         return MovedCopies(images, self.augmentation, self.settings.seed, self.encode, count, self.folder)
 
@@ -258,7 +275,8 @@ class Run:
         split = self.settings.scored_split
         images, labels, chosen = self.data.get_split(split)
         latencies = self.encode_all(images, chosen, split)
-        images, labels = images[chosen], labels[chosen]
+        images = images[chosen]
+        labels = labels[chosen]
         indices = choose_map_images(self.settings, labels)
         evaluations = {} if self.model.decision is None else self.evaluate(latencies, labels, validation)
         if self.progress.best is None:
@@ -306,12 +324,16 @@ class Run:
 
     def _collect_facts(self, latencies: LatencyMap, seconds: dict[str, float]) -> dict[str, Any]:
         """Return what results.json contains beside the scores. ``seconds`` gets those of the phases and readouts."""
-        best = {key: value for key, value in (self.progress.best or {}).items() if key != "state"}
-        scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
+        if self.model.decision is None:
+            scored = {"scores": NO_SCORES}
+        else:
+            best = dict(self.progress.best or {})
+            best.pop("state", None)
+            scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
         environment = describe_environment()
         return {
-            **({"scores": NO_SCORES} if self.model.decision is None else scored),
+            **scored,
             **self._read_features(seconds),
             "seconds": seconds,
             "images": self.data.count_images(),
@@ -354,7 +376,8 @@ class Run:
             self.log.info(f"no scores: {NO_SCORES}")
         if "readout" in facts:
             self.log.info(f"readout    {describe_readout(facts['readout'])}")
-        memory = f", {get_peak_memory():,.0f} MB at most" if get_peak_memory() else ""
+        peak = get_peak_memory()
+        memory = f", {peak:,.0f} MB at most" if peak else ""
         self.log.info(f"{facts['seconds']['since the last start']:.0f} s{memory}; see {self.folder}")
 
     def evaluate(
@@ -377,8 +400,10 @@ class Run:
         if self.progress.best is None:
             return {f"{split}.last": last, f"{split}.best": last}
         restore_state(self.model, self.progress.best["state"])
-        found = {f"{split}.last": last, "validation.best": Evaluation(self.model, *held_out)}
-        return found | {"test.best": Evaluation(self.model, *scored)} if self.settings.test else found
+        evaluations = {f"{split}.last": last, "validation.best": Evaluation(self.model, *held_out)}
+        if self.settings.test:
+            evaluations["test.best"] = Evaluation(self.model, *scored)
+        return evaluations
 
 
 def is_finished(folder: Path, figures: bool) -> bool:

@@ -23,7 +23,8 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int, is_saved: bool = False):
         super().__init__()
-        self.code, self.is_saved = 128 + number, is_saved
+        self.code = 128 + number
+        self.is_saved = is_saved
 
 
 @contextmanager
@@ -44,12 +45,14 @@ class StopRequest:
     """
 
     def __init__(self):
-        self.asked, self.number = False, signal.SIGINT
+        self.asked = False
+        self.number = signal.SIGINT
 
     def note(self, number: int, frame: object) -> None:
         if self.asked and number == signal.SIGINT:
             raise Stopped(number)
-        self.asked, self.number = True, number
+        self.asked = True
+        self.number = number
         warn("\nstopping after this batch; press Ctrl-C again to stop immediately")
 
 
@@ -61,7 +64,8 @@ def offer_resume(folder: Path) -> Iterator[None]:
 
     Raises Stopped after a signal, and InputError if the disk is full.
     """
-    command, last = format_resume_command(folder), folder / "checkpoints" / "last.safetensors"
+    command = format_resume_command(folder)
+    last = folder / "checkpoints" / "last.safetensors"
 
     def stop(number: int, frame: object) -> None:
         raise Stopped(number)
@@ -77,7 +81,8 @@ def offer_resume(folder: Path) -> Iterator[None]:
         cause = error if isinstance(error, OSError) else error.__cause__
         if getattr(cause, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        more = ", and start again"
+        advice = "delete files, and start again"
         if last.is_file():
-            more = f" (a checkpoint takes {last.stat().st_size / 1e6:.0f} MB), and continue with: {command}"
-        raise InputError(f"the disk of {folder} is full: {error}; delete files{more}", path=folder) from error
+            size = f"{last.stat().st_size / 1e6:.0f} MB"
+            advice = f"delete files (a checkpoint takes {size}), and continue with: {command}"
+        raise InputError(f"the disk of {folder} is full: {error}; {advice}", path=folder) from error
