@@ -17,7 +17,7 @@ from torch import nn
 
 from engine.checks import check_declaration, check_training
 from engine.decision import Outcome, class_of_features, deciding_features, majority
-from engine.graph import CHUNK, LatencyMap, StageGraph
+from engine.graph import CHUNK, LatencyMap, MapKey, StageGraph
 from engine.latency import to_classes, to_latency_map, to_tensor
 from engine.overrides import override
 from engine.packed import Packed
@@ -88,7 +88,7 @@ class Progress:
             self.outcome = list(Outcome(*self.outcome) + learned.outcome)
         for label, conv in convs.items():
             wins = self.wins.setdefault(label, torch.zeros(conv.out_channels, dtype=torch.int64))
-            if label in learned.wins:  # a stage that waits for its turn has no wins
+            if label in learned.wins:  # a stage that does not learn from this batch has no wins
                 wins += torch.bincount(learned.wins[label], minlength=conv.out_channels)
 
 
@@ -179,8 +179,8 @@ class NetworkTrainer(StageGraph):
         try:
             declared = self.build(num_classes)
         except (TypeError, NameError, AttributeError) as error:  # such as a misspelt field
-            place = traceback.extract_tb(error.__traceback__)[1]
-            raise InputError(f"{place.filename}, line {place.lineno}: {error}", path=place.filename) from error
+            frame = traceback.extract_tb(error.__traceback__)[1]
+            raise InputError(f"{frame.filename}, line {frame.lineno}: {error}", path=frame.filename) from error
         self.stages = nn.ModuleDict(override(check_declaration(declared), dict(overrides or {})))
         if backend == "event" and not str(device).startswith("cpu"):
             raise InputError(f"the event backend runs on a CPU, not on {device}: use torch", field="backend")
@@ -210,8 +210,8 @@ class NetworkTrainer(StageGraph):
         """Return the phases: one for each stage with an unsupervised rule, bottom up, then one for all other rules."""
         phases, names, supervised = [], [], {}
         for name, stage in self.stages.items():
-            for place, rule in enumerate(stage.rules):
-                rules = {label: conv.rules[place] for label, conv in self.named_convs([name])}
+            for number, rule in enumerate(stage.rules):
+                rules = {label: conv.rules[number] for label, conv in self.named_convs([name])}
                 if rule.needs_labels:
                     names.append(name)
                     supervised |= rules
@@ -250,7 +250,7 @@ class NetworkTrainer(StageGraph):
     # Classifying
 
     @torch.no_grad()
-    def decide(self, maps: LatencyMap | Mapping[str, LatencyMap]) -> tuple[torch.Tensor, torch.Tensor]:
+    def decide(self, maps: LatencyMap | Mapping[MapKey, LatencyMap]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return decisions int64 (N,), -1 for silence, and scores (N, classes).
 
         The score of a class is the highest potential among its neurons at the last time step; with several branches,
@@ -261,7 +261,7 @@ class NetworkTrainer(StageGraph):
         maps = self.check_maps(maps)
         stage, name = self._deciding_stage(), self.input_name(self.decision)
         classes = torch.from_numpy(self.class_of_feature()).to(self.device)
-        found = [(torch.empty(0, dtype=torch.int64), torch.empty(0, self.num_classes))]
+        results = [(torch.empty(0, dtype=torch.int64), torch.empty(0, self.num_classes))]
         for start in range(0, len(next(iter(maps.values()))), CHUNK):
             part = {below: latencies[start : start + CHUNK] for below, latencies in maps.items()}
             inputs = self.fire(part, [name])[name]
@@ -274,8 +274,8 @@ class NetworkTrainer(StageGraph):
                 of_class = peaks.unflatten(1, (self.num_classes, -1)).amax(2)
                 several = len(stage.convs) > 1
                 scores = scores + (of_class / highest[-1][:, None].clamp(min=1e-12) if several else of_class)
-            found.append((majority(torch.stack(votes, 1), torch.stack(highest, 1), self.num_classes), scores))
-        decisions, scores = zip(*(found[1:] or found), strict=True)
+            results.append((majority(torch.stack(votes, 1), torch.stack(highest, 1), self.num_classes), scores))
+        decisions, scores = zip(*(results[1:] or results), strict=True)
         return torch.cat(decisions), torch.cat(scores)
 
     def forward(self, latencies: torch.Tensor) -> torch.Tensor:
@@ -380,13 +380,13 @@ class NetworkTrainer(StageGraph):
                     prepared = phase
 
                 title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
-                place = seed, progress.phase, progress.epoch
-                order = torch.from_numpy(np.random.default_rng(place).permutation(len(train)))
+                position = seed, progress.phase, progress.epoch
+                order = torch.from_numpy(np.random.default_rng(position).permutation(len(train)))
                 batches = order.split(batch_size)
                 while progress.batch < len(batches):
                     start = time.perf_counter()
                     chosen = batches[progress.batch]
-                    rng = np.random.default_rng((*place, progress.batch))
+                    rng = np.random.default_rng((*position, progress.batch))
                     # with copies, a batch reads the original images or one of the copies
                     number = rng.integers(len(train.copies) + 1) if phase.needs_labels and train.copies else 0
                     maps = train.copies[number - 1] if number else train.maps[self.input_name(phase.stages[0])]
@@ -435,7 +435,7 @@ class NetworkTrainer(StageGraph):
         """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""
         target = self.input_name(phase.stages[0])
         later = list(self.phases)[list(self.phases).index(phase) :]
-        targets = {self.input_name(each.stages[0]) for each in later}
+        targets = {self.input_name(later_phase.stages[0]) for later_phase in later}
         if copies and phase.needs_labels and not train.copies:
             for number, moved in enumerate(copies, start=1):
                 chunks = self.propagate({INPUT: moved}, [target], bits=True, file=copies.file(number))
@@ -445,7 +445,7 @@ class NetworkTrainer(StageGraph):
             names = self.between(data.maps, [target])
             keep = self.read_for([*data.maps, *names], targets)
             chunks = self.propagate(data.maps, keep, pack=self.device.type == "cpu")
-            title = f"{' '.join(names)} of the {'training' if data is train else 'validation'} images"
+            title = f"{' '.join(map(str, names))} of the {'training' if data is train else 'validation'} images"
             data.maps = yield from self._chunks(chunks, phase, title, len(data))
 
     def _chunks(self, chunks, phase, title, total) -> Generator[Step, None, dict[str, LatencyMap]]:

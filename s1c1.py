@@ -95,11 +95,11 @@ class Encoder:
         """Return the latencies of the images as a tensor. Raises InputError if they have another type or shape."""
         if isinstance(latencies, np.ndarray):
             latencies = torch.from_numpy(np.require(latencies, requirements=["C", "W"]))
-        kind, shape = getattr(latencies, "dtype", type(latencies).__name__), tuple(getattr(latencies, "shape", ()))
+        dtype, shape = getattr(latencies, "dtype", type(latencies).__name__), tuple(getattr(latencies, "shape", ()))
         wanted, last = (len(images), self.channels, *images.shape[1:3]), self.time_steps
-        if kind != torch.uint8 or shape != wanted or (latencies.numel() and int(latencies.max()) > last):
-            found = f"{kind} {shape}" + (f" up to {int(latencies.max())}" if shape == wanted else "")
-            message = f"{type(self).__name__}.encode must return uint8 {wanted} from 0 to {last}, not {found}"
+        if dtype != torch.uint8 or shape != wanted or (latencies.numel() and int(latencies.max()) > last):
+            given = f"{dtype} {shape}" + (f" up to {int(latencies.max())}" if shape == wanted else "")
+            message = f"{type(self).__name__}.encode must return uint8 {wanted} from 0 to {last}, not {given}"
             raise InputError(message.replace("torch.", ""), flag="--encoder")
         return latencies
 
@@ -307,7 +307,7 @@ def _encode_one(image, kernels, windows, thresholds, radius, time_steps, latency
     for c in range(len(maps)):
         normalise(maps[c], radius)
     latency[:] = time_steps
-    deal(maps.reshape(-1), latency.reshape(-1), time_steps)
+    bin_by_rank(maps.reshape(-1), latency.reshape(-1), time_steps)
 
 
 @compiled
@@ -361,8 +361,8 @@ def normalise(intensity, radius):
 
 
 @compiled
-def deal(intensity, latency, time_steps):
-    """Rank the non-zero values of `intensity` and write their bins into `latency` (both flat, same length).
+def bin_by_rank(intensity, latency, time_steps):
+    """Rank the non-zero values of `intensity` and write their bins to `latency` (both flat, same length).
 
     Only the order across the borders between bins matters, so a counting sort into about 2n buckets is enough,
     followed by an exact sort of the few buckets that lie across a border.

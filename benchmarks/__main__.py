@@ -172,7 +172,7 @@ def make_operations_table(network):
     last = []
     for stage, inputs in zip((s1, s2), maps, strict=False):
         network.reset()
-        last.append(find_last_steps(stage.learn(inputs, stage.rule), model.time_steps))
+        last.append(find_last_steps(stage.learn_features(inputs, stage.rule), model.time_steps))
     network.reset()
     fast = network.list_event_work()
     rows = {

@@ -5,7 +5,7 @@ import numpy as np
 from datasets.recordings import Events, Recordings, read_events
 from engine.compiled import compiled
 from errors import InputError
-from s1c1 import MAX_PIXELS, Encoder, check_field, deal, normalise
+from s1c1 import MAX_PIXELS, Encoder, bin_by_rank, check_field, normalise
 
 MAX_BINS = 64
 UNIT = 2.0**32  # logarithms are rounded to integers in this unit, so that every sum of them is exact, as in S1C1
@@ -89,4 +89,4 @@ def _rank(maps, radius, time_steps, latency):
     """Normalise maps float64 (C, H, W) of whole numbers, in place, and write the bins of their ranks into latency."""
     for c in range(len(maps)):
         normalise(maps[c], radius)
-    deal(maps.reshape(-1), latency.reshape(-1), time_steps)
+    bin_by_rank(maps.reshape(-1), latency.reshape(-1), time_steps)

@@ -70,7 +70,7 @@ class FiringLayer(_Layer):
             self._fire(latency, out, pool)
         return out
 
-    def learn(self, latency: Tensor, rule: Rule, rates: np.ndarray) -> Tensor:
+    def compete_and_update(self, latency: Tensor, rule: Rule, rates: np.ndarray) -> Tensor:
         """Learn without labels from latency uint8 (N, C, H, W), one image after another.
 
         Args:
@@ -84,7 +84,7 @@ class FiringLayer(_Layer):
         rates = check_rates(rates, len(latency), 1)
         winners = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
         if len(latency):
-            self._learn(latency, rule, rates, winners)
+            self._compete_and_update(latency, rule, rates, winners)
         return winners
 
 
@@ -99,7 +99,7 @@ class DecisionLayer(_Layer):
             self._peaks(latency, peaks)
         return peaks
 
-    def learn(
+    def decide_and_update(
         self,
         latency: Tensor,
         labels: Tensor,
@@ -130,7 +130,7 @@ class DecisionLayer(_Layer):
             check_shape("left_out", left_out, (len(latency), self.features))
         if len(latency):
             with _naming(rule):
-                self._learn(latency, labels, rule, rates, left_out, result)
+                self._decide_and_update(latency, labels, rule, rates, left_out, result)
         return result
 
     def _make_result(self, images, winners, classes):
@@ -141,7 +141,7 @@ class DecisionLayer(_Layer):
         return Result(decisions, highest, torch.full((images, winners, 4), -1, dtype=torch.int32), classes)
 
 
-def learn_together(
+def update_together(
     firing: FiringLayer,
     deciding: DecisionLayer,
     latency: Tensor,
@@ -172,7 +172,7 @@ def learn_together(
         rates = check_rates(rates, len(latency), 1)
     if len(latency):
         with _naming(rules[1]):
-            firing._learn_together(deciding, latency, labels, pool, rules, (lower_rates, rates), result)
+            firing._update_together(deciding, latency, labels, pool, rules, (lower_rates, rates), result)
     return result
 
 

@@ -45,7 +45,7 @@ def tolerance(values):
 
 @compiled
 def strongest(peaks):
-    """Return the feature that decides: the first feature whose peak is the highest, but for rounding.
+    """Return the feature that decides: the first feature whose peak is the highest, up to ``tolerance``.
 
     peaks (F,): the highest potential of each feature. Returns -1, silence, if no peak is positive.
     """

@@ -1,6 +1,7 @@
 """The tensor backend: whole spike waves, one convolution for each time step, on any device.
 
-It consists of SpykeTorch's operations. A GPU runs it, and it is the reference implementation of ``engine/event``.
+It consists of SpykeTorch's operations. A GPU runs it, and it is the slow reference implementation with which the tests
+compare ``engine/event``.
 """
 
 from functools import reduce
@@ -11,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine import backend
-from engine.backend import learn_together
+from engine.backend import update_together
 from engine.decision import check_learners, strongest, tolerance
 from engine.rules import MAX_LEARNERS
 from SpykeTorch import functional as sf
 
-__all__ = ["DecisionLayer", "FiringLayer", "learn_together", "pool_latency"]
+__all__ = ["DecisionLayer", "FiringLayer", "pool_latency", "update_together"]
 
 WAVE_ELEMENTS = 1 << 26  # potentials in memory at the same time, if images share a convolution
 IMAGES = 1000  # that share a convolution in a decision layer
@@ -31,7 +32,7 @@ class _Tensors:
     def _pad(self, latency):
         return F.pad(latency, [self.padding] * 4, value=self.time_steps)
 
-    def _change(self, features, times, time, rates, rule):
+    def _change_weights(self, features, times, time, rates, rule):
         """Change the weights of winners; the first update clips all weights.
 
         features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. time: (n, 1, 1, 1), of
@@ -70,7 +71,7 @@ class FiringLayer(_Tensors, backend.FiringLayer):
         first = sf.wave_to_latency(spikes)
         return torch.tensor([(*w, int(first[w])) for w in winners], dtype=torch.int32).reshape(-1, 4), first
 
-    def _update(self, image, winners, rates, rule):
+    def _update_winners(self, image, winners, rates, rule):
         """Change the weights of the winners (n, 4) of one image (C, H, W)."""
         if len(winners) == 0:
             return
@@ -78,24 +79,24 @@ class FiringLayer(_Tensors, backend.FiringLayer):
         kernel = torch.arange(self.kernel, device=image.device)
         rows, columns = line[:, None] + kernel, column[:, None] + kernel
         times = self._pad(image)[:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)
-        self._change(feature, times, time[:, None, None, None], rates, rule)
+        self._change_weights(feature, times, time[:, None, None, None], rates, rule)
 
-    def _learn(self, latency, rule, rates, winners):
+    def _compete_and_update(self, latency, rule, rates, winners):
         for n, image in enumerate(latency):
-            found, _ = self._compete(image, rule)
-            self._update(image, found, rates[n, 0], rule)
-            winners[n, : len(found)] = found
+            winners_of_image, _ = self._compete(image, rule)
+            self._update_winners(image, winners_of_image, rates[n, 0], rule)
+            winners[n, : len(winners_of_image)] = winners_of_image
 
-    def _learn_together(self, top, latency, labels, pool, rules, rates, result):
+    def _update_together(self, top, latency, labels, pool, rules, rates, result):
         for n, image in enumerate(latency):
-            found, first = self._compete(image, rules[0])
-            result.winners[n, : len(found)] = found
+            winners_of_image, first = self._compete(image, rules[0])
+            result.winners[n, : len(winners_of_image)] = winners_of_image
             top_rates = None if rates[1] is None else rates[1][n]
-            top._learn_one(pool_latency(first, pool), int(labels[n]), rules[1], top_rates, None, result, n)
+            top._decide_and_update_one(pool_latency(first, pool), int(labels[n]), rules[1], top_rates, None, result, n)
             feature = int(result.decisions[n, 0])
             if feature >= 0:
                 row = 0 if result.classes[feature] == labels[n] else 1
-                self._update(image, found, rates[0][n, row], rules[0])
+                self._update_winners(image, winners_of_image, rates[0][n, row], rules[0])
 
 
 class DecisionLayer(_Tensors, backend.DecisionLayer):
@@ -109,23 +110,25 @@ class DecisionLayer(_Tensors, backend.DecisionLayer):
             target.copy_(self._potentials(part).amax((2, 3)))
 
     @staticmethod
-    def _place(potential):
-        """Return the first position (line, column) with the highest potential (Ho, Wo), but for rounding."""
+    def _find_position(potential):
+        """Return the first position (line, column) with the highest potential (Ho, Wo), up to ``tolerance``."""
         is_highest = potential >= potential.max() * float(1 - tolerance(potential.numpy(force=True)))
         return divmod(int(is_highest.flatten().int().argmax()), potential.shape[1])
 
-    def _learn(self, latency, labels, rule, rates, left_out, result):
+    def _decide_and_update(self, latency, labels, rule, rates, left_out, result):
         for n, image in enumerate(latency):
-            self._learn_one(image, int(labels[n]), rule, rates[n], left_out[n] if len(left_out) else None, result, n)
+            self._decide_and_update_one(
+                image, int(labels[n]), rule, rates[n], left_out[n] if len(left_out) else None, result, n
+            )
 
-    def _learn_one(self, image, label, rule, rates, left_out, result, n):
+    def _decide_and_update_one(self, image, label, rule, rates, left_out, result, n):
         """Decide the n-th image (C, H, W), and learn from it unless rates (rows, 2) is None."""
         potentials = self._potentials(image[None])[0]
         peaks = potentials.amax((1, 2)).numpy(force=True)
         best = int(strongest(peaks))
         if best < 0:
             return
-        result.decisions[n] = torch.tensor([best, *self._place(potentials[best])])
+        result.decisions[n] = torch.tensor([best, *self._find_position(potentials[best])])
         result.highest[n] = float(peaks[best])
         if rates is None:
             return
@@ -134,9 +137,9 @@ class DecisionLayer(_Tensors, backend.DecisionLayer):
         count = int(rule.plasticity().verdict(candidates, label, result.classes, learners))
         check_learners(learners, count, self.features, len(rates))
         for feature, row in learners[:count]:
-            line, column = self._place(potentials[feature])
+            line, column = self._find_position(potentials[feature])
             times = self._pad(image)[:, line : line + self.kernel, column : column + self.kernel][None]
-            self._change([feature], times, self.time_steps - 1, rates[row], rule)
+            self._change_weights([feature], times, self.time_steps - 1, rates[row], rule)
 
 
 def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:

@@ -1,7 +1,7 @@
 """The stages of a network as a graph, and the way of latency maps through it. Nothing is learned here."""
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import torch
 from torch import nn
@@ -13,9 +13,19 @@ from errors import InputError
 
 CHUNK = 1000  # images that pass through the stages together
 
-GATHERED = "input of "  # begins the name of a map that a stage gathers from several maps
-
 LatencyMap = torch.Tensor | Packed  # uint8 (N, C, H, W)
+
+
+class InputOf(NamedTuple):
+    """The key of the map that a stage gathers from all maps that it reads; other keys are names of stages."""
+
+    stage: str
+
+    def __str__(self) -> str:
+        return f"input of {self.stage}"
+
+
+MapKey = str | InputOf
 
 
 class StageGraph(nn.Module):
@@ -51,13 +61,13 @@ class StageGraph(nn.Module):
     def named_convs(self, names: Iterable[str] | None = None) -> Iterator[tuple[str, SpikingConv]]:
         """Yield (label, convolution) of the named stages (None: of all).
 
-        The label of a branch contains its kernel, "s3_5x5", or its place, "s3_2", if two kernels are the same.
+        The label of a branch contains its kernel, "s3_5x5", or its number, "s3_2", if two kernels are the same.
         """
         for name in self.stages if names is None else names:
             convs = self.stages[name].convs
             kernels = [conv.kernel for conv in convs]
-            for place, conv in enumerate(convs, start=1):
-                branch = f"{conv.kernel}x{conv.kernel}" if len(set(kernels)) == len(kernels) else f"{place}"
+            for number, conv in enumerate(convs, start=1):
+                branch = f"{conv.kernel}x{conv.kernel}" if len(set(kernels)) == len(kernels) else f"{number}"
                 yield (name if len(convs) == 1 else f"{name}_{branch}"), conv
 
     @property
@@ -69,19 +79,23 @@ class StageGraph(nn.Module):
     def _sees_whole_maps(self) -> bool:
         return any(stage.sees_whole_maps for stage in self.stages.values())
 
-    def inputs_of(self, name: str) -> tuple[str, ...]:
-        """Return the names of the maps that a stage reads; "input" is the input of the network. Raises InputError."""
-        name, names = str(name).removeprefix(GATHERED), [INPUT, *self.stages]
+    def inputs_of(self, key: MapKey) -> tuple[str, ...]:
+        """Return the names of the maps that a map is computed from; "input" is the input of the network.
+
+        Raises InputError if there is no such map.
+        """
+        name = key.stage if isinstance(key, InputOf) else key
+        names = [INPUT, *self.stages]
         if name not in self.stages:
             raise InputError(f"no stage is called {name!r}; there are {', '.join(self.stages)}", field=name)
         return self.stages[name].inputs or (names[names.index(name) - 1],)
 
-    def input_name(self, stage: str) -> str:
-        """Return the name of the map that a stage learns from: of the map that it reads.
+    def input_name(self, stage: str) -> MapKey:
+        """Return the key of the map that a stage learns from: of the map that it reads.
 
         A stage that sees whole maps learns from a separate map, which is gathered from all maps that it reads.
         """
-        return f"{GATHERED}{stage}" if self.stages[stage].sees_whole_maps else self.inputs_of(stage)[0]
+        return InputOf(stage) if self.stages[stage].sees_whole_maps else self.inputs_of(stage)[0]
 
     def drop_read(self, maps: dict[str, Any], name: str) -> None:
         """Remove from ``maps`` {stage: its map} what no stage after ``name`` reads."""
@@ -90,8 +104,8 @@ class StageGraph(nn.Module):
             if not any(other in self.inputs_of(reader) for reader in later):
                 del maps[other]
 
-    def between(self, known: Collection[str], wanted: Collection[str]) -> list[str]:
-        """Return the names, bottom up, of the maps to compute for the ``wanted`` maps if some maps are ``known``.
+    def between(self, known: Collection[MapKey], wanted: Collection[MapKey]) -> list[MapKey]:
+        """Return the keys, bottom up, of the maps to compute for the ``wanted`` maps if some maps are ``known``.
 
         Raises InputError if that takes the input of the network and this is not known.
         """
@@ -101,12 +115,14 @@ class StageGraph(nn.Module):
             if name in known or name in needed:
                 continue
             if name == INPUT:
-                raise InputError(f"{', '.join(wanted)} cannot be computed from {', '.join(known)} alone")
+                raise InputError(
+                    f"{', '.join(map(str, wanted))} cannot be computed from {', '.join(map(str, known))} alone"
+                )
             needed.add(name)
             waiting.extend(self.inputs_of(name))
-        return [name for stage in self.stages for name in (f"{GATHERED}{stage}", stage) if name in needed]
+        return [name for stage in self.stages for name in (InputOf(stage), stage) if name in needed]
 
-    def read_for(self, known: Collection[str], wanted: Collection[str]) -> set[str]:
+    def read_for(self, known: Collection[MapKey], wanted: Collection[MapKey]) -> set[MapKey]:
         """Return which of the ``known`` maps are among the ``wanted`` maps, or are read to compute these."""
         read = {other for name in self.between(known, wanted) for other in self.inputs_of(name)}
         return (read | set(wanted)) & set(known)
@@ -136,7 +152,7 @@ class StageGraph(nn.Module):
         self.shapes(*latencies.shape[2:])
         return latencies.to(self.device).contiguous()
 
-    def check_maps(self, maps: LatencyMap | Mapping[str, LatencyMap]) -> dict[str, LatencyMap]:
+    def check_maps(self, maps: LatencyMap | Mapping[MapKey, LatencyMap]) -> dict[MapKey, LatencyMap]:
         """Return {name: map} of the network's input, or of maps by name. Raises InputError if they do not fit."""
         if not isinstance(maps, Mapping):
             maps = {INPUT: maps if isinstance(maps, Packed) else self.check(maps)}
@@ -153,8 +169,8 @@ class StageGraph(nn.Module):
     # -----------------------------------------------------------------------------------------------------------------
     # Maps on their way up
 
-    def fire(self, maps: Mapping[str, torch.Tensor], wanted: Collection[str]) -> dict[str, torch.Tensor]:
-        """Compute the ``wanted`` maps from ``maps`` {name: map}, for a few images at once; return all of them.
+    def fire(self, maps: Mapping[MapKey, torch.Tensor], wanted: Collection[MapKey]) -> dict[MapKey, torch.Tensor]:
+        """Compute the ``wanted`` maps from ``maps`` {key: map}, for a few images at once; return all of them.
 
         If all that is read of a stage's map is one pooling without padding, both are computed together, and only the
         pooled map is returned.
@@ -164,7 +180,7 @@ class StageGraph(nn.Module):
         for name in names:
             if name in maps:
                 continue
-            stage = self.stages[name.removeprefix(GATHERED)]
+            stage = self.stages[name.stage if isinstance(name, InputOf) else name]
             latency = stage.gather([maps[other] for other in self.inputs_of(name)])
             readers = [other for other in names if name in self.inputs_of(other)]
             pool = readers[0] if len(readers) == 1 and name not in wanted and readers[0] in self.stages else None
@@ -178,12 +194,12 @@ class StageGraph(nn.Module):
 
     def propagate(
         self,
-        maps: Mapping[str, LatencyMap],
-        wanted: Collection[str],
+        maps: Mapping[MapKey, LatencyMap],
+        wanted: Collection[MapKey],
         pack: bool = False,
         bits: bool = False,
         file: BinaryIO | None = None,
-    ) -> Generator[int, None, dict[str, LatencyMap]]:
+    ) -> Generator[int, None, dict[MapKey, LatencyMap]]:
         """Compute the ``wanted`` maps of a data set from ``maps`` {name: map}, ``CHUNK`` images at a time.
 
         Args:
@@ -195,10 +211,10 @@ class StageGraph(nn.Module):
 
         Yields the number of images after each chunk, and returns {name: map} of the wanted maps.
         """
-        found = {} if bits else {name: maps[name] for name in wanted if name in maps}
-        computed = [name for name in wanted if name not in found]
+        wanted_maps = {} if bits else {name: maps[name] for name in wanted if name in maps}
+        computed = [name for name in wanted if name not in wanted_maps]
         if not computed:
-            return found
+            return wanted_maps
         reads = {other for name in self.between(maps, wanted) for other in self.inputs_of(name)} | set(computed)
         maps = {name: latencies for name, latencies in maps.items() if name in reads}
         count = len(next(iter(maps.values())))
@@ -209,28 +225,28 @@ class StageGraph(nn.Module):
                 part = {name: drop_times(latency, self.time_steps) for name, latency in part.items()}
             part = self.fire(part, wanted)
             for name in computed:
-                if name not in found:  # filled in place: joining the chunks would take the memory twice
+                if name not in wanted_maps:  # filled in place: joining the chunks would take the memory twice
                     shape = part[name].shape[1:]
-                    if bits or name.startswith(GATHERED):
-                        found[name] = PackedSpikes(count, shape, self.time_steps, file)
+                    if bits or isinstance(name, InputOf):
+                        wanted_maps[name] = PackedSpikes(count, shape, self.time_steps, file)
                     elif pack:
-                        found[name] = PackedLatencies(count, shape, self.time_steps)
+                        wanted_maps[name] = PackedLatencies(count, shape, self.time_steps)
                     else:
-                        found[name] = part[name].new_empty((count, *shape))
-                found[name][start : start + CHUNK] = part[name]
+                        wanted_maps[name] = part[name].new_empty((count, *shape))
+                wanted_maps[name][start : start + CHUNK] = part[name]
             yield min(CHUNK, count - start)
-        return found
+        return wanted_maps
 
-    def _times_matter(self, names: Collection[str]) -> bool:
+    def _times_matter(self, names: Collection[MapKey]) -> bool:
         """Return whether the times of the input's spikes determine which neurons of the maps ``names`` spike.
 
         They do if a stage has levels or negative weights. Otherwise a potential never falls, and the last one decides.
         """
-        has_levels = any(f"{GATHERED}{name}" in names and stage.levels for name, stage in self.stages.items())
+        has_levels = any(InputOf(name) in names and stage.levels for name, stage in self.stages.items())
         return has_levels or any(bool((conv.weight < 0).any()) for conv in self.convs() if not conv.decides)
 
     @torch.no_grad()
-    def map_of(self, maps: LatencyMap | Mapping[str, LatencyMap], name: str) -> LatencyMap:
+    def map_of(self, maps: LatencyMap | Mapping[MapKey, LatencyMap], name: MapKey) -> LatencyMap:
         """Return the map ``name`` (of a stage, or an ``input_name``) of many images, packed if ``maps`` are.
 
         maps: the network's input, or {name: map} of maps from which the wanted map follows.

@@ -10,7 +10,7 @@ from engine.rules import RULES, Rule
 from engine.stages import Stage
 from errors import InputError
 
-Change = tuple[list[str], Any, str]  # names of the way to a field, its value, and the field as it was given
+Change = tuple[list[str], Any, str]  # names of the path to a field, its value, and the field as it was given
 
 FIXED = {"rule", "inputs", "in_channels"}  # arguments of a stage that cannot be replaced
 
@@ -30,10 +30,10 @@ def override(stages: dict[str, Stage], overrides: dict[str, Any]) -> dict[str, S
     """
     changes = {name: [] for name in stages}
     for field, value in overrides.items():
-        name, *way = str(field).split(".")
+        name, *path = str(field).split(".")
         if name not in stages:
             raise InputError(f"{field}: no stage is called {name!r}; there are {', '.join(stages)}", field=field)
-        changes[name].append((way, value, field))
+        changes[name].append((path, value, field))
     return {name: _rebuild_stage(stage, changes[name]) if changes[name] else stage for name, stage in stages.items()}
 
 
@@ -73,32 +73,32 @@ def _rebuild_stage(stage: Stage, changes: list[Change]) -> Stage:
     branches = {str(number): branch for number, branch in enumerate(getattr(stage, "branches", ()))}
     if not branches:
         return _rebuild(stage, changes)
-    for way, _, field in changes:
-        if way[:1] and way[0].isdigit() and way[0] not in branches:
+    for path, _, field in changes:
+        if path[:1] and path[0].isdigit() and path[0] not in branches:
             raise InputError(f"{field}: there are the branches {', '.join(branches)}", field=field)
     made = [
-        _rebuild(branch, [(way[way[:1] == [number] :], *rest) for way, *rest in changes if _concerns(way, number)])
+        _rebuild(branch, [(path[path[:1] == [number] :], *rest) for path, *rest in changes if _concerns(path, number)])
         for number, branch in branches.items()
     ]
     return type(stage)(*made, inputs=stage.inputs)
 
 
-def _concerns(way: list[str], number: str) -> bool:
+def _concerns(path: list[str], number: str) -> bool:
     """Return whether a change of a stage concerns its branch of this number."""
-    return not way or not way[0].isdigit() or way[0] == number
+    return not path or not path[0].isdigit() or path[0] == number
 
 
 def _rebuild(part: Stage | Rule, changes: list[Change]) -> Stage | Rule:
     """Return a stage without branches, or a rule, with other arguments."""
     arguments = {name: getattr(part, name) for name in signature(type(part)).parameters}
     types = get_type_hints(type(part).__init__ if isinstance(part, Stage) else type(part))
-    for way, value, field in sorted(changes, key=lambda change: len(change[0])):  # a rule before its fields
-        name, *deeper = way or [""]
+    for path, value, field in sorted(changes, key=lambda change: len(change[0])):  # a rule before its fields
+        name, *deeper = path or [""]
         if not deeper and isinstance(arguments.get(name), Rule) and (isinstance(value, str) or name in FIXED):
             arguments[name] = _replace_rule(arguments[name], value, [each for each in changes if each[0][0] == name])
         elif deeper and is_dataclass(arguments.get(name)):
             arguments[name] = _rebuild(arguments[name], [(deeper, value, field)])
-        elif ".".join(way) not in (names := [name for name, *_ in _fields(part)]):
+        elif ".".join(path) not in (names := [name for name, *_ in _fields(part)]):
             raise InputError(f"{field}: there is no such field; there are {', '.join(names)}", field=field)
         elif not fits(value, types[name]):
             raise InputError(f"{field} cannot be {value!r}; it is {describe(types[name])}", field=field)
@@ -119,10 +119,10 @@ def _replace_rule(old: Rule, name: Any, changes: list[Change]) -> Rule:
     """Return the rule of this name. changes: of the rule and its fields; those of fields without default are read."""
     if name == old.name:
         return old
-    field = next(field for way, _, field in changes if len(way) == 1)
+    field = next(field for path, _, field in changes if len(path) == 1)
     if name not in RULES:
         raise InputError(f"{field}: no rule is called {name!r}; there are {', '.join(RULES)}", field=field)
-    kind, values = RULES[name], {way[1]: value for way, value, _ in changes if len(way) == 2}
+    kind, values = RULES[name], {path[1]: value for path, value, _ in changes if len(path) == 2}
     if kind.needs_labels != old.needs_labels:
         needs = "labels" if kind.needs_labels else "no labels"
         raise InputError(f"{field}: {name} needs {needs}, unlike {old.name}, which it would replace", field=field)
@@ -151,7 +151,7 @@ def _fields(part: Stage | Rule) -> Iterator[tuple[str, Any, Any]]:
 def fits(value: Any, kind: Any) -> bool:
     """Return whether a value has the type of a field. A whole number is also a float; True is not a number."""
     if get_origin(kind) in (Union, UnionType):
-        return any(fits(value, one) for one in get_args(kind))
+        return any(fits(value, option) for option in get_args(kind))
     if get_origin(kind) is tuple:
         kinds = get_args(kind)
         kinds = kinds[:1] * len(value) if kinds[1:] == (...,) and isinstance(value, tuple) else kinds

@@ -60,8 +60,9 @@ class PackedLatencies(Packed):
     """Latency maps as lists of spikes. Silent neurons take next to no memory. Images are written in their order.
 
     The *code* of a spike is its time step, and in the lower half the number of silent neurons before it. A code takes
-    one byte for up to 15 time steps, otherwise two bytes. A longer silence is one or more codes before that code: their
-    time step is all ones, and their lower half is the number of silent neurons divided by 16 (by 256), minus 1.
+    one byte for up to 15 time steps, otherwise two bytes. If more neurons are silent, codes without a spike
+    come before that code: all bits of their upper half are 1, and their lower half is the number of silent neurons
+    divided by 16 (by 256), minus 1.
     """
 
     def __init__(self, images: int, shape: Sequence[int], time_steps: int):

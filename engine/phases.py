@@ -97,7 +97,7 @@ class Phase(nn.Module):
     def _learn_features(self, network, inputs, epoch, active) -> Learned:
         wins = {}
         for label, conv in network.named_convs(active):
-            feature = conv.learn(inputs, self.rules[label], epoch)[..., 0].long()
+            feature = conv.learn_features(inputs, self.rules[label], epoch)[..., 0].long()
             wins[label] = feature[feature >= 0]
         return Learned(None, None, wins)
 
@@ -107,10 +107,10 @@ class Phase(nn.Module):
         inputs = inputs[:] if isinstance(inputs, Packed) else inputs
         votes, highest, wins = [], [], {}
         for label, conv in network.named_convs([network.decision]):
-            found = conv.learn_decisions(inputs, labels, classes, rng, epoch)
-            feature = found.decisions[:, 0].long()
+            result = conv.learn_decisions(inputs, labels, classes, rng, epoch)
+            feature = result.decisions[:, 0].long()
             votes.append(classes_of(feature, classes))
-            highest.append(found.highest.double())
+            highest.append(result.highest.double())
             wins[label] = feature[feature >= 0]
         votes = torch.stack(votes, 1)
         decisions = majority(votes, torch.stack(highest, 1), network.num_classes)
@@ -126,7 +126,7 @@ class Phase(nn.Module):
             lower.next_rates(rule, len(inputs), epoch),
             top.next_rates(top_rule, len(inputs), epoch) if network.decision in active else None,
         )
-        found = BACKENDS[network.backend].learn_together(
+        result = BACKENDS[network.backend].update_together(
             lower.layer(),
             top.layer(),
             inputs,
@@ -136,7 +136,7 @@ class Phase(nn.Module):
             (rule, top_rule),
             rates,
         )
-        feature, winners = found.decisions[:, 0].long(), found.winners[..., 0].long()
+        feature, winners = result.decisions[:, 0].long(), result.winners[..., 0].long()
         wins = {name: winners[winners >= 0], network.decision: feature[feature >= 0]}
         decisions = classes_of(feature, classes)
         return Learned(

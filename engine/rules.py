@@ -123,8 +123,8 @@ class Rule:
     The state of a stage contains the current rates of its rule: rows of (LTP, LTD). Unsupervised rules have one row.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]  # shown in figures and tables
+    name: ClassVar[str]  # in flags and files
+    title: ClassVar[str]  # in texts and figures
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates
@@ -333,5 +333,5 @@ def check_numbers(rule: Rule, *fields: str) -> None:
         pair = isinstance(type(rule).__dataclass_fields__[field].default, tuple)
         numbers = value if pair and isinstance(value, tuple | list) else (value,)
         if len(numbers) != 1 + pair or not all(isinstance(n, int | float) and abs(n) <= MAX_VALUE for n in numbers):
-            kind = "two numbers (LTP, LTD)" if pair else "a number"
-            raise InputError(f"{field} must be {kind} from -1e6 to 1e6, not {value}", field=field)
+            wanted = "two numbers (LTP, LTD)" if pair else "a number"
+            raise InputError(f"{field} must be {wanted} from -1e6 to 1e6, not {value}", field=field)

@@ -33,7 +33,7 @@ MAX_WEIGHTS = 2**31 - 1  # of a convolution, because the kernels keep positions 
 Shape = tuple[int, int, int]  # (channels, rows, columns) of a latency map
 
 
-class Part(NamedTuple):
+class Region(NamedTuple):
     """Neurons of one convolution in the latency map (F, H, W) of a stage: slices of its features, rows and columns."""
 
     features: slice
@@ -41,8 +41,8 @@ class Part(NamedTuple):
     columns: slice
 
 
-class Line(NamedTuple):
-    """One line of a network's summary; all are texts, ``weights`` is a number."""
+class SummaryRow(NamedTuple):
+    """One row of a network's summary; all are texts, ``weights`` is a number."""
 
     name: str
     rule: str
@@ -67,10 +67,10 @@ class Stage(nn.Module):
       it does not fit;
     * ``receptive_field(side, stride)``: receptive field and stride of its neurons, in pixels of the encoded image, from
       those of the stage that it reads;
-    * ``parts(below, shape_below, shape)``: where its map has neurons, a ``Part`` for each convolution, from the parts
-      of the map that it reads, whose shape is ``shape_below``; ``shape``: of its own map;
+    * ``regions(below, shape_below, shape)``: where its map has neurons, a ``Region`` for each convolution, from the
+      regions of the map that it reads, whose shape is ``shape_below``; ``shape``: of its own map;
     * ``explain()``: in a few words, what its map shows;
-    * ``summary(labels, shape_below, shape, field)``: its lines of the summary; ``labels``: of its convolutions, then
+    * ``summary(labels, shape_below, shape, field)``: its rows of the summary; ``labels``: of its convolutions, then
       its own name; ``field``: receptive field and stride of what it reads;
     * ``fire(latency[, pool])``: its map, pooled if it is a convolution.
     """
@@ -225,17 +225,17 @@ class SpikingConv(Stage):
     def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
         return side + (self.kernel - 1) * stride, stride
 
-    def parts(self, below: list[Part], shape_below: Shape, shape: Shape) -> list[Part]:
-        return [Part(*(slice(0, size) for size in shape))]
+    def regions(self, below: list[Region], shape_below: Shape, shape: Shape) -> list[Region]:
+        return [Region(*(slice(0, size) for size in shape))]
 
     def explain(self) -> str:
         return "potentials at the last time step" if self.decides else f"threshold {self.threshold:g}"
 
-    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[Line]:
+    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
         competition = (str(getattr(self.rule, name, "")) for name in ("winners", "radius"))
         side, _ = self.receptive_field(*field)
         return [
-            Line(
+            SummaryRow(
                 labels[0],
                 self.rule.title if self.rule else "none",
                 f"{self.kernel}×{self.kernel}",
@@ -269,31 +269,31 @@ class SpikingConv(Stage):
         """Return the highest potential of each feature of a decision stage, (N, F)."""
         return self.layer().peaks(latency)
 
-    def learn(self, latency: torch.Tensor, rule: Rule, epoch: int = 0) -> torch.Tensor:
+    def learn_features(self, latency: torch.Tensor, rule: Rule, epoch: int = 0) -> torch.Tensor:
         """Learn by an unsupervised rule, one image after another; return the winners (see ``backend.FiringLayer``).
 
         epoch: number of epochs of this phase before this one.
         """
-        return self.layer().learn(latency, rule, self.next_rates(rule, len(latency), epoch))
+        return self.layer().compete_and_update(latency, rule, self.next_rates(rule, len(latency), epoch))
 
     def learn_decisions(
         self, latency: torch.Tensor, labels: torch.Tensor, classes: np.ndarray, rng: np.random.Generator, epoch: int = 0
     ) -> Any:
-        """Learn by the rule of a decision stage; the result is that of ``backend.DecisionLayer.learn``.
+        """Learn by the rule of a decision stage; the result is that of ``backend.DecisionLayer.decide_and_update``.
 
         Args:
             latency: uint8 (N, C, H, W).
             labels: integers (N,).
             classes: integers (F,), the class of each feature.
             rng: draws the neurons that the rule leaves out.
-            epoch: as in ``learn``.
+            epoch: as in ``learn_features``.
         """
         latency = to_latency_map(latency)
         classes = to_classes(classes, "classes", self.out_channels, self.out_channels)
         labels = to_classes(labels, "labels", len(latency), int(classes.max()) + 1)
         rates = self.next_rates(self.rule, len(latency), epoch)
         left_out = self.rule.draw_left_out(rng, len(latency), self.out_channels)
-        return self.layer().learn(latency, labels, classes.numpy(), self.rule, rates, left_out)
+        return self.layer().decide_and_update(latency, labels, classes.numpy(), self.rule, rates, left_out)
 
     def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> np.ndarray:
         """Count the next images as seen and return their rates, float64 (N, rows, 2)."""
@@ -370,7 +370,7 @@ class SpikingDense(SpikingConv):
     def output_shape(self, channels: int, height: int, width: int) -> Shape:
         return self.out_channels, 1, 1
 
-    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[Line]:
+    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
         (line,) = super().summary(labels, shape_below, shape, field)
         return [line._replace(kernel="all", winners="", radius="", output=f"{self.out_channels}", field="all")]
 
@@ -404,22 +404,22 @@ class Pool(Stage):
     def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
         return side + (self.size - 1) * stride, stride * self.size
 
-    def parts(self, below: list[Part], shape_below: Shape, shape: Shape) -> list[Part]:
+    def regions(self, below: list[Region], shape_below: Shape, shape: Shape) -> list[Region]:
         def pooled(side: slice, length: int) -> slice:
             start = (side.start + self.padding) // self.size
             stop = -(-(side.stop + self.padding) // self.size)
             return slice(start, min(length, stop))
 
         _, height, width = shape
-        return [Part(part.features, pooled(part.rows, height), pooled(part.columns, width)) for part in below]
+        return [Region(region.features, pooled(region.rows, height), pooled(region.columns, width)) for region in below]
 
     def explain(self) -> str:
         return f"the earliest spike of each {self.size}×{self.size} window"
 
-    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[Line]:
+    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
         side, _ = self.receptive_field(*field)
         output = "×".join(map(str, shape))
-        return [Line(labels[0], "pooling", f"{self.size}×{self.size}", "", "", "", output, f"{side}×{side}", 0)]
+        return [SummaryRow(labels[0], "pooling", f"{self.size}×{self.size}", "", "", "", output, f"{side}×{side}", 0)]
 
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
         latency = to_latency_map(latency)
@@ -437,14 +437,14 @@ class Branches(Stage):
 
     def __init__(self, *branches: SpikingConv, inputs: str | Sequence[str] = ()):
         super().__init__(inputs)
-        kind = type(self).__name__
+        name = type(self).__name__
         if not branches or not all(type(branch) is SpikingConv for branch in branches):
-            raise InputError(f"{kind} takes at least one SpikingConv", field="branches")
+            raise InputError(f"{name} takes at least one SpikingConv", field="branches")
         if any(branch.inputs for branch in branches):
-            raise InputError(f"branches read one input: name it once, {kind}(…, inputs=…)", field="inputs")
+            raise InputError(f"branches read one input: name it once, {name}(…, inputs=…)", field="inputs")
         if len({type(branch.rule) for branch in branches}) > 1:
-            kinds = " and ".join(dict.fromkeys(type(branch.rule).__name__ for branch in branches))
-            raise InputError(f"branches learn by one kind of rule, not by {kinds}: use separate stages", field="rule")
+            names = " and ".join(dict.fromkeys(type(branch.rule).__name__ for branch in branches))
+            raise InputError(f"branches learn by one kind of rule, not by {names}: use separate stages", field="rule")
         self.branches = nn.ModuleList(branches)
         self._check_branches()
 
@@ -485,20 +485,20 @@ class Branches(Stage):
     def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
         return max(branch.receptive_field(side, stride)[0] for branch in self.branches), stride
 
-    def parts(self, below: list[Part], shape_below: Shape, shape: Shape) -> list[Part]:
-        found, first = [], 0
+    def regions(self, below: list[Region], shape_below: Shape, shape: Shape) -> list[Region]:
+        regions, first = [], 0
         for branch in self.branches:
             features, *sides = branch.output_shape(*shape_below)
             starts = ((full - side) // 2 for full, side in zip(shape[1:], sides, strict=True))
             spans = (slice(start, start + side) for start, side in zip(starts, sides, strict=True))
-            found.append(Part(slice(first, first + features), *spans))
+            regions.append(Region(slice(first, first + features), *spans))
             first += features
-        return found
+        return regions
 
     def explain(self) -> str:
         return ", ".join(dict.fromkeys(branch.explain() for branch in self.branches))
 
-    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[Line]:
+    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
         *labels, name = labels
         lines = [
             line
@@ -506,7 +506,7 @@ class Branches(Stage):
             for line in branch.summary([label], shape_below, shape, field)
         ]
         side, _ = self.receptive_field(*field)
-        return [*lines, Line(name, self.joined, "", "", "", "", "×".join(map(str, shape)), f"{side}×{side}", 0)]
+        return [*lines, SummaryRow(name, self.joined, "", "", "", "", "×".join(map(str, shape)), f"{side}×{side}", 0)]
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         latency = to_latency_map(latency)

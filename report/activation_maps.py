@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from engine.stages import INPUT, Part
+from engine.stages import INPUT, Region
 from errors import InputError
 from network_trainer import NetworkTrainer
 from utils import write_atomically
@@ -63,7 +63,7 @@ def _save_maps(model, latencies, labels, indices, folder, class_names, stages, d
 
     wanted = [name for name in (INPUT, *model.stages) if stages is None or name == INPUT or name in stages]
     make_folders([folder, *(folder / name for name in wanted if draw)])
-    parts = find_neurons(model, *latencies.shape[2:])
+    regions = find_neurons(model, *latencies.shape[2:])
     maps = compute_maps(model, latencies, wanted)
     potentials, decisions = {}, None
     if model.decision in wanted:
@@ -84,7 +84,7 @@ def _save_maps(model, latencies, labels, indices, folder, class_names, stages, d
                 about += f", decision {[*class_names, 'silent'][decisions[position]]}"
                 picture = draw_decision(own_potentials, model.class_of_feature(), class_names, about)
             else:
-                picture = draw_maps(arrays[name], model.time_steps, about, parts[name])
+                picture = draw_maps(arrays[name], model.time_steps, about, regions[name])
             write_atomically(folder / name / f"{file}.png", picture.save)
 
 
@@ -112,18 +112,18 @@ def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[s
     return found
 
 
-def find_neurons(model: NetworkTrainer, height: int, width: int) -> dict[str, list[Part]]:
-    """Return the parts of each stage's maps that contain neurons: {"input" or stage: its parts}.
+def find_neurons(model: NetworkTrainer, height: int, width: int) -> dict[str, list[Region]]:
+    """Return the regions of each stage's maps that contain neurons: {"input" or stage: its regions}.
 
     A map has one part, except for ``Branches``: there the smaller outputs are in the middle of the largest output, with
     padding around them. height, width: size of the network's input.
     """
     shapes = model.shapes(height, width)
-    parts = {INPUT: [Part(*(slice(0, size) for size in shapes[INPUT]))]}
+    regions = {INPUT: [Region(*(slice(0, size) for size in shapes[INPUT]))]}
     for name, stage in model.stages.items():
         below = model.inputs_of(name)[0]
-        parts[name] = stage.parts(parts[below], shapes[below], shapes[name])
-    return parts
+        regions[name] = stage.regions(regions[below], shapes[below], shapes[name])
+    return regions
 
 
 def name_file(index: int, class_name: str) -> str:

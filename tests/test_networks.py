@@ -154,12 +154,12 @@ def test_the_seed_makes_the_weights(name):
     assert not changed(build_model(name, seed=3), state(model))
     assert weights(model) <= changed(build_model(name, seed=4), state(model))
     double = build_model(name, seed=3, dtype=torch.float64)
-    for conv, twin in zip(model.convs(), double.convs(), strict=True):
-        assert (conv.weight.dtype, twin.weight.dtype) == (torch.float32, torch.float64)
-        assert torch.equal(conv.weight, twin.weight.float())
+    for conv, other in zip(model.convs(), double.convs(), strict=True):
+        assert (conv.weight.dtype, other.weight.dtype) == (torch.float32, torch.float64)
+        assert torch.equal(conv.weight, other.weight.float())
         mean, deviation = conv.first_weights
-        assert float(twin.weight.mean()) == pytest.approx(mean, abs=0.1 * deviation)
-        assert float(twin.weight.std()) == pytest.approx(0.05, abs=0.005)
+        assert float(other.weight.mean()) == pytest.approx(mean, abs=0.1 * deviation)
+        assert float(other.weight.std()) == pytest.approx(0.05, abs=0.005)
 
 
 @every_deciding_network

@@ -36,7 +36,7 @@ def noise(*shape, seed=0):
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def deal(intensities, time_steps):
+def bin_by_rank(intensities, time_steps):
     """Intensities (C, H, W) → latencies: all non-zero ones ranked together, equal ones by position."""
     order = torch.sort(intensities.flatten(), descending=True, stable=True).indices
     n = int((intensities > 0).sum())
@@ -47,7 +47,7 @@ def deal(intensities, time_steps):
     return latency.view(intensities.shape)
 
 
-def exact_twin(encoder, image):
+def exact_reference(encoder, image):
     """The encoder's integer arithmetic by dense convolutions, which are exact too, so that every bit is the same."""
     maps = []
     for plane in torch.from_numpy(image).double().view(*image.shape[:2], -1).unbind(-1):
@@ -59,7 +59,7 @@ def exact_twin(encoder, image):
     maps = torch.cat(maps, 1).transpose(0, 1)
     side = 2 * encoder.radius + 1
     sums = F.conv2d(maps, torch.ones(1, 1, side, side, dtype=torch.float64), padding=encoder.radius)
-    return deal(torch.where(maps > 0, maps / sums, 0.0)[:, 0], encoder.time_steps)
+    return bin_by_rank(torch.where(maps > 0, maps / sums, 0.0)[:, 0], encoder.time_steps)
 
 
 def test_reproduces_every_golden_encoding_of_the_original():
@@ -72,7 +72,7 @@ def test_reproduces_every_golden_encoding_of_the_original():
 
 def test_real_digits_equal_the_exact_twin(digits):
     encoder = S1C1()
-    assert torch.equal(encoder.encode(digits), torch.stack([exact_twin(encoder, digit) for digit in digits]))
+    assert torch.equal(encoder.encode(digits), torch.stack([exact_reference(encoder, digit) for digit in digits]))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_every_size_and_parameter_equals_the_exact_twin(shape, parameters, digit
     latencies = encoder.encode(images)
     assert latencies.shape == (4, encoder.channels, *shape)
     assert encoder.channels == 2 * len(encoder.filters) * encoder.colours
-    assert torch.equal(latencies, torch.stack([exact_twin(encoder, image) for image in images]))
+    assert torch.equal(latencies, torch.stack([exact_reference(encoder, image) for image in images]))
 
 
 def test_colours_share_one_ranking(digits):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from support.refusals import refuses
 
+from engine.graph import InputOf
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import Branches, Pool, SpikingConv, SpikingDense
 from errors import InputError
@@ -136,7 +137,7 @@ def test_no_more_maps_are_kept_than_stages_to_come_will_read():
     for step in fork().steps(data, None, (1, 0, 1, 1, 1)):
         if step.kind == "batch":
             kept.append((step.phase.name, sorted(data.maps)))
-    assert kept == [("a", ["input"]), ("c", ["input", "p"]), ("d", ["input", "p"]), ("e", ["input of e"])]
+    assert kept == [("a", ["input"]), ("c", ["input", "p"]), ("d", ["input", "p"]), ("e", [InputOf("e")])]
 
 
 def test_reports_know_what_a_stage_reads():
@@ -252,4 +253,4 @@ def test_levels_can_be_set_and_are_kept_as_bits():
     maps, _ = by_hand(model, LATENCIES)
     flat = torch.cat([maps[name].flatten(1) for name in ("p", "b", "c", "q")], 1)
     expected = torch.cat([flat < 3, flat < 6, flat < 8], 1)
-    assert torch.equal(model.map_of(LATENCIES, "input of e")[:].flatten(1) < 8, expected)
+    assert torch.equal(model.map_of(LATENCIES, InputOf("e"))[:].flatten(1) < 8, expected)

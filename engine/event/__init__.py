@@ -10,7 +10,7 @@ potentials, first spikes), ``competition`` (winners), ``plasticity`` (the synaps
 ``pace`` (the number of threads), ``simd`` (the addition of weights).
 """
 
-from engine.backend import learn_together
+from engine.backend import update_together
 from engine.event.layers import DecisionLayer, FiringLayer
 
-__all__ = ["DecisionLayer", "FiringLayer", "learn_together"]
+__all__ = ["DecisionLayer", "FiringLayer", "update_together"]

@@ -19,7 +19,7 @@ class Competition(NamedTuple):
 
 
 @compiled
-def compete(latency, rows, geometry, competition, full, scratch, winners):
+def compete(latency, rows, geometry, competition, full, buffers, winners):
     """Write the winners of an image, each (feature, line, column, time step), to ``winners``; return their number.
 
     At each position, point-wise inhibition leaves the feature that crosses the threshold first; of several at the same
@@ -28,11 +28,11 @@ def compete(latency, rows, geometry, competition, full, scratch, winners):
     Two neurons that see the same patch at different times have potentials that differ by rounding: see ``tolerance``.
 
     The image is followed only until the time step of the last winner, and only at positions where a neuron can still
-    win. If ``full`` is true, it is followed to its end, and ``scratch.marks`` then contains all first spikes.
+    win. If ``full`` is true, it is followed to its end, and ``buffers.marks`` then contains all first spikes.
     """
     threshold, max_winners, radius = competition
     stride, out_height, out_width = geometry.stride, geometry.out_height, geometry.out_width
-    potential, marks, spikes = scratch
+    potential, marks, spikes = buffers
     positions = out_height * out_width
     sort_by_time(latency, geometry, spikes)
     potential[:] = 0
@@ -53,7 +53,7 @@ def compete(latency, rows, geometry, competition, full, scratch, winners):
         if bottom <= top:
             continue
         if full:
-            mark_lines(top, bottom, t, threshold, geometry, scratch)
+            mark_lines(top, bottom, t, threshold, geometry, buffers)
             if count == max_winners or open_positions == 0:
                 continue
         crossed = 0

@@ -4,8 +4,8 @@ Each image changes only a few features. Therefore ``find_peaks`` computes the pe
 parallel, with the weights before the chunk. Then ``learn_chunk`` learns from one image after another. For each image,
 it computes again only the peaks of the features that have changed within the chunk. The weights of these features lie
 in *slots*, one bank of features. A feature of a ``SpikingDense`` has too many weights to copy them to a slot for a few
-images; its sum is taken over its turned weights instead. All sums are taken in the same order, so that the results are
-bit-identical.
+images; its sum is taken over its transposed weights instead. All sums are taken in the same order, so that the results
+are bit-identical.
 """
 
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from engine.rules import MAX_LEARNERS
 CHUNK = 16  # images whose potentials are computed together; one learner for each image fills half of the slots
 
 
-class Layer(NamedTuple):
+class DecisionParameters(NamedTuple):
     """A decision layer and the rule by which it learns."""
 
     geometry: Geometry
@@ -42,7 +42,7 @@ class Slots(NamedTuple):
     peaks: Peaks  # of one image: (1, BANK)
 
 
-class Scratch(NamedTuple):
+class ChunkBuffers(NamedTuple):
     """Work space of ``learn_chunk``."""
 
     slots: Slots
@@ -58,8 +58,8 @@ class Decisions(NamedTuple):
     highest: np.ndarray  # (N,): the potential of the winner
 
 
-def make_scratch(geometry: Geometry, dtype: np.dtype) -> Scratch:
-    """Return an empty ``Scratch`` for weights of this type."""
+def make_chunk_buffers(geometry: Geometry, dtype: np.dtype) -> ChunkBuffers:
+    """Return an empty ``ChunkBuffers`` for weights of this type."""
     offsets, like = geometry.kernel * geometry.kernel, np.empty(0, dtype)
     slots = Slots(
         allocate_aligned(BANK * offsets * geometry.channels, like),
@@ -70,11 +70,11 @@ def make_scratch(geometry: Geometry, dtype: np.dtype) -> Scratch:
     )
     slots.weights[:] = 0
     candidates, learners = np.empty(geometry.features, dtype), np.empty((MAX_LEARNERS, 2), np.int64)
-    return Scratch(slots, candidates, learners, np.empty((offsets, geometry.channels), dtype))
+    return ChunkBuffers(slots, candidates, learners, np.empty((offsets, geometry.channels), dtype))
 
 
 @compiled
-def learn_chunk(labels, layer, rates, left_out, inputs, peaks, scratch, decisions):
+def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decisions):
     """Learn with labels (N,) from the images of a chunk, one after another; return the number of images.
 
     The chunk ends early before an image for whose learners too few slots are left, and after the first update, which
@@ -89,18 +89,18 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, scratch, decision
     Raises ValueError if the verdict of the rule is impossible.
     """
     geometry, weights, plasticity, classes = layer
-    slots, candidates, learners, _ = scratch
+    slots, candidates, learners, _ = buffers
     features = geometry.features
     used = n = int64(0)  # of the slots, and of the images
     while n < len(labels) and (used == 0 or weights.inside[0]):
         if used > 0:
             _refresh_peaks(inputs, n, layer, slots, used, peaks)
         best = strongest(peaks.values[n, :features])
-        place = peaks.places[n, max(best, 0)]
+        position = peaks.positions[n, max(best, 0)]
         decisions.highest[n] = peaks.values[n, max(best, 0)]
         decisions.winners[n, 0] = best
-        decisions.winners[n, 1] = place // geometry.out_width if best >= 0 else -1
-        decisions.winners[n, 2] = place % geometry.out_width if best >= 0 else -1
+        decisions.winners[n, 1] = position // geometry.out_width if best >= 0 else -1
+        decisions.winners[n, 2] = position % geometry.out_width if best >= 0 else -1
         if best >= 0 and len(rates) > 0:
             candidates[:] = peaks.values[n, :features]
             if len(left_out) > 0:
@@ -112,16 +112,16 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, scratch, decision
                 break
             for i in range(count):
                 feature, row = learners[i, 0], learners[i, 1]
-                place = int64(peaks.places[n, feature])
-                used = _update_winner(inputs.times[n], feature, place, layer, rates[n, row], scratch, used)
+                position = int64(peaks.positions[n, feature])
+                used = _update_winner(inputs.times[n], feature, position, layer, rates[n, row], buffers, used)
         n += 1
     changed = slots.features[:used]
     if used > 0 and not weights.inside[0]:
-        clamp(weights.turned, plasticity)
+        clamp(weights.transposed, plasticity)
         weights.inside[0] = True
-        to_banks(weights.turned, np.arange(features), weights.rows)
+        to_banks(weights.transposed, np.arange(features), weights.rows)
     else:
-        to_banks(weights.turned, changed, weights.rows)
+        to_banks(weights.transposed, changed, weights.rows)
     slots.slot_of[changed] = -1
     return n
 
@@ -138,24 +138,24 @@ def _refresh_peaks(inputs, n, layer, slots, used, peaks):
     geometry = layer.geometry
     if is_dense(geometry):
         for feature in slots.features[:used]:
-            synapses, total = layer.weights.turned[feature, 0], peaks.values.dtype.type(0)
+            synapses, total = layer.weights.transposed[feature, 0], peaks.values.dtype.type(0)
             for source in inputs.sources[inputs.first[n, 0] : inputs.first[n, 1]]:
                 total += synapses[source // BANK]
             peaks.values[n, feature] = total
         return
     add_bank(inputs, n, n + 1, geometry, slots.weights, int64(0), used, slots.potential)
-    find_highest(slots.potential, int64(0), geometry, slots.peaks.values[0], slots.peaks.places[0])
+    find_highest(slots.potential, int64(0), geometry, slots.peaks.values[0], slots.peaks.positions[0])
     for i in range(used):
         peaks.values[n, slots.features[i]] = slots.peaks.values[0, i]
-        peaks.places[n, slots.features[i]] = slots.peaks.places[0, i]
+        peaks.positions[n, slots.features[i]] = slots.peaks.positions[0, i]
 
 
 @compiled
-def _update_winner(times, feature, place, layer, rates, scratch, used):
-    """Change the synapses of a winner, in the turned weights and its slot; return the number of used slots."""
-    geometry, slots, renewed = layer.geometry, scratch.slots, scratch.renewed
-    synapses = layer.weights.turned[feature]
-    winner = place // geometry.out_width, place % geometry.out_width, geometry.time_steps - 1
+def _update_winner(times, feature, position, layer, rates, buffers, used):
+    """Change the synapses of a winner, in the transposed weights and its slot; return the number of used slots."""
+    geometry, slots, renewed = layer.geometry, buffers.slots, buffers.renewed
+    synapses = layer.weights.transposed[feature]
+    winner = position // geometry.out_width, position % geometry.out_width, geometry.time_steps - 1
     renew(times, geometry, synapses, winner, rates, layer.plasticity, renewed)
     if slots.slot_of[feature] < 0:
         slots.slot_of[feature] = used

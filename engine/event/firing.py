@@ -24,7 +24,7 @@ class Spikes(NamedTuple):
     pixels: np.ndarray  # work space
 
 
-class Scratch(NamedTuple):
+class ImageBuffers(NamedTuple):
     """Work space for images of one size."""
 
     potential: np.ndarray  # rows (Ho, mirrored Wo)
@@ -33,8 +33,8 @@ class Scratch(NamedTuple):
 
 
 @compiled
-def make_scratch(like, geometry):
-    """Return an empty ``Scratch`` for potentials of the type of ``like``."""
+def make_image_buffers(like, geometry):
+    """Return an empty ``ImageBuffers`` for potentials of the type of ``like``."""
     pixels = geometry.height * geometry.width
     size = geometry.channels * pixels + 1
     numbers = geometry.out_height * geometry.out_width * geometry.stride
@@ -47,7 +47,7 @@ def make_scratch(like, geometry):
         np.empty(size, np.int32),
     )
     spikes.times[pixels] = geometry.time_steps
-    return Scratch(allocate_aligned(numbers, like), np.empty(numbers, np.uint8), spikes)
+    return ImageBuffers(allocate_aligned(numbers, like), np.empty(numbers, np.uint8), spikes)
 
 
 @compiled
@@ -65,17 +65,17 @@ def sort_by_time(latency, geometry, spikes):
     for i in range(latency.size):
         indices[count] = i  # without a branch, which the processor would often predict wrongly
         count += in_order[i] < time_steps
-    place = np.zeros(time_steps + 1, np.int64)  # a counting sort
+    next_index = np.zeros(time_steps + 1, np.int64)  # a counting sort
     for i in indices[:count]:
-        place[in_order[i] + 1] += 1
+        next_index[in_order[i] + 1] += 1
     for t in range(time_steps):
-        place[t + 1] += place[t]
-    ends = place[1:].copy()
+        next_index[t + 1] += next_index[t]
+    ends = next_index[1:].copy()
     for i in indices[:count]:
         t = in_order[i]
-        sources[place[t]] = i % channels * weights_of_channel
-        pixels[place[t]] = i // channels
-        place[t] += 1
+        sources[next_index[t]] = i % channels * weights_of_channel
+        pixels[next_index[t]] = i // channels
+        next_index[t] += 1
     group = 0
     i = 0
     for t in range(time_steps):
@@ -132,10 +132,10 @@ def integrate(step, spikes, rows, geometry, potential, skip, closed):
 
 
 @compiled
-def mark_lines(top, bottom, step, threshold, geometry, scratch):
+def mark_lines(top, bottom, step, threshold, geometry, buffers):
     """Mark the first spikes at this time step in the output lines top … bottom - 1."""
     line = geometry.out_width * geometry.stride
-    potential, marks = scratch.potential[top * line : bottom * line], scratch.marks[top * line : bottom * line]
+    potential, marks = buffers.potential[top * line : bottom * line], buffers.marks[top * line : bottom * line]
     now = np.uint8(step)
     for i in range(len(marks)):
         before = marks[i]
@@ -176,13 +176,13 @@ def _find_lines(spikes, geometry, line_groups):
 
 
 @compiled
-def _fire_image(latency, rows, geometry, threshold, pool, scratch, line_groups, out):
+def _fire_image(latency, rows, geometry, threshold, pool, buffers, line_groups, out):
     """Compute the first spikes of an image, one output line after another.
 
     The potentials of a line stay in the innermost cache from the first time step to the last. They add their weights in
     the same order as in ``integrate``. With separate functions for the loops, small layers take up to 20 % longer.
     """
-    potential, marks, spikes = scratch
+    potential, marks, spikes = buffers
     sort_by_time(latency, geometry, spikes)
     _find_lines(spikes, geometry, line_groups)
     sources, groups = spikes.sources, spikes.groups
@@ -191,7 +191,7 @@ def _fire_image(latency, rows, geometry, threshold, pool, scratch, line_groups, 
     marks[:] = geometry.time_steps
     for line in range(geometry.out_height):
         potential[:size] = 0
-        own = marks[line * size : (line + 1) * size]
+        line_marks = marks[line * size : (line + 1) * size]
         top, bottom = max(0, line - padding), min(geometry.height, line - padding + kernel)  # the input that it sees
         for t in range(geometry.time_steps):
             is_changed = False
@@ -208,8 +208,8 @@ def _fire_image(latency, rows, geometry, threshold, pool, scratch, line_groups, 
             if is_changed:
                 now = np.uint8(t)
                 for i in range(size):
-                    before = own[i]
-                    own[i] = now if potential[i] > threshold and before > now else before
+                    before = line_marks[i]
+                    line_marks[i] = now if potential[i] > threshold and before > now else before
     pool_out(marks, geometry, pool, out)
 
 
@@ -219,8 +219,8 @@ def fire(latency, rows, geometry, threshold, pool, threads, out):
     images = latency.shape[0]
     parts = min(images, threads)
     for part in prange(parts):
-        scratch = make_scratch(rows, geometry)
+        buffers = make_image_buffers(rows, geometry)
         line_groups = np.empty((geometry.time_steps, geometry.height + 1), np.int64)
         # every parts-th image, because neighbours in the data set may take similar time
         for n in range(part, images, parts):
-            _fire_image(latency[n], rows, geometry, threshold, pool, scratch, line_groups, out[n])
+            _fire_image(latency[n], rows, geometry, threshold, pool, buffers, line_groups, out[n])

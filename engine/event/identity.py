@@ -19,7 +19,7 @@ from errors import InputError
 
 METHODS = "window", "change", "verdict"
 # {name: class} of all plasticities that the kernels have got. Those of this repository keep their names.
-CLASSES = {name: kind for name, kind in vars(rules).items() if isinstance(kind, type) and issubclass(kind, tuple)}
+CLASSES = {name: cls for name, cls in vars(rules).items() if isinstance(cls, type) and issubclass(cls, tuple)}
 FROZEN: dict[Any, list[tuple[str, Any]]] = {}  # {class or function: what its code read when it was compiled}
 
 
@@ -29,21 +29,21 @@ def make_plasticity(rule: rules.Rule, dtype: np.dtype) -> Any:
     Raises InputError if a global that its methods read has changed since the kernels got its class.
     """
     plasticity = rule.plasticity(dtype.type)
-    kind, number = type(plasticity), 1
-    name = first = kind.__name__
-    while CLASSES.setdefault(name, kind) is not kind:
+    cls, number = type(plasticity), 1
+    name = first = cls.__name__
+    while CLASSES.setdefault(name, cls) is not cls:
         number += 1
         name = f"{first}_{number}"
     if name != first:
-        kind.__name__ = name
-    _check_globals(kind)
+        cls.__name__ = name
+    _check_globals(cls)
     return plasticity
 
 
-def _check_globals(kind):
-    methods = [(name, getattr(kind, name, None)) for name in METHODS]
+def _check_globals(cls):
+    methods = [(name, getattr(cls, name, None)) for name in METHODS]
     functions = [method for _, method in methods]
-    owners = [(kind, methods + [item for function in functions for item in _list_read(function)])]
+    owners = [(cls, methods + [item for function in functions for item in _list_read(function)])]
     for owner, read in owners:  # it grows by the functions that are called
         frozen = [(name, _freeze(value)) for name, value in read]
         for (name, before), (_, now) in zip(FROZEN.setdefault(owner, frozen), frozen, strict=False):
@@ -92,5 +92,5 @@ def _freeze(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.dtype, value.shape, value.tobytes()
     if isinstance(value, tuple):
-        return [_freeze(each) for each in value]
+        return [_freeze(item) for item in value]
     return id(value), value  # the object itself, so that no other object gets its id

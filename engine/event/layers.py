@@ -6,16 +6,18 @@ import numpy as np
 from numba import get_num_threads, set_num_threads
 
 from engine import backend
-from engine.event import deciding, firing, plasticity, together
+from engine.event import deciding, firing
 from engine.event.competition import Competition
 from engine.event.identity import make_plasticity
-from engine.event.layout import BANK, Weights, geometry_of, lanes, make_banks, make_rows, turn, turn_back
+from engine.event.layout import BANK, Weights, geometry_of, lanes, make_banks, make_rows, transpose, transpose_back
 from engine.event.pace import pace_of
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
+from engine.event.plasticity import update_batch
+from engine.event.together import LowerLayer, UpperLayer, update_both
 from engine.geometry import pooled_size
 
-SHARED = 8  # images of a piece of work, if several threads share a chunk
-PASS = 256  # images whose spikes are listed together when nothing is learned
+IMAGES_PER_THREAD = 8  # images of a piece of work, if several threads share a chunk
+IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is learned
 
 
 class _Kernels:
@@ -25,14 +27,14 @@ class _Kernels:
 
     def _prepare(self):
         self.array = self.weight.numpy()
-        self.turned = turn(self.array)
+        self.transposed = transpose(self.array)
 
     def _geometry(self, latency):
         return geometry_of(self.array, latency.shape[1:], self.time_steps, self.padding, self.block)
 
-    def _weights(self, change):
-        inside = change.lower <= self.array.min() and self.array.max() <= change.upper
-        return Weights(self.turned, self.rows, np.array([inside]))
+    def _weights(self, plasticity):
+        inside = plasticity.lower <= self.array.min() and self.array.max() <= plasticity.upper
+        return Weights(self.transposed, self.rows, np.array([inside]))
 
 
 class FiringLayer(_Kernels, backend.FiringLayer):
@@ -40,36 +42,36 @@ class FiringLayer(_Kernels, backend.FiringLayer):
 
     def _prepare(self):
         super()._prepare()
-        self.rows, self.block = make_rows(self.turned), lanes(self.array.dtype)
+        self.rows, self.block = make_rows(self.transposed), lanes(self.array.dtype)
 
     def _fire(self, latency, out, pool):
         threshold, threads = self.array.dtype.type(self.threshold), get_num_threads()
         firing.fire(latency.numpy(), self.rows, self._geometry(latency), threshold, pool, threads, out.numpy())
 
-    def _learn(self, latency, rule, rates, winners):
-        geometry, weights, competition, change = self._prepare_learning(latency, rule)
+    def _compete_and_update(self, latency, rule, rates, winners):
+        geometry, weights, competition, plasticity = self._prepare_learning(latency, rule)
         rates = rates.astype(self.array.dtype)
-        plasticity.learn(latency.numpy(), geometry, weights, competition, change, rates, winners.numpy())
-        turn_back(self.turned, self.array)
+        update_batch(latency.numpy(), geometry, weights, competition, plasticity, rates, winners.numpy())
+        transpose_back(self.transposed, self.array)
 
     def _prepare_learning(self, latency, rule):
-        geometry, change = self._geometry(latency), make_plasticity(rule, self.array.dtype)
+        geometry, plasticity = self._geometry(latency), make_plasticity(rule, self.array.dtype)
         radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
         competition = Competition(self.array.dtype.type(self.threshold), rule.winners, radius)
-        return geometry, self._weights(change), competition, change
+        return geometry, self._weights(plasticity), competition, plasticity
 
-    def _learn_together(self, top, latency, labels, pool, rules, rates, result):
+    def _update_together(self, top, latency, labels, pool, rules, rates, result):
         dtype = self.array.dtype
-        lower = together.Firing(*self._prepare_learning(latency, rules[0]), pool)
+        lower = LowerLayer(*self._prepare_learning(latency, rules[0]), pool)
         size = pooled_size(lower.geometry.out_height, lower.geometry.out_width, pool)
         layer, *memory = top._prepare_learning(latency.new_empty((1, self.features, *size)), result.classes, rules[1])
-        together.learn(
-            latency.numpy(), labels.numpy(), lower, together.Above(layer, *memory), rates[0].astype(dtype),
+        update_both(
+            latency.numpy(), labels.numpy(), lower, UpperLayer(layer, *memory), rates[0].astype(dtype),
             np.empty((0, 1, 2), dtype) if rates[1] is None else rates[1].astype(dtype), result.winners.numpy(),
             deciding.Decisions(result.decisions.numpy(), result.highest.numpy()),
         )  # fmt: skip
-        turn_back(self.turned, self.array)
-        turn_back(top.turned, top.array)
+        transpose_back(self.transposed, self.array)
+        transpose_back(top.transposed, top.array)
 
 
 class DecisionLayer(_Kernels, backend.DecisionLayer):
@@ -79,12 +81,12 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
 
     def _prepare(self):
         super()._prepare()
-        self.rows = make_banks(self.turned)
+        self.rows = make_banks(self.transposed)
 
     def _peaks(self, latency, out):
         geometry = self._geometry(latency)
-        inputs, peaks = self._memory(geometry, min(len(latency), PASS))
-        for part, target in zip(latency.split(PASS), out.split(PASS), strict=True):
+        inputs, peaks = self._memory(geometry, min(len(latency), IMAGES_AT_ONCE))
+        for part, target in zip(latency.split(IMAGES_AT_ONCE), out.split(IMAGES_AT_ONCE), strict=True):
             find_peaks(part.numpy(), geometry, self.rows, deciding.CHUNK, inputs, peaks)
             target.numpy()[:] = peaks.values[: len(part), : self.features]
 
@@ -93,13 +95,13 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
 
     def _prepare_learning(self, latency, classes, rule):
         """The layer, and the memory for as many images as there are in ``latency``."""
-        geometry, change = self._geometry(latency), make_plasticity(rule, self.array.dtype)
-        layer = deciding.Layer(geometry, self._weights(change), change, classes)
-        scratch = deciding.make_scratch(geometry, self.array.dtype)
-        return layer, *self._memory(geometry, len(latency)), scratch
+        geometry, plasticity = self._geometry(latency), make_plasticity(rule, self.array.dtype)
+        layer = deciding.DecisionParameters(geometry, self._weights(plasticity), plasticity, classes)
+        buffers = deciding.make_chunk_buffers(geometry, self.array.dtype)
+        return layer, *self._memory(geometry, len(latency)), buffers
 
-    def _learn(self, latency, labels, rule, rates, left_out, result):
-        layer, inputs, peaks, scratch = self._prepare_learning(latency[: deciding.CHUNK], result.classes, rule)
+    def _decide_and_update(self, latency, labels, rule, rates, left_out, result):
+        layer, inputs, peaks, buffers = self._prepare_learning(latency[: deciding.CHUNK], result.classes, rule)
         latency, labels, rates = latency.numpy(), labels.numpy(), rates.astype(self.array.dtype)
         winners, highest = result.decisions.numpy(), result.highest.numpy()
         start = 0
@@ -107,12 +109,12 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
             while start < len(latency):
                 part, begin = slice(start, start + deciding.CHUNK), time.perf_counter()
                 set_num_threads(pace.threads)
-                size = SHARED if pace.threads > 1 else deciding.CHUNK
+                size = IMAGES_PER_THREAD if pace.threads > 1 else deciding.CHUNK
                 find_peaks(latency[part], layer.geometry, self.rows, size, inputs, peaks)
                 decisions = deciding.Decisions(winners[part], highest[part])
                 count = deciding.learn_chunk(
-                    labels[part], layer, rates[part], left_out[part], inputs, peaks, scratch, decisions
+                    labels[part], layer, rates[part], left_out[part], inputs, peaks, buffers, decisions
                 )
                 pace.add(count, time.perf_counter() - begin)
                 start += count
-        turn_back(self.turned, self.array)
+        transpose_back(self.transposed, self.array)

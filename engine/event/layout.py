@@ -6,8 +6,8 @@
   order, and one long vector addition computes them all.
 * The weights of a decision layer lie in *banks* of 32 features: (banks, k, k, C) rows. The weights of one kernel offset
   of one bank stay in the innermost cache while the spikes of many images are added.
-* For learning, both kinds of layers also keep the weights *turned*: (F, k · k, C). There, the synapses of a winner at
-  one kernel offset are a run of memory, like the times of their inputs. Each change is copied to the rows or banks.
+* For learning, both kinds of layers also keep the weights *transposed*: (F, k · k, C). There, the synapses of a winner
+  at one kernel offset are a run of memory, like the times of their inputs. Each change is copied to the rows or banks.
 """
 
 from typing import NamedTuple
@@ -37,12 +37,12 @@ class Geometry(NamedTuple):
 
 
 class Weights(NamedTuple):
-    """The weights in two layouts, which learning keeps equal: turned (F, k · k, C), and rows or banks.
+    """The weights in two layouts, which learning keeps equal: transposed (F, k · k, C), and rows or banks.
 
     ``inside``, bool (1,): whether all weights lie within the bounds of the rule.
     """
 
-    turned: np.ndarray
+    transposed: np.ndarray
     rows: np.ndarray
     inside: np.ndarray
 
@@ -56,30 +56,30 @@ def geometry_of(weight: np.ndarray, shape: tuple[int, int, int], time_steps: int
     return Geometry(time_steps, channels, height, width, kernel, padding, features, stride, *out_size)
 
 
-def turn(weight: np.ndarray) -> np.ndarray:
+def transpose(weight: np.ndarray) -> np.ndarray:
     """Copy weight (F, C, k, k) to (F, k · k, C)."""
     return weight.reshape(*weight.shape[:2], -1).transpose(0, 2, 1).copy()  # copies 1×1 kernels, too
 
 
-def turn_back(turned: np.ndarray, weight: np.ndarray) -> None:
-    """Copy turned (F, k · k, C) to weight (F, C, k, k), in place."""
-    weight.reshape(*weight.shape[:2], -1)[:] = turned.transpose(0, 2, 1)
+def transpose_back(transposed: np.ndarray, weight: np.ndarray) -> None:
+    """Copy transposed (F, k · k, C) to weight (F, C, k, k), in place."""
+    weight.reshape(*weight.shape[:2], -1)[:] = transposed.transpose(0, 2, 1)
 
 
-def make_rows(turned: np.ndarray) -> np.ndarray:
-    """Return the rows (C, k, k) of turned weights."""
-    block = lanes(turned.dtype)
-    rows = allocate_aligned(turned[0].size * -(-len(turned) // block) * block, turned.reshape(-1))
+def make_rows(transposed: np.ndarray) -> np.ndarray:
+    """Return the rows (C, k, k) of transposed weights."""
+    block = lanes(transposed.dtype)
+    rows = allocate_aligned(transposed[0].size * -(-len(transposed) // block) * block, transposed.reshape(-1))
     rows[:] = 0
-    to_rows(turned, rows)
+    to_rows(transposed, rows)
     return rows
 
 
-def make_banks(turned: np.ndarray) -> np.ndarray:
-    """Return the banks of turned weights."""
-    banks = allocate_aligned(-(-len(turned) // BANK) * BANK * turned[0].size, turned.reshape(-1))
+def make_banks(transposed: np.ndarray) -> np.ndarray:
+    """Return the banks of transposed weights."""
+    banks = allocate_aligned(-(-len(transposed) // BANK) * BANK * transposed[0].size, transposed.reshape(-1))
     banks[:] = 0
-    to_banks(turned, np.arange(len(turned)), banks)
+    to_banks(transposed, np.arange(len(transposed)), banks)
     return banks
 
 
@@ -95,29 +95,29 @@ def allocate_aligned(count, like):
 
 
 @compiled
-def to_rows(turned, rows):
-    """Copy turned weights (F, k · k, C) to rows (C, k, k)."""
-    features, offsets, channels = turned.shape
+def to_rows(transposed, rows):
+    """Copy transposed weights (F, k · k, C) to rows (C, k, k)."""
+    features, offsets, channels = transposed.shape
     stride = rows.size // (offsets * channels)
     for start in range(0, features, 16):  # one cache line of each row at a time
         for offset in range(offsets):
             for c in range(channels):
                 at = (c * offsets + offset) * stride
                 for f in range(start, min(start + 16, features)):
-                    rows[at + f] = turned[f, offset, c]
+                    rows[at + f] = transposed[f, offset, c]
 
 
 @compiled
-def to_banks(turned, chosen, banks):
-    """Copy the weights of the ``chosen`` features, int64 (n,), from turned (F, k · k, C) to banks (k · k, C)."""
-    offsets, channels = turned.shape[1:]
-    for bank in range(banks.size // turned[0].size // BANK):
+def to_banks(transposed, chosen, banks):
+    """Copy the weights of the ``chosen`` features, int64 (n,), from transposed (F, k · k, C) to banks (k · k, C)."""
+    offsets, channels = transposed.shape[1:]
+    for bank in range(banks.size // transposed[0].size // BANK):
         features = chosen[chosen // BANK == bank]
         for offset in range(offsets):
             at = (bank * offsets + offset) * channels * BANK
             for start in range(0, channels, 64):  # rows that stay in the innermost cache for all features
                 for f in features:
                     lane = at + f - bank * BANK
-                    synapses = turned[f, offset]
+                    synapses = transposed[f, offset]
                     for c in range(start, min(start + 64, channels)):
                         banks[lane + c * BANK] = synapses[c]

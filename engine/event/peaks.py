@@ -25,7 +25,7 @@ class Peaks(NamedTuple):
     """Of each image and feature: the highest potential, and the first position y · Wo + x that has it."""
 
     values: np.ndarray  # (N, stride)
-    places: np.ndarray  # (N, stride)
+    positions: np.ndarray  # (N, stride)
 
 
 def make_inputs(images: int, geometry) -> Inputs:
@@ -79,7 +79,7 @@ def find_peaks_of_bank(inputs, first, last, geometry, banks, bank, peaks):
     add_bank(inputs, first, last, geometry, banks, bank, used, values)
     for n in range(first, last):
         lanes = slice(bank * BANK, (bank + 1) * BANK)
-        find_highest(values, n - first, geometry, peaks.values[n, lanes], peaks.places[n, lanes])
+        find_highest(values, n - first, geometry, peaks.values[n, lanes], peaks.positions[n, lanes])
 
 
 @compiled
@@ -107,15 +107,15 @@ def add_bank(inputs, first, last, geometry, banks, bank, used, values):
 
 
 @compiled
-def find_highest(values, n, geometry, highest, places):
-    """Write the peaks of image n of ``values`` (images, Ho, Wo) rows of BANK: highest (BANK,) and places (BANK,)."""
-    positions = geometry.out_height * geometry.out_width
-    potentials = values[n * positions * BANK : (n + 1) * positions * BANK]
+def find_highest(values, n, geometry, highest, positions):
+    """Write the peaks of image n of ``values`` (images, Ho, Wo) rows of BANK: highest (BANK,) and positions (BANK,)."""
+    count = geometry.out_height * geometry.out_width
+    potentials = values[n * count * BANK : (n + 1) * count * BANK]
     highest[:] = potentials[:BANK]
-    places[:] = 0
-    for position in range(1, positions):
+    positions[:] = 0
+    for position in range(1, count):
         row = potentials[position * BANK : (position + 1) * BANK]
         for f in range(BANK):
             higher = row[f] > highest[f]
             highest[f] = row[f] if higher else highest[f]
-            places[f] = position if higher else places[f]
+            positions[f] = position if higher else positions[f]

@@ -6,7 +6,7 @@ from numba.extending import overload_method
 
 from engine.compiled import compiled
 from engine.event.competition import compete
-from engine.event.firing import make_scratch
+from engine.event.firing import make_image_buffers
 from engine.event.layout import to_rows
 
 for _kind in (types.NamedTuple, types.NamedUniTuple):  # kernels call the methods that a rule's class has
@@ -25,16 +25,16 @@ for _kind in (types.NamedTuple, types.NamedUniTuple):  # kernels call the method
 
 
 @compiled
-def learn(latency, geometry, weights, competition, plasticity, rates, winners):
-    """Learn without labels from images (N, C, H, W), one after another, with rates (N, rows, 2).
+def update_batch(latency, geometry, weights, competition, plasticity, rates, winners):
+    """Compete and learn without labels on images (N, C, H, W), one after another, with rates (N, rows, 2).
 
     ``winners``, int32 (N, K, 4), receives the winners.
     """
-    scratch = make_scratch(weights.rows, geometry)
-    renewed = np.empty(weights.turned.shape[1:], weights.rows.dtype)
+    buffers = make_image_buffers(weights.rows, geometry)
+    renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
     for n in range(latency.shape[0]):
-        count = compete(latency[n], weights.rows, geometry, competition, False, scratch, winners[n])
-        times = scratch.spikes.times
+        count = compete(latency[n], weights.rows, geometry, competition, False, buffers, winners[n])
+        times = buffers.spikes.times
         update_winners(times, geometry, weights, winners[n, :count], rates[n, 0], plasticity, renewed)
 
 
@@ -46,9 +46,9 @@ def update_winners(times, geometry, weights, winners, rates, plasticity, renewed
     """
     stride, rows = geometry.stride, weights.rows
     for i in range(len(winners)):
-        feature, place = winners[i, 0], (int64(winners[i, 1]), int64(winners[i, 2]), int64(winners[i, 3]))
-        synapses = weights.turned[feature]
-        renew(times, geometry, synapses, place, rates, plasticity, renewed)
+        feature, position = winners[i, 0], (int64(winners[i, 1]), int64(winners[i, 2]), int64(winners[i, 3]))
+        synapses = weights.transposed[feature]
+        renew(times, geometry, synapses, position, rates, plasticity, renewed)
         # After a few thousand images, most weights are at a bound and no longer change. In the rows, the weights of a
         # feature lie far apart, so that only changes are copied.
         offsets, channels = synapses.shape
@@ -62,14 +62,14 @@ def update_winners(times, geometry, weights, winners, rates, plasticity, renewed
                         synapses[offset, c] = renewed[offset, c]
                         rows[(c * offsets + offset) * stride + feature] = renewed[offset, c]
     if len(winners) > 0 and not weights.inside[0]:
-        clamp(weights.turned, plasticity)
-        to_rows(weights.turned, rows)
+        clamp(weights.transposed, plasticity)
+        to_rows(weights.transposed, rows)
         weights.inside[0] = True
 
 
 @compiled
-def renew(times, geometry, synapses, place, rates, plasticity, renewed):
-    """Compute the new synapses (k · k, C) of a winner at ``place`` (line, column, time step): w + rate · s(w).
+def renew(times, geometry, synapses, position, rates, plasticity, renewed):
+    """Compute the new synapses (k · k, C) of a winner at ``position`` (line, column, time step): w + rate · s(w).
 
     The result is clipped to the bounds and written to ``renewed``, because the compiler does not vectorise the loop if
     it writes to what it reads. Weights below the smallest normal number become 0: the stabilizer drives weights towards
@@ -79,8 +79,8 @@ def renew(times, geometry, synapses, place, rates, plasticity, renewed):
     """
     ltp, ltd = rates[0], rates[1]  # read here, because the compiler cannot know that they do not change
     kernel, height, width = geometry.kernel, geometry.height, geometry.width
-    line, column = place[0] - geometry.padding, place[1] - geometry.padding
-    time = np.int32(place[2])  # as wide as a float32 weight, so that vectors contain equal numbers of both
+    line, column = position[0] - geometry.padding, position[1] - geometry.padding
+    time = np.int32(position[2])  # as wide as a float32 weight, so that vectors contain equal numbers of both
     for ky in range(kernel):
         for kx in range(kernel):
             y, x, offset = line + ky, column + kx, ky * kernel + kx
@@ -95,8 +95,8 @@ def renew(times, geometry, synapses, place, rates, plasticity, renewed):
 
 
 @compiled
-def clamp(turned, plasticity):
-    """Clip turned weights (F, k · k, C) to the bounds of the rule, in place."""
-    flat = turned.reshape(-1)
+def clamp(transposed, plasticity):
+    """Clip transposed weights (F, k · k, C) to the bounds of the rule, in place."""
+    flat = transposed.reshape(-1)
     for i in range(len(flat)):
         flat[i] = min(max(flat[i], plasticity.lower), plasticity.upper)

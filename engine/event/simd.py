@@ -91,14 +91,14 @@ def any_above(typingctx, p, at, n, level):
         zero, undefined = ir.Constant(ir.IntType(32), 0), ir.Constant(vector, ir.Undefined)
         first, same = builder.insert_element(undefined, level_, zero), ir.VectorType(zero.type, vector.count)
         levels = builder.shuffle_vector(first, undefined, ir.Constant(same, None))
-        found = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(vector.count), 0))
+        above_so_far = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(vector.count), 0))
         start, step = ir.Constant(n_.type, 0), ir.Constant(n_.type, vector.count)
         with cgutils.for_range_slice(builder, start, n_, step, n_.type) as (offset, _):
             source = _pointer(context, builder, sig.args[0], p_, builder.add(at_, offset), vector.count)
             above = builder.fcmp_ordered(">", _load(builder, source, vector, size), levels)
             bits = builder.bitcast(above, ir.IntType(vector.count))
-            builder.store(builder.or_(builder.load(found), bits), found)
-        return builder.icmp_unsigned("!=", builder.load(found), ir.Constant(ir.IntType(vector.count), 0))
+            builder.store(builder.or_(builder.load(above_so_far), bits), above_so_far)
+        return builder.icmp_unsigned("!=", builder.load(above_so_far), ir.Constant(ir.IntType(vector.count), 0))
 
     return signature, codegen
 

@@ -8,13 +8,13 @@ from numba import int64
 from engine.compiled import compiled
 from engine.event.competition import Competition, compete
 from engine.event.deciding import Decisions, learn_chunk
-from engine.event.firing import make_scratch, pool_out
+from engine.event.firing import make_image_buffers, pool_out
 from engine.event.layout import BANK, Geometry, Weights
 from engine.event.peaks import find_peaks_of_bank, list_spikes
 from engine.event.plasticity import update_winners
 
 
-class Firing(NamedTuple):
+class LowerLayer(NamedTuple):
     """A firing layer, its competition and its rule, and the size of the pooling between the layers."""
 
     geometry: Geometry
@@ -24,44 +24,44 @@ class Firing(NamedTuple):
     pool: int
 
 
-class Above(NamedTuple):
+class UpperLayer(NamedTuple):
     """The decision layer above: see ``engine/event/deciding.py``. All memory is for one image."""
 
     layer: tuple
     inputs: tuple
     peaks: tuple
-    scratch: tuple
+    buffers: tuple
 
 
 @compiled
-def learn(latency, labels, firing, above, firing_rates, rates, winners, decisions):
+def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners, decisions):
     """Learn from images (N, C, H, W) with labels (N,), one after another: decide, then both layers learn.
 
     Args:
-        firing_rates: (N, 2, 2); the firing layer learns with row 0 after a correct decision, with row 1 after a wrong
+        lower_rates: (N, 2, 2); the firing layer learns with row 0 after a correct decision, with row 1 after a wrong
             one, and not at all after silence.
-        rates: (N, rows, 2), of the decision layer; (0, rows, 2): it decides and does not learn.
+        upper_rates: (N, rows, 2), of the decision layer; (0, rows, 2): it decides and does not learn.
         winners: int32 (N, K, 4), receives the winners of the firing layer.
         decisions: receives the decisions.
     """
-    geometry, weights, competition, plasticity, pool = firing
-    layer, inputs, peaks, above_scratch = above
-    scratch = make_scratch(weights.rows, geometry)
-    renewed = np.empty(weights.turned.shape[1:], weights.rows.dtype)
+    geometry, weights, competition, plasticity, pool = lower
+    layer, inputs, peaks, upper_buffers = upper
+    buffers = make_image_buffers(weights.rows, geometry)
+    renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
     shape = geometry.features, geometry.out_height // pool, geometry.out_width // pool
     between = np.empty(shape, np.uint8)
     all_learn = np.empty((0, layer.geometry.features), np.bool_)
     for n in range(len(latency)):
-        count = compete(latency[n], weights.rows, geometry, competition, True, scratch, winners[n])
-        pool_out(scratch.marks, geometry, pool, between)
+        count = compete(latency[n], weights.rows, geometry, competition, True, buffers, winners[n])
+        pool_out(buffers.marks, geometry, pool, between)
         list_spikes(between, layer.geometry, inputs, int64(0))
         for bank in range(layer.geometry.stride // BANK):
             find_peaks_of_bank(inputs, int64(0), int64(1), layer.geometry, layer.weights.rows, bank, peaks)
         part = slice(n, n + 1)
         decision = Decisions(decisions.winners[part], decisions.highest[part])
-        learn_chunk(labels[part], layer, rates[part], all_learn, inputs, peaks, above_scratch, decision)
+        learn_chunk(labels[part], layer, upper_rates[part], all_learn, inputs, peaks, upper_buffers, decision)
         best = decisions.winners[n, 0]
         if best >= 0:
             row = 0 if layer.classes[best] == labels[n] else 1
-            times = scratch.spikes.times
-            update_winners(times, geometry, weights, winners[n, :count], firing_rates[n, row], plasticity, renewed)
+            times = buffers.spikes.times
+            update_winners(times, geometry, weights, winners[n, :count], lower_rates[n, row], plasticity, renewed)

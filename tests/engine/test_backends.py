@@ -42,9 +42,9 @@ def test_both_backends_learn_the_same(name):
             for a, b in zip(event.stages[first].convs, tensor.stages[first].convs, strict=True):
                 a.images_seen.fill_(490), b.images_seen.fill_(490)  # the rates double after ten images
                 rule = a.rules[0]
-                winners = a.learn(inputs, rule)
+                winners = a.learn_features(inputs, rule)
                 assert (winners[..., 0] >= 0).any()
-                np.testing.assert_array_equal(winners, b.learn(inputs, rule), err_msg=first)
+                np.testing.assert_array_equal(winners, b.learn_features(inputs, rule), err_msg=first)
         else:
             for part in torch.arange(images).split(-(-images // 3)):  # three batches: the rates adapt between them
                 pair = zip((event, tensor), (phase, tensor.phases[-1]), strict=True)
@@ -61,10 +61,10 @@ def test_both_backends_learn_the_same(name):
 def test_single_precision_fires_equally_up_to_ties(name):
     """In float32 both backends fire equally, except for one neuron in 10,000 with its potential at its threshold."""
     event, tensor = (build_model(name, backend=backend) for backend in ("event", "torch"))
-    for conv, twin in zip(event.convs(), tensor.convs(), strict=True):
+    for conv, other in zip(event.convs(), tensor.convs(), strict=True):
         rng = np.random.default_rng(0)
         conv.weight.copy_(torch.from_numpy(rng.uniform(0, 0.8, conv.weight.shape)))
-        twin.weight.copy_(conv.weight)
+        other.weight.copy_(conv.weight)
     maps = {"input": LATENCIES[:4]}
     for (stage, one), two in zip(event.stages.items(), tensor.stages.values(), strict=True):
         inputs = one.gather([maps[name] for name in event.inputs_of(stage)])

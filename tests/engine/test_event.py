@@ -1,4 +1,4 @@
-"""The event-driven kernels against a slow, obvious twin, on digits and on random maps, and against numbers by hand."""
+"""The event-driven kernels against a slow, obvious reference, on digits and random maps, and numbers by hand."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,19 +47,19 @@ def constant(rates, images):
 
 def learn_decisions(layer, latency, labels, classes, rates, rule=REWARDED):
     labels, classes = torch.as_tensor(labels), np.asarray(classes)
-    result = layer.learn(torch.from_numpy(latency), labels, classes, rule, constant(rates, len(latency)))
+    result = layer.decide_and_update(torch.from_numpy(latency), labels, classes, rule, constant(rates, len(latency)))
     return result.decisions.numpy(), result.highest.numpy()
 
 
 def learn_together(firing, deciding, latency, labels, pool, classes, rules, rates):
     rates = [None if pair is None else constant(pair, len(latency)) for pair in rates]
     latency, labels = torch.from_numpy(latency), torch.as_tensor(labels)
-    result = event.learn_together(firing, deciding, latency, labels, pool, classes, rules, rates)
+    result = event.update_together(firing, deciding, latency, labels, pool, classes, rules, rates)
     return result.decisions.numpy(), result.winners.numpy()
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# The twin: float64, the equations as they are written. Potentials are rounded to 9 digits, so that equal ones tie.
+# The reference: float64, the equations as they are written. Potentials are rounded to 9 digits, so that equal ones tie.
 
 
 def patches(latency, steps, kernel, pad):
@@ -76,7 +76,7 @@ def potentials(latency, weight, steps, pad):
     return np.round(p, 9).reshape(len(weight), steps, *seen.shape[3:]).swapaxes(0, 1)
 
 
-def twin_fire(latency, weight, steps, pad, threshold, pool=1):
+def reference_fire(latency, weight, steps, pad, threshold, pool=1):
     """First spikes (F, Ho / pool, Wo / pool): the number of steps at which p is not over the threshold."""
     first = (potentials(latency, weight, steps, pad) <= threshold).sum(0).astype(np.uint8)
     height, width = first.shape[1] // pool, first.shape[2] // pool
@@ -86,7 +86,7 @@ def twin_fire(latency, weight, steps, pad, threshold, pool=1):
     return out
 
 
-def twin_winners(latency, weight, steps, pad, threshold, limit, radius):
+def reference_winners(latency, weight, steps, pad, threshold, limit, radius):
     """Point-wise inhibition, then winners one by one: earliest, highest potential, lowest flat index."""
     p = potentials(latency, weight, steps, pad)
     left = {}  # of each position the best (time, -potential then, feature, line, column): the smallest
@@ -102,7 +102,7 @@ def twin_winners(latency, weight, steps, pad, threshold, limit, radius):
     return winners
 
 
-def twin_update(latency, weight, winners, steps, pad, rates, rule):
+def reference_update(latency, weight, winners, steps, pad, rates, rule):
     """STDP of the winners (feature, line, column, time); the first update clips all weights."""
     low, high = rule.bounds
     new = weight.copy()
@@ -118,7 +118,7 @@ def last_potentials(latency, weight, steps, pad):
     return potentials(np.where(latency < steps, 0, 1), weight, 1, pad)[0]
 
 
-def twin_decision(latency, weight, steps, pad):
+def reference_decision(latency, weight, steps, pad):
     """(feature, line, column) of the highest potential at the last step, the first of equal ones; None: silence."""
     last = last_potentials(latency, weight, steps, pad)
     return tuple(map(int, np.unravel_index(last.argmax(), last.shape))) if last.max() > 0 else None
@@ -135,7 +135,7 @@ def random_weight(*shape, seed=0, dtype=np.float64):
 def learn(weight, steps, pad, threshold, latency, winners, radius, rates=(0.0, 0.0), rule=STABILIZED):
     """The rule with constant rates over latency (N, C, H, W): the winners of each image; ``weight`` learns."""
     layer, rule = firing_layer(weight, steps, pad, threshold), replace(rule, winners=winners, radius=radius)
-    return listed(layer.learn(torch.from_numpy(latency), rule, constant(rates, len(latency))).numpy())
+    return listed(layer.compete_and_update(torch.from_numpy(latency), rule, constant(rates, len(latency))).numpy())
 
 
 def listed(winners):
@@ -173,11 +173,11 @@ random_maps = settings(max_examples=80, deadline=None, derandomize=True)
 @random_maps
 @given(layers(), thresholds, st.integers(1, 3))
 def test_fire_on_random_maps(dtype, layer, threshold, pool):
-    """First spikes are the twin's, in both types; a potential equal to the threshold does not fire."""
+    """First spikes are those of the reference, in both types; a potential equal to the threshold does not fire."""
     latency, weight, steps, pad = layer
     assume(min(weight.shape[2:]) and min(potentials(latency, weight, steps, pad).shape[2:]) >= pool)
     found = fire(firing_layer(weight.astype(dtype), steps, pad, threshold), latency[None], pool)
-    np.testing.assert_array_equal(found[0], twin_fire(latency, weight, steps, pad, threshold, pool))
+    np.testing.assert_array_equal(found[0], reference_fire(latency, weight, steps, pad, threshold, pool))
 
 
 def test_an_image_fires_alone_as_among_others():
@@ -186,7 +186,7 @@ def test_an_image_fires_alone_as_among_others():
     layer = firing_layer(weight, 15, 2, 15)
     together = fire(layer, DIGITS[:9], 3)
     np.testing.assert_array_equal(together, np.concatenate([fire(layer, DIGITS[n : n + 1], 3) for n in range(9)]))
-    np.testing.assert_array_equal(together, [twin_fire(image, weight, 15, 2, 15, 3) for image in DIGITS[:9]])
+    np.testing.assert_array_equal(together, [reference_fire(image, weight, 15, 2, 15, 3) for image in DIGITS[:9]])
     assert fire(layer, DIGITS[:0], 2).shape == (0, 30, 14, 14)
 
 
@@ -198,9 +198,9 @@ def test_an_image_fires_alone_as_among_others():
 @random_maps
 @given(layers(), thresholds, st.integers(1, 9), st.integers(0, 3))
 def test_winners_on_random_maps(dtype, layer, threshold, limit, radius):
-    """The winners are the twin's in its order, many ties included; an image again gives the same ones."""
+    """The winners are those of the reference in its order, many ties included; an image again gives the same ones."""
     latency, weight, steps, pad = layer
-    expected = twin_winners(latency, weight, steps, pad, threshold, limit, radius)
+    expected = reference_winners(latency, weight, steps, pad, threshold, limit, radius)
     images = np.stack([latency, latency])
     assert learn(weight.astype(dtype), steps, pad, threshold, images, limit, radius) == [expected, expected]
 
@@ -209,11 +209,11 @@ def test_winners_on_random_maps(dtype, layer, threshold, limit, radius):
 @random_maps
 @given(layers(), st.sampled_from([STABILIZED, REWARDED]), st.booleans())
 def test_update_on_random_maps(dtype, layer, rule, anti):
-    """One update is the twin's: rates by the order of spikes, stabilizer, bounds, all weights clipped."""
+    """One update is those of the reference: rates by the order of spikes, stabilizer, bounds, all weights clipped."""
     latency, weight, steps, pad = layer
     rates = (-0.04, 0.005) if anti else (0.04, -0.03)
-    winners = twin_winners(latency, weight, steps, pad, 0.5, 4, 1)
-    expected = twin_update(latency, weight, winners, steps, pad, rates, rule)
+    winners = reference_winners(latency, weight, steps, pad, 0.5, 4, 1)
+    expected = reference_update(latency, weight, winners, steps, pad, rates, rule)
     found = weight.astype(dtype)
     learn(found, steps, pad, 0.5, latency[None], 4, 1, rates, rule)
     np.testing.assert_allclose(found, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
@@ -236,7 +236,7 @@ def test_equal_potentials_tie_whatever_the_rounding():
         for x in (0, 6, 12):
             latency[..., x : x + 3] = rng.integers(0, 2, (8, 3, 3))
         weight = random_weight(20, 8, 3, 3, seed=seed, dtype=np.float64)
-        expected = twin_winners(latency, weight, 2, 0, 33, 5, 0)
+        expected = reference_winners(latency, weight, 2, 0, 33, 5, 0)
         assert expected[0][:3] == (weight.astype(np.float64).sum((1, 2, 3)).argmax(), 0, 0)
         assert learn(weight, 2, 0, 33, latency[None], 1, 0) == [expected[:1]]
 
@@ -295,14 +295,14 @@ def test_denormal_weights_become_zero(dtype):
 @random_maps
 @given(layers())
 def test_decisions_on_random_maps(dtype, layer):
-    """Peaks and the winner are those of the twin. Sums of eighths are exact, so many potentials are equal."""
+    """Peaks and the winner are those of the reference. Sums of eighths are exact, so many potentials are equal."""
     latency, weight, steps, pad = layer
     last = last_potentials(latency, weight, steps, pad)
     deciding = decision_layer(weight.astype(dtype), steps, pad)
     np.testing.assert_array_equal(peaks(deciding, latency[None])[0], last.max((1, 2)))
     classes = np.zeros(len(weight), np.int64)
     winners, highest = learn_decisions(deciding, latency[None], [0], classes, np.zeros((2, 2)))
-    expected = twin_decision(latency, weight, steps, pad)
+    expected = reference_decision(latency, weight, steps, pad)
     assert winners[0].tolist() == ([-1] * 3 if expected is None else list(expected))
     assert highest[0] == last.max()
 
@@ -360,14 +360,14 @@ def test_decision_learning_is_the_twins(kernel, pad, features, side):
     found = weight.copy()
     winners, highest = learn_decisions(decision_layer(found, 15, pad), latency, labels, classes, RATES)
     for n, image in enumerate(latency):
-        expected = twin_decision(image, weight, 15, pad)
+        expected = reference_decision(image, weight, 15, pad)
         if expected is None:
             assert winners[n].tolist() == [-1, -1, -1]
             continue
         assert tuple(winners[n]) == expected, n
         np.testing.assert_allclose(highest[n], last_potentials(image, weight, 15, pad).max(), atol=1e-8)
         rates = RATES[0 if classes[expected[0]] == labels[n] else 1]
-        weight = twin_update(image, weight, [(*expected, 14)], 15, pad, rates, REWARDED)
+        weight = reference_update(image, weight, [(*expected, 14)], 15, pad, rates, REWARDED)
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
 
 
@@ -437,7 +437,7 @@ def test_silence_teaches_nothing():
 
 @pytest.mark.parametrize("learning", [True, False])
 def test_joint_learning_on_digits(learning):
-    """Forty digits, blank ones among them: every winner and weight of both layers is the twin's; the labels decide."""
+    """Forty digits, blank ones among them: every winner and weight of both layers equals the reference."""
     rng = np.random.default_rng(1)
     images, labels, classes = DIGITS[:40].copy(), rng.integers(0, 2, 40), np.arange(8) // 4
     images[[0, 17]] = 15
@@ -451,16 +451,16 @@ def test_joint_learning_on_digits(learning):
     )  # fmt: skip
     winners, outcomes = listed(winners), []
     for n, image in enumerate(images):
-        between = twin_fire(image, lower, 15, 2, 15, 3)
-        expected = twin_winners(image, lower, 15, 2, 15, 6, 0)
-        decision = twin_decision(between, upper, 15, 2)
+        between = reference_fire(image, lower, 15, 2, 15, 3)
+        expected = reference_winners(image, lower, 15, 2, 15, 6, 0)
+        decision = reference_decision(between, upper, 15, 2)
         assert winners[n] == expected, n
         assert tuple(decided[n]) == (decision or (-1, -1, -1)), n
         if decision:
             outcomes.append(0 if classes[decision[0]] == labels[n] else 1)
-            lower = twin_update(image, lower, expected, 15, 2, lower_rates[outcomes[-1]], rule)
+            lower = reference_update(image, lower, expected, 15, 2, lower_rates[outcomes[-1]], rule)
             if learning:
-                upper = twin_update(between, upper, [(*decision, 14)], 15, 2, RATES[outcomes[-1]], REWARDED)
+                upper = reference_update(between, upper, [(*decision, 14)], 15, 2, RATES[outcomes[-1]], REWARDED)
     assert len(outcomes) == 38
     assert set(outcomes) == {0, 1}
     np.testing.assert_allclose(found[0], lower, rtol=0, atol=1e-12)
@@ -475,7 +475,7 @@ def decide(backend, images=2, labels=2, classes=4, rates=(2, 2, 2), left_out=Non
     layer = backend.DecisionLayer(torch.full((4, 2, 3, 3), 0.5), 15, 1)
     latency = torch.zeros(images, 2, 5, 5, dtype=torch.uint8)
     labels, classes = torch.zeros(labels, dtype=torch.int64), np.zeros(classes, np.int64)
-    layer.learn(latency, labels, classes, rule, np.zeros(rates), left_out)
+    layer.decide_and_update(latency, labels, classes, rule, np.zeros(rates), left_out)
 
 
 def fire_zeros(backend, channels=2, dtype=torch.uint8, pool=1):

@@ -59,7 +59,7 @@ def learn(rule, backend):
     latency = torch.from_numpy(rng.integers(0, 16, (20, 2, 8, 8), dtype=np.uint8))
     weight = torch.from_numpy(rng.uniform(0.4, 0.6, (4, 2, 3, 3)))
     rates = rule.schedule(rule.first_rates(), np.arange(1, 21), 0)
-    backend.FiringLayer(weight, 15, 1, 3).learn(latency, rule, rates)
+    backend.FiringLayer(weight, 15, 1, 3).compete_and_update(latency, rule, rates)
     return weight
 
 

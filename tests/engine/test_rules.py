@@ -138,7 +138,7 @@ def test_another_window_on_both_backends(kind, more, tolerance):
     for backend, learned in [*((backend, rule) for backend in BACKENDS), (event, replace_window(rule))]:
         weight = weights(20, 6, 5, 5, low=0.2, high=0.6)
         rates = learned.schedule(None, np.arange(1, 41), 0)
-        winners = backend.FiringLayer(weight, 15, 2, 10).learn(DIGITS[:40], learned, rates)
+        winners = backend.FiringLayer(weight, 15, 2, 10).compete_and_update(DIGITS[:40], learned, rates)
         assert (winners[..., 0] >= 0).sum() > 50
         ends.append((winners, weight))
     assert torch.equal(ends[0][0], ends[1][0])
@@ -150,7 +150,7 @@ def replace_window(rule):
     return STDP(rule.winners, rule.radius, rule.rates, stabilize=False, double_every=0)
 
 
-def twin_contrast(latency, labels, classes, weight, rates):
+def reference_contrast(latency, labels, classes, weight, rates):
     """Compute a rule with two learners, image by image, with all potentials. Returns which neurons learned."""
     learned = []
     for image, label in zip(latency, labels, strict=True):
@@ -173,18 +173,18 @@ def twin_contrast(latency, labels, classes, weight, rates):
 @pytest.mark.parametrize("features", [10, 100])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_neurons_learn_from_an_image(backend, features):
-    """The weights are those of the twin after 60 images."""
+    """The weights are those of the reference after 60 images."""
     rng = np.random.default_rng(0)
     latency = torch.from_numpy(rng.integers(0, 15, (60, 8, 5, 5), dtype=np.uint8))
     latency[torch.from_numpy(rng.random(latency.shape)) < 0.7] = 15
     latency[7] = 15
     labels, classes, rule = rng.integers(0, 5, 60), np.arange(features) * 5 // features, ContrastRule()
     found, expected = weights(features, 8, 5, 5), weights(features, 8, 5, 5)
-    learned = twin_contrast(latency, labels, classes, expected, torch.from_numpy(rule.first_rates()))
+    learned = reference_contrast(latency, labels, classes, expected, torch.from_numpy(rule.first_rates()))
     assert len(learned) == 118
     rates = rule.schedule(rule.first_rates(), np.arange(60), 0)
     layer = backend.DecisionLayer(found, 15, 2)
-    decided = layer.learn(latency, torch.from_numpy(labels), classes, rule, rates).decisions
+    decided = layer.decide_and_update(latency, torch.from_numpy(labels), classes, rule, rates).decisions
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     assert decided[7].tolist() == [-1, -1, -1]
 
@@ -196,7 +196,7 @@ def test_neurons_that_are_left_out_do_not_learn_but_decide(backend):
     for left_out, expected in (([False, False], [0.9 + 0.0625, 0.5]), ([True, False], [0.9, 0.5 - 0.125])):
         weight = torch.tensor([0.9, 0.5], dtype=torch.float64).reshape(2, 1, 1, 1)
         rates = np.array([[[0.0625, -0.5], [-0.125, 0.5]]])
-        found = backend.DecisionLayer(weight, 15, 0).learn(
+        found = backend.DecisionLayer(weight, 15, 0).decide_and_update(
             latency, torch.tensor([0]), classes, RSTDP(bounds=(0.0, 1.0)), rates, np.array([left_out])
         )
         assert found.decisions.tolist() == [[0, 0, 0]]
@@ -262,7 +262,7 @@ def learn_chosen(backend, **verdict):
     weight, rule = weights(40, 6, 5, 5, low=0.4, high=0.6), ChosenRule(**verdict)
     rates = rule.schedule(rule.first_rates(), np.arange(40), 0)
     layer = backend.DecisionLayer(weight, 15, 2)
-    layer.learn(DIGITS[:40], torch.from_numpy(GOLDEN["label"][:40]), np.arange(40) // 4, rule, rates)
+    layer.decide_and_update(DIGITS[:40], torch.from_numpy(GOLDEN["label"][:40]), np.arange(40) // 4, rule, rates)
     return weight
 
 
@@ -326,10 +326,10 @@ def test_no_function_of_the_engine_has_more_than_eight_parameters():
 def test_both_backends_promise_the_same():
     for name in ("FiringLayer", "DecisionLayer"):
         one, two = (getattr(backend, name) for backend in BACKENDS)
-        for method in ("__init__", "fire", "learn", "peaks"):
+        for method in ("__init__", "fire", "compete_and_update", "peaks", "decide_and_update"):
             assert getattr(one, method, None) is getattr(two, method, None)
-    assert event.learn_together is frames.learn_together
-    assert inspect.isfunction(event.learn_together)
+    assert event.update_together is frames.update_together
+    assert inspect.isfunction(event.update_together)
 
 
 def test_a_record_of_ones_own_may_stand_beside_others():
@@ -344,10 +344,11 @@ from engine import compiled, event
 latency = torch.zeros(2, 6, 5, 5, dtype=torch.uint8)
 rule = RecentSTDP(winners=1, radius=0)
 weight = torch.full((4, 6, 5, 5), 0.5, dtype=torch.float64)
-event.FiringLayer(weight, 15, 2, 10).learn(latency, rule, rule.schedule(None, np.arange(1, 3), 0))
+event.FiringLayer(weight, 15, 2, 10).compete_and_update(latency, rule, rule.schedule(None, np.arange(1, 3), 0))
 rule = ContrastRule()
 rates = rule.schedule(rule.first_rates(), np.arange(2), 0)
-event.DecisionLayer(weight, 15, 2).learn(latency, [0, 1], [0, 0, 1, 1], rule, rates)
+labels, classes = torch.tensor([0, 1]), np.array([0, 0, 1, 1])
+event.DecisionLayer(weight, 15, 2).decide_and_update(latency, labels, classes, rule, rates)
 print(compiled.counts["compiled"], compiled.counts["loaded"])
 """
 

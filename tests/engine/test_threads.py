@@ -52,7 +52,8 @@ for threads in (1, 2, 8, 8, 3):
     for rule in (RSTDP(), ContrastRule()):
         learned = weight.clone()
         layer = event.DecisionLayer(learned, 15, 2)
-        result = layer.learn(latency, labels, classes, rule, np.broadcast_to(rule.first_rates(), (300, 2, 2)))
+        rates = np.broadcast_to(rule.first_rates(), (300, 2, 2))
+        result = layer.decide_and_update(latency, labels, classes, rule, rates)
         end += [learned, result.decisions, result.highest, layer.peaks(latency)]
     ends.append(end)
 assert not torch.equal(ends[0][1], weight)

@@ -22,22 +22,22 @@ def learn_features(model, name, images):
             key = f"{name}/{stage_name}/winners" if len(stage.convs) == 1 else f"{name}/{stage_name}_{i}/winners"
             expected = GOLDEN[key][:images]
             inputs = model.map_of(latencies[: len(expected)], model.input_name(stage_name))
-            np.testing.assert_array_equal(conv.learn(inputs, conv.rule)[..., :3], expected, err_msg=key)
+            np.testing.assert_array_equal(conv.learn_features(inputs, conv.rule)[..., :3], expected, err_msg=key)
 
 
 @pytest.fixture
 def deciding_winners(monkeypatch):
     """The winners (N, 3) of each call by which a decision layer learns, or decides what the layer below learns."""
     found = []
-    apart, together = event.DecisionLayer.learn, event.learn_together
+    apart, together = event.DecisionLayer.decide_and_update, event.update_together
 
     def note(learn, *args):
         learned = learn(*args)
         found.append(learned.decisions)
         return learned
 
-    monkeypatch.setattr(event.DecisionLayer, "learn", lambda *args: note(apart, *args))
-    monkeypatch.setattr(event, "learn_together", lambda *args: note(together, *args))
+    monkeypatch.setattr(event.DecisionLayer, "decide_and_update", lambda *args: note(apart, *args))
+    monkeypatch.setattr(event, "update_together", lambda *args: note(together, *args))
     return found
 
 

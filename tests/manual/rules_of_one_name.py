@@ -83,9 +83,10 @@ def learn(rule, backend):
     rates = rule.schedule(rule.first_rates(), np.arange(1, 21), 0)
     if rule.needs_labels:
         layer = backend.DecisionLayer(weight, 15, 1)
-        layer.learn(latency, torch.from_numpy(rng.integers(0, 4, 20)), np.arange(4), rule, rates)
+        labels = torch.from_numpy(rng.integers(0, 4, 20))
+        layer.decide_and_update(latency, labels, np.arange(4), rule, rates)
     else:
-        backend.FiringLayer(weight, 15, 1, 5).learn(latency, rule, rates)
+        backend.FiringLayer(weight, 15, 1, 5).compete_and_update(latency, rule, rates)
     return weight
 
 
