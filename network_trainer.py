@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 
 from engine.checks import check_declaration, check_training
-from engine.decision import Outcome, class_of_features, deciding_features, majority
+from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
 from engine.graph import CHUNK, LatencyMap, MapKey, StageGraph
 from engine.latency import to_classes, to_latency_map, to_tensor
 from engine.overrides import override
@@ -44,7 +45,9 @@ class LatencyDataset:
 
     def __init__(self, latencies: LatencyMap, labels: Any):
         latencies = latencies if isinstance(latencies, Packed) else to_latency_map(latencies)
-        self.maps, self.labels, self.copies = {INPUT: latencies}, to_tensor(labels, "labels"), []
+        self.maps = {INPUT: latencies}
+        self.labels = to_tensor(labels, "labels")
+        self.copies = []
 
     def __len__(self):
         return len(self.labels)
@@ -148,7 +151,8 @@ class NetworkTrainer(StageGraph):
         super().__init_subclass__(**kwargs)
         if not name:
             return
-        cls.name, cls.aliases = name, tuple(aliases)
+        cls.name = name
+        cls.aliases = tuple(aliases)
         try:
             register(MODELS, (name, *aliases), cls)
         except InputError as error:
@@ -174,31 +178,37 @@ class NetworkTrainer(StageGraph):
         check_count("seed", seed)
         if len(image_size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in image_size):
             raise InputError(f"image_size must be (height, width), not {image_size!r}", field="image_size")
-        self.in_channels, self.num_classes, self.time_steps = in_channels, num_classes, time_steps
+        self.in_channels = in_channels
+        self.num_classes = num_classes
+        self.time_steps = time_steps
         self.image_size = tuple(image_size)
         try:
             declared = self.build(num_classes)
         except (TypeError, NameError, AttributeError) as error:  # such as a misspelt field
             frame = traceback.extract_tb(error.__traceback__)[1]
             raise InputError(f"{frame.filename}, line {frame.lineno}: {error}", path=frame.filename) from error
-        self.stages = nn.ModuleDict(override(check_declaration(declared), dict(overrides or {})))
+        stages = override(check_declaration(declared), dict(overrides or {}))
+        self.stages = nn.ModuleDict(stages)
         if backend == "event" and not str(device).startswith("cpu"):
             raise InputError(f"the event backend runs on a CPU, not on {device}: use torch", field="backend")
         device = open_device(device)
         if dtype not in (torch.float32, torch.float64):
             raise InputError(f"dtype must be torch.float32 or torch.float64, not {dtype}", field="dtype")
-        backend = ("event" if device.type == "cpu" else "torch") if backend == "auto" else backend
+        if backend == "auto":
+            backend = "event" if device.type == "cpu" else "torch"
         if backend not in BACKENDS:
             raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)} and auto", field="backend")
         self.backend = backend
         for conv in self.convs():
-            conv.time_steps, conv.backend = time_steps, backend
+            conv.time_steps = time_steps
+            conv.backend = backend
         self.connect()
         check_training(self)
         self.phases = nn.ModuleList(self.build_phases())
         rng = np.random.default_rng(seed)
         for conv in self.convs():
-            conv.weight.data = torch.from_numpy(rng.normal(*conv.first_weights, conv.weight.shape)).to(dtype)
+            weight = rng.normal(*conv.first_weights, conv.weight.shape)
+            conv.weight.data = torch.from_numpy(weight).to(dtype)
         self.to(device)
         self.requires_grad_(False)
 
@@ -208,16 +218,20 @@ class NetworkTrainer(StageGraph):
 
     def build_phases(self) -> list[Phase]:
         """Return the phases: one for each stage with an unsupervised rule, bottom up, then one for all other rules."""
-        phases, names, supervised = [], [], {}
+        phases = []
+        supervised_stages = []
+        supervised_rules = {}
         for name, stage in self.stages.items():
             for number, rule in enumerate(stage.rules):
                 rules = {label: conv.rules[number] for label, conv in self.named_convs([name])}
                 if rule.needs_labels:
-                    names.append(name)
-                    supervised |= rules
+                    supervised_stages.append(name)
+                    supervised_rules |= rules
                 else:
                     phases.append(Phase((name,), rules))
-        return [*phases, Phase(tuple(names), supervised)] if names else phases
+        if supervised_stages:
+            phases.append(Phase(tuple(supervised_stages), supervised_rules))
+        return phases
 
     @property
     def device(self) -> torch.device:
@@ -225,8 +239,8 @@ class NetworkTrainer(StageGraph):
 
     def _deciding_stage(self) -> Stage:
         if self.decision is None:
-            why = "has no decision stage (a last stage without a threshold), so it cannot classify"
-            raise InputError(f"{self.name} {why}")
+            reason = "a last stage without a threshold"
+            raise InputError(f"{self.name} has no decision stage ({reason}), so it cannot classify")
         return self.stages[self.decision]
 
     def class_of_feature(self) -> np.ndarray:
@@ -242,8 +256,8 @@ class NetworkTrainer(StageGraph):
 
     def check_copies(self) -> None:
         """Raise InputError unless only the decision stage learns with labels: maps of copies have no spike times."""
-        stages = {name for phase in self.phases if phase.needs_labels for name in phase.stages}
-        if stages != {self.decision}:
+        supervised = [phase.stages for phase in self.phases if phase.needs_labels]
+        if set(chain(*supervised)) != {self.decision}:
             raise InputError(f"only a decision stage can learn from moved copies of the images, unlike in {self.name}")
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -259,24 +273,34 @@ class NetworkTrainer(StageGraph):
         maps: the network's input, or {name: map} of maps from which the decision can be computed.
         """
         maps = self.check_maps(maps)
-        stage, name = self._deciding_stage(), self.input_name(self.decision)
-        classes = torch.from_numpy(self.class_of_feature()).to(self.device)
-        results = [(torch.empty(0, dtype=torch.int64), torch.empty(0, self.num_classes))]
+        stage = self._deciding_stage()
+        key = self.input_name(self.decision)
+        decisions = [torch.empty(0, dtype=torch.int64, device=self.device)]
+        scores = [torch.empty(0, self.num_classes, device=self.device)]
         for start in range(0, len(next(iter(maps.values()))), CHUNK):
             part = {below: latencies[start : start + CHUNK] for below, latencies in maps.items()}
-            inputs = self.fire(part, [name])[name]
-            votes, highest, scores = [], [], 0
-            for conv in stage.convs:
-                peaks = conv.peaks(inputs).to(self.device)
-                feature = deciding_features(peaks)
-                votes.append(torch.where(feature < 0, -1, classes[feature.clamp(min=0)]))
-                highest.append(peaks.amax(1))
-                of_class = peaks.unflatten(1, (self.num_classes, -1)).amax(2)
-                several = len(stage.convs) > 1
-                scores = scores + (of_class / highest[-1][:, None].clamp(min=1e-12) if several else of_class)
-            results.append((majority(torch.stack(votes, 1), torch.stack(highest, 1), self.num_classes), scores))
-        decisions, scores = zip(*(results[1:] or results), strict=True)
+            inputs = self.fire(part, [key])[key]
+            decisions_of_part, scores_of_part = self._decide_part(stage, inputs)
+            decisions.append(decisions_of_part)
+            scores.append(scores_of_part)
         return torch.cat(decisions), torch.cat(scores)
+
+    def _decide_part(self, stage: Stage, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return decisions and scores, from the input of the decision stage."""
+        classes = self.class_of_feature()
+        votes = []
+        highest = []
+        scores = 0
+        for conv in stage.convs:
+            peaks = conv.peaks(inputs).to(self.device)
+            votes.append(classes_of(deciding_features(peaks), classes))
+            highest.append(peaks.amax(1))
+            of_class = peaks.unflatten(1, (self.num_classes, -1)).amax(2)
+            if len(stage.convs) > 1:
+                of_class = of_class / highest[-1][:, None].clamp(min=1e-12)
+            scores = scores + of_class
+        decisions = majority(torch.stack(votes, 1), torch.stack(highest, 1), self.num_classes)
+        return decisions, scores
 
     def forward(self, latencies: torch.Tensor) -> torch.Tensor:
         """Alias of ``predict``."""
@@ -296,11 +320,13 @@ class NetworkTrainer(StageGraph):
 
     def train_unsupervised(self, latencies: torch.Tensor, name: str) -> None:
         """Train the stage ``name`` on each image once, one after another. The other stages do not change."""
-        phases = {stage: phase for phase in self.phases if not phase.needs_labels for stage in phase.stages}
+        phases = {}
+        for phase in self.phases:
+            if not phase.needs_labels:
+                phases |= dict.fromkeys(phase.stages, phase)
         if name not in phases:
-            raise InputError(
-                f"{self.name} has no stage {name!r} that learns without labels; choose from {', '.join(phases)}"
-            )
+            names = ", ".join(phases)
+            raise InputError(f"{self.name} has no stage {name!r} that learns without labels; choose from {names}")
         phases[name].learn(self, self.map_of(latencies, self.input_name(name)))
 
     def train_rl(self, latencies: torch.Tensor, labels: Any, epoch: int = 0) -> Outcome:
@@ -363,16 +389,19 @@ class NetworkTrainer(StageGraph):
         progress = Progress() if progress is None else progress
         if not isinstance(progress, Progress):
             raise InputError(f"progress must be a Progress, not {type(progress).__name__}", field="progress")
-        for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("patience", patience, 0)):
-            check_count(name, value, least)
+        check_count("batch_size", batch_size, 1)
+        check_count("seed", seed)
+        check_count("patience", patience)
         self._check_training(train, validation, epochs, copies)
         prepared = None
         try:
             while progress.phase < len(self.phases):
-                phase, count = self.phases[progress.phase], epochs[progress.phase]
+                phase = self.phases[progress.phase]
+                count = epochs[progress.phase]
                 gave_up = patience and phase.needs_labels and progress.epochs_since_best >= patience
                 if progress.epoch >= count or gave_up:
-                    progress.phase, progress.epoch = progress.phase + 1, 0
+                    progress.phase += 1
+                    progress.epoch = 0
                     continue
                 if phase is not prepared:
                     yield Step("phase", phase)
@@ -381,15 +410,16 @@ class NetworkTrainer(StageGraph):
 
                 title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
                 position = seed, progress.phase, progress.epoch
-                order = torch.from_numpy(np.random.default_rng(position).permutation(len(train)))
-                batches = order.split(batch_size)
+                order = np.random.default_rng(position).permutation(len(train))
+                batches = torch.from_numpy(order).split(batch_size)
                 while progress.batch < len(batches):
                     start = time.perf_counter()
                     chosen = batches[progress.batch]
                     rng = np.random.default_rng((*position, progress.batch))
-                    # with copies, a batch reads the original images or one of the copies
-                    number = rng.integers(len(train.copies) + 1) if phase.needs_labels and train.copies else 0
-                    maps = train.copies[number - 1] if number else train.maps[self.input_name(phase.stages[0])]
+                    maps = train.maps[self.input_name(phase.stages[0])]
+                    if phase.needs_labels and train.copies:  # a batch reads the original images or one of the copies
+                        number = rng.integers(len(train.copies) + 1)
+                        maps = [maps, *train.copies][number]
                     inputs = maps[chosen.to(maps.device)].to(self.device)
                     learned = phase.learn(self, inputs, train.labels[chosen], progress.epoch, rng)
                     progress.add(learned, dict(self.named_convs(phase.stages)))
@@ -398,9 +428,11 @@ class NetworkTrainer(StageGraph):
                     done = min(progress.batch * batch_size, len(train))
                     yield Step("batch", phase, title, done, len(train), learned)
 
-                start, outcome = time.perf_counter(), None
+                start = time.perf_counter()
+                outcome = None
                 if phase.needs_labels and validation is not None:
-                    decisions = self.decide(validation.maps)[0].cpu()
+                    decisions, _ = self.decide(validation.maps)
+                    decisions = decisions.cpu()
                     outcome = Outcome.of(decisions, validation.labels)
                     yield Step("validation", phase, title, len(train), len(train), decisions=decisions)
                 progress.seconds += time.perf_counter() - start
@@ -413,14 +445,12 @@ class NetworkTrainer(StageGraph):
 
     def _check_training(self, train, validation, epochs, copies) -> None:
         """Raise InputError if arguments of ``steps`` do not fit the network or each other."""
-        whole = all(isinstance(count, Integral) and count >= 0 for count in epochs)
-        if len(epochs) != len(self.phases) or not whole:
+        are_counts = all(isinstance(count, Integral) and count >= 0 for count in epochs)
+        if len(epochs) != len(self.phases) or not are_counts:
             names = " ".join(phase.name for phase in self.phases)
-            raise InputError(
-                f"{self.name} needs {len(self.phases)} numbers of epochs from 0 on, one for each phase ({names}), not "
-                f"{' '.join(map(str, epochs)) or 'none'}",
-                flag="--epochs",
-            )
+            wanted = f"{len(self.phases)} numbers of epochs from 0 on, one for each phase ({names})"
+            given = " ".join(map(str, epochs)) or "none"
+            raise InputError(f"{self.name} needs {wanted}, not {given}", flag="--epochs")
         for data in filter(None, (train, validation)):
             data.labels = self.check_labels(data.labels, len(data.labels))
             latencies = data.maps.get(INPUT)
@@ -434,18 +464,21 @@ class NetworkTrainer(StageGraph):
     def _prepare(self, phase, train, validation, copies) -> Generator[Step, None, None]:
         """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""
         target = self.input_name(phase.stages[0])
-        later = list(self.phases)[list(self.phases).index(phase) :]
-        targets = {self.input_name(later_phase.stages[0]) for later_phase in later}
+        phases = list(self.phases)
+        this_and_later = phases[phases.index(phase) :]
+        targets = {self.input_name(later.stages[0]) for later in this_and_later}
         if copies and phase.needs_labels and not train.copies:
             for number, moved in enumerate(copies, start=1):
                 chunks = self.propagate({INPUT: moved}, [target], bits=True, file=copies.file(number))
                 computed = yield from self._chunks(chunks, phase, f"copy {number} of {len(copies)}", len(moved))
                 train.copies.append(computed[target])
-        for data in filter(None, (train, validation)):
-            names = self.between(data.maps, [target])
-            keep = self.read_for([*data.maps, *names], targets)
-            chunks = self.propagate(data.maps, keep, pack=self.device.type == "cpu")
-            title = f"{' '.join(map(str, names))} of the {'training' if data is train else 'validation'} images"
+        for data, split in ((train, "training"), (validation, "validation")):
+            if data is None:
+                continue
+            computed = self.between(data.maps, [target])
+            kept = self.read_for([*data.maps, *computed], targets)
+            chunks = self.propagate(data.maps, kept, pack=self.device.type == "cpu")
+            title = f"{' '.join(map(str, computed))} of the {split} images"
             data.maps = yield from self._chunks(chunks, phase, title, len(data))
 
     def _chunks(self, chunks, phase, title, total) -> Generator[Step, None, dict[str, LatencyMap]]:
@@ -460,9 +493,15 @@ class NetworkTrainer(StageGraph):
 
     def _finish_epoch(self, phase: Phase, progress: Progress, images: int, validated: Outcome | None) -> None:
         """Add the epoch to the history, keep the weights if they are the best, and begin the next epoch."""
-        convs = dict(self.named_convs(phase.stages))
-        counts = [progress.wins[label] for label in convs]
-        rates = [conv.rates(phase.rules[label]).reshape(-1, 2)[0] for label, conv in convs.items()]
+        rates = []
+        convergence = []
+        wins = 0
+        dead_features = 0
+        for label, conv in self.named_convs(phase.stages):
+            rates.append(conv.rates(phase.rules[label]).reshape(-1, 2)[0])
+            convergence.append(compute_convergence(conv.weight))
+            wins += int(progress.wins[label].sum())
+            dead_features += int((progress.wins[label] == 0).sum())
         ltp, ltd = torch.stack(rates).mean(0).tolist()
         row = {
             "step": len(progress.history) + 1,
@@ -470,9 +509,9 @@ class NetworkTrainer(StageGraph):
             "rule": phase.main_rule.name,
             "epoch": progress.epoch + 1,
             "images": images,
-            "convergence": float(np.mean([compute_convergence(conv.weight) for conv in convs.values()])),
-            "winners_per_image": float(sum(int(count.sum()) for count in counts) / images),
-            "dead_features": int(sum(int((count == 0).sum()) for count in counts)),
+            "convergence": float(np.mean(convergence)),
+            "winners_per_image": wins / images,
+            "dead_features": dead_features,
             "ltp_rate": ltp,
             "ltd_rate": ltd,
         }
@@ -493,10 +532,14 @@ class NetworkTrainer(StageGraph):
                     "state": {key: value.detach().cpu().clone() for key, value in self.state_dict().items()},
                 }
         row["seconds"] = progress.seconds
-        progress.phase_seconds[phase.name] = progress.phase_seconds.get(phase.name, 0.0) + progress.seconds
+        earlier = progress.phase_seconds.get(phase.name, 0.0)
+        progress.phase_seconds[phase.name] = earlier + progress.seconds
         progress.history.append(row)
-        progress.epoch, progress.batch, progress.seconds = progress.epoch + 1, 0, 0.0
-        progress.outcome, progress.wins = [0, 0, 0], {}
+        progress.epoch += 1
+        progress.batch = 0
+        progress.seconds = 0.0
+        progress.outcome = [0, 0, 0]
+        progress.wins = {}
 
 
 def check_count(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) -> None:
@@ -510,7 +553,8 @@ def open_device(name: str | torch.device) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise InputError(f"there is no device {name!r}: {' '.join(str(error).split())}", field="device") from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"there is no device {name!r}: {reason}", field="device") from error
 
 
 def compute_convergence(weight: torch.Tensor) -> float:

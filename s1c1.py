@@ -79,7 +79,8 @@ class Encoder:
 
     def check_images(self, images: np.ndarray | torch.Tensor, single: bool = False) -> np.ndarray:
         """Return the images, or a single image, as an array (N, …). Raises InputError for another type or shape."""
-        name, colours = type(self).__name__, self.colours
+        name = type(self).__name__
+        colours = self.colours
         dtype = str(getattr(images, "dtype", type(images).__name__)).removeprefix("torch.")
         if dtype != "uint8":
             hint = f": use {name} in place of ToTensor(), not after it" if "float" in dtype else ""
@@ -95,12 +96,18 @@ class Encoder:
         """Return the latencies of the images as a tensor. Raises InputError if they have another type or shape."""
         if isinstance(latencies, np.ndarray):
             latencies = torch.from_numpy(np.require(latencies, requirements=["C", "W"]))
-        dtype, shape = getattr(latencies, "dtype", type(latencies).__name__), tuple(getattr(latencies, "shape", ()))
-        wanted, last = (len(images), self.channels, *images.shape[1:3]), self.time_steps
-        if dtype != torch.uint8 or shape != wanted or (latencies.numel() and int(latencies.max()) > last):
-            given = f"{dtype} {shape}" + (f" up to {int(latencies.max())}" if shape == wanted else "")
-            message = f"{type(self).__name__}.encode must return uint8 {wanted} from 0 to {last}, not {given}"
-            raise InputError(message.replace("torch.", ""), flag="--encoder")
+        dtype = getattr(latencies, "dtype", type(latencies).__name__)
+        shape = tuple(getattr(latencies, "shape", ()))
+        wanted = len(images), self.channels, *images.shape[1:3]
+        given = f"{dtype} {shape}".replace("torch.", "")
+        fits = dtype == torch.uint8 and shape == wanted
+        if fits and latencies.numel():
+            highest = int(latencies.max())
+            given = f"{given} up to {highest}"
+            fits = highest <= self.time_steps
+        if not fits:
+            wanted = f"uint8 {wanted} from 0 to {self.time_steps}"
+            raise InputError(f"{type(self).__name__}.encode must return {wanted}, not {given}", flag="--encoder")
         return latencies
 
     def count_macs(self, height: int, width: int) -> int:
@@ -112,7 +119,8 @@ class Encoder:
         return {name: _to_plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in self.config().items())})"
+        parameters = [f"{name}={value}" for name, value in self.config().items()]
+        return f"{type(self).__name__}({', '.join(parameters)})"
 
 
 def _check_encoding(encode: Callable) -> Callable:
@@ -127,7 +135,9 @@ def _check_encoding(encode: Callable) -> Callable:
 
 
 def _to_plain(value):
-    return [_to_plain(item) for item in value] if isinstance(value, tuple | list) else value
+    if isinstance(value, tuple | list):
+        return [_to_plain(item) for item in value]
+    return value
 
 
 class S1C1(Encoder, name="s1c1"):
@@ -231,11 +241,11 @@ class S1C1(Encoder, name="s1c1"):
         """
 
         def count_taps(side, window):
-            return sum(min(i + window // 2, side - 1) - max(i - window // 2, 0) + 1 for i in range(side))
+            half = window // 2
+            return sum(min(i + half, side - 1) - max(i - half, 0) + 1 for i in range(side))
 
-        return self.colours * sum(
-            count_taps(height, window) * count_taps(width, window) for window, _, _ in self.filters
-        )
+        macs = [count_taps(height, window) * count_taps(width, window) for window, _, _ in self.filters]
+        return self.colours * sum(macs)
 
     def _to_planes(self, images):
         """Return images as a contiguous array (N, colours, H, W)."""
@@ -378,7 +388,8 @@ def bin_by_rank(intensity, latency, time_steps):
 
     # The bits of positive floats, read as integers, are in the order of the floats. Buckets count from the strongest.
     bits = intensity.view(np.int64)
-    strongest, weakest = bits[where[0]], bits[where[0]]
+    strongest = bits[where[0]]
+    weakest = bits[where[0]]
     for i in range(n):
         strongest = max(strongest, bits[where[i]])
         weakest = min(weakest, bits[where[i]])

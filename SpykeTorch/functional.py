@@ -44,9 +44,11 @@ def explain_errors(function: Callable) -> Callable:
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, AttributeError) as error:
-            given = (tuple(each.shape) if isinstance(each, Tensor) else each for each in (*args, *options.values()))
-            shapes = ", ".join(repr(each)[:40] for each in given)
-            raise ValueError(f"{function.__name__} cannot take {shapes}: {error}") from error
+            descriptions = []
+            for value in (*args, *options.values()):
+                description = tuple(value.shape) if isinstance(value, Tensor) else value
+                descriptions.append(repr(description)[:40])
+            raise ValueError(f"{function.__name__} cannot take {', '.join(descriptions)}: {error}") from error
 
     return call
 
@@ -252,8 +254,11 @@ def pre_post_ordering(input_spikes: Tensor, output_spikes: Tensor, winners, kern
         ValueError: the sizes do not belong together, or a winner's spikes are not cumulative.
         IndexError: a winner is not a neuron of the output.
     """
-    time_steps, (kh, kw), (height, width) = len(output_spikes), kernel_size, output_spikes.shape[-2:]
-    shape, expected = tuple(input_spikes.shape), (time_steps, height + kh - 1, width + kw - 1)
+    time_steps = len(output_spikes)
+    kh, kw = kernel_size
+    height, width = output_spikes.shape[-2:]
+    shape = tuple(input_spikes.shape)
+    expected = time_steps, height + kh - 1, width + kw - 1
     if (shape[0], *shape[2:]) != expected:
         raise ValueError(f"a (padded) input of (T, H, W) = {expected} belongs to this output, not one of {shape}")
     winners = torch.as_tensor(winners, device=output_spikes.device)

@@ -129,7 +129,9 @@ class STDP(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, strict, missing_keys, unexpected_keys, error_msgs):
         reports = metadata, strict, missing_keys, unexpected_keys, error_msgs
-        rates = [prefix + f"{kind}_{feature}" for feature in range(len(self.ltp)) for kind in ("ltp", "ltd")]
+        rates = []
+        for feature in range(len(self.ltp)):
+            rates += [f"{prefix}ltp_{feature}", f"{prefix}ltd_{feature}"]
         layer = prefix + "conv_layer."
         if state_dict.keys() & {*rates, layer + "weight"}:  # a state dict of the original library
             self.conv_layer._load_from_state_dict(state_dict, layer, *reports)
@@ -183,7 +185,8 @@ class STDP(nn.Module):
             winners = sf.get_k_winners(potentials, kwta, inhibition_radius, output_spikes)
         if len(winners) == 0:
             return
-        layer, bounds = self.conv_layer, (self.lower_bound, self.upper_bound)
+        layer = self.conv_layer
+        bounds = self.lower_bound, self.upper_bound
         weight = layer.weight
         causal = sf.pre_post_ordering(input_spikes, output_spikes, winners, layer.kernel_size)
         features = torch.as_tensor(winners, dtype=torch.long, device=weight.device)[:, 0]

@@ -133,7 +133,8 @@ class GaborKernel(FilterKernel):
         x, y = self._grid()
         theta = math.radians(self.orientation)
         wavelength = 2 * self.window_size / self.div
-        sigma, aspect = 0.8 * wavelength, 0.3
+        sigma = 0.8 * wavelength
+        aspect = 0.3
         along = y * math.sin(theta) + x * math.cos(theta)
         across = y * math.cos(theta) - x * math.sin(theta)
         envelope = torch.exp(-(along**2 + aspect**2 * across**2) / (2 * sigma**2))
@@ -156,12 +157,15 @@ class Filter:
         kernels = [kernel if isinstance(kernel, Tensor) else kernel() for kernel in filter_kernels]
         if not kernels or any(kernel.dim() != 2 for kernel in kernels):
             raise ValueError("a filter needs at least one kernel, and every kernel is a 2-D tensor")
-        height, width = (max(kernel.shape[axis] for kernel in kernels) for axis in (0, 1))
+        height = max(kernel.shape[0] for kernel in kernels)
+        width = max(kernel.shape[1] for kernel in kernels)
         padded = []
         for kernel in kernels:
+            if not kernel.is_floating_point():
+                kernel = kernel.to(torch.get_default_dtype())
             rows, columns = height - kernel.shape[0], width - kernel.shape[1]
-            kernel = F.pad(kernel, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
-            padded.append(kernel if kernel.is_floating_point() else kernel.to(torch.get_default_dtype()))
+            top, left = rows // 2, columns // 2
+            padded.append(F.pad(kernel, (left, columns - left, top, rows - top)))
         self.kernels = torch.stack(padded).unsqueeze(1)  # (K, 1, height, width)
         self.number_of_kernels = len(kernels)
         self.max_window_size = max(height, width)

@@ -16,8 +16,8 @@ class EventEncoder(Encoder, name="events"):
 
     * ``mode`` "count": the window is divided into `bins` of equal duration. Each bin has two channels, for the pixels
       that become brighter and darker. For n events, a neuron has the intensity log(1 + n), divided by the mean of its
-      map over the square of side ``2 radius + 1`` around it. All intensities are ranked together and dealt into
-      `time_steps` as in S1C1, the strongest first.
+      map over the square of side ``2 radius + 1`` around it. All intensities are ranked together and divided into
+      `time_steps` bins as in S1C1, the strongest first.
     * ``mode`` "first": there are two channels. With T = `time_steps`, a neuron spikes at time step ⌊T t / d⌋: t is the
       time of its first event after the beginning of the window, d the duration of the window.
 

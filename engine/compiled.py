@@ -47,7 +47,9 @@ try:  # each version of numba can rename these modules and what they contain
     next(bytecode.FunctionIdentity._unique_ids)
     bytecode.FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(7), "little"))
 except Exception:  # each use of these names fails, and the functions are compiled
-    NullCache, compiler, serialize = object, None, None
+    NullCache = object
+    compiler = None
+    serialize = None
 
 ENGINE = Path(__file__).resolve().parent
 # About the time at which the process began, and not earlier: a thread cannot work for longer than its process exists.
@@ -170,7 +172,8 @@ class _Dependencies:
     """The files and the constants that are reached from functions and types."""
 
     def __init__(self):
-        self.facts, self._seen = [], {__name__}  # modules and classes; the digest contains this file already
+        self.facts = []
+        self._seen = {__name__}  # modules and classes; the digest contains this file already
 
     def add_type(self, kind):
         self.facts.append(str(kind))
@@ -209,7 +212,8 @@ class _Dependencies:
 
     def _add_module(self, name, importer):
         """Add the file of a module and everything that the module contains."""
-        module, package = sys.modules.get(name), str(name).partition(".")[0]
+        module = sys.modules.get(name)
+        package = str(name).partition(".")[0]
         path = getattr(module, "__file__", None)
         if importer is None and package not in LIBRARIES and (path is None or name == "__main__"):
             raise ValueError(f"no other process can import {name}")

@@ -40,7 +40,8 @@ def tolerance(values):
     Sums in different orders differ by rounding. In float64, this is far below each real difference, and must not
     decide. In float32, it is not below: there, the tolerance is 0, because otherwise real differences would be ties.
     """
-    return values.dtype.type(64 * np.finfo(np.float64).eps if values.itemsize == 8 else 0.0)
+    relative = 64 * np.finfo(np.float64).eps if values.itemsize == 8 else 0.0
+    return values.dtype.type(relative)
 
 
 @compiled
@@ -107,3 +108,9 @@ def majority(votes: Tensor, strengths: Tensor, num_classes: int) -> Tensor:
 def class_of_features(features: int, num_classes: int) -> np.ndarray:
     """Return the class of each feature of a decision stage, int64 (F,): equal parts, in the order of the features."""
     return np.arange(features) * num_classes // features
+
+
+def classes_of(feature: Tensor, classes: np.ndarray) -> Tensor:
+    """Return the classes of deciding features, int64 (N,), -1 for silence. classes: int64 (F,), of each feature."""
+    classes = torch.from_numpy(classes).to(feature.device)
+    return torch.where(feature < 0, -1, classes[feature.clamp(min=0)])

@@ -38,10 +38,12 @@ class _Tensors:
         features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. time: (n, 1, 1, 1), of
         the spike of the winner, or one number. rates: float64 (2,), (LTP, LTD).
         """
-        weight, plasticity = self.weight, rule.plasticity()
+        weight = self.weight
+        plasticity = rule.plasticity()
         ltp, ltd = weight.new_tensor(rates.tolist())
         before = weight[features]
-        after = before + plasticity.window(times.int(), time, ltp, ltd) * plasticity.change(before)
+        rate = plasticity.window(times.int(), time, ltp, ltd)
+        after = before + rate * plasticity.change(before)
         after = after.clamp_(plasticity.lower, plasticity.upper)
         after[after.abs() < torch.finfo(after.dtype).tiny] = 0  # additions of denormal numbers are slow
         if not self.clamped:
@@ -58,18 +60,22 @@ class FiringLayer(_Tensors, backend.FiringLayer):
 
     def _fire(self, latency, out, pool):
         elements = self.time_steps * self.features * latency[0, 0].numel()
-        for part, target in zip(*(x.split(max(1, WAVE_ELEMENTS // elements)) for x in (latency, out)), strict=True):
+        images = max(1, WAVE_ELEMENTS // elements)
+        for part, target in zip(latency.split(images), out.split(images), strict=True):
             wave = self._wave(part)  # (n, T, C, H, W)
-            spikes = sf.conv2d(wave.flatten(0, 1), self.weight) > self.threshold
-            target.copy_(pool_latency(sf.wave_to_latency(spikes.unflatten(0, wave.shape[:2])), pool))
+            potentials = sf.conv2d(wave.flatten(0, 1), self.weight).unflatten(0, wave.shape[:2])
+            first = sf.wave_to_latency(potentials > self.threshold)
+            target.copy_(pool_latency(first, pool))
 
     def _compete(self, image, rule):
         """Return the winners int32 (n, 4) and the first spikes (F, Ho, Wo) of one image (C, H, W)."""
-        spikes, thresholded = sf.fire(sf.conv2d(self._wave(image), self.weight), self.threshold, True)
+        potentials = sf.conv2d(self._wave(image), self.weight)
+        spikes, thresholded = sf.fire(potentials, self.threshold, True)
         inhibited = sf.pointwise_inhibition(thresholded)
         winners = sf.get_k_winners(inhibited, rule.winners, rule.radius, inhibited.sign())
         first = sf.wave_to_latency(spikes)
-        return torch.tensor([(*w, int(first[w])) for w in winners], dtype=torch.int32).reshape(-1, 4), first
+        rows = [(*winner, int(first[winner])) for winner in winners]
+        return torch.tensor(rows, dtype=torch.int32).reshape(-1, 4), first
 
     def _update_winners(self, image, winners, rates, rule):
         """Change the weights of the winners (n, 4) of one image (C, H, W)."""
@@ -77,8 +83,9 @@ class FiringLayer(_Tensors, backend.FiringLayer):
             return
         feature, line, column, time = winners.to(image.device, torch.long).unbind(1)
         kernel = torch.arange(self.kernel, device=image.device)
-        rows, columns = line[:, None] + kernel, column[:, None] + kernel
-        times = self._pad(image)[:, rows[:, :, None], columns[:, None, :]].transpose(0, 1)
+        rows = (line[:, None] + kernel)[:, :, None]
+        columns = (column[:, None] + kernel)[:, None, :]
+        times = self._pad(image)[:, rows, columns].transpose(0, 1)
         self._change_weights(feature, times, time[:, None, None, None], rates, rule)
 
     def _compete_and_update(self, latency, rule, rates, winners):
@@ -88,22 +95,26 @@ class FiringLayer(_Tensors, backend.FiringLayer):
             winners[n, : len(winners_of_image)] = winners_of_image
 
     def _update_together(self, top, latency, labels, pool, rules, rates, result):
+        rule, top_rule = rules
+        rates, top_rates = rates
         for n, image in enumerate(latency):
-            winners_of_image, first = self._compete(image, rules[0])
-            result.winners[n, : len(winners_of_image)] = winners_of_image
-            top_rates = None if rates[1] is None else rates[1][n]
-            top._decide_and_update_one(pool_latency(first, pool), int(labels[n]), rules[1], top_rates, None, result, n)
+            winners, first = self._compete(image, rule)
+            result.winners[n, : len(winners)] = winners
+            pooled = pool_latency(first, pool)
+            rates_of_image = None if top_rates is None else top_rates[n]
+            top._decide_and_update_one(pooled, int(labels[n]), top_rule, rates_of_image, None, result, n)
             feature = int(result.decisions[n, 0])
             if feature >= 0:
                 row = 0 if result.classes[feature] == labels[n] else 1
-                self._update_winners(image, winners_of_image, rates[0][n, row], rules[0])
+                self._update_winners(image, winners, rates[n, row], rule)
 
 
 class DecisionLayer(_Tensors, backend.DecisionLayer):
     """A layer without a threshold."""
 
     def _potentials(self, latency):
-        return sf.conv2d((latency < self.time_steps).to(self.weight.dtype), self.weight, padding=self.padding)
+        spiked = (latency < self.time_steps).to(self.weight.dtype)
+        return sf.conv2d(spiked, self.weight, padding=self.padding)
 
     def _peaks(self, latency, peaks):
         for part, target in zip(latency.split(IMAGES), peaks.split(IMAGES), strict=True):
@@ -112,14 +123,14 @@ class DecisionLayer(_Tensors, backend.DecisionLayer):
     @staticmethod
     def _find_position(potential):
         """Return the first position (line, column) with the highest potential (Ho, Wo), up to ``tolerance``."""
-        is_highest = potential >= potential.max() * float(1 - tolerance(potential.numpy(force=True)))
-        return divmod(int(is_highest.flatten().int().argmax()), potential.shape[1])
+        lowest = potential.max() * float(1 - tolerance(potential.numpy(force=True)))
+        first = int((potential >= lowest).flatten().int().argmax())
+        return divmod(first, potential.shape[1])
 
     def _decide_and_update(self, latency, labels, rule, rates, left_out, result):
         for n, image in enumerate(latency):
-            self._decide_and_update_one(
-                image, int(labels[n]), rule, rates[n], left_out[n] if len(left_out) else None, result, n
-            )
+            left_out_of_image = left_out[n] if len(left_out) else None
+            self._decide_and_update_one(image, int(labels[n]), rule, rates[n], left_out_of_image, result, n)
 
     def _decide_and_update_one(self, image, label, rule, rates, left_out, result, n):
         """Decide the n-th image (C, H, W), and learn from it unless rates (rows, 2) is None."""
@@ -138,8 +149,8 @@ class DecisionLayer(_Tensors, backend.DecisionLayer):
         check_learners(learners, count, self.features, len(rates))
         for feature, row in learners[:count]:
             line, column = self._find_position(potentials[feature])
-            times = self._pad(image)[:, line : line + self.kernel, column : column + self.kernel][None]
-            self._change_weights([feature], times, self.time_steps - 1, rates[row], rule)
+            times = self._pad(image)[:, line : line + self.kernel, column : column + self.kernel]
+            self._change_weights([feature], times[None], self.time_steps - 1, rates[row], rule)
 
 
 def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:
@@ -149,6 +160,7 @@ def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:
     """
     if padding:
         latency = F.pad(latency, [padding] * 4, value=torch.iinfo(torch.uint8).max)  # later than any spike and silence
-    height, width = (n // size * size for n in latency.shape[-2:])
-    lines = reduce(torch.minimum, (latency[..., i:height:size, :width] for i in range(size)))
-    return reduce(torch.minimum, (lines[..., i::size] for i in range(size)))
+    height = latency.shape[-2] // size * size
+    width = latency.shape[-1] // size * size
+    lines = reduce(torch.minimum, [latency[..., i:height:size, :width] for i in range(size)])
+    return reduce(torch.minimum, [lines[..., i::size] for i in range(size)])

@@ -47,28 +47,36 @@ class StageGraph(nn.Module):
                 stage.connect(read)
             except InputError as error:
                 raise InputError(f"{name} {error}", field=f"{name}.{error.field}") from error
-            # Sizes matter only if a stage sees whole maps: other networks take images of any size.
-            size = stage.output_shape(*read[0])[1:] if self._sees_whole_maps() else self.image_size
-            shapes[name] = getattr(stage, "out_channels", read[0][0]), *size
+            channels = getattr(stage, "out_channels", read[0][0])
+            if self._sees_whole_maps():
+                shapes[name] = stage.output_shape(*read[0])
+            else:  # sizes do not matter: such a network takes images of any size
+                shapes[name] = channels, *self.image_size
 
     # -----------------------------------------------------------------------------------------------------------------
     # The graph
 
     def convs(self) -> list[SpikingConv]:
         """Return all convolutions, bottom up."""
-        return [conv for stage in self.stages.values() for conv in stage.convs]
+        return [conv for _, conv in self.named_convs()]
 
     def named_convs(self, names: Iterable[str] | None = None) -> Iterator[tuple[str, SpikingConv]]:
         """Yield (label, convolution) of the named stages (None: of all).
 
         The label of a branch contains its kernel, "s3_5x5", or its number, "s3_2", if two kernels are the same.
         """
-        for name in self.stages if names is None else names:
+        if names is None:
+            names = self.stages
+        for name in names:
             convs = self.stages[name].convs
-            kernels = [conv.kernel for conv in convs]
+            kernels = {conv.kernel for conv in convs}
             for number, conv in enumerate(convs, start=1):
-                branch = f"{conv.kernel}x{conv.kernel}" if len(set(kernels)) == len(kernels) else f"{number}"
-                yield (name if len(convs) == 1 else f"{name}_{branch}"), conv
+                if len(convs) == 1:
+                    yield name, conv
+                elif len(kernels) == len(convs):
+                    yield f"{name}_{conv.kernel}x{conv.kernel}", conv
+                else:
+                    yield f"{name}_{number}", conv
 
     @property
     def decision(self) -> str | None:
@@ -85,10 +93,11 @@ class StageGraph(nn.Module):
         Raises InputError if there is no such map.
         """
         name = key.stage if isinstance(key, InputOf) else key
-        names = [INPUT, *self.stages]
         if name not in self.stages:
             raise InputError(f"no stage is called {name!r}; there are {', '.join(self.stages)}", field=name)
-        return self.stages[name].inputs or (names[names.index(name) - 1],)
+        names = [INPUT, *self.stages]
+        before = names[names.index(name) - 1]
+        return self.stages[name].inputs or (before,)
 
     def input_name(self, stage: str) -> MapKey:
         """Return the key of the map that a stage learns from: of the map that it reads.
@@ -99,37 +108,49 @@ class StageGraph(nn.Module):
 
     def drop_read(self, maps: dict[str, Any], name: str) -> None:
         """Remove from ``maps`` {stage: its map} what no stage after ``name`` reads."""
-        later = list(self.stages)[list(self.stages).index(name) + 1 :]
-        for other in [*maps]:
-            if not any(other in self.inputs_of(reader) for reader in later):
-                del maps[other]
+        names = list(self.stages)
+        later = names[names.index(name) + 1 :]
+        read = {other for reader in later for other in self.inputs_of(reader)}
+        for other in set(maps) - read:
+            del maps[other]
 
     def between(self, known: Collection[MapKey], wanted: Collection[MapKey]) -> list[MapKey]:
         """Return the keys, bottom up, of the maps to compute for the ``wanted`` maps if some maps are ``known``.
 
         Raises InputError if that takes the input of the network and this is not known.
         """
-        needed, waiting = set(), [*wanted]
+        needed = set()
+        waiting = [*wanted]
         while waiting:
-            name = waiting.pop()
-            if name in known or name in needed:
+            key = waiting.pop()
+            if key in known or key in needed:
                 continue
-            if name == INPUT:
-                raise InputError(
-                    f"{', '.join(map(str, wanted))} cannot be computed from {', '.join(map(str, known))} alone"
-                )
-            needed.add(name)
-            waiting.extend(self.inputs_of(name))
-        return [name for stage in self.stages for name in (InputOf(stage), stage) if name in needed]
+            if key == INPUT:
+                wanted = ", ".join(map(str, wanted))
+                raise InputError(f"{wanted} cannot be computed from {', '.join(map(str, known))} alone")
+            needed.add(key)
+            waiting.extend(self.inputs_of(key))
+        keys = []
+        for stage in self.stages:
+            keys += [InputOf(stage), stage]
+        return [key for key in keys if key in needed]
+
+    def _read_between(self, known: Collection[MapKey], wanted: Collection[MapKey]) -> set[str]:
+        """Return the names of all maps that are read to compute the ``wanted`` maps from the ``known`` maps."""
+        read = set()
+        for key in self.between(known, wanted):
+            read.update(self.inputs_of(key))
+        return read
 
     def read_for(self, known: Collection[MapKey], wanted: Collection[MapKey]) -> set[MapKey]:
         """Return which of the ``known`` maps are among the ``wanted`` maps, or are read to compute these."""
-        read = {other for name in self.between(known, wanted) for other in self.inputs_of(name)}
-        return (read | set(wanted)) & set(known)
+        return (self._read_between(known, wanted) | set(wanted)) & set(known)
 
     def below_decision(self) -> list[str]:
         """Return the names of the stages that the decision depends on; of a network that does not decide, of all."""
-        return self.between((INPUT,), self.inputs_of(self.decision) if self.decision else list(self.stages))
+        if not self.decision:
+            return list(self.stages)
+        return self.between((INPUT,), self.inputs_of(self.decision))
 
     def shapes(self, height: int, width: int) -> dict[str, Shape]:
         """Return {"input" or stage: (channels, rows, columns) of its map}, bottom up, for images of this size.
@@ -154,12 +175,16 @@ class StageGraph(nn.Module):
 
     def check_maps(self, maps: LatencyMap | Mapping[MapKey, LatencyMap]) -> dict[MapKey, LatencyMap]:
         """Return {name: map} of the network's input, or of maps by name. Raises InputError if they do not fit."""
+        if isinstance(maps, Packed):
+            return {INPUT: maps}
         if not isinstance(maps, Mapping):
-            maps = {INPUT: maps if isinstance(maps, Packed) else self.check(maps)}
-        return {
-            name: latency if isinstance(latency, Packed) else self._check_times(to_latency_map(latency))
-            for name, latency in maps.items()
-        }
+            return {INPUT: self.check(maps)}
+        checked = {}
+        for key, latencies in maps.items():
+            if not isinstance(latencies, Packed):
+                latencies = self._check_times(to_latency_map(latencies))
+            checked[key] = latencies
+        return checked
 
     def _check_times(self, latencies: torch.Tensor) -> torch.Tensor:
         if latencies.numel() and int(latencies.max()) > self.time_steps:
@@ -175,22 +200,31 @@ class StageGraph(nn.Module):
         If all that is read of a stage's map is one pooling without padding, both are computed together, and only the
         pooled map is returned.
         """
-        maps = {name: latencies.to(self.device) for name, latencies in maps.items()}
-        names = self.between(maps, wanted)
-        for name in names:
-            if name in maps:
+        maps = {key: latencies.to(self.device) for key, latencies in maps.items()}
+        keys = self.between(maps, wanted)
+        for key in keys:
+            if key in maps:
                 continue
-            stage = self.stages[name.stage if isinstance(name, InputOf) else name]
-            latency = stage.gather([maps[other] for other in self.inputs_of(name)])
-            readers = [other for other in names if name in self.inputs_of(other)]
-            pool = readers[0] if len(readers) == 1 and name not in wanted and readers[0] in self.stages else None
-            if name not in self.stages:
-                maps[name] = latency
-            elif pool and stage.convs and not self.stages[pool].convs and not self.stages[pool].padding:
+            stage = self.stages[key.stage if isinstance(key, InputOf) else key]
+            latency = stage.gather([maps[other] for other in self.inputs_of(key)])
+            pool = None
+            if key not in wanted and stage.convs:
+                pool = self._find_pool(key, keys)
+            if isinstance(key, InputOf):
+                maps[key] = latency
+            elif pool:
                 maps[pool] = stage.fire(latency, self.stages[pool].size)
             else:
-                maps[name] = stage.fire(latency)
+                maps[key] = stage.fire(latency)
         return maps
+
+    def _find_pool(self, key: MapKey, keys: list[MapKey]) -> str | None:
+        """Return the name of the pooling without padding that alone reads a map, among the ``keys`` to compute."""
+        readers = [other for other in keys if key in self.inputs_of(other)]
+        if len(readers) != 1 or isinstance(readers[0], InputOf):
+            return None
+        reader = self.stages[readers[0]]
+        return None if reader.convs or reader.padding else readers[0]
 
     def propagate(
         self,
@@ -200,7 +234,7 @@ class StageGraph(nn.Module):
         bits: bool = False,
         file: BinaryIO | None = None,
     ) -> Generator[int, None, dict[MapKey, LatencyMap]]:
-        """Compute the ``wanted`` maps of a data set from ``maps`` {name: map}, ``CHUNK`` images at a time.
+        """Compute the ``wanted`` maps of a data set from ``maps`` {key: map}, ``CHUNK`` images at a time.
 
         Args:
             pack: whether the computed maps are packed.
@@ -209,57 +243,63 @@ class StageGraph(nn.Module):
                 dropped, because this is faster.
             file: where the bits are written; None: in memory.
 
-        Yields the number of images after each chunk, and returns {name: map} of the wanted maps.
+        Yields the number of images after each chunk, and returns {key: map} of the wanted maps.
         """
-        wanted_maps = {} if bits else {name: maps[name] for name in wanted if name in maps}
-        computed = [name for name in wanted if name not in wanted_maps]
+        results = {}
+        if not bits:
+            results = {key: maps[key] for key in wanted if key in maps}
+        computed = [key for key in wanted if key not in results]
         if not computed:
-            return wanted_maps
-        reads = {other for name in self.between(maps, wanted) for other in self.inputs_of(name)} | set(computed)
-        maps = {name: latencies for name, latencies in maps.items() if name in reads}
+            return results
+        read = self._read_between(maps, wanted) | set(computed)
+        maps = {key: latencies for key, latencies in maps.items() if key in read}
         count = len(next(iter(maps.values())))
-        at_once = bits and not self._times_matter(computed)
+        drops_times = bits and not self._times_matter(computed)
         for start in range(0, count or 1, CHUNK):  # an empty data set has maps too, of a shape
-            part = {name: latencies[start : start + CHUNK] for name, latencies in maps.items()}
-            if at_once:
-                part = {name: drop_times(latency, self.time_steps) for name, latency in part.items()}
+            part = {key: latencies[start : start + CHUNK] for key, latencies in maps.items()}
+            if drops_times:
+                part = {key: drop_times(latency, self.time_steps) for key, latency in part.items()}
             part = self.fire(part, wanted)
-            for name in computed:
-                if name not in wanted_maps:  # filled in place: joining the chunks would take the memory twice
-                    shape = part[name].shape[1:]
-                    if bits or isinstance(name, InputOf):
-                        wanted_maps[name] = PackedSpikes(count, shape, self.time_steps, file)
+            for key in computed:
+                if key not in results:  # filled in place: joining the chunks would take the memory twice
+                    shape = part[key].shape[1:]
+                    if bits or isinstance(key, InputOf):
+                        results[key] = PackedSpikes(count, shape, self.time_steps, file)
                     elif pack:
-                        wanted_maps[name] = PackedLatencies(count, shape, self.time_steps)
+                        results[key] = PackedLatencies(count, shape, self.time_steps)
                     else:
-                        wanted_maps[name] = part[name].new_empty((count, *shape))
-                wanted_maps[name][start : start + CHUNK] = part[name]
+                        results[key] = part[key].new_empty((count, *shape))
+                results[key][start : start + CHUNK] = part[key]
             yield min(CHUNK, count - start)
-        return wanted_maps
+        return results
 
     def _times_matter(self, names: Collection[MapKey]) -> bool:
         """Return whether the times of the input's spikes determine which neurons of the maps ``names`` spike.
 
         They do if a stage has levels or negative weights. Otherwise a potential never falls, and the last one decides.
         """
-        has_levels = any(InputOf(name) in names and stage.levels for name, stage in self.stages.items())
-        return has_levels or any(bool((conv.weight < 0).any()) for conv in self.convs() if not conv.decides)
+        for name, stage in self.stages.items():
+            if InputOf(name) in names and stage.levels:
+                return True
+        firing = [conv for conv in self.convs() if not conv.decides]
+        return any(bool((conv.weight < 0).any()) for conv in firing)
 
     @torch.no_grad()
-    def map_of(self, maps: LatencyMap | Mapping[MapKey, LatencyMap], name: MapKey) -> LatencyMap:
-        """Return the map ``name`` (of a stage, or an ``input_name``) of many images, packed if ``maps`` are.
+    def map_of(self, maps: LatencyMap | Mapping[MapKey, LatencyMap], key: MapKey) -> LatencyMap:
+        """Return the map ``key`` (of a stage, or an ``input_name``) of many images, packed if ``maps`` are.
 
-        maps: the network's input, or {name: map} of maps from which the wanted map follows.
+        maps: the network's input, or {key: map} of maps from which the wanted map follows.
         """
-        if isinstance(maps, Mapping) and name in maps:
-            return maps[name]
+        if isinstance(maps, Mapping) and key in maps:
+            return maps[key]
         maps = self.check_maps(maps)
-        chunks = self.propagate(maps, [name], any(isinstance(latencies, Packed) for latencies in maps.values()))
+        is_packed = any(isinstance(latencies, Packed) for latencies in maps.values())
+        chunks = self.propagate(maps, [key], is_packed)
         while True:
             try:
                 next(chunks)
             except StopIteration as done:
-                return done.value[name]
+                return done.value[key]
 
     @torch.no_grad()
     def walk(self, latencies: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
@@ -269,6 +309,7 @@ class StageGraph(nn.Module):
         """
         maps = {INPUT: self.check(latencies)}
         for name, stage in self.stages.items():
-            maps[name] = stage.fire(stage.gather([maps[other] for other in self.inputs_of(name)]))
+            read = [maps[other] for other in self.inputs_of(name)]
+            maps[name] = stage.fire(stage.gather(read))
             yield name, maps[name]
             self.drop_read(maps, name)

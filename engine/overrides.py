@@ -4,15 +4,27 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from inspect import signature
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from engine.rules import RULES, Rule
 from engine.stages import Stage
 from errors import InputError
 
-Change = tuple[list[str], Any, str]  # names of the path to a field, its value, and the field as it was given
-
 FIXED = {"rule", "inputs", "in_channels"}  # arguments of a stage that cannot be replaced
+
+
+class Change(NamedTuple):
+    """A new value of a field of a stage or rule.
+
+    Attributes:
+        path: the names that lead from the stage or rule to the field: ["rule", "winners"].
+        value: the new value.
+        field: the field as the user gave it, for messages: "s1.rule.winners".
+    """
+
+    path: list[str]
+    value: Any
+    field: str
 
 
 def override(stages: dict[str, Stage], overrides: dict[str, Any]) -> dict[str, Stage]:
@@ -33,13 +45,17 @@ def override(stages: dict[str, Stage], overrides: dict[str, Any]) -> dict[str, S
         name, *path = str(field).split(".")
         if name not in stages:
             raise InputError(f"{field}: no stage is called {name!r}; there are {', '.join(stages)}", field=field)
-        changes[name].append((path, value, field))
-    return {name: _rebuild_stage(stage, changes[name]) if changes[name] else stage for name, stage in stages.items()}
+        changes[name].append(Change(path, value, field))
+    rebuilt = dict(stages)
+    for name, of_stage in changes.items():
+        if of_stage:
+            rebuilt[name] = _rebuild_stage(stages[name], of_stage)
+    return rebuilt
 
 
 def read_fields(stages: Mapping[str, Stage]) -> dict[str, Any]:
     """Return {field: value} of all fields that ``override`` can change, if their values are plain."""
-    return {field: value for field, value, _ in _fields_of_stages(stages)}
+    return {field: value for field, value, _ in _list_fields(stages)}
 
 
 def find_new_fields(stages: Mapping[str, Stage], saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,91 +64,29 @@ def find_new_fields(stages: Mapping[str, Stage], saved: Mapping[str, Any]) -> di
     saved: what ``read_fields`` returned then. If whole stages are missing, a still older version has saved only the
     fields that a user had set: then nothing is returned.
     """
-    rows = list(_fields_of_stages(stages))
-    if {field.split(".")[0] for field, *_ in rows} > {field.split(".")[0] for field in saved}:
-        return {}
-    return {field: default for field, value, default in rows if field not in saved and value != default}
+    saved_stages = {field.split(".")[0] for field in saved}
+    new = {}
+    for field, value, default in _list_fields(stages):
+        if field.split(".")[0] not in saved_stages:
+            return {}
+        if field not in saved and value != default:
+            new[field] = default
+    return new
 
 
-def _fields_of_stages(stages: Mapping[str, Stage]) -> Iterator[tuple[str, Any, Any]]:
+def _list_fields(stages: Mapping[str, Stage]) -> Iterator[tuple[str, Any, Any]]:
     """Yield field, value and default of all fields that ``override`` can change, if their values are plain."""
     for name, stage in stages.items():
-        for number, part in enumerate(getattr(stage, "branches", [stage])):
-            prefix = name if part is stage else f"{name}.{number}"
-            for field, value, default in _fields(part):
+        parts = {name: stage}
+        if hasattr(stage, "branches"):
+            parts = {f"{name}.{number}": branch for number, branch in enumerate(stage.branches)}
+        for prefix, part in parts.items():
+            for field, value, default in _list_fields_of(part):
                 if _is_plain(value):
                     yield f"{prefix}.{field}", value, default
 
 
-def _is_plain(value: Any) -> bool:
-    """Return whether a value can be saved as JSON."""
-    return all(map(_is_plain, value)) if isinstance(value, tuple) else isinstance(value, int | float | str | NoneType)
-
-
-def _rebuild_stage(stage: Stage, changes: list[Change]) -> Stage:
-    branches = {str(number): branch for number, branch in enumerate(getattr(stage, "branches", ()))}
-    if not branches:
-        return _rebuild(stage, changes)
-    for path, _, field in changes:
-        if path[:1] and path[0].isdigit() and path[0] not in branches:
-            raise InputError(f"{field}: there are the branches {', '.join(branches)}", field=field)
-    made = [
-        _rebuild(branch, [(path[path[:1] == [number] :], *rest) for path, *rest in changes if _concerns(path, number)])
-        for number, branch in branches.items()
-    ]
-    return type(stage)(*made, inputs=stage.inputs)
-
-
-def _concerns(path: list[str], number: str) -> bool:
-    """Return whether a change of a stage concerns its branch of this number."""
-    return not path or not path[0].isdigit() or path[0] == number
-
-
-def _rebuild(part: Stage | Rule, changes: list[Change]) -> Stage | Rule:
-    """Return a stage without branches, or a rule, with other arguments."""
-    arguments = {name: getattr(part, name) for name in signature(type(part)).parameters}
-    types = get_type_hints(type(part).__init__ if isinstance(part, Stage) else type(part))
-    for path, value, field in sorted(changes, key=lambda change: len(change[0])):  # a rule before its fields
-        name, *deeper = path or [""]
-        if not deeper and isinstance(arguments.get(name), Rule) and (isinstance(value, str) or name in FIXED):
-            arguments[name] = _replace_rule(arguments[name], value, [each for each in changes if each[0][0] == name])
-        elif deeper and is_dataclass(arguments.get(name)):
-            arguments[name] = _rebuild(arguments[name], [(deeper, value, field)])
-        elif ".".join(path) not in (names := [name for name, *_ in _fields(part)]):
-            raise InputError(f"{field}: there is no such field; there are {', '.join(names)}", field=field)
-        elif not fits(value, types[name]):
-            raise InputError(f"{field} cannot be {value!r}; it is {describe(types[name])}", field=field)
-        else:
-            arguments[name] = value
-    return _make(type(part), arguments, changes)
-
-
-def _make(kind: type, arguments: dict[str, Any], changes: list[Change]) -> Stage | Rule:
-    try:
-        return kind(**arguments)
-    except (InputError, TypeError, ValueError) as error:
-        given = ", ".join(f"{field}={value}" for _, value, field in changes)
-        raise InputError(f"{given}: {error}", field=changes[-1][2]) from error
-
-
-def _replace_rule(old: Rule, name: Any, changes: list[Change]) -> Rule:
-    """Return the rule of this name. changes: of the rule and its fields; those of fields without default are read."""
-    if name == old.name:
-        return old
-    field = next(field for path, _, field in changes if len(path) == 1)
-    if name not in RULES:
-        raise InputError(f"{field}: no rule is called {name!r}; there are {', '.join(RULES)}", field=field)
-    kind, values = RULES[name], {path[1]: value for path, value, _ in changes if len(path) == 2}
-    if kind.needs_labels != old.needs_labels:
-        needs = "labels" if kind.needs_labels else "no labels"
-        raise InputError(f"{field}: {name} needs {needs}, unlike {old.name}, which it would replace", field=field)
-    needed = [each.name for each in fields(kind) if each.default is each.default_factory is MISSING]
-    if missing := [each for each in needed if each not in values and not hasattr(old, each)]:
-        raise InputError(f"{field}: {name} also needs {' '.join(f'{field}.{each}=…' for each in missing)}", field=field)
-    return _make(kind, {each: values.get(each, getattr(old, each, None)) for each in needed}, changes)
-
-
-def _fields(part: Stage | Rule) -> Iterator[tuple[str, Any, Any]]:
+def _list_fields_of(part: Stage | Rule) -> Iterator[tuple[str, Any, Any]]:
     """Yield each field that can be set, "threshold", "rule", "rule.winners", …, with its value and its default.
 
     The value of a rule is its name.
@@ -141,33 +95,128 @@ def _fields(part: Stage | Rule) -> Iterator[tuple[str, Any, Any]]:
         value = getattr(part, name)
         if isinstance(value, Rule):
             yield name, value.name, parameter.default
-        elif not (isinstance(part, Stage) and name in FIXED):
+        elif isinstance(part, Rule) or name not in FIXED:
             yield name, value, parameter.default
         if is_dataclass(value):
-            for inner, *rest in _fields(value):
-                yield f"{name}.{inner}", *rest
+            for inner, *value_and_default in _list_fields_of(value):
+                yield f"{name}.{inner}", *value_and_default
 
 
-def fits(value: Any, kind: Any) -> bool:
+def _is_plain(value: Any) -> bool:
+    """Return whether a value can be saved as JSON."""
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, int | float | str | NoneType)
+
+
+def _rebuild_stage(stage: Stage, changes: list[Change]) -> Stage:
+    if not hasattr(stage, "branches"):
+        return _rebuild(stage, changes)
+    numbers = [str(number) for number in range(len(stage.branches))]
+    of_branch = {number: [] for number in numbers}
+    for change in changes:
+        number, *path = change.path or [""]
+        if not number.isdigit():
+            for others in of_branch.values():
+                others.append(change)
+        elif number in numbers:
+            of_branch[number].append(change._replace(path=path))
+        else:
+            message = f"{change.field}: there are the branches {', '.join(numbers)}"
+            raise InputError(message, field=change.field)
+    made = [_rebuild(branch, of_branch[number]) for number, branch in zip(numbers, stage.branches, strict=True)]
+    return type(stage)(*made, inputs=stage.inputs)
+
+
+def _rebuild(part: Stage | Rule, changes: list[Change]) -> Stage | Rule:
+    """Return a stage without branches, or a rule, with other arguments."""
+    arguments = {name: getattr(part, name) for name in signature(type(part)).parameters}
+    names = [name for name, *_ in _list_fields_of(part)]
+    declaration = type(part).__init__ if isinstance(part, Stage) else type(part)
+    types = get_type_hints(declaration)
+    for change in sorted(changes, key=lambda change: len(change.path)):  # a rule before its fields
+        path, value, field = change
+        name, *deeper = path or [""]
+        argument = arguments.get(name)
+        names_rule = isinstance(argument, Rule) and (isinstance(value, str) or name in FIXED)
+        if names_rule and not deeper:
+            of_rule = [other for other in changes if other.path[0] == name]
+            arguments[name] = _replace_rule(argument, change, of_rule)
+        elif deeper and is_dataclass(argument):
+            arguments[name] = _rebuild(argument, [Change(deeper, value, field)])
+        elif ".".join(path) not in names:
+            raise InputError(f"{field}: there is no such field; there are {', '.join(names)}", field=field)
+        elif not fits(value, types[name]):
+            raise InputError(f"{field} cannot be {value!r}; it is {describe(types[name])}", field=field)
+        else:
+            arguments[name] = value
+    return _make(type(part), arguments, changes)
+
+
+def _make(cls: type, arguments: dict[str, Any], changes: list[Change]) -> Stage | Rule:
+    try:
+        return cls(**arguments)
+    except (InputError, TypeError, ValueError) as error:
+        given = ", ".join(f"{change.field}={change.value}" for change in changes)
+        raise InputError(f"{given}: {error}", field=changes[-1].field) from error
+
+
+def _replace_rule(old: Rule, change: Change, changes: list[Change]) -> Rule:
+    """Return the rule that a change names. changes: of the rule and its fields; fields without default are read."""
+    _, name, field = change
+    if name == old.name:
+        return old
+    if name not in RULES:
+        raise InputError(f"{field}: no rule is called {name!r}; there are {', '.join(RULES)}", field=field)
+    cls = RULES[name]
+    if cls.needs_labels != old.needs_labels:
+        needs = "labels" if cls.needs_labels else "no labels"
+        raise InputError(f"{field}: {name} needs {needs}, unlike {old.name}, which it would replace", field=field)
+    given = {other.path[1]: other.value for other in changes if len(other.path) == 2}
+    arguments = {}
+    missing = []
+    for parameter in fields(cls):
+        has_default = parameter.default is not MISSING or parameter.default_factory is not MISSING
+        if has_default:
+            continue
+        if parameter.name in given:
+            arguments[parameter.name] = given[parameter.name]
+        elif hasattr(old, parameter.name):
+            arguments[parameter.name] = getattr(old, parameter.name)
+        else:
+            missing.append(f"{field}.{parameter.name}=…")
+    if missing:
+        raise InputError(f"{field}: {name} also needs {' '.join(missing)}", field=field)
+    return _make(cls, arguments, changes)
+
+
+def fits(value: Any, hint: Any) -> bool:
     """Return whether a value has the type of a field. A whole number is also a float; True is not a number."""
-    if get_origin(kind) in (Union, UnionType):
-        return any(fits(value, option) for option in get_args(kind))
-    if get_origin(kind) is tuple:
-        kinds = get_args(kind)
-        kinds = kinds[:1] * len(value) if kinds[1:] == (...,) and isinstance(value, tuple) else kinds
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(fits, value, kinds))
+    if get_origin(hint) in (Union, UnionType):
+        return any(fits(value, option) for option in get_args(hint))
+    if get_origin(hint) is tuple:
+        hints = get_args(hint)
+        if not isinstance(value, tuple):
+            return False
+        if hints[1:] == (...,):
+            hints = hints[:1] * len(value)
+        return len(value) == len(hints) and all(map(fits, value, hints))
     if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, int | float if kind is float else kind)
+        return hint is bool
+    if hint is float:
+        return isinstance(value, int | float)
+    return isinstance(value, hint)
 
 
-def describe(kind: Any) -> str:
+def describe(hint: Any) -> str:
     """Return the type of a field in words."""
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(map(describe, get_args(hint)))
+    if get_origin(hint) is tuple:
+        hints = [item for item in get_args(hint) if item is not ...]
+        words = " and ".join(dict.fromkeys(map(describe, hints)))
+        if ... in get_args(hint):
+            return f"values, {words} each"
+        return f"{len(hints)} values, {words} each"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "none"}
-    if get_origin(kind) in (Union, UnionType):
-        return " or ".join(map(describe, get_args(kind)))
-    if get_origin(kind) is tuple:
-        kinds = get_args(kind)
-        words = " and ".join(dict.fromkeys(describe(each) for each in kinds if each is not ...))
-        return f"values, {words} each" if ... in kinds else f"{len(kinds)} values, {words} each"
-    return words.get(kind, getattr(kind, "__name__", str(kind)))
+    return words.get(hint, getattr(hint, "__name__", str(hint)))

@@ -28,7 +28,8 @@ class Packed:
     device = torch.device("cpu")
 
     def __init__(self, images: int, shape: Sequence[int], time_steps: int):
-        self.shape, self.time_steps = torch.Size((images, *shape)), time_steps
+        self.shape = torch.Size((images, *shape))
+        self.time_steps = time_steps
         self.earliest = np.full(images, time_steps, np.uint8)
 
     def __len__(self) -> int:
@@ -50,8 +51,11 @@ class Packed:
 
     def __getitem__(self, chosen: Tensor | slice) -> Tensor:
         """Return the images with the indices int64 (n,), or of a slice: uint8 (n, C, H, W)."""
-        indices = np.arange(len(self))[chosen.numpy(force=True) if isinstance(chosen, Tensor) else chosen]
-        flat = np.empty((len(indices), math.prod(self.shape[1:])), np.uint8)
+        if isinstance(chosen, Tensor):
+            chosen = chosen.numpy(force=True)
+        indices = np.arange(len(self))[chosen]
+        neurons = math.prod(self.shape[1:])
+        flat = np.empty((len(indices), neurons), np.uint8)
         self._read(indices, flat)
         return torch.from_numpy(flat).reshape(len(indices), *self.shape[1:])
 
@@ -67,8 +71,10 @@ class PackedLatencies(Packed):
 
     def __init__(self, images: int, shape: Sequence[int], time_steps: int):
         super().__init__(images, shape, time_steps)
-        self._half = 4 if time_steps <= 15 else 8  # bits
-        self._parts, self._codes = [], np.empty(0, np.uint8 if self._half == 4 else np.uint16)
+        is_short = time_steps <= 15
+        self._half = 4 if is_short else 8  # bits
+        self._parts = []
+        self._codes = np.empty(0, np.uint8 if is_short else np.uint16)
         self._first = np.zeros(1, np.int64)  # the first code of each image; at the end, the number of codes
 
     def _write(self, start, flat):
@@ -90,7 +96,8 @@ class PackedLatencies(Packed):
 
     def _join(self):
         """Copy all parts to one array, and free the memory of each part before the next one is copied."""
-        codes, end = np.empty(self._first[-1], self._codes.dtype), self._first[-1]
+        codes = np.empty(self._first[-1], self._codes.dtype)
+        end = self._first[-1]
         while self._parts:
             part = self._parts.pop()
             codes[end - len(part) : end] = part
@@ -137,7 +144,8 @@ def _from_codes_of_image(codes, time_steps, half, latency):
     longest = 1 << half
     neuron = 0
     for code in codes:
-        t, silent = np.int64(code) >> half, np.int64(code) & (longest - 1)
+        t = np.int64(code) >> half
+        silent = np.int64(code) & (longest - 1)
         if t == longest - 1:
             neuron += (silent + 1) << half
         else:
@@ -156,7 +164,8 @@ class PackedSpikes(Packed):
 
     def __init__(self, images: int, shape: Sequence[int], time_steps: int, file: BinaryIO | None = None):
         super().__init__(images, shape, time_steps)
-        self._file, self._row = file, -(-math.prod(shape) // 8)
+        self._file = file
+        self._row = -(-math.prod(shape) // 8)
         self._bits = np.zeros((images, self._row), np.uint8) if file is None else None
 
     def close(self) -> None:
@@ -183,4 +192,5 @@ class PackedSpikes(Packed):
                 self._file.seek(int(image) * self._row)
                 if self._file.readinto(row) != self._row:
                     raise OSError(f"{self._file.name} ends before image {image}: it was changed while in use")
-        np.multiply(np.unpackbits(~bits, axis=1, count=flat.shape[1]), np.uint8(self.time_steps), out=flat)
+        is_silent = np.unpackbits(~bits, axis=1, count=flat.shape[1])
+        np.multiply(is_silent, np.uint8(self.time_steps), out=flat)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.decision import Outcome, majority
+from engine.decision import Outcome, classes_of, majority
 from engine.graph import StageGraph
 from engine.packed import Packed
 from engine.rules import Rule
@@ -42,7 +42,9 @@ class Phase(nn.Module):
 
     def __init__(self, stages: tuple[str, ...], rules: Mapping[str, Rule], alternate: bool = False):
         super().__init__()
-        self.stages, self.rules, self.alternate = tuple(stages), dict(rules), alternate
+        self.stages = tuple(stages)
+        self.rules = dict(rules)
+        self.alternate = alternate
         self.register_buffer("batches", torch.zeros(1, dtype=torch.int64))
 
     @property
@@ -78,12 +80,16 @@ class Phase(nn.Module):
         """
         batch = int(self.batches)
         self.batches += 1
-        active = (self.stages[batch % len(self.stages)],) if self.alternate else self.stages
+        active = self.stages
+        if self.alternate:
+            active = (self.stages[batch % len(self.stages)],)
         if not self.needs_labels:
             learned = self._learn_features(network, inputs, epoch, active)
         elif active == (network.decision,):
-            inputs = network.map_of({network.input_name(self.stages[0]): inputs}, network.input_name(active[0]))
-            learned = self._learn_decisions(network, inputs, labels, epoch, rng or np.random.default_rng(batch))
+            maps = {network.input_name(self.stages[0]): inputs}
+            inputs = network.map_of(maps, network.input_name(network.decision))
+            rng = rng or np.random.default_rng(batch)
+            learned = self._learn_decisions(network, inputs, labels, epoch, rng)
         else:
             learned = self._learn_together(network, inputs, labels, epoch, active)
         for label, conv in network.named_convs(active):
@@ -97,15 +103,19 @@ class Phase(nn.Module):
     def _learn_features(self, network, inputs, epoch, active) -> Learned:
         wins = {}
         for label, conv in network.named_convs(active):
-            feature = conv.learn_features(inputs, self.rules[label], epoch)[..., 0].long()
+            winners = conv.learn_features(inputs, self.rules[label], epoch)
+            feature = winners[..., 0].long()
             wins[label] = feature[feature >= 0]
         return Learned(None, None, wins)
 
     def _learn_decisions(self, network, inputs, labels, epoch, rng) -> Learned:
         """Let every branch of the decision stage learn from its own decision."""
         classes = network.class_of_feature()
-        inputs = inputs[:] if isinstance(inputs, Packed) else inputs
-        votes, highest, wins = [], [], {}
+        if isinstance(inputs, Packed):
+            inputs = inputs[:]
+        votes = []
+        highest = []
+        wins = {}
         for label, conv in network.named_convs([network.decision]):
             result = conv.learn_decisions(inputs, labels, classes, rng, epoch)
             feature = result.decisions[:, 0].long()
@@ -114,38 +124,37 @@ class Phase(nn.Module):
             wins[label] = feature[feature >= 0]
         votes = torch.stack(votes, 1)
         decisions = majority(votes, torch.stack(highest, 1), network.num_classes)
-        return Learned(Outcome.of(decisions, labels.cpu()), torch.cat([decisions[:, None], votes], 1), wins)
+        outcome = Outcome.of(decisions, labels.cpu())
+        return Learned(outcome, torch.cat([decisions[:, None], votes], 1), wins)
 
     def _learn_together(self, network, inputs, labels, epoch, active) -> Learned:
         """Let a firing stage learn from the network's decisions, with the decision stage if that is active too."""
-        name, classes = self.stages[0], network.class_of_feature()
-        lower, top = network.stages[name], network.stages[network.decision]
-        pools = network.between([name], network.inputs_of(network.decision))
-        rule, top_rule = self.rules[name], top.rule
-        rates = (
-            lower.next_rates(rule, len(inputs), epoch),
-            top.next_rates(top_rule, len(inputs), epoch) if network.decision in active else None,
-        )
+        name = self.stages[0]
+        lower = network.stages[name]
+        upper = network.stages[network.decision]
+        pool = 1
+        for between in network.between([name], network.inputs_of(network.decision)):
+            pool = network.stages[between].size
+        rule = self.rules[name]
+        rates = lower.next_rates(rule, len(inputs), epoch)
+        upper_rates = None
+        if network.decision in active:
+            upper_rates = upper.next_rates(upper.rule, len(inputs), epoch)
+        classes = network.class_of_feature()
         result = BACKENDS[network.backend].update_together(
             lower.layer(),
-            top.layer(),
+            upper.layer(),
             inputs,
             labels,
-            network.stages[pools[0]].size if pools else 1,
+            pool,
             classes,
-            (rule, top_rule),
-            rates,
+            (rule, upper.rule),
+            (rates, upper_rates),
         )
-        feature, winners = result.decisions[:, 0].long(), result.winners[..., 0].long()
+        feature = result.decisions[:, 0].long()
+        winners = result.winners[..., 0].long()
         wins = {name: winners[winners >= 0], network.decision: feature[feature >= 0]}
         decisions = classes_of(feature, classes)
-        return Learned(
-            Outcome.of(decisions, labels.cpu()),
-            decisions[:, None].repeat(1, 2),
-            {label: wins[label] for label in active},
-        )
-
-
-def classes_of(feature: torch.Tensor, classes: np.ndarray) -> torch.Tensor:
-    """Return the classes of deciding features int64 (N,), -1 for silence."""
-    return torch.where(feature < 0, -1, torch.from_numpy(classes)[feature.clamp(min=0)])
+        outcome = Outcome.of(decisions, labels.cpu())
+        wins_of_active = {label: wins[label] for label in active}
+        return Learned(outcome, decisions[:, None].repeat(1, 2), wins_of_active)

@@ -96,17 +96,21 @@ class Margin(NamedTuple):
 
     def verdict(self, peaks, label, classes, learners):
         """As in ``Rewarded``: the neuron of the true class learns by row 0 of the rates, the other by row 1."""
-        true, other = np.full_like(peaks, -1), np.full_like(peaks, -1)
+        true = np.full_like(peaks, -1)
+        other = np.full_like(peaks, -1)
         for f in range(len(peaks)):
             if classes[f] == label:
                 true[f] = peaks[f]
             else:
                 other[f] = peaks[f]
-        a, b = strongest(true), strongest(other)
+        a = strongest(true)
+        b = strongest(other)
         if a < 0 or b < 0 or peaks[a] >= (1 + self.margin) * peaks[b]:
             return 0
-        learners[0, 0], learners[0, 1] = a, 0
-        learners[1, 0], learners[1, 1] = b, 1
+        learners[0, 0] = a
+        learners[0, 1] = 0
+        learners[1, 0] = b
+        learners[1, 1] = 1
         return 2
 
 
@@ -202,12 +206,15 @@ class STDP(Rule):
 
     def schedule(self, rates, numbers, epoch):
         doublings = numbers // self.double_every if self.double_every else np.zeros_like(numbers)
-        ltp = np.minimum(self.rates[0] * 2.0 ** np.minimum(doublings, 64), self.highest)
+        ltp = self.rates[0] * 2.0 ** np.minimum(doublings, 64)
+        ltp = np.minimum(ltp, self.highest)
         doubled = np.stack([ltp, self.depression * ltp], 1)
-        return np.where(doublings[:, None] > 0, doubled, self.first_rates())[:, None]
+        rates = np.where(doublings[:, None] > 0, doubled, self.first_rates())
+        return rates[:, None]
 
     def plasticity(self, number=float):
-        return (Stabilized if self.stabilize else Additive)(*map(number, self.bounds))
+        plasticity = Stabilized if self.stabilize else Additive
+        return plasticity(*map(number, self.bounds))
 
 
 @dataclass(frozen=True)
@@ -255,7 +262,8 @@ class RSTDP(Rule):
         return self.first_rates() * [[outcome.fraction("wrong")], [outcome.fraction("correct")]]
 
     def plasticity(self, number=float):
-        return (RewardedStabilized if self.stabilize else Rewarded)(*map(number, self.bounds))
+        plasticity = RewardedStabilized if self.stabilize else Rewarded
+        return plasticity(*map(number, self.bounds))
 
 
 @dataclass(frozen=True)
@@ -289,23 +297,24 @@ class MarginRule(Rule):
     def __post_init__(self):
         check_bounds(self)
         check_numbers(self, "margin", "rate", "decay", "ltd", "left_out")
-        for field, fits in (
-            ("margin", self.margin >= 0),
-            ("decay", 0 < self.decay <= 1),
-            ("left_out", 0 <= self.left_out < 1),
-        ):
-            if not fits:
-                ranges = "margin must be at least 0, decay above 0 and at most 1, left_out at least 0 and below 1"
-                raise InputError(f"{ranges}; {field} is {getattr(self, field)}", field=field)
+        if self.margin < 0:
+            raise InputError(f"margin must be at least 0, not {self.margin}", field="margin")
+        if not 0 < self.decay <= 1:
+            raise InputError(f"decay must be above 0 and at most 1, not {self.decay}", field="decay")
+        if not 0 <= self.left_out < 1:
+            raise InputError(f"left_out must be at least 0 and below 1, not {self.left_out}", field="left_out")
 
     def first_rates(self):
         return self.rate * np.array([(1, -self.ltd), (-1, self.ltd)])
 
     def schedule(self, rates, numbers, epoch):
-        return self.decay ** np.full(len(numbers), epoch)[:, None, None] * self.first_rates()
+        decays = self.decay ** np.full(len(numbers), epoch)
+        return decays[:, None, None] * self.first_rates()
 
     def draw_left_out(self, rng, images, features):
-        return rng.random((images, features)) < self.left_out if self.left_out else None
+        if not self.left_out:
+            return None
+        return rng.random((images, features)) < self.left_out
 
     def plasticity(self, number=float):
         return Margin(*map(number, (*self.bounds, self.margin)))
@@ -330,8 +339,9 @@ def check_numbers(rule: Rule, *fields: str) -> None:
     """Raise InputError unless the fields are numbers from -1e6 to 1e6, or pairs (LTP, LTD) if the default is a pair."""
     for field in fields:
         value = getattr(rule, field)
-        pair = isinstance(type(rule).__dataclass_fields__[field].default, tuple)
-        numbers = value if pair and isinstance(value, tuple | list) else (value,)
-        if len(numbers) != 1 + pair or not all(isinstance(n, int | float) and abs(n) <= MAX_VALUE for n in numbers):
-            wanted = "two numbers (LTP, LTD)" if pair else "a number"
+        is_pair = isinstance(type(rule).__dataclass_fields__[field].default, tuple)
+        numbers = value if is_pair and isinstance(value, tuple | list) else (value,)
+        are_numbers = all(isinstance(number, int | float) and abs(number) <= MAX_VALUE for number in numbers)
+        if len(numbers) != 1 + is_pair or not are_numbers:
+            wanted = "two numbers (LTP, LTD)" if is_pair else "a number"
             raise InputError(f"{field} must be {wanted} from -1e6 to 1e6, not {value}", field=field)

@@ -46,13 +46,13 @@ class SummaryRow(NamedTuple):
 
     name: str
     rule: str
-    kernel: str
-    threshold: str
-    winners: str
-    radius: str
-    output: str
-    field: str
-    weights: int
+    kernel: str = ""
+    threshold: str = ""
+    winners: str = ""
+    radius: str = ""
+    output: str = ""
+    field: str = ""
+    weights: int = 0
 
 
 class Stage(nn.Module):
@@ -143,19 +143,21 @@ class SpikingConv(Stage):
             if not isinstance(value, Integral) or value < least:
                 raise InputError(f"{field} must be a whole number of at least {least}, not {value!r}", field=field)
         if padding >= kernel:
-            raise InputError(
-                f"padding {padding} around a kernel of {kernel} makes neurons without input", field="padding"
-            )
+            message = f"padding {padding} around a kernel of {kernel} makes neurons without input"
+            raise InputError(message, field="padding")
         if not isinstance(threshold, Real) or not (0 <= threshold <= MAX_VALUE or threshold == math.inf):
             raise InputError(f"threshold must be 0 to 1e6, or inf for none; not {threshold!r}", field="threshold")
-        pair = first_weights if isinstance(first_weights, tuple | list) else ()
-        if len(pair) != 2 or not all(isinstance(number, Real) and 0 <= number <= MAX_VALUE for number in pair):
-            raise InputError(
-                f"first_weights must be (mean, deviation), two numbers from 0 to 1e6; not {first_weights}",
-                field="first_weights",
-            )
-        self.out_channels, self.kernel, self.padding = out_channels, kernel, padding
-        self.threshold, self.rule, self.first_weights, self.in_channels = threshold, rule, first_weights, in_channels
+        is_pair = isinstance(first_weights, tuple | list) and len(first_weights) == 2
+        if not is_pair or not all(isinstance(number, Real) and 0 <= number <= MAX_VALUE for number in first_weights):
+            message = f"first_weights must be (mean, deviation), two numbers from 0 to 1e6; not {first_weights}"
+            raise InputError(message, field="first_weights")
+        self.out_channels = out_channels
+        self.kernel = kernel
+        self.padding = padding
+        self.threshold = threshold
+        self.rule = rule
+        self.first_weights = first_weights
+        self.in_channels = in_channels
         self._make_weight(channels)
         for learned in self.rules:
             require(isinstance(learned, Rule), "rule", f"a rule is an object such as STDP(…), not {learned!r}")
@@ -163,15 +165,20 @@ class SpikingConv(Stage):
             fits = rates.ndim in (1, 2) and rates.shape[-1] == 2 and (abs(rates) <= MAX_VALUE).all()
             message = f"the first rates of {learned.name!r} must be pairs from -1e6 to 1e6, not {rates.tolist()}"
             require(fits, "rule", message)
-            methods = {"window", "change", *(["verdict"] if learned.needs_labels else [])}
-            fits = methods <= {*dir(learned.plasticity())}
-            require(fits, "rule", f"the plasticity of {learned.name!r} needs the methods {', '.join(sorted(methods))}")
-            if not self.decides:
+            methods = ["window", "change"]
+            if learned.needs_labels:
+                methods.append("verdict")
+            fits = set(methods) <= set(dir(learned.plasticity()))
+            require(fits, "rule", f"the plasticity of {learned.name!r} needs the methods {', '.join(methods)}")
+            competes = learned.rewards_firing or not learned.needs_labels
+            if competes and not self.decides:
                 check_competition(learned)
             self.register_buffer(f"{learned.name}_rates", torch.from_numpy(rates))
         if any(learned.counts_images for learned in self.rules):
             self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))
-        self.time_steps, self.backend = 15, "event"  # the network sets both
+        # the network sets both
+        self.time_steps = 15
+        self.backend = "event"
 
     def _make_weight(self, channels: int) -> None:
         fits = self.out_channels <= MAX_FEATURES
@@ -184,8 +191,10 @@ class SpikingConv(Stage):
 
     def _get_weight(self) -> torch.Tensor:
         """Return the weight. Raises InputError if a user has replaced it by one that the layer cannot take."""
-        weight, shape = self.weight, (self.out_channels, self.in_channels or 1, self.kernel, self.kernel)
-        fits = weight.shape == shape and weight.dtype in (torch.float32, torch.float64) and weight.is_contiguous()
+        weight = self.weight
+        shape = self.out_channels, self.in_channels or 1, self.kernel, self.kernel
+        is_float = weight.dtype in (torch.float32, torch.float64)
+        fits = weight.shape == shape and is_float and weight.is_contiguous()
         given = f"{weight.dtype} {tuple(weight.shape)}"
         require(fits, "weight", f"weight must be contiguous, float32 or float64 {shape}, not {given}")
         return weight
@@ -209,7 +218,8 @@ class SpikingConv(Stage):
     @property
     def rules(self) -> list[Rule]:
         """The rules in the order of the training: a warm-up, then the rule itself."""
-        return [rule for rule in (getattr(self.rule, "warm_up", None), self.rule) if rule is not None]
+        warm_up = getattr(self.rule, "warm_up", None)
+        return [rule for rule in (warm_up, self.rule) if rule is not None]
 
     @property
     def decides(self) -> bool:
@@ -232,20 +242,21 @@ class SpikingConv(Stage):
         return "potentials at the last time step" if self.decides else f"threshold {self.threshold:g}"
 
     def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
-        competition = (str(getattr(self.rule, name, "")) for name in ("winners", "radius"))
         side, _ = self.receptive_field(*field)
-        return [
-            SummaryRow(
-                labels[0],
-                self.rule.title if self.rule else "none",
-                f"{self.kernel}×{self.kernel}",
-                "∞" if self.decides else f"{self.threshold:g}",
-                *competition,
-                "×".join(map(str, self.output_shape(*shape_below))),
-                f"{side}×{side}",
-                self.weight.numel(),
-            )
-        ]
+        row = SummaryRow(
+            name=labels[0],
+            rule="none",
+            kernel=f"{self.kernel}×{self.kernel}",
+            threshold="∞" if self.decides else f"{self.threshold:g}",
+            winners=str(getattr(self.rule, "winners", "")),
+            radius=str(getattr(self.rule, "radius", "")),
+            output="×".join(map(str, self.output_shape(*shape_below))),
+            field=f"{side}×{side}",
+            weights=self.weight.numel(),
+        )
+        if self.rule:
+            row = row._replace(rule=self.rule.title)
+        return [row]
 
     # -----------------------------------------------------------------------------------------------------------------
 
@@ -262,7 +273,8 @@ class SpikingConv(Stage):
             return self.layer().fire(latency, pool)
         # Only whether an input spiked counts: as if all had spiked at once, with a threshold of 0, at the last step.
         layer = BACKENDS[self.backend].FiringLayer(self._get_weight(), self.time_steps, self.padding, 0.0)
-        fired = layer.fire(drop_times(to_latency_map(latency), self.time_steps), pool)
+        spiked = drop_times(to_latency_map(latency), self.time_steps)
+        fired = layer.fire(spiked, pool)
         return torch.where(fired == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
 
     def peaks(self, latency: torch.Tensor) -> torch.Tensor:
@@ -274,7 +286,8 @@ class SpikingConv(Stage):
 
         epoch: number of epochs of this phase before this one.
         """
-        return self.layer().compete_and_update(latency, rule, self.next_rates(rule, len(latency), epoch))
+        rates = self.next_rates(rule, len(latency), epoch)
+        return self.layer().compete_and_update(latency, rule, rates)
 
     def learn_decisions(
         self, latency: torch.Tensor, labels: torch.Tensor, classes: np.ndarray, rng: np.random.Generator, epoch: int = 0
@@ -297,12 +310,14 @@ class SpikingConv(Stage):
 
     def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> np.ndarray:
         """Count the next images as seen and return their rates, float64 (N, rows, 2)."""
-        current, seen = self.rates(rule), 0
+        current = self.rates(rule)
+        seen = 0
         if rule.counts_images:
             seen = int(self.images_seen)
             self.images_seen += images
         before = np.atleast_2d(current.numpy(force=True))
-        rates = np.asarray(rule.schedule(before, seen + np.arange(1, images + 1), epoch))
+        numbers = seen + np.arange(1, images + 1)
+        rates = np.asarray(rule.schedule(before, numbers, epoch))
         shape = images, *before.shape
         fits = rates.shape == shape and np.isfinite(rates).all()
         require(fits, "rule", f"the schedule of {rule.name!r} must return finite {shape}, not {rates.shape}")
@@ -314,7 +329,8 @@ class SpikingConv(Stage):
         """Set the rates of a rule for the next batch by the outcome of the last batch, if the rule adapts them."""
         rates = rule.adapt(outcome)
         if rates is not None:
-            rates, before = np.asarray(rates, np.float64), self.rates(rule)
+            rates = np.asarray(rates, np.float64)
+            before = self.rates(rule)
             fits = rates.shape == tuple(before.shape) and np.isfinite(rates).all()
             require(fits, "rule", f"{rule.name!r} must adapt rates to finite {tuple(before.shape)}, not {rates.shape}")
             before.copy_(torch.from_numpy(rates))
@@ -371,8 +387,8 @@ class SpikingDense(SpikingConv):
         return self.out_channels, 1, 1
 
     def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
-        (line,) = super().summary(labels, shape_below, shape, field)
-        return [line._replace(kernel="all", winners="", radius="", output=f"{self.out_channels}", field="all")]
+        (row,) = super().summary(labels, shape_below, shape, field)
+        return [row._replace(kernel="all", winners="", radius="", output=f"{self.out_channels}", field="all")]
 
 
 class Pool(Stage):
@@ -419,7 +435,7 @@ class Pool(Stage):
     def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
         side, _ = self.receptive_field(*field)
         output = "×".join(map(str, shape))
-        return [SummaryRow(labels[0], "pooling", f"{self.size}×{self.size}", "", "", "", output, f"{side}×{side}", 0)]
+        return [SummaryRow(labels[0], "pooling", f"{self.size}×{self.size}", output=output, field=f"{side}×{side}")]
 
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
         latency = to_latency_map(latency)
@@ -450,13 +466,11 @@ class Branches(Stage):
 
     def _check_branches(self) -> None:
         if any(branch.decides for branch in self.branches):
-            raise InputError(
-                "branches without a threshold decide: declare them as Vote(…), the last stage", field="threshold"
-            )
+            message = "branches without a threshold decide: declare them as Vote(…), the last stage"
+            raise InputError(message, field="threshold")
         if any(rule.needs_labels for rule in self.rules):
-            raise InputError(
-                "Branches cannot learn from rewards; a SpikingConv below the decision stage or a Vote can", field="rule"
-            )
+            message = "Branches cannot learn from rewards; a SpikingConv below the decision stage or a Vote can"
+            raise InputError(message, field="rule")
 
     def connect(self, maps: list[Shape]) -> None:
         for branch in self.branches:
@@ -479,19 +493,24 @@ class Branches(Stage):
         return sum(branch.out_channels for branch in self.branches)
 
     def output_shape(self, channels: int, height: int, width: int) -> Shape:
-        _, *sizes = zip(*(branch.output_shape(channels, height, width) for branch in self.branches), strict=True)
-        return self.out_channels, *map(max, sizes)
+        shapes = [branch.output_shape(channels, height, width) for branch in self.branches]
+        _, heights, widths = zip(*shapes, strict=True)
+        return self.out_channels, max(heights), max(widths)
 
     def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
-        return max(branch.receptive_field(side, stride)[0] for branch in self.branches), stride
+        sides = [branch.receptive_field(side, stride)[0] for branch in self.branches]
+        return max(sides), stride
 
     def regions(self, below: list[Region], shape_below: Shape, shape: Shape) -> list[Region]:
-        regions, first = [], 0
+        _, full_height, full_width = shape
+        regions = []
+        first = 0
         for branch in self.branches:
-            features, *sides = branch.output_shape(*shape_below)
-            starts = ((full - side) // 2 for full, side in zip(shape[1:], sides, strict=True))
-            spans = (slice(start, start + side) for start, side in zip(starts, sides, strict=True))
-            regions.append(Region(slice(first, first + features), *spans))
+            features, height, width = branch.output_shape(*shape_below)
+            top, left = (full_height - height) // 2, (full_width - width) // 2
+            rows = slice(top, top + height)
+            columns = slice(left, left + width)
+            regions.append(Region(slice(first, first + features), rows, columns))
             first += features
         return regions
 
@@ -500,13 +519,12 @@ class Branches(Stage):
 
     def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
         *labels, name = labels
-        lines = [
-            line
-            for label, branch in zip(labels, self.branches, strict=True)
-            for line in branch.summary([label], shape_below, shape, field)
-        ]
+        rows = []
+        for label, branch in zip(labels, self.branches, strict=True):
+            rows += branch.summary([label], shape_below, shape, field)
         side, _ = self.receptive_field(*field)
-        return [*lines, SummaryRow(name, self.joined, "", "", "", "", "×".join(map(str, shape)), f"{side}×{side}", 0)]
+        output = "×".join(map(str, shape))
+        return [*rows, SummaryRow(name, self.joined, output=output, field=f"{side}×{side}")]
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         latency = to_latency_map(latency)
@@ -514,8 +532,10 @@ class Branches(Stage):
         maps = []
         for branch in self.branches:
             first = branch.fire(latency)
-            top, left = (height - first.shape[2]) // 2, (width - first.shape[3]) // 2
-            sides = (left, width - first.shape[3] - left, top, height - first.shape[2] - top)
+            more_rows = height - first.shape[2]
+            more_columns = width - first.shape[3]
+            top, left = more_rows // 2, more_columns // 2
+            sides = left, more_columns - left, top, more_rows - top
             maps.append(F.pad(first, sides, value=branch.time_steps))
         return frames.pool_latency(torch.cat(maps, 1), pool)
 
@@ -532,6 +552,5 @@ class Vote(Branches):
 
     def _check_branches(self) -> None:
         if not all(branch.decides for branch in self.branches):
-            raise InputError(
-                "the branches of a Vote decide: leave out their thresholds, or declare Branches(…)", field="threshold"
-            )
+            message = "the branches of a Vote decide: leave out their thresholds, or declare Branches(…)"
+            raise InputError(message, field="threshold")

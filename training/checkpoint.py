@@ -73,9 +73,19 @@ def save_checkpoint(
     """
     state = model.state_dict() if state is None else state
     dtype = str(model.convs()[0].weight.dtype).removeprefix("torch.")
-    declared = model.in_channels, model.num_classes, model.time_steps, model.image_size, dtype
     checkpoint = Checkpoint(
-        path, model.name, *declared, read_fields(model.stages), encoding, state, run or {}, progress
+        path=path,
+        model=model.name,
+        in_channels=model.in_channels,
+        num_classes=model.num_classes,
+        time_steps=model.time_steps,
+        image_size=model.image_size,
+        dtype=dtype,
+        overrides=read_fields(model.stages),
+        encoding=encoding,
+        state=state,
+        run=run or {},
+        progress=progress,
     )
     data = encode_checkpoint(checkpoint)  # safetensors' own writer raises no OSError if the disk is full
     write_atomically(path, lambda temporary: temporary.write_bytes(data))
@@ -97,8 +107,10 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         message = "it is a zip archive, like the .pt checkpoints of older versions of this program"
         raise InputError(f"{path} cannot be read: {message}", path=path)
     checkpoint = decode_checkpoint(data, path)
-    for name in (plugin.rpartition(" ")[0] for plugin in checkpoint.run.get("flags", {}).get("plugin", ())):
-        if name not in [plugin.name for plugin in PLUGINS]:
+    imported = [plugin.name for plugin in PLUGINS]
+    for plugin in checkpoint.run.get("flags", {}).get("plugin", ()):
+        name, _, _ = plugin.rpartition(" ")
+        if name not in imported:
             raise InputError(f"{path} was trained with a user's own file: add --plugin {name}", flag="--plugin")
     return checkpoint
 
@@ -139,10 +151,11 @@ def rebuild_network(
 
 def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None:
     """Load a state dict. Raises InputError if names, types or shapes differ from those of the network."""
-    own, saved = ({name: _describe(tensor) for name, tensor in each.items()} for each in (model.state_dict(), state))
-    for name in own | saved:
-        if own.get(name) != saved.get(name):
-            difference = f"{name} is {saved.get(name, 'missing')}, not {own.get(name, 'a tensor of the network')}"
+    wanted = {name: _describe(tensor) for name, tensor in model.state_dict().items()}
+    saved = {name: _describe(tensor) for name, tensor in state.items()}
+    for name in wanted | saved:
+        if wanted.get(name) != saved.get(name):
+            difference = f"{name} is {saved.get(name, 'missing')}, not {wanted.get(name, 'a tensor of the network')}"
             raise InputError(f"the weights do not fit this version of {model.name}: {difference}", field=name)
     model.load_state_dict(state, strict=True)
 
@@ -169,11 +182,13 @@ class TrainedNetwork:
         """
         if not hasattr(images, "shape"):  # file names
             images = np.stack([self.read_image(path)[0] for path in images])
-        classes, scores = [], []
+        classes = []
+        scores = []
         for first in range(0, len(images) or 1, CHUNK):
             latencies = self.encoder.encode(images[first : first + CHUNK])
-            for found, values in zip((classes, scores), self.model.decide(latencies), strict=True):
-                found.append(values.cpu())
+            decisions, of_classes = self.model.decide(latencies)
+            classes.append(decisions.cpu())
+            scores.append(of_classes.cpu())
         return torch.cat(classes), torch.cat(scores).float()
 
     def read_image(self, path: str | Path, raw: bool = False) -> tuple[np.ndarray, str]:
@@ -229,11 +244,10 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
         if progress["best"] is not None:
             progress["best"] = dict(progress["best"])
             groups["best"] = progress["best"].pop("state")
-    tensors = {
-        f"{group}/{name}": tensor.detach().cpu().contiguous()
-        for group, named in groups.items()
-        for name, tensor in named.items()
-    }
+    tensors = {}
+    for group, named in groups.items():
+        for name, tensor in named.items():
+            tensors[f"{group}/{name}"] = tensor.detach().cpu().contiguous()
     text = json.dumps(values)
     return safetensors.torch.save(tensors, {"checkpoint": text, "sha256": compute_checksum(text, tensors)})
 
@@ -247,7 +261,8 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         # safetensors reads no metadata from bytes: 8 bytes for the size of the header, and the header, a JSON text
         size = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + size])["__metadata__"]
-        text, checksum = metadata["checkpoint"], metadata["sha256"]
+        text = metadata["checkpoint"]
+        checksum = metadata["sha256"]
         tensors = safetensors.torch.load(data)
         computed = compute_checksum(text, tensors)
     except (safetensors.SafetensorError, ValueError, TypeError, LookupError, RecursionError) as error:
@@ -278,23 +293,25 @@ def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _make(kind: type, values: dict, path: Path):
+def _make(cls: type, values: dict, path: Path):
     """Return a dataclass with these values. A field that an older version did not have has its default.
 
     Raises InputError if there are other values, or if a field without a default is missing.
     """
-    names = {each.name for each in fields(kind)}
-    needed = {each.name for each in fields(kind) if each.default is each.default_factory is MISSING}
-    if not needed <= values.keys() <= names:
+    known = {item.name: item for item in fields(cls)}
+    needed = {name for name, item in known.items() if item.default is item.default_factory is MISSING}
+    if not needed <= values.keys() <= known.keys():
         raise InputError(f"{path} is a checkpoint of another version of this program", path=path)
-    return kind(**values)
+    return cls(**values)
 
 
 def _to_tuples(value):
     """Return nested dicts and lists with tuples in place of the lists, because JSON saves tuples as lists."""
     if isinstance(value, dict):
         return {key: _to_tuples(item) for key, item in value.items()}
-    return tuple(map(_to_tuples, value)) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(map(_to_tuples, value))
+    return value
 
 
 def _describe(tensor: torch.Tensor) -> str:

@@ -31,7 +31,9 @@ def compete(latency, rows, geometry, competition, full, buffers, winners):
     win. If ``full`` is true, it is followed to its end, and ``buffers.marks`` then contains all first spikes.
     """
     threshold, max_winners, radius = competition
-    stride, out_height, out_width = geometry.stride, geometry.out_height, geometry.out_width
+    stride = geometry.stride
+    out_height = geometry.out_height
+    out_width = geometry.out_width
     potential, marks, spikes = buffers
     positions = out_height * out_width
     sort_by_time(latency, geometry, spikes)
@@ -110,5 +112,6 @@ def _best_candidate(candidates, strengths, won, blocked, geometry):
             continue
         index = (f * geometry.out_height + y) * geometry.out_width + geometry.out_width - 1 - x
         if best < 0 or index < lowest_index:
-            best, lowest_index = i, index
+            best = i
+            lowest_index = index
     return best

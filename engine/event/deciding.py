@@ -60,7 +60,8 @@ class Decisions(NamedTuple):
 
 def make_chunk_buffers(geometry: Geometry, dtype: np.dtype) -> ChunkBuffers:
     """Return an empty ``ChunkBuffers`` for weights of this type."""
-    offsets, like = geometry.kernel * geometry.kernel, np.empty(0, dtype)
+    offsets = geometry.kernel * geometry.kernel
+    like = np.empty(0, dtype)
     slots = Slots(
         allocate_aligned(BANK * offsets * geometry.channels, like),
         np.full(geometry.features, -1),
@@ -69,7 +70,8 @@ def make_chunk_buffers(geometry: Geometry, dtype: np.dtype) -> ChunkBuffers:
         make_peaks(1, BANK, dtype),
     )
     slots.weights[:] = 0
-    candidates, learners = np.empty(geometry.features, dtype), np.empty((MAX_LEARNERS, 2), np.int64)
+    candidates = np.empty(geometry.features, dtype)
+    learners = np.empty((MAX_LEARNERS, 2), np.int64)
     return ChunkBuffers(slots, candidates, learners, np.empty((offsets, geometry.channels), dtype))
 
 
@@ -111,7 +113,8 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decision
             if used > 0 and used + count > BANK:
                 break
             for i in range(count):
-                feature, row = learners[i, 0], learners[i, 1]
+                feature = learners[i, 0]
+                row = learners[i, 1]
                 position = int64(peaks.positions[n, feature])
                 used = _update_winner(inputs.times[n], feature, position, layer, rates[n, row], buffers, used)
         n += 1
@@ -138,7 +141,8 @@ def _refresh_peaks(inputs, n, layer, slots, used, peaks):
     geometry = layer.geometry
     if is_dense(geometry):
         for feature in slots.features[:used]:
-            synapses, total = layer.weights.transposed[feature, 0], peaks.values.dtype.type(0)
+            synapses = layer.weights.transposed[feature, 0]
+            total = peaks.values.dtype.type(0)
             for source in inputs.sources[inputs.first[n, 0] : inputs.first[n, 1]]:
                 total += synapses[source // BANK]
             peaks.values[n, feature] = total
@@ -153,7 +157,9 @@ def _refresh_peaks(inputs, n, layer, slots, used, peaks):
 @compiled
 def _update_winner(times, feature, position, layer, rates, buffers, used):
     """Change the synapses of a winner, in the transposed weights and its slot; return the number of used slots."""
-    geometry, slots, renewed = layer.geometry, buffers.slots, buffers.renewed
+    geometry = layer.geometry
+    slots = buffers.slots
+    renewed = buffers.renewed
     synapses = layer.weights.transposed[feature]
     winner = position // geometry.out_width, position % geometry.out_width, geometry.time_steps - 1
     renew(times, geometry, synapses, winner, rates, layer.plasticity, renewed)

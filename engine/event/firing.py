@@ -55,7 +55,8 @@ def sort_by_time(latency, geometry, spikes):
     """List the spikes of latency (C, H, W)."""
     sources, groups, step_groups, times, indices, pixels = spikes
     channels, height, width = latency.shape
-    time_steps, weights_of_channel = geometry.time_steps, geometry.kernel * geometry.kernel * geometry.stride
+    time_steps = geometry.time_steps
+    weights_of_channel = geometry.kernel * geometry.kernel * geometry.stride
     for c in range(channels):
         for y in range(height):
             for x in range(width):
@@ -99,9 +100,13 @@ def integrate(step, spikes, rows, geometry, potential, skip, closed):
 
     If ``skip`` is true, the potentials of ``closed`` positions, bool (Ho, mirrored Wo), may become wrong.
     """
-    sources, groups = spikes.sources, spikes.groups
-    kernel, padding, stride = geometry.kernel, geometry.padding, geometry.stride
-    out_height, out_width = geometry.out_height, geometry.out_width
+    sources = spikes.sources
+    groups = spikes.groups
+    kernel = geometry.kernel
+    padding = geometry.padding
+    stride = geometry.stride
+    out_height = geometry.out_height
+    out_width = geometry.out_width
     top, bottom = out_height, 0
     for g in range(spikes.step_groups[step], spikes.step_groups[step + 1]):
         y = groups[g, 0] + padding
@@ -135,7 +140,8 @@ def integrate(step, spikes, rows, geometry, potential, skip, closed):
 def mark_lines(top, bottom, step, threshold, geometry, buffers):
     """Mark the first spikes at this time step in the output lines top … bottom - 1."""
     line = geometry.out_width * geometry.stride
-    potential, marks = buffers.potential[top * line : bottom * line], buffers.marks[top * line : bottom * line]
+    potential = buffers.potential[top * line : bottom * line]
+    marks = buffers.marks[top * line : bottom * line]
     now = np.uint8(step)
     for i in range(len(marks)):
         before = marks[i]
@@ -145,7 +151,8 @@ def mark_lines(top, bottom, step, threshold, geometry, buffers):
 @compiled
 def pool_out(marks, geometry, pool, out):
     """Pool first spikes: rows (Ho, mirrored Wo) -> out (F, Ho / pool, Wo / pool), the minimum of each window."""
-    stride, out_width = geometry.stride, geometry.out_width
+    stride = geometry.stride
+    out_width = geometry.out_width
     earliest = np.empty(stride, np.uint8)
     for py in range(out.shape[1]):
         for px in range(out.shape[2]):
@@ -185,8 +192,12 @@ def _fire_image(latency, rows, geometry, threshold, pool, buffers, line_groups, 
     potential, marks, spikes = buffers
     sort_by_time(latency, geometry, spikes)
     _find_lines(spikes, geometry, line_groups)
-    sources, groups = spikes.sources, spikes.groups
-    kernel, padding, stride, out_width = geometry.kernel, geometry.padding, geometry.stride, geometry.out_width
+    sources = spikes.sources
+    groups = spikes.groups
+    kernel = geometry.kernel
+    padding = geometry.padding
+    stride = geometry.stride
+    out_width = geometry.out_width
     size = out_width * stride
     marks[:] = geometry.time_steps
     for line in range(geometry.out_height):
@@ -202,7 +213,8 @@ def _fire_image(latency, rows, geometry, threshold, pool, buffers, line_groups, 
                     leftmost = max(0, out_width - 1 - x)
                     end = out_width - x + min(kernel - 1, x)
                     shift = (ky * kernel + leftmost - (out_width - 1 - x)) * stride
-                    at, numbers = leftmost * stride, (end - leftmost) * stride
+                    at = leftmost * stride
+                    numbers = (end - leftmost) * stride
                     add_rows(potential, at, rows, sources, groups[g, 2], groups[g + 1, 2], shift, numbers)
                     is_changed = True
             if is_changed:

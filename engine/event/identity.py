@@ -29,7 +29,8 @@ def make_plasticity(rule: rules.Rule, dtype: np.dtype) -> Any:
     Raises InputError if a global that its methods read has changed since the kernels got its class.
     """
     plasticity = rule.plasticity(dtype.type)
-    cls, number = type(plasticity), 1
+    cls = type(plasticity)
+    number = 1
     name = first = cls.__name__
     while CLASSES.setdefault(name, cls) is not cls:
         number += 1

@@ -42,10 +42,12 @@ class FiringLayer(_Kernels, backend.FiringLayer):
 
     def _prepare(self):
         super()._prepare()
-        self.rows, self.block = make_rows(self.transposed), lanes(self.array.dtype)
+        self.rows = make_rows(self.transposed)
+        self.block = lanes(self.array.dtype)
 
     def _fire(self, latency, out, pool):
-        threshold, threads = self.array.dtype.type(self.threshold), get_num_threads()
+        threshold = self.array.dtype.type(self.threshold)
+        threads = get_num_threads()
         firing.fire(latency.numpy(), self.rows, self._geometry(latency), threshold, pool, threads, out.numpy())
 
     def _compete_and_update(self, latency, rule, rates, winners):
@@ -55,21 +57,26 @@ class FiringLayer(_Kernels, backend.FiringLayer):
         transpose_back(self.transposed, self.array)
 
     def _prepare_learning(self, latency, rule):
-        geometry, plasticity = self._geometry(latency), make_plasticity(rule, self.array.dtype)
+        geometry = self._geometry(latency)
+        plasticity = make_plasticity(rule, self.array.dtype)
         radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
         competition = Competition(self.array.dtype.type(self.threshold), rule.winners, radius)
         return geometry, self._weights(plasticity), competition, plasticity
 
     def _update_together(self, top, latency, labels, pool, rules, rates, result):
-        dtype = self.array.dtype
-        lower = LowerLayer(*self._prepare_learning(latency, rules[0]), pool)
+        rule, top_rule = rules
+        rates, top_rates = rates
+        if top_rates is None:
+            top_rates = np.empty((0, 1, 2))
+        lower = LowerLayer(*self._prepare_learning(latency, rule), pool)
         size = pooled_size(lower.geometry.out_height, lower.geometry.out_width, pool)
-        layer, *memory = top._prepare_learning(latency.new_empty((1, self.features, *size)), result.classes, rules[1])
-        update_both(
-            latency.numpy(), labels.numpy(), lower, UpperLayer(layer, *memory), rates[0].astype(dtype),
-            np.empty((0, 1, 2), dtype) if rates[1] is None else rates[1].astype(dtype), result.winners.numpy(),
-            deciding.Decisions(result.decisions.numpy(), result.highest.numpy()),
-        )  # fmt: skip
+        between = latency.new_empty((1, self.features, *size))
+        upper = UpperLayer(*top._prepare_learning(between, result.classes, top_rule))
+        rates = rates.astype(self.array.dtype)
+        top_rates = top_rates.astype(self.array.dtype)
+        winners = result.winners.numpy()
+        decisions = deciding.Decisions(result.decisions.numpy(), result.highest.numpy())
+        update_both(latency.numpy(), labels.numpy(), lower, upper, rates, top_rates, winners, decisions)
         transpose_back(self.transposed, self.array)
         transpose_back(top.transposed, top.array)
 
@@ -85,29 +92,36 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
 
     def _peaks(self, latency, out):
         geometry = self._geometry(latency)
-        inputs, peaks = self._memory(geometry, min(len(latency), IMAGES_AT_ONCE))
-        for part, target in zip(latency.split(IMAGES_AT_ONCE), out.split(IMAGES_AT_ONCE), strict=True):
+        images = min(len(latency), IMAGES_AT_ONCE)
+        inputs = make_inputs(images, geometry)
+        peaks = make_peaks(images, geometry.stride, self.array.dtype)
+        for part, target in zip(latency.split(images), out.split(images), strict=True):
             find_peaks(part.numpy(), geometry, self.rows, deciding.CHUNK, inputs, peaks)
             target.numpy()[:] = peaks.values[: len(part), : self.features]
 
-    def _memory(self, geometry, images):
-        return make_inputs(images, geometry), make_peaks(images, geometry.stride, self.array.dtype)
-
     def _prepare_learning(self, latency, classes, rule):
-        """The layer, and the memory for as many images as there are in ``latency``."""
-        geometry, plasticity = self._geometry(latency), make_plasticity(rule, self.array.dtype)
+        """Return the layer, and the memory for as many images as there are in ``latency``."""
+        geometry = self._geometry(latency)
+        plasticity = make_plasticity(rule, self.array.dtype)
         layer = deciding.DecisionParameters(geometry, self._weights(plasticity), plasticity, classes)
+        inputs = make_inputs(len(latency), geometry)
+        peaks = make_peaks(len(latency), geometry.stride, self.array.dtype)
         buffers = deciding.make_chunk_buffers(geometry, self.array.dtype)
-        return layer, *self._memory(geometry, len(latency)), buffers
+        return layer, inputs, peaks, buffers
 
     def _decide_and_update(self, latency, labels, rule, rates, left_out, result):
-        layer, inputs, peaks, buffers = self._prepare_learning(latency[: deciding.CHUNK], result.classes, rule)
-        latency, labels, rates = latency.numpy(), labels.numpy(), rates.astype(self.array.dtype)
-        winners, highest = result.decisions.numpy(), result.highest.numpy()
+        first_chunk = latency[: deciding.CHUNK]
+        layer, inputs, peaks, buffers = self._prepare_learning(first_chunk, result.classes, rule)
+        latency = latency.numpy()
+        labels = labels.numpy()
+        rates = rates.astype(self.array.dtype)
+        winners = result.decisions.numpy()
+        highest = result.highest.numpy()
         start = 0
         with pace_of(self.array.shape) as pace:
             while start < len(latency):
-                part, begin = slice(start, start + deciding.CHUNK), time.perf_counter()
+                part = slice(start, start + deciding.CHUNK)
+                begin = time.perf_counter()
                 set_num_threads(pace.threads)
                 size = IMAGES_PER_THREAD if pace.threads > 1 else deciding.CHUNK
                 find_peaks(latency[part], layer.geometry, self.rows, size, inputs, peaks)

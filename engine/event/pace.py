@@ -25,16 +25,20 @@ class Pace:
         self.threads = max(choices)
         self._times = {threads: deque([0.0] * KEPT_PERIODS, KEPT_PERIODS) for threads in choices}  # 0: not measured yet
         self._periods_unchanged = 0  # periods since the number changed
-        self._images, self._seconds = 0, 0.0  # of this period
+        self._images = 0
+        self._seconds = 0.0  # of this period
 
     def add(self, images: int, seconds: float) -> None:
         """Count a chunk that took so long on ``threads``. At the end of a period, choose again."""
-        self._images, self._seconds = self._images + images, self._seconds + seconds
+        self._images = self._images + images
+        self._seconds = self._seconds + seconds
         if self._seconds >= PERIOD:
             self._times[self.threads].append(self._seconds / self._images)
-            self._images, self._seconds = 0, 0.0
+            self._images = 0
+            self._seconds = 0.0
             medians = {threads: statistics.median(times) for threads, times in self._times.items()}
-            fast, slow = min(medians, key=medians.get), max(medians, key=medians.get)
+            fast = min(medians, key=medians.get)
+            slow = max(medians, key=medians.get)
             is_due = medians[slow] - medians[fast] < TRIAL_FRACTION * self._periods_unchanged * medians[fast]
             chosen = slow if is_due else fast
             self._periods_unchanged += 1

@@ -30,7 +30,8 @@ class Peaks(NamedTuple):
 
 def make_inputs(images: int, geometry) -> Inputs:
     """Return empty ``Inputs``; the spikes of image n begin at n · C · H · W."""
-    pixels, channels = geometry.height * geometry.width, geometry.channels
+    pixels = geometry.height * geometry.width
+    channels = geometry.channels
     times = np.empty((images, pixels + 1, channels), np.uint8)
     times[:, pixels] = geometry.time_steps
     return Inputs(np.empty(images * channels * pixels + 1, np.int32), np.empty((images, pixels + 1), np.int64), times)
@@ -89,7 +90,9 @@ def add_bank(inputs, first, last, geometry, banks, bank, used, values):
     Only the first ``used`` features need to be right. The weights are added kernel offset by kernel offset, so that the
     weights of one offset stay in the innermost cache. Each potential sums its synapses in the order (ky, kx, channel).
     """
-    width, out_height, out_width = geometry.width, geometry.out_height, geometry.out_width
+    width = geometry.width
+    out_height = geometry.out_height
+    out_width = geometry.out_width
     values[: (last - first) * out_height * out_width * BANK] = 0
     for offset in range(geometry.kernel * geometry.kernel):
         weights = (bank * geometry.kernel * geometry.kernel + offset) * geometry.channels * BANK
@@ -99,7 +102,8 @@ def add_bank(inputs, first, last, geometry, banks, bank, used, values):
                 for x in range(max(0, -dx), min(out_width, width - dx)):
                     pixel = (y + dy) * width + x + dx
                     at = (((n - first) * out_height + y) * out_width + x) * BANK
-                    lo, hi = inputs.first[n, pixel], inputs.first[n, pixel + 1]
+                    lo = inputs.first[n, pixel]
+                    hi = inputs.first[n, pixel + 1]
                     if used > BANK // 2:  # two calls, each of a constant length
                         add_rows(values, at, banks, inputs.sources, lo, hi, weights, BANK)
                     else:

@@ -44,9 +44,11 @@ def update_winners(times, geometry, weights, winners, rates, plasticity, renewed
 
     The first update clips every weight, also the weights of features that did not win.
     """
-    stride, rows = geometry.stride, weights.rows
+    stride = geometry.stride
+    rows = weights.rows
     for i in range(len(winners)):
-        feature, position = winners[i, 0], (int64(winners[i, 1]), int64(winners[i, 2]), int64(winners[i, 3]))
+        feature = winners[i, 0]
+        position = int64(winners[i, 1]), int64(winners[i, 2]), int64(winners[i, 3])
         synapses = weights.transposed[feature]
         renew(times, geometry, synapses, position, rates, plasticity, renewed)
         # After a few thousand images, most weights are at a bound and no longer change. In the rows, the weights of a
@@ -78,14 +80,20 @@ def renew(times, geometry, synapses, position, rates, plasticity, renewed):
     ``times`` (H · W + 1, C): the times of the input spikes; the last row stands for what lies outside the image.
     """
     ltp, ltd = rates[0], rates[1]  # read here, because the compiler cannot know that they do not change
-    kernel, height, width = geometry.kernel, geometry.height, geometry.width
+    kernel = geometry.kernel
+    height = geometry.height
+    width = geometry.width
     line, column = position[0] - geometry.padding, position[1] - geometry.padding
     time = np.int32(position[2])  # as wide as a float32 weight, so that vectors contain equal numbers of both
     for ky in range(kernel):
         for kx in range(kernel):
-            y, x, offset = line + ky, column + kx, ky * kernel + kx
+            y = line + ky
+            x = column + kx
+            offset = ky * kernel + kx
             pixel = y * width + x if 0 <= y < height and 0 <= x < width else height * width
-            before, after, inputs = synapses[offset], renewed[offset], times[pixel]
+            before = synapses[offset]
+            after = renewed[offset]
+            inputs = times[pixel]
             for c in range(len(before)):
                 w = before[c]
                 rate = plasticity.window(np.int32(inputs[c]), time, ltp, ltd)

@@ -38,7 +38,8 @@ def count_accumulators(triple: str, cpu: str, features: str) -> int:
     registers of AVX-512 are called zmm) or several.
     """
     target = binding.Target.from_triple(triple).create_target_machine(cpu=cpu, features=features)
-    return 8 if "zmm" in target.emit_assembly(binding.parse_assembly(ADDITION)) else 4
+    assembly = target.emit_assembly(binding.parse_assembly(ADDITION))
+    return 8 if "zmm" in assembly else 4
 
 
 @intrinsic
@@ -53,24 +54,35 @@ def add_rows(typingctx, p, at, w, rows, lo, hi, shift, n):
         p_, at_, w_, rows_, lo_, hi_, shift_, n_ = args
         p_t, _, w_t, rows_t = sig.args[:4]
         size = p_t.dtype.bitwidth // 8
-        number, start = context.get_data_type(p_t.dtype), ir.Constant(n_.type, 0)
+        number = context.get_data_type(p_t.dtype)
+        one = ir.Constant(lo_.type, 1)
+        start = ir.Constant(n_.type, 0)
         blocks = count_accumulators(*cpu_target.target_context.codegen().magic_tuple())
         while blocks:  # first the widest steps, as many as fit, then narrower steps
             vector = ir.VectorType(number, blocks * LINE_BYTES // size)
-            step, end = ir.Constant(n_.type, vector.count), builder.and_(n_, ir.Constant(n_.type, -vector.count))
+            step = ir.Constant(n_.type, vector.count)
+            end = builder.and_(n_, ir.Constant(n_.type, -vector.count))
             with cgutils.for_range_slice(builder, start, end, step, n_.type) as (offset, _):
-                target = _pointer(context, builder, p_t, p_, builder.add(at_, offset), vector.count)
+                at = builder.add(at_, offset)
+                target = _pointer(context, builder, p_t, p_, at, vector.count)
                 total = cgutils.alloca_once(builder, vector)
                 builder.store(_load(builder, target, vector, size), total)
                 base = builder.add(shift_, offset)
-                with cgutils.for_range_slice(builder, lo_, hi_, ir.Constant(lo_.type, 1), lo_.type) as (i, _):
+                with cgutils.for_range_slice(builder, lo_, hi_, one, lo_.type) as (i, _):
                     row = builder.load(_pointer(context, builder, rows_t, rows_, i, 1))
-                    row = builder.sext(row, base.type) if row.type.width < base.type.width else row
-                    source = _pointer(context, builder, w_t, w_, builder.add(row, base), vector.count)
-                    builder.store(builder.fadd(builder.load(total), _load(builder, source, vector, size)), total)
-                store = builder.store(builder.load(total), builder.bitcast(target, vector.as_pointer()))
+                    if row.type.width < base.type.width:
+                        row = builder.sext(row, base.type)
+                    begin = builder.add(row, base)
+                    source = _pointer(context, builder, w_t, w_, begin, vector.count)
+                    before = builder.load(total)
+                    after = builder.fadd(before, _load(builder, source, vector, size))
+                    builder.store(after, total)
+                total_value = builder.load(total)
+                pointer = builder.bitcast(target, vector.as_pointer())
+                store = builder.store(total_value, pointer)
                 store.align = size
-            start, blocks = end, blocks // 2
+            start = end
+            blocks //= 2
         return context.get_dummy_value()
 
     return signature, codegen
@@ -88,17 +100,23 @@ def any_above(typingctx, p, at, n, level):
         p_, at_, n_, level_ = args
         size = sig.args[0].dtype.bitwidth // 8
         vector = ir.VectorType(context.get_data_type(p.dtype), LINE_BYTES // size)
-        zero, undefined = ir.Constant(ir.IntType(32), 0), ir.Constant(vector, ir.Undefined)
-        first, same = builder.insert_element(undefined, level_, zero), ir.VectorType(zero.type, vector.count)
-        levels = builder.shuffle_vector(first, undefined, ir.Constant(same, None))
-        above_so_far = cgutils.alloca_once_value(builder, ir.Constant(ir.IntType(vector.count), 0))
-        start, step = ir.Constant(n_.type, 0), ir.Constant(n_.type, vector.count)
+        index = ir.IntType(32)
+        undefined = ir.Constant(vector, ir.Undefined)
+        first = builder.insert_element(undefined, level_, ir.Constant(index, 0))
+        all_first = ir.Constant(ir.VectorType(index, vector.count), None)
+        levels = builder.shuffle_vector(first, undefined, all_first)
+        mask = ir.IntType(vector.count)
+        none = ir.Constant(mask, 0)
+        above_so_far = cgutils.alloca_once_value(builder, none)
+        start = ir.Constant(n_.type, 0)
+        step = ir.Constant(n_.type, vector.count)
         with cgutils.for_range_slice(builder, start, n_, step, n_.type) as (offset, _):
-            source = _pointer(context, builder, sig.args[0], p_, builder.add(at_, offset), vector.count)
+            at = builder.add(at_, offset)
+            source = _pointer(context, builder, sig.args[0], p_, at, vector.count)
             above = builder.fcmp_ordered(">", _load(builder, source, vector, size), levels)
-            bits = builder.bitcast(above, ir.IntType(vector.count))
+            bits = builder.bitcast(above, mask)
             builder.store(builder.or_(builder.load(above_so_far), bits), above_so_far)
-        return builder.icmp_unsigned("!=", builder.load(above_so_far), ir.Constant(ir.IntType(vector.count), 0))
+        return builder.icmp_unsigned("!=", builder.load(above_so_far), none)
 
     return signature, codegen
 
@@ -107,8 +125,9 @@ def _pointer(context, builder, array_type, array, index, count):
     """Return the address of ``count`` numbers of the array. With NUMBA_BOUNDSCHECK=1, the code checks the bounds."""
     struct = context.make_array(array_type)(context, builder, array)
     if config.BOUNDSCHECK:
-        zero, end = ir.Constant(index.type, 0), builder.add(index, ir.Constant(index.type, count))
-        before, after = builder.icmp_signed("<", index, zero), builder.icmp_signed(">", end, struct.nitems)
+        end = builder.add(index, ir.Constant(index.type, count))
+        before = builder.icmp_signed("<", index, ir.Constant(index.type, 0))
+        after = builder.icmp_signed(">", end, struct.nitems)
         with builder.if_then(builder.or_(before, after), likely=False):
             context.call_conv.return_user_exc(builder, IndexError, ("a vector loop is outside of an array",))
     return builder.gep(struct.data, [index])
