@@ -25,7 +25,7 @@ for _module in iter_modules(__path__):
 
 
 def import_plugin(path: str | Path) -> str:
-    """Import a user's own file, whose networks, rules and encoders register. Returns its name and its SHA-256.
+    """Import a user's own file, and register what it declares. Returns its name and its SHA-256.
 
     Raises InputError if the file is missing or cannot be imported.
     """

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from hypothesis import strategies as st
 from support.refusals import refuses
 
 import datasets
-from datasets import DATA_DIR, DataSet, load
+from datasets import DATA_DIR, DataSet, dataset, load
+from datasets.data_set import DATASETS, is_path
 from datasets.published import EMNIST, PUBLISHED
 from datasets.splits import stratified_part, stratified_split
 from errors import InputError
@@ -210,6 +212,35 @@ def test_an_unknown_name():
     with refuses("--dataset") as caught:
         load("cifar10")
     assert all(name in str(caught.value) for name in datasets.DATASETS)
+
+
+@pytest.mark.parametrize(
+    ("registered", "name", "argument"),
+    [
+        ("shapes", "shapes", "shapes"),
+        ("shapes:", "shapes:~/a.npz", "~/a.npz"),
+        (".shapes", "folder/my.SHAPES", "folder/my.SHAPES"),
+    ],
+)
+def test_a_registered_function_gets_its_arguments_and_its_result_is_completed(registered, name, argument, tmp_path):
+    calls = []
+
+    def read(*arguments):
+        calls.append(arguments)
+        images = np.arange(24 * 12, dtype=np.uint16).astype(np.uint8).reshape(24, 3, 4)
+        return DataSet("shapes", images, np.arange(24) % 2, ("a", "b"), notes=("a note",))
+
+    with mock.patch.dict(DATASETS):
+        dataset(registered)(read)
+        data = load(name, tmp_path, (6, 4))
+        assert is_path(name) == (registered != name)
+        with refuses(registered):
+            dataset("new", registered)(lambda *_: None)
+        assert "new" not in DATASETS
+    assert calls == [(argument, tmp_path, (6, 4))]
+    assert data.notes[0] == "a note"
+    assert np.bincount(data.train_labels).tolist() == [10, 10]
+    assert (data.train_images.shape, data.test_images.shape) == ((20, 6, 4), (4, 6, 4))
 
 
 IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)

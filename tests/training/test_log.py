@@ -9,7 +9,8 @@ from support.run_folders import ROOT
 
 from engine.decision import Outcome
 from network_trainer import Progress
-from training.log import RunLog, align_titles, describe_epoch, estimate_left
+from training.log import NoBoard, RunLog, align_titles, describe_epoch, estimate_left
+from training.tensorboard import Board
 
 
 @pytest.mark.parametrize("output", ["/dev/full", "closed pipe", None])
@@ -25,6 +26,11 @@ def test_a_broken_output_ends_the_printing_and_nothing_else(output, tmp_path, mo
     assert (tmp_path / "log.txt").read_text() == "one\ntwo\n"
     said = capsys.readouterr().err
     assert said.count("\n") == said.count("log.txt") == (output is not None)
+
+
+def test_a_log_without_tensorboard_takes_the_same_calls():
+    helpers = {"log_scalars", "log_pixels"}
+    assert {name for name in vars(Board) if name.startswith("log_")} - helpers <= {*vars(NoBoard)}
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path):
