@@ -483,12 +483,16 @@ def _add_legend(figure, polarity, words, channels=None):
 def _number_tiles(axes, count, columns, width, height):
     """Write the number of each tile of a mosaic above it. width, height: of a tile and a gap.
 
-    In a large mosaic, only the first tile of each row has a number, which is larger.
+    In a large mosaic, only the first tile of each row has a number, beside it.
     """
-    step, size = (1, 6) if count <= NUMBERED else (columns, 9)
-    for tile in range(0, count, step):
+    if count > NUMBERED:
+        for row in range(math.ceil(count / columns)):
+            place = -0.1 * width, (row + 0.4) * height
+            axes.text(*place, str(row * columns), fontsize=10, ha="right", va="center", color=GREY)
+        return
+    for tile in range(count):
         row, column = divmod(tile, columns)
-        axes.text(column * width, row * height - 2, str(tile), fontsize=size, va="bottom", color=GREY)
+        axes.text(column * width, row * height - 2, str(tile), fontsize=6, va="bottom", color=GREY)
 
 
 def _hide_axes(axes):

@@ -2,7 +2,7 @@
 
 RUN is the folder of a run with ``--save-maps``. Needs playwright (pip) and a Chromium (your system's). The browser is
 offline. ``--screenshots DIR`` saves pictures of the page: wide, dark, on a phone, and its top with the activation maps
-of s2 (``images/page.png``).
+of s1 (``images/page.png``).
 """
 
 import argparse
@@ -66,9 +66,9 @@ def main():
 
 
 def show_top(page, path):
-    """Save the page down to the end of the card with the activation maps: the third image, s2, time step 9."""
-    page.locator("#images button").nth(2).click()
-    page.locator("#stages button").filter(has_text="s2").click()
+    """Save the page down to the end of the card with the activation maps: the second image, s1, time step 9."""
+    page.locator("#images button").nth(1).click()
+    page.locator("#stages button").filter(has_text="s1").click()
     page.locator("#step").fill("9")
     box = page.locator("#maps").bounding_box()
     end = box["y"] + box["height"] + 24
