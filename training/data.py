@@ -5,6 +5,7 @@ import numpy as np
 import datasets
 from datasets.splits import stratified_part, stratified_split
 from errors import InputError
+from report.activation_maps import choose_images
 from training.settings import NetworkSettings, TrainSettings
 
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
@@ -71,8 +72,6 @@ def split_indices(
 
 def choose_map_images(settings: NetworkSettings, labels: np.ndarray) -> np.ndarray:
     """Return the indices of the images whose activation maps are saved. Raises InputError for an impossible index."""
-    from report.activation_maps import choose_images
-
     named = settings.map_index
     if named and not 0 <= min(named) <= max(named) < len(labels):
         raise InputError(
