@@ -1,5 +1,6 @@
 """Activation maps: the first spikes of every stage for some images, as pictures and as arrays."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -19,7 +20,11 @@ NAME_LENGTH = 40  # characters of a class name in the name of a file, which has 
 def choose_images(labels: Sequence[int], per_class: int) -> np.ndarray:
     """Return the indices of the first ``per_class`` images of each class, in the order of the classes, int64."""
     labels = np.asarray(labels)
-    return np.concatenate([np.flatnonzero(labels == label)[:per_class] for label in np.unique(labels)] + [np.arange(0)])
+    indices = [np.arange(0)]
+    for label in np.unique(labels):
+        of_class = np.flatnonzero(labels == label)
+        indices.append(of_class[:per_class])
+    return np.concatenate(indices)
 
 
 def save_activation_maps(
@@ -53,8 +58,8 @@ def save_activation_maps(
     """
     for first in range(0, len(indices), TOGETHER):
         show("drawing the maps", first, len(indices))
-        part = slice(first, first + TOGETHER)
-        _save_maps(model, latencies[part], labels, indices[part], folder, class_names, stages, draw)
+        batch = slice(first, first + TOGETHER)
+        _save_maps(model, latencies[batch], labels, indices[batch], folder, class_names, stages, draw)
 
 
 def _save_maps(model, latencies, labels, indices, folder, class_names, stages, draw):
@@ -62,36 +67,42 @@ def _save_maps(model, latencies, labels, indices, folder, class_names, stages, d
     from report.map_pictures import draw_decision, draw_maps
 
     wanted = [name for name in (INPUT, *model.stages) if stages is None or name == INPUT or name in stages]
-    make_folders([folder, *(folder / name for name in wanted if draw)])
+    drawn = wanted if draw else []
+    make_folders([folder, *(folder / name for name in drawn)])
     regions = find_neurons(model, *latencies.shape[2:])
     maps = compute_maps(model, latencies, wanted)
-    potentials, decisions = {}, None
+    potentials = {}
+    decisions = None
     if model.decision in wanted:
-        potentials, decisions = compute_potentials(model, latencies), model.predict(latencies).tolist()
+        potentials = compute_potentials(model, latencies)
+        decisions = model.predict(latencies).tolist()
     for position, index in enumerate(indices):
-        class_name = class_names[int(labels[index])]
-        file, title = name_file(int(index), class_name), f"image {index}, label {class_name}"
-        arrays = {name: batch[position] for name, batch in maps.items()}
-        own_potentials = {name: batch[position] for name, batch in potentials.items()}
-        facts = {"label": int(labels[index]), "index": int(index), "steps": model.time_steps}
+        label = int(labels[index])
+        file = name_file(int(index), class_names[label])
+        maps_of_image = {name: batch[position] for name, batch in maps.items()}
+        potentials_of_image = {name: batch[position] for name, batch in potentials.items()}
+        facts = {"label": label, "index": int(index), "steps": model.time_steps}
         if decisions:
             facts["decision"] = decisions[position]
-        content = {**arrays, **own_potentials, **facts}
+        content = {**maps_of_image, **potentials_of_image, **facts}
         write_atomically(folder / f"{file}.npz", lambda path, content=content: np.savez_compressed(path, **content))
-        for name in wanted if draw else ():
-            about = f"{model.name}, {name}: {title}"
+        for name in drawn:
+            title = f"{model.name}, {name}: image {index}, label {class_names[label]}"
             if name == model.decision:
-                about += f", decision {[*class_names, 'silent'][decisions[position]]}"
-                picture = draw_decision(own_potentials, model.class_of_feature(), class_names, about)
+                decision = [*class_names, "silent"][decisions[position]]
+                title = f"{title}, decision {decision}"
+                picture = draw_decision(potentials_of_image, model.class_of_feature(), class_names, title)
             else:
-                picture = draw_maps(arrays[name], model.time_steps, about, regions[name])
+                picture = draw_maps(maps_of_image[name], model.time_steps, title, regions[name])
             write_atomically(folder / name / f"{file}.png", picture.save)
 
 
 def compute_maps(model: NetworkTrainer, latencies: torch.Tensor, wanted: Sequence[str]) -> dict[str, np.ndarray]:
     """Compute the maps of some stages, bottom up: {"input" or stage: uint8 (N, F, H, W)}."""
     maps = {INPUT: latencies.cpu().numpy()}
-    for name, latency in model.walk(latencies) if len(wanted) > 1 else ():
+    if len(wanted) == 1:
+        return maps
+    for name, latency in model.walk(latencies):
         maps[name] = latency.cpu().numpy()
         if name == wanted[-1]:
             break
@@ -104,12 +115,14 @@ def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[s
 
     Returns {"potentials" + branch: float32 (N, F, H, W)}.
     """
-    spiked = model.map_of(latencies, model.input_name(model.decision))[:] < model.time_steps  # [:] unpacks it
-    found = {}
+    below = model.map_of(latencies, model.input_name(model.decision))
+    spiked = below[:] < model.time_steps  # [:] unpacks it
+    potentials = {}
     for label, conv in model.named_convs([model.decision]):
         values = F.conv2d(spiked.to(conv.weight.dtype), conv.weight, padding=conv.padding)
-        found[f"potentials{label.removeprefix(model.decision)}"] = values.float().cpu().numpy()
-    return found
+        branch = label.removeprefix(model.decision)
+        potentials[f"potentials{branch}"] = values.float().cpu().numpy()
+    return potentials
 
 
 def find_neurons(model: NetworkTrainer, height: int, width: int) -> dict[str, list[Region]]:
@@ -128,7 +141,8 @@ def find_neurons(model: NetworkTrainer, height: int, width: int) -> dict[str, li
 
 def name_file(index: int, class_name: str) -> str:
     """Return the name of an image's files, without the suffix. The class "T-shirt/top" becomes "T-shirt-top" in it."""
-    return f"{index:05d}_label-{''.join(c if c.isalnum() or c in '-_' else '-' for c in class_name[:NAME_LENGTH])}"
+    label = re.sub(r"[^\w-]", "-", class_name[:NAME_LENGTH])
+    return f"{index:05d}_label-{label}"
 
 
 def make_folders(folders: Sequence[Path]) -> None:

@@ -3,6 +3,7 @@
 The bounds come from the published networks on MNIST (see the constants): none of them gets a text.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -21,9 +22,12 @@ MAX_POTENTIALS = 20_000_000  # computed at once; of large maps, fewer images are
 # kheradpisheh2018 (seed 0) on 100 training images of MNIST, before the stages learn and after each of 4 epochs of
 # 12,000 images. Of trained stages, 3 to 11 % fire. Before a stage learns, 40 % (s2 of 3×3) to 100 % (s3 of 7×7) fire,
 # because the first weights are large.
-TRAINED, ENCODER = 0.06, 0.25
-UNTRAINED, UNTRAINED_OTHERS = {"s1": 0.7, "s2": 0.4, "s3": 0.6, "s4": 0.8}, 0.5
-HARDLY, OFTEN = 0.1, 0.2  # too few: below HARDLY times the usual fraction; too many: above OFTEN
+TRAINED = 0.06
+ENCODER = 0.25
+UNTRAINED = {"s1": 0.7, "s2": 0.4, "s3": 0.6, "s4": 0.8}
+UNTRAINED_OTHERS = 0.5
+HARDLY = 0.1  # too few: below HARDLY times the usual fraction
+OFTEN = 0.2  # too many: above this fraction
 
 LEARNED = 0.01  # mean of w (1 - w): at most 1e-4 in results/*.log; Kheradpisheh et al. 2018 stop the training at 0.01
 # From 0.8, the mean of the first weights, to w (1 - w) = LEARNED, ln(w / (1 - w)) changes by 6. With the stabilizer,
@@ -46,38 +50,46 @@ class Diagnosis:
     """
 
     def __init__(self, model: NetworkTrainer, epochs: Sequence[int], train: LatencyDataset, events: bool = False):
-        self.model, self.epochs, self.images, self.events = model, tuple(epochs), len(train), events
+        self.model = model
+        self.epochs = tuple(epochs)
+        self.images = len(train)
+        self.events = events
         self.usual_epochs = model.epochs if len(model.epochs) == len(epochs) else epochs
         chosen = torch.linspace(0, len(train) - 1, min(SAMPLE, len(train))).long()
         latencies = train.maps[INPUT]
-        self.latencies, self.labels = latencies[chosen.to(latencies.device)].to(model.device), train.labels[chosen]
+        self.latencies = latencies[chosen.to(latencies.device)].to(model.device)
+        self.labels = train.labels[chosen]
         self.shapes = model.shapes(*latencies.shape[2:])
         self.needed = {phase: self._count_needed(phase) for phase in model.phases}
 
     def diagnose_plan(self) -> Iterator[str]:
         """Yield what is wrong before the training: silence, too few images for STDP, maps of a single neuron."""
-        model, short = self.model, []
+        model = self.model
+        short = []
         spikes = float((self.latencies < model.time_steps).float().mean())
         if spikes < HARDLY * ENCODER:
-            about = f"{_percent(spikes)} of its neurons ({_percent(ENCODER)} on MNIST)"
+            share = f"{_percent(spikes)} of its neurons ({_percent(ENCODER)} on MNIST)"
             hint = "a longer --set encoder.window" if self.events else "lower thresholds, as --set encoder.threshold"
-            yield f"the encoder hardly spikes: {about}; try {hint}"
+            yield f"the encoder hardly spikes: {share}; try {hint}"
         for phase, count in zip(model.phases, self.epochs, strict=True):
             highest, enough = self.needed[phase]
             if 0 < count * self.images < enough:
-                epochs = -(-highest // self.images), -(-enough // self.images)
-                short.append(f"{phase.name} needs {epochs[0]} for its highest rate, {epochs[1]} in all")
+                rising = math.ceil(highest / self.images)
+                in_all = math.ceil(enough / self.images)
+                short.append(f"{phase.name} needs {rising} for its highest rate, {in_all} in all")
         if short:
             yield f"{self.images:,} training images; epochs of STDP: {', '.join(short)}; try {self.suggest_epochs()}"
-        if (name := model.decision) and not model.stages[name].sees_whole_maps:
-            below, kernel = model.inputs_of(name)[0], model.stages[name].convs[0].kernel
+        name = model.decision
+        if name and not model.stages[name].sees_whole_maps:
+            below = model.inputs_of(name)[0]
+            kernel = model.stages[name].convs[0].kernel
             side = max(self.shapes[below][1:])
             if side == 1 or side >= 2 * kernel:
                 why = "cannot use where a feature is" if side == 1 else "see only a part of an object"
                 maps = f"maps of {side}×{side} by kernels of {kernel}×{kernel}, which {why}"
-                hint = (
-                    f"another --set {below}.size" if self.events else "--image-size 28 28, the size of MNIST's images"
-                )
+                hint = "--image-size 28 28, the size of MNIST's images"
+                if self.events:
+                    hint = f"another --set {below}.size"
                 yield f"{name} reads {maps}; try {hint}"
 
     def diagnose_next(self, phase: Phase) -> Iterator[str]:
@@ -88,20 +100,25 @@ class Diagnosis:
         """Yield what is wrong after a phase; ``row``: of its last epoch in ``Progress.history``."""
         has_learned = phase.needs_labels or row["convergence"] <= LEARNED
         wrong = [*self._diagnose_firing(phase, has_learned)]  # a threshold that fits comes first
-        yield from wrong if wrong or phase.needs_labels else self.diagnose_learning(phase, row)
+        if not wrong and not phase.needs_labels:
+            wrong = self.diagnose_learning(phase, row)
+        yield from wrong
         if self.model.decision in phase.stages:
             yield from self._diagnose_decisions(phase)
 
     def diagnose_all(self, history: Sequence[dict]) -> list[str]:
         """Return what is wrong with the whole training, from the rows of ``Progress.history``."""
-        rows, texts = {row["phase"]: row for row in history}, [*self.diagnose_plan()]
+        rows = {row["phase"]: row for row in history}
+        texts = [*self.diagnose_plan()]
         for phase in self.model.phases:
-            texts += self.diagnose(phase, rows[phase.name]) if phase.name in rows else []
+            if phase.name in rows:
+                texts += self.diagnose(phase, rows[phase.name])
         return texts
 
     def diagnose_learning(self, phase: Phase, row: dict) -> Iterator[str]:
         """Yield whether the stages of a phase without labels have hardly learned, and how many features never won."""
-        seen, count = row["images"] * row["epoch"], sum(conv.out_channels for _, conv in self._convs(phase))
+        seen = row["images"] * row["epoch"]
+        count = sum(conv.out_channels for _, conv in self._convs(phase))
         highest, enough = self.needed[phase]
         longer = self.suggest_epochs(phase if seen >= enough else None)
         if highest and row["convergence"] > LEARNED:
@@ -113,7 +130,7 @@ class Diagnosis:
             yield f"{phase.name}: {row['dead_features']} of {count} features never won; try {longer}{fewer}"
 
     def _diagnose_firing(self, phase, has_learned):
-        for name, (place, (label, conv)) in self._places(phase):
+        for name, branch, label, conv in self._branches(phase):
             if conv.decides:
                 continue
             usual = TRAINED if has_learned else UNTRAINED.get(name, UNTRAINED_OTHERS)
@@ -122,7 +139,7 @@ class Diagnosis:
             if fraction >= HARDLY * usual and not (has_learned and fraction > OFTEN):
                 continue
             threshold = float(f"{np.quantile(potentials, 1 - usual):.2g}")
-            field = f"{name}.threshold" if label == name else f"{name}.{place}.threshold"
+            field = f"{name}.threshold" if label == name else f"{name}.{branch}.threshold"
             what = "fires too often" if fraction > usual else "hardly fires"
             advice = f"try --set {field}={threshold:g}" if threshold > 0 else "too few neurons spike below it"
             share = f"{_percent(fraction)} of its neurons ({_percent(usual)} in the published networks on MNIST)"
@@ -130,19 +147,24 @@ class Diagnosis:
             yield f"{label} {what}: {share}; {reach}; {advice}"
 
     def _diagnose_decisions(self, phase):
-        decisions, name = self.model.predict(self.latencies).cpu(), self.model.decision
-        silent, counts = float((decisions < 0).float().mean()), torch.bincount(decisions[decisions >= 0], minlength=1)
+        name = self.model.decision
+        decisions = self.model.predict(self.latencies).cpu()
+        silent = float((decisions < 0).float().mean())
+        counts = torch.bincount(decisions[decisions >= 0], minlength=1)
         share = float(counts.max() / len(decisions))
+        share_of_labels = float((self.labels == counts.argmax()).float().mean())
         if silent > SILENT:
             yield f"{name} is silent for {_percent(silent)} of the images; try lower thresholds of the stages below it"
-        elif share > ONE_CLASS and float((self.labels == counts.argmax()).float().mean()) < ONE_CLASS / 2:
+        elif share > ONE_CLASS and share_of_labels < ONE_CLASS / 2:
             yield f"{name} gives one class for {_percent(share)} of the images; try {self.suggest_epochs(phase)}"
 
     @torch.no_grad()
     def measure_potentials(self, name: str, conv: SpikingConv) -> np.ndarray:
         """Return the potentials (N, F, Ho, Wo) of a convolution of the stage ``name`` at the last time step."""
-        size = np.prod(conv.output_shape(*self.shapes[self.model.inputs_of(name)[0]]))
-        below = self.model.map_of(self.latencies[: max(1, MAX_POTENTIALS // int(size))], self.model.input_name(name))
+        shape = self.shapes[self.model.inputs_of(name)[0]]
+        size = math.prod(conv.output_shape(*shape))
+        images = max(1, MAX_POTENTIALS // size)
+        below = self.model.map_of(self.latencies[:images], self.model.input_name(name))
         spikes = (below < self.model.time_steps).to(conv.weight.dtype)
         return conv2d(spikes, conv.weight, padding=conv.padding).numpy(force=True)
 
@@ -153,17 +175,22 @@ class Diagnosis:
 
     def suggest_epochs(self, longer: Phase | None = None) -> str:
         """Return ``--epochs …`` with enough epochs for each phase; ``longer``: a phase that gets twice its epochs."""
-        found = []
+        epochs = []
         for phase, count, usual in zip(self.model.phases, self.epochs, self.usual_epochs, strict=True):
-            enough = usual if phase.needs_labels else -(-self.needed[phase][1] // self.images)
-            found.append(max(count, enough, 2 * count if phase is longer else 0) if count else 0)
-        return f"--epochs {' '.join(map(str, found))}"
+            enough = usual if phase.needs_labels else math.ceil(self.needed[phase][1] / self.images)
+            if phase is longer:
+                enough = max(enough, 2 * count)
+            epochs.append(max(count, enough) if count else 0)
+        return f"--epochs {' '.join(map(str, epochs))}"
 
     def _convs(self, phase):
         return list(self.model.named_convs(phase.stages))
 
-    def _places(self, phase):
-        return [(name, found) for name in phase.stages for found in enumerate(self.model.named_convs([name]))]
+    def _branches(self, phase):
+        """Yield (stage, number of the branch, label, convolution) of the stages of a phase."""
+        for name in phase.stages:
+            for number, (label, conv) in enumerate(self.model.named_convs([name])):
+                yield name, number, label, conv
 
 
 def _count_by_rule(conv: SpikingConv, rule: Rule) -> tuple[int, int]:
@@ -171,9 +198,12 @@ def _count_by_rule(conv: SpikingConv, rule: Rule) -> tuple[int, int]:
         return 0, 0
     rates = rule.schedule(np.atleast_2d(rule.first_rates()), np.arange(1, MAX_IMAGES + 1), 0)[:, 0]
     highest = int(rates[:, 0].argmax()) + 1
-    changes = np.cumsum(abs(rates[:, 1])) * min(1, rule.winners / conv.out_channels)  # each feature wins equally often
-    return highest, max(highest, int(np.searchsorted(changes, DISTANCE)) + 1)
+    wins = min(1, rule.winners / conv.out_channels)  # for each image: each feature wins equally often
+    changes = np.cumsum(abs(rates[:, 1])) * wins
+    enough = int(np.searchsorted(changes, DISTANCE)) + 1
+    return highest, max(highest, enough)
 
 
 def _percent(fraction: float) -> str:
-    return f"{float(f'{100 * fraction:.2g}'):g} %"
+    rounded = float(f"{100 * fraction:.2g}")
+    return f"{rounded:g} %"

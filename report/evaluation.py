@@ -32,10 +32,14 @@ class Evaluation:
         name = model.input_name(model.decision)
         inputs = model.map_of(maps, name)
         decisions, scores = model.decide({name: inputs})
-        self.labels, self.num_classes = torch.as_tensor(labels).numpy(), model.num_classes
-        self.predictions, self.scores = decisions.cpu().numpy(), scores.double().cpu().numpy()
-        is_packed = isinstance(inputs, Packed)
-        self.first_spikes = inputs.earliest if is_packed else inputs.flatten(1).amin(1).cpu().numpy()
+        self.num_classes = model.num_classes
+        self.labels = torch.as_tensor(labels).numpy()
+        self.predictions = decisions.cpu().numpy()
+        self.scores = scores.double().cpu().numpy()
+        if isinstance(inputs, Packed):
+            self.first_spikes = inputs.earliest
+        else:
+            self.first_spikes = inputs.flatten(1).amin(1).cpu().numpy()
 
     @property
     def relative_scores(self) -> np.ndarray:

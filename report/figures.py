@@ -24,9 +24,14 @@ from report.metrics import SILENT
 from utils import write_atomically
 
 DPI = 110  # matplotlib holds about 60 bytes for each pixel of a figure of many pictures while it saves it
-BLUE, ORANGE, INK, YELLOW, SKY = "#0072B2", "#D55E00", "#222222", "#F0B000", "#6CC5F5"
+BLUE = "#0072B2"
+ORANGE = "#D55E00"
+INK = "#222222"
+YELLOW = "#F0B000"
+SKY = "#6CC5F5"
+GREY = "#6B6B6B"
+PALE = "#E4E7EA"
 PALETTE = BLUE, ORANGE, INK, YELLOW, SKY
-GREY, PALE = "#6B6B6B", "#E4E7EA"
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 4))
 POLARITY_COLORS = {1: ORANGE, -1: BLUE, 0: "#505050"}  # on-centre, off-centre, and inputs that are neither
 RULE_NAMES = {"stdp": "STDP", "rstdp": "R-STDP"}
@@ -85,14 +90,17 @@ def to_pixels(figure: Figure, dpi: int = 80) -> np.ndarray:
 
 def create_figure(width: float, height: float, title: str) -> Figure:
     """Create a figure with a title, and width × height inches below it. It is wider if the title needs more room."""
-    first, *about = title.split("\n")
-    width = max(width, 0.13 * len(first) + 0.3, *(0.085 * len(line) + 0.3 for line in about), 4.5)
-    band = 0.45 + 0.2 * len(about)
+    name, *lines = title.split("\n")
+    longest = max(map(len, lines), default=0)
+    width = max(width, 0.13 * len(name) + 0.3, 0.085 * longest + 0.3, 4.5)
+    band = 0.45 + 0.2 * len(lines)
     height = max(height, 2) + band
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.get_layout_engine().set(rect=(0, 0, 1, 1 - band / height))
-    figure.text(0.12 / width, 1 - 0.12 / height, first, fontsize=13, weight="bold", va="top")
-    figure.text(0.12 / width, 1 - 0.4 / height, "\n".join(about), fontsize=9.5, color=GREY, va="top", linespacing=1.4)
+    left = 0.12 / width
+    style = {"fontsize": 9.5, "color": GREY, "linespacing": 1.4}
+    figure.text(left, 1 - 0.12 / height, name, fontsize=13, weight="bold", va="top")
+    figure.text(left, 1 - 0.4 / height, "\n".join(lines), va="top", **style)
     return figure
 
 
@@ -108,7 +116,12 @@ def create_panels(count: int, columns: int, width: float, height: float, title: 
 
 def shorten(names: Sequence[str]) -> list[str]:
     """Shorten long class names, which would take the room of the figure."""
-    return [name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…" for name in map(str, names)]
+    short = []
+    for name in map(str, names):
+        if len(name) > NAME_LENGTH:
+            name = f"{name[: NAME_LENGTH - 1]}…"
+        short.append(name)
+    return short
 
 
 @use_style()
@@ -121,15 +134,20 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
     """
     unsupervised = [row for row in rows if row["train_accuracy"] is None]
     supervised = [row for row in rows if row["train_accuracy"] is not None]
-    is_silent = any(row[f"{split}_silent"] for row in supervised for split in ("train", "val"))
-    parts = ["accuracy", "loss", "silent"][: 2 + is_silent] if supervised else []
+    is_silent = any(row["train_silent"] or row["val_silent"] for row in supervised)
+    parts = []
+    if supervised:
+        parts = ["accuracy", "loss", "silent"] if is_silent else ["accuracy", "loss"]
     heights = [2, 1.6, 1.1][: len(parts)]
     figure = create_figure(10 if supervised else 6, max(3.6, 1.6 * sum(heights)), title)
     if not rows:
         return figure
-    left, ratios = (["convergence"], [1]) if unsupervised else ([], [])
-    grid = [[*left, part] for part in parts] or [left]
-    ratios = {"width_ratios": ratios + [2.2] * bool(parts), "height_ratios": heights or [1]}
+    grid = [[part] for part in parts] or [[]]
+    widths = [2.2] if supervised else []
+    if unsupervised:
+        grid = [["convergence", *line] for line in grid]
+        widths = [1, *widths]
+    ratios = {"width_ratios": widths, "height_ratios": heights or [1]}
     panels = figure.subplot_mosaic(grid, **ratios)
     if unsupervised:
         _draw_convergence(panels.pop("convergence"), unsupervised)
@@ -140,11 +158,13 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
 
 def _draw_convergence(axes, rows):
     values = np.array([row["convergence"] for row in rows])
-    drawn = np.where(values > 0, values, values[values > 0].min(initial=1e-3) / 10)  # 0 has no place on this axis
+    smallest = values[values > 0].min(initial=1e-3)
+    drawn = np.where(values > 0, values, smallest / 10)  # a logarithmic axis has no 0
     for phase, epochs in _epochs_of_phases(rows):
         axes.plot(epochs, drawn[epochs - 1], "o-", color=INK, markersize=5, label=phase)
     for epoch in np.flatnonzero(values == 0):
-        axes.annotate("0 ↓", (epoch + 1, drawn[epoch]), (0, -5), textcoords="offset points", ha="center", va="top")
+        point = epoch + 1, drawn[epoch]
+        axes.annotate("0 ↓", point, (0, -5), textcoords="offset points", ha="center", va="top")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(FuncFormatter(_format_power))
     low, high = axes.get_ylim()
@@ -160,21 +180,26 @@ def _draw_outcomes(panels, rows):
     phases = " and ".join(dict.fromkeys(row["phase"] for row in rows))
     titles = {
         "accuracy": f"{_rules(rows)} phase, {phases}: accuracy",
-        "loss": "wrong decisions (the loss)" + ("" if "silent" in panels else "; no image was silent"),
+        "loss": "wrong decisions (the loss)",
         "silent": "silent: no decision",
     }
-    epochs, marker = np.arange(1, len(rows) + 1), "o" if len(rows) <= 30 else None
+    if "silent" not in panels:
+        titles["loss"] += "; no image was silent"
+    epochs = np.arange(1, len(rows) + 1)
+    marker = "o" if len(rows) <= 30 else None
+    margin = max(0.5, 0.01 * len(rows))
     accuracies = _percent(rows, "val_accuracy")
     best = None if np.isnan(accuracies).all() else int(np.nanargmax(accuracies))
     for part, axes in panels.items():
-        looks = {"color": ORANGE, "markersize": 6, "markerfacecolor": "white"}
-        axes.plot(epochs, _percent(rows, f"train_{part}"), marker=marker, label="training", **looks)
+        values = _percent(rows, f"train_{part}")
+        style = {"color": ORANGE, "markersize": 6, "markerfacecolor": "white"}
+        axes.plot(epochs, values, marker=marker, label="training", **style)
         axes.set(title=titles[part], ylabel="% of the images")
-        axes.set_xlim(min(0.5, 1 - 0.01 * len(rows)), len(rows) + max(0.5, 0.01 * len(rows)))
+        axes.set_xlim(1 - margin, len(rows) + margin)
         axes.tick_params(labelbottom=axes is list(panels.values())[-1])
         if best is not None:
-            values, looks = _percent(rows, f"val_{part}"), {"color": BLUE, "markersize": 3.5}
-            axes.plot(epochs, values, marker=marker, label="validation", **looks)
+            values = _percent(rows, f"val_{part}")
+            axes.plot(epochs, values, marker=marker, label="validation", color=BLUE, markersize=3.5)
             axes.axvline(best + 1, color=GREY, lw=1, ls="--", zorder=0)
         if part == "accuracy" and best is not None:
             label = f"best epoch: {best + 1},\n{values[best]:.2f} % correct"
@@ -194,15 +219,18 @@ def _draw_outcomes(panels, rows):
 
 
 def _format_power(value, _):
-    return f"10{str(round(math.log10(value))).translate(SUPERSCRIPTS)}"
+    power = round(math.log10(value))
+    return f"10{str(power).translate(SUPERSCRIPTS)}"
 
 
 def _finish_epochs(axes, rows):
     """Draw lines between the phases and, if there are several, their names at the top. Use whole numbers of epochs."""
-    phases = list(_epochs_of_phases(rows))
-    for phase, epochs in phases if len(phases) > 1 else ():
-        place = axes.get_xaxis_transform()
-        axes.text(epochs.mean(), 0.99, phase, transform=place, ha="center", va="top", weight="bold")
+    phases = _epochs_of_phases(rows)
+    if len(phases) == 1:
+        phases = []
+    for phase, epochs in phases:
+        transform = axes.get_xaxis_transform()
+        axes.text(epochs.mean(), 0.99, phase, transform=transform, ha="center", va="top", weight="bold")
         if epochs[0] > 1:
             axes.axvline(epochs[0] - 0.5, color=GREY, lw=0.8, ls=":")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -216,11 +244,13 @@ def _epochs_of_phases(rows):
 
 
 def _rules(rows):
-    return " and ".join(RULE_NAMES.get(name, name) for name in dict.fromkeys(row["rule"] for row in rows))
+    names = dict.fromkeys(row["rule"] for row in rows)
+    return " and ".join(RULE_NAMES.get(name, name) for name in names)
 
 
 def _percent(rows, key):
-    return np.array([math.nan if row[key] is None else 100 * row[key] for row in rows])
+    fractions = np.array([row[key] for row in rows], np.float64)  # None becomes nan
+    return 100 * fractions
 
 
 @use_style()
@@ -229,29 +259,34 @@ def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: 
 
     curves: the result of ``metrics.compute_roc_curves``. The points of a curve are joined by straight lines.
     """
-    columns, class_names = math.ceil(len(curves) / 15), shorten(class_names)
+    class_names = shorten(class_names)
+    defined = [curve for curve in curves if curve is not None]
     # the side of a square in the corner, in percent, that contains the best point of every curve
-    farthest = max((np.maximum(curve[0], 1 - curve[1]).min() for curve in curves if curve is not None), default=0.5)
+    farthest = max((np.maximum(curve[0], 1 - curve[1]).min() for curve in defined), default=0.5)
     side = next(side for side in (1, 2, 5, 10, 20, 50, 100) if side >= min(100, 150 * farthest))
     count = 1 if side == 100 else 2
-    figure = create_figure(0.2 + 4.7 * count + columns * (0.9 + 0.09 * max(map(len, class_names))), 4.8, title)
+    columns = math.ceil(len(curves) / 15)  # of the legend
+    column = 0.9 + 0.09 * max(map(len, class_names))
+    figure = create_figure(0.2 + 4.7 * count + columns * column, 4.8, title)
     panels = figure.subplots(1, count, squeeze=False)[0]
     for axes in panels:
         for position, (curve, name) in enumerate(zip(curves, class_names, strict=True)):
-            color, dash = PALETTE[position % len(PALETTE)], DASHES[position // len(PALETTE) % len(DASHES)]
             if curve is None:
                 axes.plot([], [], color=PALE, label=f"{name}: no images")
-            else:
-                label = f"{name}: {curve[2]:.4f}"
-                axes.plot(100 * curve[0], 100 * curve[1], color=color, ls=dash, lw=1.6, label=label)
+                continue
+            false_positives, true_positives, area = curve
+            color = PALETTE[position % len(PALETTE)]
+            dash = DASHES[position // len(PALETTE) % len(DASHES)]
+            style = {"color": color, "ls": dash, "lw": 1.6}
+            axes.plot(100 * false_positives, 100 * true_positives, label=f"{name}: {area:.4f}", **style)
         axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
         axes.grid()
         axes.set_xlabel("false positives, % of the other classes' images")
     panels[-1].set(title=f"the upper left {side} %", xlim=(0, side), ylim=(100 - side, 100 + side / 100))
     panels[0].set(title="each class against the rest", xlim=(0, 100), ylim=(0, 101))
     panels[0].set_ylabel("true positives, % of the class's images")
-    looks = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "ncols": columns}
-    panels[-1].legend(title="class: area under curve", **looks)
+    placement = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+    panels[-1].legend(title="class: area under curve", ncols=columns, **placement)
     return figure
 
 
@@ -280,29 +315,38 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
 
     The numbers are images. The colours are shares of the row on a square-root scale, which shows single errors too.
     """
-    matrix, classes, class_names = np.asarray(matrix), len(class_names), shorten(class_names)
-    shares = 100 * matrix / np.maximum(1, matrix.sum(1, keepdims=True))
-    longest, (cell, size) = max(map(len, class_names)), (0.58, 9) if classes <= 12 else (0.42, 7)
-    figure = create_figure(cell * (classes + 1.5) + 2.2 + 0.05 * longest, cell * classes + 1.1 + 0.05 * longest, title)
+    matrix = np.asarray(matrix)
+    class_names = shorten(class_names)
+    classes = len(class_names)
+    totals = matrix.sum(1, keepdims=True)
+    shares = 100 * matrix / np.maximum(1, totals)
+    cell = 0.58 if classes <= 12 else 0.42  # inches
+    font_size = 9 if classes <= 12 else 7
+    longest = max(map(len, class_names))
+    width = cell * (classes + 1.5) + 2.2 + 0.05 * longest
+    height = cell * classes + 1.1 + 0.05 * longest
+    figure = create_figure(width, height, title)
     axes = figure.add_subplot()
     edges = np.arange(classes + 1) - 0.5
     columns = [*range(classes), classes + 0.4]  # silence is set apart
-    looks = {"norm": PowerNorm(0.5, 0, 100), "cmap": "Blues", "edgecolors": PALE, "lw": 0.8}
-    axes.pcolormesh(edges, edges, shares[:, :-1], **looks)
-    mesh = axes.pcolormesh(columns[-1] + np.array([-0.5, 0.5]), edges, shares[:, -1:], **looks)
-    middle = {"ha": "center", "va": "center", "in_layout": False}  # they do not change the layout
+    style = {"norm": PowerNorm(0.5, 0, 100), "cmap": "Blues", "edgecolors": PALE, "lw": 0.8}
+    axes.pcolormesh(edges, edges, shares[:, :-1], **style)
+    silent_edges = columns[-1] + np.array([-0.5, 0.5])
+    mesh = axes.pcolormesh(silent_edges, edges, shares[:, -1:], **style)
+    centered = {"ha": "center", "va": "center", "in_layout": False}  # they do not change the layout
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             color = "white" if shares[row, column] > 36 else INK
-            axes.text(columns[column], row, f"{count}", color=color, fontsize=size, **middle)
-    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if longest > 3 else {}
-    axes.set_xticks(columns, [*class_names, "silent"], **turned)
+            axes.text(columns[column], row, f"{count}", color=color, fontsize=font_size, **centered)
+    rotation = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if longest > 3 else {}
+    axes.set_xticks(columns, [*class_names, "silent"], **rotation)
     axes.set_yticks(range(classes), class_names)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set(xlim=(-0.5, columns[-1] + 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
     axes.set(xlabel="decision", ylabel="true class")
-    correct, silent = int(np.trace(matrix)), int(matrix[:, -1].sum())
+    correct = int(np.trace(matrix))
+    silent = int(matrix[:, -1].sum())
     axes.set_title(f"{correct:,} of {int(matrix.sum()):,} images correct, {silent:,} silent")
     bar = figure.colorbar(mesh, ax=axes, shrink=0.75, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 100])
     bar.set_label("% of the true class (square-root scale)")
@@ -321,21 +365,28 @@ def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales
         scales: names of the scales. If their number does not fit, the scales are numbered.
     """
     features, _, k, _ = weight.shape
-    groups, zoom, gap = group_scales(polarity), math.ceil(TILE / k), 16
-    pictures = [_mix({polarity[channel]: weight[:, channel] for channel in members}) for members in groups]
-    framed = [np.pad(enlarge(tiles, zoom), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=0.5) for tiles in pictures]
-    strips = np.concatenate(framed, 2)
-    columns = min(features, max(1, round(math.sqrt(2 * features / len(groups)))))
+    gap = 16
+    groups = group_scales(polarity)
+    pictures = []
+    for channels in groups:
+        tiles = _mix({polarity[channel]: weight[:, channel] for channel in channels})
+        tiles = enlarge(tiles, math.ceil(TILE / k))
+        pictures.append(np.pad(tiles, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=0.5))  # a frame
+    strips = np.concatenate(pictures, 2)
+    columns = round(math.sqrt(2 * features / len(groups)))
+    columns = min(features, max(1, columns))
     mosaic = make_mosaic(strips, columns, gap, 1.0)
     width = max(7, columns * (0.5 * len(groups) + 0.15))
-    figure = create_figure(width, width * (mosaic.shape[0] + gap) / mosaic.shape[1] + 0.7, title)
+    height = width * (mosaic.shape[0] + gap) / mosaic.shape[1]
+    figure = create_figure(width, height + 0.7, title)
     axes = figure.add_subplot()
     axes.imshow(mosaic, interpolation="nearest")
     _number_tiles(axes, features, columns, strips.shape[2] + gap, strips.shape[1] + gap)
     axes.set_ylim(mosaic.shape[0], -gap)
     _hide_axes(axes)
-    names = scales if len(scales) == len(groups) else [str(scale + 1) for scale in range(len(groups))]
-    axes.set_title(f"{features} features; in each, from the left, the scales {', '.join(names)}")
+    if len(scales) != len(groups):
+        scales = [str(number) for number in range(1, len(groups) + 1)]
+    axes.set_title(f"{features} features; in each, from the left, the scales {', '.join(scales)}")
     _add_legend(figure, polarity, {1: "on synapse strong", -1: "off synapse strong", 0: "synapse strong"})
     return figure
 
@@ -358,24 +409,29 @@ def draw_features(features: np.ndarray, title: str) -> Figure:
     features: (F, h, w) from ``features.compute_preferred_features``. Empty margins are cut off.
     """
     count, height, width = features.shape
-    shown = features[(slice(None), *_find_content(np.abs(features).max(0, initial=0)))]
+    strength = np.abs(features).max(0, initial=0)
+    vertical, horizontal = _find_content(strength)
+    shown = features[:, vertical, horizontal]
     columns = max(1, math.ceil(math.sqrt(1.5 * count)))
     cell = max(0.32, min(0.9, 14 / columns))
     # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
-    limit = np.quantile(np.abs(shown).max((1, 2)), 0.75) or 1
-    tiles = enlarge(((shown / limit + 1) * 127.5).clip(0, 255).astype(np.uint8), math.ceil(TILE / max(shown.shape[1:])))
+    peaks = np.abs(shown).max((1, 2))
+    limit = np.quantile(peaks, 0.75) or 1
+    levels = ((shown / limit + 1) * 127.5).clip(0, 255)
+    tiles = enlarge(levels.astype(np.uint8), math.ceil(TILE / max(shown.shape[1:])))
     tiles = np.pad(tiles, [(0, 0), (1, 1), (1, 1)], constant_values=128)  # a frame: white must not touch white
     gap = math.ceil(0.13 / cell * tiles.shape[2])  # as high as the numbers
     mosaic = make_mosaic(tiles, columns, gap, 255)
-    across = max(7, columns * cell + 0.3)  # inches
-    figure = create_figure(across, across * (mosaic.shape[0] + gap) / mosaic.shape[1] + 0.4, title)
+    mosaic_width = max(7, columns * cell + 0.3)  # inches
+    mosaic_height = mosaic_width * (mosaic.shape[0] + gap) / mosaic.shape[1]
+    figure = create_figure(mosaic_width, mosaic_height + 0.4, title)
     axes = figure.add_subplot()
     axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     _number_tiles(axes, count, columns, tiles.shape[2] + gap, tiles.shape[1] + gap)
     axes.set_ylim(mosaic.shape[0], -gap)
     _hide_axes(axes)
-    about = f"{count} features of {height}×{width} pixels; light: responds to light, dark: to dark, grey: to neither"
-    axes.set_title(about, fontsize=9)
+    legend = "light: responds to light, dark: to dark, grey: to neither"
+    axes.set_title(f"{count} features of {height}×{width} pixels; {legend}", fontsize=9)
     return figure
 
 
@@ -384,8 +440,10 @@ def _find_content(strength):
     slices = []
     for axis in (1, 0):
         filled = np.flatnonzero(strength.max(axis) > 0.04 * strength.max())
-        start, stop = (filled[0], filled[-1] + 1) if len(filled) else (0, strength.shape[1 - axis])
-        slices.append(slice(max(0, start - 1), stop + 1))
+        if len(filled):
+            slices.append(slice(max(0, filled[0] - 1), filled[-1] + 2))
+        else:
+            slices.append(slice(None))
     return slices
 
 
@@ -399,9 +457,11 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
         polarity: of the channels, as in ``draw_filters``.
     """
     polarity = np.asarray(polarity)
-    shown = np.unique(np.linspace(0, steps - 1, min(steps, 16)).round().astype(int))
+    shown = np.linspace(0, steps - 1, min(steps, 16)).round()
+    shown = np.unique(shown.astype(int))
     spiked = latency[None] <= shown[:, None, None, None]  # (T, C, H, W)
-    pictures = _mix({sign: spiked[:, polarity == sign].mean(1) for sign in np.unique(polarity).tolist()})
+    signs = np.unique(polarity).tolist()
+    pictures = _mix({sign: spiked[:, polarity == sign].mean(1) for sign in signs})
     columns = 4 if len(shown) in (4, 7, 8, 11, 12, 16) else min(len(shown), 5)
     figure, grid = create_panels(len(shown), columns, 1.5, 1.7, title)
     for axes, step, picture in zip(grid, shown, pictures, strict=True):
@@ -410,7 +470,8 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
         _hide_axes(axes)
         axes.spines[:].set(visible=True, color=PALE)
     words = {1: "on cell has spiked", -1: "off cell", 0: "input has spiked"}
-    _add_legend(figure, polarity, words, {sign: list(polarity).count(sign) for sign in words})
+    channels = {sign: polarity.tolist().count(sign) for sign in words}
+    _add_legend(figure, polarity, words, channels)
     return figure
 
 
@@ -432,11 +493,14 @@ def draw_errors(images, indices, labels, predictions, class_names: Sequence[str]
     for axes, image, index, text, prediction in zip(grid, images, indices, decided, predictions, strict=True):
         axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         axes.set_axis_off()
-        axes.set_title(text, color=GREY if prediction == SILENT else INK, loc="center", pad=3)
-        looks = {"ha": "center", "va": "top", "fontsize": 6.5, "color": GREY}
-        axes.text(0.5, -0.03, f"image {index}", transform=axes.transAxes, **looks)
-    some = f"{shown} of {total:,} errors" if shown < total else f"{total or 'no'} error{'s' * (total != 1)}"
-    figure.supxlabel(f"{some}: true class → decision", fontsize=9.5)
+        color = GREY if prediction == SILENT else INK
+        axes.set_title(text, color=color, loc="center", pad=3)
+        style = {"ha": "center", "va": "top", "fontsize": 6.5, "color": GREY}
+        axes.text(0.5, -0.03, f"image {index}", transform=axes.transAxes, **style)
+    count = f"{total or 'no'} error{'s' * (total != 1)}"
+    if shown < total:
+        count = f"{shown} of {total:,} errors"
+    figure.supxlabel(f"{count}: true class → decision", fontsize=9.5)
     return figure
 
 
@@ -458,24 +522,34 @@ def draw_copies(images: np.ndarray, title: str) -> Figure:
 
 def _mix(amounts):
     """Mix the colours of amounts from 0 to 1, by polarity, to RGB (…, 3): white for none, dark for both."""
-    inks = [amount[..., None] * (1 - np.array(to_rgb(POLARITY_COLORS[sign]))) for sign, amount in amounts.items()]
-    return np.clip(1 - sum(inks), 0, 1)
+    ink = 0
+    for sign, amount in amounts.items():
+        color = np.array(to_rgb(POLARITY_COLORS[sign]))
+        ink = ink + amount[..., None] * (1 - color)
+    return np.clip(1 - ink, 0, 1)
 
 
 def _add_legend(figure, polarity, words, channels=None):
     """Draw a legend of the colours that can occur. channels: {sign: number of channels}, of which a tone is a part."""
-    signs, one = [sign for sign in (1, -1, 0) if sign in list(polarity)], np.ones(())
-    counts, entries = {sign: (channels or {}).get(sign, 1) for sign in signs}, []
+    signs = [sign for sign in (1, -1, 0) if sign in list(polarity)]
+    counts = {sign: channels[sign] if channels else 1 for sign in signs}
+    handles = []
+
+    def add(name, amounts):
+        color = _mix({sign: np.array(amount) for sign, amount in amounts.items()})
+        handles.append(Patch(facecolor=color, edgecolor=GREY, label=name))
+
     for sign, count in counts.items():
         for part in sorted({1, math.ceil(count / 2), count}):
-            entries.append((f"{words[sign]}{f', {part} of {count}' * (count > 1)}", {sign: one * part / count}))
+            share = f", {part} of {count}" if count > 1 else ""
+            add(f"{words[sign]}{share}", {sign: part / count})
     if {1, -1} <= set(signs):
-        on, off = counts[1], counts[-1]
-        for pair in sorted({(1, max(1, off - 1)), (max(1, on - 1), 1)}):
-            text = f"both, {pair[0]} and {pair[1]} of {off}" if max(on, off) > 1 else "both"
-            entries.append((text, {1: one * pair[0] / on, -1: one * pair[1] / off}))
-    entries.append(("none", {signs[0]: 0 * one}))
-    handles = [Patch(facecolor=_mix(amounts), edgecolor=GREY, label=name) for name, amounts in entries]
+        on = counts[1]
+        off = counts[-1]
+        for on_part, off_part in sorted({(1, max(1, off - 1)), (max(1, on - 1), 1)}):
+            share = f", {on_part} and {off_part} of {off}" if max(on, off) > 1 else ""
+            add(f"both{share}", {1: on_part / on, -1: off_part / off})
+    add("none", {signs[0]: 0})
     columns = len(signs) + 1 if max(counts.values()) > 1 else len(handles)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, columnspacing=1.4)
 
@@ -487,8 +561,8 @@ def _number_tiles(axes, count, columns, width, height):
     """
     if count > NUMBERED:
         for row in range(math.ceil(count / columns)):
-            place = -0.1 * width, (row + 0.4) * height
-            axes.text(*place, str(row * columns), fontsize=10, ha="right", va="center", color=GREY)
+            middle = (row + 0.4) * height
+            axes.text(-0.1 * width, middle, str(row * columns), fontsize=10, ha="right", va="center", color=GREY)
         return
     for tile in range(count):
         row, column = divmod(tile, columns)

@@ -42,30 +42,38 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
         raise InputError("--nir needs another package: pip install nir", flag="--nir") from error
 
     def make_neurons(shape, threshold):
-        full = np.full(shape, np.nextafter(threshold, np.inf))
-        return nir.IF(np.full(shape, 1 / DT), full, np.full(shape, RESET))
+        resistance = np.full(shape, 1 / DT)
+        above = np.full(shape, np.nextafter(threshold, np.inf))
+        reset = np.full(shape, RESET)
+        return nir.IF(resistance, above, reset)
 
-    shape, below = (model.in_channels, *model.image_size), INPUT
+    below = INPUT
+    shape = model.in_channels, *model.image_size
     nodes = {INPUT: nir.Input({"input": np.array(shape)})}
     for name, stage in model.stages.items():
         if model.inputs_of(name) != (below,) or len(stage.convs) > 1 or stage.sees_whole_maps:
             lack = "NIR represents chains of SpikingConv and Pool"
             raise InputError(f"{lack}; {name} of {model.name} is a {type(stage).__name__}", flag="--nir", field=name)
-        sides, shape, below = shape[1:], stage.output_shape(*shape), name
+        below = name
+        sides = shape[1:]
+        shape = stage.output_shape(*shape)
         if stage.convs:
-            weight, threshold = stage.weight.numpy(force=True), stage.threshold
-            nodes[name] = nir.Conv2d(sides, weight, 1, stage.padding, 1, 1, np.zeros(len(weight), weight.dtype))
+            threshold = stage.threshold
+            weight = stage.weight.numpy(force=True)
+            bias = np.zeros(len(weight), weight.dtype)
+            nodes[name] = nir.Conv2d(sides, weight, 1, stage.padding, 1, 1, bias)
         else:
-            size, threshold = np.array([stage.size] * 2), 0.5 / stage.size**2
-            nodes[name] = nir.AvgPool2d(size, size, np.array([stage.padding] * 2))
+            threshold = 0.5 / stage.size**2
+            size = np.array([stage.size] * 2)
+            padding = np.array([stage.padding] * 2)
+            nodes[name] = nir.AvgPool2d(size, size, padding)
         if not stage.decides:
             nodes[f"{name}_neurons"] = make_neurons(shape, threshold)
     nodes["output"] = nir.Output({"output": np.array(shape)})
-    names = list(nodes)
     metadata = {"time_steps": model.time_steps, "dt": DT}
     if model.decision:
         metadata |= {"classes": list(class_names), "class_of_feature": model.class_of_feature()}
-    graph = nir.NIRGraph(nodes, [*pairwise(names)], metadata)
+    graph = nir.NIRGraph(nodes, [*pairwise(nodes)], metadata)
     data = BytesIO()  # the HDF5 library ends the process if the disk is full
     nir.write(data, graph)
     write_atomically(path, lambda temporary: temporary.write_bytes(data.getvalue()))

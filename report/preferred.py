@@ -31,22 +31,26 @@ def compute_preferred_features(model: NetworkTrainer, polarity: Sequence[int] | 
     The decision stage is not included: its neurons compare sums over hundreds of synapses, and prefer no pattern.
     """
     features = {}
-    signs = alternate_polarity(model.in_channels) if polarity is None else list(polarity)
-    signs = torch.tensor(signs, dtype=torch.float32)
-    found = {INPUT: ((signs if signs.any() else signs + 1)[:, None, None], (1, 1))}
+    if polarity is None:
+        polarity = alternate_polarity(model.in_channels)
+    signs = torch.tensor(list(polarity), dtype=torch.float32)
+    if not signs.any():
+        signs += 1
+    maps = {INPUT: (signs[:, None, None], (1, 1))}  # {stage: (features, pixels between neighbouring neurons)}
     for name, stage in model.stages.items():
         if name == model.decision:
             continue
-        below, step = found[model.inputs_of(name)[0]]
+        below, step = maps[model.inputs_of(name)[0]]
         if not stage.convs:
-            found[name] = get_deep_feature(below, step, stage.size, stage.size)
+            maps[name] = get_deep_feature(below, step, stage.size, stage.size)
             continue
         weights = [conv.weight.detach().cpu().float() for conv in stage.convs]
         branches = [scale_features(project_features(below, step, weight)) for weight in weights]
-        labels = (label for label, _ in model.named_convs([name]))
-        features.update(zip(labels, (pictures.numpy() for pictures in branches), strict=True))
+        for (label, _), pictures in zip(model.named_convs([name]), branches, strict=True):
+            features[label] = pictures.numpy()
         largest = max(pictures.shape[1:] for pictures in branches)
-        found[name] = torch.cat([center_features(pictures, largest) for pictures in branches]), step
+        centered = [center_features(pictures, largest) for pictures in branches]
+        maps[name] = torch.cat(centered), step
     return features
 
 
@@ -68,20 +72,27 @@ def project_features(below: torch.Tensor, step: tuple[int, int], weight: torch.T
     """
     window = tuple(weight.shape[2:])
 
-    def project(polarity):
-        blocks = weight.split(max(1, BLOCK // below.numel()))
-        return torch.cat([get_deep_feature(polarity, step, window, 1, block)[0] for block in blocks])
+    blocks = weight.split(max(1, BLOCK // below.numel()))
 
-    return project(below.clamp(min=0)) - project((-below).clamp(min=0))
+    def project(polarity):
+        features = [get_deep_feature(polarity, step, window, 1, block)[0] for block in blocks]
+        return torch.cat(features)
+
+    light = project(below.clamp(min=0))
+    dark = project((-below).clamp(min=0))
+    return light - dark
 
 
 def scale_features(pictures: torch.Tensor) -> torch.Tensor:
     """Scale pictures to a largest absolute value of 1."""
-    return pictures / pictures.abs().max().clamp(min=1e-12)
+    largest = pictures.abs().max()
+    return pictures / largest.clamp(min=1e-12)
 
 
 def center_features(pictures: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Pad pictures (F, h, w) with zeros on all sides to ``size`` = (rows, columns)."""
-    top, left = (size[0] - pictures.shape[1]) // 2, (size[1] - pictures.shape[2]) // 2
-    bottom, right = size[0] - pictures.shape[1] - top, size[1] - pictures.shape[2] - left
-    return F.pad(pictures, (left, right, top, bottom))
+    rows = size[0] - pictures.shape[1]
+    columns = size[1] - pictures.shape[2]
+    top = rows // 2
+    left = columns // 2
+    return F.pad(pictures, (left, columns - left, top, rows - top))

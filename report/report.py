@@ -24,7 +24,8 @@ from report.evaluation import Evaluation
 from report.preferred import compute_preferred_features
 
 SHOWN_ERRORS = 40
-MOVED_IMAGES, MOVED_COPIES = 8, 11  # the largest numbers in the figure of moved images
+MOVED_IMAGES = 8  # at most, in the figure of moved images
+MOVED_COPIES = 11  # at most, of each of them
 TIMED_IMAGES = 1000  # for the times of the first spikes
 
 FIGURES: dict[str, tuple[str, Callable]] = {}  # {name of the file: (caption, function)}
@@ -63,7 +64,9 @@ class Report:
 
     def format_title(self, caption: str, count: int | None = None) -> str:
         """Return the title of a figure of ``count`` images (None: all)."""
-        return f"{caption}\n{self.title}, {len(self.images) if count is None else count:,} {self.split} images"
+        if count is None:
+            count = len(self.images)
+        return f"{caption}\n{self.title}, {count:,} {self.split} images"
 
 
 def figure(caption: str) -> Callable:
@@ -108,10 +111,12 @@ def roc_curves(report, caption):
 @figure("Errors")
 def errors(report, caption):
     if report.evaluation:
-        labels, predictions = report.evaluation.labels, report.evaluation.predictions
+        labels = report.evaluation.labels
+        predictions = report.evaluation.predictions
         missed = np.flatnonzero(predictions != labels)
         # silent images first: they are few, and they show most about the thresholds
-        chosen = missed[np.argsort(predictions[missed] != metrics.SILENT, kind="stable")][:SHOWN_ERRORS]
+        order = np.argsort(predictions[missed] != metrics.SILENT, kind="stable")
+        chosen = missed[order][:SHOWN_ERRORS]
         shown = report.images[chosen], chosen, labels[chosen], predictions[chosen]
         yield "", figures.draw_errors(*shown, report.class_names, report.format_title(caption), len(missed))
 
@@ -124,15 +129,16 @@ def spike_times(report, caption):
 
 @figure("The spike wave of an image")
 def spike_wave(report, caption):
-    latency, steps = report.latencies[:1][0].cpu().numpy(), report.model.time_steps
+    latency = report.latencies[:1][0].cpu().numpy()
     title = f"{caption}\n{report.title}, {report.split} image 0"
-    yield "", figures.draw_wave(latency, steps, title, report.encoder.polarity)
+    yield "", figures.draw_wave(latency, report.model.time_steps, title, report.encoder.polarity)
 
 
 @figure("Filters of")
 def filters(report, caption):
     label, conv = next(report.model.named_convs())
-    weight, title = conv.weight.numpy(force=True), f"{caption} {label}\n{report.title}"
+    weight = conv.weight.numpy(force=True)
+    title = f"{caption} {label}\n{report.title}"
     yield label, figures.draw_filters(weight, title, report.encoder.polarity, report.encoder.scales)
 
 
@@ -145,7 +151,8 @@ def features(report, caption):
 @figure("Moved images")
 def moved_images(report, caption):
     if report.augmentation:
-        images, copies = report.training_images[:MOVED_IMAGES], min(MOVED_COPIES, report.augmentation.copies)
+        images = report.training_images[:MOVED_IMAGES]
+        copies = min(MOVED_COPIES, report.augmentation.copies)
         rows = [move_images(images, report.augmentation, copy, report.seed) for copy in range(copies + 1)]
         yield "", figures.draw_copies(np.stack(rows, 1), f"{caption}\n{report.title}, {report.augmentation}")
 
@@ -156,10 +163,13 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
     Returns {stage: int (T + 1,)}: how many neurons fire at each time step and, as the last, how many never do. The
     first stage is the encoder ("input"). The decision stage is left out, because it uses only the last time step.
     """
-    parts, counts = find_neurons(model, *latencies.shape[2:]), Counter()
-    for some in latencies[:TIMED_IMAGES].split(50):  # numpy.bincount converts them to eight bytes per neuron
-        for name, maps in chain([(INPUT, some)], model.walk(some)):
-            for features, rows, columns in parts[name] if name != model.decision else ():
+    regions = find_neurons(model, *latencies.shape[2:])
+    counts = Counter()
+    for batch in latencies[:TIMED_IMAGES].split(50):  # numpy.bincount converts them to eight bytes per neuron
+        for name, maps in chain([(INPUT, batch)], model.walk(batch)):
+            if name == model.decision:
+                continue
+            for features, rows, columns in regions[name]:
                 times = maps[:, features, rows, columns].cpu().numpy().ravel()
                 counts[name] = counts[name] + np.bincount(times, minlength=model.time_steps + 1)
     return dict(counts)

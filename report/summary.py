@@ -21,7 +21,8 @@ def list_models() -> str:
         try:
             paragraphs.append(_describe(cls))
         except Exception as error:  # an error in one declaration must not hide the other networks
-            paragraphs.append(f"{name}: cannot be built: {' '.join(str(error).split()) or type(error).__name__}")
+            reason = " ".join(str(error).split()) or type(error).__name__
+            paragraphs.append(f"{name}: cannot be built: {reason}")
     for module, trace in FAULTY.items():
         paragraphs.append(f"{module}: models/{module}.py cannot be imported: {trace.strip().splitlines()[-1]}")
     return "\n".join(paragraphs)
@@ -30,23 +31,26 @@ def list_models() -> str:
 def _describe(cls):
     model = cls()
     alias = f" (also {', '.join(cls.aliases)})" if cls.aliases else ""
-    about = (cls.__doc__ or "").strip().partition("\n")[0]
+    description = (cls.__doc__ or "").strip().partition("\n")[0]
     epochs = ", ".join(f"{phase.name} {count}" for phase, count in zip(model.phases, cls.epochs, strict=True))
-    return f"{cls.name}{alias}: {about}\n    stages {' '.join(model.stages)}; phases and default epochs: {epochs}"
+    return f"{cls.name}{alias}: {description}\n    stages {' '.join(model.stages)}; phases and default epochs: {epochs}"
 
 
 def summarize(model: NetworkTrainer, height: int, width: int) -> str:
     """Return the table of a network's stages for images of height × width, its rules and its phases."""
     header = ("stage", "rule", "kernel", "threshold", "winners", "radius", "output", "field", "weights")
-    shapes, fields_of, lines = model.shapes(height, width), {INPUT: (1, 1)}, []
+    shapes = model.shapes(height, width)
+    fields_of = {INPUT: (1, 1)}
+    lines = []
     for name, stage in model.stages.items():
         below = model.inputs_of(name)[0]
         labels = [label for label, _ in model.named_convs([name])]
-        labels = labels if len(labels) == 1 else [*labels, name]
-        lines += [
-            line._replace(name=f"{line.name} of {', '.join(stage.inputs)}") if stage.inputs and line.kernel else line
-            for line in stage.summary(labels, shapes[below], shapes[name], fields_of[below])
-        ]
+        if len(labels) != 1:
+            labels.append(name)
+        for line in stage.summary(labels, shapes[below], shapes[name], fields_of[below]):
+            if stage.inputs and line.kernel:
+                line = line._replace(name=f"{line.name} of {', '.join(stage.inputs)}")
+            lines.append(line)
         fields_of[name] = stage.receptive_field(*fields_of[below])
     total = sum(line.weights for line in lines)
     rows = [(*line[:-1], f"{line.weights:,}" if line.weights else "") for line in lines]
@@ -61,16 +65,16 @@ def summarize(model: NetworkTrainer, height: int, width: int) -> str:
 
 def describe_rules(model: NetworkTrainer) -> list[str]:
     """Return lines about each rule: the stages or branches that learn by it, and its parameters."""
-    found = []  # [rule, labels]; rules need not be hashable
+    groups = []  # (rule, labels); rules need not be hashable
     for label, conv in model.named_convs():
         for rule in conv.rules:
-            known = next((labels for other, labels in found if other == rule), None)
+            known = next((labels for other, labels in groups if other == rule), None)
             if known is None:
-                found.append((rule, [label]))
+                groups.append((rule, [label]))
             else:
                 known.append(label)
     lines = []
-    for rule, labels in found:
+    for rule, labels in groups:
         lines += textwrap.wrap(
             f"{', '.join(labels)}: {', '.join([rule.title, *_described(rule)])}", WIDTH, initial_indent="  ",
             subsequent_indent="      ", break_long_words=False, break_on_hyphens=False,
@@ -81,7 +85,9 @@ def describe_rules(model: NetworkTrainer) -> list[str]:
 def _described(rule):
     """Yield the parameters of a rule as texts."""
     values = {field.name: getattr(rule, field.name) for field in fields(rule)}
-    schedule = {name: values.pop(name) for name in SCHEDULE} if values.keys() >= set(SCHEDULE) else {}
+    schedule = {}
+    if values.keys() >= set(SCHEDULE):
+        schedule = {name: values.pop(name) for name in SCHEDULE}
     for name, value in values.items():
         words = name.replace("_", "-")
         if name == "stabilize":
