@@ -28,8 +28,11 @@ SHORT_COLUMNS = (
 )
 # Whether test images had a part in the design and the settings of networks on MNIST: "no" for the others
 USED_FOR_SETTINGS = {"mozafari2018_margin": "yes", "multiscale2026": "partly"}
-# What is different in runs with these values of --set
-VARIANTS = {"s3.rule.warm_up.double_every": "with constant rates in s3"}
+# What is different in runs whose logs have these parts in their names
+VARIANTS = {
+    "-constant": "with constant rates in the warm-up of s3",
+    "-balanced": "with balanced rates in s3",
+}
 NOT_SHORT = "without moved copies", "with constant rates"  # parts of the names of rows that the README leaves out
 EXAMPLE = HERE / "deep2024-10-epochs.log"  # the output of the README's first command
 SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
@@ -44,14 +47,15 @@ def read_runs() -> list[tuple[Path, dict]]:
     return sorted(runs, key=lambda run: [run[1]["flags"][key] for key in ("model", "epochs", "seed")])
 
 
-def describe(flags: dict) -> str:
+def describe(path: Path, scores: dict) -> str:
     """Return the name of a run's network, data and variant, without epochs and seed."""
+    flags = scores["flags"]
     words = [flags["model"]]
     if flags["dataset"] != "mnist":
         words.append(f"on {flags['dataset']}")
     if flags.get("augment", "none") in ("none", ["none"]) and flags["model"] == "multiscale2026":
         words.append("without moved copies")
-    words += [words_of for field, words_of in VARIANTS.items() if field in flags.get("set", {})]
+    words += [variant for part, variant in VARIANTS.items() if part in path.stem]
     return " ".join(words)
 
 
@@ -94,7 +98,7 @@ def format_run(path: Path, scores: dict) -> tuple[str, ...]:
         accuracies["validation"] += f" (epoch {scores['best_epoch']['epoch']})"
         silent = f"{100 * scores['test']['best']['silent']:.2f} %"
     return (
-        f"[{describe(flags)}]({path.with_suffix('.log').name})",
+        f"[{describe(path, scores)}]({path.with_suffix('.log').name})",
         " ".join(map(str, flags["epochs"])),
         str(flags["seed"]),
         accuracies["validation"],
@@ -114,7 +118,7 @@ def group_runs() -> list[tuple[str, list[tuple[Path, dict]]]]:
     """Return (name, runs) of all networks with several seeds, by name and number of epochs."""
 
     def key(run):
-        return describe(run[1]["flags"]), run[1]["flags"]["epochs"]
+        return describe(*run), run[1]["flags"]["epochs"]
 
     runs = [run for run in read_runs() if run[0].stem != EXAMPLE.stem]  # the same run as with one thread
     groups = [(name, list(group)) for (name, _), group in groupby(sorted(runs, key=key), key=key)]
