@@ -233,6 +233,13 @@ class NetworkTrainer(StageGraph):
             phases.append(Phase(tuple(supervised_stages), supervised_rules))
         return phases
 
+    def find_phase(self, name: str) -> int:
+        """Return the number of the phase with this name, from 0. Raises InputError if there is none."""
+        names = [phase.name for phase in self.phases]
+        if name not in names:
+            raise InputError(f"{self.name} has no phase {name!r}; choose from {', '.join(names)}", flag="--until")
+        return names.index(name)
+
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device

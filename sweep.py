@@ -1,10 +1,10 @@
 """Train all combinations of networks, data sets, settings and seeds, and report on them: ``python sweep.py --help``.
 
 Each run is ``train.py`` in its own process and in its own folder, whose name contains the combination. Therefore the
-same command continues a sweep that was stopped. If the first phases of several runs are the same, they are trained
-once, as a *beginning* (a shared prefix): ``train.py`` in a hidden folder, which stops before the phase in which the
-runs differ. Jobs run in waves: first the beginnings of one phase, then those of two phases, and so on, and finally the
-runs. A job continues from the checkpoint of the longest beginning that fits.
+same command continues a sweep that was stopped. If the first phases of several runs are the same, the first of these
+runs trains them (``train.py --until PHASE``) and the others continue from it (``train.py --continue-from RUN``). The
+commands run in waves: first those that train one shared phase, then those that train two, and so on, at last all runs
+to their ends.
 """
 
 import itertools
@@ -38,10 +38,10 @@ from models import PLUGINS, model_class
 from report.sweep_report import is_run, read_run, write_sweep_report
 from training.checkpoint import find_checkpoint, load_checkpoint
 from training.data import Data, load_data
-from training.initial import BEGINNING, identify_phases, initialize_from
+from training.initial import count_equal, describe_phases, describe_stages, initialize_from, load_shared_phases
 from training.log import RunLog, replace_unprintable
 from training.plan import check_run, describe, prepare_machine, resolve
-from training.run import PHASES, is_finished
+from training.run import is_finished
 from training.settings import (
     EPOCH_FILES,
     FILES,
@@ -57,13 +57,9 @@ from training.settings import (
 from utils import ROOT, find_temporaries, lock_folder
 
 STOP = ".stop"  # while this file is in the output folder, no job starts, and running jobs save and end
-SHARED = ".shared"  # the folder of the beginnings in the output folder
-# What train.py writes before its first checkpoint, and what is in the folder of the beginnings: the only files and
-# folders that a sweep removes, apart from its own temporary files. They are paths in the folder; folders end with "/".
+# What train.py writes before its first checkpoint: the only files and folders that a sweep removes, apart from its own
+# temporary files. They are paths in the folder of the run; folders end with "/".
 BEGUN = re.compile(r"(\.\d+\.)?(args\.json|summary\.txt)|checkpoints/(\.\d+\.last\.safetensors)?")
-TRAINED = r"(\.\d+\.)?(args\.json|summary\.txt|log\.txt|metrics\.csv|index\.html)"
-TRAINED = rf"({TRAINED}|checkpoints/((\.\d+\.)?(last|best)\.safetensors)?)?"
-BEGINNINGS = re.compile(rf"[0-9a-f]{{16}}(\.error\.txt|/{TRAINED})")
 REPORT = re.compile(r"\.\d+\.(sweep\.md|sweep\.csv|runs\.csv|curves\.png|grid\.png)")
 IGNORED = TrainSettings.names(ROUNDING, EPOCH_FILES, FILES, NOTHING)  # runs in one row of the report may differ in them
 
@@ -82,19 +78,20 @@ def main(argv: list[str] | None = None) -> int:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A run of train.py, or a beginning: only the first ``phases`` of a run.
+class PlannedRun:
+    """A run of the sweep.
 
-    ``words``: the command line. ``keys``: see ``identify_phases``; the last key of a beginning identifies it.
-    ``learned``: everything that the weights depend on.
+    ``words``: the command line of train.py. ``learned``: everything that the weights depend on. ``phases``: the phases
+    that runs may share, see ``describe_phases``. ``source``: an earlier run with the same first ``shared`` phases.
     """
 
     folder: Path
     words: list[str]
     settings: TrainSettings
-    keys: list[str]
     learned: dict
-    phases: int | None = None
+    phases: list[dict]
+    source: "PlannedRun | None"
+    shared: int
 
     @property
     def last(self) -> Path:
@@ -106,14 +103,16 @@ class Job:
 
     @property
     def is_finished(self) -> bool:
-        if self.phases is None:
-            return is_finished(self.folder, self.settings.figures)
+        return is_finished(self.folder, self.settings.figures)
+
+    def count_phases(self) -> int:
+        """Return the number of phases that are finished."""
         with suppress(InputError):  # the checkpoint is missing or damaged
-            return load_checkpoint(self.last).progress.phase == self.phases
-        return False
+            return load_checkpoint(self.last).progress.phase
+        return 0
 
 
-def plan_runs(sweep: SweepSettings) -> list[Job]:
+def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     """Return the runs of a sweep. Raises InputError for settings that train.py refuses, and for unusable folders."""
     common = TrainSettings.parse([*sweep.run_flags, "--model", sweep.model[0]])
     if common.command != "train":
@@ -145,11 +144,12 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
         describe(network, used.set, settings)
         if settings.init_from:
             initialize_from(find_checkpoint(settings.init_from, settings.output), network, encoder, used)
-        keys = identify_phases(network, encoder, settings, used.set.fingerprint)
-        rules = [(rule.name, type(rule)) for conv in network.convs() for rule in conv.rules]
-        arguments = [conv.get_arguments() for conv in network.convs()]
-        declared = f"{get_encoder_config(encoder)} {network} {arguments} {rules}"
-        run = Job(output / name, words, settings, keys, settings.select(*LEARNED, ROUNDING) | {"set": declared})
+        learned = settings.select(*LEARNED, ROUNDING)
+        learned["set"] = get_encoder_config(encoder), describe_stages(network, network.stages)
+        phases = []
+        if not any(settings.select(EPOCH_FILES).values()):  # otherwise each run writes the files of all of its epochs
+            phases = describe_phases(network, encoder, settings, used.set.fingerprint)
+        run = PlannedRun(output / name, words, settings, learned, phases, *find_source(phases, runs))
         if twice := [each for each in runs if each.folder == run.folder or each.learned == run.learned]:
             message = f"two runs would learn the same, {twice[0].folder.name} and {name}; leave one of them out"
             raise InputError(message, flag="--grid")
@@ -158,8 +158,8 @@ def plan_runs(sweep: SweepSettings) -> list[Job]:
     return runs
 
 
-def check_folder(run: Job) -> None:
-    """Raise InputError if the folder of a job contains other files, a damaged run, or a run with other settings."""
+def check_folder(run: PlannedRun) -> None:
+    """Raise InputError if the folder of a run contains other files, a damaged run, or a run with other settings."""
     check_kind(run.error_file, stat.S_ISREG)
     check_kind(run.folder, stat.S_ISDIR)
     if not run.last.is_file():  # then the files of the run are removed and it starts again
@@ -170,17 +170,14 @@ def check_folder(run: Job) -> None:
             raise InputError(message, path=run.folder)
         if not {"args.json", "summary.txt"} & {path.name for path in files}:
             return
-    elif run.phases is not None:  # its name covers its settings
-        return
     record = read_run(run.folder)
     try:
-        before = TrainSettings.from_dict(record.flags)
-        now = run.settings.select(*FIXED) if run.phases is None else {"name": run.folder.name}
+        before, now = TrainSettings.from_dict(record.flags), run.settings.select(*FIXED)
     except (ValueError, TypeError, AttributeError) as error:
         message = f"{run.folder} is damaged: {record.damage or 'args.json cannot be read'}; delete it to train it again"
         raise InputError(message, path=run.folder) from error
     changed = [TrainSettings.flags()[name] for name in now if now[name] != getattr(before, name)]
-    flags = " ".join(setting.flag for setting in changed if setting.name != "output")
+    flags = " ".join(setting.flag for setting in changed if setting.is_repeated)
     if flags:
         raise InputError(f"{run.folder} was begun with another {flags}; use another --output", path=run.folder)
 
@@ -210,21 +207,23 @@ def remove_files(folder: Path, pattern: re.Pattern) -> None:
         folder.rmdir()
 
 
-def plan_beginnings(runs: list[Job], folder: Path) -> list[Job]:
-    """Return the beginnings that new runs have in common: the longest of each set of runs, in order of length."""
-    settings = runs[0].settings
-    if settings.init_from or any(settings.select(EPOCH_FILES).values()):  # each run trains all of its phases
-        return []
-    groups, longest = defaultdict(list), {}
+def find_source(phases: list[dict], runs: list[PlannedRun]) -> tuple[PlannedRun | None, int]:
+    """Return the run that shares the most first phases with these phases, and their number; None if there is no run."""
+    source, shared = None, 0
     for run in runs:
-        for phases, key in enumerate([] if run.last.is_file() else run.keys, start=1):
-            groups[phases, key].append(run)
-    for (phases, key), members in sorted(groups.items(), key=lambda item: item[0]):
-        words = [*members[0].words, "--output", str(folder), "--name", key]
-        if len(members) > 1 and any(members[0].settings.epochs[:phases]):
-            place = {"folder": folder / key, "words": words, "keys": members[0].keys[:phases], "phases": phases}
-            longest[tuple(run.folder for run in members)] = replace(members[0], **place)
-    return sorted(longest.values(), key=lambda beginning: beginning.phases)
+        count = count_equal(phases, run.phases)
+        if count > shared and any(run.settings.epochs[:count]):
+            source, shared = run, count
+    return source, shared
+
+
+def plan_waves(runs: list[PlannedRun]) -> dict[int, list[PlannedRun]]:
+    """Return {number of first phases: the runs that train them before other runs continue from there}, in order."""
+    waves = defaultdict(dict)
+    for run in runs:
+        if run.source and not run.last.is_file() and run.source.count_phases() < run.shared:
+            waves[run.shared][run.source.folder] = run.source
+    return {phases: list(waves[phases].values()) for phases in sorted(waves)}
 
 
 def train_one(program: str, words: list[str], here: str, folder: str, stop: str, variables: dict[str, str]) -> str:
@@ -260,68 +259,77 @@ def train_one(program: str, words: list[str], here: str, folder: str, stop: str,
     return "stopped" if process.returncode else "done"
 
 
-def train_all(jobs: list[Job], beginnings: list[Job], threads: int, at_a_time: int, stop: Path) -> list[str]:
-    """Train jobs, each from the longest beginning that fits. Returns the results of ``train_one``."""
-    tasks, plugins = [], ["--plugin", *map(str, PLUGINS)] if PLUGINS else []
-    for job in jobs:
-        resume = ["--resume", str(job.folder), "--threads", str(threads), *plugins]
-        words = resume if job.last.is_file() else job.words
-        fitting = [each for each in beginnings if each.keys[-1] in job.keys and each.phases != job.phases]
-        beginning = next((each.folder for each in reversed(fitting) if each.is_finished), None)
-        variables = {"OMP_NUM_THREADS": threads, BEGINNING: beginning, PHASES: job.phases}
-        variables = {name: str(value) for name, value in variables.items() if value is not None}
-        if not job.last.is_file():
-            remove_files(job.folder, BEGUN)
-        job.folder.parent.mkdir(parents=True, exist_ok=True)
-        program, folder = str(ROOT / "train.py"), str(job.folder)
-        tasks.append(joblib.delayed(train_one)(program, words, os.getcwd(), folder, str(stop), variables))
-    return joblib.Parallel(n_jobs=at_a_time, batch_size=1, pre_dispatch="all")(tasks)
+def write_command(run: PlannedRun, phases: int | None, threads: int) -> list[str]:
+    """Return the words of train.py that start or resume a run and train its first phases; None: all phases."""
+    if run.last.is_file():
+        words = ["--resume", str(run.folder), "--threads", str(threads)]
+        words += ["--plugin", *map(str, PLUGINS)] if PLUGINS else []
+    else:
+        words = list(run.words)
+        if run.source:
+            with suppress(InputError):  # the source has failed: the run trains all phases
+                load_shared_phases(run.source.last, run.phases)
+                words += ["--continue-from", str(run.source.folder)]
+    if phases is not None:
+        words += ["--until", run.phases[phases - 1]["phase"]]
+    return words
+
+
+def train_wave(commands: dict[Path, list[str]], threads: int, at_a_time: int, stop: Path) -> dict[Path, str]:
+    """Run commands, {folder of a run: words of train.py}. Returns {folder: result of ``train_one``}."""
+    tasks = []
+    for folder, words in commands.items():
+        if "--resume" not in words:
+            remove_files(folder, BEGUN)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        where = str(ROOT / "train.py"), words, os.getcwd(), str(folder), str(stop)
+        tasks.append(joblib.delayed(train_one)(*where, {"OMP_NUM_THREADS": str(threads)}))
+    ends = joblib.Parallel(n_jobs=at_a_time, batch_size=1, pre_dispatch="all")(tasks)
+    return dict(zip(commands, ends, strict=True))
 
 
 def sweep(settings: SweepSettings) -> int:
     """Train all unfinished runs, and write the report. Returns the exit code."""
-    output, failed, log = Path(settings.output).resolve(), {}, RunLog()
+    output, log = Path(settings.output).resolve(), RunLog()
+    stop = output / STOP
     with lock_folder(output) if output.is_dir() else nullcontext():  # not while another sweep changes it
         runs = plan_runs(settings)
-        stop, shared_folder = output / STOP, output / SHARED
         check_kind(stop, stat.S_ISREG)
-        check_kind(shared_folder, stat.S_ISDIR)
         if stop.exists() and stop.stat().st_size:
             raise InputError(f"{stop} is not of a sweep, because it is not empty; remove it", path=stop)
-        beginnings = plan_beginnings(runs, shared_folder)
-        for beginning in beginnings:
-            check_folder(beginning)
-    unfinished = [job for job in (*beginnings, *runs) if not job.is_finished]
+    waves = plan_waves(runs)
+    # runs from which others continue come last, because a phase with labels may train their shared stages again
+    sources = {run.source.folder for run in runs if run.source}
+    waves[None] = sorted((run for run in runs if not run.is_finished), key=lambda run: run.folder in sources)
     at_a_time = settings.jobs or (-1 if settings.cluster else max(1, joblib.cpu_count() // settings.threads))
     place = f"on {settings.cluster}" if settings.cluster else f"{at_a_time} at a time"
-    shared = f"; phases that several runs share are trained once ({len(beginnings)})" if beginnings else ""
+    note = "; phases that several runs share are trained once" if sources else ""
+    ends = {}
     with connect(settings), lock_output(output), watch_signals(stop) as signals, show_progress(runs, log):
-        log.info(f"{len(runs)} runs, {sum(run.is_finished for run in runs)} of them finished; {place}{shared}")
-        for _, wave in itertools.groupby(unfinished, key=lambda job: job.phases):
-            wave = list(wave)
-            ends = train_all(wave, beginnings, settings.threads, at_a_time, stop)
-            failed |= {job.folder: end for job, end in zip(wave, ends, strict=True) if end not in ("done", "stopped")}
-            if "stopped" in ends:
+        log.info(f"{len(runs)} runs, {sum(run.is_finished for run in runs)} of them finished; {place}{note}")
+        for phases, wave in waves.items():
+            commands = {run.folder: write_command(run, phases, settings.threads) for run in wave}
+            ends |= train_wave(commands, settings.threads, at_a_time, stop)
+            if "stopped" in ends.values():
                 break
     for run in runs:
         path = run.error_file
         if run.is_finished and path.exists() and not path.stat().st_size:
             path.unlink()  # of a sweep that was killed, whose run has ended by itself
     records = [read_run(run.folder) for run in runs if run.last.is_file()]
-    for record in (each for each in records if each.damage):
-        failed.setdefault(record.folder, f"{record.damage}; delete the folder to train it again")
+    failed = {folder: end for folder, end in ends.items() if end not in ("done", "stopped")}
+    for record in records:
+        if record.damage:
+            failed.setdefault(record.folder, f"{record.damage}; delete the folder to train it again")
     for folder, end in failed.items():
-        what = "a shared beginning; its runs train all phases" if folder.parent.name == SHARED else folder.name
-        print(f"failed: {what}: {end}", file=sys.stderr)
-    if signals or (unfinished and "stopped" in ends):
+        print(f"failed: {folder.name}: {end}", file=sys.stderr)
+    if signals or "stopped" in ends.values():
         print(f"stopped; continue with\n    python {settings.command_line}", file=sys.stderr)
         return 130
-    if all(run.is_finished for run in runs):
-        remove_files(shared_folder, BEGINNINGS)
     if records:
         write_sweep_report(output, records, IGNORED)
         log.info(f"see {output / 'sweep.md'}")
-    return int(any(run.folder in failed for run in runs))
+    return int(bool(failed))
 
 
 @contextmanager
@@ -398,7 +406,7 @@ def estimate_left(times: list[float], waiting: int, now: float) -> str:
 
 
 @contextmanager
-def show_progress(runs: list[Job], log: RunLog) -> Iterator[None]:
+def show_progress(runs: list[PlannedRun], log: RunLog) -> Iterator[None]:
     """Print a line for each run that finishes and, in a terminal, a bar with the time that is left."""
     over, waiting = threading.Event(), [run for run in runs if not run.is_finished]
     begin = len(runs) - len(waiting)

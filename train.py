@@ -1,7 +1,6 @@
 """Train a first-spike network on MNIST-like images, by STDP and reward-modulated STDP: ``python train.py --help``."""
 
 import gc
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from network_trainer import Progress
 from report.summary import list_models
 from training.checkpoint import find_checkpoint, load_checkpoint, rebuild_network
 from training.data import Data, load_data
-from training.initial import BEGINNING, continue_from, initialize_from
+from training.initial import continue_from, describe_phases, initialize_from
 from training.log import replace_unprintable
 from training.plan import check_run, describe, prepare_machine, resolve
 from training.run import Run, is_finished, lengthen, read_epochs
@@ -82,11 +81,14 @@ def train(settings: TrainSettings) -> None:
     origin = {}
     notes = []
     progress = Progress()
-    if beginning := os.environ.get(BEGINNING):
-        progress, origin, *notes = continue_from(Path(beginning), model)
     if settings.init_from:
         checkpoint = find_checkpoint(settings.init_from, settings.output)
         origin["init_from"], notes = initialize_from(checkpoint, model, encoder, data)
+    if settings.continue_from:
+        checkpoint = find_run(settings.continue_from, settings.output) / "checkpoints" / "last.safetensors"
+        phases = describe_phases(model, encoder, settings, data.set.fingerprint)
+        progress, origin["continue_from"], note = continue_from(checkpoint, model, phases)
+        notes.append(note)
     if not data.set.colours and model.augmentation != "none":
         notes.append(f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved")
     default_name = f"{model.name}-{to_folder_name(data.set.name)}-seed{settings.seed}"
@@ -127,6 +129,9 @@ def resume(settings: TrainSettings) -> None:
         raise InputError(f"{folder} was stopped by --patience {saved.patience}, not by --epochs", flag="--epochs")
     device = prepare_machine(saved)
     model = rebuild_network(content, device, saved.backend)
+    if saved.until and model.find_phase(saved.until) < progress.phase and not longer:
+        print(f"{folder} has finished {saved.until}")
+        return
     data = Data(saved)
     before = content.run["fingerprint"]
     if before != data.set.fingerprint:
@@ -151,7 +156,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
 
     Raises InputError for a change that would lead to other weights or other files.
     """
-    ignored = {"resume", "config"}
+    ignored = {"resume", "config", "until"}
     if settings.resume == "latest":
         ignored.add("output")
     given = {name: getattr(settings, name) for name in settings.given - ignored}
@@ -168,7 +173,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
             advice = "restore the file" if name == "plugin" else "leave it out"
             settings.refuse(name, f"{change}; {advice}")
     changes = {name: given[name] for name in given.keys() & free}
-    return replace(saved, **changes), longer
+    return replace(saved, until=settings.until, **changes), longer
 
 
 def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:

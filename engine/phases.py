@@ -1,6 +1,6 @@
 """A phase of the training: the stages that learn in it, their rules, and how they learn from a batch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -158,3 +158,8 @@ class Phase(nn.Module):
         outcome = Outcome.of(decisions, labels.cpu())
         wins_of_active = {label: wins[label] for label in active}
         return Learned(outcome, decisions[:, None].repeat(1, 2), wins_of_active)
+
+
+def find_stages(phases: Iterable[Phase]) -> set[str]:
+    """Return the names of the stages that learn in these phases."""
+    return set().union(*(phase.stages for phase in phases))

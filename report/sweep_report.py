@@ -40,14 +40,14 @@ LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
 class RunRecord:
     """The content of a run's folder.
 
-    ``flags``: the flags of train.py. ``shared``: the phases that were trained for several runs. ``scores``: {key of
+    ``flags``: the flags of train.py. ``shared``: the phases that another run has trained. ``scores``: {key of
     COLUMNS: number}, empty before the run's end. ``curves``: {key of SPLITS: accuracy after each epoch with labels}.
     ``damage``: why the folder cannot be read, or None.
     """
 
     folder: Path
     flags: dict = field(default_factory=dict)
-    shared: dict = field(default_factory=dict)
+    shared: list[str] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
     is_finished: bool = False
     curves: dict[str, list[float]] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class RunRecord:
             return f"{self.folder.name}: damaged, {self.damage}"
         keys = ["accuracy", "loss", "silent", "readout"] if "accuracy" in self.scores else ["validation", "readout"]
         scores = [f"{COLUMNS[key][:-2]} {_format(key, self.scores[key])} %" for key in keys if key in self.scores]
-        shared = f"; {' '.join(self.shared['phases'])} shared" if self.shared else ""
+        shared = f"; {' '.join(self.shared)} shared" if self.shared else ""
         return f"{self.folder.name}: {', '.join(scores) or 'finished'}{shared}"
 
 
@@ -80,7 +80,8 @@ def read_run(folder: str | Path) -> RunRecord:
     try:
         path = record.folder / "args.json"
         args = json.loads(path.read_text(encoding="utf-8"))
-        record.flags, record.shared = dict(args["flags"]), dict(args.get("shared") or {})
+        record.flags = dict(args["flags"])
+        record.shared = args.get("continue_from", {}).get("phases", [])
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
         path = record.folder / "results.json"
         if path.exists():

@@ -15,6 +15,7 @@ from support.run_folders import outcome, same
 
 import sweep
 import train
+from engine.phases import Phase
 from engine.rules import STDP
 from engine.stages import Branches, SpikingConv
 from errors import InputError
@@ -23,7 +24,7 @@ from models.mozafari2018 import Mozafari2018
 from network_trainer import NetworkTrainer
 from report.sweep_report import average_curves
 from s1c1 import S1C1
-from training.initial import identify_phases
+from training.initial import count_equal, describe_phases
 from training.settings import SweepSettings, TrainSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -97,16 +98,14 @@ def start(output):
 
 def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_path, alone, here, capsys):
     assert start(tmp_path) == 0
-    (beginning,) = {folder for folder, phase in here if phase != "s3"}
-    assert here == [(beginning, phase) for phase in ("s1", "s2")] + [
-        (run_of(tmp_path, name).name, "s3") for name in NETWORKS for _ in range(2)
-    ]
+    first, second = (run_of(tmp_path, name) for name in NETWORKS)
+    assert here == [(first.name, "s1"), (first.name, "s2"), *[(second.name, "s3")] * 2, *[(first.name, "s3")] * 2]
     for name in NETWORKS:
-        run = run_of(tmp_path, name)
-        assert_same_run(alone[name], run)
-        shared = json.loads((run / "args.json").read_text())["shared"]
-        assert shared == {"folder": str(tmp_path / ".shared" / beginning), "phases": ["s1", "s2"]}
-        assert (run / "log.txt").read_text().splitlines()[2].startswith("s1 s2: ")
+        assert_same_run(alone[name], run_of(tmp_path, name))
+    record = json.loads((second / "args.json").read_text())["continue_from"]
+    assert record == {"checkpoint": str(first / "checkpoints" / "last.safetensors"), "phases": ["s1", "s2"]}
+    assert (second / "log.txt").read_text().splitlines()[2].startswith("s1 s2: ")
+    assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]  # in the same seconds
     assert not list(tmp_path.glob(".*"))
     del here[:]
     (tmp_path / ".123.curves.png").touch()  # of a sweep that was killed while it drew
@@ -119,7 +118,7 @@ def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_p
 
 @pytest.mark.parametrize("batches", [2, 8])
 def test_a_sweep_that_was_stopped_continues(tmp_path, alone, here, batches, capsys):
-    """It is stopped in the beginning, or in the first run."""
+    """It is stopped in a shared phase, or in the run that continues from it."""
     here.stop_after = batches
     assert start(tmp_path) == 130
     assert len(here) < 6
@@ -131,17 +130,26 @@ def test_a_sweep_that_was_stopped_continues(tmp_path, alone, here, batches, caps
         assert_same_run(alone[name], run_of(tmp_path, name))
 
 
-def test_if_a_beginning_fails_its_runs_train_alone(tmp_path, alone, here, monkeypatch, capsys):
+def test_if_a_run_fails_the_others_train_its_phases(tmp_path, alone, here, monkeypatch, capsys):
     train_one = sweep.train_one
 
     def fail(program, words, here, folder, *more):
-        return "no memory" if ".shared" in folder else train_one(program, words, here, folder, *more)
+        return "no memory" if NETWORKS[1] not in folder else train_one(program, words, here, folder, *more)
 
     monkeypatch.setattr(sweep, "train_one", fail)
-    assert start(tmp_path) == 0
-    assert "no memory" in capsys.readouterr().err
-    assert len(here) == 8
-    assert_same_run(alone[NETWORKS[0]], run_of(tmp_path, NETWORKS[0]))
+    assert start(tmp_path) == 1
+    assert re.fullmatch(rf"failed: {NETWORKS[0]}-.*: no memory\n", capsys.readouterr().err)
+    assert len(here) == 4
+    assert_same_run(alone[NETWORKS[1]], run_of(tmp_path, NETWORKS[1]))
+
+
+def test_a_longer_sweep_continues_from_finished_runs(tmp_path, here):
+    """Unless a phase with labels has trained their stages again, as s3 of deepr2024."""
+    flags = [*FLAGS, "--output", str(tmp_path), "--jobs", "1", "--epochs", "1", "1", "1", "1"]
+    assert sweep.main(["--model", "deepr2024", *flags]) == 0
+    del here[:]
+    assert sweep.main(["--model", "deepr2024", "deepr2024_greedy", *flags]) == 0
+    assert [phase for _, phase in here] == ["s3", "s3+s4"]
 
 
 def test_a_failed_run_is_reported_at_the_end(tmp_path, monkeypatch, capsys):
@@ -214,7 +222,6 @@ OTHERS = {
     "a link for errors": lambda run: run.with_name(f"{run.name}.error.txt").symlink_to(run / "args.json"),
     "a link for stopping": lambda run: (run.parent / ".stop").symlink_to("nowhere"),
     "text in the file for stopping": lambda run: (run.parent / ".stop").write_text("text"),
-    "a link for beginnings": lambda run: (run.parent / ".shared").symlink_to(run),
 }
 
 
@@ -238,15 +245,10 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_again(tmp_path, monk
     notes = tmp_path / ".2024.notes.txt"
     notes.touch()
     run.with_name(f"{run.name}.error.txt").touch()
-    beginning = tmp_path / ".shared" / "0123456789abcdef"
-    (beginning / "checkpoints").mkdir(parents=True)
-    kept = beginning.parent / "thesis.txt"
-    for path in (kept, beginning / "log.txt", beginning / "checkpoints" / "best.safetensors"):
-        path.touch()
     assert sweep.main(command) == 0
     assert results(run)["test"]["best"]
     hidden = {path for path in tmp_path.rglob("*") if "/." in str(path.relative_to(tmp_path.parent))}
-    assert hidden == {notes, kept, kept.parent}
+    assert hidden == {notes}
     assert not list(tmp_path.glob("*.error.txt"))
 
 
@@ -263,7 +265,7 @@ def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sweep, "train_one", stop_one)
     assert start(tmp_path) == 130
     assert len(started) == 1
-    assert not [path for path in tmp_path.iterdir() if path.name != ".shared"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_dask_cluster_of_two_workers(tmp_path, alone, monkeypatch):
@@ -306,32 +308,24 @@ def test_every_combination_is_a_separate_run():
 
 
 @pytest.mark.parametrize(
-    ("words", "phases"),  # of each beginning
+    ("words", "phases"),  # that are trained before other runs continue from there
     [
         ("mozafari2018 deep2024 deepr2024 --seeds 0 1", [1, 1, 2, 2]),
         ("deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 4 5", [1, 3, 3]),
-        ("mozafari2018 --grid s3.kernel 3 5", [2]),
+        ("mozafari2018 --grid s3.kernel 3 5", [2]), (f"mozafari2018 --grid s3.kernel 3 5 --init-from {TRAINED}", [2]),
         *((f"mozafari2018 --grid s3.kernel 3 5 {flags}", []) for flags in (
-            "--epochs 0 0 5", "--tensorboard", "--save-maps --map-every 1", f"--init-from {TRAINED}",
+            "--epochs 0 0 5", "--tensorboard", "--save-maps --map-every 1",
         )),
     ],
 )  # fmt: skip
-def test_each_phase_is_trained_once(words, phases, tmp_path):
-    """There is a beginning for the longest first phases that each set of runs has in common."""
-    beginnings = sweep.plan_beginnings(plan(f"--dataset digits --model {words}"), tmp_path)
-    assert [job.phases for job in beginnings] == phases
+def test_each_phase_is_trained_once(words, phases):
+    waves = sweep.plan_waves(plan(f"--dataset digits --model {words}"))
+    assert [count for count, wave in waves.items() for _ in wave] == phases
 
 
-def identify(model, encoder=None, fingerprint="images", **settings):
+def phases_of(model, encoder=None, fingerprint="images", **settings):
     settings = {"model": "x", "dataset": "digits", "epochs": type(model).epochs, **settings}
-    return identify_phases(model, encoder or S1C1(), TrainSettings(**settings), fingerprint)
-
-
-def count_same(first, second):
-    """How many of the first phases of two runs are the same. Keys after different ones differ."""
-    same = [one == other for one, other in zip(first, second, strict=False)]
-    assert same == sorted(same, reverse=True)
-    return sum(same)
+    return describe_phases(model, encoder or S1C1(), TrainSettings(**settings), fingerprint)
 
 
 @pytest.mark.parametrize(
@@ -352,7 +346,7 @@ def count_same(first, second):
 def test_phases_are_the_same_up_to_what_differs(name, other, changes, count):
     """And the stages that these phases train begin with the same weights."""
     one, two = build_model(name), build_model(other, overrides=changes)
-    assert count_same(identify(one), identify(two)) == count
+    assert count_equal(phases_of(one), phases_of(two)) == count
     for stage in [f"s{number}" for number in range(1, count + 1)]:
         assert same(one.stages[stage].state_dict(), two.stages[stage].state_dict())
 
@@ -362,32 +356,33 @@ def test_phases_are_the_same_up_to_what_differs(name, other, changes, count):
     [
         *(({name: value}, 0) for name, value in (
             ("seed", 1), ("dataset", "mnist"), ("ratio", 0.5), ("val_split", 0), ("batch_size", 100),
-            ("backend", "torch"), ("dry_run", True), ("image_size", (20, 20)), ("fingerprint", "others"),
+            ("dry_run", True), ("image_size", (20, 20)), ("fingerprint", "others"), ("init_from", "run"),
             ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)),
         )),
         ({"epochs": (2, 5, 680)}, 1), ({"epochs": (2, 4, 1)}, 2),
-        ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1}, 2),
+        ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1, "backend": "torch"}, 2),
     ],
 )  # fmt: skip
 def test_phases_are_the_same_if_they_see_the_same_images_in_the_same_order(different, count):
     model = build_model("mozafari2018")
-    assert count_same(identify(model), identify(model, **different)) == count
+    assert count_equal(phases_of(model), phases_of(model, **different)) == count
 
 
-def test_a_network_with_its_own_code_shares_only_with_itself():
+def test_phases_of_a_class_of_ones_own_are_shared_among_themselves():
+    class SlowPhase(Phase):
+        def learn(self, network, inputs, *args, **options):
+            return super().learn(network, inputs[::2], *args, **options)
+
     class Slow(Mozafari2018):
-        def train_unsupervised(self, latencies, name):
-            return super().train_unsupervised(latencies[::2], name)
-
-    class Chunky(Mozafari2018):
-        decision = "s2"
+        def build_phases(self):
+            return [SlowPhase(phase.stages, phase.rules) for phase in super().build_phases()]
 
     class Same(Mozafari2018):
         epochs = (2, 4, 7)
 
-    plain = identify(build_model("mozafari2018"))
-    assert [count_same(plain, identify(kind())) for kind in (Slow, Chunky, Same)] == [0, 0, 2]
-    assert count_same(identify(Slow()), identify(Slow())) == 2
+    plain = phases_of(build_model("mozafari2018"))
+    assert [count_equal(plain, phases_of(kind())) for kind in (Slow, Same)] == [0, 2]
+    assert count_equal(phases_of(Slow()), phases_of(Slow())) == 2
 
 
 def test_what_branches_read_counts():
@@ -402,7 +397,7 @@ def test_what_branches_read_counts():
     class Wider(Wide):
         reads = "input"
 
-    assert [count_same(identify(Wide()), identify(kind())) for kind in (Wide, Wider)] == [2, 1]
+    assert [count_equal(phases_of(Wide()), phases_of(kind())) for kind in (Wide, Wider)] == [2, 1]
 
 
 X = "--model mozafari2018 --output x "

@@ -13,12 +13,14 @@ import shutil
 import time
 import warnings
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from engine.phases import find_stages
 from errors import InputError
 from network_trainer import NetworkTrainer
 from report.metrics import evaluate_predictions
@@ -46,6 +48,11 @@ def find_stage(settings: TrainSettings, model: NetworkTrainer) -> str | None:
     if settings.save_features is None and get_readout(settings, model) is None:
         return None
     names = model.below_decision()
+    if settings.until is not None:  # stages that read what is not trained yet have no features
+        last = model.find_phase(settings.until)
+        phases = list(model.phases)
+        untrained = find_stages(phases[last + 1 :]) - find_stages(phases[: last + 1])
+        names = list(takewhile(lambda name: name not in untrained, names))
     wanted = settings.save_features or LAST_STAGE
     if wanted == LAST_STAGE and names:
         return names[-1]
@@ -80,6 +87,8 @@ def check_features(settings: TrainSettings, model: NetworkTrainer, data: Data) -
 
 def get_readout(settings: TrainSettings, model: NetworkTrainer) -> dict | None:
     """Return the config of the readout: "name" and, unless C is chosen by validation, "C". None: no readout."""
+    if settings.until is not None:
+        return None
     if settings.readout is None:
         return model.readout
     return None if settings.readout == "none" else {"name": settings.readout}

@@ -1,21 +1,22 @@
-"""Start a run from trained weights: ``--init-from``, and the first phases that runs of a sweep share."""
+"""Start a run from trained weights (``--init-from``) or from phases of another run (``--continue-from``)."""
 
 import hashlib
-import inspect
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from encoders import build_encoder, get_encoder_config
-from engine.stages import Stage
+from engine.overrides import read_fields
+from engine.phases import find_stages
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
 from s1c1 import Encoder
-from training.checkpoint import load_checkpoint
+from training.checkpoint import Checkpoint, load_checkpoint, rebuild_network
 from training.data import Data, split_indices
-from training.settings import CODE, LEARNING, ROUNDING, TrainSettings
+from training.settings import CODE, LEARNING, TrainSettings
 
 
 def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: Data) -> tuple[dict, list[str]]:
@@ -86,57 +87,92 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# What the runs of a sweep share
-
-BEGINNING = "SWEEP_BEGINNING"  # the environment variable with the folder of the beginning from which a run continues
-# Attributes of a network that either are compared or do not change how stages learn without labels.
-DECLARED = {"name", "aliases", "epochs", "encoder", "augmentation", "readout", "build", "build_phases"}
+# Phases that several runs share
 
 
-def identify_phases(model: NetworkTrainer, encoder: object, settings: TrainSettings, fingerprint: str) -> list[str]:
-    """Compute a key for each phase before the first phase that needs labels.
+def describe_phases(
+    model: NetworkTrainer, encoder: Encoder, settings: TrainSettings, fingerprint: str
+) -> list[dict[str, Any]]:
+    """Return everything that the weights depend on, for each phase before the first phase that needs labels.
 
-    Runs that have the same key for a phase have bit-identical weights after this phase. A key covers everything that
-    the weights depend on: the settings, with one number of epochs per phase; the fingerprint of the data; the encoder;
-    the network's own code; the phases; and the stages up to the highest that has learned, because initial weights are
-    drawn in this order.
+    Two runs have bit-identical weights after a phase if they are equal in this phase and in all phases before it. A
+    phase depends on the stages up to the highest that has learned, because initial weights are drawn in this order.
     """
-    own = type(model).__mro__[: type(model).__mro__.index(NetworkTrainer)]
-    own = {name: value for kind in own for name, value in vars(kind).items() if name[:2] != "__" or callable(value)}
-    is_code = any(hasattr(own[name], "__get__") or hasattr(NetworkTrainer, name) for name in own.keys() - DECLARED)
-    learned = settings.select(LEARNING, CODE, ROUNDING)
-    del learned["epochs"]  # compared phase by phase
-    covered = [learned, fingerprint, get_encoder_config(encoder), type(model) if is_code else None]
-    names, top, keys = list(model.stages), 0, []
+    flags = settings.flags()
+    common = {flags[name].flag: value for name, value in settings.select(LEARNING, CODE).items()}
+    common |= {"fingerprint of the data": fingerprint, "encoder": get_encoder_config(encoder)}
+    names = list(model.stages)
+    phases, top = [], 0
     for phase, epochs in zip(model.phases, settings.epochs, strict=True):
         if phase.needs_labels:
             break
         top = max(top, *(1 + names.index(name) for name in phase.stages))
-        stages = [(name, _describe(model.stages[name])) for name in names[:top]]
-        kinds = [(rule.name, type(rule)) for rule in phase.rules.values()]  # in a rule's text, the name is missing
-        covered += [epochs, type(phase), phase.stages, phase.rules, kinds, stages]
-        keys.append(hashlib.sha256(repr(covered).encode()).hexdigest()[:16])
-    return keys
+        learning = {"phase": phase.name, "class": type(phase), "rules": phase.rules, "alternate": phase.alternate}
+        phases.append(common | {"--epochs": epochs} | learning | describe_stages(model, names[:top]))
+    return phases
 
 
-def _describe(value: object) -> object:
-    """Return the type and the arguments of a stage."""
-    if isinstance(value, Stage):
-        return type(value), [_describe(getattr(value, name)) for name in inspect.signature(type(value)).parameters]
-    return [_describe(each) for each in value] if isinstance(value, nn.ModuleList) else value
+def describe_stages(model: NetworkTrainer, names: Sequence[str]) -> dict[str, Any]:
+    """Return classes, inputs, rules and fields of these stages."""
+    described = {}
+    for name in names:
+        stage = model.stages[name]
+        described[name] = type(stage), stage.inputs, [conv.rules for conv in stage.convs]
+        described |= read_fields({name: stage})
+    return described
 
 
-def continue_from(folder: Path, model: NetworkTrainer) -> tuple[Progress, dict, str]:
-    """Copy the weights that a beginning has learned into a new network.
+def count_equal(phases: list[dict], others: list[dict]) -> int:
+    """Return the number of first phases in which two runs are equal."""
+    equal = [phase == other for phase, other in zip(phases, others, strict=False)]
+    return [*equal, False].index(False)
 
-    Returns the progress after its phases, a record for args.json and a line for the log.
+
+def load_shared_phases(path: Path, phases: list[dict]) -> tuple[Checkpoint, int]:
+    """Load the last checkpoint of a run. Returns it, and the number of its first phases that another run can take over.
+
+    phases: of the other run, as ``describe_phases`` returns them.
+
+    Raises InputError if the number is 0.
     """
-    checkpoint = load_checkpoint(folder / "checkpoints" / "last.safetensors")
-    progress, names = checkpoint.progress, list(model.stages)
-    phases = list(model.phases)[: progress.phase]
-    top = max(1 + names.index(name) for phase in phases for name in phase.stages)
-    copied = *(f"stages.{name}." for name in names[:top]), *(f"phases.{number}." for number in range(len(phases)))
-    model.load_state_dict({key: own for key, own in checkpoint.state.items() if key.startswith(copied)}, strict=False)
-    record = {"folder": str(folder), "phases": [phase.name for phase in phases]}
-    note = f"{' '.join(record['phases'])}: trained once for several runs of a sweep; its seconds are of that training"
-    return progress, {"shared": record}, note
+    checkpoint = load_checkpoint(path)
+    progress, run = checkpoint.progress, checkpoint.run
+    if progress is None or not run:
+        raise InputError(f"{path} is not the last checkpoint of a run", flag="--continue-from", path=path)
+    model, encoder = rebuild_network(checkpoint), build_encoder(checkpoint.encoding)
+    trained = describe_phases(model, encoder, TrainSettings.from_dict(run["flags"]), run["fingerprint"])
+    count = count_equal(phases, trained[: progress.phase])
+    is_begun = progress.epoch > 0 or progress.batch > 0
+    begun = list(model.phases)[: progress.phase + is_begun]
+    while count and find_stages(begun[:count]) & find_stages(begun[count:]):  # a later phase has trained them again
+        count -= 1
+    if not count:
+        first, other = next(iter(trained), {}), next(iter(phases), {})
+        different = [name for name in first if name in other and first[name] != other[name]]
+        reason = "no finished phase without labels is the same"
+        if different:
+            reason = f"its first phase was trained with another {', '.join(different)}"
+        raise InputError(f"--continue-from {path}: {reason}", flag="--continue-from", path=path)
+    return checkpoint, count
+
+
+def continue_from(path: Path, model: NetworkTrainer, phases: list[dict]) -> tuple[Progress, dict, str]:
+    """Copy the stages that a run has trained, as far as its first phases are equal to those of the network.
+
+    path: the last checkpoint of the run. phases: of the network, as ``describe_phases`` returns them.
+
+    Returns the progress after these phases, a record for args.json and a line for the log. Raises InputError if no
+    phase can be taken over.
+    """
+    checkpoint, count = load_shared_phases(path, phases)
+    taken = list(model.phases)[:count]
+    prefixes = [f"stages.{name}." for name in find_stages(taken)] + [f"phases.{number}." for number in range(count)]
+    state = {key: tensor for key, tensor in checkpoint.state.items() if key.startswith(tuple(prefixes))}
+    model.load_state_dict(state, strict=False)
+    names = [phase.name for phase in taken]
+    saved = checkpoint.progress
+    epochs = sum(phase["--epochs"] for phase in phases[:count])
+    seconds = {name: saved.phase_seconds[name] for name in names if name in saved.phase_seconds}
+    progress = Progress(phase=count, history=saved.history[:epochs], phase_seconds=seconds)
+    note = f"{' '.join(names)}: from {path}, with the seconds of that training"
+    return progress, {"checkpoint": str(path), "phases": names}, note

@@ -88,6 +88,8 @@ def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> Non
         settings.refuse("patience", f"needs a validation accuracy, but {lack}")
     if not settings.test and lack:
         settings.refuse("test", f"tests on the validation images, but {lack}")
+    if settings.until is not None:
+        model.find_phase(settings.until)
     _, labels, used = data.get_split(settings.scored_split)
     choose_map_images(settings, labels[used])
     if settings.augment:

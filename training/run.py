@@ -1,7 +1,6 @@
 """A training run: it reads the data, trains, tests and draws, and writes all files into its own folder."""
 
 import json
-import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
@@ -37,7 +36,6 @@ from training.settings import LEARNED, TrainSettings
 from training.stopping import Stopped, StopRequest, format_resume_command, handle_signals
 from utils import describe_environment, get_peak_memory, write_json
 
-PHASES = "SWEEP_PHASES"  # the environment variable that makes a run a beginning of sweep.py, with its number of phases
 PAGE_EVERY = 10.0  # seconds between two pages of a run that trains
 NO_SCORES = "no stage of this network decides; see its convergence, figures and activation maps"
 
@@ -88,9 +86,10 @@ class Run:
     def train(self, is_resumed: bool = False) -> None:
         """Train from the progress on, test, and write all files. Raises Stopped after Ctrl-C or SIGTERM.
 
-        is_resumed: whether the run was interrupted. If it was not, the progress is that of a beginning or empty.
+        is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
         """
-        start, phases = time.perf_counter(), int(os.environ.get(PHASES, 0))
+        start, until = time.perf_counter(), self.settings.until
+        last = len(self.model.phases) - 1 if until is None else self.model.find_phase(until)
         self.log = RunLog(self.folder, self.settings.tensorboard)
         self.log.info(f"{'resuming' if is_resumed else 'run folder'}  {self.folder}")
         counts = [f"{count:,} {split}" for split, count in self.data.count_images().items()]
@@ -98,14 +97,15 @@ class Run:
         for note in self.notes:
             self.log.info(note)
         if not is_resumed:
-            self.log_beginning()
+            self.log_history()
         self.save()  # with these settings
         size = self.data.set.train_images.shape[1:]
         self.log.board.log_network(summarize(self.model, *size[:2]))
         announcements[:] = [lambda: self.log.info("compiling the kernels of the encoder, at the first start only")]
         seconds = {"encoding": -time.perf_counter()}
         train = self.encode_split("train")
-        validation = None if phases or self.model.decision is None else self.encode_split("validation")
+        needs_labels = any(phase.needs_labels for phase in list(self.model.phases)[: last + 1])
+        validation = self.encode_split("validation") if needs_labels else None
         seconds["encoding"] += time.perf_counter()
         self.diagnosis = None
         if not self.settings.dry_run:
@@ -125,12 +125,13 @@ class Run:
         )
         with handle_signals(self.stop.note), closing(steps):
             for step in steps:
-                if phases and self.progress.phase >= phases:
+                if self.progress.phase > last:
                     break
                 self.follow(step, validation)
-        if phases:  # the runs of a sweep continue from here
-            self.progress.phase = phases
+        if until is not None:
             self.save()
+            self._read_features(seconds)
+            self.log.info(f"ended after {until}; train the rest with\n    {format_resume_command(self.folder)}")
             self.log.close()
             return
         del train, steps
@@ -198,8 +199,8 @@ class Run:
         for text in texts:
             self.log.info(text)
 
-    def log_beginning(self) -> None:
-        """Log the epochs of the beginning from which a run of a sweep continues, if there is one."""
+    def log_history(self) -> None:
+        """Log the epochs that the run takes over from another run."""
         counts = zip(self.titles(), self.settings.epochs, strict=True)
         titles = [title for title, count in counts for _ in range(count)]
         for place in range(len(self.progress.history)):

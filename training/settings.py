@@ -436,6 +436,9 @@ class TrainSettings(NetworkSettings):
     init_from: str | None = of_network(
         None, "RUN", "start with the weights and rates of a trained network, for all stages that fit"
     )
+    continue_from: str | None = of_network(
+        None, "RUN", "take over the phases without labels that a run has finished and that are the same here", COMMAND
+    )
 
     ratio: float = of_data(1.0, "R", "the fraction of the training images to use", range=(0, 1))
     val_split: int | float | None = of_data(
@@ -447,6 +450,9 @@ class TrainSettings(NetworkSettings):
         (),
         "E",
         "the number of epochs of each phase, for deep2024: 2 4 4 10; 0 skips a phase (default: see --list-models)",
+    )
+    until: str | None = of_training(
+        None, "PHASE", "end after this phase, without a test; --resume trains the rest", COMMAND
     )
     batch_size: int = of_training(
         1000, "N", "the number of images between two adaptations of the R-STDP rates", range=(1, MAX_COUNT)
@@ -566,8 +572,8 @@ class SweepSettings(Settings):
     """Train all combinations of networks, data sets, settings and seeds, several runs at a time, and report on them.
 
     All other flags of train.py (--ratio, --patience, …) apply to every run. Finished runs are skipped, and interrupted
-    runs are continued. Phases that are the same in several runs are trained once, unless --tensorboard, --map-every or
-    --init-from is used.
+    runs are continued. Phases that are the same in several runs are trained once, unless --tensorboard or --map-every
+    is used.
     """
 
     program = "sweep.py"

@@ -2,7 +2,7 @@
 
     python tests/manual/kill_sweep.py [--kills 12] [--seed 0]
 
-The sweep and all of its runs are killed together. Its four runs share beginnings. Weights, history, scores and
+The sweep and all of its runs are killed together. Its four runs share phases. Weights, history, scores and
 predictions must be the same to the bit; only the seconds may differ. The exit code is 1 if they are not.
 """
 

@@ -20,6 +20,7 @@ from network_trainer import CONFLICTS
 from report.report import FIGURES
 from s1c1 import ENCODERS
 from training.checkpoint import load_checkpoint
+from training.initial import count_equal
 from training.settings import SweepSettings, TrainSettings
 
 OWN = """
@@ -138,16 +139,16 @@ def test_no_other_source_imports_a_file(own, tmp_path, capsys):
 
 def test_sweeps_share_nothing_between_two_versions_of_a_plugin(own, tmp_path):
     words = f"--model mozafari2018 --grid s1.rule stdp plugged --grid s3.rule rstdp margin --plugin {own}"
-    keys = []
+    phases = []
     for text in (OWN, OWN + "# changed"):
         own.write_text(text)
         runs = sweep.plan_runs(SweepSettings.parse([*words.split(), "--dataset", "digits", "--output", str(tmp_path)]))
         assert [(run.settings.set["s1.rule"], run.settings.set["s3.rule"]) for run in runs] == [
             (first, third) for first in ("stdp", "plugged") for third in ("rstdp", "margin")
         ]
-        assert runs[0].keys == runs[1].keys != runs[2].keys == runs[3].keys
-        keys += [key for run in runs for key in run.keys]
-    assert not {*keys[:8]} & {*keys[8:]}
+        assert runs[0].phases == runs[1].phases != runs[2].phases == runs[3].phases
+        phases.append(runs[0].phases)
+    assert count_equal(*phases) == 0
 
 
 def test_sweeps_share_nothing_between_two_rules_whose_classes_have_one_name(own, tmp_path):
@@ -157,7 +158,7 @@ def test_sweeps_share_nothing_between_two_rules_whose_classes_have_one_name(own,
     own.write_text(OWN)
     words = f"--model mozafari2018 --grid s1.rule plugged second --plugin {own} {second} --dataset digits"
     first, other = sweep.plan_runs(SweepSettings.parse([*words.split(), "--output", str(tmp_path / "runs")]))
-    assert not {*first.keys} & {*other.keys}
+    assert count_equal(first.phases, other.phases) == 0
 
 
 def test_two_plugins_with_a_network_of_one_name(own, tmp_path, capsys):
