@@ -26,9 +26,9 @@ def to_original_state_dict(module: nn.Module) -> dict[str, Tensor]:
         if isinstance(rule, STDP):
             prefix = f"{name}." if name else ""
             state[f"{prefix}conv_layer.weight"] = rule.conv_layer.weight.detach()
-            for kind in ("ltp", "ltd"):
-                for feature, rate in enumerate(state.pop(f"{prefix}{kind}").split(1)):
-                    state[f"{prefix}{kind}_{feature}"] = rate
+            for rate_name in ("ltp", "ltd"):
+                for feature, rate in enumerate(state.pop(f"{prefix}{rate_name}").split(1)):
+                    state[f"{prefix}{rate_name}_{feature}"] = rate
     return state
 
 
@@ -154,7 +154,9 @@ class Filter:
     """
 
     def __init__(self, filter_kernels, padding=0, thresholds=None, use_abs: bool = False):
-        kernels = [kernel if isinstance(kernel, Tensor) else kernel() for kernel in filter_kernels]
+        kernels = []
+        for kernel in filter_kernels:
+            kernels.append(kernel if isinstance(kernel, Tensor) else kernel())
         if not kernels or any(kernel.dim() != 2 for kernel in kernels):
             raise ValueError("a filter needs at least one kernel, and every kernel is a 2-D tensor")
         height = max(kernel.shape[0] for kernel in kernels)

@@ -1,6 +1,6 @@
 """What a network's declaration must fulfil so that the network can be trained."""
 
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from torch import nn
@@ -44,7 +44,7 @@ def check_training(network: StageGraph) -> None:
             _check_rewarded(network, name, supervised[0])
     if not network.decision:
         return
-    read = {other for name in names for other in network.inputs_of(name)}
+    read = set(chain.from_iterable(map(network.inputs_of, names)))
     unread = [name for name in names[:-1] if name not in read]
     if unread:
         raise InputError(f"no stage reads {', '.join(unread)}", field=unread[0])

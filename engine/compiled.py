@@ -127,9 +127,9 @@ def payload_of(content: bytes, digest: str) -> bytes | None:
 @functools.cache
 def _folder():
     """Return the first folder that can be written to, without the files that are too old."""
-    for place in filter(None, (config.CACHE_DIR, ENGINE / "__pycache__", "~/.cache/first-spike-networks")):
+    for parent in filter(None, (config.CACHE_DIR, ENGINE / "__pycache__", "~/.cache/first-spike-networks")):
         with suppress(OSError, RuntimeError):  # RuntimeError: there is no home folder
-            folder = Path(place).expanduser() / f"kernels-{sys.implementation.cache_tag}"
+            folder = Path(parent).expanduser() / f"kernels-{sys.implementation.cache_tag}"
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
             for path in folder.glob("*.kernel"):
@@ -175,16 +175,16 @@ class _Dependencies:
         self.facts = []
         self._seen = {__name__}  # modules and classes; the digest contains this file already
 
-    def add_type(self, kind):
-        self.facts.append(str(kind))
-        if isinstance(kind, types.BaseTuple):
-            named = getattr(kind, "instance_class", tuple)
+    def add_type(self, numba_type):
+        self.facts.append(str(numba_type))
+        if isinstance(numba_type, types.BaseTuple):
+            named = getattr(numba_type, "instance_class", tuple)
             pickle.dumps(named)  # raises if the module has no class of this name, or another class
             self.add("", named)  # classes with equal names can differ
-            for part in kind:
+            for part in numba_type:
                 self.add_type(part)
-        elif not isinstance(kind, PLAIN_TYPES):
-            raise ValueError(f"the type {kind} can be another type in the next process")
+        elif not isinstance(numba_type, PLAIN_TYPES):
+            raise ValueError(f"the type {numba_type} can be another type in the next process")
 
     def add(self, name, value, importer=None):
         """Add what a scope contains under this name. importer: the package to which the scope belongs."""

@@ -1,6 +1,7 @@
 """The stages of a network as a graph, and the way of latency maps through it. Nothing is learned here."""
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
 import torch
@@ -110,7 +111,7 @@ class StageGraph(nn.Module):
         """Remove from ``maps`` {stage: its map} what no stage after ``name`` reads."""
         names = list(self.stages)
         later = names[names.index(name) + 1 :]
-        read = {other for reader in later for other in self.inputs_of(reader)}
+        read = set(chain.from_iterable(map(self.inputs_of, later)))
         for other in set(maps) - read:
             del maps[other]
 
@@ -137,10 +138,7 @@ class StageGraph(nn.Module):
 
     def _read_between(self, known: Collection[MapKey], wanted: Collection[MapKey]) -> set[str]:
         """Return the names of all maps that are read to compute the ``wanted`` maps from the ``known`` maps."""
-        read = set()
-        for key in self.between(known, wanted):
-            read.update(self.inputs_of(key))
-        return read
+        return set(chain.from_iterable(map(self.inputs_of, self.between(known, wanted))))
 
     def read_for(self, known: Collection[MapKey], wanted: Collection[MapKey]) -> set[MapKey]:
         """Return which of the ``known`` maps are among the ``wanted`` maps, or are read to compute these."""
@@ -205,7 +203,8 @@ class StageGraph(nn.Module):
         for key in keys:
             if key in maps:
                 continue
-            stage = self.stages[key.stage if isinstance(key, InputOf) else key]
+            name = key.stage if isinstance(key, InputOf) else key
+            stage = self.stages[name]
             latency = stage.gather([maps[other] for other in self.inputs_of(key)])
             pool = None
             if key not in wanted and stage.convs:

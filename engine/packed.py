@@ -74,7 +74,8 @@ class PackedLatencies(Packed):
         is_short = time_steps <= 15
         self._half = 4 if is_short else 8  # bits
         self._parts = []
-        self._codes = np.empty(0, np.uint8 if is_short else np.uint16)
+        code_type = np.uint8 if is_short else np.uint16
+        self._codes = np.empty(0, code_type)
         self._first = np.zeros(1, np.int64)  # the first code of each image; at the end, the number of codes
 
     def _write(self, start, flat):

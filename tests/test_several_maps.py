@@ -115,10 +115,12 @@ def test_decision_neurons_see_the_whole_of_all_maps():
 
 @pytest.mark.parametrize("backend", ["event", "torch"])
 def test_it_trains_phase_by_phase(backend):
-    """``fit`` gives the weights of training each phase on its whole input, batch by batch, in both backends."""
+    """``steps`` gives the weights of training each phase on its whole input, batch by batch, in both backends."""
     model, other = fork(dtype=torch.float64, backend=backend), fork(dtype=torch.float64)
     train = LatencyDataset(LATENCIES, LABELS)
-    model.fit(train, LatencyDataset(LATENCIES[:9], LABELS[:9]), (1, 1, 1, 1, 2), batch_size=16, seed=5)
+    validation = LatencyDataset(LATENCIES[:9], LABELS[:9])
+    for _ in model.steps(train, validation, (1, 1, 1, 1, 2), batch_size=16, seed=5):
+        pass
     assert list(train.maps) == [model.input_name("e")]
     for number, phase in enumerate(other.phases):
         for epoch in range((1, 1, 1, 1, 2)[number]):

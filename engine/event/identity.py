@@ -8,6 +8,7 @@
 
 import dis
 from collections.abc import Iterator
+from itertools import chain
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -44,7 +45,8 @@ def make_plasticity(rule: rules.Rule, dtype: np.dtype) -> Any:
 def _check_globals(cls):
     methods = [(name, getattr(cls, name, None)) for name in METHODS]
     functions = [method for _, method in methods]
-    owners = [(cls, methods + [item for function in functions for item in _list_read(function)])]
+    read = list(chain(methods, *map(_list_read, functions)))
+    owners = [(cls, read)]
     for owner, read in owners:  # it grows by the functions that are called
         frozen = [(name, _freeze(value)) for name, value in read]
         for (name, before), (_, now) in zip(FROZEN.setdefault(owner, frozen), frozen, strict=False):

@@ -52,6 +52,9 @@ def pace_of(shape: tuple[int, ...]) -> Iterator[Pace]:
     """Yield the ``Pace`` of all layers of this shape; afterwards, set numba's number of threads back."""
     threads = get_num_threads()
     try:
-        yield paces.setdefault((shape, threads), Pace({1, threads})) if automatic else Pace({threads})
+        pace = Pace({threads})
+        if automatic:
+            pace = paces.setdefault((shape, threads), Pace({1, threads}))
+        yield pace
     finally:
         set_num_threads(threads)
