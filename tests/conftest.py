@@ -38,6 +38,12 @@ def pytest_configure():
     os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning"  # of the processes that the tests start
 
 
+@pytest.fixture(params=["event", "torch"], scope="session")
+def backend(request):
+    """The name of each backend: a test with this argument runs on both."""
+    return request.param
+
+
 @pytest.fixture(autouse=True)
 def surroundings_are_left_as_they_were():
     threads = numba.get_num_threads(), torch.get_num_threads()

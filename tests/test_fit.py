@@ -384,7 +384,6 @@ def rewarded_images():
     return torch.from_numpy(rng.integers(0, 16, (20, 2, 7, 7)).astype(np.uint8)), rng.integers(0, 3, 20)
 
 
-@pytest.mark.parametrize("backend", ["event", "torch"])
 def test_a_rewarded_stage_learns_at_the_rates_of_its_rule(backend):
     latencies, labels = rewarded_images()
     same = RSTDP(winners=2, reward=(0.002, -0.0015), punishment=(-0.002, 0.00025))  # halves of the defaults

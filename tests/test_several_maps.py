@@ -113,7 +113,6 @@ def test_decision_neurons_see_the_whole_of_all_maps():
     np.testing.assert_array_equal(again.scores, evaluation.scores)
 
 
-@pytest.mark.parametrize("backend", ["event", "torch"])
 def test_it_trains_phase_by_phase(backend):
     """``steps`` gives the weights of training each phase on its whole input, batch by batch, in both backends."""
     model, other = fork(dtype=torch.float64, backend=backend), fork(dtype=torch.float64)
@@ -210,7 +209,6 @@ class Levels(NetworkTrainer):
         return {"e": SpikingDense(num_classes, rule=rule, inputs="input", levels=(2, 5))}
 
 
-@pytest.mark.parametrize("backend", ["event", "torch"])
 def test_levels_by_hand(backend):
     """The pixels spike at steps 1 and 4; at 0 and never; at 5 and 7, of 8."""
     latencies = torch.tensor([[1, 4], [0, 8], [5, 7]], dtype=torch.uint8).reshape(3, 1, 1, 2)

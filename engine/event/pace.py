@@ -30,8 +30,8 @@ class Pace:
 
     def add(self, images: int, seconds: float) -> None:
         """Count a chunk that took so long on ``threads``. At the end of a period, choose again."""
-        self._images = self._images + images
-        self._seconds = self._seconds + seconds
+        self._images += images
+        self._seconds += seconds
         if self._seconds >= PERIOD:
             self._times[self.threads].append(self._seconds / self._images)
             self._images = 0

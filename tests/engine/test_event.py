@@ -1,4 +1,4 @@
-"""The event-driven kernels against a slow, obvious reference, on digits and random maps, and numbers by hand."""
+"""Both backends against a slow, obvious reference, on digits and random maps, and numbers by hand."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from engine import event, frames
 from engine.event.deciding import CHUNK
 from engine.rules import RSTDP, STDP, MarginRule
+from engine.stages import BACKENDS
 from errors import InputError
 
 DIGITS = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")["encoding"][:100]
@@ -24,12 +24,12 @@ STABILIZED, REWARDED = STDP(winners=1, radius=0), RSTDP()
 # The layers on NumPy arrays: weights are shared, so what is learned is seen in them
 
 
-def firing_layer(weight, steps, pad, threshold):
-    return event.FiringLayer(torch.from_numpy(weight), steps, pad, threshold)
+def firing_layer(backend, weight, steps, pad, threshold):
+    return BACKENDS[backend].FiringLayer(torch.from_numpy(weight), steps, pad, threshold)
 
 
-def decision_layer(weight, steps, pad):
-    return event.DecisionLayer(torch.from_numpy(weight), steps, pad)
+def decision_layer(backend, weight, steps, pad):
+    return BACKENDS[backend].DecisionLayer(torch.from_numpy(weight), steps, pad)
 
 
 def fire(layer, latency, pool=1):
@@ -51,10 +51,10 @@ def learn_decisions(layer, latency, labels, classes, rates, rule=REWARDED):
     return result.decisions.numpy(), result.highest.numpy()
 
 
-def learn_together(firing, deciding, latency, labels, pool, classes, rules, rates):
+def learn_together(backend, firing, deciding, latency, labels, pool, classes, rules, rates):
     rates = [None if pair is None else constant(pair, len(latency)) for pair in rates]
     latency, labels = torch.from_numpy(latency), torch.as_tensor(labels)
-    result = event.update_together(firing, deciding, latency, labels, pool, classes, rules, rates)
+    result = BACKENDS[backend].update_together(firing, deciding, latency, labels, pool, classes, rules, rates)
     return result.decisions.numpy(), result.winners.numpy()
 
 
@@ -132,9 +132,9 @@ def random_weight(*shape, seed=0, dtype=np.float64):
     return np.random.default_rng(seed).uniform(0.05, 0.95, shape).astype(dtype)
 
 
-def learn(weight, steps, pad, threshold, latency, winners, radius, rates=(0.0, 0.0), rule=STABILIZED):
+def learn(backend, weight, steps, pad, threshold, latency, winners, radius, rates=(0.0, 0.0), rule=STABILIZED):
     """The rule with constant rates over latency (N, C, H, W): the winners of each image; ``weight`` learns."""
-    layer, rule = firing_layer(weight, steps, pad, threshold), replace(rule, winners=winners, radius=radius)
+    layer, rule = firing_layer(backend, weight, steps, pad, threshold), replace(rule, winners=winners, radius=radius)
     return listed(layer.compete_and_update(torch.from_numpy(latency), rule, constant(rates, len(latency))).numpy())
 
 
@@ -172,18 +172,18 @@ random_maps = settings(max_examples=80, deadline=None, derandomize=True)
 @pytest.mark.parametrize("dtype", TYPES)
 @random_maps
 @given(layers(), thresholds, st.integers(1, 3))
-def test_fire_on_random_maps(dtype, layer, threshold, pool):
+def test_fire_on_random_maps(backend, dtype, layer, threshold, pool):
     """First spikes are those of the reference, in both types; a potential equal to the threshold does not fire."""
     latency, weight, steps, pad = layer
     assume(min(weight.shape[2:]) and min(potentials(latency, weight, steps, pad).shape[2:]) >= pool)
-    found = fire(firing_layer(weight.astype(dtype), steps, pad, threshold), latency[None], pool)
+    found = fire(firing_layer(backend, weight.astype(dtype), steps, pad, threshold), latency[None], pool)
     np.testing.assert_array_equal(found[0], reference_fire(latency, weight, steps, pad, threshold, pool))
 
 
-def test_an_image_fires_alone_as_among_others():
+def test_an_image_fires_alone_as_among_others(backend):
     """Digits, with a pooling that drops lines; also no image at all, which has an empty map of the right shape."""
     weight = random_weight(30, 6, 5, 5)
-    layer = firing_layer(weight, 15, 2, 15)
+    layer = firing_layer(backend, weight, 15, 2, 15)
     together = fire(layer, DIGITS[:9], 3)
     np.testing.assert_array_equal(together, np.concatenate([fire(layer, DIGITS[n : n + 1], 3) for n in range(9)]))
     np.testing.assert_array_equal(together, [reference_fire(image, weight, 15, 2, 15, 3) for image in DIGITS[:9]])
@@ -197,38 +197,38 @@ def test_an_image_fires_alone_as_among_others():
 @pytest.mark.parametrize("dtype", TYPES)
 @random_maps
 @given(layers(), thresholds, st.integers(1, 9), st.integers(0, 3))
-def test_winners_on_random_maps(dtype, layer, threshold, limit, radius):
+def test_winners_on_random_maps(backend, dtype, layer, threshold, limit, radius):
     """The winners are those of the reference in its order, many ties included; an image again gives the same ones."""
     latency, weight, steps, pad = layer
     expected = reference_winners(latency, weight, steps, pad, threshold, limit, radius)
     images = np.stack([latency, latency])
-    assert learn(weight.astype(dtype), steps, pad, threshold, images, limit, radius) == [expected, expected]
+    assert learn(backend, weight.astype(dtype), steps, pad, threshold, images, limit, radius) == [expected, expected]
 
 
 @pytest.mark.parametrize("dtype", TYPES)
 @random_maps
 @given(layers(), st.sampled_from([STABILIZED, REWARDED]), st.booleans())
-def test_update_on_random_maps(dtype, layer, rule, anti):
+def test_update_on_random_maps(backend, dtype, layer, rule, anti):
     """One update is those of the reference: rates by the order of spikes, stabilizer, bounds, all weights clipped."""
     latency, weight, steps, pad = layer
     rates = (-0.04, 0.005) if anti else (0.04, -0.03)
     winners = reference_winners(latency, weight, steps, pad, 0.5, 4, 1)
     expected = reference_update(latency, weight, winners, steps, pad, rates, rule)
     found = weight.astype(dtype)
-    learn(found, steps, pad, 0.5, latency[None], 4, 1, rates, rule)
+    learn(backend, found, steps, pad, 0.5, latency[None], 4, 1, rates, rule)
     np.testing.assert_allclose(found, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
 
 
-def test_equal_weights_go_to_the_lowest_index():
+def test_equal_weights_go_to_the_lowest_index(backend):
     """Features with equal weights tie everywhere: the first one wins, at the first of the equal positions."""
     weight = np.full((40, 1, 3, 3), 0.7)
     latency = np.full((1, 1, 12, 12), 3, np.uint8)
     # every position is feature 0's, which wins only once; with padding the border is weaker
-    assert learn(weight, 15, 1, 2, latency, 5, 1) == [[(0, 1, 1, 3)]]
-    assert learn(weight, 15, 0, 2, latency, 5, 1) == [[(0, 0, 0, 3)]]
+    assert learn(backend, weight, 15, 1, 2, latency, 5, 1) == [[(0, 1, 1, 3)]]
+    assert learn(backend, weight, 15, 0, 2, latency, 5, 1) == [[(0, 0, 0, 3)]]
 
 
-def test_equal_potentials_tie_whatever_the_rounding():
+def test_equal_potentials_tie_whatever_the_rounding(backend):
     """The same spikes in another order of time: sums that differ by rounding alone tie, the leftmost position wins."""
     for seed in range(20):
         rng = np.random.default_rng(seed)
@@ -238,10 +238,10 @@ def test_equal_potentials_tie_whatever_the_rounding():
         weight = random_weight(20, 8, 3, 3, seed=seed, dtype=np.float64)
         expected = reference_winners(latency, weight, 2, 0, 33, 5, 0)
         assert expected[0][:3] == (weight.astype(np.float64).sum((1, 2, 3)).argmax(), 0, 0)
-        assert learn(weight, 2, 0, 33, latency[None], 1, 0) == [expected[:1]]
+        assert learn(backend, weight, 2, 0, 33, latency[None], 1, 0) == [expected[:1]]
 
 
-def test_learning_by_hand():
+def test_learning_by_hand(backend):
     """One channel, two features, worked out by hand.
 
     Time 0: both features cross at (0, 0), with 1.0 and 1.25: it is feature 1's. Time 1: both cross at (0, 1) with 1.0:
@@ -249,11 +249,11 @@ def test_learning_by_hand():
     """
     latency = np.array([[[0, 1, 4], [2, 0, 4], [4, 4, 3]]], np.uint8)  # 4: silent
     weight = np.array([[[[0.5, 0.5], [0.5, 0.5]]], [[[0.25, 0.5], [0.75, 1.0]]]])
-    layer = firing_layer(weight, 4, 0, 0.9)
+    layer = firing_layer(backend, weight, 4, 0, 0.9)
     assert fire(layer, latency[None])[0].tolist() == [[[0, 1], [2, 3]], [[0, 1], [4, 3]]]
     assert fire(layer, latency[None], 2)[0].tolist() == [[[0]], [[0]]]
-    assert learn(weight.copy(), 4, 0, 0.9, latency[None], 2, 1) == [[(1, 0, 0, 0)]]  # the radius covers all
-    assert learn(weight, 4, 0, 0.9, latency[None], 2, 0, (0.5, -0.25)) == [[(1, 0, 0, 0), (0, 0, 1, 1)]]
+    assert learn(backend, weight.copy(), 4, 0, 0.9, latency[None], 2, 1) == [[(1, 0, 0, 0)]]  # the radius covers all
+    assert learn(backend, weight, 4, 0, 0.9, latency[None], 2, 0, (0.5, -0.25)) == [[(1, 0, 0, 0), (0, 0, 1, 1)]]
     # s(w) = w (1 - w): 0.1875, 0.25, 0.1875, 0 for feature 1, of which the first and last input came in time
     assert weight[1, 0].tolist() == [[0.25 + 0.5 * 0.1875, 0.5 - 0.25 * 0.25], [0.75 - 0.25 * 0.1875, 1.0]]
     # 0.25 for feature 0, whose left inputs came at times 1 and 0; the right ones are silent
@@ -261,29 +261,30 @@ def test_learning_by_hand():
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_the_first_update_clips_everything(dtype):
+def test_the_first_update_clips_everything(backend, dtype):
     """Weights outside the bounds stay while nothing wins; the first winner clips also the features that did not win."""
     weight = np.array([0.5, 1.25, -0.5], dtype).reshape(3, 1, 1, 1) * np.ones((3, 1, 3, 3), dtype)
     before = weight.copy()
     silent, rates = np.full((1, 1, 5, 5), 15, np.uint8), (0.004, -0.003)
-    assert learn(weight, 15, 1, 2, silent, 1, 0, rates) == [[]]
+    assert learn(backend, weight, 15, 1, 2, silent, 1, 0, rates) == [[]]
     np.testing.assert_array_equal(weight, before)
     spikes = silent.copy()
     spikes[0, 0, 1:4, 1:4] = 0
     images = np.concatenate([silent, spikes])
-    assert learn(weight, 15, 1, 2, images, 1, 0, rates) == [[], [(1, 2, 2, 0)]]  # the middle sees all nine spikes
+    # the middle sees all nine spikes
+    assert learn(backend, weight, 15, 1, 2, images, 1, 0, rates) == [[], [(1, 2, 2, 0)]]
     np.testing.assert_array_equal(weight[0], before[0])
     assert (weight[2] == 0).all()
     assert (weight[1] == 1).all()  # 1.25 + 0.004 · 1.25 · (1 - 1.25), clipped
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_denormal_weights_become_zero(dtype):
+def test_denormal_weights_become_zero(backend, dtype):
     """What falls below the smallest normal number is 0; the smallest normal number itself stays."""
     tiny = np.finfo(dtype).tiny
     weight = np.array([0.5, 4 * tiny, tiny, tiny], dtype).reshape(1, 4, 1, 1)
     latency = np.array([0, 15, 15, 0], np.uint8).reshape(1, 4, 1, 1)
-    assert learn(weight, 15, 0, 0.1, latency, 1, 0, (0.0, -0.5)) == [[(0, 0, 0, 0)]]
+    assert learn(backend, weight, 15, 0, 0.1, latency, 1, 0, (0.0, -0.5)) == [[(0, 0, 0, 0)]]
     np.testing.assert_array_equal(weight.ravel(), np.array([0.5, 2 * tiny, 0, tiny], dtype))
 
 
@@ -294,11 +295,11 @@ def test_denormal_weights_become_zero(dtype):
 @pytest.mark.parametrize("dtype", TYPES)
 @random_maps
 @given(layers())
-def test_decisions_on_random_maps(dtype, layer):
+def test_decisions_on_random_maps(backend, dtype, layer):
     """Peaks and the winner are those of the reference. Sums of eighths are exact, so many potentials are equal."""
     latency, weight, steps, pad = layer
     last = last_potentials(latency, weight, steps, pad)
-    deciding = decision_layer(weight.astype(dtype), steps, pad)
+    deciding = decision_layer(backend, weight.astype(dtype), steps, pad)
     np.testing.assert_array_equal(peaks(deciding, latency[None])[0], last.max((1, 2)))
     classes = np.zeros(len(weight), np.int64)
     winners, highest = learn_decisions(deciding, latency[None], [0], classes, np.zeros((2, 2)))
@@ -335,16 +336,17 @@ def test_chunks_of_images_change_no_bit(images, features, sizes, rule):
     """
     latency, labels, classes, start = decision_task(images, features, np.float32, **sizes)
     together, alone, pad = start.copy(), start.copy(), sizes["kernel"] // 2
-    layer = decision_layer(together, 15, pad)
+    layer = decision_layer("event", together, 15, pad)
     parts = [learn_decisions(layer, latency[part], labels[part], classes, RATES, rule)
              for part in (slice(0, images // 3), slice(images // 3, None))]  # fmt: skip
     winners, highest = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     for n in range(images):
         one = slice(n, n + 1)
-        decided = learn_decisions(decision_layer(alone, 15, pad), latency[one], labels[one], classes, RATES, rule)
+        layer_again = decision_layer("event", alone, 15, pad)
+        decided = learn_decisions(layer_again, latency[one], labels[one], classes, RATES, rule)
         assert (winners[n].tolist(), highest[n]) == (decided[0][0].tolist(), decided[1][0])
     np.testing.assert_array_equal(together, alone)
-    np.testing.assert_array_equal(peaks(layer, latency), peaks(decision_layer(alone, 15, pad), latency))
+    np.testing.assert_array_equal(peaks(layer, latency), peaks(decision_layer("event", alone, 15, pad), latency))
     if images > CHUNK:
         assert (winners[:, 0] < 0).sum() > 1  # silent images
         assert len(set(winners[:CHUNK, 0])) < CHUNK - 1  # features that win again within a chunk
@@ -353,12 +355,12 @@ def test_chunks_of_images_change_no_bit(images, features, sizes, rule):
 @pytest.mark.parametrize(
     ("kernel", "pad", "features", "side"), [(5, 2, 20, 6), (3, 2, 33, 6), (7, 2, 10, 6), (1, 0, 5, 6), (1, 0, 20, 1)]
 )
-def test_decision_learning_is_the_twins(kernel, pad, features, side):
+def test_decision_learning_equals_the_reference(backend, kernel, pad, features, side):
     """Seventy images in float64: every winner and every weight."""
     channels = 300 if side == 1 else 10
     latency, labels, classes, weight = decision_task(70, features, np.float64, side, channels, kernel)
     found = weight.copy()
-    winners, highest = learn_decisions(decision_layer(found, 15, pad), latency, labels, classes, RATES)
+    winners, highest = learn_decisions(decision_layer(backend, found, 15, pad), latency, labels, classes, RATES)
     for n, image in enumerate(latency):
         expected = reference_decision(image, weight, 15, pad)
         if expected is None:
@@ -371,21 +373,22 @@ def test_decision_learning_is_the_twins(kernel, pad, features, side):
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
 
 
-def test_equal_features_tie_whatever_the_rounding():
+def test_equal_features_tie_whatever_the_rounding(backend):
     """Features whose weights are the same in another order tie when every input spikes: the first one decides."""
     rng = np.random.default_rng(0)
     latency, one = np.zeros((1, 50, 5, 5), np.uint8), np.zeros(1, np.int64)
     for _ in range(20):
         values = rng.uniform(0.2, 0.8, 50 * 25)
         weight = np.array([rng.permutation(values) for _ in range(30)]).reshape(30, 50, 5, 5)
-        winners, _ = learn_decisions(decision_layer(weight, 15, 0), latency, one, np.zeros(30, np.int64), RATES)
+        layer = decision_layer(backend, weight, 15, 0)
+        winners, _ = learn_decisions(layer, latency, one, np.zeros(30, np.int64), RATES)
         assert winners.tolist() == [[0, 0, 0]]
 
 
 def test_peaks_do_not_depend_on_the_company():
     """The peaks of an image are the same alone and among others, without rounding; no images have none."""
     latency, _, _, weight = decision_task(300, 40, np.float32)
-    layer = decision_layer(weight, 15, 2)
+    layer = decision_layer("event", weight, 15, 2)
     alone = [peaks(layer, latency[n : n + 1]) for n in range(len(latency))]
     np.testing.assert_array_equal(peaks(layer, latency), np.concatenate(alone))
     assert peaks(layer, latency[:0]).shape == (0, 40)
@@ -400,7 +403,7 @@ def test_peaks_do_not_depend_on_the_company():
         (1, [[[0.375, 0.375], [0.5625, 0.5625]], [[0.3125, 0.3125], [0.25, 0.3125]]]),
     ],
 )
-def test_decision_by_hand(label, winner_channels):
+def test_decision_by_hand(backend, label, winner_channels):
     """Two channels, two features, one position, worked out by hand.
 
     Three inputs spike. Feature 0 has 0.5 + 0.5 + 0.25, feature 1 has 0.25 + 0.25 + 0.75: equal, so feature 0 decides.
@@ -410,7 +413,7 @@ def test_decision_by_hand(label, winner_channels):
     weight = np.empty((2, 2, 2, 2))
     weight[0, 0], weight[0, 1], weight[1, 0], weight[1, 1] = 0.5, 0.25, 0.25, 0.75
     weight[1, 1, 1, 1] = 1.0
-    layer = decision_layer(weight, 3, 0)
+    layer = decision_layer(backend, weight, 3, 0)
     assert peaks(layer, latency[None]).tolist() == [[1.25, 1.25]]
     rates = np.array([[0.125, -0.0625], [-0.125, 0.0625]])
     rule = RSTDP(bounds=(0.25, 0.75))
@@ -420,12 +423,12 @@ def test_decision_by_hand(label, winner_channels):
     assert weight[1].tolist() == [[[0.25, 0.25], [0.25, 0.25]], [[0.75, 0.75], [0.75, 0.75]]]
 
 
-def test_silence_teaches_nothing():
+def test_silence_teaches_nothing(backend):
     """Without a positive potential nobody decides, and no weight changes, not even to keep the bounds."""
     _, labels, classes, weight = decision_task(3, 10, np.float32)
     before = weight.copy()
     silent = np.full((3, 10, 6, 6), 15, np.uint8)
-    winners, highest = learn_decisions(decision_layer(weight, 15, 2), silent, labels, classes, RATES)
+    winners, highest = learn_decisions(decision_layer(backend, weight, 15, 2), silent, labels, classes, RATES)
     assert (winners == -1).all()
     assert (highest == 0).all()
     np.testing.assert_array_equal(weight, before)
@@ -436,7 +439,7 @@ def test_silence_teaches_nothing():
 
 
 @pytest.mark.parametrize("learning", [True, False])
-def test_joint_learning_on_digits(learning):
+def test_joint_learning_on_digits(backend, learning):
     """Forty digits, blank ones among them: every winner and weight of both layers equals the reference."""
     rng = np.random.default_rng(1)
     images, labels, classes = DIGITS[:40].copy(), rng.integers(0, 2, 40), np.arange(8) // 4
@@ -445,10 +448,9 @@ def test_joint_learning_on_digits(learning):
     rule = RSTDP(winners=6, radius=0, bounds=(0.0, 1.0))
     lower_rates = np.array([[0.02, -0.015], [-0.02, 0.0025]])
     found = lower.copy(), upper.copy()
-    decided, winners = learn_together(
-        firing_layer(found[0], 15, 2, 15), decision_layer(found[1], 15, 2), images, labels, 3, classes,
-        (rule, REWARDED), (lower_rates, RATES if learning else None),
-    )  # fmt: skip
+    layers = firing_layer(backend, found[0], 15, 2, 15), decision_layer(backend, found[1], 15, 2)
+    rates = lower_rates, RATES if learning else None
+    decided, winners = learn_together(backend, *layers, images, labels, 3, classes, (rule, REWARDED), rates)
     winners, outcomes = listed(winners), []
     for n, image in enumerate(images):
         between = reference_fire(image, lower, 15, 2, 15, 3)
@@ -471,32 +473,31 @@ def test_joint_learning_on_digits(learning):
 # The interface of both backends
 
 
-def decide(backend, images=2, labels=2, classes=4, rates=(2, 2, 2), left_out=None, rule=REWARDED):
-    layer = backend.DecisionLayer(torch.full((4, 2, 3, 3), 0.5), 15, 1)
+def decide(backend, images=2, labels=2, classes=4, rates=(2, 2, 2), left_out=None):
+    layer = BACKENDS[backend].DecisionLayer(torch.full((4, 2, 3, 3), 0.5), 15, 1)
     latency = torch.zeros(images, 2, 5, 5, dtype=torch.uint8)
     labels, classes = torch.zeros(labels, dtype=torch.int64), np.zeros(classes, np.int64)
-    layer.decide_and_update(latency, labels, classes, rule, np.zeros(rates), left_out)
+    layer.decide_and_update(latency, labels, classes, REWARDED, np.zeros(rates), left_out)
 
 
 def fire_zeros(backend, channels=2, dtype=torch.uint8, pool=1):
-    layer = backend.FiringLayer(torch.full((4, 2, 3, 3), 0.5), 15, 1, 1.0)
+    layer = BACKENDS[backend].FiringLayer(torch.full((4, 2, 3, 3), 0.5), 15, 1, 1.0)
     layer.fire(torch.zeros(1, channels, 5, 5, dtype=dtype), pool)
 
 
-@pytest.mark.parametrize("backend", [event, frames])
 @pytest.mark.parametrize(
-    ("field", "call"),
+    ("call", "wrong", "field"),
     [
-        ("latency", lambda backend: fire_zeros(backend, channels=3)),
-        ("latency", lambda backend: fire_zeros(backend, dtype=torch.float32)),
-        ("size", lambda backend: fire_zeros(backend, pool=6)),
-        ("labels", lambda backend: decide(backend, labels=3)),
-        ("classes", lambda backend: decide(backend, classes=3)),
-        ("rates", lambda backend: decide(backend, rates=(3, 2, 2))),
-        ("left_out", lambda backend: decide(backend, left_out=np.zeros((2, 3), bool))),
+        (fire_zeros, {"channels": 3}, "latency"),
+        (fire_zeros, {"dtype": torch.float32}, "latency"),
+        (fire_zeros, {"pool": 6}, "size"),
+        (decide, {"labels": 3}, "labels"),
+        (decide, {"classes": 3}, "classes"),
+        (decide, {"rates": (3, 2, 2)}, "rates"),
+        (decide, {"left_out": np.zeros((2, 3), bool)}, "left_out"),
     ],
 )
-def test_what_kernels_cannot_take_is_refused(field, call, backend):
+def test_what_kernels_cannot_take_is_refused(backend, call, wrong, field):
     with pytest.raises(InputError) as error:
-        call(backend)
+        call(backend, **wrong)
     assert error.value.field == field

@@ -1,7 +1,6 @@
 """The rules: numbers worked out by hand, and users' own rules on both backends."""
 
 import ast
-import inspect
 import math
 import subprocess
 import sys
@@ -15,14 +14,12 @@ from support.own_rules import ChosenRule, ContrastRule, ExponentialSTDP, Recent,
 from support.refusals import refuses
 
 import engine
-from engine import event, frames
 from engine.decision import Outcome
 from engine.rules import RSTDP, STDP, MarginRule
-from engine.stages import SpikingConv
+from engine.stages import BACKENDS, SpikingConv
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
-BACKENDS = [event, frames]
 
 
 def weights(*shape, low=0.1, high=0.9):
@@ -135,10 +132,10 @@ def test_another_window_on_both_backends(kind, more, tolerance):
     """
     rule = kind(winners=5, radius=3, rates=(0.05, -0.03), double_every=0, **more)
     ends = []
-    for backend, learned in [*((backend, rule) for backend in BACKENDS), (event, replace_window(rule))]:
+    for backend, learned in (("event", rule), ("torch", rule), ("event", replace_window(rule))):
         weight = weights(20, 6, 5, 5, low=0.2, high=0.6)
         rates = learned.schedule(None, np.arange(1, 41), 0)
-        winners = backend.FiringLayer(weight, 15, 2, 10).compete_and_update(DIGITS[:40], learned, rates)
+        winners = BACKENDS[backend].FiringLayer(weight, 15, 2, 10).compete_and_update(DIGITS[:40], learned, rates)
         assert (winners[..., 0] >= 0).sum() > 50
         ends.append((winners, weight))
     assert torch.equal(ends[0][0], ends[1][0])
@@ -171,7 +168,6 @@ def reference_contrast(latency, labels, classes, weight, rates):
 
 
 @pytest.mark.parametrize("features", [10, 100])
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_two_neurons_learn_from_an_image(backend, features):
     """The weights are those of the reference after 60 images."""
     rng = np.random.default_rng(0)
@@ -183,21 +179,24 @@ def test_two_neurons_learn_from_an_image(backend, features):
     learned = reference_contrast(latency, labels, classes, expected, torch.from_numpy(rule.first_rates()))
     assert len(learned) == 118
     rates = rule.schedule(rule.first_rates(), np.arange(60), 0)
-    layer = backend.DecisionLayer(found, 15, 2)
+    layer = BACKENDS[backend].DecisionLayer(found, 15, 2)
     decided = layer.decide_and_update(latency, torch.from_numpy(labels), classes, rule, rates).decisions
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     assert decided[7].tolist() == [-1, -1, -1]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_neurons_that_are_left_out_do_not_learn_but_decide(backend):
     """Of classes 0 1: feature 0 is the strongest and decides; left out, feature 1 learns in its place."""
     latency, classes = torch.zeros(1, 1, 1, 1, dtype=torch.uint8), np.array([0, 1])
     for left_out, expected in (([False, False], [0.9 + 0.0625, 0.5]), ([True, False], [0.9, 0.5 - 0.125])):
         weight = torch.tensor([0.9, 0.5], dtype=torch.float64).reshape(2, 1, 1, 1)
         rates = np.array([[[0.0625, -0.5], [-0.125, 0.5]]])
-        found = backend.DecisionLayer(weight, 15, 0).decide_and_update(
-            latency, torch.tensor([0]), classes, RSTDP(bounds=(0.0, 1.0)), rates, np.array([left_out])
+        found = (
+            BACKENDS[backend]
+            .DecisionLayer(weight, 15, 0)
+            .decide_and_update(
+                latency, torch.tensor([0]), classes, RSTDP(bounds=(0.0, 1.0)), rates, np.array([left_out])
+            )
         )
         assert found.decisions.tolist() == [[0, 0, 0]]
         np.testing.assert_allclose(weight.ravel(), expected)
@@ -261,7 +260,7 @@ def learn_chosen(backend, **verdict):
     """Learn from 40 digits by a rule that chooses so; return the weights (40, 6, 5, 5)."""
     weight, rule = weights(40, 6, 5, 5, low=0.4, high=0.6), ChosenRule(**verdict)
     rates = rule.schedule(rule.first_rates(), np.arange(40), 0)
-    layer = backend.DecisionLayer(weight, 15, 2)
+    layer = BACKENDS[backend].DecisionLayer(weight, 15, 2)
     layer.decide_and_update(DIGITS[:40], torch.from_numpy(GOLDEN["label"][:40]), np.arange(40) // 4, rule, rates)
     return weight
 
@@ -275,7 +274,6 @@ def test_as_many_neurons_learn_as_the_verdict_chooses(count):
     assert changed.nonzero()[:, 0].tolist() == list(range(3, 3 + count))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "verdict",
     [
@@ -325,11 +323,11 @@ def test_no_function_of_the_engine_has_more_than_eight_parameters():
 
 def test_both_backends_promise_the_same():
     for name in ("FiringLayer", "DecisionLayer"):
-        one, two = (getattr(backend, name) for backend in BACKENDS)
+        one, two = (getattr(backend, name) for backend in BACKENDS.values())
         for method in ("__init__", "fire", "compete_and_update", "peaks", "decide_and_update"):
             assert getattr(one, method, None) is getattr(two, method, None)
-    assert event.update_together is frames.update_together
-    assert inspect.isfunction(event.update_together)
+    event, torch_backend = BACKENDS.values()
+    assert event.update_together is torch_backend.update_together
 
 
 def test_a_record_of_ones_own_may_stand_beside_others():

@@ -1,16 +1,20 @@
-"""Change one thing of the product at a time, and see whether a test fails.
+"""Change one expression of the product at a time, and see whether a test fails.
 
-    python tests/manual/mutants.py                      # all; --only s1c1 network_trainer: those of some files
-    python tests/manual/mutants.py --check              # only whether each change still applies
-    python tests/manual/mutants.py --jobs 2
+    python tests/manual/mutants.py --seed 0             # 60 mutants; --only event s1c1: those of some files
+    python tests/manual/mutants.py --list               # only print them
 
-A mutant replaces a text, which must be in its file exactly once, in a copy of the repository in a temporary folder.
-Then the tests of that file run until one fails. A change in ``engine/`` compiles the kernels again, so that a mutant
-that no quick test kills takes minutes. The exit code is 1 if a mutant survives, and 2 if a change no longer applies.
+The operators change comparisons, arithmetic, ``and`` and ``or``, ``min`` and ``max``, numbers, and statements, in the
+functions and classes of ``FUNCTIONS`` (of a class, in its body without its methods). The sample contains equally many
+mutants of each file, as far as the file has them. A mutant is applied in a copy of the repository in a temporary
+folder. Then the tests of that file run until one fails. A change of a kernel compiles kernels again, so that a mutant
+that no quick test kills takes minutes. The exit code is 1 if a mutant survives.
 """
 
 import argparse
+import ast
+import copy
 import os
+import random
 import shlex
 import shutil
 import subprocess
@@ -18,6 +22,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -25,214 +30,152 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = 900  # seconds for the tests of a mutant
 
+EVENT = ["tests/engine/test_event.py -k 'event and by_hand'", "tests/engine/test_event.py -k event"]
+TRACES = ["tests/engine/test_traces.py"]
+RULES_BY_HAND = "tests/engine/test_rules.py -k 'rates or window or strongest or impossible or margin'"
+MAPS = "tests/test_several_maps.py"
+GOLDEN = "tests/training/test_golden_checkpoints.py"
+# Functions and classes of each file, and arguments of pytest; those whose tests are quick come first.
+FUNCTIONS = {
+    "engine/event/layout.py": ("geometry_of make_rows make_banks to_rows to_banks", EVENT),
+    "engine/event/simd.py": ("add_rows any_above count_accumulators", ["tests/engine/test_simd.py", *EVENT]),
+    "engine/event/firing.py": ("sort_by_time integrate mark_lines pool_out _find_lines _fire_image fire", EVENT),
+    "engine/event/competition.py": ("compete _best_candidate", [*EVENT, *TRACES]),
+    "engine/event/plasticity.py": ("update_batch update_winners renew clamp", [*EVENT, *TRACES]),
+    "engine/event/peaks.py": ("find_peaks list_spikes find_peaks_of_bank add_bank find_highest", EVENT),
+    "engine/event/deciding.py": ("learn_chunk is_dense _refresh_peaks _update_winner", [*EVENT, *TRACES]),
+    "engine/event/together.py": ("update_both", ["tests/engine/test_event.py -k 'event and joint'", *TRACES]),
+    "engine/event/layers.py": ("_Kernels FiringLayer._prepare_learning DecisionLayer._decide_and_update", EVENT),
+    "engine/event/pace.py": ("Pace.add", ["tests/engine/test_pace.py"]),
+    "engine/event/identity.py": ("make_plasticity _check_globals _list_globals", ["tests/engine/test_identity.py"]),
+    "engine/rules.py": (
+        "Additive.window Stabilized.change Rewarded.verdict Margin.verdict STDP STDP.schedule RSTDP RSTDP.adapt "
+        "MarginRule MarginRule.first_rates MarginRule.schedule check_competition check_bounds",
+        [RULES_BY_HAND, "tests/engine/test_rules.py", "tests/test_networks.py"],
+    ),
+    "engine/decision.py": ("strongest check_learners majority Outcome.of", ["tests/test_networks.py", *EVENT]),
+    "engine/packed.py": ("_to_codes_of_image _from_codes_of_image", ["tests/engine/test_packed.py"]),
+    "engine/phases.py": (
+        "Phase.learn Phase._learn_features Phase._learn_decisions Phase._learn_together",
+        ["tests/test_fit.py", "tests/test_networks.py", *TRACES],
+    ),
+    "engine/stages.py": (
+        "SpikingConv.next_rates SpikingConv.receptive_field SpikingDense.gather Pool.regions Branches.regions "
+        "Branches.fire",
+        ["tests/engine/test_rules.py -k counts_its", MAPS, "tests/test_networks.py", "tests/report"],
+    ),
+    "engine/graph.py": (
+        "StageGraph.inputs_of StageGraph.between StageGraph.fire StageGraph._find_pool StageGraph.propagate "
+        "StageGraph._times_matter StageGraph._check_times",
+        [MAPS, "tests/test_fit.py tests/test_networks.py"],
+    ),
+    "network_trainer.py": (
+        "Progress.add NetworkTrainer.steps NetworkTrainer._finish_epoch NetworkTrainer._decide_part",
+        ["tests/test_fit.py", f"tests/test_networks.py {MAPS}", f"{GOLDEN} tests/training/test_run.py"],
+    ),
+    "s1c1.py": (
+        "S1C1.__init__ compute_integer_filters _encode_one _filter normalise bin_by_rank _sort",
+        ["tests/test_s1c1.py"],
+    ),
+    "training/checkpoint.py": (
+        "restore_state decode_checkpoint compute_checksum _make",
+        [GOLDEN, "tests/training/test_checkpoint.py"],
+    ),
+}
+EQUIVALENT = {}  # {the text of a mutant: why no test can tell it from the product}
+
+SWAPPED = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr,
+}  # fmt: skip
+CALLS = {"min": "max", "max": "min"}
+
 
 class Mutant(NamedTuple):
-    """``before`` is in the file exactly once; ``after`` replaces it."""
+    """``after`` replaces the bytes from ``start`` to ``end`` of the file."""
 
     file: str
-    before: str
+    start: int
+    end: int
+    text: str
     after: str
 
     def __str__(self):
-        return f"{self.file}: {self.before.strip()!r} -> {self.after.strip()!r}"
+        return self.text
 
 
-# Arguments of pytest; those whose tests are quick come first.
-TESTS = {
-    "engine/rules.py": [
-        "tests/engine/test_rules.py -k 'rates or rewards or window or strongest or impossible or decays or part_of'",
-        "tests/engine/test_rules.py tests/test_networks.py -k 'margin_decides or impossible_stages'",
-        "tests/engine/test_rules.py",
-        "tests/test_networks.py",
-    ],
-    "s1c1.py": ["tests/test_s1c1.py"],
-    "engine/phases.py": ["tests/test_fit.py", "tests/test_networks.py", "tests/engine/test_traces.py"],
-    "engine/stages.py": [
-        "tests/engine/test_rules.py -k counts_its",
-        "tests/test_several_maps.py",
-        "tests/test_networks.py",
-        "tests/report",
-    ],
-    "engine/event/competition.py": ["tests/engine/test_event.py", "tests/engine/test_traces.py"],
-    "engine/event/plasticity.py": ["tests/engine/test_event.py", "tests/engine/test_traces.py"],
-    "engine/graph.py": ["tests/test_several_maps.py", "tests/test_fit.py tests/test_networks.py"],
-    "network_trainer.py": [
-        "tests/test_fit.py",
-        "tests/test_networks.py tests/test_several_maps.py",
-        "tests/training/test_golden_checkpoints.py tests/training/test_run.py",
-    ],
-    "models/deepr2024.py": ["tests/test_fit.py", "tests/test_networks.py"],
-    "training/checkpoint.py": ["tests/training/test_golden_checkpoints.py", "tests/training/test_checkpoint.py"],
-}
+def change(node):
+    """Return the node that replaces a node, or None."""
+    changed = copy.deepcopy(node)
+    if isinstance(node, ast.Compare):
+        changed.ops[0] = SWAPPED[type(node.ops[0])]()
+    elif isinstance(node, (ast.BinOp, ast.BoolOp, ast.AugAssign)) and type(node.op) in SWAPPED:
+        changed.op = SWAPPED[type(node.op)]()
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLS:
+        changed.func.id = CALLS[node.func.id]
+    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        changed.value = node.value + 1
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        changed.value = not node.value
+    elif isinstance(node, ast.Assign) and isinstance(node.targets[0], (ast.Subscript, ast.Attribute)):
+        return ast.Pass()
+    else:
+        return None
+    return changed
 
-RULES = [
-    ("highest: float = 0.15", "highest: float = 0.16"),
-    ("double_every: int = 500", "double_every: int = 501"),
-    ("depression: float = -0.75", "depression: float = -0.76"),
-    ("rates: tuple[float, float] = (0.004, -0.003)", "rates: tuple[float, float] = (0.004, -0.0031)"),
-    ("reward: tuple[float, float] = (0.004, -0.003)", "reward: tuple[float, float] = (0.005, -0.003)"),
-    ("(-0.004, 0.0005)", "(-0.004, 0.0006)"),
-    ("bounds: tuple[float, float] = (0.2, 0.8)", "bounds: tuple[float, float] = (0.2, 0.9)"),
-    ("(0.0, 1.0)\n    stabilize: bool = True", "(0.0, 1.1)\n    stabilize: bool = True"),
-    ("stabilize: bool = True", "stabilize: bool = False"),
-    ("stabilize: bool = False", "stabilize: bool = True"),
-    ("(t_in <= t_out) * ltp", "(t_in < t_out) * ltp"),
-    ("(t_in > t_out) * ltd", "(t_in >= t_out) * ltd"),
-    ("(w - self.lower) * (self.upper - w)", "(w - self.lower) * (self.upper + w)"),
-    ("(w - self.lower) * (self.upper - w)", "w * (self.upper - w)"),
-    ("0 if classes[best] == label else 1", "1 if classes[best] == label else 0"),
-    ("if best < 0:", "if best < 1:"),
-    (">= (1 + self.margin) * peaks[b]", ">= (1 - self.margin) * peaks[b]"),
-    (">= (1 + self.margin) * peaks[b]", "> (1 + self.margin) * peaks[b]"),
-    ("learners[1, 1] = b, 1", "learners[1, 1] = b, 0"),
-    ("if a < 0 or b < 0 or", "if b < 0 or"),
-    ("if a < 0 or b < 0 or", "if a < 0 or"),
-    ("doublings = numbers // self.double_every", "doublings = (numbers - 1) // self.double_every"),
-    ("doublings = numbers // self.double_every if self.double_every else", "doublings = numbers // 500 if True else"),
-    ("* 2.0 ** np.minimum", "* 1.9 ** np.minimum"),
-    ("np.minimum(doublings, 64), self.highest)", "np.minimum(doublings, 64), 1.0)"),
-    ("np.stack([ltp, self.depression * ltp], 1)", "np.stack([ltp, self.rates[1] + 0 * ltp], 1)"),
-    ("np.where(doublings[:, None] > 0,", "np.where(doublings[:, None] >= 0,"),
-    ('[[outcome.fraction("wrong")],', '[[outcome.fraction("correct")],'),
-    ('[outcome.fraction("correct")]]', '[outcome.fraction("wrong")]]'),
-    ('[outcome.fraction("correct")]]', '[1 - outcome.fraction("wrong")]]'),
-    ("return np.broadcast_to(rates, (len(numbers)", "return np.broadcast_to(2 * rates, (len(numbers)"),
-    ("np.full(len(numbers), epoch)", "np.full(len(numbers), epoch + 1)"),
-    ("[(1, -self.ltd), (-1, self.ltd)]", "[(1, -self.ltd), (-1, -self.ltd)]"),
-    ("rng.random((images, features)) < self.left_out", "rng.random((images, features)) > self.left_out"),
-    ("0 <= self.left_out < 1", "0 <= self.left_out <= 1"),
-    ("margin: float = 0.03", "margin: float = 0.02"),
-    ("rate: float = 0.01", "rate: float = 0.02"),
-    ("decay: float = 0.9", "decay: float = 0.8"),
-    ("ltd: float = 0.05", "ltd: float = 0.06"),
-    ('(("winners", 1), ("radius", 0))', '(("winners", 0), ("radius", 0))'),
-    ('(("winners", 1), ("radius", 0))', '(("winners", 1), ("radius", -1))'),
-    ("rule.bounds[0] < rule.bounds[1] <= MAX_VALUE", "rule.bounds[0] <= rule.bounds[1] <= MAX_VALUE"),
-    ("rewards_firing: ClassVar[bool] = True", "rewards_firing: ClassVar[bool] = False"),
-    ("change = Stabilized.change", "change = Additive.change"),
-    ("learners[0, 0], learners[0, 1] = a, 0", "learners[0, 0], learners[0, 1] = a, 1"),
-]  # fmt: skip
 
-ENCODER = [
-    ("if r > 0 and r >= thresholds[f, 0]", "if r > 0 and r > thresholds[f, 0]"),
-    ("-r >= thresholds[f, 1]", "-r > thresholds[f, 1]"),
-    ("-r >= thresholds[f, 1]", "-r >= thresholds[f, 0]"),
-    ("maps[on + 1, y, x] = -r", "maps[on, y, x] = -r"),
-    ("on = 2 * (colour * len(kernels) + f)", "on = 2 * (colour + f * colours)"),
-    ("kernel[window // 2, window // 2] -= kernel.sum()", "kernel[window // 2, window // 2] -= 0"),
-    ("threshold * -float(dog.min())", "threshold"),
-    ("math.floor(53 - ", "math.floor(20 - "),
-    ("per_bin = max(1, n // time_steps)", "per_bin = max(1, n // time_steps + 1)"),
-    ("spikes = min(n, per_bin * time_steps)", "spikes = n"),
-    ("latency[:] = time_steps\n", "latency[:] = time_steps - 1\n"),
-    ("if start[bucket] < border:", "if start[bucket] < border - 1:"),
-    ("bits[ranked[j - 1]] < bits[position]", "bits[ranked[j - 1]] <= bits[position]"),
-    ("bits[ranked[j - 1]] < bits[position]", "bits[ranked[j - 1]] > bits[position]"),
-    ("    side = 2 * radius + 1\n", "    side = 2 * radius\n"),
-    ("total += columns[x + side] - columns[x]", "total += columns[x + side]"),
-    ("if y - radius - 1 >= 0:", "if y - radius - 1 > 0:"),
-    ("intensity[y, x] /= square[y, x]", "intensity[y, x] *= square[y, x]"),
-    ("= rank // per_bin", "= (rank + 1) // per_bin"),
-    ("min(spikes, n - 1) + 1, per_bin)", "min(spikes, n - 1), per_bin)"),
-    ("radius: int = 8", "radius: int = 7"),
-    ("threshold: float = 50.0", "threshold: float = 49.0"),
-    ("time_steps: int = 15", "time_steps: int = 14"),
-    ("response[y + j, x + i] += pixel", "response[y + j, x + i] = pixel"),
-    ("np.moveaxis(images, -1, 1)", "images.transpose(0, 3, 2, 1)"),
-]  # fmt: skip
+def walk(node):
+    """Yield the nodes of a function, without its docstring, annotations and messages, or of a class without methods."""
+    unchanged = [
+        *getattr(node, "decorator_list", ()),
+        getattr(node, "returns", None),
+        getattr(node, "annotation", None),
+    ]
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, (ast.JoinedStr, ast.Raise, ast.arguments)) or child in unchanged:
+            continue
+        if isinstance(node, ast.ClassDef) and isinstance(child, ast.FunctionDef):
+            continue
+        yield child
+        yield from walk(child)
 
-TRAINER = [
-    ("place = seed, progress.phase, progress.epoch", "place = seed, progress.phase, 0"),
-    ("place = seed, progress.phase, progress.epoch", "place = seed, 0, progress.epoch"),
-    ("place = seed, progress.phase, progress.epoch", "place = 0, progress.phase, progress.epoch"),
-    ("default_rng((*place, progress.batch))", "default_rng(place)"),
-    ("train.labels[chosen], progress.epoch, rng)", "train.labels[: len(chosen)], progress.epoch, rng)"),
-    ("train.labels[chosen], progress.epoch, rng)", "train.labels[chosen], 0, rng)"),
-    ("Outcome(*self.outcome) + learned.outcome", "learned.outcome"),
-    ("wins += torch.bincount", "wins -= torch.bincount"),
-    ("if label in learned.wins:", "if label not in learned.wins:"),
-    ("progress.batch += 1\n", "progress.batch += 2\n"),
-    ("progress.epochs_since_best >= patience", "progress.epochs_since_best > patience"),
-    ("patience and phase.needs_labels and progress", "patience and progress"),
-    ('validated.correct > progress.best["correct"]', 'validated.correct >= progress.best["correct"]'),
-    ("progress.epochs_since_best = 0\n", "progress.epochs_since_best = 1\n"),
-    ("progress.epochs_since_best += 1\n", "progress.epochs_since_best += 2\n"),
-    ("progress.epoch >= count or gave_up", "progress.epoch > count or gave_up"),
-    ("progress.phase + 1, 0\n", "progress.phase + 1, progress.epoch\n"),
-    ("progress.epoch + 1, 0, 0.0", "progress.epoch + 1, progress.batch, 0.0"),
-    ('"step": len(progress.history) + 1', '"step": len(progress.history) + 2'),
-    ("(count == 0).sum()", "(count > 0).sum()"),
-    ("(weight * (1 - weight)).numpy", "(weight * (1 + weight)).numpy"),
-    (".reshape(-1, 2)[0]", ".reshape(-1, 2)[-1]"),
-    ("progress.outcome, progress.wins = [0, 0, 0], {}", "progress.wins = {}"),
-    ("progress.outcome, progress.wins = [0, 0, 0], {}", "progress.outcome = [0, 0, 0]"),
-    ("value.detach().cpu().clone() for key", "value.detach().cpu() for key"),
-    ("several = len(stage.convs) > 1", "several = len(stage.convs) > 9"),
-    (".unflatten(1, (self.num_classes, -1)).amax(2)", ".unflatten(1, (self.num_classes, -1)).mean(2)"),
-    ("rng = np.random.default_rng(seed)\n", "rng = np.random.default_rng(0)\n"),
-    ("if count and not 0 <= int(labels.min())", "if count and not -1 <= int(labels.min())"),
-    ("copy = rng.integers(len(train.copies) + 1)", "copy = rng.integers(len(train.copies))"),
-]
 
-PHASES = [
-    ("self.batches += 1\n", "self.batches += 2\n"),
-    ("self.stages[batch % len(self.stages)]", "self.stages[(batch + 1) % len(self.stages)]"),
-    ("rng or np.random.default_rng(batch)", "rng or np.random.default_rng(0)"),
-    ("conv.adapt(rule, learned.outcome)", "pass"),
-    ("{label: wins[label] for label in active}", "wins"),
-    ("lower.next_rates(rule, len(inputs), epoch)", "lower.next_rates(top_rule, len(inputs), epoch)"),
-    ("len(inputs), epoch) if network.decision in active else None", "len(inputs), epoch)"),
-    ("network.stages[pools[0]].size if pools else 1", "1"),
-]
+def list_mutants(file):
+    """Return the mutants of a file, in its order."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    lines = text.encode().splitlines(keepends=True)
+    begins = [sum(map(len, lines[:number])) for number in range(len(lines))]
+    mutants = []
+    for function in FUNCTIONS[file][0].split():
+        scope = ast.parse(text)
+        for name in function.split("."):
+            scope = next(node for node in scope.body if getattr(node, "name", None) == name)
+        for node in walk(scope):
+            after = change(node)
+            if after is not None:
+                start = begins[node.lineno - 1] + node.col_offset
+                end = begins[node.end_lineno - 1] + node.end_col_offset
+                replacement = ast.unparse(after)
+                if isinstance(node, ast.expr):
+                    replacement = f"({replacement})"
+                before = " ".join(ast.get_source_segment(text, node).split())
+                line = lines[node.lineno - 1].decode().strip()
+                where = f"{file}, {function}, {line!r}: {before} -> {replacement}"
+                mutants.append(Mutant(file, start, end, where, replacement))
+    return mutants
 
-STAGES = [
-    ("seen + np.arange(1, images + 1)", "seen + np.arange(images)"),
-    ("torch.tensor(rates[-1])", "torch.tensor(rates[0])"),
-    ("(latency >= time_steps).to", "(latency > time_steps).to"),
-    ("side + (self.kernel - 1) * stride, stride", "side + self.kernel * stride, stride"),
-    ("(height - first.shape[2]) // 2", "height - first.shape[2]"),
-]
 
-GRAPH = [
-    (".inputs or (names[names.index(name) - 1],)", ".inputs or (names[0],)"),
-    ("stage.fire(latency, self.stages[pool].size)", "stage.fire(latency, 1)"),
-    ("int(latencies.max()) > self.time_steps", "int(latencies.max()) > self.time_steps + 1"),
-    ("len(readers) == 1 and name not in wanted", "len(readers) == 1"),
-]
-
-COMPETITION = [
-    ("open_positions -= not closed[line, column]", "open_positions -= 1"),
-    ("if potential[at + f] > potential[at + best]:", "if potential[at + f] >= potential[at + best]:"),
-    ("min(out_height, y + radius + 1)", "min(out_height, y + radius)"),
-    ("winners[count, 2] = out_width - 1 - x", "winners[count, 2] = x"),
-]
-
-PLASTICITY = [
-    ("line + ky, column + kx, ky * kernel + kx", "line + ky, column + kx, kx * kernel + ky"),
-    ("w = min(max(w, plasticity.lower), plasticity.upper)", "w = min(w, plasticity.upper)"),
-    ("if len(winners) > 0 and not weights.inside[0]:", "if False:"),
-]
-
-CHECKPOINT = [
-    ("hashlib.sha256(text.encode())", "hashlib.sha256()"),
-    ("if computed != checksum:", "if False:"),
-    ("for name in own | saved:", "for name in own:"),
-    ('progress["best"]["state"] = groups["best"]', 'progress["best"]["state"] = groups["state"]'),
-]
-
-CHANGES = {
-    "engine/rules.py": RULES,
-    "s1c1.py": ENCODER,
-    "engine/phases.py": PHASES,
-    "engine/stages.py": STAGES,
-    "engine/graph.py": GRAPH,
-    "engine/event/competition.py": COMPETITION,
-    "engine/event/plasticity.py": PLASTICITY,
-    "network_trainer.py": TRAINER,
-    "training/checkpoint.py": CHECKPOINT,
-    "models/deepr2024.py": [("stabilize=False)", "stabilize=False, double_every=0)")],
-}
-MUTANTS = [Mutant(file, *change) for file, changes in CHANGES.items() for change in changes]
+def draw_sample(files, count, seed):
+    """Return ``count`` mutants, equally many of each file, as far as there are so many."""
+    drawn = []
+    for file in files:
+        mutants = [mutant for mutant in list_mutants(file) if str(mutant) not in EQUIVALENT]
+        random.Random(f"{seed} {file}").shuffle(mutants)
+        drawn.append(mutants)
+    in_turn = [mutant for row in zip_longest(*drawn) for mutant in row if mutant]
+    return sorted(in_turn[:count])
 
 
 def copy_repository(folder):
@@ -244,14 +187,14 @@ def copy_repository(folder):
     caches = (ROOT / "engine" / "__pycache__").glob("kernels-*/**/*")
     for path in [*(ROOT / name for name in listed.splitlines()), *caches]:
         if path.is_file():
-            copy = folder / path.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, copy)
+            target = folder / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
 
 
 def find_killer(mutant, folder):
     """Return the first test that fails in the folder, or None if all pass."""
-    for words in TESTS[mutant.file]:
+    for words in FUNCTIONS[mutant.file][1]:
         command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *shlex.split(words)]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
@@ -271,13 +214,13 @@ def try_mutant(mutant, folders):
     """Apply the mutant in a free folder, test it there, undo it; return what killed it (or None) and the seconds."""
     folder, start = folders.get(), time.monotonic()
     file = folder / mutant.file
-    before, text = file.stat(), file.read_text(encoding="utf-8")
-    file.write_text(text.replace(mutant.before, mutant.after), encoding="utf-8")
+    before, content = file.stat(), file.read_bytes()
+    file.write_bytes(content[: mutant.start] + mutant.after.encode() + content[mutant.end :])
     time.sleep(0.1)  # kernels of a file that is younger than the process are not kept
     try:
         return find_killer(mutant, folder), time.monotonic() - start
     finally:
-        file.write_text(text, encoding="utf-8")
+        file.write_bytes(content)
         os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
         folders.put(folder)
 
@@ -285,30 +228,30 @@ def try_mutant(mutant, folders):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", default=[""], metavar="PART", help="of the files' names")
+    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--check", action="store_true", help="only check that each change applies")
+    parser.add_argument("--list", action="store_true", help="only print the mutants")
     args = parser.parse_args()
-    chosen = [mutant for mutant in MUTANTS if any(part in mutant.file for part in args.only)]
-    texts = {file: (ROOT / file).read_text(encoding="utf-8") if (ROOT / file).is_file() else "" for file in CHANGES}
-    found = [texts[mutant.file].count(mutant.before) for mutant in chosen]
-    for mutant, count in zip(chosen, found, strict=True):
-        if count != 1:
-            print(f"the text of this mutant is in its file {count} times, not once: {mutant}", file=sys.stderr)
-    if args.check or found != [1] * len(found):
-        print(f"{found.count(1)} of {len(chosen)} mutants apply")
-        sys.exit(0 if found == [1] * len(found) else 2)
-    with tempfile.TemporaryDirectory() as place:
+    texts = {str(mutant) for file in FUNCTIONS for mutant in list_mutants(file)}
+    if not EQUIVALENT.keys() <= texts:
+        sys.exit(f"no mutants of this version: {sorted(EQUIVALENT.keys() - texts)}")
+    chosen = [file for file in FUNCTIONS if any(part in file for part in args.only)]
+    sample = draw_sample(chosen, args.count, args.seed)
+    if args.list:
+        print(*sample, f"{len(sample)} of {len(texts)} mutants; {len(EQUIVALENT)} are equivalent", sep="\n")
+        return
+    survivors = 0
+    with tempfile.TemporaryDirectory() as place, ThreadPoolExecutor(args.jobs) as pool:
         folders = SimpleQueue()
         for job in range(args.jobs):
             copy_repository(Path(place, str(job)))
             folders.put(Path(place, str(job)))
-        survivors = 0
-        with ThreadPoolExecutor(args.jobs) as pool:
-            outcomes = pool.map(lambda mutant: try_mutant(mutant, folders), chosen)
-            for mutant, (killer, seconds) in zip(chosen, outcomes, strict=True):
-                print(f"{mutant}: {killer or 'SURVIVED'} ({seconds:.0f} s)", flush=True)
-                survivors += killer is None
-    print(f"{len(chosen)} mutants, {survivors} survive")
+        outcomes = pool.map(lambda mutant: try_mutant(mutant, folders), sample)
+        for mutant, (killer, seconds) in zip(sample, outcomes, strict=True):
+            print(f"{mutant}: {killer or 'SURVIVED'} ({seconds:.0f} s)", flush=True)
+            survivors += killer is None
+    print(f"{len(sample)} mutants, {survivors} survive")
     sys.exit(bool(survivors))
 
 

@@ -23,7 +23,6 @@ def expected():
     return json.loads(EXPECTED.read_text())
 
 
-@pytest.mark.parametrize("backend", ["event", "torch"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_best_network_decides_as_it_did(name, backend, expected):
     """Every spike and every decision. Scores are sums of up to 300 weights, or quotients of such sums."""
