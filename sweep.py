@@ -43,6 +43,7 @@ from training.log import RunLog, replace_unprintable
 from training.plan import check_run, describe, prepare_machine, resolve
 from training.run import is_finished
 from training.settings import (
+    COMMAND,
     EPOCH_FILES,
     FILES,
     FIXED,
@@ -115,9 +116,10 @@ class PlannedRun:
 def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     """Return the runs of a sweep. Raises InputError for settings that train.py refuses, and for unusable folders."""
     common = TrainSettings.parse([*sweep.run_flags, "--model", sweep.model[0]])
-    if common.command != "train":
-        common.refuse(common.command, "does not train")
     in_words = vars(make_parser(TrainSettings).parse_args(sweep.run_flags))
+    for name in TrainSettings.names(COMMAND):
+        if name in in_words and name != "config":
+            common.refuse(name, "is a command for a single run")
     for setting in sweep.flags().values():
         for name in setting.sets:
             in_config = name in common.given and setting.name not in sweep.given
@@ -263,7 +265,10 @@ def write_command(run: PlannedRun, phases: int | None, threads: int) -> list[str
     """Return the words of train.py that start or resume a run and train its first phases; None: all phases."""
     if run.last.is_file():
         words = ["--resume", str(run.folder), "--threads", str(threads)]
-        words += ["--plugin", *map(str, PLUGINS)] if PLUGINS else []
+        names = [plugin.rpartition(" ")[0] for plugin in run.settings.plugin]
+        plugins = [str(path) for path in PLUGINS if path.name in names]
+        if plugins:
+            words += ["--plugin", *plugins]
     else:
         words = list(run.words)
         if run.source:

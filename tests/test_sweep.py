@@ -417,6 +417,7 @@ REFUSED = {
     "nowhere": [X + "--init-from nowhere"], "1×1": [X + "--image-size 3 3"],
     "--seeds": [X + "--seed 3", X + "--seeds 3 --seed=3", X + "--config seed.toml"],
     "--ratio": [X + "--ratio 2"], "--frob": [X + "--frob 2"], "--resume": [X + "--resume y"],
+    "--until": [X + "--until s1"], "--continue-from": [X + "--continue-from y"],
     "--scheduler": [X + "--scheduler tcp://h:1", X + "--cluster dask",
                     X + "--cluster dask --scheduler 127.0.0.1:1"],
     "--report": ["--report nowhere", "--report . --ratio 1"],

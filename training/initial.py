@@ -144,7 +144,7 @@ def load_shared_phases(path: Path, phases: list[dict]) -> tuple[Checkpoint, int]
     count = count_equal(phases, trained[: progress.phase])
     is_begun = progress.epoch > 0 or progress.batch > 0
     begun = list(model.phases)[: progress.phase + is_begun]
-    while count and find_stages(begun[:count]) & find_stages(begun[count:]):  # a later phase has trained them again
+    while find_stages(begun[:count]) & find_stages(begun[count:]):  # a later phase has trained them again
         count -= 1
     if not count:
         first, other = next(iter(trained), {}), next(iter(phases), {})
