@@ -7,7 +7,7 @@ parallel (images in stages that do not learn, banks of features in the decision 
 The files follow the spike: ``layout`` (weights and potentials in memory), ``firing`` (spikes in the order of time,
 potentials, first spikes), ``competition`` (winners), ``plasticity`` (the synapses of winners); ``peaks`` and
 ``deciding`` (the decision stage), ``together`` (a firing stage that learns with it); ``layers`` (the interface),
-``pace`` (the number of threads), ``simd`` (the addition of weights).
+``pace`` (the number of threads), ``identity`` (rules whose classes have one name), ``simd`` (the addition of weights).
 """
 
 from engine.backend import update_together
