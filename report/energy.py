@@ -16,7 +16,8 @@ from s1c1 import Encoder
 COUNTED_TOGETHER = 200  # images: the counts of a neuron fit a byte, and the maps, before any pooling, the memory
 SMALL_WEIGHT = 0.01
 # Picojoules of an addition and a multiplication of 32-bit floating-point numbers in 45 nm (Horowitz, ISSCC 2014)
-ADDITION, MULTIPLICATION = 0.9, 3.7
+ADDITION = 0.9
+MULTIPLICATION = 3.7
 ASSUMPTIONS = (
     "an estimate for 32-bit floating point in 45 nm (Horowitz, ISSCC 2014) of the arithmetic only: it leaves out "
     "memory, which costs many times more, comparisons and leakage"
@@ -40,77 +41,108 @@ def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: torch.Ten
     * ``estimated_uj``: microjoules of the ``network``, of the ``encoder`` and of the ``dense`` network; see
       ``ASSUMPTIONS``.
     """
-    stages, steps = {}, model.time_steps
-
-    def add(label: str, **found: float) -> None:
-        own = stages.setdefault(label, dict.fromkeys(found, 0.0))
-        for name, value in found.items():
-            own[name] += float(value) / len(latencies)
-
-    for part in latencies.split(COUNTED_TOGETHER):
-        maps = {INPUT: part}
-        add(INPUT, spikes=count_spikes(part, steps).sum())
-        for name, latency in model.walk(part):
-            convs, spikes, first = dict(model.named_convs([name])), count_spikes(latency, steps), 0
-            if not convs:
-                add(name, spikes=spikes.sum())
-            else:
-                below = count_spikes(model.stages[name].gather([maps[other] for other in model.inputs_of(name)]), steps)
-            for label, conv in convs.items():
-                fired = {} if conv.decides else {"spikes": spikes[first : first + conv.out_channels].sum()}
-                add(label, **fired, **count_operations(conv, below))
-                if "neurons" not in stages[label]:
-                    stages[label] |= count_dense(conv, below.shape)
-                first += conv.out_channels
-            maps[name] = latency
-            model.drop_read(maps, name)
+    stages = count_stages(model, latencies)
     firing = [stages[label] for label, conv in model.named_convs() if not conv.decides]
-    neurons, spikes = (sum(counts[name] for counts in firing) for name in ("neurons", "spikes"))
+    neurons = sum(counts["neurons"] for counts in firing)
+    spikes = sum(counts["spikes"] for counts in firing)
+    silent = sparsity = None
+    if neurons:
+        silent = 1 - spikes / neurons
+        sparsity = 1 - spikes / (neurons * model.time_steps)
     weights = [conv.weight for conv in model.convs()]
     parameters = sum(weight.numel() for weight in weights)
-    effective, dense = (total(stages, name) for name in ("effective_accumulates", "dense_macs"))
+    zero = sum(int((weight == 0).sum()) for weight in weights)
+    small = sum(int((weight < SMALL_WEIGHT).sum()) for weight in weights)
     encoder_macs = encoder.count_macs(*latencies.shape[2:])
+    mac = ADDITION + MULTIPLICATION
     return {
         "stages": stages,
         "encoder_macs": encoder_macs,
-        "silent_neurons": 1 - spikes / neurons if neurons else None,
-        "activation_sparsity": 1 - spikes / (neurons * steps) if neurons else None,
+        "silent_neurons": silent,
+        "activation_sparsity": sparsity,
         "parameters": parameters,
         "bytes": sum(weight.numel() * weight.element_size() for weight in weights),
-        "zero_weights": sum(int((weight == 0).sum()) for weight in weights) / parameters,
-        "small_weights": sum(int((weight < SMALL_WEIGHT).sum()) for weight in weights) / parameters,
+        "zero_weights": zero / parameters,
+        "small_weights": small / parameters,
         "estimated_uj": {
-            "network": effective * ADDITION * 1e-6,
-            "encoder": encoder_macs * (ADDITION + MULTIPLICATION) * 1e-6,
-            "dense": dense * (ADDITION + MULTIPLICATION) * 1e-6,
+            "network": total(stages, "effective_accumulates") * ADDITION * 1e-6,
+            "encoder": encoder_macs * mac * 1e-6,
+            "dense": total(stages, "dense_macs") * mac * 1e-6,
         },
     }
 
 
+def count_stages(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, dict[str, float]]:
+    """Count the operations of each stage or branch, means over the images: ``stages`` of ``measure_energy``."""
+    stages = {}
+
+    def add(label: str, **counts: float) -> None:
+        sums = stages.setdefault(label, dict.fromkeys(counts, 0.0))
+        for name, count in counts.items():
+            sums[name] += float(count) / len(latencies)
+
+    for images in latencies.split(COUNTED_TOGETHER):
+        maps = {INPUT: images}
+        add(INPUT, spikes=count_spikes(images, model.time_steps).sum())
+        for name, latency in model.walk(images):
+            spikes = count_spikes(latency, model.time_steps)
+            if model.stages[name].convs:
+                below = _count_spikes_below(model, name, maps)
+            else:
+                add(name, spikes=spikes.sum())
+            first = 0
+            for label, conv in model.named_convs([name]):
+                end = first + conv.out_channels
+                counts = count_operations(conv, below)
+                if not conv.decides:
+                    counts = {"spikes": spikes[first:end].sum(), **counts}
+                add(label, **counts)
+                if "neurons" not in stages[label]:
+                    stages[label] |= count_dense(conv, below.shape)
+                first = end
+            maps[name] = latency
+            model.drop_read(maps, name)
+    return stages
+
+
+def _count_spikes_below(model, name, maps):
+    inputs = [maps[below] for below in model.inputs_of(name)]
+    return count_spikes(model.stages[name].gather(inputs), model.time_steps)
+
+
 def count_spikes(latency: torch.Tensor, steps: int) -> np.ndarray:
     """Count the spikes of each neuron in at most 255 images: latencies (N, C, H, W) -> int64 (C, H, W)."""
-    return (latency < steps).numpy(force=True).view(np.uint8).sum(0, dtype=np.uint8).astype(np.int64)
+    spiked = (latency < steps).numpy(force=True)
+    counts = spiked.view(np.uint8).sum(0, dtype=np.uint8)
+    return counts.astype(np.int64)
 
 
 def count_operations(conv: SpikingConv, spikes: np.ndarray) -> dict[str, int]:
     """Count the additions of a convolution for spikes below it, int64 (C, H, W): all, and those of nonzero weights."""
-    reached, nonzero = sum_taps(conv, spikes), (conv.weight != 0).sum(0).numpy(force=True)
+    reached = sum_taps(conv, spikes)
+    nonzero = (conv.weight != 0).sum(0).numpy(force=True)
     additions = int(reached.sum()) * conv.out_channels
-    return {"synaptic_additions": additions, "effective_accumulates": int((reached * nonzero).sum())}
+    effective = int((reached * nonzero).sum())
+    return {"synaptic_additions": additions, "effective_accumulates": effective}
 
 
 def count_dense(conv: SpikingConv, shape: tuple[int, int, int]) -> dict[str, int]:
     """Count the neurons of a convolution, and the MACs of a conventional one of the same shapes: (C, H, W) below it."""
-    macs = int(sum_taps(conv, np.ones(shape, np.int64)).sum()) * conv.out_channels
+    taps = sum_taps(conv, np.ones(shape, np.int64))
+    macs = int(taps.sum()) * conv.out_channels
     return {"neurons": prod(conv.output_shape(*shape)), "dense_macs": macs}
 
 
 def sum_taps(conv: SpikingConv, values: np.ndarray) -> np.ndarray:
     """Sum what each tap of a kernel meets over all output positions: values (C, H, W) -> (C, k, k)."""
-    pad, kernel = conv.padding, conv.kernel
+    pad = conv.padding
+    kernel = conv.kernel
     _, rows, columns = conv.output_shape(*values.shape)
     padded = np.pad(values, ((0, 0), (pad, pad), (pad, pad)))
-    taps = [padded[:, y : y + rows, x : x + columns].sum((1, 2)) for y in range(kernel) for x in range(kernel)]
+    taps = []
+    for y, x in np.ndindex(kernel, kernel):
+        met = padded[:, y : y + rows, x : x + columns]
+        taps.append(met.sum((1, 2)))
     return np.stack(taps, 1).reshape(len(values), kernel, kernel)
 
 
@@ -123,14 +155,21 @@ def describe_energy(energy: dict) -> str:
     """Return the counts of ``measure_energy`` as a table, and the estimate as a line below it."""
     names = "spikes", "synaptic_additions", "effective_accumulates", "dense_macs"
     rows = [("per image", "spikes", "additions", "effective", "dense MACs")]
-    for label, counts in (energy["stages"] | {"total": {n: total(energy["stages"], n) for n in names}}).items():
-        rows.append((label, *(f"{counts[name]:,.0f}" if counts.get(name) else "" for name in names)))
+    totals = {name: total(energy["stages"], name) for name in names}
+    stages = energy["stages"] | {"total": totals}
+    for label, counts in stages.items():
+        rows.append((label, *(_format_count(counts.get(name)) for name in names)))
     rows.append(("encoder", "", "", "", f"{energy['encoder_macs']:,.0f}"))
     first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = []
     for label, *texts in rows:
-        cells = (f"{text:>{width}}" for text, width in zip(texts, widths, strict=True))
-        lines.append("  ".join([f"{label:<{first}}", *cells]).rstrip())
+        cells = [text.rjust(width) for text, width in zip(texts, widths, strict=True)]
+        line = "  ".join([label.ljust(first), *cells])
+        lines.append(line.rstrip())
     uj = {name: f"{value:.2f} µJ" for name, value in energy["estimated_uj"].items()}
     lines.append(f"{uj['network']}, encoder {uj['encoder']}, dense network {uj['dense']}: {ASSUMPTIONS}")
     return "\n".join(lines)
+
+
+def _format_count(count):
+    return f"{count:,.0f}" if count else ""

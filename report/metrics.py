@@ -31,25 +31,28 @@ def evaluate_predictions(labels: Sequence[int], predictions: Sequence[int], scor
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-    labels, predictions, names = np.asarray(labels), np.asarray(predictions), list(range(classes))
-    per_class = precision_recall_fscore_support(labels, predictions, labels=names, zero_division=0)
-    per_class = dict(zip(("precision", "recall", "f1", "support"), per_class, strict=True))
-    correct, silent = predictions == labels, predictions == SILENT
-    return {
-        "count": len(labels),
-        "accuracy": float(correct.mean()),
-        "loss": float((~correct & ~silent).mean()),
-        "silent": float(silent.mean()),
-        **{f"{name}_macro": float(per_class[name].mean()) for name in ("precision", "recall", "f1")},
-        "roc_auc_macro": compute_mean_roc_auc(labels, scores, classes),
-        "per_class": {name: values.tolist() for name, values in per_class.items()},
-        "confusion_matrix": confusion_matrix(labels, predictions, labels=[*names, SILENT])[:-1].tolist(),
-    }
+    labels = np.asarray(labels)
+    predictions = np.asarray(predictions)
+    names = list(range(classes))
+    scores_of_classes = precision_recall_fscore_support(labels, predictions, labels=names, zero_division=0)
+    per_class = dict(zip(("precision", "recall", "f1", "support"), scores_of_classes, strict=True))
+    matrix = confusion_matrix(labels, predictions, labels=[*names, SILENT])
+    correct = predictions == labels
+    silent = predictions == SILENT
+    wrong = ~correct & ~silent
+    metrics = {"count": len(labels)}
+    metrics["accuracy"] = float(correct.mean())
+    metrics["loss"] = float(wrong.mean())
+    metrics["silent"] = float(silent.mean())
+    for name in ("precision", "recall", "f1"):
+        metrics[f"{name}_macro"] = float(per_class[name].mean())
+    metrics["roc_auc_macro"] = compute_mean_roc_auc(labels, scores, classes)
+    metrics["per_class"] = {name: values.tolist() for name, values in per_class.items()}
+    metrics["confusion_matrix"] = matrix[:-1].tolist()
+    return metrics
 
 
-def compute_roc_curves(
-    labels: Sequence[int], scores: np.ndarray, classes: int
-) -> list[tuple[np.ndarray, np.ndarray, float] | None]:
+def compute_roc_curves(labels: Sequence[int], scores: np.ndarray, classes: int) -> list[Curve | None]:
     """Compute the one-vs-rest ROC curve of each class.
 
     labels (N,) and scores (N, classes): as in ``evaluate_predictions``. The curve is None if the class has no image, or
@@ -57,18 +60,21 @@ def compute_roc_curves(
     """
     from sklearn.metrics import auc, roc_curve
 
-    labels, curves = np.asarray(labels), []
+    labels = np.asarray(labels)
+    curves = []
     for name in range(classes):
         is_class = labels == name
         if is_class.all() or not is_class.any():
             curves.append(None)
         else:
             false_positives, true_positives, _ = roc_curve(is_class, scores[:, name])
-            curves.append((false_positives, true_positives, float(auc(false_positives, true_positives))))
+            area = float(auc(false_positives, true_positives))
+            curves.append((false_positives, true_positives, area))
     return curves
 
 
 def compute_mean_roc_auc(labels: Sequence[int], scores: np.ndarray, classes: int) -> float | None:
     """Compute the mean area under the ROC curves that are defined; None if there is none."""
-    areas = [curve[2] for curve in compute_roc_curves(labels, scores, classes) if curve is not None]
+    curves = compute_roc_curves(labels, scores, classes)
+    areas = [curve[2] for curve in curves if curve is not None]
     return float(np.mean(areas)) if areas else None

@@ -38,8 +38,7 @@ def measure(model, data) -> tuple[float, float, float]:
     stage, silent = model.stages["s3"], model.time_steps
     fired = stage.fire(latency)
     pooled = model.stages["c3"].fire(fired)
-    layer = stage.layer()
-    winners = layer.learn(latency, STILL, np.zeros((len(latency), 1, 2)))
+    winners = stage.layer().compete_and_update(latency, STILL, np.zeros((len(latency), 1, 2)))
     padded = F.pad(latency, [stage.padding] * 4, value=silent)
     fractions = []
     for image, winners_of_image in zip(padded, winners.tolist(), strict=True):
