@@ -9,10 +9,11 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, product, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
@@ -34,6 +35,7 @@ COLUMNS = {
 ABOUT = "network", "data set", "setting"
 SPLITS = {"val": "validation", "train": "training"}
 LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
+NUMBER = re.compile(r"[^=]+=-?[\d.]+(e-?\d+)?")  # a field with a number
 
 
 @dataclass
@@ -56,17 +58,27 @@ class RunRecord:
     @property
     def settings(self) -> dict[str, str]:
         """The flags except for network, data set and seed, and the fields of --set: {name: value as text}."""
-        flags = {key: value for key, value in self.flags.items() if key not in ("model", "dataset", "seed", "set")}
-        return {key: _to_text(value) for key, value in (flags | self.flags.get("set", {})).items()}
+        values = self.flags | self.flags.get("set", {})
+        for name in ("model", "dataset", "seed", "set"):
+            values.pop(name, None)
+        return {name: _to_text(value) for name, value in values.items()}
 
     def describe(self) -> str:
         """Return a line with the run's name and its final scores."""
         if self.damage:
             return f"{self.folder.name}: damaged, {self.damage}"
-        keys = ["accuracy", "loss", "silent", "readout"] if "accuracy" in self.scores else ["validation", "readout"]
-        scores = [f"{COLUMNS[key][:-2]} {_format(key, self.scores[key])} %" for key in keys if key in self.scores]
-        shared = f"; {' '.join(self.shared)} shared" if self.shared else ""
-        return f"{self.folder.name}: {', '.join(scores) or 'finished'}{shared}"
+        keys = ["validation", "readout"]
+        if "accuracy" in self.scores:
+            keys = ["accuracy", "loss", "silent", "readout"]
+        scores = []
+        for key in keys:
+            if key in self.scores:
+                scores.append(f"{COLUMNS[key][:-2]} {_format(key, self.scores[key])} %")
+        text = f"{self.folder.name}: {', '.join(scores) or 'finished'}"
+        return f"{text}; {' '.join(self.shared)} shared" if self.shared else text
+
+
+Groups = dict[tuple[str, str, str], list[RunRecord]]  # {(network, data set, setting): runs}
 
 
 def is_run(folder: Path) -> bool:
@@ -94,7 +106,8 @@ def read_run(folder: str | Path) -> RunRecord:
             record.curves = _read_curves(path)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         record.flags = {} if path.name == "args.json" else record.flags
-        record.damage = f"{path.name} {'is missing' if isinstance(error, FileNotFoundError) else 'cannot be read'}"
+        reason = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
+        record.damage = f"{path.name} {reason}"
     return record
 
 
@@ -102,16 +115,26 @@ def _read_curves(path: Path) -> dict[str, list[float]]:
     with open(path, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-    return {split: [float(text) for text in columns[f"{split}_accuracy"] if text] for split in SPLITS}
+    curves = {}
+    for split in SPLITS:
+        accuracies = filter(None, columns[f"{split}_accuracy"])  # an epoch without labels has none
+        curves[split] = [float(accuracy) for accuracy in accuracies]
+    return curves
 
 
 def _read_scores(results: dict) -> dict[str, float]:
     """Return the compared numbers of results.json. A readout that did not fit in memory has no accuracy."""
-    epoch, readout = results.get("best_epoch") or {}, (results.get("readout") or {}).get("test", {})
-    phases = [seconds for key, seconds in results.get("seconds", {}).items() if key.startswith("phase ")]
-    found = {"validation": epoch.get("accuracy"), "best_epoch": epoch.get("epoch"), "hours": sum(phases) / 3600}
-    found |= {"readout": readout.get("accuracy"), **results.get("test", {}).get("best", {})}
-    return {key: float(found[key]) for key in COLUMNS if found.get(key) is not None}
+    epoch = results.get("best_epoch") or {}
+    readout = results.get("readout") or {}
+    seconds = results.get("seconds", {})
+    scores = {
+        "validation": epoch.get("accuracy"),
+        "best_epoch": epoch.get("epoch"),
+        "hours": sum(seconds[key] for key in seconds if key.startswith("phase ")) / 3600,
+        "readout": readout.get("test", {}).get("accuracy"),
+    }
+    scores |= results.get("test", {}).get("best", {})
+    return {key: float(scores[key]) for key in COLUMNS if scores.get(key) is not None}
 
 
 def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collection[str] = ()) -> str:
@@ -128,60 +151,101 @@ def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collect
     readable = [run for run in runs if not run.damage]
     groups = _group_runs(readable, ignored)
     keys = [key for key in COLUMNS if any(key in run.scores for run in readable)]
-    of_settings, of_runs, lines = [], [], []
-    for about, members in groups.items():
-        finished = [run for run in members if run.is_finished]
-        values = [[run.scores[key] for run in finished if key in run.scores] for key in keys]
-        of_settings.append([*about, len(finished), *chain.from_iterable(map(_statistics, values))])
-        count = f"{len(finished)} of {len(members)}" if len(finished) < len(members) else str(len(finished))
-        lines.append([*about, count, *map(_format_mean, keys, values)])
-        for run in members:
-            scores = map(run.scores.get, keys)
-            of_runs.append([*about, run.flags["seed"], run.folder.name, run.is_finished, *scores])
-    header = [*ABOUT, "seeds", *map(COLUMNS.get, keys)]
-    lines = [header, [":--"] * 3 + ["--:"] * (len(header) - 3), *lines]
-    table = "".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in lines)
-    text = f"# {len(runs)} runs\n\n{table}\nMean ± standard deviation (n − 1) over the seeds.\n"
-    if unfinished := [run.folder.name for run in readable if not run.is_finished]:
+    text = f"# {len(runs)} runs\n\n{_make_table(groups, keys)}\n"
+    text += "Mean ± standard deviation (n − 1) over the seeds.\n"
+    unfinished = [run.folder.name for run in readable if not run.is_finished]
+    if unfinished:
         text += f"\nNot finished: {', '.join(unfinished)}.\n"
-    text += "".join(f"\n{run.describe()}.\n" for run in runs if run.damage)
-    drawn = {"curves": _draw_curves(groups), "grid": _draw_grid(groups)}
-    for name in (name for name, figure in drawn.items() if figure):
-        save(drawn[name], output / f"{name}.png")
-    pictures = "".join(f"\n![{name}]({name}.png)\n" for name, figure in drawn.items() if figure)
+    for run in runs:
+        if run.damage:
+            text += f"\n{run.describe()}.\n"
+    pictures = ""
+    for name, figure in (("curves", _draw_curves(groups)), ("grid", _draw_grid(groups))):
+        if figure is not None:
+            save(figure, output / f"{name}.png")
+            pictures += f"\n![{name}]({name}.png)\n"
     write_text(output / "sweep.md", text + pictures)
-    names = [f"{key}_{part}" for key in keys for part in ("mean", "deviation")]
-    _write_csv(output / "sweep.csv", [*ABOUT, "seeds", *names], of_settings)
-    _write_csv(output / "runs.csv", [*ABOUT, "seed", "run", "finished", *keys], of_runs)
+    _write_tables(output, groups, keys)
     return text
 
 
-def _group_runs(runs: Sequence[RunRecord], ignored: Collection[str]) -> dict[tuple, list[RunRecord]]:
+def _group_runs(runs: Sequence[RunRecord], ignored: Collection[str]) -> Groups:
     """Group runs by network, data set and setting: the flags that differ among the runs of a network and data set."""
-    kinds = [(str(run.flags["model"]), str(run.flags["dataset"])) for run in runs]
-    settings = [{f"{key}={text}" for key, text in run.settings.items() if key not in ignored} for run in runs]
-    common, groups = {}, {}
-    for kind, texts in zip(kinds, settings, strict=True):
-        common[kind] = common.get(kind, texts) & texts
-    for run, kind, texts in zip(runs, kinds, settings, strict=True):
-        groups.setdefault((*kind, ", ".join(sorted(texts - common[kind]))), []).append(run)
+    settings = defaultdict(list)  # {(network, data set): the settings of each run}
+    for run in runs:
+        texts = {f"{name}={text}" for name, text in run.settings.items() if name not in ignored}
+        settings[str(run.flags["model"]), str(run.flags["dataset"])].append((run, texts))
+    groups = defaultdict(list)
+    for (model, dataset), members in settings.items():
+        common = set.intersection(*(texts for _, texts in members))
+        for run, texts in members:
+            groups[model, dataset, ", ".join(sorted(texts - common))].append(run)
     return groups
+
+
+def _collect_scores(members: Sequence[RunRecord], key: str) -> list[float]:
+    """Return a score of all runs that have it."""
+    return [run.scores[key] for run in members if key in run.scores]
+
+
+def _make_table(groups: Groups, keys: Sequence[str]) -> str:
+    """Return the table of sweep.md: a line for each setting."""
+    header = [*ABOUT, "seeds", *map(COLUMNS.get, keys)]
+    alignment = [":--"] * len(ABOUT) + ["--:"] * (1 + len(keys))
+    lines = [header, alignment]
+    for setting, members in groups.items():
+        count = str(len(members))
+        finished = sum(run.is_finished for run in members)
+        if finished < len(members):
+            count = f"{finished} of {count}"
+        means = [_format_mean(key, _collect_scores(members, key)) for key in keys]
+        lines.append([*setting, count, *means])
+    table = ""
+    for line in lines:
+        cells = [cell.replace("|", "/") for cell in line]
+        table += f"| {' | '.join(cells)} |\n"
+    return table
+
+
+def _write_tables(output: Path, groups: Groups, keys: Sequence[str]) -> None:
+    """Write sweep.csv and runs.csv."""
+    header = [*ABOUT, "seeds"]
+    for key in keys:
+        header += [f"{key}_mean", f"{key}_deviation"]
+    settings = [header]
+    runs = [[*ABOUT, "seed", "run", "finished", *keys]]
+    for setting, members in groups.items():
+        row = [*setting, sum(run.is_finished for run in members)]
+        for key in keys:
+            row += _statistics(_collect_scores(members, key))
+        settings.append(row)
+        for run in members:
+            scores = map(run.scores.get, keys)
+            runs.append([*setting, run.flags["seed"], run.folder.name, run.is_finished, *scores])
+    _write_csv(output / "sweep.csv", settings)
+    _write_csv(output / "runs.csv", runs)
 
 
 def _to_text(value: object) -> str:
     """Return a flag's value as a text: lists with spaces, dicts as KEY=VALUE."""
     if isinstance(value, dict):
-        return " ".join(f"{key}={_to_text(each)}" for key, each in value.items())
+        return " ".join(f"{name}={_to_text(item)}" for name, item in value.items())
     return " ".join(map(_to_text, value)) if isinstance(value, list) else str(value)
 
 
 def _statistics(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Return mean and standard deviation, None if there are not enough values."""
-    return statistics.fmean(values) if values else None, statistics.stdev(values) if len(values) > 1 else None
+    mean = statistics.fmean(values) if values else None
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return mean, deviation
 
 
 def _format_mean(key: str, values: Sequence[float]) -> str:
-    return " ± ".join(_format(key, value) for value in _statistics(values) if value is not None) or "–"
+    mean, deviation = _statistics(values)
+    if mean is None:
+        return "–"
+    text = _format(key, mean)
+    return text if deviation is None else f"{text} ± {_format(key, deviation)}"
 
 
 def _format(key: str, value: float) -> str:
@@ -192,37 +256,41 @@ def _format(key: str, value: float) -> str:
     return f"{value:.1f}" if key == "best_epoch" else f"{value:.4f}"
 
 
-def _write_csv(path: Path, header: list, rows: list[list]) -> None:
+def _write_csv(path: Path, rows: list[list]) -> None:
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    csv.writer(text, lineterminator="\n").writerows(rows)
     write_text(path, text.getvalue())
 
 
-def _draw_curves(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
+def _draw_curves(groups: Groups) -> Figure | None:
     """Draw the learning curves of all settings, a panel for each data set and split. None if there are no curves."""
-    panels = {}
-    for split, ((model, dataset, setting), members) in product(SPLITS, groups.items()):
-        if curves := [run.curves[split] for run in members if run.curves.get(split)]:
-            line = _label(model, setting), range(1, 1 + max(map(len, curves))), curves
-            panels.setdefault(f"{dataset}, {SPLITS[split]} images", []).append(line)
+    panels = defaultdict(list)
+    for split, images in SPLITS.items():
+        for (model, dataset, setting), members in groups.items():
+            curves = [run.curves[split] for run in members if run.curves.get(split)]
+            if curves:
+                epochs = range(1, 1 + max(map(len, curves)))
+                panels[f"{dataset}, {images} images"].append((_label(model, setting), epochs, curves))
     return _draw_panels(panels, "Learning curves", ["epoch of the phase with labels"] * len(panels))
 
 
-def _draw_grid(groups: dict[tuple, list[RunRecord]]) -> Figure | None:
+def _draw_grid(groups: Groups) -> Figure | None:
     """Draw the accuracy against each number in which settings differ, a panel for each. None if there is no number."""
-    found = defaultdict(lambda: defaultdict(dict))  # {panel: {label: {number: accuracies of the seeds}}}
+    lines = defaultdict(dict)  # {(panel, label): {number: accuracies of the seeds}}
     for (model, dataset, setting), members in groups.items():
-        scores = [run.scores.get("accuracy", run.scores.get("validation")) for run in members]
-        scores = [score for score in scores if score is not None]
+        accuracies = _collect_scores(members, "accuracy") or _collect_scores(members, "validation")
         fields = setting.split(", ")
-        for name, text in (part.split("=", 1) for part in fields if re.fullmatch(r"[^=]+=-?[\d.]+(e-?\d+)?", part)):
-            others = ", ".join(part for part in fields if part != f"{name}={text}")
-            found[f"{dataset}, {name}"][_label(model, others)][float(text)] = scores
+        for text in fields if accuracies else ():
+            if NUMBER.fullmatch(text):
+                name, number = text.split("=")
+                others = ", ".join(other for other in fields if other != text)
+                lines[f"{dataset}, {name}", _label(model, others)][float(number)] = accuracies
     panels = defaultdict(list)
-    for panel, label, line in ((panel, *item) for panel, lines in found.items() for item in lines.items()):
-        x = sorted(number for number, scores in line.items() if scores)
-        if len(x) > 1:
-            panels[panel].append((label, x, [*zip_longest(*map(line.get, x))]))
+    for (panel, label), line in lines.items():
+        if len(line) > 1:
+            numbers = sorted(line)
+            curves = list(zip_longest(*(line[number] for number in numbers)))
+            panels[panel].append((label, numbers, curves))
     return _draw_panels(panels, "Accuracy against the settings", [panel.rsplit(", ", 1)[1] for panel in panels])
 
 
@@ -238,33 +306,46 @@ def _draw_panels(panels: dict[str, list[tuple]], title: str, xlabels: Sequence[s
     """
     if not panels:
         return None
-    labels = {
-        panel: [textwrap.fill(f"{label} ({len(curves)})", LEGEND_WIDTH) for label, _, curves in lines]
-        for panel, lines in panels.items()
-    }
-    # in inches: a panel is as high as its legend
-    heights = [max(3.6, 1.2 + 0.19 * sum(text.count("\n") + 1 for text in texts)) for texts in labels.values()]
+    labels = {}
+    heights = []  # in inches: a panel is as high as its legend
+    for panel, lines in panels.items():
+        labels[panel] = [textwrap.fill(f"{label} ({len(curves)})", LEGEND_WIDTH) for label, _, curves in lines]
+        rows = "\n".join(labels[panel]).count("\n") + 1
+        heights.append(max(3.6, 1.2 + 0.19 * rows))
     figure = create_figure(9, sum(heights), f"{title}\nmean (line), standard deviation (band) and single seeds (thin)")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, xlabel, (panel, lines) in zip(axes, xlabels, panels.items(), strict=True):
-        for place, (label, (_, x, curves)) in enumerate(zip(labels[panel], lines, strict=True)):
-            mean, deviation = average_curves(curves)
-            color, dashes = PALETTE[place % len(PALETTE)], DASHES[place // len(PALETTE) % len(DASHES)]
-            marker, bar = "o" if len(x) <= 30 else None, deviation if len(x) == 1 else None
-            axis.errorbar(x, mean, bar, label=label, color=color, ls=dashes, marker=marker, ms=3.5, capsize=4)
-            for curve in curves if len(curves) > 1 else ():
-                axis.plot(x[: len(curve)], 100 * np.array(curve, float), color=color, lw=0.6, alpha=0.6)
-            axis.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.12, lw=0)
+        ticks = set()
+        for number, (label, (_, x, curves)) in enumerate(zip(labels[panel], lines, strict=True)):
+            _draw_line(axis, number, label, x, curves)
+            ticks |= set(x)
         axis.set(title=panel, ylabel="accuracy, %", xlabel=xlabel)
-        ticks = sorted({value for _, x, _ in lines for value in x})
-        axis.xaxis.set_major_locator(FixedLocator(ticks) if len(ticks) <= 12 else MaxNLocator(integer=True))
+        locator = FixedLocator(sorted(ticks)) if len(ticks) <= 12 else MaxNLocator(integer=True)
+        axis.xaxis.set_major_locator(locator)
         axis.grid(axis="y")
         if axis is axes[0] or labels[panel] != next(iter(labels.values())):
             axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="network, setting (number of seeds)")
     return figure
 
 
+def _draw_line(axis: Axes, number: int, label: str, x: Sequence[float], curves: Sequence[Sequence[float]]) -> None:
+    """Draw the mean of curves with their deviation and each single curve, in the colour of this number."""
+    color = PALETTE[number % len(PALETTE)]
+    dashes = DASHES[number // len(PALETTE) % len(DASHES)]
+    marker = "o" if len(x) <= 30 else None
+    mean, deviation = average_curves(curves)
+    bar = deviation if len(x) == 1 else None
+    axis.errorbar(x, mean, bar, label=label, color=color, ls=dashes, marker=marker, ms=3.5, capsize=4)
+    if len(curves) > 1:
+        for curve in curves:
+            axis.plot(x[: len(curve)], 100 * np.array(curve, float), color=color, lw=0.6, alpha=0.6)
+    axis.fill_between(x, mean - deviation, mean + deviation, color=color, alpha=0.12, lw=0)
+
+
 def average_curves(curves: Sequence[Sequence[float]]) -> np.ndarray:
     """Return mean and standard deviation (0 for a single value) in percent, (2, epochs), of curves of any lengths."""
-    columns = ([value for value in column if value is not None] for column in zip_longest(*curves))
-    return 100 * np.array([(mean, deviation or 0) for mean, deviation in map(_statistics, columns)]).T
+    averages = []
+    for column in zip_longest(*curves):
+        mean, deviation = _statistics([value for value in column if value is not None])
+        averages.append((mean, deviation or 0))
+    return 100 * np.array(averages).T

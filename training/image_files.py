@@ -42,14 +42,18 @@ def read_image(
         image = np.repeat(image[..., None], 3, axis=2)
     rows, columns = image.shape[:2]
     is_other_size = (rows, columns) != (height, width)
+    border = [*image[0], *image[-1], *image[:, 0], *image[:, -1]]
     if image.min() == image.max():
         notes.append("nothing to see: all pixels are equal")
         image = np.zeros((height, width, *image.shape[2:]), np.uint8)
-    elif centred and (is_other_size or np.median([*image[0], *image[-1], *image[:, 0], *image[:, -1]]) > MAX_BLACK):
+    elif centred and (is_other_size or np.median(border) > MAX_BLACK):
         image = _centre_character(image, height, width, notes)
+    elif is_other_size and stretched:
+        notes.append(f"stretched from {columns}×{rows}")
+        image = resize_image(image, height, width)
     elif is_other_size:
-        notes.append(f"{'stretched' if stretched else 'resized'} from {columns}×{rows}")
-        image = resize_image(image, height, width) if stretched else _place(_fit(image, height, width), height, width)
+        notes.append(f"resized from {columns}×{rows}")
+        image = _place(_scale(image, height, width), height, width)
     return image, ", ".join(notes)
 
 
@@ -58,19 +62,27 @@ def _centre_character(pixels: np.ndarray, height: int, width: int, notes: list[s
     from scipy import ndimage
 
     rows, columns = pixels.shape
-    ink, is_dark = _find_ink(_fit(pixels, MAX_SIDE, MAX_SIDE) if max(rows, columns) > MAX_SIDE else pixels)
+    if max(rows, columns) > MAX_SIDE:
+        pixels = _scale(pixels, MAX_SIDE, MAX_SIDE)
+    ink, is_dark = _find_ink(pixels)
     if ink is None:
         notes.append("nothing to see: no ink found")
         return np.zeros((height, width), np.uint8)
-    notes += ["inverted: it was dark on light", "contrast stretched"] if is_dark else ["contrast stretched"]
+    if is_dark:
+        notes.append("inverted: it was dark on light")
+    notes.append("contrast stretched")
     inside = np.pad(ink > 0.5, 1)
-    stroke = 4 * ndimage.distance_transform_edt(inside)[inside].mean() - 2  # a bar's mean distance is a quarter of it
+    distance = ndimage.distance_transform_edt(inside)[inside]
+    stroke = 4 * distance.mean() - 2  # the mean distance in a bar is a quarter of its width
     missing = round((MIN_STROKE * max(ink.shape) - stroke) / 2)
     if missing > 0:
-        ink = ndimage.grey_dilation(np.pad(ink, missing), (2 * missing + 1,) * 2)
+        side = 2 * missing + 1
+        ink = ndimage.grey_dilation(np.pad(ink, missing), (side, side))
         notes.append("strokes thickened")
-    ink = _fit(ink, round(BOX * height), round(BOX * width))
-    ink = (255 * ink / np.percentile(ink[ink > 0.25 * ink.max()], 90)).clip(0, 255).round().astype(np.uint8)
+    ink = _scale(ink, round(BOX * height), round(BOX * width))
+    strong = ink[ink > 0.25 * ink.max()]
+    contrast = 255 * ink / np.percentile(strong, 90)
+    ink = contrast.clip(0, 255).round().astype(np.uint8)
     notes.append(f"scaled from {columns}×{rows} and centred as MNIST's digits")
     return _place(ink, height, width, ndimage.center_of_mass(ink))
 
@@ -84,18 +96,26 @@ def _find_ink(pixels: np.ndarray) -> tuple[np.ndarray | None, bool]:
     from scipy import ndimage
 
     difference = pixels - _fit_ground(pixels.astype(np.float32))
-    smooth = ndimage.gaussian_filter(difference, 1 if min(pixels.shape) > 40 else 0)
+    smooth = difference
+    if min(pixels.shape) > 40:
+        smooth = ndimage.gaussian_filter(difference, 1)
     is_dark = bool(-smooth.min() > smooth.max())
-    difference, smooth = (-difference, -smooth) if is_dark else (difference, smooth)
-    noise = -1.5 * np.median(np.append(smooth[smooth < 0], 0))  # there is no ink on this side of the ground
+    if is_dark:
+        difference = -difference
+        smooth = -smooth
+    other_side = smooth[smooth < 0]  # there is no ink on this side of the ground
+    noise = -1.5 * np.median(np.append(other_side, 0))
     if smooth.max() < max(MIN_CONTRAST, 6 * noise):
         return None, is_dark
     strong = np.median(smooth[smooth > smooth.max() / 2])
     regions, count = ndimage.label(smooth > 0.25 * strong, np.ones((3, 3)))
-    is_ink = ndimage.maximum(smooth, regions, range(count + 1)) > 0.6 * strong
+    is_strong = ndimage.maximum(smooth, regions, range(count + 1)) > 0.6 * strong
     areas = np.bincount(regions.ravel())
-    ink = np.where((is_ink & (areas > 0.05 * areas[is_ink].max()))[regions], difference / strong, 0).clip(0, 1)
-    return ink[ndimage.find_objects((ink > 0).astype(int))[0]], is_dark
+    is_large = areas > 0.05 * areas[is_strong].max()
+    is_ink = (is_strong & is_large)[regions]
+    ink = np.where(is_ink, difference / strong, 0).clip(0, 1)
+    (box,) = ndimage.find_objects((ink > 0).astype(int))
+    return ink[box], is_dark
 
 
 def _fit_ground(pixels: np.ndarray) -> np.ndarray:
@@ -105,29 +125,42 @@ def _fit_ground(pixels: np.ndarray) -> np.ndarray:
     """
     height, width = pixels.shape
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y][: 6 if min(height, width) >= 16 else 1], -1)
-    is_ground, rim = np.ones((height, width), bool), max(1, min(height, width) // 20)
+    terms = [np.ones_like(x)]
+    if min(height, width) >= 16:
+        terms += [x, y, x * y, x * x, y * y]
+    terms = np.stack(terms, -1)
+    rim = max(1, min(height, width) // 20)
+    is_ground = np.ones((height, width), bool)
     is_ground[rim:-rim, rim:-rim] = False
     distance = np.abs(pixels - np.median(pixels[is_ground]))
     for _ in range(6):
-        is_ground &= distance <= 3 * max(1.5 * np.median(distance[is_ground]), 2)
-        surface = terms @ np.linalg.lstsq(terms[is_ground], pixels[is_ground], rcond=None)[0]
+        is_ground &= _is_near(distance, is_ground)
+        factors, *_ = np.linalg.lstsq(terms[is_ground], pixels[is_ground], rcond=None)
+        surface = terms @ factors
         distance = np.abs(pixels - surface)
-        is_ground = distance <= 3 * max(1.5 * np.median(distance[is_ground]), 2)
+        is_ground = _is_near(distance, is_ground)
     return surface
 
 
-def _fit(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+def _is_near(distance: np.ndarray, is_ground: np.ndarray) -> np.ndarray:
+    """Return which distances to the surface are at most 3 robust deviations of those of the ground."""
+    deviation = 1.5 * np.median(distance[is_ground])
+    return distance <= 3 * max(deviation, 2)
+
+
+def _scale(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """Scale an image (H, W) or (H, W, 3) in proportion, to the largest size within height × width."""
-    scale = min(height / pixels.shape[0], width / pixels.shape[1])
-    return resize_image(pixels, *(max(1, round(side * scale)) for side in pixels.shape[:2]))
+    rows, columns = pixels.shape[:2]
+    scale = min(height / rows, width / columns)
+    return resize_image(pixels, max(1, round(rows * scale)), max(1, round(columns * scale)))
 
 
 def _place(small: np.ndarray, height: int, width: int, middle: tuple[float, float] | None = None) -> np.ndarray:
     """Put a smaller image on black, with its point ``middle`` (y, x) as close to the centre as the borders allow."""
-    middle = np.divide(small.shape[:2], 2) if middle is None else middle
+    rows, columns = small.shape[:2]
+    y, x = middle or (rows / 2, columns / 2)
+    top = round(min(max(height / 2 - y, 0), height - rows))
+    left = round(min(max(width / 2 - x, 0), width - columns))
     image = np.zeros((height, width, *small.shape[2:]), np.uint8)
-    room = np.subtract((height, width), small.shape[:2])
-    top, left = np.rint((np.array((height, width)) / 2 - middle).clip(0, room)).astype(int)
-    image[top : top + small.shape[0], left : left + small.shape[1]] = small
+    image[top : top + rows, left : left + columns] = small
     return image

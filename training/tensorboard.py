@@ -38,7 +38,8 @@ class Board:
     """
 
     def __init__(self, folder: Path):
-        self.folder, self._writers = Path(folder), {}
+        self.folder = Path(folder)
+        self._writers = {}
 
     def get_writer(self, run: str, step: int) -> SummaryWriter:
         """Return the writer of a TensorBoard run, "" for the folder itself. ``step``: the step of the first event."""
@@ -60,23 +61,27 @@ class Board:
     def log_network(self, summary: str) -> None:
         """Log the table of the stages, unless it was logged before."""
         if not any(self.folder.glob(EVENT_FILES)):
-            self.get_writer("", 1).add_text("network", "\n".join(f"    {line}" for line in summary.splitlines()), 0)
+            lines = [f"    {line}" for line in summary.splitlines()]
+            self.get_writer("", 1).add_text("network", "\n".join(lines), 0)
 
     def log_batch(self, outcome: Outcome, done: int, total: int, history: list[dict]) -> None:
         """Log the outcome of a batch, at most ``POINTS`` times in an epoch.
 
         done, total: number of images of the epoch that were learned, including this batch, and of all its images.
         """
-        if done * POINTS // total > (done - sum(outcome)) * POINTS // total:
+        before = done - sum(outcome)
+        if done * POINTS // total > before * POINTS // total:
+            step = count_epochs(history) * total + done
             scalars = {"accuracy/by_images": outcome.fraction("correct"), "loss/by_images": outcome.fraction("wrong")}
-            self.log_scalars("train_within_epochs", scalars, count_epochs(history) * total + done)
+            self.log_scalars("train_within_epochs", scalars, step)
 
     def log_validation(self, labels, decisions, history: list[dict], class_names) -> None:
         """Log F1 and the confusion matrix of an epoch that is not yet in the history.
 
         labels, decisions: of the validation images, int64 (N,), -1 for silence.
         """
-        step, no_scores = count_epochs(history) + 1, np.zeros((len(labels), len(class_names)))  # only ROC needs scores
+        step = count_epochs(history) + 1
+        no_scores = np.zeros((len(labels), len(class_names)))  # only ROC needs scores
         metrics = evaluate_predictions(labels, decisions, no_scores, len(class_names))
         figure = draw_confusion(metrics["confusion_matrix"], class_names, f"Validation images, epoch {step}")
         self.log_scalars("validation", {"scores/f1_macro": metrics["f1_macro"]}, step)
@@ -94,14 +99,21 @@ class Board:
 
         wins: {convolution's label: how often each feature won in this epoch, int64 (F,)}.
         """
-        run, step = ("train", count_epochs(history)) if phase.needs_labels else ("", len(history))
+        run = ""
+        step = len(history)
+        if phase.needs_labels:
+            run = "train"
+            step = count_epochs(history)
+        writer = self.get_writer(run, step)
         for label, conv in model.named_convs(phase.stages):
-            tag, rule = f"stages/{label}", phase.rules[label]
+            tag = f"stages/{label}"
+            rule = phase.rules[label]
             scalars = {f"{tag}/convergence": compute_convergence(conv.weight)}
-            for row, (ltp, ltd) in zip(rule.rows, conv.rates(rule).reshape(-1, 2).tolist(), strict=True):
+            rates = conv.rates(rule).reshape(-1, 2).tolist()
+            for row, (ltp, ltd) in zip(rule.rows, rates, strict=True):
                 name = f"{tag}/{row}".rstrip("/")
-                scalars |= {f"{name}/ltp_rate": ltp, f"{name}/ltd_rate": ltd}
-            writer = self.get_writer(run, step)
+                scalars[f"{name}/ltp_rate"] = ltp
+                scalars[f"{name}/ltd_rate"] = ltd
             if wins[label].any():
                 scalars[f"{tag}/dead_features"] = int((wins[label] == 0).sum())
                 writer.add_histogram(f"{tag}/wins_per_feature", wins[label], step)
@@ -117,12 +129,13 @@ class Board:
         for path in sorted(folder.rglob("*.png")):
             with Image.open(path) as picture:
                 pixels = np.asarray(picture.convert("RGB"))
-            self.log_pixels("", f"{name}/{path.relative_to(folder).with_suffix('')}", pixels, step)
+            tag = f"{name}/{path.relative_to(folder).with_suffix('')}"
+            self.log_pixels("", tag, pixels, step)
 
     def log_scores(self, split: str, metrics: dict, step: int) -> None:
         """Log the scores of an evaluation of a split ("test", …)."""
-        parts = "accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"
-        self.log_scalars("", {f"{split}/{part}": metrics[part] for part in parts}, step)
+        names = "accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"
+        self.log_scalars("", {f"{split}/{name}": metrics[name] for name in names}, step)
 
     def log_hyperparameters(self, model: NetworkTrainer, learned: dict, splits: list[str], step: int) -> None:
         """Log the run's row in the table of hyperparameters.
@@ -133,20 +146,29 @@ class Board:
         del chosen["set"]
         for label, conv in model.named_convs():
             chosen |= {f"{label}.threshold": conv.threshold, f"{label}.rule": conv.rule}
-        row = {key: value if isinstance(value, int | float) else to_text(value) for key, value in chosen.items()}
-        scores = {f"{split}/{part}": 0 for split in splits for part in ("accuracy", "f1_macro", "silent")}
-        for summary in hparams(row, scores):  # only the names of the scores matter: their values were logged before
+        row = {}
+        for name, value in chosen.items():
+            row[name] = value if isinstance(value, int | float) else to_text(value)
+        scores = {}  # only their names matter: their values were logged before
+        for split in splits:
+            scores |= {f"{split}/accuracy": 0, f"{split}/f1_macro": 0, f"{split}/silent": 0}
+        for summary in hparams(row, scores):
             self.get_writer("", step).file_writer.add_summary(summary)
 
     def log_embedding(self, report: Report, step: int) -> None:
         """Log the last feature layer for the projector: how early and how often each feature spikes for each image."""
         (self.folder / "projector_config.pbtxt").unlink(missing_ok=True)  # from an earlier end of this run
         shutil.rmtree(self.folder / f"{step:05}", ignore_errors=True)
-        model, latencies = report.model, report.latencies[:EMBEDDED_IMAGES]
+        model = report.model
+        latencies = report.latencies[:EMBEDDED_IMAGES]
         names = model.inputs_of(model.decision) if model.decision else list(model.stages)[-1:]
-        sums = [(model.time_steps - model.map_of(latencies, name).float()).sum((2, 3)).cpu() for name in names]
+        sums = []
+        for name in names:
+            earliness = model.time_steps - model.map_of(latencies, name).float()
+            sums.append(earliness.sum((2, 3)).cpu())
         pixels = torch.as_tensor(np.asarray(report.images[:EMBEDDED_IMAGES])).float() / 255
-        sprites = 1 - pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)  # colours as they are
+        is_grey = pixels.dim() == 3
+        sprites = 1 - pixels[:, None] if is_grey else pixels.permute(0, 3, 1, 2)  # colours as they are
         classes = [report.class_names[label] for label in report.labels[:EMBEDDED_IMAGES]]
         self.get_writer("", step).add_embedding(torch.cat(sums, 1), classes, sprites, step, tag="last_feature_layer")
 
@@ -165,12 +187,26 @@ def wait_for_later_name(folder: Path) -> None:
     TensorBoard reads event files in the order of their names, which begin with the second in which they were opened.
     If the clock was set back, files from the future are renamed: the current second is put in front of their second.
     """
-    now, opened = f"{int(time.time()):010}", {path: path.name.split(".")[3] for path in folder.glob(EVENT_FILES)}
-    if max(opened.values(), default=now) > now:
-        for path in (path for path, second in opened.items() if second >= now):
-            path.rename(path.with_name(path.name.replace("tfevents.", f"tfevents.{now}.", 1)))
-    while any(path.name.split(".")[3] >= f"{int(time.time()):010}" for path in folder.glob(EVENT_FILES)):
+    now = read_clock()
+    opened = {path: read_second(path) for path in folder.glob(EVENT_FILES)}
+    latest = max(opened.values(), default="")
+    if latest > now:
+        for path, second in opened.items():
+            if second >= now:
+                path.rename(path.with_name(path.name.replace("tfevents.", f"tfevents.{now}.", 1)))
+        latest = now
+    while latest >= read_clock():
         time.sleep(0.05)
+
+
+def read_clock() -> str:
+    """Return the current second as in the names of event files."""
+    return f"{int(time.time()):010}"
+
+
+def read_second(path: Path) -> str:
+    """Return the second in which an event file was opened, from its name."""
+    return path.name.split(".")[3]
 
 
 def count_epochs(history: list[dict]) -> int:
