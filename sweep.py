@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ if __name__ == "__main__":
 import joblib
 from tqdm import tqdm
 
+from datasets import DataSet
 from encoders import get_encoder_config
 from models import PLUGINS, model_class
 from report.sweep_report import is_run, read_run, write_sweep_report
@@ -55,6 +56,7 @@ from training.settings import (
     make_parser,
     to_text,
 )
+from training.stopping import handle_signals
 from utils import ROOT, find_temporaries, lock_folder
 
 STOP = ".stop"  # while this file is in the output folder, no job starts, and running jobs save and end
@@ -116,6 +118,28 @@ class PlannedRun:
 def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     """Return the runs of a sweep. Raises InputError for settings that train.py refuses, and for unusable folders."""
     common = TrainSettings.parse([*sweep.run_flags, "--model", sweep.model[0]])
+    check_flags(sweep, common)
+    if is_run(Path(sweep.output)):
+        sweep.refuse("output", f"{sweep.output} is a run; name another folder")
+    if not sweep.cluster:
+        prepare_machine(replace(common, threads=sweep.threads))
+    data = {name: load_data(replace(common, dataset=name)) for name in sweep.dataset}  # downloads each once
+    axes = [[f"{field}={value}" for value in values] for field, *values in sweep.grid]
+    points = list(itertools.product(*axes))
+    runs = []
+    for model, dataset, point, seed in itertools.product(sweep.model, sweep.dataset, points, sweep.seeds):
+        run = plan_run(sweep, model, dataset, data[dataset], point, seed, runs)
+        for other in runs:
+            if run.folder == other.folder or run.learned == other.learned:
+                names = f"{other.folder.name} and {run.folder.name}"
+                raise InputError(f"two runs would learn the same, {names}; leave one of them out", flag="--grid")
+        check_folder(run)
+        runs.append(run)
+    return runs
+
+
+def check_flags(sweep: SweepSettings, common: TrainSettings) -> None:
+    """Raise InputError for flags of train.py that the sweep sets itself, and for commands. common: their settings."""
     in_words = vars(make_parser(TrainSettings).parse_args(sweep.run_flags))
     for name in TrainSettings.names(COMMAND):
         if name in in_words and name != "config":
@@ -125,45 +149,48 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
             in_config = name in common.given and setting.name not in sweep.given
             if in_config or name in in_words:
                 common.refuse(name, f"is set by the sweep for each run; use {setting.flag}")
-    output, runs = Path(sweep.output).resolve(), []
-    if is_run(output):
-        sweep.refuse("output", f"{output} is a run; name another folder")
-    if not sweep.cluster:
-        prepare_machine(replace(common, threads=sweep.threads))
-    data = {name: load_data(replace(common, dataset=name)) for name in sweep.dataset}  # downloads each once
-    axes = itertools.product(*([f"{field}={value}" for value in values] for field, *values in sweep.grid))
-    for model, dataset, point, seed in itertools.product(sweep.model, sweep.dataset, list(axes), sweep.seeds):
-        parts = (model_class(model).name, dataset, *point, f"seed{seed}")
-        name = "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
-        fields = [*to_text(sweep.set).split(), *point]
-        words = [*sweep.run_flags, "--model", model, "--dataset", dataset, "--seed", str(seed)]
-        words += ["--epochs", *map(str, sweep.epochs)] if sweep.epochs else []
-        words += ["--set", *fields] if fields else []
-        words += ["--threads", str(sweep.threads), "--output", str(output), "--name", name]
-        settings, encoder, network = resolve(TrainSettings.parse(words), data[dataset])
-        used = Data(settings, data[dataset])
-        check_run(network, used, settings)
-        describe(network, used.set, settings)
-        if settings.init_from:
-            initialize_from(find_checkpoint(settings.init_from, settings.output), network, encoder, used)
-        learned = settings.select(*LEARNED, ROUNDING)
-        learned["set"] = get_encoder_config(encoder), describe_stages(network, network.stages)
-        phases = []
-        if not any(settings.select(EPOCH_FILES).values()):  # otherwise each run writes the files of all of its epochs
-            phases = describe_phases(network, encoder, settings, used.set.fingerprint)
-        run = PlannedRun(output / name, words, settings, learned, phases, *find_source(phases, runs))
-        if twice := [each for each in runs if each.folder == run.folder or each.learned == run.learned]:
-            message = f"two runs would learn the same, {twice[0].folder.name} and {name}; leave one of them out"
-            raise InputError(message, flag="--grid")
-        check_folder(run)
-        runs.append(run)
-    return runs
+
+
+def plan_run(
+    sweep: SweepSettings,
+    model: str,
+    dataset: str,
+    data: DataSet,
+    point: Sequence[str],
+    seed: int,
+    others: list[PlannedRun],
+) -> PlannedRun:
+    """Return a run. Raises InputError for settings that train.py refuses.
+
+    point: the values of --grid, "FIELD=VALUE" each. others: the runs from which it can continue.
+    """
+    parts = (model_class(model).name, dataset, *point, f"seed{seed}")
+    name = "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
+    output = Path(sweep.output).resolve()
+    words = [*sweep.run_flags, "--model", model, "--dataset", dataset, "--seed", str(seed)]
+    if sweep.epochs:
+        words += ["--epochs", *map(str, sweep.epochs)]
+    if sweep.set or point:
+        words += ["--set", *to_text(sweep.set).split(), *point]
+    words += ["--threads", str(sweep.threads), "--output", str(output), "--name", name]
+    settings, encoder, network = resolve(TrainSettings.parse(words), data)
+    split = Data(settings, data)
+    check_run(network, split, settings)
+    describe(network, data, settings)
+    if settings.init_from:
+        initialize_from(find_checkpoint(settings.init_from, settings.output), network, encoder, split)
+    learned = settings.select(*LEARNED, ROUNDING)
+    learned["set"] = get_encoder_config(encoder), describe_stages(network, network.stages)
+    phases = []
+    if not any(settings.select(EPOCH_FILES).values()):  # otherwise each run writes the files of all of its epochs
+        phases = describe_phases(network, encoder, settings, data.fingerprint)
+    return PlannedRun(output / name, words, settings, learned, phases, *find_source(phases, others))
 
 
 def check_folder(run: PlannedRun) -> None:
     """Raise InputError if the folder of a run contains other files, a damaged run, or a run with other settings."""
-    check_kind(run.error_file, stat.S_ISREG)
-    check_kind(run.folder, stat.S_ISDIR)
+    check_type(run.error_file, stat.S_ISREG)
+    check_type(run.folder, stat.S_ISDIR)
     if not run.last.is_file():  # then the files of the run are removed and it starts again
         files = sorted(run.folder.rglob("*"))
         foreign = [path for path in files if not is_one_of(BEGUN, path, run.folder)]
@@ -174,29 +201,36 @@ def check_folder(run: PlannedRun) -> None:
             return
     record = read_run(run.folder)
     try:
-        before, now = TrainSettings.from_dict(record.flags), run.settings.select(*FIXED)
+        before = TrainSettings.from_dict(record.flags)
     except (ValueError, TypeError, AttributeError) as error:
         message = f"{run.folder} is damaged: {record.damage or 'args.json cannot be read'}; delete it to train it again"
         raise InputError(message, path=run.folder) from error
-    changed = [TrainSettings.flags()[name] for name in now if now[name] != getattr(before, name)]
-    flags = " ".join(setting.flag for setting in changed if setting.is_repeated)
-    if flags:
-        raise InputError(f"{run.folder} was begun with another {flags}; use another --output", path=run.folder)
+    changed = []
+    for name, value in run.settings.select(*FIXED).items():
+        setting = TrainSettings.flags()[name]
+        if value != getattr(before, name) and setting.is_repeated:
+            changed.append(setting.flag)
+    if changed:
+        message = f"{run.folder} was begun with another {' '.join(changed)}; use another --output"
+        raise InputError(message, path=run.folder)
 
 
-def check_kind(path: Path, is_kind: Callable[[int], bool]) -> None:
-    """Raise InputError if there is something at the path, also a link, that is not of this kind (``stat.S_ISREG``)."""
-    if os.path.lexists(path) and not is_kind(path.lstat().st_mode):
-        kind = "folder" if is_kind is stat.S_ISDIR else "regular file"
-        raise InputError(f"{path} must be a {kind}; remove it, or use another --output", path=path)
+def check_type(path: Path, is_type: Callable[[int], bool]) -> None:
+    """Raise InputError if there is something at the path, also a link, that is not of this type (``stat.S_ISREG``)."""
+    if os.path.lexists(path) and not is_type(path.lstat().st_mode):
+        expected = "folder" if is_type is stat.S_ISDIR else "regular file"
+        raise InputError(f"{path} must be a {expected}; remove it, or use another --output", path=path)
 
 
 def is_one_of(pattern: re.Pattern, path: Path, folder: Path) -> bool:
     """Return whether a path in the folder matches the pattern, and is a regular file or a folder."""
-    mode, name = path.lstat().st_mode, path.relative_to(folder).as_posix()
+    mode = path.lstat().st_mode
+    name = path.relative_to(folder).as_posix()
     if stat.S_ISDIR(mode):
         name += "/"
-    return (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) and pattern.fullmatch(name) is not None
+    elif not stat.S_ISREG(mode):
+        return False
+    return pattern.fullmatch(name) is not None
 
 
 def remove_files(folder: Path, pattern: re.Pattern) -> None:
@@ -204,18 +238,21 @@ def remove_files(folder: Path, pattern: re.Pattern) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):  # what a folder contains comes before the folder
         if is_one_of(pattern, path, folder):
             with suppress(OSError):  # a folder with other files
-                path.rmdir() if path.is_dir() else path.unlink()
+                remove = path.rmdir if path.is_dir() else path.unlink
+                remove()
     with suppress(OSError):
         folder.rmdir()
 
 
 def find_source(phases: list[dict], runs: list[PlannedRun]) -> tuple[PlannedRun | None, int]:
     """Return the run that shares the most first phases with these phases, and their number; None if there is no run."""
-    source, shared = None, 0
+    source = None
+    shared = 0
     for run in runs:
         count = count_equal(phases, run.phases)
         if count > shared and any(run.settings.epochs[:count]):
-            source, shared = run, count
+            source = run
+            shared = count
     return source, shared
 
 
@@ -242,10 +279,11 @@ def train_one(program: str, words: list[str], here: str, folder: str, stop: str,
 
     Returns "done", "stopped", or the last line of its error.
     """
-    folder, stop, is_asked = Path(folder), Path(stop), False
+    stop = Path(stop)
     if stop.exists():
         return "stopped"
-    error_file = folder.with_name(f"{folder.name}.error.txt")
+    error_file = Path(f"{folder}.error.txt")
+    is_asked = False
     with open(error_file, "wb") as errors:
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors}
         process = subprocess.Popen([sys.executable, program, *words], cwd=here, env=os.environ | variables, **streams)
@@ -256,7 +294,8 @@ def train_one(program: str, words: list[str], here: str, folder: str, stop: str,
             time.sleep(0.1)
     if process.returncode not in (0, 130) and not stop.exists():
         lines = error_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return f"{lines[-1] if lines else f'ended by signal {-process.returncode}'} (see {error_file})"
+        reason = lines[-1] if lines else f"ended by signal {-process.returncode}"
+        return f"{reason} (see {error_file})"
     error_file.unlink()
     return "stopped" if process.returncode else "done"
 
@@ -295,23 +334,32 @@ def train_wave(commands: dict[Path, list[str]], threads: int, at_a_time: int, st
 
 def sweep(settings: SweepSettings) -> int:
     """Train all unfinished runs, and write the report. Returns the exit code."""
-    output, log = Path(settings.output).resolve(), RunLog()
+    output = Path(settings.output).resolve()
+    log = RunLog()
     stop = output / STOP
     with lock_folder(output) if output.is_dir() else nullcontext():  # not while another sweep changes it
         runs = plan_runs(settings)
-        check_kind(stop, stat.S_ISREG)
+        check_type(stop, stat.S_ISREG)
         if stop.exists() and stop.stat().st_size:
             raise InputError(f"{stop} is not of a sweep, because it is not empty; remove it", path=stop)
     waves = plan_waves(runs)
     # runs from which others continue come last, because a phase with labels may train their shared stages again
     sources = {run.source.folder for run in runs if run.source}
-    waves[None] = sorted((run for run in runs if not run.is_finished), key=lambda run: run.folder in sources)
-    at_a_time = settings.jobs or (-1 if settings.cluster else max(1, joblib.cpu_count() // settings.threads))
-    place = f"on {settings.cluster}" if settings.cluster else f"{at_a_time} at a time"
-    note = "; phases that several runs share are trained once" if sources else ""
+    unfinished = [run for run in runs if not run.is_finished]
+    waves[None] = sorted(unfinished, key=lambda run: run.folder in sources)
+    at_a_time = max(1, joblib.cpu_count() // settings.threads)
+    note = ""
+    if settings.cluster:
+        at_a_time = -1  # as many as the cluster has workers
+        note = f" on {settings.cluster}"
+    at_a_time = settings.jobs or at_a_time
+    if at_a_time > 0:
+        note += f", {at_a_time} at a time"
+    if sources:
+        note += "; phases that several runs share are trained once"
     ends = {}
     with connect(settings), lock_output(output), watch_signals(stop) as signals, show_progress(runs, log):
-        log.info(f"{len(runs)} runs, {sum(run.is_finished for run in runs)} of them finished; {place}{note}")
+        log.info(f"{len(runs)} runs, {len(runs) - len(unfinished)} of them finished{note}")
         for phases, wave in waves.items():
             commands = {run.folder: write_command(run, phases, settings.threads) for run in wave}
             ends |= train_wave(commands, settings.threads, at_a_time, stop)
@@ -340,26 +388,28 @@ def sweep(settings: SweepSettings) -> int:
 @contextmanager
 def connect(settings: SweepSettings) -> Iterator[None]:
     """Connect joblib to a cluster, or to threads of this process. Raises InputError if the cluster does not answer."""
-    kind, address, client = settings.cluster or "threading", settings.scheduler, nullcontext()
+    cluster = settings.cluster
+    address = settings.scheduler
+    client = nullcontext()
     try:
         if address:  # without this test, Ray tries to connect for minutes
             host, _, port = address.rpartition("/")[2].rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        if kind == "dask":
+        if cluster == "dask":
             from distributed import Client
 
             client = Client(address, timeout=10)
-        elif kind == "ray":
+        elif cluster == "ray":
             import ray
             from ray.util.joblib import register_ray
 
             client = ray.init(address or "auto", log_to_driver=False, logging_level="WARNING")
             register_ray()
     except ImportError as error:
-        settings.refuse("cluster", f"{kind} needs a package that is not installed: pip install {error.name}")
+        settings.refuse("cluster", f"{cluster} needs a package that is not installed: pip install {error.name}")
     except (OSError, ValueError, RuntimeError):
-        settings.refuse("scheduler", f"{address or 'is missing'}: no {kind} cluster answers")
-    with client, joblib.parallel_config(kind):
+        settings.refuse("scheduler", f"{address or 'is missing'}: no {cluster} cluster answers")
+    with client, joblib.parallel_config(cluster or "threading"):
         yield
 
 
@@ -390,13 +440,9 @@ def watch_signals(stop: Path) -> Iterator[list[int]]:
         stop.touch()
         print("\nstopping: runs save their progress; press Ctrl-C again to stop immediately", file=sys.stderr)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handle_signals(handle):
         yield signals
         stop.unlink(missing_ok=True)  # not if a second Ctrl-C leaves jobs that wait for their start
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def estimate_left(times: list[float], waiting: int, now: float) -> str:
@@ -406,18 +452,19 @@ def estimate_left(times: list[float], waiting: int, now: float) -> str:
     """
     if len(times) < 2:
         return ""
-    left = (times[-1] - times[0]) / (len(times) - 1) * waiting - (now - times[-1])
+    of_run = (times[-1] - times[0]) / (len(times) - 1)
+    left = of_run * waiting - (now - times[-1])
     return f"{tqdm.format_interval(max(0, left))} left"
 
 
 @contextmanager
 def show_progress(runs: list[PlannedRun], log: RunLog) -> Iterator[None]:
     """Print a line for each run that finishes and, in a terminal, a bar with the time that is left."""
-    over, waiting = threading.Event(), [run for run in runs if not run.is_finished]
-    begin = len(runs) - len(waiting)
+    over = threading.Event()
+    waiting = [run for run in runs if not run.is_finished]
     bar_format = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} runs{postfix}"
     options = {"bar_format": bar_format, "disable": None, "leave": False, "file": sys.stdout}
-    bar = tqdm(total=len(runs), initial=begin, **options)
+    bar = tqdm(total=len(runs), initial=len(runs) - len(waiting), **options)
     times = [time.monotonic()]  # of the start, and of each run that finished since
 
     def watch():
@@ -443,18 +490,20 @@ def show_progress(runs: list[PlannedRun], log: RunLog) -> Iterator[None]:
 
 def report(settings: SweepSettings) -> int:
     """Report on the runs of ``--report``, or on the runs in its folders. Returns the exit code."""
-    named, folders = [Path(name) for name in settings.report], []
+    named = [Path(name) for name in settings.report]
+    folders = []
     for path in named:
         if not path.is_dir():
             settings.refuse("report", f"{path} is not a folder")
-        folders += [path] if is_run(path) else sorted(each for each in path.iterdir() if is_run(each))
+        folders += [path] if is_run(path) else sorted(filter(is_run, path.iterdir()))
     if not folders:
         settings.refuse("report", f"{' '.join(settings.report)}: there is no run here")
     if not settings.output and (len(named) > 1 or folders == named):
         settings.refuse("output", "is missing: the folder in which the report on these runs is written")
     output = Path(settings.output or named[0])
     output.mkdir(parents=True, exist_ok=True)
-    print(write_sweep_report(output, [read_run(folder) for folder in dict.fromkeys(folders)], IGNORED), end="")
+    records = [read_run(folder) for folder in dict.fromkeys(folders)]
+    print(write_sweep_report(output, records, IGNORED), end="")
     print(f"see {output / 'sweep.md'}")
     return 0
 

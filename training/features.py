@@ -70,17 +70,18 @@ def check_features(settings: TrainSettings, model: NetworkTrainer, data: Data) -
     stage = find_stage(settings, model)
     if settings.save_features is None:
         return
-    place = Path(settings.output).resolve()
-    disk = shutil.disk_usage(next(folder for folder in (place, *place.parents) if folder.exists())).free
-    sizes = [count * count_neurons(model, stage, data) for count in data.count_images().values()]
-    for size, free, what in (
-        (max(sizes), get_available_memory() or math.inf, "of memory"),
-        (sum(sizes), disk, f"in {settings.output}, before compression"),
-    ):
+    output = Path(settings.output).resolve()
+    existing = next(folder for folder in (output, *output.parents) if folder.exists())
+    disk = shutil.disk_usage(existing).free
+    memory = get_available_memory() or math.inf
+    neurons = count_neurons(model, stage, data)
+    sizes = [count * neurons for count in data.count_images().values()]
+    places = (max(sizes), memory, "of memory"), (sum(sizes), disk, f"in {settings.output}, before compression")
+    for size, free, where in places:
         if size > free:
             raise InputError(
-                f"--save-features {stage} takes {size / 1e6:,.0f} MB {what}, and {free / 1e6:,.0f} MB are free; name a "
-                "higher stage or another --output, or use fewer images with --ratio",
+                f"--save-features {stage} takes {size / 1e6:,.0f} MB {where}, and {free / 1e6:,.0f} MB are free; name "
+                "a higher stage or another --output, or use fewer images with --ratio",
                 flag="--save-features",
             )
 
@@ -118,7 +119,8 @@ def read_features(
     """
     config = get_readout(settings, model)
     start = time.perf_counter()
-    inputs, found = [], {}
+    inputs = []
+    result = {}
     for split in data.splits:
         images, labels, indices = data.get_split(split)
         inputs.append((None, labels[indices]))
@@ -130,29 +132,29 @@ def read_features(
             arrays = {"latencies": latencies.numpy(), "labels": labels[indices], "indices": indices, "stage": stage}
             save = partial(np.savez_compressed, **arrays, time_steps=model.time_steps)
             write_atomically(folder / f"{split}.npz", save)
-        if config is not None and not found:
+        if config is not None and not result:
             try:
                 inputs[-1] = find_spikes(latencies, model.time_steps), labels[indices]
             except InputError as error:
-                found = {"refused": str(error)}
+                result = {"refused": str(error)}
     seconds["features"] = time.perf_counter() - start
     if config is None:
         return {}
     try:
-        found = found or train_readout(config, *inputs, model.num_classes)
+        result = result or train_readout(config, *inputs, model.num_classes)
     except InputError as error:
-        found = {"refused": str(error)}
+        result = {"refused": str(error)}
     seconds["readout"] = time.perf_counter() - start - seconds["features"]
-    return {"readout": {"name": config["name"], "stage": stage, **found}}
+    return {"readout": {"name": config["name"], "stage": stage, **result}}
 
 
-def describe_readout(found: dict) -> str:
+def describe_readout(readout: dict) -> str:
     """Return one line about the readout of ``read_features``."""
-    about = f"{found['name']} on {found['stage']}"
-    if "refused" in found:
-        return f"{about}: none; {found['refused']}"
-    note = "" if found["converged"] else ", not converged"
-    return f"{about}, C {found['C']:g}{note}: test accuracy {100 * found['test']['accuracy']:.2f} %"
+    title = f"{readout['name']} on {readout['stage']}"
+    if "refused" in readout:
+        return f"{title}: none; {readout['refused']}"
+    note = "" if readout["converged"] else ", not converged"
+    return f"{title}, C {readout['C']:g}{note}: test accuracy {100 * readout['test']['accuracy']:.2f} %"
 
 
 def _compute_maps(model: NetworkTrainer, encoder: Encoder, images: np.ndarray, stage: str) -> torch.Tensor:
@@ -179,7 +181,8 @@ def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_m
     from scipy import sparse
 
     ones = sum(int((part < time_steps).sum()) for part in latencies.split(CHUNK))
-    needed, memory = COPIES * BYTES * ones, get_available_memory() or math.inf
+    needed = COPIES * BYTES * ones
+    memory = get_available_memory() or math.inf
     if needed > memory:
         raise InputError(
             f"a readout of {len(latencies):,} images with {ones:,} spikes takes {needed / 1e6:,.0f} MB of memory, and "
@@ -206,17 +209,19 @@ def train_readout(config: dict, train: tuple, validation: tuple, test: tuple, nu
     if len(np.unique(labels)) < 2:
         raise InputError("a readout needs training images of two classes or more", flag="--readout")
     splits = {"validation": validation, "test": test} if len(validation[1]) else {"test": test}
-    tried, c = {}, config.get("C", DEFAULT_C)
+    tried = {}
+    c = config.get("C", DEFAULT_C)
     if "C" not in config and "validation" in splits:
-        part = slice(None, None, -(-len(labels) // MAX_TRIED))  # contains all classes, even if the images are sorted
-        for each in CS:
-            classifier, _ = _fit(config["name"], each, inputs[part], labels[part])
-            tried[str(each)] = _score(classifier, *validation, num_classes)["accuracy"]
+        every = -(-len(labels) // MAX_TRIED)  # so that all classes are there, even if the images are sorted
+        for value in CS:
+            classifier, _ = _fit(config["name"], value, inputs[::every], labels[::every])
+            tried[str(value)] = _score(classifier, *validation, num_classes)["accuracy"]
         c = float(max(tried, key=tried.get))
     classifier, converged = _fit(config["name"], c, inputs, labels)
-    found = {"C": c, "converged": converged, "neurons": inputs.shape[1]}
-    scores = {split: _score(classifier, *part, num_classes) for split, part in splits.items()}
-    return {**found, "validation_accuracy_of_C": tried, **scores}
+    result = {"C": c, "converged": converged, "neurons": inputs.shape[1], "validation_accuracy_of_C": tried}
+    for split, (spikes, classes) in splits.items():
+        result[split] = _score(classifier, spikes, classes, num_classes)
+    return result
 
 
 def _fit(name: str, c: float, inputs, labels: np.ndarray):

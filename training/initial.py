@@ -26,11 +26,15 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: D
     no stage fits.
     """
     checkpoint = load_checkpoint(path)
-    theirs, own = get_encoder_config(build_encoder(checkpoint.encoding)), get_encoder_config(encoder)
-    if theirs != own:
-        differences = [
-            f"{key} {theirs.get(key)}, not {own.get(key)}" for key in own | theirs if own.get(key) != theirs.get(key)
-        ]
+    config = get_encoder_config(encoder)
+    config_of_checkpoint = get_encoder_config(build_encoder(checkpoint.encoding))
+    differences = []
+    for key in config | config_of_checkpoint:
+        value = config.get(key)
+        trained = config_of_checkpoint.get(key)
+        if trained != value:
+            differences.append(f"{key} {trained}, not {value}")
+    if differences:
         raise InputError(
             f"--init-from {path} was trained with another encoder: {', '.join(differences)}",
             flag="--init-from",
@@ -43,27 +47,35 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: D
             flag="--init-from",
             path=path,
         )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    record = {"checkpoint": str(path), "sha256": digest, "stages": copied}
+    note = f"weights: {' '.join(copied)} from {path}"
     new = [name for name, stage in model.stages.items() if stage.convs and name not in copied]
-    record = {"checkpoint": str(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "stages": copied}
-    note = f"weights: {' '.join(copied)} from {path}" + (f"; {' '.join(new)} from the seed" if new else "")
+    if new:
+        note += f"; {' '.join(new)} from the seed"
     return record, [note, *_validation_notes(path, checkpoint.run, data)]
 
 
 def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]) -> bool:
     """Copy a stage's tensors from ``state`` if all of its weights have the same shapes. Returns whether they have."""
-    own, theirs = (
-        {key: tensor for key, tensor in tensors.items() if key.startswith(f"stages.{name}.")}
-        for tensors in (model.state_dict(), state)
-    )
-    shapes, their_shapes = (
-        {key: tensor.shape for key, tensor in tensors.items() if key.endswith(".weight")} for tensors in (own, theirs)
-    )
-    if not shapes or shapes != their_shapes:
+    tensors = _select_stage(model.state_dict(), name)
+    trained = _select_stage(state, name)
+    shapes = _find_shapes(tensors)
+    if not shapes or shapes != _find_shapes(trained):
         return False
-    for key, tensor in own.items():
-        if key in theirs and theirs[key].shape == tensor.shape:
-            tensor.copy_(theirs[key])
+    for key, tensor in tensors.items():
+        if key in trained and trained[key].shape == tensor.shape:
+            tensor.copy_(trained[key])
     return True
+
+
+def _select_stage(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    return {key: tensor for key, tensor in state.items() if key.startswith(f"stages.{name}.")}
+
+
+def _find_shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
+    """Return the shapes of the weights."""
+    return {key: tensor.shape for key, tensor in tensors.items() if key.endswith(".weight")}
 
 
 def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
@@ -102,7 +114,8 @@ def describe_phases(
     common = {flags[name].flag: value for name, value in settings.select(LEARNING, CODE).items()}
     common |= {"fingerprint of the data": fingerprint, "encoder": get_encoder_config(encoder)}
     names = list(model.stages)
-    phases, top = [], 0
+    phases = []
+    top = 0
     for phase, epochs in zip(model.phases, settings.epochs, strict=True):
         if phase.needs_labels:
             break
@@ -136,18 +149,22 @@ def load_shared_phases(path: Path, phases: list[dict]) -> tuple[Checkpoint, int]
     Raises InputError if the number is 0.
     """
     checkpoint = load_checkpoint(path)
-    progress, run = checkpoint.progress, checkpoint.run
+    progress = checkpoint.progress
+    run = checkpoint.run
     if progress is None or not run:
         raise InputError(f"{path} is not the last checkpoint of a run", flag="--continue-from", path=path)
-    model, encoder = rebuild_network(checkpoint), build_encoder(checkpoint.encoding)
-    trained = describe_phases(model, encoder, TrainSettings.from_dict(run["flags"]), run["fingerprint"])
+    model = rebuild_network(checkpoint)
+    encoder = build_encoder(checkpoint.encoding)
+    settings = TrainSettings.from_dict(run["flags"])
+    trained = describe_phases(model, encoder, settings, run["fingerprint"])
     count = count_equal(phases, trained[: progress.phase])
     is_begun = progress.epoch > 0 or progress.batch > 0
     begun = list(model.phases)[: progress.phase + is_begun]
     while find_stages(begun[:count]) & find_stages(begun[count:]):  # a later phase has trained them again
         count -= 1
     if not count:
-        first, other = next(iter(trained), {}), next(iter(phases), {})
+        first = next(iter(trained), {})
+        other = next(iter(phases), {})
         different = [name for name in first if name in other and first[name] != other[name]]
         reason = "no finished phase without labels is the same"
         if different:
@@ -166,13 +183,14 @@ def continue_from(path: Path, model: NetworkTrainer, phases: list[dict]) -> tupl
     """
     checkpoint, count = load_shared_phases(path, phases)
     taken = list(model.phases)[:count]
-    prefixes = [f"stages.{name}." for name in find_stages(taken)] + [f"phases.{number}." for number in range(count)]
+    prefixes = [f"stages.{name}." for name in find_stages(taken)]
+    prefixes += [f"phases.{number}." for number in range(count)]
     state = {key: tensor for key, tensor in checkpoint.state.items() if key.startswith(tuple(prefixes))}
     model.load_state_dict(state, strict=False)
     names = [phase.name for phase in taken]
-    saved = checkpoint.progress
     epochs = sum(phase["--epochs"] for phase in phases[:count])
-    seconds = {name: saved.phase_seconds[name] for name in names if name in saved.phase_seconds}
-    progress = Progress(phase=count, history=saved.history[:epochs], phase_seconds=seconds)
+    history = checkpoint.progress.history[:epochs]
+    seconds = {name: value for name, value in checkpoint.progress.phase_seconds.items() if name in names}
+    progress = Progress(phase=count, history=history, phase_seconds=seconds)
     note = f"{' '.join(names)}: from {path}, with the seconds of that training"
     return progress, {"checkpoint": str(path), "phases": names}, note

@@ -33,7 +33,8 @@ class RunLog:
     """
 
     def __init__(self, folder: Path | None = None, tensorboard: bool = False, quiet: bool = False):
-        self.folder, self.quiet = folder, quiet or sys.stdout is None
+        self.folder = folder
+        self.quiet = quiet or sys.stdout is None
         self.is_live = not self.quiet and sys.stdout.isatty()
         if folder is not None and (folder / "log.txt").is_symlink():
             (folder / "log.txt").unlink()  # a link is replaced, not followed
@@ -50,8 +51,10 @@ class RunLog:
             with open(self.folder / "log.txt", "a", encoding="utf-8", errors="replace") as file:
                 file.write(text + "\n")
         with self._printing():
-            if not self.quiet:
-                tqdm.write(text) if self.is_live else print(text, flush=True)
+            if self.is_live:
+                tqdm.write(text)
+            elif not self.quiet:
+                print(text, flush=True)
 
     def show(self, title: str, done: int, total: int, outcome: Outcome | None = None, left: str = "") -> None:
         """Show the progress in a terminal: ``done`` of ``total`` images. A new title begins a new progress bar.
@@ -64,7 +67,9 @@ class RunLog:
             self._update_bar(title, done, total, outcome, left)
 
     def _update_bar(self, title, done, total, outcome, left):
-        text = f"accuracy {100 * outcome.fraction('correct'):.1f} %, {left}" if outcome is not None else left
+        text = left
+        if outcome is not None:
+            text = f"accuracy {100 * outcome.fraction('correct'):.1f} %, {left}"
         if self._bar is None or self._bar.desc != title:
             self.close_bar()
             options = {"unit": " images", "leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
@@ -73,7 +78,8 @@ class RunLog:
         self._bar.update(done - self._bar.n)
 
     def close_bar(self) -> None:
-        bar, self._bar = self._bar, None
+        bar = self._bar
+        self._bar = None
         with self._printing():
             if bar is not None:
                 bar.close()
@@ -84,7 +90,9 @@ class RunLog:
         try:
             yield
         except OSError as error:
-            self.quiet, self.is_live, self._bar = True, False, None
+            self.quiet = True
+            self.is_live = False
+            self._bar = None
             discard_output(sys.stdout)
             rest = f"the rest is in {self.folder}/log.txt only" if self.folder else "the rest is not printed"
             warn(f"the output is closed or full ({error.strerror}); {rest}")
@@ -128,11 +136,16 @@ def align_titles(phases: Sequence[tuple[str, str]], epochs: Sequence[int]) -> li
 
     phases: (name, title of the rule) of each. epochs: number of epochs of each.
     """
-    name, rule = (max(6, *map(len, column)) for column in zip(*phases, strict=True))
-    width = max(5, 2 * len(str(max(epochs))) + 1)
-    titles = [f"{phase:<{name}} {title:<{rule}} epoch" for phase, title in phases]
-    counts = [f"{{:>{width - len(f'/{count}')}}}/{count}" for count in epochs]
-    return list(map(" ".join, zip(titles, counts, strict=True)))
+    names, rules = zip(*phases, strict=True)
+    width_of_name = max(6, *map(len, names))
+    width_of_rule = max(6, *map(len, rules))
+    width = max(5, 2 * len(str(max(epochs))) + 1)  # of "EPOCH/EPOCHS"
+    titles = []
+    for name, rule, count in zip(names, rules, epochs, strict=True):
+        total = f"/{count}"
+        number = f"{{:>{width - len(total)}}}"
+        titles.append(f"{name:<{width_of_name}} {rule:<{width_of_rule}} epoch {number}{total}")
+    return titles
 
 
 def estimate_left(progress: Progress, names: Sequence[str], epochs: Sequence[int], fraction: float) -> str:
@@ -143,26 +156,33 @@ def estimate_left(progress: Progress, names: Sequence[str], epochs: Sequence[int
     names, epochs: of each phase. fraction: of the current epoch that is done, above 0.
     """
     seconds = {row["phase"]: row["seconds"] for row in progress.history}
-    place, now = progress.phase, progress.seconds / fraction
-    of_epoch = [seconds.get(name, seconds.get(names[place], now)) for name in names]
-    current = max(0.0, of_epoch[place] * (epochs[place] - progress.epoch) - progress.seconds)
-    later = zip(of_epoch[place + 1 :], epochs[place + 1 :], strict=True)
-    run = current + sum(each * count for each, count in later)
-    return f"phase {tqdm.format_interval(current)}, run {tqdm.format_interval(run)} left"
+    phase = progress.phase
+    current = seconds.get(names[phase], progress.seconds / fraction)
+    left = max(0.0, current * (epochs[phase] - progress.epoch) - progress.seconds)
+    run = left
+    for name, count in zip(names[phase + 1 :], epochs[phase + 1 :], strict=True):
+        run += count * seconds.get(name, current)
+    return f"phase {tqdm.format_interval(left)}, run {tqdm.format_interval(run)} left"
 
 
 def describe_epoch(row: dict, title: str) -> str:
     """Return one line about a row of the history. title: see ``align_titles``."""
-    text, time = f"convergence {row['convergence']:.1e}, ", f"{row['seconds']:.1f} s"
+    time = f"{row['seconds']:.1f} s"
     if row["train_accuracy"] is not None:
-        split = "train" if row["val_accuracy"] is None else "val"
         text = f"accuracy: train {100 * row['train_accuracy']:6.2f} %"
-        text += f", val {100 * row['val_accuracy']:6.2f} %" if split == "val" else ""
-        text += f"; silent {100 * row[f'{split}_silent']:.2f} %"
+        silent = row["train_silent"]
+        if row["val_accuracy"] is not None:
+            text += f", val {100 * row['val_accuracy']:6.2f} %"
+            silent = row["val_silent"]
+        text += f"; silent {100 * silent:.2f} %"
     else:
-        dead, winners = row["dead_features"], row["winners_per_image"]
-        text += f"{dead} features never won" if dead else f"{winners:.1f} winners per image"
-        time = f"{row['images'] / max(row['seconds'], 1e-9):,.0f} images/s, {time}"
+        text = f"convergence {row['convergence']:.1e}, "
+        if row["dead_features"]:
+            text += f"{row['dead_features']} features never won"
+        else:
+            text += f"{row['winners_per_image']:.1f} winners per image"
+        images_per_second = row["images"] / max(row["seconds"], 1e-9)
+        time = f"{images_per_second:,.0f} images/s, {time}"
     return f"{title.format(row['epoch'])}  {text}  ({time})"
 
 

@@ -137,7 +137,8 @@ class Setting:
             action = "store_false" if self.default else "store_true"
             group.add_argument(self.flag, dest=self.name, action=action, help=self.help)
             return
-        help, options = self.help, dict(self.arguments)
+        help = self.help
+        options = dict(self.arguments)
         if self.flag != "RUN" and isinstance(self.default, int | float | str) and "(default" not in help:
             help += f" (default: {self.default})"
         if self.read or get_origin(self.type) is tuple:
@@ -222,8 +223,9 @@ def to_text(value: Any, separator: str = " ") -> str:
         return str(value)
     items = [to_text(item, ",") for item in value]
     texts = [f"({text})" if isinstance(item, tuple) else text for item, text in zip(value, items, strict=True)]
+    text = separator.join(texts)
     is_single = separator == "," and len(value) == 1
-    return separator.join(texts) + ("," if is_single else "")
+    return f"{text}," if is_single else text
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -250,9 +252,12 @@ class Settings:
     @classmethod
     def flags(cls) -> dict[str, Setting]:
         """Return {name: setting}, sorted by group, the run and the network first in theirs."""
-        declared = [(each, each.metadata["setting"]) for each in fields(cls) if each.metadata]
-        declared.sort(key=lambda pair: (GROUPS.index(pair[1].group), pair[0].name not in ("run", "model")))
-        return {each.name: replace(setting, name=each.name, type=each.type) for each, setting in declared}
+        settings = []
+        for declared in fields(cls):
+            if declared.metadata:
+                settings.append(replace(declared.metadata["setting"], name=declared.name, type=declared.type))
+        settings.sort(key=lambda setting: (GROUPS.index(setting.group), setting.name not in ("run", "model")))
+        return {setting.name: setting for setting in settings}
 
     @classmethod
     def names(cls, *changes: str) -> list[str]:
@@ -556,14 +561,17 @@ class EvaluateSettings(NetworkSettings):
             parse_noise(self.noise or "gaussian=0")
         except InputError as error:
             self.refuse("noise", f"{self.noise} cannot be used: {error}")
-        useless, reason = ("prediction",), "needs --predict"
         if self.predict:
-            useless, reason = ("data", "output"), "has no effect beside --predict"
+            self._refuse_groups(("data", "output"), "has no effect beside --predict")
         elif self.nir:
-            useless, reason = ("data", "prediction", "output"), "has no effect beside --nir"
-        allowed = {"output"} if self.predict else {"output", "nir"}  # RUN is searched for in --output
-        for name in self.given - allowed:
-            if self.flags()[name].group in useless:
+            self._refuse_groups(("data", "prediction", "output"), "has no effect beside --nir", {"nir"})
+        else:
+            self._refuse_groups(("prediction",), "needs --predict")
+
+    def _refuse_groups(self, groups, reason, allowed=frozenset()):
+        """Raise InputError if a setting of these groups is given, except for --output, in which RUN is searched for."""
+        for name in self.given - allowed - {"output"}:
+            if self.flags()[name].group in groups:
                 self.refuse(name, reason)
 
 
@@ -642,8 +650,8 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises InputError instead of printing the usage."""
 
     def error(self, message: str) -> None:
-        about = re.match(r"argument (\S+):", message)
-        raise InputError(f"{message} (see {self.prog} --help)", flag=about and about[1])
+        match = re.match(r"argument (\S+):", message)
+        raise InputError(f"{message} (see {self.prog} --help)", flag=match and match[1])
 
 
 def make_parser(settings: type[Settings]) -> Parser:
