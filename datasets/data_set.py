@@ -93,9 +93,10 @@ def get_content(images: Images) -> np.ndarray:
 
 Reader = Callable[[str, Path, tuple[int, int] | None], DataSet]
 DATASETS: dict[str, Reader] = {}  # by name ("digits"), prefix ("events:") or ending (".npz")
+CHARACTERS: set[str] = set()  # the names of data sets of characters
 
 
-def dataset(*names: str) -> Callable[[Reader], Reader]:
+def dataset(*names: str, characters: bool = False) -> Callable[[Reader], Reader]:
     """Register the function that reads the data sets of these names.
 
     A name is a word ("digits"), a prefix with a colon ("events:"), which stands for all names that begin with it, or an
@@ -106,10 +107,15 @@ def dataset(*names: str) -> Callable[[Reader], Reader]:
     * the height and width of ``--image-size``, or None. Images of one size need not be resized by the function.
 
     It returns a ``DataSet``. Raises InputError if another function has one of the names.
+
+    characters: whether the images are characters in the form of MNIST. ``evaluate.py --predict`` converts pictures to
+    this form.
     """
 
     def register_reader(read: Reader) -> Reader:
         register(DATASETS, names, read)
+        if characters:
+            CHARACTERS.update(names)
         return read
 
     return register_reader

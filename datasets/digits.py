@@ -9,7 +9,7 @@ from datasets.data_set import DataSet, dataset
 from datasets.splits import stratified_split
 
 
-@dataset("digits")
+@dataset("digits", characters=True)
 def read_digits(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> DataSet:
     """Load scikit-learn's 1797 digits (UCI, Alpaydin and Kaynak 1998) in the form of MNIST; 1437 train, 360 test.
 

@@ -84,7 +84,8 @@ PUBLISHED = {
 }
 
 
-@dataset(*PUBLISHED)
+@dataset(*[name for name in PUBLISHED if name != "fashion-mnist"], characters=True)
+@dataset("fashion-mnist")
 def read_published(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> DataSet:
     """Read one of ``PUBLISHED``: images of 28×28 pixels.
 

@@ -48,10 +48,10 @@ class StageGraph(nn.Module):
                 stage.connect(read)
             except InputError as error:
                 raise InputError(f"{name} {error}", field=f"{name}.{error.field}") from error
-            channels = getattr(stage, "out_channels", read[0][0])
             if self._sees_whole_maps():
                 shapes[name] = stage.output_shape(*read[0])
             else:  # sizes do not matter: such a network takes images of any size
+                channels = getattr(stage, "out_channels", read[0][0])
                 shapes[name] = channels, *self.image_size
 
     # -----------------------------------------------------------------------------------------------------------------

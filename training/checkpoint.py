@@ -17,6 +17,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from datasets.data_set import CHARACTERS
 from encoders import build_encoder
 from engine.graph import CHUNK
 from engine.overrides import find_new_fields, read_fields
@@ -24,7 +25,7 @@ from errors import InputError
 from models import PLUGINS, build_model
 from network_trainer import NetworkTrainer, Progress
 from s1c1 import Encoder
-from training.image_files import CHARACTERS, read_image
+from training.image_files import read_image
 from utils import find_run, write_atomically
 
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from datasets.pictures import read_picture, resize_image
 
-CHARACTERS = {"mnist", "digits", "emnist-digits", "emnist-letters", "kmnist"}  # data sets of characters
 MAX_SIDE = 320  # pixels: larger pictures are reduced to this size before the search for ink
 MAX_BLACK = 63  # a picture of the network's size is not changed if the median of its border is at most this
 MIN_CONTRAST = 6  # smallest difference between ink and ground, in levels of 255
@@ -26,7 +25,7 @@ def read_image(
 
     Args:
         height, width: size of the network's images. A picture of another size is scaled in proportion and put on black.
-        centred: for networks trained on ``CHARACTERS``: scale and centre the ink as in MNIST, unless the picture has
+        centred: for networks trained on characters: scale and centre the ink as in MNIST, unless the picture has
             the size of the network's images and a black border. Colour images are never centred.
         colours: 1 for grey images, 3 for colour images.
         stretched: for networks trained with ``--image-size``: stretch the picture, as in training.

@@ -495,7 +495,7 @@ class TrainSettings(NetworkSettings):
 
     @property
     def commands(self) -> list[str]:
-        return [name for name in ("list_models", "summary", "resume") if getattr(self, name)]
+        return [name for name, setting in self.flags().items() if setting.group == "commands" and getattr(self, name)]
 
     @property
     def scored_split(self) -> str:

@@ -1,13 +1,15 @@
 """The trained networks of the repository can be tested, asked, and used as initial weights."""
 
 import re
+from dataclasses import replace
 
 import pytest
+from PIL import Image
 from support.command import results, start, start_evaluation
 from support.run_folders import ROOT, only_run
 
 import evaluate
-from training.checkpoint import load_checkpoint, rebuild_network
+from training.checkpoint import load_checkpoint, load_network, rebuild_network
 
 FOLDER = ROOT / "results" / "checkpoints"
 STAGES = {  # of the networks, those with weights
@@ -49,6 +51,18 @@ def test_it_reads_test_images(name, tmp_path, undrawn):
 def test_it_reads_a_picture(name, capsys):
     assert evaluate.main([str(FILES[name]), "--predict", str(ROOT / "images/example-digit.png")]) == 0
     assert re.search(r"example-digit\.png: 7 ", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "is_centred"), [("mnist", True), ("digits", True), ("fashion-mnist", False), ("of.npz", False)]
+)
+def test_pictures_are_centred_for_data_sets_of_characters(dataset, is_centred, tmp_path):
+    with Image.open(ROOT / "images" / "example-digit.png") as picture:
+        picture.resize((90, 60)).save(tmp_path / "picture.png")
+    network = load_network(FILES["mozafari2018"])
+    checkpoint = replace(network.checkpoint, run=network.checkpoint.run | {"dataset": dataset})
+    _, note = replace(network, checkpoint=checkpoint).read_image(tmp_path / "picture.png")
+    assert ("centred" in note) == is_centred
 
 
 @pytest.mark.parametrize("name", FILES)
