@@ -110,7 +110,8 @@ class Run:
         self.diagnosis = None
         if not self.settings.dry_run:
             is_events = not self.data.set.colours
-            self.diagnosis = Diagnosis(self.model, self.settings.epochs, train, is_events)
+            count = len(validation) if validation else 0
+            self.diagnosis = Diagnosis(self.model, self.settings.epochs, train, count, is_events)
         if self.diagnosis and not is_resumed:
             self.log_all(self.diagnosis.diagnose_plan())
         steps = self.model.steps(

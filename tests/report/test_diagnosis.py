@@ -35,7 +35,7 @@ def diagnose(model, latencies, labels=None, epochs=None, images=None):
 
 def row_of(diagnosis, phase, convergence=1e-5, dead=0, epoch=1):
     row = {"phase": phase.name, "images": diagnosis.images, "epoch": epoch, "convergence": convergence}
-    return row | {"dead_features": dead}
+    return row | {"dead_features": dead, "train_accuracy": 0.53, "val_accuracy": 0.46}
 
 
 @pytest.mark.parametrize("name", LOGS)
@@ -81,13 +81,16 @@ def test_stages_that_hardly_learned_or_fire_are_named_with_a_threshold_that_fits
     assert "--epochs 3 4 680" in learned
     assert "12 of 30" in dead
 
-    for threshold, least, most in ((40, 8, 13), (0.5, 8, 13)):
+    for threshold, least, most in ((40, 4, 13), (1.5, 8, 13)):
         model.stages["s2"].threshold = threshold
         (text,) = diagnosis.diagnose(phases[1], row_of(diagnosis, phases[1]))
         suggested = re.search(r"--set s2\.threshold=(\S+)$", text)
         assert least <= float(suggested[1]) <= most, text  # 10 is the declared threshold
 
-    model.stages["s2"].threshold = 1e5  # nothing reaches the decision stage
+    model.stages["s2"].threshold = 1e5  # far from what would fit, and nothing reaches the decision stage
+    (text,) = diagnosis.diagnose(phases[1], row_of(diagnosis, phases[1]))
+    assert "s2 is silent" in text
+    assert "--set" not in text
     texts = [*diagnosis.diagnose(phases[2], row_of(diagnosis, phases[2]))]
     assert len(texts) == 1
     assert texts[0].startswith("s3 is silent")
@@ -97,6 +100,18 @@ def test_stages_that_hardly_learned_or_fire_are_named_with_a_threshold_that_fits
     texts = [*diagnosis.diagnose(phases[2], row_of(diagnosis, phases[2]))]
     assert len(texts) == 1
     assert texts[0].startswith("s3 gives one class")
+
+
+def test_learning_by_heart_and_few_validation_images_are_named():
+    diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8), images=55_000)
+    phase = diagnosis.model.phases[2]
+    gap = row_of(diagnosis, phase) | {"val_accuracy": 0.26}
+    by_heart = [text for text in diagnosis.diagnose(phase, gap) if "53 %" in text and "26 %" in text]
+    assert "--set s3.rule=margin" in by_heart[0]
+    diagnosis.validation = 100
+    (few,) = diagnosis.diagnose_plan()  # the standard error is the square root of 0.9 · 0.1 / 100
+    assert "100 validation images" in few
+    assert " 3 %" in few
 
 
 def test_small_and_large_images_and_silent_encoders_are_named():
@@ -119,7 +134,7 @@ def test_a_run_prints_and_saves_its_diagnosis(tmp_path, monkeypatch, capsys):
     texts, page = results(folder)["diagnosis"], (folder / "index.html").read_text()
     printed = (folder / "log.txt").read_text()
     assert capsys.readouterr().out == printed
-    assert any(text.startswith("s1 hardly fires") for text in texts)
+    assert any(text.startswith("s1 is silent") for text in texts)
     assert any(text.startswith("s3 is silent") for text in texts)
     assert not any(text.startswith("s2 ") for text in texts)
     for text in texts:
