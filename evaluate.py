@@ -1,9 +1,14 @@
 """Test a trained network, or classify image files with it: ``python evaluate.py --help``."""
 
+import os
+import signal
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while modules are imported, some of which would catch a KeyboardInterrupt
+    interrupt = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
 import gc
 import json
-import os
-import sys
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -219,4 +224,5 @@ def describe_change(run: dict, data: DataSet) -> list[str]:
 if __name__ == "__main__":
     gc.freeze()
     gc.enable()
+    signal.signal(signal.SIGINT, interrupt)
     sys.exit(main())

@@ -7,14 +7,18 @@ commands run in waves: first those that train one shared phase, then those that 
 to their ends.
 """
 
-import itertools
 import os
-import re
 import signal
+import sys
+
+if __name__ == "__main__":  # Ctrl-C while modules are imported, some of which would catch a KeyboardInterrupt
+    interrupt = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+import itertools
+import re
 import socket
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -509,4 +513,5 @@ def report(settings: SweepSettings) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, interrupt)
     sys.exit(main())

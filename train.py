@@ -1,7 +1,13 @@
 """Train a first-spike network on MNIST-like images, by STDP and reward-modulated STDP: ``python train.py --help``."""
 
-import gc
+import os
+import signal
 import sys
+
+if __name__ == "__main__":  # Ctrl-C while modules are imported, some of which would catch a KeyboardInterrupt
+    interrupt = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+import gc
 from dataclasses import replace
 from pathlib import Path
 
@@ -184,4 +190,5 @@ def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
 if __name__ == "__main__":
     gc.freeze()
     gc.enable()
+    signal.signal(signal.SIGINT, interrupt)
     sys.exit(main())

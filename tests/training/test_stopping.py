@@ -4,6 +4,8 @@ import errno
 import os
 import shlex
 import signal
+import subprocess
+import sys
 
 import pytest
 from support.command import SMALL, start
@@ -13,6 +15,7 @@ from support.run_folders import only_run
 import train
 from training.checkpoint import load_checkpoint
 from training.run import Run
+from utils import ROOT
 
 WORDS = f"{SMALL} --epochs 0 0 1"
 
@@ -97,3 +100,12 @@ def test_another_error_of_the_disk(tmp_path, undrawn, monkeypatch, capsys):
     monkeypatch.setattr("training.run.write_page", gone)
     code = start(WORDS, tmp_path)
     assert_refused("train.py", code, "", capsys.readouterr().err, "index.html")
+
+
+@pytest.mark.parametrize("module", ["dataclasses", "numba"])
+@pytest.mark.parametrize("command", ["train.py", "evaluate.py", "sweep.py"])
+def test_ctrl_c_while_modules_are_imported(command, module, tmp_path):
+    (tmp_path / f"{module}.py").write_text("import os\nos.kill(os.getpid(), 2)\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, ROOT / command], capture_output=True, env=environment, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
