@@ -67,7 +67,7 @@ STOP = ".stop"  # while this file is in the output folder, no job starts, and ru
 # What train.py writes before its first checkpoint: the only files and folders that a sweep removes, apart from its own
 # temporary files. They are paths in the folder of the run; folders end with "/".
 BEGUN = re.compile(r"(\.\d+\.)?(args\.json|summary\.txt)|checkpoints/(\.\d+\.last\.safetensors)?")
-REPORT = re.compile(r"\.\d+\.(sweep\.md|sweep\.csv|runs\.csv|curves\.png|grid\.png)")
+REPORT = "sweep.md", "sweep.csv", "runs.csv", "curves.png", "grid.png"  # what ``write_sweep_report`` writes
 IGNORED = TrainSettings.names(ROUNDING, EPOCH_FILES, FILES, NOTHING)  # runs in one row of the report may differ in them
 
 
@@ -128,15 +128,17 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     if not sweep.cluster:
         prepare_machine(replace(common, threads=sweep.threads))
     data = {name: load_data(replace(common, dataset=name)) for name in sweep.dataset}  # downloads each once
-    axes = [[f"{field}={value}" for value in values] for field, *values in sweep.grid]
+    axes = [[f"{field}={value.strip()}" for value in values] for field, *values in sweep.grid]
     points = list(itertools.product(*axes))
     runs = []
     for model, dataset, point, seed in itertools.product(sweep.model, sweep.dataset, points, sweep.seeds):
         run = plan_run(sweep, model, dataset, data[dataset], point, seed, runs)
         for other in runs:
-            if run.folder == other.folder or run.learned == other.learned:
+            if run.learned == other.learned:
                 names = f"{other.folder.name} and {run.folder.name}"
                 raise InputError(f"two runs would learn the same, {names}; leave one of them out", flag="--grid")
+            if run.folder == other.folder:
+                raise InputError(f"two runs would have the folder {run.folder}; use two sweeps", path=run.folder)
         check_folder(run)
         runs.append(run)
     return runs
@@ -169,7 +171,7 @@ def plan_run(
     point: the values of --grid, "FIELD=VALUE" each. others: the runs from which it can continue.
     """
     parts = (model_class(model).name, dataset, *point, f"seed{seed}")
-    name = "-".join(re.sub(r"[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
+    name = "-".join(re.sub(r"[^A-Za-z0-9._]+?(?=-[\w.])|[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
     output = Path(sweep.output).resolve()
     words = [*sweep.run_flags, "--model", model, "--dataset", dataset, "--seed", str(seed)]
     if sweep.epochs:
@@ -343,7 +345,8 @@ def sweep(settings: SweepSettings) -> int:
     stop = output / STOP
     with lock_folder(output) if output.is_dir() else nullcontext():  # not while another sweep changes it
         runs = plan_runs(settings)
-        check_type(stop, stat.S_ISREG)
+        for name in (STOP, *REPORT):
+            check_type(output / name, stat.S_ISREG)
         if stop.exists() and stop.stat().st_size:
             raise InputError(f"{stop} is not of a sweep, because it is not empty; remove it", path=stop)
     waves = plan_waves(runs)
@@ -370,9 +373,8 @@ def sweep(settings: SweepSettings) -> int:
             if "stopped" in ends.values():
                 break
     for run in runs:
-        path = run.error_file
-        if run.is_finished and path.exists() and not path.stat().st_size:
-            path.unlink()  # of a sweep that was killed, whose run has ended by itself
+        if run.is_finished:  # a sweep that was killed has left the file
+            run.error_file.unlink(missing_ok=True)
     records = [read_run(run.folder) for run in runs if run.last.is_file()]
     failed = {folder: end for folder, end in ends.items() if end not in ("done", "stopped")}
     for record in records:
@@ -398,7 +400,9 @@ def connect(settings: SweepSettings) -> Iterator[None]:
     try:
         if address:  # without this test, Ray tries to connect for minutes
             host, _, port = address.rpartition("/")[2].rpartition(":")
-            socket.create_connection((host, int(port)), timeout=10).close()
+            with socket.create_connection((host, int(port)), timeout=10) as connection:
+                if cluster == "dask":  # its scheduler sends the first byte; Client waits without end for it
+                    connection.recv(1)
         if cluster == "dask":
             from distributed import Client
 
@@ -426,7 +430,7 @@ def lock_output(output: Path) -> Iterator[None]:
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output):
         for left in find_temporaries(output, ".*"):
-            if REPORT.fullmatch(left.name):  # runs remove their own
+            if left.name.split(".", 2)[2] in REPORT:  # runs remove their own
                 left.unlink()
         yield
 

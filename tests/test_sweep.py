@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -109,9 +110,10 @@ def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_p
     assert not list(tmp_path.glob(".*"))
     del here[:]
     (tmp_path / ".123.curves.png").touch()  # of a sweep that was killed while it drew
+    first.with_name(f"{first.name}.error.txt").write_text("another process is training")  # that of the killed sweep
     assert start(tmp_path) == 0  # finished runs are left alone
     assert here == []
-    assert not list(tmp_path.glob(".*"))
+    assert not [*tmp_path.glob(".*"), *tmp_path.glob("*.error.txt")]
     capsys.readouterr()
     assert_refuses(sweep.main, words(tmp_path, "--batch-size", "60"), "--batch-size", capsys)
 
@@ -221,6 +223,7 @@ OTHERS = {
     "a link to nothing": lambda run: run.rename(run.parent / "else") and run.symlink_to("nowhere"),
     "a link for errors": lambda run: run.with_name(f"{run.name}.error.txt").symlink_to(run / "args.json"),
     "a link for stopping": lambda run: (run.parent / ".stop").symlink_to("nowhere"),
+    "a folder in place of the report": lambda run: (run.parent / "sweep.md").mkdir(),
     "text in the file for stopping": lambda run: (run.parent / ".stop").write_text("text"),
 }
 
@@ -305,6 +308,23 @@ def test_every_combination_is_a_separate_run():
     fields = {"s1.rule.winners": 3, "s3.kernel": 3, "s1.threshold": 8, "s3.first_weights": (0.5, 0.1)}
     assert (runs[0].settings.set, runs[0].settings.ratio, runs[0].settings.seed) == (fields, 0.5, 3)
     assert [run.settings.epochs for run in (runs[0], runs[-1])] == [(2, 4, 680), (2, 4, 4, 100)]
+
+
+def test_signs_are_in_the_names_of_folders():
+    rewards = ["0.004,-0.003", "0.004,0.003", "-0.004,-3e-3"]
+    runs = plan(f"--model mozafari2018 --dataset digits --grid s3.rule.reward {' '.join(rewards)}")
+    assert [run.settings.set["s3.rule.reward"] for run in runs] == [(0.004, -0.003), (0.004, 0.003), (-0.004, -0.003)]
+    names = [run.folder.name.removeprefix("mozafari2018-digits-s3.rule.reward-") for run in runs]
+    assert names == ["0.004--0.003-seed0", "0.004-0.003-seed0", "-0.004--3e-3-seed0"]
+
+
+def test_a_scheduler_that_never_answers(tmp_path, monkeypatch, capsys):
+    plain = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda address, timeout: plain(address, timeout=min(timeout, 0.1)))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        flags = ["--cluster", "dask", "--scheduler", address]
+        assert_refuses(sweep.main, words(tmp_path / "output", *flags), "--scheduler", capsys)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +430,7 @@ REFUSED = {
     "s1.threshold": [X + "--grid s1.threshold 8 -1"],
     "--grid": [X + "--grid s1.threshold", X + "--grid s1.threshold 8 9 --set s1.threshold=9",
                X + "--grid s1.threshold 8 --grid s1.threshold 9"],
-    "the same": [X + "--grid s1.threshold 8 10 --grid 's1.threshold ' 9",
+    "the same": [X + "--grid s1.threshold 8 10 --grid 's1.threshold ' 9", X + "--grid s1.threshold 8 8.0",
                  "--model inception2024 --output x --grid s3.1.threshold 8 9 --grid s3.threshold 7"],
     "--val-split": [X + "--val-split 1436"], "--patience": [X + "--patience 1 --val-split 0"],
     "--map-index": [X + "--map-index 9999"], "--device": [X + "--device cuda:99"], "--threads": [X + "--threads 999"],
@@ -419,7 +439,7 @@ REFUSED = {
     "--ratio": [X + "--ratio 2"], "--frob": [X + "--frob 2"], "--resume": [X + "--resume y"],
     "--until": [X + "--until s1"], "--continue-from": [X + "--continue-from y"],
     "--scheduler": [X + "--scheduler tcp://h:1", X + "--cluster dask",
-                    X + "--cluster dask --scheduler 127.0.0.1:1"],
+                    *(X + f"--cluster dask --scheduler {address}:1" for address in ("tcp://127.0.0.1", "tls://127.0.0.1"))],
     "--report": ["--report nowhere", "--report . --ratio 1"],
 }  # fmt: skip
 

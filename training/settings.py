@@ -636,6 +636,8 @@ class SweepSettings(Settings):
                 self.refuse(name, "is missing: a sweep needs --model NAME … and the folder --output DIR")
         if bool(self.scheduler) != (self.cluster == "dask") and self.cluster != "ray":
             self.refuse("scheduler", "is required with --cluster dask, optional with --cluster ray, unused otherwise")
+        if self.cluster == "dask" and not self.scheduler.startswith("tcp://"):
+            self.refuse("scheduler", f"must be tcp://HOST:PORT for dask, not {self.scheduler}")
         fields = [*self.set, *(name for name, *_ in self.grid)]
         for name, *values in self.grid:
             if not values or "=" in name or fields.count(name) > 1:
@@ -652,6 +654,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         match = re.match(r"argument (\S+):", message)
         raise InputError(f"{message} (see {self.prog} --help)", flag=match and match[1])
+
+    def parse_known_args(self, args: list[str], namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+        """Parse words. Lists of negative numbers (-0.004,-0.003) and -1e-5 are values, not flags."""
+        words = [f" {word}" if re.match(r"-(\d|\.|inf)", word) else word for word in args]
+        return super().parse_known_args(words, namespace)
 
 
 def make_parser(settings: type[Settings]) -> Parser:
