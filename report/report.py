@@ -175,7 +175,7 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
     return dict(counts)
 
 
-def draw_figures(folder: Path, report: Report, show: Callable[[str, int, int], None] = lambda *_: None) -> list[str]:
+def draw_figures(folder: Path, report: Report, show: Callable[..., None] = lambda *_, **__: None) -> list[str]:
     """Draw all figures as PNG files in ``folder``.
 
     show: shows the progress, as ``RunLog.show``. Returns a line for each figure that could not be drawn.
@@ -183,7 +183,7 @@ def draw_figures(folder: Path, report: Report, show: Callable[[str, int, int], N
     folder.mkdir(exist_ok=True)
     lost = []
     for done, (name, (caption, draw_figure)) in enumerate(FIGURES.items()):
-        show("drawing the figures", done, len(FIGURES))
+        show("drawing the figures", done, len(FIGURES), unit="figures")
         try:
             for label, drawn in draw_figure(report, caption):
                 figures.save(drawn, folder / f"{name}{label and '_'}{label}.png")
@@ -192,4 +192,5 @@ def draw_figures(folder: Path, report: Report, show: Callable[[str, int, int], N
         except Exception as error:  # of matplotlib, or of a user's own figure
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             lost.append(f"the figure {name} cannot be drawn: {reason}")
+    show("drawing the figures", len(FIGURES), len(FIGURES), unit="figures")
     return lost

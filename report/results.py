@@ -20,7 +20,7 @@ def write_report(
     maps: Path,
     indices: np.ndarray,
     draw: bool = True,
-    show: Callable[[str, int, int], None] = lambda *_: None,
+    show: Callable[..., None] = lambda *_, **__: None,
 ) -> list[str]:
     """Write results.json, predictions.csv if the network decides, the figures, and activation maps.
 

@@ -12,6 +12,7 @@ import math
 import shutil
 import time
 import warnings
+from collections.abc import Callable
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -108,8 +109,11 @@ def read_features(
     stage: str,
     folder: Path,
     seconds: dict[str, float],
+    show: Callable[[str, int, int], None],
 ) -> dict:
     """Save the features of a stage in ``folder``, and train its readout. Adds the times to ``seconds``.
+
+    ``show`` shows the progress, as ``RunLog.show``.
 
     The features of each split are saved in ``SPLIT.npz``: latencies uint8 (N, C, H, W), labels and indices in
     the data set int64 (N,), the stage and the number of time steps.
@@ -141,7 +145,7 @@ def read_features(
     if config is None:
         return {}
     try:
-        result = result or train_readout(config, *inputs, model.num_classes)
+        result = result or train_readout(config, *inputs, model.num_classes, show)
     except InputError as error:
         result = {"refused": str(error)}
     seconds["readout"] = time.perf_counter() - start - seconds["features"]
@@ -193,7 +197,14 @@ def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_m
     return sparse.vstack([sparse.csr_matrix(part, dtype=float) for part in parts], "csr")
 
 
-def train_readout(config: dict, train: tuple, validation: tuple, test: tuple, num_classes: int) -> dict:
+def train_readout(
+    config: dict,
+    train: tuple,
+    validation: tuple,
+    test: tuple,
+    num_classes: int,
+    show: Callable[[str, int, int], None] = lambda *_: None,
+) -> dict:
     """Train a readout and test it.
 
     Args:
@@ -201,6 +212,7 @@ def train_readout(config: dict, train: tuple, validation: tuple, test: tuple, nu
             (the lowest of equal ones) after training on at most ``MAX_TRIED`` images, or ``DEFAULT_C`` if there are no
             validation images.
         train, validation, test: the spikes (N, neurons) and labels (N,) of each split.
+        show: shows the progress, as ``RunLog.show``.
 
     Returns a dict for results.json: the readout, the validation accuracy of each C, and the scores of
     ``evaluate_predictions``. Raises InputError if all training images are of one class.
@@ -213,10 +225,12 @@ def train_readout(config: dict, train: tuple, validation: tuple, test: tuple, nu
     c = config.get("C", DEFAULT_C)
     if "C" not in config and "validation" in splits:
         every = -(-len(labels) // MAX_TRIED)  # so that all classes are there, even if the images are sorted
-        for value in CS:
+        for number, value in enumerate(CS, start=1):
+            show(f"{config['name']} with C {value:g}, {number} of {len(CS)}", number - 1, len(CS) + 1)
             classifier, _ = _fit(config["name"], value, inputs[::every], labels[::every])
             tried[str(value)] = _score(classifier, *validation, num_classes)["accuracy"]
         c = float(max(tried, key=tried.get))
+    show(f"{config['name']} with C {c:g}, on all images", len(tried), len(tried) + 1)
     classifier, converged = _fit(config["name"], c, inputs, labels)
     result = {"C": c, "converged": converged, "neurons": inputs.shape[1], "validation_accuracy_of_C": tried}
     for split, (spikes, classes) in splits.items():

@@ -20,7 +20,8 @@ COLUMNS = (
     *("train_accuracy", "train_loss", "train_silent", "val_accuracy", "val_loss", "val_silent"),
     *("convergence", "winners_per_image", "dead_features", "ltp_rate", "ltd_rate", "seconds"),
 )
-BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_fmt}]{postfix}"
+NEW_BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}"  # before a rate is known
+BAR = NEW_BAR.replace("{postfix}", " [{remaining} left, {rate_noinv_fmt}]{postfix}")
 
 
 class RunLog:
@@ -56,26 +57,39 @@ class RunLog:
             elif not self.quiet:
                 print(text, flush=True)
 
-    def show(self, title: str, done: int, total: int, outcome: Outcome | None = None, left: str = "") -> None:
+    def show(
+        self,
+        title: str,
+        done: int,
+        total: int,
+        outcome: Outcome | None = None,
+        left: str = "",
+        unit: str = "images",
+    ) -> None:
         """Show the progress in a terminal: ``done`` of ``total`` images. A new title begins a new progress bar.
 
-        outcome: the outcome of the epoch so far, if the network decides. left: see ``estimate_left``.
+        outcome: the outcome of the epoch so far, if the network decides. left: see ``estimate_left``. unit: what is
+        counted, if it is not images.
         """
         if not self.is_live:
             return
         with self._printing():
-            self._update_bar(title, done, total, outcome, left)
+            self._update_bar(title, done, total, outcome, left, unit)
 
-    def _update_bar(self, title, done, total, outcome, left):
+    def _update_bar(self, title, done, total, outcome, left, unit):
         text = left
         if outcome is not None:
             text = f"accuracy {100 * outcome.fraction('correct'):.1f} %, {left}"
         if self._bar is None or self._bar.desc != title:
             self.close_bar()
-            options = {"unit": " images", "leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
-            self._bar = tqdm(total=total, initial=done, desc=title, postfix=text, **options)
+            options = {"leave": False, "dynamic_ncols": True, "bar_format": NEW_BAR, "file": sys.stdout}
+            self._bar = tqdm(total=total, initial=done, desc=title, postfix=text, unit=f" {unit}", **options)
+        if done > self._bar.initial:
+            self._bar.bar_format = BAR
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(done - self._bar.n)
+        if done == total:
+            self._bar.refresh()  # also soon after the last update
 
     def close_bar(self) -> None:
         bar = self._bar
@@ -137,7 +151,7 @@ def align_titles(phases: Sequence[tuple[str, str]], epochs: Sequence[int]) -> li
     phases: (name, title of the rule) of each. epochs: number of epochs of each.
     """
     names, rules = zip(*phases, strict=True)
-    width_of_name = max(6, *map(len, names))
+    width_of_name = max(map(len, names))
     width_of_rule = max(6, *map(len, rules))
     width = max(5, 2 * len(str(max(epochs))) + 1)  # of "EPOCH/EPOCHS"
     titles = []
@@ -167,7 +181,6 @@ def estimate_left(progress: Progress, names: Sequence[str], epochs: Sequence[int
 
 def describe_epoch(row: dict, title: str) -> str:
     """Return one line about a row of the history. title: see ``align_titles``."""
-    time = f"{row['seconds']:.1f} s"
     if row["train_accuracy"] is not None:
         text = f"accuracy: train {100 * row['train_accuracy']:6.2f} %"
         silent = row["train_silent"]
@@ -178,12 +191,11 @@ def describe_epoch(row: dict, title: str) -> str:
     else:
         text = f"convergence {row['convergence']:.1e}, "
         if row["dead_features"]:
-            text += f"{row['dead_features']} features never won"
+            plural = "s" * (row["dead_features"] > 1)
+            text += f"{row['dead_features']} feature{plural} never won"
         else:
             text += f"{row['winners_per_image']:.1f} winners per image"
-        images_per_second = row["images"] / max(row["seconds"], 1e-9)
-        time = f"{images_per_second:,.0f} images/s, {time}"
-    return f"{title.format(row['epoch'])}  {text}  ({time})"
+    return f"{title.format(row['epoch'])}  {text} ({row['seconds']:.1f} s)"
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:

@@ -179,7 +179,6 @@ class Run:
         phase = step.phase
         row = progress.history[-1]
         self.log.log_epoch(progress.history, self.titles()[progress.phase])
-        self.log.show("drawing", 0, 1, left=self.left)
         self.log.board.log_stages(self.model, phase, step.wins, progress.history, self.encoder)
         if self.settings.map_every and row["step"] % self.settings.map_every == 0:
             names = list(self.model.stages)
@@ -350,7 +349,10 @@ class Run:
             return {}
         self.log.info(f"features of {stage}")
         folder = self.folder / "features"
-        return read_features(self.settings, self.model, self.encoder, self.data, stage, folder, seconds)
+        show = self.log.show
+        result = read_features(self.settings, self.model, self.encoder, self.data, stage, folder, seconds, show)
+        self.log.close_bar()
+        return result
 
     def _log_board(self, report: Report, evaluations: dict[str, Evaluation], maps: Path) -> None:
         """Log scores, figures, the activation maps in ``maps``, an embedding and the hyperparameters to TensorBoard."""

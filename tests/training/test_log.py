@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from support.run_folders import ROOT
@@ -47,13 +48,16 @@ def test_lines_of_epochs_are_aligned_and_short(phases, epochs):
     row = {"epoch": 1, "images": 55_000, "seconds": 61.25, "convergence": 1e-5, "winners_per_image": 15.25}
     row |= dict.fromkeys(("train_accuracy", "train_loss", "train_silent", "val_accuracy", "val_loss", "val_silent"))
     right = {"train_accuracy": 0.5, "train_loss": 0.25, "train_silent": 0.25}
-    rows = [row | {"dead_features": 150}, row | {"dead_features": 0}]
+    rows = [row | {"dead_features": 15}, row | {"dead_features": 0}, row | {"dead_features": 1}]
     rows += [row | right, row | right | {"val_accuracy": 1.0, "val_loss": 0.0, "val_silent": 0.125}]
     titles = align_titles([*zip(phases, rules, strict=True)], epochs)
     assert len({len(title.format(1)) for title in titles}) == 1
     lines = [describe_epoch(each, title) for each in rows for title in titles]
+    of_stdp = lines[: 3 * len(phases)]
+    assert max(map(len, of_stdp)) <= 80 + max(map(len, phases)) - len("s3+s4")
     assert max(map(len, lines)) <= 100
-    assert "150" in lines[0]
+    assert "15 features" in lines[0]
+    assert "1 feature never" in of_stdp[-1]
     assert all("silent 12.50 %" in line and "100.00 %" in line and "loss" not in line for line in lines[-len(phases) :])
 
 
@@ -69,10 +73,14 @@ def test_the_time_left_follows_from_the_seconds_of_each_phase():
 def test_a_bar_shows_the_time_left(tmp_path, capsys):
     log = RunLog(tmp_path)
     log.is_live = True
-    log.show("s1 STDP 1/2", 10, 100, left="phase 00:15, run 02:35 left")
+    log.show("s1 STDP 1/2", 10, 100, left="phase 00:15, run 02:35 left", unit="digits")
+    assert "?" not in capsys.readouterr().out  # the rate is not known yet
+    time.sleep(0.2)
     log.show("s1 STDP 1/2", 100, 100, Outcome(90, 10, 0), "phase 00:15, run 02:35 left")
     log.close()
-    assert "run 02:35 left" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "run 02:35 left" in shown
+    assert "digits/s" in shown
 
 
 def test_an_isolated_python_and_a_full_output():
