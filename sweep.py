@@ -21,7 +21,7 @@ import stat
 import subprocess
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -89,7 +89,8 @@ class PlannedRun:
     """A run of the sweep.
 
     ``words``: the command line of train.py. ``learned``: everything that the weights depend on. ``phases``: the phases
-    that runs may share, see ``describe_phases``. ``source``: an earlier run with the same first ``shared`` phases.
+    that runs may share, see ``describe_phases``. ``epochs``: a text for each of its epochs, such as "s2 1/4".
+    ``source``: an earlier run with the same first ``shared`` phases.
     """
 
     folder: Path
@@ -97,6 +98,7 @@ class PlannedRun:
     settings: TrainSettings
     learned: dict
     phases: list[dict]
+    epochs: list[str]
     source: "PlannedRun | None"
     shared: int
 
@@ -111,6 +113,15 @@ class PlannedRun:
     @property
     def is_finished(self) -> bool:
         return is_finished(self.folder, self.settings.figures)
+
+    def find_epoch(self) -> str | None:
+        """Return the text of the epoch that a job trains, or None if no job works on the run."""
+        if self.is_finished or not self.error_file.exists():
+            return None
+        done = 0
+        with suppress(OSError):
+            done = (self.folder / "metrics.csv").read_bytes().count(b"\n") - 1  # without the header
+        return self.epochs[done] if done < len(self.epochs) else "test"
 
     def count_phases(self) -> int:
         """Return the number of phases that are finished."""
@@ -190,7 +201,11 @@ def plan_run(
     phases = []
     if not any(settings.select(EPOCH_FILES).values()):  # otherwise each run writes the files of all of its epochs
         phases = describe_phases(network, encoder, settings, data.fingerprint)
-    return PlannedRun(output / name, words, settings, learned, phases, *find_source(phases, others))
+    epochs = []
+    for phase, count in zip(network.phases, settings.epochs, strict=True):
+        epochs += [f"{phase.name} {number}/{count}" for number in range(1, count + 1)]
+    source = find_source(phases, others)
+    return PlannedRun(output / name, words, settings, learned, phases, epochs, *source)
 
 
 def check_folder(run: PlannedRun) -> None:
@@ -467,11 +482,11 @@ def estimate_left(times: list[float], waiting: int, now: float) -> str:
 
 @contextmanager
 def show_progress(runs: list[PlannedRun], log: RunLog) -> Iterator[None]:
-    """Print a line for each run that finishes and, in a terminal, a bar with the time that is left."""
+    """Print a line for each run that finishes and, in a terminal, a bar: the time left and each job's epoch."""
     over = threading.Event()
     waiting = [run for run in runs if not run.is_finished]
     bar_format = "{percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} runs{postfix}"
-    options = {"bar_format": bar_format, "disable": None, "leave": False, "file": sys.stdout}
+    options = {"bar_format": bar_format, "disable": None, "leave": False, "dynamic_ncols": True, "file": sys.stdout}
     bar = tqdm(total=len(runs), initial=len(runs) - len(waiting), **options)
     times = [time.monotonic()]  # of the start, and of each run that finished since
 
@@ -484,7 +499,11 @@ def show_progress(runs: list[PlannedRun], log: RunLog) -> Iterator[None]:
                 bar.update()
                 times.append(time.monotonic())
                 log.info(f"{len(runs) - len(waiting)}/{len(runs)}  {read_run(run.folder).describe()}")
-            bar.set_postfix_str(estimate_left(times, len(waiting), time.monotonic()))
+            texts = [estimate_left(times, len(waiting), time.monotonic())]
+            for epoch, count in Counter(run.find_epoch() for run in waiting).items():
+                if epoch is not None:
+                    texts.append(f"{count} in {epoch}")
+            bar.set_postfix_str(", ".join(filter(None, texts)))
         bar.close()
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -33,6 +33,7 @@ COLUMNS = {
     "hours": "time",
 }
 ABOUT = "network", "data set", "setting"
+DECLARED = "epochs", "encoder", "augment", "image_size"  # networks and data sets have their own values
 SPLITS = {"val": "validation", "train": "training"}
 LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
 NUMBER = re.compile(r"[^=]+=-?[\d.]+(e-?\d+)?")  # a field with a number
@@ -170,16 +171,24 @@ def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collect
 
 
 def _group_runs(runs: Sequence[RunRecord], ignored: Collection[str]) -> Groups:
-    """Group runs by network, data set and setting: the flags that differ among the runs of a network and data set."""
+    """Group runs by network, data set and setting.
+
+    A setting consists of the flags that not all runs have. Those of ``DECLARED`` are left out if all runs of the
+    network and the data set have them.
+    """
     settings = defaultdict(list)  # {(network, data set): the settings of each run}
     for run in runs:
         texts = {f"{name}={text}" for name, text in run.settings.items() if name not in ignored}
         settings[str(run.flags["model"]), str(run.flags["dataset"])].append((run, texts))
+    everywhere = [set.intersection(*(texts for _, texts in members)) for members in settings.values()]
     groups = defaultdict(list)
     for (model, dataset), members in settings.items():
-        common = set.intersection(*(texts for _, texts in members))
+        left_out = set.intersection(*everywhere)
+        for text in set.intersection(*(texts for _, texts in members)):
+            if text.partition("=")[0] in DECLARED:
+                left_out.add(text)
         for run, texts in members:
-            groups[model, dataset, ", ".join(sorted(texts - common))].append(run)
+            groups[model, dataset, ", ".join(sorted(texts - left_out))].append(run)
     return groups
 
 
@@ -278,13 +287,17 @@ def _draw_grid(groups: Groups) -> Figure | None:
     """Draw the accuracy against each number in which settings differ, a panel for each. None if there is no number."""
     lines = defaultdict(dict)  # {(panel, label): {number: accuracies of the seeds}}
     for (model, dataset, setting), members in groups.items():
-        accuracies = _collect_scores(members, "accuracy") or _collect_scores(members, "validation")
+        images = "test"
+        accuracies = _collect_scores(members, "accuracy")
+        if not accuracies:
+            images = "validation"
+            accuracies = _collect_scores(members, "validation")
         fields = setting.split(", ")
         for text in fields if accuracies else ():
             if NUMBER.fullmatch(text):
                 name, number = text.split("=")
                 others = ", ".join(other for other in fields if other != text)
-                lines[f"{dataset}, {name}", _label(model, others)][float(number)] = accuracies
+                lines[f"{dataset}, {images} images, {name}", _label(model, others)][float(number)] = accuracies
     panels = defaultdict(list)
     for (panel, label), line in lines.items():
         if len(line) > 1:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -535,6 +536,30 @@ def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
     assert "winners" not in text
     report(tmp_path / "many")
     assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
+
+
+def test_settings_of_runs_of_different_networks_are_shown(tmp_path):
+    """Each network has its own numbers of epochs, which are not a setting of the user."""
+    one = make_run(tmp_path / "one", 0, 8, [0.5], **{"encoder.window": [0, 100]})
+    make_run(tmp_path / "two", 0, 8, [0.5])
+    text = (one / "args.json").read_text().replace('"m"', '"n"').replace("[1, 2]", "[1, 2, 3]")
+    (one / "args.json").write_text(text)
+    text, *_ = report(tmp_path)
+    assert "| n | digits | encoder.window=0 100 |" in text
+    assert "| m | digits |  |" in text
+
+
+def test_the_bar_shows_the_epoch_of_each_job(tmp_path):
+    (run,) = plan("--model mozafari2018 --dataset digits --epochs 1 2 3")
+    run = replace(run, folder=tmp_path / "run")
+    assert run.find_epoch() is None
+    run.error_file.touch()  # as long as a job works on the run
+    assert run.find_epoch() == "s1 1/1"
+    make_run(run.folder, 0, 8, [])
+    assert run.find_epoch() == "s2 1/2"
+    make_run(tmp_path / "later", 0, 8, [0.1] * 5)
+    (tmp_path / "later" / "metrics.csv").rename(run.folder / "metrics.csv")
+    assert run.find_epoch() == "test"
 
 
 def test_without_a_numeric_grid_there_is_no_picture_of_it(tmp_path):
