@@ -126,7 +126,9 @@ def shorten(names: Sequence[str]) -> list[str]:
 
 @use_style()
 def draw_history(rows: Sequence[dict], title: str) -> Figure:
-    """Draw how a network learned: convergence in the phases without labels, accuracy and loss in those with labels.
+    """Draw how a network learned: convergence in the phases without labels, accuracy in those with labels.
+
+    Loss and silence are drawn if images were silent. Without them, the loss is 100 % minus the accuracy.
 
     Args:
         rows: one dict for each epoch, in order: phase, rule, epoch, convergence (mean of w (1 - w)), and accuracy, loss
@@ -137,7 +139,7 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
     is_silent = any(row["train_silent"] or row["val_silent"] for row in supervised)
     parts = []
     if supervised:
-        parts = ["accuracy", "loss", "silent"] if is_silent else ["accuracy", "loss"]
+        parts = ["accuracy", "loss", "silent"] if is_silent else ["accuracy"]
     heights = [2, 1.6, 1.1][: len(parts)]
     figure = create_figure(10 if supervised else 6, max(3.6, 1.6 * sum(heights)), title)
     if not rows:
@@ -176,7 +178,7 @@ def _draw_convergence(axes, rows):
 
 
 def _draw_outcomes(panels, rows):
-    """Draw accuracy, loss and, if there is a panel for it, silence. In each, orange is training, blue validation."""
+    """Draw the parts of the outcomes that have a panel. In each, orange is training, blue validation."""
     phases = " and ".join(dict.fromkeys(row["phase"] for row in rows))
     titles = {
         "accuracy": f"{_rules(rows)} phase, {phases}: accuracy",
@@ -184,7 +186,7 @@ def _draw_outcomes(panels, rows):
         "silent": "silent: no decision",
     }
     if "silent" not in panels:
-        titles["loss"] += "; no image was silent"
+        titles["accuracy"] += "; no image was silent"
     epochs = np.arange(1, len(rows) + 1)
     marker = "o" if len(rows) <= 30 else None
     margin = max(0.5, 0.01 * len(rows))

@@ -73,6 +73,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
         summary=read_text(folder / "summary.txt"),
         args=read_json(folder / "args.json"),
         commands=list_commands(folder, results),
+        files=list_files(folder),
         data=data,
         left_out=left_out,
     )
@@ -157,6 +158,15 @@ def list_commands(folder: Path, results: dict) -> list[tuple[str, str]]:
     return commands
 
 
+def list_files(folder: Path) -> list[str]:
+    """Return the paths in the folder of the files with numbers and texts, sorted."""
+    files = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".csv", ".json", ".npz", ".txt"):
+            files.append(path.relative_to(folder).as_posix())
+    return files
+
+
 def format_percent(value: str | float | None) -> str:
     if value in (None, ""):
         return ""
@@ -184,8 +194,9 @@ def pack(values: np.ndarray, low: float, high: float) -> dict:
     return {"shape": list(levels.shape), "low": float(low), "high": float(high), "bytes": encode(levels)}
 
 
-def encode(array: np.ndarray) -> str:
-    content = np.ascontiguousarray(array, np.uint8).tobytes()
+def encode(array: np.ndarray, kind: str = "u1") -> str:
+    """Encode an array as bytes of this type, in base64."""
+    content = np.ascontiguousarray(array, kind).tobytes()
     return base64.b64encode(content).decode()
 
 
@@ -205,7 +216,7 @@ def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, le
             "label": int(content["label"]),
             "decision": int(content.get("decision", -2)),
             "maps": {name: encode(content[name]) for name in (INPUT, *model.stages) if name in content},
-            "potentials": {key: pack(values, values.min(), values.max()) for key, values in potentials.items()},
+            "potentials": {key: {"floats": encode(values, "<f4")} for key, values in potentials.items()},
             "picture": {"shape": list(picture.shape), "bytes": encode(picture)},
         }
         room -= len(json.dumps(record))

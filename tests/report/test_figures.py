@@ -85,13 +85,13 @@ def test_history_without_validation(tmp_path):
     render(figure, tmp_path)
 
 
-def test_silence_has_a_panel_if_there_is_some():
-    assert len(figures.draw_history(history(0, 3, silent=0.0), "title").axes) == 2
+def test_without_silence_the_loss_has_no_panel():
+    assert len(figures.draw_history(history(0, 3, silent=0.0), "title").axes) == 1
 
 
 @pytest.mark.parametrize(("losses", "scale"), [((0.3, 0.1, 0.04), "log"), ((0.3, 0.1, 0.0), "linear")])
 def test_the_loss_is_logarithmic_if_it_falls_far(losses, scale):
-    _, axes = figures.draw_history(history(0, 3, silent=0.0, losses=losses), "title").axes
+    _, axes, _ = figures.draw_history(history(0, 3, losses=losses), "title").axes
     assert axes.get_yscale() == scale
 
 
