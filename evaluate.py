@@ -24,7 +24,7 @@ if __name__ == "__main__":
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
-from datasets import DataSet
+from datasets import DataSet, events, pictures
 from datasets.augmentation import add_noise
 from datasets.data_set import is_path
 from datasets.pictures import images_at
@@ -151,12 +151,13 @@ def show_evaluation(checkpoint: Path, folder: Path, evaluation: Evaluation, spli
 
 
 def predict(settings: EvaluateSettings) -> None:
-    """Print the classes of image files."""
+    """Print the classes of image files, or of recordings of events."""
     network = load(settings)
+    endings = pictures.ENDINGS if network.encoder.colours else events.ENDINGS
     predictions = []
-    for path in chain.from_iterable(map(images_at, settings.predict)):
+    for path in chain.from_iterable(images_at(name, endings) for name in settings.predict):
         image, note = network.read_image(path, settings.raw)
-        (decision,), (scores,) = network.classify(image[None])
+        (decision,), (scores,) = network.classify(image)
         name = None if decision < 0 else network.class_names[decision]
         scores = dict(zip(network.class_names, scores.tolist(), strict=True))
         predictions.append({"image": str(path), "class": name, "note": note, "scores": scores})

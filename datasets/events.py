@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
 
@@ -11,9 +12,22 @@ from datasets.class_folders import find_classes
 from datasets.data_set import DataSet, dataset
 from datasets.pictures import MAX_SIDE
 from datasets.recordings import Recordings, read_events
+from errors import InputError
 
 ENDINGS = {".bin", ".npy", ".npz"}
 N_MNIST_SIZE = 34, 34
+
+
+def open_recordings(paths: Iterable[str | Path], image_size: tuple[int, int]) -> Recordings:
+    """Return recordings in single files. Raises InputError if a file is missing or has another ending.
+
+    image_size: height and width of the sensor.
+    """
+    names = list(map(str, paths))
+    for name in names:
+        if not os.path.isfile(name) or Path(name).suffix.lower() not in ENDINGS:
+            raise InputError(f"no recording of events ({', '.join(sorted(ENDINGS))}) at {name}", path=name)
+    return Recordings(names, None, image_size)
 
 
 @dataset("events:")

@@ -4,12 +4,18 @@ import glob
 import math
 import os
 import warnings
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from errors import InputError
 from utils import get_available_memory
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 ENDINGS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}  # the pictures in a folder
 ORIENTATION = 0x0112  # the EXIF tag with the orientation of the camera
@@ -17,26 +23,28 @@ MAX_SIDE = 4096  # pixels of an image after scaling
 DEPTHS = 8, 10, 12, 14, 16  # bits per value of cameras and scanners
 
 
-def images_at(path: str | Path) -> list[Path]:
-    """Return the file itself, the pictures in a folder, or the files that match a pattern (``*.png``), sorted.
+def images_at(path: str | Path, endings: Collection[str] = ENDINGS) -> list[Path]:
+    """Return the file itself, the files in a folder with these endings, or those that match a pattern (``*.png``).
 
-    Raises InputError if the folder contains no pictures, or if no file matches.
+    They are sorted. Raises InputError if there is no such file.
     """
     path = Path(os.path.expanduser(path))
     if os.path.isdir(path):
-        files = [file for file in path.iterdir() if file.suffix.lower() in ENDINGS]
+        files = [file for file in path.iterdir() if file.suffix.lower() in endings]
     elif glob.has_magic(str(path)) and not os.path.exists(path):
         files = map(Path, glob.glob(str(path), recursive=True))
     else:
         return [path]
     files = sorted(filter(Path.is_file, files))
     if not files:
-        raise InputError(f"no images at {path}", path=path)
+        raise InputError(f"no files ({', '.join(sorted(endings))}) at {path}", path=path)
     return files
 
 
-def read_picture(path: str | Path, exact: bool = False) -> tuple[np.ndarray, list[str]]:
-    """Read the first frame of a picture file of any format that Pillow reads, rotated according to its EXIF tag.
+def read_picture(path: "str | Path | PIL.Image.Image", exact: bool = False) -> tuple[np.ndarray, list[str]]:
+    """Read the first frame of a picture file of any format that Pillow reads, or an image of Pillow.
+
+    It is rotated according to its EXIF tag.
 
     Integers of more than 8 bits and floats are converted to 8 bits. Transparent parts become white, or black if the
     opaque parts are light.
@@ -50,13 +58,14 @@ def read_picture(path: str | Path, exact: bool = False) -> tuple[np.ndarray, lis
     """
     from PIL import Image, ImageOps
 
-    if not os.path.isfile(path):
+    open_picture = path.copy if isinstance(path, Image.Image) else partial(Image.open, path)
+    if not isinstance(path, Image.Image) and not os.path.isfile(path):
         raise InputError(f"no image at {path}", path=path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
+            with open_picture() as picture:
                 frames = getattr(picture, "n_frames", 1)
                 picture.seek(0)
                 is_turned = picture.getexif().get(ORIENTATION) in range(2, 9)

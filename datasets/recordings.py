@@ -36,14 +36,14 @@ class Recordings:
 
     Args:
         paths: the files.
-        checksums: uint8 (N, 32), the SHA-256 of each file.
+        checksums: uint8 (N, 32), the SHA-256 of each file; None: they are not needed.
         image_size: height and width of the sensor.
     """
 
     dtype = np.dtype(np.uint8)
     ndim = 3
 
-    def __init__(self, paths: Sequence[str], checksums: np.ndarray, image_size: tuple[int, int]):
+    def __init__(self, paths: Sequence[str], checksums: np.ndarray | None, image_size: tuple[int, int]):
         self.paths = np.array(paths)
         self.checksums = checksums
         self.image_size = image_size
@@ -55,7 +55,8 @@ class Recordings:
 
     def __getitem__(self, chosen):
         if not isinstance(chosen, Integral):
-            return Recordings(self.paths[chosen], self.checksums[chosen], self.image_size)
+            checksums = None if self.checksums is None else self.checksums[chosen]
+            return Recordings(self.paths[chosen], checksums, self.image_size)
         events = read_events(self.paths[chosen], self.image_size)
         counts = np.zeros(self.image_size)
         np.add.at(counts, (events.y, events.x), 255)

@@ -9,15 +9,18 @@ checksum over this text and the tensors. What the checksum covers is trusted.
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
 import torch
+from PIL import Image
 
 from datasets.data_set import CHARACTERS
+from datasets.events import open_recordings
+from datasets.recordings import Recordings
 from encoders import build_encoder
 from engine.graph import CHUNK
 from engine.overrides import find_new_fields, read_fields
@@ -174,15 +177,17 @@ class TrainedNetwork:
         """The names of the classes, or their numbers if no run of ``train.py`` saved the network."""
         return tuple(self.checkpoint.run.get("class_names") or map(str, range(self.model.num_classes)))
 
-    def classify(self, images: np.ndarray | torch.Tensor | Sequence[str | Path]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Classify images uint8 (N, H, W), in colour (N, H, W, 3), of the size of the training images, image files,
-        or ``datasets.recordings.Recordings``.
+    def classify(self, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Classify images, or recordings of events if the network was trained on them.
+
+        images: the path of a file, or an image of Pillow, which are converted by ``read_image``; an array or tensor
+            uint8 (H, W), in colour (H, W, 3), of the size of the training images; a sequence of these, or uint8
+            (N, H, W) or (N, H, W, 3); ``datasets.recordings.Recordings``.
 
         Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes): the highest
         potential of each class. Raises InputError for images that do not fit, and for files that are no images.
         """
-        if not hasattr(images, "shape"):  # file names
-            images = np.stack([self.read_image(path)[0] for path in images])
+        images = self._gather(images)
         classes = []
         scores = []
         for first in range(0, len(images) or 1, CHUNK):
@@ -192,15 +197,47 @@ class TrainedNetwork:
             scores.append(of_classes.cpu())
         return torch.cat(classes), torch.cat(scores).float()
 
-    def read_image(self, path: str | Path, raw: bool = False) -> tuple[np.ndarray, str]:
+    def _gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
+        """Return the images of ``classify`` as one array, tensor or Recordings."""
+        colours = self.encoder.colours
+        size = tuple(self.checkpoint.image_size)
+        if isinstance(images, str | Path | Image.Image):
+            images = [images]
+        if isinstance(images, Recordings) or (not colours and hasattr(images, "shape")):
+            return images  # which the encoder takes or refuses
+        if not colours:
+            return open_recordings(images, size)
+        shape = size + (3,) * (colours == 3)
+        if not hasattr(images, "shape"):
+            gathered = [self._to_pixels(image) for image in images]
+            try:
+                images = np.stack(gathered)
+            except ValueError as error:
+                raise InputError(f"these images cannot be classified together: {error}") from error
+        if images.shape == shape:
+            return images[None]
+        if images.shape[1:] != shape:
+            raise InputError(f"this network takes images {shape} or (N, {str(shape)[1:]}, not {tuple(images.shape)}")
+        return images
+
+    def _to_pixels(self, image: Any) -> np.ndarray:
+        if isinstance(image, str | Path | Image.Image):
+            image, _ = self.read_image(image)
+        return np.asarray(image)
+
+    def read_image(self, path: str | Path | Image.Image, raw: bool = False) -> tuple[np.ndarray | Recordings, str]:
         """Read an image file by ``image_files.read_image``. Returns the image, and a note on how it was changed.
+
+        Of a network for recordings: returns the recording in the file.
 
         raw: do not centre the ink. By default it is centred for networks that were trained on digits and letters.
         """
+        if not self.encoder.colours:
+            return open_recordings([path], self.checkpoint.image_size), ""
         run = self.checkpoint.run
         centred = run.get("dataset") in CHARACTERS and not raw
         stretched = bool(run.get("flags", {}).get("image_size"))
-        return read_image(path, *self.checkpoint.image_size, centred, getattr(self.encoder, "colours", 1), stretched)
+        return read_image(path, *self.checkpoint.image_size, centred, self.encoder.colours, stretched)
 
 
 def load_network(

@@ -8,6 +8,7 @@ form.
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from datasets.pictures import read_picture, resize_image
 
@@ -19,9 +20,14 @@ MIN_STROKE = 2 / 20  # smallest width of a stroke as a fraction of the character
 
 
 def read_image(
-    path: str | Path, height: int, width: int, centred: bool = False, colours: int = 1, stretched: bool = False
+    path: str | Path | Image.Image,
+    height: int,
+    width: int,
+    centred: bool = False,
+    colours: int = 1,
+    stretched: bool = False,
 ) -> tuple[np.ndarray, str]:
-    """Read a picture file as an input image of a network.
+    """Read a picture file, or an image of Pillow, as an input image of a network.
 
     Args:
         height, width: size of the network's images. A picture of another size is scaled in proportion and put on black.

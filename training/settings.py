@@ -525,7 +525,7 @@ class EvaluateSettings(NetworkSettings):
 
     program = "evaluate.py"
     usage = (
-        "python evaluate.py RUN [flags]\n       python evaluate.py RUN --predict IMAGE …\n"
+        "python evaluate.py RUN [flags]\n       python evaluate.py RUN --predict FILE …\n"
         "       python evaluate.py RUN --nir FILE\n\n"
         "example: python evaluate.py latest --save-maps 1"
     )
@@ -546,7 +546,7 @@ class EvaluateSettings(NetworkSettings):
         "pixels that become black or white)",
     )
     predict: tuple[str, ...] = of_prediction(
-        (), "IMAGE", "classify image files: their names, folders, or patterns ('*.png')"
+        (), "FILE", "classify image files, or recordings of events: their names, folders, or patterns ('*.png')"
     )
     raw: bool = of_prediction(False, None, "only resize pictures of digits and letters; do not centre the ink")
     scores: bool = of_prediction(False, None, "also print the scores of all classes")

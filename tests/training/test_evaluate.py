@@ -168,6 +168,9 @@ def test_loading_a_network_in_one_call(trained, tmp_path):
         Image.fromarray(image).save(file)
     for found, expected in zip(network.classify(files), (classes[:3], scores[:3]), strict=True):
         assert torch.equal(found, expected)
+    with Image.open(files[0]) as picture:
+        for image in (files[0], str(files[0]), picture, images[0], torch.from_numpy(images[0]), [images[0]], [picture]):
+            assert network.classify(image)[0].tolist() == classes[:1].tolist()
     silent, scores = network.classify(np.zeros((2, 28, 28), np.uint8))
     assert (silent.tolist(), scores.max()) == ([-1, -1], 0)
     assert len(network.classify(images[:0])[0]) == 0
@@ -176,7 +179,23 @@ def test_loading_a_network_in_one_call(trained, tmp_path):
         assert torch.equal(again.classify(images)[0], classes)
 
 
-@pytest.mark.parametrize("images", [np.zeros((28, 28), np.uint8), np.zeros((1, 28, 28)), np.zeros((1, 2, 2), np.uint8)])
+def test_a_colour_image(tmp_path):
+    encoder = choose_encoder({}, colours=3)
+    save_checkpoint(tmp_path / "colours", build_model("mozafari2018", in_channels=18), get_encoder_config(encoder))
+    network = load_network(tmp_path / "colours")
+    for shape, count in (((28, 28, 3), 1), ((2, 28, 28, 3), 2)):
+        assert network.classify(np.zeros(shape, np.uint8))[0].tolist() == [-1] * count
+    with refuses():
+        network.classify(np.zeros((28, 28), np.uint8))
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 3), (1, 28, 28, 3), (1, 14, 14), (28,), (1, 2, 2)])
+def test_images_of_another_size_are_refused(shape, trained):
+    with refuses():
+        load_network(trained).classify(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("images", [[], ["nowhere.png"], np.zeros((1, 28, 28)), [np.zeros((2, 2)), np.zeros(3)]])
 def test_images_that_cannot_be_classified_are_refused(images, trained):
     with refuses():
         load_network(trained).classify(images)

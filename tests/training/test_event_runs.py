@@ -1,5 +1,6 @@
 """Recordings of events in every command, and what is refused for them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,12 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     picture = Path(__file__).parent.parent.parent / "images" / "example-digit.png"
     for wrong, about in (("--noise gaussian=0.1", "--noise"), ("--dataset digits", "digits")):
         assert about in refuse(f"{run} {wrong} {MACHINE}", capsys, evaluate)
-    assert "recordings" in refuse(f"{run} --predict {picture} {MACHINE}", capsys, evaluate)
+    assert ".bin" in refuse(f"{run} --predict {picture} {MACHINE}", capsys, evaluate)
+    assert evaluate.main([str(run), "--predict", str(simulated / "Test" / "0"), "--json", *MACHINE.split()]) == 0
+    found = [entry["class"] for entry in json.loads(capsys.readouterr().out)]
+    expected = classes[data.test_labels == 0].tolist()
+    assert found == [None if decision < 0 else data.class_names[decision] for decision in expected]
+    assert load_network(run).classify(data.test_images.paths[0])[0] == classes[0]
 
     path = simulated / "Train" / "0" / "00000.bin"
     before = path.read_bytes()
