@@ -59,7 +59,7 @@ def report_error(program: str, error: InputError | OSError) -> int:
     The output is one line, except for the traceback of a faulty module. Control characters are escaped.
     """
     try:
-        finish_output()
+        print_output("", end="")  # what was printed so far
     except InputError as closed:
         error = closed
     text = str(error)
@@ -85,11 +85,10 @@ def warn(text: str) -> None:
             discard_output(sys.stderr)
 
 
-def finish_output() -> None:
-    """Write what was printed so far. Raises InputError if the output is closed or full."""
+def print_output(text: str, end: str = "\n") -> None:
+    """Print a text on stdout. Raises InputError if it is closed or full."""
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        print(text, end=end, flush=True)
     except OSError as error:
         discard_output(sys.stdout)
         raise InputError(f"the output cannot be written: {error.strerror}") from error

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from errors import InputError, check_environment, finish_output, make_printable, report_error, warn
+from errors import InputError, check_environment, make_printable, print_output, report_error, warn
 
 if __name__ == "__main__":
     check_environment()
@@ -56,7 +56,6 @@ def main(argv: list[str] | None = None) -> int:
             predict(settings)
         else:
             evaluate(settings)
-        finish_output()
     except (InputError, OSError) as error:
         return report_error("evaluate.py", error)
     except KeyboardInterrupt:
@@ -162,15 +161,15 @@ def predict(settings: EvaluateSettings) -> None:
         scores = dict(zip(network.class_names, scores.tolist(), strict=True))
         predictions.append({"image": str(path), "class": name, "note": note, "scores": scores})
     if settings.json:
-        print(json.dumps(predictions, indent=1))
+        print_output(json.dumps(predictions, indent=1))
         return
     for entry in predictions:
         decision = "silent: no neuron of the decision stage fired" if entry["class"] is None else entry["class"]
         note = f"  ({entry['note']})" if entry["note"] else ""
-        print(f"{make_printable(entry['image'])}: {decision}{note}")
+        print_output(f"{make_printable(entry['image'])}: {decision}{note}")
         if settings.scores:
             scores = [f"{name} {score:.6g}" for name, score in entry["scores"].items()]
-            print(f"    {'  '.join(scores)}")
+            print_output(f"    {'  '.join(scores)}")
 
 
 def export(settings: EvaluateSettings) -> None:
@@ -178,7 +177,7 @@ def export(settings: EvaluateSettings) -> None:
     network = load(settings)
     path = Path(settings.nir)
     write_nir(path, network.model, network.class_names)
-    print(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
+    print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

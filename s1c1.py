@@ -25,6 +25,7 @@ from numba import prange
 from PIL import Image
 
 from engine.compiled import compiled
+from engine.latency import to_tensor
 from errors import InputError
 from SpykeTorch.functional import latency_to_wave
 from SpykeTorch.utils import DoGKernel
@@ -85,7 +86,9 @@ class Encoder:
         if dtype != "uint8":
             hint = f": use {name} in place of ToTensor(), not after it" if "float" in dtype else ""
             raise InputError(f"{name} takes uint8 pixels from 0 to 255, not {dtype}{hint}")
-        pixels = images.numpy(force=True) if isinstance(images, torch.Tensor) else images
+        pixels = images
+        if isinstance(images, torch.Tensor):
+            pixels = to_tensor(images, "images").numpy(force=True)
         if single and not (colours == 1 and pixels.ndim == 3 and len(pixels) == 1):
             pixels = pixels[None]
         if pixels.shape[3:] != (3,) * (colours == 3) or 0 in pixels.shape[1:] or pixels.ndim < 3:
@@ -183,7 +186,7 @@ class S1C1(Encoder, name="s1c1"):
             check_field(are_sigmas, "filters", "of two positive, different σ", (sigma1, sigma2))
         check_field(0 <= threshold < math.inf, "threshold", "a number from 0 on", threshold)
         check_field(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
-        check_field(time_steps in range(1, 256), "time_steps", "a whole number from 1 to 255", time_steps)
+        check_field(time_steps in range(1, 256), "time_steps", "from 1 to 255 (for a network: 254)", time_steps)
         check_field(colours in (1, 3), "colours", "1 (grey) or 3 (red, green, blue)", colours)
 
         self.filters = tuple((int(window), float(sigma1), float(sigma2)) for window, sigma1, sigma2 in filters)

@@ -29,7 +29,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, check_environment, report_error
+from errors import InputError, check_environment, print_output, report_error
 
 if __name__ == "__main__":
     check_environment()
@@ -530,8 +530,8 @@ def report(settings: SweepSettings) -> int:
     output = Path(settings.output or named[0])
     output.mkdir(parents=True, exist_ok=True)
     records = [read_run(folder) for folder in dict.fromkeys(folders)]
-    print(write_sweep_report(output, records, IGNORED), end="")
-    print(f"see {output / 'sweep.md'}")
+    print_output(write_sweep_report(output, records, IGNORED), end="")
+    print_output(f"see {output / 'sweep.md'}")
     return 0
 
 

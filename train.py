@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, check_environment, finish_output, report_error, warn
+from errors import InputError, check_environment, print_output, report_error, warn
 
 if __name__ == "__main__":
     check_environment()
@@ -54,7 +54,6 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = TrainSettings.parse(words)
         commands[settings.command](settings)
-        finish_output()
     except (InputError, OSError) as error:
         return report_error("train.py", error)
     except Stopped as stopped:
@@ -66,13 +65,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def print_models(settings: TrainSettings) -> None:
-    print(list_models())
+    print_output(list_models())
 
 
 def print_summary(settings: TrainSettings) -> None:
     data = load_data(settings)
     _, _, model = resolve(settings, data)
-    print(describe(model, data, settings))
+    print_output(describe(model, data, settings))
 
 
 def train(settings: TrainSettings) -> None:
@@ -129,14 +128,16 @@ def resume(settings: TrainSettings) -> None:
     done = progress.phase == len(saved.epochs)
     if done and not longer and is_finished(folder, saved.figures):
         epochs = to_text((*saved.epochs[:-1], saved.epochs[-1] + 1))
-        print(f"{folder} is finished; to train it longer, add --epochs with a larger last number: --epochs {epochs}")
+        print_output(
+            f"{folder} is finished; to train it longer, add --epochs with a larger last number: --epochs {epochs}"
+        )
         return
     if done and longer and 0 < saved.patience <= progress.epochs_since_best:
         raise InputError(f"{folder} was stopped by --patience {saved.patience}, not by --epochs", flag="--epochs")
     device = prepare_machine(saved)
     model = rebuild_network(content, device, saved.backend)
     if saved.until and model.find_phase(saved.until) < progress.phase and not longer:
-        print(f"{folder} has finished {saved.until}")
+        print_output(f"{folder} has finished {saved.until}")
         return
     data = Data(saved)
     before = content.run["fingerprint"]

@@ -1,5 +1,7 @@
 """An encoder that converts recordings of events to latencies, by numbers of events or by times of first events."""
 
+from numbers import Real
+
 import numpy as np
 
 from datasets.recordings import Events, Recordings, read_events
@@ -26,7 +28,7 @@ class EventEncoder(Encoder, name="events"):
         bins, radius: only for "count".
         window: begin and end in milliseconds after the first event of the recording. Events outside are ignored. None:
             the whole recording.
-        time_steps: number T of time steps, 1 to 255; latency T means silent.
+        time_steps: number T of time steps, 1 to 254; latency T means silent.
 
     Raises InputError for a parameter out of its range.
     """
@@ -36,12 +38,14 @@ class EventEncoder(Encoder, name="events"):
     def __init__(
         self, mode: str = "count", bins: int = 5, radius: int = 2, window: tuple | None = None, time_steps: int = 15
     ):
-        is_window = window is None or (len(window) == 2 and 0 <= window[0] < window[1] < np.inf)
+        is_pair = isinstance(window, tuple | list) and len(window) == 2
+        is_pair = is_pair and all(isinstance(edge, Real) for edge in window)
+        is_window = window is None or (is_pair and 0 <= window[0] < window[1] < np.inf)
         check_field(mode in ("count", "first"), "mode", "count or first", mode)
         check_field(bins in range(1, MAX_BINS + 1), "bins", f"a whole number from 1 to {MAX_BINS}", bins)
         check_field(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
         check_field(is_window, "window", "two increasing times in ms, from 0 on, or none", window)
-        check_field(time_steps in range(1, 256), "time_steps", "a whole number from 1 to 255", time_steps)
+        check_field(time_steps in range(1, 255), "time_steps", "a whole number from 1 to 254", time_steps)
         self.mode = mode
         self.bins = int(bins)
         self.radius = int(radius)

@@ -16,7 +16,7 @@ def pooled_size(height: int, width: int, size: int, padding: int = 0) -> tuple[i
     """Return (Ho, Wo) of a pooling, which drops what does not fit. Raises InputError if no window fits."""
     height += 2 * padding
     width += 2 * padding
-    if min(height, width) < size:
+    if not 1 <= size <= min(height, width):
         padded = f"{height}×{width}"
         raise InputError(f"pooling {size} does not fit a {padded} input (padding included)", field="size")
     return height // size, width // size

@@ -177,6 +177,8 @@ class StageGraph(nn.Module):
             return {INPUT: maps}
         if not isinstance(maps, Mapping):
             return {INPUT: self.check(maps)}
+        if not maps:
+            raise InputError("there are no maps from which a decision could be computed", field="maps")
         checked = {}
         for key, latencies in maps.items():
             if not isinstance(latencies, Packed):

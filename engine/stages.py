@@ -194,7 +194,7 @@ class SpikingConv(Stage):
         weight = self.weight
         shape = self.out_channels, self.in_channels or 1, self.kernel, self.kernel
         is_float = weight.dtype in (torch.float32, torch.float64)
-        fits = weight.shape == shape and is_float and weight.is_contiguous()
+        fits = weight.shape == shape and is_float and weight.is_contiguous() and not weight.is_neg()
         given = f"{weight.dtype} {tuple(weight.shape)}"
         require(fits, "weight", f"weight must be contiguous, float32 or float64 {shape}, not {given}")
         return weight
@@ -226,7 +226,13 @@ class SpikingConv(Stage):
         return math.isinf(self.threshold)
 
     def rates(self, rule: Rule) -> torch.Tensor:
-        """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2)."""
+        """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2).
+
+        Raises InputError if the stage does not learn by such a rule.
+        """
+        names = [known.name for known in self.rules]
+        fits = isinstance(rule, Rule) and rule.name in names
+        require(fits, "rule", f"this stage learns by {' and '.join(names) or 'no rule'}, not by {rule!r}")
         return getattr(self, f"{rule.name}_rates")
 
     def output_shape(self, channels: int, height: int, width: int) -> Shape:
@@ -279,6 +285,7 @@ class SpikingConv(Stage):
 
     def peaks(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the highest potential of each feature of a decision stage, (N, F)."""
+        require(self.decides, "threshold", f"only a stage without a threshold has peaks, not one of {self.threshold}")
         return self.layer().peaks(latency)
 
     def learn_features(self, latency: torch.Tensor, rule: Rule, epoch: int = 0) -> torch.Tensor:
@@ -286,6 +293,8 @@ class SpikingConv(Stage):
 
         epoch: number of epochs of this phase before this one.
         """
+        require(not self.decides, "threshold", "a stage without a threshold learns from labels: learn_decisions")
+        latency = to_latency_map(latency)
         rates = self.next_rates(rule, len(latency), epoch)
         return self.layer().compete_and_update(latency, rule, rates)
 
@@ -301,6 +310,7 @@ class SpikingConv(Stage):
             rng: draws the neurons that the rule leaves out.
             epoch: as in ``learn_features``.
         """
+        require(self.decides, "threshold", f"a stage with the threshold {self.threshold} decides nothing")
         latency = to_latency_map(latency)
         classes = to_classes(classes, "classes", self.out_channels, self.out_channels)
         labels = to_classes(labels, "labels", len(latency), int(classes.max()) + 1)
@@ -310,6 +320,7 @@ class SpikingConv(Stage):
 
     def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> np.ndarray:
         """Count the next images as seen and return their rates, float64 (N, rows, 2)."""
+        require(isinstance(epoch, Integral) and epoch >= 0, "epoch", f"epoch must be 0 or more, not {epoch!r}")
         current = self.rates(rule)
         seen = 0
         if rule.counts_images:

@@ -52,8 +52,11 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
     nodes = {INPUT: nir.Input({"input": np.array(shape)})}
     for name, stage in model.stages.items():
         if model.inputs_of(name) != (below,) or len(stage.convs) > 1 or stage.sees_whole_maps:
+            reason = f"is a {type(stage).__name__}"
+            if model.inputs_of(name) != (below,):
+                reason = f"reads {' and '.join(model.inputs_of(name))}, not {below} below it"
             lack = "NIR represents chains of SpikingConv and Pool"
-            raise InputError(f"{lack}; {name} of {model.name} is a {type(stage).__name__}", flag="--nir", field=name)
+            raise InputError(f"{lack}; {name} of {model.name} {reason}", flag="--nir", field=name)
         below = name
         sides = shape[1:]
         shape = stage.output_shape(*shape)

@@ -357,6 +357,7 @@ def test_impossible_stages_are_refused(make, field):
 
 
 LATENCY = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
+FIRING = SpikingConv(4, 3, in_channels=3, threshold=1, rule=STDP(winners=1, radius=0))
 
 
 def learn_decisions(latency=LATENCY, labels=(0, 1), classes=(0, 0, 1, 1), weight=None, **declared):
@@ -379,7 +380,13 @@ def learn_decisions(latency=LATENCY, labels=(0, 1), classes=(0, 0, 1, 1), weight
           for classes in ((-1, 0, 0, 1), (0, 0, 1, 99), (0.0, 0.0, 1.0, np.nan), (0, 1))),
         *((lambda weight=weight: learn_decisions(weight=weight), "weight")
           for weight in (torch.zeros(4, 3, 3, 2), torch.zeros(4, 2, 3, 3), torch.zeros(4, 3, 3, 3).half(),
-                         torch.zeros(3, 3, 4, 3).transpose(0, 2))),
+                         torch.zeros(3, 3, 4, 3).transpose(0, 2), torch._neg_view(torch.zeros(4, 3, 3, 3)))),
+        *((lambda rule=rule: FIRING.learn_features(LATENCY, rule), "rule") for rule in (None, "stdp", STDP, RSTDP())),
+        (lambda: FIRING.learn_features(LATENCY, FIRING.rule, epoch=1.5), "epoch"),
+        (lambda: FIRING.learn_features([1], FIRING.rule), "latency"),
+        (lambda: FIRING.peaks(LATENCY), "threshold"), (lambda: FIRING.fire(LATENCY, 0), "size"),
+        (lambda: learn_decisions(threshold=1, rule=STDP(winners=1, radius=0)), "threshold"),
+        (lambda: SpikingConv(4, 3, rule=STDP(winners=1, radius=0)).learn_features(LATENCY, None), "threshold"),
     ],
 )  # fmt: skip
 def test_stages_refuse_what_they_cannot_take(call, field):
@@ -395,7 +402,7 @@ def test_maps_are_checked_where_they_enter_a_network():
     assert torch.equal(model.map_of(array, "c1"), model.map_of(DIGITS[:3], "c1"))
     c1 = model.map_of(array, "c1")
     assert torch.equal(model.decide({"c1": c1.numpy()})[0], model.predict(DIGITS[:3]))
-    for wrong in (array + 100, {"c1": c1 + 100}, {"c1": c1[0]}, array.astype(float)):
+    for wrong in (array + 100, {"c1": c1 + 100}, {"c1": c1[0]}, array.astype(float), {}):
         for call in (model.decide, lambda maps: model.map_of(maps, "c2")):
             with pytest.raises(InputError):
                 call(wrong)

@@ -221,6 +221,7 @@ def test_a_config_survives_json_and_rebuilds_the_encoder(colours):
         (lambda _: S1C1(colours=3)(noise(3, 9, 9)), r"\(3, 9, 9\)"),
         (lambda _: S1C1(colours=3).encode(noise(2, 9, 9)), r"\(2, 9, 9\)"),
         (lambda _: S1C1(colours=3).encode(noise(2, 3, 9, 9)), r"\(2, 3, 9, 9\)"),
+        (lambda s1c1: s1c1.encode(torch.empty(1, 8, 8, dtype=torch.uint8, device="meta")), "meta"),
     ],
 )
 def test_unusable_images(call, about):

@@ -22,7 +22,7 @@ from datasets import list_datasets
 from datasets.augmentation import Augmentation, parse_noise
 from encoders import ENCODERS
 from engine.overrides import describe, fits
-from errors import InputError
+from errors import InputError, print_output
 from models import import_plugin, network_names
 
 try:
@@ -655,6 +655,10 @@ class Parser(argparse.ArgumentParser):
         match = re.match(r"argument (\S+):", message)
         raise InputError(f"{message} (see {self.prog} --help)", flag=match and match[1])
 
+    def print_help(self, file: object = None) -> None:
+        """Print the help. Raises InputError if the output is closed or full."""
+        print_output(self.format_help(), end="")
+
     def parse_known_args(self, args: list[str], namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
         """Parse words. Lists of negative numbers (-0.004,-0.003) and -1e-5 are values, not flags."""
         words = [f" {word}" if re.match(r"-(\d|\.|inf)", word) else word for word in args]
@@ -688,12 +692,17 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
     """
     is_run = path.suffix == ".json"
     try:
-        text = path.read_text(encoding="utf-8")
-        content = dict(json.loads(text)["flags"]) if is_run else tomllib.loads(text)
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
+        content = json.loads(text) if is_run else tomllib.loads(text)
         str(content)  # ValueError for an integer of more than 4300 digits, which Python does not print
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"--config {path} cannot be read: {reason}", flag="--config", path=path) from error
+    if is_run:
+        content = content.get("flags") if isinstance(content, dict) else None
+        if not isinstance(content, dict):
+            message = f"--config {path} is not the args.json of a run: it has no flags; other settings are TOML files"
+            raise InputError(message, flag="--config", path=path)
     known = [setting for setting in settings.flags().values() if setting.changes not in (COMMAND, CODE)]
     if is_run:
         return {setting.name: content.get(setting.name) for setting in known if setting.is_repeated}

@@ -203,7 +203,17 @@ def test_counts_are_ranked_relative_to_their_surroundings(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"mode": "last"}, {"bins": 0}, {"radius": -1}, {"window": (5, 5)}, {"window": (1,)}, {"time_steps": 256}]
+    "wrong",
+    [
+        {"mode": "last"},
+        {"bins": 0},
+        {"radius": -1},
+        {"window": (5, 5)},
+        {"window": (1,)},
+        {"window": 0},
+        {"window": (None, 1)},
+        {"time_steps": 256},
+    ],
 )
 def test_parameters_that_cannot_be(wrong):
     with refuses(f"encoder.{next(iter(wrong))}"):

@@ -86,8 +86,10 @@ def test_a_full_disk(tmp_path):
 
 @pytest.mark.parametrize(("name", "stage"), [("inception2024", "s3"), ("majority2024", "s3"), ("multiscale2026", "s3")])
 def test_what_nir_cannot_represent_is_refused(name, stage, tmp_path):
-    with refuses(stage):
-        write_nir(tmp_path / "network.nir", build_model(name), CLASSES)
+    model = build_model(name)
+    with refuses(stage) as caught:
+        write_nir(tmp_path / "network.nir", model, CLASSES)
+    assert all(read in str(caught.value) for read in model.stages[stage].inputs)
     assert not list(tmp_path.iterdir())
 
 

@@ -212,7 +212,7 @@ s3.rule.warm_up = "none"
 
 def test_a_toml_file_and_the_command_line(tmp_path):
     """The command line counts, and of --set it is applied last."""
-    (tmp_path / "my.toml").write_text(CONFIG)
+    (tmp_path / "my.toml").write_text(CONFIG, encoding="utf-8-sig")
     given = f"--config {tmp_path / 'my.toml'} --epochs 4 5 6 --set s2.threshold=13 encoder.radius=4"
     settings = TrainSettings.parse(shlex.split(given))
     assert (settings.model, settings.batch_size, settings.epochs) == ("mozafari2018", 50, (4, 5, 6))
