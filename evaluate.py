@@ -24,14 +24,18 @@ if __name__ == "__main__":
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
+import numpy as np
+
 from datasets import DataSet, events, pictures
 from datasets.augmentation import add_noise
 from datasets.data_set import is_path
 from datasets.pictures import images_at
 from encoders import IMAGES, build_encoder
 from models import model_class
+from report.bits import describe_bits, measure_bits
 from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
+from report.export import VECTORS, export_network
 from report.nir import write_nir
 from report.page import read_rows, write_page
 from report.report import Report
@@ -51,6 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = EvaluateSettings.parse(words)
         if settings.nir:
+            write_graph(settings)
+        elif settings.export:
             export(settings)
         elif settings.predict:
             predict(settings)
@@ -72,13 +78,7 @@ def evaluate(settings: EvaluateSettings) -> None:
     checkpoint = network.checkpoint
     run = checkpoint.run
     trained = TrainSettings.from_dict(run["flags"])
-    settings = replace(
-        settings,
-        dataset=settings.dataset or trained.dataset or run["dataset"],
-        image_size=settings.image_size or trained.image_size,
-    )
-    data = load_data(settings)
-    check_fit(checkpoint, data, settings.dataset)
+    settings, data = read_data(settings, network)
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     images = data.test_images[:count]
     labels = data.test_labels[:count]
@@ -96,12 +96,17 @@ def evaluate(settings: EvaluateSettings) -> None:
     evaluation = Evaluation(model, latencies, labels)
     tested = f"{data.name} with noise {settings.noise}" if settings.noise else data.name
     title = f"{trained.title(model=model.name, dataset=tested)}, {checkpoint.path.name}"
-    report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
+    bits = [*measure_bits(model, latencies, labels, settings.bits)]
+    report = Report(
+        model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation, bits=bits
+    )
     energy = measure_energy(model, encoder, latencies)
     facts = {"checkpoint": str(checkpoint.path), "dataset": data.name, "fingerprint": data.fingerprint}
     facts["energy"] = energy
     if settings.noise:
         facts["noise"] = settings.noise
+    if bits:
+        facts["bits"] = bits
     log = RunLog(folder)
     maps = folder / "maps"
     lost = write_report(folder, report, {"test": evaluation}, facts, maps, indices, settings.figures, log.show)
@@ -112,6 +117,9 @@ def evaluate(settings: EvaluateSettings) -> None:
         log.info(note)
     log.info(f"{model.name} on {tested}, test images: {evaluation.describe()}")
     log.info(describe_energy(energy))
+    if bits:
+        for line in describe_bits(bits):
+            log.info(line)
     if settings.tensorboard:
         split = make_tag(settings, run, data)
         board = show_evaluation(checkpoint.path, folder, evaluation, split)
@@ -173,6 +181,19 @@ def predict(settings: EvaluateSettings) -> None:
 
 
 def export(settings: EvaluateSettings) -> None:
+    """Write the network and test vectors as NumPy arrays."""
+    network = load(settings)
+    _, data = read_data(settings, network)
+    chosen = np.linspace(0, len(data.test_labels) - 1, min(VECTORS, len(data.test_labels))).astype(int)
+    latencies = network.encoder.encode(data.test_images[chosen])
+    bits = settings.bits[0] if settings.bits else None
+    path = Path(settings.export)
+    model = network.model.cpu()
+    export_network(path, model, network.checkpoint.encoding, network.class_names, latencies, bits)
+    print(f"{model.name} of {network.checkpoint.path} and {len(chosen)} test vectors are written to {path}")
+
+
+def write_graph(settings: EvaluateSettings) -> None:
     """Write the network as a NIR graph."""
     network = load(settings)
     path = Path(settings.nir)
@@ -193,6 +214,23 @@ def load(settings: EvaluateSettings) -> TrainedNetwork:
     if not content.run:
         raise InputError(f"{path} was not saved by train.py: it does not contain its settings", path=path)
     return network
+
+
+def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[EvaluateSettings, DataSet]:
+    """Read the data set of the settings, by default that of the training. Returns it with the settings.
+
+    Raises InputError unless the network can be tested on it.
+    """
+    run = network.checkpoint.run
+    trained = TrainSettings.from_dict(run["flags"])
+    settings = replace(
+        settings,
+        dataset=settings.dataset or trained.dataset or run["dataset"],
+        image_size=settings.image_size or trained.image_size,
+    )
+    data = load_data(settings)
+    check_fit(network.checkpoint, data, settings.dataset)
+    return settings, data
 
 
 def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:

@@ -256,6 +256,23 @@ def _percent(rows, key):
 
 
 @use_style()
+def draw_bits(rows: Sequence[dict], accuracy: float, title: str) -> Figure:
+    """Draw the accuracy with weights of few bits, beside the accuracy with floats (a dashed line)."""
+    figure, (axes,) = create_panels(1, 1, 5, 3, title)
+    rows = sorted(rows, key=lambda row: row["bits"])
+    values = [100 * row["accuracy"] for row in rows]
+    places = range(len(rows))
+    axes.axhline(100 * accuracy, color=GREY, linestyle=DASHES[1])
+    axes.annotate(f"floats {100 * accuracy:.2f} %", (0, 100 * accuracy), (0, 4), textcoords="offset points", color=GREY)
+    axes.plot(places, values, "o-", color=BLUE)
+    for place, value in zip(places, values, strict=True):
+        axes.annotate(f"{value:.2f}", (place, value), (6, -13), textcoords="offset points", color=BLUE)
+    axes.set_xticks(places, [row["bits"] for row in rows])
+    axes.set(xlabel="bits of a weight", ylabel="accuracy, %")
+    axes.margins(x=0.1, y=0.25)
+    return figure
+
+
 def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: str) -> Figure:
     """Draw the one-vs-rest ROC curves of the classes and, enlarged, their upper left corner.
 

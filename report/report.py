@@ -46,6 +46,7 @@ class Report:
         evaluation: the evaluation of these images; None if the network has no decision stage.
         history: rows of the run log.
         training_images, augmentation, seed: for the figure of moved copies of the training images.
+        bits: scores with weights of few bits, see ``bits.measure_bits``.
     """
 
     model: NetworkTrainer
@@ -61,6 +62,7 @@ class Report:
     training_images: np.ndarray | None = None
     augmentation: Augmentation | None = None
     seed: int = 0
+    bits: Sequence[dict] = ()
 
     def format_title(self, caption: str, count: int | None = None) -> str:
         """Return the title of a figure of ``count`` images (None: all)."""
@@ -98,6 +100,13 @@ def confusion_matrix(report, caption):
     if report.evaluation:
         matrix = report.evaluation.metrics["confusion_matrix"]
         yield "", figures.draw_confusion(matrix, report.class_names, report.format_title(caption))
+
+
+@figure("Accuracy with weights of few bits")
+def bits(report, caption):
+    if report.bits:
+        title = report.format_title(caption)
+        yield "", figures.draw_bits(report.bits, report.evaluation.metrics["accuracy"], title)
 
 
 @figure("ROC curves")

@@ -526,7 +526,7 @@ class EvaluateSettings(NetworkSettings):
     program = "evaluate.py"
     usage = (
         "python evaluate.py RUN [flags]\n       python evaluate.py RUN --predict FILE …\n"
-        "       python evaluate.py RUN --nir FILE\n\n"
+        "       python evaluate.py RUN --nir FILE\n       python evaluate.py RUN --export FILE\n\n"
         "example: python evaluate.py latest --save-maps 1"
     )
 
@@ -552,6 +552,16 @@ class EvaluateSettings(NetworkSettings):
     scores: bool = of_prediction(False, None, "also print the scores of all classes")
     json: bool = of_prediction(False, None, "print the classes and scores of all images as one JSON list")
     nir: str | None = of_output(None, "FILE", "export the network as a NIR graph, for other simulators and hardware")
+    export: str | None = of_output(
+        None, "FILE", "export the network and 20 test vectors as NumPy arrays (.npz), for hardware and simulators"
+    )
+    bits: tuple[int, ...] = of_output(
+        (),
+        "B",
+        "also test the network with weights of B bits, such as 8 4 2 1; with --export: one number, the bits of the "
+        "exported weights (default: floats)",
+        range=(1, 16),
+    )
 
     scored_split: ClassVar[str] = "test"
 
@@ -565,6 +575,10 @@ class EvaluateSettings(NetworkSettings):
             self._refuse_groups(("data", "output"), "has no effect beside --predict")
         elif self.nir:
             self._refuse_groups(("data", "prediction", "output"), "has no effect beside --nir", {"nir"})
+        elif self.export:
+            self._refuse_groups(("prediction", "output"), "has no effect beside --export", {"export", "bits"})
+            if len(self.bits) > 1:
+                self.refuse("bits", f"takes one number beside --export, not {len(self.bits)}")
         else:
             self._refuse_groups(("prediction",), "needs --predict")
 

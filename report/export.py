@@ -1,0 +1,97 @@
+"""A trained network as one NumPy file, for designers of hardware and of simulators: weights, thresholds, test vectors.
+
+``docs/outputs.md`` describes each array, and ``tutorial/read_export.py`` computes the test vectors with NumPy alone.
+"""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from network_trainer import NetworkTrainer
+from report.bits import quantize
+from utils import write_atomically
+
+VECTORS = 20  # test vectors
+VERSION = 1  # of the format
+TYPES = np.int8, np.int16, np.int32  # of whole weights: the smallest that contains all
+
+
+def export_network(
+    path: Path,
+    model: NetworkTrainer,
+    encoding: dict[str, Any],
+    class_names: tuple[str, ...],
+    latencies: torch.Tensor,
+    bits: int | None = None,
+) -> None:
+    """Write a network as an npz file without pickled objects.
+
+    Args:
+        encoding: the config of the encoder.
+        latencies: uint8 (N, C, H, W), the inputs of the test vectors.
+        bits: of the weights, which are then whole numbers (``report/bits.py``); None: floats.
+
+    Test vectors of floats are computed in float64. Raises InputError if the file cannot be written.
+    """
+    whole_weights = {}
+    if bits is None:
+        network = copy.deepcopy(model).double()
+    else:
+        network, whole_weights = quantize(model, bits)
+    arrays = {"input": latencies.numpy(force=True)}
+    stages = []
+    for name, stage in network.stages.items():
+        convolutions = []
+        for label, conv in network.named_convs([name]):
+            entry = {"label": label, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
+            entry["threshold"] = None if conv.decides else conv.threshold
+            weight = conv.weight.float().numpy(force=True)
+            if label in whole_weights:
+                entry["unit"] = whole_weights[label].unit
+                weight = _to_smallest_type(whole_weights[label].weight.numpy())
+            arrays[f"{label}.weight"] = weight
+            convolutions.append(entry)
+        entry = {"name": name, "kind": type(stage).__name__, "inputs": network.inputs_of(name)}
+        if convolutions:
+            entry["convolutions"] = convolutions
+        else:
+            entry |= {"size": stage.size, "padding": stage.padding}
+        stages.append(entry)
+    maps = dict(network.walk(latencies))
+    description = {
+        "format": VERSION,
+        "network": model.name,
+        "time_steps": model.time_steps,
+        "input": [model.in_channels, *model.image_size],
+        "encoder": encoding,
+        "bits": bits,
+        "stages": stages,
+    }
+    if network.decision is not None:
+        description |= {"classes": class_names, "decision": network.decision}
+        arrays["class_of_feature"] = network.class_of_feature()
+        del maps[network.decision]  # its neurons do not fire
+        inputs = network.map_of(latencies, network.input_name(network.decision))[:]  # packed, if maps are gathered
+        for label, conv in network.named_convs([network.decision]):
+            arrays[f"{label}.potentials"] = conv.peaks(inputs).numpy(force=True)
+        arrays["decisions"] = network.predict(latencies).numpy(force=True)
+    arrays |= {f"{name}.first_spikes": spikes.numpy(force=True) for name, spikes in maps.items()}
+    arrays["description"] = np.array(json.dumps(description))
+    write_atomically(path, lambda temporary: _save(temporary, arrays))
+
+
+def _save(path, arrays):
+    with open(path, "wb") as file:  # np.savez adds .npz to the name of a file
+        np.savez_compressed(file, **arrays)
+
+
+def _to_smallest_type(weight):
+    for number in TYPES:
+        converted = weight.astype(number)
+        if (converted == weight).all():
+            return converted
+    return weight
