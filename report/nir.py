@@ -8,22 +8,26 @@ that reads the graph gets the spikes of one time step after the other, each spik
   their threshold, but some simulators fire at the threshold: the threshold in the graph is the next float64 number
   above the declared one. Rounded to float32, it is the declared one again. After its spike, a neuron is reset to
   ``RESET``, so that it fires once.
-* A pooling is an AvgPool2d, and IF neurons whose threshold is half of what a single spike adds.
+* A pooling is an AvgPool2d, and IF neurons whose threshold is half of what a single spike adds. Padding counts as
+  neurons without a spike.
+* Branches are convolutions with their neurons, and after each of them a Conv2d of 1×1 with padding, which places its
+  spikes among the features of the joined map. A node that several nodes precede gets the sum of their outputs.
 * The decision stage is its Conv2d. The sum of its output over time is the potential at the last time step, and the
-  highest potential of each feature decides.
+  highest potential of each feature decides. Of a ``SpikingDense``, each map that it reads has a Flatten and a Linear,
+  all of which precede the output.
+* A vote and the levels of a ``SpikingDense`` have no place in NIR.
 
 Potentials begin at 0. A simulator that begins at the reset potential must be given the state 0. Simulators differ: for
 example, snnTorch 1.0 reads IF neurons with a leak of 0.9, and sinabs 3.1 ignores the reset potential.
 """
 
 from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from engine.graph import StageGraph
-from engine.stages import INPUT
+from engine.stages import INPUT, Branches, Vote
 from errors import InputError
 from utils import write_atomically
 
@@ -41,42 +45,110 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
     except ImportError as error:
         raise InputError("--nir needs another package: pip install nir", flag="--nir") from error
 
-    def make_neurons(shape, threshold):
-        resistance = np.full(shape, 1 / DT)
-        above = np.full(shape, np.nextafter(threshold, np.inf))
-        reset = np.full(shape, RESET)
-        return nir.IF(resistance, above, reset)
-
-    below = INPUT
-    shape = model.in_channels, *model.image_size
-    nodes = {INPUT: nir.Input({"input": np.array(shape)})}
+    graph = _Graph(nir, model)
     for name, stage in model.stages.items():
-        if model.inputs_of(name) != (below,) or len(stage.convs) > 1 or stage.sees_whole_maps:
-            reason = f"is a {type(stage).__name__}"
-            if model.inputs_of(name) != (below,):
-                reason = f"reads {' and '.join(model.inputs_of(name))}, not {below} below it"
-            lack = "NIR represents chains of SpikingConv and Pool"
-            raise InputError(f"{lack}; {name} of {model.name} {reason}", flag="--nir", field=name)
-        below = name
-        sides = shape[1:]
-        shape = stage.output_shape(*shape)
-        if stage.convs:
-            threshold = stage.threshold
-            weight = stage.weight.numpy(force=True)
-            bias = np.zeros(len(weight), weight.dtype)
-            nodes[name] = nir.Conv2d(sides, weight, 1, stage.padding, 1, 1, bias)
+        if isinstance(stage, Vote) or stage.levels:
+            graph.refuse(name, "votes of several branches" if isinstance(stage, Vote) else "levels of spike times")
+        if stage.sees_whole_maps:
+            ends = graph.add_dense(name, stage)
+        elif isinstance(stage, Branches):
+            ends = graph.add_branches(name, stage)
+        elif stage.convs:
+            ends = [graph.add_conv(name, stage, name)]
         else:
-            threshold = 0.5 / stage.size**2
-            size = np.array([stage.size] * 2)
-            padding = np.array([stage.padding] * 2)
-            nodes[name] = nir.AvgPool2d(size, size, padding)
-        if not stage.decides:
-            nodes[f"{name}_neurons"] = make_neurons(shape, threshold)
-    nodes["output"] = nir.Output({"output": np.array(shape)})
+            ends = [graph.add_pool(name, stage)]
+        graph.ends[name] = ends
+    shape = (stage.out_channels,) if stage.sees_whole_maps else graph.shapes[name]
+    graph.add("output", nir.Output({"output": np.array(shape)}), ends)
     metadata = {"time_steps": model.time_steps, "dt": DT}
     if model.decision:
         metadata |= {"classes": list(class_names), "class_of_feature": model.class_of_feature()}
-    graph = nir.NIRGraph(nodes, [*pairwise(nodes)], metadata)
     data = BytesIO()  # the HDF5 library ends the process if the disk is full
-    nir.write(data, graph)
+    nir.write(data, nir.NIRGraph(graph.nodes, graph.edges, metadata))
     write_atomically(path, lambda temporary: temporary.write_bytes(data.getvalue()))
+
+
+class _Graph:
+    """The nodes and edges of a graph, stage after stage.
+
+    Attributes:
+        nodes, edges: as in ``nir.NIRGraph``.
+        shapes: {"input" or stage: the shape of its map}.
+        ends: {"input" or stage: names of the nodes whose outputs add up to its map}.
+    """
+
+    def __init__(self, nir, model):
+        self.nir = nir
+        self.model = model
+        self.shapes = model.shapes(*model.image_size)
+        self.nodes = {INPUT: nir.Input({"input": np.array(self.shapes[INPUT])})}
+        self.edges = []
+        self.ends = {INPUT: [INPUT]}
+
+    def refuse(self, name, lack):
+        message = f"NIR has no {lack}, so it cannot represent {name} of {self.model.name}"
+        raise InputError(message, flag="--nir", field=name)
+
+    def below(self, name):
+        """Return the name of the map that a stage reads."""
+        return self.model.inputs_of(name)[0]
+
+    def add(self, name, node, before):
+        self.nodes[name] = node
+        self.edges += [(other, name) for other in before]
+        return name
+
+    def add_weights(self, name, weight, sides, padding, before):
+        bias = np.zeros(len(weight), weight.dtype)
+        return self.add(name, self.nir.Conv2d(tuple(sides), weight, 1, padding, 1, 1, bias), before)
+
+    def add_neurons(self, name, shape, threshold, before):
+        resistance = np.full(shape, 1 / DT)
+        above = np.full(shape, np.nextafter(threshold, np.inf))
+        reset = np.full(shape, RESET)
+        return self.add(f"{name}_neurons", self.nir.IF(resistance, above, reset), before)
+
+    def add_conv(self, label, conv, name):
+        """Add a convolution of the stage ``name`` and, if it has a threshold, its neurons. Returns the last node."""
+        below = self.below(name)
+        shape = self.shapes[below]
+        weights = self.add_weights(label, conv.weight.numpy(force=True), shape[1:], conv.padding, self.ends[below])
+        if conv.decides:
+            return weights
+        return self.add_neurons(label, conv.output_shape(*shape), conv.threshold, [weights])
+
+    def add_pool(self, name, stage):
+        size = np.array([stage.size] * 2)
+        padding = np.array([stage.padding] * 2)
+        mean = self.add(name, self.nir.AvgPool2d(size, size, padding), self.ends[self.below(name)])
+        return self.add_neurons(name, self.shapes[name], 0.5 / stage.size**2, [mean])
+
+    def add_branches(self, name, stage):
+        """Add convolutions whose spikes are placed in one map. Returns the nodes that place them."""
+        below = self.shapes[self.below(name)]
+        shape = self.shapes[name]
+        placed = []
+        regions = stage.regions([], below, shape)
+        for (label, conv), region in zip(self.model.named_convs([name]), regions, strict=True):
+            neurons = self.add_conv(label, conv, name)
+            sides = conv.output_shape(*below)[1:]
+            padding = region.rows.start, region.columns.start
+            padded = tuple(side + 2 * pad for side, pad in zip(sides, padding, strict=True))
+            if padded != shape[1:]:
+                self.refuse(label, "padding that differs between the sides of a map")
+            every = np.eye(shape[0], dtype=conv.weight.numpy(force=True).dtype)
+            place = every[:, region.features, None, None]
+            placed.append(self.add_weights(f"{label}_placed", place, sides, padding, [neurons]))
+        return placed
+
+    def add_dense(self, name, stage):
+        """Add a Flatten and a Linear for each map that a stage reads. Returns the Linear nodes."""
+        below = self.model.inputs_of(name)
+        last = np.cumsum([np.prod(self.shapes[other]) for other in below])
+        weights = np.split(stage.weight.numpy(force=True)[:, :, 0, 0], last[:-1], 1)
+        linears = []
+        for other, weight in zip(below, weights, strict=True):
+            flat = self.nir.Flatten(np.array(self.shapes[other]), 0)  # of one image, so that dimension 0 is no batch
+            flatten = self.add(f"{name}_{other}_flat", flat, self.ends[other])
+            linears.append(self.add(f"{name}_{other}", self.nir.Linear(weight), [flatten]))
+        return linears
