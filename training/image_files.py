@@ -16,6 +16,7 @@ MAX_SIDE = 320  # pixels: larger pictures are reduced to this size before the se
 MAX_BLACK = 63  # a picture of the network's size is not changed if the median of its border is at most this
 MIN_CONTRAST = 6  # smallest difference between ink and ground, in levels of 255
 BOX = 20 / 28  # longer side of a character as a fraction of the image
+SEPARATE = 0.4  # of the area of the largest object: an object of this area is no dot and no broken stroke
 MIN_STROKE = 2 / 20  # smallest width of a stroke as a fraction of the character; MNIST's strokes are 2 to 3 pixels wide
 
 
@@ -73,6 +74,11 @@ def _centre_character(pixels: np.ndarray, height: int, width: int, notes: list[s
     if ink is None:
         notes.append("nothing to see: no ink found")
         return np.zeros((height, width), np.uint8)
+    objects, _ = ndimage.label(ink > 0.25, np.ones((3, 3)))
+    areas = np.bincount(objects.ravel())[1:]
+    count = int((areas > SEPARATE * areas.max()).sum())
+    if count > 1:
+        notes.append(f"{count} separate objects, but the network decides for one character")
     if is_dark:
         notes.append("inverted: it was dark on light")
     notes.append("contrast stretched")

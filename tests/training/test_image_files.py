@@ -252,6 +252,14 @@ def test_specks_are_left_out_and_the_dot_of_an_i_is_not(read):
     assert np.count_nonzero(np.diff(rows) > 1) == 1
 
 
+def test_several_objects_get_a_note_and_the_dot_of_an_i_does_not(read):
+    sheet = np.full((200, 300), 240, np.uint8)
+    sheet[60:140, 80:95] = sheet[35:50, 80:95] = 20  # an i
+    assert "separate" not in read(sheet, centred=True)[1]
+    sheet[40:140, 200:220] = 20
+    assert "2 separate objects" in read(sheet, centred=True)[1]
+
+
 @pytest.mark.parametrize("kind", ["noise", "light", "one level"])
 def test_paper_without_ink_becomes_black(read, kind):
     y, x = np.mgrid[-1:1:300j, -1:1:400j]
