@@ -190,7 +190,7 @@ def export(settings: EvaluateSettings) -> None:
     path = Path(settings.export)
     model = network.model.cpu()
     export_network(path, model, network.checkpoint.encoding, network.class_names, latencies, bits)
-    print(f"{model.name} of {network.checkpoint.path} and {len(chosen)} test vectors are written to {path}")
+    print_output(f"{model.name} of {network.checkpoint.path} and {len(chosen)} test vectors are written to {path}")
 
 
 def write_graph(settings: EvaluateSettings) -> None:
