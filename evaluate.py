@@ -73,6 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 def evaluate(settings: EvaluateSettings) -> None:
     """Test a trained network on the test images of a data set, and write the report into a new folder."""
     network = load(settings)
+    network.check_decides()
     model = network.model
     encoder = network.encoder
     checkpoint = network.checkpoint
@@ -160,6 +161,7 @@ def show_evaluation(checkpoint: Path, folder: Path, evaluation: Evaluation, spli
 def predict(settings: EvaluateSettings) -> None:
     """Print the classes of image files, or of recordings of events."""
     network = load(settings)
+    network.check_decides()
     endings = pictures.ENDINGS if network.encoder.colours else events.ENDINGS
     predictions = []
     for path in chain.from_iterable(images_at(name, endings) for name in settings.predict):

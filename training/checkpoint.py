@@ -166,7 +166,7 @@ def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A trained network that classifies images. ``load_network`` returns it."""
+    """A trained network that classifies images and computes their features. ``load_network`` returns it."""
 
     checkpoint: Checkpoint
     model: NetworkTrainer
@@ -185,8 +185,10 @@ class TrainedNetwork:
             (N, H, W) or (N, H, W, 3); ``datasets.recordings.Recordings``.
 
         Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes): the highest
-        potential of each class. Raises InputError for images that do not fit, and for files that are no images.
+        potential of each class. Raises InputError for images that do not fit, for files that are no images, and if the
+        network has no decision stage.
         """
+        self.check_decides()
         images = self._gather(images)
         classes = []
         scores = []
@@ -196,6 +198,31 @@ class TrainedNetwork:
             classes.append(decisions.cpu())
             scores.append(of_classes.cpu())
         return torch.cat(classes), torch.cat(scores).float()
+
+    def check_decides(self) -> None:
+        """Raise InputError if the network has no decision stage."""
+        if self.model.decision is None:
+            path = self.checkpoint.path
+            message = f"{path} contains {self.model.name}, which has no decision stage, so it cannot classify"
+            raise InputError(message, path=path)
+
+    def features(self, images: Any, stage: str) -> torch.Tensor:
+        """Compute the features of a stage for other classifiers: float32 (N, F, H, W).
+
+        The value of a neuron is T - t if it spikes at the time step t: T, the number of time steps, for the earliest
+        spike, and 0 for silence. images: as in ``classify``.
+
+        Raises InputError for images that do not fit, and for a stage that the network does not have below its decision.
+        """
+        names = [name for name in self.model.stages if name != self.model.decision]
+        if stage not in names:
+            raise InputError(f"{self.model.name} has no features of {stage!r}; choose from {', '.join(names)}")
+        images = self._gather(images)
+        parts = []
+        for first in range(0, len(images) or 1, CHUNK):
+            latencies = self.encoder.encode(images[first : first + CHUNK])
+            parts.append(self.model.map_of(latencies, stage).cpu())
+        return self.model.time_steps - torch.cat(parts).float()
 
     def _gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
         """Return the images of ``classify`` as one array, tensor or Recordings."""
@@ -245,13 +272,10 @@ def load_network(
 ) -> TrainedNetwork:
     """Load a trained network: the folder of a run, its name in ``output``, "latest", or a checkpoint.
 
-    Raises InputError if there is no such file, if it cannot be used, or if the network has no decision stage.
+    Raises InputError if there is no such file, or if it cannot be used.
     """
     checkpoint = load_checkpoint(find_checkpoint(name, output))
     model = rebuild_network(checkpoint, device, backend)
-    if model.decision is None:
-        message = f"{checkpoint.path} contains {model.name}, which has no decision stage, so it cannot classify"
-        raise InputError(message, path=checkpoint.path)
     return TrainedNetwork(checkpoint, model, build_encoder(checkpoint.encoding))
 
 

@@ -4,11 +4,14 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
 from PIL import Image
 from support.command import results, start, start_evaluation
+from support.refusals import refuses
 from support.run_folders import ROOT, only_run
 
 import evaluate
+from datasets import load
 from training.checkpoint import load_checkpoint, load_network, rebuild_network
 
 FOLDER = ROOT / "results" / "checkpoints"
@@ -72,3 +75,14 @@ def test_a_network_starts_from_it(name, tmp_path, undrawn, capsys):
     assert start(words, tmp_path) == 0
     assert f"{STAGES[name]} from {FILES[name]}" in capsys.readouterr().out
     assert results(only_run(tmp_path))["test"]["best"]["accuracy"] >= LEAST[name]
+
+
+def test_features_are_latencies_from_the_last_step(tmp_path):
+    network = load_network(FILES["mozafari2018"])
+    images = load("mnist").test_images[:3]
+    maps = dict(network.model.walk(network.encoder.encode(images)))
+    assert torch.equal(network.features(images, "c2"), 15.0 - maps["c2"])
+    assert network.features(images[0], "s1").shape == (1, 30, 28, 28)
+    for stage in ("s3", "c9"):  # the decision, and no stage
+        with refuses():
+            network.features(images, stage)
