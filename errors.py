@@ -4,6 +4,8 @@ import importlib.util
 import os
 import re
 import sys
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
@@ -12,12 +14,14 @@ PACKAGES = (  # of requirements.txt, by the names under which they are imported
     *("torch", "torchvision", "numpy", "numba", "sklearn", "scipy", "safetensors", "tensorboard", "matplotlib", "tqdm"),
     *("jinja2", "PIL", "joblib"),
 )
+USER_FILES: set[str] = set()  # paths of files whose errors are the user's: plugins, and the modules of models/
 
 
 class InputError(ValueError):
     """A flag, file or array of the user cannot be used. The message states what is expected.
 
-    Commands print it as one line on stderr and exit with code 2. Any other exception is a bug and keeps its traceback.
+    Commands print it as one line on stderr and exit with code 2, and also an exception of a user's own file. Any other
+    exception is a bug and keeps its traceback.
 
     Args:
         message: one line.
@@ -28,10 +32,6 @@ class InputError(ValueError):
     def __init__(self, message: str, *, flag: str | None = None, field: str | None = None, path: object = None):
         super().__init__(message)
         self.flag, self.field, self.path = flag, field, None if path is None else str(path)
-
-
-class FaultyModuleError(InputError):
-    """A Python file of the user cannot be imported. The message ends with the traceback."""
 
 
 def check_environment() -> None:
@@ -53,22 +53,64 @@ def check_environment() -> None:
         sys.exit(2)
 
 
-def report_error(program: str, error: InputError | OSError) -> int:
-    """Print an InputError or an OSError on stderr and return the exit code 2.
+def run_program(program: str, execute: Callable[[list[str]], int | None], words: list[str] | None) -> int:
+    """Call ``execute`` with the words of a command line (None: ``sys.argv``). Returns the exit code, by default 0.
 
-    The output is one line, except for the traceback of a faulty module. Control characters are escaped.
+    Returns 130 after Ctrl-C. After an InputError, an OSError, a MemoryError or any exception of a user's own file, one
+    line is printed on stderr, and 2 is returned. With --traceback, the traceback comes before the line.
     """
+    words = sys.argv[1:] if words is None else words
+    try:
+        code = execute(words)
+    except KeyboardInterrupt:
+        warn("stopped immediately")
+        return 130
+    except BaseException as error:
+        if not isinstance(error, InputError | OSError | MemoryError) and find_place(error) is None:
+            raise
+        if "--traceback" in words:
+            warn(traceback.format_exc())
+        return report_error(program, error)
+    return code or 0
+
+
+def report_error(program: str, error: BaseException) -> int:
+    """Print an exception as one line on stderr, with control characters escaped. Returns the exit code 2."""
     try:
         print_output("", end="")  # what was printed so far
     except InputError as closed:
         error = closed
-    text = str(error)
+    hint = "" if isinstance(error, InputError | OSError) else " (--traceback prints more)"
+    warn(f"{program}: {make_printable(describe_error(error))}{hint}")
+    return 2
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an exception as one line, which begins with the place in a user's own file if the exception has one."""
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
         text = f"cannot read or write {place}{error.strerror or error}"
-    lines = text.split("\n") if isinstance(error, FaultyModuleError) else [text]
-    warn(f"{program}: " + "\n".join(map(make_printable, lines)))
-    return 2
+    elif isinstance(error, InputError):
+        text = str(error)
+    else:
+        text = traceback.format_exception_only(error)[-1].splitlines()[0]
+    place = find_place(error)
+    return f"{place}: {text}" if place else text
+
+
+def find_place(error: BaseException) -> str | None:
+    """Return the last place in a user's own file that an exception or its cause has passed, "FILE, line N", or None.
+
+    Its attribute ``places``, a list of (file, line), contains places that are not in its traceback.
+    """
+    places = list(getattr(error, "places", ()))
+    places += [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename, error.lineno))
+    own = [f"{file}, line {line}" for file, line in places if file in USER_FILES]
+    if own:
+        return own[-1]
+    return error.__cause__ and find_place(error.__cause__)
 
 
 def make_printable(text: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from errors import InputError, check_environment, make_printable, print_output, report_error, warn
+from errors import InputError, check_environment, make_printable, print_output, run_program
 
 if __name__ == "__main__":
     check_environment()
@@ -51,23 +51,20 @@ from utils import create_run_folder, describe_environment, to_folder_name, write
 def main(argv: list[str] | None = None) -> int:
     """Run a command line (default: ``sys.argv``). Returns the exit code."""
     replace_unprintable()
-    words = sys.argv[1:] if argv is None else argv
-    try:
-        settings = EvaluateSettings.parse(words)
-        if settings.nir:
-            write_graph(settings)
-        elif settings.export:
-            export(settings)
-        elif settings.predict:
-            predict(settings)
-        else:
-            evaluate(settings)
-    except (InputError, OSError) as error:
-        return report_error("evaluate.py", error)
-    except KeyboardInterrupt:
-        warn("stopped immediately")
-        return 130
-    return 0
+    return run_program("evaluate.py", execute, argv)
+
+
+def execute(words: list[str]) -> None:
+    """Test, classify or export, as the words of a command line request."""
+    settings = EvaluateSettings.parse(words)
+    if settings.nir:
+        write_graph(settings)
+    elif settings.export:
+        export(settings)
+    elif settings.predict:
+        predict(settings)
+    else:
+        evaluate(settings)
 
 
 def evaluate(settings: EvaluateSettings) -> None:

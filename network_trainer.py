@@ -4,7 +4,6 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
 import time
-import traceback
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, fields
@@ -20,7 +19,7 @@ from engine.checks import check_declaration, check_training
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
 from engine.graph import CHUNK, LatencyMap, MapKey, StageGraph
 from engine.latency import to_classes, to_latency_map, to_tensor
-from engine.overrides import override
+from engine.overrides import describe, fits, override
 from engine.packed import Packed
 from engine.phases import Learned, Phase
 from engine.registry import register
@@ -30,6 +29,8 @@ from errors import InputError
 # The networks by name and by alias. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
 CONFLICTS: dict[str, str] = {}  # names that two classes have → what is wrong
+# The types of the attributes that a class declares.
+DECLARED = {"epochs": tuple[int, ...], "encoder": dict, "augmentation": str, "readout": dict | None}
 
 
 class LatencyDataset:
@@ -153,6 +154,11 @@ class NetworkTrainer(StageGraph):
             return
         cls.name = name
         cls.aliases = tuple(aliases)
+        cls.epochs = tuple(cls.epochs)
+        for declared, hint in DECLARED.items():
+            value = getattr(cls, declared)
+            if not fits(value, hint):
+                raise InputError(f"{declared} of {name} must be {describe(hint)}, not {value!r}", field=declared)
         try:
             register(MODELS, (name, *aliases), cls)
         except InputError as error:
@@ -182,12 +188,7 @@ class NetworkTrainer(StageGraph):
         self.num_classes = num_classes
         self.time_steps = time_steps
         self.image_size = tuple(image_size)
-        try:
-            declared = self.build(num_classes)
-        except (TypeError, NameError, AttributeError) as error:  # such as a misspelt field
-            frame = traceback.extract_tb(error.__traceback__)[1]
-            raise InputError(f"{frame.filename}, line {frame.lineno}: {error}", path=frame.filename) from error
-        stages = override(check_declaration(declared), dict(overrides or {}))
+        stages = override(check_declaration(self.build(num_classes)), dict(overrides or {}))
         self.stages = nn.ModuleDict(stages)
         if backend == "event" and not str(device).startswith("cpu"):
             raise InputError(f"the event backend runs on a CPU, not on {device}: use torch", field="backend")

@@ -29,7 +29,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, check_environment, print_output, report_error
+from errors import InputError, check_environment, print_output, run_program
 
 if __name__ == "__main__":
     check_environment()
@@ -74,14 +74,13 @@ IGNORED = TrainSettings.names(ROUNDING, EPOCH_FILES, FILES, NOTHING)  # runs in 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line (default: ``sys.argv``). Returns the exit code."""
     replace_unprintable()
-    try:
-        settings = SweepSettings.parse(sys.argv[1:] if argv is None else argv)
-        return report(settings) if settings.report else sweep(settings)
-    except (InputError, OSError) as error:
-        return report_error("sweep.py", error)
-    except KeyboardInterrupt:
-        print("stopped immediately", file=sys.stderr)
-        return 130
+    return run_program("sweep.py", execute, argv)
+
+
+def execute(words: list[str]) -> int:
+    """Train or report, as the words of a command line request. Returns the exit code."""
+    settings = SweepSettings.parse(words)
+    return report(settings) if settings.report else sweep(settings)
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ def check_flags(sweep: SweepSettings, common: TrainSettings) -> None:
     """Raise InputError for flags of train.py that the sweep sets itself, and for commands. common: their settings."""
     in_words = vars(make_parser(TrainSettings).parse_args(sweep.run_flags))
     for name in TrainSettings.names(COMMAND):
-        if name in in_words and name != "config":
+        if name in in_words and name not in ("config", "traceback"):
             common.refuse(name, "is a command for a single run")
     for setting in sweep.flags().values():
         for name in setting.sets:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, check_environment, print_output, report_error, warn
+from errors import InputError, check_environment, print_output, run_program
 
 if __name__ == "__main__":
     check_environment()
@@ -49,19 +49,17 @@ from utils import (
 def main(argv: list[str] | None = None) -> int:
     """Run a command line (default: ``sys.argv``). Returns the exit code."""
     replace_unprintable()
-    words = sys.argv[1:] if argv is None else argv
+    return run_program("train.py", execute, argv)
+
+
+def execute(words: list[str]) -> int | None:
+    """Execute the command that the words of a command line name. Returns the exit code if a signal stopped it."""
     commands = {"train": train, "resume": resume, "summary": print_summary, "list_models": print_models}
+    settings = TrainSettings.parse(words)
     try:
-        settings = TrainSettings.parse(words)
         commands[settings.command](settings)
-    except (InputError, OSError) as error:
-        return report_error("train.py", error)
     except Stopped as stopped:
         return stopped.code
-    except KeyboardInterrupt:
-        warn("stopped immediately")
-        return 130
-    return 0
 
 
 def print_models(settings: TrainSettings) -> None:
@@ -163,7 +161,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
 
     Raises InputError for a change that would lead to other weights or other files.
     """
-    ignored = {"resume", "config", "until"}
+    ignored = {"resume", "config", "until", "traceback"}
     if settings.resume == "latest":
         ignored.add("output")
     given = {name: getattr(settings, name) for name in settings.given - ignored}

@@ -46,6 +46,8 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
         raise InputError(f"unknown data set {name!r}; choose from {list_datasets()}", flag="--dataset")
     argument = name.removeprefix(registered) if registered.endswith(":") else name
     data = DATASETS[registered](argument, Path(os.path.expanduser(data_dir)), image_size)
+    if not isinstance(data, DataSet):
+        raise InputError(f"the reader of {name} must return a DataSet, not {type(data).__name__}", flag="--dataset")
     if data.test_images is None:
         data = _hold_out(data)
     if data.colours and data.train_images.min() == data.train_images.max():

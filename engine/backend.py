@@ -84,7 +84,8 @@ class FiringLayer(_Layer):
         rates = check_rates(rates, len(latency), 1)
         winners = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
         if len(latency):
-            self._compete_and_update(latency, rule, rates, winners)
+            with _naming(rule):
+                self._compete_and_update(latency, rule, rates, winners)
         return winners
 
 
@@ -171,7 +172,7 @@ def update_together(
     if rates is not None:
         rates = check_rates(rates, len(latency), 1)
     if len(latency):
-        with _naming(rules[1]):
+        with _naming(rules[0]), _naming(rules[1]):
             firing._update_together(deciding, latency, labels, pool, rules, (lower_rates, rates), result)
     return result
 
@@ -191,11 +192,21 @@ def check_rates(rates: np.ndarray, images: int, rows: int) -> np.ndarray:
 
 @contextmanager
 def _naming(rule: Rule) -> Iterator[None]:
-    """Raise an InputError that names the rule if its verdict is impossible."""
+    """Add the places of a rule's methods to exceptions, because machine code leaves no frames in tracebacks.
+
+    Raises an InputError that names the rule if its verdict is impossible.
+    """
     try:
         yield
-    except ValueError as error:
-        raise InputError(f"the verdict of the rule {rule.name!r} {error}", field="rule") from None
+    except InputError:
+        raise
+    except Exception as error:
+        plasticity = rule.plasticity()
+        codes = [getattr(getattr(plasticity, name, None), "__code__", None) for name in ("verdict", "change", "window")]
+        error.places = [(code.co_filename, code.co_firstlineno) for code in filter(None, codes)]
+        if isinstance(error, ValueError):
+            raise InputError(f"the verdict of the rule {rule.name!r} {error}", field="rule") from error
+        raise
 
 
 def require(condition: bool, field: str, message: str) -> None:

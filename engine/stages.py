@@ -328,10 +328,7 @@ class SpikingConv(Stage):
             self.images_seen += images
         before = np.atleast_2d(current.numpy(force=True))
         numbers = seen + np.arange(1, images + 1)
-        rates = np.asarray(rule.schedule(before, numbers, epoch))
-        shape = images, *before.shape
-        fits = rates.shape == shape and np.isfinite(rates).all()
-        require(fits, "rule", f"the schedule of {rule.name!r} must return finite {shape}, not {rates.shape}")
+        rates = to_rates(rule.schedule(before, numbers, epoch), (images, *before.shape), f"the schedule of {rule.name}")
         if images:
             current.copy_(torch.tensor(rates[-1]).view_as(current))
         return rates
@@ -340,11 +337,19 @@ class SpikingConv(Stage):
         """Set the rates of a rule for the next batch by the outcome of the last batch, if the rule adapts them."""
         rates = rule.adapt(outcome)
         if rates is not None:
-            rates = np.asarray(rates, np.float64)
             before = self.rates(rule)
-            fits = rates.shape == tuple(before.shape) and np.isfinite(rates).all()
-            require(fits, "rule", f"{rule.name!r} must adapt rates to finite {tuple(before.shape)}, not {rates.shape}")
-            before.copy_(torch.from_numpy(rates))
+            before.copy_(torch.from_numpy(to_rates(rates, tuple(before.shape), f"adapt of {rule.name}")))
+
+
+def to_rates(values: Any, shape: tuple[int, ...], source: str) -> np.ndarray:
+    """Return the rates that a user's rule has returned as float64. Raises InputError unless they are finite."""
+    try:
+        rates = np.array(values, np.float64)
+    except (TypeError, ValueError):
+        rates = np.array(math.nan)
+    fits = rates.shape == shape and np.isfinite(rates).all()
+    require(fits, "rule", f"{source} must return finite numbers {shape}, not {values!r:.80}")
+    return rates
 
 
 class SpikingDense(SpikingConv):

@@ -3,31 +3,31 @@
 import difflib
 import hashlib
 import sys
-import traceback
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from errors import FaultyModuleError, InputError
+from errors import USER_FILES, InputError
 from network_trainer import CONFLICTS, MODELS, NetworkTrainer
 
-# Modules that cannot be imported: {name: traceback}. The networks of the other modules remain usable.
-FAULTY: dict[str, str] = {}
+# Modules that cannot be imported: {name: error}. The networks of the other modules remain usable.
+FAULTY: dict[str, Exception] = {}
 PLUGINS: dict[Path, str] = {}  # users' own files that are imported: {path: name of the module}
 
 for _module in iter_modules(__path__):
+    USER_FILES.add(str(Path(_module.module_finder.path, f"{_module.name}.py")))
     try:
         import_module(f"{__name__}.{_module.name}")
-    except Exception:
-        FAULTY[_module.name] = traceback.format_exc()
+    except Exception as error:
+        FAULTY[_module.name] = error
 
 
 def import_plugin(path: str | Path) -> str:
     """Import a user's own file, and register what it declares. Returns its name and its SHA-256.
 
-    Raises InputError if the file is missing or cannot be imported.
+    Raises InputError if the file is missing, and the error of the file if it cannot be imported.
     """
     path = Path(path).resolve()
     if path.suffix != ".py" or not path.is_file():
@@ -36,15 +36,14 @@ def import_plugin(path: str | Path) -> str:
         name = f"plugin_{path.stem}"
         while getattr(sys.modules.get(name), "__file__", str(path)) != str(path):
             name += "_"  # another file has the same name
+        USER_FILES.add(str(path))
         spec = spec_from_file_location(name, path)
         module = sys.modules[spec.name] = module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
-            lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
-            line = getattr(error, "lineno", None) or (lines or [1])[-1]
-            message = f"--plugin {path}, line {line}: {type(error).__name__}: {' '.join(str(error).split())}"
-            raise InputError(message, flag="--plugin", path=path) from error
+        except BaseException as error:
+            error.places = [(str(path), 1)]  # the traceback of a file that is not text has no place
+            raise
         PLUGINS[path] = name
     return f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
@@ -63,7 +62,10 @@ def build_model(name: str, **kwargs: Any) -> NetworkTrainer:
 
 
 def model_class(name: str) -> type[NetworkTrainer]:
-    """Return the class of a network, by its name or alias, ignoring case. Raises InputError for an unknown name."""
+    """Return the class of a network, by its name or alias, ignoring case.
+
+    Raises InputError for an unknown name, and the error of a module that cannot be imported.
+    """
     name = str(name)
     known = {model.lower(): cls for model, cls in MODELS.items()}
     if name in CONFLICTS:
@@ -71,7 +73,7 @@ def model_class(name: str) -> type[NetworkTrainer]:
     if name.lower() in known:
         return known[name.lower()]
     if name.lower() in FAULTY:
-        raise FaultyModuleError(f"models/{name.lower()}.py cannot be imported:\n{FAULTY[name.lower()].rstrip()}")
+        raise FAULTY[name.lower()]
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     faulty = f"; --list-models shows the errors of {', '.join(FAULTY)}" if FAULTY else ""

@@ -16,7 +16,7 @@ import torch
 from datasets.augmentation import Augmentation, move_images
 from engine.registry import register
 from engine.stages import INPUT
-from errors import InputError
+from errors import InputError, describe_error
 from network_trainer import NetworkTrainer
 from report import figures, metrics
 from report.activation_maps import find_neurons
@@ -199,7 +199,6 @@ def draw_figures(folder: Path, report: Report, show: Callable[..., None] = lambd
         except InputError:  # no file can be written
             raise
         except Exception as error:  # of matplotlib, or of a user's own figure
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            lost.append(f"the figure {name} cannot be drawn: {reason}")
+            lost.append(f"the figure {name} cannot be drawn: {describe_error(error)}")
     show("drawing the figures", len(FIGURES), len(FIGURES), unit="figures")
     return lost

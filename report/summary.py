@@ -5,6 +5,7 @@ from dataclasses import fields
 
 from engine.rules import Rule
 from engine.stages import INPUT
+from errors import describe_error
 from models import FAULTY, MODELS
 from network_trainer import NetworkTrainer
 
@@ -21,10 +22,9 @@ def list_models() -> str:
         try:
             paragraphs.append(_describe(cls))
         except Exception as error:  # an error in one declaration must not hide the other networks
-            reason = " ".join(str(error).split()) or type(error).__name__
-            paragraphs.append(f"{name}: cannot be built: {reason}")
-    for module, trace in FAULTY.items():
-        paragraphs.append(f"{module}: models/{module}.py cannot be imported: {trace.strip().splitlines()[-1]}")
+            paragraphs.append(f"{name}: cannot be built: {describe_error(error)}")
+    for module, error in FAULTY.items():
+        paragraphs.append(f"{module}: cannot be imported: {describe_error(error)}")
     return "\n".join(paragraphs)
 
 

@@ -149,7 +149,7 @@ def rebuild_network(
         restore_state(model, checkpoint.state)
     except InputError as error:
         message = f"{checkpoint.path} cannot be used: {error}"
-        raise type(error)(message, flag=error.flag, field=error.field, path=checkpoint.path) from error
+        raise InputError(message, flag=error.flag, field=error.field, path=checkpoint.path) from error
     return model
 
 

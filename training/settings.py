@@ -274,6 +274,7 @@ class Settings:
         if more:
             values["run_flags"] = tuple(more)
         if "plugin" in values:  # only here, so that no other file than those of the command line is imported
+            cls.flags()["plugin"].check(values["plugin"])
             values["plugin"] = tuple(map(import_plugin, values["plugin"]))
         if "config" in values:
             configured = cls.read(read_config(Path(values["config"]), cls))
@@ -375,6 +376,7 @@ class NetworkSettings(Settings):
         NOTHING,
         choices=("auto",),
     )
+    traceback: bool = of_machine(False, None, "print the traceback of an error, not only its last line", COMMAND)
 
     output: str = of_output(
         "runs", "DIR", "the folder in which each run creates its own folder", FILES, is_repeated=False

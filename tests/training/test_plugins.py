@@ -174,15 +174,18 @@ def test_two_plugins_with_a_network_of_one_name(own, tmp_path, capsys):
     [
         None,
         "x = (",
+        "x = '\0é'",
         "x = missing",
+        "raise SystemExit",
+        "raise GeneratorExit",
         OWN.replace('"plug"', '"deep2024"'),
         OWN.replace('"plugged"', '"stdp"'),
         OWN.replace('"squares"', '"digits"'),
     ],
 )
 def test_a_file_that_cannot_be_imported(text, own, capsys):
-    own.unlink() if text is None else own.write_text(text)
-    assert_refuses(train.main, f"--plugin {own} --list-models", "--plugin", capsys)
+    own.unlink() if text is None else own.write_bytes(text.encode("latin-1"))
+    assert_refuses(train.main, f"--plugin {own} --list-models", own, capsys)
 
 
 @pytest.mark.parametrize("mistake", [("threshold=5", "treshold=5"), ("winners=2", "winner=2"), ("Pool(8)", "Pol(8)")])
@@ -195,3 +198,47 @@ def test_a_mistake_in_a_network(mistake, own, tmp_path, capsys):
     assert train.main(["--list-models", "--plugin", str(own)]) == 0
     assert about in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
+
+
+RULE = """
+@dataclass(frozen=True)
+class Faulty(RSTDP):
+    name: ClassVar[str] = "faulty"
+
+    def METHOD(self, *given):
+        """
+FAULTS = {  # what is at the end of a plugin, whose last line raises an exception
+    "a module": "raise RuntimeError('several\\nlines')",
+    "an exception without a text": "class Odd(BaseException): __str__ = None\nraise Odd",
+    "epochs": "class Other(Plug, name='other'): epochs = 1.5, 1",
+    "no epochs": "class Other(Plug, name='other'): epochs = None",
+    "an encoder's name": "class Other(Plug, name='other'): encoder = 's1c1'",
+    "build": "Plug.build = lambda self, num_classes: {}['mine']",
+    "an encoder": "Ink.__init__ = lambda self: int('mine')",
+    "encode": "Ink.encode = lambda self, images: 1 / 0",
+    "a data set": "DATASETS['squares'] = lambda *_: sys.exit(0)",
+    **{method: RULE.replace("METHOD", method) + "raise StopIteration" for method in ("first_rates", "schedule")},
+    **{method: RULE.replace("METHOD", method) + "assert False" for method in ("draw_left_out", "plasticity")},
+    "adapt": RULE.replace("METHOD", "adapt") + "sys.exit()",
+}
+
+
+@pytest.mark.parametrize("what", FAULTS)
+def test_an_exception_of_a_plugin_is_one_line_with_its_place(what, own, tmp_path, capsys):
+    text = f"import sys\nfrom datasets.data_set import DATASETS\n{OWN}\n{FAULTS[what]}"
+    own.write_text(text)
+    rule = "faulty" if "faulty" in text else "rstdp"
+    words = f"--model plug --dataset squares --image-size 30 30 --set s2.rule={rule} --encoder ink --plugin {own}"
+    assert start(f"{words} --threads 1 --dry-run", tmp_path / "runs") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"train.py: {own}, line {text.count(chr(10)) + 1}: ")
+
+
+@pytest.mark.parametrize("command", [train, evaluate, sweep])
+def test_the_traceback_of_a_plugin(command, own, capsys):
+    own.write_text("raise RuntimeError('mine')")
+    words = {train: "--list-models", evaluate: "latest", sweep: "--model plug --output runs"}[command].split()
+    assert command.main([*words, "--plugin", str(own), "--traceback"]) == 2
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("Traceback")
+    assert f"{own}, line 1: RuntimeError: mine" in last
