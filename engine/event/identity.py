@@ -21,6 +21,7 @@ from errors import InputError
 METHODS = "window", "change", "verdict"
 # {name: class} of all plasticities that the kernels have got. Those of this repository keep their names.
 CLASSES = {name: cls for name, cls in vars(rules).items() if isinstance(cls, type) and issubclass(cls, tuple)}
+SHARED: dict[tuple, type] = {}  # {its names, bases, fields and code: the first class}
 FROZEN: dict[Any, list[tuple[str, Any]]] = {}  # {class or function: what its code read when it was compiled}
 
 
@@ -30,7 +31,7 @@ def make_plasticity(rule: rules.Rule, dtype: np.dtype) -> Any:
     Raises InputError if a global that its methods read has changed since the kernels got its class.
     """
     plasticity = rule.plasticity(dtype.type)
-    cls = type(plasticity)
+    cls = _find_first(type(plasticity))
     number = 1
     name = first = cls.__name__
     while CLASSES.setdefault(name, cls) is not cls:
@@ -39,7 +40,17 @@ def make_plasticity(rule: rules.Rule, dtype: np.dtype) -> Any:
     if name != first:
         cls.__name__ = name
     _check_globals(cls)
-    return plasticity
+    return cls(*plasticity)
+
+
+def _find_first(cls):
+    """Return the first class of the same code, because a method ``plasticity`` may define its class at each call."""
+    codes = []
+    for method in filter(None, (getattr(cls, name, None) for name in METHODS)):
+        if not isinstance(method, FunctionType) or method.__closure__ or method.__defaults__:
+            return cls
+        codes.append((id(method.__code__), id(method.__globals__)))
+    return SHARED.setdefault((cls.__qualname__, cls.__bases__, cls._fields, *codes), cls)
 
 
 def _check_globals(cls):

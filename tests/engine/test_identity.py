@@ -10,7 +10,9 @@ import torch
 from support.refusals import refuses
 
 from engine import event, frames
+from engine.compiled import counts
 from engine.rules import RULES, STDP
+from errors import find_place
 from models import import_plugin
 
 # A rule whose winners strengthen the inputs that fulfil a condition, and weaken the others.
@@ -41,6 +43,15 @@ class Mine{name}(STDP):
 
     def plasticity(self, number=float):
         return {kind}(*map(number, self.bounds))
+"""
+INSIDE = """
+class Mineinside(STDP):
+    def plasticity(self, number=float):
+        class Window(Additive):
+            def window(self, t_in, t_out, ltp, ltd):
+                return (t_in <= t_out) * ltp + ((t_in <= t_out) < 1) * ltd
+
+        return Window(*map(number, self.bounds))
 """
 EARLY, LATE = "t_in <= t_out", "t_in > t_out"
 RATES = {"rates": (0.05, -0.03), "double_every": 0}
@@ -170,3 +181,24 @@ def test_what_else_machine_code_contains(change, notebook):
         notebook.Window.window = lambda self, t_in, t_out, ltp, ltd: (t_in > t_out) * ltp
     with refuses():
         learn(rule, event)
+
+
+def test_a_class_that_is_defined_at_each_call(notebook):
+    """The machine code of the first call is used again."""
+    rule = define(notebook, EARLY)
+    exec(INSIDE, notebook.__dict__)
+    inside = notebook.Mineinside(winners=2, radius=1, **RATES)
+    assert type(inside.plasticity()) is not type(inside.plasticity())
+    assert torch.equal(learn_equally(inside), learn_equally(rule))
+    compiled = counts["compiled"], counts["loaded"]
+    learn(inside, event)
+    assert (counts["compiled"], counts["loaded"]) == compiled
+
+
+@pytest.mark.parametrize("body", ["ltp / (t_in - t_in)", "t_in.missing"])
+def test_an_exception_in_machine_code_has_the_place_of_the_rule(body, tmp_path):
+    rule = load(tmp_path / "own.py", "wrong", body)
+    with pytest.raises(Exception, match=r".") as caught:
+        learn(rule, event)
+    line = 1 + RULE[: RULE.index("    def window")].count("\n")
+    assert find_place(caught.value) == f"{tmp_path / 'own.py'}, line {line}"
