@@ -66,7 +66,7 @@ from utils import ROOT, find_temporaries, lock_folder
 STOP = ".stop"  # while this file is in the output folder, no job starts, and running jobs save and end
 # What train.py writes before its first checkpoint: the only files and folders that a sweep removes, apart from its own
 # temporary files. They are paths in the folder of the run; folders end with "/".
-BEGUN = re.compile(r"(\.\d+\.)?(args\.json|summary\.txt)|checkpoints/(\.\d+\.last\.safetensors)?")
+BEGUN = re.compile(r"(\.\d+\.tmp\.)?(args\.json|summary\.txt)|checkpoints/(\.\d+\.tmp\.last\.safetensors)?")
 REPORT = "sweep.md", "sweep.csv", "runs.csv", "curves.png", "grid.png"  # what ``write_sweep_report`` writes
 IGNORED = TrainSettings.names(ROUNDING, EPOCH_FILES, FILES, NOTHING)  # runs in one row of the report may differ in them
 
@@ -444,8 +444,7 @@ def lock_output(output: Path) -> Iterator[None]:
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output):
         for left in find_temporaries(output, ".*"):
-            if left.name.split(".", 2)[2] in REPORT:  # runs remove their own
-                left.unlink()
+            left.unlink()
         yield
 
 

@@ -138,7 +138,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     path = Path(path)
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
         raise InputError(f"cannot write {path}: there is a link, a folder or a special file", path=path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")  # the suffix determines the format of a picture
+    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")  # the suffix determines the format of a picture
     try:
         write(temporary)
         os.replace(temporary, path)
@@ -150,12 +150,27 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
 
 
 def find_temporaries(folder: str | Path, pattern: str = "**/.*") -> Iterator[Path]:
-    """Yield the temporary files of ``write_atomically`` in a folder, also those of processes that were killed.
+    """Yield the temporary files in a folder that a call of ``write_atomically`` has left, because it was killed.
 
     pattern: of ``Path.glob``. By default, the subfolders are searched too.
     """
-    found = (path for path in Path(folder).glob(pattern) if re.match(r"\.\d+\.", path.name))
-    return (path for path in found if path.is_file() and not path.is_symlink())
+    for path in Path(folder).glob(pattern):
+        match = re.match(r"\.(\d{1,7})\.tmp\.", path.name)
+        if match and path.is_file() and not path.is_symlink() and not _is_other_process(int(match[1])):
+            yield path
+
+
+def _is_other_process(number: int) -> bool:
+    """Return whether another process with this number exists. In a container, each start can have the same number."""
+    if number == os.getpid() or fcntl is None:  # on Windows, a signal of 0 ends a process
+        return False
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_text(path: str | Path, text: str) -> None:

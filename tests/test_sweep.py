@@ -110,7 +110,7 @@ def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_p
     assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]  # in the same seconds
     assert not list(tmp_path.glob(".*"))
     del here[:]
-    (tmp_path / ".123.curves.png").touch()  # of a sweep that was killed while it drew
+    (tmp_path / ".4194305.tmp.curves.png").touch()  # of a sweep that was killed while it drew
     first.with_name(f"{first.name}.error.txt").write_text("another process is training")  # that of the killed sweep
     assert start(tmp_path) == 0  # finished runs are left alone
     assert here == []
@@ -207,7 +207,7 @@ def die_before_the_first_checkpoint(output, monkeypatch):
         patched.setattr(train.Run, "save", die)
         assert sweep.main(command) == 1
     (folder,) = output.glob("mozafari2018-*-seed0")
-    (folder / "checkpoints" / ".123.last.safetensors").touch()
+    (folder / "checkpoints" / ".123.tmp.last.safetensors").touch()
     return command, folder
 
 
