@@ -25,6 +25,7 @@ from engine.phases import Learned, Phase
 from engine.registry import register
 from engine.stages import BACKENDS, INPUT, SpikingConv, Stage
 from errors import InputError
+from utils import check_memory
 
 # The networks by name and by alias. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
@@ -136,9 +137,10 @@ class NetworkTrainer(StageGraph):
         backend: "event" (compiled kernels, CPU), "torch" (tensor operations, any device), or "auto": event on a CPU.
         time_steps: number of time steps T of the input, 1 to 254.
         overrides: new values of fields of the declaration, {"s2.threshold": 12}; see ``engine/overrides.py``.
-        image_size: (height, width) of the input. Only networks with a ``SpikingDense`` stage depend on it.
+        image_size: (height, width) of the input, which every kernel must fit; None: any, and (28, 28) for networks with
+            a ``SpikingDense`` stage, which depend on it.
 
-    Raises InputError if the stages do not fit each other or cannot be trained.
+    Raises InputError if the stages do not fit each other or cannot be trained, or if the weights do not fit in memory.
     """
 
     name: str | None = None
@@ -175,19 +177,20 @@ class NetworkTrainer(StageGraph):
         backend: str = "auto",
         time_steps: int = 15,
         overrides: dict[str, Any] | None = None,
-        image_size: Sequence[int] = (28, 28),
+        image_size: Sequence[int] | None = None,
     ):
         super().__init__()
         check_count("in_channels", in_channels, 1)
         check_count("num_classes", num_classes, 1)
         check_count("time_steps", time_steps, 1, 254)
         check_count("seed", seed)
-        if len(image_size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in image_size):
+        size = (28, 28) if image_size is None else tuple(image_size)
+        if len(size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in size):
             raise InputError(f"image_size must be (height, width), not {image_size!r}", field="image_size")
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.time_steps = time_steps
-        self.image_size = tuple(image_size)
+        self.image_size = size
         stages = override(check_declaration(self.build(num_classes)), dict(overrides or {}))
         self.stages = nn.ModuleDict(stages)
         if backend == "event" and not str(device).startswith("cpu"):
@@ -206,10 +209,16 @@ class NetworkTrainer(StageGraph):
         self.connect()
         check_training(self)
         self.phases = nn.ModuleList(self.build_phases())
+        if image_size is not None:
+            self.shapes(*self.image_size)
+        sizes = {f"the weights of {label}": conv.weight.numel() for label, conv in self.named_convs()}
+        check_memory({name: size * dtype.itemsize for name, size in sizes.items()})
         rng = np.random.default_rng(seed)
         for conv in self.convs():
-            weight = rng.normal(*conv.first_weights, conv.weight.shape)
-            conv.weight.data = torch.from_numpy(weight).to(dtype)
+            weight = torch.empty(conv.weight.shape, dtype=dtype)
+            for feature in weight:
+                feature.copy_(torch.from_numpy(rng.normal(*conv.first_weights, feature.shape)))
+            conv.weight = nn.Parameter(weight)
         self.to(device)
         self.requires_grad_(False)
 

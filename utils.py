@@ -191,10 +191,48 @@ def get_peak_memory() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+def check_memory(parts: dict[str, int], flag: str | None = None) -> None:
+    """Raise InputError, which names the largest part, if {part: bytes} do not fit in memory together.
+
+    The sizes are those that are certainly needed, so that nothing is refused that fits.
+    """
+    needed = sum(parts.values())
+    free = get_available_memory()
+    if free is not None and needed > free:
+        largest = max(parts, key=parts.get)
+        sizes = f"{needed / 1e6:,.0f} MB are needed, {parts[largest] / 1e6:,.0f} MB of them for {largest}"
+        raise InputError(f"not enough memory: {sizes}, and {free / 1e6:,.0f} MB are free", flag=flag)
+
+
 def get_available_memory() -> int | None:
-    """Return the memory in bytes that is available without swapping, or None if the system is not Linux."""
-    value = _read_proc("meminfo", "MemAvailable")
-    return None if value is None else int(value.split()[0]) * 1024  # "1234 kB"
+    """Return the memory in bytes that is left to this process, with swap, or None if the system is not Linux.
+
+    The control groups of a container (cgroup v1 and v2) and the limit of the address space (RLIMIT_AS) can reduce it.
+    """
+    if _read_proc("meminfo", "MemAvailable") is None:
+        return None
+    free = min([_read_size("meminfo", "MemAvailable"), *read_control_groups()]) + _read_size("meminfo", "SwapFree")
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY:
+        free = min(free, most - _read_size("self/status", "VmSize"))
+    return free
+
+
+def read_control_groups(root: str | Path = "/") -> list[int]:
+    """Return the memory in bytes that each control group leaves to this process. The cache of files is not counted."""
+    free = []
+    for line in _read_lines(Path(root, "proc/self/cgroup")):  # "0::/group" or, of version 1, "4:memory:/group"
+        _, controllers, name = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        folder = Path(root, "sys/fs/cgroup", controllers, name.strip("/"))
+        for group in (folder, *folder.parents):  # a container may see its own group as the root
+            for limit, used in (("memory.max", "anon"), ("memory.limit_in_bytes", "total_rss")):
+                with suppress(OSError, ValueError, KeyError):  # there is no limit
+                    most = int((group / limit).read_text())
+                    statistics = dict(line.split() for line in _read_lines(group / "memory.stat"))
+                    free.append(most - int(statistics[used]))
+    return free
 
 
 def describe_environment() -> dict:
@@ -230,10 +268,20 @@ def find_processor() -> str:
     return _read_proc("cpuinfo", "model name") or platform.processor() or platform.machine()
 
 
+def _read_size(name: str, key: str) -> int:
+    """Return a size in a file of /proc, in bytes."""
+    return int((_read_proc(name, key) or "0").split()[0]) * 1024  # "1234 kB"
+
+
 def _read_proc(name: str, key: str) -> str | None:
     """Return the value of the first line "key: value" in a file of /proc, or None if there is none."""
-    try:
-        lines = Path("/proc", name).read_text().splitlines()
-    except OSError:
-        return None
+    lines = _read_lines(Path("/proc", name))
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), None)
+
+
+def _read_lines(path: Path) -> list[str]:
+    """Return the lines of a file of the system; none if the system has no such file."""
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

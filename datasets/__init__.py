@@ -14,9 +14,10 @@ import numpy as np
 from datasets import digits, events, folder, npz, published  # noqa: F401  they register their data sets
 from datasets.data_set import DATASETS, DataSet, find_reader, get_content, list_datasets
 from datasets.data_set import dataset as dataset  # for users' own files
-from datasets.pictures import MAX_SIDE, check_memory, resize_images
+from datasets.pictures import MAX_SIDE, resize_images
 from datasets.splits import stratified_split
 from errors import InputError
+from utils import check_memory
 
 DATA_DIR = Path(__file__).resolve().parent.parent / "data"
 HELD_OUT = 6  # without a test part, one training image of six becomes a test image
@@ -82,7 +83,9 @@ def _hold_out(data: DataSet) -> DataSet:
 
 def _resize(data: DataSet, image_size: tuple[int, int]) -> DataSet:
     """Return the data set with images that are stretched to a height and width."""
-    check_memory(len(data.train_images) + len(data.test_images), image_size)
+    if data.image_size != image_size:
+        count = len(data.train_images) + len(data.test_images)
+        check_memory({f"{count:,} images": count * math.prod(image_size) * data.colours}, "--image-size")
     train = resize_images(data.train_images, *image_size)
     test = resize_images(data.test_images, *image_size)
     return replace(data, train_images=train, test_images=test)

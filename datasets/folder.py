@@ -8,8 +8,9 @@ import numpy as np
 
 from datasets.class_folders import find_classes
 from datasets.data_set import DataSet, dataset
-from datasets.pictures import ENDINGS, check_memory, read_picture, resize_image
+from datasets.pictures import ENDINGS, read_picture, resize_image
 from errors import InputError
+from utils import check_memory
 
 
 @dataset("folder:")
@@ -28,13 +29,14 @@ def read_folder(path: str, data_dir: Path, image_size: tuple[int, int] | None) -
 def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.ndarray:
     """Return uint8 (N, H, W) if every pixel of every picture is grey, else (N, H, W, 3)."""
     pictures = []
-    check_memory(len(paths), image_size)
     for path in paths:
         pixels, _ = read_picture(path, exact=True)
         if image_size is not None:
             pixels = resize_image(pixels, *image_size)
         pictures.append(pixels)
         height, width = pictures[0].shape[:2]
+        if len(pictures) == 1:  # at the end, all of them are copied to one array
+            check_memory({f"{len(paths):,} images": 2 * len(paths) * height * width}, "--image-size")
         rows, columns = pixels.shape[:2]
         if (rows, columns) != (height, width):
             raise InputError(

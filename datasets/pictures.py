@@ -1,7 +1,6 @@
 """Picture files as arrays: the pictures of class folders, and those that ``--predict`` classifies."""
 
 import glob
-import math
 import os
 import warnings
 from collections.abc import Collection
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from errors import InputError
-from utils import get_available_memory
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -127,18 +125,6 @@ def _reduce_to_8_bits(values: np.ndarray) -> tuple[np.ndarray, str]:
         high = 2**bits - 1
     factor = 255 / (high - low or 1)
     return np.rint((values - low) * factor).astype(np.uint8), note
-
-
-def check_memory(count: int, image_size: tuple[int, int] | None) -> None:
-    """Raise InputError if ``count`` grey images of this size do not fit in memory."""
-    size = count * math.prod(image_size or ())
-    free = get_available_memory()
-    if image_size and free is not None and size > free:
-        raise InputError(
-            f"--image-size {image_size[0]} {image_size[1]} takes {size / 1e9:.1f} GB for {count:,} images, and "
-            f"{free / 1e9:.1f} GB of memory are free",
-            flag="--image-size",
-        )
 
 
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -158,7 +158,7 @@ class SpikingConv(Stage):
         self.rule = rule
         self.first_weights = first_weights
         self.in_channels = in_channels
-        self._make_weight(channels)
+        self._make_weight(channels, "meta" if in_channels is None else "cpu")
         for learned in self.rules:
             require(isinstance(learned, Rule), "rule", f"a rule is an object such as STDP(…), not {learned!r}")
             rates = np.array(learned.first_rates(), np.float64)
@@ -180,14 +180,15 @@ class SpikingConv(Stage):
         self.time_steps = 15
         self.backend = "event"
 
-    def _make_weight(self, channels: int) -> None:
+    def _make_weight(self, channels: int, device: str = "meta") -> None:
         fits = self.out_channels <= MAX_FEATURES
         require(fits, "out_channels", f"a layer has at most {MAX_FEATURES:,} features, not {self.out_channels:,}")
         shape = self.out_channels, channels, self.kernel, self.kernel
         padded = (self.out_channels + 32) * channels * self.kernel**2  # the kernels pad the features
         fits = padded <= MAX_WEIGHTS
         require(fits, "out_channels", f"a layer has at most {MAX_WEIGHTS:,} weights, not {math.prod(shape):,}")
-        self.weight = nn.Parameter(torch.empty(shape), requires_grad=False)
+        # in a network, the weights take no memory until they are drawn
+        self.weight = nn.Parameter(torch.empty(shape, device=device), requires_grad=False)
 
     def _get_weight(self) -> torch.Tensor:
         """Return the weight. Raises InputError if a user has replaced it by one that the layer cannot take."""

@@ -11,7 +11,17 @@ import torch
 from support.refusals import refuses
 
 from errors import InputError
-from utils import ROOT, choose_device, create_run_folder, get_peak_memory, write_atomically
+from utils import (
+    ROOT,
+    check_memory,
+    choose_device,
+    create_run_folder,
+    find_temporaries,
+    get_available_memory,
+    get_peak_memory,
+    read_control_groups,
+    write_atomically,
+)
 
 
 def test_a_gpu_is_used_if_it_is_asked_for(monkeypatch):
@@ -54,6 +64,57 @@ def test_a_full_disk(tmp_path):
 
     with refuses(tmp_path / "file.txt"):
         write_atomically(tmp_path / "file.txt", fail)
+
+
+def test_temporary_files_of_processes_that_have_ended(tmp_path):
+    """Not those of a process that works, and no other hidden files."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    seen = []
+    write_atomically(tmp_path / "a.txt", lambda path: seen.append(path) or path.touch())
+    name = seen[0].name.replace(str(os.getpid()), "{}")
+    for number in (os.getpid(), ended.pid, os.getppid(), 10**20):
+        (tmp_path / name.format(number)).touch()
+    (tmp_path / ".2024.notes.txt").touch()
+    (tmp_path / name.format(ended.pid + 1)).mkdir()
+    assert {path.name for path in find_temporaries(tmp_path)} == {name.format(os.getpid()), name.format(ended.pid)}
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "limit", "used"),
+    [
+        ("0::/a/b", "a", "memory.max", "anon"),  # a group above
+        ("0::/elsewhere", "", "memory.max", "anon"),  # in a container
+        ("4:memory:/a", "memory/a", "memory.limit_in_bytes", "total_rss"),
+    ],
+)
+def test_the_memory_of_a_container(line, folder, limit, used, tmp_path, monkeypatch):
+    group = tmp_path / "sys/fs/cgroup" / folder
+    group.mkdir(parents=True)
+    (group / limit).write_text("1000000\n")
+    (group / "memory.stat").write_text(f"file 900000\n{used} 300000\n")
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"3:cpu:/\n{line}\n")
+    assert read_control_groups(tmp_path) == [700000]
+    monkeypatch.setattr("utils.read_control_groups", lambda: [10**6 - 10**12])
+    assert get_available_memory() < 10**6
+
+
+def test_the_limit_of_the_address_space():
+    limited = "import utils, resource; resource.setrlimit(resource.RLIMIT_AS, (10**9, -1))"
+    code = f"{limited}; print(utils.get_available_memory())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
+    assert 10**8 < int(done.stdout) < 10**9
+
+
+def test_what_does_not_fit_is_named(monkeypatch):
+    check_memory({"a": 10**3, "b": 10**4})
+    monkeypatch.setattr("utils.get_available_memory", lambda: 10**4)
+    with refuses("--b") as caught:
+        check_memory({"a": 10**3, "the part b": 10**4}, "--b")
+    assert "the part b" in str(caught.value)
+    monkeypatch.setattr("utils.get_available_memory", lambda: None)
+    check_memory({"a": 10**30})
 
 
 def test_a_system_without_memory_figures(monkeypatch):

@@ -28,7 +28,7 @@ from report.metrics import evaluate_predictions
 from s1c1 import Encoder
 from training.data import Data
 from training.settings import LAST_STAGE, TrainSettings
-from utils import get_available_memory, write_atomically
+from utils import check_memory, write_atomically
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -74,17 +74,16 @@ def check_features(settings: TrainSettings, model: NetworkTrainer, data: Data) -
     output = Path(settings.output).resolve()
     existing = next(folder for folder in (output, *output.parents) if folder.exists())
     disk = shutil.disk_usage(existing).free
-    memory = get_available_memory() or math.inf
     neurons = count_neurons(model, stage, data)
     sizes = [count * neurons for count in data.count_images().values()]
-    places = (max(sizes), memory, "of memory"), (sum(sizes), disk, f"in {settings.output}, before compression")
-    for size, free, where in places:
-        if size > free:
-            raise InputError(
-                f"--save-features {stage} takes {size / 1e6:,.0f} MB {where}, and {free / 1e6:,.0f} MB are free; name "
-                "a higher stage or another --output, or use fewer images with --ratio",
-                flag="--save-features",
-            )
+    check_memory({f"--save-features {stage}": max(sizes)}, "--save-features")
+    size = sum(sizes)
+    if size > disk:
+        raise InputError(
+            f"--save-features {stage} takes {size / 1e6:,.0f} MB in {settings.output}, before compression, and "
+            f"{disk / 1e6:,.0f} MB are free; name a higher stage or another --output, or use fewer images with --ratio",
+            flag="--save-features",
+        )
 
 
 def get_readout(settings: TrainSettings, model: NetworkTrainer) -> dict | None:
@@ -99,6 +98,14 @@ def get_readout(settings: TrainSettings, model: NetworkTrainer) -> dict | None:
 def count_neurons(model: NetworkTrainer, stage: str, data: Data) -> int:
     """Return the number of neurons of the stage for the data set's images."""
     return math.prod(model.shapes(*data.set.image_size)[stage])
+
+
+def count_inputs(model: NetworkTrainer, data: Data) -> int:
+    """Return the number of inputs of the decision stage, of the map that it reads, for the data set's images."""
+    decision = model.stages[model.decision]
+    if decision.sees_whole_maps:
+        return decision.in_channels
+    return count_neurons(model, model.inputs_of(model.decision)[0], data)
 
 
 def read_features(
@@ -185,14 +192,7 @@ def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_m
     from scipy import sparse
 
     ones = sum(int((part < time_steps).sum()) for part in latencies.split(CHUNK))
-    needed = COPIES * BYTES * ones
-    memory = get_available_memory() or math.inf
-    if needed > memory:
-        raise InputError(
-            f"a readout of {len(latencies):,} images with {ones:,} spikes takes {needed / 1e6:,.0f} MB of memory, and "
-            f"{memory / 1e6:,.0f} MB are free",
-            flag="--readout",
-        )
+    check_memory({f"a readout of {len(latencies):,} images with {ones:,} spikes": COPIES * BYTES * ones}, "--readout")
     parts = ((part < time_steps).flatten(1).numpy() for part in latencies.split(CHUNK))
     return sparse.vstack([sparse.csr_matrix(part, dtype=float) for part in parts], "csr")
 

@@ -1,21 +1,24 @@
 """The plan of a run: the machine, the encoder and the network of its settings, and the checks before it starts."""
 
+import math
 from dataclasses import replace
 
 import torch
 
 from datasets import DataSet
-from datasets.augmentation import Augmentation
+from datasets.augmentation import MAX_IN_MEMORY, Augmentation
 from encoders import choose_encoder, get_encoder_config
 from engine.event import pace
+from engine.graph import CHUNK
+from engine.stages import INPUT
 from models import model_class
 from network_trainer import NetworkTrainer
 from report.summary import summarize
 from s1c1 import Encoder
 from training.data import Data, choose_map_images
-from training.features import check_features
+from training.features import check_features, count_inputs
 from training.settings import NetworkSettings, TrainSettings, to_text
-from utils import choose_device, set_threads
+from utils import check_memory, choose_device, set_threads
 
 
 def prepare_machine(settings: NetworkSettings) -> torch.device:
@@ -96,6 +99,13 @@ def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> Non
         if not data.set.colours:
             settings.refuse("augment", "moves images, not recordings of events")
         model.check_copies()
+    images = min(CHUNK, len(data.train))
+    neurons = math.prod(model.shapes(*data.set.image_size)[INPUT])
+    parts = {f"the latencies of {images:,} images": images * neurons}
+    if settings.augment and settings.epochs[-1] and settings.until is None:
+        copies = settings.augment.copies * len(data.train) * (count_inputs(model, data) // 8)
+        parts[f"{settings.augment.copies} moved copies"] = min(copies, MAX_IN_MEMORY)
+    check_memory(parts)
     check_features(settings, model, data)
 
 

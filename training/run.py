@@ -30,7 +30,7 @@ from report.summary import summarize
 from s1c1 import Encoder
 from training.checkpoint import restore_state, save_checkpoint
 from training.data import Data, choose_map_images
-from training.features import count_neurons, describe_readout, find_stage, read_features
+from training.features import count_inputs, describe_readout, find_stage, read_features
 from training.log import RunLog, align_titles, estimate_left
 from training.settings import LEARNED, TrainSettings
 from training.stopping import Stopped, StopRequest, format_resume_command, handle_signals
@@ -234,11 +234,7 @@ class Run:
         """Return the moved copies of the training images; None if the settings contain no augmentation."""
         if not self.augmentation:
             return None
-        decision = self.model.stages[self.model.decision]
-        if decision.sees_whole_maps:
-            count = decision.in_channels
-        else:
-            count = count_neurons(self.model, self.model.inputs_of(self.model.decision)[0], self.data)
+        count = count_inputs(self.model, self.data)
         images = self.data.set.train_images[self.data.train]
         return MovedCopies(images, self.augmentation, self.settings.seed, self.encode, count, self.folder)
 

@@ -81,10 +81,10 @@ def test_two_classes_in_training_and_a_third_in_the_test(name):
 
 def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsys, tmp_path):
     place = f"--output {shlex.quote(str(tmp_path))}"
-    monkeypatch.setattr(features, "get_available_memory", lambda: 10**6)
+    monkeypatch.setattr("utils.get_available_memory", lambda: 6 * 10**6)
     line = refuse(f"{SMALL} --save-features s1 {place}", capsys)
-    assert f"--save-features s1 takes {360 * 30 * 28 * 28 / 1e6:,.0f} MB of memory, and 1 MB are free" in line
-    monkeypatch.setattr(features, "get_available_memory", lambda: None)
+    assert f"{360 * 30 * 28 * 28 / 1e6:,.0f} MB of them for --save-features s1, and 6 MB are free" in line
+    monkeypatch.setattr("utils.get_available_memory", lambda: None)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 10**6))
     line = refuse(f"{SMALL} --save-features c1 {place}", capsys)
     assert f"--save-features c1 takes {611 * 30 * 14 * 14 / 1e6:,.0f} MB in" in line
@@ -106,9 +106,9 @@ def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch
 def test_the_memory_of_a_readout(monkeypatch):
     """Each spike takes 12 bytes (a float64 and an int32), three times."""
     latencies = torch.zeros(1000, 1000, 1, 1, dtype=torch.uint8)
-    monkeypatch.setattr(features, "get_available_memory", lambda: 36 * 10**6)
+    monkeypatch.setattr("utils.get_available_memory", lambda: 36 * 10**6)
     assert features.find_spikes(latencies, 15).nnz == 10**6
-    monkeypatch.setattr(features, "get_available_memory", lambda: 36 * 10**6 - 1)
+    monkeypatch.setattr("utils.get_available_memory", lambda: 36 * 10**6 - 1)
     with refuses("--readout"):
         features.find_spikes(latencies, 15)
 

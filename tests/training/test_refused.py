@@ -14,13 +14,14 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from support.command import CORES, DIGITS, contents
-from support.refusals import assert_refused, assert_refuses
+from support.command import CORES, DIGITS, SMALL, contents
+from support.refusals import assert_refused, assert_refuses, refuses
 
 import datasets
 import evaluate
 import train
 from errors import report_error
+from models import build_model
 from s1c1 import S1C1
 from training.checkpoint import encode_checkpoint, load_checkpoint
 from utils import lock_folder
@@ -198,6 +199,30 @@ def test_a_mistake_gets_one_line(command, words, about, bad, trained, tmp_path, 
 def test_no_code_of_a_file_is_executed(name, bad, capsys):
     assert_refuses(evaluate.main, f"{bad}/{name}", name, capsys)
     assert not (bad / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "more", "about"),
+    [
+        (1, "", "190 images"),
+        (3, "", "weights of s3"),
+        (6, "", "latencies of 138 images"),
+        (6, "--augment copies=20 shift=1", "20 moved copies"),
+    ],
+)
+def test_what_does_not_fit_in_memory_is_named(megabytes, more, about, tmp_path, monkeypatch, capsys):
+    """190 images of 100×100 bytes; 200·250·5·5 weights; 138 images in 6 maps; 20 copies of 138·250·12·12 bits."""
+    monkeypatch.setattr("utils.get_available_memory", lambda: megabytes * 10**6)
+    words = f"{SMALL} --image-size 100 100 --set c2.size=4 {more} --output {tmp_path / 'runs'}"
+    assert_refuses(train.main, words, about, capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_shapes_are_checked_before_weights_are_drawn(monkeypatch):
+    monkeypatch.setattr(np.random, "default_rng", lambda *_: pytest.fail("draws weights"))
+    monkeypatch.setattr("utils.get_available_memory", lambda: pytest.fail("allocates weights"))
+    with refuses("kernel"):
+        build_model("mozafari2018", image_size=(28, 28), overrides={"s2.kernel": 301})
 
 
 def test_the_event_backend_on_a_gpu(tmp_path, monkeypatch, capsys):
