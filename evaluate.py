@@ -9,6 +9,7 @@ if __name__ == "__main__":  # Ctrl-C while modules are imported, some of which w
 
 import gc
 import json
+import math
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -31,6 +32,7 @@ from datasets.augmentation import add_noise
 from datasets.data_set import is_path
 from datasets.pictures import images_at
 from encoders import IMAGES, build_encoder
+from engine.stages import INPUT
 from models import model_class
 from report.bits import describe_bits, measure_bits
 from report.energy import describe_energy, measure_energy
@@ -45,7 +47,7 @@ from training.data import DRY_RUN_IMAGES, choose_map_images, load_data
 from training.log import RunLog, replace_unprintable
 from training.plan import describe, prepare_machine
 from training.settings import EvaluateSettings, TrainSettings
-from utils import create_run_folder, describe_environment, to_folder_name, write_json, write_text
+from utils import check_memory, create_run_folder, describe_environment, to_folder_name, write_json, write_text
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,6 +88,11 @@ def evaluate(settings: EvaluateSettings) -> None:
         images = add_noise(images, settings.noise)
     indices = choose_map_images(settings, labels)
     summary = describe(model, data, trained)
+    neurons = math.prod(model.shapes(*data.image_size)[INPUT])
+    check_memory({f"the latencies of {len(images):,} images": len(images) * neurons})
+    run_folder = checkpoint.path.parent.parent
+    is_of_run = settings.tensorboard and checkpoint.path.parent.name == "checkpoints"
+    history = read_rows(run_folder / "metrics.csv") if is_of_run else []
     folder = create_run_folder(settings.output, f"{model.name}-{to_folder_name(data.name)}-evaluation", settings.name)
     record = {"command_line": settings.command_line, "checkpoint": str(checkpoint.path), **describe_environment()}
     write_json(folder / "args.json", record)
@@ -120,8 +127,9 @@ def evaluate(settings: EvaluateSettings) -> None:
             log.info(line)
     if settings.tensorboard:
         split = make_tag(settings, run, data)
-        board = show_evaluation(checkpoint.path, folder, evaluation, split)
-        log.info(f"TensorBoard: {board}")
+        target = run_folder if history and os.access(run_folder, os.W_OK) else folder
+        show_evaluation(target, folder / "figures", evaluation, split, len(history) + 2)
+        log.info(f"TensorBoard: {target}")
     log.info(f"see {folder}")
 
 
@@ -137,22 +145,17 @@ def make_tag(settings: EvaluateSettings, run: dict, data: DataSet) -> str:
     return "_".join(parts)
 
 
-def show_evaluation(checkpoint: Path, folder: Path, evaluation: Evaluation, split: str) -> Path:
-    """Log scores and figures to TensorBoard in the folder of the evaluated run; without a run, in ``folder``.
+def show_evaluation(target: Path, figures: Path, evaluation: Evaluation, split: str, step: int) -> None:
+    """Log scores and figures to TensorBoard in the folder ``target``. They replace those of an earlier evaluation.
 
-    They replace those of an earlier evaluation. Returns the folder.
+    step: the number of epochs + 2, because step number of epochs + 1 is the end of the run itself.
     """
     from training.tensorboard import Board
 
-    run = checkpoint.parent.parent
-    history = read_rows(run / "metrics.csv") if checkpoint.parent.name == "checkpoints" else []
-    target = run if history and os.access(run, os.W_OK) else folder
     board = Board(target)
-    step = len(history) + 2  # step len(history) + 1 is the end of the run itself
     board.log_scores(split, evaluation.metrics, step)
-    board.log_pictures("report", folder / "figures", step)
+    board.log_pictures("report", figures, step)
     board.close()
-    return target
 
 
 def predict(settings: EvaluateSettings) -> None:

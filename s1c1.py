@@ -33,6 +33,7 @@ from SpykeTorch.utils import DoGKernel
 PIXEL_MAX = 255
 MAX_FILTERS = 64
 MAX_PIXELS = 1023  # the largest window and radius: memory grows with their squares
+MAX_THRESHOLD = 1e9  # larger than any response of a filter
 SHAPES = {1: "grey images (N, H, W) or (H, W)", 3: "colour images (N, H, W, 3) or (H, W, 3)"}
 
 
@@ -184,7 +185,7 @@ class S1C1(Encoder, name="s1c1"):
             are_sigmas = 0 < sigma1 < math.inf and 0 < sigma2 < math.inf and sigma1 != sigma2
             check_field(window in range(3, MAX_PIXELS + 1, 2), "filters", f"of odd windows 3 to {MAX_PIXELS}", window)
             check_field(are_sigmas, "filters", "of two positive, different σ", (sigma1, sigma2))
-        check_field(0 <= threshold < math.inf, "threshold", "a number from 0 on", threshold)
+        check_field(0 <= threshold <= MAX_THRESHOLD, "threshold", "a number from 0 to 1e9", threshold)
         check_field(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
         check_field(time_steps in range(1, 256), "time_steps", "from 1 to 255 (for a network: 254)", time_steps)
         check_field(colours in (1, 3), "colours", "1 (grey) or 3 (red, green, blue)", colours)

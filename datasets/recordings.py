@@ -18,6 +18,7 @@ from utils import check_memory
 
 OVERFLOW_Y = 240  # N-MNIST: an entry with this y is not an event …
 OVERFLOW = 2**13  # … and adds these µs to the times after it
+MAX_TIME = 2**53  # µs; larger times would be rounded
 
 
 class Events(NamedTuple):
@@ -118,6 +119,7 @@ def _decode_arrays(content: bytes) -> Events:
         arrays = np.load(io.BytesIO(content), allow_pickle=False)
     x, y, t, p = (np.asarray(arrays[name]) for name in "xytp")
     are_lists = x.ndim == 1 and x.shape == y.shape == t.shape == p.shape
-    if not are_lists or {x.dtype.kind, y.dtype.kind} - {*"iu"} or not np.isfinite(t).all():
-        raise ValueError("x, y, t (µs) and p must be of the same length, x and y integers and t finite")
+    are_numbers = not {x.dtype.kind, y.dtype.kind} - {*"iu"} and t.dtype.kind in "iuf"
+    if not (are_lists and are_numbers and ((t >= -MAX_TIME) & (t <= MAX_TIME)).all()):
+        raise ValueError("x, y, t (µs) and p must be of the same length, x and y integers and t from -2^53 to 2^53")
     return Events(x.astype(np.int64), y.astype(np.int64), np.rint(t).astype(np.int64), (p > 0).astype(np.int64))

@@ -4,7 +4,7 @@ from numbers import Real
 
 import numpy as np
 
-from datasets.recordings import Events, Recordings, read_events
+from datasets.recordings import MAX_TIME, Events, Recordings, read_events
 from engine.compiled import compiled
 from errors import InputError
 from s1c1 import MAX_PIXELS, Encoder, bin_by_rank, check_field, normalise
@@ -40,11 +40,11 @@ class EventEncoder(Encoder, name="events"):
     ):
         is_pair = isinstance(window, tuple | list) and len(window) == 2
         is_pair = is_pair and all(isinstance(edge, Real) for edge in window)
-        is_window = window is None or (is_pair and 0 <= window[0] < window[1] < np.inf)
+        is_window = window is None or (is_pair and 0 <= window[0] < window[1] <= MAX_TIME / 1000)
         check_field(mode in ("count", "first"), "mode", "count or first", mode)
         check_field(bins in range(1, MAX_BINS + 1), "bins", f"a whole number from 1 to {MAX_BINS}", bins)
         check_field(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
-        check_field(is_window, "window", "two increasing times in ms, from 0 on, or none", window)
+        check_field(is_window, "window", f"two increasing times from 0 to {MAX_TIME / 1000:.0e} ms, or none", window)
         check_field(time_steps in range(1, 255), "time_steps", "a whole number from 1 to 254", time_steps)
         self.mode = mode
         self.bins = int(bins)

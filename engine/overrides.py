@@ -166,7 +166,7 @@ def _replace_rule(old: Rule, change: Change, changes: list[Change]) -> Rule:
     _, name, field = change
     if name == old.name:
         return old
-    if name not in RULES:
+    if not isinstance(name, str) or name not in RULES:
         raise InputError(f"{field}: no rule is called {name!r}; there are {', '.join(RULES)}", field=field)
     cls = RULES[name]
     if cls.needs_labels != old.needs_labels:

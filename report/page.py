@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, Template
 from PIL import Image
 
 from engine.stages import INPUT, Region
+from errors import InputError
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
@@ -182,8 +183,11 @@ def read_text(path: Path) -> str:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a CSV file as dicts of texts. A missing file has no rows."""
-    return list(csv.DictReader(read_text(path).splitlines()))
+    """Read the rows of a CSV file as dicts of texts. A missing file has no rows. Raises InputError for damage."""
+    try:
+        return list(csv.DictReader(read_text(path).splitlines()))
+    except (csv.Error, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {error}", path=path) from error
 
 
 def pack(values: np.ndarray, low: float, high: float) -> dict:

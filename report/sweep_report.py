@@ -105,7 +105,7 @@ def read_run(folder: str | Path) -> RunRecord:
         path = record.folder / "metrics.csv"
         if path.exists() or (record.is_finished and any(record.flags.get("epochs", ()))):
             record.curves = _read_curves(path)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, csv.Error) as error:
+    except Exception as error:  # the type depends on what is damaged
         record.flags = {} if path.name == "args.json" else record.flags
         reason = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
         record.damage = f"{path.name} {reason}"

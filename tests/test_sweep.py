@@ -504,8 +504,13 @@ def test_the_report_by_hand(tmp_path):
         assert f"({name}.png)" in text
 
 
+HUGE = b'{"flags": {}, "test": {"best": {"accuracy": %s}}}' % (b"9" * 400)
+
+
 @pytest.mark.parametrize("name", ["args.json", "results.json", "metrics.csv"])
-@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"flags": 1, "test": 1}', b"val\n1\n", b"\xff\0", "half"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"[]", b'{"flags": 1, "test": 1}', b"val\n1\n", b"\xff\0", b"1," * 10**5, HUGE, "half"]
+)
 def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, name, content):
     for seed, folder in enumerate("abc"):
         make_run(tmp_path / folder, seed, 8, [0.5, 0.8], {})

@@ -416,7 +416,9 @@ def is_finished(folder: Path, figures: bool) -> bool:
 def read_epochs(path: Path) -> tuple[int, ...] | None:
     """Read the epochs of a run from its args.json or results.json; None if the file is missing or damaged."""
     with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
-        return tuple(json.loads(path.read_text(encoding="utf-8"))["flags"]["epochs"])
+        epochs = tuple(json.loads(path.read_text(encoding="utf-8"))["flags"]["epochs"])
+        TrainSettings.flags()["epochs"].check(epochs)
+        return epochs or None
     return None
 
 

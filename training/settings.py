@@ -707,6 +707,8 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
     Raises InputError for a file that cannot be read, and for a TOML key that is not a setting of a run.
     """
     is_run = path.suffix == ".json"
+    if path.exists() and not path.is_file():  # a pipe may never end
+        raise InputError(f"--config {path} is not a regular file", flag="--config", path=path)
     try:
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
         content = json.loads(text) if is_run else tomllib.loads(text)

@@ -90,7 +90,8 @@ def test_arrays_of_events(tmp_path, content, ending):
         ("a.npz", in_arrays(x=np.array([3, -1, 2]))),
         ("a.npz", in_arrays(x=np.array([3.0, 1, 2]))),
         ("a.npz", in_arrays(y=np.array([[0, 4, 5]]))),
-        ("a.npz", in_arrays(t=np.array([9, np.nan, 7]))),
+        *(("a.npz", in_arrays(t=np.array([9, time, 7]))) for time in (np.nan, 1e300, 1e19, 2**53 + 1, -(2**63), 7j)),
+        ("a.npz", in_arrays(t=np.array([9, 2**64 - 1, 7], np.uint64))),
         ("a.npz", in_arrays(p=np.array(["a", "b", "c"], object))),
         ("a.npz", in_arrays(**{name: np.array([], int) for name in "xytp"})),
         ("a.npy", in_fields()[:-1]),
@@ -204,18 +205,12 @@ def test_counts_are_ranked_relative_to_their_surroundings(tmp_path):
     assert torch.equal(latency, expected)
 
 
+WINDOWS = (5, 5), (1,), 0, (None, 1), (0, 1e16), (0, 1e300)
+
+
 @pytest.mark.parametrize(
     "wrong",
-    [
-        {"mode": "last"},
-        {"bins": 0},
-        {"radius": -1},
-        {"window": (5, 5)},
-        {"window": (1,)},
-        {"window": 0},
-        {"window": (None, 1)},
-        {"time_steps": 256},
-    ],
+    [{"mode": "last"}, {"bins": 0}, {"radius": -1}, {"time_steps": 256}, *({"window": window} for window in WINDOWS)],
 )
 def test_parameters_that_cannot_be(wrong):
     with refuses(f"encoder.{next(iter(wrong))}"):

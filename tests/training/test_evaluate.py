@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from support.command import DIGITS, contents, read_csv, results, start, start_evaluation
-from support.refusals import refuses
+from support.refusals import assert_refuses, refuses
 from support.run_folders import ROOT, curves
 
 import datasets
@@ -74,7 +74,7 @@ def test_only_the_runs_own_test_images_are_its_test_accuracy(words, split, train
     assert shown[f"{split}/accuracy"] == {len(read_csv(run / "metrics.csv")) + 2: pytest.approx(scores["accuracy"])}
 
 
-def test_the_last_evaluation_counts_in_tensorboard(trained, tmp_path, undrawn):
+def test_the_last_evaluation_counts_in_tensorboard(trained, tmp_path, undrawn, capsys):
     """The evaluation of a single checkpoint writes events into its own folder."""
     run, alone = tmp_path / "run", tmp_path / "single.safetensors"
     shutil.copytree(trained, run)
@@ -85,6 +85,11 @@ def test_the_last_evaluation_counts_in_tensorboard(trained, tmp_path, undrawn):
     assert start_evaluation(f"{alone} --tensorboard {MACHINE} --name alone", tmp_path / "evaluations") == 0
     expected = results(trained)["test"]["best"]["loss"]
     assert curves(tmp_path / "evaluations" / "alone")[".", "test/loss"] == {2: pytest.approx(expected)}
+    (run / "metrics.csv").write_text("a\n" + 200_000 * "x")
+    capsys.readouterr()
+    words = f"{run} --tensorboard {MACHINE} --output {tmp_path} --name damaged"
+    assert_refuses(evaluate.main, words, run / "metrics.csv", capsys)
+    assert not (tmp_path / "damaged").exists()
 
 
 def test_an_alias_is_its_network(tmp_path, undrawn):

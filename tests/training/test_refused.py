@@ -44,6 +44,7 @@ def bad(trained, tmp_path_factory):
     (folder / "empty").touch()
     (folder / "text.png").write_text("no image")
     (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
     (folder / "noise").write_bytes(np.random.default_rng(0).bytes(5000))
     (folder / "code").write_bytes(pickle.dumps(Code(folder / "executed")))
     torch.save({"weights": torch.zeros(3)}, folder / "older.pt")
@@ -97,6 +98,7 @@ FIELDS = {  # of --set
     "s1.padding": ["5000000"], "c1.size": ["0"], "s2.first_weights": ["0.5", "a,b"],
     "s1.rule.winners": ["0", "2.0"], "s1.rule.stabilize": ["1"], "s3.rule.reward": ["1"], "s3.rule.warm_up": ["3"],
     "s1.rule.rates": [f"0.1,{10**400}"], "s2.rule": ["none"], "c1.rule": ["none"], "c1.rule.winners": ["3"],
+    "s1.rule": ["{{}}", "{{1}}"], "encoder.threshold": ["1e300"],
     "encoder.width": ["3"], "encoder.colours": ["3"], "encoder.radius": ["2.5", "1000000"],
     "encoder.time_steps": ["0"], "encoder.filters": ["3,1,2", "((1000001,1,2),)"],
 }  # fmt: skip
@@ -119,6 +121,7 @@ TRAIN = {  # what the line names: command lines
     # files
     "missing.toml": ["--config {bad}/missing.toml"], "noise": ["--config {bad}/noise"],
     "text.png": ["--config {bad}/text.png", NEW + "--init-from {bad}/text.png"],
+    "pipe": ["--config {bad}/pipe"], "/dev/zero": ["--config /dev/zero"],
     "list.json": ["--config {bad}/list.json"], "nonsense": ["--config {bad}/unknown.toml"],
     "--batch-size": ["--config {bad}/type.toml"],
     "missing/MNIST/raw": ["--model mozafari2018 --data-dir {bad}/missing"],

@@ -185,7 +185,11 @@ def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbe
     assert json.loads((run / "args.json").read_text())["flags"]["epochs"] == [1, 1, 2]
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"flags": 3}', '{"flags": {"epochs": null}}', "folder"])
+EPOCHS = ["null", "[]", "5", '[2, 12, "x"]', "[2, 12, null]", "[2, 12, 5.5]", "[2, 12, 1e999]", "[2, 12, -1]"]
+DAMAGED = ["", "[]", "{}", '{"flags": 3}', *(f'{{"flags": {{"epochs": {epochs}}}}}' for epochs in EPOCHS)]
+
+
+@pytest.mark.parametrize("content", [None, "folder", *DAMAGED])
 def test_a_run_whose_settings_are_damaged_is_not_lengthened(content, trained, tmp_path, capsys):
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     (run / "args.json").unlink()
