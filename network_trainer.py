@@ -208,7 +208,10 @@ class NetworkTrainer(StageGraph):
             conv.backend = backend
         self.connect()
         check_training(self)
-        self.phases = nn.ModuleList(self.build_phases())
+        phases = self.build_phases()
+        if not isinstance(phases, list | tuple) or not all(isinstance(phase, Phase) for phase in phases):
+            raise InputError(f"build_phases must return a list of phases, not {phases!r}", field="build_phases")
+        self.phases = nn.ModuleList(phases)
         if image_size is not None:
             self.shapes(*self.image_size)
         sizes = {f"the weights of {label}": conv.weight.numel() for label, conv in self.named_convs()}

@@ -329,7 +329,7 @@ class SpikingConv(Stage):
             self.images_seen += images
         before = np.atleast_2d(current.numpy(force=True))
         numbers = seen + np.arange(1, images + 1)
-        rates = to_rates(rule.schedule(before, numbers, epoch), (images, *before.shape), f"the schedule of {rule.name}")
+        rates = to_rates(rule.schedule(before, numbers, epoch), (images, *before.shape), f"schedule of {rule.name}")
         if images:
             current.copy_(torch.tensor(rates[-1]).view_as(current))
         return rates
@@ -345,7 +345,7 @@ class SpikingConv(Stage):
 def to_rates(values: Any, shape: tuple[int, ...], source: str) -> np.ndarray:
     """Return the rates that a user's rule has returned as float64. Raises InputError unless they are finite."""
     try:
-        rates = np.array(values, np.float64)
+        rates = np.array(values).astype(np.float64, casting="same_kind")  # complex numbers are refused
     except (TypeError, ValueError):
         rates = np.array(math.nan)
     fits = rates.shape == shape and np.isfinite(rates).all()

@@ -434,6 +434,8 @@ def test_a_declaration_returns_stages(declare):
     for wrong in (None, [one], 3):
         with refuses("build"):
             type("Wrong", (NetworkTrainer,), {"build": lambda self, classes, wrong=wrong: wrong})()
+    with refuses("build_phases"):
+        type("Wrong", (MODELS["mozafari2018"],), {"build_phases": lambda self: [None]})()
 
 
 @pytest.mark.parametrize(
