@@ -161,7 +161,7 @@ class SpikingConv(Stage):
         self._make_weight(channels, "meta" if in_channels is None else "cpu")
         for learned in self.rules:
             require(isinstance(learned, Rule), "rule", f"a rule is an object such as STDP(…), not {learned!r}")
-            rates = np.array(learned.first_rates(), np.float64)
+            rates = np.array(learned.first_rates()).astype(np.float64, casting="same_kind")
             fits = rates.ndim in (1, 2) and rates.shape[-1] == 2 and (abs(rates) <= MAX_VALUE).all()
             message = f"the first rates of {learned.name!r} must be pairs from -1e6 to 1e6, not {rates.tolist()}"
             require(fits, "rule", message)
@@ -349,7 +349,8 @@ def to_rates(values: Any, shape: tuple[int, ...], source: str) -> np.ndarray:
     except (TypeError, ValueError):
         rates = np.array(math.nan)
     fits = rates.shape == shape and np.isfinite(rates).all()
-    require(fits, "rule", f"{source} must return finite numbers {shape}, not {values!r:.80}")
+    given = " ".join(repr(values).split())
+    require(fits, "rule", f"{source} must return finite numbers {shape}, not {given:.80}")
     return rates
 
 

@@ -234,14 +234,15 @@ def test_an_exception_of_a_plugin_is_one_line_with_its_place(what, own, tmp_path
     assert line.startswith(f"train.py: {own}, line {text.count(chr(10)) + 1}: ")
 
 
-@pytest.mark.parametrize("method", ["schedule", "adapt"])
+@pytest.mark.parametrize("method", ["schedule", "adapt", "first_rates"])
 @pytest.mark.parametrize("value", ["np.nan", "np.full((2, 2), np.nan)", "np.full((2, 2), 1j)", "'mine'", "[[1], 2]"])
 def test_rates_that_are_no_numbers(method, value, own, tmp_path, capsys):
     own.write_text(f"{OWN}{RULE.replace('METHOD', method)}return {value}")
     words = f"--model plug --dataset squares --image-size 30 30 --set s2.rule=faulty --plugin {own}"
     assert start(f"{words} --threads 1 --dry-run", tmp_path / "runs") == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{method} of faulty" in line
+    about = "s2.rule=faulty" if method == "first_rates" else f"{method} of faulty"
+    assert about in line
 
 
 @pytest.mark.parametrize("command", [train, evaluate, sweep])
