@@ -206,12 +206,15 @@ def test_images_that_cannot_be_classified_are_refused(images, trained):
         load_network(trained).classify(images)
 
 
-def test_a_network_without_a_decision_is_not_loaded(tmp_path):
+def test_a_network_without_a_decision_has_features_only(tmp_path):
     encoder = choose_encoder(model_class("kheradpisheh2018").encoder)
     model = build_model("kheradpisheh2018", in_channels=encoder.channels, time_steps=encoder.time_steps)
     save_checkpoint(tmp_path / "features", model, get_encoder_config(encoder))
+    network = load_network(tmp_path / "features")
+    image = ROOT / "images" / "example-digit.png"
+    assert network.features(image, "c2").shape[1] == model.stages["s2"].out_channels
     with refuses(tmp_path / "features"):
-        load_network(tmp_path / "features")
+        network.classify(image)
 
 
 def test_a_run_is_found_by_its_name(trained, capsys):

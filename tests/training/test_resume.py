@@ -251,7 +251,7 @@ def test_the_command(tmp_path, undrawn, undisturbed):
     words = f"{SMALL} --epochs 1 2 5 --no-figures"
     with popen(sys.executable, "train.py", *words.split(), "--output", tmp_path) as process:
         lines = [process.stdout.readline()]
-        while " epoch " not in lines[-1]:
+        while lines[-1].split()[1:3] != ["STDP", "epoch"]:
             lines.append(process.stdout.readline())
             assert lines[-1], process.stderr.read()
         process.send_signal(signal.SIGINT)
@@ -271,7 +271,7 @@ def test_the_command(tmp_path, undrawn, undisturbed):
     assert not set("\r\x1b") & set(out)  # no bars
     after, lines = out, out.splitlines()
     assert lines[0].startswith("resuming  ")
-    assert sum(line.startswith("s3     R-STDP epoch ") for line in lines) == 5
+    assert sum(line.split()[:3] == ["s3", "R-STDP", "epoch"] for line in lines) == 5
     assert lines[-1].endswith(f"see {only_run(tmp_path)}")
     log = (only_run(tmp_path) / "log.txt").read_text()
     assert log.startswith("run folder  ")
