@@ -273,6 +273,7 @@ def draw_bits(rows: Sequence[dict], accuracy: float, title: str) -> Figure:
     return figure
 
 
+@use_style()
 def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: str) -> Figure:
     """Draw the one-vs-rest ROC curves of the classes and, enlarged, their upper left corner.
 

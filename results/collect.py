@@ -23,7 +23,7 @@ SEED_COLUMNS = (
     "test images used for settings",
 )
 SHORT_COLUMNS = (
-    *("network", "epochs", "seeds", "test, best validation epoch", "test, last epoch", "time"),
+    *("network", "epochs", "test, best validation epoch", "test, last epoch", "time"),
     "test images used for settings",
 )
 # Whether test images had a part in the design and the settings of networks on MNIST: "no" for the others
@@ -160,9 +160,12 @@ def make_seed_table() -> str:
 
 
 def make_short_table() -> str:
-    """Return the README's table."""
-    groups = [group for group in group_runs() if not any(part in group[0] for part in NOT_SHORT)]
-    rows = [summarize_runs(*group) for group in groups]
+    """Return the README's table, without runs of 100 epochs."""
+    rows = []
+    for name, runs in group_runs():
+        row = summarize_runs(name, runs)
+        if not any(part in name for part in NOT_SHORT) and not row["epochs"].endswith(" 100"):
+            rows.append(row)
     return to_markdown(SHORT_COLUMNS, [[row[column] for column in SHORT_COLUMNS] for row in rows])
 
 
