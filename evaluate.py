@@ -9,7 +9,6 @@ if __name__ == "__main__":  # Ctrl-C while modules are imported, some of which w
 
 import gc
 import json
-import math
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -44,6 +43,7 @@ from report.report import Report
 from report.results import write_report
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
 from training.data import DRY_RUN_IMAGES, choose_map_images, load_data
+from training.features import count_neurons
 from training.log import RunLog, replace_unprintable
 from training.plan import describe, prepare_machine
 from training.settings import EvaluateSettings, TrainSettings
@@ -88,8 +88,8 @@ def evaluate(settings: EvaluateSettings) -> None:
         images = add_noise(images, settings.noise)
     indices = choose_map_images(settings, labels)
     summary = describe(model, data, trained)
-    neurons = math.prod(model.shapes(*data.image_size)[INPUT])
-    check_memory({f"the latencies of {len(images):,} images": len(images) * neurons})
+    size = len(images) * count_neurons(model, INPUT, data.image_size)
+    check_memory({f"the latencies of {len(images):,} images": size})
     run_folder = checkpoint.path.parent.parent
     is_of_run = settings.tensorboard and checkpoint.path.parent.name == "checkpoints"
     history = read_rows(run_folder / "metrics.csv") if is_of_run else []

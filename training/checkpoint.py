@@ -28,6 +28,7 @@ from errors import InputError
 from models import PLUGINS, build_model
 from network_trainer import NetworkTrainer, Progress
 from s1c1 import Encoder
+from training.features import compute_maps
 from training.image_files import read_image
 from utils import find_run, write_atomically
 
@@ -217,12 +218,8 @@ class TrainedNetwork:
         names = [name for name in self.model.stages if name != self.model.decision]
         if stage not in names:
             raise InputError(f"{self.model.name} has no features of {stage!r}; choose from {', '.join(names)}")
-        images = self._gather(images)
-        parts = []
-        for first in range(0, len(images) or 1, CHUNK):
-            latencies = self.encoder.encode(images[first : first + CHUNK])
-            parts.append(self.model.map_of(latencies, stage).cpu())
-        return self.model.time_steps - torch.cat(parts).float()
+        latencies = compute_maps(self.model, self.encoder, self._gather(images), stage)
+        return self.model.time_steps - latencies.float()
 
     def _gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
         """Return the images of ``classify`` as one array, tensor or Recordings."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from datasets.data_set import Images
 from engine.phases import find_stages
 from errors import InputError
 from network_trainer import NetworkTrainer
@@ -74,7 +75,7 @@ def check_features(settings: TrainSettings, model: NetworkTrainer, data: Data) -
     output = Path(settings.output).resolve()
     existing = next(folder for folder in (output, *output.parents) if folder.exists())
     disk = shutil.disk_usage(existing).free
-    neurons = count_neurons(model, stage, data)
+    neurons = count_neurons(model, stage, data.set.image_size)
     sizes = [count * neurons for count in data.count_images().values()]
     check_memory({f"--save-features {stage}": max(sizes)}, "--save-features")
     size = sum(sizes)
@@ -95,9 +96,9 @@ def get_readout(settings: TrainSettings, model: NetworkTrainer) -> dict | None:
     return None if settings.readout == "none" else {"name": settings.readout}
 
 
-def count_neurons(model: NetworkTrainer, stage: str, data: Data) -> int:
-    """Return the number of neurons of the stage for the data set's images."""
-    return math.prod(model.shapes(*data.set.image_size)[stage])
+def count_neurons(model: NetworkTrainer, stage: str, image_size: tuple[int, int]) -> int:
+    """Return the number of neurons of a stage, or of the input ("input"), for images of this height and width."""
+    return math.prod(model.shapes(*image_size)[stage])
 
 
 def count_inputs(model: NetworkTrainer, data: Data) -> int:
@@ -105,7 +106,7 @@ def count_inputs(model: NetworkTrainer, data: Data) -> int:
     decision = model.stages[model.decision]
     if decision.sees_whole_maps:
         return decision.in_channels
-    return count_neurons(model, model.inputs_of(model.decision)[0], data)
+    return count_neurons(model, model.inputs_of(model.decision)[0], data.set.image_size)
 
 
 def read_features(
@@ -137,7 +138,7 @@ def read_features(
         inputs.append((None, labels[indices]))
         if not len(indices):
             continue
-        latencies = _compute_maps(model, encoder, images[indices], stage)
+        latencies = compute_maps(model, encoder, images[indices], stage)
         if settings.save_features is not None:
             folder.mkdir(exist_ok=True)
             arrays = {"latencies": latencies.numpy(), "labels": labels[indices], "indices": indices, "stage": stage}
@@ -168,10 +169,10 @@ def describe_readout(readout: dict) -> str:
     return f"{title}, C {readout['C']:g}{note}: test accuracy {100 * readout['test']['accuracy']:.2f} %"
 
 
-def _compute_maps(model: NetworkTrainer, encoder: Encoder, images: np.ndarray, stage: str) -> torch.Tensor:
-    """Return the latency maps uint8 (N, C, H, W) of the stage."""
+def compute_maps(model: NetworkTrainer, encoder: Encoder, images: Images, stage: str) -> torch.Tensor:
+    """Compute the latency maps uint8 (N, C, H, W) of a stage."""
     out = None
-    for start in range(0, len(images), CHUNK):
+    for start in range(0, len(images) or 1, CHUNK):  # no images have maps too, of a shape
         latencies = encoder.encode(images[start : start + CHUNK]).to(model.device)
         part = model.map_of(latencies, stage).cpu()
         if out is None:  # filled in place, because to join the parts at the end takes twice the memory

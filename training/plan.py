@@ -1,6 +1,5 @@
 """The plan of a run: the machine, the encoder and the network of its settings, and the checks before it starts."""
 
-import math
 from dataclasses import replace
 
 import torch
@@ -16,7 +15,7 @@ from network_trainer import NetworkTrainer
 from report.summary import summarize
 from s1c1 import Encoder
 from training.data import Data, choose_map_images
-from training.features import check_features, count_inputs
+from training.features import check_features, count_inputs, count_neurons
 from training.settings import NetworkSettings, TrainSettings, to_text
 from utils import check_memory, choose_device, set_threads
 
@@ -100,7 +99,7 @@ def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> Non
             settings.refuse("augment", "moves images, not recordings of events")
         model.check_copies()
     images = min(CHUNK, len(data.train))
-    neurons = math.prod(model.shapes(*data.set.image_size)[INPUT])
+    neurons = count_neurons(model, INPUT, data.set.image_size)
     parts = {f"the latencies of {images:,} images": images * neurons}
     if settings.augment and settings.epochs[-1] and settings.until is None:
         copies = settings.augment.copies * len(data.train) * (count_inputs(model, data) // 8)
