@@ -204,7 +204,7 @@ def _naming(rule: Rule) -> Iterator[None]:
         plasticity = rule.plasticity()
         codes = [getattr(getattr(plasticity, name, None), "__code__", None) for name in ("verdict", "change", "window")]
         error.places = [(code.co_filename, code.co_firstlineno) for code in filter(None, codes)]
-        if isinstance(error, ValueError):
+        if isinstance(error, ValueError) and rule.needs_labels:
             raise InputError(f"the verdict of the rule {rule.name!r} {error}", field="rule") from error
         raise
 

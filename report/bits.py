@@ -21,7 +21,6 @@ from engine.stages import SpikingConv
 from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation
 
-MAX_BITS = 16
 MAX_DENOMINATOR = 64  # lower / step is rounded to such a fraction, so it changes by at most 1/64 of a step
 EXACT = 2**24  # float32 represents all whole numbers below it
 ROUNDING = 1e-6  # of upper - lower: a float32 weight at a bound may lie outside by less

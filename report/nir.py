@@ -47,8 +47,10 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
 
     graph = _Graph(nir, model)
     for name, stage in model.stages.items():
-        if isinstance(stage, Vote) or stage.levels:
-            graph.refuse(name, "votes of several branches" if isinstance(stage, Vote) else "levels of spike times")
+        if isinstance(stage, Vote):
+            graph.refuse(name, "votes of several branches")
+        if stage.levels:
+            graph.refuse(name, "levels of spike times")
         if stage.sees_whole_maps:
             ends = graph.add_dense(name, stage)
         elif isinstance(stage, Branches):
@@ -86,6 +88,7 @@ class _Graph:
         self.ends = {INPUT: [INPUT]}
 
     def refuse(self, name, lack):
+        """Raise an InputError about a stage or branch."""
         message = f"NIR has no {lack}, so it cannot represent {name} of {self.model.name}"
         raise InputError(message, flag="--nir", field=name)
 
