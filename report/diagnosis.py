@@ -37,6 +37,7 @@ NEVER_WON = 0.05  # of the features: at most 0.4 % in results/*.log, and 1.3 % i
 SILENT = 0.3  # of the decisions: at most 9 % in results/*.log
 ONE_CLASS = 0.9  # of the decisions, if less than half as many labels have this class
 GAP = 0.15  # training accuracy above validation accuracy: at most 0.08 on MNIST and Fashion-MNIST (results/*.log)
+BETTER = 0.1  # accuracy of a linear readout above that of the decision stage
 FEW = 500  # validation images: the standard error of 90 % is 1.3 points
 MAX_IMAGES = 200_000  # for which the schedule of a rule is computed
 
@@ -189,6 +190,13 @@ class Diagnosis:
         if phase.main_rule.name == RSTDP.name:
             text += f"; try --set {self.model.decision}.rule=margin"
         yield text
+
+    def diagnose_readout(self, accuracy: float, readout: float) -> Iterator[str]:
+        """Yield whether a linear readout of the stage below decides far better than the network. Two accuracies."""
+        if readout - accuracy > BETTER and self.model.phases[-1].main_rule.name == RSTDP.name:
+            decided = f"decides {_percent(accuracy)} of the images correctly, a linear readout {_percent(readout)}"
+            reason = "the features tell the classes apart, and the decision stage does not learn them"
+            yield f"{self.model.decision} {decided}: {reason}; try --set {self.model.decision}.rule=margin"
 
     @torch.no_grad()
     def measure_potentials(self, name: str, conv: SpikingConv) -> np.ndarray:

@@ -127,12 +127,13 @@ def _read_scores(results: dict) -> dict[str, float]:
     """Return the compared numbers of results.json. A readout that did not fit in memory has no accuracy."""
     epoch = results.get("best_epoch") or {}
     readout = results.get("readout") or {}
+    read = readout.get("test") or readout.get("validation") or {}
     seconds = results.get("seconds", {})
     scores = {
         "validation": epoch.get("accuracy"),
         "best_epoch": epoch.get("epoch"),
         "hours": sum(seconds[key] for key in seconds if key.startswith("phase ")) / 3600,
-        "readout": readout.get("test", {}).get("accuracy"),
+        "readout": read.get("accuracy"),
     }
     scores |= results.get("test", {}).get("best", {})
     return {key: float(scores[key]) for key in COLUMNS if scores.get(key) is not None}

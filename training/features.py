@@ -131,11 +131,10 @@ def read_features(
     """
     config = get_readout(settings, model)
     start = time.perf_counter()
-    inputs = []
+    inputs = {}
     result = {}
     for split in data.splits:
         images, labels, indices = data.get_split(split)
-        inputs.append((None, labels[indices]))
         if not len(indices):
             continue
         latencies = compute_maps(model, encoder, images[indices], stage)
@@ -146,14 +145,14 @@ def read_features(
             write_atomically(folder / f"{split}.npz", save)
         if config is not None and not result:
             try:
-                inputs[-1] = find_spikes(latencies, model.time_steps), labels[indices]
+                inputs[split] = find_spikes(latencies, model.time_steps), labels[indices]
             except InputError as error:
                 result = {"refused": str(error)}
     seconds["features"] = time.perf_counter() - start
     if config is None:
         return {}
     try:
-        result = result or train_readout(config, *inputs, model.num_classes, show)
+        result = result or train_readout(config, inputs, model.num_classes, show)
     except InputError as error:
         result = {"refused": str(error)}
     seconds["readout"] = time.perf_counter() - start - seconds["features"]
@@ -166,7 +165,8 @@ def describe_readout(readout: dict) -> str:
     if "refused" in readout:
         return f"{title}: none; {readout['refused']}"
     note = "" if readout["converged"] else ", not converged"
-    return f"{title}, C {readout['C']:g}{note}: test accuracy {100 * readout['test']['accuracy']:.2f} %"
+    split = "test" if "test" in readout else "validation"
+    return f"{title}, C {readout['C']:g}{note}: {split} accuracy {100 * readout[split]['accuracy']:.2f} %"
 
 
 def compute_maps(model: NetworkTrainer, encoder: Encoder, images: Images, stage: str) -> torch.Tensor:
@@ -200,28 +200,26 @@ def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_m
 
 def train_readout(
     config: dict,
-    train: tuple,
-    validation: tuple,
-    test: tuple,
+    splits: dict[str, tuple],
     num_classes: int,
     show: Callable[[str, int, int], None] = lambda *_: None,
 ) -> dict:
-    """Train a readout and test it.
+    """Train a readout on the split "train", and score it on the others.
 
     Args:
         config: "name" and, optionally, "C". Without "C", C is the value of ``CS`` with the best validation accuracy
             (the lowest of equal ones) after training on at most ``MAX_TRIED`` images, or ``DEFAULT_C`` if there are no
             validation images.
-        train, validation, test: the spikes (N, neurons) and labels (N,) of each split.
+        splits: {name of a split: its spikes (N, neurons) and labels (N,)}.
         show: shows the progress, as ``RunLog.show``.
 
     Returns a dict for results.json: the readout, the validation accuracy of each C, and the scores of
     ``evaluate_predictions``. Raises InputError if all training images are of one class.
     """
-    inputs, labels = train
+    splits = dict(splits)
+    inputs, labels = splits.pop("train")
     if len(np.unique(labels)) < 2:
         raise InputError("a readout needs training images of two classes or more", flag="--readout")
-    splits = {"validation": validation, "test": test} if len(validation[1]) else {"test": test}
     tried = {}
     c = config.get("C", DEFAULT_C)
     if "C" not in config and "validation" in splits:
@@ -229,7 +227,7 @@ def train_readout(
         for number, value in enumerate(CS, start=1):
             show(f"{config['name']} with C {value:g}, {number} of {len(CS)}", number - 1, len(CS) + 1)
             classifier, _ = _fit(config["name"], value, inputs[::every], labels[::every])
-            tried[str(value)] = _score(classifier, *validation, num_classes)["accuracy"]
+            tried[str(value)] = _score(classifier, *splits["validation"], num_classes)["accuracy"]
         c = float(max(tried, key=tried.get))
     show(f"{config['name']} with C {c:g}, on all images", len(tried), len(tried) + 1)
     classifier, converged = _fit(config["name"], c, inputs, labels)

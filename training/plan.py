@@ -15,7 +15,7 @@ from network_trainer import NetworkTrainer
 from report.summary import summarize
 from s1c1 import Encoder
 from training.data import Data, choose_map_images
-from training.features import check_features, count_inputs, count_neurons
+from training.features import check_features, count_inputs, count_neurons, get_readout
 from training.settings import NetworkSettings, TrainSettings, to_text
 from utils import check_memory, choose_device, set_threads
 
@@ -82,13 +82,14 @@ def resolve(
 def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> None:
     """Raise InputError if the settings do not fit the network or the data."""
     lack = None
-    if model.decision is None:
-        lack = f"{model.name} has no decision stage"
-    elif not len(data.validation):
+    has_readout = get_readout(settings, model) is not None
+    if not len(data.validation):
         lack = "--val-split is 0"
+    elif model.decision is None:
+        lack = f"{model.name} has no decision stage"
     if settings.patience and lack:
         settings.refuse("patience", f"needs a validation accuracy, but {lack}")
-    if not settings.test and lack:
+    if not settings.test and lack and not (has_readout and len(data.validation)):
         settings.refuse("test", f"tests on the validation images, but {lack}")
     if settings.until is not None:
         model.find_phase(settings.until)

@@ -283,6 +283,12 @@ class Run:
             self.log.info("drawing the figures")
         report = self._make_report(images, labels, latencies, evaluations.get(f"{split}.best"))
         facts = {"diagnosis": diagnosis, **self._collect_facts(latencies, seconds)}
+        readout = facts.get("readout", {})
+        if self.diagnosis and evaluations and split in readout:
+            accuracy = evaluations[f"{split}.best"].metrics["accuracy"]
+            texts = [*self.diagnosis.diagnose_readout(accuracy, readout[split]["accuracy"])]
+            self.log_all(texts)
+            diagnosis += texts
         maps = self.folder / "maps" / "end"
         draw = self.settings.figures
         lost = write_report(self.folder, report, evaluations, facts, maps, indices, draw, self.log.show)

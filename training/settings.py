@@ -514,8 +514,6 @@ class TrainSettings(NetworkSettings):
             self.refuse("ratio", "must be above 0")
         if self.map_every and not (self.save_maps or self.map_index):
             self.refuse("map_every", "needs images: add --save-maps N or --map-index I")
-        if not self.test and (self.readout or self.save_features):
-            self.refuse("test", "excludes --readout and --save-features, which read the test images")
 
 
 @dataclass(frozen=True)

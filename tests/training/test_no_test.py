@@ -27,7 +27,8 @@ def unreadable(monkeypatch):
 
 
 def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn, capsys):
-    assert start(f"{WORDS} --no-test --name one --map-index 3 --tensorboard", tmp_path) == 0
+    words = f"{WORDS} --no-test --name one --map-index 3 --tensorboard --save-features c1 --readout svm"
+    assert start(words, tmp_path) == 0
     out, run = capsys.readouterr().out, tmp_path / "one"
     found = results(run)
     assert "test" not in found
@@ -36,6 +37,12 @@ def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn
     assert "test " not in out
     assert f"validation best  accuracy {100 * found['best_epoch']['accuracy']:.2f} %, wrong" in out
     held_out = found["images"]["validation"]
+    assert found["readout"]["validation"]["count"] == held_out
+    assert "svm on c1" in out
+    assert found["readout"]["validation"]["accuracy"] > found["validation"]["best"]["accuracy"] + 0.1
+    (advice,) = [text for text in found["diagnosis"] if "--set s3.rule=margin" in text]
+    assert advice in out
+    assert sorted(file.stem for file in run.glob("features/*.npz")) == ["train", "validation"]
     assert len(read_csv(run / "predictions.csv")) == found["validation"]["best"]["count"] == held_out
     assert len(list(run.glob("maps/end/*.npz"))) == 1
     page = (run / "index.html").read_text()
@@ -68,9 +75,8 @@ def test_the_titles_name_the_images(monkeypatch, tmp_path):
     ("words", "about"),
     [
         (f"{WORDS} --no-test --val-split 0", "--val-split"),
-        ("--model kheradpisheh2018 --dataset digits --no-test", "--no-test"),
-        (f"{WORDS} --no-test --readout svm", "--no-test"),
-        (f"{WORDS} --no-test --save-features", "--no-test"),
+        ("--model kheradpisheh2018 --dataset digits --no-test --readout none", "--no-test"),
+        ("--model kheradpisheh2018 --dataset digits --no-test --val-split 0", "--no-test"),
         (f"{WORDS} --no-test --map-index 100000", "--map-index"),
     ],
 )

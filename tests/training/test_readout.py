@@ -65,7 +65,7 @@ def test_what_can_be_separated_is_read_without_an_error(name):
     latencies[torch.arange(60), torch.from_numpy(labels)] = 14
     inputs = features.find_spikes(latencies, 15)
     assert (inputs.shape, inputs.nnz) == ((60, 4), 60)
-    found = features.train_readout({"name": name}, (inputs, labels), (None, labels[:0]), (inputs, labels), 3)
+    found = features.train_readout({"name": name}, {"train": (inputs, labels), "test": (inputs, labels)}, 3)
     assert (found["C"], found["converged"], found["test"]["accuracy"]) == (features.DEFAULT_C, True, 1)
 
 
@@ -75,7 +75,8 @@ def test_two_classes_in_training_and_a_third_in_the_test(name):
     latencies = torch.where(torch.from_numpy(labels)[:, None, None, None] == torch.arange(2)[:, None, None], 3, 15)
     inputs = features.find_spikes(latencies.to(torch.uint8), 15)
     shown = np.where(np.arange(40) == 0, 2, labels)
-    found = features.train_readout({"name": name, "C": 1.0}, (inputs, labels), (None, labels[:0]), (inputs, shown), 3)
+    splits = {"train": (inputs, labels), "test": (inputs, shown)}
+    found = features.train_readout({"name": name, "C": 1.0}, splits, 3)
     assert found["test"]["accuracy"] == 39 / 40
 
 

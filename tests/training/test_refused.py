@@ -89,7 +89,7 @@ VALUES = {  # of a flag of train.py; '' is what an unset variable of the shell l
     "--save-maps": ["-1"], "--map-every": ["-1", "1"], "--map-index": ["0 360", "-1", f"{HUGE}"],
     "--set": ["s2.threshold", "threshold=3"],
     "--augment": ["twist=3", "turn=3"],
-    "--readout": ["nonsense", "svm --no-test"],
+    "--readout": ["nonsense"],
 }  # fmt: skip
 FIELDS = {  # of --set
     "s9.threshold": ["2"], "s2.width": ["2"], "s2.rule.width": ["2"], "s2.rule.warm_up.radius": ["2"],
