@@ -141,6 +141,11 @@ def _check_encoding(encode: Callable) -> Callable:
 def _to_plain(value):
     if isinstance(value, tuple | list):
         return [_to_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is not None and not isinstance(value, int | float | str):
+        message = f"parameters of an encoder are numbers, texts and lists of them, not {type(value).__name__}"
+        raise InputError(message, flag="--encoder")
     return value
 
 

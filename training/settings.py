@@ -43,6 +43,7 @@ NOTHING = "neither weights nor results"  # a resumed run may change it
 COMMAND = "what the command does"  # not a property of the run, so it is not saved
 
 LEARNED = LEARNING, CODE, DECLARATION, LABELS
+LONGEST_NAME = 200  # of a run; with ".error.txt" and the like, file systems allow 255 bytes
 FIXED = *LEARNED, SCORES, EPOCH_FILES, FILES  # a resumed run may not change these
 
 MAX_COUNT, MAX_SEED = 2**31 - 1, 2**63 - 1
@@ -409,6 +410,8 @@ class NetworkSettings(Settings):
             self.refuse(
                 "name", f"must contain only letters, digits and . _ -, and not begin with . or -: {self.name!r}"
             )
+        if self.name is not None and len(self.name) > LONGEST_NAME:
+            self.refuse("name", f"must have at most {LONGEST_NAME} characters, not {len(self.name):,}")
 
 
 @dataclass(frozen=True)
