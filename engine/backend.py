@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.adaptation import Draws
 from engine.geometry import output_size, pooled_size
 from engine.latency import to_latency_map
 from engine.rules import Rule
@@ -52,10 +53,16 @@ class _Layer:
 
 
 class FiringLayer(_Layer):
-    """A layer whose neurons fire once, when their potential is above the threshold (strictly)."""
+    """A layer whose neurons fire once, when their potential is above the threshold (strictly).
 
-    def __init__(self, weight: Tensor, time_steps: int, padding: int, threshold: float):
+    Args:
+        raised: float64 (F,), how much higher the threshold of each feature is; learning changes it in place. None: 0.
+    """
+
+    def __init__(self, weight: Tensor, time_steps: int, padding: int, threshold: float, raised: Tensor | None = None):
         self.threshold = float(threshold)
+        self.raised = weight.new_zeros(len(weight), dtype=torch.float64) if raised is None else raised
+        check_shape("raised", self.raised, (len(weight),))
         super().__init__(weight, time_steps, padding)
 
     def fire(self, latency: Tensor, pool: int = 1) -> Tensor:
@@ -70,22 +77,24 @@ class FiringLayer(_Layer):
             self._fire(latency, out, pool)
         return out
 
-    def compete_and_update(self, latency: Tensor, rule: Rule, rates: np.ndarray) -> Tensor:
+    def compete_and_update(self, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws | None = None) -> Tensor:
         """Learn without labels from latency uint8 (N, C, H, W), one image after another.
 
         Args:
             rule: a rule that needs no labels.
             rates: float64 (N, 1, 2), (LTP, LTD) for each image.
+            draws: what the rule has drawn; None: neurons can win at all positions, and no threshold changes.
 
         Returns:
             The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
         """
-        latency, _ = self._check_latency(latency)
+        latency, size = self._check_latency(latency)
         rates = check_rates(rates, len(latency), 1)
+        draws = check_draws(draws, len(latency), size)
         winners = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
         if len(latency):
             with _naming(rule):
-                self._compete_and_update(latency, rule, rates, winners)
+                self._compete_and_update(latency, rule, rates, draws, winners)
         return winners
 
 
@@ -188,6 +197,21 @@ def check_rates(rates: np.ndarray, images: int, rows: int) -> np.ndarray:
     fits = rates.ndim == 3 and len(rates) == images and rates.shape[1] >= rows and rates.shape[2] == 2
     require(fits, "rates", f"rates must be ({images}, {rows} or more, 2), not {rates.shape}")
     return rates
+
+
+def check_draws(draws: Draws | None, images: int, size: tuple[int, int]) -> Draws:
+    """Return the draws of a rule, or draws without effect. Raises InputError if they have another shape."""
+    if draws is None:
+        return Draws(np.empty((0, *size), bool), np.empty((0, 3)), np.empty(0), 0.0)
+    closed, patches, steps, target = draws
+    closed = np.ascontiguousarray(closed, bool)
+    patches = np.ascontiguousarray(patches, np.float64)
+    steps = np.ascontiguousarray(steps, np.float64)
+    check_shape("closed", closed, (images if len(closed) else 0, *size))
+    check_shape("steps", steps, (images if len(steps) else 0,))
+    check_shape("patches", patches, (len(steps), 3))
+    require(((patches >= 0) & (patches < 1)).all(), "patches", "patches must be numbers from 0 to 1")
+    return Draws(closed, patches, steps, float(target))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine import backend
+from engine.adaptation import adapt_thresholds, choose_position
 from engine.backend import update_together
 from engine.decision import check_learners, strongest, tolerance
 from engine.rules import MAX_LEARNERS
@@ -63,15 +64,23 @@ class FiringLayer(_Tensors, backend.FiringLayer):
         images = max(1, WAVE_ELEMENTS // elements)
         for part, target in zip(latency.split(images), out.split(images), strict=True):
             wave = self._wave(part)  # (n, T, C, H, W)
-            potentials = sf.conv2d(wave.flatten(0, 1), self.weight).unflatten(0, wave.shape[:2])
+            potentials = self._potentials(wave.flatten(0, 1)).unflatten(0, wave.shape[:2])
             first = sf.wave_to_latency(potentials > self.threshold)
             target.copy_(pool_latency(first, pool))
 
-    def _compete(self, image, rule):
-        """Return the winners int32 (n, 4) and the first spikes (F, Ho, Wo) of one image (C, H, W)."""
-        potentials = sf.conv2d(self._wave(image), self.weight)
-        spikes, thresholded = sf.fire(potentials, self.threshold, True)
+    def _potentials(self, wave):
+        """Return the potentials, less what the threshold of each feature is higher."""
+        return sf.conv2d(wave, self.weight) - self.raised.to(self.weight.dtype)[:, None, None]
+
+    def _compete(self, image, rule, closed=None):
+        """Return the winners int32 (n, 4) and the first spikes (F, Ho, Wo) of one image (C, H, W).
+
+        closed: bool (Ho, Wo), the positions where no neuron can win.
+        """
+        spikes, thresholded = sf.fire(self._potentials(self._wave(image)), self.threshold, True)
         inhibited = sf.pointwise_inhibition(thresholded)
+        if closed is not None:
+            inhibited = inhibited * ~torch.from_numpy(closed).to(inhibited.device)
         winners = sf.get_k_winners(inhibited, rule.winners, rule.radius, inhibited.sign())
         first = sf.wave_to_latency(spikes)
         rows = [(*winner, int(first[winner])) for winner in winners]
@@ -88,11 +97,27 @@ class FiringLayer(_Tensors, backend.FiringLayer):
         times = self._pad(image)[:, rows, columns].transpose(0, 1)
         self._change_weights(feature, times, time[:, None, None, None], rates, rule)
 
-    def _compete_and_update(self, latency, rule, rates, winners):
+    def _compete_and_update(self, latency, rule, rates, draws, winners):
         for n, image in enumerate(latency):
-            winners_of_image, _ = self._compete(image, rule)
+            closed = draws.closed[n] if len(draws.closed) else None
+            winners_of_image, first = self._compete(image, rule, closed)
+            if len(draws.steps):
+                self._adapt_thresholds(image, first, winners_of_image, rule, draws, n)
             self._update_winners(image, winners_of_image, rates[n, 0], rule)
             winners[n, : len(winners_of_image)] = winners_of_image
+
+    def _adapt_thresholds(self, image, first, winners, rule, draws, n):
+        """Change the thresholds after the n-th image (C, H, W), with its first spikes (F, Ho, Wo) and winners."""
+        pixels = image.numpy(force=True)
+        size = self.time_steps, self.kernel, self.padding, *first.shape[1:]
+        line, column = choose_position(pixels, draws.patches[n], *size)
+        time = -1.0
+        if line >= 0:
+            time = min(int(first[:, line, column].min()), self.time_steps) / self.time_steps
+        raised = self.raised.numpy(force=True)
+        step = draws.steps[n] * self.threshold
+        adapt_thresholds(raised, winners[:, 0].numpy(), time, step, draws.target, rule.winners)
+        self.raised.copy_(torch.from_numpy(raised))
 
     def _update_together(self, top, latency, labels, pool, rules, rates, result):
         rule, top_rule = rules

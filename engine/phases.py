@@ -76,19 +76,19 @@ class Phase(nn.Module):
             inputs: uint8 (N, C, H, W), the input of the phase's first stage.
             labels: int64 (N,); unused in a phase without labels.
             epoch: number of epochs of this phase before this one.
-            rng: draws the neurons that a rule leaves out; None: seeded with the number of batches.
+            rng: draws what a rule leaves to chance; None: seeded with the number of batches.
         """
         batch = int(self.batches)
+        rng = rng or np.random.default_rng(batch)
         self.batches += 1
         active = self.stages
         if self.alternate:
             active = (self.stages[batch % len(self.stages)],)
         if not self.needs_labels:
-            learned = self._learn_features(network, inputs, epoch, active)
+            learned = self._learn_features(network, inputs, epoch, active, rng)
         elif active == (network.decision,):
             maps = {network.input_name(self.stages[0]): inputs}
             inputs = network.map_of(maps, network.input_name(network.decision))
-            rng = rng or np.random.default_rng(batch)
             learned = self._learn_decisions(network, inputs, labels, epoch, rng)
         else:
             learned = self._learn_together(network, inputs, labels, epoch, active)
@@ -100,10 +100,10 @@ class Phase(nn.Module):
                 raise InputError(f"rule {rule.name!r} made weights of {label} NaN in batch {batch + 1}", field=label)
         return learned
 
-    def _learn_features(self, network, inputs, epoch, active) -> Learned:
+    def _learn_features(self, network, inputs, epoch, active, rng) -> Learned:
         wins = {}
         for label, conv in network.named_convs(active):
-            winners = conv.learn_features(inputs, self.rules[label], epoch)
+            winners = conv.learn_features(inputs, self.rules[label], epoch, rng)
             feature = winners[..., 0].long()
             wins[label] = feature[feature >= 0]
         return Learned(None, None, wins)

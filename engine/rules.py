@@ -24,6 +24,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from engine.adaptation import Draws
 from engine.decision import Outcome, strongest
 from engine.registry import register
 from errors import InputError
@@ -132,6 +133,7 @@ class Rule:
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates
+    adapts_thresholds: ClassVar[bool] = False  # whether the thresholds of a stage change while it learns
     rewards_firing: ClassVar[bool] = False  # whether a firing stage below the decision stage may learn by it
 
     def __init_subclass__(cls, **kwargs: Any):
@@ -156,6 +158,13 @@ class Rule:
         """Return the rates after a batch with this outcome, float64 (rows, 2); None if they do not change."""
         return None
 
+    def draw(self, rng: np.random.Generator, numbers: np.ndarray, size: tuple[int, int]) -> Draws | None:
+        """Return what the rule draws for a batch without labels; None: nothing. size: (Ho, Wo) of the stage's map.
+
+        numbers: as in ``schedule``.
+        """
+        return None
+
     def draw_left_out(self, rng: np.random.Generator, images: int, features: int) -> np.ndarray | None:
         """Return which neurons of a decision stage cannot learn from which image: bool (N, F); None if all can."""
         return None
@@ -178,6 +187,10 @@ class STDP(Rule):
 
     (ltp, ltd) are ``rates`` until ``double_every`` images are seen. After every ``double_every`` images, ltp doubles,
     up to ``highest``, and ltd = ``depression`` · ltp. If ``double_every`` is 0, the rates are constant.
+
+    With ``positions`` below 1, neurons can win only at this fraction of the positions, drawn for each image. With a
+    ``target`` above 0, the thresholds adapt (``engine/adaptation.py``). The step is ``threshold_rate`` · θ, and falls
+    by a factor of e per ``threshold_images`` images.
     """
 
     name: ClassVar[str] = "stdp"
@@ -192,11 +205,22 @@ class STDP(Rule):
     double_every: int = 500
     highest: float = 0.15
     depression: float = -0.75
+    positions: float = 1.0
+    target: float = 0.0
+    threshold_rate: float = 0.1
+    threshold_images: float = 20_000.0
 
     def __post_init__(self):
         check_bounds(self)
         check_competition(self)
-        check_numbers(self, "rates", "highest", "depression")
+        check_numbers(self, "rates", "highest", "depression", "positions", "target", "threshold_rate")
+        check_numbers(self, "threshold_images")
+        for field, allowed in (("positions", 0 < self.positions <= 1), ("target", 0 <= self.target <= 1)):
+            if not allowed:
+                raise InputError(f"{field} must be a fraction from 0 to 1, not {getattr(self, field)}", field=field)
+        if self.threshold_rate < 0 or self.threshold_images <= 0:
+            field = "threshold_rate" if self.threshold_rate < 0 else "threshold_images"
+            raise InputError(f"{field} must be positive, not {getattr(self, field)}", field=field)
         if not isinstance(self.double_every, Integral) or not 0 <= self.double_every < 2**63:
             message = f"double_every must be a whole number of 0 or more, not {self.double_every}"
             raise InputError(message, field="double_every")
@@ -211,6 +235,21 @@ class STDP(Rule):
         doubled = np.stack([ltp, self.depression * ltp], 1)
         rates = np.where(doublings[:, None] > 0, doubled, self.first_rates())
         return rates[:, None]
+
+    @property
+    def adapts_thresholds(self) -> bool:
+        return self.target > 0
+
+    def draw(self, rng, numbers, size):
+        if self.positions == 1 and not self.adapts_thresholds:
+            return None
+        images = len(numbers)
+        closed = np.empty((0, *size), bool)
+        if self.positions < 1:
+            closed = rng.random((images, *size)) >= self.positions
+        patches = rng.random((images if self.adapts_thresholds else 0, 3))
+        steps = self.threshold_rate * np.exp(-numbers[: len(patches)] / self.threshold_images)
+        return Draws(closed, patches, steps, self.target)
 
     def plasticity(self, number=float):
         plasticity = Stabilized if self.stabilize else Additive

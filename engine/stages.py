@@ -109,7 +109,8 @@ class SpikingConv(Stage):
 
     Without a threshold the neurons fire only at the last time step, if their potential is positive, and the highest
     potential decides. The state of each rule is kept in buffers: its current rates (``stdp_rates``, ``rstdp_rates``, …,
-    after the rule's name), each row (LTP, LTD), and ``images_seen`` if the rule counts images.
+    after the rule's name), each row (LTP, LTD), and ``images_seen`` if the rule counts images. If a rule adapts the
+    thresholds, the buffer ``raised``, float64 (F,), contains how much higher they are than ``threshold``.
 
     Args:
         out_channels: number of features F.
@@ -176,6 +177,8 @@ class SpikingConv(Stage):
             self.register_buffer(f"{learned.name}_rates", torch.from_numpy(rates))
         if any(learned.counts_images for learned in self.rules):
             self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))
+        if not self.decides and any(learned.adapts_thresholds for learned in self.rules):
+            self.register_buffer("raised", torch.zeros(out_channels, dtype=torch.float64))
         # the network sets both
         self.time_steps = 15
         self.backend = "event"
@@ -226,6 +229,12 @@ class SpikingConv(Stage):
     def decides(self) -> bool:
         return math.isinf(self.threshold)
 
+    @property
+    def thresholds(self) -> torch.Tensor:
+        """The threshold of each feature, float64 (F,)."""
+        constant = torch.full((self.out_channels,), float(self.threshold), dtype=torch.float64)
+        return constant + getattr(self, "raised", 0.0)
+
     def rates(self, rule: Rule) -> torch.Tensor:
         """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2).
 
@@ -246,7 +255,11 @@ class SpikingConv(Stage):
         return [Region(*(slice(0, size) for size in shape))]
 
     def explain(self) -> str:
-        return "potentials at the last time step" if self.decides else f"threshold {self.threshold:g}"
+        return "potentials at the last time step" if self.decides else f"threshold {self._describe_thresholds()}"
+
+    def _describe_thresholds(self) -> str:
+        lowest, highest = (f"{float(end):.4g}" for end in self.thresholds.aminmax())
+        return lowest if lowest == highest else f"{lowest} to {highest}"
 
     def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
         side, _ = self.receptive_field(*field)
@@ -254,7 +267,7 @@ class SpikingConv(Stage):
             name=labels[0],
             rule="none",
             kernel=f"{self.kernel}×{self.kernel}",
-            threshold="∞" if self.decides else f"{self.threshold:g}",
+            threshold="∞" if self.decides else self._describe_thresholds(),
             winners=str(getattr(self.rule, "winners", "")),
             radius=str(getattr(self.rule, "radius", "")),
             output="×".join(map(str, self.output_shape(*shape_below))),
@@ -272,7 +285,8 @@ class SpikingConv(Stage):
         backend = BACKENDS[self.backend]
         if self.decides:
             return backend.DecisionLayer(self._get_weight(), self.time_steps, self.padding)
-        return backend.FiringLayer(self._get_weight(), self.time_steps, self.padding, self.threshold)
+        raised = getattr(self, "raised", None)
+        return backend.FiringLayer(self._get_weight(), self.time_steps, self.padding, self.threshold, raised)
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         """Return the first spikes, pooled: uint8 (N, F, Ho / pool, Wo / pool)."""
@@ -289,15 +303,21 @@ class SpikingConv(Stage):
         require(self.decides, "threshold", f"only a stage without a threshold has peaks, not one of {self.threshold}")
         return self.layer().peaks(latency)
 
-    def learn_features(self, latency: torch.Tensor, rule: Rule, epoch: int = 0) -> torch.Tensor:
+    def learn_features(
+        self, latency: torch.Tensor, rule: Rule, epoch: int = 0, rng: np.random.Generator | None = None
+    ) -> torch.Tensor:
         """Learn by an unsupervised rule, one image after another; return the winners (see ``backend.FiringLayer``).
 
-        epoch: number of epochs of this phase before this one.
+        epoch: number of epochs of this phase before this one. rng: draws what the rule leaves to chance; None: a
+        generator with the seed 0.
         """
         require(not self.decides, "threshold", "a stage without a threshold learns from labels: learn_decisions")
         latency = to_latency_map(latency)
+        numbers = self._number_next(rule, len(latency))
         rates = self.next_rates(rule, len(latency), epoch)
-        return self.layer().compete_and_update(latency, rule, rates)
+        size = self.output_shape(*latency.shape[1:])[1:]
+        draws = rule.draw(rng or np.random.default_rng(0), numbers, size)
+        return self.layer().compete_and_update(latency, rule, rates, draws)
 
     def learn_decisions(
         self, latency: torch.Tensor, labels: torch.Tensor, classes: np.ndarray, rng: np.random.Generator, epoch: int = 0
@@ -323,16 +343,20 @@ class SpikingConv(Stage):
         """Count the next images as seen and return their rates, float64 (N, rows, 2)."""
         require(isinstance(epoch, Integral) and epoch >= 0, "epoch", f"epoch must be 0 or more, not {epoch!r}")
         current = self.rates(rule)
-        seen = 0
-        if rule.counts_images:
-            seen = int(self.images_seen)
-            self.images_seen += images
         before = np.atleast_2d(current.numpy(force=True))
-        numbers = seen + np.arange(1, images + 1)
+        numbers = self._number_next(rule, images)
+        if rule.counts_images:
+            self.images_seen += images
         rates = to_rates(rule.schedule(before, numbers, epoch), (images, *before.shape), f"schedule of {rule.name}")
         if images:
             current.copy_(torch.tensor(rates[-1]).view_as(current))
         return rates
+
+    def _number_next(self, rule: Rule, images: int) -> np.ndarray:
+        """Return the counts of the next images, int64 (N,), as ``Rule.schedule`` gets them."""
+        self.rates(rule)  # raises an error for a rule of another stage
+        seen = int(self.images_seen) if rule.counts_images else 0
+        return seen + np.arange(1, images + 1)
 
     def adapt(self, rule: Rule, outcome: Outcome) -> None:
         """Set the rates of a rule for the next batch by the outcome of the last batch, if the rule adapts them."""

@@ -32,13 +32,13 @@ class WholeWeights(NamedTuple):
     Attributes:
         weight: int64 (F, C, k, k), multiples of the unit.
         unit: a positive number.
-        threshold: the threshold as a multiple of the unit, rounded down; inf without one.
+        thresholds: float64 (F,), of the features, as multiples of the unit, rounded down; inf without a threshold.
         clipped: number of weights that lay outside the bounds.
     """
 
     weight: torch.Tensor
     unit: float
-    threshold: float
+    thresholds: torch.Tensor
     clipped: int
 
 
@@ -58,10 +58,8 @@ def to_whole_weights(conv: SpikingConv, bits: int) -> WholeWeights:
     steps = ((weight - lower) / step).round().clamp(0, levels).long()
     ratio = Fraction(lower / step).limit_denominator(MAX_DENOMINATOR)
     unit = step / ratio.denominator
-    threshold = conv.threshold
-    if not conv.decides:
-        threshold = float(math.floor(threshold / unit * (1 + 1e-12)))  # division may round below a whole number
-    return WholeWeights(ratio.numerator + ratio.denominator * steps, unit, threshold, clipped)
+    thresholds = torch.floor(conv.thresholds.cpu() / unit * (1 + 1e-12))  # division may round below a whole number
+    return WholeWeights(ratio.numerator + ratio.denominator * steps, unit, thresholds, clipped)
 
 
 def quantize(model: NetworkTrainer, bits: int) -> tuple[NetworkTrainer, dict[str, WholeWeights]]:
@@ -76,7 +74,9 @@ def quantize(model: NetworkTrainer, bits: int) -> tuple[NetworkTrainer, dict[str
         largest_sum = whole.weight[0].numel() * int(whole.weight.abs().max())
         dtype = torch.float32 if largest_sum < EXACT else torch.float64
         conv.weight = nn.Parameter(whole.weight.to(conv.weight.device, dtype), requires_grad=False)
-        conv.threshold = whole.threshold
+        conv.threshold = float(whole.thresholds.min())
+        if hasattr(conv, "raised"):
+            conv.raised.copy_(whole.thresholds - conv.threshold)
     return network, whole_weights
 
 

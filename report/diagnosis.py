@@ -200,13 +200,18 @@ class Diagnosis:
 
     @torch.no_grad()
     def measure_potentials(self, name: str, conv: SpikingConv) -> np.ndarray:
-        """Return the potentials (N, F, Ho, Wo) of a convolution of the stage ``name`` at the last time step."""
+        """Return the potentials (N, F, Ho, Wo) of a convolution at the last time step.
+
+        What the threshold of a feature is higher than ``conv.threshold`` is subtracted.
+        """
         shape = self.shapes[self.model.inputs_of(name)[0]]
         size = math.prod(conv.output_shape(*shape))
         images = max(1, MAX_POTENTIALS // size)
         below = self.model.map_of(self.latencies[:images], self.model.input_name(name))
         spikes = (below < self.model.time_steps).to(conv.weight.dtype)
-        return conv2d(spikes, conv.weight, padding=conv.padding).numpy(force=True)
+        potentials = conv2d(spikes, conv.weight, padding=conv.padding)
+        raised = conv.thresholds.to(potentials) - conv.threshold
+        return (potentials - raised[:, None, None]).numpy(force=True)
 
     def _count_needed(self, phase: Phase) -> tuple[int, int]:
         """Return (images until the rate is the highest, images until the weights are near 0 or 1); 0 if not STDP."""

@@ -49,6 +49,8 @@ def export_network(
         for label, conv in network.named_convs([name]):
             entry = {"label": label, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
             entry["threshold"] = None if conv.decides else conv.threshold
+            if hasattr(conv, "raised"):
+                entry["threshold"] = conv.thresholds.tolist()
             weight = conv.weight.float().numpy(force=True)
             if label in whole_weights:
                 entry["unit"] = whole_weights[label].unit

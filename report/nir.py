@@ -107,7 +107,8 @@ class _Graph:
 
     def add_neurons(self, name, shape, threshold, before):
         resistance = np.full(shape, 1 / DT)
-        above = np.full(shape, np.nextafter(threshold, np.inf))
+        thresholds = np.broadcast_to(np.reshape(threshold, (-1, 1, 1)), shape)
+        above = np.nextafter(thresholds, np.inf)
         reset = np.full(shape, RESET)
         return self.add(f"{name}_neurons", self.nir.IF(resistance, above, reset), before)
 
@@ -118,7 +119,7 @@ class _Graph:
         weights = self.add_weights(label, conv.weight.numpy(force=True), shape[1:], conv.padding, self.ends[below])
         if conv.decides:
             return weights
-        return self.add_neurons(label, conv.output_shape(*shape), conv.threshold, [weights])
+        return self.add_neurons(label, conv.output_shape(*shape), conv.thresholds.numpy(force=True), [weights])
 
     def add_pool(self, name, stage):
         size = np.array([stage.size] * 2)

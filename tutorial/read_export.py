@@ -19,6 +19,7 @@ def add_weights(latency, weight, padding, step):
 
 
 def fire(latency, weight, padding, threshold, steps):
+    threshold = np.reshape(threshold, (-1, 1, 1))  # one for all features, or one for each
     over = [add_weights(latency, weight, padding, step) > threshold for step in range(steps)]
     return np.where(np.any(over, 0), np.argmax(over, 0), steps)
 

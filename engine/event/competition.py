@@ -6,20 +6,20 @@ import numpy as np
 
 from engine.compiled import compiled
 from engine.decision import tolerance
-from engine.event.firing import integrate, mark_lines, sort_by_time
+from engine.event.firing import Thresholds, integrate, mark_lines, sort_by_time
 from engine.event.simd import any_above
 
 
 class Competition(NamedTuple):
-    """The threshold, the maximum number of winners, and the radius within which a winner inhibits all neurons."""
+    """The thresholds, the maximum number of winners, and the radius within which a winner inhibits all neurons."""
 
-    threshold: float
+    thresholds: Thresholds
     max_winners: int
     radius: int
 
 
 @compiled
-def compete(latency, rows, geometry, competition, full, buffers, winners):
+def compete(latency, rows, geometry, competition, never, full, buffers, winners):
     """Write the winners of an image, each (feature, line, column, time step), to ``winners``; return their number.
 
     At each position, point-wise inhibition leaves the feature that crosses the threshold first; of several at the same
@@ -27,23 +27,31 @@ def compete(latency, rows, geometry, competition, full, buffers, winners):
     earliest; of several at the same time, those with the highest potential, then the lowest flat index (F, Ho, Wo).
     Two neurons that see the same patch at different times have potentials that differ by rounding: see ``tolerance``.
 
+    ``never``, bool (Ho, Wo) or (0, 0): the positions where no neuron can win.
+
     The image is followed only until the time step of the last winner, and only at positions where a neuron can still
     win. If ``full`` is true, it is followed to its end, and ``buffers.marks`` then contains all first spikes.
     """
-    threshold, max_winners, radius = competition
+    thresholds, max_winners, radius = competition
+    threshold, _, start = thresholds
     stride = geometry.stride
     out_height = geometry.out_height
     out_width = geometry.out_width
     potential, marks, spikes = buffers
     positions = out_height * out_width
     sort_by_time(latency, geometry, spikes)
-    potential[:] = 0
+    for position in range(positions):
+        potential[position * stride : (position + 1) * stride] = start
     if full:
         marks[:] = geometry.time_steps
     # these have mirrored columns, like the potentials
     blocked = np.zeros((out_height, out_width), np.bool_)  # within the radius of a winner
     closed = np.zeros((out_height, out_width), np.bool_)  # no neuron can win here: blocked, or a feature has crossed
     open_positions = positions
+    for y in range(len(never)):
+        for x in range(out_width):
+            closed[y, x] = never[y, out_width - 1 - x]
+            open_positions -= closed[y, x]
     won = np.zeros(geometry.features, np.bool_)
     candidates = np.empty((positions, 3), np.int32)
     strengths = np.empty(positions, rows.dtype)

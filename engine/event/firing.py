@@ -10,6 +10,17 @@ from engine.event.layout import allocate_aligned
 from engine.event.simd import add_rows
 
 
+class Thresholds(NamedTuple):
+    """The thresholds of a layer: of the feature f, ``lowest`` + ``raised[f]``, with raised float64 (F,).
+
+    ``start`` is a row of potentials before the first spike: -raised. So all potentials are compared with one number.
+    """
+
+    lowest: float
+    raised: np.ndarray
+    start: np.ndarray
+
+
 class Spikes(NamedTuple):
     """The spikes of an image (C, H, W), sorted by (time, pixel, channel).
 
@@ -183,12 +194,13 @@ def _find_lines(spikes, geometry, line_groups):
 
 
 @compiled
-def _fire_image(latency, rows, geometry, threshold, pool, buffers, line_groups, out):
+def _fire_image(latency, rows, geometry, thresholds, pool, buffers, line_groups, out):
     """Compute the first spikes of an image, one output line after another.
 
     The potentials of a line stay in the innermost cache from the first time step to the last. They add their weights in
     the same order as in ``integrate``. With separate functions for the loops, small layers take up to 20 % longer.
     """
+    threshold, _, start = thresholds
     potential, marks, spikes = buffers
     sort_by_time(latency, geometry, spikes)
     _find_lines(spikes, geometry, line_groups)
@@ -201,7 +213,8 @@ def _fire_image(latency, rows, geometry, threshold, pool, buffers, line_groups, 
     size = out_width * stride
     marks[:] = geometry.time_steps
     for line in range(geometry.out_height):
-        potential[:size] = 0
+        for column in range(out_width):
+            potential[column * stride : (column + 1) * stride] = start
         line_marks = marks[line * size : (line + 1) * size]
         top, bottom = max(0, line - padding), min(geometry.height, line - padding + kernel)  # the input that it sees
         for t in range(geometry.time_steps):
@@ -226,7 +239,7 @@ def _fire_image(latency, rows, geometry, threshold, pool, buffers, line_groups, 
 
 
 @compiled(parallel=True)
-def fire(latency, rows, geometry, threshold, pool, threads, out):
+def fire(latency, rows, geometry, thresholds, pool, threads, out):
     """Compute the first spikes of images (N, C, H, W) in parallel, pooled: out (N, F, Ho / pool, Wo / pool)."""
     images = latency.shape[0]
     parts = min(images, threads)
@@ -235,4 +248,4 @@ def fire(latency, rows, geometry, threshold, pool, threads, out):
         line_groups = np.empty((geometry.time_steps, geometry.height + 1), np.int64)
         # every parts-th image, because neighbours in the data set may take similar time
         for n in range(part, images, parts):
-            _fire_image(latency[n], rows, geometry, threshold, pool, buffers, line_groups, out[n])
+            _fire_image(latency[n], rows, geometry, thresholds, pool, buffers, line_groups, out[n])

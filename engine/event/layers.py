@@ -46,21 +46,29 @@ class FiringLayer(_Kernels, backend.FiringLayer):
         self.block = lanes(self.array.dtype)
 
     def _fire(self, latency, out, pool):
-        threshold = self.array.dtype.type(self.threshold)
         threads = get_num_threads()
-        firing.fire(latency.numpy(), self.rows, self._geometry(latency), threshold, pool, threads, out.numpy())
+        geometry = self._geometry(latency)
+        thresholds = self._make_thresholds(geometry)
+        firing.fire(latency.numpy(), self.rows, geometry, thresholds, pool, threads, out.numpy())
 
-    def _compete_and_update(self, latency, rule, rates, winners):
+    def _make_thresholds(self, geometry):
+        raised = self.raised.numpy()
+        start = np.zeros(geometry.stride, self.array.dtype)
+        start[: geometry.features] -= raised
+        return firing.Thresholds(self.array.dtype.type(self.threshold), raised, start)
+
+    def _compete_and_update(self, latency, rule, rates, draws, winners):
         geometry, weights, competition, plasticity = self._prepare_learning(latency, rule)
         rates = rates.astype(self.array.dtype)
-        update_batch(latency.numpy(), geometry, weights, competition, plasticity, rates, winners.numpy())
+        draws = draws._replace(steps=draws.steps * self.threshold)
+        update_batch(latency.numpy(), geometry, weights, competition, plasticity, rates, draws, winners.numpy())
         transpose_back(self.transposed, self.array)
 
     def _prepare_learning(self, latency, rule):
         geometry = self._geometry(latency)
         plasticity = make_plasticity(rule, self.array.dtype)
         radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
-        competition = Competition(self.array.dtype.type(self.threshold), rule.winners, radius)
+        competition = Competition(self._make_thresholds(geometry), rule.winners, radius)
         return geometry, self._weights(plasticity), competition, plasticity
 
     def _update_together(self, top, latency, labels, pool, rules, rates, result):

@@ -4,6 +4,7 @@ import numpy as np
 from numba import int64, types
 from numba.extending import overload_method
 
+from engine.adaptation import adapt_thresholds, choose_position
 from engine.compiled import compiled
 from engine.event.competition import compete
 from engine.event.firing import make_image_buffers
@@ -25,17 +26,63 @@ for _kind in (types.NamedTuple, types.NamedUniTuple):  # kernels call the method
 
 
 @compiled
-def update_batch(latency, geometry, weights, competition, plasticity, rates, winners):
+def update_batch(latency, geometry, weights, competition, plasticity, rates, draws, winners):
     """Compete and learn without labels on images (N, C, H, W), one after another, with rates (N, rows, 2).
 
-    ``winners``, int32 (N, K, 4), receives the winners.
+    draws: see ``engine/adaptation.py``, with steps in units of the potential. The thresholds change in place.
+    winners: int32 (N, K, 4), receives the winners.
     """
     buffers = make_image_buffers(weights.rows, geometry)
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
+    never = np.empty((0, 0), np.bool_)
+    _, raised, start = competition.thresholds
     for n in range(latency.shape[0]):
-        count = compete(latency[n], weights.rows, geometry, competition, False, buffers, winners[n])
+        if len(draws.closed) > 0:
+            never = draws.closed[n]
+        count = compete(latency[n], weights.rows, geometry, competition, never, False, buffers, winners[n])
         times = buffers.spikes.times
+        if len(draws.steps) > 0:
+            patch = draws.patches[n]
+            time = _find_first_spike(latency[n], times, geometry, weights.rows, competition.thresholds, patch)
+            features = winners[n, :count, 0]
+            adapt_thresholds(raised, features, time, draws.steps[n], draws.target, competition.max_winners)
+            for f in range(len(raised)):
+                start[f] = -raised[f]
         update_winners(times, geometry, weights, winners[n, :count], rates[n, 0], plasticity, renewed)
+
+
+@compiled
+def _find_first_spike(latency, times, geometry, rows, thresholds, numbers):
+    """Return the time of the first spike at a random position, as a fraction of the time steps; -1 without input.
+
+    The arguments are those of ``choose_position`` and ``renew``.
+    """
+    kernel = geometry.kernel
+    height = geometry.height
+    width = geometry.width
+    stride = geometry.stride
+    size = geometry.out_height, geometry.out_width
+    line, column = choose_position(latency, numbers, geometry.time_steps, kernel, geometry.padding, *size)
+    if line < 0:
+        return -1.0
+    potential = thresholds.start.copy()
+    for t in range(geometry.time_steps):
+        for ky in range(kernel):
+            for kx in range(kernel):
+                y = line - geometry.padding + ky
+                x = column - geometry.padding + kx
+                if not (0 <= y < height and 0 <= x < width):
+                    continue
+                inputs = times[y * width + x]
+                for c in range(len(inputs)):
+                    if inputs[c] == t:
+                        at = ((c * kernel + ky) * kernel + kx) * stride
+                        for f in range(stride):
+                            potential[f] += rows[at + f]
+        for f in range(geometry.features):
+            if potential[f] > thresholds.lowest:
+                return t / geometry.time_steps
+    return 1.0
 
 
 @compiled

@@ -50,9 +50,10 @@ def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
     shape = geometry.features, geometry.out_height // pool, geometry.out_width // pool
     between = np.empty(shape, np.uint8)
+    nowhere = np.empty((0, 0), np.bool_)
     all_learn = np.empty((0, layer.geometry.features), np.bool_)
     for n in range(len(latency)):
-        count = compete(latency[n], weights.rows, geometry, competition, True, buffers, winners[n])
+        count = compete(latency[n], weights.rows, geometry, competition, nowhere, True, buffers, winners[n])
         pool_out(buffers.marks, geometry, pool, between)
         list_spikes(between, layer.geometry, inputs, int64(0))
         for bank in range(layer.geometry.stride // BANK):

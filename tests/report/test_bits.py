@@ -46,9 +46,9 @@ def test_whole_weights_by_hand(bounds, bits, weights, whole, unit):
 
 def test_thresholds_clipped_weights_and_stages_without_a_rule_by_hand():
     conv = conv_of([0.0, 0.5, 1.0], threshold=15)
-    assert to_whole_weights(conv, 8).threshold == 3825  # 15 · 255; 15 / (1 / 255) may be less in floats
+    assert to_whole_weights(conv, 8).thresholds.tolist() == [3825]  # 15 · 255; 15 / (1 / 255) may be less in floats
     assert to_whole_weights(conv, 8).weight.flatten().tolist() == [0, 128, 255]
-    assert to_whole_weights(conv_of([0.0, 1.0], threshold=0.5), 1).threshold == 0
+    assert to_whole_weights(conv_of([0.0, 1.0], threshold=0.5), 1).thresholds.tolist() == [0]
     outside = to_whole_weights(conv_of([-0.5, 0.3, 2.0], rule=MarginRule()), 1)
     assert outside.weight.flatten().tolist() == [0, 0, 1]
     assert outside.clipped == 2
@@ -63,7 +63,7 @@ def test_the_sums_are_those_of_int64(bits, latencies):
     first = torch.full((len(latencies), *network.stages["s1"].output_shape(*latencies.shape[1:])), 15)
     for step in reversed(range(15)):
         spiked = (latencies <= step).long()
-        above = F.conv2d(spiked, whole["s1"].weight, padding=padding) > int(whole["s1"].threshold)
+        above = F.conv2d(spiked, whole["s1"].weight, padding=padding) > whole["s1"].thresholds[:, None, None]
         first[above] = step
     assert torch.equal(network.map_of(latencies, "s1").long(), first)
     below = network.map_of(latencies, "c2")
