@@ -32,8 +32,9 @@ USED_FOR_SETTINGS = {"mozafari2018_margin": "yes", "multiscale2026": "partly"}
 VARIANTS = {
     "-constant": "with constant rates in the warm-up of s3",
     "-balanced": "with balanced rates in s3",
+    "-adaptive": "with adaptive thresholds",
 }
-NOT_SHORT = "without moved copies", "with constant rates"  # parts of the names of rows that the README leaves out
+NOT_SHORT = "without moved copies", "with constant rates", "with adaptive thresholds"  # parts of the names of rows that the README leaves out
 EXAMPLE = HERE / "deep2024-10-epochs.log"  # the output of the README's first command
 SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
 BASELINE = "encoder.threshold=20", "s5.rule.decay=0.82", "s5.out_channels=50"  # of search/candidates.csv
