@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import other_data
 
 HERE = Path(__file__).resolve().parent
 RUN_COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"
@@ -34,7 +35,8 @@ VARIANTS = {
     "-balanced": "with balanced rates in s3",
     "-adaptive": "with adaptive thresholds",
 }
-NOT_SHORT = "without moved copies", "with constant rates", "with adaptive thresholds"  # parts of the names of rows that the README leaves out
+# parts of the names of rows that the README leaves out
+NOT_SHORT = "without moved copies", "with constant rates", "with adaptive thresholds"
 EXAMPLE = HERE / "deep2024-10-epochs.log"  # the output of the README's first command
 SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
 BASELINE = "encoder.threshold=20", "s5.rule.decay=0.82", "s5.out_channels=50"  # of search/candidates.csv
@@ -273,6 +275,9 @@ def fill(path: Path, parts: dict[str, str]) -> None:
 
 if __name__ == "__main__":
     draw_operations(HERE / "operations.png")
-    fill(HERE / "README.md", {"seeds": make_seed_table(), "runs": make_run_table(), "speed": read_speed()})
+    other_data.draw(HERE / "data.png")
+    tables = {"seeds": make_seed_table(), "runs": make_run_table(), "speed": read_speed()}
+    tables["data"] = to_markdown(other_data.COLUMNS, other_data.make_table())
+    fill(HERE / "README.md", tables)
     fill(HERE / "search.md", {"candidates": make_search_table()})
     fill(HERE.parent / "README.md", {"example": read_example(), "results": make_short_table()})

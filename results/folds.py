@@ -2,8 +2,8 @@
 
     python -m results.folds SOURCE TARGET [--folds 5]
 
-SOURCE contains a folder of files for each class. In TARGET/K/test are the files of fold K, in TARGET/K/train all others.
-The folds are always the same.
+SOURCE contains a folder of files for each class. In TARGET/K/test are the files of fold K, in TARGET/K/train all
+others. The folds are always the same.
 """
 
 import argparse
