@@ -57,6 +57,7 @@ for fold in 0 1 2 3 4; do
     run "faces-mozafari2018-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30
     run "faces-mozafari2018-adaptive-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30 \
         --set "${adaptive[@]}"
+    run "faces-multiscale2026-$fold" --model multiscale2026 "${photographs[@]}" --augment none --epochs 20 20 20 20 30
     run "faces-mozafari2018-adaptive-margin-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30 \
         --set "${adaptive[@]}" s3.rule=margin
 done

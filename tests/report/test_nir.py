@@ -89,6 +89,13 @@ def test_branches_several_maps_and_padded_poolings_spike_the_same(name, latencie
     compare(model, latencies, tmp_path / "network.nir")
 
 
+def test_a_threshold_for_each_feature(latencies, tmp_path):
+    model = build_model("mozafari2018", dtype=torch.float64, overrides={"s1.rule.target": 0.8})
+    model.stages["s1"].raised.copy_(torch.linspace(0, 20, 30))
+    write_nir(tmp_path / "network.nir", model, CLASSES)
+    compare(model, latencies, tmp_path / "network.nir")
+
+
 def test_the_threshold_is_strict_and_in_float32_as_declared(tmp_path):
     model = build_model("mozafari2018", dtype=torch.float64)
     write_nir(tmp_path / "network.nir", model, CLASSES)
