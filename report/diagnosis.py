@@ -33,6 +33,9 @@ LEARNED = 0.01  # mean of w (1 - w): at most 1e-4 in results/*.log; Kheradpisheh
 # From 0.8, the mean of the first weights, to w (1 - w) = LEARNED, ln(w / (1 - w)) changes by 6. With the stabilizer,
 # each update of a weight changes it by the rate.
 DISTANCE = 6.0
+# Adaptive thresholds, as in results/data.sh: of stages that read the encoder's map, and of those above
+ADAPTIVE = "{0}.rule.target=0.88 {0}.rule.positions=0.05"
+ADAPTIVE_ABOVE = "{0}.threshold=2 {0}.rule.target=0.65 {0}.rule.positions=0.05"
 NEVER_WON = 0.05  # of the features: at most 0.4 % in results/*.log, and 1.3 % in s2 of kheradpisheh2018
 SILENT = 0.3  # of the decisions: at most 9 % in results/*.log
 ONE_CLASS = 0.9  # of the decisions, if less than half as many labels have this class
@@ -138,13 +141,18 @@ class Diagnosis:
         count = sum(conv.out_channels for _, conv in self._convs(phase))
         highest, enough = self.needed[phase]
         longer = self.suggest_epochs(phase if seen >= enough else None)
+        dead = ""
+        if row["dead_features"] > NEVER_WON * count:
+            dead = f"{phase.name}: {row['dead_features']} of {count} features never won"
+        if dead and seen >= highest and getattr(phase.main_rule, "target", None) == 0:
+            yield f"{dead}; try {self.suggest_adaptive_thresholds()}"
+            return  # the weights of these features have not changed, so w (1 - w) says nothing
         if highest and row["convergence"] > LEARNED:
             mean = f"the mean of w (1 - w) is {row['convergence']:.3g} (trained networks: below {LEARNED})"
             rate = f"its rate is the highest after {highest:,} images, and it has learned from {seen:,}"
             yield f"{phase.name} has hardly learned: {mean}; {rate}; try {longer}"
-        if row["dead_features"] > NEVER_WON * count:
-            fewer = f" or fewer features (--set {phase.name}.out_channels)"
-            yield f"{phase.name}: {row['dead_features']} of {count} features never won; try {longer}{fewer}"
+        if dead:
+            yield f"{dead}; try {longer} or fewer features (--set {phase.name}.out_channels)"
 
     def _diagnose_firing(self, phase, has_learned):
         """Yield which stages are silent for many images or, if they have learned, fire too often."""
@@ -227,6 +235,16 @@ class Diagnosis:
                 enough = max(enough, 2 * count)
             epochs.append(max(count, enough) if count else 0)
         return f"--epochs {' '.join(map(str, epochs))}"
+
+    def suggest_adaptive_thresholds(self) -> str:
+        """Return ``--set …`` with thresholds that adapt in all stages that learn by STDP."""
+        fields = []
+        for phase in self.model.phases:
+            if getattr(phase.main_rule, "target", None) == 0:
+                for name in phase.stages:
+                    text = ADAPTIVE if self.model.inputs_of(name) == (INPUT,) else ADAPTIVE_ABOVE
+                    fields.append(text.format(name))
+        return f"--set {' '.join(fields)}"
 
     def _convs(self, phase):
         return list(self.model.named_convs(phase.stages))
