@@ -37,6 +37,7 @@ VARIANTS = {
 }
 # parts of the names of rows that the README leaves out
 NOT_SHORT = "without moved copies", "with constant rates", "with adaptive thresholds"
+NOT_SHORT_EPOCHS = " 100", "4 4 12"
 EXAMPLE = HERE / "deep2024-10-epochs.log"  # the output of the README's first command
 SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
 BASELINE = "encoder.threshold=20", "s5.rule.decay=0.82", "s5.out_channels=50"  # of search/candidates.csv
@@ -167,7 +168,7 @@ def make_short_table() -> str:
     rows = []
     for name, runs in group_runs():
         row = summarize_runs(name, runs)
-        if not any(part in name for part in NOT_SHORT) and not row["epochs"].endswith(" 100"):
+        if not any(part in name for part in NOT_SHORT) and not row["epochs"].endswith(NOT_SHORT_EPOCHS):
             rows.append(row)
     return to_markdown(SHORT_COLUMNS, [[row[column] for column in SHORT_COLUMNS] for row in rows])
 
@@ -219,7 +220,7 @@ def count_additions(scores: dict) -> float | None:
 
 
 def draw_operations(path: Path) -> None:
-    """Draw the test accuracy against the synaptic additions for an image: a point for each row of the table of MNIST.
+    """Draw the test accuracy against the synaptic additions for an image: a point for each row of MNIST.
 
     Both axes are logarithmic, the vertical axis in the fraction of wrong decisions. The bars are standard deviations
     over the seeds. A label names the network and the epochs of its last phase.
@@ -233,7 +234,8 @@ def draw_operations(path: Path) -> None:
         flags = runs[0][1]["flags"]
         counted = [count_additions(scores) for _, scores in runs]
         additions = [value for value in counted if value is not None]
-        if not additions or flags["dataset"] != "mnist":
+        is_variant = " with " in name or " ".join(map(str, flags["epochs"])).endswith("4 4 12")
+        if not additions or flags["dataset"] != "mnist" or is_variant:
             continue
         accuracies = [get_accuracies(scores) for _, scores in runs]
         errors = [100 - each.get("best", each["last"]) for each in accuracies]
