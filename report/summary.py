@@ -11,6 +11,7 @@ from network_trainer import NetworkTrainer
 
 WIDTH = 100
 SCHEDULE = "double_every", "highest", "depression"  # fields of STDP that together define how the rates change
+ADAPTATION = "positions", "target", "threshold_rate", "threshold_images"
 
 
 def list_models() -> str:
@@ -86,6 +87,9 @@ def _described(rule):
     """Yield the parameters of a rule as texts."""
     values = {field.name: getattr(rule, field.name) for field in fields(rule)}
     schedule = {}
+    adaptation = {}
+    if values.keys() >= set(ADAPTATION):
+        adaptation = {name: values.pop(name) for name in ADAPTATION}
     if values.keys() >= set(SCHEDULE):
         schedule = {name: values.pop(name) for name in SCHEDULE}
     for name, value in values.items():
@@ -105,6 +109,14 @@ def _described(rule):
         yield f"LTP doubled every {every:,} images up to {highest:g} and LTD then {depression:g} LTP"
     elif schedule:
         yield "constant rates"
+    if not adaptation:
+        return
+    positions, target, rate, images = adaptation.values()
+    if positions < 1:
+        yield f"winners at {100 * positions:g} % of the positions"
+    if target:
+        steps = f"steps of {rate:g} θ that fall by e per {images:,g} images"
+        yield f"thresholds adapt to first spikes at {target:g} T by {steps}"
 
 
 def describe_phases(model: NetworkTrainer) -> list[str]:

@@ -11,13 +11,18 @@ import csv
 import json
 import re
 import statistics
+import sys
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-import other_data
 
 HERE = Path(__file__).resolve().parent
+if __name__ == "__main__":  # as a script, it finds its own folder only
+    sys.path.insert(0, str(HERE.parent))
+
+from results import other_data  # noqa: E402
+
 RUN_COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"
 SEED_COLUMNS = (
     *("network", "epochs", "seeds", "validation", "test, best epoch", "test, last epoch", "lowest to highest", "time"),

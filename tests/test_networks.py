@@ -544,6 +544,14 @@ def test_the_summary_shows_the_receptive_field_of_each_stage():
     assert fields == {"s1": "5×5", "s2": "10×10", "s3": "38×38"}
 
 
+def test_the_summary_shows_thresholds_that_adapt():
+    model = build_model("mozafari2018", overrides={"s1.rule.target": 0.8, "s1.rule.positions": 0.05})
+    model.stages["s1"].raised[0] = 2.5
+    text = " ".join(summarize(model, 28, 28).split())
+    assert "15 to 17.5" in text
+    assert "winners at 5 % of the positions, thresholds adapt to first spikes at 0.8 T" in text
+
+
 def test_the_summary_shows_all_of_a_rule_and_the_phases():
     text = " ".join(summarize(build_model("deepr2024_greedy"), 28, 28).split())
     for part in (
