@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.compiled import compiled
 from engine.decision import tolerance
-from engine.event.firing import Thresholds, integrate, mark_lines, sort_by_time
+from engine.event.firing import Thresholds, integrate, mark_lines, reset, sort_by_time
 from engine.event.simd import any_above
 
 
@@ -33,15 +33,14 @@ def compete(latency, rows, geometry, competition, never, full, buffers, winners)
     win. If ``full`` is true, it is followed to its end, and ``buffers.marks`` then contains all first spikes.
     """
     thresholds, max_winners, radius = competition
-    threshold, _, start = thresholds
+    threshold = thresholds.lowest
     stride = geometry.stride
     out_height = geometry.out_height
     out_width = geometry.out_width
     potential, marks, spikes = buffers
     positions = out_height * out_width
     sort_by_time(latency, geometry, spikes)
-    for position in range(positions):
-        potential[position * stride : (position + 1) * stride] = start
+    reset(potential, thresholds, thresholds.raised.max() > 0)
     if full:
         marks[:] = geometry.time_steps
     # these have mirrored columns, like the potentials
