@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import conv2d
 
 from engine.phases import Phase
-from engine.rules import RSTDP, Rule
+from engine.rules import RSTDP, STDP, Rule
 from engine.stages import INPUT, SpikingConv
 from network_trainer import LatencyDataset, NetworkTrainer
 
@@ -144,7 +144,7 @@ class Diagnosis:
         dead = ""
         if row["dead_features"] > NEVER_WON * count:
             dead = f"{phase.name}: {row['dead_features']} of {count} features never won"
-        if dead and seen >= highest and getattr(phase.main_rule, "target", None) == 0:
+        if dead and seen >= highest and self._have_constant_thresholds(phase.stages):
             yield f"{dead}; try {self.suggest_adaptive_thresholds()}"
             return  # the weights of these features have not changed, so w (1 - w) says nothing
         if highest and row["convergence"] > LEARNED:
@@ -239,12 +239,16 @@ class Diagnosis:
     def suggest_adaptive_thresholds(self) -> str:
         """Return ``--set …`` with thresholds that adapt in all stages that learn by STDP."""
         fields = []
-        for phase in self.model.phases:
-            if getattr(phase.main_rule, "target", None) == 0:
-                for name in phase.stages:
-                    text = ADAPTIVE if self.model.inputs_of(name) == (INPUT,) else ADAPTIVE_ABOVE
-                    fields.append(text.format(name))
+        for name in self.model.stages:
+            if self._have_constant_thresholds([name]):
+                text = ADAPTIVE if self.model.inputs_of(name) == (INPUT,) else ADAPTIVE_ABOVE
+                fields.append(text.format(name))
         return f"--set {' '.join(fields)}"
+
+    def _have_constant_thresholds(self, names):
+        """Return whether the rules of these stages are STDP, without a warm-up, and their thresholds do not adapt."""
+        rules = [conv.rule for _, conv in self.model.named_convs(names)]
+        return bool(rules) and all(isinstance(rule, STDP) and not rule.adapts_thresholds for rule in rules)
 
     def _convs(self, phase):
         return list(self.model.named_convs(phase.stages))

@@ -14,6 +14,7 @@ from models import build_model
 from network_trainer import LatencyDataset
 from report.diagnosis import Diagnosis
 from training.checkpoint import load_network
+from training.settings import read_set
 
 EPOCH = re.compile(
     r"^(?P<phase>s\d) +STDP +epoch +(?P<epoch>\d+)/(?P<epochs>\d+) +convergence (?P<convergence>[^,]+), "
@@ -51,6 +52,17 @@ def test_the_committed_runs_on_mnist_have_learned(name):
             assert [*diagnosis.diagnose_learning(phases[found["phase"]], row)] == [], log
             counts[log] += 1
     assert min(counts.values()) >= 6
+
+
+@pytest.mark.parametrize("name", ["mozafari2018", "deepr2024", "multiscale2026"])
+def test_suggested_thresholds_fit_the_network(name):
+    """In deepr2024, s3 has only a warm-up by STDP: --set would refuse its fields."""
+    diagnosis = diagnose(build_model(name), torch.zeros(2, 6, 28, 28, dtype=torch.uint8))
+    _, *fields = diagnosis.suggest_adaptive_thresholds().split()
+    stages = build_model(name, overrides=read_set(fields)).stages
+    adapting = {stage for stage, found in stages.items() if any(rule.adapts_thresholds for rule in found.rules)}
+    assert {"s1", "s2"} <= adapting
+    assert ("s3" in adapting) == (name == "multiscale2026")
 
 
 @pytest.mark.parametrize("name", ["mozafari2018", "deep2024", "multiscale2026"])
