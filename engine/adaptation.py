@@ -8,8 +8,8 @@ The thresholds of a stage begin at its declared threshold θ and never fall belo
 where t is the time of the first output spike at a position that reads a random input spike, as a fraction of the time
 steps; 1 if no neuron spikes there. The first line moves all thresholds until neurons fire at the target. The second
 lets all features win equally often. Both are after Falez et al. 2019 (arXiv 1904.01908), who learn from one random
-patch of each image: t there is the time of its winner, and a silent patch changes nothing. The position is a different
-one here because images have few winners, and the earliest of all positions.
+patch of each image: t there is the time of its winner, and a silent patch changes nothing. Here the winners are the
+earliest of many positions, so t is measured at another position, which does not depend on them.
 """
 
 from typing import NamedTuple

@@ -232,8 +232,8 @@ class SpikingConv(Stage):
     @property
     def thresholds(self) -> torch.Tensor:
         """The threshold of each feature, float64 (F,)."""
-        constant = torch.full((self.out_channels,), float(self.threshold), dtype=torch.float64)
-        return constant + getattr(self, "raised", 0.0)
+        raised = getattr(self, "raised", torch.zeros(self.out_channels, dtype=torch.float64))
+        return raised + self.threshold
 
     def rates(self, rule: Rule) -> torch.Tensor:
         """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2).

@@ -82,14 +82,14 @@ def resolve(
 def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> None:
     """Raise InputError if the settings do not fit the network or the data."""
     lack = None
-    has_readout = get_readout(settings, model) is not None
     if not len(data.validation):
         lack = "--val-split is 0"
     elif model.decision is None:
         lack = f"{model.name} has no decision stage"
     if settings.patience and lack:
         settings.refuse("patience", f"needs a validation accuracy, but {lack}")
-    if not settings.test and lack and not (has_readout and len(data.validation)):
+    decides = model.decision is not None or get_readout(settings, model) is not None
+    if not settings.test and not (decides and len(data.validation)):
         settings.refuse("test", f"tests on the validation images, but {lack}")
     if settings.until is not None:
         model.find_phase(settings.until)

@@ -288,7 +288,7 @@ class Run:
             accuracy = evaluations[f"{split}.best"].metrics["accuracy"]
             texts = [*self.diagnosis.diagnose_readout(accuracy, readout[split]["accuracy"])]
             self.log_all(texts)
-            diagnosis += texts
+            facts["diagnosis"] += texts
         maps = self.folder / "maps" / "end"
         draw = self.settings.figures
         lost = write_report(self.folder, report, evaluations, facts, maps, indices, draw, self.log.show)

@@ -43,10 +43,10 @@ NOTHING = "neither weights nor results"  # a resumed run may change it
 COMMAND = "what the command does"  # not a property of the run, so it is not saved
 
 LEARNED = LEARNING, CODE, DECLARATION, LABELS
-LONGEST_NAME = 200  # of a run; with ".error.txt" and the like, file systems allow 255 bytes
 FIXED = *LEARNED, SCORES, EPOCH_FILES, FILES  # a resumed run may not change these
 
 MAX_COUNT, MAX_SEED = 2**31 - 1, 2**63 - 1
+LONGEST_NAME = 200  # of a run; with ".error.txt" and the like, file systems allow 255 bytes
 BACKENDS = "auto", "event", "torch"
 READOUTS = "svm", "logistic"
 LAST_STAGE = "last"  # of --save-features: the last stage before the decision stage
