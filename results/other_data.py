@@ -36,6 +36,10 @@ def read_minutes(path: Path) -> float:
     return sum(map(float, re.findall(r"whole command: [\d.]+ s \(([\d.]+) s", log))) / 60
 
 
+def describe(values: list[float]) -> str:
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
+
+
 def get_test_accuracies(runs: list[tuple[Path, dict]]) -> list[float]:
     return [100 * scores["test"]["last"]["accuracy"] for _, scores in runs]
 
@@ -46,17 +50,14 @@ def make_table() -> list[tuple[str, ...]]:
     for data, network, runs in read_groups():
         found = get_test_accuracies(runs)
         readouts = [100 * scores["readout"]["test"]["accuracy"] for _, scores in runs if "readout" in scores]
-        readout = ""
-        if readouts:
-            readout = f"{statistics.mean(readouts):.2f} ± {statistics.stdev(readouts):.2f} %"
         minutes = statistics.mean(read_minutes(path) for path, _ in runs)
         rows.append(
             (
                 TITLES[data],
                 f"[{network}]({HERE.name}/{runs[0][0].with_suffix('.log').name})",
                 " ".join(map(str, runs[0][1]["flags"]["epochs"])),
-                f"**{statistics.mean(found):.2f} ± {statistics.stdev(found):.2f} %**",
-                readout,
+                f"**{describe(found)}**",
+                describe(readouts) if readouts else "",
                 f"{min(found):.2f} to {max(found):.2f} %",
                 f"{minutes:.1f} min",
             )
