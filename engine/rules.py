@@ -213,14 +213,17 @@ class STDP(Rule):
     def __post_init__(self):
         check_bounds(self)
         check_competition(self)
-        check_numbers(self, "rates", "highest", "depression", "positions", "target", "threshold_rate")
-        check_numbers(self, "threshold_images")
-        for field, allowed in (("positions", 0 < self.positions <= 1), ("target", 0 <= self.target <= 1)):
-            if not allowed:
-                raise InputError(f"{field} must be a fraction from 0 to 1, not {getattr(self, field)}", field=field)
-        if self.threshold_rate < 0 or self.threshold_images <= 0:
-            field = "threshold_rate" if self.threshold_rate < 0 else "threshold_images"
-            raise InputError(f"{field} must be positive, not {getattr(self, field)}", field=field)
+        check_numbers(self, "rates", "highest", "depression")
+        check_numbers(self, "positions", "target", "threshold_rate", "threshold_images")
+        allowed = {
+            "positions": (0 < self.positions <= 1, "above 0 and at most 1"),
+            "target": (0 <= self.target <= 1, "from 0 to 1"),
+            "threshold_rate": (self.threshold_rate >= 0, "at least 0"),
+            "threshold_images": (self.threshold_images > 0, "above 0"),
+        }
+        for field, (is_allowed, wanted) in allowed.items():
+            if not is_allowed:
+                raise InputError(f"{field} must be {wanted}, not {getattr(self, field)}", field=field)
         if not isinstance(self.double_every, Integral) or not 0 <= self.double_every < 2**63:
             message = f"double_every must be a whole number of 0 or more, not {self.double_every}"
             raise InputError(message, field="double_every")
