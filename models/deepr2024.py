@@ -37,6 +37,10 @@ class DeepR2024(NetworkTrainer, name="deepr2024"):
 
 
 class DeepR2024Greedy(DeepR2024, name="deepr2024_greedy", aliases=("deepr2024_2",)):
-    """deepr2024, but one of the two R-STDP layers learns at a time: s3 in even batches, s4 in odd batches."""
+    """deepr2024, but one of the two R-STDP layers learns at a time: s3 in even batches, s4 in odd batches.
 
+    s3 learns without labels for four epochs, which is better than one on validation images (results/README.md).
+    """
+
+    epochs = (2, 4, 4, 12)
     alternate = True

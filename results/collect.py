@@ -39,10 +39,9 @@ VARIANTS = {
     "-constant": "with constant rates in the warm-up of s3",
     "-balanced": "with balanced rates in s3",
     "-adaptive": "with adaptive thresholds",
-    "-4-epochs": "with four epochs of warm-up",
 }
-# parts of the names of rows that the README leaves out
-NOT_SHORT = " without ", " with "
+# parts of the rows, names and epochs, that the README leaves out
+NOT_SHORT = " without ", " with ", " 100|", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
 EXAMPLE = HERE / "deep2024-10-epochs.log"  # the output of the README's first command
 SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
 BASELINE = "encoder.threshold=20", "s5.rule.decay=0.82", "s5.out_channels=50"  # of search/candidates.csv
@@ -173,7 +172,7 @@ def make_short_table() -> str:
     rows = []
     for name, runs in group_runs():
         row = summarize_runs(name, runs)
-        if not any(part in name for part in NOT_SHORT) and not row["epochs"].endswith(" 100"):
+        if not any(part in f"{name}|{row['epochs']}|" for part in NOT_SHORT):
             rows.append(row)
     return to_markdown(SHORT_COLUMNS, [[row[column] for column in SHORT_COLUMNS] for row in rows])
 
