@@ -191,7 +191,7 @@ def export(settings: EvaluateSettings) -> None:
     bits = settings.bits[0] if settings.bits else None
     path = Path(settings.export)
     model = network.model.cpu()
-    export_network(path, model, network.checkpoint.encoding, network.class_names, latencies, bits)
+    export_network(path, model, network.encoder, network.class_names, latencies, bits)
     print_output(f"{model.name} of {network.checkpoint.path} and {len(chosen)} test vectors are written to {path}")
 
 

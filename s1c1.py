@@ -17,7 +17,8 @@ from engine.registry import register  # before torch, see engine/__init__.py
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -52,12 +53,17 @@ class Encoder:
     * ``scales``: a name for each pair of channels that differ only in their polarity;
     * ``colours``: 1 for grey images (the default), 3 for red, green and blue, 0 for recordings of events.
 
+    An encoder that depends on the training images has the names of its tensors in ``fitted``, and a method ``fit`` that
+    sets them in ``state``. Checkpoints contain them.
+
     The images that ``encode`` gets and the latencies that it returns are checked here, for all encoders.
     """
 
     name: str
     scales: tuple[str, ...] = ()
     colours = 1
+    fitted: tuple[str, ...] = ()
+    state: Mapping[str, torch.Tensor] = MappingProxyType({})
 
     def __init_subclass__(cls, name: str | None = None, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -78,6 +84,16 @@ class Encoder:
         a tensor or an array; every caller gets a tensor.
         """
         raise NotImplementedError
+
+    def fit(self, images: np.ndarray) -> None:
+        """Fit the encoder to the training images, as ``encode`` takes them: set ``state`` to {name: tensor}."""
+
+    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Set what ``fit`` has computed. Raises InputError if the names are not those of ``fitted``."""
+        if state.keys() != set(self.fitted):
+            names = ", ".join(state) or "nothing"
+            raise InputError(f"the encoder {self.name} needs {', '.join(self.fitted) or 'nothing'}, but has {names}")
+        self.state = state
 
     def check_images(self, images: np.ndarray | torch.Tensor, single: bool = False) -> np.ndarray:
         """Return the images, or a single image, as an array (N, …). Raises InputError for another type or shape."""
@@ -133,6 +149,8 @@ def _check_encoding(encode: Callable) -> Callable:
     @functools.wraps(encode)
     def encode_checked(self, images):
         images = self.check_images(images)
+        if self.state.keys() != set(self.fitted):
+            raise InputError(f"{type(self).__name__} must first be fitted to the training images: fit(images)")
         return self.check_latencies(encode(self, images), images)
 
     return encode_checked

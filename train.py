@@ -22,7 +22,7 @@ if __name__ == "__main__":
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
-from encoders import build_encoder, get_encoder_config
+from encoders import get_encoder_config
 from models import model_class
 from network_trainer import Progress
 from report.summary import list_models
@@ -81,6 +81,8 @@ def train(settings: TrainSettings) -> None:
     settings, encoder, model = resolve(settings, data.set, device)
     check_run(model, data, settings)
     summary = describe(model, data.set, settings)
+    if encoder.fitted:
+        encoder.fit(data.set.train_images[data.train])
     origin = {}
     notes = []
     progress = Progress()
@@ -115,7 +117,7 @@ def resume(settings: TrainSettings) -> None:
     content = load_checkpoint(path)
     if content.progress is None or not content.run:
         raise InputError(f"{path} contains a network without a training run, so it cannot be continued", path=path)
-    encoder = build_encoder(content.encoding)
+    encoder = content.build_encoder()
     progress = content.progress
     names = {"encoder": get_encoder_config(encoder)["name"], "model": model_class(content.model).name}
     trained = TrainSettings.from_dict({**content.run["flags"], **names})

@@ -6,13 +6,14 @@
 import copy
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from encoders import get_encoder_config
 from network_trainer import NetworkTrainer
 from report.bits import quantize
+from s1c1 import Encoder
 from utils import write_atomically
 
 VECTORS = 20  # test vectors
@@ -23,7 +24,7 @@ TYPES = np.int8, np.int16, np.int32  # of whole weights: the smallest that conta
 def export_network(
     path: Path,
     model: NetworkTrainer,
-    encoding: dict[str, Any],
+    encoder: Encoder,
     class_names: tuple[str, ...],
     latencies: torch.Tensor,
     bits: int | None = None,
@@ -31,7 +32,7 @@ def export_network(
     """Write a network as an npz file without pickled objects.
 
     Args:
-        encoding: the config of the encoder.
+        encoder: the encoder, whose config and fitted tensors are written.
         latencies: uint8 (N, C, H, W), the inputs of the test vectors.
         bits: of the weights, which are then whole numbers (``report/bits.py``); None: floats.
 
@@ -43,6 +44,7 @@ def export_network(
     else:
         network, whole_weights = quantize(model, bits)
     arrays = {"input": latencies.numpy(force=True)}
+    arrays |= {f"encoder.{name}": tensor.numpy() for name, tensor in encoder.state.items()}
     stages = []
     for name, stage in network.stages.items():
         convolutions = []
@@ -69,7 +71,7 @@ def export_network(
         "network": model.name,
         "time_steps": model.time_steps,
         "input": [model.in_channels, *model.image_size],
-        "encoder": encoding,
+        "encoder": get_encoder_config(encoder),
         "bits": bits,
         "stages": stages,
     }

@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from encoders import build_encoder
 from engine.rules import RSTDP, MarginRule
 from engine.stages import SpikingConv, SpikingDense
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
@@ -97,7 +96,7 @@ def main():
     rows, read = [], {}
     for run in chosen.runs:
         content = load_checkpoint(run / "checkpoints" / "best.safetensors")
-        model, encoder = rebuild_network(content), build_encoder(content.encoding)
+        model, encoder = rebuild_network(content), content.build_encoder()
         data = Data(replace(TrainSettings.from_dict(content.run["flags"]), ratio=chosen.ratio))
         for stage in (name for name, each in model.stages.items() if not each.convs):
             below = model.between(["input"], [stage])

@@ -1,9 +1,10 @@
 """Checkpoints: files from which a network is rebuilt and a run is resumed, bit for bit.
 
 A checkpoint is a safetensors file. Its tensors are ``state/<name>`` (the network's state dict), ``best/<name>`` (the
-state dict of the best epoch so far) and ``wins/<label>`` (wins of each feature in the current epoch). The metadata in
-its header have two entries: ``checkpoint``, one JSON text with all other fields of ``Checkpoint``, and ``sha256``, a
-checksum over this text and the tensors. What the checksum covers is trusted.
+state dict of the best epoch so far), ``wins/<label>`` (wins of each feature in the current epoch) and
+``encoder/<name>`` (what the encoder has fitted to the training images). The metadata in its header have two entries:
+``checkpoint``, one JSON text with all other fields of ``Checkpoint``, and ``sha256``, a checksum over this text and the
+tensors. What the checksum covers is trusted.
 """
 
 import functools
@@ -21,7 +22,7 @@ from PIL import Image
 from datasets.data_set import CHARACTERS
 from datasets.events import open_recordings
 from datasets.recordings import Recordings
-from encoders import build_encoder
+from encoders import build_encoder, get_encoder_config
 from engine.graph import CHUNK
 from engine.overrides import find_new_fields, read_fields
 from errors import InputError
@@ -48,6 +49,7 @@ class Checkpoint:
         run: "flags", "dataset", "class_names", "image_size" and "fingerprint" of the run that trained the network; {}
             if no run did.
         progress: how far the run is; None if the checkpoint contains only a network.
+        encoder_state: what the encoder has fitted to the training images.
     """
 
     path: Path
@@ -62,12 +64,19 @@ class Checkpoint:
     state: dict[str, torch.Tensor]
     run: dict = field(default_factory=dict)
     progress: Progress | None = None
+    encoder_state: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def build_encoder(self) -> Encoder:
+        """Build the encoder, fitted as it was. Raises InputError if this version of the program has no such encoder."""
+        encoder = build_encoder(self.encoding)
+        encoder.load_state(self.encoder_state)
+        return encoder
 
 
 def save_checkpoint(
     path: Path,
     model: NetworkTrainer,
-    encoding: dict,
+    encoder: Encoder,
     run: dict | None = None,
     progress: Progress | None = None,
     state: dict[str, torch.Tensor] | None = None,
@@ -87,10 +96,11 @@ def save_checkpoint(
         image_size=model.image_size,
         dtype=dtype,
         overrides=read_fields(model.stages),
-        encoding=encoding,
+        encoding=get_encoder_config(encoder),
         state=state,
         run=run or {},
         progress=progress,
+        encoder_state=dict(encoder.state),
     )
     data = encode_checkpoint(checkpoint)  # safetensors' own writer raises no OSError if the disk is full
     write_atomically(path, lambda temporary: temporary.write_bytes(data))
@@ -128,7 +138,7 @@ def rebuild_network(
     Raises InputError if this version of the program has no such network or encoder, or if they do not fit.
     """
     try:
-        encoder = build_encoder(checkpoint.encoding)
+        encoder = checkpoint.build_encoder()
         for name, expected in (("in_channels", encoder.channels), ("time_steps", encoder.time_steps)):
             if getattr(checkpoint, name) != expected:
                 raise InputError(f"its {name} is {getattr(checkpoint, name)}, but that of its encoder is {expected}")
@@ -273,7 +283,7 @@ def load_network(
     """
     checkpoint = load_checkpoint(find_checkpoint(name, output))
     model = rebuild_network(checkpoint, device, backend)
-    return TrainedNetwork(checkpoint, model, build_encoder(checkpoint.encoding))
+    return TrainedNetwork(checkpoint, model, checkpoint.build_encoder())
 
 
 def find_checkpoint(name: str | Path, output: str | Path) -> Path:
@@ -296,7 +306,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     """Return the content of a checkpoint's file."""
     values = dict(vars(checkpoint))
     del values["path"]
-    groups = {"state": values.pop("state")}
+    groups = {"state": values.pop("state"), "encoder": values.pop("encoder_state")}
     if checkpoint.progress is not None:
         values["progress"] = progress = dict(vars(checkpoint.progress))
         groups["wins"] = progress.pop("wins")
@@ -328,7 +338,7 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         raise InputError(f"{path} is damaged, or is not a checkpoint of this program", path=path) from error
     if computed != checksum:
         raise InputError(f"{path} is damaged or was changed", path=path)
-    groups = {"state": {}, "best": {}, "wins": {}}
+    groups = {"state": {}, "best": {}, "wins": {}, "encoder": {}}
     for name, tensor in tensors.items():
         group, _, key = name.partition("/")
         groups.setdefault(group, {})[key] = tensor
@@ -339,7 +349,8 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         if progress.get("best") is not None:
             progress["best"]["state"] = groups["best"]
         values["progress"] = _make(Progress, progress, path)
-    checkpoint = _make(Checkpoint, values | {"path": path, "state": groups["state"]}, path)
+    values |= {"path": path, "state": groups["state"], "encoder_state": groups["encoder"]}
+    checkpoint = _make(Checkpoint, values, path)
     return replace(checkpoint, image_size=_to_tuples(checkpoint.image_size), overrides=_to_tuples(checkpoint.overrides))
 
 

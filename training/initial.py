@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from encoders import build_encoder, get_encoder_config
+from encoders import get_encoder_config
 from engine.overrides import read_fields
 from engine.phases import find_stages
 from errors import InputError
@@ -22,12 +22,15 @@ from training.settings import CODE, LEARNING, TrainSettings
 def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: Data) -> tuple[dict, list[str]]:
     """Copy into the model all stages of a checkpoint that have the same name and shapes, with the rates of their rules.
 
+    The encoder becomes that of the checkpoint, fitted to the training images of its run.
+
     Returns a record for args.json, and lines for the log. Raises InputError if the checkpoint's encoder differs, or if
     no stage fits.
     """
     checkpoint = load_checkpoint(path)
     config = get_encoder_config(encoder)
-    config_of_checkpoint = get_encoder_config(build_encoder(checkpoint.encoding))
+    trained_encoder = checkpoint.build_encoder()
+    config_of_checkpoint = get_encoder_config(trained_encoder)
     differences = []
     for key in config | config_of_checkpoint:
         value = config.get(key)
@@ -40,6 +43,7 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: D
             flag="--init-from",
             path=path,
         )
+    encoder.load_state(trained_encoder.state)
     copied = [name for name in model.stages if _copy_stage(model, name, checkpoint.state)]
     if not copied:
         raise InputError(
@@ -154,7 +158,7 @@ def load_shared_phases(path: Path, phases: list[dict]) -> tuple[Checkpoint, int]
     if progress is None or not run:
         raise InputError(f"{path} is not the last checkpoint of a run", flag="--continue-from", path=path)
     model = rebuild_network(checkpoint)
-    encoder = build_encoder(checkpoint.encoding)
+    encoder = checkpoint.build_encoder()
     settings = TrainSettings.from_dict(run["flags"])
     trained = describe_phases(model, encoder, settings, run["fingerprint"])
     count = count_equal(phases, trained[: progress.phase])

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from datasets.augmentation import Augmentation, MovedCopies
-from encoders import get_encoder_config
 from engine.compiled import announcements
 from engine.decision import Outcome
 from engine.graph import CHUNK, LatencyMap
@@ -245,7 +244,7 @@ class Run:
         """Save a checkpoint of the network, with the weights ``state`` (None: the current weights)."""
         progress = self.progress if name == "last.safetensors" else None
         path = self.folder / "checkpoints" / name
-        save_checkpoint(path, self.model, get_encoder_config(self.encoder), self.info, progress, state)
+        save_checkpoint(path, self.model, self.encoder, self.info, progress, state)
         self.saved_at = time.monotonic()
 
     def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:

@@ -23,9 +23,9 @@ from support.golden_checkpoints import (  # noqa: E402
     train,
 )
 
-from encoders import build_encoder, get_encoder_config  # noqa: E402
 from models import build_model  # noqa: E402
 from network_trainer import Progress  # noqa: E402
+from s1c1 import S1C1  # noqa: E402
 from training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint  # noqa: E402
 from utils import write_json  # noqa: E402
 
@@ -35,14 +35,13 @@ STOPS = {(1, 1, 2): "last-stdp", (2, 4, 3): "last-rstdp"}  # (phase, epoch, batc
 def make(name):
     """Write the network's checkpoints; returns what the test expects of them."""
     model, progress = build_model(name, seed=SEED, dtype=torch.float64), Progress()
-    encoding = get_encoder_config(build_encoder({"name": "s1c1"}))
-
+    encoder = S1C1()
     for step in train(model, progress):
         stop = STOPS.get((progress.phase, progress.epoch, progress.batch))
         if step.kind == "batch" and stop:
-            save_checkpoint(GOLDEN / f"{name}-{stop}.safetensors", model, encoding, progress=progress)
+            save_checkpoint(GOLDEN / f"{name}-{stop}.safetensors", model, encoder, progress=progress)
     best = GOLDEN / f"{name}-best.safetensors"
-    save_checkpoint(best, model, encoding, state=progress.best["state"])
+    save_checkpoint(best, model, encoder, state=progress.best["state"])
     tested = rebuild_network(load_checkpoint(best))
     return {"evaluation": evaluate(tested), "outcome": describe_run(model, progress)}
 

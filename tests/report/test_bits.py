@@ -17,6 +17,7 @@ from engine.stages import SpikingConv
 from models import build_model, network_names
 from report.bits import quantize, to_whole_weights
 from report.export import export_network
+from s1c1 import S1C1
 
 TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
 
@@ -78,7 +79,7 @@ def test_numpy_alone_reproduces_the_test_vectors(name, bits, latencies, tmp_path
     if name == "deep2024":  # with a threshold for each feature
         model.stages["s1"].raised.copy_(torch.linspace(0, 20, model.stages["s1"].out_channels))
     names = tuple("0123456789")
-    export_network(tmp_path / "network.npz", model, {"name": "s1c1"}, names, latencies[:2], bits)
+    export_network(tmp_path / "network.npz", model, S1C1(), names, latencies[:2], bits)
     words = [sys.executable, ROOT / "tutorial" / "read_export.py", tmp_path / "network.npz"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

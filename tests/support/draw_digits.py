@@ -148,12 +148,11 @@ def draw(folder, seed):
 
 def classify(pictures, checkpoint_path):
     """Classify the pictures with the network of a checkpoint, and print the result."""
-    from encoders import build_encoder
     from training.checkpoint import load_checkpoint, rebuild_network
     from training.image_files import read_image
 
     content = load_checkpoint(checkpoint_path)
-    model, encoder = rebuild_network(content), build_encoder(content.encoding)
+    model, encoder = rebuild_network(content), content.build_encoder()
     names = [*content.run["class_names"], "silent"]
     right = defaultdict(int)
     for style, digit, path in pictures:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from support.golden_checkpoints import GOLDEN, declared
 from support.refusals import refuses
 
-from encoders import build_encoder, get_encoder_config
+from encoders import build_encoder
 from engine.overrides import override, read_fields
 from errors import InputError
 from models import build_model
@@ -84,10 +84,10 @@ def test_everything_survives_a_round_trip(**values):
 def test_a_network_and_its_run_survive_a_file(tmp_path):
     path, best = tmp_path / "last.safetensors", LAST.progress.best["state"]
     run = {"flags": {"epochs": [1], "save_every": math.inf}, "class_names": ["zero", "\udcff", "ä\n"]}  # names of files
-    save_checkpoint(path, rebuild_network(LAST), LAST.encoding, run, LAST.progress)
+    save_checkpoint(path, rebuild_network(LAST), LAST.build_encoder(), run, LAST.progress)
     saved = replace(LAST, path=path, overrides=read_fields(rebuild_network(LAST).stages))
     assert plain(load_checkpoint(path)) == plain(replace(saved, run=run))
-    save_checkpoint(path, rebuild_network(LAST), LAST.encoding, state=best)
+    save_checkpoint(path, rebuild_network(LAST), LAST.build_encoder(), state=best)
     alone = load_checkpoint(path)
     assert plain(alone) == plain(replace(saved, run={}, progress=None, state=best))
     assert plain(rebuild_network(alone).state_dict()) == plain(best)
@@ -110,7 +110,7 @@ def test_overrides_rebuild_the_network():
 )
 def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(name, changes, tmp_path, monkeypatch):
     model = build_model(name)
-    save_checkpoint(tmp_path / "saved", model, get_encoder_config(build_encoder({})))
+    save_checkpoint(tmp_path / "saved", model, build_encoder({}))
     build = type(model).build
     monkeypatch.setattr(type(model), "build", lambda self, num_classes: override(build(self, num_classes), changes))
     assert str(build_model(name).stages) != str(model.stages)

@@ -13,7 +13,7 @@ from support.run_folders import ROOT, curves
 import datasets
 import evaluate
 import train
-from encoders import choose_encoder, get_encoder_config
+from encoders import choose_encoder
 from models import build_model, model_class
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint, load_network, rebuild_network, save_checkpoint
@@ -186,7 +186,7 @@ def test_loading_a_network_in_one_call(trained, tmp_path):
 
 def test_a_colour_image(tmp_path):
     encoder = choose_encoder({}, colours=3)
-    save_checkpoint(tmp_path / "colours", build_model("mozafari2018", in_channels=18), get_encoder_config(encoder))
+    save_checkpoint(tmp_path / "colours", build_model("mozafari2018", in_channels=18), encoder)
     network = load_network(tmp_path / "colours")
     for shape, count in (((28, 28, 3), 1), ((2, 28, 28, 3), 2)):
         assert network.classify(np.zeros(shape, np.uint8))[0].tolist() == [-1] * count
@@ -209,7 +209,7 @@ def test_images_that_cannot_be_classified_are_refused(images, trained):
 def test_a_network_without_a_decision_has_features_only(tmp_path):
     encoder = choose_encoder(model_class("kheradpisheh2018").encoder)
     model = build_model("kheradpisheh2018", in_channels=encoder.channels, time_steps=encoder.time_steps)
-    save_checkpoint(tmp_path / "features", model, get_encoder_config(encoder))
+    save_checkpoint(tmp_path / "features", model, encoder)
     network = load_network(tmp_path / "features")
     image = ROOT / "images" / "example-digit.png"
     assert network.features(image, "c2").shape[1] == model.stages["s2"].out_channels

@@ -1,0 +1,130 @@
+"""An encoder that whitens images: neighbouring pixels and colours, which are alike, become uncorrelated.
+
+ZCA whitening by one convolution, after Falez et al. 2020 (arXiv 2002.10177), who encode colour images for STDP with it.
+"""
+
+import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
+from torch.nn import functional as F
+
+from errors import InputError
+from s1c1 import PIXEL_MAX, Encoder, check_field
+
+MAX_PATCH = 15  # memory and time grow with its fourth power
+PATCHES = 300_000  # patches from which the filters are computed: sums of their products stay below 2^53
+DRAWN = 10_000  # of them in memory at the same time
+SAMPLE = 2_000_000  # values of pixels from which the borders between the time steps are computed
+EXACT = 2**24  # whole numbers up to it are exact in float32
+CHUNK = 100  # images that share a convolution
+
+
+class Whitening(Encoder, name="whitening"):
+    """Encode images as spikes by whitening filters that are fitted to the training images.
+
+    1. C is the covariance of the pixels of random patches of the training images, as fractions of white, and
+       W = (C + ε I)^(-1/2). The filters are the rows of W for the colours of the central pixel. They are applied to the
+       image minus the mean colour, continued outside by its outermost pixels.
+    2. Each response has two channels, for its positive and for its negative values.
+    3. The strongest ``spiking`` of all positive intensities spike, and the borders between the time steps divide the
+       spikes of the training images into equal parts. So a latency is a rank among all training images, not within
+       the image: an image of low contrast has few and late spikes.
+
+    Args:
+        patch: side of the filters in pixels, odd.
+        epsilon: ε, in units of the variance of pixels from 0 to 1. Larger: smoother.
+        spiking: fraction of the intensities that spike.
+        time_steps: number of time steps, 1 to 254.
+        colours: 1 for grey images, 3 for red, green and blue.
+
+    ``state`` contains the filters (colours, colours, patch, patch), the mean of each colour, and the borders:
+    intensities in ascending order. The filters are rounded to whole multiples of a unit, so that no sum reaches 2^24,
+    and responses are exact in float32, in any order of the additions.
+    """
+
+    fitted = ("filters", "mean", "borders")
+
+    def __init__(
+        self, patch: int = 9, epsilon: float = 0.01, spiking: float = 0.5, time_steps: int = 15, colours: int = 1
+    ):
+        check_field(patch in range(1, MAX_PATCH + 1, 2), "patch", f"odd and from 1 to {MAX_PATCH}", patch)
+        check_field(1e-4 <= epsilon <= 1e4, "epsilon", "from 1e-4 to 1e4", epsilon)
+        check_field(0 < spiking <= 1, "spiking", "above 0 and at most 1", spiking)
+        check_field(time_steps in range(1, 255), "time_steps", "a whole number from 1 to 254", time_steps)
+        self.patch = int(patch)
+        self.epsilon = float(epsilon)
+        self.spiking = float(spiking)
+        self.time_steps = int(time_steps)
+        self.colours = int(colours)
+        self.channels = 2 * self.colours
+        self.polarity = (1, -1) * self.colours
+        self.scales = ("red", "green", "blue") if colours == 3 else ("whitened",)
+
+    def fit(self, images):
+        images = self.check_images(images)
+        if min(images.shape[1:3]) < self.patch:
+            height, width = images.shape[1:3]
+            message = f"at most {min(height, width)} for images of {height}×{width} pixels"
+            check_field(False, "patch", message, self.patch)
+        pixels = images.reshape(*images.shape[:3], self.colours)
+        mean, covariance = self._measure_patches(pixels)
+        self.state = {"filters": self._compute_filters(covariance), "mean": mean}
+        count = min(len(pixels), -(-SAMPLE // images[0].size))
+        chosen = np.linspace(0, len(pixels) - 1, count, dtype=int)
+        parts = [chosen[first : first + CHUNK] for first in range(0, count, CHUNK)]
+        strengths = torch.cat([self._respond(pixels[part]).abs().flatten() for part in parts])
+        strengths = strengths[strengths > 0].sort(descending=True).values
+        if not len(strengths):
+            raise InputError("the encoder whitening cannot be fitted to uniform images", flag="--encoder")
+        ranks = torch.arange(1, self.time_steps + 1) * self.spiking * len(strengths) / self.time_steps
+        self.state["borders"] = strengths[(ranks.ceil().long() - 1).clamp(min=0)].flip(0)
+
+    def _measure_patches(self, pixels: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
+        """Return the mean colour, and the covariance (n, n) of the n = colours · patch² pixels of random patches.
+
+        All sums are of whole numbers below 2^53. So they are exact, in any order.
+        """
+        rng = np.random.default_rng(0)
+        windows = np.lib.stride_tricks.sliding_window_view(pixels, (self.patch, self.patch), axis=(1, 2))
+        size = self.colours * self.patch**2
+        total = np.zeros(size)
+        products = np.zeros((size, size))
+        for _ in range(PATCHES // DRAWN):
+            places = tuple(rng.integers(0, side, DRAWN) for side in windows.shape[:3])
+            patches = windows[places].reshape(DRAWN, size).astype(np.float64)
+            total += patches.sum(0)
+            products += patches.T @ patches
+        mean = total / PATCHES
+        colour = mean.reshape(self.colours, -1).mean(1).round()
+        return torch.from_numpy(colour).float(), (products / PATCHES - np.outer(mean, mean)) / PIXEL_MAX**2
+
+    def _compute_filters(self, covariance: np.ndarray) -> torch.Tensor:
+        with threadpool_limits(1):  # the result does not depend on the number of threads
+            variances, axes = np.linalg.eigh(covariance)
+            whitening = axes / np.sqrt(variances.clip(0) + self.epsilon) @ axes.T
+        rows = np.arange(self.colours) * self.patch**2 + self.patch**2 // 2
+        filters = whitening[rows].reshape(self.colours, self.colours, self.patch, self.patch)
+        largest = PIXEL_MAX * np.abs(filters).sum((1, 2, 3)).max()  # of all sums
+        unit = largest / (EXACT - PIXEL_MAX * filters[0].size)  # each rounding adds less than PIXEL_MAX to a sum
+        return torch.from_numpy(np.rint(filters / unit)).float()
+
+    def _respond(self, pixels: np.ndarray) -> torch.Tensor:
+        """Return the responses float32 (N, colours, H, W) to pixels uint8 (N, H, W, colours)."""
+        planes = torch.from_numpy(np.moveaxis(pixels, -1, 1).astype(np.float32))
+        planes -= self.state["mean"][:, None, None]
+        planes = F.pad(planes, [self.patch // 2] * 4, mode="replicate")
+        return F.conv2d(planes, self.state["filters"])
+
+    def encode(self, images):
+        pixels = images.reshape(*images.shape[:3], self.colours)
+        latencies = np.empty((len(images), self.channels, *images.shape[1:3]), np.uint8)
+        borders = self.state["borders"].numpy()
+        for first in range(0, len(images), CHUNK):
+            responses = self._respond(pixels[first : first + CHUNK])
+            intensities = torch.stack([responses, -responses], 2).flatten(1, 2)
+            earlier = np.searchsorted(borders, intensities.numpy(), side="right")
+            latencies[first : first + CHUNK] = self.time_steps - earlier
+        return latencies
+
+    def count_macs(self, height, width):
+        return height * width * self.colours**2 * self.patch**2

@@ -1,0 +1,161 @@
+"""The whitening encoder: its filters, its exact responses, and runs that contain what it has fitted."""
+
+
+import numpy as np
+import pytest
+import torch
+from support.command import results
+from support.refusals import refuses
+
+import train
+from encoders import build_encoder
+from training.checkpoint import load_checkpoint, load_network
+
+PIXELS = 8
+PATCH = 3
+
+
+def draw_images(count=300, colours=3, seed=0):
+    """Draw smooth images whose colours are alike: uint8 (N, 8, 8, 3), or (N, 8, 8) without colours."""
+    rng = np.random.default_rng(seed)
+    grey = rng.normal(0, 30, (count, PIXELS + 2, PIXELS + 2, 1))
+    smooth = sum(grey[:, i : i + PIXELS, j : j + PIXELS] for i in range(3) for j in range(3)) / 2
+    colourful = smooth + rng.normal(0, 8, (count, PIXELS, PIXELS, colours)) + 128
+    images = colourful.clip(0, 255).astype(np.uint8)
+    return images if colours == 3 else images[..., 0]
+
+
+def fit(images, **parameters):
+    colours = 3 if images.ndim == 4 else 1
+    encoder = build_encoder({"name": "whitening", "patch": PATCH, "colours": colours, **parameters})
+    encoder.fit(images)
+    return encoder
+
+
+def respond(encoder, image):
+    """Compute the responses (colours, H, W) to an image, one by one, in integers."""
+    pixels = image.reshape(PIXELS, PIXELS, -1).astype(int) - encoder.state["mean"].numpy().astype(int)
+    padded = np.pad(pixels, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    filters = encoder.state["filters"].numpy().astype(int)
+    result = np.zeros((encoder.colours, PIXELS, PIXELS), int)
+    for colour, y, x in np.ndindex(result.shape):
+        window = padded[y : y + PATCH, x : x + PATCH].transpose(2, 0, 1)
+        result[colour, y, x] = (filters[colour] * window).sum()
+    return result
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_latencies_are_ranks_of_exact_responses(colours):
+    images = draw_images(colours=colours)
+    encoder = fit(images, time_steps=5)
+    borders = encoder.state["borders"].numpy()[::-1]
+    latencies = encoder.encode(images[:6])
+    for image, latency in zip(images[:6], latencies.numpy(), strict=True):
+        responses = respond(encoder, image)
+        assert abs(responses).max() < 2**24
+        for colour, response in enumerate(responses):
+            for sign, channel in ((1, 2 * colour), (-1, 2 * colour + 1)):
+                expected = (sign * response[None] < borders[:, None, None]).sum(0)
+                np.testing.assert_array_equal(latency[channel], expected)
+
+
+def test_responses_are_uncorrelated_and_pixels_are_not():
+    images = draw_images(3000)
+    encoder = fit(images, epsilon=1e-4)
+    whitened = np.array([respond(encoder, image)[:, 1:-1, 1:-1] for image in images[:400]])
+    pairs = {
+        "colours": (whitened[:, 0], whitened[:, 1]),
+        "neighbours": (whitened[:, 0, :, :-1], whitened[:, 0, :, 1:]),
+        "lines": (whitened[:, 2, :-1], whitened[:, 2, 1:]),
+    }
+    for name, (a, b) in pairs.items():
+        assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 0.1, name
+    assert np.corrcoef(images[..., 0].ravel(), images[..., 1].ravel())[0, 1] > 0.8
+
+
+def test_the_requested_fraction_spikes_in_equal_parts():
+    images = draw_images(2000)
+    encoder = fit(images, spiking=0.4, time_steps=8)
+    latencies = encoder.encode(images)
+    counts = np.bincount(latencies.numpy().ravel(), minlength=9)
+    positive = latencies.numel() / 2
+    np.testing.assert_allclose(counts[:8] / positive, 0.4 / 8, rtol=0.02)
+
+
+def test_the_number_of_threads_changes_nothing():
+    images = draw_images()
+    states = []
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        states.append(fit(images).state)
+    torch.set_num_threads(before)
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name])
+
+
+def test_what_cannot_be_fitted():
+    with refuses("encoder.patch"):
+        build_encoder({"name": "whitening", "patch": 4})
+    with refuses("encoder.patch"):
+        fit(draw_images(), patch=9)
+    with refuses("--encoder"):
+        fit(np.full((5, PIXELS, PIXELS), 7, np.uint8))
+    with refuses():
+        build_encoder({"name": "whitening", "colours": 3}).encode(draw_images())
+    with refuses():
+        build_encoder({"name": "whitening"}).load_state({"filters": torch.zeros(1)})
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A file of 8×8 images of two classes, dark and light at the top."""
+    images = draw_images(400)
+    labels = np.arange(400) % 2
+    images[labels == 1, :4] //= 2
+    path = tmp_path_factory.mktemp("data") / "two.npz"
+    np.savez(path, x_train=images[:300], y_train=labels[:300], x_test=images[300:], y_test=labels[300:])
+    return path
+
+
+FIELDS = ("encoder.patch=3", "s1.kernel=3", "s1.padding=1", "s1.threshold=4", "c2.size=2", "c2.padding=0")
+FIELDS += ("s2.kernel=1", "s2.padding=0", "s2.threshold=2", "s3.kernel=1", "s3.padding=0")
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    return train_run(data, tmp_path_factory.mktemp("runs"))
+
+
+def train_run(data, output, *flags):
+    words = ["--model", "mozafari2018", "--dataset", str(data), "--encoder", "whitening", "--epochs", "1", "1", "1"]
+    words += ["--no-figures", "--output", str(output), "--name", "run", "--set", *FIELDS, *flags]
+    assert train.main(words) == 0
+    return output / "run"
+
+
+def test_a_run_contains_the_fitted_encoder(data, run, tmp_path):
+    network = load_network(run)
+    content = np.load(data)
+    assert network.encoder.state.keys() == {"filters", "mean", "borders"}
+    scores = results(run)
+    classes, _ = network.classify(content["x_test"])
+    assert (classes.numpy() == content["y_test"]).mean() == pytest.approx(scores["test"]["best"]["accuracy"])
+    trained = train_run(data, tmp_path, "--seed", "1")  # another split, so other training images
+    other = load_network(trained).encoder.state
+    assert any(not torch.equal(other[name], tensor) for name, tensor in network.encoder.state.items())
+
+
+def test_weights_are_taken_with_the_encoder_that_they_learned_from(data, run, tmp_path):
+    taken = train_run(data, tmp_path, "--seed", "1", "--init-from", str(run))
+    before = load_checkpoint(run / "checkpoints" / "last.safetensors").encoder_state
+    for name, tensor in load_checkpoint(taken / "checkpoints" / "last.safetensors").encoder_state.items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_a_resumed_run_has_the_same_encoder_and_weights(data, run, tmp_path):
+    stopped = train_run(data, tmp_path, "--until", "s1")
+    assert train.main(["--resume", str(stopped)]) == 0
+    finished, whole = (load_checkpoint(folder / "checkpoints" / "last.safetensors") for folder in (stopped, run))
+    for a, b in ((finished.encoder_state, whole.encoder_state), (finished.state, whole.state)):
+        assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
