@@ -263,16 +263,27 @@ class StageGraph(nn.Module):
             part = self.fire(part, wanted)
             for key in computed:
                 if key not in results:  # filled in place: joining the chunks would take the memory twice
-                    shape = part[key].shape[1:]
-                    if bits or isinstance(key, InputOf):
-                        results[key] = PackedSpikes(count, shape, self.time_steps, file)
-                    elif pack:
-                        results[key] = PackedLatencies(count, shape, self.time_steps)
-                    else:
-                        results[key] = part[key].new_empty((count, *shape))
+                    results[key] = self.allocate(key, count, part[key], pack, bits, file)
                 results[key][start : start + CHUNK] = part[key]
             yield min(CHUNK, count - start)
         return results
+
+    def allocate(
+        self,
+        key: MapKey,
+        count: int,
+        sample: torch.Tensor,
+        pack: bool,
+        bits: bool = False,
+        file: BinaryIO | None = None,
+    ) -> LatencyMap:
+        """Return memory for the map ``key`` of ``count`` images. sample: this map of some images; see ``propagate``."""
+        shape = sample.shape[1:]
+        if bits or isinstance(key, InputOf):
+            return PackedSpikes(count, shape, self.time_steps, file)
+        if pack:
+            return PackedLatencies(count, shape, self.time_steps)
+        return sample.new_empty((count, *shape))
 
     def _times_matter(self, names: Collection[MapKey]) -> bool:
         """Return whether the times of the input's spikes determine which neurons of the maps ``names`` spike.

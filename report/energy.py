@@ -9,6 +9,8 @@ from math import prod
 import numpy as np
 import torch
 
+from engine.graph import LatencyMap, MapKey
+from engine.packed import Packed
 from engine.stages import INPUT, SpikingConv
 from network_trainer import NetworkTrainer
 from s1c1 import Encoder
@@ -25,8 +27,12 @@ ASSUMPTIONS = (
 
 
 @torch.no_grad()
-def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: torch.Tensor) -> dict:
+def measure_energy(
+    model: NetworkTrainer, encoder: Encoder, latencies: LatencyMap, kept: dict[MapKey, LatencyMap | None] | None = None
+) -> dict:
     """Count the operations of a network, means over the encoded images uint8 (N, C, H, W), and estimate their energy.
+
+    kept: {``model.input_name(stage)``: None} gets this map of the images, so that nobody computes it again.
 
     Returns a dict of plain numbers:
 
@@ -41,7 +47,7 @@ def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: torch.Ten
     * ``estimated_uj``: microjoules of the ``network``, of the ``encoder`` and of the ``dense`` network; see
       ``ASSUMPTIONS``.
     """
-    stages = count_stages(model, latencies)
+    stages = count_stages(model, latencies, kept or {})
     firing = [stages[label] for label, conv in model.named_convs() if not conv.decides]
     neurons = sum(counts["neurons"] for counts in firing)
     spikes = sum(counts["spikes"] for counts in firing)
@@ -72,42 +78,55 @@ def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: torch.Ten
     }
 
 
-def count_stages(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, dict[str, float]]:
+def count_stages(
+    model: NetworkTrainer, latencies: LatencyMap, kept: dict[MapKey, LatencyMap | None]
+) -> dict[str, dict[str, float]]:
     """Count the operations of each stage or branch, means over the images: ``stages`` of ``measure_energy``."""
     stages = {}
 
-    def add(label: str, **counts: float) -> None:
+    def add(label: str, counts: dict[str, float]) -> None:
         sums = stages.setdefault(label, dict.fromkeys(counts, 0.0))
         for name, count in counts.items():
             sums[name] += float(count) / len(latencies)
 
-    for images in latencies.split(COUNTED_TOGETHER):
+    pack = isinstance(latencies, Packed)
+    for start in range(0, len(latencies), COUNTED_TOGETHER):
+        images = latencies[start : start + COUNTED_TOGETHER]
         maps = {INPUT: images}
-        add(INPUT, spikes=count_spikes(images, model.time_steps).sum())
-        for name, latency in model.walk(images):
-            spikes = count_spikes(latency, model.time_steps)
-            if model.stages[name].convs:
-                below = _count_spikes_below(model, name, maps)
-            else:
-                add(name, spikes=spikes.sum())
-            first = 0
+        add(INPUT, {"spikes": count_spikes(images, model.time_steps).sum()})
+        for name, stage in model.stages.items():
+            below = stage.gather([maps[other] for other in model.inputs_of(name)])
+            key = model.input_name(name)
+            if key in kept:
+                if kept[key] is None:
+                    kept[key] = model.allocate(key, len(latencies), below, pack)
+                kept[key][start : start + len(images)] = below
+            if not stage.decides:
+                maps[name] = stage.fire(below)
+            for label, counts in _count_stage(model, name, below, maps.get(name)):
+                add(label, counts)
             for label, conv in model.named_convs([name]):
-                end = first + conv.out_channels
-                counts = count_operations(conv, below)
-                if not conv.decides:
-                    counts = {"spikes": spikes[first:end].sum(), **counts}
-                add(label, **counts)
                 if "neurons" not in stages[label]:
-                    stages[label] |= count_dense(conv, below.shape)
-                first = end
-            maps[name] = latency
+                    stages[label] |= count_dense(conv, below.shape[1:])
             model.drop_read(maps, name)
     return stages
 
 
-def _count_spikes_below(model, name, maps):
-    inputs = [maps[below] for below in model.inputs_of(name)]
-    return count_spikes(model.stages[name].gather(inputs), model.time_steps)
+def _count_stage(model, name, below, latency):
+    """Yield (label, counts) of a stage or its branches. latency: its own map; None of a decision stage."""
+    spikes = None if latency is None else count_spikes(latency, model.time_steps)
+    if not model.stages[name].convs:
+        yield name, {"spikes": spikes.sum()}
+        return
+    read = count_spikes(below, model.time_steps)
+    first = 0
+    for label, conv in model.named_convs([name]):
+        end = first + conv.out_channels
+        counts = count_operations(conv, read)
+        if spikes is not None:
+            counts = {"spikes": spikes[first:end].sum(), **counts}
+        first = end
+        yield label, counts
 
 
 def count_spikes(latency: torch.Tensor, steps: int) -> np.ndarray:

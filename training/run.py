@@ -274,14 +274,14 @@ class Run:
         images = images[chosen]
         labels = labels[chosen]
         indices = choose_map_images(self.settings, labels)
-        evaluations = {} if self.model.decision is None else self.evaluate(latencies, labels, validation)
+        evaluations, energy = self.evaluate(latencies, labels, validation)
         if self.progress.best is None:
             self.save("best.safetensors")
         self.left = ""
         if self.settings.figures:
             self.log.info("drawing the figures")
         report = self._make_report(images, labels, latencies, evaluations.get(f"{split}.best"))
-        facts = {"diagnosis": diagnosis, **self._collect_facts(latencies, seconds)}
+        facts = {"diagnosis": diagnosis, "energy": energy, **self._collect_facts(seconds)}
         readout = facts.get("readout", {})
         if self.diagnosis and evaluations and split in readout:
             accuracy = evaluations[f"{split}.best"].metrics["accuracy"]
@@ -324,7 +324,7 @@ class Run:
             seed=self.settings.seed,
         )
 
-    def _collect_facts(self, latencies: LatencyMap, seconds: dict[str, float]) -> dict[str, Any]:
+    def _collect_facts(self, seconds: dict[str, float]) -> dict[str, Any]:
         """Return what results.json contains beside the scores. ``seconds`` gets those of the phases and readouts."""
         if self.model.decision is None:
             scored = {"scores": NO_SCORES}
@@ -339,7 +339,6 @@ class Run:
             **self._read_features(seconds),
             "seconds": seconds,
             "images": self.data.count_images(),
-            "energy": measure_energy(self.model, self.encoder, latencies),
             "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
         }
 
@@ -387,28 +386,35 @@ class Run:
 
     def evaluate(
         self, latencies: LatencyMap, labels: np.ndarray, validation: LatencyDataset | None
-    ) -> dict[str, Evaluation]:
-        """Evaluate the last and the best weights. Afterwards the network has the best weights.
+    ) -> tuple[dict[str, Evaluation], dict[str, Any]]:
+        """Evaluate the best and the last weights. Afterwards the network has the best weights.
 
-        Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}. If the test images
-        are not read: {"validation.last", "validation.best"}.
+        Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}, and what
+        ``measure_energy`` returns. If the test images are not read: {"validation.last", "validation.best"}. Without a
+        decision stage: {}.
         """
+        model = self.model
+        if model.decision is None:
+            return {}, measure_energy(model, self.encoder, latencies)
+        best = self.progress.best
+        last_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        if best is not None:
+            restore_state(model, best["state"])
+        # the map below the stages that learned last is the same for the best and for the last weights
+        maps = {model.input_name(model.phases[-1].stages[0]): None} if self.settings.test else {}
+        energy = measure_energy(model, self.encoder, latencies, maps)
         held_out = validation and (validation.maps, validation.labels)
-        if self.settings.test:
-            # the maps below the stages that learned last are the same for the best and for the last weights
-            name = self.model.input_name(self.model.phases[-1].stages[0])
-            scored = {name: self.model.map_of(latencies, name)}, labels
-        else:
-            scored = held_out
+        scored = (maps, labels) if self.settings.test else held_out
         split = self.settings.scored_split
-        last = Evaluation(self.model, *scored)
-        if self.progress.best is None:
-            return {f"{split}.last": last, f"{split}.best": last}
-        restore_state(self.model, self.progress.best["state"])
-        evaluations = {f"{split}.last": last, "validation.best": Evaluation(self.model, *held_out)}
-        if self.settings.test:
-            evaluations["test.best"] = Evaluation(self.model, *scored)
-        return evaluations
+        evaluations = {f"{split}.best": Evaluation(model, *scored)}
+        evaluations[f"{split}.last"] = evaluations[f"{split}.best"]
+        if best is not None:
+            if self.settings.test:
+                evaluations["validation.best"] = Evaluation(model, *held_out)
+            restore_state(model, last_state)
+            evaluations[f"{split}.last"] = Evaluation(model, *scored)
+            restore_state(model, best["state"])
+        return evaluations, energy
 
 
 def is_finished(folder: Path, figures: bool) -> bool:
