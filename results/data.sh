@@ -2,8 +2,8 @@
 # Trains networks on real recordings, on photographs and on small digits, one after another, and keeps what each run
 # prints, and its scores, in results/data/.
 #   bash results/data.sh FOLDER [NAME …]     # only the runs with these names
-# FOLDER contains N-MNIST's recordings as nmnist/CLASS/*.bin, and Caltech's faces and motorbikes as faces/CLASS/*.jpg
-# (results/README.md, "Other data"). PYTHON=/path/to/python uses another interpreter. "python" in the logs stands for it.
+# FOLDER contains N-MNIST's recordings as nmnist/CLASS/*.bin, Caltech's faces and motorbikes as faces/CLASS/*.jpg, and
+# CIFAR-10 as cifar/train/CLASS/*.jpg and cifar/test/CLASS/*.jpg (results/README.md, "Other data"). PYTHON=/path/to/python uses another interpreter. "python" in the logs stands for it.
 # A run that is finished is not repeated, and one that was interrupted is resumed.
 set -euo pipefail
 folder=$(realpath "${1:?name the folder of the data}")
@@ -65,4 +65,9 @@ for seed in 0 1 2 3 4; do
     digits=(--dataset digits --encoder intensity --epochs 8 12 40 --seed "$seed")
     run "digits-mozafari2018-$seed" --model mozafari2018 "${digits[@]}"
     run "digits-mozafari2018-adaptive-$seed" --model mozafari2018 "${digits[@]}" --set "${adaptive[@]}"
+done
+for seed in 0 1 2; do
+    colour=(--model colour2026 --dataset "folder:$folder/cifar" --val-split 5000 --seed "$seed")
+    run "cifar-colour2026-$seed" "${colour[@]}"
+    run "cifar-colour2026-plain-$seed" "${colour[@]}" --augment none
 done

@@ -11,9 +11,10 @@ COLUMNS = "data", "network", "epochs", "test, last epoch", "linear readout", "lo
 TITLES = {
     "nmnist": "N-MNIST, 1,000 recordings",
     "faces": "faces and motorbikes, 474 photographs",
+    "cifar": "CIFAR-10, JPEG copies",
     "digits": "scikit-learn's digits, `intensity`",
 }
-MARKS = {"nmnist": "o", "faces": "s", "digits": "^"}
+MARKS = {"cifar": "v", "nmnist": "o", "faces": "s", "digits": "^"}
 
 
 def read_groups() -> list[tuple[str, str, list[tuple[Path, dict]]]]:
