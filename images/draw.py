@@ -58,7 +58,10 @@ NETWORKS = {  # the networks of the figure, and texts about networks with the sa
     "majority2024": "",
     "multiscale2026": "",
     "kheradpisheh2018": "",
+    "colour2026": "for images of 32 × 32 pixels in red, green and blue",
 }
+SIDE = {"colour2026": 32}  # pixels; of the others 28
+COLOURS = {"colour2026": 3}
 
 
 @cache
@@ -420,8 +423,7 @@ def draw_memory_layout():
 
 def draw_networks(names=tuple(NETWORKS)):
     """Draw the networks as blocks. All numbers are read from their declarations."""
-    classes = map(model_class, names)
-    models = [network(in_channels=choose_encoder(network.encoder).channels, num_classes=10) for network in classes]
+    models = [build(name) for name in names]
     extents = [compute_height(model) for model in models]
     above, below, legend = 0.45, 0.32, 0.75
     more = [0.2 if NETWORKS[model.name] else 0 for model in models]
@@ -452,9 +454,17 @@ def draw_networks(names=tuple(NETWORKS)):
     return figure
 
 
+def build(name):
+    """Build a network for ten classes."""
+    network = model_class(name)
+    encoder = choose_encoder(network.encoder, colours=COLOURS.get(name, 1))
+    side = SIDE.get(name, 28)
+    return network(in_channels=encoder.channels, num_classes=10, image_size=(side, side))
+
+
 def is_forked(model):
-    """Return whether a stage reads another stage than the one below it."""
-    return any(stage.inputs for stage in model.stages.values())
+    """Return whether a stage reads another stage than the one below it, or whole maps."""
+    return any(stage.inputs or stage.sees_whole_maps for stage in model.stages.values())
 
 
 def compute_height(model):
@@ -473,7 +483,7 @@ def find_tips(model):
 def draw_graph(plane, model, middle, gap=0.17):
     """Draw a network whose decision stage reads several maps: a column for each depth, a row for each of these maps."""
     rows = {name: row for row, name in enumerate(find_tips(model))}
-    depths, sizes = {"input": 0}, {name: shape[1:] for name, shape in model.shapes(28, 28).items()}
+    depths, sizes = {"input": 0}, {name: shape[1:] for name, shape in model.shapes(*model.image_size).items()}
     for name in model.stages:
         depths[name] = 1 + max(depths[other] for other in model.inputs_of(name))
     for name in [*model.stages][::-1]:  # as near to what reads it as there is room, between the rows of its readers
@@ -514,7 +524,8 @@ def draw_graph(plane, model, middle, gap=0.17):
             lines = describe_pool(stage, sizes[name])
         head = name if learned is None else f"{name}  {learned}"
         draw_block(plane, *place(name), width_of[name], 0.85 if stage.convs else 0.72, head, lines, color)
-    draw_block(plane, *place("input"), 0.62, 0.85, "S1C1", [f"{model.in_channels} maps", format_size((28, 28))], INK)
+    maps = [f"{model.in_channels} maps", format_size(model.image_size)]
+    draw_block(plane, *place("input"), 0.62, 0.85, describe_encoder(model), maps, INK)
     end = place(model.decision)
     draw_block(plane, x, end[1], 0.72, 0.85, None, [f"{model.num_classes}", "classes"], INK)
     draw_arrow(plane, (x - gap + 0.01, end[1]), (x - 0.01, end[1]), mutation_scale=9, lw=1.2)
@@ -522,9 +533,9 @@ def draw_graph(plane, model, middle, gap=0.17):
 
 def draw_network(plane, model, middle, gap=0.19):
     """Draw a network as blocks from left to right, around the height ``middle``."""
-    x, size, maps = 0.15, (28, 28), model.in_channels
+    x, size, maps = 0.15, model.image_size, model.in_channels
     narrow, wide, wider = 0.62, 1.15, 1.5
-    draw_block(plane, x, middle, narrow, 0.85, "S1C1", [f"{maps} maps", format_size(size)], INK)
+    draw_block(plane, x, middle, narrow, 0.85, describe_encoder(model), [f"{maps} maps", format_size(size)], INK)
     x += narrow
     ends = [middle]  # heights where the arrows to the next stage start
     shapes = model.shapes(*size)
@@ -598,6 +609,10 @@ def describe_rule(stage):
 def describe_pool(stage, size):
     """Return the lines of a pooling with a map of ``size``."""
     return [f"pool {stage.size}", *([f"pad {stage.padding}"] if stage.padding else []), format_size(size)]
+
+
+def describe_encoder(model):
+    return {"s1c1": "S1C1", "whitening": "white"}[model.encoder["name"]]
 
 
 def describe_threshold(conv):

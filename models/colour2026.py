@@ -4,22 +4,27 @@ from network_trainer import NetworkTrainer
 
 
 class Colour2026(NetworkTrainer, name="colour2026"):
-    """STDP features of whitened colour images, and decision neurons that learn by the margin rule.
+    """STDP features of whitened colours at two scales, and decision neurons that learn by the margin rule.
 
-    s1 learns by STDP. Each class has five decision neurons, which read the pooled map of s1 as a whole, with the times
-    of its spikes in three levels. They also learn from mirrored copies of the images. All settings were chosen on
-    validation images (results/README.md, "Colour images").
+    s1 and s2 read the encoder's map with kernels of 5×5 and 7×7, and learn by STDP. Each class has five decision
+    neurons, which read both pooled maps as a whole, with the times of the spikes in three levels. They also learn from
+    mirrored copies of the images. All settings were chosen on validation images (results/README.md, "Colour images").
     """
 
-    epochs = (1, 20)  # s1, s2
+    epochs = (1, 1, 24)  # s1, s2, s3
     encoder = {"name": "whitening"}  # noqa: RUF012
     augmentation = "copies=1 flip"
 
     def build(self, num_classes):
         return {
-            "s1": SpikingConv(512, 5, padding=2, threshold=10, rule=STDP(winners=8, radius=2)),
+            "s1": SpikingConv(256, 5, padding=2, threshold=12, rule=STDP(winners=8, radius=2)),
             "c1": Pool(8),
-            "s2": SpikingDense(
-                5 * num_classes, levels=(5, 10), rule=MarginRule(decay=0.9, margin=0.02, left_out=0.3)
+            "s2": SpikingConv(256, 7, padding=3, threshold=20, rule=STDP(winners=8, radius=3), inputs="input"),
+            "c2": Pool(8),
+            "s3": SpikingDense(
+                5 * num_classes,
+                levels=(5, 10),
+                rule=MarginRule(decay=0.9, margin=0.02, left_out=0.3),
+                inputs=("c1", "c2"),
             ),
         }
