@@ -66,8 +66,9 @@ for seed in 0 1 2 3 4; do
     run "digits-mozafari2018-$seed" --model mozafari2018 "${digits[@]}"
     run "digits-mozafari2018-adaptive-$seed" --model mozafari2018 "${digits[@]}" --set "${adaptive[@]}"
 done
+ln -sfn "$folder/cifar" "$runs/cifar"
 for seed in 0 1 2; do
-    colour=(--model colour2026 --dataset "folder:$folder/cifar" --val-split 5000 --seed "$seed")
+    colour=(--model colour2026 --dataset "folder:$runs/cifar" --val-split 5000 --seed "$seed")
     run "cifar-colour2026-$seed" "${colour[@]}"
     run "cifar-colour2026-plain-$seed" "${colour[@]}" --augment none
 done
