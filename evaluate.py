@@ -30,7 +30,7 @@ from datasets import DataSet, events, pictures
 from datasets.augmentation import add_noise
 from datasets.data_set import is_path
 from datasets.pictures import images_at
-from encoders import IMAGES, build_encoder
+from encoders import IMAGES, build_encoder, name_unit
 from engine.stages import INPUT
 from models import model_class
 from report.bits import describe_bits, measure_bits
@@ -120,7 +120,8 @@ def evaluate(settings: EvaluateSettings) -> None:
         write_page(folder, report, maps)
     for note in (*data.notes, *describe_change(run, data), *lost):
         log.info(note)
-    log.info(f"{model.name} on {tested}, test images: {evaluation.describe()}")
+    unit = name_unit(encoder.colours)
+    log.info(f"{model.name} on {tested}, test {unit}: {evaluation.describe(unit)}")
     log.info(describe_energy(energy))
     if bits:
         for line in describe_bits(bits):

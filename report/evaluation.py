@@ -56,13 +56,13 @@ class Evaluation:
         metrics = evaluate_predictions(self.labels, self.predictions, self.relative_scores, self.num_classes)
         return {**metrics, "roc_auc_macro_raw": compute_mean_roc_auc(self.labels, self.scores, self.num_classes)}
 
-    def describe(self) -> str:
-        """Return one line with the most important metrics."""
+    def describe(self, unit: str = "images") -> str:
+        """Return one line with the most important metrics. unit: what was classified."""
         m = self.metrics
         area = "" if m["roc_auc_macro"] is None else f"ROC AUC {m['roc_auc_macro']:.4f}, "
         return (
             f"accuracy {100 * m['accuracy']:.2f} %, wrong {100 * m['loss']:.2f} %, silent {100 * m['silent']:.2f} % "
-            f"(F1 {m['f1_macro']:.4f}, {area}{m['count']:,} images)"
+            f"(F1 {m['f1_macro']:.4f}, {area}{m['count']:,} {unit})"
         )
 
     def write_predictions(self, path: Path, class_names: Sequence[str]) -> None:

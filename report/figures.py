@@ -367,7 +367,7 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     axes.set(xlabel="decision", ylabel="true class")
     correct = int(np.trace(matrix))
     silent = int(matrix[:, -1].sum())
-    axes.set_title(f"{correct:,} of {int(matrix.sum()):,} images correct, {silent:,} silent")
+    axes.set_title(f"{correct:,} of {int(matrix.sum()):,} correct, {silent:,} silent")
     bar = figure.colorbar(mesh, ax=axes, shrink=0.75, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 100])
     bar.set_label("% of the true class (square-root scale)")
     bar.outline.set_visible(False)

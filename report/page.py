@@ -17,6 +17,7 @@ import torch
 from jinja2 import Environment, FileSystemLoader, Template
 from PIL import Image
 
+from encoders import name_unit
 from engine.stages import INPUT, Region
 from errors import InputError
 from network_trainer import NetworkTrainer
@@ -64,6 +65,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
     page = load_template().render(
         model=model,
         title=report.title,
+        unit=name_unit(report.encoder.colours),
         description=" ".join((type(model).__doc__ or "").split()),
         class_names=list(map(str, report.class_names)),
         evaluations=find_evaluations(results),

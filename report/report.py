@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from datasets.augmentation import Augmentation, move_images
+from encoders import name_unit
 from engine.registry import register
 from engine.stages import INPUT
 from errors import InputError, describe_error
@@ -68,7 +69,7 @@ class Report:
         """Return the title of a figure of ``count`` images (None: all)."""
         if count is None:
             count = len(self.images)
-        return f"{caption}\n{self.title}, {count:,} {self.split} images"
+        return f"{caption}\n{self.title}, {count:,} {self.split} {name_unit(self.encoder.colours)}"
 
 
 def figure(caption: str) -> Callable:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from datasets.augmentation import Augmentation, MovedCopies
+from encoders import name_unit
 from engine.compiled import announcements
 from engine.decision import Outcome
 from engine.graph import CHUNK, LatencyMap
@@ -92,7 +93,7 @@ class Run:
         self.log = RunLog(self.folder, self.settings.tensorboard)
         self.log.info(f"{'resuming' if is_resumed else 'run folder'}  {self.folder}")
         counts = [f"{count:,} {split}" for split, count in self.data.count_images().items()]
-        self.log.info(f"{'  '.join(counts)} images")
+        self.log.info(f"{'  '.join(counts)} {name_unit(self.encoder.colours)}")
         for note in self.notes:
             self.log.info(note)
         if not is_resumed:
@@ -223,9 +224,10 @@ class Run:
             latencies = PackedLatencies(shape[0], shape[1:], self.model.time_steps)
         else:
             latencies = torch.empty(shape, dtype=torch.uint8, device=self.model.device)
+        title = f"encoding the {split} {name_unit(self.encoder.colours)}"
         for first in range(0, len(chosen), CHUNK):
             latencies[first : first + CHUNK] = self.encode(images[chosen[first : first + CHUNK]])
-            self.log.show(f"encoding the {split} images", min(first + CHUNK, len(chosen)), len(chosen))
+            self.log.show(title, min(first + CHUNK, len(chosen)), len(chosen))
         self.log.close_bar()
         return latencies
 
@@ -375,7 +377,8 @@ class Run:
         for key in ("validation.best", "validation.last", "test.best", "test.last"):
             if key in evaluations:
                 split, which = key.split(".")
-                self.log.info(f"{split:<10} {which}  {evaluations[key].describe()}")
+                text = evaluations[key].describe(name_unit(self.encoder.colours))
+                self.log.info(f"{split:<10} {which}  {text}")
         if not evaluations:
             self.log.info(f"no scores: {NO_SCORES}")
         if "readout" in facts:
