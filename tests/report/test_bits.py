@@ -12,9 +12,10 @@ from support.run_folders import ROOT
 from torch.nn import functional as F
 
 import evaluate
-from engine.rules import MarginRule
-from engine.stages import SpikingConv
+from engine.rules import STDP, MarginRule
+from engine.stages import Pool, SpikingConv, SpikingDense
 from models import build_model, network_names
+from network_trainer import NetworkTrainer
 from report.bits import quantize, to_whole_weights
 from report.export import export_network
 from s1c1 import S1C1
@@ -78,12 +79,34 @@ def test_numpy_alone_reproduces_the_test_vectors(name, bits, latencies, tmp_path
     model = build_model(name, overrides={"s1.rule.target": 0.8} if name == "deep2024" else {})
     if name == "deep2024":  # with a threshold for each feature
         model.stages["s1"].raised.copy_(torch.linspace(0, 20, model.stages["s1"].out_channels))
-    names = tuple("0123456789")
-    export_network(tmp_path / "network.npz", model, S1C1(), names, latencies[:2], bits)
-    words = [sys.executable, ROOT / "tutorial" / "read_export.py", tmp_path / "network.npz"]
+    assert_reproduced(model, latencies, bits, tmp_path / "network.npz")
+
+
+def assert_reproduced(model, latencies, bits, path):
+    export_network(path, model, S1C1(), tuple("0123456789"), latencies[:2], bits)
+    words = [sys.executable, ROOT / "tutorial" / "read_export.py", path]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "all 2 test vectors" in done.stdout
+
+
+class Own(NetworkTrainer):
+    """A user's network: a pooling first, and decision neurons that see a map with levels and another map."""
+
+    name, aliases = "own", ()
+
+    def build(self, num_classes):
+        return {
+            "c0": Pool(2),
+            "s1": SpikingConv(7, 3, threshold=3, rule=STDP(winners=2, radius=1, bounds=(-0.5, 1.0))),
+            "c1": Pool(3, padding=1),
+            "s2": SpikingDense(3 * num_classes, levels=(4, 9), rule=MarginRule(), inputs=("c0", "c1")),
+        }
+
+
+def test_numpy_alone_reproduces_a_users_network(latencies, tmp_path):
+    for bits in (None, 3):
+        assert_reproduced(Own(), latencies, bits, tmp_path / "own.npz")
 
 
 def test_the_commands(tmp_path, monkeypatch, capsys):
