@@ -34,8 +34,8 @@ LEARNED = 0.01  # mean of w (1 - w): at most 1e-4 in results/*.log; Kheradpisheh
 # each update of a weight changes it by the rate.
 DISTANCE = 6.0
 # Adaptive thresholds, as in results/data.sh: of stages that read the encoder's map, and of those above
-ADAPTIVE = "{0}.rule.target=0.88 {0}.rule.positions=0.05"
-ADAPTIVE_ABOVE = "{0}.threshold=2 {0}.rule.target=0.65 {0}.rule.positions=0.05"
+ADAPTIVE = "{0}.rule.target=0.75 {0}.rule.positions=0.05"
+ADAPTIVE_ABOVE = "{0}.threshold=2 {0}.rule.target=0.5 {0}.rule.positions=0.05"
 NEVER_WON = 0.05  # of the features: at most 0.4 % in results/*.log, and 1.3 % in s2 of kheradpisheh2018
 SILENT = 0.3  # of the decisions: at most 9 % in results/*.log
 ONE_CLASS = 0.9  # of the decisions, if less than half as many labels have this class

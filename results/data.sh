@@ -40,9 +40,9 @@ run() { # name of the run, flags
     cp "$runs/$name/results.json" "results/data/$name.json"
 }
 
-adaptive=(s1.rule.target=0.88 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.65 s2.rule.positions=0.05)
-all_scales=("${adaptive[@]}" s3.threshold=2 s3.rule.target=0.65 s3.rule.positions=0.05
-    s4.rule.target=0.88 s4.rule.positions=0.05)
+adaptive=(s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05)
+all_scales=("${adaptive[@]}" s3.threshold=2 s3.rule.target=0.5 s3.rule.positions=0.05
+    s4.rule.target=0.75 s4.rule.positions=0.05)
 for fold in 0 1 2 3 4; do
     recordings=(--dataset "events:$runs/folds/nmnist/$fold" --val-split 0)
     run "nmnist-mozafari2018-$fold" --model mozafari2018 "${recordings[@]}" --epochs 12 24 60

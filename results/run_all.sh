@@ -74,7 +74,7 @@ for seed in {0..9}; do
 done
 
 # thresholds that adapt, with the settings of results/data.sh
-adaptive=(--set s1.rule.target=0.88 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.65 s2.rule.positions=0.05)
+adaptive=(--set s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05)
 for seed in 0 1 2 3 4; do
     run "mozafari2018-adaptive-10-epochs-seed$seed" --model mozafari2018 --epochs 2 4 10 "${adaptive[@]}" \
         --seed "$seed" "${one[@]}"

@@ -93,8 +93,8 @@ def test_stages_that_hardly_learned_or_fire_are_named_with_a_threshold_that_fits
     assert "--epochs 3 4 680" in learned
     assert "12 of 30" in dead
     (text,) = diagnosis.diagnose_learning(phases[0], row_of(diagnosis, phases[0], convergence=0.21, dead=12, epoch=9))
-    first = "s1.rule.target=0.88 s1.rule.positions=0.05"
-    assert text.endswith(f"try --set {first} s2.threshold=2 s2.rule.target=0.65 s2.rule.positions=0.05")
+    first = "s1.rule.target=0.75 s1.rule.positions=0.05"
+    assert text.endswith(f"try --set {first} s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05")
 
     for threshold, least, most in ((40, 4, 13), (1.5, 8, 13)):
         model.stages["s2"].threshold = threshold
