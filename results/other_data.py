@@ -38,6 +38,8 @@ def read_minutes(path: Path) -> float:
 
 
 def describe(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.2f} % (one run)"
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
 
 
@@ -77,7 +79,7 @@ def draw(path: Path) -> None:
         accuracies = get_test_accuracies(runs)
         minutes = statistics.mean(read_minutes(path) for path, _ in runs)
         colour = colours.setdefault(network, f"C{len(colours)}")
-        deviation = statistics.stdev(accuracies)
+        deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
         mean = statistics.mean(accuracies)
         axes.errorbar(minutes, mean, deviation, fmt=MARKS[data], color=colour, capsize=3)
     for network, colour in colours.items():
@@ -85,7 +87,7 @@ def draw(path: Path) -> None:
     for data, mark in MARKS.items():
         axes.plot([], [], mark, color="black", label=TITLES[data].replace("`", ""))
     axes.set(xlabel="processor time of a run, minutes", ylabel="test accuracy, %")
-    axes.set_xlim(left=0)
+    axes.set_xscale("log")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=120)

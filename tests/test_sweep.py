@@ -356,7 +356,8 @@ def phases_of(model, encoder=None, fingerprint="images", **settings):
         ("mozafari2018", "mozafari2018_margin", {}, 2), ("mozafari2018", "multiscale2026", {}, 2),
         ("mozafari2018", "deep2024", {}, 1),  # 250 features, and 150
         ("deep2024", "deepr2024", {}, 2),  # s3 learns by another rule
-        ("deepr2024", "deepr2024_greedy", {}, 3), ("deep2024", "deep2024", {"s4.rule.reward": (0.01, -0.01)}, 3),
+        ("deepr2024", "deepr2024_greedy", {}, 2),  # s3 has other epochs
+        ("deep2024", "deep2024", {"s4.rule.reward": (0.01, -0.01)}, 3),
         ("inception2024", "inception2024", {"s3.1.threshold": 20}, 2),
         ("mozafari2018", "mozafari2018", {"s3.kernel": 3}, 2), ("mozafari2018", "mozafari2018", {"c2.size": 2}, 2),
         ("mozafari2018", "mozafari2018", {"c1.size": 3}, 1), ("mozafari2018", "mozafari2018", {"s1.threshold": 9}, 0),

@@ -8,7 +8,8 @@ from support.golden_traces import GOLDEN, golden_network
 from models import build_model, network_names
 
 NETWORKS = network_names()
-IMAGES = {"mozafari2018": 150, "multiscale2026": 9}  # of each phase; the tensor path needs up to 50 ms for an image
+# Images of each phase; the tensor path needs up to 50 ms for an image
+IMAGES = {"mozafari2018": 150, "multiscale2026": 9, "colour2026": 9}
 LATENCIES = torch.from_numpy(GOLDEN["encoding"])
 LABELS = torch.from_numpy(GOLDEN["label"])
 

@@ -144,7 +144,7 @@ def test_confusion(names, tmp_path):
     assert cells == expected | {(0, 1): "3", (silent, 0): "7"}  # column, row; nothing stands for 0
     assert texts_of(axes.get_xticklabels()) == [*names, "silent"]
     assert texts_of(axes.get_yticklabels()) == list(names)
-    assert axes.get_title(loc="left").startswith(f"{500 * classes:,} of {500 * classes + 10:,} images")
+    assert axes.get_title(loc="left").startswith(f"{500 * classes:,} of {500 * classes + 10:,} correct")
     picture = render(figure, tmp_path)
     dark = (picture[..., 0] < 20) & (picture[..., 2] > 80) & (picture[..., 2] < 140)
     assert dark.mean() > 0.5 / (classes + 2) ** 2  # the diagonal
