@@ -88,6 +88,7 @@ def draw(path: Path) -> None:
         axes.plot([], [], mark, color="black", label=TITLES[data].replace("`", ""))
     axes.set(xlabel="processor time of a run, minutes", ylabel="test accuracy, %")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=120)
