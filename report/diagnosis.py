@@ -23,7 +23,6 @@ MAX_POTENTIALS = 20_000_000  # computed at once; of large maps, fewer images are
 # deepr2024_greedy, inception2024, kheradpisheh2018 and multiscale2026: 3 to 12 % of the neurons of a stage fire, and
 # some fire for each image. After the last epoch of deepr2024, 0.5 % of s3 fire, and none for 3 to 6 % of the images.
 OFTEN = 0.2  # of the neurons of a trained stage
-USUAL = 0.06  # the suggested threshold lets this fraction fire
 SILENT_MAP = 0.3  # of the images, for which no neuron of a stage fires
 ENCODER = 0.25  # of the neurons of the encoder that spike, on MNIST
 HARDLY = 0.1  # too few: below HARDLY times this fraction
@@ -163,19 +162,20 @@ class Diagnosis:
             highest = potentials.max((1, 2, 3))  # of each image
             silent = float((highest <= conv.threshold).mean())
             fraction = float((potentials > conv.threshold).mean())
+            advice = ""
             if silent > SILENT_MAP:
                 what = f"is silent for {_percent(silent)} of the images: potentials reach {highest.max():.3g}"
                 threshold = float(np.median(highest)) / 2
+                if conv.threshold / CAREFUL <= threshold <= conv.threshold * CAREFUL:
+                    field = f"{name}.threshold" if label == name else f"{name}.{branch}.threshold"
+                    advice = f"; try --set {field}={threshold:.2g}"
             elif has_learned and fraction > OFTEN:
                 what = f"fires often: {_percent(fraction)} of its neurons do (3 to 12 % in the networks here on MNIST)"
-                threshold = float(np.quantile(potentials, 1 - USUAL))
+                if self._have_constant_thresholds([name]):  # another constant threshold is no cure (results/advice.log)
+                    advice = f"; try {self.suggest_adaptive_thresholds()}"
             else:
                 continue
-            text = f"{label} {what}, the threshold is {conv.threshold:g}"
-            if conv.threshold / CAREFUL <= threshold <= conv.threshold * CAREFUL:
-                field = f"{name}.threshold" if label == name else f"{name}.{branch}.threshold"
-                text += f"; try --set {field}={threshold:.2g}"
-            yield text
+            yield f"{label} {what}, the threshold is {conv.threshold:g}{advice}"
 
     def _diagnose_decisions(self, phase):
         name = self.model.decision

@@ -96,11 +96,13 @@ def test_stages_that_hardly_learned_or_fire_are_named_with_a_threshold_that_fits
     first = "s1.rule.target=0.75 s1.rule.positions=0.05"
     assert text.endswith(f"try --set {first} s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05")
 
-    for threshold, least, most in ((40, 4, 13), (1.5, 8, 13)):
-        model.stages["s2"].threshold = threshold
-        (text,) = diagnosis.diagnose(phases[1], row_of(diagnosis, phases[1]))
-        suggested = re.search(r"--set s2\.threshold=(\S+)$", text)
-        assert least <= float(suggested[1]) <= most, text  # 10 is the declared threshold
+    model.stages["s2"].threshold = 40
+    (text,) = diagnosis.diagnose(phases[1], row_of(diagnosis, phases[1]))
+    suggested = re.search(r"--set s2\.threshold=(\S+)$", text)
+    assert 4 <= float(suggested[1]) <= 13, text  # 10 is the declared threshold
+    model.stages["s2"].threshold = 1.5
+    (text,) = diagnosis.diagnose(phases[1], row_of(diagnosis, phases[1]))
+    assert "s2.rule.target=0.5" in text
 
     model.stages["s2"].threshold = 1e5  # far from what would fit, and nothing reaches the decision stage
     (text,) = diagnosis.diagnose(phases[1], row_of(diagnosis, phases[1]))
