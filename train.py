@@ -81,7 +81,7 @@ def train(settings: TrainSettings) -> None:
     settings, encoder, model = resolve(settings, data.set, device)
     check_run(model, data, settings)
     summary = describe(model, data.set, settings)
-    if encoder.fitted:
+    if encoder.fitted and not settings.init_from:  # which takes the fitted encoder of the checkpoint
         encoder.fit(data.set.train_images[data.train])
     origin = {}
     notes = []

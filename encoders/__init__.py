@@ -19,13 +19,6 @@ DEFAULT = "s1c1"  # the encoder of a config without a name
 OF_EVENTS = "events"  # the encoder of recordings
 IMAGES = {0: "recordings of events", 1: "grey images", 3: "colour images"}  # by colours
 
-
-
-def name_unit(colours: int) -> str:
-    """Return what a network with this number of colours reads, in the plural."""
-    return "images" if colours else "recordings"
-
-
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
@@ -87,3 +80,8 @@ def choose_encoder(
         message = f"the encoder {config['name']} takes {IMAGES[encoder.colours]}, not {IMAGES[colours]}"
         raise InputError(message, flag="--encoder")
     return build_encoder({**config, "colours": colours})
+
+
+def name_unit(colours: int) -> str:
+    """Return what a network with this number of colours reads, in the plural."""
+    return "images" if colours else "recordings"

@@ -3,6 +3,8 @@
 ZCA whitening by one convolution, after Falez et al. 2020 (arXiv 2002.10177), who encode colour images for STDP with it.
 """
 
+import math
+
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
@@ -51,6 +53,7 @@ class Whitening(Encoder, name="whitening"):
         check_field(1e-4 <= epsilon <= 1e4, "epsilon", "from 1e-4 to 1e4", epsilon)
         check_field(0 < spiking <= 1, "spiking", "above 0 and at most 1", spiking)
         check_field(time_steps in range(1, 255), "time_steps", "a whole number from 1 to 254", time_steps)
+        check_field(colours in (1, 3), "colours", "1 (grey) or 3 (red, green, blue)", colours)
         self.patch = int(patch)
         self.epsilon = float(epsilon)
         self.spiking = float(spiking)
@@ -62,14 +65,13 @@ class Whitening(Encoder, name="whitening"):
 
     def fit(self, images):
         images = self.check_images(images)
-        if min(images.shape[1:3]) < self.patch:
-            height, width = images.shape[1:3]
-            message = f"at most {min(height, width)} for images of {height}×{width} pixels"
-            check_field(False, "patch", message, self.patch)
+        height, width = images.shape[1:3]
+        side = min(height, width)
+        check_field(self.patch <= side, "patch", f"at most {side} for images of {height}×{width} pixels", self.patch)
         pixels = images.reshape(*images.shape[:3], self.colours)
         mean, covariance = self._measure_patches(pixels)
         self.state = {"filters": self._compute_filters(covariance), "mean": mean}
-        count = min(len(pixels), -(-SAMPLE // images[0].size))
+        count = min(len(pixels), math.ceil(SAMPLE / images[0].size))
         chosen = np.linspace(0, len(pixels) - 1, count, dtype=int)
         parts = [chosen[first : first + CHUNK] for first in range(0, count, CHUNK)]
         strengths = torch.cat([self._respond(pixels[part]).abs().flatten() for part in parts])

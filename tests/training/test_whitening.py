@@ -1,6 +1,5 @@
 """The whitening encoder: its filters, its exact responses, and runs that contain what it has fitted."""
 
-
 import numpy as np
 import pytest
 import torch
