@@ -89,11 +89,17 @@ class Encoder:
         """Fit the encoder to the training images, as ``encode`` takes them: set ``state`` to {name: tensor}."""
 
     def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Set what ``fit`` has computed. Raises InputError if the names are not those of ``fitted``."""
+        """Set what ``fit`` has computed. Raises InputError if the tensors are not those of this encoder."""
         if state.keys() != set(self.fitted):
             names = ", ".join(state) or "nothing"
             raise InputError(f"the encoder {self.name} needs {', '.join(self.fitted) or 'nothing'}, but has {names}")
         self.state = state
+        if self.fitted:  # shapes and types show when an image is encoded
+            blank = np.zeros((1, 32, 32, 3)[: 4 if self.colours == 3 else 3], np.uint8)
+            try:
+                self.encode(blank)
+            except (IndexError, RuntimeError, TypeError, ValueError) as error:
+                raise InputError(f"the tensors of the encoder {self.name} have other shapes or types") from error
 
     def check_images(self, images: np.ndarray | torch.Tensor, single: bool = False) -> np.ndarray:
         """Return the images, or a single image, as an array (N, …). Raises InputError for another type or shape."""

@@ -106,6 +106,17 @@ def test_what_cannot_be_fitted():
         build_encoder({"name": "whitening"}).load_state({"filters": torch.zeros(1)})
 
 
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [("filters", torch.zeros(2)), ("filters", torch.zeros(1, 1, 3, 3, dtype=torch.int64)), ("mean", torch.zeros(7))],
+)
+def test_tensors_of_another_shape_or_type_are_refused(name, tensor):
+    state = dict(fit(draw_images(colours=1)).state)
+    build_encoder({"name": "whitening", "patch": PATCH}).load_state(state)
+    with refuses():
+        build_encoder({"name": "whitening", "patch": PATCH}).load_state({**state, name: tensor})
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A file of 8×8 images of two classes, dark and light at the top."""
