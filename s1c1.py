@@ -118,6 +118,11 @@ class Encoder:
             raise InputError(f"{name} takes {SHAPES[colours]} that are not empty, not {tuple(images.shape)}")
         return pixels
 
+    def to_planes(self, images: np.ndarray) -> np.ndarray:
+        """Return images (N, H, W) or (N, H, W, 3) as a contiguous array (N, colours, H, W)."""
+        planes = images[:, None] if self.colours == 1 else np.moveaxis(images, -1, 1)
+        return np.require(planes, requirements=["C", "W"])
+
     def check_latencies(self, latencies: np.ndarray | torch.Tensor, images: np.ndarray) -> torch.Tensor:
         """Return the latencies of the images as a tensor. Raises InputError if they have another type or shape."""
         if isinstance(latencies, np.ndarray):
@@ -248,7 +253,7 @@ class S1C1(Encoder, name="s1c1"):
                 raise InputError(f'S1C1 takes images of mode "{mode}", not "{image.mode}": use image.convert("{mode}")')
             image = np.asarray(image)
         # A DataLoader's forked workers must not use numba's threads, so this does not call the parallel loop.
-        (planes,) = self._to_planes(self.check_images(image, single=True))
+        (planes,) = self.to_planes(self.check_images(image, single=True))
         latency = np.empty((self.channels, *planes.shape[1:]), np.uint8)
         _encode_one(planes, *self.integer_filters, self.radius, self.time_steps, latency)
         return latency_to_wave(torch.from_numpy(latency), self.time_steps, torch.uint8)
@@ -265,7 +270,7 @@ class S1C1(Encoder, name="s1c1"):
         Raises:
             InputError: the images have another type or shape.
         """
-        return _encode_many(self._to_planes(images), *self.integer_filters, self.radius, self.time_steps)
+        return _encode_many(self.to_planes(images), *self.integer_filters, self.radius, self.time_steps)
 
     def count_macs(self, height: int, width: int) -> int:
         """Return the number of multiply-accumulates of the filters for an image, without padding.
@@ -279,11 +284,6 @@ class S1C1(Encoder, name="s1c1"):
 
         macs = [count_taps(height, window) * count_taps(width, window) for window, _, _ in self.filters]
         return self.colours * sum(macs)
-
-    def _to_planes(self, images):
-        """Return images as a contiguous array (N, colours, H, W)."""
-        planes = images[:, None] if self.colours == 1 else np.moveaxis(images, -1, 1)
-        return np.require(planes, requirements=["C", "W"])
 
 
 def check_field(is_usable, name, allowed, value):

@@ -19,5 +19,5 @@ class Intensity(Encoder, name="intensity"):
         self.colours = self.channels = colours
 
     def encode(self, images):
-        planes = images[:, None] if self.colours == 1 else np.moveaxis(images, -1, 1)
-        return ((255 - planes.astype(np.int64)) * self.time_steps // 255).astype(np.uint8)
+        darkness = 255 - self.to_planes(images).astype(np.int64)
+        return (darkness * self.time_steps // 255).astype(np.uint8)

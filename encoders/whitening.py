@@ -68,13 +68,12 @@ class Whitening(Encoder, name="whitening"):
         height, width = images.shape[1:3]
         side = min(height, width)
         check_field(self.patch <= side, "patch", f"at most {side} for images of {height}×{width} pixels", self.patch)
-        pixels = images.reshape(*images.shape[:3], self.colours)
-        mean, covariance = self._measure_patches(pixels)
+        mean, covariance = self._measure_patches(images.reshape(*images.shape[:3], self.colours))
         self.state = {"filters": self._compute_filters(covariance), "mean": mean}
-        count = min(len(pixels), math.ceil(SAMPLE / images[0].size))
-        chosen = np.linspace(0, len(pixels) - 1, count, dtype=int)
+        count = min(len(images), math.ceil(SAMPLE / images[0].size))
+        chosen = np.linspace(0, len(images) - 1, count, dtype=int)
         parts = [chosen[first : first + CHUNK] for first in range(0, count, CHUNK)]
-        strengths = torch.cat([self._respond(pixels[part]).abs().flatten() for part in parts])
+        strengths = torch.cat([self._respond(images[part]).abs().flatten() for part in parts])
         strengths = strengths[strengths > 0].sort(descending=True).values
         if not len(strengths):
             raise InputError("the encoder whitening cannot be fitted to uniform images", flag="--encoder")
@@ -110,19 +109,18 @@ class Whitening(Encoder, name="whitening"):
         unit = largest / (EXACT - PIXEL_MAX * filters[0].size)  # each rounding adds less than PIXEL_MAX to a sum
         return torch.from_numpy(np.rint(filters / unit)).float()
 
-    def _respond(self, pixels: np.ndarray) -> torch.Tensor:
-        """Return the responses float32 (N, colours, H, W) to pixels uint8 (N, H, W, colours)."""
-        planes = torch.from_numpy(np.moveaxis(pixels, -1, 1).astype(np.float32))
+    def _respond(self, images: np.ndarray) -> torch.Tensor:
+        """Return the responses float32 (N, colours, H, W) to images."""
+        planes = torch.from_numpy(self.to_planes(images).astype(np.float32))
         planes -= self.state["mean"][:, None, None]
         planes = F.pad(planes, [self.patch // 2] * 4, mode="replicate")
         return F.conv2d(planes, self.state["filters"])
 
     def encode(self, images):
-        pixels = images.reshape(*images.shape[:3], self.colours)
         latencies = np.empty((len(images), self.channels, *images.shape[1:3]), np.uint8)
         borders = self.state["borders"].numpy()
         for first in range(0, len(images), CHUNK):
-            responses = self._respond(pixels[first : first + CHUNK])
+            responses = self._respond(images[first : first + CHUNK])
             intensities = torch.stack([responses, -responses], 2).flatten(1, 2)
             earlier = np.searchsorted(borders, intensities.numpy(), side="right")
             latencies[first : first + CHUNK] = self.time_steps - earlier
