@@ -98,7 +98,7 @@ class Encoder:
             blank = np.zeros((1, 32, 32, 3)[: 4 if self.colours == 3 else 3], np.uint8)
             try:
                 self.encode(blank)
-            except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
                 raise InputError(f"the tensors of the encoder {self.name} have other shapes or types") from error
 
     def check_images(self, images: np.ndarray | torch.Tensor, single: bool = False) -> np.ndarray:

@@ -43,12 +43,13 @@ def explain_errors(function: Callable) -> Callable:
             return function(*args, **options)
         except torch.cuda.OutOfMemoryError:
             raise
-        except (RuntimeError, AttributeError) as error:
+        except (RuntimeError, AttributeError, OverflowError) as error:
             descriptions = []
             for value in (*args, *options.values()):
                 description = tuple(value.shape) if isinstance(value, Tensor) else value
-                descriptions.append(repr(description)[:40])
-            raise ValueError(f"{function.__name__} cannot take {', '.join(descriptions)}: {error}") from error
+                descriptions.append(" ".join(repr(description)[:40].split()))
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{function.__name__} cannot take {', '.join(descriptions)}: {reason}") from error
 
     return call
 

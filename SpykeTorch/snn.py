@@ -29,6 +29,9 @@ class Convolution(nn.Module):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = to_pair(kernel_size)
+        sizes = in_channels, out_channels, *self.kernel_size
+        if min(sizes) < 1:
+            raise ValueError(f"channels and sizes of a kernel are at least 1, not {sizes}")
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *self.kernel_size), requires_grad=False)
         self.reset_weight(weight_mean, weight_std)
 
@@ -96,6 +99,10 @@ class STDP(nn.Module):
 
     def __init__(self, conv_layer: Convolution, learning_rate, use_stabilizer=True, lower_bound=0, upper_bound=1):
         super().__init__()
+        if not isinstance(conv_layer, Convolution):
+            raise TypeError(f"conv_layer must be a Convolution, not a {type(conv_layer).__name__}")
+        if not isinstance(learning_rate, tuple | list) or not learning_rate:
+            raise TypeError(f"learning_rate must be a pair or a list of pairs, not {learning_rate!r}")
         if not lower_bound < upper_bound:
             raise ValueError(f"lower bound {lower_bound} is not below upper bound {upper_bound}")
         features = len(conv_layer.weight)

@@ -41,7 +41,7 @@ def build_encoder(config: dict[str, Any]) -> Encoder:
         _ = encoder.channels, encoder.time_steps, encoder.config()
     except InputError:
         raise
-    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as error:
         message = f"cannot build the encoder {name} with {parameters}: {error}"
         raise InputError(message, flag="--encoder") from error
     return encoder

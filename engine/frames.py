@@ -81,7 +81,7 @@ class FiringLayer(_Tensors, backend.FiringLayer):
         inhibited = sf.pointwise_inhibition(thresholded)
         if closed is not None:
             inhibited = inhibited * ~torch.from_numpy(closed).to(inhibited.device)
-        winners = sf.get_k_winners(inhibited, rule.winners, rule.radius, inhibited.sign())
+        winners = sf.get_k_winners(merge_ties(inhibited), rule.winners, rule.radius, inhibited.sign())
         first = sf.wave_to_latency(spikes)
         rows = [(*winner, int(first[winner])) for winner in winners]
         return torch.tensor(rows, dtype=torch.int32).reshape(-1, 4), first
@@ -176,6 +176,16 @@ class DecisionLayer(_Tensors, backend.DecisionLayer):
             line, column = self._find_position(potentials[feature])
             times = self._pad(image)[:, line : line + self.kernel, column : column + self.kernel]
             self._change_weights([feature], times[None], self.time_steps - 1, rates[row], rule)
+
+
+def merge_ties(potentials: Tensor) -> Tensor:
+    """Return the potentials; those that are equal up to ``tolerance`` become the highest of them."""
+    values, places = potentials.unique(return_inverse=True)  # ascending
+    relative = float(tolerance(potentials.numpy(force=True)))
+    is_last = torch.ones_like(values, dtype=torch.bool)  # of the values that are equal
+    is_last[:-1] = values[1:] * (1 - relative) > values[:-1]
+    group = is_last.cumsum(0) - is_last.long()
+    return values[is_last][group][places]
 
 
 def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:

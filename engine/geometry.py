@@ -1,5 +1,7 @@
 """The sizes of the outputs of convolutions and poolings."""
 
+from numbers import Integral
+
 from errors import InputError
 
 
@@ -16,7 +18,7 @@ def pooled_size(height: int, width: int, size: int, padding: int = 0) -> tuple[i
     """Return (Ho, Wo) of a pooling, which drops what does not fit. Raises InputError if no window fits."""
     height += 2 * padding
     width += 2 * padding
-    if not 1 <= size <= min(height, width):
+    if not isinstance(size, Integral) or not 1 <= size <= min(height, width):
         padded = f"{height}×{width}"
         raise InputError(f"pooling {size} does not fit a {padded} input (padding included)", field="size")
     return height // size, width // size

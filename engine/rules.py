@@ -372,7 +372,8 @@ def check_competition(rule: Rule) -> None:
 
 def check_bounds(rule: Rule) -> None:
     """Raise InputError unless ``bounds`` are two numbers from -1e6 to 1e6 in ascending order."""
-    if len(rule.bounds) != 2 or not -MAX_VALUE <= rule.bounds[0] < rule.bounds[1] <= MAX_VALUE:
+    is_pair = isinstance(rule.bounds, tuple | list) and len(rule.bounds) == 2
+    if not is_pair or not -MAX_VALUE <= rule.bounds[0] < rule.bounds[1] <= MAX_VALUE:
         message = f"bounds must be two numbers from -1e6 to 1e6, the lower one first, not {rule.bounds}"
         raise InputError(message, field="bounds")
 

@@ -219,6 +219,15 @@ def test_update_on_random_maps(backend, dtype, layer, rule, anti):
     np.testing.assert_allclose(found, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
 
 
+def test_rounding_does_not_decide_between_equal_sums(backend):
+    """0.1 + 0.2 is above 0.3 in float64, but the neuron with 0.3 has the lower index."""
+    weight = np.array([[[[0.3, 0.1], [0.2, 0.0]]]])
+    latency = np.full((1, 1, 2, 6), 15, np.uint8)
+    latency[0, 0, 0, 0] = latency[0, 0, 0, 4] = latency[0, 0, 1, 3] = 0  # 0.3 at column 0, 0.1 + 0.2 at column 3
+    assert 0.1 + 0.2 > 0.3
+    assert learn(backend, weight, 15, 0, 0.25, latency, 1, 0) == [[(0, 0, 0, 0)]]
+
+
 def test_equal_weights_go_to_the_lowest_index(backend):
     """Features with equal weights tie everywhere: the first one wins, at the first of the equal positions."""
     weight = np.full((40, 1, 3, 3), 0.7)

@@ -158,7 +158,8 @@ def judge(program, words, output):
         return "accepted", said
     if left:
         return "folder left", f"{left[0]}: {said}"
-    return ("refused" if code == 2 and said.count("\n") == 1 else "several lines"), said
+    is_right = code == 2 and (said.count("\n") == 1 or "--traceback" in words)  # the traceback was requested
+    return ("refused" if is_right else "several lines"), said
 
 
 def in_a_process(environment, words, expected):
