@@ -119,7 +119,9 @@ def _decode_arrays(content: bytes) -> Events:
         arrays = np.load(io.BytesIO(content), allow_pickle=False)
     x, y, t, p = (np.asarray(arrays[name]) for name in "xytp")
     are_lists = x.ndim == 1 and x.shape == y.shape == t.shape == p.shape
-    are_numbers = not {x.dtype.kind, y.dtype.kind} - {*"iu"} and t.dtype.kind in "iuf"
+    are_integers = x.dtype.kind in "iu" and y.dtype.kind in "iu"
+    are_numbers = are_integers and t.dtype.kind in "iuf" and p.dtype.kind in "biuf"
     if not (are_lists and are_numbers and ((t >= -MAX_TIME) & (t <= MAX_TIME)).all()):
-        raise ValueError("x, y, t (µs) and p must be of the same length, x and y integers and t from -2^53 to 2^53")
+        message = "x, y, t (µs) and p must be numbers and of the same length, x and y integers and t from -2^53 to 2^53"
+        raise ValueError(message)
     return Events(x.astype(np.int64), y.astype(np.int64), np.rint(t).astype(np.int64), (p > 0).astype(np.int64))

@@ -210,18 +210,21 @@ def write_rule(path, rng):
     return [*words, "--model", "mozafari2018"]
 
 
+ODD = "drop", "type", "shape", "negative", "huge", "bytes", "empty", "nan", "cut"
+
+
 def write_recordings(folder, rng):
     """Write a folder of recordings, some of them odd, and return the flags that train on it."""
     numbers = np.random.default_rng(rng.randrange(10**6))
     size = rng.choice((8, 34, 34, 34, 300))
     for label in range(rng.choice((1, 2, 2, 3))):
-        for index in range(rng.choice((0, 2, 8, 8))):
+        for index in range(rng.choice((0, 8, 20, 20))):
             path = folder / f"class{label}" / f"{index}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            count = rng.choice((0, 1, 50, 500))
+            count = rng.choice((50, 500)) if rng.random() < 0.95 else rng.choice((0, 1))
             events = {key: numbers.integers(0, top, count) for key, top in (("x", size), ("y", size), ("p", 2))}
             events["t"] = np.sort(numbers.integers(0, 10**5, count))
-            odd = rng.choice(["", "", "", "drop", "type", "shape", "negative", "huge", "bytes", "empty", "nan", "cut"])
+            odd = rng.choice(ODD) if rng.random() < 0.08 else ""
             key = rng.choice(list(events))
             if odd == "drop":
                 del events[key]
@@ -235,7 +238,7 @@ def write_recordings(folder, rng):
                 events[key] = events[key].astype(np.uint64) + np.uint64(2**63)
             elif odd == "nan":
                 events[key] = events[key] * np.nan
-            if rng.random() < 0.3 or odd in ("bytes", "empty"):
+            if odd in ("bytes", "empty"):
                 length = 0 if odd == "empty" else rng.choice((1, 5, 4000, 5000))
                 path.with_suffix(".bin").write_bytes(numbers.bytes(length))
             else:
