@@ -30,7 +30,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str, *, flag: str | None = None, field: str | None = None, path: object = None):
-        super().__init__(" ".join(message.split()))
+        super().__init__(" ".join(line.strip() for line in message.splitlines()))
         self.flag, self.field, self.path = flag, field, None if path is None else str(path)
 
 

@@ -176,3 +176,9 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(program
     assert line.startswith(f"{program}: the package torch")
     assert line.endswith("requirements.txt")
     assert not run.stdout
+
+
+def test_an_error_is_one_line_and_keeps_spaces_in_names():
+    message = str(InputError(f"winners must be a number, not {torch.zeros(2, 2)}; see my  file"))
+    assert "\n" not in message
+    assert message.endswith("my  file")

@@ -511,3 +511,19 @@ def test_arguments_that_torch_cannot_compute_with_are_named(wrong):
     for function in (sf.pointwise_inhibition, lambda wave: sf.pooling(wave, 2), snn.Convolution(1, 2, 2)):
         with pytest.raises((ValueError, TypeError)):
             function(wrong)
+
+
+@pytest.mark.parametrize(
+    ("error", "make"),
+    [
+        (TypeError, lambda: snn.STDP("conv1", (0.1, -0.1))),
+        (TypeError, lambda: snn.STDP(snn.Convolution(1, 2, 2), {})),
+        (TypeError, lambda: snn.STDP(snn.Convolution(1, 2, 2), [])),
+        (ValueError, lambda: snn.Convolution(1, 2, -1)),
+        (ValueError, lambda: snn.Convolution(0, 2, 2)),
+        (ValueError, lambda: sf.threshold(torch.zeros(1, 1, 2, 2), -(10**30))),
+    ],
+)
+def test_impossible_layers_and_rates_are_refused(error, make):
+    with pytest.raises(error):
+        make()
