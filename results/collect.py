@@ -39,6 +39,7 @@ VARIANTS = {
     "-constant": "with constant rates in the warm-up of s3",
     "-balanced": "with balanced rates in s3",
     "-adaptive": "with adaptive thresholds",
+    "-grey": "with grey levels",
 }
 # parts of the rows, names and epochs, that the README leaves out
 NOT_SHORT = " without ", " with ", " 100|", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
