@@ -24,13 +24,13 @@ class InputError(ValueError):
     exception is a bug and keeps its traceback.
 
     Args:
-        message: it becomes one line.
+        message: one line; control characters, such as ends of lines in names, are escaped.
         flag, field, path: what the error is about, if it is known: a flag ("--epochs"), a field of a declaration, a
             configuration or a checkpoint ("s1.rule.winners"), the path of a file or folder.
     """
 
     def __init__(self, message: str, *, flag: str | None = None, field: str | None = None, path: object = None):
-        super().__init__(" ".join(line.strip() for line in message.splitlines()))
+        super().__init__(make_printable(message))
         self.flag, self.field, self.path = flag, field, None if path is None else str(path)
 
 
