@@ -95,9 +95,9 @@ class Encoder:
             raise InputError(f"the encoder {self.name} needs {', '.join(self.fitted) or 'nothing'}, but has {names}")
         self.state = state
         if self.fitted:  # shapes and types show when an image is encoded
-            blank = np.zeros((1, 32, 32, 3)[: 4 if self.colours == 3 else 3], np.uint8)
+            shape = (1, 32, 32, 3) if self.colours == 3 else (1, 32, 32)
             try:
-                self.encode(blank)
+                self.encode(np.zeros(shape, np.uint8))
             except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
                 raise InputError(f"the tensors of the encoder {self.name} have other shapes or types") from error
 

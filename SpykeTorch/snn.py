@@ -1,6 +1,7 @@
 """Modules: spiking convolution, pooling, and STDP as a rule that changes the weights of a convolution."""
 
 import re
+from numbers import Integral
 
 import torch
 import torch.nn as nn
@@ -30,8 +31,8 @@ class Convolution(nn.Module):
         self.out_channels = out_channels
         self.kernel_size = to_pair(kernel_size)
         sizes = in_channels, out_channels, *self.kernel_size
-        if min(sizes) < 1:
-            raise ValueError(f"channels and sizes of a kernel are at least 1, not {sizes}")
+        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
+            raise ValueError(f"channels and sizes of a kernel are whole numbers of at least 1, not {sizes}")
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *self.kernel_size), requires_grad=False)
         self.reset_weight(weight_mean, weight_std)
 

@@ -78,10 +78,10 @@ class FiringLayer(_Tensors, backend.FiringLayer):
         closed: bool (Ho, Wo), the positions where no neuron can win.
         """
         spikes, thresholded = sf.fire(self._potentials(self._wave(image)), self.threshold, True)
-        inhibited = sf.pointwise_inhibition(thresholded)
+        inhibited = sf.pointwise_inhibition(merge_ties(thresholded))
         if closed is not None:
             inhibited = inhibited * ~torch.from_numpy(closed).to(inhibited.device)
-        winners = sf.get_k_winners(merge_ties(inhibited), rule.winners, rule.radius, inhibited.sign())
+        winners = sf.get_k_winners(inhibited, rule.winners, rule.radius, inhibited.sign())
         first = sf.wave_to_latency(spikes)
         rows = [(*winner, int(first[winner])) for winner in winners]
         return torch.tensor(rows, dtype=torch.int32).reshape(-1, 4), first
@@ -180,8 +180,10 @@ class DecisionLayer(_Tensors, backend.DecisionLayer):
 
 def merge_ties(potentials: Tensor) -> Tensor:
     """Return the potentials; those that are equal up to ``tolerance`` become the highest of them."""
+    relative = float(tolerance(potentials.new_empty(0).numpy(force=True)))
+    if relative == 0:
+        return potentials
     values, places = potentials.unique(return_inverse=True)  # ascending
-    relative = float(tolerance(potentials.numpy(force=True)))
     is_last = torch.ones_like(values, dtype=torch.bool)  # of the values that are equal
     is_last[:-1] = values[1:] * (1 - relative) > values[:-1]
     group = is_last.cumsum(0) - is_last.long()

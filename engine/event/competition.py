@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.compiled import compiled
-from engine.decision import tolerance
+from engine.decision import strongest, tolerance
 from engine.event.firing import Thresholds, integrate, mark_lines, reset, sort_by_time
 from engine.event.simd import any_above
 
@@ -25,7 +25,7 @@ def compete(latency, rows, geometry, competition, never, full, buffers, winners)
     At each position, point-wise inhibition leaves the feature that crosses the threshold first; of several at the same
     time, the feature with the highest potential, then the lowest index. Among these neurons, the winners are the
     earliest; of several at the same time, those with the highest potential, then the lowest flat index (F, Ho, Wo).
-    Two neurons that see the same patch at different times have potentials that differ by rounding: see ``tolerance``.
+    Potentials that differ only by rounding are equal: see ``tolerance``.
 
     ``never``, bool (Ho, Wo) or (0, 0): the positions where no neuron can win.
 
@@ -73,10 +73,7 @@ def compete(latency, rows, geometry, competition, never, full, buffers, winners)
                     continue
                 closed[y, x] = True
                 open_positions -= 1
-                best = 0
-                for f in range(1, geometry.features):
-                    if potential[at + f] > potential[at + best]:
-                        best = f
+                best = strongest(potential[at : at + geometry.features])
                 strengths[crossed] = potential[at + best]
                 candidates[crossed, 0] = best
                 candidates[crossed, 1] = y

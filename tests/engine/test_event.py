@@ -228,6 +228,13 @@ def test_rounding_does_not_decide_between_equal_sums(backend):
     assert learn(backend, weight, 15, 0, 0.25, latency, 1, 0) == [[(0, 0, 0, 0)]]
 
 
+def test_rounding_does_not_decide_between_features(backend):
+    """At one position, the potentials of the features are 0.3 and 0.1 + 0.2: the first feature wins."""
+    weight = np.array([[[[0.3, 0.0], [0.0, 0.0]]], [[[0.0, 0.1], [0.2, 0.0]]]])
+    latency = np.zeros((1, 1, 2, 2), np.uint8)
+    assert learn(backend, weight, 15, 0, 0.25, latency, 1, 0) == [[(0, 0, 0, 0)]]
+
+
 def test_equal_weights_go_to_the_lowest_index(backend):
     """Features with equal weights tie everywhere: the first one wins, at the first of the equal positions."""
     weight = np.full((40, 1, 3, 3), 0.7)

@@ -64,6 +64,10 @@ class HangError(BaseException):
     """A command takes too long. It does not derive from Exception, so that no handler of errors catches it."""
 
 
+def ring(number, frame):
+    raise HangError
+
+
 def one_flag_each(run):
     """Yield (group, program, words): every flag with every value, without one, repeated, and with every command."""
     commands = {
@@ -187,9 +191,6 @@ def main():
     parser.add_argument("--only", metavar="GROUP", help='of one group, such as "huge values"')
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     args = parser.parse_args()
-
-    def ring(number, frame):
-        raise HangError
 
     def no_network(*_, **__):
         raise OSError("no network")

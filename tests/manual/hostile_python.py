@@ -12,14 +12,10 @@ refused in one line with exit code 2. Everything else is bad, is printed, and ma
 """
 
 import argparse
-import contextlib
-import io
 import random
 import signal
 import sys
 import tempfile
-from collections import Counter
-from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -27,6 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from hostile_commands import LIMIT, Counts, HangError, judge, ring  # noqa: E402
 
 import datasets  # noqa: E402
 import train  # noqa: E402
@@ -37,18 +34,8 @@ from errors import InputError  # noqa: E402
 from models import MODELS  # noqa: E402
 from SpykeTorch import functional, snn, utils  # noqa: E402
 
-LIMIT = 300  # seconds
-OUTCOMES = "tried", "works", "refused", "several lines", "other error", "hang"
 VALUES = (None, -1, 0, 1, 3, 300, -(10**30), 1.5, float("nan"), float("inf"), True, "", "x", b"x", [], {}, (1, 2, 3))
 VALUES += (np.zeros(0), np.zeros((2, 3)), torch.zeros(3), torch.full((2, 2), float("nan")), object(), lambda: 1, [[1]])
-
-
-class HangError(BaseException):
-    """A call took longer than LIMIT."""
-
-
-def ring(number, frame):
-    raise HangError
 
 
 def list_calls():
@@ -155,7 +142,7 @@ def call_with_odd_values(calls, rng, what):
     function(**arguments)
 
 
-WINDOW = "t_in <= t_out) * ltp + (t_in > t_out) * ltd"
+WINDOW = "(t_in <= t_out) * ltp + (t_in > t_out) * ltd"
 RETURNED = ("None", "1 / 0", "float('nan')", "'x'", "[1]", "ltp", "t_in", "1e400", "undefined", "10**30", "True", "-5")
 RETURNED += ("np.zeros(3)", "self.missing", "ltp if t_in < t_out else ltd", "float('inf') * ltp", "print(t_in)", "w")
 RULE = """from dataclasses import dataclass
@@ -186,7 +173,7 @@ def write_rule(path, rng):
         "base": "(NamedTuple)",
         "parameters": "lower: float\n    upper: float",
         "more": "",
-        "window": f"({WINDOW}",
+        "window": WINDOW,
         "change": "(w - self.lower) * (self.upper - w)",
         "type": "float",
         "default": "1.0",
@@ -251,36 +238,22 @@ def write_recordings(folder, rng):
     return words + rng.choice(([], [], ["--image-size", "34", "34"], ["--val-split", "0.5"], ["--ratio", "0.5"]))
 
 
-def judge_call(work):
-    """Return the outcome of ``work``, and what was said."""
+def judge_call(function, *arguments):
+    """Return the outcome of a call, and what was said."""
+    signal.setitimer(signal.ITIMER_REAL, LIMIT)
     try:
-        work()
+        function(*arguments)
     except HangError:
         return "hang", ""
-    except (ValueError, TypeError, IndexError) as error:  # InputError is a ValueError
-        is_long = isinstance(error, InputError) and "\n" in str(error)  # torch's own messages have several lines
-        return ("several lines" if is_long else "refused"), repr(error)
+    except InputError as error:
+        return ("several lines" if "\n" in str(error) else "refused"), str(error)
+    except (ValueError, TypeError, IndexError) as error:
+        return "refused", str(error)
     except Exception as error:
-        return "other error", repr(error)
-    return "works", ""
-
-
-def judge_command(words, output):
-    err = io.StringIO()
-    code = None
-
-    def work():
-        nonlocal code
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(err):
-            code = train.main([*words, "--no-figures", "--readout", "none", "--output", str(output)])
-
-    outcome, said = judge_call(work)
-    if outcome == "works" and code:
-        said = err.getvalue()
-        outcome = "refused" if code == 2 and said.count("\n") == 1 else "several lines"
-    elif outcome not in ("works", "hang"):  # an exception that train.main has not reported
-        outcome = "other error"
-    return outcome, said
+        return "traceback", repr(error)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return "accepted", ""
 
 
 def main():
@@ -291,36 +264,25 @@ def main():
     args = parser.parse_args()
     rng = random.Random(args.seed)
     signal.signal(signal.SIGALRM, ring)
-    rows = {name: Counter() for name in ("calls", "rules", "recordings")}
-
-    def note(name, outcome, what, said):
-        rows[name].update(["tried", outcome])
-        if outcome in OUTCOMES[3:]:
-            print(f"{name}: {outcome}: {what}: {said[:400]}", flush=True)
-
+    counts = Counts()
     calls = list_calls()
     for _ in range(args.calls):
         what = []
-        signal.setitimer(signal.ITIMER_REAL, LIMIT)
-        outcome, said = judge_call(partial(call_with_odd_values, calls, rng, what))
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        note("calls", outcome, what, said)
-    writers = {"rules": write_rule, "recordings": write_recordings}
-    for name, write in writers.items():
+        outcome, said = judge_call(call_with_odd_values, calls, rng, what)
+        counts.add("calls", outcome, map(str, what), said)
+    for name, write in {"rules": write_rule, "recordings": write_recordings}.items():
         for number in range(getattr(args, name)):
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder, f"odd_{number}.py" if name == "rules" else "recordings")
                 words = write(path, rng)
-                signal.setitimer(signal.ITIMER_REAL, LIMIT)
-                outcome, said = judge_command(words, Path(folder, "runs"))
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                content = path.read_text() if path.is_file() else words
-                note(name, outcome, content, said)
-    print(f"\n| {' | '.join(('', *OUTCOMES))} |\n{'|---' * (len(OUTCOMES) + 1)}|")
-    for name, counts in rows.items():
-        if counts:
-            print(f"| {' | '.join(map(str, (name, *(counts[outcome] for outcome in OUTCOMES))))} |")
-    sys.exit(any(counts[outcome] for counts in rows.values() for outcome in OUTCOMES[3:]))
+                output = Path(folder, "runs")
+                flags = ["--no-figures", "--readout", "none", "--output", str(output)]
+                empty = path if name == "rules" else output  # a plugin may fail while it learns, and leave its run
+                outcome, said = judge(train, [*words, *flags], empty)
+                content = path.read_text() if path.is_file() else ""
+                counts.add(name, outcome, [*words, content], said)
+    counts.print()
+    sys.exit(bool(counts.failed()))
 
 
 if __name__ == "__main__":
