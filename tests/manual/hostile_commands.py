@@ -129,16 +129,18 @@ class Counts:
     def add(self, group, kind, words, said):
         self.rows.setdefault(group, Counter())[kind] += 1
         if kind not in OUTCOMES[:2]:
-            print(f"{group}: {' '.join(word[:40] for word in words)!r}: {kind}: {said[-300:]}", flush=True)
+            print(f"{group}: {' '.join(word[:60] for word in words)!r}: {kind}: {said[-700:]}", flush=True)
 
     def print(self):
-        print(f"\n| {'command lines':<30} | tried | {' | '.join(OUTCOMES)} |")
-        print(f"|{'---|' * (len(OUTCOMES) + 2)}")
-        for group, counts in [*self.rows.items(), ("all", sum(self.rows.values(), Counter()))]:
-            print(f"| {group:<30} | {counts.total()} | {' | '.join(str(counts[kind]) for kind in OUTCOMES)} |")
+        total = sum(self.rows.values(), Counter())
+        columns = [*OUTCOMES, *sorted(total.keys() - set(OUTCOMES))]
+        print(f"\n| {'inputs':<30} | tried | {' | '.join(columns)} |")
+        print(f"|{'---|' * (len(columns) + 2)}")
+        for group, counts in [*self.rows.items(), ("all", total)]:
+            print(f"| {group:<30} | {counts.total()} | {' | '.join(str(counts[kind]) for kind in columns)} |")
 
     def failed(self):
-        return sum(counts[kind] for counts in self.rows.values() for kind in OUTCOMES[2:])
+        return sum(counts[kind] for counts in self.rows.values() for kind in counts.keys() - set(OUTCOMES[:2]))
 
 
 def judge(program, words, output):

@@ -1,13 +1,14 @@
 """Damage the files of a finished run, run commands with odd streams, limits and environments, and count the outcomes.
 
     python tests/manual/hostile_runs.py files --seed 0
-    python tests/manual/hostile_runs.py surroundings
+    python tests/manual/hostile_runs.py surroundings --count 300
 
 * files: each file of a run's folder is removed, cut, overwritten, and replaced by a folder and by links. Values of its
   JSON are exchanged. Each command that reads the run must then work, or end with exit code 2 and one line on
   stderr. No results.json may be lost, and no link followed.
-* surroundings: real processes of each command. None may end in a traceback or a hang, and a run that trains must train
-  to its end whatever happens to its output: log.txt and results.json are complete.
+* surroundings: real processes: each command with each stream, a training with each setting, and random pairs of both.
+  None may end in a traceback or a hang, and a run that trains must train to its end whatever happens to its output:
+  log.txt and results.json are complete.
 """
 
 import argparse
@@ -20,20 +21,19 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
-from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
+from hostile_commands import Counts, judge, ring  # noqa: E402
 from support.command import DIGITS, contents  # noqa: E402
 
 import evaluate  # noqa: E402
 import sweep  # noqa: E402
 import train  # noqa: E402
 
-LIMIT = 120  # seconds for one command
+LIMIT = 600  # seconds for one process
 RUN = f"--model mozafari2018 {DIGITS} --dry-run --no-figures --map-index 0"
 DIGIT = ROOT / "images" / "example-digit.png"
 VALUES = None, True, -1, 10**30, 1e300, "", "x", "../x", "a\nb", [], [[]], {}, {"x": 1}
@@ -46,10 +46,6 @@ COMMANDS = {
     "repeat": (train, "--config {run}/args.json --epochs 0 0 0 --output {out}"),
     "init": (train, f"{RUN} --epochs 0 0 0 --init-from {{run}} --output {{out}}"),
 }
-
-
-class HangError(BaseException):
-    """A command takes too long. It does not derive from Exception, so that no handler of errors catches it."""
 
 
 def damage(path, rng, outside):
@@ -88,26 +84,8 @@ def damage(path, rng, outside):
     return kind
 
 
-def judge(program, words):
-    """Run a command in this process. Returns an outcome and what the command printed."""
-    out, err = io.StringIO(), io.StringIO()
-    signal.alarm(LIMIT)
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = program.main(words.split())
-    except HangError:
-        return "hang", traceback.format_exc()
-    except BaseException:
-        return "traceback", traceback.format_exc()
-    finally:
-        signal.alarm(0)
-    if code:
-        return ("refused" if code == 2 and err.getvalue().count("\n") == 1 else "several lines"), err.getvalue()
-    return "accepted", err.getvalue()
-
-
 def try_files(folder, seed, count):
-    """Yield (command, outcome, what was tried) for each damage."""
+    """Yield (command, outcome, what was tried, what it printed) for each damage."""
     kept, run, out, outside = (folder / name for name in ("kept", "run", "out", "outside"))
     with contextlib.redirect_stdout(io.StringIO()):
         assert train.main(f"{RUN} --epochs 1 0 1 --output {folder} --name kept".split()) == 0
@@ -122,12 +100,12 @@ def try_files(folder, seed, count):
         tried = f"{path} {damage(run / path, rng, outside)}"
         before = "results.json" in contents(run)
         program, words = COMMANDS[command]
-        outcome, said = judge(program, words.format(run=run, out=out))
+        outcome, said = judge(program, words.format(run=run, out=out).split(), folder / "none")
         if outcome == "refused" and before and "results.json" not in contents(run):
             outcome = "changed"
         if outside.read_text() != "mine":
             outcome = "followed a link"
-        yield command, outcome, f"{tried}: {said[-700:]}"
+        yield command, outcome, tried, said
 
 
 STREAMS = (
@@ -157,13 +135,15 @@ SETTINGS = (  # what comes before the training of a run
 )
 
 
-def try_surroundings(folder):
-    """Yield (kind, outcome, what was tried) for real processes."""
+def try_surroundings(folder, seed, count):
+    """Yield (command, outcome, what was tried, what it printed) for real processes."""
     with contextlib.redirect_stdout(io.StringIO()):
         assert train.main(f"{RUN} --epochs 1 0 1 --output {folder} --name kept".split()) == 0
     cases = [(name, "", line, stream) for stream in STREAMS for name, line in LINES.items()]
     cases += [("train", setting, LINES["train"], "") for setting in SETTINGS]
-    for name, setting, line, stream in cases:
+    pairs = [(name, setting, line, stream) for setting in SETTINGS for name, _, line, stream in cases if stream]
+    cases += random.Random(seed).sample(pairs, max(0, count - len(cases)))
+    for name, setting, line, stream in cases[:count]:
         out = folder / "out"
         shutil.rmtree(out, ignore_errors=True)
         line = line.replace(" RUN ", f" {folder / 'kept'} ").replace("OUT", str(out))
@@ -171,9 +151,10 @@ def try_surroundings(folder):
         try:
             done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, timeout=LIMIT)
         except subprocess.TimeoutExpired:
-            yield name, "hang", f"{setting} {stream}"
+            yield name, "hang", f"{setting} {stream}", ""
             continue
         said = (folder / "err").read_text(errors="replace") + done.stderr.decode(errors="replace")
+        said = "".join(line for line in said.splitlines(True) if "matplotlib" not in line.lower())  # on its own folder
         outcome = {0: "accepted", 2: "refused"}.get(done.returncode, f"exit code {done.returncode}")
         if "Traceback" in said or "Exception ignored" in said:
             outcome = "traceback"
@@ -183,34 +164,26 @@ def try_surroundings(folder):
                 outcome = "incomplete"
         elif outcome == "refused" and said.count("\n") > 1:
             outcome = "several lines"
-        yield name, outcome, f"{setting} {name} {stream}: {said[-400:]}"
+        yield name, outcome, f"{setting} {name} {stream}", said
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["files", "surroundings"])
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=500, help="damaged files (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=500, help="number of inputs (default: %(default)s)")
     args = parser.parse_args()
-
-    def ring(number, frame):
-        raise HangError
-
     signal.signal(signal.SIGALRM, ring)
-    counts, bad = {}, 0
+    counts, try_inputs = Counts(), {"files": try_files, "surroundings": try_surroundings}[args.what]
     with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        tries = try_files(folder, args.seed, args.count) if args.what == "files" else try_surroundings(folder)
-        for number, (group, outcome, tried) in enumerate(tries, start=1):
+        for number, (group, outcome, tried, said) in enumerate(
+            try_inputs(Path(folder), args.seed, args.count), start=1
+        ):
             if number % 50 == 0:
                 print(f"{number} tried", file=sys.stderr, flush=True)
-            counts.setdefault(group, Counter())[outcome] += 1
-            if outcome not in ("accepted", "refused"):
-                bad += 1
-                print(f"{group}: {outcome}: {tried}", flush=True)
-    for group, found in [*counts.items(), ("all", sum(counts.values(), Counter()))]:
-        print(f"{group:<10} {found.total():>4} tried: {', '.join(f'{n} {name}' for name, n in found.items())}")
-    sys.exit(bool(bad))
+            counts.add(group, outcome, [tried], said)
+    counts.print()
+    sys.exit(bool(counts.failed()))
 
 
 if __name__ == "__main__":
