@@ -3,13 +3,14 @@
     python tests/manual/kill_and_resume.py --kills 30
 
 Every round is a separate run, killed by SIGKILL once or more in each place: while the program starts, in each phase,
-and while it tests and draws; half of the kills at a random moment, half as soon as a file is being written. Weights,
-history, scores, predictions, activation maps and TensorBoard's curves must be the same to the bit; only the seconds may
-differ.
+and while it tests and draws; half of the kills at a random moment, half as soon as a file is being written. The number
+of threads changes from process to process. Weights, history, scores, predictions, activation maps and TensorBoard's
+curves must be the same to the bit; only the seconds may differ.
 """
 
 import argparse
 import itertools
+import os
 import random
 import signal
 import subprocess
@@ -28,6 +29,7 @@ from training.checkpoint import load_checkpoint  # noqa: E402
 from utils import find_temporaries  # noqa: E402
 
 RUN = "--ratio 0.2 --batch-size 250 --save-every 0 --tensorboard --map-index 0 --map-every 1"
+THREADS = itertools.cycle([*range(1, (os.cpu_count() or 1) + 1), 0])  # of each process another number; 0: auto
 START = -1  # the place before the first batch of a process; the phases are 0, 1, …, and then comes the end of the run
 
 
@@ -39,6 +41,7 @@ class Training:
         self.began = time.monotonic()
         self._before = self._saved()
         words = ["--resume", str(self.run)] if self.run else [*words, "--output", str(output)]
+        words += ["--threads", str(next(THREADS))]
         self.process = subprocess.Popen(
             [sys.executable, ROOT / "train.py", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
