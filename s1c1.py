@@ -22,11 +22,11 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from numba import prange
 from PIL import Image
 
 from engine.compiled import compiled
 from engine.latency import to_tensor
+from engine.threads import run_parts
 from errors import InputError
 from SpykeTorch.functional import latency_to_wave
 from SpykeTorch.utils import DoGKernel
@@ -252,11 +252,8 @@ class S1C1(Encoder, name="s1c1"):
             if image.mode != mode:
                 raise InputError(f'S1C1 takes images of mode "{mode}", not "{image.mode}": use image.convert("{mode}")')
             image = np.asarray(image)
-        # A DataLoader's forked workers must not use numba's threads, so this does not call the parallel loop.
-        (planes,) = self.to_planes(self.check_images(image, single=True))
-        latency = np.empty((self.channels, *planes.shape[1:]), np.uint8)
-        _encode_one(planes, *self.integer_filters, self.radius, self.time_steps, latency)
-        return latency_to_wave(torch.from_numpy(latency), self.time_steps, torch.uint8)
+        (latency,) = self.encode(self.check_images(image, single=True))
+        return latency_to_wave(latency, self.time_steps, torch.uint8)
 
     def encode(self, images) -> torch.Tensor:
         """Return the latencies of many images, which are encoded in parallel.
@@ -270,7 +267,11 @@ class S1C1(Encoder, name="s1c1"):
         Raises:
             InputError: the images have another type or shape.
         """
-        return _encode_many(self.to_planes(images), *self.integer_filters, self.radius, self.time_steps)
+        planes = self.to_planes(images)
+        latencies = np.empty((len(planes), self.channels, *planes.shape[2:]), np.uint8)
+        settings = *self.integer_filters, self.radius, self.time_steps
+        run_parts(_encode_many, len(planes), planes, *settings, latencies)
+        return latencies
 
     def count_macs(self, height: int, width: int) -> int:
         """Return the number of multiply-accumulates of the filters for an image, without padding.
@@ -320,14 +321,11 @@ def compute_integer_filters(filters, threshold: float, radius: int) -> tuple[np.
     return kernels, windows, thresholds * unit
 
 
-@compiled(parallel=True)
-def _encode_many(images, kernels, windows, thresholds, radius, time_steps):
-    """Return the latencies uint8 (N, C, H, W) of images uint8 (N, colours, H, W), each computed by one thread."""
-    n, colours, height, width = images.shape
-    latencies = np.empty((n, 2 * len(kernels) * colours, height, width), np.uint8)
-    for i in prange(n):
-        _encode_one(images[i], kernels, windows, thresholds, radius, time_steps, latencies[i])
-    return latencies
+@compiled
+def _encode_many(part, parts, images, kernels, windows, thresholds, radius, time_steps, latencies):
+    """Fill latencies uint8 (N, C, H, W) from a part of the images uint8 (N, colours, H, W)."""
+    for n in range(part, len(images), parts):
+        _encode_one(images[n], kernels, windows, thresholds, radius, time_steps, latencies[n])
 
 
 @compiled

@@ -37,7 +37,6 @@ def set_threads(threads: int | str) -> int:
         message = f"--threads must be from 1 to {cores} on this machine, or 0 for all cores, not {threads}"
         raise InputError(message, flag="--threads")
     threads = threads or cores
-    numba.set_num_threads(threads)
     torch.set_num_threads(threads)
     return threads
 

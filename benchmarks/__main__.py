@@ -8,7 +8,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import numba
 import numpy as np
 import torch
 from PIL import Image
@@ -225,7 +224,7 @@ def make_growth_table(title, unit, cases):
     for network, count in cases.values():
         for row, work in network.list_event_work(count).items():
             rows.setdefault(row, []).append(measure_per_image(*work, prepare=network.reset, repeats=5).median)
-    lines = [f"## Growth with {title}\n\nAll {numba.get_num_threads()} threads, ms per image.\n"]
+    lines = [f"## Growth with {title}\n\nAll {torch.get_num_threads()} threads, ms per image.\n"]
     lines.append(format_header((unit, *cases)))
     return [*lines, *(format_row((row, *(f"{value:.3f}" for value in values))) for row, values in rows.items())]
 

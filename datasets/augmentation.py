@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from numba import prange
 
 from engine.compiled import compiled
+from engine.threads import run_parts
 from errors import InputError
 
 WHITE = 255
@@ -190,17 +190,18 @@ def warp(images: np.ndarray, movements: np.ndarray) -> np.ndarray:
     bilinear interpolation. Pixels outside of the original are black.
     """
     channels = images if images.ndim == 4 else images[..., None]
-    return _warp(np.require(channels, requirements=["C", "W"]), movements).reshape(images.shape)
+    result = np.zeros(channels.shape, np.uint8)
+    run_parts(_warp, len(images), np.require(channels, requirements=["C", "W"]), movements, result)
+    return result.reshape(images.shape)
 
 
-@compiled(parallel=True)
-def _warp(images, movements):
-    """Move images uint8 (N, H, W, C). Each image is moved by one thread, so their number does not change the result."""
+@compiled
+def _warp(part, parts, images, movements, result):
+    """Move a part of the images uint8 (N, H, W, C). The result is black before."""
     n, height, width, channels = images.shape
-    result = np.zeros(images.shape, np.uint8)
     middle_y = (height - 1) / 2
     middle_x = (width - 1) / 2
-    for i in prange(n):
+    for i in range(part, n, parts):
         image = images[i]
         move = movements[i]
         for row in range(height):
@@ -217,7 +218,6 @@ def _warp(images, movements):
                     upper = _at(image, top, left, c) * (1 - beside) + _at(image, top, left + 1, c) * beside
                     lower = _at(image, top + 1, left, c) * (1 - beside) + _at(image, top + 1, left + 1, c) * beside
                     result[i, row, column, c] = np.uint8(upper * (1 - below) + lower * below + 0.5)
-    return result
 
 
 @compiled

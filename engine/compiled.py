@@ -64,11 +64,9 @@ counts = Counter()  # in this process; "loaded" and "compiled" are numbers of si
 announcements = []  # functions to call before the next compilation; each is called once
 
 
-def compiled(function=None, **options):
-    """Compile a function by ``numba.njit(nogil=True, **options)``: ``@compiled`` or ``@compiled(parallel=True)``."""
-    if function is None:
-        return lambda function: compiled(function, **options)
-    dispatcher = njit(nogil=True, **options)(function)
+def compiled(function):
+    """Compile a function by ``numba.njit(nogil=True)``. For several threads, see ``engine/threads.py``."""
+    dispatcher = njit(nogil=True)(function)
     if hasattr(dispatcher, "_cache"):
         dispatcher._cache = _Cache(dispatcher)
     elif not config.DISABLE_JIT:
@@ -95,9 +93,6 @@ class _Cache(NullCache):
                 with suppress(OSError):
                     os.utime(path)
                 result = compiler.CompileResult._rebuild(target_context, *serialize.loads(payload))
-                # If this function starts numba's threads, its callers must start them too. numba loses this information
-                # when it loads a function: a caller that is compiled now and loaded first by the next process crashes.
-                result.library._reload_init.update(result.reload_init)
                 counts["loaded"] += 1
                 return result
         except Exception as error:

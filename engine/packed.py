@@ -7,10 +7,10 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor
 
 from engine.compiled import compiled
+from engine.threads import run_parts
 from errors import InputError
 
 
@@ -83,7 +83,7 @@ class PackedLatencies(Packed):
             raise InputError(f"the latency maps of image {len(self._first) - 1} come next, not those of {start}")
         codes = np.empty(flat.shape, self._codes.dtype)
         counts = np.empty(len(flat), np.int64)
-        _to_codes(flat, self.time_steps, self._half, codes, counts)
+        run_parts(_to_codes, len(flat), flat, self.time_steps, self._half, codes, counts)
         rows = [row[:count] for row, count in zip(codes, counts, strict=True)]
         self._parts.append(np.concatenate([self._codes[:0], *rows]))
         self._first = np.append(self._first, self._first[-1] + np.cumsum(counts))
@@ -93,7 +93,7 @@ class PackedLatencies(Packed):
             raise InputError(f"of {len(self)} latency maps only {len(self._first) - 1} have been written")
         if self._parts:
             self._join()
-        _from_codes(self._codes, self._first, indices, self.time_steps, self._half, flat)
+        run_parts(_from_codes, len(indices), self._codes, self._first, indices, self.time_steps, self._half, flat)
 
     def _join(self):
         """Copy all parts to one array, and free the memory of each part before the next one is copied."""
@@ -106,10 +106,10 @@ class PackedLatencies(Packed):
         self._codes = codes
 
 
-@compiled(parallel=True)
-def _to_codes(latencies, time_steps, half, codes, counts):
+@compiled
+def _to_codes(part, parts, latencies, time_steps, half, codes, counts):
     """Write the codes of latencies uint8 (n, neurons) to the rows of codes (n, neurons); counts (n,): their numbers."""
-    for i in prange(len(latencies)):
+    for i in range(part, len(latencies), parts):
         counts[i] = _to_codes_of_image(latencies[i], time_steps, half, codes[i])
 
 
@@ -132,10 +132,10 @@ def _to_codes_of_image(latency, time_steps, half, codes):
     return count
 
 
-@compiled(parallel=True)
-def _from_codes(codes, first, chosen, time_steps, half, latencies):
+@compiled
+def _from_codes(part, parts, codes, first, chosen, time_steps, half, latencies):
     """Write latencies uint8 (n, neurons) from the codes of the chosen images, int64 (n,)."""
-    for i in prange(len(chosen)):
+    for i in range(part, len(chosen), parts):
         _from_codes_of_image(codes[first[chosen[i]] : first[chosen[i] + 1]], time_steps, half, latencies[i])
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from unittest import mock
 
 import matplotlib
-import numba
 import numpy as np
 import pytest
 import torch
@@ -46,12 +45,11 @@ def backend(request):
 
 @pytest.fixture(autouse=True)
 def surroundings_are_left_as_they_were():
-    threads = numba.get_num_threads(), torch.get_num_threads()
+    threads = torch.get_num_threads()
     before = surroundings()
     with mock.patch.dict(PLUGINS):  # a file stays imported until the process ends
         yield
-    numba.set_num_threads(threads[0])  # which --threads is there to change
-    torch.set_num_threads(threads[1])
+    torch.set_num_threads(threads)  # which --threads is there to change
     after = surroundings()
     assert [what for what in before | after if before.get(what) != after.get(what)] == []
 

@@ -5,7 +5,6 @@ import json
 import pickle
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -180,7 +179,7 @@ def test_it_leaves_its_input_alone_and_reads_any_layout(digits):
 
 def test_neither_threads_nor_the_default_type_change_anything(digits):
     expected = S1C1().encode(digits)
-    numba.set_num_threads(1)
+    torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     try:
         assert torch.equal(S1C1().encode(digits), expected)

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from engine.compiled import compiled
 from engine.event.layout import allocate_aligned
@@ -248,14 +247,10 @@ def _fire_image(latency, rows, geometry, thresholds, pool, buffers, line_groups,
     pool_out(marks, geometry, pool, out)
 
 
-@compiled(parallel=True)
-def fire(latency, rows, geometry, thresholds, pool, threads, out):
-    """Compute the first spikes of images (N, C, H, W) in parallel, pooled: out (N, F, Ho / pool, Wo / pool)."""
-    images = latency.shape[0]
-    parts = min(images, threads)
-    for part in prange(parts):
-        buffers = make_image_buffers(rows, geometry)
-        line_groups = np.empty((geometry.time_steps, geometry.height + 1), np.int64)
-        # every parts-th image, because neighbours in the data set may take similar time
-        for n in range(part, images, parts):
-            _fire_image(latency[n], rows, geometry, thresholds, pool, buffers, line_groups, out[n])
+@compiled
+def fire(part, parts, latency, rows, geometry, thresholds, pool, out):
+    """Compute the first spikes of a part of the images (N, C, H, W), pooled: out (N, F, Ho / pool, Wo / pool)."""
+    buffers = make_image_buffers(rows, geometry)
+    line_groups = np.empty((geometry.time_steps, geometry.height + 1), np.int64)
+    for n in range(part, len(latency), parts):
+        _fire_image(latency[n], rows, geometry, thresholds, pool, buffers, line_groups, out[n])

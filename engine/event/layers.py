@@ -3,7 +3,7 @@
 import time
 
 import numpy as np
-from numba import get_num_threads, set_num_threads
+import torch
 
 from engine import backend
 from engine.event import deciding, firing
@@ -15,6 +15,7 @@ from engine.event.peaks import find_peaks, make_inputs, make_peaks
 from engine.event.plasticity import update_batch
 from engine.event.together import LowerLayer, UpperLayer, update_both
 from engine.geometry import pooled_size
+from engine.threads import run_parts
 
 IMAGES_PER_THREAD = 8  # images of a piece of work, if several threads share a chunk
 IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is learned
@@ -46,10 +47,9 @@ class FiringLayer(_Kernels, backend.FiringLayer):
         self.block = lanes(self.array.dtype)
 
     def _fire(self, latency, out, pool):
-        threads = get_num_threads()
         geometry = self._geometry(latency)
         thresholds = self._make_thresholds(geometry)
-        firing.fire(latency.numpy(), self.rows, geometry, thresholds, pool, threads, out.numpy())
+        run_parts(firing.fire, len(latency), latency.numpy(), self.rows, geometry, thresholds, pool, out.numpy())
 
     def _make_thresholds(self, geometry):
         raised = self.raised.numpy()
@@ -101,10 +101,11 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
     def _peaks(self, latency, out):
         geometry = self._geometry(latency)
         images = min(len(latency), IMAGES_AT_ONCE)
+        threads = torch.get_num_threads()
         inputs = make_inputs(images, geometry)
         peaks = make_peaks(images, geometry.stride, self.array.dtype)
         for part, target in zip(latency.split(images), out.split(images), strict=True):
-            find_peaks(part.numpy(), geometry, self.rows, deciding.CHUNK, inputs, peaks)
+            find_peaks(part.numpy(), geometry, self.rows, deciding.CHUNK, threads, inputs, peaks)
             target.numpy()[:] = peaks.values[: len(part), : self.features]
 
     def _prepare_learning(self, latency, classes, rule):
@@ -126,17 +127,16 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
         winners = result.decisions.numpy()
         highest = result.highest.numpy()
         start = 0
-        with pace_of(self.array.shape) as pace:
-            while start < len(latency):
-                part = slice(start, start + deciding.CHUNK)
-                begin = time.perf_counter()
-                set_num_threads(pace.threads)
-                size = IMAGES_PER_THREAD if pace.threads > 1 else deciding.CHUNK
-                find_peaks(latency[part], layer.geometry, self.rows, size, inputs, peaks)
-                decisions = deciding.Decisions(winners[part], highest[part])
-                count = deciding.learn_chunk(
-                    labels[part], layer, rates[part], left_out[part], inputs, peaks, buffers, decisions
-                )
-                pace.add(count, time.perf_counter() - begin)
-                start += count
+        pace = pace_of(self.array.shape)
+        while start < len(latency):
+            part = slice(start, start + deciding.CHUNK)
+            begin = time.perf_counter()
+            size = IMAGES_PER_THREAD if pace.threads > 1 else deciding.CHUNK
+            find_peaks(latency[part], layer.geometry, self.rows, size, pace.threads, inputs, peaks)
+            decisions = deciding.Decisions(winners[part], highest[part])
+            count = deciding.learn_chunk(
+                labels[part], layer, rates[part], left_out[part], inputs, peaks, buffers, decisions
+            )
+            pace.add(count, time.perf_counter() - begin)
+            start += count
         transpose_back(self.transposed, self.array)

@@ -5,10 +5,8 @@ One thread may be faster if other programs use the same cores, or if the layer i
 
 import statistics
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from numba import get_num_threads, set_num_threads
+import torch
 
 PERIOD = 0.1  # seconds that are measured together: a busy machine then has switched between programs many times
 KEPT_PERIODS = 3  # periods on each number of threads, whose median counts
@@ -47,14 +45,9 @@ class Pace:
             self.threads = chosen
 
 
-@contextmanager
-def pace_of(shape: tuple[int, ...]) -> Iterator[Pace]:
-    """Yield the ``Pace`` of all layers of this shape; afterwards, set numba's number of threads back."""
-    threads = get_num_threads()
-    try:
-        pace = Pace({threads})
-        if automatic:
-            pace = paces.setdefault((shape, threads), Pace({1, threads}))
-        yield pace
-    finally:
-        set_num_threads(threads)
+def pace_of(shape: tuple[int, ...]) -> Pace:
+    """Return the ``Pace`` of all layers of this shape."""
+    threads = torch.get_num_threads()
+    if not automatic:
+        return Pace({threads})
+    return paces.setdefault((shape, threads), Pace({1, threads}))

@@ -6,11 +6,11 @@ At the last time step it only matters whether an input has spiked.
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from engine.compiled import compiled
 from engine.event.layout import BANK, allocate_aligned
 from engine.event.simd import add_rows
+from engine.threads import run_parts
 
 
 class Inputs(NamedTuple):
@@ -42,16 +42,28 @@ def make_peaks(images: int, features: int, dtype) -> Peaks:
     return Peaks(np.empty((images, features), dtype), np.empty((images, features), np.int32))
 
 
-@compiled(parallel=True)
-def find_peaks(latency, geometry, banks, size, inputs, peaks):
-    """Compute the peaks of images (N, C, H, W), in parallel over pieces: ``size`` images and a bank of features."""
-    for n in prange(len(latency)):
+def find_peaks(latency, geometry, banks, size, threads, inputs, peaks):
+    """Compute the peaks of images (N, C, H, W) in pieces of work: ``size`` images and a bank of features."""
+    run_parts(_list_spikes_of_images, len(latency), latency, geometry, inputs, threads=threads)
+    pieces = geometry.stride // BANK * -(-len(latency) // size)
+    run_parts(_find_peaks_of_pieces, pieces, len(latency), size, geometry, banks, inputs, peaks, threads=threads)
+
+
+@compiled
+def _list_spikes_of_images(part, parts, latency, geometry, inputs):
+    for n in range(part, len(latency), parts):
         list_spikes(latency[n], geometry, inputs, n)
-    parts = -(-len(latency) // size)
-    for piece in prange(geometry.stride // BANK * parts):
-        first = piece % parts * size
-        last = min(first + size, len(latency))
-        find_peaks_of_bank(inputs, first, last, geometry, banks, piece // parts, peaks)
+
+
+@compiled
+def _find_peaks_of_pieces(part, parts, images, size, geometry, banks, inputs, peaks):
+    pieces_of_bank = -(-images // size)
+    pieces = geometry.stride // BANK * pieces_of_bank
+    # consecutive pieces, because those of one bank read the same weights
+    for piece in range(part * pieces // parts, min((part + 1) * pieces // parts, pieces)):
+        first = piece % pieces_of_bank * size
+        last = min(first + size, images)
+        find_peaks_of_bank(inputs, first, last, geometry, banks, piece // pieces_of_bank, peaks)
 
 
 @compiled

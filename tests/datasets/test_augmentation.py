@@ -1,8 +1,8 @@
 """Moved copies and noise: by hand, against NumPy's own moves, and equal in parts and on any number of threads."""
 
-import numba
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from support.refusals import refuses
@@ -99,9 +99,9 @@ def test_flip_mirrors_half_of_the_images():
 def test_a_copy_is_the_same_in_parts_and_on_any_number_of_threads(shape):
     images, moves = pixels(50, *shape), Augmentation.parse(ALL)
     images.flags.writeable = False
-    numba.set_num_threads(1)
+    torch.set_num_threads(1)
     alone = move_images(images, moves, 3, seed=5)
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    torch.set_num_threads(3)
     assert (alone.shape, alone.dtype) == (images.shape, np.uint8)
     np.testing.assert_array_equal(move_images(images, moves, 3, seed=5), alone)
     parts = [move_images(images[a:b], moves, 3, seed=5, first=a) for a, b in ((0, 1), (1, 30), (30, 30), (30, 50))]

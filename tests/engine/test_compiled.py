@@ -35,7 +35,7 @@ def first(things):
     for thing in things:
         return thing
 
-@compiled(parallel=True)
+@compiled
 def total(x):
     return x.sum()
 
@@ -137,35 +137,6 @@ def test_an_announcement_is_called_once_before_a_function_is_compiled(programs):
     code = "from engine.compiled import announcements; announcements.append(lambda: print(7))" + PRINT_ADD
     assert programs.run(code) == [3, 0, 1]
     assert programs.run(code.replace("add(2)", "add(2.0) + add(2, 1.0)")) == [7, 6, 2, 0]
-
-
-PARALLEL = """
-import numpy as np
-from numba import prange
-from engine.compiled import compiled, counts
-
-@compiled(parallel=True)
-def fill(x):
-    for i in prange(len(x)):
-        x[i] = i * i
-
-@compiled
-def fill_and_sum(x):
-    fill(x)
-    return x.sum()
-"""
-
-
-def test_a_caller_of_a_parallel_function_starts_the_threads(tmp_path):
-    """The caller is compiled in a process that loads the parallel function, and is then the first to be loaded."""
-    programs = Programs(tmp_path)
-    (tmp_path / "fill.py").write_text(PARALLEL)
-    for call, expected in (
-        ("fill(np.ones(9))", [1, 0]),
-        ("print(fill_and_sum(np.ones(9)))", [204, 1, 1]),
-        ("print(fill_and_sum(np.ones(9)))", [204, 0, 1]),
-    ):
-        assert programs.run(f"from fill import *\n{call}\nprint(counts['compiled'], counts['loaded'])") == expected
 
 
 def test_all_types_of_arguments_are_kept_and_damaged_files_are_compiled_again(programs):

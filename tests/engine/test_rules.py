@@ -305,7 +305,7 @@ def test_an_impossible_verdict_is_refused(backend, verdict):
     ],
 )  # fmt: skip
 def test_a_rule_returns_what_the_stage_needs(method, result):
-    kind = type("Wrong", (RSTDP,), {method: lambda *_: result, "name": "wrong"})
+    kind = type("Wrong", (RSTDP,), {method: lambda *_: result, "name": "wrong_result"})
     with refuses("rule"):
         stage = SpikingConv(20, 5, in_channels=6, rule=kind())
         stage.next_rates(stage.rule, 4)

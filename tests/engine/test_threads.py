@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from engine.compiled import compiled
+from engine.threads import run_parts
 
 ROOT = Path(__file__).parent.parent.parent
 MODULES = "SpykeTorch", "engine", "models", "network_trainer", "s1c1", "train", "evaluate", "sweep"
@@ -38,7 +42,7 @@ def test_threads_sleep_while_they_wait(module, given, expected):
 
 SAME_BITS = """
 import sys; sys.path[:0] = [{root!r}, {tests!r}]
-import numba, numpy as np, torch
+import numpy as np, torch
 from engine import event
 from engine.rules import RSTDP, STDP
 from support.own_rules import ContrastRule
@@ -47,7 +51,7 @@ latency = torch.from_numpy(rng.integers(0, 40, (300, 8, 6, 5), dtype=np.uint8)).
 weight = torch.from_numpy(rng.normal(0.8, 0.05, (200, 8, 5, 5))).float()
 labels, classes = torch.from_numpy(rng.integers(0, 5, 300)), np.arange(200) // 40
 for threads in (1, 2, 8, 8, 3):
-    numba.set_num_threads(threads)
+    torch.set_num_threads(threads)
     end = [event.FiringLayer(weight, 15, 2, 20).fire(latency, 2)]
     for rule in (RSTDP(), ContrastRule()):
         learned = weight.clone()
@@ -64,6 +68,63 @@ print(all(torch.equal(a, b) for end in ends[1:] for a, b in zip(ends[0], end, st
 def test_the_number_of_threads_changes_no_bit():
     """On 1, 2, 3 and 8 threads, whatever the number of cores: first spikes, decisions, potentials and weights."""
     program = SAME_BITS.format(root=str(ROOT), tests=str(ROOT / "tests"))
-    environment = os.environ | {"NUMBA_NUM_THREADS": "8"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout.split() == ["True"], done.stderr
+
+
+ANYWHERE = """
+import os, sys, threading; sys.path[:0] = [{root!r}]
+import numpy as np, torch
+from s1c1 import S1C1
+torch.set_num_threads(2)
+encoder = S1C1()
+images = np.random.default_rng(0).integers(0, 255, (4, 28, 28), dtype=np.uint8)
+expected = encoder.encode(images).numpy()
+
+def encode():  # without an operation for which torch uses its threads: they do not work in a forked process
+    assert (encoder.encode(images).numpy() == expected).all()
+    results.append(True)
+
+results = []
+callers = [threading.Thread(target=encode) for _ in range(4)]
+for caller in callers: caller.start()
+for caller in callers: caller.join()
+process = os.fork()
+if process == 0:
+    encode()
+    os._exit(0)
+print(len(results), os.waitpid(process, 0)[1])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork processes")
+def test_kernels_run_in_several_threads_at_once_and_in_a_forked_process():
+    done = subprocess.run(
+        [sys.executable, "-c", ANYWHERE.format(root=str(ROOT))], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.split() == ["4", "0"], done.stderr
+
+
+@compiled
+def mark(part, parts, marks):
+    """Write to each mark how often it was visited."""
+    for n in range(part, len(marks), parts):
+        marks[n] += 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 100])
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_each_piece_of_work_is_done_once(count, threads):
+    marks = np.zeros(count, np.int64)
+    run_parts(mark, count, marks, threads=threads)
+    assert (marks == 1).all()
+
+
+def test_what_fails_in_a_thread_is_raised():
+    def fail(part, parts):
+        if part == 1:
+            raise MemoryError("part 1")
+
+    fail.signatures = ["any"]
+    with pytest.raises(MemoryError, match="part 1"):
+        run_parts(fail, 2, threads=2)
