@@ -126,7 +126,7 @@ def resume(settings: TrainSettings) -> None:
         settings = replace(settings, epochs=wanted, given=settings.given | {"epochs"})
     saved, longer = apply_changes(trained, settings)
     done = progress.phase == len(saved.epochs)
-    if done and not longer and is_finished(folder, saved.figures):
+    if done and not longer and is_finished(folder, saved.figures, saved.epochs):
         epochs = to_text((*saved.epochs[:-1], saved.epochs[-1] + 1))
         print_output(
             f"{folder} is finished; to train it longer, add --epochs with a larger last number: --epochs {epochs}"

@@ -8,6 +8,7 @@ import base64
 import csv
 import json
 import shlex
+from contextlib import suppress
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -44,19 +45,23 @@ def load_template() -> Template:
     return environment.get_template("page.html")
 
 
-def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
+def write_page(folder: Path, report: Report, maps: Path | None = None, results: dict | None = None) -> Path:
     """Write ``index.html`` of results.json, metrics.csv, figures/, args.json and summary.txt in the folder.
 
-    A file that does not exist is left out.
+    A file that does not exist is left out; so are a damaged args.json and summary.txt.
 
     Args:
         maps: folder with the ``.npz`` files of ``save_activation_maps``; their indices count in ``report.images``.
+        results: shown in place of results.json.
 
     Returns the path. Raises InputError if it cannot be written.
     """
     folder = Path(folder)
     model = report.model
-    results = read_json(folder / "results.json")
+    if results is None:
+        results = read_json(folder / "results.json")
+    unit = name_unit(report.encoder.colours)
+    args = read_args(folder)
     left_out = []
     images = read_maps(maps, model, report.images, left_out)
     data = {"images": images}
@@ -65,7 +70,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
     page = load_template().render(
         model=model,
         title=report.title,
-        unit=name_unit(report.encoder.colours),
+        unit=unit,
         description=" ".join((type(model).__doc__ or "").split()),
         class_names=list(map(str, report.class_names)),
         evaluations=find_evaluations(results),
@@ -73,9 +78,9 @@ def write_page(folder: Path, report: Report, maps: Path | None = None) -> Path:
         assumptions=ASSUMPTIONS,
         history=read_rows(folder / "metrics.csv"),
         figures=read_figures(folder / "figures", left_out),
-        summary=read_text(folder / "summary.txt"),
-        args=read_json(folder / "args.json"),
-        commands=list_commands(folder, results),
+        summary=read_text(folder / "summary.txt", errors="replace"),
+        args=args,
+        commands=list_commands(folder, args, results, unit),
         files=list_files(folder),
         data=data,
         left_out=left_out,
@@ -105,10 +110,13 @@ def collect_data(report: Report, left_out: list[str]) -> dict:
 
 
 def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str) -> Path:
-    """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``."""
+    """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``.
+
+    An earlier end of the run may have left a results.json, which is not shown.
+    """
     nothing = np.empty(0, np.uint8)
     report = Report(model, encoder, nothing, nothing, torch.from_numpy(nothing), (), title)
-    return write_page(folder, report)
+    return write_page(folder, report, results={})
 
 
 def find_evaluations(results: dict) -> list[tuple[str, dict]]:
@@ -141,12 +149,11 @@ def read_figures(folder: Path, left_out: list[str]) -> list[tuple[str, str, str,
     return figures
 
 
-def list_commands(folder: Path, results: dict) -> list[tuple[str, str]]:
+def list_commands(folder: Path, args: dict, results: dict, unit: str) -> list[tuple[str, str]]:
     """Return (purpose, command line) of the commands that use the folder."""
     commands = []
     source = folder
     if any((folder / "checkpoints").glob("last.*")):
-        args = read_json(folder / "args.json")
         epochs = args.get("flags", {}).get("epochs")
         if "flags" not in results or results["flags"]["epochs"] != epochs:  # it is not finished
             resume = f"python train.py --resume {shlex.quote(str(source))}"
@@ -157,7 +164,8 @@ def list_commands(folder: Path, results: dict) -> list[tuple[str, str]]:
         return []
     evaluate = f"python evaluate.py {shlex.quote(str(source))}"
     commands.append(("test the network again and save activation maps", f"{evaluate} --save-maps 1"))
-    commands.append(("classify an image file", f"{evaluate} --predict IMAGE.png"))
+    example = "IMAGE.png" if unit == "images" else "FILE"
+    commands.append((f"classify other {unit}", f"{evaluate} --predict {example}"))
     return commands
 
 
@@ -176,12 +184,21 @@ def format_percent(value: str | float | None) -> str:
     return f"{100 * float(value):.2f} %"
 
 
+def read_args(folder: Path) -> dict:
+    """Read args.json; a missing or damaged file has no content."""
+    with suppress(ValueError, RecursionError):
+        args = read_json(folder / "args.json")
+        if isinstance(args, dict) and all(isinstance(args.get(name, {}), dict) for name in ("flags", "versions")):
+            return {**args, "git_commit": str(args.get("git_commit") or "")}
+    return {}
+
+
 def read_json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+def read_text(path: Path, errors: str = "strict") -> str:
+    return path.read_text(encoding="utf-8", errors=errors) if path.is_file() else ""
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

@@ -420,11 +420,15 @@ class Run:
         return evaluations, energy
 
 
-def is_finished(folder: Path, figures: bool) -> bool:
-    """Return whether the results of a run belong to its last epoch and, if it draws ``figures``, the page exists."""
-    epochs = read_epochs(folder / "results.json")
+def is_finished(folder: Path, figures: bool, epochs: tuple[int, ...] | None = None) -> bool:
+    """Return whether the results of a run belong to its last epoch and, if it draws ``figures``, the page exists.
+
+    Args:
+        epochs: of the run; None: those in its args.json.
+    """
+    tested = read_epochs(folder / "results.json")
     is_drawn = not figures or (folder / "index.html").is_file()
-    return is_drawn and epochs is not None and epochs == read_epochs(folder / "args.json")
+    return is_drawn and tested is not None and tested == (epochs or read_epochs(folder / "args.json"))
 
 
 def read_epochs(path: Path) -> tuple[int, ...] | None:

@@ -18,6 +18,8 @@ from support.run_folders import ROOT, curves, events_of, only_run, outcome, same
 import train
 from models import build_model
 from report import figures
+from report.page import write_training_page
+from training.checkpoint import load_network
 from training.run import Run
 from utils import find_latest_run
 
@@ -200,6 +202,32 @@ def test_a_run_whose_settings_are_damaged_is_not_lengthened(content, trained, tm
     before = contents(run)
     assert_refuses(train.main, f"--resume {run} --epochs 2 12 6", run / "args.json", capsys)
     assert contents(run) == before
+
+
+@pytest.mark.parametrize("content", [None, *DAMAGED, '{"flags": {}, "versions": 3}', "\x80"])
+def test_a_finished_run_whose_side_files_are_damaged_is_still_finished(content, trained, tmp_path, capsys):
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    for name in ("args.json", "summary.txt"):
+        (run / name).unlink()
+        if content is not None:
+            (run / name).write_text(content, encoding="latin-1")
+    before = contents(run)
+    assert train.main(["--resume", str(run)]) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("content", [None, *DAMAGED, '{"flags": {}, "versions": 3}', '{"energy": 3}', "\x80"])
+def test_the_page_of_a_run_does_not_need_its_side_files(content, trained, tmp_path):
+    """results.json may be of the end of a shorter run."""
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    for name in ("args.json", "summary.txt", "results.json"):
+        (run / name).unlink()
+        if content is not None:
+            (run / name).write_text(content, encoding="latin-1")
+    network = load_network(run)
+    page = write_training_page(run, network.model, network.encoder, "some title")
+    assert "some title" in page.read_text()
 
 
 def test_a_run_that_patience_ended_is_not_lengthened(tmp_path, undrawn, capsys):
