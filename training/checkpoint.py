@@ -237,6 +237,8 @@ class TrainedNetwork:
         size = tuple(self.checkpoint.image_size)
         if isinstance(images, str | Path | Image.Image):
             images = [images]
+        if isinstance(images, Recordings) and images.image_size != size:
+            raise InputError(f"this network takes recordings of {size}, not of {images.image_size}")
         if isinstance(images, Recordings) or (not colours and hasattr(images, "shape")):
             return images  # which the encoder takes or refuses
         if not colours:

@@ -167,8 +167,7 @@ class Board:
             earliness = model.time_steps - model.map_of(latencies, name).float()
             sums.append(earliness.sum((2, 3)).cpu())
         pixels = torch.as_tensor(np.asarray(report.images[:EMBEDDED_IMAGES])).float() / 255
-        is_grey = pixels.dim() == 3
-        sprites = 1 - pixels[:, None] if is_grey else pixels.permute(0, 3, 1, 2)  # colours as they are
+        sprites = pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)
         classes = [report.class_names[label] for label in report.labels[:EMBEDDED_IMAGES]]
         self.get_writer("", step).add_embedding(torch.cat(sums, 1), classes, sprites, step, tag="last_feature_layer")
 

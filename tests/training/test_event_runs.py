@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.command import refuse, results, start, start_evaluation
+from support.refusals import refuses
 
 import evaluate
 from datasets import load
+from datasets.recordings import Recordings
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from models import MODELS
@@ -60,6 +62,10 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     log = (run / "log.txt").read_text()
     assert "34×34" in log
     assert "copies=2" in log  # are off
+    assert "6 test recordings" in log
+    page = (run / "index.html").read_text()
+    assert "6 recordings" in page
+    assert "IMAGE.png" not in page
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
     assert (content.in_channels, content.encoding["name"], content.run["image_size"]) == (10, "events", [34, 34])
     assert content.run["flags"]["augment"] == "none"
@@ -81,6 +87,8 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     expected = classes[data.test_labels == 0].tolist()
     assert found == [None if decision < 0 else data.class_names[decision] for decision in expected]
     assert load_network(run).classify(data.test_images.paths[0])[0] == classes[0]
+    with refuses():
+        load_network(run).classify(Recordings(data.test_images.paths, None, (20, 20)))
 
     path = simulated / "Train" / "0" / "00000.bin"
     before = path.read_bytes()
