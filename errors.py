@@ -92,6 +92,8 @@ def describe_error(error: BaseException) -> str:
         text = f"cannot read or write {place}{error.strerror or error}"
     elif isinstance(error, InputError):
         text = str(error)
+    elif isinstance(error, MemoryError):
+        text = f"not enough memory: {error}".removesuffix(": ")
     else:
         text = traceback.format_exception_only(error)[-1].splitlines()[0]
     place = find_place(error)

@@ -571,6 +571,7 @@ class Branches(Stage):
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         latency = to_latency_map(latency)
         _, height, width = self.output_shape(*latency.shape[1:])
+        pooled_size(height, width, pool)
         maps = []
         for branch in self.branches:
             first = branch.fire(latency)

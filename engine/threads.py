@@ -23,7 +23,7 @@ def run_parts(kernel, count: int, *arguments, threads: int | None = None) -> Non
         threads: the largest number of parts; None: the number of torch's threads.
     """
     parts = max(1, min(count, threads or torch.get_num_threads()))
-    if parts > 1 and not kernel.signatures:
+    if parts > 1 and not getattr(kernel, "signatures", True):
         kernel(count, count, *arguments)  # no work: compiles the kernel in this thread, which Ctrl-C interrupts
     others = [_pool(os.getpid()).submit(kernel, part, parts, *arguments) for part in range(1, parts)]
     kernel(0, parts, *arguments)

@@ -374,7 +374,9 @@ def learn_decisions(latency=LATENCY, labels=(0, 1), classes=(0, 0, 1, 1), weight
         (lambda: Pool(5).fire(LATENCY), "size"),
         (lambda: learn_decisions(LATENCY[:, :2]), "latency"),
         *((lambda labels=labels: learn_decisions(labels=labels), "labels")
-          for labels in ((-1, 0), (0, 2), (0, 2**62), (0.0, 1.0), (0.0, np.nan), (0j, 1j), (0,), (True, False))),
+          for labels in ((-1, 0), (0, 2), (0, 2**62), (0.0, 1.0), (0.0, np.nan), (0j, 1j), (0,), (True, False),
+                         torch.empty(2, dtype=torch.int64, device="meta"), torch.tensor([0, 1]).to(torch.uint64))),
+        (lambda: learn_decisions(LATENCY.to("meta")), "latency"),
         *((lambda classes=classes: learn_decisions(classes=classes), "classes")
           for classes in ((-1, 0, 0, 1), (0, 0, 1, 99), (0.0, 0.0, 1.0, np.nan), (0, 1))),
         *((lambda weight=weight: learn_decisions(weight=weight), "weight")
@@ -384,6 +386,7 @@ def learn_decisions(latency=LATENCY, labels=(0, 1), classes=(0, 0, 1, 1), weight
         (lambda: FIRING.learn_features(LATENCY, FIRING.rule, epoch=1.5), "epoch"),
         (lambda: FIRING.learn_features([1], FIRING.rule), "latency"),
         (lambda: FIRING.peaks(LATENCY), "threshold"), (lambda: FIRING.fire(LATENCY, 0), "size"),
+        *((lambda pool=pool: Branches(FIRING, FIRING).fire(LATENCY, pool), "size") for pool in (0, 9)),
         (lambda: learn_decisions(threshold=1, rule=STDP(winners=1, radius=0)), "threshold"),
         (lambda: SpikingConv(4, 3, rule=STDP(winners=1, radius=0)).learn_features(LATENCY, None), "threshold"),
     ],

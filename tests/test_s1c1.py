@@ -177,6 +177,15 @@ def test_it_leaves_its_input_alone_and_reads_any_layout(digits):
     assert torch.equal(S1C1().encode(images.permute(1, 2, 0).contiguous().permute(2, 0, 1)), latencies)
 
 
+def test_each_call_names_the_shapes_that_it_takes():
+    with pytest.raises(InputError) as refused:
+        S1C1().encode(np.zeros((28, 28), np.uint8))
+    assert "(N, H, W)" in str(refused.value)
+    assert "(H, W)" not in str(refused.value)
+    with pytest.raises(InputError, match=r"\(H, W\)"):
+        S1C1()(np.zeros((2, 28, 28), np.uint8))
+
+
 def test_neither_threads_nor_the_default_type_change_anything(digits):
     expected = S1C1().encode(digits)
     torch.set_num_threads(1)

@@ -24,6 +24,7 @@ from errors import InputError
 from models import build_model
 from models.mozafari2018 import Mozafari2018
 from network_trainer import NetworkTrainer
+from report import sweep_report
 from report.sweep_report import average_curves
 from s1c1 import S1C1
 from training.initial import count_equal, describe_phases
@@ -482,7 +483,7 @@ def report(folder):
     return (folder / "sweep.md").read_text(), *(read_csv(folder / name) for name in ("sweep.csv", "runs.csv"))
 
 
-def test_the_report_by_hand(tmp_path):
+def test_the_report_by_hand(tmp_path, monkeypatch):
     """Means and deviations over seeds, by hand; an unfinished run is named; a folder without a run is left out.
 
     A readout that was refused for memory has no accuracy.
@@ -492,7 +493,16 @@ def test_the_report_by_hand(tmp_path):
     make_run(tmp_path / "c", 0, 9, [0.7, 0.90], {"seconds": {"phase s1": 30, "phase s2": 60.2}})
     make_run(tmp_path / "d", 1, 9, [0.7])
     (tmp_path / "else").mkdir()
+    axes = {}
+
+    def save_and_keep(figure, path, *rest):
+        axes[Path(path).stem] = figure.axes[0]
+        save(figure, path, *rest)
+
+    save = sweep_report.save
+    monkeypatch.setattr(sweep_report, "save", save_and_keep)
     text, (first, second), runs = report(tmp_path)
+    assert axes["grid"].get_xlabel() == "s2.threshold"
     assert "| m | digits | s2.threshold=8 | 2 | 82.00 ± 2.83 | 18.00 ± 2.83 | 0.00 ± 0.00 | 90.00 |" in text
     assert "| m | digits | s2.threshold=9 | 1 of 2 | 90.00 | 10.00 | 0.00 | – | 90 s |" in text
     assert "Not finished: d." in text

@@ -11,7 +11,7 @@ from support.refusals import refuses
 
 from engine import event, frames
 from engine.compiled import counts
-from engine.rules import RULES, STDP
+from engine.rules import RSTDP, RULES, STDP, Rewarded
 from errors import find_place
 from models import import_plugin
 
@@ -52,6 +52,13 @@ class Mineinside(STDP):
                 return (t_in <= t_out) * ltp + ((t_in <= t_out) < 1) * ltd
 
         return Window(*map(number, self.bounds))
+"""
+VERDICT = """
+class Same(Rewarded):
+    def verdict(self, peaks, label, classes, learners):
+        learners[0, 0] = {chosen}
+        learners[0, 1] = 0
+        return 1
 """
 EARLY, LATE = "t_in <= t_out", "t_in > t_out"
 RATES = {"rates": (0.05, -0.03), "double_every": 0}
@@ -124,6 +131,37 @@ def test_a_class_with_the_name_of_ours(stabilized_first, tmp_path):
 def test_a_class_that_is_defined_again(notebook):
     ends = [learn_equally(define(notebook, condition)) for condition in (EARLY, LATE)]
     assert not torch.equal(*ends)
+
+
+def test_verdicts_of_one_name():
+    """Both classes are called ``Same``: the strongest neuron learns, or the neuron of the label."""
+    ends = []
+    for chosen in ("np.argmax(peaks)", "int(label)"):
+        scope = {"__name__": "cell", "Rewarded": Rewarded, "np": np}
+        exec(VERDICT.format(chosen=chosen), scope)
+        ends.append(decide_equally(scope["Same"]))
+    assert not torch.equal(*ends)
+
+
+def decide_equally(kind):
+    """Return the weights float64 (4, 2, 3, 3) of a decision layer after 20 images, which both backends must share."""
+
+    class Judged(RSTDP):
+        def plasticity(self, number=float):
+            return kind(number(0), number(1))
+
+    rng = np.random.default_rng(0)
+    latency = torch.from_numpy(rng.integers(0, 16, (20, 2, 8, 8), dtype=np.uint8))
+    labels = torch.from_numpy(rng.integers(0, 4, 20))
+    start = torch.from_numpy(rng.uniform(0.4, 0.6, (4, 2, 3, 3)))
+    rates = np.broadcast_to(np.array([(0.02, -0.01), (-0.03, 0.015)]), (20, 2, 2))
+    ends = []
+    for backend in (event, frames):
+        weight = start.clone()
+        backend.DecisionLayer(weight, 15, 1).decide_and_update(latency, labels, np.arange(4), Judged(), rates)
+        ends.append(weight)
+    torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
+    return ends[0]
 
 
 def test_a_global_that_changes(notebook):

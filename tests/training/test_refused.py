@@ -8,6 +8,7 @@ import shutil
 import string
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -251,6 +252,9 @@ def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(train, "train", fail)
     assert_refuses(train.main, "--model mozafari2018", "runs/events.out", capsys)
+    monkeypatch.setattr(train, "train", Mock(side_effect=MemoryError))
+    assert_refuses(train.main, "--model mozafari2018", "memory", capsys)
+    assert_refuses(train.main, ["--plugin", "a\0b"], "--plugin", capsys)
     odd = OSError(errno.ENOENT, "gone", "a\nb\x1b[2J\u202e\udcff")
     assert_refused("x.py", report_error("x.py", odd), *capsys.readouterr(), r"a\nb\x1b[2J\u202e\udcff")
 
