@@ -16,8 +16,6 @@ import datasets
 from benchmarks.measure import format_header, format_row, learn, measure_per_image
 from benchmarks.operations import count_operations, find_last_steps, measure_plain_additions
 from benchmarks.reference import Reference, make_waves
-from engine.rules import RSTDP
-from engine.stages import SpikingConv
 from models.mozafari2018 import Mozafari2018
 from s1c1 import S1C1
 from utils import ROOT, describe_environment, get_peak_memory, set_threads
@@ -25,6 +23,8 @@ from utils import ROOT, describe_environment, get_peak_memory, set_threads
 TRAINED_ON = 10_000  # images that each phase learns from before it is measured
 REFERENCE_IMAGES = 20
 IMAGES = 2000
+DEFAULT_ENCODER = S1C1()
+LINE = "In brackets: the fraction of a time that grows in proportion to the first column."
 
 START = """
 import time
@@ -64,7 +64,8 @@ def main(argv=None):
     ]
     sections = [make_stage_table, make_operations_table]
     if not args.quick:
-        sections += [make_start_table, make_images_table, make_steps_table, make_features_table, make_size_table]
+        sections += [make_start_table, make_images_table, make_steps_table, make_channels_table]
+        sections += [make_firing_table, make_features_table, make_size_table]
     network = Trained(datasets.load("mnist"))
     for section in sections:
         lines = "\n".join(section(network))
@@ -78,12 +79,14 @@ def main(argv=None):
 class Trained:
     """mozafari2018 after some training, and the inputs of its stages."""
 
-    def __init__(self, data, time_steps=15, network=Mozafari2018, images=None):
+    def __init__(self, data, overrides=None, encoder=DEFAULT_ENCODER, images=None):
         self.data = data
         self.images = data.train_images[:TRAINED_ON] if images is None else images
         self.labels = torch.from_numpy(data.train_labels[: len(self.images)])
-        self.encoder = S1C1(time_steps=time_steps)
-        self.model = network(in_channels=self.encoder.channels, num_classes=10, time_steps=time_steps)
+        self.encoder = encoder
+        self.model = Mozafari2018(
+            in_channels=encoder.channels, num_classes=10, time_steps=encoder.time_steps, overrides=overrides
+        )
         self.s1 = self.encoder.encode(self.images)
         self.model.train_unsupervised(self.s1, "s1")
         self.s2 = self.model.map_of(self.s1, "c1")
@@ -218,40 +221,55 @@ def make_start_table(network):
     return lines
 
 
-def make_growth_table(title, unit, cases):
-    """Measure the event backend, with a column for each case {name: (network, number of images)}."""
-    rows = {}
-    for network, count in cases.values():
+def make_growth_table(title, unit, cases, power=0):
+    """Measure the event backend, with a column for each case {name: (size, network, number of images)}.
+
+    power: a time that grows in proportion is a constant times size ** power.
+    """
+    sizes, rows = [], {}
+    for size, network, count in cases.values():
+        sizes.append(size)
         for row, work in network.list_event_work(count).items():
             rows.setdefault(row, []).append(measure_per_image(*work, prepare=network.reset, repeats=5).median)
-    lines = [f"## Growth with {title}\n\nAll {torch.get_num_threads()} threads, ms per image.\n"]
+    lines = [f"## Growth with {title}\n\nAll {torch.get_num_threads()} threads, ms per image. {LINE}\n"]
     lines.append(format_header((unit, *cases)))
-    return [*lines, *(format_row((row, *(f"{value:.3f}" for value in values))) for row, values in rows.items())]
+    for row, values in rows.items():
+        line = [values[0] * (size / sizes[0]) ** power for size in sizes]
+        cells = [f"{value:.3f} ({value / expected:.2f})" for value, expected in zip(values, line, strict=True)]
+        lines.append(format_row((row, *cells)))
+    return lines
 
 
 def make_images_table(network):
     whole = Trained(network.data, images=network.data.train_images)
-    return make_growth_table("the number of images", "images", {f"{n:,}": (whole, n) for n in (1000, 10_000, 60_000)})
+    cases = {f"{count:,}": (count, whole, count) for count in (1000, 10_000, 60_000)}
+    return make_growth_table("the number of images", "images", cases)
 
 
 def make_steps_table(network):
-    cases = {str(steps): (Trained(network.data, time_steps=steps), IMAGES) for steps in (5, 15, 30)}
-    return make_growth_table("the time steps", "T", cases)
+    cases = {}
+    for steps in (5, 15, 30):
+        cases[str(steps)] = steps, Trained(network.data, encoder=S1C1(time_steps=steps)), IMAGES
+    return make_growth_table("the time steps", "T", cases, power=1)
+
+
+def make_channels_table(network):
+    filters = [(window, window / 9 * small, window / 9 * 2 * small) for small in (1, 0.8, 1.2) for window in (3, 7, 13)]
+    cases = {}
+    for count in (1, 3, 9):
+        encoder = S1C1(filters=filters[:count])
+        cases[str(encoder.channels)] = encoder.channels, Trained(network.data, encoder=encoder), IMAGES
+    return make_growth_table("the channels of the encoder", "channels", cases, power=1)
+
+
+def make_firing_table(network):
+    cases = {str(f): (f, Trained(network.data, {"s2.out_channels": f}), IMAGES) for f in (60, 250, 1000)}
+    return make_growth_table("the features of s2, which s3 reads", "features", cases, power=1)
 
 
 def make_features_table(network):
-    cases = {str(f): (Trained(network.data, network=declare_network(f)), IMAGES) for f in (50, 200, 800)}
-    return make_growth_table("the features of the decision layer", "features", cases)
-
-
-def declare_network(features):
-    class Variant(Mozafari2018):
-        def build(self, num_classes):
-            stages = super().build(num_classes)
-            stages["s3"] = SpikingConv(features, 5, padding=2, rule=RSTDP())
-            return stages
-
-    return Variant
+    cases = {str(f): (f, Trained(network.data, {"s3.out_channels": f}), IMAGES) for f in (50, 200, 800)}
+    return make_growth_table("the features of the decision layer", "features", cases, power=1)
 
 
 def make_size_table(network):
@@ -260,8 +278,8 @@ def make_size_table(network):
         pictures = [
             np.asarray(Image.fromarray(image).resize((size, size))) for image in network.data.train_images[:1000]
         ]
-        cases[f"{size}×{size}"] = Trained(network.data, images=np.stack(pictures)), 1000
-    return make_growth_table("the size of the images, a network trained on 1,000", "size", cases)
+        cases[f"{size}×{size}"] = size, Trained(network.data, images=np.stack(pictures)), 1000
+    return make_growth_table("the size of the images, a network trained on 1,000", "size", cases, power=2)
 
 
 if __name__ == "__main__":
