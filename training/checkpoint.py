@@ -237,12 +237,12 @@ class TrainedNetwork:
         size = tuple(self.checkpoint.image_size)
         if isinstance(images, str | Path | Image.Image):
             images = [images]
-        if isinstance(images, Recordings) and images.image_size != size:
-            raise InputError(f"this network takes recordings of {size}, not of {images.image_size}")
-        if isinstance(images, Recordings) or (not colours and hasattr(images, "shape")):
+        if not colours and not hasattr(images, "shape"):
+            images = open_recordings(images, size)
+        if not colours and isinstance(images, Recordings) and tuple(images.image_size) != size:
+            raise InputError(f"this network takes recordings of {size}, not of {tuple(images.image_size)}")
+        if not colours or isinstance(images, Recordings):
             return images  # which the encoder takes or refuses
-        if not colours:
-            return open_recordings(images, size)
         shape = size + (3,) * (colours == 3)
         if not hasattr(images, "shape"):
             gathered = [self._to_pixels(image) for image in images]
