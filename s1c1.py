@@ -35,7 +35,10 @@ PIXEL_MAX = 255
 MAX_FILTERS = 64
 MAX_PIXELS = 1023  # the largest window and radius: memory grows with their squares
 MAX_THRESHOLD = 1e9  # larger than any response of a filter
-SHAPES = {1: "grey images (N, H, W)", 3: "colour images (N, H, W, 3)"}
+SHAPES = {  # of images, and of a single image, by the number of colours
+    1: ("grey images (N, H, W)", "a grey image (H, W)"),
+    3: ("colour images (N, H, W, 3)", "a colour image (H, W, 3)"),
+}
 
 
 ENCODERS: dict[str, type["Encoder"]] = {}  # by name; a class that has a name registers when it is declared
@@ -115,8 +118,8 @@ class Encoder:
         if single and not (colours == 1 and pixels.ndim == 3 and len(pixels) == 1):
             pixels = pixels[None]
         if pixels.shape[3:] != (3,) * (colours == 3) or 0 in pixels.shape[1:] or pixels.ndim < 3:
-            shapes = SHAPES[colours].replace("s (N, ", " (") if single else SHAPES[colours]
-            raise InputError(f"{name} takes {shapes}, not empty, but got {tuple(images.shape)}")
+            shape = SHAPES[colours][single]
+            raise InputError(f"{name} takes {shape}, not empty, but got {tuple(images.shape)}")
         return pixels
 
     def to_planes(self, images: np.ndarray) -> np.ndarray:
