@@ -3,7 +3,6 @@
 import time
 
 import numpy as np
-import torch
 
 from engine import backend
 from engine.event import deciding, firing
@@ -101,11 +100,10 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
     def _peaks(self, latency, out):
         geometry = self._geometry(latency)
         images = min(len(latency), IMAGES_AT_ONCE)
-        threads = torch.get_num_threads()
         inputs = make_inputs(images, geometry)
         peaks = make_peaks(images, geometry.stride, self.array.dtype)
         for part, target in zip(latency.split(images), out.split(images), strict=True):
-            find_peaks(part.numpy(), geometry, self.rows, deciding.CHUNK, threads, inputs, peaks)
+            find_peaks(part.numpy(), geometry, self.rows, deciding.CHUNK, inputs, peaks)
             target.numpy()[:] = peaks.values[: len(part), : self.features]
 
     def _prepare_learning(self, latency, classes, rule):
@@ -132,7 +130,7 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
             part = slice(start, start + deciding.CHUNK)
             begin = time.perf_counter()
             size = IMAGES_PER_THREAD if pace.threads > 1 else deciding.CHUNK
-            find_peaks(latency[part], layer.geometry, self.rows, size, pace.threads, inputs, peaks)
+            find_peaks(latency[part], layer.geometry, self.rows, size, inputs, peaks, pace.threads)
             decisions = deciding.Decisions(winners[part], highest[part])
             count = deciding.learn_chunk(
                 labels[part], layer, rates[part], left_out[part], inputs, peaks, buffers, decisions

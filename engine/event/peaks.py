@@ -42,7 +42,7 @@ def make_peaks(images: int, features: int, dtype) -> Peaks:
     return Peaks(np.empty((images, features), dtype), np.empty((images, features), np.int32))
 
 
-def find_peaks(latency, geometry, banks, size, threads, inputs, peaks):
+def find_peaks(latency, geometry, banks, size, inputs, peaks, threads=None):
     """Compute the peaks of images (N, C, H, W) in pieces of work: ``size`` images and a bank of features."""
     run_parts(_list_spikes_of_images, len(latency), latency, geometry, inputs, threads=threads)
     pieces = geometry.stride // BANK * -(-len(latency) // size)
