@@ -18,8 +18,8 @@ def run_parts(kernel, count: int, *arguments, threads: int | None = None) -> Non
     """Call ``kernel(part, parts, *arguments)`` for each ``part`` in ``range(parts)``, at the same time.
 
     Args:
-        kernel: does its part of ``count`` pieces of work, by default every ``parts``-th from ``part`` on, because
-            neighbours in a data set may take similar time. It does nothing if ``part`` is ``count``.
+        kernel: does a part of ``count`` pieces of work. If they are images, it takes every ``parts``-th from ``part``
+            on, because neighbours in a data set may take similar time. If ``part`` is ``count``, it does nothing.
         threads: the largest number of parts; None: the number of torch's threads.
     """
     parts = max(1, min(count, threads or torch.get_num_threads()))

@@ -48,7 +48,7 @@ def load_template() -> Template:
 def write_page(folder: Path, report: Report, maps: Path | None = None, results: dict | None = None) -> Path:
     """Write ``index.html`` of results.json, metrics.csv, figures/, args.json and summary.txt in the folder.
 
-    A file that does not exist is left out; so are a damaged args.json and summary.txt.
+    A file that does not exist is left out, and so is a damaged args.json.
 
     Args:
         maps: folder with the ``.npz`` files of ``save_activation_maps``; their indices count in ``report.images``.
