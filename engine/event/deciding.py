@@ -15,12 +15,13 @@ from numba import int64
 
 from engine.compiled import compiled
 from engine.decision import check_learners, strongest
-from engine.event.layout import BANK, Geometry, Weights, allocate_aligned, to_banks
+from engine.event.layout import BANK, Geometry, Weights, allocate_aligned, is_dense, to_banks
 from engine.event.peaks import Peaks, add_bank, find_highest, make_peaks
 from engine.event.plasticity import clamp, renew
 from engine.rules import MAX_LEARNERS
 
 CHUNK = 16  # images whose potentials are computed together; one learner for each image fills half of the slots
+DENSE_CHUNK = 64  # the same for a SpikingDense: weights that no cache holds are read and written once in a chunk
 
 
 class DecisionParameters(NamedTuple):
@@ -35,9 +36,9 @@ class DecisionParameters(NamedTuple):
 class Slots(NamedTuple):
     """The features that have changed within the chunk."""
 
-    weights: np.ndarray  # (k · k, C) rows of BANK
+    weights: np.ndarray  # (k · k, C) rows of BANK; none for a SpikingDense
     slot_of: np.ndarray  # (F,): the slot of each feature, or -1
-    features: np.ndarray  # (BANK,): the feature of each slot
+    features: np.ndarray  # (BANK,), for a SpikingDense (F + MAX_LEARNERS,): the feature of each slot
     potential: np.ndarray  # of one image: (Ho, Wo) rows of BANK
     peaks: Peaks  # of one image: (1, BANK)
 
@@ -58,14 +59,20 @@ class Decisions(NamedTuple):
     highest: np.ndarray  # (N,): the potential of the winner
 
 
+def chunk_size(geometry: Geometry) -> int:
+    """Return how many images a chunk of the layer has."""
+    return DENSE_CHUNK if is_dense(geometry) else CHUNK
+
+
 def make_chunk_buffers(geometry: Geometry, dtype: np.dtype) -> ChunkBuffers:
     """Return an empty ``ChunkBuffers`` for weights of this type."""
     offsets = geometry.kernel * geometry.kernel
     like = np.empty(0, dtype)
+    dense = is_dense(geometry)
     slots = Slots(
-        allocate_aligned(BANK * offsets * geometry.channels, like),
+        allocate_aligned(0 if dense else BANK * offsets * geometry.channels, like),
         np.full(geometry.features, -1),
-        np.empty(BANK, np.int64),
+        np.empty(geometry.features + MAX_LEARNERS if dense else BANK, np.int64),
         allocate_aligned(geometry.out_height * geometry.out_width * BANK, like),
         make_peaks(1, BANK, dtype),
     )
@@ -110,7 +117,7 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decision
             learners[:] = -1
             count = int64(plasticity.verdict(candidates, labels[n], classes, learners))
             check_learners(learners, count, features, rates.shape[1])
-            if used > 0 and used + count > BANK:
+            if used > 0 and used + count > len(slots.features):
                 break
             for i in range(count):
                 feature = learners[i, 0]
@@ -130,28 +137,38 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decision
 
 
 @compiled
-def is_dense(geometry):
-    """Return whether the layer is that of a ``SpikingDense``: a kernel of 1×1 on a map of one pixel."""
-    return geometry.kernel * geometry.height * geometry.width == 1
-
-
-@compiled
 def _refresh_peaks(inputs, n, layer, slots, used, peaks):
     """Replace the peaks of the features in the slots by the peaks with their new weights, for image n."""
     geometry = layer.geometry
     if is_dense(geometry):
-        for feature in slots.features[:used]:
-            synapses = layer.weights.transposed[feature, 0]
-            total = peaks.values.dtype.type(0)
-            for source in inputs.sources[inputs.first[n, 0] : inputs.first[n, 1]]:
-                total += synapses[source // BANK]
-            peaks.values[n, feature] = total
+        sources = inputs.sources[inputs.first[n, 0] : inputs.first[n, 1]]
+        for start in range(0, used, 4):
+            features = slots.features[start : min(start + 4, used)]
+            _sum_synapses(sources, layer.weights.transposed, features, peaks.values[n])
         return
     add_bank(inputs, n, n + 1, geometry, slots.weights, int64(0), used, slots.potential)
     find_highest(slots.potential, int64(0), geometry, slots.peaks.values[0], slots.peaks.positions[0])
     for i in range(used):
         peaks.values[n, slots.features[i]] = slots.peaks.values[0, i]
         peaks.positions[n, slots.features[i]] = slots.peaks.positions[0, i]
+
+
+@compiled
+def _sum_synapses(sources, transposed, features, sums):
+    """Sum the weights of one to four features of a ``SpikingDense``; four sums hide the latency of an addition."""
+    last = len(features) - 1
+    first, second, third, fourth = features[0], features[min(1, last)], features[min(2, last)], features[last]
+    a = b = c = d = sums.dtype.type(0)
+    for source in sources:
+        channel = source // BANK
+        a += transposed[first, 0, channel]
+        b += transposed[second, 0, channel]
+        c += transposed[third, 0, channel]
+        d += transposed[fourth, 0, channel]
+    sums[first] = a
+    sums[second] = b
+    sums[third] = c
+    sums[fourth] = d
 
 
 @compiled

@@ -16,7 +16,6 @@ from engine.event.together import LowerLayer, UpperLayer, update_both
 from engine.geometry import pooled_size
 from engine.threads import run_parts
 
-IMAGES_PER_THREAD = 8  # images of a piece of work, if several threads share a chunk
 IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is learned
 
 
@@ -103,7 +102,7 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
         inputs = make_inputs(images, geometry)
         peaks = make_peaks(images, geometry.stride, self.array.dtype)
         for part, target in zip(latency.split(images), out.split(images), strict=True):
-            find_peaks(part.numpy(), geometry, self.rows, deciding.CHUNK, inputs, peaks)
+            find_peaks(part.numpy(), geometry, self.rows, deciding.chunk_size(geometry), inputs, peaks)
             target.numpy()[:] = peaks.values[: len(part), : self.features]
 
     def _prepare_learning(self, latency, classes, rule):
@@ -117,8 +116,8 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
         return layer, inputs, peaks, buffers
 
     def _decide_and_update(self, latency, labels, rule, rates, left_out, result):
-        first_chunk = latency[: deciding.CHUNK]
-        layer, inputs, peaks, buffers = self._prepare_learning(first_chunk, result.classes, rule)
+        chunk = deciding.chunk_size(self._geometry(latency))
+        layer, inputs, peaks, buffers = self._prepare_learning(latency[:chunk], result.classes, rule)
         latency = latency.numpy()
         labels = labels.numpy()
         rates = rates.astype(self.array.dtype)
@@ -127,9 +126,9 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
         start = 0
         pace = pace_of(self.array.shape)
         while start < len(latency):
-            part = slice(start, start + deciding.CHUNK)
+            part = slice(start, start + chunk)
             begin = time.perf_counter()
-            size = IMAGES_PER_THREAD if pace.threads > 1 else deciding.CHUNK
+            size = chunk // 2 if pace.threads > 1 else chunk  # images of a piece of work
             find_peaks(latency[part], layer.geometry, self.rows, size, inputs, peaks, pace.threads)
             decisions = deciding.Decisions(winners[part], highest[part])
             count = deciding.learn_chunk(

@@ -56,6 +56,12 @@ def geometry_of(weight: np.ndarray, shape: tuple[int, int, int], time_steps: int
     return Geometry(time_steps, channels, height, width, kernel, padding, features, stride, *out_size)
 
 
+@compiled
+def is_dense(geometry):
+    """Return whether the layer is that of a ``SpikingDense``: a kernel of 1×1 on a map of one pixel, not padded."""
+    return geometry.kernel * geometry.out_height * geometry.out_width == 1
+
+
 def transpose(weight: np.ndarray) -> np.ndarray:
     """Copy weight (F, C, k, k) to (F, k · k, C)."""
     return weight.reshape(*weight.shape[:2], -1).transpose(0, 2, 1).copy()  # copies 1×1 kernels, too

@@ -8,9 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.compiled import compiled
-from engine.event.layout import BANK, allocate_aligned
+from engine.event.layout import BANK, allocate_aligned, is_dense
 from engine.event.simd import add_rows
 from engine.threads import run_parts
+
+DENSE_ROWS = 1024  # rows of a bank (128 kB in float32) that stay in the second cache while all images are added
 
 
 class Inputs(NamedTuple):
@@ -106,6 +108,9 @@ def add_bank(inputs, first, last, geometry, banks, bank, used, values):
     out_height = geometry.out_height
     out_width = geometry.out_width
     values[: (last - first) * out_height * out_width * BANK] = 0
+    if is_dense(geometry):
+        _add_bank_of_dense(inputs, first, last, geometry, banks, bank, used, values)
+        return
     for offset in range(geometry.kernel * geometry.kernel):
         weights = (bank * geometry.kernel * geometry.kernel + offset) * geometry.channels * BANK
         dy, dx = offset // geometry.kernel - geometry.padding, offset % geometry.kernel - geometry.padding
@@ -116,10 +121,31 @@ def add_bank(inputs, first, last, geometry, banks, bank, used, values):
                     at = (((n - first) * out_height + y) * out_width + x) * BANK
                     lo = inputs.first[n, pixel]
                     hi = inputs.first[n, pixel + 1]
-                    if used > BANK // 2:  # two calls, each of a constant length
-                        add_rows(values, at, banks, inputs.sources, lo, hi, weights, BANK)
-                    else:
-                        add_rows(values, at, banks, inputs.sources, lo, hi, weights, BANK // 2)
+                    _add_spikes(inputs.sources, lo, hi, banks, weights, used, values, at)
+
+
+@compiled
+def _add_bank_of_dense(inputs, first, last, geometry, banks, bank, used, values):
+    """Do the work of ``add_bank`` for a layer whose single kernel offset has too many weights for a cache."""
+    weights = bank * geometry.channels * BANK
+    done = inputs.first[first:last, 0].copy()  # of each image: the first spike that has not been added yet
+    for row in range(0, geometry.channels, DENSE_ROWS):
+        for n in range(first, last):
+            lo = done[n - first]
+            hi = lo
+            while hi < inputs.first[n, 1] and inputs.sources[hi] < (row + DENSE_ROWS) * BANK:
+                hi += 1
+            _add_spikes(inputs.sources, lo, hi, banks, weights, used, values, (n - first) * BANK)
+            done[n - first] = hi
+
+
+@compiled
+def _add_spikes(sources, lo, hi, banks, weights, used, values, at):
+    """Add the weights of the spikes lo … hi - 1 to a row of BANK potentials: two calls, each of a constant length."""
+    if used > BANK // 2:
+        add_rows(values, at, banks, sources, lo, hi, weights, BANK)
+    else:
+        add_rows(values, at, banks, sources, lo, hi, weights, BANK // 2)
 
 
 @compiled

@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from engine.event.deciding import CHUNK
+from engine.event.deciding import CHUNK, DENSE_CHUNK
+from engine.event.peaks import DENSE_ROWS
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import BACKENDS
 from errors import InputError
@@ -336,13 +337,22 @@ def decision_task(images, features, dtype, side=6, channels=10, kernel=5, seed=1
 
 
 RATES = np.array([[0.04, -0.03], [-0.04, 0.005]])
-MAP, PIXEL = {"side": 6, "channels": 10, "kernel": 5}, {"side": 1, "channels": 300, "kernel": 1}
+MAP = {"side": 6, "channels": 10, "kernel": 5}
+PIXEL = {"side": 1, "channels": 300, "kernel": 1}
+WIDE = {"side": 1, "channels": 2 * DENSE_ROWS + 100, "kernel": 1}
 
 
 @pytest.mark.parametrize("rule", [REWARDED, MarginRule(margin=0.2, rate=0.05)])
 @pytest.mark.parametrize(
     ("images", "features", "sizes"),
-    [(1, 5, MAP), (75, 10, MAP), (CHUNK, 33, MAP), (2 * CHUNK + 1, 200, MAP), (75, 10, PIXEL)],
+    [
+        (1, 5, MAP),
+        (75, 10, MAP),
+        (CHUNK, 33, MAP),
+        (2 * CHUNK + 1, 200, MAP),
+        (75, 10, PIXEL),
+        (2 * DENSE_CHUNK + 1, 70, WIDE),
+    ],
     ids=str,
 )
 def test_chunks_of_images_change_no_bit(images, features, sizes, rule):
@@ -373,7 +383,7 @@ def test_chunks_of_images_change_no_bit(images, features, sizes, rule):
 )
 def test_decision_learning_equals_the_reference(backend, kernel, pad, features, side):
     """Seventy images in float64: every winner and every weight."""
-    channels = 300 if side == 1 else 10
+    channels = WIDE["channels"] if side == 1 else 10
     latency, labels, classes, weight = decision_task(70, features, np.float64, side, channels, kernel)
     found = weight.copy()
     winners, highest = learn_decisions(decision_layer(backend, found, 15, pad), latency, labels, classes, RATES)

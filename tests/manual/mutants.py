@@ -42,8 +42,14 @@ FUNCTIONS = {
     "engine/event/firing.py": ("sort_by_time integrate mark_lines pool_out _find_lines _fire_image fire", EVENT),
     "engine/event/competition.py": ("compete _best_candidate", [*EVENT, *TRACES]),
     "engine/event/plasticity.py": ("update_batch update_winners renew clamp", [*EVENT, *TRACES]),
-    "engine/event/peaks.py": ("find_peaks list_spikes find_peaks_of_bank add_bank find_highest", EVENT),
-    "engine/event/deciding.py": ("learn_chunk is_dense _refresh_peaks _update_winner", [*EVENT, *TRACES]),
+    "engine/event/peaks.py": (
+        "find_peaks list_spikes find_peaks_of_bank add_bank _add_bank_of_dense _add_spikes find_highest",
+        EVENT,
+    ),
+    "engine/event/deciding.py": (
+        "chunk_size learn_chunk _refresh_peaks _sum_synapses _update_winner",
+        [*EVENT, *TRACES],
+    ),
     "engine/event/together.py": ("update_both", ["tests/engine/test_event.py -k 'event and joint'", *TRACES]),
     "engine/event/layers.py": ("_Kernels FiringLayer._prepare_learning DecisionLayer._decide_and_update", EVENT),
     "engine/event/pace.py": ("Pace.add", ["tests/engine/test_pace.py"]),
