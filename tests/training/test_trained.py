@@ -17,17 +17,19 @@ from training.checkpoint import load_checkpoint, load_network, rebuild_network
 FOLDER = ROOT / "results" / "checkpoints"
 STAGES = {  # of the networks, those with weights
     "deep2024": "s1 s2 s3 s4",
+    "majority2024": "s1 s2 s3",
     "mozafari2018": "s1 s2 s3",
     "multiscale2026": "s1 s2 s3 s4 s5",
 }
-LEAST = {"deep2024": 0.85, "mozafari2018": 0.97, "multiscale2026": 0.97}  # accuracy on the first 100 test images
+# accuracy on the first 100 test images
+LEAST = {"deep2024": 0.85, "majority2024": 0.95, "mozafari2018": 0.97, "multiscale2026": 0.97}
 FILES = {name: FOLDER / f"{name}.safetensors" for name in STAGES}
 FASHION = FOLDER / "multiscale2026-fashion.safetensors"
 
 
 def test_they_are_small():
     assert set(FOLDER.iterdir()) == {*FILES.values(), FASHION, FOLDER / "README.md"}
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 32 * 2**20
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 48 * 2**20
 
 
 @pytest.mark.parametrize("name", FILES)
