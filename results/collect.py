@@ -12,6 +12,7 @@ import json
 import re
 import statistics
 import sys
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -41,8 +42,9 @@ VARIANTS = {
     "-adaptive": "with adaptive thresholds",
     "-grey": "with grey levels",
 }
-# parts of the rows, names and epochs, that the README leaves out
-NOT_SHORT = " without ", " with ", " 100|", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
+# parts of the rows, names and epochs, that are not the network with its default settings
+CHANGED = " with ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
+NOT_SHORT = *CHANGED, " without ", " 100|"  # parts of the rows that the README leaves out
 EXAMPLE = HERE / "deep2024-10-epochs.log"  # the output of the README's first command
 SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
 BASELINE = "encoder.threshold=20", "s5.rule.decay=0.82", "s5.out_channels=50"  # of search/candidates.csv
@@ -168,12 +170,18 @@ def make_seed_table() -> str:
     return to_markdown(SEED_COLUMNS, [[row[column] for column in SEED_COLUMNS] for row in rows])
 
 
+def is_any_in_row(parts: Sequence[str], name: str, runs: list[tuple[Path, dict]]) -> bool:
+    """Return whether any of the parts is in NAME|EPOCHS| of a row."""
+    epochs = " ".join(map(str, runs[0][1]["flags"]["epochs"]))
+    return any(part in f"{name}|{epochs}|" for part in parts)
+
+
 def make_short_table() -> str:
     """Return the README's table, without runs of 100 epochs."""
     rows = []
     for name, runs in group_runs():
         row = summarize_runs(name, runs)
-        if not any(part in f"{name}|{row['epochs']}|" for part in NOT_SHORT):
+        if not is_any_in_row(NOT_SHORT, name, runs):
             rows.append(row)
     return to_markdown(SHORT_COLUMNS, [[row[column] for column in SHORT_COLUMNS] for row in rows])
 
@@ -225,7 +233,7 @@ def count_additions(scores: dict) -> float | None:
 
 
 def draw_operations(path: Path) -> None:
-    """Draw the test accuracy against the synaptic additions for an image: a point for each row of MNIST.
+    """Draw the test accuracy on MNIST against the additions for an image: a point for each row but ``CHANGED``.
 
     Both axes are logarithmic, the vertical axis in the fraction of wrong decisions. The bars are standard deviations
     over the seeds. A label names the network and the epochs of its last phase.
@@ -239,7 +247,7 @@ def draw_operations(path: Path) -> None:
         flags = runs[0][1]["flags"]
         counted = [count_additions(scores) for _, scores in runs]
         additions = [value for value in counted if value is not None]
-        if not additions or flags["dataset"] != "mnist" or " with " in name:
+        if not additions or flags["dataset"] != "mnist" or is_any_in_row(CHANGED, name, runs):
             continue
         accuracies = [get_accuracies(scores) for _, scores in runs]
         errors = [100 - each.get("best", each["last"]) for each in accuracies]
