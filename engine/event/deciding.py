@@ -20,7 +20,7 @@ from engine.event.peaks import Peaks, add_bank, find_highest, make_peaks
 from engine.event.plasticity import clamp, renew
 from engine.rules import MAX_LEARNERS
 
-CHUNK = 16  # images whose potentials are computed together; one learner for each image fills half of the slots
+CHUNK = 32  # images whose potentials are computed together; one learner for each image fills the slots
 DENSE_CHUNK = 64  # the same for a SpikingDense: weights that no cache holds are read and written once in a chunk
 
 
