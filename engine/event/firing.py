@@ -1,4 +1,7 @@
-"""Firing: the spikes of the input in the order of their times, potentials, thresholds, first spikes, pooling."""
+"""Firing: the spikes of the input in the order of their times, potentials, thresholds, first spikes, pooling.
+
+``wide.py`` contains another ``fire``, for layers with many features.
+"""
 
 from typing import NamedTuple
 

@@ -5,10 +5,21 @@ import time
 import numpy as np
 
 from engine import backend
-from engine.event import deciding, firing
+from engine.event import deciding, firing, wide
 from engine.event.competition import Competition
 from engine.event.identity import make_plasticity
-from engine.event.layout import BANK, Weights, geometry_of, lanes, make_banks, make_rows, transpose, transpose_back
+from engine.event.layout import (
+    BANK,
+    WIDE_BANK,
+    Weights,
+    geometry_of,
+    lanes,
+    make_banks,
+    make_rows,
+    make_wide_rows,
+    transpose,
+    transpose_back,
+)
 from engine.event.pace import pace_of
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
 from engine.event.plasticity import update_batch
@@ -45,9 +56,15 @@ class FiringLayer(_Kernels, backend.FiringLayer):
         self.block = lanes(self.array.dtype)
 
     def _fire(self, latency, out, pool):
+        kernel = firing.fire
+        rows = self.rows
         geometry = self._geometry(latency)
         thresholds = self._make_thresholds(geometry)
-        run_parts(firing.fire, len(latency), latency.numpy(), self.rows, geometry, thresholds, pool, out.numpy())
+        if wide.is_faster(geometry):
+            kernel = wide.fire
+            rows = make_wide_rows(self.transposed)
+            geometry = geometry._replace(stride=WIDE_BANK)
+        run_parts(kernel, len(latency), latency.numpy(), rows, geometry, thresholds, pool, out.numpy())
 
     def _make_thresholds(self, geometry):
         raised = self.raised.numpy()

@@ -6,6 +6,8 @@
   order, and one long vector addition computes them all.
 * The weights of a decision layer lie in *banks* of 32 features: (banks, k, k, C) rows. The weights of one kernel offset
   of one bank stay in the innermost cache while the spikes of many images are added.
+* The weights of a firing layer with many features lie in banks, too, while it does not learn (``wide.py``): (banks, C,
+  k, k) rows of 64 features.
 * For learning, both kinds of layers also keep the weights *transposed*: (F, k · k, C). There, the synapses of a winner
   at one kernel offset are a run of memory, like the times of their inputs. Each change is copied to the rows or banks.
 """
@@ -19,6 +21,7 @@ from engine.compiled import compiled
 from engine.event.simd import LINE_BYTES, lanes
 
 BANK = 32  # features of a decision layer whose potentials are computed together
+WIDE_BANK = 64  # of a firing layer with many features; their sums fit in the registers of all processors
 
 
 class Geometry(NamedTuple):
@@ -78,6 +81,17 @@ def make_rows(transposed: np.ndarray) -> np.ndarray:
     rows = allocate_aligned(transposed[0].size * -(-len(transposed) // block) * block, transposed.reshape(-1))
     rows[:] = 0
     to_rows(transposed, rows)
+    return rows
+
+
+def make_wide_rows(transposed: np.ndarray) -> np.ndarray:
+    """Return the rows of each bank of ``WIDE_BANK`` features, one bank after another."""
+    size = WIDE_BANK * transposed[0].size
+    banks = -(-len(transposed) // WIDE_BANK)
+    rows = allocate_aligned(banks * size, transposed.reshape(-1))
+    rows[:] = 0
+    for bank in range(banks):
+        to_rows(transposed[bank * WIDE_BANK : (bank + 1) * WIDE_BANK], rows[bank * size : (bank + 1) * size])
     return rows
 
 

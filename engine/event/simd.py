@@ -100,11 +100,7 @@ def any_above(typingctx, p, at, n, level):
         p_, at_, n_, level_ = args
         size = sig.args[0].dtype.bitwidth // 8
         vector = ir.VectorType(context.get_data_type(p.dtype), LINE_BYTES // size)
-        index = ir.IntType(32)
-        undefined = ir.Constant(vector, ir.Undefined)
-        first = builder.insert_element(undefined, level_, ir.Constant(index, 0))
-        all_first = ir.Constant(ir.VectorType(index, vector.count), None)
-        levels = builder.shuffle_vector(first, undefined, all_first)
+        levels = _fill(builder, vector, level_)
         mask = ir.IntType(vector.count)
         none = ir.Constant(mask, 0)
         above_so_far = cgutils.alloca_once_value(builder, none)
@@ -119,6 +115,41 @@ def any_above(typingctx, p, at, n, level):
         return builder.icmp_unsigned("!=", builder.load(above_so_far), none)
 
     return signature, codegen
+
+
+@intrinsic
+def mark_above(typingctx, p, at, level, marks, first, now):
+    """Compute ``marks[first + i] = min(marks[first + i], now)`` for all i < 64 with ``p[at + i] > level``.
+
+    With a plain loop, firing of a layer with 300 features takes 11 % longer.
+    """
+    signature = types.void(p, types.intp, p.dtype, marks, types.intp, types.uint8)
+
+    def codegen(context, builder, sig, args):
+        p_, at_, level_, marks_, first_, now_ = args
+        vector = ir.VectorType(context.get_data_type(p.dtype), LINE_BYTES)
+        times = ir.VectorType(ir.IntType(8), LINE_BYTES)
+        never = ir.Constant(times, [255] * LINE_BYTES)
+        source = _pointer(context, builder, sig.args[0], p_, at_, LINE_BYTES)
+        target = _pointer(context, builder, sig.args[3], marks_, first_, LINE_BYTES)
+        potentials = _load(builder, source, vector, p.dtype.bitwidth // 8)
+        above = builder.fcmp_ordered(">", potentials, _fill(builder, vector, level_))
+        new = builder.select(above, _fill(builder, times, now_), never)
+        before = _load(builder, target, times, 1)
+        earliest = builder.select(builder.icmp_unsigned("<", new, before), new, before)
+        store = builder.store(earliest, builder.bitcast(target, times.as_pointer()))
+        store.align = 1
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _fill(builder, vector, value):
+    """Return a vector of one number."""
+    index = ir.IntType(32)
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(index, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(index, vector.count), None))
 
 
 def _pointer(context, builder, array_type, array, index, count):

@@ -181,6 +181,33 @@ def test_fire_on_random_maps(backend, dtype, layer, threshold, pool):
     np.testing.assert_array_equal(found[0], reference_fire(latency, weight, steps, pad, threshold, pool))
 
 
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(
+    ("features", "channels", "size", "kernel", "pad", "pool"),
+    [
+        (201, 3, (10, 10), 3, 1, 1),
+        (201, 1, (3, 50), 1, 0, 1),
+        (256, 2, (37, 11), 5, 2, 2),  # more lines than are listed together
+        (257, 2, (12, 13), 6, 1, 3),
+        (300, 1, (70, 40), 7, 3, 40),  # a window of more lines than are listed together
+    ],
+)
+def test_many_features_fire_as_each_alone(dtype, features, channels, size, kernel, pad, pool):
+    """Layers with many features and positions have their own kernel: equal to the bit, with raised thresholds too."""
+    rng = np.random.default_rng(features)
+    weight = torch.from_numpy(rng.uniform(0, 1, (features, channels, kernel, kernel)).astype(dtype))
+    latency = torch.from_numpy(rng.integers(0, 40, (3, channels, *size), np.uint8).clip(0, 15))
+    latency[2] = latency[2].clamp(max=1) * 15  # all spikes at once
+    threshold = weight[0].numel() / 8
+    for raised in (None, torch.from_numpy(rng.uniform(0, threshold, features))):
+        together = BACKENDS["event"].FiringLayer(weight, 15, pad, threshold, raised).fire(latency, pool)
+        assert 0.05 < (together < 15).float().mean() < 0.999
+        for f in range(0, features, 50):
+            part = None if raised is None else raised[f : f + 50]
+            alone = BACKENDS["event"].FiringLayer(weight[f : f + 50], 15, pad, threshold, part).fire(latency, pool)
+            torch.testing.assert_close(together[:, f : f + 50], alone, rtol=0, atol=0)
+
+
 def test_an_image_fires_alone_as_among_others(backend):
     """Digits, with a pooling that drops lines; also no image at all, which has an empty map of the right shape."""
     weight = random_weight(30, 6, 5, 5)

@@ -26,6 +26,11 @@ def any_above(p, at, n, level):
     return simd.any_above(p, at, n, level)
 
 
+@njit
+def mark_above(p, at, level, marks, first, now):
+    simd.mark_above(p, at, level, marks, first, now)
+
+
 def random_numbers(size, dtype, seed=0):
     return np.random.default_rng(seed).normal(size=size).astype(dtype)
 
@@ -84,6 +89,21 @@ def test_any_above_sees_the_range_and_nothing_else(dtype):
             p = np.full(GUARD + n + GUARD, level)
             p[place] = np.nextafter(level, dtype(1))
             assert any_above(p, GUARD, n, level) == (GUARD <= place < GUARD + n)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_mark_above_marks_the_earliest_time_of_64_numbers(dtype):
+    """Where the number is above the level; equal is not above, and an earlier mark stays."""
+    level = dtype(0.5)
+    p = np.random.default_rng(0).choice([level, np.nextafter(level, dtype(1)), dtype(0)], GUARD + 64 + GUARD)
+    marks = np.random.default_rng(1).integers(0, 256, 64 + 2 * GUARD, np.uint8)
+    for now in (0, 7, 254):
+        expected = marks.copy()
+        window = expected[5 : 5 + 64]
+        window[p[GUARD : GUARD + 64] > level] = np.minimum(window, now)[p[GUARD : GUARD + 64] > level]
+        found = marks.copy()
+        mark_above(p, GUARD, level, found, 5, now)
+        np.testing.assert_array_equal(found, expected)
 
 
 OUT_OF_RANGE = """
