@@ -40,7 +40,7 @@ def compete(latency, rows, geometry, competition, never, full, buffers, winners)
     potential, marks, spikes = buffers
     positions = out_height * out_width
     sort_by_time(latency, geometry, spikes)
-    reset(potential, thresholds, thresholds.raised.max() > 0)
+    reset(potential, thresholds.start, thresholds.raised.max() > 0)
     if full:
         marks[:] = geometry.time_steps
     # these have mirrored columns, like the potentials

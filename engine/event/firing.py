@@ -46,11 +46,10 @@ class ImageBuffers(NamedTuple):
 
 
 @compiled
-def make_image_buffers(like, geometry):
-    """Return an empty ``ImageBuffers`` for potentials of the type of ``like``."""
+def make_spikes(geometry):
+    """Return empty ``Spikes``."""
     pixels = geometry.height * geometry.width
     size = geometry.channels * pixels + 1
-    numbers = geometry.out_height * geometry.out_width * geometry.stride
     spikes = Spikes(
         np.empty(size, np.int32),
         np.empty((size, 3), np.int32),
@@ -60,17 +59,24 @@ def make_image_buffers(like, geometry):
         np.empty(size, np.int32),
     )
     spikes.times[pixels] = geometry.time_steps
-    return ImageBuffers(allocate_aligned(numbers, like), np.empty(numbers, np.uint8), spikes)
+    return spikes
 
 
 @compiled
-def reset(potential, thresholds, is_raised):
-    """Set rows of potentials to their start. is_raised: whether a threshold is raised; zeros are written faster."""
+def make_image_buffers(like, geometry):
+    """Return an empty ``ImageBuffers`` for potentials of the type of ``like``."""
+    numbers = geometry.out_height * geometry.out_width * geometry.stride
+    return ImageBuffers(allocate_aligned(numbers, like), np.empty(numbers, np.uint8), make_spikes(geometry))
+
+
+@compiled
+def reset(potential, start, is_raised):
+    """Set each row of potentials to ``start``. is_raised: whether a threshold is raised; zeros are written faster."""
     potential[:] = 0
     if is_raised:
-        stride = len(thresholds.start)
+        stride = len(start)
         for at in range(0, len(potential), stride):
-            potential[at : at + stride] = thresholds.start
+            potential[at : at + stride] = start
 
 
 @compiled
@@ -226,7 +232,7 @@ def _fire_image(latency, rows, geometry, thresholds, pool, buffers, line_groups,
     size = out_width * stride
     marks[:] = geometry.time_steps
     for line in range(geometry.out_height):
-        reset(potential[:size], thresholds, is_raised)
+        reset(potential[:size], thresholds.start, is_raised)
         line_marks = marks[line * size : (line + 1) * size]
         top, bottom = max(0, line - padding), min(geometry.height, line - padding + kernel)  # the input that it sees
         for t in range(geometry.time_steps):

@@ -8,21 +8,11 @@ from engine import backend
 from engine.event import deciding, firing, wide
 from engine.event.competition import Competition
 from engine.event.identity import make_plasticity
-from engine.event.layout import (
-    BANK,
-    WIDE_BANK,
-    Weights,
-    geometry_of,
-    lanes,
-    make_banks,
-    make_rows,
-    make_wide_rows,
-    transpose,
-    transpose_back,
-)
+from engine.event.layout import BANK, WIDE_BANK, Weights, geometry_of, make_banks, make_rows, transpose, transpose_back
 from engine.event.pace import pace_of
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
 from engine.event.plasticity import update_batch
+from engine.event.simd import lanes
 from engine.event.together import LowerLayer, UpperLayer, update_both
 from engine.geometry import pooled_size
 from engine.threads import run_parts
@@ -42,9 +32,9 @@ class _Kernels:
     def _geometry(self, latency):
         return geometry_of(self.array, latency.shape[1:], self.time_steps, self.padding, self.block)
 
-    def _weights(self, plasticity):
+    def _weights(self, plasticity, rows):
         inside = plasticity.lower <= self.array.min() and self.array.max() <= plasticity.upper
-        return Weights(self.transposed, self.rows, np.array([inside]))
+        return Weights(self.transposed, rows, np.array([inside]))
 
 
 class FiringLayer(_Kernels, backend.FiringLayer):
@@ -52,18 +42,16 @@ class FiringLayer(_Kernels, backend.FiringLayer):
 
     def _prepare(self):
         super()._prepare()
-        self.rows = make_rows(self.transposed)
         self.block = lanes(self.array.dtype)
 
     def _fire(self, latency, out, pool):
         kernel = firing.fire
-        rows = self.rows
         geometry = self._geometry(latency)
         thresholds = self._make_thresholds(geometry)
         if wide.is_faster(geometry):
             kernel = wide.fire
-            rows = make_wide_rows(self.transposed)
             geometry = geometry._replace(stride=WIDE_BANK)
+        rows = make_rows(self.transposed, geometry.stride)
         run_parts(kernel, len(latency), latency.numpy(), rows, geometry, thresholds, pool, out.numpy())
 
     def _make_thresholds(self, geometry):
@@ -84,7 +72,8 @@ class FiringLayer(_Kernels, backend.FiringLayer):
         plasticity = make_plasticity(rule, self.array.dtype)
         radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
         competition = Competition(self._make_thresholds(geometry), rule.winners, radius)
-        return geometry, self._weights(plasticity), competition, plasticity
+        weights = self._weights(plasticity, make_rows(self.transposed, geometry.stride))
+        return geometry, weights, competition, plasticity
 
     def _update_together(self, top, latency, labels, pool, rules, rates, result):
         rule, top_rule = rules
@@ -111,7 +100,7 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
 
     def _prepare(self):
         super()._prepare()
-        self.rows = make_banks(self.transposed)
+        self.banks = make_banks(self.transposed)
 
     def _peaks(self, latency, out):
         geometry = self._geometry(latency)
@@ -119,14 +108,14 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
         inputs = make_inputs(images, geometry)
         peaks = make_peaks(images, geometry.stride, self.array.dtype)
         for part, target in zip(latency.split(images), out.split(images), strict=True):
-            find_peaks(part.numpy(), geometry, self.rows, deciding.chunk_size(geometry), inputs, peaks)
+            find_peaks(part.numpy(), geometry, self.banks, deciding.chunk_size(geometry), inputs, peaks)
             target.numpy()[:] = peaks.values[: len(part), : self.features]
 
     def _prepare_learning(self, latency, classes, rule):
         """Return the layer, and the memory for as many images as there are in ``latency``."""
         geometry = self._geometry(latency)
         plasticity = make_plasticity(rule, self.array.dtype)
-        layer = deciding.DecisionParameters(geometry, self._weights(plasticity), plasticity, classes)
+        layer = deciding.DecisionParameters(geometry, self._weights(plasticity, self.banks), plasticity, classes)
         inputs = make_inputs(len(latency), geometry)
         peaks = make_peaks(len(latency), geometry.stride, self.array.dtype)
         buffers = deciding.make_chunk_buffers(geometry, self.array.dtype)
@@ -146,7 +135,7 @@ class DecisionLayer(_Kernels, backend.DecisionLayer):
             part = slice(start, start + chunk)
             begin = time.perf_counter()
             size = chunk // 2 if pace.threads > 1 else chunk  # images of a piece of work
-            find_peaks(latency[part], layer.geometry, self.rows, size, inputs, peaks, pace.threads)
+            find_peaks(latency[part], layer.geometry, self.banks, size, inputs, peaks, pace.threads)
             decisions = deciding.Decisions(winners[part], highest[part])
             count = deciding.learn_chunk(
                 labels[part], layer, rates[part], left_out[part], inputs, peaks, buffers, decisions

@@ -18,7 +18,7 @@ import numpy as np
 
 from engine import geometry
 from engine.compiled import compiled
-from engine.event.simd import LINE_BYTES, lanes
+from engine.event.simd import LINE_BYTES
 
 BANK = 32  # features of a decision layer whose potentials are computed together
 WIDE_BANK = 64  # of a firing layer with many features; their sums fit in the registers of all processors
@@ -75,23 +75,14 @@ def transpose_back(transposed: np.ndarray, weight: np.ndarray) -> None:
     weight.reshape(*weight.shape[:2], -1)[:] = transposed.transpose(0, 2, 1)
 
 
-def make_rows(transposed: np.ndarray) -> np.ndarray:
-    """Return the rows (C, k, k) of transposed weights."""
-    block = lanes(transposed.dtype)
-    rows = allocate_aligned(transposed[0].size * -(-len(transposed) // block) * block, transposed.reshape(-1))
+def make_rows(transposed: np.ndarray, width: int) -> np.ndarray:
+    """Return the rows (C, k, k) of transposed weights for each ``width`` features, one bank after another."""
+    synapses = transposed[0].size
+    banks = -(-len(transposed) // width)
+    rows = allocate_aligned(banks * width * synapses, transposed.reshape(-1))
     rows[:] = 0
-    to_rows(transposed, rows)
-    return rows
-
-
-def make_wide_rows(transposed: np.ndarray) -> np.ndarray:
-    """Return the rows of each bank of ``WIDE_BANK`` features, one bank after another."""
-    size = WIDE_BANK * transposed[0].size
-    banks = -(-len(transposed) // WIDE_BANK)
-    rows = allocate_aligned(banks * size, transposed.reshape(-1))
-    rows[:] = 0
-    for bank in range(banks):
-        to_rows(transposed[bank * WIDE_BANK : (bank + 1) * WIDE_BANK], rows[bank * size : (bank + 1) * size])
+    for first in range(0, len(transposed), width):
+        to_rows(transposed[first : first + width], rows[first * synapses : (first + width) * synapses])
     return rows
 
 

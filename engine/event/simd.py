@@ -145,7 +145,7 @@ def mark_above(typingctx, p, at, level, marks, first, now):
 
 
 def _fill(builder, vector, value):
-    """Return a vector of one number."""
+    """Return a vector with the same number in all its places."""
     index = ir.IntType(32)
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(index, 0))

@@ -9,11 +9,12 @@ equal to the bit.
 import numpy as np
 
 from engine.compiled import compiled
-from engine.event.firing import Thresholds, make_image_buffers, reset, sort_by_time
+from engine.event.firing import make_spikes, reset, sort_by_time
 from engine.event.layout import WIDE_BANK, allocate_aligned
 from engine.event.simd import add_rows, mark_above
 
-FEATURES, POSITIONS = 200, 100  # of a layer for which the lists save more than they take
+FEATURES = 200  # with more, and at least so many positions, the lists save more time than they take
+POSITIONS = 100
 LINES = 32  # output lines that are listed together: the lists of a large image would fill the memory
 
 
@@ -28,7 +29,7 @@ def fire(part, parts, latency, rows, geometry, thresholds, pool, out):
 
     The stride of ``geometry`` is that of a bank. Positions that the pooling leaves out are not computed.
     """
-    spikes = make_image_buffers(rows, geometry).spikes
+    spikes = make_spikes(geometry)
     lines = max(LINES // pool, 1)  # of the pooled map
     width = out.shape[3] * pool
     positions = min(lines, out.shape[2]) * pool * width
@@ -94,14 +95,13 @@ def _fire_bank(ends, synapses, rows, bank, geometry, thresholds, pool, out):
     weights = first * geometry.kernel * geometry.kernel * geometry.channels
     start = np.zeros(WIDE_BANK, rows.dtype)
     start[:used] = thresholds.start[first : first + used]
-    own = Thresholds(thresholds.lowest, thresholds.raised, start)
     is_raised = thresholds.raised.max() > 0
     potential = allocate_aligned(width * WIDE_BANK, rows)
     marks = np.empty(out.shape[2] * WIDE_BANK, np.uint8)  # pooled first spikes of a line, as rows
     for py in range(out.shape[1]):
         marks[:] = geometry.time_steps
         for line in range(py * pool, (py + 1) * pool):
-            reset(potential, own, is_raised)
+            reset(potential, start, is_raised)
             for t in range(geometry.time_steps):
                 i = (t * lines + line) * width
                 if ends[i] == ends[i + width]:

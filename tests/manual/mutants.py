@@ -37,7 +37,7 @@ MAPS = "tests/test_several_maps.py"
 GOLDEN = "tests/training/test_golden_checkpoints.py"
 # Functions and classes of each file, and arguments of pytest; those whose tests are quick come first.
 FUNCTIONS = {
-    "engine/event/layout.py": ("geometry_of is_dense make_rows make_wide_rows make_banks to_rows to_banks", EVENT),
+    "engine/event/layout.py": ("geometry_of is_dense make_rows make_banks to_rows to_banks", EVENT),
     "engine/event/simd.py": ("add_rows any_above mark_above count_accumulators", ["tests/engine/test_simd.py", *EVENT]),
     "engine/event/firing.py": ("sort_by_time integrate mark_lines pool_out _find_lines _fire_image fire", EVENT),
     "engine/event/wide.py": ("fire _list_synapses _fire_bank", ["tests/engine/test_event.py -k 'many_features'"]),
