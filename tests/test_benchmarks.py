@@ -12,7 +12,7 @@ import torch
 
 import benchmarks.__main__ as program
 import datasets
-from benchmarks import busy, memory, networks
+from benchmarks import busy, firing, memory, networks
 from benchmarks.operations import count_operations, find_last_steps
 from benchmarks.reference import Reference, make_waves
 from engine.rules import STDP
@@ -116,6 +116,20 @@ def test_the_last_phases_of_all_networks(monkeypatch, capsys):
     model = build_model("deepr2024")
     inputs, _ = networks.train(model, S1C1().encode(DATA.train_images[:60]), torch.zeros(60, dtype=torch.int64))
     assert float(additions.replace(",", "")) > 0.5 * count_operations(model.stages["s3"], inputs)
+
+
+def test_the_layers_that_fire(monkeypatch, capsys):
+    """A row for each layer of features, without the decision layer."""
+    monkeypatch.setattr(firing, "IMAGES", 3)
+    firing.main()
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| s")]
+    assert [row[:3] for row in rows] == [
+        ["s1", "30", "5×5"],
+        ["s2", "250", "3×3"],
+        ["s3", "250", "5×5"],
+        ["s4", "300", "7×7"],
+    ]
+    assert all(float(cell.split()[0]) > 0 for row in rows for cell in row[3:])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")

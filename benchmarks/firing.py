@@ -1,0 +1,39 @@
+"""Measure the layers of features while they do not learn: ``python -m benchmarks.firing``, on a quiet machine.
+
+The trained ``multiscale2026`` computes the first spikes of digits on one thread: pooled, as the next stage reads them;
+pooled, from inputs that all spike at one time step, as moved copies do; and not pooled.
+"""
+
+from functools import partial
+
+import torch
+
+import datasets
+from benchmarks.measure import format_header, format_row, measure_per_image
+from s1c1 import S1C1
+from training.checkpoint import load_network
+from utils import ROOT, find_processor, set_threads
+
+IMAGES = 300
+NETWORK = ROOT / "results" / "checkpoints" / "multiscale2026.safetensors"
+
+
+def main():
+    set_threads(1)
+    print(f"{find_processor()}, one thread; {NETWORK.stem}, ms per image\n")
+    print(format_header(("layer", "features", "kernel", "pooled", "spikes at one time", "not pooled")))
+    model = load_network(NETWORK).model
+    latencies = S1C1().encode(datasets.load("mnist").test_images[:IMAGES])
+    for label, conv in model.named_convs():
+        if conv.decides:
+            continue
+        inputs = model.map_of(latencies, model.input_name(label))[:]
+        at_once = torch.where(inputs < conv.time_steps, 0, conv.time_steps).to(torch.uint8)
+        size = model.stages[f"c{label[1:]}"].size
+        cases = (inputs, size), (at_once, size), (inputs, 1)
+        times = [measure_per_image(partial(conv.fire, *case), IMAGES) for case in cases]
+        print(format_row((label, conv.out_channels, f"{conv.kernel}×{conv.kernel}", *times)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
