@@ -24,14 +24,12 @@ class InputError(ValueError):
     exception is a bug and keeps its traceback.
 
     Args:
-        message: one line; control characters, such as ends of lines in names, are escaped.
-        flag, field, path: what the error is about, if it is known: a flag ("--epochs"), a field of a declaration, a
-            configuration or a checkpoint ("s1.rule.winners"), the path of a file or folder.
+        message: one line, which names the flag, field or path that it is about; control characters, such as ends of
+            lines in names, are escaped.
     """
 
-    def __init__(self, message: str, *, flag: str | None = None, field: str | None = None, path: object = None):
+    def __init__(self, message: str):
         super().__init__(make_printable(message))
-        self.flag, self.field, self.path = flag, field, None if path is None else str(path)
 
 
 def check_environment() -> None:

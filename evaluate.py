@@ -213,9 +213,9 @@ def load(settings: EvaluateSettings) -> TrainedNetwork:
     content = network.checkpoint
     path = content.path
     if settings.model is not None and model_class(settings.model).name != content.model:
-        raise InputError(f"{path} contains {content.model}, not {settings.model}", flag="--model", path=path)
+        raise InputError(f"{path} contains {content.model}, not {settings.model}")
     if not content.run:
-        raise InputError(f"{path} was not saved by train.py: it does not contain its settings", path=path)
+        raise InputError(f"{path} was not saved by train.py: it does not contain its settings")
     return network
 
 
@@ -249,7 +249,7 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
     for trained, tested in pairs:
         if trained != tested:
             message = f"{content.path} was trained for {trained}, but {data.name} has {tested}"
-            raise InputError(message, flag="--dataset", path=content.path)
+            raise InputError(message)
 
 
 def describe_change(run: dict, data: DataSet) -> list[str]:

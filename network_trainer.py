@@ -160,11 +160,11 @@ class NetworkTrainer(StageGraph):
         for declared, hint in DECLARED.items():
             value = getattr(cls, declared)
             if not fits(value, hint):
-                raise InputError(f"{declared} of {name} must be {describe(hint)}, not {value!r}", field=declared)
+                raise InputError(f"{declared} of {name} must be {describe(hint)}, not {value!r}")
         try:
             register(MODELS, (name, *aliases), cls)
         except InputError as error:
-            CONFLICTS[error.field] = str(error)
+            CONFLICTS.update(dict.fromkeys((name, *aliases), str(error)))
             raise
 
     def __init__(
@@ -186,7 +186,7 @@ class NetworkTrainer(StageGraph):
         check_count("seed", seed)
         size = (28, 28) if image_size is None else tuple(image_size)
         if len(size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in size):
-            raise InputError(f"image_size must be (height, width), not {image_size!r}", field="image_size")
+            raise InputError(f"image_size must be (height, width), not {image_size!r}")
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.time_steps = time_steps
@@ -194,14 +194,14 @@ class NetworkTrainer(StageGraph):
         stages = override(check_declaration(self.build(num_classes)), dict(overrides or {}))
         self.stages = nn.ModuleDict(stages)
         if backend == "event" and not str(device).startswith("cpu"):
-            raise InputError(f"the event backend runs on a CPU, not on {device}: use torch", field="backend")
+            raise InputError(f"the event backend runs on a CPU, not on {device}: use torch")
         device = open_device(device)
         if dtype not in (torch.float32, torch.float64):
-            raise InputError(f"dtype must be torch.float32 or torch.float64, not {dtype}", field="dtype")
+            raise InputError(f"dtype must be torch.float32 or torch.float64, not {dtype}")
         if backend == "auto":
             backend = "event" if device.type == "cpu" else "torch"
         if backend not in BACKENDS:
-            raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)} and auto", field="backend")
+            raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)} and auto")
         self.backend = backend
         for conv in self.convs():
             conv.time_steps = time_steps
@@ -210,7 +210,7 @@ class NetworkTrainer(StageGraph):
         check_training(self)
         phases = self.build_phases()
         if not isinstance(phases, list | tuple) or not all(isinstance(phase, Phase) for phase in phases):
-            raise InputError(f"build_phases must return a list of phases, not {phases!r}", field="build_phases")
+            raise InputError(f"build_phases must return a list of phases, not {phases!r}")
         self.phases = nn.ModuleList(phases)
         if image_size is not None:
             self.shapes(*self.image_size)
@@ -227,7 +227,7 @@ class NetworkTrainer(StageGraph):
 
     def build(self, num_classes: int) -> dict[str, Stage]:
         """Return the stages, bottom up: {name: stage}."""
-        raise InputError(f"{type(self).__name__} declares no stages", field="build")
+        raise InputError(f"{type(self).__name__} declares no stages")
 
     def build_phases(self) -> list[Phase]:
         """Return the phases: one for each stage with an unsupervised rule, bottom up, then one for all other rules."""
@@ -250,7 +250,7 @@ class NetworkTrainer(StageGraph):
         """Return the number of the phase with this name, from 0. Raises InputError if there is none."""
         names = [phase.name for phase in self.phases]
         if name not in names:
-            raise InputError(f"{self.name} has no phase {name!r}; choose from {', '.join(names)}", flag="--until")
+            raise InputError(f"{self.name} has no phase {name!r}; choose from {', '.join(names)}")
         return names.index(name)
 
     @property
@@ -408,7 +408,7 @@ class NetworkTrainer(StageGraph):
         """
         progress = Progress() if progress is None else progress
         if not isinstance(progress, Progress):
-            raise InputError(f"progress must be a Progress, not {type(progress).__name__}", field="progress")
+            raise InputError(f"progress must be a Progress, not {type(progress).__name__}")
         check_count("batch_size", batch_size, 1)
         check_count("seed", seed)
         check_count("patience", patience)
@@ -470,7 +470,7 @@ class NetworkTrainer(StageGraph):
             names = " ".join(phase.name for phase in self.phases)
             wanted = f"{len(self.phases)} numbers of epochs from 0 on, one for each phase ({names})"
             given = " ".join(map(str, epochs)) or "none"
-            raise InputError(f"{self.name} needs {wanted}, not {given}", flag="--epochs")
+            raise InputError(f"{self.name} needs {wanted}, not {given}")
         for data in filter(None, (train, validation)):
             data.labels = self.check_labels(data.labels, len(data.labels))
             latencies = data.maps.get(INPUT)
@@ -565,7 +565,7 @@ class NetworkTrainer(StageGraph):
 def check_count(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) -> None:
     """Raise InputError unless an argument is a whole number from ``least`` to ``most``."""
     if not isinstance(value, Integral) or not least <= value <= most:
-        raise InputError(f"{name} must be a whole number from {least} to {most}, not {value!r}", field=name)
+        raise InputError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
 
 
 def open_device(name: str | torch.device) -> torch.device:
@@ -574,7 +574,7 @@ def open_device(name: str | torch.device) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"there is no device {name!r}: {reason}", field="device") from error
+        raise InputError(f"there is no device {name!r}: {reason}") from error
 
 
 def compute_convergence(weight: torch.Tensor) -> float:

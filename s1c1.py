@@ -142,7 +142,7 @@ class Encoder:
             fits = highest <= self.time_steps
         if not fits:
             wanted = f"uint8 {wanted} from 0 to {self.time_steps}"
-            raise InputError(f"{type(self).__name__}.encode must return {wanted}, not {given}", flag="--encoder")
+            raise InputError(f"{type(self).__name__}.encode must return {wanted}, not {given}")
         return latencies
 
     def count_macs(self, height: int, width: int) -> int:
@@ -178,7 +178,7 @@ def _to_plain(value):
         return value.item()
     if value is not None and not isinstance(value, int | float | str):
         message = f"parameters of an encoder are numbers, texts and lists of them, not {type(value).__name__}"
-        raise InputError(message, flag="--encoder")
+        raise InputError(message)
     return value
 
 
@@ -293,7 +293,7 @@ class S1C1(Encoder, name="s1c1"):
 
 def check_field(is_usable, name, allowed, value):
     if not is_usable:
-        raise InputError(f"encoder.{name} must be {allowed}, not {value}", field=f"encoder.{name}")
+        raise InputError(f"encoder.{name} must be {allowed}, not {value}")
 
 
 def compute_integer_filters(filters, threshold: float, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

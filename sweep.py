@@ -146,9 +146,9 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
         for other in runs:
             if run.learned == other.learned:
                 names = f"{other.folder.name} and {run.folder.name}"
-                raise InputError(f"two runs would learn the same, {names}; leave one of them out", flag="--grid")
+                raise InputError(f"two runs would learn the same, {names}; leave one of them out")
             if run.folder == other.folder:
-                raise InputError(f"two runs would have the folder {run.folder}; use two sweeps", path=run.folder)
+                raise InputError(f"two runs would have the folder {run.folder}; use two sweeps")
         check_folder(run)
         runs.append(run)
     return runs
@@ -216,7 +216,7 @@ def check_folder(run: PlannedRun) -> None:
         foreign = [path for path in files if not is_one_of(BEGUN, path, run.folder)]
         if foreign:
             message = f"{foreign[0]} does not belong to a run that has just begun; move it, or use another --output"
-            raise InputError(message, path=run.folder)
+            raise InputError(message)
         if not {"args.json", "summary.txt"} & {path.name for path in files}:
             return
     record = read_run(run.folder)
@@ -224,7 +224,7 @@ def check_folder(run: PlannedRun) -> None:
         before = TrainSettings.from_dict(record.flags)
     except (ValueError, TypeError, AttributeError) as error:
         message = f"{run.folder} is damaged: {record.damage or 'args.json cannot be read'}; delete it to train it again"
-        raise InputError(message, path=run.folder) from error
+        raise InputError(message) from error
     changed = []
     for name, value in run.settings.select(*FIXED).items():
         setting = TrainSettings.flags()[name]
@@ -232,14 +232,14 @@ def check_folder(run: PlannedRun) -> None:
             changed.append(setting.flag)
     if changed:
         message = f"{run.folder} was begun with another {' '.join(changed)}; use another --output"
-        raise InputError(message, path=run.folder)
+        raise InputError(message)
 
 
 def check_type(path: Path, is_type: Callable[[int], bool]) -> None:
     """Raise InputError if there is something at the path, also a link, that is not of this type (``stat.S_ISREG``)."""
     if os.path.lexists(path) and not is_type(path.lstat().st_mode):
         expected = "folder" if is_type is stat.S_ISDIR else "regular file"
-        raise InputError(f"{path} must be a {expected}; remove it, or use another --output", path=path)
+        raise InputError(f"{path} must be a {expected}; remove it, or use another --output")
 
 
 def is_one_of(pattern: re.Pattern, path: Path, folder: Path) -> bool:
@@ -362,7 +362,7 @@ def sweep(settings: SweepSettings) -> int:
         for name in (STOP, *REPORT):
             check_type(output / name, stat.S_ISREG)
         if stop.exists() and stop.stat().st_size:
-            raise InputError(f"{stop} is not of a sweep, because it is not empty; remove it", path=stop)
+            raise InputError(f"{stop} is not of a sweep, because it is not empty; remove it")
     waves = plan_waves(runs)
     # runs from which others continue come last, because a phase with labels may train their shared stages again
     sources = {run.source.folder for run in runs if run.source}

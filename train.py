@@ -116,7 +116,7 @@ def resume(settings: TrainSettings) -> None:
     path = folder / "checkpoints" / "last.safetensors"
     content = load_checkpoint(path)
     if content.progress is None or not content.run:
-        raise InputError(f"{path} contains a network without a training run, so it cannot be continued", path=path)
+        raise InputError(f"{path} contains a network without a training run, so it cannot be continued")
     encoder = content.build_encoder()
     progress = content.progress
     names = {"encoder": get_encoder_config(encoder)["name"], "model": model_class(content.model).name}
@@ -133,7 +133,7 @@ def resume(settings: TrainSettings) -> None:
         )
         return
     if done and longer and 0 < saved.patience <= progress.epochs_since_best:
-        raise InputError(f"{folder} was stopped by --patience {saved.patience}, not by --epochs", flag="--epochs")
+        raise InputError(f"{folder} was stopped by --patience {saved.patience}, not by --epochs")
     device = prepare_machine(saved)
     model = rebuild_network(content, device, saved.backend)
     if saved.until and model.find_phase(saved.until) < progress.phase and not longer:
@@ -145,7 +145,6 @@ def resume(settings: TrainSettings) -> None:
         raise InputError(
             f"{data.set.name} has changed since the run began (its fingerprint was {before} and is now "
             f"{data.set.fingerprint}); restore the images, or begin a new run",
-            flag="--dataset",
         )
     with lock_folder(folder), offer_resume(folder):
         if longer:

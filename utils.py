@@ -35,7 +35,7 @@ def set_threads(threads: int | str) -> int:
     threads = 0 if threads == "auto" else threads
     if not 0 <= threads <= cores:
         message = f"--threads must be from 1 to {cores} on this machine, or 0 for all cores, not {threads}"
-        raise InputError(message, flag="--threads")
+        raise InputError(message)
     threads = threads or cores
     torch.set_num_threads(threads)
     return threads
@@ -48,10 +48,10 @@ def choose_device(name: str, backend: str = "auto"):
     if name == "auto":
         name = "cuda" if backend == "torch" and torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:[0-9]{1,3})?", name):
-        raise InputError(f"--device must be cpu, cuda, cuda:N or auto, not {name!r}", flag="--device")
+        raise InputError(f"--device must be cpu, cuda, cuda:N or auto, not {name!r}")
     device, gpus = torch.device(name), torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= gpus:
-        raise InputError(f"--device {name} does not exist; this machine has {gpus} CUDA devices", flag="--device")
+        raise InputError(f"--device {name} does not exist; this machine has {gpus} CUDA devices")
     return device
 
 
@@ -66,11 +66,9 @@ def create_run_folder(output: str | Path, title: str, name: str | None = None) -
                 folder.mkdir()
                 return folder
             if name:
-                raise InputError(f"{folder} already exists; choose another --name", flag="--name", path=folder)
+                raise InputError(f"{folder} already exists; choose another --name")
     except OSError as error:
-        raise InputError(
-            f"cannot write to --output {output}: {error.strerror}", flag="--output", path=output
-        ) from error
+        raise InputError(f"cannot write to --output {output}: {error.strerror}") from error
 
 
 def to_folder_name(name: str) -> str:
@@ -82,7 +80,7 @@ def to_folder_name(name: str) -> str:
 def lock_folder(folder: Path) -> Iterator[None]:
     """Lock a run's folder. Raises InputError if another process has locked it, or if it cannot be written to."""
     if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write to {folder}", path=folder)
+        raise InputError(f"cannot write to {folder}")
     if fcntl is None:
         yield
         return
@@ -91,7 +89,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise InputError(f"another process is training in {folder}; wait for it or stop it", path=folder) from error
+        raise InputError(f"another process is training in {folder}; wait for it or stop it") from error
     except OSError:
         pass  # a file system without locks
     try:
@@ -117,7 +115,7 @@ def find_latest_run(output: str | Path) -> Path:
     """Return the run in ``output`` with the newest checkpoint. A dry run is returned only if there is no other run."""
     runs = {path.parent.parent: path.stat().st_mtime for path in Path(output).glob("*/checkpoints/last.safetensors")}
     if not runs:
-        raise InputError(f"there is no run in {output} yet", path=output)
+        raise InputError(f"there is no run in {output} yet")
     return max(runs, key=lambda folder: (not _is_dry(folder), runs[folder]))
 
 
@@ -136,13 +134,13 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """
     path = Path(path)
     if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-        raise InputError(f"cannot write {path}: there is a link, a folder or a special file", path=path)
+        raise InputError(f"cannot write {path}: there is a link, a folder or a special file")
     temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")  # the suffix determines the format of a picture
     try:
         write(temporary)
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror or error}", path=path) from error
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -200,7 +198,7 @@ def check_memory(parts: dict[str, int], flag: str | None = None) -> None:
     if free is not None and needed > free:
         largest = max(parts, key=parts.get)
         sizes = f"{needed / 1e6:,.0f} MB are needed, {parts[largest] / 1e6:,.0f} MB of them for {largest}"
-        raise InputError(f"not enough memory: {sizes}, and {free / 1e6:,.0f} MB are free", flag=flag)
+        raise InputError(f"not enough memory: {sizes}, and {free / 1e6:,.0f} MB are free")
 
 
 def get_available_memory() -> int | None:

@@ -40,20 +40,19 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
     if image_size is not None and not all(1 <= side <= MAX_SIDE for side in image_size):
         raise InputError(
             f"--image-size must be a height and a width from 1 to {MAX_SIDE} pixels, not {tuple(image_size)}",
-            flag="--image-size",
         )
     registered = find_reader(name)
     if registered is None:
-        raise InputError(f"unknown data set {name!r}; choose from {list_datasets()}", flag="--dataset")
+        raise InputError(f"unknown data set {name!r}; choose from {list_datasets()}")
     argument = name.removeprefix(registered) if registered.endswith(":") else name
     data = DATASETS[registered](argument, Path(os.path.expanduser(data_dir)), image_size)
     if not isinstance(data, DataSet):
-        raise InputError(f"the reader of {name} must return a DataSet, not {type(data).__name__}", flag="--dataset")
+        raise InputError(f"the reader of {name} must return a DataSet, not {type(data).__name__}")
     if data.test_images is None:
         data = _hold_out(data)
     if data.colours and data.train_images.min() == data.train_images.max():
         pixel = data.train_images.flat[0]
-        raise InputError(f"all pixels of the training images of {name} are {pixel}", flag="--dataset")
+        raise InputError(f"all pixels of the training images of {name} are {pixel}")
     if data.colours and image_size is not None:
         data = _resize(data, image_size)
     return replace(data, notes=(*data.notes, *_remarks(data)))
@@ -67,7 +66,6 @@ def _hold_out(data: DataSet) -> DataSet:
         raise InputError(
             f"{data.name} has no test part, and its class {data.class_names[sizes.argmin()]!r} has only {sizes.min()} "
             f"images; add a test part, or at least {HELD_OUT} images of each class",
-            flag="--dataset",
         )
     train, test = stratified_split(labels, math.ceil(len(labels) / HELD_OUT), HELD_OUT_SEED)
     note = f"no test part: {len(test):,} of {len(labels):,} images are held out for the test, always the same images"

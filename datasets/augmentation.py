@@ -49,11 +49,11 @@ class Augmentation:
         for name, largest in LIMITS.items():
             value = getattr(self, name)
             if not 0 <= value <= largest:
-                raise InputError(f"--augment: {name} must be from 0 to {largest}, not {value}", flag="--augment")
+                raise InputError(f"--augment: {name} must be from 0 to {largest}, not {value}")
         is_moving = self.flip or any(getattr(self, name) for name in MOVES)
         if is_moving != bool(self.copies):
             lack = "a number of copies (copies=8)" if is_moving else "movements of the copies (turn=8 shift=1)"
-            raise InputError(f"--augment needs {lack}", flag="--augment")
+            raise InputError(f"--augment needs {lack}")
 
     @classmethod
     def parse(cls, text: str) -> "Augmentation":
@@ -74,7 +74,7 @@ class Augmentation:
                     values[name] = float(value)
             except ValueError as error:
                 takes = f"copies=N, {', '.join(f'{move}=X' for move in MOVES)} and flip, each once, or none"
-                raise InputError(f"--augment takes {takes}; not {word!r}", flag="--augment") from error
+                raise InputError(f"--augment takes {takes}; not {word!r}") from error
         return cls(**values)
 
     def __bool__(self) -> bool:
@@ -119,7 +119,7 @@ class MovedCopies:
         free = shutil.disk_usage(self.folder or ".").free
         if self._size() > max(free, MAX_IN_MEMORY):
             sizes = f"{self._size() / 1e9:.1f} GB of disk, but {free / 1e9:.1f} GB are free in {self.folder}"
-            raise InputError(f"--augment: the spikes of {len(self)} copies take {sizes}", flag="--augment")
+            raise InputError(f"--augment: the spikes of {len(self)} copies take {sizes}")
 
     def __len__(self) -> int:
         return self.augmentation.copies
@@ -231,13 +231,13 @@ def parse_noise(text: str) -> tuple[str, float]:
     name, _, value = text.partition("=")
     if name not in NOISES:
         known = ", ".join(f"{noise}=X" for noise in NOISES)
-        raise InputError(f"unknown noise {name!r}; choose from {known}", flag="--noise")
+        raise InputError(f"unknown noise {name!r}; choose from {known}")
     try:
         strength = float(value)
     except ValueError:
         strength = math.nan
     if not 0 <= strength <= 1:
-        raise InputError(f"{name} must be {NOISES[name]}, from 0 to 1, not {value!r}", flag="--noise")
+        raise InputError(f"{name} must be {NOISES[name]}, from 0 to 1, not {value!r}")
     return name, strength
 
 

@@ -45,19 +45,19 @@ def find_classes(
     Raises InputError for a folder that does not exist, cannot be read or has no such files.
     """
     if not os.path.isdir(path):  # also False for impossible and empty names
-        raise InputError(f"there is no folder {path!r}", path=path)
+        raise InputError(f"there is no folder {path!r}")
     root = Path(path)
     skipped = []
     try:
         within = _subfolders(root)
         if names[1] in within and names[0] not in within:
-            raise InputError(f"{root} has a folder {names[1]}, but no folder {names[0]}", path=root)
+            raise InputError(f"{root} has a folder {names[1]}, but no folder {names[0]}")
         folders = {"train": root / names[0]} if names[0] in within else {"train": root}
         if names[1] in within:
             folders["test"] = root / names[1]
         parts = {part: _list_classes(folder, skipped, endings, content) for part, folder in folders.items()}
     except OSError as error:
-        raise InputError(f"cannot read {error.filename}: {error.strerror}", path=error.filename) from error
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
     class_names = tuple(parts["train"])
     if "test" in parts:
         refuse_unseen(folders["test"], parts["test"].keys() - parts["train"].keys())
@@ -108,9 +108,9 @@ def _list_classes(folder: Path, skipped: list[str], endings: set[str], content: 
                     paths.append(path)
                 seen.add(real)
         if not paths:
-            raise InputError(f"the class folder {folder / name} contains no {content}", path=folder / name)
+            raise InputError(f"the class folder {folder / name} contains no {content}")
     if not classes:
-        raise InputError(f"{folder} does not contain class folders of {content}s", path=folder)
+        raise InputError(f"{folder} does not contain class folders of {content}s")
     return classes
 
 

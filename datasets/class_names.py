@@ -15,7 +15,7 @@ def check_names(names: Iterable[str], path: str | Path) -> tuple[str, ...]:
     for name in names:
         if len(name) > MAX_NAME:
             message = f"has a class name of {len(name)} characters, {name[:20]}…; the maximum is {MAX_NAME}"
-            raise InputError(f"{path} {message}", path=path)
+            raise InputError(f"{path} {message}")
     return names
 
 
@@ -29,7 +29,7 @@ def describe_classes(class_names: tuple[str, ...]) -> tuple[str, ...]:
 def refuse_unseen(path: Path, unseen: set) -> None:
     if unseen:
         names = shorten(sorted(map(repr, unseen)))
-        raise InputError(f"the test part of {path} has classes without a training image: {names}", path=path)
+        raise InputError(f"the test part of {path} has classes without a training image: {names}")
 
 
 def shorten(items: list[str]) -> str:

@@ -68,18 +68,15 @@ class DataSet:
                     f"{self.name}'s {part} set is {images.dtype} {images.shape}, not uint8 images (N, H, W) or "
                     "(N, H, W, 3), black 0 and white 255; images from 0 to 1 become so with "
                     "(255 * images).round().astype('uint8')",
-                    field=f"{part}_images",
                 )
             if images.shape[1:] != shape:
                 raise InputError(
                     f"the training images of {self.name} have {shape} pixels, but its test images {images.shape[1:]}",
-                    field="test_images",
                 )
             if labels.shape != images.shape[:1] or not 0 <= labels.min() <= labels.max() < self.num_classes:
                 raise InputError(
                     f"{self.name}'s {part} set needs a label from 0 to {self.num_classes - 1} for each of its "
                     f"{len(images)} images, not {labels.size} labels up to {labels.max(initial=0)}",
-                    field=f"{part}_labels",
                 )
 
 

@@ -26,7 +26,7 @@ def open_recordings(paths: Iterable[str | Path], image_size: tuple[int, int]) ->
     names = list(map(str, paths))
     for name in names:
         if not os.path.isfile(name) or Path(name).suffix.lower() not in ENDINGS:
-            raise InputError(f"no recording of events ({', '.join(sorted(ENDINGS))}) at {name}", path=name)
+            raise InputError(f"no recording of events ({', '.join(sorted(ENDINGS))}) at {name}")
     return Recordings(names, None, image_size)
 
 

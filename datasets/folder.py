@@ -42,8 +42,6 @@ def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.n
             raise InputError(
                 f"the pictures differ in size: {paths[0]} is {height}×{width} (height×width), {path} is "
                 f"{rows}×{columns}; add --image-size H W, the size to which all are stretched",
-                flag="--image-size",
-                path=path,
             )
     if any(pixels.ndim == 3 for pixels in pictures):
         shape = (height, width, 3)

@@ -22,15 +22,13 @@ def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> D
     """
     path = Path(os.path.expanduser(name))
     if not os.path.isfile(path):
-        raise InputError(f"there is no file {path}", path=path)
+        raise InputError(f"there is no file {path}")
     arrays = _read_arrays(path)
     parts = ("train", "test") if {"x_test", "y_test"} & arrays.keys() else ("train",)
     needed = [f"{letter}_{part}" for letter, part in itertools.product("xy", parts)]
     lacking = [name for name in needed if name not in arrays]
     if lacking:
-        raise InputError(
-            f"{path} lacks {', '.join(lacking)}; save it with np.savez(FILE, x_train=…, y_train=…, …)", path=path
-        )
+        raise InputError(f"{path} lacks {', '.join(lacking)}; save it with np.savez(FILE, x_train=…, y_train=…, …)")
     labels = {part: _check_labels(arrays[f"y_{part}"], f"y_{part}", path) for part in parts}
     classes = np.unique(labels["train"])
     refuse_unseen(path, set(labels[parts[-1]].tolist()) - set(classes.tolist()))
@@ -43,7 +41,6 @@ def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> D
             raise InputError(
                 f"x_{part} of {path} has the shape {pixels.shape}, but y_{part} has {len(labels[part])} labels; each "
                 "image needs a label",
-                path=path,
             )
         has_one_channel = pixels.ndim == 4 and pixels.shape[3] == 1
         images[part] = pixels[..., 0] if has_one_channel else pixels
@@ -73,7 +70,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # the type depends on what is damaged
         if "allow_pickle" in str(error):
             error = ValueError("an array of Python objects; save labels that are strings with y.astype(str)")
-        raise InputError(f"{path} cannot be read as .npz: {' '.join(str(error).split())}", path=path) from error
+        raise InputError(f"{path} cannot be read as .npz: {' '.join(str(error).split())}") from error
     return arrays
 
 
@@ -96,6 +93,5 @@ def _check_labels(labels: np.ndarray, name: str, path: Path) -> np.ndarray:
         raise InputError(
             f"{name} of {path} is {labels.dtype} {labels.shape}, not integers or strings (N,) or (N, 1); for one-hot "
             "rows, save y.argmax(1)",
-            path=path,
         )
     return labels

@@ -35,7 +35,7 @@ def images_at(path: str | Path, endings: Collection[str] = ENDINGS) -> list[Path
         return [path]
     files = sorted(filter(Path.is_file, files))
     if not files:
-        raise InputError(f"no files ({', '.join(sorted(endings))}) at {path}", path=path)
+        raise InputError(f"no files ({', '.join(sorted(endings))}) at {path}")
     return files
 
 
@@ -58,7 +58,7 @@ def read_picture(path: "str | Path | PIL.Image.Image", exact: bool = False) -> t
 
     open_picture = path.copy if isinstance(path, Image.Image) else partial(Image.open, path)
     if not isinstance(path, Image.Image) and not os.path.isfile(path):
-        raise InputError(f"no image at {path}", path=path)
+        raise InputError(f"no image at {path}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata
@@ -76,12 +76,10 @@ def read_picture(path: "str | Path | PIL.Image.Image", exact: bool = False) -> t
                     picture = picture.convert("RGB")
                 pixels = np.array(picture)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"{path} has too many pixels; give an image of at most {Image.MAX_IMAGE_PIXELS:,}", path=path
-        ) from error
+        raise InputError(f"{path} has too many pixels; give an image of at most {Image.MAX_IMAGE_PIXELS:,}") from error
     except Exception as error:  # the type depends on the format and on what is damaged
         reason = getattr(error, "strerror", None) or "give a PNG or JPEG file"
-        raise InputError(f"{path} cannot be read as an image; {reason}", path=path) from error
+        raise InputError(f"{path} cannot be read as an image; {reason}") from error
     notes = []
     if frames > 1:
         notes.append(f"frame 1 of {frames}")
@@ -90,7 +88,7 @@ def read_picture(path: "str | Path | PIL.Image.Image", exact: bool = False) -> t
     is_transparent = has_alpha and pixels[..., 3].min() < 255
     if exact and (is_deep or is_transparent):
         reason = "has more than 8 bits per value" if is_deep else "is transparent in places"
-        raise InputError(f"{path} {reason}; convert it to 8 bits per value on a ground of one colour", path=path)
+        raise InputError(f"{path} {reason}; convert it to 8 bits per value on a ground of one colour")
     if is_deep:
         pixels, note = _reduce_to_8_bits(pixels.astype(np.float64))
         notes.append(note)

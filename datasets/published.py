@@ -101,7 +101,6 @@ def read_published(name: str, data_dir: Path, image_size: tuple[int, int] | None
                 raise InputError(
                     f"{archive} in {raw} is damaged or not the original, whose MD5 is {md5}; replace it by the "
                     "original, or delete it, so that it is downloaded",
-                    path=raw / archive,
                 )
         files = [(raw / file, raw / archive) for file, archive in source.files.items()]
         missing = {archive.name: None for file, archive in files if not (archive.is_file() or file.is_file())}
@@ -109,7 +108,7 @@ def read_published(name: str, data_dir: Path, image_size: tuple[int, int] | None
             _download(source, raw, list(missing))
         train_images, train_labels, test_images, test_labels = (read_idx(*pair) for pair in files)
     except OSError as error:
-        raise InputError(f"cannot read the data set in {raw}: {error}", path=raw) from error
+        raise InputError(f"cannot read the data set in {raw}: {error}") from error
     if source.folder == "EMNIST":  # Cohen et al. 2017: its files contain every image transposed
         train_images, test_images = (np.ascontiguousarray(x.transpose(0, 2, 1)) for x in (train_images, test_images))
     first = 1 if name == "emnist-letters" else 0
@@ -138,7 +137,6 @@ def read_idx(file: Path, archive: Path) -> np.ndarray:
         raise InputError(
             f"{file.name} in {file.parent} is damaged; replace it by the original {archive.name}, or delete it, so "
             "that it is downloaded",
-            path=file,
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # torch needs writable arrays
 
@@ -176,7 +174,6 @@ def _download(source: Published, raw: Path, archives: list[str]) -> None:
                 raise InputError(
                     f"{raw} lacks {', '.join(archives)}, and the download failed ({' '.join(str(reason).split())}); "
                     "put these files into that folder",
-                    path=raw,
                 ) from reason
     finally:
         socket.setdefaulttimeout(timeout)

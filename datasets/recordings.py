@@ -89,15 +89,15 @@ def read_events(path: str, image_size: tuple[int, int]) -> Events:
         events = decode(content)
     except Exception as error:  # the type depends on what is damaged
         reason = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read as a recording of events: {reason}", path=path) from error
+        raise InputError(f"{path} cannot be read as a recording of events: {reason}") from error
     if not len(events.t):
-        raise InputError(f"{path} contains no events", path=path)
+        raise InputError(f"{path} contains no events")
     height, width = image_size
     is_outside = (events.x < 0) | (events.x >= width) | (events.y < 0) | (events.y >= height)
     if is_outside.any():
         x, y = (values[is_outside][0] for values in events[:2])
         message = f"has an event at x {x}, y {y}, outside the sensor of {height}×{width} pixels (height×width)"
-        raise InputError(f"{path} {message}; --image-size H W is the size of the sensor", path=path)
+        raise InputError(f"{path} {message}; --image-size H W is the size of the sensor")
     order = np.argsort(events.t, kind="stable")
     return Events(*(values[order] for values in events))
 

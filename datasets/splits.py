@@ -27,7 +27,6 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
     raise InputError(
         f"cannot hold out {held_out} of {total} images for validation; --val-split must be a count, or a fraction "
         "between 0 and 1, so that both sets contain an image of each class",
-        flag="--val-split",
     )
 
 
@@ -44,7 +43,6 @@ def stratified_part(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
     raise InputError(
         f"cannot use {ratio} of {len(labels)} images: --ratio is above 0 and at most 1, and leaves an image of each "
         "class",
-        flag="--ratio",
     )
 
 

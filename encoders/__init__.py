@@ -26,16 +26,16 @@ for _module in iter_modules(__path__):
 def build_encoder(config: dict[str, Any]) -> Encoder:
     """Build the encoder of a config. Raises InputError for an unknown name or wrong parameters."""
     if not isinstance(config, dict):
-        raise InputError(f'an encoder config must be a dict with a "name", not {config!r}', field="encoder")
+        raise InputError(f'an encoder config must be a dict with a "name", not {config!r}')
     parameters = dict(config)
     name = parameters.pop("name", DEFAULT)
     if not isinstance(name, str) or name not in ENCODERS:
-        raise InputError(f"unknown encoder {name!r}; choose from {', '.join(ENCODERS)}", flag="--encoder")
+        raise InputError(f"unknown encoder {name!r}; choose from {', '.join(ENCODERS)}")
     known = inspect.signature(ENCODERS[name]).parameters
     for key in parameters:
         if key not in known:
             names = ", ".join(f"encoder.{parameter}" for parameter in known)
-            raise InputError(f"{name} has no parameter encoder.{key}; choose from {names}", field=f"encoder.{key}")
+            raise InputError(f"{name} has no parameter encoder.{key}; choose from {names}")
     try:
         encoder = ENCODERS[name](**parameters)
         _ = encoder.channels, encoder.time_steps, encoder.config()
@@ -43,7 +43,7 @@ def build_encoder(config: dict[str, Any]) -> Encoder:
         raise
     except (TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as error:
         message = f"cannot build the encoder {name} with {parameters}: {error}"
-        raise InputError(message, flag="--encoder") from error
+        raise InputError(message) from error
     return encoder
 
 
@@ -71,14 +71,14 @@ def choose_encoder(
         declared = {"name": OF_EVENTS}
     config = declared if name in (None, declared["name"]) else {"name": name}
     if "colours" in (parameters or {}):
-        raise InputError("encoder.colours cannot be set: it follows from the images", field="encoder.colours")
+        raise InputError("encoder.colours cannot be set: it follows from the images")
     config |= parameters or {}
     encoder = build_encoder(config)
     if encoder.colours == colours:
         return encoder
     if not colours or "colours" not in encoder.config():
         message = f"the encoder {config['name']} takes {IMAGES[encoder.colours]}, not {IMAGES[colours]}"
-        raise InputError(message, flag="--encoder")
+        raise InputError(message)
     return build_encoder({**config, "colours": colours})
 
 

@@ -188,14 +188,14 @@ def update_together(
 
 def check_shape(name: str, values: Tensor | np.ndarray, shape: tuple[int, ...]) -> None:
     """Raise InputError, which names the values, if they have another shape."""
-    require(values.shape == shape, name, f"{name} must be {shape}, not {tuple(values.shape)}")
+    require(values.shape == shape, f"{name} must be {shape}, not {tuple(values.shape)}")
 
 
 def check_rates(rates: np.ndarray, images: int, rows: int) -> np.ndarray:
     """Return rates as float64 (images, at least ``rows``, 2). Raises InputError if they have another shape."""
     rates = np.asarray(rates, np.float64)
     fits = rates.ndim == 3 and len(rates) == images and rates.shape[1] >= rows and rates.shape[2] == 2
-    require(fits, "rates", f"rates must be ({images}, {rows} or more, 2), not {rates.shape}")
+    require(fits, f"rates must be ({images}, {rows} or more, 2), not {rates.shape}")
     return rates
 
 
@@ -210,7 +210,7 @@ def check_draws(draws: Draws | None, images: int, size: tuple[int, int]) -> Draw
     check_shape("closed", closed, (images if len(closed) else 0, *size))
     check_shape("steps", steps, (images if len(steps) else 0,))
     check_shape("patches", patches, (len(steps), 3))
-    require(((patches >= 0) & (patches < 1)).all(), "patches", "patches must be numbers from 0 to 1")
+    require(((patches >= 0) & (patches < 1)).all(), "patches must be numbers from 0 to 1")
     return Draws(closed, patches, steps, float(target))
 
 
@@ -229,11 +229,11 @@ def _naming(rule: Rule) -> Iterator[None]:
         codes = [getattr(getattr(plasticity, name, None), "__code__", None) for name in ("verdict", "change", "window")]
         error.places = [(code.co_filename, code.co_firstlineno) for code in filter(None, codes)]
         if isinstance(error, ValueError) and rule.needs_labels:
-            raise InputError(f"the verdict of the rule {rule.name!r} {error}", field="rule") from error
+            raise InputError(f"the verdict of the rule {rule.name!r} {error}") from error
         raise
 
 
-def require(condition: bool, field: str, message: str) -> None:
-    """Raise InputError about an argument if the condition is false."""
+def require(condition: bool, message: str) -> None:
+    """Raise InputError if the condition is false."""
     if not condition:
-        raise InputError(message, field=field)
+        raise InputError(message)

@@ -15,18 +15,18 @@ def check_declaration(stages: Any) -> dict[str, Stage]:
     """Return what ``build`` of a network has returned. Raises InputError unless it is a dict of stages."""
     is_usable = isinstance(stages, dict) and any(getattr(stage, "convs", ()) for stage in stages.values())
     if not is_usable:
-        raise InputError(f"build must return a dict of stages, some of which learn, not {stages!r}", field="build")
+        raise InputError(f"build must return a dict of stages, some of which learn, not {stages!r}")
     parts = []
     for key, stage in stages.items():
         name = str(key)
         if not isinstance(stage, Stage):
             kinds = "SpikingConv, SpikingDense, Pool, Branches and Vote"
-            raise InputError(f"{name} is a {type(stage).__name__}; stages are {kinds}", field=name)
+            raise InputError(f"{name} is a {type(stage).__name__}; stages are {kinds}")
         if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name in (INPUT, "training"):
-            raise InputError(f"a stage cannot be called {name!r}; use letters and digits, such as s1", field=name)
+            raise InputError(f"a stage cannot be called {name!r}; use letters and digits, such as s1")
         parts += [id(part) for part in stage.convs or [stage]]
     if len(set(parts)) < len(parts):
-        raise InputError("two stages or branches are one object: make one for each", field="build")
+        raise InputError("two stages or branches are one object: make one for each")
     return stages
 
 
@@ -36,10 +36,10 @@ def check_training(network: StageGraph) -> None:
     for name, stage in network.stages.items():
         supervised = [rule for rule in stage.rules if rule.needs_labels]
         if stage.decides and name != names[-1]:
-            raise InputError(f"{name} has no threshold, so it must be the last stage, which decides", field=name)
+            raise InputError(f"{name} has no threshold, so it must be the last stage, which decides")
         if stage.decides and (not supervised or len(stage.rules) > 1):
             message = f"{name} decides, so it learns by one rule, which needs labels, such as RSTDP()"
-            raise InputError(message, field=name)
+            raise InputError(message)
         if supervised and not stage.decides:
             _check_rewarded(network, name, supervised[0])
     if not network.decision:
@@ -47,17 +47,17 @@ def check_training(network: StageGraph) -> None:
     read = set(chain.from_iterable(map(network.inputs_of, names)))
     unread = [name for name in names[:-1] if name not in read]
     if unread:
-        raise InputError(f"no stage reads {', '.join(unread)}", field=unread[0])
+        raise InputError(f"no stage reads {', '.join(unread)}")
     for label, conv in network.named_convs([network.decision]):
         if conv.out_channels % network.num_classes:
             message = f"{label} has {conv.out_channels} features, not as many for each of {network.num_classes} classes"
-            raise InputError(message, field=label)
+            raise InputError(message)
 
 
 def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
     """Raise InputError unless the firing stage can learn from the decisions of the stage above it."""
     if not rule.rewards_firing:
-        raise InputError(f"{name} has a threshold: {rule.title} is a rule for a last stage without one", field=name)
+        raise InputError(f"{name} has a threshold: {rule.title} is a rule for a last stage without one")
     names = list(network.stages)
     above = names[names.index(name) + 1 :]
     is_chain = all(network.inputs_of(upper) == (lower,) for lower, upper in pairwise([name, *above]))
@@ -68,5 +68,4 @@ def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
         raise InputError(
             f"{name} learns from rewards, so one decision stage must follow it, a SpikingConv without a threshold, "
             f"with at most one Pool without padding between; the stages above it are {', '.join(above) or 'none'}",
-            field=name,
         )

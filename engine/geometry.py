@@ -10,7 +10,7 @@ def output_size(height: int, width: int, kernel: int, padding: int) -> tuple[int
     size = height + 2 * padding - kernel + 1, width + 2 * padding - kernel + 1
     if min(size) < 1:
         padded = f"{height + 2 * padding}×{width + 2 * padding}"
-        raise InputError(f"kernel {kernel} does not fit a {padded} input (padding included)", field="kernel")
+        raise InputError(f"kernel {kernel} does not fit a {padded} input (padding included)")
     return size
 
 
@@ -20,5 +20,5 @@ def pooled_size(height: int, width: int, size: int, padding: int = 0) -> tuple[i
     width += 2 * padding
     if not isinstance(size, Integral) or not 1 <= size <= min(height, width):
         padded = f"{height}×{width}"
-        raise InputError(f"pooling {size} does not fit a {padded} input (padding included)", field="size")
+        raise InputError(f"pooling {size} does not fit a {padded} input (padding included)")
     return height // size, width // size

@@ -42,12 +42,12 @@ class StageGraph(nn.Module):
         for name, stage in self.stages.items():
             missing = [other for other in self.inputs_of(name) if other not in shapes]
             if missing:
-                raise InputError(f"{name} reads {missing[0]!r}; the maps below it are {', '.join(shapes)}", field=name)
+                raise InputError(f"{name} reads {missing[0]!r}; the maps below it are {', '.join(shapes)}")
             read = [shapes[other] for other in self.inputs_of(name)]
             try:
                 stage.connect(read)
             except InputError as error:
-                raise InputError(f"{name} {error}", field=f"{name}.{error.field}") from error
+                raise InputError(f"{name} {error}") from error
             if self._sees_whole_maps():
                 shapes[name] = stage.output_shape(*read[0])
             else:  # sizes do not matter: such a network takes images of any size
@@ -95,7 +95,7 @@ class StageGraph(nn.Module):
         """
         name = key.stage if isinstance(key, InputOf) else key
         if name not in self.stages:
-            raise InputError(f"no stage is called {name!r}; there are {', '.join(self.stages)}", field=name)
+            raise InputError(f"no stage is called {name!r}; there are {', '.join(self.stages)}")
         names = [INPUT, *self.stages]
         before = names[names.index(name) - 1]
         return self.stages[name].inputs or (before,)
@@ -178,7 +178,7 @@ class StageGraph(nn.Module):
         if not isinstance(maps, Mapping):
             return {INPUT: self.check(maps)}
         if not maps:
-            raise InputError("there are no maps from which a decision could be computed", field="maps")
+            raise InputError("there are no maps from which a decision could be computed")
         checked = {}
         for key, latencies in maps.items():
             if not isinstance(latencies, Packed):

@@ -15,9 +15,9 @@ def to_tensor(values: Any, what: str) -> Tensor:
     try:
         tensor = torch.as_tensor(values)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f"{what} must be a tensor, not {type(values).__name__}: {error}", field=what) from error
+        raise InputError(f"{what} must be a tensor, not {type(values).__name__}: {error}") from error
     if tensor.layout != torch.strided or tensor.is_meta:
-        raise InputError(f"{what} must be a dense tensor, not {tensor.layout} on {tensor.device}", field=what)
+        raise InputError(f"{what} must be a dense tensor, not {tensor.layout} on {tensor.device}")
     return tensor
 
 
@@ -26,7 +26,7 @@ def to_latency_map(values: Any, channels: int | None = None) -> Tensor:
     latency = to_tensor(values, "latency")
     if latency.dtype != torch.uint8 or latency.dim() != 4 or channels not in (None, latency.shape[1]):
         wanted = f"uint8 (N, {channels or 'C'}, H, W)"
-        raise InputError(f"latencies must be {wanted}, not {latency.dtype} {tuple(latency.shape)}", field="latency")
+        raise InputError(f"latencies must be {wanted}, not {latency.dtype} {tuple(latency.shape)}")
     return latency
 
 
@@ -38,10 +38,10 @@ def to_classes(values: Any, what: str, count: int, num_classes: int) -> Tensor:
     values = to_tensor(values, what).cpu()
     if values.shape != (count,) or values.dtype not in INTEGERS:
         message = f"{what} must be {count} integers ({count},), not {values.dtype} {tuple(values.shape)}"
-        raise InputError(message, field=what)
+        raise InputError(message)
     if count and not 0 <= int(values.min()) <= int(values.max()) < num_classes:
         message = f"{what} must be 0 to {num_classes - 1}, not {values.min()} to {values.max()}"
-        raise InputError(message, field=what)
+        raise InputError(message)
     return values.long()
 
 

@@ -44,7 +44,7 @@ def override(stages: dict[str, Stage], overrides: dict[str, Any]) -> dict[str, S
     for field, value in overrides.items():
         name, *path = str(field).split(".")
         if name not in stages:
-            raise InputError(f"{field}: no stage is called {name!r}; there are {', '.join(stages)}", field=field)
+            raise InputError(f"{field}: no stage is called {name!r}; there are {', '.join(stages)}")
         changes[name].append(Change(path, value, field))
     rebuilt = dict(stages)
     for name, of_stage in changes.items():
@@ -123,7 +123,7 @@ def _rebuild_stage(stage: Stage, changes: list[Change]) -> Stage:
             of_branch[number].append(change._replace(path=path))
         else:
             message = f"{change.field}: there are the branches {', '.join(numbers)}"
-            raise InputError(message, field=change.field)
+            raise InputError(message)
     made = [_rebuild(branch, of_branch[number]) for number, branch in zip(numbers, stage.branches, strict=True)]
     return type(stage)(*made, inputs=stage.inputs)
 
@@ -145,9 +145,9 @@ def _rebuild(part: Stage | Rule, changes: list[Change]) -> Stage | Rule:
         elif deeper and is_dataclass(argument):
             arguments[name] = _rebuild(argument, [Change(deeper, value, field)])
         elif ".".join(path) not in names:
-            raise InputError(f"{field}: there is no such field; there are {', '.join(names)}", field=field)
+            raise InputError(f"{field}: there is no such field; there are {', '.join(names)}")
         elif not fits(value, types[name]):
-            raise InputError(f"{field} cannot be {value!r}; it is {describe(types[name])}", field=field)
+            raise InputError(f"{field} cannot be {value!r}; it is {describe(types[name])}")
         else:
             arguments[name] = value
     return _make(type(part), arguments, changes)
@@ -158,7 +158,7 @@ def _make(cls: type, arguments: dict[str, Any], changes: list[Change]) -> Stage 
         return cls(**arguments)
     except (InputError, TypeError, ValueError) as error:
         given = ", ".join(f"{change.field}={change.value}" for change in changes)
-        raise InputError(f"{given}: {error}", field=changes[-1].field) from error
+        raise InputError(f"{given}: {error}") from error
 
 
 def _replace_rule(old: Rule, change: Change, changes: list[Change]) -> Rule:
@@ -167,11 +167,11 @@ def _replace_rule(old: Rule, change: Change, changes: list[Change]) -> Rule:
     if name == old.name:
         return old
     if not isinstance(name, str) or name not in RULES:
-        raise InputError(f"{field}: no rule is called {name!r}; there are {', '.join(RULES)}", field=field)
+        raise InputError(f"{field}: no rule is called {name!r}; there are {', '.join(RULES)}")
     cls = RULES[name]
     if cls.needs_labels != old.needs_labels:
         needs = "labels" if cls.needs_labels else "no labels"
-        raise InputError(f"{field}: {name} needs {needs}, unlike {old.name}, which it would replace", field=field)
+        raise InputError(f"{field}: {name} needs {needs}, unlike {old.name}, which it would replace")
     given = {other.path[1]: other.value for other in changes if len(other.path) == 2}
     arguments = {}
     missing = []
@@ -186,7 +186,7 @@ def _replace_rule(old: Rule, change: Change, changes: list[Change]) -> Rule:
         else:
             missing.append(f"{field}.{parameter.name}=…")
     if missing:
-        raise InputError(f"{field}: {name} also needs {' '.join(missing)}", field=field)
+        raise InputError(f"{field}: {name} also needs {' '.join(missing)}")
     return _make(cls, arguments, changes)
 
 

@@ -97,7 +97,7 @@ class Phase(nn.Module):
             if learned.outcome:
                 conv.adapt(rule, learned.outcome)
             if not conv.weight.sum().isfinite():  # many times faster than to test each weight
-                raise InputError(f"rule {rule.name!r} made weights of {label} NaN in batch {batch + 1}", field=label)
+                raise InputError(f"rule {rule.name!r} made weights of {label} NaN in batch {batch + 1}")
         return learned
 
     def _learn_features(self, network, inputs, epoch, active, rng) -> Learned:

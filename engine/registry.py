@@ -17,5 +17,5 @@ def register(registry: dict[str, Any], names: Sequence[str], new: Any) -> None:
         if (other.__module__, other.__qualname__) != (new.__module__, new.__qualname__):
             files = (getattr(sys.modules.get(each.__module__), "__file__", each.__module__) for each in (other, new))
             message = f"{name!r} is declared twice, in {' and in '.join(files)}: rename one of them"
-            raise InputError(message, field=name)
+            raise InputError(message)
     registry.update(dict.fromkeys(names, new))

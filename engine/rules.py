@@ -223,10 +223,10 @@ class STDP(Rule):
         }
         for field, (is_allowed, wanted) in allowed.items():
             if not is_allowed:
-                raise InputError(f"{field} must be {wanted}, not {getattr(self, field)}", field=field)
+                raise InputError(f"{field} must be {wanted}, not {getattr(self, field)}")
         if not isinstance(self.double_every, Integral) or not 0 <= self.double_every < 2**63:
             message = f"double_every must be a whole number of 0 or more, not {self.double_every}"
-            raise InputError(message, field="double_every")
+            raise InputError(message)
 
     def first_rates(self):
         return np.array(self.rates, np.float64)
@@ -340,11 +340,11 @@ class MarginRule(Rule):
         check_bounds(self)
         check_numbers(self, "margin", "rate", "decay", "ltd", "left_out")
         if self.margin < 0:
-            raise InputError(f"margin must be at least 0, not {self.margin}", field="margin")
+            raise InputError(f"margin must be at least 0, not {self.margin}")
         if not 0 < self.decay <= 1:
-            raise InputError(f"decay must be above 0 and at most 1, not {self.decay}", field="decay")
+            raise InputError(f"decay must be above 0 and at most 1, not {self.decay}")
         if not 0 <= self.left_out < 1:
-            raise InputError(f"left_out must be at least 0 and below 1, not {self.left_out}", field="left_out")
+            raise InputError(f"left_out must be at least 0 and below 1, not {self.left_out}")
 
     def first_rates(self):
         return self.rate * np.array([(1, -self.ltd), (-1, self.ltd)])
@@ -367,7 +367,7 @@ def check_competition(rule: Rule) -> None:
     for field, least in (("winners", 1), ("radius", 0)):
         value = getattr(rule, field, None)
         if not (isinstance(value, Integral) and least <= value <= MAX_WINNERS):
-            raise InputError(f"{field} must be a whole number from {least} to {MAX_WINNERS}, not {value}", field=field)
+            raise InputError(f"{field} must be a whole number from {least} to {MAX_WINNERS}, not {value}")
 
 
 def check_bounds(rule: Rule) -> None:
@@ -375,7 +375,7 @@ def check_bounds(rule: Rule) -> None:
     is_pair = isinstance(rule.bounds, tuple | list) and len(rule.bounds) == 2
     if not is_pair or not -MAX_VALUE <= rule.bounds[0] < rule.bounds[1] <= MAX_VALUE:
         message = f"bounds must be two numbers from -1e6 to 1e6, the lower one first, not {rule.bounds}"
-        raise InputError(message, field="bounds")
+        raise InputError(message)
 
 
 def check_numbers(rule: Rule, *fields: str) -> None:
@@ -387,4 +387,4 @@ def check_numbers(rule: Rule, *fields: str) -> None:
         are_numbers = all(isinstance(number, int | float) and abs(number) <= MAX_VALUE for number in numbers)
         if len(numbers) != 1 + is_pair or not are_numbers:
             wanted = "two numbers (LTP, LTD)" if is_pair else "a number"
-            raise InputError(f"{field} must be {wanted} from -1e6 to 1e6, not {value}", field=field)
+            raise InputError(f"{field} must be {wanted} from -1e6 to 1e6, not {value}")

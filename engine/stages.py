@@ -87,7 +87,7 @@ class Stage(nn.Module):
         super().__init__()
         inputs = (inputs,) if isinstance(inputs, str) else tuple(inputs)
         if not all(isinstance(name, str) for name in inputs) or len(set(inputs)) < len(inputs):
-            raise InputError(f"inputs are the names of stages, each once; not {inputs}", field="inputs")
+            raise InputError(f"inputs are the names of stages, each once; not {inputs}")
         self.inputs = inputs
 
     def get_arguments(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Stage(nn.Module):
     def connect(self, maps: list[Shape]) -> None:
         """Set what depends on the shapes of the maps that the stage reads. Raises InputError if they do not fit."""
         if len(maps) != 1:
-            raise InputError(f"reads one map, not {len(maps)}; a SpikingDense reads several", field="inputs")
+            raise InputError(f"reads one map, not {len(maps)}; a SpikingDense reads several")
 
     def gather(self, maps: list[torch.Tensor]) -> torch.Tensor:
         """Return the input of the stage, made of the latency maps that it reads."""
@@ -142,16 +142,16 @@ class SpikingConv(Stage):
         sizes = {"out_channels": (out_channels, 1), "kernel": (kernel, 1), "padding": (padding, 0)}
         for field, (value, least) in {**sizes, "in_channels": (channels, 1)}.items():
             if not isinstance(value, Integral) or value < least:
-                raise InputError(f"{field} must be a whole number of at least {least}, not {value!r}", field=field)
+                raise InputError(f"{field} must be a whole number of at least {least}, not {value!r}")
         if padding >= kernel:
             message = f"padding {padding} around a kernel of {kernel} makes neurons without input"
-            raise InputError(message, field="padding")
+            raise InputError(message)
         if not isinstance(threshold, Real) or not (0 <= threshold <= MAX_VALUE or threshold == math.inf):
-            raise InputError(f"threshold must be 0 to 1e6, or inf for none; not {threshold!r}", field="threshold")
+            raise InputError(f"threshold must be 0 to 1e6, or inf for none; not {threshold!r}")
         is_pair = isinstance(first_weights, tuple | list) and len(first_weights) == 2
         if not is_pair or not all(isinstance(number, Real) and 0 <= number <= MAX_VALUE for number in first_weights):
             message = f"first_weights must be (mean, deviation), two numbers from 0 to 1e6; not {first_weights}"
-            raise InputError(message, field="first_weights")
+            raise InputError(message)
         self.out_channels = out_channels
         self.kernel = kernel
         self.padding = padding
@@ -161,16 +161,16 @@ class SpikingConv(Stage):
         self.in_channels = in_channels
         self._make_weight(channels, "meta" if in_channels is None else "cpu")
         for learned in self.rules:
-            require(isinstance(learned, Rule), "rule", f"a rule is an object such as STDP(…), not {learned!r}")
+            require(isinstance(learned, Rule), f"a rule is an object such as STDP(…), not {learned!r}")
             rates = np.array(learned.first_rates()).astype(np.float64, casting="same_kind")
             fits = rates.ndim in (1, 2) and rates.shape[-1] == 2 and (abs(rates) <= MAX_VALUE).all()
             message = f"the first rates of {learned.name!r} must be pairs from -1e6 to 1e6, not {rates.tolist()}"
-            require(fits, "rule", message)
+            require(fits, message)
             methods = ["window", "change"]
             if learned.needs_labels:
                 methods.append("verdict")
             fits = set(methods) <= set(dir(learned.plasticity()))
-            require(fits, "rule", f"the plasticity of {learned.name!r} needs the methods {', '.join(methods)}")
+            require(fits, f"the plasticity of {learned.name!r} needs the methods {', '.join(methods)}")
             competes = learned.rewards_firing or not learned.needs_labels
             if competes and not self.decides:
                 check_competition(learned)
@@ -185,11 +185,11 @@ class SpikingConv(Stage):
 
     def _make_weight(self, channels: int, device: str = "meta") -> None:
         fits = self.out_channels <= MAX_FEATURES
-        require(fits, "out_channels", f"a layer has at most {MAX_FEATURES:,} features, not {self.out_channels:,}")
+        require(fits, f"a layer has at most {MAX_FEATURES:,} features, not {self.out_channels:,}")
         shape = self.out_channels, channels, self.kernel, self.kernel
         padded = (self.out_channels + 32) * channels * self.kernel**2  # the kernels pad the features
         fits = padded <= MAX_WEIGHTS
-        require(fits, "out_channels", f"a layer has at most {MAX_WEIGHTS:,} weights, not {math.prod(shape):,}")
+        require(fits, f"a layer has at most {MAX_WEIGHTS:,} weights, not {math.prod(shape):,}")
         # in a network, the weights take no memory until they are drawn
         self.weight = nn.Parameter(torch.empty(shape, device=device), requires_grad=False)
 
@@ -200,14 +200,14 @@ class SpikingConv(Stage):
         is_float = weight.dtype in (torch.float32, torch.float64)
         fits = weight.shape == shape and is_float and weight.is_contiguous() and not weight.is_neg()
         given = f"{weight.dtype} {tuple(weight.shape)}"
-        require(fits, "weight", f"weight must be contiguous, float32 or float64 {shape}, not {given}")
+        require(fits, f"weight must be contiguous, float32 or float64 {shape}, not {given}")
         return weight
 
     def connect(self, maps: list[Shape]) -> None:
         super().connect(maps)
         channels = maps[0][0]
         if self.in_channels not in (None, channels):
-            raise InputError(f"reads {self.in_channels} channels, but gets {channels}", field="in_channels")
+            raise InputError(f"reads {self.in_channels} channels, but gets {channels}")
         self.in_channels = channels
         self._make_weight(channels)
 
@@ -242,7 +242,7 @@ class SpikingConv(Stage):
         """
         names = [known.name for known in self.rules]
         fits = isinstance(rule, Rule) and rule.name in names
-        require(fits, "rule", f"this stage learns by {' and '.join(names) or 'no rule'}, not by {rule!r}")
+        require(fits, f"this stage learns by {' and '.join(names) or 'no rule'}, not by {rule!r}")
         return getattr(self, f"{rule.name}_rates")
 
     def output_shape(self, channels: int, height: int, width: int) -> Shape:
@@ -300,7 +300,7 @@ class SpikingConv(Stage):
 
     def peaks(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the highest potential of each feature of a decision stage, (N, F)."""
-        require(self.decides, "threshold", f"only a stage without a threshold has peaks, not one of {self.threshold}")
+        require(self.decides, f"only a stage without a threshold has peaks, not one of {self.threshold}")
         return self.layer().peaks(latency)
 
     def learn_features(
@@ -311,7 +311,7 @@ class SpikingConv(Stage):
         epoch: number of epochs of this phase before this one. rng: draws what the rule leaves to chance; None: a
         generator with the seed 0.
         """
-        require(not self.decides, "threshold", "a stage without a threshold learns from labels: learn_decisions")
+        require(not self.decides, "a stage without a threshold learns from labels: learn_decisions")
         latency = to_latency_map(latency)
         numbers = self._number_next(rule, len(latency))
         rates = self.next_rates(rule, len(latency), epoch)
@@ -331,7 +331,7 @@ class SpikingConv(Stage):
             rng: draws the neurons that the rule leaves out.
             epoch: as in ``learn_features``.
         """
-        require(self.decides, "threshold", f"a stage with the threshold {self.threshold} decides nothing")
+        require(self.decides, f"a stage with the threshold {self.threshold} decides nothing")
         latency = to_latency_map(latency)
         classes = to_classes(classes, "classes", self.out_channels, self.out_channels)
         labels = to_classes(labels, "labels", len(latency), int(classes.max()) + 1)
@@ -341,7 +341,7 @@ class SpikingConv(Stage):
 
     def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> np.ndarray:
         """Count the next images as seen and return their rates, float64 (N, rows, 2)."""
-        require(isinstance(epoch, Integral) and epoch >= 0, "epoch", f"epoch must be 0 or more, not {epoch!r}")
+        require(isinstance(epoch, Integral) and epoch >= 0, f"epoch must be 0 or more, not {epoch!r}")
         current = self.rates(rule)
         before = np.atleast_2d(current.numpy(force=True))
         numbers = self._number_next(rule, images)
@@ -374,7 +374,7 @@ def to_rates(values: Any, shape: tuple[int, ...], source: str) -> np.ndarray:
         rates = np.array(math.nan)
     fits = rates.shape == shape and np.isfinite(rates).all()
     given = " ".join(repr(values).split())
-    require(fits, "rule", f"{source} must return finite numbers {shape}, not {given:.80}")
+    require(fits, f"{source} must return finite numbers {shape}, not {given:.80}")
     return rates
 
 
@@ -409,11 +409,11 @@ class SpikingDense(SpikingConv):
         steps = [0, *self.levels]
         is_whole = all(isinstance(level, Integral) for level in steps)
         if not is_whole or any(a >= b for a, b in pairwise(steps)):
-            raise InputError(f"levels must be ascending time steps of at least 1, not {levels!r}", field="levels")
+            raise InputError(f"levels must be ascending time steps of at least 1, not {levels!r}")
 
     def connect(self, maps: list[Shape]) -> None:
         if self.levels and self.levels[-1] >= self.time_steps:
-            raise InputError(f"levels must be below {self.time_steps} time steps, not {self.levels}", field="levels")
+            raise InputError(f"levels must be below {self.time_steps} time steps, not {self.levels}")
         self.in_channels = (1 + len(self.levels)) * sum(math.prod(shape) for shape in maps)
         self._make_weight(self.in_channels)
 
@@ -445,10 +445,10 @@ class Pool(Stage):
     def __init__(self, size: int, *, padding: int = 0, inputs: str | Sequence[str] = ()):
         super().__init__(inputs)
         if not isinstance(size, Integral) or size < 1:
-            raise InputError(f"size must be a whole number of at least 1, not {size!r}", field="size")
+            raise InputError(f"size must be a whole number of at least 1, not {size!r}")
         if not isinstance(padding, Integral) or not 0 <= 2 * padding <= size:
             message = f"padding must be a whole number from 0 to {size // 2}, half of the size, not {padding!r}"
-            raise InputError(message, field="padding")
+            raise InputError(message)
         self.size = size
         self.padding = padding
 
@@ -497,22 +497,22 @@ class Branches(Stage):
         super().__init__(inputs)
         name = type(self).__name__
         if not branches or not all(type(branch) is SpikingConv for branch in branches):
-            raise InputError(f"{name} takes at least one SpikingConv", field="branches")
+            raise InputError(f"{name} takes at least one SpikingConv")
         if any(branch.inputs for branch in branches):
-            raise InputError(f"branches read one input: name it once, {name}(…, inputs=…)", field="inputs")
+            raise InputError(f"branches read one input: name it once, {name}(…, inputs=…)")
         if len({type(branch.rule) for branch in branches}) > 1:
             names = " and ".join(dict.fromkeys(type(branch.rule).__name__ for branch in branches))
-            raise InputError(f"branches learn by one kind of rule, not by {names}: use separate stages", field="rule")
+            raise InputError(f"branches learn by one kind of rule, not by {names}: use separate stages")
         self.branches = nn.ModuleList(branches)
         self._check_branches()
 
     def _check_branches(self) -> None:
         if any(branch.decides for branch in self.branches):
             message = "branches without a threshold decide: declare them as Vote(…), the last stage"
-            raise InputError(message, field="threshold")
+            raise InputError(message)
         if any(rule.needs_labels for rule in self.rules):
             message = "Branches cannot learn from rewards; a SpikingConv below the decision stage or a Vote can"
-            raise InputError(message, field="rule")
+            raise InputError(message)
 
     def connect(self, maps: list[Shape]) -> None:
         for branch in self.branches:
@@ -596,4 +596,4 @@ class Vote(Branches):
     def _check_branches(self) -> None:
         if not all(branch.decides for branch in self.branches):
             message = "the branches of a Vote decide: leave out their thresholds, or declare Branches(…)"
-            raise InputError(message, field="threshold")
+            raise InputError(message)

@@ -31,7 +31,7 @@ def import_plugin(path: str | Path) -> str:
     """
     path = Path(path).resolve()
     if path.suffix != ".py" or not path.is_file():
-        raise InputError(f"--plugin {path} is not a Python file", flag="--plugin", path=path)
+        raise InputError(f"--plugin {path} is not a Python file")
     if path not in PLUGINS:
         name = f"plugin_{path.stem}"
         while getattr(sys.modules.get(name), "__file__", str(path)) != str(path):
@@ -69,7 +69,7 @@ def model_class(name: str) -> type[NetworkTrainer]:
     name = str(name)
     known = {model.lower(): cls for model, cls in MODELS.items()}
     if name in CONFLICTS:
-        raise InputError(CONFLICTS[name], flag="--model")
+        raise InputError(CONFLICTS[name])
     if name.lower() in known:
         return known[name.lower()]
     if name.lower() in FAULTY:
@@ -78,4 +78,4 @@ def model_class(name: str) -> type[NetworkTrainer]:
     hint = f" (did you mean {near[0]}?)" if near else ""
     faulty = f"; --list-models shows the errors of {', '.join(FAULTY)}" if FAULTY else ""
     message = f"unknown model {name!r}{hint}; choose from {', '.join(network_names())}{faulty}"
-    raise InputError(message, flag="--model")
+    raise InputError(message)

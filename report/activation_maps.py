@@ -150,4 +150,4 @@ def make_folders(folders: Sequence[Path]) -> None:
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot write activation maps to {folder}: {error.strerror}", path=folder) from error
+        raise InputError(f"cannot write activation maps to {folder}: {error.strerror}") from error

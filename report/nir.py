@@ -43,7 +43,7 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
     try:
         import nir
     except ImportError as error:
-        raise InputError("--nir needs another package: pip install nir", flag="--nir") from error
+        raise InputError("--nir needs another package: pip install nir") from error
 
     graph = _Graph(nir, model)
     for name, stage in model.stages.items():
@@ -90,7 +90,7 @@ class _Graph:
     def refuse(self, name, lack):
         """Raise an InputError about a stage or branch."""
         message = f"NIR has no {lack}, so it cannot represent {name} of {self.model.name}"
-        raise InputError(message, flag="--nir", field=name)
+        raise InputError(message)
 
     def below(self, name):
         """Return the name of the map that a stage reads."""

@@ -206,7 +206,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     try:
         return list(csv.DictReader(read_text(path).splitlines()))
     except (csv.Error, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}", path=path) from error
+        raise InputError(f"{path} cannot be read: {error}") from error
 
 
 def pack(values: np.ndarray, low: float, high: float) -> dict:

@@ -116,17 +116,17 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     if not path.is_file() and (older := path.parent / f"{path.stem}.pt").is_file():
         path = older
     if not path.is_file():
-        raise InputError(f"no checkpoint at {path}", path=path)
+        raise InputError(f"no checkpoint at {path}")
     data = path.read_bytes()
     if data.startswith(b"PK"):
         message = "it is a zip archive, like the .pt checkpoints of older versions of this program"
-        raise InputError(f"{path} cannot be read: {message}", path=path)
+        raise InputError(f"{path} cannot be read: {message}")
     checkpoint = decode_checkpoint(data, path)
     imported = [plugin.name for plugin in PLUGINS]
     for plugin in checkpoint.run.get("flags", {}).get("plugin", ()):
         name, _, _ = plugin.rpartition(" ")
         if name not in imported:
-            raise InputError(f"{path} was trained with a user's own file: add --plugin {name}", flag="--plugin")
+            raise InputError(f"{path} was trained with a user's own file: add --plugin {name}")
     return checkpoint
 
 
@@ -160,7 +160,7 @@ def rebuild_network(
         restore_state(model, checkpoint.state)
     except InputError as error:
         message = f"{checkpoint.path} cannot be used: {error}"
-        raise InputError(message, flag=error.flag, field=error.field, path=checkpoint.path) from error
+        raise InputError(message) from error
     return model
 
 
@@ -171,7 +171,7 @@ def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None
     for name in wanted | saved:
         if wanted.get(name) != saved.get(name):
             difference = f"{name} is {saved.get(name, 'missing')}, not {wanted.get(name, 'a tensor of the network')}"
-            raise InputError(f"the weights do not fit this version of {model.name}: {difference}", field=name)
+            raise InputError(f"the weights do not fit this version of {model.name}: {difference}")
     model.load_state_dict(state, strict=True)
 
 
@@ -215,7 +215,7 @@ class TrainedNetwork:
         if self.model.decision is None:
             path = self.checkpoint.path
             message = f"{path} contains {self.model.name}, which has no decision stage, so it cannot classify"
-            raise InputError(message, path=path)
+            raise InputError(message)
 
     def features(self, images: Any, stage: str) -> torch.Tensor:
         """Compute the features of a stage for other classifiers: float32 (N, F, H, W).
@@ -337,9 +337,9 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         tensors = safetensors.torch.load(data)
         computed = compute_checksum(text, tensors)
     except (safetensors.SafetensorError, ValueError, TypeError, LookupError, RecursionError) as error:
-        raise InputError(f"{path} is damaged, or is not a checkpoint of this program", path=path) from error
+        raise InputError(f"{path} is damaged, or is not a checkpoint of this program") from error
     if computed != checksum:
-        raise InputError(f"{path} is damaged or was changed", path=path)
+        raise InputError(f"{path} is damaged or was changed")
     groups = {"state": {}, "best": {}, "wins": {}, "encoder": {}}
     for name, tensor in tensors.items():
         group, _, key = name.partition("/")
@@ -373,7 +373,7 @@ def _make(cls: type, values: dict, path: Path):
     known = {item.name: item for item in fields(cls)}
     needed = {name for name, item in known.items() if item.default is item.default_factory is MISSING}
     if not needed <= values.keys() <= known.keys():
-        raise InputError(f"{path} is a checkpoint of another version of this program", path=path)
+        raise InputError(f"{path} is a checkpoint of another version of this program")
     return cls(**values)
 
 

@@ -62,7 +62,6 @@ def find_stage(settings: TrainSettings, model: NetworkTrainer) -> str | None:
         known = ", ".join(names) or "none"
         raise InputError(
             f"{model.name} has no stage {wanted!r} before its decision stage; choose from {known}",
-            flag="--save-features",
         )
     return wanted
 
@@ -83,7 +82,6 @@ def check_features(settings: TrainSettings, model: NetworkTrainer, data: Data) -
         raise InputError(
             f"--save-features {stage} takes {size / 1e6:,.0f} MB in {settings.output}, before compression, and "
             f"{disk / 1e6:,.0f} MB are free; name a higher stage or another --output, or use fewer images with --ratio",
-            flag="--save-features",
         )
 
 
@@ -219,7 +217,7 @@ def train_readout(
     splits = dict(splits)
     inputs, labels = splits.pop("train")
     if len(np.unique(labels)) < 2:
-        raise InputError("a readout needs training images of two classes or more", flag="--readout")
+        raise InputError("a readout needs training images of two classes or more")
     tried = {}
     c = config.get("C", DEFAULT_C)
     if "C" not in config and "validation" in splits:

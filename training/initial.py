@@ -40,16 +40,12 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: D
     if differences:
         raise InputError(
             f"--init-from {path} was trained with another encoder: {', '.join(differences)}",
-            flag="--init-from",
-            path=path,
         )
     encoder.load_state(trained_encoder.state)
     copied = [name for name in model.stages if _copy_stage(model, name, checkpoint.state)]
     if not copied:
         raise InputError(
             f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}",
-            flag="--init-from",
-            path=path,
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     record = {"checkpoint": str(path), "sha256": digest, "stages": copied}
@@ -156,7 +152,7 @@ def load_shared_phases(path: Path, phases: list[dict]) -> tuple[Checkpoint, int]
     progress = checkpoint.progress
     run = checkpoint.run
     if progress is None or not run:
-        raise InputError(f"{path} is not the last checkpoint of a run", flag="--continue-from", path=path)
+        raise InputError(f"{path} is not the last checkpoint of a run")
     model = rebuild_network(checkpoint)
     encoder = checkpoint.build_encoder()
     settings = TrainSettings.from_dict(run["flags"])
@@ -173,7 +169,7 @@ def load_shared_phases(path: Path, phases: list[dict]) -> tuple[Checkpoint, int]
         reason = "no finished phase without labels is the same"
         if different:
             reason = f"its first phase was trained with another {', '.join(different)}"
-        raise InputError(f"--continue-from {path}: {reason}", flag="--continue-from", path=path)
+        raise InputError(f"--continue-from {path}: {reason}")
     return checkpoint, count
 
 

@@ -444,7 +444,7 @@ def lengthen(folder: Path, epochs: tuple[int, ...]) -> None:
     """Save a larger number of epochs, so that the run is unfinished. Raises InputError for a damaged args.json."""
     path = folder / "args.json"
     if read_epochs(path) is None:
-        raise InputError(f"{path} is missing or damaged; nothing was changed", path=path)
+        raise InputError(f"{path} is missing or damaged; nothing was changed")
     record = json.loads(path.read_text(encoding="utf-8"))
     record["flags"]["epochs"] = epochs
     write_json(path, record)

@@ -104,7 +104,7 @@ class Setting:
 
     def refuse(self, reason: str) -> None:
         """Raise an InputError with the flag and the reason."""
-        raise InputError(f"{self.flag} {reason}", flag=self.flag)
+        raise InputError(f"{self.flag} {reason}")
 
     def convert(self, given: Any) -> Any:
         """Compute the value from a word, a list of words, or a plain value of JSON or TOML. Raises InputError."""
@@ -198,9 +198,9 @@ def read_set(given: list[str] | dict[str, Any]) -> dict[str, Any]:
             values |= read_set({f"{name}.{key}": inner for key, inner in value.items()})
             continue
         if not str(value).strip() or not re.fullmatch(r"\w+(\.\w+)+", name):
-            raise InputError(f"{name!r} does not set a field; write FIELD=VALUE, such as s2.threshold=12", field=name)
+            raise InputError(f"{name!r} does not set a field; write FIELD=VALUE, such as s2.threshold=12")
         if re.search(r"(?<![\d.])\d{19}", str(value)):
-            raise InputError(f"{name} has a number of more than 18 digits", field=name)
+            raise InputError(f"{name} has a number of more than 18 digits")
         value = read_value(value) if isinstance(value, str) else to_tuples(value)
         values = update_fields(values, {name: value})
     return values
@@ -271,7 +271,7 @@ class Settings:
         known, more = make_parser(cls).parse_known_args(argv)
         values = cls.read(vars(known))
         if more and "run_flags" not in cls.__dataclass_fields__:
-            raise InputError(f"unrecognized arguments: {' '.join(more)} (see {cls.program} --help)", flag=more[0])
+            raise InputError(f"unrecognized arguments: {' '.join(more)} (see {cls.program} --help)")
         if more:
             values["run_flags"] = tuple(more)
         if "plugin" in values:  # only here, so that no other file than those of the command line is imported
@@ -300,7 +300,7 @@ class Settings:
                 values[name] = setting.convert(given[name])
             except InputError as error:
                 message = str(error).removeprefix(f"{setting.flag} ")
-                raise InputError(f"{setting.flag} {message}", flag=setting.flag, field=error.field) from error
+                raise InputError(f"{setting.flag} {message}") from error
         return values
 
     def to_dict(self) -> dict[str, Any]:
@@ -669,8 +669,7 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises InputError instead of printing the usage."""
 
     def error(self, message: str) -> None:
-        match = re.match(r"argument (\S+):", message)
-        raise InputError(f"{message} (see {self.prog} --help)", flag=match and match[1])
+        raise InputError(f"{message} (see {self.prog} --help)")
 
     def print_help(self, file: object = None) -> None:
         """Print the help. Raises InputError if the output is closed or full."""
@@ -709,19 +708,19 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
     """
     is_run = path.suffix == ".json"
     if path.exists() and not path.is_file():  # a pipe may never end
-        raise InputError(f"--config {path} is not a regular file", flag="--config", path=path)
+        raise InputError(f"--config {path} is not a regular file")
     try:
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
         content = json.loads(text) if is_run else tomllib.loads(text)
         str(content)  # ValueError for an integer of more than 4300 digits, which Python does not print
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"--config {path} cannot be read: {reason}", flag="--config", path=path) from error
+        raise InputError(f"--config {path} cannot be read: {reason}") from error
     if is_run:
         content = content.get("flags") if isinstance(content, dict) else None
         if not isinstance(content, dict):
             message = f"--config {path} is not the args.json of a run: it has no flags; other settings are TOML files"
-            raise InputError(message, flag="--config", path=path)
+            raise InputError(message)
     known = [setting for setting in settings.flags().values() if setting.changes not in (COMMAND, CODE)]
     if is_run:
         return {setting.name: content.get(setting.name) for setting in known if setting.is_repeated}
@@ -729,11 +728,7 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
     values = {}
     for key, value in content.items():
         if key not in names:
-            raise InputError(
-                f"--config {path}: unknown setting {key!r}; choose from {', '.join(sorted(names))}",
-                flag="--config",
-                field=key,
-            )
+            raise InputError(f"--config {path}: unknown setting {key!r}; choose from {', '.join(sorted(names))}")
         is_negated = key.startswith("no-") and isinstance(value, bool)
         values[names[key]] = not value if is_negated else value
     return values

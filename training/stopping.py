@@ -85,4 +85,4 @@ def offer_resume(folder: Path) -> Iterator[None]:
         if last.is_file():
             size = f"{last.stat().st_size / 1e6:.0f} MB"
             advice = f"delete files (a checkpoint takes {size}), and continue with: {command}"
-        raise InputError(f"the disk of {folder} is full: {error}; {advice}", path=folder) from error
+        raise InputError(f"the disk of {folder} is full: {error}; {advice}") from error

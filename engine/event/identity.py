@@ -64,7 +64,7 @@ def _check_globals(cls):
             if before != now:
                 what = owner.__qualname__
                 message = f"{what} reads {name}, which has changed since {what} was compiled: define {what} again"
-                raise InputError(message, field=name)
+                raise InputError(message)
         for _, value in read:
             more = _list_read(value)
             if more and value not in functions:
