@@ -3,6 +3,7 @@
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
+import math
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from copy import copy
@@ -15,15 +16,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.checks import check_declaration, check_training
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
-from engine.graph import CHUNK, LatencyMap, MapKey, StageGraph
+from engine.declaration import describe, fits
+from engine.graph import CHUNK, LatencyMap, StageGraph, check_stages, check_training
 from engine.latency import to_classes, to_latency_map, to_tensor
-from engine.overrides import describe, fits, override
+from engine.layers import BACKENDS, Layer
 from engine.packed import Packed
 from engine.phases import Learned, Phase
 from engine.registry import register
-from engine.stages import BACKENDS, INPUT, SpikingConv, Stage
+from engine.stages import INPUT, Stage, set_fields
 from errors import InputError
 from utils import check_memory
 
@@ -87,14 +88,15 @@ class Progress:
         """Return the attributes by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
-    def add(self, learned: Learned, convs: dict[str, SpikingConv]) -> None:
-        """Add what a batch has learned. ``convs``: {label: convolution} of the phase."""
+    def add(self, learned: Learned, layers: dict[str, Layer]) -> None:
+        """Add what a batch has learned. ``layers``: {label: layer} of the phase."""
         if learned.outcome:
             self.outcome = list(Outcome(*self.outcome) + learned.outcome)
-        for label, conv in convs.items():
-            wins = self.wins.setdefault(label, torch.zeros(conv.out_channels, dtype=torch.int64))
+        for label, layer in layers.items():
+            features = layer.stage.out_channels
+            wins = self.wins.setdefault(label, torch.zeros(features, dtype=torch.int64))
             if label in learned.wins:  # a stage that does not learn from this batch has no wins
-                wins += torch.bincount(learned.wins[label], minlength=conv.out_channels)
+                wins += torch.bincount(learned.wins[label], minlength=features)
 
 
 class Step(NamedTuple):
@@ -136,7 +138,7 @@ class NetworkTrainer(StageGraph):
         device, dtype: device and type of the weights. In float64 the winners do not depend on the order of additions.
         backend: "event" (compiled kernels, CPU), "torch" (tensor operations, any device), or "auto": event on a CPU.
         time_steps: number of time steps T of the input, 1 to 254.
-        overrides: new values of fields of the declaration, {"s2.threshold": 12}; see ``engine/overrides.py``.
+        overrides: new values of fields of the declaration, {"s2.threshold": 12}; see ``engine.stages.set_fields``.
         image_size: (height, width) of the input, which every kernel must fit; None: any, and (28, 28) for networks with
             a ``SpikingDense`` stage, which depend on it.
 
@@ -191,8 +193,6 @@ class NetworkTrainer(StageGraph):
         self.num_classes = num_classes
         self.time_steps = time_steps
         self.image_size = size
-        stages = override(check_declaration(self.build(num_classes)), dict(overrides or {}))
-        self.stages = nn.ModuleDict(stages)
         if backend == "event" and not str(device).startswith("cpu"):
             raise InputError(f"the event backend runs on a CPU, not on {device}: use torch")
         device = open_device(device)
@@ -203,25 +203,22 @@ class NetworkTrainer(StageGraph):
         if backend not in BACKENDS:
             raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)} and auto")
         self.backend = backend
-        for conv in self.convs():
-            conv.time_steps = time_steps
-            conv.backend = backend
-        self.connect()
-        check_training(self)
+        declaration = check_stages(self.build(num_classes))
+        if overrides:
+            declaration = check_stages(set_fields(declaration, overrides))
+        shapes = self.connect(declaration, image_size is not None)
+        check_training(self, num_classes)
+        sizes = {}
+        for name, (stage, inputs) in self.nodes.items():
+            channels = shapes[inputs[0]][0]
+            weights = sum(math.prod(conv.weight_shape(channels)) for conv in stage.convs)
+            sizes[f"the weights of {name}"] = weights * dtype.itemsize
+        check_memory(sizes)
+        self.make_layers(shapes, backend, dtype, np.random.default_rng(seed))
         phases = self.build_phases()
         if not isinstance(phases, list | tuple) or not all(isinstance(phase, Phase) for phase in phases):
             raise InputError(f"build_phases must return a list of phases, not {phases!r}")
         self.phases = nn.ModuleList(phases)
-        if image_size is not None:
-            self.shapes(*self.image_size)
-        sizes = {f"the weights of {label}": conv.weight.numel() for label, conv in self.named_convs()}
-        check_memory({name: size * dtype.itemsize for name, size in sizes.items()})
-        rng = np.random.default_rng(seed)
-        for conv in self.convs():
-            weight = torch.empty(conv.weight.shape, dtype=dtype)
-            for feature in weight:
-                feature.copy_(torch.from_numpy(rng.normal(*conv.first_weights, feature.shape)))
-            conv.weight = nn.Parameter(weight)
         self.to(device)
         self.requires_grad_(False)
 
@@ -234,9 +231,9 @@ class NetworkTrainer(StageGraph):
         phases = []
         supervised_stages = []
         supervised_rules = {}
-        for name, stage in self.stages.items():
+        for name, stage in self.declaration.items():
             for number, rule in enumerate(stage.rules):
-                rules = {label: conv.rules[number] for label, conv in self.named_convs([name])}
+                rules = {label: layer.stage.rules[number] for label, layer in self.named_layers([name])}
                 if rule.needs_labels:
                     supervised_stages.append(name)
                     supervised_rules |= rules
@@ -257,18 +254,18 @@ class NetworkTrainer(StageGraph):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
-    def _deciding_stage(self) -> Stage:
+    def _deciding_layers(self) -> list[Layer]:
         if self.decision is None:
             reason = "a last stage without a threshold"
             raise InputError(f"{self.name} has no decision stage ({reason}), so it cannot classify")
-        return self.stages[self.decision]
+        return self.stages[self.decision].layers
 
     def class_of_feature(self) -> np.ndarray:
         """Return the class of each feature of the decision stage's convolutions, int64 (F,).
 
         Raises InputError if the network has no decision stage.
         """
-        return class_of_features(self._deciding_stage().convs[0].out_channels, self.num_classes)
+        return class_of_features(self._deciding_layers()[0].stage.out_channels, self.num_classes)
 
     def check_labels(self, labels: Any, count: int) -> torch.Tensor:
         """Return the labels as int64 (count,). Raises InputError for another number of labels or unknown classes."""
@@ -284,7 +281,7 @@ class NetworkTrainer(StageGraph):
     # Classifying
 
     @torch.no_grad()
-    def decide(self, maps: LatencyMap | Mapping[MapKey, LatencyMap]) -> tuple[torch.Tensor, torch.Tensor]:
+    def decide(self, maps: LatencyMap | Mapping[str, LatencyMap]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return decisions int64 (N,), -1 for silence, and scores (N, classes).
 
         The score of a class is the highest potential among its neurons at the last time step; with several branches,
@@ -293,30 +290,30 @@ class NetworkTrainer(StageGraph):
         maps: the network's input, or {name: map} of maps from which the decision can be computed.
         """
         maps = self.check_maps(maps)
-        stage = self._deciding_stage()
-        key = self.input_name(self.decision)
+        layers = self._deciding_layers()
+        name = self.input_name(self.decision)
         decisions = [torch.empty(0, dtype=torch.int64, device=self.device)]
         scores = [torch.empty(0, self.num_classes, device=self.device)]
         for start in range(0, len(next(iter(maps.values()))), CHUNK):
             part = {below: latencies[start : start + CHUNK] for below, latencies in maps.items()}
-            inputs = self.fire(part, [key])[key]
-            decisions_of_part, scores_of_part = self._decide_part(stage, inputs)
+            ((_, inputs),) = self.walk(part, [name])
+            decisions_of_part, scores_of_part = self._decide_part(layers, inputs)
             decisions.append(decisions_of_part)
             scores.append(scores_of_part)
         return torch.cat(decisions), torch.cat(scores)
 
-    def _decide_part(self, stage: Stage, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _decide_part(self, layers: list[Layer], inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return decisions and scores, from the input of the decision stage."""
         classes = self.class_of_feature()
         votes = []
         highest = []
         scores = 0
-        for conv in stage.convs:
-            peaks = conv.peaks(inputs).to(self.device)
+        for layer in layers:
+            peaks = layer.peaks(inputs).to(self.device)
             votes.append(classes_of(deciding_features(peaks), classes))
             highest.append(peaks.amax(1))
             of_class = peaks.unflatten(1, (self.num_classes, -1)).amax(2)
-            if len(stage.convs) > 1:
+            if len(layers) > 1:
                 of_class = of_class / highest[-1][:, None].clamp(min=1e-12)
             scores = scores + of_class
         decisions = majority(torch.stack(votes, 1), torch.stack(highest, 1), self.num_classes)
@@ -354,7 +351,7 @@ class NetworkTrainer(StageGraph):
 
         epoch: number of epochs of this phase before this one.
         """
-        self._deciding_stage()
+        self._deciding_layers()
         check_count("epoch", epoch)
         phase = self.phases[-1]
         inputs = self.map_of(latencies, self.input_name(phase.stages[0]))
@@ -442,7 +439,7 @@ class NetworkTrainer(StageGraph):
                         maps = [maps, *train.copies][number]
                     inputs = maps[chosen.to(maps.device)].to(self.device)
                     learned = phase.learn(self, inputs, train.labels[chosen], progress.epoch, rng)
-                    progress.add(learned, dict(self.named_convs(phase.stages)))
+                    progress.add(learned, dict(self.named_layers(phase.stages)))
                     progress.batch += 1
                     progress.seconds += time.perf_counter() - start
                     done = min(progress.batch * batch_size, len(train))
@@ -498,7 +495,7 @@ class NetworkTrainer(StageGraph):
             computed = self.between(data.maps, [target])
             kept = self.read_for([*data.maps, *computed], targets)
             chunks = self.propagate(data.maps, kept, pack=self.device.type == "cpu")
-            title = f"{' '.join(map(str, computed))} of the {split} images"
+            title = f"{' '.join(computed)} of the {split} images"
             data.maps = yield from self._chunks(chunks, phase, title, len(data))
 
     def _chunks(self, chunks, phase, title, total) -> Generator[Step, None, dict[str, LatencyMap]]:
@@ -517,9 +514,9 @@ class NetworkTrainer(StageGraph):
         convergence = []
         wins = 0
         dead_features = 0
-        for label, conv in self.named_convs(phase.stages):
-            rates.append(conv.rates(phase.rules[label]).reshape(-1, 2)[0])
-            convergence.append(compute_convergence(conv.weight))
+        for label, layer in self.named_layers(phase.stages):
+            rates.append(layer.rates(phase.rules[label]).reshape(-1, 2)[0])
+            convergence.append(compute_convergence(layer.weight))
             wins += int(progress.wins[label].sum())
             dead_features += int((progress.wins[label] == 0).sum())
         ltp, ltd = torch.stack(rates).mean(0).tolist()

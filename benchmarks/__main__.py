@@ -172,9 +172,9 @@ def make_operations_table(network):
     s1, s2, s3 = (model.stages[name] for name in ("s1", "s2", "s3"))
     maps = [inputs[:count] for inputs in (network.s1, network.s2, network.s3)]
     last = []
-    for stage, inputs in zip((s1, s2), maps, strict=False):
+    for layer, inputs in zip((s1, s2), maps, strict=False):
         network.reset()
-        last.append(find_last_steps(stage.learn_features(inputs, stage.rule), model.time_steps))
+        last.append(find_last_steps(layer.learn_features(inputs, layer.stage.rule), model.time_steps))
     network.reset()
     fast = network.list_event_work()
     rows = {

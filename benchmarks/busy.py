@@ -1,9 +1,10 @@
 """Measure the speed of decision layers beside other programs: ``python -m benchmarks.busy``, on a quiet machine.
 
-The decision layer of each network learns from the same images on one thread, on all threads, and with ``--threads
-auto``, alternately, beside 0, 1, 2 and 3 processes that compute without end. ``fair`` is the computing time of n
-threads that never wait for each other, in multiples of that of one thread: min(n, n · cores / (n + busy)). ``share`` is
-the part of it that ``auto`` uses, relative to one thread without other processes.
+The decision layer of each network learns from the same images on one thread and on all threads, alternately, beside
+0, 1, 2 and 3 processes that compute without end. ``additions``: of an image in which all inputs spike; below
+``FEW_ADDITIONS`` of engine/event/backend.py, a layer uses one thread. ``fair`` is the computing time of n threads that
+never wait for each other, in multiples of that of one thread: min(n, n · cores / (n + busy)). ``share`` is the part of
+it that all threads use, relative to one thread without other processes.
 
 With ``--sessions``, each busy process is in a separate session, like a process of another user. Linux divides the cores
 among sessions first, so all n threads together get cores / (1 + busy).
@@ -21,7 +22,8 @@ import torch
 
 import datasets
 from benchmarks.measure import learn, train_features
-from engine.event import pace
+from engine.event import backend
+from engine.event.layout import BANK
 from models import build_model, network_names
 from s1c1 import S1C1
 from utils import describe_environment, set_threads
@@ -40,7 +42,7 @@ def main():
     record = describe_environment()
     cores = set_threads(0)
     print(f"{record['processor']}, {cores} cores; decision layers on {IMAGES:,} images, images/s\n")
-    header = "network", "busy", "1 thread", f"{cores} threads", "auto", f"{cores} to 1", "auto to 1", "fair", "share"
+    header = "network", "additions", "busy", "1 thread", f"{cores} threads", f"{cores} to 1", "fair", "share"
     print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
     data, encoder = datasets.load("mnist"), S1C1()
     latencies = encoder.encode(data.train_images[:FEATURES_FROM])
@@ -52,16 +54,19 @@ def main():
         set_threads(0)
         train_features(model, latencies)
         inputs = model.map_of(latencies[:IMAGES], model.input_name(model.phases[-1].stages[0]))[:]
+        below = model.map_of(latencies[:1], model.input_name(model.decision))[:]
+        layers = model.stages[model.decision].layers
+        additions = sum(backend.count_additions(backend.geometry_of(layer, below, BANK)) for layer in layers)
         alone = None
         for busy in args.busy:
             with run_busy_processes(busy, args.sessions):
-                speeds = measure(model, inputs, labels, (1, cores, "auto"), args.repeats)
-            one, several, auto = (statistics.median(speeds[threads]) for threads in (1, cores, "auto"))
+                speeds = measure(model, inputs, labels, (1, cores), args.repeats)
+            one, several = (statistics.median(speeds[threads]) for threads in (1, cores))
             alone = alone or one
             fair = min(cores, cores / (1 + busy) if args.sessions and busy else cores * cores / (cores + busy))
             print(
-                f"| {name} | {busy} | {one:,.0f} | {several:,.0f} | {auto:,.0f} | {several / one:.2f} | "
-                f"{auto / one:.2f} | {fair:.2f} | {auto / alone / fair:.2f} |",
+                f"| {name} | {additions:,} | {busy} | {one:,.0f} | {several:,.0f} | {several / one:.2f} | "
+                f"{fair:.2f} | {several / alone / fair:.2f} |",
                 flush=True,
             )
 
@@ -70,21 +75,21 @@ def measure(model, inputs, labels, threads, repeats):
     """Return {threads: images/s of each of ``repeats`` measurements}, made alternately and from the same weights."""
     state = {key: value.clone() for key, value in model.state_dict().items()}
     speeds, rounds = {count: [] for count in threads}, 1
-    pace.paces.clear()
-    for repeat in range(repeats + 2):
+    few = backend.FEW_ADDITIONS
+    backend.FEW_ADDITIONS = 0  # all layers use as many threads as there are
+    for repeat in range(repeats + 1):
         for count in threads:
             set_threads(count)
-            pace.automatic = count == "auto"
             seconds = 0.0
             for _ in range(rounds):
                 model.load_state_dict(state)
                 start = time.perf_counter()
                 learn(model, inputs, labels)
                 seconds += time.perf_counter() - start
-            if repeat > 1:  # the first two are a warm-up, in which the trials end
+            if repeat > 0:  # the first one is a warm-up
                 speeds[count].append(rounds * len(inputs) / seconds)
         rounds = max(rounds, math.ceil(rounds * LEAST_SECONDS / seconds))
-    pace.automatic = False
+    backend.FEW_ADDITIONS = few
     model.load_state_dict(state)
     return speeds
 

@@ -24,15 +24,16 @@ def main():
     print(format_header(("layer", "features", "kernel", "pooled", "spikes at one time", "not pooled")))
     model = load_network(NETWORK).model
     latencies = S1C1().encode(datasets.load("mnist").test_images[:IMAGES])
-    for label, conv in model.named_convs():
-        if conv.decides:
+    for label, layer in model.named_layers():
+        if layer.stage.decides:
             continue
         inputs = model.map_of(latencies, model.input_name(label))[:]
-        at_once = torch.where(inputs < conv.time_steps, 0, conv.time_steps).to(torch.uint8)
-        size = model.stages[f"c{label[1:]}"].size
+        at_once = torch.where(inputs < layer.time_steps, 0, layer.time_steps).to(torch.uint8)
+        size = model.declaration[f"c{label[1:]}"].size
         cases = (inputs, size), (at_once, size), (inputs, 1)
-        times = [measure_per_image(partial(conv.fire, *case), IMAGES) for case in cases]
-        print(format_row((label, conv.out_channels, f"{conv.kernel}×{conv.kernel}", *times)), flush=True)
+        times = [measure_per_image(partial(layer.fire, *case), IMAGES) for case in cases]
+        features, _, kernel, _ = layer.weight.shape
+        print(format_row((label, features, f"{kernel}×{kernel}", *times)), flush=True)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def measure(model, latencies, labels, repeats):
     """Return the synaptic additions per image of the stages that learn in the last phase, and the time per image."""
     inputs, truth = train(model, latencies, labels)
     counts = measure_energy(model, S1C1(), latencies[:IMAGES])["stages"]
-    additions = sum(counts[label]["synaptic_additions"] for label, _ in model.named_convs(model.phases[-1].stages))
+    additions = sum(counts[label]["synaptic_additions"] for label, _ in model.named_layers(model.phases[-1].stages))
     state = {key: value.clone() for key, value in model.state_dict().items()}
     timing = measure_per_image(
         lambda: learn(model, inputs, truth), len(inputs), repeats, lambda: model.load_state_dict(state)

@@ -9,12 +9,12 @@ from engine.event.layout import allocate_aligned
 from report.energy import sum_taps
 
 
-def count_operations(conv, latencies, last=None):
+def count_operations(layer, latencies, last=None):
     """Return the additions per image of each spike at the positions it reaches, up to time step ``last`` (N,)."""
     latencies = np.asarray(latencies)
-    until = np.full(len(latencies), conv.time_steps - 1) if last is None else np.asarray(last)
+    until = np.full(len(latencies), layer.time_steps - 1) if last is None else np.asarray(last)
     spiked = latencies <= until[:, None, None, None]
-    return float(sum_taps(conv, spiked.sum(0)).sum() * conv.out_channels / len(latencies))
+    return float(sum_taps(layer, spiked.sum(0)).sum() * layer.stage.out_channels / len(latencies))
 
 
 def find_last_steps(winners, steps):

@@ -14,10 +14,11 @@ class Reference:
 
     def __init__(self, model):
         self.convs = []
-        for conv in model.convs():
-            layer = snn.Convolution(conv.in_channels, conv.out_channels, conv.kernel)
-            layer.load_weight(conv.weight)
-            self.convs.append(layer)
+        for _, layer in model.named_layers():
+            features, channels, kernel, _ = layer.weight.shape
+            conv = snn.Convolution(channels, features, kernel)
+            conv.load_weight(layer.weight)
+            self.convs.append(conv)
         first, second, third = self.convs
         rates = (0.004, -0.003)
         self.stdp = [snn.STDP(first, rates), snn.STDP(second, rates)]

@@ -23,7 +23,7 @@ class Draws(NamedTuple):
     """What a rule draws for a batch of images, and the steps of its thresholds.
 
     Attributes:
-        closed: bool (N, Ho, Wo), the positions where no neuron can win; (0, Ho, Wo): neurons can win everywhere.
+        closed: bool (N, Ho, Wo), the positions where no neuron can win; empty: neurons can win everywhere.
         patches: float64 (N, 3), from 0 to 1: which input spike, and its line and column in the kernel.
         steps: float64 (N,), of the thresholds, as fractions of the declared threshold; (0,): they do not change.
         target: the target of the first spike, as a fraction of the time steps.
@@ -33,6 +33,10 @@ class Draws(NamedTuple):
     patches: np.ndarray
     steps: np.ndarray
     target: float
+
+
+# Neurons can win at all positions, and no threshold changes.
+NO_DRAWS = Draws(np.empty((0, 0, 0), bool), np.empty((0, 3)), np.empty(0), 0.0)
 
 
 @compiled

@@ -1,7 +1,7 @@
 """What a decision is: its outcome, the strongest neuron, the majority of votes, the class of each feature."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -31,6 +31,22 @@ class Outcome(NamedTuple):
     def fraction(self, part: str) -> float:
         """Return ``part`` ("correct", "wrong" or "silent") as a fraction of all images."""
         return getattr(self, part) / max(1, sum(self))
+
+
+class Result(NamedTuple):
+    """The decisions of a decision layer that learns, and the winners of the firing layer that learns with it."""
+
+    decisions: Tensor  # int32 (N, 3): feature, line, column; -1: silent
+    highest: Tensor  # (N,): the potentials of the decisions
+    winners: Tensor  # int32 (N, K, 4), of the firing layer: feature, line, column, time step; -1: fewer winners
+    classes: np.ndarray  # int64 (F,): the class of each feature
+
+    @classmethod
+    def silent(cls, images: int, layer: Any, classes: np.ndarray, winners: int = 0) -> "Result":
+        """Return the result of a decision layer for images that are all silent."""
+        decisions = torch.full((images, 3), -1, dtype=torch.int32)
+        highest = torch.zeros(images, dtype=layer.weight.dtype)
+        return cls(decisions, highest, torch.full((images, winners, 4), -1, dtype=torch.int32), classes)
 
 
 @compiled

@@ -1,181 +1,228 @@
 """The tensor backend: whole spike waves, one convolution for each time step, on any device.
 
 It consists of SpykeTorch's operations. A GPU runs it, and it is the slow reference implementation with which the tests
-compare ``engine/event``.
+compare ``engine/event``, whose five functions it also has: ``fire``, ``peaks``, ``learn_features``, ``learn_decisions``
+and ``learn_together``.
 """
 
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine import backend
-from engine.adaptation import adapt_thresholds, choose_position
-from engine.backend import update_together
-from engine.decision import check_learners, strongest, tolerance
-from engine.rules import MAX_LEARNERS
+from engine.adaptation import Draws, adapt_thresholds, choose_position
+from engine.decision import Result, check_learners, strongest, tolerance
+from engine.rules import MAX_LEARNERS, Rule, naming
 from SpykeTorch import functional as sf
-
-__all__ = ["DecisionLayer", "FiringLayer", "pool_latency", "update_together"]
 
 WAVE_ELEMENTS = 1 << 26  # potentials in memory at the same time, if images share a convolution
 IMAGES = 1000  # that share a convolution in a decision layer
 
 
-class _Tensors:
-    """What both kinds of layers have."""
-
-    def _prepare(self):
-        self.clamped = False  # whether an update has clipped all weights
-
-    def _pad(self, latency):
-        return F.pad(latency, [self.padding] * 4, value=self.time_steps)
-
-    def _change_weights(self, features, times, time, rates, rule):
-        """Change the weights of winners; the first update clips all weights.
-
-        features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. time: (n, 1, 1, 1), of
-        the spike of the winner, or one number. rates: float64 (2,), (LTP, LTD).
-        """
-        weight = self.weight
-        plasticity = rule.plasticity()
-        ltp, ltd = weight.new_tensor(rates.tolist())
-        before = weight[features]
-        rate = plasticity.window(times.int(), time, ltp, ltd)
-        after = before + rate * plasticity.change(before)
-        after = after.clamp_(plasticity.lower, plasticity.upper)
-        after[after.abs() < torch.finfo(after.dtype).tiny] = 0  # additions of denormal numbers are slow
-        if not self.clamped:
-            weight.clamp_(plasticity.lower, plasticity.upper)
-            self.clamped = True
-        weight[features] = after
+def fire(layer: Any, latency: Tensor, threshold: float, pool: int) -> Tensor:
+    """Compute the first spikes of latency uint8 (N, C, H, W), as ``event.fire`` does."""
+    elements = layer.time_steps * layer.stage.out_channels * latency[:1, 0].numel()
+    images = max(1, WAVE_ELEMENTS // max(1, elements))
+    maps = []
+    for part in latency.split(images):
+        wave = _make_wave(layer, part)  # (n, T, C, H, W)
+        potentials = _add_weights(layer, wave.flatten(0, 1)).unflatten(0, wave.shape[:2])
+        maps.append(pool_latency(sf.wave_to_latency(potentials > threshold), pool))
+    return torch.cat(maps)
 
 
-class FiringLayer(_Tensors, backend.FiringLayer):
-    """A layer with a threshold."""
+def peaks(layer: Any, latency: Tensor) -> Tensor:
+    """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
+    return torch.cat([_sum_weights(layer, part).amax((2, 3)) for part in latency.split(IMAGES)])
 
-    def _wave(self, latency):
-        return sf.latency_to_wave(self._pad(latency), self.time_steps, self.weight.dtype)
 
-    def _fire(self, latency, out, pool):
-        elements = self.time_steps * self.features * latency[0, 0].numel()
-        images = max(1, WAVE_ELEMENTS // elements)
-        for part, target in zip(latency.split(images), out.split(images), strict=True):
-            wave = self._wave(part)  # (n, T, C, H, W)
-            potentials = self._potentials(wave.flatten(0, 1)).unflatten(0, wave.shape[:2])
-            first = sf.wave_to_latency(potentials > self.threshold)
-            target.copy_(pool_latency(first, pool))
-
-    def _potentials(self, wave):
-        """Return the potentials, less what the threshold of each feature is higher."""
-        return sf.conv2d(wave, self.weight) - self.raised.to(self.weight.dtype)[:, None, None]
-
-    def _compete(self, image, rule, closed=None):
-        """Return the winners int32 (n, 4) and the first spikes (F, Ho, Wo) of one image (C, H, W).
-
-        closed: bool (Ho, Wo), the positions where no neuron can win.
-        """
-        spikes, thresholded = sf.fire(self._potentials(self._wave(image)), self.threshold, True)
-        inhibited = sf.pointwise_inhibition(merge_ties(thresholded))
-        if closed is not None:
-            inhibited = inhibited * ~torch.from_numpy(closed).to(inhibited.device)
-        winners = sf.get_k_winners(inhibited, rule.winners, rule.radius, inhibited.sign())
-        first = sf.wave_to_latency(spikes)
-        rows = [(*winner, int(first[winner])) for winner in winners]
-        return torch.tensor(rows, dtype=torch.int32).reshape(-1, 4), first
-
-    def _update_winners(self, image, winners, rates, rule):
-        """Change the weights of the winners (n, 4) of one image (C, H, W)."""
-        if len(winners) == 0:
-            return
-        feature, line, column, time = winners.to(image.device, torch.long).unbind(1)
-        kernel = torch.arange(self.kernel, device=image.device)
-        rows = (line[:, None] + kernel)[:, :, None]
-        columns = (column[:, None] + kernel)[:, None, :]
-        times = self._pad(image)[:, rows, columns].transpose(0, 1)
-        self._change_weights(feature, times, time[:, None, None, None], rates, rule)
-
-    def _compete_and_update(self, latency, rule, rates, draws, winners):
+def learn_features(layer: Any, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws) -> Tensor:
+    """Learn without labels, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
+    result = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
+    with naming(rule):
         for n, image in enumerate(latency):
             closed = draws.closed[n] if len(draws.closed) else None
-            winners_of_image, first = self._compete(image, rule, closed)
+            winners, first = _compete(layer, image, rule, closed)
             if len(draws.steps):
-                self._adapt_thresholds(image, first, winners_of_image, rule, draws, n)
-            self._update_winners(image, winners_of_image, rates[n, 0], rule)
-            winners[n, : len(winners_of_image)] = winners_of_image
+                _adapt_thresholds(layer, image, first, winners, rule, draws, n)
+            _update_winners(layer, image, winners, rates[n, 0], rule)
+            result[n, : len(winners)] = winners
+    return result
 
-    def _adapt_thresholds(self, image, first, winners, rule, draws, n):
-        """Change the thresholds after the n-th image (C, H, W), with its first spikes (F, Ho, Wo) and winners."""
-        pixels = image.numpy(force=True)
-        size = self.time_steps, self.kernel, self.padding, *first.shape[1:]
-        line, column = choose_position(pixels, draws.patches[n], *size)
-        time = -1.0
-        if line >= 0:
-            time = min(int(first[:, line, column].min()), self.time_steps) / self.time_steps
-        raised = self.raised.numpy(force=True)
-        step = draws.steps[n] * self.threshold
-        adapt_thresholds(raised, winners[:, 0].numpy(), time, step, draws.target, rule.winners)
-        self.raised.copy_(torch.from_numpy(raised))
 
-    def _update_together(self, top, latency, labels, pool, rules, rates, result):
-        rule, top_rule = rules
-        rates, top_rates = rates
+def learn_decisions(
+    layer: Any, latency: Tensor, labels: Tensor, classes: np.ndarray, rates: np.ndarray, left_out: np.ndarray | None
+) -> Result:
+    """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
+    result = Result.silent(len(latency), layer, classes)
+    with naming(layer.stage.rule):
         for n, image in enumerate(latency):
-            winners, first = self._compete(image, rule)
+            _decide(layer, image, int(labels[n]), rates[n], None if left_out is None else left_out[n], result, n)
+    return result
+
+
+def learn_together(
+    lower: Any,
+    upper: Any,
+    latency: Tensor,
+    labels: Tensor,
+    pool: int,
+    classes: np.ndarray,
+    rates: tuple[np.ndarray, np.ndarray | None],
+) -> Result:
+    """Let a firing layer and the decision layer above it learn, as ``event.learn_together`` does."""
+    rule = lower.stage.rule
+    lower_rates, upper_rates = rates
+    result = Result.silent(len(latency), upper, classes, rule.winners)
+    with naming(rule, upper.stage.rule):
+        for n, image in enumerate(latency):
+            winners, first = _compete(lower, image, rule)
             result.winners[n, : len(winners)] = winners
-            pooled = pool_latency(first, pool)
-            rates_of_image = None if top_rates is None else top_rates[n]
-            top._decide_and_update_one(pooled, int(labels[n]), top_rule, rates_of_image, None, result, n)
+            rates_of_image = None if upper_rates is None else upper_rates[n]
+            _decide(upper, pool_latency(first, pool), int(labels[n]), rates_of_image, None, result, n)
             feature = int(result.decisions[n, 0])
             if feature >= 0:
-                row = 0 if result.classes[feature] == labels[n] else 1
-                self._update_winners(image, winners, rates[n, row], rule)
+                row = 0 if classes[feature] == labels[n] else 1
+                _update_winners(lower, image, winners, lower_rates[n, row], rule)
+    return result
 
 
-class DecisionLayer(_Tensors, backend.DecisionLayer):
-    """A layer without a threshold."""
+# ---------------------------------------------------------------------------------------------------------------------
+# A layer with a threshold
 
-    def _potentials(self, latency):
-        spiked = (latency < self.time_steps).to(self.weight.dtype)
-        return sf.conv2d(spiked, self.weight, padding=self.padding)
 
-    def _peaks(self, latency, peaks):
-        for part, target in zip(latency.split(IMAGES), peaks.split(IMAGES), strict=True):
-            target.copy_(self._potentials(part).amax((2, 3)))
+def _pad(layer, latency):
+    """Return a latency map with silent neurons around it."""
+    return F.pad(latency, [layer.stage.padding] * 4, value=layer.time_steps)
 
-    @staticmethod
-    def _find_position(potential):
-        """Return the first position (line, column) with the highest potential (Ho, Wo), up to ``tolerance``."""
-        lowest = potential.max() * float(1 - tolerance(potential.numpy(force=True)))
-        first = int((potential >= lowest).flatten().int().argmax())
-        return divmod(first, potential.shape[1])
 
-    def _decide_and_update(self, latency, labels, rule, rates, left_out, result):
-        for n, image in enumerate(latency):
-            left_out_of_image = left_out[n] if len(left_out) else None
-            self._decide_and_update_one(image, int(labels[n]), rule, rates[n], left_out_of_image, result, n)
+def _make_wave(layer, latency):
+    """Return the padded spike wave (…, T, C, H, W) of a latency map (…, C, H, W), in the type of the weights."""
+    return sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)
 
-    def _decide_and_update_one(self, image, label, rule, rates, left_out, result, n):
-        """Decide the n-th image (C, H, W), and learn from it unless rates (rows, 2) is None."""
-        potentials = self._potentials(image[None])[0]
-        peaks = potentials.amax((1, 2)).numpy(force=True)
-        best = int(strongest(peaks))
-        if best < 0:
-            return
-        result.decisions[n] = torch.tensor([best, *self._find_position(potentials[best])])
-        result.highest[n] = float(peaks[best])
-        if rates is None:
-            return
-        candidates = peaks if left_out is None else np.where(left_out, -1, peaks)
-        learners = np.full((MAX_LEARNERS, 2), -1)
-        count = int(rule.plasticity().verdict(candidates, label, result.classes, learners))
-        check_learners(learners, count, self.features, len(rates))
-        for feature, row in learners[:count]:
-            line, column = self._find_position(potentials[feature])
-            times = self._pad(image)[:, line : line + self.kernel, column : column + self.kernel]
-            self._change_weights([feature], times[None], self.time_steps - 1, rates[row], rule)
+
+def _add_weights(layer, wave):
+    """Return the potentials (T, F, Ho, Wo) of a padded wave, less what the threshold of each feature is higher."""
+    potentials = sf.conv2d(wave, layer.weight)
+    if hasattr(layer, "raised"):
+        potentials = potentials - layer.raised.to(potentials.dtype)[:, None, None]
+    return potentials
+
+
+def _compete(layer, image, rule, closed=None):
+    """Return the winners int32 (n, 4) and the first spikes (F, Ho, Wo) of one image (C, H, W).
+
+    closed: bool (Ho, Wo), the positions where no neuron can win.
+    """
+    spikes, thresholded = sf.fire(_add_weights(layer, _make_wave(layer, image)), layer.threshold, True)
+    inhibited = sf.pointwise_inhibition(merge_ties(thresholded))
+    if closed is not None:
+        inhibited = inhibited * ~torch.from_numpy(closed).to(inhibited.device)
+    winners = sf.get_k_winners(inhibited, rule.winners, rule.radius, inhibited.sign())
+    first = sf.wave_to_latency(spikes)
+    rows = [(*winner, int(first[winner])) for winner in winners]
+    return torch.tensor(rows, dtype=torch.int32).reshape(-1, 4), first
+
+
+def _adapt_thresholds(layer, image, first, winners, rule, draws, n):
+    """Change the thresholds after the n-th image (C, H, W), with its first spikes (F, Ho, Wo) and winners (K, 4)."""
+    pixels = image.numpy(force=True)
+    size = layer.time_steps, layer.stage.kernel, layer.stage.padding, *first.shape[1:]
+    line, column = choose_position(pixels, draws.patches[n], *size)
+    time = -1.0
+    if line >= 0:
+        time = min(int(first[:, line, column].min()), layer.time_steps) / layer.time_steps
+    raised = layer.raised.numpy(force=True)
+    step = draws.steps[n] * layer.threshold
+    adapt_thresholds(raised, winners[:, 0].numpy(), time, step, draws.target, rule.winners)
+    layer.raised.copy_(torch.from_numpy(raised))
+
+
+def _update_winners(layer, image, winners, rates, rule):
+    """Change the weights of the winners (n, 4) of one image (C, H, W)."""
+    if len(winners) == 0:
+        return
+    feature, line, column, time = winners.to(image.device, torch.long).unbind(1)
+    kernel = torch.arange(layer.stage.kernel, device=image.device)
+    rows = (line[:, None] + kernel)[:, :, None]
+    columns = (column[:, None] + kernel)[:, None, :]
+    times = _pad(layer, image)[:, rows, columns].transpose(0, 1)
+    _change_weights(layer.weight, feature, times, time[:, None, None, None], rates, rule)
+    _clip(layer.weight, rule)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# A layer without a threshold
+
+
+def _sum_weights(layer, latency):
+    """Return the potentials (N, F, Ho, Wo) at the last time step."""
+    spiked = (latency < layer.time_steps).to(layer.weight.dtype)
+    return sf.conv2d(spiked, layer.weight, padding=layer.stage.padding)
+
+
+def _find_position(potential):
+    """Return the first position (line, column) with the highest potential (Ho, Wo), up to ``tolerance``."""
+    lowest = potential.max() * float(1 - tolerance(potential.numpy(force=True)))
+    first = int((potential >= lowest).flatten().int().argmax())
+    return divmod(first, potential.shape[1])
+
+
+def _decide(layer, image, label, rates, left_out, result, n):
+    """Decide the n-th image (C, H, W), and learn from it unless rates (rows, 2) is None.
+
+    left_out: bool (F,), the neurons that cannot learn.
+    """
+    potentials = _sum_weights(layer, image[None])[0]
+    highest = potentials.amax((1, 2)).numpy(force=True)
+    best = int(strongest(highest))
+    if best < 0:
+        return
+    result.decisions[n] = torch.tensor([best, *_find_position(potentials[best])])
+    result.highest[n] = float(highest[best])
+    if rates is None:
+        return
+    rule = layer.stage.rule
+    candidates = highest if left_out is None else np.where(left_out, -1, highest)
+    learners = np.full((MAX_LEARNERS, 2), -1)
+    count = int(rule.plasticity().verdict(candidates, label, result.classes, learners))
+    check_learners(learners, count, layer.stage.out_channels, len(rates))
+    kernel = layer.stage.kernel
+    for feature, row in learners[:count]:
+        line, column = _find_position(potentials[feature])
+        times = _pad(layer, image)[:, line : line + kernel, column : column + kernel]
+        _change_weights(layer.weight, [feature], times[None], layer.time_steps - 1, rates[row], rule)
+    if count:
+        _clip(layer.weight, rule)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Both
+
+
+def _change_weights(weight, features, times, time, rates, rule):
+    """Change the weights of winners.
+
+    features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. time: (n, 1, 1, 1), of the
+    spike of the winner, or one number. rates: float64 (2,), (LTP, LTD).
+    """
+    plasticity = rule.plasticity()
+    ltp, ltd = weight.new_tensor(rates.tolist())
+    before = weight[features]
+    rate = plasticity.window(times.int(), time, ltp, ltd)
+    after = before + rate * plasticity.change(before)
+    after = after.clamp_(plasticity.lower, plasticity.upper)
+    after[after.abs() < torch.finfo(after.dtype).tiny] = 0  # additions of denormal numbers are slow
+    weight[features] = after
+
+
+def _clip(weight, rule):
+    """Clip all weights to the bounds of a rule, after the updates of an image: first weights may lie outside."""
+    plasticity = rule.plasticity()
+    weight.clamp_(plasticity.lower, plasticity.upper)
 
 
 def merge_ties(potentials: Tensor) -> Tensor:

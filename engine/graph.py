@@ -1,157 +1,132 @@
 """The stages of a network as a graph, and the way of latency maps through it. Nothing is learned here."""
 
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
 from engine.latency import drop_times, to_latency_map
+from engine.layers import LAYERS, Layer
 from engine.packed import Packed, PackedLatencies, PackedSpikes
-from engine.stages import INPUT, Shape, SpikingConv
+from engine.rules import Rule
+from engine.stages import INPUT, STAGES, Gather, Pool, Shape, Stage
 from errors import InputError
 
 CHUNK = 1000  # images that pass through the stages together
+ANY_SIDE = 10**9  # neurons: of images that every kernel and pooling fits, if the size of the images is not known
 
 LatencyMap = torch.Tensor | Packed  # uint8 (N, C, H, W)
 
 
-class InputOf(NamedTuple):
-    """The key of the map that a stage gathers from all maps that it reads; other keys are names of stages."""
+class Node(NamedTuple):
+    """A map of the graph: the stage that computes it, and the names of the maps that this stage reads."""
 
-    stage: str
-
-    def __str__(self) -> str:
-        return f"input of {self.stage}"
-
-
-MapKey = str | InputOf
+    stage: Stage
+    inputs: tuple[str, ...]
 
 
 class StageGraph(nn.Module):
     """Stages by name, bottom up. Each reads the stage before it, or the stages below it that it names.
 
-    A subclass sets ``stages``, ``in_channels``, ``time_steps``, ``image_size`` (height, width) and ``device``, and then
-    calls ``connect``.
+    Attributes:
+        declaration: {name: stage}, bottom up.
+        stages: {name: layer}, the layers of these stages.
+        nodes: {name of a map: node}, bottom up. A map has the name of its stage. Before a stage that sees whole maps, a
+            ``Gather`` stage makes the map "input of STAGE".
+        layers: {name of a map: layer}.
+
+    A subclass sets ``in_channels``, ``time_steps``, ``image_size`` (height, width) and ``device``, and then calls
+    ``connect`` and ``make_layers``.
     """
 
-    def connect(self) -> None:
-        """Connect every stage with what it reads. Raises InputError if the stages do not fit each other."""
-        shapes = {INPUT: (self.in_channels, *self.image_size)}
-        for name, stage in self.stages.items():
-            missing = [other for other in self.inputs_of(name) if other not in shapes]
-            if missing:
-                raise InputError(f"{name} reads {missing[0]!r}; the maps below it are {', '.join(shapes)}")
-            read = [shapes[other] for other in self.inputs_of(name)]
-            try:
-                stage.connect(read)
-            except InputError as error:
-                raise InputError(f"{name} {error}") from error
-            if self._sees_whole_maps():
-                shapes[name] = stage.output_shape(*read[0])
-            else:  # sizes do not matter: such a network takes images of any size
-                channels = getattr(stage, "out_channels", read[0][0])
-                shapes[name] = channels, *self.image_size
+    def connect(self, declaration: dict[str, Stage], has_size: bool) -> dict[str, Shape]:
+        """Set ``declaration`` and ``nodes``. Returns the shapes of the maps.
+
+        has_size: whether all images have the size ``image_size``; otherwise only the channels of the shapes are right.
+        Raises InputError if the stages do not fit each other.
+        """
+        self.declaration = declaration
+        self.nodes = {}
+        before = INPUT
+        for name, stage in declaration.items():
+            inputs = stage.inputs or (before,)
+            if stage.sees_whole_maps:
+                gathered = f"{INPUT} of {name}"
+                self.nodes[gathered] = Node(Gather(levels=stage.levels), inputs)
+                inputs = (gathered,)
+            self.nodes[name] = Node(stage, inputs)
+            before = name
+        has_size = has_size or self._sees_whole_maps()
+        return self.shapes(*(self.image_size if has_size else (ANY_SIDE, ANY_SIDE)))
+
+    def make_layers(
+        self, shapes: Mapping[str, Shape], backend: str, dtype: torch.dtype, rng: np.random.Generator
+    ) -> None:
+        """Set ``layers`` and ``stages``, with weights that ``rng`` draws. shapes: as ``connect`` returns them."""
+        self.layers = {}
+        for name, (stage, inputs) in self.nodes.items():
+            channels, _, _ = shapes[inputs[0]]
+            self.layers[name] = LAYERS[type(stage)](stage, channels, self.time_steps, backend, dtype, rng)
+        self.stages = nn.ModuleDict({name: self.layers[name] for name in self.declaration})
 
     # -----------------------------------------------------------------------------------------------------------------
     # The graph
 
-    def convs(self) -> list[SpikingConv]:
-        """Return all convolutions, bottom up."""
-        return [conv for _, conv in self.named_convs()]
-
-    def named_convs(self, names: Iterable[str] | None = None) -> Iterator[tuple[str, SpikingConv]]:
-        """Yield (label, convolution) of the named stages (None: of all).
+    def named_layers(self, names: Iterable[str] | None = None) -> Iterator[tuple[str, Layer]]:
+        """Yield (label, layer) of the convolutions of the named stages (None: of all), bottom up.
 
         The label of a branch contains its kernel, "s3_5x5", or its number, "s3_2", if two kernels are the same.
         """
-        if names is None:
-            names = self.stages
-        for name in names:
-            convs = self.stages[name].convs
-            kernels = {conv.kernel for conv in convs}
-            for number, conv in enumerate(convs, start=1):
-                if len(convs) == 1:
-                    yield name, conv
-                elif len(kernels) == len(convs):
-                    yield f"{name}_{conv.kernel}x{conv.kernel}", conv
-                else:
-                    yield f"{name}_{number}", conv
+        for name in self.declaration if names is None else names:
+            labels = label_convs(name, self.declaration[name])
+            yield from zip(labels, self.stages[name].layers, strict=True)
 
     @property
     def decision(self) -> str | None:
         """The name of the decision stage: the last stage, if it has no threshold; otherwise None."""
-        name = list(self.stages)[-1]
-        return name if self.stages[name].decides else None
+        name = list(self.declaration)[-1]
+        return name if self.declaration[name].decides else None
 
     def _sees_whole_maps(self) -> bool:
-        return any(stage.sees_whole_maps for stage in self.stages.values())
+        return any(stage.sees_whole_maps for stage in self.declaration.values())
 
-    def inputs_of(self, key: MapKey) -> tuple[str, ...]:
-        """Return the names of the maps that a map is computed from; "input" is the input of the network.
+    def inputs_of(self, name: str) -> tuple[str, ...]:
+        """Return the names of the stages that a stage reads; "input" is the input of the network.
 
-        Raises InputError if there is no such map.
+        Raises InputError if there is no such stage.
         """
-        name = key.stage if isinstance(key, InputOf) else key
-        if name not in self.stages:
-            raise InputError(f"no stage is called {name!r}; there are {', '.join(self.stages)}")
-        names = [INPUT, *self.stages]
-        before = names[names.index(name) - 1]
-        return self.stages[name].inputs or (before,)
+        if name not in self.declaration:
+            raise InputError(f"no stage is called {name!r}; there are {', '.join(self.declaration)}")
+        below = self.input_name(name)
+        return self.nodes[below].inputs if self.declaration[name].sees_whole_maps else (below,)
 
-    def input_name(self, stage: str) -> MapKey:
-        """Return the key of the map that a stage learns from: of the map that it reads.
+    def input_name(self, stage: str) -> str:
+        """Return the name of the map from which a stage with weights learns."""
+        return self.nodes[stage].inputs[0]
 
-        A stage that sees whole maps learns from a separate map, which is gathered from all maps that it reads.
-        """
-        return InputOf(stage) if self.stages[stage].sees_whole_maps else self.inputs_of(stage)[0]
-
-    def drop_read(self, maps: dict[str, Any], name: str) -> None:
-        """Remove from ``maps`` {stage: its map} what no stage after ``name`` reads."""
-        names = list(self.stages)
-        later = names[names.index(name) + 1 :]
-        read = set(chain.from_iterable(map(self.inputs_of, later)))
-        for other in set(maps) - read:
-            del maps[other]
-
-    def between(self, known: Collection[MapKey], wanted: Collection[MapKey]) -> list[MapKey]:
-        """Return the keys, bottom up, of the maps to compute for the ``wanted`` maps if some maps are ``known``.
+    def between(self, known: Collection[str], wanted: Collection[str]) -> list[str]:
+        """Return the names, bottom up, of the maps to compute for the ``wanted`` maps if some maps are ``known``.
 
         Raises InputError if that takes the input of the network and this is not known.
         """
-        needed = set()
-        waiting = [*wanted]
-        while waiting:
-            key = waiting.pop()
-            if key in known or key in needed:
-                continue
-            if key == INPUT:
-                wanted = ", ".join(map(str, wanted))
-                raise InputError(f"{wanted} cannot be computed from {', '.join(map(str, known))} alone")
-            needed.add(key)
-            waiting.extend(self.inputs_of(key))
-        keys = []
-        for stage in self.stages:
-            keys += [InputOf(stage), stage]
-        return [key for key in keys if key in needed]
+        needed = set(wanted) - set(known)
+        for name in reversed(self.nodes):
+            if name in needed:
+                needed |= set(self.nodes[name].inputs) - set(known)
+        if INPUT in needed:
+            raise InputError(f"{', '.join(wanted)} cannot be computed from {', '.join(known)} alone")
+        return [name for name in self.nodes if name in needed]
 
-    def _read_between(self, known: Collection[MapKey], wanted: Collection[MapKey]) -> set[str]:
-        """Return the names of all maps that are read to compute the ``wanted`` maps from the ``known`` maps."""
-        return set(chain.from_iterable(map(self.inputs_of, self.between(known, wanted))))
-
-    def read_for(self, known: Collection[MapKey], wanted: Collection[MapKey]) -> set[MapKey]:
+    def read_for(self, known: Collection[str], wanted: Collection[str]) -> set[str]:
         """Return which of the ``known`` maps are among the ``wanted`` maps, or are read to compute these."""
-        return (self._read_between(known, wanted) | set(wanted)) & set(known)
-
-    def below_decision(self) -> list[str]:
-        """Return the names of the stages that the decision depends on; of a network that does not decide, of all."""
-        if not self.decision:
-            return list(self.stages)
-        return self.between((INPUT,), self.inputs_of(self.decision))
+        read = chain.from_iterable(self.nodes[name].inputs for name in self.between(known, wanted))
+        return {*read, *wanted} & set(known)
 
     def shapes(self, height: int, width: int) -> dict[str, Shape]:
-        """Return {"input" or stage: (channels, rows, columns) of its map}, bottom up, for images of this size.
+        """Return {name of a map: (channels, rows, columns)}, bottom up, for images of this size.
 
         Raises InputError if a kernel or a pooling does not fit, or if the network was built for another size.
         """
@@ -161,8 +136,16 @@ class StageGraph(nn.Module):
                 f"{height}×{width}: its decision neurons see the whole image"
             )
         shapes = {INPUT: (self.in_channels, height, width)}
-        for name, stage in self.stages.items():
-            shapes[name] = stage.output_shape(*shapes[self.inputs_of(name)[0]])
+        for name, (stage, inputs) in self.nodes.items():
+            missing = [other for other in inputs if other not in shapes]
+            if missing:
+                raise InputError(f"{name} reads {missing[0]!r}; the maps below it are {', '.join(shapes)}")
+            try:
+                shapes[name] = stage.shape([shapes[other] for other in inputs])
+                for conv in stage.convs:
+                    conv.weight_shape(shapes[inputs[0]][0])
+            except InputError as error:
+                raise InputError(f"{name}: {error}") from error
         return shapes
 
     def check(self, latencies: torch.Tensor) -> torch.Tensor:
@@ -171,7 +154,7 @@ class StageGraph(nn.Module):
         self.shapes(*latencies.shape[2:])
         return latencies.to(self.device).contiguous()
 
-    def check_maps(self, maps: LatencyMap | Mapping[MapKey, LatencyMap]) -> dict[MapKey, LatencyMap]:
+    def check_maps(self, maps: LatencyMap | Mapping[str, LatencyMap]) -> dict[str, LatencyMap]:
         """Return {name: map} of the network's input, or of maps by name. Raises InputError if they do not fit."""
         if isinstance(maps, Packed):
             return {INPUT: maps}
@@ -180,10 +163,10 @@ class StageGraph(nn.Module):
         if not maps:
             raise InputError("there are no maps from which a decision could be computed")
         checked = {}
-        for key, latencies in maps.items():
+        for name, latencies in maps.items():
             if not isinstance(latencies, Packed):
                 latencies = self._check_times(to_latency_map(latencies))
-            checked[key] = latencies
+            checked[name] = latencies
         return checked
 
     def _check_times(self, latencies: torch.Tensor) -> torch.Tensor:
@@ -194,134 +177,186 @@ class StageGraph(nn.Module):
     # -----------------------------------------------------------------------------------------------------------------
     # Maps on their way up
 
-    def fire(self, maps: Mapping[MapKey, torch.Tensor], wanted: Collection[MapKey]) -> dict[MapKey, torch.Tensor]:
-        """Compute the ``wanted`` maps from ``maps`` {key: map}, for a few images at once; return all of them.
+    @torch.no_grad()
+    def walk(
+        self, maps: torch.Tensor | Mapping[str, torch.Tensor], wanted: Collection[str] | None = None
+    ) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield (name, map) of the ``wanted`` maps, bottom up, for a few images. A map is kept until it is not read.
 
-        If all that is read of a stage's map is one pooling without padding, both are computed together, and only the
-        pooled map is returned.
+        If all that is read of a stage's map is one pooling without padding, both are computed together. The neurons of
+        a stage without a threshold fire at the last step, if their potential is positive.
+
+        maps: the network's input, or {name: map} of maps from which the wanted maps can be computed. wanted: names;
+        None: of all stages.
         """
-        maps = {key: latencies.to(self.device) for key, latencies in maps.items()}
-        keys = self.between(maps, wanted)
-        for key in keys:
-            if key in maps:
-                continue
-            name = key.stage if isinstance(key, InputOf) else key
-            stage = self.stages[name]
-            latency = stage.gather([maps[other] for other in self.inputs_of(key)])
-            pool = None
-            if key not in wanted and stage.convs:
-                pool = self._find_pool(key, keys)
-            if isinstance(key, InputOf):
-                maps[key] = latency
-            elif pool:
-                maps[pool] = stage.fire(latency, self.stages[pool].size)
+        if not isinstance(maps, Mapping):
+            maps = {INPUT: self.check(maps)}
+        wanted = list(self.declaration) if wanted is None else wanted
+        yield from ((name, maps[name]) for name in wanted if name in maps)
+        maps = {name: latencies.to(self.device) for name, latencies in maps.items()}
+        waiting = self.between(maps, wanted)
+        while waiting:
+            name = waiting.pop(0)
+            read = [maps[other] for other in self.nodes[name].inputs]
+            pool = None if name in wanted else self._find_pool(name, waiting)
+            if pool is None:
+                maps[name] = self.layers[name].fire(*read)
             else:
-                maps[key] = stage.fire(latency)
-        return maps
+                waiting.remove(pool)
+                name, size = pool, self.declaration[pool].size
+                maps[name] = self.layers[self.input_name(pool)].fire(*read, size)
+            if name in wanted:
+                yield name, maps[name]
+            still_read = set(chain.from_iterable(self.nodes[other].inputs for other in waiting))
+            maps = {other: latencies for other, latencies in maps.items() if other in still_read}
 
-    def _find_pool(self, key: MapKey, keys: list[MapKey]) -> str | None:
-        """Return the name of the pooling without padding that alone reads a map, among the ``keys`` to compute."""
-        readers = [other for other in keys if key in self.inputs_of(other)]
-        if len(readers) != 1 or isinstance(readers[0], InputOf):
+    def _find_pool(self, name: str, waiting: list[str]) -> str | None:
+        """Return the pooling without padding that alone reads a convolution's map, among the maps to compute."""
+        readers = [other for other in waiting if name in self.nodes[other].inputs]
+        if len(readers) != 1 or not self.nodes[name].stage.convs:
             return None
-        reader = self.stages[readers[0]]
-        return None if reader.convs or reader.padding else readers[0]
+        stage = self.nodes[readers[0]].stage
+        is_fused = isinstance(stage, Pool) and not stage.padding
+        return readers[0] if is_fused else None
 
     def propagate(
         self,
-        maps: Mapping[MapKey, LatencyMap],
-        wanted: Collection[MapKey],
+        maps: Mapping[str, LatencyMap],
+        wanted: Collection[str],
         pack: bool = False,
         bits: bool = False,
         file: BinaryIO | None = None,
-    ) -> Generator[int, None, dict[MapKey, LatencyMap]]:
-        """Compute the ``wanted`` maps of a data set from ``maps`` {key: map}, ``CHUNK`` images at a time.
+    ) -> Generator[int, None, dict[str, LatencyMap]]:
+        """Compute the ``wanted`` maps of a data set from ``maps`` {name: map}, ``CHUNK`` images at a time.
 
         Args:
             pack: whether the computed maps are packed.
             bits: whether only one bit per neuron is kept (``PackedSpikes``), also of wanted maps that are known. This
-                always holds for a map that a stage gathers. If the times of the known spikes do not matter, they are
+                always holds for a map that is gathered. If the times of the known spikes do not matter, they are
                 dropped, because this is faster.
             file: where the bits are written; None: in memory.
 
-        Yields the number of images after each chunk, and returns {key: map} of the wanted maps.
+        Yields the number of images after each chunk, and returns {name: map} of the wanted maps.
         """
         results = {}
         if not bits:
-            results = {key: maps[key] for key in wanted if key in maps}
-        computed = [key for key in wanted if key not in results]
+            results = {name: maps[name] for name in wanted if name in maps}
+        computed = [name for name in wanted if name not in results]
         if not computed:
             return results
-        read = self._read_between(maps, wanted) | set(computed)
-        maps = {key: latencies for key, latencies in maps.items() if key in read}
+        maps = {name: maps[name] for name in self.read_for(maps, computed)}
         count = len(next(iter(maps.values())))
         drops_times = bits and not self._times_matter(computed)
         for start in range(0, count or 1, CHUNK):  # an empty data set has maps too, of a shape
-            part = {key: latencies[start : start + CHUNK] for key, latencies in maps.items()}
+            part = {name: latencies[start : start + CHUNK] for name, latencies in maps.items()}
             if drops_times:
-                part = {key: drop_times(latency, self.time_steps) for key, latency in part.items()}
-            part = self.fire(part, wanted)
-            for key in computed:
-                if key not in results:  # filled in place: joining the chunks would take the memory twice
-                    results[key] = self.allocate(key, count, part[key], pack, bits, file)
-                results[key][start : start + CHUNK] = part[key]
+                part = {name: drop_times(latency, self.time_steps) for name, latency in part.items()}
+            for name, latency in self.walk(part, computed):
+                if name not in results:  # filled in place: joining the chunks would take the memory twice
+                    shape = latency.shape[1:]
+                    if bits or isinstance(self.nodes[name].stage, Gather):
+                        results[name] = PackedSpikes(count, shape, self.time_steps, file)
+                    elif pack:
+                        results[name] = PackedLatencies(count, shape, self.time_steps)
+                    else:
+                        results[name] = latency.new_empty((count, *shape))
+                results[name][start : start + CHUNK] = latency
             yield min(CHUNK, count - start)
         return results
 
-    def allocate(
-        self,
-        key: MapKey,
-        count: int,
-        sample: torch.Tensor,
-        pack: bool,
-        bits: bool = False,
-        file: BinaryIO | None = None,
-    ) -> LatencyMap:
-        """Return memory for the map ``key`` of ``count`` images. sample: this map of some images; see ``propagate``."""
-        shape = sample.shape[1:]
-        if bits or isinstance(key, InputOf):
-            return PackedSpikes(count, shape, self.time_steps, file)
-        if pack:
-            return PackedLatencies(count, shape, self.time_steps)
-        return sample.new_empty((count, *shape))
-
-    def _times_matter(self, names: Collection[MapKey]) -> bool:
+    def _times_matter(self, names: Collection[str]) -> bool:
         """Return whether the times of the input's spikes determine which neurons of the maps ``names`` spike.
 
         They do if a stage has levels or negative weights. Otherwise a potential never falls, and the last one decides.
         """
-        for name, stage in self.stages.items():
-            if InputOf(name) in names and stage.levels:
-                return True
-        firing = [conv for conv in self.convs() if not conv.decides]
-        return any(bool((conv.weight < 0).any()) for conv in firing)
+        if any(self.nodes[name].stage.levels for name in names if name in self.nodes):
+            return True
+        firing = [layer for _, layer in self.named_layers() if not layer.stage.decides]
+        return any(bool((layer.weight < 0).any()) for layer in firing)
 
     @torch.no_grad()
-    def map_of(self, maps: LatencyMap | Mapping[MapKey, LatencyMap], key: MapKey) -> LatencyMap:
-        """Return the map ``key`` (of a stage, or an ``input_name``) of many images, packed if ``maps`` are.
+    def map_of(self, maps: LatencyMap | Mapping[str, LatencyMap], name: str) -> LatencyMap:
+        """Return the map ``name`` of many images, packed if ``maps`` are.
 
-        maps: the network's input, or {key: map} of maps from which the wanted map follows.
+        maps: the network's input, or {name: map} of maps from which the wanted map follows.
         """
-        if isinstance(maps, Mapping) and key in maps:
-            return maps[key]
+        if isinstance(maps, Mapping) and name in maps:
+            return maps[name]
         maps = self.check_maps(maps)
         is_packed = any(isinstance(latencies, Packed) for latencies in maps.values())
-        chunks = self.propagate(maps, [key], is_packed)
+        chunks = self.propagate(maps, [name], is_packed)
         while True:
             try:
                 next(chunks)
             except StopIteration as done:
-                return done.value[key]
+                return done.value[name]
 
-    @torch.no_grad()
-    def walk(self, latencies: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yield (stage name, latency map) bottom up.
 
-        The neurons of a stage without a threshold fire at the last step, if their potential is positive.
-        """
-        maps = {INPUT: self.check(latencies)}
-        for name, stage in self.stages.items():
-            read = [maps[other] for other in self.inputs_of(name)]
-            maps[name] = stage.fire(stage.gather(read))
-            yield name, maps[name]
-            self.drop_read(maps, name)
+def label_convs(name: str, stage: Stage) -> list[str]:
+    """Return the labels of a stage's convolutions, see ``StageGraph.named_layers``."""
+    kernels = [conv.kernel for conv in stage.convs]
+    if len(kernels) == 1:
+        return [name]
+    if len(set(kernels)) == len(kernels):
+        return [f"{name}_{kernel}x{kernel}" for kernel in kernels]
+    return [f"{name}_{number}" for number in range(1, 1 + len(kernels))]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What a declaration must fulfil
+
+
+def check_stages(declaration: Any) -> dict[str, Stage]:
+    """Return what ``build`` of a network has returned. Raises InputError unless it is a dict of stages."""
+    is_dict = isinstance(declaration, dict)
+    if not is_dict or not any(getattr(stage, "convs", ()) for stage in declaration.values()):
+        raise InputError(f"build must return a dict of stages, some of which learn, not {declaration!r}")
+    for key, stage in declaration.items():
+        name = str(key)
+        if type(stage) not in STAGES.values():
+            raise InputError(f"{name} is a {type(stage).__name__}; stages are {', '.join(STAGES)}")
+        if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name in (INPUT, "training"):
+            raise InputError(f"a stage cannot be called {name!r}; use letters and digits, such as s1")
+    return declaration
+
+
+def check_training(network: StageGraph, num_classes: int) -> None:
+    """Raise InputError if the stages could not be trained: what decides, what learns from rewards, what is read."""
+    stages = network.declaration
+    names = list(stages)
+    for name, stage in stages.items():
+        supervised = [rule for rule in stage.rules if rule.needs_labels]
+        if stage.decides and name != names[-1]:
+            raise InputError(f"{name} has no threshold, so it must be the last stage, which decides")
+        if stage.decides and (not supervised or len(stage.rules) > 1):
+            raise InputError(f"{name} decides, so it learns by one rule, which needs labels, such as RSTDP()")
+        if supervised and not stage.decides:
+            _check_rewarded(network, name, supervised[0])
+    if not network.decision:
+        return
+    read = set(chain.from_iterable(map(network.inputs_of, names)))
+    unread = [name for name in names[:-1] if name not in read]
+    if unread:
+        raise InputError(f"no stage reads {', '.join(unread)}")
+    decision = stages[network.decision]
+    for label, conv in zip(label_convs(network.decision, decision), decision.convs, strict=True):
+        if conv.out_channels % num_classes:
+            features = f"{conv.out_channels} features"
+            raise InputError(f"{label} has {features}, not as many for each of {num_classes} classes")
+
+
+def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
+    """Raise InputError unless the firing stage can learn from the decisions of the stage above it."""
+    if not rule.rewards_firing:
+        raise InputError(f"{name} has a threshold: {rule.title} is a rule for a last stage without one")
+    names = list(network.declaration)
+    above = names[names.index(name) + 1 :]
+    is_chain = all(network.inputs_of(upper) == (lower,) for lower, upper in pairwise([name, *above]))
+    *between, top = [network.declaration[other] for other in above] or [None]
+    convolves = top is not None and top.decides and len(top.convs) == 1 and not top.sees_whole_maps
+    pools = all(not stage.convs and not stage.padding for stage in between)
+    if not (is_chain and convolves and len(between) <= 1 and pools):
+        raise InputError(
+            f"{name} learns from rewards, so one decision stage must follow it, a SpikingConv without a threshold, "
+            f"with at most one Pool without padding between; the stages above it are {', '.join(above) or 'none'}"
+        )

@@ -9,9 +9,7 @@ from torch import nn
 
 from engine.decision import Outcome, classes_of, majority
 from engine.graph import StageGraph
-from engine.packed import Packed
 from engine.rules import Rule
-from engine.stages import BACKENDS
 from errors import InputError
 
 
@@ -85,43 +83,36 @@ class Phase(nn.Module):
         if self.alternate:
             active = (self.stages[batch % len(self.stages)],)
         if not self.needs_labels:
-            learned = self._learn_features(network, inputs, epoch, active, rng)
+            learned = Learned(None, None, {})
+            for label, layer in network.named_layers(active):
+                winners = layer.learn_features(inputs, self.rules[label], epoch, rng)
+                learned.wins[label] = _count_wins(winners[..., 0])
         elif active == (network.decision,):
             maps = {network.input_name(self.stages[0]): inputs}
             inputs = network.map_of(maps, network.input_name(network.decision))
-            learned = self._learn_decisions(network, inputs, labels, epoch, rng)
+            learned = self._learn_decisions(network, inputs[:], labels, epoch, rng)
         else:
             learned = self._learn_together(network, inputs, labels, epoch, active)
-        for label, conv in network.named_convs(active):
+        for label, layer in network.named_layers(active):
             rule = self.rules[label]
             if learned.outcome:
-                conv.adapt(rule, learned.outcome)
-            if not conv.weight.sum().isfinite():  # many times faster than to test each weight
+                layer.adapt(rule, learned.outcome)
+            if not layer.weight.sum().isfinite():  # many times faster than to test each weight
                 raise InputError(f"rule {rule.name!r} made weights of {label} NaN in batch {batch + 1}")
         return learned
-
-    def _learn_features(self, network, inputs, epoch, active, rng) -> Learned:
-        wins = {}
-        for label, conv in network.named_convs(active):
-            winners = conv.learn_features(inputs, self.rules[label], epoch, rng)
-            feature = winners[..., 0].long()
-            wins[label] = feature[feature >= 0]
-        return Learned(None, None, wins)
 
     def _learn_decisions(self, network, inputs, labels, epoch, rng) -> Learned:
         """Let every branch of the decision stage learn from its own decision."""
         classes = network.class_of_feature()
-        if isinstance(inputs, Packed):
-            inputs = inputs[:]
         votes = []
         highest = []
         wins = {}
-        for label, conv in network.named_convs([network.decision]):
-            result = conv.learn_decisions(inputs, labels, classes, rng, epoch)
+        for label, layer in network.named_layers([network.decision]):
+            result = layer.learn_decisions(inputs, labels, classes, rng, epoch)
             feature = result.decisions[:, 0].long()
             votes.append(classes_of(feature, classes))
             highest.append(result.highest.double())
-            wins[label] = feature[feature >= 0]
+            wins[label] = _count_wins(feature)
         votes = torch.stack(votes, 1)
         decisions = majority(votes, torch.stack(highest, 1), network.num_classes)
         outcome = Outcome.of(decisions, labels.cpu())
@@ -130,34 +121,22 @@ class Phase(nn.Module):
     def _learn_together(self, network, inputs, labels, epoch, active) -> Learned:
         """Let a firing stage learn from the network's decisions, with the decision stage if that is active too."""
         name = self.stages[0]
-        lower = network.stages[name]
-        upper = network.stages[network.decision]
         pool = 1
         for between in network.between([name], network.inputs_of(network.decision)):
-            pool = network.stages[between].size
-        rule = self.rules[name]
-        rates = lower.next_rates(rule, len(inputs), epoch)
-        upper_rates = None
-        if network.decision in active:
-            upper_rates = upper.next_rates(upper.rule, len(inputs), epoch)
+            pool = network.declaration[between].size
         classes = network.class_of_feature()
-        result = BACKENDS[network.backend].update_together(
-            lower.layer(),
-            upper.layer(),
-            inputs,
-            labels,
-            pool,
-            classes,
-            (rule, upper.rule),
-            (rates, upper_rates),
-        )
+        lower, upper = network.stages[name], network.stages[network.decision]
+        result = lower.learn_together(upper, inputs, labels, pool, classes, network.decision in active, epoch)
         feature = result.decisions[:, 0].long()
-        winners = result.winners[..., 0].long()
-        wins = {name: winners[winners >= 0], network.decision: feature[feature >= 0]}
+        wins = {name: _count_wins(result.winners[..., 0]), network.decision: _count_wins(feature)}
         decisions = classes_of(feature, classes)
         outcome = Outcome.of(decisions, labels.cpu())
-        wins_of_active = {label: wins[label] for label in active}
-        return Learned(outcome, decisions[:, None].repeat(1, 2), wins_of_active)
+        return Learned(outcome, decisions[:, None].repeat(1, 2), {label: wins[label] for label in active})
+
+
+def _count_wins(features: torch.Tensor) -> torch.Tensor:
+    """Return the features that have won, int64 (wins,), of winners with -1 for none."""
+    return features[features >= 0].long()
 
 
 def find_stages(phases: Iterable[Phase]) -> set[str]:

@@ -18,19 +18,20 @@ References: Mozafari et al., Pattern Recognition 94, 2019 (arXiv 1804.00227); Kh
 2018.
 """
 
-from dataclasses import dataclass
-from numbers import Integral
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from engine.adaptation import Draws
 from engine.decision import Outcome, strongest
+from engine.declaration import MAX_VALUE, Changes, Declared, ranged
 from engine.registry import register
 from errors import InputError
 
 MAX_WINNERS = 2**15 - 1  # of an image; also the largest radius
-MAX_VALUE = 1e6  # of weights, bounds, rates and thresholds: no computation with them overflows float32
 MAX_LEARNERS = 32  # decision neurons that learn from one image
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -122,10 +123,11 @@ RULES: dict[str, type["Rule"]] = {}  # by name; a class that declares a name reg
 
 
 @dataclass(frozen=True)
-class Rule:
+class Rule(Declared):
     """The base class of all rules; a user's own rule derives from it or from another rule.
 
-    The state of a stage contains the current rates of its rule: rows of (LTP, LTD). Unsupervised rules have one row.
+    The fields of a rule are checked when it is declared (``engine/declaration.py``), and its bounds, if it has any. The
+    state of a stage contains the current rates of its rule: rows of (LTP, LTD). Unsupervised rules have one row.
     """
 
     name: ClassVar[str]  # in flags and files
@@ -140,6 +142,35 @@ class Rule:
         super().__init_subclass__(**kwargs)
         if "name" in vars(cls):
             register(RULES, [cls.name], cls)
+
+    def __post_init__(self):
+        super().__post_init__()
+        low, high = getattr(self, "bounds", (0, 1))
+        if not low < high:
+            raise InputError(f"bounds must be in ascending order, not {self.bounds}")
+
+    def find_replacement(self, name: str, changes: Changes) -> "Rule":
+        """Return the rule of this name.
+
+        A field without a default has its value in ``changes`` or else in this rule. Raises InputError if there is no
+        such rule, if only one of the two rules needs labels, or if such a field has no value.
+        """
+        if name == self.name:
+            return self
+        if name not in RULES:
+            raise InputError(f"no rule is called {name!r}; there are {', '.join(RULES)}")
+        cls = RULES[name]
+        if cls.needs_labels != self.needs_labels:
+            needs = "labels" if cls.needs_labels else "no labels"
+            raise InputError(f"{name} needs {needs}, unlike {self.name}, which it would replace")
+        values = {}
+        for item in fields(cls):
+            if item.default is MISSING and item.default_factory is MISSING:
+                values[item.name] = changes.get((item.name,), getattr(self, item.name, MISSING))
+        missing = [f"rule.{field}=…" for field, value in values.items() if value is MISSING]
+        if missing:
+            raise InputError(f"{name} also needs {' '.join(missing)}")
+        return cls(**values)
 
     def first_rates(self) -> np.ndarray:
         """Return the rates before the first image: float64 (2,) or (rows, 2)."""
@@ -197,36 +228,18 @@ class STDP(Rule):
     title: ClassVar[str] = "STDP"
     counts_images: ClassVar[bool] = True
 
-    winners: int
-    radius: int
+    winners: int = ranged(1, MAX_WINNERS)
+    radius: int = ranged(0, MAX_WINNERS)
     rates: tuple[float, float] = (0.004, -0.003)
     bounds: tuple[float, float] = (0.0, 1.0)
     stabilize: bool = True
-    double_every: int = 500
+    double_every: int = ranged(0, 2**63 - 1, 500)
     highest: float = 0.15
     depression: float = -0.75
-    positions: float = 1.0
-    target: float = 0.0
-    threshold_rate: float = 0.1
-    threshold_images: float = 20_000.0
-
-    def __post_init__(self):
-        check_bounds(self)
-        check_competition(self)
-        check_numbers(self, "rates", "highest", "depression")
-        check_numbers(self, "positions", "target", "threshold_rate", "threshold_images")
-        allowed = {
-            "positions": (0 < self.positions <= 1, "above 0 and at most 1"),
-            "target": (0 <= self.target <= 1, "from 0 to 1"),
-            "threshold_rate": (self.threshold_rate >= 0, "at least 0"),
-            "threshold_images": (self.threshold_images > 0, "above 0"),
-        }
-        for field, (is_allowed, wanted) in allowed.items():
-            if not is_allowed:
-                raise InputError(f"{field} must be {wanted}, not {getattr(self, field)}")
-        if not isinstance(self.double_every, Integral) or not 0 <= self.double_every < 2**63:
-            message = f"double_every must be a whole number of 0 or more, not {self.double_every}"
-            raise InputError(message)
+    positions: float = ranged(0, 1, 1.0, above=True)
+    target: float = ranged(0, 1, 0.0)
+    threshold_rate: float = ranged(0, MAX_VALUE, 0.1)
+    threshold_images: float = ranged(0, MAX_VALUE, 20_000.0, above=True)
 
     def first_rates(self):
         return np.array(self.rates, np.float64)
@@ -284,18 +297,13 @@ class RSTDP(Rule):
     rows: ClassVar[tuple[str, ...]] = ("reward", "punishment")
     rewards_firing: ClassVar[bool] = True
 
-    winners: int = 1
-    radius: int = 0
+    winners: int = ranged(1, MAX_WINNERS, 1)
+    radius: int = ranged(0, MAX_WINNERS, 0)
     reward: tuple[float, float] = (0.004, -0.003)
     punishment: tuple[float, float] = (-0.004, 0.0005)
     bounds: tuple[float, float] = (0.2, 0.8)
     stabilize: bool = False
     warm_up: STDP | None = None
-
-    def __post_init__(self):
-        check_bounds(self)
-        check_competition(self)
-        check_numbers(self, "reward", "punishment")
 
     def first_rates(self):
         return np.array([self.reward, self.punishment], np.float64)
@@ -329,22 +337,12 @@ class MarginRule(Rule):
     needs_labels: ClassVar[bool] = True
     rows: ClassVar[tuple[str, ...]] = ("right", "rival")
 
-    margin: float = 0.03
+    margin: float = ranged(0, MAX_VALUE, 0.03)
     rate: float = 0.01
-    decay: float = 0.9
+    decay: float = ranged(0, 1, 0.9, above=True)
     ltd: float = 0.05
     bounds: tuple[float, float] = (0.0, 1.0)
-    left_out: float = 0.0
-
-    def __post_init__(self):
-        check_bounds(self)
-        check_numbers(self, "margin", "rate", "decay", "ltd", "left_out")
-        if self.margin < 0:
-            raise InputError(f"margin must be at least 0, not {self.margin}")
-        if not 0 < self.decay <= 1:
-            raise InputError(f"decay must be above 0 and at most 1, not {self.decay}")
-        if not 0 <= self.left_out < 1:
-            raise InputError(f"left_out must be at least 0 and below 1, not {self.left_out}")
+    left_out: float = ranged(0, 1, 0.0, below=True)
 
     def first_rates(self):
         return self.rate * np.array([(1, -self.ltd), (-1, self.ltd)])
@@ -362,29 +360,55 @@ class MarginRule(Rule):
         return Margin(*map(number, (*self.bounds, self.margin)))
 
 
-def check_competition(rule: Rule) -> None:
-    """Raise InputError unless ``winners`` and ``radius`` are possible."""
-    for field, least in (("winners", 1), ("radius", 0)):
-        value = getattr(rule, field, None)
-        if not (isinstance(value, Integral) and least <= value <= MAX_WINNERS):
-            raise InputError(f"{field} must be a whole number from {least} to {MAX_WINNERS}, not {value}")
+def check_rule(rule: Rule, is_firing: bool) -> None:
+    """Raise InputError unless a stage can learn by a rule, also by a user's own. is_firing: it has a threshold."""
+    if RULES.get(rule.name) is not type(rule):
+        raise InputError(f"{type(rule).__name__} needs a name of its own: name: ClassVar[str] = …")
+    rates = np.asarray(rule.first_rates())
+    if rates.shape[-1:] != (2,) or rates.ndim > 2 or not (abs(rates) <= MAX_VALUE).all():
+        raise InputError(f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {rates.tolist()}")
+    methods = {"window", "change", "verdict"} if rule.needs_labels else {"window", "change"}
+    if not methods <= set(dir(rule.plasticity())):
+        raise InputError(f"the plasticity of {rule.name!r} needs the methods {', '.join(sorted(methods))}")
+    has_winners = getattr(rule, "winners", 0) in range(1, MAX_WINNERS + 1)
+    has_radius = getattr(rule, "radius", -1) in range(MAX_WINNERS + 1)
+    competes = is_firing and (rule.rewards_firing or not rule.needs_labels)
+    if competes and not (has_winners and has_radius):
+        raise InputError(f"{rule.name!r} needs winners, from 1 to {MAX_WINNERS}, and radius, from 0 to {MAX_WINNERS}")
 
 
-def check_bounds(rule: Rule) -> None:
-    """Raise InputError unless ``bounds`` are two numbers from -1e6 to 1e6 in ascending order."""
-    is_pair = isinstance(rule.bounds, tuple | list) and len(rule.bounds) == 2
-    if not is_pair or not -MAX_VALUE <= rule.bounds[0] < rule.bounds[1] <= MAX_VALUE:
-        message = f"bounds must be two numbers from -1e6 to 1e6, the lower one first, not {rule.bounds}"
-        raise InputError(message)
+def to_array(values: Any, dtype: Any, shape: tuple[int, ...], source: str) -> np.ndarray:
+    """Return what a user's rule has returned, for the kernels. Raises InputError unless it is finite and has a shape.
+
+    source: which method of which rule has returned the values.
+    """
+    try:
+        array = np.ascontiguousarray(values).astype(dtype, casting="same_kind")  # complex numbers are refused
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.shape != shape or not np.isfinite(array).all():
+        given = " ".join(repr(values).split())
+        raise InputError(f"{source} must return finite numbers {shape}, not {given:.80}")
+    return array
 
 
-def check_numbers(rule: Rule, *fields: str) -> None:
-    """Raise InputError unless the fields are numbers from -1e6 to 1e6, or pairs (LTP, LTD) if the default is a pair."""
-    for field in fields:
-        value = getattr(rule, field)
-        is_pair = isinstance(type(rule).__dataclass_fields__[field].default, tuple)
-        numbers = value if is_pair and isinstance(value, tuple | list) else (value,)
-        are_numbers = all(isinstance(number, int | float) and abs(number) <= MAX_VALUE for number in numbers)
-        if len(numbers) != 1 + is_pair or not are_numbers:
-            wanted = "two numbers (LTP, LTD)" if is_pair else "a number"
-            raise InputError(f"{field} must be {wanted} from -1e6 to 1e6, not {value}")
+@contextmanager
+def naming(*rules: Rule) -> Iterator[None]:
+    """Add the places of the rules' methods to exceptions, because machine code leaves no frames in tracebacks.
+
+    Raises an InputError that names the rule, the last one that needs labels, if its verdict is impossible.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        error.places = []
+        for rule in rules:
+            for name in ("verdict", "change", "window"):
+                code = getattr(getattr(rule.plasticity(), name, None), "__code__", None)
+                if code is not None:
+                    error.places.append((code.co_filename, code.co_firstlineno))
+        if isinstance(error, ValueError) and rules[-1].needs_labels:
+            raise InputError(f"the verdict of the rule {rules[-1].name!r} {error}") from error
+        raise

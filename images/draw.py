@@ -432,7 +432,7 @@ def draw_networks(names=tuple(NETWORKS)):
     plane = create_canvas(figure)
     for model, extent, note in zip(models, extents, more, strict=True):
         description = type(model).__doc__.splitlines()[0].rstrip(".")
-        weights = sum(conv.weight.numel() for conv in model.convs())
+        weights = sum(layer.weight.numel() for _, layer in model.named_layers())
         plane.text(0.15, line - 0.26, model.name, fontweight="bold", fontsize=13, va="center")
         plane.text(2.1, line - 0.26, description, fontsize=9, va="center", color=GREY)
         plane.text(9.85, line - 0.26, f"{weights / 1e6:.2f} M weights", fontsize=9.5, va="center", ha="right")
@@ -443,7 +443,7 @@ def draw_networks(names=tuple(NETWORKS)):
         line -= above + extent + below
         plane.plot([0.15, 9.85], [line + 0.06] * 2, color=PALE, lw=1.2)
     entries = [(BLUE, "learns by STDP"), (ORANGE, "learns by R-STDP"), (PURPLE, "learns by the margin rule")]
-    used = {describe_rule(stage)[1] for model in models for stage in model.stages.values()}
+    used = {describe_rule(stage)[1] for model in models for stage in model.declaration.values()}
     x = 0.25
     for color, name in (entry for entry in (*entries, (GREY, "pooling")) if entry[0] in used):
         plane.plot(x, 0.58, "s", color=color, ms=10)
@@ -464,19 +464,19 @@ def build(name):
 
 def is_forked(model):
     """Return whether a stage reads another stage than the one below it, or whole maps."""
-    return any(stage.inputs or stage.sees_whole_maps for stage in model.stages.values())
+    return any(stage.inputs or stage.sees_whole_maps for stage in model.declaration.values())
 
 
 def compute_height(model):
     """Return the height of a network in inches."""
     if is_forked(model):
         return ROW * len(find_tips(model))
-    return 1.95 if any(isinstance(stage, Branches) for stage in model.stages.values()) else 1.22
+    return 1.95 if any(isinstance(stage, Branches) for stage in model.declaration.values()) else 1.22
 
 
 def find_tips(model):
     """Return the maps that only the decision stage reads, bottom up. Each has a row."""
-    read_below = {other for name in model.stages if name != model.decision for other in model.inputs_of(name)}
+    read_below = {other for name in model.declaration if name != model.decision for other in model.inputs_of(name)}
     return [name for name in model.inputs_of(model.decision) if name not in read_below]
 
 
@@ -484,10 +484,12 @@ def draw_graph(plane, model, middle, gap=0.17):
     """Draw a network whose decision stage reads several maps: a column for each depth, a row for each of these maps."""
     rows = {name: row for row, name in enumerate(find_tips(model))}
     depths, sizes = {"input": 0}, {name: shape[1:] for name, shape in model.shapes(*model.image_size).items()}
-    for name in model.stages:
+    for name in model.declaration:
         depths[name] = 1 + max(depths[other] for other in model.inputs_of(name))
-    for name in [*model.stages][::-1]:  # as near to what reads it as there is room, between the rows of its readers
-        readers = [other for other in model.stages if name in model.inputs_of(other)]
+    for name in [*model.declaration][
+        ::-1
+    ]:  # as near to what reads it as there is room, between the rows of its readers
+        readers = [other for other in model.declaration if name in model.inputs_of(other)]
         if readers:
             depths[name] = min(depths[other] for other in readers) - 1
         below = [rows[other] for other in readers if other != model.decision]
@@ -496,7 +498,7 @@ def draw_graph(plane, model, middle, gap=0.17):
     rows["input"] = (len(find_tips(model)) - 1) / 2
     direct = [rows[name] for name in model.inputs_of(model.decision) if name not in find_tips(model)]
     rows[model.decision] = direct[0] if direct else rows["input"]  # its arrow passes between those of others
-    width_of = {"input": 0.62} | {n: 1.35 if stage.convs else 0.62 for n, stage in model.stages.items()}
+    width_of = {"input": 0.62} | {n: 1.35 if stage.convs else 0.62 for n, stage in model.declaration.items()}
     x, left = 0.15, {}
     for depth in range(max(depths.values()) + 1):
         left[depth] = x
@@ -505,7 +507,7 @@ def draw_graph(plane, model, middle, gap=0.17):
     def place(name):
         return left[depths[name]], middle + ROW * ((len(find_tips(model)) - 1) / 2 - rows[name])
 
-    for name, stage in model.stages.items():
+    for name, stage in model.declaration.items():
         for other in model.inputs_of(name):
             start, end = place(other), place(name)
             draw_arrow(
@@ -517,7 +519,7 @@ def draw_graph(plane, model, middle, gap=0.17):
         elif stage.convs:
             lines = [
                 f"{stage.out_channels} maps, {format_size(sizes[name])}",
-                f"kernel {format_size(stage.weight.shape[2:])}",
+                f"kernel {stage.kernel} × {stage.kernel}",
             ]
             lines.append(f"{describe_threshold(stage)}, {describe_winners(stage)}")
         else:
@@ -539,7 +541,7 @@ def draw_network(plane, model, middle, gap=0.19):
     x += narrow
     ends = [middle]  # heights where the arrows to the next stage start
     shapes = model.shapes(*size)
-    for name, stage in model.stages.items():
+    for name, stage in model.declaration.items():
         output = shapes[name][1:]
         learned, color = describe_rule(stage)
         if isinstance(stage, Pool):
@@ -549,9 +551,9 @@ def draw_network(plane, model, middle, gap=0.19):
             width, starts = wider, [middle + 0.44, middle - 0.06, middle - 0.56]
             draw_block(plane, x + gap, middle + 0.81, width, 0.25, f"{name}  {learned}", [], color)
             for branch, y in zip(stage.branches, starts, strict=True):
-                output_size = format_size(branch.output_shape(1, *size)[1:])
+                output_size = format_size(branch.shape([(1, *size)])[1:])
                 lines = [
-                    f"{format_size(branch.weight.shape[2:])}, {describe_threshold(branch)}",
+                    f"{branch.kernel} × {branch.kernel}, {describe_threshold(branch)}",
                     f"{branch.out_channels} maps, {output_size}",
                 ]
                 draw_block(plane, x + gap, y, width, 0.44, None, lines, color)
@@ -560,7 +562,7 @@ def draw_network(plane, model, middle, gap=0.19):
             plane.text(x + gap + width / 2, middle - 0.9, note, ha="center", va="center", fontsize=9.5)
         else:
             width, starts = wide, [middle]
-            lines = [f"{stage.out_channels} maps", format_size(output), f"kernel {format_size(stage.weight.shape[2:])}"]
+            lines = [f"{stage.out_channels} maps", format_size(output), f"kernel {stage.kernel} × {stage.kernel}"]
             draw_block(
                 plane,
                 x + gap,

@@ -100,13 +100,9 @@ def _save_maps(model, latencies, labels, indices, folder, class_names, stages, d
 def compute_maps(model: NetworkTrainer, latencies: torch.Tensor, wanted: Sequence[str]) -> dict[str, np.ndarray]:
     """Compute the maps of some stages, bottom up: {"input" or stage: uint8 (N, F, H, W)}."""
     maps = {INPUT: latencies.cpu().numpy()}
-    if len(wanted) == 1:
-        return maps
-    for name, latency in model.walk(latencies):
+    for name, latency in model.walk(latencies, wanted[1:]):
         maps[name] = latency.cpu().numpy()
-        if name == wanted[-1]:
-            break
-    return {name: maps[name] for name in wanted}
+    return maps
 
 
 @torch.no_grad()
@@ -118,8 +114,8 @@ def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[s
     below = model.map_of(latencies, model.input_name(model.decision))
     spiked = below[:] < model.time_steps  # [:] unpacks it
     potentials = {}
-    for label, conv in model.named_convs([model.decision]):
-        values = F.conv2d(spiked.to(conv.weight.dtype), conv.weight, padding=conv.padding)
+    for label, layer in model.named_layers([model.decision]):
+        values = F.conv2d(spiked.to(layer.weight.dtype), layer.weight, padding=layer.stage.padding)
         branch = label.removeprefix(model.decision)
         potentials[f"potentials{branch}"] = values.float().cpu().numpy()
     return potentials
@@ -133,7 +129,7 @@ def find_neurons(model: NetworkTrainer, height: int, width: int) -> dict[str, li
     """
     shapes = model.shapes(height, width)
     regions = {INPUT: [Region(*(slice(0, size) for size in shapes[INPUT]))]}
-    for name, stage in model.stages.items():
+    for name, stage in model.declaration.items():
         below = model.inputs_of(name)[0]
         regions[name] = stage.regions(regions[below], shapes[below], shapes[name])
     return regions

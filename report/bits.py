@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from engine.graph import LatencyMap
-from engine.stages import SpikingConv
+from engine.layers import Layer
 from network_trainer import NetworkTrainer
 from report.evaluation import Evaluation
 
@@ -42,12 +42,12 @@ class WholeWeights(NamedTuple):
     clipped: int
 
 
-def to_whole_weights(conv: SpikingConv, bits: int) -> WholeWeights:
+def to_whole_weights(layer: Layer, bits: int) -> WholeWeights:
     """Return the nearest weights of ``bits`` bits."""
-    weight = conv.weight.detach().double().cpu()
+    weight = layer.weight.detach().double().cpu()
     lower, upper = float(weight.min()), float(weight.max())
-    if conv.rule is not None:
-        plasticity = conv.rule.plasticity()
+    if layer.stage.rule is not None:
+        plasticity = layer.stage.rule.plasticity()
         lower, upper = plasticity.lower, plasticity.upper
     elif lower == upper:
         upper = lower + max(1.0, abs(lower))
@@ -58,7 +58,7 @@ def to_whole_weights(conv: SpikingConv, bits: int) -> WholeWeights:
     steps = ((weight - lower) / step).round().clamp(0, levels).long()
     ratio = Fraction(lower / step).limit_denominator(MAX_DENOMINATOR)
     unit = step / ratio.denominator
-    thresholds = torch.floor(conv.thresholds.cpu() / unit * (1 + 1e-12))  # division may round below a whole number
+    thresholds = torch.floor(layer.thresholds.cpu() / unit * (1 + 1e-12))  # division may round below a whole number
     return WholeWeights(ratio.numerator + ratio.denominator * steps, unit, thresholds, clipped)
 
 
@@ -69,14 +69,14 @@ def quantize(model: NetworkTrainer, bits: int) -> tuple[NetworkTrainer, dict[str
     """
     network = copy.deepcopy(model)
     whole_weights = {}
-    for label, conv in network.named_convs():
-        whole = whole_weights[label] = to_whole_weights(conv, bits)
+    for label, layer in network.named_layers():
+        whole = whole_weights[label] = to_whole_weights(layer, bits)
         largest_sum = whole.weight[0].numel() * int(whole.weight.abs().max())
         dtype = torch.float32 if largest_sum < EXACT else torch.float64
-        conv.weight = nn.Parameter(whole.weight.to(conv.weight.device, dtype), requires_grad=False)
-        conv.threshold = float(whole.thresholds.min())
-        if hasattr(conv, "raised"):
-            conv.raised.copy_(whole.thresholds - conv.threshold)
+        layer.weight = nn.Parameter(whole.weight.to(layer.weight.device, dtype), requires_grad=False)
+        layer.threshold = float(whole.thresholds.min())
+        if hasattr(layer, "raised"):
+            layer.raised.copy_(whole.thresholds - layer.threshold)
     return network, whole_weights
 
 

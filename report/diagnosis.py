@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import conv2d
 
+from engine.layers import Layer
 from engine.phases import Phase
 from engine.rules import RSTDP, STDP, Rule
 from engine.stages import INPUT, SpikingConv
@@ -98,9 +99,9 @@ class Diagnosis:
             error = _percent(math.sqrt(0.9 * 0.1 / self.validation))
             why = f"the standard error of an accuracy of 90 % is {error}, more than epochs differ"
             yield f"{self.validation} validation images cannot choose an epoch reliably: {why}; see the last epoch too"
-        if name and not model.stages[name].sees_whole_maps:
+        if name and not model.declaration[name].sees_whole_maps:
             below = model.inputs_of(name)[0]
-            kernel = model.stages[name].convs[0].kernel
+            kernel = model.declaration[name].convs[0].kernel
             side = max(self.shapes[below][1:])
             if side == 1 or side >= 2 * kernel:
                 why = "cannot use where a feature is" if side == 1 else "see only a part of an object"
@@ -137,7 +138,7 @@ class Diagnosis:
     def diagnose_learning(self, phase: Phase, row: dict) -> Iterator[str]:
         """Yield whether the stages of a phase without labels have hardly learned, and how many features never won."""
         seen = row["images"] * row["epoch"]
-        count = sum(conv.out_channels for _, conv in self._convs(phase))
+        count = sum(layer.stage.out_channels for _, layer in self._layers(phase))
         highest, enough = self.needed[phase]
         longer = self.suggest_epochs(phase if seen >= enough else None)
         dead = ""
@@ -155,18 +156,18 @@ class Diagnosis:
 
     def _diagnose_firing(self, phase, has_learned):
         """Yield which stages are silent for many images or, if they have learned, fire too often."""
-        for name, branch, label, conv in self._branches(phase):
-            if conv.decides:
+        for name, branch, label, layer in self._branches(phase):
+            if layer.stage.decides:
                 continue
-            potentials = self.measure_potentials(name, conv)
+            potentials = self.measure_potentials(name, layer)
             highest = potentials.max((1, 2, 3))  # of each image
-            silent = float((highest <= conv.threshold).mean())
-            fraction = float((potentials > conv.threshold).mean())
+            silent = float((highest <= layer.threshold).mean())
+            fraction = float((potentials > layer.threshold).mean())
             advice = ""
             if silent > SILENT_MAP:
                 what = f"is silent for {_percent(silent)} of the images: potentials reach {highest.max():.3g}"
                 threshold = float(np.median(highest)) / 2
-                if conv.threshold / CAREFUL <= threshold <= conv.threshold * CAREFUL:
+                if layer.threshold / CAREFUL <= threshold <= layer.threshold * CAREFUL:
                     field = f"{name}.threshold" if label == name else f"{name}.{branch}.threshold"
                     advice = f"; try --set {field}={threshold:.2g}"
             elif has_learned and fraction > OFTEN:
@@ -175,7 +176,7 @@ class Diagnosis:
                     advice = f"; try {self.suggest_adaptive_thresholds()}"
             else:
                 continue
-            yield f"{label} {what}, the threshold is {conv.threshold:g}{advice}"
+            yield f"{label} {what}, the threshold is {layer.threshold:g}{advice}"
 
     def _diagnose_decisions(self, phase):
         name = self.model.decision
@@ -207,23 +208,23 @@ class Diagnosis:
             yield f"{self.model.decision} {decided}: {reason}; try --set {self.model.decision}.rule=margin"
 
     @torch.no_grad()
-    def measure_potentials(self, name: str, conv: SpikingConv) -> np.ndarray:
+    def measure_potentials(self, name: str, layer: Layer) -> np.ndarray:
         """Return the potentials (N, F, Ho, Wo) of a convolution at the last time step.
 
-        What the threshold of a feature is higher than ``conv.threshold`` is subtracted.
+        What the threshold of a feature is higher than ``layer.threshold`` is subtracted.
         """
-        shape = self.shapes[self.model.inputs_of(name)[0]]
-        size = math.prod(conv.output_shape(*shape))
+        shape = self.shapes[self.model.input_name(name)]
+        size = math.prod(layer.stage.shape([shape]))
         images = max(1, MAX_POTENTIALS // size)
         below = self.model.map_of(self.latencies[:images], self.model.input_name(name))
-        spikes = (below < self.model.time_steps).to(conv.weight.dtype)
-        potentials = conv2d(spikes, conv.weight, padding=conv.padding)
-        raised = conv.thresholds.to(potentials) - conv.threshold
+        spikes = (below < self.model.time_steps).to(layer.weight.dtype)
+        potentials = conv2d(spikes, layer.weight, padding=layer.stage.padding)
+        raised = layer.thresholds.to(potentials) - layer.threshold
         return (potentials - raised[:, None, None]).numpy(force=True)
 
     def _count_needed(self, phase: Phase) -> tuple[int, int]:
         """Return (images until the rate is the highest, images until the weights are near 0 or 1); 0 if not STDP."""
-        counts = [_count_by_rule(conv, phase.rules[label]) for label, conv in self._convs(phase)]
+        counts = [_count_by_rule(layer.stage, phase.rules[label]) for label, layer in self._layers(phase)]
         return tuple(map(max, zip(*counts, strict=True)))
 
     def suggest_epochs(self, longer: Phase | None = None) -> str:
@@ -239,7 +240,7 @@ class Diagnosis:
     def suggest_adaptive_thresholds(self) -> str:
         """Return ``--set …`` with thresholds that adapt in all stages that learn by STDP."""
         fields = []
-        for name in self.model.stages:
+        for name in self.model.declaration:
             if self._have_constant_thresholds([name]):
                 text = ADAPTIVE if self.model.inputs_of(name) == (INPUT,) else ADAPTIVE_ABOVE
                 fields.append(text.format(name))
@@ -247,17 +248,17 @@ class Diagnosis:
 
     def _have_constant_thresholds(self, names):
         """Return whether the rules of these stages are STDP, without a warm-up, and their thresholds do not adapt."""
-        rules = [conv.rule for _, conv in self.model.named_convs(names)]
+        rules = [layer.stage.rule for _, layer in self.model.named_layers(names)]
         return bool(rules) and all(isinstance(rule, STDP) and not rule.adapts_thresholds for rule in rules)
 
-    def _convs(self, phase):
-        return list(self.model.named_convs(phase.stages))
+    def _layers(self, phase):
+        return list(self.model.named_layers(phase.stages))
 
     def _branches(self, phase):
-        """Yield (stage, number of the branch, label, convolution) of the stages of a phase."""
+        """Yield (stage, number of the branch, label, layer) of the stages of a phase."""
         for name in phase.stages:
-            for number, (label, conv) in enumerate(self.model.named_convs([name])):
-                yield name, number, label, conv
+            for number, (label, layer) in enumerate(self.model.named_layers([name])):
+                yield name, number, label, layer
 
 
 def _count_by_rule(conv: SpikingConv, rule: Rule) -> tuple[int, int]:

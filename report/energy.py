@@ -9,9 +9,9 @@ from math import prod
 import numpy as np
 import torch
 
-from engine.graph import LatencyMap, MapKey
-from engine.packed import Packed
-from engine.stages import INPUT, SpikingConv
+from engine.graph import LatencyMap
+from engine.layers import Layer
+from engine.stages import INPUT
 from network_trainer import NetworkTrainer
 from s1c1 import Encoder
 
@@ -27,12 +27,8 @@ ASSUMPTIONS = (
 
 
 @torch.no_grad()
-def measure_energy(
-    model: NetworkTrainer, encoder: Encoder, latencies: LatencyMap, kept: dict[MapKey, LatencyMap | None] | None = None
-) -> dict:
+def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMap) -> dict:
     """Count the operations of a network, means over the encoded images uint8 (N, C, H, W), and estimate their energy.
-
-    kept: {``model.input_name(stage)``: None} gets this map of the images, so that nobody computes it again.
 
     Returns a dict of plain numbers:
 
@@ -47,15 +43,15 @@ def measure_energy(
     * ``estimated_uj``: microjoules of the ``network``, of the ``encoder`` and of the ``dense`` network; see
       ``ASSUMPTIONS``.
     """
-    stages = count_stages(model, latencies, kept or {})
-    firing = [stages[label] for label, conv in model.named_convs() if not conv.decides]
+    stages = count_stages(model, latencies)
+    firing = [stages[label] for label, layer in model.named_layers() if not layer.stage.decides]
     neurons = sum(counts["neurons"] for counts in firing)
     spikes = sum(counts["spikes"] for counts in firing)
     silent = sparsity = None
     if neurons:
         silent = 1 - spikes / neurons
         sparsity = 1 - spikes / (neurons * model.time_steps)
-    weights = [conv.weight for conv in model.convs()]
+    weights = [layer.weight for _, layer in model.named_layers()]
     parameters = sum(weight.numel() for weight in weights)
     zero = sum(int((weight == 0).sum()) for weight in weights)
     small = sum(int((weight < SMALL_WEIGHT).sum()) for weight in weights)
@@ -78,9 +74,7 @@ def measure_energy(
     }
 
 
-def count_stages(
-    model: NetworkTrainer, latencies: LatencyMap, kept: dict[MapKey, LatencyMap | None]
-) -> dict[str, dict[str, float]]:
+def count_stages(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, dict[str, float]]:
     """Count the operations of each stage or branch, means over the images: ``stages`` of ``measure_energy``."""
     stages = {}
 
@@ -89,42 +83,34 @@ def count_stages(
         for name, count in counts.items():
             sums[name] += float(count) / len(latencies)
 
-    pack = isinstance(latencies, Packed)
+    maps = [name for name in model.nodes if name != model.decision]
     for start in range(0, len(latencies), COUNTED_TOGETHER):
         images = latencies[start : start + COUNTED_TOGETHER]
-        maps = {INPUT: images}
-        add(INPUT, {"spikes": count_spikes(images, model.time_steps).sum()})
-        for name, stage in model.stages.items():
-            below = stage.gather([maps[other] for other in model.inputs_of(name)])
-            key = model.input_name(name)
-            if key in kept:
-                if kept[key] is None:
-                    kept[key] = model.allocate(key, len(latencies), below, pack)
-                kept[key][start : start + len(images)] = below
-            if not stage.decides:
-                maps[name] = stage.fire(below)
-            for label, counts in _count_stage(model, name, below, maps.get(name)):
+        spikes = {INPUT: count_spikes(images, model.time_steps)}
+        for name, latency in model.walk({INPUT: images}, maps):
+            spikes[name] = count_spikes(latency, model.time_steps)
+        add(INPUT, {"spikes": spikes[INPUT].sum()})
+        for name in model.declaration:
+            for label, counts in _count_stage(model, name, spikes):
                 add(label, counts)
-            for label, conv in model.named_convs([name]):
-                if "neurons" not in stages[label]:
-                    stages[label] |= count_dense(conv, below.shape[1:])
-            model.drop_read(maps, name)
+    shapes = model.shapes(*latencies.shape[2:])
+    for name in model.declaration:
+        for label, layer in model.named_layers([name]):
+            stages[label] |= count_dense(layer, shapes[model.input_name(name)])
     return stages
 
 
-def _count_stage(model, name, below, latency):
-    """Yield (label, counts) of a stage or its branches. latency: its own map; None of a decision stage."""
-    spikes = None if latency is None else count_spikes(latency, model.time_steps)
-    if not model.stages[name].convs:
-        yield name, {"spikes": spikes.sum()}
+def _count_stage(model, name, spikes):
+    """Yield (label, counts) of a stage or its branches. spikes: {map: counts of each neuron}."""
+    if not model.declaration[name].convs:
+        yield name, {"spikes": spikes[name].sum()}
         return
-    read = count_spikes(below, model.time_steps)
     first = 0
-    for label, conv in model.named_convs([name]):
-        end = first + conv.out_channels
-        counts = count_operations(conv, read)
-        if spikes is not None:
-            counts = {"spikes": spikes[first:end].sum(), **counts}
+    for label, layer in model.named_layers([name]):
+        counts = count_operations(layer, spikes[model.input_name(name)])
+        end = first + layer.stage.out_channels
+        if name in spikes:
+            counts = {"spikes": spikes[name][first:end].sum(), **counts}
         first = end
         yield label, counts
 
@@ -136,27 +122,27 @@ def count_spikes(latency: torch.Tensor, steps: int) -> np.ndarray:
     return counts.astype(np.int64)
 
 
-def count_operations(conv: SpikingConv, spikes: np.ndarray) -> dict[str, int]:
+def count_operations(layer: Layer, spikes: np.ndarray) -> dict[str, int]:
     """Count the additions of a convolution for spikes below it, int64 (C, H, W): all, and those of nonzero weights."""
-    reached = sum_taps(conv, spikes)
-    nonzero = (conv.weight != 0).sum(0).numpy(force=True)
-    additions = int(reached.sum()) * conv.out_channels
+    reached = sum_taps(layer, spikes)
+    nonzero = (layer.weight != 0).sum(0).numpy(force=True)
+    additions = int(reached.sum()) * layer.stage.out_channels
     effective = int((reached * nonzero).sum())
     return {"synaptic_additions": additions, "effective_accumulates": effective}
 
 
-def count_dense(conv: SpikingConv, shape: tuple[int, int, int]) -> dict[str, int]:
+def count_dense(layer: Layer, shape: tuple[int, int, int]) -> dict[str, int]:
     """Count the neurons of a convolution, and the MACs of a conventional one of the same shapes: (C, H, W) below it."""
-    taps = sum_taps(conv, np.ones(shape, np.int64))
-    macs = int(taps.sum()) * conv.out_channels
-    return {"neurons": prod(conv.output_shape(*shape)), "dense_macs": macs}
+    taps = sum_taps(layer, np.ones(shape, np.int64))
+    macs = int(taps.sum()) * layer.stage.out_channels
+    return {"neurons": prod(layer.stage.shape([shape])), "dense_macs": macs}
 
 
-def sum_taps(conv: SpikingConv, values: np.ndarray) -> np.ndarray:
+def sum_taps(layer: Layer, values: np.ndarray) -> np.ndarray:
     """Sum what each tap of a kernel meets over all output positions: values (C, H, W) -> (C, k, k)."""
-    pad = conv.padding
-    kernel = conv.kernel
-    _, rows, columns = conv.output_shape(*values.shape)
+    pad = layer.stage.padding
+    kernel = layer.stage.kernel
+    _, rows, columns = layer.stage.shape([values.shape])
     padded = np.pad(values, ((0, 0), (pad, pad), (pad, pad)))
     taps = []
     for y, x in np.ndindex(kernel, kernel):

@@ -46,20 +46,21 @@ def export_network(
     arrays = {"input": latencies.numpy(force=True)}
     arrays |= {f"encoder.{name}": tensor.numpy() for name, tensor in encoder.state.items()}
     stages = []
-    for name, stage in network.stages.items():
+    for name, stage in network.declaration.items():
         convolutions = []
-        for label, conv in network.named_convs([name]):
+        for label, layer in network.named_layers([name]):
+            conv = layer.stage
             entry = {"label": label, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
-            entry["threshold"] = None if conv.decides else conv.threshold
-            if hasattr(conv, "raised"):
-                entry["threshold"] = conv.thresholds.tolist()
-            weight = conv.weight.float().numpy(force=True)
+            entry["threshold"] = None if conv.decides else layer.threshold
+            if hasattr(layer, "raised"):
+                entry["threshold"] = layer.thresholds.tolist()
+            weight = layer.weight.float().numpy(force=True)
             if label in whole_weights:
                 entry["unit"] = whole_weights[label].unit
                 weight = _to_smallest_type(whole_weights[label].weight.numpy())
             arrays[f"{label}.weight"] = weight
             convolutions.append(entry)
-        entry = {"name": name, "kind": type(stage).__name__, "inputs": network.inputs_of(name)}
+        entry = {"name": name, "kind": stage.kind, "inputs": network.inputs_of(name)}
         if convolutions:
             entry["convolutions"] = convolutions
         else:
@@ -80,8 +81,8 @@ def export_network(
         arrays["class_of_feature"] = network.class_of_feature()
         del maps[network.decision]  # its neurons do not fire
         inputs = network.map_of(latencies, network.input_name(network.decision))[:]  # packed, if maps are gathered
-        for label, conv in network.named_convs([network.decision]):
-            arrays[f"{label}.potentials"] = conv.peaks(inputs).numpy(force=True)
+        for label, layer in network.named_layers([network.decision]):
+            arrays[f"{label}.potentials"] = layer.peaks(inputs).numpy(force=True)
         arrays["decisions"] = network.predict(latencies).numpy(force=True)
     arrays |= {f"{name}.first_spikes": spikes.numpy(force=True) for name, spikes in maps.items()}
     arrays["description"] = np.array(json.dumps(description))

@@ -46,17 +46,17 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
         raise InputError("--nir needs another package: pip install nir") from error
 
     graph = _Graph(nir, model)
-    for name, stage in model.stages.items():
+    for name, stage in model.declaration.items():
         if isinstance(stage, Vote):
             graph.refuse(name, "votes of several branches")
         if stage.levels:
             graph.refuse(name, "levels of spike times")
         if stage.sees_whole_maps:
-            ends = graph.add_dense(name, stage)
+            ends = graph.add_dense(name)
         elif isinstance(stage, Branches):
             ends = graph.add_branches(name, stage)
         elif stage.convs:
-            ends = [graph.add_conv(name, stage, name)]
+            ends = [graph.add_conv(name, model.stages[name], name)]
         else:
             ends = [graph.add_pool(name, stage)]
         graph.ends[name] = ends
@@ -112,14 +112,15 @@ class _Graph:
         reset = np.full(shape, RESET)
         return self.add(f"{name}_neurons", self.nir.IF(resistance, above, reset), before)
 
-    def add_conv(self, label, conv, name):
+    def add_conv(self, label, layer, name):
         """Add a convolution of the stage ``name`` and, if it has a threshold, its neurons. Returns the last node."""
         below = self.below(name)
         shape = self.shapes[below]
-        weights = self.add_weights(label, conv.weight.numpy(force=True), shape[1:], conv.padding, self.ends[below])
+        conv = layer.stage
+        weights = self.add_weights(label, layer.weight.numpy(force=True), shape[1:], conv.padding, self.ends[below])
         if conv.decides:
             return weights
-        return self.add_neurons(label, conv.output_shape(*shape), conv.thresholds.numpy(force=True), [weights])
+        return self.add_neurons(label, conv.shape([shape]), layer.thresholds.numpy(force=True), [weights])
 
     def add_pool(self, name, stage):
         size = np.array([stage.size] * 2)
@@ -133,23 +134,23 @@ class _Graph:
         shape = self.shapes[name]
         placed = []
         regions = stage.regions([], below, shape)
-        for (label, conv), region in zip(self.model.named_convs([name]), regions, strict=True):
-            neurons = self.add_conv(label, conv, name)
-            sides = conv.output_shape(*below)[1:]
+        for (label, layer), region in zip(self.model.named_layers([name]), regions, strict=True):
+            neurons = self.add_conv(label, layer, name)
+            sides = layer.stage.shape([below])[1:]
             padding = region.rows.start, region.columns.start
             padded = tuple(side + 2 * pad for side, pad in zip(sides, padding, strict=True))
             if padded != shape[1:]:
                 self.refuse(label, "padding that differs between the sides of a map")
-            every = np.eye(shape[0], dtype=conv.weight.numpy(force=True).dtype)
+            every = np.eye(shape[0], dtype=layer.weight.numpy(force=True).dtype)
             place = every[:, region.features, None, None]
             placed.append(self.add_weights(f"{label}_placed", place, sides, padding, [neurons]))
         return placed
 
-    def add_dense(self, name, stage):
+    def add_dense(self, name):
         """Add a Flatten and a Linear for each map that a stage reads. Returns the Linear nodes."""
         below = self.model.inputs_of(name)
         last = np.cumsum([np.prod(self.shapes[other]) for other in below])
-        weights = np.split(stage.weight.numpy(force=True)[:, :, 0, 0], last[:-1], 1)
+        weights = np.split(self.model.stages[name].weight.numpy(force=True)[:, :, 0, 0], last[:-1], 1)
         linears = []
         for other, weight in zip(below, weights, strict=True):
             flat = self.nir.Flatten(np.array(self.shapes[other]), 0)  # of one image, so that dimension 0 is no batch

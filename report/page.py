@@ -255,10 +255,10 @@ def read_weights(model: NetworkTrainer, left_out: list[str]) -> dict[str, dict]:
     """Return {convolution's label: packed (F, C, k, k)}, bottom up, up to the size limit of the page."""
     weights = {}
     room = MAX_BYTES["weights"]
-    for label, conv in model.named_convs():
-        weight = conv.weight.numpy(force=True)
+    for label, layer in model.named_layers():
+        weight = layer.weight.numpy(force=True)
         room -= weight.size * 4 / 3
-        if conv.sees_whole_maps or room < 0:
+        if layer.stage.sees_whole_maps or room < 0:
             left_out.append(f"the weights of {label}, which are in the checkpoint")
         else:
             weights[label] = pack(weight, min(0, weight.min()), max(1, weight.max()))
@@ -276,9 +276,9 @@ def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict
     labels = {INPUT: [INPUT]}
     kernels = {INPUT: [0]}
     meanings = {INPUT: "the spikes of the encoder"}
-    for name, stage in model.stages.items():
+    for name, stage in model.declaration.items():
         below = model.inputs_of(name)[0]
-        labels[name] = [label for label, _ in model.named_convs([name])]
+        labels[name] = [label for label, _ in model.named_layers([name])]
         kernels[name] = [conv.kernel for conv in stage.convs]
         if not stage.convs:
             labels[name] = [name + label.removeprefix(below) for label in labels[below]]

@@ -37,16 +37,16 @@ def compute_preferred_features(model: NetworkTrainer, polarity: Sequence[int] | 
     if not signs.any():
         signs += 1
     maps = {INPUT: (signs[:, None, None], (1, 1))}  # {stage: (features, pixels between neighbouring neurons)}
-    for name, stage in model.stages.items():
+    for name, stage in model.declaration.items():
         if name == model.decision:
             continue
         below, step = maps[model.inputs_of(name)[0]]
         if not stage.convs:
             maps[name] = get_deep_feature(below, step, stage.size, stage.size)
             continue
-        weights = [conv.weight.detach().cpu().float() for conv in stage.convs]
+        weights = [layer.weight.detach().cpu().float() for _, layer in model.named_layers([name])]
         branches = [scale_features(project_features(below, step, weight)) for weight in weights]
-        for (label, _), pictures in zip(model.named_convs([name]), branches, strict=True):
+        for (label, _), pictures in zip(model.named_layers([name]), branches, strict=True):
             features[label] = pictures.numpy()
         largest = max(pictures.shape[1:] for pictures in branches)
         centered = [center_features(pictures, largest) for pictures in branches]

@@ -146,8 +146,8 @@ def spike_wave(report, caption):
 
 @figure("Filters of")
 def filters(report, caption):
-    label, conv = next(report.model.named_convs())
-    weight = conv.weight.numpy(force=True)
+    label, layer = next(report.model.named_layers())
+    weight = layer.weight.numpy(force=True)
     title = f"{caption} {label}\n{report.title}"
     yield label, figures.draw_filters(weight, title, report.encoder.polarity, report.encoder.scales)
 

@@ -3,6 +3,7 @@
 import textwrap
 from dataclasses import fields
 
+from engine.layers import Layer
 from engine.rules import Rule
 from engine.stages import INPUT
 from errors import describe_error
@@ -34,7 +35,8 @@ def _describe(cls):
     alias = f" (also {', '.join(cls.aliases)})" if cls.aliases else ""
     description = (cls.__doc__ or "").strip().partition("\n")[0]
     epochs = ", ".join(f"{phase.name} {count}" for phase, count in zip(model.phases, cls.epochs, strict=True))
-    return f"{cls.name}{alias}: {description}\n    stages {' '.join(model.stages)}; phases and default epochs: {epochs}"
+    stages = " ".join(model.declaration)
+    return f"{cls.name}{alias}: {description}\n    stages {stages}; phases and default epochs: {epochs}"
 
 
 def summarize(model: NetworkTrainer, height: int, width: int) -> str:
@@ -42,13 +44,16 @@ def summarize(model: NetworkTrainer, height: int, width: int) -> str:
     header = ("stage", "rule", "kernel", "threshold", "winners", "radius", "output", "field", "weights")
     shapes = model.shapes(height, width)
     fields_of = {INPUT: (1, 1)}
+    layers = dict(model.named_layers())
     lines = []
-    for name, stage in model.stages.items():
+    for name, stage in model.declaration.items():
         below = model.inputs_of(name)[0]
-        labels = [label for label, _ in model.named_convs([name])]
+        labels = [label for label, _ in model.named_layers([name])]
         if len(labels) != 1:
             labels.append(name)
-        for line in stage.summary(labels, shapes[below], shapes[name], fields_of[below]):
+        for line in stage.summary(labels, shapes[model.input_name(name)], shapes[name], fields_of[below]):
+            if hasattr(layers.get(line.name), "raised"):
+                line = line._replace(threshold=describe_thresholds(layers[line.name]))
             if stage.inputs and line.kernel:
                 line = line._replace(name=f"{line.name} of {', '.join(stage.inputs)}")
             lines.append(line)
@@ -64,11 +69,17 @@ def summarize(model: NetworkTrainer, height: int, width: int) -> str:
     )  # fmt: skip
 
 
+def describe_thresholds(layer: Layer) -> str:
+    """Return the lowest and the highest threshold of a layer whose thresholds adapt."""
+    lowest, highest = (f"{float(end):.4g}" for end in layer.thresholds.aminmax())
+    return lowest if lowest == highest else f"{lowest} to {highest}"
+
+
 def describe_rules(model: NetworkTrainer) -> list[str]:
     """Return lines about each rule: the stages or branches that learn by it, and its parameters."""
     groups = []  # (rule, labels); rules need not be hashable
-    for label, conv in model.named_convs():
-        for rule in conv.rules:
+    for label, layer in model.named_layers():
+        for rule in layer.stage.rules:
             known = next((labels for other, labels in groups if other == rule), None)
             if known is None:
                 groups.append((rule, [label]))

@@ -15,6 +15,7 @@ of E epochs:
 """
 
 import argparse
+import copy
 
 import numpy as np
 import torch
@@ -35,10 +36,11 @@ STILL = STDP(winners=15, radius=0, rates=(0.0, 0.0), bounds=(-1.0, 2.0), stabili
 def measure(model, data) -> tuple[float, float, float]:
     """Return the spikes of s3 and of c3 per image, and the fraction of the winners' inputs that spiked in time."""
     latency = data.maps["c2"][:MEASURED]
-    stage, silent = model.stages["s3"], model.time_steps
-    fired = stage.fire(latency)
+    layer, silent = model.stages["s3"], model.time_steps
+    stage = layer.stage
+    fired = layer.fire(latency)
     pooled = model.stages["c3"].fire(fired)
-    winners = stage.layer().compete_and_update(latency, STILL, np.zeros((len(latency), 1, 2)))
+    winners = copy.deepcopy(layer).learn_features(latency, STILL)
     padded = F.pad(latency, [stage.padding] * 4, value=silent)
     fractions = []
     for image, winners_of_image in zip(padded, winners.tolist(), strict=True):

@@ -98,10 +98,10 @@ def main():
         content = load_checkpoint(run / "checkpoints" / "best.safetensors")
         model, encoder = rebuild_network(content), content.build_encoder()
         data = Data(replace(TrainSettings.from_dict(content.run["flags"]), ratio=chosen.ratio))
-        for stage in (name for name, each in model.stages.items() if not each.convs):
+        for stage in (name for name, each in model.declaration.items() if not each.convs):
             below = model.between(["input"], [stage])
             learned = {name: each for name, each in model.stages.state_dict().items() if name.split(".")[0] in below}
-            key = str([model.stages[name] for name in below]), compute_checksum("", learned)
+            key = str([model.declaration[name] for name in below]), compute_checksum("", learned)
             start = time.perf_counter()
             if key not in read:
                 read[key] = read_map(model, encoder, data, stage, chosen.epochs)

@@ -28,10 +28,10 @@ import datasets
 from datasets.augmentation import Augmentation, MovedCopies
 from datasets.splits import stratified_split
 from encoders import choose_encoder
+from engine.latency import drop_times
 from engine.packed import PackedSpikes
-from engine.stages import SpikingDense, drop_times
 from models import MODELS
-from network_trainer import LatencyDataset
+from network_trainer import LatencyDataset, NetworkTrainer
 from training.settings import read_set
 from utils import set_threads
 
@@ -70,7 +70,7 @@ def compute_features(
     below = model.inputs_of("s5")
 
     def fire(part):
-        maps = model.fire({"input": part}, below)
+        maps = dict(model.walk({"input": part}, below))
         return np.concatenate([maps[name].flatten(1) for name in below], 1)
 
     found = {split: np.concatenate([fire(part) for part in latencies[split].split(CHUNK)]) for split in images}
@@ -82,25 +82,27 @@ def compute_features(
     return found
 
 
-def pack(stage: SpikingDense, features: np.ndarray, are_bits: bool = False) -> PackedSpikes:
+def pack(model: NetworkTrainer, features: np.ndarray, are_bits: bool = False) -> PackedSpikes:
     """Return the input of s5, from latencies uint8 (N, neurons) or, of a copy, from bits uint8 (N, neurons / 8)."""
-    spikes = PackedSpikes(len(features), (stage.in_channels, 1, 1), TIME_STEPS)
+    inputs = model.stages["s5"].weight.shape[1]
+    gathering = model.layers[model.input_name("s5")]
+    spikes = PackedSpikes(len(features), (inputs, 1, 1), TIME_STEPS)
     for start in range(0, len(features), CHUNK):
         part = features[start : start + CHUNK]
         if are_bits:
-            part = TIME_STEPS * (1 - np.unpackbits(part, axis=1, count=stage.in_channels))
-        spikes[start : start + CHUNK] = stage.gather([torch.from_numpy(part)[:, :, None, None]])
+            part = TIME_STEPS * (1 - np.unpackbits(part, axis=1, count=inputs))
+        spikes[start : start + CHUNK] = gathering.fire(torch.from_numpy(part)[:, :, None, None])
     return spikes
 
 
 def train_candidate(settings: dict, seed: int, features: dict, labels: dict, copies: int, epochs: int) -> np.ndarray:
     """Train s5; return which validation images are classified correctly after each epoch, bool (epochs, N)."""
     _, model = make_model(settings, seed)
-    stage, sets = model.stages["s5"], []
+    sets = []
     for split in ("train", "val"):
         sets.append(LatencyDataset(torch.zeros(len(labels[split]), 6, 28, 28, dtype=torch.uint8), labels[split]))
-        sets[-1].maps = {model.input_name("s5"): pack(stage, features[split])}
-    sets[0].copies += [pack(stage, features[str(number)], are_bits=True) for number in range(1, copies + 1)]
+        sets[-1].maps = {model.input_name("s5"): pack(model, features[split])}
+    sets[0].copies += [pack(model, features[str(number)], are_bits=True) for number in range(1, copies + 1)]
     steps = model.steps(*sets, (0, 0, 0, 0, epochs), seed=seed)
     return np.array([(step.decisions == sets[1].labels).numpy() for step in steps if step.kind == "validation"])
 

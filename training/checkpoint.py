@@ -7,7 +7,6 @@ state dict of the best epoch so far), ``wins/<label>`` (wins of each feature in 
 tensors. What the checksum covers is trusted.
 """
 
-import functools
 import hashlib
 import json
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -23,8 +22,9 @@ from datasets.data_set import CHARACTERS
 from datasets.events import open_recordings
 from datasets.recordings import Recordings
 from encoders import build_encoder, get_encoder_config
+from engine.declaration import to_plain
 from engine.graph import CHUNK
-from engine.overrides import find_new_fields, read_fields
+from engine.stages import read_stages
 from errors import InputError
 from models import PLUGINS, build_model
 from network_trainer import NetworkTrainer, Progress
@@ -40,10 +40,10 @@ class Checkpoint:
 
     Args:
         path: the file. It is not saved.
-        model, in_channels, num_classes, time_steps, image_size, dtype, overrides: arguments of ``build_model``;
-            ``dtype`` is a name such as "float32". ``overrides`` contains all fields of the stages and their rules, so
-            that other values in the file of the network do not change a saved network. A field that is newer than the
-            checkpoint has its default.
+        model, in_channels, num_classes, time_steps, image_size, dtype: arguments of ``build_model``; ``dtype`` is a
+            name such as "float32".
+        declaration: {name: stage} as plain values. Other values in the file of the network do not change a saved
+            network. A field that is newer than the checkpoint has its default.
         encoding: the encoder, as ``encoders.get_encoder_config`` returns it.
         state: the network's state dict.
         run: "flags", "dataset", "class_names", "image_size" and "fingerprint" of the run that trained the network; {}
@@ -59,7 +59,7 @@ class Checkpoint:
     time_steps: int
     image_size: tuple[int, int]
     dtype: str
-    overrides: dict
+    declaration: dict
     encoding: dict
     state: dict[str, torch.Tensor]
     run: dict = field(default_factory=dict)
@@ -86,7 +86,7 @@ def save_checkpoint(
     Raises InputError if the file cannot be written.
     """
     state = model.state_dict() if state is None else state
-    dtype = str(model.convs()[0].weight.dtype).removeprefix("torch.")
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     checkpoint = Checkpoint(
         path=path,
         model=model.name,
@@ -95,7 +95,7 @@ def save_checkpoint(
         time_steps=model.time_steps,
         image_size=model.image_size,
         dtype=dtype,
-        overrides=read_fields(model.stages),
+        declaration={name: to_plain(stage) for name, stage in model.declaration.items()},
         encoding=get_encoder_config(encoder),
         state=state,
         run=run or {},
@@ -142,8 +142,7 @@ def rebuild_network(
         for name, expected in (("in_channels", encoder.channels), ("time_steps", encoder.time_steps)):
             if getattr(checkpoint, name) != expected:
                 raise InputError(f"its {name} is {getattr(checkpoint, name)}, but that of its encoder is {expected}")
-        build = functools.partial(
-            build_model,
+        model = build_model(
             checkpoint.model,
             in_channels=checkpoint.in_channels,
             num_classes=checkpoint.num_classes,
@@ -152,11 +151,8 @@ def rebuild_network(
             dtype=getattr(torch, checkpoint.dtype),
             device=device,
             backend=backend,
+            overrides=read_stages(checkpoint.declaration),
         )
-        model = build(overrides=checkpoint.overrides)
-        new_fields = find_new_fields(model.stages, checkpoint.overrides)
-        if new_fields:
-            model = build(overrides=checkpoint.overrides | new_fields)
         restore_state(model, checkpoint.state)
     except InputError as error:
         message = f"{checkpoint.path} cannot be used: {error}"
@@ -225,7 +221,7 @@ class TrainedNetwork:
 
         Raises InputError for images that do not fit, and for a stage that the network does not have below its decision.
         """
-        names = [name for name in self.model.stages if name != self.model.decision]
+        names = [name for name in self.model.declaration if name != self.model.decision]
         if stage not in names:
             raise InputError(f"{self.model.name} has no features of {stage!r}; choose from {', '.join(names)}")
         latencies = compute_maps(self.model, self.encoder, self._gather(images), stage)
@@ -353,7 +349,7 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         values["progress"] = _make(Progress, progress, path)
     values |= {"path": path, "state": groups["state"], "encoder_state": groups["encoder"]}
     checkpoint = _make(Checkpoint, values, path)
-    return replace(checkpoint, image_size=_to_tuples(checkpoint.image_size), overrides=_to_tuples(checkpoint.overrides))
+    return replace(checkpoint, image_size=tuple(checkpoint.image_size))
 
 
 def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
@@ -375,15 +371,6 @@ def _make(cls: type, values: dict, path: Path):
     if not needed <= values.keys() <= known.keys():
         raise InputError(f"{path} is a checkpoint of another version of this program")
     return cls(**values)
-
-
-def _to_tuples(value):
-    """Return nested dicts and lists with tuples in place of the lists, because JSON saves tuples as lists."""
-    if isinstance(value, dict):
-        return {key: _to_tuples(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return tuple(map(_to_tuples, value))
-    return value
 
 
 def _describe(tensor: torch.Tensor) -> str:

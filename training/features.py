@@ -23,6 +23,7 @@ import torch
 
 from datasets.data_set import Images
 from engine.phases import find_stages
+from engine.stages import INPUT
 from errors import InputError
 from network_trainer import NetworkTrainer
 from report.metrics import evaluate_predictions
@@ -49,7 +50,10 @@ def find_stage(settings: TrainSettings, model: NetworkTrainer) -> str | None:
     """
     if settings.save_features is None and get_readout(settings, model) is None:
         return None
-    names = model.below_decision()
+    names = list(model.declaration)
+    if model.decision:
+        below = model.between([INPUT], model.inputs_of(model.decision))
+        names = [name for name in names if name in below]
     if settings.until is not None:  # stages that read what is not trained yet have no features
         last = model.find_phase(settings.until)
         phases = list(model.phases)
@@ -101,10 +105,7 @@ def count_neurons(model: NetworkTrainer, stage: str, image_size: tuple[int, int]
 
 def count_inputs(model: NetworkTrainer, data: Data) -> int:
     """Return the number of inputs of the decision stage, of the map that it reads, for the data set's images."""
-    decision = model.stages[model.decision]
-    if decision.sees_whole_maps:
-        return decision.in_channels
-    return count_neurons(model, model.inputs_of(model.decision)[0], data.set.image_size)
+    return count_neurons(model, model.input_name(model.decision), data.set.image_size)
 
 
 def read_features(

@@ -1,7 +1,6 @@
 """Start a run from trained weights (``--init-from``) or from phases of another run (``--continue-from``)."""
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import numpy as np
 import torch
 
 from encoders import get_encoder_config
-from engine.overrides import read_fields
 from engine.phases import find_stages
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
@@ -42,7 +40,7 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: D
             f"--init-from {path} was trained with another encoder: {', '.join(differences)}",
         )
     encoder.load_state(trained_encoder.state)
-    copied = [name for name in model.stages if _copy_stage(model, name, checkpoint.state)]
+    copied = [name for name in model.declaration if _copy_stage(model, name, checkpoint.state)]
     if not copied:
         raise InputError(
             f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}",
@@ -50,7 +48,7 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: D
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     record = {"checkpoint": str(path), "sha256": digest, "stages": copied}
     note = f"weights: {' '.join(copied)} from {path}"
-    new = [name for name, stage in model.stages.items() if stage.convs and name not in copied]
+    new = [name for name, stage in model.declaration.items() if stage.convs and name not in copied]
     if new:
         note += f"; {' '.join(new)} from the seed"
     return record, [note, *_validation_notes(path, checkpoint.run, data)]
@@ -113,7 +111,7 @@ def describe_phases(
     flags = settings.flags()
     common = {flags[name].flag: value for name, value in settings.select(LEARNING, CODE).items()}
     common |= {"fingerprint of the data": fingerprint, "encoder": get_encoder_config(encoder)}
-    names = list(model.stages)
+    names = list(model.declaration)
     phases = []
     top = 0
     for phase, epochs in zip(model.phases, settings.epochs, strict=True):
@@ -121,18 +119,9 @@ def describe_phases(
             break
         top = max(top, *(1 + names.index(name) for name in phase.stages))
         learning = {"phase": phase.name, "class": type(phase), "rules": phase.rules, "alternate": phase.alternate}
-        phases.append(common | {"--epochs": epochs} | learning | describe_stages(model, names[:top]))
+        stages = {name: model.declaration[name] for name in names[:top]}
+        phases.append(common | {"--epochs": epochs} | learning | stages)
     return phases
-
-
-def describe_stages(model: NetworkTrainer, names: Sequence[str]) -> dict[str, Any]:
-    """Return classes, inputs, rules and fields of these stages."""
-    described = {}
-    for name in names:
-        stage = model.stages[name]
-        described[name] = type(stage), stage.inputs, [conv.rules for conv in stage.convs]
-        described |= read_fields({name: stage})
-    return described
 
 
 def count_equal(phases: list[dict], others: list[dict]) -> int:

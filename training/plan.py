@@ -7,7 +7,6 @@ import torch
 from datasets import DataSet
 from datasets.augmentation import MAX_IN_MEMORY, Augmentation
 from encoders import choose_encoder, get_encoder_config
-from engine.event import pace
 from engine.graph import CHUNK
 from engine.stages import INPUT
 from models import model_class
@@ -23,7 +22,6 @@ from utils import check_memory, choose_device, set_threads
 def prepare_machine(settings: NetworkSettings) -> torch.device:
     """Set the number of threads. Returns the device on which the network is built."""
     set_threads(settings.threads)
-    pace.automatic = settings.threads == "auto"
     return choose_device(settings.device, settings.backend)
 
 

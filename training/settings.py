@@ -21,7 +21,7 @@ from typing import Any, ClassVar, get_args, get_origin
 from datasets import list_datasets
 from datasets.augmentation import Augmentation, parse_noise
 from encoders import ENCODERS
-from engine.overrides import describe, fits
+from engine.declaration import describe, fits
 from errors import InputError, print_output
 from models import import_plugin, network_names
 
@@ -373,7 +373,7 @@ class NetworkSettings(Settings):
     threads: int | str = of_machine(
         "auto",
         "N",
-        "the number of threads; 0: one per core; auto: one per core or a single thread, chosen by measurement",
+        "the number of threads; 0 or auto: one per core",
         NOTHING,
         choices=("auto",),
     )

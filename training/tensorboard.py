@@ -105,11 +105,11 @@ class Board:
             run = "train"
             step = count_epochs(history)
         writer = self.get_writer(run, step)
-        for label, conv in model.named_convs(phase.stages):
+        for label, layer in model.named_layers(phase.stages):
             tag = f"stages/{label}"
             rule = phase.rules[label]
-            scalars = {f"{tag}/convergence": compute_convergence(conv.weight)}
-            rates = conv.rates(rule).reshape(-1, 2).tolist()
+            scalars = {f"{tag}/convergence": compute_convergence(layer.weight)}
+            rates = layer.rates(rule).reshape(-1, 2).tolist()
             for row, (ltp, ltd) in zip(rule.rows, rates, strict=True):
                 name = f"{tag}/{row}".rstrip("/")
                 scalars[f"{name}/ltp_rate"] = ltp
@@ -118,9 +118,9 @@ class Board:
                 scalars[f"{tag}/dead_features"] = int((wins[label] == 0).sum())
                 writer.add_histogram(f"{tag}/wins_per_feature", wins[label], step)
             self.log_scalars(run, scalars, step)
-            writer.add_histogram(f"{tag}/weights", conv.weight.flatten(), step)
-            if conv is model.convs()[0]:
-                weight = conv.weight.numpy(force=True)
+            writer.add_histogram(f"{tag}/weights", layer.weight.flatten(), step)
+            if label == next(model.named_layers())[0]:
+                weight = layer.weight.numpy(force=True)
                 figure = draw_filters(weight, f"Filters of {label}", encoder.polarity, encoder.scales)
                 self.log_pixels(run, f"{tag}/filters", to_pixels(figure), step)
 
@@ -144,8 +144,8 @@ class Board:
         """
         chosen = learned | learned["set"]
         del chosen["set"]
-        for label, conv in model.named_convs():
-            chosen |= {f"{label}.threshold": conv.threshold, f"{label}.rule": conv.rule}
+        for label, layer in model.named_layers():
+            chosen |= {f"{label}.threshold": layer.threshold, f"{label}.rule": layer.stage.rule}
         row = {}
         for name, value in chosen.items():
             row[name] = value if isinstance(value, int | float) else to_text(value)
@@ -161,7 +161,7 @@ class Board:
         shutil.rmtree(self.folder / f"{step:05}", ignore_errors=True)
         model = report.model
         latencies = report.latencies[:EMBEDDED_IMAGES]
-        names = model.inputs_of(model.decision) if model.decision else list(model.stages)[-1:]
+        names = model.inputs_of(model.decision) if model.decision else list(model.declaration)[-1:]
         sums = []
         for name in names:
             earliness = model.time_steps - model.map_of(latencies, name).float()

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine import geometry
 from engine.compiled import compiled
 from engine.event.simd import LINE_BYTES
 
@@ -48,15 +47,6 @@ class Weights(NamedTuple):
     transposed: np.ndarray
     rows: np.ndarray
     inside: np.ndarray
-
-
-def geometry_of(weight: np.ndarray, shape: tuple[int, int, int], time_steps: int, padding: int, block: int) -> Geometry:
-    """Return the ``Geometry`` of a layer with weight (F, C, k, k) for images (C, H, W); rows are whole blocks."""
-    features, channels, kernel = weight.shape[:3]
-    _, height, width = shape
-    out_size = geometry.output_size(height, width, kernel, padding)
-    stride = -(-features // block) * block
-    return Geometry(time_steps, channels, height, width, kernel, padding, features, stride, *out_size)
 
 
 @compiled

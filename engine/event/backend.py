@@ -1,0 +1,214 @@
+"""The five functions of the compiled backend: ``engine/layers.py`` calls them, and ``engine/frames.py`` has the same.
+
+They get layers and tensors that ``Layer`` has checked. Each call lays out the weights anew, because users can write to
+the weights of a layer at any time.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.adaptation import Draws
+from engine.decision import Result
+from engine.event import deciding, firing, wide
+from engine.event.competition import Competition
+from engine.event.identity import make_plasticity
+from engine.event.layout import BANK, WIDE_BANK, Geometry, Weights, make_banks, make_rows, transpose, transpose_back
+from engine.event.peaks import find_peaks, make_inputs, make_peaks
+from engine.event.plasticity import update_batch
+from engine.event.simd import lanes
+from engine.event.together import LowerLayer, UpperLayer, update_both
+from engine.rules import Rule, naming
+from engine.threads import run_parts
+
+IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is learned
+FEW_ADDITIONS = 2_000_000  # for an image, if all inputs spike; with fewer, one thread is as fast (benchmarks/busy.py)
+
+
+def fire(layer: Any, latency: Tensor, threshold: float, pool: int) -> Tensor:
+    """Compute the first spikes of latency uint8 (N, C, H, W).
+
+    Returns:
+        uint8 (N, F, Ho / pool, Wo / pool), the earliest spike of each pool×pool window.
+    """
+    array = layer.weight.numpy()
+    geometry = geometry_of(layer, latency, lanes(array.dtype))
+    thresholds = make_thresholds(layer, geometry, threshold)
+    kernel = firing.fire
+    if wide.is_faster(geometry):
+        kernel = wide.fire
+        geometry = geometry._replace(stride=WIDE_BANK)
+    rows = make_rows(transpose(array), geometry.stride)
+    size = geometry.out_height // pool, geometry.out_width // pool
+    out = latency.new_empty((len(latency), geometry.features, *size))
+    run_parts(kernel, len(latency), latency.numpy(), rows, geometry, thresholds, pool, out.numpy())
+    return out
+
+
+def peaks(layer: Any, latency: Tensor) -> Tensor:
+    """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
+    array = layer.weight.numpy()
+    geometry = geometry_of(layer, latency, BANK)
+    banks = make_banks(transpose(array))
+    inputs = make_inputs(min(len(latency), IMAGES_AT_ONCE), geometry)
+    found = make_peaks(min(len(latency), IMAGES_AT_ONCE), geometry.stride, array.dtype)
+    out = layer.weight.new_empty((len(latency), geometry.features))
+    for start in range(0, len(latency), IMAGES_AT_ONCE):
+        part = latency[start : start + IMAGES_AT_ONCE]
+        find_peaks(part.numpy(), geometry, banks, deciding.chunk_size(geometry), inputs, found)
+        out.numpy()[start : start + len(part)] = found.values[: len(part), : geometry.features]
+    return out
+
+
+def learn_features(layer: Any, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws) -> Tensor:
+    """Learn without labels from latency uint8 (N, C, H, W), one image after another.
+
+    Args:
+        rates: float64 (N, 1, 2), (LTP, LTD) for each image.
+        draws: what the rule has drawn.
+
+    Returns:
+        The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
+    """
+    winners = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
+    geometry, weights, competition, plasticity = prepare_firing(layer, latency, rule)
+    rates = rates.astype(weights.rows.dtype)
+    draws = draws._replace(steps=draws.steps * layer.threshold)
+    with naming(rule):
+        update_batch(latency.numpy(), geometry, weights, competition, plasticity, rates, draws, winners.numpy())
+    transpose_back(weights.transposed, layer.weight.numpy())
+    return winners
+
+
+def learn_decisions(
+    layer: Any, latency: Tensor, labels: Tensor, classes: np.ndarray, rates: np.ndarray, left_out: np.ndarray | None
+) -> Result:
+    """Learn by the rule of a decision stage from latency uint8 (N, C, H, W), one image after another.
+
+    Args:
+        labels: int64 (N,).
+        classes: int64 (F,), the class of each feature.
+        rates: float64 (N, rows, 2), the rows (LTP, LTD) of the rule for each image.
+        left_out: bool (N, F), the neurons that cannot learn from an image; None: all neurons can.
+    """
+    rule = layer.stage.rule
+    result = Result.silent(len(latency), layer, classes)
+    geometry = geometry_of(layer, latency, BANK)
+    chunk = deciding.chunk_size(geometry)
+    upper = prepare_deciding(layer, latency[:chunk], classes)
+    threads = count_threads(geometry)
+    size = chunk // 2 if threads > 1 else chunk  # images of a piece of work
+    rates = rates.astype(upper.layer.weights.rows.dtype)
+    if left_out is None:
+        left_out = np.empty((0, geometry.features), bool)
+    labels = labels.numpy()
+    start = 0
+    with naming(rule):
+        while start < len(latency):
+            part = slice(start, start + chunk)
+            images = latency[part].numpy()
+            find_peaks(images, geometry, upper.layer.weights.rows, size, upper.inputs, upper.peaks, threads)
+            decisions = deciding.Decisions(result.decisions.numpy()[part], result.highest.numpy()[part])
+            start += deciding.learn_chunk(labels[part], upper.layer, rates[part], left_out[part], *upper[1:], decisions)
+    transpose_back(upper.layer.weights.transposed, layer.weight.numpy())
+    return result
+
+
+def learn_together(
+    lower: Any,
+    upper: Any,
+    latency: Tensor,
+    labels: Tensor,
+    pool: int,
+    classes: np.ndarray,
+    rates: tuple[np.ndarray, np.ndarray | None],
+) -> Result:
+    """Let a firing layer and the decision layer above it learn from each decision, one image after another.
+
+    Args:
+        latency: uint8 (N, C, H, W), the input of the firing layer.
+        labels: int64 (N,).
+        pool: size of the pooling between the layers.
+        classes: int64 (F,), the class of each feature of the decision layer.
+        rates: float64 (N, rows, 2) of the firing layer (row 0 after a correct decision, row 1 after a wrong decision),
+            and of the decision layer; None: the decision layer does not learn.
+    """
+    result = Result.silent(len(latency), upper, classes, lower.stage.rule.winners)
+    lower_rates, upper_rates = rates
+    if upper_rates is None:
+        upper_rates = np.empty((0, 1, 2))
+    below = LowerLayer(*prepare_firing(lower, latency, lower.stage.rule), pool)
+    size = below.geometry.out_height // pool, below.geometry.out_width // pool
+    above = prepare_deciding(upper, latency.new_empty((1, below.geometry.features, *size)), classes)
+    lower_rates = lower_rates.astype(below.weights.rows.dtype)
+    upper_rates = upper_rates.astype(below.weights.rows.dtype)
+    decisions = deciding.Decisions(result.decisions.numpy(), result.highest.numpy())
+    with naming(lower.stage.rule, upper.stage.rule):
+        winners = result.winners.numpy()
+        update_both(latency.numpy(), labels.numpy(), below, above, lower_rates, upper_rates, winners, decisions)
+    transpose_back(below.weights.transposed, lower.weight.numpy())
+    transpose_back(above.layer.weights.transposed, upper.weight.numpy())
+    return result
+
+
+def geometry_of(layer: Any, latency: Tensor, block: int) -> Geometry:
+    """Return the ``Geometry`` of a layer for latency (N, C, H, W); its rows are whole blocks of numbers."""
+    stage = layer.stage
+    shape = latency.shape[1:]
+    features, *out_size = stage.shape([shape])
+    stride = -(-features // block) * block
+    return Geometry(layer.time_steps, *shape, stage.kernel, stage.padding, features, stride, *out_size)
+
+
+def make_thresholds(layer: Any, geometry: Geometry, threshold: float) -> firing.Thresholds:
+    """Return the thresholds of a firing layer."""
+    dtype = layer.weight.numpy().dtype
+    raised = np.zeros(geometry.features)
+    if hasattr(layer, "raised"):
+        raised = layer.raised.numpy()
+    start = np.zeros(geometry.stride, dtype)
+    start[: geometry.features] -= raised
+    return firing.Thresholds(dtype.type(threshold), raised, start)
+
+
+def prepare_firing(layer: Any, latency: Tensor, rule: Rule) -> tuple[Geometry, Weights, Competition, Any]:
+    """Return what a firing layer needs to learn from latency (N, C, H, W)."""
+    array = layer.weight.numpy()
+    geometry = geometry_of(layer, latency, lanes(array.dtype))
+    plasticity = make_plasticity(rule, array.dtype)
+    radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
+    competition = Competition(make_thresholds(layer, geometry, layer.threshold), rule.winners, radius)
+    transposed = transpose(array)
+    weights = Weights(transposed, make_rows(transposed, geometry.stride), are_inside(array, plasticity))
+    return geometry, weights, competition, plasticity
+
+
+def prepare_deciding(layer: Any, latency: Tensor, classes: np.ndarray) -> UpperLayer:
+    """Return a decision layer for the kernels, and the memory for as many images as there are in ``latency``."""
+    array = layer.weight.numpy()
+    geometry = geometry_of(layer, latency, BANK)
+    plasticity = make_plasticity(layer.stage.rule, array.dtype)
+    transposed = transpose(array)
+    weights = Weights(transposed, make_banks(transposed), are_inside(array, plasticity))
+    parameters = deciding.DecisionParameters(geometry, weights, plasticity, classes)
+    inputs = make_inputs(len(latency), geometry)
+    found = make_peaks(len(latency), geometry.stride, array.dtype)
+    return UpperLayer(parameters, inputs, found, deciding.make_chunk_buffers(geometry, array.dtype))
+
+
+def are_inside(array: np.ndarray, plasticity: Any) -> np.ndarray:
+    """Return whether all weights lie within the bounds of a rule, bool (1,)."""
+    return np.array([plasticity.lower <= array.min() and array.max() <= plasticity.upper])
+
+
+def count_threads(geometry: Geometry) -> int:
+    """Return the number of threads of a decision layer that learns: torch's, or 1 if the layer is small."""
+    return 1 if count_additions(geometry) < FEW_ADDITIONS else torch.get_num_threads()
+
+
+def count_additions(geometry: Geometry) -> int:
+    """Return the most additions that an image can take: those of an image in which all inputs spike."""
+    reached = min(geometry.kernel**2, geometry.out_height * geometry.out_width)  # positions, by each spike
+    return geometry.channels * geometry.height * geometry.width * reached * geometry.features

@@ -1,0 +1,303 @@
+"""The layers of a network: the weights and rates of declared stages, and what a backend computes with them."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from engine import event, frames
+from engine.adaptation import NO_DRAWS
+from engine.decision import Outcome, Result
+from engine.latency import drop_times, to_latency_map
+from engine.rules import Rule, to_array
+from engine.stages import Branches, Gather, Pool, SpikingConv, SpikingDense, Vote, pooled_size
+from errors import InputError
+
+BACKENDS = {"event": event, "torch": frames}
+
+
+class Layer(nn.Module):
+    """A convolution that fires, decides and learns.
+
+    The state of each rule is kept in buffers: its current rates (``stdp_rates``, ``rstdp_rates``, …, after the rule's
+    name), each row (LTP, LTD), and ``images_seen`` if a rule counts images. If a rule adapts the thresholds, the buffer
+    ``raised``, float64 (F,), contains how much higher they are than the declared threshold.
+
+    Args:
+        stage: the declaration.
+        channels: number of channels C of the input.
+        time_steps: T, from 1 to 254; a latency of T means silence.
+        backend: "event" or "torch".
+        dtype: of the weights.
+        rng: draws the first weights; None: a generator with the seed 0.
+
+    ``weight`` is (F, C, kernel, kernel). Users can write to it at any time, and replace ``threshold``.
+    """
+
+    def __init__(
+        self,
+        stage: SpikingConv,
+        channels: int,
+        time_steps: int = 15,
+        backend: str = "event",
+        dtype: torch.dtype = torch.float32,
+        rng: np.random.Generator | None = None,
+    ):
+        super().__init__()
+        self.stage = stage
+        self.threshold = stage.threshold
+        self.time_steps = time_steps
+        self.backend = backend
+        rng = rng or np.random.default_rng(0)
+        self._shape = stage.weight_shape(channels)
+        weight = torch.empty(self._shape, dtype=dtype)
+        for feature in weight:
+            feature.copy_(torch.from_numpy(rng.normal(*stage.first_weights, feature.shape)))
+        self.weight = nn.Parameter(weight, requires_grad=False)
+        for rule in stage.rules:
+            self.register_buffer(f"{rule.name}_rates", torch.from_numpy(np.array(rule.first_rates(), np.float64)))
+        if any(rule.counts_images for rule in stage.rules):
+            self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))
+        if not stage.decides and any(rule.adapts_thresholds for rule in stage.rules):
+            self.register_buffer("raised", torch.zeros(stage.out_channels, dtype=torch.float64))
+
+    def extra_repr(self) -> str:
+        return f"{self.stage}, {tuple(self.weight.shape)}"
+
+    @property
+    def layers(self) -> list["Layer"]:
+        """The layers with weights: of a stage with branches, those of its branches."""
+        return [self]
+
+    @property
+    def thresholds(self) -> torch.Tensor:
+        """The threshold of each feature, float64 (F,)."""
+        raised = getattr(self, "raised", torch.zeros(self.stage.out_channels, dtype=torch.float64))
+        return raised + self.threshold
+
+    def rates(self, rule: Rule) -> torch.Tensor:
+        """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2).
+
+        Raises InputError if the stage does not learn by such a rule.
+        """
+        names = [known.name for known in self.stage.rules]
+        if getattr(rule, "name", None) not in names:
+            raise InputError(f"this stage learns by {' and '.join(names) or 'no rule'}, not by the rule {rule!r}")
+        return getattr(self, f"{rule.name}_rates")
+
+    def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
+        """Return the first spikes, pooled: uint8 (N, F, Ho / pool, Wo / pool), of latency uint8 (N, C, H, W)."""
+        latency, _ = self._check(latency, pool)
+        if not self.stage.decides:
+            return self._run("fire", latency, self.threshold, pool)
+        # Only whether an input spiked counts: as if all had spiked at once, with a threshold of 0, at the last step.
+        fired = self._run("fire", drop_times(latency, self.time_steps), 0.0, pool)
+        return torch.where(fired == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
+
+    def peaks(self, latency: torch.Tensor) -> torch.Tensor:
+        """Return the highest potential of each feature of a decision stage, (N, F), of latency uint8 (N, C, H, W)."""
+        latency, _ = self._check(latency)
+        return self._run("peaks", latency)
+
+    def learn_features(
+        self, latency: torch.Tensor, rule: Rule, epoch: int = 0, rng: np.random.Generator | None = None
+    ) -> torch.Tensor:
+        """Learn by a rule without labels, one image after another.
+
+        Args:
+            latency: uint8 (N, C, H, W).
+            rule: a rule of the stage.
+            epoch: number of epochs of this phase before this one.
+            rng: draws what the rule leaves to chance; None: a generator with the seed 0.
+
+        Returns:
+            The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
+        """
+        if self.stage.decides:
+            raise InputError("a stage without a threshold learns from labels: learn_decisions")
+        latency, (_, height, width) = self._check(latency)
+        size = height, width
+        numbers, rates = self.next_rates(rule, len(latency), epoch)
+        draws = rule.draw(rng or np.random.default_rng(0), numbers, size) or NO_DRAWS
+        source = f"draw of {rule.name}"
+        if len(draws.closed):
+            draws = draws._replace(closed=to_array(draws.closed, bool, (len(latency), *size), source))
+        if len(draws.steps):
+            steps = to_array(draws.steps, np.float64, (len(latency),), source)
+            draws = draws._replace(steps=steps, patches=to_array(draws.patches, np.float64, (len(latency), 3), source))
+        return self._run("learn_features", latency, rule, rates, draws)
+
+    def learn_decisions(
+        self, latency: torch.Tensor, labels: torch.Tensor, classes: np.ndarray, rng: np.random.Generator, epoch: int = 0
+    ) -> Result:
+        """Learn by the rule of a decision stage, one image after another.
+
+        Args:
+            latency: uint8 (N, C, H, W).
+            labels: int64 (N,), on the CPU.
+            classes: int64 (F,), the class of each feature.
+            rng: draws the neurons that the rule leaves out.
+            epoch: as in ``learn_features``.
+        """
+        if not self.stage.decides:
+            raise InputError(f"a stage with the threshold {self.threshold} decides nothing")
+        latency, _ = self._check(latency)
+        self._check_targets(labels, classes, len(latency))
+        rule = self.stage.rule
+        _, rates = self.next_rates(rule, len(latency), epoch)
+        shape = len(latency), self.stage.out_channels
+        left_out = rule.draw_left_out(rng, *shape)
+        if left_out is not None:
+            left_out = to_array(left_out, bool, shape, f"draw_left_out of {rule.name}")
+        return self._run("learn_decisions", latency, labels, classes, rates, left_out)
+
+    def learn_together(
+        self,
+        upper: "Layer",
+        latency: torch.Tensor,
+        labels: torch.Tensor,
+        pool: int,
+        classes: np.ndarray,
+        upper_learns: bool = True,
+        epoch: int = 0,
+    ) -> Result:
+        """Learn from the decisions of the decision layer above, which may learn too, one image after another.
+
+        Args:
+            upper: the decision layer.
+            latency: uint8 (N, C, H, W), the input of this layer.
+            labels: int64 (N,), on the CPU.
+            pool: size of the pooling between the layers.
+            classes: int64 (F,), the class of each feature of the decision layer.
+            upper_learns: whether the decision layer learns.
+            epoch: as in ``learn_features``.
+        """
+        latency, (features, *size) = self._check(latency, pool)
+        upper._check(latency.new_empty((0, features, *pooled_size(*size, pool))))
+        upper._check_targets(labels, classes, len(latency))
+        _, rates = self.next_rates(self.stage.rule, len(latency), epoch)
+        upper_rates = None
+        if upper_learns:
+            _, upper_rates = upper.next_rates(upper.stage.rule, len(latency), epoch)
+        return self._run("learn_together", upper, latency, labels, pool, classes, (rates, upper_rates))
+
+    def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Count the next images as seen; return their counts, int64 (N,), and their rates, float64 (N, rows, 2)."""
+        current = self.rates(rule)
+        before = np.atleast_2d(current.numpy(force=True))
+        numbers = np.arange(1, images + 1)
+        if rule.counts_images:
+            numbers += int(self.images_seen)
+            self.images_seen += images
+        scheduled = rule.schedule(before, numbers, epoch)
+        rates = to_array(scheduled, np.float64, (images, *before.shape), f"schedule of {rule.name}")
+        if images:
+            current.copy_(torch.tensor(rates[-1]).view_as(current))
+        return numbers, rates
+
+    def adapt(self, rule: Rule, outcome: Outcome) -> None:
+        """Set the rates of a rule for the next batch by the outcome of the last batch, if the rule adapts them."""
+        rates = rule.adapt(outcome)
+        if rates is not None:
+            before = self.rates(rule)
+            adapted = to_array(rates, np.float64, tuple(before.shape), f"adapt of {rule.name}")
+            before.copy_(torch.from_numpy(adapted))
+
+    def _run(self, function, *arguments):
+        """Call a function of the backend."""
+        return getattr(BACKENDS[self.backend], function)(self, *arguments)
+
+    def _check(self, latency, pool=1):
+        """Return a map as a tensor in one piece, and the shape of the layer's map. The kernels check no bounds.
+
+        Raises InputError if the map does not fit, or if a user has replaced the weight by one that the layer cannot
+        take.
+        """
+        weight = self.weight
+        is_float = weight.dtype in (torch.float32, torch.float64)
+        if weight.shape != self._shape or not is_float or not weight.is_contiguous() or weight.is_neg():
+            given = f"{weight.dtype} {tuple(weight.shape)}"
+            raise InputError(f"weight must be contiguous, float32 or float64 {self._shape}, not {given}")
+        latency = to_latency_map(latency, weight.shape[1]).contiguous()
+        shape = self.stage.shape([latency.shape[1:]])
+        pooled_size(*shape[1:], pool)
+        return latency, shape
+
+    def _check_targets(self, labels, classes, images):
+        """Raise InputError unless there is a label for each image and a class for each feature."""
+        for name, values, count in (("labels", labels, images), ("classes", classes, self.stage.out_channels)):
+            if values.shape != (count,):
+                raise InputError(f"{name} must be ({count},), not {tuple(values.shape)}")
+
+
+class Pooling(nn.Module):
+    """A ``Pool`` stage."""
+
+    layers = ()
+
+    def __init__(self, stage: Pool, *_: Any):
+        super().__init__()
+        self.stage = stage
+
+    def fire(self, latency: torch.Tensor) -> torch.Tensor:
+        """Return the earliest spike of each window of latency uint8 (N, C, H, W)."""
+        latency = to_latency_map(latency)
+        self.stage.shape([latency.shape[1:]])
+        return frames.pool_latency(latency, self.stage.size, self.stage.padding)
+
+
+class Gathering(nn.Module):
+    """A ``Gather`` stage."""
+
+    layers = ()
+
+    def __init__(self, stage: Gather, channels: int, time_steps: int, *_: Any):
+        super().__init__()
+        self.stage = stage
+        self.time_steps = time_steps
+
+    def fire(self, *maps: torch.Tensor) -> torch.Tensor:
+        """Return latency maps, each uint8 (N, C, H, W), as the channels of a 1×1 map."""
+        latency = torch.cat([latency.flatten(1) for latency in maps], 1)
+        early = [torch.where(latency < level, latency, self.time_steps) for level in self.stage.levels]
+        return torch.cat([*early, latency], 1)[:, :, None, None]
+
+
+class Parallel(nn.Module):
+    """A stage with branches. ``branches``: their layers."""
+
+    def __init__(self, stage: Branches, channels: int, *arguments: Any):
+        super().__init__()
+        self.stage = stage
+        self.branches = nn.ModuleList(Layer(branch, channels, *arguments) for branch in stage.branches)
+
+    @property
+    def layers(self) -> list[Layer]:
+        return list(self.branches)
+
+    def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
+        """Return the first spikes of all branches, pooled: uint8 (N, F, Ho / pool, Wo / pool)."""
+        latency = to_latency_map(latency)
+        _, height, width = self.stage.shape([latency.shape[1:]])
+        pooled_size(height, width, pool)
+        maps = []
+        for branch in self.branches:
+            first = branch.fire(latency)
+            more_rows = height - first.shape[2]
+            more_columns = width - first.shape[3]
+            top, left = more_rows // 2, more_columns // 2
+            sides = left, more_columns - left, top, more_rows - top
+            maps.append(F.pad(first, sides, value=branch.time_steps))
+        return frames.pool_latency(torch.cat(maps, 1), pool)
+
+
+LAYERS = {
+    SpikingConv: Layer,
+    SpikingDense: Layer,
+    Gather: Gathering,
+    Pool: Pooling,
+    Branches: Parallel,
+    Vote: Parallel,
+}

@@ -1,0 +1,158 @@
+"""Train the same networks with two checkouts of the repository, and compare results and weights to the bit.
+
+    git worktree add ../before COMMIT
+    python tests/manual/compare_checkouts.py ../before .        # --only mozafari2018: commands that contain a word
+
+The commands train all networks on the digits of scikit-learn with one epoch for each phase, and on a few images of
+MNIST (``--dry-run``), and use colour images, recordings of events, the tensor backend, moved copies, thresholds that
+adapt, and a user's own rule. ``results.json`` is compared without times, paths and versions, ``last.safetensors``
+tensor by tensor. The exit code is 1 if something differs.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+PHASES = {
+    "deep2024": 4,
+    "deepr2024": 4,
+    "deepr2024_greedy": 4,
+    "inception2024": 4,
+    "kheradpisheh2018": 2,
+    "majority2024": 3,
+    "mozafari2018": 3,
+    "mozafari2018_margin": 3,
+    "multiscale2026": 5,
+}
+ADAPTIVE = "s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05"
+RULE = """
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+from engine.rules import STDP
+
+
+class Late(NamedTuple):
+    lower: float
+    upper: float
+    lag: float
+
+    def window(self, t_in, t_out, ltp, ltd):
+        return (t_in + self.lag <= t_out) * ltp + (t_in + self.lag > t_out) * ltd
+
+    def change(self, w{rate}):
+        return {factor}(w - self.lower) * (self.upper - w)
+
+
+@dataclass(frozen=True)
+class LateSTDP(STDP):
+    name: ClassVar[str] = "late"
+    title: ClassVar[str] = "late STDP"
+
+    lag: float = 1.0
+
+    def plasticity(self, number=float):
+        return Late(*map(number, (*self.bounds, self.lag)))
+"""
+# not compared: when, where and with which version a run was trained, and what its flags are called
+IGNORED = {
+    "seconds",
+    "started",
+    "finished",
+    "machine",
+    "versions",
+    "command",
+    "flags",
+    "phase_seconds",
+    "git_commit",
+    "peak_memory_mb",
+}
+
+
+def list_commands(data: Path) -> list[str]:
+    """Return the arguments of train.py, and write the files that they read into the folder ``data``."""
+    rng = np.random.default_rng(0)
+    colour = data / "colour.npz"
+    images = rng.integers(0, 256, (240, 32, 32, 3), np.uint8)
+    images[::2, :, 8:16] //= 4
+    labels = np.arange(240) % 2
+    np.savez(colour, x_train=images[:200], y_train=labels[:200], x_test=images[200:], y_test=labels[200:])
+    for number in range(40):
+        folder = data / "recordings" / str(number % 2)
+        folder.mkdir(parents=True, exist_ok=True)
+        x = rng.integers(0, 17, 300) + 17 * (number % 2)
+        events = {"x": x, "y": rng.integers(0, 34, 300), "t": np.sort(rng.integers(0, 100_000, 300))}
+        np.savez(folder / f"{number:02}.npz", p=rng.integers(0, 2, 300), **events)
+    commands = [f"--model {name} --dataset digits --epochs {'1 ' * phases}" for name, phases in PHASES.items()]
+    commands += [f"--model {name} --dry-run" for name in PHASES]
+    return [
+        *commands,
+        f"--model colour2026 --dataset {colour} --epochs 1 1 1 --augment none",
+        f"--model mozafari2018 --dataset events:{data / 'recordings'} --epochs 1 1 2 --set s1.threshold=12 s2.threshold=6",
+        "--model mozafari2018 --dataset digits --ratio 0.2 --epochs 1 1 1 --backend torch",
+        "--model deepr2024_greedy --dataset digits --ratio 0.1 --epochs 1 1 1 1 --backend torch",
+        "--model mozafari2018_margin --dataset digits --epochs 1 1 3 --augment copies=2 turn=8 shift=1",
+        f"--model mozafari2018 --dataset digits --epochs 1 1 2 --set {ADAPTIVE}",
+        f"--model mozafari2018 --dataset digits --epochs 1 1 1 --plugin {data / 'late.py'} --set s1.rule=late",
+    ]
+
+
+def train(checkout: Path, arguments: str, folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    """Train a network with a checkout; return its results and the tensors of its last checkpoint."""
+    change = (checkout / "engine" / "rules.py").read_text(encoding="utf-8")
+    has_rate = "def change(self, w, rate)" in change  # both forms of the rule compute the same
+    (folder / "late.py").write_text(
+        RULE.format(rate=", rate" if has_rate else "", factor="rate * " if has_rate else ""), encoding="utf-8"
+    )
+    command = [sys.executable, "train.py", *arguments.split(), "--no-figures", "--threads", "1"]
+    command += ["--output", str(folder / "runs"), "--name", "run"]
+    subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    run = folder / "runs" / "run"
+    results = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    tensors = load_file(run / "checkpoints" / "last.safetensors")
+    shutil.rmtree(run)
+    return strip(results), tensors
+
+
+def strip(value: object) -> object:
+    """Return plain values without those that differ between two equal runs."""
+    if isinstance(value, dict):
+        return {key: strip(inner) for key, inner in value.items() if key not in IGNORED}
+    return [strip(inner) for inner in value] if isinstance(value, list) else value
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", type=Path, help="a checkout of the repository")
+    parser.add_argument("after", type=Path, help="another one")
+    parser.add_argument("--only", default="", metavar="WORD", help="commands that contain this word")
+    args = parser.parse_args()
+    differences = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for arguments in list_commands(folder):
+            if args.only not in arguments:
+                continue
+            results, tensors = train(args.before.resolve(), arguments, folder)
+            others, other_tensors = train(args.after.resolve(), arguments, folder)
+            differ = [key for key in results | others if results.get(key) != others.get(key)]
+            names = tensors.keys() | other_tensors.keys()
+            both = tensors.keys() & other_tensors.keys()
+            unequal = names - {name for name in both if torch.equal(tensors[name], other_tensors[name])}
+            differ += sorted(unequal)
+            differences += bool(differ)
+            print(f"{', '.join(differ) or 'equal'} ({len(names)} tensors): {arguments}", flush=True)
+    print(f"{differences} commands with a difference")
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
