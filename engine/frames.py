@@ -56,28 +56,32 @@ class _Tensors:
 class FiringLayer(_Tensors, backend.FiringLayer):
     """A layer with a threshold."""
 
-    def _wave(self, latency):
-        return sf.latency_to_wave(self._pad(latency), self.time_steps, self.weight.dtype)
-
     def _fire(self, latency, out, pool):
         elements = self.time_steps * self.features * latency[0, 0].numel()
         images = max(1, WAVE_ELEMENTS // elements)
         for part, target in zip(latency.split(images), out.split(images), strict=True):
-            wave = self._wave(part)  # (n, T, C, H, W)
-            potentials = self._potentials(wave.flatten(0, 1)).unflatten(0, wave.shape[:2])
-            first = sf.wave_to_latency(potentials > self.threshold)
+            first = sf.wave_to_latency(self._potentials(part) > self.threshold)
             target.copy_(pool_latency(first, pool))
 
-    def _potentials(self, wave):
-        """Return the potentials, less what the threshold of each feature is higher."""
-        return sf.conv2d(wave, self.weight) - self.raised.to(self.weight.dtype)[:, None, None]
+    def _potentials(self, latency):
+        """Return the potentials (N, T, F, Ho, Wo), less what the threshold of each feature is higher.
+
+        A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step,
+        and with the same value, but never falls.
+        """
+        wave = sf.latency_to_wave(self._pad(latency), self.time_steps, self.weight.dtype)  # (N, T, C, H, W)
+        potentials = sf.conv2d(wave.flatten(0, 1), self.weight) - self.raised.to(self.weight.dtype)[:, None, None]
+        potentials = potentials.unflatten(0, wave.shape[:2])
+        if self.weight.min() < 0:
+            potentials = potentials.cummax(1).values
+        return potentials
 
     def _compete(self, image, rule, closed=None):
         """Return the winners int32 (n, 4) and the first spikes (F, Ho, Wo) of one image (C, H, W).
 
         closed: bool (Ho, Wo), the positions where no neuron can win.
         """
-        spikes, thresholded = sf.fire(self._potentials(self._wave(image)), self.threshold, True)
+        spikes, thresholded = sf.fire(self._potentials(image[None])[0], self.threshold, True)
         inhibited = sf.pointwise_inhibition(merge_ties(thresholded))
         if closed is not None:
             inhibited = inhibited * ~torch.from_numpy(closed).to(inhibited.device)
