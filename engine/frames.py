@@ -34,7 +34,7 @@ class _Tensors:
         return F.pad(latency, [self.padding] * 4, value=self.time_steps)
 
     def _change_weights(self, features, times, time, rates, rule):
-        """Change the weights of winners; the first update clips all weights.
+        """Change the weights of winners.
 
         features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. time: (n, 1, 1, 1), of
         the spike of the winner, or one number. rates: float64 (2,), (LTP, LTD).
@@ -47,10 +47,14 @@ class _Tensors:
         after = before + rate * plasticity.change(before)
         after = after.clamp_(plasticity.lower, plasticity.upper)
         after[after.abs() < torch.finfo(after.dtype).tiny] = 0  # additions of denormal numbers are slow
-        if not self.clamped:
-            weight.clamp_(plasticity.lower, plasticity.upper)
-            self.clamped = True
         weight[features] = after
+
+    def _clip_once(self, rule):
+        """Clip all weights after the first image whose winners have learned, as the kernels do."""
+        if not self.clamped:
+            plasticity = rule.plasticity()
+            self.weight.clamp_(plasticity.lower, plasticity.upper)
+            self.clamped = True
 
 
 class FiringLayer(_Tensors, backend.FiringLayer):
@@ -100,6 +104,7 @@ class FiringLayer(_Tensors, backend.FiringLayer):
         columns = (column[:, None] + kernel)[:, None, :]
         times = self._pad(image)[:, rows, columns].transpose(0, 1)
         self._change_weights(feature, times, time[:, None, None, None], rates, rule)
+        self._clip_once(rule)
 
     def _compete_and_update(self, latency, rule, rates, draws, winners):
         for n, image in enumerate(latency):
@@ -180,6 +185,8 @@ class DecisionLayer(_Tensors, backend.DecisionLayer):
             line, column = self._find_position(potentials[feature])
             times = self._pad(image)[:, line : line + self.kernel, column : column + self.kernel]
             self._change_weights([feature], times[None], self.time_steps - 1, rates[row], rule)
+        if count:
+            self._clip_once(rule)
 
 
 def merge_ties(potentials: Tensor) -> Tensor:

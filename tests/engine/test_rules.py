@@ -260,6 +260,18 @@ def test_the_margin_rule_on_both_backends(left_out):
     assert changed.sum() > 12
 
 
+def test_all_weights_are_clipped_after_both_learners_of_the_first_image(backend):
+    """Both learners change their weights from outside the bounds; 1.3 - 0.05 is clipped, not 1 - 0.05."""
+    weight = torch.tensor([[1.2, 0.5], [1.3, 0.6]]).reshape(2, 2, 1, 1)
+    latency = torch.zeros(1, 2, 1, 1, dtype=torch.uint8)
+    latency[0, 1] = 15
+    rule = MarginRule(rate=0.05, margin=10.0)
+    layer = BACKENDS[backend].DecisionLayer(weight, 15, 0)
+    layer.decide_and_update(latency, torch.tensor([0]), np.arange(2), rule, rule.first_rates()[None])
+    expected = torch.tensor([[1, 0.4975], [1, 0.6025]])
+    torch.testing.assert_close(weight.flatten(1), expected)
+
+
 def learn_chosen(backend, **verdict):
     """Learn from 40 digits by a rule that chooses so; return the weights (40, 6, 5, 5)."""
     weight, rule = weights(40, 6, 5, 5, low=0.4, high=0.6), ChosenRule(**verdict)
