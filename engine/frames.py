@@ -64,7 +64,7 @@ class FiringLayer(_Tensors, backend.FiringLayer):
         elements = self.time_steps * self.features * latency[0, 0].numel()
         images = max(1, WAVE_ELEMENTS // elements)
         for part, target in zip(latency.split(images), out.split(images), strict=True):
-            first = sf.wave_to_latency(self._potentials(part) > self.threshold)
+            first = sf.wave_to_latency(self._potentials(part) > self.limit)
             target.copy_(pool_latency(first, pool))
 
     def _potentials(self, latency):
@@ -85,7 +85,7 @@ class FiringLayer(_Tensors, backend.FiringLayer):
 
         closed: bool (Ho, Wo), the positions where no neuron can win.
         """
-        spikes, thresholded = sf.fire(self._potentials(image[None])[0], self.threshold, True)
+        spikes, thresholded = sf.fire(self._potentials(image[None])[0], self.limit, True)
         inhibited = sf.pointwise_inhibition(merge_ties(thresholded))
         if closed is not None:
             inhibited = inhibited * ~torch.from_numpy(closed).to(inhibited.device)

@@ -267,6 +267,16 @@ def test_rounding_does_not_decide_between_features(backend):
     assert learn(backend, weight, 15, 0, 0.25, latency, 1, 0) == [[(0, 0, 0, 0)]]
 
 
+@pytest.mark.parametrize("features", [1, 201])
+def test_rounding_does_not_decide_whether_a_neuron_fires(backend, features):
+    """The potential 0.1 + 0.2 is above 0.3 in float64, but equal to the threshold: no neuron fires, and none wins."""
+    weight = np.array([0.1, 0.2]).reshape(1, 2, 1, 1).repeat(features, 0)
+    latency = np.zeros((1, 2, 10, 10), np.uint8)
+    assert (fire(firing_layer(backend, weight, 15, 0, 0.3), latency) == 15).all()
+    assert learn(backend, weight, 15, 0, 0.3, latency, 1, 0) == [[]]
+    assert learn(backend, weight, 15, 0, 0.3 - 1e-12, latency, 1, 0) == [[(0, 0, 0, 0)]]
+
+
 def test_equal_weights_go_to_the_lowest_index(backend):
     """Features with equal weights tie everywhere: the first one wins, at the first of the equal positions."""
     weight = np.full((40, 1, 3, 3), 0.7)

@@ -214,6 +214,7 @@ def test_neurons_that_are_left_out_do_not_learn_but_decide(backend):
         ([3, 1, 2, 2.5], 0, []),
         ([2.05, 1, 2, 1], 0, [(0, 0), (2, 1)]),
         ([2.06, 1, 2, 1], 0, []),  # exactly 3 % over 2
+        ([math.nextafter(2.06, 0), 1, 2, 1], 0, []),  # the same, up to rounding
         ([-1, 1, 2, 2.5], 0, [(1, 0), (3, 1)]),  # feature 0 is left out
         ([-1, -1, 2, 2.5], 0, []),  # the whole class is
         ([-1, -1, 2, 2.5], 1, []),  # all others are
