@@ -22,16 +22,12 @@ WAVE_ELEMENTS = 1 << 26  # potentials in memory at the same time, if images shar
 IMAGES = 1000  # that share a convolution in a decision layer
 
 
-def fire(layer: Any, latency: Tensor, threshold: float, pool: int) -> Tensor:
+def fire(layer: Any, latency: Tensor, limit: float, pool: int) -> Tensor:
     """Compute the first spikes of latency uint8 (N, C, H, W), as ``event.fire`` does."""
     elements = layer.time_steps * layer.stage.out_channels * latency[:1, 0].numel()
     images = max(1, WAVE_ELEMENTS // max(1, elements))
-    maps = []
-    for part in latency.split(images):
-        wave = _make_wave(layer, part)  # (n, T, C, H, W)
-        potentials = _add_weights(layer, wave.flatten(0, 1)).unflatten(0, wave.shape[:2])
-        maps.append(pool_latency(sf.wave_to_latency(potentials > threshold), pool))
-    return torch.cat(maps)
+    waves = (_compute_potentials(layer, part) > limit for part in latency.split(images))
+    return torch.cat([pool_latency(sf.wave_to_latency(wave), pool) for wave in waves])
 
 
 def peaks(layer: Any, latency: Tensor) -> Tensor:
@@ -99,16 +95,19 @@ def _pad(layer, latency):
     return F.pad(latency, [layer.stage.padding] * 4, value=layer.time_steps)
 
 
-def _make_wave(layer, latency):
-    """Return the padded spike wave (…, T, C, H, W) of a latency map (…, C, H, W), in the type of the weights."""
-    return sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)
+def _compute_potentials(layer, latency):
+    """Return the potentials (N, T, F, Ho, Wo), less what the threshold of each feature is higher.
 
-
-def _add_weights(layer, wave):
-    """Return the potentials (T, F, Ho, Wo) of a padded wave, less what the threshold of each feature is higher."""
-    potentials = sf.conv2d(wave, layer.weight)
+    A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step, and
+    with the same value, but never falls.
+    """
+    wave = sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
+    potentials = sf.conv2d(wave.flatten(0, 1), layer.weight)
     if hasattr(layer, "raised"):
         potentials = potentials - layer.raised.to(potentials.dtype)[:, None, None]
+    potentials = potentials.unflatten(0, wave.shape[:2])
+    if layer.weight.min() < 0:
+        potentials = potentials.cummax(1).values
     return potentials
 
 
@@ -117,7 +116,7 @@ def _compete(layer, image, rule, closed=None):
 
     closed: bool (Ho, Wo), the positions where no neuron can win.
     """
-    spikes, thresholded = sf.fire(_add_weights(layer, _make_wave(layer, image)), layer.threshold, True)
+    spikes, thresholded = sf.fire(_compute_potentials(layer, image[None])[0], layer.limit, True)
     inhibited = sf.pointwise_inhibition(merge_ties(thresholded))
     if closed is not None:
         inhibited = inhibited * ~torch.from_numpy(closed).to(inhibited.device)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from engine import event, frames
 from engine.adaptation import NO_DRAWS
-from engine.decision import Outcome, Result
+from engine.decision import Outcome, Result, tolerance
 from engine.latency import drop_times, to_latency_map
 from engine.rules import Rule, to_array
 from engine.stages import Branches, Gather, Pool, SpikingConv, SpikingDense, Vote, pooled_size
@@ -77,6 +77,12 @@ class Layer(nn.Module):
         raised = getattr(self, "raised", torch.zeros(self.stage.out_channels, dtype=torch.float64))
         return raised + self.threshold
 
+    @property
+    def limit(self) -> float:
+        """The number that a potential must exceed: the threshold, higher by ``tolerance``."""
+        relative = tolerance(np.empty(0, str(self.weight.dtype).removeprefix("torch.")))
+        return self.threshold * (1 + float(relative))
+
     def rates(self, rule: Rule) -> torch.Tensor:
         """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2).
 
@@ -91,7 +97,7 @@ class Layer(nn.Module):
         """Return the first spikes, pooled: uint8 (N, F, Ho / pool, Wo / pool), of latency uint8 (N, C, H, W)."""
         latency, _ = self._check(latency, pool)
         if not self.stage.decides:
-            return self._run("fire", latency, self.threshold, pool)
+            return self._run("fire", latency, self.limit, pool)
         # Only whether an input spiked counts: as if all had spiked at once, with a threshold of 0, at the last step.
         fired = self._run("fire", drop_times(latency, self.time_steps), 0.0, pool)
         return torch.where(fired == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)

@@ -86,6 +86,9 @@ class Stage(Declared):
 class SpikingConv(Stage):
     """A convolution of stride 1 whose neurons fire once, when their potential exceeds the threshold (strictly).
 
+    If weights are negative, a potential can fall again. A neuron fires at the first step at which its potential exceeds
+    the threshold, and competes with its potential at this step, whatever follows.
+
     Without a threshold the neurons fire only at the last time step, if their potential is positive, and the highest
     potential decides.
 

@@ -27,15 +27,15 @@ IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is 
 FEW_ADDITIONS = 2_000_000  # for an image, if all inputs spike; with fewer, one thread is as fast (benchmarks/busy.py)
 
 
-def fire(layer: Any, latency: Tensor, threshold: float, pool: int) -> Tensor:
-    """Compute the first spikes of latency uint8 (N, C, H, W).
+def fire(layer: Any, latency: Tensor, limit: float, pool: int) -> Tensor:
+    """Compute the first spikes of latency uint8 (N, C, H, W), of potentials that exceed ``limit``.
 
     Returns:
         uint8 (N, F, Ho / pool, Wo / pool), the earliest spike of each pool×pool window.
     """
     array = layer.weight.numpy()
     geometry = geometry_of(layer, latency, lanes(array.dtype))
-    thresholds = make_thresholds(layer, geometry, threshold)
+    thresholds = make_thresholds(layer, geometry, limit)
     kernel = firing.fire
     if wide.is_faster(geometry):
         kernel = wide.fire
@@ -162,7 +162,7 @@ def geometry_of(layer: Any, latency: Tensor, block: int) -> Geometry:
     return Geometry(layer.time_steps, *shape, stage.kernel, stage.padding, features, stride, *out_size)
 
 
-def make_thresholds(layer: Any, geometry: Geometry, threshold: float) -> firing.Thresholds:
+def make_thresholds(layer: Any, geometry: Geometry, limit: float) -> firing.Thresholds:
     """Return the thresholds of a firing layer."""
     dtype = layer.weight.numpy().dtype
     raised = np.zeros(geometry.features)
@@ -170,7 +170,7 @@ def make_thresholds(layer: Any, geometry: Geometry, threshold: float) -> firing.
         raised = layer.raised.numpy()
     start = np.zeros(geometry.stride, dtype)
     start[: geometry.features] -= raised
-    return firing.Thresholds(dtype.type(threshold), raised, start)
+    return firing.Thresholds(dtype.type(limit), raised, start)
 
 
 def prepare_firing(layer: Any, latency: Tensor, rule: Rule) -> tuple[Geometry, Weights, Competition, Any]:
@@ -179,7 +179,7 @@ def prepare_firing(layer: Any, latency: Tensor, rule: Rule) -> tuple[Geometry, W
     geometry = geometry_of(layer, latency, lanes(array.dtype))
     plasticity = make_plasticity(rule, array.dtype)
     radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
-    competition = Competition(make_thresholds(layer, geometry, layer.threshold), rule.winners, radius)
+    competition = Competition(make_thresholds(layer, geometry, layer.limit), rule.winners, radius)
     transposed = transpose(array)
     weights = Weights(transposed, make_rows(transposed, geometry.stride), are_inside(array, plasticity))
     return geometry, weights, competition, plasticity
