@@ -208,19 +208,17 @@ class NetworkTrainer(StageGraph):
             declaration = check_stages(set_fields(declaration, overrides))
         shapes = self.connect(declaration, image_size is not None)
         check_training(self, num_classes)
-        sizes = {}
-        for name, (stage, inputs) in self.nodes.items():
-            channels = shapes[inputs[0]][0]
-            weights = sum(math.prod(conv.weight_shape(channels)) for conv in stage.convs)
-            sizes[f"the weights of {name}"] = weights * dtype.itemsize
-        check_memory(sizes)
+        weights = 0
+        for stage, inputs in self.nodes.values():
+            channels, _, _ = shapes[inputs[0]]
+            weights += sum(math.prod(conv.weight_shape(channels)) for conv in stage.convs)
+        check_memory({"the weights": weights * dtype.itemsize})
         self.make_layers(shapes, backend, dtype, np.random.default_rng(seed))
         phases = self.build_phases()
         if not isinstance(phases, list | tuple) or not all(isinstance(phase, Phase) for phase in phases):
             raise InputError(f"build_phases must return a list of phases, not {phases!r}")
         self.phases = nn.ModuleList(phases)
         self.to(device)
-        self.requires_grad_(False)
 
     def build(self, num_classes: int) -> dict[str, Stage]:
         """Return the stages, bottom up: {name: stage}."""
@@ -480,10 +478,10 @@ class NetworkTrainer(StageGraph):
 
     def _prepare(self, phase, train, validation, copies) -> Generator[Step, None, None]:
         """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""
-        target = self.input_name(phase.stages[0])
-        phases = list(self.phases)
-        this_and_later = phases[phases.index(phase) :]
-        targets = {self.input_name(later.stages[0]) for later in this_and_later}
+        inputs = [self.input_name(each.stages[0]) for each in self.phases]  # one for each phase
+        number = list(self.phases).index(phase)
+        target = inputs[number]
+        targets = set(inputs[number:])
         if copies and phase.needs_labels and not train.copies:
             for number, moved in enumerate(copies, start=1):
                 chunks = self.propagate({INPUT: moved}, [target], bits=True, file=copies.file(number))
