@@ -30,7 +30,7 @@ def build_encoder(config: dict[str, Any]) -> Encoder:
     parameters = dict(config)
     name = parameters.pop("name", DEFAULT)
     if not isinstance(name, str) or name not in ENCODERS:
-        raise InputError(f"unknown encoder {name!r}; choose from {', '.join(ENCODERS)}")
+        raise InputError(f"unknown --encoder {name!r}; choose from {', '.join(ENCODERS)}")
     known = inspect.signature(ENCODERS[name]).parameters
     for key in parameters:
         if key not in known:
