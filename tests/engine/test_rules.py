@@ -1,16 +1,14 @@
 """The rules: numbers worked out by hand, and users' own rules on both backends."""
 
 import ast
-import math
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from support.own_rules import ChosenRule, ContrastRule, ExponentialSTDP, Recent, RecentSTDP
+from support.own_rules import ChosenRule, ContrastRule, ExponentialSTDP, RecentSTDP
 from support.refusals import refuses
 
 import engine
@@ -26,7 +24,6 @@ def weights(*shape, low=0.1, high=0.9):
     return torch.from_numpy(np.random.default_rng(0).uniform(low, high, shape))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # By hand
 
 
@@ -97,34 +94,6 @@ def test_the_strongest_is_rewarded_or_punished(peaks, label, expected):
     assert [tuple(one) for one in learners[:count]] == expected
 
 
-@pytest.mark.parametrize(
-    ("make", "field"),
-    [
-        (lambda: STDP(winners=0, radius=0), "winners"),
-        (lambda: STDP(winners=1, radius=2**63), "radius"),
-        (lambda: STDP(winners=1, radius=-1), "radius"),
-        (lambda: STDP(winners=1, radius=0, bounds=(1.0, 0.0)), "bounds"),
-        (lambda: STDP(winners=1, radius=0, bounds=(0.5, 0.5)), "bounds"),
-        (lambda: STDP(winners=1, radius=0, bounds=(0, 1e20)), "bounds"),
-        (lambda: STDP(winners=1, radius=0, rates=(0.1,)), "rates"),
-        (lambda: STDP(winners=1, radius=0, highest=1e7), "highest"),
-        (lambda: STDP(winners=1, radius=0, double_every=10**30), "double_every"),
-        (lambda: STDP(winners=1, radius=0, double_every=-1), "double_every"),
-        (lambda: STDP(winners=1, radius=0, positions=0.0), "positions"),
-        (lambda: STDP(winners=1, radius=0, target=1.5), "target"),
-        (lambda: STDP(winners=1, radius=0, threshold_rate=-0.1), "threshold_rate"),
-        (lambda: STDP(winners=1, radius=0, threshold_images=0), "threshold_images"),
-        (lambda: RSTDP(reward=(float("nan"), 0.0)), "reward"),
-        (lambda: MarginRule(left_out=1.0), "left_out"),
-        (lambda: MarginRule(margin=-0.1), "margin"),
-    ],
-)
-def test_impossible_rules_are_refused(make, field):
-    with refuses(field):
-        make()
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Users' own rules
 
 
@@ -278,41 +247,16 @@ def test_as_many_neurons_learn_as_the_verdict_chooses(count):
     assert changed.nonzero()[:, 0].tolist() == list(range(3, 3 + count))
 
 
-@pytest.mark.parametrize(
-    "verdict",
-    [
-        {"count": -1},
-        {"count": 33},
-        {"feature": -1},
-        {"feature": 40},
-        {"count": 2, "feature": 39},
-        {"row": -1},
-        {"row": 1},
-        {"count": 2, "step": 0},
-    ],
-)
-def test_an_impossible_verdict_is_refused(backend, verdict):
-    with refuses("rule"):
-        learn_chosen(backend, **verdict)
+VERDICTS = {"count": -1}, {"count": 33}, {"feature": -1}, {"feature": 40}, {"count": 2, "feature": 39}
+VERDICTS += {"row": -1}, {"row": 1}, {"count": 2, "step": 0}
 
 
-@pytest.mark.parametrize(
-    ("method", "result"),
-    [
-        ("first_rates", np.full((2, 2), math.inf)), ("schedule", np.zeros((2, 2))),
-        ("schedule", np.full((4, 2, 2), math.nan)), ("adapt", np.zeros(3)), ("adapt", np.full((2, 2), math.inf)),
-        ("plasticity", (0.0, 1.0)), ("plasticity", None),
-    ],
-)  # fmt: skip
-def test_a_rule_returns_what_the_stage_needs(method, result):
-    kind = type("Wrong", (RSTDP,), {method: lambda *_: result, "name": "wrong_result"})
-    with refuses("rule"):
-        stage = SpikingConv(20, 5, in_channels=6, rule=kind())
-        stage.next_rates(stage.rule, 4)
-        stage.adapt(stage.rule, Outcome(1, 2, 1))
+def test_an_impossible_verdict_is_refused(backend):
+    for verdict in VERDICTS:
+        with refuses("rule"):
+            learn_chosen(backend, **verdict)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # The shape of the engine
 
 
@@ -323,19 +267,6 @@ def test_no_function_of_the_engine_has_more_than_eight_parameters():
             if isinstance(node, ast.FunctionDef):
                 names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
                 assert len(set(names) - {"self", "cls", "typingctx"}) <= 8, f"{path.name}: {node.name}"
-
-
-def test_both_backends_promise_the_same():
-    for name in ("FiringLayer", "DecisionLayer"):
-        one, two = (getattr(backend, name) for backend in BACKENDS.values())
-        for method in ("__init__", "fire", "compete_and_update", "peaks", "decide_and_update"):
-            assert getattr(one, method, None) is getattr(two, method, None)
-    event, torch_backend = BACKENDS.values()
-    assert event.update_together is torch_backend.update_together
-
-
-def test_a_record_of_ones_own_may_stand_beside_others():
-    assert replace(RecentSTDP(1, 0), span=5).plasticity() == Recent(0.0, 1.0, 5.0)
 
 
 SECOND_START = """
@@ -355,6 +286,7 @@ print(compiled.counts["compiled"], compiled.counts["loaded"])
 """
 
 
+@pytest.mark.slow
 def test_a_second_start_with_rules_of_ones_own_compiles_nothing():
     tests = Path(__file__).parent.parent
     program = SECOND_START.format(root=str(tests.parent), tests=str(tests))

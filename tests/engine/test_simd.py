@@ -124,6 +124,7 @@ for arguments in (
 """
 
 
+@pytest.mark.slow
 def test_with_bounds_checks_no_address_is_outside(tmp_path):
     """numba does not check the addresses of ``add_rows``: in this mode, it checks them itself."""
     here = Path(__file__).parent

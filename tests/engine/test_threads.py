@@ -28,6 +28,7 @@ import {module}, torch
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "given", "expected"),
     [("engine", "active", "active"), *((module, None, "passive") for module in MODULES)],
@@ -97,6 +98,7 @@ print(len(results), os.waitpid(process, 0)[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork processes")
 def test_kernels_run_in_several_threads_at_once_and_in_a_forked_process():
     done = subprocess.run(
