@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from support.tiers import slow_except
 
 import datasets
 from engine.rules import RSTDP, STDP
@@ -81,7 +82,7 @@ def one_addition_at_a_time(conv, latency, steps):
     return additions
 
 
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", slow_except(["majority2024"], network_names()))
 def test_every_network_against_a_slow_count(name):
     """Every stage and branch of every network, by its saved maps and one addition at a time."""
     model = build_model(name)
