@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, SMALL, refuse, results, start
+from support.command import SMALL, results, start
 from support.run_folders import ROOT, only_run, same
 
 from datasets import augmentation
@@ -57,17 +57,3 @@ def test_a_run_learns_from_copies_and_resumes_to_the_bit(tmp_path, undrawn, stop
         stop_after(None)
         assert start("--resume latest", tmp_path / place) == 0
         assert same(state(whole), state(only_run(tmp_path / place)))
-
-
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (f"--model deepr2024 {MOVES}", "deepr2024"),
-        (f"--model kheradpisheh2018 {MOVES}", "kheradpisheh2018"),
-        ("--model mozafari2018 --augment twist=3", "twist=3"),
-        ("--model mozafari2018 --augment turn=3", "copies"),
-    ],
-)
-def test_what_cannot_learn_from_copies_is_refused(words, named, tmp_path, capsys):
-    assert named in refuse(f"{words} --output {tmp_path} {DIGITS}", capsys)
-    assert list(tmp_path.iterdir()) == []

@@ -54,7 +54,6 @@ def plain(value):
     return repr(value)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Round trips
 
 
@@ -119,7 +118,6 @@ def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(nam
     assert plain(rebuilt.state_dict()) == plain(model.state_dict())
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Damage
 
 
@@ -143,7 +141,6 @@ def test_damaged_bytes_are_refused(damage, place, new):
             decode_checkpoint(damaged, FILE)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Refusals
 
 

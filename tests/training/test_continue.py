@@ -98,28 +98,3 @@ def test_features_before_a_stage_that_is_not_trained(tmp_path, undrawn, capsys):
     assert int(model.phases[2].batches) == 0
     with np.load(tmp_path / "run" / "features" / "train.npz") as features:
         assert str(features["stage"]) == "c2"
-
-
-REFUSED = {
-    "s9": ["--until s9"],
-    "--seed": ["--seed 4 --continue-from {run}"],
-    "--epochs": ["--epochs 2 2 2 --continue-from {run}"],
-    "s1.threshold": ["--set s1.threshold=9 --continue-from {run}"],
-    "fingerprint": ["--image-size 20 20 --continue-from {run}"],
-    "no checkpoint": ["--continue-from nowhere", "--continue-from {run}/checkpoints/last.safetensors"],
-    "no finished phase": ["--continue-from {new}"],
-    "--continue-from": ["--resume {run} --continue-from {run}"],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("words", "about"), [(words, about) for about in REFUSED for words in REFUSED[about]])
-def test_refused_in_one_line(whole, words, about, tmp_path, monkeypatch, capsys):
-    with monkeypatch.context() as patched:
-        patched.setattr(train.Run, "train", lambda run: None)
-        assert start(f"{WORDS} --name new", tmp_path) == 0
-    words = words.format(run=whole, new=tmp_path / "new")
-    words = words if "--resume" in words else f"{WORDS} {words}"
-    before = sorted(tmp_path.rglob("*"))
-    capsys.readouterr()
-    assert_refuses(train.main, f"{words} --output {tmp_path}", about, capsys)
-    assert sorted(tmp_path.rglob("*")) == before

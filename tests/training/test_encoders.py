@@ -62,23 +62,6 @@ def test_there_and_back(brightness):
     assert get_encoder_config(build_encoder({"name": "brightness", "steps": 9})) == {"name": "brightness", "steps": 9}
 
 
-@pytest.mark.parametrize(
-    ("config", "about"),
-    [
-        ({"name": "nonsense"}, "--encoder"),
-        ({"name": ["s1c1"]}, "--encoder"),
-        ("s1c1", "encoder"),
-        ({"window": 3}, "encoder.window"),
-        ({"threshold": "high"}, None),
-        ({"radius": float("inf")}, "encoder.radius"),
-        ({"time_steps": 0}, "encoder.time_steps"),
-    ],
-)
-def test_an_encoder_that_cannot_be(config, about):
-    with refuses(about):
-        build_encoder(config)
-
-
 def test_a_network_names_its_encoder_and_sets_it(brightness):
     class Own(NetworkTrainer):
         encoder = {"name": "brightness", "steps": 9}  # noqa: RUF012

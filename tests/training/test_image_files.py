@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
-from support.draw_digits import STYLES, huge
 from support.refusals import refuses
 
 from datasets.pictures import ORIENTATION, images_at, resize_images
+from results.draw_digits import STYLES, huge
 from training.image_files import read_image
 
 

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 
+import pytest
 from support.run_folders import ROOT
 
 import train
@@ -29,6 +30,7 @@ def test_a_network_that_cannot_be_built_is_one_line_of_the_list(monkeypatch, cap
     assert sorted(listed(capsys.readouterr().out)) == network_names()
 
 
+@pytest.mark.slow
 def test_a_faulty_file_is_one_line_of_the_list_and_its_network_shows_the_line(tmp_path):
     for folder in ("SpykeTorch", "datasets", "encoders", "engine", "models", "report", "training"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))

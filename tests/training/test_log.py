@@ -83,6 +83,7 @@ def test_a_bar_shows_the_time_left(tmp_path, capsys):
     assert "digits/s" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--list-models", "--help"])
 def test_an_isolated_python_and_a_full_output(flag):
     """``python -I`` does not add the folder of the script to the module path. No window is opened."""

@@ -2,11 +2,9 @@
 
 import pytest
 from support.command import SMALL, read_csv, results, start, start_evaluation
-from support.refusals import assert_refuses
 
 import datasets
 import report.page
-import train
 from report.sweep_report import read_run
 
 WORDS = f"{SMALL} --epochs 0 0 2"
@@ -69,17 +67,3 @@ def test_the_titles_name_the_images(monkeypatch, tmp_path):
     monkeypatch.setattr(report.page, "read_figures", lambda *_: [])
     assert start(f"{WORDS} --no-test --name one", tmp_path) == 0
     assert f"{results(tmp_path / 'one')['images']['validation']} validation images" in titles[0]
-
-
-@pytest.mark.parametrize(
-    ("words", "about"),
-    [
-        (f"{WORDS} --no-test --val-split 0", "--val-split"),
-        ("--model kheradpisheh2018 --dataset digits --no-test --readout none", "--no-test"),
-        ("--model kheradpisheh2018 --dataset digits --no-test --val-split 0", "--no-test"),
-        (f"{WORDS} --no-test --map-index 100000", "--map-index"),
-    ],
-)
-def test_refused(words, about, tmp_path, capsys):
-    assert_refuses(train.main, f"{words} --output {tmp_path}", about, capsys)
-    assert not list(tmp_path.iterdir())

@@ -181,6 +181,7 @@ def test_two_plugins_with_a_network_of_one_name(own, tmp_path, capsys):
         OWN.replace('"plug"', '"deep2024"'),
         OWN.replace('"plugged"', '"stdp"'),
         OWN.replace('"squares"', '"digits"'),
+        OWN.replace("def nothing", "def history"),
     ],
 )
 def test_a_file_that_cannot_be_imported(text, own, capsys):

@@ -116,12 +116,6 @@ def test_the_memory_of_a_readout(monkeypatch):
         features.find_spikes(latencies, 15)
 
 
-@pytest.mark.parametrize("stage", ["s3", "s9"])
-def test_a_stage_that_does_not_exist_is_refused(stage, capsys):
-    line = refuse(f"{SMALL} --save-features {stage}", capsys)
-    assert all(name in line for name in ("mozafari2018", stage, "s1, c1, s2, c2"))
-
-
 def test_only_the_first_spike_at_each_position_teaches_s2():
     """Of kheradpisheh2018, by hand: the earliest, or the lowest of equal features; silence stays silence."""
     seen = []

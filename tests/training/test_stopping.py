@@ -102,6 +102,7 @@ def test_another_error_of_the_disk(tmp_path, undrawn, monkeypatch, capsys):
     assert_refused("train.py", code, "", capsys.readouterr().err, "index.html")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["dataclasses", "numba"])
 @pytest.mark.parametrize("command", ["train.py", "evaluate.py", "sweep.py"])
 def test_ctrl_c_while_modules_are_imported(command, module, tmp_path):
