@@ -35,6 +35,7 @@ def check(path):
     assert (pixels < 128).mean() > 0.01  # not blank
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_is_drawn(drawn, name):
     check(drawn / f"{name}.png")
@@ -45,5 +46,6 @@ def test_a_figure_is_in_the_repository(name):
     check(FOLDER / f"{name}.png")
 
 
+@pytest.mark.slow
 def test_nothing_else_is_drawn(drawn):
     assert sorted(path.name for path in drawn.iterdir()) == sorted(f"{name}.png" for name in NAMES)

@@ -18,6 +18,7 @@ def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+@pytest.mark.slow
 def test_it_runs(notebook, monkeypatch):
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
     (parameters,) = [cell for cell in code_cells(notebook) if "parameters" in cell.metadata.get("tags", ())]
