@@ -58,7 +58,7 @@ def backend(request):
 def surroundings_are_left_as_they_were():
     threads = torch.get_num_threads()
     before = surroundings()
-    with mock.patch.dict(PLUGINS):  # a file stays imported until the process ends
+    with mock.patch.dict(PLUGINS), np.errstate(all="raise"):  # a file stays imported until the process ends
         yield
     torch.set_num_threads(threads)  # which --threads is there to change
     after = surroundings()

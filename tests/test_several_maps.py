@@ -56,24 +56,6 @@ def by_hand(model, latencies):
     return {"a": a, "p": p, "b": b, "c": c, "d": d, "q": q}, e
 
 
-@pytest.mark.parametrize(("levels", "lowest", "highest"), [((), 0, 0.6), ((2, 5), 0, 0.7), ((), -1, 1.5)])
-def test_bits_tell_which_neurons_spike(levels, lowest, highest):
-    """Also with levels, which depend on the times of spikes, and with negative weights: a potential may fall."""
-    model = fork(overrides={"e.levels": levels}, dtype=torch.float64)
-    rng = np.random.default_rng(0)
-    for conv in model.convs():
-        conv.weight.data = torch.from_numpy(rng.uniform(lowest, highest, conv.weight.shape))
-    name, found = model.input_name("e"), {}
-
-    def propagate():
-        found.update((yield from model.propagate({"input": LATENCIES}, [name], bits=True)))
-
-    assert list(propagate()) == [40]
-    spiked = model.fire({"input": LATENCIES}, [name])[name] < 8
-    assert torch.equal(found[name][:] < 8, spiked)
-    assert 0.1 < spiked.float().mean() < 0.9
-
-
 def test_each_stage_reads_what_it_names():
     model = fork()
     maps, joined = by_hand(model, LATENCIES)

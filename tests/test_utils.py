@@ -138,15 +138,11 @@ def test_a_failed_write_leaves_the_old_file(error, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "make",
-    [
-        lambda path: path.symlink_to(path.with_name("other")),
-        lambda path: path.symlink_to("nowhere"),
-        os.mkfifo,
+    "make", [
+        lambda path: path.symlink_to(path.with_name("other")), lambda path: path.symlink_to("nowhere"), os.mkfifo,
         Path.mkdir,
-    ],
-    ids=["a link", "a link to nothing", "a pipe", "a folder"],
-)
+    ], ids=["a link", "a link to nothing", "a pipe", "a folder"],
+)  # fmt: skip
 def test_only_regular_files_are_replaced(make, tmp_path):
     path, other = tmp_path / "file.txt", tmp_path / "other"
     other.write_text("old")

@@ -75,15 +75,14 @@ def test_a_rule_of_the_original_loads_with_its_weights():
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
-    [
+    ("values", "message"), [
         ({"ltp_1": None}, r'Missing.*"stdp.ltp_1"'),
         ({"conv_layer.weight": None}, r'Missing.*"stdp.conv_layer.weight"'),
         ({"ltd_3": torch.ones(1)}, r'Unexpected.*"stdp.ltd_3"'),
         ({"conv_layer.bias": torch.ones(3)}, r'Unexpected.*"stdp.conv_layer.bias"'),
         ({"conv_layer.weight": torch.ones(3, 2, 5, 5)}, r"size mismatch for stdp.conv_layer.weight"),
     ],
-)
+)  # fmt: skip
 def test_a_state_that_does_not_fit_is_refused_as_by_torch(values, message):
     with pytest.raises(RuntimeError, match=message):
         Network().load_state_dict({"conv.weight": WEIGHTS, **original_state("stdp.", **values)})

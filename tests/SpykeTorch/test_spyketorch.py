@@ -284,14 +284,12 @@ def test_no_winners_change_nothing():
 
 
 @pytest.mark.parametrize(
-    "replace",
-    [
+    "replace", [
         lambda layer, weight: layer.load_weight(weight),
         lambda layer, weight: layer.load_state_dict({"weight": weight}),
-        lambda layer, weight: layer.weight.copy_(weight),
-        lambda layer, weight: setattr(layer.weight, "data", weight),
+        lambda layer, weight: layer.weight.copy_(weight), lambda layer, weight: setattr(layer.weight, "data", weight),
     ],
-)
+)  # fmt: skip
 def test_replaced_weights_are_clamped_again(replace):
     layer, stdp, call = one_neuron()
     stdp(*call)
@@ -350,18 +348,6 @@ def test_the_rule_with_plain_numbers_is_exact_in_float64():
 
 
 # encoding
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_lateral_inhibition_and_normalization_by_hand(dtype):
-    image = torch.tensor([[1.0, 1.0], [4.0, 2.0]], dtype=dtype).view(1, 1, 2, 2)
-    result = utils.LateralIntencityInhibition([0.5])(image)
-    # 5 zeros around each corner; then 0, 0, 3 and 2 weaker neighbours inside
-    torch.testing.assert_close(result.flatten(), torch.tensor([3.5, 3.5, 20.0, 9.0], dtype=dtype))
-    result = sf.local_normalization(image, 1)  # by a mean of 8/9
-    torch.testing.assert_close(result, image * 9 / 8)
-    torch.testing.assert_close(sf.local_normalization(image.long(), 1).to(dtype), result)
-    assert sf.local_normalization(torch.zeros(1, 2, 5, 5, dtype=dtype), 2).abs().sum() == 0
 
 
 def test_filter_thresholds_each_kernel_and_pads_the_small_ones():
@@ -476,14 +462,3 @@ def test_pictures(tmp_path):
     (axes,) = figure.axes
     assert axes.images[0].get_clim() == (0, 2)
     plt.close(figure)
-
-
-def test_deep_feature_by_hand():
-    pre_feature = torch.tensor([[[1.0, 2.0]], [[4.0, 0.0]]])  # two features of 1×2 pixels
-    weights = torch.tensor([[[[1.0, 0.5]], [[0.5, 1.0]]]])  # (1, 2, 1, 2)
-    feature, stride = vis.get_deep_feature(pre_feature, 1, (1, 2), 1, weights)
-    # offset 0: max(1·1, .5·4), max(1·2, 0); offset 1: max(.5·1, 1·4), max(.5·2, 0)
-    assert (feature.tolist(), stride) == ([[[2, 2 + 4, 1]]], (1, 1))
-    feature, stride = vis.get_deep_feature(pre_feature, (2, 1), (2, 3), (2, 3))
-    assert feature.tolist() == [[[0] * 4, [0, 1, 2, 0], [0] * 4], [[0] * 4, [0, 4, 0, 0], [0] * 4]]
-    assert stride == (4, 3)

@@ -111,14 +111,6 @@ def test_missing_files_are_all_named_if_there_is_no_network(raw, tmp_path):
     assert socket.getdefaulttimeout() == timeout
 
 
-@pytest.mark.parametrize("name", ["fashion-mnist", "kmnist", "emnist-letters"])
-def test_data_sets_that_cannot_be_downloaded(tmp_path, name):
-    """Among them one whose folder is a file."""
-    (tmp_path / "KMNIST").write_text("not a folder")
-    with refuses(tmp_path / PUBLISHED[name].folder / "raw"):
-        load(name, tmp_path)
-
-
 def test_a_download_goes_on_to_the_next_mirror(raw, tmp_path, monkeypatch):
     asked = []
 
@@ -202,13 +194,11 @@ def test_digits_are_centred_stratified_and_always_the_same():
 
 
 @pytest.mark.parametrize(
-    ("registered", "name", "argument"),
-    [
-        ("shapes", "shapes", "shapes"),
-        ("shapes:", "shapes:~/a.npz", "~/a.npz"),
+    ("registered", "name", "argument"), [
+        ("shapes", "shapes", "shapes"), ("shapes:", "shapes:~/a.npz", "~/a.npz"),
         (".shapes", "folder/my.SHAPES", "folder/my.SHAPES"),
     ],
-)
+)  # fmt: skip
 def test_a_registered_function_gets_its_arguments_and_its_result_is_completed(registered, name, argument, tmp_path):
     calls = []
 

@@ -43,42 +43,6 @@ def total(x):
 def use_large(i):
     return LARGE[i]
 """
-TWICE = """
-from typing import NamedTuple
-from engine.compiled import compiled
-from kernels import change
-
-@compiled
-def add(x):
-    return x + 1
-
-first = add
-
-@compiled
-def add(x):
-    return x + 2
-
-one, two = compiled(lambda x: x + 1), compiled(lambda x: x + 2)
-
-class Pair(NamedTuple):
-    a: float
-    b: float
-
-    def window(self, t_in, t_out):
-        return 5
-
-First = Pair
-
-class Pair(NamedTuple):
-    a: float
-    b: float
-
-    def window(self, t_in, t_out):
-        return 7
-
-def call(pair):
-    return change(pair, 1, 2)
-"""
 HELPERS = """
 import os
 from numba import njit
@@ -255,23 +219,6 @@ print(counts["compiled"])
         file.write("# a comment\n")
     assert programs.run(code) == [0]
     assert programs.run(code.replace("import engine.phases\n", "")) == [0]
-
-
-@pytest.mark.slow
-def test_equal_names_in_one_file(tmp_path):
-    """Each function and class has its own code, in each process."""
-    programs = Programs(tmp_path)
-    (tmp_path / "kernels.py").write_text(KERNELS)
-    (tmp_path / "twice.py").write_text(TWICE)
-    for warnings, call in (
-        (0, "first(3), add(3)"),
-        (0, "one(3), two(3)"),
-        (0, "call(Pair(1, 1))"),
-        (1, "call(First(1, 1))"),
-    ):
-        expected = [5] if "First" in call else [4, 5] if "3" in call else [7]
-        for _ in range(2):
-            assert programs.run(f"from twice import *\nprint({call})", warnings=warnings) == expected
 
 
 @pytest.mark.slow

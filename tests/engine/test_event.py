@@ -364,17 +364,11 @@ WIDE = {"side": 1, "channels": 2 * DENSE_ROWS + 100, "kernel": 1}
 
 @pytest.mark.parametrize("rule", [REWARDED, MarginRule(margin=0.2, rate=0.05)])
 @pytest.mark.parametrize(
-    ("images", "features", "sizes"),
-    [
-        (1, 5, MAP),
-        (75, 10, MAP),
-        (CHUNK, 33, MAP),
-        (2 * CHUNK + 1, 200, MAP),
-        (75, 10, PIXEL),
+    ("images", "features", "sizes"), [
+        (1, 5, MAP), (75, 10, MAP), (CHUNK, 33, MAP), (2 * CHUNK + 1, 200, MAP), (75, 10, PIXEL),
         (2 * DENSE_CHUNK + 1, 70, WIDE),
-    ],
-    ids=str,
-)
+    ], ids=str,
+)  # fmt: skip
 def test_chunks_of_images_change_no_bit(images, features, sizes, rule):
     """Many images together are learned as one after another, in float32, by the same layer or by a new one each time.
 

@@ -10,7 +10,6 @@ import torch
 from support.tiers import slow_except
 
 from engine import event, frames
-from engine.compiled import counts
 from engine.rules import RSTDP, RULES, STDP, Rewarded
 from errors import find_place
 from models import import_plugin
@@ -43,15 +42,6 @@ class Mine{name}(STDP):
 
     def plasticity(self, number=float):
         return {kind}(*map(number, self.bounds))
-"""
-INSIDE = """
-class Mineinside(STDP):
-    def plasticity(self, number=float):
-        class Window(Additive):
-            def window(self, t_in, t_out, ltp, ltd):
-                return (t_in <= t_out) * ltp + ((t_in <= t_out) < 1) * ltd
-
-        return Window(*map(number, self.bounds))
 """
 VERDICT = """
 class Same(Rewarded):
@@ -165,19 +155,6 @@ def decide_equally(kind):
         ends.append(weight)
     torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
     return ends[0]
-
-
-@pytest.mark.slow
-def test_a_class_that_is_defined_at_each_call(notebook):
-    """The machine code of the first call is used again."""
-    rule = define(notebook, EARLY)
-    exec(INSIDE, notebook.__dict__)
-    inside = notebook.Mineinside(winners=2, radius=1, **RATES)
-    assert type(inside.plasticity()) is not type(inside.plasticity())
-    assert torch.equal(learn_equally(inside), learn_equally(rule))
-    compiled = counts["compiled"], counts["loaded"]
-    learn(inside, event)
-    assert (counts["compiled"], counts["loaded"]) == compiled
 
 
 @pytest.mark.slow

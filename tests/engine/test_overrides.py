@@ -46,14 +46,13 @@ def test_fields_of_stages_and_rules():
 
 
 @pytest.mark.parametrize(
-    ("name", "overrides", "expected"),
-    [
+    ("name", "overrides", "expected"), [
         ("mozafari2018", {"s1.out_channels": 7, "s2.out_channels": 9}, {"s2": 7, "s3": 9}),
         ("inception2024", {"s3.1.out_channels": 7}, {"s3": 75, "s4": 100 + 7 + 100}),
         ("inception2024", {"s2.out_channels": 7, "s3.out_channels": 9}, {"s3": 7, "s4": 27}),
         ("majority2024", {"s2.out_channels": 7}, {"s3": 7}),
     ],
-)
+)  # fmt: skip
 def test_another_number_of_features_changes_the_stages_that_read_them(name, overrides, expected):
     model = build_model(name, overrides=overrides)
     for stage in expected:
@@ -61,13 +60,11 @@ def test_another_number_of_features_changes_the_stages_that_read_them(name, over
 
 
 @pytest.mark.parametrize(
-    ("overrides", "expected"),
-    [
-        ({"s3.1.threshold": 12}, [50, 12, 50]),
-        ({"s3.threshold": 11, "s3.1.threshold": 12}, [11, 12, 11]),
+    ("overrides", "expected"), [
+        ({"s3.1.threshold": 12}, [50, 12, 50]), ({"s3.threshold": 11, "s3.1.threshold": 12}, [11, 12, 11]),
         ({"s3.1.threshold": 12, "s3.threshold": 11}, [11, 11, 11]),
     ],
-)
+)  # fmt: skip
 def test_one_branch_or_all_of_them_in_order(overrides, expected):
     model = build_model("inception2024", overrides=overrides)
     assert [conv.threshold for conv in model.stages["s3"].convs] == expected

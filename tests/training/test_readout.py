@@ -44,6 +44,7 @@ def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
     assert tried[str(found["readout"]["C"])] == max(tried.values())
 
 
+@pytest.mark.slow
 def test_a_networks_own_readout(tmp_path, capsys):
     """kheradpisheh2018 does not decide; its own readout does, unless the user asks for none."""
     words = f"--model kheradpisheh2018 {DIGITS} --dry-run --no-figures"

@@ -269,14 +269,11 @@ def test_no_code_of_a_file_is_executed(name, bad, capsys):
 
 
 @pytest.mark.parametrize(
-    ("megabytes", "more", "about"),
-    [
-        (1, "", "190 images"),
-        (3, "", "weights of s3"),
-        (6, "", "latencies of 138 images"),
+    ("megabytes", "more", "about"), [
+        (1, "", "190 images"), (3, "", "weights of s3"), (6, "", "latencies of 138 images"),
         (6, "--augment copies=20 shift=1", "20 moved copies"),
     ],
-)
+)  # fmt: skip
 def test_what_does_not_fit_in_memory_is_named(megabytes, more, about, tmp_path, monkeypatch, capsys):
     """190 images of 100×100 bytes; 200·250·5·5 weights; 138 images in 6 maps; 20 copies of 138·250·12·12 bits."""
     monkeypatch.setattr("utils.get_available_memory", lambda: megabytes * 10**6)

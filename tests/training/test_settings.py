@@ -1,4 +1,4 @@
-"""The settings of the commands: what they read, what they refuse, what they save, and their help."""
+"""The settings of the commands: what they read, refuse and save, their help, and the lists of networks."""
 
 import dataclasses
 import hashlib
@@ -8,6 +8,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from types import UnionType
@@ -22,6 +23,8 @@ from support.run_folders import ROOT
 
 import train
 from datasets.augmentation import Augmentation
+from models import MODELS, network_names
+from network_trainer import NetworkTrainer
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.settings import (
     LEARNED,
@@ -159,7 +162,8 @@ def test_unknown_flags_are_refused_except_by_a_sweep():
 TEXTS = {"1e-3": 0.001, "None": None, "True": True, "[1, inf]": (1, math.inf), "((3, .3, .6),)": ((3, 0.3, 0.6),)}
 TEXTS |= {text: text for text in ("fast", "1 +", "f(3)", "9" * 5000)}
 PLAIN = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False)
-VALUES = st.recursive(PLAIN, lambda value: st.lists(value, min_size=1, max_size=3).map(tuple), max_leaves=5)
+ROWS = st.lists(PLAIN, min_size=1, max_size=3).map(tuple)
+VALUES = PLAIN | ROWS | st.lists(ROWS, min_size=1, max_size=2).map(tuple)
 NAMES = st.from_regex(r"s[1-9](\.[0-9])?(\.rule)?\.[a-z_]+", fullmatch=True)
 
 
@@ -169,7 +173,7 @@ def test_a_value_as_python_writes_it():
         assert (found, type(found)) == (value, type(value))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.dictionaries(NAMES, VALUES, max_size=4), st.integers(0, 2**40), st.lists(st.integers(0, 9), min_size=1),
     st.floats(0.01, 1), st.integers(1, 9999), st.booleans(),
@@ -273,3 +277,44 @@ def test_a_number_of_threads_that_numba_cannot_use(words, number):
     done = subprocess.run([sys.executable, *words.split()], cwd=ROOT, env=os.environ | setting, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
     assert b"NUMBA_NUM_THREADS" in done.stderr
+
+
+def listed(text):
+    return [line.split(maxsplit=1)[0].rstrip(":") for line in text.splitlines() if not line.startswith(" ")]
+
+
+def test_lists_and_summaries(capsys):
+    assert train.main(["--list-models"]) == 0
+    assert listed(capsys.readouterr().out) == network_names()
+    for name in ("mozafari2018", "Deep2024"):
+        assert train.main(["--summary", "--model", name, "--dataset", "digits"]) == 0
+        assert f"{name.lower()} for 6×28×28 inputs" in capsys.readouterr().out
+
+
+def test_a_network_that_cannot_be_built_is_one_line_of_the_list(monkeypatch, capsys):
+    monkeypatch.setitem(MODELS, "hollow", type("Hollow", (NetworkTrainer,), {"name": "hollow"}))
+    assert train.main(["--list-models"]) == 0
+    assert sorted(listed(capsys.readouterr().out)) == network_names()
+
+
+@pytest.mark.slow
+def test_a_faulty_file_is_one_line_of_the_list_and_its_network_shows_the_line(tmp_path):
+    for folder in ("SpykeTorch", "datasets", "encoders", "engine", "models", "report", "training"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ROOT.glob("*.py"):
+        shutil.copy(file, tmp_path)
+    (tmp_path / "models" / "crooked2026.py").write_text("from engine.stages import SpikingKonv\n")
+
+    def run(*words):
+        return subprocess.run([sys.executable, "train.py", *words], cwd=tmp_path, capture_output=True, text=True)
+
+    done = run("--list-models")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert listed(done.stdout) == [*network_names(), "crooked2026"]
+    fault = "cannot import name 'SpikingKonv' from 'engine.stages'"
+    assert fault in done.stdout.splitlines()[-1]
+    asked = run("--model", "crooked2026")
+    assert asked.returncode == 2
+    assert f"{tmp_path}/models/crooked2026.py, line 1" in asked.stderr
+    assert fault in asked.stderr
+    assert asked.stderr.count("\n") == 1
