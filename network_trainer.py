@@ -463,7 +463,7 @@ class NetworkTrainer(StageGraph):
         are_counts = all(isinstance(count, Integral) and count >= 0 for count in epochs)
         if len(epochs) != len(self.phases) or not are_counts:
             names = " ".join(phase.name for phase in self.phases)
-            wanted = f"{len(self.phases)} numbers of epochs from 0 on, one for each phase ({names})"
+            wanted = f"{len(self.phases)} numbers of --epochs from 0 on, one for each phase ({names})"
             given = " ".join(map(str, epochs)) or "none"
             raise InputError(f"{self.name} needs {wanted}, not {given}")
         for data in filter(None, (train, validation)):

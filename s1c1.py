@@ -142,7 +142,7 @@ class Encoder:
             fits = highest <= self.time_steps
         if not fits:
             wanted = f"uint8 {wanted} from 0 to {self.time_steps}"
-            raise InputError(f"{type(self).__name__}.encode must return {wanted}, not {given}")
+            raise InputError(f"--encoder: {type(self).__name__}.encode must return {wanted}, not {given}")
         return latencies
 
     def count_macs(self, height: int, width: int) -> int:
@@ -177,7 +177,7 @@ def _to_plain(value):
     if isinstance(value, np.generic):
         return value.item()
     if value is not None and not isinstance(value, int | float | str):
-        message = f"parameters of an encoder are numbers, texts and lists of them, not {type(value).__name__}"
+        message = f"parameters of --encoder are numbers, texts and lists of them, not {type(value).__name__}"
         raise InputError(message)
     return value
 

@@ -198,7 +198,8 @@ def check_memory(parts: dict[str, int], flag: str | None = None) -> None:
     if free is not None and needed > free:
         largest = max(parts, key=parts.get)
         sizes = f"{needed / 1e6:,.0f} MB are needed, {parts[largest] / 1e6:,.0f} MB of them for {largest}"
-        raise InputError(f"not enough memory: {sizes}, and {free / 1e6:,.0f} MB are free")
+        where = f" ({flag})" if flag else ""
+        raise InputError(f"not enough memory{where}: {sizes}, and {free / 1e6:,.0f} MB are free")
 
 
 def get_available_memory() -> int | None:

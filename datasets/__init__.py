@@ -43,7 +43,7 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
         )
     registered = find_reader(name)
     if registered is None:
-        raise InputError(f"unknown data set {name!r}; choose from {list_datasets()}")
+        raise InputError(f"unknown --dataset {name!r}; choose from {list_datasets()}")
     argument = name.removeprefix(registered) if registered.endswith(":") else name
     data = DATASETS[registered](argument, Path(os.path.expanduser(data_dir)), image_size)
     if not isinstance(data, DataSet):

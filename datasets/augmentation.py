@@ -231,13 +231,13 @@ def parse_noise(text: str) -> tuple[str, float]:
     name, _, value = text.partition("=")
     if name not in NOISES:
         known = ", ".join(f"{noise}=X" for noise in NOISES)
-        raise InputError(f"unknown noise {name!r}; choose from {known}")
+        raise InputError(f"unknown --noise {name!r}; choose from {known}")
     try:
         strength = float(value)
     except ValueError:
         strength = math.nan
     if not 0 <= strength <= 1:
-        raise InputError(f"{name} must be {NOISES[name]}, from 0 to 1, not {value!r}")
+        raise InputError(f"--noise {name} must be {NOISES[name]}, from 0 to 1, not {value!r}")
     return name, strength
 
 

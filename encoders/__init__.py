@@ -30,7 +30,7 @@ def build_encoder(config: dict[str, Any]) -> Encoder:
     parameters = dict(config)
     name = parameters.pop("name", DEFAULT)
     if not isinstance(name, str) or name not in ENCODERS:
-        raise InputError(f"unknown encoder {name!r}; choose from {', '.join(ENCODERS)}")
+        raise InputError(f"unknown --encoder {name!r}; choose from {', '.join(ENCODERS)}")
     known = inspect.signature(ENCODERS[name]).parameters
     for key in parameters:
         if key not in known:
@@ -42,7 +42,7 @@ def build_encoder(config: dict[str, Any]) -> Encoder:
     except InputError:
         raise
     except (TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as error:
-        message = f"cannot build the encoder {name} with {parameters}: {error}"
+        message = f"cannot build --encoder {name} with {parameters}: {error}"
         raise InputError(message) from error
     return encoder
 
@@ -77,7 +77,7 @@ def choose_encoder(
     if encoder.colours == colours:
         return encoder
     if not colours or "colours" not in encoder.config():
-        message = f"the encoder {config['name']} takes {IMAGES[encoder.colours]}, not {IMAGES[colours]}"
+        message = f"--encoder {config['name']} takes {IMAGES[encoder.colours]}, not {IMAGES[colours]}"
         raise InputError(message)
     return build_encoder({**config, "colours": colours})
 

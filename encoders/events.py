@@ -57,7 +57,7 @@ class EventEncoder(Encoder, name="events"):
 
     def check_images(self, images: Recordings, single: bool = False) -> Recordings:
         if not isinstance(images, Recordings):
-            raise InputError(f"the encoder events takes recordings, not {type(images).__name__}")
+            raise InputError(f"--encoder events takes recordings, not {type(images).__name__}")
         return images
 
     def encode(self, images: Recordings) -> np.ndarray:

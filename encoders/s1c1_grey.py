@@ -37,7 +37,7 @@ class S1C1Grey(Encoder, name="s1c1_grey"):
         until = counts.cumsum()  # pixels of this value and darker ones
         total = until[-1]
         if not total:
-            raise InputError("the encoder s1c1_grey cannot be fitted to blank images")
+            raise InputError("--encoder s1c1_grey cannot be fitted to blank images")
         light = 2 * (total - until) * self.time_steps // total
         dark = 2 * until * self.time_steps // total
         latencies = np.stack([light, dark]).clip(max=self.time_steps)

@@ -76,7 +76,7 @@ class Whitening(Encoder, name="whitening"):
         strengths = torch.cat([self._respond(images[part]).abs().flatten() for part in parts])
         strengths = strengths[strengths > 0].sort(descending=True).values
         if not len(strengths):
-            raise InputError("the encoder whitening cannot be fitted to uniform images")
+            raise InputError("--encoder whitening cannot be fitted to uniform images")
         ranks = torch.arange(1, self.time_steps + 1) * self.spiking * len(strengths) / self.time_steps
         self.state["borders"] = strengths[(ranks.ceil().long() - 1).clamp(min=0)].flip(0)
 

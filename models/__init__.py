@@ -77,5 +77,5 @@ def model_class(name: str) -> type[NetworkTrainer]:
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
     faulty = f"; --list-models shows the errors of {', '.join(FAULTY)}" if FAULTY else ""
-    message = f"unknown model {name!r}{hint}; choose from {', '.join(network_names())}{faulty}"
+    message = f"unknown --model {name!r}{hint}; choose from {', '.join(network_names())}{faulty}"
     raise InputError(message)

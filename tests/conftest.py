@@ -22,6 +22,17 @@ ALLOWED = re.compile(r"the variable (PYTEST_CURRENT_TEST|KMP_\w+|TORCHINDUCTOR_\
 WARM_KERNELS = Path(__file__).resolve().parent / "support" / "warm_kernels.py"
 
 
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run all tests, also those that are marked as slow")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in set(slow)]
+
+
 def pytest_sessionstart(session):
     """Compile kernels before xdist starts its workers, because each worker would compile them."""
     config = session.config
@@ -47,7 +58,7 @@ def backend(request):
 def surroundings_are_left_as_they_were():
     threads = torch.get_num_threads()
     before = surroundings()
-    with mock.patch.dict(PLUGINS):  # a file stays imported until the process ends
+    with mock.patch.dict(PLUGINS), np.errstate(all="raise"):  # a file stays imported until the process ends
         yield
     torch.set_num_threads(threads)  # which --threads is there to change
     after = surroundings()

@@ -24,6 +24,7 @@ ROWS = "s1 STDP step", "s2 STDP step", "s3 R-STDP step", "evaluation", "encoding
 DATA = datasets.load("mnist")
 
 
+@pytest.mark.slow
 def test_the_quick_benchmark(tmp_path, monkeypatch, capsys):
     """Every row of the tables has its numbers, and the file contains what is printed."""
     for name in ("REFERENCE_IMAGES", "IMAGES", "TRAINED_ON"):  # undone afterwards
@@ -79,6 +80,7 @@ def test_learning_follows_an_image_to_its_last_winner():
     assert find_last_steps(winners, 15).tolist() == [7, 14]
 
 
+@pytest.mark.slow
 def test_threads_beside_a_busy_process():
     """Each number of threads is measured as often as asked, and the weights stay the same."""
     model = build_model("majority2024")
@@ -100,6 +102,7 @@ def test_memory_of_a_process():
     assert memory.read_memory(2**22 + 1) == {}  # beyond the largest number of a process
 
 
+@pytest.mark.slow
 def test_the_last_phases_of_all_networks(monkeypatch, capsys):
     """A row for each network that classifies, with the additions of the stages that learn in its last phase."""
     monkeypatch.setattr(networks, "TRAINED_ON", 60)
@@ -118,6 +121,7 @@ def test_the_last_phases_of_all_networks(monkeypatch, capsys):
     assert float(additions.replace(",", "")) > 0.5 * count_operations(model.stages["s3"], inputs)
 
 
+@pytest.mark.slow
 def test_the_layers_that_fire(monkeypatch, capsys):
     """A row for each layer of features, without the decision layer."""
     monkeypatch.setattr(firing, "IMAGES", 3)
@@ -132,6 +136,7 @@ def test_the_layers_that_fire(monkeypatch, capsys):
     assert all(float(cell.split()[0]) > 0 for row in rows for cell in row[3:])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
 @pytest.mark.parametrize(("bar", "moves"), [("s1 STDP 1/1  12% |#", True), ("s1 STDP 1/1   0% |", False)])
 def test_a_start_is_watched(bar, moves, tmp_path):

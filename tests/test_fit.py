@@ -14,8 +14,7 @@ from support.refusals import refuses
 from engine.decision import Outcome
 from engine.phases import Learned, Phase
 from engine.rules import RSTDP, STDP, MarginRule
-from engine.stages import Pool, SpikingConv
-from errors import InputError
+from engine.stages import SpikingConv
 from models import build_model
 from network_trainer import LatencyDataset, NetworkTrainer, Progress, compute_convergence
 
@@ -246,48 +245,6 @@ def test_phases_without_epochs_are_left_out_and_patience_ends_no_phase_without_l
     model = Scripted()
     fit(model, epochs=(2, 3), patience=2, progress=Progress(epochs_since_best=2))
     assert [name for name, *_ in model.learned] == ["s1"] * 6
-
-
-@pytest.mark.parametrize("epochs", [(1,), (1, 1, 1), (1, -1), (1.5, 1)])
-def test_epochs_that_do_not_fit_are_refused(epochs):
-    with refuses("--epochs"):
-        fit(Scripted(), epochs=epochs)
-
-
-@pytest.mark.parametrize(
-    ("argument", "value"),
-    [("batch_size", 0), ("batch_size", 1.5), ("seed", -1), ("patience", None), ("progress", {1: 2})],
-)
-def test_impossible_arguments_are_refused(argument, value):
-    with refuses(argument):
-        fit(Scripted(), epochs=(1, 1), **{argument: value})
-
-
-@pytest.mark.parametrize("latencies", [LATENCIES + 100, LATENCIES[:3], LATENCIES[:, 0], LATENCIES.float(), None])
-def test_latencies_that_do_not_fit_are_refused(latencies):
-    with pytest.raises(InputError):
-        Scripted().fit(LatencyDataset(latencies, LABELS), None, (1, 1))
-
-
-def test_labels_are_classes():
-    model = Scripted()
-    assert model.check_labels([0, IMAGES - 1], 2).tolist() == [0, IMAGES - 1]
-    for wrong in ([-1, 0], [0, IMAGES], [0], [0.5, 1.0]):
-        with pytest.raises(InputError):
-            model.check_labels(wrong, 2)
-    for labels in (LABELS + 1, LABELS[:3]):
-        with pytest.raises(InputError):
-            model.fit(LatencyDataset(LATENCIES, labels), None, (1, 1))
-
-
-def test_two_poolings_follow_each_other():
-    class Decides(NetworkTrainer):
-        def build(self, num_classes):
-            return {"c0": Pool(2), "d0": Pool(2), "s1": SpikingConv(num_classes, 1, rule=RSTDP())}
-
-    model = Decides(in_channels=1, num_classes=IMAGES)
-    assert model.map_of(LATENCIES, "d0").shape == (IMAGES, 1, 1, 1)
-    assert dict(model.walk(LATENCIES))["d0"].shape == (IMAGES, 1, 1, 1)
 
 
 def test_without_steps_each_batch_has_its_own_random_numbers():

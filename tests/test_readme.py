@@ -1,4 +1,4 @@
-"""The commands, examples, links and tables of the README and of docs/; the commands run on a few images."""
+"""The commands, examples, links, tables and figures of the README and of docs/, and the tutorial, on a few images."""
 
 import contextlib
 import io
@@ -6,11 +6,16 @@ import json
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from unittest import mock
 
+import nbformat
 import numpy as np
 import pytest
+from nbclient import NotebookClient
+from PIL import Image
 from support.command import dont_draw, train_here
 
 import evaluate
@@ -161,3 +166,79 @@ def test_the_python_examples_run(runs, monkeypatch):
     times = np.array([0, 4, 5, 15])  # of the inputs; the winner's is 4
     expected = 0.5 * np.exp(-2), 0.5, -0.25 * np.exp(-0.5), -0.25 * np.exp(-5.5)
     np.testing.assert_allclose(rule.plasticity().window(times, 4, 0.5, -0.25), expected)
+
+
+PATH = Path(__file__).resolve().parent.parent / "tutorial" / "tutorial.ipynb"
+
+
+@pytest.fixture
+def notebook():
+    return nbformat.read(PATH, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+@pytest.mark.slow
+def test_it_runs(notebook, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
+    (parameters,) = [cell for cell in code_cells(notebook) if "parameters" in cell.metadata.get("tags", ())]
+    parameters.source = "IMAGES, EPOCHS = 300, 1"
+    folder = {"metadata": {"path": str(PATH.parent)}}
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=folder).execute()  # raises a cell's error
+    read = [output["data"]["text/plain"] for output in code_cells(notebook)[-2].outputs if "data" in output]
+    assert [text.split("(")[0] for text in read] == ["Outcome"]
+
+
+def test_its_outputs_are_kept(notebook):
+    """So that it can be read without being run; small, and without paths of a machine."""
+    assert PATH.stat().st_size < 1_000_000
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = [kind for cell in cells for output in cell.outputs for kind in output.get("data", ())]
+    assert kinds.count("image/png") >= 8
+    assert str(PATH.parent.parent) not in PATH.read_text()
+
+
+FOLDER = Path(__file__).parent.parent / "images"
+NAMES = [
+    *("snn_illustration", "Long-Term-Potentiation", "RSTDP", "latency_map", "memory_layout", "networks"),
+    "mozafari2018",
+]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A folder the script has drawn into, started there, with matplotlib's warnings (a missing sign, …) as errors."""
+    folder = tmp_path_factory.mktemp("images")
+    command = [sys.executable, "-W", "error::UserWarning", FOLDER / "draw.py", "."]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    return folder
+
+
+def check(path):
+    assert path.stat().st_size < 300_000
+    with Image.open(path) as image:
+        assert 1200 <= image.width <= 1600
+        pixels = np.asarray(image.convert("L"))
+    frame = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert (frame == 255).all()  # a white background, and nothing runs over the edge
+    assert (pixels < 128).mean() > 0.01  # not blank
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_is_drawn(drawn, name):
+    check(drawn / f"{name}.png")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_is_in_the_repository(name):
+    check(FOLDER / f"{name}.png")
+
+
+@pytest.mark.slow
+def test_nothing_else_is_drawn(drawn):
+    assert sorted(path.name for path in drawn.iterdir()) == sorted(f"{name}.png" for name in NAMES)

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from support.refusals import refuses
 
 from engine.graph import InputOf
-from engine.rules import RSTDP, STDP, MarginRule
-from engine.stages import Branches, Pool, SpikingConv, SpikingDense
+from engine.rules import STDP, MarginRule
+from engine.stages import Pool, SpikingConv, SpikingDense
 from errors import InputError
 from network_trainer import LatencyDataset, NetworkTrainer
 from report.energy import measure_energy
@@ -55,24 +54,6 @@ def by_hand(model, latencies):
     q = stages["q"].fire(d)
     e = np.concatenate([m.numpy().reshape(len(latencies), -1) for m in (p, b, c, q)], 1)[:, :, None, None]
     return {"a": a, "p": p, "b": b, "c": c, "d": d, "q": q}, e
-
-
-@pytest.mark.parametrize(("levels", "lowest", "highest"), [((), 0, 0.6), ((2, 5), 0, 0.7), ((), -1, 1.5)])
-def test_bits_tell_which_neurons_spike(levels, lowest, highest):
-    """Also with levels, which depend on the times of spikes, and with negative weights: a potential may fall."""
-    model = fork(overrides={"e.levels": levels}, dtype=torch.float64)
-    rng = np.random.default_rng(0)
-    for conv in model.convs():
-        conv.weight.data = torch.from_numpy(rng.uniform(lowest, highest, conv.weight.shape))
-    name, found = model.input_name("e"), {}
-
-    def propagate():
-        found.update((yield from model.propagate({"input": LATENCIES}, [name], bits=True)))
-
-    assert list(propagate()) == [40]
-    spiked = model.fire({"input": LATENCIES}, [name])[name] < 8
-    assert torch.equal(found[name][:] < 8, spiked)
-    assert 0.1 < spiked.float().mean() < 0.9
 
 
 def test_each_stage_reads_what_it_names():
@@ -163,38 +144,6 @@ def test_a_changed_number_of_features_reaches_every_stage_that_reads_it():
     assert model.stages["e"].in_channels == 7 * 36 + 5 * 36 + 6 * 36 + 2 * 4
 
 
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"c": SpikingConv(6, 5, threshold=4, inputs="z")}, "c"),
-        ({"b": SpikingConv(5, 3, threshold=2, inputs="c")}, "b"),  # c is above it
-        ({"c": SpikingConv(6, 5, threshold=4, inputs=("a", "p"))}, "c.inputs"),
-        ({"c": SpikingConv(6, 5, threshold=4, inputs="p", in_channels=5)}, "c.in_channels"),
-        ({"e": SpikingDense(7, rule=MarginRule(), inputs=("p", "b", "c", "q"))}, "e"),  # 3 classes cannot share 7
-        ({"e": SpikingDense(6, rule=MarginRule(), inputs=("p", "q"))}, "b"),  # no stage reads it
-        ({"e": SpikingDense(6, rule=STDP(1, 1), inputs=("p", "b", "c", "q"))}, "e"),
-        ({"b": SpikingConv(5, 3, threshold=2, rule=RSTDP())}, "b"),
-    ],
-)
-def test_what_does_not_fit_is_refused_at_construction(change, field):
-    class Misfit(Fork):
-        def build(self, num_classes):
-            return super().build(num_classes) | change
-
-    with refuses(field):
-        Misfit(in_channels=2, num_classes=3, image_size=(12, 12))
-
-
-def test_declarations_that_name_inputs_badly_are_refused():
-    with refuses("inputs"):
-        SpikingDense(6, inputs=("p", "p"))
-    with refuses("inputs"):
-        Branches(SpikingConv(6, 5, threshold=4, inputs="p"), SpikingConv(6, 3, threshold=4))
-    with refuses("branches"):
-        Branches(SpikingDense(6))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Levels: inputs that take early spikes only
 
 
@@ -235,17 +184,6 @@ def test_without_levels_a_stage_reads_whether_a_neuron_has_spiked():
     assert stage.weight.shape == (2, 2, 1, 1)
     latency = torch.tensor([[3, 15]], dtype=torch.uint8).reshape(1, 1, 1, 2)
     assert stage.gather([latency])[0, :, 0, 0].tolist() == [3, 15]
-
-
-@pytest.mark.parametrize("levels", [(0,), (5, 2), (2, 2), (1.5,), ("a",)])
-def test_impossible_levels_are_refused(levels):
-    with refuses("levels"):
-        SpikingDense(2, levels=levels)
-
-
-def test_levels_above_the_time_steps_are_refused():
-    with refuses("e.levels"):
-        Levels(1, 2, image_size=(1, 2), time_steps=5)
 
 
 def test_levels_can_be_set_and_are_kept_as_bits():

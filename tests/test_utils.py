@@ -100,11 +100,14 @@ def test_the_memory_of_a_container(line, folder, limit, used, tmp_path, monkeypa
     assert get_available_memory() < 10**6
 
 
-def test_the_limit_of_the_address_space():
+def test_other_limits_and_a_system_without_figures(monkeypatch):
     limited = "import utils, resource; resource.setrlimit(resource.RLIMIT_AS, (10**9, -1))"
     code = f"{limited}; print(utils.get_available_memory())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
     assert 10**8 < int(done.stdout) < 10**9
+    assert get_peak_memory() > 10
+    monkeypatch.setattr("utils.resource", None)  # as on Windows
+    assert get_peak_memory() is None
 
 
 def test_what_does_not_fit_is_named(monkeypatch):
@@ -115,12 +118,6 @@ def test_what_does_not_fit_is_named(monkeypatch):
     assert "the part b" in str(caught.value)
     monkeypatch.setattr("utils.get_available_memory", lambda: None)
     check_memory({"a": 10**30})
-
-
-def test_a_system_without_memory_figures(monkeypatch):
-    assert get_peak_memory() > 10
-    monkeypatch.setattr("utils.resource", None)  # as on Windows
-    assert get_peak_memory() is None
 
 
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
@@ -141,15 +138,11 @@ def test_a_failed_write_leaves_the_old_file(error, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "make",
-    [
-        lambda path: path.symlink_to(path.with_name("other")),
-        lambda path: path.symlink_to("nowhere"),
-        os.mkfifo,
+    "make", [
+        lambda path: path.symlink_to(path.with_name("other")), lambda path: path.symlink_to("nowhere"), os.mkfifo,
         Path.mkdir,
-    ],
-    ids=["a link", "a link to nothing", "a pipe", "a folder"],
-)
+    ], ids=["a link", "a link to nothing", "a pipe", "a folder"],
+)  # fmt: skip
 def test_only_regular_files_are_replaced(make, tmp_path):
     path, other = tmp_path / "file.txt", tmp_path / "other"
     other.write_text("old")
@@ -162,11 +155,6 @@ def test_only_regular_files_are_replaced(make, tmp_path):
     assert {*tmp_path.iterdir()} == {path, other}
 
 
-def test_a_device_is_not_replaced():
-    with refuses(os.devnull):
-        write_atomically(os.devnull, lambda temporary: pytest.fail("something is written beside the device"))
-
-
 @pytest.mark.parametrize("program", ["train.py", "evaluate.py", "sweep.py"])
 def test_a_missing_package_is_reported_with_the_command_that_installs_it(program):
     """With -S, Python has no packages but its own."""
@@ -176,9 +164,3 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(program
     assert line.startswith(f"{program}: the package torch")
     assert line.endswith("requirements.txt")
     assert not run.stdout
-
-
-def test_an_error_is_one_line_and_keeps_spaces_in_names():
-    message = str(InputError(f"winners must be a number, not {torch.zeros(2, 2)}; see my  file"))
-    assert "\n" not in message
-    assert message.endswith("my  file")

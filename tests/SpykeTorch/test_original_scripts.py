@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from SpykeTorch import snn, utils
@@ -17,9 +19,9 @@ WEIGHTS = torch.arange(24.0).view(3, 2, 2, 2) / 32
 
 
 class Network(nn.Module):
-    def __init__(self):
+    def __init__(self, channels=2, features=3, kernel=2):
         super().__init__()
-        self.conv = snn.Convolution(2, 3, 2)
+        self.conv = snn.Convolution(channels, features, kernel)
         self.stdp = snn.STDP(self.conv, (0.004, -0.003))
 
 
@@ -37,24 +39,26 @@ def test_a_network_of_the_original_loads():
     assert torch.equal(network.conv.weight, WEIGHTS)
     assert list(zip(network.stdp.ltp.tolist(), network.stdp.ltd.tolist(), strict=True)) == PAIRS
     assert network.stdp.ltp.dtype == torch.float64
-    assert set(network.state_dict()) == {"conv.weight", "stdp.ltp", "stdp.ltd"}
-    twin = Network()
-    twin.load_state_dict(network.state_dict())
-    assert torch.equal(twin.stdp.ltd, network.stdp.ltd)
+    state = utils.to_original_state_dict(network.stdp)
+    assert {key: value.tolist() for key, value in state.items()} == {
+        key: value.tolist() for key, value in original_state().items()
+    }
 
 
-@pytest.mark.parametrize("name", ["network", "rule"])
-def test_a_state_in_the_form_of_the_original_reads_back_bit_for_bit(name):
-    network, twin = Network(), Network()
-    network.stdp.update_learning_rate(1, 0.1, -0.7)
-    parts = (network, twin) if name == "network" else (network.stdp, twin.stdp)
-    state = utils.to_original_state_dict(parts[0])
-    expected = {"conv.weight": WEIGHTS, **original_state("stdp.")} if name == "network" else original_state()
-    assert {key: value.shape for key, value in state.items()} == {key: each.shape for key, each in expected.items()}
-    parts[1].load_state_dict(state)
-    for key, value in network.state_dict().items():
-        assert torch.equal(twin.state_dict()[key], value)
-    assert network.state_dict().keys() == {"conv.weight", "stdp.ltp", "stdp.ltd"}  # is left as it was
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 3), st.integers(0, 999), st.booleans())
+def test_a_state_in_the_form_of_the_original_reads_back_bit_for_bit(channels, features, kernel, seed, whole):
+    """Of a network, or of its rule alone, which is left as it was."""
+    torch.manual_seed(seed)
+    network, twin = Network(channels, features, kernel), Network(channels, features, kernel)
+    for feature in range(features):
+        network.stdp.update_learning_rate(feature, *torch.randn(2, dtype=torch.float64).tolist())
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    first, second = (network, twin) if whole else (network.stdp, twin.stdp)
+    second.load_state_dict(utils.to_original_state_dict(first))
+    for state in (network.state_dict(), twin.state_dict()):
+        assert state.keys() == before.keys() == {"conv.weight", "stdp.ltp", "stdp.ltd"}
+        assert all(torch.equal(state[key], before[key]) for key in before)
 
 
 def test_a_rule_of_the_original_loads_with_its_weights():
@@ -71,15 +75,14 @@ def test_a_rule_of_the_original_loads_with_its_weights():
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
-    [
+    ("values", "message"), [
         ({"ltp_1": None}, r'Missing.*"stdp.ltp_1"'),
         ({"conv_layer.weight": None}, r'Missing.*"stdp.conv_layer.weight"'),
         ({"ltd_3": torch.ones(1)}, r'Unexpected.*"stdp.ltd_3"'),
         ({"conv_layer.bias": torch.ones(3)}, r'Unexpected.*"stdp.conv_layer.bias"'),
         ({"conv_layer.weight": torch.ones(3, 2, 5, 5)}, r"size mismatch for stdp.conv_layer.weight"),
     ],
-)
+)  # fmt: skip
 def test_a_state_that_does_not_fit_is_refused_as_by_torch(values, message):
     with pytest.raises(RuntimeError, match=message):
         Network().load_state_dict({"conv.weight": WEIGHTS, **original_state("stdp.", **values)})
@@ -120,6 +123,7 @@ def test_attributes_of_the_encoders():
     assert torch.equal(inhibit.intensity_lateral_inhibition(image), inhibit(image))
 
 
+@pytest.mark.slow
 def test_a_script_runs_on_the_package_alone(tmp_path, monkeypatch):
     """``pip install .`` in a copy of the repository, since pip leaves files beside what it builds."""
     monkeypatch.setattr(sys, "path", [*sys.path])  # to which setuptools adds

@@ -3,17 +3,19 @@
 import io
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.refusals import refuses
 
 from datasets import load
 from datasets.recordings import Recordings, read_events
 from encoders.events import EventEncoder
-from errors import InputError
 from results.saccades import write_part
 
 SIZE = 34, 34
@@ -77,48 +79,39 @@ def test_arrays_of_events(tmp_path, content, ending):
         decode(tmp_path, in_arrays(), "a.npz", (5, 4))
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.bin", b""),
-        ("a.bin", in_bytes((1, 2, 1, 20))[:-1]),
-        ("a.bin", in_bytes((0, 240, 0, 0))),
-        ("a.bin", in_bytes((1, 34, 0, 0))),
-        ("a.bin", in_bytes((34, 1, 0, 0))),
-        ("a.npz", in_arrays()[:-40]),
-        ("a.npz", in_arrays(t=None)),
-        ("a.npz", in_arrays(x=np.array([3, -1, 2]))),
-        ("a.npz", in_arrays(x=np.array([3.0, 1, 2]))),
-        ("a.npz", in_arrays(y=np.array([[0, 4, 5]]))),
-        *(("a.npz", in_arrays(t=np.array([9, time, 7]))) for time in (np.nan, 1e300, 1e19, 2**53 + 1, -(2**63), 7j)),
-        ("a.npz", in_arrays(t=np.array([9, 2**64 - 1, 7], np.uint64))),
-        ("a.npz", in_arrays(p=np.array(["a", "b", "c"], object))),
-        ("a.npz", in_arrays(**{name: np.array([], int) for name in "xytp"})),
-        ("a.npy", in_fields()[:-1]),
-        ("a.npy", in_fields()[:40]),
-        ("a.npy", b""),
+DAMAGED = {
+    "a.bin": [b"", *map(in_bytes, [(0, 240, 0, 0), (1, 34, 0, 0), (34, 1, 0, 0)]), in_bytes((1, 2, 1, 20))[:-1]],
+    "a.npy": [in_fields()[:-1], in_fields()[:40], b""],
+    "a.npz": [
+        in_arrays()[:-40], in_arrays(t=None), in_arrays(x=np.array([3, -1, 2])), in_arrays(x=np.array([3.0, 1, 2])),
+        in_arrays(y=np.array([[0, 4, 5]])), in_arrays(t=np.array([9, 2**64 - 1, 7], np.uint64)),
+        *(in_arrays(t=np.array([9, time, 7])) for time in (np.nan, 1e300, 1e19, 2**53 + 1, -(2**63), 7j)),
+        in_arrays(p=np.array(["a", "b", "c"], object)), in_arrays(**{name: np.array([], int) for name in "xytp"}),
     ],
-)
-def test_a_file_that_cannot_be_used_is_named(tmp_path, name, content):
-    with refuses(tmp_path / name):
-        decode(tmp_path, content, name)
+}  # fmt: skip
 
 
-def test_damaged_recordings_are_refused_by_name(tmp_path):
-    """300 recordings that are cut inside an event, are empty, or have an event outside the sensor."""
-    rng, images = np.random.default_rng(0), np.random.default_rng(1).integers(0, 256, (2, 28, 28), np.uint8)
-    write_part(tmp_path, images, np.arange(2), seed=0)
-    for number in range(300):
-        path = tmp_path / "1" / f"damaged {number}.bin"
-        content = bytearray((tmp_path / "0" / "00000.bin").read_bytes())
-        place = 5 * int(rng.integers(len(content) // 5))
-        kind = ("cut", "empty", "outside")[number % 3]
+def test_a_file_that_cannot_be_used_is_named(tmp_path):
+    for name, contents in DAMAGED.items():
+        for content in contents:
+            with refuses(tmp_path / name):
+                decode(tmp_path, content, name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(["cut", "empty", "outside"]), st.integers(0, 10**6), st.sampled_from([34, 35, 100, 239]))
+def test_damaged_recordings_are_refused_by_name(kind, place, coordinate):
+    """Recordings that are cut inside an event, are empty, or have an event outside the sensor."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_part(Path(folder), np.arange(2 * 784, dtype=np.uint8).reshape(2, 28, 28), np.arange(2), seed=0)
+        path = Path(folder, "1", "00001.bin")
+        content = bytearray(path.read_bytes())
+        start = 5 * (place % (len(content) // 5))
         if kind == "outside":
-            content[place + rng.integers(2)] = rng.choice([34, 35, 100, 239])
-        path.write_bytes({"cut": content[: place + rng.integers(1, 5)], "empty": b"", "outside": content}[kind])
+            content[start + place % 2] = coordinate
+        path.write_bytes({"cut": content[: start + 1 + place % 4], "empty": b"", "outside": content}[kind])
         with refuses(path):
-            load(f"events:{tmp_path}")
-        path.unlink()
+            load(f"events:{folder}")
 
 
 def test_a_folder_is_a_data_set_that_stays_on_disk(folder):
@@ -205,18 +198,6 @@ def test_counts_are_ranked_relative_to_their_surroundings(tmp_path):
     assert torch.equal(latency, expected)
 
 
-WINDOWS = (5, 5), (1,), 0, (None, 1), (0, 1e16), (0, 1e300)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"mode": "last"}, {"bins": 0}, {"radius": -1}, {"time_steps": 256}, *({"window": window} for window in WINDOWS)],
-)
-def test_parameters_that_cannot_be(wrong):
-    with refuses(f"encoder.{next(iter(wrong))}"):
-        EventEncoder(**wrong)
-
-
 def test_a_file_that_does_not_fit_in_memory_is_not_read(tmp_path, monkeypatch):
     """Each byte becomes an int64."""
     path = tmp_path / "a.bin"
@@ -226,8 +207,3 @@ def test_a_file_that_does_not_fit_in_memory_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read the file"))
     with refuses():
         read_events(str(path), (34, 34))
-
-
-def test_images_are_no_recordings():
-    with pytest.raises(InputError):
-        EventEncoder().encode(np.zeros((1, 34, 34), np.uint8))

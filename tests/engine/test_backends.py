@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from support.golden_traces import GOLDEN, golden_network
+from support.tiers import FAST_NETWORKS, slow_except
 
 from models import build_model, network_names
 
@@ -28,7 +29,7 @@ def same_weights(one, two):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", slow_except(FAST_NETWORKS[1:], NETWORKS))
 def test_both_backends_learn_the_same(name):
     """In float64, every winner in order and every decision of one update after another, in every phase."""
     images = IMAGES.get(name, 24)
@@ -58,7 +59,7 @@ def test_both_backends_learn_the_same(name):
         np.testing.assert_array_equal(event.predict(few), tensor.predict(few))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", slow_except(FAST_NETWORKS[1:], NETWORKS))
 def test_single_precision_fires_equally_up_to_ties(name):
     """In float32 both backends fire equally, except for one neuron in 10,000 with its potential at its threshold."""
     event, tensor = (build_model(name, backend=backend) for backend in ("event", "torch"))

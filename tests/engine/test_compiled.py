@@ -43,42 +43,6 @@ def total(x):
 def use_large(i):
     return LARGE[i]
 """
-TWICE = """
-from typing import NamedTuple
-from engine.compiled import compiled
-from kernels import change
-
-@compiled
-def add(x):
-    return x + 1
-
-first = add
-
-@compiled
-def add(x):
-    return x + 2
-
-one, two = compiled(lambda x: x + 1), compiled(lambda x: x + 2)
-
-class Pair(NamedTuple):
-    a: float
-    b: float
-
-    def window(self, t_in, t_out):
-        return 5
-
-First = Pair
-
-class Pair(NamedTuple):
-    a: float
-    b: float
-
-    def window(self, t_in, t_out):
-        return 7
-
-def call(pair):
-    return change(pair, 1, 2)
-"""
 HELPERS = """
 import os
 from numba import njit
@@ -133,12 +97,6 @@ def test_further_starts(tmp_path):
     assert programs.run(RUN + PRINT.format([2])) == [0.5, 0.5, 480, 1, 1]
 
 
-def test_an_announcement_is_called_once_before_a_function_is_compiled(programs):
-    code = "from engine.compiled import announcements; announcements.append(lambda: print(7))" + PRINT_ADD
-    assert programs.run(code) == [3, 0, 1]
-    assert programs.run(code.replace("add(2)", "add(2.0) + add(2, 1.0)")) == [7, 6, 2, 0]
-
-
 def test_all_types_of_arguments_are_kept_and_damaged_files_are_compiled_again(programs):
     calls = "first((2, 3)), first(Pair(2, 3)), first((Pair(2, 3),))[0], total(np.ones(2)), add(1, 1), add(1)"
     # a large array has another address in the next process, so that ``use_large`` is not kept
@@ -158,21 +116,11 @@ def test_all_types_of_arguments_are_kept_and_damaged_files_are_compiled_again(pr
     assert programs.run(code, warnings=1) == [2] * 7 + [2]  # the folder is still there
 
 
+@pytest.mark.slow
 def test_a_full_disk(programs):
     code = PRINT_ADD.replace("add(2)", "add(2), add(2.0)")
     assert programs.run(code, warnings=1, preexec_fn=limit_files) == [3, 3, 1, 1]
     assert [path.suffix for path in programs.cache.rglob("*") if path.is_file()] == [".kernel"]
-
-
-@pytest.mark.parametrize(
-    ("setting", "value"), [("BOUNDSCHECK", "0" if config.BOUNDSCHECK else "1"), ("CPU_NAME", "generic")]
-)
-def test_machine_code_of_other_settings_is_not_loaded(programs, setting, value):
-    assert programs.run(PRINT_ADD, env={f"NUMBA_{setting}": value}) == [3, 1, 0]
-
-
-def test_without_compiler(programs):
-    assert programs.run(PRINT_ADD, env={"NUMBA_DISABLE_JIT": "1"}) == [3, 0, 0]
 
 
 def test_an_edit_of_any_file_compiles_the_new_code(programs):
@@ -187,12 +135,46 @@ def test_an_edit_of_any_file_compiles_the_new_code(programs):
         assert programs.run(PRINT_ADD) == [value, 1, 0]
 
 
-def test_constants_that_are_set_at_run_time(programs):
-    """numba freezes them in the machine code."""
-    code = "from add import *\nprint(add(2), first(Pair(2, 3)), counts['compiled'])"
-    assert programs.run(code) == [3, 2, 1]
-    assert programs.run(code, env={"OFFSET": "4"}) == [7, 2, 2]
-    assert programs.run(code, env={"METHOD": "4"}) == [3, 2, 2]
+GONE = "from numba.core import {0}, ccallback, serialize\nbefore = {0}.{1}; del {0}.{1}\n"  # private names of numba
+BOTH = PRINT_ADD.replace("add(2)", "add(2), add(2.0)")
+STARTS = [  # (what a program does, variables of its environment, lines on stderr, what it prints)
+    (PRINT_ADD, {}, 0, [3, 0, 1]),
+    (PRINT_ADD, {"NUMBA_BOUNDSCHECK": "0" if config.BOUNDSCHECK else "1"}, 0, [3, 1, 0]),
+    (PRINT_ADD, {"NUMBA_CPU_NAME": "generic"}, 0, [3, 1, 0]),
+    (PRINT_ADD, {"NUMBA_DISABLE_JIT": "1"}, 0, [3, 0, 0]),
+    # an announcement is called once before a function is compiled
+    ("from engine.compiled import announcements; announcements.append(lambda: print(7))" + PRINT_ADD, {}, 0, [3, 0, 1]),
+    ("from engine.compiled import announcements; announcements.append(lambda: print(7))"
+     + PRINT_ADD.replace("add(2)", "add(2.0) + add(2, 1.0)"), {}, 0, [7, 6, 2, 0]),
+    # numba freezes constants that are set at run time in the machine code
+    ("from add import *\nprint(add(2), first(Pair(2, 3)), counts['compiled'])", {}, 0, [3, 2, 1]),
+    ("from add import *\nprint(add(2), first(Pair(2, 3)), counts['compiled'])", {"OFFSET": "4"}, 0, [7, 2, 2]),
+    ("from add import *\nprint(add(2), first(Pair(2, 3)), counts['compiled'])", {"METHOD": "4"}, 0, [3, 2, 2]),
+    # without a private name of numba, or without its cache, each function is compiled
+    ("import numba; numba.njit = lambda *function, **options: function[0] if function else numba.njit" + PRINT_ADD,
+     {}, 1, [3, 0, 0]),
+    (GONE.format("bytecode", "FunctionIdentity")
+     + f"import engine.compiled; bytecode.FunctionIdentity = before\n{BOTH}", {}, 1, [3, 3]),  # numba needs it later
+    *((GONE.format(*name.split(" ")) + BOTH, {}, 1, [3, 3]) for name in (
+        "caching NullCache", "serialize loads", "compiler CompileResult._rebuild", "compiler CompileResult._reduce",
+        "codegen CPUCodegen.magic_tuple",
+    )),
+    # what another process may find changed is not kept: a class in a function or in the main program, code without a
+    # file, and a file that is edited later
+    *((f"from add import *\n{before}\nprint({call}, counts['compiled'])", {}, 1, [2, 1]) for before, call in (
+        ("", "first(make_local())"), ("Main = namedtuple('Main', 'a')", "first(Main(2))"),
+        ("exec('@compiled\\ndef double(x): return x + x')", "double(1)"),
+        ("with open(helpers.__file__, 'a') as file: file.write('# a comment')", "add(1)"),
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("code", "variables", "warnings", "printed"), STARTS)
+def test_when_machine_code_is_loaded_compiled_and_kept(programs, code, variables, warnings, printed):
+    kept = programs.kept()
+    assert programs.run(code, warnings=warnings, env=variables)[: len(printed)] == printed
+    assert programs.kept() == kept or not warnings
 
 
 def copy_files(programs, *names):
@@ -205,6 +187,7 @@ def copy_engine(programs):
     copy_files(programs, "engine/__init__.py", "engine/compiled.py", "engine/decision.py", "utils.py", "errors.py")
 
 
+@pytest.mark.slow
 def test_an_edit_of_the_file_of_a_class_or_of_the_cache_compiles_again(programs):
     copy_engine(programs)
     (programs.folder / "rule.py").write_text(RULE)
@@ -216,6 +199,7 @@ def test_an_edit_of_the_file_of_a_class_or_of_the_cache_compiles_again(programs)
         assert programs.run(code) == [2, compiled]
 
 
+@pytest.mark.slow
 def test_an_edit_of_a_file_that_is_not_compiled_compiles_nothing(tmp_path):
     """Wherever the kernel is called: among modules that import the file, too."""
     programs = Programs(tmp_path)
@@ -237,61 +221,7 @@ print(counts["compiled"])
     assert programs.run(code.replace("import engine.phases\n", "")) == [0]
 
 
-@pytest.mark.parametrize(
-    ("before", "call"),
-    [
-        ("", "first(make_local())"),
-        ("Main = namedtuple('Main', 'a')", "first(Main(2))"),
-        ("exec('@compiled\\ndef double(x): return x + x')", "double(1)"),
-        ("with open(helpers.__file__, 'a') as file: file.write('# a comment')", "add(1)"),
-    ],
-    ids=["a class in a function", "a class in the main program", "code without a file", "a file that is edited later"],
-)
-def test_what_another_process_may_find_changed_is_not_kept(programs, before, call):
-    kept = programs.kept()
-    assert programs.run(f"from add import *\n{before}\nprint({call}, counts['compiled'])", warnings=1) == [2, 1]
-    assert programs.kept() == kept
-
-
-def test_equal_names_in_one_file(tmp_path):
-    """Each function and class has its own code, in each process."""
-    programs = Programs(tmp_path)
-    (tmp_path / "kernels.py").write_text(KERNELS)
-    (tmp_path / "twice.py").write_text(TWICE)
-    for warnings, call in (
-        (0, "first(3), add(3)"),
-        (0, "one(3), two(3)"),
-        (0, "call(Pair(1, 1))"),
-        (1, "call(First(1, 1))"),
-    ):
-        expected = [5] if "First" in call else [4, 5] if "3" in call else [7]
-        for _ in range(2):
-            assert programs.run(f"from twice import *\nprint({call})", warnings=warnings) == expected
-
-
-@pytest.mark.parametrize(
-    ("module", "name"),
-    [
-        ("bytecode", "FunctionIdentity"),
-        ("caching", "NullCache"),
-        ("serialize", "loads"),
-        ("compiler", "CompileResult._rebuild"),
-        ("compiler", "CompileResult._reduce"),
-        ("codegen", "CPUCodegen.magic_tuple"),
-    ],
-)
-def test_private_names_of_numba_that_are_gone_cost_a_compilation(programs, module, name):
-    code = f"from numba.core import {module}, ccallback, serialize\nbefore = {module}.{name}; del {module}.{name}\n"
-    if module == "bytecode":  # numba needs it later
-        code += f"import engine.compiled; {module}.{name} = before\n"
-    assert programs.run(code + PRINT_ADD.replace("add(2)", "add(2), add(2.0)"), warnings=1)[:2] == [3, 3]
-
-
-def test_a_numba_without_a_cache_costs_a_compilation(programs):
-    code = "import numba; numba.njit = lambda *function, **options: function[0] if function else numba.njit"
-    assert programs.run(code + PRINT_ADD, warnings=1) == [3, 0, 0]
-
-
+@pytest.mark.slow
 def test_the_first_folder_that_can_be_written_to(programs, tmp_path):
     copy_engine(programs)
     file, home = tmp_path / "file", tmp_path / "home"
@@ -303,6 +233,7 @@ def test_the_first_folder_that_can_be_written_to(programs, tmp_path):
     assert list((home / ".cache").rglob("*.kernel"))
 
 
+@pytest.mark.slow
 def test_files_that_no_start_has_loaded_for_30_days_are_removed(programs):
     (used,) = programs.kept()
     unused, foreign = used.with_name("unused.kernel"), used.with_name("notes.txt")

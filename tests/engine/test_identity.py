@@ -1,4 +1,4 @@
-"""Rules with classes of one name, and globals that change: no rule learns by the machine code of another rule."""
+"""Rules with classes of one name: no rule learns by the machine code of another rule."""
 
 import sys
 from types import ModuleType
@@ -7,10 +7,9 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from support.refusals import refuses
+from support.tiers import slow_except
 
 from engine import event, frames
-from engine.compiled import counts
 from engine.rules import RSTDP, RULES, STDP, Rewarded
 from errors import find_place
 from models import import_plugin
@@ -43,15 +42,6 @@ class Mine{name}(STDP):
 
     def plasticity(self, number=float):
         return {kind}(*map(number, self.bounds))
-"""
-INSIDE = """
-class Mineinside(STDP):
-    def plasticity(self, number=float):
-        class Window(Additive):
-            def window(self, t_in, t_out, ltp, ltd):
-                return (t_in <= t_out) * ltp + ((t_in <= t_out) < 1) * ltd
-
-        return Window(*map(number, self.bounds))
 """
 VERDICT = """
 class Same(Rewarded):
@@ -108,6 +98,7 @@ def notebook():
     return module
 
 
+@pytest.mark.slow
 def test_plugins_with_a_class_of_one_name(tmp_path):
     """Two of the files have one name, too."""
     paths = [tmp_path / name for name in ("one/own.py", "two/own.py", "other.py")]
@@ -120,7 +111,7 @@ def test_plugins_with_a_class_of_one_name(tmp_path):
     assert [sys.modules[rule.__module__].__file__ for rule in rules] == [str(path) for path in paths]
 
 
-@pytest.mark.parametrize("stabilized_first", [True, False])
+@pytest.mark.parametrize("stabilized_first", slow_except([True], [True, False]))
 def test_a_class_with_the_name_of_ours(stabilized_first, tmp_path):
     rules = [STDP(winners=2, radius=1, **RATES), load(tmp_path / "own.py", "other", LATE, "Stabilized")]
     ends = [learn_equally(rule) for rule in rules[:: 1 if stabilized_first else -1]]
@@ -128,11 +119,13 @@ def test_a_class_with_the_name_of_ours(stabilized_first, tmp_path):
     assert type(rules[0].plasticity()).__name__ == "Stabilized"
 
 
+@pytest.mark.slow
 def test_a_class_that_is_defined_again(notebook):
     ends = [learn_equally(define(notebook, condition)) for condition in (EARLY, LATE)]
     assert not torch.equal(*ends)
 
 
+@pytest.mark.slow
 def test_verdicts_of_one_name():
     """Both classes are called ``Same``: the strongest neuron learns, or the neuron of the label."""
     ends = []
@@ -164,75 +157,7 @@ def decide_equally(kind):
     return ends[0]
 
 
-def test_a_global_that_changes(notebook):
-    """The compiled backend refuses the rule until its class is defined again."""
-    rule = define(notebook, "t_in < SPAN")
-    before = learn_equally(rule)
-    notebook.SPAN, notebook.unused = 9, 1
-    with refuses("SPAN"):
-        learn(rule, event)
-    notebook.SPAN = 2
-    assert torch.equal(learn_equally(rule), before)
-    again = define(notebook, "t_in < SPAN", span=9)
-    assert not torch.equal(learn_equally(again), before)
-
-
-def test_a_global_of_a_function_that_is_not_defined_again(notebook):
-    """The new class would call the old machine code of the function."""
-    learn_equally(define(notebook, "is_early(t_in)"))
-    function = notebook.is_early
-    rule = define(notebook, "is_early(t_in)")
-    notebook.is_early, notebook.SPAN = function, 9
-    with refuses("SPAN"):
-        learn(rule, event)
-
-
-@pytest.mark.parametrize("change", ["attribute", "array", "closure", "method"])
-def test_what_else_machine_code_contains(change, notebook):
-    settings = ModuleType("settings")
-    settings.SPAN, settings.TABLE = 2, np.array([2, 3])
-
-    def make(span):
-        def set_span(value):
-            nonlocal span
-            span = value
-
-        class Window(STDP(1, 0).plasticity().__class__):
-            def window(self, t_in, t_out, ltp, ltd):
-                return (t_in < span) * ltp + (t_in >= span) * ltd
-
-        return Window, set_span
-
-    conditions = {"attribute": "t_in < settings.SPAN", "array": "t_in < settings.TABLE[0]"}
-    notebook.settings = settings
-    rule = define(notebook, conditions.get(change, EARLY))
-    if change == "closure":
-        notebook.Window, set_span = make(2)
-    learn_equally(rule)
-    if change == "attribute":
-        settings.SPAN = 9
-    elif change == "array":
-        settings.TABLE[0] = 9
-    elif change == "closure":
-        set_span(9)
-    else:
-        notebook.Window.window = lambda self, t_in, t_out, ltp, ltd: (t_in > t_out) * ltp
-    with refuses():
-        learn(rule, event)
-
-
-def test_a_class_that_is_defined_at_each_call(notebook):
-    """The machine code of the first call is used again."""
-    rule = define(notebook, EARLY)
-    exec(INSIDE, notebook.__dict__)
-    inside = notebook.Mineinside(winners=2, radius=1, **RATES)
-    assert type(inside.plasticity()) is not type(inside.plasticity())
-    assert torch.equal(learn_equally(inside), learn_equally(rule))
-    compiled = counts["compiled"], counts["loaded"]
-    learn(inside, event)
-    assert (counts["compiled"], counts["loaded"]) == compiled
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("body", ["ltp / (t_in - t_in)", "t_in.missing"])
 def test_an_exception_in_machine_code_has_the_place_of_the_rule(body, tmp_path):
     rule = load(tmp_path / "own.py", "wrong", body)

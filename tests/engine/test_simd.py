@@ -41,15 +41,11 @@ def test_a_block_is_one_cache_line():
 
 
 @pytest.mark.parametrize(
-    ("cpu", "features", "blocks"),
-    [
-        ("generic", "", 4),
-        ("haswell", "", 4),
-        ("haswell", "+avx512f", 8),
-        ("skylake-avx512", "", 8),
+    ("cpu", "features", "blocks"), [
+        ("generic", "", 4), ("haswell", "", 4), ("haswell", "+avx512f", 8), ("skylake-avx512", "", 8),
         ("skylake-avx512", "-avx512f", 4),
     ],
-)
+)  # fmt: skip
 def test_the_target_decides_how_many_sums_are_in_registers(cpu, features, blocks):
     """The name of the target's processor counts, and what is added to it or taken away; not this machine."""
     triple, *_ = cpu_target.target_context.codegen().magic_tuple()
@@ -124,6 +120,7 @@ for arguments in (
 """
 
 
+@pytest.mark.slow
 def test_with_bounds_checks_no_address_is_outside(tmp_path):
     """numba does not check the addresses of ``add_rows``: in this mode, it checks them itself."""
     here = Path(__file__).parent

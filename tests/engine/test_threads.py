@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from engine import event
 from engine.compiled import compiled
+from engine.rules import RSTDP, MarginRule
 from engine.threads import run_parts
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,6 +31,7 @@ import {module}, torch
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "given", "expected"),
     [("engine", "active", "active"), *((module, None, "passive") for module in MODULES)],
@@ -40,36 +44,24 @@ def test_threads_sleep_while_they_wait(module, given, expected):
     assert subprocess.run(command, env=environment, capture_output=True, text=True).stderr.strip() == expected
 
 
-SAME_BITS = """
-import sys; sys.path[:0] = [{root!r}, {tests!r}]
-import numpy as np, torch
-from engine import event
-from engine.rules import RSTDP, STDP
-from support.own_rules import ContrastRule
-rng, ends = np.random.default_rng(0), []
-latency = torch.from_numpy(rng.integers(0, 40, (300, 8, 6, 5), dtype=np.uint8)).clamp(max=15)
-weight = torch.from_numpy(rng.normal(0.8, 0.05, (200, 8, 5, 5))).float()
-labels, classes = torch.from_numpy(rng.integers(0, 5, 300)), np.arange(200) // 40
-for threads in (1, 2, 8, 8, 3):
-    torch.set_num_threads(threads)
-    end = [event.FiringLayer(weight, 15, 2, 20).fire(latency, 2)]
-    for rule in (RSTDP(), ContrastRule()):
-        learned = weight.clone()
-        layer = event.DecisionLayer(learned, 15, 2)
-        rates = np.broadcast_to(rule.first_rates(), (300, 2, 2))
-        result = layer.decide_and_update(latency, labels, classes, rule, rates)
-        end += [learned, result.decisions, result.highest, layer.peaks(latency)]
-    ends.append(end)
-assert not torch.equal(ends[0][1], weight)
-print(all(torch.equal(a, b) for end in ends[1:] for a, b in zip(ends[0], end, strict=True)))
-"""
-
-
 def test_the_number_of_threads_changes_no_bit():
     """On 1, 2, 3 and 8 threads, whatever the number of cores: first spikes, decisions, potentials and weights."""
-    program = SAME_BITS.format(root=str(ROOT), tests=str(ROOT / "tests"))
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout.split() == ["True"], done.stderr
+    rng, ends = np.random.default_rng(0), []
+    latency = torch.from_numpy(rng.integers(0, 40, (300, 8, 6, 5), dtype=np.uint8)).clamp(max=15)
+    weight = torch.from_numpy(rng.normal(0.8, 0.05, (200, 8, 5, 5))).float()
+    labels, classes = torch.from_numpy(rng.integers(0, 5, 300)), np.arange(200) // 40
+    for threads in (1, 2, 8, 8, 3):
+        torch.set_num_threads(threads)
+        end = [event.FiringLayer(weight, 15, 2, 20).fire(latency, 2)]
+        for rule in (RSTDP(), MarginRule()):
+            learned = weight.clone()
+            layer = event.DecisionLayer(learned, 15, 2)
+            rates = np.broadcast_to(rule.first_rates(), (300, 2, 2))
+            result = layer.decide_and_update(latency, labels, classes, rule, rates)
+            end += [learned, result.decisions, result.highest, layer.peaks(latency)]
+        ends.append(end)
+    assert not torch.equal(ends[0][1], weight)
+    assert all(torch.equal(a, b) for end in ends[1:] for a, b in zip(ends[0], end, strict=True))
 
 
 ANYWHERE = """
@@ -97,6 +89,7 @@ print(len(results), os.waitpid(process, 0)[1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork processes")
 def test_kernels_run_in_several_threads_at_once_and_in_a_forked_process():
     done = subprocess.run(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from support.golden_traces import GOLDEN, golden_network
+from support.tiers import FAST_NETWORKS, slow_except
 
 from engine import event
 
@@ -55,7 +56,7 @@ def learn_decisions(model, name, images):
     np.testing.assert_array_equal(torch.cat(found)[:, :columns], expected)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", slow_except(FAST_NETWORKS, NETWORKS))
 def test_event_backend_reproduces_the_original(name, deciding_winners):
     model = golden_network(name)
     learn_features(model, name, None)

@@ -65,12 +65,6 @@ def test_only_the_stages_that_are_wanted(tmp_path, latencies, monkeypatch):
         assert set(arrays) == {"input", "s1", "c1", "label", "index", "steps"}
 
 
-def test_a_network_that_does_not_decide(tmp_path, latencies, features_only):
-    save_activation_maps(features_only, latencies[:1], [7], [0], tmp_path, DIGITS)
-    with np.load(tmp_path / "00000_label-7.npz") as arrays:
-        assert set(arrays) == {"input", "s1", "c1", "s2", "c2", "label", "index", "steps"}
-
-
 def test_padding_of_branches_is_not_neurons(latencies):
     model = build_model("majority2024")
     parts = find_neurons(model, 28, 28)
@@ -85,13 +79,6 @@ def test_padding_of_branches_is_not_neurons(latencies):
     maps = dict(model.walk(latencies[:1]))["s3"][0]
     assert all((maps[part] < 15).all() for part in parts["s3"])  # every neuron fires, the padding does not
     assert (maps < 15).sum() == 200 * (36 + 16 + 4)
-
-
-def test_pooling_over_padding():
-    parts = find_neurons(build_model("inception2024"), 28, 28)
-    # kernels 3, 5, 7 on 7×7, padding 1; windows of 3 then reach into all three
-    assert [rows for _, rows, _ in parts["s3"]] == [slice(0, 7), slice(1, 6), slice(2, 5)]
-    assert [rows for _, rows, _ in parts["c3"]] == [slice(0, 2), slice(0, 2), slice(0, 2)]
 
 
 def count_pixels(picture, colour):
@@ -111,26 +98,6 @@ def test_a_picture_shows_every_neuron(shape, steps):
     assert count_pixels(picture, DARKEST) > zoom**2  # the neuron that spikes, and the first step of the scale
 
 
-def test_time_goes_from_dark_to_light():
-    colours = make_color_table("plasma", LEVELS, 0.95)[np.arange(15) * (LEVELS - 1) // 14]
-    picture = np.asarray(draw_maps(np.zeros((1, 2, 2), np.uint8), 15, "").convert("RGB"))
-    columns = [np.flatnonzero((picture == colour).all(2).any(0))[0] for colour in colours]
-    assert columns == sorted(columns)
-    light = colours @ [0.299, 0.587, 0.114]
-    assert light.tolist() == sorted(light)
-
-
-def test_padding_is_not_drawn():
-    maps = np.full((2, 9, 9), 15, np.uint8)
-    maps[1, 3:6, 3:6] = 0
-    parts = [(slice(0, 1), slice(0, 9), slice(0, 9)), (slice(1, 2), slice(3, 6), slice(3, 6))]
-    without = count_pixels(draw_maps(maps[:1], 15, ""), DARKEST)
-    picture = draw_maps(maps, 15, "", parts)
-    first, silent = count_pixels(picture, DARKEST) - without, count_pixels(picture, SILENCE)
-    assert math.isqrt(silent // 81) ** 2 * 81 == silent > 0
-    assert math.isqrt(first // 9) ** 2 * 9 == first > 0
-
-
 def test_a_picture_of_potentials():
     """The deciding neuron has its own colours; potentials of one branch are of one scale."""
     potentials = np.zeros((6, 2, 2), np.float32)
@@ -146,11 +113,6 @@ def test_a_picture_of_potentials():
     assert count_pixels(silent, make_color_table("Blues", LEVELS)[0]) == 24 * zoom**2
     both = draw_decision({"potentials_3x3": potentials, "potentials_5x5": potentials}, classes, "abc", "title")
     assert count_pixels(both, make_color_table("Oranges", LEVELS)[-1]) == 2 * zoom**2
-
-
-def test_no_images(tmp_path, latencies):
-    save_activation_maps(build_model("mozafari2018"), latencies[:0], np.zeros(12, int), [], tmp_path, DIGITS)
-    assert not files_in(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["file", "00000_label-0.npz"])

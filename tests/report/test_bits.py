@@ -9,6 +9,7 @@ import torch
 from support.command import dont_draw, results, start_evaluation
 from support.refusals import assert_refuses
 from support.run_folders import ROOT
+from support.tiers import slow_except
 from torch.nn import functional as F
 
 import evaluate
@@ -74,7 +75,7 @@ def test_the_sums_are_those_of_int64(bits, latencies):
 
 
 @pytest.mark.parametrize("bits", [None, 2])
-@pytest.mark.parametrize("name", network_names())
+@pytest.mark.parametrize("name", slow_except(["majority2024"], network_names()))
 def test_numpy_alone_reproduces_the_test_vectors(name, bits, latencies, tmp_path):
     model = build_model(name, overrides={"s1.rule.target": 0.8} if name == "deep2024" else {})
     if name == "deep2024":  # with a threshold for each feature

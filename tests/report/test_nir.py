@@ -9,12 +9,11 @@ import pytest
 import torch
 from support.command import start_evaluation
 from support.kernel_programs import limit_files
-from support.refusals import assert_refused, assert_refuses, refuses
+from support.refusals import assert_refused, refuses
 from support.run_folders import ROOT
 from torch.nn import functional as F
 
 import datasets
-import evaluate
 from models import build_model
 from report.nir import write_nir
 from SpykeTorch.functional import latency_to_wave
@@ -122,12 +121,4 @@ def test_a_full_disk(tmp_path):
 def test_what_nir_cannot_represent_is_refused(name, overrides, field, tmp_path):
     with refuses(field):
         write_nir(tmp_path / "network.nir", build_model(name, overrides=overrides), CLASSES)
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("more", ["--noise gaussian=0.1", "--scores", "--tensorboard", "--predict a.png"])
-def test_flags_that_have_no_effect_beside_it_are_refused(more, tmp_path, capsys):
-    words = f"{TRAINED} --nir {tmp_path / 'a.nir'} {more}"
-    about = "--nir" if "--predict" in more else more.split()[0]
-    assert_refuses(evaluate.main, words, about, capsys)
     assert not list(tmp_path.iterdir())

@@ -152,14 +152,6 @@ def test_branches_without_their_padding(read):
     assert [part["label"] for part in parts["c3"]] == ["c3_3x3", "c3_5x5", "c3_7x7"]
 
 
-def test_a_network_that_does_not_decide(tmp_path, read, features_only):
-    make_run(tmp_path, {})
-    reader, data = read(features_only, 1)
-    assert [stage["name"] for stage in data["stages"]] == ["input", "s1", "c1", "s2", "c2"]
-    assert data["images"][0]["decision"] == -2
-    assert "Scores" not in reader.texts
-
-
 def test_an_evaluation_without_maps_or_figures(tmp_path, read):
     results = {"test": scores(), "checkpoint": "runs/a b/checkpoints/best.safetensors"}
     (tmp_path / "results.json").write_text(json.dumps(results))

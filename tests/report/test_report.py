@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from support.refusals import refuses
 
 from datasets.augmentation import Augmentation
 from models import build_model
@@ -67,18 +66,6 @@ def test_a_figure_is_one_function(tmp_path, make_report, features_only, monkeypa
     assert files_in(tmp_path) == {"something_s1.png", "something_s2.png"}
     with Image.open(tmp_path / "something_s1.png") as picture:
         assert picture.size == (2 * figures.DPI, figures.DPI)
-
-
-def test_two_figures_of_one_name(monkeypatch):
-    monkeypatch.setattr(report, "FIGURES", dict(report.FIGURES))
-    drawn = dict(report.FIGURES)
-
-    def history(report, caption):
-        yield "", Figure()
-
-    with refuses("history"):
-        report.figure("Something else")(history)
-    assert drawn == report.FIGURES
 
 
 def test_a_figure_that_cannot_be_drawn_costs_one_line(tmp_path, make_report, features_only, monkeypatch):

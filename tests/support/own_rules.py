@@ -51,39 +51,6 @@ class ExponentialSTDP(STDP):
         return Exponential(*map(number, self.bounds))
 
 
-class Contrast(Additive):
-    """The strongest neuron of the true class learns by the first rates, the strongest of all others by the second."""
-
-    def verdict(self, peaks, label, classes, learners):
-        right = rival = -1
-        for f in range(len(peaks)):
-            if classes[f] == label:
-                if peaks[f] > 0 and (right < 0 or peaks[f] > peaks[right]):
-                    right = f
-            elif peaks[f] > 0 and (rival < 0 or peaks[f] > peaks[rival]):
-                rival = f
-        count = 0
-        for feature, row in ((right, 0), (rival, 1)):
-            if feature >= 0:
-                learners[count, 0], learners[count, 1] = feature, row
-                count += 1
-        return count
-
-
-@dataclass(frozen=True)
-class ContrastRule(Rule):
-    name: ClassVar[str] = "contrast"
-    title: ClassVar[str] = "contrast"
-    needs_labels: ClassVar[bool] = True
-    rows: ClassVar[tuple[str, ...]] = ("right", "rival")
-
-    def first_rates(self):
-        return np.array([(0.02, -0.01), (-0.02, 0.01)])
-
-    def plasticity(self, number=float):
-        return Contrast(number(0.0), number(1.0))
-
-
 class Chosen(NamedTuple):
     """``count`` features learn, from ``feature`` on in steps of ``step``, all by one row of the rates."""
 

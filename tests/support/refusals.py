@@ -33,3 +33,26 @@ def assert_refuses(main, words, about, capsys):
     program = f"{main.__module__}.py"
     code = main(shlex.split(words) if isinstance(words, str) else list(words))
     assert_refused(program, code, *capsys.readouterr(), about)
+
+
+def read_table(text):
+    """Yield (word of the message, expression) of a table with lines "word | expression | expression …"."""
+    for line in text.strip().splitlines():
+        about, *expressions = line.split(" | ")
+        for expression in expressions:
+            yield about.strip(), expression.strip()
+
+
+def assert_each_refused(table, names, errors=InputError):
+    """Assert that each expression of a table raises an error of one line that contains the word beside it."""
+    wrong = []
+    for about, expression in read_table(table):
+        try:
+            eval(expression, dict(names))
+            wrong.append(f"{expression}: not refused")
+        except errors as error:
+            if about not in str(error) or "\n" in str(error):
+                wrong.append(f"{expression}: {about!r} is not in {error}")
+        except Exception as error:
+            wrong.append(f"{expression}: {error!r}")
+    assert not wrong, "\n".join(wrong)

@@ -54,7 +54,6 @@ def plain(value):
     return repr(value)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Round trips
 
 
@@ -101,13 +100,12 @@ def test_overrides_rebuild_the_network():
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"),
-    [
+    ("name", "changes"), [
         ("inception2024", {"s1.threshold": 99, "s3.1.rule.winners": 1, "s3.2.out_channels": 3}),
         ("multiscale2026", {"s1.padding": 0, "s5.levels": (6,), "s5.rule.decay": 0.5}),
         ("deepr2024", {"s2.first_weights": (0.1, 0.0), "s3.rule.warm_up.winners": 2, "s4.rule.bounds": (0.0, 9.0)}),
     ],
-)
+)  # fmt: skip
 def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(name, changes, tmp_path, monkeypatch):
     model = build_model(name)
     save_checkpoint(tmp_path / "saved", model, build_encoder({}))
@@ -119,7 +117,6 @@ def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(nam
     assert plain(rebuilt.state_dict()) == plain(model.state_dict())
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Damage
 
 
@@ -143,7 +140,6 @@ def test_damaged_bytes_are_refused(damage, place, new):
             decode_checkpoint(damaged, FILE)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
 # Refusals
 
 
@@ -197,15 +193,12 @@ def test_a_checkpoint_without_a_run_and_its_progress():
 
 
 @pytest.mark.parametrize(
-    "change",
-    [
-        lambda values: values.update(unknown=0),
-        lambda values: values["progress"].update(unknown=0),
+    "change", [
+        lambda values: values.update(unknown=0), lambda values: values["progress"].update(unknown=0),
         lambda values: values["progress"].update(renamed=values["progress"].pop("epoch")),
         lambda values: values.pop("dtype"),
-    ],
-    ids=["unknown", "unknown in the progress", "renamed", "missing, without a default"],
-)
+    ], ids=["unknown", "unknown in the progress", "renamed", "missing, without a default"],
+)  # fmt: skip
 def test_another_version_is_refused(change):
     with refuses(FILE):
         decode_changed(change)
@@ -226,24 +219,18 @@ def test_a_field_of_a_stage_that_is_newer_than_the_checkpoint_has_its_default():
 
 
 @pytest.mark.parametrize(
-    ("changes", "about"),
-    [
-        ({"model": "gone"}, "gone"),
-        ({"in_channels": 3}, "in_channels"),
-        ({"time_steps": 14}, "time_steps"),
-        ({"encoding": {"name": "gone"}}, "gone"),
-        ({"encoding": {**LAST.encoding, "gone": 3}}, "gone"),
+    ("changes", "about"), [
+        ({"model": "gone"}, "gone"), ({"in_channels": 3}, "in_channels"), ({"time_steps": 14}, "time_steps"),
+        ({"encoding": {"name": "gone"}}, "gone"), ({"encoding": {**LAST.encoding, "gone": 3}}, "gone"),
         ({"encoding": {**LAST.encoding, "colours": 3}}, "in_channels"),
-        ({"overrides": {"s9.threshold": 12}}, "s9.threshold"),
-        ({"overrides": {"s2.out_channels": 17}}, WEIGHT),
-        ({"num_classes": 4}, "stages.s3.weight"),
-        ({"dtype": "float32"}, "stages.s1.weight"),
+        ({"overrides": {"s9.threshold": 12}}, "s9.threshold"), ({"overrides": {"s2.out_channels": 17}}, WEIGHT),
+        ({"num_classes": 4}, "stages.s3.weight"), ({"dtype": "float32"}, "stages.s1.weight"),
         ({"state": {key: value for key, value in LAST.state.items() if key != WEIGHT}}, WEIGHT),
         ({"state": {**LAST.state, "stages.s9.weight": LAST.state[WEIGHT]}}, "stages.s9.weight"),
         ({"state": {**LAST.state, WEIGHT: LAST.state[WEIGHT].float()}}, WEIGHT),
         ({"state": {**LAST.state, WEIGHT: LAST.state[WEIGHT][:, :4]}}, WEIGHT),
     ],
-)
+)  # fmt: skip
 def test_what_does_not_fit_this_version_is_refused(changes, about):
     with refuses(FILE) as refusal:
         rebuild_network(replace(LAST, **changes))

@@ -1,12 +1,14 @@
-"""``--until`` and ``--continue-from``: phases that are trained once for several runs."""
+"""``--until`` and ``--continue-from``: phases that are trained once for several runs; ``--init-from``: weights."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
-from support.command import SMALL, dont_draw, read_csv, start
+import torch
+from support.command import DIGITS, SMALL, dont_draw, read_csv, start
 from support.refusals import assert_refuses
-from support.run_folders import outcome, same
+from support.run_folders import only_run, outcome, same
 
 import train
 from engine.phases import Phase
@@ -26,7 +28,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture
-def trained(monkeypatch):
+def learned(monkeypatch):
     """The names of the phases of all batches that are trained."""
     batches, learn = [], Phase.learn
 
@@ -38,35 +40,35 @@ def trained(monkeypatch):
     return batches
 
 
-def test_until_ends_without_a_test_and_resume_trains_the_rest(whole, trained, tmp_path, undrawn, capsys):
+def test_until_ends_without_a_test_and_resume_trains_the_rest(whole, learned, tmp_path, undrawn, capsys):
     assert start(f"{WORDS} --name run --until s2 --save-features --readout svm", tmp_path) == 0
     run = tmp_path / "run"
     assert capsys.readouterr().out.endswith(f"\n    python train.py --resume {run}\n")
-    assert trained == ["s1"] * 3 + ["s2"] * 6
+    assert learned == ["s1"] * 3 + ["s2"] * 6
     assert not (run / "results.json").exists()
     checkpoint = load_checkpoint(run / "checkpoints" / "last.safetensors")
     assert (checkpoint.progress.phase, checkpoint.progress.epoch, checkpoint.progress.test_reads) == (2, 0, 0)
     with np.load(run / "features" / "test.npz") as features:
         assert (str(features["stage"]), len(features["latencies"])) == ("c2", 40)
     assert start(f"--resume {run} --until s1", tmp_path) == 0  # has nothing to do
-    assert len(trained) == 9
+    assert len(learned) == 9
     assert start(f"--resume {run}", tmp_path) == 0
-    assert trained[9:] == ["s3"] * 6
+    assert learned[9:] == ["s3"] * 6
     assert same(outcome(run), outcome(whole))
 
 
 @pytest.mark.parametrize("until", ["", "--until s1", "--until s2"])
-def test_a_run_that_continues_from_another_is_that_without_interruption(whole, until, trained, tmp_path, undrawn):
+def test_a_run_that_continues_from_another_is_that_without_interruption(whole, until, learned, tmp_path, undrawn):
     """Also if it changes what comes later, and itself ends and is resumed in between."""
     source = whole
     if until:
         source = tmp_path / "source"
         assert start(f"{WORDS} --name source {until} --set s3.kernel=3 --patience 1", tmp_path) == 0
     taken = ["s1"] if until == "--until s1" else ["s1", "s2"]
-    del trained[:]
+    del learned[:]
     assert start(f"{WORDS} --name run --continue-from {source} --until s2", tmp_path) == 0
     assert start(f"--resume {tmp_path / 'run'}", tmp_path) == 0
-    assert trained == ["s2"] * (0 if "s2" in taken else 6) + ["s3"] * 6
+    assert learned == ["s2"] * (0 if "s2" in taken else 6) + ["s3"] * 6
     run = tmp_path / "run"
     assert same(outcome(run), outcome(whole))
     record = json.loads((run / "args.json").read_text())["continue_from"]
@@ -78,15 +80,16 @@ def test_a_run_that_continues_from_another_is_that_without_interruption(whole, u
     assert all(counts[0].phase_seconds[name] == counts[1].phase_seconds[name] for name in taken)
 
 
-def test_only_what_no_later_phase_has_trained_again_is_taken_over(tmp_path, trained, undrawn):
+@pytest.mark.slow
+def test_only_what_no_later_phase_has_trained_again_is_taken_over(tmp_path, learned, undrawn):
     """In deepr2024, s3 learns without labels, and then with labels."""
     words = f"{SMALL} --model deepr2024 --epochs 1 1 1 1"
     assert start(f"{words} --name ended --until s3", tmp_path) == 0
     assert start(f"{words} --name whole --continue-from {tmp_path / 'ended'}", tmp_path) == 0
-    assert trained == ["s1"] * 3 + ["s2"] * 3 + ["s3"] * 3 + ["s3+s4"] * 3
-    del trained[:]
+    assert learned == ["s1"] * 3 + ["s2"] * 3 + ["s3"] * 3 + ["s3+s4"] * 3
+    del learned[:]
     assert start(f"{words} --name again --continue-from {tmp_path / 'whole'}", tmp_path) == 0
-    assert trained == ["s3"] * 3 + ["s3+s4"] * 3
+    assert learned == ["s3"] * 3 + ["s3+s4"] * 3
     assert same(outcome(tmp_path / "again"), outcome(tmp_path / "whole"))
 
 
@@ -100,26 +103,41 @@ def test_features_before_a_stage_that_is_not_trained(tmp_path, undrawn, capsys):
         assert str(features["stage"]) == "c2"
 
 
-REFUSED = {
-    "s9": ["--until s9"],
-    "--seed": ["--seed 4 --continue-from {run}"],
-    "--epochs": ["--epochs 2 2 2 --continue-from {run}"],
-    "s1.threshold": ["--set s1.threshold=9 --continue-from {run}"],
-    "fingerprint": ["--image-size 20 20 --continue-from {run}"],
-    "no checkpoint": ["--continue-from nowhere", "--continue-from {run}/checkpoints/last.safetensors"],
-    "no finished phase": ["--continue-from {new}"],
-    "--continue-from": ["--resume {run} --continue-from {run}"],
-}  # fmt: skip
+def begun(words, output):
+    """The state, args.json and log of a run that begins so and learns nothing."""
+    assert start(f"--model mozafari2018 {DIGITS} --epochs 0 0 0 {words}", output) == 0
+    run = only_run(output)
+    args = json.loads((run / "args.json").read_text())
+    return load_checkpoint(run / "checkpoints" / "last.safetensors").state, args, (run / "log.txt").read_text()
 
 
-@pytest.mark.parametrize(("words", "about"), [(words, about) for about in REFUSED for words in REFUSED[about]])
-def test_refused_in_one_line(whole, words, about, tmp_path, monkeypatch, capsys):
-    with monkeypatch.context() as patched:
-        patched.setattr(train.Run, "train", lambda run: None)
-        assert start(f"{WORDS} --name new", tmp_path) == 0
-    words = words.format(run=whole, new=tmp_path / "new")
-    words = words if "--resume" in words else f"{WORDS} {words}"
-    before = sorted(tmp_path.rglob("*"))
-    capsys.readouterr()
-    assert_refuses(train.main, f"{words} --output {tmp_path}", about, capsys)
-    assert sorted(tmp_path.rglob("*")) == before
+@pytest.mark.parametrize("place", ["", "checkpoints/last.safetensors"])
+def test_each_stage_that_fits_is_copied_with_its_rates(place, trained, tmp_path, undrawn):
+    file = trained / (place or "checkpoints/best.safetensors")
+    source = load_checkpoint(file).state
+    state, args, log = begun(f"--init-from {trained / place}", tmp_path)
+    stages = [key for key in state if key.startswith("stages.")]
+    assert {key.rpartition(".")[2] for key in stages} == {"weight", "stdp_rates", "rstdp_rates", "images_seen"}
+    assert all(torch.equal(state[key], source[key]) for key in stages)
+    assert not any(state[key].any() for key in state.keys() - set(stages))  # the batches of the phases
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert args["init_from"] == {"checkpoint": str(file), "sha256": digest, "stages": ["s1", "s2", "s3"]}
+    assert f"s1 s2 s3 from {file}\n" in log
+    assert "validation images" not in log
+
+
+def test_what_does_not_fit_is_new_and_a_split_that_was_seen_is_logged(trained, tmp_path, undrawn):
+    source = load_checkpoint(trained / "checkpoints" / "best.safetensors").state
+    state, args, log = begun(f"--init-from {trained} --seed 1 --set s3.kernel=3 s2.threshold=12", tmp_path)
+    assert torch.equal(state["stages.s2.weight"], source["stages.s2.weight"])
+    assert state["stages.s3.weight"].shape == (200, 250, 3, 3)
+    assert args["init_from"]["stages"] == ["s1", "s2"]
+    assert "; s3 from the seed\n" in log
+    # 1318 of 1437 images were trained on: of another 119 about 109
+    assert "another split: on 11" in log or "another split: on 10" in log
+    assert "of these 119 validation images" in log
+
+
+def test_other_data_are_logged(trained, tmp_path, undrawn):
+    _, _, log = begun(f"--init-from {trained} --image-size 24 24 --dry-run", tmp_path)
+    assert "other data, digits" in log

@@ -1,23 +1,16 @@
 """Encoders by name: the registry, the encoders that networks declare, and a new encoder in a few lines."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, read_csv, results, start, start_evaluation
-from support.refusals import assert_refuses, refuses
-from support.run_folders import only_run
+from support.refusals import refuses
 
-import train
 from encoders import ENCODERS, build_encoder, choose_encoder, get_encoder_config
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from models import MODELS
 from network_trainer import NetworkTrainer
-from report import figures
 from s1c1 import S1C1, Encoder
-from training.checkpoint import load_checkpoint
 
 
 class Brightness(Encoder, name="brightness"):
@@ -62,23 +55,6 @@ def test_there_and_back(brightness):
     assert get_encoder_config(build_encoder({"name": "brightness", "steps": 9})) == {"name": "brightness", "steps": 9}
 
 
-@pytest.mark.parametrize(
-    ("config", "about"),
-    [
-        ({"name": "nonsense"}, "--encoder"),
-        ({"name": ["s1c1"]}, "--encoder"),
-        ("s1c1", "encoder"),
-        ({"window": 3}, "encoder.window"),
-        ({"threshold": "high"}, None),
-        ({"radius": float("inf")}, "encoder.radius"),
-        ({"time_steps": 0}, "encoder.time_steps"),
-    ],
-)
-def test_an_encoder_that_cannot_be(config, about):
-    with refuses(about):
-        build_encoder(config)
-
-
 def test_a_network_names_its_encoder_and_sets_it(brightness):
     class Own(NetworkTrainer):
         encoder = {"name": "brightness", "steps": 9}  # noqa: RUF012
@@ -97,16 +73,11 @@ def test_a_network_names_its_encoder_and_sets_it(brightness):
 
 
 @pytest.mark.parametrize(
-    "latencies",
-    [
-        np.zeros((2, 1, 9, 9), np.int64),
-        np.zeros((2, 9, 9), np.uint8),
-        np.zeros((1, 1, 9, 9), np.uint8),
-        torch.full((2, 1, 9, 9), 5, dtype=torch.uint8),
-        [[0]],
-        None,
+    "latencies", [
+        np.zeros((2, 1, 9, 9), np.int64), np.zeros((2, 9, 9), np.uint8), np.zeros((1, 1, 9, 9), np.uint8),
+        torch.full((2, 1, 9, 9), 5, dtype=torch.uint8), [[0]], None,
     ],
-)
+)  # fmt: skip
 def test_latencies_that_do_not_fit_are_refused(latencies):
     class Odd(Brightness):
         def encode(self, images):
@@ -154,36 +125,3 @@ def test_an_encoder_without_its_attributes_and_a_second_one_of_its_name_are_refu
 
     assert ENCODERS.pop("bare") is Bare
     assert ENCODERS["s1c1"] is S1C1
-
-
-def test_one_more_encoder_through_everything(brightness, tmp_path, monkeypatch, capsys):
-    """Its file is enough to train, resume, evaluate and predict, with figures and maps."""
-    monkeypatch.setattr(figures, "DPI", 20)
-    words = f"--model small --encoder brightness {DIGITS} --dry-run --map-index 0 --tensorboard --name one"
-    assert start(words, tmp_path) == 0
-    run = tmp_path / "one"
-    content = load_checkpoint(run / "checkpoints" / "best.safetensors")
-    assert content.encoding == {"name": "brightness", "steps": 4}
-    assert (content.in_channels, content.time_steps) == (1, 4)
-    assert "for 1×28×28 inputs" in (run / "summary.txt").read_text()
-    assert json.loads((run / "args.json").read_text())["flags"]["encoder"] == "brightness"
-    assert (run / "figures" / "filters_s1.png").is_file()
-    assert len(list((run / "maps" / "end").glob("*.npz"))) == 1
-
-    assert start_evaluation("latest --no-figures --dry-run --device cpu --threads 1 --name two", tmp_path) == 0
-    assert results(tmp_path / "two")["test"] == results(run)["test"]["best"]
-    assert start("--resume latest --encoder brightness --no-figures", tmp_path) == 0
-    capsys.readouterr()
-    assert_refuses(train.main, f"--resume {run} --encoder s1c1", "--encoder", capsys)
-
-
-def test_a_network_is_trained_with_its_own_encoder(brightness, tmp_path, monkeypatch):
-    class Bright(Small):
-        name = "bright"
-        encoder = {"name": "brightness", "steps": 6}  # noqa: RUF012
-
-    monkeypatch.setitem(MODELS, "bright", Bright)
-    assert start(f"--model bright {DIGITS} --dry-run --no-figures", tmp_path) == 0
-    run = only_run(tmp_path)
-    assert load_checkpoint(run / "checkpoints" / "last.safetensors").encoding == {"name": "brightness", "steps": 6}
-    assert len(read_csv(run / "metrics.csv")) == 2

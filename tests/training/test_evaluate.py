@@ -51,22 +51,20 @@ def same_images(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("words", "split"),
-    [
-        ("", "test"),
-        ("--dataset {mine}/mine.npz", "test"),  # the same images by another name
-        ("--dataset {mine}/other.npz", "test_other.npz"),
-        ("--noise gaussian=0.1", "test_gaussian=0.1"),
-        ("--dataset {mine}/other.npz --noise salt-pepper=0.05", "test_other.npz_salt-pepper=0.05"),
-        ("--dry-run", "test_dry-run"),
-    ],
-)
-def test_only_the_runs_own_test_images_are_its_test_accuracy(words, split, trained, same_images, tmp_path, undrawn):
+OTHER = {  # the tag of an evaluation in TensorBoard: flags
+    "test": "--dataset {mine}/mine.npz",  # the same images by another name
+    "test_other.npz_salt-pepper=0.05": "--dataset {mine}/other.npz --noise salt-pepper=0.05",
+    "test_gaussian=0.1": "--noise gaussian=0.1",
+    "test_dry-run": "--dry-run",
+}
+
+
+@pytest.mark.parametrize("split", OTHER)
+def test_only_the_runs_own_test_images_are_its_test_accuracy(split, trained, same_images, tmp_path, undrawn):
     """In TensorBoard, an evaluation is in the events of the run, behind its end; all others have their own tag."""
     run = tmp_path / "run"
     shutil.copytree(trained, run)
-    words = words.format(mine=same_images)
+    words = OTHER[split].format(mine=same_images)
     assert start_evaluation(f"{run} {MACHINE} --tensorboard --name one {words}", tmp_path / "evaluations") == 0
     shown = {tag: points for (_, tag), points in curves(run).items() if points}
     assert shown.keys() == {f"{split}/{part}" for part in ("accuracy", "loss", "silent", "f1_macro", "roc_auc_macro")}
@@ -92,6 +90,7 @@ def test_the_last_evaluation_counts_in_tensorboard(trained, tmp_path, undrawn, c
     assert not (tmp_path / "damaged").exists()
 
 
+@pytest.mark.slow
 def test_an_alias_is_its_network(tmp_path, undrawn):
     assert start(f"--model deepr2024_2 {DIGITS} --dry-run", tmp_path) == 0
     assert start_evaluation(f"latest --model deepr2024_2 --dry-run {MACHINE}", tmp_path) == 0
@@ -194,16 +193,12 @@ def test_a_colour_image(tmp_path):
         network.classify(np.zeros((28, 28), np.uint8))
 
 
-@pytest.mark.parametrize("shape", [(28, 28, 3), (1, 28, 28, 3), (1, 14, 14), (28,), (1, 2, 2)])
-def test_images_of_another_size_are_refused(shape, trained):
-    with refuses():
-        load_network(trained).classify(np.zeros(shape, np.uint8))
-
-
-@pytest.mark.parametrize("images", [[], ["nowhere.png"], np.zeros((1, 28, 28)), [np.zeros((2, 2)), np.zeros(3)]])
-def test_images_that_cannot_be_classified_are_refused(images, trained):
-    with refuses():
-        load_network(trained).classify(images)
+def test_images_that_cannot_be_classified_are_refused(trained):
+    network = load_network(trained)
+    sizes = [np.zeros(shape, np.uint8) for shape in ((28, 28, 3), (1, 28, 28, 3), (1, 14, 14), (28,), (1, 2, 2))]
+    for images in (*sizes, [], ["nowhere.png"], np.zeros((1, 28, 28)), [np.zeros((2, 2)), np.zeros(3)]):
+        with refuses():
+            network.classify(images)
 
 
 def test_a_network_without_a_decision_has_features_only(tmp_path):

@@ -101,14 +101,11 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("words", "about"),
-    [
-        ("--augment copies=2 turn=5", "--augment"),
-        ("--encoder s1c1", "s1c1"),
-        ("--image-size 20 20", ".bin"),
+    ("words", "about"), [
+        ("--augment copies=2 turn=5", "--augment"), ("--encoder s1c1", "s1c1"), ("--image-size 20 20", ".bin"),
         ("--dataset digits --val-split 0.1 --encoder events", "encoder events"),
     ],
-)
+)  # fmt: skip
 def test_what_is_refused(simulated, small, tmp_path, capsys, words, about):
     words = f"--model small --dataset 'events:{simulated}' --output {tmp_path} --val-split 4 {MACHINE} {words}"
     assert about in refuse(words, capsys)

@@ -46,6 +46,7 @@ def test_an_interrupted_run_ends_with_the_same_bits(name, rule, expected):
     assert describe_run(model, progress) == expected[name]["outcome"]
 
 
+@pytest.mark.slow
 def test_both_backends_continue_with_the_same_batch():
     def continue_with(backend):
         checkpoint = load_checkpoint(GOLDEN / "rewarded-last-rstdp.safetensors")

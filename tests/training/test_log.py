@@ -1,12 +1,14 @@
-"""The run log where the console, or log.txt, is not as usual."""
+"""The run log where the console, or log.txt, is not as usual; the order of TensorBoard's event files."""
 
+import itertools
 import os
 import subprocess
 import sys
 import time
 
 import pytest
-from support.run_folders import ROOT
+from support.run_folders import ROOT, curves
+from tensorboard.summary.writer import event_file_writer
 
 from engine.decision import Outcome
 from network_trainer import Progress
@@ -83,6 +85,7 @@ def test_a_bar_shows_the_time_left(tmp_path, capsys):
     assert "digits/s" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--list-models", "--help"])
 def test_an_isolated_python_and_a_full_output(flag):
     """``python -I`` does not add the folder of the script to the module path. No window is opened."""
@@ -92,3 +95,36 @@ def test_an_isolated_python_and_a_full_output(flag):
         done = subprocess.run(words, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "output" in done.stderr
+
+
+class Clock:
+    """A clock that goes on while a program sleeps."""
+
+    def __init__(self):
+        self.now = 1_700_000_000.5
+
+    def time(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.mark.parametrize("pauses", [(0, 0), (0.4, 1), (-3600, 1), (1, -1), (-3600, -3600)], ids=str)
+def test_the_latest_writer_is_read_last(pauses, tmp_path, monkeypatch):
+    """Writers 9, 10 and 11 of one process: as texts, "10" sorts before "9". Also after the clock has been set back."""
+    clock = Clock()
+    monkeypatch.setattr(time, "time", clock.time)
+    monkeypatch.setattr(time, "sleep", clock.sleep)
+    monkeypatch.setattr(event_file_writer._global_uid, "get", itertools.count(9).__next__)
+    for pause, values in zip((0, *pauses), ({1: 0.5, 2: 0.25, 3: 0.75}, {2: 0.375, 3: 0.875}, {3: 0.125}), strict=True):
+        clock.sleep(pause)
+        before = clock.time()
+        board = Board(tmp_path)
+        for step, value in values.items():
+            board.get_writer("train", min(values)).add_scalar("loss/by_epoch", value, step)
+        board.close()
+        assert clock.time() - before < 1.1  # what waiting takes
+    assert curves(tmp_path) == {("train", "loss/by_epoch"): {1: 0.5, 2: 0.375, 3: 0.125}}
+    names = sorted(path.name for path in (tmp_path / "train").iterdir())
+    assert [name.rsplit(".", 1)[1] for name in names] == ["9", "10", "11"]

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import sys
 from contextlib import ExitStack
 from unittest import mock
 
+import numpy as np
 import pytest
 from support.command import SMALL, dont_draw, results, start, start_evaluation
 from support.refusals import assert_refuses
@@ -16,6 +18,7 @@ import train
 from datasets import load
 from datasets.data_set import DATASETS
 from engine.rules import RULES
+from models import import_plugin
 from network_trainer import CONFLICTS
 from report.report import FIGURES
 from s1c1 import ENCODERS
@@ -169,22 +172,17 @@ def test_two_plugins_with_a_network_of_one_name(own, tmp_path, capsys):
     assert_refuses(train.main, f"--plugin {own} {second} --list-models", second, capsys)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        None,
-        "x = (",
-        "x = '\0é'",
-        "x = missing",
-        "raise SystemExit",
-        "raise GeneratorExit",
-        OWN.replace('"plug"', '"deep2024"'),
-        OWN.replace('"plugged"', '"stdp"'),
-        OWN.replace('"squares"', '"digits"'),
-    ],
-)
-def test_a_file_that_cannot_be_imported(text, own, capsys):
-    own.unlink() if text is None else own.write_bytes(text.encode("latin-1"))
+UNUSABLE = [
+    "x = (", "x = '\0é'", "x = missing", "raise SystemExit", "raise GeneratorExit", OWN.replace('"plug"', '"deep2024"'),
+    OWN.replace('"plugged"', '"stdp"'), OWN.replace('"squares"', '"digits"'), OWN.replace("def nothing", "def history"),
+]  # fmt: skip
+
+
+def test_a_file_that_cannot_be_imported(own, capsys):
+    for text in UNUSABLE:
+        own.write_bytes(text.encode("latin-1"))
+        assert_refuses(train.main, f"--plugin {own} --list-models", own, capsys)
+    own.unlink()
     assert_refuses(train.main, f"--plugin {own} --list-models", own, capsys)
 
 
@@ -235,14 +233,16 @@ def test_an_exception_of_a_plugin_is_one_line_with_its_place(what, own, tmp_path
 
 
 @pytest.mark.parametrize("method", ["schedule", "adapt", "first_rates"])
-@pytest.mark.parametrize("value", ["np.nan", "np.full((2, 2), np.nan)", "np.full((2, 2), 1j)", "'mine'", "[[1], 2]"])
-def test_rates_that_are_no_numbers(method, value, own, tmp_path, capsys):
-    own.write_text(f"{OWN}{RULE.replace('METHOD', method)}return {value}")
+def test_rates_that_are_no_numbers(method, own, tmp_path, capsys):
+    own.write_text(f"{OWN}{RULE.replace('METHOD', method)}return VALUES[0]\n\nVALUES = [None]")
     words = f"--model plug --dataset squares --image-size 30 30 --set s2.rule=faulty --plugin {own}"
-    assert start(f"{words} --threads 1 --dry-run", tmp_path / "runs") == 2
-    (line,) = capsys.readouterr().err.splitlines()
     about = "s2.rule=faulty" if method == "first_rates" else f"{method} of faulty"
-    assert about in line
+    for value in (np.nan, np.full((2, 2), np.nan), np.full((2, 2), 1j), "mine", [[1], 2]):
+        import_plugin(own)
+        sys.modules[models.PLUGINS[own]].VALUES[0] = value
+        assert start(f"{words} --threads 1 --dry-run", tmp_path / "runs") == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert about in line
 
 
 @pytest.mark.parametrize("command", [train, evaluate, sweep])

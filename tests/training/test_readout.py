@@ -44,6 +44,7 @@ def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
     assert tried[str(found["readout"]["C"])] == max(tried.values())
 
 
+@pytest.mark.slow
 def test_a_networks_own_readout(tmp_path, capsys):
     """kheradpisheh2018 does not decide; its own readout does, unless the user asks for none."""
     words = f"--model kheradpisheh2018 {DIGITS} --dry-run --no-figures"
@@ -114,12 +115,6 @@ def test_the_memory_of_a_readout(monkeypatch):
     monkeypatch.setattr("utils.get_available_memory", lambda: 36 * 10**6 - 1)
     with refuses("--readout"):
         features.find_spikes(latencies, 15)
-
-
-@pytest.mark.parametrize("stage", ["s3", "s9"])
-def test_a_stage_that_does_not_exist_is_refused(stage, capsys):
-    line = refuse(f"{SMALL} --save-features {stage}", capsys)
-    assert all(name in line for name in ("mozafari2018", stage, "s1, c1, s2, c2"))
 
 
 def test_only_the_first_spike_at_each_position_teaches_s2():

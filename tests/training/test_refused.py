@@ -15,11 +15,12 @@ import pytest
 import torch
 import torchvision
 from PIL import Image
-from support.command import CORES, DIGITS, SMALL, contents
+from support.command import CORES, DIGITS, SMALL, contents, start
 from support.refusals import assert_refused, assert_refuses, refuses
 
 import datasets
 import evaluate
+import sweep
 import train
 from errors import report_error
 from models import build_model
@@ -70,9 +71,15 @@ def bad(trained, tmp_path_factory):
     (folder / "unknown.toml").write_text("nonsense = 1\nresume = 'latest'")
     (folder / "type.toml").write_text("model = 'mozafari2018'\nbatch-size = 'many'")
     (folder / "truncated.png").write_bytes((folder / "digit.png").read_bytes()[:60])
+    (folder / "seed.toml").write_text("seed = 3\n")
+    (folder / "used" / "mozafari2018-digits-seed0" / "thesis").mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(train.Run, "train", lambda run: None)
+        assert start(f"{LIKE_RUN} --name new", folder) == 0
     return folder
 
 
+LIKE_RUN = f"--model mozafari2018 {DIGITS} --batch-size 100 --epochs 2 12 5 --no-figures"  # its phases are equal
 HUGE = 10**23
 VALUES = {  # of a flag of train.py; '' is what an unset variable of the shell leaves
     "--model": ["''"], "--device": ["''"],
@@ -104,6 +111,7 @@ FIELDS = {  # of --set
     "encoder.time_steps": ["0"], "encoder.filters": ["3,1,2", "((1000001,1,2),)"],
 }  # fmt: skip
 NEW = f"--model mozafari2018 {DIGITS} --output {{out}} "
+LIKE = f"{LIKE_RUN} --output {{out}} "
 TRAIN = {  # what the line names: command lines
     "--model": ["--dataset digits", "--summary", "--resume {run} --model deep2024"],
     "'nonsense'": ["--model nonsense", "--summary --model nonsense", "--model mozafari2018 --dataset nonsense",
@@ -139,19 +147,38 @@ TRAIN = {  # what the line names: command lines
     # a run and its own settings
     "folder": ["--resume latest --output {bad}/folder"],
     "last.safetensors": ["--resume {bad}/run"],
-    "--epochs": ["--resume {run} --epochs 2 13 6", "--resume {run} --epochs 2 12 4"],
-    "--seed": ["--resume {run} --seed 1", "--resume {run} --epochs 2 12 6 --seed 1"],
+    "--epochs": ["--resume {run} --epochs 2 13 6", "--resume {run} --epochs 2 12 4",
+                 LIKE + "--epochs 1 12 5 --continue-from {run}"],
+    "--seed": ["--resume {run} --seed 1", "--resume {run} --epochs 2 12 6 --seed 1",
+               LIKE + "--seed 4 --continue-from {run}"],
     "--name": ["--resume {run} --name other"], "--output": ["--resume {run} --output {out}"],
     "--set": ["--resume {run} --set s2.threshold=12"], "--init-from": ["--resume {run} --init-from {run}"],
-    "--save-every": ["--resume {run} --save-every -1"], "--no-test": ["--resume {run} --no-test"],
+    "--save-every": ["--resume {run} --save-every -1"], "--no-test": [
+        "--resume {run} --no-test",
+        *(NEW + f"--model kheradpisheh2018 --no-test {more}" for more in ("--readout none", "--val-split 0")),
+    ],
     "time_steps": [NEW + "--init-from {run} --set encoder.time_steps=20"],
     "no stage": [NEW + "--init-from {run} --set s1.kernel=7 s2.kernel=5 s3.kernel=3"],
+    # phases of another run
+    "s1.threshold": [LIKE + "--set s1.threshold=9 --continue-from {run}"],
+    "fingerprint": [LIKE + "--image-size 20 20 --continue-from {run}"],
+    "no checkpoint": [LIKE + "--continue-from nowhere", LIKE + "--continue-from {run}/checkpoints/last.safetensors"],
+    "no finished phase": [LIKE + "--continue-from {bad}/new"],
+    "--continue-from": ["--resume {run} --continue-from {run}"],
+    "s9": [NEW + "--until s9", NEW + "--save-features s9"], "s1, c1, s2, c2": [NEW + "--save-features s3"],
+    "c3": [NEW + "--model deep2024 --until s2 --save-features c3"],
+    # no decision from images that are held out
+    "--val-split": [NEW + "--no-test --val-split 0"],
+    "--map-index": [NEW + "--no-test --map-index 100000"],
+    # moved copies
+    "deepr2024": [NEW + "--model deepr2024 --augment copies=2 turn=10"],
+    "kheradpisheh2018": [NEW + "--model kheradpisheh2018 --augment copies=2 turn=10"],
 }  # fmt: skip
 EVALUATE = {
     "RUN": ["", "''", "--dataset digits"],
     "text.png": ["{run} --dry-run --output {bad}/text.png", "{run} --predict {bad}/text.png"],
     "--encoder": ["{run} --encoder s1c1"], "--epochs": ["{run} --epochs 1 1 1"], "--set": ["{run} --set s2.kernel=3"],
-    "--noise": ["{run} --noise fog=1", "{run} --noise gaussian=2"],
+    "--noise": ["{run} --noise fog=1", "{run} --noise gaussian=2", "{run} --nir {out}.nir --noise gaussian=0.1"],
     "--no-figures": ["{run} --predict {bad}/digit.png --no-figures"],
     "--save-maps": ["{run} --save-maps -1", "{run} --predict {bad}/digit.png --save-maps"],
     "--scores": ["{run} --scores"],
@@ -172,17 +199,45 @@ EVALUATE = {
                "{run} --predict {bad}/folder {bad}/digit.png"],
     "truncated.png": ["{run} --predict {bad}/truncated.png"],
     "--predict": ["{run} --predict", "{run} --predict ''", "{run} --predict {bad}/digit.png ' '"],
+    # files for other programs
+    "--nir": ["{run} --nir {out}.nir --predict {bad}/digit.png"],
+    "--tensorboard": ["{run} --nir {out}.nir --tensorboard"],
+    "--bits": ["{run} --export {out}.npz --bits 8 4", "{run} --export {out}.npz --bits 0"],
 }  # fmt: skip
-MISTAKES = [
-    *((train, f"{NEW}{flag} {value}", flag) for flag, values in VALUES.items() for value in values),
-    *((train, f"{NEW}--set {field}={value}", field) for field, values in FIELDS.items() for value in values),
-    *((train, words, about) for about, all_words in TRAIN.items() for words in all_words),
-    *((evaluate, words, about) for about, all_words in EVALUATE.items() for words in all_words),
-]
+SWEEP = {
+    "--model": ["--output x"],
+    "--output": ["--model mozafari2018", "--model mozafari2018 --output {bad}/run"],
+    "used/mozafari2018-digits-seed0": ["--model mozafari2018 --output {bad}/used"],
+    "mozafari2018-digits-seed0": ["{x} --seeds 0 0"],
+    "--epochs": ["--model mozafari2018 deep2024 --output x --epochs 1 1 1"],
+    "s1.threshold": ["{x} --grid s1.threshold 8 -1"],
+    "--grid": ["{x} --grid s1.threshold", "{x} --grid s1.threshold 8 9 --set s1.threshold=9",
+               "{x} --grid s1.threshold 8 --grid s1.threshold 9"],
+    "the same": ["{x} --grid s1.threshold 8 10 --grid 's1.threshold ' 9", "{x} --grid s1.threshold 8 8.0",
+                 "--model inception2024 --output x --grid s3.1.threshold 8 9 --grid s3.threshold 7"],
+    "--val-split": ["{x} --val-split 1436"], "--patience": ["{x} --patience 1 --val-split 0"],
+    "--map-index": ["{x} --map-index 9999"], "--device": ["{x} --device cuda:99"], "--threads": ["{x} --threads 999"],
+    "nowhere": ["{x} --init-from nowhere"], "1×1": ["{x} --image-size 3 3"],
+    "--seeds": ["{x} --seed 3", "{x} --seeds 3 --seed=3", "{x} --config {bad}/seed.toml"],
+    "--ratio": ["{x} --ratio 2"], "--frob": ["{x} --frob 2"], "--resume": ["{x} --resume y"],
+    "--until": ["{x} --until s1"], "--continue-from": ["{x} --continue-from y"],
+    "--scheduler": ["{x} --scheduler tcp://h:1", "{x} --cluster dask",
+                    *(f"{{x}} --cluster dask --scheduler {name}://127.0.0.1:1" for name in ("tcp", "tls"))],
+    "--report": ["--report nowhere", "--report . --ratio 1"],
+}  # fmt: skip
+MISTAKES = {
+    train: [
+        *((flag, f"{NEW}{flag} {value}") for flag, values in VALUES.items() for value in values),
+        *((field, f"{NEW}--set {field}={value}") for field, values in FIELDS.items() for value in values),
+        *((about, words) for about, all_words in TRAIN.items() for words in all_words),
+    ],
+    evaluate: [(about, words) for about, all_words in EVALUATE.items() for words in all_words],
+    sweep: [(about, words) for about, all_words in SWEEP.items() for words in all_words],
+}
 
 
-@pytest.mark.parametrize(("command", "words", "about"), MISTAKES)
-def test_a_mistake_gets_one_line(command, words, about, bad, trained, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("command", MISTAKES)
+def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch, capsys):
     """Before anything is computed, and without a trace of it in what was there or in the output folder."""
 
     def fail(*_):
@@ -191,12 +246,20 @@ def test_a_mistake_gets_one_line(command, words, about, bad, trained, tmp_path, 
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", fail)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(S1C1, "encode", lambda *_: pytest.fail("encoded images first"))
+    monkeypatch.setattr(train.Run, "train", lambda *_: pytest.fail("trained"))
     monkeypatch.chdir(tmp_path)
-    before = contents(bad), contents(trained)
-    words = words.format(bad=bad, run=trained, out=tmp_path / "runs")
-    assert_refuses(command.main, words, about, capsys)
+    before, wrong = (contents(bad), contents(trained)), []
+    for about, words in MISTAKES[command]:
+        words = words.format(bad=bad, run=trained, out=tmp_path / "runs", x="--model mozafari2018 --output x")
+        if command is sweep and "--report" not in words:
+            words += " --dataset digits"
+        try:
+            assert_refuses(command.main, words, about, capsys)
+            assert not list(tmp_path.iterdir())
+        except AssertionError as error:
+            wrong.append(f"{words}: {error}")
+    assert not wrong, "\n".join(wrong)
     assert (contents(bad), contents(trained)) == before
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["code", "older_code.pt"])
@@ -206,14 +269,11 @@ def test_no_code_of_a_file_is_executed(name, bad, capsys):
 
 
 @pytest.mark.parametrize(
-    ("megabytes", "more", "about"),
-    [
-        (1, "", "190 images"),
-        (3, "", "weights of s3"),
-        (6, "", "latencies of 138 images"),
+    ("megabytes", "more", "about"), [
+        (1, "", "190 images"), (3, "", "weights of s3"), (6, "", "latencies of 138 images"),
         (6, "--augment copies=20 shift=1", "20 moved copies"),
     ],
-)
+)  # fmt: skip
 def test_what_does_not_fit_in_memory_is_named(megabytes, more, about, tmp_path, monkeypatch, capsys):
     """190 images of 100×100 bytes; 200·250·5·5 weights; 138 images in 6 maps; 20 copies of 138·250·12·12 bits."""
     monkeypatch.setattr("utils.get_available_memory", lambda: megabytes * 10**6)

@@ -1,5 +1,6 @@
-"""That an interruption changes nothing."""
+"""An interruption changes nothing: signals, kills and a full disk, before, during and after the training."""
 
+import errno
 import json
 import os
 import shlex
@@ -12,14 +13,15 @@ from unittest.mock import Mock
 
 import pytest
 from support.command import CORES, SMALL, contents, refuse, results, start
-from support.refusals import assert_refuses
+from support.refusals import assert_refused, assert_refuses
 from support.run_folders import ROOT, curves, events_of, only_run, outcome, same
+from support.tiers import slow_except
 
 import train
 from models import build_model
 from report import figures
 from report.page import write_training_page
-from training.checkpoint import load_network
+from training.checkpoint import load_checkpoint, load_network
 from training.run import Run
 from utils import find_latest_run
 
@@ -68,7 +70,7 @@ def test_an_interruption_changes_nothing(stops, more, tmp_path, undrawn, undistu
     assert not list(run.glob("**/.*"))
 
 
-@pytest.mark.parametrize("name", ["deepr2024_greedy", "majority2024"])
+@pytest.mark.parametrize("name", slow_except(["deepr2024_greedy"], ["deepr2024_greedy", "majority2024"]))
 def test_an_interruption_changes_nothing_in_another_network(name, tmp_path, undrawn, undisturbed, stop_after):
     """Turns between two stages, branches that vote: stopped within the R-STDP phase."""
     phases = len(build_model(name).phases)
@@ -188,46 +190,29 @@ def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbe
 
 
 EPOCHS = ["null", "[]", "5", '[2, 12, "x"]', "[2, 12, null]", "[2, 12, 5.5]", "[2, 12, 1e999]", "[2, 12, -1]"]
-DAMAGED = ["", "[]", "{}", '{"flags": 3}', *(f'{{"flags": {{"epochs": {epochs}}}}}' for epochs in EPOCHS)]
+DAMAGED = [None, "", "[]", "{}", '{"flags": 3}', "\x80", *(f'{{"flags": {{"epochs": {epochs}}}}}' for epochs in EPOCHS)]
 
 
-@pytest.mark.parametrize("content", [None, "folder", *DAMAGED])
-def test_a_run_whose_settings_are_damaged_is_not_lengthened(content, trained, tmp_path, capsys):
+def test_a_finished_run_whose_side_files_are_damaged(trained, tmp_path, capsys):
+    """It is not lengthened without its settings, but it is still finished, and its page can be written."""
     run = Path(shutil.copytree(trained, tmp_path / "run"))
-    (run / "args.json").unlink()
-    if content == "folder":
-        (run / "args.json").mkdir()
-    elif content is not None:
-        (run / "args.json").write_text(content)
-    before = contents(run)
-    assert_refuses(train.main, f"--resume {run} --epochs 2 12 6", run / "args.json", capsys)
-    assert contents(run) == before
-
-
-@pytest.mark.parametrize("content", [None, *DAMAGED, '{"flags": {}, "versions": 3}', "\x80"])
-def test_a_finished_run_whose_side_files_are_damaged_is_still_finished(content, trained, tmp_path, capsys):
-    run = Path(shutil.copytree(trained, tmp_path / "run"))
-    for name in ("args.json", "summary.txt"):
-        (run / name).unlink()
-        if content is not None:
-            (run / name).write_text(content, encoding="latin-1")
-    before = contents(run)
-    assert train.main(["--resume", str(run)]) == 0
-    assert "is finished" in capsys.readouterr().out
-    assert contents(run) == before
-
-
-@pytest.mark.parametrize("content", [None, *DAMAGED, '{"flags": {}, "versions": 3}', '{"energy": 3}', "\x80"])
-def test_the_page_of_a_run_does_not_need_its_side_files(content, trained, tmp_path):
-    """results.json may be of the end of a shorter run."""
-    run = Path(shutil.copytree(trained, tmp_path / "run"))
-    for name in ("args.json", "summary.txt", "results.json"):
-        (run / name).unlink()
-        if content is not None:
-            (run / name).write_text(content, encoding="latin-1")
     network = load_network(run)
-    page = write_training_page(run, network.model, network.encoder, "some title")
-    assert "some title" in page.read_text()
+    for content in DAMAGED:
+        for name in ("args.json", "summary.txt"):
+            (run / name).unlink(missing_ok=True)
+            if content is not None:
+                (run / name).write_text(content, encoding="latin-1")
+        before = contents(run)
+        assert_refuses(train.main, f"--resume {run} --epochs 2 12 6", run / "args.json", capsys)
+        assert train.main(["--resume", str(run)]) == 0
+        assert "is finished" in capsys.readouterr().out
+        assert contents(run) == before
+        results = run / "results.json"
+        for text in ('{"flags": {}, "versions": 3}', '{"energy": 3}', content or ""):
+            results.write_text(text, encoding="latin-1")
+            page = write_training_page(run, network.model, network.encoder, "some title")
+            assert "some title" in page.read_text()
+        shutil.copy(trained / "results.json", results)
 
 
 def test_a_run_that_patience_ended_is_not_lengthened(tmp_path, undrawn, capsys):
@@ -276,8 +261,8 @@ def popen(*words):
 
 def test_the_command(tmp_path, undrawn, undisturbed):
     """The real thing, its output not a terminal: Ctrl-C, then the command that it prints."""
-    words = f"{SMALL} --epochs 1 2 5 --no-figures"
-    with popen(sys.executable, "train.py", *words.split(), "--output", tmp_path) as process:
+    words = f"{SMALL} --epochs 1 1 2"
+    with popen(sys.executable, "train.py", *words.split(), "--no-figures", "--output", tmp_path) as process:
         lines = [process.stdout.readline()]
         while lines[-1].split()[1:3] != ["STDP", "epoch"]:
             lines.append(process.stdout.readline())
@@ -299,9 +284,111 @@ def test_the_command(tmp_path, undrawn, undisturbed):
     assert not set("\r\x1b") & set(out)  # no bars
     after, lines = out, out.splitlines()
     assert lines[0].startswith("resuming  ")
-    assert sum(line.split()[:3] == ["s3", "R-STDP", "epoch"] for line in lines) == 5
+    assert sum(line.split()[:3] == ["s3", "R-STDP", "epoch"] for line in lines) == 2
     assert lines[-1].endswith(f"see {only_run(tmp_path)}")
     log = (only_run(tmp_path) / "log.txt").read_text()
     assert log.startswith("run folder  ")
     assert log.endswith(f"{told}\n    python {shlex.join(command)}\n{after}")
     assert_same(outcome(only_run(tmp_path)), undisturbed(words))
+
+
+def test_a_process_that_is_killed(tmp_path, undrawn, undisturbed):
+    """SIGKILL in the second phase."""
+    words = f"{SMALL} --epochs 1 1 2 --save-every 0"
+    with popen(sys.executable, "train.py", *words.split(), "--no-figures", "--output", tmp_path) as process:
+        while process.stdout.readline().split()[:3] != ["s1", "STDP", "epoch"]:
+            assert process.poll() is None
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert start("--resume latest", tmp_path) == 0
+    assert_same(outcome(only_run(tmp_path)), undisturbed(f"{SMALL} --epochs 1 1 2"))
+    assert not list(only_run(tmp_path).glob("**/.*"))
+
+
+WORDS = f"{SMALL} --epochs 0 0 1"
+
+
+PLACES = [("RunLog", signal.SIGTERM, 143), ("write_report", signal.SIGINT, 130), ("write_page", signal.SIGTERM, 143)]
+
+
+@pytest.mark.parametrize(("place", "number", "code"), PLACES)
+def test_after_a_signal_outside_the_training_a_command_completes_the_run(
+    place, number, code, tmp_path, undrawn, monkeypatch, capsys
+):
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    with monkeypatch.context() as context:
+        context.setattr(f"training.run.{place}", lambda *_, **__: os.kill(os.getpid(), number))
+        assert start(WORDS, tmp_path) == code
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    run = only_run(tmp_path)
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    assert command == ["python", "train.py", "--resume", str(run)]
+    assert train.main(command[2:]) == 0
+    assert (run / "results.json").is_file()
+
+
+def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "Data", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    assert start(WORDS, tmp_path) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_can_be_resumed_as_soon_as_it_begins(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Run, "train", lambda run: seen.append(run.folder / "checkpoints" / "last.safetensors"))
+    assert start(WORDS, tmp_path) == 0
+    progress = load_checkpoint(seen[0]).progress
+    assert progress.phase == progress.batch == 0
+
+
+@pytest.mark.parametrize("place", ["write_page", "write_results"])
+def test_after_a_full_disk_a_command_completes_the_run(place, tmp_path, undrawn, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "index.html")
+
+    with monkeypatch.context() as context:
+        context.setattr(f"training.run.{place}", full)
+        code = start(WORDS, tmp_path)
+    run = only_run(tmp_path)
+    assert_refused("train.py", code, "", capsys.readouterr().err, f"python train.py --resume {run}")
+    assert train.main(["--resume", str(run)]) == 0
+
+
+def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, monkeypatch, capsys):
+    """The checkpoint before is as it was."""
+    plain, saves = os.replace, []
+
+    def full(source, target):
+        saves.append(target)
+        if len(saves) > 7:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        plain(source, target)
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "replace", full)
+        code = start(f"{WORDS} --save-every 0", tmp_path)
+    run = only_run(tmp_path)
+    assert_refused("train.py", code, "", capsys.readouterr().err, saves[-1])
+    assert load_checkpoint(run / "checkpoints" / "last.safetensors").progress.phase == 2
+    assert not list(run.glob("**/.*"))
+    assert train.main(["--resume", str(run)]) == 0
+
+
+def test_the_page_exists_while_the_run_trains(tmp_path, undrawn, monkeypatch):
+    monkeypatch.setattr(Run, "report", lambda *_: None)
+    assert start(WORDS, tmp_path) == 0
+    page = (only_run(tmp_path) / "index.html").read_text()
+    assert "epoch 1 of s3" in page
+    assert "--resume" in page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["dataclasses", "numba"])
+@pytest.mark.parametrize("command", ["train.py", "evaluate.py", "sweep.py"])
+def test_ctrl_c_while_modules_are_imported(command, module, tmp_path):
+    (tmp_path / f"{module}.py").write_text("import os\nos.kill(os.getpid(), 2)\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, ROOT / command], capture_output=True, env=environment, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")

@@ -1,4 +1,4 @@
-"""What a run leaves."""
+"""What a run leaves; runs without a test, and with moved copies of the training images."""
 
 import json
 import math
@@ -8,22 +8,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command import DIGITS, FEW_DIGITS, SMALL, contents, read_csv, refuse, results, start
+import torch
+from support.command import DIGITS, FEW_DIGITS, SMALL, contents, read_csv, refuse, results, start, start_evaluation
 from support.run_folders import ROOT, events_of, only_run, same
+from support.tiers import slow_except
 from tensorboard.plugins.hparams import plugin_data_pb2
 
+import datasets
 import evaluate
+import report.page
+from datasets import augmentation
+from datasets.augmentation import Augmentation, MovedCopies, move_images
 from engine.rules import STDP
 from engine.stages import Pool, SpikingConv
 from models import MODELS, build_model, network_names
 from network_trainer import NetworkTrainer
 from report import figures
+from report.sweep_report import read_run
+from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
 
 NETWORKS = network_names()
 
 
-@pytest.mark.parametrize("name", ["mozafari2018", "inception2024", "majority2024", "multiscale2026"])
+DRY = "mozafari2018", "inception2024", "majority2024", "multiscale2026"
+
+
+@pytest.mark.parametrize("name", slow_except(DRY[:1], DRY))
 def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figures, "DPI", 20)
     (tmp_path / "elsewhere").mkdir()
@@ -177,22 +188,9 @@ def test_nothing_is_held_out(tmp_path, undrawn):
     assert same(best, last)
 
 
-@pytest.mark.parametrize(("epochs", "phases"), [("0 1 2", ["s2", "s3", "s3"]), ("1 1 0", ["s1", "s2"])])
-def test_no_epochs_skip_a_phase(epochs, phases, tmp_path, undrawn):
-    assert start(f"{SMALL} --epochs {epochs}", tmp_path) == 0
-    assert [row["phase"] for row in read_csv(only_run(tmp_path) / "metrics.csv")] == phases
-
-
-def test_no_epochs_at_all(tmp_path, undrawn):
-    assert start(f"{SMALL} --epochs 0 0 0", tmp_path) == 0
-    assert results(only_run(tmp_path))["test"]["best"]["count"] == 40
-
-
-def test_patience(tmp_path, undrawn):
-    assert start(f"{SMALL} --epochs 1 1 20 --patience 2", tmp_path) == 0
-    folder = only_run(tmp_path)
-    done = [row for row in read_csv(folder / "metrics.csv") if row["phase"] == "s3"]
-    assert len(done) == results(folder)["best_epoch"]["epoch"] + 2 < 20
+def test_no_epochs_skip_a_phase(tmp_path, undrawn):
+    assert start(f"{SMALL} --epochs 0 1 2", tmp_path) == 0
+    assert [row["phase"] for row in read_csv(only_run(tmp_path) / "metrics.csv")] == ["s2", "s3", "s3"]
 
 
 def test_a_name_of_ones_own(tmp_path, undrawn, capsys):
@@ -200,6 +198,7 @@ def test_a_name_of_ones_own(tmp_path, undrawn, capsys):
     words = f"{SMALL} --epochs 0 0 0 --name my_run-1.2"
     assert start(words, tmp_path) == 0
     assert only_run(tmp_path) == tmp_path / "my_run-1.2"
+    assert results(tmp_path / "my_run-1.2")["test"]["best"]["count"] == 40
     before = contents(tmp_path)
     capsys.readouterr()
     line = refuse(f"{words} --output {tmp_path}", capsys)
@@ -271,3 +270,113 @@ def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
     assert nothing in refuse(f"{run} --predict {image}", capsys, evaluate)
     line = refuse(f"{words} --patience 1 --output {tmp_path}", capsys)
     assert "--patience" in line
+
+
+WORDS = f"{SMALL} --epochs 0 0 2"
+
+
+@pytest.fixture
+def unreadable(monkeypatch):
+    """A data set that loses its test images when it is loaded: to read them is an error."""
+    load = datasets.load
+
+    def without_test_images(*args):
+        data = load(*args)
+        assert data.fingerprint  # of all images, and kept
+        object.__setattr__(data, "test_images", None)  # it is frozen
+        return data
+
+    monkeypatch.setattr(datasets, "load", without_test_images)
+
+
+def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn, capsys):
+    words = f"{WORDS} --no-test --name one --map-index 3 --tensorboard --save-features c1 --readout svm"
+    assert start(words, tmp_path) == 0
+    out, run = capsys.readouterr().out, tmp_path / "one"
+    found = results(run)
+    assert "test" not in found
+    assert (found["test_reads"], "test" in found["images"]) == (0, False)
+    assert found["validation"].keys() == {"best", "last"}
+    assert "test " not in out
+    assert f"validation best  accuracy {100 * found['best_epoch']['accuracy']:.2f} %, wrong" in out
+    held_out = found["images"]["validation"]
+    assert found["readout"]["validation"]["count"] == held_out
+    assert "svm on c1" in out
+    assert found["readout"]["validation"]["accuracy"] > found["validation"]["best"]["accuracy"] + 0.1
+    (advice,) = [text for text in found["diagnosis"] if "--set s3.rule=margin" in text]
+    assert advice in out
+    assert sorted(file.stem for file in run.glob("features/*.npz")) == ["train", "validation"]
+    assert len(read_csv(run / "predictions.csv")) == found["validation"]["best"]["count"] == held_out
+    assert len(list(run.glob("maps/end/*.npz"))) == 1
+    page = (run / "index.html").read_text()
+    assert "validation, last epoch" in page
+    assert "means over the validation images" in page
+    assert f"validation {100 * found['best_epoch']['accuracy']:.2f} %" in read_run(run).describe()
+
+
+def test_the_weights_are_those_of_a_run_that_tests(tmp_path, undrawn):
+    for name, more in (("one", ""), ("two", "--no-test")):
+        assert start(f"{WORDS} --name {name} {more}", tmp_path) == 0
+    one, two = (results(tmp_path / name) for name in ("one", "two"))
+    assert one["best_epoch"] == two["best_epoch"]
+    assert one["validation"]["best"] == two["validation"]["best"]
+    # tested later, and once
+    assert start_evaluation(f"{tmp_path / 'two'} --device cpu --threads 1 --no-figures --name three", tmp_path) == 0
+    assert results(tmp_path / "three")["test"]["accuracy"] == one["test"]["best"]["accuracy"]
+
+
+def test_the_titles_name_the_images(monkeypatch, tmp_path):
+    titles = []
+    monkeypatch.setattr("report.figures.draw_errors", lambda *args: titles.append(args[5]) or ())
+    monkeypatch.setattr("report.figures.save", lambda *_: None)
+    monkeypatch.setattr(report.page, "read_figures", lambda *_: [])
+    assert start(f"{WORDS} --no-test --name one", tmp_path) == 0
+    assert f"{results(tmp_path / 'one')['images']['validation']} validation images" in titles[0]
+
+
+TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
+MARGIN = f"{SMALL} --model mozafari2018_margin --init-from {TRAINED} --epochs 0 0 2"
+MOVES = "--augment copies=2 turn=10 shift=1"
+IMAGES = np.random.default_rng(0).integers(0, 256, (7, 28, 28), np.uint8)
+
+
+def state(folder, name="last.safetensors"):
+    return load_checkpoint(folder / "checkpoints" / name).state
+
+
+def test_copies_are_the_moved_images_encoded():
+    moves = Augmentation(copies=2, turn=10, shift=1)
+    copies = MovedCopies(IMAGES, moves, 3, S1C1().encode, 4000, None)
+    assert len(copies) == 2
+    for number, copy in enumerate(copies, start=1):
+        assert len(copy) == 7
+        assert torch.equal(copy[2:5], S1C1().encode(move_images(IMAGES, moves, number, 3)[2:5]))
+
+
+@pytest.mark.parametrize("limit", [0, 2**30])
+def test_many_are_stored_in_a_file_without_a_name(limit, tmp_path, monkeypatch):
+    monkeypatch.setattr(augmentation, "MAX_IN_MEMORY", limit)
+    file = MovedCopies(IMAGES, Augmentation(copies=2, flip=True), 0, None, 4000, tmp_path).file(1)
+    assert (file is None) == bool(limit)
+    assert list(tmp_path.iterdir()) == []
+    if file:
+        file.close()
+
+
+def test_a_run_learns_from_copies_and_resumes_to_the_bit(tmp_path, undrawn, stop_after, monkeypatch):
+    """Without a pause, and interrupted in memory and on the disk: the same weights, other than without copies."""
+    for place in ("whole", "plain", "memory", "disk"):
+        (tmp_path / place).mkdir()
+    assert start(f"{MARGIN} {MOVES}", tmp_path / "whole") == 0
+    assert start(f"{MARGIN} --augment none", tmp_path / "plain") == 0
+    whole, plain = (only_run(tmp_path / place) for place in ("whole", "plain"))
+    assert not same(state(whole), state(plain))
+    assert results(whole)["flags"]["augment"] == "copies=2 turn=10 shift=1"
+    assert results(plain)["flags"]["augment"] == "none"
+    for place, limit in (("memory", 2**30), ("disk", 0)):
+        monkeypatch.setattr(augmentation, "MAX_IN_MEMORY", limit)
+        stop_after(4)  # in the second epoch
+        assert start(f"{MARGIN} {MOVES}", tmp_path / place) == 130
+        stop_after(None)
+        assert start("--resume latest", tmp_path / place) == 0
+        assert same(state(whole), state(only_run(tmp_path / place)))

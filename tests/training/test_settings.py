@@ -1,4 +1,4 @@
-"""The settings of the commands: what they read, what they refuse, what they save, and their help."""
+"""The settings of the commands: what they read, refuse and save, their help, and the lists of networks."""
 
 import dataclasses
 import hashlib
@@ -8,18 +8,23 @@ import math
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from types import UnionType
 from typing import get_args, get_origin
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.command import DIGITS, read_csv, start, start_evaluation
 from support.refusals import refuses
 from support.run_folders import ROOT
 
 import train
 from datasets.augmentation import Augmentation
+from models import MODELS, network_names
+from network_trainer import NetworkTrainer
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.settings import (
     LEARNED,
@@ -110,56 +115,39 @@ def test_a_setting_is_checked_whenever_it_changes():
         dataclasses.replace(settings, seed=-1)
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"batch_size": "many"}, {"batch_size": 0}, {"epochs": [1, 2.5]}, {"epochs": 3}, {"dry_run": 1}, {"seed": True},
-        {"device": " "}, {"ratio": float("nan")}, {"ratio": 0}, {"set": ["s2"]}, {"augment": "copies=2"},
-        {"backend": "gpu"}, {"threads": "two"}, {"name": "../up"},
-    ],
-)  # fmt: skip
-def test_saved_settings_that_are_damaged(changed):
-    with refuses(f"--{next(iter(changed)).replace('_', '-')}"):
-        TrainSettings.from_dict({"model": "x", **changed})
-
-
 HUGE = "0x" + "9" * 5000  # Python does not print such a long integer
 
 
+LINES = r"""
+no-test = "false"|no-test = 0|no-figures = []|readout = "x"|dry-run = 1|epochs = "1 2 3"|epochs = [1, [2]]|seed = [1]
+seed = {{a = 1}}|seed = {0}|epochs = [{0}]|set = 3|set = "s1.threshold={0}"|set = [[1]]|set.x.y = {0}|augment = 3
+augment = [3]|image-size = [28]|dataset = "a\u0000b"|name = 2024-01-01|"a\nb" = 1|batch-size = "many"|batch-size = 0
+epochs = 3|device = " "|ratio = nan|ratio = 0|backend = "gpu"|threads = "two"|name = "../up"|set = ["s2"]
+"""
+
+
+def test_values_of_a_file_that_are_no_values_of_their_settings(tmp_path):
+    for line in LINES.format(HUGE).strip().replace("|", "\n").splitlines():
+        (tmp_path / "my.toml").write_text(f"model = 'x'\n{line}")
+        name = re.match(r"[\w-]+", line)
+        with refuses("--config" if (HUGE in line and "=0x" not in line) or not name else f"--{name[0]}"):
+            TrainSettings.parse(["--config", str(tmp_path / "my.toml")])
+
+
 @pytest.mark.parametrize(
-    "line",
-    [
-        'no-test = "false"', "no-test = 0", "no-figures = []", 'readout = "x"', "dry-run = 1", 'epochs = "1 2 3"',
-        "epochs = [1, [2]]", "seed = {a = 1}", "seed = [1]", f"seed = {HUGE}", f"epochs = [{HUGE}]", "set = 3",
-        f'set = "s1.threshold={HUGE}"', "set = [[1]]", f"[set]\nx.y = {HUGE}", "augment = 3", "augment = [3]",
-        "image-size = [28]", 'dataset = "a\\u0000b"', "name = 2024-01-01", '"a\\nb" = 1',
-    ],
-)  # fmt: skip
-def test_values_of_a_toml_file_that_are_no_values_of_their_settings(line, tmp_path):
-    (tmp_path / "my.toml").write_text(f"model = 'x'\n{line}")
-    name = re.match(r"[\w-]+|\[set]", line)
-    with refuses("--config" if (HUGE in line and "=0x" not in line) or not name else f"--{name[0]}"):
-        TrainSettings.parse(["--config", str(tmp_path / "my.toml")])
-
-
-@pytest.mark.parametrize("columns", ["80", "100", "250"])
-@pytest.mark.parametrize("settings", COMMANDS)
-def test_the_help(settings, columns, monkeypatch):
-    """It fits the console, up to 100 columns, and each setting has a line in it."""
-    monkeypatch.setenv("COLUMNS", columns)
-    text = make_parser(settings).format_help()
-    assert max(map(len, text.splitlines())) <= min(int(columns), 100)
-    for each in settings.flags().values():
-        assert re.search(rf"^  {each.flag}\b", text, re.MULTILINE)
-    assert "=SUPPRESS=" not in text
-
-
-@pytest.mark.parametrize(("settings", "first"), [(TrainSettings, "--model"), (EvaluateSettings, "RUN")])
-def test_the_network_comes_first_and_an_alias_is_no_network(settings, first):
-    text = make_parser(settings).format_help()
-    (network,) = re.findall(r"^network:\n  (\S+)", text, re.MULTILINE)
-    assert network == first
-    assert "deepr2024_2" not in text
+    ("command", "first"), [(TrainSettings, "--model"), (EvaluateSettings, "RUN"), (SweepSettings, "")]
+)
+def test_the_help(command, first, monkeypatch):
+    """It fits the console, up to 100 columns, and each setting has a line in it. The network comes first."""
+    for columns in (80, 100, 250):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        text = make_parser(command).format_help()
+        assert max(map(len, text.splitlines())) <= min(columns, 100)
+        for each in command.flags().values():
+            assert re.search(rf"^  {each.flag}\b", text, re.MULTILINE)
+        assert "=SUPPRESS=" not in text
+        assert "deepr2024_2" not in text  # an alias is no network
+        assert first in re.findall(r"^network:\n  (\S+)", text, re.MULTILINE) or not first
 
 
 def test_unknown_flags_are_refused_except_by_a_sweep():
@@ -171,21 +159,34 @@ def test_unknown_flags_are_refused_except_by_a_sweep():
     assert (sweep.model, sweep.grid, sweep.seeds) == (("a", "b"), (("s2.t", "1", "2"), ("s3.t", "4")), (0, 1))
 
 
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("12", 12), ("-0.5", -0.5), ("1e-3", 0.001), ("none", None), ("None", None), ("inf", math.inf),
-        ("-inf", -math.inf), ("true", True), ("False", False), ("0.01,-0.0005", (0.01, -0.0005)),
-        ("[1, inf]", (1, math.inf)),
-        ("((3, .3, .6),)", ((3, 0.3, 0.6),)), ("fast", "fast"), ("'12'", "12"), ("1 +", "1 +"), ("f(3)", "f(3)"),
-        ("9" * 5000, "9" * 5000),
-    ],
+TEXTS = {"1e-3": 0.001, "None": None, "True": True, "[1, inf]": (1, math.inf), "((3, .3, .6),)": ((3, 0.3, 0.6),)}
+TEXTS |= {text: text for text in ("fast", "1 +", "f(3)", "9" * 5000)}
+PLAIN = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False)
+ROWS = st.lists(PLAIN, min_size=1, max_size=3).map(tuple)
+VALUES = PLAIN | ROWS | st.lists(ROWS, min_size=1, max_size=2).map(tuple)
+NAMES = st.from_regex(r"s[1-9](\.[0-9])?(\.rule)?\.[a-z_]+", fullmatch=True)
+
+
+def test_a_value_as_python_writes_it():
+    for text, value in {**TEXTS, "'12'": "12"}.items():
+        found = read_value(text)
+        assert (found, type(found)) == (value, type(value))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.dictionaries(NAMES, VALUES, max_size=4), st.integers(0, 2**40), st.lists(st.integers(0, 9), min_size=1),
+    st.floats(0.01, 1), st.integers(1, 9999), st.booleans(),
 )  # fmt: skip
-def test_a_value_as_python_writes_it(text, value):
-    found = read_value(text)
-    assert (found, type(found)) == (value, type(value))
-    if not isinstance(value, str):
-        assert read_value(to_text({"x": value}).removeprefix("x=")) == value
+def test_settings_are_read_as_they_are_written(fields, seed, epochs, ratio, size, tensorboard):
+    """On the command line, and in the JSON of a run."""
+    expected = TrainSettings(
+        model="x", set=fields, seed=seed, epochs=tuple(epochs), ratio=ratio, batch_size=size, tensorboard=tensorboard
+    )
+    words = ["--model", "x", "--seed", str(seed), "--ratio", repr(ratio), "--batch-size", str(size)]
+    words += ["--epochs", *map(str, epochs), *["--tensorboard"] * tensorboard]
+    assert TrainSettings.parse(words + (["--set", *to_text(fields).split()] if fields else [])) == expected
+    assert TrainSettings.from_dict(json.loads(json.dumps(expected.to_dict()))) == expected
 
 
 def test_titles_are_wrapped():
@@ -268,6 +269,7 @@ def test_a_console_with_few_characters(encoding, monkeypatch):
     assert re.search(rf"^s3 +R-STDP +5{re.escape(cross)}5 +{re.escape(infinity)} ", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["0", "-1", "100000", "many", ""])
 @pytest.mark.parametrize("words", ["train.py --list-models", "evaluate.py latest", "sweep.py --report runs"])
 def test_a_number_of_threads_that_numba_cannot_use(words, number):
@@ -275,3 +277,44 @@ def test_a_number_of_threads_that_numba_cannot_use(words, number):
     done = subprocess.run([sys.executable, *words.split()], cwd=ROOT, env=os.environ | setting, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (2, b"", 1)
     assert b"NUMBA_NUM_THREADS" in done.stderr
+
+
+def listed(text):
+    return [line.split(maxsplit=1)[0].rstrip(":") for line in text.splitlines() if not line.startswith(" ")]
+
+
+def test_lists_and_summaries(capsys):
+    assert train.main(["--list-models"]) == 0
+    assert listed(capsys.readouterr().out) == network_names()
+    for name in ("mozafari2018", "Deep2024"):
+        assert train.main(["--summary", "--model", name, "--dataset", "digits"]) == 0
+        assert f"{name.lower()} for 6×28×28 inputs" in capsys.readouterr().out
+
+
+def test_a_network_that_cannot_be_built_is_one_line_of_the_list(monkeypatch, capsys):
+    monkeypatch.setitem(MODELS, "hollow", type("Hollow", (NetworkTrainer,), {"name": "hollow"}))
+    assert train.main(["--list-models"]) == 0
+    assert sorted(listed(capsys.readouterr().out)) == network_names()
+
+
+@pytest.mark.slow
+def test_a_faulty_file_is_one_line_of_the_list_and_its_network_shows_the_line(tmp_path):
+    for folder in ("SpykeTorch", "datasets", "encoders", "engine", "models", "report", "training"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ROOT.glob("*.py"):
+        shutil.copy(file, tmp_path)
+    (tmp_path / "models" / "crooked2026.py").write_text("from engine.stages import SpikingKonv\n")
+
+    def run(*words):
+        return subprocess.run([sys.executable, "train.py", *words], cwd=tmp_path, capture_output=True, text=True)
+
+    done = run("--list-models")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert listed(done.stdout) == [*network_names(), "crooked2026"]
+    fault = "cannot import name 'SpikingKonv' from 'engine.stages'"
+    assert fault in done.stdout.splitlines()[-1]
+    asked = run("--model", "crooked2026")
+    assert asked.returncode == 2
+    assert f"{tmp_path}/models/crooked2026.py, line 1" in asked.stderr
+    assert fault in asked.stderr
+    assert asked.stderr.count("\n") == 1

@@ -9,6 +9,7 @@ from PIL import Image
 from support.command import results, start, start_evaluation
 from support.refusals import refuses
 from support.run_folders import ROOT, only_run
+from support.tiers import slow_except
 
 import evaluate
 from datasets import load
@@ -46,13 +47,13 @@ def test_that_of_fashion_mnist_is_declared_by_its_checkpoint():
     assert rebuild_network(checkpoint).stages["s5"].rule.decay == 0.93
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", slow_except(["mozafari2018"], FILES))
 def test_it_reads_test_images(name, tmp_path, undrawn):
     assert start_evaluation(f"{FILES[name]} --dry-run --no-figures", tmp_path) == 0
     assert results(next(tmp_path.iterdir()))["test"]["accuracy"] >= LEAST[name]
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", slow_except(["mozafari2018"], FILES))
 def test_it_reads_a_picture(name, capsys):
     assert evaluate.main([str(FILES[name]), "--predict", str(ROOT / "images/example-digit.png")]) == 0
     assert re.search(r"example-digit\.png: 7 ", capsys.readouterr().out)
@@ -70,7 +71,7 @@ def test_pictures_are_centred_for_data_sets_of_characters(dataset, is_centred, t
     assert ("centred" in note) == is_centred
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", slow_except(["mozafari2018"], FILES))
 def test_a_network_starts_from_it(name, tmp_path, undrawn, capsys):
     epochs = " ".join([*("0" for _ in STAGES[name].split()[1:]), "1"])
     words = f"--model {name} --init-from {FILES[name]} --epochs {epochs} --augment none --dry-run --no-figures"

@@ -1,6 +1,6 @@
 """Draw digits in nine styles, and classify them as ``evaluate.py --predict`` does.
 
-    python tests/support/draw_digits.py FOLDER [--seed 0] [--read CHECKPOINT]
+    python results/draw_digits.py FOLDER [--seed 0] [--read CHECKPOINT]
 
 Each style has five digits, drawn from strokes of varied slant, width, size and shape; the nine styles together show
 every digit four or five times. Files are named ``STYLE-DIGIT-NUMBER.png``. With ``--read`` a checkpoint of a network
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 # Strokes of each digit through points (x, y) of a box of width 60 and height 100, y downwards; "o": a closed stroke.

@@ -1,0 +1,307 @@
+"""What the Python interface refuses: expressions, and a word that the line must contain."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.refusals import assert_each_refused
+
+import datasets
+import encoders
+import s1c1
+from datasets import DataSet, augmentation, load, splits
+from encoders import events
+from engine import rules, stages
+from engine.rules import RSTDP, STDP
+from engine.stages import SpikingConv
+from models import MODELS, build_model
+from network_trainer import LatencyDataset, NetworkTrainer
+
+RULE = STDP(winners=1, radius=0)
+IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
+LATENCIES = torch.zeros(2, 3, 6, 6, dtype=torch.uint8)
+
+
+def network(*, image_size=None, time_steps=15, **stages):
+    """Return a network of 4 classes with these stages."""
+
+    class Declared(NetworkTrainer):
+        def build(self, num_classes):
+            return stages
+
+    return Declared(in_channels=3, num_classes=4, image_size=image_size, time_steps=time_steps)
+
+
+def first():
+    return SpikingConv(8, 3, threshold=5, rule=RULE)
+
+
+def firing(rule=RSTDP(winners=2, bounds=(0.0, 1.0))):  # noqa: B008
+    return SpikingConv(8, 3, threshold=5, rule=rule)
+
+
+def deciding(kernel=3, **more):
+    return SpikingConv(8, kernel, rule=RSTDP(), **more)
+
+
+def small():
+    return network(s1=first(), s2=deciding())
+
+
+def wrong(method, result):
+    """Declare a network one of whose methods returns this."""
+    return type("Wrong", (MODELS["mozafari2018"],), {method: lambda *_: result})()
+
+
+def learn_with(weight):
+    """Replace the weights of the stage that decides, and learn."""
+    model = small()
+    model.stages["s2"].weight.data = weight
+    model.train_rl(LATENCIES, [0, 1])
+
+
+def mozafari(**arguments):
+    return build_model("mozafari2018", **arguments)
+
+
+def changed(field, value, name="mozafari2018"):
+    return build_model(name, overrides={field: value})
+
+
+def fit(epochs=(1, 1), latencies=LATENCIES, labels=(0, 1), **more):
+    return small().fit(LatencyDataset(latencies, np.array(labels)), None, epochs, **more)
+
+
+NETWORKS = """
+s2             | network(s1=first(), s2=SpikingConv(8, 3, rule=RULE)) | network(s1=first(), s2=SpikingConv(8, 3))
+s2             | network(s1=first(), s2=deciding(), c2=Pool(2)) | network(s1=first(), s2=firing())
+s2             | network(s1=first(), s2=firing(), s3=firing(None), s4=deciding())
+s2             | network(s1=first(), s2=torch.nn.ReLU())
+s2             | network(s1=first(), s2=firing(), c2=Pool(2), d2=Pool(2), s3=deciding())
+s2             | network(s1=first(), s2=firing(), c2=Pool(2, padding=1), s3=deciding())
+s2             | network(s1=first(), s2=firing(), s3=Vote(deciding(), deciding(5)))
+channels       | network(s1=first(), s2=deciding(in_channels=9))
+s1             | network(s1=SpikingConv(9, 3, rule=RSTDP()))
+rewards        | Branches(firing())
+rule           | Branches(firing(RULE), firing(None))
+threshold      | Branches(deciding()) | Vote(firing(RSTDP()))
+out_channels   | SpikingConv(0, 3)
+kernel         | SpikingConv(8, 2.5)
+padding        | SpikingConv(8, 3, padding=3) | Pool(2, padding=2) | Pool(2, padding=-1) | Pool(2, padding=0.5)
+threshold      | SpikingConv(8, 3, threshold=-1) | SpikingConv(8, 3, threshold=nan) | SpikingConv(8, 3, threshold=1e7)
+first_weights  | SpikingConv(8, 3, first_weights=(1e300, 0))
+in_channels    | SpikingConv(8, 3, in_channels=0)
+size           | Pool(0)
+Branches       | Branches() | Branches(SpikingDense(6))
+inputs         | SpikingDense(6, inputs=("p", "p")) | Branches(SpikingConv(6, 5, inputs="p"), SpikingConv(6, 3))
+levels         | SpikingDense(2, levels=(0,)) | SpikingDense(2, levels=(5, 2)) | SpikingDense(2, levels=(2, 2))
+levels         | SpikingDense(2, levels=(1.5,)) | SpikingDense(2, levels=("a",))
+s2 levels      | network(s1=first(), s2=SpikingDense(8, rule=MarginRule(), levels=(5,)), image_size=(6, 6), **five)
+s2             | network(s1=first(), s2=SpikingConv(8, 3, rule=RSTDP(), inputs="z"))
+s3             | network(s1=first(), s2=first(), s3=deciding(), s4=firing())
+c2             | network(s1=first(), c1=Pool(2, inputs="c2"), c2=Pool(2), s2=deciding())
+s2             | network(s1=first(), c1=Pool(2), s2=SpikingConv(8, 3, rule=RSTDP(), inputs=("s1", "c1")))
+s2             | network(s1=first(), s2=SpikingDense(7, rule=MarginRule()), image_size=(6, 6))
+s2             | network(s1=first(), s2=first(), s3=SpikingDense(8, rule=MarginRule(), inputs="s1"), image_size=(9, 9))
+stage          | network() | network(c1=Pool(2)) | network(training=firing(), s2=deciding())
+input          | network(input=deciding())
+s 1            | network(**{"s 1": firing(), "s2": deciding()})
+one object     | (lambda one: network(s1=one, s2=one))(first()) | (lambda one: network(s1=Branches(one, one)))(first())
+build          | wrong("build", None) | wrong("build", 3)
+build_phases   | wrong("build_phases", [None])
+in_channels    | mozafari(in_channels=0)
+num_classes    | mozafari(num_classes=1.5)
+seed           | mozafari(seed=None) | mozafari(seed=-1)
+time_steps     | mozafari(time_steps=255)
+device         | mozafari(device="gpu")
+dtype          | mozafari(dtype=torch.int32)
+image_size     | mozafari(image_size=(28,)) | mozafari(image_size=(28, -1))
+--model        | build_model("mozafari")
+backend        | mozafari(backend="cuda")
+kernel         | mozafari(image_size=(28, 28), overrides={"s2.kernel": 301})
+s3            | changed("s3.out_channels", 201)
+"""
+FIELDS = """
+s9.threshold         | changed("s9.threshold", 1)
+s2                   | changed("s2", 1)
+s2.1.threshold       | changed("s2.1.threshold", 1)
+s2.rule              | changed("s2.rule", None) | changed("s2.rule", "nonsense") | changed("s2.rule", "margin")
+s3.rule              | changed("s3.rule", "stdp")
+c1.rule              | changed("c1.rule", "stdp")
+s2.in_channels       | changed("s2.in_channels", 3)
+s2.kernel            | changed("s2.kernel", 2.5) | changed("s2.kernel", True)
+s2.rule.winners      | changed("s2.rule.winners", 0) | changed("s2.rule.winners", 3.0)
+s2.rule.winners.x    | changed("s2.rule.winners.x", 1)
+s3.3.threshold       | changed("s3.3.threshold", 1, "inception2024")
+s3.0                 | changed("s3.0", 1, "inception2024")
+s2                   | changed("s2.threshold", inf)
+s2.threshold         | changed("s2.threshold", True)
+s3.rule.reward       | changed("s3.rule.reward", (0.1,)) | changed("s3.rule.reward", (0.1, 1, 2))
+s3.rule.warm_up      | changed("s3.rule.warm_up", RSTDP(), "deepr2024")
+"""
+RULES = """
+winners          | STDP(winners=0, radius=0)
+radius           | STDP(winners=1, radius=2**63) | STDP(winners=1, radius=-1)
+bounds           | STDP(1, 0, bounds=(1.0, 0.0)) | STDP(1, 0, bounds=(0.5, 0.5)) | STDP(1, 0, bounds=(0, 1e20))
+rates            | STDP(1, 0, rates=(0.1,))
+highest          | STDP(1, 0, highest=1e7)
+double_every     | STDP(1, 0, double_every=10**30) | STDP(1, 0, double_every=-1)
+positions        | STDP(1, 0, positions=0.0)
+target           | STDP(1, 0, target=1.5)
+threshold_rate   | STDP(1, 0, threshold_rate=-0.1)
+threshold_images | STDP(1, 0, threshold_images=0)
+reward           | RSTDP(reward=(nan, 0.0))
+left_out         | MarginRule(left_out=1.0)
+margin           | MarginRule(margin=-0.1)
+stdp             | type("Other", (STDP,), {"name": "stdp", "__annotations__": {}})
+"""
+CALLS = """
+latenc     | small().predict(LATENCIES.float()) | small().predict(LATENCIES.long()) | small().predict(LATENCIES[0])
+latenc     | small().predict(LATENCIES[None]) | small().predict(LATENCIES[:, :2]) | small().predict(LATENCIES + 16)
+latenc     | list(small().walk(LATENCIES[:, :2])) | small().train_unsupervised(LATENCIES + 16, "s1")
+latenc     | small().predict("a")
+latenc     | small().train_rl(LATENCIES.float() * nan, [0, 1]) | small().train_rl(LATENCIES.to("meta"), [0, 1])
+labels     | small().train_rl(LATENCIES, [-1, 0]) | small().train_rl(LATENCIES, [0, 4])
+labels     | small().train_rl(LATENCIES, [0])
+labels     | small().train_rl(LATENCIES, [0, 2**62]) | small().train_rl(LATENCIES, [0.0, 1.0])
+labels     | small().train_rl(LATENCIES, [0.0, nan]) | small().train_rl(LATENCIES, [0j, 1j])
+labels     | small().train_rl(LATENCIES, [True, False])
+labels     | small().evaluate(LATENCIES, torch.tensor([0, 1], device="meta"))
+weight     | learn_with(torch.zeros(8, 8, 3, 2)) | learn_with(torch.zeros(8, 3, 3, 3))
+weight     | learn_with(torch.zeros(8, 8, 3, 3).half())
+weight     | learn_with(torch.zeros(3, 8, 8, 3).transpose(0, 2)) | learn_with(torch._neg_view(torch.zeros(8, 8, 3, 3)))
+epoch      | small().train_rl(LATENCIES, [0, 1], epoch=1.5)
+s2         | small().train_unsupervised(LATENCIES, "s2")
+c1         | mozafari().train_unsupervised(LATENCIES, "c1")
+--epochs   | fit((1,)) | fit((1, 1, 1)) | fit((1, -1)) | fit((1.5, 1))
+batch_size | fit(batch_size=0) | fit(batch_size=1.5)
+seed       | fit(seed=-1)
+patience   | fit(patience=None)
+progress   | fit(progress={1: 2})
+labels     | fit(latencies=LATENCIES[:1])
+latenc     | fit(latencies=LATENCIES + 100) | fit(latencies=LATENCIES[:, 0])
+latenc     | fit(latencies=None)
+labels     | fit(labels=(0, 4)) | fit(labels=(0,))
+"""
+ENCODERS = """
+--encoder          | build_encoder({"name": "nonsense"}) | build_encoder({"name": ["s1c1"]})
+encoder            | build_encoder("s1c1") | build_encoder({"threshold": "high"})
+encoder.window     | build_encoder({"window": 3})
+encoder.radius     | S1C1(radius=inf) | S1C1(radius=-1) | S1C1(radius=1.5) | S1C1(radius=10**9)
+encoder.time_steps | S1C1(time_steps=0) | S1C1(time_steps=256) | S1C1(time_steps=1.5)
+encoder.time_steps | build_encoder({"name": "intensity", "time_steps": 0})
+encoder.filters    | S1C1(filters=[]) | S1C1(filters=(3, 1, 2)) | S1C1(filters=[(3, 1)]) | S1C1(filters=[(4, 1, 2)])
+encoder.filters    | S1C1(filters=[(1025, 1, 2)]) | S1C1(filters=[(3, 1, 2)] * 65) | S1C1(filters=[(3, 1, inf)])
+encoder.filters    | S1C1(filters=[(3, 1, 1)]) | S1C1(filters=[(3, nan, 1)]) | S1C1(filters=[(3, 0, 1)])
+encoder.threshold  | S1C1(threshold=-1) | S1C1(threshold=nan) | S1C1(threshold=inf)
+encoder.colours    | S1C1(colours=2) | choose_encoder({}, None, {"colours": 3})
+encoder.time_steps | choose_encoder({"name": "intensity"}, None, {"time_steps": 0})
+encoder.patch      | build_encoder({"name": "whitening", "patch": 4})
+encoder.patch      | build_encoder({"name": "whitening", "patch": 9}).fit(IMAGES)
+--encoder          | build_encoder({"name": "whitening", "patch": 3}).fit(np.full((5, 8, 8), 7, np.uint8))
+--encoder          | build_encoder({"name": "s1c1_grey"}).fit(np.zeros((2, 5, 5), np.uint8))
+s1c1               | type("Other", (Encoder,), {}, name="s1c1")
+encoder.mode       | EventEncoder(mode="last")
+encoder.bins       | EventEncoder(bins=0)
+encoder.radius     | EventEncoder(radius=-1)
+encoder.time_steps | EventEncoder(time_steps=256)
+encoder.window     | EventEncoder(window=(5, 5)) | EventEncoder(window=(1,)) | EventEncoder(window=0)
+encoder.window     | EventEncoder(window=(None, 1)) | EventEncoder(window=(0, 1e16)) | EventEncoder(window=(0, 1e300))
+"RGB"              | S1C1()(Image.new("RGB", (28, 28)))
+ToTensor           | S1C1()(torch.rand(1, 28, 28))
+float64            | S1C1().encode(np.full((1, 28, 28), nan))
+bfloat16           | S1C1().encode(torch.zeros(1, 28, 28, dtype=torch.bfloat16))
+int64              | S1C1().encode(torch.zeros(1, 28, 28, dtype=torch.int64))
+bool               | S1C1().encode(np.zeros((1, 28, 28), bool))
+list               | S1C1().encode([[0]]) | S1C1()([[0]])
+(28, 28)           | S1C1().encode(zeros(28, 28))
+(N, H, W)          | S1C1().encode(zeros(28, 28))
+(H, W)             | S1C1()(zeros(2, 28, 28))
+(2, 1, 28, 28)     | S1C1().encode(zeros(2, 1, 28, 28))
+(2, 0, 28)         | S1C1().encode(zeros(2, 0, 28))
+(28,)              | S1C1()(zeros(28))
+(2, 9, 9, 3)       | S1C1().encode(zeros(2, 9, 9, 3))
+"L"                | S1C1(colours=3)(Image.new("L", (28, 28)))
+(3, 9, 9)          | S1C1(colours=3)(zeros(3, 9, 9))
+(2, 3, 9, 9)       | S1C1(colours=3).encode(zeros(2, 3, 9, 9))
+meta               | S1C1().encode(torch.empty(1, 8, 8, dtype=torch.uint8, device="meta"))
+recordings         | EventEncoder().encode(zeros(1, 34, 34))
+"""
+DATA = """
+test         | data(test_images=IMAGES / 255) | data(test_images=np.zeros((2, 4, 4, 3), np.uint8))
+train set needs a label | data(train_labels=np.array([-1, 1])) | data(train_labels=np.array([0, 1, 1]))
+train set    | data(train_images=np.zeros((2, 4, 4, 2), np.uint8))
+--dataset    | load("cifar10")
+my.npz       | npz(x_test=None, y_test=None, x_train=zeros(12, 8, 9) + 1, y_train=np.arange(12) // 11)
+--image-size | load("digits", image_size=(0, 5)) | load("digits", image_size=(5, 10**23))
+--image-size | load("digits", image_size=(-1, 5))
+--val-split  | split(0) | split(-1) | split(6) | split(7) | split(0.0) | split(1.0) | split(-0.5) | split(nan)
+--val-split  | split(1) | split(5) | split(0.01)
+--ratio      | part(0) | part(-0.1) | part(1.01) | part(nan) | part(0.1)
+x_train      | npz(x_train=None)
+y_test       | npz(y_test=None)
+float64      | npz(x_train=np.ones((12, 8, 9)) / 255) | npz(x_test=np.full((3, 8, 9), nan))
+bool         | npz(x_train=np.ones((12, 8, 9), bool))
+complex128   | npz(x_train=np.ones((12, 8, 9), complex))
+(12, 72)     | npz(x_train=zeros(12, 72))
+(12, 3, 8, 9) | npz(x_train=zeros(12, 3, 8, 9))
+(0, 8, 9)    | npz(x_train=zeros(0, 8, 9), y_train=np.arange(0), x_test=None, y_test=None)
+()           | npz(x_train=np.array(5))
+<U1          | npz(x_train=np.array(["a"] * 12))
+all pixels   | npz(x_train=zeros(12, 8, 9))
+(9, 9)       | npz(x_test=zeros(3, 9, 9) + 1)
+y_train      | npz(y_train=np.arange(11)) | npz(y_train=np.array([0.5, nan] * 6))
+argmax(1)    | npz(y_train=np.eye(2)[np.arange(12) % 2])
+astype(str)  | npz(y_train=np.array(["a", 1] * 6, object))
+'0', '1'     | npz(y_test=np.array(["0", "1", "1"]))
+5            | npz(y_test=np.array([0, 1, 5]))
+10000        | npz(y_train=np.array(["a" * 10_000, "b"] * 6), y_test=np.array(["b"] * 3))
+my.npz       | write(b"") | write(b"text") | write(b"PK")
+.npz         | load(".npz") | load("/nowhere.npz") | load("~nobody-of-this-name/x.npz") | load("x" * 5000 + ".npz")
+nowhere      | load("folder:/nowhere")
+~nobody      | load("folder:~nobody-of-this-name/x")
+--augment    | moves("") | moves("copies=3") | moves("turn=8") | moves("copies=3 turn=0") | moves("copies=3 turn=x")
+--augment    | moves("copies=3.5 turn=8") | moves("copies turn=8") | moves("copies=-1 turn=8")
+--augment    | moves(f"copies={10**22} turn=8")
+--augment    | moves("copies=3 turn=181") | moves("copies=3 turn=nan") | moves("copies=3 shift=inf")
+--augment    | moves("copies=3 shift=-1")
+--augment    | moves("copies=3 scale=1") | moves("copies=3 shear=2") | moves("copies=3 turn=8 turn=9")
+--augment    | moves("copies=3 zoom=2")
+--augment    | moves("copies=3 flip=1") | moves("none turn=8")
+--noise      | parse_noise("") | parse_noise("fog=0.1") | parse_noise("gaussian") | parse_noise("gaussian=x")
+--noise      | parse_noise("gaussian=nan") | parse_noise("salt-pepper=-0.1")
+"""
+
+
+def zeros(*shape):
+    return np.zeros(shape, np.uint8)
+
+
+@pytest.mark.parametrize("table", ["NETWORKS", "FIELDS", "RULES", "CALLS", "ENCODERS", "DATA"])
+def test_what_cannot_be_used_is_refused_by_its_name(table, tmp_path):
+    usual = {"x_train": np.arange(864, dtype=np.uint8).reshape(12, 8, 9), "y_train": np.arange(12) % 2}
+    usual |= {"x_test": usual["x_train"][:3] // 2, "y_test": np.array([0, 1, 1])}
+    path = tmp_path / "my.npz"
+
+    def npz(**arrays):
+        np.savez(path, **{name: value for name, value in (usual | arrays).items() if value is not None})
+        return load(str(path))
+
+    def write(content):
+        path.write_bytes(content)
+        return load(str(path))
+
+    def data(**arrays):
+        labels = {f"{part}_labels": np.array([0, 1]) for part in ("train", "test")}
+        images = {f"{part}_images": IMAGES for part in ("train", "test")}
+        return DataSet(**{"name": "x", "class_names": ("a", "b"), **labels, **images, **arrays})
+
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    names = {"npz": npz, "write": write, "data": data, "nan": math.nan, "inf": math.inf, "five": {"time_steps": 5}}
+    names |= {"split": lambda held_out: splits.stratified_split(labels, held_out, 0), "Image": Image}
+    names |= {"part": lambda ratio: splits.stratified_part(labels, ratio, 0), "moves": augmentation.Augmentation.parse}
+    modules = rules, stages, datasets, augmentation, encoders, events, s1c1
+    known = {name: value for module in modules for name, value in vars(module).items()}
+    assert_each_refused(globals()[table], {**known, **globals(), **names})
