@@ -43,7 +43,7 @@ from models import PLUGINS, model_class
 from report.sweep_report import is_run, read_run, write_sweep_report
 from training.checkpoint import find_checkpoint, load_checkpoint
 from training.data import Data, load_data
-from training.initial import count_equal, describe_phases, describe_stages, initialize_from, load_shared_phases
+from training.initial import count_equal, describe_phases, initialize_from, load_shared_phases
 from training.log import RunLog, replace_unprintable
 from training.plan import check_run, describe, prepare_machine, resolve
 from training.run import is_finished
@@ -196,7 +196,7 @@ def plan_run(
     if settings.init_from:
         initialize_from(find_checkpoint(settings.init_from, settings.output), network, encoder, split)
     learned = settings.select(*LEARNED, ROUNDING)
-    learned["set"] = get_encoder_config(encoder), describe_stages(network, network.stages)
+    learned["set"] = get_encoder_config(encoder), dict(network.declaration)
     phases = []
     if not any(settings.select(EPOCH_FILES).values()):  # otherwise each run writes the files of all of its epochs
         phases = describe_phases(network, encoder, settings, data.fingerprint)

@@ -53,6 +53,8 @@ class StageGraph(nn.Module):
         before = INPUT
         for name, stage in declaration.items():
             inputs = stage.inputs or (before,)
+            if stage.levels and stage.levels[-1] >= self.time_steps:
+                raise InputError(f"{name}.levels must be below {self.time_steps} time steps, not {stage.levels}")
             if stage.sees_whole_maps:
                 gathered = f"{INPUT} of {name}"
                 self.nodes[gathered] = Node(Gather(levels=stage.levels), inputs)

@@ -364,7 +364,7 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
     """Raise InputError unless a stage can learn by a rule, also by a user's own. is_firing: it has a threshold."""
     if RULES.get(rule.name) is not type(rule):
         raise InputError(f"{type(rule).__name__} needs a name of its own: name: ClassVar[str] = …")
-    rates = np.asarray(rule.first_rates())
+    rates = np.array(rule.first_rates()).astype(np.float64, casting="same_kind")  # complex numbers are refused
     if rates.shape[-1:] != (2,) or rates.ndim > 2 or not (abs(rates) <= MAX_VALUE).all():
         raise InputError(f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {rates.tolist()}")
     methods = {"window", "change", "verdict"} if rule.needs_labels else {"window", "change"}

@@ -440,7 +440,10 @@ def set_fields(stages: Mapping[str, Stage], values: Mapping[str, Any]) -> dict[s
 
 def read_stages(record: Mapping[str, Any]) -> dict[str, Stage]:
     """Return the stages that ``declaration.to_plain`` has saved, {name: stage}. Raises InputError as ``from_plain``."""
-    return {name: from_plain(stage, STAGES | RULES) for name, stage in record.items()}
+    try:
+        return {name: from_plain(stage, STAGES | RULES) for name, stage in record.items()}
+    except InputError as error:
+        raise InputError(f"its stages cannot be read: {error}") from error
 
 
 STAGES = {cls.__name__: cls for cls in (SpikingConv, SpikingDense, Pool, Branches, Vote)}

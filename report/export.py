@@ -60,7 +60,7 @@ def export_network(
                 weight = _to_smallest_type(whole_weights[label].weight.numpy())
             arrays[f"{label}.weight"] = weight
             convolutions.append(entry)
-        entry = {"name": name, "kind": stage.kind, "inputs": network.inputs_of(name)}
+        entry = {"name": name, "kind": type(stage).__name__, "inputs": network.inputs_of(name)}
         if convolutions:
             entry["convolutions"] = convolutions
         else:

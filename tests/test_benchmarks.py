@@ -15,7 +15,7 @@ import datasets
 from benchmarks import busy, firing, memory, networks
 from benchmarks.operations import count_operations, find_last_steps
 from benchmarks.reference import Reference, make_waves
-from engine.rules import STDP
+from engine.layers import Layer
 from engine.stages import SpikingConv
 from models import build_model
 from s1c1 import S1C1
@@ -45,9 +45,9 @@ def test_the_reference_learns_the_same():
     latencies, labels = S1C1().encode(DATA.train_images[:30]), DATA.train_labels[:30]
     ours = build_model("mozafari2018", dtype=torch.float64)
     reference = Reference(ours)
-    for layer, conv in zip(reference.convs, ours.convs(), strict=True):
+    for layer, (_, own) in zip(reference.convs, ours.named_layers(), strict=True):
         layer.double()
-        layer.load_weight(conv.weight)
+        layer.load_weight(own.weight)
     wave = make_waves(latencies, ours.time_steps).double()
     for layer, stage in zip(reference.convs, ("s1", "s2", "s3"), strict=True):
         if stage == "s3":
@@ -62,7 +62,7 @@ def test_the_reference_learns_the_same():
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
 def test_operations_are_the_additions_of_a_plain_loop(padding):
-    conv = SpikingConv(5, 3, in_channels=2, padding=padding, threshold=3, rule=STDP(winners=1, radius=0))
+    layer = Layer(SpikingConv(5, 3, padding=padding, threshold=3), 2)
     latency = np.random.default_rng(0).integers(0, 16, (4, 2, 6, 5)).astype(np.uint8)
     last = np.array([0, 5, 14, 9])
     count = 0
@@ -71,7 +71,7 @@ def test_operations_are_the_additions_of_a_plain_loop(padding):
             for ky in range(3):
                 for kx in range(3):
                     count += (0 <= y + padding - ky < 4 + 2 * padding) and (0 <= x + padding - kx < 3 + 2 * padding)
-    assert count_operations(conv, latency, last) == count * 5 / 4
+    assert count_operations(layer, latency, last) == count * 5 / 4
 
 
 def test_learning_follows_an_image_to_its_last_winner():

@@ -252,6 +252,8 @@ def test_without_steps_each_batch_has_its_own_random_numbers():
 
     @dataclass(frozen=True)
     class Drawing(MarginRule):
+        name = "drawing"
+
         def draw_left_out(self, rng, images, features):
             draws.append(rng.random())
 
@@ -295,12 +297,12 @@ def test_convergence_by_hand():
 def test_the_rates_of_a_warm_up_double(name):
     """s3 learns without labels by 0.004 · 2ⁿ after 500 n images, up to 0.15."""
     model = build_model(name)
-    conv, phase = model.stages["s3"], model.phases[2]
-    rates = conv.next_rates(phase.rules["s3"], 3000)[:, 0]
+    layer, phase = model.stages["s3"], model.phases[2]
+    rates = layer.next_rates(phase.rules["s3"], 3000)[1][:, 0]
     assert phase.name == "s3"
     assert rates[[498, 499, 2998, 2999], 0].tolist() == [0.004, 0.008, 0.128, 0.15]
     assert rates[2999, 1] == -0.75 * 0.15
-    assert int(conv.images_seen) == 3000
+    assert int(layer.images_seen) == 3000
 
 
 @dataclass(frozen=True)
@@ -350,7 +352,7 @@ def test_a_rewarded_stage_learns_at_the_rates_of_its_rule(backend):
         before = model.stages["s1"].weight.clone()
         model.fit(LatencyDataset(latencies, labels), None, (1,), batch_size=20)
         assert not torch.equal(model.stages["s1"].weight, before)
-        found.append([conv.weight for conv in model.convs()])
+        found.append([layer.weight for _, layer in model.named_layers()])
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
 
@@ -362,16 +364,21 @@ def test_weights_that_become_nan_end_the_training(stage):
     latencies = torch.zeros(2, 6, 28, 28, dtype=torch.uint8)
     with refuses(stage) as caught:
         model.train_unsupervised(latencies, "s1") if stage == "s1" else model.train_rl(latencies, torch.tensor([0, 1]))
-    assert model.stages[stage].rule.name in str(caught.value)
+    assert model.declaration[stage].rule.name in str(caught.value)
+
+
+def find_equal(model, weights):
+    """Return for each layer whether it still has these weights."""
+    return [torch.equal(layer.weight, old) for (_, layer), old in zip(model.named_layers(), weights, strict=True)]
 
 
 def test_of_two_phases_with_labels_each_trains_its_own_stages():
     latencies, labels = rewarded_images()
     model = Rewarded(RSTDP(winners=2), separate=True)
-    before = [conv.weight.clone() for conv in model.convs()]
+    before = [layer.weight.clone() for _, layer in model.named_layers()]
     data = LatencyDataset(latencies, labels)
     model.fit(data, None, (1, 0), batch_size=10)
-    assert [torch.equal(conv.weight, old) for conv, old in zip(model.convs(), before, strict=True)] == [False, True]
-    before = [conv.weight.clone() for conv in model.convs()]
+    assert find_equal(model, before) == [False, True]
+    before = [layer.weight.clone() for _, layer in model.named_layers()]
     model.fit(data, None, (0, 1), batch_size=10)
-    assert [torch.equal(conv.weight, old) for conv, old in zip(model.convs(), before, strict=True)] == [True, False]
+    assert find_equal(model, before) == [True, False]

@@ -13,6 +13,7 @@ from support.tiers import FAST_NETWORKS, slow_except
 from torch.nn import functional as F
 
 from engine.decision import Outcome, majority
+from engine.layers import Pooling
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from errors import InputError
@@ -153,10 +154,10 @@ def test_the_seed_makes_the_weights(name):
     assert not changed(build_model(name, seed=3), state(model))
     assert weights(model) <= changed(build_model(name, seed=4), state(model))
     double = build_model(name, seed=3, dtype=torch.float64)
-    for conv, other in zip(model.convs(), double.convs(), strict=True):
-        assert (conv.weight.dtype, other.weight.dtype) == (torch.float32, torch.float64)
-        assert torch.equal(conv.weight, other.weight.float())
-        mean, deviation = conv.first_weights
+    for (_, layer), (_, other) in zip(model.named_layers(), double.named_layers(), strict=True):
+        assert (layer.weight.dtype, other.weight.dtype) == (torch.float32, torch.float64)
+        assert torch.equal(layer.weight, other.weight.float())
+        mean, deviation = layer.stage.first_weights
         assert float(other.weight.mean()) == pytest.approx(mean, abs=0.1 * deviation)
         assert float(other.weight.std()) == pytest.approx(0.05, abs=0.005)
 
@@ -166,10 +167,10 @@ def test_the_seed_makes_the_weights(name):
 def test_any_number_of_channels_and_classes(name, channels, classes):
     """Two channels and three classes, one and 26: as many neurons for each class, and all phases run."""
     model = build_model(name, in_channels=channels, num_classes=classes)
-    neurons = {conv.out_channels for conv in model.stages[model.decision].convs}
+    neurons = {conv.out_channels for conv in model.declaration[model.decision].convs}
     assert neurons == {20 * classes} if name in SHAPES else {count % classes for count in neurons} == {0}
     latencies, labels = DIGITS[:6, :channels].contiguous(), torch.arange(6) % classes
-    model.convs()[0].threshold = 2  # less input, lower threshold
+    next(model.named_layers())[1].threshold = 2  # less input, lower threshold
     for phase in model.phases[:-1]:
         model.train_unsupervised(latencies, phase.stages[0])
     assert sum(model.train_rl(latencies, labels)) == 6
@@ -198,11 +199,12 @@ def test_each_weight_is_saved_once(name):
     """The state is a weight and at most three buffers for each convolution, and a counter for each phase."""
     model = build_model(name)
     entries = model.state_dict()
-    assert len(weights(model)) == len(model.convs())
-    assert len(entries) <= 4 * len(model.convs()) + len(model.phases)
+    layers = [layer for _, layer in model.named_layers()]
+    assert len(weights(model)) == len(layers)
+    assert len(entries) <= 4 * len(layers) + len(model.phases)
     assert len({value.data_ptr() for value in entries.values()}) == len(entries)
-    count = sum(conv.weight.numel() for conv in model.convs())
-    assert sum(value.numel() for value in entries.values()) <= count + 7 * len(model.convs()) + len(model.phases)
+    count = sum(layer.weight.numel() for layer in layers)
+    assert sum(value.numel() for value in entries.values()) <= count + 7 * len(layers) + len(model.phases)
     assert sum(p.numel() for p in model.parameters()) == count
     assert not any(p.requires_grad for p in model.parameters())
 
@@ -262,7 +264,7 @@ def test_pooling_takes_the_earliest_spike_of_each_window(height, width, size, pa
     latency = torch.from_numpy(np.random.default_rng(seed).integers(0, 16, (2, 3, height, width), np.uint8))
     spikes = F.pad(latency, (padding,) * 4, value=15)
     expected = spikes.unfold(2, size, size).unfold(3, size, size).amin((-2, -1))
-    assert torch.equal(Pool(size, padding=padding).fire(latency), expected)
+    assert torch.equal(Pooling(Pool(size, padding=padding)).fire(latency), expected)
 
 
 def test_a_network_may_learn_features_only(declare):
@@ -285,8 +287,8 @@ def test_a_network_may_learn_features_only(declare):
 
 def test_the_rates_of_s2_of_kheradpisheh2018_are_constant():
     """The authors' script doubles only those of s1: after 3,000 images, 0.004 · 2⁶ is above 0.15, and LTD -0.1125."""
-    stages = build_model("kheradpisheh2018").stages
-    rates = {name: stages[name].next_rates(stages[name].rule, 3000)[-1, 0].tolist() for name in ("s1", "s2")}
+    layers = dict(build_model("kheradpisheh2018").named_layers())
+    rates = {name: layer.next_rates(layer.stage.rule, 3000)[1][-1, 0].tolist() for name, layer in layers.items()}
     assert rates == {"s1": [0.15, -0.75 * 0.15], "s2": [0.004, -0.003]}
 
 
@@ -318,7 +320,7 @@ def test_the_summary_shows_rules_phases_thresholds_and_receptive_fields():
     branches = summarize(build_model("inception2024"), 28, 28)
     assert "\n  s3_3x3, s3_5x5, s3_7x7: STDP, winners 15" in branches
     assert max(map(len, branches.splitlines())) <= 100
-    assert "(s1): SpikingConv(6→30, 5×5, padding=2, threshold=15, rule=STDP(winners=5" in repr(model)
+    assert "(s1): Layer(SpikingConv(inputs=(), out_channels=30, kernel=5, padding=2" in repr(model)
 
 
 # Some networks

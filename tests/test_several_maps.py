@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from engine.graph import InputOf
+from engine.layers import Gathering
 from engine.rules import STDP, MarginRule
-from engine.stages import Pool, SpikingConv, SpikingDense
+from engine.stages import Gather, Pool, SpikingConv, SpikingDense
 from errors import InputError
 from network_trainer import LatencyDataset, NetworkTrainer
 from report.energy import measure_energy
@@ -64,7 +64,8 @@ def test_each_stage_reads_what_it_names():
     for name, latency in maps.items():
         assert torch.equal(walked[name], latency), name
     shapes = {name: tuple(m.shape[1:]) for name, m in maps.items()}
-    assert model.shapes(12, 12) == {"input": (2, 12, 12), **shapes, "e": (6, 1, 1)}
+    gathered = {"input of e": joined.shape[1:]}
+    assert model.shapes(12, 12) == {"input": (2, 12, 12), **shapes, **gathered, "e": (6, 1, 1)}
     inputs = model.map_of(LATENCIES, model.input_name("e"))
     assert inputs.shape == (40, 4 * 36 + 5 * 36 + 6 * 36 + 3 * 4, 1, 1) == joined.shape
     np.testing.assert_array_equal(inputs[:] < 8, joined < 8)
@@ -119,7 +120,7 @@ def test_no_more_maps_are_kept_than_stages_to_come_will_read():
     for step in fork().steps(data, None, (1, 0, 1, 1, 1)):
         if step.kind == "batch":
             kept.append((step.phase.name, sorted(data.maps)))
-    assert kept == [("a", ["input"]), ("c", ["input", "p"]), ("d", ["input", "p"]), ("e", [InputOf("e")])]
+    assert kept == [("a", ["input"]), ("c", ["input", "p"]), ("d", ["input", "p"]), ("e", ["input of e"])]
 
 
 def test_reports_know_what_a_stage_reads():
@@ -140,8 +141,8 @@ def test_reports_know_what_a_stage_reads():
 
 def test_a_changed_number_of_features_reaches_every_stage_that_reads_it():
     model = fork(overrides={"a.out_channels": 7, "d.out_channels": 2})
-    assert [model.stages[name].in_channels for name in ("b", "c", "d")] == [7, 7, 2]
-    assert model.stages["e"].in_channels == 7 * 36 + 5 * 36 + 6 * 36 + 2 * 4
+    assert [model.stages[name].weight.shape[1] for name in ("b", "c", "d")] == [7, 7, 2]
+    assert model.stages["e"].weight.shape[1] == 7 * 36 + 5 * 36 + 6 * 36 + 2 * 4
 
 
 # Levels: inputs that take early spikes only
@@ -164,7 +165,7 @@ def test_levels_by_hand(backend):
     model = Levels(1, 2, image_size=(1, 2), time_steps=8, backend=backend, dtype=torch.float64)
     before = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [0.2] * 6])  # (before 2, before 5, at any step) × 2 pixels
     model.stages["e"].weight.copy_(before[:, :, None, None])
-    peaks = model.stages["e"].layer().peaks(model.stages["e"].gather([latencies]))
+    peaks = model.stages["e"].peaks(model.map_of(latencies, "input of e")[:])
     expected = torch.tensor([[0.1 + 0.3 + 0.4 + 0.5 + 0.6, 1.0], [0.1 + 0.3 + 0.5, 0.6], [0.5 + 0.6, 0.4]])
     torch.testing.assert_close(peaks, expected.double(), rtol=0, atol=1e-6)
 
@@ -179,11 +180,8 @@ def test_levels_by_hand(backend):
 
 
 def test_without_levels_a_stage_reads_whether_a_neuron_has_spiked():
-    stage = SpikingDense(2)
-    stage.connect([(1, 1, 2)])
-    assert stage.weight.shape == (2, 2, 1, 1)
     latency = torch.tensor([[3, 15]], dtype=torch.uint8).reshape(1, 1, 1, 2)
-    assert stage.gather([latency])[0, :, 0, 0].tolist() == [3, 15]
+    assert Gathering(Gather(), 2, 15).fire(latency)[0, :, 0, 0].tolist() == [3, 15]
 
 
 def test_levels_can_be_set_and_are_kept_as_bits():
@@ -191,4 +189,4 @@ def test_levels_can_be_set_and_are_kept_as_bits():
     maps, _ = by_hand(model, LATENCIES)
     flat = torch.cat([maps[name].flatten(1) for name in ("p", "b", "c", "q")], 1)
     expected = torch.cat([flat < 3, flat < 6, flat < 8], 1)
-    assert torch.equal(model.map_of(LATENCIES, InputOf("e"))[:].flatten(1) < 8, expected)
+    assert torch.equal(model.map_of(LATENCIES, "input of e")[:].flatten(1) < 8, expected)

@@ -1,23 +1,27 @@
 """Thresholds that adapt, and random positions."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
 from support.golden_traces import GOLDEN
+from support.layers import learn_features, make_layer
 from support.refusals import refuses
 
 from engine.adaptation import Draws, adapt_thresholds, choose_position
 from engine.rules import STDP
-from engine.stages import SpikingConv
 
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
 
 
-def make_stage(backend, **fields):
-    stage = SpikingConv(20, 5, padding=2, threshold=3, rule=STDP(winners=5, radius=3, **fields), in_channels=6).double()
-    stage.backend = backend
-    stage.weight.data.copy_(torch.rand(stage.weight.shape, generator=torch.Generator().manual_seed(0)))
-    return stage
+def make_adaptive(backend, **fields):
+    weight = torch.rand((20, 6, 5, 5), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return make_layer(backend, weight, 15, 2, 3, STDP(winners=5, radius=3, **fields))
+
+
+def learn(layer, images, batch):
+    return layer.learn_features(images, layer.stage.rule, 0, np.random.default_rng(batch))
 
 
 def test_thresholds_after_an_image_by_hand():
@@ -45,9 +49,9 @@ def test_a_position_that_reads_a_spike_by_hand():
 @pytest.mark.parametrize("fields", [{"positions": 0.1}, {"target": 0.8}, {"positions": 0.2, "target": 0.6}])
 def test_both_backends_choose_the_same_winners(fields):
     """Each winner, weight and threshold of two batches of digits, then all first spikes."""
-    one, two = (make_stage(backend, **fields) for backend in ("event", "torch"))
+    one, two = (make_adaptive(backend, **fields) for backend in ("event", "torch"))
     for batch in range(2):
-        winners = [stage.learn_features(DIGITS, stage.rule, 0, np.random.default_rng(batch)) for stage in (one, two)]
+        winners = [learn(layer, DIGITS, batch) for layer in (one, two)]
         assert torch.equal(*winners)
         assert (winners[0][..., 0] >= 0).sum() > 100
     torch.testing.assert_close(one.weight, two.weight, rtol=0, atol=1e-12)
@@ -57,20 +61,17 @@ def test_both_backends_choose_the_same_winners(fields):
 
 
 def test_neurons_win_only_at_open_positions():
-    stage = make_stage("event")
+    layer = make_adaptive("event")
     closed = np.ones((60, 28, 28), bool)
     closed[:, 10, 12] = closed[:, 15, 20] = False
     draws = Draws(closed, np.empty((0, 3)), np.empty(0), 0.0)
-    rates = stage.next_rates(stage.rule, 60)
-    winners = stage.layer().compete_and_update(DIGITS, stage.rule, rates, draws).reshape(-1, 4)
+    rule = layer.stage.rule
+    winners = learn_features(layer, DIGITS, rule, layer.next_rates(rule, 60)[1], draws).reshape(-1, 4)
     found = winners[winners[:, 0] >= 0][:, 1:3]
     assert {tuple(position) for position in found.tolist()} == {(10, 12), (15, 20)}
     for wrong in (draws._replace(closed=closed[:3]), draws._replace(steps=np.ones(60)), draws._replace(steps=[0.1])):
-        with refuses():
-            stage.layer().compete_and_update(DIGITS, stage.rule, rates, wrong)
-    with refuses("patches"):
-        draws = draws._replace(steps=np.ones(60), patches=np.ones((60, 3)))
-        stage.layer().compete_and_update(DIGITS, stage.rule, rates, draws)
+        with refuses("draw of stdp"), mock.patch.object(STDP, "draw", lambda *_, wrong=wrong: wrong):
+            layer.learn_features(DIGITS, rule)
 
 
 def test_all_features_win_and_the_target_is_reached():
@@ -79,10 +80,10 @@ def test_all_features_win_and_the_target_is_reached():
     wins = {}
     times = {}
     for target in (0.0, 0.7):
-        stage = make_stage("event", target=target, threshold_rate=0.5)
-        stage.weight.data[:3] = 1
+        layer = make_adaptive("event", target=target, threshold_rate=0.5)
+        layer.weight.data[:3] = 1
         for batch in range(4):
-            winners = stage.learn_features(images, stage.rule, 0, np.random.default_rng(batch))
+            winners = learn(layer, images, batch)
         found = winners[winners[..., 0] >= 0]
         wins[target] = len(found[:, 0].unique())
         times[target] = float(found[:, 3].double().mean())

@@ -41,9 +41,9 @@ def test_both_backends_learn_the_same(name):
         few = slice(0, 5)
         np.testing.assert_array_equal(tensor.map_of(LATENCIES[few], name)[:], inputs[few])
         if not phase.needs_labels:
-            for a, b in zip(event.stages[first].convs, tensor.stages[first].convs, strict=True):
+            for a, b in zip(event.stages[first].layers, tensor.stages[first].layers, strict=True):
                 a.images_seen.fill_(490), b.images_seen.fill_(490)  # the rates double after ten images
-                rule = a.rules[0]
+                rule = a.stage.rules[0]
                 winners = a.learn_features(inputs, rule)
                 assert (winners[..., 0] >= 0).any()
                 np.testing.assert_array_equal(winners, b.learn_features(inputs, rule), err_msg=first)
@@ -63,13 +63,13 @@ def test_both_backends_learn_the_same(name):
 def test_single_precision_fires_equally_up_to_ties(name):
     """In float32 both backends fire equally, except for one neuron in 10,000 with its potential at its threshold."""
     event, tensor = (build_model(name, backend=backend) for backend in ("event", "torch"))
-    for conv, other in zip(event.convs(), tensor.convs(), strict=True):
+    for (_, layer), (_, other) in zip(event.named_layers(), tensor.named_layers(), strict=True):
         rng = np.random.default_rng(0)
-        conv.weight.copy_(torch.from_numpy(rng.uniform(0, 0.8, conv.weight.shape)))
-        other.weight.copy_(conv.weight)
+        layer.weight.copy_(torch.from_numpy(rng.uniform(0, 0.8, layer.weight.shape)))
+        other.weight.copy_(layer.weight)
     maps = {"input": LATENCIES[:4]}
     for (stage, one), two in zip(event.stages.items(), tensor.stages.values(), strict=True):
-        inputs = one.gather([maps[name] for name in event.inputs_of(stage)])
+        inputs = event.map_of(maps, event.input_name(stage))[:]
         a, b = one.fire(inputs), two.fire(inputs)
         assert (a != b).sum() <= a.numel() / 10_000, stage
         assert (a < 15).any()

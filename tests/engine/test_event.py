@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import support.layers
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
+from support.layers import learn_features, make_layer
 
 from engine.event.deciding import CHUNK, DENSE_CHUNK
 from engine.event.peaks import DENSE_ROWS
+from engine.layers import BACKENDS
 from engine.rules import RSTDP, STDP, MarginRule
-from engine.stages import BACKENDS
 
 DIGITS = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")["encoding"][:100]
 TYPES = [np.float32, np.float64]
@@ -24,11 +26,11 @@ STABILIZED, REWARDED = STDP(winners=1, radius=0), RSTDP()
 
 
 def firing_layer(backend, weight, steps, pad, threshold):
-    return BACKENDS[backend].FiringLayer(torch.from_numpy(weight), steps, pad, threshold)
+    return make_layer(backend, torch.from_numpy(weight), steps, pad, threshold)
 
 
 def decision_layer(backend, weight, steps, pad):
-    return BACKENDS[backend].DecisionLayer(torch.from_numpy(weight), steps, pad)
+    return make_layer(backend, torch.from_numpy(weight), steps, pad, rule=REWARDED)
 
 
 def fire(layer, latency, pool=1):
@@ -45,15 +47,18 @@ def constant(rates, images):
 
 
 def learn_decisions(layer, latency, labels, classes, rates, rule=REWARDED):
-    labels, classes = torch.as_tensor(labels), np.asarray(classes)
-    result = layer.decide_and_update(torch.from_numpy(latency), labels, classes, rule, constant(rates, len(latency)))
+    layer.stage = replace(layer.stage, rule=rule)
+    rates = constant(rates, len(latency))
+    result = support.layers.learn_decisions(layer, torch.from_numpy(latency), labels, np.asarray(classes), rates)
     return result.decisions.numpy(), result.highest.numpy()
 
 
 def learn_together(backend, firing, deciding, latency, labels, pool, classes, rules, rates):
     rates = [None if pair is None else constant(pair, len(latency)) for pair in rates]
     latency, labels = torch.from_numpy(latency), torch.as_tensor(labels)
-    result = BACKENDS[backend].update_together(firing, deciding, latency, labels, pool, classes, rules, rates)
+    for layer, rule in zip((firing, deciding), rules, strict=True):
+        layer.stage = replace(layer.stage, rule=rule)
+    result = BACKENDS[backend].learn_together(firing, deciding, latency, labels, pool, classes, rates)
     return result.decisions.numpy(), result.winners.numpy()
 
 
@@ -126,6 +131,13 @@ def reference_decision(latency, weight, steps, pad):
 # Inputs
 
 
+def fire_raised(weight, pad, threshold, raised, latency, pool):
+    layer = make_layer("event", weight, 15, pad, threshold)
+    if raised is not None:
+        layer.raised = raised
+    return layer.fire(latency, pool)
+
+
 def random_weight(*shape, seed=0, dtype=np.float64):
     return np.random.default_rng(seed).uniform(0.05, 0.95, shape).astype(dtype)
 
@@ -133,7 +145,7 @@ def random_weight(*shape, seed=0, dtype=np.float64):
 def learn(backend, weight, steps, pad, threshold, latency, winners, radius, rates=(0.0, 0.0), rule=STABILIZED):
     """The rule with constant rates over latency (N, C, H, W): the winners of each image; ``weight`` learns."""
     layer, rule = firing_layer(backend, weight, steps, pad, threshold), replace(rule, winners=winners, radius=radius)
-    return listed(layer.compete_and_update(torch.from_numpy(latency), rule, constant(rates, len(latency))).numpy())
+    return listed(learn_features(layer, torch.from_numpy(latency), rule, constant(rates, len(latency))).numpy())
 
 
 def listed(winners):
@@ -147,7 +159,7 @@ def listed(winners):
 def layers(draw):
     """A small input map and weights that are multiples of 1/8, whose sums are exact: (latency, weight, steps, pad)."""
     kernel = draw(st.sampled_from([1, 3, 5, 7]))
-    pad = draw(st.integers(0, 3))
+    pad = draw(st.integers(0, min(3, kernel - 1)))
     steps = draw(st.sampled_from([1, 2, 5, 15, 254]))
     smallest = max(1, kernel - 2 * pad)
     height, width = draw(st.integers(smallest, smallest + 6)), draw(st.integers(smallest, smallest + 6))
@@ -197,11 +209,11 @@ def test_many_features_fire_as_each_alone(dtype, features, channels, size, kerne
     latency[2] = latency[2].clamp(max=1) * 15  # all spikes at once
     threshold = weight[0].numel() / 8
     for raised in (None, torch.from_numpy(rng.uniform(0, threshold, features))):
-        together = BACKENDS["event"].FiringLayer(weight, 15, pad, threshold, raised).fire(latency, pool)
+        together = fire_raised(weight, pad, threshold, raised, latency, pool)
         assert 0.05 < (together < 15).float().mean() < 0.999
         for f in range(0, features, 50):
             part = None if raised is None else raised[f : f + 50]
-            alone = BACKENDS["event"].FiringLayer(weight[f : f + 50], 15, pad, threshold, part).fire(latency, pool)
+            alone = fire_raised(weight[f : f + 50], pad, threshold, part, latency, pool)
             torch.testing.assert_close(together[:, f : f + 50], alone, rtol=0, atol=0)
 
 

@@ -7,9 +7,10 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from support.layers import learn_decisions, learn_features, make_layer
 from support.tiers import slow_except
 
-from engine import event, frames
+from engine.layers import BACKENDS
 from engine.rules import RSTDP, RULES, STDP, Rewarded
 from errors import find_place
 from models import import_plugin
@@ -67,13 +68,13 @@ def learn(rule, backend):
     latency = torch.from_numpy(rng.integers(0, 16, (20, 2, 8, 8), dtype=np.uint8))
     weight = torch.from_numpy(rng.uniform(0.4, 0.6, (4, 2, 3, 3)))
     rates = rule.schedule(rule.first_rates(), np.arange(1, 21), 0)
-    backend.FiringLayer(weight, 15, 1, 3).compete_and_update(latency, rule, rates)
+    learn_features(make_layer(backend, weight, 15, 1, 3), latency, rule, rates)
     return weight
 
 
 def learn_equally(rule):
     """Return the weights after the learning on both backends, which must be equal."""
-    ends = [learn(rule, backend) for backend in (event, frames)]
+    ends = [learn(rule, backend) for backend in BACKENDS]
     torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
     return ends[0]
 
@@ -140,6 +141,8 @@ def decide_equally(kind):
     """Return the weights float64 (4, 2, 3, 3) of a decision layer after 20 images, which both backends must share."""
 
     class Judged(RSTDP):
+        name = "judged"
+
         def plasticity(self, number=float):
             return kind(number(0), number(1))
 
@@ -149,9 +152,9 @@ def decide_equally(kind):
     start = torch.from_numpy(rng.uniform(0.4, 0.6, (4, 2, 3, 3)))
     rates = np.broadcast_to(np.array([(0.02, -0.01), (-0.03, 0.015)]), (20, 2, 2))
     ends = []
-    for backend in (event, frames):
+    for backend in BACKENDS:
         weight = start.clone()
-        backend.DecisionLayer(weight, 15, 1).decide_and_update(latency, labels, np.arange(4), Judged(), rates)
+        learn_decisions(make_layer(backend, weight, 15, 1, rule=Judged()), latency, labels, np.arange(4), rates)
         ends.append(weight)
     torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
     return ends[0]
@@ -162,6 +165,6 @@ def decide_equally(kind):
 def test_an_exception_in_machine_code_has_the_place_of_the_rule(body, tmp_path):
     rule = load(tmp_path / "own.py", "wrong", body)
     with pytest.raises(Exception, match=r".") as caught:
-        learn(rule, event)
+        learn(rule, "event")
     line = 1 + RULE[: RULE.index("    def window")].count("\n")
     assert find_place(caught.value) == f"{tmp_path / 'own.py'}, line {line}"

@@ -1,5 +1,6 @@
 """Other values for the fields of a declaration: where they apply, what follows from them, and what is refused."""
 
+import json
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,8 +9,9 @@ import torch
 from support.own_rules import RecentSTDP
 from support.refusals import refuses
 
-from engine.overrides import read_fields
+from engine.declaration import to_plain
 from engine.rules import RSTDP, STDP, MarginRule
+from engine.stages import read_stages
 from models import build_model, network_names
 
 
@@ -24,7 +26,7 @@ class Unset(RSTDP):
 
 def test_without_changes_a_network_is_as_it_was_declared():
     for name in network_names():
-        assert str(build_model(name).stages) == str(build_model(name, overrides={}).stages)
+        assert build_model(name).declaration == build_model(name, overrides={}).declaration
 
 
 def test_fields_of_stages_and_rules():
@@ -35,14 +37,14 @@ def test_fields_of_stages_and_rules():
             "s3.padding": 0, "s3.rule.stabilize": True,
         },
     )  # fmt: skip
-    stages = model.stages
+    stages = model.declaration
     assert (stages["s2"].threshold, stages["c2"].size, stages["s1"].rule.winners) == (12, 2, 8)
-    assert stages["s1"].rates(stages["s1"].rule).tolist() == [0.01, -0.02]
+    assert model.stages["s1"].rates(stages["s1"].rule).tolist() == [0.01, -0.02]
     assert (stages["s3"].kernel, stages["s3"].padding, stages["s3"].rule.stabilize) == (1, 0, True)
-    assert stages["s3"].weight.shape == (200, 250, 1, 1)
+    assert model.stages["s3"].weight.shape == (200, 250, 1, 1)
     plain = build_model("mozafari2018")
-    assert stages["s2"].rule == plain.stages["s2"].rule
-    assert torch.equal(stages["s1"].weight, plain.stages["s1"].weight)  # the weights of the same seed
+    assert stages["s2"].rule == plain.declaration["s2"].rule
+    assert torch.equal(model.stages["s1"].weight, plain.stages["s1"].weight)  # the weights of the same seed
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_fields_of_stages_and_rules():
 def test_another_number_of_features_changes_the_stages_that_read_them(name, overrides, expected):
     model = build_model(name, overrides=overrides)
     for stage in expected:
-        assert all(conv.weight.shape[1] == expected[stage] for conv in model.stages[stage].convs)
+        assert all(layer.weight.shape[1] == expected[stage] for layer in model.stages[stage].layers)
 
 
 @pytest.mark.parametrize(
@@ -67,12 +69,12 @@ def test_another_number_of_features_changes_the_stages_that_read_them(name, over
 )  # fmt: skip
 def test_one_branch_or_all_of_them_in_order(overrides, expected):
     model = build_model("inception2024", overrides=overrides)
-    assert [conv.threshold for conv in model.stages["s3"].convs] == expected
+    assert [conv.threshold for conv in model.declaration["s3"].convs] == expected
 
 
 def test_a_rule_within_a_rule():
     model = build_model("deepr2024", overrides={"s3.rule.warm_up.winners": 3, "s3.rule.winners": 4})
-    rule = model.stages["s3"].rule
+    rule = model.declaration["s3"].rule
     assert (rule.winners, rule.warm_up.winners, rule.warm_up.stabilize) == (4, 3, False)
     assert [phase.name for phase in model.phases] == ["s1", "s2", "s3", "s3+s4"]
     without = build_model("deepr2024", overrides={"s3.rule.warm_up": None})
@@ -82,22 +84,22 @@ def test_a_rule_within_a_rule():
 def test_a_rule_by_its_name():
     """It comes before its fields; a field has the rule's default or, without a default, the replaced rule's value."""
     model = build_model("mozafari2018", overrides={"s1.rule.span": 2, "s1.rule": "recent", "s1.rule.radius": 1})
-    plain = build_model("mozafari2018").stages["s1"].rule
-    assert model.stages["s1"].rule == RecentSTDP(plain.winners, 1, span=2)
+    plain = build_model("mozafari2018").declaration["s1"].rule
+    assert model.declaration["s1"].rule == RecentSTDP(plain.winners, 1, span=2)
     other = build_model("mozafari2018", overrides={"s3.rule.bounds": (0.1, 0.9), "s3.rule": "margin"})
-    assert other.stages["s3"].rule == MarginRule(bounds=(0.1, 0.9))
+    assert other.declaration["s3"].rule == MarginRule(bounds=(0.1, 0.9))
     branched = build_model("inception2024", overrides={"s3.rule": "recent", "s3.1.rule.span": 5})
-    assert [conv.rule.span for conv in branched.stages["s3"].convs] == [3, 5, 3]
+    assert [conv.rule.span for conv in branched.declaration["s3"].convs] == [3, 5, 3]
     for network in (model, other, branched):
-        fields = read_fields(network.stages)
-        again = build_model(network.name, overrides=fields)
-        assert str(again.stages) == str(network.stages)
-        assert read_fields(again.stages) == fields
+        record = json.dumps({name: to_plain(stage) for name, stage in network.declaration.items()})
+        stages = read_stages(json.loads(record))
+        assert stages == network.declaration
+        assert build_model(network.name, overrides=stages).declaration == network.declaration
 
 
 def test_the_rule_of_a_stage_by_its_own_name_stays_as_it_is():
     model = build_model("deepr2024", overrides={"s3.rule": "rstdp", "s3.rule.warm_up": "stdp"})
-    assert str(model.stages) == str(build_model("deepr2024").stages)
+    assert model.declaration == build_model("deepr2024").declaration
 
 
 def test_a_rule_without_a_value_for_a_field():
@@ -105,7 +107,7 @@ def test_a_rule_without_a_value_for_a_field():
     with refuses("s3.rule"):
         build_model("mozafari2018", overrides={"s3.rule": "unset"})
     model = build_model("mozafari2018", overrides={"s3.rule": "unset", "s3.rule.pace": 3})
-    assert model.stages["s3"].rule == Unset(pace=3)
+    assert model.declaration["s3"].rule == Unset(pace=3)
     with refuses("s3.rule.pace"):
         build_model("mozafari2018", overrides={"s3.rule": "unset", "s3.rule.pace": "x"})
 

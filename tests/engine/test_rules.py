@@ -1,18 +1,21 @@
 """The rules: numbers worked out by hand, and users' own rules on both backends."""
 
 import ast
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support.layers import learn_decisions, learn_features, make_layer
 from support.own_rules import ChosenRule, ExponentialSTDP, RecentSTDP
 from support.refusals import refuses
 
 import engine
 from engine.decision import Outcome
+from engine.layers import BACKENDS, Layer
 from engine.rules import RSTDP, STDP, MarginRule
-from engine.stages import BACKENDS, SpikingConv
+from engine.stages import SpikingConv
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
@@ -40,13 +43,15 @@ def test_the_rates_double_every_500_images():
 
 def test_a_stage_counts_its_images():
     """Two batches are scheduled as one; the state holds the rates of the last image."""
-    stage = SpikingConv(1, 1, threshold=1, in_channels=1, rule=STDP(winners=1, radius=0))
-    parts = [stage.next_rates(stage.rule, images) for images in (300, 0, 200)]
+    rule = STDP(winners=1, radius=0)
+    layer = Layer(SpikingConv(1, 1, threshold=1, rule=rule), 1)
+    numbers, parts = zip(*(layer.next_rates(rule, images) for images in (300, 0, 200)), strict=True)
+    assert np.concatenate(numbers).tolist() == list(range(1, 501))
     assert [len(part) for part in parts] == [300, 0, 200]
     rates = np.concatenate(parts)
     assert (rates[:499] == (0.004, -0.003)).all()
     assert rates[499].tolist() == [[0.008, -0.006]]
-    assert (stage.stdp_rates.tolist(), int(stage.images_seen)) == ([0.008, -0.006], 500)
+    assert (layer.stdp_rates.tolist(), int(layer.images_seen)) == ([0.008, -0.006], 500)
 
 
 def test_rewards_follow_the_outcome():
@@ -104,7 +109,7 @@ def test_another_window_on_both_backends(kind, more, tolerance):
     for backend, learned in (("event", rule), ("torch", rule), ("event", replace_window(rule))):
         weight = weights(20, 6, 5, 5, low=0.2, high=0.6)
         rates = learned.schedule(None, np.arange(1, 41), 0)
-        winners = BACKENDS[backend].FiringLayer(weight, 15, 2, 10).compete_and_update(DIGITS[:40], learned, rates)
+        winners = learn_features(make_layer(backend, weight, 15, 2, 10), DIGITS[:40], learned, rates)
         assert (winners[..., 0] >= 0).sum() > 50
         ends.append((winners, weight))
     assert torch.equal(ends[0][0], ends[1][0])
@@ -122,13 +127,8 @@ def test_neurons_that_are_left_out_do_not_learn_but_decide(backend):
     for left_out, expected in (([False, False], [0.9 + 0.0625, 0.5]), ([True, False], [0.9, 0.5 - 0.125])):
         weight = torch.tensor([0.9, 0.5], dtype=torch.float64).reshape(2, 1, 1, 1)
         rates = np.array([[[0.0625, -0.5], [-0.125, 0.5]]])
-        found = (
-            BACKENDS[backend]
-            .DecisionLayer(weight, 15, 0)
-            .decide_and_update(
-                latency, torch.tensor([0]), classes, RSTDP(bounds=(0.0, 1.0)), rates, np.array([left_out])
-            )
-        )
+        layer = make_layer(backend, weight, rule=RSTDP(bounds=(0.0, 1.0)))
+        found = learn_decisions(layer, latency, [0], classes, rates, np.array([left_out]))
         assert found.decisions.tolist() == [[0, 0, 0]]
         np.testing.assert_allclose(weight.ravel(), expected)
 
@@ -175,13 +175,12 @@ def test_the_margin_rule_on_both_backends(left_out):
     rule = MarginRule(margin=0.2, rate=0.05, left_out=left_out)
     ends = []
     for backend in ("event", "torch"):
-        stage = SpikingConv(20, 5, in_channels=6, rule=rule, first_weights=(0.5, 0.05))
-        stage.backend, stage.weight.data = backend, weights(20, 6, 5, 5, low=0.4, high=0.6)
-        labels, classes, found = GOLDEN["label"][:60], np.arange(20) // 2, []
+        layer = make_layer(backend, weights(20, 6, 5, 5, low=0.4, high=0.6), rule=rule)
+        labels, classes, found = torch.from_numpy(GOLDEN["label"][:60]), np.arange(20) // 2, []
         for batch, part in enumerate(np.split(np.arange(60), 3)):
             rng = np.random.default_rng(batch)
-            found.append(stage.learn_decisions(DIGITS[part], labels[part], classes, rng).decisions)
-        ends.append((torch.cat(found), stage.weight))
+            found.append(layer.learn_decisions(DIGITS[part], labels[part], classes, rng).decisions)
+        ends.append((torch.cat(found), layer.weight))
     assert torch.equal(ends[0][0], ends[1][0])
     torch.testing.assert_close(ends[0][1], ends[1][1], rtol=0, atol=1e-12)
     changed = (ends[0][1] != weights(20, 6, 5, 5, low=0.4, high=0.6)).flatten(1).any(1)
@@ -194,8 +193,8 @@ def test_all_weights_are_clipped_after_both_learners_of_the_first_image(backend)
     latency = torch.zeros(1, 2, 1, 1, dtype=torch.uint8)
     latency[0, 1] = 15
     rule = MarginRule(rate=0.05, margin=10.0)
-    layer = BACKENDS[backend].DecisionLayer(weight, 15, 0)
-    layer.decide_and_update(latency, torch.tensor([0]), np.arange(2), rule, rule.first_rates()[None])
+    layer = make_layer(backend, weight, rule=rule)
+    learn_decisions(layer, latency, [0], np.arange(2), rule.first_rates()[None])
     expected = torch.tensor([[1, 0.4975], [1, 0.6025]])
     torch.testing.assert_close(weight.flatten(1), expected)
 
@@ -204,8 +203,8 @@ def learn_chosen(backend, **verdict):
     """Learn from 40 digits by a rule that chooses so; return the weights (40, 6, 5, 5)."""
     weight, rule = weights(40, 6, 5, 5, low=0.4, high=0.6), ChosenRule(**verdict)
     rates = rule.schedule(rule.first_rates(), np.arange(40), 0)
-    layer = BACKENDS[backend].DecisionLayer(weight, 15, 2)
-    layer.decide_and_update(DIGITS[:40], torch.from_numpy(GOLDEN["label"][:40]), np.arange(40) // 4, rule, rates)
+    layer = make_layer(backend, weight, padding=2, rule=rule)
+    learn_decisions(layer, DIGITS[:40], GOLDEN["label"][:40], np.arange(40) // 4, rates)
     return weight
 
 

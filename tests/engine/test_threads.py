@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.layers import learn_decisions, make_layer
 
-from engine import event
 from engine.compiled import compiled
 from engine.rules import RSTDP, MarginRule
 from engine.threads import run_parts
@@ -52,12 +52,12 @@ def test_the_number_of_threads_changes_no_bit():
     labels, classes = torch.from_numpy(rng.integers(0, 5, 300)), np.arange(200) // 40
     for threads in (1, 2, 8, 8, 3):
         torch.set_num_threads(threads)
-        end = [event.FiringLayer(weight, 15, 2, 20).fire(latency, 2)]
+        end = [make_layer("event", weight, 15, 2, 20).fire(latency, 2)]
         for rule in (RSTDP(), MarginRule()):
             learned = weight.clone()
-            layer = event.DecisionLayer(learned, 15, 2)
+            layer = make_layer("event", learned, 15, 2, rule=rule)
             rates = np.broadcast_to(rule.first_rates(), (300, 2, 2))
-            result = layer.decide_and_update(latency, labels, classes, rule, rates)
+            result = learn_decisions(layer, latency, labels, classes, rates)
             end += [learned, result.decisions, result.highest, layer.peaks(latency)]
         ends.append(end)
     assert not torch.equal(ends[0][1], weight)

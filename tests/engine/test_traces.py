@@ -17,28 +17,29 @@ def learn_features(model, name, images):
     """The STDP phases, asserting every winner; ``images``: how many at most."""
     latencies = torch.from_numpy(GOLDEN["encoding"])
     for stage_name, stage in model.stages.items():
-        for i, conv in enumerate(stage.convs, start=1):
-            if conv.rule.needs_labels:
+        for i, layer in enumerate(stage.layers, start=1):
+            rule = layer.stage.rule
+            if rule.needs_labels:
                 continue
-            key = f"{name}/{stage_name}/winners" if len(stage.convs) == 1 else f"{name}/{stage_name}_{i}/winners"
+            key = f"{name}/{stage_name}/winners" if len(stage.layers) == 1 else f"{name}/{stage_name}_{i}/winners"
             expected = GOLDEN[key][:images]
             inputs = model.map_of(latencies[: len(expected)], model.input_name(stage_name))
-            np.testing.assert_array_equal(conv.learn_features(inputs, conv.rule)[..., :3], expected, err_msg=key)
+            np.testing.assert_array_equal(layer.learn_features(inputs, rule)[..., :3], expected, err_msg=key)
 
 
 @pytest.fixture
 def deciding_winners(monkeypatch):
     """The winners (N, 3) of each call by which a decision layer learns, or decides what the layer below learns."""
     found = []
-    apart, together = event.DecisionLayer.decide_and_update, event.update_together
+    apart, together = event.learn_decisions, event.learn_together
 
     def note(learn, *args):
         learned = learn(*args)
         found.append(learned.decisions)
         return learned
 
-    monkeypatch.setattr(event.DecisionLayer, "decide_and_update", lambda *args: note(apart, *args))
-    monkeypatch.setattr(event, "update_together", lambda *args: note(together, *args))
+    monkeypatch.setattr(event, "learn_decisions", lambda *args: note(apart, *args))
+    monkeypatch.setattr(event, "learn_together", lambda *args: note(together, *args))
     return found
 
 
@@ -66,12 +67,12 @@ def test_event_backend_reproduces_the_original(name, deciding_winners):
         key = f"{name}/eval/layer{layer}"
         np.testing.assert_array_equal(maps[f"s{layer}"], GOLDEN[key], err_msg=key)
     learn_decisions(model, name, None)
-    branches = len(model.stages[model.decision].convs)
+    branches = len(model.stages[model.decision].layers)
     winners = np.stack([np.concatenate(deciding_winners[branch::branches]) for branch in range(branches)], 1)
     np.testing.assert_array_equal(winners, GOLDEN[f"{name}/rl/winners"])
     expected = GOLDEN[f"{name}/eval/decisions"]
     np.testing.assert_array_equal(model.predict(latencies[: len(expected)]), expected[:, 0])
-    for block, conv in zip(GOLDEN[f"{name}/blocks"], model.convs(), strict=True):
-        weight = conv.weight.flatten(1).numpy()
+    for block, (_, layer) in zip(GOLDEN[f"{name}/blocks"], model.named_layers(), strict=True):
+        weight = layer.weight.flatten(1).numpy()
         np.testing.assert_allclose(weight.sum(1), GOLDEN[f"{name}/{block}/wsum"], rtol=1e-10)
         np.testing.assert_allclose((weight**2).sum(1), GOLDEN[f"{name}/{block}/wsq"], rtol=1e-10)

@@ -96,7 +96,7 @@ def list_commands(data: Path) -> list[str]:
     return [
         *commands,
         f"--model colour2026 --dataset {colour} --epochs 1 1 1 --augment none",
-        f"--model mozafari2018 --dataset events:{data / 'recordings'} --epochs 1 1 2 --set s1.threshold=12 s2.threshold=6",
+        f"--model mozafari2018 --dataset events:{data / 'recordings'} --epochs 1 1 2 --set s1.threshold=9",
         "--model mozafari2018 --dataset digits --ratio 0.2 --epochs 1 1 1 --backend torch",
         "--model deepr2024_greedy --dataset digits --ratio 0.1 --epochs 1 1 1 1 --backend torch",
         "--model mozafari2018_margin --dataset digits --epochs 1 1 3 --augment copies=2 turn=8 shift=1",

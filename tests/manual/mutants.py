@@ -34,7 +34,7 @@ MAPS = "tests/test_several_maps.py"
 GOLDEN = "tests/training/test_golden_checkpoints.py"
 # Functions and classes of each file, and arguments of pytest; those whose tests are quick come first.
 FUNCTIONS = {
-    "engine/event/layout.py": ("geometry_of is_dense make_rows make_banks to_rows to_banks", EVENT),
+    "engine/event/layout.py": ("is_dense make_rows make_banks to_rows to_banks", EVENT),
     "engine/event/simd.py": ("add_rows any_above mark_above count_accumulators", ["tests/engine/test_simd.py", *EVENT]),
     "engine/event/firing.py": ("sort_by_time integrate mark_lines pool_out _find_lines _fire_image fire", EVENT),
     "engine/event/wide.py": ("fire _list_synapses _fire_bank", ["tests/engine/test_event.py -k 'many_features'"]),
@@ -49,26 +49,33 @@ FUNCTIONS = {
         [*EVENT, *TRACES],
     ),
     "engine/event/together.py": ("update_both", ["tests/engine/test_event.py -k 'event and joint'", *TRACES]),
-    "engine/event/layers.py": ("_Kernels FiringLayer._prepare_learning DecisionLayer._decide_and_update", EVENT),
+    "engine/event/backend.py": ("prepare_firing make_thresholds learn_decisions are_inside", EVENT),
     "engine/event/identity.py": ("make_plasticity", ["tests/engine/test_identity.py"]),
     "engine/rules.py": (
         "Additive.window Stabilized.change Rewarded.verdict Margin.verdict STDP STDP.schedule RSTDP RSTDP.adapt "
-        "MarginRule MarginRule.first_rates MarginRule.schedule check_competition check_bounds",
+        "MarginRule MarginRule.first_rates MarginRule.schedule check_rule to_array",
         [RULES_BY_HAND, "tests/engine/test_rules.py", "tests/test_networks.py"],
     ),
     "engine/decision.py": ("strongest check_learners majority Outcome.of", ["tests/test_networks.py", *EVENT]),
     "engine/packed.py": ("_to_codes_of_image _from_codes_of_image", ["tests/engine/test_packed.py"]),
     "engine/phases.py": (
-        "Phase.learn Phase._learn_features Phase._learn_decisions Phase._learn_together",
+        "Phase.learn Phase._learn_decisions Phase._learn_together",
         ["tests/test_fit.py", "tests/test_networks.py", *TRACES],
     ),
     "engine/stages.py": (
-        "SpikingConv.next_rates SpikingConv.receptive_field SpikingDense.gather Pool.regions Branches.regions "
-        "Branches.fire",
-        ["tests/engine/test_rules.py -k counts_its", MAPS, "tests/test_networks.py", "tests/report"],
+        "SpikingConv.shape SpikingConv.receptive_field Gather.shape Pool.regions Branches.regions Branches.set_fields",
+        [MAPS, "tests/engine/test_overrides.py tests/test_networks.py", "tests/report"],
+    ),
+    "engine/layers.py": (
+        "Layer.next_rates Layer.learn_features Gathering.fire Parallel.fire",
+        ["tests/engine/test_rules.py -k counts_its", MAPS, "tests/test_networks.py"],
+    ),
+    "engine/declaration.py": (
+        "Range Declared.set_fields set_value from_plain fits",
+        ["tests/engine/test_overrides.py tests/training/test_checkpoint.py", "tests/test_refusals.py"],
     ),
     "engine/graph.py": (
-        "StageGraph.inputs_of StageGraph.between StageGraph.fire StageGraph._find_pool StageGraph.propagate "
+        "StageGraph.connect StageGraph.between StageGraph.walk StageGraph._find_pool StageGraph.propagate "
         "StageGraph._times_matter StageGraph._check_times",
         [MAPS, "tests/test_fit.py tests/test_networks.py"],
     ),

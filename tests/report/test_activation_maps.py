@@ -43,16 +43,16 @@ def test_files(tmp_path, latencies):
 @pytest.mark.parametrize("name", ["deep2024", "majority2024", "multiscale2026"])
 def test_potentials_are_those_that_decide(name, latencies, tmp_path):
     model = build_model(name)
-    for _, conv in model.named_convs([model.decision]):
-        conv.weight.copy_(torch.rand(conv.weight.shape, generator=torch.Generator().manual_seed(0)))
+    for _, layer in model.named_layers([model.decision]):
+        layer.weight.copy_(torch.rand(layer.weight.shape, generator=torch.Generator().manual_seed(0)))
     save_activation_maps(model, latencies[:1], [7], [0], tmp_path, DIGITS, draw=False)
     assert files_in(tmp_path) == {"00000_label-7.npz"}
     below = model.map_of(latencies[:1], model.input_name(model.decision))[:]
     with np.load(tmp_path / "00000_label-7.npz") as arrays:
-        for label, conv in model.named_convs([model.decision]):
+        for label, layer in model.named_layers([model.decision]):
             values = arrays[label.replace(model.decision, "potentials")]
-            assert (values.dtype, values.shape) == (np.float32, conv.output_shape(*below.shape[1:]))
-            assert values.max((1, 2)) == pytest.approx(conv.peaks(below)[0].numpy(), rel=1e-5)
+            assert (values.dtype, values.shape) == (np.float32, layer.stage.shape([below.shape[1:]]))
+            assert values.max((1, 2)) == pytest.approx(layer.peaks(below)[0].numpy(), rel=1e-5)
 
 
 def test_only_the_stages_that_are_wanted(tmp_path, latencies, monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from support.command import dont_draw, results, start_evaluation
+from support.layers import make_layer
 from support.refusals import assert_refuses
 from support.run_folders import ROOT
 from support.tiers import slow_except
@@ -24,10 +25,8 @@ from s1c1 import S1C1
 TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
 
 
-def conv_of(weights, **more):
-    conv = SpikingConv(1, 1, in_channels=len(weights), **more)
-    conv.weight.copy_(torch.tensor(weights).view(1, -1, 1, 1))
-    return conv
+def layer_of(weights, **more):
+    return make_layer("event", torch.tensor(weights).view(1, -1, 1, 1), **more)
 
 
 @pytest.mark.parametrize(
@@ -41,32 +40,32 @@ def conv_of(weights, **more):
     ],
 )
 def test_whole_weights_by_hand(bounds, bits, weights, whole, unit):
-    found = to_whole_weights(conv_of(weights, rule=MarginRule(bounds=bounds)), bits)
+    found = to_whole_weights(layer_of(weights, rule=MarginRule(bounds=bounds)), bits)
     assert found.weight.flatten().tolist() == whole
     assert found.unit == pytest.approx(unit)
     assert found.clipped == 0
 
 
 def test_thresholds_clipped_weights_and_stages_without_a_rule_by_hand():
-    conv = conv_of([0.0, 0.5, 1.0], threshold=15)
-    assert to_whole_weights(conv, 8).thresholds.tolist() == [3825]  # 15 · 255; 15 / (1 / 255) may be less in floats
-    assert to_whole_weights(conv, 8).weight.flatten().tolist() == [0, 128, 255]
-    assert to_whole_weights(conv_of([0.0, 1.0], threshold=0.5), 1).thresholds.tolist() == [0]
-    outside = to_whole_weights(conv_of([-0.5, 0.3, 2.0], rule=MarginRule()), 1)
+    layer = layer_of([0.0, 0.5, 1.0], threshold=15)
+    assert to_whole_weights(layer, 8).thresholds.tolist() == [3825]  # 15 · 255; 15 / (1 / 255) may be less in floats
+    assert to_whole_weights(layer, 8).weight.flatten().tolist() == [0, 128, 255]
+    assert to_whole_weights(layer_of([0.0, 1.0], threshold=0.5), 1).thresholds.tolist() == [0]
+    outside = to_whole_weights(layer_of([-0.5, 0.3, 2.0], rule=MarginRule()), 1)
     assert outside.weight.flatten().tolist() == [0, 0, 1]
     assert outside.clipped == 2
-    assert to_whole_weights(conv_of([0.5, 0.5]), 4).weight.unique().numel() == 1
+    assert to_whole_weights(layer_of([0.5, 0.5]), 4).weight.unique().numel() == 1
 
 
 @pytest.mark.parametrize("bits", [1, 3, 8, 16])
 def test_the_sums_are_those_of_int64(bits, latencies):
     model = build_model("mozafari2018")
     network, whole = quantize(model, bits)
-    padding = network.stages["s1"].padding
-    first = torch.full((len(latencies), *network.stages["s1"].output_shape(*latencies.shape[1:])), 15)
+    stage = network.declaration["s1"]
+    first = torch.full((len(latencies), *stage.shape([latencies.shape[1:]])), 15)
     for step in reversed(range(15)):
         spiked = (latencies <= step).long()
-        above = F.conv2d(spiked, whole["s1"].weight, padding=padding) > whole["s1"].thresholds[:, None, None]
+        above = F.conv2d(spiked, whole["s1"].weight, padding=stage.padding) > whole["s1"].thresholds[:, None, None]
         first[above] = step
     assert torch.equal(network.map_of(latencies, "s1").long(), first)
     below = network.map_of(latencies, "c2")
@@ -79,7 +78,7 @@ def test_the_sums_are_those_of_int64(bits, latencies):
 def test_numpy_alone_reproduces_the_test_vectors(name, bits, latencies, tmp_path):
     model = build_model(name, overrides={"s1.rule.target": 0.8} if name == "deep2024" else {})
     if name == "deep2024":  # with a threshold for each feature
-        model.stages["s1"].raised.copy_(torch.linspace(0, 20, model.stages["s1"].out_channels))
+        model.stages["s1"].raised.copy_(torch.linspace(0, 20, model.declaration["s1"].out_channels))
     assert_reproduced(model, latencies, bits, tmp_path / "network.npz")
 
 

@@ -74,10 +74,11 @@ def test_by_hand():
     ]
 
 
-def one_addition_at_a_time(conv, latency, steps):
+def one_addition_at_a_time(layer, latency, steps):
     """Additions for one image (C, H, W): every output, every tap of its kernel, every channel."""
     height, width = latency.shape[1:]
-    out_h, out_w = conv.output_shape(1, height, width)[1:]
+    conv = layer.stage
+    _, out_h, out_w = conv.shape([(1, height, width)])
     additions = 0
     for y in range(out_h):
         for x in range(out_w):
@@ -95,15 +96,16 @@ def test_every_network_against_a_slow_count(name):
     counted = measure_energy(model, S1C1(), LATENCIES)["stages"]
     maps, labels = {"input": LATENCIES}, ["input"]
     for stage, latency in model.walk(LATENCIES):
-        if isinstance(model.stages[stage], Pool):
+        if isinstance(model.declaration[stage], Pool):
             labels.append(stage)
             assert counted[stage]["spikes"] == int((latency < 15).sum()) / 2
-        first, below = 0, model.stages[stage].gather([maps[name] for name in model.inputs_of(stage)])
-        for label, conv in model.named_convs([stage]):
+        first = 0
+        for label, layer in model.named_layers([stage]):
             labels.append(label)
+            conv, below = layer.stage, model.map_of(maps, model.input_name(stage))[:]
             own = latency[:, first : first + conv.out_channels]
             assert conv.decides or counted[label]["spikes"] == int((own < 15).sum()) / 2
-            additions = sum(one_addition_at_a_time(conv, image, 15) for image in below)
+            additions = sum(one_addition_at_a_time(layer, image, 15) for image in below)
             assert counted[label]["synaptic_additions"] == additions / 2 > 0
             first += conv.out_channels
         maps[stage] = latency

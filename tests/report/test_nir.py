@@ -65,7 +65,7 @@ def compare(model, latency, path, fires=torch.gt):
             classes = nir.read(path).metadata["class_of_feature"][peaks.argmax(1).numpy()]
             assert classes.tolist() == model.predict(latency).tolist()
         else:
-            labels = [label for label, _ in model.named_convs([name])]
+            labels = [label for label, _ in model.named_layers([name])]
             spikes = [sums[f"{label}_placed"] for label in labels] if len(labels) > 1 else [sums[f"{name}_neurons"]]
             assert torch.equal(sum(spikes), (map_ < model.time_steps).double()), name
 

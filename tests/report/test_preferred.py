@@ -35,17 +35,17 @@ def test_every_network(name):
     model = build_model(name)
     features = compute_preferred_features(model)
     firing = [name for name in model.stages if name != model.decision]
-    assert list(features) == [label for label, _ in model.named_convs(firing)]
-    for label, conv in model.named_convs(firing):
+    assert list(features) == [label for label, _ in model.named_layers(firing)]
+    for label, layer in model.named_layers(firing):
         assert features[label].dtype == np.float32
-        assert len(features[label]) == conv.out_channels
+        assert len(features[label]) == layer.stage.out_channels
         assert np.abs(features[label]).max() == pytest.approx(1)
 
 
 def test_a_bar_is_found_again():
     model = build_model("mozafari2018")
-    for conv in model.convs():
-        conv.weight.zero_()
+    for _, layer in model.named_layers():
+        layer.weight.zero_()
     model.stages["s1"].weight[4, 0, :, 2] = 1  # light in a column …
     model.stages["s1"].weight[4, 1, :, 0] = 1  # … beside dark
     model.stages["s2"].weight[9, 4, :, 1] = 1  # three such bars, one below the other, two pixels apart

@@ -14,8 +14,8 @@ def golden_network(name, backend="event"):
     """Return a float64 network with the weights with which its trace begins."""
     model = build_model(name, in_channels=6, num_classes=10, dtype=torch.float64, backend=backend)
     rng = np.random.default_rng(int(GOLDEN["seed"]))
-    for conv in model.convs():
-        shape = tuple(conv.weight.shape)
+    for _, layer in model.named_layers():
+        shape = tuple(layer.weight.shape)
         weight = rng.normal(0.8, 0.05, shape) if name == "mozafari2018" else np.clip(rng.normal(0.4, 0.2, shape), 0, 1)
-        conv.weight.copy_(torch.from_numpy(weight))
+        layer.weight.copy_(torch.from_numpy(weight))
     return model

@@ -16,7 +16,8 @@ from support.golden_checkpoints import GOLDEN, declared
 from support.refusals import refuses
 
 from encoders import build_encoder
-from engine.overrides import override, read_fields
+from engine.declaration import to_plain
+from engine.stages import set_fields
 from errors import InputError
 from models import build_model
 from network_trainer import Progress
@@ -72,7 +73,7 @@ PROGRESS = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(
-    overrides=st.dictionaries(st.text(), TUPLES), run=st.dictionaries(st.text(), LISTS), progress=st.none() | PROGRESS,
+    declaration=st.dictionaries(st.text(), LISTS), run=st.dictionaries(st.text(), LISTS), progress=st.none() | PROGRESS,
     state=STATE, encoding=st.dictionaries(st.text(), LISTS), image_size=st.tuples(st.integers(1), st.integers(1)),
 )  # fmt: skip
 def test_everything_survives_a_round_trip(**values):
@@ -84,19 +85,13 @@ def test_a_network_and_its_run_survive_a_file(tmp_path):
     path, best = tmp_path / "last.safetensors", LAST.progress.best["state"]
     run = {"flags": {"epochs": [1], "save_every": math.inf}, "class_names": ["zero", "\udcff", "ä\n"]}  # names of files
     save_checkpoint(path, rebuild_network(LAST), LAST.build_encoder(), run, LAST.progress)
-    saved = replace(LAST, path=path, overrides=read_fields(rebuild_network(LAST).stages))
+    saved = replace(LAST, path=path)
     assert plain(load_checkpoint(path)) == plain(replace(saved, run=run))
     save_checkpoint(path, rebuild_network(LAST), LAST.build_encoder(), state=best)
     alone = load_checkpoint(path)
     assert plain(alone) == plain(replace(saved, run={}, progress=None, state=best))
     assert plain(rebuild_network(alone).state_dict()) == plain(best)
     assert len(path.read_bytes()) < sum(tensor.nbytes for tensor in best.values()) + 4000
-
-
-def test_overrides_rebuild_the_network():
-    overrides = {"s3.threshold": math.inf, "s2.rule.reward": (0.5, -0.25), "s3.first_weights": (0.5, 0.1)}
-    model = rebuild_network(decode_checkpoint(encode_checkpoint(replace(LAST, overrides=overrides)), FILE))
-    assert (model.stages["s2"].rule.reward, model.stages["s3"].first_weights) == ((0.5, -0.25), (0.5, 0.1))
 
 
 @pytest.mark.parametrize(
@@ -110,10 +105,10 @@ def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(nam
     model = build_model(name)
     save_checkpoint(tmp_path / "saved", model, build_encoder({}))
     build = type(model).build
-    monkeypatch.setattr(type(model), "build", lambda self, num_classes: override(build(self, num_classes), changes))
-    assert str(build_model(name).stages) != str(model.stages)
+    monkeypatch.setattr(type(model), "build", lambda self, num_classes: set_fields(build(self, num_classes), changes))
+    assert build_model(name).declaration != model.declaration
     rebuilt = rebuild_network(load_checkpoint(tmp_path / "saved"))
-    assert str(rebuilt.stages) == str(model.stages)
+    assert rebuilt.declaration == model.declaration
     assert plain(rebuilt.state_dict()) == plain(model.state_dict())
 
 
@@ -205,17 +200,20 @@ def test_another_version_is_refused(change):
 
 
 def test_a_field_of_a_stage_that_is_newer_than_the_checkpoint_has_its_default():
-    """Not the value that the network declares today. A still older version saved only what a user had set."""
+    """Not the value that the network declares today."""
     model = build_model("kheradpisheh2018")
-    saved = read_fields(model.stages)
-    newer = [name for name in saved if name.endswith(".padding") and name[0] == "c"]
-    older = {name: value for name, value in saved.items() if name not in newer}
-    paddings = [saved[name] for name in newer]
-    assert any(paddings)
-    for overrides, expected in ((saved, paddings), (older, [0] * len(newer)), ({"s1.threshold": 9}, paddings)):
-        checkpoint = replace(LAST, model=model.name, num_classes=10, dtype="float32", overrides=overrides)
-        rebuilt = rebuild_network(replace(checkpoint, state=model.state_dict()))
-        assert read_fields(rebuilt.stages) == {**saved, **overrides, **dict(zip(newer, expected, strict=True))}
+    record = {name: to_plain(stage) for name, stage in model.declaration.items()}
+    del record["c1"]["Pool"]["padding"]
+    checkpoint = replace(LAST, model=model.name, num_classes=10, dtype="float32", declaration=record)
+    rebuilt = rebuild_network(replace(checkpoint, state=model.state_dict()))
+    assert (rebuilt.declaration["c1"].padding, rebuilt.declaration["c2"].padding) == (0, 1)
+    with refuses("gone"):
+        rebuild_network(replace(checkpoint, declaration={"c1": {"Pool": {"size": 2, "gone": 1}}}))
+
+
+def test_a_checkpoint_of_a_version_before_the_declarations_is_refused():
+    with refuses("another version"):
+        decode_changed(lambda values: values.update(overrides=values.pop("declaration")))
 
 
 @pytest.mark.parametrize(
@@ -223,8 +221,9 @@ def test_a_field_of_a_stage_that_is_newer_than_the_checkpoint_has_its_default():
         ({"model": "gone"}, "gone"), ({"in_channels": 3}, "in_channels"), ({"time_steps": 14}, "time_steps"),
         ({"encoding": {"name": "gone"}}, "gone"), ({"encoding": {**LAST.encoding, "gone": 3}}, "gone"),
         ({"encoding": {**LAST.encoding, "colours": 3}}, "in_channels"),
-        ({"overrides": {"s9.threshold": 12}}, "s9.threshold"), ({"overrides": {"s2.out_channels": 17}}, WEIGHT),
-        ({"num_classes": 4}, "stages.s3.weight"), ({"dtype": "float32"}, "stages.s1.weight"),
+        ({"declaration": {**LAST.declaration, "s9": LAST.declaration["s3"]}}, "s9"),
+        ({"declaration": {**LAST.declaration, "s3": {"Gone": {}}}}, "Gone"),
+        ({"num_classes": 3}, "s3"), ({"dtype": "float32"}, "stages.s1.weight"),
         ({"state": {key: value for key, value in LAST.state.items() if key != WEIGHT}}, WEIGHT),
         ({"state": {**LAST.state, "stages.s9.weight": LAST.state[WEIGHT]}}, "stages.s9.weight"),
         ({"state": {**LAST.state, WEIGHT: LAST.state[WEIGHT].float()}}, WEIGHT),

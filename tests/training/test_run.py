@@ -56,8 +56,8 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     drawn = {path.removeprefix("figures/") for path in files if path.startswith("figures/")}
     assert drawn == {
         "confusion_matrix.png", "errors.png", "history.png", "roc_curves.png", "spike_times.png", "spike_wave.png",
-        f"filters_{next(model.named_convs())[0]}.png",
-        *(f"features_{label}.png" for label, _ in model.named_convs(list(model.stages)[:-1])),
+        f"filters_{next(model.named_layers())[0]}.png",
+        *(f"features_{label}.png" for label, _ in model.named_layers(list(model.stages)[:-1])),
         *(["moved_images.png"] if model.augmentation != "none" else []),
     }  # fmt: skip
     maps = {path for path in files if path.startswith("maps/")}

@@ -1,0 +1,29 @@
+"""Layers with given weights, which learn with given rates. What is learned is seen in the weights."""
+
+import math
+
+import torch
+from torch import nn
+
+from engine.adaptation import NO_DRAWS
+from engine.layers import BACKENDS, Layer
+from engine.stages import SpikingConv
+
+
+def make_layer(backend, weight, time_steps=15, padding=0, threshold=math.inf, rule=None):
+    """Return a layer that has the tensor ``weight`` (F, C, k, k)."""
+    features, channels, kernel, _ = weight.shape
+    stage = SpikingConv(features, kernel, padding=padding, threshold=threshold, rule=rule)
+    layer = Layer(stage, channels, time_steps, backend, weight.dtype)
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    return layer
+
+
+def learn_features(layer, latency, rule, rates, draws=NO_DRAWS):
+    """Learn without labels by a rule that the layer need not have, with rates (N, 1, 2)."""
+    return BACKENDS[layer.backend].learn_features(layer, latency, rule, rates, draws)
+
+
+def learn_decisions(layer, latency, labels, classes, rates, left_out=None):
+    """Learn by the layer's rule, with rates (N, rows, 2)."""
+    return BACKENDS[layer.backend].learn_decisions(layer, latency, torch.as_tensor(labels), classes, rates, left_out)
