@@ -45,6 +45,7 @@ def pytest_sessionstart(session):
 def pytest_configure():
     """Do not ignore SIGINT, as a shell's background processes do, because tests press Ctrl-C. Set the environment."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    torch.set_num_threads(1)  # the other worker needs the other core, and small tensors only wait for further threads
     os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning"  # of the processes that the tests start
 
 

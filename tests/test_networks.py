@@ -258,7 +258,7 @@ def test_two_modules_cannot_declare_one_name():
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3), st.integers(0, 999))
 def test_pooling_takes_the_earliest_spike_of_each_window(height, width, size, padding, seed):
     """Lines and columns that do not fill a window are dropped; what is padded is silent."""
-    assume(padding < size <= min(height, width) + 2 * padding)
+    assume(2 * padding <= size <= min(height, width) + 2 * padding)
     latency = torch.from_numpy(np.random.default_rng(seed).integers(0, 16, (2, 3, height, width), np.uint8))
     spikes = F.pad(latency, (padding,) * 4, value=15)
     expected = spikes.unfold(2, size, size).unfold(3, size, size).amin((-2, -1))

@@ -147,7 +147,7 @@ def test_without_a_test_part_the_same_sixth_is_held_out(loaded):
     assert sorted(image.tobytes() for image in both) == sorted(image.tobytes() for image in images)
     again = loaded(x_train=images, y_train=labels, x_test=None, y_test=None)
     assert again.fingerprint == data.fingerprint
-    with refuses("--dataset"):  # only five images of the second class
+    with refuses("my.npz"):  # only five images of the second class
         loaded(x_train=images[:23], y_train=labels[:23], x_test=None, y_test=None)
 
 

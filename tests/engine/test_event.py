@@ -9,6 +9,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
+from support.tiers import slow_except
 
 from engine.event.deciding import CHUNK, DENSE_CHUNK
 from engine.event.peaks import DENSE_ROWS
@@ -466,7 +467,7 @@ def test_decision_by_hand(backend, label, winner_channels):
 # A firing layer that learns from the decisions of the layer above
 
 
-@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("learning", slow_except([True], [True, False]))
 def test_joint_learning_on_digits(backend, learning):
     """Forty digits, blank ones among them: every winner and weight of both layers equals the reference."""
     rng = np.random.default_rng(1)

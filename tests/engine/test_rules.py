@@ -8,6 +8,7 @@ import pytest
 import torch
 from support.own_rules import ChosenRule, ExponentialSTDP, RecentSTDP
 from support.refusals import refuses
+from support.tiers import slow_except
 
 import engine
 from engine.decision import Outcome
@@ -93,7 +94,10 @@ def test_the_strongest_is_rewarded_or_punished(peaks, label, expected):
 # Users' own rules
 
 
-@pytest.mark.parametrize(("kind", "more", "tolerance"), [(RecentSTDP, {"span": 0}, 1e-12), (ExponentialSTDP, {}, 1e-6)])
+WINDOWS = (RecentSTDP, {"span": 0}, 1e-12), (ExponentialSTDP, {}, 1e-6)
+
+
+@pytest.mark.parametrize(("kind", "more", "tolerance"), slow_except(WINDOWS[:1], WINDOWS))
 def test_another_window_on_both_backends(kind, more, tolerance):
     """Every winner of 40 digits and every weight; and not those of the published window.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from support.command import CORES, SMALL, contents, refuse, results, start
+from support.command import CORES, SMALL, contents, results, start
 from support.refusals import assert_refused, assert_refuses
 from support.run_folders import ROOT, curves, events_of, only_run, outcome, same
 from support.tiers import slow_except
@@ -218,8 +218,7 @@ def test_a_finished_run_whose_side_files_are_damaged(trained, tmp_path, capsys):
 def test_a_run_that_patience_ended_is_not_lengthened(tmp_path, undrawn, capsys):
     assert start(f"{SMALL} --epochs 1 1 20 --patience 1", tmp_path) == 0
     capsys.readouterr()
-    line = refuse(f"--resume {only_run(tmp_path)} --epochs 1 1 30", capsys)
-    assert "--patience" in line
+    assert_refuses(train.main, f"--resume {only_run(tmp_path)} --epochs 1 1 30", "--patience", capsys)
 
 
 def test_the_latest_run_is_a_dry_one_only_if_there_is_no_other(tmp_path):

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, FEW_DIGITS, SMALL, contents, read_csv, refuse, results, start, start_evaluation
+from support.command import DIGITS, FEW_DIGITS, SMALL, contents, read_csv, results, start, start_evaluation
+from support.refusals import assert_refuses
 from support.run_folders import ROOT, events_of, only_run, same
 from support.tiers import slow_except
 from tensorboard.plugins.hparams import plugin_data_pb2
@@ -17,6 +18,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 import datasets
 import evaluate
 import report.page
+import train
 from datasets import augmentation
 from datasets.augmentation import Augmentation, MovedCopies, move_images
 from engine.rules import STDP
@@ -201,8 +203,7 @@ def test_a_name_of_ones_own(tmp_path, undrawn, capsys):
     assert results(tmp_path / "my_run-1.2")["test"]["best"]["count"] == 40
     before = contents(tmp_path)
     capsys.readouterr()
-    line = refuse(f"{words} --output {tmp_path}", capsys)
-    assert "my_run-1.2" in line
+    assert_refuses(train.main, f"{words} --output {tmp_path}", "my_run-1.2", capsys)
     assert contents(tmp_path) == before
 
 
@@ -265,11 +266,10 @@ def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
     assert start("--resume latest --no-figures", tmp_path) == 0
     capsys.readouterr()
     nothing = "contains unrewarded, which has no decision stage"
-    assert nothing in refuse(f"{run}", capsys, evaluate)
+    assert_refuses(evaluate.main, f"{run}", nothing, capsys)
     image = shlex.quote(str(ROOT / "images" / "example-digit.png"))
-    assert nothing in refuse(f"{run} --predict {image}", capsys, evaluate)
-    line = refuse(f"{words} --patience 1 --output {tmp_path}", capsys)
-    assert "--patience" in line
+    assert_refuses(evaluate.main, f"{run} --predict {image}", nothing, capsys)
+    assert_refuses(train.main, f"{words} --patience 1 --output {tmp_path}", "--patience", capsys)
 
 
 WORDS = f"{SMALL} --epochs 0 0 2"
