@@ -13,7 +13,7 @@ from support.tiers import FAST_NETWORKS, slow_except
 from torch.nn import functional as F
 
 from engine.decision import Outcome, majority
-from engine.rules import RSTDP, STDP
+from engine.rules import STDP
 from engine.stages import Pool, SpikingConv
 from errors import InputError
 from models import MODELS, build_model, network_names
@@ -290,12 +290,6 @@ def test_the_rates_of_s2_of_kheradpisheh2018_are_constant():
     assert rates == {"s1": [0.15, -0.75 * 0.15], "s2": [0.004, -0.003]}
 
 
-def test_pooling_may_come_first(declare):
-    model = declare(c0=lambda: Pool(2), s1=lambda: SpikingConv(20, 5, rule=RSTDP()))()
-    assert [maps.shape for _, maps in model.walk(DIGITS[:2])] == [(2, 6, 14, 14), (2, 20, 10, 10)]
-    assert "6×14×14" in summarize(model, 28, 28)
-
-
 def test_the_summary_shows_rules_phases_thresholds_and_receptive_fields():
     """s1 5; c1 5 + 1 = 6; s2 6 + 2·2 = 10; c2 10 + 2·2 = 14; s3 14 + 4·6 = 38 pixels."""
     model = build_model("mozafari2018", overrides={"s1.rule.target": 0.8, "s1.rule.positions": 0.05})
@@ -362,18 +356,6 @@ def test_the_rates_follow_the_outcome_of_the_batch():
     outcome = model.train_rl(DIGITS, LABELS)
     expected = base * torch.tensor([[outcome.wrong], [outcome.correct]]) / 60
     torch.testing.assert_close(model.stages["s3"].rstdp_rates, expected)
-
-
-def test_deepr2024_learns_both_layers_from_each_batch():
-    """s3 and s4 move in every batch, and adapt their own base rates."""
-    model = build_model("deepr2024")
-    for batch in DIGITS.split(20):
-        before = state(model)
-        outcome = model.train_rl(batch, LABELS[:20])
-        assert changed(model, before) & weights(model) == weights(model, "s3", "s4")
-        base = torch.tensor([[0.001, -0.00075], [-0.001, 0.000125]], dtype=torch.float64)
-        expected = base * torch.tensor([[outcome.wrong], [outcome.correct]]) / 20
-        torch.testing.assert_close(model.stages["s3"].rstdp_rates, expected)
 
 
 def test_deepr2024_greedy_takes_turns():

@@ -159,15 +159,6 @@ def test_what_is_odd_is_noted(loaded):
     assert note.startswith("2 of 3 test images")
 
 
-@pytest.mark.parametrize("name", ["digits", "my.npz", "folder:pictures"])
-def test_all_can_be_scaled(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    np.savez("my.npz", **arrays())
-    save_pictures(tmp_path / "pictures" / "a", pixels(6, 8, 9))
-    data = load(name, image_size=(5, 14))
-    assert data.train_images.shape[1:] == data.test_images.shape[1:] == data.image_size == (5, 14)
-
-
 def test_scaling_averages_what_it_makes_smaller():
     """Half the size by a triangle four pixels wide: 1/8, 3/8, 3/8, 1/8 inside, 3/7, 3/7, 1/7 at the ends."""
     images = np.tile(np.array([0, 70, 140, 80, 0, 240], np.uint8), (2, 8, 1))

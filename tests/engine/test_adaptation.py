@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 from support.golden_traces import GOLDEN
-from support.refusals import refuses
 
-from engine.adaptation import Draws, adapt_thresholds, choose_position
+from engine.adaptation import adapt_thresholds, choose_position
 from engine.rules import STDP
 from engine.stages import SpikingConv
 
@@ -54,23 +53,6 @@ def test_both_backends_choose_the_same_winners(fields):
     torch.testing.assert_close(one.thresholds, two.thresholds, rtol=0, atol=1e-12)
     assert (one.thresholds.std() > 0) == ("target" in fields)
     assert torch.equal(one.fire(DIGITS, 2), two.fire(DIGITS, 2))
-
-
-def test_neurons_win_only_at_open_positions():
-    stage = make_stage("event")
-    closed = np.ones((60, 28, 28), bool)
-    closed[:, 10, 12] = closed[:, 15, 20] = False
-    draws = Draws(closed, np.empty((0, 3)), np.empty(0), 0.0)
-    rates = stage.next_rates(stage.rule, 60)
-    winners = stage.layer().compete_and_update(DIGITS, stage.rule, rates, draws).reshape(-1, 4)
-    found = winners[winners[:, 0] >= 0][:, 1:3]
-    assert {tuple(position) for position in found.tolist()} == {(10, 12), (15, 20)}
-    for wrong in (draws._replace(closed=closed[:3]), draws._replace(steps=np.ones(60)), draws._replace(steps=[0.1])):
-        with refuses():
-            stage.layer().compete_and_update(DIGITS, stage.rule, rates, wrong)
-    with refuses("patches"):
-        draws = draws._replace(steps=np.ones(60), patches=np.ones((60, 3)))
-        stage.layer().compete_and_update(DIGITS, stage.rule, rates, draws)
 
 
 def test_all_features_win_and_the_target_is_reached():

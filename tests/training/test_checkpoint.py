@@ -93,12 +93,6 @@ def test_a_network_and_its_run_survive_a_file(tmp_path):
     assert len(path.read_bytes()) < sum(tensor.nbytes for tensor in best.values()) + 4000
 
 
-def test_overrides_rebuild_the_network():
-    overrides = {"s3.threshold": math.inf, "s2.rule.reward": (0.5, -0.25), "s3.first_weights": (0.5, 0.1)}
-    model = rebuild_network(decode_checkpoint(encode_checkpoint(replace(LAST, overrides=overrides)), FILE))
-    assert (model.stages["s2"].rule.reward, model.stages["s3"].first_weights) == ((0.5, -0.25), (0.5, 0.1))
-
-
 @pytest.mark.parametrize(
     ("name", "changes"), [
         ("inception2024", {"s1.threshold": 99, "s3.1.rule.winners": 1, "s3.2.out_channels": 3}),

@@ -154,16 +154,6 @@ def test_sweeps_share_nothing_between_two_versions_of_a_plugin(own, tmp_path):
     assert count_equal(*phases) == 0
 
 
-def test_sweeps_share_nothing_between_two_rules_whose_classes_have_one_name(own, tmp_path):
-    second = tmp_path / "second" / own.name
-    second.parent.mkdir()
-    second.write_text(OWN[: OWN.index("class Ink")].replace('"plugged"', '"second"'))
-    own.write_text(OWN)
-    words = f"--model mozafari2018 --grid s1.rule plugged second --plugin {own} {second} --dataset digits"
-    first, other = sweep.plan_runs(SweepSettings.parse([*words.split(), "--output", str(tmp_path / "runs")]))
-    assert count_equal(first.phases, other.phases) == 0
-
-
 def test_two_plugins_with_a_network_of_one_name(own, tmp_path, capsys):
     second = tmp_path / "second" / own.name
     second.parent.mkdir()

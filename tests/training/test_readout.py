@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from support.command import DIGITS, dont_draw, results, start
-from support.refusals import assert_refuses, refuses
+from support.refusals import assert_refuses
 
 import datasets
 import train
@@ -114,16 +114,6 @@ def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch
     assert found["readout"]["refused"]
     assert found["test"]
     assert len(list((tmp_path / "run" / "features").iterdir())) == 3
-
-
-def test_the_memory_of_a_readout(monkeypatch):
-    """Each spike takes 12 bytes (a float64 and an int32), three times."""
-    latencies = torch.zeros(1000, 1000, 1, 1, dtype=torch.uint8)
-    monkeypatch.setattr("utils.get_available_memory", lambda: 36 * 10**6)
-    assert features.find_spikes(latencies, 15).nnz == 10**6
-    monkeypatch.setattr("utils.get_available_memory", lambda: 36 * 10**6 - 1)
-    with refuses("--readout"):
-        features.find_spikes(latencies, 15)
 
 
 def test_only_the_first_spike_at_each_position_teaches_s2():

@@ -17,7 +17,6 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 import datasets
 import evaluate
-import report.page
 import train
 from datasets import augmentation
 from datasets.augmentation import Augmentation, MovedCopies, move_images
@@ -325,15 +324,6 @@ def test_the_weights_are_those_of_a_run_that_tests(tmp_path, undrawn):
     assert results(tmp_path / "three")["test"]["accuracy"] == one["test"]["best"]["accuracy"]
 
 
-def test_the_titles_name_the_images(monkeypatch, tmp_path):
-    titles = []
-    monkeypatch.setattr("report.figures.draw_errors", lambda *args: titles.append(args[5]) or ())
-    monkeypatch.setattr("report.figures.save", lambda *_: None)
-    monkeypatch.setattr(report.page, "read_figures", lambda *_: [])
-    assert start(f"{WORDS} --no-test --name one", tmp_path) == 0
-    assert f"{results(tmp_path / 'one')['images']['validation']} validation images" in titles[0]
-
-
 TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
 MARGIN = f"{SMALL} --model mozafari2018_margin --init-from {TRAINED} --epochs 0 0 2"
 MOVES = "--augment copies=2 turn=10 shift=1"
@@ -351,16 +341,6 @@ def test_copies_are_the_moved_images_encoded():
     for number, copy in enumerate(copies, start=1):
         assert len(copy) == 7
         assert torch.equal(copy[2:5], S1C1().encode(move_images(IMAGES, moves, number, 3)[2:5]))
-
-
-@pytest.mark.parametrize("limit", [0, 2**30])
-def test_many_are_stored_in_a_file_without_a_name(limit, tmp_path, monkeypatch):
-    monkeypatch.setattr(augmentation, "MAX_IN_MEMORY", limit)
-    file = MovedCopies(IMAGES, Augmentation(copies=2, flip=True), 0, None, 4000, tmp_path).file(1)
-    assert (file is None) == bool(limit)
-    assert list(tmp_path.iterdir()) == []
-    if file:
-        file.close()
 
 
 def test_a_run_learns_from_copies_and_resumes_to_the_bit(tmp_path, undrawn, stop_after, monkeypatch):
