@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 import numpy as np
@@ -81,14 +81,21 @@ def nothing(report, caption):
 """
 
 
+@contextmanager
+def forget_names():
+    """Forget after the block what is declared in it; conftest.py restores PLUGINS."""
+    with ExitStack() as stack:
+        for registry in (models.MODELS, CONFLICTS, RULES, ENCODERS, DATASETS, FIGURES):
+            stack.enter_context(mock.patch.dict(registry))
+        yield
+
+
 @pytest.fixture
 def own(tmp_path):
     """A file with a network, a rule, an encoder, a data set and a figure, which are forgotten after the test."""
     path = tmp_path / "own.py"
     path.write_text(OWN)
-    with ExitStack() as stack:
-        for registry in (models.MODELS, CONFLICTS, RULES, ENCODERS, DATASETS, FIGURES):  # conftest.py restores PLUGINS
-            stack.enter_context(mock.patch.dict(registry))
+    with forget_names():
         yield path
 
 
@@ -171,7 +178,8 @@ UNUSABLE = [
 def test_a_file_that_cannot_be_imported(own, capsys):
     for text in UNUSABLE:
         own.write_bytes(text.encode("latin-1"))
-        assert_refuses(train.main, f"--plugin {own} --list-models", own, capsys)
+        with forget_names():
+            assert_refuses(train.main, f"--plugin {own} --list-models", own, capsys)
     own.unlink()
     assert_refuses(train.main, f"--plugin {own} --list-models", own, capsys)
 
