@@ -200,6 +200,7 @@ def learn_chosen(backend, **verdict):
     return weight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 5, 20, 32])
 def test_as_many_neurons_learn_as_the_verdict_chooses(count):
     """More learners than slots are left for end a chunk of images early, and change nothing else."""
@@ -213,6 +214,7 @@ VERDICTS = {"count": -1}, {"count": 33}, {"feature": -1}, {"feature": 40}, {"cou
 VERDICTS += {"row": -1}, {"row": 1}, {"count": 2, "step": 0}
 
 
+@pytest.mark.slow
 def test_an_impossible_verdict_is_refused(backend):
     for verdict in VERDICTS:
         with refuses("rule"):

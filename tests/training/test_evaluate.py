@@ -70,6 +70,7 @@ def test_only_the_runs_own_test_images_are_its_test_accuracy(split, trained, sam
     assert shown[f"{split}/accuracy"] == {len(read_csv(run / "metrics.csv")) + 2: pytest.approx(scores["accuracy"])}
 
 
+@pytest.mark.slow
 def test_the_last_evaluation_counts_in_tensorboard(trained, tmp_path, undrawn, capsys):
     """The evaluation of a single checkpoint writes events into its own folder."""
     run, alone = tmp_path / "run", tmp_path / "single.safetensors"

@@ -21,6 +21,7 @@ from training.settings import READOUTS
 SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figures"
 
 
+@pytest.mark.slow
 def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
     """All images of each part, with their labels and places in the data set."""
     monkeypatch.setattr(features, "CS", (0.01, 0.1))

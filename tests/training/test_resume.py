@@ -51,7 +51,9 @@ THREADS = f"--threads {min(2, CORES)}"
 RESUMES = [([5], THREADS), ([12], ""), ([1] * 11, "")]
 
 
-@pytest.mark.parametrize(("stops", "more"), RESUMES, ids=lambda value: str(value).replace(" ", ""))
+@pytest.mark.parametrize(
+    ("stops", "more"), slow_except(RESUMES[:2], RESUMES), ids=lambda value: str(value).replace(" ", "")
+)
 def test_an_interruption_changes_nothing(stops, more, tmp_path, undrawn, undisturbed, stop_after, capsys):
     words = f"{SMALL} --epochs 1 1 2"
     expected = undisturbed(words)
@@ -126,6 +128,7 @@ def test_a_kill_doubles_no_curve_in_tensorboard(tmp_path, undrawn, monkeypatch):
     assert [event.step for event in weights] == [1, 2]
 
 
+@pytest.mark.slow
 def test_the_points_within_an_epoch_are_those_of_an_undisturbed_run(tmp_path, undrawn, undisturbed, stop_after):
     """28 batches of 5 images have 10 points, each the outcome of one batch; the stop lies between two points."""
     words = f"{SMALL} --batch-size 5 --epochs 0 0 1 --tensorboard"

@@ -313,6 +313,7 @@ def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn
     assert f"validation {100 * found['best_epoch']['accuracy']:.2f} %" in read_run(run).describe()
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_of_a_run_that_tests(tmp_path, undrawn):
     for name, more in (("one", ""), ("two", "--no-test")):
         assert start(f"{WORDS} --name {name} {more}", tmp_path) == 0
@@ -343,6 +344,7 @@ def test_copies_are_the_moved_images_encoded():
         assert torch.equal(copy[2:5], S1C1().encode(move_images(IMAGES, moves, number, 3)[2:5]))
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_copies_and_resumes_to_the_bit(tmp_path, undrawn, stop_after, monkeypatch):
     """Without a pause, and interrupted in memory and on the disk: the same weights, other than without copies."""
     for place in ("whole", "plain", "memory", "disk"):

@@ -223,6 +223,7 @@ def test_a_toml_file_and_the_command_line(tmp_path):
     assert {"model", "batch_size", "set", "config"} <= settings.given
 
 
+@pytest.mark.slow
 def test_what_is_set_is_kept_and_can_be_repeated(tmp_path, undrawn):
     """It is in args.json, the summary and the checkpoint, from which the same network is built again."""
     words = f"--model mozafari2018 {DIGITS} --dry-run --set s1.out_channels=20 s2.threshold=12 encoder.time_steps=10"
