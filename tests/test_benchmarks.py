@@ -10,7 +10,7 @@ import torch
 import benchmarks.__main__ as program
 import datasets
 from benchmarks import busy, firing, networks
-from benchmarks.operations import count_operations, find_last_steps
+from benchmarks.operations import count_operations
 from benchmarks.reference import Reference, make_waves
 from engine.rules import STDP
 from engine.stages import SpikingConv
@@ -70,12 +70,6 @@ def test_operations_are_the_additions_of_a_plain_loop(padding):
                 for kx in range(3):
                     count += (0 <= y + padding - ky < 4 + 2 * padding) and (0 <= x + padding - kx < 3 + 2 * padding)
     assert count_operations(conv, latency, last) == count * 5 / 4
-
-
-def test_learning_follows_an_image_to_its_last_winner():
-    """If one of two winners is missing, to the end."""
-    winners = np.array([[[1, 0, 0, 3], [2, 4, 4, 7]], [[1, 0, 0, 3], [-1, -1, -1, -1]]])
-    assert find_last_steps(winners, 15).tolist() == [7, 14]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from support.run_folders import ROOT, curves
 from tensorboard.summary.writer import event_file_writer
 
 from engine.decision import Outcome
-from training.log import NoBoard, RunLog
+from training.log import RunLog
 from training.tensorboard import Board
 
 
@@ -28,11 +28,6 @@ def test_a_broken_output_ends_the_printing_and_nothing_else(output, tmp_path, mo
     assert (tmp_path / "log.txt").read_text() == "one\ntwo\n"
     said = capsys.readouterr().err
     assert said.count("\n") == said.count("log.txt") == (output is not None)
-
-
-def test_a_log_without_tensorboard_takes_the_same_calls():
-    helpers = {"log_scalars", "log_pixels"}
-    assert {name for name in vars(Board) if name.startswith("log_")} - helpers <= {*vars(NoBoard)}
 
 
 def test_a_link_is_replaced_and_not_followed(tmp_path):

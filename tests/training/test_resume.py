@@ -48,12 +48,11 @@ def assert_same(found, expected):
 
 THREADS = f"--threads {min(2, CORES)}"
 # s1, s2, s3: batches 1-3, 4-6, 7-12; a stop after an epoch's last batch comes before the epoch's row is written
-RESUMES = [([5], THREADS), ([12], ""), ([1] * 11, "")]
+RESUMES = ([5], THREADS), ([12], ""), ([1] * 11, "")
+STOPS = slow_except(RESUMES[:2], RESUMES)
 
 
-@pytest.mark.parametrize(
-    ("stops", "more"), slow_except(RESUMES[:2], RESUMES), ids=lambda value: str(value).replace(" ", "")
-)
+@pytest.mark.parametrize(("stops", "more"), STOPS, ids=lambda value: str(value).replace(" ", ""))
 def test_an_interruption_changes_nothing(stops, more, tmp_path, undrawn, undisturbed, stop_after, capsys):
     words = f"{SMALL} --epochs 1 1 2"
     expected = undisturbed(words)
