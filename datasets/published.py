@@ -99,8 +99,8 @@ def read_published(name: str, data_dir: Path, image_size: tuple[int, int] | None
         for archive, md5 in source.archives.items():
             if (raw / archive).is_file() and _md5(raw / archive) != md5:
                 raise InputError(
-                    f"{archive} in {raw} is damaged or not the original, whose MD5 is {md5}; replace it by the "
-                    "original, or delete it, so that it is downloaded",
+                    f"{raw / archive} is damaged or not the original, whose MD5 is {md5}; replace it by the original, "
+                    "or delete it, so that it is downloaded",
                 )
         files = [(raw / file, raw / archive) for file, archive in source.files.items()]
         missing = {archive.name: None for file, archive in files if not (archive.is_file() or file.is_file())}
@@ -135,8 +135,7 @@ def read_idx(file: Path, archive: Path) -> np.ndarray:
     shape = [int.from_bytes(content[first : first + 4], "big") for first in range(4, start, 4)]
     if content[:4] != bytes([0, 0, 8, ndim]) or len(content) != start + math.prod(shape):
         raise InputError(
-            f"{file.name} in {file.parent} is damaged; replace it by the original {archive.name}, or delete it, so "
-            "that it is downloaded",
+            f"{file} is damaged; replace it by the original {archive.name}, or delete it, so that it is downloaded",
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # torch needs writable arrays
 

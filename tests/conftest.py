@@ -14,6 +14,7 @@ import pytest
 import torch
 from matplotlib._pylab_helpers import Gcf
 
+from errors import USER_FILES
 from models import PLUGINS
 from network_trainer import MODELS
 
@@ -45,6 +46,7 @@ def pytest_sessionstart(session):
 def pytest_configure():
     """Do not ignore SIGINT, as a shell's background processes do, because tests press Ctrl-C. Set the environment."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    torch.set_num_threads(1)  # the other worker needs the other core, and small tensors only wait for further threads
     os.environ["PYTHONWARNINGS"] = "error::RuntimeWarning"  # of the processes that the tests start
 
 
@@ -58,8 +60,10 @@ def backend(request):
 def surroundings_are_left_as_they_were():
     threads = torch.get_num_threads()
     before = surroundings()
+    own_files = set(USER_FILES)
     with mock.patch.dict(PLUGINS), np.errstate(all="raise"):  # a file stays imported until the process ends
         yield
+    USER_FILES.intersection_update(own_files)
     torch.set_num_threads(threads)  # which --threads is there to change
     after = surroundings()
     assert [what for what in before | after if before.get(what) != after.get(what)] == []

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from engine.decision import Outcome, majority
 from engine.layers import Pooling
-from engine.rules import RSTDP, STDP
+from engine.rules import STDP
 from engine.stages import Pool, SpikingConv
 from errors import InputError
 from models import MODELS, build_model, network_names
@@ -260,7 +260,7 @@ def test_two_modules_cannot_declare_one_name():
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3), st.integers(0, 999))
 def test_pooling_takes_the_earliest_spike_of_each_window(height, width, size, padding, seed):
     """Lines and columns that do not fill a window are dropped; what is padded is silent."""
-    assume(padding < size <= min(height, width) + 2 * padding)
+    assume(2 * padding <= size <= min(height, width) + 2 * padding)
     latency = torch.from_numpy(np.random.default_rng(seed).integers(0, 16, (2, 3, height, width), np.uint8))
     spikes = F.pad(latency, (padding,) * 4, value=15)
     expected = spikes.unfold(2, size, size).unfold(3, size, size).amin((-2, -1))
@@ -290,12 +290,6 @@ def test_the_rates_of_s2_of_kheradpisheh2018_are_constant():
     layers = dict(build_model("kheradpisheh2018").named_layers())
     rates = {name: layer.next_rates(layer.stage.rule, 3000)[1][-1, 0].tolist() for name, layer in layers.items()}
     assert rates == {"s1": [0.15, -0.75 * 0.15], "s2": [0.004, -0.003]}
-
-
-def test_pooling_may_come_first(declare):
-    model = declare(c0=lambda: Pool(2), s1=lambda: SpikingConv(20, 5, rule=RSTDP()))()
-    assert [maps.shape for _, maps in model.walk(DIGITS[:2])] == [(2, 6, 14, 14), (2, 20, 10, 10)]
-    assert "6×14×14" in summarize(model, 28, 28)
 
 
 def test_the_summary_shows_rules_phases_thresholds_and_receptive_fields():
@@ -364,18 +358,6 @@ def test_the_rates_follow_the_outcome_of_the_batch():
     outcome = model.train_rl(DIGITS, LABELS)
     expected = base * torch.tensor([[outcome.wrong], [outcome.correct]]) / 60
     torch.testing.assert_close(model.stages["s3"].rstdp_rates, expected)
-
-
-def test_deepr2024_learns_both_layers_from_each_batch():
-    """s3 and s4 move in every batch, and adapt their own base rates."""
-    model = build_model("deepr2024")
-    for batch in DIGITS.split(20):
-        before = state(model)
-        outcome = model.train_rl(batch, LABELS[:20])
-        assert changed(model, before) & weights(model) == weights(model, "s3", "s4")
-        base = torch.tensor([[0.001, -0.00075], [-0.001, 0.000125]], dtype=torch.float64)
-        expected = base * torch.tensor([[outcome.wrong], [outcome.correct]]) / 20
-        torch.testing.assert_close(model.stages["s3"].rstdp_rates, expected)
 
 
 def test_deepr2024_greedy_takes_turns():

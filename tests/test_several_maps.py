@@ -4,13 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.layers import Gathering
 from engine.rules import STDP, MarginRule
-from engine.stages import Gather, Pool, SpikingConv, SpikingDense
+from engine.stages import Pool, SpikingConv, SpikingDense
 from errors import InputError
 from network_trainer import LatencyDataset, NetworkTrainer
 from report.energy import measure_energy
-from report.evaluation import Evaluation
 from report.preferred import compute_preferred_features
 from report.summary import summarize
 from s1c1 import S1C1
@@ -76,23 +74,6 @@ def test_each_stage_reads_what_it_names():
     assert model.between(["input"], ["c"]) == ["a", "p", "c"]
     with pytest.raises(InputError):
         model.between(["p"], ["q"])
-
-
-def test_decision_neurons_see_the_whole_of_all_maps():
-    """Potentials are sums over every neuron of the maps that spiked; the strongest neuron's class is decided."""
-    model = fork(dtype=torch.float64)
-    _, joined = by_hand(model, LATENCIES)
-    weight = model.stages["e"].weight.numpy()[:, :, 0, 0]
-    potentials = (joined[:, :, 0, 0] < 8).astype(float) @ weight.T
-    decisions, scores = model.decide(LATENCIES)
-    assert decisions.tolist() == (potentials.argmax(1) // 2).tolist()
-    np.testing.assert_allclose(scores, potentials.reshape(40, 3, 2).max(2))
-    evaluation = Evaluation(model, LATENCIES, LABELS)
-    assert evaluation.first_spikes.tolist() == joined.reshape(40, -1).min(1).tolist()
-    name = model.input_name("e")
-    again = Evaluation(model, {name: model.map_of(LATENCIES, name)}, LABELS)
-    assert again.first_spikes.tolist() == evaluation.first_spikes.tolist()
-    np.testing.assert_array_equal(again.scores, evaluation.scores)
 
 
 def test_it_trains_phase_by_phase(backend):
@@ -177,11 +158,6 @@ def test_levels_by_hand(backend):
     )
     counted = measure_energy(model, S1C1(), latencies)["stages"]["e"]["synaptic_additions"]
     assert counted == pytest.approx(2 * (5 + 3 + 2) / 3)  # for each input that takes a spike, one for each neuron
-
-
-def test_without_levels_a_stage_reads_whether_a_neuron_has_spiked():
-    latency = torch.tensor([[3, 15]], dtype=torch.uint8).reshape(1, 1, 1, 2)
-    assert Gathering(Gather(), 2, 15).fire(latency)[0, :, 0, 0].tolist() == [3, 15]
 
 
 def test_levels_can_be_set_and_are_kept_as_bits():

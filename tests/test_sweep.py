@@ -19,7 +19,6 @@ from errors import InputError
 from models import build_model
 from network_trainer import NetworkTrainer
 from report import sweep_report
-from report.sweep_report import average_curves
 from s1c1 import S1C1
 from training.initial import count_equal, describe_phases
 from training.settings import SweepSettings, TrainSettings
@@ -139,16 +138,6 @@ def test_if_a_run_fails_the_others_train_its_phases(tmp_path, alone, here, monke
     assert re.fullmatch(rf"failed: {NETWORKS[0]}-.*: no memory\n", capsys.readouterr().err)
     assert len(here) == 4
     assert_same_run(alone[NETWORKS[1]], run_of(tmp_path, NETWORKS[1]))
-
-
-@pytest.mark.slow
-def test_a_longer_sweep_continues_from_finished_runs(tmp_path, here):
-    """Unless a phase with labels has trained their stages again, as s3 of deepr2024."""
-    flags = [*FLAGS, "--output", str(tmp_path), "--jobs", "1", "--epochs", "1", "1", "1", "1"]
-    assert sweep.main(["--model", "deepr2024", *flags]) == 0
-    del here[:]
-    assert sweep.main(["--model", "deepr2024", "deepr2024_greedy", *flags]) == 0
-    assert [phase for _, phase in here] == ["s3", "s3+s4"]
 
 
 def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch, capsys):
@@ -449,23 +438,6 @@ def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
     assert "winners" not in text
     report(tmp_path / "many")
     assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
-
-
-def test_settings_of_runs_of_different_networks_are_shown(tmp_path):
-    """Each network has its own numbers of epochs, which are not a setting of the user."""
-    one = make_run(tmp_path / "one", 0, 8, [0.5], **{"encoder.window": [0, 100]})
-    make_run(tmp_path / "two", 0, 8, [0.5])
-    text = (one / "args.json").read_text().replace('"m"', '"n"').replace("[1, 2]", "[1, 2, 3]")
-    (one / "args.json").write_text(text)
-    text, *_ = report(tmp_path)
-    assert "| n | digits | encoder.window=0 100 |" in text
-    assert "| m | digits |  |" in text
-
-
-def test_a_curve_ends_where_the_longest_run_does():
-    mean, deviation = average_curves([[0.2, 0.4, 0.9], [0.4, 0.8]])
-    np.testing.assert_allclose(mean, [30, 60, 90])
-    np.testing.assert_allclose(deviation, [np.sqrt(200), np.sqrt(800), 0])
 
 
 def test_report_of_single_runs(tmp_path, capsys):

@@ -1,6 +1,5 @@
 """The machine and the disk."""
 
-import errno
 import os
 import subprocess
 import sys
@@ -56,14 +55,6 @@ def test_an_output_that_is_no_folder_is_refused(tmp_path):
     for output in (file, file / "below", link):
         with refuses("--output"):
             create_run_folder(output, "net")
-
-
-def test_a_full_disk(tmp_path):
-    def fail(temporary):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with refuses(tmp_path / "file.txt"):
-        write_atomically(tmp_path / "file.txt", fail)
 
 
 def test_temporary_files_of_processes_that_have_ended(tmp_path):

@@ -129,16 +129,6 @@ def test_a_download_goes_on_to_the_next_mirror(raw, tmp_path, monkeypatch):
     assert asked == [mirror + FILES[1] for mirror in torchvision.datasets.MNIST.mirrors]
 
 
-@pytest.mark.parametrize(("name", "last"), [("fashion-mnist", "Ankle boot"), ("kmnist", "wo")])
-def test_fashion_and_kuzushiji(tmp_path, name, last):
-    write_files(tmp_path / PUBLISHED[name].folder / "raw", UNPACKED, small_files())
-    data = load(name, tmp_path)
-    assert data.train_images.shape == (3, 28, 28)
-    assert data.train_images[0, 2, 5] == 255
-    assert data.test_labels.tolist() == [0, 1]
-    assert data.class_names[9] == last
-
-
 DAMAGED = [  # (file, its content, what the message names)
     (0, small_files()[0][:-1], UNPACKED[0]), (2, small_files()[2] + b"x", UNPACKED[2]), (3, b"", UNPACKED[3]),
     (1, b"\x1f\x8b" + small_files()[1], UNPACKED[1]), (1, idx(np.zeros(4, np.uint8)), "train"),

@@ -98,7 +98,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path):
                 decode(tmp_path, content, name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.sampled_from(["cut", "empty", "outside"]), st.integers(0, 10**6), st.sampled_from([34, 35, 100, 239]))
 def test_damaged_recordings_are_refused_by_name(kind, place, coordinate):
     """Recordings that are cut inside an event, are empty, or have an event outside the sensor."""

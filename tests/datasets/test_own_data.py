@@ -147,7 +147,7 @@ def test_without_a_test_part_the_same_sixth_is_held_out(loaded):
     assert sorted(image.tobytes() for image in both) == sorted(image.tobytes() for image in images)
     again = loaded(x_train=images, y_train=labels, x_test=None, y_test=None)
     assert again.fingerprint == data.fingerprint
-    with refuses("--dataset"):  # only five images of the second class
+    with refuses("my.npz"):  # only five images of the second class
         loaded(x_train=images[:23], y_train=labels[:23], x_test=None, y_test=None)
 
 
@@ -157,15 +157,6 @@ def test_what_is_odd_is_noted(loaded):
     images = arrays()["x_train"]
     (note,) = loaded(x_test=np.stack([images[4], pixels(8, 9, seed=5), images[4]])).notes
     assert note.startswith("2 of 3 test images")
-
-
-@pytest.mark.parametrize("name", ["digits", "my.npz", "folder:pictures"])
-def test_all_can_be_scaled(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    np.savez("my.npz", **arrays())
-    save_pictures(tmp_path / "pictures" / "a", pixels(6, 8, 9))
-    data = load(name, image_size=(5, 14))
-    assert data.train_images.shape[1:] == data.test_images.shape[1:] == data.image_size == (5, 14)
 
 
 def test_scaling_averages_what_it_makes_smaller():

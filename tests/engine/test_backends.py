@@ -15,15 +15,6 @@ LATENCIES = torch.from_numpy(GOLDEN["encoding"])
 LABELS = torch.from_numpy(GOLDEN["label"])
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensor operations this small only wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def same_weights(one, two):
     for (name, a), b in zip(one.state_dict().items(), two.state_dict().values(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12, err_msg=name)

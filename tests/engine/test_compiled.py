@@ -97,6 +97,7 @@ def test_further_starts(tmp_path):
     assert programs.run(RUN + PRINT.format([2])) == [0.5, 0.5, 480, 1, 1]
 
 
+@pytest.mark.slow
 def test_all_types_of_arguments_are_kept_and_damaged_files_are_compiled_again(programs):
     calls = "first((2, 3)), first(Pair(2, 3)), first((Pair(2, 3),))[0], total(np.ones(2)), add(1, 1), add(1)"
     # a large array has another address in the next process, so that ``use_large`` is not kept

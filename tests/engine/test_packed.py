@@ -51,17 +51,6 @@ def test_lists_of_spikes_are_the_latency_maps(shape, images, time_steps, density
     assert packed.earliest.tolist() == latencies.flatten(1).amin(1).tolist()
 
 
-@pytest.mark.parametrize(("time_steps", "codes"), [(15, [0xFF, 0xF1, 0x3C]), (16, [0xFF00, 0x032C])])
-def test_silence_takes_next_to_nothing(time_steps, codes):
-    """By hand: 300 silent neurons are 256 + 32 + 12, or 256 + 44; what is left stands beside the spike after them."""
-    latencies = torch.full((1, 1, 20, 20), time_steps, dtype=torch.uint8)
-    latencies[0, 0, 15, 0] = 3
-    packed = PackedLatencies(1, (1, 20, 20), time_steps)
-    packed[:] = latencies
-    assert torch.equal(packed[:], latencies)
-    assert packed._codes.tolist() == codes  # the layout that the docstring states
-
-
 def test_latency_maps_are_written_in_their_order_and_read_when_all_are_there():
     packed = PackedLatencies(3, (1, 4, 4), 15)
     with pytest.raises(InputError):

@@ -10,6 +10,7 @@ import torch
 from support.layers import learn_decisions, learn_features, make_layer
 from support.own_rules import ChosenRule, ExponentialSTDP, RecentSTDP
 from support.refusals import refuses
+from support.tiers import slow_except
 
 import engine
 from engine.decision import Outcome
@@ -98,7 +99,10 @@ def test_the_strongest_is_rewarded_or_punished(peaks, label, expected):
 # Users' own rules
 
 
-@pytest.mark.parametrize(("kind", "more", "tolerance"), [(RecentSTDP, {"span": 0}, 1e-12), (ExponentialSTDP, {}, 1e-6)])
+WINDOWS = (RecentSTDP, {"span": 0}, 1e-12), (ExponentialSTDP, {}, 1e-6)
+
+
+@pytest.mark.parametrize(("kind", "more", "tolerance"), slow_except(WINDOWS[:1], WINDOWS))
 def test_another_window_on_both_backends(kind, more, tolerance):
     """Every winner of 40 digits and every weight; and not those of the published window.
 
@@ -208,6 +212,7 @@ def learn_chosen(backend, **verdict):
     return weight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 5, 20, 32])
 def test_as_many_neurons_learn_as_the_verdict_chooses(count):
     """More learners than slots are left for end a chunk of images early, and change nothing else."""
@@ -221,6 +226,7 @@ VERDICTS = {"count": -1}, {"count": 33}, {"feature": -1}, {"feature": 40}, {"cou
 VERDICTS += {"row": -1}, {"row": 1}, {"count": 2, "step": 0}
 
 
+@pytest.mark.slow
 def test_an_impossible_verdict_is_refused(backend):
     for verdict in VERDICTS:
         with refuses("rule"):

@@ -35,11 +35,6 @@ def random_numbers(size, dtype, seed=0):
     return np.random.default_rng(seed).normal(size=size).astype(dtype)
 
 
-def test_a_block_is_one_cache_line():
-    """64 bytes: 16 numbers of float32, 8 of float64."""
-    assert [simd.lanes(np.dtype(t)) for t in TYPES] == [16, 8]
-
-
 @pytest.mark.parametrize(
     ("cpu", "features", "blocks"), [
         ("generic", "", 4), ("haswell", "", 4), ("haswell", "+avx512f", 8), ("skylake-avx512", "", 8),

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.refusals import refuses
 
 from models import build_model
 from report.activation_maps import choose_images, find_neurons, save_activation_maps
@@ -113,16 +112,6 @@ def test_a_picture_of_potentials():
     assert count_pixels(silent, make_color_table("Blues", LEVELS)[0]) == 24 * zoom**2
     both = draw_decision({"potentials_3x3": potentials, "potentials_5x5": potentials}, classes, "abc", "title")
     assert count_pixels(both, make_color_table("Oranges", LEVELS)[-1]) == 2 * zoom**2
-
-
-@pytest.mark.parametrize("name", ["file", "00000_label-0.npz"])
-def test_what_cannot_be_written(name, tmp_path, latencies):
-    (tmp_path / "file").touch()
-    (tmp_path / "maps" / "00000_label-0.npz").mkdir(parents=True)
-    folder = tmp_path / name if name == "file" else tmp_path / "maps"
-    with refuses(folder if name == "file" else folder / name):
-        save_activation_maps(build_model("mozafari2018"), latencies[:1], np.zeros(12, int), [0], folder, DIGITS)
-    assert files_in(tmp_path) == {"file"}
 
 
 def test_choose_images():

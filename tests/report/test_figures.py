@@ -6,7 +6,6 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.metrics import auc
 
@@ -179,16 +178,6 @@ def test_features_of_any_number_and_nothing_to_show(tmp_path):
     render(figures.draw_roc([None, None], "ab", "title"), tmp_path)
 
 
-def test_margins_of_features_are_cut():
-    features = np.zeros((9, 40, 40))
-    features[:, 18:22, 10:30] = 1
-    figure = figures.draw_features(features, "title")
-    # to one pixel: three rows of 6 × 22 pixels (three times enlarged) in frames, four columns, and gaps for the numbers
-    assert mosaic_of(figure).shape[:2] == (3 * 20 + 2 * 10, 4 * 68 + 3 * 10)
-    assert texts_of(figure.axes[0].texts) == list("012345678")
-    assert "40×40" in figure.axes[0].get_title(loc="left")
-
-
 @pytest.mark.parametrize("stages", [1, 6])
 def test_spike_times(stages, tmp_path):
     counts = {f"s{i}": np.r_[np.arange(15), 895] for i in range(stages)}
@@ -236,15 +225,3 @@ def test_errors(count, total, said, tmp_path):
     for axes, image in zip(drawn, images, strict=True):  # as given: white is drawn white
         np.testing.assert_allclose(axes.images[0].to_rgba(image)[..., 0], image / 255, atol=0.01)
     assert count == 0 or render(figure, tmp_path).std() > 30
-
-
-def test_save_replaces_whole_files_only(tmp_path, monkeypatch):
-    path = tmp_path / "figure.png"
-    path.write_bytes(b"before")
-    figure = Figure()
-    with monkeypatch.context() as patch:
-        patch.setattr(figure, "savefig", lambda *_, **__: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            figures.save(figure, path)
-    assert path.read_bytes() == b"before"
-    render(figure, tmp_path)

@@ -11,6 +11,7 @@ from support.command import start_evaluation
 from support.kernel_programs import limit_files
 from support.refusals import assert_refused, refuses
 from support.run_folders import ROOT
+from support.tiers import slow_except
 from torch.nn import functional as F
 
 import datasets
@@ -70,7 +71,7 @@ def compare(model, latency, path, fires=torch.gt):
             assert torch.equal(sum(spikes), (map_ < model.time_steps).double()), name
 
 
-@pytest.mark.parametrize("fires", [torch.gt, torch.ge])
+@pytest.mark.parametrize("fires", slow_except([torch.gt], [torch.gt, torch.ge]))
 def test_a_trained_network_decides_the_same(fires, tmp_path):
     network = load_network(TRAINED)
     path = tmp_path / "network.nir"
@@ -81,13 +82,17 @@ def test_a_trained_network_decides_the_same(fires, tmp_path):
     assert [name.decode() for name in nir.read(path).metadata["classes"]] == list(network.class_names)
 
 
-@pytest.mark.parametrize("name", ["deepr2024", "inception2024", "kheradpisheh2018", "multiscale2026"])
+NETWORKS = "kheradpisheh2018", "deepr2024", "inception2024", "multiscale2026"
+
+
+@pytest.mark.parametrize("name", slow_except(NETWORKS[:1], NETWORKS))
 def test_branches_several_maps_and_padded_poolings_spike_the_same(name, latencies, tmp_path):
     model = build_model(name, dtype=torch.float64)
     write_nir(tmp_path / "network.nir", model, CLASSES)
     compare(model, latencies, tmp_path / "network.nir")
 
 
+@pytest.mark.slow
 def test_a_threshold_for_each_feature(latencies, tmp_path):
     model = build_model("mozafari2018", dtype=torch.float64, overrides={"s1.rule.target": 0.8})
     model.stages["s1"].raised.copy_(torch.linspace(0, 20, 30))

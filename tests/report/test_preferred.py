@@ -6,7 +6,7 @@ import torch
 from support.tiers import slow_except
 
 from models import MODELS, build_model
-from report.preferred import center_features, compute_preferred_features, project_features
+from report.preferred import compute_preferred_features, project_features
 from SpykeTorch.visualization import get_deep_feature
 
 
@@ -21,13 +21,6 @@ def test_light_and_dark_are_carried_apart():
     below = torch.tensor([1.0, -1.0])[:, None, None]  # a cell for light and a cell for dark, of one pixel
     weight = torch.tensor([[[[0.9, 0.2]], [[0.1, 0.6]]]])
     assert project_features(below, (1, 1), weight).flatten().tolist() == pytest.approx([0.8, -0.4])
-
-
-def test_smaller_branches_lie_in_the_middle():
-    picture = torch.arange(1.0, 5).reshape(1, 2, 2)
-    assert torch.equal(center_features(picture, (6, 4))[0, 2:4, 1:3], picture[0])
-    assert center_features(picture, (6, 4)).shape == (1, 6, 4)
-    assert center_features(picture, (6, 4)).sum() == 10
 
 
 @pytest.mark.parametrize("name", slow_except(["inception2024"], list(MODELS)))

@@ -64,13 +64,3 @@ def dont_draw(monkeypatch):
         return [("", Figure(figsize=(1, 1)))] if report.history else []
 
     monkeypatch.setattr(report, "FIGURES", {"history": ("", draw_history)})
-
-
-def refuse(words, capsys, command=train):
-    """Run train.py or evaluate.py and expect one line on stderr and nothing else. Returns the line."""
-    assert command.main(shlex.split(words)) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.count("\n") == 1
-    assert err.startswith(f"{command.__name__}.py: ")
-    return err

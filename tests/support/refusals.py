@@ -29,10 +29,14 @@ def assert_refused(program, code, out, err, about):
 
 
 def assert_refuses(main, words, about, capsys):
-    """Assert that ``main`` (the function of a command) refuses a command line with one line that contains ``about``."""
-    program = f"{main.__module__}.py"
+    """Assert that ``main`` (the function of a command) refuses a command line with one line that contains ``about``.
+
+    Returns the line.
+    """
     code = main(shlex.split(words) if isinstance(words, str) else list(words))
-    assert_refused(program, code, *capsys.readouterr(), about)
+    out, err = capsys.readouterr()
+    assert_refused(f"{main.__module__}.py", code, out, err, about)
+    return err
 
 
 def read_table(text):

@@ -7,4 +7,5 @@ FAST_NETWORKS = "mozafari2018", "deepr2024_greedy", "majority2024"  # STDP and R
 
 def slow_except(fast, cases):
     """Return the cases for ``parametrize``: those that are not in ``fast`` run only with --slow."""
-    return [case if case in fast else pytest.param(case, marks=pytest.mark.slow) for case in cases]
+    cases = [(case, case if isinstance(case, tuple) else (case,)) for case in cases]
+    return [pytest.param(*values, marks=() if case in fast else pytest.mark.slow) for case, values in cases]

@@ -9,6 +9,7 @@ import torch
 from support.command import DIGITS, SMALL, dont_draw, read_csv, start
 from support.refusals import assert_refuses
 from support.run_folders import only_run, outcome, same
+from support.tiers import slow_except
 
 import train
 from engine.phases import Phase
@@ -57,7 +58,7 @@ def test_until_ends_without_a_test_and_resume_trains_the_rest(whole, learned, tm
     assert same(outcome(run), outcome(whole))
 
 
-@pytest.mark.parametrize("until", ["", "--until s1", "--until s2"])
+@pytest.mark.parametrize("until", slow_except(["--until s1"], ["", "--until s1", "--until s2"]))
 def test_a_run_that_continues_from_another_is_that_without_interruption(whole, until, learned, tmp_path, undrawn):
     """Also if it changes what comes later, and itself ends and is resumed in between."""
     source = whole

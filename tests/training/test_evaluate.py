@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.command import DIGITS, contents, read_csv, results, start, start_evaluation
+from support.command import contents, read_csv, results, start_evaluation
 from support.refusals import assert_refuses, refuses
 from support.run_folders import ROOT, curves
 
@@ -17,8 +17,6 @@ from encoders import choose_encoder
 from models import build_model, model_class
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint, load_network, rebuild_network, save_checkpoint
-from training.data import choose_map_images
-from training.settings import TrainSettings
 
 MACHINE = "--device cpu --threads 1"
 
@@ -72,6 +70,7 @@ def test_only_the_runs_own_test_images_are_its_test_accuracy(split, trained, sam
     assert shown[f"{split}/accuracy"] == {len(read_csv(run / "metrics.csv")) + 2: pytest.approx(scores["accuracy"])}
 
 
+@pytest.mark.slow
 def test_the_last_evaluation_counts_in_tensorboard(trained, tmp_path, undrawn, capsys):
     """The evaluation of a single checkpoint writes events into its own folder."""
     run, alone = tmp_path / "run", tmp_path / "single.safetensors"
@@ -88,21 +87,6 @@ def test_the_last_evaluation_counts_in_tensorboard(trained, tmp_path, undrawn, c
     words = f"{run} --tensorboard {MACHINE} --output {tmp_path} --name damaged"
     assert_refuses(evaluate.main, words, run / "metrics.csv", capsys)
     assert not (tmp_path / "damaged").exists()
-
-
-@pytest.mark.slow
-def test_an_alias_is_its_network(tmp_path, undrawn):
-    assert start(f"--model deepr2024_2 {DIGITS} --dry-run", tmp_path) == 0
-    assert start_evaluation(f"latest --model deepr2024_2 --dry-run {MACHINE}", tmp_path) == 0
-
-
-def test_maps_of_chosen_and_of_named_images():
-    labels = datasets.load("digits").test_labels
-    first, second = np.flatnonzero(labels == 1)[:2].tolist()
-    indices = choose_map_images(TrainSettings(model="mozafari2018", map_index=(second, first), save_maps=1), labels)
-    assert indices[:2].tolist() == [second, first]
-    assert len(set(indices.tolist())) == len(indices) == 11  # and the first one of each of nine other classes
-    assert sorted(labels[indices[1:]].tolist()) == list(range(10))
 
 
 def test_evaluating_on_another_data_set(trained, tmp_path, undrawn):

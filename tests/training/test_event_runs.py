@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command import refuse, results, start, start_evaluation
-from support.refusals import refuses
+from support.command import results, start, start_evaluation
+from support.refusals import assert_refuses, refuses
 
 import evaluate
+import train
 from datasets import load
 from datasets.recordings import Recordings
 from engine.rules import RSTDP, STDP
@@ -80,8 +81,8 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     capsys.readouterr()
     picture = Path(__file__).parent.parent.parent / "images" / "example-digit.png"
     for wrong, about in (("--noise gaussian=0.1", "--noise"), ("--dataset digits", "digits")):
-        assert about in refuse(f"{run} {wrong} {MACHINE}", capsys, evaluate)
-    assert ".bin" in refuse(f"{run} --predict {picture} {MACHINE}", capsys, evaluate)
+        assert_refuses(evaluate.main, f"{run} {wrong} {MACHINE}", about, capsys)
+    assert_refuses(evaluate.main, f"{run} --predict {picture} {MACHINE}", ".bin", capsys)
     assert evaluate.main([str(run), "--predict", str(simulated / "Test" / "0"), "--json", *MACHINE.split()]) == 0
     found = [entry["class"] for entry in json.loads(capsys.readouterr().out)]
     expected = classes[data.test_labels == 0].tolist()
@@ -94,7 +95,7 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     before = path.read_bytes()
     try:
         path.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
-        assert content.run["fingerprint"] in refuse(f"--resume {run} --epochs 1 2", capsys)
+        assert_refuses(train.main, f"--resume {run} --epochs 1 2", content.run["fingerprint"], capsys)
     finally:
         path.write_bytes(before)
     assert start(f"--resume {run} --epochs 1 2 --no-figures", tmp_path) == 0
@@ -108,5 +109,5 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
 )  # fmt: skip
 def test_what_is_refused(simulated, small, tmp_path, capsys, words, about):
     words = f"--model small --dataset 'events:{simulated}' --output {tmp_path} --val-split 4 {MACHINE} {words}"
-    assert about in refuse(words, capsys)
+    assert_refuses(train.main, words, about, capsys)
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage
 from support.refusals import refuses
 
-from datasets.pictures import ORIENTATION, images_at, resize_images
+from datasets.pictures import ORIENTATION, images_at
 from results.draw_digits import STYLES, huge
 from training.image_files import read_image
 
@@ -155,13 +155,6 @@ def test_another_size_keeps_its_proportions(read, height, width):
     assert (rows.sum(), columns.sum()) == (round(height * scale), round(width * scale))
     for light in rows, columns:
         assert abs(int(light.argmax()) - int(light[::-1].argmax())) <= 1  # in the middle
-
-
-def test_networks_trained_with_stretched_images_get_stretched_pictures(read):
-    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
-    image, note = read(picture, colours=3, stretched=True)
-    assert "30×20" in note
-    assert np.array_equal(image, resize_images(picture[None], 28, 28)[0])
 
 
 @pytest.mark.parametrize(("height", "width"), [(14, 10), (28, 28)])  # Pillow warns up to twice the limit, then raises

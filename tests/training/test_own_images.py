@@ -7,10 +7,12 @@ import shlex
 import numpy as np
 import pytest
 from PIL import Image
-from support.command import refuse, results, start, start_evaluation
+from support.command import results, start, start_evaluation
+from support.refusals import assert_refuses
 from support.run_folders import only_run
 
 import evaluate
+import train
 from training.checkpoint import load_checkpoint
 
 MACHINE = "--device cpu --threads 1"
@@ -91,10 +93,8 @@ def test_what_does_not_fit_the_network(run, tmp_path, capsys):
         labels = np.array(classes).repeat(14)
         images = images if name == "grey" else images[..., None].repeat(3, -1)
         np.savez(tmp_path / f"{name}.npz", x_train=images, y_train=labels, x_test=images[12:16], y_test=labels[12:16])
-    assert "grey.npz" in refuse(f"{run} --dataset {tmp_path}/grey.npz", capsys, evaluate)
-    line = refuse(f"{run} --dataset {tmp_path}/other.npz", capsys, evaluate)
-    assert "anna, ben" in line
-    assert "0, 1" in line
+    assert_refuses(evaluate.main, f"{run} --dataset {tmp_path}/grey.npz", "grey.npz", capsys)
+    assert_refuses(evaluate.main, f"{run} --dataset {tmp_path}/other.npz", "anna, ben", capsys)
 
 
 def test_images_that_have_changed(run, faces, tmp_path, undrawn, capsys):
@@ -103,7 +103,7 @@ def test_images_that_have_changed(run, faces, tmp_path, undrawn, capsys):
     picture = (faces / "ben" / "0.png").read_bytes()
     try:
         Image.new("RGB", (26, 30), "green").save(faces / "ben" / "0.png")
-        line = refuse(f"--resume {run} --epochs 1 1 2", capsys)
+        line = assert_refuses(train.main, f"--resume {run} --epochs 1 1 2", "", capsys)
         assert start_evaluation(f"{run} {MACHINE}", tmp_path) == 0
     finally:
         (faces / "ben" / "0.png").write_bytes(picture)

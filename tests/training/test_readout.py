@@ -7,10 +7,11 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, dont_draw, refuse, results, start
-from support.refusals import refuses
+from support.command import DIGITS, dont_draw, results, start
+from support.refusals import assert_refuses
 
 import datasets
+import train
 from models import build_model
 from s1c1 import S1C1
 from training import features
@@ -20,6 +21,7 @@ from training.settings import READOUTS
 SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figures"
 
 
+@pytest.mark.slow
 def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
     """All images of each part, with their labels and places in the data set."""
     monkeypatch.setattr(features, "CS", (0.01, 0.1))
@@ -86,12 +88,20 @@ def test_two_classes_in_training_and_a_third_in_the_test(name):
 def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsys, tmp_path):
     place = f"--output {shlex.quote(str(tmp_path))}"
     monkeypatch.setattr("utils.get_available_memory", lambda: 6 * 10**6)
-    line = refuse(f"{SMALL} --save-features s1 {place}", capsys)
-    assert f"{360 * 30 * 28 * 28 / 1e6:,.0f} MB of them for --save-features s1, and 6 MB are free" in line
+    assert_refuses(
+        train.main,
+        f"{SMALL} --save-features s1 {place}",
+        f"{360 * 30 * 28 * 28 / 1e6:,.0f} MB of them for --save-features s1, and 6 MB are free",
+        capsys,
+    )
     monkeypatch.setattr("utils.get_available_memory", lambda: None)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 10**6))
-    line = refuse(f"{SMALL} --save-features c1 {place}", capsys)
-    assert f"--save-features c1 takes {611 * 30 * 14 * 14 / 1e6:,.0f} MB in" in line
+    assert_refuses(
+        train.main,
+        f"{SMALL} --save-features c1 {place}",
+        f"--save-features c1 takes {611 * 30 * 14 * 14 / 1e6:,.0f} MB in",
+        capsys,
+    )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -105,16 +115,6 @@ def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch
     assert found["readout"]["refused"]
     assert found["test"]
     assert len(list((tmp_path / "run" / "features").iterdir())) == 3
-
-
-def test_the_memory_of_a_readout(monkeypatch):
-    """Each spike takes 12 bytes (a float64 and an int32), three times."""
-    latencies = torch.zeros(1000, 1000, 1, 1, dtype=torch.uint8)
-    monkeypatch.setattr("utils.get_available_memory", lambda: 36 * 10**6)
-    assert features.find_spikes(latencies, 15).nnz == 10**6
-    monkeypatch.setattr("utils.get_available_memory", lambda: 36 * 10**6 - 1)
-    with refuses("--readout"):
-        features.find_spikes(latencies, 15)
 
 
 def test_only_the_first_spike_at_each_position_teaches_s2():

@@ -12,7 +12,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from support.command import CORES, SMALL, contents, refuse, results, start
+from support.command import CORES, SMALL, contents, results, start
 from support.refusals import assert_refused, assert_refuses
 from support.run_folders import ROOT, curves, events_of, only_run, outcome, same
 from support.tiers import slow_except
@@ -48,10 +48,11 @@ def assert_same(found, expected):
 
 THREADS = f"--threads {min(2, CORES)}"
 # s1, s2, s3: batches 1-3, 4-6, 7-12; a stop after an epoch's last batch comes before the epoch's row is written
-RESUMES = [([5], THREADS), ([12], ""), ([1] * 11, "")]
+RESUMES = ([5], THREADS), ([12], ""), ([1] * 11, "")
+STOPS = slow_except(RESUMES[:2], RESUMES)
 
 
-@pytest.mark.parametrize(("stops", "more"), RESUMES, ids=lambda value: str(value).replace(" ", ""))
+@pytest.mark.parametrize(("stops", "more"), STOPS, ids=lambda value: str(value).replace(" ", ""))
 def test_an_interruption_changes_nothing(stops, more, tmp_path, undrawn, undisturbed, stop_after, capsys):
     words = f"{SMALL} --epochs 1 1 2"
     expected = undisturbed(words)
@@ -126,6 +127,7 @@ def test_a_kill_doubles_no_curve_in_tensorboard(tmp_path, undrawn, monkeypatch):
     assert [event.step for event in weights] == [1, 2]
 
 
+@pytest.mark.slow
 def test_the_points_within_an_epoch_are_those_of_an_undisturbed_run(tmp_path, undrawn, undisturbed, stop_after):
     """28 batches of 5 images have 10 points, each the outcome of one batch; the stop lies between two points."""
     words = f"{SMALL} --batch-size 5 --epochs 0 0 1 --tensorboard"
@@ -218,8 +220,7 @@ def test_a_finished_run_whose_side_files_are_damaged(trained, tmp_path, capsys):
 def test_a_run_that_patience_ended_is_not_lengthened(tmp_path, undrawn, capsys):
     assert start(f"{SMALL} --epochs 1 1 20 --patience 1", tmp_path) == 0
     capsys.readouterr()
-    line = refuse(f"--resume {only_run(tmp_path)} --epochs 1 1 30", capsys)
-    assert "--patience" in line
+    assert_refuses(train.main, f"--resume {only_run(tmp_path)} --epochs 1 1 30", "--patience", capsys)
 
 
 def test_the_latest_run_is_a_dry_one_only_if_there_is_no_other(tmp_path):

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, FEW_DIGITS, SMALL, contents, read_csv, refuse, results, start, start_evaluation
+from support.command import DIGITS, FEW_DIGITS, SMALL, contents, read_csv, results, start, start_evaluation
+from support.refusals import assert_refuses
 from support.run_folders import ROOT, events_of, only_run, same
 from support.tiers import slow_except
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 import datasets
 import evaluate
-import report.page
+import train
 from datasets import augmentation
 from datasets.augmentation import Augmentation, MovedCopies, move_images
 from engine.rules import STDP
@@ -201,8 +202,7 @@ def test_a_name_of_ones_own(tmp_path, undrawn, capsys):
     assert results(tmp_path / "my_run-1.2")["test"]["best"]["count"] == 40
     before = contents(tmp_path)
     capsys.readouterr()
-    line = refuse(f"{words} --output {tmp_path}", capsys)
-    assert "my_run-1.2" in line
+    assert_refuses(train.main, f"{words} --output {tmp_path}", "my_run-1.2", capsys)
     assert contents(tmp_path) == before
 
 
@@ -265,11 +265,10 @@ def test_a_network_that_decides_nothing(tmp_path, monkeypatch, capsys):
     assert start("--resume latest --no-figures", tmp_path) == 0
     capsys.readouterr()
     nothing = "contains unrewarded, which has no decision stage"
-    assert nothing in refuse(f"{run}", capsys, evaluate)
+    assert_refuses(evaluate.main, f"{run}", nothing, capsys)
     image = shlex.quote(str(ROOT / "images" / "example-digit.png"))
-    assert nothing in refuse(f"{run} --predict {image}", capsys, evaluate)
-    line = refuse(f"{words} --patience 1 --output {tmp_path}", capsys)
-    assert "--patience" in line
+    assert_refuses(evaluate.main, f"{run} --predict {image}", nothing, capsys)
+    assert_refuses(train.main, f"{words} --patience 1 --output {tmp_path}", "--patience", capsys)
 
 
 WORDS = f"{SMALL} --epochs 0 0 2"
@@ -314,6 +313,7 @@ def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn
     assert f"validation {100 * found['best_epoch']['accuracy']:.2f} %" in read_run(run).describe()
 
 
+@pytest.mark.slow
 def test_the_weights_are_those_of_a_run_that_tests(tmp_path, undrawn):
     for name, more in (("one", ""), ("two", "--no-test")):
         assert start(f"{WORDS} --name {name} {more}", tmp_path) == 0
@@ -323,15 +323,6 @@ def test_the_weights_are_those_of_a_run_that_tests(tmp_path, undrawn):
     # tested later, and once
     assert start_evaluation(f"{tmp_path / 'two'} --device cpu --threads 1 --no-figures --name three", tmp_path) == 0
     assert results(tmp_path / "three")["test"]["accuracy"] == one["test"]["best"]["accuracy"]
-
-
-def test_the_titles_name_the_images(monkeypatch, tmp_path):
-    titles = []
-    monkeypatch.setattr("report.figures.draw_errors", lambda *args: titles.append(args[5]) or ())
-    monkeypatch.setattr("report.figures.save", lambda *_: None)
-    monkeypatch.setattr(report.page, "read_figures", lambda *_: [])
-    assert start(f"{WORDS} --no-test --name one", tmp_path) == 0
-    assert f"{results(tmp_path / 'one')['images']['validation']} validation images" in titles[0]
 
 
 TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
@@ -353,16 +344,7 @@ def test_copies_are_the_moved_images_encoded():
         assert torch.equal(copy[2:5], S1C1().encode(move_images(IMAGES, moves, number, 3)[2:5]))
 
 
-@pytest.mark.parametrize("limit", [0, 2**30])
-def test_many_are_stored_in_a_file_without_a_name(limit, tmp_path, monkeypatch):
-    monkeypatch.setattr(augmentation, "MAX_IN_MEMORY", limit)
-    file = MovedCopies(IMAGES, Augmentation(copies=2, flip=True), 0, None, 4000, tmp_path).file(1)
-    assert (file is None) == bool(limit)
-    assert list(tmp_path.iterdir()) == []
-    if file:
-        file.close()
-
-
+@pytest.mark.slow
 def test_a_run_learns_from_copies_and_resumes_to_the_bit(tmp_path, undrawn, stop_after, monkeypatch):
     """Without a pause, and interrupted in memory and on the disk: the same weights, other than without copies."""
     for place in ("whole", "plain", "memory", "disk"):

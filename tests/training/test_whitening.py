@@ -148,11 +148,3 @@ def test_weights_are_taken_with_the_encoder_that_they_learned_from(data, run, tm
     before = load_checkpoint(run / "checkpoints" / "last.safetensors").encoder_state
     for name, tensor in load_checkpoint(taken / "checkpoints" / "last.safetensors").encoder_state.items():
         assert torch.equal(tensor, before[name])
-
-
-def test_a_resumed_run_has_the_same_encoder_and_weights(data, run, tmp_path):
-    stopped = train_run(data, tmp_path, "--until", "s1")
-    assert train.main(["--resume", str(stopped)]) == 0
-    finished, whole = (load_checkpoint(folder / "checkpoints" / "last.safetensors") for folder in (stopped, run))
-    for a, b in ((finished.encoder_state, whole.encoder_state), (finished.state, whole.state)):
-        assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())

@@ -1,7 +1,7 @@
 """Run trained networks in SpikingJelly, from their NIR graphs, and compare every first spike and every decision.
 
-    python tests/manual/nir_in_spikingjelly.py write FOLDER CHECKPOINT …  # in the environment of this repository
-    python tests/manual/nir_in_spikingjelly.py run FOLDER                 # in an environment with SpikingJelly
+    python results/nir_in_spikingjelly.py write FOLDER CHECKPOINT …  # in the environment of this repository
+    python results/nir_in_spikingjelly.py run FOLDER                 # in an environment with SpikingJelly
 
 The second environment needs Python 3.11 and: pip install "torch==2.6.*" "torchaudio==2.6.*" spikingjelly nir nirtorch.
 The potentials of a network in SpikingJelly begin at the reset potential; here they are given 0 as their state.
@@ -17,7 +17,7 @@ IMAGES, BATCH = 1000, 50  # the first test images of MNIST
 
 
 def write(folder: Path, checkpoints: list[str]) -> None:
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     import datasets
     from report.nir import write_nir
     from training.checkpoint import load_network
