@@ -191,7 +191,7 @@ def test_a_network_without_a_decision_has_features_only(tmp_path):
     save_checkpoint(tmp_path / "features", model, encoder)
     network = load_network(tmp_path / "features")
     image = ROOT / "images" / "example-digit.png"
-    assert network.features(image, "c2").shape[1] == model.stages["s2"].out_channels
+    assert network.features(image, "c2").shape[1] == model.declaration["s2"].out_channels
     with refuses(tmp_path / "features"):
         network.classify(image)
 
