@@ -238,6 +238,25 @@ def test_patience(validation, patience, epochs, best, since):
     assert int(progress.best["state"]["phases.1.batches"]) == 3 * best  # the weights of that epoch
 
 
+class TwiceLabelled(Scripted):
+    """s2 learns with labels in two phases."""
+
+    def build_phases(self):
+        features, decisions = super().build_phases()
+        return [features, decisions, ScriptedPhase(decisions.stages, decisions.rules)]
+
+
+def test_patience_begins_anew_with_each_phase():
+    """The second phase is always below the best epoch of the first, and goes on as long as it improves itself."""
+    model = TwiceLabelled([9, 8, 1, 2, 2, 3, 3, 3])
+    progress = fit(model, epochs=(0, 6, 9), validation=True, patience=1)
+    assert [row["epoch"] for row in progress.history] == [1, 2, 1, 2, 3]
+    model = TwiceLabelled([9, 8, 8, 1, 2, 2, 3, 3, 3])
+    progress = fit(model, epochs=(0, 6, 9), validation=True, patience=2)
+    assert [row["epoch"] for row in progress.history] == [1, 2, 3, 1, 2, 3, 4, 5, 6]
+    assert (progress.best["step"], progress.epochs_since_best) == (1, 2)
+
+
 def test_phases_without_epochs_are_left_out_and_patience_ends_no_phase_without_labels():
     model = Scripted()
     progress = fit(model, epochs=(0, 1))

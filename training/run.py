@@ -188,7 +188,10 @@ class Run:
             self.save("best.safetensors", progress.best["state"])
         patience = self.settings.patience if phase.needs_labels else 0
         is_last = progress.epoch >= self.settings.epochs[progress.phase]
-        if self.diagnosis and (is_last or (patience and progress.epochs_since_best >= patience)):
+        gave_up = patience and progress.epochs_since_best >= patience
+        if gave_up and not is_last:
+            self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
+        if self.diagnosis and (is_last or gave_up):
             self.log_all(self.diagnosis.diagnose(phase, row))
         if self.settings.figures and (not self.shown_at or time.monotonic() - self.shown_at >= PAGE_EVERY):
             title = f"{self.settings.title(dataset=self.data.set.name)}, epoch {row['epoch']} of {phase.name}"

@@ -193,6 +193,7 @@ def test_patience(tmp_path, undrawn):
     folder = only_run(tmp_path)
     done = [row for row in read_csv(folder / "metrics.csv") if row["phase"] == "s3"]
     assert len(done) == results(folder)["best_epoch"]["epoch"] + 2 < 20
+    assert f"s3 ends after epoch {len(done)}, by --patience 2" in (folder / "log.txt").read_text()
 
 
 def test_a_name_of_ones_own(tmp_path, undrawn, capsys):
