@@ -406,11 +406,16 @@ class Run:
         last_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         if best is not None:
             restore_state(model, best["state"])
-        # the map below the stages that learned last is the same for the best and for the last weights
-        maps = {model.input_name(model.phases[-1].stages[0]): None} if self.settings.test else {}
+        last_phase = model.phases[-1]
+        maps = {}
+        if best is not None and best["phase"] != last_phase.name:
+            validation = self.encode_split("validation")  # its other maps follow from the last weights
+        elif self.settings.test:
+            # the map below the stages that learned last is the same for the best and for the last weights
+            maps[model.input_name(last_phase.stages[0])] = None
         energy = measure_energy(model, self.encoder, latencies, maps)
         held_out = validation and (validation.maps, validation.labels)
-        scored = (maps, labels) if self.settings.test else held_out
+        scored = (maps or latencies, labels) if self.settings.test else held_out
         split = self.settings.scored_split
         evaluations = {f"{split}.best": Evaluation(model, *scored)}
         evaluations[f"{split}.last"] = evaluations[f"{split}.best"]
