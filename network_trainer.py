@@ -473,7 +473,11 @@ class NetworkTrainer(StageGraph):
             wanted = f"{len(self.phases)} numbers of epochs from 0 on, one for each phase ({names})"
             given = " ".join(map(str, epochs)) or "none"
             raise InputError(f"{self.name} needs {wanted}, not {given}")
-        for data in filter(None, (train, validation)):
+        for data, split in ((train, "training"), (validation, "validation")):
+            if data is None:
+                continue
+            if not len(data):
+                raise InputError(f"there are no {split} images")
             data.labels = self.check_labels(data.labels, len(data.labels))
             latencies = data.maps.get(INPUT)
             if latencies is not None and len(latencies) != len(data):
@@ -541,16 +545,15 @@ class NetworkTrainer(StageGraph):
         for split, outcome in (("train", learned), ("val", validated)):
             for column, part in (("accuracy", "correct"), ("loss", "wrong"), ("silent", "silent")):
                 row[f"{split}_{column}"] = outcome.fraction(part) if outcome else None
-        if validated:
-            if progress.best is None or validated.correct > progress.best["correct"]:
-                progress.best = {
-                    "phase": phase.name,
-                    "epoch": progress.epoch + 1,
-                    "step": row["step"],
-                    "correct": validated.correct,
-                    "accuracy": row["val_accuracy"],
-                    "state": {key: value.detach().cpu().clone() for key, value in self.state_dict().items()},
-                }
+        if validated and (progress.best is None or validated.correct > progress.best["correct"]):
+            progress.best = {
+                "phase": phase.name,
+                "epoch": progress.epoch + 1,
+                "step": row["step"],
+                "correct": validated.correct,
+                "accuracy": row["val_accuracy"],
+                "state": {key: value.detach().cpu().clone() for key, value in self.state_dict().items()},
+            }
         row["seconds"] = progress.seconds
         earlier = progress.phase_seconds.get(phase.name, 0.0)
         progress.phase_seconds[phase.name] = earlier + progress.seconds

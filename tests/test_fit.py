@@ -288,6 +288,18 @@ def test_latencies_that_do_not_fit_are_refused(latencies):
         Scripted().fit(LatencyDataset(latencies, LABELS), None, (1, 1))
 
 
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_no_images_are_refused(split):
+    empty = LatencyDataset(LATENCIES[:0], LABELS[:0])
+    train, validation = LatencyDataset(LATENCIES, LABELS), None
+    if split == "training":
+        train = empty
+    else:
+        validation = empty
+    with refuses(split):
+        Scripted().fit(train, validation, (1, 1))
+
+
 def test_labels_are_classes():
     model = Scripted()
     assert model.check_labels([0, IMAGES - 1], 2).tolist() == [0, IMAGES - 1]
