@@ -165,6 +165,30 @@ def test_a_failed_run_is_reported_at_the_end(tmp_path, monkeypatch, capsys):
     assert "first line" in (tmp_path / "mozafari2018-digits-seed0.error.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("end", "is_stopped"),
+    [
+        ("sys.exit(2)", False),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", False),
+        ("sys.exit(143)", True),
+        ("signal.signal(signal.SIGTERM, signal.SIG_DFL); time.sleep(60)", True),
+    ],
+)
+def test_a_run_that_fails_while_the_sweep_stops_has_failed(end, is_stopped, tmp_path):
+    """Its last line is reported and kept; a run that ends by the signal of the sweep is stopped."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, pathlib, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('broken', file=sys.stderr, flush=True)\n"
+        f"pathlib.Path(sys.argv[1]).touch()\n{end}\n"
+    )
+    stop = tmp_path / ".stop"
+    result = sweep.train_one(str(program), [str(stop)], str(tmp_path), str(tmp_path / "run"), str(stop), {})
+    assert result.startswith("stopped" if is_stopped else "broken")
+    assert (tmp_path / "run.error.txt").exists() is not is_stopped
+
+
 def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch, capsys):
     def start_another(program, words, here, folder, stop, variables):
         Path(stop).touch()  # a second sweep must leave it
