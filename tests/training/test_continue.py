@@ -102,6 +102,7 @@ def test_features_before_a_stage_that_is_not_trained(tmp_path, undrawn, capsys):
 
 REFUSED = {
     "s9": ["--until s9"],
+    "--backend": ["--backend torch --continue-from {run}"],
     "--seed": ["--seed 4 --continue-from {run}"],
     "--epochs": ["--epochs 2 2 2 --continue-from {run}"],
     "s1.threshold": ["--set s1.threshold=9 --continue-from {run}"],
