@@ -14,6 +14,8 @@ PACKAGES = (  # of requirements.txt, by the names under which they are imported
     *("torch", "torchvision", "numpy", "numba", "sklearn", "scipy", "safetensors", "tensorboard", "matplotlib", "tqdm"),
     *("jinja2", "PIL", "joblib"),
 )
+# How torch's allocator, C++ and numba's compiler report that memory has run out, in a RuntimeError or a SystemError.
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "error return without exception set")
 USER_FILES: set[str] = set()  # paths of files whose errors are the user's: plugins, and the modules of models/
 
 
@@ -64,7 +66,8 @@ def run_program(program: str, execute: Callable[[list[str]], int | None], words:
         warn("stopped immediately")
         return 130
     except BaseException as error:
-        if not isinstance(error, InputError | OSError | MemoryError) and find_place(error) is None:
+        is_known = isinstance(error, InputError | OSError) or is_out_of_memory(error)
+        if not is_known and find_place(error) is None:
             raise
         if "--traceback" in words:
             warn(traceback.format_exc())
@@ -90,12 +93,20 @@ def describe_error(error: BaseException) -> str:
         text = f"cannot read or write {place}{error.strerror or error}"
     elif isinstance(error, InputError):
         text = str(error)
-    elif isinstance(error, MemoryError):
-        text = f"not enough memory: {error}".removesuffix(": ")
+    elif is_out_of_memory(error):
+        reason, _, _ = str(error).partition("\n")
+        text = f"not enough memory: {reason}".removesuffix(": ")
     else:
         text = traceback.format_exception_only(error)[-1].splitlines()[0]
     place = find_place(error)
     return f"{place}: {text}" if place else text
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception reports that memory has run out."""
+    if isinstance(error, RuntimeError | SystemError):
+        return any(sign in str(error) for sign in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError)
 
 
 def find_place(error: BaseException) -> str | None:
