@@ -1,6 +1,7 @@
 """The exceptions that report mistakes of the user, and the functions that print them."""
 
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -10,10 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-PACKAGES = (  # of requirements.txt, by the names under which they are imported
-    *("torch", "torchvision", "numpy", "numba", "sklearn", "scipy", "safetensors", "tensorboard", "matplotlib", "tqdm"),
-    *("jinja2", "PIL", "joblib"),
-)
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+IMPORTED = {"scikit-learn": "sklearn", "pillow": "PIL"}  # packages that are imported under another name
 # How torch's allocator, C++ and numba's compiler report that memory has run out, in a RuntimeError or a SystemError.
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "error return without exception set")
 USER_FILES: set[str] = set()  # paths of files whose errors are the user's: plugins, and the modules of models/
@@ -38,12 +37,12 @@ def check_environment() -> None:
     """Exit with code 2 and one line if a package is missing, or if numba cannot use ``NUMBA_NUM_THREADS``."""
     os.environ.pop("MPLBACKEND", None)  # matplotlib fails if it names no backend; here, figures go into files only
     program = Path(sys.argv[0]).name
-    for name in PACKAGES:
-        if importlib.util.find_spec(name) is None:
-            requirements = Path(__file__).with_name("requirements.txt")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home folder, it would warn
+    for package in re.findall(r"^[a-z0-9-]+(?=[^;\n]*$)", REQUIREMENTS.read_text(), re.MULTILINE):  # for any Python
+        if importlib.util.find_spec(IMPORTED.get(package, package)) is None:
             print(
-                f"{program}: the package {name} is not installed; activate the environment that contains it, or "
-                f"install it: {sys.executable} -m pip install -r {requirements}",
+                f"{program}: the package {package} is not installed; activate the environment that contains it, or "
+                f"install it: {sys.executable} -m pip install -r {REQUIREMENTS}",
                 file=sys.stderr,
             )
             sys.exit(2)

@@ -1,11 +1,14 @@
 """What the commands refuse: in one line, before anything is computed, and without a trace."""
 
 import errno
+import importlib.util
 import os
 import pickle
 import shlex
 import shutil
 import string
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -17,11 +20,12 @@ import torchvision
 from PIL import Image
 from support.command import CORES, DIGITS, SMALL, contents
 from support.refusals import assert_refused, assert_refuses, refuses
+from support.run_folders import ROOT
 
 import datasets
 import evaluate
 import train
-from errors import report_error
+from errors import check_environment, report_error
 from models import build_model
 from s1c1 import S1C1
 from SpykeTorch import functional
@@ -266,6 +270,25 @@ def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
 def test_an_operation_that_does_not_fit_in_memory():
     with pytest.raises(MemoryError):
         functional.pad(torch.zeros(1, 1, 1), (0, 2**50, 0, 0))
+
+
+@pytest.mark.parametrize(("package", "imported"), [("threadpoolctl", "threadpoolctl"), ("pillow", "PIL")])
+def test_a_missing_package_is_named(package, imported, monkeypatch, capsys):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == imported else find_spec(name))
+    with pytest.raises(SystemExit) as ended:
+        check_environment()
+    assert ended.value.code == 2
+    assert package in capsys.readouterr().err
+
+
+def test_a_home_that_is_no_folder_prints_no_warning():
+    environment = {**os.environ, "HOME": "/etc/passwd"}
+    for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        environment.pop(name, None)
+    command = [sys.executable, str(ROOT / "train.py"), "--list-models"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
 
 
 def test_another_number_of_classes(trained, tmp_path, monkeypatch, capsys):
