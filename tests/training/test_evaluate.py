@@ -15,6 +15,7 @@ import evaluate
 import train
 from encoders import choose_encoder
 from models import build_model, model_class
+from report.evaluation import Evaluation
 from s1c1 import S1C1
 from training.checkpoint import TrainedNetwork, load_checkpoint, load_network, rebuild_network, save_checkpoint
 from training.data import choose_map_images
@@ -173,6 +174,13 @@ def test_pictures_are_classified_together(trained, tmp_path, monkeypatch, capsys
     monkeypatch.setattr(TrainedNetwork, "classify", lambda *args: calls.append(args) or classify(*args))
     predictions(sorted(tmp_path.iterdir()), trained, capsys)
     assert len(calls) == 1
+
+
+def test_labels_are_no_formulas_of_a_spreadsheet(tmp_path):
+    model = build_model("mozafari2018", num_classes=5)
+    evaluation = Evaluation(model, torch.full((5, 6, 28, 28), 15, dtype=torch.uint8), np.arange(5))
+    evaluation.write_predictions(tmp_path / "predictions.csv", ["=1+1", "+1", "-1", "@one", "one"])
+    assert [row["label"] for row in read_csv(tmp_path / "predictions.csv")] == ["'=1+1", "'+1", "'-1", "'@one", "one"]
 
 
 def test_predicting_silence(trained, tmp_path, capsys):
