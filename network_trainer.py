@@ -559,6 +559,7 @@ class NetworkTrainer(StageGraph):
         progress.phase_seconds[phase.name] = earlier + progress.seconds
         progress.history.append(row)
         progress.epoch += 1
+        progress.epochs_since_best = 0
         if validated:
             accuracies = [done["val_accuracy"] for done in progress.history[-progress.epoch :]]
             progress.epochs_since_best = progress.epoch - 1 - accuracies.index(max(accuracies))

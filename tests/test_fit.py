@@ -264,7 +264,7 @@ def test_phases_without_epochs_are_left_out_and_patience_ends_no_phase_without_l
     assert [row["phase"] for row in progress.history] == ["s2"]
     model = Scripted()
     fit(model, epochs=(2, 3), patience=2, progress=Progress(epochs_since_best=2))
-    assert [name for name, *_ in model.learned] == ["s1"] * 6
+    assert [name for name, *_ in model.learned] == ["s1"] * 6 + ["s2"] * 9
 
 
 @pytest.mark.parametrize("epochs", [(1,), (1, 1, 1), (1, -1), (1.5, 1)])

@@ -200,6 +200,9 @@ def test_patience(tmp_path, undrawn):
 class Silenced(NetworkTrainer):
     """Its last but one phase makes s2 silent, and the best epoch comes before that."""
 
+    name = "silenced"
+    epochs = (1, 3, 1)
+
     def build(self, num_classes):
         falls = (-0.05, -0.05)
         rule = RSTDP(winners=4, reward=falls, punishment=falls, bounds=(0.0, 1.0))
@@ -219,7 +222,7 @@ class Silenced(NetworkTrainer):
 @pytest.mark.parametrize("more", ["", "--no-test"])
 def test_the_best_and_the_last_weights_are_tested_on_their_own_maps(more, tmp_path, undrawn, monkeypatch):
     monkeypatch.setitem(MODELS, "silenced", Silenced)
-    assert start(f"{SMALL} --model silenced --epochs 1 3 1 {more}", tmp_path) == 0
+    assert start(f"{SMALL} --model silenced {more}", tmp_path) == 0
     found = results(only_run(tmp_path))
     split = found["validation" if more else "test"]
     assert (found["best_epoch"]["phase"], found["best_epoch"]["epoch"]) == ("s2+s3", 1)
