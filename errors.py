@@ -1,6 +1,7 @@
 """The exceptions that report mistakes of the user, and the functions that print them."""
 
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -10,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-PACKAGES = (  # of requirements.txt, by the names under which they are imported
-    *("torch", "torchvision", "numpy", "numba", "sklearn", "scipy", "safetensors", "tensorboard", "matplotlib", "tqdm"),
-    *("jinja2", "PIL", "joblib"),
-)
+REQUIREMENTS = Path(__file__).with_name("requirements.txt")
+IMPORTED = {"scikit-learn": "sklearn", "pillow": "PIL"}  # packages that are imported under another name
+# How torch's allocator, C++ and numba's compiler report that memory has run out, in a RuntimeError or a SystemError.
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "error return without exception set")
 USER_FILES: set[str] = set()  # paths of files whose errors are the user's: plugins, and the modules of models/
 
 
@@ -36,12 +37,12 @@ def check_environment() -> None:
     """Exit with code 2 and one line if a package is missing, or if numba cannot use ``NUMBA_NUM_THREADS``."""
     os.environ.pop("MPLBACKEND", None)  # matplotlib fails if it names no backend; here, figures go into files only
     program = Path(sys.argv[0]).name
-    for name in PACKAGES:
-        if importlib.util.find_spec(name) is None:
-            requirements = Path(__file__).with_name("requirements.txt")
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home folder, it would warn
+    for package in re.findall(r"^[a-z0-9-]+(?=[^;\n]*$)", REQUIREMENTS.read_text(), re.MULTILINE):  # for any Python
+        if importlib.util.find_spec(IMPORTED.get(package, package)) is None:
             print(
-                f"{program}: the package {name} is not installed; activate the environment that contains it, or "
-                f"install it: {sys.executable} -m pip install -r {requirements}",
+                f"{program}: the package {package} is not installed; activate the environment that contains it, or "
+                f"install it: {sys.executable} -m pip install -r {REQUIREMENTS}",
                 file=sys.stderr,
             )
             sys.exit(2)
@@ -64,7 +65,8 @@ def run_program(program: str, execute: Callable[[list[str]], int | None], words:
         warn("stopped immediately")
         return 130
     except BaseException as error:
-        if not isinstance(error, InputError | OSError | MemoryError) and find_place(error) is None:
+        is_known = isinstance(error, InputError | OSError) or is_out_of_memory(error)
+        if not is_known and find_place(error) is None:
             raise
         if "--traceback" in words:
             warn(traceback.format_exc())
@@ -90,12 +92,20 @@ def describe_error(error: BaseException) -> str:
         text = f"cannot read or write {place}{error.strerror or error}"
     elif isinstance(error, InputError):
         text = str(error)
-    elif isinstance(error, MemoryError):
-        text = f"not enough memory: {error}".removesuffix(": ")
+    elif is_out_of_memory(error):
+        reason, _, _ = str(error).partition("\n")
+        text = f"not enough memory: {reason}".removesuffix(": ")
     else:
         text = traceback.format_exception_only(error)[-1].splitlines()[0]
     place = find_place(error)
     return f"{place}: {text}" if place else text
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception reports that memory has run out."""
+    if isinstance(error, RuntimeError | SystemError):
+        return any(sign in str(error) for sign in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError)
 
 
 def find_place(error: BaseException) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from errors import InputError, check_environment, make_printable, print_output, run_program
+from errors import InputError, check_environment, make_printable, print_output, report_error, run_program
 
 if __name__ == "__main__":
     check_environment()
@@ -56,17 +56,18 @@ def main(argv: list[str] | None = None) -> int:
     return run_program("evaluate.py", execute, argv)
 
 
-def execute(words: list[str]) -> None:
-    """Test, classify or export, as the words of a command line request."""
+def execute(words: list[str]) -> int:
+    """Test, classify or export, as the words of a command line request. Returns the exit code."""
     settings = EvaluateSettings.parse(words)
     if settings.nir:
         write_graph(settings)
     elif settings.export:
         export(settings)
     elif settings.predict:
-        predict(settings)
+        return predict(settings)
     else:
         evaluate(settings)
+    return 0
 
 
 def evaluate(settings: EvaluateSettings) -> None:
@@ -159,21 +160,35 @@ def show_evaluation(target: Path, figures: Path, evaluation: Evaluation, split: 
     board.close()
 
 
-def predict(settings: EvaluateSettings) -> None:
-    """Print the classes of image files, or of recordings of events."""
+def predict(settings: EvaluateSettings) -> int:
+    """Print the classes of image files, or of recordings of events, and a line on stderr for each unreadable file.
+
+    Returns the exit code: 2 if a file cannot be read.
+    """
     network = load(settings)
     network.check_decides()
     endings = pictures.ENDINGS if network.encoder.colours else events.ENDINGS
+    paths = list(chain.from_iterable(images_at(name, endings) for name in settings.predict))
+    code = 0
+    inputs = []
     predictions = []
-    for path in chain.from_iterable(images_at(name, endings) for name in settings.predict):
-        image, note = network.read_image(path, settings.raw)
-        (decision,), (scores,) = network.classify(image)
-        name = None if decision < 0 else network.class_names[decision]
-        scores = dict(zip(network.class_names, scores.tolist(), strict=True))
-        predictions.append({"image": str(path), "class": name, "note": note, "scores": scores})
+    for path in paths:
+        try:
+            image, note = network.read_image(path, settings.raw)
+        except (InputError, OSError) as error:
+            code = report_error("evaluate.py", error)
+            continue
+        inputs.append(image if network.encoder.colours else path)
+        predictions.append({"image": str(path), "class": None, "note": note})
+    if not inputs:
+        return code
+    for entry, decision, scores in zip(predictions, *network.classify(inputs), strict=True):
+        if decision >= 0:
+            entry["class"] = network.class_names[decision]
+        entry["scores"] = dict(zip(network.class_names, scores.tolist(), strict=True))
     if settings.json:
         print_output(json.dumps(predictions, indent=1))
-        return
+        return code
     for entry in predictions:
         decision = "silent: no neuron of the decision stage fired" if entry["class"] is None else entry["class"]
         note = f"  ({entry['note']})" if entry["note"] else ""
@@ -181,6 +196,7 @@ def predict(settings: EvaluateSettings) -> None:
         if settings.scores:
             scores = [f"{name} {score:.6g}" for name, score in entry["scores"].items()]
             print_output(f"    {'  '.join(scores)}")
+    return code
 
 
 def export(settings: EvaluateSettings) -> None:

@@ -312,7 +312,10 @@ def train_one(program: str, words: list[str], here: str, folder: str, stop: str,
                 process.terminate()
                 is_asked = True
             time.sleep(0.1)
-    if process.returncode not in (0, 130) and not stop.exists():
+    stopped = [130, 143]  # by a signal that train.py has noted
+    if is_asked:
+        stopped.append(-signal.SIGTERM)  # before it could note it
+    if process.returncode not in (0, *stopped):
         lines = error_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         reason = lines[-1] if lines else f"ended by signal {-process.returncode}"
         return f"{reason} (see {error_file})"

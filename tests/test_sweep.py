@@ -334,10 +334,10 @@ def test_phases_are_the_same_up_to_what_differs(name, other, changes, count):
         *(({name: value}, 0) for name, value in (
             ("seed", 1), ("dataset", "mnist"), ("ratio", 0.5), ("val_split", 0), ("batch_size", 100),
             ("dry_run", True), ("image_size", (20, 20)), ("fingerprint", "others"), ("init_from", "run"),
-            ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)),
+            ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)), ("backend", "torch"),
         )),
         ({"epochs": (2, 5, 680)}, 1), ({"epochs": (2, 4, 1)}, 2),
-        ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1, "backend": "torch"}, 2),
+        ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1, "backend": "event"}, 2),
     ],
 )  # fmt: skip
 def test_phases_are_the_same_if_they_see_the_same_images_in_the_same_order(different, count):

@@ -15,6 +15,7 @@ from s1c1 import Encoder
 from training.checkpoint import Checkpoint, load_checkpoint, rebuild_network
 from training.data import Data, split_indices
 from training.settings import CODE, LEARNING, TrainSettings
+from utils import choose_device
 
 
 def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: Data) -> tuple[dict, list[str]]:
@@ -105,12 +106,19 @@ def describe_phases(
 ) -> list[dict[str, Any]]:
     """Return everything that the weights depend on, for each phase before the first phase that needs labels.
 
+    Also the backend and the kind of device, because they round differently, and rounding can choose another winner.
+
     Two runs have bit-identical weights after a phase if they are equal in this phase and in all phases before it. A
     phase depends on the stages up to the highest that has learned, because initial weights are drawn in this order.
     """
     flags = settings.flags()
     common = {flags[name].flag: value for name, value in settings.select(LEARNING, CODE).items()}
     common |= {"fingerprint of the data": fingerprint, "encoder": get_encoder_config(encoder)}
+    device = choose_device(settings.device, settings.backend).type
+    backend = settings.backend
+    if backend == "auto":
+        backend = "event" if device == "cpu" else "torch"
+    common |= {"--backend": backend, "--device": device}
     names = list(model.declaration)
     phases = []
     top = 0

@@ -188,7 +188,10 @@ class Run:
             self.save("best.safetensors", progress.best["state"])
         patience = self.settings.patience if phase.needs_labels else 0
         is_last = progress.epoch >= self.settings.epochs[progress.phase]
-        if self.diagnosis and (is_last or (patience and progress.epochs_since_best >= patience)):
+        gave_up = patience and progress.epochs_since_best >= patience
+        if gave_up and not is_last:
+            self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
+        if self.diagnosis and (is_last or gave_up):
             self.log_all(self.diagnosis.diagnose(phase, row))
         if self.settings.figures and (not self.shown_at or time.monotonic() - self.shown_at >= PAGE_EVERY):
             title = f"{self.settings.title(dataset=self.data.set.name)}, epoch {row['epoch']} of {phase.name}"
@@ -404,8 +407,16 @@ class Run:
         if best is not None:
             restore_state(model, best["state"])
         energy = measure_energy(model, self.encoder, latencies)
+        last_phase = model.phases[-1]
+        maps = latencies
+        if best is not None and best["phase"] != last_phase.name:
+            validation = self.encode_split("validation")  # its other maps follow from the last weights
+        elif self.settings.test:
+            # the map below the stages that learned last is the same for the best and for the last weights
+            below = model.input_name(last_phase.stages[0])
+            maps = {below: model.map_of(latencies, below)}
         held_out = validation and (validation.maps, validation.labels)
-        scored = (latencies, labels) if self.settings.test else held_out
+        scored = (maps, labels) if self.settings.test else held_out
         split = self.settings.scored_split
         evaluations = {f"{split}.best": Evaluation(model, *scored)}
         evaluations[f"{split}.last"] = evaluations[f"{split}.best"]

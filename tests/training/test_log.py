@@ -38,6 +38,15 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     assert (tmp_path / "log.txt").read_text() == "one\n"
 
 
+def test_a_pipe_is_replaced_and_not_waited_for(tmp_path):
+    log = RunLog(tmp_path, quiet=True)
+    log.info("one")
+    (tmp_path / "log.txt").unlink()
+    os.mkfifo(tmp_path / "log.txt")
+    log.info("two")
+    assert (tmp_path / "log.txt").read_text() == "two\n"
+
+
 def test_a_bar_shows_the_time_left(tmp_path, capsys):
     log = RunLog(tmp_path)
     log.is_live = True

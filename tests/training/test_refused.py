@@ -1,11 +1,14 @@
 """What the commands refuse: in one line, before anything is computed, and without a trace."""
 
 import errno
+import importlib.util
 import os
 import pickle
 import shlex
 import shutil
 import string
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -17,14 +20,16 @@ import torchvision
 from PIL import Image
 from support.command import CORES, DIGITS, SMALL, contents, start
 from support.refusals import assert_refused, assert_refuses, refuses
+from support.run_folders import ROOT
 
 import datasets
 import evaluate
 import sweep
 import train
-from errors import report_error
+from errors import check_environment, report_error
 from models import build_model
 from s1c1 import S1C1
+from SpykeTorch import functional
 from training.checkpoint import encode_checkpoint, load_checkpoint
 from utils import lock_folder
 
@@ -160,7 +165,7 @@ TRAIN = {  # what the line names: command lines
     "time_steps": [NEW + "--init-from {run} --set encoder.time_steps=20"],
     "no stage": [NEW + "--init-from {run} --set s1.kernel=7 s2.kernel=5 s3.kernel=3"],
     # phases of another run
-    "s1.threshold": [LIKE + "--set s1.threshold=9 --continue-from {run}"],
+    "s1": [LIKE + "--set s1.threshold=9 --continue-from {run}"],
     "fingerprint": [LIKE + "--image-size 20 20 --continue-from {run}"],
     "no checkpoint": [LIKE + "--continue-from nowhere", LIKE + "--continue-from {run}/checkpoints/last.safetensors"],
     "no finished phase": [LIKE + "--continue-from {bad}/new"],
@@ -312,11 +317,38 @@ def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(train, "train", fail)
     assert_refuses(train.main, "--model mozafari2018", "runs/events.out", capsys)
-    monkeypatch.setattr(train, "train", Mock(side_effect=MemoryError))
-    assert_refuses(train.main, "--model mozafari2018", "memory", capsys)
+    allocator = RuntimeError("DefaultCPUAllocator: can't allocate memory\nframe #0")
+    compiler = SystemError("<built-in function x> error return without exception set")
+    for error in (MemoryError, allocator, compiler, RuntimeError("std::bad_alloc")):
+        monkeypatch.setattr(train, "train", Mock(side_effect=error))
+        assert_refuses(train.main, "--model mozafari2018", "memory", capsys)
     assert_refuses(train.main, ["--plugin", "a\0b"], "--plugin", capsys)
     odd = OSError(errno.ENOENT, "gone", "a\nb\x1b[2J\u202e\udcff")
     assert_refused("x.py", report_error("x.py", odd), *capsys.readouterr(), r"a\nb\x1b[2J\u202e\udcff")
+
+
+def test_an_operation_that_does_not_fit_in_memory():
+    with pytest.raises(MemoryError):
+        functional.pad(torch.zeros(1, 1, 1), (0, 2**50, 0, 0))
+
+
+@pytest.mark.parametrize(("package", "imported"), [("threadpoolctl", "threadpoolctl"), ("pillow", "PIL")])
+def test_a_missing_package_is_named(package, imported, monkeypatch, capsys):
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == imported else find_spec(name))
+    with pytest.raises(SystemExit) as ended:
+        check_environment()
+    assert ended.value.code == 2
+    assert package in capsys.readouterr().err
+
+
+def test_a_home_that_is_no_folder_prints_no_warning():
+    environment = {**os.environ, "HOME": "/etc/passwd"}
+    for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        environment.pop(name, None)
+    command = [sys.executable, str(ROOT / "train.py"), "--list-models"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
 
 
 def test_another_number_of_classes(trained, tmp_path, monkeypatch, capsys):
