@@ -110,7 +110,7 @@ FIELDS = {  # of --set
     "s2.threshold": ["high", "-1", "true", 10**400], "s2.kernel": ["2.5"], "s1.out_channels": ["999999999"],
     "s1.padding": ["5000000"], "c1.size": ["0"], "s2.first_weights": ["0.5", "a,b"],
     "s1.rule.winners": ["0", "2.0"], "s1.rule.stabilize": ["1"], "s3.rule.reward": ["1"], "s3.rule.warm_up": ["3"],
-    "s1.rule.rates": [f"0.1,{10**400}"], "s2.rule": ["none"], "c1.rule": ["none"], "c1.rule.winners": ["3"],
+    "s1.rule.rates": [f"0.1,{10**400}"], "c1.rule": ["none"], "c1.rule.winners": ["3"],
     "s1.rule": ["{{}}", "{{1}}"], "encoder.threshold": ["1e300"],
     "encoder.width": ["3"], "encoder.colours": ["3"], "encoder.radius": ["2.5", "1000000"],
     "encoder.time_steps": ["0"], "encoder.filters": ["3,1,2", "((1000001,1,2),)"],
@@ -131,7 +131,7 @@ TRAIN = {  # what the line names: command lines
     # settings of the network that are refused with others
     "s3": [NEW + "--set s3.out_channels=201"],
     "kernel": [NEW + "--set s2.kernel=50"],
-    "features": [NEW + "--set s2.out_channels=100000"],
+    "s2.out_channels": [NEW + "--set s2.out_channels=100000"],
     # files
     "missing.toml": ["--config {bad}/missing.toml"], "noise": ["--config {bad}/noise"],
     "text.png": ["--config {bad}/text.png", NEW + "--init-from {bad}/text.png"],
