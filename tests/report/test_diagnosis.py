@@ -14,7 +14,7 @@ from models import build_model
 from network_trainer import LatencyDataset
 from report.diagnosis import Diagnosis
 from training.checkpoint import load_network
-from training.settings import read_set
+from training.settings import read_pairs
 
 EPOCH = re.compile(
     r"^(?P<phase>s\d) +STDP +epoch +(?P<epoch>\d+)/(?P<epochs>\d+) +convergence (?P<convergence>[^,]+), "
@@ -59,7 +59,7 @@ def test_suggested_thresholds_fit_the_network(name):
     """In deepr2024, s3 has only a warm-up by STDP: --set would refuse its fields."""
     diagnosis = diagnose(build_model(name), torch.zeros(2, 6, 28, 28, dtype=torch.uint8))
     _, *fields = diagnosis.suggest_adaptive_thresholds().split()
-    stages = build_model(name, overrides=read_set(fields)).stages
+    stages = build_model(name, overrides=read_pairs(fields)).stages
     adapting = {stage for stage, found in stages.items() if any(rule.adapts_thresholds for rule in found.rules)}
     assert {"s1", "s2"} <= adapting
     assert ("s3" in adapting) == (name == "multiscale2026")

@@ -64,7 +64,7 @@ def test_a_run_learns_from_copies_and_resumes_to_the_bit(tmp_path, undrawn, stop
     [
         (f"--model deepr2024 {MOVES}", "deepr2024"),
         (f"--model kheradpisheh2018 {MOVES}", "kheradpisheh2018"),
-        ("--model mozafari2018 --augment twist=3", "twist=3"),
+        ("--model mozafari2018 --augment twist=3", "twist"),
         ("--model mozafari2018 --augment turn=3", "copies"),
     ],
 )
