@@ -178,6 +178,25 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(program
     assert not run.stdout
 
 
+MISSING = """
+from importlib import metadata
+import errors
+
+def find(name):
+    if name == "threadpoolctl":
+        raise metadata.PackageNotFoundError(name)
+
+metadata.distribution = find
+errors.prepare_start()
+"""
+
+
+def test_the_last_package_of_requirements_is_looked_for():
+    run = subprocess.run([sys.executable, "-c", MISSING], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert "the package threadpoolctl" in run.stderr
+
+
 def test_an_error_is_one_line_and_keeps_spaces_in_names():
     message = str(InputError(f"winners must be a number, not {torch.zeros(2, 2)}; see my  file"))
     assert "\n" not in message

@@ -32,7 +32,7 @@ def test_a_network_that_cannot_be_built_is_one_line_of_the_list(monkeypatch, cap
 def test_a_faulty_file_is_one_line_of_the_list_and_its_network_shows_the_line(tmp_path):
     for folder in ("SpykeTorch", "datasets", "encoders", "engine", "models", "report", "training"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in ROOT.glob("*.py"):
+    for file in (*ROOT.glob("*.py"), ROOT / "requirements.txt"):
         shutil.copy(file, tmp_path)
     (tmp_path / "models" / "crooked2026.py").write_text("from engine.stages import SpikingKonv\n")
 
