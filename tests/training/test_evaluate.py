@@ -17,7 +17,7 @@ from encoders import choose_encoder
 from models import build_model, model_class
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint, load_network, rebuild_network, save_checkpoint
-from training.data import choose_map_images
+from training.plan import choose_map_images
 from training.settings import TrainSettings
 
 MACHINE = "--device cpu --threads 1"
@@ -157,6 +157,19 @@ def test_predicting_silence(trained, tmp_path, capsys):
     Image.new("L", (28, 28)).save(tmp_path / "black.png")
     names, _ = predictions([tmp_path / "black.png"], trained, capsys)
     assert names[0].startswith("silent")
+
+
+def test_a_broken_picture_among_others_gets_its_line(trained, tmp_path, capsys):
+    """The others are classified."""
+    for name in ("a.png", "c.png"):
+        Image.new("L", (28, 28)).save(tmp_path / name)
+    (tmp_path / "b.png").write_text("no picture")
+    assert evaluate.main([str(trained), "--predict", str(tmp_path), *MACHINE.split()]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[0] for line in out.splitlines()] == [str(tmp_path / "a.png"), str(tmp_path / "c.png")]
+    assert err.startswith("evaluate.py: ")
+    assert "b.png" in err
+    assert err.count("\n") == 1
 
 
 def test_loading_a_network_in_one_call(trained, tmp_path):

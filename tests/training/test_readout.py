@@ -1,7 +1,6 @@
 """Features for other classifiers: what is saved, the accuracy of a linear readout, and what does not fit."""
 
 import shlex
-import shutil
 from unittest import mock
 
 import numpy as np
@@ -87,10 +86,6 @@ def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsy
     monkeypatch.setattr("utils.get_available_memory", lambda: 6 * 10**6)
     line = refuse(f"{SMALL} --save-features s1 {place}", capsys)
     assert f"{360 * 30 * 28 * 28 / 1e6:,.0f} MB of them for --save-features s1, and 6 MB are free" in line
-    monkeypatch.setattr("utils.get_available_memory", lambda: None)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 10**6))
-    line = refuse(f"{SMALL} --save-features c1 {place}", capsys)
-    assert f"--save-features c1 takes {611 * 30 * 14 * 14 / 1e6:,.0f} MB in" in line
     assert list(tmp_path.iterdir()) == []
 
 
@@ -112,7 +107,7 @@ def test_the_memory_of_a_readout(monkeypatch):
     monkeypatch.setattr("utils.get_available_memory", lambda: 36 * 10**6)
     assert features.find_spikes(latencies, 15).nnz == 10**6
     monkeypatch.setattr("utils.get_available_memory", lambda: 36 * 10**6 - 1)
-    with refuses("--readout"):
+    with refuses("a readout of 1,000 images"):
         features.find_spikes(latencies, 15)
 
 

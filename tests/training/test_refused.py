@@ -48,7 +48,6 @@ def bad(trained, tmp_path_factory):
     os.mkfifo(folder / "pipe")
     (folder / "noise").write_bytes(np.random.default_rng(0).bytes(5000))
     (folder / "code").write_bytes(pickle.dumps(Code(folder / "executed")))
-    torch.save({"weights": torch.zeros(3)}, folder / "older.pt")
     torch.save(Code(folder / "executed"), folder / "older_code.pt")
     best = trained / "checkpoints" / "best.safetensors"
     content = load_checkpoint(best)
@@ -88,14 +87,14 @@ VALUES = {  # of a flag of train.py; '' is what an unset variable of the shell l
     "--name": ["''", "../up", ".hidden", "a" * 5000],
     "--save-every": ["nan", "inf", "-1"],
     "--save-maps": ["-1"], "--map-every": ["-1", "1"], "--map-index": ["0 360", "-1", f"{HUGE}"],
-    "--set": ["s2.threshold", "threshold=3"],
-    "--augment": ["twist=3", "turn=3"],
+    "--augment": ["twist=3", "turn=3", "copies=2.5 turn=3", "copies turn=3"],
     "--readout": ["nonsense"],
 }  # fmt: skip
 FIELDS = {  # of --set
     "s9.threshold": ["2"], "s2.width": ["2"], "s2.rule.width": ["2"], "s2.rule.warm_up.radius": ["2"],
     "s2.in_channels": ["2"], "s2.1.threshold": ["2"],
-    "s2.threshold": ["high", "-1", "true", 10**400], "s2.kernel": ["2.5"], "s1.out_channels": ["999999999"],
+    "threshold": ["3"],
+    "s2.threshold": ["", "high", "-1", "true", 10**400], "s2.kernel": ["2.5"], "s1.out_channels": ["999999999"],
     "s1.padding": ["5000000"], "c1.size": ["0"], "s2.first_weights": ["0.5", "a,b"],
     "s1.rule.winners": ["0", "2.0"], "s1.rule.stabilize": ["1"], "s3.rule.reward": ["1"], "s3.rule.warm_up": ["3"],
     "s1.rule.rates": [f"0.1,{10**400}"], "s2.rule": ["none"], "c1.rule": ["none"], "c1.rule.winners": ["3"],
@@ -161,7 +160,7 @@ EVALUATE = {
     # checkpoints
     "missing": ["{bad}/missing"], "one\\nline": ["'one\nline'"], "folder/checkpoints": ["{bad}/folder"],
     "noise": ["{bad}/noise"], "truncated": ["{bad}/truncated"], "code": ["{bad}/code"],
-    "older_code.pt": ["{bad}/older_code.pt"], "older.pt": ["{bad}/older.pt"], "changed": ["{bad}/changed"],
+    "older_code.pt": ["{bad}/older_code.pt"], "changed": ["{bad}/changed"],
     "'gone'": ["{bad}/model"], "stages.s2.weight": ["{bad}/shape"],
     "bare": ["{bad}/bare", "{bad}/bare --predict {bad}/digit.png"],
     # images
@@ -211,7 +210,7 @@ def test_no_code_of_a_file_is_executed(name, bad, capsys):
         (1, "", "190 images"),
         (3, "", "weights of s3"),
         (6, "", "latencies of 138 images"),
-        (6, "--augment copies=20 shift=1", "20 moved copies"),
+        (9, "--augment copies=20 shift=1", "20 moved copies"),
     ],
 )
 def test_what_does_not_fit_in_memory_is_named(megabytes, more, about, tmp_path, monkeypatch, capsys):
