@@ -3,10 +3,8 @@
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +18,15 @@ import train
 from engine.phases import Phase
 from engine.rules import STDP
 from engine.stages import Branches, SpikingConv
-from errors import InputError
 from models import build_model
 from models.mozafari2018 import Mozafari2018
 from network_trainer import NetworkTrainer
 from report import sweep_report
 from report.sweep_report import average_curves
 from s1c1 import S1C1
-from training.initial import count_equal, describe_phases
-from training.settings import SweepSettings, TrainSettings
+from training.initial import count_equal, describe_phases, find_shared
+from training.settings import SweepSettings, TrainSettings, read_pairs
+from utils import lock_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--dataset", str(FEW_DIGITS), "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
@@ -57,15 +55,15 @@ def assert_same_run(one, other):
 
 @pytest.fixture
 def here(monkeypatch):
-    """Jobs run in this process, one after another. Returns a list: (folder, phase) of each epoch that they train.
+    """Jobs run in this process, one after another. Returns a list: (run, phase) of each epoch that they train.
 
     After the batches that ``stop_after`` counts, a job stops as by Ctrl-C.
     """
     trained, plain = Trained(), NetworkTrainer.steps
 
-    def train_one(program, words, here, folder, *more):
-        trained.folder = Path(folder).name
-        return train_here(program, words, here, folder, *more)
+    def train_one(words, name, *more):
+        trained.run = name
+        return train_here(words, name, *more)
 
     def steps(*args, **kwargs):
         for step in plain(*args, **kwargs):
@@ -73,7 +71,7 @@ def here(monkeypatch):
             if step.kind == "batch" and trained.stop_after == 0:
                 signal.raise_signal(signal.SIGINT)
             if step.kind == "epoch":
-                trained.append((trained.folder, step.phase.name))
+                trained.append((trained.run, step.phase.name))
             yield step
 
     monkeypatch.setattr(sweep, "train_one", train_one)
@@ -102,22 +100,32 @@ def start(output):
 def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_path, alone, here, capsys):
     assert start(tmp_path) == 0
     first, second = (run_of(tmp_path, name) for name in NETWORKS)
-    assert here == [(first.name, "s1"), (first.name, "s2"), *[(second.name, "s3")] * 2, *[(first.name, "s3")] * 2]
+    assert here == [(first.name, "s1"), (first.name, "s2"), *[(first.name, "s3")] * 2, *[(second.name, "s3")] * 2]
     for name in NETWORKS:
         assert_same_run(alone[name], run_of(tmp_path, name))
-    record = json.loads((second / "args.json").read_text())["continue_from"]
-    assert record == {"checkpoint": str(first / "checkpoints" / "last.safetensors"), "phases": ["s1", "s2"]}
-    assert (second / "log.txt").read_text().splitlines()[2].startswith("s1 s2: ")
+    logged = [line.split()[:3] for line in (second / "log.txt").read_text().splitlines() if line.startswith("s")]
+    assert [line[:2] for line in logged[:4]] == [["s1:", "from"], ["s1", "STDP"], ["s2:", "from"], ["s2", "STDP"]]
     assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]  # in the same seconds
-    assert not list(tmp_path.glob(".*"))
+    assert len(list(tmp_path.glob("phases/*/phase.safetensors"))) == 2
     del here[:]
-    (tmp_path / ".4194305.tmp.curves.png").touch()  # of a sweep that was killed while it drew
-    first.with_name(f"{first.name}.error.txt").write_text("another process is training")  # that of the killed sweep
     assert start(tmp_path) == 0  # finished runs are left alone
     assert here == []
-    assert not [*tmp_path.glob(".*"), *tmp_path.glob("*.error.txt")]
+    assert not list(tmp_path.glob(".*"))
     capsys.readouterr()
     assert_refuses(sweep.main, words(tmp_path, "--batch-size", "60"), "--batch-size", capsys)
+
+
+def test_a_run_waits_for_a_phase_that_another_run_trains(tmp_path, alone, here, monkeypatch):
+    """Until then, it can be stopped."""
+    runs = sweep.plan_runs(SweepSettings.parse(words(tmp_path)))
+    first, _ = find_shared(tmp_path / "phases", runs[0].learned)
+    first.mkdir(parents=True)
+    with lock_folder(first), monkeypatch.context() as patched:
+        patched.setattr("training.run.time.sleep", lambda seconds: signal.raise_signal(signal.SIGINT))
+        assert start(tmp_path) == 130
+    assert here == []
+    assert start(tmp_path) == 0
+    assert_same_run(alone[NETWORKS[0]], run_of(tmp_path, NETWORKS[0]))
 
 
 @pytest.mark.parametrize("batches", [2, 8])
@@ -134,49 +142,55 @@ def test_a_sweep_that_was_stopped_continues(tmp_path, alone, here, batches, caps
         assert_same_run(alone[name], run_of(tmp_path, name))
 
 
-def test_if_a_run_fails_the_others_train_its_phases(tmp_path, alone, here, monkeypatch, capsys):
+def test_if_a_run_fails_the_others_are_trained(tmp_path, alone, here, monkeypatch, capsys):
     train_one = sweep.train_one
 
-    def fail(program, words, here, folder, *more):
-        return "no memory" if NETWORKS[1] not in folder else train_one(program, words, here, folder, *more)
+    def fail(words, name, *more):
+        return train_one(words, name, *more) if NETWORKS[1] in name else (name, 2, "first line\ntrain.py: no memory\n")
 
     monkeypatch.setattr(sweep, "train_one", fail)
     assert start(tmp_path) == 1
-    assert re.fullmatch(rf"failed: {NETWORKS[0]}-.*: no memory\n", capsys.readouterr().err)
+    assert re.match(rf"failed: {NETWORKS[0]}-.*: train.py: no memory", capsys.readouterr().err)
+    (errors,) = tmp_path.glob("*.error.txt")
+    assert errors.read_text() == "first line\ntrain.py: no memory\n"
     assert len(here) == 4
     assert_same_run(alone[NETWORKS[1]], run_of(tmp_path, NETWORKS[1]))
 
 
-def test_a_longer_sweep_continues_from_finished_runs(tmp_path, here):
-    """Unless a phase with labels has trained their stages again, as s3 of deepr2024."""
+def test_a_longer_sweep_takes_over_phases_of_finished_runs(tmp_path, here):
+    """Also those of deepr2024, in which a phase with labels has trained s3 again."""
     flags = [*FLAGS, "--output", str(tmp_path), "--jobs", "1", "--epochs", "1", "1", "1", "1"]
     assert sweep.main(["--model", "deepr2024", *flags]) == 0
     del here[:]
     assert sweep.main(["--model", "deepr2024", "deepr2024_greedy", *flags]) == 0
-    assert [phase for _, phase in here] == ["s3", "s3+s4"]
+    assert [phase for _, phase in here] == ["s3+s4"]
 
 
-def test_a_failed_run_is_reported_at_the_end(tmp_path, monkeypatch, capsys):
-    (tmp_path / "train.py").write_text("import sys; sys.exit('first line\\ntrain.py: no memory')")
-    monkeypatch.setattr(sweep, "ROOT", tmp_path)
-    words = ["--model", "mozafari2018", "--dataset", "digits", "--no-figures", "--output"]
-    assert sweep.main([*words, str(tmp_path)]) == 1
-    assert capsys.readouterr().err.startswith("failed: mozafari2018-digits-seed0: train.py: no memory")
-    assert "first line" in (tmp_path / "mozafari2018-digits-seed0.error.txt").read_text()
+@pytest.mark.parametrize(
+    ("text", "code"), [("", 0), ("raise SystemExit(3)", 3), ("os.kill(os.getpid(), 9)", -9), ("time.sleep(60)", 143)]
+)
+def test_the_exit_code_of_a_run(text, code, tmp_path):
+    """A run that fails by its own error has failed, also if the sweep is stopped meanwhile."""
+    program = tmp_path / "program.py"
+    program.write_text(f"import os, time\nopen('started', 'w')\nos.write(2, b'message')\n{text}")
+    command = [sys.executable, str(program)]
+    started = tmp_path / "started"
+    ended = sweep.train_one(command, "run", str(tmp_path), 1, lambda: "sleep" in text and started.exists())
+    assert ended == ("run", code, "message")
+    assert sweep.train_one(command, "run", str(tmp_path), 1, lambda: True) == ("run", 130, "")
 
 
 def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch, capsys):
-    def start_another(program, words, here, folder, stop, variables):
-        Path(stop).touch()  # a second sweep must leave it
+    def start_another(words, name, *more):
         before = contents(tmp_path)
         capsys.readouterr()
         assert_refuses(sweep.main, words_of_first, tmp_path, capsys)
         assert contents(tmp_path) == before
-        return "stopped"
+        return name, 130, ""
 
     words_of_first = words(tmp_path, "--jobs", "1")
     monkeypatch.setattr(sweep, "train_one", start_another)
-    sweep.main(words_of_first)
+    assert sweep.main(words_of_first) == 130
 
 
 def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
@@ -196,80 +210,36 @@ def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     assert contents(tmp_path) == before
 
 
-def die_before_the_first_checkpoint(output, monkeypatch):
-    """Start a sweep of one run, which ends so. Returns the command line and the run's folder."""
-
-    def die(self):
-        raise InputError("died")
-
-    monkeypatch.setattr(sweep, "train_one", train_here)
-    command = ["--model", "mozafari2018", "--output", str(output), "--jobs", "1", *FLAGS]
-    with monkeypatch.context() as patched:
-        patched.setattr(train.Run, "save", die)
-        assert sweep.main(command) == 1
-    (folder,) = output.glob("mozafari2018-*-seed0")
-    (folder / "checkpoints" / ".123.tmp.last.safetensors").touch()
-    return command, folder
-
-
 OTHERS = {
-    "a file of somebody": lambda run: (run / "notes.txt").touch(),
-    "a hidden file of somebody": lambda run: (run / ".2024.notes.txt").touch(),
-    "an empty folder": lambda run: (run / "notes").mkdir(),
-    "another network": lambda run: (run / "checkpoints" / "best.safetensors").touch(),
-    "a link": lambda run: (run / "summary.txt").unlink() or (run / "summary.txt").symlink_to("args.json"),
-    "no args.json": lambda run: (run / "args.json").unlink(),
-    "args.json of another run": lambda run: change_seed(run / "args.json"),
-    "a link in place of the folder": lambda run: run.rename(run.parent / "else") and run.symlink_to("else"),
-    "a file in place of the folder": lambda run: run.rename(run.parent / "else") and run.touch(),
-    "a link to nothing": lambda run: run.rename(run.parent / "else") and run.symlink_to("nowhere"),
-    "a link for errors": lambda run: run.with_name(f"{run.name}.error.txt").symlink_to(run / "args.json"),
-    "a link for stopping": lambda run: (run.parent / ".stop").symlink_to("nowhere"),
-    "a folder in place of the report": lambda run: (run.parent / "sweep.md").mkdir(),
-    "text in the file for stopping": lambda run: (run.parent / ".stop").write_text("text"),
+    "a folder": lambda run: run.mkdir(parents=True),
+    "a file": Path.touch,
+    "a link to nothing": lambda run: run.symlink_to("nowhere"),
 }
 
 
-def change_seed(path):
-    path.write_text(path.read_text().replace('"seed": 0', '"seed": 5'))
-
-
-@pytest.mark.parametrize("change", OTHERS.values(), ids=OTHERS)
-def test_files_of_others_are_not_removed(change, tmp_path, monkeypatch, capsys):
-    command, run = die_before_the_first_checkpoint(tmp_path, monkeypatch)
-    change(run)
+@pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
+def test_what_is_in_the_place_of_a_run_is_kept(make, tmp_path, capsys):
+    make(tmp_path / "mozafari2018-digits-seed0")
     before = contents(tmp_path)
-    capsys.readouterr()
+    command = ["--model", "mozafari2018", "--output", str(tmp_path), "--dataset", "digits"]
     assert_refuses(sweep.main, command, tmp_path, capsys)
     assert contents(tmp_path) == before
 
 
-def test_a_run_that_died_before_its_first_checkpoint_begins_again(tmp_path, monkeypatch):
-    """What belongs to others, or is not removed for another reason, stays; what a killed sweep has left does not."""
-    command, run = die_before_the_first_checkpoint(tmp_path, monkeypatch)
-    notes = tmp_path / ".2024.notes.txt"
-    notes.touch()
-    run.with_name(f"{run.name}.error.txt").touch()
-    assert sweep.main(command) == 0
-    assert results(run)["test"]["best"]
-    hidden = {path for path in tmp_path.rglob("*") if "/." in str(path.relative_to(tmp_path.parent))}
-    assert hidden == {notes}
-    assert not list(tmp_path.glob("*.error.txt"))
+def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch):
+    """No further job starts."""
+    started = []
 
+    def stop_one(words, name, here, threads, is_stopped):
+        started.append(name)
+        if len(started) == 1:
+            signal.raise_signal(signal.SIGINT)
+        assert is_stopped()
+        return plain(words, name, here, threads, is_stopped)
 
-def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch, capsys):
-    """The stop file exists until all jobs have ended, and no further job starts."""
-    started, train_one = [], sweep.train_one
-
-    def stop_one(program, words, here, folder, stop, variables):
-        started.append(folder)
-        signal.raise_signal(signal.SIGINT)
-        assert Path(stop) == tmp_path / sweep.STOP
-        return train_one(program, words, here, folder, stop, variables)
-
+    plain = sweep.train_one
     monkeypatch.setattr(sweep, "train_one", stop_one)
     assert start(tmp_path) == 130
-    assert len(started) == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -305,44 +275,33 @@ def test_every_combination_is_a_separate_run():
     """Two networks × 2 · 2 settings × two seeds; each command names its own."""
     words = "--model mozafari2018 deep2024 --dataset digits --seeds 3 4 --grid s1.threshold 8 10 --ratio 0.5"
     runs = plan(f"{words} --grid s3.first_weights 0.5,0.1 0.6,0.1 --set s1.rule.winners=3 s3.kernel=3")
-    assert len({run.folder for run in runs}) == len(runs) == 16
-    assert runs[0].folder.name == "mozafari2018-digits-s1.threshold-8-s3.first_weights-0.5-0.1-seed3"
+    assert len({run.name for run in runs}) == len(runs) == 16
+    assert runs[0].name == "mozafari2018-digits-s1.threshold-8-s3.first_weights-0.5-0.1-seed3"
     fields = {"s1.rule.winners": 3, "s3.kernel": 3, "s1.threshold": 8, "s3.first_weights": (0.5, 0.1)}
-    assert (runs[0].settings.set, runs[0].settings.ratio, runs[0].settings.seed) == (fields, 0.5, 3)
+    assert (read_pairs(runs[0].settings.set), runs[0].settings.ratio, runs[0].settings.seed) == (fields, 0.5, 3)
     assert [run.settings.epochs for run in (runs[0], runs[-1])] == [(2, 4, 680), (2, 4, 4, 100)]
 
 
 def test_signs_are_in_the_names_of_folders():
     rewards = ["0.004,-0.003", "0.004,0.003", "-0.004,-3e-3"]
     runs = plan(f"--model mozafari2018 --dataset digits --grid s3.rule.reward {' '.join(rewards)}")
-    assert [run.settings.set["s3.rule.reward"] for run in runs] == [(0.004, -0.003), (0.004, 0.003), (-0.004, -0.003)]
-    names = [run.folder.name.removeprefix("mozafari2018-digits-s3.rule.reward-") for run in runs]
+    assert [run.settings.set for run in runs] == [(f"s3.rule.reward={reward}",) for reward in rewards]
+    names = [run.name.removeprefix("mozafari2018-digits-s3.rule.reward-") for run in runs]
     assert names == ["0.004--0.003-seed0", "0.004-0.003-seed0", "-0.004--3e-3-seed0"]
 
 
-def test_a_scheduler_that_never_answers(tmp_path, monkeypatch, capsys):
-    plain = socket.create_connection
-    monkeypatch.setattr(socket, "create_connection", lambda address, timeout: plain(address, timeout=min(timeout, 0.1)))
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        flags = ["--cluster", "dask", "--scheduler", address]
-        assert_refuses(sweep.main, words(tmp_path / "output", *flags), "--scheduler", capsys)
-
-
 @pytest.mark.parametrize(
-    ("words", "phases"),  # that are trained before other runs continue from there
+    ("words", "phases"),  # different phases without labels, first and second and third ones
     [
-        ("mozafari2018 deep2024 deepr2024 --seeds 0 1", [1, 1, 2, 2]),
-        ("deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 4 5", [1, 3, 3]),
-        ("mozafari2018 --grid s3.kernel 3 5", [2]), (f"mozafari2018 --grid s3.kernel 3 5 --init-from {TRAINED}", [2]),
-        *((f"mozafari2018 --grid s3.kernel 3 5 {flags}", []) for flags in (
-            "--epochs 0 0 5", "--tensorboard", "--save-maps --map-every 1",
-        )),
+        ("mozafari2018 deep2024 deepr2024 --seeds 0 1", [2, 4, 4]),
+        ("deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 4 5", [1, 2, 2]),
+        ("mozafari2018 --grid s3.kernel 3 5 --tensorboard", [1, 1, 0]),
     ],
-)  # fmt: skip
-def test_each_phase_is_trained_once(words, phases):
-    waves = sweep.plan_waves(plan(f"--dataset digits --model {words}"))
-    assert [count for count, wave in waves.items() for _ in wave] == phases
+)
+def test_runs_share_a_place_for_each_phase_that_is_the_same(words, phases):
+    places = [find_shared("x", run.learned) for run in plan(f"--dataset digits --model {words}")]
+    counts = [len({found[number] for found in places if len(found) > number}) for number in range(3)]
+    assert counts == phases
 
 
 def phases_of(model, encoder=None, fingerprint="images", **settings):
@@ -379,11 +338,11 @@ def test_phases_are_the_same_up_to_what_differs(name, other, changes, count):
     [
         *(({name: value}, 0) for name, value in (
             ("seed", 1), ("dataset", "mnist"), ("ratio", 0.5), ("val_split", 0), ("batch_size", 100),
-            ("dry_run", True), ("image_size", (20, 20)), ("fingerprint", "others"), ("init_from", "run"),
-            ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)),
+            ("dry_run", True), ("backend", "torch"), ("image_size", (20, 20)), ("fingerprint", "others"),
+            ("init_from", "run"), ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)),
         )),
         ({"epochs": (2, 5, 680)}, 1), ({"epochs": (2, 4, 1)}, 2),
-        ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1, "backend": "torch"}, 2),
+        ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1}, 2),
     ],
 )  # fmt: skip
 def test_phases_are_the_same_if_they_see_the_same_images_in_the_same_order(different, count):
@@ -441,8 +400,6 @@ REFUSED = {
     "--seeds": [X + "--seed 3", X + "--seeds 3 --seed=3", X + "--config seed.toml"],
     "--ratio": [X + "--ratio 2"], "--frob": [X + "--frob 2"], "--resume": [X + "--resume y"],
     "--until": [X + "--until s1"], "--continue-from": [X + "--continue-from y"],
-    "--scheduler": [X + "--scheduler tcp://h:1", X + "--cluster dask",
-                    *(X + f"--cluster dask --scheduler {address}:1" for address in ("tcp://127.0.0.1", "tls://127.0.0.1"))],
     "--report": ["--report nowhere", "--report . --ratio 1"],
 }  # fmt: skip
 
@@ -467,7 +424,8 @@ def make_run(folder, seed, threshold, accuracies, results=None, **fields):
     """A run's folder with the accuracies after each epoch; it is finished with the last if it has ``results``."""
     (folder / "checkpoints").mkdir(parents=True)
     fields = {"s2.threshold": threshold, **fields}
-    flags = {"model": "m", "dataset": "digits", "seed": seed, "epochs": [1, 2], "set": fields, "name": folder.name}
+    flags = {"model": "m", "dataset": "digits", "seed": seed, "epochs": [1, 2], "name": folder.name}
+    flags["set"] = [f"{name}={value}" for name, value in fields.items()]
     (folder / "args.json").write_text(json.dumps({"flags": flags}))
     rows = "".join(f"s3,0.1,{accuracy}\n" for accuracy in accuracies)
     (folder / "metrics.csv").write_text(f"phase,train_accuracy,val_accuracy\ns1,,\n{rows}")
@@ -543,12 +501,12 @@ def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, name, cont
 def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
     """Of a long --set only the fields that differ are named, and the curves keep their room beside the legend."""
     common = {f"s{stage}.rule.winners": stage for stage in range(1, 9)}
-    for value, reward in ((8, [0.1, -0.2]), (9, [0.3, -0.4])):
+    for value, reward in ((8, "0.1,-0.2"), (9, "0.3,-0.4")):
         make_run(tmp_path / "few" / str(value), 0, value, [0.5, 0.6], **common, **{"s9.rule.reward": reward})
         many = {f"s{stage}.out_channels": value for stage in range(1, 9)}
         make_run(tmp_path / "many" / str(value), 0, value, [0.5, 0.6], **many)
     text, *_ = report(tmp_path / "few")
-    assert "| m | digits | s2.threshold=8, s9.rule.reward=0.1 -0.2 | 0 of 1 |" in text
+    assert "| m | digits | s2.threshold=8, s9.rule.reward=0.1,-0.2 | 0 of 1 |" in text
     assert "winners" not in text
     report(tmp_path / "many")
     assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
@@ -556,26 +514,13 @@ def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
 
 def test_settings_of_runs_of_different_networks_are_shown(tmp_path):
     """Each network has its own numbers of epochs, which are not a setting of the user."""
-    one = make_run(tmp_path / "one", 0, 8, [0.5], **{"encoder.window": [0, 100]})
+    one = make_run(tmp_path / "one", 0, 8, [0.5], **{"encoder.window": "0,100"})
     make_run(tmp_path / "two", 0, 8, [0.5])
     text = (one / "args.json").read_text().replace('"m"', '"n"').replace("[1, 2]", "[1, 2, 3]")
     (one / "args.json").write_text(text)
     text, *_ = report(tmp_path)
-    assert "| n | digits | encoder.window=0 100 |" in text
+    assert "| n | digits | encoder.window=0,100 |" in text
     assert "| m | digits |  |" in text
-
-
-def test_the_bar_shows_the_epoch_of_each_job(tmp_path):
-    (run,) = plan("--model mozafari2018 --dataset digits --epochs 1 2 3")
-    run = replace(run, folder=tmp_path / "run")
-    assert run.find_epoch() is None
-    run.error_file.touch()  # as long as a job works on the run
-    assert run.find_epoch() == "s1 1/1"
-    make_run(run.folder, 0, 8, [])
-    assert run.find_epoch() == "s2 1/2"
-    make_run(tmp_path / "later", 0, 8, [0.1] * 5)
-    (tmp_path / "later" / "metrics.csv").rename(run.folder / "metrics.csv")
-    assert run.find_epoch() == "test"
 
 
 def test_without_a_numeric_grid_there_is_no_picture_of_it(tmp_path):
@@ -584,13 +529,6 @@ def test_without_a_numeric_grid_there_is_no_picture_of_it(tmp_path):
     text, *_ = report(tmp_path)
     assert not (tmp_path / "grid.png").exists()
     assert "grid.png" not in text
-
-
-def test_the_time_left_of_a_sweep_falls():
-    assert sweep.estimate_left([100.0], 4, 160.0) == ""
-    assert sweep.estimate_left([100.0, 160.0, 220.0], 3, 220.0) == "03:00 left"
-    assert sweep.estimate_left([100.0, 160.0, 220.0], 3, 265.0) == "02:15 left"
-    assert sweep.estimate_left([100.0, 160.0, 220.0], 3, 900.0) == "00:00 left"
 
 
 def test_a_curve_ends_where_the_longest_run_does():

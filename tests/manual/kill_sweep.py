@@ -51,7 +51,7 @@ def main():
             print(f"{time.monotonic() - start:.0f} s: kill {kills}; begun: {' '.join(sorted(saved))}", flush=True)
     print(f"{time.monotonic() - start:.0f} s: exit code {code} after {kills} kills", flush=True)
     different = [f"exit code {code}"] if code else []
-    different += [str(path) for path in (folder / "sweep").glob(".*")]
+    different += [str(path) for path in (folder / "sweep").glob(".*.new")]
     for winners in GRID["s2.rule.winners"]:
         for kernel in GRID["s4.kernel"]:
             name = f"deep2024-digits-s2.rule.winners-{winners}-s4.kernel-{kernel}-seed0"
