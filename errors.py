@@ -1,6 +1,7 @@
 """The exceptions that report mistakes of the user, and how a program starts and ends."""
 
 import gc
+import logging
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TextIO
 
+# How torch's allocator, C++ and numba's compiler report that memory has run out, in a RuntimeError or a SystemError.
+OUT_OF_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "error return without exception set")
 USER_FILES: set[str] = set()  # paths of files whose errors are the user's: plugins, and the modules of models/
 
 
@@ -43,6 +46,7 @@ def prepare_start() -> None:
     gc.disable()
     os.environ.pop("MPLBACKEND", None)  # matplotlib fails if it names no backend; here, figures go into files only
     program = Path(sys.argv[0]).name
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # without a home folder, it would warn
     requirements = Path(__file__).with_name("requirements.txt")
     for package in re.findall(r"^([\w-]+)[^;\n]*$", requirements.read_text(encoding="utf-8"), re.MULTILINE):
         try:
@@ -87,7 +91,8 @@ def run_program(program: str, execute: Callable[[list[str]], int | None], words:
         warn("stopped immediately")
         return 130
     except BaseException as error:
-        if not isinstance(error, InputError | OSError | MemoryError) and find_place(error) is None:
+        is_known = isinstance(error, InputError | OSError) or is_out_of_memory(error)
+        if not is_known and find_place(error) is None:
             raise
         if "--traceback" in words:
             warn(traceback.format_exc())
@@ -113,12 +118,20 @@ def describe_error(error: BaseException) -> str:
         text = f"cannot read or write {place}{error.strerror or error}"
     elif isinstance(error, InputError):
         text = str(error)
-    elif isinstance(error, MemoryError):
-        text = f"not enough memory: {error}".removesuffix(": ")
+    elif is_out_of_memory(error):
+        reason, _, _ = str(error).partition("\n")
+        text = f"not enough memory: {reason}".removesuffix(": ")
     else:
         text = traceback.format_exception_only(error)[-1].splitlines()[0]
     place = find_place(error)
     return f"{place}: {text}" if place else text
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an exception reports that memory has run out."""
+    if isinstance(error, RuntimeError | SystemError):
+        return any(sign in str(error) for sign in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError)
 
 
 def find_place(error: BaseException) -> str | None:

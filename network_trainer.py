@@ -65,7 +65,7 @@ class Progress:
         wins: {label of a convolution that learns: int64 (F,), how often each feature has won in this epoch}.
         history: one row for each finished epoch, see ``training/log.py``.
         best: phase, epoch, step, correct, accuracy and state of the epoch with the best validation accuracy.
-        epochs_since_best: number of epochs since then.
+        epochs_since_best: number of epochs of the phase since its epoch with the best validation accuracy.
         seconds: time spent in this epoch before an interruption.
         phase_seconds: {phase: seconds}.
         test_reads: how often the test images were classified.
@@ -400,8 +400,8 @@ class NetworkTrainer(StageGraph):
             epochs: one number for each phase; 0 skips the phase.
             batch_size: number of images between two adaptations of the rates.
             seed: the seed of the order of the images, which differs in every epoch.
-            patience: a phase with labels ends after this number of epochs without a better validation accuracy.
-                0: it never ends early.
+            patience: a phase with labels ends after this number of its epochs without a better validation accuracy
+                than in its epochs before them. 0: it never ends early.
             progress: where the training continues; it is updated in place. None: at the beginning.
             copies: moved copies of the training images (``datasets.augmentation.MovedCopies``). Each batch of the
                 decision stage reads the original images or one of the copies.
@@ -418,7 +418,9 @@ class NetworkTrainer(StageGraph):
             while progress.phase < len(self.phases):
                 phase = self.phases[progress.phase]
                 count = epochs[progress.phase]
-                gave_up = patience and phase.needs_labels and progress.epochs_since_best >= patience
+                gave_up = False
+                if patience and phase.needs_labels and progress.epoch:
+                    gave_up = progress.epochs_since_best >= patience
                 if progress.epoch >= count or gave_up:
                     progress.phase += 1
                     progress.epoch = 0
@@ -471,7 +473,11 @@ class NetworkTrainer(StageGraph):
             wanted = f"{len(self.phases)} numbers of epochs from 0 on, one for each phase ({names})"
             given = " ".join(map(str, epochs)) or "none"
             raise InputError(f"{self.name} needs {wanted}, not {given}")
-        for data in filter(None, (train, validation)):
+        for data, split in ((train, "training"), (validation, "validation")):
+            if data is None:
+                continue
+            if not len(data):
+                raise InputError(f"there are no {split} images")
             data.labels = self.check_labels(data.labels, len(data.labels))
             latencies = data.maps.get(INPUT)
             if latencies is not None and len(latencies) != len(data):
@@ -539,23 +545,24 @@ class NetworkTrainer(StageGraph):
         for split, outcome in (("train", learned), ("val", validated)):
             for column, part in (("accuracy", "correct"), ("loss", "wrong"), ("silent", "silent")):
                 row[f"{split}_{column}"] = outcome.fraction(part) if outcome else None
-        if validated:
-            progress.epochs_since_best += 1
-            if progress.best is None or validated.correct > progress.best["correct"]:
-                progress.epochs_since_best = 0
-                progress.best = {
-                    "phase": phase.name,
-                    "epoch": progress.epoch + 1,
-                    "step": row["step"],
-                    "correct": validated.correct,
-                    "accuracy": row["val_accuracy"],
-                    "state": {key: value.detach().cpu().clone() for key, value in self.state_dict().items()},
-                }
+        if validated and (progress.best is None or validated.correct > progress.best["correct"]):
+            progress.best = {
+                "phase": phase.name,
+                "epoch": progress.epoch + 1,
+                "step": row["step"],
+                "correct": validated.correct,
+                "accuracy": row["val_accuracy"],
+                "state": {key: value.detach().cpu().clone() for key, value in self.state_dict().items()},
+            }
         row["seconds"] = progress.seconds
         earlier = progress.phase_seconds.get(phase.name, 0.0)
         progress.phase_seconds[phase.name] = earlier + progress.seconds
         progress.history.append(row)
         progress.epoch += 1
+        progress.epochs_since_best = 0
+        if validated:
+            accuracies = [done["val_accuracy"] for done in progress.history[-progress.epoch :]]
+            progress.epochs_since_best = progress.epoch - 1 - accuracies.index(max(accuracies))
         progress.batch = 0
         progress.seconds = 0.0
         progress.outcome = [0, 0, 0]

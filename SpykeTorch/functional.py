@@ -35,7 +35,10 @@ def to_pair(value) -> tuple:
 
 
 def explain_errors(function: Callable) -> Callable:
-    """Decorate a function: if torch cannot compute with its arguments, it raises a ValueError with their shapes."""
+    """Decorate a function: if torch cannot compute with its arguments, it raises a ValueError with their shapes.
+
+    If memory runs out, it raises torch.cuda.OutOfMemoryError or MemoryError.
+    """
 
     @wraps(function)
     def call(*args, **options):
@@ -44,6 +47,8 @@ def explain_errors(function: Callable) -> Callable:
         except torch.cuda.OutOfMemoryError:
             raise
         except (RuntimeError, AttributeError, OverflowError) as error:
+            if "DefaultCPUAllocator" in str(error):
+                raise MemoryError(str(error).partition("\n")[0]) from error
             descriptions = []
             for value in (*args, *options.values()):
                 description = tuple(value.shape) if isinstance(value, Tensor) else value

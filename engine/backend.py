@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from engine.adaptation import Draws
+from engine.decision import tolerance
 from engine.geometry import output_size, pooled_size
 from engine.latency import to_latency_map
 from engine.rules import Rule
@@ -53,7 +54,7 @@ class _Layer:
 
 
 class FiringLayer(_Layer):
-    """A layer whose neurons fire once, when their potential is above the threshold (strictly).
+    """A layer whose neurons fire once, when their potential is above the threshold (strictly, up to ``tolerance``).
 
     Args:
         raised: float64 (F,), how much higher the threshold of each feature is; learning changes it in place. None: 0.
@@ -61,6 +62,8 @@ class FiringLayer(_Layer):
 
     def __init__(self, weight: Tensor, time_steps: int, padding: int, threshold: float, raised: Tensor | None = None):
         self.threshold = float(threshold)
+        relative = tolerance(np.empty(0, str(weight.dtype).removeprefix("torch.")))
+        self.limit = self.threshold * (1 + float(relative))  # a neuron fires when its potential exceeds this number
         self.raised = weight.new_zeros(len(weight), dtype=torch.float64) if raised is None else raised
         check_shape("raised", self.raised, (len(weight),))
         super().__init__(weight, time_steps, padding)

@@ -34,7 +34,7 @@ class _Tensors:
         return F.pad(latency, [self.padding] * 4, value=self.time_steps)
 
     def _change_weights(self, features, times, time, rates, rule):
-        """Change the weights of winners; the first update clips all weights.
+        """Change the weights of winners.
 
         features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. time: (n, 1, 1, 1), of
         the spike of the winner, or one number. rates: float64 (2,), (LTP, LTD).
@@ -47,37 +47,45 @@ class _Tensors:
         after = before + rate * plasticity.change(before)
         after = after.clamp_(plasticity.lower, plasticity.upper)
         after[after.abs() < torch.finfo(after.dtype).tiny] = 0  # additions of denormal numbers are slow
-        if not self.clamped:
-            weight.clamp_(plasticity.lower, plasticity.upper)
-            self.clamped = True
         weight[features] = after
+
+    def _clip_once(self, rule):
+        """Clip all weights after the first image whose winners have learned, as the kernels do."""
+        if not self.clamped:
+            plasticity = rule.plasticity()
+            self.weight.clamp_(plasticity.lower, plasticity.upper)
+            self.clamped = True
 
 
 class FiringLayer(_Tensors, backend.FiringLayer):
     """A layer with a threshold."""
 
-    def _wave(self, latency):
-        return sf.latency_to_wave(self._pad(latency), self.time_steps, self.weight.dtype)
-
     def _fire(self, latency, out, pool):
         elements = self.time_steps * self.features * latency[0, 0].numel()
         images = max(1, WAVE_ELEMENTS // elements)
         for part, target in zip(latency.split(images), out.split(images), strict=True):
-            wave = self._wave(part)  # (n, T, C, H, W)
-            potentials = self._potentials(wave.flatten(0, 1)).unflatten(0, wave.shape[:2])
-            first = sf.wave_to_latency(potentials > self.threshold)
+            first = sf.wave_to_latency(self._potentials(part) > self.limit)
             target.copy_(pool_latency(first, pool))
 
-    def _potentials(self, wave):
-        """Return the potentials, less what the threshold of each feature is higher."""
-        return sf.conv2d(wave, self.weight) - self.raised.to(self.weight.dtype)[:, None, None]
+    def _potentials(self, latency):
+        """Return the potentials (N, T, F, Ho, Wo), less what the threshold of each feature is higher.
+
+        A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step,
+        and with the same value, but never falls.
+        """
+        wave = sf.latency_to_wave(self._pad(latency), self.time_steps, self.weight.dtype)  # (N, T, C, H, W)
+        potentials = sf.conv2d(wave.flatten(0, 1), self.weight) - self.raised.to(self.weight.dtype)[:, None, None]
+        potentials = potentials.unflatten(0, wave.shape[:2])
+        if self.weight.min() < 0:
+            potentials = potentials.cummax(1).values
+        return potentials
 
     def _compete(self, image, rule, closed=None):
         """Return the winners int32 (n, 4) and the first spikes (F, Ho, Wo) of one image (C, H, W).
 
         closed: bool (Ho, Wo), the positions where no neuron can win.
         """
-        spikes, thresholded = sf.fire(self._potentials(self._wave(image)), self.threshold, True)
+        spikes, thresholded = sf.fire(self._potentials(image[None])[0], self.limit, True)
         inhibited = sf.pointwise_inhibition(merge_ties(thresholded))
         if closed is not None:
             inhibited = inhibited * ~torch.from_numpy(closed).to(inhibited.device)
@@ -96,6 +104,7 @@ class FiringLayer(_Tensors, backend.FiringLayer):
         columns = (column[:, None] + kernel)[:, None, :]
         times = self._pad(image)[:, rows, columns].transpose(0, 1)
         self._change_weights(feature, times, time[:, None, None, None], rates, rule)
+        self._clip_once(rule)
 
     def _compete_and_update(self, latency, rule, rates, draws, winners):
         for n, image in enumerate(latency):
@@ -176,6 +185,8 @@ class DecisionLayer(_Tensors, backend.DecisionLayer):
             line, column = self._find_position(potentials[feature])
             times = self._pad(image)[:, line : line + self.kernel, column : column + self.kernel]
             self._change_weights([feature], times[None], self.time_steps - 1, rates[row], rule)
+        if count:
+            self._clip_once(rule)
 
 
 def merge_ties(potentials: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from engine.adaptation import Draws
-from engine.decision import Outcome, strongest
+from engine.decision import Outcome, strongest, tolerance
 from engine.registry import register
 from errors import InputError
 
@@ -85,7 +85,7 @@ class RewardedStabilized(Rewarded):
 class Margin(NamedTuple):
     """The strongest neuron of the true class and the strongest other neuron learn, unless the first leads by a margin.
 
-    Neither learns if p_true >= (1 + margin) · p_other, for their highest potentials.
+    Neither learns if p_true >= (1 + margin) · p_other, for their highest potentials, up to ``tolerance``.
     """
 
     lower: float
@@ -106,7 +106,7 @@ class Margin(NamedTuple):
                 other[f] = peaks[f]
         a = strongest(true)
         b = strongest(other)
-        if a < 0 or b < 0 or peaks[a] >= (1 + self.margin) * peaks[b]:
+        if a < 0 or b < 0 or peaks[a] >= (1 + self.margin) * peaks[b] * (1 - tolerance(peaks)):
             return 0
         learners[0, 0] = a
         learners[0, 1] = 0

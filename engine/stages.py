@@ -107,6 +107,9 @@ class Stage(nn.Module):
 class SpikingConv(Stage):
     """A convolution of stride 1 whose neurons fire once, when their potential exceeds the threshold (strictly).
 
+    If weights are negative, a potential can fall again. A neuron fires at the first step at which its potential exceeds
+    the threshold, and competes with its potential at this step, whatever follows.
+
     Without a threshold the neurons fire only at the last time step, if their potential is positive, and the highest
     potential decides. The state of each rule is kept in buffers: its current rates (``stdp_rates``, ``rstdp_rates``, …,
     after the rule's name), each row (LTP, LTD), and ``images_seen`` if the rule counts images. If a rule adapts the

@@ -67,7 +67,9 @@ class Evaluation:
 
     def write_predictions(self, path: Path, class_names: Sequence[str]) -> None:
         """Write one row per image: index, label, prediction (or "silent"), score of the prediction, first spike."""
-        names = [*class_names, "silent"]  # a prediction of -1 is the last
+        # a spreadsheet takes a text that begins with one of these characters for a formula, unless a quote precedes it
+        names = [f"'{name}" if name.startswith(("=", "+", "-", "@")) else name for name in class_names]
+        names.append("silent")  # a prediction of -1 is the last
 
         def write(temporary):
             with open(temporary, "w", newline="", encoding="utf-8") as file:

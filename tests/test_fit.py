@@ -238,6 +238,25 @@ def test_patience(validation, patience, epochs, best, since):
     assert int(progress.best["state"]["phases.1.batches"]) == 3 * best  # the weights of that epoch
 
 
+class TwiceLabelled(Scripted):
+    """s2 learns with labels in two phases."""
+
+    def build_phases(self):
+        features, decisions = super().build_phases()
+        return [features, decisions, ScriptedPhase(decisions.stages, decisions.rules)]
+
+
+def test_patience_begins_anew_with_each_phase():
+    """The second phase is always below the best epoch of the first, and goes on as long as it improves itself."""
+    model = TwiceLabelled([9, 8, 1, 2, 2, 3, 3, 3])
+    progress = fit(model, epochs=(0, 6, 9), validation=True, patience=1)
+    assert [row["epoch"] for row in progress.history] == [1, 2, 1, 2, 3]
+    model = TwiceLabelled([9, 8, 8, 1, 2, 2, 3, 3, 3])
+    progress = fit(model, epochs=(0, 6, 9), validation=True, patience=2)
+    assert [row["epoch"] for row in progress.history] == [1, 2, 3, 1, 2, 3, 4, 5, 6]
+    assert (progress.best["step"], progress.epochs_since_best) == (1, 2)
+
+
 def test_phases_without_epochs_are_left_out_and_patience_ends_no_phase_without_labels():
     model = Scripted()
     progress = fit(model, epochs=(0, 1))
@@ -245,7 +264,7 @@ def test_phases_without_epochs_are_left_out_and_patience_ends_no_phase_without_l
     assert [row["phase"] for row in progress.history] == ["s2"]
     model = Scripted()
     fit(model, epochs=(2, 3), patience=2, progress=Progress(epochs_since_best=2))
-    assert [name for name, *_ in model.learned] == ["s1"] * 6
+    assert [name for name, *_ in model.learned] == ["s1"] * 6 + ["s2"] * 9
 
 
 @pytest.mark.parametrize("epochs", [(1,), (1, 1, 1), (1, -1), (1.5, 1)])
@@ -267,6 +286,18 @@ def test_impossible_arguments_are_refused(argument, value):
 def test_latencies_that_do_not_fit_are_refused(latencies):
     with pytest.raises(InputError):
         Scripted().fit(LatencyDataset(latencies, LABELS), None, (1, 1))
+
+
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_no_images_are_refused(split):
+    empty = LatencyDataset(LATENCIES[:0], LABELS[:0])
+    train, validation = LatencyDataset(LATENCIES, LABELS), None
+    if split == "training":
+        train = empty
+    else:
+        validation = empty
+    with refuses(split):
+        Scripted().fit(train, validation, (1, 1))
 
 
 def test_labels_are_classes():

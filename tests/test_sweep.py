@@ -342,7 +342,7 @@ def test_phases_are_the_same_up_to_what_differs(name, other, changes, count):
             ("init_from", "run"), ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)),
         )),
         ({"epochs": (2, 5, 680)}, 1), ({"epochs": (2, 4, 1)}, 2),
-        ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1}, 2),
+        ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1, "backend": "event"}, 2),
     ],
 )  # fmt: skip
 def test_phases_are_the_same_if_they_see_the_same_images_in_the_same_order(different, count):

@@ -18,8 +18,8 @@ from errors import InputError
 from network_trainer import NetworkTrainer, Progress
 from s1c1 import Encoder
 from training.checkpoint import Checkpoint, load_checkpoint, rebuild_network
-from training.plan import Data
-from training.settings import CODE, LABELS, LEARNING, ROUNDING, TrainSettings
+from training.plan import Data, describe_rounding
+from training.settings import CODE, LABELS, LEARNING, TrainSettings
 
 
 def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: Data) -> tuple[dict, list[str]]:
@@ -91,13 +91,16 @@ def describe_phases(
 ) -> list[dict[str, Any]]:
     """Return everything that the weights depend on, for each phase.
 
+    Also the backend and the kind of device, because they round differently, and rounding can choose another winner.
+
     settings: completed by ``resolve``.
 
     Two runs have bit-identical weights after a phase if they are equal in this phase and in all phases before it. A
     phase depends on the stages up to the highest that has learned, because initial weights are drawn in this order.
     """
     flags = settings.flags()
-    common = {flags[name].flag: value for name, value in settings.select(LEARNING, CODE, ROUNDING).items()}
+    common = {flags[name].flag: value for name, value in settings.select(LEARNING, CODE).items()}
+    common |= describe_rounding(settings)
     common |= {"fingerprint of the data": fingerprint, "encoder": get_encoder_config(encoder)}
     names = list(model.stages)
     phases = []

@@ -37,8 +37,6 @@ class RunLog:
         self.folder = folder
         self.quiet = quiet or sys.stdout is None
         self.is_live = not self.quiet and sys.stdout.isatty()
-        if folder is not None and (folder / "log.txt").is_symlink():
-            (folder / "log.txt").unlink()  # a link is replaced, not followed
         self.board = NoBoard()
         if tensorboard and folder is not None:
             from training.tensorboard import Board  # the import takes a second
@@ -49,7 +47,10 @@ class RunLog:
     def info(self, text: str) -> None:
         """Print a text and append it to log.txt."""
         if self.folder is not None:
-            with open(self.folder / "log.txt", "a", encoding="utf-8", errors="replace") as file:
+            path = self.folder / "log.txt"
+            if path.is_symlink() or path.is_fifo():
+                path.unlink()  # a link is not followed, and a pipe would wait for a reader
+            with open(path, "a", encoding="utf-8", errors="replace") as file:
                 file.write(text + "\n")
         with self._printing():
             if self.is_live:

@@ -160,6 +160,15 @@ def prepare_machine(settings: NetworkSettings) -> torch.device:
     return choose_device(settings.device, settings.backend)
 
 
+def describe_rounding(settings: NetworkSettings) -> dict[str, str]:
+    """Return the backend and the kind of device of a run, {flag: text}. They round differently."""
+    device, _, _ = settings.device.partition(":")
+    backend = settings.backend
+    if backend == "auto":
+        backend = "torch" if device == "cuda" else "event"
+    return {"--backend": backend, "--device": device}
+
+
 def load_data(settings: NetworkSettings) -> DataSet:
     """Load the data set of the settings. Raises InputError."""
     data_dir = settings.data_dir or datasets.DATA_DIR

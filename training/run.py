@@ -224,7 +224,10 @@ class Run:
             self.save("best.safetensors", progress.best["state"])
         patience = self.plan.learning["patience"] if phase.needs_labels else 0
         is_last = progress.epoch >= self.plan.epochs[progress.phase]
-        if self.diagnosis and (is_last or (patience and progress.epochs_since_best >= patience)):
+        gave_up = patience and progress.epochs_since_best >= patience
+        if gave_up and not is_last:
+            self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
+        if self.diagnosis and (is_last or gave_up):
             self.log_all(self.diagnosis.diagnose(phase, row))
         if self.plan.draws and time.monotonic() - self.shown_at >= PAGE_EVERY:
             title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"

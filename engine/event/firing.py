@@ -15,6 +15,7 @@ from engine.event.simd import add_rows
 class Thresholds(NamedTuple):
     """The thresholds of a layer: of the feature f, ``lowest`` + ``raised[f]``, with raised float64 (F,).
 
+    ``lowest`` is the declared threshold, higher by ``tolerance``: an equal potential does not fire, despite rounding.
     ``start`` is a row of potentials before the first spike: -raised. So all potentials are compared with one number.
     """
 

@@ -58,7 +58,7 @@ class FiringLayer(_Kernels, backend.FiringLayer):
         raised = self.raised.numpy()
         start = np.zeros(geometry.stride, self.array.dtype)
         start[: geometry.features] -= raised
-        return firing.Thresholds(self.array.dtype.type(self.threshold), raised, start)
+        return firing.Thresholds(self.array.dtype.type(self.limit), raised, start)
 
     def _compete_and_update(self, latency, rule, rates, draws, winners):
         geometry, weights, competition, plasticity = self._prepare_learning(latency, rule)

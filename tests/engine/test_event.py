@@ -78,8 +78,9 @@ def potentials(latency, weight, steps, pad):
 
 
 def reference_fire(latency, weight, steps, pad, threshold, pool=1):
-    """First spikes (F, Ho / pool, Wo / pool): the number of steps at which p is not over the threshold."""
-    first = (potentials(latency, weight, steps, pad) <= threshold).sum(0).astype(np.uint8)
+    """First spikes (F, Ho / pool, Wo / pool): the first step at which p is over the threshold."""
+    fires = potentials(latency, weight, steps, pad) > threshold
+    first = np.where(fires.any(0), fires.argmax(0), steps).astype(np.uint8)
     height, width = first.shape[1] // pool, first.shape[2] // pool
     out = np.empty((len(first), height, width), np.uint8)
     for y, x in np.ndindex(height, width):
@@ -91,8 +92,8 @@ def reference_winners(latency, weight, steps, pad, threshold, limit, radius):
     """Point-wise inhibition, then winners one by one: earliest, highest potential, lowest flat index."""
     p = potentials(latency, weight, steps, pad)
     left = {}  # of each position the best (time, -potential then, feature, line, column): the smallest
-    for f, y, x in np.argwhere(p[-1] > threshold).tolist():
-        t = int((p[:, f, y, x] <= threshold).sum())
+    for f, y, x in np.argwhere((p > threshold).any(0)).tolist():
+        t = int((p[:, f, y, x] > threshold).argmax())
         neuron = (t, -p[t, f, y, x], f, y, x)
         left[y, x] = min(left.get((y, x), neuron), neuron)
     left, winners = list(left.values()), []
@@ -158,7 +159,8 @@ def layers(draw):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     latency = rng.integers(0, steps + 1, (channels, height, width), dtype=np.uint8)
     latency[rng.random(latency.shape) < draw(st.sampled_from([0, 0.5, 0.95]))] = steps
-    weight = rng.integers(0, draw(st.sampled_from([2, 9])), (features, channels, kernel, kernel)) / 8
+    lowest, highest = draw(st.sampled_from([(0, 2), (0, 9), (-6, 9)]))  # with negative weights, potentials fall
+    weight = rng.integers(lowest, highest, (features, channels, kernel, kernel)) / 8
     return latency, weight, steps, pad
 
 
@@ -230,7 +232,9 @@ def test_winners_on_random_maps(backend, dtype, layer, threshold, limit, radius)
     latency, weight, steps, pad = layer
     expected = reference_winners(latency, weight, steps, pad, threshold, limit, radius)
     images = np.stack([latency, latency])
-    assert learn(backend, weight.astype(dtype), steps, pad, threshold, images, limit, radius) == [expected, expected]
+    rule = replace(STABILIZED, bounds=(-1.0, 1.0))  # clips no weight
+    found = learn(backend, weight.astype(dtype), steps, pad, threshold, images, limit, radius, rule=rule)
+    assert found == [expected, expected]
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -261,6 +265,16 @@ def test_rounding_does_not_decide_between_features(backend):
     weight = np.array([[[[0.3, 0.0], [0.0, 0.0]]], [[[0.0, 0.1], [0.2, 0.0]]]])
     latency = np.zeros((1, 1, 2, 2), np.uint8)
     assert learn(backend, weight, 15, 0, 0.25, latency, 1, 0) == [[(0, 0, 0, 0)]]
+
+
+@pytest.mark.parametrize("features", [1, 201])
+def test_rounding_does_not_decide_whether_a_neuron_fires(backend, features):
+    """The potential 0.1 + 0.2 is above 0.3 in float64, but equal to the threshold: no neuron fires, and none wins."""
+    weight = np.array([0.1, 0.2]).reshape(1, 2, 1, 1).repeat(features, 0)
+    latency = np.zeros((1, 2, 10, 10), np.uint8)
+    assert (fire(firing_layer(backend, weight, 15, 0, 0.3), latency) == 15).all()
+    assert learn(backend, weight, 15, 0, 0.3, latency, 1, 0) == [[]]
+    assert learn(backend, weight, 15, 0, 0.3 - 1e-12, latency, 1, 0) == [[(0, 0, 0, 0)]]
 
 
 def test_equal_weights_go_to_the_lowest_index(backend):

@@ -214,6 +214,7 @@ def test_neurons_that_are_left_out_do_not_learn_but_decide(backend):
         ([3, 1, 2, 2.5], 0, []),
         ([2.05, 1, 2, 1], 0, [(0, 0), (2, 1)]),
         ([2.06, 1, 2, 1], 0, []),  # exactly 3 % over 2
+        ([math.nextafter(2.06, 0), 1, 2, 1], 0, []),  # the same, up to rounding
         ([-1, 1, 2, 2.5], 0, [(1, 0), (3, 1)]),  # feature 0 is left out
         ([-1, -1, 2, 2.5], 0, []),  # the whole class is
         ([-1, -1, 2, 2.5], 1, []),  # all others are
@@ -258,6 +259,18 @@ def test_the_margin_rule_on_both_backends(left_out):
     torch.testing.assert_close(ends[0][1], ends[1][1], rtol=0, atol=1e-12)
     changed = (ends[0][1] != weights(20, 6, 5, 5, low=0.4, high=0.6)).flatten(1).any(1)
     assert changed.sum() > 12
+
+
+def test_all_weights_are_clipped_after_both_learners_of_the_first_image(backend):
+    """Both learners change their weights from outside the bounds; 1.3 - 0.05 is clipped, not 1 - 0.05."""
+    weight = torch.tensor([[1.2, 0.5], [1.3, 0.6]]).reshape(2, 2, 1, 1)
+    latency = torch.zeros(1, 2, 1, 1, dtype=torch.uint8)
+    latency[0, 1] = 15
+    rule = MarginRule(rate=0.05, margin=10.0)
+    layer = BACKENDS[backend].DecisionLayer(weight, 15, 0)
+    layer.decide_and_update(latency, torch.tensor([0]), np.arange(2), rule, rule.first_rates()[None])
+    expected = torch.tensor([[1, 0.4975], [1, 0.6025]])
+    torch.testing.assert_close(weight.flatten(1), expected)
 
 
 def learn_chosen(backend, **verdict):

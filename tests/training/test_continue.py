@@ -102,10 +102,10 @@ def test_features_before_a_stage_that_is_not_trained(tmp_path, undrawn, capsys):
 
 REFUSED = {
     "s9": ["--until s9"],
+    "--backend": ["--backend torch --continue-from {run}"],
     "--seed": ["--seed 4 --continue-from {run}"],
     "--epochs": ["--epochs 2 2 2 --continue-from {run}"],
     "s1.threshold": ["--set s1.threshold=9 --continue-from {run}"],
-    "--backend": ["--backend torch --continue-from {run}"],
     "fingerprint": ["--image-size 20 20 --continue-from {run}"],
     "no checkpoint": ["--continue-from nowhere", "--continue-from {run}/checkpoints/last.safetensors"],
     "no finished phase": ["--continue-from {new}"],

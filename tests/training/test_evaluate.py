@@ -15,8 +15,9 @@ import evaluate
 import train
 from encoders import choose_encoder
 from models import build_model, model_class
+from report.evaluation import Evaluation
 from s1c1 import S1C1
-from training.checkpoint import load_checkpoint, load_network, rebuild_network, save_checkpoint
+from training.checkpoint import TrainedNetwork, load_checkpoint, load_network, rebuild_network, save_checkpoint
 from training.plan import choose_map_images
 from training.settings import TrainSettings
 
@@ -153,23 +154,39 @@ def test_predicting_image_files(trained, tmp_path, capsys):
     assert agreement(names, decided) < 1
 
 
+def test_a_broken_picture_among_others(trained, tmp_path, capsys):
+    files = [tmp_path / f"{name}.png" for name in "abc"]
+    for file in files:
+        Image.fromarray(datasets.load("digits").test_images[0]).save(file)
+    files[1].write_text("no picture")
+    assert evaluate.main([str(trained), "--predict", *map(str, files), *MACHINE.split()]) == 2
+    out, err = capsys.readouterr()
+    assert [line.split(": ")[0] for line in out.splitlines()] == [str(files[0]), str(files[2])]
+    assert err.count("\n") == 1
+    assert str(files[1]) in err
+
+
+def test_pictures_are_classified_together(trained, tmp_path, monkeypatch, capsys):
+    for number, image in enumerate(datasets.load("digits").test_images[:9]):
+        Image.fromarray(image).save(tmp_path / f"{number}.png")
+    calls = []
+    classify = TrainedNetwork.classify
+    monkeypatch.setattr(TrainedNetwork, "classify", lambda *args: calls.append(args) or classify(*args))
+    predictions(sorted(tmp_path.iterdir()), trained, capsys)
+    assert len(calls) == 1
+
+
+def test_labels_are_no_formulas_of_a_spreadsheet(tmp_path):
+    model = build_model("mozafari2018", num_classes=5)
+    evaluation = Evaluation(model, torch.full((5, 6, 28, 28), 15, dtype=torch.uint8), np.arange(5))
+    evaluation.write_predictions(tmp_path / "predictions.csv", ["=1+1", "+1", "-1", "@one", "one"])
+    assert [row["label"] for row in read_csv(tmp_path / "predictions.csv")] == ["'=1+1", "'+1", "'-1", "'@one", "one"]
+
+
 def test_predicting_silence(trained, tmp_path, capsys):
     Image.new("L", (28, 28)).save(tmp_path / "black.png")
     names, _ = predictions([tmp_path / "black.png"], trained, capsys)
     assert names[0].startswith("silent")
-
-
-def test_a_broken_picture_among_others_gets_its_line(trained, tmp_path, capsys):
-    """The others are classified."""
-    for name in ("a.png", "c.png"):
-        Image.new("L", (28, 28)).save(tmp_path / name)
-    (tmp_path / "b.png").write_text("no picture")
-    assert evaluate.main([str(trained), "--predict", str(tmp_path), *MACHINE.split()]) == 2
-    out, err = capsys.readouterr()
-    assert [line.split(": ")[0] for line in out.splitlines()] == [str(tmp_path / "a.png"), str(tmp_path / "c.png")]
-    assert err.startswith("evaluate.py: ")
-    assert "b.png" in err
-    assert err.count("\n") == 1
 
 
 def test_loading_a_network_in_one_call(trained, tmp_path):

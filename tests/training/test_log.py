@@ -42,6 +42,15 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     assert (tmp_path / "log.txt").read_text() == "one\n"
 
 
+def test_a_pipe_is_replaced_and_not_waited_for(tmp_path):
+    log = RunLog(tmp_path, quiet=True)
+    log.info("one")
+    (tmp_path / "log.txt").unlink()
+    os.mkfifo(tmp_path / "log.txt")
+    log.info("two")
+    assert (tmp_path / "log.txt").read_text() == "two\n"
+
+
 @pytest.mark.parametrize(("phases", "epochs"), [(("s1", "s2", "s3+s4"), (2, 4, 680)), (("s1", "a_long_name"), (3, 5))])
 def test_lines_of_epochs_are_aligned_and_short(phases, epochs):
     rules = ["STDP", "STDP", "R-STDP"][: len(phases)]

@@ -6,6 +6,8 @@ import pickle
 import shlex
 import shutil
 import string
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
@@ -17,6 +19,7 @@ import torchvision
 from PIL import Image
 from support.command import CORES, DIGITS, SMALL, contents
 from support.refusals import assert_refused, assert_refuses, refuses
+from support.run_folders import ROOT
 
 import datasets
 import evaluate
@@ -24,6 +27,7 @@ import train
 from errors import report_error
 from models import build_model
 from s1c1 import S1C1
+from SpykeTorch import functional
 from training.checkpoint import encode_checkpoint, load_checkpoint
 from utils import lock_folder
 
@@ -251,11 +255,28 @@ def test_an_error_of_the_disk_gets_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr(train, "train", fail)
     assert_refuses(train.main, "--model mozafari2018", "runs/events.out", capsys)
-    monkeypatch.setattr(train, "train", Mock(side_effect=MemoryError))
-    assert_refuses(train.main, "--model mozafari2018", "memory", capsys)
+    allocator = RuntimeError("DefaultCPUAllocator: can't allocate memory\nframe #0")
+    compiler = SystemError("<built-in function x> error return without exception set")
+    for error in (MemoryError, allocator, compiler, RuntimeError("std::bad_alloc")):
+        monkeypatch.setattr(train, "train", Mock(side_effect=error))
+        assert_refuses(train.main, "--model mozafari2018", "memory", capsys)
     assert_refuses(train.main, ["--plugin", "a\0b"], "--plugin", capsys)
     odd = OSError(errno.ENOENT, "gone", "a\nb\x1b[2J\u202e\udcff")
     assert_refused("x.py", report_error("x.py", odd), *capsys.readouterr(), r"a\nb\x1b[2J\u202e\udcff")
+
+
+def test_an_operation_that_does_not_fit_in_memory():
+    with pytest.raises(MemoryError):
+        functional.pad(torch.zeros(1, 1, 1), (0, 2**50, 0, 0))
+
+
+def test_a_home_that_is_no_folder_prints_no_warning():
+    environment = {**os.environ, "HOME": "/etc/passwd"}
+    for name in ("MPLCONFIGDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        environment.pop(name, None)
+    command = [sys.executable, str(ROOT / "train.py"), "--list-models"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
 
 
 def test_another_number_of_classes(trained, tmp_path, monkeypatch, capsys):

@@ -13,7 +13,8 @@ from support.run_folders import ROOT, events_of, only_run, same
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 import evaluate
-from engine.rules import STDP
+from engine.phases import Phase
+from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from models import MODELS, build_model, network_names
 from network_trainer import NetworkTrainer
@@ -193,6 +194,41 @@ def test_patience(tmp_path, undrawn):
     folder = only_run(tmp_path)
     done = [row for row in read_csv(folder / "metrics.csv") if row["phase"] == "s3"]
     assert len(done) == results(folder)["best_epoch"]["epoch"] + 2 < 20
+    assert f"s3 ends after epoch {len(done)}, by --patience 2" in (folder / "log.txt").read_text()
+
+
+class Silenced(NetworkTrainer):
+    """Its last but one phase makes s2 silent, and the best epoch comes before that."""
+
+    name = "silenced"
+    epochs = (1, 3, 1)
+
+    def build(self, num_classes):
+        falls = (-0.05, -0.05)
+        rule = RSTDP(winners=4, reward=falls, punishment=falls, bounds=(0.0, 1.0))
+        return {
+            "s1": SpikingConv(4, 5, padding=2, threshold=5, rule=STDP(winners=4, radius=0)),
+            "c1": Pool(4),
+            "s2": SpikingConv(8, 3, threshold=3, rule=rule),
+            "s3": SpikingConv(2 * num_classes, 5, rule=RSTDP()),
+        }
+
+    def build_phases(self):
+        features, together = super().build_phases()
+        decisions = Phase(("s3",), {"s3": together.rules["s3"]})
+        return [features, together, decisions]
+
+
+@pytest.mark.parametrize("more", ["", "--no-test"])
+def test_the_best_and_the_last_weights_are_tested_on_their_own_maps(more, tmp_path, undrawn, monkeypatch):
+    monkeypatch.setitem(MODELS, "silenced", Silenced)
+    assert start(f"{SMALL} --model silenced {more}", tmp_path) == 0
+    found = results(only_run(tmp_path))
+    split = found["validation" if more else "test"]
+    assert (found["best_epoch"]["phase"], found["best_epoch"]["epoch"]) == ("s2+s3", 1)
+    assert found["validation"]["best"]["accuracy"] == found["best_epoch"]["accuracy"]
+    assert split["best"]["silent"] < 1
+    assert split["last"]["silent"] == 1
 
 
 def test_a_name_of_ones_own(tmp_path, undrawn, capsys):
