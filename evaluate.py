@@ -1,29 +1,23 @@
 """Test a trained network, or classify image files with it: ``python evaluate.py --help``."""
 
-import os
-import signal
 import sys
-
-if __name__ == "__main__":  # Ctrl-C while modules are imported, some of which would catch a KeyboardInterrupt
-    interrupt = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-
-import gc
-import json
-from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, check_environment, make_printable, print_output, report_error, run_program
+from errors import InputError, make_printable, prepare_start, print_output, report_error, run_program
 
 if __name__ == "__main__":
-    check_environment()
-    gc.disable()  # as in train.py
+    prepare_start()
 
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
+import json
+import os
+from dataclasses import replace
+from itertools import chain
+
 import numpy as np
 
 from datasets import DataSet, events, pictures
@@ -42,37 +36,41 @@ from report.page import read_rows, write_page
 from report.report import Report
 from report.results import write_report
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
-from training.data import DRY_RUN_IMAGES, choose_map_images, load_data
-from training.features import count_neurons
-from training.log import RunLog, replace_unprintable
-from training.plan import describe, prepare_machine
-from training.settings import EvaluateSettings, TrainSettings
-from utils import check_memory, create_run_folder, describe_environment, to_folder_name, write_json, write_text
+from training.log import RunLog
+from training.plan import DRY_RUN_IMAGES, choose_map_images, count_neurons, describe, load_data, prepare_machine
+from training.settings import EvaluateSettings, TrainSettings, read_pairs
+from utils import (
+    check_memory,
+    claim_folder,
+    describe_environment,
+    put_in_place,
+    to_folder_name,
+    write_json,
+    write_text,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line (default: ``sys.argv``). Returns the exit code."""
-    replace_unprintable()
     return run_program("evaluate.py", execute, argv)
 
 
-def execute(words: list[str]) -> int:
-    """Test, classify or export, as the words of a command line request. Returns the exit code."""
+def execute(words: list[str]) -> int | None:
+    """Test, classify or export, as the words of a command line request. Returns the exit code, None for 0."""
     settings = EvaluateSettings.parse(words)
-    if settings.nir:
-        write_graph(settings)
-    elif settings.export:
-        export(settings)
-    elif settings.predict:
-        return predict(settings)
-    else:
-        evaluate(settings)
-    return 0
-
-
-def evaluate(settings: EvaluateSettings) -> None:
-    """Test a trained network on the test images of a data set, and write the report into a new folder."""
     network = load(settings)
+    if settings.nir:
+        write_graph(settings, network)
+    elif settings.export:
+        export(settings, network)
+    elif settings.predict:
+        return predict(settings, network)
+    else:
+        evaluate(settings, network)
+
+
+def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
+    """Test a trained network on the test images of a data set, and write the report into a new folder."""
     network.check_decides()
     model = network.model
     encoder = network.encoder
@@ -83,10 +81,13 @@ def evaluate(settings: EvaluateSettings) -> None:
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     images = data.test_images[:count]
     labels = data.test_labels[:count]
+    tested = data.name
     if settings.noise:
         if not data.colours:
             settings.refuse("noise", "changes images, not recordings of events")
-        images = add_noise(images, settings.noise)
+        ((noise, strength),) = read_pairs([settings.noise]).items()
+        images = add_noise(images, noise, strength)
+        tested += f" with noise {settings.noise}"
     indices = choose_map_images(settings, labels)
     summary = describe(model, data, trained)
     size = len(images) * count_neurons(model, INPUT, data.image_size)
@@ -94,13 +95,14 @@ def evaluate(settings: EvaluateSettings) -> None:
     run_folder = checkpoint.path.parent.parent
     is_of_run = settings.tensorboard and checkpoint.path.parent.name == "checkpoints"
     history = read_rows(run_folder / "metrics.csv") if is_of_run else []
-    folder = create_run_folder(settings.output, f"{model.name}-{to_folder_name(data.name)}-evaluation", settings.name)
+    name = f"{model.name}-{to_folder_name(data.name)}-evaluation"
+    with claim_folder(settings.output, name, settings.name) as claimed:
+        folder = put_in_place(claimed)
     record = {"command_line": settings.command_line, "checkpoint": str(checkpoint.path), **describe_environment()}
     write_json(folder / "args.json", record)
     write_text(folder / "summary.txt", summary + "\n")
     latencies = encoder.encode(images).to(model.device)
     evaluation = Evaluation(model, latencies, labels)
-    tested = f"{data.name} with noise {settings.noise}" if settings.noise else data.name
     title = f"{trained.title(model=model.name, dataset=tested)}, {checkpoint.path.name}"
     bits = [*measure_bits(model, latencies, labels, settings.bits)]
     report = Report(
@@ -119,14 +121,13 @@ def evaluate(settings: EvaluateSettings) -> None:
     log.close_bar()
     if settings.figures:
         write_page(folder, report, maps)
-    for note in (*data.notes, *describe_change(run, data), *lost):
-        log.info(note)
     unit = name_unit(encoder.colours)
-    log.info(f"{model.name} on {tested}, test {unit}: {evaluation.describe(unit)}")
-    log.info(describe_energy(energy))
+    scores = f"{model.name} on {tested}, test {unit}: {evaluation.describe(unit)}"
+    texts = [*data.notes, *describe_change(run, data), *lost, scores, describe_energy(energy)]
     if bits:
-        for line in describe_bits(bits):
-            log.info(line)
+        texts += describe_bits(bits)
+    for text in texts:
+        log.info(text)
     if settings.tensorboard:
         split = make_tag(settings, run, data)
         target = run_folder if history and os.access(run_folder, os.W_OK) else folder
@@ -160,36 +161,34 @@ def show_evaluation(target: Path, figures: Path, evaluation: Evaluation, split: 
     board.close()
 
 
-def predict(settings: EvaluateSettings) -> int:
-    """Print the classes of image files, or of recordings of events, and a line on stderr for each unreadable file.
-
-    Returns the exit code: 2 if a file cannot be read.
-    """
-    network = load(settings)
+def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
+    """Print the classes of image files, or of recordings of events. Returns 2 if a file cannot be used, else 0."""
     network.check_decides()
-    endings = pictures.ENDINGS if network.encoder.colours else events.ENDINGS
-    paths = list(chain.from_iterable(images_at(name, endings) for name in settings.predict))
+    is_picture = network.encoder.colours > 0
+    endings = pictures.ENDINGS if is_picture else events.ENDINGS
     code = 0
-    inputs = []
-    predictions = []
-    for path in paths:
+    images = []
+    entries = []
+    for path in chain.from_iterable(images_at(name, endings) for name in settings.predict):
         try:
             image, note = network.read_image(path, settings.raw)
+            np.asarray(image)  # reads the events of a recording
         except (InputError, OSError) as error:
             code = report_error("evaluate.py", error)
             continue
-        inputs.append(image if network.encoder.colours else path)
-        predictions.append({"image": str(path), "class": None, "note": note})
-    if not inputs:
+        images.append(image if is_picture else path)
+        entries.append({"image": str(path), "class": None, "note": note})
+    if not images:
         return code
-    for entry, decision, scores in zip(predictions, *network.classify(inputs), strict=True):
+    names = network.class_names
+    for entry, decision, scores in zip(entries, *network.classify(images), strict=True):
         if decision >= 0:
-            entry["class"] = network.class_names[decision]
-        entry["scores"] = dict(zip(network.class_names, scores.tolist(), strict=True))
+            entry["class"] = names[decision]
+        entry["scores"] = dict(zip(names, scores.tolist(), strict=True))
     if settings.json:
-        print_output(json.dumps(predictions, indent=1))
+        print_output(json.dumps(entries, indent=1))
         return code
-    for entry in predictions:
+    for entry in entries:
         decision = "silent: no neuron of the decision stage fired" if entry["class"] is None else entry["class"]
         note = f"  ({entry['note']})" if entry["note"] else ""
         print_output(f"{make_printable(entry['image'])}: {decision}{note}")
@@ -199,9 +198,8 @@ def predict(settings: EvaluateSettings) -> int:
     return code
 
 
-def export(settings: EvaluateSettings) -> None:
+def export(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     """Write the network and test vectors as NumPy arrays."""
-    network = load(settings)
     _, data = read_data(settings, network)
     chosen = np.linspace(0, len(data.test_labels) - 1, min(VECTORS, len(data.test_labels))).astype(int)
     latencies = network.encoder.encode(data.test_images[chosen])
@@ -212,9 +210,8 @@ def export(settings: EvaluateSettings) -> None:
     print_output(f"{model.name} of {network.checkpoint.path} and {len(chosen)} test vectors are written to {path}")
 
 
-def write_graph(settings: EvaluateSettings) -> None:
+def write_graph(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     """Write the network as a NIR graph."""
-    network = load(settings)
     path = Path(settings.nir)
     write_nir(path, network.model, network.class_names)
     print_output(f"{network.model.name} of {network.checkpoint.path} is written to {path}")
@@ -279,7 +276,4 @@ def describe_change(run: dict, data: DataSet) -> list[str]:
 
 
 if __name__ == "__main__":
-    gc.freeze()
-    gc.enable()
-    signal.signal(signal.SIGINT, interrupt)
     sys.exit(main())

@@ -1,45 +1,36 @@
 """Train a first-spike network on MNIST-like images, by STDP and reward-modulated STDP: ``python train.py --help``."""
 
-import os
-import signal
 import sys
-
-if __name__ == "__main__":  # Ctrl-C while modules are imported, some of which would catch a KeyboardInterrupt
-    interrupt = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-
-import gc
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, check_environment, print_output, run_program
+from errors import InputError, prepare_start, print_output, run_program
 
 if __name__ == "__main__":
-    check_environment()
-    gc.disable()  # no imported module is garbage, and a search among them takes a quarter of the start
+    prepare_start()
 
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
-from encoders import get_encoder_config
+from dataclasses import replace
+
 from models import model_class
 from network_trainer import Progress
+from report.run_folder import RunFolder, find_checkpoint, find_run
 from report.summary import list_models
-from training.checkpoint import find_checkpoint, load_checkpoint, rebuild_network
-from training.data import Data, load_data
-from training.initial import continue_from, describe_phases, initialize_from
-from training.log import replace_unprintable
-from training.plan import check_run, describe, prepare_machine, resolve
-from training.run import Run, is_finished, lengthen, read_epochs
-from training.settings import NOTHING, ROUNDING, TrainSettings, to_text
+from training.checkpoint import load_checkpoint, rebuild_network
+from training.initial import continue_from, describe_phases, find_shared, initialize_from
+from training.plan import Plan, describe, load_data, make_plan, prepare_machine, resolve
+from training.run import Run
+from training.settings import EPOCH_FILES, NOTHING, ROUNDING, TrainSettings, to_text
 from training.stopping import Stopped, offer_resume
 from utils import (
-    create_run_folder,
+    claim_folder,
     describe_environment,
-    find_run,
     find_temporaries,
     lock_folder,
+    put_in_place,
     to_folder_name,
     write_json,
     write_text,
@@ -48,22 +39,23 @@ from utils import (
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command line (default: ``sys.argv``). Returns the exit code."""
-    replace_unprintable()
     return run_program("train.py", execute, argv)
 
 
 def execute(words: list[str]) -> int | None:
-    """Execute the command that the words of a command line name. Returns the exit code if a signal stopped it."""
-    commands = {"train": train, "resume": resume, "summary": print_summary, "list_models": print_models}
+    """Train, resume or print, as the words of a command line request. Returns the exit code if a signal stopped it."""
     settings = TrainSettings.parse(words)
     try:
-        commands[settings.command](settings)
+        if settings.list_models:
+            print_output(list_models())
+        elif settings.summary:
+            print_summary(settings)
+        elif settings.resume:
+            resume(settings)
+        else:
+            train(settings)
     except Stopped as stopped:
         return stopped.code
-
-
-def print_models(settings: TrainSettings) -> None:
-    print_output(list_models())
 
 
 def print_summary(settings: TrainSettings) -> None:
@@ -76,85 +68,90 @@ def train(settings: TrainSettings) -> None:
     """Train a new network. All settings are checked before the run's folder is created."""
     device = prepare_machine(settings)
     model_class(settings.model)  # an unknown name is refused before the data are read
-    settings = replace(settings, dataset=settings.dataset or "mnist", device=str(device))
-    data = Data(settings)
-    settings, encoder, model = resolve(settings, data.set, device)
-    check_run(model, data, settings)
-    summary = describe(model, data.set, settings)
+    data = load_data(settings)
+    settings, encoder, model = resolve(settings, data, device)
+    plan = make_plan(settings, data, encoder, model)
+    summary = describe(model, data, settings)
     if encoder.fitted and not settings.init_from:  # which takes the fitted encoder of the checkpoint
-        encoder.fit(data.set.train_images[data.train])
+        encoder.fit(data.train_images[plan.data.splits["train"]])
     origin = {}
     notes = []
     progress = Progress()
     if settings.init_from:
         checkpoint = find_checkpoint(settings.init_from, settings.output)
-        origin["init_from"], notes = initialize_from(checkpoint, model, encoder, data)
+        origin["init_from"], notes = initialize_from(checkpoint, model, encoder, plan.data)
     if settings.continue_from:
-        checkpoint = find_run(settings.continue_from, settings.output) / "checkpoints" / "last.safetensors"
-        phases = describe_phases(model, encoder, settings, data.set.fingerprint)
-        progress, origin["continue_from"], note = continue_from(checkpoint, model, phases)
-        notes.append(note)
-    if not data.set.colours and model.augmentation != "none":
+        checkpoint = RunFolder(find_run(settings.continue_from, settings.output)).last
+        progress, names = continue_from(checkpoint, model, describe_phases(model, encoder, settings, data.fingerprint))
+        origin["continue_from"] = {"checkpoint": str(checkpoint), "phases": names}
+        notes.append(f"{' '.join(names)}: from {checkpoint}, with the seconds of that training")
+    if not data.colours and model.augmentation != "none":
         notes.append(f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved")
-    default_name = f"{model.name}-{to_folder_name(data.set.name)}-seed{settings.seed}"
-    if settings.dry_run:
-        default_name += "-dry"
-    folder = create_run_folder(settings.output, default_name, settings.name)
-    (folder / "checkpoints").mkdir()
-    record = {"command_line": settings.command_line, "flags": settings.to_dict(), **origin, **describe_environment()}
-    write_json(folder / "args.json", record)
-    write_text(folder / "summary.txt", summary + "\n")
-    with lock_folder(folder), offer_resume(folder):
-        run = Run(settings, folder, model, encoder, data, progress, notes)
-        run.save()  # from now on, the run can be resumed
-        run.train()
+    name = f"{model.name}-{to_folder_name(data.name)}-seed{settings.seed}{'-dry' * settings.dry_run}"
+    record = {"command_line": settings.command_line, "flags": plan.flags, **origin, **describe_environment()}
+    with claim_folder(settings.output, name, settings.name) as folder:
+        (folder / "checkpoints").mkdir()
+        write_json(folder / "args.json", record)
+        write_text(folder / "summary.txt", summary + "\n")
+        run = Run(plan, folder, progress, notes, share_phases(settings, plan))
+        run.save()
+        run.folder = put_in_place(folder)  # from now on, the run can be resumed
+        with offer_resume(run.folder):
+            run.train()
+
+
+def share_phases(settings: TrainSettings, plan: Plan) -> list[Path]:
+    """Return the places of phases in the folder ``--shared-phases``.
+
+    Phases are not shared if the run writes files after each epoch, or if it begins with the weights of another run.
+    """
+    if settings.shared_phases is None or settings.init_from or any(settings.select(EPOCH_FILES).values()):
+        return []
+    phases = describe_phases(plan.model, plan.encoder, settings, plan.data.set.fingerprint)
+    return find_shared(settings.shared_phases, phases)
 
 
 def resume(settings: TrainSettings) -> None:
     """Continue an interrupted run in its own folder with its own settings, or train more epochs of its last phase."""
-    folder = find_run(settings.resume, settings.output)
-    path = folder / "checkpoints" / "last.safetensors"
-    content = load_checkpoint(path)
-    if content.progress is None or not content.run:
-        raise InputError(f"{path} contains a network without a training run, so it cannot be continued")
-    encoder = content.build_encoder()
+    run = RunFolder(find_run(settings.resume, settings.output))
+    content = load_checkpoint(run.last)
     progress = content.progress
-    names = {"encoder": get_encoder_config(encoder)["name"], "model": model_class(content.model).name}
-    trained = TrainSettings.from_dict({**content.run["flags"], **names})
-    wanted = read_epochs(folder / "args.json")
+    if progress is None or not content.run:
+        raise InputError(f"{run.last} contains a network without a training run, so it cannot be continued")
+    trained = TrainSettings.from_dict(content.run["flags"])
+    wanted = run.epochs
     if "epochs" not in settings.given and wanted and is_longer(wanted, trained.epochs):  # killed before the first save
         settings = replace(settings, epochs=wanted, given=settings.given | {"epochs"})
     saved, longer = apply_changes(trained, settings)
     done = progress.phase == len(saved.epochs)
-    if done and not longer and is_finished(folder, saved.figures, saved.epochs):
+    if done and not longer and run.is_finished:
         epochs = to_text((*saved.epochs[:-1], saved.epochs[-1] + 1))
-        print_output(
-            f"{folder} is finished; to train it longer, add --epochs with a larger last number: --epochs {epochs}"
-        )
+        longer = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
+        print_output(f"{run.path} is finished; {longer}")
         return
     if done and longer and 0 < saved.patience <= progress.epochs_since_best:
-        raise InputError(f"{folder} was stopped by --patience {saved.patience}, not by --epochs")
+        raise InputError(f"{run.path} was stopped by --patience {saved.patience}, not by --epochs")
     device = prepare_machine(saved)
     model = rebuild_network(content, device, saved.backend)
+    saved = replace(saved, device=str(device))
     if saved.until and model.find_phase(saved.until) < progress.phase and not longer:
-        print_output(f"{folder} has finished {saved.until}")
+        print_output(f"{run.path} has finished {saved.until}")
         return
-    data = Data(saved)
+    data = load_data(saved)
     before = content.run["fingerprint"]
-    if before != data.set.fingerprint:
-        raise InputError(
-            f"{data.set.name} has changed since the run began (its fingerprint was {before} and is now "
-            f"{data.set.fingerprint}); restore the images, or begin a new run",
-        )
-    with lock_folder(folder), offer_resume(folder):
+    if before != data.fingerprint:
+        change = f"its fingerprint was {before} and is now {data.fingerprint}"
+        raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
+    plan = make_plan(saved, data, content.build_encoder(), model)
+    with lock_folder(run.path), offer_resume(run.path):
         if longer:
-            lengthen(folder, saved.epochs)
-        for left in find_temporaries(folder):
+            run.lengthen(saved.epochs)
+        for left in find_temporaries(run.path):
             left.unlink()
         if longer and done:
             progress.phase -= 1
             progress.epoch = trained.epochs[-1]
-        Run(replace(saved, device=str(device)), folder, model, encoder, data, progress).train(is_resumed=True)
+        Run(plan, run.path, progress, shared=share_phases(saved, plan)).train(is_resumed=True)
 
 
 def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainSettings, bool]:
@@ -162,7 +159,8 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
 
     Raises InputError for a change that would lead to other weights or other files.
     """
-    ignored = {"resume", "config", "until", "traceback"}
+    commands = {"until": settings.until, "shared_phases": settings.shared_phases}
+    ignored = {"resume", "config", "traceback", *commands}
     if settings.resume == "latest":
         ignored.add("output")
     given = {name: getattr(settings, name) for name in settings.given - ignored}
@@ -178,8 +176,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
             change = f"{to_text(given[name])} would change the run, which has {to_text(before)}"
             advice = "restore the file" if name == "plugin" else "leave it out"
             settings.refuse(name, f"{change}; {advice}")
-    changes = {name: given[name] for name in given.keys() & free}
-    return replace(saved, until=settings.until, **changes), longer
+    return replace(saved, **commands, **{name: given[name] for name in given.keys() & free}), longer
 
 
 def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
@@ -188,7 +185,4 @@ def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
 
 
 if __name__ == "__main__":
-    gc.freeze()
-    gc.enable()
-    signal.signal(signal.SIGINT, interrupt)
     sys.exit(main())

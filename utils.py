@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 
 from errors import InputError
@@ -55,20 +56,49 @@ def choose_device(name: str, backend: str = "auto"):
     return device
 
 
-def create_run_folder(output: str | Path, title: str, name: str | None = None) -> Path:
-    """Create ``output/name``, by default ``output/title-time``. Raises InputError if it exists or cannot be created."""
-    output, stamped = Path(output), f"{title}-{datetime.now():%Y%m%d-%H%M%S}"
+@contextmanager
+def claim_folder(output: str | Path, title: str, name: str | None = None) -> Iterator[Path]:
+    """Create and lock a new folder ``output/name``, by default ``output/title-time``, under a temporary name.
+
+    Yields the temporary folder. ``put_in_place`` gives it its name; without it, the folder is removed at the end.
+
+    Raises InputError if the folder exists, if another process creates it, or if it cannot be created.
+    """
+    output = Path(output)
+    stamped = f"{title}-{datetime.now():%Y%m%d-%H%M%S}"
+    names = [name] if name else chain([stamped], (f"{stamped}-{number}" for number in count(2)))
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for number in count(1):
-            folder = output / (name or (f"{stamped}-{number}" if number > 1 else stamped))
-            with suppress(FileExistsError):
-                folder.mkdir()
-                return folder
-            if name:
-                raise InputError(f"{folder} already exists; choose another --name")
+        for each in names:
+            temporary = output / f".{each}.new"
+            descriptor = None if os.path.lexists(output / each) else _claim(temporary)
+            if descriptor is not None:
+                break
+        else:
+            raise InputError(f"{output / name} already exists, or is being created; choose another --name")
     except OSError as error:
-        raise InputError(f"cannot write to --output {output}: {error.strerror}") from error
+        raise InputError(f"cannot write to --output {output}: {error.strerror or error}") from error
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _claim(folder: Path) -> int | None:
+    """Create and lock an empty folder; remove what a process that was killed has left in it. None if it is locked."""
+    folder.mkdir(exist_ok=True)
+    descriptor = try_lock(folder)
+    if descriptor is not None and any(folder.iterdir()):
+        shutil.rmtree(folder)
+        os.close(descriptor)
+        return _claim(folder)
+    return descriptor
+
+
+def put_in_place(temporary: Path) -> Path:
+    """Give a folder of ``claim_folder`` its name. Returns its path. The folder stays locked."""
+    return temporary.rename(temporary.with_name(temporary.name[1:].removesuffix(".new")))
 
 
 def to_folder_name(name: str) -> str:
@@ -76,54 +106,36 @@ def to_folder_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.") or "data"
 
 
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock a run's folder. Raises InputError if another process has locked it, or if it cannot be written to."""
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"cannot write to {folder}")
+def try_lock(folder: Path) -> int | None:
+    """Lock a folder. Returns a descriptor, which unlocks it when it is closed; None if another process has locked it.
+
+    Nothing is locked on Windows, and on file systems without locks.
+    """
     if fcntl is None:
-        yield
-        return
+        return os.open(os.devnull, os.O_RDONLY)
     descriptor = os.open(folder, os.O_RDONLY)  # the lock is on the folder itself, so that no file stays behind
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
+    except BlockingIOError:
         os.close(descriptor)
-        raise InputError(f"another process is training in {folder}; wait for it or stop it") from error
+        return None
     except OSError:
-        pass  # a file system without locks
+        pass
+    return descriptor
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Lock a folder. Raises InputError if another process has locked it, or if it cannot be written to."""
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"cannot write to {folder}")
+    descriptor = try_lock(folder)
+    if descriptor is None:
+        raise InputError(f"another process is training in {folder}; wait for it or stop it")
     try:
         yield
     finally:
         os.close(descriptor)
-
-
-def find_run(name: str | Path, output: str | Path = "runs") -> Path:
-    """Return the path of a run or checkpoint.
-
-    name: "latest" (the latest run in ``output``), a path, or the name of a folder in ``output``.
-
-    Raises InputError if there is no latest run.
-    """
-    if name == "latest":
-        return find_latest_run(output)
-    inside = Path(output) / name
-    return inside if inside.exists() and not Path(name).exists() else Path(name)
-
-
-def find_latest_run(output: str | Path) -> Path:
-    """Return the run in ``output`` with the newest checkpoint. A dry run is returned only if there is no other run."""
-    runs = {path.parent.parent: path.stat().st_mtime for path in Path(output).glob("*/checkpoints/last.safetensors")}
-    if not runs:
-        raise InputError(f"there is no run in {output} yet")
-    return max(runs, key=lambda folder: (not _is_dry(folder), runs[folder]))
-
-
-def _is_dry(folder: Path) -> bool:
-    try:
-        return bool(json.loads((folder / "args.json").read_text(encoding="utf-8"))["flags"]["dry_run"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False  # the file is missing or damaged
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
@@ -146,28 +158,9 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
             temporary.unlink()
 
 
-def find_temporaries(folder: str | Path, pattern: str = "**/.*") -> Iterator[Path]:
-    """Yield the temporary files in a folder that a call of ``write_atomically`` has left, because it was killed.
-
-    pattern: of ``Path.glob``. By default, the subfolders are searched too.
-    """
-    for path in Path(folder).glob(pattern):
-        match = re.match(r"\.(\d{1,7})\.tmp\.", path.name)
-        if match and path.is_file() and not path.is_symlink() and not _is_other_process(int(match[1])):
-            yield path
-
-
-def _is_other_process(number: int) -> bool:
-    """Return whether another process with this number exists. In a container, each start can have the same number."""
-    if number == os.getpid() or fcntl is None:  # on Windows, a signal of 0 ends a process
-        return False
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+def find_temporaries(folder: Path) -> list[Path]:
+    """Return the temporary files in a folder that calls of ``write_atomically`` have left, if no call is running."""
+    return [path for path in folder.glob("**/.*") if re.match(r"\.\d+\.tmp\.", path.name) and path.is_file()]
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -203,34 +196,9 @@ def check_memory(parts: dict[str, int], flag: str | None = None) -> None:
 
 
 def get_available_memory() -> int | None:
-    """Return the memory in bytes that is left to this process, with swap, or None if the system is not Linux.
-
-    The control groups of a container (cgroup v1 and v2) and the limit of the address space (RLIMIT_AS) can reduce it.
-    """
-    if _read_proc("meminfo", "MemAvailable") is None:
-        return None
-    free = min([_read_size("meminfo", "MemAvailable"), *read_control_groups()]) + _read_size("meminfo", "SwapFree")
-    most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if most != resource.RLIM_INFINITY:
-        free = min(free, most - _read_size("self/status", "VmSize"))
-    return free
-
-
-def read_control_groups(root: str | Path = "/") -> list[int]:
-    """Return the memory in bytes that each control group leaves to this process. The cache of files is not counted."""
-    free = []
-    for line in _read_lines(Path(root, "proc/self/cgroup")):  # "0::/group" or, of version 1, "4:memory:/group"
-        _, controllers, name = line.split(":", 2)
-        if controllers not in ("", "memory"):
-            continue
-        folder = Path(root, "sys/fs/cgroup", controllers, name.strip("/"))
-        for group in (folder, *folder.parents):  # a container may see its own group as the root
-            for limit, used in (("memory.max", "anon"), ("memory.limit_in_bytes", "total_rss")):
-                with suppress(OSError, ValueError, KeyError):  # there is no limit
-                    most = int((group / limit).read_text())
-                    statistics = dict(line.split() for line in _read_lines(group / "memory.stat"))
-                    free.append(most - int(statistics[used]))
-    return free
+    """Return the memory in bytes that is free on this machine, with swap, or None if the system is not Linux."""
+    sizes = [_read_proc("meminfo", key) for key in ("MemAvailable", "SwapFree")]
+    return None if None in sizes else sum(1024 * int(size.split()[0]) for size in sizes)  # "1234 kB"
 
 
 def describe_environment() -> dict:
@@ -266,20 +234,10 @@ def find_processor() -> str:
     return _read_proc("cpuinfo", "model name") or platform.processor() or platform.machine()
 
 
-def _read_size(name: str, key: str) -> int:
-    """Return a size in a file of /proc, in bytes."""
-    return int((_read_proc(name, key) or "0").split()[0]) * 1024  # "1234 kB"
-
-
 def _read_proc(name: str, key: str) -> str | None:
     """Return the value of the first line "key: value" in a file of /proc, or None if there is none."""
-    lines = _read_lines(Path("/proc", name))
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), None)
-
-
-def _read_lines(path: Path) -> list[str]:
-    """Return the lines of a file of the system; none if the system has no such file."""
-    try:
-        return path.read_text().splitlines()
-    except OSError:
-        return []
+    with suppress(OSError):
+        for line in Path("/proc", name).read_text().splitlines():
+            if line.startswith(key):
+                return line.partition(":")[2].strip()
+    return None

@@ -8,19 +8,20 @@ import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
+from engine.overrides import describe, fits
 
 from engine.compiled import compiled
 from engine.threads import run_parts
 from errors import InputError
 
 WHITE = 255
-LIMITS = {"copies": 10_000, "turn": 180, "shift": 4096, "scale": 0.9, "shear": 1}
+LIMITS = {"copies": 10_000, "turn": 180, "shift": 4096, "scale": 0.9, "shear": 1, "flip": 1}
 MOVES = "turn", "shift", "scale", "shear"
 NOISES = {"gaussian": "σ as a fraction of white", "salt-pepper": "the fraction of the pixels"}
 MAX_IN_MEMORY = 256 * 2**20  # bytes of the spikes of all copies; larger ones are stored in files
@@ -46,49 +47,25 @@ class Augmentation:
     flip: bool = False
 
     def __post_init__(self):
-        for name, largest in LIMITS.items():
-            value = getattr(self, name)
-            if not 0 <= value <= largest:
-                raise InputError(f"--augment: {name} must be from 0 to {largest}, not {value}")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not fits(value, item.type) or not 0 <= value <= LIMITS[item.name]:
+                expected = f"{describe(item.type)} from 0 to {LIMITS[item.name]}"
+                raise InputError(f"--augment: {item.name} must be {expected}, not {value!r}")
         is_moving = self.flip or any(getattr(self, name) for name in MOVES)
         if is_moving != bool(self.copies):
             lack = "a number of copies (copies=8)" if is_moving else "movements of the copies (turn=8 shift=1)"
             raise InputError(f"--augment needs {lack}")
 
-    @classmethod
-    def parse(cls, text: str) -> "Augmentation":
-        """Parse ``"copies=8 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"``, or some of these words, or ``"none"``."""
-        if text.strip() == "none":
-            return cls()
-        values = {}
-        for word in text.split() or [""]:
-            name, _, value = word.partition("=")
-            try:
-                if name in values or not (name in LIMITS or word == "flip"):
-                    raise ValueError(f"{name} is unknown, or appears twice")
-                if word == "flip":
-                    values[name] = True
-                elif name == "copies":
-                    values[name] = int(value)
-                else:
-                    values[name] = float(value)
-            except ValueError as error:
-                takes = f"copies=N, {', '.join(f'{move}=X' for move in MOVES)} and flip, each once, or none"
-                raise InputError(f"--augment takes {takes}; not {word!r}") from error
-        return cls(**values)
-
     def __bool__(self) -> bool:
         return self.copies > 0
 
     def __str__(self) -> str:
-        """Return the text that ``parse`` reads."""
+        """Return the text of the command line."""
         words = []
-        for name in LIMITS:
-            value = getattr(self, name)
+        for name, value in vars(self).items():
             if value:
-                words.append(f"{name}={str(value).removesuffix('.0')}")
-        if self.flip:
-            words.append("flip")
+                words.append(name if value is True else f"{name}={str(value).removesuffix('.0')}")
         return " ".join(words) or "none"
 
 
@@ -226,31 +203,22 @@ def _at(image, y, x, c):
     return float(image[y, x, c]) if inside else 0.0
 
 
-def parse_noise(text: str) -> tuple[str, float]:
-    """Parse ``"gaussian=0.1"`` or ``"salt-pepper=0.05"`` to name and strength. Raises InputError."""
-    name, _, value = text.partition("=")
-    if name not in NOISES:
-        known = ", ".join(f"{noise}=X" for noise in NOISES)
-        raise InputError(f"unknown --noise {name!r}; choose from {known}")
-    try:
-        strength = float(value)
-    except ValueError:
-        strength = math.nan
-    if not 0 <= strength <= 1:
-        raise InputError(f"--noise {name} must be {NOISES[name]}, from 0 to 1, not {value!r}")
-    return name, strength
-
-
-def add_noise(images: np.ndarray, noise: str, seed: int = 0, first: int = 0) -> np.ndarray:
+def add_noise(images: np.ndarray, name: str, strength: float, seed: int = 0, first: int = 0) -> np.ndarray:
     """Return images uint8 (N, H, W) or (N, H, W, 3) with noise.
 
-    * ``gaussian=σ``: a normal deviate with standard deviation σ · 255 is added to each value. The result is rounded and
-      clipped to 0 … 255.
-    * ``salt-pepper=p``: each pixel becomes black with probability p/2, and white with probability p/2.
+    * ``gaussian``: a normal deviate with standard deviation strength · 255 is added to each value. The result is
+      rounded and clipped to 0 … 255.
+    * ``salt-pepper``: each pixel becomes black with probability strength / 2, and white with probability strength / 2.
 
     first: position of the first image in the data set.
+
+    Raises InputError for another name, or for a strength that is not from 0 to 1.
     """
-    name, strength = parse_noise(noise)
+    if name not in NOISES:
+        known = ", ".join(f"{noise}=X" for noise in NOISES)
+        raise InputError(f"--noise: unknown noise {name!r}; choose from {known}")
+    if not fits(strength, float) or not 0 <= strength <= 1:
+        raise InputError(f"--noise: {name} must be {NOISES[name]}, from 0 to 1, not {strength!r}")
     result = images.copy()
     for position, image in enumerate(result, start=first):
         rng = np.random.default_rng([seed, position])

@@ -8,7 +8,6 @@ import base64
 import csv
 import json
 import shlex
-from contextlib import suppress
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -28,6 +27,7 @@ from report.figures import DPI, group_scales
 from report.map_pictures import make_color_table
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
+from report.run_folder import RunFolder, is_finished, read_record
 from s1c1 import Encoder
 from utils import write_text
 
@@ -59,7 +59,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
     folder = Path(folder)
     model = report.model
     if results is None:
-        results = read_json(folder / "results.json")
+        results = read_record(folder / "results.json")
     unit = name_unit(report.encoder.colours)
     args = read_args(folder)
     left_out = []
@@ -154,10 +154,8 @@ def list_commands(folder: Path, args: dict, results: dict, unit: str) -> list[tu
     commands = []
     source = folder
     if any((folder / "checkpoints").glob("last.*")):
-        epochs = args.get("flags", {}).get("epochs")
-        if "flags" not in results or results["flags"]["epochs"] != epochs:  # it is not finished
-            resume = f"python train.py --resume {shlex.quote(str(source))}"
-            commands.append(("resume an interrupted run", resume))
+        if not is_finished(args, results):
+            commands.append(("resume an interrupted run", RunFolder(folder).resume_command))
     elif "checkpoint" in results:
         source = results["checkpoint"]
     else:
@@ -186,15 +184,10 @@ def format_percent(value: str | float | None) -> str:
 
 def read_args(folder: Path) -> dict:
     """Read args.json; a missing or damaged file has no content."""
-    with suppress(ValueError, RecursionError):
-        args = read_json(folder / "args.json")
-        if isinstance(args, dict) and all(isinstance(args.get(name, {}), dict) for name in ("flags", "versions")):
-            return {**args, "git_commit": str(args.get("git_commit") or "")}
+    args = read_record(folder / "args.json")
+    if all(isinstance(args.get(name, {}), dict) for name in ("flags", "versions")):
+        return {**args, "git_commit": str(args.get("git_commit") or "")}
     return {}
-
-
-def read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def read_text(path: Path, errors: str = "strict") -> str:

@@ -26,7 +26,7 @@ def write_report(
 
     Args:
         folder: the folder of the run or evaluation, which exists.
-        evaluations, facts: see ``write_results``. ``report.evaluation`` is the evaluation of predictions.csv.
+        evaluations, facts: see ``collect_results``. ``report.evaluation`` is the evaluation of predictions.csv.
         maps: the folder of the activation maps.
         indices: of the images in ``report.images`` whose activation maps are saved.
         draw: whether to draw figures and pictures of the maps.
@@ -34,7 +34,7 @@ def write_report(
 
     Returns a line for each figure that could not be drawn.
     """
-    write_results(folder, evaluations, **facts)  # first: no figure can cost the scores
+    write_json(folder / "results.json", collect_results(evaluations, facts))  # first: no figure can cost the scores
     if report.evaluation:
         report.evaluation.write_predictions(folder / "predictions.csv", report.class_names)
     lost = draw_figures(folder / "figures", report, show) if draw else []
@@ -45,8 +45,8 @@ def write_report(
     return lost
 
 
-def write_results(folder: Path, evaluations: dict[str, Evaluation], **facts: Any) -> None:
-    """Write results.json: ``facts``, and the evaluations {"test.best": …} as nested objects."""
+def collect_results(evaluations: dict[str, Evaluation], facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of results.json: the evaluations {"test.best": …} as nested dicts, and ``facts``."""
     content = {}
     for key, evaluation in evaluations.items():
         *outer, last = key.split(".")
@@ -54,4 +54,4 @@ def write_results(folder: Path, evaluations: dict[str, Evaluation], **facts: Any
         for name in outer:
             scores = scores.setdefault(name, {})
         scores[last] = evaluation.metrics
-    write_json(folder / "results.json", {**content, **facts})
+    return content | facts

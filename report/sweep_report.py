@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from report.figures import DASHES, PALETTE, create_figure, save, use_style
+from report.run_folder import is_finished
 from utils import write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
@@ -43,14 +44,12 @@ NUMBER = re.compile(r"[^=]+=-?[\d.]+(e-?\d+)?")  # a field with a number
 class RunRecord:
     """The content of a run's folder.
 
-    ``flags``: the flags of train.py. ``shared``: the phases that another run has trained. ``scores``: {key of
-    COLUMNS: number}, empty before the run's end. ``curves``: {key of SPLITS: accuracy after each epoch with labels}.
-    ``damage``: why the folder cannot be read, or None.
+    ``flags``: the flags of train.py. ``scores``: {key of COLUMNS: number}, empty before the run's end. ``curves``: {key
+    of SPLITS: accuracy after each epoch with labels}. ``damage``: why the folder cannot be read, or None.
     """
 
     folder: Path
     flags: dict = field(default_factory=dict)
-    shared: list[str] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
     is_finished: bool = False
     curves: dict[str, list[float]] = field(default_factory=dict)
@@ -59,8 +58,9 @@ class RunRecord:
     @property
     def settings(self) -> dict[str, str]:
         """The flags except for network, data set and seed, and the fields of --set: {name: value as text}."""
-        values = self.flags | self.flags.get("set", {})
-        for name in ("model", "dataset", "seed", "set"):
+        values = dict(self.flags)
+        values |= dict(word.partition("=")[::2] for word in values.pop("set", ()))
+        for name in ("model", "dataset", "seed"):
             values.pop(name, None)
         return {name: _to_text(value) for name, value in values.items()}
 
@@ -75,8 +75,7 @@ class RunRecord:
         for key in keys:
             if key in self.scores:
                 scores.append(f"{COLUMNS[key][:-2]} {_format(key, self.scores[key])} %")
-        text = f"{self.folder.name}: {', '.join(scores) or 'finished'}"
-        return f"{text}; {' '.join(self.shared)} shared" if self.shared else text
+        return f"{self.folder.name}: {', '.join(scores) or 'finished'}"
 
 
 Groups = dict[tuple[str, str, str], list[RunRecord]]  # {(network, data set, setting): runs}
@@ -84,7 +83,7 @@ Groups = dict[tuple[str, str, str], list[RunRecord]]  # {(network, data set, set
 
 def is_run(folder: Path) -> bool:
     """Return whether train.py created the folder, even if the run is damaged. An evaluation is not a run."""
-    return (folder / "checkpoints").is_dir() or (folder / "metrics.csv").exists()
+    return (folder / "checkpoints").is_dir()
 
 
 def read_run(folder: str | Path) -> RunRecord:
@@ -94,13 +93,12 @@ def read_run(folder: str | Path) -> RunRecord:
         path = record.folder / "args.json"
         args = json.loads(path.read_text(encoding="utf-8"))
         record.flags = dict(args["flags"])
-        record.shared = args.get("continue_from", {}).get("phases", [])
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
         path = record.folder / "results.json"
         if path.exists():
             results = json.loads(path.read_text(encoding="utf-8"))
             scores = _read_scores(results)
-            record.is_finished = results.get("flags", {}).get("epochs") == record.flags.get("epochs")
+            record.is_finished = is_finished(args, results)
             record.scores = scores if record.is_finished else {}
         path = record.folder / "metrics.csv"
         if path.exists() or (record.is_finished and any(record.flags.get("epochs", ()))):
@@ -174,23 +172,26 @@ def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collect
 def _group_runs(runs: Sequence[RunRecord], ignored: Collection[str]) -> Groups:
     """Group runs by network, data set and setting.
 
-    A setting consists of the flags that not all runs have. Those of ``DECLARED`` are left out if all runs of the
-    network and the data set have them.
+    A setting consists of the flags in which the runs of the network and the data set differ and, except for those of
+    ``DECLARED``, of the flags in which any runs differ.
     """
-    settings = defaultdict(list)  # {(network, data set): the settings of each run}
+    of_network = defaultdict(list)
     for run in runs:
-        texts = {f"{name}={text}" for name, text in run.settings.items() if name not in ignored}
-        settings[str(run.flags["model"]), str(run.flags["dataset"])].append((run, texts))
-    everywhere = [set.intersection(*(texts for _, texts in members)) for members in settings.values()]
+        of_network[str(run.flags["model"]), str(run.flags["dataset"])].append(run)
+    everywhere = _find_varying(runs) - {*DECLARED}
     groups = defaultdict(list)
-    for (model, dataset), members in settings.items():
-        left_out = set.intersection(*everywhere)
-        for text in set.intersection(*(texts for _, texts in members)):
-            if text.partition("=")[0] in DECLARED:
-                left_out.add(text)
-        for run, texts in members:
-            groups[model, dataset, ", ".join(sorted(texts - left_out))].append(run)
+    for (model, dataset), members in of_network.items():
+        names = sorted((everywhere | _find_varying(members)) - {*ignored})
+        for run in members:
+            setting = ", ".join(f"{name}={run.settings[name]}" for name in names if name in run.settings)
+            groups[model, dataset, setting].append(run)
     return groups
+
+
+def _find_varying(runs: Sequence[RunRecord]) -> set[str]:
+    """Return the names of the flags and fields in which runs differ."""
+    names = {name for run in runs for name in run.settings}
+    return {name for name in names if len({run.settings.get(name) for run in runs}) > 1}
 
 
 def _collect_scores(members: Sequence[RunRecord], key: str) -> list[float]:
@@ -237,9 +238,7 @@ def _write_tables(output: Path, groups: Groups, keys: Sequence[str]) -> None:
 
 
 def _to_text(value: object) -> str:
-    """Return a flag's value as a text: lists with spaces, dicts as KEY=VALUE."""
-    if isinstance(value, dict):
-        return " ".join(f"{name}={_to_text(item)}" for name, item in value.items())
+    """Return a flag's value as a text: lists with spaces."""
     return " ".join(map(_to_text, value)) if isinstance(value, list) else str(value)
 
 

@@ -22,8 +22,8 @@ from engine.rules import RSTDP, MarginRule
 from engine.stages import SpikingConv, SpikingDense
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
 from training.checkpoint import compute_checksum, load_checkpoint, rebuild_network
-from training.data import Data
 from training.features import find_spikes, train_readout
+from training.plan import Data
 from training.settings import TrainSettings
 
 CHUNK = 1000  # images that are encoded together

@@ -32,7 +32,8 @@ from engine.latency import drop_times
 from engine.packed import PackedSpikes
 from models import MODELS
 from network_trainer import LatencyDataset, NetworkTrainer
-from training.settings import read_set
+from training.plan import read_augmentation
+from training.settings import read_pairs
 from utils import set_threads
 
 HERE = Path(__file__).resolve().parent
@@ -121,11 +122,11 @@ def main() -> None:
     set_threads(args.threads)
     torch.set_flush_denormal(True)
 
-    data, shared = datasets.load(args.dataset), START | read_set(args.set)
+    data, shared = datasets.load(args.dataset), START | read_pairs(args.set)
     train, val = stratified_split(data.train_labels, VALIDATION, args.seed)
     labels = {split: torch.from_numpy(data.train_labels[part]) for split, part in (("train", train), ("val", val))}
     below = {name: value for name, value in shared.items() if not name.startswith("s5.")}
-    moves = Augmentation.parse(" ".join(args.augment))
+    moves = read_augmentation(" ".join(args.augment))
     about = [args.dataset, args.seed, below, *([str(moves)] if moves else [])]
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:12]
     args.cache.mkdir(parents=True, exist_ok=True)
@@ -140,7 +141,7 @@ def main() -> None:
     baseline = args.cache / f"{args.dataset}-{args.seed}-baseline.npy"
     for tried in args.tried:
         start = time.process_time()
-        settings = shared | read_set(tried)
+        settings = shared | read_pairs(tried)
         copies = settings.pop("augment.copies", moves.copies)
         if copies and settings.get("s5.levels"):
             parser.error("moved copies have no times of spikes, so s5 cannot have levels")

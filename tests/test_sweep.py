@@ -20,8 +20,9 @@ from models import build_model
 from network_trainer import NetworkTrainer
 from report import sweep_report
 from s1c1 import S1C1
-from training.initial import count_equal, describe_phases
-from training.settings import SweepSettings, TrainSettings
+from training.initial import count_equal, describe_phases, find_shared
+from training.settings import SweepSettings, TrainSettings, read_pairs
+from utils import lock_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--dataset", str(FEW_DIGITS), "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
@@ -50,15 +51,15 @@ def assert_same_run(one, other):
 
 @pytest.fixture
 def here(monkeypatch):
-    """Jobs run in this process, one after another. Returns a list: (folder, phase) of each epoch that they train.
+    """Jobs run in this process, one after another. Returns a list: (run, phase) of each epoch that they train.
 
     After the batches that ``stop_after`` counts, a job stops as by Ctrl-C.
     """
     trained, plain = Trained(), NetworkTrainer.steps
 
-    def train_one(program, words, here, folder, *more):
-        trained.folder = Path(folder).name
-        return train_here(program, words, here, folder, *more)
+    def train_one(words, name, *more):
+        trained.run = name
+        return train_here(words, name, *more)
 
     def steps(*args, **kwargs):
         for step in plain(*args, **kwargs):
@@ -66,7 +67,7 @@ def here(monkeypatch):
             if step.kind == "batch" and trained.stop_after == 0:
                 signal.raise_signal(signal.SIGINT)
             if step.kind == "epoch":
-                trained.append((trained.folder, step.phase.name))
+                trained.append((trained.run, step.phase.name))
             yield step
 
     monkeypatch.setattr(sweep, "train_one", train_one)
@@ -95,22 +96,32 @@ def start(output):
 def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_path, alone, here, capsys):
     assert start(tmp_path) == 0
     first, second = (run_of(tmp_path, name) for name in NETWORKS)
-    assert here == [(first.name, "s1"), (first.name, "s2"), *[(second.name, "s3")] * 2, *[(first.name, "s3")] * 2]
+    assert here == [(first.name, "s1"), (first.name, "s2"), *[(first.name, "s3")] * 2, *[(second.name, "s3")] * 2]
     for name in NETWORKS:
         assert_same_run(alone[name], run_of(tmp_path, name))
-    record = json.loads((second / "args.json").read_text())["continue_from"]
-    assert record == {"checkpoint": str(first / "checkpoints" / "last.safetensors"), "phases": ["s1", "s2"]}
-    assert (second / "log.txt").read_text().splitlines()[2].startswith("s1 s2: ")
+    logged = [line.split()[:3] for line in (second / "log.txt").read_text().splitlines() if line.startswith("s")]
+    assert [line[:2] for line in logged[:4]] == [["s1:", "from"], ["s1", "STDP"], ["s2:", "from"], ["s2", "STDP"]]
     assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]  # in the same seconds
-    assert not list(tmp_path.glob(".*"))
+    assert len(list(tmp_path.glob("phases/*/phase.safetensors"))) == 2
     del here[:]
-    (tmp_path / ".4194305.tmp.curves.png").touch()  # of a sweep that was killed while it drew
-    first.with_name(f"{first.name}.error.txt").write_text("another process is training")  # that of the killed sweep
     assert start(tmp_path) == 0  # finished runs are left alone
     assert here == []
-    assert not [*tmp_path.glob(".*"), *tmp_path.glob("*.error.txt")]
+    assert not list(tmp_path.glob(".*"))
     capsys.readouterr()
     assert_refuses(sweep.main, words(tmp_path, "--batch-size", "60"), "--batch-size", capsys)
+
+
+def test_a_run_waits_for_a_phase_that_another_run_trains(tmp_path, alone, here, monkeypatch):
+    """Until then, it can be stopped."""
+    runs = sweep.plan_runs(SweepSettings.parse(words(tmp_path)))
+    first, _ = find_shared(tmp_path / "phases", runs[0].learned)
+    first.mkdir(parents=True)
+    with lock_folder(first), monkeypatch.context() as patched:
+        patched.setattr("training.run.time.sleep", lambda seconds: signal.raise_signal(signal.SIGINT))
+        assert start(tmp_path) == 130
+    assert here == []
+    assert start(tmp_path) == 0
+    assert_same_run(alone[NETWORKS[0]], run_of(tmp_path, NETWORKS[0]))
 
 
 @pytest.mark.parametrize("batches", [2, 8])
@@ -127,31 +138,32 @@ def test_a_sweep_that_was_stopped_continues(tmp_path, alone, here, batches, caps
         assert_same_run(alone[name], run_of(tmp_path, name))
 
 
-def test_if_a_run_fails_the_others_train_its_phases(tmp_path, alone, here, monkeypatch, capsys):
+def test_if_a_run_fails_the_others_are_trained(tmp_path, alone, here, monkeypatch, capsys):
     train_one = sweep.train_one
 
-    def fail(program, words, here, folder, *more):
-        return "no memory" if NETWORKS[1] not in folder else train_one(program, words, here, folder, *more)
+    def fail(words, name, *more):
+        return train_one(words, name, *more) if NETWORKS[1] in name else (name, 2, "first line\ntrain.py: no memory\n")
 
     monkeypatch.setattr(sweep, "train_one", fail)
     assert start(tmp_path) == 1
-    assert re.fullmatch(rf"failed: {NETWORKS[0]}-.*: no memory\n", capsys.readouterr().err)
+    assert re.match(rf"failed: {NETWORKS[0]}-.*: train.py: no memory", capsys.readouterr().err)
+    (errors,) = tmp_path.glob("*.error.txt")
+    assert errors.read_text() == "first line\ntrain.py: no memory\n"
     assert len(here) == 4
     assert_same_run(alone[NETWORKS[1]], run_of(tmp_path, NETWORKS[1]))
 
 
 def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch, capsys):
-    def start_another(program, words, here, folder, stop, variables):
-        Path(stop).touch()  # a second sweep must leave it
+    def start_another(words, name, *more):
         before = contents(tmp_path)
         capsys.readouterr()
         assert_refuses(sweep.main, words_of_first, tmp_path, capsys)
         assert contents(tmp_path) == before
-        return "stopped"
+        return name, 130, ""
 
     words_of_first = words(tmp_path, "--jobs", "1")
     monkeypatch.setattr(sweep, "train_one", start_another)
-    sweep.main(words_of_first)
+    assert sweep.main(words_of_first) == 130
 
 
 def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
@@ -169,22 +181,6 @@ def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     before = contents(tmp_path)
     assert_refuses(sweep.main, words(tmp_path), second, capsys)
     assert contents(tmp_path) == before
-
-
-def die_before_the_first_checkpoint(output, monkeypatch):
-    """Start a sweep of one run, which ends so. Returns the command line and the run's folder."""
-
-    def die(self):
-        raise InputError("died")
-
-    monkeypatch.setattr(sweep, "train_one", train_here)
-    command = ["--model", "mozafari2018", "--output", str(output), "--jobs", "1", *FLAGS]
-    with monkeypatch.context() as patched:
-        patched.setattr(train.Run, "save", die)
-        assert sweep.main(command) == 1
-    (folder,) = output.glob("mozafari2018-*-seed0")
-    (folder / "checkpoints" / ".123.tmp.last.safetensors").touch()
-    return command, folder
 
 
 OTHERS = {
@@ -215,32 +211,20 @@ def test_files_of_others_are_not_removed(tmp_path, monkeypatch, capsys):
         assert contents(folder) == before
 
 
-def test_a_run_that_died_before_its_first_checkpoint_begins_again(tmp_path, monkeypatch):
-    """What belongs to others, or is not removed for another reason, stays; what a killed sweep has left does not."""
-    command, run = die_before_the_first_checkpoint(tmp_path, monkeypatch)
-    notes = tmp_path / ".2024.notes.txt"
-    notes.touch()
-    run.with_name(f"{run.name}.error.txt").touch()
-    assert sweep.main(command) == 0
-    assert results(run)["test"]["best"]
-    hidden = {path for path in tmp_path.rglob("*") if "/." in str(path.relative_to(tmp_path.parent))}
-    assert hidden == {notes}
-    assert not list(tmp_path.glob("*.error.txt"))
+def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch):
+    """No further job starts."""
+    started = []
 
+    def stop_one(words, name, here, threads, is_stopped):
+        started.append(name)
+        if len(started) == 1:
+            signal.raise_signal(signal.SIGINT)
+        assert is_stopped()
+        return plain(words, name, here, threads, is_stopped)
 
-def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch, capsys):
-    """The stop file exists until all jobs have ended, and no further job starts."""
-    started, train_one = [], sweep.train_one
-
-    def stop_one(program, words, here, folder, stop, variables):
-        started.append(folder)
-        signal.raise_signal(signal.SIGINT)
-        assert Path(stop) == tmp_path / sweep.STOP
-        return train_one(program, words, here, folder, stop, variables)
-
+    plain = sweep.train_one
     monkeypatch.setattr(sweep, "train_one", stop_one)
     assert start(tmp_path) == 130
-    assert len(started) == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -276,27 +260,25 @@ def test_every_combination_is_a_separate_run():
     """Two networks × 2 · 2 settings × two seeds; each command names its own."""
     words = "--model mozafari2018 deep2024 --dataset digits --seeds 3 4 --grid s1.threshold 8 10 --ratio 0.5"
     runs = plan(f"{words} --grid s3.first_weights 0.5,0.1 0.6,0.1 --set s1.rule.winners=3 s3.kernel=3")
-    assert len({run.folder for run in runs}) == len(runs) == 16
-    assert runs[0].folder.name == "mozafari2018-digits-s1.threshold-8-s3.first_weights-0.5-0.1-seed3"
+    assert len({run.name for run in runs}) == len(runs) == 16
+    assert runs[0].name == "mozafari2018-digits-s1.threshold-8-s3.first_weights-0.5-0.1-seed3"
     fields = {"s1.rule.winners": 3, "s3.kernel": 3, "s1.threshold": 8, "s3.first_weights": (0.5, 0.1)}
-    assert (runs[0].settings.set, runs[0].settings.ratio, runs[0].settings.seed) == (fields, 0.5, 3)
+    assert (read_pairs(runs[0].settings.set), runs[0].settings.ratio, runs[0].settings.seed) == (fields, 0.5, 3)
     assert [run.settings.epochs for run in (runs[0], runs[-1])] == [(2, 4, 680), (2, 4, 4, 100)]
 
 
 @pytest.mark.parametrize(
-    ("words", "phases"),  # that are trained before other runs continue from there
+    ("words", "phases"),  # different phases without labels, first and second and third ones
     [
-        ("mozafari2018 deep2024 deepr2024 --seeds 0 1", [1, 1, 2, 2]),
-        ("deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 4 5", [1, 3, 3]),
-        ("mozafari2018 --grid s3.kernel 3 5", [2]), (f"mozafari2018 --grid s3.kernel 3 5 --init-from {TRAINED}", [2]),
-        *((f"mozafari2018 --grid s3.kernel 3 5 {flags}", []) for flags in (
-            "--epochs 0 0 5", "--tensorboard", "--save-maps --map-every 1",
-        )),
+        ("mozafari2018 deep2024 deepr2024 --seeds 0 1", [2, 4, 4]),
+        ("deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 4 5", [1, 2, 2]),
+        ("mozafari2018 --grid s3.kernel 3 5 --tensorboard", [1, 1, 0]),
     ],
-)  # fmt: skip
-def test_each_phase_is_trained_once(words, phases):
-    waves = sweep.plan_waves(plan(f"--dataset digits --model {words}"))
-    assert [count for count, wave in waves.items() for _ in wave] == phases
+)
+def test_runs_share_a_place_for_each_phase_that_is_the_same(words, phases):
+    places = [find_shared("x", run.learned) for run in plan(f"--dataset digits --model {words}")]
+    counts = [len({found[number] for found in places if len(found) > number}) for number in range(3)]
+    assert counts == phases
 
 
 def phases_of(model, encoder=None, fingerprint="images", **settings):
@@ -333,8 +315,8 @@ def test_phases_are_the_same_up_to_what_differs(name, other, changes, count):
     [
         *(({name: value}, 0) for name, value in (
             ("seed", 1), ("dataset", "mnist"), ("ratio", 0.5), ("val_split", 0), ("batch_size", 100),
-            ("dry_run", True), ("image_size", (20, 20)), ("fingerprint", "others"), ("init_from", "run"),
-            ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)), ("backend", "torch"),
+            ("dry_run", True), ("backend", "torch"), ("image_size", (20, 20)), ("fingerprint", "others"),
+            ("init_from", "run"), ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)),
         )),
         ({"epochs": (2, 5, 680)}, 1), ({"epochs": (2, 4, 1)}, 2),
         ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1, "backend": "event"}, 2),
@@ -352,7 +334,8 @@ def make_run(folder, seed, threshold, accuracies, results=None, **fields):
     """A run's folder with the accuracies after each epoch; it is finished with the last if it has ``results``."""
     (folder / "checkpoints").mkdir(parents=True)
     fields = {"s2.threshold": threshold, **fields}
-    flags = {"model": "m", "dataset": "digits", "seed": seed, "epochs": [1, 2], "set": fields, "name": folder.name}
+    flags = {"model": "m", "dataset": "digits", "seed": seed, "epochs": [1, 2], "name": folder.name}
+    flags["set"] = [f"{name}={value}" for name, value in fields.items()]
     (folder / "args.json").write_text(json.dumps({"flags": flags}))
     rows = "".join(f"s3,0.1,{accuracy}\n" for accuracy in accuracies)
     (folder / "metrics.csv").write_text(f"phase,train_accuracy,val_accuracy\ns1,,\n{rows}")
@@ -429,12 +412,12 @@ def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, name):
 def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
     """Of a long --set only the fields that differ are named, and the curves keep their room beside the legend."""
     common = {f"s{stage}.rule.winners": stage for stage in range(1, 9)}
-    for value, reward in ((8, [0.1, -0.2]), (9, [0.3, -0.4])):
+    for value, reward in ((8, "0.1,-0.2"), (9, "0.3,-0.4")):
         make_run(tmp_path / "few" / str(value), 0, value, [0.5, 0.6], **common, **{"s9.rule.reward": reward})
         many = {f"s{stage}.out_channels": value for stage in range(1, 9)}
         make_run(tmp_path / "many" / str(value), 0, value, [0.5, 0.6], **many)
     text, *_ = report(tmp_path / "few")
-    assert "| m | digits | s2.threshold=8, s9.rule.reward=0.1 -0.2 | 0 of 1 |" in text
+    assert "| m | digits | s2.threshold=8, s9.rule.reward=0.1,-0.2 | 0 of 1 |" in text
     assert "winners" not in text
     report(tmp_path / "many")
     assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]

@@ -14,11 +14,10 @@ from utils import (
     ROOT,
     check_memory,
     choose_device,
-    create_run_folder,
+    claim_folder,
     find_temporaries,
-    get_available_memory,
     get_peak_memory,
-    read_control_groups,
+    put_in_place,
     write_atomically,
 )
 
@@ -39,13 +38,35 @@ def test_other_devices_are_refused(name, monkeypatch):
         choose_device(name)
 
 
+def create(output, name=None):
+    with claim_folder(output, "net", name) as claimed:
+        return put_in_place(claimed)
+
+
 def test_run_folders_never_collide(tmp_path):
     output = tmp_path / "new" / "runs"
-    folders = {create_run_folder(output, "net") for _ in range(3)} | {create_run_folder(output, "net", "mine")}
-    assert {folder for folder in output.iterdir() if folder.is_dir()} == folders
+    folders = {create(output) for _ in range(3)} | {create(output, "mine")}
+    assert set(output.iterdir()) == folders
     assert len(folders) == 4
     with refuses("--name"):
-        create_run_folder(output, "net", "mine")
+        create(output, "mine")
+
+
+def test_a_name_is_claimed_until_its_folder_is_in_place(tmp_path):
+    """What a start that was killed has left is removed; a link in its place is not followed."""
+    with claim_folder(tmp_path, "net", "mine") as claimed:
+        with refuses("--name"):
+            create(tmp_path, "mine")
+        assert list(tmp_path.iterdir()) == [claimed]
+    assert not list(tmp_path.iterdir())
+    (claimed / "checkpoints").mkdir(parents=True)
+    (claimed / "args.json").touch()
+    assert not list(create(tmp_path, "mine").iterdir())
+    (tmp_path / "mine" / "kept").touch()
+    claimed.with_name(".other.new").symlink_to("mine")
+    with refuses("--output"):
+        create(tmp_path, "other")
+    assert list((tmp_path / "mine").iterdir()) == [tmp_path / "mine" / "kept"]
 
 
 def test_an_output_that_is_no_folder_is_refused(tmp_path):
@@ -54,7 +75,7 @@ def test_an_output_that_is_no_folder_is_refused(tmp_path):
     link.symlink_to(tmp_path / "nowhere")
     for output in (file, file / "below", link):
         with refuses("--output"):
-            create_run_folder(output, "net")
+            create(output)
 
 
 def test_temporary_files_of_processes_that_have_ended(tmp_path):
@@ -63,9 +84,9 @@ def test_temporary_files_of_processes_that_have_ended(tmp_path):
     ended.wait()
     seen = []
     write_atomically(tmp_path / "a.txt", lambda path: seen.append(path) or path.touch())
-    name = seen[0].name.replace(str(os.getpid()), "{}")
-    for number in (os.getpid(), ended.pid, os.getppid(), 10**20):
-        (tmp_path / name.format(number)).touch()
+    (tmp_path / "folder").mkdir()
+    left = tmp_path / "folder" / seen[0].name
+    left.touch()
     (tmp_path / ".2024.notes.txt").touch()
     (tmp_path / name.format(ended.pid + 1)).mkdir()
     assert {path.name for path in find_temporaries(tmp_path)} == {name.format(os.getpid()), name.format(ended.pid)}
@@ -104,8 +125,8 @@ def test_other_limits_and_a_system_without_figures(monkeypatch):
 def test_what_does_not_fit_is_named(monkeypatch):
     check_memory({"a": 10**3, "b": 10**4})
     monkeypatch.setattr("utils.get_available_memory", lambda: 10**4)
-    with refuses("--b") as caught:
-        check_memory({"a": 10**3, "the part b": 10**4}, "--b")
+    with refuses("the part b") as caught:
+        check_memory({"a": 10**3, "the part b": 10**4})
     assert "the part b" in str(caught.value)
     monkeypatch.setattr("utils.get_available_memory", lambda: None)
     check_memory({"a": 10**30})

@@ -9,7 +9,7 @@ tensors. What the checksum covers is trusted.
 
 import hashlib
 import json
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,15 @@ from datasets.events import open_recordings
 from datasets.recordings import Recordings
 from encoders import build_encoder, get_encoder_config
 from engine.declaration import to_plain
-from engine.graph import CHUNK
 from engine.stages import read_stages
 from errors import InputError
 from models import PLUGINS, build_model
 from network_trainer import NetworkTrainer, Progress
+from report.run_folder import find_checkpoint
 from s1c1 import Encoder
 from training.features import compute_maps
 from training.image_files import read_image
-from utils import find_run, write_atomically
+from utils import write_atomically
 
 
 @dataclass(frozen=True)
@@ -113,15 +113,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     with a plugin that is not imported.
     """
     path = Path(path)
-    if not path.is_file() and (older := path.parent / f"{path.stem}.pt").is_file():
-        path = older
     if not path.is_file():
         raise InputError(f"no checkpoint at {path}")
-    data = path.read_bytes()
-    if data.startswith(b"PK"):
-        message = "it is a zip archive, like the .pt checkpoints of older versions of this program"
-        raise InputError(f"{path} cannot be read: {message}")
-    checkpoint = decode_checkpoint(data, path)
+    checkpoint = decode_checkpoint(path.read_bytes(), path)
     imported = [plugin.name for plugin in PLUGINS]
     for plugin in checkpoint.run.get("flags", {}).get("plugin", ()):
         name, _, _ = plugin.rpartition(" ")
@@ -196,15 +190,8 @@ class TrainedNetwork:
         network has no decision stage.
         """
         self.check_decides()
-        images = self._gather(images)
-        classes = []
-        scores = []
-        for first in range(0, len(images) or 1, CHUNK):
-            latencies = self.encoder.encode(images[first : first + CHUNK])
-            decisions, of_classes = self.model.decide(latencies)
-            classes.append(decisions.cpu())
-            scores.append(of_classes.cpu())
-        return torch.cat(classes), torch.cat(scores).float()
+        classes, scores = self.model.decide(self.encoder.encode(self._gather(images)))
+        return classes.cpu(), scores.cpu().float()
 
     def check_decides(self) -> None:
         """Raise InputError if the network has no decision stage."""
@@ -284,18 +271,6 @@ def load_network(
     return TrainedNetwork(checkpoint, model, checkpoint.build_encoder())
 
 
-def find_checkpoint(name: str | Path, output: str | Path) -> Path:
-    """Return the path of a checkpoint, given as a file or as a run (see ``utils.find_run``).
-
-    A run's best checkpoint is preferred to its last. Raises InputError if there is no latest run.
-    """
-    path = find_run(name, output)
-    if not path.is_dir():
-        return path
-    best = path / "checkpoints" / "best.safetensors"
-    return best if best.is_file() else best.with_name("last.safetensors")
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # The file's bytes
 
@@ -362,15 +337,11 @@ def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
 
 
 def _make(cls: type, values: dict, path: Path):
-    """Return a dataclass with these values. A field that an older version did not have has its default.
-
-    Raises InputError if there are other values, or if a field without a default is missing.
-    """
-    known = {item.name: item for item in fields(cls)}
-    needed = {name for name, item in known.items() if item.default is item.default_factory is MISSING}
-    if not needed <= values.keys() <= known.keys():
-        raise InputError(f"{path} is a checkpoint of another version of this program")
-    return cls(**values)
+    """Return a dataclass with these values. Raises InputError if a field is unknown, or missing without a default."""
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise InputError(f"{path} is a checkpoint of another version of this program") from error
 
 
 def _describe(tensor: torch.Tensor) -> str:

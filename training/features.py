@@ -8,13 +8,10 @@ A readout is a linear classifier of scikit-learn, one class against the rest: ``
 compared with the network's own decision.
 """
 
-import math
-import shutil
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,14 +19,10 @@ import numpy as np
 import torch
 
 from datasets.data_set import Images
-from engine.phases import find_stages
-from engine.stages import INPUT
 from errors import InputError
 from network_trainer import NetworkTrainer
 from report.metrics import evaluate_predictions
 from s1c1 import Encoder
-from training.data import Data
-from training.settings import LAST_STAGE, TrainSettings
 from utils import check_memory, write_atomically
 
 if TYPE_CHECKING:
@@ -43,84 +36,22 @@ BYTES = 12  # of a spike in a sparse matrix: a float64 and an int32
 CHUNK = 1000  # images encoded together
 
 
-def find_stage(settings: TrainSettings, model: NetworkTrainer) -> str | None:
-    """Return the name of the stage whose maps are saved or read out, or None if the settings request neither.
-
-    Raises InputError if there is no such stage.
-    """
-    if settings.save_features is None and get_readout(settings, model) is None:
-        return None
-    names = list(model.declaration)
-    if model.decision:
-        below = model.between([INPUT], model.inputs_of(model.decision))
-        names = [name for name in names if name in below]
-    if settings.until is not None:  # stages that read what is not trained yet have no features
-        last = model.find_phase(settings.until)
-        phases = list(model.phases)
-        untrained = find_stages(phases[last + 1 :]) - find_stages(phases[: last + 1])
-        names = list(takewhile(lambda name: name not in untrained, names))
-    wanted = settings.save_features or LAST_STAGE
-    if wanted == LAST_STAGE and names:
-        return names[-1]
-    if wanted not in names:
-        known = ", ".join(names) or "none"
-        raise InputError(
-            f"{model.name} has no stage {wanted!r} before its decision stage; choose from {known}",
-        )
-    return wanted
-
-
-def check_features(settings: TrainSettings, model: NetworkTrainer, data: Data) -> None:
-    """Raise InputError if the requested features do not exist, or do not fit in memory or on the disk."""
-    stage = find_stage(settings, model)
-    if settings.save_features is None:
-        return
-    output = Path(settings.output).resolve()
-    existing = next(folder for folder in (output, *output.parents) if folder.exists())
-    disk = shutil.disk_usage(existing).free
-    neurons = count_neurons(model, stage, data.set.image_size)
-    sizes = [count * neurons for count in data.count_images().values()]
-    check_memory({f"--save-features {stage}": max(sizes)}, "--save-features")
-    size = sum(sizes)
-    if size > disk:
-        raise InputError(
-            f"--save-features {stage} takes {size / 1e6:,.0f} MB in {settings.output}, before compression, and "
-            f"{disk / 1e6:,.0f} MB are free; name a higher stage or another --output, or use fewer images with --ratio",
-        )
-
-
-def get_readout(settings: TrainSettings, model: NetworkTrainer) -> dict | None:
-    """Return the config of the readout: "name" and, unless C is chosen by validation, "C". None: no readout."""
-    if settings.until is not None:
-        return None
-    if settings.readout is None:
-        return model.readout
-    return None if settings.readout == "none" else {"name": settings.readout}
-
-
-def count_neurons(model: NetworkTrainer, stage: str, image_size: tuple[int, int]) -> int:
-    """Return the number of neurons of a stage, or of the input ("input"), for images of this height and width."""
-    return math.prod(model.shapes(*image_size)[stage])
-
-
-def count_inputs(model: NetworkTrainer, data: Data) -> int:
-    """Return the number of inputs of the decision stage, of the map that it reads, for the data set's images."""
-    return count_neurons(model, model.input_name(model.decision), data.set.image_size)
-
-
 def read_features(
-    settings: TrainSettings,
     model: NetworkTrainer,
     encoder: Encoder,
-    data: Data,
+    splits: Mapping[str, tuple[Images, np.ndarray, np.ndarray]],
     stage: str,
-    folder: Path,
+    readout: dict | None,
+    folder: Path | None,
     seconds: dict[str, float],
     show: Callable[[str, int, int], None],
 ) -> dict:
-    """Save the features of a stage in ``folder``, and train its readout. Adds the times to ``seconds``.
+    """Save the features of a stage in ``folder`` unless it is None, and train a readout. Adds times to ``seconds``.
 
-    ``show`` shows the progress, as ``RunLog.show``.
+    Args:
+        splits: {name: images and labels of a data set, and the indices of the split in them}.
+        readout: "name" and, unless C is chosen by validation, "C"; None: no readout.
+        show: shows the progress, as ``RunLog.show``.
 
     The features of each split are saved in ``SPLIT.npz``: latencies uint8 (N, C, H, W), labels and indices in
     the data set int64 (N,), the stage and the number of time steps.
@@ -128,34 +59,32 @@ def read_features(
     Returns {"readout": a dict for results.json}, or {} without a readout. If the readout does not fit in memory, the
     dict contains the reason as "refused", because the rest of the run is finished.
     """
-    config = get_readout(settings, model)
     start = time.perf_counter()
     inputs = {}
     result = {}
-    for split in data.splits:
-        images, labels, indices = data.get_split(split)
+    for split, (images, labels, indices) in splits.items():
         if not len(indices):
             continue
         latencies = compute_maps(model, encoder, images[indices], stage)
-        if settings.save_features is not None:
+        if folder is not None:
             folder.mkdir(exist_ok=True)
             arrays = {"latencies": latencies.numpy(), "labels": labels[indices], "indices": indices, "stage": stage}
             save = partial(np.savez_compressed, **arrays, time_steps=model.time_steps)
             write_atomically(folder / f"{split}.npz", save)
-        if config is not None and not result:
+        if readout is not None and not result:
             try:
                 inputs[split] = find_spikes(latencies, model.time_steps), labels[indices]
             except InputError as error:
                 result = {"refused": str(error)}
     seconds["features"] = time.perf_counter() - start
-    if config is None:
+    if readout is None:
         return {}
     try:
-        result = result or train_readout(config, inputs, model.num_classes, show)
+        result = result or train_readout(readout, inputs, model.num_classes, show)
     except InputError as error:
         result = {"refused": str(error)}
     seconds["readout"] = time.perf_counter() - start - seconds["features"]
-    return {"readout": {"name": config["name"], "stage": stage, **result}}
+    return {"readout": {"name": readout["name"], "stage": stage, **result}}
 
 
 def describe_readout(readout: dict) -> str:
@@ -192,7 +121,7 @@ def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_m
     from scipy import sparse
 
     ones = sum(int((part < time_steps).sum()) for part in latencies.split(CHUNK))
-    check_memory({f"a readout of {len(latencies):,} images with {ones:,} spikes": COPIES * BYTES * ones}, "--readout")
+    check_memory({f"a readout of {len(latencies):,} images with {ones:,} spikes": COPIES * BYTES * ones})
     parts = ((part < time_steps).flatten(1).numpy() for part in latencies.split(CHUNK))
     return sparse.vstack([sparse.csr_matrix(part, dtype=float) for part in parts], "csr")
 

@@ -1,6 +1,10 @@
-"""Start a run from trained weights (``--init-from``) or from phases of another run (``--continue-from``)."""
+"""Start a run from trained weights (``--init-from``), or from phases that another run has trained.
+
+Phases are taken over from a run (``--continue-from``) or from a folder that several runs share (``--shared-phases``).
+"""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +17,8 @@ from errors import InputError
 from network_trainer import NetworkTrainer, Progress
 from s1c1 import Encoder
 from training.checkpoint import Checkpoint, load_checkpoint, rebuild_network
-from training.data import Data, split_indices
-from training.settings import CODE, LEARNING, TrainSettings
-from utils import choose_device
+from training.plan import Data, describe_rounding
+from training.settings import CODE, LABELS, LEARNING, TrainSettings
 
 
 def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: Data) -> tuple[dict, list[str]]:
@@ -30,22 +33,15 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: D
     config = get_encoder_config(encoder)
     trained_encoder = checkpoint.build_encoder()
     config_of_checkpoint = get_encoder_config(trained_encoder)
-    differences = []
     for key in config | config_of_checkpoint:
         value = config.get(key)
         trained = config_of_checkpoint.get(key)
         if trained != value:
-            differences.append(f"{key} {trained}, not {value}")
-    if differences:
-        raise InputError(
-            f"--init-from {path} was trained with another encoder: {', '.join(differences)}",
-        )
+            raise InputError(f"--init-from {path} was trained with another encoder: {key} {trained}, not {value}")
     encoder.load_state(trained_encoder.state)
     copied = [name for name in model.declaration if _copy_stage(model, name, checkpoint.state)]
     if not copied:
-        raise InputError(
-            f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}",
-        )
+        raise InputError(f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     record = {"checkpoint": str(path), "sha256": digest, "stages": copied}
     note = f"weights: {' '.join(copied)} from {path}"
@@ -56,45 +52,33 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: D
 
 
 def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]) -> bool:
-    """Copy a stage's tensors from ``state`` if all of its weights have the same shapes. Returns whether they have."""
-    tensors = _select_stage(model.state_dict(), name)
-    trained = _select_stage(state, name)
-    shapes = _find_shapes(tensors)
-    if not shapes or shapes != _find_shapes(trained):
+    """Copy a stage's tensors from ``state`` if its weights have the same shapes there. Returns whether they have."""
+    prefix = f"stages.{name}."
+    shapes = []
+    for tensors in (model.state_dict(), state):
+        weights = {key: tensor.shape for key, tensor in tensors.items() if key.startswith(prefix) and "weight" in key}
+        shapes.append(weights)
+    if not shapes[0] or shapes[0] != shapes[1]:
         return False
-    for key, tensor in tensors.items():
-        if key in trained and trained[key].shape == tensor.shape:
-            tensor.copy_(trained[key])
+    for key, tensor in model.state_dict().items():
+        if key.startswith(prefix) and key in state and state[key].shape == tensor.shape:
+            tensor.copy_(state[key])
     return True
-
-
-def _select_stage(state: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
-    return {key: tensor for key, tensor in state.items() if key.startswith(f"stages.{name}.")}
-
-
-def _find_shapes(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Size]:
-    """Return the shapes of the weights."""
-    return {key: tensor.shape for key, tensor in tensors.items() if key.endswith(".weight")}
 
 
 def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
     """Return a line if the checkpoint's network was or may have been trained on the validation images, else []."""
-    if not len(data.validation):
+    validation = data.splits["validation"]
+    if not len(validation):
         return []
-    if not run:
-        return [f"{path} does not name its training images, which may include these validation images"]
-    if run["fingerprint"] != data.set.fingerprint:
-        return [f"{path} was trained on other data, {run['dataset']}, which may include these validation images"]
-    settings = TrainSettings.from_dict(run["flags"])
-    split = settings.val_split, settings.ratio, settings.seed, settings.dry_run
-    trained, _ = split_indices(data.set.train_labels, *split)
-    seen = len(np.intersect1d(trained, data.validation))
+    if run.get("fingerprint") != data.set.fingerprint:
+        return [f"{path} was trained on other data, {run.get('dataset')}, which may include these validation images"]
+    trained = Data(TrainSettings.from_dict(run["flags"]), data.set).splits["train"]
+    seen = len(np.intersect1d(trained, validation))
     if not seen:
         return []
-    return [
-        f"{path} was trained on another split: on {seen:,} of these {len(data.validation):,} validation images, so the "
-        "validation accuracy is too high"
-    ]
+    counts = f"{seen:,} of these {len(validation):,} validation images"
+    return [f"{path} was trained on another split: on {counts}, so the validation accuracy is too high"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -104,56 +88,71 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
 def describe_phases(
     model: NetworkTrainer, encoder: Encoder, settings: TrainSettings, fingerprint: str
 ) -> list[dict[str, Any]]:
-    """Return everything that the weights depend on, for each phase before the first phase that needs labels.
+    """Return everything that the weights depend on, for each phase.
 
     Also the backend and the kind of device, because they round differently, and rounding can choose another winner.
+
+    settings: completed by ``resolve``.
 
     Two runs have bit-identical weights after a phase if they are equal in this phase and in all phases before it. A
     phase depends on the stages up to the highest that has learned, because initial weights are drawn in this order.
     """
     flags = settings.flags()
     common = {flags[name].flag: value for name, value in settings.select(LEARNING, CODE).items()}
+    common |= describe_rounding(settings)
     common |= {"fingerprint of the data": fingerprint, "encoder": get_encoder_config(encoder)}
-    device = choose_device(settings.device, settings.backend).type
-    backend = settings.backend
-    if backend == "auto":
-        backend = "event" if device == "cpu" else "torch"
-    common |= {"--backend": backend, "--device": device}
     names = list(model.declaration)
     phases = []
     top = 0
-    for phase, epochs in zip(model.phases, settings.epochs, strict=True):
+    for phase, epochs in zip(model.phases, common.pop("--epochs"), strict=True):
         if phase.needs_labels:
-            break
+            common |= settings.select(LABELS)
         top = max(top, *(1 + names.index(name) for name in phase.stages))
         learning = {"phase": phase.name, "class": type(phase), "rules": phase.rules, "alternate": phase.alternate}
+        learning["needs labels"] = phase.needs_labels
         stages = {name: model.declaration[name] for name in names[:top]}
         phases.append(common | {"--epochs": epochs} | learning | stages)
     return phases
 
 
-def count_equal(phases: list[dict], others: list[dict]) -> int:
-    """Return the number of first phases in which two runs are equal."""
-    equal = [phase == other for phase, other in zip(phases, others, strict=False)]
+def find_shared(folder: str | Path, phases: Sequence[dict]) -> list[Path]:
+    """Return the places of the first phases without labels in a folder of phases that several runs share.
+
+    phases: as ``describe_phases`` returns them. The name of a place is the SHA-256 of what the phase and all phases
+    before it depend on.
+    """
+    digest = hashlib.sha256()
+    places = []
+    for phase in phases:
+        if phase["needs labels"]:
+            break
+        digest.update(repr(phase).encode())
+        places.append(Path(folder) / digest.hexdigest())
+    return places
+
+
+def count_equal(phases: Sequence[dict], others: Sequence[dict]) -> int:
+    """Return the number of first phases without labels in which two runs are equal."""
+    pairs = zip(phases, others, strict=False)
+    equal = [phase == other and not phase["needs labels"] for phase, other in pairs]
     return [*equal, False].index(False)
 
 
-def load_shared_phases(path: Path, phases: list[dict]) -> tuple[Checkpoint, int]:
-    """Load the last checkpoint of a run. Returns it, and the number of its first phases that another run can take over.
+def continue_from(path: Path, model: NetworkTrainer, phases: list[dict]) -> tuple[Progress, list[str]]:
+    """Take over the phases of a run, as far as its first phases are equal to those of the network.
 
-    phases: of the other run, as ``describe_phases`` returns them.
+    path: the last checkpoint of the run. phases: of the network, as ``describe_phases`` returns them.
 
-    Raises InputError if the number is 0.
+    Returns the progress after these phases, and their names. Raises InputError if no phase can be taken over.
     """
     checkpoint = load_checkpoint(path)
     progress = checkpoint.progress
     run = checkpoint.run
     if progress is None or not run:
         raise InputError(f"{path} is not the last checkpoint of a run")
-    model = rebuild_network(checkpoint)
-    encoder = checkpoint.build_encoder()
+    source = rebuild_network(checkpoint)
     settings = TrainSettings.from_dict(run["flags"])
-    trained = describe_phases(model, encoder, settings, run["fingerprint"])
+    trained = describe_phases(source, checkpoint.build_encoder(), settings, run["fingerprint"])
     count = count_equal(phases, trained[: progress.phase])
     is_begun = progress.epoch > 0 or progress.batch > 0
     begun = list(model.phases)[: progress.phase + is_begun]
@@ -167,27 +166,22 @@ def load_shared_phases(path: Path, phases: list[dict]) -> tuple[Checkpoint, int]
         if different:
             reason = f"its first phase was trained with another {', '.join(different)}"
         raise InputError(f"--continue-from {path}: {reason}")
-    return checkpoint, count
+    taken = phases[:count]
+    progress = take_over(checkpoint, model, [phase["--epochs"] for phase in taken])
+    return progress, [phase["phase"] for phase in taken]
 
 
-def continue_from(path: Path, model: NetworkTrainer, phases: list[dict]) -> tuple[Progress, dict, str]:
-    """Copy the stages that a run has trained, as far as its first phases are equal to those of the network.
+def take_over(checkpoint: Checkpoint, model: NetworkTrainer, epochs: Sequence[int]) -> Progress:
+    """Copy the stages that a run has trained in its first phases, which are those of the network.
 
-    path: the last checkpoint of the run. phases: of the network, as ``describe_phases`` returns them.
-
-    Returns the progress after these phases, a record for args.json and a line for the log. Raises InputError if no
-    phase can be taken over.
+    epochs: the number of epochs of each of these phases. Returns the progress after them.
     """
-    checkpoint, count = load_shared_phases(path, phases)
-    taken = list(model.phases)[:count]
-    prefixes = [f"stages.{name}." for name in find_stages(taken)]
-    prefixes += [f"phases.{number}." for number in range(count)]
+    phases = list(model.phases)[: len(epochs)]
+    prefixes = [f"stages.{name}." for name in find_stages(phases)]
+    prefixes += [f"phases.{number}." for number in range(len(phases))]
     state = {key: tensor for key, tensor in checkpoint.state.items() if key.startswith(tuple(prefixes))}
     model.load_state_dict(state, strict=False)
-    names = [phase.name for phase in taken]
-    epochs = sum(phase["--epochs"] for phase in phases[:count])
-    history = checkpoint.progress.history[:epochs]
-    seconds = {name: value for name, value in checkpoint.progress.phase_seconds.items() if name in names}
-    progress = Progress(phase=count, history=history, phase_seconds=seconds)
-    note = f"{' '.join(names)}: from {path}, with the seconds of that training"
-    return progress, {"checkpoint": str(path), "phases": names}, note
+    progress = checkpoint.progress
+    names = {phase.name for phase in phases}
+    seconds = {name: value for name, value in progress.phase_seconds.items() if name in names}
+    return Progress(phase=len(phases), history=progress.history[: sum(epochs)], phase_seconds=seconds)

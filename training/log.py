@@ -3,7 +3,7 @@
 import csv
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -137,13 +137,6 @@ class NoBoard:
 
     log_network = log_batch = log_validation = log_epoch = log_stages = ignore
     log_pictures = log_scores = log_embedding = log_hyperparameters = flush = close = ignore
-
-
-def replace_unprintable() -> None:
-    """Print ? in place of characters that the console cannot encode, such as × and ∞, instead of raising an error."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):  # there is no stream, or it takes any text
-            stream.reconfigure(errors="replace")
 
 
 def align_titles(phases: Sequence[tuple[str, str]], epochs: Sequence[int]) -> list[str]:

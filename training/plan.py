@@ -1,28 +1,176 @@
-"""The plan of a run: the machine, the encoder and the network of its settings, and the checks before it starts."""
+"""The plan of a run: data, splits, encoder, network and epochs, which its settings describe, and the checks of them."""
 
-from dataclasses import replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from itertools import takewhile
+from typing import Any
 
+import numpy as np
 import torch
 
+import datasets
 from datasets import DataSet
 from datasets.augmentation import MAX_IN_MEMORY, Augmentation
+from datasets.splits import stratified_part, stratified_split
 from encoders import choose_encoder, get_encoder_config
 from engine.graph import CHUNK
+from engine.phases import find_stages
 from engine.stages import INPUT
+from errors import InputError
 from models import model_class
 from network_trainer import NetworkTrainer
+from report.activation_maps import choose_images
 from report.summary import summarize
 from s1c1 import Encoder
-from training.data import Data, choose_map_images
-from training.features import check_features, count_inputs, count_neurons, get_readout
-from training.settings import NetworkSettings, TrainSettings, to_text
+from training.settings import LAST_STAGE, LEARNED, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
+
+DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
+
+
+class Data:
+    """The data set of a run, and the indices of the images of its splits.
+
+    Args:
+        settings: the settings of the run.
+        data: the data set.
+
+    Attributes:
+        set: the data set.
+        splits: {"train", "validation" and, if the run reads the test images, "test": sorted indices, int64}.
+    """
+
+    def __init__(self, settings: TrainSettings, data: DataSet):
+        self.set = data
+        labels = data.train_labels
+        held_out = min(5000, len(labels) // 12) if settings.val_split is None else settings.val_split
+        train = np.arange(len(labels))
+        validation = train[:0]
+        if held_out:
+            train, validation = stratified_split(labels, held_out, settings.seed)
+        if settings.ratio != 1:
+            train = train[stratified_part(labels[train], settings.ratio, settings.seed)]
+        self.splits = {"train": train, "validation": validation}
+        if settings.test:
+            self.splits["test"] = np.arange(len(data.test_labels))
+        if settings.dry_run:
+            self.splits = {name: chosen[: DRY_RUN_IMAGES[name]] for name, chosen in self.splits.items()}
+
+    def get_split(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the images and labels of the whole training or test set, and the indices of the split in them."""
+        if name == "test":
+            return self.set.test_images, self.set.test_labels, self.splits[name]
+        return self.set.train_images, self.set.train_labels, self.splits[name]
+
+    def count_images(self) -> dict[str, int]:
+        """Return {split: number of images}."""
+        return {name: len(chosen) for name, chosen in self.splits.items()}
+
+
+@dataclass(frozen=True)
+class Features:
+    """The features that a run saves or reads out: of which stage, whether it saves them, the config of the readout."""
+
+    stage: str
+    is_saved: bool
+    readout: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run trains, on which data, and what it writes. ``make_plan`` makes it from the settings.
+
+    Attributes:
+        flags: the settings as plain values, for the files.
+        chosen: {name: value} of the settings that change what is learned.
+        title: the first part of the titles of figures.
+        epochs: the number of epochs of each phase.
+        last: the number of the last phase that is trained, from 0.
+        ends_early: whether the run ends after this phase, without a test.
+        learning: more arguments of ``NetworkTrainer.steps``.
+        scored: the split that is tested and drawn at the end: "test", or "validation" if the test images are not read.
+        map_images: indices of the images of this split whose activation maps are saved.
+        map_every: epochs between two activation maps of these images; 0: only at the end.
+        save_every: seconds between two checkpoints.
+        is_dry: whether the run only tests a command.
+        draws: whether it draws figures. has_board: whether it logs to TensorBoard.
+        features: None if features are neither saved nor read out.
+    """
+
+    flags: dict[str, Any]
+    chosen: dict[str, Any]
+    title: str
+    data: Data
+    encoder: Encoder
+    model: NetworkTrainer
+    augmentation: Augmentation
+    epochs: tuple[int, ...]
+    last: int
+    ends_early: bool
+    learning: dict[str, int]
+    scored: str
+    map_images: np.ndarray
+    map_every: int
+    save_every: float
+    is_dry: bool
+    draws: bool
+    has_board: bool
+    features: Features | None
+
+
+def make_plan(settings: TrainSettings, data: DataSet, encoder: Encoder, model: NetworkTrainer) -> Plan:
+    """Return the plan of a run with these settings, which ``resolve`` has completed.
+
+    Raises InputError if the settings do not fit the network, the data or the memory.
+    """
+    split = Data(settings, data)
+    check_splits(settings, split, model)
+    last = len(model.phases) - 1 if settings.until is None else model.find_phase(settings.until)
+    scored = settings.scored_split
+    _, labels, chosen = split.get_split(scored)
+    return Plan(
+        flags=settings.to_dict(),
+        chosen=settings.select(*LEARNED) | {"set": read_pairs(settings.set)},
+        title=settings.title(dataset=data.name),
+        data=split,
+        encoder=encoder,
+        model=model,
+        augmentation=check_copies(settings, split, model),
+        epochs=settings.epochs,
+        last=last,
+        ends_early=settings.until is not None,
+        learning={"batch_size": settings.batch_size, "seed": settings.seed, "patience": settings.patience},
+        scored=scored,
+        map_images=choose_map_images(settings, labels[chosen], scored),
+        map_every=settings.map_every,
+        save_every=settings.save_every,
+        is_dry=settings.dry_run,
+        draws=settings.figures,
+        has_board=settings.tensorboard,
+        features=plan_features(settings, split, model),
+    )
 
 
 def prepare_machine(settings: NetworkSettings) -> torch.device:
     """Set the number of threads. Returns the device on which the network is built."""
     set_threads(settings.threads)
     return choose_device(settings.device, settings.backend)
+
+
+def describe_rounding(settings: NetworkSettings) -> dict[str, str]:
+    """Return the backend and the kind of device of a run, {flag: text}. They round differently."""
+    device, _, _ = settings.device.partition(":")
+    backend = settings.backend
+    if backend == "auto":
+        backend = "torch" if device == "cuda" else "event"
+    return {"--backend": backend, "--device": device}
+
+
+def load_data(settings: NetworkSettings) -> DataSet:
+    """Load the data set of the settings. Raises InputError."""
+    data_dir = settings.data_dir or datasets.DATA_DIR
+    return datasets.load(settings.dataset or "mnist", data_dir, settings.image_size or None)
 
 
 def resolve(
@@ -33,14 +181,14 @@ def resolve(
     Raises InputError for settings that do not fit the network.
     """
     network = model_class(settings.model)
-    fields = {}
-    encoder_fields = {}
-    for name, value in settings.set.items():
+    overrides = {}
+    parameters = {}
+    for name, value in read_pairs(settings.set).items():
         if name.startswith("encoder."):
-            encoder_fields[name.removeprefix("encoder.")] = value
+            parameters[name.removeprefix("encoder.")] = value
         else:
-            fields[name] = value
-    encoder = choose_encoder(network.encoder, settings.encoder, encoder_fields, data.colours)
+            overrides[name] = value
+    encoder = choose_encoder(network.encoder, settings.encoder, parameters, data.colours)
     model = network(
         in_channels=encoder.channels,
         num_classes=data.num_classes,
@@ -48,7 +196,7 @@ def resolve(
         device=device,
         backend=settings.backend,
         time_steps=encoder.time_steps,
-        overrides=fields,
+        overrides=overrides,
         image_size=data.image_size[:2],
     )
     names = [phase.name for phase in model.phases]
@@ -58,53 +206,114 @@ def resolve(
         settings.refuse("epochs", f"needs {len(names)} numbers for {phases}, not {len(epochs)}")
     if settings.dry_run:
         epochs = tuple(min(count, 1) for count in epochs)
-    image_size = settings.image_size
-    augmentation = settings.augment
-    if augmentation is None:
-        augmentation = Augmentation.parse(network.augmentation)
-    if not data.colours:  # recordings of events
-        image_size = data.image_size  # of the sensor
-        augmentation = settings.augment or Augmentation()
-    encoder_name = get_encoder_config(encoder)["name"]
     resolved = replace(
         settings,
         model=network.name,
-        encoder=encoder_name,
+        dataset=settings.dataset or "mnist",
+        encoder=get_encoder_config(encoder)["name"],
         epochs=epochs,
-        augment=augmentation,
-        image_size=image_size,
+        device=str(device),
+        augment=settings.augment or (network.augmentation if data.colours else "none"),
+        image_size=settings.image_size if data.colours else data.image_size,  # of the sensor
     )
     return resolved, encoder, model
 
 
-def check_run(model: NetworkTrainer, data: Data, settings: TrainSettings) -> None:
-    """Raise InputError if the settings do not fit the network or the data."""
-    lack = None
-    if not len(data.validation):
-        lack = "--val-split is 0"
-    elif model.decision is None:
-        lack = f"{model.name} has no decision stage"
-    if settings.patience and lack:
+def check_splits(settings: TrainSettings, data: Data, model: NetworkTrainer) -> None:
+    """Raise InputError if there are no images for what the settings request, or if they do not fit in memory."""
+    has_validation = len(data.splits["validation"]) > 0
+    lack = f"{model.name} has no decision stage" if has_validation else "--val-split is 0"
+    is_validated = has_validation and model.decision is not None
+    if settings.patience and not is_validated:
         settings.refuse("patience", f"needs a validation accuracy, but {lack}")
-    decides = model.decision is not None or get_readout(settings, model) is not None
-    if not settings.test and not (decides and len(data.validation)):
+    if not settings.test and not is_validated and not (has_validation and get_readout(settings, model)):
         settings.refuse("test", f"tests on the validation images, but {lack}")
-    if settings.until is not None:
-        model.find_phase(settings.until)
-    _, labels, used = data.get_split(settings.scored_split)
-    choose_map_images(settings, labels[used])
-    if settings.augment:
+    images = min(CHUNK, len(data.splits["train"]))
+    check_memory({f"the latencies of {images:,} images": images * count_neurons(model, INPUT, data.set.image_size)})
+
+
+def check_copies(settings: TrainSettings, data: Data, model: NetworkTrainer) -> Augmentation:
+    """Return the augmentation. Raises InputError if the network cannot learn from it, or if memory is too small."""
+    augmentation = read_augmentation(settings.augment or "none")
+    if augmentation:
         if not data.set.colours:
             settings.refuse("augment", "moves images, not recordings of events")
         model.check_copies()
-    images = min(CHUNK, len(data.train))
-    neurons = count_neurons(model, INPUT, data.set.image_size)
-    parts = {f"the latencies of {images:,} images": images * neurons}
-    if settings.augment and settings.epochs[-1] and settings.until is None:
-        copies = settings.augment.copies * len(data.train) * (count_inputs(model, data) // 8)
-        parts[f"{settings.augment.copies} moved copies"] = min(copies, MAX_IN_MEMORY)
-    check_memory(parts)
-    check_features(settings, model, data)
+        if settings.epochs[-1] and settings.until is None:
+            size = augmentation.copies * len(data.splits["train"]) * (count_inputs(model, data) // 8)
+            check_memory({f"{augmentation.copies} moved copies": min(size, MAX_IN_MEMORY)})
+    return augmentation
+
+
+def read_augmentation(text: str) -> Augmentation:
+    """Parse ``"copies=8 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"``, or some of these words, or ``"none"``."""
+    values = read_pairs(text.split())
+    if values == {"none": True}:
+        return Augmentation()
+    known = [item.name for item in fields(Augmentation)]
+    for name in values:
+        if name not in known:
+            raise InputError(f"--augment has no {name!r}; it takes {', '.join(known)}, or none")
+    return Augmentation(**values)
+
+
+def choose_map_images(settings: NetworkSettings, labels: np.ndarray, split: str = "test") -> np.ndarray:
+    """Return the indices of the images whose activation maps are saved. Raises InputError for an impossible index."""
+    named = np.array(settings.map_index, np.int64)
+    if any(named >= len(labels)):
+        settings.refuse("map_index", f"must be from 0 to {len(labels) - 1}, the {split} images, not {max(named)}")
+    chosen = choose_images(labels, settings.save_maps)
+    if settings.dry_run:
+        chosen = chosen[:2]
+    return np.concatenate([named, chosen[~np.isin(chosen, named)]])
+
+
+def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) -> Features | None:
+    """Return the features that the settings request.
+
+    Raises InputError if there is no such stage, or if its maps do not fit in memory.
+    """
+    is_saved = settings.save_features is not None
+    readout = get_readout(settings, model)
+    if not is_saved and readout is None:
+        return None
+    names = list(model.declaration)
+    if model.decision:
+        below = model.between([INPUT], model.inputs_of(model.decision))
+        names = [name for name in names if name in below]
+    if settings.until is not None:  # stages that read what is not trained yet have no features
+        last = model.find_phase(settings.until)
+        phases = list(model.phases)
+        untrained = find_stages(phases[last + 1 :]) - find_stages(phases[: last + 1])
+        names = list(takewhile(lambda name: name not in untrained, names))
+    stage = settings.save_features or LAST_STAGE
+    if stage == LAST_STAGE and names:
+        stage = names[-1]
+    if stage not in names:
+        known = ", ".join(names) or "none"
+        raise InputError(f"{model.name} has no stage {stage!r} before its decision stage; choose from {known}")
+    if is_saved:
+        neurons = count_neurons(model, stage, data.set.image_size)
+        sizes = [count * neurons for count in data.count_images().values()]
+        check_memory({f"--save-features {stage}": max(sizes)})
+    return Features(stage, is_saved, readout)
+
+
+def get_readout(settings: TrainSettings, model: NetworkTrainer) -> Mapping[str, Any] | None:
+    """Return the config of the readout: "name" and, unless C is chosen by validation, "C". None: no readout."""
+    if settings.until is not None or settings.readout == "none":
+        return None
+    return model.readout if settings.readout is None else {"name": settings.readout}
+
+
+def count_neurons(model: NetworkTrainer, stage: str, image_size: tuple[int, int]) -> int:
+    """Return the number of neurons of a stage, or of the input ("input"), for images of this height and width."""
+    return math.prod(model.shapes(*image_size)[stage])
+
+
+def count_inputs(model: NetworkTrainer, data: Data) -> int:
+    """Return the number of inputs of the decision stage, of the map that it reads, for the data set's images."""
+    return count_neurons(model, model.input_name(model.decision), data.set.image_size)
 
 
 def describe(model: NetworkTrainer, data: DataSet, settings: TrainSettings) -> str:

@@ -1,42 +1,43 @@
 """A training run: it reads the data, trains, tests and draws, and writes all files into its own folder."""
 
-import json
+import math
+import os
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import closing, suppress
-from functools import partial
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from datasets.augmentation import Augmentation, MovedCopies
+from datasets.augmentation import MovedCopies
 from encoders import name_unit
 from engine.compiled import announcements
 from engine.decision import Outcome
 from engine.graph import CHUNK, LatencyMap
 from engine.packed import PackedLatencies
-from errors import InputError
-from network_trainer import LatencyDataset, NetworkTrainer, Progress, Step
+from engine.stages import INPUT
+from network_trainer import LatencyDataset, Progress, Step
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis
 from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import write_page, write_training_page
 from report.report import MOVED_IMAGES, Report
-from report.results import write_report, write_results
+from report.results import collect_results, write_report
+from report.run_folder import RunFolder
 from report.summary import summarize
-from s1c1 import Encoder
-from training.checkpoint import restore_state, save_checkpoint
-from training.data import Data, choose_map_images
-from training.features import count_inputs, describe_readout, find_stage, read_features
+from training.checkpoint import load_checkpoint, restore_state, save_checkpoint
+from training.features import describe_readout, read_features
+from training.initial import take_over
 from training.log import RunLog, align_titles, estimate_left
-from training.settings import LEARNED, TrainSettings
-from training.stopping import Stopped, StopRequest, format_resume_command, handle_signals
-from utils import describe_environment, get_peak_memory, write_json
+from training.plan import Plan, count_inputs
+from training.stopping import Stopped, StopRequest, handle_signals
+from utils import describe_environment, get_peak_memory, try_lock, write_json
 
 PAGE_EVERY = 10.0  # seconds between two pages of a run that trains
+WAIT = 0.5  # seconds between two looks at a phase that another run trains
 NO_SCORES = "no stage of this network decides; see its convergence, figures and activation maps"
 
 
@@ -47,40 +48,39 @@ class Run:
     accuracy (without validation: of the last epoch) in ``checkpoints/best.safetensors``.
 
     Args:
-        settings: the settings, with one number of epochs for each phase.
+        plan: what is trained and written.
         folder: the folder of the run, which exists.
         progress: where the training begins.
         notes: lines that are logged first.
+        shared: a folder for each of the first phases, which several runs share: the run takes over the phases that are
+            in their folders. It trains the others, and saves them there.
     """
 
     def __init__(
         self,
-        settings: TrainSettings,
+        plan: Plan,
         folder: Path,
-        model: NetworkTrainer,
-        encoder: Encoder,
-        data: Data,
         progress: Progress,
         notes: Sequence[str] = (),
+        shared: Sequence[Path] = (),
     ):
-        self.settings = settings
+        self.plan = plan
         self.folder = folder
-        self.model = model
-        self.encoder = encoder
-        self.data = data
+        self.model = plan.model
+        self.encoder = plan.encoder
+        self.data = plan.data
         self.progress = progress
-        self.notes = (*data.set.notes, *notes)
-        self.augmentation = settings.augment or Augmentation()
+        self.notes = (*self.data.set.notes, *notes)
+        self.shared = shared
         self.stop = StopRequest()
         self.saved_at = time.monotonic()
-        self.shown_at = 0.0
-        self.left = ""
+        self.shown_at = -math.inf
         self.info = {
-            "flags": settings.to_dict(),
-            "dataset": data.set.name,
-            "class_names": list(data.set.class_names),
-            "image_size": list(data.set.image_size),
-            "fingerprint": data.set.fingerprint,
+            "flags": plan.flags,
+            "dataset": self.data.set.name,
+            "class_names": list(self.data.set.class_names),
+            "image_size": list(self.data.set.image_size),
+            "fingerprint": self.data.set.fingerprint,
         }
 
     def train(self, is_resumed: bool = False) -> None:
@@ -88,58 +88,90 @@ class Run:
 
         is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
         """
-        start, until = time.perf_counter(), self.settings.until
-        last = len(self.model.phases) - 1 if until is None else self.model.find_phase(until)
-        self.log = RunLog(self.folder, self.settings.tensorboard)
+        start = time.perf_counter()
+        plan = self.plan
+        phases = list(self.model.phases)[: plan.last + 1]
+        self.log = RunLog(self.folder, plan.has_board)
         self.log.info(f"{'resuming' if is_resumed else 'run folder'}  {self.folder}")
         counts = [f"{count:,} {split}" for split, count in self.data.count_images().items()]
         self.log.info(f"{'  '.join(counts)} {name_unit(self.encoder.colours)}")
-        for note in self.notes:
-            self.log.info(note)
+        self.log_all(self.notes)
         if not is_resumed:
             self.log_history()
         self.save()  # with these settings
-        size = self.data.set.train_images.shape[1:]
-        self.log.board.log_network(summarize(self.model, *size[:2]))
+        self.log.board.log_network(summarize(self.model, *self.data.set.image_size[:2]))
         announcements[:] = [lambda: self.log.info("compiling the kernels of the encoder, at the first start only")]
         seconds = {"encoding": -time.perf_counter()}
         train = self.encode_split("train")
-        needs_labels = any(phase.needs_labels for phase in list(self.model.phases)[: last + 1])
+        needs_labels = any(phase.needs_labels for phase in phases)
         validation = self.encode_split("validation") if needs_labels else None
         seconds["encoding"] += time.perf_counter()
         self.diagnosis = None
-        if not self.settings.dry_run:
+        if not plan.is_dry:
             is_events = not self.data.set.colours
             count = len(validation) if validation else 0
-            self.diagnosis = Diagnosis(self.model, self.settings.epochs, train, count, is_events)
+            self.diagnosis = Diagnosis(self.model, plan.epochs, train, count, is_events)
         if self.diagnosis and not is_resumed:
             self.log_all(self.diagnosis.diagnose_plan())
-        steps = self.model.steps(
-            train,
-            validation,
-            self.settings.epochs,
-            batch_size=self.settings.batch_size,
-            seed=self.settings.seed,
-            patience=self.settings.patience,
-            progress=self.progress,
-            copies=self.make_copies(),
-        )
-        with handle_signals(self.stop.note), closing(steps):
-            for step in steps:
-                if self.progress.phase > last:
-                    break
-                self.follow(step, validation)
-        if until is not None:
+        with handle_signals(self.stop.note):
+            while self.progress.phase < len(phases):
+                self.train_phase(train, validation)
+        if plan.ends_early:
             self.save()
             self._read_features(seconds)
-            self.log.info(f"ended after {until}; train the rest with\n    {format_resume_command(self.folder)}")
-            self.log.close()
-            return
-        del train, steps
-        self.progress.test_reads += self.settings.test
-        self.save()
-        self.report(validation, seconds, start)
+            command = RunFolder(self.folder).resume_command
+            self.log.info(f"ended after {phases[-1].name}; train the rest with\n    {command}")
+        else:
+            del train
+            self.progress.test_reads += plan.scored == "test"
+            self.save()
+            self.report(validation, seconds, start)
         self.log.close()
+
+    def train_phase(self, train: LatencyDataset, validation: LatencyDataset | None) -> None:
+        """Train the current phase to its end, or take it over from a run that has trained it."""
+        number = self.progress.phase
+        with self.claim_phase(number) as file:
+            if file and file.exists():
+                before = len(self.progress.history)
+                self.progress = take_over(load_checkpoint(file), self.model, self.plan.epochs[: number + 1])
+                self.log.info(f"{self.model.phases[number].name}: from {file}, with the seconds of that training")
+                self.log_history(before)
+                return
+            steps = self.model.steps(
+                train,
+                validation,
+                self.plan.epochs,
+                **self.plan.learning,
+                progress=self.progress,
+                copies=self.make_copies(),
+            )
+            with closing(steps):
+                for step in steps:
+                    if self.progress.phase > number:
+                        break
+                    self.follow(step, validation)
+            if file:
+                save_checkpoint(file, self.model, self.encoder, self.info, self.progress)
+
+    @contextmanager
+    def claim_phase(self, number: int) -> Iterator[Path | None]:
+        """Lock a phase that several runs share, so that other runs wait until it is trained.
+
+        Yields its checkpoint, which exists if the phase is trained; None if it is not shared.
+        """
+        if number >= len(self.shared):
+            yield None
+            return
+        folder = self.shared[number]
+        folder.mkdir(parents=True, exist_ok=True)
+        while (descriptor := try_lock(folder)) is None:
+            self.stop_if_asked()
+            time.sleep(WAIT)
+        try:
+            yield folder / "phase.safetensors"
+        finally:
+            os.close(descriptor)
 
     def follow(self, step: Step, validation: LatencyDataset | None) -> None:
         """Log, draw and save after a step of the training. Raises Stopped if a signal has requested it."""
@@ -156,7 +188,7 @@ class Run:
             left = ""
             if step.kind == "batch":
                 phases = [phase.name for phase in self.model.phases]
-                left = self.left = estimate_left(progress, phases, self.settings.epochs, step.done / step.total)
+                left = estimate_left(progress, phases, self.plan.epochs, step.done / step.total)
             self.log.show(step.title, step.done, step.total, outcome, left)
         if outcome:
             board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
@@ -164,13 +196,17 @@ class Run:
             board.log_validation(validation.labels, step.decisions, progress.history, self.info["class_names"])
         elif step.kind == "epoch":
             self.finish_epoch(step)
-        is_due = step.kind == "batch" and time.monotonic() - self.saved_at >= self.settings.save_every
+        is_due = step.kind == "batch" and time.monotonic() - self.saved_at >= self.plan.save_every
         if self.stop.asked or is_due or step.kind == "epoch":
             self.log.flush()  # what a checkpoint counts as done is on the disk before the checkpoint
             self.save()
+        self.stop_if_asked()
+
+    def stop_if_asked(self) -> None:
+        """Raise Stopped if a signal has requested it. The run is saved."""
         if self.stop.asked:
             self.log.close_bar()
-            self.log.info(f"stopped and saved; continue with\n    {format_resume_command(self.folder)}")
+            self.log.info(f"stopped and saved; continue with\n    {RunFolder(self.folder).resume_command}")
             raise Stopped(self.stop.number, is_saved=True)
 
     def finish_epoch(self, step: Step) -> None:
@@ -180,21 +216,21 @@ class Run:
         row = progress.history[-1]
         self.log.log_epoch(progress.history, self.titles()[progress.phase])
         self.log.board.log_stages(self.model, phase, step.wins, progress.history, self.encoder)
-        if self.settings.map_every and row["step"] % self.settings.map_every == 0:
+        if self.plan.map_every and row["step"] % self.plan.map_every == 0:
             names = list(self.model.stages)
             learned = names[: 1 + max(map(names.index, phase.stages))]
             self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.safetensors", progress.best["state"])
-        patience = self.settings.patience if phase.needs_labels else 0
-        is_last = progress.epoch >= self.settings.epochs[progress.phase]
+        patience = self.plan.learning["patience"] if phase.needs_labels else 0
+        is_last = progress.epoch >= self.plan.epochs[progress.phase]
         gave_up = patience and progress.epochs_since_best >= patience
         if gave_up and not is_last:
             self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
         if self.diagnosis and (is_last or gave_up):
             self.log_all(self.diagnosis.diagnose(phase, row))
-        if self.settings.figures and (not self.shown_at or time.monotonic() - self.shown_at >= PAGE_EVERY):
-            title = f"{self.settings.title(dataset=self.data.set.name)}, epoch {row['epoch']} of {phase.name}"
+        if self.plan.draws and time.monotonic() - self.shown_at >= PAGE_EVERY:
+            title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"
             write_training_page(self.folder, self.model, self.encoder, title)
             self.shown_at = time.monotonic()
 
@@ -202,45 +238,42 @@ class Run:
         for text in texts:
             self.log.info(text)
 
-    def log_history(self) -> None:
-        """Log the epochs that the run takes over from another run."""
-        counts = zip(self.titles(), self.settings.epochs, strict=True)
+    def log_history(self, first: int = 0) -> None:
+        """Log the epochs that the run takes over from another run, from the number ``first`` on."""
+        counts = zip(self.titles(), self.plan.epochs, strict=True)
         titles = [title for title, count in counts for _ in range(count)]
-        for place in range(len(self.progress.history)):
+        for place in range(first, len(self.progress.history)):
             self.log.log_epoch(self.progress.history[: place + 1], titles[place])
 
     def titles(self) -> list[str]:
         phases = [(phase.name, phase.main_rule.title) for phase in self.model.phases]
-        return align_titles(phases, self.settings.epochs)
+        return align_titles(phases, self.plan.epochs)
 
     def encode_split(self, split: str) -> LatencyDataset | None:
-        """Return the encoded images of a split with their labels; None if there are no images."""
+        """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""
         images, labels, chosen = self.data.get_split(split)
-        if not len(chosen):
+        count = len(chosen)
+        if not count:
             return None
-        return LatencyDataset(self.encode_all(images, chosen, split), labels[chosen])
-
-    def encode_all(self, images: np.ndarray, chosen: np.ndarray, split: str) -> LatencyMap:
-        """Return the latencies of the images with the indices ``chosen``, packed if they are on a CPU."""
-        shape = len(chosen), self.model.in_channels, *self.data.set.image_size
+        shape = self.model.in_channels, *self.data.set.image_size
         if self.model.device.type == "cpu":
-            latencies = PackedLatencies(shape[0], shape[1:], self.model.time_steps)
+            latencies = PackedLatencies(count, shape, self.model.time_steps)
         else:
-            latencies = torch.empty(shape, dtype=torch.uint8, device=self.model.device)
-        title = f"encoding the {split} {name_unit(self.encoder.colours)}"
-        for first in range(0, len(chosen), CHUNK):
+            latencies = torch.empty((count, *shape), dtype=torch.uint8, device=self.model.device)
+        for first in range(0, count, CHUNK):
             latencies[first : first + CHUNK] = self.encode(images[chosen[first : first + CHUNK]])
-            self.log.show(title, min(first + CHUNK, len(chosen)), len(chosen))
+            title = f"encoding the {split} {name_unit(self.encoder.colours)}"
+            self.log.show(title, min(first + CHUNK, count), count)
         self.log.close_bar()
-        return latencies
+        return LatencyDataset(latencies, labels[chosen])
 
     def make_copies(self) -> MovedCopies | None:
-        """Return the moved copies of the training images; None if the settings contain no augmentation."""
-        if not self.augmentation:
+        """Return the moved copies of the training images; None without an augmentation."""
+        if not self.plan.augmentation:
             return None
         count = count_inputs(self.model, self.data)
-        images = self.data.set.train_images[self.data.train]
-        return MovedCopies(images, self.augmentation, self.settings.seed, self.encode, count, self.folder)
+        images = self.data.set.train_images[self.data.splits["train"]]
+        return MovedCopies(images, self.plan.augmentation, self.plan.learning["seed"], self.encode, count, self.folder)
 
     def encode(self, images: np.ndarray) -> torch.Tensor:
         return self.encoder.encode(images).to(self.model.device)
@@ -254,14 +287,14 @@ class Run:
 
     def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:
         """Save the requested activation maps of these stages in ``maps/name``, and log them."""
-        images, labels, chosen = self.data.get_split(self.settings.scored_split)
-        labels = labels[chosen]
-        indices = choose_map_images(self.settings, labels)
+        images, labels, chosen = self.data.get_split(self.plan.scored)
+        indices = self.plan.map_images
         latencies = self.encode(images[chosen[indices]])
         folder = self.folder / "maps" / name
         names = self.data.set.class_names
-        show = partial(self.log.show, left=self.left)
-        save_activation_maps(self.model, latencies, labels, indices, folder, names, stages, self.settings.figures, show)
+        save_activation_maps(
+            self.model, latencies, labels[chosen], indices, folder, names, stages, self.plan.draws, self.log.show
+        )
         self.log.close_bar()
         self.log.board.log_pictures("maps", folder, step)
 
@@ -270,20 +303,18 @@ class Run:
 
         seconds: {part of the run: seconds}, for results.json. start: time at which the process began to train.
         """
-        (self.folder / "index.html").unlink(missing_ok=True)  # the run is finished when its page is there
         # before the network gets the weights of the best epoch
         diagnosis = self.diagnosis.diagnose_all(self.progress.history) if self.diagnosis else []
-        split = self.settings.scored_split
+        split = self.plan.scored
         images, labels, chosen = self.data.get_split(split)
-        latencies = self.encode_all(images, chosen, split)
+        latencies = self.encode_split(split).maps[INPUT]
         images = images[chosen]
         labels = labels[chosen]
-        indices = choose_map_images(self.settings, labels)
-        evaluations, energy = self.evaluate(latencies, labels, validation)
+        evaluations = self.evaluate(latencies, labels, validation)
+        energy = measure_energy(self.model, self.encoder, latencies)
         if self.progress.best is None:
             self.save("best.safetensors")
-        self.left = ""
-        if self.settings.figures:
+        if self.plan.draws:
             self.log.info("drawing the figures")
         report = self._make_report(images, labels, latencies, evaluations.get(f"{split}.best"))
         facts = {"diagnosis": diagnosis, "energy": energy, **self._collect_facts(seconds)}
@@ -294,17 +325,18 @@ class Run:
             self.log_all(texts)
             facts["diagnosis"] += texts
         maps = self.folder / "maps" / "end"
-        draw = self.settings.figures
-        lost = write_report(self.folder, report, evaluations, facts, maps, indices, draw, self.log.show)
+        lost = write_report(
+            self.folder, report, evaluations, facts, maps, self.plan.map_images, self.plan.draws, self.log.show
+        )
         self.log.close_bar()
         self.log_all(lost)
         self._log_board(report, evaluations, maps)
         seconds["since the last start"] = time.perf_counter() - start
-        memory = get_peak_memory()
-        flags = self.info["flags"]  # without them, the run is not finished
-        write_results(self.folder, evaluations, **facts, peak_memory_mb=memory, flags=flags)
-        if draw:
-            write_page(self.folder, report, maps)
+        facts |= {"peak_memory_mb": get_peak_memory(), "flags": self.info["flags"]}
+        results = collect_results(evaluations, facts)
+        if self.plan.draws:
+            write_page(self.folder, report, maps, results)
+        write_json(self.folder / "results.json", results)  # with flags: from now on, the run is finished
         self._log_scores(evaluations, facts)
 
     def _make_report(
@@ -320,13 +352,13 @@ class Run:
             labels=labels,
             latencies=latencies,
             class_names=self.data.set.class_names,
-            title=f"{self.settings.title(dataset=self.data.set.name)}, {weights}",
-            split=self.settings.scored_split,
+            title=f"{self.plan.title}, {weights}",
+            split=self.plan.scored,
             evaluation=evaluation,
             history=self.progress.history,
-            training_images=self.data.set.train_images[self.data.train[:MOVED_IMAGES]],
-            augmentation=self.augmentation,
-            seed=self.settings.seed,
+            training_images=self.data.set.train_images[self.data.splits["train"][:MOVED_IMAGES]],
+            augmentation=self.plan.augmentation,
+            seed=self.plan.learning["seed"],
         )
 
     def _collect_facts(self, seconds: dict[str, float]) -> dict[str, Any]:
@@ -348,14 +380,16 @@ class Run:
         }
 
     def _read_features(self, seconds: dict[str, float]) -> dict[str, Any]:
-        """Save the features and train the readout, if the settings request them. See ``read_features``."""
-        stage = find_stage(self.settings, self.model)
-        if stage is None:
+        """Save the features and train the readout, if the plan contains them. See ``read_features``."""
+        features = self.plan.features
+        if features is None:
             return {}
-        self.log.info(f"features of {stage}")
-        folder = self.folder / "features"
-        show = self.log.show
-        result = read_features(self.settings, self.model, self.encoder, self.data, stage, folder, seconds, show)
+        self.log.info(f"features of {features.stage}")
+        splits = {split: self.data.get_split(split) for split in self.data.splits}
+        target = self.folder / "features" if features.is_saved else None
+        result = read_features(
+            self.model, self.encoder, splits, features.stage, features.readout, target, seconds, self.log.show
+        )
         self.log.close_bar()
         return result
 
@@ -371,7 +405,7 @@ class Run:
                 board.log_scores(split, scored[split], step)
         board.log_pictures("report", self.folder / "figures", step)
         board.log_embedding(report, step)
-        board.log_hyperparameters(self.model, self.settings.select(*LEARNED), list(scored), step)
+        board.log_hyperparameters(self.model, self.plan.chosen, list(scored), step)
 
     def _log_scores(self, evaluations: dict[str, Evaluation], facts: dict[str, Any]) -> None:
         """Log the scores, the time and the memory, and where everything is."""
@@ -392,68 +426,28 @@ class Run:
 
     def evaluate(
         self, latencies: LatencyMap, labels: np.ndarray, validation: LatencyDataset | None
-    ) -> tuple[dict[str, Evaluation], dict[str, Any]]:
+    ) -> dict[str, Evaluation]:
         """Evaluate the best and the last weights. Afterwards the network has the best weights.
 
-        Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}, and what
-        ``measure_energy`` returns. If the test images are not read: {"validation.last", "validation.best"}. Without a
-        decision stage: {}.
+        Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}. If the test images
+        are not read: {"validation.last", "validation.best"}. Without a decision stage: {}.
         """
         model = self.model
         if model.decision is None:
-            return {}, measure_energy(model, self.encoder, latencies)
+            return {}
+        split = self.plan.scored
         best = self.progress.best
-        last_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        phase = model.phases[-1]
+        below = model.input_name(phase.stages[0])
+        maps = {below: model.map_of(latencies, below)}  # the same for the best and for the last weights
+        evaluations = {f"{split}.last": Evaluation(model, maps, labels)}
+        evaluations[f"{split}.best"] = evaluations[f"{split}.last"]
         if best is not None:
             restore_state(model, best["state"])
-        energy = measure_energy(model, self.encoder, latencies)
-        last_phase = model.phases[-1]
-        maps = latencies
-        if best is not None and best["phase"] != last_phase.name:
-            validation = self.encode_split("validation")  # its other maps follow from the last weights
-        elif self.settings.test:
-            # the map below the stages that learned last is the same for the best and for the last weights
-            below = model.input_name(last_phase.stages[0])
-            maps = {below: model.map_of(latencies, below)}
-        held_out = validation and (validation.maps, validation.labels)
-        scored = (maps, labels) if self.settings.test else held_out
-        split = self.settings.scored_split
-        evaluations = {f"{split}.best": Evaluation(model, *scored)}
-        evaluations[f"{split}.last"] = evaluations[f"{split}.best"]
-        if best is not None:
-            if self.settings.test:
-                evaluations["validation.best"] = Evaluation(model, *held_out)
-            restore_state(model, last_state)
-            evaluations[f"{split}.last"] = Evaluation(model, *scored)
-            restore_state(model, best["state"])
-        return evaluations, energy
-
-
-def is_finished(folder: Path, figures: bool, epochs: tuple[int, ...] | None = None) -> bool:
-    """Return whether the results of a run belong to its last epoch and, if it draws ``figures``, the page exists.
-
-    Args:
-        epochs: of the run; None: those in its args.json.
-    """
-    tested = read_epochs(folder / "results.json")
-    is_drawn = not figures or (folder / "index.html").is_file()
-    return is_drawn and tested is not None and tested == (epochs or read_epochs(folder / "args.json"))
-
-
-def read_epochs(path: Path) -> tuple[int, ...] | None:
-    """Read the epochs of a run from its args.json or results.json; None if the file is missing or damaged."""
-    with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):
-        epochs = tuple(json.loads(path.read_text(encoding="utf-8"))["flags"]["epochs"])
-        TrainSettings.flags()["epochs"].check(epochs)
-        return epochs or None
-    return None
-
-
-def lengthen(folder: Path, epochs: tuple[int, ...]) -> None:
-    """Save a larger number of epochs, so that the run is unfinished. Raises InputError for a damaged args.json."""
-    path = folder / "args.json"
-    if read_epochs(path) is None:
-        raise InputError(f"{path} is missing or damaged; nothing was changed")
-    record = json.loads(path.read_text(encoding="utf-8"))
-    record["flags"]["epochs"] = epochs
-    write_json(path, record)
+            if best["phase"] != phase.name:  # a later phase has trained stages below
+                maps = latencies
+                validation = self.encode_split("validation")
+            evaluations[f"{split}.best"] = Evaluation(model, maps, labels)
+            if split == "test":
+                evaluations["validation.best"] = Evaluation(model, validation.maps, validation.labels)
+        return evaluations

@@ -10,19 +10,17 @@ import ast
 import json
 import re
 import shlex
-import shutil
 import textwrap
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, get_args, get_origin
+from typing import Any, ClassVar, NamedTuple, get_args, get_origin
 
 from datasets import list_datasets
-from datasets.augmentation import Augmentation, parse_noise
 from encoders import ENCODERS
 from engine.declaration import describe, fits
-from errors import InputError, print_output
+from errors import InputError
 from models import import_plugin, network_names
 
 try:
@@ -39,16 +37,17 @@ ROUNDING = "what is learned, by rounding only"  # a resumed run may change it
 SCORES = "which scores are computed"
 EPOCH_FILES = "which files are written after each epoch"
 FILES = "which other files are written"
+PLACE = "where the run is"  # --config does not repeat it
 NOTHING = "neither weights nor results"  # a resumed run may change it
 COMMAND = "what the command does"  # not a property of the run, so it is not saved
 
 LEARNED = LEARNING, CODE, DECLARATION, LABELS
 FIXED = *LEARNED, SCORES, EPOCH_FILES, FILES  # a resumed run may not change these
 
-MAX_COUNT, MAX_SEED = 2**31 - 1, 2**63 - 1
-LONGEST_NAME = 200  # of a run; with ".error.txt" and the like, file systems allow 255 bytes
+MAX_COUNT, MAX_SEED = 2**31 - 1, 10**18 - 1
 BACKENDS = "auto", "event", "torch"
 READOUTS = "svm", "logistic"
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")  # with ".error.txt" and the like, file systems allow 255 bytes
 LAST_STAGE = "last"  # of --save-features: the last stage before the decision stage
 SET_HELP = (
     "set fields of a stage, a rule or the encoder, such as s2.threshold=12 s3.1.rule.winners=8 "
@@ -60,21 +59,16 @@ AUGMENT_HELP = (
 )
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """What the field of a setting declares.
 
     Attributes:
         group: the group of the help, one of ``GROUPS``.
-        default: the value if the setting is not given; ``dict`` stands for an empty dict.
+        default: the value if the setting is not given.
         metavar, help: as in ``ArgumentParser.add_argument``. A bool has no metavar.
         changes: what the setting changes, one of the constants above.
         range: the lowest and the highest number that are allowed.
         choices: the texts that are allowed; if it is empty, all are.
-        read: computes the value from a list of words, and from the plain value that ``to_dict`` returns.
-        title: how the titles of figures show the value, a format string; "" if they do not.
-        is_repeated: whether ``--config`` takes the value from the args.json of a run.
-        sets: for a setting of a sweep, the settings of train.py that it sets for each run.
         arguments: more arguments of ``add_argument``.
         name, type: of the field.
     """
@@ -86,51 +80,34 @@ class Setting:
     changes: str = LEARNING
     range: tuple[float, float] = (0, MAX_COUNT)
     choices: tuple[str, ...] = ()
-    read: Callable[[Any], Any] | None = None
-    title: str = ""
-    is_repeated: bool = True
-    sets: tuple[str, ...] = ()
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = {}
     name: str = ""
     type: Any = None
 
     @property
     def flag(self) -> str:
         """The flag, such as ``--batch-size`` or ``--no-figures``; RUN for evaluate.py's positional argument."""
-        if self.name == "run":
-            return "RUN"
         no = "no-" if self.default is True else ""
-        return f"--{no}{self.name.replace('_', '-')}"
+        return "RUN" if self.name == "run" else f"--{no}{self.name.replace('_', '-')}"
 
-    def refuse(self, reason: str) -> None:
-        """Raise an InputError with the flag and the reason."""
-        raise InputError(f"{self.flag} {reason}")
-
-    def convert(self, given: Any) -> Any:
-        """Compute the value from a word, a list of words, or a plain value of JSON or TOML. Raises InputError."""
-        if self.read is not None:
-            plain = dict if self.type is dict else str
-            is_words = isinstance(given, list) and all(isinstance(word, str) for word in given)
-            if not is_words and not isinstance(given, plain):
-                raise InputError(f"cannot be {given!r}; see --help")
-            return self.read(given)
-        if isinstance(given, list):
-            return tuple(map(self.convert, given))
-        is_number = {self.type, *get_args(self.type)} & {int, float}
-        return read_value(given) if is_number and isinstance(given, str) else given
+    def convert(self, value: Any) -> Any:
+        """Return a value of the command line, of JSON or of TOML in the form of the field: a list as tuple or text."""
+        if isinstance(value, list) and str in get_args(self.type) and get_origin(self.type) is not tuple:
+            return " ".join(map(str, value))
+        return to_tuples(to_words(value) if isinstance(value, dict) else value)
 
     def check(self, value: Any) -> None:
         """Raise InputError unless the value has the type of the setting, and is in its range and its choices."""
         least, most = self.range
+        if not fits(value, self.type):
+            raise InputError(f"{self.flag} cannot be {value!r}; it is {describe(self.type)}")
         for item in value if isinstance(value, tuple) else [value]:
             if isinstance(item, str) and (not item.strip() or "\0" in item):
-                self.refuse(f"cannot be {item!r}: give it a value, or leave it out")
+                raise InputError(f"{self.flag} cannot be {item!r}: give it a value, or leave it out")
             if isinstance(item, str) and self.choices and item not in self.choices:
-                self.refuse(f"must be {' or '.join(self.choices)}, not {item!r}")
+                raise InputError(f"{self.flag} must be {' or '.join(self.choices)}, not {item!r}")
             if isinstance(item, int | float) and not least <= item <= most:
-                self.refuse(f"must be from {least:,} to {most:,}, not {item}")
-        if not fits(value, self.type):
-            self.refuse(f"cannot be {value!r}; it is {describe(self.type)}")
+                raise InputError(f"{self.flag} must be from {least:,} to {most:,}, not {item}")
 
     def add_to(self, group: argparse._ArgumentGroup) -> None:
         """Add the flag to a group of a parser."""
@@ -139,20 +116,18 @@ class Setting:
             group.add_argument(self.flag, dest=self.name, action=action, help=self.help)
             return
         help = self.help
-        options = dict(self.arguments)
+        types = {self.type, *get_args(self.type)}
+        options = {"type": read_value if types & {int, float} else str, **self.arguments}
         if self.flag != "RUN" and isinstance(self.default, int | float | str) and "(default" not in help:
             help += f" (default: {self.default})"
-        if self.read or get_origin(self.type) is tuple:
+        if get_origin(self.type) is tuple:
             options.setdefault("nargs", "+")
         group.add_argument(self.flag.replace("RUN", "run"), metavar=self.metavar, help=help, **options)
 
 
 def setting(group: str, default: Any, *declared: Any, **more: Any) -> Any:
     """Declare a setting: the value of a dataclass field. The arguments are those of ``Setting``."""
-    metadata = {"setting": Setting(group, default, *declared, **more)}
-    if default is dict:
-        return field(default_factory=dict, metadata=metadata)
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={"setting": Setting(group, default, *declared, **more)})
 
 
 GROUPS = "commands", "network", "data", "training", "prediction", "machine", "output"
@@ -162,22 +137,49 @@ of_commands, of_network, of_data, of_training, of_prediction, of_machine, of_out
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Values
+# Values: of flags, of NAME=VALUE in --set, --grid, --augment and --noise, and of the table [set] in TOML
 
 
 LITERALS = {"none": "None", "true": "True", "false": "False", "inf": "1e999"}
+NAMES_OF_LITERALS = re.compile(rf"\b({'|'.join(LITERALS)})\b", re.IGNORECASE)
+TOO_LONG = re.compile(r"(?<![\d.])\d{19}")  # a whole number that 64 bits may not hold
 
 
 def read_value(text: str) -> Any:
     """Parse a Python literal, or none, inf, true, false. Lists become tuples. Any other text is returned as it is."""
-    pattern = rf"\b({'|'.join(LITERALS)})\b"
-    python = re.sub(pattern, lambda match: LITERALS[match[0].lower()], text.strip(), flags=re.IGNORECASE)
+    text = text.strip()
+    python = NAMES_OF_LITERALS.sub(lambda match: LITERALS[match[0].lower()], text)
+    if TOO_LONG.search(text):
+        return text
     try:
-        value = to_tuples(ast.literal_eval(python))
-        str(value)  # ValueError for an integer of more than 4300 digits, which Python does not print
+        return to_tuples(ast.literal_eval(python))
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        return text.strip()
-    return value
+        return text
+
+
+def read_pairs(words: Iterable[str]) -> dict[str, Any]:
+    """Parse ``["s2.threshold=12", "flip"]`` to {"s2.threshold": 12, "flip": True}.
+
+    If a name appears twice, the last value counts, and its place.
+    """
+    values = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        name = name.strip()
+        values.pop(name, None)
+        values[name] = read_value(value) if sign else True
+    return values
+
+
+def to_words(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return the words that ``read_pairs`` parses to a table: {"s2": {"threshold": 12}, …} → ["s2.threshold=12", …]."""
+    words = []
+    for name, value in table.items():
+        if isinstance(value, dict):
+            words += to_words(value, f"{prefix}{name}.")
+        else:
+            words.append(f"{prefix}{name}={value}")
+    return words
 
 
 def to_tuples(value: Any) -> Any:
@@ -185,48 +187,9 @@ def to_tuples(value: Any) -> Any:
     return tuple(map(to_tuples, value)) if isinstance(value, list | tuple) else value
 
 
-def read_set(given: list[str] | dict[str, Any]) -> dict[str, Any]:
-    """Parse ``["s2.threshold=12", …]`` or ``{"s2": {"threshold": 12}, …}`` to {"s2.threshold": 12, …}.
-
-    If a field is set twice, the last value counts. Raises InputError for a text that is not FIELD=VALUE.
-    """
-    pairs = given.items() if isinstance(given, dict) else [text.partition("=")[::2] for text in given]
-    values = {}
-    for name, value in pairs:
-        name = name.strip()
-        if isinstance(value, dict):  # a table of TOML
-            values |= read_set({f"{name}.{key}": inner for key, inner in value.items()})
-            continue
-        if not str(value).strip() or not re.fullmatch(r"\w+(\.\w+)+", name):
-            raise InputError(f"{name!r} does not set a field; write FIELD=VALUE, such as s2.threshold=12")
-        if re.search(r"(?<![\d.])\d{19}", str(value)):
-            raise InputError(f"{name} has a number of more than 18 digits")
-        value = read_value(value) if isinstance(value, str) else to_tuples(value)
-        values = update_fields(values, {name: value})
-    return values
-
-
-def update_fields(fields: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields with later values. Fields are set in the order of their last values."""
-    return {name: value for name, value in fields.items() if name not in later} | later
-
-
-def read_augmentation(given: list[str] | str) -> Augmentation:
-    """Parse ``["copies=8", "turn=8"]`` or ``"copies=8 turn=8"``."""
-    return Augmentation.parse(given if isinstance(given, str) else " ".join(given))
-
-
-def to_text(value: Any, separator: str = " ") -> str:
-    """Return a value in the form of the command line: the items of a tuple with separators, a dict as FIELD=VALUE."""
-    if isinstance(value, dict):
-        return " ".join(f"{name}={to_text(item, ',')}" for name, item in value.items())
-    if not isinstance(value, tuple):
-        return str(value)
-    items = [to_text(item, ",") for item in value]
-    texts = [f"({text})" if isinstance(item, tuple) else text for item, text in zip(value, items, strict=True)]
-    text = separator.join(texts)
-    is_single = separator == "," and len(value) == 1
-    return f"{text}," if is_single else text
+def to_text(value: Any) -> str:
+    """Return a value in the form of the command line."""
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -253,12 +216,10 @@ class Settings:
     @classmethod
     def flags(cls) -> dict[str, Setting]:
         """Return {name: setting}, sorted by group, the run and the network first in theirs."""
-        settings = []
-        for declared in fields(cls):
-            if declared.metadata:
-                settings.append(replace(declared.metadata["setting"], name=declared.name, type=declared.type))
-        settings.sort(key=lambda setting: (GROUPS.index(setting.group), setting.name not in ("run", "model")))
-        return {setting.name: setting for setting in settings}
+        declared = [item for item in fields(cls) if item.metadata]
+        flags = [item.metadata["setting"]._replace(name=item.name, type=item.type) for item in declared]
+        flags.sort(key=lambda setting: (GROUPS.index(setting.group), setting.name not in ("run", "model")))
+        return {setting.name: setting for setting in flags}
 
     @classmethod
     def names(cls, *changes: str) -> list[str]:
@@ -269,7 +230,7 @@ class Settings:
     def parse(cls, argv: list[str]) -> "Settings":
         """Parse a command line. Raises InputError."""
         known, more = make_parser(cls).parse_known_args(argv)
-        values = cls.read(vars(known))
+        values = cls.convert(vars(known))
         if more and "run_flags" not in cls.__dataclass_fields__:
             raise InputError(f"unrecognized arguments: {' '.join(more)} (see {cls.program} --help)")
         if more:
@@ -278,52 +239,34 @@ class Settings:
             cls.flags()["plugin"].check(values["plugin"])
             values["plugin"] = tuple(map(import_plugin, values["plugin"]))
         if "config" in values:
-            configured = cls.read(read_config(Path(values["config"]), cls))
-            if "set" in configured:
-                values["set"] = update_fields(configured["set"], values.get("set", {}))
+            configured = cls.convert(read_config(Path(values["config"]), cls))
+            if "set" in configured and "set" in values:
+                values["set"] = configured["set"] + values["set"]
             values = configured | values
         return cls(**values, given=frozenset(values), command_line=shlex.join([cls.program, *argv]))
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "Settings":
         """Return the settings of a dict from ``to_dict``. A setting that is missing or None has its default."""
-        return cls(**cls.read({name: saved.get(name) for name in cls.flags()}))
+        return cls(**cls.convert(saved))
 
     @classmethod
-    def read(cls, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Compute the values of settings from words and plain values, unless they are None. Raises InputError."""
-        values = {}
-        for name, setting in cls.flags().items():
-            if given.get(name) is None:
-                continue
-            try:
-                values[name] = setting.convert(given[name])
-            except InputError as error:
-                message = str(error).removeprefix(f"{setting.flag} ")
-                raise InputError(f"{setting.flag} {message}") from error
-        return values
+    def convert(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Convert the values of settings by ``Setting.convert``. Names of other things and None are left out."""
+        flags = cls.flags()
+        return {name: flags[name].convert(values[name]) for name in flags if values.get(name) is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings of a run as plain values, for args.json, results.json and checkpoints."""
-        values = self.select(*FIXED, ROUNDING, NOTHING)
-        return json.loads(json.dumps(values, default=str))  # tuples become lists, an augmentation its text
+        return json.loads(json.dumps(self.select(*FIXED, ROUNDING, PLACE, NOTHING)))  # tuples become lists
 
     def select(self, *changes: str) -> dict[str, Any]:
         """Return {name: value} of the settings whose ``changes`` is one of these constants."""
         return {name: getattr(self, name) for name in self.names(*changes)}
 
-    def title(self, **shown: str) -> str:
-        """Return the first part of the titles of figures. ``shown``: values that replace those of the settings."""
-        parts = []
-        for name, setting in self.flags().items():
-            value = shown.get(name, getattr(self, name))
-            if value not in (None, {}):
-                parts.append(setting.title.format(to_text(value)))
-        return textwrap.fill("".join(parts), 90)
-
     def refuse(self, name: str, reason: str) -> None:
         """Raise an InputError about a setting: its flag and the reason."""
-        self.flags()[name].refuse(reason)
+        raise InputError(f"{self.flags()[name].flag} {reason}")
 
     def __post_init__(self):
         for name, setting in self.flags().items():
@@ -345,7 +288,6 @@ class NetworkSettings(Settings):
         None,
         "NAME",
         f"the data set: {list_datasets()} (default: mnist)",
-        title=", {}",
     )
     image_size: tuple[int, ...] = of_data(
         (),
@@ -361,7 +303,6 @@ class NetworkSettings(Settings):
         "NAME",
         "cpu, cuda, cuda:N or auto (a GPU if --backend is torch, otherwise the CPU)",
         ROUNDING,
-        is_repeated=False,
     )
     backend: str = of_machine(
         "auto",
@@ -379,15 +320,12 @@ class NetworkSettings(Settings):
     )
     traceback: bool = of_machine(False, None, "print the traceback of an error, not only its last line", COMMAND)
 
-    output: str = of_output(
-        "runs", "DIR", "the folder in which each run creates its own folder", FILES, is_repeated=False
-    )
+    output: str = of_output("runs", "DIR", "the folder in which each run creates its own folder", PLACE)
     name: str | None = of_output(
         None,
         "NAME",
         "the name of the run's folder (default: network, data set, seed and time)",
-        FILES,
-        is_repeated=False,
+        PLACE,
     )
     tensorboard: bool = of_output(False, None, "log to TensorBoard, in the run's folder", EPOCH_FILES)
     figures: bool = of_output(True, None, "draw neither figures nor activation maps", NOTHING)
@@ -406,12 +344,8 @@ class NetworkSettings(Settings):
         super().__post_init__()
         if len(self.image_size) not in (0, 2):
             self.refuse("image_size", f"must be a height and a width, not {self.image_size}")
-        if self.name is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", self.name):
-            self.refuse(
-                "name", f"must contain only letters, digits and . _ -, and not begin with . or -: {self.name!r}"
-            )
-        if self.name is not None and len(self.name) > LONGEST_NAME:
-            self.refuse("name", f"must have at most {LONGEST_NAME} characters, not {len(self.name):,}")
+        if self.name is not None and not NAME.fullmatch(self.name):
+            self.refuse("name", f"must be up to 200 letters, digits and . _ -, not begin with . or -: {self.name!r}")
 
 
 @dataclass(frozen=True)
@@ -435,11 +369,11 @@ class TrainSettings(NetworkSettings):
         COMMAND,
     )
 
-    model: str | None = of_network(None, "NAME", f"the network: {', '.join(network_names())}", DECLARATION, title="{}")
+    model: str | None = of_network(None, "NAME", f"the network: {', '.join(network_names())}", DECLARATION)
     encoder: str | None = of_network(
         None, "NAME", f"the encoder: {', '.join(ENCODERS)} (default: that of the network)", DECLARATION
     )
-    set: dict = of_network(dict, "F=V", SET_HELP, DECLARATION, read=read_set, title=" with {}")  # noqa: RUF009
+    set: tuple[str, ...] = of_network((), "F=V", SET_HELP, DECLARATION)
     config: str | None = of_network(
         None, "FILE", "read settings from a TOML file or a run's args.json; the command line takes precedence", COMMAND
     )
@@ -448,6 +382,13 @@ class TrainSettings(NetworkSettings):
     )
     continue_from: str | None = of_network(
         None, "RUN", "take over the phases without labels that a run has finished and that are the same here", COMMAND
+    )
+
+    shared_phases: str | None = of_network(
+        None,
+        "DIR",
+        "take over phases without labels from this folder; phases that are not there are trained and saved there",
+        COMMAND,
     )
 
     ratio: float = of_data(1.0, "R", "the fraction of the training images to use", range=(0, 1))
@@ -467,13 +408,11 @@ class TrainSettings(NetworkSettings):
     batch_size: int = of_training(
         1000, "N", "the number of images between two adaptations of the R-STDP rates", range=(1, MAX_COUNT)
     )
-    seed: int = of_training(
-        0, "S", "the seed of the weights, the splits and the order of images", range=(0, MAX_SEED), title=", seed {}"
-    )
+    seed: int = of_training(0, "S", "the seed of the weights, the splits and the order of images", range=(0, MAX_SEED))
     patience: int = of_training(
         0, "E", "stop if the validation accuracy has not improved for E epochs; 0: never", LABELS
     )
-    augment: Augmentation | None = of_training(None, "A=X", AUGMENT_HELP, LABELS, read=read_augmentation)  # noqa: RUF009
+    augment: str | None = of_training(None, "A=X", AUGMENT_HELP, LABELS, arguments={"nargs": "+"})
 
     map_every: int = of_output(0, "E", "also save the activation maps every E epochs; 0: only at the end", EPOCH_FILES)
     save_every: float = of_output(60.0, "SECONDS", "seconds between two checkpoints", NOTHING)
@@ -494,24 +433,21 @@ class TrainSettings(NetworkSettings):
     )
 
     @property
-    def command(self) -> str:
-        """The setting of the group "commands" that is given, or "train"."""
-        return (*self.commands, "train")[0]
-
-    @property
-    def commands(self) -> list[str]:
-        return [name for name, setting in self.flags().items() if setting.group == "commands" and getattr(self, name)]
-
-    @property
     def scored_split(self) -> str:
         """The split that is tested and drawn at the end: "test", or "validation" if the test images are not read."""
         return "test" if self.test else "validation"
 
+    def title(self, dataset: str, model: str | None = None) -> str:
+        """Return the first part of the titles of figures. model: its name; None: that of the settings."""
+        fields = f" with {to_text(self.set)}" if self.set else ""
+        return textwrap.fill(f"{model or self.model}{fields}, {dataset}, seed {self.seed}", 90)
+
     def __post_init__(self):
         super().__post_init__()
-        if len(self.commands) > 1:
-            self.refuse(self.commands[1], f"cannot be combined with {self.flags()[self.command].flag}")
-        if self.command in ("train", "summary") and self.model is None:
+        commands = [name for name in ("list_models", "summary", "resume") if getattr(self, name)]
+        if len(commands) > 1:
+            self.refuse(commands[1], f"cannot be combined with {self.flags()[commands[0]].flag}")
+        if commands in ([], ["summary"]) and self.model is None:
             self.refuse("model", "is missing: name a network; --list-models prints their names")
         if not self.ratio:
             self.refuse("ratio", "must be above 0")
@@ -566,14 +502,8 @@ class EvaluateSettings(NetworkSettings):
         range=(1, 16),
     )
 
-    scored_split: ClassVar[str] = "test"
-
     def __post_init__(self):
         super().__post_init__()
-        try:
-            parse_noise(self.noise or "gaussian=0")
-        except InputError as error:
-            self.refuse("noise", f"{self.noise} cannot be used: {error}")
         if self.predict:
             self._refuse_groups(("data", "output"), "has no effect beside --predict")
         elif self.nir:
@@ -597,8 +527,8 @@ class SweepSettings(Settings):
     """Train all combinations of networks, data sets, settings and seeds, several runs at a time, and report on them.
 
     All other flags of train.py (--ratio, --patience, …) apply to every run. Finished runs are skipped, and interrupted
-    runs are continued. Phases that are the same in several runs are trained once, unless --tensorboard or --map-every
-    is used.
+    runs are continued. Phases without labels that are the same in several runs are trained once, unless --tensorboard
+    or --map-every is used.
     """
 
     program = "sweep.py"
@@ -608,35 +538,33 @@ class SweepSettings(Settings):
         "             --grid s2.threshold 8 10 12 --output runs/sweep"
     )
 
-    model: tuple[str, ...] = of_network((), "NAME", "the networks", sets=("model",))
-    set: dict = of_network(dict, "F=V", SET_HELP, read=read_set)  # noqa: RUF009
+    model: tuple[str, ...] = of_network((), "NAME", "the networks")
+    set: tuple[str, ...] = of_network((), "F=V", SET_HELP)
     grid: tuple[tuple[str, ...], ...] = of_network(
         (),
         ("F", "V"),
         "a field as in --set, and its values; repeat the flag to combine several fields",
         arguments={"action": "append"},
     )
-    dataset: tuple[str, ...] = of_data(("mnist",), "NAME", "the data sets (default: mnist)", sets=("dataset",))
+    dataset: tuple[str, ...] = of_data(("mnist",), "NAME", "the data sets (default: mnist)")
     epochs: tuple[int, ...] = of_training(
         (), "E", "the number of epochs of each phase, for all networks (default: that of each network)"
     )
-    seeds: tuple[int, ...] = of_training((0,), "S", "the seeds (default: 0)", range=(0, MAX_SEED), sets=("seed",))
-    threads: int = of_machine(1, "N", "the number of threads of each run", range=(1, MAX_COUNT), sets=("threads",))
+    seeds: tuple[int, ...] = of_training((0,), "S", "the seeds (default: 0)", range=(0, MAX_SEED))
+    threads: int = of_machine(1, "N", "the number of threads of each run", range=(1, MAX_COUNT))
     jobs: int = of_machine(0, "N", "the number of runs at a time; 0: as many as the cores allow")
     cluster: str | None = of_machine(
         None,
         "NAME",
-        "train on a dask or ray cluster, whose machines have this repository and --output at the same paths",
+        "train on a dask or ray cluster, by joblib; its machines have this repository and --output at the same paths",
         choices=("dask", "ray"),
     )
     scheduler: str | None = of_machine(
         None,
         "ADDRESS",
-        "the address of the cluster: tcp://HOST:PORT for dask, HOST:PORT for ray (default: ray on this machine)",
+        "the address of the cluster: tcp://HOST:PORT for dask, HOST:PORT for ray (default: that of the library)",
     )
-    output: str | None = of_output(
-        None, "DIR", "the folder in which each run creates its own folder", sets=("output", "name")
-    )
+    output: str | None = of_output(None, "DIR", "the folder in which each run creates its own folder")
     report: tuple[str, ...] = of_output(
         (), "RUN", "write tables and learning curves of these runs, or of the runs in these folders"
     )
@@ -651,11 +579,7 @@ class SweepSettings(Settings):
         for name in ("model", "output"):
             if not getattr(self, name):
                 self.refuse(name, "is missing: a sweep needs --model NAME … and the folder --output DIR")
-        if bool(self.scheduler) != (self.cluster == "dask") and self.cluster != "ray":
-            self.refuse("scheduler", "is required with --cluster dask, optional with --cluster ray, unused otherwise")
-        if self.cluster == "dask" and not self.scheduler.startswith("tcp://"):
-            self.refuse("scheduler", f"must be tcp://HOST:PORT for dask, not {self.scheduler}")
-        fields = [*self.set, *(name for name, *_ in self.grid)]
+        fields = [*read_pairs(self.set), *(name for name, *_ in self.grid)]
         for name, *values in self.grid:
             if not values or "=" in name or fields.count(name) > 1:
                 self.refuse("grid", f"must name a field once, with its values: --grid s2.threshold 8 10 12; not {name}")
@@ -671,10 +595,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         raise InputError(f"{message} (see {self.prog} --help)")
 
-    def print_help(self, file: object = None) -> None:
-        """Print the help. Raises InputError if the output is closed or full."""
-        print_output(self.format_help(), end="")
-
     def parse_known_args(self, args: list[str], namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
         """Parse words. Lists of negative numbers (-0.004,-0.003) and -1e-5 are values, not flags."""
         words = [f" {word}" if re.match(r"-(\d|\.|inf)", word) else word for word in args]
@@ -683,14 +603,12 @@ class Parser(argparse.ArgumentParser):
 
 def make_parser(settings: type[Settings]) -> Parser:
     """Return the parser of a command. Its result contains only what the command line contains, no defaults."""
-    width = min(100, shutil.get_terminal_size().columns)
     description, _, more = settings.__doc__.partition("\n\n")
     parser = Parser(
         prog=settings.program,
         usage=settings.usage,
         description=description,
         epilog=more,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=26, width=width),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,
     )
@@ -701,30 +619,25 @@ def make_parser(settings: type[Settings]) -> Parser:
 
 
 def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
-    """Read settings from a TOML file or from the args.json of a run. Returns {name: value}.
+    """Read settings from a TOML file or from the args.json of a run. Returns {name: plain value}.
 
     In TOML, ``batch-size = 100`` and ``no-figures = true`` stand for flags, and the table ``[set]`` for ``--set``.
     Raises InputError for a file that cannot be read, and for a TOML key that is not a setting of a run.
     """
     is_run = path.suffix == ".json"
-    if path.exists() and not path.is_file():  # a pipe may never end
-        raise InputError(f"--config {path} is not a regular file")
     try:
+        if not path.is_file():  # a pipe may never end
+            raise OSError("it is missing, or not a regular file")
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
-        content = json.loads(text) if is_run else tomllib.loads(text)
+        content = json.loads(text)["flags"] if is_run else tomllib.loads(text)
+        known = {name: setting for name, setting in settings.flags().items() if setting.changes not in (COMMAND, CODE)}
+        if is_run:
+            return {name: content.get(name) for name, setting in known.items() if setting.changes != PLACE}
         str(content)  # ValueError for an integer of more than 4300 digits, which Python does not print
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(f"--config {path} cannot be read: {reason}") from error
-    if is_run:
-        content = content.get("flags") if isinstance(content, dict) else None
-        if not isinstance(content, dict):
-            message = f"--config {path} is not the args.json of a run: it has no flags; other settings are TOML files"
-            raise InputError(message)
-    known = [setting for setting in settings.flags().values() if setting.changes not in (COMMAND, CODE)]
-    if is_run:
-        return {setting.name: content.get(setting.name) for setting in known if setting.is_repeated}
-    names = {setting.flag.removeprefix("--"): setting.name for setting in known}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        expected = "the args.json of a run" if is_run else "a TOML file"
+        raise InputError(f"--config {path} is not {expected}: {' '.join(str(error).split())}") from error
+    names = {setting.flag.removeprefix("--"): name for name, setting in known.items()}
     values = {}
     for key, value in content.items():
         if key not in names:

@@ -1,18 +1,12 @@
 """What stops a run: signals and a full disk. The run is saved, and its user gets the command that continues it."""
 
-import errno
-import shlex
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from errors import InputError, warn
-
-
-def format_resume_command(folder: Path) -> str:
-    """Return the command line that continues the run in a folder."""
-    return f"python train.py --resume {shlex.quote(str(folder))}"
+from report.run_folder import RunFolder
 
 
 class Stopped(KeyboardInterrupt):
@@ -64,8 +58,7 @@ def offer_resume(folder: Path) -> Iterator[None]:
 
     Raises Stopped after a signal, and InputError if the disk is full.
     """
-    command = format_resume_command(folder)
-    last = folder / "checkpoints" / "last.safetensors"
+    run = RunFolder(folder)
 
     def stop(number: int, frame: object) -> None:
         raise Stopped(number)
@@ -75,14 +68,7 @@ def offer_resume(folder: Path) -> Iterator[None]:
             yield
     except Stopped as stopped:
         if not stopped.is_saved:
-            print(f"stopped immediately; continue from the last checkpoint with\n    {command}", flush=True)
+            print(f"stopped immediately; continue from the last checkpoint with\n    {run.resume_command}", flush=True)
         raise
     except (InputError, OSError) as error:
-        cause = error if isinstance(error, OSError) else error.__cause__
-        if getattr(cause, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        advice = "delete files, and start again"
-        if last.is_file():
-            size = f"{last.stat().st_size / 1e6:.0f} MB"
-            advice = f"delete files (a checkpoint takes {size}), and continue with: {command}"
-        raise InputError(f"the disk of {folder} is full: {error}; {advice}") from error
+        raise InputError(f"{error}; continue with: {run.resume_command}") from error

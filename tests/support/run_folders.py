@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def only_run(output):
-    return next((path.parent.parent for path in output.glob("*/checkpoints/last.safetensors")), None)
+    return next((path.parent.parent for path in output.glob("[!.]*/checkpoints/last.safetensors")), None)
 
 
 def events_of(run):

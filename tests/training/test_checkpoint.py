@@ -4,7 +4,6 @@ import contextlib
 import json
 import math
 import shutil
-import zipfile
 from dataclasses import fields, replace
 
 import pytest
@@ -152,18 +151,6 @@ def test_another_file_is_refused(data, tmp_path):
     for path in (tmp_path / "other", tmp_path / "missing", tmp_path):
         with refuses(path):
             load_checkpoint(path)
-
-
-def test_the_checkpoint_of_an_older_version_is_refused_by_its_name(tmp_path):
-    """Also if a run's folder is given, which has no file of today's name."""
-    old = tmp_path / "run" / "checkpoints" / "last.pt"
-    old.parent.mkdir(parents=True)
-    with zipfile.ZipFile(old, "w") as archive:
-        archive.writestr("last/data.pkl", b"")
-    for place in (old, find_checkpoint(tmp_path / "run", tmp_path)):
-        with refuses(old) as refusal:
-            load_checkpoint(place)
-        assert "older version" in str(refusal.value)
 
 
 def decode_changed(change, *argument):

@@ -65,7 +65,7 @@ def test_a_bar_shows_the_time_left(tmp_path, capsys):
 def test_an_isolated_python_and_a_full_output(flag):
     """``python -I`` does not add the folder of the script to the module path. No window is opened."""
     with open("/dev/full", "w") as full:
-        words = [sys.executable, "-I", "-u", "train.py", flag]
+        words = [sys.executable, "-I", "-u", "train.py", "--list-models"]
         environment = os.environ | {"MPLBACKEND": "nonsense"}
         done = subprocess.run(words, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

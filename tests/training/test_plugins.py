@@ -23,7 +23,7 @@ from network_trainer import CONFLICTS
 from report.report import FIGURES
 from s1c1 import ENCODERS
 from training.checkpoint import load_checkpoint
-from training.initial import count_equal
+from training.initial import find_shared
 from training.settings import SweepSettings, TrainSettings
 
 OWN = """
@@ -153,12 +153,13 @@ def test_sweeps_share_nothing_between_two_versions_of_a_plugin(own, tmp_path):
     for text in (OWN, OWN + "# changed"):
         own.write_text(text)
         runs = sweep.plan_runs(SweepSettings.parse([*words.split(), "--dataset", "digits", "--output", str(tmp_path)]))
-        assert [(run.settings.set["s1.rule"], run.settings.set["s3.rule"]) for run in runs] == [
-            (first, third) for first in ("stdp", "plugged") for third in ("rstdp", "margin")
+        assert [run.settings.set for run in runs] == [
+            (f"s1.rule={first}", f"s3.rule={third}") for first in ("stdp", "plugged") for third in ("rstdp", "margin")
         ]
-        assert runs[0].phases == runs[1].phases != runs[2].phases == runs[3].phases
-        phases.append(runs[0].phases)
-    assert count_equal(*phases) == 0
+        shared = [find_shared("", run.learned) for run in runs]
+        assert shared[0] == shared[1] != shared[2] == shared[3]
+        phases += shared
+    assert len({first for first, _ in phases}) == 4
 
 
 def test_two_plugins_with_a_network_of_one_name(own, tmp_path, capsys):

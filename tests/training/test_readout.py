@@ -1,7 +1,6 @@
 """Features for other classifiers: what is saved, the accuracy of a linear readout, and what does not fit."""
 
 import shlex
-import shutil
 from unittest import mock
 
 import numpy as np

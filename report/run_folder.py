@@ -1,0 +1,111 @@
+"""The folder of a run: which files it contains, how far the run is, and how it continues."""
+
+import json
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from errors import InputError
+from utils import write_json
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run. The properties read the files when they are used."""
+
+    path: Path
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint from which the run is resumed. No run exists without it."""
+        return self.path / "checkpoints" / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """The content of args.json: {} if it is missing or damaged."""
+        return read_record(self.path / "args.json")
+
+    @property
+    def epochs(self) -> tuple[int, ...] | None:
+        """The number of epochs of each phase in args.json; None if it is damaged."""
+        return read_epochs(self.args)
+
+    @property
+    def is_finished(self) -> bool:
+        return is_finished(self.args, read_record(self.path / "results.json"))
+
+    @property
+    def resume_command(self) -> str:
+        return f"python train.py --resume {shlex.quote(str(self.path))}"
+
+    def lengthen(self, epochs: tuple[int, ...]) -> None:
+        """Save a larger number of epochs, so that the run is unfinished. Raises InputError for a damaged args.json."""
+        record = self.args
+        if read_epochs(record) is None:
+            raise InputError(f"{self.path / 'args.json'} is missing or damaged; nothing was changed")
+        record["flags"]["epochs"] = epochs
+        write_json(self.path / "args.json", record)
+
+
+def find_run(name: str | Path, output: str | Path = "runs") -> Path:
+    """Return the path of a run or checkpoint.
+
+    name: "latest" (the run in ``output`` with the newest checkpoint, a dry run only if there is no other run), a path,
+    or the name of a folder in ``output``.
+
+    Raises InputError if there is no latest run.
+    """
+    if name != "latest":
+        inside = Path(output) / name
+        return inside if inside.exists() and not Path(name).exists() else Path(name)
+    runs = [RunFolder(path.parent.parent) for path in Path(output).glob("[!.]*/checkpoints/last.safetensors")]
+    if not runs:
+        raise InputError(f"there is no run in {output} yet")
+
+    def rank(run):
+        flags = run.args.get("flags")
+        is_dry = isinstance(flags, dict) and flags.get("dry_run") is True
+        return not is_dry, run.last.stat().st_mtime
+
+    return max(runs, key=rank).path
+
+
+def find_checkpoint(name: str | Path, output: str | Path) -> Path:
+    """Return the path of a checkpoint, given as a file or as a run (see ``find_run``).
+
+    A run's best checkpoint is preferred to its last. Raises InputError if there is no latest run.
+    """
+    path = find_run(name, output)
+    run = RunFolder(path)
+    if not path.is_dir():
+        return path
+    return run.best if run.best.is_file() else run.last
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read a JSON object from a file: {} if the file is missing or damaged."""
+    with suppress(OSError, ValueError, RecursionError):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return record if isinstance(record, dict) else {}
+    return {}
+
+
+def read_epochs(record: dict[str, Any]) -> tuple[int, ...] | None:
+    """Return the epochs of args.json or results.json; None if they are missing or damaged."""
+    with suppress(LookupError, TypeError):
+        epochs = tuple(record["flags"]["epochs"])
+        if epochs and all(isinstance(count, int) and count >= 0 for count in epochs):
+            return epochs
+    return None
+
+
+def is_finished(args: dict[str, Any], results: dict[str, Any]) -> bool:
+    """Return whether the results of a run belong to its last epoch. results.json has flags when all files exist."""
+    tested = read_epochs(results)
+    return tested is not None and read_epochs(args) in (None, tested)
