@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from engine.overrides import describe, fits
 
 from engine.compiled import compiled
+from engine.declaration import describe, fits
 from engine.threads import run_parts
 from errors import InputError
 
