@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterable
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +39,9 @@ def read_recordings(path: str, data_dir: Path, image_size: tuple[int, int] | Non
     Raises InputError for files that cannot be used.
     """
     path = os.path.expanduser(path)
-    names = ("Train", "Test") if os.path.isdir(os.path.join(path, "Train")) else ("train", "test")
-    classes = find_classes(path, ENDINGS, "recording", names)
-    paths = [*chain(*classes.files.values())]
+    parts = ("Train", "Test") if os.path.isdir(os.path.join(path, "Train")) else ("train", "test")
+    classes = find_classes(path, ENDINGS, parts)
+    paths = classes.files
     if image_size is None and all(file.lower().endswith(".bin") for file in paths):
         image_size = N_MNIST_SIZE
     checksums = np.empty((len(paths), 32), np.uint8)
