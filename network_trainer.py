@@ -69,6 +69,7 @@ class Progress:
         seconds: time spent in this epoch before an interruption.
         phase_seconds: {phase: seconds}.
         test_reads: how often the test images were classified.
+        diagnosis: what was wrong, see ``report/diagnosis.py``.
     """
 
     phase: int = 0
@@ -82,6 +83,7 @@ class Progress:
     seconds: float = 0.0
     phase_seconds: dict[str, float] = field(default_factory=dict)
     test_reads: int = 0
+    diagnosis: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes by name."""

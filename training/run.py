@@ -109,11 +109,9 @@ class Run:
         seconds["encoding"] += time.perf_counter()
         self.diagnosis = None
         if not self.settings.dry_run:
-            is_events = not self.data.set.colours
-            count = len(validation) if validation else 0
-            self.diagnosis = Diagnosis(self.model, self.settings.epochs, train, count, is_events)
-        if self.diagnosis and not is_resumed:
-            self.log_all(self.diagnosis.diagnose_plan())
+            self.diagnosis = Diagnosis(self.model, train)
+            if self.data.set.colours and not is_resumed:
+                self.log_diagnosis(self.diagnosis.diagnose_size())
         steps = self.model.steps(
             train,
             validation,
@@ -150,8 +148,6 @@ class Run:
             self.log.close_bar()
             text = f"compiling the kernels of {step.phase.name}, at the first start only"
             announcements[:] = [lambda: self.log.info(text)]
-            if self.diagnosis and progress.epoch == progress.batch == 0:
-                self.log_all(self.diagnosis.diagnose_next(step.phase))
         elif step.kind != "epoch":
             left = ""
             if step.kind == "batch":
@@ -189,11 +185,17 @@ class Run:
         patience = self.settings.patience if phase.needs_labels else 0
         is_last = progress.epoch >= self.settings.epochs[progress.phase]
         if self.diagnosis and (is_last or (patience and progress.epochs_since_best >= patience)):
-            self.log_all(self.diagnosis.diagnose(phase, row))
+            self.log_diagnosis(self.diagnosis.diagnose(phase, row))
         if self.settings.figures and (not self.shown_at or time.monotonic() - self.shown_at >= PAGE_EVERY):
             title = f"{self.settings.title(dataset=self.data.set.name)}, epoch {row['epoch']} of {phase.name}"
             write_training_page(self.folder, self.model, self.encoder, title)
             self.shown_at = time.monotonic()
+
+    def log_diagnosis(self, texts: Iterable[str]) -> None:
+        """Log the texts of the diagnosis, and keep them for results.json."""
+        new = list(texts)
+        self.progress.diagnosis += new
+        self.log_all(new)
 
     def log_all(self, texts: Iterable[str]) -> None:
         for text in texts:
@@ -268,8 +270,6 @@ class Run:
         seconds: {part of the run: seconds}, for results.json. start: time at which the process began to train.
         """
         (self.folder / "index.html").unlink(missing_ok=True)  # the run is finished when its page is there
-        # before the network gets the weights of the best epoch
-        diagnosis = self.diagnosis.diagnose_all(self.progress.history) if self.diagnosis else []
         split = self.settings.scored_split
         images, labels, chosen = self.data.get_split(split)
         latencies = self.encode_all(images, chosen, split)
@@ -283,13 +283,7 @@ class Run:
         if self.settings.figures:
             self.log.info("drawing the figures")
         report = self._make_report(images, labels, latencies, evaluations.get(f"{split}.best"))
-        facts = {"diagnosis": diagnosis, "energy": energy, **self._collect_facts(seconds)}
-        readout = facts.get("readout", {})
-        if self.diagnosis and evaluations and split in readout:
-            accuracy = evaluations[f"{split}.best"].metrics["accuracy"]
-            texts = [*self.diagnosis.diagnose_readout(accuracy, readout[split]["accuracy"])]
-            self.log_all(texts)
-            facts["diagnosis"] += texts
+        facts = {"diagnosis": self.progress.diagnosis, "energy": energy, **self._collect_facts(seconds)}
         maps = self.folder / "maps" / "end"
         draw = self.settings.figures
         lost = write_report(self.folder, report, evaluations, facts, maps, indices, draw, self.log.show)
