@@ -44,7 +44,7 @@ def save_activation_maps(
     ``steps`` for silence. "input" is the map of the encoder. The file also contains label, index and steps. If the
     network decides, it contains the decision (-1: silent) and the potentials of the decision stage at the last time
     step, float32 (F, H, W): ``potentials``, or ``potentials_3x3``, … for the branches of a vote.
-    ``<stage>/<index>_label-<class>.png`` shows all maps of a stage. An image takes 40 to 77 ms (results/drawing.log),
+    ``<stage>/<index>_label-<class>.png`` shows all maps of a stage; the branches of a vote have a picture each. An image takes 40 to 77 ms (results/drawing.log),
     most of it for the pictures.
 
     Args:
@@ -90,11 +90,14 @@ def _save_maps(model, latencies, labels, indices, folder, class_names, stages, d
             title = f"{model.name}, {name}: image {index}, label {class_names[label]}"
             if name == model.decision:
                 decision = [*class_names, "silent"][decisions[position]]
-                title = f"{title}, decision {decision}"
-                picture = draw_decision(potentials_of_image, model.class_of_feature(), class_names, title)
+                for key, values in potentials_of_image.items():
+                    branch = key.removeprefix("potentials")
+                    full_title = f"{title}, decision {decision}{branch.replace('_', ', branch ')}"
+                    picture = draw_decision(values, model.class_of_feature(), class_names, full_title)
+                    write_atomically(folder / name / f"{file}{branch}.png", picture.save)
             else:
                 picture = draw_maps(maps_of_image[name], model.time_steps, title, regions[name])
-            write_atomically(folder / name / f"{file}.png", picture.save)
+                write_atomically(folder / name / f"{file}.png", picture.save)
 
 
 def compute_maps(model: NetworkTrainer, latencies: torch.Tensor, wanted: Sequence[str]) -> dict[str, np.ndarray]:
