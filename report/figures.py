@@ -275,38 +275,36 @@ def draw_bits(rows: Sequence[dict], accuracy: float, title: str) -> Figure:
 
 @use_style()
 def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: str) -> Figure:
-    """Draw the one-vs-rest ROC curves of the classes and, enlarged, their upper left corner.
+    """Draw the one-vs-rest ROC curves of the classes.
 
-    curves: the result of ``metrics.compute_roc_curves``. The points of a curve are joined by straight lines.
+    The panel is the square in the upper left corner, which contains the point of every curve that is closest to the
+    corner, so that the curves can be told apart. curves: the result of ``evaluation.compute_roc_curves``. The points of
+    a curve are joined by straight lines.
     """
     class_names = shorten(class_names)
-    defined = [curve for curve in curves if curve is not None]
-    # the side of a square in the corner, in percent, that contains the best point of every curve
-    farthest = max((np.maximum(curve[0], 1 - curve[1]).min() for curve in defined), default=0.5)
+    farthest = max((np.maximum(x, 1 - y).min() for x, y, _ in filter(None, curves)), default=1)
     side = next(side for side in (1, 2, 5, 10, 20, 50, 100) if side >= min(100, 150 * farthest))
-    count = 1 if side == 100 else 2
     columns = math.ceil(len(curves) / 15)  # of the legend
     column = 0.9 + 0.09 * max(map(len, class_names))
-    figure = create_figure(0.2 + 4.7 * count + columns * column, 4.8, title)
-    panels = figure.subplots(1, count, squeeze=False)[0]
-    for axes in panels:
-        for position, (curve, name) in enumerate(zip(curves, class_names, strict=True)):
-            if curve is None:
-                axes.plot([], [], color=PALE, label=f"{name}: no images")
-                continue
-            false_positives, true_positives, area = curve
-            color = PALETTE[position % len(PALETTE)]
-            dash = DASHES[position // len(PALETTE) % len(DASHES)]
-            style = {"color": color, "ls": dash, "lw": 1.6}
-            axes.plot(100 * false_positives, 100 * true_positives, label=f"{name}: {area:.4f}", **style)
-        axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
-        axes.grid()
-        axes.set_xlabel("false positives, % of the other classes' images")
-    panels[-1].set(title=f"the upper left {side} %", xlim=(0, side), ylim=(100 - side, 100 + side / 100))
-    panels[0].set(title="each class against the rest", xlim=(0, 100), ylim=(0, 101))
-    panels[0].set_ylabel("true positives, % of the class's images")
+    figure = create_figure(5 + columns * column, 4.8, title)
+    axes = figure.add_subplot()
+    for position, (curve, name) in enumerate(zip(curves, class_names, strict=True)):
+        if curve is None:
+            axes.plot([], [], color=PALE, label=f"{name}: no images")
+            continue
+        false_positives, true_positives, area = curve
+        color = PALETTE[position % len(PALETTE)]
+        dash = DASHES[position // len(PALETTE) % len(DASHES)]
+        style = {"color": color, "ls": dash, "lw": 1.6}
+        axes.plot(100 * false_positives, 100 * true_positives, label=f"{name}: {area:.4f}", **style)
+    axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
+    axes.grid()
+    part = "" if side == 100 else f", the upper left {side} %"
+    axes.set_title(f"each class against the rest{part}")
+    axes.set(xlim=(0, side), ylim=(100 - side, 100 + side / 100))
+    axes.set(xlabel="false positives, % of the other classes' images", ylabel="true positives, % of the class's images")
     placement = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
-    panels[-1].legend(title="class: area under curve", ncols=columns, **placement)
+    axes.legend(title="class: area under curve", ncols=columns, **placement)
     return figure
 
 
@@ -395,19 +393,12 @@ def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales
     strips = np.concatenate(pictures, 2)
     columns = round(math.sqrt(2 * features / len(groups)))
     columns = min(features, max(1, columns))
-    mosaic = make_mosaic(strips, columns, gap, 1.0)
-    width = max(7, columns * (0.5 * len(groups) + 0.15))
-    height = width * (mosaic.shape[0] + gap) / mosaic.shape[1]
-    figure = create_figure(width, height + 0.7, title)
-    axes = figure.add_subplot()
-    axes.imshow(mosaic, interpolation="nearest")
-    _number_tiles(axes, features, columns, strips.shape[2] + gap, strips.shape[1] + gap)
-    axes.set_ylim(mosaic.shape[0], -gap)
-    _hide_axes(axes)
     if len(scales) != len(groups):
         scales = [str(number) for number in range(1, len(groups) + 1)]
-    axes.set_title(f"{features} features; in each, from the left, the scales {', '.join(scales)}")
-    _add_legend(figure, polarity, {1: "on synapse strong", -1: "off synapse strong", 0: "synapse strong"})
+    caption = f"{features} features; in each, from the left, the scales {', '.join(scales)}"
+    figure = _draw_tiles(strips, columns, gap, 0.5 * len(groups) + 0.15, title, caption)
+    words = {1: "on synapse strong", -1: "off synapse strong", 0: "synapse strong"}
+    _add_legend(figure, polarity, words, "both strong")
     return figure
 
 
@@ -441,18 +432,9 @@ def draw_features(features: np.ndarray, title: str) -> Figure:
     tiles = enlarge(levels.astype(np.uint8), math.ceil(TILE / max(shown.shape[1:])))
     tiles = np.pad(tiles, [(0, 0), (1, 1), (1, 1)], constant_values=128)  # a frame: white must not touch white
     gap = math.ceil(0.13 / cell * tiles.shape[2])  # as high as the numbers
-    mosaic = make_mosaic(tiles, columns, gap, 255)
-    mosaic_width = max(7, columns * cell + 0.3)  # inches
-    mosaic_height = mosaic_width * (mosaic.shape[0] + gap) / mosaic.shape[1]
-    figure = create_figure(mosaic_width, mosaic_height + 0.4, title)
-    axes = figure.add_subplot()
-    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    _number_tiles(axes, count, columns, tiles.shape[2] + gap, tiles.shape[1] + gap)
-    axes.set_ylim(mosaic.shape[0], -gap)
-    _hide_axes(axes)
     legend = "light: responds to light, dark: to dark, grey: to neither"
-    axes.set_title(f"{count} features of {height}×{width} pixels; {legend}", fontsize=9)
-    return figure
+    caption = f"{count} features of {height}×{width} pixels; {legend}"
+    return _draw_tiles(tiles / 255, columns, gap, cell, title, caption)
 
 
 def _find_content(strength):
@@ -489,9 +471,8 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
         axes.set_title(f"time step {step}", fontsize=9)
         _hide_axes(axes)
         axes.spines[:].set(visible=True, color=PALE)
-    words = {1: "on cell has spiked", -1: "off cell", 0: "input has spiked"}
-    channels = {sign: polarity.tolist().count(sign) for sign in words}
-    _add_legend(figure, polarity, words, channels)
+    words = {1: "on cell has spiked", -1: "off cell has spiked", 0: "input has spiked"}
+    _add_legend(figure, polarity, words, "both", "none; paler: at some of the scales")
     return figure
 
 
@@ -531,12 +512,33 @@ def draw_copies(images: np.ndarray, title: str) -> Figure:
     images: uint8 (N, 1 + copies, H, W) or (N, 1 + copies, H, W, 3), the plain image first.
     """
     rows, columns, *shape = images.shape
-    figure = create_figure(0.75 * columns + 0.2, 0.75 * rows + 0.3, title)
+    tiles = images.reshape(-1, *shape) / 255
+    return _draw_tiles(tiles, columns, 2, 0.75, title, "each training image and its first copies", is_numbered=False)
+
+
+def _draw_tiles(tiles, columns, gap, width, title, caption, is_numbered=True):
+    """Draw tiles (N, H, W) or (N, H, W, 3) from 0 to 1 in a grid, each ``width`` inches wide, with their numbers.
+
+    In a large grid, only the first tile of each row has a number, beside it.
+    """
+    mosaic = make_mosaic(tiles, columns, gap, 1.0)
+    room = gap if is_numbered else 0  # above the first row
+    total = max(7, columns * width + 0.3)  # inches
+    figure = create_figure(total, total * (len(mosaic) + room) / mosaic.shape[1] + 0.7, title)
     axes = figure.add_subplot()
-    mosaic = make_mosaic(images.reshape(-1, *shape), columns, 2, 96)
-    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set_ylim(len(mosaic), -room)
     _hide_axes(axes)
-    axes.set_title("each training image and its first copies", fontsize=9)
+    axes.set_title(caption, fontsize=9)
+    height, width = (size + gap for size in tiles.shape[1:3])
+    style = {"color": GREY, "clip_on": False}
+    for number in range(len(tiles) if is_numbered else 0):
+        row, column = divmod(number, columns)
+        if len(tiles) <= NUMBERED:
+            axes.text(column * width, row * height - 2, str(number), fontsize=6, va="bottom", **style)
+        elif column == 0:
+            middle = (row + 0.4) * height
+            axes.text(-0.1 * width, middle, str(number), fontsize=10, ha="right", va="center", **style)
     return figure
 
 
@@ -549,44 +551,16 @@ def _mix(amounts):
     return np.clip(1 - ink, 0, 1)
 
 
-def _add_legend(figure, polarity, words, channels=None):
-    """Draw a legend of the colours that can occur. channels: {sign: number of channels}, of which a tone is a part."""
-    signs = [sign for sign in (1, -1, 0) if sign in list(polarity)]
-    counts = {sign: channels[sign] if channels else 1 for sign in signs}
+def _add_legend(figure, polarity, words, both, none="none"):
+    """Draw a legend of the colours of the polarities that occur, and of their mixtures."""
+    names = {(sign,): words[sign] for sign in (1, -1, 0) if sign in list(polarity)}
+    if {(1,), (-1,)} <= names.keys():
+        names[1, -1] = both
     handles = []
-
-    def add(name, amounts):
-        color = _mix({sign: np.array(amount) for sign, amount in amounts.items()})
-        handles.append(Patch(facecolor=color, edgecolor=GREY, label=name))
-
-    for sign, count in counts.items():
-        for part in sorted({1, math.ceil(count / 2), count}):
-            share = f", {part} of {count}" if count > 1 else ""
-            add(f"{words[sign]}{share}", {sign: part / count})
-    if {1, -1} <= set(signs):
-        on = counts[1]
-        off = counts[-1]
-        for on_part, off_part in sorted({(1, max(1, off - 1)), (max(1, on - 1), 1)}):
-            share = f", {on_part} and {off_part} of {off}" if max(on, off) > 1 else ""
-            add(f"both{share}", {1: on_part / on, -1: off_part / off})
-    add("none", {signs[0]: 0})
-    columns = len(signs) + 1 if max(counts.values()) > 1 else len(handles)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, columnspacing=1.4)
-
-
-def _number_tiles(axes, count, columns, width, height):
-    """Write the number of each tile of a mosaic above it. width, height: of a tile and a gap.
-
-    In a large mosaic, only the first tile of each row has a number, beside it.
-    """
-    if count > NUMBERED:
-        for row in range(math.ceil(count / columns)):
-            middle = (row + 0.4) * height
-            axes.text(-0.1 * width, middle, str(row * columns), fontsize=10, ha="right", va="center", color=GREY)
-        return
-    for tile in range(count):
-        row, column = divmod(tile, columns)
-        axes.text(column * width, row * height - 2, str(tile), fontsize=6, va="bottom", color=GREY)
+    for signs, name in {**names, (): none}.items():
+        amounts = {sign: np.array(sign in signs) for sign in words}
+        handles.append(Patch(facecolor=_mix(amounts), edgecolor=GREY, label=name))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8, columnspacing=1.4)
 
 
 def _hide_axes(axes):
