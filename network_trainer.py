@@ -29,7 +29,6 @@ from utils import check_memory
 
 # The networks by name and by alias. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
-CONFLICTS: dict[str, str] = {}  # names that two classes have → what is wrong
 # The types of the attributes that a class declares.
 DECLARED = {"epochs": tuple[int, ...], "encoder": dict, "augmentation": str, "readout": dict | None}
 
@@ -163,11 +162,7 @@ class NetworkTrainer(StageGraph):
             value = getattr(cls, declared)
             if not fits(value, hint):
                 raise InputError(f"{declared} of {name} must be {describe(hint)}, not {value!r}")
-        try:
-            register(MODELS, (name, *aliases), cls)
-        except InputError as error:
-            CONFLICTS.update(dict.fromkeys((name, *aliases), str(error)))
-            raise
+        register(MODELS, (name, *aliases), cls)
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ from dataclasses import fields
 from engine.rules import Rule
 from engine.stages import INPUT
 from errors import describe_error
-from models import FAULTY, MODELS
+from models import MODELS
 from network_trainer import NetworkTrainer
 
 WIDTH = 100
@@ -24,8 +24,6 @@ def list_models() -> str:
             paragraphs.append(_describe(cls))
         except Exception as error:  # an error in one declaration must not hide the other networks
             paragraphs.append(f"{name}: cannot be built: {describe_error(error)}")
-    for module, error in FAULTY.items():
-        paragraphs.append(f"{module}: cannot be imported: {describe_error(error)}")
     return "\n".join(paragraphs)
 
 

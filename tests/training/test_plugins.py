@@ -16,7 +16,6 @@ import train
 from datasets import load
 from datasets.data_set import DATASETS
 from engine.rules import RULES
-from network_trainer import CONFLICTS
 from report.report import FIGURES
 from s1c1 import ENCODERS
 from training.checkpoint import load_checkpoint
@@ -84,7 +83,7 @@ def own(tmp_path):
     path = tmp_path / "own.py"
     path.write_text(OWN)
     with ExitStack() as stack:
-        for registry in (models.MODELS, CONFLICTS, RULES, ENCODERS, DATASETS, FIGURES):  # conftest.py restores PLUGINS
+        for registry in (models.MODELS, RULES, ENCODERS, DATASETS, FIGURES):  # conftest.py restores PLUGINS
             stack.enter_context(mock.patch.dict(registry))
         yield path
 
