@@ -184,28 +184,10 @@ def wait_for_later_name(folder: Path) -> None:
     """Wait until the name of a new event file sorts after those in the folder.
 
     TensorBoard reads event files in the order of their names, which begin with the second in which they were opened.
-    If the clock was set back, files from the future are renamed: the current second is put in front of their second.
     """
-    now = read_clock()
-    opened = {path: read_second(path) for path in folder.glob(EVENT_FILES)}
-    latest = max(opened.values(), default="")
-    if latest > now:
-        for path, second in opened.items():
-            if second >= now:
-                path.rename(path.with_name(path.name.replace("tfevents.", f"tfevents.{now}.", 1)))
-        latest = now
-    while latest >= read_clock():
+    opened = [path.name.split(".")[3] for path in folder.glob(EVENT_FILES)]
+    while f"{int(time.time()):010}" in opened:
         time.sleep(0.05)
-
-
-def read_clock() -> str:
-    """Return the current second as in the names of event files."""
-    return f"{int(time.time()):010}"
-
-
-def read_second(path: Path) -> str:
-    """Return the second in which an event file was opened, from its name."""
-    return path.name.split(".")[3]
 
 
 def count_epochs(history: list[dict]) -> int:
