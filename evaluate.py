@@ -164,13 +164,17 @@ def predict(settings: EvaluateSettings) -> None:
     network = load(settings)
     network.check_decides()
     endings = pictures.ENDINGS if network.encoder.colours else events.ENDINGS
+    paths = list(chain.from_iterable(images_at(name, endings) for name in settings.predict))
+    images = paths
+    notes = [""] * len(paths)
+    if network.encoder.colours:
+        images, notes = zip(*(network.read_image(path, settings.raw) for path in paths), strict=True)
+    decisions, scores = network.classify(list(images))
+    names = [*network.class_names, None]  # a decision of -1 is the last
     predictions = []
-    for path in chain.from_iterable(images_at(name, endings) for name in settings.predict):
-        image, note = network.read_image(path, settings.raw)
-        (decision,), (scores,) = network.classify(image)
-        name = None if decision < 0 else network.class_names[decision]
-        scores = dict(zip(network.class_names, scores.tolist(), strict=True))
-        predictions.append({"image": str(path), "class": name, "note": note, "scores": scores})
+    for path, note, decision, values in zip(paths, notes, decisions.tolist(), scores.tolist(), strict=True):
+        of_classes = dict(zip(network.class_names, values, strict=True))
+        predictions.append({"image": str(path), "class": names[decision], "note": note, "scores": of_classes})
     if settings.json:
         print_output(json.dumps(predictions, indent=1))
         return

@@ -511,8 +511,8 @@ def draw_copies(images: np.ndarray, title: str) -> Figure:
 
     images: uint8 (N, 1 + copies, H, W) or (N, 1 + copies, H, W, 3), the plain image first.
     """
-    rows, columns, *shape = images.shape
-    tiles = images.reshape(-1, *shape) / 255
+    tiles = images.reshape(-1, *images.shape[2:]) / 255
+    columns = images.shape[1]
     return _draw_tiles(tiles, columns, 2, 0.75, title, "each training image and its first copies", is_numbered=False)
 
 

@@ -22,8 +22,7 @@ from PIL import Image
 from datasets.data_set import CHARACTERS
 from datasets.events import open_recordings
 from datasets.recordings import Recordings
-from encoders import build_encoder, get_encoder_config
-from engine.graph import CHUNK
+from encoders import build_encoder, encode_chunks, get_encoder_config
 from engine.overrides import find_new_fields, read_fields
 from errors import InputError
 from models import PLUGINS, build_model
@@ -203,8 +202,7 @@ class TrainedNetwork:
         images = self._gather(images)
         classes = []
         scores = []
-        for first in range(0, len(images) or 1, CHUNK):
-            latencies = self.encoder.encode(images[first : first + CHUNK])
+        for _, latencies in encode_chunks(self.encoder, images):
             decisions, of_classes = self.model.decide(latencies)
             classes.append(decisions.cpu())
             scores.append(of_classes.cpu())

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from datasets.augmentation import Augmentation, MovedCopies
-from encoders import name_unit
+from encoders import encode_chunks, name_unit
 from engine.compiled import announcements
 from engine.decision import Outcome
-from engine.graph import CHUNK, LatencyMap
+from engine.graph import LatencyMap
 from engine.packed import PackedLatencies
 from errors import InputError
 from network_trainer import LatencyDataset, NetworkTrainer, Progress, Step
@@ -227,9 +227,9 @@ class Run:
         else:
             latencies = torch.empty(shape, dtype=torch.uint8, device=self.model.device)
         title = f"encoding the {split} {name_unit(self.encoder.colours)}"
-        for first in range(0, len(chosen), CHUNK):
-            latencies[first : first + CHUNK] = self.encode(images[chosen[first : first + CHUNK]])
-            self.log.show(title, min(first + CHUNK, len(chosen)), len(chosen))
+        for part, encoded in encode_chunks(self.encoder, images[chosen]):
+            latencies[part] = encoded.to(self.model.device)
+            self.log.show(title, part.stop, len(chosen))
         self.log.close_bar()
         return latencies
 
