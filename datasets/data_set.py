@@ -86,9 +86,7 @@ def get_content(images: Images) -> np.ndarray:
     return getattr(images, "checksums", images)
 
 
-def number_classes(
-    path: str | Path, labels: dict[str, np.ndarray]
-) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+def number_classes(path: str | Path, labels: dict[str, np.ndarray]) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """Number the classes of users' own data in sorted order.
 
     labels: {"train" or "test": integers or strings (N,)}. Returns the printable names of the classes, and the numbers
