@@ -39,8 +39,7 @@ from report.evaluation import Evaluation
 from report.export import VECTORS, export_network
 from report.nir import write_nir
 from report.page import read_rows, write_page
-from report.report import Report
-from report.results import write_report
+from report.report import Report, write_report
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
 from training.data import DRY_RUN_IMAGES, choose_map_images, load_data
 from training.features import count_neurons

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from report.evaluation import SILENT
 from report.map_pictures import enlarge, make_mosaic
-from report.metrics import SILENT
 from utils import write_atomically
 
 DPI = 110  # matplotlib holds about 60 bytes for each pixel of a figure of many pictures while it saves it

@@ -1,4 +1,4 @@
-"""The report of a run: its data, and the figures that are drawn of them.
+"""The report of a run: its data, the figures that are drawn of them, and its files.
 
 A figure is a function with the decorator ``@figure``. It appears in the folder, on the page and in TensorBoard.
 ``FIGURES`` contains all figures in their order.
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,10 +20,11 @@ from engine.registry import register
 from engine.stages import INPUT
 from errors import InputError, describe_error
 from network_trainer import NetworkTrainer
-from report import figures, metrics
-from report.activation_maps import find_neurons
-from report.evaluation import Evaluation
+from report import figures
+from report.activation_maps import find_neurons, save_activation_maps
+from report.evaluation import SILENT, Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
+from utils import write_json
 
 SHOWN_ERRORS = 40
 MOVED_IMAGES = 8  # at most, in the figure of moved images
@@ -114,7 +116,7 @@ def bits(report, caption):
 def roc_curves(report, caption):
     if report.evaluation:
         scores = report.evaluation.relative_scores
-        curves = metrics.compute_roc_curves(report.evaluation.labels, scores, len(report.class_names))
+        curves = compute_roc_curves(report.evaluation.labels, scores, len(report.class_names))
         yield "", figures.draw_roc(curves, report.class_names, report.format_title(f"{caption} of the relative scores"))
 
 
@@ -125,7 +127,7 @@ def errors(report, caption):
         predictions = report.evaluation.predictions
         missed = np.flatnonzero(predictions != labels)
         # silent images first: they are few, and they show most about the thresholds
-        order = np.argsort(predictions[missed] != metrics.SILENT, kind="stable")
+        order = np.argsort(predictions[missed] != SILENT, kind="stable")
         chosen = missed[order][:SHOWN_ERRORS]
         shown = report.images[chosen], chosen, labels[chosen], predictions[chosen]
         yield "", figures.draw_errors(*shown, report.class_names, report.format_title(caption), len(missed))
@@ -203,3 +205,48 @@ def draw_figures(folder: Path, report: Report, show: Callable[..., None] = lambd
             lost.append(f"the figure {name} cannot be drawn: {describe_error(error)}")
     show("drawing the figures", len(FIGURES), len(FIGURES), unit="figures")
     return lost
+
+
+def write_report(
+    folder: Path,
+    report: Report,
+    evaluations: dict[str, Evaluation],
+    facts: dict[str, Any],
+    maps: Path,
+    indices: np.ndarray,
+    draw: bool = True,
+    show: Callable[..., None] = lambda *_, **__: None,
+) -> list[str]:
+    """Write results.json, predictions.csv if the network decides, the figures, and activation maps.
+
+    Args:
+        folder: the folder of the run or evaluation, which exists.
+        evaluations, facts: see ``write_results``. ``report.evaluation`` is the evaluation of predictions.csv.
+        maps: the folder of the activation maps.
+        indices: of the images in ``report.images`` whose activation maps are saved.
+        draw: whether to draw figures and pictures of the maps.
+        show: shows the progress, as ``RunLog.show``.
+
+    Returns a line for each figure that could not be drawn.
+    """
+    write_results(folder, evaluations, **facts)  # first: no figure can cost the scores
+    if report.evaluation:
+        report.evaluation.write_predictions(folder / "predictions.csv", report.class_names)
+    lost = draw_figures(folder / "figures", report, show) if draw else []
+    if len(indices):
+        latencies = report.latencies[indices]
+        names = report.class_names
+        save_activation_maps(report.model, latencies, report.labels, indices, maps, names, draw=draw, show=show)
+    return lost
+
+
+def write_results(folder: Path, evaluations: dict[str, Evaluation], **facts: Any) -> None:
+    """Write results.json: ``facts``, and the evaluations {"test.best": …} as nested objects."""
+    content = {}
+    for key, evaluation in evaluations.items():
+        *outer, last = key.split(".")
+        scores = content
+        for name in outer:
+            scores = scores.setdefault(name, {})
+        scores[last] = evaluation.metrics
+    write_json(folder / "results.json", {**content, **facts})

@@ -27,7 +27,7 @@ from engine.graph import CHUNK
 from engine.phases import find_stages
 from errors import InputError
 from network_trainer import NetworkTrainer
-from report.metrics import evaluate_predictions
+from report.evaluation import evaluate_predictions
 from s1c1 import Encoder
 from training.data import Data
 from training.settings import LAST_STAGE, TrainSettings

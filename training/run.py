@@ -24,8 +24,7 @@ from report.diagnosis import Diagnosis
 from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import write_page, write_training_page
-from report.report import MOVED_IMAGES, Report
-from report.results import write_report, write_results
+from report.report import MOVED_IMAGES, Report, write_report, write_results
 from report.summary import summarize
 from s1c1 import Encoder
 from training.checkpoint import restore_state, save_checkpoint

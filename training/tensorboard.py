@@ -20,8 +20,8 @@ from torch.utils.tensorboard.summary import hparams
 
 from engine.decision import Outcome
 from network_trainer import NetworkTrainer, Phase, compute_convergence
+from report.evaluation import evaluate_predictions
 from report.figures import draw_confusion, draw_filters, to_pixels
-from report.metrics import evaluate_predictions
 from report.report import Report
 from training.settings import to_text
 

@@ -13,8 +13,8 @@ from sklearn.metrics import auc
 from support.refusals import refuses
 
 from report import figures
+from report.evaluation import compute_roc_curves
 from report.figures import BLUE, GREY, ORANGE, PALETTE
-from report.metrics import compute_roc_curves
 
 ON, OFF, NEITHER = (to_rgb(figures.POLARITY_COLORS[sign]) for sign in (1, -1, 0))
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from report.evaluation import Evaluation
-from report.metrics import compute_roc_curves, evaluate_predictions
+from report.evaluation import Evaluation, compute_roc_curves, evaluate_predictions
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 2]
 PREDICTIONS = [0, 0, 1, -1, 1, 0, -1, 1]

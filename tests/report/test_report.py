@@ -10,8 +10,7 @@ from datasets.augmentation import Augmentation
 from models import build_model
 from report import figures, report
 from report.evaluation import Evaluation
-from report.report import Report, count_spike_times, draw_figures
-from report.results import write_report
+from report.report import Report, count_spike_times, draw_figures, write_report
 from s1c1 import S1C1
 
 NAMES = "0123456789"
