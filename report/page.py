@@ -24,7 +24,8 @@ from errors import InputError
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
-from report.figures import DPI, group_scales
+from report.feature_figures import group_scales
+from report.figures import DPI
 from report.map_pictures import make_color_table
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report

@@ -20,7 +20,7 @@ from engine.registry import register
 from engine.stages import INPUT
 from errors import InputError, describe_error
 from network_trainer import NetworkTrainer
-from report import figures
+from report import feature_figures, figures
 from report.activation_maps import find_neurons, save_activation_maps
 from report.evaluation import SILENT, Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
@@ -143,7 +143,7 @@ def spike_times(report, caption):
 def spike_wave(report, caption):
     latency = report.latencies[:1][0].cpu().numpy()
     title = f"{caption}\n{report.title}, {report.split} image 0"
-    yield "", figures.draw_wave(latency, report.model.time_steps, title, report.encoder.polarity)
+    yield "", feature_figures.draw_wave(latency, report.model.time_steps, title, report.encoder.polarity)
 
 
 @figure("Filters of")
@@ -151,13 +151,13 @@ def filters(report, caption):
     label, conv = next(report.model.named_convs())
     weight = conv.weight.numpy(force=True)
     title = f"{caption} {label}\n{report.title}"
-    yield label, figures.draw_filters(weight, title, report.encoder.polarity, report.encoder.scales)
+    yield label, feature_figures.draw_filters(weight, title, report.encoder.polarity, report.encoder.scales)
 
 
 @figure("Preferred features of")
 def features(report, caption):
     for label, pictures in compute_preferred_features(report.model, report.encoder.polarity).items():
-        yield label, figures.draw_features(pictures, f"{caption} {label}\n{report.title}")
+        yield label, feature_figures.draw_features(pictures, f"{caption} {label}\n{report.title}")
 
 
 @figure("Moved images")
@@ -166,7 +166,7 @@ def moved_images(report, caption):
         images = report.training_images[:MOVED_IMAGES]
         copies = min(MOVED_COPIES, report.augmentation.copies)
         rows = [move_images(images, report.augmentation, copy, report.seed) for copy in range(copies + 1)]
-        yield "", figures.draw_copies(np.stack(rows, 1), f"{caption}\n{report.title}, {report.augmentation}")
+        yield "", feature_figures.draw_copies(np.stack(rows, 1), f"{caption}\n{report.title}, {report.augmentation}")
 
 
 def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:

@@ -550,24 +550,21 @@ def test_the_summary_shows_thresholds_that_adapt():
     model.stages["s1"].raised[0] = 2.5
     text = " ".join(summarize(model, 28, 28).split())
     assert "15 to 17.5" in text
-    assert "winners at 5 % of the positions, thresholds adapt to first spikes at 0.8 T" in text
+    assert "positions=0.05, target=0.8" in text
 
 
 def test_the_summary_shows_all_of_a_rule_and_the_phases():
     text = " ".join(summarize(build_model("deepr2024_greedy"), 28, 28).split())
     for part in (
-        "s1: STDP, winners 5, radius 3, rates +0.004 -0.003, bounds 0 to 1, stabilizer, LTP doubled every 500 images "
-        "up to 0.15 and LTD then -0.75 LTP",
-        "s3: STDP, winners 15, radius 0, rates +0.004 -0.003, bounds 0 to 1, no stabilizer, LTP doubled every "
-        "500 images up to 0.15 and LTD then -0.75 LTP",
-        "s3: R-STDP, winners 15, radius 0, reward +0.001 -0.00075, punishment -0.001 +0.000125, bounds 0 to 1, no "
-        "stabilizer, warm-up by STDP",
+        "s1: STDP(winners=5, radius=3, rates=(0.004, -0.003)",
+        "s3: STDP(winners=15, radius=0, rates=(0.004, -0.003)",
+        "s3: RSTDP(winners=15, radius=0, reward=(0.001, -0.00075)",
         "1 s1: STDP; 2 epochs by default",
         "4 s3+s4: R-STDP, with labels, by turns from batch to batch; 12 epochs by default",
     ):
         assert part in text
     branches = summarize(build_model("inception2024"), 28, 28)
-    assert "\n  s3_3x3, s3_5x5, s3_7x7: STDP, winners 15" in branches
+    assert "\n  s3_3x3, s3_5x5, s3_7x7: STDP(winners=15" in branches
     assert max(map(len, branches.splitlines())) <= 100
 
 

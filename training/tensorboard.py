@@ -21,7 +21,8 @@ from torch.utils.tensorboard.summary import hparams
 from engine.decision import Outcome
 from network_trainer import NetworkTrainer, Phase, compute_convergence
 from report.evaluation import evaluate_predictions
-from report.figures import draw_confusion, draw_filters, to_pixels
+from report.feature_figures import draw_filters
+from report.figures import draw_confusion, to_pixels
 from report.report import Report
 from training.settings import to_text
 

@@ -24,7 +24,7 @@ def digit(height=28, width=28):
 def letter():
     """Return an L of the proportions of MNIST: 20 pixels high, its centre of mass in the middle."""
     pixels = np.zeros((28, 28), np.uint8)
-    pixels[2:22, 11:14] = pixels[19:22, 11:22] = 255
+    pixels[2:22, 11:14] = pixels[19:22, 11:23] = 255
     return pixels
 
 
