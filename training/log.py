@@ -30,12 +30,11 @@ class RunLog:
     Args:
         folder: the folder of the run. If it is None, no file is written.
         tensorboard: also log to TensorBoard, in the same folder.
-        quiet: print nothing.
     """
 
-    def __init__(self, folder: Path | None = None, tensorboard: bool = False, quiet: bool = False):
+    def __init__(self, folder: Path | None = None, tensorboard: bool = False):
         self.folder = folder
-        self.quiet = quiet or sys.stdout is None
+        self.quiet = sys.stdout is None
         self.is_live = not self.quiet and sys.stdout.isatty()
         if folder is not None and (folder / "log.txt").is_symlink():
             (folder / "log.txt").unlink()  # a link is replaced, not followed

@@ -8,6 +8,8 @@ from models import MODELS, build_model
 from report.preferred import center_features, compute_preferred_features, project_features
 from SpykeTorch.visualization import get_deep_feature, get_deep_receptive_field
 
+POLARITY = (1, -1) * 3  # of S1C1
+
 
 def without_decision(model):
     """The network's STDP stages alone."""
@@ -39,7 +41,7 @@ def test_smaller_branches_lie_in_the_middle():
 @pytest.mark.parametrize("name", list(MODELS))
 def test_every_network(name):
     model = build_model(name)
-    features = compute_preferred_features(model)
+    features = compute_preferred_features(model, POLARITY)
     firing = [name for name in model.stages if name != model.decision]
     assert list(features) == [label for label, _ in model.named_convs(firing)]
     for label, conv in model.named_convs(firing):
@@ -49,7 +51,7 @@ def test_every_network(name):
 
 
 def test_size_is_the_receptive_field():
-    features = compute_preferred_features(build_model("mozafari2018"))
+    features = compute_preferred_features(build_model("mozafari2018"), POLARITY)
     layers = (5, 5, 1, 1), (2, 2, 2, 2), (3, 3, 1, 1)
     for label, depth in (("s1", 1), ("s2", 3)):
         assert features[label].shape[1:] == get_deep_receptive_field(*layers[:depth])
@@ -62,7 +64,7 @@ def test_a_bar_is_found_again():
     model.stages["s1"].weight[4, 0, :, 2] = 1  # light in a column …
     model.stages["s1"].weight[4, 1, :, 0] = 1  # … beside dark
     model.stages["s2"].weight[9, 4, :, 1] = 1  # three such bars, one below the other, two pixels apart
-    features = compute_preferred_features(model)
+    features = compute_preferred_features(model, POLARITY)
     expected = np.zeros((5, 5))
     expected[:, 2], expected[:, 0] = 1, -1
     assert np.array_equal(features["s1"][4], expected)
@@ -74,7 +76,7 @@ def test_a_bar_is_found_again():
 
 
 def test_one_input_channel():
-    features = compute_preferred_features(build_model("mozafari2018", in_channels=1))
+    features = compute_preferred_features(build_model("mozafari2018", in_channels=1), (1,))
     assert (features["s1"] > 0).all()
 
 
@@ -83,11 +85,11 @@ def test_polarity_is_the_encoders():
     weight = model.stages["s1"].weight
     weight.zero_()
     weight[0, 0, 2, 2] = weight[1, 1, 2, 2] = 1
-    for polarity, expected in ((None, (1, -1)), ((-1, 1), (-1, 1)), ((0, -1), (0, -1)), ((0, 0), (1, 1))):
+    for polarity, expected in (((-1, 1), (-1, 1)), ((0, -1), (0, -1)), ((0, 0), (1, 1))):
         features = compute_preferred_features(model, polarity)["s1"]
         assert features[:2, 2, 2].tolist() == list(expected)
 
 
 def test_a_network_that_does_not_decide():
     model = without_decision(build_model("inception2024"))
-    assert list(compute_preferred_features(model)) == ["s1", "s2", "s3_3x3", "s3_5x5", "s3_7x7"]
+    assert list(compute_preferred_features(model, POLARITY)) == ["s1", "s2", "s3_3x3", "s3_5x5", "s3_7x7"]

@@ -37,7 +37,7 @@ def test_a_log_without_tensorboard_takes_the_same_calls():
 def test_a_link_is_replaced_and_not_followed(tmp_path):
     (tmp_path / "mine").write_text("old\n")
     (tmp_path / "log.txt").symlink_to(tmp_path / "mine")
-    RunLog(tmp_path, quiet=True).info("one")
+    RunLog(tmp_path).info("one")
     assert (tmp_path / "mine").read_text() == "old\n"
     assert (tmp_path / "log.txt").read_text() == "one\n"
 
