@@ -40,7 +40,7 @@ def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,)
     columns = math.ceil(math.sqrt(1.4 * count * height / width))
     rows = [f"feature {first}" for first in range(0, count, columns)]
     colors = np.vstack([make_color_table("plasma", LEVELS, 0.95), SILENCE])
-    return _draw_tiles(shown, columns, colors, rows, [title, legend])
+    return _draw_tiles(shown, columns, colors, rows, title, legend)
 
 
 def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequence[str], title: str) -> Image.Image:
@@ -62,37 +62,38 @@ def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequ
     colors = np.vstack([make_color_table(name, LEVELS) for name in ("Blues", "Oranges")])
     columns = np.bincount(classes).max()
     legend = f"potentials at the last time step, {low:.1f} to {high:.1f}; orange: the highest of all"
-    return _draw_tiles(levels, columns, colors, class_names, [title, legend])
+    return _draw_tiles(levels, columns, colors, class_names, title, legend)
 
 
 def _draw_tiles(
-    tiles: np.ndarray, columns: int, colors: np.ndarray, rows: Sequence[str], titles: list[str]
+    tiles: np.ndarray, columns: int, colors: np.ndarray, rows: Sequence[str], title: str, legend: str
 ) -> Image.Image:
-    """Draw tiles as a mosaic, below the titles and a scale of the first ``LEVELS`` colours.
+    """Draw tiles as a mosaic, below the title, the legend and a scale of the first ``LEVELS`` colours.
 
     Args:
         tiles: uint8 (N, H, W), the index of a colour; the number of colours is white.
         colors: (colours, 3) from 0 to 255.
         rows: names of the rows of tiles.
-        titles: two lines.
     """
-    height, width = tiles.shape[1:]
-    zoom = min((WIDTH // columns - GAP) // width, 300 // max(height, width))
+    side = max(tiles.shape[1:])
+    zoom = min((WIDTH // columns - GAP) // tiles.shape[2], 300 // side)
     tiles = enlarge(tiles, max(1, zoom))
     mosaic = make_mosaic(tiles, columns, GAP, len(colors))
     font = load_font(12)
-    fonts = load_font(15, "-Bold"), font
+    title_font = load_font(15, "-Bold")
     left = MARGIN + 8 + math.ceil(max(map(font.getlength, rows)))
-    right = left + max(2 * LEVELS, mosaic.shape[1])
-    for line, its_font in zip(titles, fonts, strict=True):
-        right = max(right, MARGIN + math.ceil(its_font.getlength(line)))
-    sheet = np.full((TOP + len(mosaic) + MARGIN, right + MARGIN), len(colors), np.uint8)
-    sheet[TOP:-MARGIN, left : left + mosaic.shape[1]] = mosaic
-    sheet[58:70, left : left + 2 * LEVELS] = np.arange(LEVELS).repeat(2)
-    texts = Image.new("L", sheet.shape[::-1])
+    right = left + mosaic.shape[1]
+    scale = np.arange(LEVELS).repeat(2)
+    text_width = max(title_font.getlength(title), font.getlength(legend))
+    width = MARGIN + max(right, left + len(scale), MARGIN + math.ceil(text_width))
+    height = TOP + len(mosaic) + MARGIN
+    sheet = np.full((height, width), len(colors), np.uint8)
+    sheet[TOP:-MARGIN, left:right] = mosaic
+    sheet[58:70, left : left + len(scale)] = scale
+    texts = Image.new("L", (width, height))
     brush = ImageDraw.Draw(texts)
-    for line, its_font, top in zip(titles, fonts, (10, 33), strict=True):
-        brush.text((MARGIN, top), line, 255, its_font)
+    brush.text((MARGIN, 10), title, 255, title_font)
+    brush.text((MARGIN, 33), legend, 255, font)
     for number, name in enumerate(rows):
         middle = TOP + (number + 0.5) * (tiles.shape[1] + GAP)
         brush.text((left - 8, middle), name, 255, font, "rm")
