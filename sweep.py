@@ -67,7 +67,7 @@ STOP = ".stop"  # while this file is in the output folder, no job starts, and ru
 # What train.py writes before its first checkpoint: the only files and folders that a sweep removes, apart from its own
 # temporary files. They are paths in the folder of the run; folders end with "/".
 BEGUN = re.compile(r"(\.\d+\.tmp\.)?(args\.json|summary\.txt)|checkpoints/(\.\d+\.tmp\.last\.safetensors)?")
-REPORT = "sweep.md", "sweep.csv", "runs.csv", "curves.png", "grid.png"  # what ``write_sweep_report`` writes
+REPORT = "sweep.md", "sweep.csv", "runs.csv", "curves.png"  # what ``write_sweep_report`` writes
 IGNORED = TrainSettings.names(ROUNDING, EPOCH_FILES, FILES, NOTHING)  # runs in one row of the report may differ in them
 
 
