@@ -10,7 +10,7 @@ import numpy as np
 from datasets.class_folders import find_classes
 from datasets.data_set import DataSet, dataset
 from datasets.pictures import MAX_SIDE
-from datasets.recordings import Recordings, read_content, read_events
+from datasets.recordings import Recordings, read_events
 from errors import InputError
 
 ENDINGS = {".bin", ".npy", ".npz"}
@@ -47,7 +47,7 @@ def read_recordings(path: str, data_dir: Path, image_size: tuple[int, int] | Non
     checksums = np.empty((len(paths), 32), np.uint8)
     largest = (0, 0)
     for checksum, file in zip(checksums, paths, strict=True):
-        checksum[:] = list(hashlib.sha256(read_content(file)).digest())
+        checksum[:] = list(hashlib.sha256(Path(file).read_bytes()).digest())
         events = read_events(file, image_size or (MAX_SIDE, MAX_SIDE))
         largest = np.maximum(largest, (events.y.max(), events.x.max()))
     height, width = image_size = tuple(image_size or (largest + 1).tolist())

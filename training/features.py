@@ -68,7 +68,7 @@ def find_stage(settings: TrainSettings, model: NetworkTrainer) -> str | None:
 
 
 def check_features(settings: TrainSettings, model: NetworkTrainer, data: Data) -> None:
-    """Raise InputError if the requested features do not exist, or do not fit in memory or on the disk."""
+    """Raise InputError if the requested features do not exist, or do not fit on the disk."""
     stage = find_stage(settings, model)
     if settings.save_features is None:
         return
@@ -76,9 +76,7 @@ def check_features(settings: TrainSettings, model: NetworkTrainer, data: Data) -
     existing = next(folder for folder in (output, *output.parents) if folder.exists())
     disk = shutil.disk_usage(existing).free
     neurons = count_neurons(model, stage, data.set.image_size)
-    sizes = [count * neurons for count in data.count_images().values()]
-    check_memory({f"--save-features {stage}": max(sizes)}, "--save-features")
-    size = sum(sizes)
+    size = neurons * sum(data.count_images().values())
     if size > disk:
         raise InputError(
             f"--save-features {stage} takes {size / 1e6:,.0f} MB in {settings.output}, before compression, and "

@@ -1,9 +1,7 @@
 """Recordings of events: files, checks, the data set, and the encoder."""
 
 import io
-import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,17 +213,6 @@ WINDOWS = (5, 5), (1,), 0, (None, 1), (0, 1e16), (0, 1e300)
 def test_parameters_that_cannot_be(wrong):
     with refuses(f"encoder.{next(iter(wrong))}"):
         EventEncoder(**wrong)
-
-
-def test_a_file_that_does_not_fit_in_memory_is_not_read(tmp_path, monkeypatch):
-    """Each byte becomes an int64."""
-    path = tmp_path / "a.bin"
-    path.touch()
-    os.truncate(path, 3 * 10**9)
-    monkeypatch.setattr("utils.get_available_memory", lambda: 26_000_000_000)
-    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read the file"))
-    with refuses():
-        read_events(str(path), (34, 34))
 
 
 def test_images_are_no_recordings():

@@ -84,10 +84,6 @@ def test_two_classes_in_training_and_a_third_in_the_test(name):
 
 def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsys, tmp_path):
     place = f"--output {shlex.quote(str(tmp_path))}"
-    monkeypatch.setattr("utils.get_available_memory", lambda: 6 * 10**6)
-    line = refuse(f"{SMALL} --save-features s1 {place}", capsys)
-    assert f"{360 * 30 * 28 * 28 / 1e6:,.0f} MB of them for --save-features s1, and 6 MB are free" in line
-    monkeypatch.setattr("utils.get_available_memory", lambda: None)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 10**6))
     line = refuse(f"{SMALL} --save-features c1 {place}", capsys)
     assert f"--save-features c1 takes {611 * 30 * 14 * 14 / 1e6:,.0f} MB in" in line
