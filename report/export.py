@@ -49,16 +49,16 @@ def export_network(
     for name, stage in network.stages.items():
         convolutions = []
         for label, conv in network.named_convs([name]):
-            entry = {"label": label, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
-            entry["threshold"] = None if conv.decides else conv.threshold
+            convolution = {"label": label, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
+            convolution["threshold"] = None if conv.decides else conv.threshold
             if hasattr(conv, "raised"):
-                entry["threshold"] = conv.thresholds.tolist()
+                convolution["threshold"] = conv.thresholds.tolist()
             weight = conv.weight.float().numpy(force=True)
             if label in whole_weights:
-                entry["unit"] = whole_weights[label].unit
+                convolution["unit"] = whole_weights[label].unit
                 weight = _to_smallest_type(whole_weights[label].weight.numpy())
             arrays[f"{label}.weight"] = weight
-            convolutions.append(entry)
+            convolutions.append(convolution)
         entry = {"name": name, "kind": type(stage).__name__, "inputs": network.inputs_of(name)}
         if convolutions:
             entry["convolutions"] = convolutions
