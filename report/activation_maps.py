@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 
 from engine.stages import INPUT, Region
-from errors import InputError
 from network_trainer import NetworkTrainer
 from utils import write_atomically
 
@@ -54,7 +53,7 @@ def save_activation_maps(
         draw: whether to draw the pictures.
         show: shows the progress, as ``RunLog.show``.
 
-    Raises InputError if the folder cannot be written to.
+    Raises OSError or InputError if the folder cannot be written to.
     """
     for first in range(0, len(indices), TOGETHER):
         show("drawing the maps", first, len(indices))
@@ -68,7 +67,8 @@ def _save_maps(model, latencies, labels, indices, folder, class_names, stages, d
 
     wanted = [name for name in (INPUT, *model.stages) if stages is None or name == INPUT or name in stages]
     drawn = wanted if draw else []
-    make_folders([folder, *(folder / name for name in drawn)])
+    for place in (folder, *(folder / name for name in drawn)):
+        place.mkdir(parents=True, exist_ok=True)
     regions = find_neurons(model, *latencies.shape[2:])
     maps = compute_maps(model, latencies, wanted)
     potentials = {}
@@ -146,11 +146,3 @@ def name_file(index: int, class_name: str) -> str:
     """Return the name of an image's files, without the suffix. The class "T-shirt/top" becomes "T-shirt-top" in it."""
     label = re.sub(r"[^\w-]", "-", class_name[:NAME_LENGTH])
     return f"{index:05d}_label-{label}"
-
-
-def make_folders(folders: Sequence[Path]) -> None:
-    try:
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write activation maps to {folder}: {error.strerror}") from error

@@ -31,7 +31,7 @@ MOVED_IMAGES = 8  # at most, in the figure of moved images
 MOVED_COPIES = 11  # at most, of each of them
 TIMED_IMAGES = 1000  # for the times of the first spikes
 
-FIGURES: dict[str, tuple[str, Callable]] = {}  # {name of the file: (caption, function)}
+FIGURES: dict[str, Callable] = {}  # {name of the file: function}, which has a ``caption``
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,8 @@ def figure(caption: str) -> Callable:
     """
 
     def add(draw):
-        name = draw.__name__
-        register({known: function for known, (_, function) in FIGURES.items()}, [name], draw)
-        FIGURES[name] = caption, draw
+        draw.caption = caption
+        register(FIGURES, [draw.__name__], draw)
         return draw
 
     return add
@@ -194,10 +193,10 @@ def draw_figures(folder: Path, report: Report, show: Callable[..., None] = lambd
     """
     folder.mkdir(exist_ok=True)
     lost = []
-    for done, (name, (caption, draw_figure)) in enumerate(FIGURES.items()):
+    for done, (name, draw_figure) in enumerate(FIGURES.items()):
         show("drawing the figures", done, len(FIGURES), unit="figures")
         try:
-            for label, drawn in draw_figure(report, caption):
+            for label, drawn in draw_figure(report, draw_figure.caption):
                 figures.save(drawn, folder / f"{name}{label and '_'}{label}.png")
         except InputError:  # no file can be written
             raise
