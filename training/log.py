@@ -134,7 +134,7 @@ class NoBoard:
         pass
 
     log_network = log_batch = log_validation = log_epoch = log_stages = ignore
-    log_pictures = log_scores = log_embedding = log_hyperparameters = flush = close = ignore
+    log_pictures = log_scores = flush = close = ignore
 
 
 def replace_unprintable() -> None:

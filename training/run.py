@@ -31,7 +31,7 @@ from training.checkpoint import restore_state, save_checkpoint
 from training.data import Data, choose_map_images
 from training.features import count_inputs, describe_readout, find_stage, read_features
 from training.log import RunLog, align_titles, estimate_left
-from training.settings import LEARNED, TrainSettings
+from training.settings import TrainSettings
 from training.stopping import Stopped, StopRequest, format_resume_command, handle_signals
 from utils import describe_environment, get_peak_memory, write_json
 
@@ -288,7 +288,7 @@ class Run:
         lost = write_report(self.folder, report, evaluations, facts, maps, indices, draw, self.log.show)
         self.log.close_bar()
         self.log_all(lost)
-        self._log_board(report, evaluations, maps)
+        self._log_board(evaluations, maps)
         seconds["since the last start"] = time.perf_counter() - start
         memory = get_peak_memory()
         flags = self.info["flags"]  # without them, the run is not finished
@@ -349,19 +349,15 @@ class Run:
         self.log.close_bar()
         return result
 
-    def _log_board(self, report: Report, evaluations: dict[str, Evaluation], maps: Path) -> None:
-        """Log scores, figures, the activation maps in ``maps``, an embedding and the hyperparameters to TensorBoard."""
+    def _log_board(self, evaluations: dict[str, Evaluation], maps: Path) -> None:
+        """Log scores, figures and the activation maps in ``maps`` to TensorBoard."""
         board = self.log.board
         step = len(self.progress.history) + 1
         board.log_pictures("maps", maps, step)
-        scored = {}
         for split in ("validation", "test"):
             if f"{split}.best" in evaluations:
-                scored[split] = evaluations[f"{split}.best"].metrics
-                board.log_scores(split, scored[split], step)
+                board.log_scores(split, evaluations[f"{split}.best"].metrics, step)
         board.log_pictures("report", self.folder / "figures", step)
-        board.log_embedding(report, step)
-        board.log_hyperparameters(self.model, self.settings.select(*LEARNED), list(scored), step)
 
     def _log_scores(self, evaluations: dict[str, Evaluation], facts: dict[str, Any]) -> None:
         """Log the scores, the time and the memory, and where everything is."""

@@ -7,7 +7,6 @@ Needs Chromium and ``pip install playwright``. Prints what each page shows; the 
 """
 
 import argparse
-import io
 import json
 import re
 import subprocess
@@ -17,9 +16,6 @@ import time
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-
-import numpy as np
-from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -85,18 +81,6 @@ def check_data(url):
         elif not any(tag.startswith("maps/") for tag in found["."]):
             missing.add("maps")
     missing |= {kind for kind in ("histograms", "text") if not ask(url, f"plugin/{kind}/tags").get(".")}
-
-    everything = {"allowedStatuses": ["STATUS_SUCCESS", "STATUS_UNKNOWN", "STATUS_RUNNING"], "sliceSize": 10}
-    (session,) = ask(url, "plugin/hparams/session_groups", **everything)["sessionGroups"]
-    print(f"{'hparams':<10} {', '.join(sorted(session['hparams']))}; {len(session['metricValues'])} metrics")
-    missing |= (
-        {"hyperparameters"} if not {"model", "epochs", "seed", "s1.threshold"} <= session["hparams"].keys() else set()
-    )
-    missing |= {"metrics of the hyperparameters"} if not session["metricValues"] else set()
-
-    (embedding,) = ask(url, "plugin/projector/info?run=.")["embeddings"]
-    points, features = embedding["tensorShape"]
-    print(f"{'projector':<10} {points} points of {features} features, sprites {embedding['sprite']['singleImageDim']}")
     return sorted(missing)
 
 
@@ -137,31 +121,12 @@ def look_at_text(page):
     return f"{lines} lines of text", any("threshold" in text for text in texts)
 
 
-def look_at_hparams(page):
-    cells = [text.strip() for text in page.locator("vaadin-grid-cell-content").all_inner_texts()]
-    cells = [text for text in cells if text]
-    return f"a table of {len(cells)} cells", "model" in cells and any(cell.endswith("accuracy") for cell in cells)
-
-
-def look_at_projector(page):
-    page.wait_for_timeout(500)  # Playwright detects new frames during this time
-    frame = next((frame for frame in page.frames if "projector_binary" in frame.url), None)
-    if frame is None or not frame.locator("canvas").count():
-        return "no projector", False
-    points = " ".join(frame.locator(".numDataPoints").all_inner_texts())
-    middle = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))[200:1100, 350:1150]
-    dark = int((middle.max(2) < 100).sum())  # the digits; the axes have colours
-    return f"{points or 'no'} points, {dark} dark pixels", points.isdecimal() and int(points) > 0 and dark > 50
-
-
 PAGES = {
     "timeseries": look_at_timeseries,
     "scalars": look_at_scalars,
     "images": look_at_images,
     "histograms": look_at_histograms,
     "text": look_at_text,
-    "hparams": look_at_hparams,
-    "projector": look_at_projector,
 }
 
 
