@@ -10,6 +10,8 @@ from matplotlib import colormaps, get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 WIDTH = 960  # largest width of a row of tiles, in pixels
+HEIGHT = 800  # largest height of all rows of tiles …
+LOWEST = 40  # … unless a row would be lower than this
 MARGIN = 14  # pixels around the picture
 TOP = 80  # pixels above the first row
 GAP = 3  # pixels between tiles
@@ -75,8 +77,8 @@ def _draw_tiles(
         colors: (colours, 3) from 0 to 255.
         rows: names of the rows of tiles.
     """
-    side = max(tiles.shape[1:])
-    zoom = min((WIDTH // columns - GAP) // tiles.shape[2], 300 // side)
+    _, height, width = tiles.shape
+    zoom = min((WIDTH // columns - GAP) // width, max(LOWEST, HEIGHT // len(rows)) // height)
     tiles = enlarge(tiles, max(1, zoom))
     mosaic = make_mosaic(tiles, columns, GAP, len(colors))
     font = load_font(12)
