@@ -33,8 +33,7 @@ from report.evaluation import Evaluation
 from report.export import VECTORS, export_network
 from report.nir import write_nir
 from report.page import read_rows, write_page
-from report.report import Report
-from report.results import write_report
+from report.report import Report, write_report
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
 from training.log import RunLog
 from training.plan import DRY_RUN_IMAGES, choose_map_images, count_neurons, describe, load_data, prepare_machine

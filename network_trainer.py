@@ -30,7 +30,6 @@ from utils import check_memory
 
 # The networks by name and by alias. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
-CONFLICTS: dict[str, str] = {}  # names that two classes have → what is wrong
 # The types of the attributes that a class declares.
 DECLARED = {"epochs": tuple[int, ...], "encoder": dict, "augmentation": str, "readout": dict | None}
 
@@ -70,6 +69,7 @@ class Progress:
         seconds: time spent in this epoch before an interruption.
         phase_seconds: {phase: seconds}.
         test_reads: how often the test images were classified.
+        diagnosis: what was wrong, see ``report/diagnosis.py``.
     """
 
     phase: int = 0
@@ -83,6 +83,7 @@ class Progress:
     seconds: float = 0.0
     phase_seconds: dict[str, float] = field(default_factory=dict)
     test_reads: int = 0
+    diagnosis: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the attributes by name."""
@@ -163,11 +164,7 @@ class NetworkTrainer(StageGraph):
             value = getattr(cls, declared)
             if not fits(value, hint):
                 raise InputError(f"{declared} of {name} must be {describe(hint)}, not {value!r}")
-        try:
-            register(MODELS, (name, *aliases), cls)
-        except InputError as error:
-            CONFLICTS.update(dict.fromkeys((name, *aliases), str(error)))
-            raise
+        register(MODELS, (name, *aliases), cls)
 
     def __init__(
         self,

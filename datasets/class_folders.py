@@ -1,122 +1,148 @@
-"""Files in class folders: a folder for each class, which has the name of the class."""
+"""Files in class folders, a folder for each class, which has its name; and the data set ``folder:PATH`` of pictures."""
 
 import os
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from datasets.class_names import check_names, describe_classes, refuse_unseen, shorten
-from datasets.data_set import DataSet, Images
+from datasets.data_set import DataSet, Images, dataset, number_classes
+from datasets.pictures import ENDINGS, read_picture, resize_image
 from errors import InputError, make_printable
+from utils import check_memory
 
 
 class ClassFolders(NamedTuple):
-    """The files of class folders.
+    """The files of class folders: those of the training set, then those of the test set.
 
-    ``files`` and ``labels``: {"train" or "test": files, or their classes int64 (N,)}. ``notes``: lines for the run log.
+    ``count``: number of the training files. ``classes``: for each file, the name of its class folder.
     """
 
-    name: str
-    class_names: tuple[str, ...]
-    files: dict[str, list[str]]
-    labels: dict[str, np.ndarray]
+    path: str
+    files: list[str]
+    classes: list[str]
+    count: int
     notes: tuple[str, ...]
 
     def to_data_set(self, images: Images, *notes: str) -> DataSet:
-        """Return the data set of the images of all files, first those of the training files."""
-        count = len(self.files["train"])
-        test_images = images[count:] if "test" in self.files else None
-        train = images[:count], self.labels["train"]
-        return DataSet(self.name, *train, self.class_names, test_images, self.labels.get("test"), (*self.notes, *notes))
+        """Return the data set of the images of all files."""
+        labels = {"train": np.array(self.classes[: self.count])}
+        test_images = None
+        if self.count < len(self.files):
+            labels["test"] = np.array(self.classes[self.count :])
+            test_images = images[self.count :]
+        class_names, numbers = number_classes(self.path, labels)
+        return DataSet(
+            make_printable(Path(self.path).resolve().name),
+            images[: self.count],
+            numbers["train"],
+            class_names,
+            test_images,
+            numbers.get("test"),
+            (*self.notes, *notes),
+        )
 
 
-def find_classes(
-    path: str, endings: set[str], content: str = "picture", names: tuple[str, str] = ("train", "test")
-) -> ClassFolders:
+def find_classes(path: str, endings: set[str], parts: tuple[str, str] = ("train", "test")) -> ClassFolders:
     """Find the files of class folders in ``path``, or in its folders ``train`` and, if it exists, ``test``.
 
     Args:
         endings: the endings of the files.
-        content: what a file contains, for the messages.
-        names: the names of the folders of the two parts.
+        parts: the names of the folders of the two parts.
 
     Raises InputError for a folder that does not exist, cannot be read or has no such files.
     """
     if not os.path.isdir(path):  # also False for impossible and empty names
         raise InputError(f"there is no folder {path!r}")
     root = Path(path)
-    skipped = []
-    try:
-        within = _subfolders(root)
-        if names[1] in within and names[0] not in within:
-            raise InputError(f"{root} has a folder {names[1]}, but no folder {names[0]}")
-        folders = {"train": root / names[0]} if names[0] in within else {"train": root}
-        if names[1] in within:
-            folders["test"] = root / names[1]
-        parts = {part: _list_classes(folder, skipped, endings, content) for part, folder in folders.items()}
-    except OSError as error:
-        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
-    class_names = tuple(parts["train"])
-    if "test" in parts:
-        refuse_unseen(folders["test"], parts["test"].keys() - parts["train"].keys())
-    notes = describe_classes(class_names)
-    unread = [name for name in within if name not in names]
-    if names[0] in within and unread:
-        notes += (f"only {names[0]} and {names[1]} of {root} are read, not {shorten(unread)}",)
-    if skipped:
-        notes += (f"skipped, because they are not files or were read before: {shorten(skipped)}",)
-    files = {part: [*chain(*classes.values())] for part, classes in parts.items()}
-    labels = {}
-    for part, classes in parts.items():
-        counts = [len(paths) for paths in classes.values()]
-        numbers = [class_names.index(name) for name in classes]
-        labels[part] = np.repeat(numbers, counts)
-    name = make_printable(root.resolve().name)
-    return ClassFolders(name, check_names(class_names, path), files, labels, notes)
+    train, test = parts
+    within = [folder.name for folder in _list_folders(root)]
+    if test in within and train not in within:
+        raise InputError(f"{root} has a folder {test}, but no folder {train}")
+    has_parts = train in within
+    files, classes = _list_files(root / train if has_parts else root, endings)
+    count = len(files)
+    notes = ()
+    if test in within:
+        test_files, test_classes = _list_files(root / test, endings)
+        files += test_files
+        classes += test_classes
+    unread = sorted({*within} - {*parts})
+    if has_parts and unread:
+        notes = (f"only {train} and {test} of {root} are read, not {', '.join(unread)}",)
+    return ClassFolders(path, files, classes, count, notes)
 
 
-def _list_classes(folder: Path, skipped: list[str], endings: set[str], content: str) -> dict[str, list[str]]:
-    """Return the sorted files of each class folder and of the folders in it, except for hidden ones.
+def _list_files(folder: Path, endings: set[str]) -> tuple[list[str], list[str]]:
+    """Return the files with these endings in all class folders and in their subfolders, and the class of each.
 
-    Links are followed, and each file and folder is read once. Files that were read before, and pipes and loops of links
-    with one of the endings, are added to ``skipped``.
+    Hidden files and folders are left out. Raises InputError for a class without files, for a link to a folder below a
+    class folder, and for pipes and broken links.
     """
-
-    def fail(error):
-        raise error
-
-    classes = {name: [] for name in _subfolders(folder)}
-    seen = set()
-    for name, paths in classes.items():
-        for walked, folders, files in os.walk(folder / name, onerror=fail, followlinks=True):
-            if os.path.realpath(walked) in seen:
-                folders.clear()
+    files = []
+    classes = []
+    for class_folder in _list_folders(folder):
+        count = len(files)
+        for path in sorted(class_folder.rglob("*")):
+            if any(map(_is_hidden, path.relative_to(class_folder).parts)):
                 continue
-            seen.add(os.path.realpath(walked))
-            folders[:] = sorted(inner for inner in folders if not _is_hidden(inner))
-            for file in sorted(files):
-                if Path(file).suffix.lower() not in endings or _is_hidden(file):
-                    continue
-                path = os.path.join(walked, file)
-                real = os.path.realpath(path)
-                is_odd = os.path.lexists(real) and not os.path.isfile(real)
-                if is_odd or real in seen:
-                    skipped.append(path)
-                else:
-                    paths.append(path)
-                seen.add(real)
-        if not paths:
-            raise InputError(f"the class folder {folder / name} contains no {content}")
-    if not classes:
-        raise InputError(f"{folder} does not contain class folders of {content}s")
-    return classes
+            if path.is_symlink() and path.is_dir():
+                raise InputError(f"{path} is a link to a folder; only a class folder itself may be a link")
+            if path.suffix.lower() not in endings:
+                continue
+            if not path.is_file():
+                raise InputError(f"{path} is not a file")
+            files.append(str(path))
+            classes.append(class_folder.name)
+        if len(files) == count:
+            raise InputError(f"the class folder {class_folder} contains no file with the ending {_list(endings)}")
+    if not files:
+        raise InputError(f"{folder} does not contain class folders of files with the ending {_list(endings)}")
+    return files, classes
 
 
-def _subfolders(folder: Path) -> list[str]:
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not _is_hidden(entry.name))
+def _list_folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
+
+
+def _list(endings: set[str]) -> str:
+    return " or ".join(sorted(endings))
+
+
+@dataset("folder:")
+def read_folder(path: str, data_dir: Path, image_size: tuple[int, int] | None) -> DataSet:
+    """Read the pictures of class folders.
+
+    image_size: height and width to which pictures are stretched, because they may differ in size.
+
+    Raises InputError if the pictures cannot be used.
+    """
+    classes = find_classes(os.path.expanduser(path), ENDINGS)
+    return classes.to_data_set(_read_pictures(classes.files, image_size))
+
+
+def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.ndarray:
+    """Return uint8 (N, H, W) if every pixel of every picture is grey, else (N, H, W, 3)."""
+    pictures = []
+    for path in paths:
+        pixels = read_picture(path)
+        if image_size is not None:
+            pixels = resize_image(pixels, *image_size)
+        pictures.append(pixels)
+        height, width = pictures[0].shape[:2]
+        if len(pictures) == 1:  # at the end, all of them are copied to one array
+            check_memory({f"{len(paths):,} images": 2 * len(paths) * height * width}, "--image-size")
+        rows, columns = pixels.shape[:2]
+        if (rows, columns) != (height, width):
+            raise InputError(
+                f"the pictures differ in size: {paths[0]} is {height}×{width} (height×width), {path} is "
+                f"{rows}×{columns}; add --image-size H W, the size to which all are stretched",
+            )
+    if any(pixels.ndim == 3 for pixels in pictures):
+        shape = (height, width, 3)
+        pictures = [np.broadcast_to(np.atleast_3d(pixels), shape) for pixels in pictures]
+    return np.stack(pictures)

@@ -10,9 +10,10 @@ import numpy as np
 
 from datasets.recordings import Recordings
 from engine.registry import register
-from errors import InputError
+from errors import InputError, make_printable
 
 Images = np.ndarray | Recordings
+MAX_LISTED = 12  # the largest number of classes in a message
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,27 @@ class DataSet:
 def get_content(images: Images) -> np.ndarray:
     """Return an array (N, …) in which equal rows are equal images: the images, or the checksums of recordings."""
     return getattr(images, "checksums", images)
+
+
+def number_classes(path: str | Path, labels: dict[str, np.ndarray]) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Number the classes of users' own data in sorted order.
+
+    labels: {"train" or "test": integers or strings (N,)}. Returns the printable names of the classes, and the numbers
+    int64 (N,) of each part. Raises InputError if the test part has a class without a training image.
+    """
+    classes = np.unique(labels["train"])
+    unseen = {*labels.get("test", classes).tolist()} - {*classes.tolist()}
+    if unseen:
+        names = shorten(sorted(map(repr, unseen)))
+        raise InputError(f"the test part of {path} has classes without a training image: {names}")
+    numbers = {part: np.searchsorted(classes, names.astype(classes.dtype)) for part, names in labels.items()}
+    return tuple(map(make_printable, map(str, classes))), numbers
+
+
+def shorten(items: list[str]) -> str:
+    """Join words for a message. Only the first ``MAX_LISTED`` are named."""
+    text = ", ".join(items[:MAX_LISTED])
+    return f"{text} and {len(items) - MAX_LISTED} more" if len(items) > MAX_LISTED else text
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import hashlib
 import os
 from collections.abc import Iterable
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from datasets.class_folders import find_classes
 from datasets.data_set import DataSet, dataset
 from datasets.pictures import MAX_SIDE
-from datasets.recordings import Recordings, read_content, read_events
+from datasets.recordings import Recordings, read_events
 from errors import InputError
 
 ENDINGS = {".bin", ".npy", ".npz"}
@@ -40,15 +39,15 @@ def read_recordings(path: str, data_dir: Path, image_size: tuple[int, int] | Non
     Raises InputError for files that cannot be used.
     """
     path = os.path.expanduser(path)
-    names = ("Train", "Test") if os.path.isdir(os.path.join(path, "Train")) else ("train", "test")
-    classes = find_classes(path, ENDINGS, "recording", names)
-    paths = [*chain(*classes.files.values())]
+    parts = ("Train", "Test") if os.path.isdir(os.path.join(path, "Train")) else ("train", "test")
+    classes = find_classes(path, ENDINGS, parts)
+    paths = classes.files
     if image_size is None and all(file.lower().endswith(".bin") for file in paths):
         image_size = N_MNIST_SIZE
     checksums = np.empty((len(paths), 32), np.uint8)
     largest = (0, 0)
     for checksum, file in zip(checksums, paths, strict=True):
-        checksum[:] = list(hashlib.sha256(read_content(file)).digest())
+        checksum[:] = list(hashlib.sha256(Path(file).read_bytes()).digest())
         events = read_events(file, image_size or (MAX_SIDE, MAX_SIDE))
         largest = np.maximum(largest, (events.y.max(), events.x.max()))
     height, width = image_size = tuple(image_size or (largest + 1).tolist())

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 from errors import InputError
-from utils import check_memory
 
 OVERFLOW_Y = 240  # N-MNIST: an entry with this y is not an event …
 OVERFLOW = 2**13  # … and adds these µs to the times after it
@@ -68,22 +67,13 @@ class Recordings:
         return np.stack(list(self)).astype(dtype or np.uint8)
 
 
-def read_content(path: str) -> bytes:
-    """Read the file of a recording. Raises InputError if its events do not fit in memory."""
-    size = Path(path).stat().st_size
-    if path.lower().endswith(".bin"):
-        size *= 9  # the bytes, and each of them as int64
-    check_memory({path: size})
-    return Path(path).read_bytes()
-
-
 def read_events(path: str, image_size: tuple[int, int]) -> Events:
     """Read a ``.bin`` file of N-MNIST, or a ``.npz`` or ``.npy`` file with x, y, t (µs) and p.
 
     Returns the events, sorted by time; events of the same time stay in their order. Raises InputError for a file that
     is damaged, cut or empty, and for an event outside the sensor (image_size: its height and width).
     """
-    content = read_content(path)
+    content = Path(path).read_bytes()
     decode = _decode_bin if path.lower().endswith(".bin") else _decode_arrays
     try:
         events = decode(content)

@@ -8,10 +8,14 @@ from the defaults.
 """
 
 import inspect
+from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+import torch
+
+from engine.graph import CHUNK
 from errors import InputError
 from s1c1 import ENCODERS, Encoder
 
@@ -80,6 +84,13 @@ def choose_encoder(
         message = f"--encoder {config['name']} takes {IMAGES[encoder.colours]}, not {IMAGES[colours]}"
         raise InputError(message)
     return build_encoder({**config, "colours": colours})
+
+
+def encode_chunks(encoder: Encoder, images: Any) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Encode images chunk by chunk. Yields the part of the images, and its latencies; of no images, an empty part."""
+    for first in range(0, len(images) or 1, CHUNK):
+        part = slice(first, min(first + CHUNK, len(images)))
+        yield part, encoder.encode(images[part])
 
 
 def name_unit(colours: int) -> str:

@@ -74,11 +74,13 @@ class Whitening(Encoder, name="whitening"):
         chosen = np.linspace(0, len(images) - 1, count, dtype=int)
         parts = [chosen[first : first + CHUNK] for first in range(0, count, CHUNK)]
         strengths = torch.cat([self._respond(images[part]).abs().flatten() for part in parts])
-        strengths = strengths[strengths > 0].sort(descending=True).values
+        strengths = strengths[strengths > 0]
+        strengths = strengths.sort(descending=True).values
         if not len(strengths):
             raise InputError("--encoder whitening cannot be fitted to uniform images")
         ranks = torch.arange(1, self.time_steps + 1) * self.spiking * len(strengths) / self.time_steps
-        self.state["borders"] = strengths[(ranks.ceil().long() - 1).clamp(min=0)].flip(0)
+        last = ranks.ceil().long() - 1
+        self.state["borders"] = strengths[last.clamp(min=0)].flip(0)
 
     def _measure_patches(self, pixels: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
         """Return the mean colour, and the covariance (n, n) of the n = colours · patch² pixels of random patches.
@@ -97,17 +99,21 @@ class Whitening(Encoder, name="whitening"):
             products += patches.T @ patches
         mean = total / PATCHES
         colour = mean.reshape(self.colours, -1).mean(1).round()
-        return torch.from_numpy(colour).float(), (products / PATCHES - np.outer(mean, mean)) / PIXEL_MAX**2
+        covariance = products / PATCHES - np.outer(mean, mean)
+        return torch.from_numpy(colour).float(), covariance / PIXEL_MAX**2
 
     def _compute_filters(self, covariance: np.ndarray) -> torch.Tensor:
         with threadpool_limits(1):  # the result does not depend on the number of threads
             variances, axes = np.linalg.eigh(covariance)
-            whitening = axes / np.sqrt(variances.clip(0) + self.epsilon) @ axes.T
-        rows = np.arange(self.colours) * self.patch**2 + self.patch**2 // 2
+            scaled = axes / np.sqrt(variances.clip(0) + self.epsilon)
+            whitening = scaled @ axes.T
+        pixels = self.patch**2
+        rows = np.arange(self.colours) * pixels + pixels // 2
         filters = whitening[rows].reshape(self.colours, self.colours, self.patch, self.patch)
         largest = PIXEL_MAX * np.abs(filters).sum((1, 2, 3)).max()  # of all sums
-        unit = largest / (EXACT - PIXEL_MAX * filters[0].size)  # each rounding adds less than PIXEL_MAX to a sum
-        return torch.from_numpy(np.rint(filters / unit)).float()
+        room = EXACT - PIXEL_MAX * filters[0].size  # each rounding adds less than PIXEL_MAX to a sum
+        filters = np.rint(filters / (largest / room))
+        return torch.from_numpy(filters).float()
 
     def _respond(self, images: np.ndarray) -> torch.Tensor:
         """Return the responses float32 (N, colours, H, W) to images."""

@@ -10,18 +10,13 @@ from pkgutil import iter_modules
 from typing import Any
 
 from errors import USER_FILES, InputError
-from network_trainer import CONFLICTS, MODELS, NetworkTrainer
+from network_trainer import MODELS, NetworkTrainer
 
-# Modules that cannot be imported: {name: error}. The networks of the other modules remain usable.
-FAULTY: dict[str, Exception] = {}
 PLUGINS: dict[Path, str] = {}  # users' own files that are imported: {path: name of the module}
 
 for _module in iter_modules(__path__):
     USER_FILES.add(str(Path(_module.module_finder.path, f"{_module.name}.py")))
-    try:
-        import_module(f"{__name__}.{_module.name}")
-    except Exception as error:
-        FAULTY[_module.name] = error
+    import_module(f"{__name__}.{_module.name}")
 
 
 def import_plugin(path: str | Path) -> str:
@@ -62,20 +57,11 @@ def build_model(name: str, **kwargs: Any) -> NetworkTrainer:
 
 
 def model_class(name: str) -> type[NetworkTrainer]:
-    """Return the class of a network, by its name or alias, ignoring case.
-
-    Raises InputError for an unknown name, and the error of a module that cannot be imported.
-    """
+    """Return the class of a network, by its name or alias, ignoring case. Raises InputError for an unknown name."""
     name = str(name)
     known = {model.lower(): cls for model, cls in MODELS.items()}
-    if name in CONFLICTS:
-        raise InputError(CONFLICTS[name])
     if name.lower() in known:
         return known[name.lower()]
-    if name.lower() in FAULTY:
-        raise FAULTY[name.lower()]
     near = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    faulty = f"; --list-models shows the errors of {', '.join(FAULTY)}" if FAULTY else ""
-    message = f"unknown --model {name!r}{hint}; choose from {', '.join(network_names())}{faulty}"
-    raise InputError(message)
+    raise InputError(f"unknown --model {name!r}{hint}; choose from {', '.join(network_names())}")

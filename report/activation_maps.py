@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 
 from engine.stages import INPUT, Region
-from errors import InputError
 from network_trainer import NetworkTrainer
 from utils import write_atomically
 
@@ -44,8 +43,8 @@ def save_activation_maps(
     ``steps`` for silence. "input" is the map of the encoder. The file also contains label, index and steps. If the
     network decides, it contains the decision (-1: silent) and the potentials of the decision stage at the last time
     step, float32 (F, H, W): ``potentials``, or ``potentials_3x3``, … for the branches of a vote.
-    ``<stage>/<index>_label-<class>.png`` shows all maps of a stage. An image takes 40 to 77 ms (results/drawing.log),
-    most of it for the pictures.
+    ``<stage>/<index>_label-<class>.png`` shows all maps of a stage; the branches of a vote have a picture each. An
+    image takes 40 to 77 ms (results/drawing.log), most of it for the pictures.
 
     Args:
         latencies: the network's input for the images ``indices``, uint8 (N, C, H, W), in this order.
@@ -54,7 +53,7 @@ def save_activation_maps(
         draw: whether to draw the pictures.
         show: shows the progress, as ``RunLog.show``.
 
-    Raises InputError if the folder cannot be written to.
+    Raises OSError or InputError if the folder cannot be written to.
     """
     for first in range(0, len(indices), TOGETHER):
         show("drawing the maps", first, len(indices))
@@ -68,7 +67,8 @@ def _save_maps(model, latencies, labels, indices, folder, class_names, stages, d
 
     wanted = [name for name in (INPUT, *model.stages) if stages is None or name == INPUT or name in stages]
     drawn = wanted if draw else []
-    make_folders([folder, *(folder / name for name in drawn)])
+    for place in (folder, *(folder / name for name in drawn)):
+        place.mkdir(parents=True, exist_ok=True)
     regions = find_neurons(model, *latencies.shape[2:])
     maps = compute_maps(model, latencies, wanted)
     potentials = {}
@@ -90,11 +90,14 @@ def _save_maps(model, latencies, labels, indices, folder, class_names, stages, d
             title = f"{model.name}, {name}: image {index}, label {class_names[label]}"
             if name == model.decision:
                 decision = [*class_names, "silent"][decisions[position]]
-                title = f"{title}, decision {decision}"
-                picture = draw_decision(potentials_of_image, model.class_of_feature(), class_names, title)
+                for key, values in potentials_of_image.items():
+                    branch = key.removeprefix("potentials")
+                    full_title = f"{title}, decision {decision}{branch.replace('_', ', branch ')}"
+                    picture = draw_decision(values, model.class_of_feature(), class_names, full_title)
+                    write_atomically(folder / name / f"{file}{branch}.png", picture.save)
             else:
                 picture = draw_maps(maps_of_image[name], model.time_steps, title, regions[name])
-            write_atomically(folder / name / f"{file}.png", picture.save)
+                write_atomically(folder / name / f"{file}.png", picture.save)
 
 
 def compute_maps(model: NetworkTrainer, latencies: torch.Tensor, wanted: Sequence[str]) -> dict[str, np.ndarray]:
@@ -139,11 +142,3 @@ def name_file(index: int, class_name: str) -> str:
     """Return the name of an image's files, without the suffix. The class "T-shirt/top" becomes "T-shirt-top" in it."""
     label = re.sub(r"[^\w-]", "-", class_name[:NAME_LENGTH])
     return f"{index:05d}_label-{label}"
-
-
-def make_folders(folders: Sequence[Path]) -> None:
-    try:
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write activation maps to {folder}: {error.strerror}") from error

@@ -50,16 +50,16 @@ def export_network(
         convolutions = []
         for label, layer in network.named_layers([name]):
             conv = layer.stage
-            entry = {"label": label, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
-            entry["threshold"] = None if conv.decides else layer.threshold
+            convolution = {"label": label, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
+            convolution["threshold"] = None if conv.decides else layer.threshold
             if hasattr(layer, "raised"):
-                entry["threshold"] = layer.thresholds.tolist()
+                convolution["threshold"] = layer.thresholds.tolist()
             weight = layer.weight.float().numpy(force=True)
             if label in whole_weights:
-                entry["unit"] = whole_weights[label].unit
+                convolution["unit"] = whole_weights[label].unit
                 weight = _to_smallest_type(whole_weights[label].weight.numpy())
             arrays[f"{label}.weight"] = weight
-            convolutions.append(entry)
+            convolutions.append(convolution)
         entry = {"name": name, "kind": type(stage).__name__, "inputs": network.inputs_of(name)}
         if convolutions:
             entry["convolutions"] = convolutions

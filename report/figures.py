@@ -14,13 +14,11 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import PowerNorm, to_rgb
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from report.map_pictures import enlarge, make_mosaic
-from report.metrics import SILENT
+from report.evaluation import SILENT
 from utils import write_atomically
 
 DPI = 110  # matplotlib holds about 60 bytes for each pixel of a figure of many pictures while it saves it
@@ -33,7 +31,6 @@ GREY = "#6B6B6B"
 PALE = "#E4E7EA"
 PALETTE = BLUE, ORANGE, INK, YELLOW, SKY
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 4))
-POLARITY_COLORS = {1: ORANGE, -1: BLUE, 0: "#505050"}  # on-centre, off-centre, and inputs that are neither
 RULE_NAMES = {"stdp": "STDP", "rstdp": "R-STDP"}
 STYLE = {
     "font.size": 10,
@@ -52,10 +49,7 @@ STYLE = {
     "text.parse_math": False,  # names may contain $
     "text.usetex": False,
 }
-TILE = 48  # pixels of a small picture in a grid, at least
 NAME_LENGTH = 20  # characters of the name of a class in a figure
-NUMBERED = 60  # tiles of a grid, at most, that all have a number
-SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @contextmanager
@@ -160,18 +154,11 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
 
 def _draw_convergence(axes, rows):
     values = np.array([row["convergence"] for row in rows])
-    smallest = values[values > 0].min(initial=1e-3)
-    drawn = np.where(values > 0, values, smallest / 10)  # a logarithmic axis has no 0
     for phase, epochs in _epochs_of_phases(rows):
-        axes.plot(epochs, drawn[epochs - 1], "o-", color=INK, markersize=5, label=phase)
-    for epoch in np.flatnonzero(values == 0):
-        point = epoch + 1, drawn[epoch]
-        axes.annotate("0 ↓", point, (0, -5), textcoords="offset points", ha="center", va="top")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(_format_power))
-    low, high = axes.get_ylim()
-    axes.set_ylim(low / 3, 8 * high)  # room for the names of the phases
-    axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.plot(epochs, values[epochs - 1], "o-", color=INK, markersize=5, label=phase)
+    axes.set_yscale("symlog", linthresh=values[values > 0].min(initial=1e-3))  # it has a place for 0
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.set_ylim(0, 8 * values.max(initial=1e-3))  # room for the names of the phases
     axes.set(title=f"{_rules(rows)} phases", xlabel="epoch, over all phases", xlim=(0.5, len(rows) + 0.5))
     axes.set_ylabel("convergence: mean w (1 − w), logarithmic")
     _finish_epochs(axes, rows)
@@ -207,22 +194,11 @@ def _draw_outcomes(panels, rows):
             label = f"best epoch: {best + 1},\n{values[best]:.2f} % correct"
             axes.plot(best + 1, values[best], "*", color=YELLOW, mec=INK, ms=13, ls="none", label=label)
         low, high = axes.dataLim.intervaly
-        if part == "loss" and 0 < 3 * low < high:
-            axes.set_yscale("log")
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            axes.yaxis.set_minor_formatter(NullFormatter())
-            axes.set_ylabel("%, logarithmic")
-        elif high - low < 2:  # tenths of a percent must not look like large changes
+        if high - low < 2:  # tenths of a percent must not look like large changes
             axes.set_ylim(max(0, low - 1), high + 1)
         _finish_epochs(axes, rows)
     panels["accuracy"].legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.set_xlabel(f"{_rules(rows)} epoch")
-
-
-def _format_power(value, _):
-    power = round(math.log10(value))
-    return f"10{str(power).translate(SUPERSCRIPTS)}"
 
 
 def _finish_epochs(axes, rows):
@@ -275,38 +251,36 @@ def draw_bits(rows: Sequence[dict], accuracy: float, title: str) -> Figure:
 
 @use_style()
 def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: str) -> Figure:
-    """Draw the one-vs-rest ROC curves of the classes and, enlarged, their upper left corner.
+    """Draw the one-vs-rest ROC curves of the classes.
 
-    curves: the result of ``metrics.compute_roc_curves``. The points of a curve are joined by straight lines.
+    The panel is the square in the upper left corner, which contains the point of every curve that is closest to the
+    corner, so that the curves can be told apart. curves: the result of ``evaluation.compute_roc_curves``. The points of
+    a curve are joined by straight lines.
     """
     class_names = shorten(class_names)
-    defined = [curve for curve in curves if curve is not None]
-    # the side of a square in the corner, in percent, that contains the best point of every curve
-    farthest = max((np.maximum(curve[0], 1 - curve[1]).min() for curve in defined), default=0.5)
+    farthest = max((np.maximum(x, 1 - y).min() for x, y, _ in filter(None, curves)), default=1)
     side = next(side for side in (1, 2, 5, 10, 20, 50, 100) if side >= min(100, 150 * farthest))
-    count = 1 if side == 100 else 2
     columns = math.ceil(len(curves) / 15)  # of the legend
     column = 0.9 + 0.09 * max(map(len, class_names))
-    figure = create_figure(0.2 + 4.7 * count + columns * column, 4.8, title)
-    panels = figure.subplots(1, count, squeeze=False)[0]
-    for axes in panels:
-        for position, (curve, name) in enumerate(zip(curves, class_names, strict=True)):
-            if curve is None:
-                axes.plot([], [], color=PALE, label=f"{name}: no images")
-                continue
-            false_positives, true_positives, area = curve
-            color = PALETTE[position % len(PALETTE)]
-            dash = DASHES[position // len(PALETTE) % len(DASHES)]
-            style = {"color": color, "ls": dash, "lw": 1.6}
-            axes.plot(100 * false_positives, 100 * true_positives, label=f"{name}: {area:.4f}", **style)
-        axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
-        axes.grid()
-        axes.set_xlabel("false positives, % of the other classes' images")
-    panels[-1].set(title=f"the upper left {side} %", xlim=(0, side), ylim=(100 - side, 100 + side / 100))
-    panels[0].set(title="each class against the rest", xlim=(0, 100), ylim=(0, 101))
-    panels[0].set_ylabel("true positives, % of the class's images")
+    figure = create_figure(5 + columns * column, 4.8, title)
+    axes = figure.add_subplot()
+    for position, (curve, name) in enumerate(zip(curves, class_names, strict=True)):
+        if curve is None:
+            axes.plot([], [], color=PALE, label=f"{name}: no images")
+            continue
+        false_positives, true_positives, area = curve
+        color = PALETTE[position % len(PALETTE)]
+        dash = DASHES[position // len(PALETTE) % len(DASHES)]
+        style = {"color": color, "ls": dash, "lw": 1.6}
+        axes.plot(100 * false_positives, 100 * true_positives, label=f"{name}: {area:.4f}", **style)
+    axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
+    axes.grid()
+    part = "" if side == 100 else f", the upper left {side} %"
+    axes.set_title(f"each class against the rest{part}")
+    axes.set(xlim=(0, side), ylim=(100 - side, 100 + side / 100))
+    axes.set(xlabel="false positives, % of the other classes' images", ylabel="true positives, % of the class's images")
     placement = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
-    panels[-1].legend(title="class: area under curve", ncols=columns, **placement)
+    axes.legend(title="class: area under curve", ncols=columns, **placement)
     return figure
 
 
@@ -375,127 +349,6 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
 
 
 @use_style()
-def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales: Sequence[str]) -> Figure:
-    """Draw the filters of the first convolution: for each feature a strip of pictures, one for each scale of the input.
-
-    Args:
-        weight: (F, C, k, k), from 0 to 1.
-        polarity: of the C input channels: 1 on-centre, -1 off-centre, 0 neither. An on-centre channel and the
-            off-centre channel after it form a scale; any other channel is a separate scale.
-        scales: names of the scales. If their number does not fit, the scales are numbered.
-    """
-    features, _, k, _ = weight.shape
-    gap = 16
-    groups = group_scales(polarity)
-    pictures = []
-    for channels in groups:
-        tiles = _mix({polarity[channel]: weight[:, channel] for channel in channels})
-        tiles = enlarge(tiles, math.ceil(TILE / k))
-        pictures.append(np.pad(tiles, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=0.5))  # a frame
-    strips = np.concatenate(pictures, 2)
-    columns = round(math.sqrt(2 * features / len(groups)))
-    columns = min(features, max(1, columns))
-    mosaic = make_mosaic(strips, columns, gap, 1.0)
-    width = max(7, columns * (0.5 * len(groups) + 0.15))
-    height = width * (mosaic.shape[0] + gap) / mosaic.shape[1]
-    figure = create_figure(width, height + 0.7, title)
-    axes = figure.add_subplot()
-    axes.imshow(mosaic, interpolation="nearest")
-    _number_tiles(axes, features, columns, strips.shape[2] + gap, strips.shape[1] + gap)
-    axes.set_ylim(mosaic.shape[0], -gap)
-    _hide_axes(axes)
-    if len(scales) != len(groups):
-        scales = [str(number) for number in range(1, len(groups) + 1)]
-    axes.set_title(f"{features} features; in each, from the left, the scales {', '.join(scales)}")
-    _add_legend(figure, polarity, {1: "on synapse strong", -1: "off synapse strong", 0: "synapse strong"})
-    return figure
-
-
-def group_scales(polarity: Sequence[int]) -> list[list[int]]:
-    """Return the channels of each scale: [on, off] if they follow each other, otherwise a single channel."""
-    groups = []
-    for channel, sign in enumerate(polarity):
-        if sign == -1 and groups and len(groups[-1]) == 1 and polarity[channel - 1] == 1:
-            groups[-1].append(channel)
-        else:
-            groups.append([channel])
-    return groups
-
-
-@use_style()
-def draw_features(features: np.ndarray, title: str) -> Figure:
-    """Draw preferred features in image space: light where a neuron prefers light, dark where it prefers dark.
-
-    features: (F, h, w) from ``features.compute_preferred_features``. Empty margins are cut off.
-    """
-    count, height, width = features.shape
-    strength = np.abs(features).max(0, initial=0)
-    vertical, horizontal = _find_content(strength)
-    shown = features[:, vertical, horizontal]
-    columns = max(1, math.ceil(math.sqrt(1.5 * count)))
-    cell = max(0.32, min(0.9, 14 / columns))
-    # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
-    peaks = np.abs(shown).max((1, 2))
-    limit = np.quantile(peaks, 0.75) or 1
-    levels = ((shown / limit + 1) * 127.5).clip(0, 255)
-    tiles = enlarge(levels.astype(np.uint8), math.ceil(TILE / max(shown.shape[1:])))
-    tiles = np.pad(tiles, [(0, 0), (1, 1), (1, 1)], constant_values=128)  # a frame: white must not touch white
-    gap = math.ceil(0.13 / cell * tiles.shape[2])  # as high as the numbers
-    mosaic = make_mosaic(tiles, columns, gap, 255)
-    mosaic_width = max(7, columns * cell + 0.3)  # inches
-    mosaic_height = mosaic_width * (mosaic.shape[0] + gap) / mosaic.shape[1]
-    figure = create_figure(mosaic_width, mosaic_height + 0.4, title)
-    axes = figure.add_subplot()
-    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    _number_tiles(axes, count, columns, tiles.shape[2] + gap, tiles.shape[1] + gap)
-    axes.set_ylim(mosaic.shape[0], -gap)
-    _hide_axes(axes)
-    legend = "light: responds to light, dark: to dark, grey: to neither"
-    axes.set_title(f"{count} features of {height}×{width} pixels; {legend}", fontsize=9)
-    return figure
-
-
-def _find_content(strength):
-    """Return slices of the rows and columns of a map (h, w) with values above 4 % of its maximum, plus one pixel."""
-    slices = []
-    for axis in (1, 0):
-        filled = np.flatnonzero(strength.max(axis) > 0.04 * strength.max())
-        if len(filled):
-            slices.append(slice(max(0, filled[0] - 1), filled[-1] + 2))
-        else:
-            slices.append(slice(None))
-    return slices
-
-
-@use_style()
-def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[int]) -> Figure:
-    """Draw the spike wave of an image: at each time step all spikes so far, on-centre orange, off-centre blue.
-
-    Args:
-        latency: uint8 (C, H, W); ``steps`` for silence.
-        steps: number of time steps. At most 16 of them are drawn, at equal distances.
-        polarity: of the channels, as in ``draw_filters``.
-    """
-    polarity = np.asarray(polarity)
-    shown = np.linspace(0, steps - 1, min(steps, 16)).round()
-    shown = np.unique(shown.astype(int))
-    spiked = latency[None] <= shown[:, None, None, None]  # (T, C, H, W)
-    signs = np.unique(polarity).tolist()
-    pictures = _mix({sign: spiked[:, polarity == sign].mean(1) for sign in signs})
-    columns = 4 if len(shown) in (4, 7, 8, 11, 12, 16) else min(len(shown), 5)
-    figure, grid = create_panels(len(shown), columns, 1.5, 1.7, title)
-    for axes, step, picture in zip(grid, shown, pictures, strict=True):
-        axes.imshow(picture, interpolation="nearest")
-        axes.set_title(f"time step {step}", fontsize=9)
-        _hide_axes(axes)
-        axes.spines[:].set(visible=True, color=PALE)
-    words = {1: "on cell has spiked", -1: "off cell", 0: "input has spiked"}
-    channels = {sign: polarity.tolist().count(sign) for sign in words}
-    _add_legend(figure, polarity, words, channels)
-    return figure
-
-
-@use_style()
 def draw_errors(images, indices, labels, predictions, class_names: Sequence[str], title: str, total: int) -> Figure:
     """Draw images that are not correctly classified: true class → decision, and the index of the image.
 
@@ -522,74 +375,3 @@ def draw_errors(images, indices, labels, predictions, class_names: Sequence[str]
         count = f"{shown} of {total:,} errors"
     figure.supxlabel(f"{count}: true class → decision", fontsize=9.5)
     return figure
-
-
-@use_style()
-def draw_copies(images: np.ndarray, title: str) -> Figure:
-    """Draw training images and their moved copies, a row for each image.
-
-    images: uint8 (N, 1 + copies, H, W) or (N, 1 + copies, H, W, 3), the plain image first.
-    """
-    rows, columns, *shape = images.shape
-    figure = create_figure(0.75 * columns + 0.2, 0.75 * rows + 0.3, title)
-    axes = figure.add_subplot()
-    mosaic = make_mosaic(images.reshape(-1, *shape), columns, 2, 96)
-    axes.imshow(mosaic, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    _hide_axes(axes)
-    axes.set_title("each training image and its first copies", fontsize=9)
-    return figure
-
-
-def _mix(amounts):
-    """Mix the colours of amounts from 0 to 1, by polarity, to RGB (…, 3): white for none, dark for both."""
-    ink = 0
-    for sign, amount in amounts.items():
-        color = np.array(to_rgb(POLARITY_COLORS[sign]))
-        ink = ink + amount[..., None] * (1 - color)
-    return np.clip(1 - ink, 0, 1)
-
-
-def _add_legend(figure, polarity, words, channels=None):
-    """Draw a legend of the colours that can occur. channels: {sign: number of channels}, of which a tone is a part."""
-    signs = [sign for sign in (1, -1, 0) if sign in list(polarity)]
-    counts = {sign: channels[sign] if channels else 1 for sign in signs}
-    handles = []
-
-    def add(name, amounts):
-        color = _mix({sign: np.array(amount) for sign, amount in amounts.items()})
-        handles.append(Patch(facecolor=color, edgecolor=GREY, label=name))
-
-    for sign, count in counts.items():
-        for part in sorted({1, math.ceil(count / 2), count}):
-            share = f", {part} of {count}" if count > 1 else ""
-            add(f"{words[sign]}{share}", {sign: part / count})
-    if {1, -1} <= set(signs):
-        on = counts[1]
-        off = counts[-1]
-        for on_part, off_part in sorted({(1, max(1, off - 1)), (max(1, on - 1), 1)}):
-            share = f", {on_part} and {off_part} of {off}" if max(on, off) > 1 else ""
-            add(f"both{share}", {1: on_part / on, -1: off_part / off})
-    add("none", {signs[0]: 0})
-    columns = len(signs) + 1 if max(counts.values()) > 1 else len(handles)
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8, columnspacing=1.4)
-
-
-def _number_tiles(axes, count, columns, width, height):
-    """Write the number of each tile of a mosaic above it. width, height: of a tile and a gap.
-
-    In a large mosaic, only the first tile of each row has a number, beside it.
-    """
-    if count > NUMBERED:
-        for row in range(math.ceil(count / columns)):
-            middle = (row + 0.4) * height
-            axes.text(-0.1 * width, middle, str(row * columns), fontsize=10, ha="right", va="center", color=GREY)
-        return
-    for tile in range(count):
-        row, column = divmod(tile, columns)
-        axes.text(column * width, row * height - 2, str(tile), fontsize=6, va="bottom", color=GREY)
-
-
-def _hide_axes(axes):
-    axes.set_anchor("W")  # aligned with its title
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)

@@ -9,9 +9,11 @@ import numpy as np
 from matplotlib import colormaps, get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH = 960  # approximate width of a row of tiles, in pixels
+WIDTH = 960  # largest width of a row of tiles, in pixels
+HEIGHT = 800  # largest height of all rows of tiles …
+LOWEST = 40  # … unless a row would be lower than this
 MARGIN = 14  # pixels around the picture
-TOP = 60  # pixels above the first row
+TOP = 80  # pixels above the first row
 GAP = 3  # pixels between tiles
 WHITE = 255, 255, 255
 INK = 34, 34, 34
@@ -27,111 +29,82 @@ def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,)
     Args:
         maps: uint8 (F, H, W), time steps; ``steps`` for silence.
         parts: the parts of the maps that contain neurons, (features, rows, columns), from
-            ``activation_maps.find_neurons``. Each part is drawn separately.
+            ``activation_maps.find_neurons``. The padding around them is white.
     """
-    blocks = [maps[part] for part in parts]
     levels = np.arange(steps) * (LEVELS - 1) // max(1, steps - 1)
-    level_of_time = np.append(levels, LEVELS).astype(np.uint8)
+    level_of_time = np.append(levels, LEVELS)
+    shown = np.full_like(maps, LEVELS + 1)
+    for part in parts:
+        shown[part] = level_of_time[maps[part]]
+    count, height, width = maps.shape
+    silent = 100 * (shown == LEVELS).sum() / (shown <= LEVELS).sum()
+    legend = f"time steps 0 to {steps - 1}; grey: silent, {silent:.1f} % of {count} maps of {height}×{width} neurons"
+    columns = math.ceil(math.sqrt(1.4 * count * height / width))
+    rows = [f"feature {first}" for first in range(0, count, columns)]
     colors = np.vstack([make_color_table("plasma", LEVELS, 0.95), SILENCE])
-    scale = level_of_time[None, :-1].repeat(12, 0)
-    scale = scale.repeat(max(1, 240 // steps), 1)
-    scale = np.pad(scale, [(5, 5), (0, 0)], constant_values=len(colors))
-    rows = [("step 0", scale, f"{steps - 1}")]
-    first = 0
-    for block in blocks:
-        count, height, width = block.shape
-        size = f"{height}×{width}" if len(blocks) > 1 else ""
-        columns = math.ceil(math.sqrt(1.4 * count * height / width))
-        zoom = min((WIDTH // columns - GAP) // width, 300 // max(height, width))
-        for start in range(0, count, columns):
-            tiles = enlarge(level_of_time[block[start : start + columns]], max(1, zoom))
-            mosaic = make_mosaic(tiles, columns, GAP, len(colors))
-            rows.append((f"feature {first + start}", mosaic, size))
-            size = ""  # only in the first row of a block
-        first += count
-    times = np.concatenate([block.ravel() for block in blocks])
-    silent = np.mean(times >= steps)
-    sizes = ", ".join(dict.fromkeys(f"{block.shape[1]}×{block.shape[2]}" for block in blocks))
-    description = f"{len(maps)} maps of {sizes} neurons; grey: silent, {100 * silent:.1f} %"
-    return draw_rows(rows, colors, title, description)
+    return _draw_tiles(shown, columns, colors, rows, title, legend)
 
 
-def draw_decision(potentials: dict, classes: np.ndarray, class_names, title: str) -> Image.Image:
+def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequence[str], title: str) -> Image.Image:
     """Draw the potentials of a decision stage at the last time step, a row of neurons for each class.
 
-    The neuron with the highest potential of a branch is orange.
+    The neuron with the highest potential is orange.
 
     Args:
-        potentials: {key: float32 (F, H, W)}, one for each branch. The end of the key is its name: "potentials_3x3".
-        classes: the class of each feature of a branch, int (F,).
+        potentials: float32 (F, H, W).
+        classes: the class of each feature, int (F,), in ascending order, and equally many of each.
     """
+    low = potentials.min()
+    peaks = potentials.max((1, 2))
+    high = peaks.max()
+    strength = (potentials - low) / max(high - low, 1e-12)
+    levels = (strength**CONTRAST * (LEVELS - 1)).astype(np.uint8)
+    if high > 0:
+        levels[peaks.argmax()] += LEVELS  # the second colour map
     colors = np.vstack([make_color_table(name, LEVELS) for name in ("Blues", "Oranges")])
-    rows = []
     columns = np.bincount(classes).max()
-    for key, values in potentials.items():
-        low = values.min()
-        peaks = values.max((1, 2))
-        strength = (values - low) / max(peaks.max() - low, 1e-12)
-        levels = (strength**CONTRAST * (LEVELS - 1)).astype(np.uint8)
-        if peaks.max() > 0:
-            levels[peaks.argmax()] += LEVELS  # the second colour map
-        zoom = min(40 // max(values.shape[1:]), (WIDTH // columns - GAP) // values.shape[2])
-        tiles = enlarge(levels, max(1, zoom))
-        if len(potentials) > 1:
-            branch = key.removeprefix("potentials_").replace("x", "×")
-            blank = np.full((20, 1), len(colors), np.uint8)
-            rows.append((branch, blank, ""))
-        for number, name in enumerate(class_names):
-            of_class = classes == number
-            highest = f"{peaks[of_class].max():.1f}" if of_class.any() else ""
-            mosaic = make_mosaic(tiles[of_class], columns, GAP, len(colors))
-            rows.append((str(name), mosaic, highest))
-    description = "potentials at the last time step, a row of neurons for each class, and its highest potential"
-    return draw_rows(rows, colors, title, f"{description}; orange: the highest of all")
+    legend = f"potentials at the last time step, {low:.1f} to {high:.1f}; orange: the highest of all"
+    return _draw_tiles(levels, columns, colors, class_names, title, legend)
 
 
-def draw_rows(rows: list[tuple[str, np.ndarray, str]], colors: np.ndarray, title: str, description: str) -> Image.Image:
-    """Draw rows below each other, with a text before and after each.
+def _draw_tiles(
+    tiles: np.ndarray, columns: int, colors: np.ndarray, rows: Sequence[str], title: str, legend: str
+) -> Image.Image:
+    """Draw tiles as a mosaic, below the title, the legend and a scale of the first ``LEVELS`` colours.
 
     Args:
-        rows: (text before, uint8 (H, W), text after). A pixel is the index of a colour; the number of colours is white.
-        colors: (N, 3) from 0 to 255.
-        title, description: the texts above the rows.
+        tiles: uint8 (N, H, W), the index of a colour; the number of colours is white.
+        colors: (colours, 3) from 0 to 255.
+        rows: names of the rows of tiles.
     """
-    title_font = load_font(15, "-Bold")
+    _, height, width = tiles.shape
+    zoom = min((WIDTH // columns - GAP) // width, max(LOWEST, HEIGHT // len(rows)) // height)
+    tiles = enlarge(tiles, max(1, zoom))
+    mosaic = make_mosaic(tiles, columns, GAP, len(colors))
     font = load_font(12)
-    texts_before, pictures, texts_after = zip(*rows, strict=True)
-    left = MARGIN + _measure_texts(font, texts_before) + 8
-    width_of_pictures = max(pixels.shape[1] for pixels in pictures)
-    width_of_rows = left + width_of_pictures + 8 + _measure_texts(font, texts_after)
-    width_of_texts = max(_measure_texts(title_font, [title]), _measure_texts(font, [description]))
-    width = MARGIN + max(width_of_rows, MARGIN + width_of_texts)
-    height = TOP + sum(len(pixels) + GAP for pixels in pictures) + MARGIN
+    title_font = load_font(15, "-Bold")
+    left = MARGIN + 8 + math.ceil(max(map(font.getlength, rows)))
+    right = left + mosaic.shape[1]
+    scale = np.arange(LEVELS).repeat(2)
+    text_width = max(title_font.getlength(title), font.getlength(legend))
+    width = MARGIN + max(right, left + len(scale), MARGIN + math.ceil(text_width))
+    height = TOP + len(mosaic) + MARGIN
     sheet = np.full((height, width), len(colors), np.uint8)
-    ink = Image.new("L", (width, height))
-    brush = ImageDraw.Draw(ink)
+    sheet[TOP:-MARGIN, left:right] = mosaic
+    sheet[58:70, left : left + len(scale)] = scale
+    texts = Image.new("L", (width, height))
+    brush = ImageDraw.Draw(texts)
     brush.text((MARGIN, 10), title, 255, title_font)
-    brush.text((MARGIN, 33), description, 255, font)
-    top = TOP
-    for text_before, pixels, text_after in rows:
-        right = left + pixels.shape[1]
-        bottom = top + len(pixels)
-        middle = top + len(pixels) // 2
-        sheet[top:bottom, left:right] = pixels
-        brush.text((left - 8, middle), text_before, 255, font, "rm")
-        brush.text((right + 8, middle), text_after, 255, font, "lm")
-        top = bottom + GAP
-    shades = np.linspace(WHITE, INK, SHADES)
-    sheet += np.asarray(ink) // (256 // SHADES)  # texts are on white ground
+    brush.text((MARGIN, 33), legend, 255, font)
+    for number, name in enumerate(rows):
+        middle = TOP + (number + 0.5) * (tiles.shape[1] + GAP)
+        brush.text((left - 8, middle), name, 255, font, "rm")
+    sheet += np.asarray(texts) // (256 // SHADES)  # texts are on white ground
     picture = Image.fromarray(sheet)
-    palette = np.vstack([colors, shades]).round().astype(np.uint8)
-    picture.putpalette(palette.tobytes())
+    shades = np.linspace(WHITE, INK, SHADES)
+    palette = np.vstack([colors, shades]).round()
+    picture.putpalette(palette.astype(np.uint8).tobytes())
     return picture
-
-
-def _measure_texts(font, texts):
-    """Return the width of the longest text in pixels."""
-    return max(int(font.getlength(text)) for text in texts)
 
 
 def enlarge(tiles: np.ndarray, zoom: int) -> np.ndarray:

@@ -23,7 +23,8 @@ from errors import InputError
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
-from report.figures import DPI, group_scales
+from report.feature_figures import group_scales
+from report.figures import DPI
 from report.map_pictures import make_color_table
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
@@ -135,7 +136,7 @@ def read_figures(folder: Path, left_out: list[str]) -> list[tuple[str, str, str,
     """Return (name, caption, data URI, width on the page) of the figures, up to the size limit of the page."""
     figures = []
     room = MAX_BYTES["figures"]
-    for name, (caption, _) in FIGURES.items():
+    for name, draw in FIGURES.items():
         for path in sorted([*folder.glob(f"{name}.png"), *folder.glob(f"{name}_*.png")]):
             room -= path.stat().st_size * 4 / 3
             if room < 0:
@@ -145,7 +146,7 @@ def read_figures(folder: Path, left_out: list[str]) -> list[tuple[str, str, str,
             with Image.open(path) as picture:
                 width = picture.width * CSS_DPI // DPI
             content = base64.b64encode(path.read_bytes()).decode()
-            figures.append((name, f"{caption} {stage}".strip(), f"data:image/png;base64,{content}", width))
+            figures.append((name, f"{draw.caption} {stage}".strip(), f"data:image/png;base64,{content}", width))
     return figures
 
 

@@ -14,7 +14,7 @@ BLOCK = 32768  # values that are computed together: they fit in a cache, and tor
 
 
 @torch.no_grad()
-def compute_preferred_features(model: NetworkTrainer, polarity: Sequence[int] | None = None) -> dict[str, np.ndarray]:
+def compute_preferred_features(model: NetworkTrainer, polarity: Sequence[int]) -> dict[str, np.ndarray]:
     """Compute the preferred features of the convolutions that fire.
 
     A feature is a signed picture: positive where the neuron prefers light among dark (on-centre cells), negative where
@@ -23,16 +23,14 @@ def compute_preferred_features(model: NetworkTrainer, polarity: Sequence[int] | 
     pictures of neurons that learned little remain faint.
 
     Args:
-        polarity: for each input channel 1 (on-centre), -1 (off-centre) or 0 (neither). None: 1 and -1 alternate, as in
-            S1C1. If all are 0, all channels count as light.
+        polarity: for each input channel 1 (on-centre), -1 (off-centre) or 0 (neither). If all are 0, all channels
+            count as light.
 
     Returns {label: float32 (F, h, w), in pixels}. A label is the name of a stage or of a branch ("s3_3x3", "s3_5x5",
     …).
     The decision stage is not included: its neurons compare sums over hundreds of synapses, and prefer no pattern.
     """
     features = {}
-    if polarity is None:
-        polarity = alternate_polarity(model.in_channels)
     signs = torch.tensor(list(polarity), dtype=torch.float32)
     if not signs.any():
         signs += 1
@@ -52,11 +50,6 @@ def compute_preferred_features(model: NetworkTrainer, polarity: Sequence[int] | 
         centered = [center_features(pictures, largest) for pictures in branches]
         maps[name] = torch.cat(centered), step
     return features
-
-
-def alternate_polarity(channels: int) -> list[int]:
-    """Return the polarity of S1C1's channels: on-centre (1) and off-centre (-1) alternate."""
-    return [-1 if channel % 2 else 1 for channel in range(channels)]
 
 
 def project_features(below: torch.Tensor, step: tuple[int, int], weight: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The report of a run: its data, and the figures that are drawn of them.
+"""The report of a run: its data, the figures that are drawn of them, and its files.
 
 A figure is a function with the decorator ``@figure``. It appears in the folder, on the page and in TensorBoard.
 ``FIGURES`` contains all figures in their order.
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,17 +20,18 @@ from engine.registry import register
 from engine.stages import INPUT
 from errors import InputError, describe_error
 from network_trainer import NetworkTrainer
-from report import figures, metrics
-from report.activation_maps import find_neurons
-from report.evaluation import Evaluation
+from report import feature_figures, figures
+from report.activation_maps import find_neurons, save_activation_maps
+from report.evaluation import SILENT, Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
+from utils import write_json
 
 SHOWN_ERRORS = 40
 MOVED_IMAGES = 8  # at most, in the figure of moved images
 MOVED_COPIES = 11  # at most, of each of them
 TIMED_IMAGES = 1000  # for the times of the first spikes
 
-FIGURES: dict[str, tuple[str, Callable]] = {}  # {name of the file: (caption, function)}
+FIGURES: dict[str, Callable] = {}  # {name of the file: function}, which has a ``caption``
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,8 @@ def figure(caption: str) -> Callable:
     """
 
     def add(draw):
-        name = draw.__name__
-        register({known: function for known, (_, function) in FIGURES.items()}, [name], draw)
-        FIGURES[name] = caption, draw
+        draw.caption = caption
+        register(FIGURES, [draw.__name__], draw)
         return draw
 
     return add
@@ -114,7 +115,7 @@ def bits(report, caption):
 def roc_curves(report, caption):
     if report.evaluation:
         scores = report.evaluation.relative_scores
-        curves = metrics.compute_roc_curves(report.evaluation.labels, scores, len(report.class_names))
+        curves = compute_roc_curves(report.evaluation.labels, scores, len(report.class_names))
         yield "", figures.draw_roc(curves, report.class_names, report.format_title(f"{caption} of the relative scores"))
 
 
@@ -125,7 +126,7 @@ def errors(report, caption):
         predictions = report.evaluation.predictions
         missed = np.flatnonzero(predictions != labels)
         # silent images first: they are few, and they show most about the thresholds
-        order = np.argsort(predictions[missed] != metrics.SILENT, kind="stable")
+        order = np.argsort(predictions[missed] != SILENT, kind="stable")
         chosen = missed[order][:SHOWN_ERRORS]
         shown = report.images[chosen], chosen, labels[chosen], predictions[chosen]
         yield "", figures.draw_errors(*shown, report.class_names, report.format_title(caption), len(missed))
@@ -141,7 +142,7 @@ def spike_times(report, caption):
 def spike_wave(report, caption):
     latency = report.latencies[:1][0].cpu().numpy()
     title = f"{caption}\n{report.title}, {report.split} image 0"
-    yield "", figures.draw_wave(latency, report.model.time_steps, title, report.encoder.polarity)
+    yield "", feature_figures.draw_wave(latency, report.model.time_steps, title, report.encoder.polarity)
 
 
 @figure("Filters of")
@@ -149,13 +150,13 @@ def filters(report, caption):
     label, layer = next(report.model.named_layers())
     weight = layer.weight.numpy(force=True)
     title = f"{caption} {label}\n{report.title}"
-    yield label, figures.draw_filters(weight, title, report.encoder.polarity, report.encoder.scales)
+    yield label, feature_figures.draw_filters(weight, title, report.encoder.polarity, report.encoder.scales)
 
 
 @figure("Preferred features of")
 def features(report, caption):
     for label, pictures in compute_preferred_features(report.model, report.encoder.polarity).items():
-        yield label, figures.draw_features(pictures, f"{caption} {label}\n{report.title}")
+        yield label, feature_figures.draw_features(pictures, f"{caption} {label}\n{report.title}")
 
 
 @figure("Moved images")
@@ -164,7 +165,7 @@ def moved_images(report, caption):
         images = report.training_images[:MOVED_IMAGES]
         copies = min(MOVED_COPIES, report.augmentation.copies)
         rows = [move_images(images, report.augmentation, copy, report.seed) for copy in range(copies + 1)]
-        yield "", figures.draw_copies(np.stack(rows, 1), f"{caption}\n{report.title}, {report.augmentation}")
+        yield "", feature_figures.draw_copies(np.stack(rows, 1), f"{caption}\n{report.title}, {report.augmentation}")
 
 
 def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
@@ -192,10 +193,10 @@ def draw_figures(folder: Path, report: Report, show: Callable[..., None] = lambd
     """
     folder.mkdir(exist_ok=True)
     lost = []
-    for done, (name, (caption, draw_figure)) in enumerate(FIGURES.items()):
+    for done, (name, draw_figure) in enumerate(FIGURES.items()):
         show("drawing the figures", done, len(FIGURES), unit="figures")
         try:
-            for label, drawn in draw_figure(report, caption):
+            for label, drawn in draw_figure(report, draw_figure.caption):
                 figures.save(drawn, folder / f"{name}{label and '_'}{label}.png")
         except InputError:  # no file can be written
             raise
@@ -203,3 +204,48 @@ def draw_figures(folder: Path, report: Report, show: Callable[..., None] = lambd
             lost.append(f"the figure {name} cannot be drawn: {describe_error(error)}")
     show("drawing the figures", len(FIGURES), len(FIGURES), unit="figures")
     return lost
+
+
+def write_report(
+    folder: Path,
+    report: Report,
+    evaluations: dict[str, Evaluation],
+    facts: dict[str, Any],
+    maps: Path,
+    indices: np.ndarray,
+    draw: bool = True,
+    show: Callable[..., None] = lambda *_, **__: None,
+) -> list[str]:
+    """Write results.json, predictions.csv if the network decides, the figures, and activation maps.
+
+    Args:
+        folder: the folder of the run or evaluation, which exists.
+        evaluations, facts: see ``collect_results``. ``report.evaluation`` is the evaluation of predictions.csv.
+        maps: the folder of the activation maps.
+        indices: of the images in ``report.images`` whose activation maps are saved.
+        draw: whether to draw figures and pictures of the maps.
+        show: shows the progress, as ``RunLog.show``.
+
+    Returns a line for each figure that could not be drawn.
+    """
+    write_json(folder / "results.json", collect_results(evaluations, facts))  # first: no figure can cost the scores
+    if report.evaluation:
+        report.evaluation.write_predictions(folder / "predictions.csv", report.class_names)
+    lost = draw_figures(folder / "figures", report, show) if draw else []
+    if len(indices):
+        latencies = report.latencies[indices]
+        names = report.class_names
+        save_activation_maps(report.model, latencies, report.labels, indices, maps, names, draw=draw, show=show)
+    return lost
+
+
+def collect_results(evaluations: dict[str, Evaluation], facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of results.json: the evaluations {"test.best": …} as nested dicts, and ``facts``."""
+    content = {}
+    for key, evaluation in evaluations.items():
+        *outer, last = key.split(".")
+        scores = content
+        for name in outer:
+            scores = scores.setdefault(name, {})
+        scores[last] = evaluation.metrics
+    return content | facts

@@ -1,18 +1,14 @@
 """The table of a network's stages, their rules and the phases of its training, as text."""
 
 import textwrap
-from dataclasses import fields
 
 from engine.layers import Layer
-from engine.rules import Rule
 from engine.stages import INPUT
 from errors import describe_error
-from models import FAULTY, MODELS
+from models import MODELS
 from network_trainer import NetworkTrainer
 
 WIDTH = 100
-SCHEDULE = "double_every", "highest", "depression"  # fields of STDP that together define how the rates change
-ADAPTATION = "positions", "target", "threshold_rate", "threshold_images"
 
 
 def list_models() -> str:
@@ -25,8 +21,6 @@ def list_models() -> str:
             paragraphs.append(_describe(cls))
         except Exception as error:  # an error in one declaration must not hide the other networks
             paragraphs.append(f"{name}: cannot be built: {describe_error(error)}")
-    for module, error in FAULTY.items():
-        paragraphs.append(f"{module}: cannot be imported: {describe_error(error)}")
     return "\n".join(paragraphs)
 
 
@@ -88,46 +82,10 @@ def describe_rules(model: NetworkTrainer) -> list[str]:
     lines = []
     for rule, labels in groups:
         lines += textwrap.wrap(
-            f"{', '.join(labels)}: {', '.join([rule.title, *_described(rule)])}", WIDTH, initial_indent="  ",
-            subsequent_indent="      ", break_long_words=False, break_on_hyphens=False,
+            f"{', '.join(labels)}: {rule}", WIDTH, initial_indent="  ", subsequent_indent="      ",
+            break_long_words=False, break_on_hyphens=False,
         )  # fmt: skip
     return lines
-
-
-def _described(rule):
-    """Yield the parameters of a rule as texts."""
-    values = {field.name: getattr(rule, field.name) for field in fields(rule)}
-    schedule = {}
-    adaptation = {}
-    if values.keys() >= set(ADAPTATION):
-        adaptation = {name: values.pop(name) for name in ADAPTATION}
-    if values.keys() >= set(SCHEDULE):
-        schedule = {name: values.pop(name) for name in SCHEDULE}
-    for name, value in values.items():
-        words = name.replace("_", "-")
-        if name == "stabilize":
-            yield "stabilizer" if value else "no stabilizer"
-        elif name == "bounds":
-            yield f"bounds {value[0]:g} to {value[1]:g}"
-        elif isinstance(value, tuple | list):
-            yield f"{words} {' '.join(f'{number:+g}' for number in value)}"
-        elif isinstance(value, Rule):
-            yield f"{words} by {value.title}"  # this rule has its own line
-        else:
-            yield f"no {words}" if value is None else f"{words} {value}"
-    if schedule.get("double_every"):
-        every, highest, depression = schedule.values()
-        yield f"LTP doubled every {every:,} images up to {highest:g} and LTD then {depression:g} LTP"
-    elif schedule:
-        yield "constant rates"
-    if not adaptation:
-        return
-    positions, target, rate, images = adaptation.values()
-    if positions < 1:
-        yield f"winners at {100 * positions:g} % of the positions"
-    if target:
-        steps = f"steps of {rate:g} θ that fall by e per {images:,g} images"
-        yield f"thresholds adapt to first spikes at {target:g} T by {steps}"
 
 
 def describe_phases(model: NetworkTrainer) -> list[str]:

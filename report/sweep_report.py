@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 import statistics
 import textwrap
 from collections import defaultdict
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from report.figures import DASHES, PALETTE, create_figure, save, use_style
 from report.run_folder import is_finished
@@ -37,7 +36,6 @@ ABOUT = "network", "data set", "setting"
 DECLARED = "epochs", "encoder", "augment", "image_size"  # networks and data sets have their own values
 SPLITS = {"val": "validation", "train": "training"}
 LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
-NUMBER = re.compile(r"[^=]+=-?[\d.]+(e-?\d+)?")  # a field with a number
 
 
 @dataclass
@@ -138,15 +136,13 @@ def _read_scores(results: dict) -> dict[str, float]:
 
 
 def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collection[str] = ()) -> str:
-    """Write sweep.md, sweep.csv (a row per setting), runs.csv (a row per run) and pictures into ``output``.
-
-    curves.png shows the learning curves, grid.png the accuracy against each number in which settings differ.
+    """Write sweep.md, sweep.csv (a row per setting), runs.csv (a row per run) and curves.png into ``output``.
 
     Args:
         runs: the runs. sweep.md names those that are damaged; the tables and curves leave them out.
         ignored: the flags in which runs of the same setting may differ, beside the seed.
 
-    Returns the text of sweep.md without the pictures.
+    Returns the text of sweep.md without the picture.
     """
     readable = [run for run in runs if not run.damage]
     groups = _group_runs(readable, ignored)
@@ -159,12 +155,12 @@ def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collect
     for run in runs:
         if run.damage:
             text += f"\n{run.describe()}.\n"
-    pictures = ""
-    for name, figure in (("curves", _draw_curves(groups)), ("grid", _draw_grid(groups))):
-        if figure is not None:
-            save(figure, output / f"{name}.png")
-            pictures += f"\n![{name}]({name}.png)\n"
-    write_text(output / "sweep.md", text + pictures)
+    picture = ""
+    figure = _draw_curves(groups)
+    if figure is not None:
+        save(figure, output / "curves.png")
+        picture = "\n![curves](curves.png)\n"
+    write_text(output / "sweep.md", text + picture)
     _write_tables(output, groups, keys)
     return text
 
@@ -271,82 +267,41 @@ def _write_csv(path: Path, rows: list[list]) -> None:
     write_text(path, text.getvalue())
 
 
+@use_style()
 def _draw_curves(groups: Groups) -> Figure | None:
     """Draw the learning curves of all settings, a panel for each data set and split. None if there are no curves."""
-    panels = defaultdict(list)
+    panels = defaultdict(dict)  # {title: {label: the curves of the seeds}}
     for split, images in SPLITS.items():
         for (model, dataset, setting), members in groups.items():
             curves = [run.curves[split] for run in members if run.curves.get(split)]
             if curves:
-                epochs = range(1, 1 + max(map(len, curves)))
-                panels[f"{dataset}, {images} images"].append((_label(model, setting), epochs, curves))
-    return _draw_panels(panels, "Learning curves", ["epoch of the phase with labels"] * len(panels))
-
-
-def _draw_grid(groups: Groups) -> Figure | None:
-    """Draw the accuracy against each number in which settings differ, a panel for each. None if there is no number."""
-    lines = defaultdict(dict)  # {(panel, label): {number: accuracies of the seeds}}
-    for (model, dataset, setting), members in groups.items():
-        images = "test"
-        accuracies = _collect_scores(members, "accuracy")
-        if not accuracies:
-            images = "validation"
-            accuracies = _collect_scores(members, "validation")
-        fields = setting.split(", ")
-        for text in fields if accuracies else ():
-            if NUMBER.fullmatch(text):
-                name, number = text.split("=")
-                others = ", ".join(other for other in fields if other != text)
-                lines[f"{dataset}, {images} images, {name}", _label(model, others)][float(number)] = accuracies
-    panels = defaultdict(list)
-    for (panel, label), line in lines.items():
-        if len(line) > 1:
-            numbers = sorted(line)
-            curves = list(zip_longest(*(line[number] for number in numbers)))
-            panels[panel].append((label, numbers, curves))
-    return _draw_panels(panels, "Accuracy against the settings", [panel.rsplit(", ", 1)[1] for panel in panels])
-
-
-def _label(model: str, setting: str) -> str:
-    return ", ".join(filter(None, (model, setting)))
-
-
-@use_style()
-def _draw_panels(panels: dict[str, list[tuple]], title: str, xlabels: Sequence[str]) -> Figure | None:
-    """Draw panels {title: [(label, x, curves)]}, each curve of a seed. None if there is no panel.
-
-    xlabels: the label of the x axis of each panel.
-    """
+                name = f"{model}, {setting}" if setting else model
+                label = textwrap.fill(f"{name} ({len(curves)})", LEGEND_WIDTH)
+                panels[f"{dataset}, {images} images"][label] = curves
     if not panels:
         return None
-    labels = {}
-    heights = []  # in inches: a panel is as high as its legend
-    for panel, lines in panels.items():
-        labels[panel] = [textwrap.fill(f"{label} ({len(curves)})", LEGEND_WIDTH) for label, _, curves in lines]
-        rows = "\n".join(labels[panel]).count("\n") + 1
-        heights.append(max(3.6, 1.2 + 0.19 * rows))
-    figure = create_figure(9, sum(heights), f"{title}\nmean (line), standard deviation (band) and single seeds (thin)")
+    rows = ["\n".join(panel).count("\n") + 1 for panel in panels.values()]  # of the legends
+    heights = [max(3.6, 1.2 + 0.19 * count) for count in rows]  # in inches: a panel is as high as its legend
+    title = "Learning curves\nmean (line), standard deviation (band) and single seeds (thin)"
+    figure = create_figure(9, sum(heights), title)
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, xlabel, (panel, lines) in zip(axes, xlabels, panels.items(), strict=True):
-        ticks = set()
-        for number, (label, (_, x, curves)) in enumerate(zip(labels[panel], lines, strict=True)):
-            _draw_line(axis, number, label, x, curves)
-            ticks |= set(x)
-        axis.set(title=panel, ylabel="accuracy, %", xlabel=xlabel)
-        locator = FixedLocator(sorted(ticks)) if len(ticks) <= 12 else MaxNLocator(integer=True)
-        axis.xaxis.set_major_locator(locator)
+    for axis, (name, panel) in zip(axes, panels.items(), strict=True):
+        for number, (label, curves) in enumerate(panel.items()):
+            _draw_line(axis, number, label, curves)
+        axis.set(title=name, ylabel="accuracy, %", xlabel="epoch of the phase with labels")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(axis="y")
-        if axis is axes[0] or labels[panel] != next(iter(labels.values())):
-            axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="network, setting (number of seeds)")
+        axis.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), title="network, setting (number of seeds)")
     return figure
 
 
-def _draw_line(axis: Axes, number: int, label: str, x: Sequence[float], curves: Sequence[Sequence[float]]) -> None:
+def _draw_line(axis: Axes, number: int, label: str, curves: Sequence[Sequence[float]]) -> None:
     """Draw the mean of curves with their deviation and each single curve, in the colour of this number."""
     color = PALETTE[number % len(PALETTE)]
     dashes = DASHES[number // len(PALETTE) % len(DASHES)]
-    marker = "o" if len(x) <= 30 else None
     mean, deviation = average_curves(curves)
+    x = np.arange(1, 1 + len(mean))
+    marker = "o" if len(x) <= 30 else None
     bar = deviation if len(x) == 1 else None
     axis.errorbar(x, mean, bar, label=label, color=color, ls=dashes, marker=marker, ms=3.5, capsize=4)
     if len(curves) > 1:

@@ -110,7 +110,7 @@ def test_reports_know_what_a_stage_reads():
     counts = measure_energy(model, S1C1(), LATENCIES)["stages"]
     assert counts["e"]["synaptic_additions"] == pytest.approx((joined < 8).sum() / 40 * 6)
     assert counts["q"]["spikes"] == pytest.approx((maps["q"] < 8).sum().item() / 40)
-    assert {name: f.shape[1:] for name, f in compute_preferred_features(model).items()} == {
+    assert {name: f.shape[1:] for name, f in compute_preferred_features(model, (1, -1)).items()} == {
         "a": (3, 3), "b": (8, 8), "c": (12, 12), "d": (5, 5)
     }  # fmt: skip
     table = summarize(model, 12, 12)

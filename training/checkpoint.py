@@ -21,7 +21,7 @@ from PIL import Image
 from datasets.data_set import CHARACTERS
 from datasets.events import open_recordings
 from datasets.recordings import Recordings
-from encoders import build_encoder, get_encoder_config
+from encoders import build_encoder, encode_chunks, get_encoder_config
 from engine.declaration import to_plain
 from engine.stages import read_stages
 from errors import InputError
@@ -190,8 +190,14 @@ class TrainedNetwork:
         network has no decision stage.
         """
         self.check_decides()
-        classes, scores = self.model.decide(self.encoder.encode(self._gather(images)))
-        return classes.cpu(), scores.cpu().float()
+        images = self._gather(images)
+        classes = []
+        scores = []
+        for _, latencies in encode_chunks(self.encoder, images):
+            decisions, of_classes = self.model.decide(latencies)
+            classes.append(decisions.cpu())
+            scores.append(of_classes.cpu())
+        return torch.cat(classes), torch.cat(scores).float()
 
     def check_decides(self) -> None:
         """Raise InputError if the network has no decision stage."""

@@ -19,9 +19,11 @@ import numpy as np
 import torch
 
 from datasets.data_set import Images
+from encoders import encode_chunks
+from engine.graph import CHUNK
 from errors import InputError
 from network_trainer import NetworkTrainer
-from report.metrics import evaluate_predictions
+from report.evaluation import evaluate_predictions
 from s1c1 import Encoder
 from utils import check_memory, write_atomically
 
@@ -33,7 +35,6 @@ DEFAULT_C = 1.0  # scikit-learn's default, which is used without validation imag
 MAX_TRIED = 10_000  # the largest number of training images for the choice of C
 COPIES = 3  # copies of the inputs in memory, including those of scikit-learn
 BYTES = 12  # of a spike in a sparse matrix: a float64 and an int32
-CHUNK = 1000  # images encoded together
 
 
 def read_features(
@@ -100,12 +101,11 @@ def describe_readout(readout: dict) -> str:
 def compute_maps(model: NetworkTrainer, encoder: Encoder, images: Images, stage: str) -> torch.Tensor:
     """Compute the latency maps uint8 (N, C, H, W) of a stage."""
     out = None
-    for start in range(0, len(images) or 1, CHUNK):  # no images have maps too, of a shape
-        latencies = encoder.encode(images[start : start + CHUNK]).to(model.device)
-        part = model.map_of(latencies, stage).cpu()
+    for part, latencies in encode_chunks(encoder, images):
+        maps = model.map_of(latencies.to(model.device), stage).cpu()
         if out is None:  # filled in place, because to join the parts at the end takes twice the memory
-            out = part.new_empty((len(images), *part.shape[1:]))
-        out[start : start + CHUNK] = part
+            out = maps.new_empty((len(images), *maps.shape[1:]))
+        out[part] = maps
     return out
 
 

@@ -30,12 +30,11 @@ class RunLog:
     Args:
         folder: the folder of the run. If it is None, no file is written.
         tensorboard: also log to TensorBoard, in the same folder.
-        quiet: print nothing.
     """
 
-    def __init__(self, folder: Path | None = None, tensorboard: bool = False, quiet: bool = False):
+    def __init__(self, folder: Path | None = None, tensorboard: bool = False):
         self.folder = folder
-        self.quiet = quiet or sys.stdout is None
+        self.quiet = sys.stdout is None
         self.is_live = not self.quiet and sys.stdout.isatty()
         self.board = NoBoard()
         if tensorboard and folder is not None:
@@ -136,7 +135,7 @@ class NoBoard:
         pass
 
     log_network = log_batch = log_validation = log_epoch = log_stages = ignore
-    log_pictures = log_scores = log_embedding = log_hyperparameters = flush = close = ignore
+    log_pictures = log_scores = flush = close = ignore
 
 
 def align_titles(phases: Sequence[tuple[str, str]], epochs: Sequence[int]) -> list[str]:

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from datasets.augmentation import MovedCopies
-from encoders import name_unit
+from encoders import encode_chunks, name_unit
 from engine.compiled import announcements
 from engine.decision import Outcome
-from engine.graph import CHUNK, LatencyMap
+from engine.graph import LatencyMap
 from engine.packed import PackedLatencies
 from engine.stages import INPUT
 from network_trainer import LatencyDataset, Progress, Step
@@ -24,8 +24,7 @@ from report.diagnosis import Diagnosis
 from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import write_page, write_training_page
-from report.report import MOVED_IMAGES, Report
-from report.results import collect_results, write_report
+from report.report import MOVED_IMAGES, Report, collect_results, write_report
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import load_checkpoint, restore_state, save_checkpoint
@@ -108,11 +107,9 @@ class Run:
         seconds["encoding"] += time.perf_counter()
         self.diagnosis = None
         if not plan.is_dry:
-            is_events = not self.data.set.colours
-            count = len(validation) if validation else 0
-            self.diagnosis = Diagnosis(self.model, plan.epochs, train, count, is_events)
-        if self.diagnosis and not is_resumed:
-            self.log_all(self.diagnosis.diagnose_plan())
+            self.diagnosis = Diagnosis(self.model, train)
+            if self.data.set.colours and not is_resumed:
+                self.log_diagnosis(self.diagnosis.diagnose_size())
         with handle_signals(self.stop.note):
             while self.progress.phase < len(phases):
                 self.train_phase(train, validation)
@@ -182,8 +179,6 @@ class Run:
             self.log.close_bar()
             text = f"compiling the kernels of {step.phase.name}, at the first start only"
             announcements[:] = [lambda: self.log.info(text)]
-            if self.diagnosis and progress.epoch == progress.batch == 0:
-                self.log_all(self.diagnosis.diagnose_next(step.phase))
         elif step.kind != "epoch":
             left = ""
             if step.kind == "batch":
@@ -228,11 +223,17 @@ class Run:
         if gave_up and not is_last:
             self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
         if self.diagnosis and (is_last or gave_up):
-            self.log_all(self.diagnosis.diagnose(phase, row))
+            self.log_diagnosis(self.diagnosis.diagnose(phase, row))
         if self.plan.draws and time.monotonic() - self.shown_at >= PAGE_EVERY:
             title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"
             write_training_page(self.folder, self.model, self.encoder, title)
             self.shown_at = time.monotonic()
+
+    def log_diagnosis(self, texts: Iterable[str]) -> None:
+        """Log the texts of the diagnosis, and keep them for results.json."""
+        new = list(texts)
+        self.progress.diagnosis += new
+        self.log_all(new)
 
     def log_all(self, texts: Iterable[str]) -> None:
         for text in texts:
@@ -260,10 +261,10 @@ class Run:
             latencies = PackedLatencies(count, shape, self.model.time_steps)
         else:
             latencies = torch.empty((count, *shape), dtype=torch.uint8, device=self.model.device)
-        for first in range(0, count, CHUNK):
-            latencies[first : first + CHUNK] = self.encode(images[chosen[first : first + CHUNK]])
-            title = f"encoding the {split} {name_unit(self.encoder.colours)}"
-            self.log.show(title, min(first + CHUNK, count), count)
+        title = f"encoding the {split} {name_unit(self.encoder.colours)}"
+        for part, encoded in encode_chunks(self.encoder, images[chosen]):
+            latencies[part] = encoded.to(self.model.device)
+            self.log.show(title, part.stop, count)
         self.log.close_bar()
         return LatencyDataset(latencies, labels[chosen])
 
@@ -303,8 +304,6 @@ class Run:
 
         seconds: {part of the run: seconds}, for results.json. start: time at which the process began to train.
         """
-        # before the network gets the weights of the best epoch
-        diagnosis = self.diagnosis.diagnose_all(self.progress.history) if self.diagnosis else []
         split = self.plan.scored
         images, labels, chosen = self.data.get_split(split)
         latencies = self.encode_split(split).maps[INPUT]
@@ -317,20 +316,14 @@ class Run:
         if self.plan.draws:
             self.log.info("drawing the figures")
         report = self._make_report(images, labels, latencies, evaluations.get(f"{split}.best"))
-        facts = {"diagnosis": diagnosis, "energy": energy, **self._collect_facts(seconds)}
-        readout = facts.get("readout", {})
-        if self.diagnosis and evaluations and split in readout:
-            accuracy = evaluations[f"{split}.best"].metrics["accuracy"]
-            texts = [*self.diagnosis.diagnose_readout(accuracy, readout[split]["accuracy"])]
-            self.log_all(texts)
-            facts["diagnosis"] += texts
+        facts = {"diagnosis": self.progress.diagnosis, "energy": energy, **self._collect_facts(seconds)}
         maps = self.folder / "maps" / "end"
         lost = write_report(
             self.folder, report, evaluations, facts, maps, self.plan.map_images, self.plan.draws, self.log.show
         )
         self.log.close_bar()
         self.log_all(lost)
-        self._log_board(report, evaluations, maps)
+        self._log_board(evaluations, maps)
         seconds["since the last start"] = time.perf_counter() - start
         facts |= {"peak_memory_mb": get_peak_memory(), "flags": self.info["flags"]}
         results = collect_results(evaluations, facts)
@@ -393,19 +386,15 @@ class Run:
         self.log.close_bar()
         return result
 
-    def _log_board(self, report: Report, evaluations: dict[str, Evaluation], maps: Path) -> None:
-        """Log scores, figures, the activation maps in ``maps``, an embedding and the hyperparameters to TensorBoard."""
+    def _log_board(self, evaluations: dict[str, Evaluation], maps: Path) -> None:
+        """Log scores, figures and the activation maps in ``maps`` to TensorBoard."""
         board = self.log.board
         step = len(self.progress.history) + 1
         board.log_pictures("maps", maps, step)
-        scored = {}
         for split in ("validation", "test"):
             if f"{split}.best" in evaluations:
-                scored[split] = evaluations[f"{split}.best"].metrics
-                board.log_scores(split, scored[split], step)
+                board.log_scores(split, evaluations[f"{split}.best"].metrics, step)
         board.log_pictures("report", self.folder / "figures", step)
-        board.log_embedding(report, step)
-        board.log_hyperparameters(self.model, self.plan.chosen, list(scored), step)
 
     def _log_scores(self, evaluations: dict[str, Evaluation], facts: dict[str, Any]) -> None:
         """Log the scores, the time and the memory, and where everything is."""

@@ -8,25 +8,20 @@
 TensorBoard sorts charts by their tags. The tags are chosen so that accuracy and loss come first.
 """
 
-import shutil
 import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
-from torch.utils.tensorboard.summary import hparams
 
 from engine.decision import Outcome
 from network_trainer import NetworkTrainer, Phase, compute_convergence
-from report.figures import draw_confusion, draw_filters, to_pixels
-from report.metrics import evaluate_predictions
-from report.report import Report
-from training.settings import to_text
+from report.evaluation import evaluate_predictions
+from report.feature_figures import draw_filters
+from report.figures import draw_confusion, to_pixels
 
 EVENT_FILES = "events.out.tfevents.*"
-EMBEDDED_IMAGES = 1000  # in the projector
 POINTS = 10  # the largest number of points of a curve within an epoch
 
 
@@ -137,40 +132,6 @@ class Board:
         names = "accuracy", "loss", "silent", "f1_macro", "roc_auc_macro"
         self.log_scalars("", {f"{split}/{name}": metrics[name] for name in names}, step)
 
-    def log_hyperparameters(self, model: NetworkTrainer, learned: dict, splits: list[str], step: int) -> None:
-        """Log the run's row in the table of hyperparameters.
-
-        learned: the settings that change what is learned. splits: the splits whose scores were logged.
-        """
-        chosen = learned | learned["set"]
-        del chosen["set"]
-        for label, layer in model.named_layers():
-            chosen |= {f"{label}.threshold": layer.threshold, f"{label}.rule": layer.stage.rule}
-        row = {}
-        for name, value in chosen.items():
-            row[name] = value if isinstance(value, int | float) else to_text(value)
-        scores = {}  # only their names matter: their values were logged before
-        for split in splits:
-            scores |= {f"{split}/accuracy": 0, f"{split}/f1_macro": 0, f"{split}/silent": 0}
-        for summary in hparams(row, scores):
-            self.get_writer("", step).file_writer.add_summary(summary)
-
-    def log_embedding(self, report: Report, step: int) -> None:
-        """Log the last feature layer for the projector: how early and how often each feature spikes for each image."""
-        (self.folder / "projector_config.pbtxt").unlink(missing_ok=True)  # from an earlier end of this run
-        shutil.rmtree(self.folder / f"{step:05}", ignore_errors=True)
-        model = report.model
-        latencies = report.latencies[:EMBEDDED_IMAGES]
-        names = model.inputs_of(model.decision) if model.decision else list(model.declaration)[-1:]
-        sums = []
-        for name in names:
-            earliness = model.time_steps - model.map_of(latencies, name).float()
-            sums.append(earliness.sum((2, 3)).cpu())
-        pixels = torch.as_tensor(np.asarray(report.images[:EMBEDDED_IMAGES])).float() / 255
-        sprites = pixels[:, None] if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)
-        classes = [report.class_names[label] for label in report.labels[:EMBEDDED_IMAGES]]
-        self.get_writer("", step).add_embedding(torch.cat(sums, 1), classes, sprites, step, tag="last_feature_layer")
-
     def flush(self) -> None:
         for writer in self._writers.values():
             writer.flush()
@@ -184,28 +145,10 @@ def wait_for_later_name(folder: Path) -> None:
     """Wait until the name of a new event file sorts after those in the folder.
 
     TensorBoard reads event files in the order of their names, which begin with the second in which they were opened.
-    If the clock was set back, files from the future are renamed: the current second is put in front of their second.
     """
-    now = read_clock()
-    opened = {path: read_second(path) for path in folder.glob(EVENT_FILES)}
-    latest = max(opened.values(), default="")
-    if latest > now:
-        for path, second in opened.items():
-            if second >= now:
-                path.rename(path.with_name(path.name.replace("tfevents.", f"tfevents.{now}.", 1)))
-        latest = now
-    while latest >= read_clock():
+    opened = [path.name.split(".")[3] for path in folder.glob(EVENT_FILES)]
+    while f"{int(time.time()):010}" in opened:
         time.sleep(0.05)
-
-
-def read_clock() -> str:
-    """Return the current second as in the names of event files."""
-    return f"{int(time.time()):010}"
-
-
-def read_second(path: Path) -> str:
-    """Return the second in which an event file was opened, from its name."""
-    return path.name.split(".")[3]
 
 
 def count_epochs(history: list[dict]) -> int:

@@ -1,7 +1,6 @@
 """Recordings of events: files, checks, the data set, and the encoder."""
 
 import io
-import os
 import shutil
 import tempfile
 from pathlib import Path

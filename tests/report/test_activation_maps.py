@@ -98,20 +98,21 @@ def test_a_picture_shows_every_neuron(shape, steps):
 
 
 def test_a_picture_of_potentials():
-    """The deciding neuron has its own colours; potentials of one branch are of one scale."""
+    """The deciding neuron has its own colours."""
     potentials = np.zeros((6, 2, 2), np.float32)
     potentials[4, 1, 0], potentials[1] = 8, 4
     classes = np.arange(6) // 2
-    picture = draw_decision({"potentials": potentials}, classes, "abc", "title")
-    zoom = 20
-    assert count_pixels(picture, make_color_table("Oranges", LEVELS)[-1]) == zoom**2
+    picture = draw_decision(potentials, classes, "abc", "title")
+    zoom = math.isqrt(count_pixels(picture, make_color_table("Oranges", LEVELS)[-1]))
+    scale = 2 * 12  # pixels of each colour of the scale above the maps
+    assert count_pixels(picture, make_color_table("Oranges", LEVELS)[-1]) == zoom**2 > 1
     assert count_pixels(picture, make_color_table("Oranges", LEVELS)[0]) == 3 * zoom**2
-    assert count_pixels(picture, make_color_table("Blues", LEVELS)[(LEVELS - 1) // 8]) == 4 * zoom**2  # (4 / 8)³
-    assert count_pixels(picture, make_color_table("Blues", LEVELS)[0]) == 16 * zoom**2
-    silent = draw_decision({"potentials": potentials * 0}, classes, "abc", "title")
-    assert count_pixels(silent, make_color_table("Blues", LEVELS)[0]) == 24 * zoom**2
-    both = draw_decision({"potentials_3x3": potentials, "potentials_5x5": potentials}, classes, "abc", "title")
-    assert count_pixels(both, make_color_table("Oranges", LEVELS)[-1]) == 2 * zoom**2
+    assert (
+        count_pixels(picture, make_color_table("Blues", LEVELS)[(LEVELS - 1) // 8]) == 4 * zoom**2 + scale
+    )  # (4 / 8)³
+    assert count_pixels(picture, make_color_table("Blues", LEVELS)[0]) == 16 * zoom**2 + scale
+    silent = draw_decision(potentials * 0, classes, "abc", "title")
+    assert count_pixels(silent, make_color_table("Blues", LEVELS)[0]) == 24 * zoom**2 + scale
 
 
 def test_choose_images():

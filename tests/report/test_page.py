@@ -12,7 +12,7 @@ from PIL import Image
 from models import build_model
 from report import page
 from report.activation_maps import save_activation_maps
-from report.metrics import evaluate_predictions
+from report.evaluation import evaluate_predictions
 from report.report import Report
 from s1c1 import S1C1
 

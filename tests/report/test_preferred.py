@@ -26,7 +26,7 @@ def test_light_and_dark_are_carried_apart():
 @pytest.mark.parametrize("name", slow_except(["inception2024"], list(MODELS)))
 def test_every_network(name):
     model = build_model(name)
-    features = compute_preferred_features(model)
+    features = compute_preferred_features(model, POLARITY)
     firing = [name for name in model.stages if name != model.decision]
     assert list(features) == [label for label, _ in model.named_layers(firing)]
     for label, layer in model.named_layers(firing):
@@ -42,7 +42,7 @@ def test_a_bar_is_found_again():
     model.stages["s1"].weight[4, 0, :, 2] = 1  # light in a column …
     model.stages["s1"].weight[4, 1, :, 0] = 1  # … beside dark
     model.stages["s2"].weight[9, 4, :, 1] = 1  # three such bars, one below the other, two pixels apart
-    features = compute_preferred_features(model)
+    features = compute_preferred_features(model, POLARITY)
     expected = np.zeros((5, 5))
     expected[:, 2], expected[:, 0] = 1, -1
     assert np.array_equal(features["s1"][4], expected)
@@ -58,6 +58,6 @@ def test_polarity_is_the_encoders():
     weight = model.stages["s1"].weight
     weight.zero_()
     weight[0, 0, 2, 2] = weight[1, 1, 2, 2] = 1
-    for polarity, expected in ((None, (1, -1)), ((-1, 1), (-1, 1)), ((0, -1), (0, -1)), ((0, 0), (1, 1))):
+    for polarity, expected in (((-1, 1), (-1, 1)), ((0, -1), (0, -1)), ((0, 0), (1, 1))):
         features = compute_preferred_features(model, polarity)["s1"]
         assert features[:2, 2, 2].tolist() == list(expected)

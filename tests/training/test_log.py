@@ -33,7 +33,7 @@ def test_a_broken_output_ends_the_printing_and_nothing_else(output, tmp_path, mo
 def test_a_link_is_replaced_and_not_followed(tmp_path):
     (tmp_path / "mine").write_text("old\n")
     (tmp_path / "log.txt").symlink_to(tmp_path / "mine")
-    RunLog(tmp_path, quiet=True).info("one")
+    RunLog(tmp_path).info("one")
     assert (tmp_path / "mine").read_text() == "old\n"
     assert (tmp_path / "log.txt").read_text() == "one\n"
 

@@ -21,7 +21,6 @@ from support.refusals import refuses
 from support.run_folders import ROOT
 
 import train
-from datasets.augmentation import Augmentation
 from models import network_names
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.settings import (
@@ -34,7 +33,6 @@ from training.settings import (
     read_pairs,
     read_value,
     setting,
-    to_words,
 )
 
 COMMANDS = TrainSettings, EvaluateSettings, SweepSettings
