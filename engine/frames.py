@@ -1,28 +1,26 @@
 """The tensor backend: whole spike waves, one convolution for each time step, on any device.
 
 It consists of SpykeTorch's operations. A GPU runs it, and it is the slow reference implementation with which the tests
-compare ``engine/event``, whose five functions it also has: ``fire``, ``peaks``, ``learn_features``, ``learn_decisions``
-and ``learn_together``.
+compare ``engine/event``. It has the same five functions, with the types that ``engine/event/backend.py`` states.
 """
 
 from functools import reduce
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.adaptation import Draws, adapt_thresholds, choose_position
+from engine.adaptation import adapt_thresholds, choose_position
 from engine.decision import Result, check_learners, strongest, tolerance
-from engine.rules import MAX_LEARNERS, Rule, naming
+from engine.rules import MAX_LEARNERS, naming
 from SpykeTorch import functional as sf
 
 WAVE_ELEMENTS = 1 << 26  # potentials in memory at the same time, if images share a convolution
 IMAGES = 1000  # that share a convolution in a decision layer
 
 
-def fire(layer: Any, latency: Tensor, limit: float, pool: int) -> Tensor:
+def fire(layer, latency, limit, pool):
     """Compute the first spikes of latency uint8 (N, C, H, W), as ``event.fire`` does."""
     elements = layer.time_steps * layer.stage.out_channels * latency[:1, 0].numel()
     images = max(1, WAVE_ELEMENTS // max(1, elements))
@@ -30,12 +28,12 @@ def fire(layer: Any, latency: Tensor, limit: float, pool: int) -> Tensor:
     return torch.cat([pool_latency(sf.wave_to_latency(wave), pool) for wave in waves])
 
 
-def peaks(layer: Any, latency: Tensor) -> Tensor:
+def peaks(layer, latency):
     """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
     return torch.cat([_sum_weights(layer, part).amax((2, 3)) for part in latency.split(IMAGES)])
 
 
-def learn_features(layer: Any, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws) -> Tensor:
+def learn_features(layer, latency, rule, rates, draws):
     """Learn without labels, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
     result = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
     with naming(rule):
@@ -49,9 +47,7 @@ def learn_features(layer: Any, latency: Tensor, rule: Rule, rates: np.ndarray, d
     return result
 
 
-def learn_decisions(
-    layer: Any, latency: Tensor, labels: Tensor, classes: np.ndarray, rates: np.ndarray, left_out: np.ndarray | None
-) -> Result:
+def learn_decisions(layer, latency, labels, classes, rates, left_out):
     """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
     result = Result.silent(len(latency), layer, classes)
     with naming(layer.stage.rule):
@@ -60,15 +56,7 @@ def learn_decisions(
     return result
 
 
-def learn_together(
-    lower: Any,
-    upper: Any,
-    latency: Tensor,
-    labels: Tensor,
-    pool: int,
-    classes: np.ndarray,
-    rates: tuple[np.ndarray, np.ndarray | None],
-) -> Result:
+def learn_together(lower, upper, latency, labels, pool, classes, rates):
     """Let a firing layer and the decision layer above it learn, as ``event.learn_together`` does."""
     rule = lower.stage.rule
     lower_rates, upper_rates = rates
@@ -212,7 +200,7 @@ def _change_weights(weight, features, times, time, rates, rule):
     ltp, ltd = weight.new_tensor(rates.tolist())
     before = weight[features]
     rate = plasticity.window(times.int(), time, ltp, ltd)
-    after = before + rate * plasticity.change(before)
+    after = before + plasticity.change(before, rate)
     after = after.clamp_(plasticity.lower, plasticity.upper)
     after[after.abs() < torch.finfo(after.dtype).tiny] = 0  # additions of denormal numbers are slow
     weight[features] = after

@@ -6,7 +6,7 @@ User-defined rules can be in any file (``--plugin``). A rule is a frozen datacla
 * a *schedule*: the rates (LTP, LTD) of each image of a batch, and ``adapt``: the rates after the outcome of a batch;
 * a *plasticity*: a flat ``NamedTuple`` of numbers with the methods
     ``window``: the rate of a synapse, from the times of its input's spike and of the winner's spike;
-    ``change``: s(w), where w becomes w + rate · s(w), within ``lower`` and ``upper``;
+    ``change``: Δw, from the weight and the rate, where w becomes w + Δw, within ``lower`` and ``upper``;
     ``verdict``, if the rule needs labels: which neurons of a decision stage learn from an image, with which rates.
 
 The methods of a plasticity are compiled into the kernels, which find them by its type, and the tensor backend calls
@@ -21,6 +21,7 @@ References: Mozafari et al., Pattern Recognition 94, 2019 (arXiv 1804.00227); Kh
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
+from inspect import signature
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -33,13 +34,19 @@ from errors import InputError
 
 MAX_WINNERS = 2**15 - 1  # of an image; also the largest radius
 MAX_LEARNERS = 32  # decision neurons that learn from one image
+# The methods of a plasticity and their parameters
+METHODS = {
+    "window": ("t_in", "t_out", "ltp", "ltd"),
+    "change": ("w", "rate"),
+    "verdict": ("peaks", "label", "classes", "learners"),
+}
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Plasticity: what happens at a synapse
 
 
 class Additive(NamedTuple):
-    """A weight changes by the rate: s(w) = 1."""
+    """A weight changes by the rate: Δw = rate."""
 
     lower: float
     upper: float
@@ -48,15 +55,16 @@ class Additive(NamedTuple):
         """Return LTP if t_in <= t_out, otherwise LTD, also for a silent input (t_in = T)."""
         return (t_in <= t_out) * ltp + (t_in > t_out) * ltd
 
-    def change(self, w):
-        return 1
+    def change(self, w, rate):
+        """Return Δw; the rate is positive if the synapse is strengthened."""
+        return rate
 
 
 class Stabilized(Additive):
-    """The stabilizer slows a weight near a bound: s(w) = (w - lower)(upper - w) (Kheradpisheh et al. 2018)."""
+    """The stabilizer slows a weight near a bound: Δw = rate · (w - lower)(upper - w) (Kheradpisheh et al. 2018)."""
 
-    def change(self, w):
-        return (w - self.lower) * (self.upper - w)
+    def change(self, w, rate):
+        return rate * ((w - self.lower) * (self.upper - w))
 
 
 class Rewarded(Additive):
@@ -367,9 +375,19 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
     rates = np.array(rule.first_rates()).astype(np.float64, casting="same_kind")  # complex numbers are refused
     if rates.shape[-1:] != (2,) or rates.ndim > 2 or not (abs(rates) <= MAX_VALUE).all():
         raise InputError(f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {rates.tolist()}")
-    methods = {"window", "change", "verdict"} if rule.needs_labels else {"window", "change"}
-    if not methods <= set(dir(rule.plasticity())):
-        raise InputError(f"the plasticity of {rule.name!r} needs the methods {', '.join(sorted(methods))}")
+    plasticity = rule.plasticity()
+    for name, parameters in METHODS.items():
+        method = getattr(plasticity, name, None)
+        is_needed = name != "verdict" or rule.needs_labels
+        if is_needed and (method is None or len(signature(method).parameters) != len(parameters)):
+            wanted = f"{name}(self, {', '.join(parameters)})"
+            raise InputError(f"the plasticity {type(plasticity).__name__} of {rule.name!r} needs the method {wanted}")
+    weights = np.array([0.25, 0.5])
+    try:
+        plasticity.change(weights, plasticity.window(np.array([1, 2]), 1, weights, -weights))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"window and change of {rule.name!r} cannot be computed from arrays: {reason}") from error
     has_winners = getattr(rule, "winners", 0) in range(1, MAX_WINNERS + 1)
     has_radius = getattr(rule, "radius", -1) in range(MAX_WINNERS + 1)
     competes = is_firing and (rule.rewards_firing or not rule.needs_labels)

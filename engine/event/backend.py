@@ -35,7 +35,7 @@ def fire(layer: Any, latency: Tensor, limit: float, pool: int) -> Tensor:
     """
     array = layer.weight.numpy()
     geometry = geometry_of(layer, latency, lanes(array.dtype))
-    thresholds = make_thresholds(layer, geometry, limit)
+    thresholds = _make_thresholds(layer, geometry, limit)
     kernel = firing.fire
     if wide.is_faster(geometry):
         kernel = wide.fire
@@ -73,7 +73,7 @@ def learn_features(layer: Any, latency: Tensor, rule: Rule, rates: np.ndarray, d
         The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
     """
     winners = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
-    geometry, weights, competition, plasticity = prepare_firing(layer, latency, rule)
+    geometry, weights, competition, plasticity = _prepare_firing(layer, latency, rule)
     rates = rates.astype(weights.rows.dtype)
     draws = draws._replace(steps=draws.steps * layer.threshold)
     with naming(rule):
@@ -97,8 +97,8 @@ def learn_decisions(
     result = Result.silent(len(latency), layer, classes)
     geometry = geometry_of(layer, latency, BANK)
     chunk = deciding.chunk_size(geometry)
-    upper = prepare_deciding(layer, latency[:chunk], classes)
-    threads = count_threads(geometry)
+    upper = _prepare_deciding(layer, latency[:chunk], classes)
+    threads = _count_threads(geometry)
     size = chunk // 2 if threads > 1 else chunk  # images of a piece of work
     rates = rates.astype(upper.layer.weights.rows.dtype)
     if left_out is None:
@@ -139,9 +139,9 @@ def learn_together(
     lower_rates, upper_rates = rates
     if upper_rates is None:
         upper_rates = np.empty((0, 1, 2))
-    below = LowerLayer(*prepare_firing(lower, latency, lower.stage.rule), pool)
+    below = LowerLayer(*_prepare_firing(lower, latency, lower.stage.rule), pool)
     size = below.geometry.out_height // pool, below.geometry.out_width // pool
-    above = prepare_deciding(upper, latency.new_empty((1, below.geometry.features, *size)), classes)
+    above = _prepare_deciding(upper, latency.new_empty((1, below.geometry.features, *size)), classes)
     lower_rates = lower_rates.astype(below.weights.rows.dtype)
     upper_rates = upper_rates.astype(below.weights.rows.dtype)
     decisions = deciding.Decisions(result.decisions.numpy(), result.highest.numpy())
@@ -153,7 +153,7 @@ def learn_together(
     return result
 
 
-def geometry_of(layer: Any, latency: Tensor, block: int) -> Geometry:
+def geometry_of(layer, latency, block):
     """Return the ``Geometry`` of a layer for latency (N, C, H, W); its rows are whole blocks of numbers."""
     stage = layer.stage
     shape = latency.shape[1:]
@@ -162,7 +162,7 @@ def geometry_of(layer: Any, latency: Tensor, block: int) -> Geometry:
     return Geometry(layer.time_steps, *shape, stage.kernel, stage.padding, features, stride, *out_size)
 
 
-def make_thresholds(layer: Any, geometry: Geometry, limit: float) -> firing.Thresholds:
+def _make_thresholds(layer, geometry, limit):
     """Return the thresholds of a firing layer."""
     dtype = layer.weight.numpy().dtype
     raised = np.zeros(geometry.features)
@@ -173,42 +173,42 @@ def make_thresholds(layer: Any, geometry: Geometry, limit: float) -> firing.Thre
     return firing.Thresholds(dtype.type(limit), raised, start)
 
 
-def prepare_firing(layer: Any, latency: Tensor, rule: Rule) -> tuple[Geometry, Weights, Competition, Any]:
+def _prepare_firing(layer, latency, rule):
     """Return what a firing layer needs to learn from latency (N, C, H, W)."""
     array = layer.weight.numpy()
     geometry = geometry_of(layer, latency, lanes(array.dtype))
     plasticity = make_plasticity(rule, array.dtype)
     radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
-    competition = Competition(make_thresholds(layer, geometry, layer.limit), rule.winners, radius)
+    competition = Competition(_make_thresholds(layer, geometry, layer.limit), rule.winners, radius)
     transposed = transpose(array)
-    weights = Weights(transposed, make_rows(transposed, geometry.stride), are_inside(array, plasticity))
+    weights = Weights(transposed, make_rows(transposed, geometry.stride), _are_inside(array, plasticity))
     return geometry, weights, competition, plasticity
 
 
-def prepare_deciding(layer: Any, latency: Tensor, classes: np.ndarray) -> UpperLayer:
+def _prepare_deciding(layer, latency, classes):
     """Return a decision layer for the kernels, and the memory for as many images as there are in ``latency``."""
     array = layer.weight.numpy()
     geometry = geometry_of(layer, latency, BANK)
     plasticity = make_plasticity(layer.stage.rule, array.dtype)
     transposed = transpose(array)
-    weights = Weights(transposed, make_banks(transposed), are_inside(array, plasticity))
+    weights = Weights(transposed, make_banks(transposed), _are_inside(array, plasticity))
     parameters = deciding.DecisionParameters(geometry, weights, plasticity, classes)
     inputs = make_inputs(len(latency), geometry)
     found = make_peaks(len(latency), geometry.stride, array.dtype)
     return UpperLayer(parameters, inputs, found, deciding.make_chunk_buffers(geometry, array.dtype))
 
 
-def are_inside(array: np.ndarray, plasticity: Any) -> np.ndarray:
+def _are_inside(array, plasticity):
     """Return whether all weights lie within the bounds of a rule, bool (1,)."""
     return np.array([plasticity.lower <= array.min() and array.max() <= plasticity.upper])
 
 
-def count_threads(geometry: Geometry) -> int:
+def _count_threads(geometry):
     """Return the number of threads of a decision layer that learns: torch's, or 1 if the layer is small."""
     return 1 if count_additions(geometry) < FEW_ADDITIONS else torch.get_num_threads()
 
 
-def count_additions(geometry: Geometry) -> int:
+def count_additions(geometry):
     """Return the most additions that an image can take: those of an image in which all inputs spike."""
     reached = min(geometry.kernel**2, geometry.out_height * geometry.out_width)  # positions, by each spike
     return geometry.channels * geometry.height * geometry.width * reached * geometry.features

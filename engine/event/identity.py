@@ -12,7 +12,6 @@ import numpy as np
 
 from engine import rules
 
-METHODS = "window", "change", "verdict"
 # {name: class} of all plasticities that the kernels have got. Those of this repository keep their names.
 CLASSES = {name: cls for name, cls in vars(rules).items() if isinstance(cls, type) and issubclass(cls, tuple)}
 SHARED: dict[tuple, type] = {}  # {its names, bases, fields and code: the first class}
@@ -34,7 +33,7 @@ def make_plasticity(rule: rules.Rule, dtype: np.dtype) -> Any:
 def _find_first(cls):
     """Return the first class of the same code, because a method ``plasticity`` may define its class at each call."""
     codes = []
-    for method in filter(None, (getattr(cls, name, None) for name in METHODS)):
+    for method in filter(None, (getattr(cls, name, None) for name in rules.METHODS)):
         if not isinstance(method, FunctionType) or method.__closure__ or method.__defaults__:
             return cls
         codes.append((id(method.__code__), id(method.__globals__)))

@@ -17,7 +17,7 @@ for _kind in (types.NamedTuple, types.NamedUniTuple):  # kernels call the method
         return self.instance_class.window
 
     @overload_method(_kind, "change")
-    def _change(self, w):
+    def _change(self, w, rate):
         return self.instance_class.change
 
     @overload_method(_kind, "verdict")
@@ -118,7 +118,7 @@ def update_winners(times, geometry, weights, winners, rates, plasticity, renewed
 
 @compiled
 def renew(times, geometry, synapses, position, rates, plasticity, renewed):
-    """Compute the new synapses (k · k, C) of a winner at ``position`` (line, column, time step): w + rate · s(w).
+    """Compute the new synapses (k · k, C) of a winner at ``position`` (line, column, time step): w + Δw.
 
     The result is clipped to the bounds and written to ``renewed``, because the compiler does not vectorise the loop if
     it writes to what it reads. Weights below the smallest normal number become 0: the stabilizer drives weights towards
@@ -144,7 +144,7 @@ def renew(times, geometry, synapses, position, rates, plasticity, renewed):
             for c in range(len(before)):
                 w = before[c]
                 rate = plasticity.window(np.int32(inputs[c]), time, ltp, ltd)
-                w += type(w)(rate * type(w)(plasticity.change(w)))
+                w += type(w)(plasticity.change(w, type(w)(rate)))
                 w = min(max(w, plasticity.lower), plasticity.upper)
                 after[c] = w if abs(w) >= np.finfo(type(w)).tiny else w - w
 

@@ -3,19 +3,20 @@
 import ast
 import math
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from support.layers import learn_decisions, learn_features, make_layer
-from support.own_rules import ChosenRule, ExponentialSTDP, RecentSTDP
+from support.own_rules import ChosenRule, ExponentialSTDP, RecentSTDP, SoftSTDP
 from support.refusals import refuses
 from support.tiers import slow_except
 
 import engine
 from engine.decision import Outcome
 from engine.layers import BACKENDS, Layer
-from engine.rules import RSTDP, STDP, MarginRule
+from engine.rules import RSTDP, RULES, STDP, Additive, MarginRule
 from engine.stages import SpikingConv
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")
@@ -79,7 +80,7 @@ def test_window_and_change(rule, window, change):
     assert [plasticity.window(t, 4, 0.5, -0.25) for t in times] == window
     rates = torch.tensor([0.5, -0.25], dtype=torch.float64)
     assert plasticity.window(torch.tensor(times), 4, *rates).tolist() == window
-    assert plasticity.change(0.25) == pytest.approx(change, rel=1e-15)
+    assert plasticity.change(0.25, 1) == pytest.approx(change, rel=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -99,12 +100,29 @@ def test_the_strongest_is_rewarded_or_punished(peaks, label, expected):
 # Users' own rules
 
 
-WINDOWS = (RecentSTDP, {"span": 0}, 1e-12), (ExponentialSTDP, {}, 1e-6)
+class Old(Additive):
+    def change(self, w):
+        return 1
 
 
-@pytest.mark.parametrize(("kind", "more", "tolerance"), slow_except(WINDOWS[:1], WINDOWS))
-def test_another_window_on_both_backends(kind, more, tolerance):
-    """Every winner of 40 digits and every weight; and not those of the published window.
+class Branching(Additive):
+    def change(self, w, rate):
+        return rate if w < 1 else 0
+
+
+@pytest.mark.parametrize(("kind", "word"), [(Old, "change(self, w, rate)"), (Branching, "change")])
+def test_a_plasticity_that_no_backend_can_use_is_refused_in_the_declaration(kind, word):
+    rule = type("Mine", (STDP,), {"name": "mine", "plasticity": lambda self, number=float: kind(0.0, 1.0)})
+    with mock.patch.dict(RULES, mine=rule), refuses(word):
+        SpikingConv(4, 5, threshold=5, rule=rule(winners=1, radius=0))
+
+
+WINDOWS = (RecentSTDP, {"span": 0}, 1e-12), (SoftSTDP, {}, 1e-12), (ExponentialSTDP, {}, 1e-6)
+
+
+@pytest.mark.parametrize(("kind", "more", "tolerance"), slow_except(WINDOWS[:2], WINDOWS))
+def test_other_plasticities_on_both_backends(kind, more, tolerance):
+    """Every winner of 40 digits and every weight; and not those of the published rule.
 
     In a power, torch computes with float32.
     """

@@ -49,7 +49,7 @@ FUNCTIONS = {
         [*EVENT, *TRACES],
     ),
     "engine/event/together.py": ("update_both", ["tests/engine/test_event.py -k 'event and joint'", *TRACES]),
-    "engine/event/backend.py": ("prepare_firing make_thresholds learn_decisions are_inside", EVENT),
+    "engine/event/backend.py": ("_prepare_firing _make_thresholds learn_decisions _are_inside", EVENT),
     "engine/event/identity.py": ("make_plasticity", ["tests/engine/test_identity.py"]),
     "engine/rules.py": (
         "Additive.window Stabilized.change Rewarded.verdict Margin.verdict STDP STDP.schedule RSTDP RSTDP.adapt "

@@ -19,8 +19,8 @@ class Recent(NamedTuple):
         recent = (t_in <= t_out) * (t_in + self.span >= t_out)
         return recent * ltp + (recent < 1) * ltd
 
-    def change(self, w):
-        return 1
+    def change(self, w, rate):
+        return rate
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,28 @@ class RecentSTDP(STDP):
 
     def plasticity(self, number=float):
         return Recent(*map(number, (*self.bounds, self.span)))
+
+
+class Soft(NamedTuple):
+    """Soft bounds: LTP is in proportion to the distance from the upper bound, LTD to that from the lower bound."""
+
+    lower: float
+    upper: float
+
+    def window(self, t_in, t_out, ltp, ltd):
+        return (t_in <= t_out) * ltp + (t_in > t_out) * ltd
+
+    def change(self, w, rate):
+        return (rate > 0) * rate * (self.upper - w) + (rate < 0) * rate * (w - self.lower)
+
+
+@dataclass(frozen=True)
+class SoftSTDP(STDP):
+    name: ClassVar[str] = "soft"
+    title: ClassVar[str] = "soft STDP"
+
+    def plasticity(self, number=float):
+        return Soft(*map(number, self.bounds))
 
 
 class Exponential(NamedTuple):
