@@ -378,7 +378,8 @@ CONTENTS = None, b"", b"[]", b'{"flags": 1, "test": 1}', b"val\n1\n", b"\xff\0",
 
 
 @pytest.mark.parametrize("name", ["args.json", "results.json", "metrics.csv"])
-def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, name):
+def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(sweep_report, "save", lambda *_: None)
     for seed, folder in enumerate("abc"):
         make_run(tmp_path / folder, seed, 8, [0.5, 0.8], {})
     damaged = tmp_path / "b" / name

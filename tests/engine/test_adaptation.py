@@ -46,7 +46,10 @@ def test_a_position_that_reads_a_spike_by_hand():
     assert choose_position(latency, np.array([0.6, 0.9, 0.0]), *size) == (0, 4)  # moved into the map
 
 
-@pytest.mark.parametrize("fields", [{"positions": 0.1}, {"target": 0.8}, {"positions": 0.2, "target": 0.6}])
+FIELDS = {"positions": 0.2, "target": 0.6}, {"positions": 0.1}, {"target": 0.8}
+
+
+@pytest.mark.parametrize("fields", slow_except(FIELDS[:1], FIELDS))
 def test_both_backends_choose_the_same_winners(fields):
     """Each winner, weight and threshold of two batches of digits, then all first spikes."""
     one, two = (make_adaptive(backend, **fields) for backend in ("event", "torch"))

@@ -221,7 +221,7 @@ def test_many_features_fire_as_each_alone(dtype, features, channels, size, kerne
 # Competition and STDP
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dtype", slow_except([np.float64], TYPES))
 @random_maps
 @given(layers(), thresholds, st.integers(1, 9), st.integers(0, 3))
 def test_winners_on_random_maps(backend, dtype, layer, threshold, limit, radius):
@@ -234,7 +234,7 @@ def test_winners_on_random_maps(backend, dtype, layer, threshold, limit, radius)
     assert found == [expected, expected]
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dtype", slow_except([np.float64], TYPES))
 @random_maps
 @given(layers(), st.sampled_from([STABILIZED, REWARDED]), st.booleans())
 def test_update_on_random_maps(backend, dtype, layer, rule, anti):

@@ -7,7 +7,7 @@ import shlex
 import numpy as np
 import pytest
 from PIL import Image
-from support.command import results, start, start_evaluation
+from support.command import dont_draw, results, start, start_evaluation
 from support.refusals import assert_refuses
 from support.run_folders import only_run
 
@@ -39,7 +39,7 @@ def run(faces, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs")
     words = f"--model mozafari2018 --dataset 'folder:{faces}' --image-size 28 28 {MACHINE} --epochs 1 1 1 --val-split 2"
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("report.figures.DPI", 20)
+        dont_draw(monkeypatch)
         assert start(f"{words} --tensorboard --map-index 0", output) == 0
     return only_run(output)
 

@@ -1,6 +1,7 @@
 """What the commands refuse: in one line, before anything is computed, and without a trace."""
 
 import errno
+import functools
 import os
 import pickle
 import shlex
@@ -248,6 +249,7 @@ def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch, c
 
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", fail)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(datasets, "load", functools.cache(datasets.load))
     monkeypatch.setattr(S1C1, "encode", lambda *_: pytest.fail("encoded images first"))
     monkeypatch.setattr(train.Run, "train", lambda *_: pytest.fail("trained"))
     monkeypatch.chdir(tmp_path)
