@@ -8,6 +8,7 @@ import torch
 from support.golden_traces import GOLDEN
 from support.layers import learn_features, make_layer
 from support.refusals import refuses
+from support.tiers import slow_except
 
 from engine.adaptation import Draws, adapt_thresholds, choose_position
 from engine.rules import STDP
