@@ -29,7 +29,7 @@ CASES = {
     "faces": "--model mozafari2018 --dataset folder:{folder}/faces --image-size 40 60 --epochs 4 8 20",
     "cifar": "--model mozafari2018 --dataset folder:{folder}/cifar --ratio 0.1 --epochs 2 5 10",
 }
-ADVICE = re.compile(r"try (--.*?)(?= or |, |; | \(|$)")
+ADVICE = re.compile(r"(?:try|or) (--.*?)(?= or |, |; | \(|$)")
 
 
 def train(words: list[str], seed: int) -> tuple[float, list[str]]:
@@ -39,16 +39,6 @@ def train(words: list[str], seed: int) -> tuple[float, list[str]]:
         subprocess.run([sys.executable, "train.py", *flags], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         results = json.loads((Path(output) / "run" / "results.json").read_text())
     return results["validation"]["last"]["accuracy"], results["diagnosis"]
-
-
-def follow(words: list[str], advice: str) -> list[str]:
-    """Return the words with an advice: new settings, or new epochs except those of the last phase."""
-    flag, *values = advice.split()
-    if flag == "--epochs":
-        place = words.index("--epochs") + 1
-        epochs = [*values[:-1], words[place + len(values) - 1]]
-        return [*words[:place], *epochs, *words[place + len(values) :]]
-    return [*words, flag, *values]
 
 
 def describe(values: np.ndarray) -> str:
@@ -70,7 +60,7 @@ def main() -> None:
         print(f"{case}: {describe(before)} %; {CASES[case]}", flush=True)
         texts = {ADVICE.search(text)[1]: text for _, diagnosis in runs for text in diagnosis if ADVICE.search(text)}
         for advice, text in texts.items():
-            after = np.array([train(follow(words, advice), seed)[0] for seed in args.seeds])
+            after = np.array([train([*words, *advice.split()], seed)[0] for seed in args.seeds])
             print(f"    {text}\n    {describe(after)} %, difference {describe(after - before)}", flush=True)
 
 

@@ -23,7 +23,7 @@ from engine.stages import SpikingConv, SpikingDense
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
 from training.checkpoint import compute_checksum, load_checkpoint, rebuild_network
 from training.features import find_spikes, train_readout
-from training.plan import Data
+from training.plan import Data, load_data
 from training.settings import TrainSettings
 
 CHUNK = 1000  # images that are encoded together
@@ -74,9 +74,10 @@ def read_map(model, encoder, data, stage, epochs):
         images, truth, chosen = data.get_split(split)
         maps[split], labels[split] = compute_maps(model, encoder, images[chosen], stage), truth[chosen]
     bits = {split: find_spikes(maps[split], model.time_steps) for split in maps}
-    found = train_readout({"name": "svm"}, *((bits[split], labels[split]) for split in maps), model.num_classes)
+    pairs = {split: (bits[split], labels[split]) for split in maps}
+    found = train_readout({"name": "svm"}, pairs, model.num_classes)
     counted = bits["train"].nnz / len(labels["train"])
-    del bits
+    del bits, pairs
     shape = maps["train"].shape[1:]
     about = {"num_classes": model.num_classes, "time_steps": model.time_steps, "image_size": shape[1:]}
     by_rules = [read_by_rule(kind(shape[0], **about), maps, labels, epochs) for kind in (RewardReader, MarginReader)]
@@ -97,7 +98,8 @@ def main():
     for run in chosen.runs:
         content = load_checkpoint(run / "checkpoints" / "best.safetensors")
         model, encoder = rebuild_network(content), content.build_encoder()
-        data = Data(replace(TrainSettings.from_dict(content.run["flags"]), ratio=chosen.ratio))
+        settings = replace(TrainSettings.from_dict(content.run["flags"]), ratio=chosen.ratio)
+        data = Data(settings, load_data(settings))
         for stage in (name for name, each in model.declaration.items() if not each.convs):
             below = model.between(["input"], [stage])
             learned = {name: each for name, each in model.stages.state_dict().items() if name.split(".")[0] in below}

@@ -300,13 +300,11 @@ def test_the_summary_shows_rules_phases_thresholds_and_receptive_fields():
     fields = {words[0]: words[-2] for words in lines if words and words[0] in ("s2", "s3")}
     assert fields == {"s2": "10×10", "s3": "38×38"}
     assert "15 to 17.5" in table
-    assert "winners at 5 % of the positions, thresholds adapt to first spikes at 0.8 T" in " ".join(table.split())
+    assert "positions=0.05, target=0.8" in " ".join(table.split())
     text = " ".join(summarize(build_model("deepr2024_greedy"), 28, 28).split())
     for part in (
-        "s1: STDP, winners 5, radius 3, rates +0.004 -0.003, bounds 0 to 1, stabilizer, LTP doubled every 500 images "
-        "up to 0.15 and LTD then -0.75 LTP",
-        "s3: R-STDP, winners 15, radius 0, reward +0.001 -0.00075, punishment -0.001 +0.000125, bounds 0 to 1, no "
-        "stabilizer, warm-up by STDP",
+        "s1: STDP(winners=5, radius=3, rates=(0.004, -0.003)",
+        "s3: RSTDP(winners=15, radius=0, reward=(0.001, -0.00075)",
         "4 s3+s4: R-STDP, with labels, by turns from batch to batch; 12 epochs by default",
     ):
         assert part in text

@@ -93,9 +93,8 @@ def test_a_damaged_archive_is_named_and_not_touched(raw, tmp_path):
     archive = raw / FILES[1]
     for content in (archive.read_bytes()[:-100], gzip.compress(b"something else"), b""):
         archive.write_bytes(content)
-        with refuses(archive) as caught:
+        with refuses(archive):
             load("mnist", tmp_path)
-        assert PUBLISHED["mnist"].archives[FILES[1]] in str(caught.value)
         assert archive.read_bytes() == content
 
 

@@ -195,14 +195,3 @@ def test_counts_are_ranked_relative_to_their_surroundings(tmp_path):
     expected = torch.full((4, 4, 4), 3, dtype=torch.uint8)
     expected[3, 2, 2], expected[0, 1, 1], expected[0, 1, 2] = 0, 1, 2
     assert torch.equal(latency, expected)
-
-
-def test_a_file_that_does_not_fit_in_memory_is_not_read(tmp_path, monkeypatch):
-    """Each byte becomes an int64."""
-    path = tmp_path / "a.bin"
-    path.touch()
-    os.truncate(path, 3 * 10**9)
-    monkeypatch.setattr("utils.get_available_memory", lambda: 26_000_000_000)
-    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("read the file"))
-    with refuses():
-        read_events(str(path), (34, 34))

@@ -2,6 +2,7 @@
 
 import ast
 import math
+import re
 from pathlib import Path
 from unittest import mock
 
@@ -18,6 +19,7 @@ from engine.decision import Outcome
 from engine.layers import BACKENDS, Layer
 from engine.rules import RSTDP, RULES, STDP, Additive, MarginRule
 from engine.stages import SpikingConv
+from models import import_plugin
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
@@ -191,10 +193,8 @@ def test_the_margin_rule_leaves_a_part_of_the_neurons_out():
     assert MarginRule().draw_left_out(np.random.default_rng(0), 1000, 20) is None
 
 
-@pytest.mark.parametrize("left_out", [0.0, 0.4])
-def test_the_margin_rule_on_both_backends(left_out):
-    """Decisions and weights are equal over 60 digits in three batches, with and without neurons that are left out."""
-    rule = MarginRule(margin=0.2, rate=0.05, left_out=left_out)
+def learn_on_both_backends(rule):
+    """Assert that decisions and weights are equal over 60 digits in three batches; return how many features learned."""
     ends = []
     for backend in ("event", "torch"):
         layer = make_layer(backend, weights(20, 6, 5, 5, low=0.4, high=0.6), rule=rule)
@@ -205,8 +205,22 @@ def test_the_margin_rule_on_both_backends(left_out):
         ends.append((torch.cat(found), layer.weight))
     assert torch.equal(ends[0][0], ends[1][0])
     torch.testing.assert_close(ends[0][1], ends[1][1], rtol=0, atol=1e-12)
-    changed = (ends[0][1] != weights(20, 6, 5, 5, low=0.4, high=0.6)).flatten(1).any(1)
-    assert changed.sum() > 12
+    return (ends[0][1] != weights(20, 6, 5, 5, low=0.4, high=0.6)).flatten(1).any(1).sum()
+
+
+@pytest.mark.parametrize("left_out", [0.0, 0.4])
+def test_the_margin_rule_on_both_backends(left_out):
+    """With and without neurons that are left out."""
+    assert learn_on_both_backends(MarginRule(margin=0.2, rate=0.05, left_out=left_out)) > 12
+
+
+def test_the_decision_rule_of_the_documentation_on_both_backends(tmp_path):
+    page = (Path(engine.__file__).parent.parent / "docs" / "customizing.md").read_text()
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "CorrectingRule" in block)
+    (tmp_path / "correcting.py").write_text(block)
+    with mock.patch.dict(RULES):
+        import_plugin(str(tmp_path / "correcting.py"))
+        assert learn_on_both_backends(RULES["correcting"](rate=0.05)) > 6
 
 
 def test_all_weights_are_clipped_after_both_learners_of_the_first_image(backend):

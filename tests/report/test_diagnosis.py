@@ -72,17 +72,22 @@ def test_silent_stages_are_named_with_a_threshold_that_fits():
     assert "--set" not in text
 
 
-def test_small_and_large_images_and_silent_encoders_are_named():
-    diagnosis = diagnose(build_model("mozafari2018"), torch.full((50, 6, 8, 8), 15, dtype=torch.uint8), images=55_000)
-    encoder, decision = diagnosis.diagnose_plan()
-    assert encoder.startswith("the encoder")
-    assert "--image-size" in decision
-    diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 64, 64, dtype=torch.uint8), images=55_000)
-    (large,) = diagnosis.diagnose_plan()
-    assert "--image-size" in large
-    diagnosis.events = True
-    (large,) = diagnosis.diagnose_plan()
-    assert "c2.size" in large
+def test_features_that_never_won_and_learning_by_heart_are_named():
+    diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
+    first, _, last = diagnosis.model.phases
+    (dead,) = diagnosis.diagnose_features(first, row_of(first, dead=12))
+    assert "12 of 30" in dead
+    assert "s1.rule.target=0.75" in dead
+    (by_heart,) = diagnosis.diagnose(last, row_of(last) | {"val_accuracy": 0.26})
+    assert all(text in by_heart for text in ("53 %", "26 %", "--set s3.rule=margin"))
+
+
+def test_small_and_large_images_are_named():
+    for side, count in ((8, 1), (28, 0), (64, 1)):
+        diagnosis = diagnose(build_model("mozafari2018"), torch.full((5, 6, side, side), 15, dtype=torch.uint8))
+        texts = [*diagnosis.diagnose_size()]
+        assert len(texts) == count
+        assert all("--image-size" in text for text in texts)
 
 
 def test_a_run_prints_and_saves_its_diagnosis(tmp_path, monkeypatch, capsys):

@@ -14,8 +14,7 @@ from engine.stages import Pool, SpikingConv
 from models import build_model, network_names
 from network_trainer import NetworkTrainer
 from report.energy import describe_energy, measure_energy
-from report.evaluation import Evaluation
-from report.metrics import compute_roc_curves, evaluate_predictions
+from report.evaluation import Evaluation, compute_roc_curves, evaluate_predictions
 from s1c1 import S1C1
 
 LATENCIES = S1C1().encode(datasets.load("digits").test_images[:2])

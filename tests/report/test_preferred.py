@@ -9,6 +9,8 @@ from models import MODELS, build_model
 from report.preferred import compute_preferred_features, project_features
 from SpykeTorch.visualization import get_deep_feature
 
+POLARITY = (1, -1) * 3  # of S1C1
+
 
 def test_one_polarity_is_get_deep_feature():
     below, weight = torch.rand(7, 3, 4), torch.rand(45, 7, 3, 2)
