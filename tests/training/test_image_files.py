@@ -152,15 +152,6 @@ def test_an_image_of_too_many_pixels(height, width, tmp_path, monkeypatch):
     assert caught == []
 
 
-@pytest.mark.parametrize("content", [None, b"", b"text", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
-def test_no_image(content, tmp_path):
-    path = tmp_path / "file.png"
-    if content is not None:
-        path.write_bytes(content)
-    with refuses(path):
-        read_image(path, 28, 28)
-
-
 def test_folders_and_patterns(tmp_path):
     for name in ("b.PNG", "a.jpg", "notes.txt"):
         (tmp_path / name).touch()

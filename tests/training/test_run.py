@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, FEW_DIGITS, SMALL, contents, read_csv, results, start, start_evaluation
+from support.command import DIGITS, FEW_DIGITS, SMALL, read_csv, results, start, start_evaluation
 from support.refusals import assert_refuses
 from support.run_folders import ROOT, events_of, only_run, same
 from support.tiers import slow_except
@@ -212,18 +212,6 @@ def test_the_best_and_the_last_weights_are_tested_on_their_own_maps(more, tmp_pa
     assert found["validation"]["best"]["accuracy"] == found["best_epoch"]["accuracy"]
     assert split["best"]["silent"] < 1
     assert split["last"]["silent"] == 1
-
-
-def test_a_name_of_ones_own(tmp_path, undrawn, capsys):
-    """Is taken once; what is there already stays as it is."""
-    words = f"{SMALL} --epochs 0 0 0 --name my_run-1.2"
-    assert start(words, tmp_path) == 0
-    assert only_run(tmp_path) == tmp_path / "my_run-1.2"
-    assert results(tmp_path / "my_run-1.2")["test"]["best"]["count"] == 40
-    before = contents(tmp_path)
-    capsys.readouterr()
-    assert_refuses(train.main, f"{words} --output {tmp_path}", "my_run-1.2", capsys)
-    assert contents(tmp_path) == before
 
 
 def test_the_scores_are_written_before_anything_is_drawn(tmp_path, monkeypatch):

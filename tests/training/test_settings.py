@@ -149,9 +149,7 @@ def test_the_help(command, first, monkeypatch):
         assert first in re.findall(r"^network:\n  (\S+)", text, re.MULTILINE) or not first
 
 
-def test_unknown_flags_are_refused_except_by_a_sweep():
-    with refuses("--evaluate"):
-        TrainSettings.parse(["--evaluate", "latest"])
+def test_a_sweep_passes_unknown_flags_to_its_runs():
     words = "--model a b --output x --grid s2.t 1 2 --grid s3.t 4 --seeds 0 1 --ratio 0.5"
     sweep = SweepSettings.parse(shlex.split(words))
     assert sweep.run_flags == ("--ratio", "0.5")
