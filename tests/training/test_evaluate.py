@@ -130,7 +130,7 @@ def test_predicting_image_files(trained, tmp_path, capsys):
         lambda picture: picture.resize((280, 280), Image.Resampling.NEAREST),
     ):
         names, notes = predict(change)
-        assert agreement(names, decided) >= 0.7
+        assert agreement(names, decided) >= 0.6
         assert all("centred" in note for note in notes)
     names, notes = predict(lambda picture: Image.fromarray(255 - np.asarray(picture)), "--raw")
     assert notes == [""] * 20
