@@ -187,7 +187,7 @@ class Silenced(NetworkTrainer):
     epochs = (1, 3, 1)
 
     def build(self, num_classes):
-        falls = (-0.05, -0.05)
+        falls = (-0.015, -0.015)
         rule = RSTDP(winners=4, reward=falls, punishment=falls, bounds=(0.0, 1.0))
         return {
             "s1": SpikingConv(4, 5, padding=2, threshold=5, rule=STDP(winners=4, radius=0)),
