@@ -372,9 +372,11 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
     """Raise InputError unless a stage can learn by a rule, also by a user's own. is_firing: it has a threshold."""
     if RULES.get(rule.name) is not type(rule):
         raise InputError(f"{type(rule).__name__} needs a name of its own: name: ClassVar[str] = …")
-    rates = np.array(rule.first_rates()).astype(np.float64, casting="same_kind")  # complex numbers are refused
+    first_rates = rule.first_rates()
+    rates = _cast(first_rates, np.float64)
     if rates.shape[-1:] != (2,) or rates.ndim > 2 or not (abs(rates) <= MAX_VALUE).all():
-        raise InputError(f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {rates.tolist()}")
+        given = " ".join(repr(first_rates).split())
+        raise InputError(f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {given:.80}")
     plasticity = rule.plasticity()
     for name, parameters in METHODS.items():
         method = getattr(plasticity, name, None)
@@ -395,15 +397,20 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
         raise InputError(f"{rule.name!r} needs winners, from 1 to {MAX_WINNERS}, and radius, from 0 to {MAX_WINNERS}")
 
 
+def _cast(values, dtype):
+    """Return values as an array of a type, in one piece; an empty array if they are no such numbers."""
+    try:
+        return np.ascontiguousarray(values).astype(dtype, casting="same_kind")  # complex numbers are refused
+    except (TypeError, ValueError):
+        return np.empty(0)
+
+
 def to_array(values: Any, dtype: Any, shape: tuple[int, ...], source: str) -> np.ndarray:
     """Return what a user's rule has returned, for the kernels. Raises InputError unless it is finite and has a shape.
 
     source: which method of which rule has returned the values.
     """
-    try:
-        array = np.ascontiguousarray(values).astype(dtype, casting="same_kind")  # complex numbers are refused
-    except (TypeError, ValueError):
-        array = np.empty(0)
+    array = _cast(values, dtype)
     if array.shape != shape or not np.isfinite(array).all():
         given = " ".join(repr(values).split())
         raise InputError(f"{source} must return finite numbers {shape}, not {given:.80}")

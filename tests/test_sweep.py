@@ -151,6 +151,16 @@ def test_if_a_run_fails_the_others_are_trained(tmp_path, alone, here, monkeypatc
     assert_same_run(alone[NETWORKS[1]], run_of(tmp_path, NETWORKS[1]))
 
 
+@pytest.mark.slow
+def test_a_longer_sweep_takes_over_phases_of_finished_runs(tmp_path, here):
+    """Also those of deepr2024, in which a phase with labels has trained s3 again."""
+    flags = [*FLAGS, "--output", str(tmp_path), "--jobs", "1", "--epochs", "1", "1", "1", "1"]
+    assert sweep.main(["--model", "deepr2024", *flags]) == 0
+    del here[:]
+    assert sweep.main(["--model", "deepr2024", "deepr2024_greedy", *flags]) == 0
+    assert [phase for _, phase in here] == ["s3+s4"]
+
+
 def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch, capsys):
     def start_another(words, name, *more):
         before = contents(tmp_path)
@@ -181,32 +191,30 @@ def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     assert contents(tmp_path) == before
 
 
-OTHERS = {
-    "a hidden file of somebody": lambda run: (run / ".2024.notes.txt").touch(),
-    "an empty folder": lambda run: (run / "notes").mkdir(),
-    "another network": lambda run: (run / "checkpoints" / "best.safetensors").touch(),
-    "a link": lambda run: (run / "summary.txt").unlink() or (run / "summary.txt").symlink_to("args.json"),
-    "args.json of another run": lambda run: change_seed(run / "args.json"),
-    "a link in place of the folder": lambda run: run.rename(run.parent / "else") and run.symlink_to("else"),
-    "a link for errors": lambda run: run.with_name(f"{run.name}.error.txt").symlink_to(run / "args.json"),
-    "a link for stopping": lambda run: (run.parent / ".stop").symlink_to("nowhere"),
-    "a folder in place of the report": lambda run: (run.parent / "sweep.md").mkdir(),
-}
+OTHERS = Path.mkdir, Path.touch, lambda place: place.symlink_to("nowhere")
 
 
-def change_seed(path):
-    path.write_text(path.read_text().replace('"seed": 0', '"seed": 5'))
+@pytest.mark.parametrize("make", OTHERS, ids=["a folder", "a file", "a link to nothing"])
+def test_what_is_in_the_place_of_a_run_is_kept(make, tmp_path, capsys):
+    make(tmp_path / "mozafari2018-digits-seed0")
+    before = contents(tmp_path)
+    command = ["--model", "mozafari2018", "--output", str(tmp_path), "--dataset", "digits"]
+    assert_refuses(sweep.main, command, tmp_path, capsys)
+    assert contents(tmp_path) == before
 
 
-def test_files_of_others_are_not_removed(tmp_path, monkeypatch, capsys):
-    for number, change in enumerate(OTHERS.values()):
-        folder = tmp_path / str(number)
-        command, run = die_before_the_first_checkpoint(folder, monkeypatch)
-        change(run)
-        before = contents(folder)
-        capsys.readouterr()
-        assert_refuses(sweep.main, command, folder, capsys)
-        assert contents(folder) == before
+@pytest.mark.parametrize(
+    ("text", "code"), [("", 0), ("raise SystemExit(3)", 3), ("os.kill(os.getpid(), 9)", -9), ("time.sleep(60)", 143)]
+)
+def test_the_exit_code_of_a_run(text, code, tmp_path):
+    """A run that fails by its own error has failed, also if the sweep is stopped meanwhile."""
+    program = tmp_path / "program.py"
+    program.write_text(f"import os, time\nopen('started', 'w')\nos.write(2, b'message')\n{text}")
+    command = [sys.executable, str(program)]
+    started = tmp_path / "started"
+    ended = sweep.train_one(command, "run", str(tmp_path), 1, lambda: "sleep" in text and started.exists())
+    assert ended == ("run", code, "message")
+    assert sweep.train_one(command, "run", str(tmp_path), 1, lambda: True) == ("run", 130, "")
 
 
 def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch):
@@ -379,7 +387,7 @@ CONTENTS = None, b"", b"[]", b'{"flags": 1, "test": 1}', b"val\n1\n", b"\xff\0",
 
 @pytest.mark.parametrize("name", ["args.json", "results.json", "metrics.csv"])
 def test_a_damaged_run_is_named_and_the_others_are_reported(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(sweep_report, "save", lambda *_: None)
+    monkeypatch.setattr("report.sweep_report.save", lambda *_: None)
     for seed, folder in enumerate("abc"):
         make_run(tmp_path / folder, seed, 8, [0.5, 0.8], {})
     damaged = tmp_path / "b" / name

@@ -130,10 +130,15 @@ class Run:
         number = self.progress.phase
         with self.claim_phase(number) as file:
             if file and file.exists():
+                phase = self.model.phases[number]
                 before = len(self.progress.history)
+                diagnosis = self.progress.diagnosis
                 self.progress = take_over(load_checkpoint(file), self.model, self.plan.epochs[: number + 1])
-                self.log.info(f"{self.model.phases[number].name}: from {file}, with the seconds of that training")
+                self.progress.diagnosis = diagnosis
+                self.log.info(f"{phase.name}: from {file}, with the seconds of that training")
                 self.log_history(before)
+                if self.diagnosis and len(self.progress.history) > before:
+                    self.log_diagnosis(self.diagnosis.diagnose(phase, self.progress.history[-1]))
                 return
             steps = self.model.steps(
                 train,

@@ -562,7 +562,7 @@ class SweepSettings(Settings):
     scheduler: str | None = of_machine(
         None,
         "ADDRESS",
-        "the address of the cluster: tcp://HOST:PORT for dask, HOST:PORT for ray (default: that of the library)",
+        "the address of the cluster: tcp://HOST:PORT for dask, HOST:PORT for ray (default: ray's own)",
     )
     output: str | None = of_output(None, "DIR", "the folder in which each run creates its own folder")
     report: tuple[str, ...] = of_output(
@@ -579,6 +579,8 @@ class SweepSettings(Settings):
         for name in ("model", "output"):
             if not getattr(self, name):
                 self.refuse(name, "is missing: a sweep needs --model NAME … and the folder --output DIR")
+        if self.cluster == "dask" and self.scheduler is None:
+            self.refuse("scheduler", "is missing: the address of dask's scheduler")
         fields = [*read_pairs(self.set), *(name for name, *_ in self.grid)]
         for name, *values in self.grid:
             if not values or "=" in name or fields.count(name) > 1:

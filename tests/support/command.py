@@ -59,4 +59,5 @@ def dont_draw(monkeypatch):
     def draw_history(report, caption):
         return [("", Figure(figsize=(1, 1)))] if report.history else []
 
-    monkeypatch.setattr(report, "FIGURES", {"history": ("", draw_history)})
+    draw_history.caption = ""
+    monkeypatch.setattr(report, "FIGURES", {"history": draw_history})

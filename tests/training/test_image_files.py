@@ -92,20 +92,10 @@ def test_pictures_of_many_kinds(read, picture, saving, expected):
     assert np.array_equal(image, expected)
 
 
-@pytest.mark.parametrize(
-    ("values", "named"), [
-        ((DIGIT / 200).astype(np.float32), "0 to 1"), ((DIGIT / 100 - 1).astype(np.float32), "-1 to 1"),
-        (np.where(LIT, DIGIT / 200, np.nan).astype(np.float32), "0.45 to 1"),
-        (np.where(LIT, DIGIT / 200, -np.inf).astype(np.float32), "0.45 to 1"),
-        (DIGIT.astype(np.int32) * 1000, "0 to 2e+05"), (DIGIT.astype(np.int32) - 300, "-300 to -100"),
-    ],
-)  # fmt: skip
-def test_other_values_are_scaled_by_their_range(read, values, named):
-    image, note = read(values)
-    assert named in note
-    finite = np.where(np.isfinite(values), values, np.nan).astype(float)
-    low, high = np.nanmin(finite), np.nanmax(finite)
-    assert np.array_equal(image, np.rint((np.nan_to_num(finite, nan=low) - low) * (255 / (high - low))))
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_more_than_8_bits_are_refused(read, tmp_path, dtype):
+    with refuses(tmp_path / "picture"):
+        read(DIGIT.astype(dtype))
 
 
 def test_colours(read):
@@ -121,9 +111,9 @@ def test_colours(read):
 
 @pytest.mark.parametrize("centred", [False, True])
 def test_a_constant_image_becomes_black(read, centred):
-    for value in (np.uint8(0), np.uint8(255), np.uint16(40000), np.float32(0.5), np.float32(np.nan)):
+    for value in (0, 255):
         for size in ((28, 28), (1, 1), (300, 20)):
-            image, note = read(np.full(size, value), centred)
+            image, note = read(np.full(size, value, np.uint8), centred)
             assert "nothing to see" in note
             assert image.shape == (28, 28)
             assert not image.any()
@@ -162,15 +152,6 @@ def test_an_image_of_too_many_pixels(height, width, tmp_path, monkeypatch):
     assert caught == []
 
 
-@pytest.mark.parametrize("content", [None, b"", b"text", b"\x89PNG\r\n\x1a\n", b"GIF89a"])
-def test_no_image(content, tmp_path):
-    path = tmp_path / "file.png"
-    if content is not None:
-        path.write_bytes(content)
-    with refuses(path):
-        read_image(path, 28, 28)
-
-
 def test_folders_and_patterns(tmp_path):
     for name in ("b.PNG", "a.jpg", "notes.txt"):
         (tmp_path / name).touch()
@@ -201,13 +182,23 @@ def test_a_character_anywhere_at_any_size(read, factor, inverted, place):
     check_form(image)
 
 
+def test_weak_ink_under_uneven_light_with_noise(read):
+    strength = np.zeros((200, 260))
+    strength[30:110, 60:75] = strength[95:110, 60:110] = 1  # an L of 80 × 50 pixels
+    y, x = np.mgrid[-1:1:200j, -1:1:260j]
+    paper = 150 + 15 * x - 8 * y - 60 * strength + np.random.default_rng(0).normal(0, 5, x.shape)
+    image, note = read(paper.clip(0, 255).astype(np.uint8), centred=True)
+    assert "inverted" in note
+    check_form(image)
+    ink = np.argwhere(image > 60) - np.argwhere(image > 60).min(0)
+    assert np.all((ink[:, 1] < 5) | (ink[:, 0] > 14))  # nothing but the two bars of the L
+
+
 def test_paper_without_ink_becomes_black_and_odd_sizes_are_read(read):
-    y, x = np.mgrid[-1:1:300j, -1:1:400j]
-    noise = np.random.default_rng(0).normal(200, 8, x.shape)
-    for paper in (noise, 150 + 60 * x - 30 * y * y, 200 + (np.abs(x) < 0.1)):
-        image, note = read(paper.clip(0, 255).astype(np.uint8), centred=True)
-        assert "no ink" in note
-        assert not image.any()
+    columns = np.abs(np.mgrid[-1:1:400j])
+    image, note = read(np.tile(200 + (columns < 0.1), (300, 1)).astype(np.uint8), centred=True)
+    assert "no ink" in note
+    assert not image.any()
     for size in ((1, 2), (2, 1), (1, 300), (300, 1), (3, 3), (29, 28)):
         image, note = read(np.random.default_rng(0).integers(0, 256, size, np.uint8), centred=True)
         assert (image.shape, image.dtype) == ((28, 28), np.uint8)

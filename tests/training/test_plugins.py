@@ -19,7 +19,6 @@ from datasets import load
 from datasets.data_set import DATASETS
 from engine.rules import RULES
 from models import import_plugin
-from network_trainer import CONFLICTS
 from report.report import FIGURES
 from s1c1 import ENCODERS
 from training.checkpoint import load_checkpoint
@@ -85,7 +84,7 @@ def nothing(report, caption):
 def forget_names():
     """Forget after the block what is declared in it; conftest.py restores PLUGINS."""
     with ExitStack() as stack:
-        for registry in (models.MODELS, CONFLICTS, RULES, ENCODERS, DATASETS, FIGURES):
+        for registry in (models.MODELS, RULES, ENCODERS, DATASETS, FIGURES):
             stack.enter_context(mock.patch.dict(registry))
         yield
 

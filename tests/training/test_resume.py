@@ -21,6 +21,7 @@ import train
 from models import build_model
 from report import figures
 from report.page import write_training_page
+from report.run_folder import find_run
 from training.checkpoint import load_checkpoint, load_network
 from training.run import Run
 
@@ -327,7 +328,7 @@ def test_after_a_signal_outside_the_training_a_command_completes_the_run(
 
 
 def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(train, "Data", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(train, "load_data", lambda _: os.kill(os.getpid(), signal.SIGINT))
     assert start(WORDS, tmp_path) == 130
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(tmp_path.iterdir())
@@ -341,7 +342,7 @@ def test_a_run_can_be_resumed_as_soon_as_it_begins(tmp_path, monkeypatch):
     assert progress.phase == progress.batch == 0
 
 
-@pytest.mark.parametrize("place", ["write_page", "write_results"])
+@pytest.mark.parametrize("place", ["write_page", "write_json"])
 def test_after_a_full_disk_a_command_completes_the_run(place, tmp_path, undrawn, monkeypatch, capsys):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "index.html")
