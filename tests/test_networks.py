@@ -71,7 +71,8 @@ def test_walk_gives_every_stage_its_shape(name):
     model = build_model(name)
     maps = list(model.walk(DIGITS[:2]))
     assert [stage for stage, _ in maps] == list(model.stages)
-    assert [(stage, tuple(latency.shape[1:])) for stage, latency in maps] == list(model.shapes(28, 28).items())[1:]
+    shapes = model.shapes(28, 28)
+    assert all(tuple(latency.shape[1:]) == shapes[stage] for stage, latency in maps)
     if name in SHAPES:
         assert [tuple(latency.shape) for _, latency in maps] == [(2, c, side, side) for c, side in SHAPES[name]]
     assert all(latency.dtype == torch.uint8 and latency.max() <= 15 for _, latency in maps)
@@ -190,8 +191,8 @@ def test_larger_images(name):
     assert sum(model.train_rl(latencies, LABELS[:2])) == 2
     assert ((model.predict(latencies) >= 0) & (model.predict(latencies) < 10)).all()
     square, model = torch.nn.functional.pad(latencies, (8, 8), value=15), build_model(name, image_size=(56, 56))
-    shapes = {stage: tuple(maps.shape[1:]) for stage, maps in model.walk(square)}
-    assert {"input": (6, 56, 56), **shapes} == model.shapes(56, 56)
+    shapes = model.shapes(56, 56)
+    assert all(tuple(maps.shape[1:]) == shapes[stage] for stage, maps in model.walk(square))
 
 
 @every_network

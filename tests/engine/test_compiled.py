@@ -175,7 +175,8 @@ STARTS = [  # (what a program does, variables of its environment, lines on stder
 def test_when_machine_code_is_loaded_compiled_and_kept(programs, code, variables, warnings, printed):
     kept = programs.kept()
     assert programs.run(code, warnings=warnings, env=variables)[: len(printed)] == printed
-    assert programs.kept() == kept or not warnings
+    # if only the loading of machine code fails, that of add(2.0) is kept
+    assert programs.kept() == kept or not warnings or BOTH in code
 
 
 def copy_files(programs, *names):
