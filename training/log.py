@@ -103,10 +103,10 @@ class RunLog:
             rest = f"the rest is in {self.folder}/log.txt only" if self.folder else "the rest is not printed"
             warn(f"the output is closed or full ({error.strerror}); {rest}")
 
-    def log_epoch(self, history: list[dict], epochs: int) -> None:
-        """Log a finished epoch, the last row of ``history``. epochs: the number of epochs of its phase."""
+    def log_epoch(self, history: list[dict], title: str) -> None:
+        """Log a finished epoch, the last row of ``history``. title: its phase, rule and number."""
         self.close_bar()
-        self.info(describe_epoch(history[-1], epochs))
+        self.info(f"{title}  {describe_epoch(history[-1])}")
         if self.folder is not None:
             write_rows(self.folder / "metrics.csv", history)
         self.board.log_epoch(history)
@@ -147,9 +147,8 @@ def estimate_left(progress: Progress, names: Sequence[str], epochs: Sequence[int
     return f"phase {tqdm.format_interval(left)}, run {tqdm.format_interval(run)} left"
 
 
-def describe_epoch(row: dict, epochs: int) -> str:
-    """Return one line about a row of the history. epochs: the number of epochs of its phase."""
-    title = f"{row['phase']:<5} {row['rule']:<6} epoch {row['epoch']:>3}/{epochs}"
+def describe_epoch(row: dict) -> str:
+    """Return one line about a row of the history."""
     if row["train_accuracy"] is not None:
         text = f"accuracy: train {100 * row['train_accuracy']:6.2f} %"
         silent = row["train_silent"]
@@ -164,7 +163,7 @@ def describe_epoch(row: dict, epochs: int) -> str:
             text += f"{row['dead_features']} feature{plural} never won"
         else:
             text += f"{row['winners_per_image']:.1f} winners per image"
-    return f"{title}  {text} ({row['seconds']:.1f} s)"
+    return f"{text} ({row['seconds']:.1f} s)"
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:

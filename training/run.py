@@ -249,8 +249,11 @@ class Run:
         """Log the epochs of the progress from the number ``first`` on."""
         history = self.progress.history
         for place in range(first, len(history)):
-            phase = self.model.find_phase(history[place]["phase"])
-            self.log.log_epoch(history[: place + 1], self.settings.epochs[phase])
+            row = history[place]
+            number = self.model.find_phase(row["phase"])
+            rule = self.model.phases[number].main_rule.title
+            title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.settings.epochs[number]}"
+            self.log.log_epoch(history[: place + 1], title)
 
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""
