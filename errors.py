@@ -102,10 +102,6 @@ def run_program(program: str, execute: Callable[[list[str]], int | None], words:
 
 def report_error(program: str, error: BaseException) -> int:
     """Print an exception as one line on stderr, with control characters escaped. Returns the exit code 2."""
-    try:
-        print_output("", end="")  # what was printed so far
-    except InputError as closed:
-        error = closed
     hint = "" if isinstance(error, InputError | OSError) else " (--traceback prints more)"
     warn(f"{program}: {make_printable(describe_error(error))}{hint}")
     return 2
@@ -163,10 +159,10 @@ def warn(text: str) -> None:
             discard_output(sys.stderr)
 
 
-def print_output(text: str, end: str = "\n") -> None:
+def print_output(text: str) -> None:
     """Print a text on stdout. Raises InputError if it is closed or full."""
     try:
-        print(text, end=end, flush=True)
+        print(text, flush=True)
     except OSError as error:
         discard_output(sys.stdout)
         raise InputError(f"the output cannot be written: {error.strerror}") from error

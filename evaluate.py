@@ -14,7 +14,6 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
 import json
-import os
 from dataclasses import replace
 from itertools import chain
 
@@ -32,7 +31,7 @@ from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
 from report.export import VECTORS, export_network
 from report.nir import write_nir
-from report.page import read_rows, write_page
+from report.page import write_page
 from report.report import Report, write_report
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
 from training.log import RunLog
@@ -76,7 +75,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     checkpoint = network.checkpoint
     run = checkpoint.run
     trained = TrainSettings.from_dict(run["flags"])
-    settings, data = read_data(settings, network)
+    data = read_data(settings, network)
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     images = data.test_images[:count]
     labels = data.test_labels[:count]
@@ -89,11 +88,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         tested += f" with noise {settings.noise}"
     indices = choose_map_images(settings, labels)
     summary = describe(model, data, trained)
-    size = len(images) * count_neurons(model, INPUT, data.image_size)
-    check_memory({f"the latencies of {len(images):,} images": size})
-    run_folder = checkpoint.path.parent.parent
-    is_of_run = settings.tensorboard and checkpoint.path.parent.name == "checkpoints"
-    history = read_rows(run_folder / "metrics.csv") if is_of_run else []
+    check_memory("the latencies of the test images", len(images) * count_neurons(model, INPUT, data.image_size))
     name = f"{model.name}-{to_folder_name(data.name)}-evaluation"
     with claim_folder(settings.output, name, settings.name) as claimed:
         folder = put_in_place(claimed)
@@ -104,9 +99,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     evaluation = Evaluation(model, latencies, labels)
     title = f"{trained.title(model=model.name, dataset=tested)}, {checkpoint.path.name}"
     bits = [*measure_bits(model, latencies, labels, settings.bits)]
-    report = Report(
-        model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation, bits=bits
-    )
+    report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
     energy = measure_energy(model, encoder, latencies)
     facts = {"checkpoint": str(checkpoint.path), "dataset": data.name, "fingerprint": data.fingerprint}
     facts["energy"] = energy
@@ -114,10 +107,9 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         facts["noise"] = settings.noise
     if bits:
         facts["bits"] = bits
-    log = RunLog(folder)
+    log = RunLog(folder, settings.tensorboard)
     maps = folder / "maps"
-    lost = write_report(folder, report, {"test": evaluation}, facts, maps, indices, settings.figures, log.show)
-    log.close_bar()
+    lost = write_report(folder, report, {"test": evaluation}, facts, maps, indices, settings.figures)
     if settings.figures:
         write_page(folder, report, maps)
     unit = name_unit(encoder.colours)
@@ -127,37 +119,10 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         texts += describe_bits(bits)
     for text in texts:
         log.info(text)
-    if settings.tensorboard:
-        split = make_tag(settings, run, data)
-        target = run_folder if history and os.access(run_folder, os.W_OK) else folder
-        show_evaluation(target, folder / "figures", evaluation, split, len(history) + 2)
-        log.info(f"TensorBoard: {target}")
+    log.board.log_scores("test", evaluation.metrics, 0)
+    log.board.log_pictures("report", folder / "figures", 0)
+    log.close()
     log.info(f"see {folder}")
-
-
-def make_tag(settings: EvaluateSettings, run: dict, data: DataSet) -> str:
-    """Return the first part of the scores' tags in TensorBoard: "test" only for the test images of the run itself."""
-    parts = ["test"]
-    if run["fingerprint"] != data.fingerprint:
-        parts.append(to_folder_name(data.name))
-    if settings.noise:
-        parts.append(settings.noise)
-    if settings.dry_run and not run["flags"].get("dry_run"):
-        parts.append("dry-run")
-    return "_".join(parts)
-
-
-def show_evaluation(target: Path, figures: Path, evaluation: Evaluation, split: str, step: int) -> None:
-    """Log scores and figures to TensorBoard in the folder ``target``. They replace those of an earlier evaluation.
-
-    step: the number of epochs + 2, because step number of epochs + 1 is the end of the run itself.
-    """
-    from training.tensorboard import Board
-
-    board = Board(target)
-    board.log_scores(split, evaluation.metrics, step)
-    board.log_pictures("report", figures, step)
-    board.close()
 
 
 def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
@@ -199,7 +164,7 @@ def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
 
 def export(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     """Write the network and test vectors as NumPy arrays."""
-    _, data = read_data(settings, network)
+    data = read_data(settings, network)
     chosen = np.linspace(0, len(data.test_labels) - 1, min(VECTORS, len(data.test_labels))).astype(int)
     latencies = network.encoder.encode(data.test_images[chosen])
     bits = settings.bits[0] if settings.bits else None
@@ -231,21 +196,17 @@ def load(settings: EvaluateSettings) -> TrainedNetwork:
     return network
 
 
-def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[EvaluateSettings, DataSet]:
-    """Read the data set of the settings, by default that of the training. Returns it with the settings.
+def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
+    """Read the data set of the settings, by default that of the training.
 
     Raises InputError unless the network can be tested on it.
     """
     run = network.checkpoint.run
     trained = TrainSettings.from_dict(run["flags"])
-    settings = replace(
-        settings,
-        dataset=settings.dataset or trained.dataset or run["dataset"],
-        image_size=settings.image_size or trained.image_size,
-    )
-    data = load_data(settings)
-    check_fit(network.checkpoint, data, settings.dataset)
-    return settings, data
+    dataset = settings.dataset or trained.dataset or run["dataset"]
+    data = load_data(replace(settings, dataset=dataset, image_size=settings.image_size or trained.image_size))
+    check_fit(network.checkpoint, data, dataset)
+    return data
 
 
 def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
@@ -255,9 +216,8 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
         (IMAGES[build_encoder(content.encoding).colours], IMAGES[data.colours]),
     ]
     if is_path(dataset):
-        pairs.append(
-            (f"the classes {', '.join(content.run['class_names'])}", f"the classes {', '.join(data.class_names)}")
-        )
+        names = [f"the classes {', '.join(classes)}" for classes in (content.run["class_names"], data.class_names)]
+        pairs.append(names)
     for trained, tested in pairs:
         if trained != tested:
             message = f"{content.path} was trained for {trained}, but {data.name} has {tested}"

@@ -209,7 +209,7 @@ class NetworkTrainer(StageGraph):
         for stage, inputs in self.nodes.values():
             channels, _, _ = shapes[inputs[0]]
             weights += sum(math.prod(conv.weight_shape(channels)) for conv in stage.convs)
-        check_memory({"the weights": weights * dtype.itemsize})
+        check_memory("the weights", weights * dtype.itemsize)
         self.make_layers(shapes, backend, dtype, np.random.default_rng(seed))
         phases = self.build_phases()
         if not isinstance(phases, list | tuple) or not all(isinstance(phase, Phase) for phase in phases):

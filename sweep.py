@@ -22,7 +22,6 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -33,7 +32,7 @@ from datasets import DataSet
 from models import PLUGINS, model_class
 from report.run_folder import RunFolder, find_checkpoint
 from report.sweep_report import is_run, read_run, write_sweep_report
-from training.initial import describe_phases, find_shared, initialize_from
+from training.initial import describe_phases, initialize_from
 from training.log import RunLog
 from training.plan import describe, load_data, make_plan, prepare_machine, resolve
 from training.settings import (
@@ -155,10 +154,10 @@ def check_folder(run: PlannedRun) -> None:
         return
     if not run.folder.last.is_file():
         raise InputError(f"{path} is not a run; move it, or use another --output")
-    try:
-        before = TrainSettings.from_dict(run.folder.args["flags"])
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged: args.json cannot be read; delete it to train it again") from error
+    record = read_run(path)
+    if record.damage:
+        raise InputError(f"{path}: {record.damage}; delete the folder to train it again")
+    before = TrainSettings.from_dict(record.flags)
     changed = []
     flags = run.settings.flags()
     for name, value in run.settings.select(*FIXED).items():
@@ -210,17 +209,6 @@ def write_command(run: PlannedRun, settings: SweepSettings) -> list[str]:
     return [*program, *words, "--threads", str(settings.threads), "--shared-phases", str(phases)]
 
 
-def sort_runs(runs: list[PlannedRun]) -> list[PlannedRun]:
-    """Return the runs in an order in which few of them wait for a first phase that another run trains."""
-    earlier = Counter()
-    ranks = {}
-    for run in runs:
-        first = tuple(find_shared("", run.learned)[:1])
-        ranks[run.name] = earlier[first]
-        earlier[first] += 1
-    return sorted(runs, key=lambda run: ranks[run.name])
-
-
 def sweep(settings: SweepSettings) -> int:
     """Train all unfinished runs, and write the report. Returns the exit code."""
     output = Path(settings.output).resolve()
@@ -234,7 +222,7 @@ def train_runs(settings: SweepSettings, runs: list[PlannedRun], output: Path) ->
     """Train the runs that are not finished, and write the report. Returns the exit code."""
     stop = StopRequest()
     log = RunLog()
-    unfinished = sort_runs([run for run in runs if not run.folder.is_finished])
+    unfinished = [run for run in runs if not run.folder.is_finished]
     tasks = []
     for run in unfinished:
         is_stopped = None if settings.cluster else lambda: stop.asked
@@ -261,9 +249,6 @@ def train_runs(settings: SweepSettings, runs: list[PlannedRun], output: Path) ->
             if code == 0:
                 log.info(f"{number}/{len(tasks)}  {read_run(output / name).describe()}")
     records = [read_run(run.folder.path) for run in runs if run.folder.last.is_file()]
-    for record in records:
-        if record.damage:
-            failed.setdefault(record.folder.name, f"{record.damage}; delete the folder to train it again")
     for name, reason in failed.items():
         warn(f"failed: {name}: {reason}")
     if codes & {130, 143}:
@@ -303,8 +288,8 @@ def report(settings: SweepSettings) -> int:
     output = Path(settings.output or named[0])
     output.mkdir(parents=True, exist_ok=True)
     records = [read_run(folder) for folder in dict.fromkeys(folders)]
-    print_output(write_sweep_report(output, records, IGNORED), end="")
-    print_output(f"see {output / 'sweep.md'}")
+    text = write_sweep_report(output, records, IGNORED)
+    print_output(f"{text}see {output / 'sweep.md'}")
     return 0
 
 

@@ -88,7 +88,7 @@ def train(settings: TrainSettings) -> None:
     if not data.colours and model.augmentation != "none":
         notes.append(f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved")
     name = f"{model.name}-{to_folder_name(data.name)}-seed{settings.seed}{'-dry' * settings.dry_run}"
-    record = {"command_line": settings.command_line, "flags": plan.flags, **origin, **describe_environment()}
+    record = {"command_line": settings.command_line, "flags": settings.to_dict(), **origin, **describe_environment()}
     with claim_folder(settings.output, name, settings.name) as folder:
         (folder / "checkpoints").mkdir()
         write_json(folder / "args.json", record)

@@ -11,8 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
-from itertools import chain, count
+from importlib.metadata import version
 from pathlib import Path
 
 from errors import InputError
@@ -66,7 +65,7 @@ def claim_folder(output: str | Path, title: str, name: str | None = None) -> Ite
     """
     output = Path(output)
     stamped = f"{title}-{datetime.now():%Y%m%d-%H%M%S}"
-    names = [name] if name else chain([stamped], (f"{stamped}-{number}" for number in count(2)))
+    names = [name] if name else [stamped, *(f"{stamped}-{number}" for number in range(2, 100))]
     try:
         output.mkdir(parents=True, exist_ok=True)
         for each in names:
@@ -75,7 +74,7 @@ def claim_folder(output: str | Path, title: str, name: str | None = None) -> Ite
             if descriptor is not None:
                 break
         else:
-            raise InputError(f"{output / name} already exists, or is being created; choose another --name")
+            raise InputError(f"{output / each} already exists, or is being created; choose another --name")
     except OSError as error:
         raise InputError(f"cannot write to --output {output}: {error.strerror or error}") from error
     try:
@@ -181,18 +180,11 @@ def get_peak_memory() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-def check_memory(parts: dict[str, int], flag: str | None = None) -> None:
-    """Raise InputError, which names the largest part, if {part: bytes} do not fit in memory together.
-
-    The sizes are those that are certainly needed, so that nothing is refused that fits.
-    """
-    needed = sum(parts.values())
+def check_memory(what: str, size: int) -> None:
+    """Raise InputError if a number of bytes does not fit in memory. what: what needs them."""
     free = get_available_memory()
-    if free is not None and needed > free:
-        largest = max(parts, key=parts.get)
-        sizes = f"{needed / 1e6:,.0f} MB are needed, {parts[largest] / 1e6:,.0f} MB of them for {largest}"
-        where = f" ({flag})" if flag else ""
-        raise InputError(f"not enough memory{where}: {sizes}, and {free / 1e6:,.0f} MB are free")
+    if free is not None and size > free:
+        raise InputError(f"not enough memory: {what} needs {size / 1e6:,.0f} MB, and {free / 1e6:,.0f} MB are free")
 
 
 def get_available_memory() -> int | None:
@@ -205,12 +197,8 @@ def describe_environment() -> dict:
     """Return the versions, the machine and the number of threads, for the record of a run."""
     import torch
 
-    versions = {"python": platform.python_version(), **dict.fromkeys(PACKAGES)}
-    for package in PACKAGES:
-        with suppress(PackageNotFoundError):
-            versions[package] = version(package)
     return {
-        "versions": versions,
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
         "git_commit": find_commit(),
         "platform": platform.platform(),
         "processor": find_processor(),

@@ -14,9 +14,6 @@ and ranks equal intensities in an undefined order.) A run of the original is the
 to the first such tie; after it, both are valid runs of the same network. To compare implementations, use float64.
 """
 
-from collections.abc import Callable
-from functools import wraps
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,32 +31,6 @@ def to_pair(value) -> tuple:
     return pair
 
 
-def explain_errors(function: Callable) -> Callable:
-    """Decorate a function: if torch cannot compute with its arguments, it raises a ValueError with their shapes.
-
-    If memory runs out, it raises torch.cuda.OutOfMemoryError or MemoryError.
-    """
-
-    @wraps(function)
-    def call(*args, **options):
-        try:
-            return function(*args, **options)
-        except torch.cuda.OutOfMemoryError:
-            raise
-        except (RuntimeError, AttributeError, OverflowError) as error:
-            if "DefaultCPUAllocator" in str(error):
-                raise MemoryError(str(error).partition("\n")[0]) from error
-            descriptions = []
-            for value in (*args, *options.values()):
-                description = tuple(value.shape) if isinstance(value, Tensor) else value
-                descriptions.append(" ".join(repr(description)[:40].split()))
-            reason = str(error).partition("\n")[0]
-            raise ValueError(f"{function.__name__} cannot take {', '.join(descriptions)}: {reason}") from error
-
-    return call
-
-
-@explain_errors
 def conv2d(input: Tensor, weight: Tensor, **options) -> Tensor:
     """Apply ``torch.nn.functional.conv2d`` in full precision on every device.
 
@@ -72,7 +43,6 @@ def conv2d(input: Tensor, weight: Tensor, **options) -> Tensor:
         return F.conv2d(input, weight, **options)
 
 
-@explain_errors
 def latency_to_wave(latency: Tensor, time_steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return the spike wave of a latency map: ``wave[t] = [latency <= t]``.
 
@@ -89,7 +59,6 @@ def latency_to_wave(latency: Tensor, time_steps: int, dtype: torch.dtype = torch
     return (latency.unsqueeze(-4) <= steps).to(dtype)
 
 
-@explain_errors
 def wave_to_latency(wave: Tensor) -> Tensor:
     """Return the latency map of a cumulative wave: ``latency = T - Σ_t wave[t]``, which is ``T`` for a silent neuron.
 
@@ -107,13 +76,11 @@ def wave_to_latency(wave: Tensor) -> Tensor:
     return (time_steps - wave.sum(-4)).to(torch.uint8)
 
 
-@explain_errors
 def pad(input: Tensor, pad, value: float = 0) -> Tensor:
     """Pad the last two axes by ``pad = (left, right, top, bottom)``; ``value`` is T for a latency map."""
     return F.pad(input, pad, value=value)
 
 
-@explain_errors
 def pooling(input: Tensor, kernel_size, stride=None, padding=0) -> Tensor:
     """Apply max pooling over ``(H, W)``, which keeps the earliest spike of each window of a wave.
 
@@ -132,7 +99,6 @@ def _fires(potentials, threshold):
     return fires
 
 
-@explain_errors
 def threshold(potentials: Tensor, threshold: float | None = None) -> Tensor:
     """Keep the potentials ``(T, C, H, W)`` with ``p > θ`` and set the others to 0.
 
@@ -141,13 +107,11 @@ def threshold(potentials: Tensor, threshold: float | None = None) -> Tensor:
     return torch.where(_fires(potentials, threshold), potentials, 0)
 
 
-@explain_errors
 def threshold_(potentials: Tensor, threshold: float | None = None) -> Tensor:
     """In-place form of ``threshold``."""
     return potentials.masked_fill_(~_fires(potentials, threshold), 0)
 
 
-@explain_errors
 def fire(potentials: Tensor, threshold: float | None = None, return_thresholded_potentials: bool = False):
     """Compute the spikes of integrate-and-fire neurons without a leak: ``spike[t] = [p[t] > θ]``, strictly.
 
@@ -164,13 +128,11 @@ def fire(potentials: Tensor, threshold: float | None = None, return_thresholded_
     return (spikes, torch.where(fires, potentials, 0)) if return_thresholded_potentials else spikes
 
 
-@explain_errors
 def fire_(potentials: Tensor, threshold: float | None = None) -> Tensor:
     """In-place form of ``fire``: the potentials become the wave."""
     return potentials.copy_(_fires(potentials, threshold))
 
 
-@explain_errors
 def pointwise_inhibition(thresholded_potentials: Tensor) -> Tensor:
     """Keep the potentials of one feature at each position and set all others to 0.
 
@@ -187,20 +149,17 @@ def pointwise_inhibition(thresholded_potentials: Tensor) -> Tensor:
     return torch.zeros_like(thresholded_potentials).scatter_(1, winner, kept)
 
 
-@explain_errors
 def feature_inhibition(potentials: Tensor, inhibited_features) -> Tensor:
     """Set whole feature maps of ``(T, C, H, W)`` to 0; ``inhibited_features`` is an index, a list or a mask."""
     return feature_inhibition_(potentials.clone(), inhibited_features)
 
 
-@explain_errors
 def feature_inhibition_(potentials: Tensor, inhibited_features) -> Tensor:
     """In-place form of ``feature_inhibition``."""
     potentials[:, inhibited_features] = 0
     return potentials
 
 
-@explain_errors
 def get_k_winners(
     potentials: Tensor, kwta: int = 1, inhibition_radius: int = 0, spikes: Tensor | None = None
 ) -> list[tuple[int, int, int]]:
@@ -243,7 +202,6 @@ def get_k_winners(
     return winners
 
 
-@explain_errors
 def pre_post_ordering(input_spikes: Tensor, output_spikes: Tensor, winners, kernel_size: tuple[int, int]) -> Tensor:
     """Return which synapses of the winners were causal: ``[t_pre <= t_post]``, False for a silent input.
 
@@ -281,7 +239,6 @@ def pre_post_ordering(input_spikes: Tensor, output_spikes: Tensor, winners, kern
     return torch.stack([input_spikes[t, :, r : r + kh, c : c + kw] for t, r, c in fields]) > 0
 
 
-@explain_errors
 def stdp_change(
     weight: Tensor, causal: Tensor, ltp, ltd, use_stabilizer: bool = True, lower_bound=0, upper_bound=1
 ) -> Tensor:
@@ -303,7 +260,6 @@ def stdp_change(
     return change * ((weight - lower_bound) * (upper_bound - weight)) if use_stabilizer else change
 
 
-@explain_errors
 def intensity_lateral_inhibition(intencities: Tensor, inhibition_kernel: Tensor) -> Tensor:
     """Sharpen contrast: ``I'(x) = I(x) (1 + Σ_d kernel(d) [I(x) > I(x + d)])``.
 
@@ -323,7 +279,6 @@ def intensity_lateral_inhibition(intencities: Tensor, inhibition_kernel: Tensor)
     return intencities * (1 + gain.view_as(intencities))
 
 
-@explain_errors
 def local_normalization(input: Tensor, normalization_radius: int, eps: float = 1e-12) -> Tensor:
     """Divide each value by the mean of its surroundings: ``x' = x / (mean + eps)``.
 

@@ -1,7 +1,6 @@
 """Modules: spiking convolution, pooling, and STDP as a rule that changes the weights of a convolution."""
 
 import re
-from numbers import Integral
 
 import torch
 import torch.nn as nn
@@ -30,9 +29,6 @@ class Convolution(nn.Module):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.kernel_size = to_pair(kernel_size)
-        sizes = in_channels, out_channels, *self.kernel_size
-        if not all(isinstance(size, Integral) and size > 0 for size in sizes):
-            raise ValueError(f"channels and sizes of a kernel are whole numbers of at least 1, not {sizes}")
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *self.kernel_size), requires_grad=False)
         self.reset_weight(weight_mean, weight_std)
 
@@ -41,7 +37,6 @@ class Convolution(nn.Module):
         """Draw new weights from a normal distribution."""
         self.weight.normal_(weight_mean, weight_std)
 
-    @sf.explain_errors
     @torch.no_grad()
     def load_weight(self, target: Tensor) -> None:
         """Copy the weights ``(F, C, kh, kw)``; raises a ValueError if the shape differs."""
@@ -49,7 +44,6 @@ class Convolution(nn.Module):
             raise ValueError(f"weights of shape {tuple(target.shape)} for a layer of {tuple(self.weight.shape)}")
         self.weight.copy_(target)
 
-    @sf.explain_errors
     def forward(self, input: Tensor) -> Tensor:
         """Return the potentials ``(T, F, H - kh + 1, W - kw + 1)`` of a wave ``(T, C, H, W)`` of any type."""
         return sf.conv2d(input.to(self.weight.dtype), self.weight.detach())
@@ -100,8 +94,6 @@ class STDP(nn.Module):
 
     def __init__(self, conv_layer: Convolution, learning_rate, use_stabilizer=True, lower_bound=0, upper_bound=1):
         super().__init__()
-        if not isinstance(conv_layer, Convolution):
-            raise TypeError(f"conv_layer must be a Convolution, not a {type(conv_layer).__name__}")
         if not isinstance(learning_rate, tuple | list) or not learning_rate:
             raise TypeError(f"learning_rate must be a pair or a list of pairs, not {learning_rate!r}")
         if not lower_bound < upper_bound:

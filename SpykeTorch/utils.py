@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from .functional import conv2d, explain_errors, intensity_lateral_inhibition, latency_to_wave, to_pair
+from .functional import conv2d, intensity_lateral_inhibition, latency_to_wave, to_pair
 from .snn import STDP
 
 
@@ -178,7 +178,6 @@ class Filter:
         if len(self.thresholds) not in (1, len(kernels)):
             raise ValueError(f"{len(self.thresholds)} thresholds for {len(kernels)} kernels")
 
-    @explain_errors
     def __call__(self, input: Tensor) -> Tensor:
         """Return the responses ``(1, K, H', W')`` to an image ``(1, 1, H, W)``."""
         input = input if input.is_floating_point() else input.to(self.kernels.dtype)
@@ -213,7 +212,6 @@ class Intensity2Latency:
         """Return the cumulative wave ``(T, C, H, W)`` of intensities, of the type of the image ``(1, C, H, W)``."""
         return self._encode(image) * image
 
-    @explain_errors
     def _encode(self, image):
         if image.dim() != 4 or len(image) != 1:
             raise ValueError(f"an image is (1, C, H, W), not {tuple(image.shape)}")

@@ -4,10 +4,9 @@ import math
 
 from torch import Tensor
 
-from .functional import explain_errors, pad, to_pair
+from .functional import pad, to_pair
 
 
-@explain_errors
 def _draw_panels(figure, tensor, vmin, vmax):
     """Draw the maps of ``(C, H, W)`` or ``(H, W)`` as grey panels in a near-square grid, with common limits."""
     if tensor.dim() not in (2, 3) or tensor.numel() == 0:
@@ -63,7 +62,6 @@ def get_deep_receptive_field(*layers: tuple[int, int, int, int]) -> tuple[int, i
     return h, w
 
 
-@explain_errors
 def get_deep_feature(pre_feature: Tensor, feature_stride, window_size, stride, weights: Tensor | None = None):
     """Return the preferred input of the neurons of a layer, from that of the layer below.
 

@@ -39,7 +39,7 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
     """
     if image_size is not None and not all(1 <= side <= MAX_SIDE for side in image_size):
         raise InputError(
-            f"--image-size must be a height and a width from 1 to {MAX_SIDE} pixels, not {tuple(image_size)}",
+            f"--image-size must be a height and a width from 1 to {MAX_SIDE} pixels, not {tuple(image_size)}"
         )
     registered = find_reader(name)
     if registered is None:
@@ -57,7 +57,7 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
     if data.colours and data.train_images.min() == data.train_images.max():
         pixel = data.train_images.flat[0]
         raise InputError(f"all pixels of the training images of {name} are {pixel}")
-    if data.colours and image_size is not None:
+    if data.colours and image_size not in (None, data.image_size):
         data = _resize(data, image_size)
     return replace(data, notes=(*data.notes, *_remarks(data)))
 
@@ -69,7 +69,7 @@ def _hold_out(data: DataSet) -> DataSet:
     if sizes.min() < HELD_OUT:
         raise InputError(
             f"{data.name} has no test part, and its class {data.class_names[sizes.argmin()]!r} has only {sizes.min()} "
-            f"images; add a test part, or at least {HELD_OUT} images of each class",
+            f"images; add a test part, or at least {HELD_OUT} images of each class"
         )
     train, test = stratified_split(labels, math.ceil(len(labels) / HELD_OUT), HELD_OUT_SEED)
     note = f"no test part: {len(test):,} of {len(labels):,} images are held out for the test, always the same images"
@@ -85,9 +85,8 @@ def _hold_out(data: DataSet) -> DataSet:
 
 def _resize(data: DataSet, image_size: tuple[int, int]) -> DataSet:
     """Return the data set with images that are stretched to a height and width."""
-    if data.image_size != image_size:
-        count = len(data.train_images) + len(data.test_images)
-        check_memory({f"{count:,} images": count * math.prod(image_size) * data.colours}, "--image-size")
+    count = len(data.train_images) + len(data.test_images)
+    check_memory(f"--image-size for {count:,} images", count * math.prod(image_size) * data.colours)
     train = resize_images(data.train_images, *image_size)
     test = resize_images(data.test_images, *image_size)
     return replace(data, train_images=train, test_images=test)

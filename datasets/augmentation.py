@@ -5,10 +5,9 @@ number of threads or on how many images are passed at a time: ``first`` is the p
 """
 
 import math
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,19 +15,17 @@ import numpy as np
 import torch
 
 from engine.compiled import compiled
-from engine.declaration import describe, fits
+from engine.declaration import Declared, fits, ranged
 from engine.threads import run_parts
 from errors import InputError
 
 WHITE = 255
-LIMITS = {"copies": 10_000, "turn": 180, "shift": 4096, "scale": 0.9, "shear": 1, "flip": 1}
-MOVES = "turn", "shift", "scale", "shear"
 NOISES = {"gaussian": "σ as a fraction of white", "salt-pepper": "the fraction of the pixels"}
 MAX_IN_MEMORY = 256 * 2**20  # bytes of the spikes of all copies; larger ones are stored in files
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Declared):
     """The number of moved copies of the training images that a network also learns from, and their largest movements.
 
     The movements of each image in each copy are drawn independently and uniformly: rotation by up to ``turn`` degrees
@@ -39,23 +36,19 @@ class Augmentation:
     Raises InputError for values out of range, for moves without copies, and for copies that are not moved.
     """
 
-    copies: int = 0
-    turn: float = 0.0
-    shift: float = 0.0
-    scale: float = 0.0
-    shear: float = 0.0
+    copies: int = ranged(0, 10_000, 0)
+    turn: float = ranged(0, 180, 0.0)
+    shift: float = ranged(0, 4096, 0.0)
+    scale: float = ranged(0, 0.9, 0.0)
+    shear: float = ranged(0, 1, 0.0)
     flip: bool = False
 
     def __post_init__(self):
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if not fits(value, item.type) or not 0 <= value <= LIMITS[item.name]:
-                expected = f"{describe(item.type)} from 0 to {LIMITS[item.name]}"
-                raise InputError(f"--augment: {item.name} must be {expected}, not {value!r}")
-        is_moving = self.flip or any(getattr(self, name) for name in MOVES)
+        super().__post_init__()
+        is_moving = any((self.turn, self.shift, self.scale, self.shear, self.flip))
         if is_moving != bool(self.copies):
             lack = "a number of copies (copies=8)" if is_moving else "movements of the copies (turn=8 shift=1)"
-            raise InputError(f"--augment needs {lack}")
+            raise InputError(f"it needs {lack}")
 
     def __bool__(self) -> bool:
         return self.copies > 0
@@ -81,8 +74,6 @@ class MovedCopies:
         encode: computes latencies uint8 (n, C, H, W) from images.
         neurons: number of inputs of the decision stage. Each is stored as a bit.
         folder: where the bits are stored if they need too much memory.
-
-    Raises InputError if the bits do not fit on the disk either.
     """
 
     images: np.ndarray
@@ -91,12 +82,6 @@ class MovedCopies:
     encode: Callable[[np.ndarray], torch.Tensor]
     neurons: int
     folder: Path | None
-
-    def __post_init__(self):
-        free = shutil.disk_usage(self.folder or ".").free
-        if self._size() > max(free, MAX_IN_MEMORY):
-            sizes = f"{self._size() / 1e9:.1f} GB of disk, but {free / 1e9:.1f} GB are free in {self.folder}"
-            raise InputError(f"--augment: the spikes of {len(self)} copies take {sizes}")
 
     def __len__(self) -> int:
         return self.augmentation.copies
@@ -203,14 +188,12 @@ def _at(image, y, x, c):
     return float(image[y, x, c]) if inside else 0.0
 
 
-def add_noise(images: np.ndarray, name: str, strength: float, seed: int = 0, first: int = 0) -> np.ndarray:
+def add_noise(images: np.ndarray, name: str, strength: float) -> np.ndarray:
     """Return images uint8 (N, H, W) or (N, H, W, 3) with noise.
 
     * ``gaussian``: a normal deviate with standard deviation strength · 255 is added to each value. The result is
       rounded and clipped to 0 … 255.
     * ``salt-pepper``: each pixel becomes black with probability strength / 2, and white with probability strength / 2.
-
-    first: position of the first image in the data set.
 
     Raises InputError for another name, or for a strength that is not from 0 to 1.
     """
@@ -220,8 +203,8 @@ def add_noise(images: np.ndarray, name: str, strength: float, seed: int = 0, fir
     if not fits(strength, float) or not 0 <= strength <= 1:
         raise InputError(f"--noise: {name} must be {NOISES[name]}, from 0 to 1, not {strength!r}")
     result = images.copy()
-    for position, image in enumerate(result, start=first):
-        rng = np.random.default_rng([seed, position])
+    for position, image in enumerate(result):
+        rng = np.random.default_rng([0, position])
         if name == "gaussian":
             noisy = image + strength * WHITE * rng.standard_normal(image.shape)
             image[:] = np.rint(noisy).clip(0, WHITE)

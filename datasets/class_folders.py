@@ -135,12 +135,12 @@ def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.n
         pictures.append(pixels)
         height, width = pictures[0].shape[:2]
         if len(pictures) == 1:  # at the end, all of them are copied to one array
-            check_memory({f"{len(paths):,} images": 2 * len(paths) * height * width}, "--image-size")
+            check_memory(f"--image-size for {len(paths):,} images", 2 * len(paths) * height * width)
         rows, columns = pixels.shape[:2]
         if (rows, columns) != (height, width):
             raise InputError(
                 f"the pictures differ in size: {paths[0]} is {height}×{width} (height×width), {path} is "
-                f"{rows}×{columns}; add --image-size H W, the size to which all are stretched",
+                f"{rows}×{columns}; add --image-size H W, the size to which all are stretched"
             )
     if any(pixels.ndim == 3 for pixels in pictures):
         shape = (height, width, 3)

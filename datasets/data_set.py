@@ -142,8 +142,6 @@ def dataset(*names: str, characters: bool = False) -> Callable[[Reader], Reader]
 
 def find_reader(name: str) -> str | None:
     """Return the registered name, prefix or ending of a data set, or None if there is none."""
-    if not isinstance(name, str):
-        return None
     prefix, colon, _ = name.partition(":")
     ending = Path(name).suffix.lower()
     for registered in (name, prefix + colon, ending):

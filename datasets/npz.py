@@ -32,7 +32,7 @@ def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> D
         if names.shape != pixels.shape[:1] or not pixels.size:
             raise InputError(
                 f"x_{part} of {path} has the shape {pixels.shape}, but y_{part} has {len(names)} labels; each image "
-                "needs a label",
+                "needs a label"
             )
         has_one_channel = pixels.ndim == 4 and pixels.shape[3] == 1
         images[part] = pixels[..., 0] if has_one_channel else pixels
@@ -54,7 +54,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"there is no file {path}")
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            check_memory({str(path): sum(member.file_size for member in file.zip.infolist())})
+            check_memory(str(path), sum(member.file_size for member in file.zip.infolist()))
             if file.zip.testzip():  # np.load does not compare the checksum of an array that a damaged header shortens
                 raise ValueError("a checksum is wrong")
             return {name: file[name] for name in ("x_train", "y_train", "x_test", "y_test") if name in file}
@@ -67,11 +67,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 def _check_labels(labels: np.ndarray, name: str, path: Path) -> np.ndarray:
     """Return the labels as integers or strings (N,). Raises InputError for other arrays."""
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8", "backslashreplace")
     if labels.ndim != 1 or labels.dtype.kind not in "iuU":
         raise InputError(
             f"{name} of {path} is {labels.dtype} {labels.shape}, not integers or strings (N,) or (N, 1); for one-hot "
-            "rows, save y.argmax(1)",
+            "rows, save y.argmax(1)"
         )
     return labels

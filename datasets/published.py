@@ -108,7 +108,7 @@ def read_idx(file: Path, archive: Path) -> np.ndarray:
     shape = [int.from_bytes(content[first : first + 4], "big") for first in range(4, start, 4)]
     if content[:4] != bytes([0, 0, 8, ndim]) or len(content) != start + math.prod(shape):
         raise InputError(
-            f"{path} is damaged; replace it by the original {archive.name}, or delete it, so that it is downloaded",
+            f"{path} is damaged; replace it by the original {archive.name}, or delete it, so that it is downloaded"
         )
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # torch needs writable arrays
 

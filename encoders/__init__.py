@@ -8,9 +8,10 @@ from the defaults.
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -29,11 +30,9 @@ for _module in iter_modules(__path__):
 
 def build_encoder(config: dict[str, Any]) -> Encoder:
     """Build the encoder of a config. Raises InputError for an unknown name or wrong parameters."""
-    if not isinstance(config, dict):
-        raise InputError(f'an encoder config must be a dict with a "name", not {config!r}')
     parameters = dict(config)
     name = parameters.pop("name", DEFAULT)
-    if not isinstance(name, str) or name not in ENCODERS:
+    if name not in ENCODERS:
         raise InputError(f"unknown --encoder {name!r}; choose from {', '.join(ENCODERS)}")
     known = inspect.signature(ENCODERS[name]).parameters
     for key in parameters:
@@ -57,7 +56,10 @@ def get_encoder_config(encoder: Encoder) -> dict[str, Any]:
 
 
 def choose_encoder(
-    declared: dict[str, Any], name: str | None = None, parameters: dict[str, Any] | None = None, colours: int = 1
+    declared: dict[str, Any],
+    name: str | None = None,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+    colours: int = 1,
 ) -> Encoder:
     """Build the encoder that a network declares, or another encoder.
 
@@ -74,9 +76,9 @@ def choose_encoder(
     if colours == 0 and ENCODERS.get(declared["name"], Encoder).colours:
         declared = {"name": OF_EVENTS}
     config = declared if name in (None, declared["name"]) else {"name": name}
-    if "colours" in (parameters or {}):
+    if "colours" in parameters:
         raise InputError("encoder.colours cannot be set: it follows from the images")
-    config |= parameters or {}
+    config |= parameters
     encoder = build_encoder(config)
     if encoder.colours == colours:
         return encoder

@@ -21,8 +21,6 @@ class Packed:
         images: N.
         shape: (C, H, W).
         time_steps: the latency that means silence.
-
-    ``earliest``, uint8 (N,), is the time step of each image's first spike.
     """
 
     device = torch.device("cpu")
@@ -30,7 +28,6 @@ class Packed:
     def __init__(self, images: int, shape: Sequence[int], time_steps: int):
         self.shape = torch.Size((images, *shape))
         self.time_steps = time_steps
-        self.earliest = np.full(images, time_steps, np.uint8)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -46,7 +43,6 @@ class Packed:
         if latencies.shape[1:] != self.shape[1:] or not 0 <= start <= len(self) - len(latencies):
             raise InputError(f"{tuple(latencies.shape)} from {start} on are not among {tuple(self.shape)} latency maps")
         flat = latencies.flatten(1).numpy(force=True)
-        self.earliest[start : start + len(flat)] = flat.min(1)
         self._write(start, np.ascontiguousarray(flat))
 
     def __getitem__(self, chosen: Tensor | slice) -> Tensor:

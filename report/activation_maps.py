@@ -1,7 +1,8 @@
 """Activation maps: the first spikes of every stage for some images, as pictures and as arrays."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from utils import write_atomically
 
-TOGETHER = 10  # images whose maps are in memory at a time
 NAME_LENGTH = 40  # characters of a class name in the name of a file, which has at most 255 bytes
 
 
@@ -35,7 +35,6 @@ def save_activation_maps(
     class_names: Sequence[str],
     stages: Sequence[str] | None = None,
     draw: bool = True,
-    show: Callable[[str, int, int], None] = lambda *_: None,
 ) -> None:
     """Save the first-spike maps of every stage for the images ``indices`` of a set.
 
@@ -51,68 +50,50 @@ def save_activation_maps(
         labels: the classes of the whole set.
         stages: names of the stages to save: those that have learned, and the stages between them. None: all.
         draw: whether to draw the pictures.
-        show: shows the progress, as ``RunLog.show``.
 
     Raises OSError or InputError if the folder cannot be written to.
     """
-    for first in range(0, len(indices), TOGETHER):
-        show("drawing the maps", first, len(indices))
-        batch = slice(first, first + TOGETHER)
-        _save_maps(model, latencies[batch], labels, indices[batch], folder, class_names, stages, draw)
+    wanted = [name for name in (INPUT, *model.stages) if stages is None or name == INPUT or name in stages]
+    folder.mkdir(parents=True, exist_ok=True)
+    for latency, index in zip(latencies.split(1), indices, strict=True):
+        class_name = class_names[labels[index]]
+        file = name_file(int(index), class_name)
+        maps = {name: values[0].cpu().numpy() for name, values in model.walk({INPUT: latency}, wanted)}
+        content = {**maps, "label": int(labels[index]), "index": int(index), "steps": model.time_steps}
+        title = f"image {index}, label {class_name}"
+        potentials = {}
+        if model.decision in wanted:
+            potentials = compute_potentials(model, latency)
+            decision = int(model.predict(latency))
+            content |= {**potentials, "decision": decision}
+            title += f", decision {[*class_names, 'silent'][decision]}"
+        write_atomically(folder / f"{file}.npz", partial(np.savez_compressed, **content))
+        if draw:
+            for stage, branch, picture in _draw_pictures(model, maps, potentials, class_names, title):
+                (folder / stage).mkdir(exist_ok=True)
+                write_atomically(folder / stage / f"{file}{branch}.png", picture.save)
 
 
-def _save_maps(model, latencies, labels, indices, folder, class_names, stages, draw):
-    """Save the maps of the images of ``save_activation_maps``, all together."""
+def _draw_pictures(model, maps, potentials, class_names, title):
+    """Yield (stage, branch or "", picture) of an image of ``save_activation_maps``."""
     from report.map_pictures import draw_decision, draw_maps
 
-    wanted = [name for name in (INPUT, *model.stages) if stages is None or name == INPUT or name in stages]
-    drawn = wanted if draw else []
-    for place in (folder, *(folder / name for name in drawn)):
-        place.mkdir(parents=True, exist_ok=True)
-    regions = find_neurons(model, *latencies.shape[2:])
-    maps = compute_maps(model, latencies, wanted)
-    potentials = {}
-    decisions = None
-    if model.decision in wanted:
-        potentials = compute_potentials(model, latencies)
-        decisions = model.predict(latencies).tolist()
-    for position, index in enumerate(indices):
-        label = int(labels[index])
-        file = name_file(int(index), class_names[label])
-        maps_of_image = {name: batch[position] for name, batch in maps.items()}
-        potentials_of_image = {name: batch[position] for name, batch in potentials.items()}
-        facts = {"label": label, "index": int(index), "steps": model.time_steps}
-        if decisions:
-            facts["decision"] = decisions[position]
-        content = {**maps_of_image, **potentials_of_image, **facts}
-        write_atomically(folder / f"{file}.npz", lambda path, content=content: np.savez_compressed(path, **content))
-        for name in drawn:
-            title = f"{model.name}, {name}: image {index}, label {class_names[label]}"
-            if name == model.decision:
-                decision = [*class_names, "silent"][decisions[position]]
-                for key, values in potentials_of_image.items():
-                    branch = key.removeprefix("potentials")
-                    full_title = f"{title}, decision {decision}{branch.replace('_', ', branch ')}"
-                    picture = draw_decision(values, model.class_of_feature(), class_names, full_title)
-                    write_atomically(folder / name / f"{file}{branch}.png", picture.save)
-            else:
-                picture = draw_maps(maps_of_image[name], model.time_steps, title, regions[name])
-                write_atomically(folder / name / f"{file}.png", picture.save)
-
-
-def compute_maps(model: NetworkTrainer, latencies: torch.Tensor, wanted: Sequence[str]) -> dict[str, np.ndarray]:
-    """Compute the maps of some stages, bottom up: {"input" or stage: uint8 (N, F, H, W)}."""
-    maps = {INPUT: latencies.cpu().numpy()}
-    for name, latency in model.walk(latencies, wanted[1:]):
-        maps[name] = latency.cpu().numpy()
-    return maps
+    regions = find_neurons(model, *maps[INPUT].shape[1:])
+    for name in maps:
+        full_title = f"{model.name}, {name}: {title}"
+        if name != model.decision:
+            yield name, "", draw_maps(maps[name], model.time_steps, full_title, regions[name])
+    for key, values in potentials.items():
+        branch = key.removeprefix("potentials")
+        full_title = f"{model.name}, {model.decision}: {title}{branch.replace('_', ', branch ')}"
+        yield model.decision, branch, draw_decision(values, model.class_of_feature(), class_names, full_title)
 
 
 @torch.no_grad()
 def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
-    """Compute the potentials of the decision stage at the last time step.
+    """Compute the potentials of the decision stage for an image (1, C, H, W) at the last time step.
 
-    Returns {"potentials" + branch: float32 (N, F, H, W)}.
+    Returns {"potentials" + branch: float32 (F, H, W)}.
     """
     below = model.map_of(latencies, model.input_name(model.decision))
     spiked = below[:] < model.time_steps  # [:] unpacks it
@@ -120,7 +101,7 @@ def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[s
     for label, layer in model.named_layers([model.decision]):
         values = F.conv2d(spiked.to(layer.weight.dtype), layer.weight, padding=layer.stage.padding)
         branch = label.removeprefix(model.decision)
-        potentials[f"potentials{branch}"] = values.float().cpu().numpy()
+        potentials[f"potentials{branch}"] = values[0].float().cpu().numpy()
     return potentials
 
 

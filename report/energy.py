@@ -4,6 +4,7 @@ Each spike adds every weight that it reaches to a potential: one *accumulate* fo
 the same shapes computes one *multiply-accumulate* (MAC) for each weight at each output position, whatever its input.
 """
 
+from collections import Counter
 from math import prod
 
 import numpy as np
@@ -17,6 +18,7 @@ from s1c1 import Encoder
 
 COUNTED_TOGETHER = 200  # images: the counts of a neuron fit a byte, and the maps, before any pooling, the memory
 SMALL_WEIGHT = 0.01
+COUNTS = "spikes", "synaptic_additions", "effective_accumulates", "dense_macs"
 # Picojoules of an addition and a multiplication of 32-bit floating-point numbers in 45 nm (Horowitz, ISSCC 2014)
 ADDITION = 0.9
 MULTIPLICATION = 3.7
@@ -76,59 +78,45 @@ def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMa
 
 def count_stages(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, dict[str, float]]:
     """Count the operations of each stage or branch, means over the images: ``stages`` of ``measure_energy``."""
-    stages = {}
-
-    def add(label: str, counts: dict[str, float]) -> None:
-        sums = stages.setdefault(label, dict.fromkeys(counts, 0.0))
-        for name, count in counts.items():
-            sums[name] += float(count) / len(latencies)
-
-    maps = [name for name in model.nodes if name != model.decision]
-    for start in range(0, len(latencies), COUNTED_TOGETHER):
-        images = latencies[start : start + COUNTED_TOGETHER]
-        spikes = {INPUT: count_spikes(images, model.time_steps)}
-        for name, latency in model.walk({INPUT: images}, maps):
-            spikes[name] = count_spikes(latency, model.time_steps)
-        add(INPUT, {"spikes": spikes[INPUT].sum()})
-        for name in model.declaration:
-            for label, counts in _count_stage(model, name, spikes):
-                add(label, counts)
+    spikes = count_spikes(model, latencies)
+    counts = {INPUT: {"spikes": spikes[INPUT].sum()}}
+    for name, stage in model.declaration.items():
+        if not stage.convs:
+            counts[name] = {"spikes": spikes[name].sum()}
+        first = 0
+        for label, layer in model.named_layers([name]):
+            end = first + layer.stage.out_channels
+            fired = {"spikes": spikes[name][first:end].sum()} if name in spikes else {}
+            counts[label] = fired | count_operations(layer, spikes[model.input_name(name)])
+            first = end
+    means = {}
+    for label, sums in counts.items():
+        means[label] = {name: float(count) / len(latencies) for name, count in sums.items()}
     shapes = model.shapes(*latencies.shape[2:])
     for name in model.declaration:
         for label, layer in model.named_layers([name]):
-            stages[label] |= count_dense(layer, shapes[model.input_name(name)])
-    return stages
+            means[label] |= count_dense(layer, shapes[model.input_name(name)])
+    return means
 
 
-def _count_stage(model, name, spikes):
-    """Yield (label, counts) of a stage or its branches. spikes: {map: counts of each neuron}."""
-    if not model.declaration[name].convs:
-        yield name, {"spikes": spikes[name].sum()}
-        return
-    first = 0
-    for label, layer in model.named_layers([name]):
-        counts = count_operations(layer, spikes[model.input_name(name)])
-        end = first + layer.stage.out_channels
-        if name in spikes:
-            counts = {"spikes": spikes[name][first:end].sum(), **counts}
-        first = end
-        yield label, counts
-
-
-def count_spikes(latency: torch.Tensor, steps: int) -> np.ndarray:
-    """Count the spikes of each neuron in at most 255 images: latencies (N, C, H, W) -> int64 (C, H, W)."""
-    spiked = (latency < steps).numpy(force=True)
-    counts = spiked.view(np.uint8).sum(0, dtype=np.uint8)
-    return counts.astype(np.int64)
+def count_spikes(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, np.ndarray]:
+    """Count the spikes of each neuron over all images: {map: int64 (C, H, W)}, except for the decision stage."""
+    names = [name for name in (INPUT, *model.nodes) if name != model.decision]
+    spikes = Counter()
+    for images in latencies.split(COUNTED_TOGETHER):
+        for name, latency in model.walk({INPUT: images}, names):
+            fired = (latency < model.time_steps).numpy(force=True)
+            counts = fired.view(np.uint8).sum(0, dtype=np.uint8)
+            spikes[name] = spikes[name] + counts.astype(np.int64)
+    return spikes
 
 
 def count_operations(layer: Layer, spikes: np.ndarray) -> dict[str, int]:
     """Count the additions of a convolution for spikes below it, int64 (C, H, W): all, and those of nonzero weights."""
     reached = sum_taps(layer, spikes)
     nonzero = (layer.weight != 0).sum(0).numpy(force=True)
-    additions = int(reached.sum()) * layer.stage.out_channels
-    effective = int((reached * nonzero).sum())
-    return {"synaptic_additions": additions, "effective_accumulates": effective}
+    additions = reached.sum() * layer.stage.out_channels
+    return {"synaptic_additions": additions, "effective_accumulates": (reached * nonzero).sum()}
 
 
 def count_dense(layer: Layer, shape: tuple[int, int, int]) -> dict[str, int]:
@@ -157,24 +145,9 @@ def total(stages: dict[str, dict[str, float]], name: str) -> float:
 
 
 def describe_energy(energy: dict) -> str:
-    """Return the counts of ``measure_energy`` as a table, and the estimate as a line below it."""
-    names = "spikes", "synaptic_additions", "effective_accumulates", "dense_macs"
-    rows = [("per image", "spikes", "additions", "effective", "dense MACs")]
-    totals = {name: total(energy["stages"], name) for name in names}
-    stages = energy["stages"] | {"total": totals}
-    for label, counts in stages.items():
-        rows.append((label, *(_format_count(counts.get(name)) for name in names)))
-    rows.append(("encoder", "", "", "", f"{energy['encoder_macs']:,.0f}"))
-    first, *widths = (max(map(len, column)) for column in zip(*rows, strict=True))
-    lines = []
-    for label, *texts in rows:
-        cells = [text.rjust(width) for text, width in zip(texts, widths, strict=True)]
-        line = "  ".join([label.ljust(first), *cells])
-        lines.append(line.rstrip())
+    """Return a line with the counts of ``measure_energy`` for an image and the estimate."""
+    spikes, additions, effective, macs = (total(energy["stages"], name) for name in COUNTS)
+    counts = f"{spikes:,.0f} spikes, {additions:,.0f} additions, {effective:,.0f} of them of weights above 0"
     uj = {name: f"{value:.2f} µJ" for name, value in energy["estimated_uj"].items()}
-    lines.append(f"{uj['network']}, encoder {uj['encoder']}, dense network {uj['dense']}: {ASSUMPTIONS}")
-    return "\n".join(lines)
-
-
-def _format_count(count):
-    return f"{count:,.0f}" if count else ""
+    estimate = f"{uj['network']}, encoder {uj['encoder']}, dense network of {macs:,.0f} MACs {uj['dense']}"
+    return f"per image: {counts}; {estimate}: {ASSUMPTIONS}"

@@ -17,7 +17,6 @@ from s1c1 import Encoder
 from utils import write_atomically
 
 VECTORS = 20  # test vectors
-VERSION = 1  # of the format
 TYPES = np.int8, np.int16, np.int32  # of whole weights: the smallest that contains all
 
 
@@ -68,7 +67,6 @@ def export_network(
         stages.append(entry)
     maps = dict(network.walk(latencies))
     description = {
-        "format": VERSION,
         "network": model.name,
         "time_steps": model.time_steps,
         "input": [model.in_channels, *model.image_size],

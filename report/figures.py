@@ -73,9 +73,9 @@ def save(figure: Figure, path: Path) -> None:
     write_atomically(path, write)
 
 
-def to_pixels(figure: Figure, dpi: int = 80) -> np.ndarray:
+def to_pixels(figure: Figure) -> np.ndarray:
     """Draw the figure as uint8 (H, W, 3)."""
-    figure.set_dpi(dpi)
+    figure.set_dpi(80)
     canvas = FigureCanvasAgg(figure)
     with use_style():
         canvas.draw()
@@ -229,24 +229,6 @@ def _rules(rows):
 def _percent(rows, key):
     fractions = np.array([row[key] for row in rows], np.float64)  # None becomes nan
     return 100 * fractions
-
-
-@use_style()
-def draw_bits(rows: Sequence[dict], accuracy: float, title: str) -> Figure:
-    """Draw the accuracy with weights of few bits, beside the accuracy with floats (a dashed line)."""
-    figure, (axes,) = create_panels(1, 1, 5, 3, title)
-    rows = sorted(rows, key=lambda row: row["bits"])
-    values = [100 * row["accuracy"] for row in rows]
-    places = range(len(rows))
-    axes.axhline(100 * accuracy, color=GREY, linestyle=DASHES[1])
-    axes.annotate(f"floats {100 * accuracy:.2f} %", (0, 100 * accuracy), (0, 4), textcoords="offset points", color=GREY)
-    axes.plot(places, values, "o-", color=BLUE)
-    for place, value in zip(places, values, strict=True):
-        axes.annotate(f"{value:.2f}", (place, value), (6, -13), textcoords="offset points", color=BLUE)
-    axes.set_xticks(places, [row["bits"] for row in rows])
-    axes.set(xlabel="bits of a weight", ylabel="accuracy, %")
-    axes.margins(x=0.1, y=0.25)
-    return figure
 
 
 @use_style()

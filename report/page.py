@@ -19,7 +19,6 @@ from PIL import Image
 
 from encoders import name_unit
 from engine.stages import INPUT, Region
-from errors import InputError
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
@@ -28,12 +27,11 @@ from report.figures import DPI
 from report.map_pictures import make_color_table
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
-from report.run_folder import RunFolder, is_finished, read_record
+from report.run_folder import RunFolder, read_record
 from s1c1 import Encoder
 from utils import write_text
 
-# Bytes (base64), so that the page stays below 20 MB.
-MAX_BYTES = {"maps": 7_000_000, "weights": 7_000_000, "figures": 4_000_000}
+MAX_BYTES = 7_000_000  # of the maps (base64), so that the page stays below 20 MB
 CSS_DPI = 96  # of a browser: texts of all figures are of one size
 
 
@@ -46,7 +44,7 @@ def load_template() -> Template:
     return environment.get_template("page.html")
 
 
-def write_page(folder: Path, report: Report, maps: Path | None = None, results: dict | None = None) -> Path:
+def write_page(folder: Path, report: Report, maps: Path | None = None, results: dict | None = None) -> None:
     """Write ``index.html`` of results.json, metrics.csv, figures/, args.json and summary.txt in the folder.
 
     A file that does not exist is left out, and so is a damaged args.json.
@@ -55,19 +53,17 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
         maps: folder with the ``.npz`` files of ``save_activation_maps``; their indices count in ``report.images``.
         results: shown in place of results.json.
 
-    Returns the path. Raises InputError if it cannot be written.
+    Raises InputError if it cannot be written.
     """
-    folder = Path(folder)
     model = report.model
     if results is None:
         results = read_record(folder / "results.json")
     unit = name_unit(report.encoder.colours)
-    args = read_args(folder)
     left_out = []
     images = read_maps(maps, model, report.images, left_out)
     data = {"images": images}
     if images:
-        data |= collect_data(report, left_out)
+        data |= collect_data(report)
     page = load_template().render(
         model=model,
         title=report.title,
@@ -78,20 +74,18 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
         results=results,
         assumptions=ASSUMPTIONS,
         history=read_rows(folder / "metrics.csv"),
-        figures=read_figures(folder / "figures", left_out),
-        summary=read_text(folder / "summary.txt", errors="replace"),
-        args=args,
-        commands=list_commands(folder, args, results, unit),
+        figures=read_figures(folder / "figures"),
+        summary=read_text(folder / "summary.txt"),
+        args=read_record(folder / "args.json"),
+        commands=list_commands(folder, results, unit),
         files=list_files(folder),
         data=data,
         left_out=left_out,
     )
-    path = folder / "index.html"
-    write_text(path, page)
-    return path
+    write_text(folder / "index.html", page)
 
 
-def collect_data(report: Report, left_out: list[str]) -> dict:
+def collect_data(report: Report) -> dict:
     """Return what the page's script draws beside the maps of the images: stages, weights, features and colours."""
     model = report.model
     polarity = report.encoder.polarity
@@ -103,21 +97,21 @@ def collect_data(report: Report, left_out: list[str]) -> dict:
         "stages": describe_stages(model, *report.images.shape[1:3]),
         "scales": report.encoder.scales,
         "inputs": [[(channel, int(polarity[channel])) for channel in group] for group in groups],
-        "weights": read_weights(model, left_out),
+        "weights": read_weights(model),
         "features": {label: pack(pictures, -1, 1) for label, pictures in features.items()},
         "times": make_color_table("plasma", model.time_steps, 0.95).tolist(),
         "potentials": make_color_table("Blues", 64).tolist(),
     }
 
 
-def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str) -> Path:
+def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str) -> None:
     """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``.
 
     An earlier end of the run may have left a results.json, which is not shown.
     """
     nothing = np.empty(0, np.uint8)
     report = Report(model, encoder, nothing, nothing, torch.from_numpy(nothing), (), title)
-    return write_page(folder, report, results={})
+    write_page(folder, report, results={})
 
 
 def find_evaluations(results: dict) -> list[tuple[str, dict]]:
@@ -132,16 +126,11 @@ def find_evaluations(results: dict) -> list[tuple[str, dict]]:
     return evaluations
 
 
-def read_figures(folder: Path, left_out: list[str]) -> list[tuple[str, str, str, int]]:
-    """Return (name, caption, data URI, width on the page) of the figures, up to the size limit of the page."""
+def read_figures(folder: Path) -> list[tuple[str, str, str, int]]:
+    """Return (name, caption, data URI, width on the page) of the figures."""
     figures = []
-    room = MAX_BYTES["figures"]
     for name, draw in FIGURES.items():
         for path in sorted([*folder.glob(f"{name}.png"), *folder.glob(f"{name}_*.png")]):
-            room -= path.stat().st_size * 4 / 3
-            if room < 0:
-                left_out.append(f"figures/{path.name}")
-                continue
             stage = path.stem.removeprefix(name).strip("_")
             with Image.open(path) as picture:
                 width = picture.width * CSS_DPI // DPI
@@ -150,13 +139,14 @@ def read_figures(folder: Path, left_out: list[str]) -> list[tuple[str, str, str,
     return figures
 
 
-def list_commands(folder: Path, args: dict, results: dict, unit: str) -> list[tuple[str, str]]:
+def list_commands(folder: Path, results: dict, unit: str) -> list[tuple[str, str]]:
     """Return (purpose, command line) of the commands that use the folder."""
     commands = []
     source = folder
-    if any((folder / "checkpoints").glob("last.*")):
-        if not is_finished(args, results):
-            commands.append(("resume an interrupted run", RunFolder(folder).resume_command))
+    run = RunFolder(folder)
+    if run.last.is_file():
+        if "flags" not in results:
+            commands.append(("resume an interrupted run", run.resume_command))
     elif "checkpoint" in results:
         source = results["checkpoint"]
     else:
@@ -183,24 +173,13 @@ def format_percent(value: str | float | None) -> str:
     return f"{100 * float(value):.2f} %"
 
 
-def read_args(folder: Path) -> dict:
-    """Read args.json; a missing or damaged file has no content."""
-    args = read_record(folder / "args.json")
-    if all(isinstance(args.get(name, {}), dict) for name in ("flags", "versions")):
-        return {**args, "git_commit": str(args.get("git_commit") or "")}
-    return {}
-
-
-def read_text(path: Path, errors: str = "strict") -> str:
-    return path.read_text(encoding="utf-8", errors=errors) if path.is_file() else ""
+def read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a CSV file as dicts of texts. A missing file has no rows. Raises InputError for damage."""
-    try:
-        return list(csv.DictReader(read_text(path).splitlines()))
-    except (csv.Error, ValueError) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
+    """Read the rows of a CSV file as dicts of texts. A missing file has no rows."""
+    return list(csv.DictReader(read_text(path).splitlines()))
 
 
 def pack(values: np.ndarray, low: float, high: float) -> dict:
@@ -221,7 +200,7 @@ def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, le
     """Read the maps in a folder, a dict for each image, up to the size limit of the page."""
     paths = sorted(folder.glob("*.npz")) if folder else []
     records = []
-    room = MAX_BYTES["maps"]
+    room = MAX_BYTES
     for path in paths:
         with np.load(path) as arrays:
             content = dict(arrays)
@@ -245,16 +224,12 @@ def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, le
     return records
 
 
-def read_weights(model: NetworkTrainer, left_out: list[str]) -> dict[str, dict]:
-    """Return {convolution's label: packed (F, C, k, k)}, bottom up, up to the size limit of the page."""
+def read_weights(model: NetworkTrainer) -> dict[str, dict]:
+    """Return {convolution's label: packed (F, C, k, k)}, bottom up, except for stages that see whole maps."""
     weights = {}
-    room = MAX_BYTES["weights"]
     for label, layer in model.named_layers():
-        weight = layer.weight.numpy(force=True)
-        room -= weight.size * 4 / 3
-        if layer.stage.sees_whole_maps or room < 0:
-            left_out.append(f"the weights of {label}, which are in the checkpoint")
-        else:
+        if not layer.stage.sees_whole_maps:
+            weight = layer.weight.numpy(force=True)
             weights[label] = pack(weight, min(0, weight.min()), max(1, weight.max()))
     return weights
 

@@ -7,7 +7,6 @@ A figure is a function with the decorator ``@figure``. It appears in the folder,
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,6 @@ class Report:
         evaluation: the evaluation of these images; None if the network has no decision stage.
         history: rows of the run log.
         training_images, augmentation, seed: for the figure of moved copies of the training images.
-        bits: scores with weights of few bits, see ``bits.measure_bits``.
     """
 
     model: NetworkTrainer
@@ -65,7 +63,6 @@ class Report:
     training_images: np.ndarray | None = None
     augmentation: Augmentation | None = None
     seed: int = 0
-    bits: Sequence[dict] = ()
 
     def format_title(self, caption: str, count: int | None = None) -> str:
         """Return the title of a figure of ``count`` images (None: all)."""
@@ -102,13 +99,6 @@ def confusion_matrix(report, caption):
     if report.evaluation:
         matrix = report.evaluation.metrics["confusion_matrix"]
         yield "", figures.draw_confusion(matrix, report.class_names, report.format_title(caption))
-
-
-@figure("Accuracy with weights of few bits")
-def bits(report, caption):
-    if report.bits:
-        title = report.format_title(caption)
-        yield "", figures.draw_bits(report.bits, report.evaluation.metrics["accuracy"], title)
 
 
 @figure("ROC curves")
@@ -175,26 +165,21 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
     first stage is the encoder ("input"). The decision stage is left out, because it uses only the last time step.
     """
     regions = find_neurons(model, *latencies.shape[2:])
+    names = [name for name in regions if name != model.decision]
     counts = Counter()
     for batch in latencies[:TIMED_IMAGES].split(50):  # numpy.bincount converts them to eight bytes per neuron
-        for name, maps in chain([(INPUT, batch)], model.walk(batch)):
-            if name == model.decision:
-                continue
+        for name, maps in model.walk({INPUT: batch}, names):
             for features, rows, columns in regions[name]:
                 times = maps[:, features, rows, columns].cpu().numpy().ravel()
                 counts[name] = counts[name] + np.bincount(times, minlength=model.time_steps + 1)
     return dict(counts)
 
 
-def draw_figures(folder: Path, report: Report, show: Callable[..., None] = lambda *_, **__: None) -> list[str]:
-    """Draw all figures as PNG files in ``folder``.
-
-    show: shows the progress, as ``RunLog.show``. Returns a line for each figure that could not be drawn.
-    """
+def draw_figures(folder: Path, report: Report) -> list[str]:
+    """Draw all figures as PNG files in ``folder``. Returns a line for each figure that could not be drawn."""
     folder.mkdir(exist_ok=True)
     lost = []
-    for done, (name, draw_figure) in enumerate(FIGURES.items()):
-        show("drawing the figures", done, len(FIGURES), unit="figures")
+    for name, draw_figure in FIGURES.items():
         try:
             for label, drawn in draw_figure(report, draw_figure.caption):
                 figures.save(drawn, folder / f"{name}{label and '_'}{label}.png")
@@ -202,7 +187,6 @@ def draw_figures(folder: Path, report: Report, show: Callable[..., None] = lambd
             raise
         except Exception as error:  # of matplotlib, or of a user's own figure
             lost.append(f"the figure {name} cannot be drawn: {describe_error(error)}")
-    show("drawing the figures", len(FIGURES), len(FIGURES), unit="figures")
     return lost
 
 
@@ -214,7 +198,6 @@ def write_report(
     maps: Path,
     indices: np.ndarray,
     draw: bool = True,
-    show: Callable[..., None] = lambda *_, **__: None,
 ) -> list[str]:
     """Write results.json, predictions.csv if the network decides, the figures, and activation maps.
 
@@ -224,18 +207,16 @@ def write_report(
         maps: the folder of the activation maps.
         indices: of the images in ``report.images`` whose activation maps are saved.
         draw: whether to draw figures and pictures of the maps.
-        show: shows the progress, as ``RunLog.show``.
 
     Returns a line for each figure that could not be drawn.
     """
     write_json(folder / "results.json", collect_results(evaluations, facts))  # first: no figure can cost the scores
     if report.evaluation:
         report.evaluation.write_predictions(folder / "predictions.csv", report.class_names)
-    lost = draw_figures(folder / "figures", report, show) if draw else []
+    lost = draw_figures(folder / "figures", report) if draw else []
     if len(indices):
         latencies = report.latencies[indices]
-        names = report.class_names
-        save_activation_maps(report.model, latencies, report.labels, indices, maps, names, draw=draw, show=show)
+        save_activation_maps(report.model, latencies, report.labels, indices, maps, report.class_names, draw=draw)
     return lost
 
 

@@ -38,7 +38,9 @@ class RunFolder:
 
     @property
     def is_finished(self) -> bool:
-        return is_finished(self.args, read_record(self.path / "results.json"))
+        """Whether the results belong to the last epoch. results.json has flags when all other files exist."""
+        tested = read_epochs(read_record(self.path / "results.json"))
+        return tested is not None and self.epochs in (None, tested)
 
     @property
     def resume_command(self) -> str:
@@ -56,8 +58,7 @@ class RunFolder:
 def find_run(name: str | Path, output: str | Path = "runs") -> Path:
     """Return the path of a run or checkpoint.
 
-    name: "latest" (the run in ``output`` with the newest checkpoint, a dry run only if there is no other run), a path,
-    or the name of a folder in ``output``.
+    name: "latest" (the run in ``output`` with the newest checkpoint), a path, or the name of a folder in ``output``.
 
     Raises InputError if there is no latest run.
     """
@@ -68,12 +69,8 @@ def find_run(name: str | Path, output: str | Path = "runs") -> Path:
     if not runs:
         raise InputError(f"there is no run in {output} yet")
 
-    def rank(run):
-        flags = run.args.get("flags")
-        is_dry = isinstance(flags, dict) and flags.get("dry_run") is True
-        return not is_dry, run.last.stat().st_mtime
-
-    return max(runs, key=rank).path
+    newest = max(runs, key=lambda run: run.last.stat().st_mtime)
+    return newest.path
 
 
 def find_checkpoint(name: str | Path, output: str | Path) -> Path:
@@ -103,9 +100,3 @@ def read_epochs(record: dict[str, Any]) -> tuple[int, ...] | None:
         if epochs and all(isinstance(count, int) and count >= 0 for count in epochs):
             return epochs
     return None
-
-
-def is_finished(args: dict[str, Any], results: dict[str, Any]) -> bool:
-    """Return whether the results of a run belong to its last epoch. results.json has flags when all files exist."""
-    tested = read_epochs(results)
-    return tested is not None and read_epochs(args) in (None, tested)

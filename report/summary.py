@@ -1,10 +1,10 @@
 """The table of a network's stages, their rules and the phases of its training, as text."""
 
 import textwrap
+from collections import defaultdict
 
 from engine.layers import Layer
 from engine.stages import INPUT
-from errors import describe_error
 from models import MODELS
 from network_trainer import NetworkTrainer
 
@@ -12,15 +12,11 @@ WIDTH = 100
 
 
 def list_models() -> str:
-    """Return a paragraph about each network: description, stages, phases and default epochs, or its error."""
+    """Return a paragraph about each network: description, stages, phases and default epochs."""
     paragraphs = []
     for name, cls in MODELS.items():
-        if name != cls.name:
-            continue
-        try:
+        if name == cls.name:
             paragraphs.append(_describe(cls))
-        except Exception as error:  # an error in one declaration must not hide the other networks
-            paragraphs.append(f"{name}: cannot be built: {describe_error(error)}")
     return "\n".join(paragraphs)
 
 
@@ -71,16 +67,12 @@ def describe_thresholds(layer: Layer) -> str:
 
 def describe_rules(model: NetworkTrainer) -> list[str]:
     """Return lines about each rule: the stages or branches that learn by it, and its parameters."""
-    groups = []  # (rule, labels); rules need not be hashable
+    groups = defaultdict(list)
     for label, layer in model.named_layers():
         for rule in layer.stage.rules:
-            known = next((labels for other, labels in groups if other == rule), None)
-            if known is None:
-                groups.append((rule, [label]))
-            else:
-                known.append(label)
+            groups[str(rule)].append(label)
     lines = []
-    for rule, labels in groups:
+    for rule, labels in groups.items():
         lines += textwrap.wrap(
             f"{', '.join(labels)}: {rule}", WIDTH, initial_indent="  ", subsequent_indent="      ",
             break_long_words=False, break_on_hyphens=False,

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import statistics
 import textwrap
 from collections import defaultdict
@@ -17,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from report.figures import DASHES, PALETTE, create_figure, save, use_style
-from report.run_folder import is_finished
+from report.page import read_rows
+from report.run_folder import RunFolder, read_record
 from utils import write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
@@ -29,7 +29,6 @@ COLUMNS = {
     "roc_auc_macro": "ROC AUC",
     "validation": "validation %",
     "readout": "readout %",
-    "best_epoch": "best epoch",
     "hours": "time",
 }
 ABOUT = "network", "data set", "setting"
@@ -66,11 +65,8 @@ class RunRecord:
         """Return a line with the run's name and its final scores."""
         if self.damage:
             return f"{self.folder.name}: damaged, {self.damage}"
-        keys = ["validation", "readout"]
-        if "accuracy" in self.scores:
-            keys = ["accuracy", "loss", "silent", "readout"]
         scores = []
-        for key in keys:
+        for key in ("accuracy", "loss", "silent", "validation", "readout"):
             if key in self.scores:
                 scores.append(f"{COLUMNS[key][:-2]} {_format(key, self.scores[key])} %")
         return f"{self.folder.name}: {', '.join(scores) or 'finished'}"
@@ -85,38 +81,23 @@ def is_run(folder: Path) -> bool:
 
 
 def read_run(folder: str | Path) -> RunRecord:
-    """Read a run's folder. The record has a ``damage`` if a file is missing, incomplete or not written by train.py."""
-    record = RunRecord(Path(folder))
+    """Read a run's folder. The record has a ``damage`` if args.json or metrics.csv is not as train.py writes it."""
+    run = RunFolder(Path(folder))
+    record = RunRecord(run.path, is_finished=run.is_finished)
+    name = "args.json"
     try:
-        path = record.folder / "args.json"
-        args = json.loads(path.read_text(encoding="utf-8"))
-        record.flags = dict(args["flags"])
+        record.flags = run.args["flags"]
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
-        path = record.folder / "results.json"
-        if path.exists():
-            results = json.loads(path.read_text(encoding="utf-8"))
-            scores = _read_scores(results)
-            record.is_finished = is_finished(args, results)
-            record.scores = scores if record.is_finished else {}
-        path = record.folder / "metrics.csv"
-        if path.exists() or (record.is_finished and any(record.flags.get("epochs", ()))):
-            record.curves = _read_curves(path)
-    except Exception as error:  # the type depends on what is damaged
-        record.flags = {} if path.name == "args.json" else record.flags
-        reason = "is missing" if isinstance(error, FileNotFoundError) else "cannot be read"
-        record.damage = f"{path.name} {reason}"
+        if record.is_finished:
+            record.scores = _read_scores(read_record(run.path / "results.json"))
+        name = "metrics.csv"
+        rows = read_rows(run.path / name)
+        for split in SPLITS:
+            accuracies = [row[f"{split}_accuracy"] for row in rows]
+            record.curves[split] = [float(accuracy) for accuracy in accuracies if accuracy]
+    except Exception:  # the type depends on what is damaged
+        record.damage = f"{name} is missing or damaged"
     return record
-
-
-def _read_curves(path: Path) -> dict[str, list[float]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
-    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-    curves = {}
-    for split in SPLITS:
-        accuracies = filter(None, columns[f"{split}_accuracy"])  # an epoch without labels has none
-        curves[split] = [float(accuracy) for accuracy in accuracies]
-    return curves
 
 
 def _read_scores(results: dict) -> dict[str, float]:
@@ -127,7 +108,6 @@ def _read_scores(results: dict) -> dict[str, float]:
     seconds = results.get("seconds", {})
     scores = {
         "validation": epoch.get("accuracy"),
-        "best_epoch": epoch.get("epoch"),
         "hours": sum(seconds[key] for key in seconds if key.startswith("phase ")) / 3600,
         "readout": read.get("accuracy"),
     }
@@ -136,7 +116,7 @@ def _read_scores(results: dict) -> dict[str, float]:
 
 
 def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collection[str] = ()) -> str:
-    """Write sweep.md, sweep.csv (a row per setting), runs.csv (a row per run) and curves.png into ``output``.
+    """Write sweep.md (a row per setting), runs.csv (a row per run) and curves.png into ``output``.
 
     Args:
         runs: the runs. sweep.md names those that are damaged; the tables and curves leave them out.
@@ -161,7 +141,7 @@ def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collect
         save(figure, output / "curves.png")
         picture = "\n![curves](curves.png)\n"
     write_text(output / "sweep.md", text + picture)
-    _write_tables(output, groups, keys)
+    _write_runs(output / "runs.csv", groups, keys)
     return text
 
 
@@ -214,23 +194,16 @@ def _make_table(groups: Groups, keys: Sequence[str]) -> str:
     return table
 
 
-def _write_tables(output: Path, groups: Groups, keys: Sequence[str]) -> None:
-    """Write sweep.csv and runs.csv."""
-    header = [*ABOUT, "seeds"]
-    for key in keys:
-        header += [f"{key}_mean", f"{key}_deviation"]
-    settings = [header]
-    runs = [[*ABOUT, "seed", "run", "finished", *keys]]
+def _write_runs(path: Path, groups: Groups, keys: Sequence[str]) -> None:
+    """Write runs.csv."""
+    rows = [[*ABOUT, "seed", "run", "finished", *keys]]
     for setting, members in groups.items():
-        row = [*setting, sum(run.is_finished for run in members)]
-        for key in keys:
-            row += _statistics(_collect_scores(members, key))
-        settings.append(row)
         for run in members:
             scores = map(run.scores.get, keys)
-            runs.append([*setting, run.flags["seed"], run.folder.name, run.is_finished, *scores])
-    _write_csv(output / "sweep.csv", settings)
-    _write_csv(output / "runs.csv", runs)
+            rows.append([*setting, run.flags["seed"], run.folder.name, run.is_finished, *scores])
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def _to_text(value: object) -> str:
@@ -258,13 +231,7 @@ def _format(key: str, value: float) -> str:
         return f"{100 * value:.2f}"
     if key == "hours":
         return f"{value:.2f} h" if value >= 1 else f"{3600 * value:.0f} s"
-    return f"{value:.1f}" if key == "best_epoch" else f"{value:.4f}"
-
-
-def _write_csv(path: Path, rows: list[list]) -> None:
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())
+    return f"{value:.4f}"
 
 
 @use_style()
@@ -302,8 +269,7 @@ def _draw_line(axis: Axes, number: int, label: str, curves: Sequence[Sequence[fl
     mean, deviation = average_curves(curves)
     x = np.arange(1, 1 + len(mean))
     marker = "o" if len(x) <= 30 else None
-    bar = deviation if len(x) == 1 else None
-    axis.errorbar(x, mean, bar, label=label, color=color, ls=dashes, marker=marker, ms=3.5, capsize=4)
+    axis.plot(x, mean, label=label, color=color, ls=dashes, marker=marker, ms=3.5)
     if len(curves) > 1:
         for curve in curves:
             axis.plot(x[: len(curve)], 100 * np.array(curve, float), color=color, lw=0.6, alpha=0.6)

@@ -9,6 +9,7 @@ tensors. What the checksum covers is trusted.
 
 import hashlib
 import json
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class Checkpoint:
             network. A field that is newer than the checkpoint has its default.
         encoding: the encoder, as ``encoders.get_encoder_config`` returns it.
         state: the network's state dict.
-        run: "flags", "dataset", "class_names", "image_size" and "fingerprint" of the run that trained the network; {}
+        run: "flags", "dataset", "class_names" and "fingerprint" of the run that trained the network; {}
             if no run did.
         progress: how far the run is; None if the checkpoint contains only a network.
         encoder_state: what the encoder has fitted to the training images.
@@ -129,13 +130,9 @@ def rebuild_network(
 ) -> NetworkTrainer:
     """Rebuild the network of a checkpoint, with its weights.
 
-    Raises InputError if this version of the program has no such network or encoder, or if they do not fit.
+    Raises InputError if this version of the program has no such network, or if it does not fit.
     """
     try:
-        encoder = checkpoint.build_encoder()
-        for name, expected in (("in_channels", encoder.channels), ("time_steps", encoder.time_steps)):
-            if getattr(checkpoint, name) != expected:
-                raise InputError(f"its {name} is {getattr(checkpoint, name)}, but that of its encoder is {expected}")
         model = build_model(
             checkpoint.model,
             in_channels=checkpoint.in_channels,
@@ -155,14 +152,13 @@ def rebuild_network(
 
 
 def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None:
-    """Load a state dict. Raises InputError if names, types or shapes differ from those of the network."""
-    wanted = {name: _describe(tensor) for name, tensor in model.state_dict().items()}
-    saved = {name: _describe(tensor) for name, tensor in state.items()}
-    for name in wanted | saved:
-        if wanted.get(name) != saved.get(name):
-            difference = f"{name} is {saved.get(name, 'missing')}, not {wanted.get(name, 'a tensor of the network')}"
-            raise InputError(f"the weights do not fit this version of {model.name}: {difference}")
-    model.load_state_dict(state, strict=True)
+    """Load a state dict. Raises InputError if names or shapes differ from those of the network."""
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights do not fit this version of {model.name}: {' '.join(str(error).split())}"
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -222,19 +218,22 @@ class TrainedNetwork:
 
     def _gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
         """Return the images of ``classify`` as one array, tensor or Recordings."""
-        colours = self.encoder.colours
-        size = tuple(self.checkpoint.image_size)
+        size = self.checkpoint.image_size
         if isinstance(images, str | Path | Image.Image):
             images = [images]
-        if not colours and not hasattr(images, "shape"):
-            images = open_recordings(images, size)
-        if not colours and isinstance(images, Recordings) and tuple(images.image_size) != size:
-            raise InputError(f"this network takes recordings of {size}, not of {tuple(images.image_size)}")
-        if not colours or isinstance(images, Recordings):
-            return images  # which the encoder takes or refuses
-        shape = size + (3,) * (colours == 3)
+        if not self.encoder.colours:
+            if not hasattr(images, "shape"):
+                images = open_recordings(images, size)
+            if tuple(images.shape[1:]) != size:
+                raise InputError(f"this network takes recordings of {size}, not of {tuple(images.shape[1:])}")
+            return images
+        shape = size + (3,) * (self.encoder.colours == 3)
         if not hasattr(images, "shape"):
-            gathered = [self._to_pixels(image) for image in images]
+            gathered = []
+            for image in images:
+                if isinstance(image, str | Path | Image.Image):
+                    image, _ = self.read_image(image)
+                gathered.append(np.asarray(image))
             try:
                 images = np.stack(gathered)
             except ValueError as error:
@@ -244,11 +243,6 @@ class TrainedNetwork:
         if images.shape[1:] != shape:
             raise InputError(f"this network takes images {shape} or (N, {str(shape)[1:]}, not {tuple(images.shape)}")
         return images
-
-    def _to_pixels(self, image: Any) -> np.ndarray:
-        if isinstance(image, str | Path | Image.Image):
-            image, _ = self.read_image(image)
-        return np.asarray(image)
 
     def read_image(self, path: str | Path | Image.Image, raw: bool = False) -> tuple[np.ndarray | Recordings, str]:
         """Read an image file by ``image_files.read_image``. Returns the image, and a note on how it was changed.
@@ -317,10 +311,10 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         raise InputError(f"{path} is damaged, or is not a checkpoint of this program") from error
     if computed != checksum:
         raise InputError(f"{path} is damaged or was changed")
-    groups = {"state": {}, "best": {}, "wins": {}, "encoder": {}}
+    groups = defaultdict(dict)
     for name, tensor in tensors.items():
         group, _, key = name.partition("/")
-        groups.setdefault(group, {})[key] = tensor
+        groups[group][key] = tensor
     values = json.loads(text)
     progress = values.get("progress")
     if progress is not None:

@@ -8,9 +8,8 @@ A readout is a linear classifier of scikit-learn, one class against the rest: ``
 compared with the network's own decision.
 """
 
-import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,15 +43,12 @@ def read_features(
     stage: str,
     readout: dict | None,
     folder: Path | None,
-    seconds: dict[str, float],
-    show: Callable[[str, int, int], None],
 ) -> dict:
-    """Save the features of a stage in ``folder`` unless it is None, and train a readout. Adds times to ``seconds``.
+    """Save the features of a stage in ``folder`` unless it is None, and train a readout.
 
     Args:
         splits: {name: images and labels of a data set, and the indices of the split in them}.
         readout: "name" and, unless C is chosen by validation, "C"; None: no readout.
-        show: shows the progress, as ``RunLog.show``.
 
     The features of each split are saved in ``SPLIT.npz``: latencies uint8 (N, C, H, W), labels and indices in
     the data set int64 (N,), the stage and the number of time steps.
@@ -60,7 +56,6 @@ def read_features(
     Returns {"readout": a dict for results.json}, or {} without a readout. If the readout does not fit in memory, the
     dict contains the reason as "refused", because the rest of the run is finished.
     """
-    start = time.perf_counter()
     inputs = {}
     result = {}
     for split, (images, labels, indices) in splits.items():
@@ -77,14 +72,12 @@ def read_features(
                 inputs[split] = find_spikes(latencies, model.time_steps), labels[indices]
             except InputError as error:
                 result = {"refused": str(error)}
-    seconds["features"] = time.perf_counter() - start
     if readout is None:
         return {}
     try:
-        result = result or train_readout(readout, inputs, model.num_classes, show)
+        result = result or train_readout(readout, inputs, model.num_classes)
     except InputError as error:
         result = {"refused": str(error)}
-    seconds["readout"] = time.perf_counter() - start - seconds["features"]
     return {"readout": {"name": readout["name"], "stage": stage, **result}}
 
 
@@ -121,17 +114,12 @@ def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_m
     from scipy import sparse
 
     ones = sum(int((part < time_steps).sum()) for part in latencies.split(CHUNK))
-    check_memory({f"a readout of {len(latencies):,} images with {ones:,} spikes": COPIES * BYTES * ones})
+    check_memory(f"a readout of {len(latencies):,} images with {ones:,} spikes", COPIES * BYTES * ones)
     parts = ((part < time_steps).flatten(1).numpy() for part in latencies.split(CHUNK))
     return sparse.vstack([sparse.csr_matrix(part, dtype=float) for part in parts], "csr")
 
 
-def train_readout(
-    config: dict,
-    splits: dict[str, tuple],
-    num_classes: int,
-    show: Callable[[str, int, int], None] = lambda *_: None,
-) -> dict:
+def train_readout(config: dict, splits: dict[str, tuple], num_classes: int) -> dict:
     """Train a readout on the split "train", and score it on the others.
 
     Args:
@@ -139,7 +127,6 @@ def train_readout(
             (the lowest of equal ones) after training on at most ``MAX_TRIED`` images, or ``DEFAULT_C`` if there are no
             validation images.
         splits: {name of a split: its spikes (N, neurons) and labels (N,)}.
-        show: shows the progress, as ``RunLog.show``.
 
     Returns a dict for results.json: the readout, the validation accuracy of each C, and the scores of
     ``evaluate_predictions``. Raises InputError if all training images are of one class.
@@ -152,12 +139,10 @@ def train_readout(
     c = config.get("C", DEFAULT_C)
     if "C" not in config and "validation" in splits:
         every = -(-len(labels) // MAX_TRIED)  # so that all classes are there, even if the images are sorted
-        for number, value in enumerate(CS, start=1):
-            show(f"{config['name']} with C {value:g}, {number} of {len(CS)}", number - 1, len(CS) + 1)
+        for value in CS:
             classifier, _ = _fit(config["name"], value, inputs[::every], labels[::every])
             tried[str(value)] = _score(classifier, *splits["validation"], num_classes)["accuracy"]
         c = float(max(tried, key=tried.get))
-    show(f"{config['name']} with C {c:g}, on all images", len(tried), len(tried) + 1)
     classifier, converged = _fit(config["name"], c, inputs, labels)
     result = {"C": c, "converged": converged, "neurons": inputs.shape[1], "validation_accuracy_of_C": tried}
     for split, (spikes, classes) in splits.items():

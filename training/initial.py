@@ -31,14 +31,9 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: D
     """
     checkpoint = load_checkpoint(path)
     config = get_encoder_config(encoder)
-    trained_encoder = checkpoint.build_encoder()
-    config_of_checkpoint = get_encoder_config(trained_encoder)
-    for key in config | config_of_checkpoint:
-        value = config.get(key)
-        trained = config_of_checkpoint.get(key)
-        if trained != value:
-            raise InputError(f"--init-from {path} was trained with another encoder: {key} {trained}, not {value}")
-    encoder.load_state(trained_encoder.state)
+    if checkpoint.encoding != config:
+        raise InputError(f"--init-from {path} was trained with another encoder: {checkpoint.encoding}, not {config}")
+    encoder.load_state(checkpoint.encoder_state)
     copied = [name for name in model.declaration if _copy_stage(model, name, checkpoint.state)]
     if not copied:
         raise InputError(f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}")
@@ -54,15 +49,13 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: D
 def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]) -> bool:
     """Copy a stage's tensors from ``state`` if its weights have the same shapes there. Returns whether they have."""
     prefix = f"stages.{name}."
-    shapes = []
-    for tensors in (model.state_dict(), state):
-        weights = {key: tensor.shape for key, tensor in tensors.items() if key.startswith(prefix) and "weight" in key}
-        shapes.append(weights)
-    if not shapes[0] or shapes[0] != shapes[1]:
+    own = {key: tensor for key, tensor in model.state_dict().items() if key.startswith(prefix)}
+    fitting = [key for key in own if key in state and state[key].shape == own[key].shape]
+    weights = [key for key in own if "weight" in key]
+    if not weights or not set(weights) <= set(fitting):
         return False
-    for key, tensor in model.state_dict().items():
-        if key.startswith(prefix) and key in state and state[key].shape == tensor.shape:
-            tensor.copy_(state[key])
+    for key in fitting:
+        own[key].copy_(state[key])
     return True
 
 

@@ -46,10 +46,7 @@ class RunLog:
     def info(self, text: str) -> None:
         """Print a text and append it to log.txt."""
         if self.folder is not None:
-            path = self.folder / "log.txt"
-            if path.is_symlink() or path.is_fifo():
-                path.unlink()  # a link is not followed, and a pipe would wait for a reader
-            with open(path, "a", encoding="utf-8", errors="replace") as file:
+            with open(self.folder / "log.txt", "a", encoding="utf-8", errors="replace") as file:
                 file.write(text + "\n")
         with self._printing():
             if self.is_live:
@@ -64,32 +61,27 @@ class RunLog:
         total: int,
         outcome: Outcome | None = None,
         left: str = "",
-        unit: str = "images",
     ) -> None:
         """Show the progress in a terminal: ``done`` of ``total`` images. A new title begins a new progress bar.
 
-        outcome: the outcome of the epoch so far, if the network decides. left: see ``estimate_left``. unit: what is
-        counted, if it is not images.
+        outcome: the outcome of the epoch so far, if the network decides. left: see ``estimate_left``.
         """
         if not self.is_live:
             return
-        with self._printing():
-            self._update_bar(title, done, total, outcome, left, unit)
-
-    def _update_bar(self, title, done, total, outcome, left, unit):
         text = left
         if outcome is not None:
             text = f"accuracy {100 * outcome.fraction('correct'):.1f} %, {left}"
-        if self._bar is None or self._bar.desc != title:
-            self.close_bar()
-            options = {"leave": False, "dynamic_ncols": True, "bar_format": NEW_BAR, "file": sys.stdout}
-            self._bar = tqdm(total=total, initial=done, desc=title, postfix=text, unit=f" {unit}", **options)
-        if done > self._bar.initial:
-            self._bar.bar_format = BAR
-        self._bar.set_postfix_str(text, refresh=False)
-        self._bar.update(done - self._bar.n)
-        if done == total:
-            self._bar.refresh()  # also soon after the last update
+        with self._printing():
+            if self._bar is None or self._bar.desc != title:
+                self.close_bar()
+                options = {"leave": False, "dynamic_ncols": True, "bar_format": NEW_BAR, "file": sys.stdout}
+                self._bar = tqdm(total=total, initial=done, desc=title, postfix=text, unit=" images", **options)
+            if done > self._bar.initial:
+                self._bar.bar_format = BAR
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(done - self._bar.n)
+            if done == total:
+                self._bar.refresh()  # also soon after the last update
 
     def close_bar(self) -> None:
         bar = self._bar
@@ -112,9 +104,9 @@ class RunLog:
             warn(f"the output is closed or full ({error.strerror}); {rest}")
 
     def log_epoch(self, history: list[dict], title: str) -> None:
-        """Log a finished epoch, the last row of ``history``. title: see ``align_titles``."""
+        """Log a finished epoch, the last row of ``history``. title: its phase, rule and number."""
         self.close_bar()
-        self.info(describe_epoch(history[-1], title))
+        self.info(f"{title}  {describe_epoch(history[-1])}")
         if self.folder is not None:
             write_rows(self.folder / "metrics.csv", history)
         self.board.log_epoch(history)
@@ -138,23 +130,6 @@ class NoBoard:
     log_pictures = log_scores = flush = close = ignore
 
 
-def align_titles(phases: Sequence[tuple[str, str]], epochs: Sequence[int]) -> list[str]:
-    """Return a title for the epochs of each phase, all of one width; ``title.format(epoch)`` inserts the number.
-
-    phases: (name, title of the rule) of each. epochs: number of epochs of each.
-    """
-    names, rules = zip(*phases, strict=True)
-    width_of_name = max(map(len, names))
-    width_of_rule = max(6, *map(len, rules))
-    width = max(5, 2 * len(str(max(epochs))) + 1)  # of "EPOCH/EPOCHS"
-    titles = []
-    for name, rule, count in zip(names, rules, epochs, strict=True):
-        total = f"/{count}"
-        number = f"{{:>{width - len(total)}}}"
-        titles.append(f"{name:<{width_of_name}} {rule:<{width_of_rule}} epoch {number}{total}")
-    return titles
-
-
 def estimate_left(progress: Progress, names: Sequence[str], epochs: Sequence[int], fraction: float) -> str:
     """Return the time left of the phase and of the run, by the last measured epoch of each phase.
 
@@ -172,8 +147,8 @@ def estimate_left(progress: Progress, names: Sequence[str], epochs: Sequence[int
     return f"phase {tqdm.format_interval(left)}, run {tqdm.format_interval(run)} left"
 
 
-def describe_epoch(row: dict, title: str) -> str:
-    """Return one line about a row of the history. title: see ``align_titles``."""
+def describe_epoch(row: dict) -> str:
+    """Return one line about a row of the history."""
     if row["train_accuracy"] is not None:
         text = f"accuracy: train {100 * row['train_accuracy']:6.2f} %"
         silent = row["train_silent"]
@@ -188,7 +163,7 @@ def describe_epoch(row: dict, title: str) -> str:
             text += f"{row['dead_features']} feature{plural} never won"
         else:
             text += f"{row['winners_per_image']:.1f} winners per image"
-    return f"{title.format(row['epoch'])}  {text} ({row['seconds']:.1f} s)"
+    return f"{text} ({row['seconds']:.1f} s)"
 
 
 def write_rows(path: Path, rows: list[dict]) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
 
@@ -11,10 +11,9 @@ import torch
 
 import datasets
 from datasets import DataSet
-from datasets.augmentation import MAX_IN_MEMORY, Augmentation
+from datasets.augmentation import Augmentation
 from datasets.splits import stratified_part, stratified_split
 from encoders import choose_encoder, get_encoder_config
-from engine.graph import CHUNK
 from engine.phases import find_stages
 from engine.stages import INPUT
 from errors import InputError
@@ -23,7 +22,7 @@ from network_trainer import NetworkTrainer
 from report.activation_maps import choose_images
 from report.summary import summarize
 from s1c1 import Encoder
-from training.settings import LAST_STAGE, LEARNED, NetworkSettings, TrainSettings, read_pairs, to_text
+from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
 
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
@@ -82,40 +81,21 @@ class Plan:
     """What a run trains, on which data, and what it writes. ``make_plan`` makes it from the settings.
 
     Attributes:
-        flags: the settings as plain values, for the files.
-        chosen: {name: value} of the settings that change what is learned.
+        settings: completed by ``resolve``.
         title: the first part of the titles of figures.
-        epochs: the number of epochs of each phase.
         last: the number of the last phase that is trained, from 0.
-        ends_early: whether the run ends after this phase, without a test.
-        learning: more arguments of ``NetworkTrainer.steps``.
-        scored: the split that is tested and drawn at the end: "test", or "validation" if the test images are not read.
-        map_images: indices of the images of this split whose activation maps are saved.
-        map_every: epochs between two activation maps of these images; 0: only at the end.
-        save_every: seconds between two checkpoints.
-        is_dry: whether the run only tests a command.
-        draws: whether it draws figures. has_board: whether it logs to TensorBoard.
+        map_images: indices of the images of the scored split whose activation maps are saved.
         features: None if features are neither saved nor read out.
     """
 
-    flags: dict[str, Any]
-    chosen: dict[str, Any]
-    title: str
+    settings: TrainSettings
     data: Data
     encoder: Encoder
     model: NetworkTrainer
+    title: str
     augmentation: Augmentation
-    epochs: tuple[int, ...]
     last: int
-    ends_early: bool
-    learning: dict[str, int]
-    scored: str
     map_images: np.ndarray
-    map_every: int
-    save_every: float
-    is_dry: bool
-    draws: bool
-    has_board: bool
     features: Features | None
 
 
@@ -126,28 +106,16 @@ def make_plan(settings: TrainSettings, data: DataSet, encoder: Encoder, model: N
     """
     split = Data(settings, data)
     check_splits(settings, split, model)
-    last = len(model.phases) - 1 if settings.until is None else model.find_phase(settings.until)
-    scored = settings.scored_split
-    _, labels, chosen = split.get_split(scored)
+    _, labels, chosen = split.get_split(settings.scored_split)
     return Plan(
-        flags=settings.to_dict(),
-        chosen=settings.select(*LEARNED) | {"set": read_pairs(settings.set)},
-        title=settings.title(dataset=data.name),
+        settings=settings,
         data=split,
         encoder=encoder,
         model=model,
+        title=settings.title(dataset=data.name),
         augmentation=check_copies(settings, split, model),
-        epochs=settings.epochs,
-        last=last,
-        ends_early=settings.until is not None,
-        learning={"batch_size": settings.batch_size, "seed": settings.seed, "patience": settings.patience},
-        scored=scored,
-        map_images=choose_map_images(settings, labels[chosen], scored),
-        map_every=settings.map_every,
-        save_every=settings.save_every,
-        is_dry=settings.dry_run,
-        draws=settings.figures,
-        has_board=settings.tensorboard,
+        last=len(model.phases) - 1 if settings.until is None else model.find_phase(settings.until),
+        map_images=choose_map_images(settings, labels[chosen], settings.scored_split),
         features=plan_features(settings, split, model),
     )
 
@@ -220,7 +188,7 @@ def resolve(
 
 
 def check_splits(settings: TrainSettings, data: Data, model: NetworkTrainer) -> None:
-    """Raise InputError if there are no images for what the settings request, or if they do not fit in memory."""
+    """Raise InputError if there are no images for what the settings request."""
     has_validation = len(data.splits["validation"]) > 0
     lack = f"{model.name} has no decision stage" if has_validation else "--val-split is 0"
     is_validated = has_validation and model.decision is not None
@@ -228,20 +196,15 @@ def check_splits(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
         settings.refuse("patience", f"needs a validation accuracy, but {lack}")
     if not settings.test and not is_validated and not (has_validation and get_readout(settings, model)):
         settings.refuse("test", f"tests on the validation images, but {lack}")
-    images = min(CHUNK, len(data.splits["train"]))
-    check_memory({f"the latencies of {images:,} images": images * count_neurons(model, INPUT, data.set.image_size)})
 
 
 def check_copies(settings: TrainSettings, data: Data, model: NetworkTrainer) -> Augmentation:
-    """Return the augmentation. Raises InputError if the network cannot learn from it, or if memory is too small."""
+    """Return the augmentation. Raises InputError if the network cannot learn from it."""
     augmentation = read_augmentation(settings.augment or "none")
     if augmentation:
         if not data.set.colours:
             settings.refuse("augment", "moves images, not recordings of events")
         model.check_copies()
-        if settings.epochs[-1] and settings.until is None:
-            size = augmentation.copies * len(data.splits["train"]) * (count_inputs(model, data) // 8)
-            check_memory({f"{augmentation.copies} moved copies": min(size, MAX_IN_MEMORY)})
     return augmentation
 
 
@@ -250,11 +213,10 @@ def read_augmentation(text: str) -> Augmentation:
     values = read_pairs(text.split())
     if values == {"none": True}:
         return Augmentation()
-    known = [item.name for item in fields(Augmentation)]
-    for name in values:
-        if name not in known:
-            raise InputError(f"--augment has no {name!r}; it takes {', '.join(known)}, or none")
-    return Augmentation(**values)
+    try:
+        return Augmentation().set_fields({(name,): value for name, value in values.items()})
+    except InputError as error:
+        raise InputError(f"--augment: {error}") from error
 
 
 def choose_map_images(settings: NetworkSettings, labels: np.ndarray, split: str = "test") -> np.ndarray:
@@ -294,8 +256,7 @@ def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) ->
         raise InputError(f"{model.name} has no stage {stage!r} before its decision stage; choose from {known}")
     if is_saved:
         neurons = count_neurons(model, stage, data.set.image_size)
-        sizes = [count * neurons for count in data.count_images().values()]
-        check_memory({f"--save-features {stage}": max(sizes)})
+        check_memory(f"--save-features {stage}", max(data.count_images().values()) * neurons)
     return Features(stage, is_saved, readout)
 
 
@@ -309,11 +270,6 @@ def get_readout(settings: TrainSettings, model: NetworkTrainer) -> Mapping[str, 
 def count_neurons(model: NetworkTrainer, stage: str, image_size: tuple[int, int]) -> int:
     """Return the number of neurons of a stage, or of the input ("input"), for images of this height and width."""
     return math.prod(model.shapes(*image_size)[stage])
-
-
-def count_inputs(model: NetworkTrainer, data: Data) -> int:
-    """Return the number of inputs of the decision stage, of the map that it reads, for the data set's images."""
-    return count_neurons(model, model.input_name(model.decision), data.set.image_size)
 
 
 def describe(model: NetworkTrainer, data: DataSet, settings: TrainSettings) -> str:

@@ -30,8 +30,8 @@ from report.summary import summarize
 from training.checkpoint import load_checkpoint, restore_state, save_checkpoint
 from training.features import describe_readout, read_features
 from training.initial import take_over
-from training.log import RunLog, align_titles, estimate_left
-from training.plan import Plan, count_inputs
+from training.log import RunLog, estimate_left
+from training.plan import Plan, count_neurons
 from training.stopping import Stopped, StopRequest, handle_signals
 from utils import describe_environment, get_peak_memory, try_lock, write_json
 
@@ -64,6 +64,7 @@ class Run:
         shared: Sequence[Path] = (),
     ):
         self.plan = plan
+        self.settings = plan.settings
         self.folder = folder
         self.model = plan.model
         self.encoder = plan.encoder
@@ -75,10 +76,9 @@ class Run:
         self.saved_at = time.monotonic()
         self.shown_at = -math.inf
         self.info = {
-            "flags": plan.flags,
+            "flags": plan.settings.to_dict(),
             "dataset": self.data.set.name,
             "class_names": list(self.data.set.class_names),
-            "image_size": list(self.data.set.image_size),
             "fingerprint": self.data.set.fingerprint,
         }
 
@@ -88,9 +88,8 @@ class Run:
         is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
         """
         start = time.perf_counter()
-        plan = self.plan
-        phases = list(self.model.phases)[: plan.last + 1]
-        self.log = RunLog(self.folder, plan.has_board)
+        phases = list(self.model.phases)[: self.plan.last + 1]
+        self.log = RunLog(self.folder, self.settings.tensorboard)
         self.log.info(f"{'resuming' if is_resumed else 'run folder'}  {self.folder}")
         counts = [f"{count:,} {split}" for split, count in self.data.count_images().items()]
         self.log.info(f"{'  '.join(counts)} {name_unit(self.encoder.colours)}")
@@ -106,21 +105,21 @@ class Run:
         validation = self.encode_split("validation") if needs_labels else None
         seconds["encoding"] += time.perf_counter()
         self.diagnosis = None
-        if not plan.is_dry:
+        if not self.settings.dry_run:
             self.diagnosis = Diagnosis(self.model, train)
             if self.data.set.colours and not is_resumed:
                 self.log_diagnosis(self.diagnosis.diagnose_size())
         with handle_signals(self.stop.note):
             while self.progress.phase < len(phases):
                 self.train_phase(train, validation)
-        if plan.ends_early:
+        if self.settings.until:
             self.save()
-            self._read_features(seconds)
+            self._read_features()
             command = RunFolder(self.folder).resume_command
             self.log.info(f"ended after {phases[-1].name}; train the rest with\n    {command}")
         else:
             del train
-            self.progress.test_reads += plan.scored == "test"
+            self.progress.test_reads += self.settings.scored_split == "test"
             self.save()
             self.report(validation, seconds, start)
         self.log.close()
@@ -133,7 +132,7 @@ class Run:
                 phase = self.model.phases[number]
                 before = len(self.progress.history)
                 diagnosis = self.progress.diagnosis
-                self.progress = take_over(load_checkpoint(file), self.model, self.plan.epochs[: number + 1])
+                self.progress = take_over(load_checkpoint(file), self.model, self.settings.epochs[: number + 1])
                 self.progress.diagnosis = diagnosis
                 self.log.info(f"{phase.name}: from {file}, with the seconds of that training")
                 self.log_history(before)
@@ -143,8 +142,10 @@ class Run:
             steps = self.model.steps(
                 train,
                 validation,
-                self.plan.epochs,
-                **self.plan.learning,
+                self.settings.epochs,
+                batch_size=self.settings.batch_size,
+                seed=self.settings.seed,
+                patience=self.settings.patience,
                 progress=self.progress,
                 copies=self.make_copies(),
             )
@@ -188,7 +189,7 @@ class Run:
             left = ""
             if step.kind == "batch":
                 phases = [phase.name for phase in self.model.phases]
-                left = estimate_left(progress, phases, self.plan.epochs, step.done / step.total)
+                left = estimate_left(progress, phases, self.settings.epochs, step.done / step.total)
             self.log.show(step.title, step.done, step.total, outcome, left)
         if outcome:
             board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
@@ -196,7 +197,7 @@ class Run:
             board.log_validation(validation.labels, step.decisions, progress.history, self.info["class_names"])
         elif step.kind == "epoch":
             self.finish_epoch(step)
-        is_due = step.kind == "batch" and time.monotonic() - self.saved_at >= self.plan.save_every
+        is_due = step.kind == "batch" and time.monotonic() - self.saved_at >= self.settings.save_every
         if self.stop.asked or is_due or step.kind == "epoch":
             self.log.flush()  # what a checkpoint counts as done is on the disk before the checkpoint
             self.save()
@@ -214,22 +215,22 @@ class Run:
         progress = self.progress
         phase = step.phase
         row = progress.history[-1]
-        self.log.log_epoch(progress.history, self.titles()[progress.phase])
+        self.log_history(len(progress.history) - 1)
         self.log.board.log_stages(self.model, phase, step.wins, progress.history, self.encoder)
-        if self.plan.map_every and row["step"] % self.plan.map_every == 0:
+        if self.settings.map_every and row["step"] % self.settings.map_every == 0:
             names = list(self.model.stages)
             learned = names[: 1 + max(map(names.index, phase.stages))]
             self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.safetensors", progress.best["state"])
-        patience = self.plan.learning["patience"] if phase.needs_labels else 0
-        is_last = progress.epoch >= self.plan.epochs[progress.phase]
+        patience = self.settings.patience if phase.needs_labels else 0
+        is_last = progress.epoch >= self.settings.epochs[progress.phase]
         gave_up = patience and progress.epochs_since_best >= patience
         if gave_up and not is_last:
             self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
         if self.diagnosis and (is_last or gave_up):
             self.log_diagnosis(self.diagnosis.diagnose(phase, row))
-        if self.plan.draws and time.monotonic() - self.shown_at >= PAGE_EVERY:
+        if self.settings.figures and time.monotonic() - self.shown_at >= PAGE_EVERY:
             title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"
             write_training_page(self.folder, self.model, self.encoder, title)
             self.shown_at = time.monotonic()
@@ -245,15 +246,14 @@ class Run:
             self.log.info(text)
 
     def log_history(self, first: int = 0) -> None:
-        """Log the epochs that the run takes over from another run, from the number ``first`` on."""
-        counts = zip(self.titles(), self.plan.epochs, strict=True)
-        titles = [title for title, count in counts for _ in range(count)]
-        for place in range(first, len(self.progress.history)):
-            self.log.log_epoch(self.progress.history[: place + 1], titles[place])
-
-    def titles(self) -> list[str]:
-        phases = [(phase.name, phase.main_rule.title) for phase in self.model.phases]
-        return align_titles(phases, self.plan.epochs)
+        """Log the epochs of the progress from the number ``first`` on."""
+        history = self.progress.history
+        for place in range(first, len(history)):
+            row = history[place]
+            number = self.model.find_phase(row["phase"])
+            rule = self.model.phases[number].main_rule.title
+            title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.settings.epochs[number]}"
+            self.log.log_epoch(history[: place + 1], title)
 
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""
@@ -277,9 +277,9 @@ class Run:
         """Return the moved copies of the training images; None without an augmentation."""
         if not self.plan.augmentation:
             return None
-        count = count_inputs(self.model, self.data)
+        count = count_neurons(self.model, self.model.input_name(self.model.decision), self.data.set.image_size)
         images = self.data.set.train_images[self.data.splits["train"]]
-        return MovedCopies(images, self.plan.augmentation, self.plan.learning["seed"], self.encode, count, self.folder)
+        return MovedCopies(images, self.plan.augmentation, self.settings.seed, self.encode, count, self.folder)
 
     def encode(self, images: np.ndarray) -> torch.Tensor:
         return self.encoder.encode(images).to(self.model.device)
@@ -293,15 +293,14 @@ class Run:
 
     def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:
         """Save the requested activation maps of these stages in ``maps/name``, and log them."""
-        images, labels, chosen = self.data.get_split(self.plan.scored)
+        images, labels, chosen = self.data.get_split(self.settings.scored_split)
         indices = self.plan.map_images
         latencies = self.encode(images[chosen[indices]])
         folder = self.folder / "maps" / name
         names = self.data.set.class_names
         save_activation_maps(
-            self.model, latencies, labels[chosen], indices, folder, names, stages, self.plan.draws, self.log.show
+            self.model, latencies, labels[chosen], indices, folder, names, stages, self.settings.figures
         )
-        self.log.close_bar()
         self.log.board.log_pictures("maps", folder, step)
 
     def report(self, validation: LatencyDataset | None, seconds: dict[str, float], start: float) -> None:
@@ -309,7 +308,7 @@ class Run:
 
         seconds: {part of the run: seconds}, for results.json. start: time at which the process began to train.
         """
-        split = self.plan.scored
+        split = self.settings.scored_split
         images, labels, chosen = self.data.get_split(split)
         latencies = self.encode_split(split).maps[INPUT]
         images = images[chosen]
@@ -318,21 +317,18 @@ class Run:
         energy = measure_energy(self.model, self.encoder, latencies)
         if self.progress.best is None:
             self.save("best.safetensors")
-        if self.plan.draws:
+        if self.settings.figures:
             self.log.info("drawing the figures")
         report = self._make_report(images, labels, latencies, evaluations.get(f"{split}.best"))
         facts = {"diagnosis": self.progress.diagnosis, "energy": energy, **self._collect_facts(seconds)}
         maps = self.folder / "maps" / "end"
-        lost = write_report(
-            self.folder, report, evaluations, facts, maps, self.plan.map_images, self.plan.draws, self.log.show
-        )
-        self.log.close_bar()
+        lost = write_report(self.folder, report, evaluations, facts, maps, self.plan.map_images, self.settings.figures)
         self.log_all(lost)
         self._log_board(evaluations, maps)
         seconds["since the last start"] = time.perf_counter() - start
         facts |= {"peak_memory_mb": get_peak_memory(), "flags": self.info["flags"]}
         results = collect_results(evaluations, facts)
-        if self.plan.draws:
+        if self.settings.figures:
             write_page(self.folder, report, maps, results)
         write_json(self.folder / "results.json", results)  # with flags: from now on, the run is finished
         self._log_scores(evaluations, facts)
@@ -351,16 +347,16 @@ class Run:
             latencies=latencies,
             class_names=self.data.set.class_names,
             title=f"{self.plan.title}, {weights}",
-            split=self.plan.scored,
+            split=self.settings.scored_split,
             evaluation=evaluation,
             history=self.progress.history,
             training_images=self.data.set.train_images[self.data.splits["train"][:MOVED_IMAGES]],
             augmentation=self.plan.augmentation,
-            seed=self.plan.learning["seed"],
+            seed=self.settings.seed,
         )
 
     def _collect_facts(self, seconds: dict[str, float]) -> dict[str, Any]:
-        """Return what results.json contains beside the scores. ``seconds`` gets those of the phases and readouts."""
+        """Return what results.json contains beside the scores. ``seconds`` gets those of the phases."""
         if self.model.decision is None:
             scored = {"scores": NO_SCORES}
         else:
@@ -371,13 +367,13 @@ class Run:
         environment = describe_environment()
         return {
             **scored,
-            **self._read_features(seconds),
+            **self._read_features(),
             "seconds": seconds,
             "images": self.data.count_images(),
             "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
         }
 
-    def _read_features(self, seconds: dict[str, float]) -> dict[str, Any]:
+    def _read_features(self) -> dict[str, Any]:
         """Save the features and train the readout, if the plan contains them. See ``read_features``."""
         features = self.plan.features
         if features is None:
@@ -385,11 +381,7 @@ class Run:
         self.log.info(f"features of {features.stage}")
         splits = {split: self.data.get_split(split) for split in self.data.splits}
         target = self.folder / "features" if features.is_saved else None
-        result = read_features(
-            self.model, self.encoder, splits, features.stage, features.readout, target, seconds, self.log.show
-        )
-        self.log.close_bar()
-        return result
+        return read_features(self.model, self.encoder, splits, features.stage, features.readout, target)
 
     def _log_board(self, evaluations: dict[str, Evaluation], maps: Path) -> None:
         """Log scores, figures and the activation maps in ``maps`` to TensorBoard."""
@@ -429,7 +421,7 @@ class Run:
         model = self.model
         if model.decision is None:
             return {}
-        split = self.plan.scored
+        split = self.settings.scored_split
         best = self.progress.best
         phase = model.phases[-1]
         below = model.input_name(phase.stages[0])

@@ -45,7 +45,6 @@ LEARNED = LEARNING, CODE, DECLARATION, LABELS
 FIXED = *LEARNED, SCORES, EPOCH_FILES, FILES  # a resumed run may not change these
 
 MAX_COUNT, MAX_SEED = 2**31 - 1, 10**18 - 1
-BACKENDS = "auto", "event", "torch"
 READOUTS = "svm", "logistic"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")  # with ".error.txt" and the like, file systems allow 255 bytes
 LAST_STAGE = "last"  # of --save-features: the last stage before the decision stage
@@ -142,15 +141,12 @@ of_commands, of_network, of_data, of_training, of_prediction, of_machine, of_out
 
 LITERALS = {"none": "None", "true": "True", "false": "False", "inf": "1e999"}
 NAMES_OF_LITERALS = re.compile(rf"\b({'|'.join(LITERALS)})\b", re.IGNORECASE)
-TOO_LONG = re.compile(r"(?<![\d.])\d{19}")  # a whole number that 64 bits may not hold
 
 
 def read_value(text: str) -> Any:
     """Parse a Python literal, or none, inf, true, false. Lists become tuples. Any other text is returned as it is."""
     text = text.strip()
     python = NAMES_OF_LITERALS.sub(lambda match: LITERALS[match[0].lower()], text)
-    if TOO_LONG.search(text):
-        return text
     try:
         return to_tuples(ast.literal_eval(python))
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
@@ -309,7 +305,7 @@ class NetworkSettings(Settings):
         "NAME",
         "event (compiled kernels, on a CPU), torch (tensor operations) or auto (event on a CPU, torch on a GPU)",
         ROUNDING,
-        choices=BACKENDS,
+        choices=("auto", "event", "torch"),
     )
     threads: int | str = of_machine(
         "auto",
@@ -635,7 +631,6 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
         known = {name: setting for name, setting in settings.flags().items() if setting.changes not in (COMMAND, CODE)}
         if is_run:
             return {name: content.get(name) for name, setting in known.items() if setting.changes != PLACE}
-        str(content)  # ValueError for an integer of more than 4300 digits, which Python does not print
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         expected = "the args.json of a run" if is_run else "a TOML file"
         raise InputError(f"--config {path} is not {expected}: {' '.join(str(error).split())}") from error

@@ -62,15 +62,7 @@ def test_by_hand():
     assert energy["estimated_uj"] == pytest.approx(
         {"network": 33 * 0.9e-6, "encoder": 49 * 4.6e-6, "dense": 156 * 4.6e-6}
     )
-    assert describe_energy(energy).splitlines()[:-1] == [
-        "per image  spikes  additions  effective  dense MACs",
-        "input           1",
-        "s1             10         12         11         108",
-        "c1              6",
-        "s2                        22         22          48",
-        "total          16         34         33         156",
-        "encoder                                          49",
-    ]
+    assert describe_energy(energy).startswith("per image: 16 spikes, 34 additions, 33 of them")
 
 
 def one_addition_at_a_time(layer, latency, steps):

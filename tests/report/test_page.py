@@ -163,11 +163,9 @@ def test_an_evaluation_without_maps_or_figures(tmp_path, read):
 
 def test_it_names_what_it_leaves_out(tmp_path, read, monkeypatch):
     make_run(tmp_path, {})
-    monkeypatch.setattr(page, "MAX_BYTES", {"maps": 250_000, "weights": 50_000, "figures": 100})
+    monkeypatch.setattr(page, "MAX_BYTES", 250_000)
     reader, data = read(build_model("mozafari2018"), 3)
     assert 1 <= len(data["images"]) < 3
-    assert list(data["weights"]) == ["s1"]
     assert "left-out" in {attributes.get("id") for _, attributes in reader.tags}
-    (text,) = (text for text in reader.texts if "figures/features_s2.png" in text)
-    for lacking in (f"{3 - len(data['images'])} of 3 images", "weights of s2", "weights of s3"):
-        assert lacking in text
+    lacking = f"{3 - len(data['images'])} of 3 images"
+    assert any(lacking in text for text in reader.texts)

@@ -68,7 +68,7 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     assert "6 recordings" in page
     assert "IMAGE.png" not in page
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
-    assert (content.in_channels, content.encoding["name"], content.run["image_size"]) == (10, "events", [34, 34])
+    assert (content.in_channels, content.encoding["name"], content.image_size) == (10, "events", (34, 34))
     assert content.run["flags"]["augment"] == "none"
     assert (run / "figures" / "errors.png").is_file()
     assert '"shape": [34, 34]' in (run / "index.html").read_text()  # the picture of the counts

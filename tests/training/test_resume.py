@@ -221,19 +221,13 @@ def test_a_run_that_patience_ended_is_not_lengthened(tmp_path, undrawn, capsys):
     assert_refuses(train.main, f"--resume {only_run(tmp_path)} --epochs 1 1 30", "--patience", capsys)
 
 
-def test_the_latest_run_is_a_dry_one_only_if_there_is_no_other(tmp_path):
-    for age, (name, dry) in enumerate((("old", False), ("new", False), ("dry", True))):
+def test_the_latest_run_has_the_newest_checkpoint(tmp_path):
+    for age, name in enumerate(("old", "new")):
         place = tmp_path / name / "checkpoints" / "last.safetensors"
         place.parent.mkdir(parents=True)
         place.touch()
         os.utime(place, (age, age))
-        (tmp_path / name / "args.json").write_text(json.dumps({"flags": {"dry_run": dry}}))
     assert find_run("latest", tmp_path).name == "new"
-    (tmp_path / "new" / "args.json").write_text("damaged")
-    assert find_run("latest", tmp_path).name == "new"
-    for name in ("old", "new"):
-        shutil.rmtree(tmp_path / name)
-    assert find_run("latest", tmp_path).name == "dry"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
