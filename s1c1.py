@@ -128,13 +128,10 @@ class Encoder:
         dtype = getattr(latencies, "dtype", type(latencies).__name__)
         shape = tuple(getattr(latencies, "shape", ()))
         wanted = len(images), self.channels, *images.shape[1:3]
-        given = f"{dtype} {shape}".replace("torch.", "")
         fits = dtype == torch.uint8 and shape == wanted
-        if fits and latencies.numel():
-            highest = int(latencies.max())
-            given = f"{given} up to {highest}"
-            fits = highest <= self.time_steps
-        if not fits:
+        highest = int(latencies.max()) if fits and latencies.numel() else 0
+        if not fits or highest > self.time_steps:
+            given = f"{dtype} {shape} up to {highest}".replace("torch.", "")
             wanted = f"uint8 {wanted} from 0 to {self.time_steps}"
             raise InputError(f"--encoder: {type(self).__name__}.encode must return {wanted}, not {given}")
         return latencies
@@ -146,10 +143,6 @@ class Encoder:
     def config(self) -> dict:
         """Return the parameters as plain numbers, texts and lists, for checkpoints and caches."""
         return {name: _to_plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
-
-    def __repr__(self) -> str:
-        parameters = [f"{name}={value}" for name, value in self.config().items()]
-        return f"{type(self).__name__}({', '.join(parameters)})"
 
 
 def _check_encoding(encode: Callable) -> Callable:
@@ -401,10 +394,58 @@ def normalise(intensity, radius):
 
 @compiled
 def bin_by_rank(intensity, latency, time_steps):
-    """Rank the non-zero values of `intensity` and write their bins to `latency` (both flat, same length)."""
-    places = np.flatnonzero(intensity)
-    order = np.argsort(-intensity[places], kind="mergesort")  # stable: of equal values, the first place
-    per_bin = max(1, len(places) // time_steps)
-    spikes = min(len(places), per_bin * time_steps)
+    """Rank the non-zero values of `intensity` and write their bins to `latency` (both flat, same length).
+
+    Only the order across the borders between bins matters, so a counting sort into about 2n buckets is enough,
+    followed by an exact sort of the few buckets that lie across a border.
+    """
+    n = 0
+    where = np.empty(len(intensity), np.int64)  # position of the i-th non-zero intensity
+    for position in range(len(intensity)):
+        if intensity[position] > 0:
+            where[n] = position
+            n += 1
+    if n == 0:
+        return
+
+    # The bits of positive floats, read as integers, are in the order of the floats. Buckets count from the strongest.
+    bits = intensity.view(np.int64)
+    strongest = bits[where[0]]
+    weakest = bits[where[0]]
+    for i in range(n):
+        strongest = max(strongest, bits[where[i]])
+        weakest = min(weakest, bits[where[i]])
+    shift = 0
+    while (strongest - weakest) >> shift > 2 * n:
+        shift += 1
+    start = np.zeros(((strongest - weakest) >> shift) + 2, np.int64)  # the number of intensities in each bucket …
+    for i in range(n):
+        start[(strongest - bits[where[i]]) >> shift] += 1
+    for bucket in range(1, len(start)):  # … then the rank at which it ends
+        start[bucket] += start[bucket - 1]
+    ranked = np.empty(n, np.int64)  # positions by rank; within a bucket by position
+    for i in range(n - 1, -1, -1):  # … and then, as the buckets fill from their ends, the rank at which it starts
+        bucket = (strongest - bits[where[i]]) >> shift
+        start[bucket] -= 1
+        ranked[start[bucket]] = where[i]
+
+    per_bin = max(1, n // time_steps)
+    spikes = min(n, per_bin * time_steps)
+    for border in range(per_bin, min(spikes, n - 1) + 1, per_bin):
+        bucket = (strongest - bits[ranked[border]]) >> shift
+        if start[bucket] < border:
+            _sort(ranked, start[bucket], start[bucket + 1], bits)
     for rank in range(spikes):
-        latency[places[order[rank]]] = rank // per_bin
+        latency[ranked[rank]] = rank // per_bin
+
+
+@compiled
+def _sort(ranked, start, end, bits):
+    """Sort the few positions in ranked[start:end] by descending bits, stably (insertion sort)."""
+    for i in range(start + 1, end):
+        position = ranked[i]
+        j = i
+        while j > start and bits[ranked[j - 1]] < bits[position]:
+            ranked[j] = ranked[j - 1]
+            j -= 1
+        ranked[j] = position

@@ -94,8 +94,6 @@ class STDP(nn.Module):
 
     def __init__(self, conv_layer: Convolution, learning_rate, use_stabilizer=True, lower_bound=0, upper_bound=1):
         super().__init__()
-        if not isinstance(learning_rate, tuple | list) or not learning_rate:
-            raise TypeError(f"learning_rate must be a pair or a list of pairs, not {learning_rate!r}")
         if not lower_bound < upper_bound:
             raise ValueError(f"lower bound {lower_bound} is not below upper bound {upper_bound}")
         features = len(conv_layer.weight)

@@ -55,7 +55,8 @@ def save_activation_maps(
     """
     wanted = [name for name in (INPUT, *model.stages) if stages is None or name == INPUT or name in stages]
     folder.mkdir(parents=True, exist_ok=True)
-    for latency, index in zip(latencies.split(1), indices, strict=True):
+    for place, index in enumerate(indices):
+        latency = latencies[place : place + 1]
         class_name = class_names[labels[index]]
         file = name_file(int(index), class_name)
         maps = {name: values[0].cpu().numpy() for name, values in model.walk({INPUT: latency}, wanted)}

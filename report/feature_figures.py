@@ -108,7 +108,8 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
     spiked = latency[None] <= shown[:, None, None, None]  # (T, C, H, W)
     signs = np.unique(polarity).tolist()
     pictures = _mix({sign: spiked[:, polarity == sign].mean(1) for sign in signs})
-    figure, grid = create_panels(len(shown), min(len(shown), 5), 1.5, 1.7, title)
+    columns = 4 if len(shown) in (4, 7, 8, 11, 12, 16) else min(len(shown), 5)
+    figure, grid = create_panels(len(shown), columns, 1.5, 1.7, title)
     for axes, step, picture in zip(grid, shown, pictures, strict=True):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(f"time step {step}", fontsize=9)

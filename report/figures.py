@@ -73,9 +73,9 @@ def save(figure: Figure, path: Path) -> None:
     write_atomically(path, write)
 
 
-def to_pixels(figure: Figure) -> np.ndarray:
+def to_pixels(figure: Figure, dpi: int = 80) -> np.ndarray:
     """Draw the figure as uint8 (H, W, 3)."""
-    figure.set_dpi(80)
+    figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     with use_style():
         canvas.draw()

@@ -44,7 +44,7 @@ def load_template() -> Template:
     return environment.get_template("page.html")
 
 
-def write_page(folder: Path, report: Report, maps: Path | None = None, results: dict | None = None) -> None:
+def write_page(folder: Path, report: Report, maps: Path | None = None, results: dict | None = None) -> Path:
     """Write ``index.html`` of results.json, metrics.csv, figures/, args.json and summary.txt in the folder.
 
     A file that does not exist is left out, and so is a damaged args.json.
@@ -53,7 +53,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
         maps: folder with the ``.npz`` files of ``save_activation_maps``; their indices count in ``report.images``.
         results: shown in place of results.json.
 
-    Raises InputError if it cannot be written.
+    Returns the path. Raises InputError if it cannot be written.
     """
     model = report.model
     if results is None:
@@ -82,7 +82,9 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
         data=data,
         left_out=left_out,
     )
-    write_text(folder / "index.html", page)
+    path = folder / "index.html"
+    write_text(path, page)
+    return path
 
 
 def collect_data(report: Report) -> dict:
@@ -104,14 +106,14 @@ def collect_data(report: Report) -> dict:
     }
 
 
-def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str) -> None:
+def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str) -> Path:
     """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``.
 
     An earlier end of the run may have left a results.json, which is not shown.
     """
     nothing = np.empty(0, np.uint8)
     report = Report(model, encoder, nothing, nothing, torch.from_numpy(nothing), (), title)
-    write_page(folder, report, results={})
+    return write_page(folder, report, results={})
 
 
 def find_evaluations(results: dict) -> list[tuple[str, dict]]:

@@ -80,9 +80,9 @@ def is_run(folder: Path) -> bool:
     return (folder / "checkpoints").is_dir()
 
 
-def read_run(folder: str | Path) -> RunRecord:
+def read_run(folder: Path) -> RunRecord:
     """Read a run's folder. The record has a ``damage`` if args.json or metrics.csv is not as train.py writes it."""
-    run = RunFolder(Path(folder))
+    run = RunFolder(folder)
     record = RunRecord(run.path, is_finished=run.is_finished)
     name = "args.json"
     try:

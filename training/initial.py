@@ -152,9 +152,7 @@ def continue_from(path: Path, model: NetworkTrainer, phases: list[dict]) -> tupl
     while find_stages(begun[:count]) & find_stages(begun[count:]):  # a later phase has trained them again
         count -= 1
     if not count:
-        first = next(iter(trained), {})
-        other = next(iter(phases), {})
-        different = [name for name in first if name in other and first[name] != other[name]]
+        different = [name for name, value in trained[0].items() if phases[0].get(name) != value]
         reason = "no finished phase without labels is the same"
         if different:
             reason = f"its first phase was trained with another {', '.join(different)}"

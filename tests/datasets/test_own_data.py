@@ -84,7 +84,7 @@ def test_a_data_set_is_read_as_it_was_written(save, height, width, axes, classes
 
 
 def test_names_that_cannot_be_printed_and_the_note_about_labels(loaded):
-    for labels, names in (([b"\xff", b"a"], ("\\xff", "a")), (["\udcff", "a\nb"], ("a\\nb", "\\udcff"))):
+    for labels, names in ((["\udcff", "a\nb"], ("a\\nb", "\\udcff")),):
         data = loaded(y_train=np.array(labels * 6), y_test=np.array(labels)[[0, 1, 1]])
         assert sorted(data.class_names) == sorted(names)
         assert all(f"{number} is {name!r}" in data.notes[0] for number, name in enumerate(data.class_names))

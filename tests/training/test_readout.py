@@ -89,7 +89,7 @@ def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsy
     assert_refuses(
         train.main,
         f"{SMALL} --save-features s1 {place}",
-        f"{360 * 30 * 28 * 28 / 1e6:,.0f} MB of them for --save-features s1, and 6 MB are free",
+        f"{360 * 30 * 28 * 28 / 1e6:,.0f} MB, and 6 MB are free",
         capsys,
     )
     assert list(tmp_path.iterdir()) == []
