@@ -30,9 +30,11 @@ for _module in iter_modules(__path__):
 
 def build_encoder(config: dict[str, Any]) -> Encoder:
     """Build the encoder of a config. Raises InputError for an unknown name or wrong parameters."""
+    if not isinstance(config, dict):
+        raise InputError(f'an encoder config must be a dict with a "name", not {config!r}')
     parameters = dict(config)
     name = parameters.pop("name", DEFAULT)
-    if name not in ENCODERS:
+    if not isinstance(name, str) or name not in ENCODERS:
         raise InputError(f"unknown --encoder {name!r}; choose from {', '.join(ENCODERS)}")
     known = inspect.signature(ENCODERS[name]).parameters
     for key in parameters:
