@@ -137,9 +137,9 @@ def test_a_whole_run(tmp_path, read, images):
 
 
 def test_a_finished_run_is_not_resumed(tmp_path, read):
-    make_run(tmp_path, {"flags": {"epochs": [1, 2]}})
-    for epochs, is_offered in (([1, 2], False), ([1, 3], True)):
-        (tmp_path / "args.json").write_text(json.dumps({"flags": {"epochs": epochs}}))
+    make_run(tmp_path, {})
+    for results, is_offered in (({"flags": {"epochs": [1, 2]}}, False), ({}, True)):
+        (tmp_path / "results.json").write_text(json.dumps(results))
         reader, _ = read(build_model("mozafari2018"), 0)
         assert any("--resume" in text for text in reader.texts) == is_offered
 
