@@ -205,7 +205,7 @@ def test_a_checkpoint_of_a_version_before_the_declarations_is_refused():
 
 @pytest.mark.parametrize(
     ("changes", "about"), [
-        ({"model": "gone"}, "gone"), ({"in_channels": 3}, WEIGHT),
+        ({"model": "gone"}, "gone"), ({"in_channels": 3}, "stages.s1.weight"),
         ({"declaration": {**LAST.declaration, "s9": LAST.declaration["s3"]}}, "s9"),
         ({"declaration": {**LAST.declaration, "s3": {"Gone": {}}}}, "Gone"),
         ({"num_classes": 3}, "s3"),
