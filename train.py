@@ -28,6 +28,7 @@ from training.stopping import Stopped, offer_resume
 from utils import (
     claim_folder,
     describe_environment,
+    find_temporaries,
     lock_folder,
     put_in_place,
     to_folder_name,
@@ -145,6 +146,8 @@ def resume(settings: TrainSettings) -> None:
     with lock_folder(run.path), offer_resume(run.path):
         if longer:
             run.lengthen(saved.epochs)
+        for left in find_temporaries(run.path):
+            left.unlink()
         if longer and done:
             progress.phase -= 1
             progress.epoch = trained.epochs[-1]

@@ -157,6 +157,11 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
             temporary.unlink()
 
 
+def find_temporaries(folder: Path) -> list[Path]:
+    """Return the temporary files in a folder that calls of ``write_atomically`` have left, if no call is running."""
+    return [path for path in folder.glob("**/.*") if re.match(r"\.\d+\.tmp\.", path.name) and path.is_file()]
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

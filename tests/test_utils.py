@@ -15,6 +15,7 @@ from utils import (
     check_memory,
     choose_device,
     claim_folder,
+    find_temporaries,
     get_peak_memory,
     put_in_place,
     write_atomically,
@@ -68,6 +69,17 @@ def test_an_output_that_is_no_folder_is_refused(tmp_path):
     for output in (file, file / "below", link):
         with refuses("--output"):
             create(output)
+
+
+def test_temporary_files_are_found_and_no_other_hidden_files(tmp_path):
+    seen = []
+    write_atomically(tmp_path / "a.txt", lambda path: seen.append(path) or path.touch())
+    (tmp_path / "folder").mkdir()
+    left = tmp_path / "folder" / seen[0].name
+    left.touch()
+    (tmp_path / ".2024.notes.txt").touch()
+    (tmp_path / seen[0].name).mkdir()
+    assert find_temporaries(tmp_path) == [left]
 
 
 def test_a_system_without_figures(monkeypatch):

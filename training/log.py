@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from engine.decision import Outcome
 from errors import discard_output, warn
+from network_trainer import Progress
 from utils import write_atomically
 
 # A row of metrics.csv is an epoch of a phase. Accuracy, loss (wrong decisions) and silent are fractions of the images
@@ -59,14 +60,17 @@ class RunLog:
         done: int,
         total: int,
         outcome: Outcome | None = None,
+        left: str = "",
     ) -> None:
         """Show the progress in a terminal: ``done`` of ``total`` images. A new title begins a new progress bar.
 
-        outcome: the outcome of the epoch so far, if the network decides.
+        outcome: the outcome of the epoch so far, if the network decides. left: see ``estimate_left``.
         """
         if not self.is_live:
             return
-        text = "" if outcome is None else f"accuracy {100 * outcome.fraction('correct'):.1f} %"
+        text = left
+        if outcome is not None:
+            text = f"accuracy {100 * outcome.fraction('correct'):.1f} %, {left}"
         with self._printing():
             if self._bar is None or self._bar.desc != title:
                 self.close_bar()
@@ -124,6 +128,23 @@ class NoBoard:
 
     log_network = log_batch = log_validation = log_epoch = log_stages = ignore
     log_pictures = log_scores = flush = close = ignore
+
+
+def estimate_left(progress: Progress, names: Sequence[str], epochs: Sequence[int], fraction: float) -> str:
+    """Return the time left of the phase and of the run, by the last measured epoch of each phase.
+
+    An unmeasured phase is assumed to take as long per epoch as the current phase.
+
+    names, epochs: of each phase. fraction: of the current epoch that is done, above 0.
+    """
+    seconds = {row["phase"]: row["seconds"] for row in progress.history}
+    phase = progress.phase
+    current = seconds.get(names[phase], progress.seconds / fraction)
+    left = max(0.0, current * (epochs[phase] - progress.epoch) - progress.seconds)
+    run = left
+    for name, count in zip(names[phase + 1 :], epochs[phase + 1 :], strict=True):
+        run += count * seconds.get(name, current)
+    return f"phase {tqdm.format_interval(left)}, run {tqdm.format_interval(run)} left"
 
 
 def describe_epoch(row: dict) -> str:

@@ -30,7 +30,7 @@ from report.summary import summarize
 from training.checkpoint import load_checkpoint, restore_state, save_checkpoint
 from training.features import describe_readout, read_features
 from training.initial import take_over
-from training.log import RunLog
+from training.log import RunLog, estimate_left
 from training.plan import Plan, count_neurons
 from training.stopping import Stopped, StopRequest, handle_signals
 from utils import describe_environment, get_peak_memory, try_lock, write_json
@@ -186,7 +186,11 @@ class Run:
             text = f"compiling the kernels of {step.phase.name}, at the first start only"
             announcements[:] = [lambda: self.log.info(text)]
         elif step.kind != "epoch":
-            self.log.show(step.title, step.done, step.total, outcome)
+            left = ""
+            if step.kind == "batch":
+                phases = [phase.name for phase in self.model.phases]
+                left = estimate_left(progress, phases, self.settings.epochs, step.done / step.total)
+            self.log.show(step.title, step.done, step.total, outcome, left)
         if outcome:
             board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
         elif step.kind == "validation":

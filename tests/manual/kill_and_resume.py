@@ -22,6 +22,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from support.run_folders import only_run, outcome, same  # noqa: E402
 
+from utils import find_temporaries  # noqa: E402
+
 RUN = "--ratio 0.2 --batch-size 250 --save-every 0 --tensorboard --map-index 0 --map-every 1"
 THREADS = itertools.cycle([*range(1, (os.cpu_count() or 1) + 1), 0])  # of each process another number; 0: auto
 
@@ -46,7 +48,7 @@ def kill(process, output, seconds, while_writing):
     until = time.monotonic() + 5
     while while_writing and process.poll() is None and time.monotonic() < until:
         run = only_run(output)
-        if run and any(run.glob("**/.*.tmp.*")):
+        if run and any(find_temporaries(run)):
             break
     if process.poll() is not None:
         finish(process)

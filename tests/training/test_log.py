@@ -30,16 +30,34 @@ def test_a_broken_output_ends_the_printing_and_nothing_else(output, tmp_path, mo
     assert said.count("\n") == said.count("log.txt") == (output is not None)
 
 
+def test_a_link_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "mine").write_text("old\n")
+    (tmp_path / "log.txt").symlink_to(tmp_path / "mine")
+    RunLog(tmp_path).info("one")
+    assert (tmp_path / "mine").read_text() == "old\n"
+    assert (tmp_path / "log.txt").read_text() == "one\n"
+
+
+def test_a_pipe_is_replaced_and_not_waited_for(tmp_path):
+    log = RunLog(tmp_path)
+    log.info("one")
+    (tmp_path / "log.txt").unlink()
+    os.mkfifo(tmp_path / "log.txt")
+    log.info("two")
+    assert (tmp_path / "log.txt").read_text() == "two\n"
+
+
 def test_a_bar_shows_the_time_left(tmp_path, capsys):
     log = RunLog(tmp_path)
     log.is_live = True
-    log.show("s1 STDP 1/2", 10, 100)
+    log.show("s1 STDP 1/2", 10, 100, left="phase 00:15, run 02:35 left", unit="digits")
     assert "?" not in capsys.readouterr().out  # the rate is not known yet
     time.sleep(0.2)
-    log.show("s1 STDP 1/2", 100, 100, Outcome(90, 10, 0))
+    log.show("s1 STDP 1/2", 100, 100, Outcome(90, 10, 0), "phase 00:15, run 02:35 left")
     log.close()
     shown = capsys.readouterr().out
-    assert "images/s" in shown
+    assert "run 02:35 left" in shown
+    assert "digits/s" in shown
 
 
 @pytest.mark.slow
