@@ -46,7 +46,10 @@ class RunLog:
     def info(self, text: str) -> None:
         """Print a text and append it to log.txt."""
         if self.folder is not None:
-            with open(self.folder / "log.txt", "a", encoding="utf-8", errors="replace") as file:
+            path = self.folder / "log.txt"
+            if path.is_symlink() or path.is_fifo():
+                path.unlink()  # a link is not followed, and a pipe would wait for a reader
+            with open(path, "a", encoding="utf-8", errors="replace") as file:
                 file.write(text + "\n")
         with self._printing():
             if self.is_live:

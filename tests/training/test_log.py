@@ -50,14 +50,14 @@ def test_a_pipe_is_replaced_and_not_waited_for(tmp_path):
 def test_a_bar_shows_the_time_left(tmp_path, capsys):
     log = RunLog(tmp_path)
     log.is_live = True
-    log.show("s1 STDP 1/2", 10, 100, left="phase 00:15, run 02:35 left", unit="digits")
+    log.show("s1 STDP 1/2", 10, 100, left="phase 00:15, run 02:35 left")
     assert "?" not in capsys.readouterr().out  # the rate is not known yet
     time.sleep(0.2)
     log.show("s1 STDP 1/2", 100, 100, Outcome(90, 10, 0), "phase 00:15, run 02:35 left")
     log.close()
     shown = capsys.readouterr().out
     assert "run 02:35 left" in shown
-    assert "digits/s" in shown
+    assert "images/s" in shown
 
 
 @pytest.mark.slow
