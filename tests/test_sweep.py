@@ -182,6 +182,7 @@ def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     assert results(second)["test"]["best"]
     (first / "metrics.csv").write_text("epoch\n1\n")
     before = contents(tmp_path)
+    capsys.readouterr()
     assert_refuses(sweep.main, words(tmp_path), first, capsys)
     assert contents(tmp_path) == before
 
