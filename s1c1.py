@@ -97,6 +97,12 @@ class Encoder:
             names = ", ".join(state) or "nothing"
             raise InputError(f"the encoder {self.name} needs {', '.join(self.fitted) or 'nothing'}, but has {names}")
         self.state = state
+        if self.fitted:  # shapes and types show when an image is encoded
+            shape = (1, 32, 32, 3) if self.colours == 3 else (1, 32, 32)
+            try:
+                self.encode(np.zeros(shape, np.uint8))
+            except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+                raise InputError(f"the tensors of the encoder {self.name} have other shapes or types") from error
 
     def check_images(self, images: np.ndarray | torch.Tensor, single: bool = False) -> np.ndarray:
         """Return the images, or a single image, as an array (N, …). Raises InputError for another type or shape."""

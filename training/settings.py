@@ -141,12 +141,15 @@ of_commands, of_network, of_data, of_training, of_prediction, of_machine, of_out
 
 LITERALS = {"none": "None", "true": "True", "false": "False", "inf": "1e999"}
 NAMES_OF_LITERALS = re.compile(rf"\b({'|'.join(LITERALS)})\b", re.IGNORECASE)
+TOO_LONG = re.compile(r"(?<![\d.])\d{19}")  # a whole number that 64 bits may not hold
 
 
 def read_value(text: str) -> Any:
     """Parse a Python literal, or none, inf, true, false. Lists become tuples. Any other text is returned as it is."""
     text = text.strip()
     python = NAMES_OF_LITERALS.sub(lambda match: LITERALS[match[0].lower()], text)
+    if TOO_LONG.search(text):
+        return text
     try:
         return to_tuples(ast.literal_eval(python))
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
@@ -631,6 +634,7 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
         known = {name: setting for name, setting in settings.flags().items() if setting.changes not in (COMMAND, CODE)}
         if is_run:
             return {name: content.get(name) for name, setting in known.items() if setting.changes != PLACE}
+        str(content)  # ValueError for an integer of more than 4300 digits, which Python does not print
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         expected = "the args.json of a run" if is_run else "a TOML file"
         raise InputError(f"--config {path} is not {expected}: {' '.join(str(error).split())}") from error
