@@ -30,7 +30,8 @@ def fire(layer, latency, limit, pool):
 
 def peaks(layer, latency):
     """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
-    return torch.cat([_sum_weights(layer, part).amax((2, 3)) for part in latency.split(IMAGES)])
+    highest = [_sum_weights(layer, part).amax((2, 3)) for part in latency.split(IMAGES)]
+    return torch.cat(highest)
 
 
 def learn_features(layer, latency, rule, rates, draws):
@@ -52,7 +53,8 @@ def learn_decisions(layer, latency, labels, classes, rates, left_out):
     result = Result.silent(len(latency), layer, classes)
     with naming(layer.stage.rule):
         for n, image in enumerate(latency):
-            _decide(layer, image, int(labels[n]), rates[n], None if left_out is None else left_out[n], result, n)
+            cannot_learn = None if left_out is None else left_out[n]
+            _decide(layer, image, int(labels[n]), rates[n], cannot_learn, result, n)
     return result
 
 
@@ -121,7 +123,8 @@ def _adapt_thresholds(layer, image, first, winners, rule, draws, n):
     line, column = choose_position(pixels, draws.patches[n], *size)
     time = -1.0
     if line >= 0:
-        time = min(int(first[:, line, column].min()), layer.time_steps) / layer.time_steps
+        earliest = int(first[:, line, column].min())
+        time = min(earliest, layer.time_steps) / layer.time_steps
     raised = layer.raised.numpy(force=True)
     step = draws.steps[n] * layer.threshold
     adapt_thresholds(raised, winners[:, 0].numpy(), time, step, draws.target, rule.winners)
@@ -233,5 +236,6 @@ def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:
         latency = F.pad(latency, [padding] * 4, value=torch.iinfo(torch.uint8).max)  # later than any spike and silence
     height = latency.shape[-2] // size * size
     width = latency.shape[-1] // size * size
-    lines = reduce(torch.minimum, [latency[..., i:height:size, :width] for i in range(size)])
+    parts = [latency[..., i:height:size, :width] for i in range(size)]
+    lines = reduce(torch.minimum, parts)
     return reduce(torch.minimum, [lines[..., i::size] for i in range(size)])
