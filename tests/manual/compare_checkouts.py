@@ -49,7 +49,7 @@ class Late(NamedTuple):
         return (t_in + self.lag <= t_out) * ltp + (t_in + self.lag > t_out) * ltd
 
     def change(self, w{rate}):
-        return {factor}(w - self.lower) * (self.upper - w)
+        return {factor}((w - self.lower) * (self.upper - w))
 
 
 @dataclass(frozen=True)
