@@ -255,16 +255,27 @@ class StageGraph(nn.Module):
                 part = {name: drop_times(latency, self.time_steps) for name, latency in part.items()}
             for name, latency in self.walk(part, computed):
                 if name not in results:  # filled in place: joining the chunks would take the memory twice
-                    shape = latency.shape[1:]
-                    if bits or isinstance(self.nodes[name].stage, Gather):
-                        results[name] = PackedSpikes(count, shape, self.time_steps, file)
-                    elif pack:
-                        results[name] = PackedLatencies(count, shape, self.time_steps)
-                    else:
-                        results[name] = latency.new_empty((count, *shape))
+                    results[name] = self.allocate(name, latency, count, pack, bits, file)
                 results[name][start : start + CHUNK] = latency
             yield min(CHUNK, count - start)
         return results
+
+    def allocate(
+        self,
+        name: str,
+        latency: torch.Tensor,
+        count: int,
+        pack: bool,
+        bits: bool = False,
+        file: BinaryIO | None = None,
+    ) -> LatencyMap:
+        """Return a map of ``count`` images to fill. latency: of a few images; the others: see ``propagate``."""
+        shape = latency.shape[1:]
+        if bits or (name in self.nodes and isinstance(self.nodes[name].stage, Gather)):
+            return PackedSpikes(count, shape, self.time_steps, file)
+        if pack:
+            return PackedLatencies(count, shape, self.time_steps)
+        return latency.new_empty((count, *shape))
 
     def _times_matter(self, names: Collection[str]) -> bool:
         """Return whether the times of the input's spikes determine which neurons of the maps ``names`` spike.

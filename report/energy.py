@@ -12,6 +12,7 @@ import torch
 
 from engine.graph import LatencyMap
 from engine.layers import Layer
+from engine.packed import Packed
 from engine.stages import INPUT
 from network_trainer import NetworkTrainer
 from s1c1 import Encoder
@@ -29,8 +30,12 @@ ASSUMPTIONS = (
 
 
 @torch.no_grad()
-def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMap) -> dict:
+def measure_energy(
+    model: NetworkTrainer, encoder: Encoder, latencies: LatencyMap, kept: dict[str, LatencyMap | None] | None = None
+) -> dict:
     """Count the operations of a network, means over the encoded images uint8 (N, C, H, W), and estimate their energy.
+
+    kept: {name of a map: None} gets this map of all images, so that nothing computes it again.
 
     Returns a dict of plain numbers:
 
@@ -45,7 +50,7 @@ def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMa
     * ``estimated_uj``: microjoules of the ``network``, of the ``encoder`` and of the ``dense`` network; see
       ``ASSUMPTIONS``.
     """
-    stages = count_stages(model, latencies)
+    stages = count_stages(model, latencies, kept or {})
     firing = [stages[label] for label, layer in model.named_layers() if not layer.stage.decides]
     neurons = sum(counts["neurons"] for counts in firing)
     spikes = sum(counts["spikes"] for counts in firing)
@@ -76,9 +81,11 @@ def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMa
     }
 
 
-def count_stages(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, dict[str, float]]:
+def count_stages(
+    model: NetworkTrainer, latencies: LatencyMap, kept: dict[str, LatencyMap | None]
+) -> dict[str, dict[str, float]]:
     """Count the operations of each stage or branch, means over the images: ``stages`` of ``measure_energy``."""
-    spikes = count_spikes(model, latencies)
+    spikes = count_spikes(model, latencies, kept)
     counts = {INPUT: {"spikes": spikes[INPUT].sum()}}
     for name, stage in model.declaration.items():
         if not stage.convs:
@@ -99,15 +106,22 @@ def count_stages(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, dict
     return means
 
 
-def count_spikes(model: NetworkTrainer, latencies: LatencyMap) -> dict[str, np.ndarray]:
+def count_spikes(
+    model: NetworkTrainer, latencies: LatencyMap, kept: dict[str, LatencyMap | None]
+) -> dict[str, np.ndarray]:
     """Count the spikes of each neuron over all images: {map: int64 (C, H, W)}, except for the decision stage."""
     names = [name for name in (INPUT, *model.nodes) if name != model.decision]
     spikes = Counter()
-    for images in latencies.split(COUNTED_TOGETHER):
+    for start in range(0, len(latencies), COUNTED_TOGETHER):
+        images = latencies[start : start + COUNTED_TOGETHER]
         for name, latency in model.walk({INPUT: images}, names):
             fired = (latency < model.time_steps).numpy(force=True)
             counts = fired.view(np.uint8).sum(0, dtype=np.uint8)
             spikes[name] = spikes[name] + counts.astype(np.int64)
+            if name in kept:
+                if kept[name] is None:
+                    kept[name] = model.allocate(name, latency, len(latencies), isinstance(latencies, Packed))
+                kept[name][start : start + len(images)] = latency
     return spikes
 
 

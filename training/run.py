@@ -313,8 +313,7 @@ class Run:
         latencies = self.encode_split(split).maps[INPUT]
         images = images[chosen]
         labels = labels[chosen]
-        evaluations = self.evaluate(latencies, labels, validation)
-        energy = measure_energy(self.model, self.encoder, latencies)
+        evaluations, energy = self.evaluate(latencies, labels, validation)
         if self.progress.best is None:
             self.save("best.safetensors")
         if self.settings.figures:
@@ -412,28 +411,33 @@ class Run:
 
     def evaluate(
         self, latencies: LatencyMap, labels: np.ndarray, validation: LatencyDataset | None
-    ) -> dict[str, Evaluation]:
+    ) -> tuple[dict[str, Evaluation], dict[str, Any]]:
         """Evaluate the best and the last weights. Afterwards the network has the best weights.
 
-        Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}. If the test images
-        are not read: {"validation.last", "validation.best"}. Without a decision stage: {}.
+        Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}, and what
+        ``measure_energy`` returns. If the test images are not read: {"validation.last", "validation.best"}. Without a
+        decision stage: {}.
         """
         model = self.model
         if model.decision is None:
-            return {}
+            return {}, measure_energy(model, self.encoder, latencies)
         split = self.settings.scored_split
         best = self.progress.best
         phase = model.phases[-1]
-        below = model.input_name(phase.stages[0])
-        maps = {below: model.map_of(latencies, below)}  # the same for the best and for the last weights
-        evaluations = {f"{split}.last": Evaluation(model, maps, labels)}
-        evaluations[f"{split}.best"] = evaluations[f"{split}.last"]
+        last_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         if best is not None:
             restore_state(model, best["state"])
+        maps = {model.input_name(phase.stages[0]): None}  # the same for the best and for the last weights
+        energy = measure_energy(model, self.encoder, latencies, maps)
+        evaluations = {f"{split}.best": Evaluation(model, maps, labels)}
+        evaluations[f"{split}.last"] = evaluations[f"{split}.best"]
+        if best is not None:
             if best["phase"] != phase.name:  # a later phase has trained stages below
                 maps = latencies
                 validation = self.encode_split("validation")
-            evaluations[f"{split}.best"] = Evaluation(model, maps, labels)
             if split == "test":
                 evaluations["validation.best"] = Evaluation(model, validation.maps, validation.labels)
-        return evaluations
+            restore_state(model, last_state)
+            evaluations[f"{split}.last"] = Evaluation(model, maps, labels)
+            restore_state(model, best["state"])
+        return evaluations, energy
