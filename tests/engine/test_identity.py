@@ -150,7 +150,7 @@ def decide_equally(kind):
     latency = torch.from_numpy(rng.integers(0, 16, (20, 2, 8, 8), dtype=np.uint8))
     labels = torch.from_numpy(rng.integers(0, 4, 20))
     start = torch.from_numpy(rng.uniform(0.4, 0.6, (4, 2, 3, 3)))
-    rates = np.broadcast_to(np.array([(0.02, -0.01), (-0.03, 0.015)]), (20, 2, 2))
+    rates = np.tile([(0.02, -0.01), (-0.03, 0.015)], (20, 1, 1))
     ends = []
     for backend in BACKENDS:
         weight = start.clone()

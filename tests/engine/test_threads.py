@@ -56,7 +56,7 @@ def test_the_number_of_threads_changes_no_bit():
         for rule in (RSTDP(), MarginRule()):
             learned = weight.clone()
             layer = make_layer("event", learned, 15, 2, rule=rule)
-            rates = np.broadcast_to(rule.first_rates(), (300, 2, 2))
+            rates = np.tile(rule.first_rates(), (300, 1, 1))
             result = learn_decisions(layer, latency, labels, classes, rates)
             end += [learned, result.decisions, result.highest, layer.peaks(latency)]
         ends.append(end)

@@ -21,17 +21,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-PHASES = {
-    "deep2024": 4,
-    "deepr2024": 4,
-    "deepr2024_greedy": 4,
-    "inception2024": 4,
-    "kheradpisheh2018": 2,
-    "majority2024": 3,
-    "mozafari2018": 3,
-    "mozafari2018_margin": 3,
-    "multiscale2026": 5,
-}
+PHASES = {"kheradpisheh2018": 2, "mozafari2018": 3, "mozafari2018_margin": 3, "majority2024": 3, "multiscale2026": 5}
+PHASES |= dict.fromkeys(("deep2024", "deepr2024", "deepr2024_greedy", "inception2024"), 4)
 ADAPTIVE = "s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05"
 RULE = """
 from dataclasses import dataclass
@@ -48,8 +39,8 @@ class Late(NamedTuple):
     def window(self, t_in, t_out, ltp, ltd):
         return (t_in + self.lag <= t_out) * ltp + (t_in + self.lag > t_out) * ltd
 
-    def change(self, w{rate}):
-        return {factor}((w - self.lower) * (self.upper - w))
+    def change(self, w, rate):
+        return rate * ((w - self.lower) * (self.upper - w))
 
 
 @dataclass(frozen=True)
@@ -63,18 +54,8 @@ class LateSTDP(STDP):
         return Late(*map(number, (*self.bounds, self.lag)))
 """
 # not compared: when, where and with which version a run was trained, and what its flags are called
-IGNORED = {
-    "seconds",
-    "started",
-    "finished",
-    "machine",
-    "versions",
-    "command",
-    "flags",
-    "phase_seconds",
-    "git_commit",
-    "peak_memory_mb",
-}
+IGNORED = {"seconds", "phase_seconds", "started", "finished", "machine", "versions", "command", "flags", "git_commit"}
+IGNORED |= {"peak_memory_mb"}
 
 
 def list_commands(data: Path) -> list[str]:
@@ -107,11 +88,7 @@ def list_commands(data: Path) -> list[str]:
 
 def train(checkout: Path, arguments: str, folder: Path) -> tuple[dict, dict[str, torch.Tensor]]:
     """Train a network with a checkout; return its results and the tensors of its last checkpoint."""
-    change = (checkout / "engine" / "rules.py").read_text(encoding="utf-8")
-    has_rate = "def change(self, w, rate)" in change  # both forms of the rule compute the same
-    (folder / "late.py").write_text(
-        RULE.format(rate=", rate" if has_rate else "", factor="rate * " if has_rate else ""), encoding="utf-8"
-    )
+    (folder / "late.py").write_text(RULE, encoding="utf-8")
     command = [sys.executable, "train.py", *arguments.split(), "--no-figures", "--threads", "1"]
     command += ["--output", str(folder / "runs"), "--name", "run"]
     subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
