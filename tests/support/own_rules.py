@@ -34,45 +34,6 @@ class RecentSTDP(STDP):
         return Recent(*map(number, (*self.bounds, self.span)))
 
 
-class Soft(NamedTuple):
-    """Soft bounds: LTP is in proportion to the distance from the upper bound, LTD to that from the lower bound."""
-
-    lower: float
-    upper: float
-
-    def window(self, t_in, t_out, ltp, ltd):
-        return (t_in <= t_out) * ltp + (t_in > t_out) * ltd
-
-    def change(self, w, rate):
-        return (rate > 0) * rate * (self.upper - w) + (rate < 0) * rate * (w - self.lower)
-
-
-@dataclass(frozen=True)
-class SoftSTDP(STDP):
-    name: ClassVar[str] = "soft"
-    title: ClassVar[str] = "soft STDP"
-
-    def plasticity(self, number=float):
-        return Soft(*map(number, self.bounds))
-
-
-class Exponential(NamedTuple):
-    """The change of a weight is divided by 2 for each time step between the spikes."""
-
-    lower: float
-    upper: float
-
-    def window(self, t_in, t_out, ltp, ltd):
-        return 0.5 ** abs(t_in - t_out) * ((t_in <= t_out) * ltp + (t_in > t_out) * ltd)
-
-    change = Additive.change
-
-
-class ExponentialSTDP(STDP):
-    def plasticity(self, number=float):
-        return Exponential(*map(number, self.bounds))
-
-
 class Chosen(NamedTuple):
     """``count`` features learn, from ``feature`` on in steps of ``step``, all by one row of the rates."""
 
