@@ -4,6 +4,7 @@ The phases here learn nothing: they record what they get, and return what is wri
 """
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -206,14 +207,15 @@ def test_a_break_at_any_step_can_be_resumed_to_the_bit(name):
         sets = {split: LatencyDataset(maps, np.arange(len(maps)) % 10) for split, maps in data.items()}
         return model.steps(epochs=[1] * len(model.phases), batch_size=4, progress=progress, **sets)
 
-    whole, progress = build_model(name), Progress()
+    build = partial(build_model, name, dtype=torch.float64)
+    whole, progress = build(), Progress()
     count = sum(1 for _ in start(whole, progress))
     for stop in range(0, count, 3):
-        first, stopped = build_model(name), Progress()
+        first, stopped = build(), Progress()
         for number, _ in enumerate(start(first, stopped)):
             if number == stop:
                 break
-        second = build_model(name, seed=1)
+        second = build(seed=1)
         second.load_state_dict(first.state_dict())
         for _ in start(second, stopped):
             pass

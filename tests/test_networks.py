@@ -1,6 +1,7 @@
 """The same checks over every registered network, and what is particular to some."""
 
 import io
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -35,6 +36,7 @@ SHAPES = {  # of the latency maps for 28×28 inputs, of the networks that are de
     "majority2024": [(30, 28), (30, 14), (250, 14), (250, 4), (600, 6)],
     "kheradpisheh2018": [(32, 28), (32, 15), (150, 16), (150, 9)],
 }
+build = partial(build_model, dtype=torch.float64)  # kernels are compiled for each type
 every_network = pytest.mark.parametrize("name", slow_except(FAST_NETWORKS, NETWORKS))
 DECIDING = [name for name in NETWORKS if build_model(name).decision]
 every_deciding_network = pytest.mark.parametrize("name", slow_except(FAST_NETWORKS, DECIDING))
@@ -68,7 +70,7 @@ def train_a_little(model, images=slice(0, 20)):
 @every_network
 def test_walk_gives_every_stage_its_shape(name):
     """Latency maps, uint8 and at most 15, bottom up; a map of a decision stage is 14 or silent."""
-    model = build_model(name)
+    model = build(name)
     maps = list(model.walk(DIGITS[:2]))
     assert [stage for stage, _ in maps] == list(model.stages)
     shapes = model.shapes(28, 28)
@@ -83,7 +85,7 @@ def test_walk_gives_every_stage_its_shape(name):
 @every_network
 def test_silence_is_not_decided_and_teaches_nothing(name):
     """A blank image is -1, and no weight moves in any phase."""
-    model = build_model(name)
+    model = build(name)
     before = state(model)
     if model.decision:
         assert model.predict(SILENCE).tolist() == [-1, -1, -1]
@@ -99,7 +101,7 @@ def test_silence_is_not_decided_and_teaches_nothing(name):
 @every_network
 def test_only_the_weights_of_the_phase_move(name):
     """Each phase changes all weights of its stages, and nothing in other stages, also not their rates."""
-    model = build_model(name)
+    model = build(name)
     for phase in model.phases:
         before = state(model)
         if not phase.needs_labels:
@@ -117,7 +119,7 @@ def test_only_the_weights_of_the_phase_move(name):
 @every_deciding_network
 def test_saved_and_loaded_it_predicts_and_learns_on_the_same(name):
     """A state loaded into a network of another seed gives the same decisions, and the same further training."""
-    model, other = build_model(name), build_model(name, seed=1)
+    model, other = build(name), build(name, seed=1)
     train_a_little(model)
     file = io.BytesIO()
     torch.save(model.state_dict(), file)
@@ -132,7 +134,7 @@ def test_saved_and_loaded_it_predicts_and_learns_on_the_same(name):
 @every_deciding_network
 def test_evaluation_changes_nothing(name):
     """Neither predictions, evaluation nor a walk changes the state; the outcome counts every image."""
-    model = build_model(name)
+    model = build(name)
     train_a_little(model)
     before = state(model)
     decisions = model.predict(DIGITS)
@@ -167,7 +169,7 @@ def test_the_seed_makes_the_weights(name):
 @pytest.mark.parametrize(("channels", "classes"), [(2, 3), (1, 26)])
 def test_any_number_of_channels_and_classes(name, channels, classes):
     """Two channels and three classes, one and 26: as many neurons for each class, and all phases run."""
-    model = build_model(name, in_channels=channels, num_classes=classes)
+    model = build(name, in_channels=channels, num_classes=classes)
     neurons = {conv.out_channels for conv in model.declaration[model.decision].convs}
     assert neurons == {20 * classes} if name in SHAPES else {count % classes for count in neurons} == {0}
     latencies, labels = DIGITS[:6, :channels].contiguous(), torch.arange(6) % classes
@@ -183,14 +185,14 @@ def test_any_number_of_channels_and_classes(name, channels, classes):
 @every_deciding_network
 def test_larger_images(name):
     """56×56 and not square: all phases run, and the decision is one of the classes."""
-    model = build_model(name, image_size=(56, 40))
+    model = build(name, image_size=(56, 40))
     latencies = torch.full((2, 6, 56, 40), 15, dtype=torch.uint8)
     latencies[:, :, 14:42, 6:34] = DIGITS[:2]
     for phase in model.phases[:-1]:
         model.train_unsupervised(latencies, phase.stages[0])
     assert sum(model.train_rl(latencies, LABELS[:2])) == 2
     assert ((model.predict(latencies) >= 0) & (model.predict(latencies) < 10)).all()
-    square, model = torch.nn.functional.pad(latencies, (8, 8), value=15), build_model(name, image_size=(56, 56))
+    square, model = torch.nn.functional.pad(latencies, (8, 8), value=15), build(name, image_size=(56, 56))
     shapes = model.shapes(56, 56)
     assert all(tuple(maps.shape[1:]) == shapes[stage] for stage, maps in model.walk(square))
 
@@ -198,7 +200,7 @@ def test_larger_images(name):
 @every_network
 def test_each_weight_is_saved_once(name):
     """The state is a weight and at most three buffers for each convolution, and a counter for each phase."""
-    model = build_model(name)
+    model = build(name)
     entries = model.state_dict()
     layers = [layer for _, layer in model.named_layers()]
     assert len(weights(model)) == len(layers)
@@ -213,7 +215,7 @@ def test_each_weight_is_saved_once(name):
 @every_network
 def test_phases_and_epochs_belong_together(name):
     """One number of epochs for each phase; an R-STDP phase is the last and holds the deciding stage."""
-    model = build_model(name)
+    model = build(name)
     assert len(model.epochs) == len(model.phases)
     decides = model.decision is not None
     assert [phase.needs_labels for phase in model.phases] == [False] * (len(model.phases) - decides) + [True] * decides
@@ -324,7 +326,7 @@ def test_threads_do_not_change_a_bit(name):
     states = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        model = build_model(name)
+        model = build(name)
         train_a_little(model, slice(0, 50))
         states.append(state(model))
         assert not changed(model, states[0])
@@ -334,10 +336,10 @@ def test_maps_that_are_kept_are_those_that_are_computed_again():
     """Training phase by phase, twice, and image by image from the input up gives the same state."""
     states = []
     for _ in range(2):
-        model = build_model("mozafari2018")
+        model = build("mozafari2018")
         model.fit(LatencyDataset(DIGITS, LABELS), None, (1, 1, 1), batch_size=30, seed=3)
         states.append(state(model))
-    model = build_model("mozafari2018")
+    model = build("mozafari2018")
     for number, phase in enumerate(model.phases):
         for part in np.split(np.random.default_rng([3, number, 0]).permutation(60), 2):
             if phase.needs_labels:
@@ -350,7 +352,7 @@ def test_maps_that_are_kept_are_those_that_are_computed_again():
 
 def test_the_rates_follow_the_outcome_of_the_batch():
     """After a batch: reward · fraction wrong, punishment · fraction right."""
-    model = build_model("mozafari2018")
+    model = build("mozafari2018")
     base = torch.tensor([[0.004, -0.003], [-0.004, 0.0005]], dtype=torch.float64)
     assert torch.equal(model.stages["s3"].rstdp_rates, base)
     outcome = model.train_rl(DIGITS, LABELS)
@@ -360,11 +362,11 @@ def test_the_rates_follow_the_outcome_of_the_batch():
 
 def test_deepr2024_greedy_takes_turns():
     """s3 alone moves in even batches and s4 alone in odd ones, counted over all calls and across a saved state."""
-    model = build_model("deepr2024_2")  # the original's name
+    model = build("deepr2024_2")  # the original's name
     assert model.name == "deepr2024_greedy"
     for n in range(5):
         if n == 3:
-            saved, model = model.state_dict(), build_model("deepr2024_greedy", seed=5)
+            saved, model = model.state_dict(), build("deepr2024_greedy", seed=5)
             model.load_state_dict(saved)
         before = state(model)
         part = slice(12 * n, 12 * n + 12)
@@ -403,7 +405,7 @@ def test_majority_by_hand():
 )
 def test_majority2024_with_silent_branches(silent, decision):
     """Silent branches abstain, learn nothing, and all silent are silence; the others learn from their own vote."""
-    model = build_model("majority2024")
+    model = build("majority2024")
     for b, branch in enumerate(model.stages["s3"].branches):
         branch.weight.fill_(0 if b in silent else 0.3)
         branch.weight[20 * (7 - b)] += 0 if b in silent else 0.2  # votes 7, 6 and 5

@@ -71,7 +71,7 @@ def test_an_interruption_changes_nothing(stops, more, tmp_path, undrawn, undistu
     assert not list(run.glob("**/.*"))
 
 
-@pytest.mark.parametrize("name", slow_except(["deepr2024_greedy"], ["deepr2024_greedy", "majority2024"]))
+@pytest.mark.parametrize("name", slow_except(["majority2024"], ["deepr2024_greedy", "majority2024"]))
 def test_an_interruption_changes_nothing_in_another_network(name, tmp_path, undrawn, undisturbed, stop_after):
     """Turns between two stages, branches that vote: stopped within the R-STDP phase."""
     phases = len(build_model(name).phases)
@@ -153,23 +153,6 @@ def test_a_finished_run_is_reported_and_not_changed(trained, capsys):
     assert contents(trained) == before
 
 
-def test_a_run_that_was_stopped_while_it_drew_is_completed(tmp_path, undrawn, undisturbed, monkeypatch):
-    words = f"{SMALL} --epochs 1 1 1"
-
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as context:
-        context.setattr("training.run.write_page", stop)
-        assert start(words, tmp_path) == 130
-    run = only_run(tmp_path)
-    assert results(run)["test_reads"] == 1
-    assert start("--resume latest", tmp_path) == 0
-    assert results(run)["test_reads"] == 2
-    assert (run / "index.html").is_file()
-    assert_same(outcome(run), undisturbed(words))
-
-
 @pytest.mark.parametrize("before", ["1 1 1", "1 1 0"])
 def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbed, stop_after, monkeypatch):
     """It becomes the run that had these epochs from the beginning, and keeps its results until then."""
@@ -243,11 +226,6 @@ def test_a_signal_gives_its_exit_code(number, code, tmp_path, undrawn, monkeypat
     assert "stopped and saved; continue with" in capsys.readouterr().out
 
 
-def test_the_number_of_threads_changes_nothing(tmp_path, undrawn, undisturbed):
-    words = f"{SMALL} --epochs 1 1 2 --threads "
-    assert_same(undisturbed(words + str(min(2, CORES))), undisturbed(words + "1"))
-
-
 def popen(*words):
     return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -302,23 +280,39 @@ def test_a_process_that_is_killed(tmp_path, undrawn, undisturbed):
 WORDS = f"{SMALL} --epochs 0 0 1"
 
 
-PLACES = [("RunLog", signal.SIGTERM, 143), ("write_report", signal.SIGINT, 130), ("write_page", signal.SIGTERM, 143)]
+def fill_disk(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "index.html")
 
 
-@pytest.mark.parametrize(("place", "number", "code"), PLACES)
-def test_after_a_signal_outside_the_training_a_command_completes_the_run(
-    place, number, code, tmp_path, undrawn, monkeypatch, capsys
+def send(number):
+    return lambda *_, **__: os.kill(os.getpid(), number)
+
+
+PLACES = [
+    ("RunLog", send(signal.SIGTERM), 143), ("write_report", send(signal.SIGINT), 130),
+    ("write_page", send(signal.SIGTERM), 143), ("write_page", fill_disk, 2), ("write_json", fill_disk, 2),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("place", "disturb", "code"), PLACES)
+def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
+    place, disturb, code, tmp_path, undrawn, undisturbed, monkeypatch, capsys
 ):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with monkeypatch.context() as context:
-        context.setattr(f"training.run.{place}", lambda *_, **__: os.kill(os.getpid(), number))
+        context.setattr(f"training.run.{place}", disturb)
         assert start(WORDS, tmp_path) == code
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     run = only_run(tmp_path)
-    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
-    assert command == ["python", "train.py", "--resume", str(run)]
-    assert train.main(command[2:]) == 0
-    assert (run / "results.json").is_file()
+    out, err = capsys.readouterr()
+    assert (err if code == 2 else out).splitlines()[-1].strip().endswith(f"python train.py --resume {run}")
+    if code == 2:
+        assert_refused("train.py", code, "", err, "index.html")
+    reads = results(run)["test_reads"] if (run / "results.json").exists() else 0
+    assert train.main(["--resume", str(run)]) == 0
+    assert results(run)["test_reads"] == reads + 1
+    assert (run / "index.html").is_file()
+    assert_same(outcome(run), undisturbed(WORDS))
 
 
 def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
@@ -334,19 +328,6 @@ def test_a_run_can_be_resumed_as_soon_as_it_begins(tmp_path, monkeypatch):
     assert start(WORDS, tmp_path) == 0
     progress = load_checkpoint(seen[0]).progress
     assert progress.phase == progress.batch == 0
-
-
-@pytest.mark.parametrize("place", ["write_page", "write_json"])
-def test_after_a_full_disk_a_command_completes_the_run(place, tmp_path, undrawn, monkeypatch, capsys):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "index.html")
-
-    with monkeypatch.context() as context:
-        context.setattr(f"training.run.{place}", full)
-        code = start(WORDS, tmp_path)
-    run = only_run(tmp_path)
-    assert_refused("train.py", code, "", capsys.readouterr().err, f"python train.py --resume {run}")
-    assert train.main(["--resume", str(run)]) == 0
 
 
 def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, monkeypatch, capsys):
