@@ -87,35 +87,27 @@ def test_threads_beside_a_busy_process():
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+def rows_of(text):
+    """The cells of each row of the printed tables."""
+    return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+
+
 @pytest.mark.slow
-def test_the_last_phases_of_all_networks(monkeypatch, capsys):
-    """A row for each network that classifies, with the additions of the stages that learn in its last phase."""
+def test_the_last_phases_and_the_layers_that_fire(monkeypatch, capsys):
+    """A row for each network that classifies, with the additions of its last phase; a row for each firing layer."""
     monkeypatch.setattr(networks, "TRAINED_ON", 60)
     monkeypatch.setattr(networks, "IMAGES", 30)
     monkeypatch.setattr(networks, "measure_plain_additions", lambda: 10.0)
     monkeypatch.setattr("sys.argv", ["networks", "--repeats", "1", "--models", "deepr2024", "kheradpisheh2018"])
     networks.main()
-    ((name, phase, additions, *_),) = [
-        line.strip("| ").split(" | ")
-        for line in capsys.readouterr().out.splitlines()
-        if "2024" in line or "2018" in line
-    ]
+    ((name, phase, additions, *_),) = [row for row in rows_of(capsys.readouterr().out) if re.search("20[12]", row[0])]
     assert (name, phase) == ("deepr2024", "s3+s4")
     model = build_model("deepr2024")
     inputs, _ = networks.train(model, S1C1().encode(DATA.train_images[:60]), torch.zeros(60, dtype=torch.int64))
     assert float(additions.replace(",", "")) > 0.5 * count_operations(model.stages["s3"], inputs)
 
-
-@pytest.mark.slow
-def test_the_layers_that_fire(monkeypatch, capsys):
-    """A row for each layer of features, without the decision layer."""
     monkeypatch.setattr(firing, "IMAGES", 3)
     firing.main()
-    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines() if line.startswith("| s")]
-    assert [row[:3] for row in rows] == [
-        ["s1", "30", "5×5"],
-        ["s2", "250", "3×3"],
-        ["s3", "250", "5×5"],
-        ["s4", "300", "7×7"],
-    ]
+    rows = [row for row in rows_of(capsys.readouterr().out) if row[0].startswith("s")]
+    assert [" ".join(row[:3]) for row in rows] == ["s1 30 5×5", "s2 250 3×3", "s3 250 5×5", "s4 300 7×7"]
     assert all(float(cell.split()[0]) > 0 for row in rows for cell in row[3:])

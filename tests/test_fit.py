@@ -4,14 +4,12 @@ The phases here learn nothing: they record what they get, and return what is wri
 """
 
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 
 import numpy as np
 import pytest
 import torch
 from support.refusals import refuses
-from support.tiers import slow_except
 
 from engine.decision import Outcome
 from engine.phases import Learned, Phase
@@ -191,36 +189,6 @@ def test_steps_come_in_order_with_complete_progress():
         ("validation", "s2", 3, [3, 5, 3], {"s2": [6, 0, 3, *rest]}),
         ("epoch", "s2", 0, [0, 0, 0], {}),
     ]
-
-
-BROKEN = "mozafari2018", "deepr2024_greedy", "multiscale2026"
-
-
-@pytest.mark.parametrize("name", slow_except(BROKEN[:2], BROKEN))
-def test_a_break_at_any_step_can_be_resumed_to_the_bit(name):
-    """A network and its progress, copied at each step, continue to the weights of a run without a break."""
-    rng = np.random.default_rng(0)
-    latencies = torch.from_numpy(rng.integers(0, 30, (12, 6, 28, 28)).clip(0, 15).astype(np.uint8))
-    data = {"train": latencies[:8], "validation": latencies[8:]}
-
-    def start(model, progress):
-        sets = {split: LatencyDataset(maps, np.arange(len(maps)) % 10) for split, maps in data.items()}
-        return model.steps(epochs=[1] * len(model.phases), batch_size=4, progress=progress, **sets)
-
-    build = partial(build_model, name, dtype=torch.float64)
-    whole, progress = build(), Progress()
-    count = sum(1 for _ in start(whole, progress))
-    for stop in range(0, count, 3):
-        first, stopped = build(), Progress()
-        for number, _ in enumerate(start(first, stopped)):
-            if number == stop:
-                break
-        second = build(seed=1)
-        second.load_state_dict(first.state_dict())
-        for _ in start(second, stopped):
-            pass
-        assert all(torch.equal(a, b) for a, b in zip(*(m.state_dict().values() for m in (whole, second)), strict=True))
-        assert [{**row, "seconds": 0} for row in stopped.history] == [{**row, "seconds": 0} for row in progress.history]
 
 
 @pytest.mark.parametrize(

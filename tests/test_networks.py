@@ -166,13 +166,16 @@ def test_the_seed_makes_the_weights(name):
 
 
 @every_deciding_network
-@pytest.mark.parametrize(("channels", "classes"), [(2, 3), (1, 26)])
-def test_any_number_of_channels_and_classes(name, channels, classes):
-    """Two channels and three classes, one and 26: as many neurons for each class, and all phases run."""
-    model = build(name, in_channels=channels, num_classes=classes)
+@pytest.mark.parametrize(
+    ("channels", "classes", "size"), [(2, 3, (28, 28)), (1, 26, (28, 28)), (6, 10, (56, 40)), (6, 10, (56, 56))]
+)
+def test_any_number_of_channels_and_classes_and_any_size(name, channels, classes, size):
+    """As many neurons for each class, all phases run, and the decision is one of the classes."""
+    model = build(name, in_channels=channels, num_classes=classes, image_size=size)
     neurons = {conv.out_channels for conv in model.declaration[model.decision].convs}
     assert neurons == {20 * classes} if name in SHAPES else {count % classes for count in neurons} == {0}
-    latencies, labels = DIGITS[:6, :channels].contiguous(), torch.arange(6) % classes
+    border = [side for length in reversed(size) for side in 2 * [(length - 28) // 2]]
+    latencies, labels = F.pad(DIGITS[:6, :channels], border, value=15), torch.arange(6) % classes
     next(model.named_layers())[1].threshold = 2  # less input, lower threshold
     for phase in model.phases[:-1]:
         model.train_unsupervised(latencies, phase.stages[0])
@@ -180,21 +183,8 @@ def test_any_number_of_channels_and_classes(name, channels, classes):
     decisions = model.predict(latencies)
     assert decisions.max() < classes
     assert (decisions >= 0).any()
-
-
-@every_deciding_network
-def test_larger_images(name):
-    """56×56 and not square: all phases run, and the decision is one of the classes."""
-    model = build(name, image_size=(56, 40))
-    latencies = torch.full((2, 6, 56, 40), 15, dtype=torch.uint8)
-    latencies[:, :, 14:42, 6:34] = DIGITS[:2]
-    for phase in model.phases[:-1]:
-        model.train_unsupervised(latencies, phase.stages[0])
-    assert sum(model.train_rl(latencies, LABELS[:2])) == 2
-    assert ((model.predict(latencies) >= 0) & (model.predict(latencies) < 10)).all()
-    square, model = torch.nn.functional.pad(latencies, (8, 8), value=15), build(name, image_size=(56, 56))
-    shapes = model.shapes(56, 56)
-    assert all(tuple(maps.shape[1:]) == shapes[stage] for stage, maps in model.walk(square))
+    shapes = model.shapes(*size)
+    assert all(tuple(maps.shape[1:]) == shapes[stage] for stage, maps in model.walk(latencies))
 
 
 @every_network
@@ -210,12 +200,7 @@ def test_each_weight_is_saved_once(name):
     assert sum(value.numel() for value in entries.values()) <= count + 7 * len(layers) + len(model.phases)
     assert sum(p.numel() for p in model.parameters()) == count
     assert not any(p.requires_grad for p in model.parameters())
-
-
-@every_network
-def test_phases_and_epochs_belong_together(name):
-    """One number of epochs for each phase; an R-STDP phase is the last and holds the deciding stage."""
-    model = build(name)
+    # one number of epochs for each phase; a phase with labels is the last and holds the deciding stage
     assert len(model.epochs) == len(model.phases)
     decides = model.decision is not None
     assert [phase.needs_labels for phase in model.phases] == [False] * (len(model.phases) - decides) + [True] * decides

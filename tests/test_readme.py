@@ -200,20 +200,8 @@ def test_its_outputs_are_kept(notebook):
 
 
 FOLDER = Path(__file__).parent.parent / "images"
-NAMES = [
-    *("snn_illustration", "Long-Term-Potentiation", "RSTDP", "latency_map", "memory_layout", "networks"),
-    "mozafari2018",
-]
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """A folder the script has drawn into, started there, with matplotlib's warnings (a missing sign, …) as errors."""
-    folder = tmp_path_factory.mktemp("images")
-    command = [sys.executable, "-W", "error::UserWarning", FOLDER / "draw.py", "."]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
-    assert run.returncode == 0, run.stderr
-    return folder
+NAMES = ["Long-Term-Potentiation", "RSTDP", "latency_map", "memory_layout", "mozafari2018", "networks"]
+NAMES += ["snn_illustration"]
 
 
 def check(path):
@@ -226,17 +214,17 @@ def check(path):
     assert (pixels < 128).mean() > 0.01  # not blank
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_a_figure_is_drawn(drawn, name):
-    check(drawn / f"{name}.png")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_figure_is_in_the_repository(name):
-    check(FOLDER / f"{name}.png")
+def test_the_figures_are_in_the_repository():
+    for name in NAMES:
+        check(FOLDER / f"{name}.png")
 
 
 @pytest.mark.slow
-def test_nothing_else_is_drawn(drawn):
-    assert sorted(path.name for path in drawn.iterdir()) == sorted(f"{name}.png" for name in NAMES)
+def test_the_figures_are_drawn_and_nothing_else(tmp_path):
+    """The script draws into a folder; matplotlib's warnings (a missing sign, …) are errors."""
+    command = [sys.executable, "-W", "error::UserWarning", FOLDER / "draw.py", "."]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert sorted(path.stem for path in tmp_path.iterdir()) == NAMES
+    for path in tmp_path.iterdir():
+        check(path)

@@ -99,30 +99,10 @@ def test_every_size_and_parameter_equals_the_exact_twin(shape, parameters, digit
     assert torch.equal(latencies, torch.stack([exact_reference(encoder, image) for image in images]))
 
 
-def test_colours_share_one_ranking(digits):
-    """One colour alone gives the grey encoding, in that colour's channels; equal intensities are ranked red first."""
-    grey, colour = S1C1().encode(digits[:5]), S1C1(colours=3)
-    for plane in range(3):
-        images = np.zeros((5, 28, 28, 3), np.uint8)
-        images[..., plane] = digits[:5]
-        latencies = colour.encode(images)
-        assert torch.equal(latencies[:, 6 * plane : 6 * plane + 6], grey)
-        assert (latencies == 15).sum() == (grey == 15).sum() + 2 * grey.numel()
-    red, green, blue = colour.encode(digits[:5, ..., None].repeat(3, -1)).split(6, dim=1)
-    assert (red <= green).all()
-    assert (green <= blue).all()
-
-
 def test_blank_images_are_silent():
     assert (S1C1().encode(np.zeros((2, 28, 28), np.uint8)) == 15).all()
     assert S1C1()(np.zeros((28, 28), np.uint8)).sum() == 0
     assert S1C1().encode(np.zeros((0, 28, 28), np.uint8)).shape == (0, 6, 28, 28)
-
-
-def test_a_uniform_patch_is_silent_even_without_a_threshold():
-    latency = S1C1(threshold=0).encode(np.full((1, 28, 28), 255, np.uint8))[0]
-    assert (latency[:, 6:-6, 6:-6] == 15).all()
-    assert (latency[:, 0, 0] < 15).any()  # where the image meets the zeros around it
 
 
 def test_a_single_bright_pixel_by_hand():
@@ -169,21 +149,16 @@ def test_a_call_returns_the_wave_of_encode_for_every_kind_of_input(colours):
     assert torch.equal(Compose([encoder])(Image.fromarray(image)), expected)
 
 
-def test_it_leaves_its_input_alone_and_reads_any_layout(digits):
+def test_it_leaves_its_input_alone_and_reads_any_layout_whatever_the_default_type(digits):
     images = torch.from_numpy(digits[:4].copy())
     before = images.clone()
     latencies = S1C1().encode(images)
     assert torch.equal(images, before)
     assert torch.equal(S1C1().encode(images.flip(0)), latencies.flip(0))
     assert torch.equal(S1C1().encode(images.permute(1, 2, 0).contiguous().permute(2, 0, 1)), latencies)
-
-
-def test_neither_threads_nor_the_default_type_change_anything(digits):
-    expected = S1C1().encode(digits)
-    torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     try:
-        assert torch.equal(S1C1().encode(digits), expected)
+        assert torch.equal(S1C1().encode(images), latencies)
     finally:
         torch.set_default_dtype(torch.float32)
 

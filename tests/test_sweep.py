@@ -269,20 +269,6 @@ def test_every_combination_is_a_separate_run():
     assert [run.settings.epochs for run in (runs[0], runs[-1])] == [(2, 4, 680), (2, 4, 4, 100)]
 
 
-@pytest.mark.parametrize(
-    ("words", "phases"),  # different phases without labels, first and second and third ones
-    [
-        ("mozafari2018 deep2024 deepr2024 --seeds 0 1", [2, 4, 4]),
-        ("deep2024 --epochs 1 2 3 9 --grid s2.rule.winners 4 8 --grid s4.kernel 3 4 5", [1, 2, 2]),
-        ("mozafari2018 --grid s3.kernel 3 5 --tensorboard", [1, 1, 0]),
-    ],
-)
-def test_runs_share_a_place_for_each_phase_that_is_the_same(words, phases):
-    places = [find_shared("x", run.learned) for run in plan(f"--dataset digits --model {words}")]
-    counts = [len({found[number] for found in places if len(found) > number}) for number in range(3)]
-    assert counts == phases
-
-
 def phases_of(model, encoder=None, fingerprint="images", **settings):
     settings = {"model": "x", "dataset": "digits", "epochs": type(model).epochs, **settings}
     return describe_phases(model, encoder or S1C1(), TrainSettings(**settings), fingerprint)

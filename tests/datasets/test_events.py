@@ -2,14 +2,10 @@
 
 import io
 import shutil
-import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from support.refusals import refuses
 
 from datasets import load
@@ -95,22 +91,6 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path):
         for content in contents:
             with refuses(tmp_path / name):
                 decode(tmp_path, content, name)
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.sampled_from(["cut", "empty", "outside"]), st.integers(0, 10**6), st.sampled_from([34, 35, 100, 239]))
-def test_damaged_recordings_are_refused_by_name(kind, place, coordinate):
-    """Recordings that are cut inside an event, are empty, or have an event outside the sensor."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_part(Path(folder), np.arange(2 * 784, dtype=np.uint8).reshape(2, 28, 28), np.arange(2), seed=0)
-        path = Path(folder, "1", "00001.bin")
-        content = bytearray(path.read_bytes())
-        start = 5 * (place % (len(content) // 5))
-        if kind == "outside":
-            content[start + place % 2] = coordinate
-        path.write_bytes({"cut": content[: start + 1 + place % 4], "empty": b"", "outside": content}[kind])
-        with refuses(path):
-            load(f"events:{folder}")
 
 
 def test_a_folder_is_a_data_set_that_stays_on_disk(folder):

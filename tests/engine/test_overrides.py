@@ -12,7 +12,7 @@ from support.refusals import refuses
 from engine.declaration import to_plain
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import read_stages
-from models import build_model, network_names
+from models import build_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,6 @@ class Unset(RSTDP):
     name: ClassVar[str] = "unset"
 
     pace: int
-
-
-def test_without_changes_a_network_is_as_it_was_declared():
-    for name in network_names():
-        assert build_model(name).declaration == build_model(name, overrides={}).declaration
 
 
 def test_fields_of_stages_and_rules():

@@ -1,4 +1,4 @@
-"""Random small networks: both backends, any number of threads, and a resume after any batch give the same results.
+"""Random small networks: both backends, any number of threads, and a resume after any step give the same results.
 
 ``RANDOM_NETWORKS=300 RANDOM_SEED=1`` in the environment tests 300 networks that follow from the seed 1.
 """
@@ -106,12 +106,13 @@ class Drawn(NetworkTrainer):
         return self.choose(self.make_rstdp(), margin)
 
     def learn(self, progress=None):
-        """Train from the progress on. Returns what resumes after each batch, and what must be equal."""
+        """Train from the progress on. Returns what resumes after each third step, and what must be equal."""
         sets = [LatencyDataset(self.latencies[part], self.labels[part]) for part in (TRAIN, VALIDATION)]
         progress = progress or Progress()
         snapshots = []
-        for step in self.steps(*sets, self.counts, batch_size=BATCH, progress=progress, patience=1):
-            if step.kind == "batch":
+        steps = self.steps(*sets, self.counts, batch_size=BATCH, progress=progress, patience=1)
+        for number, _ in enumerate(steps, start=self.number % 3):
+            if number % 3 == 0:
                 snapshots.append(deepcopy((self.state_dict(), progress)))
         maps = [latency for _, latency in self.walk(self.latencies)]
         rows = [{**row, "seconds": 0} for row in progress.history]

@@ -13,16 +13,11 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+WIDE, SMALL = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 SCREENS = {
-    "wide": {"viewport": {"width": 1280, "height": 900}},
-    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
-    "phone": {
-        "viewport": {"width": 390, "height": 844},
-        "device_scale_factor": 2,
-        "is_mobile": True,
-        "has_touch": True,
-    },
-}
+    "wide": {"viewport": WIDE}, "dark": {"viewport": WIDE, "color_scheme": "dark"},
+    "phone": {"viewport": SMALL, "device_scale_factor": 2, "is_mobile": True, "has_touch": True},
+}  # fmt: skip
 BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server",
@@ -69,9 +64,8 @@ def main():
             if args.screenshots and name == "wide":
                 show_top(page, args.screenshots / "page-top.png")
             operate(page)
-            check(
-                page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is wider than the screen"
-            )
+            is_narrow = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            check(is_narrow, "nothing is wider than the screen")
             broken = page.evaluate("[...document.images].filter(i => !i.naturalWidth).map(i => i.alt)")
             check(not broken, f"every figure shows {broken or ''}")
             check(not troubles, f"no errors {troubles or ''}")
@@ -99,20 +93,16 @@ def operate(page):
     results = json.loads(page.locator("#results").text_content())
     best = results.get("test", {}).get("best", results.get("test", {}))
     if best:
-        check(
-            f"{100 * best['accuracy']:.2f} %" in page.locator(".tiles").inner_text(),
-            "the accuracy is that of results.json",
-        )
+        shown = page.locator(".tiles").inner_text()
+        check(f"{100 * best['accuracy']:.2f} %" in shown, "the accuracy is that of results.json")
 
     stages, last = [stage["name"] for stage in data["stages"]], data["steps"] - 1
     check(page.locator("#stages button").all_inner_texts() == stages, "a button for each stage")
     check(page.locator("#images button").count() == len(data["images"]), "a button for each image")
     for image in range(min(2, len(data["images"]))):
         page.locator("#images button").nth(image).click()
-        check(
-            page.locator("#now").inner_text().startswith(f"Image {data['images'][image]['index']},"),
-            "the image changes",
-        )
+        now = page.locator("#now").inner_text()
+        check(now.startswith(f"Image {data['images'][image]['index']},"), "the image changes")
         for position, stage in enumerate(data["stages"]):
             page.locator("#stages button").nth(position).click()
             check(page.locator("#what").inner_text().startswith(stage["name"]), f"{stage['name']} shows")
@@ -121,9 +111,7 @@ def operate(page):
                     page.locator("#branches button").nth(part).click()
                 check(colours(page, "#all") > 1, f"{stage['name']} has more than one colour")
                 has_weights = stage["parts"][part]["label"] in data["weights"]
-                check(
-                    page.locator("#weights").is_visible() == has_weights, "weights of convolutions, and of these alone"
-                )
+                check(page.locator("#weights").is_visible() == has_weights, "weights are those of convolutions")
             check(page.locator("#time").is_visible() != stage["decides"], "time is for stages that fire")
 
     page.locator("#stages button").nth(1).click()
@@ -150,10 +138,8 @@ def operate(page):
     check(chosen not in ("feature 0", ""), "a click chooses a feature")
     page.locator("#all").focus()
     page.keyboard.press("ArrowDown")
-    check(
-        page.locator("#one-title").inner_text() == f"feature {int(chosen.split()[1]) + 1}",
-        "the arrow key chooses the next",
-    )
+    following = page.locator("#one-title").inner_text()
+    check(following == f"feature {int(chosen.split()[1]) + 1}", "the arrow key chooses the next")
     convolutions = [i for i, stage in enumerate(data["stages"]) if i > 1 and stage["parts"][0]["kernel"]]
     if convolutions:
         page.locator("#stages button").nth(convolutions[0]).click()

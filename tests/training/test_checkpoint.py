@@ -178,8 +178,8 @@ def test_a_checkpoint_without_a_run_and_its_progress():
     "change", [
         lambda values: values.update(unknown=0), lambda values: values["progress"].update(unknown=0),
         lambda values: values["progress"].update(renamed=values["progress"].pop("epoch")),
-        lambda values: values.pop("dtype"),
-    ], ids=["unknown", "unknown in the progress", "renamed", "missing, without a default"],
+        lambda values: values.pop("dtype"), lambda values: values.update(overrides=values.pop("declaration")),
+    ], ids=["unknown", "unknown in the progress", "renamed", "missing, without a default", "before declarations"],
 )  # fmt: skip
 def test_another_version_is_refused(change):
     with refuses(FILE):
@@ -196,11 +196,6 @@ def test_a_field_of_a_stage_that_is_newer_than_the_checkpoint_has_its_default():
     assert (rebuilt.declaration["c1"].padding, rebuilt.declaration["c2"].padding) == (0, 1)
     with refuses("gone"):
         rebuild_network(replace(checkpoint, declaration={"c1": {"Pool": {"size": 2, "gone": 1}}}))
-
-
-def test_a_checkpoint_of_a_version_before_the_declarations_is_refused():
-    with refuses("another version"):
-        decode_changed(lambda values: values.update(overrides=values.pop("declaration")))
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,6 @@ import torch
 from support.refusals import refuses
 
 from encoders import ENCODERS, build_encoder, choose_encoder, get_encoder_config
-from engine.rules import RSTDP, STDP
-from engine.stages import Pool, SpikingConv
-from models import MODELS
 from network_trainer import NetworkTrainer
 from s1c1 import S1C1, Encoder
 
@@ -25,26 +22,7 @@ class Brightness(Encoder, name="brightness"):
         return ((255 - images.astype(int)) * self.time_steps // 255).astype(np.uint8)[:, None]
 
 
-class Small(NetworkTrainer):
-    """A network that learns and is drawn in no time."""
-
-    name, aliases, epochs = "small", (), (1, 1)
-
-    def build(self, num_classes):
-        return {
-            "s1": SpikingConv(4, 5, threshold=5, rule=STDP(winners=2, radius=1)),
-            "c1": Pool(8),
-            "s2": SpikingConv(num_classes, 3, rule=RSTDP()),
-        }
-
-
-@pytest.fixture
-def brightness(monkeypatch):
-    """The small network."""
-    monkeypatch.setitem(MODELS, "small", Small)
-
-
-def test_there_and_back(brightness):
+def test_there_and_back():
     for config in ({}, {"name": "s1c1"}, {"name": "s1c1", "threshold": 30.0, "time_steps": 7}):
         encoder = build_encoder(config)
         assert isinstance(encoder, S1C1)
@@ -55,7 +33,7 @@ def test_there_and_back(brightness):
     assert get_encoder_config(build_encoder({"name": "brightness", "steps": 9})) == {"name": "brightness", "steps": 9}
 
 
-def test_a_network_names_its_encoder_and_sets_it(brightness):
+def test_a_network_names_its_encoder_and_sets_it():
     class Own(NetworkTrainer):
         encoder = {"name": "brightness", "steps": 9}  # noqa: RUF012
 

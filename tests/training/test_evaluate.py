@@ -15,7 +15,7 @@ from encoders import choose_encoder
 from models import build_model, model_class
 from report.evaluation import Evaluation
 from s1c1 import S1C1
-from training.checkpoint import TrainedNetwork, load_checkpoint, load_network, rebuild_network, save_checkpoint
+from training.checkpoint import load_checkpoint, load_network, rebuild_network, save_checkpoint
 
 MACHINE = "--device cpu --threads 1"
 
@@ -100,16 +100,6 @@ def test_a_broken_picture_among_others(trained, tmp_path, capsys):
     assert [line.split(": ")[0] for line in out.splitlines()] == [str(files[0]), str(files[2])]
     assert err.count("\n") == 1
     assert str(files[1]) in err
-
-
-def test_pictures_are_classified_together(trained, tmp_path, monkeypatch, capsys):
-    for number, image in enumerate(datasets.load("digits").test_images[:9]):
-        Image.fromarray(image).save(tmp_path / f"{number}.png")
-    calls = []
-    classify = TrainedNetwork.classify
-    monkeypatch.setattr(TrainedNetwork, "classify", lambda *args: calls.append(args) or classify(*args))
-    predictions(sorted(tmp_path.iterdir()), trained, capsys)
-    assert len(calls) == 1
 
 
 def test_labels_are_no_formulas_of_a_spreadsheet(tmp_path):

@@ -67,29 +67,32 @@ def turned(orientation, degrees):
     return Image.fromarray(DIGIT).rotate(degrees, expand=True), {"exif": exif}
 
 
-@pytest.mark.parametrize("centred", [False, True])
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P"])
-def test_a_grey_image_is_used_as_it_is_however_it_is_stored(read, mode, centred):
-    image, note = read(Image.fromarray(DIGIT).convert(mode), centred, format="PNG")
-    assert (image.dtype, note) == (np.uint8, "")
-    assert np.array_equal(image, DIGIT)
+def frames(format):
+    first, *others = (Image.fromarray(np.rot90(DIGIT, turns)) for turns in range(3))
+    return first, {"format": format, "save_all": True, "append_images": others}
 
 
-@pytest.mark.parametrize(
-    ("picture", "saving", "expected"),
-    [
-        (Image.fromarray(255 - DIGIT), {}, 255 - DIGIT),
-        (painted(0, DIGIT), {}, 255 - DIGIT),  # transparent parts become white
-        (Image.fromarray(DIGIT), {"transparency": 0}, np.where(LIT, DIGIT, 255)),
-        (*turned(1, 0), DIGIT),
-        (*turned(3, 180), DIGIT),
-        (*turned(6, 90), DIGIT),
-    ],
-)
-def test_pictures_of_many_kinds(read, picture, saving, expected):
+PICTURES = [  # (picture, what is saved with it, what is read)
+    *((Image.fromarray(DIGIT).convert(mode), {}, DIGIT) for mode in ("L", "RGB", "RGBA", "LA", "P")),
+    (Image.fromarray(255 - DIGIT), {}, 255 - DIGIT),
+    (painted(0, DIGIT), {}, 255 - DIGIT),  # transparent parts become white
+    (Image.fromarray(DIGIT), {"transparency": 0}, np.where(LIT, DIGIT, 255)),
+    *((*turned(orientation, degrees), DIGIT) for orientation, degrees in ((1, 0), (3, 180), (6, 90))),
+    *((*frames(format), DIGIT) for format in ("GIF", "PNG", "TIFF")),  # the first frame counts
+]
+
+
+@pytest.mark.parametrize(("picture", "saving", "expected"), PICTURES)
+def test_a_picture_is_used_as_it_is_however_it_is_stored(read, picture, saving, expected):
     image, note = read(picture, **{"format": "PNG", **saving})
-    assert note == ""
+    assert (image.dtype, note) == (np.uint8, "")
     assert np.array_equal(image, expected)
+
+
+def test_a_picture_in_the_form_of_mnist_is_not_centred_again(read):
+    image, note = read(DIGIT, centred=True)
+    assert note == ""
+    assert np.array_equal(image, DIGIT)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
@@ -117,14 +120,6 @@ def test_a_constant_image_becomes_black(read, centred):
             assert "nothing to see" in note
             assert image.shape == (28, 28)
             assert not image.any()
-
-
-@pytest.mark.parametrize("format", ["GIF", "PNG", "TIFF"])
-def test_of_several_frames_the_first(read, format):
-    first, *others = (Image.fromarray(np.rot90(DIGIT, turns)) for turns in range(3))
-    image, note = read(first, format=format, save_all=True, append_images=others)
-    assert note == ""
-    assert np.array_equal(image, DIGIT)
 
 
 @pytest.mark.parametrize(("height", "width"), [(56, 56), (14, 14), (56, 28), (20, 300)])

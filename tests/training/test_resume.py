@@ -198,12 +198,6 @@ def test_a_finished_run_whose_side_files_are_damaged(trained, tmp_path, capsys):
         shutil.copy(trained / "results.json", results)
 
 
-def test_a_run_that_patience_ended_is_not_lengthened(tmp_path, undrawn, capsys):
-    assert start(f"{SMALL} --epochs 1 1 20 --patience 1", tmp_path) == 0
-    capsys.readouterr()
-    assert_refuses(train.main, f"--resume {only_run(tmp_path)} --epochs 1 1 30", "--patience", capsys)
-
-
 def test_the_latest_run_has_the_newest_checkpoint(tmp_path):
     for age, name in enumerate(("old", "new")):
         place = tmp_path / name / "checkpoints" / "last.safetensors"

@@ -167,17 +167,14 @@ def test_nothing_is_held_out(tmp_path, undrawn):
     assert same(best, last)
 
 
-def test_no_epochs_skip_a_phase(tmp_path, undrawn):
-    assert start(f"{SMALL} --epochs 0 1 2", tmp_path) == 0
-    assert [row["phase"] for row in read_csv(only_run(tmp_path) / "metrics.csv")] == ["s2", "s3", "s3"]
-
-
-def test_patience(tmp_path, undrawn):
+def test_patience(tmp_path, undrawn, capsys):
     assert start(f"{SMALL} --epochs 1 1 20 --patience 2", tmp_path) == 0
     folder = only_run(tmp_path)
     done = [row for row in read_csv(folder / "metrics.csv") if row["phase"] == "s3"]
     assert len(done) == results(folder)["best_epoch"]["epoch"] + 2 < 20
     assert f"s3 ends after epoch {len(done)}, by --patience 2" in (folder / "log.txt").read_text()
+    capsys.readouterr()
+    assert_refuses(train.main, f"--resume {folder} --epochs 1 1 30", "--patience", capsys)
 
 
 class Silenced(NetworkTrainer):
