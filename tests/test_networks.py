@@ -19,7 +19,7 @@ from engine.rules import STDP
 from engine.stages import Pool, SpikingConv
 from errors import InputError
 from models import MODELS, build_model, network_names
-from network_trainer import LatencyDataset, NetworkTrainer
+from network_trainer import NetworkTrainer
 from report.summary import summarize
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
@@ -315,34 +315,6 @@ def test_threads_do_not_change_a_bit(name):
         train_a_little(model, slice(0, 50))
         states.append(state(model))
         assert not changed(model, states[0])
-
-
-def test_maps_that_are_kept_are_those_that_are_computed_again():
-    """Training phase by phase, twice, and image by image from the input up gives the same state."""
-    states = []
-    for _ in range(2):
-        model = build("mozafari2018")
-        model.fit(LatencyDataset(DIGITS, LABELS), None, (1, 1, 1), batch_size=30, seed=3)
-        states.append(state(model))
-    model = build("mozafari2018")
-    for number, phase in enumerate(model.phases):
-        for part in np.split(np.random.default_rng([3, number, 0]).permutation(60), 2):
-            if phase.needs_labels:
-                model.train_rl(DIGITS[part], LABELS[part])
-            else:
-                model.train_unsupervised(DIGITS[part], phase.name)
-    assert not changed(model, states[0])
-    assert not changed(model, states[1])
-
-
-def test_the_rates_follow_the_outcome_of_the_batch():
-    """After a batch: reward · fraction wrong, punishment · fraction right."""
-    model = build("mozafari2018")
-    base = torch.tensor([[0.004, -0.003], [-0.004, 0.0005]], dtype=torch.float64)
-    assert torch.equal(model.stages["s3"].rstdp_rates, base)
-    outcome = model.train_rl(DIGITS, LABELS)
-    expected = base * torch.tensor([[outcome.wrong], [outcome.correct]]) / 60
-    torch.testing.assert_close(model.stages["s3"].rstdp_rates, expected)
 
 
 def test_deepr2024_greedy_takes_turns():

@@ -10,7 +10,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from support.refusals import refuses
 from torchvision.transforms import Compose
 
 from encoders import build_encoder
@@ -210,10 +209,3 @@ def test_each_bin_has_as_many_pixels():
     light, dark = (np.bincount(part.ravel(), minlength=16)[:15] for part in encoder.encode(images)[0, -2:].numpy())
     assert light.sum() + dark.sum() == pytest.approx(255, abs=1)
     assert set(light) | set(dark) <= {8, 9}
-
-
-def test_what_is_refused(encoder):
-    with refuses("--encoder"):
-        encoder.fit(np.zeros((2, 5, 5), np.uint8))
-    with refuses():
-        encoder.encode(np.zeros((1, 5, 5, 3), np.uint8))

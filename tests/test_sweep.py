@@ -150,16 +150,6 @@ def test_if_a_run_fails_the_others_are_trained(tmp_path, alone, here, monkeypatc
     assert_same_run(alone[NETWORKS[1]], run_of(tmp_path, NETWORKS[1]))
 
 
-@pytest.mark.slow
-def test_a_longer_sweep_takes_over_phases_of_finished_runs(tmp_path, here):
-    """Also those of deepr2024, in which a phase with labels has trained s3 again."""
-    flags = [*FLAGS, "--output", str(tmp_path), "--jobs", "1", "--epochs", "1", "1", "1", "1"]
-    assert sweep.main(["--model", "deepr2024", *flags]) == 0
-    del here[:]
-    assert sweep.main(["--model", "deepr2024", "deepr2024_greedy", *flags]) == 0
-    assert [phase for _, phase in here] == ["s3+s4"]
-
-
 def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch, capsys):
     def start_another(words, name, *more):
         before = contents(tmp_path)
@@ -184,18 +174,6 @@ def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     before = contents(tmp_path)
     capsys.readouterr()
     assert_refuses(sweep.main, words(tmp_path), first, capsys)
-    assert contents(tmp_path) == before
-
-
-OTHERS = Path.mkdir, Path.touch, lambda place: place.symlink_to("nowhere")
-
-
-@pytest.mark.parametrize("make", OTHERS, ids=["a folder", "a file", "a link to nothing"])
-def test_what_is_in_the_place_of_a_run_is_kept(make, tmp_path, capsys):
-    make(tmp_path / "mozafari2018-digits-seed0")
-    before = contents(tmp_path)
-    command = ["--model", "mozafari2018", "--output", str(tmp_path), "--dataset", "digits"]
-    assert_refuses(sweep.main, command, tmp_path, capsys)
     assert contents(tmp_path) == before
 
 

@@ -12,16 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import torch  # noqa: E402
-from support.golden_checkpoints import (  # noqa: E402
-    EXPECTED,
-    GOLDEN,
-    NETWORKS,
-    SEED,
-    declared,
-    describe_run,
-    evaluate,
-    train,
-)
+from support import golden_checkpoints as golden  # noqa: E402
 
 from models import build_model  # noqa: E402
 from network_trainer import Progress  # noqa: E402
@@ -34,18 +25,18 @@ STOPS = {(1, 1, 2): "last-stdp", (2, 4, 3): "last-rstdp"}  # (phase, epoch, batc
 
 def make(name):
     """Write the network's checkpoints; returns what the test expects of them."""
-    model, progress = build_model(name, seed=SEED, dtype=torch.float64), Progress()
+    model, progress = build_model(name, seed=golden.SEED, dtype=torch.float64), Progress()
     encoder = S1C1()
-    for step in train(model, progress):
+    for step in golden.train(model, progress):
         stop = STOPS.get((progress.phase, progress.epoch, progress.batch))
         if step.kind == "batch" and stop:
-            save_checkpoint(GOLDEN / f"{name}-{stop}.safetensors", model, encoder, progress=progress)
-    best = GOLDEN / f"{name}-best.safetensors"
+            save_checkpoint(golden.GOLDEN / f"{name}-{stop}.safetensors", model, encoder, progress=progress)
+    best = golden.GOLDEN / f"{name}-best.safetensors"
     save_checkpoint(best, model, encoder, state=progress.best["state"])
     tested = rebuild_network(load_checkpoint(best))
-    return {"evaluation": evaluate(tested), "outcome": describe_run(model, progress)}
+    return {"evaluation": golden.evaluate(tested), "outcome": golden.describe_run(model, progress)}
 
 
 if __name__ == "__main__":
-    with declared():
-        write_json(EXPECTED, {name: make(name) for name in NETWORKS})
+    with golden.declared():
+        write_json(golden.EXPECTED, {name: make(name) for name in golden.NETWORKS})

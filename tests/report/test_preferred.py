@@ -19,12 +19,6 @@ def test_one_polarity_is_get_deep_feature():
     assert torch.equal(project_features(-below, (2, 3), weight), -expected)
 
 
-def test_light_and_dark_are_carried_apart():
-    below = torch.tensor([1.0, -1.0])[:, None, None]  # a cell for light and a cell for dark, of one pixel
-    weight = torch.tensor([[[[0.9, 0.2]], [[0.1, 0.6]]]])
-    assert project_features(below, (1, 1), weight).flatten().tolist() == pytest.approx([0.8, -0.4])
-
-
 @pytest.mark.parametrize("name", slow_except(["inception2024"], list(MODELS)))
 def test_every_network(name):
     model = build_model(name)

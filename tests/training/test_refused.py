@@ -76,6 +76,8 @@ def bad(trained, tmp_path_factory):
     (folder / "truncated.png").write_bytes((folder / "digit.png").read_bytes()[:60])
     (folder / "seed.toml").write_text("seed = 3\n")
     (folder / "used" / "mozafari2018-digits-seed0" / "thesis").mkdir(parents=True)
+    (folder / "linked").mkdir()
+    (folder / "linked" / "mozafari2018-digits-seed0").symlink_to("nowhere")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(train.Run, "train", lambda run: None)
         assert start(f"{LIKE_RUN} --name new", folder) == 0
@@ -205,7 +207,8 @@ EVALUATE = {
 SWEEP = {
     "--model": ["--output x"],
     "--output": ["--model mozafari2018", "--model mozafari2018 --output {bad}/run"],
-    "used/mozafari2018-digits-seed0": ["--model mozafari2018 --output {bad}/used"],
+    **{f"{place}/mozafari2018-digits-seed0": [f"--model mozafari2018 --output {{bad}}/{place}"]
+       for place in ("used", "linked")},
     "mozafari2018-digits-seed0": ["{x} --seeds 0 0"],
     "--epochs": ["--model mozafari2018 deep2024 --output x --epochs 1 1 1"],
     "s1.threshold": ["{x} --grid s1.threshold 8 -1"],
