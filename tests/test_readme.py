@@ -1,6 +1,7 @@
 """The commands, examples, links, tables and figures of the README and of docs/, and the tutorial, on a few images."""
 
 import contextlib
+import functools
 import io
 import re
 import runpy
@@ -17,6 +18,7 @@ from nbclient import NotebookClient
 from PIL import Image
 from support.command import dont_draw, train_here
 
+import datasets
 import evaluate
 import models
 import sweep
@@ -44,6 +46,7 @@ def commands(*programs):
 
 COMMANDS = commands("train", "evaluate")
 FEW = {"train": 60, "validation": 20, "test": 20}  # images of a dry run
+load = functools.cache(datasets.load)  # to read MNIST takes longer than to learn from a few images
 EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -77,6 +80,7 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, forget_names():
         patch.chdir(ROOT)
         patch.setattr("training.plan.DRY_RUN_IMAGES", FEW)
+        patch.setattr(datasets, "load", load)
         for program, words in COMMANDS:
             command = [re.sub("^runs/", f"{folder}/", re.sub("^mine.py$", str(own), word)) for word in words]
             shorter = [] if {"--predict", "--nir"} & {*command} else ["--dry-run"]
@@ -150,10 +154,11 @@ def test_the_keys_of_the_maps_are_those_of_the_documentation(runs):
 def test_the_python_examples_run(runs, monkeypatch):
     """The network of the example is there once it is declared, the library example learns, and the rule does."""
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(datasets, "load", load)
     namespace = {}
     with forget_names():
         for block in EXAMPLE.findall(TEXT):
-            exec(re.sub(r"\[:\d+000\]", "[:200]", block).replace("runs/", f"{runs}/"), namespace)
+            exec(re.sub(r"\[:\d+000\]", "[:60]", block).replace("runs/", f"{runs}/"), namespace)
         assert models.MODELS["shallow"] is namespace["Shallow"]
     namespace["maps"].close()
     shallow = namespace["Shallow"](in_channels=6, num_classes=10)

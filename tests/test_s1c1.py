@@ -70,8 +70,8 @@ def test_reproduces_every_golden_encoding_of_the_original():
 
 def test_real_digits_equal_the_exact_twin(digits):
     encoder = S1C1()
-    expected = torch.stack([exact_reference(encoder, digit) for digit in digits[:40]])
-    assert torch.equal(encoder.encode(digits[:40]), expected)
+    expected = torch.stack([exact_reference(encoder, digit) for digit in digits[:12]])
+    assert torch.equal(encoder.encode(digits[:12]), expected)
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ def test_confusion(names, tmp_path):
     assert small.shape[:2] == pytest.approx(np.array(picture.shape[:2]) / 2, abs=1)
 
 
-@pytest.mark.parametrize("name", ["$$", "$\\frac{1}$", "漢" * 255, "a" * 255, "{0}%s", ""])
+@pytest.mark.parametrize("name", ["$\\frac{1}$", "漢" * 255, "{0}%s"])
 def test_any_name_of_a_class_can_be_drawn(name, tmp_path, monkeypatch):
     """Without a warning, and if the user's matplotlibrc sets text.usetex."""
     monkeypatch.setitem(matplotlib.rcParams, "text.usetex", True)

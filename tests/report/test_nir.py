@@ -77,7 +77,7 @@ def test_a_trained_network_decides_the_same(fires, tmp_path):
     path = tmp_path / "network.nir"
     assert start_evaluation(f"{network.checkpoint.path} --nir {path}", tmp_path) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["network.nir"]
-    latency = network.encoder.encode(datasets.load("mnist").test_images[:20])
+    latency = network.encoder.encode(datasets.load("mnist").test_images[:6])
     compare(network.model, latency, path, fires)
     assert [name.decode() for name in nir.read(path).metadata["classes"]] == list(network.class_names)
 

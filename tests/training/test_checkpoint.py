@@ -70,7 +70,7 @@ PROGRESS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(
     declaration=st.dictionaries(st.text(), LISTS), run=st.dictionaries(st.text(), LISTS), progress=st.none() | PROGRESS,
     state=STATE, encoding=st.dictionaries(st.text(), LISTS), image_size=st.tuples(st.integers(1), st.integers(1)),
