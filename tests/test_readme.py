@@ -141,16 +141,6 @@ def test_the_tables_are_those_of_the_logs():
     assert collect["make_search_table"]() in (ROOT / "results" / "search.md").read_text()
 
 
-def test_the_keys_of_the_maps_are_those_of_the_documentation(runs):
-    with np.load(runs / "first" / "maps" / "end" / "00003_label-0.npz") as maps:
-        stages = {"input", "s1", "c1", "s2", "c2", "s3"}
-        assert set(maps) == {*stages, "potentials", "steps", "index", "label", "decision"}
-        assert all(maps[name].dtype == np.uint8 and maps[name].ndim == 3 for name in stages)
-        assert maps["potentials"].dtype == np.float32
-        assert maps["potentials"].shape == maps["s3"].shape
-        assert (maps["index"], maps["label"]) == (3, 0)
-
-
 def test_the_python_examples_run(runs, monkeypatch):
     """The network of the example is there once it is declared, the library example learns, and the rule does."""
     monkeypatch.chdir(ROOT)
