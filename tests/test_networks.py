@@ -188,7 +188,7 @@ def test_any_number_of_channels_and_classes_and_any_size(name, channels, classes
 
 
 @every_network
-def test_each_weight_is_saved_once(name):
+def test_each_weight_is_saved_once_and_each_phase_has_its_epochs(name):
     """The state is a weight and at most three buffers for each convolution, and a counter for each phase."""
     model = build(name)
     entries = model.state_dict()
