@@ -283,7 +283,7 @@ def send(number):
 
 
 PLACES = [  # (function, what disturbs it, the exit code, how often the test images are read in all)
-    ("RunLog", send(signal.SIGTERM), 143, 1), ("write_json", fill_disk, 2, 1),
+    ("RunLog", send(signal.SIGTERM), 143, 1), ("write_json", fill_disk, 2, 2),
     ("write_report", send(signal.SIGINT), 130, 2), ("write_page", send(signal.SIGTERM), 143, 2),
     ("write_page", fill_disk, 2, 2),
 ]  # fmt: skip
