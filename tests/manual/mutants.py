@@ -32,6 +32,7 @@ TRACES = ["tests/engine/test_traces.py"]
 RULES_BY_HAND = "tests/engine/test_rules.py -k 'rates or window or strongest or impossible or margin'"
 MAPS = "tests/test_several_maps.py"
 GOLDEN = "tests/training/test_golden_checkpoints.py"
+RANDOM = "tests/engine/test_random_networks.py"
 # Functions and classes of each file, and arguments of pytest; those whose tests are quick come first.
 FUNCTIONS = {
     "engine/event/layout.py": ("is_dense make_rows make_banks to_rows to_banks", EVENT),
@@ -81,7 +82,7 @@ FUNCTIONS = {
     ),
     "network_trainer.py": (
         "Progress.add NetworkTrainer.steps NetworkTrainer._finish_epoch NetworkTrainer._decide_part",
-        ["tests/test_fit.py", f"tests/test_networks.py {MAPS}", f"{GOLDEN} tests/training/test_run.py"],
+        ["tests/test_fit.py", f"tests/test_networks.py {MAPS}", f"{GOLDEN} {RANDOM} tests/training/test_run.py"],
     ),
     "s1c1.py": (
         "S1C1.__init__ compute_integer_filters _encode_one _filter normalise bin_by_rank _sort",
