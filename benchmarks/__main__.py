@@ -1,4 +1,4 @@
-"""Measure the tables of ``results/speed.md``: ``python -m benchmarks``. It took 21 minutes on a virtual machine."""
+"""Measure ``results/logs/speed.md``: ``python -m benchmarks``. It took 21 minutes on a virtual machine."""
 
 import argparse
 import os
@@ -47,7 +47,7 @@ print(time.perf_counter() - start)
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--output", default=str(ROOT / "results" / "speed.md"))
+    parser.add_argument("--output", default=str(ROOT / "results" / "logs" / "speed.md"))
     parser.add_argument("--quick", action="store_true", help="measure two tables with few images, as a test")
     args = parser.parse_args(argv)
     global REFERENCE_IMAGES, IMAGES, TRAINED_ON

@@ -258,9 +258,9 @@ def draw_rstdp():
     """Draw how a network decides, and how reward and punishment change the weights of the neuron that decided."""
     rule = RSTDP()
     image, label = load_digit()
-    figure = Figure(figsize=(10, 5.2))
+    figure = Figure(figsize=(10, 4.85))
     plane = create_canvas(figure)
-    middle = 2.55
+    middle = 2.2
 
     draw_picture(figure, 0.2, middle - 0.6, 1.2, image, cmap="gray")
     plane.text(0.8, middle - 0.9, f"image of a {label}", ha="center", fontsize=11)
@@ -289,7 +289,7 @@ def draw_rstdp():
     )
     width, height = figure.get_size_inches()
     for row, (answer, name, rates, color) in enumerate(cases):
-        y = 4.05 - 1.5 * row
+        y = 3.7 - 1.5 * row
         draw_arrow(plane, (4.76, middle), (5.2, y), color, lw=2, shrinkA=2)
         draw_box(plane, 5.25, y - 0.26, 0.86, 0.52, answer, color, 0.16, fontweight="bold", color=color, fontsize=12)
         if rates is None:
@@ -421,8 +421,8 @@ def draw_memory_layout():
     return figure
 
 
-def draw_networks(names=tuple(NETWORKS)):
-    """Draw the networks as blocks. All numbers are read from their declarations."""
+def draw_networks(names=tuple(NETWORKS), gap=0.15):
+    """Draw the networks as blocks, ``gap`` inches apart. All numbers are read from their declarations."""
     models = [build(name) for name in names]
     extents = [compute_height(model) for model in models]
     above, below, legend = 0.45, 0.32, 0.75
@@ -433,19 +433,22 @@ def draw_networks(names=tuple(NETWORKS)):
     for model, extent, note in zip(models, extents, more, strict=True):
         description = type(model).__doc__.splitlines()[0].rstrip(".")
         weights = sum(layer.weight.numel() for _, layer in model.named_layers())
-        plane.text(0.15, line - 0.26, model.name, fontweight="bold", fontsize=13, va="center")
+        plane.text(0.15, line - 0.26, model.name, fontweight="bold", fontsize=12, va="center")
         plane.text(2.1, line - 0.26, description, fontsize=9, va="center", color=GREY)
         plane.text(9.85, line - 0.26, f"{weights / 1e6:.2f} M weights", fontsize=9.5, va="center", ha="right")
         plane.text(2.1, line - 0.45, NETWORKS[model.name], fontsize=9, va="center", color=GREY)
         line -= note
-        draw = draw_graph if is_forked(model) else draw_network
+        draw = draw_graph if is_forked(model) else partial(draw_network, gap=gap)
         draw(plane, model, line - above - extent / 2)
         line -= above + extent + below
         plane.plot([0.15, 9.85], [line + 0.06] * 2, color=PALE, lw=1.2)
-    entries = [(BLUE, "learns by STDP"), (ORANGE, "learns by R-STDP"), (PURPLE, "learns by the margin rule")]
-    used = {describe_rule(stage)[1] for model in models for stage in model.declaration.values()}
+    entries = [
+        *((INK, "encoder"), (BLUE, "learns by STDP"), (ORANGE, "learns by R-STDP")),
+        *((PURPLE, "learns by the margin rule"), (GREY, "pooling")),
+    ]
+    used = {INK, *(describe_rule(stage)[1] for model in models for stage in model.declaration.values())}
     x = 0.25
-    for color, name in (entry for entry in (*entries, (GREY, "pooling")) if entry[0] in used):
+    for color, name in (entry for entry in entries if entry[0] in used):
         plane.plot(x, 0.58, "s", color=color, ms=10)
         plane.text(x + 0.17, 0.58, name, va="center")
         x += 0.65 + 0.095 * len(name)
@@ -498,7 +501,7 @@ def draw_graph(plane, model, middle, gap=0.17):
     rows["input"] = (len(find_tips(model)) - 1) / 2
     direct = [rows[name] for name in model.inputs_of(model.decision) if name not in find_tips(model)]
     rows[model.decision] = direct[0] if direct else rows["input"]  # its arrow passes between those of others
-    width_of = {"input": 0.62} | {n: 1.35 if stage.convs else 0.62 for n, stage in model.declaration.items()}
+    width_of = {"input": 0.95} | {n: 1.6 if stage.convs else 0.72 for n, stage in model.declaration.items()}
     x, left = 0.15, {}
     for depth in range(max(depths.values()) + 1):
         left[depth] = x
@@ -527,16 +530,16 @@ def draw_graph(plane, model, middle, gap=0.17):
         head = name if learned is None else f"{name}  {learned}"
         draw_block(plane, *place(name), width_of[name], 0.85 if stage.convs else 0.72, head, lines, color)
     maps = [f"{model.in_channels} maps", format_size(model.image_size)]
-    draw_block(plane, *place("input"), 0.62, 0.85, describe_encoder(model), maps, INK)
+    draw_block(plane, *place("input"), width_of["input"], 0.85, describe_encoder(model), maps, INK)
     end = place(model.decision)
     draw_block(plane, x, end[1], 0.72, 0.85, None, [f"{model.num_classes}", "classes"], INK)
     draw_arrow(plane, (x - gap + 0.01, end[1]), (x - 0.01, end[1]), mutation_scale=9, lw=1.2)
 
 
-def draw_network(plane, model, middle, gap=0.19):
+def draw_network(plane, model, middle, gap):
     """Draw a network as blocks from left to right, around the height ``middle``."""
     x, size, maps = 0.15, model.image_size, model.in_channels
-    narrow, wide, wider = 0.62, 1.15, 1.5
+    narrow, wide, wider = 0.72, 1.1, 1.5
     draw_block(plane, x, middle, narrow, 0.85, describe_encoder(model), [f"{maps} maps", format_size(size)], INK)
     x += narrow
     ends = [middle]  # heights where the arrows to the next stage start
@@ -614,7 +617,7 @@ def describe_pool(stage, size):
 
 
 def describe_encoder(model):
-    return {"s1c1": "S1C1", "whitening": "white"}[model.encoder["name"]]
+    return {"s1c1": "S1C1"}.get(model.encoder["name"], model.encoder["name"])
 
 
 def describe_threshold(conv):
@@ -636,7 +639,7 @@ FIGURES = {
     "latency_map.png": draw_latency_map,
     "memory_layout.png": draw_memory_layout,
     "networks.png": draw_networks,
-    "mozafari2018.png": partial(draw_networks, ("mozafari2018",)),
+    "mozafari2018.png": partial(draw_networks, ("mozafari2018",), gap=0.57),
 }
 
 

@@ -43,7 +43,7 @@ def save_activation_maps(
     network decides, it contains the decision (-1: silent) and the potentials of the decision stage at the last time
     step, float32 (F, H, W): ``potentials``, or ``potentials_3x3``, … for the branches of a vote.
     ``<stage>/<index>_label-<class>.png`` shows all maps of a stage; the branches of a vote have a picture each. An
-    image takes 40 to 77 ms (results/drawing.log), most of it for the pictures.
+    image takes 40 to 77 ms (results/logs/drawing.log), most of it for the pictures.
 
     Args:
         latencies: the network's input for the images ``indices``, uint8 (N, C, H, W), in this order.

@@ -1,7 +1,7 @@
 """A diagnosis of the training: a text for each stage where something is wrong, with a setting that the user can try.
 
 All texts are about measured numbers of this run. The published networks get no text on MNIST. Each advice was followed
-on other data and increased the accuracy there: results/advice.log and results/own-images/runs.log.
+on other data and increased the accuracy there: results/logs/advice.log and own-images.log.
 """
 
 import math
@@ -23,11 +23,11 @@ MAX_POTENTIALS = 20_000_000  # computed at once; of large maps, fewer images are
 # stage fire for each image. After the last epoch of deepr2024, none of s3 fires for 3 to 6 % of the images.
 SILENT_MAP = 0.3  # of the images, for which no neuron of a stage fires
 CAREFUL = 10.0  # a threshold that is suggested is at most this many times lower or higher than the present one
-# Adaptive thresholds, as in results/data.sh: of stages that read the encoder's map, and of those above
+# Adaptive thresholds, as in results/scripts/data.sh: of stages that read the encoder's map, and of those above
 ADAPTIVE = "{0}.rule.target=0.75 {0}.rule.positions=0.05"
 ADAPTIVE_ABOVE = "{0}.threshold=2 {0}.rule.target=0.5 {0}.rule.positions=0.05"
-NEVER_WON = 0.05  # of the features: at most 0.4 % in results/*.log, and 1.3 % in s2 of kheradpisheh2018
-GAP = 0.15  # training accuracy above validation accuracy: at most 0.08 on MNIST and Fashion-MNIST (results/*.log)
+NEVER_WON = 0.05  # of the features: at most 0.4 % in results/runs/*.log, and 1.3 % in s2 of kheradpisheh2018
+GAP = 0.15  # training accuracy above validation accuracy: at most 0.08 on MNIST and Fashion-MNIST (results/runs)
 
 
 class Diagnosis:

@@ -11,7 +11,7 @@ from support.refusals import refuses
 from datasets import load
 from datasets.recordings import Recordings, read_events
 from encoders.events import EventEncoder
-from results.saccades import write_part
+from results.scripts.saccades import write_part
 
 SIZE = 34, 34
 

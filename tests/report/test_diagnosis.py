@@ -36,7 +36,7 @@ def row_of(phase, dead=0):
 
 @pytest.mark.parametrize("name", LOGS)
 def test_the_committed_runs_on_mnist_have_learned(name):
-    """By their dead features in results/*.log, after the first epoch of each phase already."""
+    """By their dead features in results/runs/*.log, after the first epoch of each phase already."""
     model, counts = build_model(name), defaultdict(int)
     diagnosis = diagnose(model, torch.zeros(2, 6, 28, 28, dtype=torch.uint8))
     phases = {phase.name: phase for phase in model.phases}

@@ -17,7 +17,7 @@ from engine.stages import Pool, SpikingConv
 from models import MODELS
 from network_trainer import NetworkTrainer
 from report import report
-from results.saccades import write_part
+from results.scripts.saccades import write_part
 from training.checkpoint import load_checkpoint, load_network
 
 MACHINE = "--device cpu --threads 1"

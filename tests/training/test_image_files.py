@@ -9,7 +9,7 @@ from scipy import ndimage
 from support.refusals import refuses
 
 from datasets.pictures import images_at
-from results.draw_digits import STYLES, huge
+from results.scripts.draw_digits import STYLES, huge
 from training.image_files import read_image
 
 

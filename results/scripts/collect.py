@@ -1,0 +1,374 @@
+"""Write the tables of the results into the README, into the pages of ``results/``, and draw their two pictures.
+
+They come from the logs and scores of ``results/runs/`` and ``results/times/``.
+
+    python results/scripts/collect.py
+
+Each table replaces the text between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+"""
+
+import csv
+import json
+import re
+import statistics
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":  # as a script, it finds its own folder only
+    sys.path.insert(0, str(HERE.parent))
+
+from results.scripts import other_data  # noqa: E402
+
+RUN_COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"
+SEED_COLUMNS = (
+    *("network", "epochs", "seeds", "validation", "test, best epoch", "test, last epoch", "lowest to highest"),
+    "test images used for settings",
+)
+SHORT_COLUMNS = "network", "epochs", "test accuracy", "time", "test images used for settings"
+TIME_COLUMNS = "run", "test accuracy", "wall time", "processor time", "threads", "processor", "load average", "commit"
+# Whether test images had a part in the design and the settings of networks on MNIST: "no" for the others
+USED_FOR_SETTINGS = {"mozafari2018_margin": "yes", "multiscale2026": "partly"}
+# What is different in runs whose logs have these parts in their names
+VARIANTS = {
+    "-constant": "with constant rates in the warm-up of s3",
+    "-adaptive": "with adaptive thresholds",
+    "-grey": "with grey levels",
+}
+# parts of the rows, names and epochs, that are not the network with its default settings
+CHANGED = " with ", " without ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
+LONG = 2, 4, 680  # the epochs of SpykeTorch's script
+TIMES = HERE / "times"
+EXAMPLE = TIMES / "deep2024-10-epochs.log"  # the output of the README's first command
+SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
+BASELINE = "encoder.threshold=20", "s5.rule.decay=0.82", "s5.out_channels=50"  # of logs/search-candidates.csv
+LAST_LINES = 3  # the number of its last lines in the README
+
+
+class Times(NamedTuple):
+    """What the log of a measured run has, over all of its resumed parts."""
+
+    wall: float  # seconds
+    processor: float  # seconds, of the program and of the system
+    model: str
+    commit: str
+    load: str
+
+
+def read_times(log: Path) -> Times | None:
+    """Read a log of ``measure_times.sh``; None if it lacks anything for any of its parts, or mixes commits."""
+    text = log.read_text()
+
+    def find(pattern):
+        return re.findall(f"^{pattern}", text, re.MULTILINE)
+
+    commands = find(r"\$ python train\.py ")
+    commits = find(r"# commit (\S+)")
+    processors = find(r"# processor (.+) with \d+ cores")
+    starts = find(r"# load average at the start ([\d.]+)")
+    ends = find(r"# load average at the end ([\d.]+)")
+    times = find(r"whole command: ([\d.]+) s, processor: ([\d.]+) s of the program and ([\d.]+) s of the system")
+    numbers = {len(found) for found in (commands, commits, processors, starts, ends, times)}
+    if numbers != {len(commands)} or len({*commits}) != 1:
+        return None
+    wall, program, system = (sum(map(float, values)) for values in zip(*times, strict=True))
+    return Times(wall, program + system, processors[0], commits[0], f"{starts[0]} to {ends[-1]}")
+
+
+def read_all_times() -> dict[str, Times]:
+    """Return {name of a run: its times}, of the runs that were measured."""
+    found = {log.stem: read_times(log) for log in sorted(TIMES.glob("*.log"))}
+    return {name: times for name, times in found.items() if times is not None}
+
+
+def format_time(seconds: float) -> str:
+    if seconds >= 7200:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min"
+
+
+def make_time_table() -> str:
+    """Return the table of all measured runs."""
+    rows = []
+    for name, times in read_all_times().items():
+        scores = json.loads((TIMES / f"{name}.json").read_text())
+        accuracies = get_accuracies(scores)
+        threads = scores["machine"]["threads"]
+        rows.append(
+            (
+                f"[{name}](times/{name}.log)",
+                f"{accuracies.get('best', accuracies['last']):.2f} %",
+                format_time(times.wall),
+                format_time(times.processor),
+                str(threads),
+                times.model,
+                times.load,
+                times.commit[:7] + times.commit[40:],
+            )
+        )
+    return to_markdown(TIME_COLUMNS, rows)
+
+
+def read_runs() -> list[tuple[Path, dict]]:
+    """Return (path of the scores, scores) of all runs, by network, then by number of epochs and seed."""
+    runs = [(path, json.loads(path.read_text())) for path in (HERE / "runs").glob("*.json")]
+    return sorted(runs, key=lambda run: [run[1]["flags"][key] for key in ("model", "epochs", "seed")])
+
+
+def describe(path: Path, scores: dict) -> str:
+    """Return the name of a run's network, data and variant, without epochs and seed."""
+    flags = scores["flags"]
+    words = [flags["model"]]
+    if flags["dataset"] != "mnist":
+        words.append(f"on {flags['dataset']}")
+    if flags.get("augment", "none") in ("none", ["none"]) and flags["model"] == "multiscale2026":
+        words.append("without moved copies")
+    words += [variant for part, variant in VARIANTS.items() if part in path.stem]
+    return " ".join(words)
+
+
+def get_accuracies(scores: dict) -> dict[str, float]:
+    """Return the accuracies of a run in per cent: "validation", "best" and "last" (test images; best and last epoch).
+
+    A network without a decision stage has only those of its readout, after the last epoch.
+    """
+    if "readout" in scores:
+        readout = scores["readout"]
+        values = {"validation": readout["validation"], "last": readout["test"]}
+    else:
+        values = {"validation": scores["validation"]["best"], **scores["test"]}
+    return {name: 100 * value["accuracy"] for name, value in values.items()}
+
+
+def format_run(path: Path, scores: dict) -> tuple[str, ...]:
+    """Return the cells of one run."""
+    flags = scores["flags"]
+    accuracies = {name: f"{value:.2f} %" for name, value in get_accuracies(scores).items()}
+    silent = "–"
+    if "readout" in scores:
+        accuracies["validation"] += f" ({scores['readout']['name']})"
+    else:
+        accuracies["validation"] += f" (epoch {scores['best_epoch']['epoch']})"
+        silent = f"{100 * scores['test']['best']['silent']:.2f} %"
+    return (
+        f"[{describe(path, scores)}]({path.with_suffix('.log').name})",
+        " ".join(map(str, flags["epochs"])),
+        str(flags["seed"]),
+        accuracies["validation"],
+        accuracies.get("best", "–"),
+        accuracies["last"],
+        silent,
+        f"{scores['peak_memory_mb']:,.0f} MB",
+    )
+
+
+def make_run_table() -> str:
+    """Return the table of all runs."""
+    return to_markdown(RUN_COLUMNS, [format_run(*run) for run in read_runs()])
+
+
+def group_runs() -> list[tuple[str, list[tuple[Path, dict]]]]:
+    """Return (name, runs) of all networks with several seeds, by name and number of epochs."""
+
+    def key(run):
+        return describe(*run), run[1]["flags"]["epochs"]
+
+    groups = [(name, list(group)) for (name, _), group in groupby(sorted(read_runs(), key=key), key=key)]
+    return [(name, group) for name, group in groups if len(group) > 1]
+
+
+def format_mean(values: Sequence[float]) -> str:
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
+
+
+def summarize_runs(name: str, runs: list[tuple[Path, dict]]) -> dict[str, str]:
+    """Return the means and standard deviations over the seeds of one network: {column: text}."""
+    flags = runs[0][1]["flags"]
+    accuracies = [get_accuracies(scores) for _, scores in runs]
+    texts = dict.fromkeys(("validation", "best", "last"), "–")
+    for split in accuracies[0]:
+        texts[split] = format_mean([each[split] for each in accuracies])
+    reported = "best" if "best" in accuracies[0] else "last"
+    tested = [each[reported] for each in accuracies]
+    texts[reported] = f"**{texts[reported]}**"
+    logs = [path.with_suffix(".log").relative_to(HERE) for path, _ in runs]
+    seeds = [scores["flags"]["seed"] for _, scores in runs]
+    measured = read_all_times()
+    minutes = [format_time(measured[log.stem].wall) for log in logs if log.stem in measured]
+    used = USED_FOR_SETTINGS.get(flags["model"], "no") if flags["dataset"] == "mnist" else "no"
+    return {
+        "network": name,
+        "log": str(logs[0]),
+        "epochs": " ".join(map(str, flags["epochs"])),
+        "seeds": " ".join(f"[{seed}]({log})" for seed, log in zip(seeds, logs, strict=True)),
+        "validation": texts["validation"],
+        "test, best epoch": texts["best"],
+        "test accuracy": texts[reported],
+        "test, last epoch": texts["last"],
+        "lowest to highest": f"{min(tested):.2f} to {max(tested):.2f} %",
+        "time": ", ".join(minutes) or "–",
+        "test images used for settings": used,
+    }
+
+
+def make_seed_table() -> str:
+    """Return the table of means over the seeds."""
+    rows = [summarize_runs(*group) for group in group_runs()]
+    return to_markdown(SEED_COLUMNS, [[row[column] for column in SEED_COLUMNS] for row in rows])
+
+
+def is_any_in_row(parts: Sequence[str], name: str, runs: list[tuple[Path, dict]]) -> bool:
+    """Return whether any of the parts is in NAME|EPOCHS| of a row."""
+    epochs = " ".join(map(str, runs[0][1]["flags"]["epochs"]))
+    return any(part in f"{name}|{epochs}|" for part in parts)
+
+
+def make_short_table() -> str:
+    """Return the README's table: the networks with their default settings."""
+    rows = []
+    for name, runs in group_runs():
+        if is_any_in_row(CHANGED, name, runs):
+            continue
+        row = summarize_runs(name, runs)
+        row["network"] = f"[{name}](results/{row['log']})"
+        rows.append([row[column] for column in SHORT_COLUMNS])
+    return to_markdown(SHORT_COLUMNS, rows)
+
+
+def make_comparison() -> str:
+    """Return the README's first table: mozafari2018 after 680 epochs, and SpykeTorch's script."""
+    (runs,) = [runs for _, runs in group_runs() if tuple(runs[0][1]["flags"]["epochs"]) == LONG]
+    last = format_mean([get_accuracies(scores)["last"] for _, scores in runs])
+    measured = read_all_times()
+    time = "not measured with this version"
+    short, long = "mozafari2018-10-epochs-seed0", "mozafari2018-680-epochs-seed0"
+    if short in measured:
+        time = f"{format_time(measured[short].wall)} for 10 epochs"
+    if long in measured:
+        time = format_time(measured[long].wall)
+    rows = (
+        (f"this repository ({len(runs)} seeds), one thread", last, time),
+        ("SpykeTorch's script (quoted: [a][a], [b][b])", "95.88, 96.37, 96.52 and 96.58 %", "8.7 h to 89 h"),
+    )
+    return to_markdown(("`mozafari2018` on MNIST, 680 epochs", "test accuracy, last epoch", "time"), rows)
+
+
+def to_markdown(columns, rows) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
+
+
+def make_first_commands() -> str:
+    """Return the README's first commands, with the accuracy and the time of the example."""
+    log = EXAMPLE.read_text()
+    accuracy = re.search(r"^test +best +accuracy ([\d.]+) %", log, re.MULTILINE)[1]
+    seconds = re.search(r"^([\d,]+) s, [\d,]+ MB at most", log, re.MULTILINE)[1]
+    lines = (
+        "```bash",
+        "git clone <address> first-spike-networks && cd first-spike-networks",
+        "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
+        f".venv/bin/python train.py --model deep2024 --epochs 2 4 4 10 --tensorboard  # {accuracy} % in {seconds} s",
+        "```",
+    )
+    return "\n".join(lines)
+
+
+def read_example() -> str:
+    """Return the last lines that the example printed."""
+    log = EXAMPLE.read_text().splitlines()
+    lines = [line for line in log if not line.startswith(("$", "#", "whole command"))]  # what the program printed
+    return "\n".join(["```text", *lines[-LAST_LINES:], "```"])
+
+
+def read_speed() -> str:
+    """Return the table of ``logs/speed.md`` for all threads."""
+    text = (HERE / "logs" / "speed.md").read_text()
+    return re.findall(r"^### \d+ threads?\n\n((?:\|.*\n)+)", text, re.MULTILINE)[-1].rstrip()
+
+
+def make_search_table() -> str:
+    """Return the table of ``logs/search-candidates.csv``: one line for each candidate, over its seeds."""
+    with open(HERE / "logs" / "search-candidates.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {}
+    for row in rows:
+        changes = sorted({*f"{row['set']} {row['try']}".split()} - {*BASELINE})
+        words = " ".join(f"`{word}`" for word in changes)
+        found.setdefault((row["dataset"], words or "baseline", row["copies"], row["epochs"]), []).append(row)
+    cells = []
+    for (dataset, words, copies, epochs), runs in sorted(found.items(), key=lambda item: item[0][0]):
+        settled, best, difference = (
+            statistics.mean(float(run[column]) for run in runs) for column in ("settled", "best", "difference")
+        )
+        error = sum(float(run["standard_error"]) ** 2 for run in runs) ** 0.5 / len(runs)
+        seeds = " ".join(sorted((run["seed"] for run in runs), key=int))
+        gain = f"{difference:+.2f} ± {error:.2f}" if words != "baseline" else ""
+        cells.append((dataset, words, copies, epochs, seeds, f"{settled:.2f}", f"{best:.2f}", gain))
+    return to_markdown(SEARCH_COLUMNS, cells)
+
+
+def count_additions(scores: dict) -> float | None:
+    """Return the synaptic additions for a test image, in millions; None for a run that did not count them."""
+    counts = scores.get("energy", {}).get("stages") or scores.get("activity")
+    if not counts:
+        return None
+    return sum(stage.get("synaptic_additions", 0) for stage in counts.values()) / 1e6
+
+
+def find_operations() -> list[tuple[str, str, list[float], list[float]]]:
+    """Return (network, epochs of the last phase, additions, test accuracies) of each row of the README on MNIST."""
+    points = []
+    for name, runs in group_runs():
+        flags = runs[0][1]["flags"]
+        counted = [count_additions(scores) for _, scores in runs]
+        additions = [value for value in counted if value is not None]
+        if not additions or flags["dataset"] != "mnist" or is_any_in_row(CHANGED, name, runs):
+            continue
+        accuracies = [get_accuracies(scores) for _, scores in runs]
+        tested = [each.get("best", each["last"]) for each in accuracies]
+        points.append((name, str(flags["epochs"][-1]), additions, tested))
+    return points
+
+
+def fill(path: Path, parts: dict[str, str]) -> None:
+    """Replace the parts {name: text} of a file."""
+    text = path.read_text()
+    for name, part in parts.items():
+        before, mark, rest = text.partition(f"<!-- {name} -->")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        if not end:
+            raise SystemExit(f"{path} has no place for {name}")
+        text = f"{before}{mark}\n\n{part}\n\n{end}{after}"
+    path.write_text(text)
+
+
+def make_tables() -> dict[Path, dict[str, str]]:
+    """Return {page: {name of a part: its text}}."""
+    data = to_markdown(other_data.COLUMNS, other_data.make_table())
+    readme = {
+        "start": f"{make_comparison()}\n\n{make_first_commands()}",
+        "example": read_example(),
+        "results": make_short_table(),
+    }
+    return {
+        HERE.parent / "README.md": readme,
+        HERE / "README.md": {
+            "seeds": make_seed_table(),
+            "times": make_time_table(),
+            "speed": read_speed(),
+            "data": data,
+        },
+        HERE / "runs" / "README.md": {"runs": make_run_table()},
+        HERE / "search.md": {"candidates": make_search_table()},
+    }
+
+
+if __name__ == "__main__":
+    from results.scripts import pictures
+
+    for page, tables in make_tables().items():
+        fill(page, tables)
+    pictures.draw_operations(HERE / "operations.png", find_operations())
+    pictures.draw_data(HERE / "data.png", other_data.read_groups())

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Trains networks on real recordings, on photographs and on small digits, one after another, and keeps what each run
+# prints, and its scores.
+#   bash results/scripts/data.sh [NAME …]     # only the runs whose logs have these names, results/runs/data/NAME.log
+# runs/data, a folder or a link to one, contains N-MNIST's recordings as nmnist/CLASS/*.bin, Caltech's faces and
+# motorbikes as faces/CLASS/*.jpg, and CIFAR-10 as cifar/train/CLASS/*.jpg and cifar/test/CLASS/*.jpg (results/README.md,
+# "Other data").
+source "$(dirname "$0")/record.sh"
+names=" $* "
+logs=${LOGS:-results/runs/data}
+for source in nmnist faces; do
+    if [[ -z ${LIST:-} && -d runs/data/$source ]]; then
+        "$python" -m results.scripts.folds "runs/data/$source" "runs/data/folds/$source"
+    fi
+done
+
+adaptive=(s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05)
+all_scales=("${adaptive[@]}" s3.threshold=2 s3.rule.target=0.5 s3.rule.positions=0.05
+    s4.rule.target=0.75 s4.rule.positions=0.05)
+for fold in 0 1 2 3 4; do
+    recordings=(--dataset "events:runs/data/folds/nmnist/$fold" --val-split 0)
+    run "nmnist-mozafari2018-$fold" --model mozafari2018 "${recordings[@]}" --epochs 12 24 60
+    run "nmnist-mozafari2018-adaptive-$fold" --model mozafari2018 "${recordings[@]}" --epochs 12 24 60 \
+        --set "${adaptive[@]}"
+    run "nmnist-mozafari2018-adaptive-margin-$fold" --model mozafari2018 "${recordings[@]}" --epochs 12 24 60 \
+        --set "${adaptive[@]}" s3.rule=margin
+    run "nmnist-multiscale2026-$fold" --model multiscale2026 "${recordings[@]}" --epochs 12 12 12 8 30
+    run "nmnist-multiscale2026-adaptive-$fold" --model multiscale2026 "${recordings[@]}" --epochs 12 24 24 12 30 \
+        --set "${all_scales[@]}"
+    photographs=(--dataset "folder:runs/data/folds/faces/$fold" --val-split 0 --image-size 28 28 --readout svm)
+    run "faces-mozafari2018-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30
+    run "faces-mozafari2018-adaptive-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30 \
+        --set "${adaptive[@]}"
+    run "faces-multiscale2026-$fold" --model multiscale2026 "${photographs[@]}" --augment none --epochs 20 20 20 20 30
+    run "faces-mozafari2018-adaptive-margin-$fold" --model mozafari2018 "${photographs[@]}" --epochs 20 20 30 \
+        --set "${adaptive[@]}" s3.rule=margin
+done
+for seed in 0 1 2 3 4; do
+    digits=(--dataset digits --encoder intensity --epochs 8 12 40 --seed "$seed")
+    run "digits-mozafari2018-$seed" --model mozafari2018 "${digits[@]}"
+    run "digits-mozafari2018-adaptive-$seed" --model mozafari2018 "${digits[@]}" --set "${adaptive[@]}"
+done
+for seed in 0 1 2; do
+    colour=(--model colour2026 --dataset folder:runs/data/cifar --val-split 5000 --seed "$seed")
+    run "cifar-colour2026-$seed" "${colour[@]}"
+    run "cifar-colour2026-plain-$seed" "${colour[@]}" --augment none
+done

@@ -1,0 +1,59 @@
+"""The table of the runs of ``data.sh``, from the scores in ``results/runs/data/``."""
+
+import json
+import statistics
+from itertools import groupby
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent.parent / "runs" / "data"
+COLUMNS = "data", "network", "epochs", "folds or seeds", "test, last epoch", "linear readout", "lowest to highest"
+TITLES = {
+    "nmnist": "N-MNIST, 1,000 recordings",
+    "faces": "faces and motorbikes, 474 photographs",
+    "cifar": "CIFAR-10, JPEG copies",
+    "digits": "scikit-learn's digits, `intensity`",
+}
+
+
+def read_groups() -> list[tuple[str, str, list[tuple[Path, dict]]]]:
+    """Return (data, network and variant, runs) of each row: one run for each fold or seed."""
+
+    def key(path):
+        return path.stem.rpartition("-")[0]
+
+    groups = []
+    for name, paths in groupby(sorted(HERE.glob("*.json"), key=lambda path: (key(path), path.stem)), key):
+        data, _, network = name.partition("-")
+        runs = [(path, json.loads(path.read_text())) for path in paths]
+        groups.append((data, network.replace("-", " "), runs))
+    return groups
+
+
+def format_mean(values: list[float]) -> str:
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
+
+
+def get_test_accuracies(runs: list[tuple[Path, dict]]) -> list[float]:
+    return [100 * scores["test"]["last"]["accuracy"] for _, scores in runs]
+
+
+def make_table() -> list[tuple[str, ...]]:
+    """Return the rows of the table: means and standard deviations over folds or seeds."""
+    rows = []
+    for data, network, runs in read_groups():
+        found = get_test_accuracies(runs)
+        readouts = [100 * scores["readout"]["test"]["accuracy"] for _, scores in runs if "readout" in scores]
+        logs = [path.with_suffix(".log").name for path, _ in runs]
+        links = [f"[{number}](runs/data/{log})" for number, log in enumerate(logs)]
+        rows.append(
+            (
+                TITLES[data],
+                network,
+                " ".join(map(str, runs[0][1]["flags"]["epochs"])),
+                " ".join(links),
+                f"**{format_mean(found)}**",
+                format_mean(readouts) if readouts else "",
+                f"{min(found):.2f} to {max(found):.2f} %",
+            )
+        )
+    return rows

@@ -1,0 +1,96 @@
+"""The pictures of ``results/``, in the style of those of ``images/``: the colour shows how a network decides."""
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib import style
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from images.draw import GREY, INK, ORANGE, PALE, PURPLE, STYLE
+from results.scripts.other_data import TITLES, get_test_accuracies
+
+RULES = {"R-STDP": ORANGE, "margin rule": PURPLE, "linear classifier": GREY}
+LEFT = "mozafari2018, 680", "deepr2024_greedy, 12", "inception2024, 10", "inception2024, 100"  # of their points
+BELOW = "mozafari2018, 10", "deepr2024, 12"
+
+
+def choose_colour(network: str) -> str:
+    if network == "kheradpisheh2018":
+        return RULES["linear classifier"]
+    if network.startswith(("multiscale2026", "colour2026")) or "margin" in network:
+        return RULES["margin rule"]
+    return RULES["R-STDP"]
+
+
+def add_legend(axes, names: Sequence[str], place: str) -> None:
+    marks = [Line2D([], [], marker="o", ls="", color=RULES[name], label=name) for name in names]
+    axes.legend(handles=marks, loc=place, frameon=False, title="decision by", alignment="left")
+
+
+def draw_operations(path: Path, points: Sequence[tuple[str, str, list[float], list[float]]]) -> None:
+    """Draw accuracies against additions: (network, epochs, additions in millions, test accuracies) of each point.
+
+    The vertical axis is logarithmic in the fraction of errors. Bars are standard deviations over the seeds.
+    """
+    with style.context(["default", STYLE]):
+        figure = Figure(figsize=(10, 6.4), layout="constrained")
+        axes = figure.add_subplot()
+        for network, epochs, additions, accuracies in points:
+            colour = choose_colour(network)
+            x = statistics.mean(additions)
+            y = 100 - statistics.mean(accuracies)
+            deviation = statistics.stdev(additions) if len(additions) > 1 else 0
+            axes.errorbar(x, y, statistics.stdev(accuracies), deviation, color=colour, fmt="o", capsize=3)
+            label = f"{network}, {epochs}"
+            right = -9 if label in LEFT else 9
+            up = -13 if label in BELOW else 5
+            side = "right" if label in LEFT else "left"
+            axes.annotate(label, (x, y), (right, up), textcoords="offset points", ha=side, color=INK, fontsize=10)
+        axes.set(xscale="log", yscale="log", xlim=(0.5, 60), ylim=(40, 0.5))
+        ticks = (0.5, 1, 2, 3, 5, 10, 20, 50)
+        axes.set_xticks(ticks, map(str, ticks))
+        accuracies = (60, 70, 80, 90, 95, 98, 99, 99.5)
+        axes.set_yticks([100 - accuracy for accuracy in accuracies], map(str, accuracies))
+        axes.minorticks_off()
+        axes.grid(color=PALE)
+        axes.set_axisbelow(True)
+        axes.set(xlabel="synaptic additions for a test image, millions (logarithmic)")
+        axes.set(ylabel="test accuracy, % (errors logarithmic)")
+        axes.set_title("MNIST: accuracy and additions of each network, with the epochs of its last phase")
+        add_legend(axes, [*RULES], "lower right")
+        figure.savefig(path, dpi=150)
+
+
+def draw_data(path: Path, groups) -> None:
+    """Draw the accuracy of each network on each data set: a pale point for each run, the mean and its value."""
+    with style.context(["default", STYLE]):
+        figure = Figure(figsize=(10, 6.4), layout="constrained")
+        axes = figure.add_subplot()
+        line = 0
+        names = {}  # {line: text}
+        for data, title in TITLES.items():
+            names[line] = title.replace("`", "")
+            for network, runs in ((network, runs) for found, network, runs in groups if found == data):
+                line += 1
+                names[line] = network
+                accuracies = get_test_accuracies(runs)
+                colour = choose_colour(network)
+                mean = statistics.mean(accuracies)
+                axes.plot(accuracies, [line] * len(runs), "o", color=colour, alpha=0.25, ms=6, mew=0)
+                axes.plot(mean, line, "|", color=colour, ms=15, mew=3)
+                axes.text(101.5, line, f"{mean:.1f} ± {statistics.stdev(accuracies):.1f}", va="center", fontsize=10)
+            line += 1.6
+        axes.set_yticks(list(names), names.values())
+        for label in axes.get_yticklabels():
+            if label.get_text() in [title.replace("`", "") for title in TITLES.values()]:
+                label.set(fontweight="bold", color=INK)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set(ylim=(line - 1, -0.8), xlim=(45, 100), xlabel="test accuracy after the last epoch, %")
+        axes.grid(axis="x", color=PALE)
+        axes.set_axisbelow(True)
+        axes.set_title("Other data: each fold or seed (pale), mean and standard deviation")
+        add_legend(axes, ("R-STDP", "margin rule"), "upper left")
+        figure.savefig(path, dpi=150)

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Trains the networks of results/README.md on the full data sets, one after another, and keeps what each run prints.
+#   bash results/scripts/run_all.sh [NAME …]     # only the runs whose logs have these names, results/runs/NAME.log
+source "$(dirname "$0")/record.sh"
+names=" $* "
+logs=${LOGS:-results/runs}
+
+for seed in 0 1 2; do
+    seeded=(--seed "$seed")
+    run "mozafari2018-680-epochs-seed$seed" --model mozafari2018 --epochs 2 4 680 "${seeded[@]}"
+    for epochs in 10 100; do
+        run "mozafari2018-$epochs-epochs-seed$seed" --model mozafari2018 --epochs 2 4 "$epochs" "${seeded[@]}"
+        run "majority2024-$epochs-epochs-seed$seed" --model majority2024 --epochs 2 4 "$epochs" "${seeded[@]}"
+        run "deep2024-$epochs-epochs-seed$seed" --model deep2024 --epochs 2 4 4 "$epochs" "${seeded[@]}"
+        run "inception2024-$epochs-epochs-seed$seed" --model inception2024 --epochs 2 4 4 "$epochs" "${seeded[@]}"
+    done
+    for model in deepr2024 deepr2024_greedy; do
+        constant=(--set s3.rule.warm_up.double_every=0)
+        run "$model-seed$seed" --model "$model" --epochs 2 4 1 12 "${seeded[@]}"
+        run "$model-4-epochs-seed$seed" --model "$model" --epochs 2 4 4 12 "${seeded[@]}"
+        run "$model-constant-seed$seed" --model "$model" --epochs 2 4 1 12 "${constant[@]}" "${seeded[@]}"
+    done
+    run "kheradpisheh2018-seed$seed" --model kheradpisheh2018 "${seeded[@]}"
+    run "mozafari2018_margin-seed$seed" --model mozafari2018_margin "${seeded[@]}"
+done
+run deepr2024-no-warm-up --model deepr2024 --epochs 2 4 0 12
+# without moved copies, the validation images chose other settings
+plain=(--augment none --epochs 2 4 4 2 30
+    --set s4.threshold=20 s5.rule.left_out=0.3 s5.rule.margin=0.03 s5.rule.decay=0.93)
+fashion=(--config results/fashion-mnist.toml)
+grey=(--config results/fashion-mnist-grey.toml)
+for seed in 0 1 2 3 4; do
+    run "multiscale2026-seed$seed" --model multiscale2026 --seed "$seed"
+    run "multiscale2026-plain-seed$seed" --model multiscale2026 "${plain[@]}" --seed "$seed"
+    run "multiscale2026-fashion-seed$seed" "${fashion[@]}" --seed "$seed"
+    run "multiscale2026-fashion-plain-seed$seed" "${fashion[@]}" --augment none --epochs 2 4 4 2 20 \
+        --set s5.rule.decay=0.85 --seed "$seed"
+    run "multiscale2026-fashion-grey-seed$seed" "${grey[@]}" --seed "$seed"
+    run "multiscale2026-fashion-grey-plain-seed$seed" "${grey[@]}" --augment none --epochs 2 4 4 2 20 \
+        --set s5.rule.decay=0.85 --seed "$seed"
+done
+
+# thresholds that adapt, with the settings of data.sh
+adaptive=(--set s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05)
+for seed in 0 1 2 3 4; do
+    run "mozafari2018-adaptive-10-epochs-seed$seed" --model mozafari2018 --epochs 2 4 10 "${adaptive[@]}" --seed "$seed"
+done
+for seed in 3 4; do
+    run "mozafari2018-10-epochs-seed$seed" --model mozafari2018 --epochs 2 4 10 --seed "$seed"
+done
+
+# The README's first command, word for word, and what it prints.
+name=deep2024-10-epochs
+if is_chosen $name; then
+    rm -f "$logs/$name.log"
+    record "$logs/$name.log" --model deep2024 --epochs 2 4 4 10 --tensorboard
+    cp "$(ls -td runs/deep2024-mnist-seed0-*/ | head -n 1)results.json" "$logs/$name.json"
+fi
