@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from support.run_folders import ROOT
 from support.tiers import slow_except
 from torch.nn import functional as F
 
@@ -17,6 +18,7 @@ from network_trainer import NetworkTrainer
 from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation, compute_roc_curves, evaluate_predictions
 from s1c1 import S1C1
+from training.checkpoint import load_network
 
 LATENCIES = S1C1().encode(datasets.load("digits").test_images[:2])
 
@@ -93,6 +95,29 @@ def test_every_network_against_a_convolution(name):
             first += conv.out_channels
         maps[stage] = latency
     assert list(counted) == labels
+
+
+@pytest.mark.slow
+def test_neurobench_counts_the_same():
+    """Accumulates of weights above 0, and dense operations, of each convolution of a trained network.
+
+    Needs ``pip install --no-deps neurobench snntorch tonic``.
+    """
+    models = pytest.importorskip("neurobench.models")
+    workload = pytest.importorskip("neurobench.metrics.workload")
+    network = load_network(ROOT / "results" / "checkpoints" / "mozafari2018.safetensors")
+    latencies = network.encoder.encode(datasets.load("mnist").test_images[:20])
+    counted = measure_energy(network.model, network.encoder, latencies)["stages"]
+    maps = {"input": latencies} | dict(network.model.walk(latencies))
+    for name, layer in network.model.named_layers():
+        spikes = (maps[network.model.input_name(name)] < 15).double()  # of all time steps, each once
+        conv = torch.nn.Conv2d(*layer.weight.shape[1::-1], layer.stage.kernel, padding=layer.stage.padding, bias=False)
+        conv.weight.data = layer.weight.double()
+        model = models.TorchModel(torch.nn.Sequential(conv))
+        model.register_hooks()
+        found = workload.SynapticOperations()(model, model(spikes), (spikes, None))
+        assert float(found["Effective_ACs"]) == counted[name]["effective_accumulates"]
+        assert float(found["Dense"]) == counted[name]["dense_macs"]
 
 
 LABELS = [0, 0, 0, 0, 1, 1, 1, 2]
