@@ -249,9 +249,10 @@ def make_comparison() -> str:
         time = f"{format_time(measured[short].wall)} for 10 epochs"
     if long in measured:
         time = format_time(measured[long].wall)
+    script = "SpykeTorch's script (quoted: [SimulationBenchmark.md][a], [issue 7][b])"
     rows = (
         (f"this repository ({len(runs)} seeds), one thread", last, time),
-        ("SpykeTorch's script (quoted: [a][a], [b][b])", "95.88, 96.37, 96.52 and 96.58 %", "8.7 h to 89 h"),
+        (script, "95.88, 96.37, 96.52 and 96.58 %", "8.7 h to 89 h"),
     )
     return to_markdown(("`mozafari2018` on MNIST, 680 epochs", "test accuracy, last epoch", "time"), rows)
 
@@ -265,11 +266,12 @@ def make_first_commands() -> str:
     log = EXAMPLE.read_text()
     accuracy = re.search(r"^test +best +accuracy ([\d.]+) %", log, re.MULTILINE)[1]
     seconds = re.search(r"^([\d,]+) s, [\d,]+ MB at most", log, re.MULTILINE)[1]
+    train = "train.py --model deep2024 --epochs 2 4 4 10 --tensorboard"
     lines = (
         "```bash",
         "git clone <address> first-spike-networks && cd first-spike-networks",
-        "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt",
-        f".venv/bin/python train.py --model deep2024 --epochs 2 4 4 10 --tensorboard  # {accuracy} % in {seconds} s",
+        "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt \\",
+        f"    && .venv/bin/python {train}  # {accuracy} % in {seconds} s",
         "```",
     )
     return "\n".join(lines)
