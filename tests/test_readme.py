@@ -150,6 +150,25 @@ def test_every_run_of_the_results_has_a_command():
         assert logs <= {*listed.stdout.split()}
 
 
+def test_a_time_comes_only_from_a_whole_log(tmp_path):
+    """Of each of its parts, and of a single commit; the parts of a resumed run add up."""
+    read_times = runpy.run_path(str(ROOT / "results" / "scripts" / "collect.py"))["read_times"]
+    log = tmp_path / "run.log"
+    part = [
+        *("$ python train.py --model mozafari2018", "# commit 1234567", "# load average at the start 0.10, 0.20, 0.30"),
+        *("# processor Some CPU with 2 cores", "test       best  accuracy 92.74 %"),
+        "whole command: 90.5 s, processor: 88.0 s of the program and 1.5 s of the system",
+        "# load average at the end 1.00, 0.50, 0.40",
+    ]
+    log.write_text("\n".join(part * 2))
+    assert read_times(log) == (181, 179, "Some CPU", "1234567", "0.10 to 1.00")
+    for number in (0, 1, 2, 3, 5, 6):
+        log.write_text("\n".join(part + part[:number] + part[number + 1 :]))
+        assert read_times(log) is None
+    log.write_text("\n".join(part).replace("1234567", "7654321") + "\n" + "\n".join(part))
+    assert read_times(log) is None
+
+
 def test_the_python_examples_run(runs, monkeypatch):
     """The network of the example is there once it is declared, the library example learns, and the rule does."""
     monkeypatch.chdir(ROOT)
