@@ -163,7 +163,9 @@ class NetworkTrainer(StageGraph):
         for declared, hint in DECLARED.items():
             value = getattr(cls, declared)
             if not fits(value, hint):
-                raise InputError(f"{declared} of {name} must be {describe(hint)}, not {value!r}")
+                usual = getattr(NetworkTrainer, declared)
+                form = f" such as {usual}" if usual else ""
+                raise InputError(f"{declared} of {name} must be {describe(hint)}{form}, not {value!r}")
         register(MODELS, (name, *aliases), cls)
 
     def __init__(

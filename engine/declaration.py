@@ -187,4 +187,4 @@ def describe(hint: Any) -> str:
             return f"values, {words} each"
         return f"{len(hints)} values, {words} each"
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "none"}
-    return words.get(hint, getattr(hint, "__name__", str(hint)))
+    return words.get(hint) or getattr(hint, "form", None) or getattr(hint, "__name__", str(hint))

@@ -97,9 +97,9 @@ class Margin(NamedTuple):
     Neither learns if p_true >= (1 + margin) · p_other, for their highest potentials, up to ``tolerance``.
     """
 
-    lower: float
-    upper: float
-    margin: float
+    lower: float = 0.0
+    upper: float = 1.0
+    margin: float = 0.0
 
     window = Additive.window
     change = Additive.change
@@ -140,6 +140,7 @@ class Rule(Declared):
 
     name: ClassVar[str]  # in flags and files
     title: ClassVar[str]  # in texts and figures
+    form: ClassVar[str] = "a rule such as STDP(winners=5, radius=3) or MarginRule()"  # in messages
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates

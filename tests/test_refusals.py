@@ -86,6 +86,8 @@ s2             | network(s1=first(), s2=firing(), s3=Vote(deciding(), deciding(5
 s1             | network(s1=SpikingConv(9, 3, rule=RSTDP()))
 rewards        | Branches(firing())
 rule           | Branches(firing(RULE), firing(None))
+MarginRule()   | SpikingConv(8, 3, rule=Margin()) | SpikingConv(8, 3, rule=Margin)
+'name'         | type("Wide", (NetworkTrainer,), {"encoder": S1C1()}, name="wide")
 threshold      | Branches(deciding()) | Vote(firing(RSTDP()))
 out_channels   | SpikingConv(0, 3)
 kernel         | SpikingConv(8, 2.5)
