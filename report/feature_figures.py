@@ -99,17 +99,16 @@ def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[in
 
     Args:
         latency: uint8 (C, H, W); ``steps`` for silence.
-        steps: number of time steps. At most 16 of them are drawn, at equal distances.
+        steps: number of time steps. At most 15 of them are drawn, at equal distances.
         polarity: of the channels, as in ``draw_filters``.
     """
     polarity = np.asarray(polarity)
-    shown = np.linspace(0, steps - 1, min(steps, 16)).round()
+    shown = np.linspace(0, steps - 1, min(steps, 15)).round()
     shown = np.unique(shown.astype(int))
     spiked = latency[None] <= shown[:, None, None, None]  # (T, C, H, W)
     signs = np.unique(polarity).tolist()
     pictures = _mix({sign: spiked[:, polarity == sign].mean(1) for sign in signs})
-    columns = 4 if len(shown) in (4, 7, 8, 11, 12, 16) else min(len(shown), 5)
-    figure, grid = create_panels(len(shown), columns, 1.5, 1.7, title)
+    figure, grid = create_panels(len(shown), min(len(shown), 5), 1.5, 1.7, title)
     for axes, step, picture in zip(grid, shown, pictures, strict=True):
         axes.imshow(picture, interpolation="nearest")
         axes.set_title(f"time step {step}", fontsize=9)

@@ -297,7 +297,6 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     totals = matrix.sum(1, keepdims=True)
     shares = 100 * matrix / np.maximum(1, totals)
     cell = 0.58 if classes <= 12 else 0.42  # inches
-    font_size = 9 if classes <= 12 else 7
     longest = max(map(len, class_names))
     width = cell * (classes + 1.5) + 2.2 + 0.05 * longest
     height = cell * classes + 1.1 + 0.05 * longest
@@ -313,7 +312,7 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             color = "white" if shares[row, column] > 36 else INK
-            axes.text(columns[column], row, f"{count}", color=color, fontsize=font_size, **centered)
+            axes.text(columns[column], row, f"{count}", color=color, fontsize=16 * cell, **centered)
     rotation = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if longest > 3 else {}
     axes.set_xticks(columns, [*class_names, "silent"], **rotation)
     axes.set_yticks(range(classes), class_names)

@@ -144,15 +144,10 @@ def read_figures(folder: Path) -> list[tuple[str, str, str, int]]:
 def list_commands(folder: Path, results: dict, unit: str) -> list[tuple[str, str]]:
     """Return (purpose, command line) of the commands that use the folder."""
     commands = []
-    source = folder
     run = RunFolder(folder)
-    if run.last.is_file():
-        if "flags" not in results:
-            commands.append(("resume an interrupted run", run.resume_command))
-    elif "checkpoint" in results:
-        source = results["checkpoint"]
-    else:
-        return []
+    if run.last.is_file() and "flags" not in results:
+        commands.append(("resume an interrupted run", run.resume_command))
+    source = results.get("checkpoint", folder)
     evaluate = f"python evaluate.py {shlex.quote(str(source))}"
     commands.append(("test the network again and save activation maps", f"{evaluate} --save-maps 1"))
     example = "IMAGE.png" if unit == "images" else "FILE"

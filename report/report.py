@@ -21,7 +21,7 @@ from errors import InputError, describe_error
 from network_trainer import NetworkTrainer
 from report import feature_figures, figures
 from report.activation_maps import find_neurons, save_activation_maps
-from report.evaluation import SILENT, Evaluation, compute_roc_curves
+from report.evaluation import Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
 from utils import write_json
 
@@ -115,9 +115,9 @@ def errors(report, caption):
         labels = report.evaluation.labels
         predictions = report.evaluation.predictions
         missed = np.flatnonzero(predictions != labels)
-        # silent images first: they are few, and they show most about the thresholds
-        order = np.argsort(predictions[missed] != SILENT, kind="stable")
-        chosen = missed[order][:SHOWN_ERRORS]
+        by_class = missed[np.argsort(labels[missed], kind="stable")]
+        places = np.linspace(0, len(missed) - 1, min(SHOWN_ERRORS, len(missed)))  # of all classes in proportion
+        chosen = by_class[places.astype(int)]
         shown = report.images[chosen], chosen, labels[chosen], predictions[chosen]
         yield "", figures.draw_errors(*shown, report.class_names, report.format_title(caption), len(missed))
 

@@ -96,6 +96,7 @@ def operate(page):
         shown = page.locator(".tiles").inner_text()
         check(f"{100 * best['accuracy']:.2f} %" in shown, "the accuracy is that of results.json")
 
+    check("silent" not in page.locator("#one-text").inner_text(), "the page opens on a feature that spikes")
     stages, last = [stage["name"] for stage in data["stages"]], data["steps"] - 1
     check(page.locator("#stages button").all_inner_texts() == stages, "a button for each stage")
     check(page.locator("#images button").count() == len(data["images"]), "a button for each image")

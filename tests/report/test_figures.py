@@ -187,7 +187,7 @@ def test_wave(tmp_path):
     picture = render(figure, tmp_path)
     assert has_color(picture, ON)
     assert has_color(picture, OFF)
-    assert len(feature_figures.draw_wave(latency[:1], 254, "title", (0,)).axes) == 16
+    assert len(feature_figures.draw_wave(latency[:1], 254, "title", (0,)).axes) == 15
 
 
 @pytest.mark.parametrize(("count", "total", "said"), [(0, 0, "no"), (1, 1, "1"), (40, 3534, "40 of 3,534")])

@@ -1,5 +1,8 @@
 """Which files a report consists of, for networks that decide and for others."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -50,6 +53,15 @@ def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
     maps = {"maps/00003_label-3.npz", *(f"maps/{stage}/00003_label-3.png" for stage in ("input", *model.stages))}
     drawn = {f"figures/{name}.png" for name in ALWAYS | DECIDING}
     assert files_in(tmp_path) == {"results.json", "predictions.csv"} | drawn | maps
+
+
+def test_errors_of_all_classes_are_shown_in_proportion(make_report, monkeypatch):
+    labels = np.repeat([0, 1, 2], [60, 0, 20])
+    evaluation = SimpleNamespace(labels=labels, predictions=np.where(np.arange(80) % 7, 1, -1))
+    monkeypatch.setattr(figures, "draw_errors", lambda images, indices, labels, *_: np.bincount(labels))
+    shown = make_report(build_model("mozafari2018"), evaluation=evaluation)
+    ((_, counts),) = report.errors(replace(shown, images=np.zeros((80, 28, 28), np.uint8)), "")
+    assert counts.tolist() == [30, 0, 10]
 
 
 def test_a_figure_is_one_function(tmp_path, make_report, features_only, monkeypatch):
