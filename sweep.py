@@ -129,7 +129,7 @@ def plan_run(
 
     point: the values of --grid, "FIELD=VALUE" each.
     """
-    parts = (model_class(model).name, dataset, *point, f"seed{seed}")
+    parts = (model_class(model).name, data.name, *point, f"seed{seed}")
     name = "-".join(re.sub(r"[^A-Za-z0-9._]+?(?=-[\w.])|[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
     output = Path(sweep.output).resolve()
     words = [*sweep.run_flags, "--model", model, "--dataset", dataset, "--seed", str(seed)]
@@ -255,7 +255,7 @@ def train_runs(settings: SweepSettings, runs: list[PlannedRun], output: Path) ->
         warn(f"stopped; continue with\n    python {settings.command_line}")
         return 130
     if records:
-        write_sweep_report(output, records, IGNORED)
+        write_sweep_report(output, records, IGNORED, runs[0].settings.figures)
         log.info(f"see {output / 'sweep.md'}")
     return int(bool(failed))
 

@@ -32,7 +32,7 @@ COLUMNS = {
     "hours": "time",
 }
 ABOUT = "network", "data set", "setting"
-DECLARED = "epochs", "encoder", "augment", "image_size"  # networks and data sets have their own values
+DECLARED = "dataset", "epochs", "encoder", "augment", "image_size"  # networks and data sets have their own values
 SPLITS = {"val": "validation", "train": "training"}
 LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
 
@@ -54,10 +54,10 @@ class RunRecord:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The flags except for network, data set and seed, and the fields of --set: {name: value as text}."""
+        """The flags except for network and seed, and the fields of --set: {name: value as text}."""
         values = dict(self.flags)
         values |= dict(word.partition("=")[::2] for word in values.pop("set", ()))
-        for name in ("model", "dataset", "seed"):
+        for name in ("model", "seed"):
             values.pop(name, None)
         return {name: _to_text(value) for name, value in values.items()}
 
@@ -115,12 +115,15 @@ def _read_scores(results: dict) -> dict[str, float]:
     return {key: float(scores[key]) for key in COLUMNS if scores.get(key) is not None}
 
 
-def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collection[str] = ()) -> str:
+def write_sweep_report(
+    output: Path, runs: Sequence[RunRecord], ignored: Collection[str] = (), draw: bool = True
+) -> str:
     """Write sweep.md (a row per setting), runs.csv (a row per run) and curves.png into ``output``.
 
     Args:
         runs: the runs. sweep.md names those that are damaged; the tables and curves leave them out.
         ignored: the flags in which runs of the same setting may differ, beside the seed.
+        draw: whether to draw curves.png.
 
     Returns the text of sweep.md without the picture.
     """
@@ -136,7 +139,7 @@ def write_sweep_report(output: Path, runs: Sequence[RunRecord], ignored: Collect
         if run.damage:
             text += f"\n{run.describe()}.\n"
     picture = ""
-    figure = _draw_curves(groups)
+    figure = _draw_curves(groups) if draw else None
     if figure is not None:
         save(figure, output / "curves.png")
         picture = "\n![curves](curves.png)\n"
@@ -153,7 +156,7 @@ def _group_runs(runs: Sequence[RunRecord], ignored: Collection[str]) -> Groups:
     """
     of_network = defaultdict(list)
     for run in runs:
-        of_network[str(run.flags["model"]), str(run.flags["dataset"])].append(run)
+        of_network[str(run.flags["model"]), Path(str(run.flags["dataset"])).name].append(run)
     everywhere = _find_varying(runs) - {*DECLARED}
     groups = defaultdict(list)
     for (model, dataset), members in of_network.items():

@@ -93,6 +93,9 @@ def start(output):
 def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_path, alone, here, capsys):
     assert start(tmp_path) == 0
     first, second = (run_of(tmp_path, name) for name in NETWORKS)
+    assert first.name == f"{NETWORKS[0]}-{FEW_DIGITS.name}-seed1"
+    assert f"| {FEW_DIGITS.name} |" in (tmp_path / "sweep.md").read_text()
+    assert not (tmp_path / "curves.png").exists()  # --no-figures
     assert here == [(first.name, "s1"), (first.name, "s2"), *[(first.name, "s3")] * 2, *[(second.name, "s3")] * 2]
     for name in NETWORKS:
         assert_same_run(alone[name], run_of(tmp_path, name))
