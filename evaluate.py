@@ -36,7 +36,7 @@ from report.report import Report, write_report
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
 from training.log import RunLog
 from training.plan import DRY_RUN_IMAGES, choose_map_images, count_neurons, describe, load_data, prepare_machine
-from training.settings import EvaluateSettings, TrainSettings, read_pairs
+from training.settings import EvaluateSettings, TrainSettings, read_pairs, to_text
 from utils import (
     check_memory,
     claim_folder,
@@ -102,7 +102,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
     energy = measure_energy(model, encoder, latencies)
     facts = {"checkpoint": str(checkpoint.path), "dataset": data.name, "fingerprint": data.fingerprint}
-    facts["energy"] = energy
+    facts |= {"energy": energy}
     if settings.noise:
         facts["noise"] = settings.noise
     if bits:
@@ -116,7 +116,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     scores = f"{model.name} on {tested}, test {unit}: {evaluation.describe(unit)}"
     texts = [*data.notes, *describe_change(run, data), *lost, scores, describe_energy(energy)]
     if bits:
-        texts += describe_bits(bits)
+        texts += describe_bits(bits, model)
     for text in texts:
         log.info(text)
     log.board.log_scores("test", evaluation.metrics, 0)
@@ -214,6 +214,7 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
     pairs = [
         (f"{content.num_classes} classes", f"{data.num_classes} classes"),
         (IMAGES[build_encoder(content.encoding).colours], IMAGES[data.colours]),
+        [f"images of --image-size {to_text(size)}" for size in (content.image_size, data.image_size)],
     ]
     if is_path(dataset):
         names = [f"the classes {', '.join(classes)}" for classes in (content.run["class_names"], data.class_names)]

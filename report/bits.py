@@ -105,8 +105,9 @@ def measure_bits(
         }
 
 
-def describe_bits(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def describe_bits(rows: Sequence[dict[str, Any]], model: NetworkTrainer) -> Iterator[str]:
     """Yield the lines of a table of ``measure_bits``."""
+    yield f"weights of few bits, of decision neurons that have learned by {model.phases[-1].main_rule.title}:"
     yield "bits  accuracy   silent   ties   weights"
     for row in rows:
         clipped = f"  ({row['clipped']:,} weights outside their bounds were clipped)" if row["clipped"] else ""

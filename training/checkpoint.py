@@ -161,13 +161,16 @@ def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None
         ) from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedNetwork:
     """A trained network that classifies images and computes their features. ``load_network`` returns it."""
 
     checkpoint: Checkpoint
     model: NetworkTrainer
     encoder: Encoder
+
+    def __repr__(self) -> str:
+        return f"TrainedNetwork({self.model.name} of {self.checkpoint.path}, {len(self.class_names)} classes)"
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -112,6 +112,7 @@ def test_numpy_alone_reproduces_a_users_network(latencies, tmp_path):
 def test_the_commands(tmp_path, monkeypatch, capsys):
     dont_draw(monkeypatch)
     assert start_evaluation(f"{TRAINED} --dry-run --bits 4 1 --name scored", tmp_path) == 0
+    assert "R-STDP" in capsys.readouterr().out.partition("bits  accuracy")[0].splitlines()[-1]
     rows = results(tmp_path / "scored")["bits"]
     assert [row["bits"] for row in rows] == [4, 1]
     assert rows[0]["accuracy"] > 0.9

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 from support.command import contents, read_csv, results, start_evaluation
-from support.refusals import refuses
+from support.refusals import assert_refuses, refuses
 from support.run_folders import ROOT, curves
 
 import datasets
@@ -47,6 +47,12 @@ def test_evaluating_on_another_data_set(trained, tmp_path, undrawn):
     assert start_evaluation(f"{trained} --dataset mnist --dry-run --device cpu", tmp_path) == 0
     (folder,) = tmp_path.iterdir()
     assert results(folder)["test"]["count"] == len(read_csv(folder / "predictions.csv")) == 100
+
+
+def test_images_of_another_size_are_refused_with_the_flag(trained, tmp_path, capsys):
+    np.savez(tmp_path / "small.npz", x_train=np.eye(16, dtype=np.uint8)[None].repeat(60, 0), y_train=np.arange(60) % 10)
+    words = f"{trained} --dataset {tmp_path / 'small.npz'} --output {tmp_path}"
+    assert_refuses(evaluate.main, words, "--image-size 28 28", capsys)
 
 
 def predictions(files, network, capsys, *more):

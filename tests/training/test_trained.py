@@ -46,6 +46,10 @@ def test_it_reads_test_images(name, tmp_path, undrawn):
     assert results(next(tmp_path.iterdir()))["test"]["accuracy"] >= LEAST[name]
 
 
+def test_its_representation_is_short():
+    assert len(repr(load_network(FILES["mozafari2018"]))) < 200
+
+
 @pytest.mark.parametrize("name", slow_except(["mozafari2018"], FILES))
 def test_it_reads_a_picture(name, capsys):
     assert evaluate.main([str(FILES[name]), "--predict", str(ROOT / "images/example-digit.png")]) == 0
