@@ -5,11 +5,13 @@ they are computed with the last weights.
 
 A readout is a linear classifier of scikit-learn, one class against the rest: ``svm``, a linear support vector machine
 (squared hinge loss), or ``logistic``, logistic regression. Its input is whether each neuron of the stage spiked. It is
-compared with the network's own decision.
+compared with the network's own decision. The same classifier on the pixels is a reference for all networks.
 """
 
+import math
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +21,14 @@ import torch
 
 from datasets.data_set import Images
 from encoders import encode_chunks
-from engine.graph import CHUNK
+from engine.rules import RSTDP
 from errors import InputError
 from network_trainer import NetworkTrainer
+from report.diagnosis import is_near_chance
 from report.evaluation import evaluate_predictions
 from s1c1 import Encoder
+from training.log import RunLog
+from training.plan import Plan
 from utils import check_memory, write_atomically
 
 if TYPE_CHECKING:
@@ -32,63 +37,55 @@ if TYPE_CHECKING:
 CS = 0.001, 0.01, 0.1, 1.0  # inverse strengths of the regularisation from which C is chosen
 DEFAULT_C = 1.0  # scikit-learn's default, which is used without validation images
 MAX_TRIED = 10_000  # the largest number of training images for the choice of C
+PIXELS = {"name": "logistic", "C": 0.1}  # the readout of the pixels
+MAX_IMAGES = 5000  # of a split whose pixels are read out
+MAX_VALUES = 4_000_000  # of the pixels of these images
+PIXEL_SECONDS = 10.0  # for their readout
+LOWEST = -1e9  # the score of a class without training images
 COPIES = 3  # copies of the inputs in memory, including those of scikit-learn
 BYTES = 12  # of a spike in a sparse matrix: a float64 and an int32
 
 
-def read_features(
-    model: NetworkTrainer,
-    encoder: Encoder,
-    splits: Mapping[str, tuple[Images, np.ndarray, np.ndarray]],
-    stage: str,
-    readout: dict | None,
-    folder: Path | None,
-) -> dict:
-    """Save the features of a stage in ``folder`` unless it is None, and train a readout.
+def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
+    """Save the features of a stage, and train a readout, as far as ``plan.features`` contains them.
 
-    Args:
-        splits: {name: images and labels of a data set, and the indices of the split in them}.
-        readout: "name" and, unless C is chosen by validation, "C"; None: no readout.
+    The features of each split are saved in ``folder`` as ``features/SPLIT.npz``: latencies uint8 (N, C, H, W), labels
+    and indices in the data set int64 (N,), the stage and the number of time steps.
 
-    The features of each split are saved in ``SPLIT.npz``: latencies uint8 (N, C, H, W), labels and indices in
-    the data set int64 (N,), the stage and the number of time steps.
-
-    Returns {"readout": a dict for results.json}, or {} without a readout. If the readout does not fit in memory, the
-    dict contains the reason as "refused", because the rest of the run is finished.
+    Returns {"readout": a dict for results.json}, or {} without a readout. If the readout does not fit in memory or
+    takes too long, the dict contains the reason as "refused", because the rest of the run is finished.
     """
-    inputs = {}
-    result = {}
-    for split, (images, labels, indices) in splits.items():
+    model = plan.model
+    stage = plan.features.stage
+    readout = plan.features.readout
+    log.info(f"features of {stage}")
+    maps = {}
+    for split in plan.data.splits:
+        images, labels, indices = plan.data.get_split(split)
         if not len(indices):
             continue
-        latencies = compute_maps(model, encoder, images[indices], stage)
-        if folder is not None:
-            folder.mkdir(exist_ok=True)
+        latencies = compute_maps(model, plan.encoder, images[indices], stage)
+        if plan.features.is_saved:
+            target = folder / "features"
+            target.mkdir(exist_ok=True)
             arrays = {"latencies": latencies.numpy(), "labels": labels[indices], "indices": indices, "stage": stage}
             save = partial(np.savez_compressed, **arrays, time_steps=model.time_steps)
-            write_atomically(folder / f"{split}.npz", save)
-        if readout is not None and not result:
-            try:
-                inputs[split] = find_spikes(latencies, model.time_steps), labels[indices]
-            except InputError as error:
-                result = {"refused": str(error)}
+            write_atomically(target / f"{split}.npz", save)
+        if readout is not None:
+            maps[split] = latencies, labels[indices]
     if readout is None:
         return {}
     try:
-        result = result or train_readout(readout, inputs, model.num_classes)
+        inputs = {split: (find_spikes(part, model.time_steps), labels) for split, (part, labels) in maps.items()}
+        result = train_readout(readout, inputs, model.num_classes, log, plan.settings.readout_seconds)
+        note = "" if result["converged"] else ", not converged"
+        split = "test" if "test" in result else "validation"
+        text = f"C {result['C']:g}{note}: {split} accuracy {100 * result[split]['accuracy']:.2f} %"
     except InputError as error:
         result = {"refused": str(error)}
+        text = f"none: {error}"
+    log.info(f"readout    {readout['name']} on {stage}, {text}")
     return {"readout": {"name": readout["name"], "stage": stage, **result}}
-
-
-def describe_readout(readout: dict) -> str:
-    """Return one line about the readout of ``read_features``."""
-    title = f"{readout['name']} on {readout['stage']}"
-    if "refused" in readout:
-        return f"{title}: none; {readout['refused']}"
-    note = "" if readout["converged"] else ", not converged"
-    split = "test" if "test" in readout else "validation"
-    return f"{title}, C {readout['C']:g}{note}: {split} accuracy {100 * readout[split]['accuracy']:.2f} %"
 
 
 def compute_maps(model: NetworkTrainer, encoder: Encoder, images: Images, stage: str) -> torch.Tensor:
@@ -113,13 +110,15 @@ def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_m
     """
     from scipy import sparse
 
-    ones = sum(int((part < time_steps).sum()) for part in latencies.split(CHUNK))
+    spiked = (latencies < time_steps).flatten(1).numpy()
+    ones = np.count_nonzero(spiked)
     check_memory(f"a readout of {len(latencies):,} images with {ones:,} spikes", COPIES * BYTES * ones)
-    parts = ((part < time_steps).flatten(1).numpy() for part in latencies.split(CHUNK))
-    return sparse.vstack([sparse.csr_matrix(part, dtype=float) for part in parts], "csr")
+    return sparse.csr_matrix(spiked, dtype=float)
 
 
-def train_readout(config: dict, splits: dict[str, tuple], num_classes: int) -> dict:
+def train_readout(
+    config: dict, splits: dict[str, tuple], num_classes: int, log: RunLog, seconds: float = math.inf
+) -> dict:
     """Train a readout on the split "train", and score it on the others.
 
     Args:
@@ -127,51 +126,91 @@ def train_readout(config: dict, splits: dict[str, tuple], num_classes: int) -> d
             (the lowest of equal ones) after training on at most ``MAX_TRIED`` images, or ``DEFAULT_C`` if there are no
             validation images.
         splits: {name of a split: its spikes (N, neurons) and labels (N,)}.
+        log: gets a line for each value of C, and shows the progress.
+        seconds: after this time, no further class is learned.
 
     Returns a dict for results.json: the readout, the validation accuracy of each C, and the scores of
-    ``evaluate_predictions``. Raises InputError if all training images are of one class.
+    ``evaluate_predictions``. Raises InputError if all training images are of one class, or after ``seconds``.
     """
     splits = dict(splits)
     inputs, labels = splits.pop("train")
     if len(np.unique(labels)) < 2:
         raise InputError("a readout needs training images of two classes or more")
+    fit = partial(_fit, config["name"], log=log, end=time.monotonic() + seconds)
     tried = {}
     c = config.get("C", DEFAULT_C)
     if "C" not in config and "validation" in splits:
         every = -(-len(labels) // MAX_TRIED)  # so that all classes are there, even if the images are sorted
         for value in CS:
-            classifier, _ = _fit(config["name"], value, inputs[::every], labels[::every])
-            tried[str(value)] = _score(classifier, *splits["validation"], num_classes)["accuracy"]
+            classifiers, _ = fit(value, inputs[::every], labels[::every])
+            accuracy = _score(classifiers, *splits["validation"], num_classes)["accuracy"]
+            log.info(f"{config['name']}, C {value:g}: validation accuracy {100 * accuracy:.2f} %")
+            tried[str(value)] = accuracy
         c = float(max(tried, key=tried.get))
-    classifier, converged = _fit(config["name"], c, inputs, labels)
+    classifiers, converged = fit(c, inputs, labels)
     result = {"C": c, "converged": converged, "neurons": inputs.shape[1], "validation_accuracy_of_C": tried}
     for split, (spikes, classes) in splits.items():
-        result[split] = _score(classifier, spikes, classes, num_classes)
+        result[split] = _score(classifiers, spikes, classes, num_classes)
     return result
 
 
-def _fit(name: str, c: float, inputs, labels: np.ndarray):
-    """Train a classifier. Returns it, and whether it converged."""
+def _fit(name: str, c: float, inputs, labels: np.ndarray, log: RunLog, end: float):
+    """Train a classifier of each class against the rest, until the time ``end``.
+
+    Returns {class: classifier}, and whether all of them converged.
+    """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
-    from sklearn.multiclass import OneVsRestClassifier
     from sklearn.svm import LinearSVC
 
     # liblinear's trust-region Newton method is deterministic, and needs 10 to 20 steps
+    create = partial(LogisticRegression, solver="liblinear")
     if name == "svm":
-        classifier = LinearSVC(C=c, dual=False, tol=0.01)
-    else:
-        classifier = OneVsRestClassifier(LogisticRegression(C=c, solver="liblinear", tol=0.01))
+        create = partial(LinearSVC, dual=False)
+    classes = np.unique(labels).tolist()
+    classifiers = {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        classifier.fit(inputs, labels)
-    return classifier, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
+        for number, label in enumerate(classes, start=1):
+            if time.monotonic() > end:
+                raise InputError("it was not ready in time")
+            classifiers[label] = create(C=c, tol=0.01).fit(inputs, labels == label)
+            log.show(f"{name}, C {c:g}", number * len(labels), len(classes) * len(labels))
+    log.close_bar()
+    return classifiers, not any(issubclass(warning.category, ConvergenceWarning) for warning in caught)
 
 
-def _score(classifier, inputs, labels: np.ndarray, num_classes: int) -> dict:
-    """Evaluate a classifier by ``evaluate_predictions``. A class without training images has the lowest score."""
-    values = classifier.decision_function(inputs)
-    values = np.stack([-values, values], 1) if values.ndim == 1 else values
-    scores = np.full((len(values), num_classes), values.min())
-    scores[:, classifier.classes_] = values
-    return evaluate_predictions(labels, classifier.predict(inputs), scores, num_classes)
+def _score(classifiers: dict, inputs, labels: np.ndarray, num_classes: int) -> dict:
+    """Score the classifiers of ``_fit`` by ``evaluate_predictions``."""
+    scores = np.full((len(labels), num_classes), LOWEST)
+    for label, classifier in classifiers.items():
+        scores[:, label] = classifier.decision_function(inputs)
+    return evaluate_predictions(labels, scores.argmax(1), scores, num_classes)
+
+
+def compare_with_pixels(plan: Plan, best: dict | None, log: RunLog) -> Iterator[str]:
+    """Yield the accuracy of a readout of the pixels, as a reference. If R-STDP reaches less, advise the margin rule.
+
+    The images of each split are evenly spaced. best: ``Progress.best``.
+    """
+    data = plan.data
+    num_classes = data.set.num_classes
+    split = "validation" if len(data.splits["validation"]) else plan.settings.scored_split
+    inputs = {}
+    for name in ("train", split):
+        images, labels, indices = data.get_split(name)
+        count = min(MAX_IMAGES, MAX_VALUES // math.prod(images.shape[1:]))
+        chosen = indices[:: math.ceil(len(indices) / count)]
+        pixels = np.asarray(images[chosen]).reshape(len(chosen), -1)
+        inputs[name] = pixels / 255, labels[chosen]
+    try:
+        found = train_readout(PIXELS, inputs, num_classes, log, PIXEL_SECONDS)
+    except InputError as error:
+        yield f"no linear classifier on the pixels for reference: {error}"
+        return
+    accuracy = found[split]["accuracy"]
+    text = f"for reference, a linear classifier on the pixels: {split} accuracy {100 * accuracy:.2f} %"
+    is_rewarded = plan.model.phases[-1].main_rule.name == RSTDP.name
+    if best and is_rewarded and best["accuracy"] < accuracy and not is_near_chance(best["accuracy"], num_classes):
+        text += f"; the network reaches less: try --set {plan.model.decision}.rule=margin"
+    yield text

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from engine.decision import Outcome
+from engine.phases import Phase
 from errors import discard_output, warn
 from network_trainer import Progress
 from utils import write_atomically
@@ -20,6 +22,7 @@ COLUMNS = (
     *("train_accuracy", "train_loss", "train_silent", "val_accuracy", "val_loss", "val_silent"),
     *("convergence", "winners_per_image", "dead_features", "ltp_rate", "ltd_rate", "seconds"),
 )
+EVERY = 60.0  # seconds between two lines about the progress, if there is no terminal
 NEW_BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}"  # before a rate is known
 BAR = NEW_BAR.replace("{postfix}", " [{remaining} left, {rate_noinv_fmt}]{postfix}")
 
@@ -37,6 +40,7 @@ class RunLog:
         self.quiet = sys.stdout is None
         self.is_live = not self.quiet and sys.stdout.isatty()
         self.board = NoBoard()
+        self.printed_at = time.monotonic()
         if tensorboard and folder is not None:
             from training.tensorboard import Board  # the import takes a second
 
@@ -45,6 +49,7 @@ class RunLog:
 
     def info(self, text: str) -> None:
         """Print a text and append it to log.txt."""
+        self.printed_at = time.monotonic()
         if self.folder is not None:
             path = self.folder / "log.txt"
             if path.is_symlink() or path.is_fifo():
@@ -65,15 +70,19 @@ class RunLog:
         outcome: Outcome | None = None,
         left: str = "",
     ) -> None:
-        """Show the progress in a terminal: ``done`` of ``total`` images. A new title begins a new progress bar.
+        """Show the progress: ``done`` of ``total`` images, in a terminal by a bar, which a new title begins.
+
+        Without a terminal, a line is printed if there was none for ``EVERY`` seconds.
 
         outcome: the outcome of the epoch so far, if the network decides. left: see ``estimate_left``.
         """
-        if not self.is_live:
-            return
         text = left
         if outcome is not None:
             text = f"accuracy {100 * outcome.fraction('correct'):.1f} %, {left}"
+        if not self.is_live:
+            if time.monotonic() - self.printed_at > EVERY:
+                self.info(f"{title}: {100 * done / total:.0f} %  {text}")
+            return
         with self._printing():
             if self._bar is None or self._bar.desc != title:
                 self.close_bar()
@@ -133,14 +142,15 @@ class NoBoard:
     log_pictures = log_scores = flush = close = ignore
 
 
-def estimate_left(progress: Progress, names: Sequence[str], epochs: Sequence[int], fraction: float) -> str:
+def estimate_left(progress: Progress, phases: Sequence[Phase], epochs: Sequence[int], fraction: float) -> str:
     """Return the time left of the phase and of the run, by the last measured epoch of each phase.
 
     An unmeasured phase is assumed to take as long per epoch as the current phase.
 
-    names, epochs: of each phase. fraction: of the current epoch that is done, above 0.
+    epochs: of each phase. fraction: of the current epoch that is done, above 0.
     """
     seconds = {row["phase"]: row["seconds"] for row in progress.history}
+    names = [phase.name for phase in phases]
     phase = progress.phase
     current = seconds.get(names[phase], progress.seconds / fraction)
     left = max(0.0, current * (epochs[phase] - progress.epoch) - progress.seconds)

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from encoders import encode_chunks, name_unit
 from engine.compiled import announcements
 from engine.decision import Outcome
 from engine.graph import LatencyMap
-from engine.packed import PackedLatencies
 from engine.stages import INPUT
 from network_trainer import LatencyDataset, Progress, Step
 from report.activation_maps import save_activation_maps
@@ -28,7 +28,7 @@ from report.report import MOVED_IMAGES, Report, collect_results, write_report
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import load_checkpoint, restore_state, save_checkpoint
-from training.features import describe_readout, read_features
+from training.features import compare_with_pixels, read_features
 from training.initial import take_over
 from training.log import RunLog, estimate_left
 from training.plan import Plan, count_neurons
@@ -98,7 +98,7 @@ class Run:
             self.log_history()
         self.save()  # with these settings
         self.log.board.log_network(summarize(self.model, *self.data.set.image_size[:2]))
-        announcements[:] = [lambda: self.log.info("compiling the kernels of the encoder, at the first start only")]
+        self.announce("the encoder")
         seconds = {"encoding": -time.perf_counter()}
         train = self.encode_split("train")
         needs_labels = any(phase.needs_labels for phase in phases)
@@ -106,15 +106,14 @@ class Run:
         seconds["encoding"] += time.perf_counter()
         self.diagnosis = None
         if not self.settings.dry_run:
-            self.diagnosis = Diagnosis(self.model, train)
-            if self.data.set.colours and not is_resumed:
-                self.log_diagnosis(self.diagnosis.diagnose_size())
+            self.diagnosis = Diagnosis(self.model, self.encoder, train)
         with handle_signals(self.stop.note):
             while self.progress.phase < len(phases):
                 self.train_phase(train, validation)
         if self.settings.until:
             self.save()
-            self._read_features()
+            if self.plan.features:
+                read_features(self.plan, self.folder, self.log)
             command = RunFolder(self.folder).resume_command
             self.log.info(f"ended after {phases[-1].name}; train the rest with\n    {command}")
         else:
@@ -131,9 +130,8 @@ class Run:
             if file and file.exists():
                 phase = self.model.phases[number]
                 before = len(self.progress.history)
-                diagnosis = self.progress.diagnosis
-                self.progress = take_over(load_checkpoint(file), self.model, self.settings.epochs[: number + 1])
-                self.progress.diagnosis = diagnosis
+                taken = take_over(load_checkpoint(file), self.model, self.settings.epochs[: number + 1])
+                self.progress = replace(taken, diagnosis=self.progress.diagnosis)
                 self.log.info(f"{phase.name}: from {file}, with the seconds of that training")
                 self.log_history(before)
                 if self.diagnosis and len(self.progress.history) > before:
@@ -183,13 +181,11 @@ class Run:
         outcome = Outcome(*progress.outcome) if step.kind == "batch" and step.learned.outcome else None
         if step.kind == "phase":
             self.log.close_bar()
-            text = f"compiling the kernels of {step.phase.name}, at the first start only"
-            announcements[:] = [lambda: self.log.info(text)]
+            self.announce(step.phase.name)
         elif step.kind != "epoch":
             left = ""
             if step.kind == "batch":
-                phases = [phase.name for phase in self.model.phases]
-                left = estimate_left(progress, phases, self.settings.epochs, step.done / step.total)
+                left = estimate_left(progress, self.model.phases, self.settings.epochs, step.done / step.total)
             self.log.show(step.title, step.done, step.total, outcome, left)
         if outcome:
             board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
@@ -202,6 +198,10 @@ class Run:
             self.log.flush()  # what a checkpoint counts as done is on the disk before the checkpoint
             self.save()
         self.stop_if_asked()
+
+    def announce(self, what: str) -> None:
+        """Log, before the next compilation, what it is for."""
+        announcements[:] = [lambda: self.log.info(f"compiling the kernels of {what}, at the first start only")]
 
     def stop_if_asked(self) -> None:
         """Raise Stopped if a signal has requested it. The run is saved."""
@@ -261,14 +261,13 @@ class Run:
         count = len(chosen)
         if not count:
             return None
-        shape = self.model.in_channels, *self.data.set.image_size
-        if self.model.device.type == "cpu":
-            latencies = PackedLatencies(count, shape, self.model.time_steps)
-        else:
-            latencies = torch.empty((count, *shape), dtype=torch.uint8, device=self.model.device)
         title = f"encoding the {split} {name_unit(self.encoder.colours)}"
+        device = self.model.device
+        latencies = None
         for part, encoded in encode_chunks(self.encoder, images[chosen]):
-            latencies[part] = encoded.to(self.model.device)
+            if latencies is None:
+                latencies = self.model.allocate(INPUT, encoded.to(device), count, device.type == "cpu")
+            latencies[part] = encoded.to(device)
             self.log.show(title, part.stop, count)
         self.log.close_bar()
         return LatencyDataset(latencies, labels[chosen])
@@ -304,55 +303,62 @@ class Run:
         self.log.board.log_pictures("maps", folder, step)
 
     def report(self, validation: LatencyDataset | None, seconds: dict[str, float], start: float) -> None:
-        """Test the best and the last weights, and write scores, figures, maps and the page.
+        """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout.
 
         seconds: {part of the run: seconds}, for results.json. start: time at which the process began to train.
         """
-        split = self.settings.scored_split
-        images, labels, chosen = self.data.get_split(split)
-        latencies = self.encode_split(split).maps[INPUT]
-        images = images[chosen]
-        labels = labels[chosen]
-        evaluations, energy = self.evaluate(latencies, labels, validation)
-        if self.progress.best is None:
-            self.save("best.safetensors")
-        if self.settings.figures:
-            self.log.info("drawing the figures")
-        report = self._make_report(images, labels, latencies, evaluations.get(f"{split}.best"))
-        facts = {"diagnosis": self.progress.diagnosis, "energy": energy, **self._collect_facts(seconds)}
-        maps = self.folder / "maps" / "end"
-        lost = write_report(self.folder, report, evaluations, facts, maps, self.plan.map_images, self.settings.figures)
-        self.log_all(lost)
-        self._log_board(evaluations, maps)
-        seconds["since the last start"] = time.perf_counter() - start
-        facts |= {"peak_memory_mb": get_peak_memory(), "flags": self.info["flags"]}
-        results = collect_results(evaluations, facts)
-        if self.settings.figures:
-            write_page(self.folder, report, maps, results)
-        write_json(self.folder / "results.json", results)  # with flags: from now on, the run is finished
-        self._log_scores(evaluations, facts)
-
-    def _make_report(
-        self, images: np.ndarray, labels: np.ndarray, latencies: LatencyMap, evaluation: Evaluation | None
-    ) -> Report:
-        """Return the data of the figures and the page, from the images of the scored split."""
+        settings = self.settings
+        split = settings.scored_split
         best = self.progress.best
+        data = self.data
+        images, labels, chosen = data.get_split(split)
+        latencies = self.encode_split(split).maps[INPUT]
+        evaluations, energy = self.evaluate(latencies, labels[chosen], validation)
+        if best is None:
+            self.save("best.safetensors")
+        if settings.figures and self.diagnosis and data.set.name != "mnist":
+            self.log_diagnosis(compare_with_pixels(self.plan, best, self.log))
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
-        return Report(
+        report = Report(
             model=self.model,
             encoder=self.encoder,
-            images=images,
-            labels=labels,
+            images=images[chosen],
+            labels=labels[chosen],
             latencies=latencies,
-            class_names=self.data.set.class_names,
+            class_names=data.set.class_names,
             title=f"{self.plan.title}, {weights}",
-            split=self.settings.scored_split,
-            evaluation=evaluation,
+            split=split,
+            evaluation=evaluations.get(f"{split}.best"),
             history=self.progress.history,
-            training_images=self.data.set.train_images[self.data.splits["train"][:MOVED_IMAGES]],
+            training_images=data.set.train_images[data.splits["train"][:MOVED_IMAGES]],
             augmentation=self.plan.augmentation,
-            seed=self.settings.seed,
+            seed=settings.seed,
         )
+        facts = {"diagnosis": self.progress.diagnosis, "energy": energy, **self._collect_facts(seconds)}
+        maps = self.folder / "maps" / "end"
+        if settings.figures:
+            self.log.info("drawing the figures")
+        lost = write_report(self.folder, report, evaluations, facts, maps, self.plan.map_images, settings.figures)
+        self.log_all(lost)
+        step = len(self.progress.history) + 1
+        self._log_scores(evaluations, step)
+        self.log.board.log_pictures("maps", maps, step)
+        self.log.board.log_pictures("report", self.folder / "figures", step)
+        if self.plan.features:
+            if settings.figures:
+                write_page(self.folder, report, maps)  # a readout may take long
+            facts |= read_features(self.plan, self.folder, self.log)
+        seconds["since the last start"] = time.perf_counter() - start
+        peak = get_peak_memory()
+        facts |= {"peak_memory_mb": peak, "flags": self.info["flags"]}
+        results = collect_results(evaluations, facts)
+        if settings.figures:
+            write_page(self.folder, report, maps, results)
+        write_json(self.folder / "results.json", results)  # with flags: from now on, the run is finished
+        memory = f", {peak:,.0f} MB at most" if peak else ""
+        self.log.info(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
+        if settings.dry_run:
+            self.log.info("a dry run: accuracies of a few images are no results")
 
     def _collect_facts(self, seconds: dict[str, float]) -> dict[str, Any]:
         """Return what results.json contains beside the scores. ``seconds`` gets those of the phases."""
@@ -366,48 +372,23 @@ class Run:
         environment = describe_environment()
         return {
             **scored,
-            **self._read_features(),
             "seconds": seconds,
             "images": self.data.count_images(),
             "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
         }
 
-    def _read_features(self) -> dict[str, Any]:
-        """Save the features and train the readout, if the plan contains them. See ``read_features``."""
-        features = self.plan.features
-        if features is None:
-            return {}
-        self.log.info(f"features of {features.stage}")
-        splits = {split: self.data.get_split(split) for split in self.data.splits}
-        target = self.folder / "features" if features.is_saved else None
-        return read_features(self.model, self.encoder, splits, features.stage, features.readout, target)
-
-    def _log_board(self, evaluations: dict[str, Evaluation], maps: Path) -> None:
-        """Log scores, figures and the activation maps in ``maps`` to TensorBoard."""
-        board = self.log.board
-        step = len(self.progress.history) + 1
-        board.log_pictures("maps", maps, step)
-        for split in ("validation", "test"):
-            if f"{split}.best" in evaluations:
-                board.log_scores(split, evaluations[f"{split}.best"].metrics, step)
-        board.log_pictures("report", self.folder / "figures", step)
-
-    def _log_scores(self, evaluations: dict[str, Evaluation], facts: dict[str, Any]) -> None:
-        """Log the scores, the time and the memory, and where everything is."""
-        if best := facts.get("best_epoch"):
+    def _log_scores(self, evaluations: dict[str, Evaluation], step: int) -> None:
+        """Log the scores. Those of a dry run, which are of a few images, are not printed."""
+        if best := self.progress.best:
             self.log.info(f"best on the validation set: epoch {best['epoch']} of {best['phase']}")
-        for key in ("validation.best", "validation.last", "test.best", "test.last"):
-            if key in evaluations:
-                split, which = key.split(".")
-                text = evaluations[key].describe(name_unit(self.encoder.colours))
-                self.log.info(f"{split:<10} {which}  {text}")
+        for key, evaluation in evaluations.items():
+            split, which = key.split(".")
+            if not self.settings.dry_run:
+                self.log.info(f"{split:<10} {which}  {evaluation.describe(name_unit(self.encoder.colours))}")
+            if which == "best":
+                self.log.board.log_scores(split, evaluation.metrics, step)
         if not evaluations:
             self.log.info(f"no scores: {NO_SCORES}")
-        if "readout" in facts:
-            self.log.info(f"readout    {describe_readout(facts['readout'])}")
-        peak = get_peak_memory()
-        memory = f", {peak:,.0f} MB at most" if peak else ""
-        self.log.info(f"{facts['seconds']['since the last start']:.0f} s{memory}; see {self.folder}")
 
     def evaluate(
         self, latencies: LatencyMap, labels: np.ndarray, validation: LatencyDataset | None

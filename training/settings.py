@@ -430,6 +430,7 @@ class TrainSettings(NetworkSettings):
         SCORES,
         choices=(*READOUTS, "none"),
     )
+    readout_seconds: float = of_output(3600.0, "SECONDS", "the longest training of the classifier", NOTHING)
 
     @property
     def scored_split(self) -> str:

@@ -1,11 +1,12 @@
 """Follow what the diagnosis of a run advises, and compare the validation accuracy with that of the run itself.
 
-    python -m results.scripts.advice FOLDER [--seeds 0 1 2] [--cases digits intensity …]
+    python -m results.scripts.advice FOLDER [--seeds 0 1 2] [--cases nmnist faces …]
 
-FOLDER contains N-MNIST's recordings as ``nmnist/Train`` and ``nmnist/Test``, photographs of faces and motorbikes as
-``faces/CLASS``, and CIFAR-10 as ``cifar/CLASS``. A quarter of the training images is held out; no test image is read.
-A line for each advice contains the accuracy of the last epoch, mean and standard error over the seeds, and the mean
-difference with its standard error.
+FOLDER contains N-MNIST's recordings as ``nmnist/CLASS``, photographs of faces and motorbikes as ``faces/CLASS``,
+Fashion-MNIST as ``FashionMNIST/raw``, and the first 300 training images of each class of CIFAR-10 as ``cifar/CLASS``.
+A part of the training images is held out; no test image is read. What the run with the first seed advises is followed
+with all seeds. A line for each advice contains the accuracy of the last epoch, mean and standard error over the seeds,
+and the mean difference with its standard error.
 """
 
 import argparse
@@ -19,26 +20,34 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-COMMON = "--val-split 0.25 --no-test --no-figures --readout none --threads 1"
+COMMON = "--model mozafari2018 --val-split 0.25 --no-test --readout none --threads 1"
+ADAPTIVE = "--set s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05"
+NMNIST = "--dataset events:{folder}/nmnist --epochs 6 12 20"
+FACES = "--dataset folder:{folder}/faces --image-size 28 28 --epochs 10 10 20"
+FASHION = "--dataset fashion-mnist --data-dir {folder} --ratio 0.1 --val-split 2000 --epochs 2 4 10"
+CIFAR = "--dataset folder:{folder}/cifar --epochs 2 4 10"
 CASES = {
-    "digits": "--model mozafari2018 --dataset digits --epochs 4 8 20",
-    "intensity": "--model mozafari2018 --dataset digits --encoder intensity --epochs 8 12 20",
-    "edge": "--plugin results/scripts/edge.py --encoder edge --model mozafari2018 --dataset digits --epochs 4 8 20",
-    "nmnist": "--model mozafari2018 --dataset events:{folder}/nmnist --epochs 6 12 20",
-    "nmnist-multiscale": "--model multiscale2026 --dataset events:{folder}/nmnist --augment none --epochs 6 12 12 6 15",
-    "faces": "--model mozafari2018 --dataset folder:{folder}/faces --image-size 40 60 --epochs 4 8 20",
-    "cifar": "--model mozafari2018 --dataset folder:{folder}/cifar --ratio 0.1 --epochs 2 5 10",
+    "nmnist": NMNIST,
+    "faces": FACES,
+    "fashion": FASHION,
+    "cifar-adaptive-intensity": f"{CIFAR} --encoder intensity {ADAPTIVE}",
+    "faces-adaptive-intensity": f"{FACES} --encoder intensity {ADAPTIVE}",
 }
-ADVICE = re.compile(r"(?:try|or) (--.*?)(?= or |, |; | \(|$)")
+ADVICE = re.compile(r"try (--.*)$")
 
 
 def train(words: list[str], seed: int) -> tuple[float, list[str]]:
     """Return the validation accuracy of the last epoch, and the texts of the diagnosis."""
     with tempfile.TemporaryDirectory() as output:
-        flags = [*words, *COMMON.split(), "--seed", str(seed), "--output", output, "--name", "run"]
+        flags = [*COMMON.split(), *words, "--seed", str(seed), "--output", output, "--name", "run"]
         subprocess.run([sys.executable, "train.py", *flags], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         results = json.loads((Path(output) / "run" / "results.json").read_text())
     return results["validation"]["last"]["accuracy"], results["diagnosis"]
+
+
+def follow(words: list[str], advice: list[str]) -> list[str]:
+    """Return the flags of a run with an advice. ``--set`` is the last flag of ``words``, if it is there."""
+    return words + advice[("--set" in words) and advice[0] == "--set" :]
 
 
 def describe(values: np.ndarray) -> str:
@@ -55,12 +64,14 @@ def main() -> None:
     print(f"python train.py … {COMMON}; seeds {args.seeds}", flush=True)
     for case in args.cases:
         words = CASES[case].format(folder=args.folder.resolve()).split()
-        runs = [train(words, seed) for seed in args.seeds]
-        before = np.array([accuracy for accuracy, _ in runs])
+        first, *others = args.seeds
+        accuracy, diagnosis = train(words, first)
+        before = np.array([accuracy, *(train([*words, "--no-figures"], seed)[0] for seed in others)])
         print(f"{case}: {describe(before)} %; {CASES[case]}", flush=True)
-        texts = {ADVICE.search(text)[1]: text for _, diagnosis in runs for text in diagnosis if ADVICE.search(text)}
+        texts = {ADVICE.search(text)[1]: text for text in diagnosis if ADVICE.search(text)}
         for advice, text in texts.items():
-            after = np.array([train([*words, *advice.split()], seed)[0] for seed in args.seeds])
+            followed = follow(words, advice.split())
+            after = np.array([train([*followed, "--no-figures"], seed)[0] for seed in args.seeds])
             print(f"    {text}\n    {describe(after)} %, difference {describe(after - before)}", flush=True)
 
 

@@ -60,6 +60,15 @@ def test_a_bar_shows_the_time_left(tmp_path, capsys):
     assert "images/s" in shown
 
 
+def test_without_a_terminal_a_long_phase_prints_a_line_per_minute(tmp_path, monkeypatch, capsys):
+    log = RunLog(tmp_path)
+    now = time.monotonic()
+    for seconds in range(10, 140, 10):
+        monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: now + seconds)
+        log.show("s1 STDP 1/2", seconds, 200, left="run 02:35 left")
+    assert [line.split()[3:5] for line in capsys.readouterr().out.splitlines()] == [["30", "%"], ["65", "%"]]
+
+
 @pytest.mark.slow
 def test_an_isolated_python_and_a_full_output():
     """``python -I`` does not add the folder of the script to the module path. No window is opened."""

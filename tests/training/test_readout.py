@@ -1,21 +1,26 @@
 """Features for other classifiers: what is saved, the accuracy of a linear readout, and what does not fit."""
 
 import shlex
+import shutil
 from unittest import mock
 
 import numpy as np
 import pytest
 import torch
+from support import command
 from support.command import DIGITS, dont_draw, results, start
 from support.refusals import assert_refuses
 
 import datasets
 import train
 from models import build_model
+from report.run_folder import RunFolder
 from s1c1 import S1C1
 from training import features
 from training.checkpoint import load_checkpoint, rebuild_network
-from training.settings import READOUTS
+from training.log import RunLog
+from training.plan import load_data, make_plan, resolve
+from training.settings import READOUTS, TrainSettings
 
 SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figures"
 
@@ -68,7 +73,7 @@ def test_what_can_be_separated_is_read_without_an_error(name):
     inputs = features.find_spikes(latencies, 15)
     assert (inputs.shape, inputs.nnz) == ((60, 4), 60)
     splits = {"train": (inputs, labels), "test": (inputs, labels)}
-    found = features.train_readout({"name": name}, splits, 3)
+    found = features.train_readout({"name": name}, splits, 3, RunLog())
     assert (found["C"], found["converged"], found["test"]["accuracy"]) == (features.DEFAULT_C, True, 1)
 
 
@@ -79,8 +84,44 @@ def test_two_classes_in_training_and_a_third_in_the_test(name):
     inputs = features.find_spikes(latencies.to(torch.uint8), 15)
     shown = np.where(np.arange(40) == 0, 2, labels)
     splits = {"train": (inputs, labels), "test": (inputs, shown)}
-    found = features.train_readout({"name": name, "C": 1.0}, splits, 3)
+    found = features.train_readout({"name": name, "C": 1.0}, splits, 3, RunLog())
     assert found["test"]["accuracy"] == 39 / 40
+
+
+def test_results_do_not_wait_for_a_readout(tmp_path, undrawn, monkeypatch, capsys):
+    """They exist when it begins. The run is finished when it ends, or after its limit."""
+    monkeypatch.setattr(features, "CS", (0.01, 0.1))
+    run = RunFolder(tmp_path / "run")
+    with monkeypatch.context() as context:
+        context.setattr("training.run.read_features", mock.Mock(side_effect=KeyboardInterrupt))
+        assert start(f"{command.SMALL} --epochs 0 0 1 --readout logistic --name run", tmp_path) == 130
+    found = results(run.path)
+    assert found["test"]["best"]
+    assert "test, best epoch" in (run.path / "index.html").read_text()
+    assert "test       best" in capsys.readouterr().out
+    assert not run.is_finished
+    shutil.copytree(run.path, tmp_path / "limited")
+    assert start("--resume run", tmp_path) == 0
+    assert capsys.readouterr().out.count("logistic, C 0.") == 2
+    assert results(run.path)["test"] == found["test"]
+    assert results(run.path)["readout"]["test"]
+    assert run.is_finished
+    assert start("--resume limited --readout-seconds 0", tmp_path) == 0
+    assert "time" in results(tmp_path / "limited")["readout"]["refused"]
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "rule", "advised"),
+    [(0.5, "rstdp", True), (0.99, "rstdp", False), (0.1, "rstdp", False), (0.5, "margin", False)],
+)
+def test_the_margin_rule_is_advised_if_a_linear_classifier_is_better(accuracy, rule, advised):
+    """Unless the network is near chance: then it needs other features."""
+    settings = TrainSettings.parse(shlex.split(f"{command.SMALL} --set s3.rule={rule}"))
+    data = load_data(settings)
+    settings, encoder, model = resolve(settings, data)
+    plan = make_plan(settings, data, encoder, model)
+    (text,) = features.compare_with_pixels(plan, {"accuracy": accuracy}, RunLog())
+    assert ("--set s3.rule=margin" in text) == advised
 
 
 def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsys, tmp_path):

@@ -49,6 +49,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     folder = only_run(tmp_path / "runs")
     assert str(folder) in out
     assert (folder / "log.txt").read_text() == out
+    assert not [line for line in out.splitlines() if line.startswith("test ")]  # of a few images
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "runs"]
     assert not list((tmp_path / "elsewhere").iterdir())
 
