@@ -3,13 +3,11 @@
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
-import math
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import chain
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,25 +17,24 @@ from torch import nn
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
 from engine.declaration import describe, fits
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_stages, check_training
-from engine.latency import to_classes, to_latency_map, to_tensor
 from engine.layers import BACKENDS, Layer
-from engine.packed import Packed
 from engine.phases import Learned, Phase
 from engine.registry import register
 from engine.stages import INPUT, Stage, set_fields
 from errors import InputError
-from utils import check_memory
 
 # The networks by name and by alias. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
 # The types of the attributes that a class declares.
 DECLARED = {"epochs": tuple[int, ...], "encoder": dict, "augmentation": str, "readout": dict | None}
+INTEGERS = torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64
 
 
 class LatencyDataset:
     """The labels of a data set, and the latency maps that the current phase and later phases read.
 
     ``maps`` is {"input" or stage: its map}. At first it contains the network's input. On a CPU the maps are packed.
+    ``NetworkTrainer.steps`` checks the input and the labels.
     ``copies`` contains the inputs of the decision stage for moved copies of the images.
 
     Args:
@@ -46,9 +43,8 @@ class LatencyDataset:
     """
 
     def __init__(self, latencies: LatencyMap, labels: Any):
-        latencies = latencies if isinstance(latencies, Packed) else to_latency_map(latencies)
         self.maps = {INPUT: latencies}
-        self.labels = to_tensor(labels, "labels")
+        self.labels = labels
         self.copies = []
 
     def __len__(self):
@@ -84,10 +80,6 @@ class Progress:
     phase_seconds: dict[str, float] = field(default_factory=dict)
     test_reads: int = 0
     diagnosis: list[str] = field(default_factory=list)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the attributes by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     def add(self, learned: Learned, layers: dict[str, Layer]) -> None:
         """Add what a batch has learned. ``layers``: {label: layer} of the phase."""
@@ -181,42 +173,27 @@ class NetworkTrainer(StageGraph):
         image_size: Sequence[int] | None = None,
     ):
         super().__init__()
-        check_count("in_channels", in_channels, 1)
-        check_count("num_classes", num_classes, 1)
-        check_count("time_steps", time_steps, 1, 254)
-        check_count("seed", seed)
-        size = (28, 28) if image_size is None else tuple(image_size)
-        if len(size) != 2 or not all(isinstance(side, Integral) and side > 0 for side in size):
-            raise InputError(f"image_size must be (height, width), not {image_size!r}")
+        if time_steps not in range(1, 255):
+            raise InputError(f"time_steps must be a whole number from 1 to 254, not {time_steps!r}")
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.time_steps = time_steps
-        self.image_size = size
-        if backend == "event" and not str(device).startswith("cpu"):
-            raise InputError(f"the event backend runs on a CPU, not on {device}: use torch")
-        device = open_device(device)
-        if dtype not in (torch.float32, torch.float64):
-            raise InputError(f"dtype must be torch.float32 or torch.float64, not {dtype}")
+        self.image_size = (28, 28) if image_size is None else tuple(image_size)
+        is_on_cpu = torch.device(device).type == "cpu"
         if backend == "auto":
-            backend = "event" if device.type == "cpu" else "torch"
+            backend = "event" if is_on_cpu else "torch"
         if backend not in BACKENDS:
             raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)} and auto")
+        if backend == "event" and not is_on_cpu:
+            raise InputError(f"the event backend runs on a CPU, not on {device}: use torch")
         self.backend = backend
         declaration = check_stages(self.build(num_classes))
         if overrides:
             declaration = check_stages(set_fields(declaration, overrides))
         shapes = self.connect(declaration, image_size is not None)
         check_training(self, num_classes)
-        weights = 0
-        for stage, inputs in self.nodes.values():
-            channels, _, _ = shapes[inputs[0]]
-            weights += sum(math.prod(conv.weight_shape(channels)) for conv in stage.convs)
-        check_memory("the weights", weights * dtype.itemsize)
         self.make_layers(shapes, backend, dtype, np.random.default_rng(seed))
-        phases = self.build_phases()
-        if not isinstance(phases, list | tuple) or not all(isinstance(phase, Phase) for phase in phases):
-            raise InputError(f"build_phases must return a list of phases, not {phases!r}")
-        self.phases = nn.ModuleList(phases)
+        self.phases = nn.ModuleList(self.build_phases())
         self.to(device)
 
     def build(self, num_classes: int) -> dict[str, Stage]:
@@ -266,7 +243,14 @@ class NetworkTrainer(StageGraph):
 
     def check_labels(self, labels: Any, count: int) -> torch.Tensor:
         """Return the labels as int64 (count,). Raises InputError for another number of labels or unknown classes."""
-        return to_classes(labels, "labels", count, self.num_classes)
+        labels = torch.as_tensor(labels).cpu()
+        if labels.shape != (count,) or labels.dtype not in INTEGERS:
+            message = f"labels must be {count} integers ({count},), not {labels.dtype} {tuple(labels.shape)}"
+            raise InputError(message)
+        if count and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            message = f"labels must be 0 to {self.num_classes - 1}, not {labels.min()} to {labels.max()}"
+            raise InputError(message)
+        return labels.long()
 
     def check_copies(self) -> None:
         """Raise InputError unless only the decision stage learns with labels: maps of copies have no spike times."""
@@ -286,22 +270,20 @@ class NetworkTrainer(StageGraph):
 
         maps: the network's input, or {name: map} of maps from which the decision can be computed.
         """
-        maps = self.check_maps(maps)
-        layers = self._deciding_layers()
+        maps = self.to_maps(maps)
+        classes = self.class_of_feature()
         name = self.input_name(self.decision)
-        decisions = [torch.empty(0, dtype=torch.int64, device=self.device)]
-        scores = [torch.empty(0, self.num_classes, device=self.device)]
-        for start in range(0, len(next(iter(maps.values()))), CHUNK):
+        parts = []
+        for start in range(0, len(next(iter(maps.values()))) or 1, CHUNK):  # of no images, an empty part
             part = {below: latencies[start : start + CHUNK] for below, latencies in maps.items()}
             ((_, inputs),) = self.walk(part, [name])
-            decisions_of_part, scores_of_part = self._decide_part(layers, inputs)
-            decisions.append(decisions_of_part)
-            scores.append(scores_of_part)
+            parts.append(self._decide_part(inputs, classes))
+        decisions, scores = zip(*parts, strict=True)
         return torch.cat(decisions), torch.cat(scores)
 
-    def _decide_part(self, layers: list[Layer], inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return decisions and scores, from the input of the decision stage."""
-        classes = self.class_of_feature()
+    def _decide_part(self, inputs: torch.Tensor, classes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return decisions and scores, from the input of the decision stage. classes: of its features."""
+        layers = self._deciding_layers()
         votes = []
         highest = []
         scores = 0
@@ -315,10 +297,6 @@ class NetworkTrainer(StageGraph):
             scores = scores + of_class
         decisions = majority(torch.stack(votes, 1), torch.stack(highest, 1), self.num_classes)
         return decisions, scores
-
-    def forward(self, latencies: torch.Tensor) -> torch.Tensor:
-        """Alias of ``predict``."""
-        return self.predict(latencies)
 
     def predict(self, latencies: torch.Tensor) -> torch.Tensor:
         """Return the decided classes, int64 (N,), -1 for silence."""
@@ -334,10 +312,7 @@ class NetworkTrainer(StageGraph):
 
     def train_unsupervised(self, latencies: torch.Tensor, name: str) -> None:
         """Train the stage ``name`` on each image once, one after another. The other stages do not change."""
-        phases = {}
-        for phase in self.phases:
-            if not phase.needs_labels:
-                phases |= dict.fromkeys(phase.stages, phase)
+        phases = {stage: phase for phase in self.phases if not phase.needs_labels for stage in phase.stages}
         if name not in phases:
             names = ", ".join(phases)
             raise InputError(f"{self.name} has no stage {name!r} that learns without labels; choose from {names}")
@@ -349,7 +324,6 @@ class NetworkTrainer(StageGraph):
         epoch: number of epochs of this phase before this one.
         """
         self._deciding_layers()
-        check_count("epoch", epoch)
         phase = self.phases[-1]
         inputs = self.map_of(latencies, self.input_name(phase.stages[0]))
         labels = self.check_labels(labels, len(inputs))
@@ -401,12 +375,9 @@ class NetworkTrainer(StageGraph):
                 decision stage reads the original images or one of the copies.
         """
         progress = Progress() if progress is None else progress
-        if not isinstance(progress, Progress):
-            raise InputError(f"progress must be a Progress, not {type(progress).__name__}")
-        check_count("batch_size", batch_size, 1)
-        check_count("seed", seed)
-        check_count("patience", patience)
-        self._check_training(train, validation, epochs, copies)
+        self._check_training(train, validation, epochs)
+        if copies:
+            self.check_copies()
         prepared = None
         try:
             while progress.phase < len(self.phases):
@@ -459,27 +430,20 @@ class NetworkTrainer(StageGraph):
             while train.copies:
                 train.copies.pop().close()
 
-    def _check_training(self, train, validation, epochs, copies) -> None:
+    def _check_training(self, train, validation, epochs) -> None:
         """Raise InputError if arguments of ``steps`` do not fit the network or each other."""
-        are_counts = all(isinstance(count, Integral) and count >= 0 for count in epochs)
-        if len(epochs) != len(self.phases) or not are_counts:
+        if len(epochs) != len(self.phases):
             names = " ".join(phase.name for phase in self.phases)
-            wanted = f"{len(self.phases)} numbers of --epochs from 0 on, one for each phase ({names})"
-            given = " ".join(map(str, epochs)) or "none"
-            raise InputError(f"{self.name} needs {wanted}, not {given}")
+            wanted = f"{len(self.phases)} numbers of --epochs, one for each phase ({names})"
+            raise InputError(f"{self.name} needs {wanted}, not {len(epochs)}")
         for data, split in ((train, "training"), (validation, "validation")):
             if data is None:
                 continue
             if not len(data):
                 raise InputError(f"there are no {split} images")
-            data.labels = self.check_labels(data.labels, len(data.labels))
-            latencies = data.maps.get(INPUT)
-            if latencies is not None and len(latencies) != len(data):
-                raise InputError(f"{len(latencies)} images need {len(latencies)} labels, not {len(data)}")
-            if isinstance(latencies, torch.Tensor):
-                self.check(latencies)
-        if copies:
-            self.check_copies()
+            data.labels = self.check_labels(data.labels, len(next(iter(data.maps.values()))))
+            if isinstance(data.maps.get(INPUT), torch.Tensor):
+                self.check(data.maps[INPUT])
 
     def _prepare(self, phase, train, validation, copies) -> Generator[Step, None, None]:
         """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""
@@ -489,49 +453,36 @@ class NetworkTrainer(StageGraph):
         targets = set(inputs[number:])
         if copies and phase.needs_labels and not train.copies:
             for number, moved in enumerate(copies, start=1):
-                chunks = self.propagate({INPUT: moved}, [target], bits=True, file=copies.file(number))
-                computed = yield from self._chunks(chunks, phase, f"copy {number} of {len(copies)}", len(moved))
+                computed = {}
+                chunks = self.propagate({INPUT: moved}, [target], computed, bits=True, file=copies.file(number))
+                for done in chunks:
+                    yield Step("chunk", phase, f"copy {number} of {len(copies)}", done, len(moved))
                 train.copies.append(computed[target])
         for data, split in ((train, "training"), (validation, "validation")):
             if data is None:
                 continue
             computed = self.between(data.maps, [target])
             kept = self.read_for([*data.maps, *computed], targets)
-            chunks = self.propagate(data.maps, kept, pack=self.device.type == "cpu")
-            title = f"{' '.join(computed)} of the {split} images"
-            data.maps = yield from self._chunks(chunks, phase, title, len(data))
-
-    def _chunks(self, chunks, phase, title, total) -> Generator[Step, None, dict[str, LatencyMap]]:
-        """Yield a ``Step`` for each chunk of ``propagate``, and return its result."""
-        done = 0
-        while True:
-            try:
-                done += next(chunks)
-            except StopIteration as finished:
-                return finished.value
-            yield Step("chunk", phase, title, done, total)
+            maps = {}
+            for done in self.propagate(data.maps, kept, maps, pack=self.device.type == "cpu"):
+                yield Step("chunk", phase, f"{' '.join(computed)} of the {split} images", done, len(data))
+            data.maps = maps
 
     def _finish_epoch(self, phase: Phase, progress: Progress, images: int, validated: Outcome | None) -> None:
         """Add the epoch to the history, keep the weights if they are the best, and begin the next epoch."""
-        rates = []
-        convergence = []
-        wins = 0
-        dead_features = 0
-        for label, layer in self.named_layers(phase.stages):
-            rates.append(layer.rates(phase.rules[label]).reshape(-1, 2)[0])
-            convergence.append(compute_convergence(layer.weight))
-            wins += int(progress.wins[label].sum())
-            dead_features += int((progress.wins[label] == 0).sum())
+        layers = dict(self.named_layers(phase.stages))
+        rates = [layer.rates(phase.rules[label]).reshape(-1, 2)[0] for label, layer in layers.items()]
         ltp, ltd = torch.stack(rates).mean(0).tolist()
+        wins = torch.cat([progress.wins[label] for label in layers])
         row = {
             "step": len(progress.history) + 1,
             "phase": phase.name,
             "rule": phase.main_rule.name,
             "epoch": progress.epoch + 1,
             "images": images,
-            "convergence": float(np.mean(convergence)),
-            "winners_per_image": wins / images,
-            "dead_features": dead_features,
+            "convergence": float(np.mean([compute_convergence(layer.weight) for layer in layers.values()])),
+            "winners_per_image": int(wins.sum()) / images,
+            "dead_features": int((wins == 0).sum()),
             "ltp_rate": ltp,
             "ltd_rate": ltd,
         }
@@ -561,21 +512,6 @@ class NetworkTrainer(StageGraph):
         progress.seconds = 0.0
         progress.outcome = [0, 0, 0]
         progress.wins = {}
-
-
-def check_count(name: str, value: Any, least: int = 0, most: int = 2**63 - 1) -> None:
-    """Raise InputError unless an argument is a whole number from ``least`` to ``most``."""
-    if not isinstance(value, Integral) or not least <= value <= most:
-        raise InputError(f"{name} must be a whole number from {least} to {most}, not {value!r}")
-
-
-def open_device(name: str | torch.device) -> torch.device:
-    """Return the device. Raises InputError if torch or the machine has no such device."""
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"there is no device {name!r}: {reason}") from error
 
 
 def compute_convergence(weight: torch.Tensor) -> float:

@@ -25,7 +25,6 @@ import torch
 from PIL import Image
 
 from engine.compiled import compiled
-from engine.latency import to_tensor
 from engine.threads import run_parts
 from errors import InputError
 from SpykeTorch.functional import latency_to_wave
@@ -112,9 +111,7 @@ class Encoder:
         if dtype != "uint8":
             hint = f": use {name} in place of ToTensor(), not after it" if "float" in dtype else ""
             raise InputError(f"{name} takes uint8 pixels from 0 to 255, not {dtype}{hint}")
-        pixels = images
-        if isinstance(images, torch.Tensor):
-            pixels = to_tensor(images, "images").numpy(force=True)
+        pixels = images.numpy(force=True) if isinstance(images, torch.Tensor) else images
         if single and not (colours == 1 and pixels.ndim == 3 and len(pixels) == 1):
             pixels = pixels[None]
         if pixels.shape[3:] != (3,) * (colours == 3) or 0 in pixels.shape[1:] or pixels.ndim < 3:

@@ -1,6 +1,6 @@
 """The stages of a network as a graph, and the way of latency maps through it. Nothing is learned here."""
 
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, pairwise
 from typing import Any, BinaryIO, NamedTuple
 
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from engine.latency import drop_times, to_latency_map
-from engine.layers import LAYERS, Layer
+from engine.layers import LAYERS, Gathering, Layer
 from engine.packed import Packed, PackedLatencies, PackedSpikes
 from engine.rules import Rule
 from engine.stages import INPUT, STAGES, Gather, Pool, Shape, Stage
@@ -96,12 +96,7 @@ class StageGraph(nn.Module):
         return any(stage.sees_whole_maps for stage in self.declaration.values())
 
     def inputs_of(self, name: str) -> tuple[str, ...]:
-        """Return the names of the stages that a stage reads; "input" is the input of the network.
-
-        Raises InputError if there is no such stage.
-        """
-        if name not in self.declaration:
-            raise InputError(f"no stage is called {name!r}; there are {', '.join(self.declaration)}")
+        """Return the names of the stages that a stage reads; "input" is the input of the network."""
         below = self.input_name(name)
         return self.nodes[below].inputs if self.declaration[name].sees_whole_maps else (below,)
 
@@ -152,29 +147,17 @@ class StageGraph(nn.Module):
 
     def check(self, latencies: torch.Tensor) -> torch.Tensor:
         """Return the input as a tensor on the network's device. Raises InputError if it does not fit."""
-        latencies = self._check_times(to_latency_map(latencies, self.in_channels))
+        latencies = to_latency_map(latencies, self.in_channels)
+        if latencies.numel() and latencies.max() > self.time_steps:
+            raise InputError(f"latencies reach {latencies.max()}; this network has {self.time_steps} time steps")
         self.shapes(*latencies.shape[2:])
-        return latencies.to(self.device).contiguous()
+        return latencies.to(self.device)
 
-    def check_maps(self, maps: LatencyMap | Mapping[str, LatencyMap]) -> dict[str, LatencyMap]:
-        """Return {name: map} of the network's input, or of maps by name. Raises InputError if they do not fit."""
-        if isinstance(maps, Packed):
-            return {INPUT: maps}
-        if not isinstance(maps, Mapping):
-            return {INPUT: self.check(maps)}
-        if not maps:
-            raise InputError("there are no maps from which a decision could be computed")
-        checked = {}
-        for name, latencies in maps.items():
-            if not isinstance(latencies, Packed):
-                latencies = self._check_times(to_latency_map(latencies))
-            checked[name] = latencies
-        return checked
-
-    def _check_times(self, latencies: torch.Tensor) -> torch.Tensor:
-        if latencies.numel() and int(latencies.max()) > self.time_steps:
-            raise InputError(f"latencies reach {int(latencies.max())}; this network has {self.time_steps} time steps")
-        return latencies
+    def to_maps(self, maps: LatencyMap | Mapping[str, LatencyMap]) -> Mapping[str, LatencyMap]:
+        """Return {name: map} of the network's input, which is checked, or of maps by name."""
+        if isinstance(maps, Mapping):
+            return maps
+        return {INPUT: maps if isinstance(maps, Packed) else self.check(maps)}
 
     # -----------------------------------------------------------------------------------------------------------------
     # Maps on their way up
@@ -191,8 +174,7 @@ class StageGraph(nn.Module):
         maps: the network's input, or {name: map} of maps from which the wanted maps can be computed. wanted: names;
         None: of all stages.
         """
-        if not isinstance(maps, Mapping):
-            maps = {INPUT: self.check(maps)}
+        maps = self.to_maps(maps)
         wanted = list(self.declaration) if wanted is None else wanted
         yield from ((name, maps[name]) for name in wanted if name in maps)
         maps = {name: latencies.to(self.device) for name, latencies in maps.items()}
@@ -225,27 +207,28 @@ class StageGraph(nn.Module):
         self,
         maps: Mapping[str, LatencyMap],
         wanted: Collection[str],
+        results: dict[str, LatencyMap],
         pack: bool = False,
         bits: bool = False,
         file: BinaryIO | None = None,
-    ) -> Generator[int, None, dict[str, LatencyMap]]:
+    ) -> Iterator[int]:
         """Compute the ``wanted`` maps of a data set from ``maps`` {name: map}, ``CHUNK`` images at a time.
 
         Args:
+            results: gets the wanted maps, {name: map}.
             pack: whether the computed maps are packed.
             bits: whether only one bit per neuron is kept (``PackedSpikes``), also of wanted maps that are known. This
                 always holds for a map that is gathered. If the times of the known spikes do not matter, they are
                 dropped, because this is faster.
             file: where the bits are written; None: in memory.
 
-        Yields the number of images after each chunk, and returns {name: map} of the wanted maps.
+        Yields the number of images that are done, after each chunk.
         """
-        results = {}
         if not bits:
-            results = {name: maps[name] for name in wanted if name in maps}
+            results |= {name: maps[name] for name in wanted if name in maps}
         computed = [name for name in wanted if name not in results]
         if not computed:
-            return results
+            return
         maps = {name: maps[name] for name in self.read_for(maps, computed)}
         count = len(next(iter(maps.values())))
         drops_times = bits and not self._times_matter(computed)
@@ -257,8 +240,7 @@ class StageGraph(nn.Module):
                 if name not in results:  # filled in place: joining the chunks would take the memory twice
                     results[name] = self.allocate(name, latency, count, pack, bits, file)
                 results[name][start : start + CHUNK] = latency
-            yield min(CHUNK, count - start)
-        return results
+            yield min(start + CHUNK, count)
 
     def allocate(
         self,
@@ -271,7 +253,7 @@ class StageGraph(nn.Module):
     ) -> LatencyMap:
         """Return a map of ``count`` images to fill. latency: of a few images; the others: see ``propagate``."""
         shape = latency.shape[1:]
-        if bits or (name in self.nodes and isinstance(self.nodes[name].stage, Gather)):
+        if bits or isinstance(self.layers.get(name), Gathering):
             return PackedSpikes(count, shape, self.time_steps, file)
         if pack:
             return PackedLatencies(count, shape, self.time_steps)
@@ -293,16 +275,12 @@ class StageGraph(nn.Module):
 
         maps: the network's input, or {name: map} of maps from which the wanted map follows.
         """
-        if isinstance(maps, Mapping) and name in maps:
-            return maps[name]
-        maps = self.check_maps(maps)
+        maps = self.to_maps(maps)
+        results = {}
         is_packed = any(isinstance(latencies, Packed) for latencies in maps.values())
-        chunks = self.propagate(maps, [name], is_packed)
-        while True:
-            try:
-                next(chunks)
-            except StopIteration as done:
-                return done.value[name]
+        for _ in self.propagate(maps, [name], results, is_packed):
+            pass
+        return results[name]
 
 
 def label_convs(name: str, stage: Stage) -> list[str]:

@@ -1,5 +1,6 @@
 """The layers of a network: the weights and rates of declared stages, and what a backend computes with them."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from engine.latency import drop_times, to_latency_map
 from engine.rules import Rule, to_array
 from engine.stages import Branches, Gather, Pool, SpikingConv, SpikingDense, Vote, pooled_size
 from errors import InputError
+from utils import check_memory
 
 BACKENDS = {"event": event, "torch": frames}
 
@@ -52,6 +54,7 @@ class Layer(nn.Module):
         self.backend = backend
         rng = rng or np.random.default_rng(0)
         self._shape = stage.weight_shape(channels)
+        check_memory("the weights", math.prod(self._shape) * dtype.itemsize)
         weight = torch.empty(self._shape, dtype=dtype)
         for feature in weight:
             feature.copy_(torch.from_numpy(rng.normal(*stage.first_weights, feature.shape)))
@@ -80,17 +83,10 @@ class Layer(nn.Module):
     @property
     def limit(self) -> float:
         """The number that a potential must exceed: the threshold, higher by ``tolerance``."""
-        relative = tolerance(np.empty(0, str(self.weight.dtype).removeprefix("torch.")))
-        return self.threshold * (1 + float(relative))
+        return self.threshold * (1 + float(tolerance(self.weight[:0].numpy(force=True))))
 
     def rates(self, rule: Rule) -> torch.Tensor:
-        """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2).
-
-        Raises InputError if the stage does not learn by such a rule.
-        """
-        names = [known.name for known in self.stage.rules]
-        if getattr(rule, "name", None) not in names:
-            raise InputError(f"this stage learns by {' and '.join(names) or 'no rule'}, not by the rule {rule!r}")
+        """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2)."""
         return getattr(self, f"{rule.name}_rates")
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
@@ -121,12 +117,9 @@ class Layer(nn.Module):
         Returns:
             The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
         """
-        if self.stage.decides:
-            raise InputError("a stage without a threshold learns from labels: learn_decisions")
-        latency, (_, height, width) = self._check(latency)
-        size = height, width
+        latency, (_, *size) = self._check(latency)
         numbers, rates = self.next_rates(rule, len(latency), epoch)
-        draws = rule.draw(rng or np.random.default_rng(0), numbers, size) or NO_DRAWS
+        draws = rule.draw(rng or np.random.default_rng(0), numbers, tuple(size)) or NO_DRAWS
         source = f"draw of {rule.name}"
         if len(draws.closed):
             draws = draws._replace(closed=to_array(draws.closed, bool, (len(latency), *size), source))
@@ -147,8 +140,6 @@ class Layer(nn.Module):
             rng: draws the neurons that the rule leaves out.
             epoch: as in ``learn_features``.
         """
-        if not self.stage.decides:
-            raise InputError(f"a stage with the threshold {self.threshold} decides nothing")
         latency, _ = self._check(latency)
         self._check_targets(labels, classes, len(latency))
         rule = self.stage.rule
@@ -249,8 +240,6 @@ class Pooling(nn.Module):
 
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the earliest spike of each window of latency uint8 (N, C, H, W)."""
-        latency = to_latency_map(latency)
-        self.stage.shape([latency.shape[1:]])
         return frames.pool_latency(latency, self.stage.size, self.stage.padding)
 
 
@@ -285,9 +274,7 @@ class Parallel(nn.Module):
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         """Return the first spikes of all branches, pooled: uint8 (N, F, Ho / pool, Wo / pool)."""
-        latency = to_latency_map(latency)
         _, height, width = self.stage.shape([latency.shape[1:]])
-        pooled_size(height, width, pool)
         maps = []
         for branch in self.branches:
             first = branch.fire(latency)
