@@ -4,8 +4,8 @@ The output of a layer is a *spike wave* ``(T, C, H, W)`` of zeros and ones, ``wa
 on, or, equivalently, a *latency map* ``(C, H, W)`` of spike times, which are ``T`` for silent neurons.
 
 The interface is that of Mozafari et al. 2019, *SpykeTorch*, Front. Neurosci. 13:625. Scripts and state dicts of the
-original library work here, and ``utils.to_original_state_dict`` returns state dicts that the original loads.
-``functional`` describes which results rounding can change. The package needs torch, and matplotlib for pictures.
+original library work here. ``functional`` describes which results rounding can change. The package needs torch, and
+matplotlib for pictures.
 
 The operations of a small layer take microseconds. Several threads of torch therefore wait for each other most of the
 time, and by default they spin while they wait. If other programs use the same cores, an image can take 20 times as long

@@ -51,8 +51,6 @@ def latency_to_wave(latency: Tensor, time_steps: int, dtype: torch.dtype = torch
         time_steps: T, at most what the type of ``latency`` can hold (255 for uint8).
         dtype: type of the wave ``(T, C, H, W)`` or ``(N, T, C, H, W)``.
     """
-    if latency.dim() not in (3, 4):
-        raise ValueError(f"a latency map is (C, H, W) or (N, C, H, W), not {tuple(latency.shape)}")
     if time_steps > torch.iinfo(latency.dtype).max:
         raise ValueError(f"{latency.dtype} cannot hold latencies of {time_steps} time steps")
     steps = torch.arange(time_steps, dtype=latency.dtype, device=latency.device).view(-1, 1, 1, 1)
@@ -68,8 +66,6 @@ def wave_to_latency(wave: Tensor) -> Tensor:
     Returns:
         uint8 ``(C, H, W)`` or ``(N, C, H, W)``.
     """
-    if wave.dim() not in (4, 5):
-        raise ValueError(f"a spike wave is (T, C, H, W) or (N, T, C, H, W), not {tuple(wave.shape)}")
     time_steps = wave.shape[-4]
     if time_steps > 255:
         raise ValueError(f"uint8 cannot hold latencies of {time_steps} time steps")
@@ -178,8 +174,6 @@ def get_k_winners(
     Returns:
         list of ``(feature, row, column)`` in the order of choice, shorter than ``kwta`` if no more neurons spike.
     """
-    if spikes is not None and spikes.shape != potentials.shape:
-        raise ValueError(f"spikes {tuple(spikes.shape)} and potentials {tuple(potentials.shape)} differ in shape")
     time_steps, _, height, width = potentials.shape
     spike_counts = (potentials > 0).sum(0) if spikes is None else spikes.sum(0)
     latency = (time_steps - spike_counts).long()  # (C, H, W)
@@ -222,9 +216,9 @@ def pre_post_ordering(input_spikes: Tensor, output_spikes: Tensor, winners, kern
     kh, kw = kernel_size
     height, width = output_spikes.shape[-2:]
     shape = tuple(input_spikes.shape)
-    expected = time_steps, height + kh - 1, width + kw - 1
-    if (shape[0], *shape[2:]) != expected:
-        raise ValueError(f"a (padded) input of (T, H, W) = {expected} belongs to this output, not one of {shape}")
+    expected = time_steps, shape[1], height + kh - 1, width + kw - 1
+    if shape != expected:
+        raise ValueError(f"the (padded) input of this output is {expected}, not {shape}")
     winners = torch.as_tensor(winners, device=output_spikes.device)
     sizes = winners.new_tensor(output_spikes.shape[1:])
     if winners.is_floating_point() or (winners < 0).any() or (winners >= sizes).any():
@@ -270,8 +264,6 @@ def intensity_lateral_inhibition(intencities: Tensor, inhibition_kernel: Tensor)
         inhibition_kernel: square, of odd side; see ``utils.generate_inhibition_kernel``.
     """
     side = inhibition_kernel.shape[-1]
-    if inhibition_kernel.shape != (side, side) or side % 2 == 0:
-        raise ValueError(f"an inhibition kernel is square with an odd side, not {tuple(inhibition_kernel.shape)}")
     maps = intencities.reshape(-1, 1, *intencities.shape[-2:])
     neighbours = F.unfold(maps, side, padding=side // 2)  # (C, side², H·W)
     weaker = (maps.flatten(2) > neighbours).to(maps.dtype)

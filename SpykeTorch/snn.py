@@ -94,12 +94,8 @@ class STDP(nn.Module):
 
     def __init__(self, conv_layer: Convolution, learning_rate, use_stabilizer=True, lower_bound=0, upper_bound=1):
         super().__init__()
-        if not lower_bound < upper_bound:
-            raise ValueError(f"lower bound {lower_bound} is not below upper bound {upper_bound}")
-        features = len(conv_layer.weight)
-        pairs = [learning_rate] * features if torch.as_tensor(learning_rate[0]).numel() == 1 else learning_rate
-        if len(pairs) != features or any(len(pair) != 2 for pair in pairs):
-            raise ValueError(f"learning_rate of {features} features is (ltp, ltd) or a list of {features} such pairs")
+        is_pair = torch.as_tensor(learning_rate[0]).numel() == 1
+        pairs = [learning_rate] * len(conv_layer.weight) if is_pair else learning_rate
         self._conv_layer = (conv_layer,)  # a tuple hides it from nn.Module, which would save its weight a second time
         self.use_stabilizer = use_stabilizer
         self.lower_bound = lower_bound

@@ -9,8 +9,6 @@ from .functional import pad, to_pair
 
 def _draw_panels(figure, tensor, vmin, vmax):
     """Draw the maps of ``(C, H, W)`` or ``(H, W)`` as grey panels in a near-square grid, with common limits."""
-    if tensor.dim() not in (2, 3) or tensor.numel() == 0:
-        raise ValueError(f"a picture needs a tensor (C, H, W) or (H, W), not {tuple(tensor.shape)}")
     maps = tensor.detach().cpu().reshape(-1, *tensor.shape[-2:]).double().numpy()
     vmin = maps.min() if vmin is None else vmin
     vmax = maps.max() if vmax is None else vmax
@@ -79,14 +77,12 @@ def get_deep_feature(pre_feature: Tensor, feature_stride, window_size, stride, w
         the features ``(F, h', w')``, or ``(C, h', w')`` of pooling, and the new feature stride ``(rows, columns)``.
     """
     (row_step, column_step), (kh, kw), (row_stride, column_stride) = map(to_pair, (feature_stride, window_size, stride))
-    channels, h, w = pre_feature.shape
+    _, h, w = pre_feature.shape
     height, width = h + (kh - 1) * row_step, w + (kw - 1) * column_step
     if weights is None:
         top, left = (height - h) // 2, (width - w) // 2
         feature = pad(pre_feature, (left, width - w - left, top, height - h - top))
     else:
-        if weights.shape[1:] != (channels, kh, kw):
-            raise ValueError(f"weights {tuple(weights.shape)} do not fit {channels} features and a {kh}x{kw} window")
         feature = pre_feature.new_zeros(len(weights), height, width)
         for row in range(kh):
             for column in range(kw):

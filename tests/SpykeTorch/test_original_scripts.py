@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
 from SpykeTorch import snn, utils
@@ -40,26 +38,6 @@ def test_a_network_of_the_original_loads():
     assert torch.equal(network.conv.weight, WEIGHTS)
     assert list(zip(network.stdp.ltp.tolist(), network.stdp.ltd.tolist(), strict=True)) == PAIRS
     assert network.stdp.ltp.dtype == torch.float64
-    state = utils.to_original_state_dict(network.stdp)
-    assert {key: value.tolist() for key, value in state.items()} == {
-        key: value.tolist() for key, value in original_state().items()
-    }
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(1, 4), st.integers(1, 12), st.integers(1, 3), st.integers(0, 999), st.booleans())
-def test_a_state_in_the_form_of_the_original_reads_back_bit_for_bit(channels, features, kernel, seed, whole):
-    """Of a network, or of its rule alone, which is left as it was."""
-    torch.manual_seed(seed)
-    network, twin = Network(channels, features, kernel), Network(channels, features, kernel)
-    for feature in range(features):
-        network.stdp.update_learning_rate(feature, *torch.randn(2, dtype=torch.float64).tolist())
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    first, second = (network, twin) if whole else (network.stdp, twin.stdp)
-    second.load_state_dict(utils.to_original_state_dict(first))
-    for state in (network.state_dict(), twin.state_dict()):
-        assert state.keys() == before.keys() == {"conv.weight", "stdp.ltp", "stdp.ltd"}
-        assert all(torch.equal(state[key], before[key]) for key in before)
 
 
 def test_a_rule_of_the_original_loads_with_its_weights():
