@@ -2,7 +2,7 @@
 
 import errno
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from engine.compiled import compiled
 from engine.threads import run_parts
-from errors import InputError
 
 
 class Packed:
@@ -32,18 +31,10 @@ class Packed:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def split(self, size: int) -> Iterator[Tensor]:
-        """Yield the images in parts of ``size`` images."""
-        for start in range(0, len(self), size):
-            yield self[start : start + size]
-
     def __setitem__(self, part: slice, latencies: Tensor) -> None:
-        """Write latencies uint8 (n, C, H, W) from image ``part.start`` on. Raises InputError if they do not fit."""
-        start = part.start or 0
-        if latencies.shape[1:] != self.shape[1:] or not 0 <= start <= len(self) - len(latencies):
-            raise InputError(f"{tuple(latencies.shape)} from {start} on are not among {tuple(self.shape)} latency maps")
+        """Write latencies uint8 (n, C, H, W) from image ``part.start`` on."""
         flat = latencies.flatten(1).numpy(force=True)
-        self._write(start, np.ascontiguousarray(flat))
+        self._write(part.start or 0, np.ascontiguousarray(flat))
 
     def __getitem__(self, chosen: Tensor | slice) -> Tensor:
         """Return the images with the indices int64 (n,), or of a slice: uint8 (n, C, H, W)."""
@@ -69,37 +60,21 @@ class PackedLatencies(Packed):
         super().__init__(images, shape, time_steps)
         is_short = time_steps <= 15
         self._half = 4 if is_short else 8  # bits
-        self._parts = []
-        code_type = np.uint8 if is_short else np.uint16
-        self._codes = np.empty(0, code_type)
+        self._type = np.uint8 if is_short else np.uint16
+        self._codes = bytearray()  # grows in place: an array would be copied
         self._first = np.zeros(1, np.int64)  # the first code of each image; at the end, the number of codes
 
     def _write(self, start, flat):
-        if start != len(self._first) - 1:
-            raise InputError(f"the latency maps of image {len(self._first) - 1} come next, not those of {start}")
-        codes = np.empty(flat.shape, self._codes.dtype)
+        codes = np.empty(flat.shape, self._type)
         counts = np.empty(len(flat), np.int64)
         run_parts(_to_codes, len(flat), flat, self.time_steps, self._half, codes, counts)
-        rows = [row[:count] for row, count in zip(codes, counts, strict=True)]
-        self._parts.append(np.concatenate([self._codes[:0], *rows]))
+        for row, count in zip(codes, counts, strict=True):
+            self._codes += row[:count].tobytes()
         self._first = np.append(self._first, self._first[-1] + np.cumsum(counts))
 
     def _read(self, indices, flat):
-        if len(self._first) <= len(self):
-            raise InputError(f"of {len(self)} latency maps only {len(self._first) - 1} have been written")
-        if self._parts:
-            self._join()
-        run_parts(_from_codes, len(indices), self._codes, self._first, indices, self.time_steps, self._half, flat)
-
-    def _join(self):
-        """Copy all parts to one array, and free the memory of each part before the next one is copied."""
-        codes = np.empty(self._first[-1], self._codes.dtype)
-        end = self._first[-1]
-        while self._parts:
-            part = self._parts.pop()
-            codes[end - len(part) : end] = part
-            end -= len(part)
-        self._codes = codes
+        codes = np.frombuffer(self._codes, self._type)
+        run_parts(_from_codes, len(indices), codes, self._first, indices, self.time_steps, self._half, flat)
 
 
 @compiled
@@ -187,7 +162,6 @@ class PackedSpikes(Packed):
             bits = np.empty((len(indices), self._row), np.uint8)
             for row, image in zip(bits, indices, strict=True):
                 self._file.seek(int(image) * self._row)
-                if self._file.readinto(row) != self._row:
-                    raise OSError(f"{self._file.name} ends before image {image}: it was changed while in use")
+                self._file.readinto(row)
         is_silent = np.unpackbits(~bits, axis=1, count=flat.shape[1])
         np.multiply(is_silent, np.uint8(self.time_steps), out=flat)
