@@ -7,7 +7,6 @@ import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +14,8 @@ import torch
 from torch import nn
 
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
-from engine.declaration import describe, fits
-from engine.graph import CHUNK, LatencyMap, StageGraph, check_stages, check_training
-from engine.layers import BACKENDS, Layer
+from engine.graph import CHUNK, LatencyMap, StageGraph, check_stages
+from engine.layers import Layer
 from engine.phases import Learned, Phase
 from engine.registry import register
 from engine.stages import INPUT, Stage, set_fields
@@ -25,16 +23,13 @@ from errors import InputError
 
 # The networks by name and by alias. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
-# The types of the attributes that a class declares.
-DECLARED = {"epochs": tuple[int, ...], "encoder": dict, "augmentation": str, "readout": dict | None}
-INTEGERS = torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64
 
 
 class LatencyDataset:
     """The labels of a data set, and the latency maps that the current phase and later phases read.
 
-    ``maps`` is {"input" or stage: its map}. At first it contains the network's input. On a CPU the maps are packed.
-    ``NetworkTrainer.steps`` checks the input and the labels.
+    ``maps`` is {"input" or stage: its map}. At first it contains the network's input. What is computed from packed maps
+    is packed. ``NetworkTrainer.steps`` checks the input and the labels.
     ``copies`` contains the inputs of the decision stage for moved copies of the images.
 
     Args:
@@ -182,17 +177,12 @@ class NetworkTrainer(StageGraph):
         is_on_cpu = torch.device(device).type == "cpu"
         if backend == "auto":
             backend = "event" if is_on_cpu else "torch"
-        if backend not in BACKENDS:
-            raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)} and auto")
         if backend == "event" and not is_on_cpu:
             raise InputError(f"the event backend runs on a CPU, not on {device}: use torch")
-        self.backend = backend
         declaration = check_stages(self.build(num_classes))
         if overrides:
             declaration = check_stages(set_fields(declaration, overrides))
-        shapes = self.connect(declaration, image_size is not None)
-        check_training(self, num_classes)
-        self.make_layers(shapes, backend, dtype, np.random.default_rng(seed))
+        self.connect(declaration, image_size is not None, backend, dtype, np.random.default_rng(seed))
         self.phases = nn.ModuleList(self.build_phases())
         self.to(device)
 
@@ -243,20 +233,18 @@ class NetworkTrainer(StageGraph):
 
     def check_labels(self, labels: Any, count: int) -> torch.Tensor:
         """Return the labels as int64 (count,). Raises InputError for another number of labels or unknown classes."""
-        labels = torch.as_tensor(labels).cpu()
-        if labels.shape != (count,) or labels.dtype not in INTEGERS:
-            message = f"labels must be {count} integers ({count},), not {labels.dtype} {tuple(labels.shape)}"
-            raise InputError(message)
-        if count and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
-            message = f"labels must be 0 to {self.num_classes - 1}, not {labels.min()} to {labels.max()}"
-            raise InputError(message)
-        return labels.long()
+        labels = torch.as_tensor(labels).numpy(force=True)
+        fits = labels.shape == (count,) and labels.dtype.kind in "iu"
+        if not fits or ((labels < 0) | (labels >= self.num_classes)).any():
+            raise InputError(f"labels must be integers ({count},) from 0 to {self.num_classes - 1}, not {labels}")
+        return torch.from_numpy(labels.astype(np.int64))
 
-    def check_copies(self) -> None:
-        """Raise InputError unless only the decision stage learns with labels: maps of copies have no spike times."""
-        supervised = [phase.stages for phase in self.phases if phase.needs_labels]
-        if set(chain(*supervised)) != {self.decision}:
-            raise InputError(f"only a decision stage can learn from moved copies of the images, unlike in {self.name}")
+    def check_epochs(self, epochs: Sequence[int]) -> None:
+        """Raise InputError unless there is a number for each phase."""
+        if len(epochs) != len(self.phases):
+            names = " ".join(phase.name for phase in self.phases)
+            wanted = f"{len(self.phases)} numbers, one for each phase ({names})"
+            raise InputError(f"--epochs of {self.name} needs {wanted}, not {len(epochs)}")
 
     # -----------------------------------------------------------------------------------------------------------------
     # Classifying
@@ -270,14 +258,11 @@ class NetworkTrainer(StageGraph):
 
         maps: the network's input, or {name: map} of maps from which the decision can be computed.
         """
-        maps = self.to_maps(maps)
         classes = self.class_of_feature()
-        name = self.input_name(self.decision)
+        inputs = self.map_of(maps, self.input_name(self.decision))
         parts = []
-        for start in range(0, len(next(iter(maps.values()))) or 1, CHUNK):  # of no images, an empty part
-            part = {below: latencies[start : start + CHUNK] for below, latencies in maps.items()}
-            ((_, inputs),) = self.walk(part, [name])
-            parts.append(self._decide_part(inputs, classes))
+        for start in range(0, len(inputs) or 1, CHUNK):  # of no images, an empty part
+            parts.append(self._decide_part(inputs[start : start + CHUNK].to(self.device), classes))
         decisions, scores = zip(*parts, strict=True)
         return torch.cat(decisions), torch.cat(scores)
 
@@ -375,9 +360,8 @@ class NetworkTrainer(StageGraph):
                 decision stage reads the original images or one of the copies.
         """
         progress = Progress() if progress is None else progress
-        self._check_training(train, validation, epochs)
-        if copies:
-            self.check_copies()
+        self.check_epochs(epochs)
+        self._check_data(train, validation)
         prepared = None
         try:
             while progress.phase < len(self.phases):
@@ -430,12 +414,8 @@ class NetworkTrainer(StageGraph):
             while train.copies:
                 train.copies.pop().close()
 
-    def _check_training(self, train, validation, epochs) -> None:
-        """Raise InputError if arguments of ``steps`` do not fit the network or each other."""
-        if len(epochs) != len(self.phases):
-            names = " ".join(phase.name for phase in self.phases)
-            wanted = f"{len(self.phases)} numbers of --epochs, one for each phase ({names})"
-            raise InputError(f"{self.name} needs {wanted}, not {len(epochs)}")
+    def _check_data(self, train, validation) -> None:
+        """Raise InputError if data sets do not fit the network."""
         for data, split in ((train, "training"), (validation, "validation")):
             if data is None:
                 continue
@@ -464,7 +444,7 @@ class NetworkTrainer(StageGraph):
             computed = self.between(data.maps, [target])
             kept = self.read_for([*data.maps, *computed], targets)
             maps = {}
-            for done in self.propagate(data.maps, kept, maps, pack=self.device.type == "cpu"):
+            for done in self.propagate(data.maps, kept, maps):
                 yield Step("chunk", phase, f"{' '.join(computed)} of the {split} images", done, len(data))
             data.maps = maps
 

@@ -184,9 +184,8 @@ class _Dependencies:
     def add(self, name, value, importer=None):
         """Add what a scope contains under this name. importer: the package to which the scope belongs."""
         if isinstance(value, ModuleType):
-            return self._add_module(value.__name__, importer)
-        value = inspect.unwrap(getattr(value, "__func__", value))  # the function of a dispatcher or static method
-        if isinstance(value, CONSTANTS):
+            self._add_module(value.__name__, importer)
+        elif isinstance(value, CONSTANTS):
             self.facts.append((name, repr(value)))
         elif isinstance(value, np.ndarray) and value.nbytes <= 10**6:  # numba freezes no larger array
             self.facts.append((name, str(value.dtype), value.shape, value.tobytes()))
@@ -194,16 +193,24 @@ class _Dependencies:
             for part in (type(value), *value):
                 self.add(name, part, importer)
         else:  # a function, a class or an object
+            value = inspect.unwrap(getattr(value, "__func__", value))  # the function of a dispatcher or static method
             self._add_module(getattr(value, "__module__", None), importer)
-            if isinstance(value, (FunctionType, type)):
-                self.facts.append((name, value.__module__, value.__qualname__))
-            if isinstance(value, FunctionType):  # functions of one file can have equal names, but not equal places
-                self.facts.append((value.__code__.co_firstlineno, value.__code__.co_linetable))
-                for cell in value.__closure__ or ():
-                    self.add(name, cell.cell_contents, importer)
-            if isinstance(value, type) and issubclass(value, tuple):
-                for base in value.__mro__:
-                    self._add_scope(base, vars(base), base.__module__.partition(".")[0])
+            if isinstance(value, FunctionType):
+                self._add_function(name, value, importer)
+            elif isinstance(value, type):
+                self._add_class(name, value)
+
+    def _add_function(self, name, function, importer):
+        code = function.__code__  # functions of one file can have equal names, but not equal places
+        self.facts.append((name, function.__module__, function.__qualname__, code.co_firstlineno, code.co_linetable))
+        for cell in function.__closure__ or ():
+            self.add(name, cell.cell_contents, importer)
+
+    def _add_class(self, name, cls):
+        self.facts.append((name, cls.__module__, cls.__qualname__))
+        if issubclass(cls, tuple):
+            for base in cls.__mro__:
+                self._add_scope(base, vars(base), base.__module__.partition(".")[0])
 
     def _add_module(self, name, importer):
         """Add the file of a module and everything that the module contains."""

@@ -1,13 +1,12 @@
 """What stages and rules have in common: fields with types and ranges, other values for them, and plain values."""
 
 import functools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from inspect import formatannotation
 from numbers import Real
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
-
-import numpy as np
 
 from errors import InputError
 
@@ -49,38 +48,26 @@ def ranged(
 class Declared:
     """The base class of stages and rules, which are frozen dataclasses.
 
-    A field is a number, a text, true or false, none, another declaration, or a tuple of these. A list becomes a tuple,
-    and a number of NumPy a number of Python. Numbers are from -1e6 to 1e6 unless the field has another range. Raises
-    InputError if a value does not have the type of its field, or is not in its range.
+    A field is a number, a text, true or false, none, another declaration, or a tuple of these. Numbers are from -1e6 to
+    1e6 unless the field has another range. Raises InputError if a value does not have the type of its field, or is not
+    in its range.
     """
 
     fixed: ClassVar[Collection[str]] = ()  # fields that ``set_fields`` does not change
 
     def __post_init__(self):
         for item, hint in typed_fields(type(self)):
-            value = simplify(getattr(self, item.name))
-            object.__setattr__(self, item.name, value)
-            if not fits(value, hint) or not is_plain(value):
-                raise InputError(f"{item.name} must be {describe(hint)}, not {value!r}")
+            value = getattr(self, item.name)
+            if not fits(value, hint):
+                raise InputError(f"{item.name} must be {formatannotation(hint)}, not {value!r}")
             allowed = item.metadata.get("range", ANY_NUMBER)
             numbers = value if isinstance(value, tuple) else (value,)
             if not all(number in allowed for number in numbers if isinstance(number, Real)):
-                raise InputError(f"{item.name} must be {describe(hint)}, {allowed}, not {value!r}")
-
-    def list_fields(self) -> Iterator[str]:
-        """Yield the names of the fields that can be set: "threshold", "rule", "rule.winners", …"""
-        for item in fields(self):
-            if not item.init or item.name in self.fixed:
-                continue
-            yield item.name
-            value = getattr(self, item.name)
-            if isinstance(value, Declared):
-                for inner in value.list_fields():
-                    yield f"{item.name}.{inner}"
+                raise InputError(f"{item.name} must be {allowed}, not {value!r}")
 
     def set_fields(self, changes: Changes) -> "Declared":
         """Return the declaration with other values in some fields. Raises InputError if they cannot have them."""
-        known = list(self.list_fields())
+        known = [item.name for item in fields(self) if item.init and item.name not in self.fixed]
         values = {}
         for (name, *deeper), value in changes.items():
             if name not in known:
@@ -142,20 +129,6 @@ def typed_fields(cls: type) -> list[tuple[Field, Any]]:
     return [(item, hints[item.name]) for item in fields(cls)]
 
 
-def simplify(value: Any) -> Any:
-    """Return lists as tuples, and numbers of NumPy as numbers of Python."""
-    if isinstance(value, tuple | list):
-        return tuple(map(simplify, value))
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def is_plain(value: Any) -> bool:
-    """Return whether ``to_plain`` can save a value."""
-    if isinstance(value, tuple):
-        return all(map(is_plain, value))
-    return isinstance(value, int | float | str | NoneType | Declared)
-
-
 def fits(value: Any, hint: Any) -> bool:
     """Return whether a value has the type of a field. A whole number is also a float; True is not a number."""
     if get_origin(hint) in (Union, UnionType):
@@ -167,24 +140,8 @@ def fits(value: Any, hint: Any) -> bool:
         if hints[1:] == (...,):
             hints = hints[:1] * len(value)
         return len(value) == len(hints) and all(map(fits, value, hints))
-    if hint is Any:
-        return True
     if isinstance(value, bool):
         return hint is bool
     if hint is float:
         return isinstance(value, int | float)
-    return isinstance(value, hint)
-
-
-def describe(hint: Any) -> str:
-    """Return the type of a field in words."""
-    if get_origin(hint) in (Union, UnionType):
-        return " or ".join(map(describe, get_args(hint)))
-    if get_origin(hint) is tuple:
-        hints = [item for item in get_args(hint) if item is not ...]
-        words = " and ".join(dict.fromkeys(map(describe, hints)))
-        if ... in get_args(hint):
-            return f"values, {words} each"
-        return f"{len(hints)} values, {words} each"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "none"}
-    return words.get(hint) or getattr(hint, "form", None) or getattr(hint, "__name__", str(hint))
+    return issubclass(hint, int | str | NoneType | Declared) and isinstance(value, hint)

@@ -1,10 +1,9 @@
 """The stages of a network as a graph, and the way of latency maps through it. Nothing is learned here."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -12,7 +11,7 @@ from engine.latency import drop_times, to_latency_map
 from engine.layers import LAYERS, Gathering, Layer
 from engine.packed import Packed, PackedLatencies, PackedSpikes
 from engine.rules import Rule
-from engine.stages import INPUT, STAGES, Gather, Pool, Shape, Stage
+from engine.stages import INPUT, STAGES, Gather, Pool, Shape, SpikingConv, Stage
 from errors import InputError
 
 CHUNK = 1000  # images that pass through the stages together
@@ -38,15 +37,18 @@ class StageGraph(nn.Module):
             ``Gather`` stage makes the map "input of STAGE".
         layers: {name of a map: layer}.
 
-    A subclass sets ``in_channels``, ``time_steps``, ``image_size`` (height, width) and ``device``, and then calls
-    ``connect`` and ``make_layers``.
+    A subclass sets ``in_channels``, ``num_classes``, ``time_steps``, ``image_size`` (height, width) and ``device``, and
+    then calls ``connect``.
     """
 
-    def connect(self, declaration: dict[str, Stage], has_size: bool) -> dict[str, Shape]:
-        """Set ``declaration`` and ``nodes``. Returns the shapes of the maps.
+    def connect(self, declaration: dict[str, Stage], has_size: bool, *arguments: Any) -> None:
+        """Connect the stages of a declaration, and make their layers.
 
-        has_size: whether all images have the size ``image_size``; otherwise only the channels of the shapes are right.
-        Raises InputError if the stages do not fit each other.
+        Args:
+            has_size: whether all images have the size ``image_size``; otherwise they have any size.
+            arguments: backend, type of the weights and random generator of the layers.
+
+        Raises InputError if the stages do not fit each other, or cannot be trained.
         """
         self.declaration = declaration
         self.nodes = {}
@@ -62,16 +64,12 @@ class StageGraph(nn.Module):
             self.nodes[name] = Node(stage, inputs)
             before = name
         has_size = has_size or self._sees_whole_maps()
-        return self.shapes(*(self.image_size if has_size else (ANY_SIDE, ANY_SIDE)))
-
-    def make_layers(
-        self, shapes: Mapping[str, Shape], backend: str, dtype: torch.dtype, rng: np.random.Generator
-    ) -> None:
-        """Set ``layers`` and ``stages``, with weights that ``rng`` draws. shapes: as ``connect`` returns them."""
+        shapes = self.shapes(*(self.image_size if has_size else (ANY_SIDE, ANY_SIDE)))
+        check_training(self)
         self.layers = {}
         for name, (stage, inputs) in self.nodes.items():
             channels, _, _ = shapes[inputs[0]]
-            self.layers[name] = LAYERS[type(stage)](stage, channels, self.time_steps, backend, dtype, rng)
+            self.layers[name] = LAYERS[type(stage)](stage, channels, self.time_steps, *arguments)
         self.stages = nn.ModuleDict({name: self.layers[name] for name in self.declaration})
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -208,7 +206,6 @@ class StageGraph(nn.Module):
         maps: Mapping[str, LatencyMap],
         wanted: Collection[str],
         results: dict[str, LatencyMap],
-        pack: bool = False,
         bits: bool = False,
         file: BinaryIO | None = None,
     ) -> Iterator[int]:
@@ -216,13 +213,12 @@ class StageGraph(nn.Module):
 
         Args:
             results: gets the wanted maps, {name: map}.
-            pack: whether the computed maps are packed.
             bits: whether only one bit per neuron is kept (``PackedSpikes``), also of wanted maps that are known. This
                 always holds for a map that is gathered. If the times of the known spikes do not matter, they are
                 dropped, because this is faster.
             file: where the bits are written; None: in memory.
 
-        Yields the number of images that are done, after each chunk.
+        The computed maps are packed if ``maps`` are. Yields the number of images that are done, after each chunk.
         """
         if not bits:
             results |= {name: maps[name] for name in wanted if name in maps}
@@ -231,6 +227,7 @@ class StageGraph(nn.Module):
             return
         maps = {name: maps[name] for name in self.read_for(maps, computed)}
         count = len(next(iter(maps.values())))
+        pack = any(isinstance(latencies, Packed) for latencies in maps.values())
         drops_times = bits and not self._times_matter(computed)
         for start in range(0, count or 1, CHUNK):  # an empty data set has maps too, of a shape
             part = {name: latencies[start : start + CHUNK] for name, latencies in maps.items()}
@@ -277,8 +274,7 @@ class StageGraph(nn.Module):
         """
         maps = self.to_maps(maps)
         results = {}
-        is_packed = any(isinstance(latencies, Packed) for latencies in maps.values())
-        for _ in self.propagate(maps, [name], results, is_packed):
+        for _ in self.propagate(maps, [name], results):
             pass
         return results[name]
 
@@ -311,43 +307,36 @@ def check_stages(declaration: Any) -> dict[str, Stage]:
     return declaration
 
 
-def check_training(network: StageGraph, num_classes: int) -> None:
+def check_training(network: StageGraph) -> None:
     """Raise InputError if the stages could not be trained: what decides, what learns from rewards, what is read."""
     stages = network.declaration
-    names = list(stages)
+    *_, last = stages
     for name, stage in stages.items():
         supervised = [rule for rule in stage.rules if rule.needs_labels]
-        if stage.decides and name != names[-1]:
+        if stage.decides and name != last:
             raise InputError(f"{name} has no threshold, so it must be the last stage, which decides")
         if stage.decides and (not supervised or len(stage.rules) > 1):
             raise InputError(f"{name} decides, so it learns by one rule, which needs labels, such as RSTDP()")
         if supervised and not stage.decides:
             _check_rewarded(network, name, supervised[0])
-    if not network.decision:
-        return
-    read = set(chain.from_iterable(map(network.inputs_of, names)))
-    unread = [name for name in names[:-1] if name not in read]
-    if unread:
-        raise InputError(f"no stage reads {', '.join(unread)}")
-    decision = stages[network.decision]
-    for label, conv in zip(label_convs(network.decision, decision), decision.convs, strict=True):
-        if conv.out_channels % num_classes:
+    for conv in stages[last].convs:
+        if conv.decides and conv.out_channels % network.num_classes:
             features = f"{conv.out_channels} features"
-            raise InputError(f"{label} has {features}, not as many for each of {num_classes} classes")
+            raise InputError(f"{last} has {features}, not as many for each of {network.num_classes} classes")
 
 
 def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
     """Raise InputError unless the firing stage can learn from the decisions of the stage above it."""
     if not rule.rewards_firing:
         raise InputError(f"{name} has a threshold: {rule.title} is a rule for a last stage without one")
-    names = list(network.declaration)
-    above = names[names.index(name) + 1 :]
-    is_chain = all(network.inputs_of(upper) == (lower,) for lower, upper in pairwise([name, *above]))
-    *between, top = [network.declaration[other] for other in above] or [None]
-    convolves = top is not None and top.decides and len(top.convs) == 1 and not top.sees_whole_maps
-    pools = all(not stage.convs and not stage.padding for stage in between)
-    if not (is_chain and convolves and len(between) <= 1 and pools):
+    below = None
+    if type(network.declaration.get(network.decision)) is SpikingConv:
+        below = network.input_name(network.decision)
+        stage = network.declaration.get(below)
+        if isinstance(stage, Pool) and not stage.padding:
+            below = network.input_name(below)
+    if below != name:
         raise InputError(
-            f"{name} learns from rewards, so one decision stage must follow it, a SpikingConv without a threshold, "
-            f"with at most one Pool without padding between; the stages above it are {', '.join(above) or 'none'}"
+            f"{name} learns from rewards, so one decision stage must read it, a SpikingConv without a threshold, with "
+            "at most one Pool without padding between"
         )

@@ -1,19 +1,19 @@
 """The layers of a network: the weights and rates of declared stages, and what a backend computes with them."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from engine import event, frames
 from engine.adaptation import NO_DRAWS
 from engine.decision import Outcome, Result, tolerance
 from engine.latency import drop_times, to_latency_map
 from engine.rules import Rule, to_array
-from engine.stages import Branches, Gather, Pool, SpikingConv, SpikingDense, Vote, pooled_size
+from engine.stages import Branches, Gather, Pool, SpikingConv, SpikingDense, Stage, Vote, pooled_size
 from errors import InputError
 from utils import check_memory
 
@@ -93,15 +93,15 @@ class Layer(nn.Module):
         """Return the first spikes, pooled: uint8 (N, F, Ho / pool, Wo / pool), of latency uint8 (N, C, H, W)."""
         latency, _ = self._check(latency, pool)
         if not self.stage.decides:
-            return self._run("fire", latency, self.limit, pool)
+            return self._module.fire(self, latency, self.limit, pool)
         # Only whether an input spiked counts: as if all had spiked at once, with a threshold of 0, at the last step.
-        fired = self._run("fire", drop_times(latency, self.time_steps), 0.0, pool)
+        fired = self._module.fire(self, drop_times(latency, self.time_steps), 0.0, pool)
         return torch.where(fired == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
 
     def peaks(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the highest potential of each feature of a decision stage, (N, F), of latency uint8 (N, C, H, W)."""
         latency, _ = self._check(latency)
-        return self._run("peaks", latency)
+        return self._module.peaks(self, latency)
 
     def learn_features(
         self, latency: torch.Tensor, rule: Rule, epoch: int = 0, rng: np.random.Generator | None = None
@@ -126,7 +126,7 @@ class Layer(nn.Module):
         if len(draws.steps):
             steps = to_array(draws.steps, np.float64, (len(latency),), source)
             draws = draws._replace(steps=steps, patches=to_array(draws.patches, np.float64, (len(latency), 3), source))
-        return self._run("learn_features", latency, rule, rates, draws)
+        return self._module.learn_features(self, latency, rule, rates, draws)
 
     def learn_decisions(
         self, latency: torch.Tensor, labels: torch.Tensor, classes: np.ndarray, rng: np.random.Generator, epoch: int = 0
@@ -141,14 +141,13 @@ class Layer(nn.Module):
             epoch: as in ``learn_features``.
         """
         latency, _ = self._check(latency)
-        self._check_targets(labels, classes, len(latency))
         rule = self.stage.rule
         _, rates = self.next_rates(rule, len(latency), epoch)
         shape = len(latency), self.stage.out_channels
         left_out = rule.draw_left_out(rng, *shape)
         if left_out is not None:
             left_out = to_array(left_out, bool, shape, f"draw_left_out of {rule.name}")
-        return self._run("learn_decisions", latency, labels, classes, rates, left_out)
+        return self._module.learn_decisions(self, latency, labels, classes, rates, left_out)
 
     def learn_together(
         self,
@@ -173,12 +172,11 @@ class Layer(nn.Module):
         """
         latency, (features, *size) = self._check(latency, pool)
         upper._check(latency.new_empty((0, features, *pooled_size(*size, pool))))
-        upper._check_targets(labels, classes, len(latency))
         _, rates = self.next_rates(self.stage.rule, len(latency), epoch)
         upper_rates = None
         if upper_learns:
             _, upper_rates = upper.next_rates(upper.stage.rule, len(latency), epoch)
-        return self._run("learn_together", upper, latency, labels, pool, classes, (rates, upper_rates))
+        return self._module.learn_together(self, upper, latency, labels, pool, classes, (rates, upper_rates))
 
     def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Count the next images as seen; return their counts, int64 (N,), and their rates, float64 (N, rows, 2)."""
@@ -202,9 +200,10 @@ class Layer(nn.Module):
             adapted = to_array(rates, np.float64, tuple(before.shape), f"adapt of {rule.name}")
             before.copy_(torch.from_numpy(adapted))
 
-    def _run(self, function, *arguments):
-        """Call a function of the backend."""
-        return getattr(BACKENDS[self.backend], function)(self, *arguments)
+    @property
+    def _module(self):
+        """The module of the backend."""
+        return BACKENDS[self.backend]
 
     def _check(self, latency, pool=1):
         """Return a map as a tensor in one piece, and the shape of the layer's map. The kernels check no bounds.
@@ -213,45 +212,36 @@ class Layer(nn.Module):
         take.
         """
         weight = self.weight
-        is_float = weight.dtype in (torch.float32, torch.float64)
-        if weight.shape != self._shape or not is_float or not weight.is_contiguous() or weight.is_neg():
+        if weight.shape != self._shape or weight.dtype not in (torch.float32, torch.float64):
             given = f"{weight.dtype} {tuple(weight.shape)}"
-            raise InputError(f"weight must be contiguous, float32 or float64 {self._shape}, not {given}")
+            raise InputError(f"weight must be float32 or float64 {self._shape}, not {given}")
         latency = to_latency_map(latency, weight.shape[1]).contiguous()
         shape = self.stage.shape([latency.shape[1:]])
         pooled_size(*shape[1:], pool)
         return latency, shape
 
-    def _check_targets(self, labels, classes, images):
-        """Raise InputError unless there is a label for each image and a class for each feature."""
-        for name, values, count in (("labels", labels, images), ("classes", classes, self.stage.out_channels)):
-            if values.shape != (count,):
-                raise InputError(f"{name} must be ({count},), not {tuple(values.shape)}")
 
+class Joint(nn.Module):
+    """The base class of the layers without weights of their own."""
 
-class Pooling(nn.Module):
-    """A ``Pool`` stage."""
+    layers: Sequence[Layer] = ()
 
-    layers = ()
-
-    def __init__(self, stage: Pool, *_: Any):
+    def __init__(self, stage: Stage, channels: int, time_steps: int, *_: Any):
         super().__init__()
         self.stage = stage
+        self.time_steps = time_steps
+
+
+class Pooling(Joint):
+    """A ``Pool`` stage."""
 
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the earliest spike of each window of latency uint8 (N, C, H, W)."""
         return frames.pool_latency(latency, self.stage.size, self.stage.padding)
 
 
-class Gathering(nn.Module):
+class Gathering(Joint):
     """A ``Gather`` stage."""
-
-    layers = ()
-
-    def __init__(self, stage: Gather, channels: int, time_steps: int, *_: Any):
-        super().__init__()
-        self.stage = stage
-        self.time_steps = time_steps
 
     def fire(self, *maps: torch.Tensor) -> torch.Tensor:
         """Return latency maps, each uint8 (N, C, H, W), as the channels of a 1×1 map."""
@@ -260,13 +250,12 @@ class Gathering(nn.Module):
         return torch.cat([*early, latency], 1)[:, :, None, None]
 
 
-class Parallel(nn.Module):
+class Parallel(Joint):
     """A stage with branches. ``branches``: their layers."""
 
-    def __init__(self, stage: Branches, channels: int, *arguments: Any):
-        super().__init__()
-        self.stage = stage
-        self.branches = nn.ModuleList(Layer(branch, channels, *arguments) for branch in stage.branches)
+    def __init__(self, stage: Branches, *arguments: Any):
+        super().__init__(stage, *arguments)
+        self.branches = nn.ModuleList(Layer(branch, *arguments) for branch in stage.branches)
 
     @property
     def layers(self) -> list[Layer]:
@@ -274,16 +263,12 @@ class Parallel(nn.Module):
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         """Return the first spikes of all branches, pooled: uint8 (N, F, Ho / pool, Wo / pool)."""
-        _, height, width = self.stage.shape([latency.shape[1:]])
-        maps = []
-        for branch in self.branches:
-            first = branch.fire(latency)
-            more_rows = height - first.shape[2]
-            more_columns = width - first.shape[3]
-            top, left = more_rows // 2, more_columns // 2
-            sides = left, more_columns - left, top, more_rows - top
-            maps.append(F.pad(first, sides, value=branch.time_steps))
-        return frames.pool_latency(torch.cat(maps, 1), pool)
+        below = latency.shape[1:]
+        shape = self.stage.shape([below])
+        joined = latency.new_full((len(latency), *shape), self.time_steps)
+        for branch, region in zip(self.branches, self.stage.regions([], below, shape), strict=True):
+            joined[:, region.features, region.rows, region.columns] = branch.fire(latency)
+        return frames.pool_latency(joined, pool)
 
 
 LAYERS = {

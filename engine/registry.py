@@ -1,6 +1,5 @@
 """Register by name: networks, rules, encoders, data sets and figures register when they are declared."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +14,6 @@ def register(registry: dict[str, Any], names: Sequence[str], new: Any) -> None:
     for name in names:
         other = registry.get(name, new)
         if (other.__module__, other.__qualname__) != (new.__module__, new.__qualname__):
-            files = (getattr(sys.modules.get(each.__module__), "__file__", each.__module__) for each in (other, new))
-            message = f"{name!r} is declared twice, in {' and in '.join(files)}: rename one of them"
-            raise InputError(message)
+            modules = f"{other.__module__} and in {new.__module__}"
+            raise InputError(f"{name!r} is declared twice, in {modules}: rename one of them")
     registry.update(dict.fromkeys(names, new))

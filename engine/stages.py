@@ -38,8 +38,6 @@ class SummaryRow(NamedTuple):
     rule: str
     kernel: str = ""
     threshold: str = ""
-    winners: str = ""
-    radius: str = ""
     output: str = ""
     field: str = ""
     weights: int = 0
@@ -74,9 +72,14 @@ class Stage(Declared):
     sees_whole_maps: ClassVar[bool] = False  # whether its neurons depend on the size of the image
     levels: ClassVar[tuple[int, ...]] = ()  # see ``SpikingDense``
 
+    def row(self, name: str, shape: Shape, field: tuple[int, int], **more: Any) -> SummaryRow:
+        """Return a row of the summary. shape: of the map. field: as in ``summary``. more: the other columns."""
+        side, _ = self.receptive_field(*field)
+        return SummaryRow(name=name, output="×".join(map(str, shape)), field=f"{side}×{side}", **more)
+
     def __post_init__(self):
-        if isinstance(self.inputs, str):
-            object.__setattr__(self, "inputs", (self.inputs,))
+        inputs = (self.inputs,) if isinstance(self.inputs, str) else tuple(self.inputs)
+        object.__setattr__(self, "inputs", inputs)
         super().__post_init__()
         if len(set(self.inputs)) < len(self.inputs):
             raise InputError(f"inputs are the names of stages, each once; not {self.inputs}")
@@ -115,8 +118,6 @@ class SpikingConv(Stage):
         super().__post_init__()
         if self.padding >= self.kernel:
             raise InputError(f"padding {self.padding} around a kernel of {self.kernel} makes neurons without input")
-        if MAX_VALUE < self.threshold < math.inf:
-            raise InputError(f"threshold must be 0 to 1e6, or inf for none; not {self.threshold!r}")
         for rule in self.rules:
             check_rule(rule, not self.decides)
 
@@ -161,26 +162,16 @@ class SpikingConv(Stage):
         return [Region(*(slice(0, size) for size in shape))]
 
     def explain(self) -> str:
-        return "potentials at the last time step" if self.decides else f"threshold {self.describe_threshold()}"
-
-    def describe_threshold(self) -> str:
-        """Return the threshold as a text."""
-        if self.decides:
-            return "∞"
-        adapts = any(rule.adapts_thresholds for rule in self.rules)
-        return f"{self.threshold:.4g} or higher" if adapts else f"{self.threshold:.4g}"
+        return "potentials at the last time step" if self.decides else f"threshold {self.threshold:.4g}"
 
     def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
-        side, _ = self.receptive_field(*field)
-        row = SummaryRow(
-            name=labels[0],
+        row = self.row(
+            labels[0],
+            self.shape([shape_below]),
+            field,
             rule=self.rule.title if self.rule else "none",
             kernel=f"{self.kernel}×{self.kernel}",
-            threshold=self.describe_threshold(),
-            winners=str(getattr(self.rule, "winners", "")),
-            radius=str(getattr(self.rule, "radius", "")),
-            output="×".join(map(str, self.shape([shape_below]))),
-            field=f"{side}×{side}",
+            threshold="∞" if self.decides else f"{self.threshold:.4g}",
             weights=math.prod(self.weight_shape(shape_below[0])),
         )
         return [row]
@@ -214,7 +205,7 @@ class SpikingDense(SpikingConv):
 
     def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
         (row,) = super().summary(labels, shape_below, shape, field)
-        return [row._replace(kernel="all", winners="", radius="", output=f"{self.out_channels}", field="all")]
+        return [row._replace(kernel="all", output=f"{self.out_channels}", field="all")]
 
 
 @dataclass(frozen=True)
@@ -270,9 +261,7 @@ class Pool(Stage):
         return f"the earliest spike of each {self.size}×{self.size} window"
 
     def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
-        side, _ = self.receptive_field(*field)
-        output = "×".join(map(str, shape))
-        return [SummaryRow(labels[0], "pooling", f"{self.size}×{self.size}", output=output, field=f"{side}×{side}")]
+        return [self.row(labels[0], shape, field, rule="pooling", kernel=f"{self.size}×{self.size}")]
 
 
 @dataclass(frozen=True, init=False)
@@ -327,9 +316,6 @@ class Branches(Stage):
     def out_channels(self) -> int:
         return sum(branch.out_channels for branch in self.branches)
 
-    def list_fields(self):
-        return self.branches[0].list_fields()
-
     def set_fields(self, changes: Changes) -> "Branches":
         """Return the stage with other values in fields of one branch, ("1", "threshold"), or of all branches."""
         of_branch = [{} for _ in self.branches]
@@ -373,9 +359,7 @@ class Branches(Stage):
         rows = []
         for label, branch in zip(labels, self.branches, strict=True):
             rows += branch.summary([label], shape_below, shape, field)
-        side, _ = self.receptive_field(*field)
-        output = "×".join(map(str, shape))
-        return [*rows, SummaryRow(name, self.joined, output=output, field=f"{side}×{side}")]
+        return [*rows, self.row(name, shape, field, rule=self.joined)]
 
 
 class Vote(Branches):
@@ -440,10 +424,7 @@ def set_fields(stages: Mapping[str, Stage], values: Mapping[str, Any]) -> dict[s
 
 def read_stages(record: Mapping[str, Any]) -> dict[str, Stage]:
     """Return the stages that ``declaration.to_plain`` has saved, {name: stage}. Raises InputError as ``from_plain``."""
-    try:
-        return {name: from_plain(stage, STAGES | RULES) for name, stage in record.items()}
-    except InputError as error:
-        raise InputError(f"its stages cannot be read: {error}") from error
+    return {name: from_plain(stage, STAGES | RULES) for name, stage in record.items()}
 
 
 STAGES = {cls.__name__: cls for cls in (SpikingConv, SpikingDense, Pool, Branches, Vote)}

@@ -31,7 +31,7 @@ def _describe(cls):
 
 def summarize(model: NetworkTrainer, height: int, width: int) -> str:
     """Return the table of a network's stages for images of height × width, its rules and its phases."""
-    header = ("stage", "rule", "kernel", "threshold", "winners", "radius", "output", "field", "weights")
+    header = ("stage", "rule", "kernel", "threshold", "output", "field", "weights")
     shapes = model.shapes(height, width)
     fields_of = {INPUT: (1, 1)}
     layers = dict(model.named_layers())

@@ -251,7 +251,7 @@ def test_pooling_takes_the_earliest_spike_of_each_window(height, width, size, pa
     latency = torch.from_numpy(np.random.default_rng(seed).integers(0, 16, (2, 3, height, width), np.uint8))
     spikes = F.pad(latency, (padding,) * 4, value=15)
     expected = spikes.unfold(2, size, size).unfold(3, size, size).amin((-2, -1))
-    assert torch.equal(Pooling(Pool(size, padding=padding)).fire(latency), expected)
+    assert torch.equal(Pooling(Pool(size, padding=padding), 3, 15).fire(latency), expected)
 
 
 def test_a_network_may_learn_features_only(declare):

@@ -77,7 +77,7 @@ FUNCTIONS = {
     ),
     "engine/graph.py": (
         "StageGraph.connect StageGraph.between StageGraph.walk StageGraph._find_pool StageGraph.propagate "
-        "StageGraph._times_matter StageGraph._check_times",
+        "StageGraph._times_matter StageGraph.check",
         [MAPS, "tests/test_fit.py tests/test_networks.py"],
     ),
     "network_trainer.py": (
