@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import class_folders, digits, events, npz, published  # noqa: F401  they register their data sets
-from datasets.data_set import DATASETS, DataSet, find_reader, get_content, is_path, list_datasets, shorten
+from datasets.data_set import DATASETS, DataSet, find_reader, get_content, list_datasets
 from datasets.data_set import dataset as dataset  # for users' own files
 from datasets.pictures import MAX_SIDE, resize_images
 from datasets.splits import stratified_split
@@ -48,18 +48,11 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
     data = DATASETS[registered](argument, Path(os.path.expanduser(data_dir)), image_size)
     if not isinstance(data, DataSet):
         raise InputError(f"the reader of {name} must return a DataSet, not {type(data).__name__}")
-    numbers = [str(number) for number in range(data.num_classes)]
-    if is_path(name) and list(data.class_names) != numbers:
-        classes = shorten([f"{number} is {name!r}" for number, name in enumerate(data.class_names)])
-        data = replace(data, notes=(*data.notes, f"classes: {classes}"))
     if data.test_images is None:
         data = _hold_out(data)
-    if data.colours and data.train_images.min() == data.train_images.max():
-        pixel = data.train_images.flat[0]
-        raise InputError(f"all pixels of the training images of {name} are {pixel}")
     if data.colours and image_size not in (None, data.image_size):
         data = _resize(data, image_size)
-    return replace(data, notes=(*data.notes, *_remarks(data)))
+    return replace(data, notes=(*data.notes, *_count_duplicates(data)))
 
 
 def _hold_out(data: DataSet) -> DataSet:
@@ -92,14 +85,8 @@ def _resize(data: DataSet, image_size: tuple[int, int]) -> DataSet:
     return replace(data, train_images=train, test_images=test)
 
 
-def _remarks(data: DataSet) -> list[str]:
-    """Return notes on possible errors: a single class, or test images among the training images."""
-    remarks = []
-    for part, labels in (("training", data.train_labels), ("test", data.test_labels)):
-        if (labels == labels[0]).all():
-            remarks.append(f"all {len(labels):,} {part} images are of one class, {data.class_names[labels[0]]!r}")
+def _count_duplicates(data: DataSet) -> list[str]:
+    """Return a note if there are test images among the training images, else []."""
     seen = {hash(image.tobytes()) for image in get_content(data.train_images)}  # 64 bits of each image
     count = sum(hash(image.tobytes()) in seen for image in get_content(data.test_images))
-    if count:
-        remarks.append(f"{count:,} of {len(data.test_images):,} test images are also training images")
-    return remarks
+    return [f"{count:,} of {len(data.test_images):,} test images are also training images"] if count else []

@@ -22,7 +22,6 @@ class ClassFolders(NamedTuple):
     files: list[str]
     classes: list[str]
     count: int
-    notes: tuple[str, ...]
 
     def to_data_set(self, images: Images, *notes: str) -> DataSet:
         """Return the data set of the images of all files."""
@@ -39,7 +38,7 @@ class ClassFolders(NamedTuple):
             class_names,
             test_images,
             numbers.get("test"),
-            (*self.notes, *notes),
+            notes,
         )
 
 
@@ -59,18 +58,13 @@ def find_classes(path: str, endings: set[str], parts: tuple[str, str] = ("train"
     within = [folder.name for folder in _list_folders(root)]
     if test in within and train not in within:
         raise InputError(f"{root} has a folder {test}, but no folder {train}")
-    has_parts = train in within
-    files, classes = _list_files(root / train if has_parts else root, endings)
+    files, classes = _list_files(root / train if train in within else root, endings)
     count = len(files)
-    notes = ()
     if test in within:
         test_files, test_classes = _list_files(root / test, endings)
         files += test_files
         classes += test_classes
-    unread = sorted({*within} - {*parts})
-    if has_parts and unread:
-        notes = (f"only {train} and {test} of {root} are read, not {', '.join(unread)}",)
-    return ClassFolders(path, files, classes, count, notes)
+    return ClassFolders(path, files, classes, count)
 
 
 def _list_files(folder: Path, endings: set[str]) -> tuple[list[str], list[str]]:

@@ -95,16 +95,10 @@ def number_classes(path: str | Path, labels: dict[str, np.ndarray]) -> tuple[tup
     classes = np.unique(labels["train"])
     unseen = {*labels.get("test", classes).tolist()} - {*classes.tolist()}
     if unseen:
-        names = shorten(sorted(map(repr, unseen)))
+        names = ", ".join(sorted(map(repr, unseen))[:MAX_LISTED])
         raise InputError(f"the test part of {path} has classes without a training image: {names}")
     numbers = {part: np.searchsorted(classes, names.astype(classes.dtype)) for part, names in labels.items()}
     return tuple(map(make_printable, map(str, classes))), numbers
-
-
-def shorten(items: list[str]) -> str:
-    """Join words for a message. Only the first ``MAX_LISTED`` are named."""
-    text = ", ".join(items[:MAX_LISTED])
-    return f"{text} and {len(items) - MAX_LISTED} more" if len(items) > MAX_LISTED else text
 
 
 # ---------------------------------------------------------------------------------------------------------------------

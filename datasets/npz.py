@@ -28,15 +28,9 @@ def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> D
     labels = {}
     for part in parts:
         pixels = arrays[f"x_{part}"]
-        names = _check_labels(arrays[f"y_{part}"], f"y_{part}", path)
-        if names.shape != pixels.shape[:1] or not pixels.size:
-            raise InputError(
-                f"x_{part} of {path} has the shape {pixels.shape}, but y_{part} has {len(names)} labels; each image "
-                "needs a label"
-            )
+        labels[part] = _check_labels(arrays[f"y_{part}"], f"y_{part}", path)
         has_one_channel = pixels.ndim == 4 and pixels.shape[3] == 1
         images[part] = pixels[..., 0] if has_one_channel else pixels
-        labels[part] = names
     class_names, numbers = number_classes(path, labels)
     return DataSet(
         make_printable(path.name),

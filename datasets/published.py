@@ -12,12 +12,10 @@ import string
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -27,38 +25,16 @@ from utils import write_atomically
 
 DOWNLOAD_TIMEOUT = 10  # seconds without an answer
 
-
-class Published(NamedTuple):
-    """A data set of IDX files.
-
-    ``folder``: the name of its folder, and of its class in ``torchvision.datasets``.
-    ``files``: {name of an unpacked file: name of its archive}: images and labels of the training set, then of the test
-    set.
-    """
-
-    folder: str
-    class_names: tuple[str, ...]
-    files: dict[str, str]
-
-
-def _gzip_files(folder: str, class_names: Iterable[str]) -> Published:
-    parts = "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"
-    return Published(folder, tuple(class_names), {f"{part}-ubyte": f"{part}-ubyte.gz" for part in parts})
-
-
-def _emnist_split(split: str, class_names: Iterable[str]) -> Published:
-    parts = "train-images-idx3", "train-labels-idx1", "test-images-idx3", "test-labels-idx1"
-    return Published("EMNIST", tuple(class_names), {f"emnist-{split}-{part}-ubyte": "gzip.zip" for part in parts})
-
-
 CLOTHES = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
+# Data sets of IDX files: {name: (name of the folder and of the class in torchvision.datasets, names of the classes)}
 PUBLISHED = {
-    "mnist": _gzip_files("MNIST", string.digits),
-    "fashion-mnist": _gzip_files("FashionMNIST", CLOTHES.split(", ")),
-    "kmnist": _gzip_files("KMNIST", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
-    "emnist-digits": _emnist_split("digits", string.digits),
-    "emnist-letters": _emnist_split("letters", string.ascii_lowercase),
+    "mnist": ("MNIST", string.digits),
+    "fashion-mnist": ("FashionMNIST", CLOTHES.split(", ")),
+    "kmnist": ("KMNIST", ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]),
+    "emnist-digits": ("EMNIST", string.digits),
+    "emnist-letters": ("EMNIST", string.ascii_lowercase),
 }
+PARTS = "train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"
 
 
 @dataset(*[name for name in PUBLISHED if name != "fashion-mnist"], characters=True)
@@ -69,22 +45,27 @@ def read_published(name: str, data_dir: Path, image_size: tuple[int, int] | None
     If an archive and the unpacked file are missing, the archive is downloaded. If both exist, the archive is read.
     Raises InputError for files that are damaged, or that are missing and cannot be downloaded.
     """
-    source = PUBLISHED[name]
-    raw = data_dir / source.folder / "raw"
-    files = [(raw / file, raw / archive) for file, archive in source.files.items()]
+    folder, class_names = PUBLISHED[name]
+    is_emnist = folder == "EMNIST"
+    raw = data_dir / folder / "raw"
+    files = []
+    for part in PARTS:
+        file = f"{name}-{part.replace('t10k', 'test')}-ubyte" if is_emnist else f"{part}-ubyte"
+        archive = "gzip.zip" if is_emnist else f"{file}.gz"
+        files.append((raw / file, raw / archive))
     try:
         missing = {archive.name: None for file, archive in files if not (archive.is_file() or file.is_file())}
         if missing:
-            _download(source, raw, list(missing))
+            _download(folder, raw, list(missing))
         train_images, train_labels, test_images, test_labels = (read_idx(*pair) for pair in files)
     except OSError as error:
         raise InputError(f"cannot read the data set in {raw}: {error}") from error
-    if source.folder == "EMNIST":  # Cohen et al. 2017: its files contain every image transposed
+    if is_emnist:  # Cohen et al. 2017: its files contain every image transposed
         train_images, test_images = (np.ascontiguousarray(x.transpose(0, 2, 1)) for x in (train_images, test_images))
     first = 1 if name == "emnist-letters" else 0
     train_labels = train_labels.astype(np.int64) - first
     test_labels = test_labels.astype(np.int64) - first
-    return DataSet(name, train_images, train_labels, source.class_names, test_images, test_labels)
+    return DataSet(name, train_images, train_labels, tuple(class_names), test_images, test_labels)
 
 
 def read_idx(file: Path, archive: Path) -> np.ndarray:
@@ -113,13 +94,13 @@ def read_idx(file: Path, archive: Path) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()  # torch needs writable arrays
 
 
-def _download(source: Published, raw: Path, archives: list[str]) -> None:
+def _download(folder: str, raw: Path, archives: list[str]) -> None:
     """Download archives into the folder, each from the first of torchvision's mirrors that has it."""
     import torchvision
     from torchvision.datasets.utils import download_url
 
-    theirs = getattr(torchvision.datasets, source.folder)
-    if source.folder == "EMNIST":
+    theirs = getattr(torchvision.datasets, folder)
+    if folder == "EMNIST":
         mirrors = [theirs.url.removesuffix("gzip.zip")]
         checksums = {"gzip.zip": theirs.md5}
     else:
@@ -132,10 +113,10 @@ def _download(source: Published, raw: Path, archives: list[str]) -> None:
             for mirror in mirrors:
                 try:
                     # into another folder until it is complete, because another run may search for it
-                    with tempfile.TemporaryDirectory() as folder:
-                        download_url(mirror + archive, folder, archive, checksums[archive])
+                    with tempfile.TemporaryDirectory() as temporary:
+                        download_url(mirror + archive, temporary, archive, checksums[archive])
                         raw.mkdir(parents=True, exist_ok=True)
-                        write_atomically(raw / archive, partial(shutil.copyfile, Path(folder, archive)))
+                        write_atomically(raw / archive, partial(shutil.copyfile, Path(temporary, archive)))
                     break
                 except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: wrong checksum
                     reason = error

@@ -4,7 +4,6 @@ Each pixel of such a camera sends an event when it has become brighter or darker
 """
 
 import io
-import warnings
 from collections.abc import Sequence
 from math import prod
 from numbers import Integral
@@ -104,9 +103,7 @@ def _decode_bin(content: bytes) -> Events:
 
 def _decode_arrays(content: bytes) -> Events:
     """Decode the arrays of a ``.npz`` file, or the fields of an array in a ``.npy`` file. Pickles are not read."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy warns of headers that Python 2 wrote
-        arrays = np.load(io.BytesIO(content), allow_pickle=False)
+    arrays = np.load(io.BytesIO(content), allow_pickle=False)
     x, y, t, p = (np.asarray(arrays[name]) for name in "xytp")
     are_lists = x.ndim == 1 and x.shape == y.shape == t.shape == p.shape
     are_integers = x.dtype.kind in "iu" and y.dtype.kind in "iu"
