@@ -16,6 +16,7 @@ from engine.registry import register  # before torch, see engine/__init__.py
 # isort: split
 import functools
 import inspect
+import json
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -34,11 +35,7 @@ PIXEL_MAX = 255
 MAX_FILTERS = 64
 MAX_PIXELS = 1023  # the largest window and radius: memory grows with their squares
 MAX_THRESHOLD = 1e9  # larger than any response of a filter
-SHAPES = {  # of images, and of a single image, by the number of colours
-    1: ("grey images (N, H, W)", "a grey image (H, W)"),
-    3: ("colour images (N, H, W, 3)", "a colour image (H, W, 3)"),
-}
-
+SHAPES = {1: "grey images (N, H, W)", 3: "colour images (N, H, W, 3)"}  # by the number of colours
 
 ENCODERS: dict[str, type["Encoder"]] = {}  # by name; a class that has a name registers when it is declared
 
@@ -96,27 +93,17 @@ class Encoder:
             names = ", ".join(state) or "nothing"
             raise InputError(f"the encoder {self.name} needs {', '.join(self.fitted) or 'nothing'}, but has {names}")
         self.state = state
-        if self.fitted:  # shapes and types show when an image is encoded
-            shape = (1, 32, 32, 3) if self.colours == 3 else (1, 32, 32)
-            try:
-                self.encode(np.zeros(shape, np.uint8))
-            except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-                raise InputError(f"the tensors of the encoder {self.name} have other shapes or types") from error
 
-    def check_images(self, images: np.ndarray | torch.Tensor, single: bool = False) -> np.ndarray:
-        """Return the images, or a single image, as an array (N, …). Raises InputError for another type or shape."""
+    def check_images(self, images: np.ndarray | torch.Tensor) -> np.ndarray:
+        """Return the images as an array (N, …). Raises InputError for another type or shape."""
         name = type(self).__name__
-        colours = self.colours
         dtype = str(getattr(images, "dtype", type(images).__name__)).removeprefix("torch.")
         if dtype != "uint8":
             hint = f": use {name} in place of ToTensor(), not after it" if "float" in dtype else ""
             raise InputError(f"{name} takes uint8 pixels from 0 to 255, not {dtype}{hint}")
         pixels = images.numpy(force=True) if isinstance(images, torch.Tensor) else images
-        if single and not (colours == 1 and pixels.ndim == 3 and len(pixels) == 1):
-            pixels = pixels[None]
-        if pixels.shape[3:] != (3,) * (colours == 3) or 0 in pixels.shape[1:] or pixels.ndim < 3:
-            shape = SHAPES[colours][single]
-            raise InputError(f"{name} takes {shape}, not empty, but got {tuple(images.shape)}")
+        if pixels.shape[3:] != (3,) * (self.colours == 3) or 0 in pixels.shape[1:] or pixels.ndim < 3:
+            raise InputError(f"{name} takes {SHAPES[self.colours]}, not empty, but got {pixels.shape}")
         return pixels
 
     def to_planes(self, images: np.ndarray) -> np.ndarray:
@@ -128,15 +115,11 @@ class Encoder:
         """Return the latencies of the images as a tensor. Raises InputError if they have another type or shape."""
         if isinstance(latencies, np.ndarray):
             latencies = torch.from_numpy(np.require(latencies, requirements=["C", "W"]))
-        dtype = getattr(latencies, "dtype", type(latencies).__name__)
-        shape = tuple(getattr(latencies, "shape", ()))
-        wanted = len(images), self.channels, *images.shape[1:3]
-        fits = dtype == torch.uint8 and shape == wanted
-        highest = int(latencies.max()) if fits and latencies.numel() else 0
-        if not fits or highest > self.time_steps:
-            given = f"{dtype} {shape} up to {highest}".replace("torch.", "")
-            wanted = f"uint8 {wanted} from 0 to {self.time_steps}"
-            raise InputError(f"--encoder: {type(self).__name__}.encode must return {wanted}, not {given}")
+        shape = len(images), self.channels, *images.shape[1:3]
+        fits = isinstance(latencies, torch.Tensor) and latencies.dtype == torch.uint8 and latencies.shape == shape
+        if not fits or (latencies > self.time_steps).any():
+            wanted = f"uint8 {shape} from 0 to {self.time_steps}"
+            raise InputError(f"--encoder: {type(self).__name__}.encode must return {wanted}, not {latencies}")
         return latencies
 
     def count_macs(self, height: int, width: int) -> int:
@@ -145,7 +128,8 @@ class Encoder:
 
     def config(self) -> dict:
         """Return the parameters as plain numbers, texts and lists, for checkpoints and caches."""
-        return {name: _to_plain(getattr(self, name)) for name in inspect.signature(type(self)).parameters}
+        parameters = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        return json.loads(json.dumps(parameters))
 
 
 def _check_encoding(encode: Callable) -> Callable:
@@ -159,17 +143,6 @@ def _check_encoding(encode: Callable) -> Callable:
         return self.check_latencies(encode(self, images), images)
 
     return encode_checked
-
-
-def _to_plain(value):
-    if isinstance(value, tuple | list):
-        return [_to_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is not None and not isinstance(value, int | float | str):
-        message = f"parameters of --encoder are numbers, texts and lists of them, not {type(value).__name__}"
-        raise InputError(message)
-    return value
 
 
 class S1C1(Encoder, name="s1c1"):
@@ -206,13 +179,8 @@ class S1C1(Encoder, name="s1c1"):
         time_steps: int = 15,
         colours: int = 1,
     ):
-        check_field(1 <= len(filters) <= MAX_FILTERS, "filters", f"1 to {MAX_FILTERS} filters", len(filters))
-        for dog in filters:
-            check_field(isinstance(dog, tuple | list) and len(dog) == 3, "filters", "of (window, σ1, σ2)", dog)
-            window, sigma1, sigma2 = dog
-            are_sigmas = 0 < sigma1 < math.inf and 0 < sigma2 < math.inf and sigma1 != sigma2
-            check_field(window in range(3, MAX_PIXELS + 1, 2), "filters", f"of odd windows 3 to {MAX_PIXELS}", window)
-            check_field(are_sigmas, "filters", "of two positive, different σ", (sigma1, sigma2))
+        are_filters = 1 <= len(filters) <= MAX_FILTERS and all(is_filter(*dog) for dog in filters)
+        check_field(are_filters, "filters", f"1 to {MAX_FILTERS} of (odd window, σ1, other σ2)", filters)
         check_field(0 <= threshold <= MAX_THRESHOLD, "threshold", "a number from 0 to 1e9", threshold)
         check_field(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
         check_field(time_steps in range(1, 256), "time_steps", "from 1 to 255 (for a network: 254)", time_steps)
@@ -246,7 +214,10 @@ class S1C1(Encoder, name="s1c1"):
             if image.mode != mode:
                 raise InputError(f'S1C1 takes images of mode "{mode}", not "{image.mode}": use image.convert("{mode}")')
             image = np.asarray(image)
-        (latency,) = self.encode(self.check_images(image, single=True))
+        has_channel = self.colours == 1 and image.ndim == 3 and len(image) == 1
+        if not has_channel:
+            image = image[None]
+        (latency,) = self.encode(image)
         return latency_to_wave(latency, self.time_steps, torch.uint8)
 
     def encode(self, images) -> torch.Tensor:
@@ -279,6 +250,12 @@ class S1C1(Encoder, name="s1c1"):
 
         macs = [count_taps(height, window) * count_taps(width, window) for window, _, _ in self.filters]
         return self.colours * sum(macs)
+
+
+def is_filter(window: int, sigma1: float, sigma2: float) -> bool:
+    """Return whether a filter has an odd window, and two positive, different σ."""
+    are_positive = 0 < sigma1 < math.inf and 0 < sigma2 < math.inf
+    return window in range(3, MAX_PIXELS + 1, 2) and are_positive and sigma1 != sigma2
 
 
 def check_field(is_usable, name, allowed, value):

@@ -1,7 +1,5 @@
 """An encoder that converts recordings of events to latencies, by numbers of events or by times of first events."""
 
-from numbers import Real
-
 import numpy as np
 
 from datasets.recordings import MAX_TIME, Events, Recordings, read_events
@@ -38,9 +36,7 @@ class EventEncoder(Encoder, name="events"):
     def __init__(
         self, mode: str = "count", bins: int = 5, radius: int = 2, window: tuple | None = None, time_steps: int = 15
     ):
-        is_pair = isinstance(window, tuple | list) and len(window) == 2
-        is_pair = is_pair and all(isinstance(edge, Real) for edge in window)
-        is_window = window is None or (is_pair and 0 <= window[0] < window[1] <= MAX_TIME / 1000)
+        is_window = window is None or (len(window) == 2 and 0 <= window[0] < window[1] <= MAX_TIME / 1000)
         check_field(mode in ("count", "first"), "mode", "count or first", mode)
         check_field(bins in range(1, MAX_BINS + 1), "bins", f"a whole number from 1 to {MAX_BINS}", bins)
         check_field(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
@@ -55,7 +51,7 @@ class EventEncoder(Encoder, name="events"):
         self.channels = 2 * len(self.scales)
         self.polarity = (1, -1) * len(self.scales)
 
-    def check_images(self, images: Recordings, single: bool = False) -> Recordings:
+    def check_images(self, images: Recordings) -> Recordings:
         if not isinstance(images, Recordings):
             raise InputError(f"--encoder events takes recordings, not {type(images).__name__}")
         return images

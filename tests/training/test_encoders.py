@@ -62,12 +62,6 @@ def test_latencies_that_do_not_fit_are_refused(latencies):
         Odd().encode(np.zeros((2, 9, 9), np.uint8))
 
 
-def test_parameters_of_an_encoder_are_plain():
-    assert Brightness(np.int64(5)).config() == {"steps": 5}
-    with refuses("--encoder"):
-        Brightness(torch.ones(3)).config()
-
-
 def test_an_encoder_gets_an_array_and_returns_an_array_or_a_tensor():
     images = torch.tensor([[[255, 0, 128]]], dtype=torch.uint8)
     assert Brightness().encode(images).tolist() == Brightness().encode(images.numpy()).tolist() == [[[[0, 4, 1]]]]

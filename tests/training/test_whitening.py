@@ -96,10 +96,9 @@ def test_the_number_of_threads_changes_nothing():
 def test_a_state_that_does_not_fit_is_refused():
     state = dict(fit(draw_images(colours=1)).state)
     build_encoder({"name": "whitening", "patch": PATCH}).load_state(state)
-    whole = torch.zeros(1, 1, 3, 3, dtype=torch.int64)
-    for wrong in ({"filters": torch.zeros(2)}, {"filters": whole}, {"mean": torch.zeros(7)}):
-        with refuses():
-            build_encoder({"name": "whitening", "patch": PATCH}).load_state({**state, **wrong})
+    state.pop("mean")
+    with refuses("mean"):
+        build_encoder({"name": "whitening", "patch": PATCH}).load_state(state)
     with refuses():
         build_encoder({"name": "whitening", "colours": 3}).encode(draw_images())  # it has not been fitted
 
