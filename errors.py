@@ -1,5 +1,6 @@
 """The exceptions that report mistakes of the user, and how a program starts and ends."""
 
+import functools
 import gc
 import logging
 import os
@@ -36,8 +37,9 @@ class InputError(ValueError):
 def prepare_start() -> None:
     """Prepare the process of a command for its imports, before any package is imported.
 
-    Until ``run_program``, Ctrl-C ends the process without a traceback (some modules would catch a KeyboardInterrupt),
-    and no garbage is collected: no imported module is garbage, and a search takes a quarter of the start.
+    Until a function of ``command_line`` runs, Ctrl-C ends the process without a traceback (some modules would catch a
+    KeyboardInterrupt), and no garbage is collected: no imported module is garbage, and a search takes a quarter of the
+    start.
 
     Exits with code 2 and one line if a package is missing, or if numba cannot use ``NUMBA_NUM_THREADS``.
     """
@@ -68,36 +70,43 @@ def end_imports(number: int, frame: object) -> None:
     os._exit(130)
 
 
-def run_program(program: str, execute: Callable[[list[str]], int | None], words: list[str] | None) -> int:
-    """Call ``execute`` with the words of a command line (None: ``sys.argv``). Returns the exit code, by default 0.
+def command_line(execute: Callable[[list[str]], int | None]) -> Callable[..., int]:
+    """Decorate the function of a command, which gets the words of a command line and returns an exit code, None for 0.
 
-    Returns 130 after Ctrl-C. After an InputError, an OSError, a MemoryError or any exception of a user's own file, one
-    line is printed on stderr, and 2 is returned. With --traceback, the traceback comes before the line.
+    The decorated function takes the words of ``sys.argv`` if it is called without words. It returns 130 after Ctrl-C.
+    After an InputError, an OSError, a MemoryError or any exception of a user's own file, it prints one line on stderr,
+    and returns 2. With --traceback, the traceback comes before the line.
 
     The console prints ? in place of characters that it does not have, such as × and ∞.
     """
-    if not gc.isenabled():  # after ``prepare_start``
-        gc.freeze()
-        gc.enable()
-    if signal.getsignal(signal.SIGINT) is end_imports:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    words = sys.argv[1:] if words is None else words
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError):  # there is no stream, or it takes any text
-            stream.reconfigure(errors="replace")
-    try:
-        code = execute(words)
-    except KeyboardInterrupt:
-        warn("stopped immediately")
-        return 130
-    except BaseException as error:
-        is_known = isinstance(error, InputError | OSError) or is_out_of_memory(error)
-        if not is_known and find_place(error) is None:
-            raise
-        if "--traceback" in words:
-            warn(traceback.format_exc())
-        return report_error(program, error)
-    return code or 0
+    program = Path(execute.__code__.co_filename).name
+
+    @functools.wraps(execute)
+    def run(words: list[str] | None = None) -> int:
+        words = sys.argv[1:] if words is None else words
+        if not gc.isenabled():  # after ``prepare_start``
+            gc.freeze()
+            gc.enable()
+        if signal.getsignal(signal.SIGINT) is end_imports:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(AttributeError):  # there is no stream, or it takes any text
+                stream.reconfigure(errors="replace")
+        try:
+            code = execute(words)
+        except KeyboardInterrupt:
+            warn("stopped immediately")
+            return 130
+        except BaseException as error:
+            is_known = isinstance(error, InputError | OSError) or is_out_of_memory(error)
+            if not is_known and find_place(error) is None:
+                raise
+            if "--traceback" in words:
+                warn(traceback.format_exc())
+            return report_error(program, error)
+        return code or 0
+
+    return run
 
 
 def report_error(program: str, error: BaseException) -> int:

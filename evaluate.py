@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, make_printable, prepare_start, print_output, report_error, run_program
+from errors import InputError, command_line, make_printable, prepare_start, print_output, report_error
 
 if __name__ == "__main__":
     prepare_start()
@@ -48,12 +48,8 @@ from utils import (
 )
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run a command line (default: ``sys.argv``). Returns the exit code."""
-    return run_program("evaluate.py", execute, argv)
-
-
-def execute(words: list[str]) -> int | None:
+@command_line
+def main(words: list[str]) -> int | None:
     """Test, classify or export, as the words of a command line request. Returns the exit code, None for 0."""
     settings = EvaluateSettings.parse(words)
     network = load(settings)

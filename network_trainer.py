@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
+from engine.declaration import fits
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_stages
 from engine.layers import Layer
 from engine.phases import Learned, Phase
@@ -147,12 +148,8 @@ class NetworkTrainer(StageGraph):
         cls.name = name
         cls.aliases = tuple(aliases)
         cls.epochs = tuple(cls.epochs)
-        for declared, hint in DECLARED.items():
-            value = getattr(cls, declared)
-            if not fits(value, hint):
-                usual = getattr(NetworkTrainer, declared)
-                form = f" such as {usual}" if usual else ""
-                raise InputError(f"{declared} of {name} must be {describe(hint)}{form}, not {value!r}")
+        if not fits(cls.epochs, tuple[int, ...]) or not isinstance(cls.encoder, dict):
+            raise InputError(f'{name} must declare epochs, whole numbers, and encoder, such as {{"name": "s1c1"}}')
         register(MODELS, (name, *aliases), cls)
 
     def __init__(
@@ -182,7 +179,7 @@ class NetworkTrainer(StageGraph):
         declaration = check_stages(self.build(num_classes))
         if overrides:
             declaration = check_stages(set_fields(declaration, overrides))
-        self.connect(declaration, image_size is not None, backend, dtype, np.random.default_rng(seed))
+        self.connect(declaration, image_size is not None, seed, backend, dtype)
         self.phases = nn.ModuleList(self.build_phases())
         self.to(device)
 
@@ -359,7 +356,7 @@ class NetworkTrainer(StageGraph):
             copies: moved copies of the training images (``datasets.augmentation.MovedCopies``). Each batch of the
                 decision stage reads the original images or one of the copies.
         """
-        progress = Progress() if progress is None else progress
+        progress = progress or Progress()
         self.check_epochs(epochs)
         self._check_data(train, validation)
         prepared = None

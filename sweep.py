@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, prepare_start, print_output, run_program, warn
+from errors import InputError, command_line, prepare_start, print_output, warn
 
 if __name__ == "__main__":
     prepare_start()
@@ -32,9 +32,9 @@ from datasets import DataSet
 from models import PLUGINS, model_class
 from report.run_folder import RunFolder, find_checkpoint
 from report.sweep_report import is_run, read_run, write_sweep_report
-from training.initial import describe_phases, initialize_from
+from training.initial import initialize_from
 from training.log import RunLog
-from training.plan import describe, load_data, make_plan, prepare_machine, resolve
+from training.plan import describe, describe_phases, load_data, make_plan, prepare_machine, resolve
 from training.settings import (
     COMMAND,
     EPOCH_FILES,
@@ -57,12 +57,8 @@ SET = {"model": "model", "dataset": "dataset", "seed": "seeds", "threads": "thre
 SET |= {"output": "output", "name": "output"}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run a command line (default: ``sys.argv``). Returns the exit code."""
-    return run_program("sweep.py", execute, argv)
-
-
-def execute(words: list[str]) -> int:
+@command_line
+def main(words: list[str]) -> int:
     """Train or report, as the words of a command line request. Returns the exit code."""
     settings = SweepSettings.parse(words)
     return report(settings) if settings.report else sweep(settings)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, prepare_start, print_output, run_program
+from errors import InputError, command_line, prepare_start, print_output
 
 if __name__ == "__main__":
     prepare_start()
@@ -19,9 +19,9 @@ from models import model_class
 from network_trainer import Progress
 from report.run_folder import RunFolder, find_checkpoint, find_run
 from report.summary import list_models
-from training.checkpoint import load_checkpoint, rebuild_network
-from training.initial import continue_from, describe_phases, find_shared, initialize_from
-from training.plan import Plan, describe, load_data, make_plan, prepare_machine, resolve
+from training.checkpoint import load_run, rebuild_network
+from training.initial import continue_from, find_shared, initialize_from
+from training.plan import Plan, describe, describe_phases, load_data, make_plan, prepare_machine, resolve
 from training.run import Run
 from training.settings import EPOCH_FILES, NOTHING, ROUNDING, TrainSettings, to_text
 from training.stopping import Stopped, offer_resume
@@ -37,12 +37,8 @@ from utils import (
 )
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run a command line (default: ``sys.argv``). Returns the exit code."""
-    return run_program("train.py", execute, argv)
-
-
-def execute(words: list[str]) -> int | None:
+@command_line
+def main(words: list[str]) -> int | None:
     """Train, resume or print, as the words of a command line request. Returns the exit code if a signal stopped it."""
     settings = TrainSettings.parse(words)
     try:
@@ -114,10 +110,8 @@ def share_phases(settings: TrainSettings, plan: Plan) -> list[Path]:
 def resume(settings: TrainSettings) -> None:
     """Continue an interrupted run in its own folder with its own settings, or train more epochs of its last phase."""
     run = RunFolder(find_run(settings.resume, settings.output))
-    content = load_checkpoint(run.last)
+    content = load_run(run.last)
     progress = content.progress
-    if progress is None or not content.run:
-        raise InputError(f"{run.last} contains a network without a training run, so it cannot be continued")
     trained = TrainSettings.from_dict(content.run["flags"])
     wanted = run.epochs
     if "epochs" not in settings.given and wanted and is_longer(wanted, trained.epochs):  # killed before the first save
@@ -134,9 +128,6 @@ def resume(settings: TrainSettings) -> None:
     device = prepare_machine(saved)
     model = rebuild_network(content, device, saved.backend)
     saved = replace(saved, device=str(device))
-    if saved.until and model.find_phase(saved.until) < progress.phase and not longer:
-        print_output(f"{run.path} has finished {saved.until}")
-        return
     data = load_data(saved)
     before = content.run["fingerprint"]
     if before != data.fingerprint:
@@ -160,9 +151,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
     Raises InputError for a change that would lead to other weights or other files.
     """
     commands = {"until": settings.until, "shared_phases": settings.shared_phases}
-    ignored = {"resume", "config", "traceback", *commands}
-    if settings.resume == "latest":
-        ignored.add("output")
+    ignored = {"resume", "config", "traceback", "output", *commands}
     given = {name: getattr(settings, name) for name in settings.given - ignored}
     if "model" in given:
         given["model"] = model_class(given["model"]).name

@@ -17,7 +17,6 @@ from engine.rules import MAX_LEARNERS, naming
 from SpykeTorch import functional as sf
 
 WAVE_ELEMENTS = 1 << 26  # potentials in memory at the same time, if images share a convolution
-IMAGES = 1000  # that share a convolution in a decision layer
 
 
 def fire(layer, latency, limit, pool):
@@ -30,8 +29,7 @@ def fire(layer, latency, limit, pool):
 
 def peaks(layer, latency):
     """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
-    highest = [_sum_weights(layer, part).amax((2, 3)) for part in latency.split(IMAGES)]
-    return torch.cat(highest)
+    return _sum_weights(layer, latency).amax((2, 3))
 
 
 def learn_features(layer, latency, rule, rates, draws):

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -41,12 +42,13 @@ class StageGraph(nn.Module):
     then calls ``connect``.
     """
 
-    def connect(self, declaration: dict[str, Stage], has_size: bool, *arguments: Any) -> None:
+    def connect(self, declaration: dict[str, Stage], has_size: bool, seed: int, *arguments: Any) -> None:
         """Connect the stages of a declaration, and make their layers.
 
         Args:
             has_size: whether all images have the size ``image_size``; otherwise they have any size.
-            arguments: backend, type of the weights and random generator of the layers.
+            seed: of the weights.
+            arguments: backend of the layers, and type of the weights.
 
         Raises InputError if the stages do not fit each other, or cannot be trained.
         """
@@ -66,10 +68,11 @@ class StageGraph(nn.Module):
         has_size = has_size or self._sees_whole_maps()
         shapes = self.shapes(*(self.image_size if has_size else (ANY_SIDE, ANY_SIDE)))
         check_training(self)
+        rng = np.random.default_rng(seed)
         self.layers = {}
         for name, (stage, inputs) in self.nodes.items():
             channels, _, _ = shapes[inputs[0]]
-            self.layers[name] = LAYERS[type(stage)](stage, channels, self.time_steps, *arguments)
+            self.layers[name] = LAYERS[type(stage)](stage, channels, self.time_steps, *arguments, rng)
         self.stages = nn.ModuleDict({name: self.layers[name] for name in self.declaration})
 
     # -----------------------------------------------------------------------------------------------------------------

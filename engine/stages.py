@@ -118,6 +118,8 @@ class SpikingConv(Stage):
         super().__post_init__()
         if self.padding >= self.kernel:
             raise InputError(f"padding {self.padding} around a kernel of {self.kernel} makes neurons without input")
+        if MAX_VALUE < self.threshold < math.inf:
+            raise InputError(f"threshold must be 0 to 1e6, or inf for none; not {self.threshold!r}")
         for rule in self.rules:
             check_rule(rule, not self.decides)
 

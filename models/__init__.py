@@ -1,6 +1,5 @@
 """The networks. This package imports all of its modules, which register their networks in ``MODELS``."""
 
-import difflib
 import hashlib
 import sys
 from importlib import import_module
@@ -60,8 +59,6 @@ def model_class(name: str) -> type[NetworkTrainer]:
     """Return the class of a network, by its name or alias, ignoring case. Raises InputError for an unknown name."""
     name = str(name)
     known = {model.lower(): cls for model, cls in MODELS.items()}
-    if name.lower() in known:
-        return known[name.lower()]
-    near = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    raise InputError(f"unknown --model {name!r}{hint}; choose from {', '.join(network_names())}")
+    if name.lower() not in known:
+        raise InputError(f"unknown --model {name!r}; choose from {', '.join(network_names())}")
+    return known[name.lower()]

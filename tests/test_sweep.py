@@ -17,7 +17,8 @@ import train
 from models import build_model
 from network_trainer import NetworkTrainer
 from s1c1 import S1C1
-from training.initial import count_equal, describe_phases, find_shared
+from training.initial import count_equal, find_shared
+from training.plan import describe_phases
 from training.settings import SweepSettings, TrainSettings, read_pairs
 from utils import lock_folder
 

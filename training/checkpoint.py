@@ -10,6 +10,7 @@ tensors. What the checksum covers is trusted.
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from PIL import Image
 from datasets.data_set import CHARACTERS
 from datasets.events import open_recordings
 from datasets.recordings import Recordings
-from encoders import build_encoder, encode_chunks, get_encoder_config
+from encoders import build_encoder, encode_chunks, get_encoder_config, name_unit
 from engine.declaration import to_plain
 from engine.stages import read_stages
 from errors import InputError
@@ -125,6 +126,14 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     return checkpoint
 
 
+def load_run(path: Path) -> Checkpoint:
+    """Load the last checkpoint of a run. Raises InputError as ``load_checkpoint``, and for any other checkpoint."""
+    checkpoint = load_checkpoint(path)
+    if checkpoint.progress is None or not checkpoint.run:
+        raise InputError(f"{path} is not the last checkpoint of a run")
+    return checkpoint
+
+
 def rebuild_network(
     checkpoint: Checkpoint, device: torch.device | str = "cpu", backend: str = "auto"
 ) -> NetworkTrainer:
@@ -222,30 +231,28 @@ class TrainedNetwork:
     def _gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
         """Return the images of ``classify`` as one array, tensor or Recordings."""
         size = self.checkpoint.image_size
+        colours = self.encoder.colours
         if isinstance(images, str | Path | Image.Image):
             images = [images]
-        if not self.encoder.colours:
-            if not hasattr(images, "shape"):
-                images = open_recordings(images, size)
-            if tuple(images.shape[1:]) != size:
-                raise InputError(f"this network takes recordings of {size}, not of {tuple(images.shape[1:])}")
-            return images
-        shape = size + (3,) * (self.encoder.colours == 3)
         if not hasattr(images, "shape"):
-            gathered = []
-            for image in images:
-                if isinstance(image, str | Path | Image.Image):
-                    image, _ = self.read_image(image)
-                gathered.append(np.asarray(image))
-            try:
-                images = np.stack(gathered)
-            except ValueError as error:
-                raise InputError(f"these images cannot be classified together: {error}") from error
-        if images.shape == shape:
-            return images[None]
+            images = self._stack(images) if colours else open_recordings(images, size)
+        shape = size + (3,) * (colours == 3)
+        if colours and images.shape == shape:
+            images = images[None]
         if images.shape[1:] != shape:
-            raise InputError(f"this network takes images {shape} or (N, {str(shape)[1:]}, not {tuple(images.shape)}")
+            raise InputError(f"this network takes {name_unit(colours)} (N, {str(shape)[1:]}, not {tuple(images.shape)}")
         return images
+
+    def _stack(self, images: Sequence[Any]) -> np.ndarray:
+        arrays = []
+        for image in images:
+            if isinstance(image, str | Path | Image.Image):
+                image, _ = self.read_image(image)
+            arrays.append(np.asarray(image))
+        try:
+            return np.stack(arrays)
+        except ValueError as error:
+            raise InputError(f"these images cannot be classified together: {error}") from error
 
     def read_image(self, path: str | Path | Image.Image, raw: bool = False) -> tuple[np.ndarray | Recordings, str]:
         """Read an image file by ``image_files.read_image``. Returns the image, and a note on how it was changed.
@@ -334,7 +341,8 @@ def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
     """Return the SHA-256, in hexadecimal digits, over a text and the name, type, shape and bytes of each tensor."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
-        digest.update(f"\n{name}: {_describe(tensor)}\n".encode())  # a JSON text has no line break
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        digest.update(f"\n{name}: {dtype} {tuple(tensor.shape)}\n".encode())  # a JSON text has no line break
         digest.update(tensor.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()
 
@@ -345,7 +353,3 @@ def _make(cls: type, values: dict, path: Path):
         return cls(**values)
     except TypeError as error:
         raise InputError(f"{path} is a checkpoint of another version of this program") from error
-
-
-def _describe(tensor: torch.Tensor) -> str:
-    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"

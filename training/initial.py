@@ -6,7 +6,6 @@ Phases are taken over from a run (``--continue-from``) or from a folder that sev
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +15,9 @@ from engine.phases import find_stages
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
 from s1c1 import Encoder
-from training.checkpoint import Checkpoint, load_checkpoint, rebuild_network
-from training.plan import Data, describe_rounding
-from training.settings import CODE, LABELS, LEARNING, TrainSettings
+from training.checkpoint import Checkpoint, load_checkpoint, load_run, rebuild_network
+from training.plan import Data, describe_phases
+from training.settings import TrainSettings
 
 
 def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: Data) -> tuple[dict, list[str]]:
@@ -40,9 +39,6 @@ def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: D
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     record = {"checkpoint": str(path), "sha256": digest, "stages": copied}
     note = f"weights: {' '.join(copied)} from {path}"
-    new = [name for name, stage in model.declaration.items() if stage.convs and name not in copied]
-    if new:
-        note += f"; {' '.join(new)} from the seed"
     return record, [note, *_validation_notes(path, checkpoint.run, data)]
 
 
@@ -78,36 +74,6 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
 # Phases that several runs share
 
 
-def describe_phases(
-    model: NetworkTrainer, encoder: Encoder, settings: TrainSettings, fingerprint: str
-) -> list[dict[str, Any]]:
-    """Return everything that the weights depend on, for each phase.
-
-    Also the backend and the kind of device, because they round differently, and rounding can choose another winner.
-
-    settings: completed by ``resolve``.
-
-    Two runs have bit-identical weights after a phase if they are equal in this phase and in all phases before it. A
-    phase depends on the stages up to the highest that has learned, because initial weights are drawn in this order.
-    """
-    flags = settings.flags()
-    common = {flags[name].flag: value for name, value in settings.select(LEARNING, CODE).items()}
-    common |= describe_rounding(settings)
-    common |= {"fingerprint of the data": fingerprint, "encoder": get_encoder_config(encoder)}
-    names = list(model.declaration)
-    phases = []
-    top = 0
-    for phase, epochs in zip(model.phases, common.pop("--epochs"), strict=True):
-        if phase.needs_labels:
-            common |= settings.select(LABELS)
-        top = max(top, *(1 + names.index(name) for name in phase.stages))
-        learning = {"phase": phase.name, "class": type(phase), "rules": phase.rules, "alternate": phase.alternate}
-        learning["needs labels"] = phase.needs_labels
-        stages = {name: model.declaration[name] for name in names[:top]}
-        phases.append(common | {"--epochs": epochs} | learning | stages)
-    return phases
-
-
 def find_shared(folder: str | Path, phases: Sequence[dict]) -> list[Path]:
     """Return the places of the first phases without labels in a folder of phases that several runs share.
 
@@ -138,11 +104,9 @@ def continue_from(path: Path, model: NetworkTrainer, phases: list[dict]) -> tupl
 
     Returns the progress after these phases, and their names. Raises InputError if no phase can be taken over.
     """
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_run(path)
     progress = checkpoint.progress
     run = checkpoint.run
-    if progress is None or not run:
-        raise InputError(f"{path} is not the last checkpoint of a run")
     source = rebuild_network(checkpoint)
     settings = TrainSettings.from_dict(run["flags"])
     trained = describe_phases(source, checkpoint.build_encoder(), settings, run["fingerprint"])

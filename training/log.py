@@ -23,8 +23,7 @@ COLUMNS = (
     *("convergence", "winners_per_image", "dead_features", "ltp_rate", "ltd_rate", "seconds"),
 )
 EVERY = 60.0  # seconds between two lines about the progress, if there is no terminal
-NEW_BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}{postfix}"  # before a rate is known
-BAR = NEW_BAR.replace("{postfix}", " [{remaining} left, {rate_noinv_fmt}]{postfix}")
+BAR = "{desc} {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt} [{remaining} left, {rate_noinv_fmt}]{postfix}"
 
 
 class RunLog:
@@ -86,10 +85,8 @@ class RunLog:
         with self._printing():
             if self._bar is None or self._bar.desc != title:
                 self.close_bar()
-                options = {"leave": False, "dynamic_ncols": True, "bar_format": NEW_BAR, "file": sys.stdout}
+                options = {"leave": False, "dynamic_ncols": True, "bar_format": BAR, "file": sys.stdout}
                 self._bar = tqdm(total=total, initial=done, desc=title, postfix=text, unit=" images", **options)
-            if done > self._bar.initial:
-                self._bar.bar_format = BAR
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(done - self._bar.n)
             if done == total:
@@ -112,8 +109,7 @@ class RunLog:
             self.is_live = False
             self._bar = None
             discard_output(sys.stdout)
-            rest = f"the rest is in {self.folder}/log.txt only" if self.folder else "the rest is not printed"
-            warn(f"the output is closed or full ({error.strerror}); {rest}")
+            warn(f"the output is closed or full ({error.strerror}); the rest is in log.txt only")
 
     def log_epoch(self, history: list[dict], title: str) -> None:
         """Log a finished epoch, the last row of ``history``. title: its phase, rule and number."""

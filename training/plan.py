@@ -15,14 +15,13 @@ from datasets.augmentation import Augmentation
 from datasets.splits import stratified_part, stratified_split
 from encoders import choose_encoder, get_encoder_config
 from engine.phases import find_stages
-from engine.stages import INPUT
 from errors import InputError
 from models import model_class
 from network_trainer import NetworkTrainer
 from report.activation_maps import choose_images
 from report.summary import summarize
 from s1c1 import Encoder
-from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_pairs, to_text
+from training.settings import CODE, LABELS, LAST_STAGE, LEARNING, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
 
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
@@ -126,15 +125,6 @@ def prepare_machine(settings: NetworkSettings) -> torch.device:
     return choose_device(settings.device, settings.backend)
 
 
-def describe_rounding(settings: NetworkSettings) -> dict[str, str]:
-    """Return the backend and the kind of device of a run, {flag: text}. They round differently."""
-    device, _, _ = settings.device.partition(":")
-    backend = settings.backend
-    if backend == "auto":
-        backend = "torch" if device == "cuda" else "event"
-    return {"--backend": backend, "--device": device}
-
-
 def load_data(settings: NetworkSettings) -> DataSet:
     """Load the data set of the settings. Raises InputError."""
     data_dir = settings.data_dir or datasets.DATA_DIR
@@ -167,11 +157,8 @@ def resolve(
         overrides=overrides,
         image_size=data.image_size[:2],
     )
-    names = [phase.name for phase in model.phases]
-    epochs = settings.epochs or tuple(model.epochs)
-    if len(epochs) != len(names):
-        phases = f"the phases of {model.name} ({' '.join(names)})"
-        settings.refuse("epochs", f"needs {len(names)} numbers for {phases}, not {len(epochs)}")
+    epochs = settings.epochs or model.epochs
+    model.check_epochs(epochs)
     if settings.dry_run:
         epochs = tuple(min(count, 1) for count in epochs)
     resolved = replace(
@@ -204,7 +191,9 @@ def check_copies(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
     if augmentation:
         if not data.set.colours:
             settings.refuse("augment", "moves images, not recordings of events")
-        model.check_copies()
+        supervised = find_stages(phase for phase in model.phases if phase.needs_labels)
+        if supervised != {model.decision}:  # the maps of copies have no spike times
+            settings.refuse("augment", f"is for networks that learn in their decision stage alone, not {model.name}")
     return augmentation
 
 
@@ -239,10 +228,7 @@ def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) ->
     readout = get_readout(settings, model)
     if not is_saved and readout is None:
         return None
-    names = list(model.declaration)
-    if model.decision:
-        below = model.between([INPUT], model.inputs_of(model.decision))
-        names = [name for name in names if name in below]
+    names = [name for name in model.declaration if name != model.decision]
     if settings.until is not None:  # stages that read what is not trained yet have no features
         last = model.find_phase(settings.until)
         phases = list(model.phases)
@@ -276,3 +262,37 @@ def describe(model: NetworkTrainer, data: DataSet, settings: TrainSettings) -> s
     """Return the table of the stages, and the fields of ``--set``. Raises InputError for images that are too small."""
     table = summarize(model, *data.image_size)
     return f"{table}\nset: {to_text(settings.set)}" if settings.set else table
+
+
+def describe_phases(
+    model: NetworkTrainer, encoder: Encoder, settings: TrainSettings, fingerprint: str
+) -> list[dict[str, Any]]:
+    """Return everything that the weights depend on, for each phase.
+
+    Also the backend and the kind of device, because they round differently, and rounding can choose another winner.
+
+    settings: completed by ``resolve``.
+
+    Two runs have bit-identical weights after a phase if they are equal in this phase and in all phases before it. A
+    phase depends on the stages up to the highest that has learned, because initial weights are drawn in this order.
+    """
+    flags = settings.flags()
+    common = {flags[name].flag: value for name, value in settings.select(LEARNING, CODE).items()}
+    device, _, _ = settings.device.partition(":")
+    backend = settings.backend
+    if backend == "auto":
+        backend = "torch" if device == "cuda" else "event"
+    common |= {"--backend": backend, "--device": device}
+    common |= {"fingerprint of the data": fingerprint, "encoder": get_encoder_config(encoder)}
+    names = list(model.declaration)
+    phases = []
+    top = 0
+    for phase, epochs in zip(model.phases, common.pop("--epochs"), strict=True):
+        if phase.needs_labels:
+            common |= settings.select(LABELS)
+        top = max(top, *(1 + names.index(name) for name in phase.stages))
+        learning = {"phase": phase.name, "class": type(phase), "rules": phase.rules, "alternate": phase.alternate}
+        learning["needs labels"] = phase.needs_labels
+        stages = {name: model.declaration[name] for name in names[:top]}
+        phases.append(common | {"--epochs": epochs} | learning | stages)
+    return phases

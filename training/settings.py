@@ -14,12 +14,13 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
+from inspect import formatannotation
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, get_args, get_origin
 
 from datasets import list_datasets
 from encoders import ENCODERS
-from engine.declaration import describe, fits
+from engine.declaration import fits
 from errors import InputError
 from models import import_plugin, network_names
 
@@ -99,7 +100,7 @@ class Setting(NamedTuple):
         """Raise InputError unless the value has the type of the setting, and is in its range and its choices."""
         least, most = self.range
         if not fits(value, self.type):
-            raise InputError(f"{self.flag} cannot be {value!r}; it is {describe(self.type)}")
+            raise InputError(f"{self.flag} cannot be {value!r}; its type is {formatannotation(self.type)}")
         for item in value if isinstance(value, tuple) else [value]:
             if isinstance(item, str) and (not item.strip() or "\0" in item):
                 raise InputError(f"{self.flag} cannot be {item!r}: give it a value, or leave it out")
@@ -141,15 +142,12 @@ of_commands, of_network, of_data, of_training, of_prediction, of_machine, of_out
 
 LITERALS = {"none": "None", "true": "True", "false": "False", "inf": "1e999"}
 NAMES_OF_LITERALS = re.compile(rf"\b({'|'.join(LITERALS)})\b", re.IGNORECASE)
-TOO_LONG = re.compile(r"(?<![\d.])\d{19}")  # a whole number that 64 bits may not hold
 
 
 def read_value(text: str) -> Any:
     """Parse a Python literal, or none, inf, true, false. Lists become tuples. Any other text is returned as it is."""
     text = text.strip()
     python = NAMES_OF_LITERALS.sub(lambda match: LITERALS[match[0].lower()], text)
-    if TOO_LONG.search(text):
-        return text
     try:
         return to_tuples(ast.literal_eval(python))
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
@@ -628,14 +626,11 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
     """
     is_run = path.suffix == ".json"
     try:
-        if not path.is_file():  # a pipe may never end
-            raise OSError("it is missing, or not a regular file")
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
         content = json.loads(text)["flags"] if is_run else tomllib.loads(text)
         known = {name: setting for name, setting in settings.flags().items() if setting.changes not in (COMMAND, CODE)}
         if is_run:
             return {name: content.get(name) for name, setting in known.items() if setting.changes != PLACE}
-        str(content)  # ValueError for an integer of more than 4300 digits, which Python does not print
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         expected = "the args.json of a run" if is_run else "a TOML file"
         raise InputError(f"--config {path} is not {expected}: {' '.join(str(error).split())}") from error

@@ -133,7 +133,7 @@ def test_what_does_not_fit_is_new_and_a_split_that_was_seen_is_logged(trained, t
     assert torch.equal(state["stages.s2.weight"], source["stages.s2.weight"])
     assert state["stages.s3.weight"].shape == (200, 250, 3, 3)
     assert args["init_from"]["stages"] == ["s1", "s2"]
-    assert "; s3 from the seed\n" in log
+    assert "weights: s1 s2 from" in log
     # 1318 of 1437 images were trained on: of another 119 about 109
     assert "another split: on 11" in log or "another split: on 10" in log
     assert "of these 119 validation images" in log

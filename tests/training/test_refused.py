@@ -150,7 +150,7 @@ TRAIN = {  # what the line names: command lines
                  LIKE + "--epochs 1 12 5 --continue-from {run}"],
     "--seed": ["--resume {run} --seed 1", "--resume {run} --epochs 2 12 6 --seed 1",
                LIKE + "--seed 4 --continue-from {run}"],
-    "--name": ["--resume {run} --name other"], "--output": ["--resume {run} --output {out}"],
+    "--name": ["--resume {run} --name other"],
     "--set": ["--resume {run} --set s2.threshold=12"], "--init-from": ["--resume {run} --init-from {run}"],
     "--save-every": ["--resume {run} --save-every -1"], "--no-test": [
         "--resume {run} --no-test",

@@ -114,22 +114,19 @@ def test_a_setting_is_checked_whenever_it_changes():
         dataclasses.replace(settings, seed=-1)
 
 
-HUGE = "0x" + "9" * 5000  # Python does not print such a long integer
-
-
 LINES = r"""
 no-test = "false"|no-test = 0|no-figures = []|readout = "x"|dry-run = 1|epochs = "1 2 3"|epochs = [1, [2]]|seed = [1]
-seed = {{a = 1}}|seed = {0}|epochs = [{0}]|set = 3|set = "s1.threshold=3"|set = [[1]]|set.x.y = {0}|augment = 3
+seed = {a = 1}|set = 3|set = "s1.threshold=3"|set = [[1]]|augment = 3
 image-size = [28]|dataset = "a\u0000b"|name = 2024-01-01|"a\nb" = 1|batch-size = "many"|batch-size = 0
 epochs = 3|device = " "|ratio = nan|ratio = 0|backend = "gpu"|threads = "two"|name = "../up"|set = [3]
 """
 
 
 def test_values_of_a_file_that_are_no_values_of_their_settings(tmp_path):
-    for line in LINES.format(HUGE).strip().replace("|", "\n").splitlines():
+    for line in LINES.strip().replace("|", "\n").splitlines():
         (tmp_path / "my.toml").write_text(f"model = 'x'\n{line}")
         name = re.match(r"[\w-]+", line)
-        with refuses("--config" if HUGE in line or not name else f"--{name[0]}"):
+        with refuses(f"--{name[0]}" if name else "--config"):
             TrainSettings.parse(["--config", str(tmp_path / "my.toml")])
 
 
