@@ -80,7 +80,7 @@ class Progress:
     def add(self, learned: Learned, layers: dict[str, Layer]) -> None:
         """Add what a batch has learned. ``layers``: {label: layer} of the phase."""
         if learned.outcome:
-            self.outcome = list(Outcome(*self.outcome) + learned.outcome)
+            self.outcome = [a + b for a, b in zip(self.outcome, learned.outcome, strict=True)]
         for label, layer in layers.items():
             features = layer.stage.out_channels
             wins = self.wins.setdefault(label, torch.zeros(features, dtype=torch.int64))

@@ -34,7 +34,7 @@ from report.run_folder import RunFolder, find_checkpoint
 from report.sweep_report import is_run, read_run, write_sweep_report
 from training.initial import initialize_from
 from training.log import RunLog
-from training.plan import describe, describe_phases, load_data, make_plan, prepare_machine, resolve
+from training.plan import describe, load_data, make_plan, prepare_machine, resolve
 from training.settings import (
     COMMAND,
     EPOCH_FILES,
@@ -138,9 +138,8 @@ def plan_run(
     plan = make_plan(settings, data, encoder, network)
     describe(network, data, settings)
     if settings.init_from:
-        initialize_from(find_checkpoint(settings.init_from, settings.output), network, encoder, plan.data)
-    learned = describe_phases(network, encoder, settings, data.fingerprint)
-    return PlannedRun(RunFolder(output / name), words, settings, learned)
+        initialize_from(find_checkpoint(settings.init_from, settings.output), plan)
+    return PlannedRun(RunFolder(output / name), words, settings, plan.phases)
 
 
 def check_folder(run: PlannedRun) -> None:

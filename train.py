@@ -21,7 +21,7 @@ from report.run_folder import RunFolder, find_checkpoint, find_run
 from report.summary import list_models
 from training.checkpoint import load_run, rebuild_network
 from training.initial import continue_from, find_shared, initialize_from
-from training.plan import Plan, describe, describe_phases, load_data, make_plan, prepare_machine, resolve
+from training.plan import Plan, describe, load_data, make_plan, prepare_machine, resolve
 from training.run import Run
 from training.settings import EPOCH_FILES, NOTHING, ROUNDING, TrainSettings, to_text
 from training.stopping import Stopped, offer_resume
@@ -75,10 +75,10 @@ def train(settings: TrainSettings) -> None:
     progress = Progress()
     if settings.init_from:
         checkpoint = find_checkpoint(settings.init_from, settings.output)
-        origin["init_from"], notes = initialize_from(checkpoint, model, encoder, plan.data)
+        origin["init_from"], notes = initialize_from(checkpoint, plan)
     if settings.continue_from:
         checkpoint = RunFolder(find_run(settings.continue_from, settings.output)).last
-        progress, names = continue_from(checkpoint, model, describe_phases(model, encoder, settings, data.fingerprint))
+        progress, names = continue_from(checkpoint, plan)
         origin["continue_from"] = {"checkpoint": str(checkpoint), "phases": names}
         notes.append(f"{' '.join(names)}: from {checkpoint}, with the seconds of that training")
     if not data.colours and model.augmentation != "none":
@@ -103,8 +103,7 @@ def share_phases(settings: TrainSettings, plan: Plan) -> list[Path]:
     """
     if settings.shared_phases is None or settings.init_from or any(settings.select(EPOCH_FILES).values()):
         return []
-    phases = describe_phases(plan.model, plan.encoder, settings, plan.data.set.fingerprint)
-    return find_shared(settings.shared_phases, phases)
+    return find_shared(settings.shared_phases, plan.phases)
 
 
 def resume(settings: TrainSettings) -> None:
@@ -119,9 +118,7 @@ def resume(settings: TrainSettings) -> None:
     saved, longer = apply_changes(trained, settings)
     done = progress.phase == len(saved.epochs)
     if done and not longer and run.is_finished:
-        epochs = to_text((*saved.epochs[:-1], saved.epochs[-1] + 1))
-        longer = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
-        print_output(f"{run.path} is finished; {longer}")
+        print_output(f"{run.path} is finished; to train it longer, add --epochs with a larger last number")
         return
     if done and longer and 0 < saved.patience <= progress.epochs_since_best:
         raise InputError(f"{run.path} was stopped by --patience {saved.patience}, not by --epochs")
@@ -129,10 +126,8 @@ def resume(settings: TrainSettings) -> None:
     model = rebuild_network(content, device, saved.backend)
     saved = replace(saved, device=str(device))
     data = load_data(saved)
-    before = content.run["fingerprint"]
-    if before != data.fingerprint:
-        change = f"its fingerprint was {before} and is now {data.fingerprint}"
-        raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
+    if content.run["fingerprint"] != data.fingerprint:
+        raise InputError(f"{data.name} has changed since the run began; restore the images")
     plan = make_plan(saved, data, content.build_encoder(), model)
     with lock_folder(run.path), offer_resume(run.path):
         if longer:
@@ -162,9 +157,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
     for name in sorted(given.keys() - free):
         before = getattr(saved, name)
         if given[name] != before:
-            change = f"{to_text(given[name])} would change the run, which has {to_text(before)}"
-            advice = "restore the file" if name == "plugin" else "leave it out"
-            settings.refuse(name, f"{change}; {advice}")
+            settings.refuse(name, f"{to_text(given[name])} would change the run, which has {to_text(before)}")
     return replace(saved, **commands, **{name: given[name] for name in given.keys() & free}), longer
 
 

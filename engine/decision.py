@@ -25,9 +25,6 @@ class Outcome(NamedTuple):
         silent = int((predictions == -1).sum())
         return cls(correct, len(labels) - correct - silent, silent)
 
-    def __add__(self, other: "Outcome") -> "Outcome":
-        return Outcome(*(a + b for a, b in zip(self, other, strict=True)))
-
     def fraction(self, part: str) -> float:
         """Return ``part`` ("correct", "wrong" or "silent") as a fraction of all images."""
         return getattr(self, part) / max(1, sum(self))

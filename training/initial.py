@@ -14,32 +14,32 @@ from encoders import get_encoder_config
 from engine.phases import find_stages
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
-from s1c1 import Encoder
 from training.checkpoint import Checkpoint, load_checkpoint, load_run, rebuild_network
-from training.plan import Data, describe_phases
+from training.plan import Data, Plan, describe_phases
 from training.settings import TrainSettings
 
 
-def initialize_from(path: Path, model: NetworkTrainer, encoder: Encoder, data: Data) -> tuple[dict, list[str]]:
-    """Copy into the model all stages of a checkpoint that have the same name and shapes, with the rates of their rules.
+def initialize_from(path: Path, plan: Plan) -> tuple[dict, list[str]]:
+    """Copy all stages of a checkpoint that have the same name and shapes in the network, with the rates of their rules.
 
     The encoder becomes that of the checkpoint, fitted to the training images of its run.
 
     Returns a record for args.json, and lines for the log. Raises InputError if the checkpoint's encoder differs, or if
     no stage fits.
     """
+    model = plan.model
     checkpoint = load_checkpoint(path)
-    config = get_encoder_config(encoder)
+    config = get_encoder_config(plan.encoder)
     if checkpoint.encoding != config:
         raise InputError(f"--init-from {path} was trained with another encoder: {checkpoint.encoding}, not {config}")
-    encoder.load_state(checkpoint.encoder_state)
+    plan.encoder.load_state(checkpoint.encoder_state)
     copied = [name for name in model.declaration if _copy_stage(model, name, checkpoint.state)]
     if not copied:
         raise InputError(f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     record = {"checkpoint": str(path), "sha256": digest, "stages": copied}
     note = f"weights: {' '.join(copied)} from {path}"
-    return record, [note, *_validation_notes(path, checkpoint.run, data)]
+    return record, [note, *_validation_notes(path, checkpoint.run, plan.data)]
 
 
 def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]) -> bool:
@@ -97,14 +97,15 @@ def count_equal(phases: Sequence[dict], others: Sequence[dict]) -> int:
     return [*equal, False].index(False)
 
 
-def continue_from(path: Path, model: NetworkTrainer, phases: list[dict]) -> tuple[Progress, list[str]]:
+def continue_from(path: Path, plan: Plan) -> tuple[Progress, list[str]]:
     """Take over the phases of a run, as far as its first phases are equal to those of the network.
 
-    path: the last checkpoint of the run. phases: of the network, as ``describe_phases`` returns them.
+    path: the last checkpoint of the run.
 
     Returns the progress after these phases, and their names. Raises InputError if no phase can be taken over.
     """
     checkpoint = load_run(path)
+    phases = plan.phases
     progress = checkpoint.progress
     run = checkpoint.run
     source = rebuild_network(checkpoint)
@@ -112,7 +113,7 @@ def continue_from(path: Path, model: NetworkTrainer, phases: list[dict]) -> tupl
     trained = describe_phases(source, checkpoint.build_encoder(), settings, run["fingerprint"])
     count = count_equal(phases, trained[: progress.phase])
     is_begun = progress.epoch > 0 or progress.batch > 0
-    begun = list(model.phases)[: progress.phase + is_begun]
+    begun = list(plan.model.phases)[: progress.phase + is_begun]
     while find_stages(begun[:count]) & find_stages(begun[count:]):  # a later phase has trained them again
         count -= 1
     if not count:
@@ -122,7 +123,7 @@ def continue_from(path: Path, model: NetworkTrainer, phases: list[dict]) -> tupl
             reason = f"its first phase was trained with another {', '.join(different)}"
         raise InputError(f"--continue-from {path}: {reason}")
     taken = phases[:count]
-    progress = take_over(checkpoint, model, [phase["--epochs"] for phase in taken])
+    progress = take_over(checkpoint, plan.model, [phase["--epochs"] for phase in taken])
     return progress, [phase["phase"] for phase in taken]
 
 

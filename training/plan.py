@@ -97,6 +97,11 @@ class Plan:
     map_images: np.ndarray
     features: Features | None
 
+    @property
+    def phases(self) -> list[dict[str, Any]]:
+        """All that the weights depend on, for each phase, see ``describe_phases``."""
+        return describe_phases(self.model, self.encoder, self.settings, self.data.set.fingerprint)
+
 
 def make_plan(settings: TrainSettings, data: DataSet, encoder: Encoder, model: NetworkTrainer) -> Plan:
     """Return the plan of a run with these settings, which ``resolve`` has completed.
