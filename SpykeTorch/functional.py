@@ -121,7 +121,9 @@ def fire(potentials: Tensor, threshold: float | None = None, return_thresholded_
     """
     fires = _fires(potentials, threshold)
     spikes = fires.to(potentials.dtype)
-    return (spikes, torch.where(fires, potentials, 0)) if return_thresholded_potentials else spikes
+    if not return_thresholded_potentials:
+        return spikes
+    return spikes, torch.where(fires, potentials, 0)
 
 
 def fire_(potentials: Tensor, threshold: float | None = None) -> Tensor:
@@ -177,7 +179,8 @@ def get_k_winners(
     time_steps, _, height, width = potentials.shape
     spike_counts = (potentials > 0).sum(0) if spikes is None else spikes.sum(0)
     latency = (time_steps - spike_counts).long()  # (C, H, W)
-    potential = potentials.gather(0, latency.clamp(max=time_steps - 1).unsqueeze(0)).squeeze(0)  # at the spike time
+    step = latency.clamp(max=time_steps - 1)
+    potential = potentials.gather(0, step[None])[0]  # at the spike time
     winners = []
     while len(winners) < kwta:
         earliest = latency.min()
@@ -267,7 +270,8 @@ def intensity_lateral_inhibition(intencities: Tensor, inhibition_kernel: Tensor)
     maps = intencities.reshape(-1, 1, *intencities.shape[-2:])
     neighbours = F.unfold(maps, side, padding=side // 2)  # (C, side², H·W)
     weaker = (maps.flatten(2) > neighbours).to(maps.dtype)
-    gain = inhibition_kernel.to(maps).reshape(1, 1, -1) @ weaker
+    factors = inhibition_kernel.to(maps).reshape(1, 1, -1)
+    gain = factors @ weaker
     return intencities * (1 + gain.view_as(intencities))
 
 
