@@ -626,6 +626,8 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
     """
     is_run = path.suffix == ".json"
     try:
+        if not path.is_file():  # a pipe may never end
+            raise OSError("it is missing, or not a regular file")
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
         content = json.loads(text)["flags"] if is_run else tomllib.loads(text)
         known = {name: setting for name, setting in settings.flags().items() if setting.changes not in (COMMAND, CODE)}
