@@ -39,8 +39,8 @@ def build_encoder(config: dict[str, Any]) -> Encoder:
     except InputError:
         raise
     except (TypeError, ValueError, OverflowError, AttributeError, RuntimeError) as error:
-        message = f"cannot build --encoder {name} with {parameters}: {error}"
-        raise InputError(message) from error
+        given = " ".join(f"encoder.{key}={value}" for key, value in parameters.items())
+        raise InputError(f"cannot build --encoder {name} with {given}: {error}") from error
     return encoder
 
 
