@@ -19,6 +19,7 @@ from s1c1 import Encoder
 
 COUNTED_TOGETHER = 200  # images: the counts of a neuron fit a byte, and the maps, before any pooling, the memory
 SMALL_WEIGHT = 0.01
+Kept = dict[str, LatencyMap | None]  # maps by name, of all images; None: to be filled
 COUNTS = "spikes", "synaptic_additions", "effective_accumulates", "dense_macs"
 # Picojoules of an addition and a multiplication of 32-bit floating-point numbers in 45 nm (Horowitz, ISSCC 2014)
 ADDITION = 0.9
@@ -30,9 +31,7 @@ ASSUMPTIONS = (
 
 
 @torch.no_grad()
-def measure_energy(
-    model: NetworkTrainer, encoder: Encoder, latencies: LatencyMap, kept: dict[str, LatencyMap | None] | None = None
-) -> dict:
+def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMap, kept: Kept | None = None) -> dict:
     """Count the operations of a network, means over the encoded images uint8 (N, C, H, W), and estimate their energy.
 
     kept: {name of a map: None} gets this map of all images, so that nothing computes it again.
@@ -81,34 +80,31 @@ def measure_energy(
     }
 
 
-def count_stages(
-    model: NetworkTrainer, latencies: LatencyMap, kept: dict[str, LatencyMap | None]
-) -> dict[str, dict[str, float]]:
+def count_stages(model: NetworkTrainer, latencies: LatencyMap, kept: Kept) -> dict[str, dict[str, float]]:
     """Count the operations of each stage or branch, means over the images: ``stages`` of ``measure_energy``."""
     spikes = count_spikes(model, latencies, kept)
-    counts = {INPUT: {"spikes": spikes[INPUT].sum()}}
+    shapes = model.shapes(*latencies.shape[2:])
+    sums = {INPUT: {"spikes": spikes[INPUT].sum()}}
+    dense = {}
     for name, stage in model.declaration.items():
         if not stage.convs:
-            counts[name] = {"spikes": spikes[name].sum()}
+            sums[name] = {"spikes": spikes[name].sum()}
+        below = model.input_name(name)
         first = 0
         for label, layer in model.named_layers([name]):
             end = first + layer.stage.out_channels
             fired = {"spikes": spikes[name][first:end].sum()} if name in spikes else {}
-            counts[label] = fired | count_operations(layer, spikes[model.input_name(name)])
+            sums[label] = fired | count_operations(layer, spikes[below])
+            dense[label] = count_dense(layer, shapes[below])
             first = end
-    means = {}
-    for label, sums in counts.items():
-        means[label] = {name: float(count) / len(latencies) for name, count in sums.items()}
-    shapes = model.shapes(*latencies.shape[2:])
-    for name in model.declaration:
-        for label, layer in model.named_layers([name]):
-            means[label] |= count_dense(layer, shapes[model.input_name(name)])
-    return means
+    counts = {}
+    for label, of_label in sums.items():
+        means = {name: float(count) / len(latencies) for name, count in of_label.items()}
+        counts[label] = means | dense.get(label, {})
+    return counts
 
 
-def count_spikes(
-    model: NetworkTrainer, latencies: LatencyMap, kept: dict[str, LatencyMap | None]
-) -> dict[str, np.ndarray]:
+def count_spikes(model: NetworkTrainer, latencies: LatencyMap, kept: Kept) -> dict[str, np.ndarray]:
     """Count the spikes of each neuron over all images: {map: int64 (C, H, W)}, except for the decision stage."""
     names = [name for name in (INPUT, *model.nodes) if name != model.decision]
     spikes = Counter()
@@ -118,10 +114,12 @@ def count_spikes(
             fired = (latency < model.time_steps).numpy(force=True)
             counts = fired.view(np.uint8).sum(0, dtype=np.uint8)
             spikes[name] = spikes[name] + counts.astype(np.int64)
-            if name in kept:
-                if kept[name] is None:
-                    kept[name] = model.allocate(name, latency, len(latencies), isinstance(latencies, Packed))
-                kept[name][start : start + len(images)] = latency
+            if name not in kept:
+                continue
+            if kept[name] is None:
+                is_packed = isinstance(latencies, Packed)
+                kept[name] = model.allocate(name, latency, len(latencies), is_packed)
+            kept[name][start : start + len(images)] = latency
     return spikes
 
 
