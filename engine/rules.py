@@ -84,6 +84,8 @@ class Rewarded(Additive):
         learners[0, 1] = 0 if classes[best] == label else 1
         return 1
 
+    verdict.reads_strongest = True
+
 
 class RewardedStabilized(Rewarded):
     """``Rewarded`` with the stabilizer."""

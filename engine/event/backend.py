@@ -18,6 +18,7 @@ from engine.event.identity import make_plasticity
 from engine.event.layout import BANK, WIDE_BANK, Geometry, Weights, make_banks, make_rows, transpose, transpose_back
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
 from engine.event.plasticity import update_batch
+from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
 from engine.event.together import LowerLayer, UpperLayer, update_both
 from engine.rules import Rule, naming
@@ -57,7 +58,7 @@ def peaks(layer: Any, latency: Tensor) -> Tensor:
     out = layer.weight.new_empty((len(latency), geometry.features))
     for start in range(0, len(latency), IMAGES_AT_ONCE):
         part = latency[start : start + IMAGES_AT_ONCE]
-        find_peaks(part.numpy(), geometry, banks, deciding.chunk_size(geometry), inputs, found)
+        find_peaks(part.numpy(), geometry, banks, deciding.CHUNK, inputs, found)
         out.numpy()[start : start + len(part)] = found.values[: len(part), : geometry.features]
     return out
 
@@ -96,8 +97,9 @@ def learn_decisions(
     rule = layer.stage.rule
     result = Result.silent(len(latency), layer, classes)
     geometry = geometry_of(layer, latency, BANK)
-    chunk = deciding.chunk_size(geometry)
-    upper = _prepare_deciding(layer, latency[:chunk], classes)
+    upper = _prepare_deciding(layer, latency, classes, left_out is None)
+    screen = upper.buffers.screen
+    chunk = len(upper.inputs.times)
     threads = _count_threads(geometry)
     size = chunk // 2 if threads > 1 else chunk  # images of a piece of work
     rates = rates.astype(upper.layer.weights.rows.dtype)
@@ -109,7 +111,10 @@ def learn_decisions(
         while start < len(latency):
             part = slice(start, start + chunk)
             images = latency[part].numpy()
-            find_peaks(images, geometry, upper.layer.weights.rows, size, upper.inputs, upper.peaks, threads)
+            if len(screen.step):
+                sum_codes(images, geometry, upper.inputs, screen, threads)
+            else:
+                find_peaks(images, geometry, upper.layer.weights.rows, size, upper.inputs, upper.peaks, threads)
             decisions = deciding.Decisions(result.decisions.numpy()[part], result.highest.numpy()[part])
             start += deciding.learn_chunk(labels[part], upper.layer, rates[part], left_out[part], *upper[1:], decisions)
     transpose_back(upper.layer.weights.transposed, layer.weight.numpy())
@@ -185,17 +190,21 @@ def _prepare_firing(layer, latency, rule):
     return geometry, weights, competition, plasticity
 
 
-def _prepare_deciding(layer, latency, classes):
-    """Return a decision layer for the kernels, and the memory for as many images as there are in ``latency``."""
+def _prepare_deciding(layer, latency, classes, is_screened=False):
+    """Return a decision layer for the kernels, and the memory for a chunk of the images of ``latency``."""
     array = layer.weight.numpy()
     geometry = geometry_of(layer, latency, BANK)
     plasticity = make_plasticity(layer.stage.rule, array.dtype)
     transposed = transpose(array)
-    weights = Weights(transposed, make_banks(transposed), _are_inside(array, plasticity))
+    is_screened = is_screened and can_screen(geometry, transposed, plasticity.verdict)
+    images = min(len(latency), deciding.chunk_size(geometry, is_screened))
+    screen = make_screen(images, geometry, transposed if is_screened else transposed[:0])
+    rows = make_banks(transposed[: len(transposed) - len(screen.step)])
+    weights = Weights(transposed, rows, _are_inside(array, plasticity))
     parameters = deciding.DecisionParameters(geometry, weights, plasticity, classes)
-    inputs = make_inputs(len(latency), geometry)
-    found = make_peaks(len(latency), geometry.stride, array.dtype)
-    return UpperLayer(parameters, inputs, found, deciding.make_chunk_buffers(geometry, array.dtype))
+    inputs = make_inputs(images, geometry)
+    found = make_peaks(images, geometry.stride, array.dtype)
+    return UpperLayer(parameters, inputs, found, deciding.make_chunk_buffers(transposed, screen))
 
 
 def _are_inside(array, plasticity):

@@ -1,11 +1,10 @@
 """Deciding: a layer without a threshold decides by its strongest potential at the last time step, and learns.
 
-Each image changes only a few features. Therefore ``find_peaks`` computes the peaks of a *chunk* of images together, in
-parallel, with the weights before the chunk. Then ``learn_chunk`` learns from one image after another. For each image,
-it computes again only the peaks of the features that have changed within the chunk. The weights of these features lie
-in *slots*, one bank of features. A feature of a ``SpikingDense`` has too many weights to copy them to a slot for a few
-images; its sum is taken over its transposed weights instead. All sums are taken in the same order, so that the results
-are bit-identical.
+Each image changes only a few features. Therefore the potentials of a *chunk* of images are computed together, in
+parallel, with the weights before the chunk: by codes if the layer is screened (``screening.py``), otherwise exactly
+(``find_peaks``). Then ``learn_chunk`` learns from one image after another. For each image, it sums exactly only the
+candidates, or the features that have changed within the chunk. All sums are taken in the same order, so that the
+results are bit-identical.
 """
 
 from typing import NamedTuple
@@ -15,13 +14,16 @@ from numba import int64
 
 from engine.compiled import compiled
 from engine.decision import check_learners, strongest
-from engine.event.layout import BANK, Geometry, Weights, allocate_aligned, is_dense, to_banks
-from engine.event.peaks import Peaks, add_bank, find_highest, make_peaks
+from engine.event.layout import Geometry, Weights, is_dense, to_banks
+from engine.event.peaks import raise_peaks
 from engine.event.plasticity import clamp, renew
+from engine.event.screening import Screen, encode, find_candidates
 from engine.rules import MAX_LEARNERS
 
-CHUNK = 32  # images whose potentials are computed together; one learner for each image fills the slots
-DENSE_CHUNK = 64  # the same for a SpikingDense: weights that no cache holds are read and written once in a chunk
+CHUNK = 32  # images of a chunk of a layer that is screened
+EXACT_CHUNK = 8  # of a layer that is not, because each feature that has changed is summed again for each image
+MOST_CHANGED = 16  # features; if more have changed, such a chunk ends
+DENSE_CHUNK = 64  # of a SpikingDense: weights that no cache holds are read and written once in a chunk
 
 
 class DecisionParameters(NamedTuple):
@@ -33,20 +35,11 @@ class DecisionParameters(NamedTuple):
     classes: np.ndarray  # int64 (F,): the class of each feature
 
 
-class Slots(NamedTuple):
-    """The features that have changed within the chunk."""
-
-    weights: np.ndarray  # (k · k, C) rows of BANK; none for a SpikingDense
-    slot_of: np.ndarray  # (F,): the slot of each feature, or -1
-    features: np.ndarray  # (BANK,), for a SpikingDense (F + MAX_LEARNERS,): the feature of each slot
-    potential: np.ndarray  # of one image: (Ho, Wo) rows of BANK
-    peaks: Peaks  # of one image: (1, BANK)
-
-
 class ChunkBuffers(NamedTuple):
     """Work space of ``learn_chunk``."""
 
-    slots: Slots
+    screen: Screen
+    drift: np.ndarray  # float64 (F,): the sum of the largest changes of the weights of a feature within the chunk
     candidates: np.ndarray  # (F,): the peaks of one image, -1 for a neuron that is left out
     learners: np.ndarray  # (MAX_LEARNERS, 2): (feature, row of the rates) of the neurons that learn from one image
     renewed: np.ndarray  # (k · k, C): the new weights of a feature
@@ -59,35 +52,27 @@ class Decisions(NamedTuple):
     highest: np.ndarray  # (N,): the potential of the winner
 
 
-def chunk_size(geometry: Geometry) -> int:
+def chunk_size(geometry: Geometry, is_screened: bool) -> int:
     """Return how many images a chunk of the layer has."""
-    return DENSE_CHUNK if is_dense(geometry) else CHUNK
+    if is_dense(geometry):
+        return DENSE_CHUNK
+    return CHUNK if is_screened else EXACT_CHUNK
 
 
-def make_chunk_buffers(geometry: Geometry, dtype: np.dtype) -> ChunkBuffers:
-    """Return an empty ``ChunkBuffers`` for weights of this type."""
-    offsets = geometry.kernel * geometry.kernel
-    like = np.empty(0, dtype)
-    dense = is_dense(geometry)
-    slots = Slots(
-        allocate_aligned(0 if dense else BANK * offsets * geometry.channels, like),
-        np.full(geometry.features, -1),
-        np.empty(geometry.features + MAX_LEARNERS if dense else BANK, np.int64),
-        allocate_aligned(geometry.out_height * geometry.out_width * BANK, like),
-        make_peaks(1, BANK, dtype),
-    )
-    slots.weights[:] = 0
-    candidates = np.empty(geometry.features, dtype)
+def make_chunk_buffers(transposed: np.ndarray, screen: Screen) -> ChunkBuffers:
+    """Return an empty ``ChunkBuffers`` for transposed weights (F, k · k, C)."""
+    features = len(transposed)
+    candidates = np.empty(features, transposed.dtype)
     learners = np.empty((MAX_LEARNERS, 2), np.int64)
-    return ChunkBuffers(slots, candidates, learners, np.empty((offsets, geometry.channels), dtype))
+    return ChunkBuffers(screen, np.zeros(features), candidates, learners, np.empty_like(transposed[0]))
 
 
 @compiled
 def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decisions):
     """Learn with labels (N,) from the images of a chunk, one after another; return the number of images.
 
-    The chunk ends early before an image for whose learners too few slots are left, and after the first update, which
-    clips the weights of all features.
+    The chunk ends early if too many features have changed, and after the first update, which clips the weights of all
+    features.
 
     Args:
         rates: (N, rows, 2); (0, rows, 2): the layer decides and does not learn.
@@ -98,98 +83,73 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decision
     Raises ValueError if the verdict of the rule is impossible.
     """
     geometry, weights, plasticity, classes = layer
-    slots, candidates, learners, _ = buffers
+    screen, drift, candidates, learners, renewed = buffers
     features = geometry.features
-    used = n = int64(0)  # of the slots, and of the images
-    while n < len(labels) and (used == 0 or weights.inside[0]):
-        if used > 0:
-            _refresh_peaks(inputs, n, layer, slots, used, peaks)
-        best = strongest(peaks.values[n, :features])
-        position = peaks.positions[n, max(best, 0)]
-        decisions.highest[n] = peaks.values[n, max(best, 0)]
-        decisions.winners[n, 0] = best
-        decisions.winners[n, 1] = position // geometry.out_width if best >= 0 else -1
-        decisions.winners[n, 2] = position % geometry.out_width if best >= 0 else -1
+    is_screened = len(screen.step) > 0
+    most_changed = MOST_CHANGED if not is_dense(geometry) and not is_screened else features
+    drift[:] = 0
+    has_learned = False
+    n = int64(0)
+    while n < len(labels) and (weights.inside[0] or not has_learned):
+        changed = np.flatnonzero(drift)
+        if len(changed) > most_changed:
+            break
+        values = peaks.values[n, :features]
+        if is_screened:
+            find_candidates(inputs, n, geometry, weights.transposed, drift, screen, peaks)
+        else:
+            values[changed] = -np.inf
+            for position in range(geometry.out_height * geometry.out_width):
+                raise_peaks(inputs, n, geometry, weights.transposed, position, changed, peaks)
+        best = strongest(values)
+        decisions.winners[n] = -1
+        if best >= 0:
+            position = peaks.positions[n, best]
+            decisions.highest[n] = values[best]
+            decisions.winners[n, 0] = best
+            decisions.winners[n, 1] = position // geometry.out_width
+            decisions.winners[n, 2] = position % geometry.out_width
         if best >= 0 and len(rates) > 0:
-            candidates[:] = peaks.values[n, :features]
+            candidates[:] = values
             if len(left_out) > 0:
                 candidates[left_out[n]] = -1
             learners[:] = -1
             count = int64(plasticity.verdict(candidates, labels[n], classes, learners))
             check_learners(learners, count, features, rates.shape[1])
-            if used > 0 and used + count > len(slots.features):
-                break
             for i in range(count):
                 feature = learners[i, 0]
                 row = learners[i, 1]
                 position = int64(peaks.positions[n, feature])
-                used = _update_winner(inputs.times[n], feature, position, layer, rates[n, row], buffers, used)
+                winner = position // geometry.out_width, position % geometry.out_width, geometry.time_steps - 1
+                synapses = weights.transposed[feature]
+                renew(inputs.times[n], geometry, synapses, winner, rates[n, row], plasticity, renewed)
+                drift[feature] += _replace(synapses, renewed)
+                has_learned = True
         n += 1
-    changed = slots.features[:used]
-    if used > 0 and not weights.inside[0]:
+    changed = np.flatnonzero(drift)
+    if has_learned and not weights.inside[0]:
         clamp(weights.transposed, plasticity)
         weights.inside[0] = True
-        to_banks(weights.transposed, np.arange(features), weights.rows)
+        changed = np.arange(features)
+    if is_screened:
+        if weights.inside[0]:
+            screen.lowest[:] = np.clip(screen.lowest - drift, plasticity.lower, plasticity.upper)
+            screen.highest[:] = np.clip(screen.highest + drift, plasticity.lower, plasticity.upper)
+        encode(weights.transposed, changed, screen)
     else:
         to_banks(weights.transposed, changed, weights.rows)
-    slots.slot_of[changed] = -1
     return n
 
 
 @compiled
-def _refresh_peaks(inputs, n, layer, slots, used, peaks):
-    """Replace the peaks of the features in the slots by the peaks with their new weights, for image n."""
-    geometry = layer.geometry
-    if is_dense(geometry):
-        sources = inputs.sources[inputs.first[n, 0] : inputs.first[n, 1]]
-        for start in range(0, used, 4):
-            features = slots.features[start : min(start + 4, used)]
-            _sum_synapses(sources, layer.weights.transposed, features, peaks.values[n])
-        return
-    add_bank(inputs, n, n + 1, geometry, slots.weights, int64(0), used, slots.potential)
-    find_highest(slots.potential, int64(0), geometry, slots.peaks.values[0], slots.peaks.positions[0])
-    for i in range(used):
-        peaks.values[n, slots.features[i]] = slots.peaks.values[0, i]
-        peaks.positions[n, slots.features[i]] = slots.peaks.positions[0, i]
-
-
-@compiled
-def _sum_synapses(sources, transposed, features, sums):
-    """Sum the weights of one to four features of a ``SpikingDense``; four sums hide the latency of an addition."""
-    last = len(features) - 1
-    first, second, third, fourth = features[0], features[min(1, last)], features[min(2, last)], features[last]
-    a = b = c = d = sums.dtype.type(0)
-    for source in sources:
-        channel = source // BANK
-        a += transposed[first, 0, channel]
-        b += transposed[second, 0, channel]
-        c += transposed[third, 0, channel]
-        d += transposed[fourth, 0, channel]
-    sums[first] = a
-    sums[second] = b
-    sums[third] = c
-    sums[fourth] = d
-
-
-@compiled
-def _update_winner(times, feature, position, layer, rates, buffers, used):
-    """Change the synapses of a winner, in the transposed weights and its slot; return the number of used slots."""
-    geometry = layer.geometry
-    slots = buffers.slots
-    renewed = buffers.renewed
-    synapses = layer.weights.transposed[feature]
-    winner = position // geometry.out_width, position % geometry.out_width, geometry.time_steps - 1
-    renew(times, geometry, synapses, winner, rates, layer.plasticity, renewed)
-    if slots.slot_of[feature] < 0:
-        slots.slot_of[feature] = used
-        slots.features[used] = feature
-        used += 1
-    lane = slots.slot_of[feature]
-    offsets, channels = synapses.shape
-    has_slot = not is_dense(geometry)
-    for offset in range(offsets):
-        for c in range(channels):
-            synapses[offset, c] = renewed[offset, c]
-            if has_slot:
-                slots.weights[(offset * channels + c) * BANK + lane] = renewed[offset, c]
-    return used
+def _replace(synapses, renewed):
+    """Copy the renewed weights (k · k, C) of a feature; return the largest change, rounded upwards."""
+    largest = np.zeros_like(synapses[0])
+    for offset in range(len(synapses)):
+        before = synapses[offset]
+        after = renewed[offset]
+        for c in range(len(before)):
+            change = abs(after[c] - before[c])
+            largest[c] = change if change > largest[c] else largest[c]
+            before[c] = after[c]
+    return np.float64(largest.max()) * 1.000001

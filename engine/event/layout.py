@@ -78,9 +78,10 @@ def make_rows(transposed: np.ndarray, width: int) -> np.ndarray:
 
 def make_banks(transposed: np.ndarray) -> np.ndarray:
     """Return the banks of transposed weights."""
-    banks = allocate_aligned(-(-len(transposed) // BANK) * BANK * transposed[0].size, transposed.reshape(-1))
+    features, offsets, channels = transposed.shape
+    banks = allocate_aligned(-(-features // BANK) * BANK * offsets * channels, transposed.reshape(-1))
     banks[:] = 0
-    to_banks(transposed, np.arange(len(transposed)), banks)
+    to_banks(transposed, np.arange(features), banks)
     return banks
 
 
@@ -112,7 +113,7 @@ def to_rows(transposed, rows):
 def to_banks(transposed, chosen, banks):
     """Copy the weights of the ``chosen`` features, int64 (n,), from transposed (F, k · k, C) to banks (k · k, C)."""
     offsets, channels = transposed.shape[1:]
-    for bank in range(banks.size // transposed[0].size // BANK):
+    for bank in range(banks.size // (offsets * channels * BANK)):
         features = chosen[chosen // BANK == bank]
         for offset in range(offsets):
             at = (bank * offsets + offset) * channels * BANK

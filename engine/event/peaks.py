@@ -18,7 +18,7 @@ DENSE_ROWS = 1024  # rows of a bank (128 kB in float32) that stay in the second 
 class Inputs(NamedTuple):
     """The spikes of N images, sorted by (pixel, channel)."""
 
-    sources: np.ndarray  # of each spike: where the row of its channel begins in a slice of a bank
+    sources: np.ndarray  # the channel of each spike
     first: np.ndarray  # (N, H · W + 1): the first spike of each pixel; at the end, the end of the image's spikes
     times: np.ndarray  # (N, H · W + 1, C): the latencies; the last row is silent, as all is outside the image
 
@@ -46,13 +46,13 @@ def make_peaks(images: int, features: int, dtype) -> Peaks:
 
 def find_peaks(latency, geometry, banks, size, inputs, peaks, threads=None):
     """Compute the peaks of images (N, C, H, W) in pieces of work: ``size`` images and a bank of features."""
-    run_parts(_list_spikes_of_images, len(latency), latency, geometry, inputs, threads=threads)
+    run_parts(list_spikes_of_images, len(latency), latency, geometry, inputs, threads=threads)
     pieces = geometry.stride // BANK * -(-len(latency) // size)
     run_parts(_find_peaks_of_pieces, pieces, len(latency), size, geometry, banks, inputs, peaks, threads=threads)
 
 
 @compiled
-def _list_spikes_of_images(part, parts, latency, geometry, inputs):
+def list_spikes_of_images(part, parts, latency, geometry, inputs):
     for n in range(part, len(latency), parts):
         list_spikes(latency[n], geometry, inputs, n)
 
@@ -79,7 +79,7 @@ def list_spikes(latency, geometry, inputs, n):
         for x in range(width):
             pixel = y * width + x
             for c in range(channels):
-                sources[at] = c * BANK
+                sources[at] = c
                 t = latency[c, y, x]
                 times[n, pixel, c] = t
                 at += t < geometry.time_steps
@@ -133,7 +133,7 @@ def _add_bank_of_dense(inputs, first, last, geometry, banks, bank, used, values)
         for n in range(first, last):
             lo = done[n - first]
             hi = lo
-            while hi < inputs.first[n, 1] and inputs.sources[hi] < (row + DENSE_ROWS) * BANK:
+            while hi < inputs.first[n, 1] and inputs.sources[hi] < row + DENSE_ROWS:
                 hi += 1
             _add_spikes(inputs.sources, lo, hi, banks, weights, used, values, (n - first) * BANK)
             done[n - first] = hi
@@ -143,9 +143,9 @@ def _add_bank_of_dense(inputs, first, last, geometry, banks, bank, used, values)
 def _add_spikes(sources, lo, hi, banks, weights, used, values, at):
     """Add the weights of the spikes lo … hi - 1 to a row of BANK potentials: two calls, each of a constant length."""
     if used > BANK // 2:
-        add_rows(values, at, banks, sources, lo, hi, weights, BANK)
+        add_rows(values, at, banks, sources, lo, hi, weights, BANK, BANK)
     else:
-        add_rows(values, at, banks, sources, lo, hi, weights, BANK // 2)
+        add_rows(values, at, banks, sources, lo, hi, weights, BANK // 2, BANK)
 
 
 @compiled
@@ -161,3 +161,39 @@ def find_highest(values, n, geometry, highest, positions):
             higher = row[f] > highest[f]
             highest[f] = row[f] if higher else highest[f]
             positions[f] = position if higher else positions[f]
+
+
+@compiled
+def raise_peaks(inputs, n, geometry, transposed, position, features, peaks):
+    """Raise the peaks of some features, int64 (n,), of image n to their potentials at a position if these are higher.
+
+    The weights are transposed (F, k · k, C). Four sums at a time hide the latency of an addition.
+    """
+    highest = peaks.values[n]
+    positions = peaks.positions[n]
+    sums = np.empty(4, highest.dtype)
+    top = position // geometry.out_width - geometry.padding
+    left = position % geometry.out_width - geometry.padding
+    for start in range(0, len(features), 4):
+        group = features[start : start + 4]
+        last = len(group) - 1
+        first, second, third, fourth = group[0], group[min(1, last)], group[min(2, last)], group[last]
+        a = b = c = d = highest.dtype.type(0)
+        for ky in range(max(0, -top), min(geometry.kernel, geometry.height - top)):
+            for kx in range(max(0, -left), min(geometry.kernel, geometry.width - left)):
+                pixel = (top + ky) * geometry.width + left + kx
+                offset = ky * geometry.kernel + kx
+                sources = inputs.sources[inputs.first[n, pixel] : inputs.first[n, pixel + 1]]
+                for channel in sources:
+                    a += transposed[first, offset, channel]
+                    b += transposed[second, offset, channel]
+                    c += transposed[third, offset, channel]
+                    d += transposed[fourth, offset, channel]
+        sums[0] = a
+        sums[1] = b
+        sums[2] = c
+        sums[3] = d
+        for i in range(last + 1):
+            if sums[i] > highest[group[i]]:
+                highest[group[i]] = sums[i]
+                positions[group[i]] = position

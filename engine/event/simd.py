@@ -43,18 +43,21 @@ def count_accumulators(triple: str, cpu: str, features: str) -> int:
 
 
 @intrinsic
-def add_rows(typingctx, p, at, w, rows, lo, hi, shift, n):
-    """Compute ``p[at : at+n] += w[rows[i]+shift : rows[i]+shift+n]`` for i = lo, …, hi-1, in this order.
+def add_rows(typingctx, p, at, w, rows, lo, hi, shift, n, scale):
+    """Compute ``p[at : at+n] += w[begin : begin+n]``, begin = rows[i] · scale + shift, for i = lo, …, hi-1 in order.
 
-    The sums stay in registers from the first row to the last: each addition takes one load.
+    The sums stay in registers from the first row to the last: each addition takes one load. If w contains codes of 16
+    bits and p numbers of 32 bits, the sum of the rows must fit in 16 bits.
     """
-    signature = types.void(p, types.intp, w, rows, types.intp, types.intp, types.intp, types.intp)
+    signature = types.void(p, types.intp, w, rows, types.intp, types.intp, types.intp, types.intp, types.intp)
 
     def codegen(context, builder, sig, args):
-        p_, at_, w_, rows_, lo_, hi_, shift_, n_ = args
+        p_, at_, w_, rows_, lo_, hi_, shift_, n_, scale_ = args
         p_t, _, w_t, rows_t = sig.args[:4]
-        size = p_t.dtype.bitwidth // 8
-        number = context.get_data_type(p_t.dtype)
+        size = w_t.dtype.bitwidth // 8
+        is_code = p_t.dtype != w_t.dtype
+        add = builder.add if is_code else builder.fadd
+        number = context.get_data_type(w_t.dtype)
         one = ir.Constant(lo_.type, 1)
         start = ir.Constant(n_.type, 0)
         blocks = count_accumulators(*cpu_target.target_context.codegen().magic_tuple())
@@ -66,20 +69,23 @@ def add_rows(typingctx, p, at, w, rows, lo, hi, shift, n):
                 at = builder.add(at_, offset)
                 target = _pointer(context, builder, p_t, p_, at, vector.count)
                 total = cgutils.alloca_once(builder, vector)
-                builder.store(_load(builder, target, vector, size), total)
+                wide = ir.VectorType(context.get_data_type(p_t.dtype), vector.count)
+                if is_code:
+                    builder.store(ir.Constant(vector, [0] * vector.count), total)
+                else:
+                    builder.store(_load(builder, target, vector, size), total)
                 base = builder.add(shift_, offset)
                 with cgutils.for_range_slice(builder, lo_, hi_, one, lo_.type) as (i, _):
                     row = builder.load(_pointer(context, builder, rows_t, rows_, i, 1))
                     if row.type.width < base.type.width:
                         row = builder.sext(row, base.type)
-                    begin = builder.add(row, base)
+                    begin = builder.add(builder.mul(row, scale_), base)
                     source = _pointer(context, builder, w_t, w_, begin, vector.count)
-                    before = builder.load(total)
-                    after = builder.fadd(before, _load(builder, source, vector, size))
-                    builder.store(after, total)
-                total_value = builder.load(total)
-                pointer = builder.bitcast(target, vector.as_pointer())
-                store = builder.store(total_value, pointer)
+                    builder.store(add(builder.load(total), _load(builder, source, vector, size)), total)
+                after = builder.load(total)
+                if is_code:
+                    after = builder.add(_load(builder, target, wide, size), builder.zext(after, wide))
+                store = builder.store(after, builder.bitcast(target, wide.as_pointer()))
                 store.align = size
             start = end
             blocks //= 2

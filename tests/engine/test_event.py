@@ -1,7 +1,8 @@
 """Both backends against a slow, obvious reference, on digits and random maps, and numbers by hand."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,10 +14,11 @@ from numpy.lib.stride_tricks import sliding_window_view
 from support.layers import learn_features, make_layer
 from support.tiers import slow_except
 
+from engine.decision import strongest
 from engine.event.deciding import CHUNK, DENSE_CHUNK
 from engine.event.peaks import DENSE_ROWS
 from engine.layers import BACKENDS
-from engine.rules import RSTDP, STDP, MarginRule
+from engine.rules import RSTDP, STDP, MarginRule, Rewarded
 
 DIGITS = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")["encoding"][:100]
 TYPES = [np.float32, np.float64]
@@ -47,10 +49,11 @@ def constant(rates, images):
     return np.tile(np.atleast_2d(rates), (images, 1, 1))
 
 
-def learn_decisions(layer, latency, labels, classes, rates, rule=REWARDED):
+def learn_decisions(layer, latency, labels, classes, rates, rule=REWARDED, left_out=None):
     layer.stage = replace(layer.stage, rule=rule)
     rates = constant(rates, len(latency))
-    result = support.layers.learn_decisions(layer, torch.from_numpy(latency), labels, np.asarray(classes), rates)
+    latency, classes = torch.from_numpy(latency), np.asarray(classes)
+    result = support.layers.learn_decisions(layer, latency, labels, classes, rates, left_out)
     return result.decisions.numpy(), result.highest.numpy()
 
 
@@ -421,6 +424,61 @@ def test_decision_learning_equals_the_reference(backend, kernel, pad, features, 
         rates = RATES[0 if classes[expected[0]] == labels[n] else 1]
         weight = reference_update(image, weight, [(*expected, 14)], 15, pad, rates, REWARDED)
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
+
+
+class ReadsAllPeaks(Rewarded):
+    """It decides as ``Rewarded``, but does not declare that it reads only the strongest peak."""
+
+    def verdict(self, peaks, label, classes, learners):
+        best = strongest(peaks)
+        if best < 0:
+            return 0
+        learners[0, 0] = best
+        learners[0, 1] = 0 if classes[best] == label else 1
+        return 1
+
+
+@dataclass(frozen=True)
+class ReadsAllPeaksRule(RSTDP):
+    name: ClassVar[str] = "reads_all_peaks"
+
+    def plasticity(self, number=float):
+        return ReadsAllPeaks(*map(number, self.bounds))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@random_maps
+@given(st.data())
+def test_screening_changes_no_bit(dtype, data):
+    """Few different weights make ties and near ties; the bounds hold all, some or none of the weights.
+
+    A verdict that does not declare what it reads gets all peaks, which are computed without codes.
+    """
+    side, kernel, features, scale, bounds, weights = (
+        data.draw(st.sampled_from(values))
+        for values in (
+            [2, 4, 6],
+            [3, 5],
+            [1, 7, 40],
+            [0, 1e-7, 1e-3, 1],
+            [(0.2, 0.8), (-0.5, 0.5), (-1e6, 1e6), (0.79, 0.9)],
+            [[0.8], [0.75, 0.8], [0.2, 0.8], [-0.5, 0.5, 0.3], [-0.2, -0.1], [0.0]],
+        )
+    )
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    start = rng.choice(weights, (features, 5, kernel, kernel))
+    start = (start + scale * rng.normal(0, 0.1, start.shape)).astype(dtype)
+    latency = np.full((70, 5, side, side), 15, np.uint8)
+    latency[rng.random(latency.shape) < rng.choice([0.02, 0.5, 0.95], (70, 1, side, side))] = 3
+    labels = rng.integers(0, 2, 70)
+    left_out = data.draw(st.sampled_from([None, rng.random((70, features)) < 0.5]))
+    found = []
+    for rule in (RSTDP(bounds=bounds), ReadsAllPeaksRule(bounds=bounds)):
+        weight = start.copy()
+        layer = decision_layer("event", weight, 15, kernel // 2)
+        winners, highest = learn_decisions(layer, latency, labels, np.arange(features) % 2, RATES, rule, left_out)
+        found.append((winners.tolist(), highest.tolist(), weight.tobytes()))
+    assert found[0] == found[1]
 
 
 def test_equal_features_tie_whatever_the_rounding(backend):

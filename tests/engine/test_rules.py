@@ -252,7 +252,7 @@ def learn_chosen(backend, **verdict):
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 5, 20, 32])
 def test_as_many_neurons_learn_as_the_verdict_chooses(count):
-    """More learners than slots are left for end a chunk of images early, and change nothing else."""
+    """Many features that have changed end a chunk of images early, and change nothing else."""
     ends = [learn_chosen(backend, count=count, feature=3) for backend in BACKENDS]
     torch.testing.assert_close(*ends, rtol=0, atol=1e-12)
     changed = (ends[0] != weights(40, 6, 5, 5, low=0.4, high=0.6)).flatten(1).any(1)

@@ -17,8 +17,8 @@ GUARD = 40  # numbers on each side of the range
 
 
 @njit
-def add_rows(p, at, w, rows, lo, hi, shift, n):
-    simd.add_rows(p, at, w, rows, lo, hi, shift, n)
+def add_rows(p, at, w, rows, lo, hi, shift, n, scale=1):
+    simd.add_rows(p, at, w, rows, lo, hi, shift, n, scale)
 
 
 @njit
@@ -68,6 +68,20 @@ def test_add_rows_adds_in_order_and_only_there(dtype, index):
                 np.testing.assert_array_equal(p, expected)
     np.testing.assert_array_equal(w, before[0])
     np.testing.assert_array_equal(rows, before[1])
+
+
+def test_add_rows_adds_codes_to_wider_numbers():
+    """Sums of 16 bits are added to numbers of 32 bits; the rows are numbered."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 2**10, 10_000).astype(np.uint16)
+    rows = rng.integers(0, 90, 64).astype(np.int32)
+    for n in range(0, 600, 32):
+        sums = rng.integers(0, 2**30, GUARD + n + GUARD).astype(np.int32)
+        expected = sums.copy()
+        for row in rows[3:]:
+            expected[GUARD : GUARD + n] += codes[row * 100 + 5 : row * 100 + 5 + n]
+        add_rows(sums, GUARD, codes, rows, 3, 64, 5, n, 100)
+        np.testing.assert_array_equal(sums, expected)
 
 
 @pytest.mark.parametrize("dtype", TYPES)

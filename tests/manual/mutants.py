@@ -42,13 +42,11 @@ FUNCTIONS = {
     "engine/event/competition.py": ("compete _best_candidate", [*EVENT, *TRACES]),
     "engine/event/plasticity.py": ("update_batch update_winners renew clamp", [*EVENT, *TRACES]),
     "engine/event/peaks.py": (
-        "find_peaks list_spikes find_peaks_of_bank add_bank _add_bank_of_dense _add_spikes find_highest",
+        "find_peaks list_spikes find_peaks_of_bank add_bank _add_bank_of_dense _add_spikes find_highest raise_peaks",
         EVENT,
     ),
-    "engine/event/deciding.py": (
-        "chunk_size learn_chunk _refresh_peaks _sum_synapses _update_winner",
-        [*EVENT, *TRACES],
-    ),
+    "engine/event/screening.py": ("can_screen make_screen encode _sum_codes_of_images find_candidates", EVENT),
+    "engine/event/deciding.py": ("chunk_size learn_chunk _replace", [*EVENT, *TRACES]),
     "engine/event/together.py": ("update_both", ["tests/engine/test_event.py -k 'event and joint'", *TRACES]),
     "engine/event/backend.py": ("_prepare_firing _make_thresholds learn_decisions _are_inside", EVENT),
     "engine/event/identity.py": ("make_plasticity", ["tests/engine/test_identity.py"]),
