@@ -84,7 +84,7 @@ class Rewarded(Additive):
         learners[0, 1] = 0 if classes[best] == label else 1
         return 1
 
-    verdict.reads_strongest = True
+    verdict.reads_strongest = True  # peaks that cannot be the highest may be -1 (engine/event/screening.py)
 
 
 class RewardedStabilized(Rewarded):

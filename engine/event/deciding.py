@@ -98,7 +98,8 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decision
         if is_screened:
             find_candidates(inputs, n, geometry, weights.transposed, drift, screen, peaks)
         else:
-            values[changed] = -np.inf
+            for f in changed:
+                values[f] = -np.inf
             for position in range(geometry.out_height * geometry.out_width):
                 raise_peaks(inputs, n, geometry, weights.transposed, position, changed, peaks)
         best = strongest(values)
@@ -132,9 +133,9 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decision
         weights.inside[0] = True
         changed = np.arange(features)
     if is_screened:
-        if weights.inside[0]:
-            screen.lowest[:] = np.clip(screen.lowest - drift, plasticity.lower, plasticity.upper)
-            screen.highest[:] = np.clip(screen.highest + drift, plasticity.lower, plasticity.upper)
+        for f in changed:
+            screen.lowest[f] = min(max(screen.lowest[f] - drift[f], plasticity.lower), plasticity.upper)
+            screen.highest[f] = min(max(screen.highest[f] + drift[f], plasticity.lower), plasticity.upper)
         encode(weights.transposed, changed, screen)
     else:
         to_banks(weights.transposed, changed, weights.rows)

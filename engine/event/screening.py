@@ -4,9 +4,11 @@ The weights of feature f are w ≈ lowest(f) + step(f) · code, with codes from 
 spikes gives a potential up to m · slack(f). Only the *candidates*, whose upper bound reaches the highest lower bound,
 are summed exactly, in the same order as in ``peaks.py``. The slack contains, for each spike,
 
-    step(f) / 2                             for the rounding of the weights to codes
-    drift(f)                                for what the weights have changed by since they were encoded
-    m · eps · (largest weight + drift(f))   for the rounding of the exact sum
+    step(f) / 2                                       for the rounding of the weights to codes
+    drift(f)                                          for how much the weights have changed since they were encoded
+    (m + 1) · eps / 4 · (largest weight + drift(f))   for the rounding of the exact sum, to the first order of m · eps
+
+The k-th partial sum of a potential is at most k · (largest weight), and each is rounded by a factor of 1 ± eps / 2.
 """
 
 from typing import NamedTuple
