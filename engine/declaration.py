@@ -59,7 +59,8 @@ class Declared:
         for item, hint in typed_fields(type(self)):
             value = getattr(self, item.name)
             if not fits(value, hint):
-                raise InputError(f"{item.name} must be {formatannotation(hint)}, not {value!r}")
+                form = item.metadata.get("form") or formatannotation(hint)
+                raise InputError(f"{item.name} must be {form}, not {value!r}")
             allowed = item.metadata.get("range", ANY_NUMBER)
             numbers = value if isinstance(value, tuple) else (value,)
             if not all(number in allowed for number in numbers if isinstance(number, Real)):

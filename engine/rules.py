@@ -142,7 +142,6 @@ class Rule(Declared):
 
     name: ClassVar[str]  # in flags and files
     title: ClassVar[str]  # in texts and figures
-    form: ClassVar[str] = "a rule such as STDP(winners=5, radius=3) or MarginRule()"  # in messages
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates

@@ -111,7 +111,7 @@ class SpikingConv(Stage):
     kernel: int = ranged(1, MAX_FEATURES)
     padding: int = ranged(0, MAX_FEATURES, 0, kw_only=True)
     threshold: float = ranged(0, math.inf, math.inf, kw_only=True)
-    rule: Rule | None = field(default=None, kw_only=True)
+    rule: Rule | None = field(default=None, kw_only=True, metadata={"form": "a rule such as STDP() or MarginRule()"})
     first_weights: tuple[float, float] = ranged(0, MAX_VALUE, (0.8, 0.05), kw_only=True)
 
     def __post_init__(self):
