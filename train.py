@@ -126,8 +126,10 @@ def resume(settings: TrainSettings) -> None:
     model = rebuild_network(content, device, saved.backend)
     saved = replace(saved, device=str(device))
     data = load_data(saved)
-    if content.run["fingerprint"] != data.fingerprint:
-        raise InputError(f"{data.name} has changed since the run began; restore the images")
+    before = content.run["fingerprint"]
+    if before != data.fingerprint:
+        change = f"its fingerprint was {before} and is now {data.fingerprint}"
+        raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
     plan = make_plan(saved, data, content.build_encoder(), model)
     with lock_folder(run.path), offer_resume(run.path):
         if longer:
