@@ -118,7 +118,9 @@ def resume(settings: TrainSettings) -> None:
     saved, longer = apply_changes(trained, settings)
     done = progress.phase == len(saved.epochs)
     if done and not longer and run.is_finished:
-        print_output(f"{run.path} is finished; to train it longer, add --epochs with a larger last number")
+        epochs = to_text((*saved.epochs[:-1], saved.epochs[-1] + 1))
+        longer = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
+        print_output(f"{run.path} is finished; {longer}")
         return
     if done and longer and 0 < saved.patience <= progress.epochs_since_best:
         raise InputError(f"{run.path} was stopped by --patience {saved.patience}, not by --epochs")
