@@ -50,6 +50,8 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
         raise InputError(f"the reader of {name} must return a DataSet, not {type(data).__name__}")
     if data.test_images is None:
         data = _hold_out(data)
+    if data.colours and data.train_images.min() == data.train_images.max():
+        raise InputError(f"all pixels of the training images of {name} are {data.train_images.min()}")
     if data.colours and image_size not in (None, data.image_size):
         data = _resize(data, image_size)
     return replace(data, notes=(*data.notes, *_count_duplicates(data)))
