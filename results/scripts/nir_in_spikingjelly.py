@@ -3,7 +3,7 @@
     python results/scripts/nir_in_spikingjelly.py write FOLDER CHECKPOINT …  # in the environment of this repository
     python results/scripts/nir_in_spikingjelly.py run FOLDER                 # in an environment with SpikingJelly
 
-The second environment needs Python 3.11 and: pip install "torch==2.6.*" "torchaudio==2.6.*" spikingjelly nir nirtorch.
+The second environment needs Python 3.11 and: pip install torch torchaudio spikingjelly nir nirtorch.
 The potentials of a network in SpikingJelly begin at the reset potential; here they are given 0 as their state.
 """
 
