@@ -149,7 +149,9 @@ class NetworkTrainer(StageGraph):
         cls.aliases = tuple(aliases)
         cls.epochs = tuple(cls.epochs)
         if not fits(cls.epochs, tuple[int, ...]) or not isinstance(cls.encoder, dict):
-            raise InputError(f"{name} must declare epochs, whole numbers, and encoder, such as {NetworkTrainer.encoder}")
+            raise InputError(
+                f"{name} must declare epochs, whole numbers, and encoder, such as {NetworkTrainer.encoder}"
+            )
         register(MODELS, (name, *aliases), cls)
 
     def __init__(

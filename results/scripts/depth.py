@@ -23,6 +23,7 @@ from engine.stages import SpikingConv, SpikingDense
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
 from training.checkpoint import compute_checksum, load_checkpoint, rebuild_network
 from training.features import find_spikes, train_readout
+from training.log import RunLog
 from training.plan import Data, load_data
 from training.settings import TrainSettings
 
@@ -75,7 +76,7 @@ def read_map(model, encoder, data, stage, epochs):
         maps[split], labels[split] = compute_maps(model, encoder, images[chosen], stage), truth[chosen]
     bits = {split: find_spikes(maps[split], model.time_steps) for split in maps}
     pairs = {split: (bits[split], labels[split]) for split in maps}
-    found = train_readout({"name": "svm"}, pairs, model.num_classes)
+    found = train_readout({"name": "svm"}, pairs, model.num_classes, RunLog())
     counted = bits["train"].nnz / len(labels["train"])
     del bits, pairs
     shape = maps["train"].shape[1:]

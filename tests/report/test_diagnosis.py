@@ -22,7 +22,7 @@ EPOCH = re.compile(
     re.MULTILINE,
 )
 LOGS = {
-    name: sorted((ROOT / "results").glob(f"{name}-*.log"))
+    name: sorted((ROOT / "results" / "runs").glob(f"{name}-*.log"))
     for name in ("mozafari2018", "deep2024", "deepr2024", "inception2024", "majority2024", "multiscale2026")
 }
 
