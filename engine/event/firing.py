@@ -159,7 +159,7 @@ def integrate(step, spikes, rows, geometry, potential, skip, closed):
                 at = (line * out_width + column) * stride
                 shift = (ky * kernel + column - (out_width - 1 - x)) * stride
                 numbers = (stop - column) * stride
-                add_rows(potential, at, rows, sources, groups[g, 2], groups[g + 1, 2], shift, numbers, 1)
+                add_rows(potential, at, rows, sources, (groups[g, 2], groups[g + 1, 2]), shift, numbers, 1)
                 top = min(top, line)
                 bottom = max(bottom, line + 1)
                 column = stop
@@ -247,7 +247,7 @@ def _fire_image(latency, rows, geometry, thresholds, pool, buffers, line_groups,
                     shift = (ky * kernel + leftmost - (out_width - 1 - x)) * stride
                     at = leftmost * stride
                     numbers = (end - leftmost) * stride
-                    add_rows(potential, at, rows, sources, groups[g, 2], groups[g + 1, 2], shift, numbers, 1)
+                    add_rows(potential, at, rows, sources, (groups[g, 2], groups[g + 1, 2]), shift, numbers, 1)
                     is_changed = True
             if is_changed:
                 now = np.uint8(t)

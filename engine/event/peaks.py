@@ -143,9 +143,9 @@ def _add_bank_of_dense(inputs, first, last, geometry, banks, bank, used, values)
 def _add_spikes(sources, lo, hi, banks, weights, used, values, at):
     """Add the weights of the spikes lo … hi - 1 to a row of BANK potentials: two calls, each of a constant length."""
     if used > BANK // 2:
-        add_rows(values, at, banks, sources, lo, hi, weights, BANK, BANK)
+        add_rows(values, at, banks, sources, (lo, hi), weights, BANK, BANK)
     else:
-        add_rows(values, at, banks, sources, lo, hi, weights, BANK // 2, BANK)
+        add_rows(values, at, banks, sources, (lo, hi), weights, BANK // 2, BANK)
 
 
 @compiled

@@ -112,7 +112,7 @@ def _sum_codes_of_images(part, parts, images, geometry, inputs, screen):
                     row = sums[n, position]
                     for start in range(lo, hi, ROWS):
                         end = min(start + ROWS, hi)
-                        add_rows(row, 0, codes, inputs.sources, start, end, weights, numbers, numbers)
+                        add_rows(row, 0, codes, inputs.sources, (start, end), weights, numbers, numbers)
 
 
 @compiled

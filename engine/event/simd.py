@@ -43,16 +43,20 @@ def count_accumulators(triple: str, cpu: str, features: str) -> int:
 
 
 @intrinsic
-def add_rows(typingctx, p, at, w, rows, lo, hi, shift, n, scale):
+def add_rows(typingctx, p, at, w, rows, span, shift, n, scale):
     """Compute ``p[at : at+n] += w[begin : begin+n]``, begin = rows[i] · scale + shift, for i = lo, …, hi-1 in order.
+
+    span: (lo, hi).
 
     The sums stay in registers from the first row to the last: each addition takes one load. If w contains codes of 16
     bits and p numbers of 32 bits, the sum of the rows must fit in 16 bits.
     """
-    signature = types.void(p, types.intp, w, rows, types.intp, types.intp, types.intp, types.intp, types.intp)
+    signature = types.void(p, types.intp, w, rows, types.UniTuple(types.intp, 2), types.intp, types.intp, types.intp)
 
     def codegen(context, builder, sig, args):
-        p_, at_, w_, rows_, lo_, hi_, shift_, n_, scale_ = args
+        p_, at_, w_, rows_, span_, shift_, n_, scale_ = args
+        lo_ = builder.extract_value(span_, 0)
+        hi_ = builder.extract_value(span_, 1)
         p_t, _, w_t, rows_t = sig.args[:4]
         size = w_t.dtype.bitwidth // 8
         is_code = p_t.dtype != w_t.dtype

@@ -113,7 +113,7 @@ def _fire_bank(ends, synapses, rows, bank, geometry, thresholds, pool, out):
                         if lo == hi:
                             continue
                         at = column * WIDE_BANK
-                        add_rows(potential, at, rows, synapses, lo, hi, weights, WIDE_BANK, 1)
+                        add_rows(potential, at, rows, synapses, (lo, hi), weights, WIDE_BANK, 1)
                         mark_above(potential, at, thresholds.lowest, marks, px * WIDE_BANK, np.uint8(t))
         for px in range(out.shape[2]):
             for f in range(used):

@@ -18,7 +18,7 @@ GUARD = 40  # numbers on each side of the range
 
 @njit
 def add_rows(p, at, w, rows, lo, hi, shift, n, scale=1):
-    simd.add_rows(p, at, w, rows, lo, hi, shift, n, scale)
+    simd.add_rows(p, at, w, rows, (lo, hi), shift, n, scale)
 
 
 @njit
