@@ -187,7 +187,6 @@ encoder.time_steps | choose_encoder({"name": "intensity"}, None, {"time_steps": 
 encoder.patch      | build_encoder({"name": "whitening", "patch": 4})
 encoder.patch      | build_encoder({"name": "whitening", "patch": 9}).fit(IMAGES)
 --encoder          | build_encoder({"name": "whitening", "patch": 3}).fit(np.full((5, 8, 8), 7, np.uint8))
---encoder          | build_encoder({"name": "s1c1_grey"}).fit(np.zeros((2, 5, 5), np.uint8))
 s1c1               | type("Other", (Encoder,), {}, name="s1c1")
 encoder.mode       | EventEncoder(mode="last")
 encoder.bins       | EventEncoder(bins=0)

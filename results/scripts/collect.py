@@ -36,7 +36,6 @@ USED_FOR_SETTINGS = {"mozafari2018_margin": "yes", "multiscale2026": "partly"}
 VARIANTS = {
     "-constant": "with constant rates in the warm-up of s3",
     "-adaptive": "with adaptive thresholds",
-    "-grey": "with grey levels",
 }
 # parts of the rows, names and epochs, that are not the network with its default settings
 CHANGED = " with ", " without ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"

@@ -28,15 +28,11 @@ run deepr2024-no-warm-up --model deepr2024 --epochs 2 4 0 12
 plain=(--augment none --epochs 2 4 4 2 30
     --set s4.threshold=20 s5.rule.left_out=0.3 s5.rule.margin=0.03 s5.rule.decay=0.93)
 fashion=(--config results/fashion-mnist.toml)
-grey=(--config results/fashion-mnist-grey.toml)
 for seed in 0 1 2 3 4; do
     run "multiscale2026-seed$seed" --model multiscale2026 --seed "$seed"
     run "multiscale2026-plain-seed$seed" --model multiscale2026 "${plain[@]}" --seed "$seed"
     run "multiscale2026-fashion-seed$seed" "${fashion[@]}" --seed "$seed"
     run "multiscale2026-fashion-plain-seed$seed" "${fashion[@]}" --augment none --epochs 2 4 4 2 20 \
-        --set s5.rule.decay=0.85 --seed "$seed"
-    run "multiscale2026-fashion-grey-seed$seed" "${grey[@]}" --seed "$seed"
-    run "multiscale2026-fashion-grey-plain-seed$seed" "${grey[@]}" --augment none --epochs 2 4 4 2 20 \
         --set s5.rule.decay=0.85 --seed "$seed"
 done
 
