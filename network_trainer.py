@@ -441,7 +441,11 @@ class NetworkTrainer(StageGraph):
             if data is None:
                 continue
             computed = self.between(data.maps, [target])
-            kept = self.read_for([*data.maps, *computed], targets)
+            known = []
+            for name in (*data.maps, *computed):
+                if not {*phase.stages}.intersection(self.between([INPUT], [name])):  # such maps would not stay right
+                    known.append(name)
+            kept = self.read_for(known, targets)
             maps = {}
             for done in self.propagate(data.maps, kept, maps):
                 yield Step("chunk", phase, f"{' '.join(computed)} of the {split} images", done, len(data))

@@ -387,3 +387,25 @@ def test_of_two_phases_with_labels_each_trains_its_own_stages():
     before = [layer.weight.clone() for _, layer in model.named_layers()]
     model.fit(data, None, (0, 1), batch_size=10)
     assert find_equal(model, before) == [True, False]
+
+
+class Alternating(NetworkTrainer):
+    """The decision stage learns on the features of s1, then s1 learns again, then the decision stage."""
+
+    def build(self, num_classes):
+        rule = STDP(winners=8, radius=0)
+        return {"s1": SpikingConv(8, 3, threshold=4, rule=rule), "s2": SpikingConv(num_classes, 3, rule=RSTDP())}
+
+    def build_phases(self):
+        return [*super().build_phases(), *super().build_phases()]
+
+
+def test_maps_of_stages_that_learn_again_are_computed_again():
+    latencies, labels = rewarded_images()
+    model = Alternating(in_channels=2, num_classes=3)
+    data, maps = LatencyDataset(latencies, labels), []
+    for step in model.steps(data, None, (1, 1, 9, 1)):
+        if step.kind == "epoch" and step.phase.needs_labels:
+            maps.append(data.maps["s1"])
+            assert torch.equal(maps[-1], model.map_of(latencies, "s1"))
+    assert not torch.equal(*maps)
