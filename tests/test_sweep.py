@@ -229,7 +229,7 @@ def test_a_dask_cluster_of_two_workers(tmp_path, alone, monkeypatch):
     assert_same_run(alone[NETWORKS[0]], first)
     assert_same_run(alone[NETWORKS[1]], second)
     assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]  # in the same seconds
-    assert f"| mozafari2018_margin | {FEW_DIGITS} |  | 1 |" in (tmp_path / "sweep.md").read_text()
+    assert f"| mozafari2018_margin | {FEW_DIGITS.name} |  | 1 |" in (tmp_path / "sweep.md").read_text()
     assert not list(tmp_path.glob(".*"))
 
 
