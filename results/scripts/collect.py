@@ -44,7 +44,6 @@ TIMES = HERE / "times"
 EXAMPLE = TIMES / "deep2024-10-epochs.log"  # the output of the README's first command
 SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
 BASELINE = "encoder.threshold=20", "s5.rule.decay=0.82", "s5.out_channels=50"  # of logs/search-candidates.csv
-LAST_LINES = 3  # the number of its last lines in the README
 
 
 class Times(NamedTuple):
@@ -277,10 +276,9 @@ def make_first_commands() -> str:
 
 
 def read_example() -> str:
-    """Return the last lines that the example printed."""
-    log = EXAMPLE.read_text().splitlines()
-    lines = [line for line in log if not line.startswith(("$", "#", "whole command"))]  # what the program printed
-    return "\n".join(["```text", *lines[-LAST_LINES:], "```"])
+    """Return the scores of the test and the last line that the example printed."""
+    lines = re.findall(r"^test .*|^.* MB at most; .*", EXAMPLE.read_text(), re.MULTILINE)
+    return "\n".join(["```text", *lines, "```"])
 
 
 def read_speed() -> str:
