@@ -441,10 +441,8 @@ class NetworkTrainer(StageGraph):
             if data is None:
                 continue
             computed = self.between(data.maps, [target])
-            known = []
-            for name in (*data.maps, *computed):
-                if not {*phase.stages}.intersection(self.between([INPUT], [name])):  # such maps would not stay right
-                    known.append(name)
+            learning = set(phase.stages)  # they change the maps that are computed through them
+            known = [name for name in (*data.maps, *computed) if learning.isdisjoint(self.between([INPUT], [name]))]
             kept = self.read_for(known, targets)
             maps = {}
             for done in self.propagate(data.maps, kept, maps):

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FunctionType
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from support.layers import learn_features, make_layer
 from support.tiers import slow_except
 
-from engine.decision import strongest
 from engine.event.deciding import CHUNK, DENSE_CHUNK
 from engine.event.peaks import DENSE_ROWS
 from engine.layers import BACKENDS
@@ -429,13 +429,7 @@ def test_decision_learning_equals_the_reference(backend, kernel, pad, features, 
 class ReadsAllPeaks(Rewarded):
     """It decides as ``Rewarded``, but does not declare that it reads only the strongest peak."""
 
-    def verdict(self, peaks, label, classes, learners):
-        best = strongest(peaks)
-        if best < 0:
-            return 0
-        learners[0, 0] = best
-        learners[0, 1] = 0 if classes[best] == label else 1
-        return 1
+    verdict = FunctionType(Rewarded.verdict.__code__, Rewarded.verdict.__globals__)  # without its attributes
 
 
 @dataclass(frozen=True)
