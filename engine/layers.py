@@ -141,6 +141,7 @@ class Layer(nn.Module):
             epoch: as in ``learn_features``.
         """
         latency, _ = self._check(latency)
+        self._check_targets(labels, classes, len(latency))
         rule = self.stage.rule
         _, rates = self.next_rates(rule, len(latency), epoch)
         shape = len(latency), self.stage.out_channels
@@ -172,6 +173,7 @@ class Layer(nn.Module):
         """
         latency, (features, *size) = self._check(latency, pool)
         upper._check(latency.new_empty((0, features, *pooled_size(*size, pool))))
+        upper._check_targets(labels, classes, len(latency))
         _, rates = self.next_rates(self.stage.rule, len(latency), epoch)
         upper_rates = None
         if upper_learns:
@@ -219,6 +221,11 @@ class Layer(nn.Module):
         shape = self.stage.shape([latency.shape[1:]])
         pooled_size(*shape[1:], pool)
         return latency, shape
+
+    def _check_targets(self, labels, classes, images):
+        """Raise InputError unless there is a label for each image and a class for each feature."""
+        if (*labels.shape, *classes.shape) != (images, self.stage.out_channels):
+            raise InputError(f"there must be {images} labels, and {self.stage.out_channels} classes of features")
 
 
 class Joint(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from engine.compiled import compiled
 from engine.threads import run_parts
+from errors import InputError
 
 
 class Packed:
@@ -32,7 +33,9 @@ class Packed:
         return self.shape[0]
 
     def __setitem__(self, part: slice, latencies: Tensor) -> None:
-        """Write latencies uint8 (n, C, H, W) from image ``part.start`` on."""
+        """Write latencies uint8 (n, C, H, W) from image ``part.start`` on. Raises InputError for another shape."""
+        if latencies.shape[1:] != self.shape[1:]:  # the kernels do not check it
+            raise InputError(f"images {tuple(latencies.shape[1:])} are no latency maps {tuple(self.shape[1:])}")
         flat = latencies.flatten(1).numpy(force=True)
         self._write(part.start or 0, np.ascontiguousarray(flat))
 
@@ -74,6 +77,7 @@ class PackedLatencies(Packed):
 
     def _read(self, indices, flat):
         codes = np.frombuffer(self._codes, self._type)
+        _ = self._first[indices + 1]  # an IndexError for an image that is not written
         run_parts(_from_codes, len(indices), codes, self._first, indices, self.time_steps, self._half, flat)
 
 

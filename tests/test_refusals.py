@@ -13,7 +13,7 @@ import encoders
 import s1c1
 from datasets import DataSet, augmentation, load, splits
 from encoders import events
-from engine import rules, stages
+from engine import layers, packed, rules, stages
 from engine.rules import RSTDP, STDP
 from engine.stages import SpikingConv
 from models import MODELS, build_model
@@ -162,6 +162,9 @@ labels     | small().train_rl(LATENCIES, [0])
 labels     | small().train_rl(LATENCIES, [0, 2**62]) | small().train_rl(LATENCIES, [0.0, 1.0])
 labels     | small().train_rl(LATENCIES, [0.0, nan]) | small().train_rl(LATENCIES, [0j, 1j])
 labels     | small().train_rl(LATENCIES, [True, False])
+labels     | Layer(SpikingConv(8, 3, rule=RSTDP()), 3).learn_decisions(LATENCIES, torch.zeros(1), np.zeros(8), None)
+classes    | Layer(SpikingConv(8, 3, rule=RSTDP()), 3).learn_decisions(LATENCIES, torch.zeros(2), np.zeros(7), None)
+latenc     | PackedLatencies(2, (3, 6, 5), 15).__setitem__(slice(2), LATENCIES)
 weight     | learn_with(torch.zeros(8, 8, 3, 2)) | learn_with(torch.zeros(8, 3, 3, 3))
 weight     | learn_with(torch.zeros(8, 8, 3, 3).half())
 s2         | small().train_unsupervised(LATENCIES, "s2")
@@ -285,6 +288,6 @@ def test_what_cannot_be_used_is_refused_by_its_name(table, tmp_path):
     names |= {"split": lambda held_out: splits.stratified_split(labels, held_out, 0), "Image": Image}
     names |= {"part": lambda ratio: splits.stratified_part(labels, ratio, 0), "moves": read_augmentation}
     names |= {"noisy": lambda name, strength: augmentation.add_noise(IMAGES, name, strength)}
-    modules = rules, stages, datasets, augmentation, encoders, events, s1c1
+    modules = layers, packed, rules, stages, datasets, augmentation, encoders, events, s1c1
     known = {name: value for module in modules for name, value in vars(module).items()}
     assert_each_refused(globals()[table], {**known, **globals(), **names})

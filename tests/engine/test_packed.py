@@ -3,6 +3,7 @@
 import tempfile
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,3 +45,5 @@ def test_lists_of_spikes_are_the_latency_maps(shape, images, time_steps, density
     assert packed.shape == latencies.shape
     assert torch.equal(packed[:], latencies)
     assert torch.equal(packed[order], latencies[order])
+    with pytest.raises(IndexError):
+        PackedLatencies(1, shape, time_steps)[:]  # not written
