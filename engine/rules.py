@@ -84,7 +84,9 @@ class Rewarded(Additive):
         learners[0, 1] = 0 if classes[best] == label else 1
         return 1
 
-    verdict.reads_strongest = True  # peaks that cannot be the highest may be -1 (engine/event/screening.py)
+    # It reads no peaks but those of the strongest neuron of the true class and of the strongest other neuron, so that
+    # the others may be -1 (engine/event/screening.py).
+    verdict.reads_strongest = True
 
 
 class RewardedStabilized(Rewarded):
@@ -124,6 +126,8 @@ class Margin(NamedTuple):
         learners[1, 0] = b
         learners[1, 1] = 1
         return 2
+
+    verdict.reads_strongest = True
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -97,14 +97,14 @@ def learn_decisions(
     rule = layer.stage.rule
     result = Result.silent(len(latency), layer, classes)
     geometry = geometry_of(layer, latency, BANK)
-    upper = _prepare_deciding(layer, latency, classes, left_out is None)
+    upper = _prepare_deciding(layer, latency, classes)
     screen = upper.buffers.screen
     chunk = len(upper.inputs.times)
     threads = _count_threads(geometry)
     size = chunk // 2 if threads > 1 else chunk  # images of a piece of work
     rates = rates.astype(upper.layer.weights.rows.dtype)
     if left_out is None:
-        left_out = np.empty((0, geometry.features), bool)
+        left_out = np.zeros((len(latency), geometry.features), bool)
     labels = labels.numpy()
     start = 0
     with naming(rule):
@@ -190,13 +190,16 @@ def _prepare_firing(layer, latency, rule):
     return geometry, weights, competition, plasticity
 
 
-def _prepare_deciding(layer, latency, classes, is_screened=False):
-    """Return a decision layer for the kernels, and the memory for a chunk of the images of ``latency``."""
+def _prepare_deciding(layer, latency, classes):
+    """Return a decision layer for the kernels, and the memory for a chunk of the images of ``latency``.
+
+    For a single image, codes would take longer than exact sums.
+    """
     array = layer.weight.numpy()
     geometry = geometry_of(layer, latency, BANK)
     plasticity = make_plasticity(layer.stage.rule, array.dtype)
     transposed = transpose(array)
-    is_screened = is_screened and can_screen(geometry, transposed, plasticity.verdict)
+    is_screened = len(latency) > 1 and can_screen(geometry, transposed, plasticity.verdict)
     images = min(len(latency), deciding.chunk_size(geometry, is_screened))
     screen = make_screen(images, geometry, transposed if is_screened else transposed[:0])
     rows = make_banks(transposed[: len(transposed) - len(screen.step)])

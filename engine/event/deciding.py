@@ -22,7 +22,6 @@ from engine.rules import MAX_LEARNERS
 
 CHUNK = 32  # images of a chunk of a layer that is screened
 EXACT_CHUNK = 8  # of a layer that is not, because each feature that has changed is summed again for each image
-MOST_CHANGED = 16  # features; if more have changed, such a chunk ends
 DENSE_CHUNK = 64  # of a SpikingDense: weights that no cache holds are read and written once in a chunk
 
 
@@ -40,6 +39,7 @@ class ChunkBuffers(NamedTuple):
 
     screen: Screen
     drift: np.ndarray  # float64 (F,): the sum of the largest changes of the weights of a feature within the chunk
+    group: np.ndarray  # int64 (F,): see ``find_candidates``
     candidates: np.ndarray  # (F,): the peaks of one image, -1 for a neuron that is left out
     learners: np.ndarray  # (MAX_LEARNERS, 2): (feature, row of the rates) of the neurons that learn from one image
     renewed: np.ndarray  # (k · k, C): the new weights of a feature
@@ -64,39 +64,38 @@ def make_chunk_buffers(transposed: np.ndarray, screen: Screen) -> ChunkBuffers:
     features = len(transposed)
     candidates = np.empty(features, transposed.dtype)
     learners = np.empty((MAX_LEARNERS, 2), np.int64)
-    return ChunkBuffers(screen, np.zeros(features), candidates, learners, np.empty_like(transposed[0]))
+    group = np.zeros(features, np.int64)
+    return ChunkBuffers(screen, np.zeros(features), group, candidates, learners, np.empty_like(transposed[0]))
 
 
 @compiled
 def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decisions):
     """Learn with labels (N,) from the images of a chunk, one after another; return the number of images.
 
-    The chunk ends early if too many features have changed, and after the first update, which clips the weights of all
-    features.
+    The chunk ends early after the first update, which clips the weights of all features.
 
     Args:
         rates: (N, rows, 2); (0, rows, 2): the layer decides and does not learn.
-        left_out: bool (N, F), the neurons that cannot learn from an image; (0, F): all neurons can.
+        left_out: bool (N, F), the neurons that cannot learn from an image.
         inputs, peaks: of the chunk, as computed by ``find_peaks``; ``peaks`` changes.
         decisions: receives the decisions.
 
     Raises ValueError if the verdict of the rule is impossible.
     """
     geometry, weights, plasticity, classes = layer
-    screen, drift, candidates, learners, renewed = buffers
+    screen, drift, group, candidates, learners, renewed = buffers
     features = geometry.features
     is_screened = len(screen.step) > 0
-    most_changed = MOST_CHANGED if not is_dense(geometry) and not is_screened else features
     drift[:] = 0
     has_learned = False
     n = int64(0)
     while n < len(labels) and (weights.inside[0] or not has_learned):
         changed = np.flatnonzero(drift)
-        if len(changed) > most_changed:
-            break
         values = peaks.values[n, :features]
+        group[:] = classes != labels[n]
+        group[left_out[n]] = 2
         if is_screened:
-            find_candidates(inputs, n, geometry, weights.transposed, drift, screen, peaks)
+            find_candidates(inputs, n, geometry, weights.transposed, drift, group, screen, peaks)
         else:
             for f in changed:
                 values[f] = -np.inf
@@ -107,13 +106,10 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decision
         if best >= 0:
             position = peaks.positions[n, best]
             decisions.highest[n] = values[best]
-            decisions.winners[n, 0] = best
-            decisions.winners[n, 1] = position // geometry.out_width
-            decisions.winners[n, 2] = position % geometry.out_width
+            decisions.winners[n] = best, position // geometry.out_width, position % geometry.out_width
         if best >= 0 and len(rates) > 0:
             candidates[:] = values
-            if len(left_out) > 0:
-                candidates[left_out[n]] = -1
+            candidates[left_out[n]] = -1
             learners[:] = -1
             count = int64(plasticity.verdict(candidates, labels[n], classes, learners))
             check_learners(learners, count, features, rates.shape[1])

@@ -41,7 +41,7 @@ class Screen(NamedTuple):
 
 
 def can_screen(geometry, transposed, verdict) -> bool:
-    """Return whether codes help: the verdict reads only the strongest neuron, and their sums fit in 32 bits."""
+    """Return whether codes help: the verdict reads only the strongest neurons, and their sums fit in 32 bits."""
     is_small = abs(transposed).max() <= MAX_VALUE and transposed[0].size * LEVELS < 2**31
     return is_small and hasattr(verdict, "reads_strongest") and not is_dense(geometry)
 
@@ -116,8 +116,11 @@ def _sum_codes_of_images(part, parts, images, geometry, inputs, screen):
 
 
 @compiled
-def find_candidates(inputs, n, geometry, transposed, drift, screen, peaks):
-    """Compute the peaks of image n that can be the highest; the others become -1."""
+def find_candidates(inputs, n, geometry, transposed, drift, group, screen, peaks):
+    """Compute the peaks of image n that can be the highest of their group or of all; the others become -1.
+
+    group: int64 (F,), 0 or 1; 2: the feature belongs to no group.
+    """
     _, lowest, highest, step, sums, counts = screen
     features = geometry.features
     most = counts[n].max()
@@ -137,8 +140,13 @@ def find_candidates(inputs, n, geometry, transposed, drift, screen, peaks):
         for f in range(features):
             bound = m * low[f] + step[f] * row[f]
             bounds[f] = bound if bound > bounds[f] else bounds[f]
-    limit = bounds.max()
-    limit -= abs(limit) * 4 * tolerance(bounds)
+    limits = np.full(3, -np.inf)
+    for f in range(features):
+        limits[group[f]] = max(limits[group[f]], bounds[f])
+    limits[2] = limits.max()
+    for f in range(features):
+        limit = limits[group[f]]
+        bounds[f] = limit - abs(limit) * 4 * tolerance(bounds)
     peaks.values[n] = -1
     candidates = np.empty(features, np.int64)
     for position in range(sums.shape[1]):
@@ -146,7 +154,7 @@ def find_candidates(inputs, n, geometry, transposed, drift, screen, peaks):
         row = sums[n, position]
         count = 0
         for f in range(features):
-            if m * high[f] + step[f] * row[f] >= limit:
+            if m * high[f] + step[f] * row[f] >= bounds[f]:
                 candidates[count] = f
                 count += 1
         raise_peaks(inputs, n, geometry, transposed, position, candidates[:count], peaks)

@@ -51,7 +51,7 @@ def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners
     shape = geometry.features, geometry.out_height // pool, geometry.out_width // pool
     between = np.empty(shape, np.uint8)
     nowhere = np.empty((0, 0), np.bool_)
-    all_learn = np.empty((0, layer.geometry.features), np.bool_)
+    none_left_out = np.zeros((1, layer.geometry.features), np.bool_)
     for n in range(len(latency)):
         count = compete(latency[n], weights.rows, geometry, competition, nowhere, True, buffers, winners[n])
         pool_out(buffers.marks, geometry, pool, between)
@@ -60,7 +60,7 @@ def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners
             find_peaks_of_bank(inputs, int64(0), int64(1), layer.geometry, layer.weights.rows, bank, peaks)
         part = slice(n, n + 1)
         decision = Decisions(decisions.winners[part], decisions.highest[part])
-        learn_chunk(labels[part], layer, upper_rates[part], all_learn, inputs, peaks, upper_buffers, decision)
+        learn_chunk(labels[part], layer, upper_rates[part], none_left_out, inputs, peaks, upper_buffers, decision)
         best = decisions.winners[n, 0]
         if best >= 0:
             row = 0 if layer.classes[best] == labels[n] else 1

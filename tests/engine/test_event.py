@@ -1,9 +1,8 @@
 """Both backends against a slow, obvious reference, on digits and random maps, and numbers by hand."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import FunctionType
-from typing import ClassVar
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from support.tiers import slow_except
 from engine.event.deciding import CHUNK, DENSE_CHUNK
 from engine.event.peaks import DENSE_ROWS
 from engine.layers import BACKENDS
-from engine.rules import RSTDP, STDP, MarginRule, Rewarded
+from engine.rules import RSTDP, STDP, MarginRule
 
 DIGITS = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")["encoding"][:100]
 TYPES = [np.float32, np.float64]
@@ -426,20 +425,6 @@ def test_decision_learning_equals_the_reference(backend, kernel, pad, features, 
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
 
 
-class ReadsAllPeaks(Rewarded):
-    """It decides as ``Rewarded``, but does not declare that it reads only the strongest peak."""
-
-    verdict = FunctionType(Rewarded.verdict.__code__, Rewarded.verdict.__globals__)  # without its attributes
-
-
-@dataclass(frozen=True)
-class ReadsAllPeaksRule(RSTDP):
-    name: ClassVar[str] = "reads_all_peaks"
-
-    def plasticity(self, number=float):
-        return ReadsAllPeaks(*map(number, self.bounds))
-
-
 @pytest.mark.parametrize("dtype", TYPES)
 @random_maps
 @given(st.data())
@@ -467,11 +452,14 @@ def test_screening_changes_no_bit(dtype, data):
     labels = rng.integers(0, 2, 70)
     left_out = data.draw(st.sampled_from([None, rng.random((70, features)) < 0.5]))
     found = []
-    for rule in (RSTDP(bounds=bounds), ReadsAllPeaksRule(bounds=bounds)):
-        weight = start.copy()
-        layer = decision_layer("event", weight, 15, kernel // 2)
-        winners, highest = learn_decisions(layer, latency, labels, np.arange(features) % 2, RATES, rule, left_out)
-        found.append((winners.tolist(), highest.tolist(), weight.tobytes()))
+    rule = data.draw(st.sampled_from([RSTDP(bounds=bounds), MarginRule(bounds=bounds)]))
+    declared = vars(type(rule.plasticity()).verdict)
+    for clear in (False, True):
+        with mock.patch.dict(declared, clear=clear):
+            weight = start.copy()
+            layer = decision_layer("event", weight, 15, kernel // 2)
+            winners, highest = learn_decisions(layer, latency, labels, np.arange(features) % 2, RATES, rule, left_out)
+            found.append((winners.tolist(), highest.tolist(), weight.tobytes()))
     assert found[0] == found[1]
 
 
