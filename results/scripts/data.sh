@@ -3,13 +3,13 @@
 # prints, and its scores.
 #   bash results/scripts/data.sh [NAME …]     # only the runs whose logs have these names, results/runs/data/NAME.log
 # runs/data, a folder or a link to one, contains N-MNIST's recordings as nmnist/CLASS/*.bin, Caltech's faces and
-# motorbikes as faces/CLASS/*.jpg, and CIFAR-10 as cifar/train/CLASS/*.jpg and cifar/test/CLASS/*.jpg (results/README.md,
-# "Other data").
+# motorbikes as faces/CLASS/*.jpg, CIFAR-10 as cifar/train/CLASS/*.jpg and cifar/test/CLASS/*.jpg, USPS as usps.npz, and
+# 8,000 of KMNIST's test images as kmnist.npz, without a test part (results/README.md, "Other data").
 source "$(dirname "$0")/record.sh"
 names=" $* "
 logs=${LOGS:-results/runs/data}
-for source in nmnist faces; do
-    if [[ -z ${LIST:-} && -d runs/data/$source ]]; then
+for source in nmnist faces kmnist.npz; do
+    if [[ -z ${LIST:-} && -e runs/data/$source ]]; then
         "$python" -m results.scripts.folds "runs/data/$source" "runs/data/folds/$source"
     fi
 done
@@ -24,6 +24,8 @@ for fold in 0 1 2 3 4; do
         --set "${adaptive[@]}"
     run "nmnist-mozafari2018-adaptive-margin-$fold" --model mozafari2018 "${recordings[@]}" --epochs 12 24 60 \
         --set "${adaptive[@]}" s3.rule=margin
+    run "nmnist-mozafari2018-adaptive-longer-$fold" --model mozafari2018 "${recordings[@]}" --epochs 12 24 300 \
+        --set "${adaptive[@]}"
     run "nmnist-multiscale2026-$fold" --model multiscale2026 "${recordings[@]}" --epochs 12 12 12 8 30
     run "nmnist-multiscale2026-adaptive-$fold" --model multiscale2026 "${recordings[@]}" --epochs 12 24 24 12 30 \
         --set "${all_scales[@]}"
@@ -40,7 +42,15 @@ for seed in 0 1 2 3 4; do
     run "digits-mozafari2018-$seed" --model mozafari2018 "${digits[@]}"
     run "digits-mozafari2018-adaptive-$seed" --model mozafari2018 "${digits[@]}" --set "${adaptive[@]}"
 done
+for fold in 0 1 2 3 4; do
+    kana=(--dataset "runs/data/folds/kmnist.npz/$fold.npz" --val-split 0)
+    run "kmnist-mozafari2018-adaptive-$fold" --model mozafari2018 "${kana[@]}" --epochs 4 8 100 --set "${adaptive[@]}"
+    run "kmnist-multiscale2026-$fold" --model multiscale2026 "${kana[@]}" --epochs 4 8 8 4 55
+done
 for seed in 0 1 2; do
+    usps=(--dataset runs/data/usps.npz --image-size 28 28 --seed "$seed")
+    run "usps-mozafari2018-adaptive-$seed" --model mozafari2018 "${usps[@]}" --epochs 4 8 100 --set "${adaptive[@]}"
+    run "usps-multiscale2026-$seed" --model multiscale2026 "${usps[@]}" --epochs 4 8 8 4 55
     colour=(--model colour2026 --dataset folder:runs/data/cifar --val-split 5000 --seed "$seed")
     run "cifar-colour2026-$seed" "${colour[@]}"
     run "cifar-colour2026-plain-$seed" "${colour[@]}" --augment none

@@ -3,7 +3,8 @@
     python -m results.scripts.folds SOURCE TARGET [--folds 5]
 
 SOURCE contains a folder of files for each class. In TARGET/K/test are the files of fold K, in TARGET/K/train all
-others. The folds are always the same.
+others. SOURCE can also be a file of arrays, x_train and y_train; then the folds are the files TARGET/K.npz. The folds
+are always the same.
 """
 
 import argparse
@@ -27,13 +28,30 @@ def divide(source: Path, target: Path, folds: int) -> None:
                     link.symlink_to(path.resolve())
 
 
+def divide_arrays(source: Path, target: Path, folds: int) -> None:
+    """Write the folds of a file of arrays."""
+    with np.load(source) as arrays:
+        images, labels = arrays["x_train"], arrays["y_train"]
+    fold_of = np.empty(len(labels), int)
+    rng = np.random.default_rng(0)
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        fold_of[own] = rng.permutation(len(own)) % folds
+    target.mkdir(parents=True, exist_ok=True)
+    for fold in range(folds):
+        test = fold_of == fold
+        parts = {"x_train": images[~test], "y_train": labels[~test], "x_test": images[test], "y_test": labels[test]}
+        np.savez(target / f"{fold}.npz", **parts)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("target", type=Path)
     parser.add_argument("--folds", type=int, default=5)
     args = parser.parse_args()
-    divide(args.source, args.target, args.folds)
+    share = divide_arrays if args.source.suffix == ".npz" else divide
+    share(args.source, args.target, args.folds)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ TITLES = {
     "nmnist": "N-MNIST, 1,000 recordings",
     "faces": "faces and motorbikes, 474 photographs",
     "cifar": "CIFAR-10, JPEG copies",
+    "kmnist": "KMNIST, 8,000 images",
+    "usps": "USPS",
     "digits": "scikit-learn's digits, `intensity`",
 }
 
