@@ -201,8 +201,7 @@ class StageGraph(nn.Module):
         if len(readers) != 1 or not self.nodes[name].stage.convs:
             return None
         stage = self.nodes[readers[0]].stage
-        is_fused = isinstance(stage, Pool) and not stage.padding
-        return readers[0] if is_fused else None
+        return readers[0] if isinstance(stage, Pool) and stage.is_plain else None
 
     def propagate(
         self,
@@ -231,7 +230,7 @@ class StageGraph(nn.Module):
         maps = {name: maps[name] for name in self.read_for(maps, computed)}
         count = len(next(iter(maps.values())))
         pack = any(isinstance(latencies, Packed) for latencies in maps.values())
-        drops_times = bits and not self._times_matter(computed)
+        drops_times = bits and not self._times_matter(maps, computed)
         for start in range(0, count or 1, CHUNK):  # an empty data set has maps too, of a shape
             part = {name: latencies[start : start + CHUNK] for name, latencies in maps.items()}
             if drops_times:
@@ -259,12 +258,13 @@ class StageGraph(nn.Module):
             return PackedLatencies(count, shape, self.time_steps)
         return latency.new_empty((count, *shape))
 
-    def _times_matter(self, names: Collection[str]) -> bool:
-        """Return whether the times of the input's spikes determine which neurons of the maps ``names`` spike.
+    def _times_matter(self, known: Collection[str], wanted: Collection[str]) -> bool:
+        """Return whether the times of the spikes of the ``known`` maps determine which neurons of the ``wanted`` spike.
 
-        They do if a stage has levels or negative weights. Otherwise a potential never falls, and the last one decides.
+        They do if a stage between reads times, or if weights are negative. Otherwise a potential never falls, and the
+        last one decides.
         """
-        if any(self.nodes[name].stage.levels for name in names if name in self.nodes):
+        if any(self.nodes[name].stage.reads_times for name in self.between(known, wanted)):
             return True
         firing = [layer for _, layer in self.named_layers() if not layer.stage.decides]
         return any(bool((layer.weight < 0).any()) for layer in firing)
@@ -336,10 +336,10 @@ def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
     if type(network.declaration.get(network.decision)) is SpikingConv:
         below = network.input_name(network.decision)
         stage = network.declaration.get(below)
-        if isinstance(stage, Pool) and not stage.padding:
+        if isinstance(stage, Pool) and stage.is_plain:
             below = network.input_name(below)
     if below != name:
         raise InputError(
             f"{name} learns from rewards, so one decision stage must read it, a SpikingConv without a threshold, with "
-            "at most one Pool without padding between"
+            "at most one Pool between, without padding or rank"
         )

@@ -11,9 +11,10 @@ from torch import nn
 from engine import event, frames
 from engine.adaptation import NO_DRAWS
 from engine.decision import Outcome, Result, tolerance
+from engine.event.ranks import pass_first, pool_by_rank
 from engine.latency import drop_times, to_latency_map
 from engine.rules import Rule, to_array
-from engine.stages import Branches, Gather, Pool, SpikingConv, SpikingDense, Stage, Vote, pooled_size
+from engine.stages import Branches, Gather, Inhibit, Pool, SpikingConv, SpikingDense, Stage, Vote, pooled_size
 from errors import InputError
 from utils import check_memory
 
@@ -243,8 +244,19 @@ class Pooling(Joint):
     """A ``Pool`` stage."""
 
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
-        """Return the earliest spike of each window of latency uint8 (N, C, H, W)."""
-        return frames.pool_latency(latency, self.stage.size, self.stage.padding)
+        """Return the earliest spike of each window of latency uint8 (N, C, H, W), or that of the stage's rank."""
+        stage = self.stage
+        if stage.rank > 1:
+            return pool_by_rank(latency, stage.size, stage.rank, self.time_steps)
+        return frames.pool_latency(latency, stage.size, stage.padding)
+
+
+class Inhibition(Joint):
+    """An ``Inhibit`` stage."""
+
+    def fire(self, latency: torch.Tensor) -> torch.Tensor:
+        """Return the spikes of latency uint8 (N, F, H, W) that pass."""
+        return pass_first(latency, math.ceil(self.stage.share * latency.shape[1]), self.time_steps)
 
 
 class Gathering(Joint):
@@ -282,6 +294,7 @@ LAYERS = {
     SpikingConv: Layer,
     SpikingDense: Layer,
     Gather: Gathering,
+    Inhibit: Inhibition,
     Pool: Pooling,
     Branches: Parallel,
     Vote: Parallel,

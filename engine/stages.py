@@ -1,4 +1,4 @@
-"""The stages that a network is declared with: SpikingConv, SpikingDense, Pool, Branches and Vote.
+"""The stages that a network is declared with: SpikingConv, SpikingDense, Inhibit, Pool, Branches and Vote.
 
 They are records without weights; ``layers.py`` computes with them. Latency maps flow through the stages: uint8
 (N, C, H, W), the time step of each neuron's only spike, ``time_steps`` for a silent neuron. A stage reads the stage
@@ -71,6 +71,11 @@ class Stage(Declared):
     decides: ClassVar[bool] = False  # whether it has no threshold
     sees_whole_maps: ClassVar[bool] = False  # whether its neurons depend on the size of the image
     levels: ClassVar[tuple[int, ...]] = ()  # see ``SpikingDense``
+
+    @property
+    def reads_times(self) -> bool:
+        """Whether which neurons of its map spike depends on when those below have spiked."""
+        return bool(self.levels)
 
     def row(self, name: str, shape: Shape, field: tuple[int, int], **more: Any) -> SummaryRow:
         """Return a row of the summary. shape: of the map. field: as in ``summary``. more: the other columns."""
@@ -232,16 +237,27 @@ class Pool(Stage):
     Args:
         size: side of a window and distance between windows, in neurons.
         padding: rows and columns of silent neurons on each side of the input, at most half of ``size``.
+        rank: which spike of the window, in the order of time: 1, the earliest, to size². A neuron of rank r spikes if
+            the window has at least r spikes. So several poolings of one map, with different ranks, count its spikes
+            (thermometer code), and each neuron still spikes at most once. A rank above 1 takes no padding.
         inputs: see ``Stage``.
     """
 
     size: int = ranged(1, MAX_FEATURES)
     padding: int = ranged(0, MAX_FEATURES, 0, kw_only=True)
+    rank: int = ranged(1, MAX_FEATURES, 1, kw_only=True)
 
     def __post_init__(self):
         super().__post_init__()
         if 2 * self.padding > self.size:
             raise InputError(f"padding must be at most {self.size // 2}, half of the size, not {self.padding}")
+        if self.rank > 1 and (self.padding or self.rank > self.size**2):
+            raise InputError(f"rank must be 1 with padding, and at most {self.size**2}, size², not {self.rank}")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the convolution below can compute it together with its own spikes."""
+        return self.rank == 1 and not self.padding
 
     def shape(self, maps: Sequence[Shape]) -> Shape:
         channels, height, width = read_single(maps)
@@ -260,10 +276,43 @@ class Pool(Stage):
         return [Region(region.features, pooled(region.rows, height), pooled(region.columns, width)) for region in below]
 
     def explain(self) -> str:
-        return f"the earliest spike of each {self.size}×{self.size} window"
+        which = "earliest spike" if self.rank == 1 else f"spike of rank {self.rank}"
+        return f"the {which} of each {self.size}×{self.size} window"
 
     def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
         return [self.row(labels[0], shape, field, rule="pooling", kernel=f"{self.size}×{self.size}")]
+
+
+@dataclass(frozen=True)
+class Inhibit(Stage):
+    """Inhibition between the features at each position: the first spikes pass, later ones are silent.
+
+    A spike passes if fewer than k = ⌈share · F⌉ of the F features spike earlier at its position. Spikes at the same
+    time pass together, so that no potential is needed.
+
+    Args:
+        share: the share of the features that pass, if all spike at different times; above 0, at most 1.
+        inputs: see ``Stage``.
+    """
+
+    share: float = ranged(0, 1, above=True)
+
+    reads_times: ClassVar[bool] = True
+
+    def shape(self, maps: Sequence[Shape]) -> Shape:
+        return read_single(maps)
+
+    def receptive_field(self, side: int, stride: int) -> tuple[int, int]:
+        return side, stride
+
+    def regions(self, below: list[Region], shape_below: Shape, shape: Shape) -> list[Region]:
+        return below
+
+    def explain(self) -> str:
+        return f"the first {100 * self.share:.4g} % of the spikes at each position"
+
+    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
+        return [self.row(labels[0], shape, field, rule="inhibition")]
 
 
 @dataclass(frozen=True, init=False)
@@ -429,4 +478,4 @@ def read_stages(record: Mapping[str, Any]) -> dict[str, Stage]:
     return {name: from_plain(stage, STAGES | RULES) for name, stage in record.items()}
 
 
-STAGES = {cls.__name__: cls for cls in (SpikingConv, SpikingDense, Pool, Branches, Vote)}
+STAGES = {cls.__name__: cls for cls in (SpikingConv, SpikingDense, Inhibit, Pool, Branches, Vote)}

@@ -63,7 +63,7 @@ def export_network(
         if convolutions:
             entry["convolutions"] = convolutions
         else:
-            entry |= {"size": stage.size, "padding": stage.padding}
+            entry |= {key: value for key, value in vars(stage).items() if key != "inputs"}
         stages.append(entry)
     maps = dict(network.walk(latencies))
     description = {

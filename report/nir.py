@@ -15,7 +15,7 @@ that reads the graph gets the spikes of one time step after the other, each spik
 * The decision stage is its Conv2d. The sum of its output over time is the potential at the last time step, and the
   highest potential of each feature decides. Of a ``SpikingDense``, each map that it reads has a Flatten and a Linear,
   all of which precede the output.
-* A vote and the levels of a ``SpikingDense`` have no place in NIR.
+* A vote, the levels of a ``SpikingDense``, the rank of a ``Pool`` and an ``Inhibit`` have no place in NIR.
 
 Potentials begin at 0. A simulator that begins at the reset potential must be given the state 0. Simulators differ: for
 example, snnTorch 1.0 reads IF neurons with a leak of 0.9, and sinabs 3.1 ignores the reset potential.
@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.graph import StageGraph
-from engine.stages import INPUT, Branches, Vote
+from engine.stages import INPUT, Branches, Inhibit, Vote
 from errors import InputError
 from utils import write_atomically
 
@@ -51,6 +51,10 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
             graph.refuse(name, "votes of several branches")
         if stage.levels:
             graph.refuse(name, "levels of spike times")
+        if isinstance(stage, Inhibit):
+            graph.refuse(name, "inhibition between features")
+        if getattr(stage, "rank", 1) > 1:
+            graph.refuse(name, "ranks of spikes")
         if stage.sees_whole_maps:
             ends = graph.add_dense(name)
         elif isinstance(stage, Branches):

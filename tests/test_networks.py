@@ -14,9 +14,9 @@ from support.tiers import FAST_NETWORKS, slow_except
 from torch.nn import functional as F
 
 from engine.decision import Outcome, majority
-from engine.layers import Pooling
+from engine.layers import Inhibition, Pooling
 from engine.rules import STDP
-from engine.stages import Pool, SpikingConv
+from engine.stages import Inhibit, Pool, SpikingConv
 from errors import InputError
 from models import MODELS, build_model, network_names
 from network_trainer import NetworkTrainer
@@ -245,13 +245,24 @@ def test_two_modules_cannot_declare_one_name():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(0, 3), st.integers(0, 999))
-def test_pooling_takes_the_earliest_spike_of_each_window(height, width, size, padding, seed):
+def test_pooling_takes_a_spike_of_each_window(height, width, size, padding, seed):
     """Lines and columns that do not fill a window are dropped; what is padded is silent."""
     assume(2 * padding <= size <= min(height, width) + 2 * padding)
-    latency = torch.from_numpy(np.random.default_rng(seed).integers(0, 16, (2, 3, height, width), np.uint8))
+    rng = np.random.default_rng(seed)
+    rank = 1 if padding else int(rng.integers(size**2)) + 1
+    latency = torch.from_numpy(rng.integers(0, 16, (2, 3, height, width), np.uint8))
     spikes = F.pad(latency, (padding,) * 4, value=15)
-    expected = spikes.unfold(2, size, size).unfold(3, size, size).amin((-2, -1))
-    assert torch.equal(Pooling(Pool(size, padding=padding), 3, 15).fire(latency), expected)
+    expected = spikes.unfold(2, size, size).unfold(3, size, size).flatten(4).sort(4).values[..., rank - 1]
+    assert torch.equal(Pooling(Pool(size, padding=padding, rank=rank), 3, 15).fire(latency), expected)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.floats(0.01, 1), st.integers(0, 999))
+def test_inhibition_passes_the_first_spikes_of_each_position(features, share, seed):
+    latency = torch.from_numpy(np.random.default_rng(seed).integers(0, 6, (2, features, 3, 2), np.uint8))
+    found = Inhibition(Inhibit(share), features, 5).fire(latency)
+    earlier = (latency[:, None] < latency[:, :, None]).sum(2)  # features that spike before each spike
+    assert torch.equal(found, torch.where(earlier < share * features, latency, 5))
 
 
 def test_a_network_may_learn_features_only(declare):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from engine.rules import STDP, MarginRule
-from engine.stages import Pool, SpikingConv, SpikingDense
+from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
 from errors import InputError
 from network_trainer import LatencyDataset, NetworkTrainer
 from report.energy import measure_energy
@@ -33,7 +33,8 @@ class Fork(NetworkTrainer):
             "b": SpikingConv(5, 3, padding=1, threshold=2, rule=RULE),
             "c": SpikingConv(6, 5, padding=2, threshold=4, rule=RULE, inputs=("p",)),
             "d": SpikingConv(3, 5, threshold=6, rule=RULE, inputs="input"),
-            "q": Pool(3),
+            "i": Inhibit(0.3),
+            "q": Pool(3, rank=9),
             "e": SpikingDense(2 * num_classes, rule=MarginRule(left_out=0.2), inputs=("p", "b", "c", "q")),
         }
 
@@ -49,9 +50,10 @@ def by_hand(model, latencies):
     p = stages["p"].fire(a)
     b, c = stages["b"].fire(p), stages["c"].fire(p)
     d = stages["d"].fire(latencies)
-    q = stages["q"].fire(d)
+    i = stages["i"].fire(d)
+    q = stages["q"].fire(i)
     e = np.concatenate([m.numpy().reshape(len(latencies), -1) for m in (p, b, c, q)], 1)[:, :, None, None]
-    return {"a": a, "p": p, "b": b, "c": c, "d": d, "q": q}, e
+    return {"a": a, "p": p, "b": b, "c": c, "d": d, "i": i, "q": q}, e
 
 
 def test_each_stage_reads_what_it_names():
@@ -64,10 +66,12 @@ def test_each_stage_reads_what_it_names():
     shapes = {name: tuple(m.shape[1:]) for name, m in maps.items()}
     gathered = {"input of e": joined.shape[1:]}
     assert model.shapes(12, 12) == {"input": (2, 12, 12), **shapes, **gathered, "e": (6, 1, 1)}
-    inputs = model.map_of(LATENCIES, model.input_name("e"))
+    results = {}
+    list(model.propagate({"input": LATENCIES}, [model.input_name("e")], results, bits=True))
+    inputs = results["input of e"]
     assert inputs.shape == (40, 4 * 36 + 5 * 36 + 6 * 36 + 3 * 4, 1, 1) == joined.shape
     np.testing.assert_array_equal(inputs[:] < 8, joined < 8)
-    assert [model.input_name(name) for name in ("a", "c", "q")] == ["input", "p", "d"]
+    assert [model.input_name(name) for name in ("a", "c", "q")] == ["input", "p", "i"]
     assert torch.equal(model.map_of(LATENCIES, "d"), maps["d"])
     assert torch.equal(model.map_of({"a": maps["a"]}, "p"), maps["p"])
     assert model.between(["input"], ["d"]) == ["d"]

@@ -6,6 +6,7 @@ A latency map contains the time step of each neuron's only spike, and T for sile
 """
 
 import json
+import math
 import sys
 
 import numpy as np
@@ -24,12 +25,19 @@ def fire(latency, weight, padding, threshold, steps):
     return np.where(np.any(over, 0), np.argmax(over, 0), steps)
 
 
-def pool(latency, size, padding, steps):
-    """Return the earliest spike of each window; rows and columns that do not fill a window are dropped."""
+def inhibit(latency, share, steps):
+    """Return the spikes that fewer than this share of the features precede at their position."""
+    rank = math.ceil(share * len(latency))
+    return np.where(latency <= np.sort(latency, 0)[rank - 1], latency, steps)
+
+
+def pool(latency, size, padding, rank, steps):
+    """Return the spike of a rank of each window; rows and columns that do not fill a window are dropped."""
     latency = np.pad(latency, ((0, 0), (padding, padding), (padding, padding)), constant_values=steps)
     channels, height, width = latency.shape
     windows = latency[:, : height // size * size, : width // size * size]
-    return windows.reshape(channels, height // size, size, width // size, size).min((2, 4))
+    windows = windows.reshape(channels, height // size, size, width // size, size).swapaxes(2, 3)
+    return np.sort(windows.reshape(*windows.shape[:3], -1))[..., rank - 1]
 
 
 def join(maps, steps):
@@ -75,7 +83,12 @@ for number, latency in enumerate(arrays["input"]):
             assert vote(sums, arrays["class_of_feature"]) == arrays["decisions"][number]
             continue
         fired = [fire(below[0], *w, conv["threshold"], steps) for w, conv in zip(weights, convs, strict=True)]
-        computed = join(fired, steps) if convs else pool(below[0], stage["size"], stage["padding"], steps)
+        if convs:
+            computed = join(fired, steps)
+        elif stage["kind"] == "Inhibit":
+            computed = inhibit(below[0], stage["share"], steps)
+        else:
+            computed = pool(below[0], stage["size"], stage["padding"], stage["rank"], steps)
         assert np.array_equal(computed, arrays[f"{stage['name']}.first_spikes"][number]), stage["name"]
         maps[stage["name"]] = computed
 print(f"{network['network']}: all {len(arrays['input'])} test vectors are reproduced")

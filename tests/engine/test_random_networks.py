@@ -12,7 +12,7 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
 from engine.rules import RSTDP, STDP, MarginRule
-from engine.stages import Branches, Pool, SpikingConv, SpikingDense, Vote
+from engine.stages import Branches, Inhibit, Pool, SpikingConv, SpikingDense, Vote
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
 
 EXAMPLES = int(os.environ.get("RANDOM_NETWORKS", 30))
@@ -51,7 +51,10 @@ class Drawn(NetworkTrainer):
         kernel = self.choose(1, 2, 3)
         stages = {"s1": self.make_firing(self.make_stdp(), kernel, self.choose(0, kernel - 1))}
         if self.choose(False, True):
-            stages["c1"] = Pool(2, padding=self.choose(0, 1))
+            padding = self.choose(0, 1)
+            stages["c1"] = Pool(2, padding=padding, rank=1 if padding else self.choose(1, 3))
+        if self.choose(False, True):
+            stages["i1"] = Inhibit(self.choose(0.2, 0.7))
         kind = self.choose("conv", "branches", "rewarded", "none")
         if kind == "branches":
             rule = self.make_stdp()

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 import evaluate
 from engine.rules import STDP, MarginRule
-from engine.stages import Pool, SpikingConv, SpikingDense
+from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
 from models import build_model, network_names
 from network_trainer import NetworkTrainer
 from report.bits import quantize, to_whole_weights
@@ -97,8 +97,9 @@ class Own(NetworkTrainer):
 
     def build(self, num_classes):
         return {
-            "c0": Pool(2),
+            "c0": Pool(2, rank=3),
             "s1": SpikingConv(7, 3, threshold=3, rule=STDP(winners=2, radius=1, bounds=(-0.5, 1.0))),
+            "i1": Inhibit(0.3),
             "c1": Pool(3, padding=1),
             "s2": SpikingDense(3 * num_classes, levels=(4, 9), rule=MarginRule(), inputs=("c0", "c1")),
         }
