@@ -116,6 +116,21 @@ def replace_features(model: NetworkTrainer, replace, latency: torch.Tensor, rng:
     return texts
 
 
+def encode_splits(data: datasets.DataSet, encoder, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return (latencies, labels) of the training images to learn from, and of those held out. Fits the encoder."""
+    labels = data.train_labels
+    rest, held_out = stratified_split(labels, min(HELD_OUT, len(labels) // 5), seed)
+    if len(rest) > IMAGES:
+        _, chosen = stratified_split(labels[rest], IMAGES, seed)
+        rest = rest[chosen]
+    encoder.fit(data.train_images[rest])
+    splits = []
+    for chosen in (rest, held_out):
+        parts = [latencies for _, latencies in encode_chunks(encoder, data.train_images[chosen])]
+        splits.append((torch.cat(parts), torch.from_numpy(labels[chosen])))
+    return splits
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network")
@@ -126,19 +141,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     data = datasets.load(args.dataset)
-    labels = data.train_labels
-    rest, held_out = stratified_split(labels, min(HELD_OUT, len(labels) // 5), args.seed)
-    if len(rest) > IMAGES:
-        _, chosen = stratified_split(labels[rest], IMAGES, args.seed)
-        rest = rest[chosen]
     declared = model_class(args.network)
     encoder = choose_encoder(declared.encoder, colours=data.colours)
-    encoder.fit(data.train_images[rest])
-    splits = []
-    for chosen in (rest, held_out):
-        images = data.train_images[chosen]
-        parts = [latencies for _, latencies in encode_chunks(encoder, images)]
-        splits.append((torch.cat(parts), torch.from_numpy(labels[chosen])))
+    splits = encode_splits(data, encoder, args.seed)
     trained = declared(
         splits[0][0].shape[1],
         data.num_classes,
@@ -149,7 +154,7 @@ def main() -> None:
     )
     count = len(trained.phases) - 1
     trained.fit(LatencyDataset(*splits[0]), None, (*args.epochs[:count], 0), seed=args.seed)
-    sizes = f"{len(rest):,} + {len(held_out):,} images"
+    sizes = f"{len(splits[0][1]):,} + {len(splits[1][1]):,} images"
     for title, replace in (("STDP", None), ("imprinted", imprint), ("random", shuffle)):
         model = copy.deepcopy(trained)
         texts = replace_features(model, replace, splits[0][0][:MEASURED], np.random.default_rng(args.seed))
