@@ -54,4 +54,5 @@ for seed in 0 1 2; do
     colour=(--model colour2026 --dataset folder:runs/data/cifar --val-split 5000 --seed "$seed")
     run "cifar-colour2026-$seed" "${colour[@]}"
     run "cifar-colour2026-plain-$seed" "${colour[@]}" --augment none
+    run "cifar-colour2026-counts-$seed" "${colour[@]}" --model colour2026_counts
 done
