@@ -51,8 +51,8 @@ for seed in 0 1 2; do
     usps=(--dataset runs/data/usps.npz --image-size 28 28 --seed "$seed")
     run "usps-mozafari2018-adaptive-$seed" --model mozafari2018 "${usps[@]}" --epochs 4 8 100 --set "${adaptive[@]}"
     run "usps-multiscale2026-$seed" --model multiscale2026 "${usps[@]}" --epochs 4 8 8 4 55
-    colour=(--model colour2026 --dataset folder:runs/data/cifar --val-split 5000 --seed "$seed")
-    run "cifar-colour2026-$seed" "${colour[@]}"
-    run "cifar-colour2026-plain-$seed" "${colour[@]}" --augment none
-    run "cifar-colour2026-counts-$seed" "${colour[@]}" --model colour2026_counts
+    colour=(--dataset folder:runs/data/cifar --val-split 5000 --seed "$seed")
+    run "cifar-colour2026-$seed" --model colour2026 "${colour[@]}"
+    run "cifar-colour2026-plain-$seed" --model colour2026 "${colour[@]}" --augment none
+    run "cifar-colour2026-counts-$seed" --model colour2026_counts "${colour[@]}"
 done
