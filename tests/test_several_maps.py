@@ -124,12 +124,6 @@ def test_reports_know_what_a_stage_reads():
         summarize(model, 28, 28)
 
 
-def test_a_changed_number_of_features_reaches_every_stage_that_reads_it():
-    model = fork(overrides={"a.out_channels": 7, "d.out_channels": 2})
-    assert [model.stages[name].weight.shape[1] for name in ("b", "c", "d")] == [7, 7, 2]
-    assert model.stages["e"].weight.shape[1] == 7 * 36 + 5 * 36 + 6 * 36 + 2 * 4
-
-
 # Levels: inputs that take early spikes only
 
 

@@ -48,6 +48,7 @@ def test_fields_of_stages_and_rules():
         ("inception2024", {"s3.1.out_channels": 7}, {"s3": 75, "s4": 100 + 7 + 100}),
         ("inception2024", {"s2.out_channels": 7, "s3.out_channels": 9}, {"s3": 7, "s4": 27}),
         ("majority2024", {"s2.out_channels": 7}, {"s3": 7}),
+        ("multiscale2026", {"s1.out_channels": 7}, {"s2": 7, "s3": 7, "s5": 7 * 14**2 + 2 * 250 * 4**2 + 300 * 9**2}),
     ],
 )  # fmt: skip
 def test_another_number_of_features_changes_the_stages_that_read_them(name, overrides, expected):

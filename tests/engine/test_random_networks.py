@@ -51,8 +51,7 @@ class Drawn(NetworkTrainer):
         kernel = self.choose(1, 2, 3)
         stages = {"s1": self.make_firing(self.make_stdp(), kernel, self.choose(0, kernel - 1))}
         if self.choose(False, True):
-            padding = self.choose(0, 1)
-            stages["c1"] = Pool(2, padding=padding, rank=1 if padding else self.choose(1, 3))
+            stages["c1"] = self.choose(Pool(2), Pool(2, padding=1), Pool(2, rank=3))
         if self.choose(False, True):
             stages["i1"] = Inhibit(self.choose(0.2, 0.7))
         kind = self.choose("conv", "branches", "rewarded", "none")
