@@ -58,7 +58,7 @@ NETWORKS = {  # the networks of the figure, and texts about networks with the sa
     "majority2024": "",
     "multiscale2026": "",
     "kheradpisheh2018": "",
-    "colour2026": "for images of 32 × 32 pixels in red, green and blue",
+    "colour2026": "for colour images of 32 × 32 pixels. colour2026_counts: inhibition before the poolings, which count",
 }
 SIDE = {"colour2026": 32}  # pixels; of the others 28
 COLOURS = {"colour2026": 3}
