@@ -446,7 +446,7 @@ class NetworkTrainer(StageGraph):
             kept = self.read_for(known, targets)
             maps = {}
             for done in self.propagate(data.maps, kept, maps):
-                yield Step("chunk", phase, f"{' '.join(computed)} of the {split} images", done, len(data))
+                yield Step("chunk", phase, f"{target} of the {split} images", done, len(data))
             data.maps = maps
 
     def _finish_epoch(self, phase: Phase, progress: Progress, images: int, validated: Outcome | None) -> None:
