@@ -32,11 +32,25 @@ def read_groups() -> list[tuple[str, str, list[tuple[Path, dict]]]]:
 
 
 def format_mean(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.2f} %"
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
 
 
 def get_test_accuracies(runs: list[tuple[Path, dict]]) -> list[float]:
     return [100 * scores["test"]["last"]["accuracy"] for _, scores in runs]
+
+
+def read_pixel_classifiers(data: str) -> dict[str, list[float]]:
+    """Return {name of a classifier of pixels: its accuracies}, of the log of baselines.py."""
+    names = {"KNeighborsClassifier": "nearest neighbour, pixels", "LogisticRegression": "logistic regression, pixels"}
+    found = {}
+    for line in (HERE.parent.parent / "logs" / "baselines.log").read_text().splitlines():
+        source, *words = line.split()
+        if data in source:
+            classifier, accuracy, _ = words
+            found.setdefault(names[classifier], []).append(float(accuracy))
+    return found
 
 
 def make_table() -> list[tuple[str, ...]]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from images.draw import GREY, INK, ORANGE, PALE, PURPLE, STYLE
-from results.scripts.other_data import TITLES, get_test_accuracies
+from results.scripts.other_data import TITLES, format_mean, get_test_accuracies, read_pixel_classifiers
 
 RULES = {"R-STDP": ORANGE, "margin rule": PURPLE, "linear classifier": GREY}
 LEFT = "mozafari2018, 680", "deepr2024_greedy, 12", "inception2024, 10", "inception2024, 100"  # of their points
@@ -66,21 +66,20 @@ def draw_operations(path: Path, points: Sequence[tuple[str, str, list[float], li
 def draw_data(path: Path, groups) -> None:
     """Draw the accuracy of each network on each data set: a pale point for each run, the mean and its value."""
     with style.context(["default", STYLE]):
-        figure = Figure(figsize=(10, 6.4), layout="constrained")
+        figure = Figure(figsize=(10, 9), layout="constrained")
         axes = figure.add_subplot()
         line = 0
         names = {}  # {line: text}
         for data, title in TITLES.items():
             names[line] = title.replace("`", "")
-            for network, runs in ((network, runs) for found, network, runs in groups if found == data):
+            rows = [(network, get_test_accuracies(runs)) for found, network, runs in groups if found == data]
+            for network, accuracies in (*rows, *read_pixel_classifiers(data).items()):
                 line += 1
                 names[line] = network
-                accuracies = get_test_accuracies(runs)
-                colour = choose_colour(network)
-                mean = statistics.mean(accuracies)
-                axes.plot(accuracies, [line] * len(runs), "o", color=colour, alpha=0.25, ms=6, mew=0)
-                axes.plot(mean, line, "|", color=colour, ms=15, mew=3)
-                axes.text(101.5, line, f"{mean:.1f} ± {statistics.stdev(accuracies):.1f}", va="center", fontsize=10)
+                colour = GREY if "pixels" in network else choose_colour(network)
+                axes.plot(accuracies, [line] * len(accuracies), "o", color=colour, alpha=0.25, ms=6, mew=0)
+                axes.plot(statistics.mean(accuracies), line, "|", color=colour, ms=15, mew=3)
+                axes.text(101.5, line, format_mean(accuracies), va="center", fontsize=10)
             line += 1.6
         axes.set_yticks(list(names), names.values())
         for label in axes.get_yticklabels():
