@@ -101,7 +101,7 @@ def learn_decisions(
     screen = upper.buffers.screen
     chunk = len(upper.inputs.times)
     threads = _count_threads(geometry)
-    size = chunk // 2 if threads > 1 else chunk  # images of a piece of work
+    size = -(-chunk // min(threads, 2))  # images of a piece of work
     rates = rates.astype(upper.layer.weights.rows.dtype)
     if left_out is None:
         left_out = np.zeros((len(latency), geometry.features), bool)

@@ -47,18 +47,18 @@ def test_threads_sleep_while_they_wait(module, given, expected):
 def test_the_number_of_threads_changes_no_bit():
     """On 1, 2, 3 and 8 threads, whatever the number of cores: first spikes, decisions, potentials and weights."""
     rng, ends = np.random.default_rng(0), []
-    latency = torch.from_numpy(rng.integers(0, 40, (300, 8, 6, 5), dtype=np.uint8)).clamp(max=15)
-    weight = torch.from_numpy(rng.normal(0.8, 0.05, (200, 8, 5, 5))).float()
+    latency = torch.from_numpy(rng.integers(0, 40, (300, 16, 6, 5), dtype=np.uint8)).clamp(max=15)
+    weight = torch.from_numpy(rng.normal(0.8, 0.05, (200, 16, 5, 5))).float()
     labels, classes = torch.from_numpy(rng.integers(0, 5, 300)), np.arange(200) // 40
     for threads in (1, 2, 8, 8, 3):
         torch.set_num_threads(threads)
         end = [make_layer("event", weight, 15, 2, 20).fire(latency, 2)]
         for rule in (RSTDP(), MarginRule()):
-            learned = weight.clone()
-            layer = make_layer("event", learned, 15, 2, rule=rule)
+            layer = make_layer("event", weight.clone(), 15, 2, rule=rule)
             rates = np.tile(rule.first_rates(), (300, 1, 1))
             result = learn_decisions(layer, latency, labels, classes, rates)
-            end += [learned, result.decisions, result.highest, layer.peaks(latency)]
+            learn_decisions(layer, latency[:1], labels[:1], classes, rates[:1])  # a single image
+            end += [layer.weight, result.decisions, result.highest, layer.peaks(latency)]
         ends.append(end)
     assert not torch.equal(ends[0][1], weight)
     assert all(torch.equal(a, b) for end in ends[1:] for a, b in zip(ends[0], end, strict=True))
