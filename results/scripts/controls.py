@@ -116,12 +116,14 @@ def replace_features(model: NetworkTrainer, replace, latency: torch.Tensor, rng:
     return texts
 
 
-def encode_splits(data: datasets.DataSet, encoder, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def encode_splits(
+    data: datasets.DataSet, encoder, seed: int, images: int = IMAGES, held_out: int = HELD_OUT
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return (latencies, labels) of the training images to learn from, and of those held out. Fits the encoder."""
     labels = data.train_labels
-    rest, held_out = stratified_split(labels, min(HELD_OUT, len(labels) // 5), seed)
-    if len(rest) > IMAGES:
-        _, chosen = stratified_split(labels[rest], IMAGES, seed)
+    rest, held_out = stratified_split(labels, min(held_out, len(labels) // 5), seed)
+    if len(rest) > images:
+        _, chosen = stratified_split(labels[rest], images, seed)
         rest = rest[chosen]
     encoder.fit(data.train_images[rest])
     splits = []
@@ -131,8 +133,9 @@ def encode_splits(data: datasets.DataSet, encoder, seed: int) -> list[tuple[torc
     return splits
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def prepare(description: str) -> tuple[argparse.Namespace, NetworkTrainer, list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Return the command's arguments, the network that they name, and the images of ``encode_splits``."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network")
     parser.add_argument("dataset")
     parser.add_argument("--epochs", type=int, nargs="+", required=True)
@@ -144,7 +147,7 @@ def main() -> None:
     declared = model_class(args.network)
     encoder = choose_encoder(declared.encoder, colours=data.colours)
     splits = encode_splits(data, encoder, args.seed)
-    trained = declared(
+    network = declared(
         splits[0][0].shape[1],
         data.num_classes,
         args.seed,
@@ -152,6 +155,11 @@ def main() -> None:
         overrides=read_pairs(args.set),
         image_size=data.image_size,
     )
+    return args, network, splits
+
+
+def main() -> None:
+    args, trained, splits = prepare(__doc__)
     count = len(trained.phases) - 1
     trained.fit(LatencyDataset(*splits[0]), None, (*args.epochs[:count], 0), seed=args.seed)
     sizes = f"{len(splits[0][1]):,} + {len(splits[1][1]):,} images"

@@ -19,14 +19,20 @@ import numpy as np
 import torch
 
 import datasets
-from datasets.splits import stratified_split
-from encoders import choose_encoder, encode_chunks
+from encoders import choose_encoder
 from engine.layers import Inhibition, Pooling
 from engine.rules import MarginRule
 from engine.stages import Inhibit, Pool, SpikingDense
 from models import model_class
 from network_trainer import LatencyDataset, NetworkTrainer
-from results.scripts.controls import MEASURED, match_activity, measure_activity, scale_thresholds, shuffle
+from results.scripts.controls import (
+    MEASURED,
+    encode_splits,
+    match_activity,
+    measure_activity,
+    scale_thresholds,
+    shuffle,
+)
 
 WINDOW = 8
 CHUNK = 200
@@ -76,19 +82,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     data = datasets.load(args.dataset)
-    labels = data.train_labels
-    rest, held_out = stratified_split(labels, args.held_out, args.seed)
-    _, chosen = stratified_split(labels[rest], args.images, args.seed)
-    splits = rest[chosen], held_out
     declared = model_class("colour2026")
     encoder = choose_encoder(declared.encoder, colours=data.colours)
-    encoder.fit(data.train_images[splits[0]])
-    maps = []
-    targets = []
-    for split in splits:
-        parts = [latencies for _, latencies in encode_chunks(encoder, data.train_images[split])]
-        maps.append(torch.cat(parts))
-        targets.append(torch.from_numpy(labels[split]))
+    maps, targets = zip(*encode_splits(data, encoder, args.seed, args.images, args.held_out), strict=True)
     size = data.image_size
     model = declared(maps[0].shape[1], data.num_classes, args.seed, time_steps=encoder.time_steps, image_size=size)
     model.fit(LatencyDataset(maps[0], targets[0]), None, (1, 0, 0), seed=args.seed)

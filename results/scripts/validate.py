@@ -9,54 +9,20 @@ Prints the accuracy on these after the last and after the best epoch, that on th
 fraction of the neurons of each stage spikes on 500 of them.
 """
 
-import argparse
-
-import torch
-
-import datasets
-from encoders import choose_encoder
-from engine.stages import INPUT
-from models import model_class
 from network_trainer import LatencyDataset
-from results.scripts.controls import MEASURED, encode_splits, measure_activity
-from training.settings import read_pairs
+from results.scripts.controls import MEASURED, prepare, replace_features
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network")
-    parser.add_argument("dataset")
-    parser.add_argument("--epochs", type=int, nargs="+", required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    data = datasets.load(args.dataset)
-    declared = model_class(args.network)
-    encoder = choose_encoder(declared.encoder, colours=data.colours)
-    splits = encode_splits(data, encoder, args.seed)
-    model = declared(
-        splits[0][0].shape[1],
-        data.num_classes,
-        args.seed,
-        time_steps=encoder.time_steps,
-        overrides=read_pairs(args.set),
-        image_size=data.image_size,
-    )
+    args, model, splits = prepare(__doc__)
     progress = model.fit(*(LatencyDataset(*split) for split in splits), args.epochs, seed=args.seed)
     last = progress.history[-1]
+    activity = replace_features(model, None, splits[0][0][:MEASURED], None)
     print(
         f"{args.network} {args.dataset.rpartition('/')[2]} seed {args.seed} epochs {' '.join(map(str, args.epochs))}: "
         f"last {100 * last['val_accuracy']:.2f} %, best {100 * progress.best['accuracy']:.2f} %, "
-        f"learned from {100 * last['train_accuracy']:.1f} %; {' '.join(args.set)}",
-        flush=True,
+        f"learned from {100 * last['train_accuracy']:.1f} %; {'; '.join(activity)}"
     )
-    measured = {INPUT: splits[0][0][:MEASURED]}
-    for label, layer in model.named_layers():
-        if not layer.stage.decides:
-            name = next(name for name in model.declaration if label.startswith(name))
-            active = measure_activity(layer, model.map_of(measured, model.input_name(name))[:])
-            print(f"    {label}: {100 * active:.1f} % spike, threshold {float(layer.thresholds.mean()):.3g}")
 
 
 if __name__ == "__main__":
