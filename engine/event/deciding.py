@@ -92,9 +92,9 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decision
     while n < len(labels) and (weights.inside[0] or not has_learned):
         changed = np.flatnonzero(drift)
         values = peaks.values[n, :features]
-        group[:] = classes != labels[n]
-        group[left_out[n]] = 2
         if is_screened:
+            group[:] = classes != labels[n]
+            group[left_out[n]] = 2
             find_candidates(inputs, n, geometry, weights.transposed, drift, group, screen, peaks)
         else:
             for f in changed:
