@@ -309,7 +309,7 @@ class Inhibit(Stage):
         return below
 
     def explain(self) -> str:
-        return f"the first {100 * self.share:.4g} % of the spikes at each position"
+        return f"the spikes of the first {100 * self.share:.4g} % of the features at each position"
 
     def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
         return [self.row(labels[0], shape, field, rule="inhibition")]
