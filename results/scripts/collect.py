@@ -83,7 +83,7 @@ def read_all_times() -> dict[str, Times]:
 
 
 def format_time(seconds: float) -> str:
-    if seconds >= 7200:
+    if seconds >= 3600:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.1f} min"
 
