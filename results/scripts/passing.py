@@ -39,12 +39,9 @@ CHUNK = 200
 FIRST = (1,)
 COUNTS = (1, 4, 16)
 ROWS = [  # features, factor of the threshold, share, ranks
-    ("STDP", 1.0, None, FIRST),
-    ("STDP", 1.0, 0.05, COUNTS),
-    ("STDP", 1.0, None, COUNTS),
-    ("STDP", 1.0, 0.05, FIRST),
-    ("random", 1.0, None, FIRST),
-    ("random", 1.0, 0.05, COUNTS),
+    (features, 1.0, share, ranks)
+    for features in ("STDP", "random")
+    for share, ranks in ((None, FIRST), (0.05, FIRST), (None, COUNTS), (0.05, COUNTS))
 ]
 
 
