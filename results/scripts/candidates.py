@@ -2,8 +2,9 @@
 
     python -m results.scripts.candidates [NETWORK …]
 
-Trains all phases but the last as benchmarks/networks.py does. Then the last phase learns from 13,000 images of MNIST on
-one thread. Prints the mean number of features with candidates (docs/engine.md) for the first and the last 1,000 images.
+The networks learn as in benchmarks/networks.py, each phase for one epoch, from 13,000 images of MNIST on one thread.
+Prints the mean number of features with candidates (docs/engine.md) for the first and the last 1,000 images of the last
+phase.
 """
 
 import sys
@@ -11,7 +12,7 @@ import sys
 import torch
 
 import datasets
-from benchmarks.measure import learn, train_features
+from benchmarks.networks import train
 from engine.event import deciding
 from models import build_model
 from s1c1 import S1C1
@@ -38,10 +39,8 @@ def main() -> None:
     print("network, features of the last layer, features with candidates: first 1,000 images, last 1,000 images")
     for name in sys.argv[1:] or NAMES:
         model = build_model(name)
-        train_features(model, latencies)
-        inputs = model.map_of(latencies, model.input_name(model.phases[-1].stages[0]))[:]
         counts.clear()
-        learn(model, inputs, labels)
+        train(model, latencies, labels)
         features = len(model.stages[model.decision].weight)
         print(f"{name:20} {features:4} {sum(counts[:1000]) / 1000:6.1f} {sum(counts[-1000:]) / 1000:6.1f}", flush=True)
 

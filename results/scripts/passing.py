@@ -6,7 +6,6 @@ Trains s1 of colour2026 (256 features of 5×5) by STDP on the whitened images, a
 (results/scripts/controls.py). For each row, the spikes of s1 pass an inhibition and a pooling of 8×8, and a dense stage
 with five neurons per class learns by the margin rule from the pooled map. The test images are not read.
 
-* threshold: the factor of s1's threshold after its training.
 * share: at each position, a spike passes if fewer than ⌈share · F⌉ of the F features spike earlier there. "all": no
   inhibition.
 * ranks: a pooled feature has a channel for each rank r, which spikes with the r-th spike of the window.
@@ -30,7 +29,6 @@ from results.scripts.controls import (
     encode_splits,
     match_activity,
     measure_activity,
-    scale_thresholds,
     shuffle,
 )
 
@@ -38,8 +36,8 @@ WINDOW = 8
 CHUNK = 200
 FIRST = (1,)
 COUNTS = (1, 4, 16)
-ROWS = [  # features, factor of the threshold, share, ranks
-    (features, 1.0, share, ranks)
+ROWS = [
+    (features, share, ranks)
     for features in ("STDP", "random")
     for share, ranks in ((None, FIRST), (0.05, FIRST), (None, COUNTS), (0.05, COUNTS))
 ]
@@ -90,12 +88,10 @@ def main() -> None:
     shuffle(layers["random"], measured, np.random.default_rng(args.seed))
     match_activity(layers["random"], measured, measure_activity(layers["STDP"], measured))
     print(f"{args.images:,} + {args.held_out:,} images, {args.epochs} epochs, seed {args.seed}", flush=True)
-    for features, factor, share, ranks in ROWS:
-        layer = copy.deepcopy(layers[features])
-        scale_thresholds(layer, factor)
+    for features, share, ranks in ROWS:
         pooled = []
         for latencies in maps:
-            computed, passed = compute_map(layer, latencies, share, ranks)
+            computed, passed = compute_map(layers[features], latencies, share, ranks)
             pooled.append(computed)
         channels, *size = pooled[0].shape[1:]
         decision = Decision(channels, data.num_classes, args.seed, time_steps=encoder.time_steps, image_size=size)
@@ -104,7 +100,7 @@ def main() -> None:
         accuracies = [100 * row["val_accuracy"] for row in progress.history]
         kind = "all " if share is None else f"{share:.2f}"
         print(
-            f"{features:6}  threshold × {factor:.2f}  share {kind}  ranks {' '.join(map(str, ranks)):7}  "
+            f"{features:6}  share {kind}  ranks {' '.join(map(str, ranks)):7}  "
             f"{100 * passed:5.2f} % pass  last {accuracies[-1]:5.2f} %, best {max(accuracies):5.2f} %",
             flush=True,
         )
