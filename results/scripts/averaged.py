@@ -22,7 +22,7 @@ def main() -> None:
     batches = -(-len(train) // BATCH)
     means = {}
     accuracies = {window: [] for window in WINDOWS}
-    for step in model.steps(train, validation, args.epochs, seed=args.seed, progress=Progress()):
+    for step in model.steps(train, validation, args.epochs, seed=args.seed, batch_size=BATCH, progress=Progress()):
         if step.kind == "batch" and step.phase.needs_labels:
             for window in WINDOWS:
                 mean = means.setdefault(window, weight.double())
