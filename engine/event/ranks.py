@@ -25,53 +25,58 @@ def pool_by_rank(latency: Tensor, size: int, rank: int, time_steps: int) -> Tens
 
 def pass_first(latency: Tensor, rank: int, time_steps: int) -> Tensor:
     """Return latency uint8 (N, C, H, W) without the spikes that come after the spike of a rank at their position."""
-    out = torch.empty(latency.shape, dtype=torch.uint8)
-    run_parts(_pass_first_of_images, len(latency), latency.numpy(force=True), rank, time_steps, out.numpy())
-    return out.to(latency.device)
+    flat = latency.flatten(2)
+    out = torch.empty(flat.shape, dtype=torch.uint8)
+    run_parts(_pass_first_of_images, len(flat), flat.numpy(force=True), rank, time_steps, out.numpy())
+    return out.view(latency.shape).to(latency.device)
 
 
 @compiled
 def _pool_images(part, parts, latency, size, rank, silent, out):
     _, channels, height, width = out.shape
-    counts = np.empty(silent + 1, np.int64)
+    counts = np.empty((width, silent), np.int32)
     for n in range(part, len(out), parts):
         for c in range(channels):
             for y in range(height):
+                counts[:] = 0
+                for line in latency[n, c, y * size : (y + 1) * size]:
+                    for x in range(width * size):
+                        t = line[x]
+                        if t < silent:  # a branch, because most neurons are silent
+                            counts[x // size, t] += 1
                 for x in range(width):
-                    counts[:] = 0
-                    for line in latency[n, c, y * size : (y + 1) * size]:
-                        for t in line[x * size : (x + 1) * size]:
-                            counts[min(t, silent)] += 1
-                    out[n, c, y, x] = _find_time(counts, rank)
+                    out[n, c, y, x] = _find_time(counts[x], rank)
 
 
 @compiled
 def _pass_first_of_images(part, parts, latency, rank, silent, out):
-    _, channels, height, width = out.shape
-    counts = np.empty((height, width, silent + 1), np.int64)
-    last = np.empty((height, width), np.uint8)
-    for n in range(part, len(out), parts):
+    """latency, out: (N, C, H · W)."""
+    images, channels, positions = latency.shape
+    counts = np.empty((positions, silent), np.int32)
+    last = np.empty(positions, np.uint8)
+    for n in range(part, images, parts):
         counts[:] = 0
         for c in range(channels):
-            for y in range(height):
-                for x in range(width):
-                    counts[y, x, min(latency[n, c, y, x], silent)] += 1
-        for y in range(height):
-            for x in range(width):
-                last[y, x] = _find_time(counts[y, x], rank)
+            times = latency[n, c]
+            for p in range(positions):
+                t = times[p]
+                if t < silent:
+                    counts[p, t] += 1
+        for p in range(positions):
+            last[p] = _find_time(counts[p], rank)
         for c in range(channels):
-            for y in range(height):
-                for x in range(width):
-                    t = latency[n, c, y, x]
-                    out[n, c, y, x] = t if t <= last[y, x] else silent
+            times = latency[n, c]
+            passed = out[n, c]
+            for p in range(positions):
+                passed[p] = times[p] if times[p] <= last[p] else silent
 
 
 @compiled
 def _find_time(counts, rank):
-    """Return the time step of the spike of a rank. counts (T + 1,): spikes of each time step, then silent neurons."""
-    t = 0
-    seen = counts[0]
-    while seen < rank and t < len(counts) - 1:
-        t += 1
+    """Return the time step of the spike of a rank, or T if there are fewer. counts (T,): the spikes of each step."""
+    seen = 0
+    for t in range(len(counts)):
         seen += counts[t]
-    return t
+        if seen >= rank:
+            return t
+    return len(counts)
