@@ -87,7 +87,7 @@ def draw_data(path: Path, groups) -> None:
                 label.set(fontweight="bold", color=INK)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set(ylim=(line - 1, -0.8), xlim=(45, 100), xlabel="test accuracy after the last epoch, %")
+        axes.set(ylim=(line - 1, -0.8), xlim=(30, 100), xlabel="test accuracy after the last epoch, %")
         axes.grid(axis="x", color=PALE)
         axes.set_axisbelow(True)
         axes.set_title("Other data: each fold or seed (pale), mean and standard deviation")
