@@ -1,6 +1,7 @@
 """The commands, examples, links, tables and figures of the README and of docs/, and the tutorial, on a few images."""
 
 import contextlib
+import csv
 import functools
 import io
 import os
@@ -138,6 +139,19 @@ def test_the_tables_are_those_of_the_logs():
     for page, tables in runpy.run_path(str(ROOT / "results" / "scripts" / "collect.py"))["make_tables"]().items():
         text = page.read_text()
         assert all(table in text for table in tables.values()), page
+
+
+def test_every_experiment_is_a_complete_row():
+    lines = (ROOT / "results" / "experiments.tsv").read_text().splitlines()
+    rows = list(csv.DictReader((line for line in lines if not line.startswith("#")), delimiter="\t", strict=True))
+    assert rows
+    for row in rows:
+        assert len(row) == 10
+        assert all(row.values()), row
+        assert re.fullmatch(r"20\d\d-\d\d-\d\d [0-9a-f]{7}", f"{row['date']} {row['commit']}"), row
+        assert np.isfinite([float(row[name]) for name in ("before", "after", "standard_error")]).all(), row
+        assert row["kept"] in ("yes", "no"), row
+        assert (ROOT / "results" / row["log"]).is_file(), row
 
 
 def test_every_run_of_the_results_has_a_command():
