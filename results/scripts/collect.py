@@ -7,10 +7,8 @@ They come from the logs and scores of ``results/runs/`` and ``results/times/``.
 Each table replaces the text between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
-import csv
 import json
 import re
-import statistics
 import sys
 from collections.abc import Sequence
 from itertools import groupby
@@ -22,6 +20,7 @@ if __name__ == "__main__":  # as a script, it finds its own folder only
     sys.path.insert(0, str(HERE.parent))
 
 from results.scripts import other_data  # noqa: E402
+from results.scripts.other_data import format_mean  # noqa: E402
 
 RUN_COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"
 SEED_COLUMNS = (
@@ -42,8 +41,6 @@ CHANGED = " with ", " without ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 
 LONG = 2, 4, 680  # the epochs of SpykeTorch's script
 TIMES = HERE / "times"
 EXAMPLE = TIMES / "deep2024-10-epochs.log"  # the output of the README's first command
-SEARCH_COLUMNS = "data set", "setting", "copies", "epochs", "seeds", "settled, %", "best epoch, %", "difference"
-BASELINE = "encoder.threshold=20", "s5.rule.decay=0.82", "s5.out_channels=50"  # of logs/search-candidates.csv
 
 
 class Times(NamedTuple):
@@ -178,10 +175,6 @@ def group_runs() -> list[tuple[str, list[tuple[Path, dict]]]]:
     return [(name, group) for name, group in groups if len(group) > 1]
 
 
-def format_mean(values: Sequence[float]) -> str:
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
-
-
 def summarize_runs(name: str, runs: list[tuple[Path, dict]]) -> dict[str, str]:
     """Return the means and standard deviations over the seeds of one network: {column: text}."""
     flags = runs[0][1]["flags"]
@@ -287,27 +280,6 @@ def read_speed() -> str:
     return re.findall(r"^### \d+ threads?\n\n((?:\|.*\n)+)", text, re.MULTILINE)[-1].rstrip()
 
 
-def make_search_table() -> str:
-    """Return the table of ``logs/search-candidates.csv``: one line for each candidate, over its seeds."""
-    with open(HERE / "logs" / "search-candidates.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    found = {}
-    for row in rows:
-        changes = sorted({*f"{row['set']} {row['try']}".split()} - {*BASELINE})
-        words = " ".join(f"`{word}`" for word in changes)
-        found.setdefault((row["dataset"], words or "baseline", row["copies"], row["epochs"]), []).append(row)
-    cells = []
-    for (dataset, words, copies, epochs), runs in sorted(found.items(), key=lambda item: item[0][0]):
-        settled, best, difference = (
-            statistics.mean(float(run[column]) for run in runs) for column in ("settled", "best", "difference")
-        )
-        error = sum(float(run["standard_error"]) ** 2 for run in runs) ** 0.5 / len(runs)
-        seeds = " ".join(sorted((run["seed"] for run in runs), key=int))
-        gain = f"{difference:+.2f} ± {error:.2f}" if words != "baseline" else ""
-        cells.append((dataset, words, copies, epochs, seeds, f"{settled:.2f}", f"{best:.2f}", gain))
-    return to_markdown(SEARCH_COLUMNS, cells)
-
-
 def count_additions(scores: dict) -> float | None:
     """Return the synaptic additions for a test image, in millions; None for a run that did not count them."""
     counts = scores.get("energy", {}).get("stages") or scores.get("activity")
@@ -360,7 +332,6 @@ def make_tables() -> dict[Path, dict[str, str]]:
             "data": data,
         },
         HERE / "runs" / "README.md": {"runs": make_run_table()},
-        HERE / "search.md": {"candidates": make_search_table()},
     }
 
 

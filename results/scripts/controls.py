@@ -116,20 +116,23 @@ def replace_features(model: NetworkTrainer, replace, latency: torch.Tensor, rng:
     return texts
 
 
-def encode_splits(
-    data: datasets.DataSet, encoder, seed: int, images: int = IMAGES, held_out: int = HELD_OUT
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return (latencies, labels) of the training images to learn from, and of those held out. Fits the encoder."""
-    labels = data.train_labels
-    rest, held_out = stratified_split(labels, min(held_out, len(labels) // 5), seed)
-    if len(rest) > images:
-        _, chosen = stratified_split(labels[rest], images, seed)
+def choose_images(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the training images to learn from, and of those held out, stratified and sorted."""
+    rest, held_out = stratified_split(labels, min(HELD_OUT, len(labels) // 5), seed)
+    if len(rest) > IMAGES:
+        _, chosen = stratified_split(labels[rest], IMAGES, seed)
         rest = rest[chosen]
-    encoder.fit(data.train_images[rest])
+    return rest, held_out
+
+
+def encode_splits(data: datasets.DataSet, encoder, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return (latencies, labels) of the images to learn from, and of those held out. Fits the encoder."""
+    train, held_out = choose_images(data.train_labels, seed)
+    encoder.fit(data.train_images[train])
     splits = []
-    for chosen in (rest, held_out):
+    for chosen in (train, held_out):
         parts = [latencies for _, latencies in encode_chunks(encoder, data.train_images[chosen])]
-        splits.append((torch.cat(parts), torch.from_numpy(labels[chosen])))
+        splits.append((torch.cat(parts), torch.from_numpy(data.train_labels[chosen])))
     return splits
 
 
