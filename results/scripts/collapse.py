@@ -36,19 +36,19 @@ STILL = STDP(winners=15, radius=0, rates=(0.0, 0.0), bounds=(-1.0, 2.0), stabili
 def measure(model, data) -> tuple[float, float, float]:
     """Return the spikes of s3 and of c3 per image, and the fraction of the winners' inputs that spiked in time."""
     latency = data.maps["c2"][:MEASURED]
-    layer, silent = model.stages["s3"], model.time_steps
+    layer = model.stages["s3"]
     stage = layer.stage
     fired = layer.fire(latency)
     pooled = model.stages["c3"].fire(fired)
     winners = copy.deepcopy(layer).learn_features(latency, STILL)
-    padded = F.pad(latency, [stage.padding] * 4, value=silent)
+    padded = F.pad(latency, [stage.padding] * 4, value=model.time_steps)
     fractions = []
     for image, winners_of_image in zip(padded, winners.tolist(), strict=True):
         for feature, line, column, time in winners_of_image:
             if feature >= 0:
                 inputs = image[:, line : line + stage.kernel, column : column + stage.kernel]
                 fractions.append(float((inputs <= time).float().mean()))
-    spikes = (float((latency < silent).sum()) / len(latency) for latency in (fired, pooled))
+    spikes = [int((spiked < model.time_steps).sum()) / MEASURED for spiked in (fired, pooled)]
     return *spikes, float(np.mean(fractions))
 
 
@@ -59,11 +59,12 @@ def main() -> None:
     parser.add_argument("--reward", type=float, nargs=2, default=(0.001, -0.00075), metavar=("LTP", "LTD"))
     parser.add_argument("--punishment", type=float, nargs=2, default=(-0.001, 0.000125), metavar=("LTP", "LTD"))
     chosen = parser.parse_args()
-    reward, punishment = tuple(chosen.reward), tuple(chosen.punishment)
+    reward = tuple(chosen.reward)
+    punishment = tuple(chosen.punishment)
     model = build_model("deepr2024", overrides={"s3.rule.reward": reward, "s3.rule.punishment": punishment})
-    mnist, encoder = datasets.load("mnist"), S1C1()
+    mnist = datasets.load("mnist")
     order = np.random.default_rng(0).permutation(len(mnist.train_images))[: chosen.images + HELD_OUT]
-    latencies = encoder.encode(mnist.train_images[order])
+    latencies = S1C1().encode(mnist.train_images[order])
     labels = torch.as_tensor(mnist.train_labels)[order]
     held_out = LatencyDataset(latencies[:HELD_OUT], labels[:HELD_OUT])
     train = LatencyDataset(latencies[HELD_OUT:], labels[HELD_OUT:])
@@ -74,13 +75,15 @@ def main() -> None:
         row = progress.history[-1]
         of_s3, of_c3, in_time = measure(model, held_out)
         mean = float(model.stages["s3"].weight.mean())
+        number = 0
         line = f"s3 {of_s3:6.1f}  c3 {of_c3:5.1f} spikes, inputs in time {100 * in_time:4.1f} %, mean weight {mean:.4f}"
         if step.kind == "epoch":
+            number = row["epoch"]
             both = row["train_accuracy"] * row["train_loss"]
             change = [1e6 * both * (rewarded + punished) for rewarded, punished in zip(reward, punishment, strict=True)]
             accuracies = f"train {100 * row['train_accuracy']:.2f} %, held out {100 * row['val_accuracy']:.2f} %"
             line = f"{accuracies}  {line}, expected change in time {change[0]:+.0f}, other {change[1]:+.0f}"
-        print(f"epoch {row['epoch'] if step.kind == 'epoch' else 0:2}  {line}", flush=True)
+        print(f"epoch {number:2}  {line}", flush=True)
 
 
 if __name__ == "__main__":

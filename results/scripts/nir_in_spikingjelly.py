@@ -1,6 +1,6 @@
 """Run trained networks in SpikingJelly, from their NIR graphs, and compare every first spike and every decision.
 
-    python results/scripts/nir_in_spikingjelly.py write FOLDER CHECKPOINT …  # in the environment of this repository
+    python -m results.scripts.nir_in_spikingjelly write FOLDER CHECKPOINT …  # in the environment of this repository
     python results/scripts/nir_in_spikingjelly.py run FOLDER                 # in an environment with SpikingJelly
 
 The second environment needs Python 3.11 and: pip install torch torchaudio spikingjelly nir nirtorch.
@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-IMAGES, BATCH = 1000, 50  # the first test images of MNIST
+IMAGES = 1000  # the first test images of MNIST
+BATCH = 50
 
 
 def write(folder: Path, checkpoints: list[str]) -> None:
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+    """Write the graph of each network, and its spikes and decisions for the test images."""
     import datasets
     from report.nir import write_nir
     from training.checkpoint import load_network
@@ -26,55 +27,78 @@ def write(folder: Path, checkpoints: list[str]) -> None:
     images = datasets.load("mnist").test_images[:IMAGES]
     for path in checkpoints:
         network = load_network(path)
-        model, latency = network.model.double(), network.encoder.encode(images)
+        model = network.model.double()
+        latency = network.encoder.encode(images)
         write_nir(folder / f"{model.name}.nir", model, network.class_names)
         maps = {f"map {name}": found.numpy() for name, found in model.walk(latency)}
         np.savez_compressed(folder / f"{model.name}.npz", input=latency, decisions=model.predict(latency), **maps)
 
 
+def simulate(network: torch.nn.Module, graph, latency: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Run some images through a network in SpikingJelly.
+
+    latency: uint8 (N, C, H, W), the time step of each input's spike. Returns {neurons: the time step of each first
+    spike, uint8 (N, F, H, W)}, and the potentials of the decision stage at the last time step.
+    """
+    import nir
+
+    steps = int(graph.metadata["time_steps"])
+    neurons = {name: node for name, node in graph.nodes.items() if isinstance(node, nir.IF)}
+    shapes = {name: (len(latency), *node.v_threshold.shape) for name, node in neurons.items()}
+    first = {name: torch.full(shape, steps, dtype=torch.uint8) for name, shape in shapes.items()}
+    state = dict.fromkeys(graph.nodes)
+    for name, shape in shapes.items():
+        state[name] = (torch.zeros(shape, dtype=torch.float64),)
+    fired = {}  # {neurons: their spikes at this step}
+    hooks = []
+    for name in neurons:
+
+        def keep(module, args, output, name=name):
+            fired[name] = output[0]
+
+        hooks.append(network.get_submodule(name).register_forward_hook(keep))
+    potential = 0
+    for t in range(steps):
+        output, state = network((latency == t).double(), state)
+        potential = potential + output
+        for name, spikes in fired.items():
+            first[name][(spikes > 0) & (first[name] == steps)] = t
+    for hook in hooks:
+        hook.remove()
+    return first, potential
+
+
 @torch.no_grad()
 def run(folder: Path) -> None:
+    """Print how many decisions and first spikes differ for each network of the folder."""
     import nir
     from spikingjelly.activation_based.nir_exchange import import_from_nir
 
-    fired = {}  # {neurons: their spikes at the last step}
-
-    def note(module, args, output):
-        fired[module] = output[0]
-
     for path in sorted(folder.glob("*.nir")):
-        graph, expected = nir.read(path), np.load(path.with_suffix(".npz"))
-        network, steps = import_from_nir(path, dtype=torch.float64), int(graph.metadata["time_steps"])
-        neurons = [name for name, node in graph.nodes.items() if isinstance(node, nir.IF)]
-        modules = {name: network.get_submodule(name) for name in neurons}
-        for module in modules.values():
-            module.register_forward_hook(note)
-        different, wrong = dict.fromkeys(neurons, 0), 0
+        graph = nir.read(path)
+        expected = {name: torch.from_numpy(array) for name, array in np.load(path.with_suffix(".npz")).items()}
+        network = import_from_nir(path, dtype=torch.float64)
+        classes = torch.from_numpy(graph.metadata["class_of_feature"])
+        different = {}
+        wrong = 0
         for start in range(0, IMAGES, BATCH):
-            latency = torch.from_numpy(expected["input"][start : start + BATCH])
-            shapes = {name: (BATCH, *graph.nodes[name].v_threshold.shape) for name in neurons}
-            state = dict.fromkeys(graph.nodes) | {n: (torch.zeros(s, dtype=torch.float64),) for n, s in shapes.items()}
-            first = {name: torch.full(shape, steps, dtype=torch.uint8) for name, shape in shapes.items()}
-            potential = 0
-            for t in range(steps):
-                output, state = network((latency == t).double(), state)
-                potential = potential + output
-                for name in neurons:
-                    first[name][(fired[modules[name]] > 0) & (first[name] == steps)] = t
-            for name in neurons:
-                map_ = torch.from_numpy(expected[f"map {name.removesuffix('_neurons')}"][start : start + BATCH])
-                different[name] += int((first[name] != map_).sum())
+            part = slice(start, start + BATCH)
+            first, potential = simulate(network, graph, expected["input"][part])
+            for name, times in first.items():
+                wanted = expected[f"map {name.removesuffix('_neurons')}"][part]
+                different[name] = different.get(name, 0) + int((times != wanted).sum())
             peaks = potential.amax((2, 3))
-            classes = torch.from_numpy(graph.metadata["class_of_feature"])[peaks.argmax(1)]
-            classes[peaks.amax(1) <= 0] = -1
-            wrong += int((classes != torch.from_numpy(expected["decisions"][start : start + BATCH])).sum())
+            decisions = classes[peaks.argmax(1)]
+            decisions[peaks.amax(1) <= 0] = -1
+            wrong += int((decisions != expected["decisions"][part]).sum())
         print(
             f"{path.stem}, {IMAGES} images: {wrong} other decisions; first spikes that differ:", different, flush=True
         )
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "write":
-        write(Path(sys.argv[2]), sys.argv[3:])
+    command, folder, *checkpoints = sys.argv[1:]
+    if command == "write":
+        write(Path(folder), checkpoints)
     else:
-        run(Path(sys.argv[2]))
+        run(Path(folder))

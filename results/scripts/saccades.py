@@ -24,9 +24,11 @@ import datasets
 from datasets.events import N_MNIST_SIZE
 
 CORNERS = np.array([(0.0, 0.0), (7.0, 3.5), (0.0, 7.0), (0.0, 0.0)]) - 3.5  # y, x of the saccades in pixels
-SACCADE, STEP = 100_000, 2_000  # µs
+SACCADE = 100_000  # µs
+STEP = 2_000  # µs
 BLACK = 0.15  # intensity of a black pixel of the screen, white is 1
-THRESHOLD, THRESHOLD_NOISE = 0.4, 0.06  # of log intensity: mean and standard deviation over the pixels
+THRESHOLD = 0.4  # of the log intensity: the mean over the pixels
+THRESHOLD_NOISE = 0.06  # its standard deviation
 STRAY = 0.5  # stray events of a pixel per second
 
 
@@ -39,23 +41,25 @@ def move_digits(images: np.ndarray, corner: np.ndarray) -> np.ndarray:
 
 def simulate(images: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
     """Return the events of each digit: x, y, t (µs), p in rows, int64 (n, 4), sorted by time."""
-    count, found = len(images), []
-    thresholds = np.maximum(rng.normal(THRESHOLD, THRESHOLD_NOISE, (2, count, *N_MNIST_SIZE)), THRESHOLD / 2)
+    count = len(images)
+    found = []
+    drawn = rng.normal(THRESHOLD, THRESHOLD_NOISE, (2, count, *N_MNIST_SIZE))
+    thresholds = np.maximum(drawn, THRESHOLD / 2)
     before = move_digits(images, CORNERS[0])
     level = before + rng.uniform(-0.5, 0.5, before.shape) * THRESHOLD  # at a pixel's last event, before the recording
     for saccade, (start, end) in enumerate(pairwise(CORNERS)):
         for step in range(SACCADE // STEP):
             now = move_digits(images, start + (end - start) * (step + 1) * STEP / SACCADE)
             for p, sign in ((1, 1), (0, -1)):
-                own, change = thresholds[p], now - before
+                own = thresholds[p]
+                change = now - before
+                change[change == 0] = 1
                 while True:  # a pixel that has changed by several thresholds sends several events
                     place = np.nonzero(sign * (now - level) >= own)
                     if not len(place[0]):
                         break
                     level[place] += sign * own[place]
-                    part = np.clip(
-                        (level[place] - before[place]) / np.where(change[place] == 0, 1, change[place]), 0, 1
-                    )
+                    part = np.clip((level[place] - before[place]) / change[place], 0, 1)
                     t = saccade * SACCADE + (step + part) * STEP
                     found.append(np.stack([*place, t.astype(int), np.full(len(t), p)], 1))
             before = now
@@ -76,7 +80,8 @@ def write_bin(path: Path, events: np.ndarray) -> None:
 
 def write_part(folder: Path, images: np.ndarray, labels: np.ndarray, seed: int) -> int:
     """Write the recordings of digits into class folders. Returns the number of events."""
-    total, rng = 0, np.random.default_rng(seed)
+    total = 0
+    rng = np.random.default_rng(seed)
     for label in np.unique(labels):
         (folder / str(label)).mkdir(parents=True, exist_ok=True)
     for start in tqdm(range(0, len(images), 100), desc=folder.name, leave=False):
@@ -91,7 +96,8 @@ def link_shuffled(folder: Path, shuffled: Path) -> None:
     for part in ("Train", "Test"):
         paths = sorted((folder / part).glob("*/*.bin"))
         labels = np.array([path.parent.name for path in paths])
-        labels = np.random.default_rng(0).permutation(labels) if part == "Train" else labels
+        if part == "Train":
+            labels = np.random.default_rng(0).permutation(labels)
         for path, label in zip(paths, labels, strict=True):
             (shuffled / part / label).mkdir(parents=True, exist_ok=True)
             (shuffled / part / label / path.name).symlink_to(path.resolve())
@@ -106,13 +112,17 @@ def main() -> None:
     parser.add_argument("--shuffled", type=Path, metavar="FOLDER")
     chosen = parser.parse_args()
     data = datasets.load("mnist")
-    train, test = (data.train_images, data.train_labels), (data.test_images, data.test_labels)
-    arrays = {}
-    for seed, (name, count, part) in enumerate((("train", chosen.train, train), ("test", chosen.test, test))):
-        images, labels = (array[:count] for array in part)
-        arrays |= {f"x_{name}": images, f"y_{name}": labels}
-        total = write_part(chosen.folder / name.capitalize(), images, labels, seed)
-        print(f"{chosen.folder / name.capitalize()}: {count:,} recordings, {total / count:,.0f} events in each")
+    arrays = {
+        "x_train": data.train_images[: chosen.train],
+        "y_train": data.train_labels[: chosen.train],
+        "x_test": data.test_images[: chosen.test],
+        "y_test": data.test_labels[: chosen.test],
+    }
+    for seed, name in enumerate(("train", "test")):
+        folder = chosen.folder / name.capitalize()
+        images = arrays[f"x_{name}"]
+        total = write_part(folder, images, arrays[f"y_{name}"], seed)
+        print(f"{folder}: {len(images):,} recordings, {total / len(images):,.0f} events in each")
     if chosen.pictures:
         np.savez(chosen.pictures, **arrays)
     if chosen.shuffled:
