@@ -4,15 +4,16 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
 import time
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
+from engine.checks import check_labels, check_time_steps
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
 from engine.declaration import fits
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_stages
@@ -45,6 +46,18 @@ class LatencyDataset:
 
     def __len__(self):
         return len(self.labels)
+
+
+class Copies(Protocol):
+    """Moved copies of the training images, such as ``datasets.augmentation.MovedCopies``."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Sequence[torch.Tensor]]:
+        """Yield the latencies of each copy, which are read by slices: uint8 (n, C, H, W)."""
+
+    def file(self, number: int) -> BinaryIO | None:
+        """Open a file for what is computed from a copy, 1 is the first; None: it is kept in memory."""
 
 
 @dataclass
@@ -167,11 +180,9 @@ class NetworkTrainer(StageGraph):
         image_size: Sequence[int] | None = None,
     ):
         super().__init__()
-        if time_steps not in range(1, 255):
-            raise InputError(f"time_steps must be a whole number from 1 to 254, not {time_steps!r}")
         self.in_channels = in_channels
         self.num_classes = num_classes
-        self.time_steps = time_steps
+        self.time_steps = check_time_steps(time_steps)
         self.image_size = (28, 28) if image_size is None else tuple(image_size)
         is_on_cpu = torch.device(device).type == "cpu"
         if backend == "auto":
@@ -230,14 +241,6 @@ class NetworkTrainer(StageGraph):
         """
         return class_of_features(self._deciding_layers()[0].stage.out_channels, self.num_classes)
 
-    def check_labels(self, labels: Any, count: int) -> torch.Tensor:
-        """Return the labels as int64 (count,). Raises InputError for another number of labels or unknown classes."""
-        labels = torch.as_tensor(labels).numpy(force=True)
-        fits = labels.shape == (count,) and labels.dtype.kind in "iu"
-        if not fits or ((labels < 0) | (labels >= self.num_classes)).any():
-            raise InputError(f"labels must be integers ({count},) from 0 to {self.num_classes - 1}, not {labels}")
-        return torch.from_numpy(labels.astype(np.int64))
-
     def check_epochs(self, epochs: Sequence[int]) -> None:
         """Raise InputError unless there is a number for each phase."""
         if len(epochs) != len(self.phases):
@@ -282,6 +285,10 @@ class NetworkTrainer(StageGraph):
         decisions = majority(torch.stack(votes, 1), torch.stack(highest, 1), self.num_classes)
         return decisions, scores
 
+    def forward(self, latencies: torch.Tensor) -> torch.Tensor:
+        """Return the decided classes, as ``predict`` does."""
+        return self.predict(latencies)
+
     def predict(self, latencies: torch.Tensor) -> torch.Tensor:
         """Return the decided classes, int64 (N,), -1 for silence."""
         return self.decide(latencies)[0]
@@ -289,7 +296,7 @@ class NetworkTrainer(StageGraph):
     def evaluate(self, latencies: torch.Tensor, labels: Any) -> Outcome:
         """Classify the images and compare the decisions with the labels. The network does not change."""
         predictions = self.predict(latencies).cpu()
-        return Outcome.of(predictions, self.check_labels(labels, len(predictions)))
+        return Outcome.of(predictions, check_labels(labels, len(predictions), self.num_classes))
 
     # -----------------------------------------------------------------------------------------------------------------
     # Learning
@@ -310,7 +317,7 @@ class NetworkTrainer(StageGraph):
         self._deciding_layers()
         phase = self.phases[-1]
         inputs = self.map_of(latencies, self.input_name(phase.stages[0]))
-        labels = self.check_labels(labels, len(inputs))
+        labels = check_labels(labels, len(inputs), self.num_classes)
         if not len(labels):
             return Outcome(0, 0, 0)
         return phase.learn(self, inputs, labels, epoch).outcome
@@ -338,7 +345,7 @@ class NetworkTrainer(StageGraph):
         seed: int = 0,
         patience: int = 0,
         progress: Progress | None = None,
-        copies: Iterable[Any] | None = None,
+        copies: Copies | None = None,
     ) -> Generator[Step, None, None]:
         """Train phase by phase, and yield a ``Step`` after each piece of work.
 
@@ -355,8 +362,8 @@ class NetworkTrainer(StageGraph):
             patience: a phase with labels ends after this number of its epochs without a better validation accuracy
                 than in its epochs before them. 0: it never ends early.
             progress: where the training continues; it is updated in place. None: at the beginning.
-            copies: moved copies of the training images (``datasets.augmentation.MovedCopies``). Each batch of the
-                decision stage reads the original images or one of the copies.
+            copies: moved copies of the training images. Each batch of the decision stage reads the original images or
+                one of the copies.
         """
         progress = progress or Progress()
         self.check_epochs(epochs)
@@ -420,9 +427,8 @@ class NetworkTrainer(StageGraph):
                 continue
             if not len(data):
                 raise InputError(f"there are no {split} images")
-            data.labels = self.check_labels(data.labels, len(next(iter(data.maps.values()))))
-            if isinstance(data.maps.get(INPUT), torch.Tensor):
-                self.check(data.maps[INPUT])
+            data.maps = self.check_maps(data.maps)
+            data.labels = check_labels(data.labels, len(next(iter(data.maps.values()))), self.num_classes)
 
     def _prepare(self, phase, train, validation, copies) -> Generator[Step, None, None]:
         """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""

@@ -116,10 +116,13 @@ class Encoder:
         if isinstance(latencies, np.ndarray):
             latencies = torch.from_numpy(np.require(latencies, requirements=["C", "W"]))
         shape = len(images), self.channels, *images.shape[1:3]
-        fits = isinstance(latencies, torch.Tensor) and latencies.dtype == torch.uint8 and latencies.shape == shape
-        if not fits or (latencies > self.time_steps).any():
-            wanted = f"uint8 {shape} from 0 to {self.time_steps}"
-            raise InputError(f"--encoder: {type(self).__name__}.encode must return {wanted}, not {latencies}")
+        wanted = f"--encoder: {type(self).__name__}.encode must return uint8 {shape} from 0 to {self.time_steps}"
+        if not isinstance(latencies, torch.Tensor):
+            raise InputError(f"{wanted}, not {type(latencies).__name__}")
+        if latencies.dtype != torch.uint8 or latencies.shape != shape:
+            raise InputError(f"{wanted}, not {latencies.dtype} {tuple(latencies.shape)}")
+        if (latencies > self.time_steps).any():
+            raise InputError(f"{wanted}, not to {latencies.max()}")
         return latencies
 
     def count_macs(self, height: int, width: int) -> int:

@@ -176,6 +176,8 @@ def get_k_winners(
     Returns:
         list of ``(feature, row, column)`` in the order of choice, shorter than ``kwta`` if no more neurons spike.
     """
+    if spikes is not None and spikes.shape != potentials.shape:
+        raise ValueError(f"spikes {tuple(spikes.shape)} and potentials {tuple(potentials.shape)} differ in shape")
     time_steps, _, height, width = potentials.shape
     spike_counts = (potentials > 0).sum(0) if spikes is None else spikes.sum(0)
     latency = (time_steps - spike_counts).long()  # (C, H, W)

@@ -76,22 +76,6 @@ def strongest(peaks):
 
 
 @compiled
-def check_learners(learners, count, features, rows):
-    """Raise ValueError unless the first ``count`` of the learners (L, 2) are different features with rows of the rates.
-
-    A rule's verdict wrote them. Kernels write to the weights of these features without any other check.
-    """
-    if not 0 <= count <= len(learners):
-        raise ValueError("returns a number of learners that is not 0 to 32")
-    for i in range(count):
-        if not (0 <= learners[i, 0] < features and 0 <= learners[i, 1] < rows):
-            raise ValueError("chooses a feature, or a row of the rates, that does not exist")
-        for j in range(i):
-            if learners[i, 0] == learners[j, 0]:
-                raise ValueError("chooses the same feature twice")
-
-
-@compiled
 def _strongest_of_each(peaks, features):
     for n in range(len(peaks)):
         features[n] = strongest(peaks[n])

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from engine.adaptation import adapt_thresholds, choose_position
-from engine.decision import Result, check_learners, strongest, tolerance
-from engine.rules import MAX_LEARNERS, naming
+from engine.checks import check_learners
+from engine.decision import Result, strongest, tolerance
+from engine.rules import naming
 from SpykeTorch import functional as sf
 
 WAVE_ELEMENTS = 1 << 26  # potentials in memory at the same time, if images share a convolution
@@ -154,7 +155,8 @@ def _sum_weights(layer, latency):
 
 def _find_position(potential):
     """Return the first position (line, column) with the highest potential (Ho, Wo), up to ``tolerance``."""
-    lowest = potential.max() * float(1 - tolerance(potential.numpy(force=True)))
+    highest = potential.max()
+    lowest = highest - highest.abs() * float(tolerance(potential.numpy(force=True)))
     first = int((potential >= lowest).flatten().int().argmax())
     return divmod(first, potential.shape[1])
 
@@ -175,9 +177,9 @@ def _decide(layer, image, label, rates, left_out, result, n):
         return
     rule = layer.stage.rule
     candidates = highest if left_out is None else np.where(left_out, -1, highest)
-    learners = np.full((MAX_LEARNERS, 2), -1)
+    learners = np.full((len(candidates), 2), -1)
     count = int(rule.plasticity().verdict(candidates, label, result.classes, learners))
-    check_learners(learners, count, layer.stage.out_channels, len(rates))
+    check_learners(learners, count, len(rates))
     kernel = layer.stage.kernel
     for feature, row in learners[:count]:
         line, column = _find_position(potentials[feature])

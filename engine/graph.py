@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.latency import drop_times, to_latency_map
-from engine.layers import LAYERS, Gathering, Layer
+from engine.checks import check_latencies, check_times
+from engine.layers import LAYERS, Gathering, Layer, drop_times
 from engine.packed import Packed, PackedLatencies, PackedSpikes
 from engine.rules import Rule
 from engine.stages import INPUT, STAGES, Gather, Pool, Shape, SpikingConv, Stage
@@ -37,6 +37,7 @@ class StageGraph(nn.Module):
         nodes: {name of a map: node}, bottom up. A map has the name of its stage. Before a stage that sees whole maps, a
             ``Gather`` stage makes the map "input of STAGE".
         layers: {name of a map: layer}.
+        channels: {name of a map: number of channels}.
 
     A subclass sets ``in_channels``, ``num_classes``, ``time_steps``, ``image_size`` (height, width) and ``device``, and
     then calls ``connect``.
@@ -69,9 +70,10 @@ class StageGraph(nn.Module):
         shapes = self.shapes(*(self.image_size if has_size else (ANY_SIDE, ANY_SIDE)))
         check_training(self)
         rng = np.random.default_rng(seed)
+        self.channels = {name: channels for name, (channels, _, _) in shapes.items()}
         self.layers = {}
         for name, (stage, inputs) in self.nodes.items():
-            channels, _, _ = shapes[inputs[0]]
+            channels = self.channels[inputs[0]]
             self.layers[name] = LAYERS[type(stage)](stage, channels, self.time_steps, *arguments, rng)
         self.stages = nn.ModuleDict({name: self.layers[name] for name in self.declaration})
 
@@ -108,8 +110,9 @@ class StageGraph(nn.Module):
     def between(self, known: Collection[str], wanted: Collection[str]) -> list[str]:
         """Return the names, bottom up, of the maps to compute for the ``wanted`` maps if some maps are ``known``.
 
-        Raises InputError if that takes the input of the network and this is not known.
+        Raises InputError if that takes the input of the network and this is not known, and for an unknown map.
         """
+        self.check_names(wanted)
         needed = set(wanted) - set(known)
         for name in reversed(self.nodes):
             if name in needed:
@@ -146,24 +149,48 @@ class StageGraph(nn.Module):
                 raise InputError(f"{name}: {error}") from error
         return shapes
 
-    def check(self, latencies: torch.Tensor) -> torch.Tensor:
-        """Return the input as a tensor on the network's device. Raises InputError if it does not fit."""
-        latencies = to_latency_map(latencies, self.in_channels)
-        if latencies.numel() and latencies.max() > self.time_steps:
-            raise InputError(f"latencies reach {latencies.max()}; this network has {self.time_steps} time steps")
-        self.shapes(*latencies.shape[2:])
-        return latencies.to(self.device)
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raise InputError unless all are names of maps."""
+        for name in names:
+            if name not in self.channels:
+                raise InputError(f"{self.name} has no map {name!r}; choose from {', '.join(self.channels)}")
 
-    def to_maps(self, maps: LatencyMap | Mapping[str, LatencyMap]) -> Mapping[str, LatencyMap]:
-        """Return {name: map} of the network's input, which is checked, or of maps by name."""
+    def check_maps(self, maps: Mapping[str, LatencyMap]) -> dict[str, LatencyMap]:
+        """Return maps by name, as tensors or packed.
+
+        Raises InputError if a name, a type, a shape or a latency does not fit the network, or if the maps are of
+        different numbers of images.
+        """
+        self.check_names(maps)
+        checked = {}
+        for name, latencies in maps.items():
+            if not isinstance(latencies, Packed):
+                latencies = check_latencies(latencies, self.channels[name])
+                check_times(latencies, self.time_steps)
+            elif (latencies.shape[1], latencies.time_steps) != (self.channels[name], self.time_steps):
+                given = f"{latencies.shape[1]} channels and {latencies.time_steps} time steps"
+                wanted = f"{self.channels[name]} channels and {self.time_steps} time steps"
+                raise InputError(f"the packed latencies {name!r} have {given}; the network needs {wanted}")
+            checked[name] = latencies
+        if INPUT in checked:
+            self.shapes(*checked[INPUT].shape[2:])
+        if len(set(map(len, checked.values()))) > 1:
+            raise InputError(f"the maps {', '.join(maps)} must be of the same images")
+        return checked
+
+    def to_maps(self, maps: LatencyMap | Mapping[str, LatencyMap]) -> dict[str, LatencyMap]:
+        """Return {name: map} of maps by name, or of the network's input, which is moved to its device.
+
+        Raises InputError as ``check_maps``.
+        """
         if isinstance(maps, Mapping):
-            return maps
-        return {INPUT: maps if isinstance(maps, Packed) else self.check(maps)}
+            return self.check_maps(maps)
+        latencies = self.check_maps({INPUT: maps})[INPUT]
+        return {INPUT: latencies if isinstance(latencies, Packed) else latencies.to(self.device)}
 
     # -----------------------------------------------------------------------------------------------------------------
     # Maps on their way up
 
-    @torch.no_grad()
     def walk(
         self, maps: torch.Tensor | Mapping[str, torch.Tensor], wanted: Collection[str] | None = None
     ) -> Iterator[tuple[str, torch.Tensor]]:
@@ -175,25 +202,33 @@ class StageGraph(nn.Module):
         maps: the network's input, or {name: map} of maps from which the wanted maps can be computed. wanted: names;
         None: of all stages.
         """
-        maps = self.to_maps(maps)
         wanted = list(self.declaration) if wanted is None else wanted
+        return self._walk(self.to_maps(maps), wanted)
+
+    @torch.no_grad()
+    def _walk(self, maps, wanted):
+        """Do the work of ``walk`` with maps that are checked."""
+        maps = {name: latencies[:].to(self.device) for name, latencies in maps.items()}
         yield from ((name, maps[name]) for name in wanted if name in maps)
-        maps = {name: latencies.to(self.device) for name, latencies in maps.items()}
         waiting = self.between(maps, wanted)
         while waiting:
             name = waiting.pop(0)
             read = [maps[other] for other in self.nodes[name].inputs]
             pool = None if name in wanted else self._find_pool(name, waiting)
             if pool is None:
-                maps[name] = self.layers[name].fire(*read)
+                maps[name] = self._layer(name).fire(*read)
             else:
                 waiting.remove(pool)
                 name, size = pool, self.declaration[pool].size
-                maps[name] = self.layers[self.input_name(pool)].fire(*read, size)
+                maps[name] = self._layer(self.input_name(pool)).fire(*read, size)
             if name in wanted:
                 yield name, maps[name]
             still_read = set(chain.from_iterable(self.nodes[other].inputs for other in waiting))
             maps = {other: latencies for other, latencies in maps.items() if other in still_read}
+
+    def _layer(self, name: str) -> nn.Module:
+        """Return the layer that computes a map. Users may replace layers in ``stages``."""
+        return self.stages[name] if name in self.stages else self.layers[name]
 
     def _find_pool(self, name: str, waiting: list[str]) -> str | None:
         """Return the pooling without padding that alone reads a convolution's map, among the maps to compute."""
@@ -214,6 +249,7 @@ class StageGraph(nn.Module):
         """Compute the ``wanted`` maps of a data set from ``maps`` {name: map}, ``CHUNK`` images at a time.
 
         Args:
+            maps: {name: map}, which are checked (``to_maps``), or are read by slices.
             results: gets the wanted maps, {name: map}.
             bits: whether only one bit per neuron is kept (``PackedSpikes``), also of wanted maps that are known. This
                 always holds for a map that is gathered. If the times of the known spikes do not matter, they are
@@ -235,7 +271,7 @@ class StageGraph(nn.Module):
             part = {name: latencies[start : start + CHUNK] for name, latencies in maps.items()}
             if drops_times:
                 part = {name: drop_times(latency, self.time_steps) for name, latency in part.items()}
-            for name, latency in self.walk(part, computed):
+            for name, latency in self._walk(part, computed):
                 if name not in results:  # filled in place: joining the chunks would take the memory twice
                     results[name] = self.allocate(name, latency, count, pack, bits, file)
                 results[name][start : start + CHUNK] = latency

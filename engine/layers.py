@@ -10,10 +10,10 @@ from torch import nn
 
 from engine import event, frames
 from engine.adaptation import NO_DRAWS
+from engine.checks import WEIGHT_TYPES, check_classes, check_labels, check_latencies, check_time_steps, to_array
 from engine.decision import Outcome, Result, tolerance
 from engine.event.ranks import pass_first, pool_by_rank
-from engine.latency import drop_times, to_latency_map
-from engine.rules import Rule, to_array
+from engine.rules import Rule
 from engine.stages import Branches, Gather, Inhibit, Pool, SpikingConv, SpikingDense, Stage, Vote, pooled_size
 from errors import InputError
 from utils import check_memory
@@ -51,7 +51,11 @@ class Layer(nn.Module):
         super().__init__()
         self.stage = stage
         self.threshold = stage.threshold
-        self.time_steps = time_steps
+        self.time_steps = check_time_steps(time_steps)
+        if backend not in BACKENDS:
+            raise InputError(f"backend must be {' or '.join(BACKENDS)}, not {backend!r}")
+        if dtype not in WEIGHT_TYPES:
+            raise InputError(f"dtype must be torch.float32 or torch.float64, not {dtype}")
         self.backend = backend
         rng = rng or np.random.default_rng(0)
         self._shape = stage.weight_shape(channels)
@@ -119,12 +123,16 @@ class Layer(nn.Module):
             The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
         """
         latency, (_, *size) = self._check(latency)
+        if rule not in self.stage.rules or rule.needs_labels:
+            raise InputError(f"the layer does not learn by {rule}; the rules of its stage are {self.stage.rules}")
         numbers, rates = self.next_rates(rule, len(latency), epoch)
         draws = rule.draw(rng or np.random.default_rng(0), numbers, tuple(size)) or NO_DRAWS
         source = f"draw of {rule.name}"
         if len(draws.closed):
             draws = draws._replace(closed=to_array(draws.closed, bool, (len(latency), *size), source))
         if len(draws.steps):
+            if not rule.adapts_thresholds:
+                raise InputError(f"{source} contains steps of thresholds, but {rule.name} does not adapt thresholds")
             steps = to_array(draws.steps, np.float64, (len(latency),), source)
             draws = draws._replace(steps=steps, patches=to_array(draws.patches, np.float64, (len(latency), 3), source))
         return self._module.learn_features(self, latency, rule, rates, draws)
@@ -136,13 +144,13 @@ class Layer(nn.Module):
 
         Args:
             latency: uint8 (N, C, H, W).
-            labels: int64 (N,), on the CPU.
+            labels: int64 (N,).
             classes: int64 (F,), the class of each feature.
             rng: draws the neurons that the rule leaves out.
             epoch: as in ``learn_features``.
         """
         latency, _ = self._check(latency)
-        self._check_targets(labels, classes, len(latency))
+        labels, classes = self._check_targets(labels, classes, len(latency))
         rule = self.stage.rule
         _, rates = self.next_rates(rule, len(latency), epoch)
         shape = len(latency), self.stage.out_channels
@@ -166,7 +174,7 @@ class Layer(nn.Module):
         Args:
             upper: the decision layer.
             latency: uint8 (N, C, H, W), the input of this layer.
-            labels: int64 (N,), on the CPU.
+            labels: int64 (N,).
             pool: size of the pooling between the layers.
             classes: int64 (F,), the class of each feature of the decision layer.
             upper_learns: whether the decision layer learns.
@@ -174,8 +182,11 @@ class Layer(nn.Module):
         """
         latency, (features, *size) = self._check(latency, pool)
         upper._check(latency.new_empty((0, features, *pooled_size(*size, pool))))
-        upper._check_targets(labels, classes, len(latency))
-        _, rates = self.next_rates(self.stage.rule, len(latency), epoch)
+        labels, classes = upper._check_targets(labels, classes, len(latency))
+        rule = self.stage.rule
+        if self.stage.decides or rule is None or not rule.rewards_firing:
+            raise InputError(f"the lower layer needs a threshold and a rule such as RSTDP(), not {self.stage}")
+        _, rates = self.next_rates(rule, len(latency), epoch)
         upper_rates = None
         if upper_learns:
             _, upper_rates = upper.next_rates(upper.stage.rule, len(latency), epoch)
@@ -218,26 +229,42 @@ class Layer(nn.Module):
         if weight.shape != self._shape or weight.dtype not in (torch.float32, torch.float64):
             given = f"{weight.dtype} {tuple(weight.shape)}"
             raise InputError(f"weight must be float32 or float64 {self._shape}, not {given}")
-        latency = to_latency_map(latency, weight.shape[1]).contiguous()
+        latency = check_latencies(latency, weight.shape[1]).contiguous()
         shape = self.stage.shape([latency.shape[1:]])
         pooled_size(*shape[1:], pool)
         return latency, shape
 
     def _check_targets(self, labels, classes, images):
-        """Raise InputError unless there is a label for each image and a class for each feature."""
-        if (*labels.shape, *classes.shape) != (images, self.stage.out_channels):
-            raise InputError(f"there must be {images} labels, and {self.stage.out_channels} classes of features")
+        """Return the labels int64 (N,) and the classes of the features int64 (F,) for a decision layer.
+
+        Raises InputError for other types or shapes, or if the layer cannot decide and learn.
+        """
+        rule = self.stage.rule
+        if not self.stage.decides or rule is None or not rule.needs_labels:
+            raise InputError(f"a layer that decides has no threshold and a rule such as RSTDP(), unlike {self.stage}")
+        return check_labels(labels, images), check_classes(classes, self.stage.out_channels)
 
 
 class Joint(nn.Module):
-    """The base class of the layers without weights of their own."""
+    """The base class of the layers without weights of their own.
+
+    Args:
+        stage, channels, time_steps: as in ``Layer``.
+    """
 
     layers: Sequence[Layer] = ()
 
     def __init__(self, stage: Stage, channels: int, time_steps: int, *_: Any):
         super().__init__()
         self.stage = stage
-        self.time_steps = time_steps
+        self.channels = channels
+        self.time_steps = check_time_steps(time_steps)
+
+    def _check(self, latency):
+        """Return a map as a tensor, which is checked as in ``Layer``."""
+        latency = check_latencies(latency, self.channels)
+        self.stage.shape([latency.shape[1:]])
+        return latency
 
 
 class Pooling(Joint):
@@ -246,6 +273,7 @@ class Pooling(Joint):
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the earliest spike of each window of latency uint8 (N, C, H, W), or that of the stage's rank."""
         stage = self.stage
+        latency = self._check(latency)
         if stage.rank > 1:
             return pool_by_rank(latency, stage.size, stage.rank, self.time_steps)
         return frames.pool_latency(latency, stage.size, stage.padding)
@@ -256,7 +284,7 @@ class Inhibition(Joint):
 
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the spikes of latency uint8 (N, F, H, W) that pass."""
-        return pass_first(latency, math.ceil(self.stage.share * latency.shape[1]), self.time_steps)
+        return pass_first(self._check(latency), self.stage.count(self.channels), self.time_steps)
 
 
 class Gathering(Joint):
@@ -264,7 +292,7 @@ class Gathering(Joint):
 
     def fire(self, *maps: torch.Tensor) -> torch.Tensor:
         """Return latency maps, each uint8 (N, C, H, W), as the channels of a 1×1 map."""
-        latency = torch.cat([latency.flatten(1) for latency in maps], 1)
+        latency = torch.cat([check_latencies(latency).flatten(1) for latency in maps], 1)
         early = [torch.where(latency < level, latency, self.time_steps) for level in self.stage.levels]
         return torch.cat([*early, latency], 1)[:, :, None, None]
 
@@ -282,12 +310,19 @@ class Parallel(Joint):
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         """Return the first spikes of all branches, pooled: uint8 (N, F, Ho / pool, Wo / pool)."""
+        latency = self._check(latency)
         below = latency.shape[1:]
         shape = self.stage.shape([below])
+        pooled_size(*shape[1:], pool)
         joined = latency.new_full((len(latency), *shape), self.time_steps)
         for branch, region in zip(self.branches, self.stage.regions([], below, shape), strict=True):
             joined[:, region.features, region.rows, region.columns] = branch.fire(latency)
         return frames.pool_latency(joined, pool)
+
+
+def drop_times(latency: torch.Tensor, time_steps: int) -> torch.Tensor:
+    """Return a latency map in which all spikes come at once, at step 0."""
+    return (latency >= time_steps).to(torch.uint8) * time_steps
 
 
 LAYERS = {

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from engine.checks import check_latencies, check_time_steps, check_times
 from engine.compiled import compiled
 from engine.threads import run_parts
 from errors import InputError
@@ -27,17 +28,24 @@ class Packed:
 
     def __init__(self, images: int, shape: Sequence[int], time_steps: int):
         self.shape = torch.Size((images, *shape))
-        self.time_steps = time_steps
+        self.time_steps = check_time_steps(time_steps)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __setitem__(self, part: slice, latencies: Tensor) -> None:
-        """Write latencies uint8 (n, C, H, W) from image ``part.start`` on. Raises InputError for another shape."""
-        if latencies.shape[1:] != self.shape[1:]:  # the kernels do not check it
-            raise InputError(f"images {tuple(latencies.shape[1:])} are no latency maps {tuple(self.shape[1:])}")
+        """Write latencies uint8 (n, C, H, W), the images of a slice.
+
+        Raises InputError for another type or shape, latencies above T, and images that cannot be written there.
+        """
+        latencies = check_latencies(latencies)
+        check_times(latencies, self.time_steps)
+        start, stop, step = part.indices(len(self))
+        wanted = max(0, stop - start), *self.shape[1:]
+        if latencies.shape != wanted or step != 1:
+            raise InputError(f"the latencies {tuple(latencies.shape)} are not {wanted}, the images {start} to {stop}")
         flat = latencies.flatten(1).numpy(force=True)
-        self._write(part.start or 0, np.ascontiguousarray(flat))
+        self._write(start, np.ascontiguousarray(flat))
 
     def __getitem__(self, chosen: Tensor | slice) -> Tensor:
         """Return the images with the indices int64 (n,), or of a slice: uint8 (n, C, H, W)."""
@@ -51,7 +59,8 @@ class Packed:
 
 
 class PackedLatencies(Packed):
-    """Latency maps as lists of spikes. Silent neurons take next to no memory. Images are written in their order.
+    """Latency maps as lists of spikes. Silent neurons take next to no memory. Images are written in their order,
+    each once.
 
     The *code* of a spike is its time step, and in the lower half the number of silent neurons before it. A code takes
     one byte for up to 15 time steps, otherwise two bytes. If more neurons are silent, codes without a spike
@@ -68,6 +77,9 @@ class PackedLatencies(Packed):
         self._first = np.zeros(1, np.int64)  # the first code of each image; at the end, the number of codes
 
     def _write(self, start, flat):
+        written = len(self._first) - 1
+        if start != written:
+            raise InputError(f"packed latencies are written in their order: image {written} is next, not {start}")
         codes = np.empty(flat.shape, self._type)
         counts = np.empty(len(flat), np.int64)
         run_parts(_to_codes, len(flat), flat, self.time_steps, self._half, codes, counts)

@@ -27,13 +27,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from engine.adaptation import Draws
+from engine.checks import cast
 from engine.decision import Outcome, strongest, tolerance
 from engine.declaration import MAX_VALUE, Changes, Declared, ranged
 from engine.registry import register
 from errors import InputError
 
 MAX_WINNERS = 2**15 - 1  # of an image; also the largest radius
-MAX_LEARNERS = 32  # decision neurons that learn from one image
 # The methods of a plasticity and their parameters
 METHODS = {
     "window": ("t_in", "t_out", "ltp", "ltd"),
@@ -74,8 +74,8 @@ class Rewarded(Additive):
         """Choose the neurons of a decision stage that learn from an image.
 
         peaks (F,): the highest potential of each feature; negative if the feature is left out. classes int64 (F,): the
-        class of each feature. Writes (feature, row of the rates) to ``learners`` int64 (MAX_LEARNERS, 2), with
-        different features, and returns their number. Other values raise an InputError in training.
+        class of each feature. Writes (feature, row of the rates) to ``learners`` int64 (F, 2), with different
+        features, and returns their number. Other values raise an InputError in training.
         """
         best = strongest(peaks)
         if best < 0:
@@ -379,10 +379,12 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
     if RULES.get(rule.name) is not type(rule):
         raise InputError(f"{type(rule).__name__} needs a name of its own: name: ClassVar[str] = …")
     first_rates = rule.first_rates()
-    rates = _cast(first_rates, np.float64)
+    rates = cast(first_rates, np.float64)
     if rates.shape[-1:] != (2,) or rates.ndim > 2 or not (abs(rates) <= MAX_VALUE).all():
         given = " ".join(repr(first_rates).split())
         raise InputError(f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {given:.80}")
+    if is_firing and rule.rewards_firing and rates.shape != (2, 2):
+        raise InputError(f"{rule.name!r} rewards a firing stage, so it needs two rows of rates, not {rates.shape}")
     plasticity = rule.plasticity()
     for name, parameters in METHODS.items():
         method = getattr(plasticity, name, None)
@@ -401,26 +403,6 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
     competes = is_firing and (rule.rewards_firing or not rule.needs_labels)
     if competes and not (has_winners and has_radius):
         raise InputError(f"{rule.name!r} needs winners, from 1 to {MAX_WINNERS}, and radius, from 0 to {MAX_WINNERS}")
-
-
-def _cast(values, dtype):
-    """Return values as an array of a type, in one piece; an empty array if they are no such numbers."""
-    try:
-        return np.ascontiguousarray(values).astype(dtype, casting="same_kind")  # complex numbers are refused
-    except (TypeError, ValueError):
-        return np.empty(0)
-
-
-def to_array(values: Any, dtype: Any, shape: tuple[int, ...], source: str) -> np.ndarray:
-    """Return what a user's rule has returned, for the kernels. Raises InputError unless it is finite and has a shape.
-
-    source: which method of which rule has returned the values.
-    """
-    array = _cast(values, dtype)
-    if array.shape != shape or not np.isfinite(array).all():
-        given = " ".join(repr(values).split())
-        raise InputError(f"{source} must return finite numbers {shape}, not {given:.80}")
-    return array
 
 
 @contextmanager

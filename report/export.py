@@ -33,10 +33,11 @@ def export_network(
     Args:
         encoder: the encoder, whose config and fitted tensors are written.
         latencies: uint8 (N, C, H, W), the inputs of the test vectors.
-        bits: of the weights, which are then whole numbers (``report/bits.py``); None: floats.
+        bits: of the weights, which are then whole numbers (``report/bits.py``); None: those of the network.
 
     Test vectors of floats are computed in float64. Raises InputError if the file cannot be written.
     """
+    weights = {label: layer.weight.numpy(force=True) for label, layer in model.named_layers()}
     whole_weights = {}
     if bits is None:
         network = copy.deepcopy(model).double()
@@ -53,7 +54,7 @@ def export_network(
             convolution["threshold"] = None if conv.decides else layer.threshold
             if hasattr(layer, "raised"):
                 convolution["threshold"] = layer.thresholds.tolist()
-            weight = layer.weight.float().numpy(force=True)
+            weight = weights[label]
             if label in whole_weights:
                 convolution["unit"] = whole_weights[label].unit
                 weight = _to_smallest_type(whole_weights[label].weight.numpy())

@@ -260,6 +260,14 @@ def test_pooling_and_inhibition_take_the_spikes_of_a_rank(height, width, size, p
     assert torch.equal(Inhibition(Inhibit(share), 3, 5).fire(latency), expected)
 
 
+def test_a_share_of_features_passes_whatever_the_rounding():
+    """The shares of 100 different times that are whole hundredths; 0.07 · 100 is 7.000000000000001 in floats."""
+    latency = torch.arange(100, dtype=torch.uint8).reshape(1, 100, 1, 1)
+    for percent in range(1, 101):
+        passed = Inhibition(Inhibit(percent / 100), 100, 100).fire(latency)
+        assert int((passed < 100).sum()) == percent
+
+
 def test_a_network_may_learn_features_only(declare):
     """A network without a decision stage learns and fires; methods that need decisions raise an error."""
     model = declare(**FIRST, c1=lambda: Pool(2))()

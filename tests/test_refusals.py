@@ -23,6 +23,9 @@ from training.plan import read_augmentation
 RULE = STDP(winners=1, radius=0)
 IMAGES = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
 LATENCIES = torch.zeros(2, 3, 6, 6, dtype=torch.uint8)
+S1 = torch.zeros(2, 8, 4, 4, dtype=torch.uint8)  # the map of the first stage of ``small``
+POOL = layers.Pooling(stages.Pool(2, rank=2), 3, 15)
+INHIBITION = layers.Inhibition(stages.Inhibit(0.5), 3, 15)
 
 
 def network(*, image_size=None, time_steps=15, **stages):
@@ -54,6 +57,20 @@ def small():
 def wrong(method, result):
     """Declare a network one of whose methods returns this."""
     return type("Wrong", (MODELS["mozafari2018"],), {method: lambda *_: result})()
+
+
+def one(rule, channels=3):
+    """Return a layer, which decides unless its rule is RULE."""
+    threshold = 5 if rule is RULE else math.inf
+    return layers.Layer(SpikingConv(8, 3, threshold=threshold, rule=rule), channels)
+
+
+def pack(latencies, part=slice(0, 2), time_steps=15, repeat=1):
+    """Write a slice of two packed images."""
+    packed_maps = packed.PackedLatencies(2, (latencies.shape[1], 6, 6), time_steps)
+    for _ in range(repeat):
+        packed_maps[part] = latencies
+    return packed_maps
 
 
 def learn_with(weight):
@@ -165,16 +182,37 @@ labels     | small().train_rl(LATENCIES, [0])
 labels     | small().train_rl(LATENCIES, [0, 2**62]) | small().train_rl(LATENCIES, [0.0, 1.0])
 labels     | small().train_rl(LATENCIES, [0.0, nan]) | small().train_rl(LATENCIES, [0j, 1j])
 labels     | small().train_rl(LATENCIES, [True, False])
-labels     | Layer(SpikingConv(8, 3, rule=RSTDP()), 3).learn_decisions(LATENCIES, torch.zeros(1), np.zeros(8), None)
-classes    | Layer(SpikingConv(8, 3, rule=RSTDP()), 3).learn_decisions(LATENCIES, torch.zeros(2), np.zeros(7), None)
-latenc     | PackedLatencies(2, (3, 6, 5), 15).__setitem__(slice(2), LATENCIES)
+labels     | one(RSTDP()).learn_decisions(LATENCIES, [0], range(8), None)
+labels     | one(RSTDP()).learn_decisions(LATENCIES, [0.0, 1.0], range(8), None)
+classes    | one(RSTDP()).learn_decisions(LATENCIES, [0, 1], range(7), None)
+classes    | one(RSTDP()).learn_decisions(LATENCIES, [0, 1], np.zeros(8), None)
+latenc     | pack(LATENCIES[..., 1:]) | pack(LATENCIES.long()) | pack(LATENCIES + 16) | pack(LATENCIES[:1])
+latenc     | pack(LATENCIES[:1], slice(1, 2)) | pack(LATENCIES[:1], slice(0, 2, 2)) | pack(pack(LATENCIES)[:], repeat=2)
+latenc     | POOL.fire(LATENCIES.long()) | POOL.fire(LATENCIES[0]) | POOL.fire(LATENCIES[:, 1:])
+latenc     | Pooling(Pool(2), 3, 15).fire(LATENCIES.long()) | POOL.fire(LATENCIES.numpy().astype(np.int8))
+latenc     | INHIBITION.fire(LATENCIES.long()) | INHIBITION.fire(LATENCIES[:, 1:])
+latenc     | small().predict(None) | small().predict({"s1": S1.long()}) | small().predict({"s1": S1 + 16})
+latenc     | small().predict({"s1": LATENCIES}) | small().predict(pack(LATENCIES, time_steps=9))
+latenc     | small().predict(pack(LATENCIES[:, :2]))
+map 's9'   | small().map_of(LATENCIES, "s9") | list(small().walk(LATENCIES, ["s9"])) | small().predict({"s9": S1})
+images     | small().map_of({"input": LATENCIES[:1], "s1": S1}, "s2")
+pooling    | POOL.fire(LATENCIES[..., :1])
+backend    | mozafari(backend="evnet") | Layer(SpikingConv(8, 3), 3, backend=None)
+dtype      | mozafari(dtype=torch.float16) | Layer(SpikingConv(8, 3), 3, dtype=torch.int32)
+time_steps | Layer(SpikingConv(8, 3), 3, 300) | Pooling(Pool(2), 3, 255) | pack(LATENCIES, time_steps=300)
+STDP       | one(RULE).learn_features(LATENCIES, STDP(1, 0, target=0.7)) | one(RSTDP()).learn_features(LATENCIES, RULE)
+RSTDP      | one(RSTDP()).learn_features(LATENCIES, RSTDP()) | one(None).learn_features(LATENCIES, RSTDP())
+threshold  | one(RULE).learn_decisions(LATENCIES, [0, 1], range(8), None)
+threshold  | one(None).learn_decisions(LATENCIES, [0, 1], range(8), None)
+threshold  | one(RULE).learn_together(one(RSTDP(), 8), LATENCIES, [0, 1], 1, range(8))
+threshold  | one(RSTDP()).learn_together(one(RSTDP(), 8), LATENCIES, [0, 1], 1, range(8))
 weight     | learn_with(torch.zeros(8, 8, 3, 2)) | learn_with(torch.zeros(8, 3, 3, 3))
 weight     | learn_with(torch.zeros(8, 8, 3, 3).half())
 s2         | small().train_unsupervised(LATENCIES, "s2")
 c1         | mozafari().train_unsupervised(LATENCIES, "c1")
 --epochs   | fit((1,)) | fit((1, 1, 1))
 labels     | fit(latencies=LATENCIES[:1])
-latenc     | fit(latencies=LATENCIES + 100) | fit(latencies=LATENCIES[:, 0])
+latenc     | fit(latencies=LATENCIES + 100) | fit(latencies=LATENCIES[:, 0]) | fit(latencies=LATENCIES.numpy() + 16)
 labels     | fit(labels=(0, 4)) | fit(labels=(0,))
 """
 ENCODERS = """

@@ -80,6 +80,13 @@ def test_each_stage_reads_what_it_names():
         model.between(["p"], ["q"])
 
 
+def test_a_stage_that_is_replaced_computes_the_maps():
+    model, other = fork(), fork(seed=1)
+    model.stages["a"] = other.stages["a"]
+    assert torch.equal(model.map_of(LATENCIES, "a"), other.map_of(LATENCIES, "a"))
+    assert torch.equal(model.map_of(LATENCIES, "p"), other.map_of(LATENCIES, "p"))  # fused with its pooling
+
+
 def test_it_trains_phase_by_phase(backend):
     """``steps`` gives the weights of training each phase on its whole input, batch by batch, in both backends."""
     model, other = fork(dtype=torch.float64, backend=backend), fork(dtype=torch.float64)

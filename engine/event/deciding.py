@@ -12,13 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numba import int64
 
+from engine.checks import check_learners
 from engine.compiled import compiled
-from engine.decision import check_learners, strongest
+from engine.decision import strongest
 from engine.event.layout import Geometry, Weights, is_dense, to_banks
 from engine.event.peaks import raise_peaks
 from engine.event.plasticity import clamp, renew
 from engine.event.screening import Screen, encode, find_candidates
-from engine.rules import MAX_LEARNERS
 
 CHUNK = 32  # images of a chunk of a layer that is screened
 EXACT_CHUNK = 8  # of a layer that is not, because each feature that has changed is summed again for each image
@@ -41,7 +41,7 @@ class ChunkBuffers(NamedTuple):
     drift: np.ndarray  # float64 (F,): the sum of the largest changes of the weights of a feature within the chunk
     group: np.ndarray  # int64 (F,): see ``find_candidates``
     candidates: np.ndarray  # (F,): the peaks of one image, -1 for a neuron that is left out
-    learners: np.ndarray  # (MAX_LEARNERS, 2): (feature, row of the rates) of the neurons that learn from one image
+    learners: np.ndarray  # (F, 2): (feature, row of the rates) of the neurons that learn from one image
     renewed: np.ndarray  # (k · k, C): the new weights of a feature
 
 
@@ -63,7 +63,7 @@ def make_chunk_buffers(transposed: np.ndarray, screen: Screen) -> ChunkBuffers:
     """Return an empty ``ChunkBuffers`` for transposed weights (F, k · k, C)."""
     features = len(transposed)
     candidates = np.empty(features, transposed.dtype)
-    learners = np.empty((MAX_LEARNERS, 2), np.int64)
+    learners = np.empty((features, 2), np.int64)
     group = np.zeros(features, np.int64)
     return ChunkBuffers(screen, np.zeros(features), group, candidates, learners, np.empty_like(transposed[0]))
 
@@ -77,7 +77,8 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decision
     Args:
         rates: (N, rows, 2); (0, rows, 2): the layer decides and does not learn.
         left_out: bool (N, F), the neurons that cannot learn from an image.
-        inputs, peaks: of the chunk, as computed by ``find_peaks``; ``peaks`` changes.
+        inputs: the spikes of the chunk, and if the layer is screened, ``sum_codes`` has summed their codes.
+        peaks: of the chunk, as computed by ``find_peaks``; of a screened layer, work space. They change.
         decisions: receives the decisions.
 
     Raises ValueError if the verdict of the rule is impossible.
@@ -112,7 +113,7 @@ def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decision
             candidates[left_out[n]] = -1
             learners[:] = -1
             count = int64(plasticity.verdict(candidates, labels[n], classes, learners))
-            check_learners(learners, count, features, rates.shape[1])
+            check_learners(learners, count, rates.shape[1])
             for i in range(count):
                 feature = learners[i, 0]
                 row = learners[i, 1]

@@ -62,7 +62,7 @@ def transpose(weight: np.ndarray) -> np.ndarray:
 
 def transpose_back(transposed: np.ndarray, weight: np.ndarray) -> None:
     """Copy transposed (F, k · k, C) to weight (F, C, k, k), in place."""
-    weight.reshape(*weight.shape[:2], -1)[:] = transposed.transpose(0, 2, 1)
+    weight[:] = transposed.transpose(0, 2, 1).reshape(weight.shape)  # weight may be a view with any strides
 
 
 def make_rows(transposed: np.ndarray, width: int) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.compiled import compiled
+from engine.decision import tolerance
 from engine.event.layout import BANK, allocate_aligned, is_dense
 from engine.event.simd import add_rows
 from engine.threads import run_parts
@@ -24,7 +25,10 @@ class Inputs(NamedTuple):
 
 
 class Peaks(NamedTuple):
-    """Of each image and feature: the highest potential, and the first position y · Wo + x that has it."""
+    """Of each image and feature: the highest potential, and the first position y · Wo + x where it is reached.
+
+    A position reaches it if its potential differs only by rounding, see ``tolerance``.
+    """
 
     values: np.ndarray  # (N, stride)
     positions: np.ndarray  # (N, stride)
@@ -161,17 +165,27 @@ def find_highest(values, n, geometry, highest, positions):
             higher = row[f] > highest[f]
             highest[f] = row[f] if higher else highest[f]
             positions[f] = position if higher else positions[f]
+    relative = tolerance(values)
+    if relative == 0:
+        return
+    lowest = highest - np.abs(highest) * relative
+    for position in range(count - 1, -1, -1):
+        row = potentials[position * BANK : (position + 1) * BANK]
+        for f in range(BANK):
+            positions[f] = position if row[f] >= lowest[f] else positions[f]
 
 
 @compiled
 def raise_peaks(inputs, n, geometry, transposed, position, features, peaks):
     """Raise the peaks of some features, int64 (n,), of image n to their potentials at a position if these are higher.
 
+    A potential that is higher only by rounding (``tolerance``) does not change the position of a peak.
     The weights are transposed (F, k · k, C). Four sums at a time hide the latency of an addition.
     """
     highest = peaks.values[n]
     positions = peaks.positions[n]
     sums = np.empty(4, highest.dtype)
+    relative = tolerance(sums)
     top = position // geometry.out_width - geometry.padding
     left = position % geometry.out_width - geometry.padding
     for start in range(0, len(features), 4):
@@ -194,6 +208,8 @@ def raise_peaks(inputs, n, geometry, transposed, position, features, peaks):
         sums[2] = c
         sums[3] = d
         for i in range(last + 1):
-            if sums[i] > highest[group[i]]:
+            before = highest[group[i]]
+            if sums[i] > before:
                 highest[group[i]] = sums[i]
-                positions[group[i]] = position
+                if sums[i] - abs(sums[i]) * relative > before:
+                    positions[group[i]] = position

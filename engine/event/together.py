@@ -25,7 +25,7 @@ class LowerLayer(NamedTuple):
 
 
 class UpperLayer(NamedTuple):
-    """The decision layer above: see ``engine/event/deciding.py``. All memory is for one image."""
+    """A decision layer, and memory for a chunk of images: see ``engine/event/deciding.py``."""
 
     layer: tuple
     inputs: tuple

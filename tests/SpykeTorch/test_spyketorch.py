@@ -148,6 +148,8 @@ def test_winners_by_hand():
     assert sf.get_k_winners(potentials, 5, 1) == [(1, 0, 0), (2, 0, 2)]
     assert sf.get_k_winners(potentials, 1) == [(1, 0, 0)]
     assert sf.get_k_winners(potentials, 0) == sf.get_k_winners(0 * potentials, 3) == []
+    with pytest.raises(ValueError, match="spikes"):
+        sf.get_k_winners(potentials, spikes=potentials[..., :1])
 
 
 @settings(deadline=None, max_examples=40)

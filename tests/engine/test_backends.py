@@ -1,11 +1,16 @@
 """Two backends, one result: the event-driven kernels and the tensor operations choose the same winners."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from support.golden_traces import GOLDEN, golden_network
 from support.tiers import FAST_NETWORKS, slow_except
 
+from engine.layers import Layer
+from engine.rules import RSTDP, STDP
+from engine.stages import SpikingConv
 from models import build_model, network_names
 
 NETWORKS = network_names()
@@ -65,3 +70,44 @@ def test_single_precision_fires_equally_up_to_ties(name):
         assert (a != b).sum() <= a.numel() / 10_000, stage
         assert (a < 15).any()
         maps[stage] = a
+
+
+@pytest.mark.parametrize("rule", [STDP(winners=3, radius=1), RSTDP()])
+def test_weights_that_are_views_learn(backend, rule):
+    """A cropped and a transposed kernel, which do not lie in one piece, learn as their copies in one piece."""
+    for make_view in (lambda weight: weight[..., 1:-1, 1:-1], lambda weight: weight[:, :, 1:-1, 1:-1].transpose(2, 3)):
+        ends = []
+        for is_copied in (True, False):
+            weight = make_view(torch.rand((20, 6, 7, 7), generator=torch.Generator().manual_seed(0)))
+            weight = weight.contiguous() if is_copied else weight
+            threshold = math.inf if rule.needs_labels else 3
+            layer = Layer(SpikingConv(20, 5, threshold=threshold, rule=rule), 6, backend=backend)
+            layer.weight = torch.nn.Parameter(weight, requires_grad=False)
+            before = weight.clone()
+            if rule.needs_labels:
+                layer.learn_decisions(LATENCIES[:5], LABELS[:5], np.arange(20) // 2, None)
+            else:
+                layer.learn_features(LATENCIES[:5], rule)
+            assert (layer.weight != before).any()
+            ends.append(layer.weight)
+        assert torch.equal(*ends)
+
+
+def test_equal_potentials_at_several_positions_go_to_the_first():
+    """Weights at their bounds, in float64: sums in another order differ by rounding, and do not move the decision."""
+    for case in range(30):
+        rng = np.random.default_rng(case)
+        features, channels, kernel, side = (int(rng.choice(values)) for values in ([2, 6], [1, 4], [2, 3], [5, 7]))
+        lower, upper = (0.2, 0.8) if case % 2 else (0.1, 0.7)
+        weight = torch.from_numpy(rng.choice([lower, upper], (features, channels, kernel, kernel)))
+        latency = torch.from_numpy(rng.integers(0, 24, (20, channels, side, side)).clip(0, 15).astype(np.uint8))
+        labels = rng.integers(0, 2, 20)
+        found = []
+        for backend in ("event", "torch"):
+            stage = SpikingConv(features, kernel, rule=RSTDP(bounds=(lower, upper)))
+            layer = Layer(stage, channels, 15, backend, torch.float64)
+            layer.weight.copy_(weight)
+            decisions = layer.learn_decisions(latency, labels, np.arange(features) % 2, None).decisions
+            found.append((decisions, layer.weight))
+        assert torch.equal(found[0][0], found[1][0]), case
+        torch.testing.assert_close(found[0][1], found[1][1], rtol=0, atol=1e-12)

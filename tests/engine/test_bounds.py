@@ -1,4 +1,4 @@
-"""The tests of the layers with numba's bounds checks: no kernel reads or writes outside of its arrays."""
+"""The tests of all kernels with numba's bounds checks: no kernel reads or writes outside of its arrays."""
 
 import os
 import subprocess
@@ -8,12 +8,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+TESTS = {
+    # a single type, which is compiled once
+    "layers": ["tests/engine/test_event.py", "-k", "event-float64 or event and (by_hand or joint or equals)"],
+    # poolings by rank, inhibition, votes, thresholds that adapt
+    "networks": ["tests/engine/test_random_networks.py", "tests/engine/test_adaptation.py"],
+    "maps": ["tests/engine/test_packed.py", "tests/test_networks.py", "-k", "packed or of_a_rank or a_share"],
+    "images": ["tests/test_s1c1.py", "tests/datasets/test_augmentation.py", "tests/datasets/test_events.py"],
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.mark.slow
-def test_no_kernel_leaves_its_arrays(tmp_path):
-    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
-    chosen = "event-float64 or event and (by_hand or joint or equals)"  # a single type, which is compiled once
-    words = [sys.executable, "-m", "pytest", "-n", "0", "-x", "tests/engine/test_event.py", "-k", chosen]
+@pytest.mark.parametrize("part", TESTS)
+def test_no_kernel_leaves_its_arrays(part, cache):
+    environment = {**os.environ, "NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(cache), "RANDOM_NETWORKS": "12"}
+    words = [sys.executable, "-m", "pytest", "-n", "0", "-x", *TESTS[part]]
     done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout

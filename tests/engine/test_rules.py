@@ -250,7 +250,7 @@ def learn_chosen(backend, **verdict):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [0, 5, 20, 32])
+@pytest.mark.parametrize("count", [0, 5, 20, 37])
 def test_as_many_neurons_learn_as_the_verdict_chooses(count):
     """Many features that have changed end a chunk of images early, and change nothing else."""
     ends = [learn_chosen(backend, count=count, feature=3) for backend in BACKENDS]
@@ -259,7 +259,7 @@ def test_as_many_neurons_learn_as_the_verdict_chooses(count):
     assert changed.nonzero()[:, 0].tolist() == list(range(3, 3 + count))
 
 
-VERDICTS = {"count": -1}, {"count": 33}, {"feature": -1}, {"feature": 40}, {"count": 2, "feature": 39}
+VERDICTS = {"count": -1}, {"count": 41}, {"feature": -1}, {"feature": 40}, {"count": 2, "feature": 39}
 VERDICTS += {"row": -1}, {"row": 1}, {"count": 2, "step": 0}
 
 

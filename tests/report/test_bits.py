@@ -106,8 +106,8 @@ class Own(NetworkTrainer):
 
 
 def test_numpy_alone_reproduces_a_users_network(latencies, tmp_path):
-    for bits in (None, 3):
-        assert_reproduced(Own(), latencies, bits, tmp_path / "own.npz")
+    for bits, dtype in ((None, torch.float32), (3, torch.float32), (None, torch.float64)):
+        assert_reproduced(Own(dtype=dtype), latencies, bits, tmp_path / "own.npz")
 
 
 def test_the_commands(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,110 @@
+"""The checks of the maps, labels and numbers that enter the engine.
+
+The kernels check no bounds: what reaches them is checked here, once. Layers check types and shapes, networks also the
+time steps of maps; ``docs/engine.md`` lists what is checked where.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.compiled import compiled
+from errors import InputError
+
+MAX_TIME_STEPS = 254  # a latency is uint8, and 255 is later than silence (``frames.pool_latency``)
+WEIGHT_TYPES = (torch.float32, torch.float64)
+
+
+def check_latencies(values: Any, channels: int | None = None) -> Tensor:
+    """Return latencies as a tensor. Raises InputError unless they are uint8 (N, channels, H, W); None: any number."""
+    try:
+        latencies = torch.as_tensor(values)
+        given = f"{latencies.dtype} {tuple(latencies.shape)}"
+        fits = latencies.dtype == torch.uint8 and latencies.dim() == 4 and channels in (None, latencies.shape[1])
+    except (TypeError, ValueError, RuntimeError):  # they are not numbers
+        fits = False
+        given = type(values).__name__
+    if not fits:
+        raise InputError(f"latencies must be uint8 (N, {channels or 'C'}, H, W), not {given}")
+    return latencies
+
+
+def check_times(latencies: Tensor, time_steps: int) -> None:
+    """Raise InputError if a latency is above T, the number of time steps; T means silence."""
+    if latencies.numel() and latencies.max() > time_steps:
+        raise InputError(f"latencies must be from 0 to {time_steps}, the number of time steps, not {latencies.max()}")
+
+
+def check_time_steps(time_steps: int) -> int:
+    """Return T, the number of time steps. Raises InputError unless it is a whole number from 1 to 254."""
+    if time_steps not in range(1, MAX_TIME_STEPS + 1):
+        raise InputError(f"time_steps must be a whole number from 1 to {MAX_TIME_STEPS}, not {time_steps!r}")
+    return int(time_steps)
+
+
+def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Tensor:
+    """Return the labels as int64 (count,), on the CPU.
+
+    Raises InputError for other types or shapes, and for labels that are not from 0 to num_classes - 1; None: any.
+    """
+    labels = _to_whole_numbers(labels, count, "labels")
+    if num_classes is not None:
+        wrong = labels[(labels < 0) | (labels >= num_classes)]
+        if len(wrong):
+            raise InputError(f"labels must be from 0 to {num_classes - 1}, not {wrong[0]}")
+    return torch.from_numpy(labels)
+
+
+def check_classes(classes: Any, features: int) -> np.ndarray:
+    """Return the class of each feature as int64 (features,). Raises InputError for other types or shapes."""
+    return _to_whole_numbers(classes, features, "classes")
+
+
+def _to_whole_numbers(values, count, name):
+    if isinstance(values, Tensor):
+        values = values.numpy(force=True)
+    array = np.asarray(values)
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        raise InputError(f"{name} must be integers ({count},), not {array.dtype} {array.shape}")
+    return array.astype(np.int64)
+
+
+def to_array(values: Any, dtype: Any, shape: tuple[int, ...], source: str) -> np.ndarray:
+    """Return what a user's rule has returned, for the kernels. Raises InputError unless it is finite and has a shape.
+
+    source: which method of which rule has returned the values.
+    """
+    array = cast(values, dtype)
+    if array.shape != shape or not np.isfinite(array).all():
+        given = " ".join(repr(values).split())
+        raise InputError(f"{source} must return finite numbers {shape}, not {given:.80}")
+    return array
+
+
+def cast(values: Any, dtype: Any) -> np.ndarray:
+    """Return values as an array of a type, in one piece; an empty array if they are no such numbers."""
+    try:
+        return np.ascontiguousarray(values).astype(dtype, casting="same_kind")  # complex numbers are refused
+    except (TypeError, ValueError):
+        return np.empty(0)
+
+
+@compiled
+def check_learners(learners, count, rows):
+    """Raise ValueError unless the first ``count`` of the learners (F, 2) are different features with rows of the rates.
+
+    A rule's verdict wrote them. Kernels write to the weights of these features without any other check.
+    """
+    features = len(learners)
+    if not 0 <= count <= features:
+        raise ValueError("returns a number of learners that is not from 0 to the number of features")
+    is_chosen = np.zeros(features, np.bool_)
+    for i in range(count):
+        feature = learners[i, 0]
+        if not (0 <= feature < features and 0 <= learners[i, 1] < rows):
+            raise ValueError("chooses a feature, or a row of the rates, that does not exist")
+        if is_chosen[feature]:
+            raise ValueError("chooses the same feature twice")
+        is_chosen[feature] = True
