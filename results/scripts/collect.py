@@ -25,11 +25,11 @@ from results.scripts.other_data import format_mean  # noqa: E402
 RUN_COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"
 SEED_COLUMNS = (
     *("network", "epochs", "seeds", "validation", "test, best epoch", "test, last epoch", "lowest to highest"),
-    "test images used for settings",
+    *("settings from test images", other_data.PIXELS),
 )
-SHORT_COLUMNS = "network", "epochs", "test accuracy", "time", "test images used for settings"
+SHORT_COLUMNS = "network", "epochs", "test accuracy", "time", "settings from test images"
 TIME_COLUMNS = "run", "test accuracy", "wall time", "processor time", "threads", "processor", "load average", "commit"
-# Whether test images had a part in the design and the settings of networks on MNIST: "no" for the others
+# Whether test images had a part in the design and the settings of our own networks on MNIST
 USED_FOR_SETTINGS = {"mozafari2018_margin": "yes", "multiscale2026": "partly"}
 # What is different in runs whose logs have these parts in their names
 VARIANTS = {
@@ -38,7 +38,7 @@ VARIANTS = {
 }
 # parts of the rows, names and epochs, that are not the network with its default settings
 CHANGED = " with ", " without ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
-LONG = 2, 4, 680  # the epochs of SpykeTorch's script
+LONG = "mozafari2018-680-epochs-seed0"  # with the epochs of SpykeTorch's script
 TIMES = HERE / "times"
 EXAMPLE = TIMES / "deep2024-10-epochs.log"  # the output of the README's first command
 
@@ -189,7 +189,9 @@ def summarize_runs(name: str, runs: list[tuple[Path, dict]]) -> dict[str, str]:
     seeds = [scores["flags"]["seed"] for _, scores in runs]
     measured = read_all_times()
     minutes = [format_time(measured[log.stem].wall) for log in logs if log.stem in measured]
-    used = USED_FOR_SETTINGS.get(flags["model"], "no") if flags["dataset"] == "mnist" else "no"
+    used = "published"
+    if flags["model"] in USED_FOR_SETTINGS:
+        used = USED_FOR_SETTINGS[flags["model"]] if flags["dataset"] == "mnist" else "no"
     return {
         "network": name,
         "log": str(logs[0]),
@@ -201,7 +203,8 @@ def summarize_runs(name: str, runs: list[tuple[Path, dict]]) -> dict[str, str]:
         "test, last epoch": texts["last"],
         "lowest to highest": f"{min(tested):.2f} to {max(tested):.2f} %",
         "time": ", ".join(minutes) or "–",
-        "test images used for settings": used,
+        "settings from test images": used,
+        other_data.PIXELS: other_data.describe_pixels(flags["dataset"]),
     }
 
 
@@ -229,21 +232,19 @@ def make_short_table() -> str:
     return to_markdown(SHORT_COLUMNS, rows)
 
 
+def shorten(processor: str) -> str:
+    """Return a processor's name in few words, "Intel Xeon"."""
+    return processor.replace("(R)", "").replace(" Processor", "")
+
+
 def make_comparison() -> str:
-    """Return the README's first table: mozafari2018 after 680 epochs, and SpykeTorch's script."""
-    (runs,) = [runs for _, runs in group_runs() if tuple(runs[0][1]["flags"]["epochs"]) == LONG]
-    last = format_mean([get_accuracies(scores)["last"] for _, scores in runs])
-    measured = read_all_times()
-    time = "not measured with this version"
-    short, long = "mozafari2018-10-epochs-seed0", "mozafari2018-680-epochs-seed0"
-    if short in measured:
-        time = f"{format_time(measured[short].wall)} for 10 epochs"
-    if long in measured:
-        time = format_time(measured[long].wall)
-    script = "SpykeTorch's script (quoted: [SimulationBenchmark.md][a], [issue 7][b])"
+    """Return the README's first table: a measured run of mozafari2018 with 680 epochs, and SpykeTorch's script."""
+    measured = read_all_times()[LONG]
+    last = get_accuracies(json.loads((TIMES / f"{LONG}.json").read_text()))["last"]
+    script = "SpykeTorch's script, 60,000 images (quoted: [SimulationBenchmark.md][a], [issue 7][b])"
     rows = (
-        (f"this repository ({len(runs)} seeds), one thread", last, time),
-        (script, "95.88, 96.37, 96.52 and 96.58 %", "8.7 h to 89 h"),
+        (f"this repository, seed 0, one {shorten(measured.model)} thread", f"{last:.2f} %", format_time(measured.wall)),
+        (script, "95.88, 96.37, 96.52, 96.58 %", "8.7 h to 89 h"),
     )
     return to_markdown(("`mozafari2018` on MNIST, 680 epochs", "test accuracy, last epoch", "time"), rows)
 
@@ -257,12 +258,13 @@ def make_first_commands() -> str:
     log = EXAMPLE.read_text()
     accuracy = re.search(r"^test +best +accuracy ([\d.]+) %", log, re.MULTILINE)[1]
     seconds = re.search(r"^([\d,]+) s, [\d,]+ MB at most", log, re.MULTILINE)[1]
+    processor = shorten(read_times(EXAMPLE).model)
     train = "train.py --model deep2024 --epochs 2 4 4 10 --tensorboard"
     lines = (
         "```bash",
         "git clone <address> first-spike-networks && cd first-spike-networks",
         "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt \\",
-        f"    && .venv/bin/python {train}  # {accuracy} % in {seconds} s",
+        f"    && .venv/bin/python {train}  # {accuracy} %, {seconds} s ({processor})",
         "```",
     )
     return "\n".join(lines)

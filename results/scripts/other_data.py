@@ -1,12 +1,17 @@
 """The table of the runs of ``data.sh``, from the scores in ``results/runs/data/``."""
 
 import json
+import re
 import statistics
 from itertools import groupby
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent / "runs" / "data"
-COLUMNS = "data", "network", "epochs", "folds or seeds", "test, last epoch", "linear readout", "lowest to highest"
+PIXELS = "pixels: nearest neighbour / logistic regression"
+COLUMNS = (
+    *("data", "network", "epochs", "folds or seeds", "test, last epoch", "linear readout", "lowest to highest"),
+    PIXELS,
+)
 TITLES = {
     "nmnist": "N-MNIST, 1,000 recordings",
     "faces": "faces and motorbikes, 474 photographs",
@@ -42,15 +47,23 @@ def get_test_accuracies(runs: list[tuple[Path, dict]]) -> list[float]:
 
 
 def read_pixel_classifiers(data: str) -> dict[str, list[float]]:
-    """Return {name of a classifier of pixels: its accuracies}, of the log of baselines.py."""
+    """Return {name of a classifier of pixels: its accuracies}, of the log of baselines.py.
+
+    data: a word of the name or of the path of the data set.
+    """
     names = {"KNeighborsClassifier": "nearest neighbour, pixels", "LogisticRegression": "logistic regression, pixels"}
     found = {}
     for line in (HERE.parent.parent / "logs" / "baselines.log").read_text().splitlines():
         source, *words = line.split()
-        if data in source:
-            classifier, accuracy, _ = words
+        if data in re.split("[:/.]", source):
+            classifier, accuracy, *_ = words
             found.setdefault(names[classifier], []).append(float(accuracy))
     return found
+
+
+def describe_pixels(data: str) -> str:
+    """Return the cell of the column ``PIXELS``."""
+    return " / ".join(format_mean(accuracies) for accuracies in read_pixel_classifiers(data).values())
 
 
 def make_table() -> list[tuple[str, ...]]:
@@ -70,6 +83,7 @@ def make_table() -> list[tuple[str, ...]]:
                 f"**{format_mean(found)}**",
                 format_mean(readouts) if readouts else "",
                 f"{min(found):.2f} to {max(found):.2f} %",
+                describe_pixels(data),
             )
         )
     return rows

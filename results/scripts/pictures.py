@@ -11,14 +11,14 @@ from matplotlib.lines import Line2D
 from images.draw import GREY, INK, ORANGE, PALE, PURPLE, STYLE
 from results.scripts.other_data import TITLES, format_mean, get_test_accuracies, read_pixel_classifiers
 
-RULES = {"R-STDP": ORANGE, "margin rule": PURPLE, "linear classifier": GREY}
+RULES = {"R-STDP": ORANGE, "margin rule": PURPLE, "other classifier": GREY}
 LEFT = "mozafari2018, 680", "deepr2024_greedy, 12", "inception2024, 10", "inception2024, 100"  # of their points
 BELOW = "mozafari2018, 10", "deepr2024, 12"
 
 
 def choose_colour(network: str) -> str:
     if network == "kheradpisheh2018":
-        return RULES["linear classifier"]
+        return RULES["other classifier"]
     if network.startswith(("multiscale2026", "colour2026")) or "margin" in network:
         return RULES["margin rule"]
     return RULES["R-STDP"]
@@ -64,21 +64,23 @@ def draw_operations(path: Path, points: Sequence[tuple[str, str, list[float], li
 
 
 def draw_data(path: Path, groups) -> None:
-    """Draw the accuracy of each network on each data set: a pale point for each run, the mean and its value."""
+    """Draw the accuracy of each network on each data set: a pale point for each run, mean and standard deviation."""
     with style.context(["default", STYLE]):
-        figure = Figure(figsize=(10, 9), layout="constrained")
+        figure = Figure(figsize=(10, 10), layout="constrained")
         axes = figure.add_subplot()
         line = 0
         names = {}  # {line: text}
         for data, title in TITLES.items():
             names[line] = title.replace("`", "")
             rows = [(network, get_test_accuracies(runs)) for found, network, runs in groups if found == data]
-            for network, accuracies in (*rows, *read_pixel_classifiers(data).items()):
+            rows += read_pixel_classifiers(data).items()
+            for network, accuracies in sorted(rows, key=lambda row: statistics.mean(row[1])):
                 line += 1
                 names[line] = network
                 colour = GREY if "pixels" in network else choose_colour(network)
                 axes.plot(accuracies, [line] * len(accuracies), "o", color=colour, alpha=0.25, ms=6, mew=0)
-                axes.plot(statistics.mean(accuracies), line, "|", color=colour, ms=15, mew=3)
+                deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
+                axes.errorbar(statistics.mean(accuracies), line, xerr=deviation, fmt="|", color=colour, ms=15, mew=3)
                 axes.text(101.5, line, format_mean(accuracies), va="center", fontsize=10)
             line += 1.6
         axes.set_yticks(list(names), names.values())
@@ -90,6 +92,6 @@ def draw_data(path: Path, groups) -> None:
         axes.set(ylim=(line - 1, -0.8), xlim=(30, 100), xlabel="test accuracy after the last epoch, %")
         axes.grid(axis="x", color=PALE)
         axes.set_axisbelow(True)
-        axes.set_title("Other data: each fold or seed (pale), mean and standard deviation")
-        add_legend(axes, ("R-STDP", "margin rule"), "upper left")
+        axes.set_title("Each fold or seed (pale), mean and standard deviation")
+        add_legend(axes, [*RULES], "upper left")
         figure.savefig(path, dpi=150)
