@@ -118,18 +118,22 @@ def report_error(program: str, error: BaseException) -> int:
 
 def describe_error(error: BaseException) -> str:
     """Return an exception as one line, which begins with the place in a user's own file if the exception has one."""
+    place = find_place(error)
+    text = describe_reason(error)
+    return f"{place}: {text}" if place else text
+
+
+def describe_reason(error: BaseException) -> str:
+    """Return an exception as one line, without a place in a user's own file."""
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename else ""
-        text = f"cannot read or write {place}{error.strerror or error}"
-    elif isinstance(error, InputError):
-        text = str(error)
-    elif is_out_of_memory(error):
+        return f"cannot read or write {place}{error.strerror or error}"
+    if isinstance(error, InputError):
+        return str(error)
+    if is_out_of_memory(error):
         reason, _, _ = str(error).partition("\n")
-        text = f"not enough memory: {reason}".removesuffix(": ")
-    else:
-        text = traceback.format_exception_only(error)[-1].splitlines()[0]
-    place = find_place(error)
-    return f"{place}: {text}" if place else text
+        return f"not enough memory: {reason}".removesuffix(": ")
+    return traceback.format_exception_only(error)[-1].splitlines()[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

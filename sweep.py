@@ -15,6 +15,7 @@ from errors import InputError, command_line, prepare_start, print_output, warn
 if __name__ == "__main__":
     prepare_start()
 
+import importlib.util
 import itertools
 import os
 import re
@@ -29,7 +30,7 @@ import joblib
 from tqdm import tqdm
 
 from datasets import DataSet
-from models import PLUGINS, model_class
+from models import model_class
 from report.run_folder import RunFolder, find_checkpoint
 from report.sweep_report import is_run, read_run, write_sweep_report
 from training.initial import initialize_from
@@ -47,9 +48,11 @@ from training.settings import (
     TrainSettings,
     make_parser,
 )
-from training.stopping import StopRequest, handle_signals
+from training.stopping import Stopped, StopRequest, handle_signals, stop_now
 from utils import ROOT, lock_folder, write_text
 
+WAIT = 0.1  # seconds between two looks at a process
+PACKAGES = {"dask": "distributed", "ray": "ray"}  # which the clusters need
 # Runs in one row of the report may differ in these settings
 IGNORED = TrainSettings.names(ROUNDING, EPOCH_FILES, FILES, PLACE, NOTHING)
 # Settings of train.py that the sweep sets for each run: {name: the setting of the sweep that they follow from}
@@ -162,21 +165,32 @@ def check_folder(run: PlannedRun) -> None:
         raise InputError(f"{path} was begun with another {' '.join(changed)}; use another --output")
 
 
-def train_one(words: list[str], name: str, here: str, threads: int, is_stopped: Callable[[], bool] | None = None):
+def train_one(
+    run: str, start: list[str], resume: list[str], here: str, threads: int, is_stopped: Callable[[], bool] | None = None
+) -> tuple[str, int, str]:
     """Run train.py in its own process until it ends, or until ``is_stopped()``, which stops it after its batch.
 
-    A worker of a cluster cannot import this repository, so this function uses only the standard library.
+    A worker of a cluster cannot import this repository, so this function and those that it calls use only the standard
+    library. If a worker was killed, its train.py may go on while another worker has the same run: it is waited for.
 
     Args:
-        words: the program and its command line.
-        name: of the run.
+        run: the folder of the run.
+        start: the program and the command line of a new run.
+        resume: those that continue the run, if its folder exists.
         here: the folder in which relative paths begin.
         threads: number of threads of the process.
 
     Returns the name of the run, the exit code (130 or 143: it was stopped), and what it has written on stderr.
     """
+    folder = Path(run)
+    new = folder.with_name(f".{folder.name}.new")  # until ``put_in_place`` gives it its name
+    while is_locked(new) or is_locked(folder):
+        if is_stopped and is_stopped():
+            break
+        time.sleep(WAIT)
     if is_stopped and is_stopped():
-        return name, 130, ""
+        return folder.name, 130, ""
+    words = resume if folder.is_dir() else start
     with tempfile.TemporaryFile() as errors:
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors}
         process = subprocess.Popen(words, cwd=here, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, **streams)
@@ -185,28 +199,46 @@ def train_one(words: list[str], name: str, here: str, threads: int, is_stopped: 
             if is_stopped and is_stopped() and not is_asked:
                 process.terminate()
                 is_asked = True
-            time.sleep(0.1)
+            time.sleep(WAIT)
         errors.seek(0)
         text = errors.read().decode("utf-8", "replace")
     code = 143 if is_asked and process.returncode == -signal.SIGTERM else process.returncode
-    return name, code, text
+    return folder.name, code, text
 
 
-def write_command(run: PlannedRun, settings: SweepSettings) -> list[str]:
-    """Return the command that starts or resumes a run."""
-    words = run.words
-    if run.folder.last.is_file():
-        words = ["--resume", str(run.folder.path)]
-        if run.settings.plugin:
-            words += ["--plugin", *map(str, PLUGINS)]
+def is_locked(folder: Path) -> bool:
+    """Return whether a process has locked a folder by ``utils.try_lock``."""
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, FileNotFoundError):  # on Windows, nothing is locked
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # the file system has no locks
+        pass
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def write_commands(run: PlannedRun, settings: SweepSettings) -> tuple[list[str], list[str]]:
+    """Return the command that starts a run, and the command that resumes it."""
     phases = Path(settings.output).resolve() / "phases"
     program = [sys.executable, str(ROOT / "train.py")]
-    return [*program, *words, "--threads", str(settings.threads), "--shared-phases", str(phases)]
+    more = ["--threads", str(settings.threads), "--shared-phases", str(phases)]
+    return [*program, *run.words, *more], [*program, *run.folder.resume_words, *more]
 
 
 def sweep(settings: SweepSettings) -> int:
     """Train all unfinished runs, and write the report. Returns the exit code."""
     output = Path(settings.output).resolve()
+    package = PACKAGES.get(settings.cluster)
+    if package and not importlib.util.find_spec(package):
+        settings.refuse("cluster", f"{settings.cluster} needs a package: {sys.executable} -m pip install {package}")
     runs = plan_runs(settings)
     output.mkdir(parents=True, exist_ok=True)
     with lock_folder(output):
@@ -221,28 +253,32 @@ def train_runs(settings: SweepSettings, runs: list[PlannedRun], output: Path) ->
     tasks = []
     for run in unfinished:
         is_stopped = None if settings.cluster else lambda: stop.asked
-        command = write_command(run, settings)
-        tasks.append(joblib.delayed(train_one)(command, run.name, os.getcwd(), settings.threads, is_stopped))
+        commands = write_commands(run, settings)
+        arguments = str(run.folder.path), *commands, os.getcwd(), settings.threads, is_stopped
+        tasks.append(joblib.delayed(train_one)(*arguments))
     jobs = settings.jobs or (-1 if settings.cluster else max(1, joblib.cpu_count() // settings.threads))
     note = f"{len(runs)} runs, {len(runs) - len(unfinished)} of them finished"
     log.info(f"{note}; {jobs} at a time" if jobs > 0 else f"{note}; on {settings.cluster}")
     failed = {}
     codes = set()
-    with choose_workers(settings), handle_signals(stop.note):
-        kind = "list" if settings.cluster == "ray" else "generator_unordered"  # which ray's backend does not support
-        ends = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all", return_as=kind)
-        options = {"total": len(tasks), "disable": None, "leave": False, "dynamic_ncols": True, "file": sys.stdout}
-        for number, (name, code, errors) in enumerate(tqdm(ends(tasks), **options), start=1):
-            codes.add(code)
-            path = output / f"{name}.error.txt"
-            if code in (0, 130, 143):
-                path.unlink(missing_ok=True)
-            else:
-                write_text(path, errors)
-                reason = [f"ended with code {code}", *errors.strip().splitlines()][-1]
-                failed[name] = f"{reason} (see {path})"
-            if code == 0:
-                log.info(f"{number}/{len(tasks)}  {read_run(output / name).describe()}")
+    kind = "list" if settings.cluster == "ray" else "generator_unordered"  # which ray's backend does not support
+    options = {"total": len(tasks), "disable": None, "leave": False, "dynamic_ncols": True, "file": sys.stdout}
+    try:
+        with choose_workers(settings), handle_signals(stop_now if settings.cluster else stop.note):
+            ends = joblib.Parallel(n_jobs=jobs, batch_size=1, pre_dispatch="all", return_as=kind)
+            for number, (name, code, errors) in enumerate(tqdm(ends(tasks), **options), start=1):
+                codes.add(code)
+                path = output / f"{name}.error.txt"
+                if code in (0, 130, 143):
+                    path.unlink(missing_ok=True)
+                else:
+                    write_text(path, errors)
+                    reason = [f"ended with code {code}", *errors.strip().splitlines()][-1]
+                    failed[name] = f"{reason} (see {path})"
+                if code == 0:
+                    log.info(f"{number}/{len(tasks)}  {read_run(output / name).describe()}")
+    except Stopped as stopped:
+        codes.add(stopped.code)
     records = [read_run(run.folder.path) for run in runs if run.folder.last.is_file()]
     for name, reason in failed.items():
         warn(f"failed: {name}: {reason}")

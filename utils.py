@@ -144,10 +144,10 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     file: a link, a pipe, a device or a folder.
     """
     path = Path(path)
-    if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
-        raise InputError(f"cannot write {path}: there is a link, a folder or a special file")
     temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")  # the suffix determines the format of a picture
     try:
+        if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
+            raise FileExistsError("there is a link, a folder or a special file")
         write(temporary)
         os.replace(temporary, path)
     except OSError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import InputError
+from models import PLUGINS
 from utils import write_json
 
 
@@ -43,8 +44,14 @@ class RunFolder:
         return tested is not None and self.epochs in (None, tested)
 
     @property
+    def resume_words(self) -> list[str]:
+        """The command line of train.py that continues the run, with the users' own files that are imported here."""
+        words = ["--resume", str(self.path)]
+        return [*words, "--plugin", *map(str, PLUGINS)] if PLUGINS else words
+
+    @property
     def resume_command(self) -> str:
-        return f"python train.py --resume {shlex.quote(str(self.path))}"
+        return f"python train.py {shlex.join(self.resume_words)}"
 
     def lengthen(self, epochs: tuple[int, ...]) -> None:
         """Save a larger number of epochs, so that the run is unfinished. Raises InputError for a damaged args.json."""

@@ -1,10 +1,13 @@
 """``sweep.py``: the runs are those of train.py, wherever they run; no phase is trained twice; the report."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -55,9 +58,9 @@ def here(monkeypatch):
     """
     trained, plain = Trained(), NetworkTrainer.steps
 
-    def train_one(words, name, *more):
-        trained.run = name
-        return train_here(words, name, *more)
+    def train_one(run, *more):
+        trained.run = Path(run).name
+        return train_here(run, *more)
 
     def steps(*args, **kwargs):
         for step in plain(*args, **kwargs):
@@ -142,8 +145,9 @@ def test_a_sweep_that_was_stopped_continues(tmp_path, alone, here, batches, caps
 def test_if_a_run_fails_the_others_are_trained(tmp_path, alone, here, monkeypatch, capsys):
     train_one = sweep.train_one
 
-    def fail(words, name, *more):
-        return train_one(words, name, *more) if NETWORKS[1] in name else (name, 2, "first line\ntrain.py: no memory\n")
+    def fail(run, *more):
+        error = Path(run).name, 2, "first line\ntrain.py: no memory\n"
+        return train_one(run, *more) if NETWORKS[1] in run else error
 
     monkeypatch.setattr(sweep, "train_one", fail)
     assert start(tmp_path) == 1
@@ -155,12 +159,12 @@ def test_if_a_run_fails_the_others_are_trained(tmp_path, alone, here, monkeypatc
 
 
 def test_a_second_sweep_in_the_same_folder_is_refused(tmp_path, here, monkeypatch, capsys):
-    def start_another(words, name, *more):
+    def start_another(run, *more):
         before = contents(tmp_path)
         capsys.readouterr()
         assert_refuses(sweep.main, words_of_first, tmp_path, capsys)
         assert contents(tmp_path) == before
-        return name, 130, ""
+        return run, 130, ""
 
     words_of_first = words(tmp_path, "--jobs", "1")
     monkeypatch.setattr(sweep, "train_one", start_another)
@@ -190,21 +194,39 @@ def test_the_exit_code_of_a_run(text, code, tmp_path):
     program.write_text(f"import os, time\nopen('started', 'w')\nos.write(2, b'message')\n{text}")
     command = [sys.executable, str(program)]
     started = tmp_path / "started"
-    ended = sweep.train_one(command, "run", str(tmp_path), 1, lambda: "sleep" in text and started.exists())
-    assert ended == ("run", code, "message")
-    assert sweep.train_one(command, "run", str(tmp_path), 1, lambda: True) == ("run", 130, "")
+    arguments = "x/run", command, [], str(tmp_path), 1
+    assert sweep.train_one(*arguments, lambda: "sleep" in text and started.exists()) == ("run", code, "message")
+    assert sweep.train_one(*arguments, lambda: True) == ("run", 130, "")
+
+
+@pytest.mark.parametrize("name", ["run", ".run.new"])
+def test_a_task_waits_for_a_run_that_goes_on_and_then_resumes_it(name, tmp_path):
+    """As after its worker was killed: the run has begun, or is beginning."""
+    folder = tmp_path / name
+    folder.mkdir()
+    commands = [[sys.executable, "-c", f"open({text!r}, 'w')"] for text in ("start", "resume")]
+    arguments = str(tmp_path / "run"), *commands, str(tmp_path), 1
+    with ThreadPoolExecutor() as pool, lock_folder(folder):
+        assert sweep.train_one(*arguments, lambda: True) == ("run", 130, "")
+        task = pool.submit(sweep.train_one, *arguments)
+        time.sleep(0.3)
+        assert not task.done()
+        assert [path.name for path in tmp_path.iterdir()] == [name]
+        folder.rename(tmp_path / "run")
+    assert task.result() == ("run", 0, "")
+    assert (tmp_path / "resume").exists()
+    assert not (tmp_path / "start").exists()
 
 
 def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch):
     """No further job starts."""
     started = []
 
-    def stop_one(words, name, here, threads, is_stopped):
-        started.append(name)
+    def stop_one(*arguments):
+        started.append(arguments)
         if len(started) == 1:
             signal.raise_signal(signal.SIGINT)
-        assert is_stopped()
-        return plain(words, name, here, threads, is_stopped)
+        return plain(*arguments)
 
     plain = sweep.train_one
     monkeypatch.setattr(sweep, "train_one", stop_one)
@@ -212,25 +234,63 @@ def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
-def test_a_dask_cluster_of_two_workers(tmp_path, alone, monkeypatch):
-    """The same command, with an address: the jobs run there, and the runs are those of train.py alone."""
+@pytest.fixture
+def dask(monkeypatch):
+    """A Dask cluster of two local workers, and the words that name it."""
     distributed = pytest.importorskip("distributed")
-    monkeypatch.setattr(sys, "path", [*sys.path])  # to which its workers add
-    cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=":0"
-    )
-    with cluster:
-        where = ["--cluster", "dask", "--scheduler", cluster.scheduler_address]
-        command = [sys.executable, ROOT / "sweep.py", *words(tmp_path, *where)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert (done.returncode, done.stderr) == (0, "")
+    monkeypatch.setattr(sys, "path", [*sys.path])  # to which it adds
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        yield cluster, ["--cluster", "dask", "--scheduler", cluster.scheduler_address]
+
+
+def begin(output, more):
+    """Start a sweep in its own process, and wait until its first runs have begun. Returns the process."""
+    command = [sys.executable, ROOT / "sweep.py", *words(output, *more)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while len(list(output.glob("*/log.txt"))) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_dask_cluster_of_two_workers(killed, dask, tmp_path, alone):
+    """The same command, with an address: the jobs run there, and the runs are those of train.py alone.
+
+    Also if the workers are killed: Dask repeats their tasks, while their train.py goes on.
+    """
+    cluster, where = dask
+    process = begin(tmp_path, where)
+    for worker in cluster.workers.values() if killed else ():
+        os.kill(worker.pid, signal.SIGKILL)
+    _, errors = process.communicate(timeout=300)
+    assert (process.returncode, errors) == (0, "")
     first, second = (run_of(tmp_path, name) for name in NETWORKS)
     assert_same_run(alone[NETWORKS[0]], first)
     assert_same_run(alone[NETWORKS[1]], second)
     assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]  # in the same seconds
     assert f"| mozafari2018_margin | {FEW_DIGITS.name} |  | 1 |" in (tmp_path / "sweep.md").read_text()
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_sweep_on_a_cluster(number, dask, tmp_path):
+    """The runs that train go on, the others do not begin. The sweep prints the command that continues it."""
+    _, where = dask
+    process = begin(tmp_path, [*where, "--seeds", "1", "2", "3"])
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1].strip().startswith("python sweep.py")
+    begun = {path.parent for path in tmp_path.glob("*/log.txt")}
+    assert len(begun) == 2
+    for run in begun:
+        while not (run / "results.json").exists():
+            time.sleep(0.1)
+    time.sleep(3)  # in which a further run would begin
+    assert {path.parent for path in tmp_path.glob("*/args.json")} == begun
 
 
 # What is trained

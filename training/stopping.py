@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from errors import InputError, warn
+from errors import InputError, describe_reason, warn
 from report.run_folder import RunFolder
 
 
@@ -19,6 +19,11 @@ class Stopped(KeyboardInterrupt):
         super().__init__()
         self.code = 128 + number
         self.is_saved = is_saved
+
+
+def stop_now(number: int, frame: object) -> None:
+    """Handle a signal: raise Stopped."""
+    raise Stopped(number)
 
 
 @contextmanager
@@ -44,7 +49,7 @@ class StopRequest:
 
     def note(self, number: int, frame: object) -> None:
         if self.asked and number == signal.SIGINT:
-            raise Stopped(number)
+            stop_now(number, frame)
         self.asked = True
         self.number = number
         warn("\nstopping after this batch; press Ctrl-C again to stop immediately")
@@ -59,16 +64,14 @@ def offer_resume(folder: Path) -> Iterator[None]:
     Raises Stopped after a signal, and InputError if the disk is full.
     """
     run = RunFolder(folder)
-
-    def stop(number: int, frame: object) -> None:
-        raise Stopped(number)
-
     try:
-        with handle_signals(stop):
+        with handle_signals(stop_now):
             yield
     except Stopped as stopped:
         if not stopped.is_saved:
             print(f"stopped immediately; continue from the last checkpoint with\n    {run.resume_command}", flush=True)
         raise
     except (InputError, OSError) as error:
-        raise InputError(f"{error}; continue with: {run.resume_command}") from error
+        if not isinstance(error.__cause__ or error, OSError):  # it would happen again
+            raise
+        raise InputError(f"{describe_reason(error)}; continue with: {run.resume_command}") from error

@@ -28,9 +28,10 @@ def start_evaluation(words, output):
     return evaluate.main([*shlex.split(words), "--output", str(output)])
 
 
-def train_here(words, name, here, threads, is_stopped=None):
+def train_here(run, start, resume, here, threads, is_stopped=None):
     """``sweep.train_one`` in this process."""
-    return name, train.main(words[2:]), ""
+    words = resume if Path(run).is_dir() else start
+    return Path(run).name, train.main(words[2:]), ""
 
 
 def read_csv(path):
