@@ -11,9 +11,10 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import safetensors.torch
@@ -29,11 +30,13 @@ from engine.stages import read_stages
 from errors import InputError
 from models import PLUGINS, build_model
 from network_trainer import NetworkTrainer, Progress
-from report.run_folder import find_checkpoint
+from report.run_folder import RunFolder, find_checkpoint
 from s1c1 import Encoder
 from training.features import compute_maps
 from training.image_files import read_image
 from utils import write_atomically
+
+RUN_TYPES = {"flags": dict, "dataset": str, "class_names": list, "fingerprint": str, "code": dict}  # of Checkpoint.run
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Checkpoint:
             network. A field that is newer than the checkpoint has its default.
         encoding: the encoder, as ``encoders.get_encoder_config`` returns it.
         state: the network's state dict.
-        run: "flags", "dataset", "class_names" and "fingerprint" of the run that trained the network; {}
-            if no run did.
+        run: "flags", "dataset", "class_names" and "fingerprint" of the run that trained the network, and "code", see
+            ``training.initial.describe_code``; {} if no run did.
         progress: how far the run is; None if the checkpoint contains only a network.
         encoder_state: what the encoder has fitted to the training images.
     """
@@ -127,10 +130,16 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def load_run(path: Path) -> Checkpoint:
-    """Load the last checkpoint of a run. Raises InputError as ``load_checkpoint``, and for any other checkpoint."""
+    """Load the last checkpoint of a run. Raises InputError as ``load_checkpoint``, and for any other checkpoint.
+
+    Older checkpoints do not contain the version of the code. Only the commit in the run's args.json is known.
+    """
     checkpoint = load_checkpoint(path)
     if checkpoint.progress is None or not checkpoint.run:
         raise InputError(f"{path} is not the last checkpoint of a run")
+    if "code" not in checkpoint.run:
+        args = RunFolder(path.parent.parent).args
+        checkpoint.run["code"] = {"": args.get("git_commit")}
     return checkpoint
 
 
@@ -142,16 +151,21 @@ def rebuild_network(
     Raises InputError if this version of the program has no such network, or if it does not fit.
     """
     try:
+        declaration = read_stages(checkpoint.declaration)
+        dtype = getattr(torch, checkpoint.dtype)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise InputError(f"{checkpoint.path} cannot be used: {error}") from error
+    try:
         model = build_model(
             checkpoint.model,
             in_channels=checkpoint.in_channels,
             num_classes=checkpoint.num_classes,
             time_steps=checkpoint.time_steps,
             image_size=checkpoint.image_size,
-            dtype=getattr(torch, checkpoint.dtype),
+            dtype=dtype,
             device=device,
             backend=backend,
-            overrides=read_stages(checkpoint.declaration),
+            overrides=declaration,
         )
         restore_state(model, checkpoint.state)
     except InputError as error:
@@ -327,14 +341,19 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         groups[group][key] = tensor
     values = json.loads(text)
     progress = values.get("progress")
-    if progress is not None:
+    if isinstance(progress, dict):
         progress["wins"] = groups["wins"]
-        if progress.get("best") is not None:
+        if isinstance(progress.get("best"), dict):
             progress["best"]["state"] = groups["best"]
         values["progress"] = _make(Progress, progress, path)
     values |= {"path": path, "state": groups["state"], "encoder_state": groups["encoder"]}
+    if isinstance(values.get("image_size"), list):
+        values["image_size"] = tuple(values["image_size"])
     checkpoint = _make(Checkpoint, values, path)
-    return replace(checkpoint, image_size=tuple(checkpoint.image_size))
+    for name, kind in RUN_TYPES.items():
+        if name in checkpoint.run and not isinstance(checkpoint.run[name], kind):
+            raise InputError(f"{path} is damaged: {name} cannot be {type(checkpoint.run[name]).__name__}")
+    return checkpoint
 
 
 def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
@@ -348,8 +367,32 @@ def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
 
 
 def _make(cls: type, values: dict, path: Path):
-    """Return a dataclass with these values. Raises InputError if a field is unknown, or missing without a default."""
+    """Return a dataclass with these values.
+
+    Raises InputError if a field is unknown, missing without a default, or of another type.
+    """
     try:
-        return cls(**values)
+        made = cls(**values)
     except TypeError as error:
         raise InputError(f"{path} is a checkpoint of another version of this program") from error
+    for name, hint in get_type_hints(cls).items():
+        value = getattr(made, name)
+        if not _has_type(value, hint):
+            raise InputError(f"{path} is damaged: {name} cannot be {type(value).__name__}")
+    return made
+
+
+def _has_type(value: Any, hint: Any) -> bool:
+    """Return whether a value has a type; of collections, whether each item has the type of the items."""
+    if get_origin(hint) is UnionType:
+        return any(_has_type(value, option) for option in get_args(hint))
+    kind = get_origin(hint) or hint
+    if kind is float:
+        kind = int | float
+    if isinstance(value, bool) or not isinstance(value, kind):
+        return False
+    if kind is tuple and len(value) != len(get_args(hint)):
+        return False
+    *_, of_items = get_args(hint) or (Any,)
+    items = value.values() if isinstance(value, dict) else value
+    return of_items is Any or all(_has_type(item, of_items) for item in items)
