@@ -20,7 +20,7 @@ from network_trainer import Progress
 from report.run_folder import RunFolder, find_checkpoint, find_run
 from report.summary import list_models
 from training.checkpoint import load_run, rebuild_network
-from training.initial import continue_from, find_shared, initialize_from
+from training.initial import continue_from, find_shared, initialize_from, take_over
 from training.plan import Plan, describe, load_data, make_plan, prepare_machine, resolve
 from training.run import Run
 from training.settings import EPOCH_FILES, NOTHING, ROUNDING, TrainSettings, to_text
@@ -73,23 +73,27 @@ def train(settings: TrainSettings) -> None:
     origin = {}
     notes = []
     progress = Progress()
+    code = {}
     if settings.init_from:
         checkpoint = find_checkpoint(settings.init_from, settings.output)
         origin["init_from"], notes = initialize_from(checkpoint, plan)
     if settings.continue_from:
-        checkpoint = RunFolder(find_run(settings.continue_from, settings.output)).last
-        progress, names = continue_from(checkpoint, plan)
-        origin["continue_from"] = {"checkpoint": str(checkpoint), "phases": names}
-        notes.append(f"{' '.join(names)}: from {checkpoint}, with the seconds of that training")
+        path = RunFolder(find_run(settings.continue_from, settings.output)).last
+        checkpoint, count, lines = continue_from(path, plan)
+        progress = take_over(checkpoint, model, count)
+        origin["continue_from"] = {"checkpoint": str(path), "phases": [phase.name for phase in model.phases[:count]]}
+        code = checkpoint.run["code"]
+        notes += lines
     if not data.colours and model.augmentation != "none":
         notes.append(f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved")
     name = f"{model.name}-{to_folder_name(data.name)}-seed{settings.seed}{'-dry' * settings.dry_run}"
+    shared = share_phases(settings, plan)
     record = {"command_line": settings.command_line, "flags": settings.to_dict(), **origin, **describe_environment()}
     with claim_folder(settings.output, name, settings.name) as folder:
         (folder / "checkpoints").mkdir()
         write_json(folder / "args.json", record)
         write_text(folder / "summary.txt", summary + "\n")
-        run = Run(plan, folder, progress, notes, share_phases(settings, plan))
+        run = Run(plan, folder, progress, notes, shared, code)
         run.save()
         run.folder = put_in_place(folder)  # from now on, the run can be resumed
         with offer_resume(run.folder):
@@ -100,9 +104,14 @@ def share_phases(settings: TrainSettings, plan: Plan) -> list[Path]:
     """Return the places of phases in the folder ``--shared-phases``.
 
     Phases are not shared if the run writes files after each epoch, or if it begins with the weights of another run.
+    Raises InputError if there cannot be such a folder.
     """
     if settings.shared_phases is None or settings.init_from or any(settings.select(EPOCH_FILES).values()):
         return []
+    try:
+        Path(settings.shared_phases).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        settings.refuse("shared_phases", f"cannot be the folder {settings.shared_phases}: {error.strerror}")
     return find_shared(settings.shared_phases, plan.phases)
 
 
@@ -133,6 +142,7 @@ def resume(settings: TrainSettings) -> None:
         change = f"its fingerprint was {before} and is now {data.fingerprint}"
         raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
     plan = make_plan(saved, data, content.build_encoder(), model)
+    shared = share_phases(saved, plan)
     with lock_folder(run.path), offer_resume(run.path):
         if longer:
             run.lengthen(saved.epochs)
@@ -141,7 +151,7 @@ def resume(settings: TrainSettings) -> None:
         if longer and done:
             progress.phase -= 1
             progress.epoch = trained.epochs[-1]
-        Run(plan, run.path, progress, shared=share_phases(saved, plan)).train(is_resumed=True)
+        Run(plan, run.path, progress, shared=shared, code=content.run["code"]).train(is_resumed=True)
 
 
 def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainSettings, bool]:

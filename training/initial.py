@@ -1,8 +1,11 @@
 """Start a run from trained weights (``--init-from``), or from phases that another run has trained.
 
 Phases are taken over from a run (``--continue-from``) or from a folder that several runs share (``--shared-phases``).
+In both cases ``count_equal`` compares everything that the weights depend on except for the code. Phases that another
+version of the code has trained are not shared, and ``--continue-from`` warns of them.
 """
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +20,13 @@ from network_trainer import NetworkTrainer, Progress
 from training.checkpoint import Checkpoint, load_checkpoint, load_run, rebuild_network
 from training.plan import Data, Plan, describe_phases
 from training.settings import TrainSettings
+from utils import ROOT, find_commit
+
+# All files on which the weights depend, beside the settings and the data
+CORE = (
+    "SpykeTorch/*.py", "engine/**/*.py", "encoders/*.py", "models/*.py", "datasets/splits.py", "network_trainer.py",
+    "s1c1.py",
+)  # fmt: skip
 
 
 def initialize_from(path: Path, plan: Plan) -> tuple[dict, list[str]]:
@@ -71,16 +81,41 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Phases that several runs share
+# Phases that another run has trained
+
+
+def continue_from(path: Path, plan: Plan) -> tuple[Checkpoint, int, list[str]]:
+    """Find the phases of a run that are equal to the first phases of a plan. ``take_over`` copies them.
+
+    path: the last checkpoint of the run.
+
+    Returns the checkpoint, the number of these phases, and lines for the log: a warning if other code has trained them,
+    because the result may not be that of a run without interruption. Raises InputError if there is no such phase.
+    """
+    checkpoint = load_run(path)
+    count, different = compare_phases(checkpoint, plan)
+    if not count:
+        reason = "no finished phase without labels is the same"
+        if different:
+            reason = f"its first phase was trained with another {', '.join(different)}"
+        raise InputError(f"--continue-from {path}: {reason}")
+    names = [phase["phase"] for phase in plan.phases[:count]]
+    notes = [f"{' '.join(names)}: from {path}, with the seconds of that training"]
+    before = checkpoint.run["code"]
+    here = describe_code()
+    if before.keys() != here.keys():
+        commits = [" ".join(map(str, code.values())) for code in (before, here)]
+        notes.append(f"warning: {path} was trained by other code (commit {commits[0]}; here: {commits[1]})")
+    return checkpoint, count, notes
 
 
 def find_shared(folder: str | Path, phases: Sequence[dict]) -> list[Path]:
     """Return the places of the first phases without labels in a folder of phases that several runs share.
 
     phases: as ``describe_phases`` returns them. The name of a place is the SHA-256 of what the phase and all phases
-    before it depend on.
+    before it depend on: their descriptions, and the code.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(digest_core().encode())
     places = []
     for phase in phases:
         if phase["needs labels"]:
@@ -90,6 +125,35 @@ def find_shared(folder: str | Path, phases: Sequence[dict]) -> list[Path]:
     return places
 
 
+def load_shared(path: Path, plan: Plan, number: int) -> Progress:
+    """Take over the phases up to ``number`` from the file of a shared phase. Returns the progress after them.
+
+    Raises InputError if the file is damaged, or if it contains other phases or phases that other code has trained.
+    """
+    checkpoint = load_run(path)
+    count, _ = compare_phases(checkpoint, plan)
+    if count <= number or checkpoint.run["code"].keys() != {digest_core()}:
+        raise InputError(f"{path} contains other phases")
+    return take_over(checkpoint, plan.model, number + 1)
+
+
+def compare_phases(checkpoint: Checkpoint, plan: Plan) -> tuple[int, list[str]]:
+    """Return how many phases of a run are equal to the first phases of a plan, and what differs in the first phase.
+
+    A phase is finished, has no labels, and no later phase has trained its stages again.
+    """
+    progress = checkpoint.progress
+    model = rebuild_network(checkpoint)
+    settings = TrainSettings.from_dict(checkpoint.run["flags"])
+    trained = describe_phases(model, checkpoint.build_encoder(), settings, checkpoint.run["fingerprint"])
+    count = count_equal(plan.phases, trained[: progress.phase])
+    is_begun = progress.epoch > 0 or progress.batch > 0
+    begun = list(model.phases)[: progress.phase + is_begun]
+    while find_stages(begun[:count]) & find_stages(begun[count:]):
+        count -= 1
+    return count, [name for name, value in trained[0].items() if plan.phases[0].get(name) != value]
+
+
 def count_equal(phases: Sequence[dict], others: Sequence[dict]) -> int:
     """Return the number of first phases without labels in which two runs are equal."""
     pairs = zip(phases, others, strict=False)
@@ -97,47 +161,40 @@ def count_equal(phases: Sequence[dict], others: Sequence[dict]) -> int:
     return [*equal, False].index(False)
 
 
-def continue_from(path: Path, plan: Plan) -> tuple[Progress, list[str]]:
-    """Take over the phases of a run, as far as its first phases are equal to those of the network.
+def take_over(checkpoint: Checkpoint, model: NetworkTrainer, count: int) -> Progress:
+    """Copy the stages that a run has trained in its first ``count`` phases, which are those of the network.
 
-    path: the last checkpoint of the run.
-
-    Returns the progress after these phases, and their names. Raises InputError if no phase can be taken over.
+    Returns the progress after these phases.
     """
-    checkpoint = load_run(path)
-    phases = plan.phases
-    progress = checkpoint.progress
-    run = checkpoint.run
-    source = rebuild_network(checkpoint)
-    settings = TrainSettings.from_dict(run["flags"])
-    trained = describe_phases(source, checkpoint.build_encoder(), settings, run["fingerprint"])
-    count = count_equal(phases, trained[: progress.phase])
-    is_begun = progress.epoch > 0 or progress.batch > 0
-    begun = list(plan.model.phases)[: progress.phase + is_begun]
-    while find_stages(begun[:count]) & find_stages(begun[count:]):  # a later phase has trained them again
-        count -= 1
-    if not count:
-        different = [name for name, value in trained[0].items() if phases[0].get(name) != value]
-        reason = "no finished phase without labels is the same"
-        if different:
-            reason = f"its first phase was trained with another {', '.join(different)}"
-        raise InputError(f"--continue-from {path}: {reason}")
-    taken = phases[:count]
-    progress = take_over(checkpoint, plan.model, [phase["--epochs"] for phase in taken])
-    return progress, [phase["phase"] for phase in taken]
-
-
-def take_over(checkpoint: Checkpoint, model: NetworkTrainer, epochs: Sequence[int]) -> Progress:
-    """Copy the stages that a run has trained in its first phases, which are those of the network.
-
-    epochs: the number of epochs of each of these phases. Returns the progress after them.
-    """
-    phases = list(model.phases)[: len(epochs)]
+    phases = list(model.phases)[:count]
     prefixes = [f"stages.{name}." for name in find_stages(phases)]
-    prefixes += [f"phases.{number}." for number in range(len(phases))]
+    prefixes += [f"phases.{number}." for number in range(count)]
     state = {key: tensor for key, tensor in checkpoint.state.items() if key.startswith(tuple(prefixes))}
     model.load_state_dict(state, strict=False)
     progress = checkpoint.progress
     names = {phase.name for phase in phases}
     seconds = {name: value for name, value in progress.phase_seconds.items() if name in names}
-    return Progress(phase=len(phases), history=progress.history[: sum(epochs)], phase_seconds=seconds)
+    history = [row for row in progress.history if row["phase"] in names]
+    return Progress(phase=count, history=history, phase_seconds=seconds)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The version of the code
+
+
+@functools.cache
+def digest_core() -> str:
+    """Compute the SHA-256, in hexadecimal digits, over the files of ``CORE``."""
+    digest = hashlib.sha256()
+    for pattern in CORE:
+        for path in sorted(ROOT.glob(pattern)):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def describe_code() -> dict[str, str | None]:
+    """Return {``digest_core()``: the commit}, the version of the code that a run saves in its checkpoints.
+
+    If the code is changed while a run is interrupted, its checkpoints contain both versions.
+    """
+    return {digest_core(): find_commit()}

@@ -3,10 +3,11 @@
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from engine.compiled import announcements
 from engine.decision import Outcome
 from engine.graph import LatencyMap
 from engine.stages import INPUT
+from errors import InputError
 from network_trainer import LatencyDataset, Progress, Step
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis
@@ -27,9 +29,9 @@ from report.page import write_page, write_training_page
 from report.report import MOVED_IMAGES, Report, collect_results, write_report
 from report.run_folder import RunFolder
 from report.summary import summarize
-from training.checkpoint import load_checkpoint, restore_state, save_checkpoint
+from training.checkpoint import restore_state, save_checkpoint
 from training.features import compare_with_pixels, read_features
-from training.initial import take_over
+from training.initial import describe_code, load_shared
 from training.log import RunLog, estimate_left
 from training.plan import Plan, count_neurons
 from training.stopping import Stopped, StopRequest, handle_signals
@@ -53,6 +55,7 @@ class Run:
         notes: lines that are logged first.
         shared: a folder for each of the first phases, which several runs share: the run takes over the phases that are
             in their folders. It trains the others, and saves them there.
+        code: the versions of the code that have trained what the progress contains, see ``describe_code``.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Run:
         progress: Progress,
         notes: Sequence[str] = (),
         shared: Sequence[Path] = (),
+        code: Mapping[str, str | None] = MappingProxyType({}),
     ):
         self.plan = plan
         self.settings = plan.settings
@@ -80,6 +84,7 @@ class Run:
             "dataset": self.data.set.name,
             "class_names": list(self.data.set.class_names),
             "fingerprint": self.data.set.fingerprint,
+            "code": {**code, **describe_code()},
         }
 
     def train(self, is_resumed: bool = False) -> None:
@@ -127,15 +132,7 @@ class Run:
         """Train the current phase to its end, or take it over from a run that has trained it."""
         number = self.progress.phase
         with self.claim_phase(number) as file:
-            if file and file.exists():
-                phase = self.model.phases[number]
-                before = len(self.progress.history)
-                taken = take_over(load_checkpoint(file), self.model, self.settings.epochs[: number + 1])
-                self.progress = replace(taken, diagnosis=self.progress.diagnosis)
-                self.log.info(f"{phase.name}: from {file}, with the seconds of that training")
-                self.log_history(before)
-                if self.diagnosis and len(self.progress.history) > before:
-                    self.log_diagnosis(self.diagnosis.diagnose(phase, self.progress.history[-1]))
+            if file and self.take_shared(file):
                 return
             steps = self.model.steps(
                 train,
@@ -154,6 +151,26 @@ class Run:
                     self.follow(step, validation)
             if file:
                 save_checkpoint(file, self.model, self.encoder, self.info, self.progress)
+
+    def take_shared(self, file: Path) -> bool:
+        """Take over the current phase from a file. Returns whether the file is there, and contains this phase."""
+        if not file.exists():
+            return False
+        number = self.progress.phase
+        phase = self.model.phases[number]
+        before = len(self.progress.history)
+        try:
+            taken = load_shared(file, self.plan, number)
+        except InputError as error:
+            self.log.info(f"{phase.name} is trained again: {error}")
+            file.unlink()
+            return False
+        self.progress = replace(taken, diagnosis=self.progress.diagnosis)
+        self.log.info(f"{phase.name}: from {file}, with the seconds of that training")
+        self.log_history(before)
+        if self.diagnosis and len(self.progress.history) > before:
+            self.log_diagnosis(self.diagnosis.diagnose(phase, self.progress.history[-1]))
+        return True
 
     @contextmanager
     def claim_phase(self, number: int) -> Iterator[Path | None]:

@@ -1,19 +1,23 @@
-"""``--until`` and ``--continue-from``: phases that are trained once for several runs; ``--init-from``: weights."""
+"""Phases that are trained once for several runs: --until, --continue-from and --shared-phases; --init-from: weights."""
 
 import hashlib
 import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from support.command import DIGITS, SMALL, dont_draw, read_csv, start
 from support.refusals import assert_refuses
-from support.run_folders import only_run, outcome, same
+from support.run_folders import ROOT, only_run, outcome, same
 from support.tiers import slow_except
 
 import train
 from engine.phases import Phase
-from training.checkpoint import load_checkpoint, rebuild_network
+from training.checkpoint import encode_checkpoint, load_checkpoint, rebuild_network
 
 WORDS = f"{SMALL} --epochs 1 2 2 --seed 3"
 
@@ -92,6 +96,76 @@ def test_only_what_no_later_phase_has_trained_again_is_taken_over(tmp_path, lear
     assert start(f"{words} --name again --continue-from {tmp_path / 'whole'}", tmp_path) == 0
     assert learned == ["s3"] * 3 + ["s3+s4"] * 3
     assert same(outcome(tmp_path / "again"), outcome(tmp_path / "whole"))
+
+
+def spoil(file, kind, whole):
+    """Put something else in the place of a shared phase."""
+    if kind == "damaged":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif kind == "the best weights of a run":
+        file.write_bytes((whole / "checkpoints" / "best.safetensors").read_bytes())
+    elif kind == "a link":
+        file.rename(file.with_name("phase"))
+        file.symlink_to("phase")
+    else:
+        content = load_checkpoint(file)
+        flags = content.run["flags"]
+        run = {**content.run, "flags": {**flags, "seed": 4}} if kind == "another seed" else {**content.run, "code": {}}
+        file.write_bytes(encode_checkpoint(replace(content, run=run)))
+
+
+KINDS = "damaged", "the best weights of a run", "a link", "another seed", "other code"
+
+
+@pytest.mark.parametrize("kind", slow_except(["damaged", "another seed"], KINDS))
+def test_a_shared_phase_that_is_another_one_is_trained_again(kind, whole, learned, tmp_path, undrawn):
+    """And replaced, but for a link, from which the phase is taken over if it is the right one."""
+    words = f"{WORDS} --until s1 --shared-phases {tmp_path / 'shared'} --name"
+    assert start(f"{words} first", tmp_path) == 0
+    (file,) = tmp_path.glob("shared/*/phase.safetensors")
+    state = load_checkpoint(file).state
+    spoil(file, kind, whole)
+    del learned[:]
+    assert start(f"{words} second", tmp_path) == 0
+    assert learned == ["s1"] * (0 if kind == "a link" else 3)
+    assert same(load_checkpoint(tmp_path / "second" / "checkpoints" / "last.safetensors").state, state)
+    assert start(f"{words} third", tmp_path) == 0
+    assert len(learned) <= 3
+
+
+@pytest.mark.slow
+def test_phases_of_other_code(tmp_path):
+    """They are not shared, and --continue-from warns of them, and of those of unknown code."""
+    here = tmp_path / "here"
+    listed = subprocess.run(["git", "ls-files", "*.py", "*.txt"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in listed.stdout.splitlines():
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, here / name)
+
+    def run(name, *more):
+        """Train s1, and return the log."""
+        words = [*WORDS.split(), "--until", "s1", "--no-figures", "--name", name, "--output", str(tmp_path), *more]
+        subprocess.run([sys.executable, here / "train.py", *words], check=True)
+        return (tmp_path / name / "log.txt").read_text()
+
+    shared = "--shared-phases", str(tmp_path / "shared")
+    run("first", *shared)
+    assert "s1: from" in run("second", *shared)
+    trainer = here / "network_trainer.py"
+    edited = trainer.read_text().replace(".permutation(len(train))", ".permutation(len(train))[::-1].copy()")
+    trainer.write_text(edited)
+    assert "s1: from" not in run("third", *shared)
+    log = run("fourth", "--continue-from", str(tmp_path / "first"))
+    assert "s1: from" in log
+    assert log.count("warning: ") == 1
+    file = tmp_path / "third" / "checkpoints" / "last.safetensors"
+    content = load_checkpoint(file)
+    assert "warning: " not in run("fifth", "--continue-from", str(tmp_path / "third"))
+    del content.run["code"]
+    file.write_bytes(encode_checkpoint(content))
+    record = json.loads((tmp_path / "third" / "args.json").read_text())
+    (tmp_path / "third" / "args.json").write_text(json.dumps({**record, "git_commit": "1234"}))
+    assert "commit 1234" in run("sixth", "--continue-from", str(tmp_path / "third"))
 
 
 def test_features_before_a_stage_that_is_not_trained(tmp_path, undrawn, capsys):
