@@ -122,20 +122,23 @@ def read_folder(path: str, data_dir: Path, image_size: tuple[int, int] | None) -
 def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.ndarray:
     """Return uint8 (N, H, W) if every pixel of every picture is grey, else (N, H, W, 3)."""
     pictures = []
+    largest = 0
     for path in paths:
         pixels = read_picture(path)
         if image_size is not None:
             pixels = resize_image(pixels, *image_size)
         pictures.append(pixels)
         height, width = pictures[0].shape[:2]
-        if len(pictures) == 1:  # at the end, all of them are copied to one array
-            check_memory(f"--image-size for {len(paths):,} images", 2 * len(paths) * height * width)
         rows, columns = pixels.shape[:2]
         if (rows, columns) != (height, width):
             raise InputError(
                 f"the pictures differ in size: {paths[0]} is {height}×{width} (height×width), {path} is "
                 f"{rows}×{columns}; add --image-size H W, the size to which all are stretched"
             )
+        if pixels.size > largest:  # the first picture, or the first in colour; at the end, all are copied to one array
+            largest = pixels.size
+            what = f"{len(paths):,} images of {height}×{width} pixels"
+            check_memory(what if image_size is None else f"--image-size: {what}", 2 * len(paths) * largest)
     if any(pixels.ndim == 3 for pixels in pictures):
         shape = (height, width, 3)
         pictures = [np.broadcast_to(np.atleast_3d(pixels), shape) for pixels in pictures]

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     """Read the images and labels of a file, and compare their checksums. Pickles are not read."""
     if not os.path.isfile(path):
         raise InputError(f"there is no file {path}")
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path} is not an archive of arrays; save it with np.savez(FILE, x_train=…, y_train=…, …)")
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             check_memory(str(path), sum(member.file_size for member in file.zip.infolist()))

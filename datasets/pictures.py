@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import warnings
 from collections.abc import Collection
 from functools import partial
@@ -55,11 +56,12 @@ def read_picture(path: "str | Path | PIL.Image.Image", ground: str | None = None
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with open_picture() as picture:
+                is_deep = has_deep_values(picture)
                 picture = ImageOps.exif_transpose(picture)  # a copy in memory
     except Exception as error:  # the type depends on the format and on what is damaged
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read as an image: {reason}") from error
-    if picture.mode.startswith(("I", "F")):
+    if is_deep:
         raise InputError(f"{path} has more than 8 bits per value; convert it to 8 bits")
     rgba = picture.convert("RGBA")
     if ground is not None:
@@ -69,6 +71,19 @@ def read_picture(path: "str | Path | PIL.Image.Image", ground: str | None = None
         raise InputError(f"{path} is transparent in places; put it on a ground of one colour")
     is_grey = (pixels[..., :3] == pixels[..., :1]).all()
     return pixels[..., 0].copy() if is_grey else pixels[..., :3].copy()
+
+
+def has_deep_values(picture: "PIL.Image.Image") -> bool:
+    """Return whether the values in the file of an open picture have more than 8 bits.
+
+    Pillow reduces those of colours, and of grey with alpha, to 8 bits. Only how it reads the file's data shows them.
+    """
+    if picture.mode.startswith(("I", "F")):
+        return True
+    for codec, _, _, arguments in getattr(picture, "tile", ()):
+        if re.search(r"\b(RGB\w?|LA|CMYK);16", str(arguments)) or (codec.startswith("ppm") and arguments[1] > 255):
+            return True
+    return False
 
 
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -25,8 +25,8 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
         if len(np.unique(labels[validation])) == len(np.unique(labels[train])) == len(np.unique(labels)):
             return train, validation
     raise InputError(
-        f"cannot hold out {held_out} of {total} images for validation; --val-split must be a count, or a fraction "
-        "between 0 and 1, so that both sets contain an image of each class",
+        f"cannot hold out {held_out} of {total} images for validation: both sets must contain an image of each class; "
+        "--val-split is a count, a fraction between 0 and 1, or 0 to train without validation"
     )
 
 

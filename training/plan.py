@@ -42,7 +42,9 @@ class Data:
     def __init__(self, settings: TrainSettings, data: DataSet):
         self.set = data
         labels = data.train_labels
-        held_out = min(5000, len(labels) // 12) if settings.val_split is None else settings.val_split
+        held_out = settings.val_split
+        if held_out is None:
+            held_out = min(5000, max(len(labels) // 12, data.num_classes))  # of few images, one of each class
         train = np.arange(len(labels))
         validation = train[:0]
         if held_out:

@@ -14,8 +14,8 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
-from inspect import formatannotation
 from pathlib import Path
+from types import NoneType
 from typing import Any, ClassVar, NamedTuple, get_args, get_origin
 
 from datasets import list_datasets
@@ -45,6 +45,12 @@ COMMAND = "what the command does"  # not a property of the run, so it is not sav
 LEARNED = LEARNING, CODE, DECLARATION, LABELS
 FIXED = *LEARNED, SCORES, EPOCH_FILES, FILES  # a resumed run may not change these
 
+TYPES = {
+    bool: ("true or false", "true or false"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("a text", "texts"),
+}
 MAX_COUNT, MAX_SEED = 2**31 - 1, 10**18 - 1
 READOUTS = "svm", "logistic"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")  # with ".error.txt" and the like, file systems allow 255 bytes
@@ -100,7 +106,7 @@ class Setting(NamedTuple):
         """Raise InputError unless the value has the type of the setting, and is in its range and its choices."""
         least, most = self.range
         if not fits(value, self.type):
-            raise InputError(f"{self.flag} cannot be {value!r}; its type is {formatannotation(self.type)}")
+            raise InputError(f"{self.flag} must be {describe_type(self.type)}, not {value!r}")
         for item in value if isinstance(value, tuple) else [value]:
             if isinstance(item, str) and (not item.strip() or "\0" in item):
                 raise InputError(f"{self.flag} cannot be {item!r}: give it a value, or leave it out")
@@ -123,6 +129,15 @@ class Setting(NamedTuple):
         if get_origin(self.type) is tuple:
             options.setdefault("nargs", "+")
         group.add_argument(self.flag.replace("RUN", "run"), metavar=self.metavar, help=help, **options)
+
+
+def describe_type(hint: Any, is_plural: bool = False) -> str:
+    """Return the values of a type in words, such as "a list of whole numbers"."""
+    if get_origin(hint) is tuple:
+        items = describe_type(get_args(hint)[0], is_plural=True)
+        return f"lists of {items}" if is_plural else f"a list of {items}"
+    options = [option for option in get_args(hint) or (hint,) if option is not NoneType]
+    return " or ".join(TYPES[option][is_plural] for option in options)
 
 
 def setting(group: str, default: Any, *declared: Any, **more: Any) -> Any:
@@ -390,7 +405,10 @@ class TrainSettings(NetworkSettings):
 
     ratio: float = of_data(1.0, "R", "the fraction of the training images to use", range=(0, 1))
     val_split: int | float | None = of_data(
-        None, "N", "the number or fraction of training images for validation (default: 5000, but at most 1/12 of them)"
+        None,
+        "N",
+        "the number or fraction of training images for validation (default: 5000, but at most 1/12 of them; of few "
+        "images one of each class)",
     )
     test: bool = of_data(True, None, "do not read the test images; report the validation images instead", SCORES)
 

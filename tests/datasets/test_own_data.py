@@ -234,3 +234,23 @@ def test_images_that_do_not_fit_in_the_memory(tmp_path, monkeypatch):
         with refuses("--image-size") as caught:
             load(name, image_size=(4096, 4096))
         assert "MB" in str(caught.value)
+
+
+def test_the_memory_of_images_in_colour(tmp_path, monkeypatch):
+    """Twice 12 images of 8 · 9 pixels are 1,728 bytes in grey, 5,184 in colour. No flag was given, so none is named."""
+    save_pictures(tmp_path / "a", pixels(6, 8, 9))
+    save_pictures(tmp_path / "b", pixels(6, 8, 9, 3))
+    monkeypatch.setattr("utils.get_available_memory", lambda: 5_183)
+    with refuses("12 images of 8×9") as caught:
+        load(f"folder:{tmp_path}")
+    assert "--" not in str(caught.value)
+    monkeypatch.setattr("utils.get_available_memory", lambda: 5_184)
+    assert load(f"folder:{tmp_path}").colours == 3
+
+
+@pytest.mark.parametrize("content", [b"text", b"\x93NUMPY"])
+def test_a_file_that_is_no_archive(content, place):
+    place.write_bytes(content)
+    with refuses(place) as caught:
+        load(str(place))
+    assert "astype" not in str(caught.value)  # which is the advice for arrays of Python objects

@@ -1,6 +1,7 @@
 """Pictures as inputs of a network: formats, sizes, colours, and characters in the form of MNIST."""
 
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 from support.refusals import refuses
 
-from datasets.pictures import images_at
+from datasets.pictures import images_at, read_picture
 from results.scripts.draw_digits import STYLES, huge
 from training.image_files import read_image
 
@@ -99,6 +100,26 @@ def test_a_picture_in_the_form_of_mnist_is_not_centred_again(read):
 def test_more_than_8_bits_are_refused(read, tmp_path, dtype):
     with refuses(tmp_path / "picture"):
         read(DIGIT.astype(dtype))
+
+
+@pytest.mark.parametrize(("colour_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_16_bits_of_any_kind_are_refused(colour_type, channels, depth, tmp_path):
+    """PNG files of one opaque pixel: grey, RGB, grey with alpha, RGB with alpha."""
+
+    def chunk(kind, data):
+        checksum = zlib.crc32(kind + data).to_bytes(4, "big")
+        return len(data).to_bytes(4, "big") + kind + data + checksum
+
+    header = bytes([0, 0, 0, 1, 0, 0, 0, 1, depth, colour_type, 0, 0, 0])
+    pixel = zlib.compress(b"\0" + b"\xff" * (channels * depth // 8))
+    file = tmp_path / "pixel.png"
+    file.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b""))
+    if depth == 8:
+        assert read_picture(file).tolist() == [[255]]
+        return
+    with refuses(file):
+        read_picture(file)
 
 
 def test_colours(read):

@@ -37,7 +37,7 @@ def faces(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(faces, tmp_path_factory):
     output = tmp_path_factory.mktemp("runs")
-    words = f"--model mozafari2018 --dataset 'folder:{faces}' --image-size 28 28 {MACHINE} --epochs 1 1 1 --val-split 2"
+    words = f"--model mozafari2018 --dataset 'folder:{faces}' --image-size 28 28 {MACHINE} --epochs 1 1 1"
     with pytest.MonkeyPatch.context() as monkeypatch:
         dont_draw(monkeypatch)
         assert start(f"{words} --tensorboard --map-index 0", output) == 0

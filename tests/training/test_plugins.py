@@ -101,8 +101,10 @@ def own(tmp_path):
 def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     dont_draw(monkeypatch)
     words = SMALL.replace("mozafari2018", "plug") + f" --encoder ink --set s1.rule=stdp --dry-run --plugin {own}"
-    assert start(f"{words} --name run", tmp_path) == 0
     run = tmp_path / "run"
+    assert start(f"{words} --name run --until s1", tmp_path) == 0
+    assert capsys.readouterr().out.splitlines()[-1].strip() == f"python train.py --resume {run} --plugin {own}"
+    assert start(f"--resume {run} --plugin {own}", tmp_path) == 0
     flags = json.loads((run / "args.json").read_text())["flags"]
     assert flags["plugin"] == [f"own.py {hashlib.sha256(OWN.encode()).hexdigest()}"]
     models.PLUGINS.clear()
@@ -240,6 +242,7 @@ def test_rates_that_are_no_numbers(method, own, tmp_path, capsys):
         assert start(f"{words} --threads 1 --dry-run", tmp_path / "runs") == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert about in line
+        assert "--resume" not in line  # which would fail again
 
 
 @pytest.mark.parametrize("command", [train, evaluate, sweep])

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import importlib.util
 import os
 import pickle
 import shlex
@@ -165,6 +166,8 @@ TRAIN = {  # what the line names: command lines
     "no checkpoint": [LIKE + "--continue-from nowhere", LIKE + "--continue-from {run}/checkpoints/last.safetensors"],
     "no finished phase": [LIKE + "--continue-from {bad}/new"],
     "--continue-from": ["--resume {run} --continue-from {run}"],
+    "--shared-phases": [NEW + "--shared-phases {bad}/text.png", NEW + "--shared-phases {bad}/text.png/deep/er",
+                        "--resume {run} --epochs 2 12 6 --shared-phases {bad}/text.png"],
     "s9": [NEW + "--until s9", NEW + "--save-features s9"], "s1, c1, s2, c2": [NEW + "--save-features s3"],
     "c3": [NEW + "--model deep2024 --until s2 --save-features c3"],
     # no decision from images that are held out
@@ -222,7 +225,8 @@ SWEEP = {
     "--seeds": ["{x} --seed 3", "{x} --seeds 3 --seed=3", "{x} --config {bad}/seed.toml"],
     "--ratio": ["{x} --ratio 2"], "--frob": ["{x} --frob 2"], "--resume": ["{x} --resume y"],
     "--until": ["{x} --until s1"], "--continue-from": ["{x} --continue-from y"],
-    "--scheduler": ["{x} --cluster dask"], "--report": ["--report nowhere", "--report . --ratio 1"],
+    "--scheduler": ["{x} --cluster dask"], "pip install ray": ["{x} --cluster ray"],
+    "--report": ["--report nowhere", "--report . --ratio 1"],
 }  # fmt: skip
 MISTAKES = {
     train: [
@@ -244,6 +248,8 @@ def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch, c
 
     monkeypatch.setattr(torchvision.datasets.utils, "download_url", fail)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find(name))
     monkeypatch.setattr(datasets, "load", functools.cache(datasets.load))
     monkeypatch.setattr(S1C1, "encode", lambda *_: pytest.fail("encoded images first"))
     monkeypatch.setattr(train.Run, "train", lambda *_: pytest.fail("trained"))

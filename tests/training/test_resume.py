@@ -303,6 +303,7 @@ def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
     assert (err if code == 2 else out).splitlines()[-1].strip().endswith(f"python train.py --resume {run}")
     if code == 2:
         assert_refused("train.py", code, "", err, "index.html")
+        assert "Errno" not in err
     assert train.main(["--resume", str(run)]) == 0
     assert results(run)["test_reads"] == reads
     assert (run / "index.html").is_file()
