@@ -1,0 +1,107 @@
+"""The conformance file: its check, deliberate errors in the check, both backends, and the package SpykeTorch."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from results.conformance import check_conformance as check
+from results.conformance import make_conformance as make
+from SpykeTorch import functional as sf
+from SpykeTorch import snn
+
+SCRIPT = Path(check.__file__)
+CASES = check.read_cases()
+LAST = "(lambda v, axis=None: (v.size if axis is None else len(v)) - 1 - np.flip(v, axis).argmax(axis))("
+ERRORS = {  # the text that an error replaces, and what is printed
+    "LTP and LTD swapped": ("*rates[row])", "*rates[row][::-1])", "stdp: image 1: the weights differ by up to 0.09"),
+    "ties by the last index": ("np.argmax(", LAST, "stdp: image 1: the winners are [["),
+    "no stabilizer": (
+        "if case.stabilizer else",
+        "if False else",
+        "stdp_stabilizer: image 1: the weights differ by",
+    ),
+}
+
+
+def run_check(script):
+    return subprocess.run([sys.executable, script], capture_output=True, text=True)
+
+
+def test_the_check_computes_the_file_anew():
+    checked = run_check(SCRIPT)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout.split() == [word for name in CASES for word in (f"{name}:", "equal")]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_is_found(error, tmp_path):
+    right, wrong, printed = ERRORS[error]
+    source = SCRIPT.read_text()
+    assert right in source
+    (tmp_path / "check.py").write_text(source.replace(right, wrong))
+    shutil.copy(SCRIPT.with_name("conformance.npz"), tmp_path)
+    checked = run_check(tmp_path / "check.py")
+    assert checked.returncode == 1
+    assert any(line.startswith(printed) for line in checked.stdout.splitlines()), checked.stdout
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_both_backends_conform(name, backend):
+    """In float32 too, if all sums are exact."""
+    case = CASES[name]
+    assert check.compare(case, make.learn(case, backend)) == "equal"
+    if name != "stdp_stabilizer":
+        assert check.compare(case, make.learn(case, backend, torch.float32)) == "equal"
+
+
+def learn_by_spyketorch(case):
+    """Yield the winners and the weights of a script with the SpykeTorch interface."""
+    features, channels, kernel, _ = case.first_weights.shape
+    layer = snn.Convolution(channels, features, kernel).double()
+    layer.load_weight(torch.from_numpy(case.first_weights))
+    rule = snn.STDP(layer, (0, 0), bool(case.stabilizer), case.lower, case.upper)
+    rows = []
+    for number, latency in enumerate(torch.from_numpy(case.latencies)):
+        wave = sf.latency_to_wave(latency, int(case.time_steps), torch.float64)
+        padded = sf.pad(wave, (int(case.padding),) * 4)
+        potentials = layer(padded)
+        row = 0
+        if case.rule == "stdp":
+            _, thresholded = sf.fire(potentials, case.threshold, True)
+            potentials = sf.pointwise_inhibition(thresholded)
+            spikes = potentials.sign()
+            winners = sf.get_k_winners(potentials, int(case.winners), int(case.radius), spikes)
+        else:
+            spikes = sf.fire(potentials)
+            winners = sf.get_k_winners(sf.threshold(potentials), 1, 0, spikes)
+            row = int(any(f * case.classes // features != case.labels[number] for f, _, _ in winners))
+        rule.update_all_learning_rate(*check.find_rates(number, rows, case)[row])  # scripts compute the rates
+        rule(padded, potentials, spikes, winners)
+        rows.append([row] * len(winners))
+        times = sf.wave_to_latency(spikes)
+        yield [(*winner, int(times[winner])) for winner in winners], layer.weight.numpy()
+
+
+@pytest.mark.parametrize("name", ["stdp", "stdp_stabilizer", "rstdp"])
+def test_the_package_conforms(name):
+    assert check.compare(CASES[name], learn_by_spyketorch(CASES[name])) == "equal"
+
+
+def test_the_script_draws_the_inputs_of_the_file():
+    for name, drawn in make.draw_cases().items():
+        assert vars(CASES[name]).keys() - vars(drawn).keys() == {"expected_winners", "expected_weights"}
+        for field, value in vars(drawn).items():
+            np.testing.assert_array_equal(getattr(CASES[name], field), value, err_msg=f"{name}/{field}")
+
+
+def test_the_file_is_small_and_the_specification_short():
+    assert SCRIPT.with_name("conformance.npz").stat().st_size < 300_000
+    assert len(SCRIPT.read_text().splitlines()) <= 120
+    imported = re.findall(r"^(?:import|from) (\w+)", SCRIPT.read_text(), re.MULTILINE)
+    assert imported == ["sys", "pathlib", "types", "numpy"]
