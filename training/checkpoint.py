@@ -32,7 +32,7 @@ from models import PLUGINS, build_model
 from network_trainer import NetworkTrainer, Progress
 from report.run_folder import RunFolder, find_checkpoint
 from s1c1 import Encoder
-from training.features import compute_maps
+from training.features import FrozenStages
 from training.image_files import read_image
 from utils import write_atomically
 
@@ -236,11 +236,18 @@ class TrainedNetwork:
 
         Raises InputError for images that do not fit, and for a stage that the network does not have below its decision.
         """
+        return self.module(stage)(self._gather(images))
+
+    def module(self, stage: str, encode: bool = True) -> FrozenStages:
+        """Return the stages up to this one as a module without gradients, which shares its weights with the network.
+
+        encode: whether the module reads images; otherwise latency maps. Raises InputError for a stage that the network
+        does not have below its decision.
+        """
         names = [name for name in self.model.declaration if name != self.model.decision]
         if stage not in names:
             raise InputError(f"{self.model.name} has no features of {stage!r}; choose from {', '.join(names)}")
-        latencies = compute_maps(self.model, self.encoder, self._gather(images), stage)
-        return self.model.time_steps - latencies.float()
+        return FrozenStages(self.model, stage, self.encoder if encode else None)
 
     def _gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
         """Return the images of ``classify`` as one array, tensor or Recordings."""

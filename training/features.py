@@ -14,14 +14,16 @@ import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from datasets.data_set import Images
 from encoders import encode_chunks
 from engine.rules import RSTDP
+from engine.stages import INPUT
 from errors import InputError
 from network_trainer import NetworkTrainer
 from report.diagnosis import is_near_chance
@@ -97,6 +99,53 @@ def compute_maps(model: NetworkTrainer, encoder: Encoder, images: Images, stage:
             out = maps.new_empty((len(images), *maps.shape[1:]))
         out[part] = maps
     return out
+
+
+class FrozenStages(nn.Module):
+    """The encoder of a trained network and its stages up to one of them, for networks that learn by gradients above it.
+
+    Nothing in it learns. ``.to`` and ``.half`` do not move or convert it, because its kernels need its device and its
+    type, and ``train`` and ``eval`` change nothing. Its state dict contains these stages and the encoder's tensors.
+
+    Args:
+        model: the network.
+        stage: the name of the last stage.
+        encoder: the network's encoder; None: the inputs are latency maps.
+    """
+
+    def __init__(self, model: NetworkTrainer, stage: str, encoder: Encoder | None):
+        super().__init__()
+        self._source = (model, encoder)  # a tuple hides the network, of which the state dict contains only a part
+        self.stage = stage
+        needed = model.between([INPUT], [stage])
+        self.stages = nn.ModuleDict({name: model.stages[name] for name in needed if name in model.stages})
+        self.encoder = nn.Module()
+        for name, tensor in getattr(encoder, "state", {}).items():
+            self.encoder.register_buffer(name, tensor)
+
+    def extra_repr(self) -> str:
+        return f"{self.stage} of {self._source[0].name}"
+
+    def _apply(self, fn, recurse=True):
+        """Change nothing: ``nn.Module`` moves and converts its modules by this method."""
+        return self
+
+    @torch.no_grad()
+    def forward(self, inputs: Any) -> torch.Tensor:
+        """Compute the features of the stage: float32 (N, F, H, W) on the device of the inputs.
+
+        The value of a neuron is T - t if it spikes at the time step t, and 0 if it is silent.
+
+        inputs: images as the encoder takes them, uint8 (N, H, W) or (N, H, W, 3), or latency maps, uint8 (N, C, H, W).
+        """
+        model, encoder = self._source
+        self.requires_grad_(False)  # also after ``requires_grad_`` of the whole: the kernels read plain tensors
+        if encoder is None:
+            latencies = model.map_of(inputs, self.stage)
+        else:
+            latencies = compute_maps(model, encoder, inputs, self.stage)
+        device = getattr(inputs, "device", "cpu")
+        return model.time_steps - latencies.to(device).float()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The trained networks of the repository can be tested, asked, and used as initial weights."""
 
+import copy
 import re
 from dataclasses import replace
 
@@ -10,6 +11,8 @@ from support.command import results, start, start_evaluation
 from support.refusals import refuses
 from support.run_folders import ROOT, only_run
 from support.tiers import slow_except
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import evaluate
 from datasets import load
@@ -86,3 +89,37 @@ def test_features_are_latencies_from_the_last_step(tmp_path):
     for stage in ("s3", "c9"):  # the decision, and no stage
         with refuses():
             network.features(images, stage)
+
+
+@pytest.mark.parametrize("encode", [True, False])
+def test_stages_as_a_module_below_a_layer_that_learns(encode, tmp_path):
+    """It computes the features, whatever is done to the whole; only the layer learns; state dicts restore it."""
+    network = load_network(FILES["mozafari2018"])
+    images = torch.from_numpy(load("mnist").test_images[:8])
+    features = network.features(images, "c2")
+    inputs = images if encode else network.encoder.encode(images)
+    stages = network.module("c2", encode)
+    whole = nn.Sequential(stages, nn.Flatten(), nn.Linear(4000, 10))
+    whole.double().half().eval().requires_grad_(True)
+    assert torch.equal(stages(inputs), features)
+    assert (stages(inputs).dtype, whole[2].weight.dtype) == (torch.float32, torch.float16)
+
+    whole.float().train()
+    before = copy.deepcopy(whole.state_dict())
+    optimizer = torch.optim.Adam(whole.parameters(), 0.01, weight_decay=0.1)
+    for part, labels in DataLoader(TensorDataset(inputs, torch.arange(8)), batch_size=4):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(whole(part), labels).backward()
+        optimizer.step()
+    changed = [name for name, tensor in whole.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert changed == ["2.weight", "2.bias"]
+    outputs = whole(inputs)
+
+    torch.save(whole.state_dict(), tmp_path / "whole.pt")
+    other = load_network(FILES["mozafari2018"])
+    for _, layer in other.model.named_layers():
+        layer.weight.zero_()
+    loaded = nn.Sequential(other.module("c2", encode), nn.Flatten(), nn.Linear(4000, 10))
+    loaded.load_state_dict(torch.load(tmp_path / "whole.pt", weights_only=True))
+    assert torch.equal(loaded(inputs), outputs)
+    assert {name.split(".")[2] for name in before if name.startswith("0.stages.")} == {"s1", "s2"}  # not s3

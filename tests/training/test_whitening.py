@@ -130,6 +130,18 @@ def train_run(data, output, *flags):
     return output / "run"
 
 
+def test_the_state_dict_of_a_module_contains_the_fitted_encoder(data, run):
+    images = np.load(data)["x_test"]
+    module = load_network(run).module("c2")
+    network = load_network(run)
+    for tensor in network.encoder.state.values():
+        tensor.zero_()
+    other = network.module("c2")
+    assert not torch.equal(other(images), module(images))
+    other.load_state_dict(module.state_dict())
+    assert torch.equal(other(images), module(images))
+
+
 def test_a_run_contains_the_fitted_encoder(data, run, tmp_path):
     network = load_network(run)
     content = np.load(data)
