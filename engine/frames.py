@@ -1,7 +1,7 @@
 """The tensor backend: whole spike waves, one convolution for each time step, on any device.
 
 It consists of SpykeTorch's operations. A GPU runs it, and it is the slow reference implementation with which the tests
-compare ``engine/event``. It has the same five functions, with the types that ``engine/event/backend.py`` states.
+compare ``engine/event``. It has the same seven functions, with the types that ``engine/event/backend.py`` states.
 """
 
 from functools import reduce
@@ -31,6 +31,23 @@ def fire(layer, latency, limit, pool):
 def peaks(layer, latency):
     """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
     return _sum_weights(layer, latency).amax((2, 3))
+
+
+def pool(layer, latency):
+    """Compute the map of a ``Pool`` stage, as ``event.pool`` does."""
+    size, rank = layer.stage.size, layer.stage.rank
+    if rank == 1:
+        return pool_latency(latency, size, layer.stage.padding)
+    windows = latency.unfold(2, size, size).unfold(3, size, size).flatten(4)
+    return windows.sort(4).values[..., rank - 1].clamp(max=layer.time_steps)
+
+
+def inhibit(layer, latency):
+    """Compute the map of an ``Inhibit`` stage, as ``event.inhibit`` does."""
+    rank = layer.stage.count(layer.channels)
+    latest = latency.sort(1).values[:, rank - 1 : rank]
+    passes = (latency <= latest) & (latency < layer.time_steps)
+    return torch.where(passes, latency, layer.time_steps)
 
 
 def learn_features(layer, latency, rule, rates, draws):
@@ -92,8 +109,7 @@ def _compute_potentials(layer, latency):
     """
     wave = sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
     potentials = sf.conv2d(wave.flatten(0, 1), layer.weight)
-    if hasattr(layer, "raised"):
-        potentials = potentials - layer.raised.to(potentials.dtype)[:, None, None]
+    potentials = potentials - layer.raised.to(potentials.dtype)[:, None, None]
     potentials = potentials.unflatten(0, wave.shape[:2])
     if layer.weight.min() < 0:
         potentials = potentials.cummax(1).values

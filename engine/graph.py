@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from engine.checks import check_latencies, check_times
-from engine.layers import LAYERS, Gathering, Layer, drop_times
+from engine.layers import LAYERS, Layer, drop_times
 from engine.packed import Packed, PackedLatencies, PackedSpikes
 from engine.rules import Rule
-from engine.stages import INPUT, STAGES, Gather, Pool, Shape, SpikingConv, Stage
+from engine.stages import INPUT, STAGES, Gather, Shape, SpikingConv, Stage
 from errors import InputError
 
 CHUNK = 1000  # images that pass through the stages together
@@ -33,23 +33,25 @@ class StageGraph(nn.Module):
 
     Attributes:
         declaration: {name: stage}, bottom up.
-        stages: {name: layer}, the layers of these stages.
         nodes: {name of a map: node}, bottom up. A map has the name of its stage. Before a stage that sees whole maps, a
             ``Gather`` stage makes the map "input of STAGE".
-        layers: {name of a map: layer}.
+        stages: {name of a map: layer}, what computes the maps.
         channels: {name of a map: number of channels}.
 
     A subclass sets ``in_channels``, ``num_classes``, ``time_steps``, ``image_size`` (height, width) and ``device``, and
     then calls ``connect``.
     """
 
-    def connect(self, declaration: dict[str, Stage], has_size: bool, seed: int, *arguments: Any) -> None:
+    def connect(
+        self, declaration: dict[str, Stage], has_size: bool, seed: int, backend: str, dtype: torch.dtype
+    ) -> None:
         """Connect the stages of a declaration, and make their layers.
 
         Args:
             has_size: whether all images have the size ``image_size``; otherwise they have any size.
             seed: of the weights.
-            arguments: backend of the layers, and type of the weights.
+            backend: of the layers, "event" or "torch".
+            dtype: of the weights.
 
         Raises InputError if the stages do not fit each other, or cannot be trained.
         """
@@ -71,11 +73,10 @@ class StageGraph(nn.Module):
         check_training(self)
         rng = np.random.default_rng(seed)
         self.channels = {name: channels for name, (channels, _, _) in shapes.items()}
-        self.layers = {}
+        self.stages = nn.ModuleDict()
         for name, (stage, inputs) in self.nodes.items():
             channels = self.channels[inputs[0]]
-            self.layers[name] = LAYERS[type(stage)](stage, channels, self.time_steps, *arguments, rng)
-        self.stages = nn.ModuleDict({name: self.layers[name] for name in self.declaration})
+            self.stages[name] = LAYERS[type(stage)](stage, channels, self.time_steps, backend, dtype, rng)
 
     # -----------------------------------------------------------------------------------------------------------------
     # The graph
@@ -216,27 +217,22 @@ class StageGraph(nn.Module):
             read = [maps[other] for other in self.nodes[name].inputs]
             pool = None if name in wanted else self._find_pool(name, waiting)
             if pool is None:
-                maps[name] = self._layer(name).fire(*read)
+                maps[name] = self.stages[name].fire(*read)
             else:
                 waiting.remove(pool)
                 name, size = pool, self.declaration[pool].size
-                maps[name] = self._layer(self.input_name(pool)).fire(*read, size)
+                maps[name] = self.stages[self.input_name(pool)].fire(*read, size)
             if name in wanted:
                 yield name, maps[name]
             still_read = set(chain.from_iterable(self.nodes[other].inputs for other in waiting))
             maps = {other: latencies for other, latencies in maps.items() if other in still_read}
-
-    def _layer(self, name: str) -> nn.Module:
-        """Return the layer that computes a map. Users may replace layers in ``stages``."""
-        return self.stages[name] if name in self.stages else self.layers[name]
 
     def _find_pool(self, name: str, waiting: list[str]) -> str | None:
         """Return the pooling without padding that alone reads a convolution's map, among the maps to compute."""
         readers = [other for other in waiting if name in self.nodes[other].inputs]
         if len(readers) != 1 or not self.nodes[name].stage.convs:
             return None
-        stage = self.nodes[readers[0]].stage
-        return readers[0] if isinstance(stage, Pool) and stage.is_plain else None
+        return readers[0] if self.nodes[readers[0]].stage.is_plain_pool else None
 
     def propagate(
         self,
@@ -288,7 +284,8 @@ class StageGraph(nn.Module):
     ) -> LatencyMap:
         """Return a map of ``count`` images to fill. latency: of a few images; the others: see ``propagate``."""
         shape = latency.shape[1:]
-        if bits or isinstance(self.layers.get(name), Gathering):
+        gathered = [other for other, node in self.nodes.items() if isinstance(node.stage, Gather)]
+        if bits or name in gathered:
             return PackedSpikes(count, shape, self.time_steps, file)
         if pack:
             return PackedLatencies(count, shape, self.time_steps)
@@ -371,8 +368,7 @@ def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
     below = None
     if type(network.declaration.get(network.decision)) is SpikingConv:
         below = network.input_name(network.decision)
-        stage = network.declaration.get(below)
-        if isinstance(stage, Pool) and stage.is_plain:
+        if below != INPUT and network.nodes[below].stage.is_plain_pool:
             below = network.input_name(below)
     if below != name:
         raise InputError(

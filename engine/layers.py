@@ -12,29 +12,70 @@ from engine import event, frames
 from engine.adaptation import NO_DRAWS
 from engine.checks import WEIGHT_TYPES, check_classes, check_labels, check_latencies, check_time_steps, to_array
 from engine.decision import Outcome, Result, tolerance
-from engine.event.ranks import pass_first, pool_by_rank
 from engine.rules import Rule
 from engine.stages import Branches, Gather, Inhibit, Pool, SpikingConv, SpikingDense, Stage, Vote, pooled_size
 from errors import InputError
 from utils import check_memory
 
-BACKENDS = {"event": event, "torch": frames}
+BACKENDS = ("event", "torch")
 
 
-class Layer(nn.Module):
-    """A convolution that fires, decides and learns.
-
-    The state of each rule is kept in buffers: its current rates (``stdp_rates``, ``rstdp_rates``, …, after the rule's
-    name), each row (LTP, LTD), and ``images_seen`` if a rule counts images. If a rule adapts the thresholds, the buffer
-    ``raised``, float64 (F,), contains how much higher they are than the declared threshold.
+class StageModule(nn.Module):
+    """The base class of the layers: what computes the map of a stage.
 
     Args:
         stage: the declaration.
-        channels: number of channels C of the input.
+        channels: number of channels C of the input; of a ``Gather``, of the first map that it reads.
         time_steps: T, from 1 to 254; a latency of T means silence.
         backend: "event" or "torch".
         dtype: of the weights.
         rng: draws the first weights; None: a generator with the seed 0.
+    """
+
+    layers: Sequence["Layer"] = ()  # the layers with weights: of a stage with branches, those of its branches
+
+    def __init__(
+        self,
+        stage: Stage,
+        channels: int,
+        time_steps: int = 15,
+        backend: str = "event",
+        dtype: torch.dtype = torch.float32,
+        rng: np.random.Generator | None = None,
+    ):
+        super().__init__()
+        if backend not in BACKENDS:
+            raise InputError(f"backend must be {' or '.join(BACKENDS)}, not {backend!r}")
+        if dtype not in WEIGHT_TYPES:
+            raise InputError(f"dtype must be torch.float32 or torch.float64, not {dtype}")
+        self.stage = stage
+        self.channels = channels
+        self.time_steps = check_time_steps(time_steps)
+        self.backend_name = backend
+
+    @property
+    def backend(self):
+        """The module whose functions compute with the layer. Both have the same seven functions."""
+        return event if self.backend_name == "event" else frames
+
+    def _check(self, latency, pool=1):
+        """Return a map as a tensor in one piece, and the shape of the stage's map. The kernels check no bounds.
+
+        Raises InputError if the map does not fit the stage, or if the stage's map does not fit a pooling of this size.
+        """
+        latency = check_latencies(latency, self.channels)
+        shape = self.stage.shape([latency.shape[1:]])
+        pooled_size(*shape[1:], pool)
+        return latency.contiguous(), shape
+
+
+class Layer(StageModule):
+    """A convolution that fires, decides and learns.
+
+    The state of each rule is kept in buffers: its current rates (``stdp_rates``, ``rstdp_rates``, …, after the rule's
+    name), each row (LTP, LTD), and ``images_seen`` if a rule counts images. The buffer ``raised``, float64 (F,),
+    contains how much higher the threshold of each feature is than ``threshold``. It is a part of the state dict if a
+    rule adapts the thresholds; otherwise it contains zeros.
 
     ``weight`` is (F, C, kernel, kernel). Users can write to it at any time, and replace ``threshold``.
     """
@@ -48,15 +89,8 @@ class Layer(nn.Module):
         dtype: torch.dtype = torch.float32,
         rng: np.random.Generator | None = None,
     ):
-        super().__init__()
-        self.stage = stage
+        super().__init__(stage, channels, time_steps, backend, dtype)
         self.threshold = stage.threshold
-        self.time_steps = check_time_steps(time_steps)
-        if backend not in BACKENDS:
-            raise InputError(f"backend must be {' or '.join(BACKENDS)}, not {backend!r}")
-        if dtype not in WEIGHT_TYPES:
-            raise InputError(f"dtype must be torch.float32 or torch.float64, not {dtype}")
-        self.backend = backend
         rng = rng or np.random.default_rng(0)
         self._shape = stage.weight_shape(channels)
         check_memory("the weights", math.prod(self._shape) * dtype.itemsize)
@@ -68,22 +102,20 @@ class Layer(nn.Module):
             self.register_buffer(f"{rule.name}_rates", torch.from_numpy(np.array(rule.first_rates(), np.float64)))
         if any(rule.counts_images for rule in stage.rules):
             self.register_buffer("images_seen", torch.zeros(1, dtype=torch.int64))
-        if not stage.decides and any(rule.adapts_thresholds for rule in stage.rules):
-            self.register_buffer("raised", torch.zeros(stage.out_channels, dtype=torch.float64))
+        raised = torch.zeros(stage.out_channels, dtype=torch.float64)
+        self.register_buffer("raised", raised, persistent=stage.adapts_thresholds)
 
     def extra_repr(self) -> str:
         return f"{self.stage}, {tuple(self.weight.shape)}"
 
     @property
     def layers(self) -> list["Layer"]:
-        """The layers with weights: of a stage with branches, those of its branches."""
         return [self]
 
     @property
     def thresholds(self) -> torch.Tensor:
         """The threshold of each feature, float64 (F,)."""
-        raised = getattr(self, "raised", torch.zeros(self.stage.out_channels, dtype=torch.float64))
-        return raised + self.threshold
+        return self.raised + self.threshold
 
     @property
     def limit(self) -> float:
@@ -92,21 +124,21 @@ class Layer(nn.Module):
 
     def rates(self, rule: Rule) -> torch.Tensor:
         """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2)."""
-        return getattr(self, f"{rule.name}_rates")
+        return self.get_buffer(f"{rule.name}_rates")
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         """Return the first spikes, pooled: uint8 (N, F, Ho / pool, Wo / pool), of latency uint8 (N, C, H, W)."""
         latency, _ = self._check(latency, pool)
         if not self.stage.decides:
-            return self._module.fire(self, latency, self.limit, pool)
+            return self.backend.fire(self, latency, self.limit, pool)
         # Only whether an input spiked counts: as if all had spiked at once, with a threshold of 0, at the last step.
-        fired = self._module.fire(self, drop_times(latency, self.time_steps), 0.0, pool)
+        fired = self.backend.fire(self, drop_times(latency, self.time_steps), 0.0, pool)
         return torch.where(fired == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
 
     def peaks(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the highest potential of each feature of a decision stage, (N, F), of latency uint8 (N, C, H, W)."""
         latency, _ = self._check(latency)
-        return self._module.peaks(self, latency)
+        return self.backend.peaks(self, latency)
 
     def learn_features(
         self, latency: torch.Tensor, rule: Rule, epoch: int = 0, rng: np.random.Generator | None = None
@@ -135,7 +167,7 @@ class Layer(nn.Module):
                 raise InputError(f"{source} contains steps of thresholds, but {rule.name} does not adapt thresholds")
             steps = to_array(draws.steps, np.float64, (len(latency),), source)
             draws = draws._replace(steps=steps, patches=to_array(draws.patches, np.float64, (len(latency), 3), source))
-        return self._module.learn_features(self, latency, rule, rates, draws)
+        return self.backend.learn_features(self, latency, rule, rates, draws)
 
     def learn_decisions(
         self, latency: torch.Tensor, labels: torch.Tensor, classes: np.ndarray, rng: np.random.Generator, epoch: int = 0
@@ -157,7 +189,7 @@ class Layer(nn.Module):
         left_out = rule.draw_left_out(rng, *shape)
         if left_out is not None:
             left_out = to_array(left_out, bool, shape, f"draw_left_out of {rule.name}")
-        return self._module.learn_decisions(self, latency, labels, classes, rates, left_out)
+        return self.backend.learn_decisions(self, latency, labels, classes, rates, left_out)
 
     def learn_together(
         self,
@@ -190,7 +222,7 @@ class Layer(nn.Module):
         upper_rates = None
         if upper_learns:
             _, upper_rates = upper.next_rates(upper.stage.rule, len(latency), epoch)
-        return self._module.learn_together(self, upper, latency, labels, pool, classes, (rates, upper_rates))
+        return self.backend.learn_together(self, upper, latency, labels, pool, classes, (rates, upper_rates))
 
     def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Count the next images as seen; return their counts, int64 (N,), and their rates, float64 (N, rows, 2)."""
@@ -214,25 +246,13 @@ class Layer(nn.Module):
             adapted = to_array(rates, np.float64, tuple(before.shape), f"adapt of {rule.name}")
             before.copy_(torch.from_numpy(adapted))
 
-    @property
-    def _module(self):
-        """The module of the backend."""
-        return BACKENDS[self.backend]
-
     def _check(self, latency, pool=1):
-        """Return a map as a tensor in one piece, and the shape of the layer's map. The kernels check no bounds.
-
-        Raises InputError if the map does not fit, or if a user has replaced the weight by one that the layer cannot
-        take.
-        """
+        """As in ``StageModule``. Raises InputError if a user has replaced the weight by one that does not fit, too."""
         weight = self.weight
-        if weight.shape != self._shape or weight.dtype not in (torch.float32, torch.float64):
+        if weight.shape != self._shape or weight.dtype not in WEIGHT_TYPES:
             given = f"{weight.dtype} {tuple(weight.shape)}"
             raise InputError(f"weight must be float32 or float64 {self._shape}, not {given}")
-        latency = check_latencies(latency, weight.shape[1]).contiguous()
-        shape = self.stage.shape([latency.shape[1:]])
-        pooled_size(*shape[1:], pool)
-        return latency, shape
+        return super()._check(latency, pool)
 
     def _check_targets(self, labels, classes, images):
         """Return the labels int64 (N,) and the classes of the features int64 (F,) for a decision layer.
@@ -245,49 +265,25 @@ class Layer(nn.Module):
         return check_labels(labels, images), check_classes(classes, self.stage.out_channels)
 
 
-class Joint(nn.Module):
-    """The base class of the layers without weights of their own.
-
-    Args:
-        stage, channels, time_steps: as in ``Layer``.
-    """
-
-    layers: Sequence[Layer] = ()
-
-    def __init__(self, stage: Stage, channels: int, time_steps: int, *_: Any):
-        super().__init__()
-        self.stage = stage
-        self.channels = channels
-        self.time_steps = check_time_steps(time_steps)
-
-    def _check(self, latency):
-        """Return a map as a tensor, which is checked as in ``Layer``."""
-        latency = check_latencies(latency, self.channels)
-        self.stage.shape([latency.shape[1:]])
-        return latency
-
-
-class Pooling(Joint):
+class Pooling(StageModule):
     """A ``Pool`` stage."""
 
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the earliest spike of each window of latency uint8 (N, C, H, W), or that of the stage's rank."""
-        stage = self.stage
-        latency = self._check(latency)
-        if stage.rank > 1:
-            return pool_by_rank(latency, stage.size, stage.rank, self.time_steps)
-        return frames.pool_latency(latency, stage.size, stage.padding)
+        latency, _ = self._check(latency)
+        return self.backend.pool(self, latency)
 
 
-class Inhibition(Joint):
+class Inhibition(StageModule):
     """An ``Inhibit`` stage."""
 
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the spikes of latency uint8 (N, F, H, W) that pass."""
-        return pass_first(self._check(latency), self.stage.count(self.channels), self.time_steps)
+        latency, _ = self._check(latency)
+        return self.backend.inhibit(self, latency)
 
 
-class Gathering(Joint):
+class Gathering(StageModule):
     """A ``Gather`` stage."""
 
     def fire(self, *maps: torch.Tensor) -> torch.Tensor:
@@ -297,7 +293,7 @@ class Gathering(Joint):
         return torch.cat([*early, latency], 1)[:, :, None, None]
 
 
-class Parallel(Joint):
+class Parallel(StageModule):
     """A stage with branches. ``branches``: their layers."""
 
     def __init__(self, stage: Branches, *arguments: Any):
@@ -310,10 +306,8 @@ class Parallel(Joint):
 
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         """Return the first spikes of all branches, pooled: uint8 (N, F, Ho / pool, Wo / pool)."""
-        latency = self._check(latency)
+        latency, shape = self._check(latency, pool)
         below = latency.shape[1:]
-        shape = self.stage.shape([below])
-        pooled_size(*shape[1:], pool)
         joined = latency.new_full((len(latency), *shape), self.time_steps)
         for branch, region in zip(self.branches, self.stage.regions([], below, shape), strict=True):
             joined[:, region.features, region.rows, region.columns] = branch.fire(latency)

@@ -151,6 +151,7 @@ class Rule(Declared):
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates
     adapts_thresholds: ClassVar[bool] = False  # whether the thresholds of a stage change while it learns
     rewards_firing: ClassVar[bool] = False  # whether a firing stage below the decision stage may learn by it
+    warm_up: ClassVar["Rule | None"] = None  # the rule by which a stage learns first
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)

@@ -71,6 +71,12 @@ class Stage(Declared):
     decides: ClassVar[bool] = False  # whether it has no threshold
     sees_whole_maps: ClassVar[bool] = False  # whether its neurons depend on the size of the image
     levels: ClassVar[tuple[int, ...]] = ()  # see ``SpikingDense``
+    size: ClassVar[int] = 1  # see ``Pool``
+    rank: ClassVar[int] = 1  # see ``Pool``
+    branches: ClassVar[tuple["SpikingConv", ...]] = ()  # see ``Branches``
+    inhibits: ClassVar[bool] = False  # whether only a part of the spikes that it reads passes
+    votes: ClassVar[bool] = False  # whether its branches decide by majority
+    is_plain_pool: ClassVar[bool] = False  # whether the convolution below can pool together with its own spikes
 
     @property
     def reads_times(self) -> bool:
@@ -135,12 +141,18 @@ class SpikingConv(Stage):
     @property
     def rules(self) -> list[Rule]:
         """The rules in the order of the training: a warm-up, then the rule itself."""
-        warm_up = getattr(self.rule, "warm_up", None)
-        return [rule for rule in (warm_up, self.rule) if rule is not None]
+        if self.rule is None:
+            return []
+        return [rule for rule in (self.rule.warm_up, self.rule) if rule is not None]
 
     @property
     def decides(self) -> bool:
         return math.isinf(self.threshold)
+
+    @property
+    def adapts_thresholds(self) -> bool:
+        """Whether a rule changes the thresholds of the features."""
+        return not self.decides and any(rule.adapts_thresholds for rule in self.rules)
 
     def weight_shape(self, channels: int) -> tuple[int, int, int, int]:
         """Return the shape of the weights for an input of C channels: (F, C, kernel, kernel).
@@ -255,8 +267,7 @@ class Pool(Stage):
             raise InputError(f"rank must be 1 with padding, and at most {self.size**2}, size², not {self.rank}")
 
     @property
-    def is_plain(self) -> bool:
-        """Whether the convolution below can compute it together with its own spikes."""
+    def is_plain_pool(self) -> bool:
         return self.rank == 1 and not self.padding
 
     def shape(self, maps: Sequence[Shape]) -> Shape:
@@ -298,6 +309,7 @@ class Inhibit(Stage):
     share: float = ranged(0, 1, above=True)
 
     reads_times: ClassVar[bool] = True
+    inhibits: ClassVar[bool] = True
 
     def count(self, features: int) -> int:
         """Return k of F features. Without the rounding, 0.07 · 100 would be 7.000000000000001, and k would be 8."""
@@ -426,6 +438,7 @@ class Vote(Branches):
     """
 
     joined: ClassVar[str] = "vote"
+    votes: ClassVar[bool] = True
 
     def check_branches(self) -> None:
         if not all(branch.decides for branch in self.branches):

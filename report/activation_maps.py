@@ -53,7 +53,7 @@ def save_activation_maps(
 
     Raises OSError or InputError if the folder cannot be written to.
     """
-    wanted = [name for name in (INPUT, *model.stages) if stages is None or name == INPUT or name in stages]
+    wanted = [name for name in (INPUT, *model.declaration) if stages is None or name == INPUT or name in stages]
     folder.mkdir(parents=True, exist_ok=True)
     for place, index in enumerate(indices):
         latency = latencies[place : place + 1]

@@ -75,7 +75,7 @@ def quantize(model: NetworkTrainer, bits: int) -> tuple[NetworkTrainer, dict[str
         dtype = torch.float32 if largest_sum < EXACT else torch.float64
         layer.weight = nn.Parameter(whole.weight.to(layer.weight.device, dtype), requires_grad=False)
         layer.threshold = float(whole.thresholds.min())
-        if hasattr(layer, "raised"):
+        if not layer.stage.decides:
             layer.raised.copy_(whole.thresholds - layer.threshold)
     return network, whole_weights
 

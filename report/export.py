@@ -52,7 +52,7 @@ def export_network(
             conv = layer.stage
             convolution = {"label": label, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
             convolution["threshold"] = None if conv.decides else layer.threshold
-            if hasattr(layer, "raised"):
+            if conv.adapts_thresholds:
                 convolution["threshold"] = layer.thresholds.tolist()
             weight = weights[label]
             if label in whole_weights:

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.graph import StageGraph
-from engine.stages import INPUT, Branches, Inhibit, Vote
+from engine.stages import INPUT
 from errors import InputError
 from utils import write_atomically
 
@@ -47,17 +47,17 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
 
     graph = _Graph(nir, model)
     for name, stage in model.declaration.items():
-        if isinstance(stage, Vote):
+        if stage.votes:
             graph.refuse(name, "votes of several branches")
         if stage.levels:
             graph.refuse(name, "levels of spike times")
-        if isinstance(stage, Inhibit):
+        if stage.inhibits:
             graph.refuse(name, "inhibition between features")
-        if getattr(stage, "rank", 1) > 1:
+        if stage.rank > 1:
             graph.refuse(name, "ranks of spikes")
         if stage.sees_whole_maps:
             ends = graph.add_dense(name)
-        elif isinstance(stage, Branches):
+        elif stage.branches:
             ends = graph.add_branches(name, stage)
         elif stage.convs:
             ends = [graph.add_conv(name, model.stages[name], name)]

@@ -208,7 +208,7 @@ def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, le
             "index": index,
             "label": int(content["label"]),
             "decision": int(content.get("decision", -2)),
-            "maps": {name: encode(content[name]) for name in (INPUT, *model.stages) if name in content},
+            "maps": {name: encode(content[name]) for name in (INPUT, *model.declaration) if name in content},
             "potentials": {key: {"floats": encode(values, "<f4")} for key, values in potentials.items()},
             "picture": {"shape": list(picture.shape), "bytes": encode(picture)},
         }

@@ -40,8 +40,7 @@ def compute_preferred_features(model: NetworkTrainer, polarity: Sequence[int]) -
             continue
         below, step = maps[model.inputs_of(name)[0]]
         if not stage.convs:
-            size = getattr(stage, "size", 1)  # of an inhibition, each position
-            maps[name] = get_deep_feature(below, step, size, size)
+            maps[name] = get_deep_feature(below, step, stage.size, stage.size)
             continue
         weights = [layer.weight.detach().cpu().float() for _, layer in model.named_layers([name])]
         branches = [scale_features(project_features(below, step, weight)) for weight in weights]

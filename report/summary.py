@@ -42,7 +42,7 @@ def summarize(model: NetworkTrainer, height: int, width: int) -> str:
         if len(labels) != 1:
             labels.append(name)
         for line in stage.summary(labels, shapes[model.input_name(name)], shapes[name], fields_of[below]):
-            if hasattr(layers.get(line.name), "raised"):
+            if line.name in layers and layers[line.name].stage.adapts_thresholds:
                 line = line._replace(threshold=describe_thresholds(layers[line.name]))
             if stage.inputs and line.kernel:
                 line = line._replace(name=f"{line.name} of {', '.join(stage.inputs)}")

@@ -14,7 +14,7 @@ from support.tiers import FAST_NETWORKS, slow_except
 from torch.nn import functional as F
 
 from engine.decision import Outcome, majority
-from engine.layers import Inhibition, Pooling
+from engine.layers import BACKENDS, Inhibition, Pooling
 from engine.rules import STDP
 from engine.stages import Inhibit, Pool, SpikingConv
 from errors import InputError
@@ -72,7 +72,7 @@ def test_walk_gives_every_stage_its_shape(name):
     """Latency maps, uint8 and at most 15, bottom up; a map of a decision stage is 14 or silent."""
     model = build(name)
     maps = list(model.walk(DIGITS[:2]))
-    assert [stage for stage, _ in maps] == list(model.stages)
+    assert [stage for stage, _ in maps] == list(model.declaration)
     shapes = model.shapes(28, 28)
     assert all(tuple(latency.shape[1:]) == shapes[stage] for stage, latency in maps)
     if name in SHAPES:
@@ -187,6 +187,18 @@ def test_any_number_of_channels_and_classes_and_any_size(name, channels, classes
     assert all(tuple(maps.shape[1:]) == shapes[stage] for stage, maps in model.walk(latencies))
 
 
+def test_the_names_in_a_state_dict():
+    """Files of trained networks contain these names. The thresholds are saved only if they adapt."""
+    of_stdp = ("weight", "stdp_rates", "images_seen")
+    names = {f"stages.{stage}.{name}" for stage in ("s1", "s2") for name in of_stdp}
+    names |= {"stages.s3.weight", "stages.s3.rstdp_rates", *(f"phases.{number}.batches" for number in range(3))}
+    assert set(build("mozafari2018").state_dict()) == names
+    adaptive = build("mozafari2018", overrides={"s1.rule.target": 0.8})
+    assert set(adaptive.state_dict()) == names | {"stages.s1.raised"}
+    branches = {name for name in build("inception2024").state_dict() if name.startswith("stages.s3.")}
+    assert branches == {f"stages.s3.branches.{number}.{name}" for number in (0, 1) for name in of_stdp}
+
+
 @every_network
 def test_each_weight_is_saved_once_and_each_phase_has_its_epochs(name):
     """The state is a weight and at most three buffers for each convolution, and a counter for each phase."""
@@ -253,11 +265,14 @@ def test_pooling_and_inhibition_take_the_spikes_of_a_rank(height, width, size, p
     latency = torch.from_numpy(rng.integers(0, 16, (2, 3, height, width), np.uint8))
     spikes = F.pad(latency, (padding,) * 4, value=15)
     expected = spikes.unfold(2, size, size).unfold(3, size, size).flatten(4).sort(4).values[..., rank - 1]
-    assert torch.equal(Pooling(Pool(size, padding=padding, rank=rank), 3, 15).fire(latency), expected)
+    stage = Pool(size, padding=padding, rank=rank)
+    for backend in BACKENDS:
+        assert torch.equal(Pooling(stage, 3, 15, backend).fire(latency), expected)
     latency, share = latency % 6, 1 - rng.random()  # six different times: many are equal
     earlier = (latency[:, None] < latency[:, :, None]).sum(2)  # how many features spike before each spike
     expected = torch.where(earlier < share * 3, latency, 5)
-    assert torch.equal(Inhibition(Inhibit(share), 3, 5).fire(latency), expected)
+    for backend in BACKENDS:
+        assert torch.equal(Inhibition(Inhibit(share), 3, 5, backend).fire(latency), expected)
 
 
 def test_a_share_of_features_passes_whatever_the_rounding():

@@ -60,7 +60,7 @@ def test_each_stage_reads_what_it_names():
     model = fork()
     maps, joined = by_hand(model, LATENCIES)
     walked = dict(model.walk(LATENCIES))
-    assert list(walked) == list(model.stages)
+    assert list(walked) == list(model.declaration)
     for name, latency in maps.items():
         assert torch.equal(walked[name], latency), name
     shapes = {name: tuple(m.shape[1:]) for name, m in maps.items()}

@@ -235,7 +235,7 @@ class Run:
         self.log_history(len(progress.history) - 1)
         self.log.board.log_stages(self.model, phase, step.wins, progress.history, self.encoder)
         if self.settings.map_every and row["step"] % self.settings.map_every == 0:
-            names = list(self.model.stages)
+            names = list(self.model.declaration)
             learned = names[: 1 + max(map(names.index, phase.stages))]
             self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
         if progress.best and progress.best["step"] == row["step"]:

@@ -1,4 +1,4 @@
-"""The five functions of the compiled backend: ``engine/layers.py`` calls them, and ``engine/frames.py`` has the same.
+"""The seven functions of the compiled backend: ``engine/layers.py`` calls them, and ``engine/frames.py`` has the same.
 
 They get layers and tensors that ``Layer`` has checked. Each call lays out the weights anew, because users can write to
 the weights of a layer at any time.
@@ -18,9 +18,11 @@ from engine.event.identity import make_plasticity
 from engine.event.layout import BANK, WIDE_BANK, Geometry, Weights, make_banks, make_rows, transpose, transpose_back
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
 from engine.event.plasticity import update_batch
+from engine.event.ranks import pass_first, pool_by_rank
 from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
 from engine.event.together import LowerLayer, UpperLayer, update_both
+from engine.frames import pool_latency
 from engine.rules import Rule, naming
 from engine.threads import run_parts
 
@@ -61,6 +63,19 @@ def peaks(layer: Any, latency: Tensor) -> Tensor:
         find_peaks(part.numpy(), geometry, banks, deciding.CHUNK, inputs, found)
         out.numpy()[start : start + len(part)] = found.values[: len(part), : geometry.features]
     return out
+
+
+def pool(layer: Any, latency: Tensor) -> Tensor:
+    """Compute the map of a ``Pool`` stage: uint8 (N, C, H, W) -> (N, C, Ho, Wo)."""
+    stage = layer.stage
+    if stage.rank == 1:
+        return pool_latency(latency, stage.size, stage.padding)
+    return pool_by_rank(latency, stage.size, stage.rank, layer.time_steps)
+
+
+def inhibit(layer: Any, latency: Tensor) -> Tensor:
+    """Compute the map of an ``Inhibit`` stage, of the same shape as latency uint8 (N, F, H, W)."""
+    return pass_first(latency, layer.stage.count(layer.channels), layer.time_steps)
 
 
 def learn_features(layer: Any, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws) -> Tensor:
@@ -170,9 +185,7 @@ def geometry_of(layer, latency, block):
 def _make_thresholds(layer, geometry, limit):
     """Return the thresholds of a firing layer."""
     dtype = layer.weight.numpy().dtype
-    raised = np.zeros(geometry.features)
-    if hasattr(layer, "raised"):
-        raised = layer.raised.numpy()
+    raised = layer.raised.numpy()
     start = np.zeros(geometry.stride, dtype)
     start[: geometry.features] -= raised
     return firing.Thresholds(dtype.type(limit), raised, start)

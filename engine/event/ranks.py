@@ -19,16 +19,16 @@ def pool_by_rank(latency: Tensor, size: int, rank: int, time_steps: int) -> Tens
     """
     images, channels, height, width = latency.shape
     out = torch.empty((images, channels, height // size, width // size), dtype=torch.uint8)
-    run_parts(_pool_images, images, latency.numpy(force=True), size, rank, time_steps, out.numpy())
-    return out.to(latency.device)
+    run_parts(_pool_images, images, latency.numpy(), size, rank, time_steps, out.numpy())
+    return out
 
 
 def pass_first(latency: Tensor, rank: int, time_steps: int) -> Tensor:
     """Return latency uint8 (N, C, H, W) without the spikes that come after the spike of a rank at their position."""
     flat = latency.flatten(2)
     out = torch.empty(flat.shape, dtype=torch.uint8)
-    run_parts(_pass_first_of_images, len(flat), flat.numpy(force=True), rank, time_steps, out.numpy())
-    return out.view(latency.shape).to(latency.device)
+    run_parts(_pass_first_of_images, len(flat), flat.numpy(), rank, time_steps, out.numpy())
+    return out.view(latency.shape)
 
 
 @compiled

@@ -76,8 +76,7 @@ def measure_activity(layer: Layer, latency: torch.Tensor) -> float:
 def scale_thresholds(layer: Layer, factor: float) -> None:
     """Multiply the thresholds of all features."""
     layer.threshold *= factor
-    if hasattr(layer, "raised"):
-        layer.raised *= factor
+    layer.raised *= factor
 
 
 def match_activity(layer: Layer, latency: torch.Tensor, wanted: float) -> None:
@@ -87,8 +86,7 @@ def match_activity(layer: Layer, latency: torch.Tensor, wanted: float) -> None:
     for _ in range(20):
         factor = (lowest * highest) ** 0.5
         layer.threshold = original.threshold
-        if hasattr(layer, "raised"):
-            layer.raised.copy_(original.raised)
+        layer.raised.copy_(original.raised)
         scale_thresholds(layer, factor)
         if measure_activity(layer, latency) > wanted:
             lowest = factor

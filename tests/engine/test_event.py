@@ -16,7 +16,6 @@ from support.tiers import slow_except
 
 from engine.event.deciding import CHUNK, DENSE_CHUNK
 from engine.event.peaks import DENSE_ROWS
-from engine.layers import BACKENDS
 from engine.rules import RSTDP, STDP, MarginRule
 
 DIGITS = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")["encoding"][:100]
@@ -61,7 +60,7 @@ def learn_together(backend, firing, deciding, latency, labels, pool, classes, ru
     latency, labels = torch.from_numpy(latency), torch.as_tensor(labels)
     for layer, rule in zip((firing, deciding), rules, strict=True):
         layer.stage = replace(layer.stage, rule=rule)
-    result = BACKENDS[backend].learn_together(firing, deciding, latency, labels, pool, classes, rates)
+    result = firing.backend.learn_together(firing, deciding, latency, labels, pool, classes, rates)
     return result.decisions.numpy(), result.winners.numpy()
 
 

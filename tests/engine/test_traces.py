@@ -16,7 +16,8 @@ LAYERS = {"mozafari2018": 2, "deep2024": 3, "deepr2024": 3, "inception2024": 2} 
 def learn_features(model, name, images):
     """The STDP phases, asserting every winner; ``images``: how many at most."""
     latencies = torch.from_numpy(GOLDEN["encoding"])
-    for stage_name, stage in model.stages.items():
+    for stage_name in model.declaration:
+        stage = model.stages[stage_name]
         for i, layer in enumerate(stage.layers, start=1):
             rule = layer.stage.rule
             if rule.needs_labels:

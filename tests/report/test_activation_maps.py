@@ -23,7 +23,7 @@ def test_files(tmp_path, latencies):
     model, labels = build_model("mozafari2018"), np.arange(12) % 10
     names = ("T-shirt/top", "../b", *"cdefghij")
     save_activation_maps(model, latencies[[3, 10]], labels, [3, 10], tmp_path / "maps", names)
-    images, stages = {3: "00003_label-d", 10: "00010_label-T-shirt-top"}, ["input", *model.stages]
+    images, stages = {3: "00003_label-d", 10: "00010_label-T-shirt-top"}, ["input", *model.declaration]
     pictures = {f"{stage}/{image}.png" for stage in stages for image in images.values()}
     assert files_in(tmp_path / "maps") == {*(f"{image}.npz" for image in images.values()), *pictures}
     for index, image in images.items():

@@ -50,7 +50,7 @@ def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
     write_report(tmp_path, report, {"test": evaluation}, {}, tmp_path / "maps", np.arange(0), draw=False)
     assert files_in(tmp_path) == {"results.json", "predictions.csv"}
     write_report(tmp_path, report, {"test": evaluation}, {}, tmp_path / "maps", np.array([3]))
-    maps = {"maps/00003_label-3.npz", *(f"maps/{stage}/00003_label-3.png" for stage in ("input", *model.stages))}
+    maps = {"maps/00003_label-3.npz", *(f"maps/{stage}/00003_label-3.png" for stage in ("input", *model.declaration))}
     drawn = {f"figures/{name}.png" for name in ALWAYS | DECIDING}
     assert files_in(tmp_path) == {"results.json", "predictions.csv"} | drawn | maps
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from engine.adaptation import NO_DRAWS
-from engine.layers import BACKENDS, Layer
+from engine.layers import Layer
 from engine.stages import SpikingConv
 
 
@@ -21,9 +21,9 @@ def make_layer(backend, weight, time_steps=15, padding=0, threshold=math.inf, ru
 
 def learn_features(layer, latency, rule, rates, draws=NO_DRAWS):
     """Learn without labels by a rule that the layer need not have, with rates (N, 1, 2)."""
-    return BACKENDS[layer.backend].learn_features(layer, latency, rule, rates, draws)
+    return layer.backend.learn_features(layer, latency, rule, rates, draws)
 
 
 def learn_decisions(layer, latency, labels, classes, rates, left_out=None):
     """Learn by the layer's rule, with rates (N, rows, 2)."""
-    return BACKENDS[layer.backend].learn_decisions(layer, latency, torch.as_tensor(labels), classes, rates, left_out)
+    return layer.backend.learn_decisions(layer, latency, torch.as_tensor(labels), classes, rates, left_out)

@@ -59,11 +59,11 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert drawn == {
         "confusion_matrix.png", "errors.png", "history.png", "roc_curves.png", "spike_times.png", "spike_wave.png",
         f"filters_{next(model.named_layers())[0]}.png",
-        *(f"features_{label}.png" for label, _ in model.named_layers(list(model.stages)[:-1])),
+        *(f"features_{label}.png" for label, _ in model.named_layers(list(model.declaration)[:-1])),
         *(["moved_images.png"] if model.augmentation != "none" else []),
     }  # fmt: skip
     maps = {path for path in files if path.startswith("maps/")}
-    assert len(maps) == (len(model.stages) + 2 if with_all else 0)
+    assert len(maps) == (len(model.declaration) + 2 if with_all else 0)
     events = {path for path in files if "events.out.tfevents." in path}
     assert len(events) == (4 if with_all else 0)
     rest = {path for path in files - maps - events if not path.startswith("figures/")}
