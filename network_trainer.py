@@ -20,6 +20,7 @@ from engine.graph import CHUNK, LatencyMap, StageGraph, check_stages
 from engine.layers import Layer
 from engine.phases import Learned, Phase
 from engine.registry import register
+from engine.rules import Rule
 from engine.stages import INPUT, Stage, set_fields
 from errors import InputError
 
@@ -150,6 +151,7 @@ class NetworkTrainer(StageGraph):
     name: str | None = None
     aliases: tuple[str, ...] = ()
     epochs: tuple[int, ...] = ()
+    converge: float = 0.0  # phases without labels train until their convergence is below this number; 0: their epochs
     encoder: dict[str, Any] = {"name": "s1c1"}  # noqa: RUF012 -- its name, and the parameters that differ
     augmentation = "none"  # the moved copies that the decision stage learns from, see datasets/augmentation.py
     readout: dict[str, Any] | None = None  # a linear classifier of the features, see training/features.py
@@ -161,10 +163,10 @@ class NetworkTrainer(StageGraph):
         cls.name = name
         cls.aliases = tuple(aliases)
         cls.epochs = tuple(cls.epochs)
-        if not fits(cls.epochs, tuple[int, ...]) or not isinstance(cls.encoder, dict):
-            raise InputError(
-                f"{name} must declare epochs, whole numbers, and encoder, such as {NetworkTrainer.encoder}"
-            )
+        is_usable = fits(cls.epochs, tuple[int, ...]) and fits(cls.converge, float) and isinstance(cls.encoder, dict)
+        if not is_usable:
+            needed = f"epochs, whole numbers, converge, a number, and encoder, such as {NetworkTrainer.encoder}"
+            raise InputError(f"{name} must declare {needed}")
         register(MODELS, (name, *aliases), cls)
 
     def __init__(
@@ -344,6 +346,7 @@ class NetworkTrainer(StageGraph):
         batch_size: int = 1000,
         seed: int = 0,
         patience: int = 0,
+        converge: float = 0.0,
         progress: Progress | None = None,
         copies: Copies | None = None,
     ) -> Generator[Step, None, None]:
@@ -361,6 +364,8 @@ class NetworkTrainer(StageGraph):
             seed: the seed of the order of the images, which differs in every epoch.
             patience: a phase with labels ends after this number of its epochs without a better validation accuracy
                 than in its epochs before them. 0: it never ends early.
+            converge: after its epochs, a phase without labels continues until its convergence is below this number, see
+                ``Phase.count_epochs``. 0: it ends after its epochs.
             progress: where the training continues; it is updated in place. None: at the beginning.
             copies: moved copies of the training images. Each batch of the decision stage reads the original images or
                 one of the copies.
@@ -372,7 +377,8 @@ class NetworkTrainer(StageGraph):
         try:
             while progress.phase < len(self.phases):
                 phase = self.phases[progress.phase]
-                count = epochs[progress.phase]
+                row = progress.history[-1] if progress.epoch else None
+                count = phase.count_epochs(epochs[progress.phase], converge, row)
                 gave_up = False
                 if patience and phase.needs_labels and progress.epoch:
                     gave_up = progress.epochs_since_best >= patience
@@ -467,7 +473,7 @@ class NetworkTrainer(StageGraph):
             "rule": phase.main_rule.name,
             "epoch": progress.epoch + 1,
             "images": images,
-            "convergence": float(np.mean([compute_convergence(layer.weight) for layer in layers.values()])),
+            "convergence": compute_highest_convergence(layers, phase.rules, progress.wins),
             "winners_per_image": int(wins.sum()) / images,
             "dead_features": int((wins == 0).sum()),
             "ltp_rate": ltp,
@@ -501,7 +507,31 @@ class NetworkTrainer(StageGraph):
         progress.wins = {}
 
 
-def compute_convergence(weight: torch.Tensor) -> float:
-    """Return the mean of w (1 - w), which is 0 if every weight has become 0 or 1 (Kheradpisheh et al. 2018)."""
+def compute_convergence(weight: torch.Tensor, rule: Rule, wins: torch.Tensor) -> float | None:
+    """Return the convergence of a convolution in an epoch (Kheradpisheh et al. 2018): 0 if all weights are at a bound.
+
+    It is the mean of (w - lower)(upper - w) / (upper - lower)² over the features that have won; None if none has won.
+
+    weight: (F, …). rule: by which it learns. wins: int64 (F,), how often each feature has won.
+    """
+    if not wins.any():
+        return None
+    plasticity = rule.plasticity()
+    lower, upper = plasticity.lower, plasticity.upper
+    learned = weight[(wins > 0).to(weight.device)]
+    distances = (learned - lower) * (upper - learned) / (upper - lower) ** 2
     # numpy, because the order in which torch adds depends on the number of threads
-    return float((weight * (1 - weight)).numpy(force=True).mean(dtype=np.float64))
+    return float(distances.numpy(force=True).mean(dtype=np.float64))
+
+
+def compute_highest_convergence(
+    layers: Mapping[str, Layer], rules: Mapping[str, Rule], wins: Mapping[str, torch.Tensor]
+) -> float | None:
+    """Return the highest convergence of several convolutions; None if no feature of one of them has won.
+
+    layers, rules, wins: by the label of the convolution.
+    """
+    values = []
+    for label, layer in layers.items():
+        values.append(compute_convergence(layer.weight, rules[label], wins[label]))
+    return None if None in values else max(values)

@@ -131,8 +131,6 @@ def resume(settings: TrainSettings) -> None:
         longer = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
         print_output(f"{run.path} is finished; {longer}")
         return
-    if done and longer and 0 < saved.patience <= progress.epochs_since_best:
-        raise InputError(f"{run.path} was stopped by --patience {saved.patience}, not by --epochs")
     device = prepare_machine(saved)
     model = rebuild_network(content, device, saved.backend)
     saved = replace(saved, device=str(device))
@@ -142,16 +140,30 @@ def resume(settings: TrainSettings) -> None:
         change = f"its fingerprint was {before} and is now {data.fingerprint}"
         raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
     plan = make_plan(saved, data, content.build_encoder(), model)
+    if longer and done:
+        continue_last_phase(run, plan, progress)
     shared = share_phases(saved, plan)
     with lock_folder(run.path), offer_resume(run.path):
         if longer:
             run.lengthen(saved.epochs)
         for left in find_temporaries(run.path):
             left.unlink()
-        if longer and done:
-            progress.phase -= 1
-            progress.epoch = trained.epochs[-1]
         Run(plan, run.path, progress, shared=shared, code=content.run["code"]).train(is_resumed=True)
+
+
+def continue_last_phase(run: RunFolder, plan: Plan, progress: Progress) -> None:
+    """Set the progress of a finished run back into its last phase. Raises InputError if the phase ended by itself."""
+    settings = plan.settings
+    phase = plan.model.phases[-1]
+    row = None
+    if progress.history and progress.history[-1]["phase"] == phase.name:
+        row = progress.history[-1]
+        progress.epoch = row["epoch"]
+    progress.phase -= 1
+    if phase.needs_labels and 0 < settings.patience <= progress.epochs_since_best:
+        raise InputError(f"{run.path} was stopped by --patience {settings.patience}, not by --epochs")
+    if row and settings.converge and not phase.needs_labels:
+        raise InputError(f"{run.path} was stopped by --converge {settings.converge:g}, not by --epochs")
 
 
 def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainSettings, bool]:

@@ -12,6 +12,8 @@ from engine.graph import StageGraph
 from engine.rules import Rule
 from errors import InputError
 
+MAX_EPOCHS = 20  # of a phase that goes on until it has converged, unless it has more of its own
+
 
 class Learned(NamedTuple):
     """What a phase returns for a batch.
@@ -57,6 +59,24 @@ class Phase(nn.Module):
     @property
     def needs_labels(self) -> bool:
         return self.main_rule.needs_labels
+
+    def count_epochs(self, planned: int, converge: float, row: dict | None) -> int:
+        """Return the number of epochs of the phase, as far as the last epoch decides it. It ends when they are done.
+
+        A phase without labels trains its epochs, and then until its convergence is below ``converge``, at most to epoch
+        MAX_EPOCHS.
+
+        Args:
+            planned: the number of epochs of the phase; 0: it is skipped.
+            converge: the convergence at which the phase ends; 0: it trains the planned epochs.
+            row: of the last epoch of the phase in ``Progress.history``; None before the first.
+        """
+        if self.needs_labels or not converge or not planned or row is None or row["epoch"] < planned:
+            return planned
+        convergence = row["convergence"]
+        if convergence is not None and convergence < converge:
+            return row["epoch"]
+        return min(row["epoch"] + 1, max(planned, MAX_EPOCHS))
 
     @torch.no_grad()
     def learn(

@@ -12,6 +12,7 @@ class Colour2026(NetworkTrainer, name="colour2026"):
     """
 
     epochs = (1, 1, 24)  # s1, s2, s3
+    converge = 0.01  # Kheradpisheh et al. 2018, section 2.3
     encoder = {"name": "whitening"}  # noqa: RUF012
     augmentation = "copies=1 flip"
 

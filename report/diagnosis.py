@@ -10,6 +10,7 @@ import torch
 
 from encoders import DEFAULT
 from engine.phases import Phase
+from engine.rules import Stabilized
 from engine.stages import INPUT
 from network_trainer import LatencyDataset, NetworkTrainer
 from s1c1 import Encoder
@@ -18,6 +19,11 @@ SAMPLE = 100  # training images on which the stages are measured
 # Measured on 100 training images of MNIST with the weights of the best epoch of seven networks, some neurons of each
 # stage fire for each image. After the last epoch of deepr2024, none of s3 fires for 3 to 6 % of the images.
 SILENT_MAP = 30.0  # % of the images, for which no neuron of a stage fires
+MOST = 50.0  # % likewise; its threshold is above the highest potential of the median image
+# On the same images and weights, the threshold of a stage is 0.4 to 0.6 of the highest potential of the median image.
+OF_POTENTIAL = 0.5
+UNLEARNED = 0.05  # convergence; at most 0.01 in the last epochs of results/runs/*.log
+LEARNED = 0.01  # the convergence at which Kheradpisheh et al. 2018 stop a layer
 NEVER_WON = 0.05  # of the features: at most 0.4 % in results/runs/*.log, and 1.3 % in s2 of kheradpisheh2018
 OFTEN = 30.0  # % of the neurons of a stage whose thresholds adapt; on MNIST 3 % fire in s1
 NEAR = 0.1  # of the way from chance to 100 %
@@ -29,10 +35,12 @@ class Diagnosis:
     Args:
         model, encoder: the network, and what encodes its images.
         train: the encoded training images. SAMPLE of them are kept, evenly spaced: they may be in the order of classes.
+        converge: as in ``NetworkTrainer.steps``.
     """
 
-    def __init__(self, model: NetworkTrainer, encoder: Encoder, train: LatencyDataset):
+    def __init__(self, model: NetworkTrainer, encoder: Encoder, train: LatencyDataset, converge: float = 0.0):
         self.model = model
+        self.converge = converge
         self.encoder_advice = ""
         if encoder.colours and encoder.name not in (DEFAULT, model.encoder.get("name")):
             self.encoder_advice = f"; try --encoder {DEFAULT}"
@@ -50,10 +58,15 @@ class Diagnosis:
             yield from self.diagnose_features(phase, row)
 
     def diagnose_features(self, phase: Phase, row: dict) -> Iterator[str]:
-        """Yield how many features of a phase without labels never won."""
+        """Yield how many features of a phase without labels never won, and whether the others have hardly learned."""
         count = sum(layer.stage.out_channels for _, layer in self.model.named_layers(phase.stages))
         if row["dead_features"] > NEVER_WON * count:
             yield f"{phase.name}: {row['dead_features']} of {count} features never won"
+        convergence = row["convergence"] or 0.0
+        is_stabilized = isinstance(phase.main_rule.plasticity(), Stabilized)
+        if is_stabilized and not self.converge and convergence > UNLEARNED:
+            measured = f"convergence {convergence:.2g} of the features that have won"
+            yield f"{phase.name} has hardly learned ({measured}): try --converge {LEARNED}"
 
     def _diagnose_firing(self, phase):
         """Yield which stages fire often, and which are silent for many images, with the potentials that they reach."""
@@ -68,15 +81,20 @@ class Diagnosis:
                     yield f"{label}: {rate:.0f} % of its neurons fire, though its thresholds adapt{self.encoder_advice}"
                 silent = 100 * float((~fired.flatten(1).any(1)).float().mean())
                 if silent > SILENT_MAP:
-                    what = (
-                        f"is silent for {silent:.0f} % of the images: potentials reach {layer.peaks(below).max():.3g}"
-                    )
-                    yield f"{label} {what}, the threshold is {float(layer.thresholds.min()):.3g}"
+                    highest = layer.peaks(below).amax(1)
+                    text = f"{label} is silent for {silent:.0f} % of the images: potentials reach {highest.max():.3g}"
+                    text += f", the threshold is {float(layer.thresholds.min()):.3g}"
+                    lower = OF_POTENTIAL * float(highest.median())
+                    if silent > MOST and lower:
+                        text += f"; try --set {label}.threshold={lower:.2g}"
+                    yield text
 
     def _diagnose_accuracy(self, phase, row):
-        """Yield whether the validation accuracy is near chance."""
+        """Yield whether the validation accuracy is near chance, unless silence is the reason."""
         accuracy = row["val_accuracy"]
-        if accuracy is not None and is_near_chance(accuracy, self.model.num_classes):
+        if row["val_silent"] and 100 * row["val_silent"] > SILENT_MAP:
+            yield f"{phase.name}: {100 * row['val_silent']:.0f} % of the validation images are silent"
+        elif accuracy is not None and is_near_chance(accuracy, self.model.num_classes):
             text = f"{phase.name}: the validation accuracy, {100 * accuracy:.0f} %, is near chance"
             yield f"{text}{self.encoder_advice}"
 

@@ -125,8 +125,9 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
     Loss and silence are drawn if images were silent. Without them, the loss is 100 % minus the accuracy.
 
     Args:
-        rows: one dict for each epoch, in order: phase, rule, epoch, convergence (mean of w (1 - w)), and accuracy, loss
-            (wrong decisions) and silent of train and val ("train_loss"), fractions of the images or None.
+        rows: one dict for each epoch, in order: phase, rule, epoch, convergence (None: no feature has won), and
+            accuracy, loss (wrong decisions) and silent of train and val ("train_loss"), fractions of the images or
+            None.
     """
     unsupervised = [row for row in rows if row["train_accuracy"] is None]
     supervised = [row for row in rows if row["train_accuracy"] is not None]
@@ -153,12 +154,12 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
 
 
 def _draw_convergence(axes, rows):
-    values = np.array([row["convergence"] for row in rows])
+    values = np.array([row["convergence"] for row in rows], np.float64)  # None becomes nan
     for phase, epochs in _epochs_of_phases(rows):
         axes.plot(epochs, values[epochs - 1], "o-", color=INK, markersize=5, label=phase)
     axes.set_yscale("symlog", linthresh=values[values > 0].min(initial=1e-3))  # it has a place for 0
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.set_ylim(0, 8 * values.max(initial=1e-3))  # room for the names of the phases
+    axes.set_ylim(0, 8 * np.nanmax(values, initial=1e-3))  # room for the names of the phases
     axes.set(title=f"{_rules(rows)} phases", xlabel="epoch, over all phases", xlim=(0.5, len(rows) + 0.5))
     axes.set_ylabel("convergence: mean w (1 − w), logarithmic")
     _finish_epochs(axes, rows)

@@ -25,6 +25,8 @@ def _describe(cls):
     alias = f" (also {', '.join(cls.aliases)})" if cls.aliases else ""
     description = (cls.__doc__ or "").strip().partition("\n")[0]
     epochs = ", ".join(f"{phase.name} {count}" for phase, count in zip(model.phases, cls.epochs, strict=True))
+    if cls.converge:
+        epochs += f"; STDP until convergence {cls.converge:g}"
     stages = " ".join(model.declaration)
     return f"{cls.name}{alias}: {description}\n    stages {stages}; phases and default epochs: {epochs}"
 
@@ -81,13 +83,15 @@ def describe_rules(model: NetworkTrainer) -> list[str]:
 
 
 def describe_phases(model: NetworkTrainer) -> list[str]:
-    """Return lines about the phases, in order, with the default numbers of epochs."""
+    """Return lines about the phases, in order, with the default numbers of epochs and the default of --converge."""
     lines = []
     for number, phase in enumerate(model.phases, start=1):
         turns = ", by turns from batch to batch" if phase.alternate else ""
         labels = ", with labels" if phase.needs_labels else ""
         epochs = model.epochs[number - 1] if number <= len(model.epochs) else None
         default = "" if epochs is None else f"; {epochs} epoch{'s' * (epochs != 1)} by default"
+        if epochs and model.converge and not phase.needs_labels:
+            default += f", more until convergence {model.converge:g}"
         lines.append(f"  {number}  {phase.name}: {phase.main_rule.title}{labels}{turns}{default}")
     return lines
 

@@ -32,7 +32,8 @@ COLUMNS = {
     "hours": "time",
 }
 ABOUT = "network", "data set", "setting"
-DECLARED = "dataset", "epochs", "encoder", "augment", "image_size"  # networks and data sets have their own values
+# Networks and data sets have their own values of these flags.
+DECLARED = "dataset", "epochs", "converge", "encoder", "augment", "image_size"
 SPLITS = {"val": "validation", "train": "training"}
 LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from support.refusals import refuses
 
+import network_trainer
 from engine.decision import Outcome
 from engine.phases import Learned, Phase
 from engine.rules import RSTDP, STDP, MarginRule
@@ -293,9 +294,30 @@ def test_the_margin_decays_by_the_epochs_of_this_run():
     assert after.stages["s1"].margin_rates[0, 0] == 0.125
 
 
-def test_convergence_by_hand():
-    """(0 + 0.25 + 0 + 0.1875) / 4."""
-    assert compute_convergence(torch.tensor([0.0, 0.5, 1.0, 0.25])) == 0.109375
+@pytest.mark.parametrize(("rule", "scale"), [(STDP(1, 0), 1), (RSTDP(bounds=(-2, 2)), 4)])
+def test_convergence_by_hand(rule, scale):
+    """(0 + 0.25 + 0 + 0.1875) / 4 of the first feature, 0 of the second, 0.25 of the third; a scaled rule likewise."""
+    weight = scale * torch.tensor([[0.0, 0.5, 1.0, 0.25], [0, 1, 1, 1], [0.5] * 4]) + rule.bounds[0]
+    found = [compute_convergence(weight, rule, torch.tensor(wins)) for wins in ([2, 0, 0], [2, 1, 0], [0, 0, 1])]
+    assert found == [0.109375, 0.109375 / 2, 0.25]
+    assert compute_convergence(weight, rule, torch.zeros(3, dtype=torch.int64)) is None
+
+
+def test_phases_without_labels_train_until_they_have_converged(monkeypatch):
+    """At most to epoch 20, or to the last of their own; without a win, too. No epochs, or no limit: as planned."""
+    values = [0.5, 0.005, *[None] * 30]
+    monkeypatch.setattr(network_trainer, "compute_highest_convergence", lambda *_: next(measured))
+    for epochs, converge, trained in (
+        ((1, 3), 0.01, 2),
+        ((1, 3), 0.6, 1),
+        ((3, 3), 0.6, 20),
+        ((22, 3), 0.6, 22),
+        ((0, 3), 0.6, 0),
+        ((2, 3), 0.0, 2),
+    ):
+        measured = iter(values)
+        rows = fit(Scripted(), epochs=epochs, converge=converge).history
+        assert [row["phase"] for row in rows] == ["s1"] * trained + ["s2"] * 3
 
 
 @pytest.mark.parametrize("name", ["deepr2024", "deepr2024_greedy"])

@@ -103,8 +103,8 @@ def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_p
     assert here == [(first.name, "s1"), (first.name, "s2"), *[(first.name, "s3")] * 2, *[(second.name, "s3")] * 2]
     for name in NETWORKS:
         assert_same_run(alone[name], run_of(tmp_path, name))
-    logged = [line.split()[:3] for line in (second / "log.txt").read_text().splitlines() if line.startswith("s")]
-    assert [line[:2] for line in logged[:4]] == [["s1:", "from"], ["s1", "STDP"], ["s2:", "from"], ["s2", "STDP"]]
+    logged = re.findall(r"^s\d(?:: from| STDP)", (second / "log.txt").read_text(), re.MULTILINE)
+    assert logged == ["s1: from", "s1 STDP", "s2: from", "s2 STDP"]
     assert read_csv(first / "metrics.csv")[:2] == read_csv(second / "metrics.csv")[:2]  # in the same seconds
     assert len(list(tmp_path.glob("phases/*/phase.safetensors"))) == 2
     del here[:]
@@ -113,6 +113,16 @@ def test_shared_phases_are_trained_once_and_the_runs_are_those_of_train_py(tmp_p
     assert not list(tmp_path.glob(".*"))
     capsys.readouterr()
     assert_refuses(sweep.main, words(tmp_path, "--batch-size", "60"), "--batch-size", capsys)
+
+
+def test_a_phase_that_trains_until_it_has_converged_is_shared(tmp_path, here):
+    assert sweep.main(words(tmp_path, "--jobs", "1", "--converge", "0.155")) == 0
+    first, second = (run_of(tmp_path, name) for name in NETWORKS)
+    shared = [name for run, name in here if run == first.name and name != "s3"]
+    assert shared.count("s1") > 1
+    assert [name for run, name in here if run == second.name] == ["s3"] * 2
+    rows = [read_csv(run / "metrics.csv")[: len(shared)] for run in (first, second)]
+    assert rows[0] == rows[1]
 
 
 def test_a_run_waits_for_a_phase_that_another_run_trains(tmp_path, alone, here, monkeypatch):

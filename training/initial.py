@@ -174,7 +174,7 @@ def take_over(checkpoint: Checkpoint, model: NetworkTrainer, count: int) -> Prog
     progress = checkpoint.progress
     names = {phase.name for phase in phases}
     seconds = {name: value for name, value in progress.phase_seconds.items() if name in names}
-    history = [row for row in progress.history if row["phase"] in names]
+    history = [row for row in progress.history if row["phase"] in names and row["train_accuracy"] is None]
     return Progress(phase=count, history=history, phase_seconds=seconds)
 
 

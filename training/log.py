@@ -138,22 +138,29 @@ class NoBoard:
     log_pictures = log_scores = flush = close = ignore
 
 
-def estimate_left(progress: Progress, phases: Sequence[Phase], epochs: Sequence[int], fraction: float) -> str:
+def estimate_left(
+    progress: Progress, phases: Sequence[Phase], epochs: Sequence[int], converge: float, fraction: float
+) -> str:
     """Return the time left of the phase and of the run, by the last measured epoch of each phase.
 
-    An unmeasured phase is assumed to take as long per epoch as the current phase.
+    An unmeasured phase is assumed to take as long per epoch as the current phase. A phase that goes on until it has
+    converged takes at least this time.
 
-    epochs: of each phase. fraction: of the current epoch that is done, above 0.
+    epochs, converge: as in ``NetworkTrainer.steps``. fraction: of the current epoch that is done, above 0.
     """
     seconds = {row["phase"]: row["seconds"] for row in progress.history}
     names = [phase.name for phase in phases]
     phase = progress.phase
     current = seconds.get(names[phase], progress.seconds / fraction)
-    left = max(0.0, current * (epochs[phase] - progress.epoch) - progress.seconds)
+    row = progress.history[-1] if progress.epoch else None
+    count = phases[phase].count_epochs(epochs[phase], converge, row)
+    left = max(0.0, current * (count - progress.epoch) - progress.seconds)
     run = left
     for name, count in zip(names[phase + 1 :], epochs[phase + 1 :], strict=True):
         run += count * seconds.get(name, current)
-    return f"phase {tqdm.format_interval(left)}, run {tqdm.format_interval(run)} left"
+    may_go_on = converge and any(not later.needs_labels for later in phases[phase:])
+    text = f"phase {tqdm.format_interval(left)}, run {tqdm.format_interval(run)} left"
+    return f"at least {text}" if may_go_on else text
 
 
 def describe_epoch(row: dict) -> str:
@@ -166,7 +173,9 @@ def describe_epoch(row: dict) -> str:
             silent = row["val_silent"]
         text += f"; silent {100 * silent:.2f} %"
     else:
-        text = f"convergence {row['convergence']:.1e}, "
+        text = ""
+        if row["convergence"] is not None:  # a feature has won
+            text = f"convergence {row['convergence']:.1e}, "
         if row["dead_features"]:
             plural = "s" * (row["dead_features"] > 1)
             text += f"{row['dead_features']} feature{plural} never won"

@@ -166,14 +166,19 @@ def resolve(
     )
     epochs = settings.epochs or model.epochs
     model.check_epochs(epochs)
+    converge = settings.converge
+    if not settings.epochs and "converge" not in settings.given:
+        converge = converge or model.converge
     if settings.dry_run:
         epochs = tuple(min(count, 1) for count in epochs)
+        converge = 0.0
     resolved = replace(
         settings,
         model=network.name,
         dataset=settings.dataset or "mnist",
         encoder=get_encoder_config(encoder)["name"],
         epochs=epochs,
+        converge=converge,
         device=str(device),
         augment=settings.augment or (network.augmentation if data.colours else "none"),
         image_size=settings.image_size if data.colours else data.image_size,  # of the sensor

@@ -111,7 +111,7 @@ class Run:
         seconds["encoding"] += time.perf_counter()
         self.diagnosis = None
         if not self.settings.dry_run:
-            self.diagnosis = Diagnosis(self.model, self.encoder, train)
+            self.diagnosis = Diagnosis(self.model, self.encoder, train, self.settings.converge)
         with handle_signals(self.stop.note):
             while self.progress.phase < len(phases):
                 self.train_phase(train, validation)
@@ -141,6 +141,7 @@ class Run:
                 batch_size=self.settings.batch_size,
                 seed=self.settings.seed,
                 patience=self.settings.patience,
+                converge=self.settings.converge,
                 progress=self.progress,
                 copies=self.make_copies(),
             )
@@ -202,7 +203,8 @@ class Run:
         elif step.kind != "epoch":
             left = ""
             if step.kind == "batch":
-                left = estimate_left(progress, self.model.phases, self.settings.epochs, step.done / step.total)
+                plan = self.settings.epochs, self.settings.converge
+                left = estimate_left(progress, self.model.phases, *plan, step.done / step.total)
             self.log.show(step.title, step.done, step.total, outcome, left)
         if outcome:
             board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
@@ -241,7 +243,7 @@ class Run:
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.safetensors", progress.best["state"])
         patience = self.settings.patience if phase.needs_labels else 0
-        is_last = progress.epoch >= self.settings.epochs[progress.phase]
+        is_last = progress.epoch >= self.count_epochs(row)
         gave_up = patience and progress.epochs_since_best >= patience
         if gave_up and not is_last:
             self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
@@ -269,8 +271,13 @@ class Run:
             row = history[place]
             number = self.model.find_phase(row["phase"])
             rule = self.model.phases[number].main_rule.title
-            title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.settings.epochs[number]}"
+            title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.count_epochs(row)}"
             self.log.log_epoch(history[: place + 1], title)
+
+    def count_epochs(self, row: dict) -> int:
+        """Return the number of epochs of the phase of a row of the history, as far as this epoch decides it."""
+        number = self.model.find_phase(row["phase"])
+        return self.model.phases[number].count_epochs(self.settings.epochs[number], self.settings.converge, row)
 
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""

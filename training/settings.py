@@ -417,6 +417,12 @@ class TrainSettings(NetworkSettings):
         "E",
         "the number of epochs of each phase, for deep2024: 2 4 4 10; 0 skips a phase (default: see --list-models)",
     )
+    converge: float = of_training(
+        0.0,
+        "C",
+        "after its epochs, a phase without labels trains until its convergence, the mean of w (1 - w), is below C, at "
+        "most to epoch 20; 0: never (default: 0 with --epochs, otherwise that of the network)",
+    )
     until: str | None = of_training(
         None, "PHASE", "end after this phase, without a test; --resume trains the rest", COMMAND
     )

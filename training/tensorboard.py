@@ -103,7 +103,7 @@ class Board:
         for label, layer in model.named_layers(phase.stages):
             tag = f"stages/{label}"
             rule = phase.rules[label]
-            scalars = {f"{tag}/convergence": compute_convergence(layer.weight)}
+            scalars = {f"{tag}/convergence": compute_convergence(layer.weight, rule, wins[label])}
             rates = layer.rates(rule).reshape(-1, 2).tolist()
             for row, (ltp, ltd) in zip(rule.rows, rates, strict=True):
                 name = f"{tag}/{row}".rstrip("/")

@@ -32,21 +32,23 @@ def diagnose(model, latencies, encoder="s1c1"):
     return Diagnosis(model, build_encoder({"name": encoder}), LatencyDataset(latencies, labels))
 
 
-def row_of(phase, dead=0):
-    return {"phase": phase.name, "dead_features": dead, "train_accuracy": 0.53, "val_accuracy": 0.46}
+def row_of(phase, dead=0, convergence=0.0):
+    values = {"train_accuracy": 0.53, "val_accuracy": 0.46, "val_silent": 0.0}
+    return {"phase": phase.name, "dead_features": dead, "convergence": convergence, **values}
 
 
 @pytest.mark.parametrize("name", LOGS)
 def test_the_committed_runs_on_mnist_have_learned(name):
-    """By their dead features in results/runs/*.log, after the first epoch of each phase already."""
+    """By their dead features in results/runs/*.log, after the first epoch of each phase already, and convergence."""
     model, counts = build_model(name), defaultdict(int)
     diagnosis = diagnose(model, torch.zeros(2, 6, 28, 28, dtype=torch.uint8))
     phases = {phase.name: phase for phase in model.phases}
     assert LOGS[name]
     for log in LOGS[name]:
         for found in EPOCH.finditer(log.read_text()):
-            phase = phases[found["phase"]]
-            assert [*diagnosis.diagnose_features(phase, row_of(phase, int(found["dead"] or 0)))] == [], log
+            phase, is_last = phases[found["phase"]], found["epoch"] == found["epochs"]
+            row = row_of(phase, int(found["dead"] or 0), is_last * float(found["convergence"]))
+            assert [*diagnosis.diagnose_features(phase, row)] == [], log
             counts[log] += 1
     assert min(counts.values()) >= 6
 
@@ -65,9 +67,11 @@ def test_silent_stages_are_named_with_the_potentials_that_they_reach():
     diagnosis = diagnose(model, network.encoder.encode(data.train_images[:100]))
     model.stages["s2"].threshold = 40
     (text,) = diagnosis.diagnose(phases[1], row_of(phases[1], dead=100))
-    reached, threshold = re.search(r"s2 is silent .* reach (\S+), .* (\S+)$", text).groups()
+    found = re.search(r"s2 is silent .* reach (\S+), .* (\S+); try --set s2.threshold=(\S+)$", text)
+    reached, threshold, lower = found.groups()
     assert 10 < float(reached) < float(threshold) * 1.5  # 10 is the declared threshold
     assert float(threshold) == 40
+    assert 10 < float(lower) < 14
 
 
 def test_features_that_never_won_are_named():
@@ -75,6 +79,17 @@ def test_features_that_never_won_are_named():
     first = diagnosis.model.phases[0]
     (text,) = diagnosis.diagnose_features(first, row_of(first, dead=12))
     assert "12 of 30" in text
+
+
+@pytest.mark.parametrize(("stabilize", "converge", "advised"), [(True, 0, 1), (True, 0.01, 0), (False, 0, 0)])
+def test_stdp_that_has_hardly_learned_is_named_with_the_flag(stabilize, converge, advised):
+    model = build_model("mozafari2018", overrides={"s1.rule.stabilize": stabilize})
+    diagnosis = diagnose(model, torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
+    diagnosis.converge = converge
+    first = diagnosis.model.phases[0]
+    texts = [*diagnosis.diagnose_features(first, row_of(first, convergence=0.2))]
+    assert ["--converge 0.01" in text for text in texts] == [True] * advised
+    assert [*diagnosis.diagnose_features(first, row_of(first, convergence=0.04))] == []
 
 
 @pytest.mark.parametrize(("encoder", "advice"), [("s1c1", ""), ("intensity", "--encoder s1c1")])
@@ -88,6 +103,8 @@ def test_chance_and_too_many_spikes_are_named_with_the_usual_encoder(encoder, ad
     (near,) = diagnosis.diagnose(last, row_of(last) | {"val_accuracy": 0.18})
     assert "18 %" in near
     assert near.endswith(advice or "chance")
+    (silent,) = diagnosis.diagnose(last, row_of(last) | {"val_accuracy": 0.0, "val_silent": 0.9})
+    assert "90 %" in silent
 
 
 def test_a_run_prints_and_saves_its_diagnosis(tmp_path, monkeypatch, capsys):

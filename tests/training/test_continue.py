@@ -16,8 +16,11 @@ from support.run_folders import ROOT, only_run, outcome, same
 from support.tiers import slow_except
 
 import train
+from datasets import load
 from engine.phases import Phase
 from training.checkpoint import encode_checkpoint, load_checkpoint, rebuild_network
+from training.plan import resolve
+from training.settings import TrainSettings
 
 WORDS = f"{SMALL} --epochs 1 2 2 --seed 3"
 
@@ -216,3 +219,49 @@ def test_what_does_not_fit_is_new_and_a_split_that_was_seen_is_logged(trained, t
 def test_other_data_are_logged(trained, tmp_path, undrawn):
     _, _, log = begun(f"--init-from {trained} --image-size 24 24 --dry-run", tmp_path)
     assert "other data, digits" in log
+
+
+def test_phases_that_train_until_they_have_converged(tmp_path, learned, undrawn, stop_after, capsys):
+    """A run that is killed in an added epoch and resumed; one that continues from it; one that gets more epochs."""
+    words = f"{SMALL} --epochs 1 1 1 --converge 0.155"
+    assert start(f"{words} --name whole", tmp_path) == 0
+    whole = tmp_path / "whole"
+    epochs = learned.count("s1") // 3
+    assert 2 < epochs < 20
+    stop_after(5)  # in the second epoch of s1
+    assert start(f"{words} --name run", tmp_path) == 130
+    stop_after(None)
+    capsys.readouterr()
+    assert start(f"--resume {tmp_path / 'run'}", tmp_path) == 0
+    assert "s1 STDP   epoch   2/3  convergence" in capsys.readouterr().out
+    assert same(outcome(tmp_path / "run"), outcome(whole))
+    del learned[:]
+    assert start(f"{words} --name next --continue-from {whole}", tmp_path) == 0
+    assert learned == ["s3"] * 3
+    assert same(outcome(tmp_path / "next"), outcome(whole))
+    capsys.readouterr()
+    other = f"{SMALL} --epochs 1 1 1 --continue-from {whole} --output {tmp_path}"
+    assert_refuses(train.main, other, "--converge", capsys)
+
+
+def test_a_last_phase_that_has_converged_is_not_lengthened(tmp_path, learned, undrawn, capsys):
+    words = f"{SMALL} --model kheradpisheh2018 --epochs 0 1 --converge 0.2 --readout none --name run"
+    assert start(words, tmp_path) == 0
+    assert learned == ["s2"] * 3
+    capsys.readouterr()
+    assert_refuses(train.main, f"--resume {tmp_path / 'run'} --epochs 0 2", "--converge 0.2", capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "converge"),
+    [
+        ("", 0.01),
+        ("--epochs 1 1 1 1 1", 0),
+        ("--converge 0", 0),
+        ("--epochs 1 1 1 1 1 --converge 1", 1),
+        ("--dry-run", 0),
+    ],
+)
+def test_epochs_that_are_given_are_exact(words, converge):
+    settings = TrainSettings.parse(f"--model multiscale2026 --dataset digits {words}".split())
+    assert resolve(settings, load("digits"))[0].converge == converge
