@@ -200,7 +200,11 @@ def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
     run = network.checkpoint.run
     trained = TrainSettings.from_dict(run["flags"])
     dataset = settings.dataset or trained.dataset or run["dataset"]
-    data = load_data(replace(settings, dataset=dataset, image_size=settings.image_size or trained.image_size))
+    image_size = settings.image_size or trained.image_size
+    ground = settings.ground
+    if settings.dataset is None:
+        ground = ground or trained.ground
+    data = load_data(replace(settings, dataset=dataset, image_size=image_size, ground=ground))
     check_fit(network.checkpoint, data, dataset)
     return data
 

@@ -7,6 +7,8 @@ To add a data set, write a function with the decorator ``@dataset`` in its own f
 import math
 import os
 from dataclasses import replace
+from functools import partial
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,12 @@ HELD_OUT = 6  # without a test part, one training image of six becomes a test im
 HELD_OUT_SEED = 0  # not the run's seed, so that no network is tested on images that another run trained it on
 
 
-def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int] | None = None) -> DataSet:
+def load(
+    name: str,
+    data_dir: str | Path = DATA_DIR,
+    image_size: tuple[int, int] | None = None,
+    ground: str | None = None,
+) -> DataSet:
     """Load a data set by its name: one of ``DATASETS``, ``folder:PATH``, ``FILE.npz`` or ``events:PATH``.
 
     The published data sets are grey and have 28×28 pixels. If an archive is missing in ``data_dir``, it is downloaded.
@@ -34,6 +41,7 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
         data_dir: folder of the published data sets.
         image_size: height and width to which all images are stretched; required for pictures of different sizes. Of
             recordings: the size of the sensor.
+        ground: the colour behind transparent parts of pictures, "white" or "black". None: they are refused.
 
     Raises InputError for an unknown name, and for files that are missing, damaged or unusable.
     """
@@ -45,7 +53,12 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
     if registered is None:
         raise InputError(f"unknown --dataset {name!r}; choose from {list_datasets()}")
     argument = name.removeprefix(registered) if registered.endswith(":") else name
-    data = DATASETS[registered](argument, Path(os.path.expanduser(data_dir)), image_size)
+    read = DATASETS[registered]
+    if ground is not None:
+        if "ground" not in signature(read).parameters:
+            raise InputError(f"--ground is for pictures in class folders, folder:PATH, not for {name}")
+        read = partial(read, ground=ground)
+    data = read(argument, Path(os.path.expanduser(data_dir)), image_size)
     if not isinstance(data, DataSet):
         raise InputError(f"the reader of {name} must return a DataSet, not {type(data).__name__}")
     if data.test_images is None:
@@ -58,8 +71,9 @@ def load(name: str, data_dir: str | Path = DATA_DIR, image_size: tuple[int, int]
 
 
 def _hold_out(data: DataSet) -> DataSet:
-    """Return the data set with a sixth of its training images as the test part."""
-    labels = data.train_labels
+    """Return the data set with a sixth of its training images as the test part; the validation images stay."""
+    count = len(data.train_labels) - data.val_count
+    labels = data.train_labels[:count]
     sizes = np.bincount(labels, minlength=data.num_classes)
     if sizes.min() < HELD_OUT:
         raise InputError(
@@ -68,10 +82,11 @@ def _hold_out(data: DataSet) -> DataSet:
         )
     train, test = stratified_split(labels, math.ceil(len(labels) / HELD_OUT), HELD_OUT_SEED)
     note = f"no test part: {len(test):,} of {len(labels):,} images are held out for the test, always the same images"
+    kept = np.concatenate([train, np.arange(count, len(data.train_labels))])
     return replace(
         data,
-        train_images=data.train_images[train],
-        train_labels=labels[train],
+        train_images=data.train_images[kept],
+        train_labels=data.train_labels[kept],
         test_images=data.train_images[test],
         test_labels=labels[test],
         notes=(*data.notes, note),

@@ -1,70 +1,63 @@
 """Files in class folders, a folder for each class, which has its name; and the data set ``folder:PATH`` of pictures."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from datasets.data_set import DataSet, Images, dataset, number_classes
-from datasets.pictures import ENDINGS, read_picture, resize_image
+from datasets.pictures import ENDINGS, GROUNDS, TransparentError, read_picture, resize_image
 from errors import InputError, make_printable
 from utils import check_memory
 
 
 class ClassFolders(NamedTuple):
-    """The files of class folders: those of the training set, then those of the test set.
+    """The files of class folders, part after part: "train" and, if they exist, "val" and "test".
 
-    ``count``: number of the training files. ``classes``: for each file, the name of its class folder.
+    ``classes``: {part: for each of its files, the name of the class folder}.
     """
 
     path: str
     files: list[str]
-    classes: list[str]
-    count: int
+    classes: dict[str, list[str]]
 
     def to_data_set(self, images: Images, *notes: str) -> DataSet:
         """Return the data set of the images of all files."""
-        labels = {"train": np.array(self.classes[: self.count])}
-        test_images = None
-        if self.count < len(self.files):
-            labels["test"] = np.array(self.classes[self.count :])
-            test_images = images[self.count :]
-        class_names, numbers = number_classes(self.path, labels)
-        return DataSet(
-            make_printable(Path(self.path).resolve().name),
-            images[: self.count],
-            numbers["train"],
-            class_names,
-            test_images,
-            numbers.get("test"),
-            notes,
-        )
+        labels = {part: np.array(names) for part, names in self.classes.items()}
+        numbered = number_classes(self.path, labels)
+        count = len(numbered["train_labels"])
+        name = make_printable(Path(self.path).resolve().name)
+        test_images = images[count:] if "test" in labels else None
+        return DataSet(name, images[:count], test_images=test_images, notes=notes, **numbered)
 
 
-def find_classes(path: str, endings: set[str], parts: tuple[str, str] = ("train", "test")) -> ClassFolders:
-    """Find the files of class folders in ``path``, or in its folders ``train`` and, if it exists, ``test``.
+def find_classes(path: str, endings: set[str], parts: Sequence[str] = ("train", "val", "test")) -> ClassFolders:
+    """Find the files of class folders in ``path``, or in its folder ``train`` and, if they exist, ``val`` and ``test``.
 
     Args:
         endings: the endings of the files.
-        parts: the names of the folders of the two parts.
+        parts: the names of the folders of the three parts.
 
     Raises InputError for a folder that does not exist, cannot be read or has no such files.
     """
     if not os.path.isdir(path):  # also False for impossible and empty names
         raise InputError(f"there is no folder {path!r}")
     root = Path(path)
-    train, test = parts
+    train, _, test = parts
     within = [folder.name for folder in _list_folders(root)]
     if test in within and train not in within:
         raise InputError(f"{root} has a folder {test}, but no folder {train}")
-    files, classes = _list_files(root / train if train in within else root, endings)
-    count = len(files)
-    if test in within:
-        test_files, test_classes = _list_files(root / test, endings)
-        files += test_files
-        classes += test_classes
-    return ClassFolders(path, files, classes, count)
+    folders = {"train": root}
+    if train in within:
+        folders = {part.lower(): root / part for part in parts if part in within}
+    files = []
+    classes = {}
+    for part, folder in folders.items():
+        found, classes[part] = _list_files(folder, endings)
+        files += found
+    return ClassFolders(path, files, classes)
 
 
 def _list_files(folder: Path, endings: set[str]) -> tuple[list[str], list[str]]:
@@ -108,23 +101,30 @@ def _list(endings: set[str]) -> str:
 
 
 @dataset("folder:")
-def read_folder(path: str, data_dir: Path, image_size: tuple[int, int] | None) -> DataSet:
+def read_folder(path: str, data_dir: Path, image_size: tuple[int, int] | None, ground: str | None = None) -> DataSet:
     """Read the pictures of class folders.
 
-    image_size: height and width to which pictures are stretched, because they may differ in size.
+    Args:
+        image_size: height and width to which pictures are stretched, because they may differ in size.
+        ground: the colour behind transparent parts, one of ``GROUNDS``. None: transparent pictures are refused.
 
     Raises InputError if the pictures cannot be used.
     """
     classes = find_classes(os.path.expanduser(path), ENDINGS)
-    return classes.to_data_set(_read_pictures(classes.files, image_size))
+    return classes.to_data_set(_read_pictures(classes.files, image_size, ground))
 
 
-def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.ndarray:
+def _read_pictures(paths: list[str], image_size: tuple[int, int] | None, ground: str | None) -> np.ndarray:
     """Return uint8 (N, H, W) if every pixel of every picture is grey, else (N, H, W, 3)."""
     pictures = []
     largest = 0
+    transparent = []
     for path in paths:
-        pixels = read_picture(path)
+        try:
+            pixels = read_picture(path, ground)
+        except TransparentError:  # all of them are counted
+            transparent.append(path)
+            continue
         if image_size is not None:
             pixels = resize_image(pixels, *image_size)
         pictures.append(pixels)
@@ -139,6 +139,9 @@ def _read_pictures(paths: list[str], image_size: tuple[int, int] | None) -> np.n
             largest = pixels.size
             what = f"{len(paths):,} images of {height}×{width} pixels"
             check_memory(what if image_size is None else f"--image-size: {what}", 2 * len(paths) * largest)
+    if transparent:
+        count = f"{len(transparent):,} of {len(paths):,} pictures are transparent in places, the first {transparent[0]}"
+        raise InputError(f"{count}; add --ground {' or --ground '.join(GROUNDS)}, the colour behind them")
     if any(pixels.ndim == 3 for pixels in pictures):
         shape = (height, width, 3)
         pictures = [np.broadcast_to(np.atleast_3d(pixels), shape) for pixels in pictures]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,8 +21,9 @@ MAX_LISTED = 12  # the largest number of classes in a message
 class DataSet:
     """Images uint8 (N, H, W), in colour (N, H, W, 3), or recordings, with labels int64 (N,) from 0 to num_classes - 1.
 
-    Without a test part, ``datasets.load`` holds out a sixth of the training images as one. ``notes`` are lines about
-    the data for the run log. Raises InputError if the arrays do not fit this description or each other.
+    Without a test part, ``datasets.load`` holds out a sixth of the training images as one. The last ``val_count``
+    training images are the validation images; 0: each run draws its own. ``notes`` are lines about the data for the run
+    log. Raises InputError if the arrays do not fit this description or each other.
     """
 
     name: str
@@ -31,6 +33,7 @@ class DataSet:
     test_images: Images | None = None
     test_labels: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    val_count: int = 0
 
     @property
     def num_classes(self) -> int:
@@ -56,6 +59,8 @@ class DataSet:
             digest.update(repr(images.shape).encode())
             digest.update(np.ascontiguousarray(get_content(images)))
             digest.update(labels.astype("<i8"))
+        if self.val_count:
+            digest.update(repr(self.val_count).encode())
         return digest.hexdigest()[:16]
 
     def __post_init__(self):
@@ -86,19 +91,27 @@ def get_content(images: Images) -> np.ndarray:
     return getattr(images, "checksums", images)
 
 
-def number_classes(path: str | Path, labels: dict[str, np.ndarray]) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+def number_classes(path: str | Path, labels: dict[str, np.ndarray]) -> dict[str, Any]:
     """Number the classes of users' own data in sorted order.
 
-    labels: {"train" or "test": integers or strings (N,)}. Returns the printable names of the classes, and the numbers
-    int64 (N,) of each part. Raises InputError if the test part has a class without a training image.
+    labels: {"train" and, if they exist, "val" and "test": integers or strings (N,)}. Returns arguments of ``DataSet``:
+    the printable names of the classes and the labels, for the images of "val" after those of "train". Raises InputError
+    if another part has a class without a training image.
     """
     classes = np.unique(labels["train"])
-    unseen = {*labels.get("test", classes).tolist()} - {*classes.tolist()}
-    if unseen:
-        names = ", ".join(sorted(map(repr, unseen))[:MAX_LISTED])
-        raise InputError(f"the test part of {path} has classes without a training image: {names}")
+    for part, names in labels.items():
+        unseen = {*names.tolist()} - {*classes.tolist()}
+        if unseen:
+            listed = ", ".join(sorted(map(repr, unseen))[:MAX_LISTED])
+            raise InputError(f"the {part} part of {path} has classes without a training image: {listed}")
     numbers = {part: np.searchsorted(classes, names.astype(classes.dtype)) for part, names in labels.items()}
-    return tuple(map(make_printable, map(str, classes))), numbers
+    validation = numbers.get("val", np.empty(0, np.int64))
+    return {
+        "class_names": tuple(map(make_printable, map(str, classes))),
+        "train_labels": np.concatenate([numbers["train"], validation]),
+        "test_labels": numbers.get("test"),
+        "val_count": len(validation),
+    }
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,8 @@ def read_recordings(path: str, data_dir: Path, image_size: tuple[int, int] | Non
     Raises InputError for files that cannot be used.
     """
     path = os.path.expanduser(path)
-    parts = ("Train", "Test") if os.path.isdir(os.path.join(path, "Train")) else ("train", "test")
+    is_capital = os.path.isdir(os.path.join(path, "Train"))  # as in N-MNIST
+    parts = ("Train", "Val", "Test") if is_capital else ("train", "val", "test")
     classes = find_classes(path, ENDINGS, parts)
     paths = classes.files
     if image_size is None and all(file.lower().endswith(".bin") for file in paths):

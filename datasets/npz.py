@@ -11,16 +11,19 @@ from datasets.data_set import DataSet, dataset, number_classes
 from errors import InputError, make_printable
 from utils import check_memory
 
+PARTS = "train", "val", "test"
+
 
 @dataset(".npz")
 def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> DataSet:
-    """Read x_train, y_train and, if there is a test part, x_test, y_test. Labels are integers or strings.
+    """Read x_train, y_train and, if they exist, x_val, y_val and x_test, y_test. Labels are integers or strings.
 
     Raises InputError if the images or labels cannot be used.
     """
     path = Path(os.path.expanduser(name))
     arrays = _read_arrays(path)
-    parts = ("train", "test") if {"x_test", "y_test"} & arrays.keys() else ("train",)
+    given = {name.partition("_")[2] for name in arrays}
+    parts = [part for part in PARTS if part == "train" or part in given]
     needed = [f"{letter}_{part}" for letter, part in itertools.product("xy", parts)]
     lacking = [name for name in needed if name not in arrays]
     if lacking:
@@ -32,15 +35,14 @@ def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> D
         labels[part] = _check_labels(arrays[f"y_{part}"], f"y_{part}", path)
         has_one_channel = pixels.ndim == 4 and pixels.shape[3] == 1
         images[part] = pixels[..., 0] if has_one_channel else pixels
-    class_names, numbers = number_classes(path, labels)
-    return DataSet(
-        make_printable(path.name),
-        images["train"],
-        numbers["train"],
-        class_names,
-        images.get("test"),
-        numbers.get("test"),
-    )
+    numbered = number_classes(path, labels)
+    train_images = images["train"]
+    if "val" in images:
+        try:
+            train_images = np.concatenate([train_images, images["val"]])
+        except ValueError as error:
+            raise InputError(f"x_val of {path} has images of another shape than x_train") from error
+    return DataSet(make_printable(path.name), train_images, test_images=images.get("test"), **numbered)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -54,7 +56,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
             check_memory(str(path), sum(member.file_size for member in file.zip.infolist()))
             if file.zip.testzip():  # np.load does not compare the checksum of an array that a damaged header shortens
                 raise ValueError("a checksum is wrong")
-            return {name: file[name] for name in ("x_train", "y_train", "x_test", "y_test") if name in file}
+            names = [f"{letter}_{part}" for part in PARTS for letter in "xy"]
+            return {name: file[name] for name in names if name in file}
     except Exception as error:  # the type depends on what is damaged
         if "allow_pickle" in str(error):
             error = ValueError("an array of Python objects; save labels that are strings with y.astype(str)")

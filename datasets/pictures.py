@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     import PIL.Image
 
 ENDINGS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}  # the pictures in a folder
+GROUNDS = "white", "black"  # the colours behind transparent parts
 MAX_SIDE = 4096  # pixels of an image after scaling
+
+
+class TransparentError(InputError):
+    """A picture has transparent parts."""
 
 
 def images_at(path: str | Path, endings: Collection[str] = ENDINGS) -> list[Path]:
@@ -43,10 +48,10 @@ def read_picture(path: "str | Path | PIL.Image.Image", ground: str | None = None
 
     It is rotated according to its EXIF tag.
 
-    ground: the colour of transparent parts. None: transparent pictures are refused.
+    ground: the colour behind transparent parts. None: transparent pictures are refused.
 
     Returns uint8 (H, W) if all pixels are grey, in any mode, else (H, W, 3). Raises InputError if the file is missing,
-    damaged, not a picture or too large, or if it has more than 8 bits per value.
+    damaged, not a picture or too large, or if it has more than 8 bits per value; TransparentError if it is refused.
     """
     from PIL import Image, ImageOps
 
@@ -68,7 +73,7 @@ def read_picture(path: "str | Path | PIL.Image.Image", ground: str | None = None
         rgba = Image.alpha_composite(Image.new("RGBA", rgba.size, ground), rgba)
     pixels = np.array(rgba)
     if pixels[..., 3].min() < 255:
-        raise InputError(f"{path} is transparent in places; put it on a ground of one colour")
+        raise TransparentError(f"{path} is transparent in places; put it on a ground of one colour")
     is_grey = (pixels[..., :3] == pixels[..., :1]).all()
     return pixels[..., 0].copy() if is_grey else pixels[..., :3].copy()
 

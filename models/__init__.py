@@ -19,13 +19,18 @@ for _module in iter_modules(__path__):
 
 
 def import_plugin(path: str | Path) -> str:
-    """Import a user's own file, and register what it declares. Returns its name and its SHA-256.
+    """Import a user's own file, unless it is imported already, so that what it declares is registered.
+
+    Returns its name and its SHA-256.
 
     Raises InputError if the file is missing, and the error of the file if it cannot be imported.
     """
     path = Path(path).resolve()
     if path.suffix != ".py" or not path.is_file():
         raise InputError(f"--plugin {path} is not a Python file")
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) == str(path):
+            PLUGINS.setdefault(path, name)
     if path not in PLUGINS:
         name = f"plugin_{path.stem}"
         while getattr(sys.modules.get(name), "__file__", str(path)) != str(path):
@@ -36,6 +41,7 @@ def import_plugin(path: str | Path) -> str:
         try:
             spec.loader.exec_module(module)
         except BaseException as error:
+            del sys.modules[name]
             error.places = [(str(path), 1)]  # the traceback of a file that is not text has no place
             raise
         PLUGINS[path] = name

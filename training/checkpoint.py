@@ -23,12 +23,13 @@ from PIL import Image
 
 from datasets.data_set import CHARACTERS
 from datasets.events import open_recordings
+from datasets.pictures import GROUNDS
 from datasets.recordings import Recordings
 from encoders import build_encoder, encode_chunks, get_encoder_config, name_unit
 from engine.declaration import to_plain
 from engine.stages import read_stages
 from errors import InputError
-from models import PLUGINS, build_model
+from models import PLUGINS, build_model, import_plugin
 from network_trainer import NetworkTrainer, Progress
 from report.run_folder import RunFolder, find_checkpoint
 from s1c1 import Encoder
@@ -125,7 +126,8 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     for plugin in checkpoint.run.get("flags", {}).get("plugin", ()):
         name, _, _ = plugin.rpartition(" ")
         if name not in imported:
-            raise InputError(f"{path} was trained with a user's own file: add --plugin {name}")
+            add = f'--plugin {name}, in Python plugin="{name}"'
+            raise InputError(f"{path} was trained with a user's own file: add {add}")
     return checkpoint
 
 
@@ -286,17 +288,27 @@ class TrainedNetwork:
             return open_recordings([path], self.checkpoint.image_size), ""
         run = self.checkpoint.run
         centred = run.get("dataset") in CHARACTERS and not raw
-        stretched = bool(run.get("flags", {}).get("image_size"))
-        return read_image(path, *self.checkpoint.image_size, centred, self.encoder.colours, stretched)
+        flags = run.get("flags", {})
+        stretched = bool(flags.get("image_size"))
+        ground = flags.get("ground") or GROUNDS[0]
+        return read_image(path, *self.checkpoint.image_size, centred, self.encoder.colours, stretched, ground)
 
 
 def load_network(
-    name: str | Path, output: str | Path = "runs", device: torch.device | str = "cpu", backend: str = "auto"
+    name: str | Path,
+    output: str | Path = "runs",
+    device: torch.device | str = "cpu",
+    backend: str = "auto",
+    plugin: str | Path | None = None,
 ) -> TrainedNetwork:
     """Load a trained network: the folder of a run, its name in ``output``, "latest", or a checkpoint.
 
+    plugin: the user's own file with which it was trained. It is imported, unless it is imported already.
+
     Raises InputError if there is no such file, or if it cannot be used.
     """
+    if plugin is not None:
+        import_plugin(plugin)
     checkpoint = load_checkpoint(find_checkpoint(name, output))
     model = rebuild_network(checkpoint, device, backend)
     return TrainedNetwork(checkpoint, model, checkpoint.build_encoder())

@@ -26,8 +26,9 @@ def read_image(
     centred: bool = False,
     colours: int = 1,
     stretched: bool = False,
+    ground: str = "white",
 ) -> tuple[np.ndarray, str]:
-    """Read a picture file, or an image of Pillow, as an input image of a network. Transparent parts become white.
+    """Read a picture file, or an image of Pillow, as an input image of a network.
 
     Args:
         height, width: size of the network's images. A picture of another size is scaled in proportion and put on black.
@@ -35,11 +36,12 @@ def read_image(
             the size of the network's images and a black border. Colour images are never centred.
         colours: 1 for grey images, 3 for colour images.
         stretched: for networks trained with ``--image-size``: stretch the picture, as in training.
+        ground: the colour of transparent parts.
 
     Returns uint8 (height, width), in colour (height, width, 3), and a note on how the picture was changed. A picture
     without contrast becomes black, so that no neuron spikes. Raises InputError for a file that is not a picture.
     """
-    image = read_picture(path, "white")
+    image = read_picture(path, ground)
     notes = []
     if colours == 1 and image.ndim == 3:
         image = np.rint(image @ [0.299, 0.587, 0.114]).astype(np.uint8)  # luma, ITU-R BT.601

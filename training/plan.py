@@ -45,9 +45,10 @@ class Data:
         held_out = settings.val_split
         if held_out is None:
             held_out = min(5000, max(len(labels) // 12, data.num_classes))  # of few images, one of each class
-        train = np.arange(len(labels))
-        validation = train[:0]
-        if held_out:
+        train, validation = np.split(np.arange(len(labels)), [len(labels) - data.val_count])
+        if data.val_count and settings.val_split is not None:
+            settings.refuse("val_split", f"has no effect: {data.name} has {data.val_count:,} validation images")
+        if held_out and not data.val_count:
             train, validation = stratified_split(labels, held_out, settings.seed)
         if settings.ratio != 1:
             train = train[stratified_part(labels[train], settings.ratio, settings.seed)]
@@ -135,7 +136,7 @@ def prepare_machine(settings: NetworkSettings) -> torch.device:
 def load_data(settings: NetworkSettings) -> DataSet:
     """Load the data set of the settings. Raises InputError."""
     data_dir = settings.data_dir or datasets.DATA_DIR
-    return datasets.load(settings.dataset or "mnist", data_dir, settings.image_size or None)
+    return datasets.load(settings.dataset or "mnist", data_dir, settings.image_size or None, settings.ground)
 
 
 def resolve(

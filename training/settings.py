@@ -19,6 +19,7 @@ from types import NoneType
 from typing import Any, ClassVar, NamedTuple, get_args, get_origin
 
 from datasets import list_datasets
+from datasets.pictures import GROUNDS
 from encoders import ENCODERS
 from engine.declaration import fits
 from errors import InputError
@@ -307,6 +308,12 @@ class NetworkSettings(Settings):
         "stretch images to this height and width in pixels; of events: the size of the sensor",
         arguments={"nargs": 2},
     )
+    ground: str | None = of_data(
+        None,
+        "COLOUR",
+        "put pictures with transparent parts on white or black; --predict uses the ground of the training",
+        choices=GROUNDS,
+    )
     data_dir: str | None = of_data(None, "DIR", "the folder of downloaded data sets (default: data)", NOTHING)
     dry_run: bool = of_data(False, None, "test a command: one epoch of each phase on a few images")
 
@@ -408,7 +415,7 @@ class TrainSettings(NetworkSettings):
         None,
         "N",
         "the number or fraction of training images for validation (default: 5000, but at most 1/12 of them; of few "
-        "images one of each class)",
+        "images one of each class); not for data with a validation part",
     )
     test: bool = of_data(True, None, "do not read the test images; report the validation images instead", SCORES)
 

@@ -14,6 +14,8 @@ from support.refusals import refuses
 from datasets import load
 from datasets.pictures import resize_images
 from errors import InputError
+from training.plan import Data
+from training.settings import TrainSettings
 
 
 def pixels(*shape, seed=0):
@@ -158,15 +160,52 @@ def test_class_folders(tmp_path, monkeypatch):
     assert load("folder:.").fingerprint == data.fingerprint
 
 
-def test_class_folders_for_training_and_testing(tmp_path):
-    """The test part may lack classes; its images have the training classes' numbers."""
+def test_class_folders_for_training_validation_and_testing(tmp_path):
+    """Other parts may lack classes; their images have the training classes' numbers."""
     for part in ("train", "test"):
         save_pictures(tmp_path / part / "b", pixels(2, 8, 9, seed=len(part)))
     save_pictures(tmp_path / "train" / "a", pixels(1, 8, 9, seed=9))
     save_pictures(tmp_path / "val" / "a", pixels(1, 8, 9))
     data = load(f"folder:{tmp_path}")
-    assert (data.train_labels.tolist(), data.test_labels.tolist()) == ([0, 1, 1], [1, 1])
+    assert (data.train_labels.tolist(), data.test_labels.tolist(), data.val_count) == ([0, 1, 1, 0], [1, 1], 1)
     np.testing.assert_array_equal(data.test_images, pixels(2, 8, 9, seed=4))
+    np.testing.assert_array_equal(data.train_images[3:], pixels(1, 8, 9))
+
+
+@pytest.mark.parametrize("test", [{}, {"x_test": None, "y_test": None}])
+def test_validation_images_of_arrays_are_the_validation_split(test, loaded):
+    """With a test part and without it: then they are not held out for the test."""
+    validation = {"x_val": pixels(4, 8, 9, seed=7), "y_val": np.array([1, 1, 0, 1])}
+    data = loaded(**validation, **test)
+    plain = loaded(**test)
+    np.testing.assert_array_equal(data.train_images, np.concatenate([plain.train_images, validation["x_val"]]))
+    assert data.train_labels.tolist() == [*plain.train_labels, 1, 1, 0, 1]
+    np.testing.assert_array_equal(data.test_images, plain.test_images)
+    assert data.fingerprint != plain.fingerprint
+    splits = Data(TrainSettings(model="mozafari2018"), data).splits
+    count = len(plain.train_labels)
+    assert (splits["train"].tolist(), splits["validation"].tolist()) == ([*range(count)], [*range(count, count + 4)])
+    with refuses("--val-split"):
+        Data(TrainSettings(model="mozafari2018", val_split=2), data)
+    for name, value in (("y_val", None), ("y_val", np.full(4, 3)), ("x_val", pixels(4, 8, 8))):
+        with refuses("val"):
+            loaded(**test, **validation | {name: value})
+
+
+@pytest.mark.parametrize(("ground", "expected"), [("white", 227), ("black", 100)])
+def test_transparent_pictures_are_put_on_a_ground(ground, expected, tmp_path):
+    """Half of 200 on black, or with half of 255 on white."""
+    save_pictures(tmp_path / "a", pixels(6, 8, 9))
+    for name in ("6.png", "7.png"):
+        Image.new("RGBA", (9, 8), (200, 200, 200, 128)).save(tmp_path / "a" / name)
+    with refuses("--ground") as caught:
+        load(f"folder:{tmp_path}")
+    assert f"2 of 8 pictures are transparent in places, the first {tmp_path / 'a' / '6.png'}" in str(caught.value)
+    data = load(f"folder:{tmp_path}", ground=ground)
+    both = np.concatenate([data.train_images, data.test_images])
+    assert (abs(both.astype(int) - expected) <= 1).all((1, 2)).sum() == 2
+    with refuses("--ground"):
+        load("digits", ground=ground)
 
 
 def test_one_picture_in_colour_makes_all_of_them_colour_images(tmp_path):

@@ -13,7 +13,7 @@ from support.run_folders import only_run
 
 import evaluate
 import train
-from training.checkpoint import load_checkpoint
+from training.checkpoint import load_checkpoint, load_network
 
 MACHINE = "--device cpu --threads 1"
 
@@ -84,6 +84,17 @@ def test_predicting_a_folder(run, faces, capsys):
     first, second = capsys.readouterr().out.splitlines()
     assert first.startswith(f"{faces}/ben/0.png: {found[8]['class']}")
     assert re.fullmatch(r"    anna \S+  ben \S+", second)
+
+
+def test_predicting_on_the_ground_of_the_training(run, tmp_path, capsys):
+    Image.new("RGBA", (26, 30), (90, 90, 90, 0)).save(tmp_path / "icon.png")
+    network = load_network(run)
+    assert (network.read_image(tmp_path / "icon.png")[0] == 0).all()  # white: nothing to see
+    picture = Image.new("RGBA", (26, 30))
+    picture.paste((250, 250, 250, 255), (8, 8, 18, 20))
+    for ground, least in (("white", 250), ("black", 0)):
+        network.checkpoint.run["flags"]["ground"] = ground
+        assert network.read_image(picture)[0].min() == least
 
 
 def test_what_does_not_fit_the_network(run, tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
 from unittest import mock
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from support.command import SMALL, dont_draw, results, start, start_evaluation
 from support.refusals import assert_refuses
+from support.run_folders import ROOT
 
 import evaluate
 import models
@@ -114,6 +117,11 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     assert start(f"--resume {run} --plugin {own}", tmp_path) == 0
     assert start_evaluation(f"{run} --dry-run --threads 1 --name again --plugin {own}", tmp_path) == 0
     assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
+    imported = f"import own; network = load_network({str(run)!r}, plugin='own.py'); print(network.class_names)"
+    code = f"import sys; sys.path.append('.'); from training.checkpoint import load_network; {imported}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, text=True, capture_output=True)
+    assert (done.stdout, done.returncode) == (f"{tuple(map(str, range(10)))}\n", 0), done.stderr
     capsys.readouterr()
     own.write_text(OWN + "# changed")
     assert_refuses(train.main, f"--resume {run} --plugin {own}", "--plugin", capsys)
