@@ -196,7 +196,7 @@ def test_the_names_in_a_state_dict():
     adaptive = build("mozafari2018", overrides={"s1.rule.target": 0.8})
     assert set(adaptive.state_dict()) == names | {"stages.s1.raised"}
     branches = {name for name in build("inception2024").state_dict() if name.startswith("stages.s3.")}
-    assert branches == {f"stages.s3.branches.{number}.{name}" for number in (0, 1) for name in of_stdp}
+    assert branches == {f"stages.s3.branches.{number}.{name}" for number in range(3) for name in of_stdp}
 
 
 @every_network
