@@ -249,7 +249,7 @@ def make_comparison() -> str:
     return to_markdown(("`mozafari2018` on MNIST, 680 epochs", "test accuracy, last epoch", "time"), rows)
 
 
-def to_markdown(columns, rows) -> str:
+def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
 
 

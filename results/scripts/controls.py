@@ -82,7 +82,8 @@ def scale_thresholds(layer: Layer, factor: float) -> None:
 def match_activity(layer: Layer, latency: torch.Tensor, wanted: float) -> None:
     """Scale the thresholds until the fraction ``wanted`` of the neurons spikes, by bisection."""
     original = copy.deepcopy(layer)
-    lowest, highest = 0.01, 10.0
+    lowest = 0.01
+    highest = 10.0
     for _ in range(20):
         factor = (lowest * highest) ** 0.5
         layer.threshold = original.threshold

@@ -49,20 +49,19 @@ def simulate(network: torch.nn.Module, graph, latency: torch.Tensor) -> tuple[di
     state = dict.fromkeys(graph.nodes)
     for name, shape in shapes.items():
         state[name] = (torch.zeros(shape, dtype=torch.float64),)
-    fired = {}  # {neurons: their spikes at this step}
-    hooks = []
-    for name in neurons:
+    fired = {}  # {module: its spikes at this step}
 
-        def keep(module, args, output, name=name):
-            fired[name] = output[0]
+    def keep(module, args, output):
+        fired[module] = output[0]
 
-        hooks.append(network.get_submodule(name).register_forward_hook(keep))
+    modules = {name: network.get_submodule(name) for name in neurons}
+    hooks = [module.register_forward_hook(keep) for module in modules.values()]
     potential = 0
     for t in range(steps):
         output, state = network((latency == t).double(), state)
         potential = potential + output
-        for name, spikes in fired.items():
-            first[name][(spikes > 0) & (first[name] == steps)] = t
+        for name, module in modules.items():
+            first[name][(fired[module] > 0) & (first[name] == steps)] = t
     for hook in hooks:
         hook.remove()
     return first, potential
