@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 import datasets
-from benchmarks.measure import format_header, format_row, learn, measure_per_image
+from benchmarks.measure import format_header, format_row, learn
 from benchmarks.operations import count_operations, find_last_steps, measure_plain_additions
 from benchmarks.reference import Reference, make_waves
+from benchmarks.timing import measure_per_image
 from models.mozafari2018 import Mozafari2018
 from s1c1 import S1C1
 from utils import ROOT, describe_environment, get_peak_memory, set_threads
@@ -113,7 +114,8 @@ class Trained:
     def list_reference_work(self):
         """Return the same rows for the SpykeTorch-style reference. It encodes with tensors, image by image."""
         count = REFERENCE_IMAGES
-        network = Reference(self.model)
+        weights = [layer.weight for _, layer in self.model.named_layers()]
+        network = Reference(weights, self.model.class_of_feature())
         wave = make_waves(self.s1[:count], self.model.time_steps)
         labels = self.labels[:count].tolist()
         chain = make_tensor_encoder(self.model.time_steps)

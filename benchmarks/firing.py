@@ -9,7 +9,8 @@ from functools import partial
 import torch
 
 import datasets
-from benchmarks.measure import format_header, format_row, measure_per_image
+from benchmarks.measure import format_header, format_row
+from benchmarks.timing import measure_per_image
 from s1c1 import S1C1
 from training.checkpoint import load_network
 from utils import ROOT, find_processor, set_threads

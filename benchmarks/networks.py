@@ -9,8 +9,9 @@ import argparse
 import torch
 
 import datasets
-from benchmarks.measure import format_header, format_row, learn, measure_per_image, train_features
+from benchmarks.measure import format_header, format_row, learn, train_features
 from benchmarks.operations import measure_plain_additions
+from benchmarks.timing import measure_per_image
 from models import build_model, network_names
 from report.energy import measure_energy
 from s1c1 import S1C1

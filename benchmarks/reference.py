@@ -10,21 +10,24 @@ from SpykeTorch import snn
 
 
 class Reference:
-    """A network with the weights of a trained ``mozafari2018`` model."""
+    """A network with the weights of the three layers of a trained ``mozafari2018``.
 
-    def __init__(self, model):
+    classes: the class of each feature of s3.
+    """
+
+    def __init__(self, weights, classes):
         self.convs = []
-        for _, layer in model.named_layers():
-            features, channels, kernel, _ = layer.weight.shape
+        for weight in weights:
+            features, channels, kernel, _ = weight.shape
             conv = snn.Convolution(channels, features, kernel)
-            conv.load_weight(layer.weight)
+            conv.load_weight(weight)
             self.convs.append(conv)
         first, second, third = self.convs
         rates = (0.004, -0.003)
         self.stdp = [snn.STDP(first, rates), snn.STDP(second, rates)]
         self.reward = snn.STDP(third, rates, False, 0.2, 0.8)
         self.punishment = snn.STDP(third, (-0.004, 0.0005), False, 0.2, 0.8)
-        self.classes = model.class_of_feature()
+        self.classes = classes
 
     def learn_s1(self, wave):
         padded = sf.pad(wave, (2, 2, 2, 2))
@@ -64,5 +67,5 @@ class Reference:
 
 
 def make_waves(latencies, steps):
-    """Return latency maps as the spike waves that such a script reads."""
-    return sf.latency_to_wave(torch.as_tensor(latencies), steps)
+    """Return latency maps (N, C, H, W) as the spike waves (N, T, C, H, W) that such a script reads."""
+    return (latencies[:, None] <= torch.arange(steps)[:, None, None, None]).float()

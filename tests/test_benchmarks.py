@@ -9,7 +9,7 @@ import torch
 
 import benchmarks.__main__ as program
 import datasets
-from benchmarks import busy, firing, networks
+from benchmarks import busy, firing, networks, peers
 from benchmarks.operations import count_operations
 from benchmarks.reference import Reference, make_waves
 from engine.layers import Layer
@@ -42,7 +42,7 @@ def test_the_reference_learns_the_same():
     """In float64, upstream's way and ours end with equal weights. Otherwise their times are not comparable."""
     latencies, labels = S1C1().encode(DATA.train_images[:30]), DATA.train_labels[:30]
     ours = build_model("mozafari2018", dtype=torch.float64)
-    reference = Reference(ours)
+    reference = Reference([layer.weight for _, layer in ours.named_layers()], ours.class_of_feature())
     for layer, (_, own) in zip(reference.convs, ours.named_layers(), strict=True):
         layer.double()
         layer.load_weight(own.weight)
@@ -56,6 +56,18 @@ def test_the_reference_learns_the_same():
             getattr(reference, f"learn_{stage}")(image, *[label] * (stage == "s3"))
         torch.testing.assert_close(layer.weight.double(), ours.stages[stage].weight, rtol=0, atol=1e-12)
     assert ours.predict(latencies).tolist() == [reference.evaluate(image) for image in wave]
+
+
+@pytest.mark.slow
+def test_other_programs(tmp_path, monkeypatch):
+    """A script on SpykeTorch, in its own process, decides as the event backend does. Missing programs are "not run"."""
+    for name in ("IMAGES", "TRAINED_ON"):
+        monkeypatch.setattr(program, name, 100)
+    peers.main(["--threads", "1", "--output", str(tmp_path / "peers.md")])
+    rows = {row[0]: row[1:] for row in rows_of((tmp_path / "peers.md").read_text())}
+    assert rows["SpykeTorch, original"] == rows["Spyker"] == ["not run"] * 5
+    assert rows["SpykeTorch, this repository's package"][-1] == "20 of 20"
+    assert all(float(cell.split()[0]) > 0 for cell in rows["event backend"][:4])
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])

@@ -154,6 +154,17 @@ def test_every_experiment_is_a_complete_row():
         assert (ROOT / "results" / row["log"]).is_file(), row
 
 
+def test_every_quoted_number_has_a_source():
+    with open(ROOT / "results" / "quoted.csv", newline="") as file:
+        rows = list(csv.DictReader(file, strict=True))
+    assert rows
+    for row in rows:
+        assert len(row) == 8
+        assert float(row["value"]) > 0
+        assert "](https://" in row["source"], row
+        assert row["confirmed"] in ("abstract", "public log", "second hand"), row
+
+
 def test_every_run_of_the_results_has_a_command():
     """The scripts list it, so that they train it again."""
     scripts = {"run_all": "runs", "data": "runs/data", "events": "runs/events"}

@@ -1,4 +1,4 @@
-"""Write the tables of the results into the README, into the pages of ``results/``, and draw their two pictures.
+"""Write the tables of the results into the README, into the pages of ``results/``, and draw their pictures.
 
 They come from the logs and scores of ``results/runs/`` and ``results/times/``.
 
@@ -7,6 +7,7 @@ They come from the logs and scores of ``results/runs/`` and ``results/times/``.
 Each table replaces the text between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
+import csv
 import json
 import re
 import sys
@@ -38,6 +39,8 @@ VARIANTS = {
 }
 # parts of the rows, names and epochs, that are not the network with its default settings
 CHANGED = " with ", " without ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
+QUOTED = "network", "data", "value", "training images", "test set", "source", "confirmed"
+SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
 LONG = "mozafari2018-680-epochs-seed0"  # with the epochs of SpykeTorch's script
 TIMES = HERE / "times"
 EXAMPLE = TIMES / "deep2024-10-epochs.log"  # the output of the README's first command
@@ -237,14 +240,28 @@ def shorten(processor: str) -> str:
     return processor.replace("(R)", "").replace(" Processor", "")
 
 
+def read_quoted(quantity: str) -> list[dict[str, str]]:
+    """Return the rows of ``quoted.csv`` of one quantity: numbers of others that were not measured here."""
+    with open(HERE / "quoted.csv", newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if row["quantity"] == quantity]
+
+
+def make_quoted_table(quantity: str) -> str:
+    """Return the table of ``read_quoted``."""
+    rows = [[row[column] or "–" for column in QUOTED] for row in read_quoted(quantity)]
+    return to_markdown([quantity if column == "value" else column for column in QUOTED], rows)
+
+
 def make_comparison() -> str:
     """Return the README's first table: a measured run of mozafari2018 with 680 epochs, and SpykeTorch's script."""
     measured = read_all_times()[LONG]
     last = get_accuracies(json.loads((TIMES / f"{LONG}.json").read_text()))["last"]
+    quoted = [row["value"] for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
+    hours = [float(row["value"]) for row in read_quoted("680 epochs, h")]
     script = "SpykeTorch's script, 60,000 images (quoted: [SimulationBenchmark.md][a], [issue 7][b])"
     rows = (
         (f"this repository, seed 0, one {shorten(measured.model)} thread", f"{last:.2f} %", format_time(measured.wall)),
-        (script, "95.88, 96.37, 96.52, 96.58 %", "8.7 h to 89 h"),
+        (script, f"{', '.join(quoted)} %", f"{min(hours):g} h to {max(hours):g} h"),
     )
     return to_markdown(("`mozafari2018` on MNIST, 680 epochs", "test accuracy, last epoch", "time"), rows)
 
@@ -277,9 +294,9 @@ def read_example() -> str:
 
 
 def read_speed() -> str:
-    """Return the table of ``logs/speed.md`` for all threads."""
-    text = (HERE / "logs" / "speed.md").read_text()
-    return re.findall(r"^### \d+ threads?\n\n((?:\|.*\n)+)", text, re.MULTILINE)[-1].rstrip()
+    """Return the tables of ``logs/peers.md``."""
+    text = (HERE / "logs" / "peers.md").read_text()
+    return text[text.index("### ") :].rstrip()
 
 
 def count_additions(scores: dict) -> float | None:
@@ -332,6 +349,8 @@ def make_tables() -> dict[Path, dict[str, str]]:
             "times": make_time_table(),
             "speed": read_speed(),
             "data": data,
+            "quoted": make_quoted_table("accuracy, %"),
+            "quoted times": make_quoted_table("680 epochs, h"),
         },
         HERE / "runs" / "README.md": {"runs": make_run_table()},
     }

@@ -1,0 +1,110 @@
+"""Compare ``mozafari2018`` with other programs: ``python -m benchmarks.peers``, on a quiet machine.
+
+Each program has the same weights, of a network that learned from 10,000 digits of MNIST, and reads the same digits. It
+computes a step of s1, s2 and s3 from the input up, and the evaluation. The event backend keeps the maps of the stages
+that do not learn, as in a training run.
+
+Other programs run in processes of their own. Their threads spin while they wait (``OMP_WAIT_POLICY=active``), which is
+the default without this repository.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+import datasets
+from benchmarks.__main__ import Trained
+from benchmarks.measure import format_header, format_row
+from benchmarks.timing import Timing, measure_per_image
+from utils import ROOT, describe_environment, set_threads
+
+HERE = Path(__file__).resolve().parent
+ROWS = "s1 STDP step", "s2 STDP step", "s3 R-STDP step", "evaluation"
+IMAGES = 64  # which the other programs read
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.add_argument("--spyker", metavar="PYTHON", help="an interpreter whose environment has numpy and spyker")
+    parser.add_argument("--spyketorch", metavar="DIR", help="a checkout of the original SpykeTorch")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], metavar="N")
+    parser.add_argument("--output", type=Path, default=ROOT / "results" / "logs" / "peers.md")
+    args = parser.parse_args(argv)
+    record = describe_environment()
+    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    text = [
+        f"# Other programs\n\nWritten by `python -m benchmarks.peers` on {datetime.now(UTC):%d %B %Y}, commit "
+        f"{record['git_commit']}: {record['processor']}, {record['cores']} cores, load average at the start {load}.",
+        "Milliseconds per image: median and range of the repeats, × how many times as long as the event backend. Other "
+        "programs run with `OMP_WAIT_POLICY=active`. Spyker: the best batch of 1, 16 and 64 images. Same decisions: "
+        "how many of the images they classify as the event backend does.",
+    ]
+    network = Trained(datasets.load("mnist"))
+    with tempfile.TemporaryDirectory() as folder:
+        shared = save_network(network, Path(folder) / "network.npz")
+        for threads in args.threads:
+            text += [f"\n### {threads} thread{'s' * (threads > 1)}\n", make_table(network, shared, threads, args)]
+            print(*text[-2:], sep="\n", flush=True)
+    args.output.write_text("\n".join(text) + "\n")
+
+
+def save_network(network: Trained, path: Path) -> Path:
+    """Save what the other programs read."""
+    weights = {label: layer.weight.numpy() for label, layer in network.model.named_layers()}
+    images = {"latencies": network.s1[:IMAGES].numpy(), "labels": network.labels[:IMAGES].numpy()}
+    classes = network.model.class_of_feature()
+    np.savez(path, classes=classes, time_steps=network.model.time_steps, **images, **weights)
+    return path
+
+
+def make_table(network: Trained, shared: Path, threads: int, args: argparse.Namespace) -> str:
+    """Return the table of all programs with a number of threads."""
+    scripts = {"SpykeTorch, original": args.spyketorch, "SpykeTorch, this repository's package": ROOT}
+    found = {}
+    for title, folder in scripts.items():
+        if folder is None:
+            found[title] = None
+            continue
+        (found[title],) = run_peer(sys.executable, "peer_spyketorch.py", shared, threads, folder).values()
+    if args.spyker is None:
+        found["Spyker"] = None
+    else:
+        found |= run_peer(args.spyker, "peer_spyker.py", shared, threads)
+    set_threads(threads)
+    own = {}
+    for row, (work, images) in network.list_event_work().items():
+        if row in ROWS:
+            own[row] = measure_per_image(work, images, prepare=network.reset)
+    network.reset()
+    decisions = network.model.predict(network.s1[:IMAGES]).tolist()
+    lines = [format_header(("program", *ROWS, "same decisions"))]
+    for title, result in found.items():
+        if result is None:
+            lines.append(format_row((title, *["not run"] * (len(ROWS) + 1))))
+            continue
+        timings = [Timing(*result["times"][row]) for row in ROWS]
+        ratios = [timing.median / own[row].median for row, timing in zip(ROWS, timings, strict=True)]
+        cells = [f"{timing}, × {ratio:.0f}" for timing, ratio in zip(timings, ratios, strict=True)]
+        same = sum(a == b for a, b in zip(result["decisions"], decisions, strict=False))
+        lines.append(format_row((title, *cells, f"{same} of {len(result['decisions'])}")))
+    lines.append(format_row(("event backend", *(own[row] for row in ROWS), "")))
+    return "\n".join(lines)
+
+
+def run_peer(python: str, script: str, shared: Path, threads: int, *arguments) -> dict:
+    """Run a program by path; return what it prints."""
+    words = [python, HERE / script, shared, str(threads), *arguments]
+    environment = os.environ | {"OMP_WAIT_POLICY": "active", "OMP_NUM_THREADS": str(threads)}
+    printed = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout
+    return json.loads(printed)
+
+
+if __name__ == "__main__":
+    main()
