@@ -53,10 +53,10 @@ def test_an_error_is_found(error, tmp_path):
 
 @pytest.mark.parametrize("name", CASES)
 def test_both_backends_conform(name, backend):
-    """In float32 too, if all sums are exact."""
+    """Tensors in float32 too, if all sums are exact; kernels would be compiled for each type."""
     case = CASES[name]
     assert check.compare(case, make.learn(case, backend)) == "equal"
-    if name != "stdp_stabilizer":
+    if name != "stdp_stabilizer" and backend == "torch":
         assert check.compare(case, make.learn(case, backend, torch.float32)) == "equal"
 
 

@@ -1,8 +1,11 @@
 """Whole networks learning, in float64, against the traces of the original: every winner, in order."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from support.digests import NAMES, PATH, compute_digests
 from support.golden_traces import GOLDEN, golden_network
 from support.tiers import FAST_NETWORKS, slow_except
 
@@ -77,3 +80,12 @@ def test_event_backend_reproduces_the_original(name, deciding_winners):
         weight = layer.weight.flatten(1).numpy()
         np.testing.assert_allclose(weight.sum(1), GOLDEN[f"{name}/{block}/wsum"], rtol=1e-10)
         np.testing.assert_allclose((weight**2).sum(1), GOLDEN[f"{name}/{block}/wsq"], rtol=1e-10)
+
+
+DIGESTS = json.loads(PATH.read_text())
+
+
+@pytest.mark.parametrize("name", slow_except(FAST_NETWORKS, NAMES))
+def test_winners_and_decisions_are_those_of_the_last_version(name):
+    """If a change is meant, ``python tests/support/digests.py`` writes the file."""
+    assert compute_digests(name) == DIGESTS[name]
