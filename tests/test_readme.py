@@ -16,6 +16,7 @@ from unittest import mock
 import nbformat
 import numpy as np
 import pytest
+import torch
 from nbclient import NotebookClient
 from PIL import Image
 from support.command import dont_draw, train_here
@@ -32,7 +33,7 @@ from s1c1 import ENCODERS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-DOCS = "customizing", "outputs", "engine", "background"
+DOCS = "customizing", "outputs", "engine", "background", "other_libraries"
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
@@ -207,6 +208,13 @@ def test_the_python_examples_run(runs, monkeypatch):
     shallow = namespace["Shallow"](in_channels=6, num_classes=10)
     assert [phase.name for phase in shallow.phases] == ["s1", "s2"]
     assert len(shallow.epochs) == len(shallow.phases)
+
+    stage = namespace["network"].model.double().stages["s2"]
+    latency = namespace["latency"].to(torch.uint8)
+    first, _ = namespace["fire_once"](latency, stage.weight, stage.threshold, stage.stage.padding)
+    assert torch.equal(first, stage.fire(latency).long())
+    times, potentials = torch.tensor([[3, 1, 1, 5], [15] * 4]), torch.tensor([[9.0, 2, 7, 1], [0] * 4])
+    assert namespace["decide"](times, potentials).tolist() == [2, -1]
 
     rule = namespace["ExponentialSTDP"](winners=1, radius=0, tau=2)
     times = np.array([0, 4, 5, 15])  # of the inputs; the winner's is 4
