@@ -23,7 +23,7 @@ from datasets import DataSet, events, pictures
 from datasets.augmentation import add_noise
 from datasets.data_set import is_path
 from datasets.pictures import images_at
-from encoders import IMAGES, build_encoder, name_unit
+from encoders import IMAGES, name_unit
 from engine.stages import INPUT
 from models import model_class
 from report.bits import describe_bits, measure_bits
@@ -213,7 +213,7 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
     """Raise InputError unless the network of a checkpoint can be tested on the data set."""
     pairs = [
         (f"{content.num_classes} classes", f"{data.num_classes} classes"),
-        (IMAGES[build_encoder(content.encoding).colours], IMAGES[data.colours]),
+        (IMAGES[content.build_encoder().colours], IMAGES[data.colours]),
         [f"images of --image-size {to_text(size)}" for size in (content.image_size, data.image_size)],
     ]
     if is_path(dataset):

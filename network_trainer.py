@@ -13,19 +13,33 @@ import numpy as np
 import torch
 from torch import nn
 
+from engine.augmentation import Augmentation
 from engine.checks import check_labels, check_time_steps
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
-from engine.declaration import fits
+from engine.declaration import Declared
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_stages
 from engine.layers import Layer
 from engine.phases import Learned, Phase
+from engine.readout import Readout
 from engine.registry import register
 from engine.rules import Rule
 from engine.stages import INPUT, Stage, set_fields
 from errors import InputError
+from s1c1 import S1C1, Encoder
 
 # The networks by name and by alias. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
+
+
+@dataclass(frozen=True)
+class Attributes(Declared):
+    """What a network declares beside its stages, and the form of each."""
+
+    epochs: tuple[int, ...] = field(metadata={"form": "a tuple of whole numbers"})
+    converge: float
+    encoder: Encoder = field(metadata={"form": "an encoder such as S1C1(time_steps=10)"})
+    augmentation: Augmentation = field(metadata={"form": "an Augmentation(copies=8, turn=8)"})
+    readout: Readout | None = field(metadata={"form": 'a Readout("svm", C=2.4) or None'})
 
 
 class LatencyDataset:
@@ -152,21 +166,19 @@ class NetworkTrainer(StageGraph):
     aliases: tuple[str, ...] = ()
     epochs: tuple[int, ...] = ()
     converge: float = 0.0  # phases without labels train until their convergence is below this number; 0: their epochs
-    encoder: dict[str, Any] = {"name": "s1c1"}  # noqa: RUF012 -- its name, and the parameters that differ
-    augmentation = "none"  # the moved copies that the decision stage learns from, see datasets/augmentation.py
-    readout: dict[str, Any] | None = None  # a linear classifier of the features, see training/features.py
+    encoder: Encoder = S1C1()
+    augmentation: Augmentation = Augmentation()  # the moved copies that the decision stage learns from; by default none
+    readout: Readout | None = None
 
     def __init_subclass__(cls, name: str | None = None, aliases: Sequence[str] = (), **kwargs: Any):
         super().__init_subclass__(**kwargs)
+        declared = Attributes(cls.epochs, cls.converge, cls.encoder, cls.augmentation, cls.readout)
+        declared.encoder.check_name()
+        cls.epochs = declared.epochs
         if not name:
             return
         cls.name = name
         cls.aliases = tuple(aliases)
-        cls.epochs = tuple(cls.epochs)
-        is_usable = fits(cls.epochs, tuple[int, ...]) and fits(cls.converge, float) and isinstance(cls.encoder, dict)
-        if not is_usable:
-            needed = f"epochs, whole numbers, converge, a number, and encoder, such as {NetworkTrainer.encoder}"
-            raise InputError(f"{name} must declare {needed}")
         register(MODELS, (name, *aliases), cls)
 
     def __init__(

@@ -15,17 +15,19 @@ from engine.registry import register  # before torch, see engine/__init__.py
 
 # isort: split
 import functools
-import inspect
-import json
 import math
 from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 import torch
 from PIL import Image
 
 from engine.compiled import compiled
+from engine.declaration import Declared, ranged
 from engine.threads import run_parts
 from errors import InputError
 from SpykeTorch.functional import latency_to_wave
@@ -35,46 +37,64 @@ PIXEL_MAX = 255
 MAX_FILTERS = 64
 MAX_PIXELS = 1023  # the largest window and radius: memory grows with their squares
 MAX_THRESHOLD = 1e9  # larger than any response of a filter
+FILTERS = f"1 to {MAX_FILTERS} of (odd window, σ1, other σ2)"
 SHAPES = {1: "grey images (N, H, W)", 3: "colour images (N, H, W, 3)"}  # by the number of colours
 
 ENCODERS: dict[str, type["Encoder"]] = {}  # by name; a class that has a name registers when it is declared
 
 
-class Encoder:
+@dataclass(frozen=True)
+class Encoder(Declared):
     """Base class of the encoders, which convert images to the latencies that a network reads.
 
-    A subclass has a name (``class Ink(Encoder, name="ink")``) and the method ``encode``. It has an attribute for each
-    parameter of its ``__init__``, with the same name, and the attributes
+    An encoder is a frozen dataclass with a name (``class Ink(Encoder, name="ink")``) and the method ``encode``. Its
+    parameters are its fields. It has the attributes, which may be fields or properties,
 
-    * ``channels`` and ``time_steps``: the numbers of channels and time steps of the latencies;
+    * ``scales``: a name for each pair of channels that differ only in their polarity; none by default;
+    * ``channels`` and ``time_steps``: the numbers of channels (two for each scale, or 1) and time steps (15) of the
+      latencies;
     * ``polarity``: for each channel 1 (spikes for light in dark surroundings), -1 (for dark in light surroundings) or
-      0 (the default);
-    * ``scales``: a name for each pair of channels that differ only in their polarity;
+      0; by default 1 and -1 in turn, or 0 without scales;
     * ``colours``: 1 for grey images (the default), 3 for red, green and blue, 0 for recordings of events.
 
     An encoder that depends on the training images has the names of its tensors in ``fitted``, and a method ``fit`` that
-    sets them in ``state``. Checkpoints contain them.
+    returns them. A declared encoder has no tensors: ``with_state`` returns a copy that has them in ``state``.
+    Checkpoints contain them.
 
     The images that ``encode`` gets and the latencies that it returns are checked here, for all encoders.
     """
 
-    name: str
-    scales: tuple[str, ...] = ()
+    name: ClassVar[str] = ""
+    family: ClassVar[Mapping[str, type["Encoder"]]] = ENCODERS
+    fitted: ClassVar[tuple[str, ...]] = ()
+    state: ClassVar[Mapping[str, torch.Tensor]] = MappingProxyType({})
+    time_steps = 15  # without a type: these attributes may be fields of a subclass, in the order of the subclass
+    scales = ()
     colours = 1
-    fitted: tuple[str, ...] = ()
-    state: Mapping[str, torch.Tensor] = MappingProxyType({})
 
     def __init_subclass__(cls, name: str | None = None, **kwargs):
         super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            form = "@dataclass(frozen=True) above the class, and its parameters as fields, such as light: int = 200"
+            raise InputError(f"the encoder {cls.__name__} cannot have an __init__; write {form}")
         if name:
             cls.name = name
             register(ENCODERS, [name], cls)
         if "encode" in vars(cls):
             cls.encode = _check_encoding(cls.encode)
 
-    @functools.cached_property  # a subclass may set it
+    def __post_init__(self):
+        super().__post_init__()
+        if self.colours not in (0, *SHAPES):
+            raise InputError(f"colours must be 1 (grey) or 3 (red, green, blue), not {self.colours!r}")
+
+    @functools.cached_property
+    def channels(self) -> int:
+        return 2 * len(self.scales) or 1
+
+    @functools.cached_property
     def polarity(self) -> tuple[int, ...]:
-        return (0,) * self.channels
+        return (1, -1) * len(self.scales) or (0,) * self.channels
 
     def encode(self, images: np.ndarray) -> np.ndarray | torch.Tensor:
         """Return latencies uint8 ``(N, channels, H, W)`` of images uint8 ``(N, H, W)``, in colour ``(N, H, W, 3)``.
@@ -84,15 +104,20 @@ class Encoder:
         """
         raise NotImplementedError
 
-    def fit(self, images: np.ndarray) -> None:
-        """Fit the encoder to the training images, as ``encode`` takes them: set ``state`` to {name: tensor}."""
+    def fit(self, images: np.ndarray) -> Mapping[str, torch.Tensor]:
+        """Return what the encoder computes from the training images, which are as ``encode`` takes them."""
+        return {}
 
-    def load_state(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Set what ``fit`` has computed. Raises InputError if the tensors are not those of this encoder."""
-        if state.keys() != set(self.fitted):
-            names = ", ".join(state) or "nothing"
-            raise InputError(f"the encoder {self.name} needs {', '.join(self.fitted) or 'nothing'}, but has {names}")
-        self.state = state
+    def with_state(self, tensors: Mapping[str, torch.Tensor]) -> "Encoder":
+        """Return a copy with the tensors that ``fit`` has returned. Raises InputError if they are those of another."""
+        names = set(tensors) if isinstance(tensors, Mapping) else set()
+        if names != set(self.fitted):
+            wanted = ", ".join(self.fitted) or "none"
+            given = ", ".join(sorted(names)) or "none"
+            raise InputError(f"the encoder {self.name} needs fitted tensors by name: {wanted}; it has {given}")
+        fitted = copy(self)
+        object.__setattr__(fitted, "state", dict(tensors))
+        return fitted
 
     def check_images(self, images: np.ndarray | torch.Tensor) -> np.ndarray:
         """Return the images as an array (N, …). Raises InputError for another type or shape."""
@@ -129,11 +154,6 @@ class Encoder:
         """Return the number of multiply-accumulates of the filters for an image; 0 if there are none."""
         return 0
 
-    def config(self) -> dict:
-        """Return the parameters as plain numbers, texts and lists, for checkpoints and caches."""
-        parameters = {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
-        return json.loads(json.dumps(parameters))
-
 
 def _check_encoding(encode: Callable) -> Callable:
     """Return the method ``encode`` of an encoder with checks of its argument and its result."""
@@ -142,12 +162,13 @@ def _check_encoding(encode: Callable) -> Callable:
     def encode_checked(self, images):
         images = self.check_images(images)
         if self.state.keys() != set(self.fitted):
-            raise InputError(f"{type(self).__name__} must first be fitted to the training images: fit(images)")
+            raise InputError(f"{type(self).__name__} must first be fitted: encoder.with_state(encoder.fit(images))")
         return self.check_latencies(encode(self, images), images)
 
     return encode_checked
 
 
+@dataclass(frozen=True)
 class S1C1(Encoder, name="s1c1"):
     """Encode 8-bit images as spikes, at most one per neuron (for grey images: Mozafari et al. 2018, section 2).
 
@@ -174,30 +195,27 @@ class S1C1(Encoder, name="s1c1"):
         InputError: a parameter is out of its range.
     """
 
-    def __init__(
-        self,
-        filters=((3, 3 / 9, 6 / 9), (7, 7 / 9, 14 / 9), (13, 13 / 9, 26 / 9)),
-        threshold: float = 50.0,
-        radius: int = 8,
-        time_steps: int = 15,
-        colours: int = 1,
-    ):
-        are_filters = 1 <= len(filters) <= MAX_FILTERS and all(is_filter(*dog) for dog in filters)
-        check_field(are_filters, "filters", f"1 to {MAX_FILTERS} of (odd window, σ1, other σ2)", filters)
-        check_field(0 <= threshold <= MAX_THRESHOLD, "threshold", "a number from 0 to 1e9", threshold)
-        check_field(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
-        check_field(time_steps in range(1, 256), "time_steps", "from 1 to 255 (for a network: 254)", time_steps)
-        check_field(colours in (1, 3), "colours", "1 (grey) or 3 (red, green, blue)", colours)
+    filters: tuple[tuple[int, float, float], ...] = field(
+        default=((3, 3 / 9, 6 / 9), (7, 7 / 9, 14 / 9), (13, 13 / 9, 26 / 9)), metadata={"form": FILTERS}
+    )
+    threshold: float = ranged(0, MAX_THRESHOLD, 50.0)
+    radius: int = ranged(0, MAX_PIXELS, 8)
+    time_steps: int = ranged(1, 255, 15)
+    colours: int = ranged(1, 3, 1)
 
-        self.filters = tuple((int(window), float(sigma1), float(sigma2)) for window, sigma1, sigma2 in filters)
-        self.threshold = float(threshold)
-        self.radius = int(radius)
-        self.time_steps = int(time_steps)
-        self.colours = int(colours)
-        self.channels = 2 * len(self.filters) * self.colours
-        self.polarity = (1, -1) * len(self.filters) * self.colours  # on-centre and off-centre
-        self.scales = tuple(f"{window}×{window}" for window, _, _ in self.filters) * self.colours
-        self.integer_filters = compute_integer_filters(self.filters, self.threshold, self.radius)
+    def __post_init__(self):
+        super().__post_init__()
+        are_filters = 1 <= len(self.filters) <= MAX_FILTERS and all(is_filter(*dog) for dog in self.filters)
+        if not are_filters:
+            raise InputError(f"filters must be {FILTERS}, not {self.filters}")
+
+    @property
+    def scales(self) -> tuple[str, ...]:
+        return tuple(f"{window}×{window}" for window, _, _ in self.filters) * self.colours
+
+    @functools.cached_property
+    def integer_filters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return compute_integer_filters(self.filters, self.threshold, self.radius)
 
     def __call__(self, image) -> torch.Tensor:
         """Return the spike wave of one image, as a torchvision transform does.
@@ -259,11 +277,6 @@ def is_filter(window: int, sigma1: float, sigma2: float) -> bool:
     """Return whether a filter has an odd window, and two positive, different σ."""
     are_positive = 0 < sigma1 < math.inf and 0 < sigma2 < math.inf
     return window in range(3, MAX_PIXELS + 1, 2) and are_positive and sigma1 != sigma2
-
-
-def check_field(is_usable, name, allowed, value):
-    if not is_usable:
-        raise InputError(f"encoder.{name} must be {allowed}, not {value}")
 
 
 def compute_integer_filters(filters, threshold: float, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -69,14 +69,15 @@ def train(settings: TrainSettings) -> None:
     plan = make_plan(settings, data, encoder, model)
     summary = describe(model, data, settings)
     if encoder.fitted and not settings.init_from:  # which takes the fitted encoder of the checkpoint
-        encoder.fit(data.train_images[plan.data.splits["train"]])
+        encoder = encoder.with_state(encoder.fit(data.train_images[plan.data.splits["train"]]))
     origin = {}
     notes = []
     progress = Progress()
     code = {}
     if settings.init_from:
         checkpoint = find_checkpoint(settings.init_from, settings.output)
-        origin["init_from"], notes = initialize_from(checkpoint, plan)
+        encoder, origin["init_from"], notes = initialize_from(checkpoint, plan)
+    plan = replace(plan, encoder=encoder)
     if settings.continue_from:
         path = RunFolder(find_run(settings.continue_from, settings.output)).last
         checkpoint, count, lines = continue_from(path, plan)
@@ -84,7 +85,7 @@ def train(settings: TrainSettings) -> None:
         origin["continue_from"] = {"checkpoint": str(path), "phases": [phase.name for phase in model.phases[:count]]}
         code = checkpoint.run["code"]
         notes += lines
-    if not data.colours and model.augmentation != "none":
+    if not data.colours and model.augmentation:
         notes.append(f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved")
     name = f"{model.name}-{to_folder_name(data.name)}-seed{settings.seed}{'-dry' * settings.dry_run}"
     shared = share_phases(settings, plan)

@@ -1,16 +1,20 @@
 """An encoder that converts recordings of events to latencies, by numbers of events or by times of first events."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from datasets.recordings import MAX_TIME, Events, Recordings, read_events
 from engine.compiled import compiled
+from engine.declaration import ranged
 from errors import InputError
-from s1c1 import MAX_PIXELS, Encoder, bin_by_rank, check_field, normalise
+from s1c1 import MAX_PIXELS, Encoder, bin_by_rank, normalise
 
 MAX_BINS = 64
 UNIT = 2.0**32  # logarithms are rounded to integers in this unit, so that every sum of them is exact, as in S1C1
 
 
+@dataclass(frozen=True)
 class EventEncoder(Encoder, name="events"):
     """Encode recordings of events as spikes, at most one per neuron.
 
@@ -31,25 +35,24 @@ class EventEncoder(Encoder, name="events"):
     Raises InputError for a parameter out of its range.
     """
 
+    mode: str = "count"
+    bins: int = ranged(1, MAX_BINS, 5)
+    radius: int = ranged(0, MAX_PIXELS, 2)
+    window: tuple[float, float] | None = ranged(0, MAX_TIME / 1000, None)
+    time_steps: int = ranged(1, 254, 15)
+
     colours = 0
 
-    def __init__(
-        self, mode: str = "count", bins: int = 5, radius: int = 2, window: tuple | None = None, time_steps: int = 15
-    ):
-        is_window = window is None or (len(window) == 2 and 0 <= window[0] < window[1] <= MAX_TIME / 1000)
-        check_field(mode in ("count", "first"), "mode", "count or first", mode)
-        check_field(bins in range(1, MAX_BINS + 1), "bins", f"a whole number from 1 to {MAX_BINS}", bins)
-        check_field(radius in range(MAX_PIXELS + 1), "radius", f"a whole number from 0 to {MAX_PIXELS}", radius)
-        check_field(is_window, "window", f"two increasing times from 0 to {MAX_TIME / 1000:.0e} ms, or none", window)
-        check_field(time_steps in range(1, 255), "time_steps", "a whole number from 1 to 254", time_steps)
-        self.mode = mode
-        self.bins = int(bins)
-        self.radius = int(radius)
-        self.window = window and tuple(map(float, window))
-        self.time_steps = int(time_steps)
-        self.scales = tuple(f"bin {i + 1}" for i in range(self.bins)) if mode == "count" else ("first event",)
-        self.channels = 2 * len(self.scales)
-        self.polarity = (1, -1) * len(self.scales)
+    def __post_init__(self):
+        super().__post_init__()
+        if self.mode not in ("count", "first"):
+            raise InputError(f"mode must be count or first, not {self.mode!r}")
+        if self.window and self.window[0] >= self.window[1]:
+            raise InputError(f"window must be two increasing times, not {self.window}")
+
+    @property
+    def scales(self) -> tuple[str, ...]:
+        return tuple(f"bin {i + 1}" for i in range(self.bins)) if self.mode == "count" else ("first event",)
 
     def check_images(self, images: Recordings) -> Recordings:
         if not isinstance(images, Recordings):

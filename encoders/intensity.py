@@ -1,10 +1,14 @@
 """An encoder without filters: the brighter a pixel, the earlier it spikes. It is an example of a user's own encoder."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from s1c1 import Encoder, check_field
+from engine.declaration import ranged
+from s1c1 import Encoder
 
 
+@dataclass(frozen=True)
 class Intensity(Encoder, name="intensity"):
     """Encode the brightness p of a pixel, 0 to 255, as the time step (255 - p) · time_steps // 255; black is silent.
 
@@ -13,10 +17,12 @@ class Intensity(Encoder, name="intensity"):
         colours: 1 for grey images; 3 for red, green and blue, each a channel.
     """
 
-    def __init__(self, time_steps: int = 15, colours: int = 1):
-        check_field(time_steps in range(1, 255), "time_steps", "a whole number from 1 to 254", time_steps)
-        self.time_steps = int(time_steps)
-        self.colours = self.channels = colours
+    time_steps: int = ranged(1, 254, 15)
+    colours: int = ranged(1, 3, 1)
+
+    @property
+    def channels(self):
+        return self.colours
 
     def encode(self, images):
         darkness = 255 - self.to_planes(images).astype(np.int64)

@@ -4,14 +4,17 @@ ZCA whitening by one convolution, after Falez et al. 2020 (arXiv 2002.10177), wh
 """
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
 
+from engine.declaration import ranged
 from errors import InputError
-from s1c1 import PIXEL_MAX, Encoder, check_field
+from s1c1 import PIXEL_MAX, Encoder
 
 MAX_PATCH = 15  # memory and time grow with its fourth power
 PATCHES = 300_000  # patches from which the filters are computed: sums of their products stay below 2^53
@@ -21,6 +24,7 @@ EXACT = 2**24  # whole numbers up to it are exact in float32
 CHUNK = 100  # images that share a convolution
 
 
+@dataclass(frozen=True)
 class Whitening(Encoder, name="whitening"):
     """Encode images as spikes by whitening filters that are fitted to the training images.
 
@@ -44,43 +48,42 @@ class Whitening(Encoder, name="whitening"):
     and responses are exact in float32, in any order of the additions.
     """
 
-    fitted = ("filters", "mean", "borders")
+    patch: int = ranged(1, MAX_PATCH, 9)
+    epsilon: float = ranged(1e-4, 1e4, 0.01)
+    spiking: float = ranged(0, 1, 0.5, above=True)
+    time_steps: int = ranged(1, 254, 15)
+    colours: int = ranged(1, 3, 1)
 
-    def __init__(
-        self, patch: int = 9, epsilon: float = 0.01, spiking: float = 0.5, time_steps: int = 15, colours: int = 1
-    ):
-        check_field(patch in range(1, MAX_PATCH + 1, 2), "patch", f"odd and from 1 to {MAX_PATCH}", patch)
-        check_field(1e-4 <= epsilon <= 1e4, "epsilon", "from 1e-4 to 1e4", epsilon)
-        check_field(0 < spiking <= 1, "spiking", "above 0 and at most 1", spiking)
-        check_field(time_steps in range(1, 255), "time_steps", "a whole number from 1 to 254", time_steps)
-        check_field(colours in (1, 3), "colours", "1 (grey) or 3 (red, green, blue)", colours)
-        self.patch = int(patch)
-        self.epsilon = float(epsilon)
-        self.spiking = float(spiking)
-        self.time_steps = int(time_steps)
-        self.colours = int(colours)
-        self.channels = 2 * self.colours
-        self.polarity = (1, -1) * self.colours
-        self.scales = ("red", "green", "blue") if colours == 3 else ("whitened",)
+    fitted: ClassVar[tuple[str, ...]] = ("filters", "mean", "borders")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.patch % 2 == 0:
+            raise InputError(f"patch must be odd, not {self.patch}")
+
+    @property
+    def scales(self) -> tuple[str, ...]:
+        return ("red", "green", "blue") if self.colours == 3 else ("whitened",)
 
     def fit(self, images):
         images = self.check_images(images)
         height, width = images.shape[1:3]
         side = min(height, width)
-        check_field(self.patch <= side, "patch", f"at most {side} for images of {height}×{width} pixels", self.patch)
+        if self.patch > side:
+            raise InputError(f"patch must be at most {side} for images of {height}×{width} pixels, not {self.patch}")
         mean, covariance = self._measure_patches(images.reshape(*images.shape[:3], self.colours))
-        self.state = {"filters": self._compute_filters(covariance), "mean": mean}
+        filters = self._compute_filters(covariance)
         count = min(len(images), math.ceil(SAMPLE / images[0].size))
         chosen = np.linspace(0, len(images) - 1, count, dtype=int)
         parts = [chosen[first : first + CHUNK] for first in range(0, count, CHUNK)]
-        strengths = torch.cat([self._respond(images[part]).abs().flatten() for part in parts])
+        strengths = torch.cat([self._respond(images[part], filters, mean).abs().flatten() for part in parts])
         strengths = strengths[strengths > 0]
         strengths = strengths.sort(descending=True).values
         if not len(strengths):
             raise InputError("--encoder whitening cannot be fitted to uniform images")
         ranks = torch.arange(1, self.time_steps + 1) * self.spiking * len(strengths) / self.time_steps
         last = ranks.ceil().long() - 1
-        self.state["borders"] = strengths[last.clamp(min=0)].flip(0)
+        return {"filters": filters, "mean": mean, "borders": strengths[last.clamp(min=0)].flip(0)}
 
     def _measure_patches(self, pixels: np.ndarray) -> tuple[torch.Tensor, np.ndarray]:
         """Return the mean colour, and the covariance (n, n) of the n = colours · patch² pixels of random patches.
@@ -115,20 +118,20 @@ class Whitening(Encoder, name="whitening"):
         filters = np.rint(filters / (largest / room))
         return torch.from_numpy(filters).float()
 
-    def _respond(self, images: np.ndarray) -> torch.Tensor:
+    def _respond(self, images: np.ndarray, filters: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
         """Return the responses float32 (N, colours, H, W) to images."""
         planes = torch.from_numpy(self.to_planes(images).astype(np.float32))
-        planes -= self.state["mean"][:, None, None]
+        planes -= mean[:, None, None]
         planes = F.pad(planes, [self.patch // 2] * 4, mode="replicate")
-        return F.conv2d(planes, self.state["filters"])
+        return F.conv2d(planes, filters)
 
     def encode(self, images):
         latencies = np.empty((len(images), self.channels, *images.shape[1:3]), np.uint8)
-        borders = self.state["borders"].numpy()
+        filters, mean, borders = (self.state[name] for name in self.fitted)
         for first in range(0, len(images), CHUNK):
-            responses = self._respond(images[first : first + CHUNK])
+            responses = self._respond(images[first : first + CHUNK], filters, mean)
             intensities = torch.stack([responses, -responses], 2).flatten(1, 2)
-            earlier = np.searchsorted(borders, intensities.numpy(), side="right")
+            earlier = np.searchsorted(borders.numpy(), intensities.numpy(), side="right")
             latencies[first : first + CHUNK] = self.time_steps - earlier
         return latencies
 

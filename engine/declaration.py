@@ -1,4 +1,7 @@
-"""What stages and rules have in common: fields with types and ranges, other values for them, and plain values."""
+"""What all declarations have in common: fields with types and ranges, other values for them, and plain values.
+
+A network is declared with stages and rules, an encoder, an augmentation and a readout.
+"""
 
 import functools
 from collections.abc import Collection, Mapping
@@ -7,6 +10,8 @@ from inspect import formatannotation
 from numbers import Real
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 from errors import InputError
 
@@ -46,18 +51,24 @@ def ranged(
 
 
 class Declared:
-    """The base class of stages and rules, which are frozen dataclasses.
+    """The base class of all declarations, which are frozen dataclasses.
 
-    A field is a number, a text, true or false, none, another declaration, or a tuple of these. Numbers are from -1e6 to
-    1e6 unless the field has another range. Raises InputError if a value does not have the type of its field, or is not
-    in its range.
+    A field is a number, a text, true or false, none, another declaration, or a tuple of these; a list becomes a tuple.
+    Numbers are from -1e6 to 1e6 unless the field has another range. Raises InputError if a value does not have the type
+    of its field, or is not in its range, and if the class has annotations but is not a dataclass.
     """
 
     fixed: ClassVar[Collection[str]] = ()  # fields that ``set_fields`` does not change
+    family: ClassVar[Mapping[str, type["Declared"]]] = {}  # by name, what can replace it in a field
+
+    def __new__(cls, *args: Any, **kwargs: Any):
+        typed_fields(cls)  # without @dataclass, __init__ would know no fields
+        return super().__new__(cls)
 
     def __post_init__(self):
         for item, hint in typed_fields(type(self)):
-            value = getattr(self, item.name)
+            value = to_field(getattr(self, item.name))
+            object.__setattr__(self, item.name, value)
             if not fits(value, hint):
                 form = item.metadata.get("form") or formatannotation(hint)
                 raise InputError(f"{item.name} must be {form}, not {value!r}")
@@ -65,6 +76,11 @@ class Declared:
             numbers = value if isinstance(value, tuple) else (value,)
             if not all(number in allowed for number in numbers if isinstance(number, Real)):
                 raise InputError(f"{item.name} must be {allowed}, not {value!r}")
+
+    def check_name(self) -> None:
+        """Raise InputError unless its class is registered by its name, so that it can be read from a file."""
+        if self.family.get(self.name) is not type(self):
+            raise InputError(f"{type(self).__name__} needs a name of its own")
 
     def set_fields(self, changes: Changes) -> "Declared":
         """Return the declaration with other values in some fields. Raises InputError if they cannot have them."""
@@ -77,8 +93,25 @@ class Declared:
         return replace(self, **{name: set_value(getattr(self, name), of_field) for name, of_field in values.items()})
 
     def find_replacement(self, name: str, changes: Changes) -> "Declared":
-        """Return the declaration that replaces this one in a field. changes: of the fields of the new one."""
-        raise InputError(f"{name!r} is not a {type(self).__name__}")
+        """Return the declaration of ``family`` with this name that replaces this one in a field, with its defaults.
+
+        A field without a default has its value in ``changes``, which are of the new fields, or else in this
+        declaration. Raises InputError if there is no such declaration, or if such a field has no value.
+        """
+        if name not in self.family:
+            known = ", ".join(self.family) or "no others"
+            raise InputError(f"{name!r} cannot replace {type(self).__name__}; there are {known}")
+        cls = self.family[name]
+        if type(self) is cls:
+            return self
+        values = {}
+        for item in fields(cls):
+            if item.default is MISSING and item.default_factory is MISSING:
+                values[item.name] = changes.get((item.name,), getattr(self, item.name, MISSING))
+        missing = [f"{field}=…" for field, value in values.items() if value is MISSING]
+        if missing:
+            raise InputError(f"{name} also needs {' '.join(missing)}")
+        return cls(**values)
 
 
 def set_value(value: Any, changes: Changes) -> Any:
@@ -120,14 +153,27 @@ def from_plain(plain: Any, kinds: Mapping[str, type[Declared]]) -> Any:
     try:
         return kinds[kind](*branches, **values)
     except (KeyError, TypeError) as error:
-        raise InputError(f"{kind} is not a stage or rule of this version: {error}") from error
+        raise InputError(f"this version has no {kind} with these fields: {error}") from error
 
 
 @functools.cache
 def typed_fields(cls: type) -> list[tuple[Field, Any]]:
-    """Return each field of a dataclass with its type."""
+    """Return each field of a dataclass with its type. Raises InputError if a field needs the missing @dataclass."""
     hints = get_type_hints(cls)
-    return [(item, hints[item.name]) for item in fields(cls)]
+    known = fields(cls)
+    of_class = {name for name, hint in hints.items() if ClassVar in (hint, get_origin(hint))}
+    lost = hints.keys() - of_class - {item.name for item in known}
+    if lost:
+        names = ", ".join(sorted(lost))
+        raise InputError(f"{cls.__name__} has the fields {names}: write @dataclass(frozen=True) above its class")
+    return [(item, hints[item.name]) for item in known]
+
+
+def to_field(value: Any) -> Any:
+    """Return a value in the form of a field: lists become tuples, and NumPy's numbers become Python's."""
+    if isinstance(value, list | tuple):
+        return tuple(map(to_field, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def fits(value: Any, hint: Any) -> bool:

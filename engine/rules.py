@@ -18,9 +18,9 @@ References: Mozafari et al., Pattern Recognition 94, 2019 (arXiv 1804.00227); Kh
 2018.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any, ClassVar, NamedTuple
 
@@ -146,6 +146,7 @@ class Rule(Declared):
 
     name: ClassVar[str]  # in flags and files
     title: ClassVar[str]  # in texts and figures
+    family: ClassVar[Mapping[str, type["Rule"]]] = RULES
     needs_labels: ClassVar[bool] = False
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates
@@ -164,28 +165,13 @@ class Rule(Declared):
         if not low < high:
             raise InputError(f"bounds must be in ascending order, not {self.bounds}")
 
-    def find_replacement(self, name: str, changes: Changes) -> "Rule":
-        """Return the rule of this name.
-
-        A field without a default has its value in ``changes`` or else in this rule. Raises InputError if there is no
-        such rule, if only one of the two rules needs labels, or if such a field has no value.
-        """
-        if name == self.name:
-            return self
-        if name not in RULES:
-            raise InputError(f"no rule is called {name!r}; there are {', '.join(RULES)}")
-        cls = RULES[name]
-        if cls.needs_labels != self.needs_labels:
-            needs = "labels" if cls.needs_labels else "no labels"
+    def find_replacement(self, name: str, changes: Changes) -> "Declared":
+        """Return the rule of this name. Raises InputError also if only one of the two rules needs labels."""
+        needs_labels = RULES.get(name, type(self)).needs_labels
+        if needs_labels != self.needs_labels:
+            needs = "labels" if needs_labels else "no labels"
             raise InputError(f"{name} needs {needs}, unlike {self.name}, which it would replace")
-        values = {}
-        for item in fields(cls):
-            if item.default is MISSING and item.default_factory is MISSING:
-                values[item.name] = changes.get((item.name,), getattr(self, item.name, MISSING))
-        missing = [f"rule.{field}=…" for field, value in values.items() if value is MISSING]
-        if missing:
-            raise InputError(f"{name} also needs {' '.join(missing)}")
-        return cls(**values)
+        return super().find_replacement(name, changes)
 
     def first_rates(self) -> np.ndarray:
         """Return the rates before the first image: float64 (2,) or (rows, 2)."""
@@ -377,8 +363,7 @@ class MarginRule(Rule):
 
 def check_rule(rule: Rule, is_firing: bool) -> None:
     """Raise InputError unless a stage can learn by a rule, also by a user's own. is_firing: it has a threshold."""
-    if RULES.get(rule.name) is not type(rule):
-        raise InputError(f"{type(rule).__name__} needs a name of its own: name: ClassVar[str] = …")
+    rule.check_name()
     first_rates = rule.first_rates()
     rates = cast(first_rates, np.float64)
     if rates.shape[-1:] != (2,) or rates.ndim > 2 or not (abs(rates) <= MAX_VALUE).all():

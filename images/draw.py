@@ -617,7 +617,7 @@ def describe_pool(stage, size):
 
 
 def describe_encoder(model):
-    return {"s1c1": "S1C1"}.get(model.encoder["name"], model.encoder["name"])
+    return {"s1c1": "S1C1"}.get(model.encoder.name, model.encoder.name)
 
 
 def describe_threshold(conv):

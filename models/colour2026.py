@@ -1,3 +1,5 @@
+from encoders.whitening import Whitening
+from engine.augmentation import Augmentation
 from engine.rules import STDP, MarginRule
 from engine.stages import Pool, SpikingConv, SpikingDense
 from network_trainer import NetworkTrainer
@@ -13,8 +15,8 @@ class Colour2026(NetworkTrainer, name="colour2026"):
 
     epochs = (1, 1, 24)  # s1, s2, s3
     converge = 0.01  # Kheradpisheh et al. 2018, section 2.3
-    encoder = {"name": "whitening"}  # noqa: RUF012
-    augmentation = "copies=1 flip"
+    encoder = Whitening()
+    augmentation = Augmentation(copies=1, flip=True)
 
     def build(self, num_classes):
         return {

@@ -1,9 +1,11 @@
 import torch
 
 from engine.phases import Phase
+from engine.readout import Readout
 from engine.rules import STDP
 from engine.stages import Pool, SpikingConv
 from network_trainer import NetworkTrainer
+from s1c1 import S1C1
 
 
 class InhibitedPhase(Phase):
@@ -26,8 +28,8 @@ class Kheradpisheh2018(NetworkTrainer, name="kheradpisheh2018"):
     """
 
     epochs = (2, 20)  # s1, s2
-    encoder = {"name": "s1c1", "filters": ((7, 1, 2),)}  # noqa: RUF012
-    readout = {"name": "svm", "C": 2.4}  # noqa: RUF012
+    encoder = S1C1(filters=((7, 1, 2),))
+    readout = Readout("svm", C=2.4)
 
     def build(self, num_classes):
         return {

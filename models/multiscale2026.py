@@ -1,3 +1,4 @@
+from engine.augmentation import Augmentation
 from engine.rules import STDP, MarginRule
 from engine.stages import Pool, SpikingConv, SpikingDense
 from network_trainer import NetworkTrainer
@@ -15,7 +16,7 @@ class Multiscale2026(NetworkTrainer, name="multiscale2026"):
 
     epochs = (2, 4, 4, 2, 55)  # s1, s2, s3, s4, s5
     converge = 0.01  # Kheradpisheh et al. 2018, section 2.3
-    augmentation = "copies=8 turn=8 shift=1.2 scale=0.08 shear=0.08"
+    augmentation = Augmentation(copies=8, turn=8, shift=1.2, scale=0.08, shear=0.08)
 
     def build(self, num_classes):
         return {

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 
 import torch
 
-from encoders import DEFAULT
 from engine.phases import Phase
 from engine.rules import Stabilized
 from engine.stages import INPUT
 from network_trainer import LatencyDataset, NetworkTrainer
-from s1c1 import Encoder
+from s1c1 import S1C1, Encoder
 
 SAMPLE = 100  # training images on which the stages are measured
 # Measured on 100 training images of MNIST with the weights of the best epoch of seven networks, some neurons of each
@@ -42,8 +41,8 @@ class Diagnosis:
         self.model = model
         self.converge = converge
         self.encoder_advice = ""
-        if encoder.colours and encoder.name not in (DEFAULT, model.encoder.get("name")):
-            self.encoder_advice = f"; try --encoder {DEFAULT}"
+        if encoder.colours and encoder.name not in (S1C1.name, model.encoder.name):
+            self.encoder_advice = f"; try --encoder {S1C1.name}"
         latencies = train.maps[INPUT]
         chosen = torch.linspace(0, len(train) - 1, min(SAMPLE, len(train))).long()
         self.latencies = latencies[chosen.to(latencies.device)].to(model.device)

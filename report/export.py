@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoders import get_encoder_config
+from engine.declaration import to_plain
 from network_trainer import NetworkTrainer
 from report.bits import quantize
 from s1c1 import Encoder
@@ -31,7 +31,7 @@ def export_network(
     """Write a network as an npz file without pickled objects.
 
     Args:
-        encoder: the encoder, whose config and fitted tensors are written.
+        encoder: the encoder, whose name, fields and fitted tensors are written.
         latencies: uint8 (N, C, H, W), the inputs of the test vectors.
         bits: of the weights, which are then whole numbers (``report/bits.py``); None: those of the network.
 
@@ -66,12 +66,13 @@ def export_network(
         else:
             entry |= {key: value for key, value in vars(stage).items() if key != "inputs"}
         stages.append(entry)
+    (encoder_fields,) = to_plain(encoder).values()
     maps = dict(network.walk(latencies))
     description = {
         "network": model.name,
         "time_steps": model.time_steps,
         "input": [model.in_channels, *model.image_size],
-        "encoder": get_encoder_config(encoder),
+        "encoder": {"name": encoder.name, **encoder_fields},
         "bits": bits,
         "stages": stages,
     }

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from datasets.augmentation import Augmentation, move_images
+from datasets.augmentation import move_images
 from encoders import name_unit
+from engine.augmentation import Augmentation
 from engine.registry import register
 from engine.stages import INPUT
 from errors import InputError, describe_error
@@ -23,6 +24,7 @@ from report import feature_figures, figures
 from report.activation_maps import find_neurons, save_activation_maps
 from report.evaluation import Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
+from s1c1 import Encoder
 from utils import write_json
 
 SHOWN_ERRORS = 40
@@ -51,7 +53,7 @@ class Report:
     """
 
     model: NetworkTrainer
-    encoder: object
+    encoder: Encoder
     images: np.ndarray
     labels: np.ndarray
     latencies: torch.Tensor

@@ -12,8 +12,8 @@ import datasets
 import encoders
 import s1c1
 from datasets import DataSet, augmentation, load, splits
-from encoders import events
-from engine import layers, packed, rules, stages
+from encoders import events, intensity, whitening
+from engine import layers, packed, readout, rules, stages
 from engine.rules import RSTDP, STDP
 from engine.stages import SpikingConv
 from models import MODELS, build_model
@@ -36,6 +36,15 @@ def network(*, image_size=None, time_steps=15, **stages):
             return stages
 
     return Declared(in_channels=3, num_classes=4, image_size=image_size, time_steps=time_steps)
+
+
+def declare(**parts):
+    return type("Own", (NetworkTrainer,), parts)
+
+
+def annotated(base):
+    """Return a class whose author has forgotten @dataclass."""
+    return type("Own", (base,), {"__annotations__": {"light": int}, "light": 200})
 
 
 def first():
@@ -105,7 +114,6 @@ s1             | network(s1=SpikingConv(9, 3, rule=RSTDP()))
 rewards        | Branches(firing())
 rule           | Branches(firing(RULE), firing(None))
 MarginRule()   | SpikingConv(8, 3, rule=Margin()) | SpikingConv(8, 3, rule=Margin)
-'name'         | type("Wide", (NetworkTrainer,), {"encoder": S1C1()}, name="wide")
 threshold      | Branches(deciding()) | Vote(firing(RSTDP()))
 out_channels   | SpikingConv(0, 3)
 kernel         | SpikingConv(8, 2.5)
@@ -216,27 +224,35 @@ latenc     | fit(latencies=LATENCIES + 100) | fit(latencies=LATENCIES[:, 0]) | f
 labels     | fit(labels=(0, 4)) | fit(labels=(0,))
 """
 ENCODERS = """
---encoder          | build_encoder({"name": "nonsense"}) | build_encoder({"name": ["s1c1"]})
-encoder            | build_encoder({"threshold": "high"})
-window             | build_encoder({"window": 3})
-encoder.radius     | S1C1(radius=inf) | S1C1(radius=-1) | S1C1(radius=1.5) | S1C1(radius=10**9)
-encoder.time_steps | S1C1(time_steps=0) | S1C1(time_steps=256) | S1C1(time_steps=1.5)
-encoder.time_steps | build_encoder({"name": "intensity", "time_steps": 0})
-encoder.filters    | S1C1(filters=[]) | S1C1(filters=[(4, 1, 2)])
-encoder.filters    | S1C1(filters=[(1025, 1, 2)]) | S1C1(filters=[(3, 1, 2)] * 65) | S1C1(filters=[(3, 1, inf)])
-encoder.filters    | S1C1(filters=[(3, 1, 1)]) | S1C1(filters=[(3, nan, 1)]) | S1C1(filters=[(3, 0, 1)])
-encoder.threshold  | S1C1(threshold=-1) | S1C1(threshold=nan) | S1C1(threshold=inf)
-encoder.colours    | S1C1(colours=2) | choose_encoder({}, None, {"colours": 3})
-encoder.time_steps | choose_encoder({"name": "intensity"}, None, {"time_steps": 0})
-encoder.patch      | build_encoder({"name": "whitening", "patch": 4})
-encoder.patch      | build_encoder({"name": "whitening", "patch": 9}).fit(IMAGES)
---encoder          | build_encoder({"name": "whitening", "patch": 3}).fit(np.full((5, 8, 8), 7, np.uint8))
+encoder=nonsense   | choose_encoder(S1C1(), "nonsense")
+encoder.threshold  | choose_encoder(S1C1(), None, {"encoder.threshold": "high"})
+encoder.window     | choose_encoder(EventEncoder(), None, {"encoder.window": 3}, 0)
+radius             | S1C1(radius=inf) | S1C1(radius=-1) | S1C1(radius=1.5) | S1C1(radius=10**9)
+time_steps         | S1C1(time_steps=0) | S1C1(time_steps=256) | S1C1(time_steps=1.5) | S1C1(time_steps=True)
+filters            | S1C1(filters=[]) | S1C1(filters=[(4, 1, 2)]) | S1C1(filters=3) | S1C1(filters=[(3, 1)])
+filters            | S1C1(filters=[(1025, 1, 2)]) | S1C1(filters=[(3, 1, 2)] * 65) | S1C1(filters=[(3, 1, inf)])
+filters            | S1C1(filters=[(3, 1, 1)]) | S1C1(filters=[(3, nan, 1)]) | S1C1(filters=[(3, 0, 1)])
+threshold          | S1C1(threshold=-1) | S1C1(threshold=nan) | S1C1(threshold=inf)
+encoder.colours    | choose_encoder(S1C1(), None, {"encoder.colours": 3})
+colours            | S1C1(colours=2) | S1C1(colours=0) | Whitening(colours=2)
+encoder.time_steps | choose_encoder(Intensity(), None, {"encoder.time_steps": True})
+time_steps         | Intensity(time_steps=0) | EventEncoder(time_steps=256)
+patch              | Whitening(patch=4) | Whitening(patch=9).fit(IMAGES)
+--encoder          | Whitening(patch=3).fit(np.full((5, 8, 8), 7, np.uint8))
+@dataclass         | type("Own", (Encoder,), {"__init__": lambda self, light=3: None}, name="own")
+@dataclass         | annotated(Encoder)(light=4) | annotated(Encoder)() | annotated(STDP)(winners=1, radius=0)
+encoder.steps      | choose_encoder(S1C1(), None, {"encoder.steps": 3})
+name               | declare(encoder=type("Own", (Encoder,), {"channels": 1, "time_steps": 2})())
+S1C1(              | declare(encoder={"name": "s1c1", "radius": 4}) | declare(encoder="s1c1") | declare(encoder=S1C1)
+Augmentation(      | declare(augmentation="copies=8 turn=8") | declare(augmentation=None)
+Readout("svm", C=  | declare(readout="svm") | declare(readout={"name": "SVM"}) | declare(readout={"kind": "svm"})
+kind               | Readout("SVM") | Readout(None)
+C must be          | Readout("svm", C=0) | Readout("svm", C="2.4") | Readout("logistic", C=inf)
 s1c1               | type("Other", (Encoder,), {}, name="s1c1")
-encoder.mode       | EventEncoder(mode="last")
-encoder.bins       | EventEncoder(bins=0)
-encoder.radius     | EventEncoder(radius=-1)
-encoder.time_steps | EventEncoder(time_steps=256)
-encoder.window     | EventEncoder(window=(5, 5)) | EventEncoder(window=(1,)) | EventEncoder(window=(0, 1e16))
+mode               | EventEncoder(mode="last")
+bins               | EventEncoder(bins=0)
+radius             | EventEncoder(radius=-1)
+window             | EventEncoder(window=(5, 5)) | EventEncoder(window=(1,)) | EventEncoder(window=(0, 1e16))
 "RGB"              | S1C1()(Image.new("RGB", (28, 28)))
 ToTensor           | S1C1()(torch.rand(1, 28, 28))
 float64            | S1C1().encode(np.full((1, 28, 28), nan))
@@ -329,6 +345,7 @@ def test_what_cannot_be_used_is_refused_by_its_name(table, tmp_path):
     names |= {"split": lambda held_out: splits.stratified_split(labels, held_out, 0), "Image": Image}
     names |= {"part": lambda ratio: splits.stratified_part(labels, ratio, 0), "moves": read_augmentation}
     names |= {"noisy": lambda name, strength: augmentation.add_noise(IMAGES, name, strength)}
-    modules = layers, packed, rules, stages, datasets, augmentation, encoders, events, s1c1
+    modules = layers, packed, rules, stages, datasets, augmentation, encoders, events, intensity, whitening
+    modules += readout, s1c1
     known = {name: value for module in modules for name, value in vars(module).items()}
     assert_each_refused(globals()[table], {**known, **globals(), **names})

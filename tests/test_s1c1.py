@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision.transforms import Compose
 
+from encoders import read_encoder
+from engine.declaration import to_plain
 from s1c1 import S1C1
 
 ROOT = Path(__file__).parent.parent
@@ -162,12 +164,11 @@ def test_it_leaves_its_input_alone_and_reads_any_layout_whatever_the_default_typ
 
 
 @pytest.mark.parametrize("colours", [1, 3])
-def test_a_config_survives_json_and_rebuilds_the_encoder(colours):
-    config = S1C1(time_steps=np.int64(10), colours=colours).config()
-    assert json.loads(json.dumps(config)) == config
-    encoder = S1C1(**config)
-    assert encoder.config() == config
-    assert (encoder.time_steps, encoder.channels) == (10, 6 * colours)
+def test_a_record_survives_json_and_rebuilds_the_encoder(colours):
+    declared = S1C1([[3, 1, 2], (7, 1.5, 3)], time_steps=np.int64(10), colours=colours)
+    encoder = read_encoder(json.loads(json.dumps(to_plain(declared))))
+    assert encoder == declared != S1C1(colours=colours)
+    assert (encoder.time_steps, encoder.channels) == (10, 4 * colours)
     again = pickle.loads(pickle.dumps(encoder))  # as DataLoader workers may need it
     images = noise(2, 9, 9, *(3,) * (colours == 3))
     assert torch.equal(again.encode(images), encoder.encode(images))

@@ -25,12 +25,13 @@ from datasets.data_set import CHARACTERS
 from datasets.events import open_recordings
 from datasets.pictures import GROUNDS
 from datasets.recordings import Recordings
-from encoders import build_encoder, encode_chunks, get_encoder_config, name_unit
+from encoders import encode_chunks, name_unit, read_encoder
 from engine.declaration import to_plain
 from engine.stages import read_stages
 from errors import InputError
 from models import PLUGINS, build_model, import_plugin
 from network_trainer import NetworkTrainer, Progress
+from report.formats import FORMAT, lift
 from report.run_folder import RunFolder, find_checkpoint
 from s1c1 import Encoder
 from training.features import FrozenStages
@@ -50,7 +51,7 @@ class Checkpoint:
             name such as "float32".
         declaration: {name: stage} as plain values. Other values in the file of the network do not change a saved
             network. A field that is newer than the checkpoint has its default.
-        encoding: the encoder, as ``encoders.get_encoder_config`` returns it.
+        encoding: the encoder as plain values.
         state: the network's state dict.
         run: "flags", "dataset", "class_names" and "fingerprint" of the run that trained the network, and "code", see
             ``training.initial.describe_code``; {} if no run did.
@@ -74,9 +75,7 @@ class Checkpoint:
 
     def build_encoder(self) -> Encoder:
         """Build the encoder, fitted as it was. Raises InputError if this version of the program has no such encoder."""
-        encoder = build_encoder(self.encoding)
-        encoder.load_state(self.encoder_state)
-        return encoder
+        return read_encoder(self.encoding).with_state(self.encoder_state)
 
 
 def save_checkpoint(
@@ -102,7 +101,7 @@ def save_checkpoint(
         image_size=model.image_size,
         dtype=dtype,
         declaration={name: to_plain(stage) for name, stage in model.declaration.items()},
-        encoding=get_encoder_config(encoder),
+        encoding=to_plain(encoder),
         state=state,
         run=run or {},
         progress=progress,
@@ -320,7 +319,7 @@ def load_network(
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     """Return the content of a checkpoint's file."""
-    values = dict(vars(checkpoint))
+    values = {"format": FORMAT, **vars(checkpoint)}
     del values["path"]
     groups = {"state": values.pop("state"), "encoder": values.pop("encoder_state")}
     if checkpoint.progress is not None:
@@ -358,7 +357,7 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
     for name, tensor in tensors.items():
         group, _, key = name.partition("/")
         groups[group][key] = tensor
-    values = json.loads(text)
+    values = lift(json.loads(text), path)
     progress = values.get("progress")
     if isinstance(progress, dict):
         progress["wins"] = groups["wins"]

@@ -3,9 +3,8 @@
 They are computed with the weights of the epoch with the best validation accuracy. If the network has no decision stage,
 they are computed with the last weights.
 
-A readout is a linear classifier of scikit-learn, one class against the rest: ``svm``, a linear support vector machine
-(squared hinge loss), or ``logistic``, logistic regression. Its input is whether each neuron of the stage spiked. It is
-compared with the network's own decision. The same classifier on the pixels is a reference for all networks.
+A readout (``engine/readout.py``) is computed by scikit-learn. Its input is whether each neuron of the stage spiked. It
+is compared with the network's own decision. The same classifier on the pixels is a reference for all networks.
 """
 
 import math
@@ -22,6 +21,7 @@ from torch import nn
 
 from datasets.data_set import Images
 from encoders import encode_chunks
+from engine.readout import Readout
 from engine.rules import RSTDP
 from engine.stages import INPUT
 from errors import InputError
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 CS = 0.001, 0.01, 0.1, 1.0  # inverse strengths of the regularisation from which C is chosen
 DEFAULT_C = 1.0  # scikit-learn's default, which is used without validation images
 MAX_TRIED = 10_000  # the largest number of training images for the choice of C
-PIXELS = {"name": "logistic", "C": 0.1}  # the readout of the pixels
+PIXELS = Readout("logistic", C=0.1)  # the readout of the pixels
 MAX_IMAGES = 5000  # of a split whose pixels are read out
 MAX_VALUES = 4_000_000  # of the pixels of these images
 PIXEL_SECONDS = 10.0  # for their readout
@@ -86,8 +86,8 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     except InputError as error:
         result = {"refused": str(error)}
         text = f"none: {error}"
-    log.info(f"readout    {readout['name']} on {stage}, {text}")
-    return {"readout": {"name": readout["name"], "stage": stage, **result}}
+    log.info(f"readout    {readout.kind} on {stage}, {text}")
+    return {"readout": {"name": readout.kind, "stage": stage, **result}}
 
 
 def compute_maps(model: NetworkTrainer, encoder: Encoder, images: Images, stage: str) -> torch.Tensor:
@@ -166,12 +166,12 @@ def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_m
 
 
 def train_readout(
-    config: dict, splits: dict[str, tuple], num_classes: int, log: RunLog, seconds: float = math.inf
+    readout: Readout, splits: dict[str, tuple], num_classes: int, log: RunLog, seconds: float = math.inf
 ) -> dict:
     """Train a readout on the split "train", and score it on the others.
 
     Args:
-        config: "name" and, optionally, "C". Without "C", C is the value of ``CS`` with the best validation accuracy
+        readout: the readout. If its C is None, C is the value of ``CS`` with the best validation accuracy
             (the lowest of equal ones) after training on at most ``MAX_TRIED`` images, or ``DEFAULT_C`` if there are no
             validation images.
         splits: {name of a split: its spikes (N, neurons) and labels (N,)}.
@@ -185,15 +185,15 @@ def train_readout(
     inputs, labels = splits.pop("train")
     if len(np.unique(labels)) < 2:
         raise InputError("a readout needs training images of two classes or more")
-    fit = partial(_fit, config["name"], log=log, end=time.monotonic() + seconds)
+    fit = partial(_fit, readout.kind, log=log, end=time.monotonic() + seconds)
     tried = {}
-    c = config.get("C", DEFAULT_C)
-    if "C" not in config and "validation" in splits:
+    c = DEFAULT_C if readout.C is None else readout.C
+    if readout.C is None and "validation" in splits:
         every = -(-len(labels) // MAX_TRIED)  # so that all classes are there, even if the images are sorted
         for value in CS:
             classifiers, _ = fit(value, inputs[::every], labels[::every])
             accuracy = _score(classifiers, *splits["validation"], num_classes)["accuracy"]
-            log.info(f"{config['name']}, C {value:g}: validation accuracy {100 * accuracy:.2f} %")
+            log.info(f"{readout.kind}, C {value:g}: validation accuracy {100 * accuracy:.2f} %")
             tried[str(value)] = accuracy
         c = float(max(tried, key=tried.get))
     classifiers, converged = fit(c, inputs, labels)

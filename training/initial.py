@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoders import get_encoder_config
 from engine.phases import find_stages
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
+from s1c1 import Encoder
 from training.checkpoint import Checkpoint, load_checkpoint, load_run, rebuild_network
 from training.plan import Data, Plan, describe_phases
 from training.settings import TrainSettings
@@ -29,27 +29,24 @@ CORE = (
 )  # fmt: skip
 
 
-def initialize_from(path: Path, plan: Plan) -> tuple[dict, list[str]]:
+def initialize_from(path: Path, plan: Plan) -> tuple[Encoder, dict, list[str]]:
     """Copy all stages of a checkpoint that have the same name and shapes in the network, with the rates of their rules.
 
-    The encoder becomes that of the checkpoint, fitted to the training images of its run.
-
-    Returns a record for args.json, and lines for the log. Raises InputError if the checkpoint's encoder differs, or if
-    no stage fits.
+    Returns the encoder of the checkpoint, fitted to the training images of its run, a record for args.json, and lines
+    for the log. Raises InputError if the plan has another encoder, or if no stage fits.
     """
     model = plan.model
     checkpoint = load_checkpoint(path)
-    config = get_encoder_config(plan.encoder)
-    if checkpoint.encoding != config:
-        raise InputError(f"--init-from {path} was trained with another encoder: {checkpoint.encoding}, not {config}")
-    plan.encoder.load_state(checkpoint.encoder_state)
+    encoder = checkpoint.build_encoder()
+    if encoder != plan.encoder:
+        raise InputError(f"--init-from {path} was trained with another encoder: {encoder}, not {plan.encoder}")
     copied = [name for name in model.declaration if _copy_stage(model, name, checkpoint.state)]
     if not copied:
         raise InputError(f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     record = {"checkpoint": str(path), "sha256": digest, "stages": copied}
     note = f"weights: {' '.join(copied)} from {path}"
-    return record, [note, *_validation_notes(path, checkpoint.run, plan.data)]
+    return encoder, record, [note, *_validation_notes(path, checkpoint.run, plan.data)]
 
 
 def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]) -> bool:

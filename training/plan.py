@@ -1,7 +1,6 @@
 """The plan of a run: data, splits, encoder, network and epochs, which its settings describe, and the checks of them."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from typing import Any
@@ -11,10 +10,11 @@ import torch
 
 import datasets
 from datasets import DataSet
-from datasets.augmentation import Augmentation
 from datasets.splits import stratified_part, stratified_split
-from encoders import choose_encoder, get_encoder_config
+from encoders import choose_encoder
+from engine.augmentation import Augmentation
 from engine.phases import find_stages
+from engine.readout import Readout
 from errors import InputError
 from models import model_class
 from network_trainer import NetworkTrainer
@@ -71,11 +71,11 @@ class Data:
 
 @dataclass(frozen=True)
 class Features:
-    """The features that a run saves or reads out: of which stage, whether it saves them, the config of the readout."""
+    """The features that a run saves or reads out: of which stage, whether it saves them, the readout."""
 
     stage: str
     is_saved: bool
-    readout: dict[str, Any] | None
+    readout: Readout | None
 
 
 @dataclass(frozen=True)
@@ -147,14 +147,9 @@ def resolve(
     Raises InputError for settings that do not fit the network.
     """
     network = model_class(settings.model)
-    overrides = {}
-    parameters = {}
-    for name, value in read_pairs(settings.set).items():
-        if name.startswith("encoder."):
-            parameters[name.removeprefix("encoder.")] = value
-        else:
-            overrides[name] = value
-    encoder = choose_encoder(network.encoder, settings.encoder, parameters, data.colours)
+    overrides = read_pairs(settings.set)
+    of_encoder = {name: overrides.pop(name) for name in list(overrides) if name.startswith("encoder.")}
+    encoder = choose_encoder(network.encoder, settings.encoder, of_encoder, data.colours)
     model = network(
         in_channels=encoder.channels,
         num_classes=data.num_classes,
@@ -177,11 +172,11 @@ def resolve(
         settings,
         model=network.name,
         dataset=settings.dataset or "mnist",
-        encoder=get_encoder_config(encoder)["name"],
+        encoder=encoder.name,
         epochs=epochs,
         converge=converge,
         device=str(device),
-        augment=settings.augment or (network.augmentation if data.colours else "none"),
+        augment=settings.augment or (str(network.augmentation) if data.colours else "none"),
         image_size=settings.image_size if data.colours else data.image_size,  # of the sensor
     )
     return resolved, encoder, model
@@ -259,11 +254,11 @@ def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) ->
     return Features(stage, is_saved, readout)
 
 
-def get_readout(settings: TrainSettings, model: NetworkTrainer) -> Mapping[str, Any] | None:
-    """Return the config of the readout: "name" and, unless C is chosen by validation, "C". None: no readout."""
+def get_readout(settings: TrainSettings, model: NetworkTrainer) -> Readout | None:
+    """Return the readout of the settings, or else of the network; None: no readout."""
     if settings.until is not None or settings.readout == "none":
         return None
-    return model.readout if settings.readout is None else {"name": settings.readout}
+    return model.readout if settings.readout is None else Readout(settings.readout)
 
 
 def count_neurons(model: NetworkTrainer, stage: str, image_size: tuple[int, int]) -> int:
@@ -296,7 +291,7 @@ def describe_phases(
     if backend == "auto":
         backend = "torch" if device == "cuda" else "event"
     common |= {"--backend": backend, "--device": device}
-    common |= {"fingerprint of the data": fingerprint, "encoder": get_encoder_config(encoder)}
+    common |= {"fingerprint of the data": fingerprint, "encoder": encoder}
     names = list(model.declaration)
     phases = []
     top = 0

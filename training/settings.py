@@ -22,6 +22,7 @@ from datasets import list_datasets
 from datasets.pictures import GROUNDS
 from encoders import ENCODERS
 from engine.declaration import fits
+from engine.readout import KINDS
 from errors import InputError
 from models import import_plugin, network_names
 
@@ -53,7 +54,6 @@ TYPES = {
     str: ("a text", "texts"),
 }
 MAX_COUNT, MAX_SEED = 2**31 - 1, 10**18 - 1
-READOUTS = "svm", "logistic"
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")  # with ".error.txt" and the like, file systems allow 255 bytes
 LAST_STAGE = "last"  # of --save-features: the last stage before the decision stage
 SET_HELP = (
@@ -457,7 +457,7 @@ class TrainSettings(NetworkSettings):
         "train a linear classifier on the latency maps of the stage of --save-features: svm, logistic or none "
         "(default: that of the network)",
         SCORES,
-        choices=(*READOUTS, "none"),
+        choices=(*KINDS, "none"),
     )
     readout_seconds: float = of_output(3600.0, "SECONDS", "the longest training of the classifier", NOTHING)
 

@@ -81,7 +81,7 @@ def compute_maps(args: argparse.Namespace) -> dict[str, np.ndarray]:
     parts = dict(zip(("train", "val"), choose_images(data.train_labels, args.seed), strict=True))
     images = {split: data.train_images[part] for split, part in parts.items()}
     encoder = choose_encoder(model_class("colour2026").encoder, colours=3)
-    encoder.fit(images["train"])
+    encoder = encoder.with_state(encoder.fit(images["train"]))
     model = Candidate(encoder.channels, data.num_classes, args.seed, image_size=data.image_size)
     latencies = torch.cat([encoder.encode(part) for part in np.array_split(images["train"], 20)])
     labels = data.train_labels[parts["train"]]

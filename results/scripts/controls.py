@@ -127,7 +127,7 @@ def choose_images(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray
 def encode_splits(data: datasets.DataSet, encoder, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return (latencies, labels) of the images to learn from, and of those held out. Fits the encoder."""
     train, held_out = choose_images(data.train_labels, seed)
-    encoder.fit(data.train_images[train])
+    encoder = encoder.with_state(encoder.fit(data.train_images[train]))
     splits = []
     for chosen in (train, held_out):
         parts = [latencies for _, latencies in encode_chunks(encoder, data.train_images[chosen])]

@@ -10,10 +10,10 @@ from support.command import SMALL, dont_draw, results, start
 from support.run_folders import ROOT, only_run
 
 from datasets import load
-from encoders import build_encoder
 from models import build_model
 from network_trainer import LatencyDataset
 from report.diagnosis import Diagnosis
+from s1c1 import ENCODERS
 from training.checkpoint import load_network
 
 EPOCH = re.compile(
@@ -29,7 +29,7 @@ LOGS = {
 
 def diagnose(model, latencies, encoder="s1c1"):
     labels = torch.arange(len(latencies)) % 10
-    return Diagnosis(model, build_encoder({"name": encoder}), LatencyDataset(latencies, labels))
+    return Diagnosis(model, ENCODERS[encoder](), LatencyDataset(latencies, labels))
 
 
 def row_of(phase, dead=0, convergence=0.0):

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from datasets.augmentation import Augmentation
+from engine.augmentation import Augmentation
 from models import build_model
 from report import figures, report
 from report.evaluation import Evaluation

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from support.golden_checkpoints import GOLDEN, declared
 from support.refusals import refuses
 
-from encoders import build_encoder
 from engine.declaration import to_plain
 from engine.stages import set_fields
 from errors import InputError
 from models import build_model
 from network_trainer import Progress
+from s1c1 import S1C1
 from training.checkpoint import (
     Checkpoint,
     compute_checksum,
@@ -103,7 +103,7 @@ def test_a_network_and_its_run_survive_a_file(tmp_path):
 )  # fmt: skip
 def test_other_values_in_the_file_of_a_network_do_not_change_a_saved_network(name, changes, tmp_path, monkeypatch):
     model = build_model(name)
-    save_checkpoint(tmp_path / "saved", model, build_encoder({}))
+    save_checkpoint(tmp_path / "saved", model, S1C1())
     build = type(model).build
     monkeypatch.setattr(type(model), "build", lambda self, num_classes: set_fields(build(self, num_classes), changes))
     assert build_model(name).declaration != model.declaration

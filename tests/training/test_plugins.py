@@ -219,7 +219,7 @@ FAULTS = {  # what is at the end of a plugin, whose last line raises an exceptio
     "no epochs": "class Other(Plug, name='other'): epochs = None",
     "an encoder's name": "class Other(Plug, name='other'): encoder = 's1c1'",
     "build": "Plug.build = lambda self, num_classes: {}['mine']",
-    "an encoder": "Ink.__init__ = lambda self: int('mine')",
+    "an encoder": "Ink.__post_init__ = lambda self: int('mine')",
     "encode": "Ink.encode = lambda self, images: 1 / 0",
     "a data set": "DATASETS['squares'] = lambda *_: sys.exit(0)",
     **{method: RULE.replace("METHOD", method) + "raise StopIteration" for method in ("first_rates", "schedule")},

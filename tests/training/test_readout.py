@@ -13,6 +13,7 @@ from support.refusals import assert_refuses
 
 import datasets
 import train
+from engine.readout import KINDS, Readout
 from models import build_model
 from report.run_folder import RunFolder
 from s1c1 import S1C1
@@ -20,7 +21,7 @@ from training import features
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.log import RunLog
 from training.plan import load_data, make_plan, resolve
-from training.settings import READOUTS, TrainSettings
+from training.settings import TrainSettings
 
 SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figures"
 
@@ -64,7 +65,7 @@ def test_a_networks_own_readout(tmp_path, capsys):
     assert "readout" not in results(tmp_path / "none")
 
 
-@pytest.mark.parametrize("name", READOUTS)
+@pytest.mark.parametrize("name", KINDS)
 def test_what_can_be_separated_is_read_without_an_error(name):
     """Three classes, each with a neuron that spikes for it alone. Without validation images, C is the default."""
     labels = np.arange(60) % 3
@@ -73,18 +74,18 @@ def test_what_can_be_separated_is_read_without_an_error(name):
     inputs = features.find_spikes(latencies, 15)
     assert (inputs.shape, inputs.nnz) == ((60, 4), 60)
     splits = {"train": (inputs, labels), "test": (inputs, labels)}
-    found = features.train_readout({"name": name}, splits, 3, RunLog())
+    found = features.train_readout(Readout(name), splits, 3, RunLog())
     assert (found["C"], found["converged"], found["test"]["accuracy"]) == (features.DEFAULT_C, True, 1)
 
 
-@pytest.mark.parametrize("name", READOUTS)
+@pytest.mark.parametrize("name", KINDS)
 def test_two_classes_in_training_and_a_third_in_the_test(name):
     labels = np.arange(40) % 2
     latencies = torch.where(torch.from_numpy(labels)[:, None, None, None] == torch.arange(2)[:, None, None], 3, 15)
     inputs = features.find_spikes(latencies.to(torch.uint8), 15)
     shown = np.where(np.arange(40) == 0, 2, labels)
     splits = {"train": (inputs, labels), "test": (inputs, shown)}
-    found = features.train_readout({"name": name, "C": 1.0}, splits, 3, RunLog())
+    found = features.train_readout(Readout(name, C=1.0), splits, 3, RunLog())
     assert found["test"]["accuracy"] == 39 / 40
 
 

@@ -18,7 +18,8 @@ import datasets
 import evaluate
 import train
 from datasets import augmentation
-from datasets.augmentation import Augmentation, MovedCopies, move_images
+from datasets.augmentation import MovedCopies, move_images
+from engine.augmentation import Augmentation
 from engine.phases import Phase
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
@@ -60,7 +61,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
         "confusion_matrix.png", "errors.png", "history.png", "roc_curves.png", "spike_times.png", "spike_wave.png",
         f"filters_{next(model.named_layers())[0]}.png",
         *(f"features_{label}.png" for label, _ in model.named_layers(list(model.declaration)[:-1])),
-        *(["moved_images.png"] if model.augmentation != "none" else []),
+        *(["moved_images.png"] if model.augmentation else []),
     }  # fmt: skip
     maps = {path for path in files if path.startswith("maps/")}
     assert len(maps) == (len(model.declaration) + 2 if with_all else 0)

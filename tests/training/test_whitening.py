@@ -7,7 +7,7 @@ from support.command import results
 from support.refusals import refuses
 
 import train
-from encoders import build_encoder
+from encoders.whitening import Whitening
 from training.checkpoint import load_checkpoint, load_network
 
 PIXELS = 8
@@ -26,9 +26,8 @@ def draw_images(count=300, colours=3, seed=0):
 
 def fit(images, **parameters):
     colours = 3 if images.ndim == 4 else 1
-    encoder = build_encoder({"name": "whitening", "patch": PATCH, "colours": colours, **parameters})
-    encoder.fit(images)
-    return encoder
+    encoder = Whitening(**{"patch": PATCH, "colours": colours, **parameters})
+    return encoder.with_state(encoder.fit(images))
 
 
 def respond(encoder, image):
@@ -95,12 +94,14 @@ def test_the_number_of_threads_changes_nothing():
 
 def test_a_state_that_does_not_fit_is_refused():
     state = dict(fit(draw_images(colours=1)).state)
-    build_encoder({"name": "whitening", "patch": PATCH}).load_state(state)
+    declared = Whitening(patch=PATCH)
+    declared.with_state(state)
     state.pop("mean")
-    with refuses("mean"):
-        build_encoder({"name": "whitening", "patch": PATCH}).load_state(state)
-    with refuses():
-        build_encoder({"name": "whitening", "colours": 3}).encode(draw_images())  # it has not been fitted
+    for wrong in (state, None):
+        with refuses("mean"):
+            declared.with_state(wrong)
+    with refuses("fit"):
+        declared.encode(draw_images(colours=1))  # only its copies have been fitted
 
 
 @pytest.fixture(scope="module")
