@@ -22,6 +22,7 @@ from models import build_model
 from network_trainer import Progress
 from s1c1 import S1C1
 from training.checkpoint import (
+    RUN_TYPES,
     Checkpoint,
     compute_checksum,
     decode_checkpoint,
@@ -71,9 +72,12 @@ PROGRESS = st.builds(
 )  # fmt: skip
 
 
+RUN = st.dictionaries(st.text().filter(lambda name: name not in RUN_TYPES), LISTS)  # those have types
+
+
 @settings(max_examples=50, deadline=None)
 @given(
-    declaration=st.dictionaries(st.text(), LISTS), run=st.dictionaries(st.text(), LISTS), progress=st.none() | PROGRESS,
+    declaration=st.dictionaries(st.text(), LISTS), run=RUN, progress=st.none() | PROGRESS,
     state=STATE, encoding=st.dictionaries(st.text(), LISTS), image_size=st.tuples(st.integers(1), st.integers(1)),
 )  # fmt: skip
 def test_everything_survives_a_round_trip(**values):
