@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from models import model_class
 from network_trainer import Progress
+from report.formats import FORMAT
 from report.run_folder import RunFolder, find_checkpoint, find_run
 from report.summary import list_models
 from training.checkpoint import load_run, rebuild_network
@@ -89,7 +90,8 @@ def train(settings: TrainSettings) -> None:
         notes.append(f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved")
     name = f"{model.name}-{to_folder_name(data.name)}-seed{settings.seed}{'-dry' * settings.dry_run}"
     shared = share_phases(settings, plan)
-    record = {"command_line": settings.command_line, "flags": settings.to_dict(), **origin, **describe_environment()}
+    record = {"format": FORMAT, "command_line": settings.command_line, "flags": settings.to_dict()}
+    record |= {**origin, **describe_environment()}
     with claim_folder(settings.output, name, settings.name) as folder:
         (folder / "checkpoints").mkdir()
         write_json(folder / "args.json", record)

@@ -1,7 +1,7 @@
-"""The formats of checkpoints and run folders, which every later version of the program reads.
+"""The formats of checkpoints and of args.json, which every later version of the program reads.
 
-1. The files contain no number. A checkpoint describes its encoder as {"name": name, field: value, …}.
-2. A checkpoint describes its encoder as ``declaration.to_plain`` does: {name: {field: value, …}}.
+1. There is no number. A checkpoint describes its encoder as {"name": name, field: value, …}.
+2. There is a number, "format". A checkpoint describes its encoder as ``to_plain`` does: {name: {field: value, …}}.
 
 A new field whose default means "as before" needs no new format. Any other change increases ``FORMAT`` and adds a step
 to ``lift``.
@@ -16,15 +16,16 @@ FORMAT = 2  # of the files that this version writes
 
 
 def lift(record: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the record of a file in the format of this version, without its number.
+    """Return the record of a file in the format of this version.
 
     path: the file, for the message. Raises InputError for the format of a newer version.
     """
     record = dict(record)
-    number = record.pop("format", 1)
+    number = record.get("format", 1)
     if number not in range(1, FORMAT + 1):
         raise InputError(f"{path} has the format {number}, but this version of the program reads 1 to {FORMAT}")
     if number == 1 and isinstance(record.get("encoding"), dict):
         values = dict(record["encoding"])
         record["encoding"] = {values.pop("name", "s1c1"): values}
+    record["format"] = FORMAT
     return record

@@ -9,6 +9,7 @@ from typing import Any
 
 from errors import InputError
 from models import PLUGINS
+from report.formats import lift
 from utils import write_json
 
 
@@ -29,8 +30,10 @@ class RunFolder:
 
     @property
     def args(self) -> dict[str, Any]:
-        """The content of args.json: {} if it is missing or damaged."""
-        return read_record(self.path / "args.json")
+        """The content of args.json in the format of this version: {} if it is missing or damaged."""
+        path = self.path / "args.json"
+        record = read_record(path)
+        return record and lift(record, path)
 
     @property
     def epochs(self) -> tuple[int, ...] | None:

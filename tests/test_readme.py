@@ -10,6 +10,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from unittest import mock
 
@@ -34,6 +35,7 @@ from s1c1 import ENCODERS
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 DOCS = "customizing", "outputs", "engine", "background", "other_libraries"
+CHANGES = ROOT / "CHANGELOG.md"
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
@@ -124,7 +126,7 @@ def test_every_sweep_runs(tmp_path, monkeypatch):
     assert shared == {"rules": 2, "sweep": 3}
 
 
-@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES], ids=str)
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES, CHANGES], ids=str)
 def test_every_link_leads_somewhere(page):
     for path in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / path).exists(), path
@@ -133,6 +135,16 @@ def test_every_link_leads_somewhere(page):
 def test_the_readme_is_short():
     assert len(README.splitlines()) <= 210
     assert len(README.split()) <= 1900
+
+
+def test_the_version_is_that_of_the_newest_changes():
+    """And so is its date."""
+    version, day = re.search(r"^## (\S+), (.*)$", CHANGES.read_text(), re.MULTILINE).groups()
+    released = datetime.strptime(day, "%d %B %Y").date()
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"version: {version}\ndate-released: {released}\n" in citation
+    assert f'version = "{version}"' in (ROOT / "pyproject.toml").read_text()
+    assert f"version = {{{version}}}" in TEXT
 
 
 def test_the_tables_are_those_of_the_logs():

@@ -358,6 +358,7 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         group, _, key = name.partition("/")
         groups[group][key] = tensor
     values = lift(json.loads(text), path)
+    del values["format"]
     progress = values.get("progress")
     if isinstance(progress, dict):
         progress["wins"] = groups["wins"]

@@ -25,6 +25,7 @@ from engine.declaration import fits
 from engine.readout import KINDS
 from errors import InputError
 from models import import_plugin, network_names
+from report.formats import lift
 
 try:
     import tomllib
@@ -660,7 +661,7 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
         if not path.is_file():  # a pipe may never end
             raise OSError("it is missing, or not a regular file")
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
-        content = json.loads(text)["flags"] if is_run else tomllib.loads(text)
+        content = lift(json.loads(text), path)["flags"] if is_run else tomllib.loads(text)
         known = {name: setting for name, setting in settings.flags().items() if setting.changes not in (COMMAND, CODE)}
         if is_run:
             return {name: content.get(name) for name, setting in known.items() if setting.changes != PLACE}

@@ -183,8 +183,9 @@ def test_a_checkpoint_without_a_run_and_its_progress():
     "change", [
         lambda values: values.update(unknown=0), lambda values: values["progress"].update(unknown=0),
         lambda values: values["progress"].update(renamed=values["progress"].pop("epoch")),
-        lambda values: values.pop("dtype"), lambda values: values.update(overrides=values.pop("declaration")),
-    ], ids=["unknown", "unknown in the progress", "renamed", "missing, without a default", "before declarations"],
+        lambda values: values.update(format=99), lambda values: values.pop("dtype"),
+        lambda values: values.update(overrides=values.pop("declaration")),
+    ], ids=["unknown", "unknown in the progress", "renamed", "newer", "missing", "before declarations"],
 )  # fmt: skip
 def test_another_version_is_refused(change):
     with refuses(FILE):
