@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from support.command import SMALL, dont_draw, results, start, start_evaluation
 from support.refusals import assert_refuses
-from support.run_folders import ROOT
+from support.run_folders import ROOT, outcome, same
 
 import evaluate
 import models
@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from engine.rules import RSTDP, STDP
@@ -50,11 +51,18 @@ class Plugged(STDP):
     span: int = 3
 
 
+@dataclass(frozen=True)
 class Ink(Encoder, name="ink"):
-    channels = time_steps = 1
+    share: float = 0.5
+    time_steps: int = 1
+
+    fitted: ClassVar[tuple[str, ...]] = ("lightest",)
+
+    def fit(self, images):
+        return {"lightest": torch.tensor(images.max())}
 
     def encode(self, images):
-        return (images[:, None] < 128).astype("uint8")
+        return (images[:, None] < self.share * self.state["lightest"].item()).astype("uint8")
 
 
 class Plug(NetworkTrainer, name="plug"):
@@ -125,6 +133,26 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     own.write_text(OWN + "# changed")
     assert_refuses(train.main, f"--resume {run} --plugin {own}", "--plugin", capsys)
+
+
+@pytest.mark.slow
+def test_a_fitted_encoder_of_a_plugin(own, tmp_path, undrawn, stop_after):
+    """Trained, stopped, resumed, tested and exported, with the result of a run without a stop."""
+    words = f"--model plug --dataset squares --image-size 30 30 --encoder ink --set encoder.share=0.4 --plugin {own}"
+    words += " --batch-size 20 --threads 1 --val-split 12"
+    assert start(f"{words} --name whole", tmp_path) == 0
+    stop_after(4)
+    assert start(f"{words} --name stopped", tmp_path) == 130
+    stop_after(None)
+    stopped = tmp_path / "stopped"
+    assert start(f"--resume {stopped} --plugin {own}", tmp_path) == 0
+    assert same(outcome(stopped), outcome(tmp_path / "whole"))
+    assert start_evaluation(f"{stopped} --no-figures --name again --plugin {own}", tmp_path) == 0
+    assert results(tmp_path / "again")["test"] == results(stopped)["test"]["best"]
+    assert start_evaluation(f"{stopped} --export {tmp_path / 'net.npz'} --plugin {own}", tmp_path) == 0
+    with np.load(tmp_path / "net.npz") as arrays:
+        assert json.loads(str(arrays["description"]))["encoder"] == {"name": "ink", "share": 0.4, "time_steps": 1}
+        assert arrays["encoder.lightest"] == 255
 
 
 def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):
