@@ -6,7 +6,7 @@ from network_trainer import NetworkTrainer
 
 
 class Colour2026(NetworkTrainer, name="colour2026"):
-    """STDP features of whitened colours at two scales, and decision neurons that learn by the margin rule.
+    """For colour images: STDP features of two scales and the margin rule, in half the time of colour2026_counts.
 
     s1 and s2 read the encoder's map with kernels of 5×5 and 7×7, and learn by STDP. Each class has five decision
     neurons, which read both pooled maps as a whole, with the times of the spikes in three levels. They also learn from
