@@ -152,7 +152,8 @@ class Rule(Declared):
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates
     adapts_thresholds: ClassVar[bool] = False  # whether the thresholds of a stage change while it learns
     rewards_firing: ClassVar[bool] = False  # whether a firing stage below the decision stage may learn by it
-    warm_up: ClassVar["Rule | None"] = None  # the rule by which a stage learns first
+    # Not annotated: a dataclass would put the fields that replace it in a subclass before all other fields.
+    warm_up = None  # the rule by which a stage learns first
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)

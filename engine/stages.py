@@ -71,12 +71,13 @@ class Stage(Declared):
     decides: ClassVar[bool] = False  # whether it has no threshold
     sees_whole_maps: ClassVar[bool] = False  # whether its neurons depend on the size of the image
     levels: ClassVar[tuple[int, ...]] = ()  # see ``SpikingDense``
-    size: ClassVar[int] = 1  # see ``Pool``
-    rank: ClassVar[int] = 1  # see ``Pool``
-    branches: ClassVar[tuple["SpikingConv", ...]] = ()  # see ``Branches``
     inhibits: ClassVar[bool] = False  # whether only a part of the spikes that it reads passes
     votes: ClassVar[bool] = False  # whether its branches decide by majority
     is_plain_pool: ClassVar[bool] = False  # whether the convolution below can pool together with its own spikes
+    # Not annotated: a dataclass would put the fields that replace them in a subclass before all other fields.
+    size = 1  # see ``Pool``
+    rank = 1  # see ``Pool``
+    branches = ()  # see ``Branches``
 
     @property
     def reads_times(self) -> bool:
