@@ -1,0 +1,144 @@
+"""Compare a network before and after a change on data for which it was not made, on held-out training images.
+
+    python -m results.scripts.own_data FOLDER --before CHECKOUT [--rows eth80-colour …] [--seeds 0 1 2]
+
+FOLDER contains ``eth80/train``, ``nmnist``, ``faces``, ``kannada.npz``, ``usps.npz`` and ``kmnist-8000.npz``. A part of
+the training images is held out: of ETH-80 objects 6 and 7 of each class, of the other sets a quarter, stratified. No
+test image is read. CHECKOUT is an earlier version of this repository, in which the same command runs without the new
+flags. A line for each row contains the accuracy of the last epoch on the held-out images, mean and standard error over
+the seeds, and the mean paired difference with its standard error. Finished runs are in FOLDER/runs and are not repeated.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+import datasets
+from datasets.class_folders import find_classes
+from datasets.pictures import ENDINGS
+from datasets.splits import stratified_split
+from results.scripts.advice import describe
+from results.scripts.folds import divide
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+COMMON = "--no-figures --readout none --threads 1 --device cpu"
+OBJECTS = 5  # of each class of ETH-80 train, the others are held out
+HELD_OUT = 4  # one image of four
+CONVERGE = "--converge 0.01"
+EDGE = f"{CONVERGE} --set encoder.border=edge"
+MULTISCALE = "multiscale2026 --augment none --epochs 2 4 4 2 10"
+MARGIN = "mozafari2018_margin --epochs 2 4 10"
+
+
+class Row(NamedTuple):
+    """A comparison: the data, the network with the flags of both versions, and the new flags."""
+
+    data: str
+    flags: str
+    change: str
+
+
+ROWS = {
+    "eth80-colour": Row("eth80-colour", "colour2026 --epochs 1 1 12", CONVERGE),
+    "eth80-grey": Row("eth80-grey", MULTISCALE, CONVERGE),
+    "eth80-grey-edge": Row("eth80-grey", MULTISCALE, EDGE),
+    "nmnist": Row("nmnist", MULTISCALE, CONVERGE),
+    "kannada": Row("kannada", MULTISCALE, CONVERGE),
+    "eth80-grey-margin": Row("eth80-grey", MARGIN, CONVERGE),
+    "eth80-grey-margin-edge": Row("eth80-grey", MARGIN, EDGE),
+    "nmnist-margin": Row("nmnist", MARGIN, CONVERGE),
+    "faces": Row("faces", MULTISCALE, CONVERGE),
+    "faces-edge": Row("faces", MULTISCALE, EDGE),
+    "faces-margin": Row("faces", MARGIN, CONVERGE),
+    "usps": Row("usps", MULTISCALE, CONVERGE),
+    "kmnist": Row("kmnist-8000", MULTISCALE, CONVERGE),
+    "kannada-margin": Row("kannada", MARGIN, CONVERGE),
+    "usps-margin": Row("usps", MARGIN, CONVERGE),
+    "kmnist-margin": Row("kmnist-8000", MARGIN, CONVERGE),
+    "eth80-colour-margin": Row("eth80-colour", MARGIN, CONVERGE),
+}
+
+
+def prepare(folder: Path, name: str) -> str:
+    """Write the training images of a data set with a held-out part. Returns the name of the data set for train.py."""
+    target = folder / "held-out" / f"{name}.npz"
+    if name == "nmnist":
+        divide(folder / "nmnist", target.with_suffix(""), HELD_OUT)
+        return f"events:{target.with_suffix('') / '0'}"
+    if target.exists():
+        return str(target)
+    if name.startswith("eth80"):
+        path = f"{folder / 'eth80' / 'train'}"
+        data = datasets.class_folders.read_folder(path, folder, (32, 32))
+        files = map(Path, find_classes(path, ENDINGS).files)
+        is_held_out = np.array([int(file.stem.removeprefix(file.parent.name).partition("-")[0]) for file in files]) > OBJECTS
+        images = data.train_images
+        if name == "eth80-grey":
+            images = np.rint(images @ [0.299, 0.587, 0.114]).astype(np.uint8)  # luma, ITU-R BT.601
+    else:
+        source = f"folder:{folder / name}" if name == "faces" else str(folder / f"{name}.npz")
+        data = datasets.load(source, image_size=(28, 28))
+        images = data.train_images
+        _, chosen = stratified_split(data.train_labels, len(images) // HELD_OUT, 0)
+        is_held_out = np.isin(np.arange(len(images)), chosen)
+    labels = data.train_labels
+    target.parent.mkdir(exist_ok=True)
+    parts = {"x_train": images[~is_held_out], "y_train": labels[~is_held_out]}
+    np.savez(target, **parts, x_test=images[is_held_out], y_test=labels[is_held_out])
+    return str(target)
+
+
+def train(checkout: Path, words: list[str], output: Path) -> float:
+    """Return the accuracy of the last epoch on the held-out images."""
+    results = output / "results.json"
+    if not results.exists():
+        flags = [*words, *COMMON.split(), "--output", str(output.parent), "--name", output.name]
+        subprocess.run([sys.executable, "train.py", *flags], cwd=checkout, check=True, stdout=subprocess.DEVNULL)
+    return json.loads(results.read_text())["test"]["last"]["accuracy"]
+
+
+def print_pixel_classifiers(name: str, source: str) -> None:
+    """Print the accuracy of the nearest neighbour and of logistic regression on the pixels."""
+    data = datasets.load(source)
+    train, test = (np.asarray(part).reshape(len(part), -1) / 255 for part in (data.train_images, data.test_images))
+    for classifier in (KNeighborsClassifier(1), LogisticRegression(C=0.1, max_iter=300)):
+        accuracy = classifier.fit(train, data.train_labels).score(test, data.test_labels)
+        print(f"{name}: {type(classifier).__name__} {100 * accuracy:.2f} % of {len(test):,} images", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--before", type=Path, required=True)
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    args = parser.parse_args()
+    folder = args.folder.resolve()
+    seen = set()
+    for name in args.rows:
+        row = ROWS[name]
+        source = prepare(folder, row.data)
+        if row.data not in seen:
+            print_pixel_classifiers(row.data, source)
+            seen.add(row.data)
+        accuracies = []
+        for version, checkout, more in (("before", args.before, ""), ("after", ROOT, row.change)):
+            found = []
+            for seed in args.seeds:
+                words = ["--model", *row.flags.split(), "--dataset", source, *more.split(), "--seed", str(seed)]
+                found.append(train(checkout, words, folder / "runs" / f"{name}-{version}-{seed}"))
+            accuracies.append(np.array(found))
+        before, after = accuracies
+        scores = f"{describe(before)} %, {describe(after)} %, difference {describe(after - before)}"
+        print(f"{name}: {row.flags}; {row.change}: {scores}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
