@@ -25,6 +25,7 @@ UNLEARNED = 0.05  # convergence; at most 0.01 in the last epochs of results/runs
 LEARNED = 0.01  # the convergence at which Kheradpisheh et al. 2018 stop a layer
 NEVER_WON = 0.05  # of the features: at most 0.4 % in results/runs/*.log, and 1.3 % in s2 of kheradpisheh2018
 OFTEN = 30.0  # % of the neurons of a stage whose thresholds adapt; on MNIST 3 % fire in s1
+FAR_BELOW = 10.0  # points; at most 6 in 51 of the 52 runs of results/runs/
 NEAR = 0.1  # of the way from chance to 100 %
 
 
@@ -96,6 +97,17 @@ class Diagnosis:
         elif accuracy is not None and is_near_chance(accuracy, self.model.num_classes):
             text = f"{phase.name}: the validation accuracy, {100 * accuracy:.0f} %, is near chance"
             yield f"{text}{self.encoder_advice}"
+
+
+def compare_splits(validation: float, test: float) -> Iterator[str]:
+    """Yield whether the test accuracy is far below the validation accuracy, with possible reasons."""
+    points = 100 * (validation - test)
+    if points > FAR_BELOW:
+        yield (
+            f"the test accuracy is {points:.0f} points below the validation accuracy: the test images are of another "
+            "kind, or images of one object, person or track are in both the training and the validation part (see "
+            "data/README.md), or the validation part is small"
+        )
 
 
 def is_near_chance(accuracy: float, classes: int) -> bool:

@@ -22,7 +22,7 @@ from engine.stages import INPUT
 from errors import InputError
 from network_trainer import LatencyDataset, Progress, Step
 from report.activation_maps import save_activation_maps
-from report.diagnosis import Diagnosis
+from report.diagnosis import Diagnosis, compare_splits
 from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import write_page, write_training_page
@@ -341,7 +341,10 @@ class Run:
         if best is None:
             self.save("best.safetensors")
         if settings.figures and self.diagnosis and data.set.name != "mnist":
-            self.log_diagnosis(compare_with_pixels(self.plan, best, self.log))
+            self.log_diagnosis(compare_with_pixels(self.plan, best))
+        if self.diagnosis and "validation.best" in evaluations and split == "test":
+            pair = evaluations["validation.best"], evaluations["test.best"]
+            self.log_diagnosis(compare_splits(*(evaluation.metrics["accuracy"] for evaluation in pair)))
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
         report = Report(
             model=self.model,

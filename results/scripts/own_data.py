@@ -6,11 +6,13 @@ FOLDER contains ``eth80/train``, ``nmnist``, ``faces``, ``kannada.npz``, ``usps.
 the training images is held out: of ETH-80 objects 6 and 7 of each class, of the other sets a quarter, stratified. No
 test image is read. CHECKOUT is an earlier version of this repository, in which the same command runs without the new
 flags. A line for each row contains the accuracy of the last epoch on the held-out images, mean and standard error over
-the seeds, and the mean paired difference with its standard error. Finished runs are in FOLDER/runs and are not repeated.
+the seeds, and the mean paired difference with its standard error. Finished runs are in FOLDER/runs and are not
+repeated.
 """
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,8 +79,10 @@ def prepare(folder: Path, name: str) -> str:
     if name.startswith("eth80"):
         path = f"{folder / 'eth80' / 'train'}"
         data = datasets.class_folders.read_folder(path, folder, (32, 32))
-        files = map(Path, find_classes(path, ENDINGS).files)
-        is_held_out = np.array([int(file.stem.removeprefix(file.parent.name).partition("-")[0]) for file in files]) > OBJECTS
+        names = [
+            Path(file).stem for file in find_classes(path, ENDINGS).files
+        ]  # class and object, such as cup7-022-000
+        is_held_out = np.array([int(re.search(r"\d+", name)[0]) > OBJECTS for name in names])
         images = data.train_images
         if name == "eth80-grey":
             images = np.rint(images @ [0.299, 0.587, 0.114]).astype(np.uint8)  # luma, ITU-R BT.601

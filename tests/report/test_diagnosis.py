@@ -12,7 +12,7 @@ from support.run_folders import ROOT, only_run
 from datasets import load
 from models import build_model
 from network_trainer import LatencyDataset
-from report.diagnosis import Diagnosis
+from report.diagnosis import Diagnosis, compare_splits
 from s1c1 import ENCODERS
 from training.checkpoint import load_network
 
@@ -105,6 +105,11 @@ def test_chance_and_too_many_spikes_are_named_with_the_usual_encoder(encoder, ad
     assert near.endswith(advice or "chance")
     (silent,) = diagnosis.diagnose(last, row_of(last) | {"val_accuracy": 0.0, "val_silent": 0.9})
     assert "90 %" in silent
+
+
+@pytest.mark.parametrize(("test", "count"), [(0.81, 0), (0.79, 1), (1.0, 0)])
+def test_a_test_accuracy_far_below_that_of_the_validation_is_named(test, count):
+    assert len([*compare_splits(0.9, test)]) == count
 
 
 def test_a_run_prints_and_saves_its_diagnosis(tmp_path, monkeypatch, capsys):
