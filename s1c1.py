@@ -40,6 +40,8 @@ MAX_THRESHOLD = 1e9  # larger than any response of a filter
 FILTERS = f"1 to {MAX_FILTERS} of (odd window, σ1, other σ2)"
 SHAPES = {1: "grey images (N, H, W)", 3: "colour images (N, H, W, 3)"}  # by the number of colours
 
+BLACK, EDGE = BORDERS = "black", "edge"  # what continues an image outside
+
 ENCODERS: dict[str, type["Encoder"]] = {}  # by name; a class that has a name registers when it is declared
 
 
@@ -173,10 +175,10 @@ class S1C1(Encoder, name="s1c1"):
     """Encode 8-bit images as spikes, at most one per neuron (for grey images: Mozafari et al. 2018, section 2).
 
     1. Each of the `filters` is applied twice, as it is and with σ1 and σ2 swapped (on- and off-centre), to the image
-       padded with zeros, so that a map is as large as the image. Responses under the `threshold` become 0. Red, green
+       with its `border`, so that a map is as large as the image. Responses under the `threshold` become 0. Red, green
        and blue of a colour image are each filtered like a grey image.
     2. Local normalisation: each response is divided by the mean of its map over the square of side ``2 radius + 1``
-       around it, with zeros outside the image.
+       around it, with zeros outside the image; with the border "edge", over the positions inside the image.
     3. Intensity to latency: the n non-zero intensities of all maps are ranked together, strongest first (equal ones by
        channel, row, column), and divided into `time_steps` bins of ``n // time_steps`` each; the weakest
        ``n % time_steps`` never spike. If there are fewer intensities than bins, each has a separate bin. A blank image
@@ -190,6 +192,8 @@ class S1C1(Encoder, name="s1c1"):
         radius: radius of the local normalisation, in pixels.
         time_steps: number of latency bins T, 1 to 255; latency T means silent.
         colours: 1 for grey images, 3 for red, green and blue.
+        border: "black": zeros continue the image outside, as published, so the frame of a light image is an edge;
+            "edge": its outermost pixels do.
 
     Raises:
         InputError: a parameter is out of its range.
@@ -202,9 +206,12 @@ class S1C1(Encoder, name="s1c1"):
     radius: int = ranged(0, MAX_PIXELS, 8)
     time_steps: int = ranged(1, 255, 15)
     colours: int = ranged(1, 3, 1)
+    border: str = BLACK
 
     def __post_init__(self):
         super().__post_init__()
+        if self.border not in BORDERS:
+            raise InputError(f"border must be {' or '.join(BORDERS)}, not {self.border!r}")
         are_filters = 1 <= len(self.filters) <= MAX_FILTERS and all(is_filter(*dog) for dog in self.filters)
         if not are_filters:
             raise InputError(f"filters must be {FILTERS}, not {self.filters}")
@@ -255,17 +262,22 @@ class S1C1(Encoder, name="s1c1"):
         """
         planes = self.to_planes(images)
         latencies = np.empty((len(planes), self.channels, *planes.shape[2:]), np.uint8)
+        if self.border == EDGE:
+            half = max(window for window, _, _ in self.filters) // 2
+            planes = np.pad(planes, [(0, 0), (0, 0), (half, half), (half, half)], mode="edge")
         settings = *self.integer_filters, self.radius, self.time_steps
         run_parts(_encode_many, len(planes), planes, *settings, latencies)
         return latencies
 
     def count_macs(self, height: int, width: int) -> int:
-        """Return the number of multiply-accumulates of the filters for an image, without padding.
+        """Return the number of multiply-accumulates of the filters for an image, without zeros outside.
 
         Each filter is applied once for both polarities. The local normalisation and the ranking are not counted.
         """
 
         def count_taps(side, window):
+            if self.border == EDGE:
+                return side * window
             half = window // 2
             return sum(min(i + half, side - 1) - max(i - half, 0) + 1 for i in range(side))
 
@@ -310,18 +322,23 @@ def compute_integer_filters(filters, threshold: float, radius: int) -> tuple[np.
 
 @compiled
 def _encode_many(part, parts, images, kernels, windows, thresholds, radius, time_steps, latencies):
-    """Fill latencies uint8 (N, C, H, W) from a part of the images uint8 (N, colours, H, W)."""
+    """Fill latencies uint8 (N, C, H, W) from a part of the images uint8 (N, colours, H, W), which may have borders."""
     for n in range(part, len(images), parts):
         _encode_one(images[n], kernels, windows, thresholds, radius, time_steps, latencies[n])
 
 
 @compiled
 def _encode_one(image, kernels, windows, thresholds, radius, time_steps, latency):
-    """Fill latency uint8 (C, H, W) from an image uint8 (colours, H, W); see ``compute_integer_filters``."""
-    colours, height, width = image.shape
+    """Fill latency uint8 (C, H, W) from an image uint8 (colours, H, W); see ``compute_integer_filters``.
+
+    The image may be larger than the maps, by an equal border at each side.
+    """
+    colours = len(image)
+    height, width = latency.shape[1:]
+    border = (image.shape[1] - height) // 2
     maps = np.zeros((2 * len(kernels) * colours, height, width))
     for f in range(len(kernels)):
-        half = windows[f] // 2
+        half = windows[f] // 2 + border
         for colour in range(colours):
             response = _filter(image[colour], kernels[f, : windows[f], : windows[f]])
             on = 2 * (colour * len(kernels) + f)
@@ -334,6 +351,8 @@ def _encode_one(image, kernels, windows, thresholds, radius, time_steps, latency
                         maps[on + 1, y, x] = -r
     for c in range(len(maps)):
         normalise(maps[c], radius)
+        if border:
+            count_inside(maps[c], radius)
     latency[:] = time_steps
     bin_by_rank(maps.reshape(-1), latency.reshape(-1), time_steps)
 
@@ -386,6 +405,20 @@ def normalise(intensity, radius):
         for x in range(width):
             if intensity[y, x] > 0:
                 intensity[y, x] /= square[y, x]
+
+
+@compiled
+def count_inside(intensity, radius):
+    """Multiply the map (H, W), in place, by the number of positions inside the map of the square around each position.
+
+    After ``normalise``, an intensity is so divided by the mean of the positions inside.
+    """
+    height, width = intensity.shape
+    for y in range(height):
+        rows = min(y + radius, height - 1) - max(y - radius, 0) + 1
+        for x in range(width):
+            columns = min(x + radius, width - 1) - max(x - radius, 0) + 1
+            intensity[y, x] *= rows * columns
 
 
 @compiled

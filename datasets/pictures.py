@@ -91,6 +91,12 @@ def has_deep_values(picture: "PIL.Image.Image") -> bool:
     return False
 
 
+def find_border(images: np.ndarray) -> float:
+    """Return the median of the outermost pixels of images (N, H, W) or (N, H, W, 3), which are mostly ground."""
+    sides = [images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1]]
+    return float(np.median(np.concatenate(sides, axis=1)))
+
+
 def resize_image(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Stretch a uint8 or float32 image (H, W) or a uint8 image (H, W, 3) to (height, width), bilinearly.
 

@@ -12,11 +12,12 @@ from engine.phases import Phase
 from engine.rules import Stabilized
 from engine.stages import INPUT
 from network_trainer import LatencyDataset, NetworkTrainer
-from s1c1 import S1C1, Encoder
+from s1c1 import BLACK, EDGE, S1C1, Encoder
 
 SAMPLE = 100  # training images on which the stages are measured
 # Measured on 100 training images of MNIST with the weights of the best epoch of seven networks, some neurons of each
 # stage fire for each image. After the last epoch of deepr2024, none of s3 fires for 3 to 6 % of the images.
+LIGHT = 64  # levels of 255
 SILENT_MAP = 30.0  # % of the images, for which no neuron of a stage fires
 MOST = 50.0  # % likewise; its threshold is above the highest potential of the median image
 # On the same images and weights, the threshold of a stage is 0.4 to 0.6 of the highest potential of the median image.
@@ -41,12 +42,19 @@ class Diagnosis:
     def __init__(self, model: NetworkTrainer, encoder: Encoder, train: LatencyDataset, converge: float = 0.0):
         self.model = model
         self.converge = converge
+        self.encoder = encoder
         self.encoder_advice = ""
         if encoder.colours and encoder.name not in (S1C1.name, model.encoder.name):
             self.encoder_advice = f"; try --encoder {S1C1.name}"
         latencies = train.maps[INPUT]
         chosen = torch.linspace(0, len(train) - 1, min(SAMPLE, len(train))).long()
         self.latencies = latencies[chosen.to(latencies.device)].to(model.device)
+
+    def diagnose_border(self, border: float) -> Iterator[str]:
+        """Yield whether the border of the training images is far from black, as which S1C1 continues them."""
+        if border > LIGHT and getattr(self.encoder, "border", EDGE) == BLACK:
+            text = f"the border of the training images is {border:.0f} of 255, and S1C1 continues them in black"
+            yield f"{text}; try --set encoder.border={EDGE}"
 
     def diagnose(self, phase: Phase, row: dict) -> Iterator[str]:
         """Yield what is wrong after a phase; ``row``: of its last epoch in ``Progress.history``."""

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from support.refusals import refuses
 from torchvision.transforms import Compose
 
 from encoders import read_encoder
@@ -49,16 +50,21 @@ def bin_by_rank(intensities, time_steps):
 def exact_reference(encoder, image):
     """The encoder's integer arithmetic by dense convolutions, which are exact too, so that every bit is the same."""
     maps = []
+    mode = {"black": "constant", "edge": "replicate"}[encoder.border]
     for plane in torch.from_numpy(image).double().view(*image.shape[:2], -1).unbind(-1):
         for kernel, window, thresholds in zip(*encoder.integer_filters, strict=True):
             weight = torch.from_numpy(kernel[:window, :window].copy())[None, None]
             for sign, threshold in zip((1, -1), thresholds, strict=True):
-                response = F.conv2d(plane[None, None], sign * weight, padding=int(window) // 2)
+                padded = F.pad(plane[None, None], [int(window) // 2] * 4, mode=mode)
+                response = F.conv2d(padded, sign * weight)
                 maps.append(torch.where(response < threshold, 0.0, response))
     maps = torch.cat(maps, 1).transpose(0, 1)
     side = 2 * encoder.radius + 1
-    sums = F.conv2d(maps, torch.ones(1, 1, side, side, dtype=torch.float64), padding=encoder.radius)
-    return bin_by_rank(torch.where(maps > 0, maps / sums, 0.0)[:, 0], encoder.time_steps)
+    square = torch.ones(1, 1, side, side, dtype=torch.float64)
+    relative = maps / F.conv2d(maps, square, padding=encoder.radius)
+    if encoder.border == "edge":
+        relative *= F.conv2d(torch.ones_like(maps), square, padding=encoder.radius)
+    return bin_by_rank(torch.where(maps > 0, relative, 0.0)[:, 0], encoder.time_steps)
 
 
 def test_reproduces_every_golden_encoding_of_the_original():
@@ -85,6 +91,8 @@ def test_real_digits_equal_the_exact_twin(digits):
         ((28, 28), {"radius": 0, "threshold": 0}),
         *((shape, {}) for shape in ((56, 56), (8, 8), (9, 33), (1, 1))),
         *(((9, 33), {"colours": 3, **parameters}) for parameters in ({}, TWO_FILTERS)),
+        *((shape, {"border": "edge"}) for shape in ((28, 28), (5, 9), (1, 1))),
+        ((9, 33), {"colours": 3, "border": "edge", **TWO_FILTERS}),
     ],
 )
 def test_every_size_and_parameter_equals_the_exact_twin(shape, parameters, digits):
@@ -97,6 +105,21 @@ def test_every_size_and_parameter_equals_the_exact_twin(shape, parameters, digit
     assert latencies.shape == (4, encoder.channels, *shape)
     assert encoder.channels == 2 * len(encoder.filters) * encoder.colours
     assert torch.equal(latencies, torch.stack([exact_reference(encoder, image) for image in images]))
+
+
+def test_a_light_ground_is_an_edge_only_beside_black():
+    """On grey with a dark square, all spikes are near the square if the outermost pixels continue outside."""
+    image = np.full((1, 28, 28), 180, np.uint8)
+    image[0, 11:17, 11:17] = 20
+    spikes = {border: (S1C1(border=border).encode(image)[0] < 15).any(0) for border in ("black", "edge")}
+    frame = torch.ones(28, 28, dtype=bool)
+    frame[2:-2, 2:-2] = False
+    assert spikes["black"][frame].all()
+    assert not spikes["edge"][frame].any()
+    assert spikes["edge"][10:18, 10:18].sum() > 20
+    assert (S1C1(border="edge").encode(np.full((1, 9, 9), 180, np.uint8)) == 15).all()
+    with refuses("border"):
+        S1C1(border="white")
 
 
 def test_blank_images_are_silent():

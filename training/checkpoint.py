@@ -23,7 +23,7 @@ from PIL import Image
 
 from datasets.data_set import CHARACTERS
 from datasets.events import open_recordings
-from datasets.pictures import GROUNDS
+from datasets.pictures import GROUNDS, find_border
 from datasets.recordings import Recordings
 from encoders import encode_chunks, name_unit, read_encoder
 from engine.declaration import to_plain
@@ -38,7 +38,9 @@ from training.features import FrozenStages
 from training.image_files import read_image
 from utils import write_atomically
 
-RUN_TYPES = {"flags": dict, "dataset": str, "class_names": list, "fingerprint": str, "code": dict}  # of Checkpoint.run
+# Of Checkpoint.run
+RUN_TYPES = {"flags": dict, "dataset": str, "class_names": list, "fingerprint": str, "code": dict, "border": float}
+OTHER_BORDER = 64  # levels of 255 between the borders of a picture and of the training images
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class Checkpoint:
             network. A field that is newer than the checkpoint has its default.
         encoding: the encoder as plain values.
         state: the network's state dict.
-        run: "flags", "dataset", "class_names" and "fingerprint" of the run that trained the network, and "code", see
-            ``training.initial.describe_code``; {} if no run did.
+        run: "flags", "dataset", "class_names" and "fingerprint" of the run that trained the network, "code", see
+            ``training.initial.describe_code``, and of images "border", see ``find_border``; {} if no run did.
         progress: how far the run is; None if the checkpoint contains only a network.
         encoder_state: what the encoder has fitted to the training images.
     """
@@ -290,7 +292,12 @@ class TrainedNetwork:
         flags = run.get("flags", {})
         stretched = bool(flags.get("image_size"))
         ground = flags.get("ground") or GROUNDS[0]
-        return read_image(path, *self.checkpoint.image_size, centred, self.encoder.colours, stretched, ground)
+        image, note = read_image(path, *self.checkpoint.image_size, centred, self.encoder.colours, stretched, ground)
+        border = find_border(image[None])
+        usual = run.get("border", border)
+        if abs(border - usual) > OTHER_BORDER:
+            note += f"{', ' * bool(note)}its border is {border:.0f}, that of the training images {usual:.0f} of 255"
+        return image, note
 
 
 def load_network(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.pictures import read_picture, resize_image
+from datasets.pictures import find_border, read_picture, resize_image
 
 MAX_SIDE = 320  # pixels: larger pictures are reduced to this size before the search for ink
 MAX_BLACK = 63  # a picture of the network's size is not changed if the median of its border is at most this
@@ -54,7 +54,7 @@ def read_image(
     if image.min() == image.max():
         notes.append("nothing to see: all pixels are equal")
         image = np.zeros((height, width, *image.shape[2:]), np.uint8)
-    elif centred and (is_other_size or _find_ground(image) > MAX_BLACK):
+    elif centred and (is_other_size or find_border(image[None]) > MAX_BLACK):
         notes.append(f"scaled from {size} and centred as MNIST's digits")
         image = _centre_character(image, height, width, notes)
     elif is_other_size and stretched:
@@ -64,11 +64,6 @@ def read_image(
         notes.append(f"resized from {size}")
         image = _place(_scale(image, height, width), height, width)
     return image, ", ".join(notes)
-
-
-def _find_ground(pixels: np.ndarray) -> float:
-    """Return the median of the border of a picture (H, W), which is mostly ground."""
-    return np.median([*pixels[0], *pixels[-1], *pixels[:, 0], *pixels[:, -1]])
 
 
 def _centre_character(pixels: np.ndarray, height: int, width: int, notes: list[str]) -> np.ndarray:
@@ -83,7 +78,7 @@ def _centre_character(pixels: np.ndarray, height: int, width: int, notes: list[s
         pixels = _scale(pixels, MAX_SIDE, MAX_SIDE)
     if min(pixels.shape) > SMOOTHED:
         pixels = ndimage.gaussian_filter(pixels, 1)
-    ink = pixels - _find_ground(pixels)
+    ink = pixels - find_border(pixels[None])
     if -ink.min() > ink.max():
         ink = -ink
         notes.append("inverted: it was dark on light")

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from datasets.augmentation import MovedCopies
+from datasets.pictures import find_border
 from encoders import encode_chunks, name_unit
 from engine.compiled import announcements
 from engine.decision import Outcome
@@ -86,6 +87,8 @@ class Run:
             "fingerprint": self.data.set.fingerprint,
             "code": {**code, **describe_code()},
         }
+        if self.data.set.colours:
+            self.info["border"] = find_border(self.data.set.train_images)
 
     def train(self, is_resumed: bool = False) -> None:
         """Train from the progress on, test, and write all files. Raises Stopped after Ctrl-C or SIGTERM.
@@ -112,6 +115,8 @@ class Run:
         self.diagnosis = None
         if not self.settings.dry_run:
             self.diagnosis = Diagnosis(self.model, self.encoder, train, self.settings.converge)
+            if not is_resumed:
+                self.log_diagnosis(self.diagnosis.diagnose_border(self.info.get("border", 0.0)))
         with handle_signals(self.stop.note):
             while self.progress.phase < len(phases):
                 self.train_phase(train, validation)

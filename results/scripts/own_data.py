@@ -79,9 +79,7 @@ def prepare(folder: Path, name: str) -> str:
     if name.startswith("eth80"):
         path = f"{folder / 'eth80' / 'train'}"
         data = datasets.class_folders.read_folder(path, folder, (32, 32))
-        names = [
-            Path(file).stem for file in find_classes(path, ENDINGS).files
-        ]  # such as cup7-022-000
+        names = [Path(file).stem for file in find_classes(path, ENDINGS).files]  # such as cup7-022-000
         is_held_out = np.array([int(re.search(r"\d+", name)[0]) > OBJECTS for name in names])
         images = data.train_images
         if name == "eth80-grey":

@@ -13,7 +13,7 @@ from datasets import load
 from models import build_model
 from network_trainer import LatencyDataset
 from report.diagnosis import Diagnosis, compare_splits
-from s1c1 import ENCODERS
+from s1c1 import ENCODERS, S1C1
 from training.checkpoint import load_network
 
 EPOCH = re.compile(
@@ -105,6 +105,15 @@ def test_chance_and_too_many_spikes_are_named_with_the_usual_encoder(encoder, ad
     assert near.endswith(advice or "chance")
     (silent,) = diagnosis.diagnose(last, row_of(last) | {"val_accuracy": 0.0, "val_silent": 0.9})
     assert "90 %" in silent
+
+
+@pytest.mark.parametrize(("border", "encoder", "count"), [(65, "s1c1", 1), (64, "s1c1", 0), (200, "intensity", 0)])
+def test_light_borders_are_named_with_the_flag_of_s1c1(border, encoder, count):
+    diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8), encoder)
+    texts = [*diagnosis.diagnose_border(border)]
+    assert ["--set encoder.border=edge" in text for text in texts] == [True] * count
+    diagnosis.encoder = S1C1(border="edge")
+    assert [*diagnosis.diagnose_border(border)] == []
 
 
 @pytest.mark.parametrize(("test", "count"), [(0.81, 0), (0.79, 1), (1.0, 0)])

@@ -94,7 +94,9 @@ def test_predicting_on_the_ground_of_the_training(run, tmp_path, capsys):
     picture.paste((250, 250, 250, 255), (8, 8, 18, 20))
     for ground, least in (("white", 250), ("black", 0)):
         network.checkpoint.run["flags"]["ground"] = ground
-        assert network.read_image(picture)[0].min() == least
+        image, note = network.read_image(picture)
+        assert image.min() == least
+        assert ("its border is 255, that of the training images 0 of 255" in note) == (ground == "white")
 
 
 def test_what_does_not_fit_the_network(run, tmp_path, capsys):
