@@ -3,7 +3,8 @@
     python -m results.scripts.advice FOLDER [--seeds 0 1 2] [--cases nmnist faces …]
 
 FOLDER contains N-MNIST's recordings as ``nmnist/CLASS``, photographs of faces and motorbikes as ``faces/CLASS``,
-Fashion-MNIST as ``FashionMNIST/raw``, and the first 300 training images of each class of CIFAR-10 as ``cifar/CLASS``.
+Fashion-MNIST as ``FashionMNIST/raw``, the first 300 training images of each class of CIFAR-10 as ``cifar/CLASS``,
+``kannada.npz``, and the sets in grey that own_data.py writes, ``held-out/NAME.npz``.
 A part of the training images is held out; no test image is read. What the run with the first seed advises is followed
 with all seeds. A line for each advice contains the accuracy of the last epoch, mean and standard error over the seeds,
 and the mean difference with its standard error.
@@ -26,12 +27,21 @@ NMNIST = "--dataset events:{folder}/nmnist --epochs 6 12 20"
 FACES = "--dataset folder:{folder}/faces --image-size 28 28 --epochs 10 10 20"
 FASHION = "--dataset fashion-mnist --data-dir {folder} --ratio 0.1 --val-split 2000 --epochs 2 4 10"
 CIFAR = "--dataset folder:{folder}/cifar --epochs 2 4 10"
+EARLY = "--epochs 1 1 10 --set s3.rule=margin"
+SILENT = "--epochs 2 4 10 --set s3.rule=margin s1.threshold=60"
 CASES = {
     "nmnist": NMNIST,
     "faces": FACES,
     "fashion": FASHION,
     "cifar-adaptive-intensity": f"{CIFAR} --encoder intensity {ADAPTIVE}",
     "faces-adaptive-intensity": f"{FACES} --encoder intensity {ADAPTIVE}",
+    "nmnist-early": f"--dataset events:{{folder}}/nmnist {EARLY}",
+    "faces-early": f"--dataset folder:{{folder}}/faces --image-size 28 28 {EARLY}",
+    "eth80-grey-early": f"--dataset {{folder}}/held-out/eth80-grey.npz {EARLY}",
+    "cifar-grey-early": f"--dataset {{folder}}/held-out/cifar-grey.npz {EARLY}",
+    "nmnist-silent": f"--dataset events:{{folder}}/nmnist {SILENT}",
+    "faces-silent": f"--dataset folder:{{folder}}/faces --image-size 28 28 {SILENT}",
+    "kannada-silent": f"--dataset {{folder}}/kannada.npz --ratio 0.2 {SILENT}",
 }
 ADVICE = re.compile(r"try (--.*)$")
 
@@ -69,6 +79,7 @@ def main() -> None:
         before = np.array([accuracy, *(train([*words, "--no-figures"], seed)[0] for seed in others)])
         print(f"{case}: {describe(before)} %; {CASES[case]}", flush=True)
         texts = {ADVICE.search(text)[1]: text for text in diagnosis if ADVICE.search(text)}
+        texts = {advice: text for advice, text in texts.items() if "--model" not in advice}  # it has other epochs
         for advice, text in texts.items():
             followed = follow(words, advice.split())
             after = np.array([train([*followed, "--no-figures"], seed)[0] for seed in args.seeds])

@@ -2,12 +2,12 @@
 
     python -m results.scripts.own_data FOLDER --before CHECKOUT [--rows eth80-colour …] [--seeds 0 1 2]
 
-FOLDER contains ``eth80/train``, ``nmnist``, ``faces``, ``kannada.npz``, ``usps.npz`` and ``kmnist-8000.npz``. A part of
-the training images is held out: of ETH-80 objects 6 and 7 of each class, of the other sets a quarter, stratified. No
-test image is read. CHECKOUT is an earlier version of this repository, in which the same command runs without the new
-flags. A line for each row contains the accuracy of the last epoch on the held-out images, mean and standard error over
-the seeds, and the mean paired difference with its standard error. Finished runs are in FOLDER/runs and are not
-repeated.
+FOLDER contains ``eth80/train``, ``nmnist``, ``faces``, ``cifar`` (see advice.py), ``kannada.npz``, ``usps.npz`` and
+``kmnist-8000.npz``. A part of the training images is held out: of ETH-80 objects 6 and 7 of each class, of the other
+sets a quarter, stratified. No test image is read. CHECKOUT is an earlier version of this repository, in which the same
+command runs without the new flags. A line for each row contains the accuracy of the last epoch on the held-out images,
+mean and standard error over the seeds, and the mean paired difference with its standard error. Finished runs are in
+FOLDER/runs and are not repeated.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 import datasets
-from datasets.class_folders import find_classes
+from datasets.class_folders import find_classes, read_folder
 from datasets.pictures import ENDINGS
 from datasets.splits import stratified_split
 from results.scripts.advice import describe
@@ -53,6 +53,8 @@ ROWS = {
     "eth80-grey-edge": Row("eth80-grey", MULTISCALE, EDGE),
     "nmnist": Row("nmnist", MULTISCALE, CONVERGE),
     "kannada": Row("kannada", MULTISCALE, CONVERGE),
+    "cifar-grey-margin": Row("cifar-grey", MARGIN, CONVERGE),
+    "cifar-grey-margin-edge": Row("cifar-grey", MARGIN, EDGE),
     "eth80-grey-margin": Row("eth80-grey", MARGIN, CONVERGE),
     "eth80-grey-margin-edge": Row("eth80-grey", MARGIN, EDGE),
     "nmnist-margin": Row("nmnist", MARGIN, CONVERGE),
@@ -77,19 +79,20 @@ def prepare(folder: Path, name: str) -> str:
     if target.exists():
         return str(target)
     if name.startswith("eth80"):
-        path = f"{folder / 'eth80' / 'train'}"
-        data = datasets.class_folders.read_folder(path, folder, (32, 32))
+        path = str(folder / "eth80" / "train")
+        data = read_folder(path, folder, (32, 32))
+        images = data.train_images
         names = [Path(file).stem for file in find_classes(path, ENDINGS).files]  # such as cup7-022-000
         is_held_out = np.array([int(re.search(r"\d+", name)[0]) > OBJECTS for name in names])
-        images = data.train_images
-        if name == "eth80-grey":
-            images = np.rint(images @ [0.299, 0.587, 0.114]).astype(np.uint8)  # luma, ITU-R BT.601
     else:
-        source = f"folder:{folder / name}" if name == "faces" else str(folder / f"{name}.npz")
-        data = datasets.load(source, image_size=(28, 28))
+        is_folder = name in ("faces", "cifar-grey")
+        source = f"folder:{folder / name.removesuffix('-grey')}" if is_folder else str(folder / f"{name}.npz")
+        data = datasets.load(source, image_size=(32, 32) if name == "cifar-grey" else (28, 28))
         images = data.train_images
         _, chosen = stratified_split(data.train_labels, len(images) // HELD_OUT, 0)
         is_held_out = np.isin(np.arange(len(images)), chosen)
+    if name.endswith("-grey"):
+        images = np.rint(images @ [0.299, 0.587, 0.114]).astype(np.uint8)  # luma, ITU-R BT.601
     labels = data.train_labels
     target.parent.mkdir(exist_ok=True)
     parts = {"x_train": images[~is_held_out], "y_train": labels[~is_held_out]}
