@@ -51,7 +51,8 @@ def load(
         )
     registered = find_reader(name)
     if registered is None:
-        raise InputError(f"unknown --dataset {name!r}; choose from {list_datasets()}")
+        hint = f"; a folder is folder:{name}" if os.path.isdir(name) else ""
+        raise InputError(f"unknown --dataset {name!r}; choose from {list_datasets()}{hint}")
     argument = name.removeprefix(registered) if registered.endswith(":") else name
     read = DATASETS[registered]
     if ground is not None:

@@ -70,11 +70,13 @@ class DataSet:
             parts.append(("test", self.test_images, self.test_labels))
         for part, images, labels in parts:
             if images.dtype != np.uint8 or images.size == 0 or len(shape) < 2 or shape[2:] not in ((), (3,)):
-                raise InputError(
-                    f"{self.name}'s {part} set is {images.dtype} {images.shape}, not uint8 images (N, H, W) or "
-                    "(N, H, W, 3), black 0 and white 255; images from 0 to 1 become so with "
-                    "(255 * images).round().astype('uint8')",
-                )
+                hint = ""
+                if images.dtype.kind == "f":
+                    hint = "; images from 0 to 1 become so with (255 * images).round().astype('uint8')"
+                elif shape[:1] == (3,):
+                    hint = "; images (N, 3, H, W) become so with images.transpose(0, 2, 3, 1)"
+                wanted = "uint8 images (N, H, W) or (N, H, W, 3), black 0 and white 255"
+                raise InputError(f"{self.name}'s {part} set is {images.dtype} {images.shape}, not {wanted}{hint}")
             if images.shape[1:] != shape:
                 raise InputError(
                     f"the training images of {self.name} have {shape} pixels, but its test images {images.shape[1:]}",

@@ -18,6 +18,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+from engine.rules import RULES
 from report.evaluation import SILENT
 from utils import write_atomically
 
@@ -31,7 +32,6 @@ GREY = "#6B6B6B"
 PALE = "#E4E7EA"
 PALETTE = BLUE, ORANGE, INK, YELLOW, SKY
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 4))
-RULE_NAMES = {"stdp": "STDP", "rstdp": "R-STDP"}
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 10,
@@ -224,7 +224,7 @@ def _epochs_of_phases(rows):
 
 def _rules(rows):
     names = dict.fromkeys(row["rule"] for row in rows)
-    return " and ".join(RULE_NAMES.get(name, name) for name in names)
+    return " and ".join(RULES[name].title if name in RULES else name for name in names)
 
 
 def _percent(rows, key):

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import functools
 import io
+import json
 import os
 import re
 import runpy
@@ -105,6 +106,20 @@ def test_every_command_runs(runs):
     (listed,) = re.findall(r"\| file \|.*\n\|-.*\n((?:\|.*\n)+)", TEXT)
     names = re.findall(r"^\| `([^`]+)`", listed, re.MULTILINE)
     assert {name.rstrip("/") for name in names} == {path.name for path in (runs / "first").iterdir()}
+
+
+@pytest.mark.slow
+def test_the_network_of_the_own_file_learns(tmp_path, monkeypatch):
+    """The command of docs/customizing.md, with a file of all examples of the page."""
+    own = tmp_path / "mine.py"
+    blocks = [block for block in EXAMPLE.findall(CUSTOMIZING) if re.search(r"^(class|@)", block, re.MULTILINE)]
+    own.write_text("\n".join(blocks))
+    (command,) = (words for program, words in COMMANDS if program == "train" and "bars" in words)
+    with forget_names():
+        dont_draw(monkeypatch)
+        words = [re.sub("^mine.py$", str(own), word) for word in command]
+        assert train.main([*words, "--output", str(tmp_path), "--name", "run"]) == 0
+    assert json.loads((tmp_path / "run" / "results.json").read_text())["test"]["last"]["accuracy"] > 0.9
 
 
 def test_every_sweep_runs(tmp_path, monkeypatch):
