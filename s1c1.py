@@ -57,6 +57,7 @@ class Encoder(Declared):
       latencies;
     * ``polarity``: for each channel 1 (spikes for light in dark surroundings), -1 (for dark in light surroundings) or
       0; by default 1 and -1 in turn, or 0 without scales;
+    * ``channel_names``: of an encoder without scales a name for each channel, for figures; by default numbers;
     * ``colours``: 1 for grey images (the default), 3 for red, green and blue, 0 for recordings of events.
 
     An encoder that depends on the training images has the names of its tensors in ``fitted``, and a method ``fit`` that
@@ -72,6 +73,7 @@ class Encoder(Declared):
     state: ClassVar[Mapping[str, torch.Tensor]] = MappingProxyType({})
     time_steps = 15  # without a type: these attributes may be fields of a subclass, in the order of the subclass
     scales = ()
+    channel_names = ()
     colours = 1
 
     def __init_subclass__(cls, name: str | None = None, **kwargs):

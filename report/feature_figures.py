@@ -13,6 +13,7 @@ from report.map_pictures import enlarge, make_mosaic
 
 POLARITY_COLORS = {1: ORANGE, -1: BLUE, 0: "#505050"}  # on-centre, off-centre, and inputs that are neither
 TILE = 48  # pixels of a small picture in a grid, at least
+LEGEND = "light: responds to light, dark: to dark, grey: to neither"
 NUMBERED = 60  # tiles of a grid, at most, that all have a number
 
 
@@ -58,25 +59,25 @@ def group_scales(polarity: Sequence[int]) -> list[list[int]]:
 
 
 @use_style()
-def draw_features(features: np.ndarray, title: str) -> Figure:
+def draw_features(features: np.ndarray, title: str, legend: str = LEGEND) -> Figure:
     """Draw preferred features in image space: light where a neuron prefers light, dark where it prefers dark.
 
-    features: (F, h, w) from ``features.compute_preferred_features``. Empty margins are cut off.
+    features: (F, h, w) or (F, h, w, 3) from ``preferred.compute_preferred_features``. Empty margins are cut off.
     """
-    count, height, width = features.shape
-    strength = np.abs(features).max(0, initial=0)
+    count, height, width = features.shape[:3]
+    strength = np.abs(features).reshape(count, height, width, -1).max((0, 3), initial=0)
     vertical, horizontal = _find_content(strength)
     shown = features[:, vertical, horizontal]
     columns = max(1, math.ceil(math.sqrt(1.5 * count)))
     cell = max(0.32, min(0.9, 14 / columns))
     # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
-    peaks = np.abs(shown).max((1, 2))
+    peaks = np.abs(shown).reshape(count, -1).max(1)
     limit = np.quantile(peaks, 0.75) or 1
     levels = ((shown / limit + 1) * 127.5).clip(0, 255)
-    tiles = enlarge(levels.astype(np.uint8), math.ceil(TILE / max(shown.shape[1:])))
-    tiles = np.pad(tiles, [(0, 0), (1, 1), (1, 1)], constant_values=128)  # a frame: white must not touch white
+    tiles = enlarge(levels.astype(np.uint8), math.ceil(TILE / max(shown.shape[1:3])))
+    frame = [(0, 0), (1, 1), (1, 1), (0, 0)][: tiles.ndim]
+    tiles = np.pad(tiles, frame, constant_values=128)  # white must not touch white
     gap = math.ceil(0.13 / cell * tiles.shape[2])  # as high as the numbers
-    legend = "light: responds to light, dark: to dark, grey: to neither"
     caption = f"{count} features of {height}×{width} pixels; {legend}"
     return _draw_tiles(tiles / 255, columns, gap, cell, title, caption)
 

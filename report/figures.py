@@ -49,6 +49,7 @@ STYLE = {
     "text.parse_math": False,  # names may contain $
     "text.usetex": False,
 }
+LETTER = 0.085  # inches of a letter in the titles of axes
 NAME_LENGTH = 20  # characters of the name of a class in a figure
 
 
@@ -234,13 +235,15 @@ def _percent(rows, key):
 
 @use_style()
 def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: str) -> Figure:
-    """Draw the one-vs-rest ROC curves of the classes.
+    """Draw the one-vs-rest ROC curves of the classes, or of more classes than styles the areas under them, sorted.
 
     The panel is the square in the upper left corner, which contains the point of every curve that is closest to the
     corner, so that the curves can be told apart. curves: the result of ``evaluation.compute_roc_curves``. The points of
     a curve are joined by straight lines.
     """
     class_names = shorten(class_names)
+    if len(curves) > len(PALETTE) * len(DASHES):
+        return _draw_areas(curves, class_names, title)
     farthest = max((np.maximum(x, 1 - y).min() for x, y, _ in filter(None, curves)), default=1)
     side = next(side for side in (1, 2, 5, 10, 20, 50, 100) if side >= min(100, 150 * farthest))
     columns = math.ceil(len(curves) / 15)  # of the legend
@@ -264,6 +267,22 @@ def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: 
     axes.set(xlabel="false positives, % of the other classes' images", ylabel="true positives, % of the class's images")
     placement = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
     axes.legend(title="class: area under curve", ncols=columns, **placement)
+    return figure
+
+
+def _draw_areas(curves, class_names, title):
+    """Draw the area under each ROC curve as a bar, the smallest at the top."""
+    areas = {name: curve[2] for curve, name in zip(curves, class_names, strict=True) if curve is not None}
+    names = sorted(areas, key=areas.get, reverse=True)
+    values = [areas[name] for name in names]
+    figure = create_figure(7, 0.19 * len(names) + 0.8, title)
+    axes = figure.add_subplot()
+    axes.barh(names, values, color=BLUE)
+    for place, value in enumerate(values):
+        axes.text(value, place, f" {value:.4f}", va="center", fontsize=8)
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set(xlim=(min(values, default=0) - 0.01, 1), ylim=(-0.6, len(names) - 0.4))
+    axes.set_title("area under the ROC curve of each class against the rest")
     return figure
 
 
@@ -341,9 +360,13 @@ def draw_errors(images, indices, labels, predictions, class_names: Sequence[str]
     """
     shown = len(images)
     names = [*shorten(class_names), "silent"]  # a prediction of -1 is the last
-    decided = [f"{names[label]} → {names[prediction]}" for label, prediction in zip(labels, predictions, strict=True)]
-    width = max(1.05, 0.075 * max(map(len, decided), default=0))
-    figure, grid = create_panels(shown, max(1, min(10, shown)), width, 1.35, title)
+    longest = max(map(len, names[:-1]))
+    arrow = " → " if longest <= 3 else " →\n"  # words have two lines
+    pairs = zip(labels, predictions, strict=True)
+    decided = [f"{names[label]}{arrow}{names[prediction]}" for label, prediction in pairs]
+    width = max(1.05, LETTER * (longest + 3))
+    columns = max(1, min(10, shown, int(14 / width)))
+    figure, grid = create_panels(shown, columns, width, 1.35 if longest <= 3 else 1.55, title)
     figure.get_layout_engine().set(h_pad=0.05)
     for axes, image, index, text, prediction in zip(grid, images, indices, decided, predictions, strict=True):
         axes.imshow(image, cmap="gray", vmin=0, vmax=255)

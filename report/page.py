@@ -92,12 +92,13 @@ def collect_data(report: Report) -> dict:
     model = report.model
     polarity = report.encoder.polarity
     groups = group_scales(polarity)
-    features = compute_preferred_features(model, polarity)
+    features = compute_preferred_features(model, polarity, report.encoder.colours)
     return {
         "steps": model.time_steps,
         "classes": list(map(str, report.class_names)),
         "stages": describe_stages(model, *report.images.shape[1:3]),
-        "scales": report.encoder.scales,
+        "scales": report.encoder.channel_names or report.encoder.scales,
+        "polar": any(polarity),
         "inputs": [[(channel, int(polarity[channel])) for channel in group] for group in groups],
         "weights": read_weights(model),
         "features": {label: pack(pictures, -1, 1) for label, pictures in features.items()},

@@ -14,7 +14,9 @@ BLOCK = 32768  # values that are computed together: they fit in a cache, and tor
 
 
 @torch.no_grad()
-def compute_preferred_features(model: NetworkTrainer, polarity: Sequence[int]) -> dict[str, np.ndarray]:
+def compute_preferred_features(
+    model: NetworkTrainer, polarity: Sequence[int], colours: int = 1
+) -> dict[str, np.ndarray]:
     """Compute the preferred features of the convolutions that fire.
 
     A feature is a signed picture: positive where the neuron prefers light among dark (on-centre cells), negative where
@@ -25,30 +27,39 @@ def compute_preferred_features(model: NetworkTrainer, polarity: Sequence[int]) -
     Args:
         polarity: for each input channel 1 (on-centre), -1 (off-centre) or 0 (neither). If all are 0, all channels
             count as light.
+        colours: 3 if the channels are those of red, then as many of green, then of blue; else the pictures are grey.
 
-    Returns {label: float32 (F, h, w), in pixels}. A label is the name of a stage or of a branch ("s3_3x3", "s3_5x5",
-    …).
+    Returns {label: float32 (F, h, w), in pixels; of three colours (F, h, w, 3)}. A label is the name of a stage or of a
+    branch ("s3_3x3", "s3_5x5", …).
     The decision stage is not included: its neurons compare sums over hundreds of synapses, and prefer no pattern.
     """
     features = {}
     signs = torch.tensor(list(polarity), dtype=torch.float32)
     if not signs.any():
         signs += 1
-    maps = {INPUT: (signs[:, None, None], (1, 1))}  # {stage: (features, pixels between neighbouring neurons)}
+    is_coloured = colours == 3 and len(signs) % 3 == 0
+    of_colours = torch.ones(1, len(signs))
+    if is_coloured:
+        of_colours = torch.eye(3).repeat_interleave(len(signs) // 3, 1)
+    # {stage: (features (colours, F, h, w), pixels between neighbouring neurons)}
+    maps = {INPUT: ((of_colours * signs)[..., None, None], (1, 1))}
     for name, stage in model.declaration.items():
         if name == model.decision:
             continue
         below, step = maps[model.inputs_of(name)[0]]
         if not stage.convs:
-            maps[name] = get_deep_feature(below, step, stage.size, stage.size)
+            pooled = [get_deep_feature(colour, step, stage.size, stage.size) for colour in below]
+            maps[name] = torch.stack([pictures for pictures, _ in pooled]), pooled[0][1]
             continue
         weights = [layer.weight.detach().cpu().float() for _, layer in model.named_layers([name])]
-        branches = [scale_features(project_features(below, step, weight)) for weight in weights]
-        for (label, _), pictures in zip(model.named_layers([name]), branches, strict=True):
-            features[label] = pictures.numpy()
-        largest = max(pictures.shape[1:] for pictures in branches)
+        branches = []
+        for (label, _), weight in zip(model.named_layers([name]), weights, strict=True):
+            pictures = scale_features(torch.stack([project_features(colour, step, weight) for colour in below]))
+            features[label] = pictures.movedim(0, -1).numpy() if is_coloured else pictures[0].numpy()
+            branches.append(pictures)
+        largest = max(pictures.shape[2:] for pictures in branches)
         centered = [center_features(pictures, largest) for pictures in branches]
-        maps[name] = torch.cat(centered), step
+        maps[name] = torch.cat(centered, 1), step
     return features
 
 
@@ -83,9 +94,9 @@ def scale_features(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def center_features(pictures: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Pad pictures (F, h, w) with zeros on all sides to ``size`` = (rows, columns)."""
-    rows = size[0] - pictures.shape[1]
-    columns = size[1] - pictures.shape[2]
+    """Pad pictures (…, h, w) with zeros on all sides to ``size`` = (rows, columns)."""
+    rows = size[0] - pictures.shape[-2]
+    columns = size[1] - pictures.shape[-1]
     top = rows // 2
     left = columns // 2
     return F.pad(pictures, (left, columns - left, top, rows - top))

@@ -142,13 +142,16 @@ def filters(report, caption):
     label, layer = next(report.model.named_layers())
     weight = layer.weight.numpy(force=True)
     title = f"{caption} {label}\n{report.title}"
-    yield label, feature_figures.draw_filters(weight, title, report.encoder.polarity, report.encoder.scales)
+    encoder = report.encoder
+    yield label, feature_figures.draw_filters(weight, title, encoder.polarity, encoder.channel_names or encoder.scales)
 
 
 @figure("Preferred features of")
 def features(report, caption):
-    for label, pictures in compute_preferred_features(report.model, report.encoder.polarity).items():
-        yield label, feature_figures.draw_features(pictures, f"{caption} {label}\n{report.title}")
+    encoder = report.encoder
+    legend = feature_figures.LEGEND if any(encoder.polarity) else "light: has strong synapses"
+    for label, pictures in compute_preferred_features(report.model, encoder.polarity, encoder.colours).items():
+        yield label, feature_figures.draw_features(pictures, f"{caption} {label}\n{report.title}", legend)
 
 
 @figure("Moved images")

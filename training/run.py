@@ -341,6 +341,7 @@ class Run:
         best = self.progress.best
         data = self.data
         images, labels, chosen = data.get_split(split)
+        train = data.splits["train"]
         latencies = self.encode_split(split).maps[INPUT]
         evaluations, energy = self.evaluate(latencies, labels[chosen], validation)
         if best is None:
@@ -362,7 +363,7 @@ class Run:
             split=split,
             evaluation=evaluations.get(f"{split}.best"),
             history=self.progress.history,
-            training_images=data.set.train_images[data.splits["train"][:MOVED_IMAGES]],
+            training_images=data.set.train_images[train[:: math.ceil(len(train) / MOVED_IMAGES)]],
             augmentation=self.plan.augmentation,
             seed=settings.seed,
         )

@@ -1,5 +1,6 @@
 """The figures: what is in them, that they can be written, and that they are written whole."""
 
+import itertools
 import string
 
 import matplotlib
@@ -133,6 +134,28 @@ def test_roc(strength, side, tmp_path):
     assert has_color(render(figure, tmp_path), BLUE)
 
 
+def test_the_areas_of_many_classes_are_sorted(tmp_path):
+    labels = np.arange(4300) % 43
+    scores = np.linspace(0.5, 3, 43) * np.eye(43)[labels] + np.random.default_rng(0).normal(size=(4300, 43))
+    curves = [*compute_roc_curves(labels, scores, 43)[:42], None]
+    figure = figures.draw_roc(curves, [f"sign {number}" for number in range(43)], "title")
+    (axes,) = figure.axes
+    widths = [bar.get_width() for bar in axes.patches]
+    assert widths == sorted((area for _, _, area in curves[:42]), reverse=True)
+    assert has_color(render(figure, tmp_path), BLUE)
+
+
+def test_titles_of_errors_do_not_overlap(tmp_path):
+    """With words as names of classes, from five letters to more than are shown."""
+    for names in (("apple", "tomato"), ("mmmmmmmmmmmmmmmmmmmmmmmm", "roundabout mandatory")):
+        images = np.zeros((25, 8, 8), np.uint8)
+        figure = figures.draw_errors(images, range(25), [0] * 25, [1] * 25, names, "title", 25)
+        render(figure, tmp_path)
+        renderer = figure.canvas.get_renderer()
+        boxes = [axes.title.get_window_extent(renderer) for axes in figure.axes if axes.images]
+        assert not any(box.overlaps(other) for box, other in itertools.pairwise(boxes))
+
+
 def mosaic_of(figure):
     return np.asarray(figure.axes[0].images[0].get_array())
 
@@ -160,6 +183,9 @@ def test_features_of_any_number_and_nothing_to_show(tmp_path):
         assert picture.shape[1] < 3000
         assert picture.std() > 20
     render(feature_figures.draw_features(np.zeros((4, 5, 5)), "title"), tmp_path)
+    coloured = np.zeros((4, 5, 5, 3))
+    coloured[:, 2, 2, 0], coloured[:, 2, 2, 1:] = 1, -1
+    assert has_color(render(feature_figures.draw_features(coloured, "title"), tmp_path), (1, 0, 0))
     render(figures.draw_spike_times({"s1": np.r_[np.zeros(15), 10], "s2": np.zeros(16)}, "title"), tmp_path)
     render(figures.draw_roc([None, None], "ab", "title"), tmp_path)
 

@@ -49,6 +49,20 @@ def test_a_bar_is_found_again():
     assert np.flatnonzero(dark).tolist() == [2]
 
 
+def test_colours_are_those_of_the_channels():
+    """Of 18 channels, the first six are red: s1 prefers light red beside dark blue, s2 two such features."""
+    model = build_model("mozafari2018", in_channels=18)
+    for _, layer in model.named_layers():
+        layer.weight.zero_()
+    model.stages["s1"].weight[4, 0, 2, 2] = model.stages["s1"].weight[4, 17, 2, 4] = 1
+    model.stages["s2"].weight[9, 4, 0, 0] = 1
+    features = compute_preferred_features(model, (1, -1) * 9, 3)
+    assert features["s1"].shape == (30, 5, 5, 3)
+    assert features["s1"][4, 2, 2].tolist() == [1, 0, 0]
+    assert features["s1"][4, 2, 4].tolist() == [0, 0, -1]
+    assert features["s2"][9, ..., 0].max() == -features["s2"][9, ..., 2].min() == 1
+
+
 def test_polarity_is_the_encoders():
     model = build_model("mozafari2018", in_channels=2)
     weight = model.stages["s1"].weight
