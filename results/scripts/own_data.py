@@ -13,6 +13,7 @@ FOLDER/runs and are not repeated.
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,7 @@ def train(checkout: Path, words: list[str], output: Path) -> float:
     """Return the accuracy of the last epoch on the held-out images."""
     results = output / "results.json"
     if not results.exists():
+        shutil.rmtree(output, ignore_errors=True)  # an interrupted run
         flags = [*words, *COMMON.split(), "--output", str(output.parent), "--name", output.name]
         subprocess.run([sys.executable, "train.py", *flags], cwd=checkout, check=True, stdout=subprocess.DEVNULL)
     return json.loads(results.read_text())["test"]["last"]["accuracy"]
