@@ -283,7 +283,7 @@ def measure_pixels(plan: Plan) -> dict[str, Any]:
     parts = []
     for name in ("train", split):
         images, labels, indices = data.get_split(name)
-        count = min(MAX_IMAGES, MAX_VALUES // math.prod(images.shape[1:]))
+        count = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(images.shape[1:])))
         chosen = indices[:: math.ceil(len(indices) / count)]
         pixels = np.asarray(images[chosen]).reshape(len(chosen), -1)
         parts.append((np.float32(pixels / 255), labels[chosen]))
@@ -295,5 +295,6 @@ def measure_pixels(plan: Plan) -> dict[str, Any]:
         classifier = LogisticRegression(**PIXELS).fit(*train)
     reference = {"accuracy": classifier.score(*scored), "split": split, "images": len(train[1])}
     if shared:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, reference)
     return reference

@@ -126,7 +126,7 @@ def test_results_do_not_wait_for_a_readout(tmp_path, undrawn, monkeypatch, capsy
 def test_a_network_below_a_linear_classifier_is_named(model, accuracy, expected, tmp_path, monkeypatch):
     """What the classifier reaches is measured once for the runs of a sweep with the same splits."""
     words = command.SMALL.replace("mozafari2018", model)
-    settings = TrainSettings.parse(shlex.split(f"{words} --shared-phases {tmp_path}"))
+    settings = TrainSettings.parse(shlex.split(f"{words} --shared-phases {tmp_path / 'phases'}"))
     data = load_data(settings)
     settings, encoder, model = resolve(settings, data)
     plan = make_plan(settings, data, encoder, model)
