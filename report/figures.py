@@ -271,17 +271,18 @@ def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: 
 
 
 def _draw_areas(curves, class_names, title):
-    """Draw the area under each ROC curve as a bar, the smallest at the top."""
+    """Draw the area under each ROC curve as a dot, the smallest at the top."""
     areas = {name: curve[2] for curve, name in zip(curves, class_names, strict=True) if curve is not None}
     names = sorted(areas, key=areas.get, reverse=True)
     values = [areas[name] for name in names]
     figure = create_figure(7, 0.19 * len(names) + 0.8, title)
     axes = figure.add_subplot()
-    axes.barh(names, values, color=BLUE)
+    axes.plot(values, names, "o", color=BLUE)
+    axes.grid()
     for place, value in enumerate(values):
-        axes.text(value, place, f" {value:.4f}", va="center", fontsize=8)
+        axes.text(value, place, f"  {value:.4f}", va="center", fontsize=8)
     axes.tick_params(axis="y", labelsize=8)
-    axes.set(xlim=(min(values, default=0) - 0.01, 1), ylim=(-0.6, len(names) - 0.4))
+    axes.set_ylim(-0.6, len(names) - 0.4)
     axes.set_title("area under the ROC curve of each class against the rest")
     return figure
 

@@ -140,8 +140,7 @@ def test_the_areas_of_many_classes_are_sorted(tmp_path):
     curves = [*compute_roc_curves(labels, scores, 43)[:42], None]
     figure = figures.draw_roc(curves, [f"sign {number}" for number in range(43)], "title")
     (axes,) = figure.axes
-    widths = [bar.get_width() for bar in axes.patches]
-    assert widths == sorted((area for _, _, area in curves[:42]), reverse=True)
+    assert axes.lines[0].get_xdata().tolist() == sorted((area for _, _, area in curves[:42]), reverse=True)
     assert has_color(render(figure, tmp_path), BLUE)
 
 

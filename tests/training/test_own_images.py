@@ -49,7 +49,7 @@ def test_a_folder_in_colour(run):
     log = (run / "log.txt").read_text()
     assert "3 of 16 images are held out" in log
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
-    assert (content.in_channels, content.encoding["colours"], content.num_classes) == (18, 3, 2)
+    assert (content.in_channels, content.encoding["s1c1"]["colours"], content.num_classes) == (18, 3, 2)
     about = content.run
     assert (about["dataset"], about["class_names"], content.image_size) == ("my faces", ["anna", "ben"], (28, 28))
     assert re.fullmatch("[0-9a-f]{16}", about["fingerprint"])
