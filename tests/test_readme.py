@@ -35,7 +35,7 @@ from s1c1 import ENCODERS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-DOCS = "customizing", "outputs", "engine", "background", "other_libraries"
+DOCS = "customizing", "outputs", "engine", "background", "learning", "other_libraries"
 CHANGES = ROOT / "CHANGELOG.md"
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))

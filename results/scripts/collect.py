@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":  # as a script, it finds its own folder only
     sys.path.insert(0, str(HERE.parent))
 
-from results.scripts import other_data  # noqa: E402
+from results.scripts import learning_page, other_data  # noqa: E402
 from results.scripts.other_data import format_mean  # noqa: E402
 
 RUN_COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"
@@ -352,6 +352,9 @@ def make_tables() -> dict[Path, dict[str, str]]:
             "quoted": make_quoted_table("accuracy, %"),
             "quoted times": make_quoted_table("680 epochs, h"),
         },
+        HERE.parent / "docs" / "learning.md": {
+            "learning": to_markdown(learning_page.COLUMNS, learning_page.make_table()),
+        },
         HERE / "runs" / "README.md": {"runs": make_run_table()},
     }
 
@@ -363,3 +366,4 @@ if __name__ == "__main__":
         fill(page, tables)
     pictures.draw_operations(HERE / "operations.png", find_operations())
     pictures.draw_data(HERE / "data.png", other_data.read_groups())
+    pictures.draw_learning(HERE / "learning.png")

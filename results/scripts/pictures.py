@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from images.draw import GREY, INK, ORANGE, PALE, PURPLE, STYLE
+from results.scripts import learning_page
 from results.scripts.other_data import TITLES, format_mean, get_test_accuracies, read_pixel_classifiers
 
 RULES = {"R-STDP": ORANGE, "margin rule": PURPLE, "other classifier": GREY}
@@ -94,4 +95,28 @@ def draw_data(path: Path, groups) -> None:
         axes.set_axisbelow(True)
         axes.set_title("Each fold or seed (pale), mean and standard deviation")
         add_legend(axes, [*RULES], "upper left")
+        figure.savefig(path, dpi=150)
+
+
+def draw_learning(path: Path) -> None:
+    """Draw the accuracy of each kind of features in each panel: mean and standard deviation over the seeds."""
+    found = learning_page.read_table()
+    panels = learning_page.list_panels()
+    with style.context(["default", STYLE]):
+        figure = Figure(figsize=(4 * len(panels), 4), layout="constrained")
+        for axes, (title, label, keys) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+            for kind, colour in zip(learning_page.KINDS, (ORANGE, PURPLE, GREY), strict=True):
+                values = [list(found[key][kind].values()) for key in keys.values()]
+                means = [statistics.mean(of_seeds) for of_seeds in values]
+                deviations = [statistics.stdev(of_seeds) if len(of_seeds) > 1 else 0 for of_seeds in values]
+                axes.errorbar(list(keys), means, deviations, fmt="o-", color=colour, capsize=3, label=kind)
+            if max(keys) > 3:
+                axes.set(xscale="log")
+                axes.minorticks_off()
+            axes.set_xticks(list(keys), [f"{x:,}" for x in keys])
+            axes.set_title(title)
+            axes.set(xlabel=label, ylabel="accuracy, %")
+            axes.grid(color=PALE)
+            axes.set_axisbelow(True)
+            axes.legend(frameon=False, loc="best")
         figure.savefig(path, dpi=150)

@@ -1,0 +1,102 @@
+"""What docs/learning.md shows of results/learning.tsv, which learning.py writes.
+
+    python -m results.scripts.learning_page
+
+prints how many weights of each STDP layer of the networks in ``results/checkpoints`` are near a bound.
+"""
+
+import csv
+import statistics
+from pathlib import Path
+
+TABLE = Path(__file__).resolve().parent.parent / "learning.tsv"
+KINDS = "STDP", "imprinted", "random"
+COLUMNS = "data", "features", "labels of a class", "noise", "seeds", *KINDS, "STDP − imprinted", "STDP − random"
+ALL_LABELS = "1000"
+NEAR = 0.05
+WIDTHS = "8", "32", "128", "512"
+DEPTHS = {"128": 1, "32-128": 2, "32-128-128": 3}
+
+
+def read_table() -> dict[tuple[str, ...], dict[str, dict[str, float]]]:
+    """Return {(data, network, labels, noise): {kind of features: {seed: accuracy in per cent}}}."""
+    found = {}
+    with open(TABLE, newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            key = tuple(row[name] for name in ("data", "network", "labels", "noise"))
+            found.setdefault(key, {}).setdefault(row["features"], {})[row["seed"]] = float(row["accuracy"])
+    return found
+
+
+def format_difference(a: dict[str, float], b: dict[str, float]) -> str:
+    """Return the mean and the standard error of the differences, by seed."""
+    differences = [a[seed] - b[seed] for seed in a]
+    mean = f"{statistics.mean(differences):+.2f}"
+    if len(differences) == 1:
+        return mean
+    return f"{mean} ± {statistics.stdev(differences) / len(differences) ** 0.5:.2f}"
+
+
+def make_table() -> list[tuple[str, ...]]:
+    """Return the rows of the table."""
+    rows = []
+    for (data, network, labels, noise), kinds in read_table().items():
+        if "none" in kinds:
+            continue
+        means = [f"{statistics.mean(kinds[kind].values()):.2f}" for kind in KINDS]
+        differences = [format_difference(kinds["STDP"], kinds[kind]) for kind in ("imprinted", "random")]
+        seeds = str(len(kinds["STDP"]))
+        rows.append((data, network.replace("-", ", "), f"{int(labels):,}", noise, seeds, *means, *differences))
+    return rows
+
+
+def list_panels() -> list[tuple[str, str, dict[float, tuple[str, ...]]]]:
+    """Return (title, label of the axis, {x: key of the table}) of each panel with at least two points."""
+    found = read_table()
+    fashion = "fashion-mnist", "128"
+    widths = "number of features of one layer"
+    panels = (
+        ("Fashion-MNIST", widths, {int(width): ("fashion-mnist", width, ALL_LABELS, "0") for width in WIDTHS}),
+        ("MNIST", widths, {int(width): ("mnist", width, ALL_LABELS, "0") for width in WIDTHS}),
+        (
+            "Fashion-MNIST: depth",
+            "layers, the highest with 128 features",
+            {layers: ("fashion-mnist", network, ALL_LABELS, "0") for network, layers in DEPTHS.items()},
+        ),
+        (
+            "Fashion-MNIST: labels",
+            "labelled images of each class",
+            {labels: (*fashion, str(labels), "0") for labels in (10, 100, 1000)},
+        ),
+        (
+            "Fashion-MNIST: noise",
+            "standard deviation of the noise",
+            {float(noise): (*fashion, ALL_LABELS, noise) for noise in ("0", "0.05", "0.1", "0.2")},
+        ),
+    )
+    filled = []
+    for title, label, keys in panels:
+        present = {x: key for x, key in keys.items() if key in found}
+        if len(present) > 1:
+            filled.append((title, label, present))
+    return filled
+
+
+def main() -> None:
+    from engine.rules import STDP
+    from training.checkpoint import load_network
+
+    for path in sorted((TABLE.parent / "checkpoints").glob("*.safetensors")):
+        for label, layer in load_network(path).model.named_layers():
+            rule = layer.stage.rule
+            if not isinstance(rule, STDP):
+                continue
+            low, high = rule.bounds
+            near = (layer.weight < low + NEAR) | (layer.weight > high - NEAR)
+            strong = layer.weight > (low + high) / 2
+            shares = [f"{100 * float(chosen.double().mean()):.2f} %" for chosen in (near, strong)]
+            print(f"{path.stem} {label}: {shares[0]} within {NEAR} of a bound, {shares[1]} in the upper half")
+
+
+if __name__ == "__main__":
+    main()
