@@ -1,4 +1,8 @@
-"""NetworkTrainer: the parent class of all networks, with the training loop."""
+"""NetworkTrainer: the parent class of all networks, with the training loop.
+
+``steps`` gives each batch to ``Phase.learn`` (``engine/phases.py``), which gives it to a layer (``engine/layers.py``).
+How a layer learns from an image is shown in 70 lines of ``engine/frames.py``.
+"""
 
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
@@ -451,9 +455,9 @@ class NetworkTrainer(StageGraph):
     def _prepare(self, phase, train, validation, copies) -> Generator[Step, None, None]:
         """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""
         inputs = [self.input_name(each.stages[0]) for each in self.phases]  # one for each phase
-        number = list(self.phases).index(phase)
-        target = inputs[number]
-        targets = set(inputs[number:])
+        first = list(self.phases).index(phase)
+        target = inputs[first]
+        targets = set(inputs[first:])
         if copies and phase.needs_labels and not train.copies:
             for number, moved in enumerate(copies, start=1):
                 computed = {}

@@ -109,7 +109,7 @@ def _compute_potentials(layer, latency):
     """
     wave = sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
     potentials = sf.conv2d(wave.flatten(0, 1), layer.weight)
-    potentials = potentials - layer.raised.to(potentials.dtype)[:, None, None]
+    potentials -= layer.raised.to(potentials.dtype)[:, None, None]
     potentials = potentials.unflatten(0, wave.shape[:2])
     if layer.weight.min() < 0:
         potentials = potentials.cummax(1).values

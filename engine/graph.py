@@ -263,7 +263,7 @@ class StageGraph(nn.Module):
         count = len(next(iter(maps.values())))
         pack = any(isinstance(latencies, Packed) for latencies in maps.values())
         drops_times = bits and not self._times_matter(maps, computed)
-        for start in range(0, count or 1, CHUNK):  # an empty data set has maps too, of a shape
+        for start in range(0, count or 1, CHUNK):  # once for an empty data set, because its maps have a shape, too
             part = {name: latencies[start : start + CHUNK] for name, latencies in maps.items()}
             if drops_times:
                 part = {name: drop_times(latency, self.time_steps) for name, latency in part.items()}
@@ -282,7 +282,10 @@ class StageGraph(nn.Module):
         bits: bool = False,
         file: BinaryIO | None = None,
     ) -> LatencyMap:
-        """Return a map of ``count`` images to fill. latency: of a few images; the others: see ``propagate``."""
+        """Return a map of ``count`` images to fill.
+
+        latency: the map of a few images. pack: whether the map is packed. bits, file: as in ``propagate``.
+        """
         shape = latency.shape[1:]
         gathered = [other for other, node in self.nodes.items() if isinstance(node.stage, Gather)]
         if bits or name in gathered:

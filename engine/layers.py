@@ -1,4 +1,10 @@
-"""The layers of a network: the weights and rates of declared stages, and what a backend computes with them."""
+"""The layers of a network: the weights and rates of declared stages, and what a backend computes with them.
+
+A layer checks its input and asks the rule for the rates of each image. The backend then learns from one image after
+another: the neurons compete, and the weights of the winners change. Read it in ``engine/frames.py``, the slow backend,
+in 70 lines; ``engine/event/`` computes the same by compiled kernels. ``benchmarks/reference.py`` contains a whole
+network in SpykeTorch's operations on one screen.
+"""
 
 import math
 from collections.abc import Sequence
@@ -131,7 +137,8 @@ class Layer(StageModule):
         latency, _ = self._check(latency, pool)
         if not self.stage.decides:
             return self.backend.fire(self, latency, self.limit, pool)
-        # Only whether an input spiked counts: as if all had spiked at once, with a threshold of 0, at the last step.
+        # Only whether an input has spiked counts. So all spikes come at step 0, where a potential above 0 fires; this
+        # stands for a spike at the last step.
         fired = self.backend.fire(self, drop_times(latency, self.time_steps), 0.0, pool)
         return torch.where(fired == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
 
@@ -148,7 +155,7 @@ class Layer(StageModule):
         Args:
             latency: uint8 (N, C, H, W).
             rule: a rule of the stage.
-            epoch: number of epochs of this phase before this one.
+            epoch: the number of epochs that this phase has finished.
             rng: draws what the rule leaves to chance; None: a generator with the seed 0.
 
         Returns:

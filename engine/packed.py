@@ -62,10 +62,14 @@ class PackedLatencies(Packed):
     """Latency maps as lists of spikes. Silent neurons take next to no memory. Images are written in their order,
     each once.
 
-    The *code* of a spike is its time step, and in the lower half the number of silent neurons before it. A code takes
-    one byte for up to 15 time steps, otherwise two bytes. If more neurons are silent, codes without a spike
-    come before that code: all bits of their upper half are 1, and their lower half is the number of silent neurons
-    divided by 16 (by 256), minus 1.
+    A map is a list of codes. A code has two halves of 4 bits for up to 15 time steps, otherwise of 8 bits:
+
+    ==========  ==========  =============================================================
+    upper half  lower half  meaning
+    ==========  ==========  =============================================================
+    t           n           n silent neurons, and then a neuron that spikes at step t
+    all bits 1  n           (n + 1) · 16 silent neurons; with halves of 8 bits, (n + 1) · 256
+    ==========  ==========  =============================================================
     """
 
     def __init__(self, images: int, shape: Sequence[int], time_steps: int):

@@ -1,4 +1,9 @@
-"""A phase of the training: the stages that learn in it, their rules, and how they learn from a batch."""
+"""A phase of the training: the stages that learn in it, their rules, and how they learn from a batch.
+
+``Phase.learn`` gives a batch to the layers (``engine/layers.py``). There, the neurons compete for each image, the
+weights of the winners change by the rule, and the next image is computed with the new weights. ``engine/frames.py``
+shows these steps in 70 lines, in operations on tensors.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -18,9 +23,11 @@ MAX_EPOCHS = 20  # of a phase that goes on until it has converged, unless it has
 class Learned(NamedTuple):
     """What a phase returns for a batch.
 
-    ``outcome``: of the network's decisions; None in a phase without labels. ``decisions``: int64 (N, 1 + branches), the
-    network's and each branch's, -1 for silence; None likewise. ``wins``: {label of a convolution that learned: int64
-    (wins,), its features that won}.
+    Attributes:
+        outcome: what the network's decisions are worth; None in a phase without labels.
+        decisions: int64 (N, 1 + branches), the decisions of the network and of each branch, -1 for silence; None in a
+            phase without labels.
+        wins: {label of a convolution that learned: the features that have won, int64 (wins,)}.
     """
 
     outcome: Outcome | None

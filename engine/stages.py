@@ -56,11 +56,12 @@ class Stage(Declared):
       fit them;
     * ``receptive_field(side, stride)``: receptive field and stride of its neurons, in pixels of the encoded image, from
       those of the stage that it reads;
-    * ``regions(below, shape_below, shape)``: where its map has neurons, a ``Region`` for each convolution, from the
-      regions of the map that it reads, whose shape is ``shape_below``; ``shape``: of its own map;
+    * ``regions(below, shape_below, shape)``: where its map has neurons, a ``Region`` for each convolution. ``below``
+      contains the regions of the map that it reads, and ``shape_below`` is the shape of that map. ``shape`` is the
+      shape of its own map;
     * ``explain()``: in a few words, what its map shows;
-    * ``summary(labels, shape_below, shape, field)``: its rows of the summary; ``labels``: of its convolutions, then
-      its own name; ``field``: receptive field and stride of what it reads.
+    * ``summary(labels, shape_below, shape, field)``: its rows of the summary. ``labels`` are the labels of its
+      convolutions, and then its own name. ``field`` is the receptive field and the stride of the map that it reads.
     """
 
     inputs: tuple[str, ...] = ()
@@ -85,7 +86,7 @@ class Stage(Declared):
         return bool(self.levels)
 
     def row(self, name: str, shape: Shape, field: tuple[int, int], **more: Any) -> SummaryRow:
-        """Return a row of the summary. shape: of the map. field: as in ``summary``. more: the other columns."""
+        """Return a row of the summary. shape, field: as in ``summary``. more: the other columns."""
         side, _ = self.receptive_field(*field)
         return SummaryRow(name=name, output="×".join(map(str, shape)), field=f"{side}×{side}", **more)
 

@@ -85,7 +85,7 @@ for number, latency in enumerate(arrays["input"]):
         fired = [fire(below[0], *w, conv["threshold"], steps) for w, conv in zip(weights, convs, strict=True)]
         if convs:
             computed = join(fired, steps)
-        elif stage["kind"] == "Inhibit":
+        elif "share" in stage:
             computed = inhibit(below[0], stage["share"], steps)
         else:
             computed = pool(below[0], stage["size"], stage["padding"], stage["rank"], steps)

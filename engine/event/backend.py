@@ -4,6 +4,7 @@ They get layers and tensors that ``Layer`` has checked. Each call lays out the w
 the weights of a layer at any time.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from engine.event.plasticity import update_batch
 from engine.event.ranks import pass_first, pool_by_rank
 from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
-from engine.event.together import LowerLayer, UpperLayer, update_both
+from engine.event.together import LowerLayer, update_both
 from engine.frames import pool_latency
 from engine.rules import Rule, naming
 from engine.threads import run_parts
@@ -112,12 +113,14 @@ def learn_decisions(
     rule = layer.stage.rule
     result = Result.silent(len(latency), layer, classes)
     geometry = geometry_of(layer, latency, BANK)
-    upper = _prepare_deciding(layer, latency, classes)
-    screen = upper.buffers.screen
-    chunk = len(upper.inputs.times)
+    deciding_layer = _prepare_deciding(layer, latency, classes)
+    parameters, inputs, found, buffers = deciding_layer
+    weights = parameters.weights
+    screen = buffers.screen
+    chunk = len(inputs.times)
     threads = _count_threads(geometry)
-    size = -(-chunk // min(threads, 2))  # images of a piece of work
-    rates = rates.astype(upper.layer.weights.rows.dtype)
+    size = math.ceil(chunk / min(threads, 2))  # images of a piece of work
+    rates = rates.astype(weights.rows.dtype)
     if left_out is None:
         left_out = np.zeros((len(latency), geometry.features), bool)
     labels = labels.numpy()
@@ -127,12 +130,12 @@ def learn_decisions(
             part = slice(start, start + chunk)
             images = latency[part].numpy()
             if len(screen.step):
-                sum_codes(images, geometry, upper.inputs, screen, threads)
+                sum_codes(images, geometry, inputs, screen, threads)
             else:
-                find_peaks(images, geometry, upper.layer.weights.rows, size, upper.inputs, upper.peaks, threads)
+                find_peaks(images, geometry, weights.rows, size, inputs, found, threads)
             decisions = deciding.Decisions(result.decisions.numpy()[part], result.highest.numpy()[part])
-            start += deciding.learn_chunk(labels[part], upper.layer, rates[part], left_out[part], *upper[1:], decisions)
-    transpose_back(upper.layer.weights.transposed, layer.weight.numpy())
+            start += deciding.learn_chunk(labels[part], deciding_layer, rates[part], left_out[part], decisions)
+    transpose_back(weights.transposed, layer.weight.numpy())
     return result
 
 
@@ -169,7 +172,7 @@ def learn_together(
         winners = result.winners.numpy()
         update_both(latency.numpy(), labels.numpy(), below, above, lower_rates, upper_rates, winners, decisions)
     transpose_back(below.weights.transposed, lower.weight.numpy())
-    transpose_back(above.layer.weights.transposed, upper.weight.numpy())
+    transpose_back(above.parameters.weights.transposed, upper.weight.numpy())
     return result
 
 
@@ -220,7 +223,7 @@ def _prepare_deciding(layer, latency, classes):
     parameters = deciding.DecisionParameters(geometry, weights, plasticity, classes)
     inputs = make_inputs(images, geometry)
     found = make_peaks(images, geometry.stride, array.dtype)
-    return UpperLayer(parameters, inputs, found, deciding.make_chunk_buffers(transposed, screen))
+    return deciding.DecidingLayer(parameters, inputs, found, deciding.make_chunk_buffers(transposed, screen))
 
 
 def _are_inside(array, plasticity):

@@ -18,8 +18,18 @@ class Competition(NamedTuple):
     radius: int
 
 
+class Arena(NamedTuple):
+    """The neurons of one image that can still win. Positions have mirrored columns, like the potentials."""
+
+    closed: np.ndarray  # bool (Ho, Wo): no neuron can win here, because it is blocked, or a feature has crossed
+    blocked: np.ndarray  # bool (Ho, Wo): within the radius of a winner
+    has_won: np.ndarray  # bool (F,)
+    candidates: np.ndarray  # int32 (Ho · Wo, 3), of one time step: feature, line, column
+    strengths: np.ndarray  # (Ho · Wo,): their potentials
+
+
 @compiled
-def compete(latency, rows, geometry, competition, never, full, buffers, winners):
+def compete(latency, rows, geometry, competition, excluded, marks_all, buffers, winners):
     """Write the winners of an image, each (feature, line, column, time step), to ``winners``; return their number.
 
     At each position, point-wise inhibition leaves the feature that crosses the threshold first; of several at the same
@@ -27,92 +37,114 @@ def compete(latency, rows, geometry, competition, never, full, buffers, winners)
     earliest; of several at the same time, those with the highest potential, then the lowest flat index (F, Ho, Wo).
     Potentials that differ only by rounding are equal: see ``tolerance``.
 
-    ``never``, bool (Ho, Wo) or (0, 0): the positions where no neuron can win.
+    ``excluded``, bool (Ho, Wo) or (0, 0): the positions where no neuron can win.
 
     The image is followed only until the time step of the last winner, and only at positions where a neuron can still
-    win. If ``full`` is true, it is followed to its end, and ``buffers.marks`` then contains all first spikes.
+    win. If ``marks_all`` is true, it is followed to its end, and ``buffers.marks`` then contains all first spikes.
     """
     thresholds, max_winners, radius = competition
-    threshold = thresholds.lowest
-    stride = geometry.stride
-    out_height = geometry.out_height
-    out_width = geometry.out_width
+    limit = thresholds.lowest
     potential, marks, spikes = buffers
-    positions = out_height * out_width
+    positions = geometry.out_height * geometry.out_width
     sort_by_time(latency, geometry, spikes)
     reset(potential, thresholds.start, thresholds.raised.max() > 0)
-    if full:
+    if marks_all:
         marks[:] = geometry.time_steps
-    # these have mirrored columns, like the potentials
-    blocked = np.zeros((out_height, out_width), np.bool_)  # within the radius of a winner
-    closed = np.zeros((out_height, out_width), np.bool_)  # no neuron can win here: blocked, or a feature has crossed
-    open_positions = positions
-    for y in range(len(never)):
-        for x in range(out_width):
-            closed[y, x] = never[y, out_width - 1 - x]
-            open_positions -= closed[y, x]
-    won = np.zeros(geometry.features, np.bool_)
-    candidates = np.empty((positions, 3), np.int32)
-    strengths = np.empty(positions, rows.dtype)
+    arena = _make_arena(excluded, geometry, rows)
+    open_positions = positions - arena.closed.sum()
     count = 0
     for t in range(geometry.time_steps):
         # while few positions are closed, the test of each position costs more than it saves
-        skip = not full and 4 * open_positions < 3 * positions
-        top, bottom = integrate(t, spikes, rows, geometry, potential, skip, closed)
+        skips_closed = not marks_all and 4 * open_positions < 3 * positions
+        top, bottom = integrate(t, spikes, rows, geometry, potential, skips_closed, arena.closed)
         if bottom <= top:
             continue
-        if full:
-            mark_lines(top, bottom, t, threshold, geometry, buffers)
+        if marks_all:
+            mark_lines(top, bottom, t, limit, geometry, buffers)
             if count == max_winners or open_positions == 0:
                 continue
-        crossed = 0
-        for y in range(top, bottom):
-            for x in range(out_width):
-                at = (y * out_width + x) * stride
-                if closed[y, x] or not any_above(potential, at, stride, threshold):
-                    continue
-                closed[y, x] = True
-                open_positions -= 1
-                best = strongest(potential[at : at + geometry.features])
-                strengths[crossed] = potential[at + best]
-                candidates[crossed, 0] = best
-                candidates[crossed, 1] = y
-                candidates[crossed, 2] = x
-                crossed += 1
+        crossed = _find_candidates(top, bottom, potential, limit, geometry, arena)
+        open_positions -= crossed
         while count < max_winners:
-            best = _best_candidate(candidates[:crossed], strengths, won, blocked, geometry)
+            best = _best_candidate(crossed, geometry, arena)
             if best < 0:
                 break
-            f, y, x = candidates[best, 0], candidates[best, 1], candidates[best, 2]
-            won[f] = True
-            for line in range(max(0, y - radius), min(out_height, y + radius + 1)):
-                for column in range(max(0, x - radius), min(out_width, x + radius + 1)):
-                    blocked[line, column] = True
-                    open_positions -= not closed[line, column]
-                    closed[line, column] = True
-            winners[count, 0] = f
-            winners[count, 1] = y
-            winners[count, 2] = out_width - 1 - x
+            feature, line, column = arena.candidates[best, 0], arena.candidates[best, 1], arena.candidates[best, 2]
+            arena.has_won[feature] = True
+            open_positions -= _block(line, column, radius, arena)
+            winners[count, 0] = feature
+            winners[count, 1] = line
+            winners[count, 2] = geometry.out_width - 1 - column
             winners[count, 3] = t
             count += 1
-        if not full and (count == max_winners or open_positions == 0):
+        if not marks_all and (count == max_winners or open_positions == 0):
             break
     return count
 
 
 @compiled
-def _best_candidate(candidates, strengths, won, blocked, geometry):
-    """Return the index of the next winner among candidates (feature, line, mirrored column) of one time step, or -1."""
+def _make_arena(excluded, geometry, rows):
+    """Return the ``Arena`` before the first time step."""
+    size = geometry.out_height, geometry.out_width
+    closed = np.zeros(size, np.bool_)
+    for line in range(len(excluded)):
+        closed[line] = excluded[line, ::-1]
+    candidates = np.empty((closed.size, 3), np.int32)
+    strengths = np.empty(closed.size, rows.dtype)
+    return Arena(closed, np.zeros(size, np.bool_), np.zeros(geometry.features, np.bool_), candidates, strengths)
+
+
+@compiled
+def _find_candidates(top, bottom, potential, limit, geometry, arena):
+    """Find the open positions of the lines top … bottom - 1 where a feature crosses its threshold, and close them.
+
+    Writes the strongest feature of each as a candidate; returns their number.
+    """
+    stride = geometry.stride
+    closed = arena.closed
+    crossed = 0
+    for line in range(top, bottom):
+        for column in range(geometry.out_width):
+            at = (line * geometry.out_width + column) * stride
+            if closed[line, column] or not any_above(potential, at, stride, limit):
+                continue
+            closed[line, column] = True
+            best = strongest(potential[at : at + geometry.features])
+            arena.strengths[crossed] = potential[at + best]
+            arena.candidates[crossed, 0] = best
+            arena.candidates[crossed, 1] = line
+            arena.candidates[crossed, 2] = column
+            crossed += 1
+    return crossed
+
+
+@compiled
+def _block(line, column, radius, arena):
+    """Block and close the positions within the radius of a winner; return how many were open."""
+    out_height, out_width = arena.closed.shape
+    opened = 0
+    for y in range(max(0, line - radius), min(out_height, line + radius + 1)):
+        for x in range(max(0, column - radius), min(out_width, column + radius + 1)):
+            arena.blocked[y, x] = True
+            opened += not arena.closed[y, x]
+            arena.closed[y, x] = True
+    return opened
+
+
+@compiled
+def _best_candidate(crossed, geometry, arena):
+    """Return the index of the next winner among the first ``crossed`` candidates, or -1."""
+    _, blocked, has_won, candidates, strengths = arena
     highest = strengths.dtype.type(0)
-    for i in range(len(candidates)):
-        if not won[candidates[i, 0]] and not blocked[candidates[i, 1], candidates[i, 2]]:
+    for i in range(crossed):
+        if not has_won[candidates[i, 0]] and not blocked[candidates[i, 1], candidates[i, 2]]:
             highest = max(highest, strengths[i])
     lowest = highest * (1 - tolerance(strengths))
     best = -1
     lowest_index = 0
-    for i in range(len(candidates)):
+    for i in range(crossed):
         f, y, x = candidates[i, 0], candidates[i, 1], candidates[i, 2]
-        if won[f] or blocked[y, x] or strengths[i] < lowest:
+        if has_won[f] or blocked[y, x] or strengths[i] < lowest:
             continue
         index = (f * geometry.out_height + y) * geometry.out_width + geometry.out_width - 1 - x
         if best < 0 or index < lowest_index:

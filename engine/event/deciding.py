@@ -16,7 +16,7 @@ from engine.checks import check_learners
 from engine.compiled import compiled
 from engine.decision import strongest
 from engine.event.layout import Geometry, Weights, is_dense, to_banks
-from engine.event.peaks import raise_peaks
+from engine.event.peaks import Inputs, Peaks, raise_peaks
 from engine.event.plasticity import clamp, renew
 from engine.event.screening import Screen, encode, find_candidates
 
@@ -45,6 +45,15 @@ class ChunkBuffers(NamedTuple):
     renewed: np.ndarray  # (k · k, C): the new weights of a feature
 
 
+class DecidingLayer(NamedTuple):
+    """A decision layer, and the memory for a chunk of images."""
+
+    parameters: DecisionParameters
+    inputs: Inputs
+    peaks: Peaks
+    buffers: ChunkBuffers
+
+
 class Decisions(NamedTuple):
     """The decisions on N images."""
 
@@ -69,21 +78,22 @@ def make_chunk_buffers(transposed: np.ndarray, screen: Screen) -> ChunkBuffers:
 
 
 @compiled
-def learn_chunk(labels, layer, rates, left_out, inputs, peaks, buffers, decisions):
+def learn_chunk(labels, layer, rates, left_out, decisions):
     """Learn with labels (N,) from the images of a chunk, one after another; return the number of images.
 
     The chunk ends early after the first update, which clips the weights of all features.
 
     Args:
+        layer: a ``DecidingLayer``. Its inputs contain the spikes of the chunk; if it is screened, ``sum_codes`` has
+            summed their codes, otherwise its peaks are those of ``find_peaks``. Both change.
         rates: (N, rows, 2); (0, rows, 2): the layer decides and does not learn.
         left_out: bool (N, F), the neurons that cannot learn from an image.
-        inputs: the spikes of the chunk, and if the layer is screened, ``sum_codes`` has summed their codes.
-        peaks: of the chunk, as computed by ``find_peaks``; of a screened layer, work space. They change.
         decisions: receives the decisions.
 
     Raises ValueError if the verdict of the rule is impossible.
     """
-    geometry, weights, plasticity, classes = layer
+    parameters, inputs, peaks, buffers = layer
+    geometry, weights, plasticity, classes = parameters
     screen, drift, group, candidates, learners, renewed = buffers
     features = geometry.features
     is_screened = len(screen.step) > 0

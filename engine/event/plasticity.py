@@ -34,12 +34,12 @@ def update_batch(latency, geometry, weights, competition, plasticity, rates, dra
     """
     buffers = make_image_buffers(weights.rows, geometry)
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
-    never = np.empty((0, 0), np.bool_)
+    excluded = np.empty((0, 0), np.bool_)
     _, raised, start = competition.thresholds
     for n in range(latency.shape[0]):
         if len(draws.closed) > 0:
-            never = draws.closed[n]
-        count = compete(latency[n], weights.rows, geometry, competition, never, False, buffers, winners[n])
+            excluded = draws.closed[n]
+        count = compete(latency[n], weights.rows, geometry, competition, excluded, False, buffers, winners[n])
         times = buffers.spikes.times
         if len(draws.steps) > 0:
             patch = draws.patches[n]

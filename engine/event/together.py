@@ -15,7 +15,7 @@ from engine.event.plasticity import update_winners
 
 
 class LowerLayer(NamedTuple):
-    """A firing layer, its competition and its rule, and the size of the pooling between the layers."""
+    """A firing layer, its competition and its rule, and the size of the pooling below the decision layer."""
 
     geometry: Geometry
     weights: Weights
@@ -24,20 +24,13 @@ class LowerLayer(NamedTuple):
     pool: int
 
 
-class UpperLayer(NamedTuple):
-    """A decision layer, and memory for a chunk of images: see ``engine/event/deciding.py``."""
-
-    layer: tuple
-    inputs: tuple
-    peaks: tuple
-    buffers: tuple
-
-
 @compiled
 def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners, decisions):
     """Learn from images (N, C, H, W) with labels (N,), one after another: decide, then both layers learn.
 
     Args:
+        lower: a ``LowerLayer``.
+        upper: a ``DecidingLayer`` with memory for one image.
         lower_rates: (N, 2, 2); the firing layer learns with row 0 after a correct decision, with row 1 after a wrong
             one, and not at all after silence.
         upper_rates: (N, rows, 2), of the decision layer; (0, rows, 2): it decides and does not learn.
@@ -45,7 +38,7 @@ def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners
         decisions: receives the decisions.
     """
     geometry, weights, competition, plasticity, pool = lower
-    layer, inputs, peaks, upper_buffers = upper
+    layer, inputs, peaks, _ = upper
     buffers = make_image_buffers(weights.rows, geometry)
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
     shape = geometry.features, geometry.out_height // pool, geometry.out_width // pool
@@ -60,7 +53,7 @@ def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners
             find_peaks_of_bank(inputs, int64(0), int64(1), layer.geometry, layer.weights.rows, bank, peaks)
         part = slice(n, n + 1)
         decision = Decisions(decisions.winners[part], decisions.highest[part])
-        learn_chunk(labels[part], layer, upper_rates[part], none_left_out, inputs, peaks, upper_buffers, decision)
+        learn_chunk(labels[part], upper, upper_rates[part], none_left_out, decision)
         best = decisions.winners[n, 0]
         if best >= 0:
             row = 0 if layer.classes[best] == labels[n] else 1

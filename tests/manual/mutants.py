@@ -39,7 +39,7 @@ FUNCTIONS = {
     "engine/event/simd.py": ("add_rows any_above mark_above count_accumulators", ["tests/engine/test_simd.py", *EVENT]),
     "engine/event/firing.py": ("sort_by_time integrate mark_lines pool_out _find_lines _fire_image fire", EVENT),
     "engine/event/wide.py": ("fire _list_synapses _fire_bank", ["tests/engine/test_event.py -k 'many_features'"]),
-    "engine/event/competition.py": ("compete _best_candidate", [*EVENT, *TRACES]),
+    "engine/event/competition.py": ("compete _find_candidates _block _best_candidate", [*EVENT, *TRACES]),
     "engine/event/plasticity.py": ("update_batch update_winners renew clamp", [*EVENT, *TRACES]),
     "engine/event/peaks.py": (
         "find_peaks list_spikes find_peaks_of_bank add_bank _add_bank_of_dense _add_spikes find_highest raise_peaks",
@@ -52,10 +52,14 @@ FUNCTIONS = {
     "engine/event/identity.py": ("make_plasticity", ["tests/engine/test_identity.py"]),
     "engine/rules.py": (
         "Additive.window Stabilized.change Rewarded.verdict Margin.verdict STDP STDP.schedule RSTDP RSTDP.adapt "
-        "MarginRule MarginRule.first_rates MarginRule.schedule check_rule to_array",
+        "MarginRule MarginRule.first_rates MarginRule.schedule check_rule",
         [RULES_BY_HAND, "tests/engine/test_rules.py", "tests/test_networks.py"],
     ),
-    "engine/decision.py": ("strongest check_learners majority Outcome.of", ["tests/test_networks.py", *EVENT]),
+    "engine/checks.py": (
+        "check_latencies check_times check_labels check_classes to_array check_learners",
+        ["tests/test_refusals.py", "tests/engine/test_rules.py --slow -k impossible"],
+    ),
+    "engine/decision.py": ("strongest majority Outcome.of", ["tests/test_networks.py", *EVENT]),
     "engine/packed.py": ("_to_codes_of_image _from_codes_of_image", ["tests/engine/test_packed.py"]),
     "engine/phases.py": (
         "Phase.learn Phase._learn_decisions Phase._learn_together",
@@ -74,8 +78,8 @@ FUNCTIONS = {
         ["tests/engine/test_overrides.py tests/training/test_checkpoint.py", "tests/test_refusals.py"],
     ),
     "engine/graph.py": (
-        "StageGraph.connect StageGraph.between StageGraph.walk StageGraph._find_pool StageGraph.propagate "
-        "StageGraph._times_matter StageGraph.check",
+        "StageGraph.connect StageGraph.between StageGraph._walk StageGraph._find_pool StageGraph.propagate "
+        "StageGraph._times_matter StageGraph.check_maps",
         [MAPS, "tests/test_fit.py tests/test_networks.py"],
     ),
     "network_trainer.py": (
