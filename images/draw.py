@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.colors import ListedColormap, hsv_to_rgb, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from PIL import Image
@@ -28,6 +28,7 @@ from engine.stages import Branches, Pool, Vote  # noqa: E402
 from models import model_class  # noqa: E402
 from s1c1 import S1C1  # noqa: E402
 from SpykeTorch import functional as sf  # noqa: E402
+from training.checkpoint import load_network  # noqa: E402
 
 # From the colour-blind-safe palette of Okabe and Ito. Blue: a weight grows, or STDP; orange: it falls, or R-STDP.
 BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#767676", "#E9ECEF"
@@ -50,6 +51,8 @@ STYLE = {
     "figure.dpi": DPI,
 }
 STEPS = 15
+DECIDED = 1  # the test image of the figure of a decision
+DECIDING = "mozafari2018"
 NETWORKS = {  # the networks of the figure, and texts about networks with the same stages
     "mozafari2018": "mozafari2018_margin: the same stages; s3 learns by the margin rule",
     "deep2024": "",
@@ -376,6 +379,69 @@ def draw_latency_map():
     return figure
 
 
+def draw_decision():
+    """Draw a test digit on its way through a trained network: the spikes of three stages step by step, the decision."""
+    network = load_network(HERE.parent / "results" / "checkpoints" / f"{DECIDING}.safetensors")
+    image, label = load_digit(DECIDED)
+    latencies = network.encoder.encode(image[None])
+    maps = {"input": latencies, **dict(network.model.walk(latencies, ["s1", "s2"]))}
+    decisions, scores = network.model.decide(latencies)
+    shown_stages = {
+        "input": ("encoder", "contrast: blue light,\norange dark"),
+        "s1": ("s1: edges", "learned by STDP;\na colour is a feature"),
+        "s2": ("s2: parts of digits", "learned by STDP"),
+    }
+    figure = Figure(figsize=(10, 4.7))
+    plane = create_canvas(figure)
+    draw_picture(figure, 0.25, 1.65, 1.5, image, cmap="gray")
+    plane.text(1.0, 3.27, "an image", ha="center", fontweight="bold")
+    draw_arrow(plane, (1.85, 2.4), (2.15, 2.4), lw=2)
+
+    size = 1.1
+    for row, (name, (title, detail)) in enumerate(shown_stages.items()):
+        y = 3.1 - row * (size + 0.2)
+        plane.text(3.6, y + size / 2 + 0.22, title, ha="right", va="center", fontweight="bold")
+        plane.text(3.6, y + size / 2 - 0.14, detail, ha="right", va="center", color=GREY, fontsize=9)
+        for column, step in enumerate((1, 3, 6, 10)):
+            x = 3.72 + column * (size + 0.08)
+            draw_picture(figure, x, y, size, color_spikes(maps[name][0].numpy(), step))
+            if row == 0:
+                plane.text(x + size / 2, y + size + 0.12, f"t = {step}", ha="center")
+    draw_arrow(plane, (8.43, 2.4), (8.73, 2.4), lw=2)
+    draw_scores(figure, scores[0].numpy(), int(decisions[0]))
+    verdict = "correct" if int(decisions[0]) == label else "wrong"
+    plane.text(9.35, 4.32, f"decision: {int(decisions[0])}", ha="center", fontweight="bold")
+    plane.text(9.35, 0.22, f"s3: potentials\n(R-STDP); {verdict}", ha="center", va="center", color=GREY, fontsize=9)
+    return figure
+
+
+def color_spikes(latency, step):
+    """Return (H, W, 3), the colour of the first feature of latency (C, H, W) that spikes at each position by a step.
+
+    Of the six maps of the encoder, those of on-centre cells are blue, those of off-centre cells orange.
+    """
+    features = len(latency)
+    hues = np.arange(features) * 0.618 % 1  # the golden ratio: features with near numbers have different hues
+    colors = hsv_to_rgb(np.stack([hues, np.full(features, 0.75), np.full(features, 0.85)], axis=1))
+    if features == 6:
+        colors = np.array([to_rgb(BLUE), to_rgb(ORANGE)] * 3)
+    first = latency.argmin(0)
+    has_spiked = latency.min(0) <= step
+    return np.where(has_spiked[..., None], colors[first], 1.0)
+
+
+def draw_scores(figure, scores, decided):
+    """Draw the highest potential of each class as bars."""
+    width, height = figure.get_size_inches()
+    ax = figure.add_axes((9.0 / width, 0.85 / height, 0.85 / width, 3.35 / height))
+    classes = np.arange(len(scores))
+    colors = [ORANGE if number == decided else tint(GREY, 0.5) for number in classes]
+    ax.barh(classes, scores, color=colors)
+    lowest = 100 * (scores.min() // 100)  # the axis does not begin at 0: the potentials differ by little
+    ax.set(yticks=classes, xticks=np.arange(lowest, scores.max(), 100), xlim=(lowest, scores.max()))
+    ax.invert_yaxis()
+
+
 def draw_memory_layout():
     """Draw the rows with mirrored columns of a firing layer, where a spike is one addition, and a decision's banks."""
     kernel, out_width, spike = 3, 6, 3  # a spike in column 3; no padding
@@ -418,6 +484,75 @@ def draw_memory_layout():
             draw_box(plane, x + 0.12, 1.72 - 0.48 * row, 2.7, 0.4, text, PURPLE, fill, fontsize=10)
     words = "One kernel offset of one bank (dark) stays in the innermost cache while many images are added."
     plane.text(0.25, 0.3, words, color=GREY, va="center", fontsize=10)
+    return figure
+
+
+def draw_screening(shown_bits=3, shown=24):
+    """Draw how codes of the weights find the strongest neuron of s3: for a digit, at the position of this neuron."""
+    network = load_network(HERE.parent / "results" / "checkpoints" / f"{DECIDING}.safetensors")
+    image, _ = load_digit(DECIDED)
+    (latencies,) = network.model.map_of(network.encoder.encode(image[None]), "c2")
+    stage = network.model.declaration["s3"]
+    spiked = np.pad((latencies.numpy() < STEPS), [(0, 0), (stage.padding,) * 2, (stage.padding,) * 2])
+    windows = np.lib.stride_tricks.sliding_window_view(spiked, (stage.kernel,) * 2, axis=(1, 2))
+    weights = network.model.stages["s3"].weight.numpy().astype(np.float64)
+    exact = np.einsum("cyxij,fcij->yxf", windows, weights)
+    y, x, _ = np.unravel_index(exact.argmax(), exact.shape)
+    inputs = windows[:, y, x]
+    exact = exact[y, x]
+
+    def bound(bits):
+        lowest = weights.min((1, 2, 3))
+        step = (weights.max((1, 2, 3)) - lowest) / (2**bits - 1)
+        codes = np.rint((weights - lowest[:, None, None, None]) / step[:, None, None, None])
+        middle = inputs.sum() * lowest + step * (codes * inputs).sum((1, 2, 3))
+        slack = inputs.sum() * step / 2
+        return codes, middle - slack, middle + slack
+
+    codes, low, high = bound(shown_bits)
+    line = low.max()
+    figure = Figure(figsize=(10, 4.1))
+    plane = create_canvas(figure)
+    plane.text(
+        0.25, 3.83, "Codes of the weights find the strongest neuron", fontweight="bold", fontsize=13, va="center"
+    )
+    feature = int(exact.argmax())
+    channel = int(inputs.sum((1, 2)).argmax())
+    rows = (
+        ("weights", [f"{weight:.3f}" for weight in weights[feature, channel, 0, :4]], BLUE),
+        ("codes", [f"{code:.0f}" for code in codes[feature, channel, 0, :4]], ORANGE),
+    )
+    for row, (name, texts, color) in enumerate(rows):
+        y = 2.75 - 0.75 * row
+        plane.text(0.25, y + 0.23, name, va="center")
+        for place, text in enumerate([*texts, "…"]):
+            draw_box(plane, 1.15 + 0.68 * place, y, 0.62, 0.46, text, color, 0.14, fontsize=10)
+    lines = (
+        f"{inputs.sum():,} inputs have spiked. The sum of their codes",
+        "bounds each potential. Only neurons that reach the",
+        "dashed line, the highest lower bound, are summed",
+        "exactly (orange).",
+    )
+    plane.text(0.25, 1.2, "\n".join(lines), va="center", fontsize=10.5)
+    _, low_of_ten, high_of_ten = bound(10)
+    drawn = int((high >= line).sum())
+    used = int((high_of_ten >= low_of_ten.max()).sum())
+    lines = (
+        f"At this position, {drawn} of {len(exact)} neurons remain with",
+        f"{shown_bits} bits (drawn), and {used} with 10 bits (used).",
+    )
+    plane.text(0.25, 0.45, "\n".join(lines), va="center", fontsize=10.5, color=GREY)
+
+    width, height = figure.get_size_inches()
+    ax = figure.add_axes((5.3 / width, 0.62 / height, 4.5 / width, 2.95 / height))
+    order = high.argsort()[::-1][:shown]
+    for place, number in enumerate(order):
+        color = ORANGE if high[number] >= line else GREY
+        ax.plot([low[number], high[number]], [place] * 2, color=color, lw=4, solid_capstyle="butt")
+        ax.plot(exact[number], place, "o", color=INK, ms=3)
+    ax.axvline(line, color=INK, ls="--", lw=1)
+    ax.set(yticks=[], xlabel="potential (dot: exact; bar: bounds)", ylabel=f"the {shown} highest neurons")
+    ax.invert_yaxis()
     return figure
 
 
@@ -637,7 +772,9 @@ FIGURES = {
     "Long-Term-Potentiation.png": draw_ltp,
     "RSTDP.png": draw_rstdp,
     "latency_map.png": draw_latency_map,
+    "decision.png": draw_decision,
     "memory_layout.png": draw_memory_layout,
+    "screening.png": draw_screening,
     "networks.png": draw_networks,
     "mozafari2018.png": partial(draw_networks, ("mozafari2018",), gap=0.57),
 }
