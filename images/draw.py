@@ -5,7 +5,7 @@ encoded and networks are built by the project's own functions and with its own n
 """
 
 import sys
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -556,9 +556,9 @@ def draw_screening(shown_bits=3, shown=24):
     return figure
 
 
-def draw_networks(names=tuple(NETWORKS), gap=0.15):
-    """Draw the networks as blocks, ``gap`` inches apart. All numbers are read from their declarations."""
-    models = [build(name) for name in names]
+def draw_networks():
+    """Draw the networks as blocks. All numbers are read from their declarations."""
+    models = [build(name) for name in NETWORKS]
     extents = [compute_height(model) for model in models]
     above, below, legend = 0.45, 0.32, 0.75
     more = [0.2 if NETWORKS[model.name] else 0 for model in models]
@@ -573,7 +573,7 @@ def draw_networks(names=tuple(NETWORKS), gap=0.15):
         plane.text(9.85, line - 0.26, f"{weights / 1e6:.2f} M weights", fontsize=9.5, va="center", ha="right")
         plane.text(2.1, line - 0.45, NETWORKS[model.name], fontsize=9, va="center", color=GREY)
         line -= note
-        draw = draw_graph if is_forked(model) else partial(draw_network, gap=gap)
+        draw = draw_graph if is_forked(model) else draw_network
         draw(plane, model, line - above - extent / 2)
         line -= above + extent + below
         plane.plot([0.15, 9.85], [line + 0.06] * 2, color=PALE, lw=1.2)
@@ -671,7 +671,7 @@ def draw_graph(plane, model, middle, gap=0.17):
     draw_arrow(plane, (x - gap + 0.01, end[1]), (x - 0.01, end[1]), mutation_scale=9, lw=1.2)
 
 
-def draw_network(plane, model, middle, gap):
+def draw_network(plane, model, middle, gap=0.15):
     """Draw a network as blocks from left to right, around the height ``middle``."""
     x, size, maps = 0.15, model.image_size, model.in_channels
     narrow, wide, wider = 0.72, 1.1, 1.5
@@ -776,7 +776,6 @@ FIGURES = {
     "memory_layout.png": draw_memory_layout,
     "screening.png": draw_screening,
     "networks.png": draw_networks,
-    "mozafari2018.png": partial(draw_networks, ("mozafari2018",), gap=0.57),
 }
 
 

@@ -283,8 +283,8 @@ def test_its_outputs_are_kept(notebook):
 
 
 FOLDER = Path(__file__).parent.parent / "images"
-NAMES = ["Long-Term-Potentiation", "RSTDP", "decision", "latency_map", "memory_layout", "mozafari2018", "networks"]
-NAMES += ["screening", "snn_illustration"]
+NAMES = ["Long-Term-Potentiation", "RSTDP", "decision", "latency_map", "memory_layout", "networks", "screening"]
+NAMES += ["snn_illustration"]
 
 
 def check(path):

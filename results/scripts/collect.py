@@ -43,6 +43,7 @@ QUOTED = "network", "data", "value", "training images", "test set", "source", "c
 SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
 LONG = "mozafari2018-680-epochs-seed0"  # with the epochs of SpykeTorch's script
 TIMES = HERE / "times"
+SHOWN_FIRST = "deep2024-10-epochs-seed0", "mozafari2018_margin-seed0", "multiscale2026-seed0"  # of times/
 EXAMPLE = TIMES / "deep2024-10-epochs.log"  # the output of the README's first command
 
 
@@ -252,8 +253,22 @@ def make_quoted_table(quantity: str) -> str:
     return to_markdown([quantity if column == "value" else column for column in QUOTED], rows)
 
 
+def make_first_table() -> str:
+    """Return the README's first table: three networks on MNIST, and a linear classifier on the pixels."""
+    measured = read_all_times()
+    rows = []
+    for name in SHOWN_FIRST:
+        scores = json.loads((TIMES / f"{name}.json").read_text())
+        accuracy = get_accuracies(scores)["best"]
+        rows.append((f"`{scores['flags']['model']}`", f"{accuracy:.2f} %", format_time(measured[name].wall)))
+    (linear,) = other_data.read_pixel_classifiers("mnist")["logistic regression, pixels"]
+    rows.append(("for comparison: logistic regression on the pixels", f"{linear:.2f} %", "–"))
+    processor = shorten(measured[SHOWN_FIRST[0]].model)
+    return to_markdown(("network", "test accuracy on MNIST, seed 0", f"training, one thread of an {processor}"), rows)
+
+
 def make_comparison() -> str:
-    """Return the README's first table: a measured run of mozafari2018 with 680 epochs, and SpykeTorch's script."""
+    """Return the README's comparison: a measured run of mozafari2018 with 680 epochs, and SpykeTorch's script."""
     measured = read_all_times()[LONG]
     last = get_accuracies(json.loads((TIMES / f"{LONG}.json").read_text()))["last"]
     quoted = [row["value"] for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
@@ -279,7 +294,6 @@ def make_first_commands() -> str:
     train = "train.py --model deep2024 --epochs 2 4 4 10 --tensorboard"
     lines = (
         "```bash",
-        "git clone <address> first-spike-networks && cd first-spike-networks",
         "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt \\",
         f"    && .venv/bin/python {train}  # {accuracy} %, {seconds} s ({processor})",
         "```",
@@ -338,7 +352,8 @@ def make_tables() -> dict[Path, dict[str, str]]:
     """Return {page: {name of a part: its text}}."""
     data = to_markdown(other_data.COLUMNS, other_data.make_table())
     readme = {
-        "start": f"{make_comparison()}\n\n{make_first_commands()}",
+        "start": f"{make_first_commands()}\n\n{make_first_table()}",
+        "comparison": make_comparison(),
         "example": read_example(),
         "results": make_short_table(),
     }
