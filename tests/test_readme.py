@@ -164,9 +164,12 @@ def test_the_version_is_that_of_the_newest_changes():
 
 def test_the_tables_are_those_of_the_logs():
     """``results/scripts/collect.py`` would write the same tables."""
-    for page, tables in runpy.run_path(str(ROOT / "results" / "scripts" / "collect.py"))["make_tables"]().items():
+    collect = runpy.run_path(str(ROOT / "results" / "scripts" / "collect.py"))
+    for page, tables in collect["make_tables"]().items():
         text = page.read_text()
         assert all(table in text for table in tables.values()), page
+    for path, text in collect["make_files"]().items():
+        assert path.read_text() == text, path
 
 
 def test_every_experiment_is_a_complete_row():

@@ -8,6 +8,7 @@ Each table replaces the text between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 """
 
 import csv
+import io
 import json
 import re
 import sys
@@ -23,7 +24,9 @@ if __name__ == "__main__":  # as a script, it finds its own folder only
 from results.scripts import learning_page, other_data  # noqa: E402
 from results.scripts.other_data import format_mean  # noqa: E402
 
-RUN_COLUMNS = "network", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"
+RUN_COLUMNS = (
+    *("network", "log", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"),
+)
 SEED_COLUMNS = (
     *("network", "epochs", "seeds", "validation", "test, best epoch", "test, last epoch", "lowest to highest"),
     *("settings from test images", other_data.PIXELS),
@@ -153,7 +156,8 @@ def format_run(path: Path, scores: dict) -> tuple[str, ...]:
         accuracies["validation"] += f" (epoch {scores['best_epoch']['epoch']})"
         silent = f"{100 * scores['test']['best']['silent']:.2f} %"
     return (
-        f"[{describe(path, scores)}]({path.with_suffix('.log').name})",
+        describe(path, scores),
+        path.with_suffix(".log").name,
         " ".join(map(str, flags["epochs"])),
         str(flags["seed"]),
         accuracies["validation"],
@@ -165,8 +169,11 @@ def format_run(path: Path, scores: dict) -> tuple[str, ...]:
 
 
 def make_run_table() -> str:
-    """Return the table of all runs."""
-    return to_markdown(RUN_COLUMNS, [format_run(*run) for run in read_runs()])
+    """Return the table of all runs as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([RUN_COLUMNS, *(format_run(*run) for run in read_runs())])
+    return text.getvalue()
 
 
 def group_runs() -> list[tuple[str, list[tuple[Path, dict]]]]:
@@ -370,8 +377,12 @@ def make_tables() -> dict[Path, dict[str, str]]:
         HERE.parent / "docs" / "learning.md": {
             "learning": to_markdown(learning_page.COLUMNS, learning_page.make_table()),
         },
-        HERE / "runs" / "README.md": {"runs": make_run_table()},
     }
+
+
+def make_files() -> dict[Path, str]:
+    """Return {file: its whole text}."""
+    return {HERE / "runs" / "runs.csv": make_run_table()}
 
 
 if __name__ == "__main__":
@@ -379,6 +390,8 @@ if __name__ == "__main__":
 
     for page, tables in make_tables().items():
         fill(page, tables)
+    for path, text in make_files().items():
+        path.write_text(text)
     pictures.draw_operations(HERE / "operations.png", find_operations())
     pictures.draw_data(HERE / "data.png", other_data.read_groups())
     pictures.draw_learning(HERE / "learning.png")
