@@ -327,7 +327,7 @@ class NetworkSettings(Settings):
     backend: str = of_machine(
         "auto",
         "NAME",
-        "event (compiled kernels, on a CPU), torch (tensor operations) or auto (event on a CPU, torch on a GPU)",
+        "event (compiled kernels, on a CPU), torch (tensor operations) or auto (torch if --device names a GPU, otherwise event)",
         ROUNDING,
         choices=("auto", "event", "torch"),
     )
@@ -489,7 +489,7 @@ class TrainSettings(NetworkSettings):
 class EvaluateSettings(NetworkSettings):
     """Test a trained network, classify image files with it, or export it for other simulators.
 
-    A test writes a folder RUN-evaluation-TIME with the scores, figures and page.
+    A test writes a folder NETWORK-DATA-evaluation-TIME with the scores, figures and page.
     """
 
     program = "evaluate.py"

@@ -309,8 +309,8 @@ def make_first_commands() -> str:
 
 
 def read_example() -> str:
-    """Return the scores of the test and the last line that the example printed."""
-    lines = re.findall(r"^test .*|^.* MB at most; .*", EXAMPLE.read_text(), re.MULTILINE)
+    """Return the scores and the last line that the example printed."""
+    lines = re.findall(r"^(?:validation|test) .*|^.* MB at most; .*", EXAMPLE.read_text(), re.MULTILINE)
     return "\n".join(["```text", *lines, "```"])
 
 
