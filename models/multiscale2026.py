@@ -11,7 +11,7 @@ class Multiscale2026(NetworkTrainer, name="multiscale2026"):
     3×3 and 5×5. All of them learn by STDP. Each class has five decision neurons, which read all four pooled maps as a
     whole. They also learn from moved copies of the images. s4, s5, the number of copies and the epochs of s5 were
     chosen on validation images, the kernel sizes and the moves of the copies in experiments that used test images of
-    MNIST (results/README.md, results/search.md).
+    MNIST (results/README.md, results/experiments.md).
     """
 
     epochs = (2, 4, 4, 2, 55)  # s1, s2, s3, s4, s5

@@ -27,10 +27,7 @@ from results.scripts.other_data import format_mean  # noqa: E402
 RUN_COLUMNS = (
     *("network", "log", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"),
 )
-SEED_COLUMNS = (
-    *("network", "epochs", "seeds", "validation", "test, best epoch", "test, last epoch", "lowest to highest"),
-    *("settings from test images", other_data.PIXELS),
-)
+SEED_COLUMNS = "network", "epochs", "seeds", "validation", "test, best epoch", "test, last epoch", other_data.PIXELS
 SHORT_COLUMNS = "network", "epochs", "test accuracy", "time", "settings from test images"
 TIME_COLUMNS = "run", "test accuracy", "wall time", "processor time", "threads", "processor", "load average", "commit"
 # Whether test images had a part in the design and the settings of our own networks on MNIST
@@ -42,7 +39,7 @@ VARIANTS = {
 }
 # parts of the rows, names and epochs, that are not the network with its default settings
 CHANGED = " with ", " without ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
-QUOTED = "network", "data", "value", "training images", "test set", "source", "confirmed"
+QUOTED_DATA = "MNIST", "Fashion-MNIST", "CIFAR-10"
 SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
 LONG = "mozafari2018-680-epochs-seed0"  # with the epochs of SpykeTorch's script
 TIMES = HERE / "times"
@@ -254,10 +251,28 @@ def read_quoted(quantity: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["quantity"] == quantity]
 
 
-def make_quoted_table(quantity: str) -> str:
-    """Return the table of ``read_quoted``."""
-    rows = [[row[column] or "–" for column in QUOTED] for row in read_quoted(quantity)]
-    return to_markdown([quantity if column == "value" else column for column in QUOTED], rows)
+def make_quoted_table() -> str:
+    """Return the table of quoted accuracies: a row for each method and source, and a column for each data set."""
+    rows = {}
+    for row in read_quoted("accuracy, %"):
+        key = row["network"], row["source"]
+        values = rows.setdefault(key, {})
+        text = row["value"] + "*" * (row["confirmed"] == "second hand")
+        column = row["data"] if row["data"] in QUOTED_DATA else "other data"
+        if column == "other data":
+            text += f" ({row['data']})"
+        values.setdefault(column, []).append(text)
+    columns = *QUOTED_DATA, "other data"
+    cells = []
+    for (name, source), values in rows.items():
+        cells.append([name, *(", ".join(values.get(column, ())) for column in columns), source])
+    return to_markdown(["method", *columns, "source"], cells)
+
+
+def make_quoted_times() -> str:
+    """Return the table of quoted times of SpykeTorch's script."""
+    rows = [[row["network"], f"{row['value']} h", row["source"]] for row in read_quoted("680 epochs, h")]
+    return to_markdown(["program", "680 epochs", "source"], rows)
 
 
 def make_first_table() -> str:
@@ -371,8 +386,8 @@ def make_tables() -> dict[Path, dict[str, str]]:
             "times": make_time_table(),
             "speed": read_speed(),
             "data": data,
-            "quoted": make_quoted_table("accuracy, %"),
-            "quoted times": make_quoted_table("680 epochs, h"),
+            "quoted": make_quoted_table(),
+            "quoted times": make_quoted_times(),
         },
         HERE.parent / "docs" / "learning.md": {
             "learning": to_markdown(learning_page.COLUMNS, learning_page.make_table()),
