@@ -327,7 +327,7 @@ class NetworkSettings(Settings):
     backend: str = of_machine(
         "auto",
         "NAME",
-        "event (compiled kernels, on a CPU), torch (tensor operations) or auto (torch if --device names a GPU, otherwise event)",
+        "event (compiled kernels, CPU), torch (tensor operations) or auto (torch if --device names a GPU, else event)",
         ROUNDING,
         choices=("auto", "event", "torch"),
     )

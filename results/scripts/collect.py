@@ -197,7 +197,7 @@ def summarize_runs(name: str, runs: list[tuple[Path, dict]]) -> dict[str, str]:
     seeds = [scores["flags"]["seed"] for _, scores in runs]
     measured = read_all_times()
     minutes = [format_time(measured[log.stem].wall) for log in logs if log.stem in measured]
-    used = "published"
+    used = "as published"
     if flags["model"] in USED_FOR_SETTINGS:
         used = USED_FOR_SETTINGS[flags["model"]] if flags["dataset"] == "mnist" else "no"
     return {
