@@ -64,6 +64,7 @@ def forget_names():
         *((DATASETS, "bars"), (FIGURES, "mean_image")),
     )
     with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(models.PLUGINS))
         for registry, name in examples:
             stack.enter_context(mock.patch.dict(registry))
             registry.pop(name, None)

@@ -147,7 +147,7 @@ def test_loading_a_network_in_one_call(trained, tmp_path):
 
 
 def test_a_colour_image(tmp_path):
-    encoder = choose_encoder({}, colours=3)
+    encoder = choose_encoder(S1C1(), colours=3)
     save_checkpoint(tmp_path / "colours", build_model("mozafari2018", in_channels=18), encoder)
     network = load_network(tmp_path / "colours")
     for shape, count in (((28, 28, 3), 1), ((2, 28, 28, 3), 2)):

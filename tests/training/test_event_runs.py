@@ -12,6 +12,7 @@ import evaluate
 import train
 from datasets import load
 from datasets.recordings import Recordings
+from engine.augmentation import Augmentation
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from models import MODELS
@@ -26,7 +27,7 @@ MACHINE = "--device cpu --threads 1"
 class Small(NetworkTrainer):
     """A network that learns in no time, with moved copies."""
 
-    name, aliases, epochs, augmentation = "small", (), (1, 1), "copies=2 turn=5"
+    name, aliases, epochs, augmentation = "small", (), (1, 1), Augmentation(copies=2, turn=5)
 
     def build(self, num_classes):
         return {
@@ -68,7 +69,7 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     assert "6 recordings" in page
     assert "IMAGE.png" not in page
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
-    assert (content.in_channels, content.encoding["name"], content.image_size) == (10, "events", (34, 34))
+    assert (content.in_channels, [*content.encoding], content.image_size) == (10, ["events"], (34, 34))
     assert content.run["flags"]["augment"] == "none"
     assert (run / "figures" / "errors.png").is_file()
     assert '"shape": [34, 34]' in (run / "index.html").read_text()  # the picture of the counts

@@ -241,7 +241,7 @@ def test_what_is_set_is_kept_and_can_be_repeated(tmp_path, undrawn):
     assert saved["set"] == spelled.split()
     assert (one / "summary.txt").read_text().endswith(f"\nset: {spelled}\n")
     content = load_checkpoint(one / "checkpoints" / "best.safetensors")
-    assert content.encoding["time_steps"] == content.time_steps == 10
+    assert content.encoding["s1c1"]["time_steps"] == content.time_steps == 10
     model = rebuild_network(content)
     assert (model.stages["s2"].weight.shape[1], model.stages["s2"].threshold) == (20, 12)
     assert start(f"--config {one / 'args.json'} --name two", tmp_path) == 0
