@@ -1,17 +1,17 @@
-"""Why the accuracy of deepr2024 falls while s3 learns from rewards: what the rewards do to the weights of s3.
+"""Why does the accuracy of deepr2024 fall while s3 learns from rewards? What the rewards do to s3, epoch by epoch.
 
-    python -m results.scripts.collapse [--images N] [--epochs E] [--reward LTP LTD] [--punishment LTP LTD]
+    python -m results.scripts.collapse [--images N] [--epochs E] [--seed S] > results/logs/deepr2024.tsv
 
-Trains deepr2024 (seed 0) on N training images of MNIST and prints a line at the start of its last phase and after each
-of E epochs:
+Trains deepr2024 on N training images of MNIST, its last phase three times, and prints a row at the start of this phase
+and after each of its E epochs:
 
-* the accuracies on the training images and on 5,000 other training images;
-* the spikes of s3 and c3 per image, and the fraction of a winner's inputs that spiked no later than the winner, on
-  1,000 of the 5,000 images;
-* the mean weight of s3;
-* the expected change of a synapse per winner, in 10⁻⁶. A fraction c of the decisions is correct, w is wrong. The rule
-  multiplies the rates r of the reward by w and the rates p of the punishment by c, so the change is c·(w·r) + w·(c·p) =
-  c·w·(r + p): with the LTP rates for an input that spiked in time, and with the LTD rates for every other input.
+* "published": with the published rates.
+* "s3 frozen": from the epoch on after which the published rates reach their best accuracy, only s4 learns.
+* "balanced": with punishments of s3 that balance its rewards, -0.001 and 0.00075.
+
+A row has the accuracies on the training images of the epoch and on 5,000 other training images; on 1,000 of the latter
+the spikes of s3 and c3 per image, and the fraction of a winner's inputs that spiked no later than the winner; and the
+mean weight of s3. No test image is read.
 """
 
 import argparse
@@ -22,15 +22,18 @@ import torch
 from torch.nn import functional as F
 
 import datasets
-from engine.rules import STDP
 from models import build_model
 from network_trainer import LatencyDataset, Progress
 from s1c1 import S1C1
 
 HELD_OUT = 5000
 MEASURED = 1000
-# Chooses the winners of a learning step of s3, and changes nothing: all rates are 0
-STILL = STDP(winners=15, radius=0, rates=(0.0, 0.0), bounds=(-1.0, 2.0), stabilize=False, double_every=0)
+PHASE = 3  # s3 and s4, by rewards
+COLUMNS = "rates", "seed", "epoch", "train", "held_out", "spikes_s3", "spikes_c3", "in_time", "mean_weight"
+BALANCED = {"s3.rule.punishment": (-0.001, 0.00075)}
+FROZEN = {"s3.rule.reward": (0.0, 0.0), "s3.rule.punishment": (0.0, 0.0)}
+# With these rates, a learning step of s3 without labels chooses winners and changes nothing.
+STILL = {"s3.rule.warm_up.rates": (0.0, 0.0), "s3.rule.warm_up.double_every": 0}
 
 
 def measure(model, data) -> tuple[float, float, float]:
@@ -40,7 +43,9 @@ def measure(model, data) -> tuple[float, float, float]:
     stage = layer.stage
     fired = layer.fire(latency)
     pooled = model.stages["c3"].fire(fired)
-    winners = copy.deepcopy(layer).learn_features(latency, STILL)
+    still = build_model("deepr2024", overrides=STILL).stages["s3"]
+    still.weight.copy_(layer.weight)
+    winners = still.learn_features(latency, still.stage.rule.warm_up)
     padded = F.pad(latency, [stage.padding] * 4, value=model.time_steps)
     fractions = []
     for image, winners_of_image in zip(padded, winners.tolist(), strict=True):
@@ -52,38 +57,59 @@ def measure(model, data) -> tuple[float, float, float]:
     return *spikes, float(np.mean(fractions))
 
 
+def train(title: str, model, splits: list[LatencyDataset], epochs: int, seed: int, progress: Progress) -> dict:
+    """Train the rest of the phases, and print the rows of the last one. Returns the weights at its start."""
+    train_set, held_out = map(copy.copy, splits)  # their maps are replaced
+    state = {}
+    for step in model.steps(train_set, held_out, (2, 4, 1, epochs), seed=seed, progress=progress):
+        if progress.phase != PHASE or step.kind not in ("phase", "epoch") or "c2" not in held_out.maps:
+            continue
+        accuracies = ("", "")
+        if step.kind == "phase":
+            state = copy.deepcopy(model.state_dict())
+        else:
+            row = progress.history[-1]
+            accuracies = [f"{100 * row[name]:.2f}" for name in ("train_accuracy", "val_accuracy")]
+        *spikes, in_time = measure(model, held_out)
+        numbers = (*(f"{count:.1f}" for count in spikes), f"{100 * in_time:.1f}")
+        mean = float(model.stages["s3"].weight.mean())
+        print(title, seed, progress.epoch, *accuracies, *numbers, f"{mean:.4f}", sep="\t", flush=True)
+    return state
+
+
+def build_changed(state: dict, seed: int, overrides: dict):
+    """Return deepr2024 with the weights ``state`` and other rates of s3."""
+    model = build_model("deepr2024", seed=seed, overrides=overrides)
+    model.load_state_dict(state)
+    layer = model.stages["s3"]
+    layer.rstdp_rates.copy_(torch.from_numpy(layer.stage.rule.first_rates()))
+    return model
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=20_000, metavar="N", help="training images (default: 20000)")
-    parser.add_argument("--epochs", type=int, default=10, metavar="E", help="of the last phase (default: 10)")
-    parser.add_argument("--reward", type=float, nargs=2, default=(0.001, -0.00075), metavar=("LTP", "LTD"))
-    parser.add_argument("--punishment", type=float, nargs=2, default=(-0.001, 0.000125), metavar=("LTP", "LTD"))
+    parser.add_argument("--images", type=int, default=55_000, metavar="N", help="training images (default: 55000)")
+    parser.add_argument("--epochs", type=int, default=12, metavar="E", help="of the last phase (default: 12)")
+    parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    reward = tuple(chosen.reward)
-    punishment = tuple(chosen.punishment)
-    model = build_model("deepr2024", overrides={"s3.rule.reward": reward, "s3.rule.punishment": punishment})
+    torch.set_num_threads(1)
+    seed = chosen.seed
     mnist = datasets.load("mnist")
-    order = np.random.default_rng(0).permutation(len(mnist.train_images))[: chosen.images + HELD_OUT]
+    order = np.random.default_rng(seed).permutation(len(mnist.train_images))[: chosen.images + HELD_OUT]
     latencies = S1C1().encode(mnist.train_images[order])
     labels = torch.as_tensor(mnist.train_labels)[order]
-    held_out = LatencyDataset(latencies[:HELD_OUT], labels[:HELD_OUT])
-    train = LatencyDataset(latencies[HELD_OUT:], labels[HELD_OUT:])
+    parts = slice(HELD_OUT, None), slice(HELD_OUT)
+    splits = [LatencyDataset(latencies[part], labels[part]) for part in parts]
+    print(*COLUMNS, sep="\t", flush=True)
+
     progress = Progress()
-    for step in model.steps(train, held_out, (2, 4, 1, chosen.epochs), progress=progress):
-        if step.phase.name != "s3+s4" or step.kind not in ("phase", "epoch") or "c2" not in held_out.maps:
-            continue
-        row = progress.history[-1]
-        of_s3, of_c3, in_time = measure(model, held_out)
-        mean = float(model.stages["s3"].weight.mean())
-        number = 0
-        line = f"s3 {of_s3:6.1f}  c3 {of_c3:5.1f} spikes, inputs in time {100 * in_time:4.1f} %, mean weight {mean:.4f}"
-        if step.kind == "epoch":
-            number = row["epoch"]
-            both = row["train_accuracy"] * row["train_loss"]
-            change = [1e6 * both * (rewarded + punished) for rewarded, punished in zip(reward, punishment, strict=True)]
-            accuracies = f"train {100 * row['train_accuracy']:.2f} %, held out {100 * row['val_accuracy']:.2f} %"
-            line = f"{accuracies}  {line}, expected change in time {change[0]:+.0f}, other {change[1]:+.0f}"
-        print(f"epoch {number:2}  {line}", flush=True)
+    start = train("published", build_model("deepr2024", seed=seed), splits, chosen.epochs, seed, progress)
+    best = progress.best
+    frozen = build_changed(best["state"], seed, FROZEN)
+    rest = Progress(phase=PHASE, epoch=best["epoch"], history=progress.history[: best["step"]])
+    train("s3 frozen", frozen, splits, chosen.epochs, seed, rest)
+    balanced = build_changed(start, seed, BALANCED)
+    train("balanced", balanced, splits, chosen.epochs, seed, Progress(phase=PHASE))
 
 
 if __name__ == "__main__":
