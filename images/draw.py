@@ -61,10 +61,11 @@ NETWORKS = {  # the networks of the figure, and texts about networks with the sa
     "majority2024": "",
     "multiscale2026": "",
     "kheradpisheh2018": "",
-    "colour2026": "for colour images of 32 × 32 pixels. colour2026_counts: inhibition before the poolings, which count",
+    "colour2026": "here for 32 × 32 pixels",
+    "colour2026_counts": "here for 32 × 32 pixels",
 }
-SIDE = {"colour2026": 32}  # pixels; of the others 28
-COLOURS = {"colour2026": 3}
+SIDE = {"colour2026": 32, "colour2026_counts": 32}  # pixels; of the others 28
+COLOURS = {"colour2026": 3, "colour2026_counts": 3}
 
 
 @cache
@@ -579,7 +580,7 @@ def draw_networks():
         plane.plot([0.15, 9.85], [line + 0.06] * 2, color=PALE, lw=1.2)
     entries = [
         *((INK, "encoder"), (BLUE, "learns by STDP"), (ORANGE, "learns by R-STDP")),
-        *((PURPLE, "learns by the margin rule"), (GREY, "pooling")),
+        *((PURPLE, "learns by the margin rule"), (GREY, "pooling, inhibition")),
     ]
     used = {INK, *(describe_rule(stage)[1] for model in models for stage in model.declaration.values())}
     x = 0.25
@@ -663,7 +664,7 @@ def draw_graph(plane, model, middle, gap=0.17):
         else:
             lines = describe_pool(stage, sizes[name])
         head = name if learned is None else f"{name}  {learned}"
-        draw_block(plane, *place(name), width_of[name], 0.85 if stage.convs else 0.72, head, lines, color)
+        draw_block(plane, *place(name), width_of[name], 0.72 if len(lines) < 3 else 0.85, head, lines, color)
     maps = [f"{model.in_channels} maps", format_size(model.image_size)]
     draw_block(plane, *place("input"), width_of["input"], 0.85, describe_encoder(model), maps, INK)
     end = place(model.decision)
@@ -747,8 +748,13 @@ def describe_rule(stage):
 
 
 def describe_pool(stage, size):
-    """Return the lines of a pooling with a map of ``size``."""
-    return [f"pool {stage.size}", *([f"pad {stage.padding}"] if stage.padding else []), format_size(size)]
+    """Return the lines of a pooling or an inhibition with a map of ``size``."""
+    if stage.inhibits:
+        return ["inhibit", f"first {stage.share:.0%}", format_size(size)]
+    more = [f"pad {stage.padding}"] if stage.padding else []
+    if stage.rank > 1:
+        more = [f"rank {stage.rank}"]
+    return [f"pool {stage.size}", *more, format_size(size)]
 
 
 def describe_encoder(model):
