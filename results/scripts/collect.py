@@ -358,6 +358,24 @@ def find_operations() -> list[tuple[str, str, list[float], list[float]]]:
     return points
 
 
+def find_times() -> list[tuple[str, str, float, float]]:
+    """Return (network, epochs of the last phase, minutes, test accuracy) of the runs of MNIST on one thread."""
+    points = []
+    for name, times in read_all_times().items():
+        scores = json.loads((TIMES / f"{name}.json").read_text())
+        flags = scores["flags"]
+        if flags["dataset"] == "mnist" and scores["machine"]["threads"] == 1:
+            accuracies = get_accuracies(scores)
+            points.append((flags["model"], str(flags["epochs"][-1]), times.wall / 60, accuracies["best"]))
+    return points
+
+
+def find_quoted_runs() -> tuple[list[float], list[float]]:
+    """Return the minutes of all public logs of SpykeTorch's script, and the accuracies of all."""
+    minutes = [60 * float(row["value"]) for row in read_quoted("680 epochs, h")]
+    return minutes, [float(row["value"]) for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
+
+
 def fill(path: Path, parts: dict[str, str]) -> None:
     """Replace the parts {name: text} of a file."""
     text = path.read_text()
@@ -408,5 +426,7 @@ if __name__ == "__main__":
     for path, text in make_files().items():
         path.write_text(text)
     pictures.draw_operations(HERE / "operations.png", find_operations())
+    (linear,) = other_data.read_pixel_classifiers("mnist")["logistic regression, pixels"]
+    pictures.draw_times(HERE / "times.png", find_times(), linear, find_quoted_runs())
     pictures.draw_data(HERE / "data.png", other_data.read_groups())
     pictures.draw_learning(HERE / "learning.png")

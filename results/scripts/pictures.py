@@ -15,6 +15,7 @@ from results.scripts.other_data import TITLES, format_mean, get_test_accuracies,
 RULES = {"R-STDP": ORANGE, "margin rule": PURPLE, "other classifier": GREY}
 LEFT = "mozafari2018, 680", "deepr2024_greedy, 12", "inception2024, 10", "inception2024, 100"  # of their points
 BELOW = "mozafari2018, 10", "deepr2024, 12"
+BELOW_TIMES = "deep2024, 10", "deepr2024_greedy, 12", "mozafari2018, 10"
 
 
 def choose_colour(network: str) -> str:
@@ -49,18 +50,53 @@ def draw_operations(path: Path, points: Sequence[tuple[str, str, list[float], li
             up = -13 if label in BELOW else 5
             side = "right" if label in LEFT else "left"
             axes.annotate(label, (x, y), (right, up), textcoords="offset points", ha=side, color=INK, fontsize=10)
-        axes.set(xscale="log", yscale="log", xlim=(0.5, 60), ylim=(40, 0.5))
-        ticks = (0.5, 1, 2, 3, 5, 10, 20, 50)
-        axes.set_xticks(ticks, map(str, ticks))
-        accuracies = (60, 70, 80, 90, 95, 98, 99, 99.5)
-        axes.set_yticks([100 - accuracy for accuracy in accuracies], map(str, accuracies))
-        axes.minorticks_off()
-        axes.grid(color=PALE)
-        axes.set_axisbelow(True)
+        axes.set(xscale="log", xlim=(0.5, 60))
+        set_axes(axes, (0.5, 1, 2, 3, 5, 10, 20, 50))
         axes.set(xlabel="synaptic additions for a test image, millions (logarithmic)")
-        axes.set(ylabel="test accuracy, % (errors logarithmic)")
         axes.set_title("MNIST: accuracy and additions of each network, with the epochs of its last phase")
         add_legend(axes, [*RULES], "lower right")
+        figure.savefig(path, dpi=150)
+
+
+def set_axes(axes, ticks: Sequence[float]) -> None:
+    """Set the ticks of a logarithmic horizontal axis, and a vertical axis of accuracies, logarithmic in the errors."""
+    axes.set(yscale="log", ylim=(40, 0.5), ylabel="test accuracy, % (errors logarithmic)")
+    axes.set_xticks(ticks, map(str, ticks))
+    accuracies = (60, 70, 80, 90, 95, 98, 99, 99.5)
+    axes.set_yticks([100 - accuracy for accuracy in accuracies], map(str, accuracies))
+    axes.minorticks_off()
+    axes.grid(color=PALE)
+    axes.set_axisbelow(True)
+
+
+def draw_times(path: Path, points: Sequence[tuple[str, str, float, float]], linear: float, quoted) -> None:
+    """Draw accuracies on MNIST against the minutes of training.
+
+    Args:
+        points: (network, epochs of the last phase, minutes, test accuracy in %) of each measured run.
+        linear: the accuracy of logistic regression on the pixels.
+        quoted: minutes, and accuracies in %, of the public logs of SpykeTorch's script. They do not belong together.
+    """
+    minutes, accuracies = quoted
+    with style.context(["default", STYLE]):
+        figure = Figure(figsize=(10, 5.6), layout="constrained")
+        axes = figure.add_subplot()
+        for network, epochs, time, accuracy in points:
+            axes.plot(time, 100 - accuracy, "o", color=choose_colour(network))
+            label = f"{network}, {epochs}"
+            up = -14 if label in BELOW_TIMES else 5
+            axes.annotate(label, (time, 100 - accuracy), (7, up), textcoords="offset points", fontsize=10)
+        axes.axhline(100 - linear, color=GREY, ls="--", lw=1)
+        axes.text(200, 100 - linear, "logistic regression on the pixels", color=GREY, va="bottom", fontsize=10)
+        errors = [100 - accuracy for accuracy in accuracies]
+        axes.fill_between((min(minutes), max(minutes)), min(errors), max(errors), color=GREY, alpha=0.4, lw=0)
+        words = "SpykeTorch's script, 680 epochs,\nother machines (quoted)"
+        axes.text(max(minutes), min(errors) * 0.93, words, ha="right", va="bottom", fontsize=10, color=INK)
+        axes.set(xscale="log", xlim=(1, 8000))
+        set_axes(axes, (1, 2, 5, 10, 30, 60, 120, 600, 6000))
+        axes.set(xlabel="training, minutes on one thread of an Intel Xeon (logarithmic)")
+        axes.set_title("MNIST, seed 0: accuracy and time of each network, with the epochs of its last phase")
+        add_legend(axes, ["R-STDP", "margin rule"], "lower right")
         figure.savefig(path, dpi=150)
 
 
