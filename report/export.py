@@ -33,7 +33,8 @@ def export_network(
     Args:
         encoder: the encoder, whose name, fields and fitted tensors are written.
         latencies: uint8 (N, C, H, W), the inputs of the test vectors.
-        bits: of the weights, which are then whole numbers (``report/bits.py``); None: those of the network.
+        bits: the number of bits of the weights, which are then whole numbers (``report/bits.py``); None: the weights
+            are those of the network.
 
     Test vectors of floats are computed in float64. Raises InputError if the file cannot be written.
     """

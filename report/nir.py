@@ -64,8 +64,10 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
         else:
             ends = [graph.add_pool(name, stage)]
         graph.ends[name] = ends
-    shape = (stage.out_channels,) if stage.sees_whole_maps else graph.shapes[name]
-    graph.add("output", nir.Output({"output": np.array(shape)}), ends)
+    *_, last = model.declaration
+    stage = model.declaration[last]
+    shape = (stage.out_channels,) if stage.sees_whole_maps else graph.shapes[last]
+    graph.add("output", nir.Output({"output": np.array(shape)}), graph.ends[last])
     metadata = {"time_steps": model.time_steps, "dt": DT}
     if model.decision:
         metadata |= {"classes": list(class_names), "class_of_feature": model.class_of_feature()}
@@ -78,7 +80,7 @@ class _Graph:
     """The nodes and edges of a graph, stage after stage.
 
     Attributes:
-        nodes, edges: as in ``nir.NIRGraph``.
+        nodes, edges: those of ``nir.NIRGraph``.
         shapes: {"input" or stage: the shape of its map}.
         ends: {"input" or stage: names of the nodes whose outputs add up to its map}.
     """

@@ -112,8 +112,8 @@ def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, t
 
     An earlier end of the run may have left a results.json, which is not shown.
     """
-    nothing = np.empty(0, np.uint8)
-    report = Report(model, encoder, nothing, nothing, torch.from_numpy(nothing), (), title)
+    no_images = np.empty(0, np.uint8)
+    report = Report(model, encoder, no_images, no_images, torch.from_numpy(no_images), (), title)
     return write_page(folder, report, results={})
 
 

@@ -73,7 +73,7 @@ class Board:
     def log_validation(self, labels, decisions, history: list[dict], class_names) -> None:
         """Log F1 and the confusion matrix of an epoch that is not yet in the history.
 
-        labels, decisions: of the validation images, int64 (N,), -1 for silence.
+        labels, decisions: the classes of the validation images and the decisions, int64 (N,), -1 for silence.
         """
         step = count_epochs(history) + 1
         no_scores = np.zeros((len(labels), len(class_names)))  # only ROC needs scores
