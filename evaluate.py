@@ -31,20 +31,18 @@ from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
 from report.export import VECTORS, export_network
 from report.nir import write_nir
-from report.page import write_page
-from report.report import Report, write_report
+from report.report import Report
+from report.run_folder import write_start
 from training.checkpoint import Checkpoint, TrainedNetwork, load_network
 from training.log import RunLog
 from training.plan import DRY_RUN_IMAGES, choose_map_images, count_neurons, describe, load_data, prepare_machine
+from training.run import report_test
 from training.settings import EvaluateSettings, TrainSettings, read_pairs, to_text
 from utils import (
     check_memory,
     claim_folder,
-    describe_environment,
     put_in_place,
     to_folder_name,
-    write_json,
-    write_text,
 )
 
 
@@ -88,35 +86,26 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     name = f"{model.name}-{to_folder_name(data.name)}-evaluation"
     with claim_folder(settings.output, name, settings.name) as claimed:
         folder = put_in_place(claimed)
-    record = {"command_line": settings.command_line, "checkpoint": str(checkpoint.path), **describe_environment()}
-    write_json(folder / "args.json", record)
-    write_text(folder / "summary.txt", summary + "\n")
+    write_start(folder, {"command_line": settings.command_line, "checkpoint": str(checkpoint.path)}, summary)
     latencies = encoder.encode(images).to(model.device)
     evaluation = Evaluation(model, latencies, labels)
     title = f"{trained.title(model=model.name, dataset=tested)}, {checkpoint.path.name}"
     bits = [*measure_bits(model, latencies, labels, settings.bits)]
     report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
-    energy = measure_energy(model, encoder, latencies)
     facts = {"checkpoint": str(checkpoint.path), "dataset": data.name, "fingerprint": data.fingerprint}
-    facts |= {"energy": energy}
+    facts["energy"] = measure_energy(model, encoder, latencies)
     if settings.noise:
         facts["noise"] = settings.noise
     if bits:
         facts["bits"] = bits
     log = RunLog(folder, settings.tensorboard)
-    maps = folder / "maps"
-    lost = write_report(folder, report, {"test": evaluation}, facts, maps, indices, settings.figures)
-    if settings.figures:
-        write_page(folder, report, maps)
+    log.info_all([*data.notes, *describe_change(run, data)])
+    report_test(log, report, {"test": evaluation}, facts, folder / "maps", indices, settings.figures)
     unit = name_unit(encoder.colours)
-    scores = f"{model.name} on {tested}, test {unit}: {evaluation.describe(unit)}"
-    texts = [*data.notes, *describe_change(run, data), *lost, scores, describe_energy(energy)]
+    log.info(f"{model.name} on {tested}, test {unit}: {evaluation.describe(unit)}")
+    log.info(describe_energy(facts["energy"]))
     if bits:
-        texts += describe_bits(bits, model)
-    for text in texts:
-        log.info(text)
-    log.board.log_scores("test", evaluation.metrics, 0)
-    log.board.log_pictures("report", folder / "figures", 0)
+        log.info_all(describe_bits(bits, model))
     log.close()
     log.info(f"see {folder}")
 

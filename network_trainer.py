@@ -92,8 +92,6 @@ class Progress:
         epochs_since_best: number of epochs of the phase since its epoch with the best validation accuracy.
         seconds: time spent in this epoch before an interruption.
         phase_seconds: {phase: seconds}.
-        test_reads: how often the test images were classified.
-        diagnosis: what was wrong, see ``report/diagnosis.py``.
     """
 
     phase: int = 0
@@ -106,8 +104,6 @@ class Progress:
     epochs_since_best: int = 0
     seconds: float = 0.0
     phase_seconds: dict[str, float] = field(default_factory=dict)
-    test_reads: int = 0
-    diagnosis: list[str] = field(default_factory=list)
 
     def add(self, learned: Learned, layers: dict[str, Layer]) -> None:
         """Add what a batch has learned. ``layers``: {label: layer} of the phase."""

@@ -35,14 +35,14 @@ from report.run_folder import RunFolder, find_checkpoint
 from report.sweep_report import is_run, read_run, write_sweep_report
 from training.initial import initialize_from
 from training.log import RunLog
-from training.plan import describe, load_data, make_plan, prepare_machine, resolve
+from training.plan import load_data, plan_new, prepare_machine
 from training.settings import (
     COMMAND,
     EPOCH_FILES,
     FILES,
     FIXED,
-    NOTHING,
-    PLACE,
+    HARMLESS,
+    LOCATION,
     ROUNDING,
     SweepSettings,
     TrainSettings,
@@ -54,17 +54,17 @@ from utils import ROOT, lock_folder, write_text
 WAIT = 0.1  # seconds between two looks at a process
 PACKAGES = {"dask": "distributed", "ray": "ray"}  # which the clusters need
 # Runs in one row of the report may differ in these settings
-IGNORED = TrainSettings.names(ROUNDING, EPOCH_FILES, FILES, PLACE, NOTHING)
+IGNORED = TrainSettings.names(ROUNDING, EPOCH_FILES, FILES, LOCATION, HARMLESS)
 # Settings of train.py that the sweep sets for each run: {name: the setting of the sweep that they follow from}
-SET = {"model": "model", "dataset": "dataset", "seed": "seeds", "threads": "threads"}
-SET |= {"output": "output", "name": "output"}
+SET_BY_SWEEP = {"model": "model", "dataset": "dataset", "seed": "seeds", "threads": "threads"}
+SET_BY_SWEEP |= {"output": "output", "name": "output"}
 
 
 @command_line
 def main(words: list[str]) -> int:
     """Train or report, as the words of a command line request. Returns the exit code."""
     settings = SweepSettings.parse(words)
-    return report(settings) if settings.report else sweep(settings)
+    return report_runs(settings) if settings.report else sweep(settings)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def check_flags(sweep: SweepSettings, common: TrainSettings) -> None:
     for name in TrainSettings.names(COMMAND):
         if name in in_words and name not in ("config", "traceback"):
             common.refuse(name, "is a command for a single run")
-    for name, own in SET.items():
+    for name, own in SET_BY_SWEEP.items():
         in_config = name in common.given and own not in sweep.given
         if in_config or name in in_words:
             common.refuse(name, f"is set by the sweep for each run; use --{own}")
@@ -129,6 +129,7 @@ def plan_run(
     point: the values of --grid, "FIELD=VALUE" each.
     """
     parts = (model_class(model).name, data.name, *point, f"seed{seed}")
+    # characters that a file name should not contain become a dash; the sign of a negative number stays
     name = "-".join(re.sub(r"[^A-Za-z0-9._]+?(?=-[\w.])|[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
     output = Path(sweep.output).resolve()
     words = [*sweep.run_flags, "--model", model, "--dataset", dataset, "--seed", str(seed)]
@@ -137,12 +138,11 @@ def plan_run(
     if sweep.set or point:
         words += ["--set", *sweep.set, *point]
     words += ["--output", str(output), "--name", name]
-    settings, encoder, network = resolve(TrainSettings.parse(words), data)
-    plan = make_plan(settings, data, encoder, network)
-    describe(network, data, settings)
+    plan = plan_new(TrainSettings.parse(words), data)
+    settings = plan.settings
     if settings.init_from:
         initialize_from(find_checkpoint(settings.init_from, settings.output), plan)
-    return PlannedRun(RunFolder(output / name), words, settings, plan.phases)
+    return PlannedRun(RunFolder(output / name), words, settings, plan.dependencies)
 
 
 def check_folder(run: PlannedRun) -> None:
@@ -304,7 +304,7 @@ def choose_workers(settings: SweepSettings) -> joblib.parallel_config:
     return joblib.parallel_config(settings.cluster or "threading")
 
 
-def report(settings: SweepSettings) -> int:
+def report_runs(settings: SweepSettings) -> int:
     """Report on the runs of ``--report``, or on the runs in its folders. Returns the exit code."""
     named = [Path(name) for name in settings.report]
     folders = []

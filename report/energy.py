@@ -12,14 +12,13 @@ import torch
 
 from engine.graph import LatencyMap
 from engine.layers import Layer
-from engine.packed import Packed
 from engine.stages import INPUT
 from network_trainer import NetworkTrainer
 from s1c1 import Encoder
 
-COUNTED_TOGETHER = 200  # images: the counts of a neuron fit a byte, and the maps, before any pooling, the memory
+COUNTED_TOGETHER = 200  # images, whose maps fit in memory, also before a pooling
+MAX_IMAGES = 1000  # whose spikes are counted
 SMALL_WEIGHT = 0.01
-Kept = dict[str, LatencyMap | None]  # maps by name, of all images; None: to be filled
 COUNTS = "spikes", "synaptic_additions", "effective_accumulates", "dense_macs"
 # Picojoules of an addition and a multiplication of 32-bit floating-point numbers in 45 nm (Horowitz, ISSCC 2014)
 ADDITION = 0.9
@@ -31,10 +30,10 @@ ASSUMPTIONS = (
 
 
 @torch.no_grad()
-def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMap, kept: Kept | None = None) -> dict:
-    """Count the operations of a network, means over the encoded images uint8 (N, C, H, W), and estimate their energy.
+def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMap) -> dict:
+    """Count the operations of a network for encoded images uint8 (N, C, H, W), and estimate their energy.
 
-    kept: {name of a map: None} gets this map of all images, so that nothing computes it again.
+    The counts are means over at most ``MAX_IMAGES`` of the images, evenly spaced.
 
     Returns a dict of plain numbers:
 
@@ -49,7 +48,9 @@ def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMa
     * ``estimated_uj``: microjoules of the ``network``, of the ``encoder`` and of the ``dense`` network; see
       ``ASSUMPTIONS``.
     """
-    stages = count_stages(model, latencies, kept or {})
+    chosen = torch.linspace(0, len(latencies) - 1, min(MAX_IMAGES, len(latencies))).long()
+    latencies = latencies[chosen.to(latencies.device)]
+    stages = count_stages(model, latencies)
     firing = [stages[label] for label, layer in model.named_layers() if not layer.stage.decides]
     neurons = sum(counts["neurons"] for counts in firing)
     spikes = sum(counts["spikes"] for counts in firing)
@@ -80,9 +81,9 @@ def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMa
     }
 
 
-def count_stages(model: NetworkTrainer, latencies: LatencyMap, kept: Kept) -> dict[str, dict[str, float]]:
+def count_stages(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, dict[str, float]]:
     """Count the operations of each stage or branch, means over the images: ``stages`` of ``measure_energy``."""
-    spikes = count_spikes(model, latencies, kept)
+    spikes = count_spikes(model, latencies)
     shapes = model.shapes(*latencies.shape[2:])
     sums = {INPUT: {"spikes": spikes[INPUT].sum()}}
     dense = {}
@@ -104,22 +105,14 @@ def count_stages(model: NetworkTrainer, latencies: LatencyMap, kept: Kept) -> di
     return counts
 
 
-def count_spikes(model: NetworkTrainer, latencies: LatencyMap, kept: Kept) -> dict[str, np.ndarray]:
+def count_spikes(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
     """Count the spikes of each neuron over all images: {map: int64 (C, H, W)}, except for the decision stage."""
     names = [name for name in (INPUT, *model.nodes) if name != model.decision]
     spikes = Counter()
-    for start in range(0, len(latencies), COUNTED_TOGETHER):
-        images = latencies[start : start + COUNTED_TOGETHER]
+    for images in latencies.split(COUNTED_TOGETHER):
         for name, latency in model.walk({INPUT: images}, names):
-            fired = (latency < model.time_steps).numpy(force=True)
-            counts = fired.view(np.uint8).sum(0, dtype=np.uint8)
-            spikes[name] = spikes[name] + counts.astype(np.int64)
-            if name not in kept:
-                continue
-            if kept[name] is None:
-                is_packed = isinstance(latencies, Packed)
-                kept[name] = model.allocate(name, latency, len(latencies), is_packed)
-            kept[name][start : start + len(images)] = latency
+            fired = latency < model.time_steps
+            spikes[name] = spikes[name] + fired.sum(0).numpy(force=True)
     return spikes
 
 

@@ -2,6 +2,7 @@
 
 1. There is no number. A checkpoint describes its encoder as {"name": name, field: value, …}.
 2. There is a number, "format". A checkpoint describes its encoder as ``to_plain`` does: {name: {field: value, …}}.
+3. The number of test reads and the diagnosis of a run are in the record of the run, no longer in its progress.
 
 A new field whose default means "as before" needs no new format. Any other change increases ``FORMAT`` and adds a step
 to ``lift``.
@@ -12,7 +13,7 @@ from typing import Any
 
 from errors import InputError
 
-FORMAT = 2  # of the files that this version writes
+FORMAT = 3  # of the files that this version writes
 
 
 def lift(record: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -27,5 +28,11 @@ def lift(record: dict[str, Any], path: Path) -> dict[str, Any]:
     if number == 1 and isinstance(record.get("encoding"), dict):
         values = dict(record["encoding"])
         record["encoding"] = {values.pop("name", "s1c1"): values}
+    progress = record.get("progress")
+    if number < 3 and isinstance(progress, dict):
+        moved = {name: progress.pop(name) for name in ("test_reads", "diagnosis") if name in progress}
+        run = record.get("run")
+        if run and isinstance(run, dict):
+            record["run"] = {**run, **moved}
     record["format"] = FORMAT
     return record

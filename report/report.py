@@ -21,11 +21,10 @@ from engine.stages import INPUT
 from errors import InputError, describe_error
 from network_trainer import NetworkTrainer
 from report import feature_figures, figures
-from report.activation_maps import find_neurons, save_activation_maps
+from report.activation_maps import find_neurons
 from report.evaluation import Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
 from s1c1 import Encoder
-from utils import write_json
 
 SHOWN_ERRORS = 40
 MOVED_IMAGES = 8  # at most, in the figure of moved images
@@ -49,7 +48,7 @@ class Report:
         split: the split of the images: "test" or "validation".
         evaluation: the evaluation of these images; None if the network has no decision stage.
         history: rows of the run log.
-        training_images, augmentation, seed: for the figure of moved copies of the training images.
+        training_images, augmentation, seed: what the figure of moved copies of the training images shows.
     """
 
     model: NetworkTrainer
@@ -192,36 +191,6 @@ def draw_figures(folder: Path, report: Report) -> list[str]:
             raise
         except Exception as error:  # of matplotlib, or of a user's own figure
             lost.append(f"the figure {name} cannot be drawn: {describe_error(error)}")
-    return lost
-
-
-def write_report(
-    folder: Path,
-    report: Report,
-    evaluations: dict[str, Evaluation],
-    facts: dict[str, Any],
-    maps: Path,
-    indices: np.ndarray,
-    draw: bool = True,
-) -> list[str]:
-    """Write results.json, predictions.csv if the network decides, the figures, and activation maps.
-
-    Args:
-        folder: the folder of the run or evaluation, which exists.
-        evaluations, facts: see ``collect_results``. ``report.evaluation`` is the evaluation of predictions.csv.
-        maps: the folder of the activation maps.
-        indices: of the images in ``report.images`` whose activation maps are saved.
-        draw: whether to draw figures and pictures of the maps.
-
-    Returns a line for each figure that could not be drawn.
-    """
-    write_json(folder / "results.json", collect_results(evaluations, facts))  # first: no figure can cost the scores
-    if report.evaluation:
-        report.evaluation.write_predictions(folder / "predictions.csv", report.class_names)
-    lost = draw_figures(folder / "figures", report) if draw else []
-    if len(indices):
-        latencies = report.latencies[indices]
-        save_activation_maps(report.model, latencies, report.labels, indices, maps, report.class_names, draw=draw)
     return lost
 
 

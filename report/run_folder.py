@@ -9,8 +9,8 @@ from typing import Any
 
 from errors import InputError
 from models import PLUGINS
-from report.formats import lift
-from utils import write_json
+from report.formats import FORMAT, lift
+from utils import describe_environment, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,12 @@ class RunFolder:
             raise InputError(f"{self.path / 'args.json'} is missing or damaged; nothing was changed")
         record["flags"]["epochs"] = epochs
         write_json(self.path / "args.json", record)
+
+
+def write_start(folder: Path, record: dict[str, Any], summary: str) -> None:
+    """Write args.json, the record of a command with its environment, and summary.txt, the table of the stages."""
+    write_json(folder / "args.json", {"format": FORMAT, **record, **describe_environment()})
+    write_text(folder / "summary.txt", summary + "\n")
 
 
 def find_run(name: str | Path, output: str | Path = "runs") -> Path:

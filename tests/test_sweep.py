@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from support.command import FEW_DIGITS, contents, read_csv, results, train_here
@@ -21,7 +22,7 @@ from models import build_model
 from network_trainer import NetworkTrainer
 from s1c1 import S1C1
 from training.initial import count_equal, find_shared
-from training.plan import describe_phases
+from training.plan import list_dependencies
 from training.settings import SweepSettings, TrainSettings, read_pairs
 from utils import lock_folder
 
@@ -247,10 +248,11 @@ def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch):
 @pytest.fixture
 def dask(monkeypatch):
     """A Dask cluster of two local workers, and the words that name it."""
-    distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(sys, "path", [*sys.path])  # to which it adds
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
-        yield cluster, ["--cluster", "dask", "--scheduler", cluster.scheduler_address]
+    with mock.patch.dict(os.environ):  # too
+        distributed = pytest.importorskip("distributed")
+        with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+            yield cluster, ["--cluster", "dask", "--scheduler", cluster.scheduler_address]
 
 
 def begin(output, more):
@@ -323,7 +325,7 @@ def test_every_combination_is_a_separate_run():
 
 def phases_of(model, encoder=None, fingerprint="images", **settings):
     settings = {"model": "x", "dataset": "digits", "epochs": type(model).epochs, **settings}
-    return describe_phases(model, encoder or S1C1(), TrainSettings(**settings), fingerprint)
+    return list_dependencies(model, encoder or S1C1(), TrainSettings(**settings), fingerprint)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ from utils import write_atomically
 
 # Of Checkpoint.run
 RUN_TYPES = {"flags": dict, "dataset": str, "class_names": list, "fingerprint": str, "code": dict, "border": float}
+RUN_TYPES |= {"test_reads": int, "diagnosis": list}
 OTHER_BORDER = 64  # levels of 255 between the borders of a picture and of the training images
 
 
@@ -55,8 +56,10 @@ class Checkpoint:
             network. A field that is newer than the checkpoint has its default.
         encoding: the encoder as plain values.
         state: the network's state dict.
-        run: "flags", "dataset", "class_names" and "fingerprint" of the run that trained the network, "code", see
-            ``training.initial.describe_code``, and of images "border", see ``find_border``; {} if no run did.
+        run: about the run that trained the network, "flags", "dataset", "class_names", "fingerprint", "code" (see
+            ``training.initial.describe_code``), "test_reads" (how often it has classified the test images), "diagnosis"
+            (what was wrong, see ``report/diagnosis.py``) and, of images, "border" (see ``find_border``); {} if no run
+            did.
         progress: how far the run is; None if the checkpoint contains only a network.
         encoder_state: what the encoder has fitted to the training images.
     """
@@ -260,11 +263,12 @@ class TrainedNetwork:
             images = [images]
         if not hasattr(images, "shape"):
             images = self._stack(images) if colours else open_recordings(images, size)
-        shape = size + (3,) * (colours == 3)
+        shape = (*size, 3) if colours == 3 else size
         if colours and images.shape == shape:
             images = images[None]
         if images.shape[1:] != shape:
-            raise InputError(f"this network takes {name_unit(colours)} (N, {str(shape)[1:]}, not {tuple(images.shape)}")
+            sizes = ", ".join(map(str, shape))
+            raise InputError(f"this network takes {name_unit(colours)} (N, {sizes}), not {tuple(images.shape)}")
         return images
 
     def _stack(self, images: Sequence[Any]) -> np.ndarray:

@@ -8,7 +8,9 @@ version of the code has trained are not shared, and ``--continue-from`` warns of
 import functools
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +18,11 @@ import torch
 from engine.phases import find_stages
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
+from report.run_folder import RunFolder, find_checkpoint, find_run
 from s1c1 import Encoder
 from training.checkpoint import Checkpoint, load_checkpoint, load_run, rebuild_network
-from training.plan import Data, Plan, describe_phases
-from training.settings import TrainSettings
+from training.plan import Data, Plan, list_dependencies
+from training.settings import EPOCH_FILES, TrainSettings
 from utils import ROOT, find_commit
 
 # All files on which the weights depend, beside the settings and the data
@@ -27,6 +30,62 @@ CORE = (
     "SpykeTorch/*.py", "engine/**/*.py", "encoders/*.py", "models/*.py", "datasets/splits.py", "network_trainer.py",
     "s1c1.py",
 )  # fmt: skip
+
+
+@dataclass
+class Start:
+    """Where a run begins.
+
+    Attributes:
+        progress: the progress, of the run itself or of another run.
+        record: what checkpoints contain of the training before: "code", "test_reads" and "diagnosis" of
+            ``Checkpoint.run``.
+        origin: for args.json, which weights and phases are those of another run.
+        notes: lines for the log.
+    """
+
+    progress: Progress = field(default_factory=Progress)
+    record: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def begin(plan: Plan) -> tuple[Plan, Start]:
+    """Fit the encoder of a plan, and take over what ``--init-from`` and ``--continue-from`` name.
+
+    Returns the plan with the fitted encoder, and where the run begins. Raises InputError.
+    """
+    settings = plan.settings
+    encoder = plan.encoder
+    start = Start()
+    if settings.init_from:  # with the fitted encoder of the checkpoint
+        path = find_checkpoint(settings.init_from, settings.output)
+        encoder, start.origin["init_from"], start.notes = initialize_from(path, plan)
+    elif encoder.fitted:
+        encoder = encoder.with_state(encoder.fit(plan.data.set.train_images[plan.data.splits["train"]]))
+    plan = replace(plan, encoder=encoder)
+    if settings.continue_from:
+        continue_from(RunFolder(find_run(settings.continue_from, settings.output)).last, plan, start)
+    model = plan.model
+    if not plan.data.set.colours and model.augmentation:
+        lost = f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved"
+        start.notes.append(lost)
+    return plan, start
+
+
+def continue_last_phase(folder: RunFolder, plan: Plan, progress: Progress) -> None:
+    """Set the progress of a finished run back into its last phase. Raises InputError if the phase ended by itself."""
+    settings = plan.settings
+    phase = plan.model.phases[-1]
+    row = None
+    if progress.history and progress.history[-1]["phase"] == phase.name:
+        row = progress.history[-1]
+        progress.epoch = row["epoch"]
+    progress.phase -= 1
+    if phase.needs_labels and 0 < settings.patience <= progress.epochs_since_best:
+        raise InputError(f"{folder.path} was stopped by --patience {settings.patience}, not by --epochs")
+    if row and settings.converge and not phase.needs_labels:
+        raise InputError(f"{folder.path} was stopped by --converge {settings.converge:g}, not by --epochs")
 
 
 def initialize_from(path: Path, plan: Plan) -> tuple[Encoder, dict, list[str]]:
@@ -81,13 +140,13 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
 # Phases that another run has trained
 
 
-def continue_from(path: Path, plan: Plan) -> tuple[Checkpoint, int, list[str]]:
-    """Find the phases of a run that are equal to the first phases of a plan. ``take_over`` copies them.
+def continue_from(path: Path, plan: Plan, start: Start) -> None:
+    """Take over the phases of a run that are equal to the first phases of the plan.
 
-    path: the last checkpoint of the run.
+    path: the last checkpoint of the run. start: gets the progress after these phases, and lines for the log: a warning
+    if other code has trained them, because the result may not be that of a run without interruption.
 
-    Returns the checkpoint, the number of these phases, and lines for the log: a warning if other code has trained them,
-    because the result may not be that of a run without interruption. Raises InputError if there is no such phase.
+    Raises InputError if no phase can be taken over.
     """
     checkpoint = load_run(path)
     count, different = compare_phases(checkpoint, plan)
@@ -96,20 +155,37 @@ def continue_from(path: Path, plan: Plan) -> tuple[Checkpoint, int, list[str]]:
         if different:
             reason = f"its first phase was trained with another {', '.join(different)}"
         raise InputError(f"--continue-from {path}: {reason}")
-    names = [phase["phase"] for phase in plan.phases[:count]]
-    notes = [f"{' '.join(names)}: from {path}, with the seconds of that training"]
-    before = checkpoint.run["code"]
+    names = [phase["phase"] for phase in plan.dependencies[:count]]
+    start.progress = take_over(checkpoint, plan.model, count)
+    start.record["code"] = before = checkpoint.run["code"]
+    start.origin["continue_from"] = {"checkpoint": str(path), "phases": names}
+    start.notes.append(f"{' '.join(names)}: from {path}, with the seconds of that training")
     here = describe_code()
     if before.keys() != here.keys():
         commits = [" ".join(map(str, code.values())) for code in (before, here)]
-        notes.append(f"warning: {path} was trained by other code (commit {commits[0]}; here: {commits[1]})")
-    return checkpoint, count, notes
+        start.notes.append(f"warning: {path} was trained by other code (commit {commits[0]}; here: {commits[1]})")
+
+
+def share_phases(plan: Plan) -> list[Path]:
+    """Return the places of the plan's phases in the folder ``--shared-phases``.
+
+    Phases are not shared if the run writes files after each epoch, or if it begins with the weights of another run.
+    Raises InputError if there cannot be such a folder.
+    """
+    settings = plan.settings
+    if settings.shared_phases is None or settings.init_from or any(settings.select(EPOCH_FILES).values()):
+        return []
+    try:
+        Path(settings.shared_phases).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        settings.refuse("shared_phases", f"cannot be the folder {settings.shared_phases}: {error.strerror}")
+    return find_shared(settings.shared_phases, plan.dependencies)
 
 
 def find_shared(folder: str | Path, phases: Sequence[dict]) -> list[Path]:
     """Return the places of the first phases without labels in a folder of phases that several runs share.
 
-    phases: as ``describe_phases`` returns them. The name of a place is the SHA-256 of what the phase and all phases
+    phases: as ``list_dependencies`` returns them. The name of a place is the SHA-256 of what the phase and all phases
     before it depend on: their descriptions, and the code.
     """
     digest = hashlib.sha256(digest_core().encode())
@@ -142,13 +218,13 @@ def compare_phases(checkpoint: Checkpoint, plan: Plan) -> tuple[int, list[str]]:
     progress = checkpoint.progress
     model = rebuild_network(checkpoint)
     settings = TrainSettings.from_dict(checkpoint.run["flags"])
-    trained = describe_phases(model, checkpoint.build_encoder(), settings, checkpoint.run["fingerprint"])
-    count = count_equal(plan.phases, trained[: progress.phase])
+    trained = list_dependencies(model, checkpoint.build_encoder(), settings, checkpoint.run["fingerprint"])
+    count = count_equal(plan.dependencies, trained[: progress.phase])
     is_begun = progress.epoch > 0 or progress.batch > 0
     begun = list(model.phases)[: progress.phase + is_begun]
     while find_stages(begun[:count]) & find_stages(begun[count:]):
         count -= 1
-    return count, [name for name, value in trained[0].items() if plan.phases[0].get(name) != value]
+    return count, [name for name, value in trained[0].items() if plan.dependencies[0].get(name) != value]
 
 
 def count_equal(phases: Sequence[dict], others: Sequence[dict]) -> int:

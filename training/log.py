@@ -3,7 +3,7 @@
 import csv
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -61,6 +61,10 @@ class RunLog:
             elif not self.quiet:
                 print(text, flush=True)
 
+    def info_all(self, texts: Iterable[str]) -> None:
+        for text in texts:
+            self.info(text)
+
     def show(
         self,
         title: str,
@@ -73,7 +77,7 @@ class RunLog:
 
         Without a terminal, a line is printed if there was none for ``EVERY`` seconds.
 
-        outcome: the outcome of the epoch so far, if the network decides. left: see ``estimate_left``.
+        outcome: the outcome of the epoch so far, if the network decides. left: the text of ``estimate_left``.
         """
         text = left
         if outcome is not None:
@@ -146,7 +150,8 @@ def estimate_left(
     An unmeasured phase is assumed to take as long per epoch as the current phase. A phase that goes on until it has
     converged takes at least this time.
 
-    epochs, converge: as in ``NetworkTrainer.steps``. fraction: of the current epoch that is done, above 0.
+    epochs, converge: the arguments of ``NetworkTrainer.steps``. fraction: the part of the current epoch that is done,
+    above 0.
     """
     seconds = {row["phase"]: row["seconds"] for row in progress.history}
     names = [phase.name for phase in phases]

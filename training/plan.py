@@ -88,6 +88,7 @@ class Plan:
         last: the number of the last phase that is trained, from 0.
         map_images: indices of the images of the scored split whose activation maps are saved.
         features: None if features are neither saved nor read out.
+        summary: the table of the stages.
     """
 
     settings: TrainSettings
@@ -99,11 +100,18 @@ class Plan:
     last: int
     map_images: np.ndarray
     features: Features | None
+    summary: str
 
     @property
-    def phases(self) -> list[dict[str, Any]]:
-        """All that the weights depend on, for each phase, see ``describe_phases``."""
-        return describe_phases(self.model, self.encoder, self.settings, self.data.set.fingerprint)
+    def dependencies(self) -> list[dict[str, Any]]:
+        """All that the weights depend on, for each phase, see ``list_dependencies``."""
+        return list_dependencies(self.model, self.encoder, self.settings, self.data.set.fingerprint)
+
+
+def plan_new(settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu") -> Plan:
+    """Return the plan of a new run, whose network is on this device. Raises InputError as ``make_plan``."""
+    settings, encoder, model = resolve(settings, data, device)
+    return make_plan(settings, data, encoder, model)
 
 
 def make_plan(settings: TrainSettings, data: DataSet, encoder: Encoder, model: NetworkTrainer) -> Plan:
@@ -124,6 +132,7 @@ def make_plan(settings: TrainSettings, data: DataSet, encoder: Encoder, model: N
         last=len(model.phases) - 1 if settings.until is None else model.find_phase(settings.until),
         map_images=choose_map_images(settings, labels[chosen], settings.scored_split),
         features=plan_features(settings, split, model),
+        summary=describe(model, data, settings),
     )
 
 
@@ -272,7 +281,7 @@ def describe(model: NetworkTrainer, data: DataSet, settings: TrainSettings) -> s
     return f"{table}\nset: {to_text(settings.set)}" if settings.set else table
 
 
-def describe_phases(
+def list_dependencies(
     model: NetworkTrainer, encoder: Encoder, settings: TrainSettings, fingerprint: str
 ) -> list[dict[str, Any]]:
     """Return everything that the weights depend on, for each phase.

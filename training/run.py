@@ -3,11 +3,9 @@
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,20 +17,21 @@ from encoders import encode_chunks, name_unit
 from engine.compiled import announcements
 from engine.decision import Outcome
 from engine.graph import LatencyMap
+from engine.phases import Phase
 from engine.stages import INPUT
 from errors import InputError
-from network_trainer import LatencyDataset, Progress, Step
+from network_trainer import LatencyDataset, Step
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis, compare_splits
 from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import write_page, write_training_page
-from report.report import MOVED_IMAGES, Report, collect_results, write_report
+from report.report import MOVED_IMAGES, Report, collect_results, draw_figures
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import restore_state, save_checkpoint
 from training.features import compare_with_pixels, read_features
-from training.initial import describe_code, load_shared
+from training.initial import Start, describe_code, load_shared
 from training.log import RunLog, estimate_left
 from training.plan import Plan, count_neurons
 from training.stopping import Stopped, StopRequest, handle_signals
@@ -52,43 +51,31 @@ class Run:
     Args:
         plan: what is trained and written.
         folder: the folder of the run, which exists.
-        progress: where the training begins.
-        notes: lines that are logged first.
+        start: where the training begins.
         shared: a folder for each of the first phases, which several runs share: the run takes over the phases that are
             in their folders. It trains the others, and saves them there.
-        code: the versions of the code that have trained what the progress contains, see ``describe_code``.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        folder: Path,
-        progress: Progress,
-        notes: Sequence[str] = (),
-        shared: Sequence[Path] = (),
-        code: Mapping[str, str | None] = MappingProxyType({}),
-    ):
+    def __init__(self, plan: Plan, folder: Path, start: Start, shared: Sequence[Path] = ()):
         self.plan = plan
-        self.settings = plan.settings
         self.folder = folder
-        self.model = plan.model
-        self.encoder = plan.encoder
-        self.data = plan.data
-        self.progress = progress
-        self.notes = (*self.data.set.notes, *notes)
+        self.progress = start.progress
+        self.notes = (*plan.data.set.notes, *start.notes)
         self.shared = shared
         self.stop = StopRequest()
         self.saved_at = time.monotonic()
         self.shown_at = -math.inf
-        self.info = {
+        self.record = {
             "flags": plan.settings.to_dict(),
-            "dataset": self.data.set.name,
-            "class_names": list(self.data.set.class_names),
-            "fingerprint": self.data.set.fingerprint,
-            "code": {**code, **describe_code()},
+            "dataset": plan.data.set.name,
+            "class_names": list(plan.data.set.class_names),
+            "fingerprint": plan.data.set.fingerprint,
+            "code": start.record.get("code", {}) | describe_code(),
+            "test_reads": start.record.get("test_reads", 0),
+            "diagnosis": start.record.get("diagnosis", []),
         }
-        if self.data.set.colours:
-            self.info["border"] = find_border(self.data.set.train_images)
+        if plan.data.set.colours:
+            self.record["border"] = find_border(plan.data.set.train_images)
 
     def train(self, is_resumed: bool = False) -> None:
         """Train from the progress on, test, and write all files. Raises Stopped after Ctrl-C or SIGTERM.
@@ -96,16 +83,17 @@ class Run:
         is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
         """
         start = time.perf_counter()
-        phases = list(self.model.phases)[: self.plan.last + 1]
-        self.log = RunLog(self.folder, self.settings.tensorboard)
+        plan = self.plan
+        phases = list(plan.model.phases)[: plan.last + 1]
+        self.log = RunLog(self.folder, plan.settings.tensorboard)
         self.log.info(f"{'resuming' if is_resumed else 'run folder'}  {self.folder}")
-        counts = [f"{count:,} {split}" for split, count in self.data.count_images().items()]
-        self.log.info(f"{'  '.join(counts)} {name_unit(self.encoder.colours)}")
-        self.log_all(self.notes)
+        counts = [f"{count:,} {split}" for split, count in plan.data.count_images().items()]
+        self.log.info(f"{'  '.join(counts)} {name_unit(plan.encoder.colours)}")
+        self.log.info_all(self.notes)
         if not is_resumed:
             self.log_history()
         self.save()  # with these settings
-        self.log.board.log_network(summarize(self.model, *self.data.set.image_size[:2]))
+        self.log.board.log_network(summarize(plan.model, *plan.data.set.image_size[:2]))
         self.announce("the encoder")
         seconds = {"encoding": -time.perf_counter()}
         train = self.encode_split("train")
@@ -113,77 +101,82 @@ class Run:
         validation = self.encode_split("validation") if needs_labels else None
         seconds["encoding"] += time.perf_counter()
         self.diagnosis = None
-        if not self.settings.dry_run:
-            self.diagnosis = Diagnosis(self.model, self.encoder, train, self.settings.converge)
+        if not plan.settings.dry_run:
+            self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.settings.converge)
             if not is_resumed:
-                self.log_diagnosis(self.diagnosis.diagnose_border(self.info.get("border", 0.0)))
+                self.log_diagnosis(self.diagnosis.diagnose_border(self.record.get("border", 0.0)))
         with handle_signals(self.stop.note):
             while self.progress.phase < len(phases):
-                self.train_phase(train, validation)
-        if self.settings.until:
+                self.complete_phase(train, validation)
+        if plan.settings.until:
             self.save()
-            if self.plan.features:
-                read_features(self.plan, self.folder, self.log)
+            if plan.features:
+                read_features(plan, self.folder, self.log)
             command = RunFolder(self.folder).resume_command
             self.log.info(f"ended after {phases[-1].name}; train the rest with\n    {command}")
         else:
             del train
-            self.progress.test_reads += self.settings.scored_split == "test"
+            self.record["test_reads"] += plan.settings.scored_split == "test"
             self.save()
-            self.report(validation, seconds, start)
+            self.finish(validation, seconds, start)
         self.log.close()
 
+    def complete_phase(self, train: LatencyDataset, validation: LatencyDataset | None) -> None:
+        """Train the current phase to its end. If several runs share it, the first trains it and the others take it."""
+        with self.claim_phase() as file:
+            if file is None:
+                self.train_phase(train, validation)
+            elif not self.take_shared(file):
+                self.train_phase(train, validation)
+                save_checkpoint(file, self.plan.model, self.plan.encoder, self.record, self.progress)
+
     def train_phase(self, train: LatencyDataset, validation: LatencyDataset | None) -> None:
-        """Train the current phase to its end, or take it over from a run that has trained it."""
+        """Train the current phase to its end."""
         number = self.progress.phase
-        with self.claim_phase(number) as file:
-            if file and self.take_shared(file):
-                return
-            steps = self.model.steps(
-                train,
-                validation,
-                self.settings.epochs,
-                batch_size=self.settings.batch_size,
-                seed=self.settings.seed,
-                patience=self.settings.patience,
-                converge=self.settings.converge,
-                progress=self.progress,
-                copies=self.make_copies(),
-            )
-            with closing(steps):
-                for step in steps:
-                    if self.progress.phase > number:
-                        break
-                    self.follow(step, validation)
-            if file:
-                save_checkpoint(file, self.model, self.encoder, self.info, self.progress)
+        settings = self.plan.settings
+        steps = self.plan.model.steps(
+            train,
+            validation,
+            settings.epochs,
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            patience=settings.patience,
+            converge=settings.converge,
+            progress=self.progress,
+            copies=self.make_copies(),
+        )
+        with closing(steps):
+            for step in steps:
+                if self.progress.phase > number:
+                    return
+                self.follow(step, validation)
 
     def take_shared(self, file: Path) -> bool:
         """Take over the current phase from a file. Returns whether the file is there, and contains this phase."""
         if not file.exists():
             return False
         number = self.progress.phase
-        phase = self.model.phases[number]
+        phase = self.plan.model.phases[number]
         before = len(self.progress.history)
         try:
-            taken = load_shared(file, self.plan, number)
+            self.progress = load_shared(file, self.plan, number)
         except InputError as error:
             self.log.info(f"{phase.name} is trained again: {error}")
             file.unlink()
             return False
-        self.progress = replace(taken, diagnosis=self.progress.diagnosis)
         self.log.info(f"{phase.name}: from {file}, with the seconds of that training")
         self.log_history(before)
-        if self.diagnosis and len(self.progress.history) > before:
-            self.log_diagnosis(self.diagnosis.diagnose(phase, self.progress.history[-1]))
+        if len(self.progress.history) > before:
+            self.diagnose(phase)
         return True
 
     @contextmanager
-    def claim_phase(self, number: int) -> Iterator[Path | None]:
-        """Lock a phase that several runs share, so that other runs wait until it is trained.
+    def claim_phase(self) -> Iterator[Path | None]:
+        """Lock the current phase if several runs share it, so that other runs wait until it is trained.
 
         Yields its checkpoint, which exists if the phase is trained; None if it is not shared.
         """
+        number = self.progress.phase
         if number >= len(self.shared):
             yield None
             return
@@ -201,6 +194,7 @@ class Run:
         """Log, draw and save after a step of the training. Raises Stopped if a signal has requested it."""
         board = self.log.board
         progress = self.progress
+        settings = self.plan.settings
         outcome = Outcome(*progress.outcome) if step.kind == "batch" and step.learned.outcome else None
         if step.kind == "phase":
             self.log.close_bar()
@@ -208,16 +202,16 @@ class Run:
         elif step.kind != "epoch":
             left = ""
             if step.kind == "batch":
-                plan = self.settings.epochs, self.settings.converge
-                left = estimate_left(progress, self.model.phases, *plan, step.done / step.total)
+                counts = settings.epochs, settings.converge
+                left = estimate_left(progress, self.plan.model.phases, *counts, step.done / step.total)
             self.log.show(step.title, step.done, step.total, outcome, left)
         if outcome:
             board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
         elif step.kind == "validation":
-            board.log_validation(validation.labels, step.decisions, progress.history, self.info["class_names"])
+            board.log_validation(validation.labels, step.decisions, progress.history, self.record["class_names"])
         elif step.kind == "epoch":
             self.finish_epoch(step)
-        is_due = step.kind == "batch" and time.monotonic() - self.saved_at >= self.settings.save_every
+        is_due = step.kind == "batch" and time.monotonic() - self.saved_at >= settings.save_every
         if self.stop.asked or is_due or step.kind == "epoch":
             self.log.flush()  # what a checkpoint counts as done is on the disk before the checkpoint
             self.save()
@@ -238,64 +232,71 @@ class Run:
         """Log an epoch, save activation maps if they are due, and save the weights if they are the best."""
         progress = self.progress
         phase = step.phase
+        model = self.plan.model
+        encoder = self.plan.encoder
+        settings = self.plan.settings
         row = progress.history[-1]
         self.log_history(len(progress.history) - 1)
-        self.log.board.log_stages(self.model, phase, step.wins, progress.history, self.encoder)
-        if self.settings.map_every and row["step"] % self.settings.map_every == 0:
-            names = list(self.model.declaration)
+        self.log.board.log_stages(model, phase, step.wins, progress.history, encoder)
+        if settings.map_every and row["step"] % settings.map_every == 0:
+            names = list(model.declaration)
             learned = names[: 1 + max(map(names.index, phase.stages))]
             self.save_maps(f"{row['step']:04}-{phase.name}-epoch{row['epoch']}", row["step"], learned)
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.safetensors", progress.best["state"])
-        patience = self.settings.patience if phase.needs_labels else 0
+        patience = settings.patience if phase.needs_labels else 0
         is_last = progress.epoch >= self.count_epochs(row)
         gave_up = patience and progress.epochs_since_best >= patience
         if gave_up and not is_last:
             self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
-        if self.diagnosis and (is_last or gave_up):
-            self.log_diagnosis(self.diagnosis.diagnose(phase, row))
-        if self.settings.figures and time.monotonic() - self.shown_at >= PAGE_EVERY:
+        if is_last or gave_up:
+            self.diagnose(phase)
+        if settings.figures and time.monotonic() - self.shown_at >= PAGE_EVERY:
             title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"
-            write_training_page(self.folder, self.model, self.encoder, title)
+            write_training_page(self.folder, model, encoder, title)
             self.shown_at = time.monotonic()
+
+    def diagnose(self, phase: Phase) -> None:
+        """Log what is wrong after the last epoch of a phase."""
+        if self.diagnosis:
+            self.log_diagnosis(self.diagnosis.diagnose(phase, self.progress.history[-1]))
 
     def log_diagnosis(self, texts: Iterable[str]) -> None:
         """Log the texts of the diagnosis, and keep them for results.json."""
         new = list(texts)
-        self.progress.diagnosis += new
-        self.log_all(new)
-
-    def log_all(self, texts: Iterable[str]) -> None:
-        for text in texts:
-            self.log.info(text)
+        self.record["diagnosis"] += new
+        self.log.info_all(new)
 
     def log_history(self, first: int = 0) -> None:
         """Log the epochs of the progress from the number ``first`` on."""
         history = self.progress.history
+        model = self.plan.model
         for place in range(first, len(history)):
             row = history[place]
-            number = self.model.find_phase(row["phase"])
-            rule = self.model.phases[number].main_rule.title
+            number = model.find_phase(row["phase"])
+            rule = model.phases[number].main_rule.title
             title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.count_epochs(row)}"
             self.log.log_epoch(history[: place + 1], title)
 
     def count_epochs(self, row: dict) -> int:
         """Return the number of epochs of the phase of a row of the history, as far as this epoch decides it."""
-        number = self.model.find_phase(row["phase"])
-        return self.model.phases[number].count_epochs(self.settings.epochs[number], self.settings.converge, row)
+        settings = self.plan.settings
+        number = self.plan.model.find_phase(row["phase"])
+        return self.plan.model.phases[number].count_epochs(settings.epochs[number], settings.converge, row)
 
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""
-        images, labels, chosen = self.data.get_split(split)
+        images, labels, chosen = self.plan.data.get_split(split)
         count = len(chosen)
         if not count:
             return None
-        title = f"encoding the {split} {name_unit(self.encoder.colours)}"
-        device = self.model.device
+        encoder = self.plan.encoder
+        title = f"encoding the {split} {name_unit(encoder.colours)}"
+        device = self.plan.model.device
         latencies = None
-        for part, encoded in encode_chunks(self.encoder, images[chosen]):
+        for part, encoded in encode_chunks(encoder, images[chosen]):
             if latencies is None:
-                latencies = self.model.allocate(INPUT, encoded.to(device), count, device.type == "cpu")
+                latencies = self.plan.model.allocate(INPUT, encoded.to(device), count, device.type == "cpu")
             latencies[part] = encoded.to(device)
             self.log.show(title, part.stop, count)
         self.log.close_bar()
@@ -303,91 +304,89 @@ class Run:
 
     def make_copies(self) -> MovedCopies | None:
         """Return the moved copies of the training images; None without an augmentation."""
-        if not self.plan.augmentation:
+        plan = self.plan
+        if not plan.augmentation:
             return None
-        count = count_neurons(self.model, self.model.input_name(self.model.decision), self.data.set.image_size)
-        images = self.data.set.train_images[self.data.splits["train"]]
-        return MovedCopies(images, self.plan.augmentation, self.settings.seed, self.encode, count, self.folder)
+        count = count_neurons(plan.model, plan.model.input_name(plan.model.decision), plan.data.set.image_size)
+        images = plan.data.set.train_images[plan.data.splits["train"]]
+        return MovedCopies(images, plan.augmentation, plan.settings.seed, self.encode, count, self.folder)
 
     def encode(self, images: np.ndarray) -> torch.Tensor:
-        return self.encoder.encode(images).to(self.model.device)
+        return self.plan.encoder.encode(images).to(self.plan.model.device)
 
     def save(self, name: str = "last.safetensors", state: dict[str, torch.Tensor] | None = None) -> None:
         """Save a checkpoint of the network, with the weights ``state`` (None: the current weights)."""
         progress = self.progress if name == "last.safetensors" else None
         path = self.folder / "checkpoints" / name
-        save_checkpoint(path, self.model, self.encoder, self.info, progress, state)
+        save_checkpoint(path, self.plan.model, self.plan.encoder, self.record, progress, state)
         self.saved_at = time.monotonic()
 
     def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:
         """Save the requested activation maps of these stages in ``maps/name``, and log them."""
-        images, labels, chosen = self.data.get_split(self.settings.scored_split)
-        indices = self.plan.map_images
+        plan = self.plan
+        images, labels, chosen = plan.data.get_split(plan.settings.scored_split)
+        indices = plan.map_images
         latencies = self.encode(images[chosen[indices]])
         folder = self.folder / "maps" / name
-        names = self.data.set.class_names
-        save_activation_maps(
-            self.model, latencies, labels[chosen], indices, folder, names, stages, self.settings.figures
-        )
+        names = plan.data.set.class_names
+        figures = plan.settings.figures
+        save_activation_maps(plan.model, latencies, labels[chosen], indices, folder, names, stages, figures)
         self.log.board.log_pictures("maps", folder, step)
 
-    def report(self, validation: LatencyDataset | None, seconds: dict[str, float], start: float) -> None:
+    def finish(self, validation: LatencyDataset | None, seconds: dict[str, float], start: float) -> None:
         """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout.
 
         seconds: {part of the run: seconds}, for results.json. start: time at which the process began to train.
         """
-        settings = self.settings
+        plan = self.plan
+        settings = plan.settings
         split = settings.scored_split
         best = self.progress.best
-        data = self.data
+        data = plan.data
         images, labels, chosen = data.get_split(split)
         train = data.splits["train"]
         latencies = self.encode_split(split).maps[INPUT]
-        evaluations, energy = self.evaluate(latencies, labels[chosen], validation)
+        evaluations = self.evaluate(latencies, labels[chosen], validation)
+        energy = measure_energy(plan.model, plan.encoder, latencies)
         if best is None:
             self.save("best.safetensors")
         if settings.figures and self.diagnosis and data.set.name != "mnist":
-            self.log_diagnosis(compare_with_pixels(self.plan, best))
+            self.log_diagnosis(compare_with_pixels(plan, best))
         if self.diagnosis and "validation.best" in evaluations and split == "test":
             pair = evaluations["validation.best"], evaluations["test.best"]
             self.log_diagnosis(compare_splits(*(evaluation.metrics["accuracy"] for evaluation in pair)))
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
         report = Report(
-            model=self.model,
-            encoder=self.encoder,
+            model=plan.model,
+            encoder=plan.encoder,
             images=images[chosen],
             labels=labels[chosen],
             latencies=latencies,
             class_names=data.set.class_names,
-            title=f"{self.plan.title}, {weights}",
+            title=f"{plan.title}, {weights}",
             split=split,
             evaluation=evaluations.get(f"{split}.best"),
             history=self.progress.history,
             training_images=data.set.train_images[train[:: math.ceil(len(train) / MOVED_IMAGES)]],
-            augmentation=self.plan.augmentation,
+            augmentation=plan.augmentation,
             seed=settings.seed,
         )
-        facts = {"diagnosis": self.progress.diagnosis, "energy": energy, **self._collect_facts(seconds)}
+        facts = {"diagnosis": self.record["diagnosis"], "energy": energy, **self._collect_facts(seconds)}
         maps = self.folder / "maps" / "end"
         if settings.figures:
             self.log.info("drawing the figures")
-        lost = write_report(self.folder, report, evaluations, facts, maps, self.plan.map_images, settings.figures)
-        self.log_all(lost)
         step = len(self.progress.history) + 1
-        self._log_scores(evaluations, step)
-        self.log.board.log_pictures("maps", maps, step)
-        self.log.board.log_pictures("report", self.folder / "figures", step)
-        if self.plan.features:
-            if settings.figures:
-                write_page(self.folder, report, maps)  # a readout may take long
-            facts |= read_features(self.plan, self.folder, self.log)
+        report_test(self.log, report, evaluations, facts, maps, plan.map_images, settings.figures, step)
+        self._log_scores(evaluations)
+        if plan.features:
+            facts |= read_features(plan, self.folder, self.log)
         seconds["since the last start"] = time.perf_counter() - start
         peak = get_peak_memory()
-        facts |= {"peak_memory_mb": peak, "flags": self.info["flags"]}
+        facts |= {"peak_memory_mb": peak, "flags": self.record["flags"]}
         results = collect_results(evaluations, facts)
         if settings.figures:
             write_page(self.folder, report, maps, results)
-        write_json(self.folder / "results.json", results)  # with flags: from now on, the run is finished
+        write_json(self.folder / "results.json", results)  # its flags mark the run as finished
         memory = f", {peak:,.0f} MB at most" if peak else ""
         self.log.info(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
         if settings.dry_run:
@@ -395,54 +394,52 @@ class Run:
 
     def _collect_facts(self, seconds: dict[str, float]) -> dict[str, Any]:
         """Return what results.json contains beside the scores. ``seconds`` gets those of the phases."""
-        if self.model.decision is None:
+        if self.plan.model.decision is None:
             scored = {"scores": NO_SCORES}
         else:
             best = dict(self.progress.best or {})
             best.pop("state", None)
-            scored = {"best_epoch": best or None, "test_reads": self.progress.test_reads}
+            scored = {"best_epoch": best or None, "test_reads": self.record["test_reads"]}
         seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
         environment = describe_environment()
         return {
             **scored,
             "seconds": seconds,
-            "images": self.data.count_images(),
+            "images": self.plan.data.count_images(),
             "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
         }
 
-    def _log_scores(self, evaluations: dict[str, Evaluation], step: int) -> None:
+    def _log_scores(self, evaluations: dict[str, Evaluation]) -> None:
         """Log the scores. Those of a dry run, which are of a few images, are not printed."""
         if best := self.progress.best:
             self.log.info(f"best on the validation set: epoch {best['epoch']} of {best['phase']}")
-        for key, evaluation in evaluations.items():
-            split, which = key.split(".")
-            if not self.settings.dry_run:
-                self.log.info(f"{split:<10} {which}  {evaluation.describe(name_unit(self.encoder.colours))}")
-            if which == "best":
-                self.log.board.log_scores(split, evaluation.metrics, step)
         if not evaluations:
             self.log.info(f"no scores: {NO_SCORES}")
+        if self.plan.settings.dry_run:
+            return
+        for key, evaluation in evaluations.items():
+            split, which = key.split(".")
+            self.log.info(f"{split:<10} {which}  {evaluation.describe(name_unit(self.plan.encoder.colours))}")
 
     def evaluate(
         self, latencies: LatencyMap, labels: np.ndarray, validation: LatencyDataset | None
-    ) -> tuple[dict[str, Evaluation], dict[str, Any]]:
+    ) -> dict[str, Evaluation]:
         """Evaluate the best and the last weights. Afterwards the network has the best weights.
 
-        Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}, and what
-        ``measure_energy`` returns. If the test images are not read: {"validation.last", "validation.best"}. Without a
-        decision stage: {}.
+        Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}. If the test images
+        are not read: {"validation.last", "validation.best"}. Without a decision stage: {}.
         """
-        model = self.model
+        model = self.plan.model
         if model.decision is None:
-            return {}, measure_energy(model, self.encoder, latencies)
-        split = self.settings.scored_split
+            return {}
+        split = self.plan.settings.scored_split
         best = self.progress.best
         phase = model.phases[-1]
         last_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         if best is not None:
             restore_state(model, best["state"])
-        maps = {model.input_name(phase.stages[0]): None}  # the same for the best and for the last weights
-        energy = measure_energy(model, self.encoder, latencies, maps)
+        below = model.input_name(phase.stages[0])
+        maps = {below: model.map_of(latencies, below)}  # the same for the best and for the last weights
         evaluations = {f"{split}.best": Evaluation(model, maps, labels)}
         evaluations[f"{split}.last"] = evaluations[f"{split}.best"]
         if best is not None:
@@ -454,4 +451,44 @@ class Run:
             restore_state(model, last_state)
             evaluations[f"{split}.last"] = Evaluation(model, maps, labels)
             restore_state(model, best["state"])
-        return evaluations, energy
+        return evaluations
+
+
+def report_test(
+    log: RunLog,
+    report: Report,
+    evaluations: dict[str, Evaluation],
+    facts: dict[str, Any],
+    maps: Path,
+    indices: np.ndarray,
+    draw: bool = True,
+    step: int = 0,
+) -> None:
+    """Write the files about a test, of a run or of evaluate.py, into its folder, that of the log, and log the scores.
+
+    They are results.json, predictions.csv if the network decides, figures, activation maps and the page.
+
+    Args:
+        evaluations, facts: the arguments of ``collect_results``. predictions.csv contains ``report.evaluation``.
+        maps: the folder of the activation maps.
+        indices: the indices, in ``report.images``, of the images whose activation maps are saved.
+        draw: whether to draw figures, pictures of the maps and the page.
+        step: the step in TensorBoard.
+    """
+    folder = log.folder
+    write_json(folder / "results.json", collect_results(evaluations, facts))  # first: no figure can cost the scores
+    names = report.class_names
+    if report.evaluation:
+        report.evaluation.write_predictions(folder / "predictions.csv", names)
+    if draw:
+        log.info_all(draw_figures(folder / "figures", report))
+    if len(indices):
+        save_activation_maps(report.model, report.latencies[indices], report.labels, indices, maps, names, draw=draw)
+    if draw:
+        write_page(folder, report, maps)
+    for key, evaluation in evaluations.items():
+        split, _, weights = key.partition(".")
+        if weights != "last":
+            log.board.log_scores(split, evaluation.metrics, step)
+    log.board.log_pictures("maps", maps, step)
+    log.board.log_pictures("report", folder / "figures", step)

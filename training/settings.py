@@ -12,7 +12,7 @@ import re
 import shlex
 import textwrap
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from types import NoneType
@@ -24,7 +24,7 @@ from encoders import ENCODERS
 from engine.declaration import fits
 from engine.readout import KINDS
 from errors import InputError
-from models import import_plugin, network_names
+from models import import_plugin, model_class, network_names
 from report.formats import lift
 
 try:
@@ -32,7 +32,7 @@ try:
 except ModuleNotFoundError:  # before Python 3.11
     import tomli as tomllib
 
-# What a setting changes. A setting changes what is learned unless its field declares something else.
+# What a setting affects: what is learned, unless its field declares something else.
 LEARNING = "what is learned"
 CODE = "which files are imported, and so what is learned"  # only the command line names them
 DECLARATION = "the stages and the encoder, and so what is learned"
@@ -41,8 +41,8 @@ ROUNDING = "what is learned, by rounding only"  # a resumed run may change it
 SCORES = "which scores are computed"
 EPOCH_FILES = "which files are written after each epoch"
 FILES = "which other files are written"
-PLACE = "where the run is"  # --config does not repeat it
-NOTHING = "neither weights nor results"  # a resumed run may change it
+LOCATION = "where the run is"  # --config does not repeat it
+HARMLESS = "neither weights nor results"  # a resumed run may change it
 COMMAND = "what the command does"  # not a property of the run, so it is not saved
 
 LEARNED = LEARNING, CODE, DECLARATION, LABELS
@@ -73,19 +73,19 @@ class Setting(NamedTuple):
     Attributes:
         group: the group of the help, one of ``GROUPS``.
         default: the value if the setting is not given.
-        metavar, help: as in ``ArgumentParser.add_argument``. A bool has no metavar.
-        changes: what the setting changes, one of the constants above.
+        metavar, help: the arguments of ``ArgumentParser.add_argument``. A bool has no metavar.
+        affects: what the setting affects, one of the constants above.
         range: the lowest and the highest number that are allowed.
         choices: the texts that are allowed; if it is empty, all are.
         arguments: more arguments of ``add_argument``.
-        name, type: of the field.
+        name, type: the name and the type of the field.
     """
 
     group: str
     default: Any
     metavar: str | tuple[str, ...] | None
     help: str
-    changes: str = LEARNING
+    affects: str = LEARNING
     range: tuple[float, float] = (0, MAX_COUNT)
     choices: tuple[str, ...] = ()
     arguments: Mapping[str, Any] = {}
@@ -123,14 +123,14 @@ class Setting(NamedTuple):
             action = "store_false" if self.default else "store_true"
             group.add_argument(self.flag, dest=self.name, action=action, help=self.help)
             return
-        help = self.help
+        text = self.help
         types = {self.type, *get_args(self.type)}
         options = {"type": read_value if types & {int, float} else str, **self.arguments}
-        if self.flag != "RUN" and isinstance(self.default, int | float | str) and "(default" not in help:
-            help += f" (default: {self.default})"
+        if self.flag != "RUN" and isinstance(self.default, int | float | str) and "(default" not in text:
+            text += f" (default: {self.default})"
         if get_origin(self.type) is tuple:
             options.setdefault("nargs", "+")
-        group.add_argument(self.flag.replace("RUN", "run"), metavar=self.metavar, help=help, **options)
+        group.add_argument(self.flag.replace("RUN", "run"), metavar=self.metavar, help=text, **options)
 
 
 def describe_type(hint: Any, is_plural: bool = False) -> str:
@@ -236,9 +236,9 @@ class Settings:
         return {setting.name: setting for setting in flags}
 
     @classmethod
-    def names(cls, *changes: str) -> list[str]:
-        """Return the names of the settings whose ``changes`` is one of these constants."""
-        return [name for name, setting in cls.flags().items() if setting.changes in changes]
+    def names(cls, *affects: str) -> list[str]:
+        """Return the names of the settings whose ``affects`` is one of these constants."""
+        return [name for name, setting in cls.flags().items() if setting.affects in affects]
 
     @classmethod
     def parse(cls, argv: list[str]) -> "Settings":
@@ -272,11 +272,11 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings of a run as plain values, for args.json, results.json and checkpoints."""
-        return json.loads(json.dumps(self.select(*FIXED, ROUNDING, PLACE, NOTHING)))  # tuples become lists
+        return json.loads(json.dumps(self.select(*FIXED, ROUNDING, LOCATION, HARMLESS)))  # tuples become lists
 
-    def select(self, *changes: str) -> dict[str, Any]:
-        """Return {name: value} of the settings whose ``changes`` is one of these constants."""
-        return {name: getattr(self, name) for name in self.names(*changes)}
+    def select(self, *affects: str) -> dict[str, Any]:
+        """Return {name: value} of the settings whose ``affects`` is one of these constants."""
+        return {name: getattr(self, name) for name in self.names(*affects)}
 
     def refuse(self, name: str, reason: str) -> None:
         """Raise an InputError about a setting: its flag and the reason."""
@@ -315,7 +315,7 @@ class NetworkSettings(Settings):
         "put pictures with transparent parts on white or black; --predict uses the ground of the training",
         choices=GROUNDS,
     )
-    data_dir: str | None = of_data(None, "DIR", "the folder of downloaded data sets (default: data)", NOTHING)
+    data_dir: str | None = of_data(None, "DIR", "the folder of downloaded data sets (default: data)", HARMLESS)
     dry_run: bool = of_data(False, None, "test a command: one epoch of each phase on a few images")
 
     device: str = of_machine(
@@ -335,20 +335,20 @@ class NetworkSettings(Settings):
         "auto",
         "N",
         "the number of threads; 0 or auto: one per core",
-        NOTHING,
+        HARMLESS,
         choices=("auto",),
     )
     traceback: bool = of_machine(False, None, "print the traceback of an error, not only its last line", COMMAND)
 
-    output: str = of_output("runs", "DIR", "the folder in which each run creates its own folder", PLACE)
+    output: str = of_output("runs", "DIR", "the folder in which each run creates its own folder", LOCATION)
     name: str | None = of_output(
         None,
         "NAME",
         "the name of the run's folder (default: network, data set, seed and time)",
-        PLACE,
+        LOCATION,
     )
     tensorboard: bool = of_output(False, None, "log to TensorBoard, in the run's folder", EPOCH_FILES)
-    figures: bool = of_output(True, None, "draw neither figures nor activation maps", NOTHING)
+    figures: bool = of_output(True, None, "draw neither figures nor activation maps", HARMLESS)
     save_maps: int = of_output(
         0,
         "N",
@@ -444,7 +444,7 @@ class TrainSettings(NetworkSettings):
     augment: str | None = of_training(None, "A=X", AUGMENT_HELP, LABELS, arguments={"nargs": "+"})
 
     map_every: int = of_output(0, "E", "also save the activation maps every E epochs; 0: only at the end", EPOCH_FILES)
-    save_every: float = of_output(60.0, "SECONDS", "seconds between two checkpoints", NOTHING)
+    save_every: float = of_output(60.0, "SECONDS", "seconds between two checkpoints", HARMLESS)
     save_features: str | None = of_output(
         None,
         "STAGE",
@@ -460,7 +460,7 @@ class TrainSettings(NetworkSettings):
         SCORES,
         choices=(*KINDS, "none"),
     )
-    readout_seconds: float = of_output(3600.0, "SECONDS", "the longest training of the classifier", NOTHING)
+    readout_seconds: float = of_output(3600.0, "SECONDS", "the longest training of the classifier", HARMLESS)
 
     @property
     def scored_split(self) -> str:
@@ -617,6 +617,32 @@ class SweepSettings(Settings):
                 self.refuse("grid", f"must name a field once, with its values: --grid s2.threshold 8 10 12; not {name}")
 
 
+def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainSettings, bool]:
+    """Return a run's settings with the changes of the command line, and whether the last phase has more epochs.
+
+    Raises InputError for a change that would lead to other weights or other files.
+    """
+    commands = {"until": settings.until, "shared_phases": settings.shared_phases}
+    ignored = {"resume", "config", "traceback", "output", *commands}
+    given = {name: getattr(settings, name) for name in settings.given - ignored}
+    if "model" in given:
+        given["model"] = model_class(given["model"]).name
+    longer = "epochs" in given and is_longer(given["epochs"], saved.epochs)
+    free = {*saved.names(ROUNDING, HARMLESS)}
+    if longer:
+        free.add("epochs")
+    for name in sorted(given.keys() - free):
+        before = getattr(saved, name)
+        if given[name] != before:
+            settings.refuse(name, f"{to_text(given[name])} would change the run, which has {to_text(before)}")
+    return replace(saved, **commands, **{name: given[name] for name in given.keys() & free}), longer
+
+
+def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
+    """Return whether only the last number of epochs differs, and is larger."""
+    return len(epochs) == len(before) and epochs[:-1] == before[:-1] and epochs[-1:] > before[-1:]
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The command line and --config
 
@@ -662,9 +688,9 @@ def read_config(path: Path, settings: type[Settings]) -> dict[str, Any]:
             raise OSError("it is missing, or not a regular file")
         text = path.read_text(encoding="utf-8-sig")  # editors on Windows write a byte order mark
         content = lift(json.loads(text), path)["flags"] if is_run else tomllib.loads(text)
-        known = {name: setting for name, setting in settings.flags().items() if setting.changes not in (COMMAND, CODE)}
+        known = {name: setting for name, setting in settings.flags().items() if setting.affects not in (COMMAND, CODE)}
         if is_run:
-            return {name: content.get(name) for name, setting in known.items() if setting.changes != PLACE}
+            return {name: content.get(name) for name, setting in known.items() if setting.affects != LOCATION}
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         expected = "the args.json of a run" if is_run else "a TOML file"
         raise InputError(f"--config {path} is not {expected}: {' '.join(str(error).split())}") from error

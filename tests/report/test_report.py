@@ -12,8 +12,10 @@ from engine.augmentation import Augmentation
 from models import build_model
 from report import figures, report
 from report.evaluation import Evaluation
-from report.report import Report, count_spike_times, draw_figures, write_report
+from report.report import Report, count_spike_times, draw_figures
 from s1c1 import S1C1
+from training.log import RunLog
+from training.run import report_test
 
 NAMES = "0123456789"
 LABELS = np.arange(12) % 10
@@ -47,12 +49,13 @@ def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
     model = build_model("mozafari2018")
     evaluation = Evaluation(model, latencies, LABELS)
     report = make_report(model, evaluation=evaluation)
-    write_report(tmp_path, report, {"test": evaluation}, {}, tmp_path / "maps", np.arange(0), draw=False)
+    arguments = RunLog(tmp_path), report, {"test": evaluation}, {}, tmp_path / "maps"
+    report_test(*arguments, np.arange(0), draw=False)
     assert files_in(tmp_path) == {"results.json", "predictions.csv"}
-    write_report(tmp_path, report, {"test": evaluation}, {}, tmp_path / "maps", np.array([3]))
+    report_test(*arguments, np.array([3]))
     maps = {"maps/00003_label-3.npz", *(f"maps/{stage}/00003_label-3.png" for stage in ("input", *model.declaration))}
     drawn = {f"figures/{name}.png" for name in ALWAYS | DECIDING}
-    assert files_in(tmp_path) == {"results.json", "predictions.csv"} | drawn | maps
+    assert files_in(tmp_path) == {"results.json", "predictions.csv", "index.html"} | drawn | maps
 
 
 def test_errors_of_all_classes_are_shown_in_proportion(make_report, monkeypatch):

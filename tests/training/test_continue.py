@@ -55,7 +55,7 @@ def test_until_ends_without_a_test_and_resume_trains_the_rest(whole, learned, tm
     assert learned == ["s1"] * 3 + ["s2"] * 6
     assert not (run / "results.json").exists()
     checkpoint = load_checkpoint(run / "checkpoints" / "last.safetensors")
-    assert (checkpoint.progress.phase, checkpoint.progress.epoch, checkpoint.progress.test_reads) == (2, 0, 0)
+    assert (checkpoint.progress.phase, checkpoint.progress.epoch, checkpoint.run["test_reads"]) == (2, 0, 0)
     with np.load(run / "features" / "test.npz") as features:
         assert (str(features["stage"]), len(features["latencies"])) == ("c2", 40)
     assert start(f"--resume {run} --until s1", tmp_path) == 0  # has nothing to do

@@ -284,7 +284,7 @@ def send(number):
 
 PLACES = [  # (function, what disturbs it, the exit code, how often the test images are read in all)
     ("RunLog", send(signal.SIGTERM), 143, 1), ("write_json", fill_disk, 2, 2),
-    ("write_report", send(signal.SIGINT), 130, 2), ("write_page", send(signal.SIGTERM), 143, 2),
+    ("draw_figures", send(signal.SIGINT), 130, 2), ("write_page", send(signal.SIGTERM), 143, 2),
     ("write_page", fill_disk, 2, 2),
 ]  # fmt: skip
 
@@ -346,7 +346,7 @@ def test_a_disk_that_is_full_during_the_training(tmp_path, undrawn, monkeypatch,
 
 
 def test_the_page_exists_while_the_run_trains(tmp_path, undrawn, monkeypatch):
-    monkeypatch.setattr(Run, "report", lambda *_: None)
+    monkeypatch.setattr(Run, "finish", lambda *_: None)
     assert start(WORDS, tmp_path) == 0
     page = (only_run(tmp_path) / "index.html").read_text()
     assert "epoch 1 of s3" in page

@@ -220,7 +220,7 @@ def test_the_scores_are_written_before_anything_is_drawn(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError
 
-    monkeypatch.setattr("report.report.draw_figures", fail)
+    monkeypatch.setattr("training.run.draw_figures", fail)
     with pytest.raises(RuntimeError):
         start(f"--model mozafari2018 {DIGITS} --dry-run --epochs 0 0 0", tmp_path)
     assert results(only_run(tmp_path))["test"]["best"]["count"] == 100
