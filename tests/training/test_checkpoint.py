@@ -89,7 +89,8 @@ def test_a_network_and_its_run_survive_a_file(tmp_path):
     path, best, network = tmp_path / "last.safetensors", LAST.progress.best["state"], rebuild_network(LAST)
     run = {"flags": {"epochs": [1], "save_every": math.inf}, "class_names": ["zero", "\udcff", "ä\n"]}  # names of files
     save_checkpoint(path, network, LAST.build_encoder(), run, LAST.progress)
-    saved = replace(LAST, path=path, declaration={name: to_plain(s) for name, s in network.declaration.items()})
+    declaration = {name: to_plain(stage) for name, stage in network.declaration.items()}
+    saved = replace(LAST, path=path, declaration=declaration, encoding=to_plain(LAST.build_encoder()))
     assert plain(load_checkpoint(path)) == plain(replace(saved, run=run))
     save_checkpoint(path, rebuild_network(LAST), LAST.build_encoder(), state=best)
     alone = load_checkpoint(path)
