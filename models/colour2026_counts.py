@@ -3,7 +3,7 @@ from models.colour2026 import Colour2026
 
 
 class Colour2026Counts(Colour2026, name="colour2026_counts"):
-    """For colour images, better than colour2026: features also inhibit each other, and poolings count spikes.
+    """For colour images, instead of colour2026: features also inhibit each other, and poolings count spikes.
 
     At each position, the first twentieth of the features pass. Each window passes on its first, fourth and sixteenth
     spike. These numbers were chosen on validation images (results/LOG.md). results/experiments.md, "Colour images",
