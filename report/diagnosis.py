@@ -1,7 +1,8 @@
 """A diagnosis of the training: a text for each stage where something is wrong, with a setting that the user can try.
 
-All texts are about measured numbers of this run. The published networks get no text on MNIST. Each advice was followed
-on other data and increased the accuracy there: results/logs/advice.log.
+All texts are about measured numbers of this run. The published networks get no text on MNIST. The advice on encoders and
+rules was followed on other data and increased the accuracy there: results/logs/advice.log. The cases of
+results/scripts/advice.py follow the advice on convergence, thresholds and borders, too.
 """
 
 from collections.abc import Iterator

@@ -242,7 +242,7 @@ def _score(classifiers: dict, inputs, labels: np.ndarray, num_classes: int) -> d
 def compare_with_pixels(plan: Plan, best: dict | None) -> Iterator[str]:
     """Yield the accuracy of a linear classifier on the pixels, as a reference, and whether the network reaches less.
 
-    The advice to such a network was followed with gain (results/logs/advice.log). best: ``Progress.best``.
+    best: ``Progress.best``.
     """
     model = plan.model
     data = plan.data.set
