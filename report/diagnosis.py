@@ -1,8 +1,8 @@
 """A diagnosis of the training: a text for each stage where something is wrong, with a setting that the user can try.
 
-All texts are about measured numbers of this run. The published networks get no text on MNIST. The advice on encoders and
-rules was followed on other data and increased the accuracy there: results/logs/advice.log. The cases of
-results/scripts/advice.py follow the advice on convergence, thresholds and borders, too.
+All texts are about measured numbers of this run. The published networks get no text on MNIST. The advice on encoders
+was followed on other data and increased the accuracy there: results/logs/advice.log. results/scripts/advice.py follows
+the advice on convergence and thresholds, too, and own_data.py compares the borders.
 """
 
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ class Diagnosis:
         """Yield whether the border of the training images is far from black, as which S1C1 continues them."""
         if border > LIGHT and getattr(self.encoder, "border", EDGE) == BLACK:
             text = f"the border of the training images is {border:.0f} of 255, and S1C1 continues them in black"
-            yield f"{text}; try --set encoder.border={EDGE}"
+            yield f"{text}; with --set encoder.border={EDGE}, their outermost pixels continue them"
 
     def diagnose(self, phase: Phase, row: dict) -> Iterator[str]:
         """Yield what is wrong after a phase; ``row``: of its last epoch in ``Progress.history``."""
