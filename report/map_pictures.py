@@ -42,7 +42,7 @@ def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,)
     columns = math.ceil(math.sqrt(1.4 * count * height / width))
     rows = [f"feature {first}" for first in range(0, count, columns)]
     colors = np.vstack([make_color_table("plasma", LEVELS, 0.95), SILENCE])
-    return _draw_tiles(shown, columns, colors, rows, title, legend)
+    return _draw_sheet(shown, columns, colors, rows, title, legend)
 
 
 def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequence[str], title: str) -> Image.Image:
@@ -64,10 +64,10 @@ def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequ
     colors = np.vstack([make_color_table(name, LEVELS) for name in ("Blues", "Oranges")])
     columns = np.bincount(classes).max()
     legend = f"potentials at the last time step, {low:.1f} to {high:.1f}; orange: the highest of all"
-    return _draw_tiles(levels, columns, colors, class_names, title, legend)
+    return _draw_sheet(levels, columns, colors, class_names, title, legend)
 
 
-def _draw_tiles(
+def _draw_sheet(
     tiles: np.ndarray, columns: int, colors: np.ndarray, rows: Sequence[str], title: str, legend: str
 ) -> Image.Image:
     """Draw tiles as a mosaic, below the title, the legend and a scale of the first ``LEVELS`` colours.
