@@ -92,7 +92,7 @@ def test_predicting_image_files(trained, tmp_path, capsys):
         assert agreement(names, decided) >= 0.6
         assert all("centred" in note for note in notes)
     names, notes = predict(lambda picture: Image.fromarray(255 - np.asarray(picture)), "--raw")
-    assert notes == [""] * 20
+    assert all("border" in note for note in notes)  # light, and that of the training images is black
     assert agreement(names, decided) < 1
 
 
