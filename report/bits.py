@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from engine.event.counting import find_counts
 from engine.graph import LatencyMap
 from engine.layers import Layer
 from network_trainer import NetworkTrainer
@@ -106,10 +107,18 @@ def measure_bits(
 
 
 def describe_bits(rows: Sequence[dict[str, Any]], model: NetworkTrainer) -> Iterator[str]:
-    """Yield the lines of a table of ``measure_bits``."""
+    """Yield the lines of a table of ``measure_bits``, and how many features of each firing stage are counters."""
     yield f"weights of few bits, of decision neurons that have learned by {model.phases[-1].main_rule.title}:"
     yield "bits  accuracy   silent   ties   weights"
     for row in rows:
         clipped = f"  ({row['clipped']:,} weights outside their bounds were clipped)" if row["clipped"] else ""
         scores = f"{100 * row['accuracy']:7.2f} %  {100 * row['silent']:5.2f} %  {row['ties']:5,}"
         yield f"{row['bits']:>4}  {scores}  {row['bytes'] / 1000:,.0f} kB{clipped}"
+    shares = []
+    for label, layer in model.named_layers():
+        if not layer.stage.decides:
+            weight = layer.weight.numpy(force=True)
+            counts = find_counts(weight, layer.limit, layer.raised.numpy(force=True))
+            shares.append(f"{label} {np.count_nonzero(counts)} of {len(counts)}")
+    if shares:
+        yield f"features that only count the spikes of their strong inputs: {', '.join(shares)}"

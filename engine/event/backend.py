@@ -13,10 +13,11 @@ from torch import Tensor
 
 from engine.adaptation import Draws
 from engine.decision import Result
-from engine.event import deciding, firing, wide
+from engine.event import deciding, firing
 from engine.event.competition import Competition
+from engine.event.counting import FULL, find_counts
 from engine.event.identity import make_plasticity
-from engine.event.layout import BANK, WIDE_BANK, Geometry, Weights, make_banks, make_rows, transpose, transpose_back
+from engine.event.layout import BANK, Geometry, Weights, make_banks, make_rows, transpose, transpose_back
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
 from engine.event.plasticity import update_batch
 from engine.event.ranks import pass_first, pool_by_rank
@@ -38,16 +39,20 @@ def fire(layer: Any, latency: Tensor, limit: float, pool: int) -> Tensor:
         uint8 (N, F, Ho / pool, Wo / pool), the earliest spike of each pool×pool window.
     """
     array = layer.weight.numpy()
-    geometry = geometry_of(layer, latency, lanes(array.dtype))
+    geometry = geometry_of(layer, latency, 1)
     thresholds = _make_thresholds(layer, geometry, limit)
-    kernel = firing.fire
-    if wide.is_faster(geometry):
-        kernel = wide.fire
-        geometry = geometry._replace(stride=WIDE_BANK)
-    rows = make_rows(transpose(array), geometry.stride)
+    counts = find_counts(array, limit, thresholds.raised)
+    counted = np.flatnonzero(counts)
+    ones = (array[counted] > 0.5).view(np.uint8)
+    starts = (FULL - counts[counted]).astype(np.uint8)
+    summed = np.flatnonzero(counts == 0)
+    parts = (
+        _choose_features(geometry, counted, ones, np.uint8(FULL - 1), starts),
+        _choose_features(geometry, summed, array[summed], thresholds.lowest, thresholds.start[summed]),
+    )
     size = geometry.out_height // pool, geometry.out_width // pool
-    out = latency.new_empty((len(latency), geometry.features, *size))
-    run_parts(kernel, len(latency), latency.numpy(), rows, geometry, thresholds, pool, out.numpy())
+    out = latency.new_full((len(latency), geometry.features, *size), geometry.time_steps)
+    run_parts(firing.fire, len(latency), latency.numpy(), geometry._replace(stride=1), *parts, pool, out.numpy())
     return out
 
 
@@ -192,6 +197,19 @@ def _make_thresholds(layer, geometry, limit):
     start = np.zeros(geometry.stride, dtype)
     start[: geometry.features] -= raised
     return firing.Thresholds(dtype.type(limit), raised, start)
+
+
+def _choose_features(geometry, indices, weight, lowest, start):
+    """Return the ``Features`` with these indices, weight (n, C, k, k), lowest threshold and first potentials (n,)."""
+    block = lanes(weight.dtype)
+    stride = -(-len(indices) // block) * block
+    row = np.zeros(stride, weight.dtype)
+    row[: len(indices)] = start
+    line = np.tile(row, geometry.out_width)
+    rows = line[:0]
+    if len(indices):
+        rows = make_rows(transpose(weight), stride)
+    return firing.Features(indices, rows, geometry._replace(features=len(indices), stride=stride), lowest, line)
 
 
 def _prepare_firing(layer, latency, rule):

@@ -1,6 +1,6 @@
 """Firing: the spikes of the input in the order of their times, potentials, thresholds, first spikes, pooling.
 
-``wide.py`` contains another ``fire``, for layers with many features.
+``counting.py`` finds the features whose potentials are counts; their rows are bytes.
 """
 
 from typing import NamedTuple
@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from engine.compiled import compiled
-from engine.event.layout import allocate_aligned
-from engine.event.simd import add_rows
+from engine.event.layout import Geometry, allocate_aligned
+from engine.event.simd import add_rows, mark_above
 
 
 class Thresholds(NamedTuple):
@@ -34,7 +34,7 @@ class Spikes(NamedTuple):
     groups: np.ndarray  # (groups + 1, 3): line, column, first spike; the last entry has only the last
     step_groups: np.ndarray  # (T + 1,): the first group of each time step
     times: np.ndarray  # (H · W + 1, C): the latencies; the last row is silent, as all is outside the image
-    indices: np.ndarray  # work space
+    found: np.ndarray  # work space
     pixels: np.ndarray  # work space
 
 
@@ -87,6 +87,7 @@ def sort_by_time(latency, geometry, spikes):
     channels, height, width = latency.shape
     time_steps = geometry.time_steps
     weights_of_channel = geometry.kernel * geometry.kernel * geometry.stride
+    unsigned_channels = np.uint32(channels)  # their division is faster
     for c in range(channels):
         for y in range(height):
             for x in range(width):
@@ -104,9 +105,11 @@ def sort_by_time(latency, geometry, spikes):
     ends = next_index[1:].copy()
     for i in indices[:count]:
         t = in_order[i]
-        sources[next_index[t]] = i % channels * weights_of_channel
-        pixels[next_index[t]] = i // channels
+        pixel = np.int64(i // unsigned_channels)
+        sources[next_index[t]] = (i - pixel * channels) * weights_of_channel
+        pixels[next_index[t]] = pixel
         next_index[t] += 1
+    unsigned_width = np.uint32(width)
     group = 0
     i = 0
     for t in range(time_steps):
@@ -115,8 +118,9 @@ def sort_by_time(latency, geometry, spikes):
         while i < ends[t]:
             if pixels[i] != last:
                 last = pixels[i]
-                groups[group, 0] = last // width
-                groups[group, 1] = last % width
+                line = np.int64(np.uint32(last) // unsigned_width)
+                groups[group, 0] = line
+                groups[group, 1] = last - line * width
                 groups[group, 2] = i
                 group += 1
             i += 1
@@ -198,69 +202,108 @@ def pool_out(marks, geometry, pool, out):
 
 
 @compiled
-def _find_lines(spikes, geometry, line_groups):
-    """Write the first group of each time step and line to ``line_groups`` (T, H + 1).
+def _find_reach(spikes, geometry, line_groups, reach):
+    """Write what the output lines need of each group of spikes, once for all lines and features.
 
-    The last entry of a time step is the end of its groups.
+    line_groups (T, H + 1): the first group of each time step and line; the last entry is the end of its groups.
+    reach (groups, 5): the first mirrored column that the spikes reach, how many columns, their column of the kernel
+    there, and the range of the spikes.
     """
+    out_width = geometry.out_width
+    groups = spikes.groups
     group = 0
     for t in range(geometry.time_steps):
         for line in range(geometry.height):
             line_groups[t, line] = group
-            while group < spikes.step_groups[t + 1] and spikes.groups[group, 0] == line:
+            while group < spikes.step_groups[t + 1] and groups[group, 0] == line:
+                x = groups[group, 1] + geometry.padding
+                leftmost = max(0, out_width - 1 - x)
+                reach[group, 0] = leftmost
+                reach[group, 1] = out_width - x + min(geometry.kernel - 1, x) - leftmost
+                reach[group, 2] = line * geometry.kernel + leftmost - (out_width - 1 - x)
+                reach[group, 3] = groups[group, 2]
+                reach[group, 4] = groups[group + 1, 2]
                 group += 1
         line_groups[t, geometry.height] = group
 
 
+class Features(NamedTuple):
+    """Some features of a layer, with potentials of one type: counts in bytes, or sums of weights."""
+
+    indices: np.ndarray  # in the layer, int64 (n,)
+    rows: np.ndarray
+    geometry: Geometry
+    lowest: float  # a potential above it fires
+    start: np.ndarray  # rows (Wo,) of potentials before the first spike
+
+
 @compiled
-def _fire_image(latency, rows, geometry, thresholds, pool, buffers, line_groups, out):
-    """Compute the first spikes of an image, one output line after another.
+def fire(part, parts, latency, geometry, counted, summed, pool, out):
+    """Compute the first spikes of a part of the images (N, C, H, W), pooled: out (N, F, Ho / pool, Wo / pool).
+
+    ``out`` contains silence. The spikes are listed once for both kinds of features, with a stride of 1.
+
+    Args:
+        counted: ``Features`` whose potentials are counts; see ``counting.py``.
+        summed: all others.
+    """
+    spikes = make_spikes(geometry)
+    line_groups = np.empty((geometry.time_steps, geometry.height + 1), np.uint64)
+    reach = np.empty((len(spikes.groups), 5), np.int32)
+    for n in range(part, len(latency), parts):
+        sort_by_time(latency[n], geometry, spikes)
+        _find_reach(spikes, geometry, line_groups, reach)
+        if len(counted.indices) > 0:
+            _fire_features(spikes, line_groups, reach, counted, pool, out[n])
+        if len(summed.indices) > 0:
+            _fire_features(spikes, line_groups, reach, summed, pool, out[n])
+
+
+@compiled
+def _fire_features(spikes, line_groups, reach, features, pool, out):
+    """Compute the first spikes of some features, one output line after another: out (F, Ho / pool, Wo / pool).
 
     The potentials of a line stay in the innermost cache from the first time step to the last. They add their weights in
     the same order as in ``integrate``. With separate functions for the loops, small layers take up to 20 % longer.
+    Lines that the pooling leaves out are not computed.
     """
-    threshold = thresholds.lowest
-    is_raised = thresholds.raised.max() > 0
-    potential, marks, spikes = buffers
-    sort_by_time(latency, geometry, spikes)
-    _find_lines(spikes, geometry, line_groups)
+    indices, rows, geometry, lowest, start = features
     sources = spikes.sources
-    groups = spikes.groups
     kernel = geometry.kernel
     padding = geometry.padding
     stride = geometry.stride
     out_width = geometry.out_width
     size = out_width * stride
-    marks[:] = geometry.time_steps
-    for line in range(geometry.out_height):
-        reset(potential[:size], thresholds.start, is_raised)
-        line_marks = marks[line * size : (line + 1) * size]
-        top, bottom = max(0, line - padding), min(geometry.height, line - padding + kernel)  # the input that it sees
-        for t in range(geometry.time_steps):
-            is_changed = False
-            for y in range(top, bottom):
-                ky = y + padding - line
-                for g in range(line_groups[t, y], line_groups[t, y + 1]):
-                    x = groups[g, 1] + padding
-                    leftmost = max(0, out_width - 1 - x)
-                    end = out_width - x + min(kernel - 1, x)
-                    shift = (ky * kernel + leftmost - (out_width - 1 - x)) * stride
-                    at = leftmost * stride
-                    numbers = (end - leftmost) * stride
-                    add_rows(potential, at, rows, sources, (groups[g, 2], groups[g + 1, 2]), shift, numbers, 1)
-                    is_changed = True
-            if is_changed:
-                now = np.uint8(t)
-                for i in range(size):
-                    before = line_marks[i]
-                    line_marks[i] = now if potential[i] > threshold and before > now else before
-    pool_out(marks, geometry, pool, out)
-
-
-@compiled
-def fire(part, parts, latency, rows, geometry, thresholds, pool, out):
-    """Compute the first spikes of a part of the images (N, C, H, W), pooled: out (N, F, Ho / pool, Wo / pool)."""
-    buffers = make_image_buffers(rows, geometry)
-    line_groups = np.empty((geometry.time_steps, geometry.height + 1), np.int64)
-    for n in range(part, len(latency), parts):
-        _fire_image(latency[n], rows, geometry, thresholds, pool, buffers, line_groups, out[n])
+    potential = allocate_aligned(size, rows)
+    marks = np.empty(size, np.uint8)  # the first spikes in the lines of a window, as rows (mirrored Wo)
+    earliest = np.empty(stride, np.uint8)
+    for py in range(out.shape[1]):
+        marks[:] = geometry.time_steps
+        for line in range(py * pool, (py + 1) * pool):
+            for i in range(size):
+                potential[i] = start[i]
+            top = max(0, line - padding)  # the input lines that it sees
+            bottom = min(geometry.height, line - padding + kernel)
+            offset = (padding - line) * kernel
+            for t in range(geometry.time_steps):
+                begin, end = line_groups[t, top], line_groups[t, bottom]
+                for g in range(begin, end):
+                    at = reach[g, 0] * stride
+                    numbers = reach[g, 1] * stride
+                    shift = (reach[g, 2] + offset) * stride
+                    add_rows(potential, at, rows, sources, (reach[g, 3], reach[g, 4]), shift, numbers, stride)
+                if begin < end:
+                    mark_above(potential, size, lowest, marks, np.uint8(t))
+        for px in range(out.shape[2]):
+            earliest[:] = geometry.time_steps
+            for x in range(px * pool, (px + 1) * pool):
+                at = (out_width - 1 - x) * stride
+                column = marks[at : at + stride]
+                for f in range(stride):
+                    earliest[f] = min(earliest[f], column[f])
+            first = np.uint8(geometry.time_steps)
+            for f in range(stride):
+                first = min(first, earliest[f])
+            if first < geometry.time_steps:
+                for f in range(geometry.features):
+                    out[indices[f], py, px] = earliest[f]

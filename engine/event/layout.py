@@ -6,8 +6,7 @@
   order, and one long vector addition computes them all.
 * The weights of a decision layer lie in *banks* of 32 features: (banks, k, k, C) rows. The weights of one kernel offset
   of one bank stay in the innermost cache while the spikes of many images are added.
-* The weights of a firing layer with many features lie in banks, too, while it does not learn (``wide.py``): (banks, C,
-  k, k) rows of 64 features.
+* While a firing layer does not learn, the features that count (``counting.py``) have rows of their own, of bytes.
 * For learning, both kinds of layers also keep the weights *transposed*: (F, k · k, C). There, the synapses of a winner
   at one kernel offset are a run of memory, like the times of their inputs. Each change is copied to the rows or banks.
 """
@@ -20,7 +19,6 @@ from engine.compiled import compiled
 from engine.event.simd import LINE_BYTES
 
 BANK = 32  # features of a decision layer whose potentials are computed together
-WIDE_BANK = 64  # of a firing layer with many features; their sums fit in the registers of all processors
 
 
 class Geometry(NamedTuple):
@@ -65,14 +63,11 @@ def transpose_back(transposed: np.ndarray, weight: np.ndarray) -> None:
     weight[:] = transposed.transpose(0, 2, 1).reshape(weight.shape)  # weight may be a view with any strides
 
 
-def make_rows(transposed: np.ndarray, width: int) -> np.ndarray:
-    """Return the rows (C, k, k) of transposed weights for each ``width`` features, one bank after another."""
-    synapses = transposed[0].size
-    banks = -(-len(transposed) // width)
-    rows = allocate_aligned(banks * width * synapses, transposed.reshape(-1))
+def make_rows(transposed: np.ndarray, stride: int) -> np.ndarray:
+    """Return the rows (C, k, k) of transposed weights."""
+    rows = allocate_aligned(transposed[0].size * stride, transposed.reshape(-1))
     rows[:] = 0
-    for first in range(0, len(transposed), width):
-        to_rows(transposed[first : first + width], rows[first * synapses : (first + width) * synapses])
+    to_rows(transposed, rows)
     return rows
 
 

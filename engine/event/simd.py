@@ -7,7 +7,7 @@ runs here are so short (32 to 800 numbers) that this takes longer than the addit
 All lengths are multiples of ``lanes(dtype)``: the caller pads with zeros.
 """
 
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from llvmlite import binding, ir
@@ -49,7 +49,7 @@ def add_rows(typingctx, p, at, w, rows, span, shift, n, scale):
     span: (lo, hi).
 
     The sums stay in registers from the first row to the last: each addition takes one load. If w contains codes of 16
-    bits and p numbers of 32 bits, the sum of the rows must fit in 16 bits.
+    bits and p numbers of 32 bits, the sum of the rows must fit in 16 bits. Sums of bytes stay at 255.
     """
     signature = types.void(p, types.intp, w, rows, types.UniTuple(types.intp, 2), types.intp, types.intp, types.intp)
 
@@ -60,7 +60,13 @@ def add_rows(typingctx, p, at, w, rows, span, shift, n, scale):
         p_t, _, w_t, rows_t = sig.args[:4]
         size = w_t.dtype.bitwidth // 8
         is_code = p_t.dtype != w_t.dtype
-        add = builder.add if is_code else builder.fadd
+        is_count = w_t.dtype == types.uint8
+        if is_code:
+            add = builder.add
+        elif is_count:
+            add = partial(_add_saturating, builder)
+        else:
+            add = builder.fadd
         number = context.get_data_type(w_t.dtype)
         one = ir.Constant(lo_.type, 1)
         start = ir.Constant(n_.type, 0)
@@ -128,30 +134,43 @@ def any_above(typingctx, p, at, n, level):
 
 
 @intrinsic
-def mark_above(typingctx, p, at, level, marks, first, now):
-    """Compute ``marks[first + i] = min(marks[first + i], now)`` for all i < 64 with ``p[at + i] > level``.
-
-    With a plain loop, firing of a layer with 300 features takes 11 % longer.
-    """
-    signature = types.void(p, types.intp, p.dtype, marks, types.intp, types.uint8)
+def mark_above(typingctx, p, n, level, marks, now):
+    """Compute ``marks[i] = min(marks[i], now)`` for all i < ``n`` with ``p[i] > level``, floats or bytes."""
+    signature = types.void(p, types.intp, p.dtype, marks, types.uint8)
 
     def codegen(context, builder, sig, args):
-        p_, at_, level_, marks_, first_, now_ = args
-        vector = ir.VectorType(context.get_data_type(p.dtype), LINE_BYTES)
-        times = ir.VectorType(ir.IntType(8), LINE_BYTES)
-        never = ir.Constant(times, [255] * LINE_BYTES)
-        source = _pointer(context, builder, sig.args[0], p_, at_, LINE_BYTES)
-        target = _pointer(context, builder, sig.args[3], marks_, first_, LINE_BYTES)
-        potentials = _load(builder, source, vector, p.dtype.bitwidth // 8)
-        above = builder.fcmp_ordered(">", potentials, _fill(builder, vector, level_))
-        new = builder.select(above, _fill(builder, times, now_), never)
-        before = _load(builder, target, times, 1)
-        earliest = builder.select(builder.icmp_unsigned("<", new, before), new, before)
-        store = builder.store(earliest, builder.bitcast(target, times.as_pointer()))
-        store.align = 1
+        p_, n_, level_, marks_, now_ = args
+        count = LINE_BYTES * 8 // p.dtype.bitwidth
+        vector = ir.VectorType(context.get_data_type(p.dtype), count)
+        times = ir.VectorType(ir.IntType(8), count)
+        never = ir.Constant(times, [255] * count)
+        levels = _fill(builder, vector, level_)
+        nows = _fill(builder, times, now_)
+        start = ir.Constant(n_.type, 0)
+        step = ir.Constant(n_.type, count)
+        with cgutils.for_range_slice(builder, start, n_, step, n_.type) as (at, _):
+            source = _pointer(context, builder, sig.args[0], p_, at, count)
+            target = _pointer(context, builder, sig.args[3], marks_, at, count)
+            potentials = _load(builder, source, vector, p.dtype.bitwidth // 8)
+            if isinstance(p.dtype, types.Float):
+                above = builder.fcmp_ordered(">", potentials, levels)
+            else:
+                above = builder.icmp_unsigned(">", potentials, levels)
+            new = builder.select(above, nows, never)
+            before = _load(builder, target, times, 1)
+            earliest = builder.select(builder.icmp_unsigned("<", new, before), new, before)
+            store = builder.store(earliest, builder.bitcast(target, times.as_pointer()))
+            store.align = 1
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+def _add_saturating(builder, a, b):
+    """Return the sums of two vectors of bytes, at most 255."""
+    name = f"llvm.uadd.sat.v{a.type.count}i8"
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type, a.type]), name)
+    return builder.call(function, [a, b])
 
 
 def _fill(builder, vector, value):

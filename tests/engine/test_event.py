@@ -198,13 +198,13 @@ def test_fire_on_random_maps(backend, dtype, layer, threshold, pool):
     [
         (201, 3, (10, 10), 3, 1, 1),
         (201, 1, (3, 50), 1, 0, 1),
-        (256, 2, (37, 11), 5, 2, 2),  # more lines than are listed together
+        (256, 2, (37, 11), 5, 2, 2),
         (257, 2, (12, 13), 6, 1, 3),
-        (300, 1, (70, 40), 7, 3, 40),  # a window of more lines than are listed together
+        (300, 1, (70, 40), 7, 3, 40),  # one window, which leaves lines out
     ],
 )
 def test_many_features_fire_as_each_alone(dtype, features, channels, size, kernel, pad, pool):
-    """Layers with many features and positions have their own kernel: equal to the bit, with raised thresholds too."""
+    """Features fire alike in any company: equal to the bit, with raised thresholds too."""
     rng = np.random.default_rng(features)
     weight = torch.from_numpy(rng.uniform(0, 1, (features, channels, kernel, kernel)).astype(dtype))
     latency = torch.from_numpy(rng.integers(0, 40, (3, channels, *size), np.uint8).clip(0, 15))

@@ -27,8 +27,8 @@ def any_above(p, at, n, level):
 
 
 @njit
-def mark_above(p, at, level, marks, first, now):
-    simd.mark_above(p, at, level, marks, first, now)
+def mark_above(p, n, level, marks, now):
+    simd.mark_above(p, n, level, marks, now)
 
 
 def random_numbers(size, dtype, seed=0):
@@ -96,19 +96,32 @@ def test_any_above_sees_the_range_and_nothing_else(dtype):
             assert any_above(p, GUARD, n, level) == (GUARD <= place < GUARD + n)
 
 
-@pytest.mark.parametrize("dtype", TYPES)
-def test_mark_above_marks_the_earliest_time_of_64_numbers(dtype):
-    """Where the number is above the level; equal is not above, and an earlier mark stays."""
-    level = dtype(0.5)
-    p = np.random.default_rng(0).choice([level, np.nextafter(level, dtype(1)), dtype(0)], GUARD + 64 + GUARD)
-    marks = np.random.default_rng(1).integers(0, 256, 64 + 2 * GUARD, np.uint8)
-    for now in (0, 7, 254):
-        expected = marks.copy()
-        window = expected[5 : 5 + 64]
-        window[p[GUARD : GUARD + 64] > level] = np.minimum(window, now)[p[GUARD : GUARD + 64] > level]
-        found = marks.copy()
-        mark_above(p, GUARD, level, found, 5, now)
-        np.testing.assert_array_equal(found, expected)
+@pytest.mark.parametrize("dtype", [*TYPES, np.uint8])
+def test_mark_above_marks_the_earliest_time(dtype):
+    """Where the number is above the level; equal is not above, an earlier mark stays, and the rest is not read."""
+    p = np.random.default_rng(0).choice(np.array([253, 254, 255], dtype), 128 + GUARD)
+    marks = np.random.default_rng(1).integers(0, 256, 128 + GUARD, np.uint8)
+    for n in (0, 64, 128):
+        for now in (0, 7, 254):
+            expected = marks.copy()
+            expected[:n][p[:n] == 255] = np.minimum(marks, now)[:n][p[:n] == 255]
+            found = marks.copy()
+            mark_above(p, n, dtype(254), found, now)
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_add_rows_of_bytes_saturates():
+    """Sums of bytes stay at 255."""
+    rng = np.random.default_rng(0)
+    w = rng.integers(0, 90, 4000, np.uint8)
+    rows = rng.integers(0, 40, 7).astype(np.int32)
+    for n in range(0, 1200, 64):
+        p = rng.integers(0, 256, GUARD + n + GUARD, np.uint8)
+        expected = p.astype(int)
+        for row in rows[2:6]:
+            expected[GUARD : GUARD + n] += w[row * 50 + 5 : row * 50 + 5 + n]
+        add_rows(p, GUARD, w, rows, 2, 6, 5, n, 50)
+        np.testing.assert_array_equal(p, expected.clip(max=255))
 
 
 OUT_OF_RANGE = """
