@@ -587,7 +587,7 @@ def draw_networks():
     for color, name in (entry for entry in entries if entry[0] in used):
         plane.plot(x, 0.58, "s", color=color, ms=10)
         plane.text(x + 0.17, 0.58, name, va="center")
-        x += 0.65 + 0.095 * len(name)
+        x += 0.55 + 0.09 * len(name)
     words = "θ threshold (∞: at the last time step the strongest decides), K winners per image, r inhibition radius"
     plane.text(0.17, 0.24, words, va="center", fontsize=10.5)
     return figure
