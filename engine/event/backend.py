@@ -51,9 +51,10 @@ def fire(layer: Any, latency: Tensor, limit: float, pool: int) -> Tensor:
         _choose_features(geometry, summed, array[summed], thresholds.lowest, thresholds.start[summed]),
     )
     size = geometry.out_height // pool, geometry.out_width // pool
-    out = latency.new_full((len(latency), geometry.features, *size), geometry.time_steps)
-    run_parts(firing.fire, len(latency), latency.numpy(), geometry._replace(stride=1), *parts, pool, out.numpy())
-    return out
+    # by NumPy: torch's threads would fill it, and then wait in a loop that takes the time of the kernel's threads
+    out = np.full((len(latency), geometry.features, *size), geometry.time_steps, np.uint8)
+    run_parts(firing.fire, len(latency), latency.numpy(), geometry._replace(stride=1), *parts, pool, out)
+    return torch.from_numpy(out)
 
 
 def peaks(layer: Any, latency: Tensor) -> Tensor:
