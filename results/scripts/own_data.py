@@ -27,7 +27,7 @@ import datasets
 from datasets.class_folders import find_classes, read_folder
 from datasets.pictures import ENDINGS
 from datasets.splits import stratified_split
-from results.scripts.advice import describe
+from results.scripts.advice import ADAPTIVE, describe
 from results.scripts.folds import divide
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -38,6 +38,7 @@ CONVERGE = "--converge 0.01"
 EDGE = f"{CONVERGE} --set encoder.border=edge"
 MULTISCALE = "multiscale2026 --augment none --epochs 2 4 4 2 10"
 MARGIN = "mozafari2018_margin --epochs 2 4 10"
+LONG = "--epochs 20 20 10"  # the last --epochs of a command counts
 
 
 class Row(NamedTuple):
@@ -50,6 +51,7 @@ class Row(NamedTuple):
 
 ROWS = {
     "eth80-colour": Row("eth80-colour", "colour2026 --epochs 1 1 12", CONVERGE),
+    "eth80-colour-counts": Row("eth80-colour", "colour2026_counts --epochs 1 1 12", CONVERGE),
     "eth80-grey": Row("eth80-grey", MULTISCALE, CONVERGE),
     "eth80-grey-edge": Row("eth80-grey", MULTISCALE, EDGE),
     "nmnist": Row("nmnist", MULTISCALE, CONVERGE),
@@ -68,6 +70,12 @@ ROWS = {
     "usps-margin": Row("usps", MARGIN, CONVERGE),
     "kmnist-margin": Row("kmnist-8000", MARGIN, CONVERGE),
     "eth80-colour-margin": Row("eth80-colour", MARGIN, CONVERGE),
+    "nmnist-adaptive": Row("nmnist", f"{MARGIN} {ADAPTIVE}", CONVERGE),
+    "nmnist-adaptive-long": Row("nmnist", f"{MARGIN} {ADAPTIVE}", LONG),
+    "faces-adaptive": Row("faces", f"{MARGIN} {ADAPTIVE}", CONVERGE),
+    "faces-adaptive-long": Row("faces", f"{MARGIN} {ADAPTIVE}", LONG),
+    "kannada-adaptive": Row("kannada", f"{MARGIN} {ADAPTIVE}", CONVERGE),
+    "kannada-adaptive-long": Row("kannada", f"{MARGIN} {ADAPTIVE}", LONG),
 }
 
 
