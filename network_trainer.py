@@ -1,7 +1,7 @@
 """NetworkTrainer: the parent class of all networks, with the training loop.
 
 ``steps`` gives each batch to ``Phase.learn`` (``engine/phases.py``), which gives it to a layer (``engine/layers.py``).
-How a layer learns from an image is shown in 70 lines of ``engine/frames.py``.
+To read how a layer learns from an image, begin at ``learn_features`` in ``engine/frames.py``.
 """
 
 import engine  # noqa: F401  before torch, see engine/__init__.py
@@ -316,7 +316,10 @@ class NetworkTrainer(StageGraph):
     # Learning
 
     def train_unsupervised(self, latencies: torch.Tensor, name: str) -> None:
-        """Train the stage ``name`` on each image once, one after another. The other stages do not change."""
+        """Train the stage ``name`` on each image once, one after another. The other stages do not change.
+
+        This is for scripts; train.py uses ``steps``.
+        """
         phases = {stage: phase for phase in self.phases if not phase.needs_labels for stage in phase.stages}
         if name not in phases:
             names = ", ".join(phases)
@@ -325,6 +328,8 @@ class NetworkTrainer(StageGraph):
 
     def train_rl(self, latencies: torch.Tensor, labels: Any, epoch: int = 0) -> Outcome:
         """Train the last phase on one batch with labels, one image after another. Then the rates are adapted.
+
+        This is for scripts; train.py uses ``steps``.
 
         epoch: number of epochs of this phase before this one.
         """
@@ -370,9 +375,9 @@ class NetworkTrainer(StageGraph):
         the last epoch.
 
         Args:
-            train, validation: the images; ``validation`` may be None.
+            train, validation: data sets; ``validation`` may be None.
             epochs: one number for each phase; 0 skips the phase.
-            batch_size: number of images between two adaptations of the rates.
+            batch_size: number of images between two adaptations of the R-STDP rates.
             seed: the seed of the order of the images, which differs in every epoch.
             patience: a phase with labels ends after this number of its epochs without a better validation accuracy
                 than in its epochs before them. 0: it never ends early.
@@ -404,13 +409,13 @@ class NetworkTrainer(StageGraph):
                     prepared = phase
 
                 title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
-                position = seed, progress.phase, progress.epoch
-                order = np.random.default_rng(position).permutation(len(train))
+                seeds = seed, progress.phase, progress.epoch
+                order = np.random.default_rng(seeds).permutation(len(train))
                 batches = torch.from_numpy(order).split(batch_size)
                 while progress.batch < len(batches):
                     start = time.perf_counter()
                     chosen = batches[progress.batch]
-                    rng = np.random.default_rng((*position, progress.batch))
+                    rng = np.random.default_rng((*seeds, progress.batch))
                     maps = train.maps[self.input_name(phase.stages[0])]
                     if phase.needs_labels and train.copies:  # a batch reads the original images or one of the copies
                         number = rng.integers(len(train.copies) + 1)

@@ -1,8 +1,11 @@
 """Train a first-spike network on MNIST-like images, by STDP and reward-modulated STDP: ``python train.py --help``.
 
-How a layer learns from a batch: ``NetworkTrainer.steps`` (network_trainer.py) → ``Phase.learn`` (engine/phases.py) →
-``Layer.learn_features`` or ``learn_decisions`` (engine/layers.py) → the functions of these names in engine/frames.py,
-in tensor operations. engine/event/ computes the same by compiled kernels, and benchmarks/reference.py on one screen.
+The way to a changed weight: ``Run.train`` → ``complete_phase`` → ``train_phase`` (training/run.py) →
+``NetworkTrainer.steps`` (network_trainer.py) → ``Phase.learn`` (engine/phases.py) → ``Layer.learn_features`` or
+``learn_decisions`` (engine/layers.py) → the function of this name in a backend. On a CPU the backend is engine/event/:
+compiled kernels, ``update_batch`` → ``update_winners`` → ``renew`` (plasticity.py). ``--backend torch`` runs
+engine/frames.py, which computes the same in tensor operations and is easier to read. benchmarks/reference.py shows a
+whole network on one screen, but with constant rates.
 """
 
 import sys

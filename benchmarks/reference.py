@@ -1,6 +1,7 @@
 """mozafari2018 in the way of upstream scripts, with the SpykeTorch interface only.
 
 It computes whole spike waves, with a convolution for each time step, image by image, and each step from the input up.
+The rates are constant: they do not double for STDP, nor adapt to the outcomes for R-STDP.
 """
 
 import torch

@@ -2,6 +2,8 @@
 
 It consists of SpykeTorch's operations. A GPU runs it, and it is the slow reference implementation with which the tests
 compare ``engine/event``. It has the same seven functions, with the types that ``engine/event/backend.py`` states.
+
+How a layer learns from an image is in the first functions, ``learn_features`` to ``_clip``.
 """
 
 from functools import reduce
@@ -20,34 +22,8 @@ from SpykeTorch import functional as sf
 WAVE_ELEMENTS = 1 << 26  # potentials in memory at the same time, if images share a convolution
 
 
-def fire(layer, latency, limit, pool):
-    """Compute the first spikes of latency uint8 (N, C, H, W), as ``event.fire`` does."""
-    elements = layer.time_steps * layer.stage.out_channels * latency[:1, 0].numel()
-    images = max(1, WAVE_ELEMENTS // max(1, elements))
-    waves = (_compute_potentials(layer, part) > limit for part in latency.split(images))
-    return torch.cat([pool_latency(sf.wave_to_latency(wave), pool) for wave in waves])
-
-
-def peaks(layer, latency):
-    """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
-    return _sum_weights(layer, latency).amax((2, 3))
-
-
-def pool(layer, latency):
-    """Compute the map of a ``Pool`` stage, as ``event.pool`` does."""
-    size, rank = layer.stage.size, layer.stage.rank
-    if rank == 1:
-        return pool_latency(latency, size, layer.stage.padding)
-    windows = latency.unfold(2, size, size).unfold(3, size, size).flatten(4)
-    return windows.sort(4).values[..., rank - 1].clamp(max=layer.time_steps)
-
-
-def inhibit(layer, latency):
-    """Compute the map of an ``Inhibit`` stage, as ``event.inhibit`` does."""
-    rank = layer.stage.count(layer.channels)
-    latest = latency.sort(1).values[:, rank - 1 : rank]
-    passes = (latency <= latest) & (latency < layer.time_steps)
-    return torch.where(passes, latency, layer.time_steps)
+# ---------------------------------------------------------------------------------------------------------------------
+# Learning without labels: spikes and potentials, winners, changes of their weights
 
 
 def learn_features(layer, latency, rule, rates, draws):
@@ -59,61 +35,10 @@ def learn_features(layer, latency, rule, rates, draws):
             winners, first = _compete(layer, image, rule, closed)
             if len(draws.steps):
                 _adapt_thresholds(layer, image, first, winners, rule, draws, n)
-            _update_winners(layer, image, winners, rates[n, 0], rule)
+            row = rates[n, 0]  # (LTP, LTD), the only row of such a rule
+            _update_winners(layer, image, winners, row, rule)
             result[n, : len(winners)] = winners
     return result
-
-
-def learn_decisions(layer, latency, labels, classes, rates, left_out):
-    """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
-    result = Result.silent(len(latency), layer, classes)
-    with naming(layer.stage.rule):
-        for n, image in enumerate(latency):
-            cannot_learn = None if left_out is None else left_out[n]
-            _decide(layer, image, int(labels[n]), rates[n], cannot_learn, result, n)
-    return result
-
-
-def learn_together(lower, upper, latency, labels, pool, classes, rates):
-    """Let a firing layer and the decision layer above it learn, as ``event.learn_together`` does."""
-    rule = lower.stage.rule
-    lower_rates, upper_rates = rates
-    result = Result.silent(len(latency), upper, classes, rule.winners)
-    with naming(rule, upper.stage.rule):
-        for n, image in enumerate(latency):
-            winners, first = _compete(lower, image, rule)
-            result.winners[n, : len(winners)] = winners
-            rates_of_image = None if upper_rates is None else upper_rates[n]
-            _decide(upper, pool_latency(first, pool), int(labels[n]), rates_of_image, None, result, n)
-            feature = int(result.decisions[n, 0])
-            if feature >= 0:
-                row = 0 if classes[feature] == labels[n] else 1
-                _update_winners(lower, image, winners, lower_rates[n, row], rule)
-    return result
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# A layer with a threshold
-
-
-def _pad(layer, latency):
-    """Return a latency map with silent neurons around it."""
-    return F.pad(latency, [layer.stage.padding] * 4, value=layer.time_steps)
-
-
-def _compute_potentials(layer, latency):
-    """Return the potentials (N, T, F, Ho, Wo), less what the threshold of each feature is higher.
-
-    A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step, and
-    with the same value, but never falls.
-    """
-    wave = sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
-    potentials = sf.conv2d(wave.flatten(0, 1), layer.weight)
-    potentials -= layer.raised.to(potentials.dtype)[:, None, None]
-    potentials = potentials.unflatten(0, wave.shape[:2])
-    if layer.weight.min() < 0:
-        potentials = potentials.cummax(1).values
-    return potentials
 
 
 def _compete(layer, image, rule, closed=None):
@@ -131,19 +56,19 @@ def _compete(layer, image, rule, closed=None):
     return torch.tensor(rows, dtype=torch.int32).reshape(-1, 4), first
 
 
-def _adapt_thresholds(layer, image, first, winners, rule, draws, n):
-    """Change the thresholds after the n-th image (C, H, W), with its first spikes (F, Ho, Wo) and winners (K, 4)."""
-    pixels = image.numpy(force=True)
-    size = layer.time_steps, layer.stage.kernel, layer.stage.padding, *first.shape[1:]
-    line, column = choose_position(pixels, draws.patches[n], *size)
-    time = -1.0
-    if line >= 0:
-        earliest = int(first[:, line, column].min())
-        time = min(earliest, layer.time_steps) / layer.time_steps
-    raised = layer.raised.numpy(force=True)
-    step = draws.steps[n] * layer.threshold
-    adapt_thresholds(raised, winners[:, 0].numpy(), time, step, draws.target, rule.winners)
-    layer.raised.copy_(torch.from_numpy(raised))
+def _compute_potentials(layer, latency):
+    """Return the potentials minus ``layer.raised``, (N, T, F, Ho, Wo): all features then have one threshold.
+
+    A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step, and
+    with the same value, but never falls.
+    """
+    wave = sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
+    potentials = sf.conv2d(wave.flatten(0, 1), layer.weight)
+    potentials -= layer.raised.to(potentials.dtype)[:, None, None]
+    potentials = potentials.unflatten(0, wave.shape[:2])
+    if layer.weight.min() < 0:
+        potentials = potentials.cummax(1).values
+    return potentials
 
 
 def _update_winners(layer, image, winners, rates, rule):
@@ -159,22 +84,72 @@ def _update_winners(layer, image, winners, rates, rule):
     _clip(layer.weight, rule)
 
 
+def _change_weights(weight, features, times, time, rates, rule):
+    """Change the weights of winners.
+
+    features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. time: (n, 1, 1, 1), of the
+    spike of the winner, or one number. rates: float64 (2,), (LTP, LTD).
+    """
+    plasticity = rule.plasticity()
+    ltp, ltd = weight.new_tensor(rates.tolist())
+    before = weight[features]
+    rate = plasticity.window(times.int(), time, ltp, ltd)
+    after = before + plasticity.change(before, rate)
+    after = after.clamp_(plasticity.lower, plasticity.upper)
+    after[after.abs() < torch.finfo(after.dtype).tiny] = 0  # additions of denormal numbers are slow
+    weight[features] = after
+
+
+def _clip(weight, rule):
+    """Clip all weights to the bounds of a rule, after the updates of an image: first weights may lie outside."""
+    plasticity = rule.plasticity()
+    weight.clamp_(plasticity.lower, plasticity.upper)
+
+
+def _pad(layer, latency):
+    """Return a latency map with silent neurons around it."""
+    return F.pad(latency, [layer.stage.padding] * 4, value=layer.time_steps)
+
+
+def merge_ties(potentials: Tensor) -> Tensor:
+    """Return the potentials; those that are equal up to ``tolerance`` become the highest of them."""
+    relative = float(tolerance(potentials.new_empty(0).numpy(force=True)))
+    if relative == 0:
+        return potentials
+    values, places = potentials.unique(return_inverse=True)  # ascending
+    is_last = torch.ones_like(values, dtype=torch.bool)  # of the values that are equal
+    is_last[:-1] = values[1:] * (1 - relative) > values[:-1]
+    group = is_last.cumsum(0) - is_last.long()
+    return values[is_last][group][places]
+
+
+def _adapt_thresholds(layer, image, first, winners, rule, draws, n):
+    """Change the thresholds after the n-th image (C, H, W), with its first spikes (F, Ho, Wo) and winners (K, 4)."""
+    pixels = image.numpy(force=True)
+    size = layer.time_steps, layer.stage.kernel, layer.stage.padding, *first.shape[1:]
+    line, column = choose_position(pixels, draws.patches[n], *size)
+    time = -1.0
+    if line >= 0:
+        earliest = int(first[:, line, column].min())
+        time = min(earliest, layer.time_steps) / layer.time_steps
+    raised = layer.raised.numpy(force=True)
+    step = draws.steps[n] * layer.threshold
+    adapt_thresholds(raised, winners[:, 0].numpy(), time, step, draws.target, rule.winners)
+    layer.raised.copy_(torch.from_numpy(raised))
+
+
 # ---------------------------------------------------------------------------------------------------------------------
-# A layer without a threshold
+# Learning with labels
 
 
-def _sum_weights(layer, latency):
-    """Return the potentials (N, F, Ho, Wo) at the last time step."""
-    spiked = (latency < layer.time_steps).to(layer.weight.dtype)
-    return sf.conv2d(spiked, layer.weight, padding=layer.stage.padding)
-
-
-def _find_position(potential):
-    """Return the first position (line, column) with the highest potential (Ho, Wo), up to ``tolerance``."""
-    highest = potential.max()
-    lowest = highest - highest.abs() * float(tolerance(potential.numpy(force=True)))
-    first = int((potential >= lowest).flatten().int().argmax())
-    return divmod(first, potential.shape[1])
+def learn_decisions(layer, latency, labels, classes, rates, left_out):
+    """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
+    result = Result.silent(len(latency), layer, classes)
+    with naming(layer.stage.rule):
+        for n, image in enumerate(latency):
+            cannot_learn = None if left_out is None else left_out[n]
+            _decide(layer, image, int(labels[n]), rates[n], cannot_learn, result, n)
+    return result
 
 
 def _decide(layer, image, label, rates, left_out, result, n):
@@ -205,42 +180,57 @@ def _decide(layer, image, label, rates, left_out, result, n):
         _clip(layer.weight, rule)
 
 
+def _sum_weights(layer, latency):
+    """Return the potentials (N, F, Ho, Wo) at the last time step."""
+    spiked = (latency < layer.time_steps).to(layer.weight.dtype)
+    return sf.conv2d(spiked, layer.weight, padding=layer.stage.padding)
+
+
+def _find_position(potential):
+    """Return the first position (line, column) with the highest potential (Ho, Wo), up to ``tolerance``."""
+    highest = potential.max()
+    lowest = highest - highest.abs() * float(tolerance(potential.numpy(force=True)))
+    first = int((potential >= lowest).flatten().int().argmax())
+    return divmod(first, potential.shape[1])
+
+
+def learn_together(lower, upper, latency, labels, pool, classes, rates):
+    """Let a firing layer and the decision layer above it learn, as ``event.learn_together`` does."""
+    rule = lower.stage.rule
+    lower_rates, upper_rates = rates
+    result = Result.silent(len(latency), upper, classes, rule.winners)
+    with naming(rule, upper.stage.rule):
+        for n, image in enumerate(latency):
+            winners, first = _compete(lower, image, rule)
+            result.winners[n, : len(winners)] = winners
+            rates_of_image = None if upper_rates is None else upper_rates[n]
+            _decide(upper, pool_latency(first, pool), int(labels[n]), rates_of_image, None, result, n)
+            feature = int(result.decisions[n, 0])
+            if feature >= 0:
+                row = 0 if classes[feature] == labels[n] else 1
+                _update_winners(lower, image, winners, lower_rates[n, row], rule)
+    return result
+
+
 # ---------------------------------------------------------------------------------------------------------------------
-# Both
+# What layers compute without learning
 
 
-def _change_weights(weight, features, times, time, rates, rule):
-    """Change the weights of winners.
-
-    features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. time: (n, 1, 1, 1), of the
-    spike of the winner, or one number. rates: float64 (2,), (LTP, LTD).
-    """
-    plasticity = rule.plasticity()
-    ltp, ltd = weight.new_tensor(rates.tolist())
-    before = weight[features]
-    rate = plasticity.window(times.int(), time, ltp, ltd)
-    after = before + plasticity.change(before, rate)
-    after = after.clamp_(plasticity.lower, plasticity.upper)
-    after[after.abs() < torch.finfo(after.dtype).tiny] = 0  # additions of denormal numbers are slow
-    weight[features] = after
+def fire(layer, latency, limit, pool):
+    """Compute the first spikes of latency uint8 (N, C, H, W), as ``event.fire`` does."""
+    elements = layer.time_steps * layer.stage.out_channels * latency[:1, 0].numel()
+    images = max(1, WAVE_ELEMENTS // max(1, elements))
+    waves = (_compute_potentials(layer, part) > limit for part in latency.split(images))
+    return torch.cat([pool_latency(sf.wave_to_latency(wave), pool) for wave in waves])
 
 
-def _clip(weight, rule):
-    """Clip all weights to the bounds of a rule, after the updates of an image: first weights may lie outside."""
-    plasticity = rule.plasticity()
-    weight.clamp_(plasticity.lower, plasticity.upper)
-
-
-def merge_ties(potentials: Tensor) -> Tensor:
-    """Return the potentials; those that are equal up to ``tolerance`` become the highest of them."""
-    relative = float(tolerance(potentials.new_empty(0).numpy(force=True)))
-    if relative == 0:
-        return potentials
-    values, places = potentials.unique(return_inverse=True)  # ascending
-    is_last = torch.ones_like(values, dtype=torch.bool)  # of the values that are equal
-    is_last[:-1] = values[1:] * (1 - relative) > values[:-1]
-    group = is_last.cumsum(0) - is_last.long()
-    return values[is_last][group][places]
+def pool(layer, latency):
+    """Compute the map of a ``Pool`` stage, as ``event.pool`` does."""
+    size, rank = layer.stage.size, layer.stage.rank
+    if rank == 1:
+        return pool_latency(latency, size, layer.stage.padding)
+    windows = latency.unfold(2, size, size).unfold(3, size, size).flatten(4)
+    return windows.sort(4).values[..., rank - 1].clamp(max=layer.time_steps)
 
 
 def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:
@@ -255,3 +245,16 @@ def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:
     parts = [latency[..., i:height:size, :width] for i in range(size)]
     lines = reduce(torch.minimum, parts)
     return reduce(torch.minimum, [lines[..., i::size] for i in range(size)])
+
+
+def inhibit(layer, latency):
+    """Compute the map of an ``Inhibit`` stage, as ``event.inhibit`` does."""
+    rank = layer.stage.count(layer.channels)
+    latest = latency.sort(1).values[:, rank - 1 : rank]
+    passes = (latency <= latest) & (latency < layer.time_steps)
+    return torch.where(passes, latency, layer.time_steps)
+
+
+def peaks(layer, latency):
+    """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
+    return _sum_weights(layer, latency).amax((2, 3))

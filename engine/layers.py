@@ -1,13 +1,15 @@
 """The layers of a network: the weights and rates of declared stages, and what a backend computes with them.
 
-A layer checks its input and asks the rule for the rates of each image. The backend then learns from one image after
-another: the neurons compete, and the weights of the winners change. Read it in ``engine/frames.py``, the slow backend,
-in 70 lines; ``engine/event/`` computes the same by compiled kernels. ``benchmarks/reference.py`` contains a whole
-network in SpykeTorch's operations on one screen.
+A layer checks its input and asks the rule for the rates of each image. Then it calls the function of its backend that
+has the same name, ``learn_features`` for instance, which learns from one image after another: the neurons compete, and
+the weights of the winners change. ``engine/frames.py`` is the backend to read; on a CPU, the compiled kernels of
+``engine/event/`` compute the same. ``benchmarks/reference.py`` shows a whole network in SpykeTorch's operations on one
+screen, with constant rates.
 """
 
 import math
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -60,8 +62,8 @@ class StageModule(nn.Module):
         self.backend_name = backend
 
     @property
-    def backend(self):
-        """The module whose functions compute with the layer. Both have the same seven functions."""
+    def backend(self) -> ModuleType:
+        """The module whose functions compute with the layer: ``engine.event`` or ``engine.frames``."""
         return event if self.backend_name == "event" else frames
 
     def _check(self, latency, pool=1):
@@ -165,6 +167,7 @@ class Layer(StageModule):
         if rule not in self.stage.rules or rule.needs_labels:
             raise InputError(f"the layer does not learn by {rule}; the rules of its stage are {self.stage.rules}")
         numbers, rates = self.next_rates(rule, len(latency), epoch)
+        # empty for plain STDP
         draws = rule.draw(rng or np.random.default_rng(0), numbers, tuple(size)) or NO_DRAWS
         source = f"draw of {rule.name}"
         if len(draws.closed):

@@ -1,8 +1,8 @@
 """A phase of the training: the stages that learn in it, their rules, and how they learn from a batch.
 
 ``Phase.learn`` gives a batch to the layers (``engine/layers.py``). There, the neurons compete for each image, the
-weights of the winners change by the rule, and the next image is computed with the new weights. ``engine/frames.py``
-shows these steps in 70 lines, in operations on tensors.
+weights of the winners change by the rule, and the next image is computed with the new weights. To read these steps,
+begin at ``learn_features`` in ``engine/frames.py``.
 """
 
 from collections.abc import Iterable, Mapping
@@ -94,7 +94,7 @@ class Phase(nn.Module):
         epoch: int = 0,
         rng: np.random.Generator | None = None,
     ) -> Learned:
-        """Learn from a batch, one image after another; afterwards the rates adapt to the outcome.
+        """Learn from a batch, one image after another; with labels, the rates then adapt to the outcome.
 
         Args:
             network: whose stages learn.

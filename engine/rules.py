@@ -52,7 +52,7 @@ class Additive(NamedTuple):
     upper: float
 
     def window(self, t_in, t_out, ltp, ltd):
-        """Return LTP if t_in <= t_out, otherwise LTD, also for a silent input (t_in = T)."""
+        """Return the rate of a synapse: LTP if t_in <= t_out, otherwise LTD, also for a silent input (t_in = T)."""
         return (t_in <= t_out) * ltp + (t_in > t_out) * ltd
 
     def change(self, w, rate):
@@ -211,15 +211,16 @@ class Rule(Declared):
 class STDP(Rule):
     """Unsupervised STDP of a firing stage (Mozafari et al. 2018; Kheradpisheh et al. 2018, section 2.3).
 
-    At most ``winners`` neurons learn from an image. They belong to different features, are more than ``radius`` apart,
-    and are chosen after point-wise inhibition. Each synapse of a winner changes:
+    At most ``winners`` neurons learn from an image. They are chosen after point-wise inhibition, belong to different
+    features, and none is in the (2 · ``radius`` + 1)² square around another. Each synapse of a winner changes:
 
         Δw = ltp · s(w)   if t_in <= t_out
         Δw = ltd · s(w)   otherwise
         s(w) = (w - lower)(upper - w)  with the stabilizer, else 1
 
-    (ltp, ltd) are ``rates`` until ``double_every`` images are seen. After every ``double_every`` images, ltp doubles,
-    up to ``highest``, and ltd = ``depression`` · ltp. If ``double_every`` is 0, the rates are constant.
+    The rates (ltp, ltd) are ``rates`` at first. For the image number ``double_every``, counted from 1, and for each
+    multiple of it, ltp doubles, up to ``highest``, and ltd becomes ``depression`` · ltp. If ``double_every`` is 0, the
+    rates are constant.
 
     With ``positions`` below 1, neurons can win only at this fraction of the positions, drawn for each image. With a
     ``target`` above 0, the thresholds adapt (``engine/adaptation.py``). The step is ``threshold_rate`` · θ, and falls
@@ -235,24 +236,25 @@ class STDP(Rule):
     rates: tuple[float, float] = (0.004, -0.003)
     bounds: tuple[float, float] = (0.0, 1.0)
     stabilize: bool = True
-    double_every: int = ranged(0, 2**63 - 1, 500)
+    double_every: int = ranged(0, 2**63 - 1, default=500)
     highest: float = 0.15
     depression: float = -0.75
-    positions: float = ranged(0, 1, 1.0, above=True)
-    target: float = ranged(0, 1, 0.0)
-    threshold_rate: float = ranged(0, MAX_VALUE, 0.1)
-    threshold_images: float = ranged(0, MAX_VALUE, 20_000.0, above=True)
+    positions: float = ranged(0, 1, default=1.0, above=True)
+    target: float = ranged(0, 1, default=0.0)
+    threshold_rate: float = ranged(0, MAX_VALUE, default=0.1)
+    threshold_images: float = ranged(0, MAX_VALUE, default=20_000.0, above=True)
 
     def first_rates(self):
         return np.array(self.rates, np.float64)
 
     def schedule(self, rates, numbers, epoch):
+        # the numbers of the images decide alone: the last rates and the epoch are not used
         doublings = numbers // self.double_every if self.double_every else np.zeros_like(numbers)
         ltp = self.rates[0] * 2.0 ** np.minimum(doublings, 64)
         ltp = np.minimum(ltp, self.highest)
         doubled = np.stack([ltp, self.depression * ltp], 1)
-        rates = np.where(doublings[:, None] > 0, doubled, self.first_rates())
-        return rates[:, None]
+        scheduled = np.where(doublings[:, None] > 0, doubled, self.first_rates())
+        return scheduled[:, None]
 
     @property
     def adapts_thresholds(self) -> bool:
@@ -299,8 +301,8 @@ class RSTDP(Rule):
     rows: ClassVar[tuple[str, ...]] = ("reward", "punishment")
     rewards_firing: ClassVar[bool] = True
 
-    winners: int = ranged(1, MAX_WINNERS, 1)
-    radius: int = ranged(0, MAX_WINNERS, 0)
+    winners: int = ranged(1, MAX_WINNERS, default=1)
+    radius: int = ranged(0, MAX_WINNERS, default=0)
     reward: tuple[float, float] = (0.004, -0.003)
     punishment: tuple[float, float] = (-0.004, 0.0005)
     bounds: tuple[float, float] = (0.2, 0.8)
@@ -339,12 +341,12 @@ class MarginRule(Rule):
     needs_labels: ClassVar[bool] = True
     rows: ClassVar[tuple[str, ...]] = ("right", "rival")
 
-    margin: float = ranged(0, MAX_VALUE, 0.03)
+    margin: float = ranged(0, MAX_VALUE, default=0.03)
     rate: float = 0.01
-    decay: float = ranged(0, 1, 0.9, above=True)
+    decay: float = ranged(0, 1, default=0.9, above=True)
     ltd: float = 0.05
     bounds: tuple[float, float] = (0.0, 1.0)
-    left_out: float = ranged(0, 1, 0.0, below=True)
+    left_out: float = ranged(0, 1, default=0.0, below=True)
 
     def first_rates(self):
         return self.rate * np.array([(1, -self.ltd), (-1, self.ltd)])

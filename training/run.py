@@ -122,7 +122,7 @@ class Run:
         self.log.close()
 
     def complete_phase(self, train: LatencyDataset, validation: LatencyDataset | None) -> None:
-        """Train the current phase to its end. If several runs share it, the first trains it and the others take it."""
+        """Train the current phase to its end. If runs share it (``--shared-phases``), take it over or save it there."""
         with self.claim_phase() as file:
             if file is None:
                 self.train_phase(train, validation)
