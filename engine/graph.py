@@ -287,8 +287,8 @@ class StageGraph(nn.Module):
         latency: the map of a few images. pack: whether the map is packed. bits, file: as in ``propagate``.
         """
         shape = latency.shape[1:]
-        gathered = [other for other, node in self.nodes.items() if isinstance(node.stage, Gather)]
-        if bits or name in gathered:
+        is_gathered = name != INPUT and isinstance(self.nodes[name].stage, Gather)
+        if bits or is_gathered:
             return PackedSpikes(count, shape, self.time_steps, file)
         if pack:
             return PackedLatencies(count, shape, self.time_steps)
