@@ -48,7 +48,7 @@ def fire(layer: Any, latency: Tensor, limit: float, pool: int) -> Tensor:
     summed = np.flatnonzero(counts == 0)
     parts = (
         _choose_features(geometry, counted, ones, np.uint8(FULL - 1), starts),
-        _choose_features(geometry, summed, array[summed], thresholds.lowest, thresholds.start[summed]),
+        _choose_features(geometry, summed, array[summed], thresholds.limit, thresholds.start[summed]),
     )
     size = geometry.out_height // pool, geometry.out_width // pool
     # by NumPy: torch's threads would fill it, and then wait in a loop that takes the time of the kernel's threads
@@ -200,8 +200,8 @@ def _make_thresholds(layer, geometry, limit):
     return firing.Thresholds(dtype.type(limit), raised, start)
 
 
-def _choose_features(geometry, indices, weight, lowest, start):
-    """Return the ``Features`` with these indices, weight (n, C, k, k), lowest threshold and first potentials (n,)."""
+def _choose_features(geometry, indices, weight, limit, start):
+    """Return the ``Features`` with these indices, weight (n, C, k, k), limit and first potentials (n,)."""
     block = lanes(weight.dtype)
     stride = -(-len(indices) // block) * block
     row = np.zeros(stride, weight.dtype)
@@ -210,7 +210,7 @@ def _choose_features(geometry, indices, weight, lowest, start):
     rows = line[:0]
     if len(indices):
         rows = make_rows(transpose(weight), stride)
-    return firing.Features(indices, rows, geometry._replace(features=len(indices), stride=stride), lowest, line)
+    return firing.Features(indices, rows, geometry._replace(features=len(indices), stride=stride), limit, line)
 
 
 def _prepare_firing(layer, latency, rule):

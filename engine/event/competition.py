@@ -43,7 +43,7 @@ def compete(latency, rows, geometry, competition, excluded, marks_all, buffers, 
     win. If ``marks_all`` is true, it is followed to its end, and ``buffers.marks`` then contains all first spikes.
     """
     thresholds, max_winners, radius = competition
-    limit = thresholds.lowest
+    limit = thresholds.limit
     potential, marks, spikes = buffers
     positions = geometry.out_height * geometry.out_width
     sort_by_time(latency, geometry, spikes)

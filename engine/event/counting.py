@@ -6,7 +6,7 @@ the sums of weights in ``firing.py``, to the bit.
 
 A weight above 1/2 is *strong*. Let c be the number of strong synapses whose inputs have spiked, w the smallest strong
 weight, Z the sum of all other weights, n the number of synapses, u half the precision eps of the type, s the potential
-before the first spike (-raised), and L the lowest threshold: a neuron fires if its potential V > L. Let
+before the first spike (-raised), and L the limit: a neuron fires if its potential V > L. Let
 
     d = L - s,    m = floor(d) + 1,    E = 2 u (n + 8) (|s| + m + 2)
 

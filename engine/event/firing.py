@@ -13,15 +13,14 @@ from engine.event.simd import add_rows, mark_above
 
 
 class Thresholds(NamedTuple):
-    """The thresholds of a layer: of the feature f, ``lowest`` + ``raised[f]``, with raised float64 (F,).
+    """The thresholds of a layer: of the feature f, ``limit`` + ``raised[f]``.
 
-    ``lowest`` is the declared threshold, higher by ``tolerance``: an equal potential does not fire, despite rounding.
-    ``start`` is a row of potentials before the first spike: -raised. So all potentials are compared with one number.
+    Potentials begin at -raised, so that all are compared with ``limit``.
     """
 
-    lowest: float
-    raised: np.ndarray
-    start: np.ndarray
+    limit: float  # the declared threshold, higher by ``tolerance``: an equal potential does not fire, despite rounding
+    raised: np.ndarray  # float64 (F,)
+    start: np.ndarray  # a row of potentials before the first spike: -raised
 
 
 class Spikes(NamedTuple):
@@ -31,7 +30,7 @@ class Spikes(NamedTuple):
     """
 
     sources: np.ndarray  # of each spike: where the rows of its channel's weights begin
-    groups: np.ndarray  # (groups + 1, 3): line, column, first spike; the last entry has only the last
+    groups: np.ndarray  # (groups + 1, 3): line, column, first spike; in the last row, only the number of spikes is set
     step_groups: np.ndarray  # (T + 1,): the first group of each time step
     times: np.ndarray  # (H · W + 1, C): the latencies; the last row is silent, as all is outside the image
     found: np.ndarray  # work space
@@ -233,7 +232,7 @@ class Features(NamedTuple):
     indices: np.ndarray  # in the layer, int64 (n,)
     rows: np.ndarray
     geometry: Geometry
-    lowest: float  # a potential above it fires
+    limit: float  # a potential above it fires
     start: np.ndarray  # rows (Wo,) of potentials before the first spike
 
 
@@ -267,7 +266,7 @@ def _fire_features(spikes, line_groups, reach, features, pool, out):
     the same order as in ``integrate``. With separate functions for the loops, small layers take up to 20 % longer.
     Lines that the pooling leaves out are not computed.
     """
-    indices, rows, geometry, lowest, start = features
+    indices, rows, geometry, limit, start = features
     sources = spikes.sources
     kernel = geometry.kernel
     padding = geometry.padding
@@ -293,7 +292,7 @@ def _fire_features(spikes, line_groups, reach, features, pool, out):
                     shift = (reach[g, 2] + offset) * stride
                     add_rows(potential, at, rows, sources, (reach[g, 3], reach[g, 4]), shift, numbers, stride)
                 if begin < end:
-                    mark_above(potential, size, lowest, marks, np.uint8(t))
+                    mark_above(potential, size, limit, marks, np.uint8(t))
         for px in range(out.shape[2]):
             earliest[:] = geometry.time_steps
             for x in range(px * pool, (px + 1) * pool):

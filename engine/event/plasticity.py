@@ -80,7 +80,7 @@ def _find_first_spike(latency, times, geometry, rows, thresholds, numbers):
                         for f in range(stride):
                             potential[f] += rows[at + f]
         for f in range(geometry.features):
-            if potential[f] > thresholds.lowest:
+            if potential[f] > thresholds.limit:
                 return t / geometry.time_steps
     return 1.0
 
