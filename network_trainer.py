@@ -484,13 +484,17 @@ class NetworkTrainer(StageGraph):
         rates = [layer.rates(phase.rules[label]).reshape(-1, 2)[0] for label, layer in layers.items()]
         ltp, ltd = torch.stack(rates).mean(0).tolist()
         wins = torch.cat([progress.wins[label] for label in layers])
+        convergences = []
+        for label, layer in layers.items():
+            convergences.append(compute_convergence(layer.weight, phase.rules[label], progress.wins[label]))
+        convergence = None if None in convergences else max(convergences)
         row = {
             "step": len(progress.history) + 1,
             "phase": phase.name,
             "rule": phase.main_rule.name,
             "epoch": progress.epoch + 1,
             "images": images,
-            "convergence": compute_highest_convergence(layers, phase.rules, progress.wins),
+            "convergence": convergence,
             "winners_per_image": int(wins.sum()) / images,
             "dead_features": int((wins == 0).sum()),
             "ltp_rate": ltp,
@@ -539,16 +543,3 @@ def compute_convergence(weight: torch.Tensor, rule: Rule, wins: torch.Tensor) ->
     distances = (learned - lower) * (upper - learned) / (upper - lower) ** 2
     # numpy, because the order in which torch adds depends on the number of threads
     return float(distances.numpy(force=True).mean(dtype=np.float64))
-
-
-def compute_highest_convergence(
-    layers: Mapping[str, Layer], rules: Mapping[str, Rule], wins: Mapping[str, torch.Tensor]
-) -> float | None:
-    """Return the highest convergence of several convolutions; None if no feature of one of them has won.
-
-    layers, rules, wins: by the label of the convolution.
-    """
-    values = []
-    for label, layer in layers.items():
-        values.append(compute_convergence(layer.weight, rules[label], wins[label]))
-    return None if None in values else max(values)

@@ -306,7 +306,7 @@ def test_convergence_by_hand(rule, scale):
 def test_phases_without_labels_train_until_they_have_converged(monkeypatch):
     """At most to epoch 20, or to the last of their own; without a win, too. No epochs, or no limit: as planned."""
     values = [0.5, 0.005, *[None] * 30]
-    monkeypatch.setattr(network_trainer, "compute_highest_convergence", lambda *_: next(measured))
+    monkeypatch.setattr(network_trainer, "compute_convergence", lambda *_: next(measured))
     for epochs, converge, trained in (
         ((1, 3), 0.01, 2),
         ((1, 3), 0.6, 1),
