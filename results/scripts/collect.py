@@ -1,4 +1,4 @@
-"""Write the tables of the results into the README, into the pages of ``results/``, and draw their pictures.
+"""Write the tables of the results into the README, the pages of ``results/`` and CSV files, and draw their pictures.
 
 They come from the logs and scores of ``results/runs/`` and ``results/times/``.
 
@@ -27,9 +27,15 @@ from results.scripts.other_data import format_mean  # noqa: E402
 RUN_COLUMNS = (
     *("network", "log", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"),
 )
-SEED_COLUMNS = "network", "epochs", "seeds", "validation", "test, best epoch", "test, last epoch", other_data.PIXELS
+SEED_COLUMNS = "network", "epochs", "seeds", "test, best epoch, %", "test, last epoch, %"
+MEAN_COLUMNS = (
+    *("network", "epochs", "logs", "validation, %", "test, best epoch, %", "test, last epoch, %"),
+    *("lowest to highest, %", "settings from test images"),
+)
 SHORT_COLUMNS = "network", "epochs", "test accuracy", "time", "settings from test images"
-TIME_COLUMNS = "run", "test accuracy", "wall time", "processor time", "threads", "processor", "load average", "commit"
+TIME_COLUMNS = (
+    *("log", "test accuracy, %", "wall time, s", "processor time, s", "threads", "processor", "load average", "commit"),
+)
 # Whether test images had a part in the design and the settings of our own networks on MNIST
 USED_FOR_SETTINGS = {"mozafari2018_margin": "yes", "multiscale2026": "partly"}
 # What is different in runs whose logs have these parts in their names
@@ -39,6 +45,7 @@ VARIANTS = {
 }
 # parts of the rows, names and epochs, that are not the network with its default settings
 CHANGED = " with ", " without ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
+DEEPR = "in the warm-up", *CHANGED[2:]
 QUOTED_DATA = "MNIST", "Fashion-MNIST", "CIFAR-10"
 SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
 LONG = "mozafari2018-680-epochs-seed0"  # with the epochs of SpykeTorch's script
@@ -90,25 +97,24 @@ def format_time(seconds: float) -> str:
 
 
 def make_time_table() -> str:
-    """Return the table of all measured runs."""
+    """Return the table of all measured runs as CSV."""
     rows = []
     for name, times in read_all_times().items():
         scores = json.loads((TIMES / f"{name}.json").read_text())
         accuracies = get_accuracies(scores)
-        threads = scores["machine"]["threads"]
         rows.append(
             (
-                f"[{name}](times/{name}.log)",
-                f"{accuracies.get('best', accuracies['last']):.2f} %",
-                format_time(times.wall),
-                format_time(times.processor),
-                str(threads),
+                f"{name}.log",
+                f"{accuracies.get('best', accuracies['last']):.2f}",
+                f"{times.wall:.0f}",
+                f"{times.processor:.0f}",
+                str(scores["machine"]["threads"]),
                 times.model,
                 times.load,
                 times.commit[:7] + times.commit[40:],
             )
         )
-    return to_markdown(TIME_COLUMNS, rows)
+    return to_csv(TIME_COLUMNS, rows)
 
 
 def read_runs() -> list[tuple[Path, dict]]:
@@ -165,11 +171,9 @@ def format_run(path: Path, scores: dict) -> tuple[str, ...]:
     )
 
 
-def make_run_table() -> str:
-    """Return the table of all runs as CSV."""
+def to_csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([RUN_COLUMNS, *(format_run(*run) for run in read_runs())])
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     return text.getvalue()
 
 
@@ -192,9 +196,7 @@ def summarize_runs(name: str, runs: list[tuple[Path, dict]]) -> dict[str, str]:
         texts[split] = format_mean([each[split] for each in accuracies])
     reported = "best" if "best" in accuracies[0] else "last"
     tested = [each[reported] for each in accuracies]
-    texts[reported] = f"**{texts[reported]}**"
-    logs = [path.with_suffix(".log").relative_to(HERE) for path, _ in runs]
-    seeds = [scores["flags"]["seed"] for _, scores in runs]
+    logs = [path.with_suffix(".log") for path, _ in runs]
     measured = read_all_times()
     minutes = [format_time(measured[log.stem].wall) for log in logs if log.stem in measured]
     used = "as published"
@@ -202,24 +204,39 @@ def summarize_runs(name: str, runs: list[tuple[Path, dict]]) -> dict[str, str]:
         used = USED_FOR_SETTINGS[flags["model"]] if flags["dataset"] == "mnist" else "no"
     return {
         "network": name,
-        "log": str(logs[0]),
+        "log": str(logs[0].relative_to(HERE)),
+        "logs": " ".join(log.name for log in logs),
         "epochs": " ".join(map(str, flags["epochs"])),
-        "seeds": " ".join(f"[{seed}]({log})" for seed, log in zip(seeds, logs, strict=True)),
-        "validation": texts["validation"],
-        "test, best epoch": texts["best"],
-        "test accuracy": texts[reported],
-        "test, last epoch": texts["last"],
-        "lowest to highest": f"{min(tested):.2f} to {max(tested):.2f} %",
+        "seeds": str(len(runs)),
+        "validation, %": texts["validation"],
+        "test, best epoch, %": texts["best"],
+        "test accuracy": f"**{texts[reported]} %**",
+        "test, last epoch, %": texts["last"],
+        "lowest to highest, %": f"{min(tested):.2f} to {max(tested):.2f}",
         "time": ", ".join(minutes) or "–",
         "settings from test images": used,
-        other_data.PIXELS: other_data.describe_pixels(flags["dataset"]),
     }
 
 
-def make_seed_table() -> str:
-    """Return the table of means over the seeds."""
+def make_mean_table() -> str:
+    """Return the table of the means over the seeds as CSV."""
     rows = [summarize_runs(*group) for group in group_runs()]
-    return to_markdown(SEED_COLUMNS, [[row[column] for column in SEED_COLUMNS] for row in rows])
+    return to_csv(MEAN_COLUMNS, [[row[column] for column in MEAN_COLUMNS] for row in rows])
+
+
+def make_seed_table() -> str:
+    """Return the table of the means over the seeds, without variants of ``deepr2024``, and classifiers of pixels."""
+    rows = []
+    for name, runs in group_runs():
+        if is_any_in_row(DEEPR, name, runs):
+            continue
+        row = summarize_runs(name, runs)
+        row["network"] = f"[{name}]({row['log']})"
+        rows.append([row[column] for column in SEED_COLUMNS])
+    for data in ("mnist", "fashion-mnist"):
+        for classifier, (accuracy,) in other_data.read_pixel_classifiers(data).items():
+            rows.append((f"{classifier} of {data}", "–", "–", "–", f"{accuracy:.2f}"))
+    return to_markdown(SEED_COLUMNS, rows)
 
 
 def is_any_in_row(parts: Sequence[str], name: str, runs: list[tuple[Path, dict]]) -> bool:
@@ -267,12 +284,6 @@ def make_quoted_table() -> str:
     for (name, source), values in rows.items():
         cells.append([name, *(", ".join(values.get(column, ())) for column in columns), source])
     return to_markdown(["method", *columns, "source"], cells)
-
-
-def make_quoted_times() -> str:
-    """Return the table of quoted times of SpykeTorch's script."""
-    rows = [[row["network"], f"{row['value']} h", row["source"]] for row in read_quoted("680 epochs, h")]
-    return to_markdown(["program", "680 epochs", "source"], rows)
 
 
 def make_first_table() -> str:
@@ -330,9 +341,11 @@ def read_example() -> str:
 
 
 def read_speed() -> str:
-    """Return the tables of ``logs/peers.md``."""
+    """Return the tables of ``logs/peers.md`` without ranges, decisions and programs that were not run."""
     text = (HERE / "logs" / "peers.md").read_text()
-    return text[text.index("### ") :].rstrip()
+    text = re.sub(r" \([\d.]+ to [\d.]+\)", "", text[text.index("### ") :].rstrip())
+    lines = [line for line in text.splitlines() if "| not run |" not in line]
+    return "\n".join(re.sub(r"\|[^|]*\|$", "|", line) for line in lines)
 
 
 def count_additions(scores: dict) -> float | None:
@@ -390,7 +403,6 @@ def fill(path: Path, parts: dict[str, str]) -> None:
 
 def make_tables() -> dict[Path, dict[str, str]]:
     """Return {page: {name of a part: its text}}."""
-    data = to_markdown(other_data.COLUMNS, other_data.make_table())
     readme = {
         "start": f"{make_first_commands()}\n\n{make_first_table()}",
         "comparison": make_comparison(),
@@ -401,11 +413,12 @@ def make_tables() -> dict[Path, dict[str, str]]:
         HERE.parent / "README.md": readme,
         HERE / "README.md": {
             "seeds": make_seed_table(),
-            "times": make_time_table(),
-            "speed": read_speed(),
-            "data": data,
             "quoted": make_quoted_table(),
-            "quoted times": make_quoted_times(),
+            "speed": read_speed(),
+            "data": to_markdown(*other_data.make_grey_table()),
+        },
+        HERE / "experiments.md": {
+            "colour": to_markdown(*other_data.make_colour_table()),
         },
         HERE.parent / "docs" / "learning.md": {
             "learning": to_markdown(learning_page.COLUMNS, learning_page.make_table()),
@@ -415,7 +428,13 @@ def make_tables() -> dict[Path, dict[str, str]]:
 
 def make_files() -> dict[Path, str]:
     """Return {file: its whole text}."""
-    return {HERE / "runs" / "runs.csv": make_run_table()}
+    runs = [format_run(*run) for run in read_runs()]
+    return {
+        HERE / "runs" / "runs.csv": to_csv(RUN_COLUMNS, runs),
+        HERE / "runs" / "means.csv": make_mean_table(),
+        HERE / "runs" / "data.csv": to_csv(other_data.COLUMNS, other_data.make_table()),
+        TIMES / "times.csv": make_time_table(),
+    }
 
 
 if __name__ == "__main__":

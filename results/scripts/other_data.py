@@ -1,4 +1,4 @@
-"""The table of the runs of ``data.sh``, from the scores in ``results/runs/data/``."""
+"""The tables of the runs of ``data.sh``, from the scores in ``results/runs/data/``."""
 
 import json
 import re
@@ -7,19 +7,16 @@ from itertools import groupby
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent / "runs" / "data"
-PIXELS = "pixels: nearest neighbour / logistic regression"
-COLUMNS = (
-    *("data", "network", "epochs", "folds or seeds", "test, last epoch", "linear readout", "lowest to highest"),
-    PIXELS,
-)
+COLUMNS = "data", "network", "epochs", "logs", "test, last epoch, %", "lowest to highest, %", "linear readout, %"
 TITLES = {
     "nmnist": "N-MNIST, 1,000 recordings",
     "faces": "faces and motorbikes, 474 photographs",
     "cifar": "CIFAR-10, JPEG copies",
     "kmnist": "KMNIST, 8,000 images",
     "usps": "USPS",
-    "digits": "scikit-learn's digits, `intensity`",
+    "digits": "scikit-learn's digits, intensity",
 }
+COLOUR = "cifar"
 
 
 def read_groups() -> list[tuple[str, str, list[tuple[Path, dict]]]]:
@@ -37,9 +34,10 @@ def read_groups() -> list[tuple[str, str, list[tuple[Path, dict]]]]:
 
 
 def format_mean(values: list[float]) -> str:
+    """Return the mean and, of several values, the standard deviation, in per cent but without its sign."""
     if len(values) == 1:
-        return f"{values[0]:.2f} %"
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f} %"
+        return f"{values[0]:.2f}"
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
 def get_test_accuracies(runs: list[tuple[Path, dict]]) -> list[float]:
@@ -61,29 +59,50 @@ def read_pixel_classifiers(data: str) -> dict[str, list[float]]:
     return found
 
 
-def describe_pixels(data: str) -> str:
-    """Return the cell of the column ``PIXELS``."""
-    return " / ".join(format_mean(accuracies) for accuracies in read_pixel_classifiers(data).values())
-
-
 def make_table() -> list[tuple[str, ...]]:
-    """Return the rows of the table: means and standard deviations over folds or seeds."""
+    """Return the rows of ``runs/data.csv``, in the order of ``COLUMNS``: the networks, then classifiers of pixels."""
     rows = []
     for data, network, runs in read_groups():
         found = get_test_accuracies(runs)
         readouts = [100 * scores["readout"]["test"]["accuracy"] for _, scores in runs if "readout" in scores]
-        logs = [path.with_suffix(".log").name for path, _ in runs]
-        links = [f"[{number}](runs/data/{log})" for number, log in enumerate(logs)]
-        rows.append(
-            (
-                TITLES[data],
-                network,
-                " ".join(map(str, runs[0][1]["flags"]["epochs"])),
-                " ".join(links),
-                f"**{format_mean(found)}**",
-                format_mean(readouts) if readouts else "",
-                f"{min(found):.2f} to {max(found):.2f} %",
-                describe_pixels(data),
-            )
-        )
+        readout = format_mean(readouts) if readouts else ""
+        epochs = " ".join(map(str, runs[0][1]["flags"]["epochs"]))
+        logs = " ".join(f"data/{path.stem}.log" for path, _ in runs)
+        rows.append((TITLES[data], network, epochs, logs, *describe_accuracies(found), readout))
+    for data, title in TITLES.items():
+        for name, found in read_pixel_classifiers(data).items():
+            rows.append((title, name, "", "../logs/baselines.log", *describe_accuracies(found), ""))
     return rows
+
+
+def describe_accuracies(found: list[float]) -> tuple[str, str]:
+    """Return the mean, and the lowest and the highest accuracy."""
+    return format_mean(found), f"{min(found):.2f} to {max(found):.2f}"
+
+
+def read_accuracies() -> dict[str, dict[str, str]]:
+    """Return {network or classifier of pixels: {data: mean accuracy}}, the networks by name."""
+    found = {}
+    for data, network, runs in sorted(read_groups(), key=lambda group: group[1]):
+        found.setdefault(network, {})[data] = format_mean(get_test_accuracies(runs))
+    for data in TITLES:
+        for name, accuracies in read_pixel_classifiers(data).items():
+            found.setdefault(name, {})[data] = format_mean(accuracies)
+    return found
+
+
+def make_grey_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the columns and the rows of the accuracies on all data but colour images, a column for each data set."""
+    data = [name for name in TITLES if name != COLOUR]
+    rows = [
+        (network, *(means.get(name, "") for name in data))
+        for network, means in read_accuracies().items()
+        if {*means} != {COLOUR}
+    ]
+    return ("test accuracy, %", *(TITLES[name] for name in data)), rows
+
+
+def make_colour_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the columns and the rows of the accuracies on colour images."""
+    rows = [(network, means[COLOUR]) for network, means in read_accuracies().items() if COLOUR in means]
+    return ("network", "test accuracy after the last epoch, %"), rows

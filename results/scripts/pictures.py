@@ -108,7 +108,7 @@ def draw_data(path: Path, groups) -> None:
         line = 0
         names = {}  # {line: text}
         for data, title in TITLES.items():
-            names[line] = title.replace("`", "")
+            names[line] = title
             rows = [(network, get_test_accuracies(runs)) for found, network, runs in groups if found == data]
             rows += read_pixel_classifiers(data).items()
             for network, accuracies in sorted(rows, key=lambda row: statistics.mean(row[1])):
@@ -118,11 +118,11 @@ def draw_data(path: Path, groups) -> None:
                 axes.plot(accuracies, [line] * len(accuracies), "o", color=colour, alpha=0.25, ms=6, mew=0)
                 deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
                 axes.errorbar(statistics.mean(accuracies), line, xerr=deviation, fmt="|", color=colour, ms=15, mew=3)
-                axes.text(101.5, line, format_mean(accuracies), va="center", fontsize=10)
+                axes.text(101.5, line, f"{format_mean(accuracies)} %", va="center", fontsize=10)
             line += 1.6
         axes.set_yticks(list(names), names.values())
         for label in axes.get_yticklabels():
-            if label.get_text() in [title.replace("`", "") for title in TITLES.values()]:
+            if label.get_text() in TITLES.values():
                 label.set(fontweight="bold", color=INK)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
