@@ -1,6 +1,7 @@
 """Compare a network before and after a change on data for which it was not made, on held-out training images.
 
     python -m results.scripts.own_data FOLDER --before CHECKOUT [--rows eth80-colour …] [--seeds 0 1 2]
+    python -m results.scripts.own_data FOLDER --test --rows eth80-colour …
 
 FOLDER contains ``eth80/train``, ``nmnist``, ``faces``, ``cifar`` (see advice.py), ``kannada.npz``, ``usps.npz`` and
 ``kmnist-8000.npz``. A part of the training images is held out: of ETH-80 objects 6 and 7 of each class, of the other
@@ -8,6 +9,9 @@ sets a quarter, stratified. No test image is read. CHECKOUT is an earlier versio
 command runs without the new flags. A line for each row contains the accuracy of the last epoch on the held-out images,
 mean and standard error over the seeds, and the mean paired difference with its standard error. Finished runs are in
 FOLDER/runs and are not repeated.
+
+With ``--test``, when everything is chosen: the present version, with the new flags, learns from all training images and
+classifies the test images of ETH-80, USPS or Kannada-MNIST.
 """
 
 import argparse
@@ -79,6 +83,25 @@ ROWS = {
 }
 
 
+def prepare_test(folder: Path, name: str) -> str:
+    """Write a data set with its own test part. Returns the name of the data set for train.py."""
+    target = folder / "test" / f"{name}.npz"
+    if not target.exists():
+        source = f"folder:{folder / 'eth80'}" if name.startswith("eth80") else str(folder / f"{name}.npz")
+        data = datasets.load(source, image_size=(32, 32) if name.startswith("eth80") else (28, 28))
+        parts = {"x_train": data.train_images, "x_test": data.test_images}
+        if name.endswith("-grey"):
+            parts = {part: to_grey(images) for part, images in parts.items()}
+        target.parent.mkdir(exist_ok=True)
+        np.savez(target, **parts, y_train=data.train_labels, y_test=data.test_labels)
+    return str(target)
+
+
+def to_grey(images: np.ndarray) -> np.ndarray:
+    """Return the luma (ITU-R BT.601) of colour images, uint8 (N, H, W)."""
+    return np.rint(images @ [0.299, 0.587, 0.114]).astype(np.uint8)
+
+
 def prepare(folder: Path, name: str) -> str:
     """Write the training images of a data set with a held-out part. Returns the name of the data set for train.py."""
     target = folder / "held-out" / f"{name}.npz"
@@ -101,7 +124,7 @@ def prepare(folder: Path, name: str) -> str:
         _, chosen = stratified_split(data.train_labels, len(images) // HELD_OUT, 0)
         is_held_out = np.isin(np.arange(len(images)), chosen)
     if name.endswith("-grey"):
-        images = np.rint(images @ [0.299, 0.587, 0.114]).astype(np.uint8)  # luma, ITU-R BT.601
+        images = to_grey(images)
     labels = data.train_labels
     target.parent.mkdir(exist_ok=True)
     parts = {"x_train": images[~is_held_out], "y_train": labels[~is_held_out]}
@@ -131,28 +154,36 @@ def print_pixel_classifiers(name: str, source: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--before", type=Path, required=True)
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT")
+    parser.add_argument("--test", action="store_true")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     args = parser.parse_args()
+    if args.test == bool(args.before):
+        parser.error("one of --before CHECKOUT and --test is required")
     folder = args.folder.resolve()
     seen = set()
     for name in args.rows:
         row = ROWS[name]
-        source = prepare(folder, row.data)
+        source = prepare_test(folder, row.data) if args.test else prepare(folder, row.data)
         if row.data not in seen:
             print_pixel_classifiers(row.data, source)
             seen.add(row.data)
-        accuracies = []
-        for version, checkout, more in (("before", args.before, ""), ("after", ROOT, row.change)):
-            found = []
+        versions = {"test": (ROOT, row.change)}
+        if args.before:
+            versions = {"before": (args.before, ""), "after": (ROOT, row.change)}
+        found = {}
+        for version, (checkout, more) in versions.items():
+            runs = []
             for seed in args.seeds:
                 words = ["--model", *row.flags.split(), "--dataset", source, *more.split(), "--seed", str(seed)]
-                found.append(train(checkout, words, folder / "runs" / f"{name}-{version}-{seed}"))
-            accuracies.append(np.array(found))
-        before, after = accuracies
-        scores = f"{describe(before)} %, {describe(after)} %, difference {describe(after - before)}"
-        print(f"{name}: {row.flags}; {row.change}: {scores}", flush=True)
+                runs.append(train(checkout, words, folder / "runs" / f"{name}-{version}-{seed}"))
+            found[version] = np.array(runs)
+        scores = ", ".join(f"{describe(accuracies)} %" for accuracies in found.values())
+        if args.before:
+            scores += f", difference {describe(found['after'] - found['before'])}"
+        title = "test, " * args.test + f"{name}: {row.flags}; {row.change}"
+        print(f"{title}: {scores}", flush=True)
 
 
 if __name__ == "__main__":
