@@ -23,6 +23,7 @@ from PIL import Image
 
 from datasets.data_set import CHARACTERS
 from datasets.events import open_recordings
+from datasets.image_files import read_image
 from datasets.pictures import GROUNDS, find_border
 from datasets.recordings import Recordings
 from encoders import encode_chunks, name_unit, read_encoder
@@ -35,7 +36,6 @@ from report.formats import FORMAT, lift
 from report.run_folder import RunFolder, find_checkpoint
 from s1c1 import Encoder
 from training.features import FrozenStages
-from training.image_files import read_image
 from utils import write_atomically
 
 # Of Checkpoint.run
