@@ -24,10 +24,11 @@ from models import model_class  # first: it imports engine before torch, see eng
 from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
 from training.checkpoint import load_run, rebuild_network
-from training.initial import Start, begin, continue_last_phase, share_phases
+from training.initial import Start, begin, continue_last_phase
 from training.plan import describe, load_data, make_plan, plan_new, prepare_machine, resolve
 from training.run import Run
 from training.settings import TrainSettings, apply_changes, is_longer, to_text
+from training.shared_phases import share_phases
 from training.stopping import Stopped, offer_resume
 from utils import claim_folder, find_temporaries, lock_folder, put_in_place, to_folder_name
 

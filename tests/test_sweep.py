@@ -21,9 +21,9 @@ import train
 from models import build_model
 from network_trainer import NetworkTrainer
 from s1c1 import S1C1
-from training.initial import count_equal, find_shared
 from training.plan import list_dependencies
 from training.settings import SweepSettings, TrainSettings, read_pairs
+from training.shared_phases import count_equal, find_shared
 from utils import lock_folder
 
 ROOT = Path(__file__).resolve().parent.parent

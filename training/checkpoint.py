@@ -57,7 +57,7 @@ class Checkpoint:
         encoding: the encoder as plain values.
         state: the network's state dict.
         run: about the run that trained the network, "flags", "dataset", "class_names", "fingerprint", "code" (see
-            ``training.initial.describe_code``), "test_reads" (how often it has classified the test images), "diagnosis"
+            ``shared_phases.describe_code``), "test_reads" (how often it has classified the test images), "diagnosis"
             (what was wrong, see ``report/diagnosis.py``) and, of images, "border" (see ``find_border``); {} if no run
             did.
         progress: how far the run is; None if the checkpoint contains only a network.

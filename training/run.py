@@ -31,9 +31,10 @@ from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import restore_state, save_checkpoint
 from training.features import compare_with_pixels, read_features
-from training.initial import Start, describe_code, load_shared
+from training.initial import Start
 from training.log import RunLog, estimate_left
 from training.plan import Plan, count_neurons
+from training.shared_phases import describe_code, load_shared
 from training.stopping import Stopped, StopRequest, handle_signals
 from utils import describe_environment, get_peak_memory, try_lock, write_json
 

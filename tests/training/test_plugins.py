@@ -25,8 +25,8 @@ from models import import_plugin
 from report.report import FIGURES
 from s1c1 import ENCODERS
 from training.checkpoint import load_checkpoint
-from training.initial import find_shared
 from training.settings import SweepSettings, TrainSettings
+from training.shared_phases import find_shared
 
 OWN = """
 from dataclasses import dataclass
