@@ -163,7 +163,7 @@ class Run:
             self.progress = load_shared(file, self.plan, number)
         except InputError as error:
             self.log.info(f"{phase.name} is trained again: {error}")
-            file.unlink()
+            file.unlink()  # it may be a link, which saving would refuse to replace
             return False
         self.log.info(f"{phase.name}: from {file}, with the seconds of that training")
         self.log_history(before)
