@@ -10,7 +10,7 @@ class Colour2026(NetworkTrainer, name="colour2026"):
 
     s1 and s2 read the encoder's map with kernels of 5×5 and 7×7, and learn by STDP. Each class has five decision
     neurons, which read both pooled maps as a whole, with the times of the spikes in three levels. They also learn from
-    mirrored copies of the images. All settings were chosen on validation images (results/experiments.md, "Colour
+    mirrored copies of the images. Settings were compared on validation images (results/experiments.md, "Colour
     images").
     """
 

@@ -33,6 +33,7 @@ CASES = {
     "nmnist": NMNIST,
     "faces": FACES,
     "fashion": FASHION,
+    "fashion-adaptive-intensity": f"{FASHION} --encoder intensity {ADAPTIVE}",
     "cifar-adaptive-intensity": f"{CIFAR} --encoder intensity {ADAPTIVE}",
     "faces-adaptive-intensity": f"{FACES} --encoder intensity {ADAPTIVE}",
     "nmnist-early": f"--dataset events:{{folder}}/nmnist {EARLY}",
