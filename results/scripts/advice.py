@@ -47,12 +47,17 @@ CASES = {
 ADVICE = re.compile(r"try (--.*)$")
 
 
+def run_training(words: list[str], output: Path, checkout: Path = ROOT) -> dict:
+    """Run train.py of a checkout, and return its results.json. output: the folder of the run."""
+    command = [sys.executable, "train.py", *words, "--output", str(output.parent), "--name", output.name]
+    subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.DEVNULL)
+    return json.loads((output / "results.json").read_text())
+
+
 def train(words: list[str], seed: int) -> tuple[float, list[str]]:
     """Return the validation accuracy of the last epoch, and the texts of the diagnosis."""
     with tempfile.TemporaryDirectory() as output:
-        flags = [*COMMON.split(), *words, "--seed", str(seed), "--output", output, "--name", "run"]
-        subprocess.run([sys.executable, "train.py", *flags], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        results = json.loads((Path(output) / "run" / "results.json").read_text())
+        results = run_training([*COMMON.split(), *words, "--seed", str(seed)], Path(output) / "run")
     return results["validation"]["last"]["accuracy"], results["diagnosis"]
 
 

@@ -9,6 +9,7 @@ on the test images.
 """
 
 import argparse
+from collections.abc import Iterator
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -16,6 +17,19 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import datasets
 from datasets.splits import stratified_split
+
+
+def score_classifiers(data: datasets.DataSet, chosen, max_iter: int) -> Iterator[tuple[str, float]]:
+    """Yield the name and the test accuracy, in per cent, of each classifier.
+
+    chosen: indices of the training images that they learn from. max_iter: of the regression.
+    """
+    train, test = (
+        np.asarray(images).reshape(len(images), -1) / 255 for images in (data.train_images[chosen], data.test_images)
+    )
+    for classifier in (KNeighborsClassifier(1), LogisticRegression(C=0.1, max_iter=max_iter)):
+        accuracy = classifier.fit(train, data.train_labels[chosen]).score(test, data.test_labels)
+        yield type(classifier).__name__, 100 * accuracy
 
 
 def main() -> None:
@@ -31,14 +45,9 @@ def main() -> None:
         held_out = min(5000, len(chosen) // 12) if args.val_split is None else args.val_split
         if held_out:
             chosen, _ = stratified_split(data.train_labels, held_out, 0)
-        train, test = (
-            np.asarray(images).reshape(len(images), -1) / 255
-            for images in (data.train_images[chosen], data.test_images)
-        )
-        for classifier in (KNeighborsClassifier(1), LogisticRegression(C=0.1, max_iter=1000)):
-            accuracy = classifier.fit(train, data.train_labels[chosen]).score(test, data.test_labels)
-            sizes = f"{len(train):,} + {len(test):,} images"
-            print(f"{name}: {type(classifier).__name__} {100 * accuracy:.2f} %, {sizes}", flush=True)
+        for classifier, accuracy in score_classifiers(data, chosen, 1000):
+            sizes = f"{len(chosen):,} + {len(data.test_labels):,} images"
+            print(f"{name}: {classifier} {accuracy:.2f} %, {sizes}", flush=True)
 
 
 if __name__ == "__main__":

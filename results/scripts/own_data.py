@@ -18,23 +18,19 @@ import argparse
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 
 import datasets
 from datasets.class_folders import find_classes, read_folder
 from datasets.pictures import ENDINGS
 from datasets.splits import stratified_split
-from results.scripts.advice import ADAPTIVE, describe
+from results.scripts.advice import ADAPTIVE, ROOT, describe, run_training
+from results.scripts.baselines import score_classifiers
 from results.scripts.folds import divide
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 COMMON = "--no-figures --readout none --threads 1 --device cpu"
 OBJECTS = 5  # of each class of ETH-80 train, the others are held out
 HELD_OUT = 4  # one image of four
@@ -83,23 +79,32 @@ ROWS = {
 }
 
 
-def prepare_test(folder: Path, name: str) -> str:
-    """Write a data set with its own test part. Returns the name of the data set for train.py."""
-    target = folder / "test" / f"{name}.npz"
-    if not target.exists():
-        source = f"folder:{folder / 'eth80'}" if name.startswith("eth80") else str(folder / f"{name}.npz")
-        data = datasets.load(source, image_size=(32, 32) if name.startswith("eth80") else (28, 28))
-        parts = {"x_train": data.train_images, "x_test": data.test_images}
-        if name.endswith("-grey"):
-            parts = {part: to_grey(images) for part, images in parts.items()}
-        target.parent.mkdir(exist_ok=True)
-        np.savez(target, **parts, y_train=data.train_labels, y_test=data.test_labels)
+def load(folder: Path, name: str) -> datasets.DataSet:
+    """Load the data of a row, before they become grey."""
+    path = folder / name.removesuffix("-grey").removesuffix("-colour")
+    source = f"folder:{path}" if path.is_dir() else f"{path}.npz"
+    side = 32 if path.name in ("eth80", "cifar") else 28
+    return datasets.load(source, image_size=(side, side))
+
+
+def save(target: Path, arrays: dict[str, np.ndarray]) -> str:
+    """Write a file of arrays, in grey if the file's name says so. Returns the name of the data set for train.py."""
+    if target.stem.endswith("-grey"):
+        for part in ("x_train", "x_test"):  # luma, ITU-R BT.601
+            arrays[part] = np.rint(arrays[part] @ [0.299, 0.587, 0.114]).astype(np.uint8)
+    target.parent.mkdir(exist_ok=True)
+    np.savez(target, **arrays)
     return str(target)
 
 
-def to_grey(images: np.ndarray) -> np.ndarray:
-    """Return the luma (ITU-R BT.601) of colour images, uint8 (N, H, W)."""
-    return np.rint(images @ [0.299, 0.587, 0.114]).astype(np.uint8)
+def prepare_test(folder: Path, name: str) -> str:
+    """Write a data set with its own test part. Returns the name of the data set for train.py."""
+    target = folder / "test" / f"{name}.npz"
+    if target.exists():
+        return str(target)
+    data = load(folder, name)
+    train = {"x_train": data.train_images, "y_train": data.train_labels}
+    return save(target, train | {"x_test": data.test_images, "y_test": data.test_labels})
 
 
 def prepare(folder: Path, name: str) -> str:
@@ -113,42 +118,35 @@ def prepare(folder: Path, name: str) -> str:
     if name.startswith("eth80"):
         path = str(folder / "eth80" / "train")
         data = read_folder(path, folder, (32, 32))
-        images = data.train_images
         names = [Path(file).stem for file in find_classes(path, ENDINGS).files]  # such as cup7-022-000
         is_held_out = np.array([int(re.search(r"\d+", name)[0]) > OBJECTS for name in names])
     else:
-        is_folder = name in ("faces", "cifar-grey")
-        source = f"folder:{folder / name.removesuffix('-grey')}" if is_folder else str(folder / f"{name}.npz")
-        data = datasets.load(source, image_size=(32, 32) if name == "cifar-grey" else (28, 28))
-        images = data.train_images
-        _, chosen = stratified_split(data.train_labels, len(images) // HELD_OUT, 0)
-        is_held_out = np.isin(np.arange(len(images)), chosen)
-    if name.endswith("-grey"):
-        images = to_grey(images)
+        data = load(folder, name)
+        count = len(data.train_labels)
+        _, chosen = stratified_split(data.train_labels, count // HELD_OUT, 0)
+        is_held_out = np.isin(np.arange(count), chosen)
+    images = data.train_images
     labels = data.train_labels
-    target.parent.mkdir(exist_ok=True)
-    parts = {"x_train": images[~is_held_out], "y_train": labels[~is_held_out]}
-    np.savez(target, **parts, x_test=images[is_held_out], y_test=labels[is_held_out])
-    return str(target)
+    train = {"x_train": images[~is_held_out], "y_train": labels[~is_held_out]}
+    return save(target, train | {"x_test": images[is_held_out], "y_test": labels[is_held_out]})
 
 
 def train(checkout: Path, words: list[str], output: Path) -> float:
     """Return the accuracy of the last epoch on the held-out images."""
-    results = output / "results.json"
-    if not results.exists():
+    path = output / "results.json"
+    if path.exists():
+        results = json.loads(path.read_text())
+    else:
         shutil.rmtree(output, ignore_errors=True)  # an interrupted run
-        flags = [*words, *COMMON.split(), "--output", str(output.parent), "--name", output.name]
-        subprocess.run([sys.executable, "train.py", *flags], cwd=checkout, check=True, stdout=subprocess.DEVNULL)
-    return json.loads(results.read_text())["test"]["last"]["accuracy"]
+        results = run_training([*words, *COMMON.split()], output, checkout)
+    return results["test"]["last"]["accuracy"]
 
 
 def print_pixel_classifiers(name: str, source: str) -> None:
     """Print the accuracy of the nearest neighbour and of logistic regression on the pixels."""
     data = datasets.load(source)
-    train, test = (np.asarray(part).reshape(len(part), -1) / 255 for part in (data.train_images, data.test_images))
-    for classifier in (KNeighborsClassifier(1), LogisticRegression(C=0.1, max_iter=300)):
-        accuracy = classifier.fit(train, data.train_labels).score(test, data.test_labels)
-        print(f"{name}: {type(classifier).__name__} {100 * accuracy:.2f} % of {len(test):,} images", flush=True)
+    for classifier, accuracy in score_classifiers(data, slice(None), 300):
+        print(f"{name}: {classifier} {accuracy:.2f} % of {len(data.test_labels):,} images", flush=True)
 
 
 def main() -> None:
