@@ -157,7 +157,7 @@ def _decide(layer, image, label, rates, left_out, result, n):
 
     left_out: bool (F,), the neurons that cannot learn.
     """
-    potentials = _sum_weights(layer, image[None])[0]
+    potentials = sum_weights(layer, image[None])[0]
     highest = potentials.amax((1, 2)).numpy(force=True)
     best = int(strongest(highest))
     if best < 0:
@@ -180,8 +180,8 @@ def _decide(layer, image, label, rates, left_out, result, n):
         _clip(layer.weight, rule)
 
 
-def _sum_weights(layer, latency):
-    """Return the potentials (N, F, Ho, Wo) at the last time step."""
+def sum_weights(layer, latency: Tensor) -> Tensor:
+    """Return the potentials (N, F, Ho, Wo) of latency uint8 (N, C, H, W) at the last time step."""
     spiked = (latency < layer.time_steps).to(layer.weight.dtype)
     return sf.conv2d(spiked, layer.weight, padding=layer.stage.padding)
 
@@ -257,4 +257,4 @@ def inhibit(layer, latency):
 
 def peaks(layer, latency):
     """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
-    return _sum_weights(layer, latency).amax((2, 3))
+    return sum_weights(layer, latency).amax((2, 3))

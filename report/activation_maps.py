@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
+from engine.frames import sum_weights
 from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from utils import write_atomically
@@ -96,13 +96,11 @@ def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[s
 
     Returns {"potentials" + branch: float32 (F, H, W)}.
     """
-    below = model.map_of(latencies, model.input_name(model.decision))
-    spiked = below[:] < model.time_steps  # [:] unpacks it
+    below = model.map_of(latencies, model.input_name(model.decision))[:]  # [:] unpacks it
     potentials = {}
     for label, layer in model.named_layers([model.decision]):
-        values = F.conv2d(spiked.to(layer.weight.dtype), layer.weight, padding=layer.stage.padding)
         branch = label.removeprefix(model.decision)
-        potentials[f"potentials{branch}"] = values[0].float().cpu().numpy()
+        potentials[f"potentials{branch}"] = sum_weights(layer, below)[0].float().cpu().numpy()
     return potentials
 
 
