@@ -1,5 +1,6 @@
 """The machine and the disk: threads, device, versions, memory, run folders, and files that are written atomically."""
 
+import csv
 import json
 import os
 import platform
@@ -8,7 +9,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
@@ -165,6 +166,16 @@ def find_temporaries(folder: Path) -> list[Path]:
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_csv(path: str | Path, rows: Iterable[Sequence[object]], line_end: str = "\r\n") -> None:
+    """Write rows as a CSV file atomically."""
+
+    def write(temporary):
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator=line_end).writerows(rows)
+
+    write_atomically(path, write)
 
 
 def write_json(path: str | Path, content: object) -> None:

@@ -5,7 +5,6 @@ for the accuracy, and as a missed image of its class for recall and F1. Precisio
 were assigned to a class, so silence does not change it.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 
 from engine.graph import LatencyMap
 from network_trainer import NetworkTrainer
-from utils import write_atomically
+from utils import write_csv
 
 SILENT = -1
 Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true positive rates, area under the curve
@@ -70,17 +69,12 @@ class Evaluation:
         # a spreadsheet takes a text that begins with one of these characters for a formula, unless a quote precedes it
         names = [f"'{name}" if name.startswith(("=", "+", "-", "@")) else name for name in class_names]
         names.append("silent")  # a prediction of -1 is the last
-
-        def write(temporary):
-            with open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(("index", "label", "prediction", "score"))
-                rows = zip(self.labels, self.predictions, self.scores, strict=True)
-                for index, (label, prediction, scores) in enumerate(rows):
-                    score = 0.0 if prediction == SILENT else scores[prediction]
-                    writer.writerow((index, names[label], names[prediction], f"{score:.6g}"))
-
-        write_atomically(path, write)
+        rows = [("index", "label", "prediction", "score")]
+        images = zip(self.labels, self.predictions, self.scores, strict=True)
+        for index, (label, prediction, scores) in enumerate(images):
+            score = 0.0 if prediction == SILENT else scores[prediction]
+            rows.append((index, names[label], names[prediction], f"{score:.6g}"))
+        write_csv(path, rows)
 
 
 def evaluate_predictions(labels: Sequence[int], predictions: Sequence[int], scores: np.ndarray, classes: int) -> dict:

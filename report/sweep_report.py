@@ -1,7 +1,5 @@
 """The report on several runs: tables and learning curves with mean and standard deviation over the seeds."""
 
-import csv
-import io
 import statistics
 import textwrap
 from collections import defaultdict
@@ -18,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from report.figures import DASHES, PALETTE, create_figure, save, use_style
 from report.page import read_rows
 from report.run_folder import RunFolder, read_record
-from utils import write_text
+from utils import write_csv, write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
 COLUMNS = {
@@ -205,9 +203,7 @@ def _write_runs(path: Path, groups: Groups, keys: Sequence[str]) -> None:
         for run in members:
             scores = map(run.scores.get, keys)
             rows.append([*setting, run.flags["seed"], run.folder.name, run.is_finished, *scores])
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())
+    write_csv(path, rows, "\n")
 
 
 def _to_text(value: object) -> str:

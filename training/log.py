@@ -1,6 +1,5 @@
 """The run log: the console, log.txt, metrics.csv and, if the settings request it, TensorBoard."""
 
-import csv
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,7 +12,7 @@ from engine.decision import Outcome
 from engine.phases import Phase
 from errors import discard_output, warn
 from network_trainer import Progress
-from utils import write_atomically
+from utils import write_csv
 
 # A row of metrics.csv is an epoch of a phase. Accuracy, loss (wrong decisions) and silent are fractions of the images
 # of the epoch or of the validation set.
@@ -120,7 +119,8 @@ class RunLog:
         self.close_bar()
         self.info(f"{title}  {describe_epoch(history[-1])}")
         if self.folder is not None:
-            write_rows(self.folder / "metrics.csv", history)
+            rows = [map(row.get, COLUMNS) for row in history]
+            write_csv(self.folder / "metrics.csv", [COLUMNS, *rows])
         self.board.log_epoch(history)
 
     def flush(self) -> None:
@@ -187,15 +187,3 @@ def describe_epoch(row: dict) -> str:
         else:
             text += f"{row['winners_per_image']:.1f} winners per image"
     return f"{text} ({row['seconds']:.1f} s)"
-
-
-def write_rows(path: Path, rows: list[dict]) -> None:
-    """Write the rows of a history as a CSV file. Raises InputError if it cannot be written."""
-
-    def write(temporary):
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows)
-
-    write_atomically(path, write)
