@@ -252,9 +252,10 @@ def compare_with_pixels(plan: Plan, best: dict | None) -> Iterator[str]:
     accuracy = reference["accuracy"]
     text = f"for reference, a linear classifier on the pixels of {reference['images']:,} training images: "
     text += f"{reference['split']} accuracy {100 * accuracy:.2f} %"
+    is_less = best is not None and best["accuracy"] < accuracy
     if best:
-        text += f"; the network reaches {'less' if best['accuracy'] < accuracy else 'no less'}"
-    if best and best["accuracy"] < accuracy and not is_near_chance(best["accuracy"], data.num_classes):
+        text += f"; the network reaches {'less' if is_less else 'no less'}"
+    if is_less and not is_near_chance(best["accuracy"], data.num_classes):
         if model.phases[-1].main_rule.name == RSTDP.name:
             text += f": try --set {model.decision}.rule=margin"
         elif data.colours == 1 and model.name != GREY_MODEL:

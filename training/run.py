@@ -78,6 +78,9 @@ class Run:
         if plan.data.set.colours:
             self.record["border"] = find_border(plan.data.set.train_images)
 
+    # -----------------------------------------------------------------------------------------------------------------
+    # Training
+
     def train(self, is_resumed: bool = False) -> None:
         """Train from the progress on, test, and write all files. Raises Stopped after Ctrl-C or SIGTERM.
 
@@ -218,10 +221,6 @@ class Run:
             self.save()
         self.stop_if_asked()
 
-    def announce(self, what: str) -> None:
-        """Log, before the next compilation, what it is for."""
-        announcements[:] = [lambda: self.log.info(f"compiling the kernels of {what}, at the first start only")]
-
     def stop_if_asked(self) -> None:
         """Raise Stopped if a signal has requested it. The run is saved."""
         if self.stop.asked:
@@ -257,6 +256,13 @@ class Run:
             write_training_page(self.folder, model, encoder, title)
             self.shown_at = time.monotonic()
 
+    # -----------------------------------------------------------------------------------------------------------------
+    # The log
+
+    def announce(self, what: str) -> None:
+        """Log, before the next compilation, what it is for."""
+        announcements[:] = [lambda: self.log.info(f"compiling the kernels of {what}, at the first start only")]
+
     def diagnose(self, phase: Phase) -> None:
         """Log what is wrong after the last epoch of a phase."""
         if self.diagnosis:
@@ -284,6 +290,9 @@ class Run:
         settings = self.plan.settings
         number = self.plan.model.find_phase(row["phase"])
         return self.plan.model.phases[number].count_epochs(settings.epochs[number], settings.converge, row)
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # Images, checkpoints and activation maps
 
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""
@@ -333,6 +342,9 @@ class Run:
         figures = plan.settings.figures
         save_activation_maps(plan.model, latencies, labels[chosen], indices, folder, names, stages, figures)
         self.log.board.log_pictures("maps", folder, step)
+
+    # -----------------------------------------------------------------------------------------------------------------
+    # The end of the run
 
     def finish(self, validation: LatencyDataset | None, seconds: dict[str, float], start: float) -> None:
         """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout.
