@@ -161,9 +161,22 @@ def _draw_convergence(axes, rows):
     axes.set_yscale("symlog", linthresh=values[values > 0].min(initial=1e-3))  # it has a place for 0
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_ylim(0, 8 * np.nanmax(values, initial=1e-3))  # room for the names of the phases
-    axes.set(title=f"{_rules(rows)} phases", xlabel="epoch, over all phases", xlim=(0.5, len(rows) + 0.5))
+    axes.set(title=f"{_rules(rows)} phases", xlabel="epoch of the phase", xlim=(0.5, len(rows) + 0.5))
     axes.set_ylabel("convergence: mean w (1 − w), logarithmic")
     _finish_epochs(axes, rows)
+    _number_epochs(axes, rows)
+
+
+def _number_epochs(axes, rows):
+    """Number the epochs of each phase from 1, with at most about eight numbers on the axis."""
+    places, numbers = [], []
+    for _, epochs in _epochs_of_phases(rows):
+        locator = MaxNLocator(max(1, round(8 * len(epochs) / len(rows))), integer=True)
+        for number in locator.tick_values(1, len(epochs)).astype(int).tolist():
+            if 1 <= number <= len(epochs):
+                places.append(epochs[0] - 1 + number)
+                numbers.append(number)
+    axes.set_xticks(places, numbers)
 
 
 def _draw_outcomes(panels, rows):

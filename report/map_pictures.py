@@ -42,7 +42,7 @@ def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,)
     columns = math.ceil(math.sqrt(1.4 * count * height / width))
     rows = [f"feature {first}" for first in range(0, count, columns)]
     colors = np.vstack([make_color_table("plasma", LEVELS, 0.95), SILENCE])
-    return _draw_sheet(shown, columns, colors, rows, title, legend)
+    return _draw_sheet(shown, columns, colors, rows, title, legend, ("0", f"{steps - 1}"))
 
 
 def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequence[str], title: str) -> Image.Image:
@@ -64,11 +64,17 @@ def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequ
     colors = np.vstack([make_color_table(name, LEVELS) for name in ("Blues", "Oranges")])
     columns = np.bincount(classes).max()
     legend = f"potentials at the last time step, {low:.1f} to {high:.1f}; orange: the highest of all"
-    return _draw_sheet(levels, columns, colors, class_names, title, legend)
+    return _draw_sheet(levels, columns, colors, class_names, title, legend, (f"{low:.1f}", f"{high:.1f}"))
 
 
 def _draw_sheet(
-    tiles: np.ndarray, columns: int, colors: np.ndarray, rows: Sequence[str], title: str, legend: str
+    tiles: np.ndarray,
+    columns: int,
+    colors: np.ndarray,
+    rows: Sequence[str],
+    title: str,
+    legend: str,
+    ends: tuple[str, str],
 ) -> Image.Image:
     """Draw tiles as a mosaic, below the title, the legend and a scale of the first ``LEVELS`` colours.
 
@@ -76,6 +82,7 @@ def _draw_sheet(
         tiles: uint8 (N, H, W), the index of a colour; the number of colours is white.
         colors: (colours, 3) from 0 to 255.
         rows: names of the rows of tiles.
+        ends: the numbers at the two ends of the scale.
     """
     _, height, width = tiles.shape
     zoom = min((WIDTH // columns - GAP) // width, max(LOWEST, HEIGHT // len(rows)) // height)
@@ -83,19 +90,23 @@ def _draw_sheet(
     mosaic = make_mosaic(tiles, columns, GAP, len(colors))
     font = load_font(12)
     title_font = load_font(15, "-Bold")
-    left = MARGIN + 8 + math.ceil(max(map(font.getlength, rows)))
+    left = MARGIN + 8 + math.ceil(max(map(font.getlength, (*rows, ends[0]))))
     right = left + mosaic.shape[1]
     scale = np.arange(LEVELS).repeat(2)
+    scale_end = left + len(scale)
     text_width = max(title_font.getlength(title), font.getlength(legend))
-    width = MARGIN + max(right, left + len(scale), MARGIN + math.ceil(text_width))
+    end_width = 8 + math.ceil(font.getlength(ends[1]))
+    width = MARGIN + max(right, scale_end + end_width, MARGIN + math.ceil(text_width))
     height = TOP + len(mosaic) + MARGIN
     sheet = np.full((height, width), len(colors), np.uint8)
     sheet[TOP:-MARGIN, left:right] = mosaic
-    sheet[58:70, left : left + len(scale)] = scale
+    sheet[58:70, left:scale_end] = scale
     texts = Image.new("L", (width, height))
     brush = ImageDraw.Draw(texts)
     brush.text((MARGIN, 10), title, 255, title_font)
     brush.text((MARGIN, 33), legend, 255, font)
+    brush.text((left - 8, 64), ends[0], 255, font, "rm")
+    brush.text((scale_end + 8, 64), ends[1], 255, font, "lm")
     for number, name in enumerate(rows):
         middle = TOP + (number + 0.5) * (tiles.shape[1] + GAP)
         brush.text((left - 8, middle), name, 255, font, "rm")
