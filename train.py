@@ -3,7 +3,7 @@
 The way to a changed weight: ``Run.train`` → ``complete_phase`` → ``train_phase`` (training/run.py) →
 ``NetworkTrainer.steps`` (network_trainer.py) → ``Phase.learn`` (engine/phases.py) → ``Layer.learn_features`` or
 ``learn_decisions`` (engine/layers.py) → the function of this name in a backend. On a CPU the backend is engine/event/:
-compiled kernels, ``update_batch`` → ``update_winners`` → ``renew`` (plasticity.py). ``--backend torch`` runs
+compiled kernels, ``update_batch`` → ``update_winners`` → ``renew`` (plasticity.py). A GPU, or ``--backend torch``, runs
 engine/frames.py, which computes the same in tensor operations and is easier to read. benchmarks/reference.py shows a
 whole network on one screen, but with constant rates.
 """
