@@ -377,7 +377,7 @@ class NetworkTrainer(StageGraph):
         Args:
             train, validation: data sets; ``validation`` may be None.
             epochs: one number for each phase; 0 skips the phase.
-            batch_size: number of images between two adaptations of the R-STDP rates.
+            batch_size: number of images between two adaptations of the R-STDP rates. Weights change after each image.
             seed: the seed of the order of the images, which differs in every epoch.
             patience: a phase with labels ends after this number of its epochs without a better validation accuracy
                 than in its epochs before them. 0: it never ends early.

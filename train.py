@@ -2,10 +2,11 @@
 
 The way to a changed weight: ``Run.train`` → ``complete_phase`` → ``train_phase`` (training/run.py) →
 ``NetworkTrainer.steps`` (network_trainer.py) → ``Phase.learn`` (engine/phases.py) → ``Layer.learn_features`` or
-``learn_decisions`` (engine/layers.py) → the function of this name in a backend. On a CPU the backend is engine/event/:
-compiled kernels, ``update_batch`` → ``update_winners`` → ``renew`` (plasticity.py). A GPU, or ``--backend torch``, runs
-engine/frames.py, which computes the same in tensor operations and is easier to read. benchmarks/reference.py shows a
-whole network on one screen, but with constant rates.
+``learn_decisions`` (engine/layers.py) → the function of this name in a backend. To understand what is computed, read it
+in engine/frames.py, which a GPU or ``--backend torch`` runs, and the equations in engine/rules.py. On a CPU, compiled
+kernels compute the same: engine/event/backend.py → ``compete`` (competition.py) chooses the winners, ``update_winners``
+→ ``renew`` (plasticity.py) change their weights. benchmarks/reference.py shows a whole network on one screen, but with
+learning rates that do not double.
 """
 
 import sys

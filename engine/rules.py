@@ -211,7 +211,8 @@ class Rule(Declared):
 class STDP(Rule):
     """Unsupervised STDP of a firing stage (Mozafari et al. 2018; Kheradpisheh et al. 2018, section 2.3).
 
-    At most ``winners`` neurons learn from an image. They are chosen after point-wise inhibition, belong to different
+    At most ``winners`` neurons learn from an image. Of each position, the first feature to spike is a candidate; the
+    earliest candidates win, of equally early ones those with the highest potential. Winners belong to different
     features, and none is in the (2 · ``radius`` + 1)² square around another. Each synapse of a winner changes:
 
         Δw = ltp · s(w)   if t_in <= t_out
