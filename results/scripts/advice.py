@@ -29,6 +29,7 @@ FASHION = "--dataset fashion-mnist --data-dir {folder} --ratio 0.1 --val-split 2
 CIFAR = "--dataset folder:{folder}/cifar --epochs 2 4 10"
 EARLY = "--epochs 1 1 10 --set s3.rule=margin"
 SILENT = "--epochs 2 4 10 --set s3.rule=margin s1.threshold=60"
+SILENT_CONVERGED = f"--converge 0.01 {SILENT}"
 CASES = {
     "nmnist": NMNIST,
     "faces": FACES,
@@ -43,6 +44,9 @@ CASES = {
     "nmnist-silent": f"--dataset events:{{folder}}/nmnist {SILENT}",
     "faces-silent": f"--dataset folder:{{folder}}/faces --image-size 28 28 {SILENT}",
     "kannada-silent": f"--dataset {{folder}}/kannada.npz --ratio 0.2 {SILENT}",
+    "faces-silent-converged": f"--dataset folder:{{folder}}/faces --image-size 28 28 {SILENT_CONVERGED}",
+    "eth80-grey-silent": f"--dataset {{folder}}/held-out/eth80-grey.npz {SILENT_CONVERGED}",
+    "usps-silent": f"--dataset {{folder}}/usps.npz --image-size 28 28 --ratio 0.3 {SILENT_CONVERGED}",
 }
 ADVICE = re.compile(r"try (--.*)$")
 

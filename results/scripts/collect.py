@@ -449,3 +449,4 @@ if __name__ == "__main__":
     pictures.draw_times(HERE / "times.png", find_times(), linear, find_quoted_runs())
     pictures.draw_data(HERE / "data.png", other_data.read_groups())
     pictures.draw_learning(HERE / "learning.png")
+    pictures.draw_collapse(HERE / "collapse.png", HERE / "logs" / "deepr2024.tsv")
