@@ -15,6 +15,7 @@ COLUMNS = "data", "features", "labels of a class", "noise", "seeds", *KINDS, "ST
 ALL_LABELS = "1000"
 NEAR = 0.05
 WIDTHS = "8", "32", "128", "512"
+NUMBER = "number of features of one layer"
 DEPTHS = {"128": 1, "32-128": 2, "32-128-128": 3}
 
 
@@ -54,10 +55,9 @@ def list_panels() -> list[tuple[str, str, dict[float, tuple[str, ...]]]]:
     """Return (title, label of the axis, {x: key of the table}) of each panel with at least two points."""
     found = read_table()
     fashion = "fashion-mnist", "128"
-    widths = "number of features of one layer"
     panels = (
-        ("Fashion-MNIST", widths, {int(width): ("fashion-mnist", width, ALL_LABELS, "0") for width in WIDTHS}),
-        ("MNIST", widths, {int(width): ("mnist", width, ALL_LABELS, "0") for width in WIDTHS}),
+        ("Fashion-MNIST", NUMBER, {int(width): ("fashion-mnist", width, ALL_LABELS, "0") for width in WIDTHS}),
+        ("MNIST", NUMBER, {int(width): ("mnist", width, ALL_LABELS, "0") for width in WIDTHS}),
         (
             "Fashion-MNIST: depth",
             "layers, the highest with 128 features",

@@ -140,13 +140,19 @@ def draw_learning(path: Path) -> None:
     found = learning_page.read_table()
     panels = learning_page.list_panels()
     with style.context(["default", STYLE]):
-        figure = Figure(figsize=(4 * len(panels), 4), layout="constrained")
-        for axes, (title, label, keys) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        figure = Figure(figsize=(13, 7), layout="constrained")
+        for axes in figure.subplots(2, 3).flat[len(panels) :]:
+            axes.remove()
+        for axes, (title, label, keys) in zip(figure.axes, panels, strict=True):
             for kind, colour in zip(learning_page.KINDS, (ORANGE, PURPLE, GREY), strict=True):
                 values = [list(found[key][kind].values()) for key in keys.values()]
                 means = [statistics.mean(of_seeds) for of_seeds in values]
                 deviations = [statistics.stdev(of_seeds) if len(of_seeds) > 1 else 0 for of_seeds in values]
                 axes.errorbar(list(keys), means, deviations, fmt="o-", color=colour, capsize=3, label=kind)
+            if label == learning_page.NUMBER:
+                (data, *_), *_ = keys.values()
+                without = found[data, "none", learning_page.ALL_LABELS, "0"]["none"]
+                axes.axhline(statistics.mean(without.values()), color=INK, ls="--", lw=1, label="none")
             if max(keys) > 3:
                 axes.set(xscale="log")
                 axes.minorticks_off()
