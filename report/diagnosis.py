@@ -16,9 +16,9 @@ from network_trainer import LatencyDataset, NetworkTrainer
 from s1c1 import BLACK, EDGE, S1C1, Encoder
 
 SAMPLE = 100  # training images on which the stages are measured
+LIGHT = 64  # levels of 255
 # Measured on 100 training images of MNIST with the weights of the best epoch of seven networks, some neurons of each
 # stage fire for each image. After the last epoch of deepr2024, none of s3 fires for 3 to 6 % of the images.
-LIGHT = 64  # levels of 255
 SILENT_MAP = 30.0  # % of the images, for which no neuron of a stage fires
 MOST = 50.0  # % likewise; its threshold is above the highest potential of the median image
 # On the same images and weights, the threshold of a stage is 0.4 to 0.6 of the highest potential of the median image.

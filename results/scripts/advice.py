@@ -37,6 +37,9 @@ CASES = {
     "fashion-adaptive-intensity": f"{FASHION} --encoder intensity {ADAPTIVE}",
     "cifar-adaptive-intensity": f"{CIFAR} --encoder intensity {ADAPTIVE}",
     "faces-adaptive-intensity": f"{FACES} --encoder intensity {ADAPTIVE}",
+    "eth80-grey-adaptive-intensity": (
+        f"--dataset {{folder}}/held-out/eth80-grey.npz --epochs 10 10 20 --encoder intensity {ADAPTIVE}"
+    ),
     "nmnist-early": f"--dataset events:{{folder}}/nmnist {EARLY}",
     "faces-early": f"--dataset folder:{{folder}}/faces --image-size 28 28 {EARLY}",
     "eth80-grey-early": f"--dataset {{folder}}/held-out/eth80-grey.npz {EARLY}",
