@@ -23,6 +23,7 @@ SILENT_MAP = 30.0  # % of the images, for which no neuron of a stage fires
 MOST = 50.0  # % likewise; its threshold is above the highest potential of the median image
 # On the same images and weights, the threshold of a stage is 0.4 to 0.6 of the highest potential of the median image.
 OF_POTENTIAL = 0.5
+HIGH = 0.75  # likewise, of a stage that may be the reason why a stage above it is silent
 UNLEARNED = 0.05  # convergence; at most 0.01 in the last epochs of results/runs/*.log
 LEARNED = 0.01  # the convergence at which Kheradpisheh et al. 2018 stop a layer
 NEVER_WON = 0.05  # of the features: at most 0.4 % in results/runs/*.log, and 1.3 % in s2 of kheradpisheh2018
@@ -93,10 +94,21 @@ class Diagnosis:
                     highest = layer.peaks(below).amax(1)
                     text = f"{label} is silent for {silent:.0f} % of the images: potentials reach {highest.max():.3g}"
                     text += f", the threshold is {float(layer.thresholds.min()):.3g}"
-                    lower = OF_POTENTIAL * float(highest.median())
-                    if silent > MOST and lower:
-                        text += f"; try --set {label}.threshold={lower:.2g}"
+                    if silent > MOST:
+                        text += self._advise_threshold(name)
                     yield text
+
+    def _advise_threshold(self, name: str) -> str:
+        """Return the advice to lower the threshold of the lowest stage, up to this one, whose threshold is high."""
+        for source in self.model.inputs_of(name):
+            if source != INPUT and (advice := self._advise_threshold(source)):
+                return advice
+        below = self.model.map_of(self.latencies, self.model.input_name(name))
+        for label, layer in self.model.named_layers([name]):
+            middle = float(layer.peaks(below).amax(1).median())
+            if middle and float(layer.thresholds.min()) > HIGH * middle:
+                return f"; try --set {label}.threshold={OF_POTENTIAL * middle:.2g}"
+        return ""
 
     def _diagnose_accuracy(self, phase, row):
         """Yield whether the validation accuracy is near chance, unless silence is the reason."""

@@ -74,6 +74,17 @@ def test_silent_stages_are_named_with_the_potentials_that_they_reach():
     assert 10 < float(lower) < 14
 
 
+def test_a_high_threshold_below_a_silent_stage_is_named():
+    network, data = load_network(ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"), load("mnist")
+    model, phases = network.model, network.model.phases
+    diagnosis = diagnose(model, network.encoder.encode(data.train_images[:100]))
+    model.stages["s1"].threshold = 24  # it is silent for few images, but spikes rarely
+    assert not any("s1" in text for text in diagnosis.diagnose(phases[0], row_of(phases[0])))
+    (text,) = diagnosis.diagnose(phases[1], row_of(phases[1]))
+    (lower,) = re.findall(r"s2 is silent .*; try --set s1.threshold=(\S+)$", text)
+    assert 10 < float(lower) < 20
+
+
 def test_features_that_never_won_are_named():
     diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
     first = diagnosis.model.phases[0]
