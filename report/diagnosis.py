@@ -1,8 +1,8 @@
 """A diagnosis of the training: a text for each stage where something is wrong, with a setting that the user can try.
 
-All texts are about measured numbers of this run. The published networks get no text on MNIST. The advice on encoders
-was followed on other data and increased the accuracy there: results/logs/advice.log. results/scripts/advice.py follows
-the advice on convergence and thresholds, too, and own_data.py compares the borders.
+All texts are about measured numbers of this run. The published networks get no text on MNIST. Each advice was followed
+on data for which it was not made, and increased the accuracy there: results/logs/advice.log. The text on borders only
+names a flag, because another border gained in one of four comparisons: results/logs/own-data.log.
 """
 
 from collections.abc import Iterator

@@ -419,6 +419,7 @@ def make_tables() -> dict[Path, dict[str, str]]:
         },
         HERE / "experiments.md": {
             "colour": to_markdown(*other_data.make_colour_table()),
+            "own": to_markdown(*other_data.make_own_table()),
         },
         HERE.parent / "docs" / "learning.md": {
             "learning": to_markdown(learning_page.COLUMNS, learning_page.make_table()),
