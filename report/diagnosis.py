@@ -104,10 +104,10 @@ class Diagnosis:
             if source != INPUT and (advice := self._advise_threshold(source)):
                 return advice
         below = self.model.map_of(self.latencies, self.model.input_name(name))
-        for label, layer in self.model.named_layers([name]):
+        for _, layer in self.model.named_layers([name]):
             middle = float(layer.peaks(below).amax(1).median())
             if middle and float(layer.thresholds.min()) > HIGH * middle:
-                return f"; try --set {label}.threshold={OF_POTENTIAL * middle:.2g}"
+                return f"; try --set {name}.threshold={OF_POTENTIAL * middle:.2g}"  # of all branches
         return ""
 
     def _diagnose_accuracy(self, phase, row):

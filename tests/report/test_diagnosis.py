@@ -85,6 +85,17 @@ def test_a_high_threshold_below_a_silent_stage_is_named():
     assert 10 < float(lower) < 20
 
 
+def test_the_advice_for_a_silent_branch_is_accepted():
+    model = build_model("inception2024", overrides={"s3.threshold": 1e6})
+    diagnosis = diagnose(model, torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
+    phase = model.phases[2]
+    texts = [*diagnosis.diagnose(phase, row_of(phase))]
+    assert len(texts) == 3
+    for text in texts:
+        (path, value) = re.findall(r"try --set (\S+)=(\S+)$", text)[0]
+        build_model("inception2024", overrides={path: float(value)})
+
+
 def test_features_that_never_won_are_named():
     diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
     first = diagnosis.model.phases[0]
