@@ -226,17 +226,26 @@ def make_mean_table() -> str:
 
 def make_seed_table() -> str:
     """Return the table of the means over the seeds, without variants of ``deepr2024``, and classifiers of pixels."""
-    rows = []
-    for name, runs in group_runs():
-        if is_any_in_row(DEEPR, name, runs):
-            continue
-        row = summarize_runs(name, runs)
-        row["network"] = f"[{name}]({row['log']})"
-        rows.append([row[column] for column in SEED_COLUMNS])
+    rows = make_linked_rows(SEED_COLUMNS, DEEPR)
     for data in ("mnist", "fashion-mnist"):
         for classifier, (accuracy,) in other_data.read_pixel_classifiers(data).items():
             rows.append((f"{classifier} of {data}", "–", "–", "–", f"{accuracy:.2f}"))
     return to_markdown(SEED_COLUMNS, rows)
+
+
+def make_linked_rows(columns: Sequence[str], without: Sequence[str], folder: str = "") -> list[list[str]]:
+    """Return the rows of the means over the seeds, each network with a link to its first log.
+
+    without: parts of the rows that are left out, see ``is_any_in_row``. folder: of the links, before their paths.
+    """
+    rows = []
+    for name, runs in group_runs():
+        if is_any_in_row(without, name, runs):
+            continue
+        row = summarize_runs(name, runs)
+        row["network"] = f"[{name}]({folder}{row['log']})"
+        rows.append([row[column] for column in columns])
+    return rows
 
 
 def is_any_in_row(parts: Sequence[str], name: str, runs: list[tuple[Path, dict]]) -> bool:
@@ -247,14 +256,7 @@ def is_any_in_row(parts: Sequence[str], name: str, runs: list[tuple[Path, dict]]
 
 def make_short_table() -> str:
     """Return the README's table: the networks with their default settings."""
-    rows = []
-    for name, runs in group_runs():
-        if is_any_in_row(CHANGED, name, runs):
-            continue
-        row = summarize_runs(name, runs)
-        row["network"] = f"[{name}](results/{row['log']})"
-        rows.append([row[column] for column in SHORT_COLUMNS])
-    return to_markdown(SHORT_COLUMNS, rows)
+    return to_markdown(SHORT_COLUMNS, make_linked_rows(SHORT_COLUMNS, CHANGED, "results/"))
 
 
 def shorten(processor: str) -> str:

@@ -160,6 +160,7 @@ def main() -> None:
     if args.test == bool(args.before):
         parser.error("one of --before CHECKOUT and --test is required")
     folder = args.folder.resolve()
+    print(f"part: {'test' if args.test else 'held out'}", flush=True)
     seen = set()
     for name in args.rows:
         row = ROWS[name]
@@ -180,8 +181,7 @@ def main() -> None:
         scores = ", ".join(f"{describe(accuracies)} %" for accuracies in found.values())
         if args.before:
             scores += f", difference {describe(found['after'] - found['before'])}"
-        title = "test, " * args.test + f"{name}: {row.flags}; {row.change}"
-        print(f"{title}: {scores}", flush=True)
+        print(f"{name}: {row.flags}; {row.change}: {scores}", flush=True)
 
 
 if __name__ == "__main__":
