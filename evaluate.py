@@ -5,7 +5,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, command_line, make_printable, prepare_start, print_output, report_error
+from errors import InputError, make_printable
+from training.command import command_line, prepare_start, print_output, report_error
 
 if __name__ == "__main__":
     prepare_start()
@@ -19,12 +20,12 @@ from itertools import chain
 
 import numpy as np
 
-from datasets import DataSet, events, pictures
-from datasets.augmentation import add_noise
-from datasets.data_set import is_path
-from datasets.pictures import images_at
 from encoders import IMAGES, name_unit
 from engine.stages import INPUT
+from imagesets import DataSet, events, pictures
+from imagesets.augmentation import add_noise
+from imagesets.data_set import is_path
+from imagesets.pictures import images_at
 from models import model_class
 from report.bits import describe_bits, measure_bits
 from report.energy import describe_energy, measure_energy
@@ -33,11 +34,12 @@ from report.export import VECTORS, export_network
 from report.nir import write_nir
 from report.report import Report
 from report.run_folder import write_start
-from training.checkpoint import Checkpoint, TrainedNetwork, load_network
+from training.checkpoint import Checkpoint
 from training.log import RunLog
 from training.plan import DRY_RUN_IMAGES, choose_map_images, count_neurons, describe, load_data, prepare_machine
-from training.run import report_test
 from training.settings import EvaluateSettings, TrainSettings, read_pairs, to_text
+from training.testing import report_test
+from training.trained import TrainedNetwork, load_network
 from utils import (
     check_memory,
     claim_folder,

@@ -1,7 +1,7 @@
 """NetworkTrainer: the parent class of all networks, with the training loop.
 
 ``steps`` gives each batch to ``Phase.learn`` (``engine/phases.py``), which gives it to a layer (``engine/layers.py``).
-To read how a layer learns from an image, begin at ``learn_features`` in ``engine/frames.py``.
+To read how a layer learns from an image, begin at ``learn_features`` in ``engine/torch_backend.py``.
 """
 
 import engine  # noqa: F401  before torch, see engine/__init__.py
@@ -21,6 +21,7 @@ from engine.augmentation import Augmentation
 from engine.checks import check_labels, check_time_steps
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
 from engine.declaration import Declared
+from engine.encoder import Encoder
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_stages
 from engine.layers import Layer
 from engine.phases import Learned, Phase
@@ -29,7 +30,7 @@ from engine.registry import register
 from engine.rules import Rule
 from engine.stages import INPUT, Stage, set_fields
 from errors import InputError
-from s1c1 import S1C1, Encoder
+from s1c1 import S1C1
 
 # The networks by name and by alias. Every class that has a name is registered when it is declared.
 MODELS: dict[str, type["NetworkTrainer"]] = {}
@@ -68,7 +69,7 @@ class LatencyDataset:
 
 
 class Copies(Protocol):
-    """Moved copies of the training images, such as ``datasets.augmentation.MovedCopies``."""
+    """Moved copies of the training images, such as ``imagesets.augmentation.MovedCopies``."""
 
     def __len__(self) -> int: ...
 

@@ -11,23 +11,19 @@ order. So the latencies do not depend on the machine or the number of threads, a
 position. The 600 golden encodings, which were computed with SpykeTorch, are reproduced bit for bit.
 """
 
-from engine.registry import register  # before torch, see engine/__init__.py
+from engine.encoder import Encoder  # before torch, see engine/__init__.py
 
 # isort: split
 import functools
 import math
-from collections.abc import Callable, Mapping
-from copy import copy
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import ClassVar
 
 import numpy as np
 import torch
 from PIL import Image
 
 from engine.compiled import compiled
-from engine.declaration import Declared, ranged
+from engine.declaration import ranged
 from engine.threads import run_parts
 from errors import InputError
 from SpykeTorch.functional import latency_to_wave
@@ -38,138 +34,8 @@ MAX_FILTERS = 64
 MAX_PIXELS = 1023  # the largest window and radius: memory grows with their squares
 MAX_THRESHOLD = 1e9  # larger than any response of a filter
 FILTERS = f"1 to {MAX_FILTERS} of (odd window, σ1, other σ2)"
-SHAPES = {1: "grey images (N, H, W)", 3: "colour images (N, H, W, 3)"}  # by the number of colours
 
 BLACK, EDGE = BORDERS = "black", "edge"  # what continues an image outside
-
-ENCODERS: dict[str, type["Encoder"]] = {}  # by name; a class that has a name registers when it is declared
-
-
-@dataclass(frozen=True)
-class Encoder(Declared):
-    """Base class of the encoders, which convert images to the latencies that a network reads.
-
-    An encoder is a frozen dataclass with a name (``class Ink(Encoder, name="ink")``) and the method ``encode``. Its
-    parameters are its fields. It has the attributes, which may be fields or properties,
-
-    * ``scales``: a name for each pair of channels that differ only in their polarity; none by default;
-    * ``channels`` and ``time_steps``: the numbers of channels (two for each scale, or 1) and time steps (15) of the
-      latencies;
-    * ``polarity``: for each channel 1 (spikes for light in dark surroundings), -1 (for dark in light surroundings) or
-      0; by default 1 and -1 in turn, or 0 without scales;
-    * ``channel_names``: of an encoder without scales a name for each channel, for figures; by default numbers;
-    * ``colours``: 1 for grey images (the default), 3 for red, green and blue, 0 for recordings of events.
-
-    An encoder that depends on the training images has the names of its tensors in ``fitted``, and a method ``fit`` that
-    returns them. A declared encoder has no tensors: ``with_state`` returns a copy that has them in ``state``.
-    Checkpoints contain them.
-
-    The images that ``encode`` gets and the latencies that it returns are checked here, for all encoders.
-    """
-
-    name: ClassVar[str] = ""
-    family: ClassVar[Mapping[str, type["Encoder"]]] = ENCODERS
-    fitted: ClassVar[tuple[str, ...]] = ()
-    state: ClassVar[Mapping[str, torch.Tensor]] = MappingProxyType({})
-    time_steps = 15  # without a type: these attributes may be fields of a subclass, in the order of the subclass
-    scales = ()
-    channel_names = ()
-    colours = 1
-
-    def __init_subclass__(cls, name: str | None = None, **kwargs):
-        super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls):
-            form = "@dataclass(frozen=True) above the class, and its parameters as fields, such as light: int = 200"
-            raise InputError(f"the encoder {cls.__name__} cannot have an __init__; write {form}")
-        if name:
-            cls.name = name
-            register(ENCODERS, [name], cls)
-        if "encode" in vars(cls):
-            cls.encode = _check_encoding(cls.encode)
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.colours not in (0, *SHAPES):
-            raise InputError(f"colours must be 1 (grey) or 3 (red, green, blue), not {self.colours!r}")
-
-    @functools.cached_property
-    def channels(self) -> int:
-        return 2 * len(self.scales) or 1
-
-    @functools.cached_property
-    def polarity(self) -> tuple[int, ...]:
-        return (1, -1) * len(self.scales) or (0,) * self.channels
-
-    def encode(self, images: np.ndarray) -> np.ndarray | torch.Tensor:
-        """Return latencies uint8 ``(N, channels, H, W)`` of images uint8 ``(N, H, W)``, in colour ``(N, H, W, 3)``.
-
-        A latency is a time step from 0 to ``time_steps`` - 1, or ``time_steps`` for silence. The images may be given as
-        a tensor or an array; every caller gets a tensor.
-        """
-        raise NotImplementedError
-
-    def fit(self, images: np.ndarray) -> Mapping[str, torch.Tensor]:
-        """Return what the encoder computes from the training images, which are as ``encode`` takes them."""
-        return {}
-
-    def with_state(self, tensors: Mapping[str, torch.Tensor]) -> "Encoder":
-        """Return a copy with the tensors that ``fit`` has returned. Raises InputError if they are those of another."""
-        names = set(tensors) if isinstance(tensors, Mapping) else set()
-        if names != set(self.fitted):
-            wanted = ", ".join(self.fitted) or "none"
-            given = ", ".join(sorted(names)) or "none"
-            raise InputError(f"the encoder {self.name} needs fitted tensors by name: {wanted}; it has {given}")
-        fitted = copy(self)
-        object.__setattr__(fitted, "state", dict(tensors))
-        return fitted
-
-    def check_images(self, images: np.ndarray | torch.Tensor) -> np.ndarray:
-        """Return the images as an array (N, …). Raises InputError for another type or shape."""
-        name = type(self).__name__
-        dtype = str(getattr(images, "dtype", type(images).__name__)).removeprefix("torch.")
-        if dtype != "uint8":
-            hint = f": use {name} in place of ToTensor(), not after it" if "float" in dtype else ""
-            raise InputError(f"{name} takes uint8 pixels from 0 to 255, not {dtype}{hint}")
-        pixels = images.numpy(force=True) if isinstance(images, torch.Tensor) else images
-        if pixels.shape[3:] != (3,) * (self.colours == 3) or 0 in pixels.shape[1:] or pixels.ndim < 3:
-            raise InputError(f"{name} takes {SHAPES[self.colours]}, not empty, but got {pixels.shape}")
-        return pixels
-
-    def to_planes(self, images: np.ndarray) -> np.ndarray:
-        """Return images (N, H, W) or (N, H, W, 3) as a contiguous array (N, colours, H, W)."""
-        planes = images[:, None] if self.colours == 1 else np.moveaxis(images, -1, 1)
-        return np.require(planes, requirements=["C", "W"])
-
-    def check_latencies(self, latencies: np.ndarray | torch.Tensor, images: np.ndarray) -> torch.Tensor:
-        """Return the latencies of the images as a tensor. Raises InputError if they have another type or shape."""
-        if isinstance(latencies, np.ndarray):
-            latencies = torch.from_numpy(np.require(latencies, requirements=["C", "W"]))
-        shape = len(images), self.channels, *images.shape[1:3]
-        wanted = f"--encoder: {type(self).__name__}.encode must return uint8 {shape} from 0 to {self.time_steps}"
-        if not isinstance(latencies, torch.Tensor):
-            raise InputError(f"{wanted}, not {type(latencies).__name__}")
-        if latencies.dtype != torch.uint8 or latencies.shape != shape:
-            raise InputError(f"{wanted}, not {latencies.dtype} {tuple(latencies.shape)}")
-        if (latencies > self.time_steps).any():
-            raise InputError(f"{wanted}, not to {latencies.max()}")
-        return latencies
-
-    def count_macs(self, height: int, width: int) -> int:
-        """Return the number of multiply-accumulates of the filters for an image; 0 if there are none."""
-        return 0
-
-
-def _check_encoding(encode: Callable) -> Callable:
-    """Return the method ``encode`` of an encoder with checks of its argument and its result."""
-
-    @functools.wraps(encode)
-    def encode_checked(self, images):
-        images = self.check_images(images)
-        if self.state.keys() != set(self.fitted):
-            raise InputError(f"{type(self).__name__} must first be fitted: encoder.with_state(encoder.fit(images))")
-        return self.check_latencies(encode(self, images), images)
-
-    return encode_checked
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, command_line, prepare_start, print_output, warn
+from errors import InputError
+from training.command import command_line, prepare_start, print_output, warn
 
 if __name__ == "__main__":
     prepare_start()
@@ -29,7 +30,7 @@ from dataclasses import dataclass, replace
 import joblib
 from tqdm import tqdm
 
-from datasets import DataSet
+from imagesets import DataSet
 from models import model_class
 from report.run_folder import RunFolder, find_checkpoint
 from report.sweep_report import is_run, read_run, write_sweep_report

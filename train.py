@@ -3,10 +3,10 @@
 The way to a changed weight: ``Run.train`` → ``complete_phase`` → ``train_phase`` (training/run.py) →
 ``NetworkTrainer.steps`` (network_trainer.py) → ``Phase.learn`` (engine/phases.py) → ``Layer.learn_features`` or
 ``learn_decisions`` (engine/layers.py) → the function of this name in a backend. To understand what is computed, read it
-in engine/frames.py, which a GPU or ``--backend torch`` runs, and the equations in engine/rules.py. On a CPU, compiled
-kernels compute the same: engine/event/backend.py → ``compete`` (competition.py) chooses the winners, ``update_winners``
-→ ``renew`` (plasticity.py) change their weights. benchmarks/reference.py shows a whole network on one screen, but with
-learning rates that do not double.
+in engine/torch_backend.py, which a GPU or ``--backend torch`` runs, and the equations in engine/rules.py. On a CPU,
+compiled kernels compute the same: engine/event/backend.py → ``compete`` (competition.py) chooses the winners,
+``update_winners`` → ``renew`` (plasticity.py) change their weights. benchmarks/reference.py shows a whole network on
+one screen, but with learning rates that do not double.
 """
 
 import sys
@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError, command_line, prepare_start, print_output
+from errors import InputError
+from training.command import command_line, prepare_start, print_output
 
 if __name__ == "__main__":
     prepare_start()

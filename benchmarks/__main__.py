@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-import datasets
+import imagesets
 from benchmarks.measure import format_header, format_row, learn
 from benchmarks.operations import count_operations, find_last_steps, measure_plain_additions
 from benchmarks.reference import Reference, make_waves
@@ -67,7 +67,7 @@ def main(argv=None):
     if not args.quick:
         sections += [make_start_table, make_images_table, make_steps_table, make_channels_table]
         sections += [make_firing_table, make_features_table, make_size_table]
-    network = Trained(datasets.load("mnist"))
+    network = Trained(imagesets.load("mnist"))
     for section in sections:
         lines = "\n".join(section(network))
         print(lines, flush=True)

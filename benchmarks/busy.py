@@ -20,7 +20,7 @@ from contextlib import contextmanager
 
 import torch
 
-import datasets
+import imagesets
 from benchmarks.measure import learn, train_features
 from engine.event import backend
 from engine.event.layout import BANK
@@ -44,7 +44,7 @@ def main():
     print(f"{record['processor']}, {cores} cores; decision layers on {IMAGES:,} images, images/s\n")
     header = "network", "additions", "busy", "1 thread", f"{cores} threads", f"{cores} to 1", "fair", "share"
     print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|")
-    data, encoder = datasets.load("mnist"), S1C1()
+    data, encoder = imagesets.load("mnist"), S1C1()
     latencies = encoder.encode(data.train_images[:FEATURES_FROM])
     labels = torch.from_numpy(data.train_labels[:IMAGES])
     for name in args.models or network_names():

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import datasets
+import imagesets
 from models import build_model, network_names
 from network_trainer import LatencyDataset
 from report.activation_maps import choose_images, save_activation_maps
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="number of measurements (default: %(default)s)")
     parser.add_argument("--models", nargs="+", metavar="NAME", default=network_names(), help="(default: all)")
     args = parser.parse_args()
-    data, encoder = datasets.load("mnist"), S1C1()
+    data, encoder = imagesets.load("mnist"), S1C1()
     latencies, tested = encoder.encode(data.train_images[: args.images]), encoder.encode(data.test_images)
     shown = choose_images(data.test_labels, 1)
     print("| network | maps, ms per image | figures, s |\n|---|---|---|")

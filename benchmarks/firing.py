@@ -8,11 +8,11 @@ from functools import partial
 
 import torch
 
-import datasets
+import imagesets
 from benchmarks.measure import format_header, format_row
 from benchmarks.timing import measure_per_image
 from s1c1 import S1C1
-from training.checkpoint import load_network
+from training.trained import load_network
 from utils import ROOT, find_processor, set_threads
 
 IMAGES = 300
@@ -24,7 +24,7 @@ def main():
     print(f"{find_processor()}, one thread; {NETWORK.stem}, ms per image\n")
     print(format_header(("layer", "features", "kernel", "pooled", "spikes at one time", "not pooled")))
     model = load_network(NETWORK).model
-    latencies = S1C1().encode(datasets.load("mnist").test_images[:IMAGES])
+    latencies = S1C1().encode(imagesets.load("mnist").test_images[:IMAGES])
     for label, layer in model.named_layers():
         if layer.stage.decides:
             continue

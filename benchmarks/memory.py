@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-import datasets
+import imagesets
 from benchmarks.measure import format_header, format_row
 from models import MODELS, network_names
 from utils import ROOT, find_processor
@@ -29,7 +29,7 @@ def main():
     args = parser.parse_args()
     print(f"{find_processor()}, {os.cpu_count()} cores\n")
     print(format_header(("network", "training images", "anonymous, MB", "resident, MB", "s")))
-    mnist = datasets.load("mnist")
+    mnist = imagesets.load("mnist")
     for name in args.models or network_names():
         measure(name, len(mnist.train_labels), "mnist")
     with tempfile.TemporaryDirectory() as folder:

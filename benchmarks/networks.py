@@ -8,7 +8,7 @@ import argparse
 
 import torch
 
-import datasets
+import imagesets
 from benchmarks.measure import format_header, format_row, learn, train_features
 from benchmarks.operations import measure_plain_additions
 from benchmarks.timing import measure_per_image
@@ -30,7 +30,7 @@ def main():
     print(f"{find_processor()}, one thread; plain additions: {limit:.1f} giga-operations per second\n")
     speed = "giga-operations per second", "fraction of plain"
     print(format_header(("network", "phase", "additions per image", "ms per image", *speed)))
-    data = datasets.load("mnist")
+    data = imagesets.load("mnist")
     latencies, labels = S1C1().encode(data.train_images[:TRAINED_ON]), torch.from_numpy(data.train_labels[:TRAINED_ON])
     for name in args.models or network_names():
         model = build_model(name)

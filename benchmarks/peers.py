@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-import datasets
+import imagesets
 from benchmarks.__main__ import Trained
 from benchmarks.measure import format_header, format_row
 from benchmarks.timing import Timing, measure_per_image
@@ -46,7 +46,7 @@ def main(argv=None):
         "programs run with `OMP_WAIT_POLICY=active`. Spyker: the best batch of 1, 16 and 64 images. Same decisions: "
         "how many of the images they classify as the event backend does.",
     ]
-    network = Trained(datasets.load("mnist"))
+    network = Trained(imagesets.load("mnist"))
     with tempfile.TemporaryDirectory() as folder:
         shared = save_network(network, Path(folder) / "network.npz")
         for threads in args.threads:

@@ -1,7 +1,7 @@
 """The encoders by name, except for S1C1 one file each.
 
 This package imports all of its modules, which register their encoders in ``ENCODERS``. To add an encoder, add a file
-with a subclass of ``s1c1.Encoder``.
+with a subclass of ``engine.encoder.Encoder``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from engine.declaration import from_plain
+from engine.encoder import ENCODERS, Encoder
 from engine.graph import CHUNK
 from engine.stages import set_fields
 from errors import InputError
-from s1c1 import ENCODERS, Encoder
 
 OF_EVENTS = "events"  # the encoder of recordings
 IMAGES = {0: "recordings of events", 1: "grey images", 3: "colour images"}  # by colours

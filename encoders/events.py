@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from datasets.recordings import MAX_TIME, Events, Recordings, read_events
 from engine.compiled import compiled
 from engine.declaration import ranged
+from engine.encoder import Encoder
 from errors import InputError
-from s1c1 import MAX_PIXELS, Encoder, bin_by_rank, normalise
+from imagesets.recordings import MAX_TIME, Events, Recordings, read_events
+from s1c1 import MAX_PIXELS, bin_by_rank, normalise
 
 MAX_BINS = 64
 UNIT = 2.0**32  # logarithms are rounded to integers in this unit, so that every sum of them is exact, as in S1C1

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.declaration import ranged
-from s1c1 import Encoder
+from engine.encoder import Encoder
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from threadpoolctl import threadpool_limits
 from torch.nn import functional as F
 
 from engine.declaration import ranged
+from engine.encoder import Encoder
 from errors import InputError
-from s1c1 import PIXEL_MAX, Encoder
+from s1c1 import PIXEL_MAX
 
 MAX_PATCH = 15  # memory and time grow with its fourth power
 PATCHES = 300_000  # patches from which the filters are computed: sums of their products stay below 2^53

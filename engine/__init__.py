@@ -1,4 +1,4 @@
-"""What networks are made of and run on: stages, and two backends, ``event`` (compiled) and ``frames`` (tensors).
+"""What networks are made of and run on: stages, and two backends, ``event/`` (compiled) and ``torch_backend.py``.
 
 The engine sets ``OMP_WAIT_POLICY=passive`` unless the variable is set already. With this policy, threads that wait for
 each other sleep. By default they spin, and on a machine with other programs they take the cores from the very threads

@@ -1,4 +1,4 @@
-"""Augmentation: which moved copies of its training images a network learns from (``datasets/augmentation.py``)."""
+"""Augmentation: which moved copies of its training images a network learns from (``imagesets/augmentation.py``)."""
 
 from dataclasses import dataclass
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from engine.compiled import compiled
 from errors import InputError
 
-MAX_TIME_STEPS = 254  # a latency is uint8, and 255 is later than silence (``frames.pool_latency``)
+MAX_TIME_STEPS = 254  # a latency is uint8, and 255 is later than silence (``torch_backend.pool_latency``)
 WEIGHT_TYPES = (torch.float32, torch.float64)
 
 

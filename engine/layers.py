@@ -2,7 +2,7 @@
 
 A layer checks its input and asks the rule for the rates of each image. Then it calls the function of its backend that
 has the same name, ``learn_features`` for instance, which learns from one image after another: the neurons compete, and
-the weights of the winners change. ``engine/frames.py`` is the backend to read; on a CPU, the compiled kernels of
+the weights of the winners change. ``engine/torch_backend.py`` is the backend to read; on a CPU, the compiled kernels of
 ``engine/event/`` compute the same. ``benchmarks/reference.py`` shows a whole network in SpykeTorch's operations on one
 screen, with constant rates.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine import event, frames
+from engine import event, torch_backend
 from engine.adaptation import NO_DRAWS
 from engine.checks import WEIGHT_TYPES, check_classes, check_labels, check_latencies, check_time_steps, to_array
 from engine.decision import Outcome, Result, tolerance
@@ -63,8 +63,8 @@ class StageModule(nn.Module):
 
     @property
     def backend(self) -> ModuleType:
-        """The module whose functions compute with the layer: ``engine.event`` or ``engine.frames``."""
-        return event if self.backend_name == "event" else frames
+        """The module whose functions compute with the layer: ``engine.event`` or ``engine.torch_backend``."""
+        return event if self.backend_name == "event" else torch_backend
 
     def _check(self, latency, pool=1):
         """Return a map as a tensor in one piece, and the shape of the stage's map. The kernels check no bounds.
@@ -321,7 +321,7 @@ class Parallel(StageModule):
         joined = latency.new_full((len(latency), *shape), self.time_steps)
         for branch, region in zip(self.branches, self.stage.regions([], below, shape), strict=True):
             joined[:, region.features, region.rows, region.columns] = branch.fire(latency)
-        return frames.pool_latency(joined, pool)
+        return torch_backend.pool_latency(joined, pool)
 
 
 def drop_times(latency: torch.Tensor, time_steps: int) -> torch.Tensor:

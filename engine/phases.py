@@ -2,7 +2,7 @@
 
 ``Phase.learn`` gives a batch to the layers (``engine/layers.py``). There, the neurons compete for each image, the
 weights of the winners change by the rule, and the next image is computed with the new weights. To read these steps,
-begin at ``learn_features`` in ``engine/frames.py``.
+begin at ``learn_features`` in ``engine/torch_backend.py``.
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Readout: which linear classifier of its features a network trains at the end (``training/features.py``)."""
+"""Readout: which linear classifier of its features a network trains at the end (``training/readout.py``)."""
 
 from dataclasses import dataclass
 

@@ -9,7 +9,7 @@ User-defined rules can be in any file (``--plugin``). A rule is a frozen datacla
     ``change``: Δw, from the weight and the rate, where w becomes w + Δw, within ``lower`` and ``upper``;
     ``verdict``, if the rule needs labels: which neurons of a decision stage learn from an image, with which rates.
 
-The methods of a plasticity are compiled into the kernels, which find them by its type, and the tensor backend calls
+The methods of a plasticity are compiled into the kernels, which find them by its type, and the torch backend calls
 them on tensors. Therefore ``window`` and ``change`` are expressions without ``if``, ``min`` or ``max``. If they contain
 only + - * and comparisons, both backends compute the same bits. With powers or divisions, they are equal up to
 rounding. ``verdict`` gets NumPy arrays in both backends, and may be any code that numba compiles.

@@ -21,14 +21,14 @@ from PIL import Image
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from datasets import load  # noqa: E402
 from encoders import choose_encoder  # noqa: E402
 from engine.rules import RSTDP, STDP  # noqa: E402
 from engine.stages import Branches, Pool, Vote  # noqa: E402
+from imagesets import load  # noqa: E402
 from models import model_class  # noqa: E402
 from s1c1 import S1C1  # noqa: E402
 from SpykeTorch import functional as sf  # noqa: E402
-from training.checkpoint import load_network  # noqa: E402
+from training.trained import load_network  # noqa: E402
 
 # From the colour-blind-safe palette of Okabe and Ito. Blue: a weight grows, or STDP; orange: it falls, or R-STDP.
 BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#767676", "#E9ECEF"

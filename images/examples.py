@@ -28,7 +28,7 @@ def main(folders: list[str]) -> None:
             picture.thumbnail((MAX_WIDTH, MAX_WIDTH), Image.Resampling.LANCZOS)
             picture.save(HERE / name, optimize=True)
     sys.path.insert(0, str(HERE.parent))
-    from datasets import load
+    from imagesets import load
 
     digit = ImageOps.invert(Image.fromarray(load("mnist").test_images[0]))
     digit.resize((140, 140), Image.Resampling.BICUBIC).save(HERE / "example-digit.png")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine.frames import sum_weights
 from engine.stages import INPUT, Region
+from engine.torch_backend import sum_weights
 from network_trainer import NetworkTrainer
 from utils import write_atomically
 

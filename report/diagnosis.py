@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import torch
 
+from engine.encoder import Encoder
 from engine.phases import Phase
 from engine.rules import Stabilized
 from engine.stages import INPUT
 from network_trainer import LatencyDataset, NetworkTrainer
-from s1c1 import BLACK, EDGE, S1C1, Encoder
+from s1c1 import BLACK, EDGE, S1C1
 
 SAMPLE = 100  # training images on which the stages are measured
 LIGHT = 64  # levels of 255

@@ -10,11 +10,11 @@ from math import prod
 import numpy as np
 import torch
 
+from engine.encoder import Encoder
 from engine.graph import LatencyMap
 from engine.layers import Layer
 from engine.stages import INPUT
 from network_trainer import NetworkTrainer
-from s1c1 import Encoder
 
 COUNTED_TOGETHER = 200  # images, whose maps fit in memory, also before a pooling
 MAX_IMAGES = 1000  # whose spikes are counted

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from engine.declaration import to_plain
+from engine.encoder import Encoder
 from network_trainer import NetworkTrainer
 from report.bits import quantize
-from s1c1 import Encoder
 from utils import write_atomically
 
 VECTORS = 20  # test vectors

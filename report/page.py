@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, Template
 from PIL import Image
 
 from encoders import name_unit
+from engine.encoder import Encoder
 from engine.stages import INPUT, Region
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
@@ -28,7 +29,6 @@ from report.map_pictures import make_color_table
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
 from report.run_folder import RunFolder, read_record
-from s1c1 import Encoder
 from utils import write_text
 
 MAX_BYTES = 7_000_000  # of the maps (base64), so that the page stays below 20 MB

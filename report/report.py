@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from datasets.augmentation import move_images
 from encoders import name_unit
 from engine.augmentation import Augmentation
+from engine.encoder import Encoder
 from engine.registry import register
 from engine.stages import INPUT
 from errors import InputError, describe_error
+from imagesets.augmentation import move_images
 from network_trainer import NetworkTrainer
 from report import feature_figures, figures
 from report.activation_maps import find_neurons
 from report.evaluation import Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
-from s1c1 import Encoder
 
 SHOWN_ERRORS = 40
 MOVED_IMAGES = 8  # at most, in the figure of moved images

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import benchmarks.__main__ as program
-import datasets
+import imagesets
 from benchmarks import busy, firing, networks, peers
 from benchmarks.operations import count_operations
 from benchmarks.reference import Reference, make_waves
@@ -18,7 +18,7 @@ from models import build_model
 from s1c1 import S1C1
 
 ROWS = "s1 STDP step", "s2 STDP step", "s3 R-STDP step", "evaluation", "encoding"
-DATA = datasets.load("mnist")
+DATA = imagesets.load("mnist")
 
 
 @pytest.mark.slow

@@ -9,7 +9,18 @@ import pytest
 ROOT = Path(__file__).parent.parent
 COMMANDS = "train", "evaluate", "sweep"
 MODULES = [  # from the lowest, each a file or a folder at the root
-    *("errors", "utils", "SpykeTorch", "engine", "s1c1", "datasets", "encoders", "network_trainer", "models", "report"),
+    *(
+        "errors",
+        "utils",
+        "SpykeTorch",
+        "engine",
+        "s1c1",
+        "imagesets",
+        "encoders",
+        "network_trainer",
+        "models",
+        "report",
+    ),
     *("training", *COMMANDS),
 ]
 CORE = "engine", "s1c1", "network_trainer", "models"  # what a reader of the method reads; it imports no other part …

@@ -23,15 +23,15 @@ from nbclient import NotebookClient
 from PIL import Image
 from support.command import dont_draw, train_here
 
-import datasets
 import evaluate
+import imagesets
 import models
 import sweep
 import train
-from datasets.data_set import DATASETS
+from engine.encoder import ENCODERS
 from engine.rules import RULES
+from imagesets.data_set import DATASETS
 from report.report import FIGURES
-from s1c1 import ENCODERS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -52,7 +52,7 @@ def commands(*programs):
 
 COMMANDS = commands("train", "evaluate")
 FEW = {"train": 60, "validation": 20, "test": 20}  # images of a dry run
-load = functools.cache(datasets.load)  # to read MNIST takes longer than to learn from a few images
+load = functools.cache(imagesets.load)  # to read MNIST takes longer than to learn from a few images
 EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
@@ -87,7 +87,7 @@ def runs(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, forget_names():
         patch.chdir(ROOT)
         patch.setattr("training.plan.DRY_RUN_IMAGES", FEW)
-        patch.setattr(datasets, "load", load)
+        patch.setattr(imagesets, "load", load)
         for program, words in COMMANDS:
             command = [re.sub("^runs/", f"{folder}/", re.sub("^mine.py$", str(own), word)) for word in words]
             shorter = [] if {"--predict", "--nir"} & {*command} else ["--dry-run"]
@@ -229,7 +229,7 @@ def test_a_time_comes_only_from_a_whole_log(tmp_path):
 def test_the_python_examples_run(runs, monkeypatch):
     """The network of the example is there once it is declared, the library example learns, and the rule does."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(datasets, "load", load)
+    monkeypatch.setattr(imagesets, "load", load)
     namespace = {}
     with forget_names():
         for block in EXAMPLE.findall(TEXT):

@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from support.refusals import assert_each_refused
 
-import datasets
 import encoders
+import imagesets
 import s1c1
-from datasets import DataSet, augmentation, load, splits
 from encoders import events, intensity, whitening
 from engine import layers, packed, readout, rules, stages
 from engine.rules import RSTDP, STDP
 from engine.stages import SpikingConv
+from imagesets import DataSet, augmentation, load, splits
 from models import MODELS, build_model
 from network_trainer import LatencyDataset, NetworkTrainer
 from training.plan import read_augmentation
@@ -345,7 +345,7 @@ def test_what_cannot_be_used_is_refused_by_its_name(table, tmp_path):
     names |= {"split": lambda held_out: splits.stratified_split(labels, held_out, 0), "Image": Image}
     names |= {"part": lambda ratio: splits.stratified_part(labels, ratio, 0), "moves": read_augmentation}
     names |= {"noisy": lambda name, strength: augmentation.add_noise(IMAGES, name, strength)}
-    modules = layers, packed, rules, stages, datasets, augmentation, encoders, events, intensity, whitening
+    modules = layers, packed, rules, stages, imagesets, augmentation, encoders, events, intensity, whitening
     modules += readout, s1c1
     known = {name: value for module in modules for name, value in vars(module).items()}
     assert_each_refused(globals()[table], {**known, **globals(), **names})

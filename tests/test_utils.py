@@ -145,14 +145,14 @@ def test_a_missing_package_is_reported_with_the_command_that_installs_it(program
 
 MISSING = """
 from importlib import metadata
-import errors
+from training import command
 
 def find(name):
     if name == "threadpoolctl":
         raise metadata.PackageNotFoundError(name)
 
 metadata.distribution = find
-errors.prepare_start()
+command.prepare_start()
 """
 
 

@@ -10,38 +10,29 @@ tensors. What the checksum covers is trusted.
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-import numpy as np
 import safetensors.torch
 import torch
-from PIL import Image
 
-from datasets.data_set import CHARACTERS
-from datasets.events import open_recordings
-from datasets.image_files import read_image
-from datasets.pictures import GROUNDS, find_border
-from datasets.recordings import Recordings
-from encoders import encode_chunks, name_unit, read_encoder
+from encoders import read_encoder
 from engine.declaration import to_plain
+from engine.encoder import Encoder
 from engine.stages import read_stages
 from errors import InputError
-from models import PLUGINS, build_model, import_plugin
+from models import PLUGINS, build_model
 from network_trainer import NetworkTrainer, Progress
 from report.formats import FORMAT, lift
-from report.run_folder import RunFolder, find_checkpoint
-from s1c1 import Encoder
-from training.features import FrozenStages
+from report.run_folder import RunFolder
 from utils import write_atomically
 
 # Of Checkpoint.run
 RUN_TYPES = {"flags": dict, "dataset": str, "class_names": list, "fingerprint": str, "code": dict, "border": float}
 RUN_TYPES |= {"test_reads": int, "diagnosis": list}
-OTHER_BORDER = 64  # levels of 255 between the borders of a picture and of the training images
 
 
 @dataclass(frozen=True)
@@ -190,140 +181,6 @@ def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None
         ) from error
 
 
-@dataclass(frozen=True, repr=False)
-class TrainedNetwork:
-    """A trained network that classifies images and computes their features. ``load_network`` returns it."""
-
-    checkpoint: Checkpoint
-    model: NetworkTrainer
-    encoder: Encoder
-
-    def __repr__(self) -> str:
-        return f"TrainedNetwork({self.model.name} of {self.checkpoint.path}, {len(self.class_names)} classes)"
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the classes, or their numbers if no run of ``train.py`` saved the network."""
-        return tuple(self.checkpoint.run.get("class_names") or map(str, range(self.model.num_classes)))
-
-    def classify(self, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Classify images, or recordings of events if the network was trained on them.
-
-        images: the path of a file, or an image of Pillow, which are converted by ``read_image``; an array or tensor
-            uint8 (H, W), in colour (H, W, 3), of the size of the training images; a sequence of these, or uint8
-            (N, H, W) or (N, H, W, 3); ``datasets.recordings.Recordings``.
-
-        Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes): the highest
-        potential of each class. Raises InputError for images that do not fit, for files that are no images, and if the
-        network has no decision stage.
-        """
-        self.check_decides()
-        images = self._gather(images)
-        classes = []
-        scores = []
-        for _, latencies in encode_chunks(self.encoder, images):
-            decisions, of_classes = self.model.decide(latencies)
-            classes.append(decisions.cpu())
-            scores.append(of_classes.cpu())
-        return torch.cat(classes), torch.cat(scores).float()
-
-    def check_decides(self) -> None:
-        """Raise InputError if the network has no decision stage."""
-        if self.model.decision is None:
-            path = self.checkpoint.path
-            message = f"{path} contains {self.model.name}, which has no decision stage, so it cannot classify"
-            raise InputError(message)
-
-    def features(self, images: Any, stage: str) -> torch.Tensor:
-        """Compute the features of a stage for other classifiers: float32 (N, F, H, W).
-
-        The value of a neuron is T - t if it spikes at the time step t: T, the number of time steps, for the earliest
-        spike, and 0 for silence. images: as in ``classify``.
-
-        Raises InputError for images that do not fit, and for a stage that the network does not have below its decision.
-        """
-        return self.module(stage)(self._gather(images))
-
-    def module(self, stage: str, encode: bool = True) -> FrozenStages:
-        """Return the stages up to this one as a module without gradients, which shares its weights with the network.
-
-        encode: whether the module reads images; otherwise latency maps. Raises InputError for a stage that the network
-        does not have below its decision.
-        """
-        names = [name for name in self.model.declaration if name != self.model.decision]
-        if stage not in names:
-            raise InputError(f"{self.model.name} has no features of {stage!r}; choose from {', '.join(names)}")
-        return FrozenStages(self.model, stage, self.encoder if encode else None)
-
-    def _gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
-        """Return the images of ``classify`` as one array, tensor or Recordings."""
-        size = self.checkpoint.image_size
-        colours = self.encoder.colours
-        if isinstance(images, str | Path | Image.Image):
-            images = [images]
-        if not hasattr(images, "shape"):
-            images = self._stack(images) if colours else open_recordings(images, size)
-        shape = (*size, 3) if colours == 3 else size
-        if colours and images.shape == shape:
-            images = images[None]
-        if images.shape[1:] != shape:
-            sizes = ", ".join(map(str, shape))
-            raise InputError(f"this network takes {name_unit(colours)} (N, {sizes}), not {tuple(images.shape)}")
-        return images
-
-    def _stack(self, images: Sequence[Any]) -> np.ndarray:
-        arrays = []
-        for image in images:
-            if isinstance(image, str | Path | Image.Image):
-                image, _ = self.read_image(image)
-            arrays.append(np.asarray(image))
-        try:
-            return np.stack(arrays)
-        except ValueError as error:
-            raise InputError(f"these images cannot be classified together: {error}") from error
-
-    def read_image(self, path: str | Path | Image.Image, raw: bool = False) -> tuple[np.ndarray | Recordings, str]:
-        """Read an image file by ``image_files.read_image``. Returns the image, and a note on how it was changed.
-
-        Of a network for recordings: returns the recording in the file.
-
-        raw: do not centre the ink. By default it is centred for networks that were trained on digits and letters.
-        """
-        if not self.encoder.colours:
-            return open_recordings([path], self.checkpoint.image_size), ""
-        run = self.checkpoint.run
-        centred = run.get("dataset") in CHARACTERS and not raw
-        flags = run.get("flags", {})
-        stretched = bool(flags.get("image_size"))
-        ground = flags.get("ground") or GROUNDS[0]
-        image, note = read_image(path, *self.checkpoint.image_size, centred, self.encoder.colours, stretched, ground)
-        border = find_border(image[None])
-        usual = run.get("border", border)
-        if abs(border - usual) > OTHER_BORDER:
-            note += f"{', ' * bool(note)}its border is {border:.0f}, that of the training images {usual:.0f} of 255"
-        return image, note
-
-
-def load_network(
-    name: str | Path,
-    output: str | Path = "runs",
-    device: torch.device | str = "cpu",
-    backend: str = "auto",
-    plugin: str | Path | None = None,
-) -> TrainedNetwork:
-    """Load a trained network: the folder of a run, its name in ``output``, "latest", or a checkpoint.
-
-    plugin: the user's own file with which it was trained. It is imported, unless it is imported already.
-
-    Raises InputError if there is no such file, or if it cannot be used.
-    """
-    if plugin is not None:
-        import_plugin(plugin)
-    checkpoint = load_checkpoint(find_checkpoint(name, output))
-    model = rebuild_network(checkpoint, device, backend)
-    return TrainedNetwork(checkpoint, model, checkpoint.build_encoder())
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # The file's bytes
 
@@ -426,3 +283,10 @@ def _has_type(value: Any, hint: Any) -> bool:
     *_, of_items = get_args(hint) or (Any,)
     items = value.values() if isinstance(value, dict) else value
     return of_items is Any or all(_has_type(item, of_items) for item in items)
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``load_network``, which was here until version 1.1."""
+    if name != "load_network":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module("training.trained").load_network

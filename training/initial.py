@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine.encoder import Encoder
 from errors import InputError
 from network_trainer import NetworkTrainer, Progress
 from report.run_folder import RunFolder, find_checkpoint, find_run
-from s1c1 import Encoder
 from training.checkpoint import load_checkpoint, load_run
 from training.plan import Data, Plan
 from training.settings import TrainSettings

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from engine.decision import Outcome
 from engine.phases import Phase
-from errors import discard_output, warn
 from network_trainer import Progress
+from training.command import discard_output, warn
 from utils import write_csv
 
 # A row of metrics.csv is an epoch of a phase. Accuracy, loss (wrong decisions) and silent are fractions of the images

@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 
-import datasets
-from datasets import DataSet
-from datasets.splits import stratified_part, stratified_split
+import imagesets
 from encoders import choose_encoder
 from engine.augmentation import Augmentation
+from engine.encoder import Encoder
 from engine.phases import find_stages
 from engine.readout import Readout
 from errors import InputError
+from imagesets import DataSet
+from imagesets.splits import stratified_part, stratified_split
 from models import model_class
 from network_trainer import NetworkTrainer
 from report.activation_maps import choose_images
 from report.summary import summarize
-from s1c1 import Encoder
 from training.settings import CODE, LABELS, LAST_STAGE, LEARNING, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
 
@@ -144,8 +144,8 @@ def prepare_machine(settings: NetworkSettings) -> torch.device:
 
 def load_data(settings: NetworkSettings) -> DataSet:
     """Load the data set of the settings. Raises InputError."""
-    data_dir = settings.data_dir or datasets.DATA_DIR
-    return datasets.load(settings.dataset or "mnist", data_dir, settings.image_size or None, settings.ground)
+    data_dir = settings.data_dir or imagesets.DATA_DIR
+    return imagesets.load(settings.dataset or "mnist", data_dir, settings.image_size or None, settings.ground)
 
 
 def resolve(

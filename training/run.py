@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from datasets.augmentation import MovedCopies
-from datasets.pictures import find_border
 from encoders import encode_chunks, name_unit
 from engine.compiled import announcements
 from engine.decision import Outcome
@@ -20,22 +18,26 @@ from engine.graph import LatencyMap
 from engine.phases import Phase
 from engine.stages import INPUT
 from errors import InputError
+from imagesets.augmentation import MovedCopies
+from imagesets.pictures import find_border
 from network_trainer import LatencyDataset, Step
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis, compare_splits
 from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import write_page, write_training_page
-from report.report import MOVED_IMAGES, Report, collect_results, draw_figures
+from report.report import MOVED_IMAGES, Report, collect_results
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import restore_state, save_checkpoint
-from training.features import compare_with_pixels, read_features
+from training.features import read_features
 from training.initial import Start
 from training.log import RunLog, estimate_left
 from training.plan import Plan, count_neurons
+from training.references import compare_with_pixels
 from training.shared_phases import describe_code, load_shared
 from training.stopping import Stopped, StopRequest, handle_signals
+from training.testing import report_test
 from utils import describe_environment, get_peak_memory, try_lock, write_json
 
 PAGE_EVERY = 10.0  # seconds between two pages of a run that trains
@@ -465,43 +467,3 @@ class Run:
             evaluations[f"{split}.last"] = Evaluation(model, maps, labels)
             restore_state(model, best["state"])
         return evaluations
-
-
-def report_test(
-    log: RunLog,
-    report: Report,
-    evaluations: dict[str, Evaluation],
-    facts: dict[str, Any],
-    maps: Path,
-    indices: np.ndarray,
-    draw: bool = True,
-    step: int = 0,
-) -> None:
-    """Write the files about a test, of a run or of evaluate.py, into its folder, that of the log, and log the scores.
-
-    They are results.json, predictions.csv if the network decides, figures, activation maps and the page.
-
-    Args:
-        evaluations, facts: the arguments of ``collect_results``. predictions.csv contains ``report.evaluation``.
-        maps: the folder of the activation maps.
-        indices: the indices, in ``report.images``, of the images whose activation maps are saved.
-        draw: whether to draw figures, pictures of the maps and the page.
-        step: the step in TensorBoard.
-    """
-    folder = log.folder
-    write_json(folder / "results.json", collect_results(evaluations, facts))  # first: no figure can cost the scores
-    names = report.class_names
-    if report.evaluation:
-        report.evaluation.write_predictions(folder / "predictions.csv", names)
-    if draw:
-        log.info_all(draw_figures(folder / "figures", report))
-    if len(indices):
-        save_activation_maps(report.model, report.latencies[indices], report.labels, indices, maps, names, draw=draw)
-    if draw:
-        write_page(folder, report, maps)
-    for key, evaluation in evaluations.items():
-        split, _, weights = key.partition(".")
-        if weights != "last":
-            log.board.log_scores(split, evaluation.metrics, step)
-    log.board.log_pictures("maps", maps, step)
-    log.board.log_pictures("report", folder / "figures", step)

@@ -18,12 +18,12 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar, NamedTuple, get_args, get_origin
 
-from datasets import list_datasets
-from datasets.pictures import GROUNDS
 from encoders import ENCODERS
 from engine.declaration import fits
 from engine.readout import KINDS
 from errors import InputError
+from imagesets import list_datasets
+from imagesets.pictures import GROUNDS
 from models import import_plugin, model_class, network_names
 from report.formats import lift
 

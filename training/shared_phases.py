@@ -19,7 +19,7 @@ from utils import ROOT, find_commit
 
 # All files on which the weights depend, beside the settings and the data
 CORE = (
-    "SpykeTorch/*.py", "engine/**/*.py", "encoders/*.py", "models/*.py", "datasets/splits.py", "network_trainer.py",
+    "SpykeTorch/*.py", "engine/**/*.py", "encoders/*.py", "models/*.py", "imagesets/splits.py", "network_trainer.py",
     "s1c1.py",
 )  # fmt: skip
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from errors import InputError, describe_reason, warn
+from errors import InputError, describe_reason
 from report.run_folder import RunFolder
+from training.command import warn
 
 
 class Stopped(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""The seven functions of the compiled backend: ``engine/layers.py`` calls them, and ``engine/frames.py`` has the same.
+"""The seven functions of the event backend, which ``engine/layers.py`` calls; ``engine/torch_backend.py`` has the same.
 
 They get layers and tensors that ``Layer`` has checked. Each call lays out the weights anew, because users can write to
 the weights of a layer at any time.
@@ -24,9 +24,9 @@ from engine.event.ranks import pass_first, pool_by_rank
 from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
 from engine.event.together import LowerLayer, update_both
-from engine.frames import pool_latency
 from engine.rules import Rule, naming
 from engine.threads import run_parts
+from engine.torch_backend import pool_latency
 
 IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is learned
 FEW_ADDITIONS = 2_000_000  # for an image, if all inputs spike; with fewer, one thread is as fast (benchmarks/busy.py)

@@ -15,11 +15,11 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-import datasets
-from datasets.splits import stratified_split
+import imagesets
+from imagesets.splits import stratified_split
 
 
-def score_classifiers(data: datasets.DataSet, chosen, max_iter: int) -> Iterator[tuple[str, float]]:
+def score_classifiers(data: imagesets.DataSet, chosen, max_iter: int) -> Iterator[tuple[str, float]]:
     """Yield the name and the test accuracy, in per cent, of each classifier.
 
     chosen: indices of the training images that they learn from. max_iter: of the regression.
@@ -35,12 +35,12 @@ def score_classifiers(data: datasets.DataSet, chosen, max_iter: int) -> Iterator
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("datasets", nargs="+", metavar="DATASET")
-    parser.add_argument("--data-dir", default=datasets.DATA_DIR, metavar="DIR")
+    parser.add_argument("--data-dir", default=imagesets.DATA_DIR, metavar="DIR")
     parser.add_argument("--val-split", type=int, metavar="N", help="images that do not train (default: as train.py)")
     parser.add_argument("--image-size", type=int, nargs=2, metavar=("H", "W"))
     args = parser.parse_args()
     for name in args.datasets:
-        data = datasets.load(name, args.data_dir, args.image_size)
+        data = imagesets.load(name, args.data_dir, args.image_size)
         chosen = np.arange(len(data.train_labels))
         held_out = min(5000, len(chosen) // 12) if args.val_split is None else args.val_split
         if held_out:

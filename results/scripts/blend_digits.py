@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-import datasets
+import imagesets
 
 IMAGES = 30_000
 MARGIN = 2  # pixels around a digit
@@ -21,7 +21,7 @@ MARGIN = 2  # pixels around a digit
 
 def main() -> None:
     folder, target = map(Path, sys.argv[1:])
-    digits = datasets.load("mnist")
+    digits = imagesets.load("mnist")
     paths = sorted(folder.glob("*/*.jpg"))
     chosen = np.random.default_rng(0).permutation(len(paths))[:IMAGES]
     images = []

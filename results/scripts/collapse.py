@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-import datasets
+import imagesets
 from models import build_model
 from network_trainer import LatencyDataset, Progress
 from s1c1 import S1C1
@@ -94,7 +94,7 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     seed = chosen.seed
-    mnist = datasets.load("mnist")
+    mnist = imagesets.load("mnist")
     order = np.random.default_rng(seed).permutation(len(mnist.train_images))[: chosen.images + HELD_OUT]
     latencies = S1C1().encode(mnist.train_images[order])
     labels = torch.as_tensor(mnist.train_labels)[order]

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import datasets
-from datasets.augmentation import Augmentation, move_images
+import imagesets
 from encoders import choose_encoder
 from engine.rules import MarginRule
 from engine.stages import Inhibit, Pool, SpikingDense
+from imagesets.augmentation import Augmentation, move_images
 from models import model_class
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
 from results.scripts.controls import choose_images
@@ -77,7 +77,7 @@ def read_candidate(text: str) -> type[Candidate]:
 
 def compute_maps(args: argparse.Namespace) -> dict[str, np.ndarray]:
     """Train s1 and s2, and return the pooled maps: {"train/NAME": uint8 (N, C, H, W)}, also of "val" and "copy"."""
-    data = datasets.load(args.dataset, image_size=args.image_size)
+    data = imagesets.load(args.dataset, image_size=args.image_size)
     parts = dict(zip(("train", "val"), choose_images(data.train_labels, args.seed), strict=True))
     images = {split: data.train_images[part] for split, part in parts.items()}
     encoder = choose_encoder(model_class("colour2026").encoder, colours=3)

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-import datasets
-from datasets.splits import stratified_split
+import imagesets
 from encoders import choose_encoder, encode_chunks
 from engine.layers import Layer
 from engine.stages import INPUT
+from imagesets.splits import stratified_split
 from models import model_class
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
 from training.settings import read_pairs
@@ -124,7 +124,7 @@ def choose_images(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray
     return rest, held_out
 
 
-def encode_splits(data: datasets.DataSet, encoder, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def encode_splits(data: imagesets.DataSet, encoder, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return (latencies, labels) of the images to learn from, and of those held out. Fits the encoder."""
     train, held_out = choose_images(data.train_labels, seed)
     encoder = encoder.with_state(encoder.fit(data.train_images[train]))
@@ -145,7 +145,7 @@ def prepare(description: str) -> tuple[argparse.Namespace, NetworkTrainer, list[
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    data = datasets.load(args.dataset)
+    data = imagesets.load(args.dataset)
     declared = model_class(args.network)
     encoder = choose_encoder(declared.encoder, colours=data.colours)
     splits = encode_splits(data, encoder, args.seed)

@@ -25,15 +25,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import datasets
+import imagesets
 from encoders import choose_encoder
 from engine.rules import STDP, MarginRule
 from engine.stages import Pool, SpikingConv, SpikingDense
 from models import model_class
 from network_trainer import LatencyDataset, NetworkTrainer
 from results.scripts.controls import MEASURED, encode_splits, imprint, replace_features, shuffle
-from training.features import find_spikes, train_readout
 from training.log import RunLog
+from training.readout import find_spikes, train_readout
 
 TABLE = Path(__file__).resolve().parent.parent / "learning.tsv"
 COLUMNS = "data", "network", "seed", "features", "labels", "noise", "accuracy", "spikes", "seconds"
@@ -108,7 +108,7 @@ def choose_labelled(labels: torch.Tensor, of_class: int) -> torch.Tensor:
     return first.repeat(-(-len(labels) // len(first)))[: len(labels)]
 
 
-def add_noise(data: datasets.DataSet, deviation: float, seed: int) -> datasets.DataSet:
+def add_noise(data: imagesets.DataSet, deviation: float, seed: int) -> imagesets.DataSet:
     """Return the data with noise in the training images, of which some are held out."""
     rng = np.random.default_rng(seed)
     noisy = np.empty_like(data.train_images)
@@ -117,7 +117,7 @@ def add_noise(data: datasets.DataSet, deviation: float, seed: int) -> datasets.D
     return replace(data, train_images=noisy)
 
 
-def measure(data: datasets.DataSet, name: str, seed: int) -> Iterator[tuple]:
+def measure(data: imagesets.DataSet, name: str, seed: int) -> Iterator[tuple]:
     """Yield (features, labels, noise, accuracy, spikes in %) of a network of ``NETWORKS``."""
     declared = model_class(PUBLISHED) if name == PUBLISHED else NetworkTrainer
     encoder = choose_encoder(declared.encoder, colours=data.colours)
@@ -159,7 +159,7 @@ def measure(data: datasets.DataSet, name: str, seed: int) -> Iterator[tuple]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", default=datasets.DATA_DIR, metavar="DIR")
+    parser.add_argument("--data-dir", default=imagesets.DATA_DIR, metavar="DIR")
     parser.add_argument("--table", type=Path, default=TABLE, metavar="FILE", help="(default: results/learning.tsv)")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -174,7 +174,7 @@ def main() -> None:
             continue
         rows = []
         start = time.process_time()
-        loaded = datasets.load(data, args.data_dir)
+        loaded = imagesets.load(data, args.data_dir)
         for kind, labels, noise, accuracy, spikes in measure(loaded, name, seed):
             seconds = time.process_time() - start
             rows.append((data, name, seed, kind, labels, noise, f"{accuracy:.2f}", f"{spikes:.2f}", f"{seconds:.0f}"))

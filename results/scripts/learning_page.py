@@ -84,7 +84,7 @@ def list_panels() -> list[tuple[str, str, dict[float, tuple[str, ...]]]]:
 
 def main() -> None:
     from engine.rules import STDP
-    from training.checkpoint import load_network
+    from training.trained import load_network
 
     for path in sorted((TABLE.parent / "checkpoints").glob("*.safetensors")):
         for label, layer in load_network(path).model.named_layers():

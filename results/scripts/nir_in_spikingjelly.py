@@ -19,12 +19,12 @@ BATCH = 50
 
 def write(folder: Path, checkpoints: list[str]) -> None:
     """Write the graph of each network, and its spikes and decisions for the test images."""
-    import datasets
+    import imagesets
     from report.nir import write_nir
-    from training.checkpoint import load_network
+    from training.trained import load_network
 
     folder.mkdir(parents=True, exist_ok=True)
-    images = datasets.load("mnist").test_images[:IMAGES]
+    images = imagesets.load("mnist").test_images[:IMAGES]
     for path in checkpoints:
         network = load_network(path)
         model = network.model.double()

@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-import datasets
-from datasets.class_folders import find_classes, read_folder
-from datasets.pictures import ENDINGS
-from datasets.splits import stratified_split
+import imagesets
+from imagesets.class_folders import find_classes, read_folder
+from imagesets.pictures import ENDINGS
+from imagesets.splits import stratified_split
 from results.scripts.advice import ADAPTIVE, ROOT, describe, run_training
 from results.scripts.baselines import score_classifiers
 from results.scripts.folds import divide
@@ -79,12 +79,12 @@ ROWS = {
 }
 
 
-def load(folder: Path, name: str) -> datasets.DataSet:
+def load(folder: Path, name: str) -> imagesets.DataSet:
     """Load the data of a row, before they become grey."""
     path = folder / name.removesuffix("-grey").removesuffix("-colour")
     source = f"folder:{path}" if path.is_dir() else f"{path}.npz"
     side = 32 if path.name in ("eth80", "cifar") else 28
-    return datasets.load(source, image_size=(side, side))
+    return imagesets.load(source, image_size=(side, side))
 
 
 def save(target: Path, arrays: dict[str, np.ndarray]) -> str:
@@ -144,7 +144,7 @@ def train(checkout: Path, words: list[str], output: Path) -> float:
 
 def print_pixel_classifiers(name: str, source: str) -> None:
     """Print the accuracy of the nearest neighbour and of logistic regression on the pixels."""
-    data = datasets.load(source)
+    data = imagesets.load(source)
     for classifier, accuracy in score_classifiers(data, slice(None), 300):
         print(f"{name}: {classifier} {accuracy:.2f} % of {len(data.test_labels):,} images", flush=True)
 

@@ -20,8 +20,8 @@ import numpy as np
 from scipy.ndimage import shift
 from tqdm import tqdm
 
-import datasets
-from datasets.events import N_MNIST_SIZE
+import imagesets
+from imagesets.events import N_MNIST_SIZE
 
 CORNERS = np.array([(0.0, 0.0), (7.0, 3.5), (0.0, 7.0), (0.0, 0.0)]) - 3.5  # y, x of the saccades in pixels
 SACCADE = 100_000  # µs
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, metavar="FILE.npz")
     parser.add_argument("--shuffled", type=Path, metavar="FOLDER")
     chosen = parser.parse_args()
-    data = datasets.load("mnist")
+    data = imagesets.load("mnist")
     arrays = {
         "x_train": data.train_images[: chosen.train],
         "y_train": data.train_labels[: chosen.train],

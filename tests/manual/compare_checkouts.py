@@ -4,7 +4,7 @@
     python tests/manual/compare_checkouts.py ../before .        # --only mozafari2018: commands that contain a word
 
 The commands train all networks on the digits of scikit-learn with one epoch for each phase, and on a few images of
-MNIST (``--dry-run``), and use colour images, recordings of events, the tensor backend, moved copies, thresholds that
+MNIST (``--dry-run``), and use colour images, recordings of events, the torch backend, moved copies, thresholds that
 adapt, and a user's own rule. ``results.json`` is compared without times, paths and versions, ``last.safetensors``
 tensor by tensor. The exit code is 1 if something differs.
 """

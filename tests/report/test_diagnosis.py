@@ -9,12 +9,13 @@ import torch
 from support.command import SMALL, dont_draw, results, start
 from support.run_folders import ROOT, only_run
 
-from datasets import load
+from engine.encoder import ENCODERS
+from imagesets import load
 from models import build_model
 from network_trainer import LatencyDataset
 from report.diagnosis import Diagnosis, compare_splits
-from s1c1 import ENCODERS, S1C1
-from training.checkpoint import load_network
+from s1c1 import S1C1
+from training.trained import load_network
 
 EPOCH = re.compile(
     r"^(?P<phase>s\d) +STDP +epoch +(?P<epoch>\d+)/(?P<epochs>\d+) +convergence (?P<convergence>[^,]+), "

@@ -10,7 +10,7 @@ from support.run_folders import ROOT
 from support.tiers import slow_except
 from torch.nn import functional as F
 
-import datasets
+import imagesets
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from models import build_model, network_names
@@ -18,9 +18,9 @@ from network_trainer import NetworkTrainer
 from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation, compute_roc_curves, evaluate_predictions
 from s1c1 import S1C1
-from training.checkpoint import load_network
+from training.trained import load_network
 
-LATENCIES = S1C1().encode(datasets.load("digits").test_images[:2])
+LATENCIES = S1C1().encode(imagesets.load("digits").test_images[:2])
 
 
 class Small(NetworkTrainer):
@@ -106,7 +106,7 @@ def test_neurobench_counts_the_same():
     models = pytest.importorskip("neurobench.models")
     workload = pytest.importorskip("neurobench.metrics.workload")
     network = load_network(ROOT / "results" / "checkpoints" / "mozafari2018.safetensors")
-    latencies = network.encoder.encode(datasets.load("mnist").test_images[:20])
+    latencies = network.encoder.encode(imagesets.load("mnist").test_images[:20])
     counted = measure_energy(network.model, network.encoder, latencies)["stages"]
     maps = {"input": latencies} | dict(network.model.walk(latencies))
     for name, layer in network.model.named_layers():

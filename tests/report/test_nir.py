@@ -15,11 +15,11 @@ from support.run_folders import ROOT
 from support.tiers import slow_except
 from torch.nn import functional as F
 
-import datasets
+import imagesets
 from models import build_model
 from report.nir import write_nir
 from SpykeTorch.functional import latency_to_wave
-from training.checkpoint import load_network
+from training.trained import load_network
 
 nir = pytest.importorskip("nir")
 CLASSES = tuple("0123456789")
@@ -78,7 +78,7 @@ def test_a_trained_network_decides_the_same(fires, tmp_path):
     path = tmp_path / "network.nir"
     assert start_evaluation(f"{network.checkpoint.path} --nir {path}", tmp_path) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["network.nir"]
-    latency = network.encoder.encode(datasets.load("mnist").test_images[:6])
+    latency = network.encoder.encode(imagesets.load("mnist").test_images[:6])
     compare(network.model, latency, path, fires)
     assert [name.decode() for name in nir.read(path).metadata["classes"]] == list(network.class_names)
 

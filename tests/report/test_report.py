@@ -15,7 +15,7 @@ from report.evaluation import Evaluation
 from report.report import Report, count_spike_times, draw_figures
 from s1c1 import S1C1
 from training.log import RunLog
-from training.run import report_test
+from training.testing import report_test
 
 NAMES = "0123456789"
 LABELS = np.arange(12) % 10

@@ -20,6 +20,7 @@ from engine.stages import set_fields
 from errors import InputError
 from models import build_model
 from network_trainer import Progress
+from report.run_folder import find_checkpoint
 from s1c1 import S1C1
 from training.checkpoint import (
     RUN_TYPES,
@@ -27,7 +28,6 @@ from training.checkpoint import (
     compute_checksum,
     decode_checkpoint,
     encode_checkpoint,
-    find_checkpoint,
     load_checkpoint,
     rebuild_network,
     save_checkpoint,

@@ -16,8 +16,8 @@ from support.run_folders import ROOT, only_run, outcome, same
 from support.tiers import slow_except
 
 import train
-from datasets import load
 from engine.phases import Phase
+from imagesets import load
 from training.checkpoint import encode_checkpoint, load_checkpoint, rebuild_network
 from training.plan import resolve
 from training.settings import TrainSettings

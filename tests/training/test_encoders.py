@@ -12,8 +12,9 @@ from encoders import choose_encoder, read_encoder
 from encoders.events import EventEncoder
 from encoders.intensity import Intensity
 from engine.declaration import ranged, to_plain
+from engine.encoder import Encoder
 from network_trainer import NetworkTrainer
-from s1c1 import S1C1, Encoder
+from s1c1 import S1C1
 
 
 @dataclass(frozen=True)

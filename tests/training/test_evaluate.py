@@ -8,14 +8,15 @@ from support.command import contents, read_csv, results, start_evaluation
 from support.refusals import assert_refuses, refuses
 from support.run_folders import ROOT, curves
 
-import datasets
 import evaluate
+import imagesets
 import train
 from encoders import choose_encoder
 from models import build_model, model_class
 from report.evaluation import Evaluation
 from s1c1 import S1C1
-from training.checkpoint import load_checkpoint, load_network, rebuild_network, save_checkpoint
+from training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint
+from training.trained import load_network
 
 MACHINE = "--device cpu --threads 1"
 
@@ -70,7 +71,7 @@ def agreement(names, others):
 
 def test_predicting_image_files(trained, tmp_path, capsys):
     """An exact image file is classified as the test image is; if it had to be adapted, a note says so."""
-    images, labels = datasets.load("digits").test_images[:20], datasets.load("digits").test_labels[:20]
+    images, labels = imagesets.load("digits").test_images[:20], imagesets.load("digits").test_labels[:20]
     model = rebuild_network(load_checkpoint(trained / "checkpoints" / "best.safetensors"))
     decided = [str(label) for label in model.predict(S1C1().encode(images)).tolist()]
     assert len(set(decided)) > 4
@@ -99,7 +100,7 @@ def test_predicting_image_files(trained, tmp_path, capsys):
 def test_a_broken_picture_among_others(trained, tmp_path, capsys):
     files = [tmp_path / f"{name}.png" for name in "abc"]
     for file in files:
-        Image.fromarray(datasets.load("digits").test_images[0]).save(file)
+        Image.fromarray(imagesets.load("digits").test_images[0]).save(file)
     files[1].write_text("no picture")
     assert evaluate.main([str(trained), "--predict", *map(str, files), *MACHINE.split()]) == 2
     out, err = capsys.readouterr()
@@ -122,7 +123,7 @@ def test_predicting_silence(trained, tmp_path, capsys):
 
 
 def test_loading_a_network_in_one_call(trained, tmp_path):
-    data = datasets.load("digits")
+    data = imagesets.load("digits")
     images = data.test_images[:30]
     network = load_network(trained)
     classes, scores = network.classify(images)

@@ -10,16 +10,17 @@ from support.refusals import assert_refuses, refuses
 
 import evaluate
 import train
-from datasets import load
-from datasets.recordings import Recordings
 from engine.augmentation import Augmentation
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
+from imagesets import load
+from imagesets.recordings import Recordings
 from models import MODELS
 from network_trainer import NetworkTrainer
 from report import report
 from results.scripts.saccades import write_part
-from training.checkpoint import load_checkpoint, load_network
+from training.checkpoint import load_checkpoint
+from training.trained import load_network
 
 MACHINE = "--device cpu --threads 1"
 

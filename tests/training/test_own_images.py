@@ -13,7 +13,8 @@ from support.run_folders import only_run
 
 import evaluate
 import train
-from training.checkpoint import load_checkpoint, load_network
+from training.checkpoint import load_checkpoint
+from training.trained import load_network
 
 MACHINE = "--device cpu --threads 1"
 

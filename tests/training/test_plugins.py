@@ -18,12 +18,12 @@ import evaluate
 import models
 import sweep
 import train
-from datasets import load
-from datasets.data_set import DATASETS
+from engine.encoder import ENCODERS
 from engine.rules import RULES
+from imagesets import load
+from imagesets.data_set import DATASETS
 from models import import_plugin
 from report.report import FIGURES
-from s1c1 import ENCODERS
 from training.checkpoint import load_checkpoint
 from training.settings import SweepSettings, TrainSettings
 from training.shared_phases import find_shared
@@ -38,7 +38,7 @@ from matplotlib.figure import Figure
 
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
-from datasets import DataSet, dataset
+from imagesets import DataSet, dataset
 from network_trainer import NetworkTrainer
 from report.report import figure
 from s1c1 import Encoder
@@ -258,7 +258,7 @@ FAULTS = {  # what is at the end of a plugin, whose last line raises an exceptio
 
 @pytest.mark.parametrize("what", FAULTS)
 def test_an_exception_of_a_plugin_is_one_line_with_its_place(what, own, tmp_path, capsys):
-    text = f"import sys\nfrom datasets.data_set import DATASETS\n{OWN}\n{FAULTS[what]}"
+    text = f"import sys\nfrom imagesets.data_set import DATASETS\n{OWN}\n{FAULTS[what]}"
     own.write_text(text)
     rule = "faulty" if "faulty" in text else "rstdp"
     words = f"--model plug --dataset squares --image-size 30 30 --set s2.rule={rule} --encoder ink --plugin {own}"

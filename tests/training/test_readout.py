@@ -13,13 +13,13 @@ from support import command
 from support.command import DIGITS, dont_draw, results, start
 from support.refusals import assert_refuses
 
-import datasets
+import imagesets
 import train
 from engine.readout import KINDS, Readout
 from models import build_model
 from report.run_folder import RunFolder
 from s1c1 import S1C1
-from training import features
+from training import readout, references
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.log import RunLog
 from training.plan import load_data, make_plan, resolve
@@ -31,10 +31,10 @@ SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figure
 @pytest.mark.slow
 def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
     """All images of each part, with their labels and places in the data set."""
-    monkeypatch.setattr(features, "CS", (0.01, 0.1))
+    monkeypatch.setattr(readout, "CS", (0.01, 0.1))
     assert start(f"{SMALL} --epochs 1 1 1 --name run --save-features c1 --readout logistic", tmp_path) == 0
     content = load_checkpoint(tmp_path / "run" / "checkpoints" / "best.safetensors")
-    model, data = rebuild_network(content), datasets.load("digits")
+    model, data = rebuild_network(content), imagesets.load("digits")
     for split, count in (("train", 132), ("validation", 119), ("test", 360)):
         part = "test" if split == "test" else "train"
         images, labels = getattr(data, f"{part}_images"), getattr(data, f"{part}_labels")
@@ -49,7 +49,7 @@ def test_saved_features_are_those_of_the_best_weights(tmp_path, monkeypatch):
     assert (found["readout"]["stage"], found["readout"]["neurons"]) == ("c1", 30 * 14 * 14)
     assert found["readout"]["test"]["accuracy"] > 0.6 > found["test"]["best"]["accuracy"]
     tried = found["readout"]["validation_accuracy_of_C"]
-    assert list(tried) == [str(c) for c in features.CS]
+    assert list(tried) == [str(c) for c in readout.CS]
     assert tried[str(found["readout"]["C"])] == max(tried.values())
 
 
@@ -73,27 +73,27 @@ def test_what_can_be_separated_is_read_without_an_error(name):
     labels = np.arange(60) % 3
     latencies = torch.full((60, 4, 1, 1), 15, dtype=torch.uint8)
     latencies[torch.arange(60), torch.from_numpy(labels)] = 14
-    inputs = features.find_spikes(latencies, 15)
+    inputs = readout.find_spikes(latencies, 15)
     assert (inputs.shape, inputs.nnz) == ((60, 4), 60)
     splits = {"train": (inputs, labels), "test": (inputs, labels)}
-    found = features.train_readout(Readout(name), splits, 3, RunLog())
-    assert (found["C"], found["converged"], found["test"]["accuracy"]) == (features.DEFAULT_C, True, 1)
+    found = readout.train_readout(Readout(name), splits, 3, RunLog())
+    assert (found["C"], found["converged"], found["test"]["accuracy"]) == (readout.DEFAULT_C, True, 1)
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_two_classes_in_training_and_a_third_in_the_test(name):
     labels = np.arange(40) % 2
     latencies = torch.where(torch.from_numpy(labels)[:, None, None, None] == torch.arange(2)[:, None, None], 3, 15)
-    inputs = features.find_spikes(latencies.to(torch.uint8), 15)
+    inputs = readout.find_spikes(latencies.to(torch.uint8), 15)
     shown = np.where(np.arange(40) == 0, 2, labels)
     splits = {"train": (inputs, labels), "test": (inputs, shown)}
-    found = features.train_readout(Readout(name, C=1.0), splits, 3, RunLog())
+    found = readout.train_readout(Readout(name, C=1.0), splits, 3, RunLog())
     assert found["test"]["accuracy"] == 39 / 40
 
 
 def test_results_do_not_wait_for_a_readout(tmp_path, undrawn, monkeypatch, capsys):
     """They exist when it begins. The run is finished when it ends, or after its limit."""
-    monkeypatch.setattr(features, "CS", (0.01, 0.1))
+    monkeypatch.setattr(readout, "CS", (0.01, 0.1))
     run = RunFolder(tmp_path / "run")
     with monkeypatch.context() as context:
         context.setattr("training.run.read_features", mock.Mock(side_effect=KeyboardInterrupt))
@@ -130,10 +130,10 @@ def test_a_network_below_a_linear_classifier_is_named(model, accuracy, expected,
     data = load_data(settings)
     settings, encoder, model = resolve(settings, data)
     plan = make_plan(settings, data, encoder, model)
-    (text,) = features.compare_with_pixels(plan, {"accuracy": accuracy})
+    (text,) = references.compare_with_pixels(plan, {"accuracy": accuracy})
     assert re.fullmatch(rf"for reference, .* of 138 training images: .* %; the network reaches {expected}", text)
     monkeypatch.setattr(LogisticRegression, "fit", None)
-    assert [*features.compare_with_pixels(plan, {"accuracy": accuracy})] == [text]
+    assert [*references.compare_with_pixels(plan, {"accuracy": accuracy})] == [text]
 
 
 def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsys, tmp_path):
@@ -149,7 +149,7 @@ def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsy
 
 
 def test_a_readout_that_does_not_fit_leaves_the_run_and_its_features(monkeypatch, tmp_path):
-    monkeypatch.setattr(features, "COPIES", 10**12)
+    monkeypatch.setattr(readout, "COPIES", 10**12)
     dont_draw(monkeypatch)
     words = f"{SMALL} --dry-run --epochs 1 1 1 --name run --save-features c2 --readout svm"
     assert start(words, tmp_path) == 0

@@ -23,14 +23,14 @@ from support.command import CORES, DIGITS, SMALL, contents, start
 from support.refusals import assert_refused, assert_refuses, refuses
 from support.run_folders import ROOT
 
-import datasets
 import evaluate
+import imagesets
 import sweep
 import train
-from errors import report_error
 from models import build_model
 from s1c1 import S1C1
 from training.checkpoint import encode_checkpoint, load_checkpoint
+from training.command import report_error
 from utils import lock_folder
 
 
@@ -250,7 +250,7 @@ def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch, c
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find(name))
-    monkeypatch.setattr(datasets, "load", functools.cache(datasets.load))
+    monkeypatch.setattr(imagesets, "load", functools.cache(imagesets.load))
     monkeypatch.setattr(S1C1, "encode", lambda *_: pytest.fail("encoded images first"))
     monkeypatch.setattr(train.Run, "train", lambda *_: pytest.fail("trained"))
     monkeypatch.chdir(tmp_path)
@@ -339,8 +339,8 @@ def test_a_home_that_is_no_folder_prints_no_warning():
 def test_another_number_of_classes(trained, tmp_path, monkeypatch, capsys):
     labels = np.arange(52) % 26
     letters = np.zeros((52, 28, 28), np.uint8), labels
-    data = datasets.DataSet("emnist-letters", *letters, tuple(string.ascii_lowercase), *letters)
-    monkeypatch.setattr(datasets, "load", lambda *_: data)
+    data = imagesets.DataSet("emnist-letters", *letters, tuple(string.ascii_lowercase), *letters)
+    monkeypatch.setattr(imagesets, "load", lambda *_: data)
     words = shlex.join([str(trained), "--dataset", "emnist-letters", "--output", str(tmp_path)])
     assert_refuses(evaluate.main, words, "emnist-letters", capsys)
     assert not list(tmp_path.iterdir())

@@ -22,8 +22,9 @@ from models import build_model
 from report import figures
 from report.page import write_training_page
 from report.run_folder import find_run
-from training.checkpoint import load_checkpoint, load_network
+from training.checkpoint import load_checkpoint
 from training.run import Run
+from training.trained import load_network
 
 
 @pytest.fixture(scope="module")
@@ -283,9 +284,9 @@ def send(number):
 
 
 PLACES = [  # (function, what disturbs it, the exit code, how often the test images are read in all)
-    ("RunLog", send(signal.SIGTERM), 143, 1), ("write_json", fill_disk, 2, 2),
-    ("draw_figures", send(signal.SIGINT), 130, 2), ("write_page", send(signal.SIGTERM), 143, 2),
-    ("write_page", fill_disk, 2, 2),
+    ("run.RunLog", send(signal.SIGTERM), 143, 1), ("testing.write_json", fill_disk, 2, 2),
+    ("testing.draw_figures", send(signal.SIGINT), 130, 2), ("testing.write_page", send(signal.SIGTERM), 143, 2),
+    ("testing.write_page", fill_disk, 2, 2),
 ]  # fmt: skip
 
 
@@ -295,7 +296,7 @@ def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
 ):
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     with monkeypatch.context() as context:
-        context.setattr(f"training.run.{place}", disturb)
+        context.setattr(f"training.{place}", disturb)
         assert start(WORDS, tmp_path) == code
     assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
     run = only_run(tmp_path)

@@ -14,15 +14,15 @@ from support.refusals import assert_refuses
 from support.run_folders import ROOT, events_of, only_run, same
 from support.tiers import slow_except
 
-import datasets
 import evaluate
+import imagesets
 import train
-from datasets import augmentation
-from datasets.augmentation import MovedCopies, move_images
 from engine.augmentation import Augmentation
 from engine.phases import Phase
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
+from imagesets import augmentation
+from imagesets.augmentation import MovedCopies, move_images
 from models import MODELS, build_model, network_names
 from network_trainer import NetworkTrainer
 from report import figures
@@ -220,7 +220,7 @@ def test_the_scores_are_written_before_anything_is_drawn(tmp_path, monkeypatch):
     def fail(*_):
         raise RuntimeError
 
-    monkeypatch.setattr("training.run.draw_figures", fail)
+    monkeypatch.setattr("training.testing.draw_figures", fail)
     with pytest.raises(RuntimeError):
         start(f"--model mozafari2018 {DIGITS} --dry-run --epochs 0 0 0", tmp_path)
     assert results(only_run(tmp_path))["test"]["best"]["count"] == 100
@@ -287,7 +287,7 @@ WORDS = f"{SMALL} --epochs 0 0 2"
 @pytest.fixture
 def unreadable(monkeypatch):
     """A data set that loses its test images when it is loaded: to read them is an error."""
-    load = datasets.load
+    load = imagesets.load
 
     def without_test_images(*args):
         data = load(*args)
@@ -295,7 +295,7 @@ def unreadable(monkeypatch):
         object.__setattr__(data, "test_images", None)  # it is frozen
         return data
 
-    monkeypatch.setattr(datasets, "load", without_test_images)
+    monkeypatch.setattr(imagesets, "load", without_test_images)
 
 
 def test_the_test_images_are_not_read(tmp_path, unreadable, monkeypatch, undrawn, capsys):

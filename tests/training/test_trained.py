@@ -15,8 +15,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import evaluate
-from datasets import load
-from training.checkpoint import load_checkpoint, load_network
+from imagesets import load
+from training.checkpoint import load_checkpoint
+from training.trained import load_network
 
 FOLDER = ROOT / "results" / "checkpoints"
 STAGES = {  # of the networks, those with weights

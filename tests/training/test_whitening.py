@@ -8,7 +8,8 @@ from support.refusals import refuses
 
 import train
 from encoders.whitening import Whitening
-from training.checkpoint import load_checkpoint, load_network
+from training.checkpoint import load_checkpoint
+from training.trained import load_network
 
 PIXELS = 8
 PATCH = 3

@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.refusals import refuses
 
-import datasets
-from datasets import DATA_DIR, DataSet, dataset, load
-from datasets.data_set import DATASETS, is_path
-from datasets.published import PARTS, PUBLISHED
-from datasets.splits import stratified_part, stratified_split
+import imagesets
 from errors import InputError
+from imagesets import DATA_DIR, DataSet, dataset, load
+from imagesets.data_set import DATASETS, is_path
+from imagesets.published import PARTS, PUBLISHED
+from imagesets.splits import stratified_part, stratified_split
 
 UNPACKED = [f"{part}-ubyte" for part in PARTS]
 FILES = [f"{name}.gz" for name in UNPACKED]
@@ -242,10 +242,10 @@ def test_archives_and_classes_are_those_of_torchvision():
 @pytest.mark.slow
 def test_importing_datasets_and_reading_mnist_is_light():
     code = (
-        "import sys, datasets; assert 'torch' not in sys.modules and 'sklearn' not in sys.modules\n"
-        "datasets.load('mnist'); assert 'torchvision' not in sys.modules"
+        "import sys, imagesets; assert 'torch' not in sys.modules and 'sklearn' not in sys.modules\n"
+        "imagesets.load('mnist'); assert 'torchvision' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=Path(datasets.__file__).parent.parent, check=True)
+    subprocess.run([sys.executable, "-c", code], cwd=Path(imagesets.__file__).parent.parent, check=True)
 
 
 def test_split_by_hand():

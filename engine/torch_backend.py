@@ -1,4 +1,4 @@
-"""The tensor backend: whole spike waves, one convolution for each time step, on any device.
+"""The torch backend: whole spike waves, one convolution for each time step, on any device.
 
 It consists of SpykeTorch's operations. A GPU runs it, and it is the slow reference implementation with which the tests
 compare ``engine/event``. It has the same seven functions, with the types that ``engine/event/backend.py`` states.

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.data_set import DataSet, dataset
 from errors import InputError
+from imagesets.data_set import DataSet, dataset
 from utils import write_atomically
 
 DOWNLOAD_TIMEOUT = 10  # seconds without an answer

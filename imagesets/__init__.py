@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets import class_folders, digits, events, npz, published  # noqa: F401  they register their data sets
-from datasets.data_set import DATASETS, DataSet, find_reader, get_content, list_datasets
-from datasets.data_set import dataset as dataset  # for users' own files
-from datasets.pictures import MAX_SIDE, resize_images
-from datasets.splits import stratified_split
 from errors import InputError
+from imagesets import class_folders, digits, events, npz, published  # noqa: F401  they register their data sets
+from imagesets.data_set import DATASETS, DataSet, find_reader, get_content, list_datasets
+from imagesets.data_set import dataset as dataset  # for users' own files
+from imagesets.pictures import MAX_SIDE, resize_images
+from imagesets.splits import stratified_split
 from utils import check_memory
 
 DATA_DIR = Path(__file__).resolve().parent.parent / "data"

@@ -9,8 +9,8 @@ from PIL import Image
 from scipy import ndimage
 from support.refusals import refuses
 
-from datasets.image_files import read_image
-from datasets.pictures import images_at, read_picture
+from imagesets.image_files import read_image
+from imagesets.pictures import images_at, read_picture
 from results.scripts.draw_digits import STYLES, huge
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from datasets.pictures import find_border, read_picture, resize_image
+from imagesets.pictures import find_border, read_picture, resize_image
 
 MAX_SIDE = 320  # pixels: larger pictures are reduced to this size before the search for ink
 MAX_BLACK = 63  # a picture of the network's size is not changed if the median of its border is at most this

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.data_set import DataSet, dataset
-from datasets.splits import stratified_split
+from imagesets.data_set import DataSet, dataset
+from imagesets.splits import stratified_split
 
 
 @dataset("digits", characters=True)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from support.refusals import refuses
 
-from datasets import load
-from datasets.recordings import Recordings, read_events
 from encoders.events import EventEncoder
+from imagesets import load
+from imagesets.recordings import Recordings, read_events
 from results.scripts.saccades import write_part
 
 SIZE = 34, 34

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from datasets.recordings import Recordings
 from engine.registry import register
 from errors import InputError, make_printable
+from imagesets.recordings import Recordings
 
 Images = np.ndarray | Recordings
 MAX_LISTED = 12  # the largest number of classes in a message
@@ -21,7 +21,7 @@ MAX_LISTED = 12  # the largest number of classes in a message
 class DataSet:
     """Images uint8 (N, H, W), in colour (N, H, W, 3), or recordings, with labels int64 (N,) from 0 to num_classes - 1.
 
-    Without a test part, ``datasets.load`` holds out a sixth of the training images as one. The last ``val_count``
+    Without a test part, ``imagesets.load`` holds out a sixth of the training images as one. The last ``val_count``
     training images are the validation images; 0: each run draws its own. ``notes`` are lines about the data for the run
     log. Raises InputError if the arrays do not fit this description or each other.
     """

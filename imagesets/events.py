@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.class_folders import find_classes
-from datasets.data_set import DataSet, dataset
-from datasets.pictures import MAX_SIDE
-from datasets.recordings import Recordings, read_events
 from errors import InputError
+from imagesets.class_folders import find_classes
+from imagesets.data_set import DataSet, dataset
+from imagesets.pictures import MAX_SIDE
+from imagesets.recordings import Recordings, read_events
 
 ENDINGS = {".bin", ".npy", ".npz"}
 N_MNIST_SIZE = 34, 34

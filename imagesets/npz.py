@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.data_set import DataSet, dataset, number_classes
 from errors import InputError, make_printable
+from imagesets.data_set import DataSet, dataset, number_classes
 from utils import check_memory
 
 PARTS = "train", "val", "test"

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datasets.augmentation import add_noise, compute_movements, move_images, warp
 from engine.augmentation import Augmentation
+from imagesets.augmentation import add_noise, compute_movements, move_images, warp
 from training.plan import read_augmentation
 
 ALL = "copies=17 turn=8 shift=1.2 scale=0.08 shear=0.08 flip"

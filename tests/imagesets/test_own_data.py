@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from support.refusals import refuses
 
-from datasets import load
-from datasets.pictures import resize_images
 from errors import InputError
+from imagesets import load
+from imagesets.pictures import resize_images
 from training.plan import Data
 from training.settings import TrainSettings
 

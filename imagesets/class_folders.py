@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from datasets.data_set import DataSet, Images, dataset, number_classes
-from datasets.pictures import ENDINGS, GROUNDS, TransparentError, read_picture, resize_image
 from errors import InputError, make_printable
+from imagesets.data_set import DataSet, Images, dataset, number_classes
+from imagesets.pictures import ENDINGS, GROUNDS, TransparentError, read_picture, resize_image
 from utils import check_memory
 
 

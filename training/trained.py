@@ -1,0 +1,219 @@
+"""The public interface of trained networks: they classify images and compute features for other programs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from encoders import encode_chunks, name_unit
+from engine.encoder import Encoder
+from engine.stages import INPUT
+from errors import InputError
+from imagesets.data_set import CHARACTERS, Images
+from imagesets.events import open_recordings
+from imagesets.image_files import read_image
+from imagesets.pictures import GROUNDS, find_border
+from imagesets.recordings import Recordings
+from models import import_plugin
+from network_trainer import NetworkTrainer
+from report.run_folder import find_checkpoint
+from training.checkpoint import Checkpoint, load_checkpoint, rebuild_network
+
+OTHER_BORDER = 64  # levels of 255 between the borders of a picture and of the training images
+
+
+@dataclass(frozen=True, repr=False)
+class TrainedNetwork:
+    """A trained network that classifies images and computes their features. ``load_network`` returns it."""
+
+    checkpoint: Checkpoint
+    model: NetworkTrainer
+    encoder: Encoder
+
+    def __repr__(self) -> str:
+        return f"TrainedNetwork({self.model.name} of {self.checkpoint.path}, {len(self.class_names)} classes)"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, or their numbers if no run of ``train.py`` saved the network."""
+        return tuple(self.checkpoint.run.get("class_names") or map(str, range(self.model.num_classes)))
+
+    def classify(self, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Classify images, or recordings of events if the network was trained on them.
+
+        images: the path of a file, or an image of Pillow, which are converted by ``read_image``; an array or tensor
+            uint8 (H, W), in colour (H, W, 3), of the size of the training images; a sequence of these, or uint8
+            (N, H, W) or (N, H, W, 3); ``imagesets.recordings.Recordings``.
+
+        Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes): the highest
+        potential of each class. Raises InputError for images that do not fit, for files that are no images, and if the
+        network has no decision stage.
+        """
+        self.check_decides()
+        images = self._gather(images)
+        classes = []
+        scores = []
+        for _, latencies in encode_chunks(self.encoder, images):
+            decisions, of_classes = self.model.decide(latencies)
+            classes.append(decisions.cpu())
+            scores.append(of_classes.cpu())
+        return torch.cat(classes), torch.cat(scores).float()
+
+    def check_decides(self) -> None:
+        """Raise InputError if the network has no decision stage."""
+        if self.model.decision is None:
+            path = self.checkpoint.path
+            message = f"{path} contains {self.model.name}, which has no decision stage, so it cannot classify"
+            raise InputError(message)
+
+    def features(self, images: Any, stage: str) -> torch.Tensor:
+        """Compute the features of a stage for other classifiers: float32 (N, F, H, W).
+
+        The value of a neuron is T - t if it spikes at the time step t: T, the number of time steps, for the earliest
+        spike, and 0 for silence. images: as in ``classify``.
+
+        Raises InputError for images that do not fit, and for a stage that the network does not have below its decision.
+        """
+        return self.module(stage)(self._gather(images))
+
+    def module(self, stage: str, encode: bool = True) -> "FrozenStages":
+        """Return the stages up to this one as a module without gradients, which shares its weights with the network.
+
+        encode: whether the module reads images; otherwise latency maps. Raises InputError for a stage that the network
+        does not have below its decision.
+        """
+        names = [name for name in self.model.declaration if name != self.model.decision]
+        if stage not in names:
+            raise InputError(f"{self.model.name} has no features of {stage!r}; choose from {', '.join(names)}")
+        return FrozenStages(self.model, stage, self.encoder if encode else None)
+
+    def _gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
+        """Return the images of ``classify`` as one array, tensor or Recordings."""
+        size = self.checkpoint.image_size
+        colours = self.encoder.colours
+        if isinstance(images, str | Path | Image.Image):
+            images = [images]
+        if not hasattr(images, "shape"):
+            images = self._stack(images) if colours else open_recordings(images, size)
+        shape = (*size, 3) if colours == 3 else size
+        if colours and images.shape == shape:
+            images = images[None]
+        if images.shape[1:] != shape:
+            sizes = ", ".join(map(str, shape))
+            raise InputError(f"this network takes {name_unit(colours)} (N, {sizes}), not {tuple(images.shape)}")
+        return images
+
+    def _stack(self, images: Sequence[Any]) -> np.ndarray:
+        arrays = []
+        for image in images:
+            if isinstance(image, str | Path | Image.Image):
+                image, _ = self.read_image(image)
+            arrays.append(np.asarray(image))
+        try:
+            return np.stack(arrays)
+        except ValueError as error:
+            raise InputError(f"these images cannot be classified together: {error}") from error
+
+    def read_image(self, path: str | Path | Image.Image, raw: bool = False) -> tuple[np.ndarray | Recordings, str]:
+        """Read an image file by ``image_files.read_image``. Returns the image, and a note on how it was changed.
+
+        Of a network for recordings: returns the recording in the file.
+
+        raw: do not centre the ink. By default it is centred for networks that were trained on digits and letters.
+        """
+        if not self.encoder.colours:
+            return open_recordings([path], self.checkpoint.image_size), ""
+        run = self.checkpoint.run
+        centred = run.get("dataset") in CHARACTERS and not raw
+        flags = run.get("flags", {})
+        stretched = bool(flags.get("image_size"))
+        ground = flags.get("ground") or GROUNDS[0]
+        image, note = read_image(path, *self.checkpoint.image_size, centred, self.encoder.colours, stretched, ground)
+        border = find_border(image[None])
+        usual = run.get("border", border)
+        if abs(border - usual) > OTHER_BORDER:
+            note += f"{', ' * bool(note)}its border is {border:.0f}, that of the training images {usual:.0f} of 255"
+        return image, note
+
+
+def load_network(
+    name: str | Path,
+    output: str | Path = "runs",
+    device: torch.device | str = "cpu",
+    backend: str = "auto",
+    plugin: str | Path | None = None,
+) -> TrainedNetwork:
+    """Load a trained network: the folder of a run, its name in ``output``, "latest", or a checkpoint.
+
+    plugin: the user's own file with which it was trained. It is imported, unless it is imported already.
+
+    Raises InputError if there is no such file, or if it cannot be used.
+    """
+    if plugin is not None:
+        import_plugin(plugin)
+    checkpoint = load_checkpoint(find_checkpoint(name, output))
+    model = rebuild_network(checkpoint, device, backend)
+    return TrainedNetwork(checkpoint, model, checkpoint.build_encoder())
+
+
+def compute_maps(model: NetworkTrainer, encoder: Encoder, images: Images, stage: str) -> torch.Tensor:
+    """Compute the latency maps uint8 (N, C, H, W) of a stage."""
+    out = None
+    for part, latencies in encode_chunks(encoder, images):
+        maps = model.map_of(latencies.to(model.device), stage).cpu()
+        if out is None:  # filled in place, because to join the parts at the end takes twice the memory
+            out = maps.new_empty((len(images), *maps.shape[1:]))
+        out[part] = maps
+    return out
+
+
+class FrozenStages(nn.Module):
+    """The encoder of a trained network and its stages up to one of them, for networks that learn by gradients above it.
+
+    Nothing in it learns. ``.to`` and ``.half`` do not move or convert it, because its kernels need its device and its
+    type, and ``train`` and ``eval`` change nothing. Its state dict contains these stages and the encoder's tensors.
+
+    Args:
+        model: the network.
+        stage: the name of the last stage.
+        encoder: the network's encoder; None: the inputs are latency maps.
+    """
+
+    def __init__(self, model: NetworkTrainer, stage: str, encoder: Encoder | None):
+        super().__init__()
+        self._source = (model, encoder)  # a tuple hides the network, of which the state dict contains only a part
+        self.stage = stage
+        needed = model.between([INPUT], [stage])
+        self.stages = nn.ModuleDict({name: model.stages[name] for name in needed if name in model.stages})
+        self.encoder = nn.Module()
+        for name, tensor in getattr(encoder, "state", {}).items():
+            self.encoder.register_buffer(name, tensor)
+
+    def extra_repr(self) -> str:
+        return f"{self.stage} of {self._source[0].name}"
+
+    def _apply(self, fn, recurse=True):
+        """Change nothing: ``nn.Module`` moves and converts its modules by this method."""
+        return self
+
+    @torch.no_grad()
+    def forward(self, inputs: Any) -> torch.Tensor:
+        """Compute the features of the stage: float32 (N, F, H, W) on the device of the inputs.
+
+        The value of a neuron is T - t if it spikes at the time step t, and 0 if it is silent.
+
+        inputs: images as the encoder takes them, uint8 (N, H, W) or (N, H, W, 3), or latency maps, uint8 (N, C, H, W).
+        """
+        model, encoder = self._source
+        self.requires_grad_(False)  # also after ``requires_grad_`` of the whole: the kernels read plain tensors
+        if encoder is None:
+            latencies = model.map_of(inputs, self.stage)
+        else:
+            latencies = compute_maps(model, encoder, inputs, self.stage)
+        device = getattr(inputs, "device", "cpu")
+        return model.time_steps - latencies.to(device).float()
