@@ -10,6 +10,7 @@ import torch
 
 from engine.encoder import Encoder
 from errors import InputError
+from imagesets.data_set import MAX_LISTED
 from network_trainer import NetworkTrainer, Progress
 from report.run_folder import RunFolder, find_checkpoint, find_run
 from training.checkpoint import load_checkpoint, load_run
@@ -77,21 +78,47 @@ def continue_last_phase(folder: RunFolder, plan: Plan, progress: Progress) -> No
 def initialize_from(path: Path, plan: Plan) -> tuple[Encoder, dict, list[str]]:
     """Copy all stages of a checkpoint that have the same name and shapes in the network, with the rates of their rules.
 
+    The decision stage is not copied from a network that was trained for other classes, whose order counts.
+
     Returns the encoder of the checkpoint, fitted to the training images of its run, a record for args.json, and lines
-    for the log. Raises InputError if the plan has another encoder, or if no stage fits.
+    for the log. Raises InputError if the plan has another encoder, if no stage fits, or if the decision stage is not
+    copied because of its classes and does not learn.
     """
     model = plan.model
     checkpoint = load_checkpoint(path)
     encoder = checkpoint.build_encoder()
     if encoder != plan.encoder:
         raise InputError(f"--init-from {path} was trained with another encoder: {encoder}, not {plan.encoder}")
-    copied = [name for name in model.declaration if _copy_stage(model, name, checkpoint.state)]
+    names = list(model.declaration)
+    notes = _class_notes(path, checkpoint.run, plan)
+    if notes:
+        names.remove(model.decision)
+    copied = [name for name in names if _copy_stage(model, name, checkpoint.state)]
     if not copied:
         raise InputError(f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}")
+    if model.decision in copied and "class_names" not in checkpoint.run:
+        notes.append(f"{path} does not name its classes; {model.decision} is copied as if they were these")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     record = {"checkpoint": str(path), "sha256": digest, "stages": copied}
     note = f"weights: {' '.join(copied)} from {path}"
-    return encoder, record, [note, *_validation_notes(path, checkpoint.run, plan.data)]
+    return encoder, record, [note, *notes, *_validation_notes(path, checkpoint.run, plan.data)]
+
+
+def _class_notes(path: Path, run: dict, plan: Plan) -> list[str]:
+    """Return a line if the checkpoint's network decides between other classes than that of the plan, else [].
+
+    Raises InputError if the decision stage of the plan does not learn these classes.
+    """
+    decision = plan.model.decision
+    classes = run.get("class_names")
+    if None in (decision, classes) or tuple(classes) == plan.data.set.class_names:
+        return []
+    listed = ", ".join(classes[:MAX_LISTED]) + ", …" * (len(classes) > MAX_LISTED)
+    text = f"{path} was trained for other classes, {listed}"
+    learning = zip(plan.model.phases, plan.settings.epochs, strict=True)
+    if not any(epochs and decision in phase.stages for phase, epochs in learning):
+        raise InputError(f"--init-from {text}; give the phase of {decision} 1 or more --epochs to learn these classes")
+    return [f"{text}, so {decision} begins with new weights"]
 
 
 def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]) -> bool:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, SMALL, dont_draw, read_csv, start
+from support.command import DIGITS, FEW_DIGITS, SMALL, dont_draw, read_csv, start
 from support.refusals import assert_refuses
 from support.run_folders import ROOT, only_run, outcome, same
 from support.tiers import slow_except
@@ -217,6 +218,36 @@ def test_what_does_not_fit_is_new_and_a_split_that_was_seen_is_logged(trained, t
 def test_other_data_are_logged(trained, tmp_path, undrawn):
     _, _, log = begun(f"--init-from {trained} --image-size 24 24 --dry-run", tmp_path)
     assert "other data, digits" in log
+
+
+def test_the_decision_stage_of_other_classes_is_new(trained, tmp_path, undrawn, capsys):
+    """Names are compared with their order, because a neuron stands for a class by its position."""
+    with np.load(FEW_DIGITS) as arrays:
+        named = {name: arrays[name] for name in arrays}
+    for part in ("train", "test"):
+        named[f"y_{part}"] = np.array([*"fghijabcde"])[named[f"y_{part}"]]
+    np.savez(tmp_path / "letters.npz", **named)
+    words = f"{SMALL} --dataset {tmp_path / 'letters.npz'} --init-from {trained} --set s3.first_weights=0.3,0.001"
+    assert start(f"{words} --epochs 0 0 1 --name run", tmp_path) == 0
+    source = load_checkpoint(trained / "checkpoints" / "best.safetensors").state
+    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors").state
+    assert torch.equal(state["stages.s2.weight"], source["stages.s2.weight"])
+    assert state["stages.s3.weight"].max() < 0.4 < source["stages.s3.weight"].mean()
+    assert json.loads((tmp_path / "run" / "args.json").read_text())["init_from"]["stages"] == ["s1", "s2"]
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert re.search(r"other classes, 0, 1, .* s3 ", log)
+    capsys.readouterr()
+    assert_refuses(train.main, f"{words} --epochs 0 0 0 --output {tmp_path / 'refused'}", "s3", capsys)
+    assert not (tmp_path / "refused").exists()
+
+
+def test_the_decision_stage_of_unnamed_classes_is_copied_with_a_note(trained, tmp_path, undrawn):
+    content = load_checkpoint(trained / "checkpoints" / "best.safetensors")
+    file = tmp_path / "unnamed.safetensors"
+    file.write_bytes(encode_checkpoint(replace(content, run={})))
+    state, _, log = begun(f"--init-from {file}", tmp_path)
+    assert torch.equal(state["stages.s3.weight"], content.state["stages.s3.weight"])
+    assert "classes; s3 is copied" in log
 
 
 def test_phases_that_train_until_they_have_converged(tmp_path, learned, undrawn, stop_after, capsys):
