@@ -104,7 +104,18 @@ def _resize(data: DataSet, image_size: tuple[int, int]) -> DataSet:
 
 
 def _count_duplicates(data: DataSet) -> list[str]:
-    """Return a note if there are test images among the training images, else []."""
-    seen = {hash(image.tobytes()) for image in get_content(data.train_images)}  # 64 bits of each image
-    count = sum(hash(image.tobytes()) in seen for image in get_content(data.test_images))
-    return [f"{count:,} of {len(data.test_images):,} test images are also training images"] if count else []
+    """Return a note for the validation part, and for the test part, if images before it are also in it."""
+    known = [hash(image.tobytes()) for image in get_content(data.train_images)]  # 64 bits of each image
+    tested = [hash(image.tobytes()) for image in get_content(data.test_images)]
+    count = len(known) - data.val_count
+    both = "training or validation" if data.val_count else "training"
+    notes = []
+    for part, images, before, names in (
+        ("validation", known[count:], known[:count], "training"),
+        ("test", tested, known, both),
+    ):
+        seen = set(before)
+        copies = sum(image in seen for image in images)
+        if copies:
+            notes.append(f"{copies:,} of {len(images):,} {part} images are also {names} images")
+    return notes

@@ -1,7 +1,8 @@
 """Files in class folders, a folder for each class, which has its name; and the data set ``folder:PATH`` of pictures."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,16 +13,20 @@ from imagesets.data_set import DataSet, Images, dataset, number_classes
 from imagesets.pictures import ENDINGS, GROUNDS, TransparentError, read_picture, resize_image
 from utils import check_memory
 
+PARTS = "train", "val", "test"
+SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+
 
 class ClassFolders(NamedTuple):
     """The files of class folders, part after part: "train" and, if they exist, "val" and "test".
 
-    ``classes``: {part: for each of its files, the name of the class folder}.
+    ``classes``: {part: for each of its files, the name of the class folder}. ``notes``: lines about the folders.
     """
 
     path: str
     files: list[str]
     classes: dict[str, list[str]]
+    notes: list[str]
 
     def to_data_set(self, images: Images, *notes: str) -> DataSet:
         """Return the data set of the images of all files."""
@@ -30,34 +35,76 @@ class ClassFolders(NamedTuple):
         count = len(numbered["train_labels"])
         name = make_printable(Path(self.path).resolve().name)
         test_images = images[count:] if "test" in labels else None
-        return DataSet(name, images[:count], test_images=test_images, notes=notes, **numbered)
+        return DataSet(name, images[:count], test_images=test_images, notes=(*self.notes, *notes), **numbered)
 
 
-def find_classes(path: str, endings: set[str], parts: Sequence[str] = ("train", "val", "test")) -> ClassFolders:
+def find_classes(path: str, endings: set[str], parts: Sequence[str] = PARTS) -> ClassFolders:
     """Find the files of class folders in ``path``, or in its folder ``train`` and, if they exist, ``val`` and ``test``.
+
+    A folder with files directly in it is a class, whatever its name.
 
     Args:
         endings: the endings of the files.
         parts: the names of the folders of the three parts.
 
-    Raises InputError for a folder that does not exist, cannot be read or has no such files.
+    Raises InputError for a folder that does not exist, cannot be read or has no such files, and for a folder of folders
+    whose name means a part, such as Test or validation, but is not in ``parts``.
     """
     if not os.path.isdir(path):  # also False for impossible and empty names
         raise InputError(f"there is no folder {path!r}")
     root = Path(path)
-    train, _, test = parts
-    within = [folder.name for folder in _list_folders(root)]
-    if test in within and train not in within:
-        raise InputError(f"{root} has a folder {test}, but no folder {train}")
+    within = _list_folders(root)
+    names = dict(zip(PARTS, parts, strict=True))
+    found = _find_parts(within, endings, names)
+    if found and names["train"] not in found:
+        raise InputError(f"{root} has a folder {', '.join(found)}, but no folder {names['train']}")
     folders = {"train": root}
-    if train in within:
-        folders = {part.lower(): root / part for part in parts if part in within}
+    notes = []
+    if found:
+        folders = {part: root / name for part, name in names.items() if root / name in within}
+        others = [folder.name for folder in within if folder not in folders.values()]
+        if others:
+            notes.append(f"not read, because it is beside the folder {names['train']}: {', '.join(others)}")
+    else:
+        like_parts = [folder for folder in within if _get_part(folder)]
+        if like_parts and len(like_parts) == len(within):
+            raise InputError(f"there are no class folders in {', '.join(map(str, like_parts))}")
+        notes += [f"{folder.name} is a class, because it contains files directly" for folder in like_parts]
     files = []
     classes = {}
     for part, folder in folders.items():
-        found, classes[part] = _list_files(folder, endings)
-        files += found
-    return ClassFolders(path, files, classes)
+        of_part, classes[part] = _list_files(folder, endings)
+        files += of_part
+    return ClassFolders(path, files, classes, notes)
+
+
+def _find_parts(within: list[Path], endings: set[str], names: dict[str, str]) -> list[str]:
+    """Return the names of the folders that are parts. names: {part: its name}. Raises InputError for another name."""
+    found = []
+    for folder in within:
+        part = _get_part(folder)
+        below = chain.from_iterable(inner.rglob("*") for inner in _list_folders(folder))
+        if part is None or not _contain_file(below, endings):
+            continue
+        if folder.name == names[part]:
+            found.append(folder.name)
+        elif not _contain_file(folder.iterdir(), endings):
+            raise InputError(
+                f"{folder} contains folders of files, as a part of a data set does, but parts are called "
+                f"{', '.join(names.values())}: rename it to {names[part]}, or put the files of a class directly into it"
+            )
+    return found
+
+
+def _get_part(folder: Path) -> str | None:
+    """Return the part that the name of a folder means, in any spelling, or None."""
+    name = folder.name.lower()
+    part = SYNONYMS.get(name, name)
+    return part if part in PARTS else None
+
+
+def _contain_file(paths: Iterable[Path], endings: set[str]) -> bool:
+    return any(path.suffix.lower() in endings and not _is_hidden(path.name) for path in paths)
 
 
 def _list_files(folder: Path, endings: set[str]) -> tuple[list[str], list[str]]:

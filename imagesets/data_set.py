@@ -69,14 +69,7 @@ class DataSet:
         if self.test_images is not None:
             parts.append(("test", self.test_images, self.test_labels))
         for part, images, labels in parts:
-            if images.dtype != np.uint8 or images.size == 0 or len(shape) < 2 or shape[2:] not in ((), (3,)):
-                hint = ""
-                if images.dtype.kind == "f":
-                    hint = "; images from 0 to 1 become so with (255 * images).round().astype('uint8')"
-                elif shape[:1] == (3,):
-                    hint = "; images (N, 3, H, W) become so with images.transpose(0, 2, 3, 1)"
-                wanted = "uint8 images (N, H, W) or (N, H, W, 3), black 0 and white 255"
-                raise InputError(f"{self.name}'s {part} set is {images.dtype} {images.shape}, not {wanted}{hint}")
+            check_images(f"{self.name}'s {part} set", images)
             if images.shape[1:] != shape:
                 raise InputError(
                     f"the training images of {self.name} have {shape} pixels, but its test images {images.shape[1:]}",
@@ -86,6 +79,24 @@ class DataSet:
                     f"{self.name}'s {part} set needs a label from 0 to {self.num_classes - 1} for each of its "
                     f"{len(images)} images, not {labels.size} labels up to {labels.max(initial=0)}",
                 )
+        validated = np.unique(self.train_labels[len(self.train_labels) - self.val_count :])
+        if self.num_classes > 1 and len(validated) == 1:
+            only = self.class_names[validated[0]]
+            raise InputError(f"the validation part of {self.name} needs images of more classes than {only!r} alone")
+
+
+def check_images(what: str, images: Images) -> None:
+    """Raise InputError unless images are uint8 (N, H, W) or (N, H, W, 3). what: how the message names them."""
+    shape = images.shape[1:]
+    if images.dtype == np.uint8 and images.size and len(shape) >= 2 and shape[2:] in ((), (3,)):
+        return
+    hint = ""
+    if images.dtype.kind == "f":
+        hint = "; images from 0 to 1 become so with (255 * images).round().astype('uint8')"
+    elif shape[:1] == (3,):
+        hint = "; images (N, 3, H, W) become so with images.transpose(0, 2, 3, 1)"
+    wanted = "uint8 images (N, H, W) or (N, H, W, 3), black 0 and white 255"
+    raise InputError(f"{what} is {images.dtype} {images.shape}, not {wanted}{hint}")
 
 
 def get_content(images: Images) -> np.ndarray:

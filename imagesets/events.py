@@ -39,7 +39,7 @@ def read_recordings(path: str, data_dir: Path, image_size: tuple[int, int] | Non
     Raises InputError for files that cannot be used.
     """
     path = os.path.expanduser(path)
-    is_capital = os.path.isdir(os.path.join(path, "Train"))  # as in N-MNIST
+    is_capital = os.path.isdir(path) and "Train" in os.listdir(path)  # as in N-MNIST
     parts = ("Train", "Val", "Test") if is_capital else ("train", "val", "test")
     classes = find_classes(path, ENDINGS, parts)
     paths = classes.files

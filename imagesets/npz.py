@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from errors import InputError, make_printable
-from imagesets.data_set import DataSet, dataset, number_classes
+from imagesets.data_set import DataSet, check_images, dataset, number_classes
 from utils import check_memory
 
 PARTS = "train", "val", "test"
@@ -21,7 +21,7 @@ def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> D
     Raises InputError if the images or labels cannot be used.
     """
     path = Path(os.path.expanduser(name))
-    arrays = _read_arrays(path)
+    arrays, others = _read_arrays(path)
     given = {name.partition("_")[2] for name in arrays}
     parts = [part for part in PARTS if part == "train" or part in given]
     needed = [f"{letter}_{part}" for letter, part in itertools.product("xy", parts)]
@@ -35,33 +35,53 @@ def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> D
         labels[part] = _check_labels(arrays[f"y_{part}"], f"y_{part}", path)
         has_one_channel = pixels.ndim == 4 and pixels.shape[3] == 1
         images[part] = pixels[..., 0] if has_one_channel else pixels
+        _check_part(path, part, images, labels)
     numbered = number_classes(path, labels)
     train_images = images["train"]
     if "val" in images:
-        try:
-            train_images = np.concatenate([train_images, images["val"]])
-        except ValueError as error:
-            raise InputError(f"x_val of {path} has images of another shape than x_train") from error
-    return DataSet(make_printable(path.name), train_images, test_images=images.get("test"), **numbered)
+        train_images = np.concatenate([train_images, images["val"]])
+    notes = [f"not read: {', '.join(others)} of {make_printable(path.name)}"] if others else []
+    name = make_printable(path.name)
+    return DataSet(name, train_images, test_images=images.get("test"), notes=tuple(notes), **numbered)
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read the images and labels of a file, and compare their checksums. Pickles are not read."""
+def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Read the images and labels of a file, and compare their checksums. Pickles are not read.
+
+    Returns them by name, and the names of the other arrays. Raises InputError if other arrays are called as a part.
+    """
     if not os.path.isfile(path):
         raise InputError(f"there is no file {path}")
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not an archive of arrays; save it with np.savez(FILE, x_train=…, y_train=…, …)")
+    names = [f"{letter}_{part}" for part in PARTS for letter in "xy"]
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             check_memory(str(path), sum(member.file_size for member in file.zip.infolist()))
             if file.zip.testzip():  # np.load does not compare the checksum of an array that a damaged header shortens
                 raise ValueError("a checksum is wrong")
-            names = [f"{letter}_{part}" for part in PARTS for letter in "xy"]
-            return {name: file[name] for name in names if name in file}
+            arrays = {name: file[name] for name in names if name in file}
+            others = [name for name in file.files if name not in arrays]
     except Exception as error:  # the type depends on what is damaged
         if "allow_pickle" in str(error):
             error = ValueError("an array of Python objects; save labels that are strings with y.astype(str)")
         raise InputError(f"{path} cannot be read as .npz: {' '.join(str(error).split())}") from error
+    unread = [name for name in others if name.lower().startswith(("x_", "y_"))]
+    if unread:
+        raise InputError(f"{path} has {', '.join(unread)}, but only {', '.join(names)} are read: rename or remove them")
+    return arrays, others
+
+
+def _check_part(path: Path, part: str, images: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> None:
+    """Raise InputError unless the images and labels of a part fit each other, and the training images."""
+    pixels = images[part]
+    check_images(f"x_{part} of {path}", pixels)
+    if len(pixels) != len(labels[part]):
+        counts = f"{len(pixels)} images, but y_{part} has {len(labels[part])} labels"
+        raise InputError(f"x_{part} of {path} has {counts}")
+    size = images["train"].shape[1:]
+    if pixels.shape[1:] != size:
+        raise InputError(f"x_{part} of {path} has images of {pixels.shape[1:]} pixels, but x_train of {size}")
 
 
 def _check_labels(labels: np.ndarray, name: str, path: Path) -> np.ndarray:

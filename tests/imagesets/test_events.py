@@ -128,6 +128,9 @@ def test_n_mnists_own_folders_and_copies_of_training_recordings(folder):
     data = load(f"events:{folder}")
     assert (len(data.train_images), len(data.test_images)) == (10, 5)
     assert any(note.startswith("1 of 5") for note in data.notes)
+    (folder / "Test").rename(folder / "test")
+    with refuses(folder / "test"):  # the names of the parts are all in capitals or none of them
+        load(f"events:{folder}")
 
 
 def test_any_byte_changes_the_fingerprint(folder):

@@ -129,6 +129,12 @@ def test_what_is_odd_is_noted(loaded):
     images = arrays()["x_train"]
     (note,) = loaded(x_test=np.stack([images[4], pixels(8, 9, seed=5), images[4]])).notes
     assert note.startswith("2 of 3 test images")
+    own = {"x_val": np.concatenate([images[3:6], pixels(1, 8, 9, seed=7)]), "y_val": np.array([0, 1, 1, 0])}
+    first, second = loaded(**own, x_test=np.concatenate([images[:2], own["x_val"][3:]])).notes
+    assert first.startswith("3 of 4 validation images")
+    assert second.startswith("3 of 3 test images")
+    (note,) = loaded(weights=np.ones(3), names=np.array(["a", "b"])).notes
+    assert "weights, names" in note
 
 
 def test_scaling_averages_what_it_makes_smaller():
@@ -166,10 +172,80 @@ def test_class_folders_for_training_validation_and_testing(tmp_path):
         save_pictures(tmp_path / part / "b", pixels(2, 8, 9, seed=len(part)))
     save_pictures(tmp_path / "train" / "a", pixels(1, 8, 9, seed=9))
     save_pictures(tmp_path / "val" / "a", pixels(1, 8, 9))
+    with refuses("'a'"):  # a constant answer would be right
+        load(f"folder:{tmp_path}")
+    save_pictures(tmp_path / "val" / "b", pixels(1, 8, 9, seed=3))
     data = load(f"folder:{tmp_path}")
-    assert (data.train_labels.tolist(), data.test_labels.tolist(), data.val_count) == ([0, 1, 1, 0], [1, 1], 1)
+    assert (data.train_labels.tolist(), data.test_labels.tolist(), data.val_count) == ([0, 1, 1, 0, 1], [1, 1], 2)
     np.testing.assert_array_equal(data.test_images, pixels(2, 8, 9, seed=4))
-    np.testing.assert_array_equal(data.train_images[3:], pixels(1, 8, 9))
+    np.testing.assert_array_equal(data.train_images[3:], np.stack([pixels(8, 9), pixels(8, 9, seed=3)]))
+
+
+UNREAD = {  # the names of folders in the layout of parts: what is refused, and the name that would be right
+    "Train Val Test": ("Test", "test"),
+    "TRAIN test": ("TRAIN", "train"),
+    "training testing": ("testing", "test"),
+    "train valid test": ("valid", "val"),
+    "train validation test": ("validation", "val"),
+    "train Test": ("Test", "test"),
+    "train test Train": ("Train", "train"),
+    "val": ("val", "train"),
+    "val test": ("test", "train"),
+}
+
+
+@pytest.mark.parametrize("parts", UNREAD)
+def test_parts_with_names_that_are_not_read(parts, tmp_path):
+    """They would be classes, or never read. Also beside class folders."""
+    for number, part in enumerate(parts.split()):
+        for name in ("anna", "ben"):
+            save_pictures(tmp_path / part / name, pixels(2, 8, 9, seed=number))
+    refused, right = UNREAD[parts]
+    for _ in range(2):
+        with refuses(tmp_path) as caught:
+            load(f"folder:{tmp_path}")
+        assert refused in str(caught.value)
+        assert right in str(caught.value)
+        save_pictures(tmp_path / "anna", pixels(6, 8, 9))
+
+
+@pytest.mark.parametrize("name", ["train", "Test", "val", "validation"])
+def test_a_class_with_the_name_of_a_part(name, tmp_path):
+    """With files directly in it, it is a class beside others, which is noted; alone, the class folders are missing."""
+    save_pictures(tmp_path / name, pixels(6, 8, 9))
+    save_pictures(tmp_path / name / "more", pixels(1, 8, 9) if name == "Test" else [])
+    with refuses(name):
+        load(f"folder:{tmp_path}")
+    save_pictures(tmp_path / "car", pixels(6, 8, 9, seed=1))
+    data = load(f"folder:{tmp_path}")
+    assert set(data.class_names) == {name, "car"}
+    assert name in data.notes[0]
+
+
+def test_folders_beside_the_parts_are_noted(tmp_path):
+    for name in ("train/a", "train/b", "test/a", "raw", "masks/a"):
+        save_pictures(tmp_path / name, pixels(6, 8, 9, seed=len(name)))
+    assert "masks, raw" in load(f"folder:{tmp_path}").notes[0]
+
+
+def test_each_part_of_arrays_is_checked_before_they_are_joined(loaded):
+    """Counts that cancel, and types of which one would become the other."""
+    images, labels = pixels(50, 8, 9), np.arange(50) % 2
+    parts = {"x_train": images[:42], "y_train": labels[:42], "x_val": images[42:], "y_val": labels[42:]}
+    assert loaded(**parts).val_count == 8
+    wrong = {
+        "x_train": {"y_train": labels[:40], "y_val": labels[40:]},
+        "x_val": {"x_val": images[42:] > 99},
+        "x_train ": {"x_train": images[:42] > 99},
+        "x_val ": {"x_val": images[42:, :7]},
+        "x_test": {"x_test": images[:3, :, :8]},
+        "y_test": {"y_test": labels[:4]},
+        "x_valid, y_valid": {"x_valid": images, "y_valid": labels},
+        "X_Extra": {"X_Extra": images},
+    }
+    for about, changed in wrong.items():
+        with refuses(about.strip()):
+            loaded(**parts | changed)
 
 
 @pytest.mark.parametrize("test", [{}, {"x_test": None, "y_test": None}])
