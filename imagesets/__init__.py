@@ -72,16 +72,20 @@ def load(
 
 
 def _hold_out(data: DataSet) -> DataSet:
-    """Return the data set with a sixth of its training images as the test part; the validation images stay."""
+    """Return the data set with a sixth of its training images as the test part; the validation images stay.
+
+    Of few images, one of each class becomes a test image.
+    """
     count = len(data.train_labels) - data.val_count
     labels = data.train_labels[:count]
     sizes = np.bincount(labels, minlength=data.num_classes)
-    if sizes.min() < HELD_OUT:
+    if sizes.min() < 2:
         raise InputError(
-            f"{data.name} has no test part, and its class {data.class_names[sizes.argmin()]!r} has only {sizes.min()} "
-            f"images; add a test part, or at least {HELD_OUT} images of each class"
+            f"{data.name} has no test part, and its class {data.class_names[sizes.argmin()]!r} has only one image; "
+            "add a test part, or at least two images of each class"
         )
-    train, test = stratified_split(labels, math.ceil(len(labels) / HELD_OUT), HELD_OUT_SEED)
+    tested = max(math.ceil(len(labels) / HELD_OUT), data.num_classes)
+    train, test = stratified_split(labels, tested, HELD_OUT_SEED)
     note = f"no test part: {len(test):,} of {len(labels):,} images are held out for the test, always the same images"
     kept = np.concatenate([train, np.arange(count, len(data.train_labels))])
     return replace(

@@ -12,7 +12,8 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
 
     ``held_out`` is the size of the validation set: a count (int), or a fraction of all images (float, rounded to whole
     images). Each class has its share of the validation set to within one image; the largest remainders are rounded up.
-    Raises InputError unless both sets contain an image of each class.
+    But each class of two or more images has at least one image in both sets, at the expense of the classes with the
+    most images there. A single image is a training image. Raises InputError if the sets are too small for that.
     """
     labels = np.asarray(labels)
     total = len(labels)
@@ -20,13 +21,19 @@ def stratified_split(labels: np.ndarray, held_out: int | float, seed: int) -> tu
     limit = total if is_count else 1
     if 0 < held_out < limit:
         count = held_out if is_count else round(held_out * total)
-        validation = _draw(labels, count, seed)
-        train = np.setdiff1d(np.arange(total), validation)
-        if len(np.unique(labels[validation])) == len(np.unique(labels[train])) == len(np.unique(labels)):
-            return train, validation
+        _, sizes = np.unique(labels, return_counts=True)
+        shares = _share(sizes, count)
+        shares = shares.clip(sizes >= 2, sizes - 1)
+        while shares.sum() > count and shares.max() > 1:
+            shares[shares.argmax()] -= 1
+        while shares.sum() < count and (sizes - shares).max() > 1:
+            shares[(sizes - shares).argmax()] += 1
+        if shares.sum() == count:
+            validation = _draw(labels, shares, seed)
+            return np.setdiff1d(np.arange(total), validation), validation
     raise InputError(
-        f"cannot hold out {held_out} of {total} images for validation: both sets must contain an image of each class; "
-        "--val-split is a count, a fraction between 0 and 1, or 0 to train without validation"
+        f"cannot hold out {held_out} of {total} images for validation: each class of two or more images must be in "
+        "both sets; --val-split is a count, a fraction between 0 and 1, or 0 to train without validation"
     )
 
 
@@ -37,27 +44,32 @@ def stratified_part(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
     """
     labels = np.asarray(labels)
     if 0 < ratio <= 1:
-        part = _draw(labels, round(ratio * len(labels)), seed)
-        if len(np.unique(labels[part])) == len(np.unique(labels)):
-            return part
+        _, sizes = np.unique(labels, return_counts=True)
+        shares = _share(sizes, round(ratio * len(labels)))
+        if shares.all():
+            return _draw(labels, shares, seed)
     raise InputError(
         f"cannot use {ratio} of {len(labels)} images: --ratio is above 0 and at most 1, and leaves an image of each "
         "class",
     )
 
 
-def _draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Draw ``count`` indices, sorted, with each class in proportion by largest remainders (ties: the lower class).
+def _share(sizes: np.ndarray, count: int) -> np.ndarray:
+    """Return how many of ``count`` images are of each class, by largest remainders (ties: the lower class).
 
     scikit-learn's ``train_test_split`` raises an error if the rest has less than an image per class, as with a ratio of
     1.
     """
-    classes, sizes = np.unique(labels, return_counts=True)
-    shares, remainders = np.divmod(sizes * count, len(labels))
+    shares, remainders = np.divmod(sizes * count, sizes.sum())
     shares[np.argsort(-remainders, kind="stable")[: count - shares.sum()]] += 1
+    return shares
+
+
+def _draw(labels: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:
+    """Draw indices, sorted: of each class its share."""
     rng = np.random.default_rng(seed)
     drawn = []
-    for label, share in zip(classes, shares, strict=True):
+    for label, share in zip(np.unique(labels), shares, strict=True):
         images = rng.permutation(np.flatnonzero(labels == label))
         drawn.append(images[:share])
     return np.sort(np.concatenate(drawn))

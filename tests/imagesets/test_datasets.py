@@ -262,6 +262,16 @@ def test_split_by_hand():
 many_labels = st.lists(st.integers(0, 4), min_size=2, max_size=80).map(lambda labels: np.array(labels))
 
 
+def draw_by_remainders(labels, count, seed):
+    """The split in proportion, which older runs have drawn and draw again when they are resumed."""
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares, remainders = np.divmod(sizes * count, len(labels))
+    shares[np.argsort(-remainders, kind="stable")[: count - shares.sum()]] += 1
+    rng = np.random.default_rng(seed)
+    drawn = [rng.permutation(np.flatnonzero(labels == c))[:share] for c, share in zip(classes, shares, strict=True)]
+    return np.sort(np.concatenate(drawn)), (shares > 0).all() and (shares < sizes).all()
+
+
 @settings(deadline=None, max_examples=150)
 @given(labels=many_labels, share=st.floats(0.05, 0.95), seed=st.integers(0, 2**40))
 def test_splits_are_exact_disjoint_and_proportional(labels, share, seed):
@@ -269,9 +279,8 @@ def test_splits_are_exact_disjoint_and_proportional(labels, share, seed):
     classes, sizes = np.unique(labels, return_counts=True)
     try:
         train, validation = stratified_split(labels, count, seed)
-    except InputError:  # only where a class's exact share is too small for an image on each side
-        shares = sizes * count / len(labels)
-        assert shares.min() < 1 or (sizes - shares).min() < 1
+    except InputError:  # only if there are too few images for one of each class on each side
+        assert count < (sizes > 1).sum() or len(labels) - count < len(classes)
         return
     assert train.dtype == validation.dtype == np.int64
     assert len(validation) == count
@@ -279,8 +288,26 @@ def test_splits_are_exact_disjoint_and_proportional(labels, share, seed):
     assert (np.diff(train) > 0).all()
     assert (np.diff(validation) > 0).all()
     taken = np.array([(labels[validation] == c).sum() for c in classes])
-    assert (np.abs(taken - sizes * count / len(labels)) < 1).all()
+    assert ((taken >= 1) == (sizes > 1)).all()
+    assert (sizes - taken >= 1).all()
+    expected, is_complete = draw_by_remainders(labels, count, seed)
+    if is_complete:
+        assert (np.abs(taken - sizes * count / len(labels)) < 1).all()
+        np.testing.assert_array_equal(validation, expected)
     np.testing.assert_array_equal(stratified_split(labels, count, seed)[1], validation)
+
+
+def test_rare_classes_are_held_out():
+    """The shares of 87 images are 82.46, 4.12 and 0.41: 83, 4 and 0 by remainders. The largest class gives one away."""
+    labels = np.repeat([0, 1, 2], [1000, 50, 5])
+    train, validation = stratified_split(labels, 87, seed=0)
+    assert np.bincount(labels[validation]).tolist() == [82, 4, 1]
+    assert np.bincount(labels[train]).tolist() == [918, 46, 4]
+    with_single = np.repeat([0, 1, 2], [20, 2, 1])
+    train, validation = stratified_split(with_single, 20, seed=0)
+    assert np.bincount(with_single[train]).tolist() == [1, 1, 1]
+    with refuses("21 of 22"):
+        stratified_split(with_single[:-1], 21, seed=0)
 
 
 @settings(deadline=None, max_examples=100)

@@ -121,8 +121,25 @@ def test_without_a_test_part_the_same_sixth_is_held_out(loaded):
     assert sorted(image.tobytes() for image in both) == sorted(image.tobytes() for image in images)
     again = loaded(x_train=images, y_train=labels, x_test=None, y_test=None)
     assert again.fingerprint == data.fingerprint
-    with refuses("my.npz"):  # only five images of the second class
-        loaded(x_train=images[:23], y_train=labels[:23], x_test=None, y_test=None)
+    few = loaded(x_train=images[:20], y_train=labels[:20], x_test=None, y_test=None)
+    assert np.bincount(few.test_labels).tolist() == [3, 1]  # 3.6 and 0.4 of 4
+    with refuses("my.npz"):  # only one image of the second class
+        loaded(x_train=images[:19], y_train=labels[:19], x_test=None, y_test=None)
+
+
+@pytest.mark.parametrize("sizes", [(1000, 50, 6), (1000, 50, 5), (100, 10, 2), (200, 20, 4)])
+def test_unbalanced_data_are_split_by_default(sizes, loaded):
+    """A run trains on each class. Each class of which two images are left is validated, too."""
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    images = pixels(len(labels), 2, 2)
+    for test in ({"x_test": images, "y_test": labels}, {"x_test": None, "y_test": None}):
+        data = loaded(x_train=images, y_train=labels, **test)
+        splits = Data(TrainSettings(model="mozafari2018"), data).splits
+        of_class = np.bincount(data.train_labels)
+        assert np.bincount(data.train_labels[splits["train"]]).all()
+        validated = np.bincount(data.train_labels[splits["validation"]], minlength=len(sizes))
+        assert ((validated > 0) == (of_class > 1)).all()
+        assert np.bincount(data.test_labels).all()
 
 
 def test_what_is_odd_is_noted(loaded):
