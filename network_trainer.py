@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from engine.augmentation import Augmentation
+from engine.backends import choose_backend
 from engine.checks import check_labels, check_time_steps
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
 from engine.declaration import Declared
@@ -199,11 +200,7 @@ class NetworkTrainer(StageGraph):
         self.num_classes = num_classes
         self.time_steps = check_time_steps(time_steps)
         self.image_size = (28, 28) if image_size is None else tuple(image_size)
-        is_on_cpu = torch.device(device).type == "cpu"
-        if backend == "auto":
-            backend = "event" if is_on_cpu else "torch"
-        if backend == "event" and not is_on_cpu:
-            raise InputError(f"the event backend runs on a CPU, not on {device}: use torch")
+        backend = choose_backend(backend, device)
         declaration = check_stages(self.build(num_classes))
         if overrides:
             declaration = check_stages(set_fields(declaration, overrides))

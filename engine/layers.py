@@ -18,15 +18,13 @@ from torch import nn
 
 from engine import event, torch_backend
 from engine.adaptation import NO_DRAWS
+from engine.backends import BACKENDS
 from engine.checks import WEIGHT_TYPES, check_classes, check_labels, check_latencies, check_time_steps, to_array
 from engine.decision import Outcome, Result, tolerance
 from engine.rules import Rule
 from engine.stages import Branches, Gather, Inhibit, Pool, SpikingConv, SpikingDense, Stage, Vote, pooled_size
 from errors import InputError
 from utils import check_memory
-
-BACKENDS = ("event", "torch")
-
 
 class StageModule(nn.Module):
     """The base class of the layers: what computes the map of a stage.

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from support.tiers import FAST_NETWORKS, slow_except
 from torch.nn import functional as F
 
+from engine.backends import BACKENDS
 from engine.decision import Outcome, majority
-from engine.layers import BACKENDS, Inhibition, Pooling
+from engine.layers import Inhibition, Pooling
 from engine.rules import STDP
 from engine.stages import Inhibit, Pool, SpikingConv
 from errors import InputError

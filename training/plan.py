@@ -11,6 +11,7 @@ import torch
 import imagesets
 from encoders import choose_encoder
 from engine.augmentation import Augmentation
+from engine.backends import choose_backend
 from engine.encoder import Encoder
 from engine.phases import find_stages
 from engine.readout import Readout
@@ -296,10 +297,7 @@ def list_dependencies(
     flags = settings.flags()
     common = {flags[name].flag: value for name, value in settings.select(LEARNING, CODE).items()}
     device, _, _ = settings.device.partition(":")
-    backend = settings.backend
-    if backend == "auto":
-        backend = "torch" if device == "cuda" else "event"
-    common |= {"--backend": backend, "--device": device}
+    common |= {"--backend": choose_backend(settings.backend, device), "--device": device}
     common |= {"fingerprint of the data": fingerprint, "encoder": encoder}
     names = list(model.declaration)
     phases = []

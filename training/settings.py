@@ -19,6 +19,7 @@ from types import NoneType
 from typing import Any, ClassVar, NamedTuple, get_args, get_origin
 
 from encoders import ENCODERS
+from engine.backends import AUTO, BACKENDS
 from engine.declaration import fits
 from engine.readout import KINDS
 from errors import InputError
@@ -329,7 +330,7 @@ class NetworkSettings(Settings):
         "NAME",
         "event (compiled kernels, CPU), torch (tensor operations) or auto (torch if --device names a GPU, else event)",
         ROUNDING,
-        choices=("auto", "event", "torch"),
+        choices=(AUTO, *BACKENDS),
     )
     threads: int | str = of_machine(
         "auto",

@@ -10,7 +10,7 @@ import torch
 from support.layers import learn_decisions, learn_features, make_layer
 from support.tiers import slow_except
 
-from engine.layers import BACKENDS
+from engine.backends import BACKENDS
 from engine.rules import RSTDP, RULES, STDP, Rewarded
 from errors import find_place
 from models import import_plugin

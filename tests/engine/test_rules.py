@@ -16,8 +16,9 @@ from support.own_rules import ChosenRule, RecentSTDP
 from support.refusals import refuses
 
 import engine
+from engine.backends import BACKENDS
 from engine.decision import Outcome
-from engine.layers import BACKENDS, Layer
+from engine.layers import Layer
 from engine.rules import RSTDP, RULES, STDP, Additive, MarginRule
 from engine.stages import SpikingConv
 

@@ -1,0 +1,42 @@
+"""The backends: their names, the choice of one, and what they read of a layer.
+
+A backend is a module of seven functions: ``engine/event/`` or ``engine/torch_backend.py``.
+"""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.stages import SpikingConv
+from errors import InputError
+
+BACKENDS = "event", "torch"
+AUTO = "auto"
+
+
+def choose_backend(name: str, device: str | torch.device) -> str:
+    """Return the name of the backend on a device; "auto" is "event" on a CPU, and "torch" on all other devices.
+
+    Raises InputError for an unknown name, and for the event backend on another device than a CPU.
+    """
+    is_on_cpu = torch.device(device).type == "cpu"
+    if name == AUTO:
+        return "event" if is_on_cpu else "torch"
+    if name not in BACKENDS:
+        raise InputError(f"backend must be {', '.join(BACKENDS)} or {AUTO}, not {name!r}")
+    if name == "event" and not is_on_cpu:
+        raise InputError(f"the event backend runs on a CPU, not on {device}: use torch")
+    return name
+
+
+class LayerState(Protocol):
+    """What a backend reads of a layer, and changes when the layer learns: ``weight`` and ``raised``."""
+
+    stage: SpikingConv
+    channels: int  # C
+    time_steps: int  # T
+    weight: Tensor  # (F, C, k, k)
+    raised: Tensor  # float64 (F,): how much higher the threshold of each feature is than ``threshold``
+    threshold: float
+    limit: float  # the number that a potential must exceed
