@@ -110,14 +110,9 @@ class Phase(nn.Module):
         if self.alternate:
             active = (self.stages[batch % len(self.stages)],)
         if not self.needs_labels:
-            learned = Learned(None, None, {})
-            for label, layer in network.named_layers(active):
-                winners = layer.learn_features(inputs, self.rules[label], epoch, rng)
-                learned.wins[label] = _count_wins(winners[..., 0])
+            learned = self._learn_features(network, inputs, epoch, rng, active)
         elif active == (network.decision,):
-            maps = {network.input_name(self.stages[0]): inputs}
-            inputs = network.map_of(maps, network.input_name(network.decision))
-            learned = self._learn_decisions(network, inputs[:], labels, epoch, rng)
+            learned = self._learn_decisions(network, inputs, labels, epoch, rng)
         else:
             learned = self._learn_together(network, inputs, labels, epoch, active)
         for label, layer in network.named_layers(active):
@@ -128,8 +123,18 @@ class Phase(nn.Module):
                 raise InputError(f"rule {rule.name!r} made weights of {label} NaN in batch {batch + 1}")
         return learned
 
+    def _learn_features(self, network, inputs, epoch, rng, active) -> Learned:
+        """Let firing stages learn without labels."""
+        wins = {}
+        for label, layer in network.named_layers(active):
+            winners = layer.learn_features(inputs, self.rules[label], epoch, rng)
+            wins[label] = _count_wins(winners[..., 0])
+        return Learned(None, None, wins)
+
     def _learn_decisions(self, network, inputs, labels, epoch, rng) -> Learned:
         """Let every branch of the decision stage learn from its own decision."""
+        maps = {network.input_name(self.stages[0]): inputs}
+        inputs = network.map_of(maps, network.input_name(network.decision))[:]
         classes = network.class_of_feature()
         votes = []
         highest = []
