@@ -2,8 +2,8 @@
 
 The thresholds of a stage begin at its declared threshold θ and never fall below it. After each image,
 
-    θ_f += step · (target - t)         for all features f, if the image has a spike
-    θ_f += step · (w_f - W / F) / K    w_f: 1 if f has won, W: number of winners, F: features, K: most winners
+    θ_f += shift · (target - t)         for all features f, if the image has a spike
+    θ_f += shift · (w_f - W / F) / K    w_f: 1 if f has won, W: number of winners, F: features, K: most winners
 
 where t is the time of the first output spike at a position that reads a random input spike, as a fraction of the time
 steps; 1 if no neuron spikes there. The first line moves all thresholds until neurons fire at the target. The second
@@ -20,18 +20,18 @@ from engine.compiled import compiled
 
 
 class Draws(NamedTuple):
-    """What a rule draws for a batch of images, and the steps of its thresholds.
+    """What a rule draws for a batch of images, and how far it shifts thresholds.
 
     Attributes:
         closed: bool (N, Ho, Wo), the positions where no neuron can win; empty: neurons can win everywhere.
         patches: float64 (N, 3), from 0 to 1: which input spike, and its line and column in the kernel.
-        steps: float64 (N,), of the thresholds, as fractions of the declared threshold; (0,): they do not change.
+        shifts: float64 (N,), of the thresholds, as fractions of the declared threshold; (0,): they do not change.
         target: the target of the first spike, as a fraction of the time steps.
     """
 
     closed: np.ndarray
     patches: np.ndarray
-    steps: np.ndarray
+    shifts: np.ndarray
     target: float
 
 
@@ -66,19 +66,19 @@ def choose_position(latency, numbers, time_steps, kernel, padding, out_height, o
 
 
 @compiled
-def adapt_thresholds(raised, winners, time, step, target, max_winners):
+def adapt_thresholds(raised, winners, time, shift, target, max_winners):
     """Change the thresholds after an image, in place.
 
     raised: float64 (F,), how much higher the threshold of each feature is than the declared threshold. winners: the
-    features that have won. time: t of the first line of the equation; negative without a spike. step: in units of the
+    features that have won. time: t of the first line of the equation; negative without a spike. shift: in units of the
     potential.
     """
-    change = -step * len(winners) / (max_winners * len(raised))
+    change = -shift * len(winners) / (max_winners * len(raised))
     if time >= 0:
-        change += step * (target - time)
+        change += shift * (target - time)
     for f in range(len(raised)):
         raised[f] += change
     for f in winners:
-        raised[f] += step / max_winners
+        raised[f] += shift / max_winners
     for f in range(len(raised)):
         raised[f] = max(raised[f], 0.0)

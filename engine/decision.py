@@ -1,7 +1,7 @@
 """What a decision is: its outcome, the strongest neuron, the majority of votes, the class of each feature."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,22 +39,21 @@ class Result(NamedTuple):
     classes: np.ndarray  # int64 (F,): the class of each feature
 
     @classmethod
-    def silent(cls, images: int, layer: Any, classes: np.ndarray, winners: int = 0) -> "Result":
-        """Return the result of a decision layer for images that are all silent."""
+    def silent(cls, images: int, dtype: torch.dtype, classes: np.ndarray, winners: int = 0) -> "Result":
+        """Return the result for images that are all silent. dtype: of the potentials. winners: K."""
         decisions = torch.full((images, 3), -1, dtype=torch.int32)
-        highest = torch.zeros(images, dtype=layer.weight.dtype)
+        highest = torch.zeros(images, dtype=dtype)
         return cls(decisions, highest, torch.full((images, winners, 4), -1, dtype=torch.int32), classes)
 
 
 @compiled
-def tolerance(values):
-    """Return the relative difference up to which two sums of weights are taken as equal.
+def tolerance(itemsize):
+    """Return the relative difference up to which two sums of weights are taken as equal. itemsize: of their type.
 
     Sums in different orders differ by rounding. In float64, this is far below each real difference, and must not
     decide. In float32, it is not below: there, the tolerance is 0, because otherwise real differences would be ties.
     """
-    relative = 64 * np.finfo(np.float64).eps if values.itemsize == 8 else 0.0
-    return values.dtype.type(relative)
+    return 64 * np.finfo(np.float64).eps if itemsize == 8 else 0.0
 
 
 @compiled
@@ -68,7 +67,7 @@ def strongest(peaks):
         highest = max(highest, peaks[f])
     if not highest > 0:
         return -1
-    lowest = highest * (1 - tolerance(peaks))
+    lowest = highest * (1 - tolerance(peaks.itemsize))
     f = 0
     while peaks[f] < lowest:
         f += 1

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from engine import event, torch_backend
-from engine.adaptation import NO_DRAWS
+from engine.adaptation import NO_DRAWS, Draws
 from engine.backends import BACKENDS
 from engine.checks import WEIGHT_TYPES, check_classes, check_labels, check_latencies, check_time_steps, to_array
 from engine.decision import Outcome, Result, tolerance
@@ -25,6 +25,7 @@ from engine.rules import Rule
 from engine.stages import Branches, Gather, Inhibit, Pool, SpikingConv, SpikingDense, Stage, Vote, pooled_size
 from errors import InputError
 from utils import check_memory
+
 
 class StageModule(nn.Module):
     """The base class of the layers: what computes the map of a stage.
@@ -126,7 +127,7 @@ class Layer(StageModule):
     @property
     def limit(self) -> float:
         """The number that a potential must exceed: the threshold, higher by ``tolerance``."""
-        return self.threshold * (1 + float(tolerance(self.weight[:0].numpy(force=True))))
+        return self.threshold * (1 + tolerance(self.weight.dtype.itemsize))
 
     def rates(self, rule: Rule) -> torch.Tensor:
         """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2)."""
@@ -165,16 +166,7 @@ class Layer(StageModule):
         if rule not in self.stage.rules or rule.needs_labels:
             raise InputError(f"the layer does not learn by {rule}; the rules of its stage are {self.stage.rules}")
         numbers, rates = self.next_rates(rule, len(latency), epoch)
-        # empty for plain STDP
-        draws = rule.draw(rng or np.random.default_rng(0), numbers, tuple(size)) or NO_DRAWS
-        source = f"draw of {rule.name}"
-        if len(draws.closed):
-            draws = draws._replace(closed=to_array(draws.closed, bool, (len(latency), *size), source))
-        if len(draws.steps):
-            if not rule.adapts_thresholds:
-                raise InputError(f"{source} contains steps of thresholds, but {rule.name} does not adapt thresholds")
-            steps = to_array(draws.steps, np.float64, (len(latency),), source)
-            draws = draws._replace(steps=steps, patches=to_array(draws.patches, np.float64, (len(latency), 3), source))
+        draws = self.next_draws(rule, rng or np.random.default_rng(0), numbers, tuple(size))
         return self.backend.learn_features(self, latency, rule, rates, draws)
 
     def learn_decisions(
@@ -193,10 +185,7 @@ class Layer(StageModule):
         labels, classes = self._check_targets(labels, classes, len(latency))
         rule = self.stage.rule
         _, rates = self.next_rates(rule, len(latency), epoch)
-        shape = len(latency), self.stage.out_channels
-        left_out = rule.draw_left_out(rng, *shape)
-        if left_out is not None:
-            left_out = to_array(left_out, bool, shape, f"draw_left_out of {rule.name}")
+        left_out = self.next_left_out(rule, rng, len(latency))
         return self.backend.learn_decisions(self, latency, labels, classes, rates, left_out)
 
     def learn_together(
@@ -246,6 +235,28 @@ class Layer(StageModule):
             current.copy_(torch.tensor(rates[-1]).view_as(current))
         return numbers, rates
 
+    def next_draws(self, rule: Rule, rng: np.random.Generator, numbers: np.ndarray, size: tuple[int, int]) -> Draws:
+        """Return what a rule draws for images with these counts, int64 (N,), and for a map of this size."""
+        draws = rule.draw(rng, numbers, size) or NO_DRAWS  # empty for plain STDP
+        source = f"draw of {rule.name}"
+        images = len(numbers)
+        if len(draws.closed):
+            draws = draws._replace(closed=to_array(draws.closed, bool, (images, *size), source))
+        if len(draws.shifts):
+            if not rule.adapts_thresholds:
+                raise InputError(f"{source} contains shifts of thresholds, but {rule.name} does not adapt thresholds")
+            shifts = to_array(draws.shifts, np.float64, (images,), source)
+            patches = to_array(draws.patches, np.float64, (images, 3), source)
+            draws = draws._replace(shifts=shifts, patches=patches)
+        return draws
+
+    def next_left_out(self, rule: Rule, rng: np.random.Generator, images: int) -> np.ndarray | None:
+        """Return which neurons cannot learn from which of the next images: bool (N, F); None if all can."""
+        left_out = rule.draw_left_out(rng, images, self.stage.out_channels)
+        if left_out is None:
+            return None
+        return to_array(left_out, bool, (images, self.stage.out_channels), f"draw_left_out of {rule.name}")
+
     def adapt(self, rule: Rule, outcome: Outcome) -> None:
         """Set the rates of a rule for the next batch by the outcome of the last batch, if the rule adapts them."""
         rates = rule.adapt(outcome)
@@ -279,7 +290,7 @@ class Pooling(StageModule):
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the earliest spike of each window of latency uint8 (N, C, H, W), or that of the stage's rank."""
         latency, _ = self._check(latency)
-        return self.backend.pool(self, latency)
+        return self.backend.pool(latency, self.stage, self.time_steps)
 
 
 class Inhibition(StageModule):
@@ -288,7 +299,7 @@ class Inhibition(StageModule):
     def fire(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the spikes of latency uint8 (N, F, H, W) that pass."""
         latency, _ = self._check(latency)
-        return self.backend.inhibit(self, latency)
+        return self.backend.inhibit(latency, self.stage.count(self.channels), self.time_steps)
 
 
 class Gathering(StageModule):

@@ -119,7 +119,7 @@ class Margin(NamedTuple):
                 other[f] = peaks[f]
         a = strongest(true)
         b = strongest(other)
-        if a < 0 or b < 0 or peaks[a] >= (1 + self.margin) * peaks[b] * (1 - tolerance(peaks)):
+        if a < 0 or b < 0 or peaks[a] >= (1 + self.margin) * peaks[b] * (1 - tolerance(peaks.itemsize)):
             return 0
         learners[0, 0] = a
         learners[0, 1] = 0
@@ -224,8 +224,8 @@ class STDP(Rule):
     rates are constant.
 
     With ``positions`` below 1, neurons can win only at this fraction of the positions, drawn for each image. With a
-    ``target`` above 0, the thresholds adapt (``engine/adaptation.py``). The step is ``threshold_rate`` · θ, and falls
-    by a factor of e per ``threshold_images`` images.
+    ``target`` above 0, the thresholds adapt (``engine/adaptation.py``). They shift by ``threshold_rate`` · θ at first;
+    this falls by a factor of e per ``threshold_images`` images.
     """
 
     name: ClassVar[str] = "stdp"
@@ -269,8 +269,8 @@ class STDP(Rule):
         if self.positions < 1:
             closed = rng.random((images, *size)) >= self.positions
         patches = rng.random((images if self.adapts_thresholds else 0, 3))
-        steps = self.threshold_rate * np.exp(-numbers[: len(patches)] / self.threshold_images)
-        return Draws(closed, patches, steps, self.target)
+        shifts = self.threshold_rate * np.exp(-numbers[: len(patches)] / self.threshold_images)
+        return Draws(closed, patches, shifts, self.target)
 
     def plasticity(self, number=float):
         plasticity = Stabilized if self.stabilize else Additive

@@ -1,7 +1,7 @@
 """The torch backend: whole spike waves, one convolution for each time step, on any device.
 
 It consists of SpykeTorch's operations. A GPU runs it, and it is the slow reference implementation with which the tests
-compare ``engine/event``. It has the same seven functions, with the types that ``engine/event/backend.py`` states.
+compare ``engine/event``. It has the same seven functions; ``engine/event/backend.py`` states their arguments.
 
 How a layer learns from an image is in the first functions, ``learn_features`` to ``_clip``.
 """
@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.adaptation import adapt_thresholds, choose_position
+from engine.adaptation import Draws, adapt_thresholds, choose_position
+from engine.backends import LayerState
 from engine.checks import check_learners
 from engine.decision import Result, strongest, tolerance
-from engine.rules import naming
+from engine.rules import Rule, naming
+from engine.stages import Pool
 from SpykeTorch import functional as sf
 
 WAVE_ELEMENTS = 1 << 26  # potentials in memory at the same time, if images share a convolution
@@ -26,14 +28,14 @@ WAVE_ELEMENTS = 1 << 26  # potentials in memory at the same time, if images shar
 # Learning without labels: spikes and potentials, winners, changes of their weights
 
 
-def learn_features(layer, latency, rule, rates, draws):
+def learn_features(layer: LayerState, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws) -> Tensor:
     """Learn without labels, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
     result = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
     with naming(rule):
         for n, image in enumerate(latency):
             closed = draws.closed[n] if len(draws.closed) else None
             winners, first = _compete(layer, image, rule, closed)
-            if len(draws.steps):
+            if len(draws.shifts):
                 _adapt_thresholds(layer, image, first, winners, rule, draws, n)
             row = rates[n, 0]  # (LTP, LTD), the only row of such a rule
             _update_winners(layer, image, winners, row, rule)
@@ -41,22 +43,26 @@ def learn_features(layer, latency, rule, rates, draws):
     return result
 
 
-def _compete(layer, image, rule, closed=None):
-    """Return the winners int32 (n, 4) and the first spikes (F, Ho, Wo) of one image (C, H, W).
+def _compete(layer: LayerState, image: Tensor, rule: Rule, closed: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+    """Return the winners int32 (n, 4) and the first spikes uint8 (F, Ho, Wo) of one image (C, H, W).
 
     closed: bool (Ho, Wo), the positions where no neuron can win.
     """
-    spikes, thresholded = sf.fire(_compute_potentials(layer, image[None])[0], layer.limit, True)
-    inhibited = sf.pointwise_inhibition(merge_ties(thresholded))
-    if closed is not None:
-        inhibited = inhibited * ~torch.from_numpy(closed).to(inhibited.device)
-    winners = sf.get_k_winners(inhibited, rule.winners, rule.radius, inhibited.sign())
+    # 1. Neurons fire when their potentials exceed the threshold.
+    potentials = _compute_potentials(layer, image[None])[0]
+    spikes, thresholded = sf.fire(potentials, layer.limit, True)
     first = sf.wave_to_latency(spikes)
+    # 2. Point-wise inhibition leaves one candidate at each position, the earliest or, of several, the strongest.
+    candidates = sf.pointwise_inhibition(merge_ties(thresholded))
+    if closed is not None:
+        candidates = candidates * ~torch.from_numpy(closed).to(candidates.device)
+    # 3. The earliest candidates win, of several the strongest. Each inhibits its feature, and all within the radius.
+    winners = sf.get_k_winners(candidates, rule.winners, rule.radius, candidates.sign())
     rows = [(*winner, int(first[winner])) for winner in winners]
     return torch.tensor(rows, dtype=torch.int32).reshape(-1, 4), first
 
 
-def _compute_potentials(layer, latency):
+def _compute_potentials(layer: LayerState, latency: Tensor) -> Tensor:
     """Return the potentials minus ``layer.raised``, (N, T, F, Ho, Wo): all features then have one threshold.
 
     A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step, and
@@ -71,7 +77,7 @@ def _compute_potentials(layer, latency):
     return potentials
 
 
-def _update_winners(layer, image, winners, rates, rule):
+def _update_winners(layer: LayerState, image: Tensor, winners: Tensor, rates: np.ndarray, rule: Rule) -> None:
     """Change the weights of the winners (n, 4) of one image (C, H, W)."""
     if len(winners) == 0:
         return
@@ -84,7 +90,9 @@ def _update_winners(layer, image, winners, rates, rule):
     _clip(layer.weight, rule)
 
 
-def _change_weights(weight, features, times, time, rates, rule):
+def _change_weights(
+    weight: Tensor, features: Tensor | list, times: Tensor, time: Tensor | int, rates: np.ndarray, rule: Rule
+) -> None:
     """Change the weights of winners.
 
     features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. time: (n, 1, 1, 1), of the
@@ -100,20 +108,20 @@ def _change_weights(weight, features, times, time, rates, rule):
     weight[features] = after
 
 
-def _clip(weight, rule):
+def _clip(weight: Tensor, rule: Rule) -> None:
     """Clip all weights to the bounds of a rule, after the updates of an image: first weights may lie outside."""
     plasticity = rule.plasticity()
     weight.clamp_(plasticity.lower, plasticity.upper)
 
 
-def _pad(layer, latency):
+def _pad(layer: LayerState, latency: Tensor) -> Tensor:
     """Return a latency map with silent neurons around it."""
     return F.pad(latency, [layer.stage.padding] * 4, value=layer.time_steps)
 
 
 def merge_ties(potentials: Tensor) -> Tensor:
     """Return the potentials; those that are equal up to ``tolerance`` become the highest of them."""
-    relative = float(tolerance(potentials.new_empty(0).numpy(force=True)))
+    relative = tolerance(potentials.dtype.itemsize)
     if relative == 0:
         return potentials
     values, places = potentials.unique(return_inverse=True)  # ascending
@@ -123,7 +131,9 @@ def merge_ties(potentials: Tensor) -> Tensor:
     return values[is_last][group][places]
 
 
-def _adapt_thresholds(layer, image, first, winners, rule, draws, n):
+def _adapt_thresholds(
+    layer: LayerState, image: Tensor, first: Tensor, winners: Tensor, rule: Rule, draws: Draws, n: int
+) -> None:
     """Change the thresholds after the n-th image (C, H, W), with its first spikes (F, Ho, Wo) and winners (K, 4)."""
     pixels = image.numpy(force=True)
     size = layer.time_steps, layer.stage.kernel, layer.stage.padding, *first.shape[1:]
@@ -133,8 +143,8 @@ def _adapt_thresholds(layer, image, first, winners, rule, draws, n):
         earliest = int(first[:, line, column].min())
         time = min(earliest, layer.time_steps) / layer.time_steps
     raised = layer.raised.numpy(force=True)
-    step = draws.steps[n] * layer.threshold
-    adapt_thresholds(raised, winners[:, 0].numpy(), time, step, draws.target, rule.winners)
+    shift = draws.shifts[n] * layer.threshold
+    adapt_thresholds(raised, winners[:, 0].numpy(), time, shift, draws.target, rule.winners)
     layer.raised.copy_(torch.from_numpy(raised))
 
 
@@ -142,9 +152,16 @@ def _adapt_thresholds(layer, image, first, winners, rule, draws, n):
 # Learning with labels
 
 
-def learn_decisions(layer, latency, labels, classes, rates, left_out):
+def learn_decisions(
+    layer: LayerState,
+    latency: Tensor,
+    labels: Tensor,
+    classes: np.ndarray,
+    rates: np.ndarray,
+    left_out: np.ndarray | None,
+) -> Result:
     """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
-    result = Result.silent(len(latency), layer, classes)
+    result = Result.silent(len(latency), layer.weight.dtype, classes)
     with naming(layer.stage.rule):
         for n, image in enumerate(latency):
             cannot_learn = None if left_out is None else left_out[n]
@@ -152,7 +169,15 @@ def learn_decisions(layer, latency, labels, classes, rates, left_out):
     return result
 
 
-def _decide(layer, image, label, rates, left_out, result, n):
+def _decide(
+    layer: LayerState,
+    image: Tensor,
+    label: int,
+    rates: np.ndarray | None,
+    left_out: np.ndarray | None,
+    result: Result,
+    n: int,
+) -> None:
     """Decide the n-th image (C, H, W), and learn from it unless rates (rows, 2) is None.
 
     left_out: bool (F,), the neurons that cannot learn.
@@ -180,25 +205,33 @@ def _decide(layer, image, label, rates, left_out, result, n):
         _clip(layer.weight, rule)
 
 
-def sum_weights(layer, latency: Tensor) -> Tensor:
+def sum_weights(layer: LayerState, latency: Tensor) -> Tensor:
     """Return the potentials (N, F, Ho, Wo) of latency uint8 (N, C, H, W) at the last time step."""
     spiked = (latency < layer.time_steps).to(layer.weight.dtype)
     return sf.conv2d(spiked, layer.weight, padding=layer.stage.padding)
 
 
-def _find_position(potential):
+def _find_position(potential: Tensor) -> tuple[int, int]:
     """Return the first position (line, column) with the highest potential (Ho, Wo), up to ``tolerance``."""
     highest = potential.max()
-    lowest = highest - highest.abs() * float(tolerance(potential.numpy(force=True)))
+    lowest = highest - highest.abs() * tolerance(potential.dtype.itemsize)
     first = int((potential >= lowest).flatten().int().argmax())
     return divmod(first, potential.shape[1])
 
 
-def learn_together(lower, upper, latency, labels, pool, classes, rates):
+def learn_together(
+    lower: LayerState,
+    upper: LayerState,
+    latency: Tensor,
+    labels: Tensor,
+    pool: int,
+    classes: np.ndarray,
+    rates: tuple[np.ndarray, np.ndarray | None],
+) -> Result:
     """Let a firing layer and the decision layer above it learn, as ``event.learn_together`` does."""
     rule = lower.stage.rule
     lower_rates, upper_rates = rates
-    result = Result.silent(len(latency), upper, classes, rule.winners)
+    result = Result.silent(len(latency), upper.weight.dtype, classes, rule.winners)
     with naming(rule, upper.stage.rule):
         for n, image in enumerate(latency):
             winners, first = _compete(lower, image, rule)
@@ -216,7 +249,7 @@ def learn_together(lower, upper, latency, labels, pool, classes, rates):
 # What layers compute without learning
 
 
-def fire(layer, latency, limit, pool):
+def fire(layer: LayerState, latency: Tensor, limit: float, pool: int) -> Tensor:
     """Compute the first spikes of latency uint8 (N, C, H, W), as ``event.fire`` does."""
     elements = layer.time_steps * layer.stage.out_channels * latency[:1, 0].numel()
     images = max(1, WAVE_ELEMENTS // max(1, elements))
@@ -224,13 +257,13 @@ def fire(layer, latency, limit, pool):
     return torch.cat([pool_latency(sf.wave_to_latency(wave), pool) for wave in waves])
 
 
-def pool(layer, latency):
+def pool(latency: Tensor, stage: Pool, time_steps: int) -> Tensor:
     """Compute the map of a ``Pool`` stage, as ``event.pool`` does."""
-    size, rank = layer.stage.size, layer.stage.rank
+    size, rank = stage.size, stage.rank
     if rank == 1:
-        return pool_latency(latency, size, layer.stage.padding)
+        return pool_latency(latency, size, stage.padding)
     windows = latency.unfold(2, size, size).unfold(3, size, size).flatten(4)
-    return windows.sort(4).values[..., rank - 1].clamp(max=layer.time_steps)
+    return windows.sort(4).values[..., rank - 1].clamp(max=time_steps)
 
 
 def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:
@@ -247,14 +280,13 @@ def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:
     return reduce(torch.minimum, [lines[..., i::size] for i in range(size)])
 
 
-def inhibit(layer, latency):
+def inhibit(latency: Tensor, rank: int, time_steps: int) -> Tensor:
     """Compute the map of an ``Inhibit`` stage, as ``event.inhibit`` does."""
-    rank = layer.stage.count(layer.channels)
     latest = latency.sort(1).values[:, rank - 1 : rank]
-    passes = (latency <= latest) & (latency < layer.time_steps)
-    return torch.where(passes, latency, layer.time_steps)
+    passes = (latency <= latest) & (latency < time_steps)
+    return torch.where(passes, latency, time_steps)
 
 
-def peaks(layer, latency):
+def peaks(layer: LayerState, latency: Tensor) -> Tensor:
     """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
     return sum_weights(layer, latency).amax((2, 3))

@@ -1,30 +1,31 @@
-"""The seven functions of the event backend, which ``engine/layers.py`` calls; ``engine/torch_backend.py`` has the same.
+"""The functions of the event backend, which ``engine/layers.py`` calls; ``engine/torch_backend.py`` has the same.
 
 They get layers and tensors that ``Layer`` has checked. Each call lays out the weights anew, because users can write to
-the weights of a layer at any time.
+the weights of a layer at any time. The seventh function, ``inhibit``, is in ``ranks.py``.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.adaptation import Draws
+from engine.backends import LayerState
 from engine.decision import Result
 from engine.event import deciding, firing
-from engine.event.competition import Competition
+from engine.event.competition import Competitor
 from engine.event.counting import FULL, find_counts
 from engine.event.identity import make_plasticity
 from engine.event.layout import BANK, Geometry, Weights, make_banks, make_rows, transpose, transpose_back
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
 from engine.event.plasticity import update_batch
-from engine.event.ranks import pass_first, pool_by_rank
+from engine.event.ranks import pool_by_rank
 from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
 from engine.event.together import LowerLayer, update_both
 from engine.rules import Rule, naming
+from engine.stages import Pool
 from engine.threads import run_parts
 from engine.torch_backend import pool_latency
 
@@ -32,7 +33,7 @@ IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is 
 FEW_ADDITIONS = 2_000_000  # for an image, if all inputs spike; with fewer, one thread is as fast (benchmarks/busy.py)
 
 
-def fire(layer: Any, latency: Tensor, limit: float, pool: int) -> Tensor:
+def fire(layer: LayerState, latency: Tensor, limit: float, pool: int) -> Tensor:
     """Compute the first spikes of latency uint8 (N, C, H, W), of potentials that exceed ``limit``.
 
     Returns:
@@ -53,11 +54,11 @@ def fire(layer: Any, latency: Tensor, limit: float, pool: int) -> Tensor:
     size = geometry.out_height // pool, geometry.out_width // pool
     # by NumPy: torch's threads would fill it, and then wait in a loop that takes the time of the kernel's threads
     out = np.full((len(latency), geometry.features, *size), geometry.time_steps, np.uint8)
-    run_parts(firing.fire, len(latency), latency.numpy(), geometry._replace(stride=1), *parts, pool, out)
+    run_parts(firing.fire_part, len(latency), latency.numpy(), geometry._replace(stride=1), *parts, pool, out)
     return torch.from_numpy(out)
 
 
-def peaks(layer: Any, latency: Tensor) -> Tensor:
+def peaks(layer: LayerState, latency: Tensor) -> Tensor:
     """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
     array = layer.weight.numpy()
     geometry = geometry_of(layer, latency, BANK)
@@ -72,20 +73,14 @@ def peaks(layer: Any, latency: Tensor) -> Tensor:
     return out
 
 
-def pool(layer: Any, latency: Tensor) -> Tensor:
+def pool(latency: Tensor, stage: Pool, time_steps: int) -> Tensor:
     """Compute the map of a ``Pool`` stage: uint8 (N, C, H, W) -> (N, C, Ho, Wo)."""
-    stage = layer.stage
     if stage.rank == 1:
         return pool_latency(latency, stage.size, stage.padding)
-    return pool_by_rank(latency, stage.size, stage.rank, layer.time_steps)
+    return pool_by_rank(latency, stage.size, stage.rank, time_steps)
 
 
-def inhibit(layer: Any, latency: Tensor) -> Tensor:
-    """Compute the map of an ``Inhibit`` stage, of the same shape as latency uint8 (N, F, H, W)."""
-    return pass_first(latency, layer.stage.count(layer.channels), layer.time_steps)
-
-
-def learn_features(layer: Any, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws) -> Tensor:
+def learn_features(layer: LayerState, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws) -> Tensor:
     """Learn without labels from latency uint8 (N, C, H, W), one image after another.
 
     Args:
@@ -96,17 +91,22 @@ def learn_features(layer: Any, latency: Tensor, rule: Rule, rates: np.ndarray, d
         The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
     """
     winners = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
-    geometry, weights, competition, plasticity = _prepare_firing(layer, latency, rule)
+    competitor, weights, plasticity = _prepare_firing(layer, latency, rule)
     rates = rates.astype(weights.rows.dtype)
-    draws = draws._replace(steps=draws.steps * layer.threshold)
+    draws = draws._replace(shifts=draws.shifts * layer.threshold)
     with naming(rule):
-        update_batch(latency.numpy(), geometry, weights, competition, plasticity, rates, draws, winners.numpy())
+        update_batch(latency.numpy(), competitor, weights, plasticity, rates, draws, winners.numpy())
     transpose_back(weights.transposed, layer.weight.numpy())
     return winners
 
 
 def learn_decisions(
-    layer: Any, latency: Tensor, labels: Tensor, classes: np.ndarray, rates: np.ndarray, left_out: np.ndarray | None
+    layer: LayerState,
+    latency: Tensor,
+    labels: Tensor,
+    classes: np.ndarray,
+    rates: np.ndarray,
+    left_out: np.ndarray | None,
 ) -> Result:
     """Learn by the rule of a decision stage from latency uint8 (N, C, H, W), one image after another.
 
@@ -117,7 +117,7 @@ def learn_decisions(
         left_out: bool (N, F), the neurons that cannot learn from an image; None: all neurons can.
     """
     rule = layer.stage.rule
-    result = Result.silent(len(latency), layer, classes)
+    result = Result.silent(len(latency), layer.weight.dtype, classes)
     geometry = geometry_of(layer, latency, BANK)
     deciding_layer = _prepare_deciding(layer, latency, classes)
     parameters, inputs, found, buffers = deciding_layer
@@ -135,7 +135,7 @@ def learn_decisions(
         while start < len(latency):
             part = slice(start, start + chunk)
             images = latency[part].numpy()
-            if len(screen.step):
+            if len(screen.spacing):
                 sum_codes(images, geometry, inputs, screen, threads)
             else:
                 find_peaks(images, geometry, weights.rows, size, inputs, found, threads)
@@ -146,8 +146,8 @@ def learn_decisions(
 
 
 def learn_together(
-    lower: Any,
-    upper: Any,
+    lower: LayerState,
+    upper: LayerState,
     latency: Tensor,
     labels: Tensor,
     pool: int,
@@ -164,13 +164,14 @@ def learn_together(
         rates: float64 (N, rows, 2) of the firing layer (row 0 after a correct decision, row 1 after a wrong decision),
             and of the decision layer; None: the decision layer does not learn.
     """
-    result = Result.silent(len(latency), upper, classes, lower.stage.rule.winners)
+    result = Result.silent(len(latency), upper.weight.dtype, classes, lower.stage.rule.winners)
     lower_rates, upper_rates = rates
     if upper_rates is None:
         upper_rates = np.empty((0, 1, 2))
     below = LowerLayer(*_prepare_firing(lower, latency, lower.stage.rule), pool)
-    size = below.geometry.out_height // pool, below.geometry.out_width // pool
-    above = _prepare_deciding(upper, latency.new_empty((1, below.geometry.features, *size)), classes)
+    geometry = below.competitor.geometry
+    size = geometry.out_height // pool, geometry.out_width // pool
+    above = _prepare_deciding(upper, latency.new_empty((1, geometry.features, *size)), classes)
     lower_rates = lower_rates.astype(below.weights.rows.dtype)
     upper_rates = upper_rates.astype(below.weights.rows.dtype)
     decisions = deciding.Decisions(result.decisions.numpy(), result.highest.numpy())
@@ -201,7 +202,7 @@ def _make_thresholds(layer, geometry, limit):
 
 
 def _choose_features(geometry, indices, weight, limit, start):
-    """Return the ``Features`` with these indices, weight (n, C, k, k), limit and first potentials (n,)."""
+    """Return the ``FiringFeatures`` with these indices, weight (n, C, k, k), limit and first potentials (n,)."""
     block = lanes(weight.dtype)
     stride = -(-len(indices) // block) * block
     row = np.zeros(stride, weight.dtype)
@@ -210,7 +211,7 @@ def _choose_features(geometry, indices, weight, limit, start):
     rows = line[:0]
     if len(indices):
         rows = make_rows(transpose(weight), stride)
-    return firing.Features(indices, rows, geometry._replace(features=len(indices), stride=stride), limit, line)
+    return firing.FiringFeatures(indices, rows, geometry._replace(features=len(indices), stride=stride), limit, line)
 
 
 def _prepare_firing(layer, latency, rule):
@@ -218,11 +219,13 @@ def _prepare_firing(layer, latency, rule):
     array = layer.weight.numpy()
     geometry = geometry_of(layer, latency, lanes(array.dtype))
     plasticity = make_plasticity(rule, array.dtype)
-    radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
-    competition = Competition(_make_thresholds(layer, geometry, layer.limit), rule.winners, radius)
     transposed = transpose(array)
-    weights = Weights(transposed, make_rows(transposed, geometry.stride), _are_inside(array, plasticity))
-    return geometry, weights, competition, plasticity
+    rows = make_rows(transposed, geometry.stride)
+    thresholds = _make_thresholds(layer, geometry, layer.limit)
+    radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
+    buffers = firing.make_image_buffers(rows, geometry)
+    competitor = Competitor(geometry, rows, thresholds, rule.winners, radius, buffers)
+    return competitor, Weights(transposed, rows, _are_inside(array, plasticity)), plasticity
 
 
 def _prepare_deciding(layer, latency, classes):
@@ -237,7 +240,7 @@ def _prepare_deciding(layer, latency, classes):
     is_screened = len(latency) > 1 and can_screen(geometry, transposed, plasticity.verdict)
     images = min(len(latency), deciding.chunk_size(geometry, is_screened))
     screen = make_screen(images, geometry, transposed if is_screened else transposed[:0])
-    rows = make_banks(transposed[: len(transposed) - len(screen.step)])
+    rows = make_banks(transposed[: len(transposed) - len(screen.spacing)])
     weights = Weights(transposed, rows, _are_inside(array, plasticity))
     parameters = deciding.DecisionParameters(geometry, weights, plasticity, classes)
     inputs = make_inputs(images, geometry)

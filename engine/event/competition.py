@@ -6,16 +6,20 @@ import numpy as np
 
 from engine.compiled import compiled
 from engine.decision import strongest, tolerance
-from engine.event.firing import Thresholds, integrate, mark_lines, reset, sort_by_time
+from engine.event.firing import ImageBuffers, Thresholds, integrate, mark_lines, reset, sort_by_time
+from engine.event.layout import Geometry
 from engine.event.simd import any_above
 
 
-class Competition(NamedTuple):
-    """The thresholds, the maximum number of winners, and the radius within which a winner inhibits all neurons."""
+class Competitor(NamedTuple):
+    """A firing layer whose neurons compete, and its work space: made once for a batch of images."""
 
+    geometry: Geometry
+    rows: np.ndarray  # of the weights
     thresholds: Thresholds
     max_winners: int
-    radius: int
+    radius: int  # within which a winner inhibits all neurons
+    buffers: ImageBuffers
 
 
 class Arena(NamedTuple):
@@ -29,7 +33,7 @@ class Arena(NamedTuple):
 
 
 @compiled
-def compete(latency, rows, geometry, competition, excluded, marks_all, buffers, winners):
+def compete(latency, layer, excluded, marks_all, winners):
     """Write the winners of an image, each (feature, line, column, time step), to ``winners``; return their number.
 
     At each position, point-wise inhibition leaves the feature that crosses the threshold first; of several at the same
@@ -37,12 +41,17 @@ def compete(latency, rows, geometry, competition, excluded, marks_all, buffers, 
     earliest; of several at the same time, those with the highest potential, then the lowest flat index (F, Ho, Wo).
     Potentials that differ only by rounding are equal: see ``tolerance``.
 
-    ``excluded``, bool (Ho, Wo) or (0, 0): the positions where no neuron can win.
-
     The image is followed only until the time step of the last winner, and only at positions where a neuron can still
-    win. If ``marks_all`` is true, it is followed to its end, and ``buffers.marks`` then contains all first spikes.
+    win. If ``marks_all`` is true, it is followed to its end, and ``layer.buffers.marks`` then contains all first
+    spikes.
+
+    Args:
+        latency: uint8 (C, H, W).
+        layer: a ``Competitor``.
+        excluded: bool (Ho, Wo) or (0, 0), the positions where no neuron can win.
+        winners: int32 (K, 4).
     """
-    thresholds, max_winners, radius = competition
+    geometry, rows, thresholds, max_winners, radius, buffers = layer
     limit = thresholds.limit
     potential, marks, spikes = buffers
     positions = geometry.out_height * geometry.out_width
@@ -139,7 +148,7 @@ def _best_candidate(crossed, geometry, arena):
     for i in range(crossed):
         if not has_won[candidates[i, 0]] and not blocked[candidates[i, 1], candidates[i, 2]]:
             highest = max(highest, strengths[i])
-    lowest = highest * (1 - tolerance(strengths))
+    lowest = highest * (1 - tolerance(strengths.itemsize))
     best = -1
     lowest_index = 0
     for i in range(crossed):

@@ -96,7 +96,7 @@ def learn_chunk(labels, layer, rates, left_out, decisions):
     geometry, weights, plasticity, classes = parameters
     screen, drift, group, candidates, learners, renewed = buffers
     features = geometry.features
-    is_screened = len(screen.step) > 0
+    is_screened = len(screen.spacing) > 0
     drift[:] = 0
     has_learned = False
     n = int64(0)

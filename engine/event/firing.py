@@ -128,8 +128,8 @@ def sort_by_time(latency, geometry, spikes):
 
 
 @compiled
-def integrate(step, spikes, rows, geometry, potential, skip, closed):
-    """Add the spikes of one time step to the potentials; return the range (top, bottom) of changed output lines.
+def integrate(t, spikes, rows, geometry, potential, skip, closed):
+    """Add the spikes of time step t to the potentials; return the range (top, bottom) of changed output lines.
 
     If ``skip`` is true, the potentials of ``closed`` positions, bool (Ho, mirrored Wo), may become wrong.
     """
@@ -141,7 +141,7 @@ def integrate(step, spikes, rows, geometry, potential, skip, closed):
     out_height = geometry.out_height
     out_width = geometry.out_width
     top, bottom = out_height, 0
-    for g in range(spikes.step_groups[step], spikes.step_groups[step + 1]):
+    for g in range(spikes.step_groups[t], spikes.step_groups[t + 1]):
         y = groups[g, 0] + padding
         x = groups[g, 1] + padding
         # the run of output columns that the spike reaches
@@ -170,12 +170,12 @@ def integrate(step, spikes, rows, geometry, potential, skip, closed):
 
 
 @compiled
-def mark_lines(top, bottom, step, threshold, geometry, buffers):
-    """Mark the first spikes at this time step in the output lines top … bottom - 1."""
+def mark_lines(top, bottom, t, threshold, geometry, buffers):
+    """Mark the first spikes at time step t in the output lines top … bottom - 1."""
     line = geometry.out_width * geometry.stride
     potential = buffers.potential[top * line : bottom * line]
     marks = buffers.marks[top * line : bottom * line]
-    now = np.uint8(step)
+    now = np.uint8(t)
     for i in range(len(marks)):
         before = marks[i]
         marks[i] = now if potential[i] > threshold and before > now else before
@@ -226,7 +226,7 @@ def _find_reach(spikes, geometry, line_groups, reach):
         line_groups[t, geometry.height] = group
 
 
-class Features(NamedTuple):
+class FiringFeatures(NamedTuple):
     """Some features of a layer, with potentials of one type: counts in bytes, or sums of weights."""
 
     indices: np.ndarray  # in the layer, int64 (n,)
@@ -237,13 +237,13 @@ class Features(NamedTuple):
 
 
 @compiled
-def fire(part, parts, latency, geometry, counted, summed, pool, out):
+def fire_part(part, parts, latency, geometry, counted, summed, pool, out):
     """Compute the first spikes of a part of the images (N, C, H, W), pooled: out (N, F, Ho / pool, Wo / pool).
 
     ``out`` contains silence. The spikes are listed once for both kinds of features, with a stride of 1.
 
     Args:
-        counted: ``Features`` whose potentials are counts; see ``counting.py``.
+        counted: ``FiringFeatures`` whose potentials are counts; see ``counting.py``.
         summed: all others.
     """
     spikes = make_spikes(geometry)

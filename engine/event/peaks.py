@@ -165,7 +165,7 @@ def find_highest(values, n, geometry, highest, positions):
             higher = row[f] > highest[f]
             highest[f] = row[f] if higher else highest[f]
             positions[f] = position if higher else positions[f]
-    relative = tolerance(values)
+    relative = tolerance(values.itemsize)
     if relative == 0:
         return
     lowest = highest - np.abs(highest) * relative
@@ -185,7 +185,7 @@ def raise_peaks(inputs, n, geometry, transposed, position, features, peaks):
     highest = peaks.values[n]
     positions = peaks.positions[n]
     sums = np.empty(4, highest.dtype)
-    relative = tolerance(sums)
+    relative = tolerance(sums.itemsize)
     top = position // geometry.out_width - geometry.padding
     left = position % geometry.out_width - geometry.padding
     for start in range(0, len(features), 4):

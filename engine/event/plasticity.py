@@ -7,7 +7,6 @@ from numba.extending import overload_method
 from engine.adaptation import adapt_thresholds, choose_position
 from engine.compiled import compiled
 from engine.event.competition import compete
-from engine.event.firing import make_image_buffers
 from engine.event.layout import to_rows
 
 for _kind in (types.NamedTuple, types.NamedUniTuple):  # kernels call the methods that a rule's class has
@@ -26,37 +25,38 @@ for _kind in (types.NamedTuple, types.NamedUniTuple):  # kernels call the method
 
 
 @compiled
-def update_batch(latency, geometry, weights, competition, plasticity, rates, draws, winners):
+def update_batch(latency, layer, weights, plasticity, rates, draws, winners):
     """Compete and learn without labels on images (N, C, H, W), one after another, with rates (N, rows, 2).
 
-    draws: see ``engine/adaptation.py``, with steps in units of the potential. The thresholds change in place.
-    winners: int32 (N, K, 4), receives the winners.
+    layer: a ``Competitor`` with the rows of ``weights``. draws: see ``engine/adaptation.py``, with shifts in units of
+    the potential. The thresholds change in place. winners: int32 (N, K, 4), receives the winners.
     """
-    buffers = make_image_buffers(weights.rows, geometry)
+    geometry = layer.geometry
+    times = layer.buffers.spikes.times
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
     excluded = np.empty((0, 0), np.bool_)
-    _, raised, start = competition.thresholds
+    _, raised, start = layer.thresholds
     for n in range(latency.shape[0]):
         if len(draws.closed) > 0:
             excluded = draws.closed[n]
-        count = compete(latency[n], weights.rows, geometry, competition, excluded, False, buffers, winners[n])
-        times = buffers.spikes.times
-        if len(draws.steps) > 0:
-            patch = draws.patches[n]
-            time = _find_first_spike(latency[n], times, geometry, weights.rows, competition.thresholds, patch)
+        count = compete(latency[n], layer, excluded, False, winners[n])
+        if len(draws.shifts) > 0:
+            time = _find_first_spike(latency[n], layer, draws.patches[n])
             features = winners[n, :count, 0]
-            adapt_thresholds(raised, features, time, draws.steps[n], draws.target, competition.max_winners)
+            adapt_thresholds(raised, features, time, draws.shifts[n], draws.target, layer.max_winners)
             for f in range(len(raised)):
                 start[f] = -raised[f]
         update_winners(times, geometry, weights, winners[n, :count], rates[n, 0], plasticity, renewed)
 
 
 @compiled
-def _find_first_spike(latency, times, geometry, rows, thresholds, numbers):
+def _find_first_spike(latency, layer, numbers):
     """Return the time of the first spike at a random position, as a fraction of the time steps; -1 without input.
 
-    The arguments are those of ``choose_position`` and ``renew``.
+    layer: a ``Competitor`` that has listed the spikes of latency (C, H, W). numbers: as in ``choose_position``.
     """
+    geometry, rows, thresholds, _, _, buffers = layer
+    times = buffers.spikes.times
     kernel = geometry.kernel
     height = geometry.height
     width = geometry.width

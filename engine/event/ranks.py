@@ -23,11 +23,14 @@ def pool_by_rank(latency: Tensor, size: int, rank: int, time_steps: int) -> Tens
     return out
 
 
-def pass_first(latency: Tensor, rank: int, time_steps: int) -> Tensor:
-    """Return latency uint8 (N, C, H, W) without the spikes that come after the spike of a rank at their position."""
+def inhibit(latency: Tensor, rank: int, time_steps: int) -> Tensor:
+    """Compute the map of an ``Inhibit`` stage, of the same shape as latency uint8 (N, F, H, W).
+
+    rank: spikes that come after the spike of this rank at their position do not pass.
+    """
     flat = latency.flatten(2)
     out = torch.empty(flat.shape, dtype=torch.uint8)
-    run_parts(_pass_first_of_images, len(flat), flat.numpy(), rank, time_steps, out.numpy())
+    run_parts(_inhibit_images, len(flat), flat.numpy(), rank, time_steps, out.numpy())
     return out.view(latency.shape)
 
 
@@ -49,7 +52,7 @@ def _pool_images(part, parts, latency, size, rank, silent, out):
 
 
 @compiled
-def _pass_first_of_images(part, parts, latency, rank, silent, out):
+def _inhibit_images(part, parts, latency, rank, silent, out):
     """latency, out: (N, C, H · W)."""
     images, channels, positions = latency.shape
     counts = np.empty((positions, silent), np.int32)

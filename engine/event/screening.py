@@ -1,10 +1,10 @@
 """Screening: short codes of the weights show which neurons of a decision layer can be the strongest.
 
-The weights of feature f are w ≈ lowest(f) + step(f) · code, with codes from 0 to ``LEVELS``. The sum of the codes of m
-spikes gives a potential up to m · slack(f). Only the *candidates*, whose upper bound reaches the highest lower bound,
+The weights of feature f are w ≈ lowest(f) + spacing(f) · code, with codes from 0 to ``LEVELS``. The sum of the codes of
+m spikes gives a potential up to m · slack(f). Only the *candidates*, whose upper bound reaches the highest lower bound,
 are summed exactly, in the same order as in ``peaks.py``. The slack contains, for each spike,
 
-    step(f) / 2                                       for the rounding of the weights to codes
+    spacing(f) / 2                                    for the rounding of the weights to codes
     drift(f)                                          for how much the weights have changed since they were encoded
     (m + 1) · eps / 4 · (largest weight + drift(f))   for the rounding of the exact sum, to the first order of m · eps
 
@@ -35,7 +35,7 @@ class Screen(NamedTuple):
     codes: np.ndarray  # uint16 (k · k, C) rows of whole cache lines
     lowest: np.ndarray  # float64 (F,): no weight of a feature is lower
     highest: np.ndarray  # float64 (F,): no weight of a feature is higher
-    step: np.ndarray  # float64 (F,)
+    spacing: np.ndarray  # float64 (F,): between the weights of neighbouring codes
     sums: np.ndarray  # int32 (N, Ho · Wo, numbers of a row): the sums of the codes
     counts: np.ndarray  # int64 (N, Ho · Wo): the numbers of spikes
 
@@ -71,17 +71,17 @@ def sum_codes(latency, geometry, inputs, screen, threads):
 @compiled
 def encode(transposed, chosen, screen):
     """Encode the weights of the ``chosen`` features, int64 (n,), of transposed (F, k · k, C)."""
-    codes, lowest, highest, step, sums, _ = screen
+    codes, lowest, highest, spacing, sums, _ = screen
     offsets, channels = transposed.shape[1:]
     numbers = sums.shape[2]
     for f in chosen:
-        step[f] = max((highest[f] - lowest[f]) / LEVELS, 1e-20)
+        spacing[f] = max((highest[f] - lowest[f]) / LEVELS, 1e-20)
     for offset in range(offsets):
         for start in range(0, channels, 64):  # rows that stay in the innermost cache for all features
             for f in chosen:
                 at = offset * channels * numbers + f
                 low = lowest[f]
-                scale = 1 / step[f]
+                scale = 1 / spacing[f]
                 synapses = transposed[f, offset]
                 for c in range(start, min(start + 64, channels)):
                     codes[at + c * numbers] = np.int32((synapses[c] - low) * scale + 0.5)
@@ -121,7 +121,7 @@ def find_candidates(inputs, n, geometry, transposed, drift, group, screen, peaks
 
     group: int64 (F,), 0 or 1; 2: the feature belongs to no group.
     """
-    _, lowest, highest, step, sums, counts = screen
+    _, lowest, highest, spacing, sums, counts = screen
     features = geometry.features
     most = counts[n].max()
     eps = np.finfo(transposed.dtype).eps
@@ -130,7 +130,7 @@ def find_candidates(inputs, n, geometry, transposed, drift, group, screen, peaks
     high = np.empty(features)
     for f in range(features):
         largest = max(abs(lowest[f]), abs(highest[f])) + drift[f]
-        slack = 0.501 * step[f] + drift[f] + rounding * largest
+        slack = 0.501 * spacing[f] + drift[f] + rounding * largest
         low[f] = lowest[f] - slack
         high[f] = lowest[f] + slack
     bounds = np.full(features, -np.inf)
@@ -138,7 +138,7 @@ def find_candidates(inputs, n, geometry, transposed, drift, group, screen, peaks
         m = np.float64(counts[n, position])
         row = sums[n, position]
         for f in range(features):
-            bound = m * low[f] + step[f] * row[f]
+            bound = m * low[f] + spacing[f] * row[f]
             bounds[f] = bound if bound > bounds[f] else bounds[f]
     limits = np.full(3, -np.inf)
     for f in range(features):
@@ -146,7 +146,7 @@ def find_candidates(inputs, n, geometry, transposed, drift, group, screen, peaks
     limits[2] = limits.max()
     for f in range(features):
         limit = limits[group[f]]
-        bounds[f] = limit - abs(limit) * 4 * tolerance(bounds)
+        bounds[f] = limit - abs(limit) * 4 * tolerance(bounds.itemsize)
     peaks.values[n] = -1
     candidates = np.empty(features, np.int64)
     for position in range(sums.shape[1]):
@@ -154,7 +154,7 @@ def find_candidates(inputs, n, geometry, transposed, drift, group, screen, peaks
         row = sums[n, position]
         count = 0
         for f in range(features):
-            if m * high[f] + step[f] * row[f] >= bounds[f]:
+            if m * high[f] + spacing[f] * row[f] >= bounds[f]:
                 candidates[count] = f
                 count += 1
         raise_peaks(inputs, n, geometry, transposed, position, candidates[:count], peaks)

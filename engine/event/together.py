@@ -6,20 +6,19 @@ import numpy as np
 from numba import int64
 
 from engine.compiled import compiled
-from engine.event.competition import Competition, compete
+from engine.event.competition import Competitor, compete
 from engine.event.deciding import Decisions, learn_chunk
-from engine.event.firing import make_image_buffers, pool_out
-from engine.event.layout import BANK, Geometry, Weights
+from engine.event.firing import pool_out
+from engine.event.layout import BANK, Weights
 from engine.event.peaks import find_peaks_of_bank, list_spikes
 from engine.event.plasticity import update_winners
 
 
 class LowerLayer(NamedTuple):
-    """A firing layer, its competition and its rule, and the size of the pooling below the decision layer."""
+    """A firing layer with its weights and its rule, and the size of the pooling below the decision layer."""
 
-    geometry: Geometry
+    competitor: Competitor
     weights: Weights
-    competition: Competition
     plasticity: tuple
     pool: int
 
@@ -37,16 +36,17 @@ def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners
         winners: int32 (N, K, 4), receives the winners of the firing layer.
         decisions: receives the decisions.
     """
-    geometry, weights, competition, plasticity, pool = lower
+    competitor, weights, plasticity, pool = lower
     layer, inputs, peaks, _ = upper
-    buffers = make_image_buffers(weights.rows, geometry)
+    geometry = competitor.geometry
+    buffers = competitor.buffers
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
     shape = geometry.features, geometry.out_height // pool, geometry.out_width // pool
     between = np.empty(shape, np.uint8)
     nowhere = np.empty((0, 0), np.bool_)
     none_left_out = np.zeros((1, layer.geometry.features), np.bool_)
     for n in range(len(latency)):
-        count = compete(latency[n], weights.rows, geometry, competition, nowhere, True, buffers, winners[n])
+        count = compete(latency[n], competitor, nowhere, True, winners[n])
         pool_out(buffers.marks, geometry, pool, between)
         list_spikes(between, layer.geometry, inputs, int64(0))
         for bank in range(layer.geometry.stride // BANK):

@@ -73,7 +73,7 @@ def test_neurons_win_only_at_open_positions():
     winners = learn_features(layer, DIGITS, rule, layer.next_rates(rule, 60)[1], draws).reshape(-1, 4)
     found = winners[winners[:, 0] >= 0][:, 1:3]
     assert {tuple(position) for position in found.tolist()} == {(10, 12), (15, 20)}
-    for wrong in (draws._replace(closed=closed[:3]), draws._replace(steps=np.ones(60)), draws._replace(steps=[0.1])):
+    for wrong in (draws._replace(closed=closed[:3]), draws._replace(shifts=np.ones(60)), draws._replace(shifts=[0.1])):
         with refuses("draw of stdp"), mock.patch.object(STDP, "draw", lambda *_, wrong=wrong: wrong):
             layer.learn_features(DIGITS, rule)
 
