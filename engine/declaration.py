@@ -6,7 +6,7 @@ A network is declared with stages and rules, an encoder, an augmentation and a r
 import functools
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from inspect import formatannotation
+from inspect import formatannotation, get_annotations
 from numbers import Real
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
@@ -158,7 +158,11 @@ def from_plain(plain: Any, kinds: Mapping[str, type[Declared]]) -> Any:
 
 @functools.cache
 def typed_fields(cls: type) -> list[tuple[Field, Any]]:
-    """Return each field of a dataclass with its type. Raises InputError if a field needs the missing @dataclass."""
+    """Return each field of a dataclass with its type.
+
+    Raises InputError if a field needs the missing @dataclass, and if a class gives a field of its base another value
+    without a type, which dataclasses ignore.
+    """
     hints = get_type_hints(cls)
     known = fields(cls)
     of_class = {name for name, hint in hints.items() if ClassVar in (hint, get_origin(hint))}
@@ -166,6 +170,14 @@ def typed_fields(cls: type) -> list[tuple[Field, Any]]:
     if lost:
         names = ", ".join(sorted(lost))
         raise InputError(f"{cls.__name__} has the fields {names}: write @dataclass(frozen=True) above its class")
+    for item in known:
+        last = next(base for base in cls.__mro__ if item.name in vars(base) or item.name in get_annotations(base))
+        if item.name not in get_annotations(last):
+            line = f"{item.name}: {formatannotation(hints[item.name])} = {vars(last)[item.name]!r}"
+            raise InputError(
+                f"{last.__name__} sets the field {item.name} without its type, which has no effect: write {line}, and "
+                "@dataclass(frozen=True) above its class"
+            )
     return [(item, hints[item.name]) for item in known]
 
 

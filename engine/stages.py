@@ -7,7 +7,7 @@ declared before it, or those that ``inputs`` names; "input" is the map of the en
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
@@ -91,8 +91,9 @@ class Stage(Declared):
         return SummaryRow(name=name, output="×".join(map(str, shape)), field=f"{side}×{side}", **more)
 
     def __post_init__(self):
-        inputs = (self.inputs,) if isinstance(self.inputs, str) else tuple(self.inputs)
-        object.__setattr__(self, "inputs", inputs)
+        if isinstance(self.inputs, Iterable):
+            inputs = (self.inputs,) if isinstance(self.inputs, str) else tuple(self.inputs)
+            object.__setattr__(self, "inputs", inputs)
         super().__post_init__()
         if len(set(self.inputs)) < len(self.inputs):
             raise InputError(f"inputs are the names of stages, each once; not {self.inputs}")

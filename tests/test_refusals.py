@@ -47,6 +47,11 @@ def annotated(base):
     return type("Own", (base,), {"__annotations__": {"light": int}, "light": 200})
 
 
+def untyped(base, **values):
+    """Return a class whose author has set fields of its base without their types."""
+    return type("Own", (base,), values)
+
+
 def first():
     return SpikingConv(8, 3, threshold=5, rule=RULE)
 
@@ -125,6 +130,7 @@ rank           | Pool(2, rank=5) | Pool(2, padding=1, rank=2) | Pool(2, rank=0)
 share          | Inhibit(0) | Inhibit(1.5)
 Branches       | Branches() | Branches(SpikingDense(6))
 inputs         | SpikingDense(6, inputs=("p", "p")) | Branches(SpikingConv(6, 5, inputs="p"), SpikingConv(6, 3))
+inputs must be | Pool(2, inputs=3) | Pool(2, inputs=None) | SpikingConv(8, 3, inputs=("p", 1))
 levels         | SpikingDense(2, levels=(0,)) | SpikingDense(2, levels=(5, 2)) | SpikingDense(2, levels=(2, 2))
 levels         | SpikingDense(2, levels=(1.5,)) | SpikingDense(2, levels=("a",))
 s2.levels      | network(s1=first(), s2=SpikingDense(8, rule=MarginRule(), levels=(5,)), image_size=(6, 6), **five)
@@ -240,6 +246,12 @@ time_steps         | Intensity(time_steps=0) | EventEncoder(time_steps=256)
 patch              | Whitening(patch=4) | Whitening(patch=9).fit(IMAGES)
 --encoder          | Whitening(patch=3).fit(np.full((5, 8, 8), 7, np.uint8))
 @dataclass         | type("Own", (Encoder,), {"__init__": lambda self, light=3: None}, name="own")
+threshold: float = 5.0 | untyped(s1c1.S1C1, threshold=5.0)()
+rates: tuple[float, float] = (0.4, -0.3) | untyped(STDP, rates=(0.4, -0.3))(1, 0)
+rates: tuple[float, float] = (0.4, -0.3) | dataclass(frozen=True)(untyped(STDP, rates=(0.4, -0.3)))(1, 0)
+rates: tuple[float, float] = (0.4, -0.3) | type("Sub", (untyped(STDP, rates=(0.4, -0.3)),), {})(1, 0)
+rates: tuple[float, float] = (0.4, -0.3) | type("Mixed", (untyped(object, rates=(0.4, -0.3)), STDP), {})(1, 0)
+padding: int = 2 | untyped(SpikingConv, padding=2)(8, 3)
 @dataclass         | annotated(Encoder)(light=4) | annotated(Encoder)() | annotated(STDP)(winners=1, radius=0)
 encoder.steps      | choose_encoder(S1C1(), None, {"encoder.steps": 3})
 name               | declare(encoder=type("Own", (Encoder,), {"channels": 1, "time_steps": 2})())
