@@ -54,6 +54,35 @@ def stratified_part(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
     )
 
 
+def choose_labelled(labels: np.ndarray, count: int | float, seed: int) -> np.ndarray:
+    """Choose the images whose labels a network learns from; return sorted int64 indices.
+
+    ``count`` is their number (int): the same number of each class, to within one; a class with fewer images gives all
+    of them, and the other classes give the rest. Or it is the fraction of each class (float). The images of a smaller
+    number are among those of a larger number with the same seed.
+
+    Raises InputError if there are fewer images, and if a class would have none.
+    """
+    labels = np.asarray(labels)
+    classes, sizes = np.unique(labels, return_counts=True)
+    is_count = isinstance(count, Integral)
+    if not 0 < count <= (len(labels) if is_count else 1):
+        raise InputError(
+            f"--labels must be 1 to {len(labels):,}, the number of training images, or a fraction up to 1, not {count}"
+        )
+    if is_count:
+        shares = np.zeros_like(sizes)
+        rest = count
+        for done, place in enumerate(np.argsort(sizes, kind="stable")):
+            shares[place] = min(sizes[place], rest // (len(sizes) - done))
+            rest -= shares[place]
+    else:
+        shares = _share(sizes, round(count * len(labels)))
+    if not shares.all():
+        raise InputError(f"--labels {count} of {len(labels):,} images leaves a class of {len(classes)} without a label")
+    return _draw(labels, shares, seed)
+
+
 def _share(sizes: np.ndarray, count: int) -> np.ndarray:
     """Return how many of ``count`` images are of each class, by largest remainders (ties: the lower class).
 

@@ -22,7 +22,7 @@ from errors import InputError
 from imagesets import DATA_DIR, DataSet, dataset, load
 from imagesets.data_set import DATASETS, is_path
 from imagesets.published import PARTS, PUBLISHED
-from imagesets.splits import stratified_part, stratified_split
+from imagesets.splits import choose_labelled, stratified_part, stratified_split
 
 UNPACKED = [f"{part}-ubyte" for part in PARTS]
 FILES = [f"{name}.gz" for name in UNPACKED]
@@ -325,3 +325,28 @@ def test_parts_are_proportional(labels, ratio, seed):
     assert (np.diff(part) > 0).all()
     taken = np.array([(labels[part] == c).sum() for c in classes])
     assert (np.abs(taken - sizes * count / len(labels)) < 1).all()
+
+
+def test_labelled_images_by_hand():
+    labels = np.array([0] * 2 + [1] * 5 + [2] * 9)
+    count = {n: np.bincount(labels[choose_labelled(labels, n, seed=3)]).tolist() for n in (3, 6, 7, 11, 16)}
+    assert count == {3: [1, 1, 1], 6: [2, 2, 2], 7: [2, 2, 3], 11: [2, 4, 5], 16: [2, 5, 9]}
+    assert np.bincount(labels[choose_labelled(labels, 0.5, seed=3)]).tolist() == [1, 3, 4]  # shares 1, 2.5 and 4.5
+    assert choose_labelled(labels, 1.0, seed=3).tolist() == list(range(16))
+    for refused in (0, 2, 17, 0.0, 0.1, 1.5, -1):
+        with pytest.raises(InputError, match="--labels"):
+            choose_labelled(labels, refused, seed=3)
+
+
+@settings(deadline=None, max_examples=100)
+@given(labels=many_labels, counts=st.tuples(st.integers(1, 80), st.integers(1, 80)), seed=st.integers(0, 2**40))
+def test_labelled_images_are_of_all_classes_equally_and_nested(labels, counts, seed):
+    _, sizes = np.unique(labels, return_counts=True)
+    few, many = (min(max(n, len(sizes)), len(labels)) for n in sorted(counts))
+    chosen = choose_labelled(labels, few, seed)
+    assert chosen.dtype == np.int64
+    assert (np.diff(chosen) > 0).all()
+    _, taken = np.unique(labels[chosen], return_counts=True)
+    assert (taken.sum(), len(taken)) == (few, len(sizes))
+    assert (taken[taken < sizes] >= taken.max() - 1).all()  # only a class that gives all images has fewer
+    assert set(chosen) <= set(choose_labelled(labels, many, seed))
