@@ -68,6 +68,10 @@ class LatencyDataset:
     def __len__(self):
         return len(self.labels)
 
+    def close_copies(self) -> None:
+        while self.copies:
+            self.copies.pop().close()
+
 
 class Copies(Protocol):
     """Moved copies of the training images, such as ``imagesets.augmentation.MovedCopies``."""
@@ -107,6 +111,10 @@ class Progress:
     seconds: float = 0.0
     phase_seconds: dict[str, float] = field(default_factory=dict)
 
+    def take(self, other: "Progress") -> None:
+        """Become equal to another progress."""
+        vars(self).update(vars(other))
+
     def add(self, learned: Learned, layers: dict[str, Layer]) -> None:
         """Add what a batch has learned. ``layers``: {label: layer} of the phase."""
         if learned.outcome:
@@ -122,8 +130,9 @@ class Step(NamedTuple):
     """A step of the training, which ``NetworkTrainer.steps`` yields.
 
     Attributes:
-        kind: "phase" (a phase begins), "chunk" (a chunk of images has passed stages that do not learn), "batch" (a
-            batch was learned), "validation" (the validation images were classified) or "epoch" (an epoch ends).
+        kind: "phase" (a phase begins, or goes on after an interruption), "chunk" (a chunk of images has passed stages
+            that do not learn), "batch" (a batch was learned), "validation" (the validation images were classified) or
+            "epoch" (an epoch ends).
         phase: the phase that is trained.
         title: the title of a progress bar.
         done, total: the number of images that are processed, and of all images.
@@ -368,9 +377,10 @@ class NetworkTrainer(StageGraph):
         """Train phase by phase, and yield a ``Step`` after each piece of work.
 
         At each yield, the progress and the network are complete: if they are saved and loaded, the training continues
-        with bit-identical results. Stages below those that learn do not change. Their maps are computed once for each
-        phase, and replace the maps in ``train`` and ``validation``. After the last step the network has the weights of
-        the last epoch.
+        with bit-identical results. At the step "phase", the caller may load the network and the progress of another
+        run that has trained the phase (``Progress.take``); the next phase follows then. Stages below those that learn
+        do not change. Their maps are computed once for each phase, and replace the maps in ``train`` and
+        ``validation``. After the last step the network has the weights of the last epoch.
 
         Args:
             train, validation: data sets; ``validation`` may be None.
@@ -391,9 +401,10 @@ class NetworkTrainer(StageGraph):
         prepared = None
         try:
             while progress.phase < len(self.phases):
-                phase = self.phases[progress.phase]
+                number = progress.phase
+                phase = self.phases[number]
                 row = progress.history[-1] if progress.epoch else None
-                count = phase.count_epochs(epochs[progress.phase], converge, row)
+                count = phase.count_epochs(epochs[number], converge, row)
                 gave_up = False
                 if patience and phase.needs_labels and progress.epoch:
                     gave_up = progress.epochs_since_best >= patience
@@ -403,11 +414,13 @@ class NetworkTrainer(StageGraph):
                     continue
                 if phase is not prepared:
                     yield Step("phase", phase)
+                    if progress.phase > number:  # the caller has taken it over from another run
+                        continue
                     yield from self._prepare(phase, train, validation, copies)
                     prepared = phase
 
                 title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
-                seeds = seed, progress.phase, progress.epoch
+                seeds = seed, number, progress.epoch
                 order = np.random.default_rng(seeds).permutation(len(train))
                 batches = torch.from_numpy(order).split(batch_size)
                 while progress.batch < len(batches):
@@ -416,8 +429,8 @@ class NetworkTrainer(StageGraph):
                     rng = np.random.default_rng((*seeds, progress.batch))
                     maps = train.maps[self.input_name(phase.stages[0])]
                     if phase.needs_labels and train.copies:  # a batch reads the original images or one of the copies
-                        number = rng.integers(len(train.copies) + 1)
-                        maps = [maps, *train.copies][number]
+                        drawn = rng.integers(len(train.copies) + 1)
+                        maps = [maps, *train.copies][drawn]
                     inputs = maps[chosen.to(maps.device)].to(self.device)
                     learned = phase.learn(self, inputs, train.labels[chosen], progress.epoch, rng)
                     progress.add(learned, dict(self.named_layers(phase.stages)))
@@ -438,8 +451,7 @@ class NetworkTrainer(StageGraph):
                 self._finish_epoch(phase, progress, len(train), outcome)
                 yield Step("epoch", phase, title, len(train), len(train), wins=wins)
         finally:
-            while train.copies:
-                train.copies.pop().close()
+            train.close_copies()
 
     def _check_data(self, train, validation) -> None:
         """Raise InputError if data sets do not fit the network."""
@@ -457,7 +469,8 @@ class NetworkTrainer(StageGraph):
         first = list(self.phases).index(phase)
         target = inputs[first]
         targets = set(inputs[first:])
-        if copies and phase.needs_labels and not train.copies:
+        train.close_copies()  # of a phase before
+        if copies and phase.needs_labels:
             for number, moved in enumerate(copies, start=1):
                 computed = {}
                 chunks = self.propagate({INPUT: moved}, [target], computed, bits=True, file=copies.file(number))

@@ -1,12 +1,8 @@
 """Train a first-spike network on MNIST-like images, by STDP and reward-modulated STDP: ``python train.py --help``.
 
-The way to a changed weight: ``Run.train`` → ``complete_phase`` → ``train_phase`` (training/run.py) →
-``NetworkTrainer.steps`` (network_trainer.py) → ``Phase.learn`` (engine/phases.py) → ``Layer.learn_features`` or
-``learn_decisions`` (engine/layers.py) → the function of this name in a backend. To understand what is computed, read it
-in engine/torch_backend.py, which a GPU or ``--backend torch`` runs, and the equations in engine/rules.py. On a CPU,
-compiled kernels compute the same: engine/event/backend.py → ``compete`` (competition.py) chooses the winners,
-``update_winners`` → ``renew`` (plasticity.py) change their weights. benchmarks/reference.py shows a whole network on
-one screen, but with learning rates that do not double.
+The loop is ``learn``. To read what is computed from there on, follow ``NetworkTrainer.steps`` (network_trainer.py) →
+``Phase.learn`` (engine/phases.py) → ``Layer.learn_features`` (engine/layers.py) → the function of this name in
+engine/torch_backend.py; docs/engine.md follows the compiled kernels, which compute the same.
 """
 
 import sys
@@ -76,7 +72,20 @@ def train(settings: TrainSettings) -> None:
         run.save()
         run.folder = put_in_place(folder)  # from now on, the run can be resumed
         with offer_resume(run.folder):
-            run.train()
+            learn(run)
+            run.finish()
+
+
+def learn(run: Run) -> None:
+    """Train the network of a run step by step. The run logs, draws and saves after each step."""
+    settings = run.plan.settings
+    options = {name: getattr(settings, name) for name in ("batch_size", "seed", "patience", "converge")}
+    options |= {"progress": run.progress, "copies": run.make_copies()}
+    with run.open() as (images, validation):
+        for step in run.plan.model.steps(images, validation, settings.epochs, **options):
+            if step.phase not in run.phases:  # it comes after --until
+                break
+            run.record(step)
 
 
 def resume(settings: TrainSettings) -> None:
@@ -114,7 +123,9 @@ def resume(settings: TrainSettings) -> None:
         for temporary in find_temporaries(folder.path):
             temporary.unlink()
         start = Start(progress, checkpoint.run)
-        Run(plan, folder.path, start, shared).train(is_resumed=True)
+        run = Run(plan, folder.path, start, shared, is_resumed=True)
+        learn(run)
+        run.finish()
 
 
 if __name__ == "__main__":

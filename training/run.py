@@ -1,10 +1,14 @@
-"""A training run: it reads the data, trains, tests and draws, and writes all files into its own folder."""
+"""A training run: it encodes the images, records each step of the training, tests, and writes all files.
+
+The loop is ``learn`` in train.py.
+"""
 
 import math
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +46,16 @@ from utils import describe_environment, get_peak_memory, try_lock, write_json
 
 PAGE_EVERY = 10.0  # seconds between two pages of a run that trains
 WAIT = 0.5  # seconds between two looks at a phase that another run trains
+SHARED_FILE = "phase.safetensors"
 NO_SCORES = "no stage of this network decides; see its convergence, figures and activation maps"
 
 
 class Run:
-    """A training run: it trains, logs, saves, tests and draws.
+    """The record of a training run in its own folder: its log, checkpoints, scores, figures and activation maps.
 
-    It saves its progress in ``checkpoints/last.safetensors``, and the weights of the epoch with the best validation
-    accuracy (without validation: of the last epoch) in ``checkpoints/best.safetensors``.
+    ``open`` it, ``record`` each step of the training, then ``finish`` it. It saves its progress in
+    ``checkpoints/last.safetensors``, and the weights of the epoch with the best validation accuracy (without
+    validation: of the last epoch) in ``checkpoints/best.safetensors``.
 
     Args:
         plan: what is trained and written.
@@ -57,18 +63,26 @@ class Run:
         start: where the training begins.
         shared: a folder for each of the first phases, which several runs share: the run takes over the phases that are
             in their folders. It trains the others, and saves them there.
+        is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
+
+    Attributes:
+        phases: the phases that are trained.
+        validation: the encoded validation images, or None.
     """
 
-    def __init__(self, plan: Plan, folder: Path, start: Start, shared: Sequence[Path] = ()):
+    def __init__(self, plan: Plan, folder: Path, start: Start, shared: Sequence[Path] = (), is_resumed: bool = False):
         self.plan = plan
         self.folder = folder
         self.progress = start.progress
         self.notes = (*plan.data.set.notes, *start.notes)
         self.shared = shared
+        self.is_resumed = is_resumed
+        self.phases = list(plan.model.phases)[: plan.last + 1]
         self.stop = StopRequest()
+        self.lock = ExitStack()  # of the shared phase that is trained
         self.saved_at = time.monotonic()
         self.shown_at = -math.inf
-        self.record = {
+        self.about = {
             "flags": plan.settings.to_dict(),
             "dataset": plan.data.set.name,
             "class_names": list(plan.data.set.class_names),
@@ -78,125 +92,43 @@ class Run:
             "diagnosis": start.record.get("diagnosis", []),
         }
         if plan.data.set.colours:
-            self.record["border"] = find_border(plan.data.set.train_images)
+            self.about["border"] = find_border(plan.data.set.train_images)
 
     # -----------------------------------------------------------------------------------------------------------------
     # Training
 
-    def train(self, is_resumed: bool = False) -> None:
-        """Train from the progress on, test, and write all files. Raises Stopped after Ctrl-C or SIGTERM.
+    @contextmanager
+    def open(self) -> Iterator[tuple[LatencyDataset, LatencyDataset | None]]:
+        """Begin the log, and encode the images. Yields the training images, and the validation images if they are used.
 
-        is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
+        During the context, Ctrl-C and SIGTERM stop the run after its batch: ``record`` raises Stopped.
         """
-        start = time.perf_counter()
+        self.began = time.perf_counter()
         plan = self.plan
-        phases = list(plan.model.phases)[: plan.last + 1]
         self.log = RunLog(self.folder, plan.settings.tensorboard)
-        self.log.info(f"{'resuming' if is_resumed else 'run folder'}  {self.folder}")
+        self.log.info(f"{'resuming' if self.is_resumed else 'run folder'}  {self.folder}")
         counts = [f"{count:,} {split}" for split, count in plan.data.count_images().items()]
         self.log.info(f"{'  '.join(counts)} {name_unit(plan.encoder.colours)}")
         self.log.info_all(self.notes)
-        if not is_resumed:
+        if not self.is_resumed:
             self.log_history()
         self.save()  # with these settings
         self.log.board.log_network(summarize(plan.model, *plan.data.set.image_size[:2]))
         self.announce("the encoder")
-        seconds = {"encoding": -time.perf_counter()}
+        start = time.perf_counter()
         train = self.encode_split("train")
-        needs_labels = any(phase.needs_labels for phase in phases)
-        validation = self.encode_split("validation") if needs_labels else None
-        seconds["encoding"] += time.perf_counter()
+        needs_labels = any(phase.needs_labels for phase in self.phases)
+        self.validation = self.encode_split("validation") if needs_labels else None
+        self.seconds = {"encoding": time.perf_counter() - start}
         self.diagnosis = None
         if not plan.settings.dry_run:
             self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.settings.converge)
-            if not is_resumed:
-                self.log_diagnosis(self.diagnosis.diagnose_border(self.record.get("border", 0.0)))
-        with handle_signals(self.stop.note):
-            while self.progress.phase < len(phases):
-                self.complete_phase(train, validation)
-        if plan.settings.until:
-            self.save()
-            if plan.features:
-                read_features(plan, self.folder, self.log)
-            command = RunFolder(self.folder).resume_command
-            self.log.info(f"ended after {phases[-1].name}; train the rest with\n    {command}")
-        else:
-            del train
-            self.record["test_reads"] += plan.settings.scored_split == "test"
-            self.save()
-            self.finish(validation, seconds, start)
-        self.log.close()
+            if not self.is_resumed:
+                self.log_diagnosis(self.diagnosis.diagnose_border(self.about.get("border", 0.0)))
+        with handle_signals(self.stop.note), self.lock:
+            yield train, self.validation
 
-    def complete_phase(self, train: LatencyDataset, validation: LatencyDataset | None) -> None:
-        """Train the current phase to its end. If runs share it (``--shared-phases``), take it over or save it there."""
-        with self.claim_phase() as file:
-            if file is None:
-                self.train_phase(train, validation)
-            elif not self.take_shared(file):
-                self.train_phase(train, validation)
-                save_checkpoint(file, self.plan.model, self.plan.encoder, self.record, self.progress)
-
-    def train_phase(self, train: LatencyDataset, validation: LatencyDataset | None) -> None:
-        """Train the current phase to its end."""
-        number = self.progress.phase
-        settings = self.plan.settings
-        steps = self.plan.model.steps(
-            train,
-            validation,
-            settings.epochs,
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            patience=settings.patience,
-            converge=settings.converge,
-            progress=self.progress,
-            copies=self.make_copies(),
-        )
-        with closing(steps):
-            for step in steps:
-                if self.progress.phase > number:
-                    return
-                self.follow(step, validation)
-
-    def take_shared(self, file: Path) -> bool:
-        """Take over the current phase from a file. Returns whether the file is there, and contains this phase."""
-        if not file.exists():
-            return False
-        number = self.progress.phase
-        phase = self.plan.model.phases[number]
-        before = len(self.progress.history)
-        try:
-            self.progress = load_shared(file, self.plan, number)
-        except InputError as error:
-            self.log.info(f"{phase.name} is trained again: {error}")
-            file.unlink()  # it may be a link, which saving would refuse to replace
-            return False
-        self.log.info(f"{phase.name}: from {file}, with the seconds of that training")
-        self.log_history(before)
-        if len(self.progress.history) > before:
-            self.diagnose(phase)
-        return True
-
-    @contextmanager
-    def claim_phase(self) -> Iterator[Path | None]:
-        """Lock the current phase if several runs share it, so that other runs wait until it is trained.
-
-        Yields its checkpoint, which exists if the phase is trained; None if it is not shared.
-        """
-        number = self.progress.phase
-        if number >= len(self.shared):
-            yield None
-            return
-        folder = self.shared[number]
-        folder.mkdir(parents=True, exist_ok=True)
-        while (descriptor := try_lock(folder)) is None:
-            self.stop_if_asked()
-            time.sleep(WAIT)
-        try:
-            yield folder / "phase.safetensors"
-        finally:
-            os.close(descriptor)
-
-    def follow(self, step: Step, validation: LatencyDataset | None) -> None:
+    def record(self, step: Step) -> None:
         """Log, draw and save after a step of the training. Raises Stopped if a signal has requested it."""
         board = self.log.board
         progress = self.progress
@@ -204,7 +136,7 @@ class Run:
         outcome = Outcome(*progress.outcome) if step.kind == "batch" and step.learned.outcome else None
         if step.kind == "phase":
             self.log.close_bar()
-            self.announce(step.phase.name)
+            self.begin_phase(step.phase)
         elif step.kind != "epoch":
             left = ""
             if step.kind == "batch":
@@ -214,7 +146,8 @@ class Run:
         if outcome:
             board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
         elif step.kind == "validation":
-            board.log_validation(validation.labels, step.decisions, progress.history, self.record["class_names"])
+            labels = self.validation.labels
+            board.log_validation(labels, step.decisions, progress.history, self.about["class_names"])
         elif step.kind == "epoch":
             self.finish_epoch(step)
         is_due = step.kind == "batch" and time.monotonic() - self.saved_at >= settings.save_every
@@ -222,6 +155,47 @@ class Run:
             self.log.flush()  # what a checkpoint counts as done is on the disk before the checkpoint
             self.save()
         self.stop_if_asked()
+
+    def begin_phase(self, phase: Phase) -> None:
+        """Begin a phase. If runs share it (``--shared-phases``), take it over when no other run trains it any more."""
+        self.announce(phase.name)
+        number = self.progress.phase
+        if number >= len(self.shared):
+            return
+        folder = self.shared[number]
+        folder.mkdir(parents=True, exist_ok=True)
+        while (descriptor := try_lock(folder)) is None:
+            self.stop_if_asked()
+            time.sleep(WAIT)
+        self.lock.callback(os.close, descriptor)
+        if self.take_shared(folder / SHARED_FILE, phase):
+            self.lock.close()
+
+    def end_phase(self, phase: Phase) -> None:
+        """Log what is wrong after the last epoch of a phase. If runs share the phase, save it for them."""
+        self.diagnose(phase)
+        number = self.progress.phase
+        if number < len(self.shared):
+            ended = replace(self.progress, phase=number + 1, epoch=0)
+            save_checkpoint(self.shared[number] / SHARED_FILE, self.plan.model, self.plan.encoder, self.about, ended)
+            self.lock.close()
+
+    def take_shared(self, file: Path, phase: Phase) -> bool:
+        """Take over the current phase from a file. Returns whether the file is there, and contains this phase."""
+        if not file.exists():
+            return False
+        before = len(self.progress.history)
+        try:
+            self.progress.take(load_shared(file, self.plan, self.progress.phase))
+        except InputError as error:
+            self.log.info(f"{phase.name} is trained again: {error}")
+            file.unlink()  # it may be a link, which saving would refuse to replace
+            return False
+        self.log.info(f"{phase.name}: from {file}, with the seconds of that training")
+        self.log_history(before)
+        if len(self.progress.history) > before:
+            self.diagnose(phase)
+        return True
 
     def stop_if_asked(self) -> None:
         """Raise Stopped if a signal has requested it. The run is saved."""
@@ -252,7 +226,7 @@ class Run:
         if gave_up and not is_last:
             self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
         if is_last or gave_up:
-            self.diagnose(phase)
+            self.end_phase(phase)
         if settings.figures and time.monotonic() - self.shown_at >= PAGE_EVERY:
             title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"
             write_training_page(self.folder, model, encoder, title)
@@ -273,7 +247,7 @@ class Run:
     def log_diagnosis(self, texts: Iterable[str]) -> None:
         """Log the texts of the diagnosis, and keep them for results.json."""
         new = list(texts)
-        self.record["diagnosis"] += new
+        self.about["diagnosis"] += new
         self.log.info_all(new)
 
     def log_history(self, first: int = 0) -> None:
@@ -330,7 +304,7 @@ class Run:
         """Save a checkpoint of the network, with the weights ``state`` (None: the current weights)."""
         progress = self.progress if name == "last.safetensors" else None
         path = self.folder / "checkpoints" / name
-        save_checkpoint(path, self.plan.model, self.plan.encoder, self.record, progress, state)
+        save_checkpoint(path, self.plan.model, self.plan.encoder, self.about, progress, state)
         self.saved_at = time.monotonic()
 
     def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:
@@ -348,11 +322,22 @@ class Run:
     # -----------------------------------------------------------------------------------------------------------------
     # The end of the run
 
-    def finish(self, validation: LatencyDataset | None, seconds: dict[str, float], start: float) -> None:
-        """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout.
+    def finish(self) -> None:
+        """Test the network, and write all files. After ``--until``, which leaves phases untrained, there is no test."""
+        if self.plan.settings.until:
+            self.save()
+            if self.plan.features:
+                read_features(self.plan, self.folder, self.log)
+            command = RunFolder(self.folder).resume_command
+            self.log.info(f"ended after {self.phases[-1].name}; train the rest with\n    {command}")
+        else:
+            self.about["test_reads"] += self.plan.settings.scored_split == "test"
+            self.save()
+            self.test()
+        self.log.close()
 
-        seconds: {part of the run: seconds}, for results.json. start: time at which the process began to train.
-        """
+    def test(self) -> None:
+        """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
         plan = self.plan
         settings = plan.settings
         split = settings.scored_split
@@ -361,7 +346,7 @@ class Run:
         images, labels, chosen = data.get_split(split)
         train = data.splits["train"]
         latencies = self.encode_split(split).maps[INPUT]
-        evaluations = self.evaluate(latencies, labels[chosen], validation)
+        evaluations = self.evaluate(latencies, labels[chosen])
         energy = measure_energy(plan.model, plan.encoder, latencies)
         if best is None:
             self.save("best.safetensors")
@@ -386,7 +371,7 @@ class Run:
             augmentation=plan.augmentation,
             seed=settings.seed,
         )
-        facts = {"diagnosis": self.record["diagnosis"], "energy": energy, **self._collect_facts(seconds)}
+        facts = {"diagnosis": self.about["diagnosis"], "energy": energy, **self._collect_facts()}
         maps = self.folder / "maps" / "end"
         if settings.figures:
             self.log.info("drawing the figures")
@@ -395,31 +380,31 @@ class Run:
         self._log_scores(evaluations)
         if plan.features:
             facts |= read_features(plan, self.folder, self.log)
-        seconds["since the last start"] = time.perf_counter() - start
+        self.seconds["since the last start"] = time.perf_counter() - self.began
         peak = get_peak_memory()
-        facts |= {"peak_memory_mb": peak, "flags": self.record["flags"]}
+        facts |= {"peak_memory_mb": peak, "flags": self.about["flags"]}
         results = collect_results(evaluations, facts)
         if settings.figures:
             write_page(self.folder, report, maps, results)
         write_json(self.folder / "results.json", results)  # its flags mark the run as finished
         memory = f", {peak:,.0f} MB at most" if peak else ""
-        self.log.info(f"{seconds['since the last start']:.0f} s{memory}; see {self.folder}")
+        self.log.info(f"{self.seconds['since the last start']:.0f} s{memory}; see {self.folder}")
         if settings.dry_run:
             self.log.info("a dry run: accuracies of a few images are no results")
 
-    def _collect_facts(self, seconds: dict[str, float]) -> dict[str, Any]:
-        """Return what results.json contains beside the scores. ``seconds`` gets those of the phases."""
+    def _collect_facts(self) -> dict[str, Any]:
+        """Return what results.json contains beside the scores."""
         if self.plan.model.decision is None:
             scored = {"scores": NO_SCORES}
         else:
             best = dict(self.progress.best or {})
             best.pop("state", None)
-            scored = {"best_epoch": best or None, "test_reads": self.record["test_reads"]}
-        seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
+            scored = {"best_epoch": best or None, "test_reads": self.about["test_reads"]}
+        self.seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
         environment = describe_environment()
         return {
             **scored,
-            "seconds": seconds,
+            "seconds": self.seconds,
             "images": self.plan.data.count_images(),
             "machine": {key: environment[key] for key in ("git_commit", "processor", "cores", "threads")},
         }
@@ -436,9 +421,7 @@ class Run:
             split, which = key.split(".")
             self.log.info(f"{split:<10} {which}  {evaluation.describe(name_unit(self.plan.encoder.colours))}")
 
-    def evaluate(
-        self, latencies: LatencyMap, labels: np.ndarray, validation: LatencyDataset | None
-    ) -> dict[str, Evaluation]:
+    def evaluate(self, latencies: LatencyMap, labels: np.ndarray) -> dict[str, Evaluation]:
         """Evaluate the best and the last weights. Afterwards the network has the best weights.
 
         Returns {"test.last", "test.best" and, if there are validation images, "validation.best"}. If the test images
@@ -449,6 +432,7 @@ class Run:
             return {}
         split = self.plan.settings.scored_split
         best = self.progress.best
+        validation = self.validation
         phase = model.phases[-1]
         last_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         if best is not None:

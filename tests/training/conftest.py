@@ -18,18 +18,18 @@ def undrawn(monkeypatch):
 @pytest.fixture
 def stop_after(monkeypatch):
     """A function that stops all later starts, as Ctrl-C does, after a number of batches (None: never)."""
-    plain, limit = Run.follow, None
+    plain, limit = Run.record, None
 
-    def follow(self, step, validation):
+    def record(self, step):
         self.batches = getattr(self, "batches", 0) + (step.kind == "batch")
         self.stop.asked = self.batches == limit
-        plain(self, step, validation)
+        plain(self, step)
 
     def set_limit(batches):
         nonlocal limit
         limit = batches
 
-    monkeypatch.setattr(Run, "follow", follow)
+    monkeypatch.setattr(Run, "record", record)
     return set_limit
 
 

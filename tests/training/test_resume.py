@@ -161,7 +161,7 @@ def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbe
     run = only_run(tmp_path)
     old = results(run)
     with monkeypatch.context() as context:  # killed before the first checkpoint
-        context.setattr(Run, "train", Mock(side_effect=KeyboardInterrupt))
+        context.setattr(train, "learn", Mock(side_effect=KeyboardInterrupt))
         assert start("--resume latest --epochs 1 1 2", tmp_path) == 130
     stop_after(1)
     assert start("--resume latest", tmp_path) == 130
@@ -210,13 +210,13 @@ def test_the_latest_run_has_the_newest_checkpoint(tmp_path):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_gives_its_exit_code(number, code, tmp_path, undrawn, monkeypatch, capsys):
-    plain = Run.follow
+    plain = Run.record
 
-    def follow(self, step, validation):
+    def record(self, step):
         os.kill(os.getpid(), number)
-        plain(self, step, validation)
+        plain(self, step)
 
-    monkeypatch.setattr(Run, "follow", follow)
+    monkeypatch.setattr(Run, "record", record)
     assert start(f"{SMALL} --epochs 1 1 1", tmp_path) == code
     assert "stopped and saved; continue with" in capsys.readouterr().out
 
@@ -320,7 +320,8 @@ def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
 
 def test_a_run_can_be_resumed_as_soon_as_it_begins(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(Run, "train", lambda run: seen.append(run.folder / "checkpoints" / "last.safetensors"))
+    monkeypatch.setattr(Run, "finish", lambda run: None)
+    monkeypatch.setattr(train, "learn", lambda run: seen.append(run.folder / "checkpoints" / "last.safetensors"))
     assert start(WORDS, tmp_path) == 0
     progress = load_checkpoint(seen[0]).progress
     assert progress.phase == progress.batch == 0
