@@ -57,6 +57,8 @@ class Encoder(Declared):
         if "__init__" in vars(cls):
             form = "@dataclass(frozen=True) above the class, and its parameters as fields, such as light: int = 200"
             raise InputError(f"the encoder {cls.__name__} cannot have an __init__; write {form}")
+        if isinstance(cls.fitted, str):
+            raise InputError(f"the encoder {cls.__name__} needs a tuple of names: fitted = ({cls.fitted!r},)")
         if name:
             cls.name = name
             register(ENCODERS, [name], cls)
@@ -89,12 +91,19 @@ class Encoder(Declared):
         return {}
 
     def with_state(self, tensors: Mapping[str, torch.Tensor]) -> "Encoder":
-        """Return a copy with the tensors that ``fit`` has returned. Raises InputError if they are those of another."""
+        """Return a copy with the tensors that ``fit`` has returned.
+
+        Raises InputError if they are those of another encoder, and if one is not a dense tensor of finite numbers.
+        """
         names = set(tensors) if isinstance(tensors, Mapping) else set()
         if names != set(self.fitted):
             wanted = ", ".join(self.fitted) or "none"
             given = ", ".join(sorted(names)) or "none"
             raise InputError(f"the encoder {self.name} needs fitted tensors by name: {wanted}; it has {given}")
+        for name, tensor in tensors.items():
+            if fault := _find_fault(tensor):
+                wanted = "a dense tensor of finite numbers, such as torch.from_numpy(array) or torch.tensor(number)"
+                raise InputError(f"{type(self).__name__}.fit must return {wanted} as {name!r}, not {fault}")
         fitted = copy(self)
         object.__setattr__(fitted, "state", dict(tensors))
         return fitted
@@ -133,6 +142,17 @@ class Encoder(Declared):
     def count_macs(self, height: int, width: int) -> int:
         """Return the number of multiply-accumulates of the filters for an image; 0 if there are none."""
         return 0
+
+
+def _find_fault(tensor: object) -> str | None:
+    """Return why a value is not a dense tensor of finite numbers of a type that NumPy has; None if it is one."""
+    if not isinstance(tensor, torch.Tensor):
+        return type(tensor).__name__
+    try:
+        is_finite = np.isfinite(tensor.numpy(force=True)).all()
+    except TypeError:
+        return f"{tensor.dtype} in {tensor.layout}"
+    return None if is_finite else "nan or inf"
 
 
 def _check_encoding(encode: Callable) -> Callable:

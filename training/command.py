@@ -97,9 +97,13 @@ def command_line(execute: Callable[[list[str]], int | None]) -> Callable[..., in
 
 def report_error(program: str, error: BaseException) -> int:
     """Print an exception as one line on stderr, with control characters escaped. Returns the exit code 2."""
-    hint = "" if isinstance(error, InputError | OSError) else " (--traceback prints more)"
-    warn(f"{program}: {make_printable(describe_error(error))}{hint}")
+    warn(f"{program}: {make_printable(describe_error(error))}{offer_traceback(error)}")
     return 2
+
+
+def offer_traceback(error: BaseException) -> str:
+    """Return the end of the line about an exception: how to print more, if there is more to read than a message."""
+    return "" if isinstance(error, InputError | OSError) else " (--traceback prints more)"
 
 
 def warn(text: str) -> None:

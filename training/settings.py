@@ -635,7 +635,8 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
     for name in sorted(given.keys() - free):
         before = getattr(saved, name)
         if given[name] != before:
-            settings.refuse(name, f"{to_text(given[name])} would change the run, which has {to_text(before)}")
+            change = f"{to_text(given[name])} would change the run, which has {to_text(before)}"
+            settings.refuse(name, f"{change}; it is for a new run, with another --name")
     return replace(saved, **commands, **{name: given[name] for name in given.keys() & free}), longer
 
 

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from errors import InputError, describe_reason
+from errors import InputError, describe_reason, find_place
+from models import PLUGINS
 from report.run_folder import RunFolder
-from training.command import warn
+from training.command import offer_traceback, warn
 
 
 class Stopped(KeyboardInterrupt):
@@ -60,9 +61,10 @@ class StopRequest:
 def offer_resume(folder: Path) -> Iterator[None]:
     """Print the command that continues the run in the folder, if a signal or a full disk stops it.
 
-    During the training, ``StopRequest`` handles the signals, and the run is saved first.
+    During the training, ``StopRequest`` handles the signals, and the run is saved first. A run does not continue with
+    another version of its plugin, so the message of an error contains what to do when the plugin has changed.
 
-    Raises Stopped after a signal, and InputError if the disk is full.
+    Raises Stopped after a signal, and InputError if the disk is full, or after an error that a plugin may have made.
     """
     run = RunFolder(folder)
     try:
@@ -72,7 +74,12 @@ def offer_resume(folder: Path) -> Iterator[None]:
         if not stopped.is_saved:
             print(f"stopped immediately; continue from the last checkpoint with\n    {run.resume_command}", flush=True)
         raise
-    except (InputError, OSError) as error:
-        if not isinstance(error.__cause__ or error, OSError):  # it would happen again
-            raise
-        raise InputError(f"{describe_reason(error)}; continue with: {run.resume_command}") from error
+    except BaseException as error:
+        is_input = isinstance(error, InputError)
+        text = f"{describe_reason(error)}{offer_traceback(error)}"
+        if isinstance(error, InputError | OSError) and isinstance(error.__cause__ or error, OSError):
+            raise InputError(f"{text}; continue with: {run.resume_command}") from error
+        if PLUGINS and (is_input or find_place(error)):  # otherwise it would happen again
+            again = f"start again with another --name, or delete {folder}"
+            raise InputError(f"{text}; when the plugin has changed, {again}") from error
+        raise

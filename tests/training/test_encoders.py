@@ -1,5 +1,6 @@
 """Encoders by name: the registry, the encoders that networks declare, and a new encoder in a few lines."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -47,6 +48,23 @@ def test_a_declaration_has_no_state():
     assert to_plain(fitted) == {"brightness": {"time_steps": 4, "light": 200}}
     assert fitted.encode(np.array([[[180, 90, 0]]], np.uint8)).tolist() == [[[[0, 2, 4]]]]
     assert not replace(fitted, light=7).state
+
+
+UNSAVED = (
+    np.ones(3), 0.5, [1.0], torch.tensor(math.nan), torch.tensor([1, math.inf]), torch.ones(2).to_sparse(),
+    torch.ones(2, dtype=torch.bfloat16),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("value", UNSAVED, ids=str)
+def test_what_a_checkpoint_cannot_contain_is_refused_as_fitted_state(value):
+    with refuses("'lightest'"):
+        Brightness().with_state({"lightest": value})
+
+
+def test_the_names_of_the_fitted_tensors_are_a_tuple():
+    with refuses("fitted = ('mean',)"):
+        type("Own", (Encoder,), {"fitted": "mean"})
 
 
 def test_a_network_names_its_encoder_and_sets_it():

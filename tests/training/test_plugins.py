@@ -267,6 +267,21 @@ def test_an_exception_of_a_plugin_is_one_line_with_its_place(what, own, tmp_path
     assert line.startswith(f"train.py: {own}, line {text.count(chr(10)) + 1}: ")
 
 
+@pytest.mark.parametrize("fault", ["0 * images", "1 / 0"])
+def test_what_to_do_after_a_repair(fault, own, tmp_path, capsys):
+    """The run has the SHA-256 of the plugin, so a repaired one needs a new run; both lines name another --name."""
+    own.write_text(OWN.replace("return (images", f"return {fault} + (images"))
+    words = f"--model plug --encoder ink --dataset squares --image-size 30 30 --plugin {own} --dry-run --threads 1"
+    assert start(f"{words} --name bad", tmp_path) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "another --name" in line
+    assert f"delete {tmp_path / 'bad'}" in line
+    assert ("--traceback" in line) == (fault == "1 / 0")
+    own.write_text(OWN)
+    line = assert_refuses(train.main, f"--resume {tmp_path / 'bad'} --plugin {own}", own.name, capsys)
+    assert "another --name" in line
+
+
 @pytest.mark.parametrize("method", ["schedule", "adapt", "first_rates"])
 def test_rates_that_are_no_numbers(method, own, tmp_path, capsys):
     own.write_text(f"{OWN}{RULE.replace('METHOD', method)}return VALUES[0]\n\nVALUES = [None]")
