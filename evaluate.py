@@ -83,8 +83,8 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         images = add_noise(images, noise, strength)
         tested += f" with noise {settings.noise}"
     indices = choose_map_images(settings, labels)
-    summary = describe(model, data, trained)
-    check_memory("the latencies of the test images", len(images) * count_neurons(model, INPUT, data.image_size))
+    summary = describe(model, trained)
+    check_memory("the latencies of the test images", len(images) * count_neurons(model, INPUT))
     name = f"{model.name}-{to_folder_name(data.name)}-evaluation"
     with claim_folder(settings.output, name, settings.name) as claimed:
         folder = put_in_place(claimed)
@@ -95,7 +95,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     bits = [*measure_bits(model, latencies, labels, settings.bits)]
     report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
     facts = {"checkpoint": str(checkpoint.path), "dataset": data.name, "fingerprint": data.fingerprint}
-    facts["energy"] = measure_energy(model, encoder, latencies)
+    facts["energy"] = measure_energy(model, encoder, latencies, data.image_size)
     if settings.noise:
         facts["noise"] = settings.noise
     if bits:
@@ -205,7 +205,7 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
     pairs = [
         (f"{content.num_classes} classes", f"{data.num_classes} classes"),
         (IMAGES[content.build_encoder().colours], IMAGES[data.colours]),
-        [f"images of --image-size {to_text(size)}" for size in (content.image_size, data.image_size)],
+        [f"images of --image-size {to_text(size)}" for size in (content.picture_size, data.image_size)],
     ]
     if is_path(dataset):
         names = [f"the classes {', '.join(classes)}" for classes in (content.run["class_names"], data.class_names)]

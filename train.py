@@ -51,7 +51,7 @@ def main(words: list[str]) -> int | None:
 def print_summary(settings: TrainSettings) -> None:
     data = load_data(settings)
     _, _, model = resolve(settings, data)
-    print_output(describe(model, data, settings))
+    print_output(describe(model, settings))
 
 
 def train(settings: TrainSettings) -> None:

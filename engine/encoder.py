@@ -40,6 +40,8 @@ class Encoder(Declared):
     returns them. A declared encoder has no tensors: ``with_state`` returns a copy that has them in ``state``.
     Checkpoints contain them.
 
+    An encoder whose latencies have another height and width than the images overrides ``shape``.
+
     The images that ``encode`` gets and the latencies that it returns are checked here, for all encoders.
     """
 
@@ -78,8 +80,15 @@ class Encoder(Declared):
     def polarity(self) -> tuple[int, ...]:
         return (1, -1) * len(self.scales) or (0,) * self.channels
 
+    def shape(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the latencies of images of this size; by default those of the images.
+
+        Raises InputError if the images are too small.
+        """
+        return height, width
+
     def encode(self, images: np.ndarray) -> np.ndarray | torch.Tensor:
-        """Return latencies uint8 ``(N, channels, H, W)`` of images uint8 ``(N, H, W)``, in colour ``(N, H, W, 3)``.
+        """Return latencies uint8 ``(N, channels, *shape)`` of images uint8 ``(N, H, W)``, in colour ``(N, H, W, 3)``.
 
         A latency is a time step from 0 to ``time_steps`` - 1, or ``time_steps`` for silence. The images may be given as
         a tensor or an array; every caller gets a tensor.
@@ -129,7 +138,7 @@ class Encoder(Declared):
         """Return the latencies of the images as a tensor. Raises InputError if they have another type or shape."""
         if isinstance(latencies, np.ndarray):
             latencies = torch.from_numpy(np.require(latencies, requirements=["C", "W"]))
-        shape = len(images), self.channels, *images.shape[1:3]
+        shape = len(images), self.channels, *self.shape(*images.shape[1:3])
         wanted = f"--encoder: {type(self).__name__}.encode must return uint8 {shape} from 0 to {self.time_steps}"
         if not isinstance(latencies, torch.Tensor):
             raise InputError(f"{wanted}, not {type(latencies).__name__}")

@@ -30,10 +30,14 @@ ASSUMPTIONS = (
 
 
 @torch.no_grad()
-def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMap) -> dict:
+def measure_energy(
+    model: NetworkTrainer, encoder: Encoder, latencies: LatencyMap, image_size: tuple[int, int] | None = None
+) -> dict:
     """Count the operations of a network for encoded images uint8 (N, C, H, W), and estimate their energy.
 
     The counts are means over at most ``MAX_IMAGES`` of the images, evenly spaced.
+
+    image_size: height and width of the images; None: those of the latencies.
 
     Returns a dict of plain numbers:
 
@@ -62,7 +66,7 @@ def measure_energy(model: NetworkTrainer, encoder: Encoder, latencies: LatencyMa
     parameters = sum(weight.numel() for weight in weights)
     zero = sum(int((weight == 0).sum()) for weight in weights)
     small = sum(int((weight < SMALL_WEIGHT).sum()) for weight in weights)
-    encoder_macs = encoder.count_macs(*latencies.shape[2:])
+    encoder_macs = encoder.count_macs(*(image_size or latencies.shape[2:]))
     mac = ADDITION + MULTIPLICATION
     return {
         "stages": stages,

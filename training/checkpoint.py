@@ -32,7 +32,7 @@ from utils import write_atomically
 
 # Of Checkpoint.run
 RUN_TYPES = {"flags": dict, "dataset": str, "class_names": list, "fingerprint": str, "code": dict, "border": float}
-RUN_TYPES |= {"test_reads": int, "diagnosis": list}
+RUN_TYPES |= {"test_reads": int, "diagnosis": list, "image_size": list}
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Checkpoint:
             network. A field that is newer than the checkpoint has its default.
         encoding: the encoder as plain values.
         state: the network's state dict.
-        run: about the run that trained the network, "flags", "dataset", "class_names", "fingerprint", "code" (see
-            ``shared_phases.describe_code``), "test_reads" (how often it has classified the test images), "diagnosis"
-            (what was wrong, see ``report/diagnosis.py``) and, of images, "border" (see ``find_border``); {} if no run
-            did.
+        run: about the run that trained the network, "flags", "dataset", "class_names", "image_size" (see
+            ``picture_size``), "fingerprint", "code" (see ``shared_phases.describe_code``), "test_reads" (how often it
+            has classified the test images), "diagnosis" (what was wrong, see ``report/diagnosis.py``) and, of images,
+            "border" (see ``find_border``); {} if no run did.
         progress: how far the run is; None if the checkpoint contains only a network.
         encoder_state: what the encoder has fitted to the training images.
     """
@@ -68,6 +68,11 @@ class Checkpoint:
     run: dict = field(default_factory=dict)
     progress: Progress | None = None
     encoder_state: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width of the images, in pixels, which an encoder may change to ``image_size``."""
+        return tuple(self.run.get("image_size", self.image_size))
 
     def build_encoder(self) -> Encoder:
         """Build the encoder, fitted as it was. Raises InputError if this version of the program has no such encoder."""

@@ -133,7 +133,7 @@ def make_plan(settings: TrainSettings, data: DataSet, encoder: Encoder, model: N
         last=len(model.phases) - 1 if settings.until is None else model.find_phase(settings.until),
         map_images=choose_map_images(settings, labels[chosen], settings.scored_split),
         features=plan_features(settings, split, model),
-        summary=describe(model, data, settings),
+        summary=describe(model, settings),
     )
 
 
@@ -168,7 +168,7 @@ def resolve(
         backend=settings.backend,
         time_steps=encoder.time_steps,
         overrides=overrides,
-        image_size=data.image_size[:2],
+        image_size=encoder.shape(*data.image_size[:2]),
     )
     epochs = settings.epochs or model.epochs
     model.check_epochs(epochs)
@@ -259,7 +259,7 @@ def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) ->
         known = ", ".join(names) or "none"
         raise InputError(f"{model.name} has no stage {stage!r} before its decision stage; choose from {known}")
     if is_saved:
-        neurons = count_neurons(model, stage, data.set.image_size)
+        neurons = count_neurons(model, stage)
         check_memory(f"--save-features {stage}", max(data.count_images().values()) * neurons)
     return Features(stage, is_saved, readout)
 
@@ -271,14 +271,14 @@ def get_readout(settings: TrainSettings, model: NetworkTrainer) -> Readout | Non
     return model.readout if settings.readout is None else Readout(settings.readout)
 
 
-def count_neurons(model: NetworkTrainer, stage: str, image_size: tuple[int, int]) -> int:
-    """Return the number of neurons of a stage, or of the input ("input"), for images of this height and width."""
-    return math.prod(model.shapes(*image_size)[stage])
+def count_neurons(model: NetworkTrainer, stage: str) -> int:
+    """Return the number of neurons of a stage, or of the input ("input"), for inputs of the network's size."""
+    return math.prod(model.shapes(*model.image_size)[stage])
 
 
-def describe(model: NetworkTrainer, data: DataSet, settings: TrainSettings) -> str:
-    """Return the table of the stages, and the fields of ``--set``. Raises InputError for images that are too small."""
-    table = summarize(model, *data.image_size)
+def describe(model: NetworkTrainer, settings: TrainSettings) -> str:
+    """Return the table of the stages, and the fields of ``--set``."""
+    table = summarize(model, *model.image_size)
     return f"{table}\nset: {to_text(settings.set)}" if settings.set else table
 
 

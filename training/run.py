@@ -86,6 +86,7 @@ class Run:
             "flags": plan.settings.to_dict(),
             "dataset": plan.data.set.name,
             "class_names": list(plan.data.set.class_names),
+            "image_size": list(plan.data.set.image_size),
             "fingerprint": plan.data.set.fingerprint,
             "code": start.record.get("code", {}) | describe_code(),
             "test_reads": start.record.get("test_reads", 0),
@@ -113,7 +114,7 @@ class Run:
         if not self.is_resumed:
             self.log_history()
         self.save()  # with these settings
-        self.log.board.log_network(summarize(plan.model, *plan.data.set.image_size[:2]))
+        self.log.board.log_network(summarize(plan.model, *plan.model.image_size))
         self.announce("the encoder")
         start = time.perf_counter()
         train = self.encode_split("train")
@@ -293,7 +294,7 @@ class Run:
         plan = self.plan
         if not plan.augmentation:
             return None
-        count = count_neurons(plan.model, plan.model.input_name(plan.model.decision), plan.data.set.image_size)
+        count = count_neurons(plan.model, plan.model.input_name(plan.model.decision))
         images = plan.data.set.train_images[plan.data.splits["train"]]
         return MovedCopies(images, plan.augmentation, plan.settings.seed, self.encode, count, self.folder)
 
@@ -347,7 +348,7 @@ class Run:
         train = data.splits["train"]
         latencies = self.encode_split(split).maps[INPUT]
         evaluations = self.evaluate(latencies, labels[chosen])
-        energy = measure_energy(plan.model, plan.encoder, latencies)
+        energy = measure_energy(plan.model, plan.encoder, latencies, data.set.image_size)
         if best is None:
             self.save("best.safetensors")
         if settings.figures and self.diagnosis and data.set.name != "mnist":

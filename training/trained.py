@@ -94,7 +94,7 @@ class TrainedNetwork:
 
     def _gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
         """Return the images of ``classify`` as one array, tensor or Recordings."""
-        size = self.checkpoint.image_size
+        size = self.checkpoint.picture_size
         colours = self.encoder.colours
         if isinstance(images, str | Path | Image.Image):
             images = [images]
@@ -127,13 +127,13 @@ class TrainedNetwork:
         raw: do not centre the ink. By default it is centred for networks that were trained on digits and letters.
         """
         if not self.encoder.colours:
-            return open_recordings([path], self.checkpoint.image_size), ""
+            return open_recordings([path], self.checkpoint.picture_size), ""
         run = self.checkpoint.run
         centred = run.get("dataset") in CHARACTERS and not raw
         flags = run.get("flags", {})
         stretched = bool(flags.get("image_size"))
         ground = flags.get("ground") or GROUNDS[0]
-        image, note = read_image(path, *self.checkpoint.image_size, centred, self.encoder.colours, stretched, ground)
+        image, note = read_image(path, *self.checkpoint.picture_size, centred, self.encoder.colours, stretched, ground)
         border = find_border(image[None])
         usual = run.get("border", border)
         if abs(border - usual) > OTHER_BORDER:

@@ -1,5 +1,6 @@
 """Encoders by name: the registry, the encoders that networks declare, and a new encoder in a few lines."""
 
+import json
 import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -7,8 +8,12 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from support.command import results, start, start_evaluation
 from support.refusals import refuses
+from support.run_folders import only_run
 
+import evaluate
 from encoders import choose_encoder, read_encoder
 from encoders.events import EventEncoder
 from encoders.intensity import Intensity
@@ -16,6 +21,8 @@ from engine.declaration import ranged, to_plain
 from engine.encoder import Encoder
 from network_trainer import NetworkTrainer
 from s1c1 import S1C1
+from training.checkpoint import load_checkpoint
+from training.trained import load_network
 
 
 @dataclass(frozen=True)
@@ -109,3 +116,34 @@ def test_intensity():
     assert Intensity(time_steps=10).encode(images).tolist() == [[[[0, 0, 9, 10]]]]
     colour = choose_encoder(S1C1(), "intensity", colours=3)
     assert colour.encode(np.stack([images, images // 2, images * 0], 3)).shape == (1, 3, 1, 4)
+
+
+def test_a_run_with_latencies_of_another_size_than_its_images(tmp_path, undrawn, capsys):
+    """Vertical and horizontal stripes of 40×50 pixels become maps of 12×16."""
+    rng = np.random.default_rng(0)
+    images = np.zeros((24, 40, 50), np.uint8)
+    for number, image in enumerate(images):
+        lines = image.T if number % 2 else image
+        lines[rng.integers(7) :: 7] = 255
+    data = tmp_path / "stripes.npz"
+    np.savez(data, x_train=images[:16], y_train=np.arange(16) % 2, x_test=images[16:], y_test=np.arange(8) % 2)
+    words = f"--dataset {data} --encoder gabor --set encoder.pool=3 encoder.stride=3 --device cpu --threads 1"
+    start(f"--model mozafari2018 {words} --epochs 1 1 1 --save-maps 1", tmp_path / "runs")
+    run = only_run(tmp_path / "runs")
+    content = load_checkpoint(run / "checkpoints" / "best.safetensors")
+    assert (content.image_size, content.picture_size) == ((12, 16), (40, 50))
+    assert results(run)["energy"]["encoder_macs"] == 4 * 25 * 36 * 46
+    with np.load(next(run.glob("maps/end/*.npz"))) as maps:
+        assert maps["input"].shape == (4, 12, 16)
+    assert start_evaluation(f"{run} --noise gaussian=0.1", tmp_path / "evaluations") == 0
+    picture = tmp_path / "stripes.png"
+    Image.fromarray(images[0]).save(picture)
+    capsys.readouterr()
+    assert evaluate.main([str(run), "--predict", str(picture), "--raw", "--json"]) == 0
+    network = load_network(run)
+    _, scores = network.classify(images)
+    (predicted,) = json.loads(capsys.readouterr().out)
+    np.testing.assert_allclose(list(predicted["scores"].values()), scores[0])
+    with refuses("40, 50"):
+        network.classify(images[:, :12, :16])
+    assert network.features(images, "c1").shape[2:] == (6, 8)
