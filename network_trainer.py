@@ -19,7 +19,7 @@ from torch import nn
 
 from engine.augmentation import Augmentation
 from engine.backends import choose_backend
-from engine.checks import check_labels, check_time_steps
+from engine.checks import check_indices, check_labels, check_time_steps
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
 from engine.declaration import Declared
 from engine.encoder import Encoder
@@ -53,20 +53,28 @@ class LatencyDataset:
 
     ``maps`` is {"input" or stage: its map}. At first it contains the network's input. What is computed from packed maps
     is packed. ``NetworkTrainer.steps`` checks the input and the labels.
-    ``copies`` contains the inputs of the decision stage for moved copies of the images.
+    ``copies`` contains the inputs of the decision stage for moved copies of the images that have labels.
 
     Args:
         latencies: uint8 (N, C, H, W), a tensor or ``PackedLatencies``.
         labels: int64 (N,).
+        labelled: int64 (L,), the indices of the images that phases with labels learn from; None: all images.
     """
 
-    def __init__(self, latencies: LatencyMap, labels: Any):
+    def __init__(self, latencies: LatencyMap, labels: Any, labelled: Any = None):
         self.maps = {INPUT: latencies}
         self.labels = labels
+        self.labelled = labelled
         self.copies = []
 
     def __len__(self):
         return len(self.labels)
+
+    def select(self, phase: Phase) -> torch.Tensor:
+        """Return the indices of the images that a phase learns from, int64."""
+        if phase.needs_labels and self.labelled is not None:
+            return self.labelled
+        return torch.arange(len(self))
 
     def close_copies(self) -> None:
         while self.copies:
@@ -383,7 +391,7 @@ class NetworkTrainer(StageGraph):
         ``validation``. After the last step the network has the weights of the last epoch.
 
         Args:
-            train, validation: data sets; ``validation`` may be None.
+            train, validation: data sets; ``validation`` may be None. Phases with labels learn from ``train.labelled``.
             epochs: one number for each phase; 0 skips the phase.
             batch_size: number of images between two adaptations of the R-STDP rates. Weights change after each image.
             seed: the seed of the order of the images, which differs in every epoch.
@@ -392,8 +400,8 @@ class NetworkTrainer(StageGraph):
             converge: after its epochs, a phase without labels continues until its convergence is below this number, see
                 ``Phase.count_epochs``. 0: it ends after its epochs.
             progress: where the training continues; it is updated in place. None: at the beginning.
-            copies: moved copies of the training images. Each batch of the decision stage reads the original images or
-                one of the copies.
+            copies: moved copies of the training images that have labels. Each batch of the decision stage reads the
+                original images or one of the copies.
         """
         progress = progress or Progress()
         self.check_epochs(epochs)
@@ -421,23 +429,28 @@ class NetworkTrainer(StageGraph):
 
                 title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
                 seeds = seed, number, progress.epoch
-                order = np.random.default_rng(seeds).permutation(len(train))
+                images = train.select(phase)
+                order = np.random.default_rng(seeds).permutation(len(images))
                 batches = torch.from_numpy(order).split(batch_size)
                 while progress.batch < len(batches):
                     start = time.perf_counter()
                     chosen = batches[progress.batch]
                     rng = np.random.default_rng((*seeds, progress.batch))
                     maps = train.maps[self.input_name(phase.stages[0])]
+                    places = images[chosen]
+                    labels = train.labels[places]
                     if phase.needs_labels and train.copies:  # a batch reads the original images or one of the copies
                         drawn = rng.integers(len(train.copies) + 1)
-                        maps = [maps, *train.copies][drawn]
-                    inputs = maps[chosen.to(maps.device)].to(self.device)
-                    learned = phase.learn(self, inputs, train.labels[chosen], progress.epoch, rng)
+                        if drawn:
+                            maps = train.copies[drawn - 1]
+                            places = chosen
+                    inputs = maps[places.to(maps.device)].to(self.device)
+                    learned = phase.learn(self, inputs, labels, progress.epoch, rng)
                     progress.add(learned, dict(self.named_layers(phase.stages)))
                     progress.batch += 1
                     progress.seconds += time.perf_counter() - start
-                    done = min(progress.batch * batch_size, len(train))
-                    yield Step("batch", phase, title, done, len(train), learned)
+                    done = min(progress.batch * batch_size, len(images))
+                    yield Step("batch", phase, title, done, len(images), learned)
 
                 start = time.perf_counter()
                 outcome = None
@@ -445,11 +458,11 @@ class NetworkTrainer(StageGraph):
                     decisions, _ = self.decide(validation.maps)
                     decisions = decisions.cpu()
                     outcome = Outcome.of(decisions, validation.labels)
-                    yield Step("validation", phase, title, len(train), len(train), decisions=decisions)
+                    yield Step("validation", phase, title, len(images), len(images), decisions=decisions)
                 progress.seconds += time.perf_counter() - start
                 wins = progress.wins
-                self._finish_epoch(phase, progress, len(train), outcome)
-                yield Step("epoch", phase, title, len(train), len(train), wins=wins)
+                self._finish_epoch(phase, progress, len(images), outcome)
+                yield Step("epoch", phase, title, len(images), len(images), wins=wins)
         finally:
             train.close_copies()
 
@@ -462,6 +475,8 @@ class NetworkTrainer(StageGraph):
                 raise InputError(f"there are no {split} images")
             data.maps = self.check_maps(data.maps)
             data.labels = check_labels(data.labels, len(next(iter(data.maps.values()))), self.num_classes)
+            if data.labelled is not None:
+                data.labelled = check_indices(data.labelled, len(data))
 
     def _prepare(self, phase, train, validation, copies) -> Generator[Step, None, None]:
         """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""

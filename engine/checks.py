@@ -57,6 +57,17 @@ def check_labels(labels: Any, count: int, num_classes: int | None = None) -> Ten
     return torch.from_numpy(labels)
 
 
+def check_indices(indices: Any, count: int) -> Tensor:
+    """Return indices of some of ``count`` images as int64 (L,), on the CPU.
+
+    Raises InputError for other types or shapes, and unless they are different, from 0 to count - 1, and at least one.
+    """
+    array = _to_whole_numbers(indices, len(indices), "indices of labelled images")
+    if not array.size or array.min() < 0 or array.max() >= count or len(np.unique(array)) < len(array):
+        raise InputError(f"indices of labelled images must be different numbers from 0 to {count - 1}, at least one")
+    return torch.from_numpy(array)
+
+
 def check_classes(classes: Any, features: int) -> np.ndarray:
     """Return the class of each feature as int64 (features,). Raises InputError for other types or shapes."""
     return _to_whole_numbers(classes, features, "classes")

@@ -139,6 +139,43 @@ def test_each_batch_reads_the_images_or_one_of_their_copies():
     assert set(seen) == {0, 1, 2}
 
 
+def test_phases_with_labels_learn_from_the_labelled_images_and_their_copies():
+    """In the maps here, image n spikes at place n of 16, and a copy at the last place, too."""
+
+    class Copies(list):
+        def file(self, number):
+            """In memory."""
+
+    labelled = [2, 3, 7, 8, 10]
+    model = Scripted()
+    given = options() | {"train": LatencyDataset(LATENCIES, LABELS, np.array(labelled))}
+    progress = model.fit(epochs=(1, 6), **given)
+    assert sorted(chain(*(images for name, images, *_ in model.learned if name == "s1"))) == list(range(IMAGES))
+    batches = [images for name, images, *_ in model.learned if name == "s2"]
+    assert [len(images) for images in batches] == [4, 1] * 6
+    orders = [np.random.default_rng([0, 1, epoch]).permutation(5) for epoch in range(6)]
+    assert list(chain(*batches)) == [labelled[place] for order in orders for place in order]
+    assert [row["images"] for row in progress.history] == [IMAGES, *[5] * 6]
+    places = torch.full((IMAGES, 16), 15, dtype=torch.uint8).fill_diagonal_(0)
+    copy = places[labelled].clone()
+    copy[:, -1] = 0
+    only = OnlyLabelled()
+    train = LatencyDataset(places.reshape(-1, 1, 4, 4), LABELS, torch.tensor(labelled))
+    only.fit(train, None, (6,), batch_size=4, copies=Copies([copy.reshape(-1, 1, 4, 4)]))
+    are_copies = set()
+    for inputs, (_, labels, *_) in zip(only.inputs, only.learned, strict=True):
+        spikes = inputs.flatten(1) == 0
+        assert spikes.int().argmax(1).tolist() == labels
+        are_copies |= {*spikes[:, -1].tolist()}
+    assert are_copies == {True, False}
+
+
+@pytest.mark.parametrize("labelled", [[], [0, 0], [-1], [IMAGES], [0.5], [[1]], "ab"])
+def test_labelled_images_that_do_not_exist_are_refused(labelled):
+    with refuses("indices of labelled images"):
+        Scripted().fit(LatencyDataset(LATENCIES, LABELS, labelled), None, (1, 1))
+
+
 def test_rows_of_the_history():
     """Fractions of all images of the epoch, winners per image, features that never won, and the steps."""
     outcomes = [Outcome(1, 2, 1), Outcome(0, 3, 1), Outcome(2, 0, 1)] * 2
