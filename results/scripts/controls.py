@@ -1,10 +1,12 @@
 """Is it the learning? A network with the features that STDP has learned, and with features that it has not learned.
 
-    python -m results.scripts.controls NETWORK DATASET --epochs N N … [--seed S] [--set NAME=VALUE …]
+    python -m results.scripts.controls NETWORK DATASET --epochs N N … [--seeds S …] [--set NAME=VALUE …]
+        [--images N] [--augment copies=N …] [--kinds KIND …] [--table FILE]
 
-NETWORK and DATASET are those of train.py; --epochs has one number for each phase. NETWORK learns from at most 10,000 of
-the training images and classifies at most 5,000 others (a fifth, if there are fewer than 25,000). No test image is
-read. Then the features are replaced, bottom up, and the decision stage learns anew:
+NETWORK, DATASET and --augment are those of train.py; --epochs has one number for each phase. NETWORK learns from at
+most 10,000 of the training images (--images; 0: from all) and classifies at most 5,000 others (a fifth, if there are
+fewer than 25,000). No test image is read. Then the features are replaced, bottom up, and the decision stage learns
+anew:
 
 * STDP: the features as they have learned.
 * imprinted: each feature has the same weights in another order. A random position of a random image is drawn at which
@@ -15,10 +17,26 @@ read. Then the features are replaced, bottom up, and the decision stage learns a
 So all three have the same number of strong synapses. The thresholds of a stage are multiplied by a factor, so that the
 same fraction of its neurons spikes as with STDP, on 500 training images. (Most weights are near 0 or 1, and so are
 potentials near whole numbers. Therefore the fractions can differ a little.)
+
+These two take the number of strong synapses and the activity from the learned features. Two others take nothing:
+
+* patch: as imprinted, but 10 % of the weights of each feature are 1 and the others 0.
+* ones: 10 % of the weights, chosen at random, are 1 and the others 0.
+
+Their thresholds let 5 % of the neurons of each stage spike. Both numbers were fixed before anything was measured.
+
+* none: the decision neurons of control2026 read the encoder's map.
+
+With --table, a row for each kind of features is added to the file, and kinds whose rows are there are left out, so an
+interrupted command continues.
 """
 
 import argparse
 import copy
+import csv
+import time
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,16 +46,22 @@ import imagesets
 from encoders import choose_encoder, encode_chunks
 from engine.layers import Layer
 from engine.stages import INPUT
+from imagesets.augmentation import MovedCopies
 from imagesets.splits import stratified_split
 from models import model_class
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
+from training.plan import count_neurons, read_augmentation
 from training.settings import read_pairs
 
+CONTROL = "control2026"
+COLUMNS = "network", "data", "images", "copies", "epochs", "seed", "features", "last", "best", "activity", "seconds"
 IMAGES = 10_000
 HELD_OUT = 5000
 MEASURED = 500  # images on which the activity of a stage is measured
 DRAWS = 100  # positions that are drawn for a feature, before the one with the most spikes is used
 STRONG = 0.5
+ONES = 0.1  # of the weights of a feature that takes nothing from learning
+RATE = 0.05  # of the neurons of its stage spike
 
 
 def shuffle(layer: Layer, latency: torch.Tensor, rng: np.random.Generator) -> None:
@@ -95,7 +119,32 @@ def match_activity(layer: Layer, latency: torch.Tensor, wanted: float) -> None:
             highest = factor
 
 
-def replace_features(model: NetworkTrainer, replace, latency: torch.Tensor, rng: np.random.Generator) -> list[str]:
+def set_ones(layer: Layer) -> None:
+    """Set ``ONES`` of the weights of each feature to 1 and the others to 0, and all its thresholds to one number."""
+    layer.raised.zero_()
+    for feature in layer.weight.flatten(1):
+        feature.zero_()
+        feature[: round(ONES * len(feature))] = 1
+
+
+class Kind(NamedTuple):
+    """How features are replaced: a function that reorders their weights, and whether it takes nothing from learning."""
+
+    reorder: object
+    is_fixed: bool = False
+
+
+KINDS = {
+    "STDP": Kind(None),
+    "imprinted": Kind(imprint),
+    "random": Kind(shuffle),
+    "patch": Kind(imprint, True),
+    "ones": Kind(shuffle, True),
+}
+NONE = "none"
+
+
+def replace_features(model: NetworkTrainer, kind: Kind, latency: torch.Tensor, rng: np.random.Generator) -> list[str]:
     """Replace the features of all stages that learn without labels. Returns a text for each stage."""
     learned = copy.deepcopy(model)
     texts = []
@@ -107,26 +156,34 @@ def replace_features(model: NetworkTrainer, replace, latency: torch.Tensor, rng:
             wanted = measure_activity(learned.stages[name], learned.map_of({INPUT: latency}, below))
             inputs = model.map_of({INPUT: latency}, below)
             layer = model.stages[name]
-            if replace is not None:
-                replace(layer, inputs, rng)
+            if kind.is_fixed:
+                set_ones(layer)
+                wanted = RATE
+            if kind.reorder is not None:
+                kind.reorder(layer, inputs, rng)
                 match_activity(layer, inputs, wanted)
             found = measure_activity(layer, inputs)
             texts.append(f"{name} {100 * found:.1f} % spike, threshold {float(layer.thresholds.mean()):.3g}")
     return texts
 
 
-def choose_images(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the positions of the training images to learn from, and of those held out, stratified and sorted."""
+def choose_images(labels: np.ndarray, seed: int, images: int = IMAGES) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions of the training images to learn from, and of those held out, stratified and sorted.
+
+    images: number of images to learn from at most; 0: all.
+    """
     rest, held_out = stratified_split(labels, min(HELD_OUT, len(labels) // 5), seed)
-    if len(rest) > IMAGES:
-        _, chosen = stratified_split(labels[rest], IMAGES, seed)
+    if images and len(rest) > images:
+        _, chosen = stratified_split(labels[rest], images, seed)
         rest = rest[chosen]
     return rest, held_out
 
 
-def encode_splits(data: imagesets.DataSet, encoder, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def encode_splits(
+    data: imagesets.DataSet, encoder, seed: int, images: int = IMAGES
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return (latencies, labels) of the images to learn from, and of those held out. Fits the encoder."""
-    train, held_out = choose_images(data.train_labels, seed)
+    train, held_out = choose_images(data.train_labels, seed, images)
     encoder = encoder.with_state(encoder.fit(data.train_images[train]))
     splits = []
     for chosen in (train, held_out):
@@ -135,47 +192,126 @@ def encode_splits(data: imagesets.DataSet, encoder, seed: int) -> list[tuple[tor
     return splits
 
 
-def prepare(description: str) -> tuple[argparse.Namespace, NetworkTrainer, list[tuple[torch.Tensor, torch.Tensor]]]:
-    """Return the command's arguments, the network that they name, and the images of ``encode_splits``."""
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser of what ``Experiment`` reads."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("network")
     parser.add_argument("dataset")
     parser.add_argument("--epochs", type=int, nargs="+", required=True)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S")
     parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    data = imagesets.load(args.dataset)
-    declared = model_class(args.network)
-    encoder = choose_encoder(declared.encoder, colours=data.colours)
-    splits = encode_splits(data, encoder, args.seed)
-    network = declared(
-        splits[0][0].shape[1],
-        data.num_classes,
-        args.seed,
-        time_steps=encoder.time_steps,
-        overrides=read_pairs(args.set),
-        image_size=data.image_size,
+    parser.add_argument("--data-dir", default=imagesets.DATA_DIR, metavar="DIR")
+    parser.add_argument(
+        "--images", type=int, default=IMAGES, metavar="N", help="to learn from; 0: all (default: 10,000)"
     )
-    return args, network, splits
+    parser.add_argument("--augment", nargs="+", default=["none"], metavar="A=X", help="moved copies, as of train.py")
+    return parser
+
+
+class Experiment:
+    """The images of a seed, and networks that learn from them.
+
+    args: of ``make_parser``.
+    """
+
+    def __init__(self, args: argparse.Namespace, seed: int):
+        self.args = args
+        self.seed = seed
+        self.data = imagesets.load(args.dataset, args.data_dir)
+        values = read_pairs(args.set)
+        self.overrides = {name: value for name, value in values.items() if not name.startswith("encoder")}
+        of_encoder = {name: value for name, value in values.items() if name.startswith("encoder.")}
+        encoder = choose_encoder(model_class(args.network).encoder, None, of_encoder, self.data.colours)
+        self.splits = encode_splits(self.data, encoder, seed, args.images)
+        self.chosen, _ = choose_images(self.data.train_labels, seed, args.images)
+        self.encoder = encoder.with_state(encoder.fit(self.data.train_images[self.chosen]))
+
+    def build(self, network: str, overrides: dict) -> NetworkTrainer:
+        """Return a new network for these images."""
+        return model_class(network)(
+            self.splits[0][0].shape[1],
+            self.data.num_classes,
+            self.seed,
+            time_steps=self.encoder.time_steps,
+            overrides=overrides,
+            image_size=self.data.image_size,
+        )
+
+    def make_copies(self, model: NetworkTrainer) -> MovedCopies | None:
+        """Return the moved copies of the training images, from which the decision stage learns, too."""
+        augmentation = read_augmentation(" ".join(self.args.augment))
+        if not augmentation:
+            return None
+        images = self.data.train_images[self.chosen]
+        neurons = count_neurons(model, model.input_name(model.decision), self.data.image_size)
+        return MovedCopies(images, augmentation, self.seed, self.encoder.encode, neurons, None)
+
+    def decide(self, model: NetworkTrainer) -> tuple[float, float]:
+        """Train the decision stage. Returns the accuracies on the held-out images, in %: last and best epoch."""
+        count = len(model.phases) - 1
+        train, validation = (LatencyDataset(*split) for split in self.splits)
+        epochs = (*(0,) * count, self.args.epochs[-1])
+        copies = self.make_copies(model)
+        progress = model.fit(train, validation, epochs, seed=self.seed, progress=Progress(phase=count), copies=copies)
+        return 100 * progress.history[-1]["val_accuracy"], 100 * progress.best["accuracy"]
+
+    def learn_features(self) -> NetworkTrainer:
+        """Return the network after all its phases but the last."""
+        model = self.build(self.args.network, self.overrides)
+        count = len(model.phases) - 1
+        model.fit(LatencyDataset(*self.splits[0]), None, (*self.args.epochs[:count], 0), seed=self.seed)
+        return model
+
+
+def read_done(table: Path | None) -> set[tuple[str, ...]]:
+    """Return the first columns, up to "features", of the rows of the table, which is begun if it is missing."""
+    if table is None:
+        return set()
+    if not table.exists():
+        table.write_text("\t".join(COLUMNS) + "\n")
+    with open(table, newline="") as file:
+        return {tuple(row[name] for name in COLUMNS[:7]) for row in csv.DictReader(file, delimiter="\t")}
 
 
 def main() -> None:
-    args, trained, splits = prepare(__doc__)
-    count = len(trained.phases) - 1
-    trained.fit(LatencyDataset(*splits[0]), None, (*args.epochs[:count], 0), seed=args.seed)
-    sizes = f"{len(splits[0][1]):,} + {len(splits[1][1]):,} images"
-    for title, replace in (("STDP", None), ("imprinted", imprint), ("random", shuffle)):
-        model = copy.deepcopy(trained)
-        texts = replace_features(model, replace, splits[0][0][:MEASURED], np.random.default_rng(args.seed))
-        train, validation = (LatencyDataset(*split) for split in splits)
-        progress = model.fit(
-            train, validation, (*(0,) * count, args.epochs[-1]), seed=args.seed, progress=Progress(phase=count)
-        )
-        last = 100 * progress.history[-1]["val_accuracy"]
-        best = 100 * progress.best["accuracy"]
-        row = f"{args.network:19} {args.dataset.rpartition('/')[2]:14} seed {args.seed} {sizes}  {title:9}"
-        print(f"{row} last {last:5.2f} %, best {best:5.2f} %  {'; '.join(texts)}", flush=True)
+    parser = make_parser(__doc__)
+    names = [*KINDS, NONE]
+    parser.add_argument("--kinds", nargs="+", choices=names, default=names[:3], help="(default: STDP imprinted random)")
+    parser.add_argument("--table", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    data = Path(args.dataset).stem
+    for seed in args.seeds:
+        start = time.process_time()
+        experiment = None
+        learned = None
+        for name in args.kinds:
+            epochs = " ".join(map(str, args.epochs))
+            key = args.network, data, str(args.images), " ".join(args.augment), epochs, str(seed), name
+            if key in read_done(args.table):
+                continue
+            experiment = experiment or Experiment(args, seed)
+            texts = []
+            if name == NONE:
+                model = experiment.build(CONTROL, {})
+            else:
+                if KINDS[name].is_fixed:
+                    model = experiment.build(args.network, experiment.overrides)
+                else:
+                    learned = learned or experiment.learn_features()
+                    model = copy.deepcopy(learned)
+                latency = experiment.splits[0][0][:MEASURED]
+                texts = replace_features(model, KINDS[name], latency, np.random.default_rng(seed))
+            last, best = experiment.decide(model)
+            sizes = " + ".join(f"{len(labels):,}" for _, labels in experiment.splits)
+            row = f"{args.network:19} {data:14} seed {seed} {sizes} images  {name:9}"
+            print(f"{row} last {last:5.2f} %, best {best:5.2f} %  {'; '.join(texts)}", flush=True)
+            if args.table is not None:
+                seconds = time.process_time() - start
+                with open(args.table, "a", newline="") as file:
+                    writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+                    writer.writerow((*key, f"{last:.2f}", f"{best:.2f}", "; ".join(texts), f"{seconds:.0f}"))
+            start = time.process_time()
 
 
 if __name__ == "__main__":

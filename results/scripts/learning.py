@@ -31,7 +31,7 @@ from engine.rules import STDP, MarginRule
 from engine.stages import Pool, SpikingConv, SpikingDense
 from models import model_class
 from network_trainer import LatencyDataset, NetworkTrainer
-from results.scripts.controls import MEASURED, encode_splits, imprint, replace_features, shuffle
+from results.scripts.controls import KINDS, MEASURED, encode_splits, replace_features
 from training.log import RunLog
 from training.readout import find_spikes, train_readout
 
@@ -48,7 +48,7 @@ NETWORKS = [
     *((MNIST, PUBLISHED, seed) for seed in SEEDS),
     *((data, NONE, seed) for data in (FASHION, MNIST) for seed in SEEDS),
 ]
-REPLACED = {"STDP": None, "imprinted": imprint, "random": shuffle}
+REPLACED = {name: KINDS[name] for name in ("STDP", "imprinted", "random")}
 ALL_LABELS = 1000  # of each class
 FEW_LABELS = 10, 100
 NOISE = 0.05, 0.1, 0.2
