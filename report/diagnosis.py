@@ -7,11 +7,12 @@ names a flag, because another border gained in one of four comparisons: results/
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from engine.encoder import Encoder
 from engine.phases import Phase
-from engine.rules import Stabilized
+from engine.rules import Rule
 from engine.stages import INPUT
 from network_trainer import LatencyDataset, NetworkTrainer
 from s1c1 import BLACK, EDGE, S1C1
@@ -74,8 +75,7 @@ class Diagnosis:
         if row["dead_features"] > NEVER_WON * count:
             yield f"{phase.name}: {row['dead_features']} of {count} features never won"
         convergence = row["convergence"] or 0.0
-        is_stabilized = isinstance(phase.main_rule.plasticity(), Stabilized)
-        if is_stabilized and not self.converge and convergence > UNLEARNED:
+        if stops_at_bounds(phase.main_rule) and not self.converge and convergence > UNLEARNED:
             measured = f"convergence {convergence:.2g} of the features that have won"
             yield f"{phase.name} has hardly learned ({measured}): try --converge {LEARNED}"
 
@@ -119,6 +119,13 @@ class Diagnosis:
         elif accuracy is not None and is_near_chance(accuracy, self.model.num_classes):
             text = f"{phase.name}: the validation accuracy, {100 * accuracy:.0f} %, is near chance"
             yield f"{text}{self.encoder_advice}"
+
+
+def stops_at_bounds(rule: Rule) -> bool:
+    """Return whether weights no longer change at the bounds of a rule, so that its convergence can reach 0."""
+    plasticity = rule.plasticity()
+    weights = np.array([plasticity.lower, plasticity.upper])
+    return not any(np.any(plasticity.change(weights, rate)) for rate in (-1.0, 1.0))
 
 
 def compare_splits(validation: float, test: float) -> Iterator[str]:

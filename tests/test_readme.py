@@ -111,16 +111,24 @@ def test_every_command_runs(runs):
 
 @pytest.mark.slow
 def test_the_network_of_the_own_file_learns(tmp_path, monkeypatch):
-    """The command of docs/customizing.md, with a file of all examples of the page."""
+    """The commands of docs/customizing.md, with a file of all examples of the page."""
     own = tmp_path / "mine.py"
     blocks = [block for block in EXAMPLE.findall(CUSTOMIZING) if re.search(r"^(class|@)", block, re.MULTILINE)]
     own.write_text("\n".join(blocks))
-    (command,) = (words for program, words in COMMANDS if program == "train" and "bars" in words)
+    scores = {}
+    dont_draw(monkeypatch)
     with forget_names():
-        dont_draw(monkeypatch)
-        words = [re.sub("^mine.py$", str(own), word) for word in command]
-        assert train.main([*words, "--output", str(tmp_path), "--name", "run"]) == 0
-    assert json.loads((tmp_path / "run" / "results.json").read_text())["test"]["last"]["accuracy"] > 0.9
+        for command in (words for program, words in COMMANDS if program == "train" and "mine.py" in words):
+            name = command[command.index("--dataset") + 1]
+            words = [re.sub("^mine.py$", str(own), word) for word in command]
+            assert train.main([*words, "--output", str(tmp_path), "--name", name]) == 0
+            scores[name] = json.loads((tmp_path / name / "results.json").read_text())
+    assert scores["bars"]["test"]["last"]["accuracy"] > 0.9
+    assert scores["digits"]["test"]["last"]["accuracy"] > 0.6  # chance: 0.1
+    with open(tmp_path / "digits" / "metrics.csv", newline="") as file:
+        last = [row for row in csv.DictReader(file) if row["phase"] == "s1"][-1]
+    assert float(last["convergence"]) < 0.05
+    assert int(last["dead_features"]) <= 1
 
 
 def test_every_sweep_runs(tmp_path, monkeypatch):

@@ -3,6 +3,8 @@
 import html
 import re
 from collections import defaultdict
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from support.command import SMALL, dont_draw, results, start
 from support.run_folders import ROOT, only_run
 
 from engine.encoder import ENCODERS
+from engine.rules import STDP, Stabilized
 from imagesets import load
 from models import build_model
 from network_trainer import LatencyDataset
@@ -113,6 +116,48 @@ def test_stdp_that_has_hardly_learned_is_named_with_the_flag(stabilize, converge
     texts = [*diagnosis.diagnose_features(first, row_of(first, convergence=0.2))]
     assert ["--converge 0.01" in text for text in texts] == [True] * advised
     assert [*diagnosis.diagnose_features(first, row_of(first, convergence=0.04))] == []
+
+
+class Soft(NamedTuple):
+    """Soft bounds: a weight that is at one bound moves towards the other."""
+
+    lower: float
+    upper: float
+
+    window = Stabilized.window
+
+    def change(self, w, rate):
+        return (rate > 0) * rate * (self.upper - w) + (rate < 0) * rate * (w - self.lower)
+
+
+class Quartic(NamedTuple):
+    """Weights stop at both bounds, by an expression that is not the stabilizer."""
+
+    lower: float
+    upper: float
+
+    window = Stabilized.window
+
+    def change(self, w, rate):
+        return rate * ((w - self.lower) * (self.upper - w)) * ((w - self.lower) * (self.upper - w))
+
+
+@dataclass(frozen=True)
+class UserSTDP(STDP):
+    kind: ClassVar[type]
+
+    def plasticity(self, number=float):
+        return self.kind(*map(number, self.bounds))
+
+
+@pytest.mark.parametrize(("kind", "advised"), [(Quartic, 1), (Soft, 0)])
+def test_a_rule_of_a_user_that_has_hardly_learned_is_named_if_its_weights_stop_at_the_bounds(kind, advised):
+    rule = type("Own", (UserSTDP,), {"kind": kind})(winners=5, radius=3)
+    diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
+    first = diagnosis.model.phases[0]
+    first.rules["s1"] = rule
+    texts = [*diagnosis.diagnose_features(first, row_of(first, convergence=0.2))]
+    assert ["--converge 0.01" in text for text in texts] == [True] * advised
 
 
 @pytest.mark.parametrize(("encoder", "advice"), [("s1c1", ""), ("intensity", "--encoder s1c1")])
