@@ -38,6 +38,8 @@ CONVERGE = "--converge 0.01"
 EDGE = f"{CONVERGE} --set encoder.border=edge"
 MULTISCALE = "multiscale2026 --augment none --epochs 2 4 4 2 10"
 MARGIN = "mozafari2018_margin --epochs 2 4 10"
+CONTROL = "control2026 --epochs 25"
+ALONE = "--augment none --set s1.rule.decay=0.85"
 LONG = "--epochs 20 20 10"  # the last --epochs of a command counts
 
 
@@ -76,6 +78,9 @@ ROWS = {
     "faces-adaptive-long": Row("faces", f"{MARGIN} {ADAPTIVE}", LONG),
     "kannada-adaptive": Row("kannada", f"{MARGIN} {ADAPTIVE}", CONVERGE),
     "kannada-adaptive-long": Row("kannada", f"{MARGIN} {ADAPTIVE}", LONG),
+    "eth80-colour-control": Row("eth80-colour", CONTROL, f"{ALONE} encoder=whitening"),
+    "eth80-grey-control": Row("eth80-grey", CONTROL, ALONE),
+    "kannada-control": Row("kannada", CONTROL, ALONE),
 }
 
 

@@ -36,6 +36,16 @@ for seed in 0 1 2 3 4; do
         --set s5.rule.decay=0.85 --seed "$seed"
 done
 
+# the control without features, with the copies and without them
+alone=(--model control2026 --augment none --epochs 25 --set s1.rule.decay=0.85)
+for seed in 0 1 2; do
+    run "control2026-seed$seed" --model control2026 --seed "$seed"
+    run "control2026-plain-seed$seed" "${alone[@]}" --seed "$seed"
+    run "control2026-fashion-seed$seed" --model control2026 --dataset fashion-mnist --epochs 40 \
+        --augment copies=4 shift=1 --set encoder.threshold=20 s1.rule.decay=0.93 --seed "$seed"
+    run "control2026-fashion-plain-seed$seed" "${alone[@]}" encoder.threshold=20 --dataset fashion-mnist --seed "$seed"
+done
+
 # thresholds that adapt, with the settings of data.sh
 adaptive=(--set s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05)
 for seed in 0 1 2 3 4; do
