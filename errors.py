@@ -1,6 +1,10 @@
-"""InputError, the exception that reports a mistake of the user, and how an exception is described in one line."""
+"""InputError, the exception that reports a mistake of the user; exceptions as one line, and lines on stderr."""
 
+import os
+import sys
 import traceback
+from contextlib import suppress
+from typing import TextIO
 
 # How torch's allocator, C++ and numba's compiler report that memory has run out, in a RuntimeError or a SystemError.
 OUT_OF_MEMORY = ("DefaultCPUAllocator", "std::bad_alloc", "error return without exception set")
@@ -67,3 +71,18 @@ def find_place(error: BaseException) -> str | None:
 def make_printable(text: str) -> str:
     r"""Return the text with escapes such as \n for line ends, control characters and bytes that are not UTF-8."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def warn(text: str) -> None:
+    """Print a line on stderr, unless it is closed or full."""
+    if sys.stderr is not None:
+        try:
+            print(text, file=sys.stderr, flush=True)
+        except OSError:
+            discard_output(sys.stderr)
+
+
+def discard_output(stream: TextIO) -> None:
+    """Discard the output that a stream cannot write, so that Python does not fail when it exits."""
+    with suppress(OSError, ValueError):  # it has no descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

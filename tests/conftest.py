@@ -61,7 +61,8 @@ def surroundings_are_left_as_they_were():
     threads = torch.get_num_threads()
     before = surroundings()
     own_files = set(USER_FILES)
-    with mock.patch.dict(PLUGINS), np.errstate(all="raise"):  # a file stays imported until the process ends
+    # a plugin stays imported until the process ends, and its folder stays in the module path
+    with mock.patch.dict(PLUGINS), mock.patch.object(sys, "path", [*sys.path]), np.errstate(all="raise"):
         yield
     USER_FILES.intersection_update(own_files)
     torch.set_num_threads(threads)  # which --threads is there to change

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from models import PROGRAM
+
 ROOT = Path(__file__).parent.parent
 COMMANDS = "train", "evaluate", "sweep"
 MODULES = [  # from the lowest, each a file or a folder at the root
@@ -65,6 +67,10 @@ def test_no_file_imports_itself_through_others():
 
 def test_every_file_at_the_root_is_in_the_list():
     assert {path.stem for path in ROOT.glob("*.py")} <= {*MODULES}
+
+
+def test_files_beside_a_plugin_replace_no_module_of_the_program():
+    assert {*MODULES} - {*COMMANDS} == PROGRAM
 
 
 def test_no_test_imports_a_test_or_a_manual_script():

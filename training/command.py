@@ -15,9 +15,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TextIO
 
-from errors import InputError, describe_error, find_place, is_out_of_memory, make_printable
+from errors import InputError, describe_error, discard_output, find_place, is_out_of_memory, make_printable, warn
 
 
 def prepare_start() -> None:
@@ -106,15 +105,6 @@ def offer_traceback(error: BaseException) -> str:
     return "" if isinstance(error, InputError | OSError) else " (--traceback prints more)"
 
 
-def warn(text: str) -> None:
-    """Print a line on stderr, unless it is closed or full."""
-    if sys.stderr is not None:
-        try:
-            print(text, file=sys.stderr, flush=True)
-        except OSError:
-            discard_output(sys.stderr)
-
-
 def print_output(text: str) -> None:
     """Print a text on stdout. Raises InputError if it is closed or full."""
     try:
@@ -122,9 +112,3 @@ def print_output(text: str) -> None:
     except OSError as error:
         discard_output(sys.stdout)
         raise InputError(f"the output cannot be written: {error.strerror}") from error
-
-
-def discard_output(stream: TextIO) -> None:
-    """Discard the output that a stream cannot write, so that Python does not fail when it exits."""
-    with suppress(OSError, ValueError):  # it has no descriptor
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

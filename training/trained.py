@@ -13,13 +13,13 @@ from torch import nn
 from encoders import encode_chunks, name_unit
 from engine.encoder import Encoder
 from engine.stages import INPUT
-from errors import InputError
+from errors import InputError, warn
 from imagesets.data_set import CHARACTERS, Images
 from imagesets.events import open_recordings
 from imagesets.image_files import read_image
 from imagesets.pictures import GROUNDS, find_border
 from imagesets.recordings import Recordings
-from models import import_plugin
+from models import PLUGINS, digest_plugin, import_plugin
 from network_trainer import NetworkTrainer
 from report.run_folder import find_checkpoint
 from training.checkpoint import Checkpoint, load_checkpoint, rebuild_network
@@ -150,13 +150,21 @@ def load_network(
 ) -> TrainedNetwork:
     """Load a trained network: the folder of a run, its name in ``output``, "latest", or a checkpoint.
 
-    plugin: the user's own file with which it was trained. It is imported, unless it is imported already.
+    plugin: the user's own file with which it was trained. It is imported, unless it is imported already. A line on
+        stderr states that it has changed since the training.
 
     Raises InputError if there is no such file, or if it cannot be used.
     """
     if plugin is not None:
         import_plugin(plugin)
     checkpoint = load_checkpoint(find_checkpoint(name, output))
+    imported = list(map(digest_plugin, PLUGINS))
+    for before in checkpoint.run.get("flags", {}).get("plugin", ()):
+        if before not in imported:
+            file, _, _ = before.rpartition(" ")
+            warn(
+                f"{file} has changed since the training of {checkpoint.path}, so the network may compute other results"
+            )
     model = rebuild_network(checkpoint, device, backend)
     return TrainedNetwork(checkpoint, model, checkpoint.build_encoder())
 

@@ -1,6 +1,7 @@
 """A user's own file on the command line: what it adds, what needs the flag again, and mistakes in it."""
 
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from support.command import SMALL, dont_draw, results, start, start_evaluation
-from support.refusals import assert_refuses
+from support.refusals import assert_refuses, refuses
 from support.run_folders import ROOT, outcome, same
 
 import evaluate
@@ -27,6 +28,7 @@ from report.report import FIGURES
 from training.checkpoint import load_checkpoint
 from training.settings import SweepSettings, TrainSettings
 from training.shared_phases import find_shared
+from training.trained import load_network
 
 OWN = """
 from dataclasses import dataclass
@@ -205,6 +207,117 @@ def test_two_plugins_with_a_network_of_one_name(own, tmp_path, capsys):
     for path in (own, second):
         path.write_text(OWN)
     assert_refuses(train.main, f"--plugin {own} {second} --list-models", second, capsys)
+
+
+@pytest.fixture
+def forgotten():
+    """Modules with these names are forgotten after the test."""
+    yield
+    for name in list(sys.modules):
+        if name.startswith(("helped", "datasets")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def helped(own, forgotten):
+    """The plugin imports a file beside it, which imports a package, and another in a function; utils.py is another."""
+    more = "\nfrom helped_by import LIGHT\nfrom utils import ROOT\n\n\ndef later():\n    import helped_later\n"
+    own.write_text(OWN.replace("\n\n\n@dataclass", f"{more}\n\n@dataclass", 1).replace("float = 0.5", "float = LIGHT"))
+    files = {"helped_by.py": "import helped.parts\nLIGHT = helped.parts.HALF", "helped_later.py": ""}
+    files |= {"helped/__init__.py": "", "helped/parts.py": "from . import more\nHALF = more.HALF", "utils.py": ""}
+    files |= {"helped/more.py": "HALF = 0.5", "unused.py": ""}
+    for name, text in files.items():
+        path = own.parent / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return own
+
+
+def test_files_beside_a_plugin(helped, tmp_path, undrawn, capsys):
+    """They are found after all others, they belong to its SHA-256, and an exception in them has its place."""
+    words = f"--model plug --encoder ink --dataset squares --image-size 30 30 --plugin {helped} --dry-run --threads 1"
+    assert start(f"{words} --name run", tmp_path) == 0
+    assert sys.path[-1] == str(tmp_path)
+    resume = f"--resume {tmp_path / 'run'} --plugin {helped}"
+    assert start(resume, tmp_path) == 0
+    for name in ("helped_by.py", "helped_later.py", "helped/more.py", "utils.py", "unused.py"):
+        path = tmp_path / name
+        before = path.read_text()
+        path.write_text(f"{before}\n")
+        capsys.readouterr()
+        if name in ("utils.py", "unused.py"):
+            assert start(resume, tmp_path) == 0
+        else:
+            assert_refuses(train.main, resume, "--plugin", capsys)
+        path.write_text(before)
+    capsys.readouterr()
+    second = tmp_path / "second" / "own.py"
+    second.parent.mkdir()
+    second.write_text("import helped_by, helped_faulty")
+    second.with_name("helped_by.py").write_text("")
+    faulty = second.with_name("helped_faulty.py")
+    faulty.write_text("\n1 / 0")
+    assert_refuses(train.main, f"--plugin {second} --list-models", f"{faulty}, line 2", capsys)
+    faulty.write_text("")
+    line = assert_refuses(train.main, f"--plugin {second} --list-models", tmp_path / "helped_by.py", capsys)
+    assert str(second.with_name("helped_by.py")) in line
+
+
+def test_a_plugin_that_has_changed_since_the_training_is_noted(helped, tmp_path, undrawn, capsys):
+    words = f"--model plug --encoder ink --dataset squares --image-size 30 30 --plugin {helped} --dry-run --threads 1"
+    assert start(f"{words} --name run", tmp_path) == 0
+    capsys.readouterr()
+    for is_changed in (False, True):
+        assert start_evaluation(f"{tmp_path / 'run'} --no-figures --threads 1 --plugin {helped}", tmp_path / "out") == 0
+        load_network(tmp_path / "run", plugin=helped)
+        lines = capsys.readouterr().err.splitlines()
+        assert [line.startswith(f"{helped.name} has changed") for line in lines] == [True, True] * is_changed
+        helped.with_name("helped_by.py").write_text("LIGHT = 0.25")
+    with refuses("3"):
+        load_network(tmp_path / "run", plugin=3)
+
+
+OLD = """
+import datasets.npz
+from datasets import DataSet, dataset
+from datasets.data_set import DATASETS
+from datasets.recordings import Recordings
+import imagesets
+
+assert datasets is imagesets and datasets.npz is imagesets.npz and Recordings is imagesets.recordings.Recordings
+
+@dataset("old")
+def read(*_):
+    pass
+"""
+
+
+def test_the_old_name_of_the_data_sets(own, tmp_path, forgotten, monkeypatch, capsys):
+    """It works while a plugin is imported, unless another package has it; folders of data are no packages."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "datasets"]:
+        del sys.modules[name]
+    monkeypatch.syspath_prepend(tmp_path / "place")
+    other = tmp_path / "place" / "datasets" / "__init__.py"
+    other.parent.mkdir(parents=True)
+    own.write_text(OLD)
+    found = importlib.util.find_spec("datasets")
+    if found is None or found.origin is None:
+        assert train.main(["--plugin", str(own), "--list-models"]) == 0
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "own.py" in line
+        assert "imagesets" in line
+        assert "old" in DATASETS
+        assert "datasets" not in sys.modules
+    other.write_text("")
+    importlib.invalidate_caches()
+    for text in (OLD, "from datasets import DataSet, dataset"):
+        another = tmp_path / f"another{len(text)}.py"
+        another.write_text(text)
+        line = assert_refuses(train.main, f"--plugin {another} --list-models", another, capsys)
+        assert "imagesets" in line
+    another.write_text("import datasets\nassert datasets.__file__ == " + repr(str(other)))
+    assert train.main(["--plugin", str(another), "--list-models"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 UNUSABLE = [
