@@ -5,9 +5,11 @@ for the accuracy, and as a missed image of its class for recall and F1. Precisio
 were assigned to a class, so silence does not change it.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +20,35 @@ from utils import write_csv
 
 SILENT = -1
 Curve = tuple[np.ndarray, np.ndarray, float]  # false positive rates, true positive rates, area under the curve
+
+
+class Accuracy(NamedTuple):
+    """The fraction of ``count`` images that are correctly classified."""
+
+    fraction: float
+    count: int
+
+    @property
+    def error(self) -> float:
+        """The standard error sqrt(p (1 - p) / n).
+
+        For p and n, two images are added to the correct and two to the other images (Agresti and Coull 1998). So the
+        error of a few images that are all correct is not 0.
+        """
+        count = self.count + 4
+        p = (self.fraction * self.count + 2) / count
+        return math.sqrt(p * (1 - p) / count)
+
+    def __str__(self) -> str:
+        return f"{100 * self.fraction:.2f} ± {100 * self.error:.2f} %"
+
+    def is_above(self, other: "Accuracy", margin: float = 0.0) -> bool:
+        """Return whether it is higher than another accuracy, by more than two standard errors and by ``margin``.
+
+        The standard error is that of the difference of two independent accuracies, sqrt(e1² + e2²). Two classifiers of
+        the same images usually differ by less.
+        """
+        return self.fraction - other.fraction > max(margin, 2 * math.hypot(self.error, other.error))
 
 
 class Evaluation:
@@ -54,6 +85,10 @@ class Evaluation:
         """
         metrics = evaluate_predictions(self.labels, self.predictions, self.relative_scores, self.num_classes)
         return {**metrics, "roc_auc_macro_raw": compute_mean_roc_auc(self.labels, self.scores, self.num_classes)}
+
+    @property
+    def accuracy(self) -> Accuracy:
+        return Accuracy(self.metrics["accuracy"], self.metrics["count"])
 
     def describe(self, unit: str = "images") -> str:
         """Return one line with the most important metrics. unit: what was classified."""

@@ -1,66 +1,97 @@
-"""The reference of a run on data of one's own: logistic regression on the pixels of the same images."""
+"""The references of a run on other data than MNIST: two classifiers on the pixels of the same images."""
 
 import hashlib
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
+from encoders import name_unit
 from engine.rules import RSTDP
 from report.diagnosis import is_near_chance
+from report.evaluation import Accuracy, Evaluation
 from report.run_folder import read_record
 from training.plan import Plan
 from utils import write_json
 
 PIXELS = {"C": 0.1, "max_iter": 300}  # the logistic regression on the pixels
-MAX_IMAGES = 5000  # of a split for this regression
+MAX_IMAGES = 5000  # of a split for these classifiers
 MAX_VALUES = 4_000_000  # of the pixels of these images
 GREY_MODEL = "multiscale2026"  # is better than the other networks on grey images of other data
 
 
-def compare_with_pixels(plan: Plan, best: dict | None) -> Iterator[str]:
-    """Yield the accuracy of a linear classifier on the pixels, as a reference, and whether the network reaches less.
+def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
+    """Yield the accuracies of two classifiers on the pixels, as a reference, and that of the network.
 
-    best: ``Progress.best``.
+    The network is compared with the better of them, and nothing is claimed within two standard errors.
+
+    evaluations: as ``Run.evaluate`` returns them.
     """
-    model = plan.model
-    data = plan.data.set
-    reference = measure_pixels(plan)
-    if not reference:
+    references = measure_pixels(plan)
+    if not references:
         return
-    accuracy = reference["accuracy"]
-    text = f"for reference, a linear classifier on the pixels of {reference['images']:,} training images: "
-    text += f"{reference['split']} accuracy {100 * accuracy:.2f} %"
-    is_less = best is not None and best["accuracy"] < accuracy
-    if best:
-        text += f"; the network reaches {'less' if is_less else 'no less'}"
-    if is_less and not is_near_chance(best["accuracy"], data.num_classes):
-        if model.phases[-1].main_rule.name == RSTDP.name:
-            text += f": try --set {model.decision}.rule=margin"
-        elif data.colours == 1 and model.name != GREY_MODEL:
-            text += f": try --model {GREY_MODEL}"
+    split = references["split"]
+    count = references["count"]
+    accuracies = {name: Accuracy(value, count) for name, value in references["accuracies"].items()}
+    unit = name_unit(plan.encoder.colours)
+    text = f"for reference, two classifiers on the pixels of {references['trained']:,} training {unit}: "
+    text += ", ".join(f"{name} {accuracy}" for name, accuracy in accuracies.items())
+    text += f" of {count:,} {split} {unit}"
+    evaluation = evaluations.get(f"{split}.best")
+    if evaluation:
+        network = evaluation.accuracy
+        best = max(accuracies.values())
+        text += f"; the network reaches {network}, {_compare(network, best)}"
+        if network.fraction < best.fraction:
+            text += _advise(plan, network)
     yield text
 
 
-def measure_pixels(plan: Plan) -> dict[str, Any]:
-    """Train a linear classifier on the pixels of evenly spaced images of each split.
+def _compare(network: Accuracy, best: Accuracy) -> str:
+    if network.is_above(best):
+        return "more than both"
+    if best.is_above(network):
+        return "less than the better of them"
+    return "within two standard errors of the better of them"
 
-    The runs of a sweep with the same splits measure it once. Returns its accuracy, the split and the number of training
-    images; {} if they are of one class.
+
+def _advise(plan: Plan, network: Accuracy) -> str:
+    """Return the advice for a network that is less accurate than a classifier on the pixels; "": there is none."""
+    model = plan.model
+    if is_near_chance(network.fraction, model.num_classes):
+        return ""
+    if model.phases[-1].main_rule.name == RSTDP.name:
+        return f"; try --set {model.decision}.rule=margin"
+    if plan.data.set.colours == 1 and model.name != GREY_MODEL:
+        return f"; try --model {GREY_MODEL}"
+    return ""
+
+
+def measure_pixels(plan: Plan) -> dict[str, Any]:
+    """Classify the pixels of evenly spaced images of a split by the nearest neighbour and by a linear classifier.
+
+    The nearest neighbour is the training image with the smallest Euclidean distance. The linear classifier is a
+    logistic regression. The runs of a sweep with the same splits measure them once.
+
+    Returns {"accuracies": {name: fraction}, "split", "count" (the images), "trained" (the training images)}; {} if the
+    training images are of one class.
     """
     data = plan.data
     digest = hashlib.sha256(data.set.fingerprint.encode())
     for chosen in data.splits.values():
         digest.update(chosen)
     shared = plan.settings.shared_phases
-    path = Path(shared or ".") / f"pixels-{digest.hexdigest()}.json"
-    if shared and path.exists():
-        return read_record(path)
+    path = Path(shared or ".") / f"references-{digest.hexdigest()}.json"
+    if shared and (measured := read_record(path)):  # a damaged file is replaced
+        return measured
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
 
     split = "validation" if len(data.splits["validation"]) else plan.settings.scored_split
     parts = []
@@ -69,15 +100,19 @@ def measure_pixels(plan: Plan) -> dict[str, Any]:
         count = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(images.shape[1:])))
         chosen = indices[:: math.ceil(len(indices) / count)]
         pixels = np.asarray(images[chosen]).reshape(len(chosen), -1)
-        parts.append((np.float32(pixels / 255), labels[chosen]))
-    train, scored = parts
-    if len(np.unique(train[1])) < 2:
+        parts.append((pixels, labels[chosen]))
+    (pixels, labels), (scored, classes) = parts
+    if len(np.unique(labels)) < 2:
         return {}
-    with warnings.catch_warnings():
+    accuracies = {}
+    with warnings.catch_warnings(), threadpool_limits(torch.get_num_threads()):
         warnings.simplefilter("ignore", ConvergenceWarning)
-        classifier = LogisticRegression(**PIXELS).fit(*train)
-    reference = {"accuracy": classifier.score(*scored), "split": split, "images": len(train[1])}
+        nearest = KNeighborsClassifier(1, algorithm="brute").fit(np.float64(pixels), labels)  # sums are exact
+        accuracies["nearest neighbour"] = nearest.score(np.float64(scored), classes)
+        linear = LogisticRegression(**PIXELS).fit(np.float32(pixels / 255), labels)
+        accuracies["linear classifier"] = linear.score(np.float32(scored / 255), classes)
+    measured = {"accuracies": accuracies, "split": split, "count": len(classes), "trained": len(labels)}
     if shared:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, reference)
-    return reference
+        write_json(path, measured)
+    return measured

@@ -123,7 +123,7 @@ class Run:
         self.seconds = {"encoding": time.perf_counter() - start}
         self.diagnosis = None
         if not plan.settings.dry_run:
-            self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.settings.converge)
+            self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.settings.epochs, plan.settings.converge)
             if not self.is_resumed:
                 self.log_diagnosis(self.diagnosis.diagnose_border(self.about.get("border", 0.0)))
         with handle_signals(self.stop.note), self.lock:
@@ -352,10 +352,10 @@ class Run:
         if best is None:
             self.save("best.safetensors")
         if settings.figures and self.diagnosis and data.set.name != "mnist":
-            self.log_diagnosis(compare_with_pixels(plan, best))
+            self.log_diagnosis(compare_with_pixels(plan, evaluations))
         if self.diagnosis and "validation.best" in evaluations and split == "test":
-            pair = evaluations["validation.best"], evaluations["test.best"]
-            self.log_diagnosis(compare_splits(*(evaluation.metrics["accuracy"] for evaluation in pair)))
+            pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy
+            self.log_diagnosis(compare_splits(*pair))
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
         report = Report(
             model=plan.model,

@@ -1,6 +1,5 @@
 """Features for other classifiers: what is saved, the accuracy of a linear readout, and what does not fit."""
 
-import re
 import shlex
 import shutil
 from unittest import mock
@@ -8,7 +7,6 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from support import command
 from support.command import DIGITS, dont_draw, results, start
 from support.refusals import assert_refuses
@@ -19,11 +17,9 @@ from engine.readout import KINDS, Readout
 from models import build_model
 from report.run_folder import RunFolder
 from s1c1 import S1C1
-from training import readout, references
+from training import readout
 from training.checkpoint import load_checkpoint, rebuild_network
 from training.log import RunLog
-from training.plan import load_data, make_plan, resolve
-from training.settings import TrainSettings
 
 SMALL = f"--model mozafari2018 {DIGITS} --ratio 0.1 --batch-size 100 --no-figures"
 
@@ -111,29 +107,6 @@ def test_results_do_not_wait_for_a_readout(tmp_path, undrawn, monkeypatch, capsy
     assert run.is_finished
     assert start("--resume limited --readout-seconds 0", tmp_path) == 0
     assert "time" in results(tmp_path / "limited")["readout"]["refused"]
-
-
-@pytest.mark.parametrize(
-    ("model", "accuracy", "expected"),
-    [
-        ("mozafari2018", 0.5, "less: try --set s3.rule=margin"),
-        ("mozafari2018", 0.99, "no less"),
-        ("mozafari2018", 0.1, "less"),  # near chance: it needs other features
-        ("mozafari2018_margin", 0.5, "less: try --model multiscale2026"),
-        ("multiscale2026", 0.5, "less"),
-    ],
-)
-def test_a_network_below_a_linear_classifier_is_named(model, accuracy, expected, tmp_path, monkeypatch):
-    """What the classifier reaches is measured once for the runs of a sweep with the same splits."""
-    words = command.SMALL.replace("mozafari2018", model)
-    settings = TrainSettings.parse(shlex.split(f"{words} --shared-phases {tmp_path / 'phases'}"))
-    data = load_data(settings)
-    settings, encoder, model = resolve(settings, data)
-    plan = make_plan(settings, data, encoder, model)
-    (text,) = references.compare_with_pixels(plan, {"accuracy": accuracy})
-    assert re.fullmatch(rf"for reference, .* of 138 training images: .* %; the network reaches {expected}", text)
-    monkeypatch.setattr(LogisticRegression, "fit", None)
-    assert [*references.compare_with_pixels(plan, {"accuracy": accuracy})] == [text]
 
 
 def test_features_that_do_not_fit_are_refused_with_the_figure(monkeypatch, capsys, tmp_path):

@@ -1,0 +1,83 @@
+"""The classifiers on the pixels with which a run compares its network."""
+
+import re
+import shlex
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from support.command import SMALL
+from threadpoolctl import threadpool_info
+
+from report.evaluation import Accuracy
+from training import references
+from training.plan import load_data, plan_new
+from training.settings import TrainSettings
+
+
+def make_plan(words):
+    settings = TrainSettings.parse(shlex.split(f"{SMALL} {words}"))
+    return plan_new(settings, load_data(settings))
+
+
+@pytest.mark.parametrize(
+    ("model", "network", "expected"),
+    [
+        # By hand, in %: 300 of 400 are 75 with the error 2.16, 275 are 68.75 with 2.31; 2 · sqrt(2.16² + 2.31²) = 6.3
+        ("mozafari2018", 275, "within two standard errors of the better of them; try --set s3.rule=margin"),
+        ("mozafari2018", 274, "less than the better of them; try --set s3.rule=margin"),
+        ("mozafari2018", 300, "within two standard errors of the better of them"),
+        ("mozafari2018", 323, "within two standard errors of the better of them"),
+        ("mozafari2018", 325, "more than both"),
+        ("mozafari2018", 60, "less than the better of them"),  # near chance: it needs other features
+        ("mozafari2018_margin", 200, "less than the better of them; try --model multiscale2026"),
+        ("multiscale2026", 200, "less than the better of them"),
+    ],
+)
+def test_a_network_is_compared_with_the_better_classifier(model, network, expected, monkeypatch):
+    """Nothing is claimed within two standard errors."""
+    measured = {"accuracies": {"one": 0.7, "other": 0.75}, "split": "validation", "count": 400, "trained": 9}
+    monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
+    evaluation = SimpleNamespace(accuracy=Accuracy(network / 400, 400))
+    plan = make_plan(f"--model {model}")
+    (text,) = references.compare_with_pixels(plan, {"validation.best": evaluation})
+    assert text.endswith(f", {expected}")
+    assert re.search(r"one 70\.00 ± 2\.28 %, other 75\.00 ± 2\.16 % of 400 validation", text)
+
+
+def test_a_network_without_decisions_is_not_compared():
+    (text,) = references.compare_with_pixels(make_plan("--model kheradpisheh2018"), {})
+    assert text.endswith("of 12 validation images")
+
+
+def test_the_classifiers_are_measured_once_by_the_threads_of_the_run(tmp_path, monkeypatch):
+    """The runs of a sweep with the same splits share the result; a damaged file is replaced."""
+    threads = []
+    fit = LogisticRegression.fit
+
+    def count(*args):
+        threads.extend(pool["num_threads"] for pool in threadpool_info())
+        return fit(*args)
+
+    monkeypatch.setattr(LogisticRegression, "fit", count)
+    torch.set_num_threads(1)
+    plan = make_plan(f"--shared-phases {tmp_path / 'phases'}")
+    measured = references.measure_pixels(plan)
+    assert (measured["split"], measured["count"], measured["trained"]) == ("validation", 12, 138)
+    train, validation = (plan.data.splits[name] for name in ("train", "validation"))
+    images = plan.data.set.train_images.reshape(150, -1).astype(np.int64)
+    distances = ((images[validation, None] - images[train]) ** 2).sum(2)
+    labels = plan.data.set.train_labels
+    nearest = labels[train][distances.argmin(1)]
+    assert measured["accuracies"]["nearest neighbour"] == (nearest == labels[validation]).mean()
+    assert set(threads) == {1}
+    del threads[:]
+    assert references.measure_pixels(plan) == measured
+    assert threads == []
+    (file,) = (tmp_path / "phases").iterdir()
+    content = file.read_text()
+    file.write_text(content[:20])
+    assert references.measure_pixels(plan) == measured
+    assert file.read_text() == content
