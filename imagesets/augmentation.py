@@ -49,6 +49,11 @@ class MovedCopies:
     def __len__(self) -> int:
         return self.augmentation.copies
 
+    def move(self, part: slice, number: int) -> np.ndarray:
+        """Return a slice of the images of copy ``number``, from 1 on. Copy 0 contains the images themselves."""
+        first, _, _ = part.indices(len(self.images))
+        return move_images(self.images[part], self.augmentation, number, self.seed, first)
+
     def _size(self) -> int:
         return len(self) * len(self.images) * -(-self.neurons // 8)
 
@@ -69,10 +74,7 @@ class MovedCopy:
         return len(self.copies.images)
 
     def __getitem__(self, part: slice) -> torch.Tensor:
-        copies = self.copies
-        first, _, _ = part.indices(len(self))
-        moved = move_images(copies.images[part], copies.augmentation, self.number, copies.seed, first)
-        return copies.encode(moved)
+        return self.copies.encode(self.copies.move(part, self.number))
 
 
 def move_images(images: np.ndarray, augmentation: Augmentation, copy: int, seed: int, first: int = 0) -> np.ndarray:

@@ -4,6 +4,7 @@ A figure is a function with the decorator ``@figure``. It appears in the folder,
 ``FIGURES`` contains all figures in their order.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,11 @@ import numpy as np
 import torch
 
 from encoders import name_unit
-from engine.augmentation import Augmentation
 from engine.encoder import Encoder
 from engine.registry import register
 from engine.stages import INPUT
 from errors import InputError, describe_error
-from imagesets.augmentation import move_images
+from imagesets.augmentation import MovedCopies
 from network_trainer import NetworkTrainer
 from report import feature_figures, figures
 from report.activation_maps import find_neurons
@@ -48,7 +48,7 @@ class Report:
         split: the split of the images: "test" or "validation".
         evaluation: the evaluation of these images; None if the network has no decision stage.
         history: rows of the run log.
-        training_images, augmentation, seed: what the figure of moved copies of the training images shows.
+        copies: the moved copies of the training images, from which the network learned; None without them.
     """
 
     model: NetworkTrainer
@@ -61,9 +61,7 @@ class Report:
     split: str = "test"
     evaluation: Evaluation | None = None
     history: Sequence[dict] = ()
-    training_images: np.ndarray | None = None
-    augmentation: Augmentation | None = None
-    seed: int = 0
+    copies: MovedCopies | None = None
 
     def format_title(self, caption: str, count: int | None = None) -> str:
         """Return the title of a figure of ``count`` images (None: all)."""
@@ -155,11 +153,14 @@ def features(report, caption):
 
 @figure("Moved images")
 def moved_images(report, caption):
-    if report.augmentation:
-        images = report.training_images[:MOVED_IMAGES]
-        copies = min(MOVED_COPIES, report.augmentation.copies)
-        rows = [move_images(images, report.augmentation, copy, report.seed) for copy in range(copies + 1)]
-        yield "", feature_figures.draw_copies(np.stack(rows, 1), f"{caption}\n{report.title}, {report.augmentation}")
+    copies = report.copies
+    if copies:
+        count = len(copies.images)
+        rows = []
+        for place in range(0, count, math.ceil(count / MOVED_IMAGES)):
+            part = slice(place, place + 1)  # a movement is drawn from the position of the image
+            rows.append([copies.move(part, number)[0] for number in range(min(MOVED_COPIES, len(copies)) + 1)])
+        yield "", feature_figures.draw_copies(np.array(rows), f"{caption}\n{report.title}, {copies.augmentation}")
 
 
 def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:

@@ -30,7 +30,7 @@ from report.diagnosis import Diagnosis, compare_splits
 from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import write_page, write_training_page
-from report.report import MOVED_IMAGES, Report, collect_results
+from report.report import Report, collect_results
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import restore_state, save_checkpoint
@@ -345,7 +345,6 @@ class Run:
         best = self.progress.best
         data = plan.data
         images, labels, chosen = data.get_split(split)
-        train = data.splits["train"]
         latencies = self.encode_split(split).maps[INPUT]
         evaluations = self.evaluate(latencies, labels[chosen])
         energy = measure_energy(plan.model, plan.encoder, latencies, data.set.image_size)
@@ -368,9 +367,7 @@ class Run:
             split=split,
             evaluation=evaluations.get(f"{split}.best"),
             history=self.progress.history,
-            training_images=data.set.train_images[train[:: math.ceil(len(train) / MOVED_IMAGES)]],
-            augmentation=plan.augmentation,
-            seed=settings.seed,
+            copies=self.make_copies(),
         )
         facts = {"diagnosis": self.about["diagnosis"], "energy": energy, **self._collect_facts()}
         maps = self.folder / "maps" / "end"
