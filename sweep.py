@@ -34,6 +34,7 @@ from imagesets import DataSet
 from models import model_class
 from report.run_folder import RunFolder, find_checkpoint
 from report.sweep_report import is_run, read_run, write_sweep_report
+from training.identity import PhaseKey
 from training.initial import initialize_from
 from training.log import RunLog
 from training.plan import load_data, plan_new, prepare_machine
@@ -72,13 +73,13 @@ def main(words: list[str]) -> int:
 class PlannedRun:
     """A run of the sweep.
 
-    ``words``: the command line of train.py. ``learned``: all that the weights depend on, for each phase.
+    ``words``: the command line of train.py. ``keys``: of its phases.
     """
 
     folder: RunFolder
     words: list[str]
     settings: TrainSettings
-    learned: list[dict]
+    keys: list[PhaseKey]
 
     @property
     def name(self) -> str:
@@ -100,7 +101,7 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     for model, dataset, point, seed in itertools.product(sweep.model, sweep.dataset, points, sweep.seeds):
         run = plan_run(sweep, model, dataset, data[dataset], point, seed)
         for other in runs:
-            if run.learned == other.learned:
+            if run.keys == other.keys:
                 names = f"{other.name} and {run.name}"
                 raise InputError(f"two runs would learn the same, {names}; leave one of them out")
             if run.folder == other.folder:
@@ -143,7 +144,7 @@ def plan_run(
     settings = plan.settings
     if settings.init_from:
         initialize_from(find_checkpoint(settings.init_from, settings.output), plan)
-    return PlannedRun(RunFolder(output / name), words, settings, plan.dependencies)
+    return PlannedRun(RunFolder(output / name), words, settings, plan.keys)
 
 
 def check_folder(run: PlannedRun) -> None:

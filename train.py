@@ -22,11 +22,11 @@ from models import model_class  # first: it imports engine before torch, see eng
 from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
 from training.checkpoint import load_run, rebuild_network
-from training.initial import Start, begin, continue_last_phase
+from training.identity import PhaseKey, compare_code
+from training.initial import Start, begin, continue_last_phase, share_phases
 from training.plan import describe, load_data, make_plan, plan_new, prepare_machine, resolve
 from training.run import Run
 from training.settings import TrainSettings, apply_changes, is_longer, to_text
-from training.shared_phases import share_phases
 from training.stopping import Stopped, offer_resume
 from utils import claim_folder, find_temporaries, lock_folder, put_in_place, to_folder_name
 
@@ -113,7 +113,9 @@ def resume(settings: TrainSettings) -> None:
     if fingerprint != data.fingerprint:
         change = f"its fingerprint was {fingerprint} and is now {data.fingerprint}"
         raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
-    plan = make_plan(resumed, data, checkpoint.build_encoder(), model)
+    keys = [PhaseKey(**values) for values in checkpoint.run.get("phases", [])]
+    trained = keys[: progress.phase]
+    plan = make_plan(resumed, data, checkpoint.build_encoder(), model, folder.initial_weights, trained)
     if is_extended and was_trained:
         continue_last_phase(folder, plan, progress)
     shared = share_phases(plan)
@@ -122,7 +124,7 @@ def resume(settings: TrainSettings) -> None:
             folder.lengthen(resumed.epochs)
         for temporary in find_temporaries(folder.path):
             temporary.unlink()
-        start = Start(progress, checkpoint.run)
+        start = Start(progress, checkpoint.run, notes=compare_code(folder.path, checkpoint.run["code"]))
         run = Run(plan, folder.path, start, shared, is_resumed=True)
         learn(run)
         run.finish()

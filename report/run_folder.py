@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from errors import InputError
 from models import PLUGINS
 from report.formats import FORMAT, lift
@@ -39,6 +41,23 @@ class RunFolder:
     def epochs(self) -> tuple[int, ...] | None:
         """The number of epochs of each phase in args.json; None if it is damaged."""
         return read_epochs(self.args)
+
+    @property
+    def code(self) -> dict[str, str | None]:
+        """The versions of the code that have trained the run, {SHA-256: commit}, in its last checkpoint.
+
+        Of an older run, only the commit in args.json is known: {"": commit}.
+        """
+        with suppress(OSError, ValueError, LookupError, TypeError, SafetensorError):
+            with safe_open(self.last, "numpy") as file:  # without its tensors
+                record = json.loads(file.metadata()["checkpoint"])
+            return record["run"]["code"]
+        return {"": self.args.get("git_commit")}
+
+    @property
+    def initial_weights(self) -> str:
+        """The SHA-256 of the checkpoint of ``--init-from``; "" if there is none in args.json."""
+        return self.args.get("init_from", {}).get("sha256", "")
 
     @property
     def is_finished(self) -> bool:

@@ -41,7 +41,8 @@ class RunRecord:
     """The content of a run's folder.
 
     ``flags``: the flags of train.py. ``scores``: {key of COLUMNS: number}, empty before the run's end. ``curves``: {key
-    of SPLITS: accuracy after each epoch with labels}. ``damage``: why the folder cannot be read, or None.
+    of SPLITS: accuracy after each epoch with labels}. ``code``: as ``RunFolder.code``. ``damage``: why the folder
+    cannot be read, or None.
     """
 
     folder: Path
@@ -49,6 +50,7 @@ class RunRecord:
     scores: dict[str, float] = field(default_factory=dict)
     is_finished: bool = False
     curves: dict[str, list[float]] = field(default_factory=dict)
+    code: dict[str, str | None] = field(default_factory=dict)
     damage: str | None = None
 
     @property
@@ -82,7 +84,7 @@ def is_run(folder: Path) -> bool:
 def read_run(folder: Path) -> RunRecord:
     """Read a run's folder. The record has a ``damage`` if args.json or metrics.csv is not as train.py writes it."""
     run = RunFolder(folder)
-    record = RunRecord(run.path, is_finished=run.is_finished)
+    record = RunRecord(run.path, is_finished=run.is_finished, code=run.code)
     name = "args.json"
     try:
         record.flags = run.args["flags"]
@@ -134,6 +136,7 @@ def write_sweep_report(
     unfinished = [run.folder.name for run in readable if not run.is_finished]
     if unfinished:
         text += f"\nNot finished: {', '.join(unfinished)}.\n"
+    text += _list_versions(readable)
     for run in runs:
         if run.damage:
             text += f"\n{run.describe()}.\n"
@@ -145,6 +148,18 @@ def write_sweep_report(
     write_text(output / "sweep.md", text + picture)
     _write_runs(output / "runs.csv", groups, keys)
     return text
+
+
+def _list_versions(runs: Sequence[RunRecord]) -> str:
+    """Return which runs each version of the code has trained, "" if there is one version."""
+    versions = defaultdict(list)
+    for run in runs:
+        names = [f"{digest[:8] or 'an unknown version'} (commit {commit})" for digest, commit in run.code.items()]
+        versions[" and ".join(sorted(names))].append(run.folder.name)
+    if len(versions) < 2:
+        return ""
+    lines = [f"* {version}: {', '.join(names)}\n" for version, names in versions.items()]
+    return f"\nThe runs were trained by different code, which the means do not separate:\n\n{''.join(lines)}"
 
 
 def _group_runs(runs: Sequence[RunRecord], ignored: Collection[str]) -> Groups:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 from support.command import FEW_DIGITS, contents, read_csv, results, train_here
 from support.refusals import assert_refuses
@@ -21,9 +22,10 @@ import train
 from models import build_model
 from network_trainer import NetworkTrainer
 from s1c1 import S1C1
-from training.plan import list_dependencies
+from training import identity
+from training.identity import count_equal, make_keys
+from training.initial import find_shared
 from training.settings import SweepSettings, TrainSettings, read_pairs
-from training.shared_phases import count_equal, find_shared
 from utils import lock_folder
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -129,7 +131,7 @@ def test_a_phase_that_trains_until_it_has_converged_is_shared(tmp_path, here):
 def test_a_run_waits_for_a_phase_that_another_run_trains(tmp_path, alone, here, monkeypatch):
     """Until then, it can be stopped."""
     runs = sweep.plan_runs(SweepSettings.parse(words(tmp_path)))
-    first, _ = find_shared(tmp_path / "phases", runs[0].learned)
+    first, _ = find_shared(tmp_path / "phases", runs[0].keys)
     first.mkdir(parents=True)
     with lock_folder(first), monkeypatch.context() as patched:
         patched.setattr("training.run.time.sleep", lambda seconds: signal.raise_signal(signal.SIGINT))
@@ -323,9 +325,9 @@ def test_every_combination_is_a_separate_run():
     assert [run.settings.epochs for run in (runs[0], runs[-1])] == [(2, 4, 680), (2, 4, 4, 100)]
 
 
-def phases_of(model, encoder=None, fingerprint="images", **settings):
+def phases_of(model, encoder=None, fingerprint="images", images=(0, 1), **settings):
     settings = {"model": "x", "dataset": "digits", "epochs": type(model).epochs, **settings}
-    return list_dependencies(model, encoder or S1C1(), TrainSettings(**settings), fingerprint)
+    return make_keys(model, encoder or S1C1(), TrainSettings(**settings), fingerprint, np.array(images))
 
 
 @pytest.mark.parametrize(
@@ -358,7 +360,7 @@ def test_phases_are_the_same_up_to_what_differs(name, other, changes, count):
         *(({name: value}, 0) for name, value in (
             ("seed", 1), ("dataset", "mnist"), ("ratio", 0.5), ("val_split", 0), ("batch_size", 100),
             ("dry_run", True), ("backend", "torch"), ("image_size", (20, 20)), ("fingerprint", "others"),
-            ("init_from", "run"), ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)),
+            ("images", (0, 2)), ("init_from", "run"), ("encoder", S1C1(radius=4)), ("epochs", (1, 4, 680)),
         )),
         ({"epochs": (2, 5, 680)}, 1), ({"epochs": (2, 4, 1)}, 2),
         ({"patience": 3, "threads": 2, "name": "other", "save_maps": 1, "backend": "event"}, 2),
@@ -410,6 +412,25 @@ def test_the_report_by_hand(tmp_path):
     assert [(row["run"], row["readout"]) for row in runs] == [("a", "0.9"), ("b", ""), ("c", ""), ("d", "")]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     assert "(curves.png)" in text
+
+
+def test_the_report_names_the_runs_of_other_code(tmp_path, here, monkeypatch):
+    """A sweep that is started again after a change of the code, and a finished run of an unknown version."""
+    assert start(tmp_path) == 0
+    assert "different code" not in (tmp_path / "sweep.md").read_text()
+    monkeypatch.setattr(identity, "digest_core", lambda: "0123456789abcdef")
+    monkeypatch.setattr(identity, "find_commit", lambda: "abc")
+    again = words(tmp_path, "--jobs", "1")
+    again[again.index("1")] = "2"
+    assert sweep.main(again) == 0
+    make_run(tmp_path / "old", 1, 8, [0.5, 0.8], {})
+    text, _ = report(tmp_path)
+    paragraph = text[text.index("different code") :]
+    (new,) = [line for line in paragraph.splitlines() if "01234567 (commit abc)" in line]
+    assert [name for name in NETWORKS if f"{name}-{FEW_DIGITS.name}-seed2" in new] == [*NETWORKS]
+    assert "seed1" not in new
+    (old,) = [line for line in paragraph.splitlines() if "unknown" in line]
+    assert old.endswith(": old")
 
 
 HUGE = b'{"flags": {}, "test": {"best": {"accuracy": %s}}}' % (b"9" * 400)

@@ -32,7 +32,7 @@ from utils import write_atomically
 
 # Of Checkpoint.run
 RUN_TYPES = {"flags": dict, "dataset": str, "class_names": list, "fingerprint": str, "code": dict, "border": float}
-RUN_TYPES |= {"test_reads": int, "diagnosis": list, "image_size": list}
+RUN_TYPES |= {"test_reads": int, "diagnosis": list, "image_size": list, "phases": list}
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Checkpoint:
         encoding: the encoder as plain values.
         state: the network's state dict.
         run: about the run that trained the network, "flags", "dataset", "class_names", "image_size" (see
-            ``picture_size``), "fingerprint", "code" (see ``shared_phases.describe_code``), "test_reads" (how often it
-            has classified the test images), "diagnosis" (what was wrong, see ``report/diagnosis.py``) and, of images,
-            "border" (see ``find_border``); {} if no run did.
+            ``picture_size``), "fingerprint", "phases" (the ``PhaseKey`` of each), "code" (see
+            ``identity.describe_code``), "test_reads" (how often it has classified the test images), "diagnosis" (what
+            was wrong, see ``report/diagnosis.py``) and, of images, "border" (see ``find_border``); {} if no run did.
         progress: how far the run is; None if the checkpoint contains only a network.
         encoder_state: what the encoder has fitted to the training images.
     """
@@ -139,9 +139,7 @@ def load_run(path: Path) -> Checkpoint:
     checkpoint = load_checkpoint(path)
     if checkpoint.progress is None or not checkpoint.run:
         raise InputError(f"{path} is not the last checkpoint of a run")
-    if "code" not in checkpoint.run:
-        args = RunFolder(path.parent.parent).args
-        checkpoint.run["code"] = {"": args.get("git_commit")}
+    checkpoint.run.setdefault("code", RunFolder(path.parent.parent).code)
     return checkpoint
 
 

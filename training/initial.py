@@ -1,7 +1,13 @@
-"""Where a run begins: in new weights, in trained weights (``--init-from``), or after phases of another run."""
+"""Where a run begins: in new weights, in trained weights (``--init-from``), or after phases of another run.
+
+Phases of another run are taken over if their keys are equal (``training/identity.py``): those of a named run
+(``--continue-from``), and those in a folder in which several runs share their phases (``--shared-phases``).
+"""
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +15,15 @@ import numpy as np
 import torch
 
 from engine.encoder import Encoder
+from engine.phases import find_stages
 from errors import InputError
 from imagesets.data_set import MAX_LISTED
 from network_trainer import NetworkTrainer, Progress
 from report.run_folder import RunFolder, find_checkpoint, find_run
-from training.checkpoint import load_checkpoint, load_run
+from training.checkpoint import Checkpoint, load_checkpoint, load_run, rebuild_network
+from training.identity import PhaseKey, compare_code, count_equal, digest_core, make_keys
 from training.plan import Data, Plan
-from training.settings import TrainSettings
-from training.shared_phases import compare_phases, describe_code, take_over
+from training.settings import EPOCH_FILES, TrainSettings
 
 
 @dataclass
@@ -149,27 +156,123 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
     return [f"{path} was trained on another split: on {counts}, so the validation accuracy is too high"]
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Phases of another run
+
+
 def continue_from(path: Path, plan: Plan, start: Start) -> None:
     """Take over the phases of a run that are equal to the first phases of the plan.
 
-    path: the last checkpoint of the run. start: gets the progress after these phases, and lines for the log: a warning
-    if other code has trained them, because the result may not be that of a run without interruption.
+    path: the last checkpoint of the run. start: gets the progress after these phases, and lines for the log.
 
     Raises InputError if no phase can be taken over.
     """
     checkpoint = load_run(path)
-    count, different = compare_phases(checkpoint, plan)
+    trained = read_keys(checkpoint, plan)
+    count = count_finished(checkpoint.progress, plan.keys, trained)
     if not count:
         reason = "no finished phase without labels is the same"
+        pairs = trained[0].parts, plan.keys[0].parts
+        different = [what for what in pairs[0] | pairs[1] if pairs[0].get(what) != pairs[1].get(what)]
         if different:
             reason = f"its first phase was trained with another {', '.join(different)}"
         raise InputError(f"--continue-from {path}: {reason}")
-    names = [phase["phase"] for phase in plan.dependencies[:count]]
+    names = [phase.name for phase in plan.model.phases[:count]]
     start.progress = take_over(checkpoint, plan.model, count)
-    start.record["code"] = before = checkpoint.run["code"]
+    start.record["code"] = checkpoint.run["code"]
     start.origin["continue_from"] = {"checkpoint": str(path), "phases": names}
     start.notes.append(f"{' '.join(names)}: from {path}, with the seconds of that training")
-    here = describe_code()
-    if before.keys() != here.keys():
-        commits = [" ".join(map(str, code.values())) for code in (before, here)]
-        start.notes.append(f"warning: {path} was trained by other code (commit {commits[0]}; here: {commits[1]})")
+    start.notes += compare_code(path, checkpoint.run["code"])
+
+
+def read_keys(checkpoint: Checkpoint, plan: Plan) -> list[PhaseKey]:
+    """Return the keys of the phases of a run. Those of an older checkpoint, which has none, are computed.
+
+    The choice of the training images of an older run is that of the plan, if the data are the same.
+    """
+    if checkpoint.run.get("phases"):
+        return [PhaseKey(**values) for values in checkpoint.run["phases"]]
+    settings = TrainSettings.from_dict(checkpoint.run["flags"])
+    fingerprint = checkpoint.run["fingerprint"]
+    data = plan.data
+    if fingerprint == data.set.fingerprint:
+        data = Data(settings, data.set)
+    weights = RunFolder(checkpoint.path.parent.parent).initial_weights
+    run = rebuild_network(checkpoint), checkpoint.build_encoder(), settings
+    return make_keys(*run, fingerprint, data.splits["train"], weights)
+
+
+def count_finished(progress: Progress, keys: Sequence[PhaseKey], trained: Sequence[PhaseKey]) -> int:
+    """Return how many phases of a run are equal to the first phases of another.
+
+    Such a phase is finished, has no labels, and no later phase has trained its stages again.
+
+    keys, trained: the keys of the run that begins, and of the run that has this progress.
+    """
+    count = count_equal(keys, trained[: progress.phase])
+    is_begun = progress.epoch > 0 or progress.batch > 0
+    begun = trained[: progress.phase + is_begun]
+    while not _stages(begun[:count]).isdisjoint(_stages(key for key in begun[count:] if key.epochs)):
+        count -= 1
+    return count
+
+
+def _stages(keys: Iterable[PhaseKey]) -> set[str]:
+    return {stage for key in keys for stage in key.stages}
+
+
+def take_over(checkpoint: Checkpoint, model: NetworkTrainer, count: int) -> Progress:
+    """Copy the stages that a run has trained in its first ``count`` phases, which are those of the network.
+
+    Returns the progress after these phases.
+    """
+    phases = list(model.phases)[:count]
+    prefixes = [f"stages.{name}." for name in find_stages(phases)]
+    prefixes += [f"phases.{number}." for number in range(count)]
+    state = {key: tensor for key, tensor in checkpoint.state.items() if key.startswith(tuple(prefixes))}
+    model.load_state_dict(state, strict=False)
+    progress = checkpoint.progress
+    names = {phase.name for phase in phases}
+    seconds = {name: value for name, value in progress.phase_seconds.items() if name in names}
+    history = [row for row in progress.history if row["phase"] in names and row["train_accuracy"] is None]
+    return Progress(phase=count, history=history, phase_seconds=seconds)
+
+
+def share_phases(plan: Plan) -> list[Path]:
+    """Return the places of the plan's phases in the folder ``--shared-phases``.
+
+    Phases are not shared if the run writes files after each epoch, or if it begins with the weights of another run.
+    Raises InputError if there cannot be such a folder.
+    """
+    settings = plan.settings
+    if settings.shared_phases is None or settings.init_from or any(settings.select(EPOCH_FILES).values()):
+        return []
+    try:
+        Path(settings.shared_phases).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        settings.refuse("shared_phases", f"cannot be the folder {settings.shared_phases}: {error.strerror}")
+    return find_shared(settings.shared_phases, plan.keys)
+
+
+def find_shared(folder: str | Path, keys: Sequence[PhaseKey]) -> list[Path]:
+    """Return the places of the first phases without labels in a folder of phases that several runs share.
+
+    The name of a place is the SHA-256 of the code and of the key of the phase.
+    """
+    places = []
+    for key in takewhile(lambda key: not key.needs_labels, keys):
+        name = hashlib.sha256(f"{digest_core()} {key.digest}".encode())
+        places.append(Path(folder) / name.hexdigest())
+    return places
+
+
+def load_shared(path: Path, plan: Plan, number: int) -> Progress:
+    """Take over the phases up to ``number`` from the file of a shared phase. Returns the progress after them.
+
+    Raises InputError if the file is damaged, or if it contains other phases or phases that other code has trained.
+    """
+    checkpoint = load_run(path)
+    count = count_finished(checkpoint.progress, plan.keys, read_keys(checkpoint, plan))
+    if count <= number or checkpoint.run["code"].keys() != {digest_core()}:
+        raise InputError(f"{path} contains other phases")
+    return take_over(checkpoint, plan.model, number + 1)

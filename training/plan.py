@@ -1,9 +1,10 @@
 """The plan of a run: data, splits, encoder, network and epochs, which its settings describe, and the checks of them."""
 
+import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,6 @@ import torch
 import imagesets
 from encoders import choose_encoder
 from engine.augmentation import Augmentation
-from engine.backends import choose_backend
 from engine.encoder import Encoder
 from engine.phases import find_stages
 from engine.readout import Readout
@@ -21,8 +21,10 @@ from imagesets.splits import stratified_part, stratified_split
 from models import model_class
 from network_trainer import NetworkTrainer
 from report.activation_maps import choose_images
+from report.run_folder import find_checkpoint
 from report.summary import summarize
-from training.settings import CODE, LABELS, LAST_STAGE, LEARNING, NetworkSettings, TrainSettings, read_pairs, to_text
+from training.identity import PhaseKey, make_keys
+from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
 
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
@@ -90,6 +92,7 @@ class Plan:
         map_images: indices of the images of the scored split whose activation maps are saved.
         features: None if features are neither saved nor read out.
         summary: the table of the stages.
+        keys: of all phases, see ``training/identity.py``.
     """
 
     settings: TrainSettings
@@ -102,11 +105,7 @@ class Plan:
     map_images: np.ndarray
     features: Features | None
     summary: str
-
-    @property
-    def dependencies(self) -> list[dict[str, Any]]:
-        """All that the weights depend on, for each phase, see ``list_dependencies``."""
-        return list_dependencies(self.model, self.encoder, self.settings, self.data.set.fingerprint)
+    keys: list[PhaseKey]
 
 
 def plan_new(settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu") -> Plan:
@@ -115,14 +114,26 @@ def plan_new(settings: TrainSettings, data: DataSet, device: torch.device | str 
     return make_plan(settings, data, encoder, model)
 
 
-def make_plan(settings: TrainSettings, data: DataSet, encoder: Encoder, model: NetworkTrainer) -> Plan:
+def make_plan(
+    settings: TrainSettings,
+    data: DataSet,
+    encoder: Encoder,
+    model: NetworkTrainer,
+    weights: str = "",
+    trained: Sequence[PhaseKey] = (),
+) -> Plan:
     """Return the plan of a run with these settings, which ``resolve`` has completed.
+
+    weights, trained: as in ``make_keys``, if the run has begun.
 
     Raises InputError if the settings do not fit the network, the data or the memory.
     """
     split = Data(settings, data)
     check_splits(settings, split, model)
     _, labels, chosen = split.get_split(settings.scored_split)
+    if settings.init_from and not weights:
+        path = find_checkpoint(settings.init_from, settings.output)
+        weights = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     return Plan(
         settings=settings,
         data=split,
@@ -134,6 +145,7 @@ def make_plan(settings: TrainSettings, data: DataSet, encoder: Encoder, model: N
         map_images=choose_map_images(settings, labels[chosen], settings.scored_split),
         features=plan_features(settings, split, model),
         summary=describe(model, settings),
+        keys=make_keys(model, encoder, settings, data.fingerprint, split.splits["train"], weights, trained),
     )
 
 
@@ -280,34 +292,3 @@ def describe(model: NetworkTrainer, settings: TrainSettings) -> str:
     """Return the table of the stages, and the fields of ``--set``."""
     table = summarize(model, *model.image_size)
     return f"{table}\nset: {to_text(settings.set)}" if settings.set else table
-
-
-def list_dependencies(
-    model: NetworkTrainer, encoder: Encoder, settings: TrainSettings, fingerprint: str
-) -> list[dict[str, Any]]:
-    """Return everything that the weights depend on, for each phase.
-
-    Also the backend and the kind of device, because they round differently, and rounding can choose another winner.
-
-    settings: completed by ``resolve``.
-
-    Two runs have bit-identical weights after a phase if they are equal in this phase and in all phases before it. A
-    phase depends on the stages up to the highest that has learned, because initial weights are drawn in this order.
-    """
-    flags = settings.flags()
-    common = {flags[name].flag: value for name, value in settings.select(LEARNING, CODE).items()}
-    device, _, _ = settings.device.partition(":")
-    common |= {"--backend": choose_backend(settings.backend, device), "--device": device}
-    common |= {"fingerprint of the data": fingerprint, "encoder": encoder}
-    names = list(model.declaration)
-    phases = []
-    top = 0
-    for phase, epochs in zip(model.phases, common.pop("--epochs"), strict=True):
-        if phase.needs_labels:
-            common |= settings.select(LABELS)
-        top = max(top, *(1 + names.index(name) for name in phase.stages))
-        learning = {"phase": phase.name, "class": type(phase), "rules": phase.rules, "alternate": phase.alternate}
-        learning["needs labels"] = phase.needs_labels
-        stages = {name: model.declaration[name] for name in names[:top]}
-        phases.append(common | {"--epochs": epochs} | learning | stages)
-    return phases

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,11 @@ from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import restore_state, save_checkpoint
 from training.features import read_features
-from training.initial import Start
+from training.identity import describe_code
+from training.initial import Start, load_shared
 from training.log import RunLog, estimate_left
 from training.plan import Plan, count_neurons
 from training.references import compare_with_pixels
-from training.shared_phases import describe_code, load_shared
 from training.stopping import Stopped, StopRequest, handle_signals
 from training.testing import report_test
 from utils import describe_environment, get_peak_memory, try_lock, write_json
@@ -88,6 +88,7 @@ class Run:
             "class_names": list(plan.data.set.class_names),
             "image_size": list(plan.data.set.image_size),
             "fingerprint": plan.data.set.fingerprint,
+            "phases": [asdict(key) for key in plan.keys],
             "code": start.record.get("code", {}) | describe_code(),
             "test_reads": start.record.get("test_reads", 0),
             "diagnosis": start.record.get("diagnosis", []),

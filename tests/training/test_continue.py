@@ -102,6 +102,35 @@ def test_only_what_no_later_phase_has_trained_again_is_taken_over(tmp_path, lear
     assert same(outcome(tmp_path / "again"), outcome(tmp_path / "whole"))
 
 
+def test_a_phase_before_a_skipped_phase_of_its_stage_is_taken_over(tmp_path, learned, undrawn):
+    """In deepr2024, s3 learns without labels; the phase with labels has no epochs. Also with --shared-phases."""
+    words = f"{SMALL} --model deepr2024 --epochs 1 1 1 0 --shared-phases {tmp_path / 'shared'}"
+    assert start(f"{words} --name first", tmp_path) == 0
+    assert learned == ["s1"] * 3 + ["s2"] * 3 + ["s3"] * 3
+    assert start(f"{words} --name second", tmp_path) == 0
+    words = f"{SMALL} --model deepr2024 --epochs 1 1 1 0 --continue-from {tmp_path / 'first'}"
+    assert start(f"{words} --name third", tmp_path) == 0
+    assert len(learned) == 9
+    first, *others = [outcome(tmp_path / name) for name in ("first", "second", "third")]
+    assert all(same(first, other) for other in others)
+
+
+def test_the_weights_of_init_from_are_compared_by_content(trained, learned, tmp_path, undrawn, capsys):
+    """Not by the path of the checkpoint; also if the run that is continued was resumed without it."""
+    source = tmp_path / "source.safetensors"
+    shutil.copy(trained / "checkpoints" / "best.safetensors", source)
+    words = f"{SMALL} --epochs 1 1 1"
+    assert start(f"{words} --init-from {source} --until s1 --name first", tmp_path) == 0
+    source.rename(tmp_path / "moved.safetensors")
+    assert start(f"--resume {tmp_path / 'first'} --until s2", tmp_path) == 0
+    again = f"{words} --until s2 --continue-from {tmp_path / 'first'} --output {tmp_path}"
+    assert start(f"{again} --init-from {tmp_path / 'moved.safetensors'} --name second", tmp_path) == 0
+    assert learned == ["s1"] * 3 + ["s2"] * 3
+    shutil.copy(trained / "checkpoints" / "last.safetensors", source)
+    capsys.readouterr()
+    assert_refuses(train.main, f"{again} --init-from {source} --name third", "--init-from", capsys)
+
+
 def spoil(file, kind, whole):
     """Put something else in the place of a shared phase."""
     if kind == "damaged":
@@ -113,15 +142,16 @@ def spoil(file, kind, whole):
         file.symlink_to("phase")
     else:
         content = load_checkpoint(file)
-        flags = content.run["flags"]
-        run = {**content.run, "flags": {**flags, "seed": 4}} if kind == "another seed" else {**content.run, "code": {}}
+        run = {**content.run, "code": {}}
+        if kind == "another phase":
+            run = {**content.run, "phases": [{**key, "digest": "0"} for key in content.run["phases"]]}
         file.write_bytes(encode_checkpoint(replace(content, run=run)))
 
 
-KINDS = "damaged", "the best weights of a run", "a link", "another seed", "other code"
+KINDS = "damaged", "the best weights of a run", "a link", "another phase", "other code"
 
 
-@pytest.mark.parametrize("kind", slow_except(["damaged", "another seed"], KINDS))
+@pytest.mark.parametrize("kind", slow_except(["damaged", "another phase"], KINDS))
 def test_a_shared_phase_that_is_another_one_is_trained_again(kind, whole, learned, tmp_path, undrawn):
     """And replaced, but for a link, from which the phase is taken over if it is the right one."""
     words = f"{WORDS} --until s1 --shared-phases {tmp_path / 'shared'} --name"
