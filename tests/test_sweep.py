@@ -326,7 +326,7 @@ def test_every_combination_is_a_separate_run():
 
 
 def phases_of(model, encoder=None, fingerprint="images", images=(0, 1), **settings):
-    settings = {"model": "x", "dataset": "digits", "epochs": type(model).epochs, **settings}
+    settings = {"model": "x", "dataset": "digits", "device": "cpu", "epochs": type(model).epochs, **settings}
     return make_keys(model, encoder or S1C1(), TrainSettings(**settings), fingerprint, np.array(images))
 
 

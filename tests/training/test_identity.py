@@ -32,7 +32,7 @@ def test_the_attributes_of_a_phase_belong_to_its_key(attribute):
         model = build_model("mozafari2018")
         first = model.phases[0]
         model.phases[0] = Scaled(first.stages, first.rules, **{"keep": 1.0, "shifts": torch.zeros(5000)} | changes)
-        settings = TrainSettings(model="x", dataset="digits", epochs=(1, 1, 1))
+        settings = TrainSettings(model="x", dataset="digits", device="cpu", epochs=(1, 1, 1))
         return make_keys(model, S1C1(), settings, "images", np.arange(3))[0].digest
 
     other = torch.zeros(5000)
