@@ -34,7 +34,7 @@ from report.export import VECTORS, export_network
 from report.nir import write_nir
 from report.report import Report
 from report.run_folder import write_start
-from training.checkpoint import Checkpoint
+from training.checkpoint import Checkpoint, RunRecord
 from training.log import RunLog
 from training.plan import DRY_RUN_IMAGES, choose_map_images, count_neurons, describe, load_data, prepare_machine
 from training.settings import EvaluateSettings, TrainSettings, read_pairs, to_text
@@ -70,7 +70,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     encoder = network.encoder
     checkpoint = network.checkpoint
     run = checkpoint.run
-    trained = TrainSettings.from_dict(run["flags"])
+    trained = TrainSettings.from_dict(run.flags)
     data = read_data(settings, network)
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     images = data.test_images[:count]
@@ -178,7 +178,7 @@ def load(settings: EvaluateSettings) -> TrainedNetwork:
     path = content.path
     if settings.model is not None and model_class(settings.model).name != content.model:
         raise InputError(f"{path} contains {content.model}, not {settings.model}")
-    if not content.run:
+    if not content.run.flags:
         raise InputError(f"{path} was not saved by train.py: it does not contain its settings")
     return network
 
@@ -189,8 +189,8 @@ def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
     Raises InputError unless the network can be tested on it.
     """
     run = network.checkpoint.run
-    trained = TrainSettings.from_dict(run["flags"])
-    dataset = settings.dataset or trained.dataset or run["dataset"]
+    trained = TrainSettings.from_dict(run.flags)
+    dataset = settings.dataset or trained.dataset or run.dataset
     image_size = settings.image_size or trained.image_size
     ground = settings.ground
     if settings.dataset is None:
@@ -208,7 +208,7 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
         [f"images of --image-size {to_text(size)}" for size in (content.picture_size, data.image_size)],
     ]
     if is_path(dataset):
-        names = [f"the classes {', '.join(classes)}" for classes in (content.run["class_names"], data.class_names)]
+        names = [f"the classes {', '.join(classes)}" for classes in (content.run.class_names, data.class_names)]
         pairs.append(names)
     for trained, tested in pairs:
         if trained != tested:
@@ -216,12 +216,12 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
             raise InputError(message)
 
 
-def describe_change(run: dict, data: DataSet) -> list[str]:
+def describe_change(run: RunRecord, data: DataSet) -> list[str]:
     """Return a line if the data set has the name of the training data, but other images, else []."""
-    if run["dataset"] != data.name or run["fingerprint"] == data.fingerprint:
+    if run.dataset != data.name or run.fingerprint == data.fingerprint:
         return []
     return [
-        f"{data.name} has changed since the training (its fingerprint was {run.get('fingerprint')} and is now "
+        f"{data.name} has changed since the training (its fingerprint was {run.fingerprint} and is now "
         f"{data.fingerprint}), so test images may have been training images"
     ]
 

@@ -37,7 +37,7 @@ from report.sweep_report import is_run, read_run, write_sweep_report
 from training.identity import PhaseKey
 from training.initial import initialize_from
 from training.log import RunLog
-from training.plan import load_data, plan_new, prepare_machine
+from training.plan import Plan, load_data, prepare_machine
 from training.settings import (
     COMMAND,
     EPOCH_FILES,
@@ -140,7 +140,7 @@ def plan_run(
     if sweep.set or point:
         words += ["--set", *sweep.set, *point]
     words += ["--output", str(output), "--name", name]
-    plan = plan_new(TrainSettings.parse(words), data)
+    plan = Plan.new(TrainSettings.parse(words), data)
     settings = plan.settings
     if settings.init_from:
         initialize_from(find_checkpoint(settings.init_from, settings.output), plan)

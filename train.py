@@ -10,7 +10,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # python -I and -P leave it out
 
-from errors import InputError
 from training.command import command_line, prepare_start, print_output
 
 if __name__ == "__main__":
@@ -21,10 +20,10 @@ from dataclasses import replace
 from models import model_class  # first: it imports engine before torch, see engine/__init__.py
 from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
-from training.checkpoint import load_run, rebuild_network
-from training.identity import PhaseKey, compare_code
+from training.checkpoint import load_run
+from training.identity import compare_code
 from training.initial import Start, begin, continue_last_phase, share_phases
-from training.plan import describe, load_data, make_plan, plan_new, prepare_machine, resolve
+from training.plan import Plan, describe, load_data, prepare_machine, resolve
 from training.run import Run
 from training.settings import TrainSettings, apply_changes, is_longer, to_text
 from training.stopping import Stopped, offer_resume
@@ -58,17 +57,17 @@ def train(settings: TrainSettings) -> None:
     """Train a new network. All settings are checked before the run's folder is created."""
     device = prepare_machine(settings)
     model_class(settings.model)  # an unknown name is refused before the data are read
-    plan = plan_new(settings, load_data(settings), device)
-    plan, start = begin(plan)
+    start = begin(Plan.new(settings, load_data(settings), device))
+    plan = start.plan
     shared = share_phases(plan)
     name = f"{plan.model.name}-{to_folder_name(plan.data.set.name)}-seed{settings.seed}"
     if settings.dry_run:
         name += "-dry"
     with claim_folder(settings.output, name, settings.name) as folder:
         (folder / "checkpoints").mkdir()
-        record = {"command_line": settings.command_line, "flags": plan.settings.to_dict(), **start.origin}
+        record = {"command_line": settings.command_line, "flags": plan.settings.to_dict(), **start.record.origin}
         write_start(folder, record, plan.summary)
-        run = Run(plan, folder, start, shared)
+        run = Run(start, folder, shared)
         run.save()
         run.folder = put_in_place(folder)  # from now on, the run can be resumed
         with offer_resume(run.folder):
@@ -93,7 +92,7 @@ def resume(settings: TrainSettings) -> None:
     folder = RunFolder(find_run(settings.resume, settings.output))
     checkpoint = load_run(folder.last)
     progress = checkpoint.progress
-    before = TrainSettings.from_dict(checkpoint.run["flags"])
+    before = TrainSettings.from_dict(checkpoint.run.flags)
     requested = folder.epochs
     if "epochs" not in settings.given and requested and is_longer(requested, before.epochs):
         # an earlier command has requested them, and was interrupted before it saved a checkpoint
@@ -105,17 +104,7 @@ def resume(settings: TrainSettings) -> None:
         hint = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
         print_output(f"{folder.path} is finished; {hint}")
         return
-    device = prepare_machine(resumed)
-    model = rebuild_network(checkpoint, device, resumed.backend)
-    resumed = replace(resumed, device=str(device))
-    data = load_data(resumed)
-    fingerprint = checkpoint.run["fingerprint"]
-    if fingerprint != data.fingerprint:
-        change = f"its fingerprint was {fingerprint} and is now {data.fingerprint}"
-        raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
-    keys = [PhaseKey(**values) for values in checkpoint.run.get("phases", [])]
-    trained = keys[: progress.phase]
-    plan = make_plan(resumed, data, checkpoint.build_encoder(), model, folder.initial_weights, trained)
+    plan = Plan.resumed(checkpoint, resumed)
     if is_extended and was_trained:
         continue_last_phase(folder, plan, progress)
     shared = share_phases(plan)
@@ -124,8 +113,8 @@ def resume(settings: TrainSettings) -> None:
             folder.lengthen(resumed.epochs)
         for temporary in find_temporaries(folder.path):
             temporary.unlink()
-        start = Start(progress, checkpoint.run, notes=compare_code(folder.path, checkpoint.run["code"]))
-        run = Run(plan, folder.path, start, shared, is_resumed=True)
+        start = Start(plan, progress, checkpoint.run, compare_code(folder.path, checkpoint.run.code))
+        run = Run(start, folder.path, shared, is_resumed=True)
         learn(run)
         run.finish()
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from inspect import formatannotation, get_annotations
 from numbers import Real
-from types import NoneType, UnionType
+from types import UnionType
 from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -189,7 +189,12 @@ def to_field(value: Any) -> Any:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Return whether a value has the type of a field. A whole number is also a float; True is not a number."""
+    """Return whether a value has the type of a field, and each item of a dict, list or tuple the type of the items.
+
+    A whole number is also a float; True is not a number.
+    """
+    if hint is Any:
+        return True
     if get_origin(hint) in (Union, UnionType):
         return any(fits(value, option) for option in get_args(hint))
     if get_origin(hint) is tuple:
@@ -199,8 +204,13 @@ def fits(value: Any, hint: Any) -> bool:
         if hints[1:] == (...,):
             hints = hints[:1] * len(value)
         return len(value) == len(hints) and all(map(fits, value, hints))
+    if get_origin(hint) in (dict, list):
+        if not isinstance(value, get_origin(hint)):
+            return False
+        items = value.values() if isinstance(value, dict) else value
+        return all(fits(item, get_args(hint)[-1]) for item in items)
     if isinstance(value, bool):
         return hint is bool
     if hint is float:
         return isinstance(value, int | float)
-    return issubclass(hint, int | str | NoneType | Declared) and isinstance(value, hint)
+    return isinstance(value, hint)

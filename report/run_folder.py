@@ -55,11 +55,6 @@ class RunFolder:
         return {"": self.args.get("git_commit")}
 
     @property
-    def initial_weights(self) -> str:
-        """The SHA-256 of the checkpoint of ``--init-from``; "" if there is none in args.json."""
-        return self.args.get("init_from", {}).get("sha256", "")
-
-    @property
     def is_finished(self) -> bool:
         """Whether the results belong to the last epoch. results.json has flags when all other files exist."""
         tested = read_epochs(read_record(self.path / "results.json"))

@@ -10,17 +10,16 @@ tensors. What the checksum covers is trusted.
 import hashlib
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 import safetensors.torch
 import torch
 
 from encoders import read_encoder
-from engine.declaration import to_plain
+from engine.declaration import fits, to_plain
 from engine.encoder import Encoder
 from engine.stages import read_stages
 from errors import InputError
@@ -28,11 +27,36 @@ from models import PLUGINS, build_model
 from network_trainer import NetworkTrainer, Progress
 from report.formats import FORMAT, lift
 from report.run_folder import RunFolder
+from training.identity import PhaseKey
 from utils import write_atomically
 
-# Of Checkpoint.run
-RUN_TYPES = {"flags": dict, "dataset": str, "class_names": list, "fingerprint": str, "code": dict, "border": float}
-RUN_TYPES |= {"test_reads": int, "diagnosis": list, "image_size": list, "phases": list}
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What the checkpoints of a run contain beside the network and the progress. Older checkpoints lack fields.
+
+    Attributes:
+        flags: the settings of train.py.
+        dataset, class_names, image_size, fingerprint: of the data set; the size in pixels, see ``picture_size``.
+        code: {version: commit} of all code that has trained the network, see ``identity.describe_code``.
+        phases: the key of each phase.
+        origin: which weights ("init_from") and phases ("continue_from") are those of another run, as in args.json.
+        border: of the training images, see ``find_border``; None for recordings of events.
+        test_reads: how often the run has classified the test images.
+        diagnosis: what was wrong, see ``report/diagnosis.py``.
+    """
+
+    flags: dict = field(default_factory=dict)
+    dataset: str = ""
+    class_names: list[str] = field(default_factory=list)
+    image_size: list[int] = field(default_factory=list)
+    fingerprint: str = ""
+    code: dict[str, str | None] = field(default_factory=dict)
+    phases: list[PhaseKey] = field(default_factory=list)
+    origin: dict[str, dict] = field(default_factory=dict)
+    border: float | None = None
+    test_reads: int = 0
+    diagnosis: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -47,10 +71,7 @@ class Checkpoint:
             network. A field that is newer than the checkpoint has its default.
         encoding: the encoder as plain values.
         state: the network's state dict.
-        run: about the run that trained the network, "flags", "dataset", "class_names", "image_size" (see
-            ``picture_size``), "fingerprint", "phases" (the ``PhaseKey`` of each), "code" (see
-            ``identity.describe_code``), "test_reads" (how often it has classified the test images), "diagnosis" (what
-            was wrong, see ``report/diagnosis.py``) and, of images, "border" (see ``find_border``); {} if no run did.
+        run: the record of the run that trained the network, which is empty if no run did.
         progress: how far the run is; None if the checkpoint contains only a network.
         encoder_state: what the encoder has fitted to the training images.
     """
@@ -65,14 +86,14 @@ class Checkpoint:
     declaration: dict
     encoding: dict
     state: dict[str, torch.Tensor]
-    run: dict = field(default_factory=dict)
+    run: RunRecord = field(default_factory=RunRecord)
     progress: Progress | None = None
     encoder_state: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def picture_size(self) -> tuple[int, int]:
         """Height and width of the images, in pixels, which an encoder may change to ``image_size``."""
-        return tuple(self.run.get("image_size", self.image_size))
+        return tuple(self.run.image_size or self.image_size)
 
     def build_encoder(self) -> Encoder:
         """Build the encoder, fitted as it was. Raises InputError if this version of the program has no such encoder."""
@@ -83,7 +104,7 @@ def save_checkpoint(
     path: Path,
     model: NetworkTrainer,
     encoder: Encoder,
-    run: dict | None = None,
+    run: RunRecord | None = None,
     progress: Progress | None = None,
     state: dict[str, torch.Tensor] | None = None,
 ) -> None:
@@ -104,7 +125,7 @@ def save_checkpoint(
         declaration={name: to_plain(stage) for name, stage in model.declaration.items()},
         encoding=to_plain(encoder),
         state=state,
-        run=run or {},
+        run=run or RunRecord(),
         progress=progress,
         encoder_state=dict(encoder.state),
     )
@@ -123,7 +144,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
         raise InputError(f"no checkpoint at {path}")
     checkpoint = decode_checkpoint(path.read_bytes(), path)
     imported = [plugin.name for plugin in PLUGINS]
-    for plugin in checkpoint.run.get("flags", {}).get("plugin", ()):
+    for plugin in checkpoint.run.flags.get("plugin", ()):
         name, _, _ = plugin.rpartition(" ")
         if name not in imported:
             add = f'--plugin {name}, in Python plugin="{name}"'
@@ -134,13 +155,18 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 def load_run(path: Path) -> Checkpoint:
     """Load the last checkpoint of a run. Raises InputError as ``load_checkpoint``, and for any other checkpoint.
 
-    Older checkpoints do not contain the version of the code. Only the commit in the run's args.json is known.
+    What older checkpoints do not contain is read in the run's args.json: the commit of the code, and the origin.
     """
     checkpoint = load_checkpoint(path)
-    if checkpoint.progress is None or not checkpoint.run:
+    if checkpoint.progress is None or not checkpoint.run.flags:
         raise InputError(f"{path} is not the last checkpoint of a run")
-    checkpoint.run.setdefault("code", RunFolder(path.parent.parent).code)
-    return checkpoint
+    run = checkpoint.run
+    if not run.phases:
+        folder = RunFolder(path.parent.parent)
+        args = folder.args
+        origin = {name: args[name] for name in ("init_from", "continue_from") if name in args}
+        run = replace(run, code=run.code or folder.code, origin=origin)
+    return replace(checkpoint, run=run)
 
 
 def rebuild_network(
@@ -190,7 +216,7 @@ def restore_state(model: NetworkTrainer, state: dict[str, torch.Tensor]) -> None
 
 def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     """Return the content of a checkpoint's file."""
-    values = {"format": FORMAT, **vars(checkpoint)}
+    values = {"format": FORMAT, **vars(checkpoint), "run": asdict(checkpoint.run)}
     del values["path"]
     groups = {"state": values.pop("state"), "encoder": values.pop("encoder_state")}
     if checkpoint.progress is not None:
@@ -236,14 +262,15 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         if isinstance(progress.get("best"), dict):
             progress["best"]["state"] = groups["best"]
         values["progress"] = _make(Progress, progress, path)
+    run = values.get("run")
+    if isinstance(run, dict):
+        if isinstance(run.get("phases"), list):
+            run["phases"] = [_make(PhaseKey, key, path) for key in run["phases"]]
+        values["run"] = _make(RunRecord, run, path)
     values |= {"path": path, "state": groups["state"], "encoder_state": groups["encoder"]}
     if isinstance(values.get("image_size"), list):
         values["image_size"] = tuple(values["image_size"])
-    checkpoint = _make(Checkpoint, values, path)
-    for name, kind in RUN_TYPES.items():
-        if name in checkpoint.run and not isinstance(checkpoint.run[name], kind):
-            raise InputError(f"{path} is damaged: {name} cannot be {type(checkpoint.run[name]).__name__}")
-    return checkpoint
+    return _make(Checkpoint, values, path)
 
 
 def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
@@ -256,7 +283,7 @@ def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _make(cls: type, values: dict, path: Path):
+def _make(cls: type, values: Any, path: Path) -> Any:
     """Return a dataclass with these values.
 
     Raises InputError if a field is unknown, missing without a default, or of another type.
@@ -267,25 +294,9 @@ def _make(cls: type, values: dict, path: Path):
         raise InputError(f"{path} is a checkpoint of another version of this program") from error
     for name, hint in get_type_hints(cls).items():
         value = getattr(made, name)
-        if not _has_type(value, hint):
+        if not fits(value, hint):
             raise InputError(f"{path} is damaged: {name} cannot be {type(value).__name__}")
     return made
-
-
-def _has_type(value: Any, hint: Any) -> bool:
-    """Return whether a value has a type; of collections, whether each item has the type of the items."""
-    if get_origin(hint) is UnionType:
-        return any(_has_type(value, option) for option in get_args(hint))
-    kind = get_origin(hint) or hint
-    if kind is float:
-        kind = int | float
-    if isinstance(value, bool) or not isinstance(value, kind):
-        return False
-    if kind is tuple and len(value) != len(get_args(hint)):
-        return False
-    *_, of_items = get_args(hint) or (Any,)
-    items = value.values() if isinstance(value, dict) else value
-    return of_items is Any or all(_has_type(item, of_items) for item in items)
 
 
 def __getattr__(name: str) -> Any:

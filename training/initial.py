@@ -6,10 +6,10 @@ Phases of another run are taken over if their keys are equal (``training/identit
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,51 +20,59 @@ from errors import InputError
 from imagesets.data_set import MAX_LISTED
 from network_trainer import NetworkTrainer, Progress
 from report.run_folder import RunFolder, find_checkpoint, find_run
-from training.checkpoint import Checkpoint, load_checkpoint, load_run, rebuild_network
+from training.checkpoint import Checkpoint, RunRecord, load_checkpoint, load_run, rebuild_network
 from training.identity import PhaseKey, compare_code, count_equal, digest_core, make_keys
 from training.plan import Data, Plan
 from training.settings import EPOCH_FILES, TrainSettings
 
 
-@dataclass
-class Start:
+class Start(NamedTuple):
     """Where a run begins.
 
     Attributes:
+        plan: its encoder is fitted.
         progress: the progress, of the run itself or of another run.
-        record: what checkpoints contain of the training before: "code", "test_reads" and "diagnosis" of
-            ``Checkpoint.run``.
-        origin: for args.json, which weights and phases are those of another run.
+        record: the record of the run itself, or what it takes over from another run.
         notes: lines for the log.
     """
 
-    progress: Progress = field(default_factory=Progress)
-    record: dict[str, Any] = field(default_factory=dict)
-    origin: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    plan: Plan
+    progress: Progress
+    record: RunRecord
+    notes: list[str]
 
 
-def begin(plan: Plan) -> tuple[Plan, Start]:
+def begin(plan: Plan) -> Start:
     """Fit the encoder of a plan, and take over what ``--init-from`` and ``--continue-from`` name.
 
-    Returns the plan with the fitted encoder, and where the run begins. Raises InputError.
+    Raises InputError if they cannot be used.
     """
     settings = plan.settings
     encoder = plan.encoder
-    start = Start()
+    progress = Progress()
+    code = {}
+    origin = {}
+    notes = []
     if settings.init_from:  # with the fitted encoder of the checkpoint
         path = find_checkpoint(settings.init_from, settings.output)
-        encoder, start.origin["init_from"], start.notes = initialize_from(path, plan)
+        encoder, origin["init_from"], notes = initialize_from(path, plan)
     elif encoder.fitted:
         encoder = encoder.with_state(encoder.fit(plan.data.set.train_images[plan.data.splits["train"]]))
     plan = replace(plan, encoder=encoder)
     if settings.continue_from:
-        continue_from(RunFolder(find_run(settings.continue_from, settings.output)).last, plan, start)
+        path = RunFolder(find_run(settings.continue_from, settings.output)).last
+        checkpoint, count = find_equal_phases(path, plan)
+        names = [phase.name for phase in plan.model.phases[:count]]
+        progress = take_over(checkpoint, plan.model, count)
+        code = checkpoint.run.code
+        origin["continue_from"] = {"checkpoint": str(path), "phases": names}
+        notes.append(f"{' '.join(names)}: from {path}, with the seconds of that training")
+        notes += compare_code(path, code)
     model = plan.model
     if not plan.data.set.colours and model.augmentation:
         lost = f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved"
-        start.notes.append(lost)
-    return plan, start
+        notes.append(lost)
+    return Start(plan, progress, RunRecord(code=code, origin=origin), notes)
 
 
 def continue_last_phase(folder: RunFolder, plan: Plan, progress: Progress) -> None:
@@ -103,7 +111,7 @@ def initialize_from(path: Path, plan: Plan) -> tuple[Encoder, dict, list[str]]:
     copied = [name for name in names if _copy_stage(model, name, checkpoint.state)]
     if not copied:
         raise InputError(f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}")
-    if model.decision in copied and "class_names" not in checkpoint.run:
+    if model.decision in copied and not checkpoint.run.class_names:
         notes.append(f"{path} does not name its classes; {model.decision} is copied as if they were these")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     record = {"checkpoint": str(path), "sha256": digest, "stages": copied}
@@ -111,14 +119,14 @@ def initialize_from(path: Path, plan: Plan) -> tuple[Encoder, dict, list[str]]:
     return encoder, record, [note, *notes, *_validation_notes(path, checkpoint.run, plan.data)]
 
 
-def _class_notes(path: Path, run: dict, plan: Plan) -> list[str]:
+def _class_notes(path: Path, run: RunRecord, plan: Plan) -> list[str]:
     """Return a line if the checkpoint's network decides between other classes than that of the plan, else [].
 
     Raises InputError if the decision stage of the plan does not learn these classes.
     """
     decision = plan.model.decision
-    classes = run.get("class_names")
-    if None in (decision, classes) or tuple(classes) == plan.data.set.class_names:
+    classes = run.class_names
+    if decision is None or not classes or tuple(classes) == plan.data.set.class_names:
         return []
     listed = ", ".join(classes[:MAX_LISTED]) + ", …" * (len(classes) > MAX_LISTED)
     text = f"{path} was trained for other classes, {listed}"
@@ -141,14 +149,14 @@ def _copy_stage(model: NetworkTrainer, name: str, state: dict[str, torch.Tensor]
     return True
 
 
-def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
+def _validation_notes(path: Path, run: RunRecord, data: Data) -> list[str]:
     """Return a line if the checkpoint's network was or may have been trained on the validation images, else []."""
     validation = data.splits["validation"]
     if not len(validation):
         return []
-    if run.get("fingerprint") != data.set.fingerprint:
-        return [f"{path} was trained on other data, {run.get('dataset')}, which may include these validation images"]
-    trained = Data(TrainSettings.from_dict(run["flags"]), data.set).splits["train"]
+    if run.fingerprint != data.set.fingerprint:
+        return [f"{path} was trained on other data, {run.dataset}, which may include these validation images"]
+    trained = Data(TrainSettings.from_dict(run.flags), data.set).splits["train"]
     seen = len(np.intersect1d(trained, validation))
     if not seen:
         return []
@@ -160,10 +168,8 @@ def _validation_notes(path: Path, run: dict, data: Data) -> list[str]:
 # Phases of another run
 
 
-def continue_from(path: Path, plan: Plan, start: Start) -> None:
-    """Take over the phases of a run that are equal to the first phases of the plan.
-
-    path: the last checkpoint of the run. start: gets the progress after these phases, and lines for the log.
+def find_equal_phases(path: Path, plan: Plan) -> tuple[Checkpoint, int]:
+    """Return the last checkpoint of a run, and how many of its phases are equal to the first phases of the plan.
 
     Raises InputError if no phase can be taken over.
     """
@@ -177,12 +183,7 @@ def continue_from(path: Path, plan: Plan, start: Start) -> None:
         if different:
             reason = f"its first phase was trained with another {', '.join(different)}"
         raise InputError(f"--continue-from {path}: {reason}")
-    names = [phase.name for phase in plan.model.phases[:count]]
-    start.progress = take_over(checkpoint, plan.model, count)
-    start.record["code"] = checkpoint.run["code"]
-    start.origin["continue_from"] = {"checkpoint": str(path), "phases": names}
-    start.notes.append(f"{' '.join(names)}: from {path}, with the seconds of that training")
-    start.notes += compare_code(path, checkpoint.run["code"])
+    return checkpoint, count
 
 
 def read_keys(checkpoint: Checkpoint, plan: Plan) -> list[PhaseKey]:
@@ -190,14 +191,14 @@ def read_keys(checkpoint: Checkpoint, plan: Plan) -> list[PhaseKey]:
 
     The choice of the training images of an older run is that of the plan, if the data are the same.
     """
-    if checkpoint.run.get("phases"):
-        return [PhaseKey(**values) for values in checkpoint.run["phases"]]
-    settings = TrainSettings.from_dict(checkpoint.run["flags"])
-    fingerprint = checkpoint.run["fingerprint"]
+    if checkpoint.run.phases:
+        return checkpoint.run.phases
+    settings = TrainSettings.from_dict(checkpoint.run.flags)
+    fingerprint = checkpoint.run.fingerprint
     data = plan.data
     if fingerprint == data.set.fingerprint:
         data = Data(settings, data.set)
-    weights = RunFolder(checkpoint.path.parent.parent).initial_weights
+    weights = checkpoint.run.origin.get("init_from", {}).get("sha256", "")
     run = rebuild_network(checkpoint), checkpoint.build_encoder(), settings
     return make_keys(*run, fingerprint, data.splits["train"], weights)
 
@@ -273,6 +274,6 @@ def load_shared(path: Path, plan: Plan, number: int) -> Progress:
     """
     checkpoint = load_run(path)
     count = count_finished(checkpoint.progress, plan.keys, read_keys(checkpoint, plan))
-    if count <= number or checkpoint.run["code"].keys() != {digest_core()}:
+    if count <= number or checkpoint.run.code.keys() != {digest_core()}:
         raise InputError(f"{path} contains other phases")
     return take_over(checkpoint, plan.model, number + 1)

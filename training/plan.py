@@ -13,7 +13,7 @@ import imagesets
 from encoders import choose_encoder
 from engine.augmentation import Augmentation
 from engine.encoder import Encoder
-from engine.phases import find_stages
+from engine.phases import Phase, find_stages
 from engine.readout import Readout
 from errors import InputError
 from imagesets import DataSet
@@ -23,6 +23,7 @@ from network_trainer import NetworkTrainer
 from report.activation_maps import choose_images
 from report.run_folder import find_checkpoint
 from report.summary import summarize
+from training.checkpoint import Checkpoint, rebuild_network
 from training.identity import PhaseKey, make_keys
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
@@ -83,12 +84,10 @@ class Features:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run trains, on which data, and what it writes. ``make_plan`` makes it from the settings.
+    """What a run trains, on which data, and what it writes. ``new`` and ``resumed`` make it from the settings.
 
     Attributes:
         settings: completed by ``resolve``.
-        title: the first part of the titles of figures.
-        last: the number of the last phase that is trained, from 0.
         map_images: indices of the images of the scored split whose activation maps are saved.
         features: None if features are neither saved nor read out.
         summary: the table of the stages.
@@ -99,19 +98,57 @@ class Plan:
     data: Data
     encoder: Encoder
     model: NetworkTrainer
-    title: str
     augmentation: Augmentation
-    last: int
     map_images: np.ndarray
     features: Features | None
     summary: str
     keys: list[PhaseKey]
 
+    @classmethod
+    def new(cls, settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu") -> "Plan":
+        """Return the plan of a new run, whose network is on this device.
 
-def plan_new(settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu") -> Plan:
-    """Return the plan of a new run, whose network is on this device. Raises InputError as ``make_plan``."""
-    settings, encoder, model = resolve(settings, data, device)
-    return make_plan(settings, data, encoder, model)
+        Raises InputError if the settings do not fit the network, the data or the memory.
+        """
+        settings, encoder, model = resolve(settings, data, device)
+        weights = ""
+        if settings.init_from:
+            path = find_checkpoint(settings.init_from, settings.output)
+            weights = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        return make_plan(settings, data, encoder, model, weights)
+
+    @classmethod
+    def resumed(cls, checkpoint: Checkpoint, settings: TrainSettings) -> "Plan":
+        """Return the plan of a run that goes on from its last checkpoint, with the settings of ``apply_changes``.
+
+        Raises InputError as ``new``, and if the data have changed.
+        """
+        device = prepare_machine(settings)
+        model = rebuild_network(checkpoint, device, settings.backend)
+        data = load_data(settings)
+        run = checkpoint.run
+        if run.fingerprint != data.fingerprint:
+            change = f"its fingerprint was {run.fingerprint} and is now {data.fingerprint}"
+            raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
+        trained = run.phases[: checkpoint.progress.phase]
+        if trained and trained[-1].epochs != settings.epochs[len(trained) - 1]:
+            trained = trained[:-1]  # it is trained longer
+        settings = replace(settings, device=str(device))
+        weights = run.origin.get("init_from", {}).get("sha256", "")
+        return make_plan(settings, data, checkpoint.build_encoder(), model, weights, trained)
+
+    @property
+    def title(self) -> str:
+        """The first part of the titles of figures."""
+        return self.settings.title(dataset=self.data.set.name)
+
+    @property
+    def phases(self) -> list[Phase]:
+        """The phases that are trained."""
+        phases = list(self.model.phases)
+        if self.settings.until is None:
+            return phases
+        return phases[: 1 + self.model.find_phase(self.settings.until)]
 
 
 def make_plan(
@@ -119,29 +156,24 @@ def make_plan(
     data: DataSet,
     encoder: Encoder,
     model: NetworkTrainer,
-    weights: str = "",
+    weights: str,
     trained: Sequence[PhaseKey] = (),
 ) -> Plan:
     """Return the plan of a run with these settings, which ``resolve`` has completed.
 
-    weights, trained: as in ``make_keys``, if the run has begun.
+    weights, trained: as in ``make_keys``.
 
     Raises InputError if the settings do not fit the network, the data or the memory.
     """
     split = Data(settings, data)
     check_splits(settings, split, model)
     _, labels, chosen = split.get_split(settings.scored_split)
-    if settings.init_from and not weights:
-        path = find_checkpoint(settings.init_from, settings.output)
-        weights = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
     return Plan(
         settings=settings,
         data=split,
         encoder=encoder,
         model=model,
-        title=settings.title(dataset=data.name),
         augmentation=check_copies(settings, split, model),
-        last=len(model.phases) - 1 if settings.until is None else model.find_phase(settings.until),
         map_images=choose_map_images(settings, labels[chosen], settings.scored_split),
         features=plan_features(settings, split, model),
         summary=describe(model, settings),

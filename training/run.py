@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from training.features import read_features
 from training.identity import describe_code
 from training.initial import Start, load_shared
 from training.log import RunLog, estimate_left
-from training.plan import Plan, count_neurons
+from training.plan import count_neurons
 from training.references import compare_with_pixels
 from training.stopping import Stopped, StopRequest, handle_signals
 from training.testing import report_test
@@ -58,9 +58,8 @@ class Run:
     validation: of the last epoch) in ``checkpoints/best.safetensors``.
 
     Args:
-        plan: what is trained and written.
+        start: what is trained and written, and where the training begins.
         folder: the folder of the run, which exists.
-        start: where the training begins.
         shared: a folder for each of the first phases, which several runs share: the run takes over the phases that are
             in their folders. It trains the others, and saves them there.
         is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
@@ -70,31 +69,30 @@ class Run:
         validation: the encoded validation images, or None.
     """
 
-    def __init__(self, plan: Plan, folder: Path, start: Start, shared: Sequence[Path] = (), is_resumed: bool = False):
-        self.plan = plan
+    def __init__(self, start: Start, folder: Path, shared: Sequence[Path] = (), is_resumed: bool = False):
+        self.plan = plan = start.plan
         self.folder = folder
         self.progress = start.progress
         self.notes = (*plan.data.set.notes, *start.notes)
         self.shared = shared
         self.is_resumed = is_resumed
-        self.phases = list(plan.model.phases)[: plan.last + 1]
+        self.phases = plan.phases
         self.stop = StopRequest()
         self.lock = ExitStack()  # of the shared phase that is trained
         self.saved_at = time.monotonic()
         self.shown_at = -math.inf
-        self.about = {
-            "flags": plan.settings.to_dict(),
-            "dataset": plan.data.set.name,
-            "class_names": list(plan.data.set.class_names),
-            "image_size": list(plan.data.set.image_size),
-            "fingerprint": plan.data.set.fingerprint,
-            "phases": [asdict(key) for key in plan.keys],
-            "code": start.record.get("code", {}) | describe_code(),
-            "test_reads": start.record.get("test_reads", 0),
-            "diagnosis": start.record.get("diagnosis", []),
-        }
-        if plan.data.set.colours:
-            self.about["border"] = find_border(plan.data.set.train_images)
+        data = plan.data.set
+        self.about = replace(
+            start.record,
+            flags=plan.settings.to_dict(),
+            dataset=data.name,
+            class_names=list(data.class_names),
+            image_size=list(data.image_size),
+            fingerprint=data.fingerprint,
+            code=start.record.code | describe_code(),
+            phases=plan.keys,
+            border=find_border(data.train_images) if data.colours else None,
+        )
 
     # -----------------------------------------------------------------------------------------------------------------
     # Training
@@ -126,7 +124,7 @@ class Run:
         if not plan.settings.dry_run:
             self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.settings.epochs, plan.settings.converge)
             if not self.is_resumed:
-                self.log_diagnosis(self.diagnosis.diagnose_border(self.about.get("border", 0.0)))
+                self.log_diagnosis(self.diagnosis.diagnose_border(self.about.border or 0.0))
         with handle_signals(self.stop.note), self.lock:
             yield train, self.validation
 
@@ -149,7 +147,7 @@ class Run:
             board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
         elif step.kind == "validation":
             labels = self.validation.labels
-            board.log_validation(labels, step.decisions, progress.history, self.about["class_names"])
+            board.log_validation(labels, step.decisions, progress.history, self.about.class_names)
         elif step.kind == "epoch":
             self.finish_epoch(step)
         is_due = step.kind == "batch" and time.monotonic() - self.saved_at >= settings.save_every
@@ -249,7 +247,7 @@ class Run:
     def log_diagnosis(self, texts: Iterable[str]) -> None:
         """Log the texts of the diagnosis, and keep them for results.json."""
         new = list(texts)
-        self.about["diagnosis"] += new
+        self.about = replace(self.about, diagnosis=[*self.about.diagnosis, *new])
         self.log.info_all(new)
 
     def log_history(self, first: int = 0) -> None:
@@ -333,7 +331,8 @@ class Run:
             command = RunFolder(self.folder).resume_command
             self.log.info(f"ended after {self.phases[-1].name}; train the rest with\n    {command}")
         else:
-            self.about["test_reads"] += self.plan.settings.scored_split == "test"
+            reads = self.about.test_reads + (self.plan.settings.scored_split == "test")
+            self.about = replace(self.about, test_reads=reads)
             self.save()
             self.test()
         self.log.close()
@@ -370,7 +369,7 @@ class Run:
             history=self.progress.history,
             copies=self.make_copies(),
         )
-        facts = {"diagnosis": self.about["diagnosis"], "energy": energy, **self._collect_facts()}
+        facts = {"diagnosis": self.about.diagnosis, "energy": energy, **self._collect_facts()}
         maps = self.folder / "maps" / "end"
         if settings.figures:
             self.log.info("drawing the figures")
@@ -381,7 +380,7 @@ class Run:
             facts |= read_features(plan, self.folder, self.log)
         self.seconds["since the last start"] = time.perf_counter() - self.began
         peak = get_peak_memory()
-        facts |= {"peak_memory_mb": peak, "flags": self.about["flags"]}
+        facts |= {"peak_memory_mb": peak, "flags": self.about.flags}
         results = collect_results(evaluations, facts)
         if settings.figures:
             write_page(self.folder, report, maps, results)
@@ -398,7 +397,7 @@ class Run:
         else:
             best = dict(self.progress.best or {})
             best.pop("state", None)
-            scored = {"best_epoch": best or None, "test_reads": self.about["test_reads"]}
+            scored = {"best_epoch": best or None, "test_reads": self.about.test_reads}
         self.seconds |= {f"phase {name}": value for name, value in self.progress.phase_seconds.items()}
         environment = describe_environment()
         return {

@@ -41,7 +41,7 @@ class TrainedNetwork:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, or their numbers if no run of ``train.py`` saved the network."""
-        return tuple(self.checkpoint.run.get("class_names") or map(str, range(self.model.num_classes)))
+        return tuple(self.checkpoint.run.class_names or map(str, range(self.model.num_classes)))
 
     def classify(self, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Classify images, or recordings of events if the network was trained on them.
@@ -129,13 +129,13 @@ class TrainedNetwork:
         if not self.encoder.colours:
             return open_recordings([path], self.checkpoint.picture_size), ""
         run = self.checkpoint.run
-        centred = run.get("dataset") in CHARACTERS and not raw
-        flags = run.get("flags", {})
+        centred = run.dataset in CHARACTERS and not raw
+        flags = run.flags
         stretched = bool(flags.get("image_size"))
         ground = flags.get("ground") or GROUNDS[0]
         image, note = read_image(path, *self.checkpoint.picture_size, centred, self.encoder.colours, stretched, ground)
         border = find_border(image[None])
-        usual = run.get("border", border)
+        usual = border if run.border is None else run.border
         if abs(border - usual) > OTHER_BORDER:
             note += f"{', ' * bool(note)}its border is {border:.0f}, that of the training images {usual:.0f} of 255"
         return image, note
@@ -159,7 +159,7 @@ def load_network(
         import_plugin(plugin)
     checkpoint = load_checkpoint(find_checkpoint(name, output))
     imported = list(map(digest_plugin, PLUGINS))
-    for before in checkpoint.run.get("flags", {}).get("plugin", ()):
+    for before in checkpoint.run.flags.get("plugin", ()):
         if before not in imported:
             file, _, _ = before.rpartition(" ")
             warn(

@@ -23,8 +23,8 @@ from network_trainer import Progress
 from report.run_folder import find_checkpoint
 from s1c1 import S1C1
 from training.checkpoint import (
-    RUN_TYPES,
     Checkpoint,
+    RunRecord,
     compute_checksum,
     decode_checkpoint,
     encode_checkpoint,
@@ -32,6 +32,7 @@ from training.checkpoint import (
     rebuild_network,
     save_checkpoint,
 )
+from training.identity import PhaseKey
 
 FILE = GOLDEN / "rewarded-last-rstdp.safetensors"  # of a run that was stopped within an epoch, with a best state
 DATA, LAST = FILE.read_bytes(), load_checkpoint(FILE)
@@ -47,7 +48,7 @@ def networks():
 
 def plain(value):
     """Return a value that differs if a type, the sign of a zero or a bit of a tensor differs."""
-    if isinstance(value, Checkpoint | Progress):
+    if isinstance(value, Checkpoint | Progress | RunRecord):
         return plain(vars(value))
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
@@ -72,7 +73,12 @@ PROGRESS = st.builds(
 )  # fmt: skip
 
 
-RUN = st.dictionaries(st.text().filter(lambda name: name not in RUN_TYPES), LISTS)  # those have types
+RUN = st.builds(
+    RunRecord, flags=st.dictionaries(st.text(), LISTS), border=st.none() | st.floats(), class_names=st.lists(st.text()),
+    code=st.dictionaries(st.text(), st.none() | st.text()), origin=st.dictionaries(st.text(), st.just({"stages": []})),
+    phases=st.lists(st.builds(PhaseKey, stages=st.lists(st.text()), epochs=st.integers(), needs_labels=st.booleans(),
+                              parts=st.dictionaries(st.text(), st.text()), digest=st.text()), max_size=2),
+)  # fmt: skip
 
 
 @settings(max_examples=50, deadline=None)
@@ -87,14 +93,15 @@ def test_everything_survives_a_round_trip(**values):
 
 def test_a_network_and_its_run_survive_a_file(tmp_path):
     path, best, network = tmp_path / "last.safetensors", LAST.progress.best["state"], rebuild_network(LAST)
-    run = {"flags": {"epochs": [1], "save_every": math.inf}, "class_names": ["zero", "\udcff", "ä\n"]}  # names of files
+    names = ["zero", "\udcff", "ä\n"]  # of files
+    run = RunRecord(flags={"epochs": [1], "save_every": math.inf}, class_names=names)
     save_checkpoint(path, network, LAST.build_encoder(), run, LAST.progress)
     declaration = {name: to_plain(stage) for name, stage in network.declaration.items()}
     saved = replace(LAST, path=path, declaration=declaration, encoding=to_plain(LAST.build_encoder()))
     assert plain(load_checkpoint(path)) == plain(replace(saved, run=run))
     save_checkpoint(path, rebuild_network(LAST), LAST.build_encoder(), state=best)
     alone = load_checkpoint(path)
-    assert plain(alone) == plain(replace(saved, run={}, progress=None, state=best))
+    assert plain(alone) == plain(replace(saved, run=RunRecord(), progress=None, state=best))
     assert plain(rebuild_network(alone).state_dict()) == plain(best)
     assert len(path.read_bytes()) < sum(tensor.nbytes for tensor in best.values()) + 4000
 
@@ -181,13 +188,13 @@ def test_what_older_versions_saved_in_the_progress_is_in_the_record_of_the_run()
         values |= {"run": {"dataset": "digits"}, "format": 2}
 
     found = decode_changed(change)
-    assert found.run == {"dataset": "digits", "test_reads": 2, "diagnosis": ["s1: silent"]}
+    assert found.run == RunRecord(dataset="digits", test_reads=2, diagnosis=["s1: silent"])
     assert plain(found.progress) == plain(LAST.progress)
 
 
 def test_a_checkpoint_without_a_run_and_its_progress():
     found = decode_changed(lambda values: [values.pop(field) for field in ("run", "progress")])
-    assert plain(found) == plain(replace(LAST, run={}, progress=None))
+    assert plain(found) == plain(replace(LAST, run=RunRecord(), progress=None))
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_predicting_on_the_ground_of_the_training(run, tmp_path, capsys):
     picture = Image.new("RGBA", (26, 30))
     picture.paste((250, 250, 250, 255), (8, 8, 18, 20))
     for ground, least in (("white", 250), ("black", 0)):
-        network.checkpoint.run["flags"]["ground"] = ground
+        network.checkpoint.run.flags["ground"] = ground
         image, note = network.read_image(picture)
         assert image.min() == least
         assert ("its border is 255, that of the training images 0 of 255" in note) == (ground == "white")
@@ -112,7 +112,7 @@ def test_what_does_not_fit_the_network(run, tmp_path, capsys):
 
 def test_images_that_have_changed(run, faces, tmp_path, undrawn, capsys):
     """A resume is refused with both fingerprints; an evaluation logs them."""
-    before = load_checkpoint(run / "checkpoints" / "last.safetensors").run["fingerprint"]
+    before = load_checkpoint(run / "checkpoints" / "last.safetensors").run.fingerprint
     picture = (faces / "ben" / "0.png").read_bytes()
     try:
         Image.new("RGB", (26, 30), "green").save(faces / "ben" / "0.png")

@@ -13,13 +13,13 @@ from threadpoolctl import threadpool_info
 
 from report.evaluation import Accuracy
 from training import references
-from training.plan import load_data, plan_new
+from training.plan import Plan, load_data
 from training.settings import TrainSettings
 
 
 def make_plan(words):
     settings = TrainSettings.parse(shlex.split(f"{SMALL} {words}"))
-    return plan_new(settings, load_data(settings))
+    return Plan.new(settings, load_data(settings))
 
 
 @pytest.mark.parametrize(

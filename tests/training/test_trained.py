@@ -40,8 +40,8 @@ def test_they_are_small():
 @pytest.mark.parametrize("name", FILES)
 def test_it_names_what_trained_it(name):
     checkpoint = load_checkpoint(FILES[name])
-    assert checkpoint.run["flags"]["model"] == checkpoint.model == name
-    assert checkpoint.run["flags"]["data_dir"] is None
+    assert checkpoint.run.flags["model"] == checkpoint.model == name
+    assert checkpoint.run.flags["data_dir"] is None
 
 
 @pytest.mark.parametrize("name", slow_except(["mozafari2018"], FILES))
@@ -67,7 +67,7 @@ def test_pictures_are_centred_for_data_sets_of_characters(dataset, is_centred, t
     with Image.open(ROOT / "images" / "example-digit.png") as picture:
         picture.resize((90, 60)).save(tmp_path / "picture.png")
     network = load_network(FILES["mozafari2018"])
-    checkpoint = replace(network.checkpoint, run=network.checkpoint.run | {"dataset": dataset})
+    checkpoint = replace(network.checkpoint, run=replace(network.checkpoint.run, dataset=dataset))
     _, note = replace(network, checkpoint=checkpoint).read_image(tmp_path / "picture.png")
     assert ("centred" in note) == is_centred
 
