@@ -93,8 +93,8 @@ def learn(case):
 def compare(case, steps):
     """Return "equal", or the first image and quantity of ``steps`` that differ: (winners, weights) after each image."""
     for image, (winners, weights) in zip(range(len(case.latencies)), steps, strict=True):
-        found = np.array(winners, int).reshape(-1, 4).tolist()
-        expected = [winner for winner in case.expected_winners[image].tolist() if winner[0] >= 0]
+        rows = np.array(winners, int).reshape(-1, 4), case.expected_winners[image]
+        found, expected = (part[part[:, 0] >= 0].tolist() for part in rows)  # -1: fewer winners
         error = np.abs(weights - case.expected_weights[image]).max()
         if found != expected:
             return f"image {image}: the winners are {found}, not {expected}"

@@ -26,7 +26,8 @@ def draw_cases() -> dict[str, SimpleNamespace]:
     """Return {name: case} without winners and weights.
 
     All numbers are exact in binary. So sums are exact in any order of the additions, and ties are ties. Only the
-    weights of stdp_stabilizer become inexact; there, no two potentials that are compared are nearly equal.
+    weights of stdp_stabilizer and stdp_bounds become inexact; there, no two potentials that are compared are nearly
+    equal.
     """
     firing = {"rates": [(0.0625, -0.03125)], "double_every": 8, "highest": 0.1875, "depression": -0.75}
     firing |= {"lower": 0.0, "upper": 1.0}
@@ -37,12 +38,24 @@ def draw_cases() -> dict[str, SimpleNamespace]:
     rstdp = {"time_steps": 8, "padding": 2, "classes": 4, "rates": [(0.0625, -0.03125), (-0.0625, 0.0078125)]}
     margin = {"time_steps": 10, "padding": 1, "classes": 3, "rates": [(0.125, -0.03125), (-0.125, 0.03125)]}
     margin |= {"margin": 0.125, "decay": 0.5}
-    return {
+    coarse = {"rates": [(0.25, -0.25)], "time_steps": 4, "threshold": 1.5, "winners": 4, "radius": 1}
+    between = {"lower": 0.25, "upper": 0.75, "threshold": 4.0}
+    equal = {"time_steps": 6, "padding": 0, "classes": 2, "rates": [(0.25, -0.25), (-0.25, 0.25)]}
+    equal |= {"margin": 0.5, "decay": 0.5, "lower": 0.0, "upper": 1.0}
+    cases = {
         "stdp": draw("stdp", 60, (6, 2, 2), (9, 7), (0.25, 1.25, 0.25), **firing, **stdp),
         "stdp_stabilizer": draw("stdp", 0, (8, 4, 3), (8, 10), (0.5, 1.0, 2**-10), **firing, **stabilizer),
         "rstdp": draw("rstdp", 2, (8, 3, 3), (7, 5), (0.125, 0.875, 0.125), **deciding, **rstdp),
         "margin": draw("margin", 1, (6, 4, 2), (5, 6), (0.125, 0.875, 0.125), **deciding, **margin),
+        "stdp_ties": draw("stdp", 0, (8, 2, 2), (6, 7), (0.25, 0.75, 0.25), **firing | stdp | coarse),
+        "stdp_bounds": draw("stdp", 8, (8, 4, 3), (8, 10), (0.25, 0.75, 2**-10), **firing | stabilizer | between),
+        "margin_equal": draw("margin", 0, (4, 2, 2), (4, 4), (0.0, 1.0, 0.5), **deciding | equal),
     }
+    case = cases["margin_equal"]  # features 0 and 1, of the first class, are silent in two images, one of each class
+    case.first_weights[:2, 0] = 0
+    case.latencies[1:3, 1] = case.time_steps
+    case.labels[1:3] = 0, 1
+    return cases
 
 
 def draw(rule: str, seed: int, sizes: tuple, sides: tuple, weights: tuple, **fields) -> SimpleNamespace:

@@ -21,6 +21,36 @@ LAST = "(lambda v, axis=None: (v.size if axis is None else len(v)) - 1 - np.flip
 ERRORS = {  # the text that an error replaces, and what is printed
     "LTP and LTD swapped": ("*rates[row])", "*rates[row][::-1])", "stdp: image 1: the weights differ by up to 0.09"),
     "ties by the last index": ("np.argmax(", LAST, "stdp: image 1: the winners are [["),
+    "winners by position before feature": (
+        "np.unravel_index(np.argmax(earliest), earliest.shape)",
+        "np.roll(np.unravel_index(np.argmax(np.moveaxis(earliest, 0, 2)), np.roll(earliest.shape, -1)), 1)",
+        "stdp_ties: image 1: the winners are",
+    ),
+    "winners by column before line": (
+        "np.unravel_index(np.argmax(earliest), earliest.shape)",
+        "(np.array(np.unravel_index(np.argmax(earliest.swapaxes(1, 2)), earliest.swapaxes(1, 2).shape)))[[0, 2, 1]]",
+        "stdp_ties: image 1: the winners are",
+    ),
+    "the stabilizer between 0 and 1": (
+        "(weights[f] - case.lower) * (case.upper - weights[f])",
+        "weights[f] * (1 - weights[f])",
+        "stdp_bounds: image 1: the weights differ by",
+    ),
+    "learning at the margin itself": (
+        "< (1 + case.margin)",
+        "<= (1 + case.margin)",
+        "margin_equal: image 3: the weights differ by",
+    ),
+    "learning if the true class is silent": (
+        "if true and other and",
+        "if other and not true:\n        return [(1, other[0])]\n    if true and other and",
+        "margin_equal: image 1: the weights differ by",
+    ),
+    "learning if the other classes are silent": (
+        "if true and other and",
+        "if true and not other:\n        return [(0, true[0])]\n    if true and other and",
+        "margin_equal: image 2: the weights differ by",
+    ),
     "no stabilizer": (
         "if case.stabilizer else",
         "if False else",
@@ -52,11 +82,18 @@ def test_an_error_is_found(error, tmp_path):
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_the_form_of_the_file_conforms(name):
+    """Fewer winners than ``winners`` are filled up with -1."""
+    case = CASES[name]
+    assert check.compare(case, zip(case.expected_winners, case.expected_weights, strict=True)) == "equal"
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_both_backends_conform(name, backend):
     """Tensors in float32 too, if all sums are exact; kernels would be compiled for each type."""
     case = CASES[name]
     assert check.compare(case, make.learn(case, backend)) == "equal"
-    if name != "stdp_stabilizer" and backend == "torch":
+    if name not in ("stdp_stabilizer", "stdp_bounds") and backend == "torch":
         assert check.compare(case, make.learn(case, backend, torch.float32)) == "equal"
 
 
@@ -88,7 +125,7 @@ def learn_by_spyketorch(case):
         yield [(*winner, int(times[winner])) for winner in winners], layer.weight.numpy()
 
 
-@pytest.mark.parametrize("name", ["stdp", "stdp_stabilizer", "rstdp"])
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].rule != "margin"])
 def test_the_package_conforms(name):
     assert check.compare(CASES[name], learn_by_spyketorch(CASES[name])) == "equal"
 
