@@ -6,7 +6,7 @@ from network_trainer import NetworkTrainer
 
 
 class Colour2026(NetworkTrainer, name="colour2026"):
-    """For colour images, in half the time of colour2026_counts: STDP features of two scales.
+    """For colour images, in less time than colour2026_counts: STDP features of two scales.
 
     s1 and s2 read the encoder's map with kernels of 5×5 and 7×7, and learn by STDP. Each class has five decision
     neurons, which read both pooled maps as a whole, with the times of the spikes in three levels. They also learn from
