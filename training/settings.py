@@ -317,7 +317,7 @@ class NetworkSettings(Settings):
         choices=GROUNDS,
     )
     data_dir: str | None = of_data(None, "DIR", "the folder of downloaded data sets (default: data)", HARMLESS)
-    dry_run: bool = of_data(False, None, "test a command: one epoch of each phase on a few images")
+    dry_run: bool = of_data(False, None, "test a command on a few images; training has one epoch of each phase")
 
     device: str = of_machine(
         "auto",
