@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import re
+import statistics
 import sys
 from collections.abc import Sequence
 from itertools import groupby
@@ -32,22 +33,30 @@ MEAN_COLUMNS = (
     *("network", "epochs", "logs", "validation, %", "test, best epoch, %", "test, last epoch, %"),
     *("lowest to highest, %", "settings from test images"),
 )
-SHORT_COLUMNS = "network", "epochs", "test accuracy", "time", "settings from test images"
+SHORT_COLUMNS = "network", "epochs", "seeds", "test accuracy", "time", "settings from test images"
 TIME_COLUMNS = (
     *("log", "test accuracy, %", "wall time, s", "processor time, s", "threads", "processor", "load average", "commit"),
 )
 # Whether test images had a part in the design and the settings of our own networks on MNIST
-USED_FOR_SETTINGS = {"mozafari2018_margin": "yes", "multiscale2026": "partly"}
+USED_FOR_SETTINGS = {
+    "mozafari2018_margin": "yes",
+    "multiscale2026": "partly",
+    "control2026": "no",
+    "deepr2024_greedy": "as published but for the warm-up, from validation images",
+}
+CONTROL = "control2026 without moved copies"
 # What is different in runs whose logs have these parts in their names
 VARIANTS = {
     "-constant": "with constant rates in the warm-up of s3",
     "-adaptive": "with adaptive thresholds",
 }
 # parts of the rows, names and epochs, that are not the network with its default settings
-CHANGED = " with ", " without ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
-DEEPR = "in the warm-up", *CHANGED[2:]
+CHANGED = " with ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
+OF_2024 = "deep2024|", "deepr2024", "inception2024|", "majority2024|"  # not in the README
+DEEPR = "in the warm-up", *CHANGED[1:]
 QUOTED_DATA = "MNIST", "Fashion-MNIST", "CIFAR-10"
 SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
+PAPER = "Mozafari et al. 2018"
 LONG = "mozafari2018-680-epochs-seed0"  # with the epochs of SpykeTorch's script
 TIMES = HERE / "times"
 SHOWN_FIRST = "deep2024-10-epochs-seed0", "mozafari2018_margin-seed0", "multiscale2026-seed0"  # of times/
@@ -129,7 +138,7 @@ def describe(path: Path, scores: dict) -> str:
     words = [flags["model"]]
     if flags["dataset"] != "mnist":
         words.append(f"on {flags['dataset']}")
-    if flags.get("augment", "none") in ("none", ["none"]) and flags["model"] == "multiscale2026":
+    if flags.get("augment", "none") in ("none", ["none"]) and flags["model"] in ("multiscale2026", "control2026"):
         words.append("without moved copies")
     words += [variant for part, variant in VARIANTS.items() if part in path.stem]
     return " ".join(words)
@@ -255,8 +264,8 @@ def is_any_in_row(parts: Sequence[str], name: str, runs: list[tuple[Path, dict]]
 
 
 def make_short_table() -> str:
-    """Return the README's table: the networks with their default settings."""
-    return to_markdown(SHORT_COLUMNS, make_linked_rows(SHORT_COLUMNS, CHANGED, "results/"))
+    """Return the README's table: the networks of 2018 and 2026 with constant thresholds."""
+    return to_markdown(SHORT_COLUMNS, make_linked_rows(SHORT_COLUMNS, (*CHANGED, *OF_2024), "results/"))
 
 
 def shorten(processor: str) -> str:
@@ -296,10 +305,35 @@ def make_first_table() -> str:
         scores = json.loads((TIMES / f"{name}.json").read_text())
         accuracy = get_accuracies(scores)["best"]
         rows.append((f"`{scores['flags']['model']}`", f"{accuracy:.2f} %", format_time(measured[name].wall)))
-    (linear,) = other_data.read_pixel_classifiers("mnist")["logistic regression, pixels"]
-    rows.append(("for comparison: logistic regression on the pixels", f"{linear:.2f} %", "–"))
+    alone, _ = read_control()
+    rows.append(("no features: [`control2026`](docs/learning.md), the decision layer alone", f"{alone:.2f} %", "–"))
+    linear, nearest = read_references()
+    rows.append(("no spikes: logistic regression, nearest neighbour (pixels)", f"{linear:.2f}, {nearest:.2f} %", "–"))
     processor = shorten(measured[SHOWN_FIRST[0]].model)
     return to_markdown(("network", "test accuracy on MNIST, seed 0", f"training, one thread of an {processor}"), rows)
+
+
+def read_control() -> tuple[float, float]:
+    """Return the test accuracy of the control without copies on MNIST, of seed 0 and the mean over its seeds."""
+    (runs,) = (runs for name, runs in group_runs() if name == CONTROL)
+    accuracies = [get_accuracies(scores)["best"] for _, scores in runs]
+    return accuracies[0], statistics.mean(accuracies)
+
+
+def read_references() -> tuple[float, float]:
+    """Return the test accuracies of logistic regression and of the nearest neighbour on the pixels of MNIST."""
+    found = other_data.read_pixel_classifiers("mnist")
+    return found["logistic regression, pixels"][0], found["nearest neighbour, pixels"][0]
+
+
+def name_references() -> dict[str, float]:
+    """Return the lines of the pictures on MNIST: {text: accuracy}."""
+    linear, nearest = read_references()
+    return {
+        "logistic regression on the pixels": linear,
+        "nearest neighbour on the pixels": nearest,
+        "control2026: no features, no copies": read_control()[1],
+    }
 
 
 def make_comparison() -> str:
@@ -308,10 +342,19 @@ def make_comparison() -> str:
     last = get_accuracies(json.loads((TIMES / f"{LONG}.json").read_text()))["last"]
     quoted = [row["value"] for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
     hours = [float(row["value"]) for row in read_quoted("680 epochs, h")]
+    (paper,) = (row["value"] for row in read_quoted("accuracy, %") if row["network"].startswith(PAPER))
+    seeds = [
+        get_accuracies(scores)["last"]
+        for name, runs in group_runs()
+        for _, scores in runs
+        if name == "mozafari2018" and scores["flags"]["epochs"][-1] == 680
+    ]
     script = "SpykeTorch's script, 60,000 images (quoted: [SimulationBenchmark.md][a], [issue 7][b])"
     rows = (
         (f"this repository, seed 0, one {shorten(measured.model)} thread", f"{last:.2f} %", format_time(measured.wall)),
+        (f"this repository, {len(seeds)} seeds, mean and standard deviation", f"{format_mean(seeds)} %", "–"),
         (script, f"{', '.join(quoted)} %", f"{min(hours):g} h to {max(hours):g} h"),
+        ("the paper (Mozafari et al. 2018, quoted: [arXiv][c]), another program", f"{paper} %", "–"),
     )
     return to_markdown(("`mozafari2018` on MNIST, 680 epochs", "test accuracy, last epoch", "time"), rows)
 
@@ -425,6 +468,7 @@ def make_tables() -> dict[Path, dict[str, str]]:
         },
         HERE.parent / "docs" / "learning.md": {
             "learning": to_markdown(learning_page.COLUMNS, learning_page.make_table()),
+            "controls": to_markdown(learning_page.CONTROL_COLUMNS, learning_page.make_control_table()),
         },
     }
 
@@ -447,9 +491,8 @@ if __name__ == "__main__":
         fill(page, tables)
     for path, text in make_files().items():
         path.write_text(text)
-    pictures.draw_operations(HERE / "operations.png", find_operations())
-    (linear,) = other_data.read_pixel_classifiers("mnist")["logistic regression, pixels"]
-    pictures.draw_times(HERE / "times.png", find_times(), linear, find_quoted_runs())
+    pictures.draw_operations(HERE / "operations.png", find_operations(), name_references())
+    pictures.draw_times(HERE / "times.png", find_times(), name_references(), find_quoted_runs())
     pictures.draw_data(HERE / "data.png", other_data.read_groups())
     pictures.draw_learning(HERE / "learning.png")
     pictures.draw_collapse(HERE / "collapse.png", HERE / "logs" / "deepr2024.tsv")

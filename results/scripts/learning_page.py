@@ -6,10 +6,16 @@ prints how many weights of each STDP layer of the networks in ``results/checkpoi
 """
 
 import csv
+import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
+from scipy.stats import t
+
 TABLE = Path(__file__).resolve().parent.parent / "learning.tsv"
+CONTROLS = TABLE.parent / "controls.tsv"
+CONTROL_COLUMNS = "data", "network", "copies", "features", "seeds", "accuracy, %", "STDP − these"
 KINDS = "STDP", "imprinted", "random"
 COLUMNS = "data", "features", "labels of a class", "noise", "seeds", *KINDS, "STDP − imprinted", "STDP − random"
 ALL_LABELS = "1000"
@@ -29,13 +35,27 @@ def read_table() -> dict[tuple[str, ...], dict[str, dict[str, float]]]:
     return found
 
 
-def format_difference(a: dict[str, float], b: dict[str, float]) -> str:
-    """Return the mean and the standard error of the differences, by seed."""
-    differences = [a[seed] - b[seed] for seed in a]
-    mean = f"{statistics.mean(differences):+.2f}"
-    if len(differences) == 1:
-        return mean
-    return f"{mean} ± {statistics.stdev(differences) / len(differences) ** 0.5:.2f}"
+def compute_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean, and the half width of its 95 % interval by Student's t; infinite for one value."""
+    mean = statistics.mean(values)
+    if len(values) == 1:
+        return mean, math.inf
+    quantile = float(t.ppf(0.975, len(values) - 1))
+    return mean, quantile * statistics.stdev(values) / len(values) ** 0.5
+
+
+def subtract(a: dict[str, float], b: dict[str, float]) -> list[float]:
+    """Return the differences of the seeds that both have."""
+    return [a[seed] - b[seed] for seed in a if seed in b]
+
+
+def format_difference(differences: Sequence[float]) -> str:
+    """Return the mean and the half width of its 95 % interval; bold if the interval does not contain 0."""
+    mean, half = compute_interval(differences)
+    if math.isinf(half):
+        return f"{mean:+.2f}"
+    text = f"{mean:+.2f} ± {half:.2f}"
+    return f"**{text}**" if abs(mean) > half else text
 
 
 def make_table() -> list[tuple[str, ...]]:
@@ -45,9 +65,32 @@ def make_table() -> list[tuple[str, ...]]:
         if "none" in kinds:
             continue
         means = [f"{statistics.mean(kinds[kind].values()):.2f}" for kind in KINDS]
-        differences = [format_difference(kinds["STDP"], kinds[kind]) for kind in ("imprinted", "random")]
+        differences = [format_difference(subtract(kinds["STDP"], kinds[kind])) for kind in ("imprinted", "random")]
         seeds = str(len(kinds["STDP"]))
         rows.append((data, network.replace("-", ", "), f"{int(labels):,}", noise, seeds, *means, *differences))
+    return rows
+
+
+def read_controls() -> dict[tuple[str, ...], dict[str, dict[str, float]]]:
+    """Return {(data, network, copies): {kind of features: {seed: accuracy of the best epoch}}} of ``controls.tsv``."""
+    found = {}
+    with open(CONTROLS, newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            key = row["data"], row["network"], row["copies"]
+            found.setdefault(key, {}).setdefault(row["features"], {})[row["seed"]] = float(row["best"])
+    return found
+
+
+def make_control_table() -> list[tuple[str, ...]]:
+    """Return the rows of the table of the networks that learned from all training images: a row for each kind."""
+    rows = []
+    for (data, network, copies), kinds in read_controls().items():
+        learned = kinds["STDP"]
+        for kind, accuracies in kinds.items():
+            mean = f"{statistics.mean(accuracies.values()):.2f}"
+            differences = subtract(learned, accuracies)
+            gain = "" if kind == "STDP" or not differences else format_difference(differences)
+            rows.append((data, network, copies, kind, str(len(accuracies)), mean, gain))
     return rows
 
 

@@ -16,7 +16,7 @@ TITLES = {
     "cifar": "CIFAR-10, JPEG copies",
     "kmnist": "KMNIST, 8,000 images",
     "usps": "USPS",
-    "digits": "scikit-learn's digits, intensity",
+    "digits": "scikit-learn's digits",
 }
 COLOUR = "cifar"
 
@@ -31,7 +31,10 @@ def read_groups() -> list[tuple[str, str, list[tuple[Path, dict]]]]:
     for name, paths in groupby(sorted(HERE.glob("*.json"), key=lambda path: (key(path), path.stem)), key):
         data, _, network = name.partition("-")
         runs = [(path, json.loads(path.read_text())) for path in paths]
-        groups.append((data, network.replace("-", " "), runs))
+        name = network.replace("-", " ").removesuffix(" plain")
+        flags = runs[0][1]["flags"]
+        name += " with copies" * (flags.get("augment", "none") not in ("none", ["none"]))
+        groups.append((data, name, runs))
     return groups
 
 
@@ -51,13 +54,14 @@ def read_pixel_classifiers(data: str) -> dict[str, list[float]]:
 
     data: a word of the name or of the path of the data set.
     """
-    names = {"KNeighborsClassifier": "nearest neighbour, pixels", "LogisticRegression": "logistic regression, pixels"}
+    names = {"KNeighborsClassifier": "nearest neighbour", "LogisticRegression": "logistic regression"}
+    inputs = {"copies": "pixels with copies", "bins": "bins of events"}
     found = {}
     for line in (HERE.parent.parent / "logs" / "baselines.log").read_text().splitlines():
         source, *words = line.split()
-        if data in re.split("[:/.]", source):
-            classifier, accuracy, *_ = words
-            found.setdefault(names[classifier], []).append(float(accuracy))
+        if data in re.split("[:/.]", source) and words and words[0] in names:
+            classifier, accuracy, *_, last = words
+            found.setdefault(f"{names[classifier]}, {inputs.get(last, 'pixels')}", []).append(float(accuracy))
     return found
 
 

@@ -22,7 +22,7 @@ BELOW_TIMES = "deep2024, 10", "deepr2024_greedy, 12", "mozafari2018, 10"
 def choose_colour(network: str) -> str:
     if network == "kheradpisheh2018":
         return RULES["other classifier"]
-    if network.startswith(("multiscale2026", "colour2026")) or "margin" in network:
+    if network.startswith(("multiscale2026", "colour2026", "control2026")) or "margin" in network:
         return RULES["margin rule"]
     return RULES["R-STDP"]
 
@@ -32,10 +32,13 @@ def add_legend(axes, names: Sequence[str], place: str) -> None:
     axes.legend(handles=marks, loc=place, frameon=False, title="decision by", alignment="left")
 
 
-def draw_operations(path: Path, points: Sequence[tuple[str, str, list[float], list[float]]]) -> None:
+def draw_operations(
+    path: Path, points: Sequence[tuple[str, str, list[float], list[float]]], references: dict[str, float]
+) -> None:
     """Draw accuracies against additions: (network, epochs, additions in millions, test accuracies) of each point.
 
-    The vertical axis is logarithmic in the fraction of errors. Bars are standard deviations over the seeds.
+    references: accuracies in %, each a line, {its text: accuracy}. The vertical axis is logarithmic in the fraction of
+    errors. Bars are standard deviations over the seeds.
     """
     with style.context(["default", STYLE]):
         figure = Figure(figsize=(10, 6.4), layout="constrained")
@@ -51,12 +54,20 @@ def draw_operations(path: Path, points: Sequence[tuple[str, str, list[float], li
             up = -13 if label in BELOW else 5
             side = "right" if label in LEFT else "left"
             axes.annotate(label, (x, y), (right, up), textcoords="offset points", ha=side, color=INK, fontsize=10)
-        axes.set(xscale="log", xlim=(0.5, 60))
-        set_axes(axes, (0.5, 1, 2, 3, 5, 10, 20, 50))
+        draw_references(axes, references, 0.105)
+        axes.set(xscale="log", xlim=(0.1, 60))
+        set_axes(axes, (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50))
         axes.set(xlabel="synaptic additions for a test image, millions (logarithmic)")
         axes.set_title("MNIST: accuracy and additions of each network, with the epochs of its last phase")
         add_legend(axes, [*RULES], "lower right")
         figure.savefig(path, dpi=150)
+
+
+def draw_references(axes, references: dict[str, float], x: float) -> None:
+    """Draw a dashed line for each accuracy in %, with its text at x, on a vertical axis of errors."""
+    for text, accuracy in references.items():
+        axes.axhline(100 - accuracy, color=GREY, ls="--", lw=1)
+        axes.text(x, 100 - accuracy, text, color=GREY, va="bottom", fontsize=10)
 
 
 def set_axes(axes, ticks: Sequence[float]) -> None:
@@ -70,12 +81,14 @@ def set_axes(axes, ticks: Sequence[float]) -> None:
     axes.set_axisbelow(True)
 
 
-def draw_times(path: Path, points: Sequence[tuple[str, str, float, float]], linear: float, quoted) -> None:
+def draw_times(
+    path: Path, points: Sequence[tuple[str, str, float, float]], references: dict[str, float], quoted
+) -> None:
     """Draw accuracies on MNIST against the minutes of training.
 
     Args:
         points: (network, epochs of the last phase, minutes, test accuracy in %) of each measured run.
-        linear: the accuracy of logistic regression on the pixels.
+        references: see ``draw_operations``.
         quoted: minutes, and accuracies in %, of the public logs of SpykeTorch's script. They do not belong together.
     """
     minutes, accuracies = quoted
@@ -87,8 +100,7 @@ def draw_times(path: Path, points: Sequence[tuple[str, str, float, float]], line
             label = f"{network}, {epochs}"
             up = -14 if label in BELOW_TIMES else 5
             axes.annotate(label, (time, 100 - accuracy), (7, up), textcoords="offset points", fontsize=10)
-        axes.axhline(100 - linear, color=GREY, ls="--", lw=1)
-        axes.text(200, 100 - linear, "logistic regression on the pixels", color=GREY, va="bottom", fontsize=10)
+        draw_references(axes, references, 200)
         errors = [100 - accuracy for accuracy in accuracies]
         axes.fill_between((min(minutes), max(minutes)), min(errors), max(errors), color=GREY, alpha=0.4, lw=0)
         words = "SpykeTorch's script, 680 epochs,\nother machines (quoted)"
@@ -136,7 +148,7 @@ def draw_data(path: Path, groups) -> None:
 
 
 def draw_learning(path: Path) -> None:
-    """Draw the accuracy of each kind of features in each panel: mean and standard deviation over the seeds."""
+    """Draw how much STDP leads over each other kind of features in each panel, paired by seed, with 95 % intervals."""
     found = learning_page.read_table()
     panels = learning_page.list_panels()
     with style.context(["default", STYLE]):
@@ -144,24 +156,29 @@ def draw_learning(path: Path) -> None:
         for axes in figure.subplots(2, 3).flat[len(panels) :]:
             axes.remove()
         for axes, (title, label, keys) in zip(figure.axes, panels, strict=True):
-            for kind, colour in zip(learning_page.KINDS, (ORANGE, PURPLE, GREY), strict=True):
-                values = [list(found[key][kind].values()) for key in keys.values()]
-                means = [statistics.mean(of_seeds) for of_seeds in values]
-                deviations = [statistics.stdev(of_seeds) if len(of_seeds) > 1 else 0 for of_seeds in values]
-                axes.errorbar(list(keys), means, deviations, fmt="o-", color=colour, capsize=3, label=kind)
+            axes.axhline(0, color=INK, lw=1)
+            for kind, colour in zip(("imprinted", "random"), (PURPLE, GREY), strict=True):
+                differences = [learning_page.subtract(found[key]["STDP"], found[key][kind]) for key in keys.values()]
+                means, halves = zip(*map(learning_page.compute_interval, differences), strict=True)
+                axes.errorbar(list(keys), means, halves, fmt="o-", color=colour, capsize=3, label=f"STDP − {kind}")
             if label == learning_page.NUMBER:
                 (data, *_), *_ = keys.values()
                 without = found[data, "none", learning_page.ALL_LABELS, "0"]["none"]
-                axes.axhline(statistics.mean(without.values()), color=INK, ls="--", lw=1, label="none")
+                differences = [learning_page.subtract(found[key]["STDP"], without) for key in keys.values()]
+                means, halves = zip(*map(learning_page.compute_interval, differences), strict=True)
+                axes.errorbar(list(keys), means, halves, fmt="o--", color=ORANGE, capsize=3, label="STDP − none")
             if max(keys) > 3:
                 axes.set(xscale="log")
                 axes.minorticks_off()
             axes.set_xticks(list(keys), [f"{x:,}" for x in keys])
             axes.set_title(title)
-            axes.set(xlabel=label, ylabel="accuracy, %")
+            axes.set(xlabel=label, ylabel="difference, points")
             axes.grid(color=PALE)
             axes.set_axisbelow(True)
             axes.legend(frameon=False, loc="best")
+        figure.suptitle(
+            "Lead of learned features, paired by seed: mean and 95 % interval by t; above 0, learning is better"
+        )
         figure.savefig(path, dpi=150)
 
 
@@ -186,4 +203,5 @@ def draw_collapse(path: Path, table: Path) -> None:
             axes.grid(color=PALE)
             axes.set_axisbelow(True)
         accuracy.legend(frameon=False)
+        figure.suptitle("One seed")
         figure.savefig(path, dpi=150)
