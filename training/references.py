@@ -1,7 +1,8 @@
-"""The references of a run on other data than MNIST: two classifiers on the pixels of the same images."""
+"""The references of a run on other data than MNIST, on the same images: two classifiers on pixels, and no features."""
 
 import hashlib
 import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,8 +12,11 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from encoders import name_unit
+from encoders import encode_chunks, name_unit
 from engine.rules import RSTDP
+from engine.stages import INPUT
+from models import build_model
+from network_trainer import LatencyDataset
 from report.diagnosis import is_near_chance
 from report.evaluation import Accuracy, Evaluation
 from report.run_folder import read_record
@@ -22,6 +26,10 @@ from utils import write_json
 PIXELS = {"C": 0.1, "max_iter": 300}  # the logistic regression on the pixels
 MAX_IMAGES = 5000  # of a split for these classifiers
 MAX_VALUES = 4_000_000  # of the pixels of these images
+CONTROL = "control2026"
+CONTROL_EPOCHS = 10
+CONTROL_DECAY = 0.7  # of its rate in each epoch; the defaults are for five times as many epochs
+CONTROL_SHARE = 0.1  # of the time of the training, which the control may take
 GREY_MODEL = "multiscale2026"  # is better than the other networks on grey images of other data
 
 
@@ -46,18 +54,61 @@ def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> It
     if evaluation:
         network = evaluation.accuracy
         best = max(accuracies.values())
-        text += f"; the network reaches {network}, {_compare(network, best)}"
+        text += f"; the network reaches {network}, {_compare(network, best, 'both', 'the better of them')}"
         if network.fraction < best.fraction:
             text += _advise(plan, network)
     yield text
 
 
-def _compare(network: Accuracy, best: Accuracy) -> str:
+def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation], seconds: float) -> Iterator[str]:
+    """Yield the accuracy of a network without features, ``control2026``, as a reference, and that of the network.
+
+    It learns from the same images as the classifiers of ``compare_with_pixels``. Yields nothing if this takes more than
+    ``CONTROL_SHARE`` of the time of the training.
+
+    evaluations: as ``Run.evaluate`` returns them. seconds: the time of the training.
+    """
+    start = time.perf_counter()
+    split, parts = choose_images(plan)
+    evaluation = evaluations.get(f"{split}.best")
+    if plan.model.name == CONTROL or not evaluation or len(np.unique(parts[0][1])) < 2:
+        return
+    sets = []
+    for images, labels in parts:
+        chunks = []
+        for _, latencies in encode_chunks(plan.encoder, images):
+            chunks.append(latencies)
+            if time.perf_counter() - start > CONTROL_SHARE * seconds:
+                return
+        sets.append(LatencyDataset(torch.cat(chunks), labels))
+    train, scored = sets
+    control = build_model(
+        CONTROL,
+        in_channels=plan.encoder.channels,
+        num_classes=plan.model.num_classes,
+        seed=plan.settings.seed,
+        time_steps=plan.encoder.time_steps,
+        overrides={"s1.rule.decay": CONTROL_DECAY},
+        image_size=plan.data.set.image_size,
+    )
+    for _ in control.steps(train, None, (CONTROL_EPOCHS,), seed=plan.settings.seed):
+        if time.perf_counter() - start > CONTROL_SHARE * seconds:
+            return
+    outcome = control.evaluate(scored.maps[INPUT], scored.labels)
+    count = len(scored)
+    accuracy = Accuracy(outcome.fraction("correct"), count)
+    unit = name_unit(plan.encoder.colours)
+    text = f"for reference, {CONTROL}, which has no features, learns from {len(train):,} training {unit} and reaches "
+    text += f"{accuracy} of {count:,} {split} {unit}; the network reaches {evaluation.accuracy}, "
+    yield text + _compare(evaluation.accuracy, accuracy, "it", "it")
+
+
+def _compare(network: Accuracy, best: Accuracy, all_of_them: str, better: str) -> str:
     if network.is_above(best):
-        return "more than both"
+        return f"more than {all_of_them}"
     if best.is_above(network):
-        return "less than the better of them"
-    return "within two standard errors of the better of them"
+        return f"less than {better}"
+    return f"within two standard errors of {better}"
 
 
 def _advise(plan: Plan, network: Accuracy) -> str:
@@ -70,6 +121,19 @@ def _advise(plan: Plan, network: Accuracy) -> str:
     if plan.data.set.colours == 1 and model.name != GREY_MODEL:
         return f"; try --model {GREY_MODEL}"
     return ""
+
+
+def choose_images(plan: Plan) -> tuple[str, list[tuple[Any, np.ndarray]]]:
+    """Return the name of the split that is scored, and evenly spaced (images, labels) of the training and of it."""
+    data = plan.data
+    split = "validation" if len(data.splits["validation"]) else plan.settings.scored_split
+    parts = []
+    for name in ("train", split):
+        images, labels, indices = data.get_split(name)
+        count = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(images.shape[1:])))
+        chosen = indices[:: math.ceil(len(indices) / count)]
+        parts.append((images[chosen], labels[chosen]))
+    return split, parts
 
 
 def measure_pixels(plan: Plan) -> dict[str, Any]:
@@ -93,15 +157,10 @@ def measure_pixels(plan: Plan) -> dict[str, Any]:
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
 
-    split = "validation" if len(data.splits["validation"]) else plan.settings.scored_split
-    parts = []
-    for name in ("train", split):
-        images, labels, indices = data.get_split(name)
-        count = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(images.shape[1:])))
-        chosen = indices[:: math.ceil(len(indices) / count)]
-        pixels = np.asarray(images[chosen]).reshape(len(chosen), -1)
-        parts.append((pixels, labels[chosen]))
-    (pixels, labels), (scored, classes) = parts
+    split, parts = choose_images(plan)
+    (pixels, labels), (scored, classes) = (
+        (np.asarray(images).reshape(len(images), -1), of_images) for images, of_images in parts
+    )
     if len(np.unique(labels)) < 2:
         return {}
     accuracies = {}

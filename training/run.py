@@ -39,7 +39,7 @@ from training.identity import describe_code
 from training.initial import Start, load_shared
 from training.log import RunLog, estimate_left
 from training.plan import count_neurons
-from training.references import compare_with_pixels
+from training.references import compare_with_control, compare_with_pixels
 from training.stopping import Stopped, StopRequest, handle_signals
 from training.testing import report_test
 from utils import describe_environment, get_peak_memory, try_lock, write_json
@@ -352,6 +352,7 @@ class Run:
             self.save("best.safetensors")
         if settings.figures and self.diagnosis and data.set.name != "mnist":
             self.log_diagnosis(compare_with_pixels(plan, evaluations))
+            self.log_diagnosis(compare_with_control(plan, evaluations, sum(self.progress.phase_seconds.values())))
         if self.diagnosis and "validation.best" in evaluations and split == "test":
             pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy
             self.log_diagnosis(compare_splits(*pair))
