@@ -138,8 +138,11 @@ def lock_folder(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: str | Path, write: Callable[[Path], object], is_durable: bool = False) -> None:
     """Call ``write(temporary path)``, then move the file into place, so that readers see the old or the new file.
+
+    is_durable: wait until the content is on the disk before the file is moved, so that a power failure leaves the old
+    or the new file, too. This takes about 10 ms.
 
     Raises an InputError if the place cannot be written to or is full, or if there is something else than a regular
     file: a link, a pipe, a device or a folder.
@@ -150,6 +153,9 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             raise FileExistsError("there is a link, a folder or a special file")
         write(temporary)
+        if is_durable:
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error

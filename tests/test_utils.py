@@ -10,6 +10,9 @@ import torch
 from support.refusals import refuses
 
 from errors import InputError
+from models import build_model
+from s1c1 import S1C1
+from training.checkpoint import save_checkpoint
 from utils import (
     ROOT,
     check_memory,
@@ -112,6 +115,21 @@ def test_a_failed_write_leaves_the_old_file(error, tmp_path):
     assert list(tmp_path.iterdir()) == [path]
     write_atomically(path, lambda temporary: temporary.write_text("new"))
     assert path.read_text() == "new"
+
+
+def test_a_durable_file_is_on_the_disk_before_it_is_moved(tmp_path, monkeypatch):
+    calls = []
+
+    def record(name):
+        plain = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args: calls.append(name) or plain(*args))
+
+    record("fsync")
+    record("replace")
+    write_atomically(tmp_path / "file", Path.touch)
+    assert calls == ["replace"]
+    save_checkpoint(tmp_path / "network.safetensors", build_model("mozafari2018"), S1C1())
+    assert calls == ["replace", "fsync", "replace"]
 
 
 @pytest.mark.parametrize(

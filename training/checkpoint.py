@@ -130,7 +130,7 @@ def save_checkpoint(
         encoder_state=dict(encoder.state),
     )
     data = encode_checkpoint(checkpoint)  # safetensors' own writer raises no OSError if the disk is full
-    write_atomically(path, lambda temporary: temporary.write_bytes(data))
+    write_atomically(path, lambda temporary: temporary.write_bytes(data), is_durable=True)
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
