@@ -88,8 +88,16 @@ def learn(run: Run) -> None:
 
 
 def resume(settings: TrainSettings) -> None:
-    """Continue an interrupted run in its own folder with its own settings, or train more epochs of its last phase."""
+    """Lock a run before it is read, and continue it."""
     folder = RunFolder(find_run(settings.resume, settings.output))
+    if not folder.last.is_file():
+        raise InputError(f"no checkpoint at {folder.last}")
+    with lock_folder(folder.path):
+        continue_run(settings, folder)
+
+
+def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
+    """Continue an interrupted run in its own folder with its own settings, or train more epochs of its last phase."""
     checkpoint = load_run(folder.last)
     progress = checkpoint.progress
     before = TrainSettings.from_dict(checkpoint.run.flags)
@@ -108,7 +116,7 @@ def resume(settings: TrainSettings) -> None:
     if is_extended and was_trained:
         continue_last_phase(folder, plan, progress)
     shared = share_phases(plan)
-    with lock_folder(folder.path), offer_resume(folder.path):
+    with offer_resume(folder.path):
         if is_extended:
             folder.lengthen(resumed.epochs)
         for temporary in find_temporaries(folder.path):

@@ -27,6 +27,7 @@ import evaluate
 import imagesets
 import sweep
 import train
+from errors import InputError
 from models import build_model
 from s1c1 import S1C1
 from training.checkpoint import encode_checkpoint, load_checkpoint
@@ -304,6 +305,21 @@ def test_the_event_backend_on_a_gpu(tmp_path, monkeypatch, capsys):
 def test_two_processes_in_one_run(trained, capsys):
     with lock_folder(trained):
         assert_refuses(train.main, f"--resume {trained} --epochs 2 12 6", trained, capsys)
+
+
+def test_a_run_is_locked_before_it_is_read(trained, monkeypatch, capsys):
+    """Else a process that ends in between leaves a newer checkpoint than the one that was read."""
+    read = []
+
+    def load(path):
+        with refuses("another process"), lock_folder(trained):
+            pass
+        read.append(path)
+        raise InputError("this is enough")
+
+    monkeypatch.setattr(train, "load_run", load)
+    assert_refuses(train.main, f"--resume {trained} --epochs 2 12 6", "enough", capsys)
+    assert len(read) == 1
 
 
 def test_a_run_in_a_folder_that_has_become_read_only(trained, monkeypatch, capsys):
