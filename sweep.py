@@ -16,6 +16,7 @@ from training.command import command_line, prepare_start, print_output, warn
 if __name__ == "__main__":
     prepare_start()
 
+import hashlib
 import importlib.util
 import itertools
 import os
@@ -45,6 +46,7 @@ from training.settings import (
     FIXED,
     HARMLESS,
     LOCATION,
+    MAX_NAME,
     ROUNDING,
     SweepSettings,
     TrainSettings,
@@ -133,6 +135,9 @@ def plan_run(
     parts = (model_class(model).name, data.name, *point, f"seed{seed}")
     # characters that a file name should not contain become a dash; the sign of a negative number stays
     name = "-".join(re.sub(r"[^A-Za-z0-9._]+?(?=-[\w.])|[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
+    if len(name) > MAX_NAME:
+        end = f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}-seed{seed}"
+        name = name[: MAX_NAME - len(end)] + end
     output = Path(sweep.output).resolve()
     words = [*sweep.run_flags, "--model", model, "--dataset", dataset, "--seed", str(seed)]
     if sweep.epochs:

@@ -325,6 +325,16 @@ def test_every_combination_is_a_separate_run():
     assert [run.settings.epochs for run in (runs[0], runs[-1])] == [(2, 4, 680), (2, 4, 4, 100)]
 
 
+def test_a_long_name_of_a_run_is_shortened():
+    """Runs that differ at the end of their names keep different names, which end with the seed."""
+    values = [f"0.{'0' * 60}{digit},0.1" for digit in (1, 2)]
+    grid = " ".join(f"--grid s{stage}.first_weights {' '.join(values)}" for stage in (1, 2, 3))
+    names = {run.name for run in plan(f"--model mozafari2018 --dataset digits --seeds 3 {grid}")}
+    assert len(names) == 8
+    assert {len(name) for name in names} == {200}
+    assert all(name.endswith("-seed3") for name in names)
+
+
 def phases_of(model, encoder=None, fingerprint="images", images=(0, 1), **settings):
     settings = {"model": "x", "dataset": "digits", "device": "cpu", "epochs": type(model).epochs, **settings}
     return make_keys(model, encoder or S1C1(), TrainSettings(**settings), fingerprint, np.array(images))
