@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from engine.readout import Readout
 from errors import InputError
@@ -92,7 +93,7 @@ def _fit(name: str, c: float, inputs, labels: np.ndarray, log: RunLog, end: floa
         create = partial(LinearSVC, dual=False)
     classes = np.unique(labels).tolist()
     classifiers = {}
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, threadpool_limits(torch.get_num_threads()):
         warnings.simplefilter("always")
         for number, label in enumerate(classes, start=1):
             if time.monotonic() > end:
