@@ -1,14 +1,16 @@
 """What stops a run: signals and a full disk. The run is saved, and its user gets the command that continues it."""
 
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from errors import InputError, describe_reason, find_place
 from models import PLUGINS
 from report.run_folder import RunFolder
-from training.command import offer_traceback, warn
+from training.command import offer_traceback
 
 
 class Stopped(KeyboardInterrupt):
@@ -54,7 +56,9 @@ class StopRequest:
             stop_now(number, frame)
         self.asked = True
         self.number = number
-        warn("\nstopping after this batch; press Ctrl-C again to stop immediately")
+        if sys.stderr is not None:  # whose ``write`` the signal may have interrupted, and which refuses a second one
+            with suppress(OSError):
+                os.write(2, b"\nstopping after this batch; press Ctrl-C again to stop immediately\n")
 
 
 @contextmanager
