@@ -79,18 +79,27 @@ def find_classes(path: str, endings: set[str], parts: Sequence[str] = PARTS) -> 
 
 
 def _find_parts(within: list[Path], endings: set[str], names: dict[str, str]) -> list[str]:
-    """Return the names of the folders that are parts. names: {part: its name}. Raises InputError for another name."""
+    """Return the names of the folders that are parts. names: {part: its name}.
+
+    Raises InputError for a part of another name, and for a folder that can be a part or a class.
+    """
     found = []
     for folder in within:
         part = _get_part(folder)
-        below = chain.from_iterable(inner.rglob("*") for inner in _list_folders(folder))
-        if part is None or not _contain_file(below, endings):
+        inner = _list_folders(folder)
+        if part is None or not inner:
             continue
+        has_files = _contain_file(folder.iterdir(), endings)
         if folder.name == names[part]:
-            found.append(folder.name)
-        elif not _contain_file(folder.iterdir(), endings):
+            below = chain.from_iterable(each.rglob("*") for each in inner)
+            if not has_files:
+                found.append(folder.name)
+            elif _contain_file(below, endings):
+                ambiguous = "is a part of a data set with its folders, or a class with its files"
+                raise InputError(f"{folder} {ambiguous}: move the files or the folders")
+        elif not has_files:
             raise InputError(
-                f"{folder} contains folders of files, as a part of a data set does, but parts are called "
+                f"{folder} contains folders, as a part of a data set does, but parts are called "
                 f"{', '.join(names.values())}: rename it to {names[part]}, or put the files of a class directly into it"
             )
     return found

@@ -162,9 +162,7 @@ def load_network(
     for before in checkpoint.run.flags.get("plugin", ()):
         if before not in imported:
             file, _, _ = before.rpartition(" ")
-            warn(
-                f"{file} has changed since the training of {checkpoint.path}, so the network may compute other results"
-            )
+            warn(f"{file} has changed since the training of {checkpoint.path}: results may differ")
     model = rebuild_network(checkpoint, device, backend)
     return TrainedNetwork(checkpoint, model, checkpoint.build_encoder())
 

@@ -349,6 +349,7 @@ def test_unusable_pictures(tmp_path):
 def test_unusable_folders(tmp_path):
     """An empty class, a test part without classes, a class of the test part that is unknown, and no class folders."""
     cases = (["a"], ["b"], "b"), (["a"], ["test"], ""), (["train/a", "test/b"], [], ""), (["train"], [], "train")
+    cases += (["test/a"], ["train", "train/a"], "train/a"), (["train", "train/a", "b"], [], "train")
     for number, (full, empty, about) in enumerate(cases):
         folder = tmp_path / str(number)
         for name in full:
