@@ -57,6 +57,8 @@ FEWER = "deep2024|", "deepr2024", "inception2024|", "majority2024|", "mozafari20
 DEEPR = "in the warm-up", *CHANGED[1:]
 QUOTED_DATA = "MNIST", "Fashion-MNIST", "CIFAR-10"
 SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
+ALONE = " without moved copies"
+OWN = "control2026", "mozafari2018_margin", "multiscale2026"  # beside the quoted networks
 PAPER = "Mozafari et al. 2018"
 LONG = "mozafari2018-680-epochs-seed0"  # with the epochs of SpykeTorch's script
 TIMES = HERE / "times"
@@ -281,8 +283,15 @@ def read_quoted(quantity: str) -> list[dict[str, str]]:
 
 
 def make_quoted_table() -> str:
-    """Return the table of quoted accuracies: a row for each method and source, and a column for each data set."""
+    """Return the table of own and quoted accuracies: a row for each method and source, a column for each data set."""
     rows = {}
+    for name, runs in group_runs():
+        network, _, data = name.removesuffix(ALONE).partition(" on ")
+        if network in OWN:
+            key = f"this repository: `{network}`{ALONE if name.endswith(ALONE) else ''}", "measured here"
+            mean = summarize_runs(name, runs)["test, best epoch, %"].partition(" ")[0]
+            column = "Fashion-MNIST" if data else "MNIST"
+            rows.setdefault(key, {}).setdefault(column, []).append(mean)
     for row in read_quoted("accuracy, %"):
         key = row["network"], row["source"]
         values = rows.setdefault(key, {})

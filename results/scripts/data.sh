@@ -43,7 +43,8 @@ for fold in 0 1 2 3 4; do
         --set "${adaptive[@]}" s3.rule=margin
 done
 for seed in 0 1 2 3 4; do
-    digits=(--dataset digits --epochs 8 12 40 --seed "$seed")
+    run "digits-mozafari2018-s1c1-$seed" --model mozafari2018 --dataset digits --epochs 8 12 40 --seed "$seed"
+    digits=(--dataset digits --encoder intensity --epochs 8 12 40 --seed "$seed")
     run "digits-control2026-$seed" "${alone[@]}" --dataset digits --seed "$seed"
     run "digits-mozafari2018-$seed" --model mozafari2018 "${digits[@]}"
     run "digits-mozafari2018-adaptive-$seed" --model mozafari2018 "${digits[@]}" --set "${adaptive[@]}"

@@ -33,6 +33,7 @@ def read_groups() -> list[tuple[str, str, list[tuple[Path, dict]]]]:
         runs = [(path, json.loads(path.read_text())) for path in paths]
         name = network.replace("-", " ").removesuffix(" plain")
         flags = runs[0][1]["flags"]
+        name = name.removesuffix(" s1c1") + ", intensity" * (flags.get("encoder") == "intensity")
         name += " with copies" * (flags.get("augment", "none") not in ("none", ["none"]))
         groups.append((data, name, runs))
     return groups
