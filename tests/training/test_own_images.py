@@ -52,8 +52,8 @@ def test_a_folder_in_colour(run):
     content = load_checkpoint(run / "checkpoints" / "best.safetensors")
     assert (content.in_channels, content.encoding["s1c1"]["colours"], content.num_classes) == (18, 3, 2)
     about = content.run
-    assert (about["dataset"], about["class_names"], content.image_size) == ("my faces", ["anna", "ben"], (28, 28))
-    assert re.fullmatch("[0-9a-f]{16}", about["fingerprint"])
+    assert (about.dataset, about.class_names, content.image_size) == ("my faces", ["anna", "ben"], (28, 28))
+    assert re.fullmatch("[0-9a-f]{16}", about.fingerprint)
     assert results(run)["test"]["best"]["count"] == 3
     assert '"shape": [28, 28, 3]' in (run / "index.html").read_text()
 
