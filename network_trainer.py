@@ -57,7 +57,7 @@ class LatencyDataset:
 
     Args:
         latencies: uint8 (N, C, H, W), a tensor or ``PackedLatencies``.
-        labels: int64 (N,).
+        labels: int64 (N,); of images that are not ``labelled``, any number.
         labelled: int64 (L,), the indices of the images that phases with labels learn from; None: all images.
     """
 
@@ -474,9 +474,12 @@ class NetworkTrainer(StageGraph):
             if not len(data):
                 raise InputError(f"there are no {split} images")
             data.maps = self.check_maps(data.maps)
-            data.labels = check_labels(data.labels, len(next(iter(data.maps.values()))), self.num_classes)
+            data.labels = check_labels(data.labels, len(next(iter(data.maps.values()))))
+            used = data.labels
             if data.labelled is not None:
                 data.labelled = check_indices(data.labelled, len(data))
+                used = used[data.labelled]
+            check_labels(used, len(used), self.num_classes)
 
     def _prepare(self, phase, train, validation, copies) -> Generator[Step, None, None]:
         """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""

@@ -72,7 +72,8 @@ def load(
 
 
 def _hold_out(data: DataSet) -> DataSet:
-    """Return the data set with a sixth of its training images as the test part; the validation images stay.
+    """Return the data set with a sixth of its training images as the test part; the validation images stay, as do those
+    without labels.
 
     Of few images, one of each class becomes a test image.
     """
@@ -87,11 +88,11 @@ def _hold_out(data: DataSet) -> DataSet:
     tested = max(math.ceil(len(labels) / HELD_OUT), data.num_classes)
     train, test = stratified_split(labels, tested, HELD_OUT_SEED)
     note = f"no test part: {len(test):,} of {len(labels):,} images are held out for the test, always the same images"
-    kept = np.concatenate([train, np.arange(count, len(data.train_labels))])
+    rest = np.arange(count, len(data.train_images))
     return replace(
         data,
-        train_images=data.train_images[kept],
-        train_labels=data.train_labels[kept],
+        train_images=data.train_images[np.concatenate([train, rest])],
+        train_labels=np.concatenate([labels[train], data.train_labels[count:]]),
         test_images=data.train_images[test],
         test_labels=labels[test],
         notes=(*data.notes, note),
@@ -111,11 +112,12 @@ def _count_duplicates(data: DataSet) -> list[str]:
     """Return a note for the validation part, and for the test part, if images before it are also in it."""
     known = [hash(image.tobytes()) for image in get_content(data.train_images)]  # 64 bits of each image
     tested = [hash(image.tobytes()) for image in get_content(data.test_images)]
-    count = len(known) - data.val_count
+    end = len(data.train_labels)
+    count = end - data.val_count
     both = "training or validation" if data.val_count else "training"
     notes = []
     for part, images, before, names in (
-        ("validation", known[count:], known[:count], "training"),
+        ("validation", known[count:end], known[:count] + known[end:], "training"),
         ("test", tested, known, both),
     ):
         seen = set(before)

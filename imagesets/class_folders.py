@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from errors import InputError, make_printable
-from imagesets.data_set import DataSet, Images, dataset, number_classes
+from imagesets.data_set import UNLABELLED, DataSet, Images, dataset, number_classes
 from imagesets.pictures import ENDINGS, GROUNDS, TransparentError, read_picture, resize_image
 from utils import check_memory
 
@@ -18,30 +18,34 @@ SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "testing":
 
 
 class ClassFolders(NamedTuple):
-    """The files of class folders, part after part: "train" and, if they exist, "val" and "test".
+    """The files of class folders, part after part: "train" and, if they exist, "val", files without a class, "test".
 
-    ``classes``: {part: for each of its files, the name of the class folder}. ``notes``: lines about the folders.
+    ``classes``: {part: for each of its files, the name of the class folder}. ``unlabelled``: number of files without a
+    class. ``notes``: lines about the folders.
     """
 
     path: str
     files: list[str]
     classes: dict[str, list[str]]
+    unlabelled: int
     notes: list[str]
 
     def to_data_set(self, images: Images, *notes: str) -> DataSet:
         """Return the data set of the images of all files."""
         labels = {part: np.array(names) for part, names in self.classes.items()}
         numbered = number_classes(self.path, labels)
-        count = len(numbered["train_labels"])
+        count = len(numbered["train_labels"]) + self.unlabelled
+        numbered |= {"unlabelled": self.unlabelled, "notes": (*self.notes, *notes)}
         name = make_printable(Path(self.path).resolve().name)
         test_images = images[count:] if "test" in labels else None
-        return DataSet(name, images[:count], test_images=test_images, notes=(*self.notes, *notes), **numbered)
+        return DataSet(name, images[:count], test_images=test_images, **numbered)
 
 
 def find_classes(path: str, endings: set[str], parts: Sequence[str] = PARTS) -> ClassFolders:
     """Find the files of class folders in ``path``, or in its folder ``train`` and, if they exist, ``val`` and ``test``.
 
-    A folder with files directly in it is a class, whatever its name.
+    A folder with files directly in it is a class, whatever its name; but the files in and below a folder ``unlabelled``
+    beside ``train`` have no class.
 
     Args:
         endings: the endings of the files.
@@ -59,23 +63,28 @@ def find_classes(path: str, endings: set[str], parts: Sequence[str] = PARTS) -> 
     if found and names["train"] not in found:
         raise InputError(f"{root} has a folder {', '.join(found)}, but no folder {names['train']}")
     folders = {"train": root}
+    without_class = []
     notes = []
     if found:
         folders = {part: root / name for part, name in names.items() if root / name in within}
+        if root / UNLABELLED in within:
+            within.remove(root / UNLABELLED)
+            without_class = _list_files(root / UNLABELLED, endings)
         others = [folder.name for folder in within if folder not in folders.values()]
         if others:
             notes.append(f"not read, because it is beside the folder {names['train']}: {', '.join(others)}")
     else:
-        like_parts = [folder for folder in within if _get_part(folder)]
+        like_parts = [folder for folder in within if _get_part(folder) or folder.name == UNLABELLED]
         if like_parts and len(like_parts) == len(within):
             raise InputError(f"there are no class folders in {', '.join(map(str, like_parts))}")
         notes += [f"{folder.name} is a class, because it contains files directly" for folder in like_parts]
-    files = []
+    files = {}
     classes = {}
     for part, folder in folders.items():
-        of_part, classes[part] = _list_files(folder, endings)
-        files += of_part
-    return ClassFolders(path, files, classes, notes)
+        files[part], classes[part] = _list_classes(folder, endings)
+    tested = files.pop("test", [])
+    in_order = [*chain.from_iterable(files.values()), *without_class, *tested]
+    return ClassFolders(path, in_order, classes, len(without_class), notes)
 
 
 def _find_parts(within: list[Path], endings: set[str], names: dict[str, str]) -> list[str]:
@@ -116,32 +125,38 @@ def _contain_file(paths: Iterable[Path], endings: set[str]) -> bool:
     return any(path.suffix.lower() in endings and not _is_hidden(path.name) for path in paths)
 
 
-def _list_files(folder: Path, endings: set[str]) -> tuple[list[str], list[str]]:
-    """Return the files with these endings in all class folders and in their subfolders, and the class of each.
-
-    Hidden files and folders are left out. Raises InputError for a class without files, for a link to a folder below a
-    class folder, and for pipes and broken links.
-    """
+def _list_classes(folder: Path, endings: set[str]) -> tuple[list[str], list[str]]:
+    """Return the files of ``_list_files`` in all class folders, and the class of each."""
     files = []
     classes = []
     for class_folder in _list_folders(folder):
-        count = len(files)
-        for path in sorted(class_folder.rglob("*")):
-            if any(map(_is_hidden, path.relative_to(class_folder).parts)):
-                continue
-            if path.is_symlink() and path.is_dir():
-                raise InputError(f"{path} is a link to a folder; only a class folder itself may be a link")
-            if path.suffix.lower() not in endings:
-                continue
-            if not path.is_file():
-                raise InputError(f"{path} is not a file")
-            files.append(str(path))
-            classes.append(class_folder.name)
-        if len(files) == count:
-            raise InputError(f"the class folder {class_folder} contains no file with the ending {_list(endings)}")
+        of_class = _list_files(class_folder, endings)
+        files += of_class
+        classes += [class_folder.name] * len(of_class)
     if not files:
         raise InputError(f"{folder} does not contain class folders of files with the ending {_list(endings)}")
     return files, classes
+
+
+def _list_files(folder: Path, endings: set[str]) -> list[str]:
+    """Return the files with these endings in a folder and in its subfolders, but for hidden ones.
+
+    Raises InputError if there are none, for a link to a folder below the folder, and for pipes and broken links.
+    """
+    files = []
+    for path in sorted(folder.rglob("*")):
+        if any(map(_is_hidden, path.relative_to(folder).parts)):
+            continue
+        if path.is_symlink() and path.is_dir():
+            raise InputError(f"{path} is a link to a folder; only a class folder itself may be a link")
+        if path.suffix.lower() not in endings:
+            continue
+        if not path.is_file():
+            raise InputError(f"{path} is not a file")
+        files.append(str(path))
+    if not files:
+        raise InputError(f"the folder {folder} contains no file with the ending {_list(endings)}")
+    return files
 
 
 def _list_folders(folder: Path) -> list[Path]:

@@ -14,6 +14,7 @@ from errors import InputError, make_printable
 from imagesets.recordings import Recordings
 
 Images = np.ndarray | Recordings
+UNLABELLED = "unlabelled"  # the part of images without labels in users' own data
 MAX_LISTED = 12  # the largest number of classes in a message
 
 
@@ -22,8 +23,9 @@ class DataSet:
     """Images uint8 (N, H, W), in colour (N, H, W, 3), or recordings, with labels int64 (N,) from 0 to num_classes - 1.
 
     Without a test part, ``imagesets.load`` holds out a sixth of the training images as one. The last ``val_count``
-    training images are the validation images; 0: each run draws its own. ``notes`` are lines about the data for the run
-    log. Raises InputError if the arrays do not fit this description or each other.
+    training images that have labels are the validation images; 0: each run draws its own. ``unlabelled`` training
+    images have no labels, and follow those that have. ``notes`` are lines about the data for the run log. Raises
+    InputError if the arrays do not fit this description or each other.
     """
 
     name: str
@@ -34,6 +36,7 @@ class DataSet:
     test_labels: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     val_count: int = 0
+    unlabelled: int = 0
 
     @property
     def num_classes(self) -> int:
@@ -74,10 +77,11 @@ class DataSet:
                 raise InputError(
                     f"the training images of {self.name} have {shape} pixels, but its test images {images.shape[1:]}",
                 )
-            if labels.shape != images.shape[:1] or not 0 <= labels.min() <= labels.max() < self.num_classes:
+            count = len(images) - self.unlabelled * (part == "train")
+            if labels.shape != (count,) or not 0 <= labels.min() <= labels.max() < self.num_classes:
                 raise InputError(
                     f"{self.name}'s {part} set needs a label from 0 to {self.num_classes - 1} for each of its "
-                    f"{len(images)} images, not {labels.size} labels up to {labels.max(initial=0)}",
+                    f"{count} images, not {labels.size} labels up to {labels.max(initial=0)}",
                 )
         validated = np.unique(self.train_labels[len(self.train_labels) - self.val_count :])
         if self.num_classes > 1 and len(validated) == 1:

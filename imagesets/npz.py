@@ -8,15 +8,18 @@ from pathlib import Path
 import numpy as np
 
 from errors import InputError, make_printable
-from imagesets.data_set import DataSet, check_images, dataset, number_classes
+from imagesets.data_set import UNLABELLED, DataSet, check_images, dataset, number_classes
 from utils import check_memory
 
 PARTS = "train", "val", "test"
+TRAINING = "train", "val", UNLABELLED  # the parts whose images become training images, in this order
 
 
 @dataset(".npz")
 def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> DataSet:
-    """Read x_train, y_train and, if they exist, x_val, y_val and x_test, y_test. Labels are integers or strings.
+    """Read x_train, y_train and, if they exist, x_val, y_val, x_test, y_test and x_unlabelled.
+
+    Labels are integers or strings.
 
     Raises InputError if the images or labels cannot be used.
     """
@@ -30,16 +33,19 @@ def read_npz(name: str, data_dir: Path, image_size: tuple[int, int] | None) -> D
         raise InputError(f"{path} lacks {', '.join(lacking)}; save it with np.savez(FILE, x_train=…, y_train=…, …)")
     images = {}
     labels = {}
-    for part in parts:
-        pixels = arrays[f"x_{part}"]
-        labels[part] = _check_labels(arrays[f"y_{part}"], f"y_{part}", path)
+    for part in (*parts, UNLABELLED):
+        pixels = arrays.get(f"x_{part}")
+        if pixels is None:
+            continue
         has_one_channel = pixels.ndim == 4 and pixels.shape[3] == 1
         images[part] = pixels[..., 0] if has_one_channel else pixels
+        if part != UNLABELLED:
+            labels[part] = _check_labels(arrays[f"y_{part}"], f"y_{part}", path)
         _check_part(path, part, images, labels)
     numbered = number_classes(path, labels)
-    train_images = images["train"]
-    if "val" in images:
-        train_images = np.concatenate([train_images, images["val"]])
+    joined = [images[part] for part in TRAINING if part in images]
+    train_images = joined[0] if len(joined) == 1 else np.concatenate(joined)
+    numbered["unlabelled"] = len(images.get(UNLABELLED, ()))
     notes = [f"not read: {', '.join(others)} of {make_printable(path.name)}"] if others else []
     name = make_printable(path.name)
     return DataSet(name, train_images, test_images=images.get("test"), notes=tuple(notes), **numbered)
@@ -54,7 +60,7 @@ def _read_arrays(path: Path) -> tuple[dict[str, np.ndarray], list[str]]:
         raise InputError(f"there is no file {path}")
     if not zipfile.is_zipfile(path):
         raise InputError(f"{path} is not an archive of arrays; save it with np.savez(FILE, x_train=…, y_train=…, …)")
-    names = [f"{letter}_{part}" for part in PARTS for letter in "xy"]
+    names = [*(f"{letter}_{part}" for part in PARTS for letter in "xy"), f"x_{UNLABELLED}"]
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             check_memory(str(path), sum(member.file_size for member in file.zip.infolist()))
@@ -76,7 +82,7 @@ def _check_part(path: Path, part: str, images: dict[str, np.ndarray], labels: di
     """Raise InputError unless the images and labels of a part fit each other, and the training images."""
     pixels = images[part]
     check_images(f"x_{part} of {path}", pixels)
-    if len(pixels) != len(labels[part]):
+    if part in labels and len(pixels) != len(labels[part]):
         counts = f"{len(pixels)} images, but y_{part} has {len(labels[part])} labels"
         raise InputError(f"x_{part} of {path} has {counts}")
     size = images["train"].shape[1:]

@@ -17,7 +17,7 @@ from engine.phases import Phase, find_stages
 from engine.readout import Readout
 from errors import InputError
 from imagesets import DataSet
-from imagesets.splits import stratified_part, stratified_split
+from imagesets.splits import choose_labelled, stratified_part, stratified_split
 from models import model_class
 from network_trainer import NetworkTrainer
 from report.activation_maps import choose_images
@@ -41,6 +41,7 @@ class Data:
     Attributes:
         set: the data set.
         splits: {"train", "validation" and, if the run reads the test images, "test": sorted indices, int64}.
+        labelled: positions in the split "train" of the images whose labels are learned, int64; None: of all images.
     """
 
     def __init__(self, settings: TrainSettings, data: DataSet):
@@ -59,18 +60,33 @@ class Data:
         self.splits = {"train": train, "validation": validation}
         if settings.test:
             self.splits["test"] = np.arange(len(data.test_labels))
+        unlabelled = np.arange(len(labels), len(data.train_images))
         if settings.dry_run:
             self.splits = {name: chosen[: DRY_RUN_IMAGES[name]] for name, chosen in self.splits.items()}
+            unlabelled = unlabelled[: DRY_RUN_IMAGES["train"]]
+        train = self.splits["train"]
+        self.labelled = None
+        if settings.labels is not None:
+            count = min(settings.labels, len(train)) if settings.dry_run else settings.labels
+            self.labelled = choose_labelled(labels[train], count, settings.seed)
+        elif len(unlabelled):
+            self.labelled = np.arange(len(train))
+        self.splits["train"] = np.concatenate([train, unlabelled])
 
     def get_split(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the images and labels of the whole training or test set, and the indices of the split in them."""
+        """Return the images and labels of the whole training or test set, and the indices of the split in them.
+
+        An image without a label has the label -1.
+        """
         if name == "test":
             return self.set.test_images, self.set.test_labels, self.splits[name]
-        return self.set.train_images, self.set.train_labels, self.splits[name]
+        labels = np.pad(self.set.train_labels, (0, self.set.unlabelled), constant_values=-1)
+        return self.set.train_images, labels, self.splits[name]
 
     def count_images(self) -> dict[str, int]:
-        """Return {split: number of images}."""
-        return {name: len(chosen) for name, chosen in self.splits.items()}
+        """Return {split: number of images}, and the number of "labelled" training images if not all are."""
+        counts = {name: len(chosen) for name, chosen in self.splits.items()}
+        return counts if self.labelled is None else counts | {"labelled": len(self.labelled)}
 
 
 @dataclass(frozen=True)

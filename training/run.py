@@ -273,6 +273,7 @@ class Run:
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""
         images, labels, chosen = self.plan.data.get_split(split)
+        labelled = self.plan.data.labelled if split == "train" else None
         count = len(chosen)
         if not count:
             return None
@@ -286,7 +287,7 @@ class Run:
             latencies[part] = encoded.to(device)
             self.log.show(title, part.stop, count)
         self.log.close_bar()
-        return LatencyDataset(latencies, labels[chosen])
+        return LatencyDataset(latencies, labels[chosen], labelled)
 
     def make_copies(self) -> MovedCopies | None:
         """Return the moved copies of the training images; None without an augmentation."""

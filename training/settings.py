@@ -421,6 +421,13 @@ class TrainSettings(NetworkSettings):
         "the number or fraction of training images for validation (default: 5000, but at most 1/12 of them; of few "
         "images one of each class); not for data with a validation part",
     )
+    labels: int | float | None = of_data(
+        None,
+        "N",
+        "phases with labels learn from N of the training images, the same number of each class, or from a fraction of "
+        "them; phases without labels learn from all (default: all)",
+        LABELS,
+    )
     test: bool = of_data(True, None, "do not read the test images; report the validation images instead", SCORES)
 
     epochs: tuple[int, ...] = of_training(
@@ -473,7 +480,8 @@ class TrainSettings(NetworkSettings):
     def title(self, dataset: str, model: str | None = None) -> str:
         """Return the first part of the titles of figures. model: its name; None: that of the settings."""
         fields = f" with {to_text(self.set)}" if self.set else ""
-        return textwrap.fill(f"{model or self.model}{fields}, {dataset}, seed {self.seed}", 90)
+        labels = "" if self.labels is None else f", {self.labels} labels"
+        return textwrap.fill(f"{model or self.model}{fields}, {dataset}{labels}, seed {self.seed}", 90)
 
     def __post_init__(self):
         super().__post_init__()

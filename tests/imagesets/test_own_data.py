@@ -285,6 +285,64 @@ def test_validation_images_of_arrays_are_the_validation_split(test, loaded):
             loaded(**test, **validation | {name: value})
 
 
+@pytest.mark.parametrize("parts", ["test", "val", "val test"])
+@pytest.mark.parametrize("source", ["arrays", "folders"])
+def test_images_without_labels_follow_those_with_labels(source, parts, loaded, tmp_path):
+    """They belong to no class, and are never held out. In folders, files lie in subfolders, too."""
+    count = {"train": 6, **dict.fromkeys(parts.split(), 3)}
+    images = {part: pixels(2 * each, 8, 9, seed=len(part)) for part, each in count.items()}
+    unlabelled = pixels(5, 8, 9, seed=9)
+    if source == "arrays":
+        changed = {"x_unlabelled": unlabelled, "x_test": None, "y_test": None}
+        for part, each in count.items():
+            changed |= {f"x_{part}": images[part], f"y_{part}": np.repeat(["a", "b"], each)}
+        data = loaded(**changed)
+    else:
+        for part, each in count.items():
+            save_pictures(tmp_path / part / "a", images[part][:each])
+            save_pictures(tmp_path / part / "b", images[part][each:])
+        save_pictures(tmp_path / "unlabelled", unlabelled[:2])
+        save_pictures(tmp_path / "unlabelled" / "more", unlabelled[2:])
+        data = load(f"folder:{tmp_path}")
+    assert (data.class_names, data.unlabelled) == (("a", "b"), 5)
+    np.testing.assert_array_equal(data.train_images[-5:], unlabelled)
+    assert len(data.train_labels) == len(data.train_images) - 5
+    assert data.val_count == 6 * ("val" in count)
+    if "val" in count:
+        np.testing.assert_array_equal(data.train_images[-11:-5], images["val"])
+    assert len(data.test_images) == (6 if "test" in count else 2)
+    resized = load(str(tmp_path / "my.npz") if source == "arrays" else f"folder:{tmp_path}", image_size=(8, 8))
+    assert resized.train_images.shape == (*data.train_images.shape[:2], 8)
+    settings = TrainSettings(model="mozafari2018")
+    split = Data(settings, data)
+    trained = split.splits["train"].tolist()
+    assert trained[-5:] == [*range(len(data.train_labels), len(data.train_images))]
+    assert split.labelled.tolist() == [*range(len(trained) - 5)]
+    assert not set(trained) & set(split.splits["validation"].tolist())
+
+
+@pytest.mark.parametrize("labels", ["12", "0.5"])
+def test_labelled_images_are_drawn_from_those_with_labels(labels, loaded):
+    data = loaded(x_train=pixels(36, 8, 9), y_train=np.arange(36) % 2, x_unlabelled=pixels(5, 8, 9, seed=9))
+    settings = TrainSettings.parse(["--model", "mozafari2018", "--labels", labels, "--val-split", "12"])
+    split = Data(settings, data)
+    assert len(split.splits["train"]) == 24 + 5
+    chosen = split.splits["train"][split.labelled]
+    assert np.bincount(data.train_labels[chosen]).tolist() == [6, 6]
+    assert split.labelled.max() < 24
+
+
+def test_images_without_labels_that_do_not_fit_are_refused(loaded, tmp_path):
+    for wrong in (pixels(5, 8, 8), pixels(5, 8, 9) > 9, pixels(0, 8, 9)):
+        with refuses("x_unlabelled"):
+            loaded(x_unlabelled=wrong)
+    for name in ("train/a", "train/b"):
+        save_pictures(tmp_path / name, pixels(6, 8, 9, seed=len(name)))
+    (tmp_path / "unlabelled").mkdir()
+    with refuses(tmp_path / "unlabelled"):
+        load(f"folder:{tmp_path}")
+
+
 @pytest.mark.parametrize(("ground", "expected"), [("white", 227), ("black", 100)])
 def test_transparent_pictures_are_put_on_a_ground(ground, expected, tmp_path):
     """Half of 200 on black, or with half of 255 on white."""
