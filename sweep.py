@@ -61,7 +61,7 @@ PACKAGES = {"dask": "distributed", "ray": "ray"}  # which the clusters need
 IGNORED = TrainSettings.names(ROUNDING, EPOCH_FILES, FILES, LOCATION, HARMLESS)
 # Settings of train.py that the sweep sets for each run: {name: the setting of the sweep that they follow from}
 SET_BY_SWEEP = {"model": "model", "dataset": "dataset", "seed": "seeds", "threads": "threads"}
-SET_BY_SWEEP |= {"output": "output", "name": "output"}
+SET_BY_SWEEP |= {"output": "output", "name": "output", "labels": "labels"}
 
 
 @command_line
@@ -100,8 +100,9 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
     axes = [[f"{field}={value.strip()}" for value in values] for field, *values in sweep.grid]
     points = list(itertools.product(*axes))
     runs = []
-    for model, dataset, point, seed in itertools.product(sweep.model, sweep.dataset, points, sweep.seeds):
-        run = plan_run(sweep, model, dataset, data[dataset], point, seed)
+    combinations = itertools.product(sweep.model, sweep.dataset, points, sweep.labels or [None], sweep.seeds)
+    for model, dataset, point, labels, seed in combinations:
+        run = plan_run(sweep, model, dataset, data[dataset], point, labels, seed)
         for other in runs:
             if run.keys == other.keys:
                 names = f"{other.name} and {run.name}"
@@ -126,13 +127,20 @@ def check_flags(sweep: SweepSettings, common: TrainSettings) -> None:
 
 
 def plan_run(
-    sweep: SweepSettings, model: str, dataset: str, data: DataSet, point: Sequence[str], seed: int
+    sweep: SweepSettings,
+    model: str,
+    dataset: str,
+    data: DataSet,
+    point: Sequence[str],
+    labels: int | float | None,
+    seed: int,
 ) -> PlannedRun:
     """Return a run. Raises InputError for settings that train.py refuses.
 
-    point: the values of --grid, "FIELD=VALUE" each.
+    point: the values of --grid, "FIELD=VALUE" each. labels: the value of train.py's --labels.
     """
-    parts = (model_class(model).name, data.name, *point, f"seed{seed}")
+    of_labels = [] if labels is None else [f"labels{labels}"]
+    parts = (model_class(model).name, data.name, *point, *of_labels, f"seed{seed}")
     # characters that a file name should not contain become a dash; the sign of a negative number stays
     name = "-".join(re.sub(r"[^A-Za-z0-9._]+?(?=-[\w.])|[^A-Za-z0-9._]+", "-", part).strip("-.") for part in parts)
     if len(name) > MAX_NAME:
@@ -140,6 +148,8 @@ def plan_run(
         name = name[: MAX_NAME - len(end)] + end
     output = Path(sweep.output).resolve()
     words = [*sweep.run_flags, "--model", model, "--dataset", dataset, "--seed", str(seed)]
+    if labels is not None:
+        words += ["--labels", str(labels)]
     if sweep.epochs:
         words += ["--epochs", *map(str, sweep.epochs)]
     if sweep.set or point:

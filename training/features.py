@@ -21,7 +21,8 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     """Save the features of a stage, and train a readout, as far as ``plan.features`` contains them.
 
     The features of each split are saved in ``folder`` as ``features/SPLIT.npz``: latencies uint8 (N, C, H, W), labels
-    and indices in the data set int64 (N,), the stage and the number of time steps.
+    and indices in the data set int64 (N,), the stage and the number of time steps; if phases with labels learn from
+    some training images alone, also which, ``labelled`` bool (N,). An image without a label has the label -1.
 
     Returns {"readout": a dict for results.json}, or {} without a readout. If the readout does not fit in memory or
     takes too long, the dict contains the reason as "refused", because the rest of the run is finished.
@@ -36,13 +37,19 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
         if not len(indices):
             continue
         latencies = compute_maps(model, plan.encoder, images[indices], stage)
+        labelled = plan.data.labelled if split == "train" else None
         if plan.features.is_saved:
             target = folder / "features"
             target.mkdir(exist_ok=True)
             arrays = {"latencies": latencies.numpy(), "labels": labels[indices], "indices": indices, "stage": stage}
+            if labelled is not None:
+                arrays["labelled"] = np.isin(np.arange(len(indices)), labelled)
             save = partial(np.savez_compressed, **arrays, time_steps=model.time_steps)
             write_atomically(target / f"{split}.npz", save)
         if readout is not None:
+            if labelled is not None:
+                latencies = latencies[labelled]
+                indices = indices[labelled]
             maps[split] = latencies, labels[indices]
     if readout is None:
         return {}

@@ -83,6 +83,12 @@ class Data:
         labels = np.pad(self.set.train_labels, (0, self.set.unlabelled), constant_values=-1)
         return self.set.train_images, labels, self.splits[name]
 
+    @property
+    def labelled_images(self) -> np.ndarray:
+        """The indices of the training images whose labels are learned, int64."""
+        train = self.splits["train"]
+        return train if self.labelled is None else train[self.labelled]
+
     def count_images(self) -> dict[str, int]:
         """Return {split: number of images}, and the number of "labelled" training images if not all are."""
         counts = {name: len(chosen) for name, chosen in self.splits.items()}
@@ -257,6 +263,9 @@ def check_splits(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
     has_validation = len(data.splits["validation"]) > 0
     lack = f"{model.name} has no decision stage" if has_validation else "--val-split is 0"
     is_validated = has_validation and model.decision is not None
+    learns_labels = any(phase.needs_labels for phase in model.phases) or get_readout(settings, model)
+    if settings.labels is not None and not learns_labels:
+        settings.refuse("labels", f"has no effect: {model.name} learns nothing with labels")
     if settings.patience and not is_validated:
         settings.refuse("patience", f"needs a validation accuracy, but {lack}")
     if not settings.test and not is_validated and not (has_validation and get_readout(settings, model)):

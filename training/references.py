@@ -124,12 +124,17 @@ def _advise(plan: Plan, network: Accuracy) -> str:
 
 
 def choose_images(plan: Plan) -> tuple[str, list[tuple[Any, np.ndarray]]]:
-    """Return the name of the split that is scored, and evenly spaced (images, labels) of the training and of it."""
+    """Return the name of the split that is scored, and evenly spaced (images, labels) of the training and of it.
+
+    The training images are those whose labels the network learns.
+    """
     data = plan.data
     split = "validation" if len(data.splits["validation"]) else plan.settings.scored_split
     parts = []
     for name in ("train", split):
         images, labels, indices = data.get_split(name)
+        if name == "train":
+            indices = data.labelled_images
         count = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(images.shape[1:])))
         chosen = indices[:: math.ceil(len(indices) / count)]
         parts.append((images[chosen], labels[chosen]))
@@ -149,6 +154,8 @@ def measure_pixels(plan: Plan) -> dict[str, Any]:
     digest = hashlib.sha256(data.set.fingerprint.encode())
     for chosen in data.splits.values():
         digest.update(chosen)
+    if data.labelled is not None:
+        digest.update(data.labelled)
     shared = plan.settings.shared_phases
     path = Path(shared or ".") / f"references-{digest.hexdigest()}.json"
     if shared and (measured := read_record(path)):  # a damaged file is replaced

@@ -119,6 +119,8 @@ class Run:
         train = self.encode_split("train")
         needs_labels = any(phase.needs_labels for phase in self.phases)
         self.validation = self.encode_split("validation") if needs_labels else None
+        if train.labelled is not None and self.validation:
+            self.log.info(f"the labels of all {len(self.validation):,} validation images choose the best epoch")
         self.seconds = {"encoding": time.perf_counter() - start}
         self.diagnosis = None
         if not plan.settings.dry_run:
@@ -290,12 +292,12 @@ class Run:
         return LatencyDataset(latencies, labels[chosen], labelled)
 
     def make_copies(self) -> MovedCopies | None:
-        """Return the moved copies of the training images; None without an augmentation."""
+        """Return the moved copies of the training images that have labels; None without an augmentation."""
         plan = self.plan
         if not plan.augmentation:
             return None
         count = count_neurons(plan.model, plan.model.input_name(plan.model.decision))
-        images = plan.data.set.train_images[plan.data.splits["train"]]
+        images = plan.data.set.train_images[plan.data.labelled_images]
         return MovedCopies(images, plan.augmentation, plan.settings.seed, self.encode, count, self.folder)
 
     def encode(self, images: np.ndarray) -> torch.Tensor:

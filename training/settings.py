@@ -480,7 +480,7 @@ class TrainSettings(NetworkSettings):
     def title(self, dataset: str, model: str | None = None) -> str:
         """Return the first part of the titles of figures. model: its name; None: that of the settings."""
         fields = f" with {to_text(self.set)}" if self.set else ""
-        labels = "" if self.labels is None else f", {self.labels} labels"
+        labels = "" if self.labels is None else f", labels {self.labels}"
         return textwrap.fill(f"{model or self.model}{fields}, {dataset}{labels}, seed {self.seed}", 90)
 
     def __post_init__(self):
@@ -590,6 +590,9 @@ class SweepSettings(Settings):
     dataset: tuple[str, ...] = of_data(("mnist",), "NAME", "the data sets (default: mnist)")
     epochs: tuple[int, ...] = of_training(
         (), "E", "the number of epochs of each phase, for all networks (default: that of each network)"
+    )
+    labels: tuple[float, ...] = of_data(
+        (), "N", "the numbers or fractions of training images whose labels are learned (default: all)"
     )
     seeds: tuple[int, ...] = of_training((0,), "S", "the seeds (default: 0)", range=(0, MAX_SEED))
     threads: int = of_machine(1, "N", "the number of threads of each run", range=(1, MAX_COUNT))

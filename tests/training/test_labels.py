@@ -1,0 +1,152 @@
+"""Few labels and many images: which phases learn from which images, what is saved, shared, resumed and refused."""
+
+import shlex
+from collections import Counter
+
+import numpy as np
+import pytest
+from support.command import FEW_DIGITS, SMALL, read_csv, results, start
+from support.refusals import assert_refuses
+from support.run_folders import only_run, outcome, same
+from support.tiers import slow_except
+
+import sweep
+import train
+from engine.phases import Phase
+from training import features
+from training.checkpoint import load_checkpoint
+from training.settings import SweepSettings
+
+WORDS = f"{SMALL} --epochs 1 1 2 --labels 20"
+
+
+@pytest.fixture
+def learned(monkeypatch):
+    """The numbers of images of all batches: {phase: [number, …]}."""
+    batches, learn = {}, Phase.learn
+
+    def count(phase, network, inputs, *args, **options):
+        batches.setdefault(phase.name, []).append(len(inputs))
+        return learn(phase, network, inputs, *args, **options)
+
+    monkeypatch.setattr(Phase, "learn", count)
+    return batches
+
+
+@pytest.fixture
+def unlabelled(tmp_path):
+    """A file with five labelled images of each digit, and 100 images without labels."""
+    with np.load(FEW_DIGITS) as few:
+        arrays = dict(few)
+    chosen = np.concatenate([np.flatnonzero(arrays["y_train"] == digit)[:5] for digit in range(10)])
+    rest = np.setdiff1d(np.arange(len(arrays["y_train"])), chosen)
+    arrays["x_unlabelled"] = arrays["x_train"][rest]
+    for name in ("x_train", "y_train"):
+        arrays[name] = arrays[name][chosen]
+    np.savez(tmp_path / "few.npz", **arrays)
+    return tmp_path / "few.npz"
+
+
+def state_of(run):
+    return load_checkpoint(run / "checkpoints" / "last.safetensors").state
+
+
+def test_phases_with_labels_learn_from_few_images_and_the_others_from_all(tmp_path, learned, undrawn, capsys):
+    assert start(f"{WORDS} --augment copies=2 turn=5 --save-features", tmp_path) == 0
+    run = only_run(tmp_path)
+    assert learned == {"s1": [50, 50, 38], "s2": [50, 50, 38], "s3": [20, 20]}
+    assert [row["images"] for row in read_csv(run / "metrics.csv")] == ["138", "138", "20", "20"]
+    assert results(run)["images"] == {"train": 138, "validation": 12, "test": 40, "labelled": 20}
+    with np.load(run / "features" / "train.npz") as saved:
+        assert saved["labelled"].shape == saved["labels"].shape == (138,)
+        assert np.bincount(saved["labels"][saved["labelled"]]).tolist() == [2] * 10
+    with np.load(run / "features" / "test.npz") as saved:
+        assert "labelled" not in saved
+    text = capsys.readouterr().out
+    assert "20 labelled" in text
+    assert "12 validation images" in text
+
+
+def test_runs_with_different_labels_share_their_phases_without_labels(tmp_path, learned, undrawn):
+    words = f"{WORDS} --shared-phases {tmp_path / 'shared'}"
+    for number in (20, 30, 0.5):
+        assert start(f"{words} --labels {number} --name labels{number}", tmp_path) == 0
+    assert Counter({name: len(batches) for name, batches in learned.items()}) == {"s1": 3, "s2": 3, "s3": 2 + 2 + 4}
+    assert learned["s3"] == [20, 20, 30, 30, 50, 19, 50, 19]
+    few, more, half = (state_of(tmp_path / f"labels{number}") for number in (20, 30, 0.5))
+    for name in few:
+        is_equal = same(few[name], more[name]) and same(few[name], half[name])
+        assert is_equal or name.startswith(("stages.s3", "phases.2")), name
+    assert not same(few["stages.s3.weight"], more["stages.s3.weight"])
+
+
+@pytest.mark.parametrize("batches", slow_except([7], [2, 5, 7]))
+def test_an_interruption_in_any_phase_changes_nothing(batches, tmp_path, undrawn, stop_after):
+    words = f"{WORDS} --augment copies=2 turn=5 --batch-size 15"
+    stops = {2: 2, 5: 12, 7: 21}  # batches of s1, s2 and s3: 10, 10 and 4
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "stopped").mkdir()
+    assert start(words, tmp_path / "whole") == 0
+    stop_after(stops[batches])
+    assert start(words, tmp_path / "stopped") == 130
+    stop_after(None)
+    run = only_run(tmp_path / "stopped")
+    assert train.main(["--resume", str(run)]) == 0
+    expected = outcome(only_run(tmp_path / "whole"))
+    found = outcome(run)
+    assert [what for what in expected if not same(found[what], expected[what])] == []
+
+
+@pytest.mark.parametrize("more", ["", "--labels 20"])
+def test_images_without_labels_teach_phases_without_labels(more, unlabelled, tmp_path, learned, undrawn):
+    words = f"--model mozafari2018 --dataset {unlabelled} --threads 1 --epochs 1 1 1 --save-features {more}"
+    assert start(words, tmp_path) == 0
+    run = only_run(tmp_path)
+    count = 20 if more else 40
+    assert learned == {"s1": [140], "s2": [140], "s3": [count]}
+    with np.load(run / "features" / "train.npz") as saved:
+        assert (saved["labels"] == -1).sum() == 100
+        assert saved["labelled"].sum() == count
+        assert saved["labels"][saved["labelled"]].min() == 0
+
+
+def test_a_readout_learns_from_the_labelled_images(tmp_path, undrawn, monkeypatch):
+    seen = []
+    result = {"C": 1.0, "converged": True, "test": {"accuracy": 0.5}}
+    monkeypatch.setattr(features, "train_readout", lambda _, splits, *__: seen.append(splits["train"]) or result)
+    assert start(f"{SMALL} --model kheradpisheh2018 --epochs 1 0 --labels 20", tmp_path) == 0
+    ((inputs, labels),) = seen
+    assert inputs.shape[0] == len(labels) == 20
+    assert np.bincount(labels).tolist() == [2] * 10
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"{WORDS} --labels 0", f"{WORDS} --labels 9", f"{WORDS} --labels 139", f"{WORDS} --labels 1.5",
+        f"{WORDS} --labels few", f"{SMALL} --model kheradpisheh2018 --readout none --labels 20",
+    ],
+)  # fmt: skip
+def test_labels_that_cannot_be_chosen_are_refused(words, tmp_path, capsys):
+    assert_refuses(train.main, f"{words} --output {tmp_path}", "--labels", capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_resumed_run_keeps_its_labels(tmp_path, undrawn, stop_after, capsys):
+    stop_after(1)
+    assert start(f"{WORDS} --name run", tmp_path) == 130
+    capsys.readouterr()
+    assert_refuses(train.main, f"--resume {tmp_path / 'run'} --labels 30", "--labels", capsys)
+
+
+def test_a_dry_run_takes_as_many_labels_as_there_are(tmp_path, undrawn):
+    assert start(f"{SMALL} --dry-run --labels 1000", tmp_path) == 0
+    assert results(only_run(tmp_path))["images"]["labelled"] == 138
+
+
+def test_a_sweep_takes_several_numbers_of_labels():
+    words = f"--model mozafari2018 --dataset {FEW_DIGITS} --labels 20 0.5 --seeds 1 2 --output x"
+    runs = sweep.plan_runs(SweepSettings.parse(shlex.split(words)))
+    names = [run.name.removeprefix("mozafari2018-few_digits.npz-") for run in runs]
+    assert names == ["labels20-seed1", "labels20-seed2", "labels0.5-seed1", "labels0.5-seed2"]
+    assert [run.settings.labels for run in runs] == [20, 20, 0.5, 0.5]
