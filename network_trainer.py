@@ -163,9 +163,11 @@ class NetworkTrainer(StageGraph):
     """A first-spike network and its training.
 
     A subclass has a name (``class Net(NetworkTrainer, name="net")``), declares ``build`` and the default ``epochs``,
-    one number for each phase, and may override ``build_phases``. If the last stage has no threshold, it is the decision
-    stage. Its rule uses labels. The firing stage directly below it may also use labels. A network without a decision
-    stage only learns features.
+    one number for each phase, and may override ``build_phases``. If the rule of the last stage needs labels,
+    this is the decision stage: without a threshold, the highest potential at the last time step decides; with a
+    threshold, the first spike decides, or of several at one time step the one with the highest potential. The firing
+    stage directly below a decision stage without a threshold may also use labels. A network without a decision stage
+    only learns features.
 
     Args:
         in_channels: number of channels of the input maps.
@@ -259,7 +261,7 @@ class NetworkTrainer(StageGraph):
 
     def _deciding_layers(self) -> list[Layer]:
         if self.decision is None:
-            reason = "a last stage without a threshold"
+            reason = "a last stage whose rule needs labels"
             raise InputError(f"{self.name} has no decision stage ({reason}), so it cannot classify")
         return self.stages[self.decision].layers
 
@@ -285,7 +287,9 @@ class NetworkTrainer(StageGraph):
         """Return decisions int64 (N,), -1 for silence, and scores (N, classes).
 
         The score of a class is the highest potential among its neurons at the last time step; with several branches,
-        the sum over the branches of that potential relative to the highest potential of the branch.
+        the sum over the branches of that potential relative to the highest potential of the branch. If the first spike
+        decides, the score is T - t + e / (1 + e): t is the time step of the first spike of its neurons, and e how far
+        their highest potential is then above the threshold. It is 0 if none of them spikes.
 
         maps: the network's input, or {name: map} of maps from which the decision can be computed.
         """
@@ -300,6 +304,8 @@ class NetworkTrainer(StageGraph):
     def _decide_part(self, inputs: torch.Tensor, classes: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return decisions and scores, from the input of the decision stage. classes: of its features."""
         layers = self._deciding_layers()
+        if layers[0].stage.fires:
+            return self._decide_first(layers[0], inputs, classes)
         votes = []
         highest = []
         scores = 0
@@ -313,6 +319,15 @@ class NetworkTrainer(StageGraph):
             scores = scores + of_class
         decisions = majority(torch.stack(votes, 1), torch.stack(highest, 1), self.num_classes)
         return decisions, scores
+
+    def _decide_first(self, layer: Layer, inputs: torch.Tensor, classes: np.ndarray):
+        """Do the work of ``_decide_part`` for a stage whose first spike decides."""
+        times, potentials = layer.first_spikes(inputs)
+        is_earliest = times == times.amin(1, keepdim=True)
+        decisions = classes_of(deciding_features(potentials * is_earliest), classes)
+        excess = (potentials.double() - layer.thresholds).clamp(min=0)
+        scores = self.time_steps - times + excess / (1 + excess)
+        return decisions, scores.unflatten(1, (self.num_classes, -1)).amax(2)
 
     def forward(self, latencies: torch.Tensor) -> torch.Tensor:
         """Return the decided classes, as ``predict`` does."""
@@ -341,12 +356,13 @@ class NetworkTrainer(StageGraph):
             raise InputError(f"{self.name} has no stage {name!r} that learns without labels; choose from {names}")
         phases[name].learn(self, self.map_of(latencies, self.input_name(name)))
 
-    def train_rl(self, latencies: torch.Tensor, labels: Any, epoch: int = 0) -> Outcome:
+    def train_rl(self, latencies: torch.Tensor, labels: Any, epoch: int = 0, left_out: Any = None) -> Outcome:
         """Train the last phase on one batch with labels, one image after another. Then the rates are adapted.
 
         This is for scripts; train.py uses ``steps``.
 
-        epoch: number of epochs of this phase before this one.
+        epoch: number of epochs of this phase before this one. left_out: bool (F,), the features of the decision stage
+        that the rule leaves out; None: it draws them.
         """
         self._deciding_layers()
         phase = self.phases[-1]
@@ -354,7 +370,7 @@ class NetworkTrainer(StageGraph):
         labels = check_labels(labels, len(inputs), self.num_classes)
         if not len(labels):
             return Outcome(0, 0, 0)
-        return phase.learn(self, inputs, labels, epoch).outcome
+        return phase.learn(self, inputs, labels, epoch, left_out=left_out).outcome
 
     def fit(
         self, train: LatencyDataset, validation: LatencyDataset | None, epochs: Sequence[int], **options: Any

@@ -26,7 +26,7 @@ def main():
     model = load_network(NETWORK).model
     latencies = S1C1().encode(imagesets.load("mnist").test_images[:IMAGES])
     for label, layer in model.named_layers():
-        if layer.stage.decides:
+        if not layer.stage.fires:
             continue
         inputs = model.map_of(latencies, model.input_name(label))[:]
         at_once = torch.where(inputs < layer.time_steps, 0, layer.time_steps).to(torch.uint8)

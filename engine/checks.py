@@ -68,6 +68,18 @@ def check_indices(indices: Any, count: int) -> Tensor:
     return torch.from_numpy(array)
 
 
+def check_left_out(values: Any, images: int, features: int) -> np.ndarray:
+    """Return which features are left out for each image, bool (images, features); of bool (features,): for all.
+
+    Raises InputError for other types or shapes.
+    """
+    array = cast(values, bool)
+    if array.shape not in ((features,), (images, features)):
+        given = " ".join(repr(values).split())
+        raise InputError(f"left_out must be bool ({features},) or ({images}, {features}), not {given:.80}")
+    return np.ascontiguousarray(np.broadcast_to(array, (images, features)))
+
+
 def check_classes(classes: Any, features: int) -> np.ndarray:
     """Return the class of each feature as int64 (features,). Raises InputError for other types or shapes."""
     return _to_whole_numbers(classes, features, "classes")

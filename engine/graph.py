@@ -92,9 +92,9 @@ class StageGraph(nn.Module):
 
     @property
     def decision(self) -> str | None:
-        """The name of the decision stage: the last stage, if it has no threshold; otherwise None."""
+        """The name of the decision stage: the last stage, if its rule needs labels; otherwise None."""
         name = list(self.declaration)[-1]
-        return name if self.declaration[name].decides else None
+        return name if any(rule.needs_labels for rule in self.declaration[name].rules) else None
 
     def _sees_whole_maps(self) -> bool:
         return any(stage.sees_whole_maps for stage in self.declaration.values())
@@ -302,7 +302,7 @@ class StageGraph(nn.Module):
         """
         if any(self.nodes[name].stage.reads_times for name in self.between(known, wanted)):
             return True
-        firing = [layer for _, layer in self.named_layers() if not layer.stage.decides]
+        firing = [layer for _, layer in self.named_layers() if layer.stage.fires]
         return any(bool((layer.weight < 0).any()) for layer in firing)
 
     @torch.no_grad()
@@ -352,24 +352,28 @@ def check_training(network: StageGraph) -> None:
     *_, last = stages
     for name, stage in stages.items():
         supervised = [rule for rule in stage.rules if rule.needs_labels]
-        if stage.decides and name != last:
+        if not stage.fires and name != last:
             raise InputError(f"{name} has no threshold, so it must be the last stage, which decides")
-        if stage.decides and (not supervised or len(stage.rules) > 1):
+        decides = name == network.decision or not stage.fires
+        if decides and (not supervised or len(stage.rules) > 1):
             raise InputError(f"{name} decides, so it learns by one rule, which needs labels, such as RSTDP()")
-        if supervised and not stage.decides:
+        if supervised and stage.fires:
             _check_rewarded(network, name, supervised[0])
     for conv in stages[last].convs:
-        if conv.decides and conv.out_channels % network.num_classes:
+        if network.decision and conv.out_channels % network.num_classes:
             features = f"{conv.out_channels} features"
             raise InputError(f"{last} has {features}, not as many for each of {network.num_classes} classes")
 
 
 def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
-    """Raise InputError unless the firing stage can learn from the decisions of the stage above it."""
+    """Raise InputError unless a firing stage can learn from its own decisions, or from those of the stage above it."""
     if not rule.rewards_firing:
         raise InputError(f"{name} has a threshold: {rule.title} is a rule for a last stage without one")
+    if name == network.decision:
+        return
+    decision = network.declaration.get(network.decision)
     below = None
-    if type(network.declaration.get(network.decision)) is SpikingConv:
+    if type(decision) is SpikingConv and not decision.fires:
         below = network.input_name(network.decision)
         if below != INPUT and network.nodes[below].stage.is_plain_pool:
             below = network.input_name(below)
@@ -378,3 +382,5 @@ def _check_rewarded(network: StageGraph, name: str, rule: Rule) -> None:
             f"{name} learns from rewards, so one decision stage must read it, a SpikingConv without a threshold, with "
             "at most one Pool between, without padding or rank"
         )
+    if any(getattr(each, "dropout", 0) for each in (rule, decision.rule)):
+        raise InputError(f"{name} learns from the decisions of {network.decision}, so the dropout of both must be 0")

@@ -19,7 +19,15 @@ from torch import nn
 from engine import event, torch_backend
 from engine.adaptation import NO_DRAWS, Draws
 from engine.backends import BACKENDS
-from engine.checks import WEIGHT_TYPES, check_classes, check_labels, check_latencies, check_time_steps, to_array
+from engine.checks import (
+    WEIGHT_TYPES,
+    check_classes,
+    check_labels,
+    check_latencies,
+    check_left_out,
+    check_time_steps,
+    to_array,
+)
 from engine.decision import Outcome, Result, tolerance
 from engine.rules import Rule
 from engine.stages import Branches, Gather, Inhibit, Pool, SpikingConv, SpikingDense, Stage, Vote, pooled_size
@@ -136,7 +144,7 @@ class Layer(StageModule):
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         """Return the first spikes, pooled: uint8 (N, F, Ho / pool, Wo / pool), of latency uint8 (N, C, H, W)."""
         latency, _ = self._check(latency, pool)
-        if not self.stage.decides:
+        if self.stage.fires:
             return self.backend.fire(self, latency, self.limit, pool)
         # Only whether an input has spiked counts. So all spikes come at step 0, where a potential above 0 fires; this
         # stands for a spike at the last step.
@@ -144,9 +152,25 @@ class Layer(StageModule):
         return torch.where(fired == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
 
     def peaks(self, latency: torch.Tensor) -> torch.Tensor:
-        """Return the highest potential of each feature of a decision stage, (N, F), of latency uint8 (N, C, H, W)."""
+        """Return the highest potential of each feature at the last time step, (N, F), of latency uint8 (N, C, H, W)."""
         latency, _ = self._check(latency)
         return self.backend.peaks(self, latency)
+
+    def first_spikes(self, latency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return when each feature first spikes, uint8 (N, F), and its highest potential at this time step, (N, F).
+
+        A silent feature has the time step T and the potential 0. latency: uint8 (N, C, H, W).
+        """
+        latency, _ = self._check(latency)
+        silent = self.time_steps
+        times = latency.new_full((len(latency), self.stage.out_channels), silent)
+        potentials = self.weight.new_zeros(times.shape)
+        for t in range(self.time_steps):
+            peaks = self.backend.peaks(self, torch.where(latency <= t, latency, silent))
+            is_first = (times == silent) & (peaks > (self.raised + self.limit).to(peaks.dtype))
+            times[is_first] = t
+            potentials[is_first] = peaks[is_first]
+        return times, potentials
 
     def learn_features(
         self, latency: torch.Tensor, rule: Rule, epoch: int = 0, rng: np.random.Generator | None = None
@@ -170,7 +194,13 @@ class Layer(StageModule):
         return self.backend.learn_features(self, latency, rule, rates, draws)
 
     def learn_decisions(
-        self, latency: torch.Tensor, labels: torch.Tensor, classes: np.ndarray, rng: np.random.Generator, epoch: int = 0
+        self,
+        latency: torch.Tensor,
+        labels: torch.Tensor,
+        classes: np.ndarray,
+        rng: np.random.Generator,
+        epoch: int = 0,
+        left_out: Any = None,
     ) -> Result:
         """Learn by the rule of a decision stage, one image after another.
 
@@ -180,12 +210,16 @@ class Layer(StageModule):
             classes: int64 (F,), the class of each feature.
             rng: draws the neurons that the rule leaves out.
             epoch: as in ``learn_features``.
+            left_out: bool (F,) or (N, F), the neurons that are left out; None: those that the rule draws.
         """
         latency, _ = self._check(latency)
         labels, classes = self._check_targets(labels, classes, len(latency))
         rule = self.stage.rule
         _, rates = self.next_rates(rule, len(latency), epoch)
-        left_out = self.next_left_out(rule, rng, len(latency))
+        if left_out is None:
+            left_out = self.next_left_out(rule, rng, len(latency))
+        else:
+            left_out = check_left_out(left_out, len(latency), self.stage.out_channels)
         return self.backend.learn_decisions(self, latency, labels, classes, rates, left_out)
 
     def learn_together(
@@ -213,8 +247,10 @@ class Layer(StageModule):
         upper._check(latency.new_empty((0, features, *pooled_size(*size, pool))))
         labels, classes = upper._check_targets(labels, classes, len(latency))
         rule = self.stage.rule
-        if self.stage.decides or rule is None or not rule.rewards_firing:
+        if not self.stage.fires or rule is None or not rule.rewards_firing:
             raise InputError(f"the lower layer needs a threshold and a rule such as RSTDP(), not {self.stage}")
+        if upper.stage.fires:
+            raise InputError(f"the upper layer needs no threshold, unlike {upper.stage}")
         _, rates = self.next_rates(rule, len(latency), epoch)
         upper_rates = None
         if upper_learns:
@@ -251,11 +287,10 @@ class Layer(StageModule):
         return draws
 
     def next_left_out(self, rule: Rule, rng: np.random.Generator, images: int) -> np.ndarray | None:
-        """Return which neurons cannot learn from which of the next images: bool (N, F); None if all can."""
-        left_out = rule.draw_left_out(rng, images, self.stage.out_channels)
-        if left_out is None:
-            return None
-        return to_array(left_out, bool, (images, self.stage.out_channels), f"draw_left_out of {rule.name}")
+        """Return which neurons a rule leaves out for which of the next images: bool (N, F); None: none."""
+        shape = images, self.stage.out_channels
+        left_out = rule.draw_left_out(rng, *shape)
+        return None if left_out is None else to_array(left_out, bool, shape, f"draw_left_out of {rule.name}")
 
     def adapt(self, rule: Rule, outcome: Outcome) -> None:
         """Set the rates of a rule for the next batch by the outcome of the last batch, if the rule adapts them."""
@@ -279,8 +314,8 @@ class Layer(StageModule):
         Raises InputError for other types or shapes, or if the layer cannot decide and learn.
         """
         rule = self.stage.rule
-        if not self.stage.decides or rule is None or not rule.needs_labels:
-            raise InputError(f"a layer that decides has no threshold and a rule such as RSTDP(), unlike {self.stage}")
+        if rule is None or not (rule.rewards_firing if self.stage.fires else rule.needs_labels):
+            raise InputError(f"a layer that decides has a rule such as RSTDP(), unlike {self.stage}")
         return check_labels(labels, images), check_classes(classes, self.stage.out_channels)
 
 

@@ -6,7 +6,7 @@ begin at ``learn_features`` in ``engine/torch_backend.py``.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -93,6 +93,7 @@ class Phase(nn.Module):
         labels: torch.Tensor | None = None,
         epoch: int = 0,
         rng: np.random.Generator | None = None,
+        left_out: Any = None,
     ) -> Learned:
         """Learn from a batch, one image after another; with labels, the rates then adapt to the outcome.
 
@@ -102,6 +103,8 @@ class Phase(nn.Module):
             labels: int64 (N,); unused in a phase without labels.
             epoch: number of epochs of this phase before this one.
             rng: draws what a rule leaves to chance; None: seeded with the number of batches.
+            left_out: bool (F,) or (N, F), the features of the decision stage that its rule leaves out; None: it draws
+                them.
         """
         batch = int(self.batches)
         rng = rng or np.random.default_rng(batch)
@@ -112,7 +115,9 @@ class Phase(nn.Module):
         if not self.needs_labels:
             learned = self._learn_features(network, inputs, epoch, rng, active)
         elif active == (network.decision,):
-            learned = self._learn_decisions(network, inputs, labels, epoch, rng)
+            learned = self._learn_decisions(network, inputs, labels, epoch, rng, left_out)
+        elif left_out is not None:
+            raise InputError(f"left_out is for a decision stage that learns alone, not for {self.name}")
         else:
             learned = self._learn_together(network, inputs, labels, epoch, active)
         for label, layer in network.named_layers(active):
@@ -131,7 +136,7 @@ class Phase(nn.Module):
             wins[label] = _count_wins(winners[..., 0])
         return Learned(None, None, wins)
 
-    def _learn_decisions(self, network, inputs, labels, epoch, rng) -> Learned:
+    def _learn_decisions(self, network, inputs, labels, epoch, rng, left_out) -> Learned:
         """Let every branch of the decision stage learn from its own decision."""
         maps = {network.input_name(self.stages[0]): inputs}
         inputs = network.map_of(maps, network.input_name(network.decision))[:]
@@ -140,7 +145,7 @@ class Phase(nn.Module):
         highest = []
         wins = {}
         for label, layer in network.named_layers([network.decision]):
-            result = layer.learn_decisions(inputs, labels, classes, rng, epoch)
+            result = layer.learn_decisions(inputs, labels, classes, rng, epoch, left_out)
             feature = result.decisions[:, 0].long()
             votes.append(classes_of(feature, classes))
             highest.append(result.highest.double())

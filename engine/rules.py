@@ -151,7 +151,8 @@ class Rule(Declared):
     counts_images: ClassVar[bool] = False  # whether the schedule depends on the images seen
     rows: ClassVar[tuple[str, ...]] = ("",)  # names of the rows of its rates
     adapts_thresholds: ClassVar[bool] = False  # whether the thresholds of a stage change while it learns
-    rewards_firing: ClassVar[bool] = False  # whether a firing stage below the decision stage may learn by it
+    rewards_firing: ClassVar[bool] = False  # whether a stage with a threshold may learn by it
+    drops: ClassVar[bool] = False  # whether neurons that are left out do not decide, either
     # Not annotated: a dataclass would put the fields that replace it in a subclass before all other fields.
     warm_up = None  # the rule by which a stage learns first
 
@@ -199,7 +200,10 @@ class Rule(Declared):
         return None
 
     def draw_left_out(self, rng: np.random.Generator, images: int, features: int) -> np.ndarray | None:
-        """Return which neurons of a decision stage cannot learn from which image: bool (N, F); None if all can."""
+        """Return which neurons of a decision stage are left out for which image: bool (N, F); None: none.
+
+        They cannot learn and, if the rule ``drops``, they do not decide.
+        """
         return None
 
     def plasticity(self, number: type = float) -> Any:
@@ -289,11 +293,16 @@ class RSTDP(Rule):
 
     If the decision is correct, (ltp, ltd) are the rates of the reward (STDP). If it is wrong, they are the rates of the
     punishment (anti-STDP: ltp is negative). If the image is silent, nothing changes. In the first batch the rates are
-    ``reward`` and ``punishment``. After each batch, they become ``reward`` · (fraction of wrong decisions) and
-    ``punishment`` · (fraction of correct decisions) of that batch.
+    ``reward`` and ``punishment``. After each batch, they become ``reward`` · (a · wrong + b) and ``punishment`` · (a ·
+    correct + b), with the fractions of wrong and correct decisions of that batch, and (a, b) = ``adaptation``.
 
-    In a decision stage the winner is the neuron with the highest potential. In a firing stage ``winners`` and
-    ``radius`` choose the winners as in ``STDP``, and a phase of unsupervised STDP, ``warm_up``, may come first.
+    In a decision stage without a threshold, the winner is the neuron with the highest potential. In a stage with a
+    threshold, ``winners`` and ``radius`` choose the winners as in ``STDP``. They learn from the decision, which is that
+    of the first of them in a decision stage. Below the decision stage, a phase of unsupervised STDP, ``warm_up``, may
+    come first.
+
+    With the probability ``dropout``, a feature of a decision stage is dropped for a batch: it neither decides nor
+    learns (Mozafari et al. 2018, IEEE TNNLS). Without learning, all features decide.
     """
 
     name: ClassVar[str] = "rstdp"
@@ -301,6 +310,7 @@ class RSTDP(Rule):
     needs_labels: ClassVar[bool] = True
     rows: ClassVar[tuple[str, ...]] = ("reward", "punishment")
     rewards_firing: ClassVar[bool] = True
+    drops: ClassVar[bool] = True
 
     winners: int = ranged(1, MAX_WINNERS, default=1)
     radius: int = ranged(0, MAX_WINNERS, default=0)
@@ -309,12 +319,21 @@ class RSTDP(Rule):
     bounds: tuple[float, float] = (0.2, 0.8)
     stabilize: bool = False
     warm_up: STDP | None = None
+    dropout: float = ranged(0, 1, default=0.0, below=True)
+    adaptation: tuple[float, float] = ranged(0, MAX_VALUE, default=(1.0, 0.0))
 
     def first_rates(self):
         return np.array([self.reward, self.punishment], np.float64)
 
     def adapt(self, outcome):
-        return self.first_rates() * [[outcome.fraction("wrong")], [outcome.fraction("correct")]]
+        slope, least = self.adaptation
+        fractions = np.array([[outcome.fraction("wrong")], [outcome.fraction("correct")]])
+        return self.first_rates() * (slope * fractions + least)
+
+    def draw_left_out(self, rng, images, features):
+        if not self.dropout:
+            return None
+        return np.tile(rng.random(features) < self.dropout, (images, 1))
 
     def plasticity(self, number=float):
         plasticity = RewardedStabilized if self.stabilize else Rewarded

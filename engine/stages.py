@@ -69,7 +69,7 @@ class Stage(Declared):
     fixed: ClassVar[Sequence[str]] = ("inputs",)
     convs: ClassVar[Sequence["SpikingConv"]] = ()  # its convolutions
     rules: ClassVar[Sequence[Rule]] = ()  # the rules that it learns by
-    decides: ClassVar[bool] = False  # whether it has no threshold
+    fires: ClassVar[bool] = True  # whether its neurons spike at any time: all stages but those without a threshold
     sees_whole_maps: ClassVar[bool] = False  # whether its neurons depend on the size of the image
     levels: ClassVar[tuple[int, ...]] = ()  # see ``SpikingDense``
     inhibits: ClassVar[bool] = False  # whether only a part of the spikes that it reads passes
@@ -106,8 +106,9 @@ class SpikingConv(Stage):
     If weights are negative, a potential can fall again. A neuron fires at the first step at which its potential exceeds
     the threshold, and competes with its potential at this step, whatever follows.
 
-    Without a threshold the neurons fire only at the last time step, if their potential is positive, and the highest
-    potential decides.
+    Without a threshold the neurons fire only at the last time step, if their potential is positive. The last stage of a
+    network decides if its rule needs labels: without a threshold by its highest potential, with a threshold by its
+    first spike.
 
     Args:
         out_channels: number of features F.
@@ -135,7 +136,7 @@ class SpikingConv(Stage):
         if MAX_VALUE < self.threshold < math.inf:
             raise InputError(f"threshold must be 0 to 1e6, or inf for none; not {self.threshold!r}")
         for rule in self.rules:
-            check_rule(rule, not self.decides)
+            check_rule(rule, self.fires)
 
     @property
     def convs(self) -> tuple["SpikingConv", ...]:
@@ -149,13 +150,13 @@ class SpikingConv(Stage):
         return [rule for rule in (self.rule.warm_up, self.rule) if rule is not None]
 
     @property
-    def decides(self) -> bool:
-        return math.isinf(self.threshold)
+    def fires(self) -> bool:
+        return not math.isinf(self.threshold)
 
     @property
     def adapts_thresholds(self) -> bool:
         """Whether a rule changes the thresholds of the features."""
-        return not self.decides and any(rule.adapts_thresholds for rule in self.rules)
+        return self.fires and any(rule.adapts_thresholds for rule in self.rules)
 
     def weight_shape(self, channels: int) -> tuple[int, int, int, int]:
         """Return the shape of the weights for an input of C channels: (F, C, kernel, kernel).
@@ -184,7 +185,7 @@ class SpikingConv(Stage):
         return [Region(*(slice(0, size) for size in shape))]
 
     def explain(self) -> str:
-        return "potentials at the last time step" if self.decides else f"threshold {self.threshold:.4g}"
+        return f"threshold {self.threshold:.4g}" if self.fires else "potentials at the last time step"
 
     def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
         row = self.row(
@@ -193,7 +194,7 @@ class SpikingConv(Stage):
             field,
             rule=self.rule.title if self.rule else "none",
             kernel=f"{self.kernel}×{self.kernel}",
-            threshold="∞" if self.decides else f"{self.threshold:.4g}",
+            threshold=f"{self.threshold:.4g}" if self.fires else "∞",
             weights=math.prod(self.weight_shape(shape_below[0])),
         )
         return [row]
@@ -365,7 +366,7 @@ class Branches(Stage):
 
     def check_branches(self) -> None:
         """Raise InputError unless the stage can have such branches."""
-        if any(branch.decides for branch in self.branches):
+        if not all(branch.fires for branch in self.branches):
             raise InputError("branches without a threshold decide: declare them as Vote(…), the last stage")
         if any(rule.needs_labels for rule in self.rules):
             raise InputError("Branches cannot learn from rewards; a SpikingConv below the decision stage or a Vote can")
@@ -379,8 +380,8 @@ class Branches(Stage):
         return self.branches[0].rules
 
     @property
-    def decides(self) -> bool:
-        return self.branches[0].decides
+    def fires(self) -> bool:
+        return self.branches[0].fires
 
     @property
     def out_channels(self) -> int:
@@ -444,7 +445,7 @@ class Vote(Branches):
     votes: ClassVar[bool] = True
 
     def check_branches(self) -> None:
-        if not all(branch.decides for branch in self.branches):
+        if any(branch.fires for branch in self.branches):
             raise InputError("the branches of a Vote decide: leave out their thresholds, or declare Branches(…)")
 
 

@@ -43,13 +43,21 @@ def learn_features(layer: LayerState, latency: Tensor, rule: Rule, rates: np.nda
     return result
 
 
-def _compete(layer: LayerState, image: Tensor, rule: Rule, closed: np.ndarray | None = None) -> tuple[Tensor, Tensor]:
+def _compete(
+    layer: LayerState,
+    image: Tensor,
+    rule: Rule,
+    closed: np.ndarray | None = None,
+    left_out: np.ndarray | None = None,
+) -> tuple[Tensor, Tensor]:
     """Return the winners int32 (n, 4) and the first spikes uint8 (F, Ho, Wo) of one image (C, H, W).
 
-    closed: bool (Ho, Wo), the positions where no neuron can win.
+    closed: bool (Ho, Wo), the positions where no neuron can win. left_out: bool (F,), the features that do not fire.
     """
     # 1. Neurons fire when their potentials exceed the threshold.
     potentials = _compute_potentials(layer, image[None])[0]
+    if left_out is not None:
+        potentials[:, torch.from_numpy(left_out)] = -torch.inf
     spikes, thresholded = sf.fire(potentials, layer.limit, True)
     first = sf.wave_to_latency(spikes)
     # 2. Point-wise inhibition leaves one candidate at each position, the earliest or, of several, the strongest.
@@ -161,12 +169,31 @@ def learn_decisions(
     left_out: np.ndarray | None,
 ) -> Result:
     """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
-    result = Result.silent(len(latency), layer.weight.dtype, classes)
-    with naming(layer.stage.rule):
+    rule = layer.stage.rule
+    result = Result.silent(len(latency), layer.weight.dtype, classes, rule.winners if layer.stage.fires else 0)
+    with naming(rule):
         for n, image in enumerate(latency):
-            cannot_learn = None if left_out is None else left_out[n]
-            _decide(layer, image, int(labels[n]), rates[n], cannot_learn, result, n)
+            left_out_of_image = None if left_out is None else left_out[n]
+            decide = _decide_first if layer.stage.fires else _decide
+            decide(layer, image, int(labels[n]), rates[n], left_out_of_image, result, n)
     return result
+
+
+def _decide_first(
+    layer: LayerState, image: Tensor, label: int, rates: np.ndarray, left_out: np.ndarray | None, result: Result, n: int
+) -> None:
+    """Decide the n-th image (C, H, W) by the first spike, and let the winners learn from the decision.
+
+    rates: (2, 2), of a reward and of a punishment. left_out: bool (F,), the features that do not fire.
+    """
+    rule = layer.stage.rule
+    winners, _ = _compete(layer, image, rule, left_out=left_out)
+    if len(winners) == 0:
+        return
+    result.winners[n, : len(winners)] = winners
+    result.decisions[n] = winners[0, :3]
+    row = 0 if result.classes[winners[0, 0]] == label else 1
+    _update_winners(layer, image, winners, rates[row], rule)
 
 
 def _decide(
@@ -180,19 +207,19 @@ def _decide(
 ) -> None:
     """Decide the n-th image (C, H, W), and learn from it unless rates (rows, 2) is None.
 
-    left_out: bool (F,), the neurons that cannot learn.
+    left_out: bool (F,), the neurons that cannot learn and, if the rule drops them, cannot decide.
     """
+    rule = layer.stage.rule
     potentials = sum_weights(layer, image[None])[0]
     highest = potentials.amax((1, 2)).numpy(force=True)
-    best = int(strongest(highest))
+    candidates = highest if left_out is None else np.where(left_out, -1, highest)
+    best = int(strongest(candidates if rule.drops else highest))
     if best < 0:
         return
     result.decisions[n] = torch.tensor([best, *_find_position(potentials[best])])
     result.highest[n] = float(highest[best])
     if rates is None:
         return
-    rule = layer.stage.rule
-    candidates = highest if left_out is None else np.where(left_out, -1, highest)
     learners = np.full((len(candidates), 2), -1)
     count = int(rule.plasticity().verdict(candidates, label, result.classes, learners))
     check_learners(learners, count, len(rates))

@@ -762,11 +762,11 @@ def describe_encoder(model):
 
 
 def describe_threshold(conv):
-    return "θ = ∞" if conv.decides else f"θ = {conv.threshold:g}"
+    return f"θ = {conv.threshold:g}" if conv.fires else "θ = ∞"
 
 
 def describe_winners(conv):
-    return f"K = {conv.rule.winners}" + ("" if conv.decides else f", r = {conv.rule.radius}")
+    return f"K = {conv.rule.winners}" + (f", r = {conv.rule.radius}" if conv.fires else "")
 
 
 def format_size(size):

@@ -40,8 +40,9 @@ def save_activation_maps(
 
     ``<index>_label-<class>.npz`` contains the map of each stage, uint8 (F, H, W): the time step of each neuron's spike,
     ``steps`` for silence. "input" is the map of the encoder. The file also contains label, index and steps. If the
-    network decides, it contains the decision (-1: silent) and the potentials of the decision stage at the last time
-    step, float32 (F, H, W): ``potentials``, or ``potentials_3x3``, … for the branches of a vote.
+    network decides, it contains the decision (-1: silent). If the decision stage has no threshold, it also contains its
+    potentials at the last time step, float32 (F, H, W): ``potentials``, or ``potentials_3x3``, … for the branches of a
+    vote.
     ``<stage>/<index>_label-<class>.png`` shows all maps of a stage; the branches of a vote have a picture each. An
     image takes 40 to 77 ms (results/logs/drawing.log), most of it for the pictures.
 
@@ -82,7 +83,7 @@ def _draw_pictures(model, maps, potentials, class_names, title):
     regions = find_neurons(model, *maps[INPUT].shape[1:])
     for name in maps:
         full_title = f"{model.name}, {name}: {title}"
-        if name != model.decision:
+        if name == INPUT or model.declaration[name].fires:
             yield name, "", draw_maps(maps[name], model.time_steps, full_title, regions[name])
     for key, values in potentials.items():
         branch = key.removeprefix("potentials")
@@ -92,13 +93,15 @@ def _draw_pictures(model, maps, potentials, class_names, title):
 
 @torch.no_grad()
 def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
-    """Compute the potentials of the decision stage for an image (1, C, H, W) at the last time step.
+    """Compute the potentials of a decision stage without a threshold for an image (1, C, H, W) at the last time step.
 
-    Returns {"potentials" + branch: float32 (F, H, W)}.
+    Returns {"potentials" + branch: float32 (F, H, W)}; {} if the stage has a threshold.
     """
     below = model.map_of(latencies, model.input_name(model.decision))[:]  # [:] unpacks it
     potentials = {}
     for label, layer in model.named_layers([model.decision]):
+        if layer.stage.fires:
+            break
         branch = label.removeprefix(model.decision)
         potentials[f"potentials{branch}"] = sum_weights(layer, below)[0].float().cpu().numpy()
     return potentials

@@ -76,7 +76,7 @@ def quantize(model: NetworkTrainer, bits: int) -> tuple[NetworkTrainer, dict[str
         dtype = torch.float32 if largest_sum < EXACT else torch.float64
         layer.weight = nn.Parameter(whole.weight.to(layer.weight.device, dtype), requires_grad=False)
         layer.threshold = float(whole.thresholds.min())
-        if not layer.stage.decides:
+        if layer.stage.fires:
             layer.raised.copy_(whole.thresholds - layer.threshold)
     return network, whole_weights
 
@@ -116,7 +116,7 @@ def describe_bits(rows: Sequence[dict[str, Any]], model: NetworkTrainer) -> Iter
         yield f"{row['bits']:>4}  {scores}  {row['bytes'] / 1000:,.0f} kB{clipped}"
     shares = []
     for label, layer in model.named_layers():
-        if not layer.stage.decides:
+        if layer.stage.fires:
             weight = layer.weight.numpy(force=True)
             counts = find_counts(weight, layer.limit, layer.raised.numpy(force=True))
             shares.append(f"{label} {np.count_nonzero(counts)} of {len(counts)}")

@@ -100,7 +100,7 @@ class Diagnosis:
         for name in phase.stages:
             below = self.model.map_of(self.latencies, self.model.input_name(name))
             for label, layer in self.model.named_layers([name]):
-                if layer.stage.decides:
+                if not layer.stage.fires:
                     continue
                 fired = layer.fire(below) < self.model.time_steps
                 rate = 100 * float(fired.float().mean())

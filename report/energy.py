@@ -42,7 +42,7 @@ def measure_energy(
     Returns a dict of plain numbers:
 
     * ``stages``: {"input", stage, or branch of several: its counts for an image}, bottom up. ``spikes``: a neuron
-      spikes at most once; the neurons of a decision stage have no threshold and are not counted. Of convolutions also
+      spikes at most once; the neurons of a stage without a threshold are not counted. Of convolutions also
       ``neurons``, ``synaptic_additions`` (accumulates, also of weights that are 0), ``effective_accumulates`` (without
       these) and ``dense_macs`` (without padding). Poolings add no weights.
     * ``encoder_macs``: of the encoder's filters.
@@ -55,7 +55,7 @@ def measure_energy(
     chosen = torch.linspace(0, len(latencies) - 1, min(MAX_IMAGES, len(latencies))).long()
     latencies = latencies[chosen.to(latencies.device)]
     stages = count_stages(model, latencies)
-    firing = [stages[label] for label, layer in model.named_layers() if not layer.stage.decides]
+    firing = [stages[label] for label, layer in model.named_layers() if layer.stage.fires]
     neurons = sum(counts["neurons"] for counts in firing)
     spikes = sum(counts["spikes"] for counts in firing)
     silent = sparsity = None
@@ -110,8 +110,8 @@ def count_stages(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, di
 
 
 def count_spikes(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:
-    """Count the spikes of each neuron over all images: {map: int64 (C, H, W)}, except for the decision stage."""
-    names = [name for name in (INPUT, *model.nodes) if name != model.decision]
+    """Count the spikes of each neuron over all images: {map: int64 (C, H, W)}, of the input and of what fires."""
+    names = [INPUT, *(name for name, node in model.nodes.items() if node.stage.fires)]
     spikes = Counter()
     for images in latencies.split(COUNTED_TOGETHER):
         for name, latency in model.walk({INPUT: images}, names):

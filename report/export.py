@@ -12,6 +12,7 @@ import torch
 
 from engine.declaration import to_plain
 from engine.encoder import Encoder
+from errors import InputError
 from network_trainer import NetworkTrainer
 from report.bits import quantize
 from utils import write_atomically
@@ -36,8 +37,11 @@ def export_network(
         bits: the number of bits of the weights, which are then whole numbers (``report/bits.py``); None: the weights
             are those of the network.
 
-    Test vectors of floats are computed in float64. Raises InputError if the file cannot be written.
+    Test vectors of floats are computed in float64. Raises InputError if the file cannot be written, and if
+    the first spike decides.
     """
+    if model.decision and model.declaration[model.decision].fires:
+        raise InputError(f"--export has no decision by the first spike, so it cannot represent {model.name}")
     weights = {label: layer.weight.numpy(force=True) for label, layer in model.named_layers()}
     whole_weights = {}
     if bits is None:
@@ -52,7 +56,7 @@ def export_network(
         for label, layer in network.named_layers([name]):
             conv = layer.stage
             convolution = {"label": label, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
-            convolution["threshold"] = None if conv.decides else layer.threshold
+            convolution["threshold"] = layer.threshold if conv.fires else None
             if conv.adapts_thresholds:
                 convolution["threshold"] = layer.thresholds.tolist()
             weight = weights[label]

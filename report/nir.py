@@ -15,7 +15,8 @@ that reads the graph gets the spikes of one time step after the other, each spik
 * The decision stage is its Conv2d. The sum of its output over time is the potential at the last time step, and the
   highest potential of each feature decides. Of a ``SpikingDense``, each map that it reads has a Flatten and a Linear,
   all of which precede the output.
-* A vote, the levels of a ``SpikingDense``, the rank of a ``Pool`` and an ``Inhibit`` have no place in NIR.
+* A vote, a decision by the first spike, the levels of a ``SpikingDense``, the rank of a ``Pool`` and an ``Inhibit``
+  have no place in NIR.
 
 Potentials begin at 0. A simulator that begins at the reset potential must be given the state 0. Simulators differ: for
 example, snnTorch 1.0 reads IF neurons with a leak of 0.9, and sinabs 3.1 ignores the reset potential.
@@ -47,6 +48,8 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
 
     graph = _Graph(nir, model)
     for name, stage in model.declaration.items():
+        if name == model.decision and stage.fires:
+            graph.refuse(name, "decision by the first spike")
         if stage.votes:
             graph.refuse(name, "votes of several branches")
         if stage.levels:
@@ -124,7 +127,7 @@ class _Graph:
         shape = self.shapes[below]
         conv = layer.stage
         weights = self.add_weights(label, layer.weight.numpy(force=True), shape[1:], conv.padding, self.ends[below])
-        if conv.decides:
+        if not conv.fires:
             return weights
         return self.add_neurons(label, conv.shape([shape]), layer.thresholds.numpy(force=True), [weights])
 

@@ -254,7 +254,7 @@ def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict
     stages = []
     for name, what in meanings.items():
         parts = [describe_part(*part) for part in zip(labels[name], kernels[name], regions[name], strict=True)]
-        decides = name == model.decision
+        decides = name != INPUT and not model.declaration[name].fires
         stages.append({"name": name, "what": what, "decides": decides, "size": shapes[name][1:], "parts": parts})
     return stages
 

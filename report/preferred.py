@@ -31,7 +31,8 @@ def compute_preferred_features(
 
     Returns {label: float32 (F, h, w), in pixels; of three colours (F, h, w, 3)}. A label is the name of a stage or of a
     branch ("s3_3x3", "s3_5x5", …).
-    The decision stage is not included: its neurons compare sums over hundreds of synapses, and prefer no pattern.
+    A stage without a threshold is not included: its neurons compare sums over hundreds of synapses, and prefer no
+    pattern.
     """
     features = {}
     signs = torch.tensor(list(polarity), dtype=torch.float32)
@@ -44,7 +45,7 @@ def compute_preferred_features(
     # {stage: (features (colours, F, h, w), pixels between neighbouring neurons)}
     maps = {INPUT: ((of_colours * signs)[..., None, None], (1, 1))}
     for name, stage in model.declaration.items():
-        if name == model.decision:
+        if not stage.fires:
             continue
         below, step = maps[model.inputs_of(name)[0]]
         if not stage.convs:

@@ -170,7 +170,7 @@ def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[st
     first stage is the encoder ("input"). The decision stage is left out, because it uses only the last time step.
     """
     regions = find_neurons(model, *latencies.shape[2:])
-    names = [name for name in regions if name != model.decision]
+    names = [name for name in regions if name == INPUT or model.declaration[name].fires]
     counts = Counter()
     for batch in latencies[:TIMED_IMAGES].split(50):  # numpy.bincount converts them to eight bytes per neuron
         for name, maps in model.walk({INPUT: batch}, names):

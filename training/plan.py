@@ -279,8 +279,9 @@ def check_copies(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
         if not data.set.colours:
             settings.refuse("augment", "moves images, not recordings of events")
         supervised = find_stages(phase for phase in model.phases if phase.needs_labels)
-        if supervised != {model.decision}:  # the maps of copies have no spike times
-            settings.refuse("augment", f"is for networks that learn in their decision stage alone, not {model.name}")
+        if supervised != {model.decision} or model.declaration[model.decision].fires:  # copies have no spike times
+            kind = "networks that learn with labels in a last stage without a threshold alone"
+            settings.refuse("augment", f"is for {kind}, not {model.name}")
     return augmentation
 
 

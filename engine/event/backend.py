@@ -19,7 +19,7 @@ from engine.event.counting import FULL, find_counts
 from engine.event.identity import make_plasticity
 from engine.event.layout import BANK, Geometry, Weights, make_banks, make_rows, transpose, transpose_back
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
-from engine.event.plasticity import update_batch
+from engine.event.plasticity import update_batch, update_decided
 from engine.event.ranks import pool_by_rank
 from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
@@ -114,9 +114,13 @@ def learn_decisions(
         labels: int64 (N,).
         classes: int64 (F,), the class of each feature.
         rates: float64 (N, rows, 2), the rows (LTP, LTD) of the rule for each image.
-        left_out: bool (N, F), the neurons that cannot learn from an image; None: all neurons can.
+        left_out: bool (N, F), the neurons that are left out, see ``Rule.draw_left_out``; None: none.
     """
     rule = layer.stage.rule
+    if left_out is None:
+        left_out = np.zeros((len(latency), layer.stage.out_channels), bool)
+    if layer.stage.fires:
+        return _learn_first_spikes(layer, latency, (labels.numpy(), classes), rates, left_out)
     result = Result.silent(len(latency), layer.weight.dtype, classes)
     geometry = geometry_of(layer, latency, BANK)
     deciding_layer = _prepare_deciding(layer, latency, classes)
@@ -127,8 +131,6 @@ def learn_decisions(
     threads = _count_threads(geometry)
     size = math.ceil(chunk / min(threads, 2))  # images of a piece of work
     rates = rates.astype(weights.rows.dtype)
-    if left_out is None:
-        left_out = np.zeros((len(latency), geometry.features), bool)
     labels = labels.numpy()
     start = 0
     with naming(rule):
@@ -142,6 +144,22 @@ def learn_decisions(
             decisions = deciding.Decisions(result.decisions.numpy()[part], result.highest.numpy()[part])
             start += deciding.learn_chunk(labels[part], deciding_layer, rates[part], left_out[part], decisions)
     transpose_back(weights.transposed, layer.weight.numpy())
+    return result
+
+
+def _learn_first_spikes(layer, latency, targets, rates, left_out):
+    """Do the work of ``learn_decisions`` for a stage with a threshold. targets: labels and classes."""
+    rule = layer.stage.rule
+    result = Result.silent(len(latency), layer.weight.dtype, targets[1], rule.winners)
+    competitor, weights, plasticity = _prepare_firing(layer, latency, rule)
+    thresholds = competitor.thresholds
+    competitor = competitor._replace(thresholds=thresholds._replace(raised=thresholds.raised.copy()))
+    rates = rates.astype(weights.rows.dtype)
+    winners = result.winners.numpy()
+    with naming(rule):
+        update_decided(latency.numpy(), targets, competitor, weights, plasticity, rates, left_out, winners)
+    transpose_back(weights.transposed, layer.weight.numpy())
+    result.decisions.copy_(result.winners[:, 0, :3])
     return result
 
 
@@ -242,7 +260,7 @@ def _prepare_deciding(layer, latency, classes):
     screen = make_screen(images, geometry, transposed if is_screened else transposed[:0])
     rows = make_banks(transposed[: len(transposed) - len(screen.spacing)])
     weights = Weights(transposed, rows, _are_inside(array, plasticity))
-    parameters = deciding.DecisionParameters(geometry, weights, plasticity, classes)
+    parameters = deciding.DecisionParameters(geometry, weights, plasticity, classes, layer.stage.rule.drops)
     inputs = make_inputs(images, geometry)
     found = make_peaks(images, geometry.stride, array.dtype)
     return deciding.DecidingLayer(parameters, inputs, found, deciding.make_chunk_buffers(transposed, screen))

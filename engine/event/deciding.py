@@ -32,6 +32,7 @@ class DecisionParameters(NamedTuple):
     weights: Weights
     plasticity: tuple
     classes: np.ndarray  # int64 (F,): the class of each feature
+    drops: bool  # whether neurons that are left out do not decide
 
 
 class ChunkBuffers(NamedTuple):
@@ -87,13 +88,13 @@ def learn_chunk(labels, layer, rates, left_out, decisions):
         layer: a ``DecidingLayer``. Its inputs contain the spikes of the chunk; if it is screened, ``sum_codes`` has
             summed their codes, otherwise its peaks are those of ``find_peaks``. Both change.
         rates: (N, rows, 2); (0, rows, 2): the layer decides and does not learn.
-        left_out: bool (N, F), the neurons that cannot learn from an image.
+        left_out: bool (N, F), the neurons that are left out.
         decisions: receives the decisions.
 
     Raises ValueError if the verdict of the rule is impossible.
     """
     parameters, inputs, peaks, buffers = layer
-    geometry, weights, plasticity, classes = parameters
+    geometry, weights, plasticity, classes, drops = parameters
     screen, drift, group, candidates, learners, renewed = buffers
     features = geometry.features
     is_screened = len(screen.spacing) > 0
@@ -112,6 +113,8 @@ def learn_chunk(labels, layer, rates, left_out, decisions):
                 values[f] = -np.inf
             for position in range(geometry.out_height * geometry.out_width):
                 raise_peaks(inputs, n, geometry, weights.transposed, position, changed, peaks)
+        if drops:
+            values[left_out[n]] = -1
         best = strongest(values)
         decisions.winners[n] = -1
         if best >= 0:

@@ -50,6 +50,33 @@ def update_batch(latency, layer, weights, plasticity, rates, draws, winners):
 
 
 @compiled
+def update_decided(latency, targets, layer, weights, plasticity, rates, left_out, winners):
+    """Decide images (N, C, H, W) by their first spikes, one after another; the winners learn from each decision.
+
+    Args:
+        targets: the labels (N,), and the class of each feature (F,).
+        layer: as in ``update_batch``; its thresholds change in place.
+        rates: (N, 2, 2), the rows (LTP, LTD) of a reward and of a punishment.
+        left_out: bool (N, F), the features that do not fire: their thresholds are infinite.
+        winners: int32 (N, K, 4), receives the winners; the first of them decides.
+    """
+    labels, classes = targets
+    renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
+    nowhere = np.empty((0, 0), np.bool_)
+    _, raised, start = layer.thresholds
+    declared = raised.copy()
+    for n in range(len(latency)):
+        for f in range(len(raised)):
+            raised[f] = np.inf if left_out[n, f] else declared[f]
+            start[f] = -raised[f]
+        count = compete(latency[n], layer, nowhere, False, winners[n])
+        if count > 0:
+            row = 0 if classes[winners[n, 0, 0]] == labels[n] else 1
+            times = layer.buffers.spikes.times
+            update_winners(times, layer.geometry, weights, winners[n, :count], rates[n, row], plasticity, renewed)
+
+
+@compiled
 def _find_first_spike(latency, layer, numbers):
     """Return the time of the first spike at a random position, as a fraction of the time steps; -1 without input.
 
