@@ -310,7 +310,6 @@ class RSTDP(Rule):
     needs_labels: ClassVar[bool] = True
     rows: ClassVar[tuple[str, ...]] = ("reward", "punishment")
     rewards_firing: ClassVar[bool] = True
-    drops: ClassVar[bool] = True
 
     winners: int = ranged(1, MAX_WINNERS, default=1)
     radius: int = ranged(0, MAX_WINNERS, default=0)
@@ -330,8 +329,12 @@ class RSTDP(Rule):
         fractions = np.array([[outcome.fraction("wrong")], [outcome.fraction("correct")]])
         return self.first_rates() * (slope * fractions + least)
 
+    @property
+    def drops(self) -> bool:
+        return self.dropout > 0
+
     def draw_left_out(self, rng, images, features):
-        if not self.dropout:
+        if not self.drops:
             return None
         return np.tile(rng.random(features) < self.dropout, (images, 1))
 

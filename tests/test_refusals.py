@@ -108,7 +108,7 @@ def fit(epochs=(1, 1), latencies=LATENCIES, labels=(0, 1), **more):
 
 NETWORKS = """
 s2             | network(s1=first(), s2=SpikingConv(8, 3, rule=RULE)) | network(s1=first(), s2=SpikingConv(8, 3))
-s2             | network(s1=first(), s2=deciding(), c2=Pool(2)) | network(s1=first(), s2=firing())
+s2             | network(s1=first(), s2=deciding(), c2=Pool(2)) | network(s1=first(), s2=firing(), c2=Pool(2))
 s2             | network(s1=first(), s2=firing(), s3=firing(None), s4=deciding())
 s2             | network(s1=first(), s2=torch.nn.ReLU())
 s2             | network(s1=first(), s2=firing(), c2=Pool(2), d2=Pool(2), s3=deciding())

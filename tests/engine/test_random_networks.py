@@ -3,6 +3,7 @@
 ``RANDOM_NETWORKS=300 RANDOM_SEED=1`` in the environment tests 300 networks that follow from the seed 1.
 """
 
+import math
 import os
 from copy import deepcopy
 
@@ -59,11 +60,11 @@ class Drawn(NetworkTrainer):
             rule = self.make_stdp()
             stages["s2"] = Branches(self.make_firing(rule, 1, 0), self.make_firing(rule, 3, self.choose(1, 2)))
         elif kind != "none":
-            rule = self.make_rstdp() if kind == "rewarded" else self.make_stdp()
+            rule = self.make_rstdp(dropout=0.0) if kind == "rewarded" else self.make_stdp()
             stages["s2"] = self.make_firing(rule, 2, self.choose(0, 1))
         top = "conv" if kind == "rewarded" else self.choose("conv", "dense", "vote")
         if top == "conv":
-            stages["top"] = self.make_deciding()
+            stages["top"] = self.make_deciding(learns_alone=kind != "rewarded")
         elif top == "vote":
             rule = self.make_rstdp()
             stages["top"] = Vote(*[self.make_deciding(rule) for _ in range(3)])
@@ -78,10 +79,14 @@ class Drawn(NetworkTrainer):
         threshold = self.choose(0.3, 1.0, 2.5)
         return SpikingConv(features, kernel, padding=padding, threshold=threshold, rule=rule, first_weights=self.draw())
 
-    def make_deciding(self, rule=None):
+    def make_deciding(self, rule=None, learns_alone=True):
         kernel = self.choose(1, 2)
-        rule = rule or self.make_decision_rule()
-        return SpikingConv(6, kernel, padding=kernel - 1, rule=rule, first_weights=self.draw())
+        threshold = math.inf
+        if rule is None:
+            rule = self.make_decision_rule(None if learns_alone else 0.0)
+            if learns_alone and rule.rewards_firing:
+                threshold = self.choose(math.inf, 0.5, 1.5)
+        return SpikingConv(6, kernel, padding=kernel - 1, threshold=threshold, rule=rule, first_weights=self.draw())
 
     def draw(self):
         return self.choose((0.1, 0.3), (0.3, 0.5)) if self.is_signed else self.choose((0.8, 0.05), (0.5, 0.2))
@@ -99,13 +104,21 @@ class Drawn(NetworkTrainer):
             threshold_images=20.0,
         )
 
-    def make_rstdp(self):
-        rates = {"reward": (0.0831, -0.0617), "punishment": (-0.0729, 0.0411)}
-        return RSTDP(winners=self.choose(1, 3), radius=self.choose(0, 1), bounds=self.choose_bounds(), **rates)
+    def make_rstdp(self, dropout=None):
+        return RSTDP(
+            winners=self.choose(1, 3),
+            radius=self.choose(0, 1),
+            reward=(0.0831, -0.0617),
+            punishment=(-0.0729, 0.0411),
+            bounds=self.choose_bounds(),
+            stabilize=self.choose(False, True),
+            dropout=self.choose(0.0, 0.4) if dropout is None else dropout,
+            adaptation=self.choose((1.0, 0.0), (0.7, 0.3)),
+        )
 
-    def make_decision_rule(self):
+    def make_decision_rule(self, dropout=None):
         margin = MarginRule(margin=0.3, rate=0.0531, left_out=self.choose(0.0, 0.3), bounds=self.choose_bounds())
-        return self.choose(self.make_rstdp(), margin)
+        return self.choose(self.make_rstdp(dropout), margin)
 
     def learn(self, progress=None):
         """Train from the progress on. Returns what resumes after each third step, and what must be equal."""

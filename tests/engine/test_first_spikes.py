@@ -1,0 +1,316 @@
+"""A last stage with a threshold: the neuron that spikes first decides, and learns from its decision."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from support.layers import learn_decisions, make_layer
+from support.refusals import refuses
+
+from engine.rules import RSTDP, STDP, MarginRule
+from engine.stages import Branches, Pool, SpikingConv, Vote
+from models import build_model
+from network_trainer import NetworkTrainer
+
+TRACE = np.load(Path(__file__).parent.parent / "golden" / "shallow_trace.npz")
+CLASSES = np.array([0, 0, 1, 1])
+RATES = np.array([[0.25, -0.125], [-0.5, 0.0625]])  # of a reward and of a punishment
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The trace of the original
+
+
+def golden_network(backend):
+    """Return the network with the weights with which the trace begins."""
+    options = {"image_size": (26, 26), "dtype": torch.float64, "backend": backend}
+    network = build_model("mozafari2018_shallow", in_channels=4, num_classes=2, **options)
+    weight = np.random.default_rng(int(TRACE["seed"])).normal(0.8, 0.05, (20, 4, 17, 17))
+    network.stages["s2"].weight.copy_(torch.from_numpy(weight))
+    return network
+
+
+@pytest.mark.parametrize(
+    ("backend", "epochs"), [("event", 4), ("torch", 1), pytest.param("torch", 4, marks=pytest.mark.slow)]
+)
+def test_a_layer_reproduces_the_original(backend, epochs):
+    network = golden_network(backend)
+    layer = network.stages["s2"]
+    latencies = torch.from_numpy(TRACE["encoding"])
+    classes = network.class_of_feature()
+    for epoch in range(epochs):
+        rates = np.tile(TRACE["rates"][epoch].reshape(1, 2, 2), (len(latencies), 1, 1))
+        dropped = np.tile(TRACE["dropped"][epoch], (len(latencies), 1))
+        result = learn_decisions(layer, latencies, TRACE["label"], classes, rates, dropped)
+        np.testing.assert_array_equal(result.decisions, TRACE["winners"][epoch])
+        np.testing.assert_array_equal(classes[result.decisions[:, 0]], TRACE["decisions"][epoch])
+    if epochs == 4:
+        assert_end_of_trace(network)
+
+
+def assert_end_of_trace(network):
+    weight = network.stages["s2"].weight
+    np.testing.assert_array_equal(weight[:2], TRACE["weights"])
+    np.testing.assert_allclose(weight.flatten(1).sum(1), TRACE["weights_sum"], rtol=1e-14)
+    np.testing.assert_allclose((weight**2).flatten(1).sum(1), TRACE["weights_squares"], rtol=1e-14)
+    decisions = network.predict(torch.from_numpy(TRACE["encoding"]))
+    np.testing.assert_array_equal(decisions, TRACE["decisions_without_learning"])
+
+
+def test_a_network_reproduces_the_original():
+    """Its rates adapt as in the trace, and it takes the dropped features."""
+    network = golden_network("event")
+    for epoch in range(4):
+        rates = network.stages["s2"].rstdp_rates.flatten()
+        np.testing.assert_array_equal(rates, TRACE["rates"][epoch])
+        dropped = TRACE["dropped"][epoch]
+        outcome = network.train_rl(TRACE["encoding"], TRACE["label"], epoch, left_out=dropped)
+        assert [outcome.fraction(part) for part in outcome._fields] == TRACE["outcomes"][epoch].tolist()
+    assert_end_of_trace(network)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Small layers
+
+
+def decide_slowly(weight, image, threshold, time_steps, padding):
+    """Return the neuron that spikes first (feature, line, column, time step), neuron by neuron; None: silence."""
+    features, _, kernel, _ = weight.shape
+    padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)), constant_values=time_steps)
+    rows, columns = (side - kernel + 1 for side in padded.shape[1:])
+    for t in range(time_steps):
+        best = None
+        for f, y, x in np.ndindex(features, rows, columns):
+            spiked = padded[:, y : y + kernel, x : x + kernel] <= t
+            potential = (weight[f] * spiked).sum()
+            if potential > threshold and (best is None or potential > best[0] + 1e-9):
+                best = potential, (f, y, x, t)
+        if best:
+            return best[1]
+    return None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_decisions_and_weights_are_those_of_a_slow_twin(backend, seed):
+    rng = np.random.default_rng(seed)
+    kernel, padding, steps = 2 + seed % 2, seed % 3 % 2, 5
+    weight = rng.normal(0.5, 0.3, (4, 2, kernel, kernel))
+    images = rng.integers(0, steps + 1, (12, 2, 5, 6)).astype(np.uint8)
+    images[3] = steps  # silent
+    dropped = rng.random((12, 4)) < 0.4
+    rule = RSTDP(bounds=(0.0, 1.0), stabilize=seed % 2 == 0)
+    layer = make_layer(backend, torch.from_numpy(weight.copy()), steps, padding, 1.5, rule)
+    labels = rng.integers(0, 2, 12)
+    rates = np.tile(RATES, (12, 1, 1))
+    result = learn_decisions(layer, torch.from_numpy(images), labels, CLASSES, rates, dropped)
+    for n, image in enumerate(images):
+        fires = np.where(dropped[n][:, None, None, None], -np.inf, weight)
+        fires[dropped[n]] = -1e9
+        found = decide_slowly(fires, image, 1.5, steps, padding)
+        assert result.decisions[n].tolist() == ([-1] * 3 if found is None else list(found[:3]))
+        if found is None:
+            continue
+        f, y, x, t = found
+        padded = np.pad(image, ((0, 0), (padding, padding), (padding, padding)), constant_values=steps)
+        ltp, ltd = RATES[0 if CLASSES[f] == labels[n] else 1]
+        change = np.where(padded[:, y : y + kernel, x : x + kernel] <= t, ltp, ltd)
+        if rule.stabilize:
+            change = change * (weight[f] * (1 - weight[f]))
+        weight[f] += change
+        weight = weight.clip(0, 1)
+    np.testing.assert_allclose(layer.weight, weight, rtol=0, atol=1e-15)
+
+
+def decide(backend, weight, image, threshold, dropped=None, labels=(0,), dtype=torch.float64):
+    """Return the result of one image (C, H, W) of five time steps, and the layer."""
+    weight = torch.tensor(weight, dtype=dtype)
+    layer = make_layer(backend, weight, 5, 0, threshold, RSTDP(bounds=(0.0, 1.0)))
+    latency = torch.tensor([image], dtype=torch.uint8)
+    left_out = None if dropped is None else np.array([dropped])
+    result = learn_decisions(layer, latency, labels, CLASSES[: len(weight)], RATES[None], left_out)
+    return result, layer
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"), [
+        ([[0, 3], [5, 5]], [1, 0, 0, 0]),  # only feature 1 has 0.75 at step 0
+        ([[3, 0], [5, 5]], [0, 0, 0, 0]),  # only feature 0 has 0.75 at step 0
+        ([[2, 2], [5, 5]], [0, 0, 0, 2]),  # equal sums 1.0 at one time: the first feature
+        ([[2, 2], [2, 5]], [1, 0, 0, 2]),  # equal times: 1.0 and 1.5
+        ([[5, 5], [1, 1]], [1, 0, 0, 1]),  # 0.5 is not above the threshold 0.5; feature 1 has 0.75
+        ([[5, 5], [5, 4]], None),
+        ([[5, 5], [5, 5]], None),
+    ],
+)  # fmt: skip
+def test_who_decides(backend, image, expected):
+    """Two features of 2×2 synapses: 0.25 0.75 / 0 0.5 and 0.75 0.25 / 0.5 0.25."""
+    weight = [[[[0.25, 0.75], [0.0, 0.5]]], [[[0.75, 0.25], [0.5, 0.25]]]]
+    result, _ = decide(backend, weight, [image], 0.5)
+    assert result.winners[0, 0].tolist() == (expected or [-1] * 4)
+    assert result.decisions[0].tolist() == (expected or [-1] * 4)[:3]
+
+
+def test_of_equal_potentials_the_first_line_and_column_decides(backend):
+    image = [[5, 5, 5], [5, 1, 5], [5, 5, 5]]
+    result, _ = decide(backend, [[[[0.75, 0.75], [0.75, 0.75]]]] * 2, [image], 0.5)
+    assert result.decisions.tolist() == [[0, 0, 0]]
+    result, _ = decide(backend, [[[[0.5, 0.75], [0.75, 0.5]]]] * 2, [image], 0.5)
+    assert result.decisions.tolist() == [[0, 0, 1]]
+
+
+@pytest.mark.parametrize(("label", "expected"), [(0, [0.75, 0.375, 0.5]), (1, [0.0, 0.5625, 0.5])])
+def test_reward_and_punishment(backend, label, expected):
+    """The input at step 1 makes the neuron spike; the input at step 3 and the silent one come too late."""
+    result, layer = decide(backend, [[[[0.5]], [[0.5]], [[0.5]]]], [[[1]], [[3]], [[5]]], 0.25, labels=[label])
+    assert result.winners.tolist() == [[[0, 0, 0, 1]]]
+    late = expected[1]
+    assert layer.weight.flatten().tolist() == [expected[0], late, late]
+
+
+def test_dropped_features_neither_decide_nor_learn(backend):
+    weight = [[[[0.5]]], [[[0.75]]], [[[1.0]]]]
+    result, layer = decide(backend, weight, [[[2]]], 0.25, [False, False, True])
+    assert result.decisions.tolist() == [[1, 0, 0]]
+    assert layer.weight.flatten().tolist() == [0.5, 1.0, 1.0]
+    result, layer = decide(backend, weight, [[[2]]], 0.25, [True] * 3)
+    assert result.decisions.tolist() == [[-1] * 3]
+    assert layer.weight.flatten().tolist() == [0.5, 0.75, 1.0]
+    assert layer.raised.tolist() == [0, 0, 0]
+
+
+def test_several_winners_learn_from_the_decision_of_the_first(backend):
+    weight = torch.tensor([[0.75, 0.0], [0.0, 0.5], [0.0, 0.25]], dtype=torch.float64)[..., None, None]
+    layer = make_layer(backend, weight, 5, 0, 0.25, RSTDP(winners=2, bounds=(0.0, 1.0)))
+    latency = torch.tensor([[[[0, 5]], [[5, 1]]]], dtype=torch.uint8)
+    result = learn_decisions(layer, latency, [1], np.array([0, 0, 1]), RATES[None])
+    assert result.winners.tolist() == [[[0, 0, 0, 0], [1, 0, 1, 1]]]
+    assert layer.weight.flatten().tolist() == [0.25, 0.0625, 0.0625, 0.0, 0.0, 0.25]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Networks
+
+
+class First(NetworkTrainer):
+    """Decision neurons of 1×1 synapses, two of each class."""
+
+    def build(self, num_classes):
+        return {"s1": SpikingConv(2 * num_classes, 1, threshold=0.5, rule=RSTDP(dropout=0.5))}
+
+
+def make_first(backend, **options):
+    network = First(2, 2, backend=backend, dtype=torch.float64, time_steps=5, **options)
+    weight = torch.tensor([[0.25, 0.5], [0.5, 1.0], [0.75, 0.25], [0.5, 0.5]], dtype=torch.float64)
+    network.stages["s1"].weight.copy_(weight[..., None, None])
+    return network
+
+
+def test_scores_are_a_spike_time_and_a_potential(backend):
+    """A score is T - t + e / (1 + e), or 0 for silence. Of the first image, e is 1 at t = 3 and 0.25 at t = 1."""
+    network = make_first(backend)
+    latencies = torch.tensor([[[[1]], [[3]]], [[[4]], [[5]]], [[[2]], [[2]]], [[[5]], [[5]]]], dtype=torch.uint8)
+    decisions, scores = network.decide(latencies)
+    assert decisions.tolist() == [1, 1, 0, -1]
+    expected = [[2 + 1 / 2, 4 + 0.25 / 1.25], [0, 1 + 0.25 / 1.25], [3 + 1 / 2, 3 + 1 / 3], [0, 0]]
+    np.testing.assert_allclose(scores, expected)
+    assert network.evaluate(latencies, [1, 0, 0, 0]) == (2, 1, 1)
+    times, potentials = network.stages["s1"].first_spikes(latencies[:2])
+    assert times.tolist() == [[3, 3, 1, 3], [5, 5, 4, 5]]
+    assert potentials.tolist() == [[0.75, 1.5, 0.75, 1.0], [0, 0, 0.75, 0]]
+    assert network.stages["s1"].peaks(latencies[:1]).tolist() == [[0.75, 1.5, 1.0, 1.0]]
+    (_, spikes) = next(network.walk(latencies[:1]))
+    assert spikes.flatten().tolist() == [3, 3, 1, 3]
+
+
+def test_a_decision_without_learning_drops_nothing(backend):
+    network = make_first(backend)
+    latencies = torch.tensor([[[[1]], [[3]]]] * 20, dtype=torch.uint8)
+    assert network.predict(latencies).tolist() == [1] * 20
+    outcomes = {network.train_rl(latencies, [1] * 20, left_out=[feature == 2 for feature in range(4)])}
+    assert outcomes == {(0, 20, 0)}
+
+
+def test_the_dropped_features_follow_from_the_batch(backend):
+    """In each batch, about half of the features are dropped; the same batch drops the same ones."""
+    latencies = torch.tensor([[[[1]], [[1]]]], dtype=torch.uint8)
+    found = []
+    for _ in range(2):
+        network = make_first(backend)
+        outcomes = []
+        for _ in range(40):
+            network.stages["s1"].weight.fill_(0.75)  # the first feature that is not dropped decides
+            outcomes.append(tuple(network.train_rl(latencies, [0])))
+        found.append(outcomes)
+    assert found[0] == found[1]
+    silent = sum(outcome[2] for outcome in found[0])
+    correct = sum(outcome[0] for outcome in found[0])
+    assert 0 < silent < 10
+    assert 20 < correct < 38
+
+
+@pytest.mark.parametrize("threshold", [float("inf"), 0.5])
+def test_dropout_in_a_stage_with_and_without_a_threshold(backend, threshold):
+    """Without a threshold, dropped features do not decide either, unlike those that the margin rule leaves out."""
+    network = make_first(backend, overrides={"s1.threshold": threshold})
+    latencies = torch.tensor([[[[1]], [[1]]]], dtype=torch.uint8)
+    before = network.stages["s1"].weight.clone()
+    assert network.predict(latencies).tolist() == [0]
+    assert network.train_rl(latencies, [1], left_out=[True, True, False, True]) == (1, 0, 0)
+    assert (network.stages["s1"].weight != before.clamp(0.2, 0.8)).flatten(1).any(1).tolist() == [
+        False,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_rates_adapt_by_a_fraction_and_a_constant():
+    rule = RSTDP(reward=(0.5, -0.25), punishment=(-0.5, 0.125), adaptation=(0.75, 0.25))
+    from engine.decision import Outcome
+
+    assert rule.adapt(Outcome(3, 1, 4)).tolist() == [[0.171875, -0.0859375], [-0.265625, 0.06640625]]
+    assert RSTDP(adaptation=(0, 1)).adapt(Outcome(3, 1, 4)).tolist() == RSTDP().first_rates().tolist()
+
+
+MARGIN = {"s1": SpikingConv(4, 1, threshold=1, rule=MarginRule())}
+REWARDED = SpikingConv(2, 1, threshold=1, rule=RSTDP())
+REFUSED = {
+    "s1 has a threshold": MARGIN,
+    "s1 decides": {"s1": SpikingConv(4, 1, threshold=1, rule=RSTDP(warm_up=STDP(winners=1, radius=0)))},
+    "3 features": {"s1": SpikingConv(3, 1, threshold=1, rule=RSTDP())},
+    "s1 learns": {"s1": REWARDED, "s2": SpikingConv(4, 1, threshold=1, rule=RSTDP())},
+    "dropout": {"s1": REWARDED, "s2": SpikingConv(4, 1, rule=RSTDP(dropout=0.5))},
+    "s1 learns from rewards": {"s1": REWARDED, "c1": Pool(1), "s2": SpikingConv(4, 1, threshold=1, rule=None)},
+}
+
+
+@pytest.mark.parametrize("about", REFUSED)
+def test_refused_networks(about):
+    class Refused(NetworkTrainer):
+        def build(self, num_classes):
+            return REFUSED[about]
+
+    with refuses(about):
+        Refused(2, 2)
+
+
+def test_refused_branches():
+    with refuses("threshold"):
+        Vote(REWARDED, REWARDED)
+    with refuses("rewards"):
+        Branches(REWARDED)
+
+
+def test_refused_arguments(backend):
+    latencies = torch.tensor([[[[1]], [[1]]]], dtype=torch.uint8)
+    network = make_first(backend)
+    for left_out in ([True], [0, 1, 2, 3], np.ones((2, 4), bool), "all"):
+        with refuses("left_out"):
+            network.train_rl(latencies, [0], left_out=left_out)
+    joint = build_model("deepr2024", num_classes=2, backend=backend)
+    with refuses("left_out"):
+        joint.train_rl(np.full((1, 6, 28, 28), 15, np.uint8), [0], left_out=[False] * 40)
+    firing = make_layer(backend, torch.ones(2, 2, 1, 1), 5, 0, 1.0, STDP(winners=1, radius=0))
+    with refuses("RSTDP"):
+        firing.learn_decisions(latencies, [0], np.array([0, 1]), np.random.default_rng(0))
