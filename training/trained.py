@@ -1,6 +1,6 @@
 """The public interface of trained networks: they classify images and compute features for other programs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,6 +165,37 @@ def load_network(
             warn(f"{file} has changed since the training of {checkpoint.path}: results may differ")
     model = rebuild_network(checkpoint, device, backend)
     return TrainedNetwork(checkpoint, model, checkpoint.build_encoder())
+
+
+@torch.no_grad()
+def load_script_weights(
+    model: NetworkTrainer, state: Mapping[str, torch.Tensor], names: Mapping[str, str]
+) -> NetworkTrainer:
+    """Copy the weights of a script on SpykeTorch, or on the original library, into a network. Rates are not copied.
+
+    Args:
+        model: the network, whose weights change in place.
+        state: the state dict of the script's network, by ``torch.load("saved.net", map_location="cpu",
+            weights_only=True)``. This function reads no file.
+        names: {attribute of the script's convolution: stage or branch}, such as {"conv1": "s1", "conv2": "s2"}.
+
+    Returns the network. Raises InputError, and changes nothing, if a name is unknown or if weights do not fit.
+    """
+    layers = dict(model.named_layers())
+    found = []
+    for conv, label in names.items():
+        weight = state.get(f"{conv}.weight")
+        if not isinstance(weight, torch.Tensor):
+            raise InputError(f"the state dict has no {conv}.weight; there are {', '.join(state)}")
+        if label not in layers:
+            raise InputError(f"{model.name} has no convolution {label!r}; choose from {', '.join(layers)}")
+        shape = tuple(layers[label].weight.shape)
+        if tuple(weight.shape) != shape or not weight.isfinite().all():
+            raise InputError(f"{label} takes finite weights {shape}, not those of {conv}, {tuple(weight.shape)}")
+        found.append((layers[label], weight))
+    for layer, weight in found:
+        layer.weight.copy_(weight)
+    return model
 
 
 def compute_maps(model: NetworkTrainer, encoder: Encoder, images: Images, stage: str) -> torch.Tensor:
