@@ -116,7 +116,7 @@ def _advise(plan: Plan, network: Accuracy) -> str:
     model = plan.model
     if is_near_chance(network.fraction, model.num_classes):
         return ""
-    if model.phases[-1].main_rule.name == RSTDP.name:
+    if model.phases[-1].main_rule.name == RSTDP.name and not model.declaration[model.decision].fires:
         return f"; try --set {model.decision}.rule=margin"
     if plan.data.set.colours == 1 and model.name != GREY_MODEL:
         return f"; try --model {GREY_MODEL}"
