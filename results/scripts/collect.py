@@ -503,7 +503,8 @@ if __name__ == "__main__":
         fill(page, tables)
     for path, text in make_files().items():
         path.write_text(text)
-    pictures.draw_operations(HERE / "operations.png", find_operations(), name_references())
+    pixels = {text: accuracy for text, accuracy in name_references().items() if "pixels" in text}
+    pictures.draw_operations(HERE / "operations.png", find_operations(), pixels)
     pictures.draw_times(HERE / "times.png", find_times(), name_references(), find_quoted_runs())
     pictures.draw_data(HERE / "data.png", other_data.read_groups())
     pictures.draw_learning(HERE / "learning.png")

@@ -14,13 +14,19 @@ from results.scripts import learning_page
 from results.scripts.other_data import TITLES, format_mean, get_test_accuracies, read_pixel_classifiers
 
 RULES = {"R-STDP": ORANGE, "margin rule": PURPLE, "other classifier": GREY}
-LEFT = "mozafari2018, 680", "deepr2024_greedy, 12", "inception2024, 10", "inception2024, 100"  # of their points
+LEFT = (
+    "multiscale2026 without copies, 30",
+    "mozafari2018, 680",
+    "deepr2024_greedy, 12",
+    "inception2024, 10",
+    "inception2024, 100",
+)  # of their points
 BELOW = "mozafari2018, 10", "deepr2024, 12"
 BELOW_TIMES = "deep2024, 10", "deepr2024_greedy, 12", "mozafari2018, 10"
 
 
 def choose_colour(network: str) -> str:
-    if network == "kheradpisheh2018":
+    if network.startswith(("kheradpisheh2018", "nearest neighbour", "logistic regression")):
         return RULES["other classifier"]
     if network.startswith(("multiscale2026", "colour2026", "control2026")) or "margin" in network:
         return RULES["margin rule"]
@@ -49,7 +55,7 @@ def draw_operations(
             y = 100 - statistics.mean(accuracies)
             deviation = statistics.stdev(additions) if len(additions) > 1 else 0
             axes.errorbar(x, y, statistics.stdev(accuracies), deviation, color=colour, fmt="o", capsize=3)
-            label = f"{network}, {epochs}"
+            label = f"{network.replace('moved ', '')}, {epochs}"
             right = -9 if label in LEFT else 9
             up = -13 if label in BELOW else 5
             side = "right" if label in LEFT else "left"
@@ -100,11 +106,11 @@ def draw_times(
             label = f"{network}, {epochs}"
             up = -14 if label in BELOW_TIMES else 5
             axes.annotate(label, (time, 100 - accuracy), (7, up), textcoords="offset points", fontsize=10)
-        draw_references(axes, references, 200)
+        draw_references(axes, references, 8)
         errors = [100 - accuracy for accuracy in accuracies]
         axes.fill_between((min(minutes), max(minutes)), min(errors), max(errors), color=GREY, alpha=0.4, lw=0)
         words = "SpykeTorch's script, 680 epochs,\nother machines (quoted)"
-        axes.text(max(minutes), min(errors) * 0.93, words, ha="right", va="bottom", fontsize=10, color=INK)
+        axes.text(max(minutes), max(errors) * 1.07, words, ha="right", va="top", fontsize=10, color=INK)
         axes.set(xscale="log", xlim=(1, 8000))
         set_axes(axes, (1, 2, 5, 10, 30, 60, 120, 600, 6000))
         axes.set(xlabel="training, minutes on one thread of an Intel Xeon (logarithmic)")
@@ -127,7 +133,7 @@ def draw_data(path: Path, groups) -> None:
             for network, accuracies in sorted(rows, key=lambda row: statistics.mean(row[1])):
                 line += 1
                 names[line] = network
-                colour = GREY if "pixels" in network else choose_colour(network)
+                colour = choose_colour(network)
                 axes.plot(accuracies, [line] * len(accuracies), "o", color=colour, alpha=0.25, ms=6, mew=0)
                 deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
                 axes.errorbar(statistics.mean(accuracies), line, xerr=deviation, fmt="|", color=colour, ms=15, mew=3)
