@@ -188,7 +188,8 @@ def train_one(
     """Run train.py in its own process until it ends, or until ``is_stopped()``, which stops it after its batch.
 
     A worker of a cluster cannot import this repository, so this function and those that it calls use only the standard
-    library. If a worker was killed, its train.py may go on while another worker has the same run: it is waited for.
+    library and filelock. If a worker was killed, its train.py may go on while another worker, also on another machine,
+    has the same run: it is waited for.
 
     Args:
         run: the folder of the run.
@@ -200,8 +201,7 @@ def train_one(
     Returns the name of the run, the exit code (130 or 143: it was stopped), and what it has written on stderr.
     """
     folder = Path(run)
-    new = folder.with_name(f".{folder.name}.new")  # until ``put_in_place`` gives it its name
-    while is_locked(new) or is_locked(folder):
+    while is_locked(folder):
         if is_stopped and is_stopped():
             break
         time.sleep(WAIT)
@@ -225,20 +225,17 @@ def train_one(
 
 def is_locked(folder: Path) -> bool:
     """Return whether a process has locked a folder by ``utils.try_lock``."""
-    try:
-        import fcntl
+    from filelock import FileLock, Timeout
 
-        descriptor = os.open(folder, os.O_RDONLY)
-    except (ImportError, FileNotFoundError):  # on Windows, nothing is locked
-        return False
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if os.path.lexists(lock.lock_file):
+            lock.acquire(timeout=0)
+            lock.release()
+    except (Timeout, BlockingIOError):
         return True
     except OSError:  # the file system has no locks
         pass
-    finally:
-        os.close(descriptor)
     return False
 
 
@@ -258,7 +255,7 @@ def sweep(settings: SweepSettings) -> int:
         settings.refuse("cluster", f"{settings.cluster} needs a package: {sys.executable} -m pip install {package}")
     runs = plan_runs(settings)
     output.mkdir(parents=True, exist_ok=True)
-    with lock_folder(output):
+    with lock_folder(output, inside=True):  # the folder beside it may belong to others
         return train_runs(settings, runs, output)
 
 

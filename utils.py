@@ -1,29 +1,38 @@
 """The machine and the disk: threads, device, versions, memory, run folders, and files that are written atomically."""
 
 import csv
+import errno
 import json
 import os
 import platform
 import re
+import secrets
+import shlex
 import shutil
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from errors import InputError
 
+if TYPE_CHECKING:
+    from filelock import FileLock
+
 try:
-    import fcntl
     import resource
 except ImportError:  # Windows
-    fcntl = resource = None
+    resource = None
 
 ROOT = Path(__file__).resolve().parent
+NO_LOCKS = errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP  # of file systems
+WAITS = 0.1, 0.2, 0.4, 0.8  # seconds between the attempts to replace a file
 PACKAGES = "torch", "torchvision", "numpy", "numba", "scikit-learn", "tensorboard", "matplotlib"
 
 
@@ -71,8 +80,8 @@ def claim_folder(output: str | Path, title: str, name: str | None = None) -> Ite
         output.mkdir(parents=True, exist_ok=True)
         for each in names:
             temporary = output / f".{each}.new"
-            descriptor = None if os.path.lexists(output / each) else _claim(temporary)
-            if descriptor is not None:
+            lock = _claim(output / each, temporary)
+            if lock is not None:
                 break
         else:
             raise InputError(f"{output / each} already exists, or is being created; choose another --name")
@@ -82,18 +91,29 @@ def claim_folder(output: str | Path, title: str, name: str | None = None) -> Ite
         yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        os.close(descriptor)
+        unlock(lock)
 
 
-def _claim(folder: Path) -> int | None:
-    """Create and lock an empty folder; remove what a process that was killed has left in it. None if it is locked."""
-    folder.mkdir(exist_ok=True)
-    descriptor = try_lock(folder)
-    if descriptor is not None and any(folder.iterdir()):
-        shutil.rmtree(folder)
-        os.close(descriptor)
-        return _claim(folder)
-    return descriptor
+def _claim(folder: Path, temporary: Path) -> "FileLock | None":
+    """Lock a folder that does not exist, and create it under a temporary name, without what a killed process has left.
+
+    Returns the lock; None if the folder exists or is locked. Without locks, it is also None if the temporary folder
+    exists, because another process may fill it.
+    """
+    lock = None if os.path.lexists(folder) else try_lock(folder)
+    if lock is None:
+        return None
+    try:
+        if os.path.lexists(temporary) and lock.is_locked:
+            shutil.rmtree(temporary)
+        if not os.path.lexists(temporary) and not os.path.lexists(folder):
+            temporary.mkdir()
+            return lock
+    except OSError:
+        unlock(lock)
+        raise
+    unlock(lock)
+    return None
 
 
 def put_in_place(temporary: Path) -> Path:
@@ -106,36 +126,53 @@ def to_folder_name(name: str) -> str:
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip("-.") or "data"
 
 
-def try_lock(folder: Path) -> int | None:
-    """Lock a folder. Returns a descriptor, which unlocks it when it is closed; None if another process has locked it.
+def try_lock(folder: Path, inside: bool = False) -> "FileLock | None":
+    """Lock a folder, which may be missing, by a file ``.NAME.lock`` beside it or, ``inside``, by ``.lock`` in it.
 
-    Nothing is locked on Windows, and on file systems without locks.
+    The lock holds on each system and, on NFS, on all machines. ``unlock`` ends it. Returns None if another process has
+    locked the folder. On file systems without locks nothing is locked: ``is_locked`` of what is returned is False.
+
+    Raises OSError if the file cannot be created.
     """
-    if fcntl is None:
-        return os.open(os.devnull, os.O_RDONLY)
-    descriptor = os.open(folder, os.O_RDONLY)  # the lock is on the folder itself, so that no file stays behind
+    from filelock import FileLock, Timeout
+
+    folder = folder.resolve()
+    lock = FileLock(folder / ".lock" if inside else folder.with_name(f".{folder.name}.lock"))
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        lock.acquire(timeout=0)
+    except (Timeout, BlockingIOError):
         return None
-    except OSError:
-        pass
-    return descriptor
+    except OSError as error:
+        if error.errno == errno.ESTALE:  # NFS: the file was deleted on another machine, whose lock has just ended
+            return None
+        if error.errno not in NO_LOCKS:
+            raise
+    return lock
+
+
+def unlock(lock: "FileLock") -> None:
+    """Unlock what ``try_lock`` has locked, and delete the file of the lock."""
+    if lock.is_locked:
+        with suppress(OSError):  # Windows deletes no open file; there, filelock deletes it
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Lock a folder. Raises InputError if another process has locked it, or if it cannot be written to."""
+def lock_folder(folder: Path, inside: bool = False) -> Iterator[None]:
+    """Lock a folder, see ``try_lock``. Raises InputError if another process has locked it, or if it is not writable."""
     if not os.access(folder, os.W_OK):
         raise InputError(f"cannot write to {folder}")
-    descriptor = try_lock(folder)
-    if descriptor is None:
+    try:
+        lock = try_lock(folder, inside)
+    except OSError as error:
+        raise InputError(f"cannot lock {folder}: {error.strerror or error}: {error.filename}") from error
+    if lock is None:
         raise InputError(f"another process is training in {folder}; wait for it or stop it")
     try:
         yield
     finally:
-        os.close(descriptor)
+        unlock(lock)
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object], is_durable: bool = False) -> None:
@@ -148,7 +185,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object], is_durab
     file: a link, a pipe, a device or a folder.
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")  # the suffix determines the format of a picture
+    # unique on all machines that share a folder; the suffix determines the format of a picture
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp.{path.name}")
     try:
         if os.path.lexists(path) and not stat.S_ISREG(path.lstat().st_mode):
             raise FileExistsError("there is a link, a folder or a special file")
@@ -156,7 +194,7 @@ def write_atomically(path: str | Path, write: Callable[[Path], object], is_durab
         if is_durable:
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _move(temporary, path)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
@@ -164,9 +202,25 @@ def write_atomically(path: str | Path, write: Callable[[Path], object], is_durab
             temporary.unlink()
 
 
+def _move(temporary: Path, path: Path) -> None:
+    """Move a file into place. On Windows this fails while another program has opened the place: try for 1.5 seconds."""
+    for seconds in WAITS:
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            time.sleep(seconds)
+    os.replace(temporary, path)
+
+
 def find_temporaries(folder: Path) -> list[Path]:
     """Return the temporary files in a folder that calls of ``write_atomically`` have left, if no call is running."""
-    return [path for path in folder.glob("**/.*") if re.match(r"\.\d+\.tmp\.", path.name) and path.is_file()]
+    return [path for path in folder.glob("**/.*") if re.match(r"\.[0-9a-f]+\.tmp\.", path.name) and path.is_file()]
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return words as a command line, quoted for the system's shell."""
+    return subprocess.list2cmdline(words) if sys.platform == "win32" else shlex.join(words)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -242,7 +296,7 @@ def find_processor() -> str:
 def _read_proc(name: str, key: str) -> str | None:
     """Return the value of the first line "key: value" in a file of /proc, or None if there is none."""
     with suppress(OSError):
-        for line in Path("/proc", name).read_text().splitlines():
+        for line in Path("/proc", name).read_text(encoding="utf-8").splitlines():
             if line.startswith(key):
                 return line.partition(":")[2].strip()
     return None

@@ -7,7 +7,6 @@ its script draws them. The template, ``page.html``, escapes all texts of a run.
 import base64
 import csv
 import json
-import shlex
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -29,8 +28,9 @@ from report.map_pictures import make_color_table
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
 from report.run_folder import RunFolder, read_record
-from utils import write_text
+from utils import join_words, write_text
 
+PAGE = "index.html"
 MAX_BYTES = 7_000_000  # of the maps (base64), so that the page stays below 20 MB
 CSS_DPI = 96  # of a browser: texts of all figures are of one size
 
@@ -82,7 +82,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
         data=data,
         left_out=left_out,
     )
-    path = folder / "index.html"
+    path = folder / PAGE
     write_text(path, page)
     return path
 
@@ -149,7 +149,7 @@ def list_commands(folder: Path, results: dict, unit: str) -> list[tuple[str, str
     if run.last.is_file() and "flags" not in results:
         commands.append(("resume an interrupted run", run.resume_command))
     source = results.get("checkpoint", folder)
-    evaluate = f"python evaluate.py {shlex.quote(str(source))}"
+    evaluate = f"python evaluate.py {join_words([str(source)])}"
     commands.append(("test the network again and save activation maps", f"{evaluate} --save-maps 1"))
     example = "IMAGE.png" if unit == "images" else "FILE"
     commands.append((f"classify other {unit}", f"{evaluate} --predict {example}"))

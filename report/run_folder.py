@@ -1,7 +1,6 @@
 """The folder of a run: which files it contains, how far the run is, and how it continues."""
 
 import json
-import shlex
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from errors import InputError
 from models import PLUGINS
 from report.formats import FORMAT, lift
-from utils import describe_environment, write_json, write_text
+from utils import describe_environment, join_words, write_json, write_text
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class RunFolder:
 
     @property
     def resume_command(self) -> str:
-        return f"python train.py {shlex.join(self.resume_words)}"
+        return f"python train.py {join_words(self.resume_words)}"
 
     def lengthen(self, epochs: tuple[int, ...]) -> None:
         """Save a larger number of epochs, so that the run is unfinished. Raises InputError for a damaged args.json."""

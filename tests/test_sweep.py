@@ -26,7 +26,7 @@ from training import identity
 from training.identity import count_equal, make_keys
 from training.initial import find_shared
 from training.settings import SweepSettings, TrainSettings, read_pairs
-from utils import lock_folder
+from utils import lock_folder, try_lock, unlock
 
 ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--dataset", str(FEW_DIGITS), "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
@@ -219,13 +219,15 @@ def test_a_task_waits_for_a_run_that_goes_on_and_then_resumes_it(name, tmp_path)
     folder.mkdir()
     commands = [[sys.executable, "-c", f"open({text!r}, 'w')"] for text in ("start", "resume")]
     arguments = str(tmp_path / "run"), *commands, str(tmp_path), 1
-    with ThreadPoolExecutor() as pool, lock_folder(folder):
+    lock = try_lock(tmp_path / "run")
+    with ThreadPoolExecutor() as pool:
         assert sweep.train_one(*arguments, lambda: True) == ("run", 130, "")
         task = pool.submit(sweep.train_one, *arguments)
         time.sleep(0.3)
         assert not task.done()
-        assert [path.name for path in tmp_path.iterdir()] == [name]
+        assert not (tmp_path / "start").exists()
         folder.rename(tmp_path / "run")
+        unlock(lock)
     assert task.result() == ("run", 0, "")
     assert (tmp_path / "resume").exists()
     assert not (tmp_path / "start").exists()

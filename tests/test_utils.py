@@ -1,5 +1,6 @@
 """The machine and the disk."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from utils import (
     find_temporaries,
     get_peak_memory,
     put_in_place,
+    try_lock,
+    unlock,
     write_atomically,
 )
 
@@ -53,7 +56,7 @@ def test_a_name_is_claimed_until_its_folder_is_in_place(tmp_path):
     with claim_folder(tmp_path, "net", "mine") as claimed:
         with refuses("--name"):
             create(tmp_path, "mine")
-        assert list(tmp_path.iterdir()) == [claimed]
+        assert claimed.is_dir()
     assert not list(tmp_path.iterdir())
     (claimed / "checkpoints").mkdir(parents=True)
     (claimed / "args.json").touch()
@@ -63,6 +66,80 @@ def test_a_name_is_claimed_until_its_folder_is_in_place(tmp_path):
     with refuses("--output"):
         create(tmp_path, "other")
     assert list((tmp_path / "mine").iterdir()) == [tmp_path / "mine" / "kept"]
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from utils import claim_folder, put_in_place
+
+place = Path(sys.argv[1])
+with claim_folder(place.parent, "net", place.name) as folder:
+    print("claimed", flush=True)
+    sys.stdin.readline()
+    put_in_place(folder)
+    print("in place", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_folder_is_locked_from_its_first_file_on(tmp_path):
+    """Against other processes, before and after it gets its name, by each path that leads there, until a kill."""
+    place, link = tmp_path / "mine", tmp_path / "link"
+    link.symlink_to(place)
+    command = [sys.executable, "-c", HOLDER, place]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        for message in (b"claimed", b"in place"):
+            assert process.stdout.readline().strip() == message
+            assert try_lock(place) is None
+            assert try_lock(link) is None
+            with refuses("--name"):
+                create(tmp_path, "mine")
+            if message == b"claimed":
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+        process.kill()
+    lock = try_lock(link)
+    assert lock.is_locked
+    unlock(lock)
+    assert {*tmp_path.iterdir()} == {place, link}
+
+
+def test_without_locks_nothing_is_deleted(tmp_path, monkeypatch):
+    """On a file system that has no locks, the temporary folder may be that of a process that goes on."""
+
+    def fail(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", fail)
+    assert create(tmp_path, "mine").is_dir()
+    file = tmp_path / ".other.new" / "file"
+    file.parent.mkdir()
+    file.touch()
+    with refuses("--name"):
+        create(tmp_path, "other")
+    assert file.exists()
+
+
+def test_a_file_that_another_program_has_opened_is_replaced_later(tmp_path, monkeypatch):
+    """As on Windows, where an open file cannot be replaced: the first attempts fail."""
+
+    def replace(*paths):
+        attempts.append(paths)
+        if len(attempts) <= 3:
+            raise PermissionError(errno.EACCES, "is open")
+        return plain(*paths)
+
+    attempts, plain = [], os.replace
+    monkeypatch.setattr("utils.os.replace", replace)
+    monkeypatch.setattr("utils.time.sleep", lambda seconds: None)
+    write_atomically(tmp_path / "file", lambda path: path.touch())
+    assert (tmp_path / "file").exists()
+    attempts.clear()
+    monkeypatch.setattr("utils.os.replace", lambda *paths: replace(*paths, attempts.clear()))
+    with refuses(tmp_path / "file"):
+        write_atomically(tmp_path / "file", lambda path: path.touch())
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_an_output_that_is_no_folder_is_refused(tmp_path):

@@ -2,14 +2,16 @@
 
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
 from engine.decision import Outcome
 from engine.phases import Phase
+from errors import InputError
 from network_trainer import Progress
 from training.command import discard_output, warn
 from utils import write_csv
@@ -44,6 +46,7 @@ class RunLog:
 
             self.board = Board(folder)
         self._bar = None
+        self._unwritten = {}
 
     def info(self, text: str) -> None:
         """Print a text and append it to log.txt."""
@@ -119,9 +122,23 @@ class RunLog:
         self.close_bar()
         self.info(f"{title}  {describe_epoch(history[-1])}")
         if self.folder is not None:
-            rows = [map(row.get, COLUMNS) for row in history]
-            write_csv(self.folder / "metrics.csv", [COLUMNS, *rows])
+            rows = [list(map(row.get, COLUMNS)) for row in history]
+            self.write("metrics.csv", partial(write_csv, self.folder / "metrics.csv", [COLUMNS, *rows]))
         self.board.log_epoch(history)
+
+    def write(self, name: str, write: Callable[[], object]) -> None:
+        """Call a function that writes the file ``name``. If another program has the file open, log it and go on.
+
+        ``close`` calls the function again, unless a later one has written the file.
+        """
+        self._unwritten.pop(name, None)
+        try:
+            write()
+        except InputError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            self._unwritten[name] = write
+            self.info(f"{error}; another program may have opened it. The run goes on")
 
     def flush(self) -> None:
         """Write all events to the disk. Call it before a checkpoint is saved: a resumed run continues from there."""
@@ -129,6 +146,8 @@ class RunLog:
 
     def close(self) -> None:
         self.close_bar()
+        for name, write in list(self._unwritten.items()):
+            self.write(name, write)
         self.board.close()
 
 

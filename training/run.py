@@ -4,11 +4,11 @@ The loop is ``learn`` in train.py.
 """
 
 import math
-import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis, compare_splits
 from report.energy import measure_energy
 from report.evaluation import Evaluation
-from report.page import write_page, write_training_page
+from report.page import PAGE, write_page, write_training_page
 from report.report import Report, collect_results
 from report.run_folder import RunFolder
 from report.summary import summarize
@@ -42,7 +42,7 @@ from training.plan import count_neurons
 from training.references import compare_with_control, compare_with_pixels
 from training.stopping import Stopped, StopRequest, handle_signals
 from training.testing import report_test
-from utils import describe_environment, get_peak_memory, try_lock, write_json
+from utils import describe_environment, get_peak_memory, try_lock, unlock, write_json
 
 PAGE_EVERY = 10.0  # seconds between two pages of a run that trains
 WAIT = 0.5  # seconds between two looks at a phase that another run trains
@@ -166,10 +166,10 @@ class Run:
             return
         folder = self.shared[number]
         folder.mkdir(parents=True, exist_ok=True)
-        while (descriptor := try_lock(folder)) is None:
+        while (lock := try_lock(folder)) is None:
             self.stop_if_asked()
             time.sleep(WAIT)
-        self.lock.callback(os.close, descriptor)
+        self.lock.callback(unlock, lock)
         if self.take_shared(folder / SHARED_FILE, phase):
             self.lock.close()
 
@@ -231,7 +231,7 @@ class Run:
             self.end_phase(phase)
         if settings.figures and time.monotonic() - self.shown_at >= PAGE_EVERY:
             title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"
-            write_training_page(self.folder, model, encoder, title)
+            self.log.write(PAGE, partial(write_training_page, self.folder, model, encoder, title))
             self.shown_at = time.monotonic()
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -387,7 +387,7 @@ class Run:
         facts |= {"peak_memory_mb": peak, "flags": self.about.flags}
         results = collect_results(evaluations, facts)
         if settings.figures:
-            write_page(self.folder, report, maps, results)
+            self.log.write(PAGE, partial(write_page, self.folder, report, maps, results))
         write_json(self.folder / "results.json", results)  # its flags mark the run as finished
         memory = f", {peak:,.0f} MB at most" if peak else ""
         self.log.info(f"{self.seconds['since the last start']:.0f} s{memory}; see {self.folder}")

@@ -9,7 +9,6 @@ import argparse
 import ast
 import json
 import re
-import shlex
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -27,6 +26,7 @@ from imagesets import list_datasets
 from imagesets.pictures import GROUNDS
 from models import import_plugin, model_class, network_names
 from report.formats import lift
+from utils import join_words
 
 try:
     import tomllib
@@ -259,7 +259,7 @@ class Settings:
             if "set" in configured and "set" in values:
                 values["set"] = configured["set"] + values["set"]
             values = configured | values
-        return cls(**values, given=frozenset(values), command_line=shlex.join([cls.program, *argv]))
+        return cls(**values, given=frozenset(values), command_line=join_words([cls.program, *argv]))
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> "Settings":

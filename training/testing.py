@@ -1,5 +1,6 @@
 """What a test leaves behind: scores, predictions, figures, activation maps and the page, of a run or of evaluate.py."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from report.activation_maps import save_activation_maps
 from report.evaluation import Evaluation
-from report.page import write_page
+from report.page import PAGE, write_page
 from report.report import Report, collect_results, draw_figures
 from training.log import RunLog
 from utils import write_json
@@ -44,7 +45,7 @@ def report_test(
     if len(indices):
         save_activation_maps(report.model, report.latencies[indices], report.labels, indices, maps, names, draw=draw)
     if draw:
-        write_page(folder, report, maps)
+        log.write(PAGE, partial(write_page, folder, report, maps))
     for key, evaluation in evaluations.items():
         split, _, weights = key.partition(".")
         if weights != "last":

@@ -1,10 +1,13 @@
 """What a run leaves; runs without a test, and with moved copies of the training images."""
 
+import errno
 import json
 import math
+import os
 import shlex
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from support.tiers import slow_except
 import evaluate
 import imagesets
 import train
+import utils
 from engine.augmentation import Augmentation
 from engine.phases import Phase
 from engine.rules import RSTDP, STDP
@@ -29,6 +33,7 @@ from report import figures
 from report.sweep_report import read_run
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
+from training.log import COLUMNS, RunLog
 
 NETWORKS = network_names()
 
@@ -90,6 +95,38 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert 0 < energy["estimated_uj"]["network"] < energy["estimated_uj"]["dense"]
     if with_all:
         check_tensorboard(folder, {f"report/{Path(name).stem}" for name in drawn})
+
+
+def test_a_table_and_a_page_that_are_open_elsewhere_stop_no_run(undrawn, tmp_path, monkeypatch, capsys):
+    """As on Windows, where a file that is open cannot be replaced."""
+
+    def replace(source, target):
+        if target.name in ("metrics.csv", "index.html"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(target))
+        plain(source, target)
+
+    plain = os.replace
+    monkeypatch.setattr(utils, "WAITS", ())
+    monkeypatch.setattr(os, "replace", replace)
+    assert start(f"{SMALL} --epochs 1 0 1", tmp_path) == 0
+    run = only_run(tmp_path)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "Permission denied" in line]
+    assert {str(run / "metrics.csv"), str(run / "index.html")} == {line.split()[2].rstrip(":") for line in lines}
+    assert results(run)["test"]
+    assert not (run / "metrics.csv").exists()
+    assert not (run / "index.html").exists()
+
+
+def test_an_open_table_is_written_at_the_end(tmp_path, monkeypatch):
+    row = dict.fromkeys(COLUMNS, 0) | {"phase": "s1", "train_accuracy": None}
+    log = RunLog(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(utils, "WAITS", ())
+        patched.setattr(os, "replace", mock.Mock(side_effect=PermissionError))
+        log.log_epoch([row], "s1")
+    assert not (tmp_path / "metrics.csv").exists()
+    log.close()
+    assert [line["phase"] for line in read_csv(tmp_path / "metrics.csv")] == ["s1"]
 
 
 def check_tensorboard(folder, figures):
