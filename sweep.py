@@ -208,18 +208,22 @@ def train_one(
     if is_stopped and is_stopped():
         return folder.name, 130, ""
     words = resume if folder.is_dir() else start
+    # Windows ends a process at once, unless it has its own group, which gets Ctrl-Break in place of a signal
+    group = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+    end = getattr(signal, "CTRL_BREAK_EVENT", signal.SIGTERM)
+    stopped = 128 + getattr(signal, "SIGBREAK", signal.SIGTERM), -signal.SIGTERM
     with tempfile.TemporaryFile() as errors:
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors}
-        process = subprocess.Popen(words, cwd=here, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, **streams)
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": errors, "creationflags": group}
+        process = subprocess.Popen(words, cwd=here, env=os.environ | {"OMP_NUM_THREADS": str(threads)}, **options)
         is_asked = False
         while process.poll() is None:
             if is_stopped and is_stopped() and not is_asked:
-                process.terminate()
+                process.send_signal(end)
                 is_asked = True
             time.sleep(WAIT)
         errors.seek(0)
         text = errors.read().decode("utf-8", "replace")
-    code = 143 if is_asked and process.returncode == -signal.SIGTERM else process.returncode
+    code = 143 if is_asked and process.returncode in stopped else process.returncode
     return folder.name, code, text
 
 

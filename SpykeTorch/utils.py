@@ -19,12 +19,13 @@ def tensor_to_text(data: Tensor, address) -> None:
     """
     data = data.long() if data.dtype == torch.bool else data
     lines = (",".join(map(str, values)) for values in (data.shape, data.flatten().tolist()))
-    Path(address).write_text("\n".join(lines) + "\n")
+    Path(address).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def text_to_tensor(address, type: str = "float") -> Tensor:
     """Read a tensor that ``tensor_to_text`` wrote, as torch's default float type or, for ``type="int"``, as int64."""
-    shape, values = ([v for v in line.split(",") if v] for line in Path(address).read_text().split("\n")[:2])
+    lines = Path(address).read_text(encoding="utf-8").split("\n")[:2]
+    shape, values = ([v for v in line.split(",") if v] for line in lines)
     dtype, parse = (torch.long, int) if type == "int" else (torch.get_default_dtype(), float)
     return torch.tensor([parse(v) for v in values], dtype=dtype).reshape([int(n) for n in shape])
 

@@ -74,7 +74,7 @@ def main(argv=None):
         text += [f"{lines}\n"]
     if get_peak_memory():
         text += [f"Peak memory of this benchmark: {get_peak_memory():,.0f} MB."]
-    Path(args.output).write_text("\n".join(text) + "\n")
+    Path(args.output).write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 class Trained:

@@ -64,7 +64,7 @@ def measure(name, images, dataset):
 def read_memory(process):
     """Return {field of /proc/…/status: kB} of a process; empty after it has ended."""
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        lines = Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return {}
     return {name: int(value.split()[0]) for name, _, value in (line.partition(":") for line in lines) if " kB" in value}

@@ -52,7 +52,7 @@ def main(argv=None):
         for threads in args.threads:
             text += [f"\n### {threads} thread{'s' * (threads > 1)}\n", make_table(network, shared, threads, args)]
             print(*text[-2:], sep="\n", flush=True)
-    args.output.write_text("\n".join(text) + "\n")
+    args.output.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
 def save_network(network: Trained, path: Path) -> Path:

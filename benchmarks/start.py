@@ -5,21 +5,25 @@
 ``REPEATS``, with them.
 """
 
-import fcntl
 import math
 import os
-import pty
 import re
 import statistics
 import struct
 import subprocess
 import sys
 import tempfile
-import termios
 import time
 
 from benchmarks.measure import format_header, format_row
 from utils import ROOT, find_processor
+
+try:
+    import fcntl
+    import pty
+    import termios
+except ImportError:
+    sys.exit("benchmarks.start needs a terminal of Linux or macOS; Windows has none")
 
 REPEATS = 3
 COMMANDS = ("--model mozafari2018 --epochs 1 1 1 --no-figures", "--model mozafari2018 --dry-run")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from imagesets.pictures import ENDINGS, GROUNDS, TransparentError, read_picture,
 from utils import check_memory
 
 PARTS = "train", "val", "test"
+BY_PARTS = attrgetter("parts")  # the order of paths on Linux; Windows ignores the case
 SYNONYMS = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 
 
@@ -144,7 +146,7 @@ def _list_files(folder: Path, endings: set[str]) -> list[str]:
     Raises InputError if there are none, for a link to a folder below the folder, and for pipes and broken links.
     """
     files = []
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(folder.rglob("*"), key=BY_PARTS):
         if any(map(_is_hidden, path.relative_to(folder).parts)):
             continue
         if path.is_symlink() and path.is_dir():
@@ -160,7 +162,8 @@ def _list_files(folder: Path, endings: set[str]) -> list[str]:
 
 
 def _list_folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    folders = (path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path.name))
+    return sorted(folders, key=BY_PARTS)
 
 
 def _is_hidden(name: str) -> bool:

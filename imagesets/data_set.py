@@ -1,6 +1,7 @@
 """The data set as a record, and the registry of the functions that read data sets."""
 
 import hashlib
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -108,13 +109,21 @@ def get_content(images: Images) -> np.ndarray:
     return getattr(images, "checksums", images)
 
 
+def _normalize(names: np.ndarray) -> np.ndarray:
+    """Return texts in Unicode's form NFC: some file systems of macOS return é as two characters, e and an accent."""
+    if names.dtype.kind != "U":
+        return names
+    return np.array([unicodedata.normalize("NFC", name) for name in names.tolist()])
+
+
 def number_classes(path: str | Path, labels: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Number the classes of users' own data in sorted order.
+    """Number the classes of users' own data in sorted order. Equal texts of Unicode are one class, see ``_normalize``.
 
     labels: {"train" and, if they exist, "val" and "test": integers or strings (N,)}. Returns arguments of ``DataSet``:
     the printable names of the classes and the labels, for the images of "val" after those of "train". Raises InputError
     if another part has a class without a training image.
     """
+    labels = {part: _normalize(names) for part, names in labels.items()}
     classes = np.unique(labels["train"])
     for part, names in labels.items():
         unseen = {*names.tolist()} - {*classes.tolist()}

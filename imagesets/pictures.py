@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Collection
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,7 @@ def images_at(path: str | Path, endings: Collection[str] = ENDINGS) -> list[Path
         files = map(Path, glob.glob(str(path), recursive=True))
     else:
         return [path]
-    files = sorted(filter(Path.is_file, files))
+    files = sorted(filter(Path.is_file, files), key=attrgetter("parts"))
     if not files:
         raise InputError(f"no files ({', '.join(sorted(endings))}) at {path}")
     return files

@@ -195,7 +195,7 @@ def test_every_experiment_is_a_complete_row():
 
 
 def test_every_quoted_number_has_a_source():
-    with open(ROOT / "results" / "quoted.csv", newline="") as file:
+    with open(ROOT / "results" / "quoted.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, strict=True))
     assert rows
     for row in rows:

@@ -198,6 +198,7 @@ def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize(
     ("text", "code"), [("", 0), ("raise SystemExit(3)", 3), ("os.kill(os.getpid(), 9)", -9), ("time.sleep(60)", 143)]
 )
@@ -269,6 +270,7 @@ def begin(output, more):
     return process
 
 
+@pytest.mark.unix
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_dask_cluster_of_two_workers(killed, dask, tmp_path, alone):
@@ -290,6 +292,7 @@ def test_a_dask_cluster_of_two_workers(killed, dask, tmp_path, alone):
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.unix
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_a_sweep_on_a_cluster(number, dask, tmp_path):

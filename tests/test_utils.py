@@ -51,6 +51,7 @@ def test_run_folders_never_collide(tmp_path):
         create(output, "mine")
 
 
+@pytest.mark.unix
 def test_a_name_is_claimed_until_its_folder_is_in_place(tmp_path):
     """What a start that was killed has left is removed; a link in its place is not followed."""
     with claim_folder(tmp_path, "net", "mine") as claimed:
@@ -83,6 +84,7 @@ with claim_folder(place.parent, "net", place.name) as folder:
 """
 
 
+@pytest.mark.unix
 def test_a_folder_is_locked_from_its_first_file_on(tmp_path):
     """Against other processes, before and after it gets its name, by each path that leads there, until a kill."""
     place, link = tmp_path / "mine", tmp_path / "link"
@@ -142,6 +144,7 @@ def test_a_file_that_another_program_has_opened_is_replaced_later(tmp_path, monk
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.unix
 def test_an_output_that_is_no_folder_is_refused(tmp_path):
     file, link = tmp_path / "file", tmp_path / "link"
     file.touch()
@@ -209,6 +212,7 @@ def test_a_durable_file_is_on_the_disk_before_it_is_moved(tmp_path, monkeypatch)
     assert calls == ["replace", "fsync", "replace"]
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize(
     "make", [
         lambda path: path.symlink_to(path.with_name("other")), lambda path: path.symlink_to("nowhere"), os.mkfifo,

@@ -12,6 +12,8 @@ from models import PLUGINS
 from report.run_folder import RunFolder
 from training.command import offer_traceback
 
+SIGNALS = {signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGBREAK", signal.SIGTERM)}
+
 
 class Stopped(KeyboardInterrupt):
     """A signal stopped the run.
@@ -32,8 +34,8 @@ def stop_now(number: int, frame: object) -> None:
 
 @contextmanager
 def handle_signals(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Call ``handler`` for Ctrl-C and SIGTERM while the context is open."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Call ``handler`` for Ctrl-C and SIGTERM, on Windows also for Ctrl-Break, while the context is open."""
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     finally:

@@ -58,7 +58,7 @@ def run_training(words: list[str], output: Path, checkout: Path = ROOT) -> dict:
     """Run train.py of a checkout, and return its results.json. output: the folder of the run."""
     command = [sys.executable, "train.py", *words, "--output", str(output.parent), "--name", output.name]
     subprocess.run(command, cwd=checkout, check=True, stdout=subprocess.DEVNULL)
-    return json.loads((output / "results.json").read_text())
+    return json.loads((output / "results.json").read_text(encoding="utf-8"))
 
 
 def train(words: list[str], seed: int) -> tuple[float, list[str]]:

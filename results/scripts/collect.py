@@ -78,7 +78,7 @@ class Times(NamedTuple):
 
 def read_times(log: Path) -> Times | None:
     """Read a log of ``measure_times.sh``; None if it lacks anything for any of its parts, or mixes commits."""
-    text = log.read_text()
+    text = log.read_text(encoding="utf-8")
 
     def find(pattern):
         return re.findall(f"^{pattern}", text, re.MULTILINE)
@@ -112,7 +112,7 @@ def make_time_table() -> str:
     """Return the table of all measured runs as CSV."""
     rows = []
     for name, times in read_all_times().items():
-        scores = json.loads((TIMES / f"{name}.json").read_text())
+        scores = json.loads((TIMES / f"{name}.json").read_text(encoding="utf-8"))
         accuracies = get_accuracies(scores)
         rows.append(
             (
@@ -131,7 +131,7 @@ def make_time_table() -> str:
 
 def read_runs() -> list[tuple[Path, dict]]:
     """Return (path of the scores, scores) of all runs, by network, then by number of epochs and seed."""
-    runs = [(path, json.loads(path.read_text())) for path in (HERE / "runs").glob("*.json")]
+    runs = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in (HERE / "runs").glob("*.json")]
     return sorted(runs, key=lambda run: [run[1]["flags"][key] for key in ("model", "epochs", "seed")])
 
 
@@ -312,7 +312,7 @@ def make_first_table() -> str:
     measured = read_all_times()
     rows = []
     for name in SHOWN_FIRST:
-        scores = json.loads((TIMES / f"{name}.json").read_text())
+        scores = json.loads((TIMES / f"{name}.json").read_text(encoding="utf-8"))
         accuracy = get_accuracies(scores)["best"]
         rows.append((f"`{scores['flags']['model']}`", f"{accuracy:.2f} %", format_time(measured[name].wall)))
     alone, _ = read_control()
@@ -377,7 +377,7 @@ def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def make_first_commands() -> str:
     """Return the README's first commands, with the accuracy and the time of the example."""
-    log = EXAMPLE.read_text()
+    log = EXAMPLE.read_text(encoding="utf-8")
     accuracy = re.search(r"^test +best +accuracy ([\d.]+) %", log, re.MULTILINE)[1]
     seconds = re.search(r"^([\d,]+) s, [\d,]+ MB at most", log, re.MULTILINE)[1]
     processor = shorten(read_times(EXAMPLE).model)
@@ -393,13 +393,13 @@ def make_first_commands() -> str:
 
 def read_example() -> str:
     """Return the scores and the last line that the example printed."""
-    lines = re.findall(r"^(?:validation|test) .*|^.* MB at most; .*", EXAMPLE.read_text(), re.MULTILINE)
+    lines = re.findall(r"^(?:validation|test) .*|^.* MB at most; .*", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
     return "\n".join(["```text", *lines, "```"])
 
 
 def read_speed() -> str:
     """Return the tables of ``logs/peers.md`` without ranges, decisions and programs that were not run."""
-    text = (HERE / "logs" / "peers.md").read_text()
+    text = (HERE / "logs" / "peers.md").read_text(encoding="utf-8")
     text = re.sub(r" \([\d.]+ to [\d.]+\)", "", text[text.index("### ") :].rstrip())
     lines = [line for line in text.splitlines() if "| not run |" not in line]
     return "\n".join(re.sub(r"\|[^|]*\|$", "|", line) for line in lines)
@@ -432,7 +432,7 @@ def find_times() -> list[tuple[str, str, float, float]]:
     """Return (network, epochs of the last phase, minutes, test accuracy) of the runs of MNIST on one thread."""
     points = []
     for name, times in read_all_times().items():
-        scores = json.loads((TIMES / f"{name}.json").read_text())
+        scores = json.loads((TIMES / f"{name}.json").read_text(encoding="utf-8"))
         flags = scores["flags"]
         if flags["dataset"] == "mnist" and scores["machine"]["threads"] == 1:
             accuracies = get_accuracies(scores)
@@ -448,14 +448,14 @@ def find_quoted_runs() -> tuple[list[float], list[float]]:
 
 def fill(path: Path, parts: dict[str, str]) -> None:
     """Replace the parts {name: text} of a file."""
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     for name, part in parts.items():
         before, mark, rest = text.partition(f"<!-- {name} -->")
         _, end, after = rest.partition(f"<!-- /{name} -->")
         if not end:
             raise SystemExit(f"{path} has no place for {name}")
         text = f"{before}{mark}\n\n{part}\n\n{end}{after}"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 def make_tables() -> dict[Path, dict[str, str]]:

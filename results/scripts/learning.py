@@ -165,10 +165,10 @@ def main() -> None:
     torch.set_num_threads(1)
     done = set()
     if args.table.exists():
-        with open(args.table, newline="") as file:
+        with open(args.table, encoding="utf-8", newline="") as file:
             done = {(row["data"], row["network"], int(row["seed"])) for row in csv.DictReader(file, delimiter="\t")}
     else:
-        args.table.write_text("\t".join(COLUMNS) + "\n")
+        args.table.write_text("\t".join(COLUMNS) + "\n", encoding="utf-8")
     for data, name, seed in NETWORKS:
         if (data, name, seed) in done:
             continue
@@ -180,7 +180,8 @@ def main() -> None:
             rows.append((data, name, seed, kind, labels, noise, f"{accuracy:.2f}", f"{spikes:.2f}", f"{seconds:.0f}"))
             print(*rows[-1], flush=True)
             start = time.process_time()
-        with open(args.table, "a") as file:  # a network's rows together, so that an interrupted one is trained again
+        # a network's rows together, so that an interrupted one is trained again
+        with open(args.table, "a", encoding="utf-8") as file:
             csv.writer(file, delimiter="\t", lineterminator="\n").writerows(rows)
 
 

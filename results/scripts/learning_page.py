@@ -28,7 +28,7 @@ DEPTHS = {"128": 1, "32-128": 2, "32-128-128": 3}
 def read_table() -> dict[tuple[str, ...], dict[str, dict[str, float]]]:
     """Return {(data, network, labels, noise): {kind of features: {seed: accuracy in per cent}}}."""
     found = {}
-    with open(TABLE, newline="") as file:
+    with open(TABLE, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t"):
             key = tuple(row[name] for name in ("data", "network", "labels", "noise"))
             found.setdefault(key, {}).setdefault(row["features"], {})[row["seed"]] = float(row["accuracy"])

@@ -58,7 +58,7 @@ def read_pixel_classifiers(data: str) -> dict[str, list[float]]:
     names = {"KNeighborsClassifier": "nearest neighbour", "LogisticRegression": "logistic regression"}
     inputs = {"copies": "pixels with copies", "bins": "bins of events"}
     found = {}
-    for line in (HERE.parent.parent / "logs" / "baselines.log").read_text().splitlines():
+    for line in (HERE.parent.parent / "logs" / "baselines.log").read_text(encoding="utf-8").splitlines():
         source, *words = line.split()
         if data in re.split("[:/.]", source) and words and words[0] in names:
             classifier, accuracy, *_, last = words
@@ -121,7 +121,7 @@ def make_own_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     accuracies = {}
     rows = []
     part = ""
-    for line in (HERE.parent.parent / "logs" / "own-data.log").read_text().splitlines():
+    for line in (HERE.parent.parent / "logs" / "own-data.log").read_text(encoding="utf-8").splitlines():
         name, _, rest = line.partition(": ")
         if name == "part":
             part = rest

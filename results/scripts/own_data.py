@@ -140,7 +140,7 @@ def train(checkout: Path, words: list[str], output: Path) -> float:
     """Return the accuracy of the last epoch on the held-out images."""
     path = output / "results.json"
     if path.exists():
-        results = json.loads(path.read_text())
+        results = json.loads(path.read_text(encoding="utf-8"))
     else:
         shutil.rmtree(output, ignore_errors=True)  # an interrupted run
         results = run_training([*words, *COMMON.split()], output, checkout)

@@ -190,7 +190,7 @@ def draw_learning(path: Path) -> None:
 
 def draw_collapse(path: Path, table: Path) -> None:
     """Draw the accuracy of deepr2024 and the spikes of s3 by epoch, of each kind of rates (collapse.py)."""
-    with open(table, newline="") as file:
+    with open(table, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     colours = {"published": ORANGE, "s3 frozen": INK, "balanced": PURPLE}
     with style.context(["default", STYLE]):

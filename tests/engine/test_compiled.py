@@ -117,6 +117,7 @@ def test_all_types_of_arguments_are_kept_and_damaged_files_are_compiled_again(pr
     assert programs.run(code, warnings=1) == [2] * 7 + [2]  # the folder is still there
 
 
+@pytest.mark.unix
 @pytest.mark.slow
 def test_a_full_disk(programs):
     code = PRINT_ADD.replace("add(2)", "add(2), add(2.0)")

@@ -72,7 +72,7 @@ def test_the_check_computes_the_file_anew():
 @pytest.mark.parametrize("error", ERRORS)
 def test_an_error_is_found(error, tmp_path):
     right, wrong, printed = ERRORS[error]
-    source = SCRIPT.read_text()
+    source = SCRIPT.read_text(encoding="utf-8")
     assert right in source
     (tmp_path / "check.py").write_text(source.replace(right, wrong))
     shutil.copy(SCRIPT.with_name("conformance.npz"), tmp_path)
@@ -139,6 +139,6 @@ def test_the_script_draws_the_inputs_of_the_file():
 
 def test_the_file_is_small_and_the_specification_short():
     assert SCRIPT.with_name("conformance.npz").stat().st_size < 300_000
-    assert len(SCRIPT.read_text().splitlines()) <= 120
-    imported = re.findall(r"^(?:import|from) (\w+)", SCRIPT.read_text(), re.MULTILINE)
+    assert len(SCRIPT.read_text(encoding="utf-8").splitlines()) <= 120
+    imported = re.findall(r"^(?:import|from) (\w+)", SCRIPT.read_text(encoding="utf-8"), re.MULTILINE)
     assert imported == ["sys", "pathlib", "types", "numpy"]

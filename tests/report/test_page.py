@@ -56,7 +56,7 @@ def make_run(folder, results):
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "args.json").write_text(json.dumps({"command_line": "train.py --model mozafari2018"}))
     (folder / "summary.txt").write_text("stage  rule\ns1     STDP")
-    with open(folder / "metrics.csv", "w", newline="") as file:
+    with open(folder / "metrics.csv", "w", encoding="utf-8", newline="") as file:
         row = {"phase": "s1", "rule": "stdp", "epoch": 1, "convergence": 0.125, "seconds": 2.5}
         row |= {f"{split}_{part}": "" for split in ("train", "val") for part in ("accuracy", "loss", "silent")}
         writer = csv.DictWriter(file, row)

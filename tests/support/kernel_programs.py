@@ -1,7 +1,6 @@
 """Programs that compile small kernels, for the tests of the kernel cache."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -86,5 +85,7 @@ class Programs:
 
 def limit_files():
     """Let each write of the process end with an error after 2,000 bytes, as on a full disk."""
+    import resource  # which Windows does not have
+
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))

@@ -47,7 +47,7 @@ def curves(run):
 def outcome(run):
     """Everything of a run that must not depend on interruptions, for comparison."""
     last, best = (load_checkpoint(run / "checkpoints" / name) for name in ("last.safetensors", "best.safetensors"))
-    with open(run / "metrics.csv", newline="") as file:
+    with open(run / "metrics.csv", encoding="utf-8", newline="") as file:
         rows = [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
     results = json.loads((run / "results.json").read_text())
     return {

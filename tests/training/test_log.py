@@ -15,11 +15,12 @@ from training.log import RunLog
 from training.tensorboard import Board
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize("output", ["/dev/full", "closed pipe", None])
 def test_a_broken_output_ends_the_printing_and_nothing_else(output, tmp_path, monkeypatch, capsys):
     reading, writing = os.pipe()
     os.close(reading)
-    with open("/dev/full" if output == "/dev/full" else writing, "w") as file:
+    with open("/dev/full" if output == "/dev/full" else writing, "w", encoding="utf-8") as file:
         monkeypatch.setattr(sys, "stdout", output and file)
         log = RunLog(tmp_path)
         log.info("one")
@@ -30,6 +31,7 @@ def test_a_broken_output_ends_the_printing_and_nothing_else(output, tmp_path, mo
     assert said.count("\n") == said.count("log.txt") == (output is not None)
 
 
+@pytest.mark.unix
 def test_a_link_is_replaced_and_not_followed(tmp_path):
     (tmp_path / "mine").write_text("old\n")
     (tmp_path / "log.txt").symlink_to(tmp_path / "mine")
@@ -38,6 +40,7 @@ def test_a_link_is_replaced_and_not_followed(tmp_path):
     assert (tmp_path / "log.txt").read_text() == "one\n"
 
 
+@pytest.mark.unix
 def test_a_pipe_is_replaced_and_not_waited_for(tmp_path):
     log = RunLog(tmp_path)
     log.info("one")
@@ -68,10 +71,11 @@ def test_without_a_terminal_a_long_phase_prints_a_line_per_minute(tmp_path, monk
     assert [line.split()[3:5] for line in capsys.readouterr().out.splitlines()] == [["30", "%"], ["65", "%"]]
 
 
+@pytest.mark.unix
 @pytest.mark.slow
 def test_an_isolated_python_and_a_full_output():
     """``python -I`` does not add the folder of the script to the module path. No window is opened."""
-    with open("/dev/full", "w") as full:
+    with open("/dev/full", "w", encoding="utf-8") as full:
         words = [sys.executable, "-I", "-u", "train.py", "--list-models"]
         environment = os.environ | {"MPLBACKEND": "nonsense"}
         done = subprocess.run(words, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)

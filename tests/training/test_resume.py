@@ -208,6 +208,7 @@ def test_the_latest_run_has_the_newest_checkpoint(tmp_path):
     assert find_run("latest", tmp_path).name == "new"
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_gives_its_exit_code(number, code, tmp_path, undrawn, monkeypatch, capsys):
     plain = Run.record
@@ -225,6 +226,7 @@ def popen(*words):
     return subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.unix
 def test_the_command(tmp_path, undrawn, undisturbed):
     """The real thing, its output not a terminal: Ctrl-C, then the command that it prints."""
     words = f"{SMALL} --epochs 1 1 2"
@@ -290,6 +292,7 @@ PLACES = [  # (function, what disturbs it, the exit code, how often the test ima
 ]  # fmt: skip
 
 
+@pytest.mark.unix
 @pytest.mark.parametrize(("place", "disturb", "code", "reads"), PLACES)
 def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
     place, disturb, code, reads, tmp_path, undrawn, undisturbed, monkeypatch, capsys
@@ -311,6 +314,7 @@ def test_after_a_disturbance_outside_the_training_a_command_completes_the_run(
     assert_same(outcome(run), undisturbed(WORDS))
 
 
+@pytest.mark.unix
 def test_a_signal_before_the_run_has_a_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(train, "load_data", lambda _: os.kill(os.getpid(), signal.SIGINT))
     assert start(WORDS, tmp_path) == 130
@@ -355,6 +359,7 @@ def test_the_page_exists_while_the_run_trains(tmp_path, undrawn, monkeypatch):
     assert "--resume" in page
 
 
+@pytest.mark.unix
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["dataclasses", "numba"])
 @pytest.mark.parametrize("command", ["train.py", "evaluate.py", "sweep.py"])
