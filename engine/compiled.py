@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
+from importlib import metadata
 from pathlib import Path
 from types import FunctionType, ModuleType
 
@@ -219,7 +220,7 @@ class _Dependencies:
         path = getattr(module, "__file__", None)
         if importer is None and package not in LIBRARIES and (path is None or name == "__main__"):
             raise ValueError(f"no other process can import {name}")
-        is_foreign = importer not in (None, package) and INSTALLED.search(path or "")
+        is_foreign = importer not in (None, package) and path is not None and _is_installed(package, path)
         if module and package not in LIBRARIES and not is_foreign and name not in self._seen:
             self.facts.append((name, path and _digest_file(path)))
             self._add_scope(name, vars(module), package)
@@ -230,6 +231,17 @@ class _Dependencies:
             for name, value in list(scope.items()):
                 if not name.startswith("__"):
                     self.add(name, value, package)
+
+
+def _is_installed(package, path):
+    """Return whether a file is part of an installed package, also one beside torch (``pip install --target DIR``)."""
+    if INSTALLED.search(path):
+        return True
+    torch = getattr(sys.modules.get("torch"), "__file__", None)
+    return torch is not None and Path(torch).parent.parent in Path(path).parents and package in _list_packages()
+
+
+_list_packages = functools.cache(metadata.packages_distributions)
 
 
 def _digest_file(path):

@@ -268,8 +268,8 @@ def read_done(table: Path | None) -> set[tuple[str, ...]]:
     if table is None:
         return set()
     if not table.exists():
-        table.write_text("\t".join(COLUMNS) + "\n")
-    with open(table, newline="") as file:
+        table.write_text("\t".join(COLUMNS) + "\n", encoding="utf-8")
+    with open(table, encoding="utf-8", newline="") as file:
         return {tuple(row[name] for name in COLUMNS[:7]) for row in csv.DictReader(file, delimiter="\t")}
 
 
@@ -308,7 +308,7 @@ def main() -> None:
             print(f"{row} last {last:5.2f} %, best {best:5.2f} %  {'; '.join(texts)}", flush=True)
             if args.table is not None:
                 seconds = time.process_time() - start
-                with open(args.table, "a", newline="") as file:
+                with open(args.table, "a", encoding="utf-8", newline="") as file:
                     writer = csv.writer(file, delimiter="\t", lineterminator="\n")
                     writer.writerow((*key, f"{last:.2f}", f"{best:.2f}", "; ".join(texts), f"{seconds:.0f}"))
             start = time.process_time()

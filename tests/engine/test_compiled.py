@@ -225,6 +225,32 @@ print(counts["compiled"])
 
 
 @pytest.mark.slow
+def test_where_pip_installed_torch_only_a_users_own_modules_count(programs):
+    """``pip install --target DIR`` and ``PYTHONPATH=DIR``: the files of other packages are not read at each start."""
+    target = programs.folder
+    for package in ("torch", "other"):  # a small torch
+        (target / package).mkdir()
+        (target / package / "__init__.py").write_text("SIZE = 1\n")
+        (target / f"{package}-1.dist-info").mkdir()
+        (target / f"{package}-1.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {package}\nVersion: 1\n"
+        )
+        (target / f"{package}-1.dist-info" / "RECORD").write_text(f"{package}/__init__.py,,\n")
+    helpers = target / "helpers.py"
+    helpers.write_text(f"import torch, other\n{helpers.read_text()}")
+    assert programs.run(PRINT_ADD) == [3, 1, 0]
+    for name, compiled in (
+        ("torch/__init__.py", 0),
+        ("other/__init__.py", 0),
+        ("helpers.py", 1),
+        ("shared/constants.py", 1),
+    ):
+        with (target / name).open("a", encoding="utf-8") as file:
+            file.write("# a comment\n")
+        assert programs.run(PRINT_ADD) == [3, compiled, 1 - compiled]
+
+
+@pytest.mark.slow
 def test_the_first_folder_that_can_be_written_to(programs, tmp_path):
     copy_engine(programs)
     file, home = tmp_path / "file", tmp_path / "home"
