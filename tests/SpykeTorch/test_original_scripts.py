@@ -4,12 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import SpykeTorch
 from SpykeTorch import snn, utils
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -104,18 +106,28 @@ def test_attributes_of_the_encoders():
 
 @pytest.mark.slow
 def test_a_script_runs_on_the_package_alone(tmp_path, monkeypatch):
-    """``pip install .`` in a copy of the repository, since pip leaves files beside what it builds."""
+    """The wheel of a copy of the repository, in an environment that has the packages of this one beside it."""
     monkeypatch.setattr(sys, "path", [*sys.path])  # to which setuptools adds
     pytest.importorskip("setuptools", "77", reason="pip builds the package with it")
+    pytest.importorskip("pip", reason="this environment has no pip")
     source, place = tmp_path / "source", tmp_path / "place"
     (source / "SpykeTorch").mkdir(parents=True)
     for path in [*ROOT.glob("*.py"), ROOT / "pyproject.toml", ROOT / "LICENSE", *ROOT.glob("SpykeTorch/*.py")]:
         (source / path.relative_to(ROOT)).write_bytes(path.read_bytes())
-    offline = ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-build-isolation"]
-    subprocess.run([sys.executable, "-m", "pip", "install", *offline, "--target", place, source], check=True)
-    assert sorted(path.name.partition("-")[0] for path in place.iterdir()) == ["SpykeTorch", "first_spike_networks"]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, source], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    python = place / ("Scripts" if os.name == "nt" else "bin") / "python"
+    packages = Path(sysconfig.get_path("purelib", vars={"base": str(place)}))
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", wheel], check=True)
+    installed = sorted(path.name.partition("-")[0] for path in packages.iterdir())
+    assert installed == ["SpykeTorch", "first_spike_networks"]
+    (packages / "others.pth").write_text(str(Path(torch.__file__).parent.parent))
     script = shutil.copy(ROOT / "tests" / "support" / "shallow_script.py", tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(place)}
-    command = [sys.executable, "-W", "error", script, tmp_path / "state.pt"]
+    command = [python, "-W", "error", script, tmp_path / "state.pt"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     printed = subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
-    assert Path(printed.strip()).is_relative_to(place)
+    file, version = printed.splitlines()
+    assert Path(file).is_relative_to(place)
+    assert version == f"{SpykeTorch.__version__} {SpykeTorch.__version__}"

@@ -1,10 +1,11 @@
 """A script as users of SpykeTorch write it: ``python shallow_script.py STATE_FILE``.
 
 One layer learns from small digits. It needs the package SpykeTorch and nothing else of the repository. It saves the
-state dict with the names that the original library gives to a layer's rule, and prints the path of the package.
+state dict with the names that the original library gives to a layer's rule, and prints the package's path and versions.
 """
 
 import sys
+from importlib import metadata
 
 import torch
 from sklearn.datasets import load_digits
@@ -58,6 +59,7 @@ def main(state_file):
     twin.load_state_dict(torch.load(state_file, weights_only=True))
     assert torch.equal(twin(digits[0][0]), network.eval()(digits[0][0]))
     print(SpykeTorch.__file__)
+    print(SpykeTorch.__version__, metadata.version("first-spike-networks"))
 
 
 if __name__ == "__main__":
