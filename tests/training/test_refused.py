@@ -82,7 +82,8 @@ def bad(trained, tmp_path_factory):
     (folder / "linked").mkdir()
     (folder / "linked" / "mozafari2018-digits-seed0").symlink_to("nowhere")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(train.Run, "train", lambda run: None)
+        patched.setattr(train, "learn", lambda run: None)
+        patched.setattr(train.Run, "finish", lambda run: None)
         assert start(f"{LIKE_RUN} --name new", folder) == 0
     return folder
 
@@ -254,7 +255,7 @@ def test_a_mistake_gets_one_line(command, bad, trained, tmp_path, monkeypatch, c
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else find(name))
     monkeypatch.setattr(imagesets, "load", functools.cache(imagesets.load))
     monkeypatch.setattr(S1C1, "encode", lambda *_: pytest.fail("encoded images first"))
-    monkeypatch.setattr(train.Run, "train", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr(train, "learn", lambda run: pytest.fail("trained"))
     monkeypatch.chdir(tmp_path)
     before, wrong = (contents(bad), contents(trained)), []
     for about, words in MISTAKES[command]:
