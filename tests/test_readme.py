@@ -157,6 +157,13 @@ def test_every_link_leads_somewhere(page):
         assert (page.parent / path).exists(), path
 
 
+def test_the_names_that_must_be_free_in_another_program():
+    text = re.search(r"These names must be free: ([^.]+)\.", TEXT)[1]
+    listed = re.findall(r"`(\w+)`", text)
+    modules = [path.stem for path in ROOT.iterdir() if path.suffix == ".py" or any(path.glob("*.py"))]
+    assert listed == sorted(set(modules) - {"images", "tests", "tutorial"})  # which the program does not import
+
+
 def test_the_readme_is_short():
     assert len(README.splitlines()) <= 210
     assert len(README.split()) <= 1900
@@ -238,6 +245,7 @@ def test_a_time_comes_only_from_a_whole_log(tmp_path):
 def test_the_python_examples_run(runs, monkeypatch):
     """The network of the example is there once it is declared, the library example learns, and the rule does."""
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", [*sys.path])  # to which an example adds
     monkeypatch.setattr(imagesets, "load", load)
     namespace = {}
     with forget_names():
