@@ -74,7 +74,7 @@ def make_table() -> list[tuple[str, ...]]:
 def read_controls() -> dict[tuple[str, ...], dict[str, dict[str, float]]]:
     """Return {(data, network, copies): {kind of features: {seed: accuracy of the best epoch}}} of ``controls.tsv``."""
     found = {}
-    with open(CONTROLS, newline="") as file:
+    with open(CONTROLS, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter="\t"):
             key = row["data"], row["network"], row["copies"]
             found.setdefault(key, {}).setdefault(row["features"], {})[row["seed"]] = float(row["best"])

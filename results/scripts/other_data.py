@@ -30,7 +30,7 @@ def read_groups() -> list[tuple[str, str, list[tuple[Path, dict]]]]:
     groups = []
     for name, paths in groupby(sorted(HERE.glob("*.json"), key=lambda path: (key(path), path.stem)), key):
         data, _, network = name.partition("-")
-        runs = [(path, json.loads(path.read_text())) for path in paths]
+        runs = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
         name = network.replace("-", " ").removesuffix(" plain")
         flags = runs[0][1]["flags"]
         name = name.removesuffix(" s1c1") + ", intensity" * (flags.get("encoder") == "intensity")

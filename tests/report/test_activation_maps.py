@@ -31,7 +31,7 @@ def test_files(tmp_path, latencies):
         with np.load(tmp_path / "maps" / f"{image}.npz") as arrays:
             assert set(arrays) == {*stages, "potentials", "label", "decision", "index", "steps"}
             assert (arrays["label"], arrays["index"], arrays["steps"]) == (labels[index], index, 15)
-            assert arrays["decision"] == model.predict(latency)[0]
+            assert arrays["decision"] == model.predict(latency).item()
             for stage, maps in [("input", latency), *model.walk(latency)]:
                 assert arrays[stage].dtype == np.uint8
                 assert np.array_equal(arrays[stage], maps[0].numpy())
