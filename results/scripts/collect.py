@@ -502,14 +502,9 @@ if __name__ == "__main__":
     for page, tables in make_tables().items():
         fill(page, tables)
     for path, text in make_files().items():
-<<<<<<< HEAD
         path.write_text(text)
     pixels = {text: accuracy for text, accuracy in name_references().items() if "pixels" in text}
     pictures.draw_operations(HERE / "operations.png", find_operations(), pixels)
-=======
-        path.write_text(text, encoding="utf-8")
-    pictures.draw_operations(HERE / "operations.png", find_operations(), name_references())
->>>>>>> 00f4d39 (Raise the bounds of nir and safetensors to what the tests need; compare a decision as a number)
     pictures.draw_times(HERE / "times.png", find_times(), name_references(), find_quoted_runs())
     pictures.draw_data(HERE / "data.png", other_data.read_groups())
     pictures.draw_learning(HERE / "learning.png")
