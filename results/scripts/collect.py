@@ -502,7 +502,7 @@ if __name__ == "__main__":
     for page, tables in make_tables().items():
         fill(page, tables)
     for path, text in make_files().items():
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     pixels = {text: accuracy for text, accuracy in name_references().items() if "pixels" in text}
     pictures.draw_operations(HERE / "operations.png", find_operations(), pixels)
     pictures.draw_times(HERE / "times.png", find_times(), name_references(), find_quoted_runs())
