@@ -1,4 +1,4 @@
-"""The networks. This package imports all of its modules, which register their networks in ``MODELS``."""
+"""The networks, and users' own files. This package imports all of its modules, which register their networks."""
 
 import ast
 import hashlib
