@@ -30,8 +30,9 @@ from models import model_class
 from report.bits import describe_bits, measure_bits
 from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
-from report.export import VECTORS, export_network
+from report.export import VECTORS, collect_arrays, write_arrays
 from report.nir import write_nir
+from report.page import write_drawing_page
 from report.report import Report
 from report.run_folder import write_start
 from training.checkpoint import Checkpoint, RunRecord
@@ -55,7 +56,7 @@ def main(words: list[str]) -> int | None:
     network = load(settings)
     if settings.nir:
         write_graph(settings, network)
-    elif settings.export:
+    elif settings.export or settings.draw:
         export(settings, network)
     elif settings.predict:
         return predict(settings, network)
@@ -150,15 +151,22 @@ def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
 
 
 def export(settings: EvaluateSettings, network: TrainedNetwork) -> None:
-    """Write the network and test vectors as NumPy arrays."""
+    """Write the network and test vectors as NumPy arrays, or as a page on which images are drawn."""
     data = read_data(settings, network)
-    chosen = np.linspace(0, len(data.test_labels) - 1, min(VECTORS, len(data.test_labels))).astype(int)
+    chosen = choose_map_images(settings, data.test_labels)
+    if not len(chosen):
+        chosen = np.linspace(0, len(data.test_labels) - 1, min(VECTORS, len(data.test_labels))).astype(int)
     latencies = network.encoder.encode(data.test_images[chosen])
     bits = settings.bits[0] if settings.bits else None
-    path = Path(settings.export)
+    path = Path(settings.export or settings.draw)
     model = network.model.cpu()
-    export_network(path, model, network.encoder, network.class_names, latencies, bits)
-    print_output(f"{model.name} of {network.checkpoint.path} and {len(chosen)} test vectors are written to {path}")
+    arrays = collect_arrays(model, network.encoder, network.class_names, latencies, bits)
+    if settings.draw:
+        network.check_decides()
+        write_drawing_page(path, network, arrays=arrays, indices=chosen, test=data, settings=settings)
+    else:
+        write_arrays(path, arrays)
+    print_output(f"{model.name} of {network.checkpoint.path} and {len(chosen)} test images are written to {path}")
 
 
 def write_graph(settings: EvaluateSettings, network: TrainedNetwork) -> None:

@@ -21,27 +21,25 @@ VECTORS = 20  # test vectors
 TYPES = np.int8, np.int16, np.int32  # of whole weights: the smallest that contains all
 
 
-def export_network(
-    path: Path,
+def collect_arrays(
     model: NetworkTrainer,
     encoder: Encoder,
     class_names: tuple[str, ...],
     latencies: torch.Tensor,
     bits: int | None = None,
-) -> None:
-    """Write a network as an npz file without pickled objects.
+) -> dict:
+    """Return {name: array}, the arrays that describe a network, and its test vectors.
 
     Args:
-        encoder: the encoder, whose name, fields and fitted tensors are written.
+        encoder: the encoder, whose name, fields and fitted tensors are described.
         latencies: uint8 (N, C, H, W), the inputs of the test vectors.
         bits: the number of bits of the weights, which are then whole numbers (``report/bits.py``); None: the weights
             are those of the network.
 
-    Test vectors of floats are computed in float64. Raises InputError if the file cannot be written, and if
-    the first spike decides.
+    Test vectors of floats are computed in float64. Raises InputError if the first spike decides.
     """
     if model.decision and model.declaration[model.decision].fires:
-        raise InputError(f"--export has no decision by the first spike, so it cannot represent {model.name}")
+        raise InputError(f"--export and --draw cannot represent a decision by the first spike, as {model.name} has")
     weights = {label: layer.weight.numpy(force=True) for label, layer in model.named_layers()}
     whole_weights = {}
     if bits is None:
@@ -91,6 +89,11 @@ def export_network(
         arrays["decisions"] = network.predict(latencies).numpy(force=True)
     arrays |= {f"{name}.first_spikes": spikes.numpy(force=True) for name, spikes in maps.items()}
     arrays["description"] = np.array(json.dumps(description))
+    return arrays
+
+
+def write_arrays(path: Path, arrays: dict) -> None:
+    """Write an npz file without pickled objects. Raises InputError if it cannot be written."""
     write_atomically(path, lambda temporary: _save(temporary, arrays))
 
 

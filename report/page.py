@@ -10,6 +10,7 @@ import json
 from functools import cache
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from PIL import Image
 from encoders import name_unit
 from engine.encoder import Encoder
 from engine.stages import INPUT, Region
+from errors import InputError
+from imagesets.data_set import CHARACTERS
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
@@ -28,6 +31,7 @@ from report.map_pictures import make_color_table
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
 from report.run_folder import RunFolder, read_record
+from s1c1 import S1C1
 from utils import join_words, write_text
 
 PAGE = "index.html"
@@ -36,12 +40,12 @@ CSS_DPI = 96  # of a browser: texts of all figures are of one size
 
 
 @cache
-def load_template() -> Template:
-    """Return the compiled template of the page."""
+def load_template(name: str) -> Template:
+    """Return a compiled template of this folder."""
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = format_percent
-    return environment.get_template("page.html")
+    return environment.get_template(name)
 
 
 def write_page(folder: Path, report: Report, maps: Path | None = None, results: dict | None = None) -> Path:
@@ -64,7 +68,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
     data = {"images": images}
     if images:
         data |= collect_data(report)
-    page = load_template().render(
+    page = load_template("page.html").render(
         model=model,
         title=report.title,
         unit=unit,
@@ -87,6 +91,27 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
     return path
 
 
+def write_drawing_page(path: Path, network: Any, **more: object) -> None:
+    """Write a page on which images are drawn. The network answers in the browser, by ``draw.js``.
+
+    Args:
+        network: a ``TrainedNetwork`` that decides.
+        more: what the template ``draw.html`` also reads. ``arrays``: those of ``collect_arrays`` for some test images;
+            ``indices`` of these images in ``test``, the data set; ``settings``: those of the command.
+
+    Raises InputError if the page cannot compute the network, or if the file cannot be written.
+    """
+    model = network.model
+    encoder = network.encoder
+    if type(encoder) is not S1C1 or encoder.colours > 1:
+        raise InputError(f"the page of --draw encodes grey images by S1C1; it cannot compute {encoder}")
+    for name, stage in model.declaration.items():
+        if stage.branches:
+            raise InputError(f"the page of --draw cannot compute branches, which {name} of {model.name} has")
+    more |= {"data": collect_data(network), "network": network, "encode": encode, "characters": CHARACTERS}
+    write_text(path, load_template("draw.html").render(more))
+
+
 def collect_data(report: Report) -> dict:
     """Return what the page's script draws beside the maps of the images: stages, weights, features and colours."""
     model = report.model
@@ -96,7 +121,7 @@ def collect_data(report: Report) -> dict:
     return {
         "steps": model.time_steps,
         "classes": list(map(str, report.class_names)),
-        "stages": describe_stages(model, *report.images.shape[1:3]),
+        "stages": describe_stages(model, *model.image_size),
         "scales": report.encoder.channel_names or report.encoder.scales,
         "polar": any(polarity),
         "inputs": [[(channel, int(polarity[channel])) for channel in group] for group in groups],

@@ -506,7 +506,8 @@ class EvaluateSettings(NetworkSettings):
     program = "evaluate.py"
     usage = (
         "python evaluate.py RUN [flags]\n       python evaluate.py RUN --predict FILE …\n"
-        "       python evaluate.py RUN --nir FILE\n       python evaluate.py RUN --export FILE\n\n"
+        "       python evaluate.py RUN --nir FILE\n       python evaluate.py RUN --export FILE\n"
+        "       python evaluate.py RUN --draw FILE\n\n"
         "example: python evaluate.py latest --save-maps 1"
     )
 
@@ -535,11 +536,17 @@ class EvaluateSettings(NetworkSettings):
     export: str | None = of_output(
         None, "FILE", "export the network and 20 test vectors as NumPy arrays (.npz), for hardware and simulators"
     )
+    draw: str | None = of_output(
+        None,
+        "FILE",
+        "write a page (.html) on which an image is drawn and the network answers, in a browser, offline; --map-index "
+        "and --save-maps choose its test images",
+    )
     bits: tuple[int, ...] = of_output(
         (),
         "B",
-        "also test the network with weights of B bits, such as 8 4 2 1; with --export: one number, the bits of the "
-        "exported weights (default: floats)",
+        "also test the network with weights of B bits, such as 8 4 2 1; with --export and --draw: one number, the bits "
+        "of the written weights (default: floats)",
         range=(1, 16),
     )
 
@@ -549,10 +556,12 @@ class EvaluateSettings(NetworkSettings):
             self._refuse_groups(("data", "output"), "has no effect beside --predict")
         elif self.nir:
             self._refuse_groups(("data", "prediction", "output"), "has no effect beside --nir", {"nir"})
-        elif self.export:
-            self._refuse_groups(("prediction", "output"), "has no effect beside --export", {"export", "bits"})
+        elif self.export or self.draw:
+            flag = "draw" if self.draw else "export"
+            used = {flag, "bits", "save_maps", "map_index"}
+            self._refuse_groups(("prediction", "output"), f"has no effect beside --{flag}", used)
             if len(self.bits) > 1:
-                self.refuse("bits", f"takes one number beside --export, not {len(self.bits)}")
+                self.refuse("bits", f"takes one number beside --{flag}, not {len(self.bits)}")
         else:
             self._refuse_groups(("prediction",), "needs --predict")
 

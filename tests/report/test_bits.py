@@ -19,7 +19,7 @@ from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
 from models import build_model, network_names
 from network_trainer import NetworkTrainer
 from report.bits import quantize, to_whole_weights
-from report.export import export_network
+from report.export import collect_arrays, write_arrays
 from s1c1 import S1C1
 
 TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
@@ -83,7 +83,7 @@ def test_numpy_alone_reproduces_the_test_vectors(name, bits, latencies, tmp_path
 
 
 def assert_reproduced(model, latencies, bits, path):
-    export_network(path, model, S1C1(), tuple("0123456789"), latencies[:2], bits)
+    write_arrays(path, collect_arrays(model, S1C1(), tuple("0123456789"), latencies[:2], bits))
     words = [sys.executable, ROOT / "tutorial" / "read_export.py", path]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

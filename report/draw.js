@@ -1,0 +1,348 @@
+// The network of the page, a paper, and the way from a drawing to the image of the network. The functions of the network
+// have the names and the order of tutorial/read_export.py. A map contains the time step of each neuron's only spike, and
+// run.steps for silence, in the order (channel, row, column). A picture is { shape: [rows, columns], bytes: values }.
+
+const exported = JSON.parse($("exported").textContent), network = JSON.parse(exported.description);
+const Types = { "|u1": Uint8Array, "|i1": Int8Array, "<i2": Int16Array, "<i4": Int32Array, "<f4": Float32Array };
+// Sums of floats are rounded after each addition, as those of the kernels; sums of whole weights are exact.
+const Numbers = network.bits ? Float64Array : Float32Array;
+const shapes = Object.fromEntries(run.stages.map(({ name, size, parts: [{ count }] }) => [name, [count, ...size]]));
+const layers = network.stages.map(prepare);
+const [height, width] = run.stages[0].size, blank = new Uint8Array(height * width), pictures = unpack(exported.pictures);
+run.images = exported.labels.map((label, i) => ({
+  label, index: exported.indices[i], decision: exported.decisions[i],
+  picture: { shape: [height, width], bytes: pictures.subarray(i * blank.length, (i + 1) * blank.length) },
+}));
+run.images.unshift({ picture: { shape: [height, width], bytes: blank } });  // the drawing
+
+// Add to a stage the shapes of its maps and, as the kernels do, weights as rows (C, k, k) of F numbers.
+function prepare({ name, inputs, convolutions: [conv] = [{}], ...stage }) {
+  const layer = { ...stage, ...conv, name, inputs, below: shapes[inputs[0]], shape: shapes[name], decides: name === network.decision };
+  if (!conv.label) return layer;
+  const { limit, lowest: least, type, shape: [features, channels, kernel], bytes: text } = exported.weights[conv.label];
+  const floats = Numbers.from(new Types[type](unpack(text).buffer), value => value + least), synapses = channels * kernel * kernel;
+  if (stage.kind === "SpikingDense") layer.below = [channels, 1, 1];
+  else run.weights[conv.label] = { shape: [features, channels, kernel], floats, low: Math.min(0, lowest(floats)), high: Math.max(1, highest(floats)) };
+  layer.weights = new Numbers(floats.length).map((_, i) => floats[i % features * synapses + (i / features | 0)]);
+  const thresholds = [conv.threshold].flat(), first = limit ?? lowest(thresholds);
+  layer.start = Numbers.from({ length: features }, (_, f) => first - (thresholds[f] ?? thresholds[0]));
+  [layer.limit] = Numbers.of(first);
+  return layer;
+}
+
+// The spikes of S1C1, see s1c1.py. All sums are whole numbers below 2^53, so they are exact in any order.
+function encode({ shape: [rows, columns], bytes: image }) {
+  const { radius, border } = network.encoder, [kernels, windows, thresholds] = exported.filters, area = rows * columns;
+  const half = highest(windows) >> 1, wide = columns + 2 * half, clamp = (value, end) => Math.max(0, Math.min(end - 1, value));
+  const padded = Float64Array.from({ length: (rows + 2 * half) * wide }, (_, p) => {
+    const y = (p / wide | 0) - half, x = p % wide - half, isInside = y >= 0 && y < rows && x >= 0 && x < columns;
+    return isInside || border === "edge" ? image[clamp(y, rows) * columns + clamp(x, columns)] : 0;
+  });
+  const intensities = new Float64Array(2 * kernels.length * area), relative = new Float64Array(intensities.length);
+  windows.forEach((window, f) => {
+    for (let p = 0; p < area; p++) {
+      let response = 0, at = ((p / columns | 0) + half - (window >> 1)) * wide + p % columns + half - (window >> 1);
+      for (let j = 0; j < window; j++, at += wide)
+        for (let i = 0; i < window; i++) response += padded[at + i] * kernels[f][j][i];
+      if (response > 0 && response >= thresholds[f][0]) intensities[2 * f * area + p] = response;
+      if (response < 0 && -response >= thresholds[f][1]) intensities[(2 * f + 1) * area + p] = -response;
+    }
+  });
+  const ranked = [...intensities.keys()].filter(i => intensities[i]);
+  for (const i of ranked) {
+    const y = i % area / columns | 0, x = i % area % columns, top = clamp(y - radius, rows), left = clamp(x - radius, columns);
+    const bottom = clamp(y + radius, rows), right = clamp(x + radius, columns);
+    let sum = 0;
+    for (let line = top; line <= bottom; line++)
+      for (let at = i - i % area + line * columns + left, end = at + right - left; at <= end; at++) sum += intensities[at];
+    relative[i] = intensities[i] / sum * (border === "edge" ? (bottom - top + 1) * (right - left + 1) : 1);
+  }
+  ranked.sort((a, b) => relative[b] - relative[a] || a - b);
+  const latency = new Uint8Array(intensities.length).fill(run.steps), perBin = Math.max(1, ranked.length / run.steps | 0);
+  ranked.slice(0, perBin * run.steps).forEach((i, rank) => latency[i] = rank / perBin | 0);
+  return latency;
+}
+
+// The spikes (channel, row, column) of each time step, in the order in which the kernels add them: by row, column, channel.
+function sortByTime(latency, [channels, rows, columns]) {
+  const spikes = Array.from({ length: run.steps }, () => []);
+  for (let y = 0; y < rows; y++)
+    for (let x = 0; x < columns; x++)
+      for (let c = 0; c < channels; c++) spikes[latency[(c * rows + y) * columns + x]]?.push(c, y, x);
+  return spikes;
+}
+
+// Add the weights of spikes to potentials, rows (Ho, Wo) of F numbers.
+function addWeights(potentials, spikes, { kernel, padding, weights, shape: [features, height, width] }) {
+  for (let s = 0; s < spikes.length; s += 3) {
+    const c = spikes[s], y = spikes[s + 1] + padding, x = spikes[s + 2] + padding;
+    for (let ky = Math.max(0, y - height + 1); ky <= Math.min(kernel - 1, y); ky++)
+      for (let kx = Math.max(0, x - width + 1); kx <= Math.min(kernel - 1, x); kx++) {
+        const to = ((y - ky) * width + x - kx) * features, from = ((c * kernel + ky) * kernel + kx) * features;
+        for (let f = 0; f < features; f++) potentials[to + f] += weights[from + f];
+      }
+  }
+}
+
+function fire(latency, layer) {
+  const { start, limit, shape: [features, height, width] } = layer, area = height * width;
+  const first = new Uint8Array(features * area).fill(run.steps), potentials = new Numbers(features * area);
+  for (let at = 0; at < potentials.length; at += features) potentials.set(start, at);
+  sortByTime(latency, layer.below).forEach((spikes, t) => {
+    addWeights(potentials, spikes, layer);
+    for (let position = 0, at = 0; spikes.length && position < area; position++)
+      for (let f = 0; f < features; f++, at++)
+        if (potentials[at] > limit && first[f * area + position] > t) first[f * area + position] = t;
+  });
+  return first;
+}
+
+// The spikes that fewer than this share of the features precede at their position.
+function inhibit(latency, { share, shape: [features, height, width] }) {
+  const rank = Math.ceil(+(share * features).toFixed(9)), area = height * width;
+  const last = Array.from({ length: area }, (_, p) => Uint8Array.from({ length: features }, (_, f) => latency[f * area + p]).sort()[rank - 1]);
+  return latency.map((t, i) => t <= last[i % area] ? t : run.steps);
+}
+
+function pool(latency, { size, padding, rank, below: [, rows, columns], shape: [features, height, width] }) {
+  const window = new Uint8Array(size * size);
+  return new Uint8Array(features * height * width).map((_, i) => {
+    const f = i / (height * width) | 0, top = (i / width | 0) % height * size - padding, left = i % width * size - padding;
+    for (let w = 0; w < window.length; w++) {
+      const y = top + (w / size | 0), x = left + w % size, isInside = y >= 0 && y < rows && x >= 0 && x < columns;
+      window[w] = isInside ? latency[(f * rows + y) * columns + x] : run.steps;
+    }
+    return rank === 1 ? Math.min(...window) : window.sort()[rank - 1];
+  });
+}
+
+// The map that a SpikingDense reads; a level contains only the spikes before a time step.
+function join(maps, levels) {
+  const all = Uint8Array.from(maps.flatMap(map => [...map]));
+  return Uint8Array.from([...levels.flatMap(level => [...all.map(t => t < level ? t : run.steps)]), ...all]);
+}
+
+// The potentials (F, Ho, Wo) at the last time step. There, only whether an input has spiked counts.
+function addAll(latency, layer) {
+  const { shape: [features, height, width] } = layer, area = height * width, rows = new Numbers(features * area);
+  addWeights(rows, sortByTime(latency.map(t => t < run.steps ? 0 : t), layer.below)[0], layer);
+  return rows.map((_, i) => rows[i % area * features + (i / area | 0)]);
+}
+
+// The class of the first feature with the highest potential; -1, silence, if none is above 0.
+function vote(potentials) {
+  const peak = highest(potentials);
+  return peak > 0 ? potentials.indexOf(peak) * run.classes.length / potentials.length | 0 : -1;
+}
+
+// Compute the maps, the potentials and the decision of a picture.
+function answer(picture) {
+  const maps = { input: encode(picture) };
+  let floats;
+  for (const layer of layers) {
+    const below = layer.inputs.map(name => maps[name]), latency = layer.levels && layer.kind === "SpikingDense" ? join(below, layer.levels) : below[0];
+    if (layer.decides) floats = addAll(latency, layer);
+    else maps[layer.name] = (layer.weights ? fire : layer.share ? inhibit : pool)(latency, layer);
+  }
+  return { picture, maps, potentials: { potentials: { floats } }, decision: vote(floats) };
+}
+
+// ---- From the drawing to the image: the steps of imagesets/image_files.py, which evaluate.py --predict applies.
+
+// Round halves to even numbers, as Python does.
+function round(value) {
+  const up = Math.round(value);
+  return up - value === 0.5 && up % 2 ? up - 1 : up;
+}
+
+function transpose({ shape: [rows, columns], bytes: values }) {
+  return { shape: [columns, rows], bytes: values.map((_, i) => values[i % rows * columns + (i / rows | 0)]) };
+}
+
+// Stretch the rows of floats bilinearly, as Pillow does: if they become shorter, pixels are averaged.
+function stretchRows({ shape: [rows, columns], bytes: values }, length) {
+  const stretched = new Float32Array(rows * length), scale = columns / length, reach = Math.max(1, scale);
+  for (let i = 0; i < length; i++) {
+    const middle = (i + 0.5) * scale, first = Math.max(0, middle - reach + 0.5 | 0), end = Math.min(columns, middle + reach + 0.5 | 0);
+    const taps = Array.from({ length: end - first }, (_, x) => Math.max(0, 1 - Math.abs((x + first - middle + 0.5) / reach)));
+    const total = taps.reduce((a, b) => a + b);
+    for (let y = 0; y < rows; y++)
+      stretched[y * length + i] = taps.reduce((sum, tap, x) => sum + tap / total * values[y * columns + first + x], 0);
+  }
+  return { shape: [rows, length], bytes: stretched };
+}
+
+// Smooth rows by a Gaussian of σ = 1, which ends at 4 σ; beyond its ends, a row is mirrored.
+function smoothRows({ shape: [rows, columns], bytes: values }) {
+  const taps = [0, 1, 2, 3, 4].map(d => Math.exp(-d * d / 2)), total = 2 * taps.reduce((a, b) => a + b) - taps[0];
+  const smooth = new Float32Array(values.length), row = new Float64Array(columns + 8);
+  for (let y = 0; y < rows; y++) {
+    for (let x = -4; x < columns + 4; x++) row[x + 4] = values[y * columns + (x < 0 ? -1 - x : x < columns ? x : 2 * columns - 1 - x)];
+    for (let x = 0; x < columns; x++) {
+      let sum = row[x + 4] * (taps[0] / total);
+      for (let d = 4; d > 0; d--) sum += (row[x + 4 - d] + row[x + 4 + d]) * (taps[d] / total);
+      smooth[y * columns + x] = sum;
+    }
+  }
+  return { shape: [rows, columns], bytes: smooth };
+}
+
+// The median of the outermost pixels, with each corner twice.
+function findBorder({ shape: [rows, columns], bytes: values }) {
+  const sides = [...values.subarray(0, columns), ...values.subarray((rows - 1) * columns)];
+  for (let y = 0; y < rows; y++) sides.push(values[y * columns], values[(y + 1) * columns - 1]);
+  sides.sort((a, b) => a - b);
+  return Math.fround((sides[rows + columns - 1] + sides[rows + columns]) / 2);
+}
+
+// Return the ink in the form of MNIST: scaled to a box, and with its centre of mass in the middle.
+function centreCharacter({ shape, bytes: drawn }, height, width, notes) {
+  let pixels = { shape, bytes: Float32Array.from(drawn) };
+  if (Math.min(...shape) > 40) pixels = smoothRows(transpose(smoothRows(transpose(pixels))));
+  const border = findBorder(pixels), image = new Uint8Array(height * width), [, columns] = shape;
+  let ink = pixels.bytes.map(value => value - border);
+  if (-lowest(ink) > highest(ink)) {
+    ink = ink.map(value => -value);
+    notes.push("inverted: it was dark on light");
+  }
+  const contrast = highest(ink), xs = [], ys = [];
+  if (contrast < 6) {
+    notes.push("nothing to see: no ink found");
+    return image;
+  }
+  ink.forEach((value, i) => { if (value > contrast / 2) xs.push(i % columns), ys.push(i / columns | 0); });
+  const top = lowest(ys), left = lowest(xs), high = highest(ys) - top + 1, wide = highest(xs) - left + 1;
+  const box = new Float32Array(high * wide);
+  ys.forEach((y, i) => box[(y - top) * wide + xs[i] - left] = ink[y * columns + xs[i]]);
+
+  const scale = Math.min(round(20 / 28 * height) / high, round(20 / 28 * width) / wide);
+  const narrow = transpose(stretchRows({ shape: [high, wide], bytes: box }, Math.max(1, round(wide * scale))));
+  const { shape: [lines, length], bytes: character } = transpose(stretchRows(narrow, Math.max(1, round(high * scale))));
+  const strong = character.filter(value => value > highest(character) / 4).sort(), rank = (strong.length - 1) * 0.9;
+  const below = strong[Math.floor(rank)], above = strong[Math.ceil(rank)];
+  const factor = Math.fround(255 / Math.fround(below + (above - below) * (rank % 1)));
+  const levels = character.map(value => round(Math.min(255, Math.max(0, Math.fround(factor * value)))));
+  let sum = 0, y = 0, x = 0;
+  levels.forEach((level, i) => { sum += level, y += level * (i / length | 0), x += level * (i % length); });
+  const place = (middle, side, room) => round(Math.min(Math.max(room / 2 - middle, 0), room - side));
+  const down = place(y / sum, lines, height), right = place(x / sum, length, width);
+  levels.forEach((level, i) => image[(down + (i / length | 0)) * width + right + i % length] = level);
+  return image;
+}
+
+// ---- The paper. It is finer than the image, whose pixels are squares of fine × fine pixels of the paper.
+
+const paper = $("paper"), brush = paper.getContext("2d", { willReadFrequently: true });
+const fine = Math.max(1, Math.floor(280 / Math.max(height, width)));
+const [ground, ink] = findBorder(run.images[1].picture) > 127 ? ["#fff", "#000"] : ["#000", "#fff"];
+const pen = { x: width * fine / 2, y: height * fine / 2, isDown: false, erases: false };
+const before = [];  // what undo restores: [pixels of the paper, number of the test image from which the drawing started]
+let source = 0, drawing = null, isWaiting = false;  // drawing: the last one, as in before
+
+function readPaper() {
+  const pixels = brush.getImageData(0, 0, paper.width, paper.height).data;
+  return { shape: [paper.height, paper.width], bytes: new Uint8Array(pixels.length / 4).map((_, i) => pixels[4 * i]) };
+}
+
+// Return the image of the network, and a note on how the drawing was changed. What is drawn on a test image stays in its place.
+function readImage(picture) {
+  const notes = [];
+  if (source || !$("centred").checked) {
+    const sums = new Float64Array(height * width);
+    picture.bytes.forEach((value, i) => sums[(i / paper.width / fine | 0) * width + (i % paper.width / fine | 0)] += value);
+    return [Uint8Array.from(sums, sum => round(sum / fine ** 2)), source ? "not moved" : `averaged over ${fine}×${fine} pixels`];
+  }
+  if (lowest(picture.bytes) === highest(picture.bytes)) return [new Uint8Array(height * width), "nothing to see: all pixels are equal"];
+  notes.push(`scaled from ${paper.width}×${paper.height} and centred as MNIST's digits`);
+  return [centreCharacter(picture, height, width, notes), notes.join(", ")];
+}
+
+// Answer what is on the paper.
+function update() {
+  const begin = performance.now(), [image, note] = readImage(readPaper());
+  const isWhole = source && bytes(run.images[source].picture).every((value, i) => value === image[i]), number = isWhole ? source : 0;
+  const found = Object.assign(run.images[number], answer({ shape: [height, width], bytes: image }));
+  const { floats } = found.potentials.potentials;
+  $("decision").textContent = run.classes[found.decision] ?? "silent";
+  $("label").textContent = number ? `label ${run.classes[found.label]}` : "";
+  $("note").textContent = number ? `test image ${found.index}` : note;
+  $("seen").replaceChildren(paint(found.picture));
+  $("votes").replaceChildren(tabulatePeaks(found, floats, floats.length / run.classes.length));
+  if (!number) {
+    drawing = copyPaper();
+    $("images").children[0].querySelector("canvas").replaceWith(paint(found.picture));
+  }
+  set({ image: number });
+  $("took").textContent = `${(performance.now() - begin).toFixed(0)} ms`;
+}
+
+function later() {
+  if (!isWaiting) requestAnimationFrame(() => { isWaiting = false; update(); });
+  isWaiting = true;
+}
+
+// Put a test image on the paper; 0: nothing.
+function start(number) {
+  source = number;
+  brush.fillStyle = ground;
+  brush.fillRect(0, 0, paper.width, paper.height);
+  brush.imageSmoothingEnabled = false;
+  if (number) brush.drawImage(paint(run.images[number].picture), 0, 0, paper.width, paper.height);
+  update();
+}
+
+const copyPaper = () => [brush.getImageData(0, 0, paper.width, paper.height), source];
+
+function remember() {
+  before.push(copyPaper());
+  if (before.length > 30) before.shift();
+}
+
+function restore([pixels, number]) {
+  source = number;
+  brush.putImageData(pixels, 0, 0);
+  update();
+}
+
+// Move the pen, and draw if it is down.
+function move(x, y, draws) {
+  Object.assign(brush, { lineCap: "round", lineWidth: $("width").value * fine / 10, strokeStyle: pen.erases ? ground : ink });
+  brush.beginPath();
+  brush.moveTo(draws ? pen.x : x, draws ? pen.y : y);
+  Object.assign(pen, { x: Math.max(0, Math.min(paper.width - 1, x)), y: Math.max(0, Math.min(paper.height - 1, y)) });
+  brush.lineTo(pen.x, pen.y);
+  if (pen.isDown) brush.stroke(), later();
+  $("tip").style.cssText = `left: ${100 * pen.x / paper.width}%; top: ${100 * pen.y / paper.height}%`;
+  $("tip").className = pen.isDown ? "down" : "";
+}
+
+const point = event => [event.offsetX * paper.width / paper.clientWidth, event.offsetY * paper.height / paper.clientHeight];
+paper.onpointerdown = event => {
+  if (!event.isPrimary || event.button) return;
+  remember();
+  paper.setPointerCapture(event.pointerId);
+  pen.isDown = true;
+  move(...point(event), false);
+};
+paper.onpointermove = event => {
+  if (event.isPrimary && pen.isDown && event.buttons) event.getCoalescedEvents().forEach(each => move(...point(each), true));
+};
+paper.onpointerup = paper.onpointercancel = () => { pen.isDown = false; };
+paper.onkeydown = event => {
+  const [x, y] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1], " ": [0, 0] }[event.key] ?? [];
+  if (x === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+  event.preventDefault();
+  event.stopPropagation();  // the same keys change the time step and the feature
+  if (event.key === " " && (pen.isDown = !pen.isDown)) remember();
+  move(pen.x + x * fine, pen.y + y * fine, true);
+  $("pen-state").textContent = `pen ${pen.isDown ? "down" : "up"}, column ${pen.x / fine | 0}, row ${pen.y / fine | 0}`;
+};
+paper.onblur = () => { pen.isDown = false; };
+$("clear").onclick = () => { remember(); start(0); };
+$("undo").onclick = () => { if (before.length) restore(before.pop()); };
+$("eraser").onclick = () => $("eraser").setAttribute("aria-pressed", pen.erases = !pen.erases);
+$("centred").onchange = update;
+listImages();
+[...$("images").children].forEach((button, number) => button.onclick = () => { remember(), number ? start(number) : restore(drawing); });
+Object.assign(paper, { width: width * fine, height: height * fine });
+start(0);

@@ -1,0 +1,152 @@
+"""The page on which images are drawn: whole, by itself, and with the network's spikes and decisions in a browser."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.browser import answer_in_browser, centre_in_browser, find_browser
+from support.refusals import assert_refuses, refuses
+
+import evaluate
+import imagesets
+from engine.rules import STDP, MarginRule
+from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
+from imagesets.image_files import read_image
+from models import build_model
+from network_trainer import NetworkTrainer
+from report.bits import quantize
+from report.export import collect_arrays
+from report.page import write_drawing_page
+from s1c1 import S1C1
+from training.trained import TrainedNetwork
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
+NAMES = ("</script>", "&amp;", *"23456789")
+
+
+class Own(NetworkTrainer):
+    """A user's network: all kinds of stages that the page computes, and negative weights."""
+
+    name, aliases = "own", ()
+
+    def build(self, num_classes):
+        return {
+            "c0": Pool(2, rank=3),
+            "s1": SpikingConv(7, 3, threshold=3, rule=STDP(winners=2, radius=1, bounds=(-0.5, 1.0))),
+            "i1": Inhibit(0.3),
+            "c1": Pool(3, padding=1),
+            "s2": SpikingDense(3 * num_classes, levels=(4, 9), rule=MarginRule(), inputs=("c0", "c1")),
+        }
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Images of each class, (N, 28, 28)."""
+    return imagesets.load("digits").test_images[:40]
+
+
+def write(path, model, encoder, images, bits=None):
+    """Write the page of a network, with these images."""
+    checkpoint = SimpleNamespace(path=Path("best.safetensors"), run=SimpleNamespace(class_names=NAMES, dataset="mnist"))
+    network = TrainedNetwork(checkpoint, model, encoder)
+    arrays = collect_arrays(model, encoder, NAMES, encoder.encode(images), bits)
+    test = SimpleNamespace(name="digits", test_images=images, test_labels=np.arange(len(images)) % 10)
+    settings = SimpleNamespace(bits=(bits,) if bits else (), command_line="evaluate.py latest --draw <page>.html")
+    write_drawing_page(path, network, arrays=arrays, indices=np.arange(len(images)), test=test, settings=settings)
+
+
+def test_it_is_whole_and_loads_nothing(tmp_path, digits):
+    write(tmp_path / "page.html", build_model("mozafari2018"), S1C1(), digits[:5])
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert not re.findall(r"<(?:link|img|iframe)|(?:src|href)=|@import|fetch\(|https?:", text)
+    assert text.count("<script") == text.count("</script>") == 3
+    data = json.loads(re.search(r'id="data">(.*)</script>', text)[1])
+    assert data["classes"] == list(NAMES)
+    exported = json.loads(re.search(r'id="exported">(.*?)</script>', text, re.DOTALL)[1])
+    assert exported["labels"] == [0, 1, 2, 3, 4]
+    assert exported["weights"]["s2"]["shape"] == [250, 30, 3, 3]
+    assert [stage["name"] for stage in json.loads(exported["description"])["stages"]] == ["s1", "c1", "s2", "c2", "s3"]
+
+
+def test_networks_that_it_cannot_compute_are_refused(tmp_path, digits):
+    path = tmp_path / "page.html"
+    for name in ("inception2024", "majority2024"):
+        with refuses("branches"):
+            write(path, build_model(name), S1C1(), digits[:1])
+    with refuses("S1C1"):
+        coloured = np.repeat(digits[:1, ..., None], 3, 3)
+        write(path, build_model("mozafari2018", in_channels=18), S1C1(colours=3), coloured)
+    assert not path.exists()
+
+
+def test_the_command(tmp_path, capsys):
+    path = tmp_path / "page.html"
+    words = ["--bits", "8", "--map-index", "3", "7", "--threads", "1"]
+    assert evaluate.main([str(TRAINED), "--draw", str(path), *words]) == 0
+    assert str(path) in capsys.readouterr().out
+    assert 1e6 < path.stat().st_size < 2e6
+    exported = json.loads(re.search(r'id="exported">(.*?)</script>', path.read_text(), re.DOTALL)[1])
+    assert (exported["indices"], exported["labels"]) == ([3, 7], imagesets.load("mnist").test_labels[[3, 7]].tolist())
+    for more, about in (("--bits 8 4", "--bits"), ("--scores", "--scores"), ("--export x.npz", "--export")):
+        assert_refuses(evaluate.main, f"{TRAINED} --draw {tmp_path / 'other.html'} {more}", about, capsys)
+    majority = TRAINED.with_name("majority2024.safetensors")
+    assert_refuses(evaluate.main, f"{majority} --draw {tmp_path / 'other.html'}", "branches", capsys)
+    assert not (tmp_path / "other.html").exists()
+
+
+def test_the_page_of_the_documentation():
+    text = (ROOT / "docs" / "draw.html").read_text(encoding="utf-8")
+    assert len(text) < 2e6
+    assert "mozafari2018_margin" in text
+
+
+needs_browser = pytest.mark.skipif(find_browser() is None, reason="there is no Chromium to compute with")
+
+
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.parametrize(
+    ("name", "bits"), [("mozafari2018", None), ("mozafari2018", 8), ("adapted", None), ("own", None), ("own", 3)]
+)
+def test_the_browser_computes_the_same_spikes_potentials_and_decisions(name, bits, tmp_path, digits):
+    encoder = S1C1(border="edge", radius=5) if name == "own" else S1C1()
+    if name == "own":
+        model = Own()
+    else:
+        model = build_model("mozafari2018", overrides={"s1.rule.target": 0.8} if name == "adapted" else {})
+        model.stages["s1"].weight.sub_(0.3)
+    if name == "adapted":
+        model.stages["s1"].raised.copy_(torch.linspace(0.1, 20, 30))
+    images = np.concatenate([digits[:6], np.zeros((1, 28, 28), np.uint8)])
+    write(tmp_path / "page.html", model, encoder, images, bits)
+    decisions, details, _ = answer_in_browser(tmp_path / "page.html", images, len(images))
+    network = model if bits is None else quantize(model, bits)[0]
+    latencies = encoder.encode(images)
+    assert decisions.tolist() == network.predict(latencies).tolist()
+    assert decisions[-1] == -1
+    below = [name for name in network.declaration if name != network.decision]
+    maps = {"input": latencies, **dict(network.walk(latencies, below))}
+    gathered = network.map_of(latencies, network.input_name(network.decision))[:]
+    peaks = network.stages[network.decision].peaks(gathered).numpy()
+    for i, found in enumerate(details):
+        for stage, latency in maps.items():
+            assert np.array_equal(found[stage], latency[i].numpy().ravel()), stage
+        potentials = found["potentials"].reshape(peaks.shape[1], -1)
+        assert np.array_equal(potentials.max(1), peaks[i])
+
+
+@pytest.mark.slow
+@needs_browser
+def test_the_browser_centres_drawings_as_the_command_does(tmp_path, digits):
+    write(tmp_path / "page.html", build_model("mozafari2018"), S1C1(), digits[:1])
+    drawn = digits[:8].repeat(10, 1).repeat(10, 2)
+    drawn[1::2] = np.roll(drawn[1::2] // 2, 40, 2)
+    expected = [read_image(Image.fromarray(picture), 28, 28, centred=True)[0] for picture in drawn]
+    found = centre_in_browser(tmp_path / "page.html", drawn)
+    assert np.abs(found.astype(int) - expected).max() <= 1  # exponentials of the browser may be rounded otherwise

@@ -1,0 +1,88 @@
+"""Compute in a headless Chromium with the script of a page. The browser is offline: the page is a file."""
+
+import base64
+import html
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+# decisions of all pictures; of the first ones, the maps and potentials in base64; milliseconds of each answer
+ANSWER = """
+const toText = array => {
+  let text = "";
+  for (const byte of new Uint8Array(array.buffer)) text += String.fromCharCode(byte);
+  return btoa(text);
+};
+const pixels = unpack(given.pixels), area = height * width, decisions = [], details = [], times = [];
+for (let i = 0; i < given.count; i++) {
+  const picture = { shape: [height, width], bytes: pixels.subarray(i * area, (i + 1) * area) };
+  const begin = performance.now(), { decision, maps, potentials } = answer(picture);
+  times.push(performance.now() - begin);
+  decisions.push(decision);
+  if (i < given.details) {
+    const stages = Object.fromEntries(Object.entries(maps).map(([name, map]) => [name, toText(map)]));
+    details.push({ maps: stages, potentials: toText(Float64Array.from(potentials.potentials.floats)) });
+  }
+}
+return { decisions, details, times };
+"""
+READ = """
+const pixels = unpack(given.pixels), [rows, columns] = given.shape, area = rows * columns;
+const images = Array.from({ length: given.count }, (_, i) => {
+  const picture = { shape: [rows, columns], bytes: pixels.subarray(i * area, (i + 1) * area) };
+  return [...centreCharacter(picture, height, width, [])];
+});
+return { images, size: [height, width] };
+"""
+
+
+def find_browser():
+    """Return the path of a Chromium, or None."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def compute_in_browser(page, body, given):
+    """Return what the JavaScript ``body`` returns, which reads ``given`` and all that the page declares, as JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "page.html"
+        script = f"""<pre id="found"></pre><script>
+        const given = {json.dumps(given)};
+        document.getElementById("found").textContent = JSON.stringify((() => {{ {body} }})());
+        </script>"""
+        copy.write_text(Path(page).read_text(encoding="utf-8") + script, encoding="utf-8")
+        words = [find_browser(), *FLAGS, f"--user-data-dir={folder}/profile", "--dump-dom", copy.as_uri()]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    (found,) = re.findall(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
+    return json.loads(html.unescape(found))
+
+
+def answer_in_browser(page, images, details):
+    """Return the page's answers to images, uint8 (N, H, W).
+
+    Returns decisions int (N,), a dict {stage: map (F, H, W), "potentials": float64 (F, Ho, Wo)} of flat arrays for each
+    of the first ``details`` images, and the milliseconds of each answer, float (N,).
+    """
+    pixels = base64.b64encode(images.tobytes()).decode()
+    found = compute_in_browser(page, ANSWER, {"pixels": pixels, "count": len(images), "details": details})
+    described = []
+    for each in found["details"]:
+        maps = {name: np.frombuffer(base64.b64decode(text), np.uint8) for name, text in each["maps"].items()}
+        described.append({**maps, "potentials": np.frombuffer(base64.b64decode(each["potentials"]))})
+    return np.array(found["decisions"]), described, np.array(found["times"])
+
+
+def centre_in_browser(page, pictures):
+    """Return the network's images, uint8 (N, H, W), of pictures of characters, uint8 (N, rows, columns)."""
+    pixels = base64.b64encode(pictures.tobytes()).decode()
+    found = compute_in_browser(page, READ, {"pixels": pixels, "count": len(pictures), "shape": pictures.shape[1:]})
+    return np.array(found["images"], np.uint8).reshape(-1, *found["size"])
