@@ -13,16 +13,15 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from support.browser import BROWSERS, FLAGS, find_browser
+
 WIDE, SMALL = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 SCREENS = {
     "wide": {"viewport": WIDE}, "dark": {"viewport": WIDE, "color_scheme": "dark"},
     "phone": {"viewport": SMALL, "device_scale_factor": 2, "is_mobile": True, "has_touch": True},
 }  # fmt: skip
-BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-proxy-server",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 
 @contextmanager
@@ -32,7 +31,7 @@ def open_chromium():
         from playwright.sync_api import sync_playwright
     except ImportError:
         sys.exit("playwright is missing: pip install playwright")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = find_browser()
     if path is None:
         sys.exit(f"no Chromium found ({', '.join(BROWSERS)}): apt-get install chromium, or your system's way")
     with sync_playwright() as playwright:

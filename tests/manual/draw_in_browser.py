@@ -1,0 +1,172 @@
+"""Compare the page of ``evaluate.py --draw`` with the network, and draw on it: ``tests/manual/draw_in_browser.py RUN``.
+
+RUN is the folder of a run on MNIST, or a checkpoint. In headless Chromium, the page decides test images. Its decisions,
+first spikes, potentials and the network's images of drawings are compared with those of Python, for the page of floats
+and for that of 8 bits. Then the page is drawn on with the mouse, the keyboard and a finger, which needs playwright
+(pip). ``--screenshots DIR`` saves pictures: a digit, a wrong decision, silence, dark, on a phone.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+from page_in_browser import SCREENS, check, open_chromium  # noqa: E402
+from support.browser import answer_in_browser, centre_in_browser  # noqa: E402
+
+import evaluate  # noqa: E402
+import imagesets  # noqa: E402
+from imagesets.image_files import read_image  # noqa: E402
+from report.bits import quantize  # noqa: E402
+from results.scripts.draw_digits import ink  # noqa: E402
+from training.trained import load_network  # noqa: E402
+
+COMPARED = 20  # images of which all first spikes are compared
+DRAWINGS = 100
+FIRST_WRONG = 10  # the page's images: ten that the network may decide, then wrong decisions
+TWO = [(0.3, 0.3), (0.45, 0.2), (0.65, 0.25), (0.68, 0.4), (0.5, 0.6), (0.3, 0.78), (0.75, 0.78)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--screenshots", type=Path, metavar="DIR")
+    args = parser.parse_args()
+    network = load_network(args.run)
+    data = imagesets.load("mnist")
+    images, labels = data.test_images[: args.images], data.test_labels[: args.images]
+    latencies = network.encoder.encode(images)
+    wrong = np.flatnonzero(network.model.predict(latencies).numpy() != labels)[:5]
+    shown = [str(index) for index in (*range(FIRST_WRONG), *wrong)]
+    with tempfile.TemporaryDirectory() as folder:
+        for bits in (None, 8):
+            page = Path(folder) / f"draw-{bits}.html"
+            words = [args.run, "--draw", str(page), *(["--bits", str(bits)] if bits else []), "--map-index", *shown]
+            check(evaluate.main(words) == 0, "the page is written")
+            model = quantize(network.model, bits)[0] if bits else network.model
+            compare(page, model, images, latencies)
+        rng = np.random.default_rng(1)
+        drawings = np.stack([draw(i % 10, rng) for i in range(DRAWINGS)])
+        size = images.shape[1:]
+        expected = np.stack([read_image(Image.fromarray(picture), *size, centred=True)[0] for picture in drawings])
+        differences = centre_in_browser(page, drawings) != expected
+        equal = DRAWINGS - differences.any((1, 2)).sum()
+        print(f"drawings: {equal} of {DRAWINGS} equal images, {differences.sum()} other pixels")
+        operate(page, args.screenshots)
+
+
+def compare(page, model, images, latencies):
+    """Print how many decisions, first spikes and potentials of the page and of Python are equal."""
+    decisions, details, times = answer_in_browser(page, images, COMPARED)
+    equal = (decisions == model.predict(latencies).numpy()).sum()
+    print(f"{page.name}: {page.stat().st_size / 1e6:.2f} MB, {equal} of {len(images)} equal decisions")
+    print(f"  an answer takes {np.median(times):.1f} ms (median) and {times.max():.1f} ms (longest)")
+    first = latencies[:COMPARED]
+    maps = {"input": first, **dict(model.walk(first, [name for name in model.declaration if name != model.decision]))}
+    for name, expected in maps.items():
+        found = np.stack([each[name] for each in details])
+        other = (found != expected.numpy().reshape(found.shape)).sum()
+        print(f"  {name}: {other} of {found.size:,} first spikes differ")
+    peaks = model.stages[model.decision].peaks(model.map_of(first, model.input_name(model.decision))[:]).numpy()
+    found = np.stack([each["potentials"].reshape(peaks.shape[1], -1).max(1) for each in details])
+    print(f"  {(found != peaks).sum()} of {peaks.size:,} highest potentials differ")
+    check(equal >= 0.999 * len(images), "decisions are equal")
+
+
+def draw(digit, rng):
+    return (255 * ink(digit, rng, 280, 280, rng.uniform(60, 240), rng.uniform(15, 40))).round().astype(np.uint8)
+
+
+def operate(path, screenshots):
+    """Draw on the page on each screen, and use each control."""
+    if screenshots:
+        screenshots.mkdir(parents=True, exist_ok=True)
+    with open_chromium() as browser:
+        for name, screen in SCREENS.items():
+            context = browser.new_context(**screen, offline=True)
+            page, troubles, asked = context.new_page(), [], []
+            page.on("pageerror", lambda error, troubles=troubles: troubles.append(str(error)))
+            page.on("console", lambda said, troubles=troubles: said.type == "error" and troubles.append(said.text))
+            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            page.goto(path.as_uri())
+
+            def save(state, page=page, name=name):
+                if screenshots:
+                    page.evaluate("scrollTo(0, 0)")
+                    page.screenshot(path=screenshots / f"draw-{name}-{state}.png")
+
+            check(read(page, "#decision") == "silent", "an empty paper is silent")
+            save("silent")
+            stroke(page, TWO, "has_touch" in screen)
+            check(read(page, "#decision") == "2", "a drawn 2 is a 2")
+            check("centred" in read(page, "#note"), "it is centred")
+            print(f"{name}: a stroke is answered in {read(page, '#took')}")
+            save("digit")
+            page.locator("#stages button").last.click()
+            check("decision 2" in read(page, "#now"), "the maps are those of the drawing")
+            page.locator("#images button").nth(1 + FIRST_WRONG).click()
+            index = read(page, "#note").split()[-1]
+            check(read(page, "#now").startswith(f"Image {index}, label"), "a test image shows")
+            check(read(page, "#label") != f"label {read(page, '#decision')}", "its decision is wrong")
+            save("wrong")
+            stroke(page, [(0.1, 0.1), (0.2, 0.1)], "has_touch" in screen)
+            check(read(page, "#note") == "not moved", "what is drawn on a test image is not moved")
+            page.locator("#undo").click()
+            check(read(page, "#note") == f"test image {index}", "undo removes the stroke")
+            page.locator("#undo").click()
+            check("centred" in read(page, "#note"), "undo returns to the drawing")
+            page.locator("#centred").uncheck()
+            check("averaged" in read(page, "#note"), "the drawing can stay in its place")
+            page.locator("#clear").click()
+            check(read(page, "#decision") == "silent", "a cleared paper is silent")
+            step = page.locator("#step").input_value()
+            page.locator("#paper").focus()
+            for key in (*["ArrowUp"] * 30, *["ArrowLeft"] * 30, *["ArrowRight"] * 14, " ", *["ArrowDown"] * 24, " "):
+                page.keyboard.press(key)
+            page.wait_for_timeout(300)
+            check(read(page, "#decision") == "1", "a 1 can be drawn with the keyboard")
+            check(page.locator("#step").input_value() == step, "the keys of the paper do not change the time step")
+            save("keyboard")
+            is_narrow = page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            check(is_narrow, "nothing is wider than the screen")
+            unnamed = page.evaluate("""[...document.querySelectorAll("button, input, [tabindex]")].filter(element =>
+                !(element.ariaLabel || element.textContent.trim() || element.labels?.length)).length""")
+            check(not unnamed, "each control has a name for readers of the screen")
+            check(not troubles, f"no errors {troubles or ''}")
+            check(not [address for address in asked if not address.startswith(("data:", path.as_uri()))], "no requests")
+            print(f"{name}: works")
+            context.close()
+
+
+def read(page, selector):
+    return page.locator(selector).inner_text()
+
+
+def stroke(page, points, by_finger):
+    """Draw a line through points, as fractions of the paper, with the mouse or a finger."""
+    page.locator("#paper").scroll_into_view_if_needed()
+    box = page.locator("#paper").bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    if by_finger:
+        session = page.context.new_cdp_session(page)
+        for kind, (x, y) in [("touchStart", points[0]), *(("touchMove", point) for point in points)]:
+            session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    else:
+        page.mouse.move(*points[0])
+        page.mouse.down()
+        for point in points:
+            page.mouse.move(*point, steps=8)
+        page.mouse.up()
+    page.wait_for_timeout(300)
+
+
+if __name__ == "__main__":
+    main()
