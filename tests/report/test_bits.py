@@ -74,7 +74,7 @@ def test_the_sums_are_those_of_int64(bits, latencies):
 
 
 @pytest.mark.parametrize("bits", [None, 2])
-@pytest.mark.parametrize("name", slow_except(["majority2024"], network_names()))
+@pytest.mark.parametrize("name", slow_except(["majority2024"], sorted({*network_names()} - {"mozafari2018_shallow"})))
 def test_numpy_alone_reproduces_the_test_vectors(name, bits, latencies, tmp_path):
     model = build_model(name, overrides={"s1.rule.target": 0.8} if name == "deep2024" else {})
     if name == "deep2024":  # with a threshold for each feature
@@ -131,3 +131,6 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     ):
         assert_refuses(evaluate.main, f"{TRAINED} --export {tmp_path / 'b.npz'} {more}", about, capsys)
     assert not (tmp_path / "b.npz").exists()
+
+
+EXPORTED = [name for name in network_names() if name != "mozafari2018_shallow"]  # its first spike decides

@@ -23,7 +23,7 @@ def test_one_polarity_is_get_deep_feature():
 def test_every_network(name):
     model = build_model(name)
     features = compute_preferred_features(model, POLARITY)
-    firing = [name for name in model.declaration if name != model.decision]
+    firing = [name for name, stage in model.declaration.items() if stage.fires]
     assert list(features) == [label for label, _ in model.named_layers(firing)]
     for label, layer in model.named_layers(firing):
         assert features[label].dtype == np.float32
