@@ -89,7 +89,7 @@ def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation], seco
         seed=plan.settings.seed,
         time_steps=plan.encoder.time_steps,
         overrides={"s1.rule.decay": CONTROL_DECAY},
-        image_size=plan.data.set.image_size,
+        image_size=plan.model.image_size,
     )
     for _ in control.steps(train, None, (CONTROL_EPOCHS,), seed=plan.settings.seed):
         if time.perf_counter() - start > CONTROL_SHARE * seconds:
