@@ -8,7 +8,7 @@ from support.run_folders import only_run
 
 import train
 from models import build_model
-from report.export import export_network
+from report.export import collect_arrays
 from report.nir import write_nir
 from s1c1 import S1C1
 from training.trained import load_network
@@ -59,7 +59,7 @@ def test_a_run(stripes, tmp_path, undrawn):
 def test_what_cannot_be_represented(stripes, tmp_path, capsys):
     network = build_model("mozafari2018_shallow")
     with refuses("mozafari2018_shallow"):
-        export_network(tmp_path / "network.npz", network, S1C1(), tuple("0123456789"), np.zeros((1, 6, 28, 28)))
+        collect_arrays(network, S1C1(), tuple("0123456789"), np.zeros((1, 6, 28, 28)))
     pytest.importorskip("nir")
     with refuses("s2 of mozafari2018_shallow"):
         write_nir(tmp_path / "network.nir", network, tuple("0123456789"))
