@@ -78,7 +78,7 @@ ROWS = {
     "faces-adaptive-long": Row("faces", f"{MARGIN} {ADAPTIVE}", LONG),
     "kannada-adaptive": Row("kannada", f"{MARGIN} {ADAPTIVE}", CONVERGE),
     "kannada-adaptive-long": Row("kannada", f"{MARGIN} {ADAPTIVE}", LONG),
-    "eth80-colour-control": Row("eth80-colour", CONTROL, f"{ALONE} encoder=whitening"),
+    "eth80-colour-control": Row("eth80-colour", CONTROL, f"{ALONE} --encoder whitening"),
     "eth80-grey-control": Row("eth80-grey", CONTROL, ALONE),
     "kannada-control": Row("kannada", CONTROL, ALONE),
 }
