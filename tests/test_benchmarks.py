@@ -9,7 +9,7 @@ import torch
 
 import benchmarks.__main__ as program
 import imagesets
-from benchmarks import busy, firing, networks, peers
+from benchmarks import busy, epochs, firing, networks, peers
 from benchmarks.operations import count_operations
 from benchmarks.reference import Reference, make_waves
 from engine.layers import Layer
@@ -68,6 +68,17 @@ def test_other_programs(tmp_path, monkeypatch):
     assert rows["SpykeTorch, original"] == rows["Spyker"] == ["not run"] * 5
     assert int(rows["SpykeTorch, this repository's package"][-1].removesuffix(" of 20")) > 15
     assert all(float(cell.split()[0]) > 0 for cell in rows["event backend"][:4])
+
+
+@pytest.mark.slow
+def test_an_epoch_of_each_phase_is_compared(monkeypatch, capsys):
+    monkeypatch.setattr(program, "TRAINED_ON", 100)
+    for name, value in {"SCRIPT_IMAGES": 2, "OWN_IMAGES": 50, "REPEATS": 1}.items():
+        monkeypatch.setattr(epochs, name, value)
+    epochs.main()
+    rows = {row[0]: row[1:] for row in rows_of(capsys.readouterr().out)}
+    assert list(rows)[-3:] == ["s1", "s2", "s3"]
+    assert all(float(rows[name][column]) > 0 for name in ("s1", "s2", "s3") for column in (0, 1))
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2])
