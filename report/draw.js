@@ -244,7 +244,7 @@ function readPaper() {
   return { shape: [paper.height, paper.width], bytes: new Uint8Array(pixels.length / 4).map((_, i) => pixels[4 * i]) };
 }
 
-// Return the image of the network, and a note on how the drawing was changed. What is drawn on a test image stays in its place.
+// Return the network's image, and a note on how the drawing was changed. What is drawn on a test image is not moved.
 function readImage(picture) {
   const notes = [];
   if (source || !$("centred").checked) {
@@ -262,8 +262,8 @@ function update() {
   const begin = performance.now(), [image, note] = readImage(readPaper());
   const isWhole = source && bytes(run.images[source].picture).every((value, i) => value === image[i]), number = isWhole ? source : 0;
   const found = Object.assign(run.images[number], answer({ shape: [height, width], bytes: image }));
-  const { floats } = found.potentials.potentials;
-  $("decision").textContent = run.classes[found.decision] ?? "silent";
+  const { floats } = found.potentials.potentials, decision = run.classes[found.decision] ?? "silent";
+  if ($("decision").textContent !== decision) $("decision").textContent = decision;  // readers announce only changes
   $("label").textContent = number ? `label ${run.classes[found.label]}` : "";
   $("note").textContent = number ? `test image ${found.index}` : note;
   $("seen").replaceChildren(paint(found.picture));

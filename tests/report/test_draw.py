@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.browser import answer_in_browser, centre_in_browser, find_browser
+from support.browser import answer_in_browser, centre_in_browser, compute_in_browser, find_browser
 from support.refusals import assert_refuses, refuses
 
 import evaluate
@@ -101,9 +101,10 @@ def test_the_command(tmp_path, capsys):
 
 
 def test_the_page_of_the_documentation():
+    """If ``draw.js`` has changed, the commands of docs/outputs.md write the page again."""
     text = (ROOT / "docs" / "draw.html").read_text(encoding="utf-8")
     assert len(text) < 2e6
-    assert "mozafari2018_margin" in text
+    assert (ROOT / "report" / "draw.js").read_text(encoding="utf-8").strip() in text
 
 
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="there is no Chromium to compute with")
@@ -139,6 +140,22 @@ def test_the_browser_computes_the_same_spikes_potentials_and_decisions(name, bit
             assert np.array_equal(found[stage], latency[i].numpy().ravel()), stage
         potentials = found["potentials"].reshape(peaks.shape[1], -1)
         assert np.array_equal(potentials.max(1), peaks[i])
+
+
+@pytest.mark.slow
+@needs_browser
+def test_an_empty_paper_is_silent(tmp_path, digits):
+    write(tmp_path / "page.html", build_model("mozafari2018"), S1C1(), digits[:1])
+    body = """
+    const state = () => [$("decision").textContent, $("votes").querySelector("i").style.width, $("label").textContent];
+    const empty = state();
+    start(1);
+    return [empty, state()];
+    """
+    empty, of_image = compute_in_browser(tmp_path / "page.html", body, None)
+    assert empty == ["silent", "0%", ""]
+    assert of_image[2] == "label </script>"  # that of the first image, whose class has this name
+    assert of_image[0] in NAMES
 
 
 @pytest.mark.slow
