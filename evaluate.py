@@ -71,7 +71,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     encoder = network.encoder
     checkpoint = network.checkpoint
     run = checkpoint.run
-    trained = TrainSettings.from_dict(run.flags)
+    trained = read_settings(checkpoint)
     data = read_data(settings, network)
     count = DRY_RUN_IMAGES["test"] if settings.dry_run else len(data.test_labels)
     images = data.test_images[:count]
@@ -92,7 +92,8 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     write_start(folder, {"command_line": settings.command_line, "checkpoint": str(checkpoint.path)}, summary)
     latencies = encoder.encode(images).to(model.device)
     evaluation = Evaluation(model, latencies, labels)
-    title = f"{trained.title(model=model.name, dataset=tested)}, {checkpoint.path.name}"
+    title = trained.title(model=model.name, dataset=tested) if run.flags else f"{model.name}, {tested}"
+    title += f", {checkpoint.path.name}"
     bits = [*measure_bits(model, latencies, labels, settings.bits)]
     report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
     facts = {"checkpoint": str(checkpoint.path), "dataset": data.name, "fingerprint": data.fingerprint}
@@ -180,15 +181,17 @@ def write_graph(settings: EvaluateSettings, network: TrainedNetwork) -> None:
 
 
 def load(settings: EvaluateSettings) -> TrainedNetwork:
-    """Load the network of the settings. Raises InputError if it is another network, or was not saved by a run."""
+    """Load the network of the settings. Raises InputError if it is another network."""
     network = load_network(settings.run, settings.output, prepare_machine(settings), settings.backend)
     content = network.checkpoint
-    path = content.path
     if settings.model is not None and model_class(settings.model).name != content.model:
-        raise InputError(f"{path} contains {content.model}, not {settings.model}")
-    if not content.run.flags:
-        raise InputError(f"{path} was not saved by train.py: it does not contain its settings")
+        raise InputError(f"{content.path} contains {content.model}, not {settings.model}")
     return network
+
+
+def read_settings(content: Checkpoint) -> TrainSettings:
+    """Return the settings of the run that has saved a checkpoint; the defaults if no run has."""
+    return TrainSettings.from_dict({"model": content.model} | content.run.flags)
 
 
 def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
@@ -196,15 +199,17 @@ def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
 
     Raises InputError unless the network can be tested on it.
     """
-    run = network.checkpoint.run
-    trained = TrainSettings.from_dict(run.flags)
-    dataset = settings.dataset or trained.dataset or run.dataset
+    content = network.checkpoint
+    trained = read_settings(content)
+    dataset = settings.dataset or trained.dataset or content.run.dataset
+    if not dataset:
+        settings.refuse("dataset", f"is missing: {content.path} does not name its training data")
     image_size = settings.image_size or trained.image_size
     ground = settings.ground
     if settings.dataset is None:
         ground = ground or trained.ground
     data = load_data(replace(settings, dataset=dataset, image_size=image_size, ground=ground))
-    check_fit(network.checkpoint, data, dataset)
+    check_fit(content, data, dataset)
     return data
 
 
@@ -215,7 +220,7 @@ def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
         (IMAGES[content.build_encoder().colours], IMAGES[data.colours]),
         [f"images of --image-size {to_text(size)}" for size in (content.picture_size, data.image_size)],
     ]
-    if is_path(dataset):
+    if is_path(dataset) and content.run.class_names:
         names = [f"the classes {', '.join(classes)}" for classes in (content.run.class_names, data.class_names)]
         pairs.append(names)
     for trained, tested in pairs:

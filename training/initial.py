@@ -154,6 +154,8 @@ def _validation_notes(path: Path, run: RunRecord, data: Data) -> list[str]:
     validation = data.splits["validation"]
     if not len(validation):
         return []
+    if not run.dataset:
+        return [f"{path} does not name its training data, which may include these validation images"]
     if run.fingerprint != data.set.fingerprint:
         return [f"{path} was trained on other data, {run.dataset}, which may include these validation images"]
     trained = Data(TrainSettings.from_dict(run.flags), data.set).splits["train"]

@@ -22,7 +22,7 @@ from imagesets.recordings import Recordings
 from models import PLUGINS, digest_plugin, import_plugin
 from network_trainer import NetworkTrainer
 from report.run_folder import find_checkpoint
-from training.checkpoint import Checkpoint, load_checkpoint, rebuild_network
+from training.checkpoint import Checkpoint, RunRecord, load_checkpoint, rebuild_network, save_checkpoint
 
 OTHER_BORDER = 64  # levels of 255 between the borders of a picture and of the training images
 
@@ -40,7 +40,7 @@ class TrainedNetwork:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of the classes, or their numbers if no run of ``train.py`` saved the network."""
+        """The names of the classes, or their numbers if the checkpoint does not contain names."""
         return tuple(self.checkpoint.run.class_names or map(str, range(self.model.num_classes)))
 
     def classify(self, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -196,6 +196,48 @@ def load_script_weights(
     for layer, weight in found:
         layer.weight.copy_(weight)
     return model
+
+
+def save_network(
+    path: str | Path,
+    network: NetworkTrainer,
+    class_names: Sequence[str] = (),
+    encoder: Encoder | None = None,
+    image_size: Sequence[int] | None = None,
+) -> None:
+    """Save a network that was trained from Python, for ``load_network``, evaluate.py and ``train.py --init-from``.
+
+    Args:
+        path: the file, which is replaced if it exists.
+        class_names: the names of the classes in the order of their numbers; none: their numbers are the names.
+        encoder: the fitted encoder of the images. None: that of the network, if it is not fitted to training images.
+        image_size: height and width of the images in pixels; None: those of the network's input.
+
+    Raises InputError if these do not fit the network, if a network rebuilt from its declaration would be another one,
+    and if the file cannot be written.
+    """
+    encoder = network.encoder if encoder is None else encoder
+    size = network.image_size if image_size is None else tuple(image_size)
+    names = list(map(str, class_names))
+    if "name" not in vars(type(network)):  # it is built by its name
+        form = f'class {type(network).__name__}(…, name="mine")'
+        raise InputError(f"a network that is saved needs a name of its own: {form}")
+    for label, layer in network.named_layers():
+        if layer.threshold != layer.stage.threshold:
+            change = f'overrides={{"{label}.threshold": {layer.threshold}}}'
+            raise InputError(f"{label} has another threshold than its declaration; build the network with {change}")
+    if names and len({*names}) != network.num_classes:
+        raise InputError(f"class_names must be {network.num_classes} different names, not {len(names)}: {names}")
+    if encoder.fitted and not encoder.state:
+        fit = "encoder.with_state(encoder.fit(training_images))"
+        raise InputError(f"the encoder {encoder.name} is fitted to training images: give encoder={fit}")
+    maps = encoder.channels, encoder.time_steps, encoder.shape(*size)
+    inputs = network.in_channels, network.time_steps, network.image_size
+    for what, ours, own in zip(("channels", "time steps", "height and width"), maps, inputs, strict=True):
+        if ours != own:
+            message = f"from images of {size}, the encoder {encoder.name} makes maps with other {what} than the network"
+            raise InputError(f"{message} reads: {ours}, not {own}; see image_size=, and encoder=")
+    save_checkpoint(Path(path), network, encoder, RunRecord(class_names=names, image_size=list(size)))
 
 
 def compute_maps(model: NetworkTrainer, encoder: Encoder, images: Images, stage: str) -> torch.Tensor:

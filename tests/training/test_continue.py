@@ -19,7 +19,7 @@ from support.tiers import slow_except
 import train
 from engine.phases import Phase
 from imagesets import load
-from training.checkpoint import encode_checkpoint, load_checkpoint, rebuild_network
+from training.checkpoint import RunRecord, encode_checkpoint, load_checkpoint, rebuild_network
 from training.plan import resolve
 from training.settings import TrainSettings
 
@@ -276,7 +276,7 @@ def test_the_decision_stage_of_other_classes_is_new(trained, tmp_path, undrawn, 
 def test_the_decision_stage_of_unnamed_classes_is_copied_with_a_note(trained, tmp_path, undrawn):
     content = load_checkpoint(trained / "checkpoints" / "best.safetensors")
     file = tmp_path / "unnamed.safetensors"
-    file.write_bytes(encode_checkpoint(replace(content, run={})))
+    file.write_bytes(encode_checkpoint(replace(content, run=RunRecord())))
     state, _, log = begun(f"--init-from {file}", tmp_path)
     assert torch.equal(state["stages.s3.weight"], content.state["stages.s3.weight"])
     assert "classes; s3 is copied" in log

@@ -30,7 +30,7 @@ import train
 from errors import InputError
 from models import build_model
 from s1c1 import S1C1
-from training.checkpoint import encode_checkpoint, load_checkpoint
+from training.checkpoint import RunRecord, encode_checkpoint, load_checkpoint
 from training.command import report_error
 from utils import lock_folder
 
@@ -64,7 +64,7 @@ def bad(trained, tmp_path_factory):
         (folder / name).write_bytes(encode_checkpoint(replace(content, **changes)))
 
     save("model", model="gone")
-    save("bare", run={})
+    save("bare", run=RunRecord())
     save("shape", state={**content.state, "stages.s2.weight": torch.zeros(250, 30, 5, 5)})
     (folder / "changed").write_bytes(best.read_bytes().replace(b"time_steps", b"time_stepz", 1))
     (folder / "truncated").write_bytes(best.read_bytes()[:-1000])
@@ -196,7 +196,7 @@ EVALUATE = {
     "noise": ["{bad}/noise"], "truncated": ["{bad}/truncated"], "code": ["{bad}/code"],
     "older_code.pt": ["{bad}/older_code.pt"], "changed": ["{bad}/changed"],
     "'gone'": ["{bad}/model"], "stages.s2.weight": ["{bad}/shape"],
-    "bare": ["{bad}/bare", "{bad}/bare --predict {bad}/digit.png"],
+    "--dataset": ["{bad}/bare", "{bad}/bare --export {out}.npz"],
     # images
     "~nobody_here": ["{run} --predict ~nobody_here"],
     "missing.png": ["{run} --predict {bad}/missing.png"], "*.bmp": ["{run} --predict {bad}/*.bmp"],

@@ -1,0 +1,125 @@
+"""Networks that were trained from Python: they are saved, tested, asked and exported, and other runs begin in them."""
+
+import json
+import re
+
+import pytest
+import torch
+from support.command import FEW_DIGITS, SMALL, results, start, start_evaluation
+from support.refusals import assert_refuses, refuses
+from support.run_folders import ROOT
+
+import evaluate
+import imagesets
+from encoders.whitening import Whitening
+from models import build_model
+from models.mozafari2018 import Mozafari2018
+from s1c1 import S1C1
+from training.trained import load_network, save_network
+
+PICTURE = ROOT / "images" / "example-digit.png"
+NAMES = tuple("abcdefghij")
+
+
+@pytest.fixture(scope="module")
+def data():
+    return imagesets.load(str(FEW_DIGITS))
+
+
+@pytest.fixture(scope="module")
+def network(data):
+    """A network that has learned from 50 images."""
+    network = build_model("mozafari2018", overrides={"s3.rule": "margin"})
+    latencies = S1C1().encode(data.train_images[:50])
+    network.train_unsupervised(latencies, "s1")
+    network.train_rl(latencies, data.train_labels[:50])
+    return network
+
+
+@pytest.fixture(scope="module")
+def file(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("saved") / "own.safetensors"
+    save_network(path, network, class_names=[str(digit) for digit in range(10)])
+    return path
+
+
+def test_it_is_loaded_as_it_was(network, file, data, tmp_path):
+    loaded = load_network(file)
+    classes, scores = loaded.classify(data.test_images)
+    decisions, expected = network.decide(S1C1().encode(data.test_images))
+    assert torch.equal(classes, decisions)
+    assert torch.equal(scores, expected)
+    save_network(tmp_path / "named", network, class_names=NAMES)
+    assert load_network(tmp_path / "named").class_names == NAMES
+    save_network(tmp_path / "unnamed", network)
+    assert load_network(tmp_path / "unnamed").class_names == tuple("0123456789")
+
+
+def test_it_is_tested_on_a_data_set(file, data, tmp_path, undrawn, capsys):
+    """On its own files only if its classes have the names of theirs; without a data set, it cannot be tested."""
+    assert start_evaluation(f"{file} --dataset {FEW_DIGITS} --name test", tmp_path) == 0
+    classes, _ = load_network(file).classify(data.test_images)
+    scores = results(tmp_path / "test")["test"]
+    assert scores["accuracy"] == (classes.numpy() == data.test_labels).mean()
+    assert "seed" not in (tmp_path / "test" / "index.html").read_text().partition("</title>")[0]
+    capsys.readouterr()
+    assert_refuses(evaluate.main, f"{file} --output {tmp_path / 'x'}", "--dataset", capsys)
+    named = tmp_path / "named"
+    save_network(named, load_network(file).model, class_names=NAMES)
+    words = f"{named} --dataset {FEW_DIGITS} --output {tmp_path / 'x'}"
+    assert_refuses(evaluate.main, words, "a, b", capsys)
+    assert not (tmp_path / "x").exists()
+
+
+def test_it_is_asked_and_exported(file, tmp_path, capsys):
+    assert evaluate.main([str(file), "--predict", str(PICTURE), "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["class"] in entry["scores"]
+    assert evaluate.main([str(file), "--export", str(tmp_path / "x.npz"), "--dataset", str(FEW_DIGITS)]) == 0
+    assert evaluate.main([str(file), "--nir", str(tmp_path / "x.nir")]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"x.npz", "x.nir"}
+
+
+def test_a_run_begins_in_it(network, file, tmp_path, undrawn):
+    assert start(f"{SMALL} --set s3.rule=margin --init-from {file} --epochs 0 0 1 --name run", tmp_path) == 0
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert re.search("weights: s1 s2 s3 from .*\n.* does not name its training data", log)
+    state = load_network(tmp_path / "run").model.state_dict()
+    assert torch.equal(state["stages.s1.weight"], network.state_dict()["stages.s1.weight"])
+
+
+def test_a_fitted_encoder_is_saved(data, tmp_path):
+    images = data.train_images
+    encoder = Whitening()
+    network = build_model("mozafari2018", in_channels=encoder.channels, time_steps=encoder.time_steps)
+    with refuses("with_state"):
+        save_network(tmp_path / "saved", network, encoder=encoder)
+    encoder = encoder.with_state(encoder.fit(images))
+    save_network(tmp_path / "saved", network, encoder=encoder)
+    loaded = load_network(tmp_path / "saved")
+    assert torch.equal(loaded.encoder.encode(images[:5]), encoder.encode(images[:5]))
+
+
+def test_what_could_not_be_loaded_as_it_is_is_refused(network, tmp_path):
+    path = tmp_path / "saved"
+    for names in (NAMES[:9], (*NAMES[:9], "a")):
+        with refuses("class_names"):
+            save_network(path, network, class_names=names)
+    for encoder, about in ((S1C1(time_steps=9), "time steps"), (S1C1(filters=((3, 1, 2),)), "channels")):
+        with refuses(about):
+            save_network(path, network, encoder=encoder)
+    with refuses("image_size"):
+        save_network(path, network, image_size=(32, 32))
+
+    class Nameless(Mozafari2018):
+        pass
+
+    with refuses("name="):
+        save_network(path, Nameless())
+    changed = build_model("mozafari2018")
+    changed.stages["s2"].threshold = 12.5
+    with refuses('overrides={"s2.threshold": 12.5}'):
+        save_network(path, changed)
+    assert not path.exists()
+    save_network(path, build_model("mozafari2018", overrides={"s2.threshold": 12.5}))
+    assert load_network(path).model.stages["s2"].threshold == 12.5
