@@ -23,7 +23,7 @@ from engine.checks import check_indices, check_labels, check_time_steps
 from engine.decision import Outcome, class_of_features, classes_of, deciding_features, majority
 from engine.declaration import Declared
 from engine.encoder import Encoder
-from engine.graph import CHUNK, LatencyMap, StageGraph, check_stages
+from engine.graph import CHUNK, LatencyMap, StageGraph, check_effects, check_stages
 from engine.layers import Layer
 from engine.phases import Learned, Phase
 from engine.readout import Readout
@@ -223,6 +223,9 @@ class NetworkTrainer(StageGraph):
         declaration = check_stages(self.build(num_classes))
         if overrides:
             declaration = check_stages(set_fields(declaration, overrides))
+        for name, stage in declaration.items():
+            if (overrides or {}).get(name) is not stage:  # stages of older checkpoints are taken as they are
+                check_effects(name, stage)
         self.connect(declaration, image_size is not None, seed, backend, dtype)
         self.phases = nn.ModuleList(self.build_phases())
         self.to(device)

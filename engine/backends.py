@@ -40,3 +40,4 @@ class LayerState(Protocol):
     raised: Tensor  # float64 (F,): how much higher the threshold of each feature is than ``threshold``
     threshold: float
     limit: float  # the number that a potential must exceed
+    start: Tensor  # float64 (F,): the potentials before the first spike

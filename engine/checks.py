@@ -37,6 +37,11 @@ def check_times(latencies: Tensor, time_steps: int) -> None:
         raise InputError(f"latencies must be from 0 to {time_steps}, the number of time steps, not {latencies.max()}")
 
 
+def is_finite(values: Tensor) -> bool:
+    """Return whether all numbers are finite. A finite sum shows it many times faster than a test of each number."""
+    return bool(values.sum().isfinite()) or bool(values.isfinite().all())
+
+
 def check_time_steps(time_steps: int) -> int:
     """Return T, the number of time steps. Raises InputError unless it is a whole number from 1 to 254."""
     if time_steps not in range(1, MAX_TIME_STEPS + 1):

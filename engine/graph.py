@@ -1,6 +1,7 @@
 """The stages of a network as a graph, and the way of latency maps through it. Nothing is learned here."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import fields
 from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
@@ -344,6 +345,15 @@ def check_stages(declaration: Any) -> dict[str, Stage]:
         if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name in (INPUT, "training"):
             raise InputError(f"a stage cannot be called {name!r}; use letters and digits, such as s1")
     return declaration
+
+
+def check_effects(name: str, stage: Stage) -> None:
+    """Raise InputError if a field of the rule of a stage without a threshold has no effect there."""
+    rules = [conv.rule for conv in stage.convs if not conv.fires and conv.rule is not None]
+    for rule in rules:
+        for item in fields(rule):
+            if item.name in rule.only_firing and getattr(rule, item.name) != item.default:
+                raise InputError(f"{name}.rule.{item.name} has no effect: without a threshold, one neuron wins")
 
 
 def check_training(network: StageGraph) -> None:

@@ -26,9 +26,12 @@ from engine.checks import (
     check_latencies,
     check_left_out,
     check_time_steps,
+    check_times,
+    is_finite,
     to_array,
 )
 from engine.decision import Outcome, Result, tolerance
+from engine.declaration import MAX_VALUE
 from engine.rules import Rule
 from engine.stages import Branches, Gather, Inhibit, Pool, SpikingConv, SpikingDense, Stage, Vote, pooled_size
 from errors import InputError
@@ -79,6 +82,7 @@ class StageModule(nn.Module):
         Raises InputError if the map does not fit the stage, or if the stage's map does not fit a pooling of this size.
         """
         latency = check_latencies(latency, self.channels)
+        check_times(latency, self.time_steps)
         shape = self.stage.shape([latency.shape[1:]])
         pooled_size(*shape[1:], pool)
         return latency.contiguous(), shape
@@ -137,10 +141,19 @@ class Layer(StageModule):
         """The number that a potential must exceed: the threshold, higher by ``tolerance``."""
         return self.threshold * (1 + tolerance(self.weight.dtype.itemsize))
 
+    @property
+    def start(self) -> torch.Tensor:
+        """The potential of each feature before the first spike, float64 (F,).
+
+        It is -``raised``, lower by ``tolerance``, so that the potentials of all features are compared with ``limit``.
+        """
+        return -self.raised * (1 + tolerance(self.weight.dtype.itemsize))
+
     def rates(self, rule: Rule) -> torch.Tensor:
         """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2)."""
         return self.get_buffer(f"{rule.name}_rates")
 
+    @torch.no_grad()
     def fire(self, latency: torch.Tensor, pool: int = 1) -> torch.Tensor:
         """Return the first spikes, pooled: uint8 (N, F, Ho / pool, Wo / pool), of latency uint8 (N, C, H, W)."""
         latency, _ = self._check(latency, pool)
@@ -151,11 +164,13 @@ class Layer(StageModule):
         fired = self.backend.fire(self, drop_times(latency, self.time_steps), 0.0, pool)
         return torch.where(fired == 0, self.time_steps - 1, self.time_steps).to(torch.uint8)
 
+    @torch.no_grad()
     def peaks(self, latency: torch.Tensor) -> torch.Tensor:
         """Return the highest potential of each feature at the last time step, (N, F), of latency uint8 (N, C, H, W)."""
         latency, _ = self._check(latency)
         return self.backend.peaks(self, latency)
 
+    @torch.no_grad()
     def first_spikes(self, latency: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return when each feature first spikes, uint8 (N, F), and its highest potential at this time step, (N, F).
 
@@ -167,11 +182,12 @@ class Layer(StageModule):
         potentials = self.weight.new_zeros(times.shape)
         for t in range(self.time_steps):
             peaks = self.backend.peaks(self, torch.where(latency <= t, latency, silent))
-            is_first = (times == silent) & (peaks > (self.raised + self.limit).to(peaks.dtype))
+            is_first = (times == silent) & (peaks > (self.limit - self.start).to(peaks.dtype))
             times[is_first] = t
             potentials[is_first] = peaks[is_first]
         return times, potentials
 
+    @torch.no_grad()
     def learn_features(
         self, latency: torch.Tensor, rule: Rule, epoch: int = 0, rng: np.random.Generator | None = None
     ) -> torch.Tensor:
@@ -193,6 +209,7 @@ class Layer(StageModule):
         draws = self.next_draws(rule, rng or np.random.default_rng(0), numbers, tuple(size))
         return self.backend.learn_features(self, latency, rule, rates, draws)
 
+    @torch.no_grad()
     def learn_decisions(
         self,
         latency: torch.Tensor,
@@ -222,6 +239,7 @@ class Layer(StageModule):
             left_out = check_left_out(left_out, len(latency), self.stage.out_channels)
         return self.backend.learn_decisions(self, latency, labels, classes, rates, left_out)
 
+    @torch.no_grad()
     def learn_together(
         self,
         upper: "Layer",
@@ -301,11 +319,15 @@ class Layer(StageModule):
             before.copy_(torch.from_numpy(adapted))
 
     def _check(self, latency, pool=1):
-        """As in ``StageModule``. Raises InputError if a user has replaced the weight by one that does not fit, too."""
+        """As in ``StageModule``. Raises InputError also if a user has set wrong weights or a wrong threshold."""
         weight = self.weight
         if weight.shape != self._shape or weight.dtype not in WEIGHT_TYPES:
             given = f"{weight.dtype} {tuple(weight.shape)}"
             raise InputError(f"weight must be float32 or float64 {self._shape}, not {given}")
+        if not is_finite(weight):
+            raise InputError("weight must be finite, but contains inf or nan")
+        if not (0 <= self.threshold <= MAX_VALUE or self.threshold == math.inf):
+            raise InputError(f"threshold must be 0 to 1e6, or inf for none; not {self.threshold!r}")
         return super()._check(latency, pool)
 
     def _check_targets(self, labels, classes, images):

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from engine.checks import is_finite
 from engine.decision import Outcome, classes_of, majority
-from engine.graph import StageGraph
+from engine.graph import LatencyMap, StageGraph
 from engine.rules import Rule
 from errors import InputError
 
@@ -85,11 +86,10 @@ class Phase(nn.Module):
             return row["epoch"]
         return min(row["epoch"] + 1, max(planned, MAX_EPOCHS))
 
-    @torch.no_grad()
     def learn(
         self,
         network: StageGraph,
-        inputs: torch.Tensor,
+        inputs: LatencyMap,
         labels: torch.Tensor | None = None,
         epoch: int = 0,
         rng: np.random.Generator | None = None,
@@ -99,13 +99,14 @@ class Phase(nn.Module):
 
         Args:
             network: whose stages learn.
-            inputs: uint8 (N, C, H, W), the input of the phase's first stage.
+            inputs: uint8 (N, C, H, W), the input of the phase's first stage, a tensor or packed.
             labels: int64 (N,); unused in a phase without labels.
             epoch: number of epochs of this phase before this one.
             rng: draws what a rule leaves to chance; None: seeded with the number of batches.
             left_out: bool (F,) or (N, F), the features of the decision stage that its rule leaves out; None: it draws
                 them.
         """
+        inputs = inputs[:].to(network.device)
         batch = int(self.batches)
         rng = rng or np.random.default_rng(batch)
         self.batches += 1
@@ -124,7 +125,7 @@ class Phase(nn.Module):
             rule = self.rules[label]
             if learned.outcome:
                 layer.adapt(rule, learned.outcome)
-            if not layer.weight.sum().isfinite():  # many times faster than to test each weight
+            if not is_finite(layer.weight):
                 raise InputError(f"rule {rule.name!r} made weights of {label} NaN in batch {batch + 1}")
         return learned
 
@@ -139,7 +140,7 @@ class Phase(nn.Module):
     def _learn_decisions(self, network, inputs, labels, epoch, rng, left_out) -> Learned:
         """Let every branch of the decision stage learn from its own decision."""
         maps = {network.input_name(self.stages[0]): inputs}
-        inputs = network.map_of(maps, network.input_name(network.decision))[:]
+        inputs = network.map_of(maps, network.input_name(network.decision))[:].to(network.device)
         classes = network.class_of_feature()
         votes = []
         highest = []

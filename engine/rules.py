@@ -18,7 +18,7 @@ References: Mozafari et al., Pattern Recognition 94, 2019 (arXiv 1804.00227); Kh
 2018.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -153,6 +153,7 @@ class Rule(Declared):
     adapts_thresholds: ClassVar[bool] = False  # whether the thresholds of a stage change while it learns
     rewards_firing: ClassVar[bool] = False  # whether a stage with a threshold may learn by it
     drops: ClassVar[bool] = False  # whether neurons that are left out do not decide, either
+    only_firing: ClassVar[Collection[str]] = ()  # fields that have no effect without a threshold
     # Not annotated: a dataclass would put the fields that replace it in a subclass before all other fields.
     warm_up = None  # the rule by which a stage learns first
 
@@ -310,6 +311,7 @@ class RSTDP(Rule):
     needs_labels: ClassVar[bool] = True
     rows: ClassVar[tuple[str, ...]] = ("reward", "punishment")
     rewards_firing: ClassVar[bool] = True
+    only_firing: ClassVar[Collection[str]] = "winners", "radius"
 
     winners: int = ranged(1, MAX_WINNERS, default=1)
     radius: int = ranged(0, MAX_WINNERS, default=0)
@@ -392,7 +394,7 @@ def check_rule(rule: Rule, is_firing: bool) -> None:
     rule.check_name()
     first_rates = rule.first_rates()
     rates = cast(first_rates, np.float64)
-    if rates.shape[-1:] != (2,) or rates.ndim > 2 or not (abs(rates) <= MAX_VALUE).all():
+    if rates.shape[-1:] != (2,) or rates.ndim > 2 or not rates.size or not (abs(rates) <= MAX_VALUE).all():
         given = " ".join(repr(first_rates).split())
         raise InputError(f"the first rates of {rule.name!r} must be pairs from -1e6 to 1e6, not {given:.80}")
     if is_firing and rule.rewards_firing and rates.shape != (2, 2):

@@ -317,7 +317,7 @@ class Inhibit(Stage):
 
     def count(self, features: int) -> int:
         """Return k of F features. Without the rounding, 0.07 · 100 would be 7.000000000000001, and k would be 8."""
-        return math.ceil(round(self.share * features, 9))
+        return max(1, math.ceil(round(self.share * features, 9)))
 
     def shape(self, maps: Sequence[Shape]) -> Shape:
         return read_single(maps)

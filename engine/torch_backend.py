@@ -71,14 +71,14 @@ def _compete(
 
 
 def _compute_potentials(layer: LayerState, latency: Tensor) -> Tensor:
-    """Return the potentials minus ``layer.raised``, (N, T, F, Ho, Wo): all features then have one threshold.
+    """Return the potentials, which begin at ``layer.start``: (N, T, F, Ho, Wo).
 
     A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step, and
     with the same value, but never falls.
     """
     wave = sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
     potentials = sf.conv2d(wave.flatten(0, 1), layer.weight)
-    potentials -= layer.raised.to(potentials.dtype)[:, None, None]
+    potentials += layer.start.to(potentials.dtype)[:, None, None]
     potentials = potentials.unflatten(0, wave.shape[:2])
     if layer.weight.min() < 0:
         potentials = potentials.cummax(1).values

@@ -284,6 +284,14 @@ def test_a_share_of_features_passes_whatever_the_rounding():
         assert int((passed < 100).sum()) == percent
 
 
+def test_a_tiny_share_passes_the_first_spikes():
+    """k = ⌈share · F⌉ is 1 of 3 features, however small the share."""
+    latency = torch.tensor([[3, 5], [1, 5], [2, 4]], dtype=torch.uint8).reshape(1, 3, 1, 2)
+    for backend in BACKENDS:
+        passed = Inhibition(Inhibit(1e-12), 3, 15, backend).fire(latency)
+        assert passed[0, :, 0].tolist() == [[15, 15], [1, 15], [15, 4]]
+
+
 def test_a_network_may_learn_features_only(declare):
     """A network without a decision stage learns and fires; methods that need decisions raise an error."""
     model = declare(**FIRST, c1=lambda: Pool(2))()

@@ -60,8 +60,8 @@ def firing(rule=RSTDP(winners=2, bounds=(0.0, 1.0))):  # noqa: B008
     return SpikingConv(8, 3, threshold=5, rule=rule)
 
 
-def deciding(kernel=3, **more):
-    return SpikingConv(8, kernel, rule=RSTDP(), **more)
+def deciding(kernel=3, **of_rule):
+    return SpikingConv(8, kernel, rule=RSTDP(**of_rule))
 
 
 def small():
@@ -94,6 +94,14 @@ def learn_with(weight):
     model.train_rl(LATENCIES, [0, 1])
 
 
+def fire_above(threshold, weight=0.8):
+    """Replace the threshold and the weights of a layer, and compute its first spikes."""
+    layer = one(RULE)
+    layer.threshold = threshold
+    layer.weight.fill_(weight)
+    layer.fire(LATENCIES)
+
+
 def mozafari(**arguments):
     return build_model("mozafari2018", **arguments)
 
@@ -116,6 +124,8 @@ s2             | network(s1=first(), s2=firing(), c2=Pool(2, padding=1), s3=deci
 s2             | network(s1=first(), s2=firing(), i2=Inhibit(0.5), s3=deciding())
 s2             | network(s1=first(), s2=firing(), s3=Vote(deciding(), deciding(5)))
 s1             | network(s1=SpikingConv(9, 3, rule=RSTDP()))
+s2.rule.winner | network(s1=first(), s2=deciding(winners=3)) | network(s1=first(), s2=Vote(deciding(winners=3)))
+s2.rule.radius | network(s1=first(), s2=deciding(radius=1))
 rewards        | Branches(firing())
 rule           | Branches(firing(RULE), firing(None))
 MarginRule()   | SpikingConv(8, 3, rule=Margin()) | SpikingConv(8, 3, rule=Margin)
@@ -157,6 +167,8 @@ s2.rule.width        | changed("s2.rule.width", 2)
 c1                   | changed("c1.size", 0) | changed("c1.rule", None) | changed("c1.rule.winners", 3)
 s1.rule.stabilize    | changed("s1.rule.stabilize", 1)
 s3.rule              | changed("s3.rule", "stdp")
+s3.rule.winners      | changed("s3.rule.winners", 3)
+s4.rule.winners      | changed("s4.rule.winners", 3, "deepr2024")
 c1.rule              | changed("c1.rule", "stdp")
 s2.in_channels       | changed("s2.in_channels", 3)
 s2.kernel            | changed("s2.kernel", 2.5) | changed("s2.kernel", True)
@@ -210,6 +222,11 @@ latenc     | small().predict({"s1": LATENCIES}) | small().predict(pack(LATENCIES
 latenc     | small().predict(pack(LATENCIES[:, :2]))
 map 's9'   | small().map_of(LATENCIES, "s9") | list(small().walk(LATENCIES, ["s9"])) | small().predict({"s9": S1})
 images     | small().map_of({"input": LATENCIES[:1], "s1": S1}, "s2")
+latenc     | POOL.fire(LATENCIES + 16) | INHIBITION.fire(LATENCIES + 16) | one(RSTDP()).peaks(LATENCIES + 16)
+latenc     | one(RULE).fire(LATENCIES + 16) | one(RSTDP()).fire(LATENCIES + 16)
+latenc     | one(RULE).learn_features(LATENCIES + 16, RULE)
+threshold  | fire_above(-0.1) | fire_above(nan) | fire_above(1e7)
+weight     | fire_above(1.0, nan) | fire_above(1.0, -inf) | learn_with(torch.full((8, 8, 3, 3), nan))
 pooling    | POOL.fire(LATENCIES[..., :1])
 backend    | mozafari(backend="evnet") | Layer(SpikingConv(8, 3), 3, backend=None)
 dtype      | mozafari(dtype=torch.float16) | Layer(SpikingConv(8, 3), 3, dtype=torch.int32)

@@ -27,7 +27,7 @@ def fire(latency, weight, padding, threshold, steps):
 
 def inhibit(latency, share, steps):
     """Return the spikes that fewer than this share of the features precede at their position."""
-    rank = math.ceil(round(share * len(latency), 9))
+    rank = max(1, math.ceil(round(share * len(latency), 9)))
     return np.where(latency <= np.sort(latency, 0)[rank - 1], latency, steps)
 
 

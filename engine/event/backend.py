@@ -39,10 +39,10 @@ def fire(layer: LayerState, latency: Tensor, limit: float, pool: int) -> Tensor:
     Returns:
         uint8 (N, F, Ho / pool, Wo / pool), the earliest spike of each pool×pool window.
     """
-    array = layer.weight.numpy()
+    array = layer.weight.detach().numpy()
     geometry = geometry_of(layer, latency, 1)
     thresholds = _make_thresholds(layer, geometry, limit)
-    counts = find_counts(array, limit, thresholds.raised)
+    counts = find_counts(array, limit, layer.start.numpy())
     counted = np.flatnonzero(counts)
     ones = (array[counted] > 0.5).view(np.uint8)
     starts = (FULL - counts[counted]).astype(np.uint8)
@@ -60,7 +60,7 @@ def fire(layer: LayerState, latency: Tensor, limit: float, pool: int) -> Tensor:
 
 def peaks(layer: LayerState, latency: Tensor) -> Tensor:
     """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
-    array = layer.weight.numpy()
+    array = layer.weight.detach().numpy()
     geometry = geometry_of(layer, latency, BANK)
     banks = make_banks(transpose(array))
     inputs = make_inputs(min(len(latency), IMAGES_AT_ONCE), geometry)
@@ -96,7 +96,7 @@ def learn_features(layer: LayerState, latency: Tensor, rule: Rule, rates: np.nda
     draws = draws._replace(shifts=draws.shifts * layer.threshold)
     with naming(rule):
         update_batch(latency.numpy(), competitor, weights, plasticity, rates, draws, winners.numpy())
-    transpose_back(weights.transposed, layer.weight.numpy())
+    transpose_back(weights.transposed, layer.weight.detach().numpy())
     return winners
 
 
@@ -143,7 +143,7 @@ def learn_decisions(
                 find_peaks(images, geometry, weights.rows, size, inputs, found, threads)
             decisions = deciding.Decisions(result.decisions.numpy()[part], result.highest.numpy()[part])
             start += deciding.learn_chunk(labels[part], deciding_layer, rates[part], left_out[part], decisions)
-    transpose_back(weights.transposed, layer.weight.numpy())
+    transpose_back(weights.transposed, layer.weight.detach().numpy())
     return result
 
 
@@ -196,8 +196,8 @@ def learn_together(
     with naming(lower.stage.rule, upper.stage.rule):
         winners = result.winners.numpy()
         update_both(latency.numpy(), labels.numpy(), below, above, lower_rates, upper_rates, winners, decisions)
-    transpose_back(below.weights.transposed, lower.weight.numpy())
-    transpose_back(above.parameters.weights.transposed, upper.weight.numpy())
+    transpose_back(below.weights.transposed, lower.weight.detach().numpy())
+    transpose_back(above.parameters.weights.transposed, upper.weight.detach().numpy())
     return result
 
 
@@ -212,11 +212,10 @@ def geometry_of(layer, latency, block):
 
 def _make_thresholds(layer, geometry, limit):
     """Return the thresholds of a firing layer."""
-    dtype = layer.weight.numpy().dtype
-    raised = layer.raised.numpy()
+    dtype = layer.weight.detach().numpy().dtype
     start = np.zeros(geometry.stride, dtype)
-    start[: geometry.features] -= raised
-    return firing.Thresholds(dtype.type(limit), raised, start)
+    start[: geometry.features] += layer.start.numpy()
+    return firing.Thresholds(dtype.type(limit), layer.raised.numpy(), start)
 
 
 def _choose_features(geometry, indices, weight, limit, start):
@@ -234,7 +233,7 @@ def _choose_features(geometry, indices, weight, limit, start):
 
 def _prepare_firing(layer, latency, rule):
     """Return what a firing layer needs to learn from latency (N, C, H, W)."""
-    array = layer.weight.numpy()
+    array = layer.weight.detach().numpy()
     geometry = geometry_of(layer, latency, lanes(array.dtype))
     plasticity = make_plasticity(rule, array.dtype)
     transposed = transpose(array)
@@ -251,7 +250,7 @@ def _prepare_deciding(layer, latency, classes):
 
     For a single image, codes would take longer than exact sums.
     """
-    array = layer.weight.numpy()
+    array = layer.weight.detach().numpy()
     geometry = geometry_of(layer, latency, BANK)
     plasticity = make_plasticity(layer.stage.rule, array.dtype)
     transposed = transpose(array)

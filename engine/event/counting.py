@@ -6,7 +6,7 @@ the sums of weights in ``firing.py``, to the bit.
 
 A weight above 1/2 is *strong*. Let c be the number of strong synapses whose inputs have spiked, w the smallest strong
 weight, Z the sum of all other weights, n the number of synapses, u half the precision eps of the type, s the potential
-before the first spike (-raised), and L the limit: a neuron fires if its potential V > L. Let
+before the first spike, and L the limit: a neuron fires if its potential V > L. Let
 
     d = L - s,    m = floor(d) + 1,    E = 2 u (n + 8) (|s| + m + 2)
 
@@ -38,20 +38,20 @@ import numpy as np
 FULL = 255  # the potential at which a feature fires: counts begin at 255 - m, and stay at 255
 
 
-def find_counts(weight: np.ndarray, limit: float, raised: np.ndarray) -> np.ndarray:
+def find_counts(weight: np.ndarray, limit: float, start: np.ndarray) -> np.ndarray:
     """Return m for each feature that counts, and 0 for the others: int64 (F,).
 
     Args:
         weight: float32 or float64 (F, C, k, k).
-        limit: the number that a potential must exceed, if the threshold is not raised.
-        raised: float64 (F,), how much higher the threshold of each feature is.
+        limit: the number that a potential must exceed.
+        start: float64 (F,), the potential of each feature before the first spike.
     """
     weight = weight.reshape(len(weight), -1)
     eps = float(np.finfo(weight.dtype).eps)
     rest = weight - np.rint(weight)  # exact: what strong weights lack to 1, negative, and the other weights
     least = 1 + np.minimum(rest.min(1), 0).astype(np.float64)
     others = np.maximum(rest, 0, out=rest).sum(1)
-    start = (-raised).astype(weight.dtype).astype(np.float64)
+    start = start.astype(weight.dtype).astype(np.float64)
     distance = float(weight.dtype.type(limit)) - start
     count = np.minimum(np.floor(distance) + 1, FULL + 1)
     error = eps * (weight.shape[1] + 8) * (abs(start) + count + 2)

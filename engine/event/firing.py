@@ -13,14 +13,11 @@ from engine.event.simd import add_rows, mark_above
 
 
 class Thresholds(NamedTuple):
-    """The thresholds of a layer: of the feature f, ``limit`` + ``raised[f]``.
-
-    Potentials begin at -raised, so that all are compared with ``limit``.
-    """
+    """The thresholds of a layer. Potentials begin at ``start``, so that all are compared with ``limit``."""
 
     limit: float  # the declared threshold, higher by ``tolerance``: an equal potential does not fire, despite rounding
-    raised: np.ndarray  # float64 (F,)
-    start: np.ndarray  # a row of potentials before the first spike: -raised
+    raised: np.ndarray  # float64 (F,): how much higher the threshold of each feature is than the declared threshold
+    start: np.ndarray  # a row of potentials before the first spike: -raised, lower by ``tolerance``
 
 
 class Spikes(NamedTuple):

@@ -6,6 +6,7 @@ from numba.extending import overload_method
 
 from engine.adaptation import adapt_thresholds, choose_position
 from engine.compiled import compiled
+from engine.decision import tolerance
 from engine.event.competition import compete
 from engine.event.layout import to_rows
 
@@ -44,8 +45,7 @@ def update_batch(latency, layer, weights, plasticity, rates, draws, winners):
             time = _find_first_spike(latency[n], layer, draws.patches[n])
             features = winners[n, :count, 0]
             adapt_thresholds(raised, features, time, draws.shifts[n], draws.target, layer.max_winners)
-            for f in range(len(raised)):
-                start[f] = -raised[f]
+            _set_start(raised, start)
         update_winners(times, geometry, weights, winners[n, :count], rates[n, 0], plasticity, renewed)
 
 
@@ -68,12 +68,19 @@ def update_decided(latency, targets, layer, weights, plasticity, rates, left_out
     for n in range(len(latency)):
         for f in range(len(raised)):
             raised[f] = np.inf if left_out[n, f] else declared[f]
-            start[f] = -raised[f]
+        _set_start(raised, start)
         count = compete(latency[n], layer, nowhere, False, winners[n])
         if count > 0:
             row = 0 if classes[winners[n, 0, 0]] == labels[n] else 1
             times = layer.buffers.spikes.times
             update_winners(times, layer.geometry, weights, winners[n, :count], rates[n, row], plasticity, renewed)
+
+
+@compiled
+def _set_start(raised, start):
+    """Set the potentials before the first spike for raised thresholds, as ``Layer.start`` does."""
+    for f in range(len(raised)):
+        start[f] = -raised[f] * (1 + tolerance(start.itemsize))
 
 
 @compiled

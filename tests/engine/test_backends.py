@@ -93,6 +93,20 @@ def test_weights_that_are_views_learn(backend, rule):
         assert torch.equal(*ends)
 
 
+@pytest.mark.parametrize("name", ["mozafari2018", "deepr2024"])
+def test_networks_that_require_gradients_learn_the_same(name, backend):
+    """An optimizer of a user's may switch gradients on; no gradient is computed here."""
+    ends = []
+    for is_required in (False, True):
+        model = build_model(name, backend=backend).requires_grad_(is_required)
+        model.train_unsupervised(LATENCIES[:3], "s1")
+        model.stages["s1"].layers[0].learn_features(LATENCIES[:3], model.declaration["s1"].rule)
+        model.stages["s1"].fire(LATENCIES[:3])
+        outcome = model.train_rl(LATENCIES[:3], LABELS[:3])
+        ends.append((outcome, model.predict(LATENCIES[:9]).tolist(), model.stages["s1"].weight.tolist()))
+    assert ends[0] == ends[1]
+
+
 def test_equal_potentials_at_several_positions_go_to_the_first():
     """Weights at their bounds, in float64: sums in another order differ by rounding, and do not move the decision."""
     for case in range(30):

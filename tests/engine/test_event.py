@@ -1,5 +1,6 @@
 """Both backends against a slow, obvious reference, on digits and random maps, and numbers by hand."""
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -266,6 +267,18 @@ def test_rounding_does_not_decide_whether_a_neuron_fires(backend, features):
     assert (fire(firing_layer(backend, weight, 15, 0, 0.3), latency) == 15).all()
     assert learn(backend, weight, 15, 0, 0.3, latency, 1, 0) == [[]]
     assert learn(backend, weight, 15, 0, 0.3 - 1e-12, latency, 1, 0) == [[(0, 0, 0, 0)]]
+
+
+def test_rounding_does_not_decide_at_a_raised_threshold(backend):
+    """Six sums of 0.1, 0.2 and 0.3 are 0.6 in exact arithmetic, the threshold 0 raised by 0.6: no neuron fires."""
+    weight = np.array(list(itertools.permutations([0.1, 0.2, 0.3]))).reshape(6, 3, 1, 1)
+    latency = np.zeros((1, 3, 2, 2), np.uint8)
+    for raised, spike in ((0.6, 15), (0.6 - 1e-12, 0)):
+        layer = firing_layer(backend, weight, 15, 0, 0.0)
+        layer.raised.fill_(raised)
+        assert (fire(layer, latency) == spike).all()
+        winners = learn_features(layer, torch.from_numpy(latency), STABILIZED, np.zeros((1, 1, 2)))
+        assert (winners[0, 0, 0] < 0) == (spike == 15)
 
 
 def test_equal_weights_go_to_the_lowest_index(backend):

@@ -7,8 +7,27 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.golden_traces import GOLDEN
 
 from engine.packed import PackedLatencies, PackedSpikes
+from models import build_model
+
+
+def test_networks_learn_from_packed_maps():
+    """In each stage, from a packed input, as from the map itself."""
+    for name, stage in (("mozafari2018", "s1"), ("mozafari2018", "s2"), ("multiscale2026", "s3")):
+        ends = []
+        for is_packed in (False, True):
+            latencies = torch.from_numpy(GOLDEN["encoding"][:6])
+            if is_packed:
+                packed = PackedLatencies(6, latencies.shape[1:], 15)
+                packed[:6] = latencies
+                latencies = packed
+            model = build_model(name)
+            model.train_unsupervised(latencies, stage)
+            outcome = model.train_rl(latencies, GOLDEN["label"][:6])
+            ends.append((outcome, [(key, value.tolist()) for key, value in model.state_dict().items()]))
+        assert ends[0] == ends[1]
 
 
 @settings(max_examples=25, deadline=None)

@@ -60,7 +60,9 @@ class Drawn(NetworkTrainer):
             rule = self.make_stdp()
             stages["s2"] = Branches(self.make_firing(rule, 1, 0), self.make_firing(rule, 3, self.choose(1, 2)))
         elif kind != "none":
-            rule = self.make_rstdp(dropout=0.0) if kind == "rewarded" else self.make_stdp()
+            rule = self.make_stdp()
+            if kind == "rewarded":
+                rule = self.make_rstdp(dropout=0.0, winners=self.choose(1, 3), radius=self.choose(0, 1))
             stages["s2"] = self.make_firing(rule, 2, self.choose(0, 1))
         top = "conv" if kind == "rewarded" else self.choose("conv", "dense", "vote")
         if top == "conv":
@@ -104,16 +106,15 @@ class Drawn(NetworkTrainer):
             threshold_images=20.0,
         )
 
-    def make_rstdp(self, dropout=None):
+    def make_rstdp(self, dropout=None, **competition):
         return RSTDP(
-            winners=self.choose(1, 3),
-            radius=self.choose(0, 1),
             reward=(0.0831, -0.0617),
             punishment=(-0.0729, 0.0411),
             bounds=self.choose_bounds(),
             stabilize=self.choose(False, True),
             dropout=self.choose(0.0, 0.4) if dropout is None else dropout,
             adaptation=self.choose((1.0, 0.0), (0.7, 0.3)),
+            **competition,
         )
 
     def make_decision_rule(self, dropout=None):

@@ -271,6 +271,13 @@ def test_an_impossible_verdict_is_refused(backend):
             learn_chosen(backend, **verdict)
 
 
+def test_rates_without_a_row_are_refused():
+    """A kernel would read the rates of each image outside of their array."""
+    for rates in (np.empty((0, 2)), np.empty((2, 0)), np.array(0.1)):
+        with mock.patch.object(ChosenRule, "first_rates", lambda self, rates=rates: rates), refuses("first rates"):
+            SpikingConv(8, 3, rule=ChosenRule())
+
+
 # The shape of the engine
 
 
