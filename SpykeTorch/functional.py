@@ -17,7 +17,6 @@ to the first such tie; after it, both are valid runs of the same network. To com
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.backends import cudnn
 
 
 def to_pair(value) -> tuple:
@@ -31,16 +30,33 @@ def to_pair(value) -> tuple:
     return pair
 
 
-def conv2d(input: Tensor, weight: Tensor, **options) -> Tensor:
-    """Apply ``torch.nn.functional.conv2d`` in full precision on every device.
+def conv2d(input: Tensor, weight: Tensor, padding=0) -> Tensor:
+    """Apply ``torch.nn.functional.conv2d``, on every device by sums of products in full precision.
 
-    By default, a GPU rounds the factors to 10 bits (TF32). This changes a weight more than many updates do.
+    On a GPU, cuDNN may choose an algorithm that also subtracts (Winograd), so that sums of weights 0 and 1 are not
+    whole numbers, and neurons at whole thresholds fire wrongly.
     """
-    if not input.is_cuda:
-        return F.conv2d(input, weight, **options)
-    settings = cudnn.enabled, cudnn.benchmark, cudnn.benchmark_limit, cudnn.deterministic
-    with cudnn.flags(*settings, allow_tf32=False):
-        return F.conv2d(input, weight, **options)
+    convolve = F.conv2d if input.device.type == "cpu" else multiply_windows
+    return convolve(input, weight, padding=padding)
+
+
+def multiply_windows(input: Tensor, weight: Tensor, padding=0) -> Tensor:
+    """Compute a convolution as the product of two matrices: the weights, and the windows of the input.
+
+    A GPU would round the factors to 10 bits if TF32 is allowed. This changes a weight more than many updates do.
+    """
+    kernel = weight.shape[2:]
+    rows, columns = to_pair(padding)
+    size = input.shape[2] + 2 * rows - kernel[0] + 1, input.shape[3] + 2 * columns - kernel[1] + 1
+    windows = F.unfold(input, kernel, padding=(rows, columns))  # (N, C · kh · kw, H' · W')
+    matmul = torch.backends.cuda.matmul
+    name, exact = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
+    before = getattr(matmul, name)
+    setattr(matmul, name, exact)
+    try:
+        return (weight.flatten(1) @ windows).unflatten(2, size)
+    finally:
+        setattr(matmul, name, before)
 
 
 def latency_to_wave(latency: Tensor, time_steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -178,27 +194,31 @@ def get_k_winners(
     """
     if spikes is not None and spikes.shape != potentials.shape:
         raise ValueError(f"spikes {tuple(spikes.shape)} and potentials {tuple(potentials.shape)} differ in shape")
-    time_steps, _, height, width = potentials.shape
+    time_steps, features, height, width = potentials.shape
     spike_counts = (potentials > 0).sum(0) if spikes is None else spikes.sum(0)
     latency = (time_steps - spike_counts).long()  # (C, H, W)
     step = latency.clamp(max=time_steps - 1)
     potential = potentials.gather(0, step[None])[0]  # at the spike time
-    winners = []
-    while len(winners) < kwta:
+    # A GPU computes all rounds without waiting: the winners are read once, at the end.
+    maps = torch.arange(features, device=latency.device)[:, None, None]
+    rows = torch.arange(height, device=latency.device)[:, None]
+    columns = torch.arange(width, device=latency.device)
+    rounds = []
+    for _ in range(min(kwta, features)):
         earliest = latency.min()
-        if earliest == time_steps:
-            break
         # argmax returns the first of equal potentials
-        best = torch.where(latency == earliest, potential, -torch.inf).argmax().item()
-        feature, position = divmod(best, height * width)
-        row, column = divmod(position, width)
-        winners.append((feature, row, column))
-        latency[feature] = time_steps
+        best = torch.where(latency == earliest, potential, -torch.inf).argmax()
+        feature = best // (height * width)
+        row = best // width % height
+        column = best % width
+        rounds.append(torch.stack([earliest, feature, row, column]))
+        is_excluded = maps == feature
         if inhibition_radius > 0:
-            rows = slice(max(row - inhibition_radius, 0), row + inhibition_radius + 1)
-            columns = slice(max(column - inhibition_radius, 0), column + inhibition_radius + 1)
-            latency[:, rows, columns] = time_steps
-    return winners
+            is_near = ((rows - row).abs() <= inhibition_radius) & ((columns - column).abs() <= inhibition_radius)
+            is_excluded = is_excluded | is_near
+        latency.masked_fill_(is_excluded, time_steps)
+    found = torch.stack(rounds).tolist() if rounds else []
+    return [(feature, row, column) for earliest, feature, row, column in found if earliest < time_steps]
 
 
 def pre_post_ordering(input_spikes: Tensor, output_spikes: Tensor, winners, kernel_size: tuple[int, int]) -> Tensor:

@@ -18,9 +18,13 @@ AUTO = "auto"
 def choose_backend(name: str, device: str | torch.device) -> str:
     """Return the name of the backend on a device; "auto" is "event" on a CPU, and "torch" on all other devices.
 
-    Raises InputError for an unknown name, and for the event backend on another device than a CPU.
+    Raises InputError for an unknown name, for the event backend on another device than a CPU, and for a device without
+    float64, the type of the rates.
     """
-    is_on_cpu = torch.device(device).type == "cpu"
+    kind = torch.device(device).type
+    is_on_cpu = kind == "cpu"
+    if kind == "mps":
+        raise InputError(f"{device} has no float64, the type of the rates: use a CPU")
     if name == AUTO:
         return "event" if is_on_cpu else "torch"
     if name not in BACKENDS:

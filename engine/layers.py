@@ -18,7 +18,7 @@ from torch import nn
 
 from engine import event, torch_backend
 from engine.adaptation import NO_DRAWS, Draws
-from engine.backends import BACKENDS
+from engine.backends import BACKENDS, choose_backend
 from engine.checks import (
     WEIGHT_TYPES,
     check_classes,
@@ -71,6 +71,11 @@ class StageModule(nn.Module):
         self.time_steps = check_time_steps(time_steps)
         self.backend_name = backend
 
+    def _apply(self, fn, recurse=True):
+        """Refuse a device on which the backend cannot compute; ``nn.Module`` moves and converts by this method."""
+        choose_backend(self.backend_name, fn(torch.empty(0)).device)
+        return super()._apply(fn, recurse)
+
     @property
     def backend(self) -> ModuleType:
         """The module whose functions compute with the layer: ``engine.event`` or ``engine.torch_backend``."""
@@ -82,6 +87,7 @@ class StageModule(nn.Module):
         Raises InputError if the map does not fit the stage, or if the stage's map does not fit a pooling of this size.
         """
         latency = check_latencies(latency, self.channels)
+        choose_backend(self.backend_name, latency.device)
         check_times(latency, self.time_steps)
         shape = self.stage.shape([latency.shape[1:]])
         pooled_size(*shape[1:], pool)
@@ -324,6 +330,8 @@ class Layer(StageModule):
         if weight.shape != self._shape or weight.dtype not in WEIGHT_TYPES:
             given = f"{weight.dtype} {tuple(weight.shape)}"
             raise InputError(f"weight must be float32 or float64 {self._shape}, not {given}")
+        if isinstance(latency, torch.Tensor) and latency.device != weight.device:
+            raise InputError(f"latencies must be on {weight.device}, the device of the weights, not {latency.device}")
         if not is_finite(weight):
             raise InputError("weight must be finite, but contains inf or nan")
         if not (0 <= self.threshold <= MAX_VALUE or self.threshold == math.inf):

@@ -21,7 +21,7 @@ from engine.rules import Rule, naming
 from engine.stages import Pool
 from SpykeTorch import functional as sf
 
-WAVE_ELEMENTS = 1 << 26  # potentials in memory at the same time, if images share a convolution
+WAVE_ELEMENTS = 1 << 26  # numbers in memory at the same time, if images share a convolution
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -31,10 +31,12 @@ WAVE_ELEMENTS = 1 << 26  # potentials in memory at the same time, if images shar
 def learn_features(layer: LayerState, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws) -> Tensor:
     """Learn without labels, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
     result = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
+    rates = torch.from_numpy(rates).to(layer.weight)
+    can_fall = _can_fall(layer, rule)
     with naming(rule):
         for n, image in enumerate(latency):
             closed = draws.closed[n] if len(draws.closed) else None
-            winners, first = _compete(layer, image, rule, closed)
+            winners, first = _compete(layer, image, rule, can_fall, closed)
             if len(draws.shifts):
                 _adapt_thresholds(layer, image, first, winners, rule, draws, n)
             row = rates[n, 0]  # (LTP, LTD), the only row of such a rule
@@ -47,17 +49,19 @@ def _compete(
     layer: LayerState,
     image: Tensor,
     rule: Rule,
+    can_fall: bool,
     closed: np.ndarray | None = None,
     left_out: np.ndarray | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the winners int32 (n, 4) and the first spikes uint8 (F, Ho, Wo) of one image (C, H, W).
 
-    closed: bool (Ho, Wo), the positions where no neuron can win. left_out: bool (F,), the features that do not fire.
+    can_fall: as in ``_compute_potentials``. closed: bool (Ho, Wo), the positions where no neuron can win. left_out:
+    bool (F,), the features that do not fire.
     """
     # 1. Neurons fire when their potentials exceed the threshold.
-    potentials = _compute_potentials(layer, image[None])[0]
+    potentials = _compute_potentials(layer, image[None], can_fall)[0]
     if left_out is not None:
-        potentials[:, torch.from_numpy(left_out)] = -torch.inf
+        potentials.masked_fill_(torch.from_numpy(left_out).to(potentials.device)[:, None, None], -torch.inf)
     spikes, thresholded = sf.fire(potentials, layer.limit, True)
     first = sf.wave_to_latency(spikes)
     # 2. Point-wise inhibition leaves one candidate at each position, the earliest or, of several, the strongest.
@@ -66,26 +70,32 @@ def _compete(
         candidates = candidates * ~torch.from_numpy(closed).to(candidates.device)
     # 3. The earliest candidates win, of several the strongest. Each inhibits its feature, and all within the radius.
     winners = sf.get_k_winners(candidates, rule.winners, rule.radius, candidates.sign())
-    rows = [(*winner, int(first[winner])) for winner in winners]
-    return torch.tensor(rows, dtype=torch.int32).reshape(-1, 4), first
+    places = torch.tensor(winners, dtype=torch.long).reshape(-1, 3)
+    times = first[places.to(first.device).unbind(1)].cpu()
+    return torch.column_stack([places, times]).int(), first
 
 
-def _compute_potentials(layer: LayerState, latency: Tensor) -> Tensor:
+def _compute_potentials(layer: LayerState, latency: Tensor, can_fall: bool) -> Tensor:
     """Return the potentials, which begin at ``layer.start``: (N, T, F, Ho, Wo).
 
-    A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step, and
+    If they can fall, each is replaced by its highest value so far, which crosses the threshold at the same step, and
     with the same value, but never falls.
     """
     wave = sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
     potentials = sf.conv2d(wave.flatten(0, 1), layer.weight)
     potentials += layer.start.to(potentials.dtype)[:, None, None]
     potentials = potentials.unflatten(0, wave.shape[:2])
-    if layer.weight.min() < 0:
+    if can_fall:
         potentials = potentials.cummax(1).values
     return potentials
 
 
-def _update_winners(layer: LayerState, image: Tensor, winners: Tensor, rates: np.ndarray, rule: Rule) -> None:
+def _can_fall(layer: LayerState, rule: Rule | None = None) -> bool:
+    """Return whether weights are negative, or can be after updates by a rule, so that potentials can fall."""
+    return bool(layer.weight.min() < 0) or (rule is not None and rule.plasticity().lower < 0)
+
+
+def _update_winners(layer: LayerState, image: Tensor, winners: Tensor, rates: Tensor, rule: Rule) -> None:
     """Change the weights of the winners (n, 4) of one image (C, H, W)."""
     if len(winners) == 0:
         return
@@ -99,21 +109,21 @@ def _update_winners(layer: LayerState, image: Tensor, winners: Tensor, rates: np
 
 
 def _change_weights(
-    weight: Tensor, features: Tensor | list, times: Tensor, time: Tensor | int, rates: np.ndarray, rule: Rule
+    weight: Tensor, features: Tensor | list, times: Tensor, time: Tensor | int, rates: Tensor, rule: Rule
 ) -> None:
     """Change the weights of winners.
 
     features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. time: (n, 1, 1, 1), of the
-    spike of the winner, or one number. rates: float64 (2,), (LTP, LTD).
+    spike of the winner, or one number. rates: (2,), (LTP, LTD).
     """
     plasticity = rule.plasticity()
-    ltp, ltd = weight.new_tensor(rates.tolist())
+    ltp, ltd = rates
     before = weight[features]
     rate = plasticity.window(times.int(), time, ltp, ltd)
     after = before + plasticity.change(before, rate)
     after = after.clamp_(plasticity.lower, plasticity.upper)
-    after[after.abs() < torch.finfo(after.dtype).tiny] = 0  # additions of denormal numbers are slow
-    weight[features] = after
+    is_denormal = after.abs() < torch.finfo(after.dtype).tiny  # additions of such numbers are slow
+    weight[features] = after.masked_fill_(is_denormal, 0)
 
 
 def _clip(weight: Tensor, rule: Rule) -> None:
@@ -171,6 +181,7 @@ def learn_decisions(
     """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
     rule = layer.stage.rule
     result = Result.silent(len(latency), layer.weight.dtype, classes, rule.winners if layer.stage.fires else 0)
+    rates = torch.from_numpy(rates).to(layer.weight)
     with naming(rule):
         for n, image in enumerate(latency):
             left_out_of_image = None if left_out is None else left_out[n]
@@ -180,14 +191,14 @@ def learn_decisions(
 
 
 def _decide_first(
-    layer: LayerState, image: Tensor, label: int, rates: np.ndarray, left_out: np.ndarray | None, result: Result, n: int
+    layer: LayerState, image: Tensor, label: int, rates: Tensor, left_out: np.ndarray | None, result: Result, n: int
 ) -> None:
     """Decide the n-th image (C, H, W) by the first spike, and let the winners learn from the decision.
 
     rates: (2, 2), of a reward and of a punishment. left_out: bool (F,), the features that do not fire.
     """
     rule = layer.stage.rule
-    winners, _ = _compete(layer, image, rule, left_out=left_out)
+    winners, _ = _compete(layer, image, rule, _can_fall(layer, rule), left_out=left_out)
     if len(winners) == 0:
         return
     result.winners[n, : len(winners)] = winners
@@ -200,7 +211,7 @@ def _decide(
     layer: LayerState,
     image: Tensor,
     label: int,
-    rates: np.ndarray | None,
+    rates: Tensor | None,
     left_out: np.ndarray | None,
     result: Result,
     n: int,
@@ -257,11 +268,13 @@ def learn_together(
 ) -> Result:
     """Let a firing layer and the decision layer above it learn, as ``event.learn_together`` does."""
     rule = lower.stage.rule
-    lower_rates, upper_rates = rates
+    lower_rates = torch.from_numpy(rates[0]).to(lower.weight)
+    upper_rates = None if rates[1] is None else torch.from_numpy(rates[1]).to(upper.weight)
+    can_fall = _can_fall(lower, rule)
     result = Result.silent(len(latency), upper.weight.dtype, classes, rule.winners)
     with naming(rule, upper.stage.rule):
         for n, image in enumerate(latency):
-            winners, first = _compete(lower, image, rule)
+            winners, first = _compete(lower, image, rule, can_fall)
             result.winners[n, : len(winners)] = winners
             rates_of_image = None if upper_rates is None else upper_rates[n]
             _decide(upper, pool_latency(first, pool), int(labels[n]), rates_of_image, None, result, n)
@@ -278,10 +291,20 @@ def learn_together(
 
 def fire(layer: LayerState, latency: Tensor, limit: float, pool: int) -> Tensor:
     """Compute the first spikes of latency uint8 (N, C, H, W), as ``event.fire`` does."""
-    elements = layer.time_steps * layer.stage.out_channels * latency[:1, 0].numel()
-    images = max(1, WAVE_ELEMENTS // max(1, elements))
-    waves = (_compute_potentials(layer, part) > limit for part in latency.split(images))
+    can_fall = _can_fall(layer)
+    parts = _split_images(layer, latency, layer.time_steps)
+    waves = (_compute_potentials(layer, part, can_fall) > limit for part in parts)
     return torch.cat([pool_latency(sf.wave_to_latency(wave), pool) for wave in waves])
+
+
+def _split_images(layer: LayerState, latency: Tensor, time_steps: int) -> tuple[Tensor, ...]:
+    """Split images (N, C, H, W) into parts with up to WAVE_ELEMENTS numbers, if so many time steps are convolved.
+
+    A position takes the potentials of all features, or the inputs of its window, to which some devices copy them.
+    """
+    numbers = max(layer.weight.shape[0], layer.weight[0].numel())
+    elements = time_steps * numbers * latency[:1, 0].numel()
+    return latency.split(max(1, WAVE_ELEMENTS // max(1, elements)))
 
 
 def pool(latency: Tensor, stage: Pool, time_steps: int) -> Tensor:
@@ -316,4 +339,5 @@ def inhibit(latency: Tensor, rank: int, time_steps: int) -> Tensor:
 
 def peaks(layer: LayerState, latency: Tensor) -> Tensor:
     """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
-    return sum_weights(layer, latency).amax((2, 3))
+    parts = _split_images(layer, latency, 1)
+    return torch.cat([sum_weights(layer, part).amax((2, 3)) for part in parts])

@@ -97,7 +97,7 @@ def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[s
 
     Returns {"potentials" + branch: float32 (F, H, W)}; {} if the stage has a threshold.
     """
-    below = model.map_of(latencies, model.input_name(model.decision))[:]  # [:] unpacks it
+    below = model.map_of(latencies, model.input_name(model.decision))[:].to(model.device)  # [:] unpacks it
     potentials = {}
     for label, layer in model.named_layers([model.decision]):
         if layer.stage.fires:

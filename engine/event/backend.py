@@ -158,7 +158,7 @@ def _learn_first_spikes(layer, latency, targets, rates, left_out):
     winners = result.winners.numpy()
     with naming(rule):
         update_decided(latency.numpy(), targets, competitor, weights, plasticity, rates, left_out, winners)
-    transpose_back(weights.transposed, layer.weight.numpy())
+    transpose_back(weights.transposed, layer.weight.detach().numpy())
     result.decisions.copy_(result.winners[:, 0, :3])
     return result
 
