@@ -41,7 +41,7 @@ TIME_COLUMNS = (
 USED_FOR_SETTINGS = {
     "mozafari2018_margin": "yes",
     "multiscale2026": "partly",
-    "control2026": "no",
+    "control2026": "partly",
     "deepr2024_greedy": "as published but for the warm-up, from validation images",
 }
 CONTROL = "control2026 without moved copies"
