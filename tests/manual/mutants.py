@@ -90,7 +90,10 @@ FUNCTIONS = {
         "S1C1.__init__ compute_integer_filters _encode_one _filter normalise bin_by_rank _sort",
         ["tests/test_s1c1.py"],
     ),
-    "imagesets/splits.py": ("stratified_split stratified_part _draw", ["tests/imagesets/test_datasets.py"]),
+    "imagesets/splits.py": (
+        "stratified_split stratified_part choose_labelled _share _draw",
+        ["tests/imagesets/test_datasets.py"],
+    ),
     "training/checkpoint.py": (
         "restore_state decode_checkpoint compute_checksum _make",
         [GOLDEN, "tests/training/test_checkpoint.py"],
