@@ -1,8 +1,8 @@
 """What does STDP learn? The accuracy with learned, imprinted and random features, as a table.
 
-    python -m results.scripts.learning [--data-dir DIR]    # adds the missing rows to results/learning.tsv
+    python -m results.scripts.learning [--data-dir DIR] [--seeds S …]  # adds the missing rows to results/learning.tsv
 
-Each network of ``NETWORKS`` learns features by STDP from 10,000 training images, without labels. Its features are
+Each network of ``list_networks`` learns features by STDP from 10,000 training images, without labels. Its features are
 replaced as in controls.py. Then decision neurons learn from its highest map by the margin rule, and classify 5,000
 other training images after the last epoch. No test image is read. The kinds of features of one seed share the images,
 their order, and the first weights of the decision neurons, so differences are paired. A network takes up to seven
@@ -18,7 +18,7 @@ import argparse
 import copy
 import csv
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,16 +38,9 @@ from training.readout import find_spikes, train_readout
 TABLE = Path(__file__).resolve().parent.parent / "learning.tsv"
 COLUMNS = "data", "network", "seed", "features", "labels", "noise", "accuracy", "spikes", "seconds"
 FASHION, MNIST, PUBLISHED, NONE = "fashion-mnist", "mnist", "kheradpisheh2018", "none"
-SEEDS = 0, 1, 2
+SEEDS = 0, 1, 2  # of the table; --seeds adds others
 WIDTHS = "8", "32", "128", "512"
 DEPTHS = "32-128", "32-128-128"
-NETWORKS = [
-    *((FASHION, width, seed) for seed in SEEDS for width in WIDTHS),
-    *((FASHION, depth, seed) for seed in SEEDS for depth in DEPTHS),
-    *((MNIST, width, seed) for seed in SEEDS for width in WIDTHS),
-    *((MNIST, PUBLISHED, seed) for seed in SEEDS),
-    *((data, NONE, seed) for data in (FASHION, MNIST) for seed in SEEDS),
-]
 REPLACED = {name: KINDS[name] for name in ("STDP", "imprinted", "random")}
 ALL_LABELS = 1000  # of each class
 FEW_LABELS = 10, 100
@@ -86,6 +79,17 @@ class Decision(NetworkTrainer):
         return {"d": SpikingDense(5 * num_classes, rule=rule)}
 
 
+def list_networks(seeds: Sequence[int]) -> list[tuple[str, str, int]]:
+    """Return (data, network, seed) of each network, in the order in which they are trained."""
+    return [
+        *((FASHION, width, seed) for seed in seeds for width in WIDTHS),
+        *((FASHION, depth, seed) for seed in seeds for depth in DEPTHS),
+        *((MNIST, width, seed) for seed in seeds for width in WIDTHS),
+        *((MNIST, PUBLISHED, seed) for seed in seeds),
+        *((data, NONE, seed) for data in (FASHION, MNIST) for seed in seeds),
+    ]
+
+
 def decide(maps: list[torch.Tensor], labels: list[torch.Tensor], about: dict, seed: int) -> list[float]:
     """Train decision neurons on the first map; return the accuracies on the others, held-out images, in per cent."""
     _, channels, *size = maps[0].shape
@@ -118,7 +122,7 @@ def add_noise(data: imagesets.DataSet, deviation: float, seed: int) -> imagesets
 
 
 def measure(data: imagesets.DataSet, name: str, seed: int) -> Iterator[tuple]:
-    """Yield (features, labels, noise, accuracy, spikes in %) of a network of ``NETWORKS``."""
+    """Yield (features, labels, noise, accuracy, spikes in %) of a network of ``list_networks``."""
     declared = model_class(PUBLISHED) if name == PUBLISHED else NetworkTrainer
     encoder = choose_encoder(declared.encoder, colours=data.colours)
     (latency, of_train), (held_out, of_held_out) = encode_splits(data, encoder, seed)
@@ -161,6 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", default=imagesets.DATA_DIR, metavar="DIR")
     parser.add_argument("--table", type=Path, default=TABLE, metavar="FILE", help="(default: results/learning.tsv)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, metavar="S", help="(default: 0 1 2)")
     args = parser.parse_args()
     torch.set_num_threads(1)
     done = set()
@@ -169,7 +174,7 @@ def main() -> None:
             done = {(row["data"], row["network"], int(row["seed"])) for row in csv.DictReader(file, delimiter="\t")}
     else:
         args.table.write_text("\t".join(COLUMNS) + "\n", encoding="utf-8")
-    for data, name, seed in NETWORKS:
+    for data, name, seed in list_networks(args.seeds):
         if (data, name, seed) in done:
             continue
         rows = []
