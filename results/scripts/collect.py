@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":  # as a script, it finds its own folder only
     sys.path.insert(0, str(HERE.parent))
 
-from results.scripts import learning_page, other_data  # noqa: E402
+from results.scripts import learning_page, other_data, shallow  # noqa: E402
 from results.scripts.other_data import format_mean  # noqa: E402
 
 RUN_COLUMNS = (
@@ -478,6 +478,7 @@ def make_tables() -> dict[Path, dict[str, str]]:
             "colour": to_markdown(*other_data.make_colour_table()),
             "own": to_markdown(*other_data.make_own_table()),
         },
+        HERE / "shallow.md": {"shallow": to_markdown(*shallow.make_table())},
         HERE.parent / "docs" / "learning.md": {
             "learning": to_markdown(learning_page.COLUMNS, learning_page.make_table()),
             "controls": to_markdown(learning_page.CONTROL_COLUMNS, learning_page.make_control_table()),

@@ -15,6 +15,8 @@ With ``--time``: an epoch of the photographs by ``train_rl``, and by the loop of
 """
 
 import argparse
+import re
+import statistics
 import time
 from pathlib import Path
 
@@ -105,6 +107,25 @@ class Script:
         if winners:
             rule = self.reward if winners[0][0] // 10 == label else self.punish
             rule(wave, potentials, spikes, winners)
+
+
+def make_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the columns and the rows of ``logs/shallow.log``: the means over the seeds, a row for each split."""
+    found = {}
+    for line in (ROOT / "results" / "logs" / "shallow.log").read_text().splitlines():
+        if match := re.fullmatch(r"(.*), seed \d+: (\S+) ([\d.]+) %", line):
+            row, name, accuracy = match.groups()
+            found.setdefault(row, {}).setdefault(name, []).append(float(accuracy))
+    names = list(dict.fromkeys(name for of_row in found.values() for name in of_row))
+    rows = []
+    for row, of_row in found.items():
+        cells = []
+        for name in names:
+            values = of_row.get(name, [])
+            spread = f" ± {statistics.stdev(values):.2f}" if len(set(values)) > 1 else ""
+            cells.append(f"{statistics.mean(values):.2f}{spread} ({len(values)})" if values else "")
+        rows.append((row, *cells))
+    return ("test accuracy, %", *names), rows
 
 
 def measure_time(folder: Path) -> None:
