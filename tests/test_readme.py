@@ -36,7 +36,7 @@ from report.report import FIGURES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-DOCS = "customizing", "outputs", "engine", "background", "learning", "other_libraries"
+DOCS = "spyketorch", "customizing", "outputs", "engine", "background", "learning", "other_libraries"
 CHANGES = ROOT / "CHANGELOG.md"
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))
@@ -61,7 +61,7 @@ EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 def forget_names():
     """Remove the names of the examples, before and afterwards: other tests and files may have them too."""
     examples = (
-        *((models.MODELS, "shallow"), (RULES, "exponential"), (ENCODERS, "ink")),
+        *((models.MODELS, "shallow"), (models.MODELS, "port"), (RULES, "exponential"), (ENCODERS, "ink")),
         *((DATASETS, "bars"), (FIGURES, "mean_image")),
     )
     with contextlib.ExitStack() as stack:
