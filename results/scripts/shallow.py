@@ -48,6 +48,12 @@ SHALLOW = {
 MULTISCALE = "--model multiscale2026 --augment none --epochs 2 4 4 2 10 --converge 0.01 --image-size 32 32"
 COMMON = "--val-split 0 --no-figures --readout none --threads 1 --device cpu"
 MODELS = "shallow", "pixels", "multiscale2026"
+COLUMNS = {
+    "shallow": "`mozafari2018_shallow`",
+    "multiscale2026": "`multiscale2026`",
+    "KNeighborsClassifier": "nearest neighbour, pixels",
+    "LogisticRegression": "logistic regression, pixels",
+}
 
 
 def prepare(folder: Path, data: str, split: str, seed: int) -> str:
@@ -112,20 +118,19 @@ class Script:
 def make_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return the columns and the rows of ``logs/shallow.log``: the means over the seeds, a row for each split."""
     found = {}
-    for line in (ROOT / "results" / "logs" / "shallow.log").read_text().splitlines():
+    for line in (ROOT / "results" / "logs" / "shallow.log").read_text(encoding="utf-8").splitlines():
         if match := re.fullmatch(r"(.*), seed \d+: (\S+) ([\d.]+) %", line):
             row, name, accuracy = match.groups()
             found.setdefault(row, {}).setdefault(name, []).append(float(accuracy))
-    names = list(dict.fromkeys(name for of_row in found.values() for name in of_row))
     rows = []
     for row, of_row in found.items():
         cells = []
-        for name in names:
+        for name in COLUMNS:
             values = of_row.get(name, [])
             spread = f" ± {statistics.stdev(values):.2f}" if len(set(values)) > 1 else ""
             cells.append(f"{statistics.mean(values):.2f}{spread} ({len(values)})" if values else "")
         rows.append((row, *cells))
-    return ("test accuracy, %", *names), rows
+    return ("test accuracy, %", *COLUMNS.values()), rows
 
 
 def measure_time(folder: Path) -> None:
