@@ -34,9 +34,7 @@ class Result(NamedTuple):
     """The decisions of a decision layer that learns, and the winners of a firing layer that learns from them."""
 
     decisions: Tensor  # int32 (N, 3): feature, line, column; -1: silent
-    highest: (
-        Tensor  # (N,): the potentials of the decisions at the last time step; 0: silent, or the first spike decides
-    )
+    highest: Tensor  # (N,): the potentials of the decisions at the last step; 0: silent, or the first spike decides
     winners: Tensor  # int32 (N, K, 4), of the firing layer: feature, line, column, time step; -1: fewer winners
     classes: np.ndarray  # int64 (F,): the class of each feature
 
