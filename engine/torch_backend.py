@@ -142,11 +142,14 @@ def merge_ties(potentials: Tensor) -> Tensor:
     relative = tolerance(potentials.dtype.itemsize)
     if relative == 0:
         return potentials
-    values, places = potentials.unique(return_inverse=True)  # ascending
+    is_spike = potentials != 0  # zero equals nothing else, and most potentials are zero
+    values, places = potentials[is_spike].unique(return_inverse=True)  # ascending
     is_last = torch.ones_like(values, dtype=torch.bool)  # of the values that are equal
     is_last[:-1] = values[1:] * (1 - relative) > values[:-1]
     group = is_last.cumsum(0) - is_last.long()
-    return values[is_last][group][places]
+    merged = potentials.clone()
+    merged[is_spike] = values[is_last][group][places]
+    return merged
 
 
 def _adapt_thresholds(
