@@ -16,6 +16,7 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 # isort: split
 import json
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -32,7 +33,7 @@ from report.energy import describe_energy, measure_energy
 from report.evaluation import Evaluation
 from report.export import VECTORS, collect_arrays, write_arrays
 from report.nir import write_nir
-from report.page import write_drawing_page
+from report.page import PAGE, write_drawing_page, write_page
 from report.report import Report
 from report.run_folder import write_start
 from training.checkpoint import Checkpoint, RunRecord
@@ -95,7 +96,6 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
     title = trained.title(model=model.name, dataset=tested) if run.flags else f"{model.name}, {tested}"
     title += f", {checkpoint.path.name}"
     bits = [*measure_bits(model, latencies, labels, settings.bits)]
-    report = Report(model, encoder, images, labels, latencies, data.class_names, title, evaluation=evaluation)
     facts = {"checkpoint": str(checkpoint.path), "dataset": data.name, "fingerprint": data.fingerprint}
     facts["energy"] = measure_energy(model, encoder, latencies, data.image_size)
     if settings.noise:
@@ -104,7 +104,12 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         facts["bits"] = bits
     log = RunLog(folder, settings.tensorboard)
     log.info_all([*data.notes, *describe_change(run, data)])
-    report_test(log, report, {"test": evaluation}, facts, folder / "maps", indices, settings.figures)
+    report = Report(
+        model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
+    )
+    report_test(report, folder, log, settings.figures)
+    if settings.figures:
+        log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
     unit = name_unit(encoder.colours)
     log.info(f"{model.name} on {tested}, test {unit}: {evaluation.describe(unit)}")
     log.info(describe_energy(facts["energy"]))

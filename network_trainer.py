@@ -134,29 +134,61 @@ class Progress:
                 wins += torch.bincount(learned.wins[label], minlength=features)
 
 
-class Step(NamedTuple):
-    """A step of the training, which ``NetworkTrainer.steps`` yields.
+class PhaseStep(NamedTuple):
+    """A phase begins, or goes on after an interruption."""
 
-    Attributes:
-        kind: "phase" (a phase begins, or goes on after an interruption), "chunk" (a chunk of images has passed stages
-            that do not learn), "batch" (a batch was learned), "validation" (the validation images were classified) or
-            "epoch" (an epoch ends).
-        phase: the phase that is trained.
-        title: the title of a progress bar.
-        done, total: the number of images that are processed, and of all images.
-        learned: for a batch, the result of ``Phase.learn``.
-        decisions: for a validation, int64 (N,), -1 for silence.
-        wins: for an epoch, {label: int64 (F,), how often each feature has won}.
+    phase: Phase
+
+    kind = "phase"
+
+
+class ChunkStep(NamedTuple):
+    """A chunk of images has passed stages that do not learn: ``done`` of ``total`` images of the work ``title``."""
+
+    phase: Phase
+    title: str
+    done: int
+    total: int
+
+    kind = "chunk"
+
+
+class BatchStep(NamedTuple):
+    """A batch was learned: ``done`` of ``total`` images of the epoch ``title``. learned: of ``Phase.learn``."""
+
+    phase: Phase
+    title: str
+    done: int
+    total: int
+    learned: Learned
+
+    kind = "batch"
+
+
+class ValidationStep(NamedTuple):
+    """The validation images were classified after the ``total`` images of an epoch.
+
+    decisions: int64 (N,), -1 for silence.
     """
 
-    kind: str
     phase: Phase
-    title: str = ""
-    done: int = 0
-    total: int = 0
-    learned: Learned | None = None
-    decisions: torch.Tensor | None = None
-    wins: dict[str, torch.Tensor] | None = None
+    title: str
+    total: int
+    decisions: torch.Tensor
+
+    kind = "validation"
+
+
+class EpochStep(NamedTuple):
+    """An epoch ends. wins: {label: int64 (F,), how often each feature has won}."""
+
+    phase: Phase
+    wins: dict[str, torch.Tensor]
+
+    kind = "epoch"
+
+
+Step = PhaseStep | ChunkStep | BatchStep | ValidationStep | EpochStep  # what ``NetworkTrainer.steps`` yields
 
 
 class NetworkTrainer(StageGraph):
@@ -401,10 +433,10 @@ class NetworkTrainer(StageGraph):
         progress: Progress | None = None,
         copies: Copies | None = None,
     ) -> Generator[Step, None, None]:
-        """Train phase by phase, and yield a ``Step`` after each piece of work.
+        """Train phase by phase, and yield a step after each piece of work.
 
         At each yield, the progress and the network are complete: if they are saved and loaded, the training continues
-        with bit-identical results. At the step "phase", the caller may load the network and the progress of another
+        with bit-identical results. At a ``PhaseStep``, the caller may load the network and the progress of another
         run that has trained the phase (``Progress.take``); the next phase follows then. Stages below those that learn
         do not change. Their maps are computed once for each phase, and replace the maps in ``train`` and
         ``validation``. After the last step the network has the weights of the last epoch.
@@ -440,7 +472,7 @@ class NetworkTrainer(StageGraph):
                     progress.epoch = 0
                     continue
                 if phase is not prepared:
-                    yield Step("phase", phase)
+                    yield PhaseStep(phase)
                     if progress.phase > number:  # the caller has taken it over from another run
                         continue
                     yield from self._prepare(phase, train, validation, copies)
@@ -469,7 +501,7 @@ class NetworkTrainer(StageGraph):
                     progress.batch += 1
                     progress.seconds += time.perf_counter() - start
                     done = min(progress.batch * batch_size, len(images))
-                    yield Step("batch", phase, title, done, len(images), learned)
+                    yield BatchStep(phase, title, done, len(images), learned)
 
                 start = time.perf_counter()
                 outcome = None
@@ -477,11 +509,11 @@ class NetworkTrainer(StageGraph):
                     decisions, _ = self.decide(validation.maps)
                     decisions = decisions.cpu()
                     outcome = Outcome.of(decisions, validation.labels)
-                    yield Step("validation", phase, title, len(images), len(images), decisions=decisions)
+                    yield ValidationStep(phase, title, len(images), decisions)
                 progress.seconds += time.perf_counter() - start
                 wins = progress.wins
                 self._finish_epoch(phase, progress, len(images), outcome)
-                yield Step("epoch", phase, title, len(images), len(images), wins=wins)
+                yield EpochStep(phase, wins)
         finally:
             train.close_copies()
 
@@ -512,7 +544,7 @@ class NetworkTrainer(StageGraph):
                 computed = {}
                 chunks = self.propagate({INPUT: moved}, [target], computed, bits=True, file=copies.file(number))
                 for done in chunks:
-                    yield Step("chunk", phase, f"copy {number} of {len(copies)}", done, len(moved))
+                    yield ChunkStep(phase, f"copy {number} of {len(copies)}", done, len(moved))
                 train.copies.append(computed[target])
         for data, split in ((train, "training"), (validation, "validation")):
             if data is None:
@@ -523,7 +555,7 @@ class NetworkTrainer(StageGraph):
             kept = self.read_for(known, targets)
             maps = {}
             for done in self.propagate(data.maps, kept, maps):
-                yield Step("chunk", phase, f"{target} of the {split} images", done, len(data))
+                yield ChunkStep(phase, f"{target} of the {split} images", done, len(data))
             data.maps = maps
 
     def _finish_epoch(self, phase: Phase, progress: Progress, images: int, validated: Outcome | None) -> None:
@@ -574,6 +606,11 @@ class NetworkTrainer(StageGraph):
         progress.seconds = 0.0
         progress.outcome = [0, 0, 0]
         progress.wins = {}
+
+
+def has_labels(row: dict) -> bool:
+    """Return whether a row of the history is of a phase with labels."""
+    return row["train_accuracy"] is not None
 
 
 def compute_convergence(weight: torch.Tensor, rule: Rule, wins: torch.Tensor) -> float | None:

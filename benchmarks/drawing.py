@@ -36,9 +36,8 @@ def main() -> None:
             continue
         model.fit(LatencyDataset(latencies, data.train_labels[: args.images]), None, [1] * len(model.phases))
         evaluation = Evaluation(model, tested, data.test_labels)
-        report = Report(
-            model, encoder, data.test_images, data.test_labels, tested, data.class_names, name, evaluation=evaluation
-        )
+        images = data.test_images, data.test_labels, tested
+        report = Report(model, encoder, *images, data.class_names, name, evaluations={"test": evaluation})
 
         def save_maps(folder, model=model):
             save_activation_maps(model, tested[shown], data.test_labels, shown, folder, data.class_names)

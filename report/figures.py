@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from engine.rules import RULES
+from network_trainer import has_labels
 from report.evaluation import SILENT
 from utils import write_atomically
 
@@ -130,8 +131,8 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
             accuracy, loss (wrong decisions) and silent of train and val ("train_loss"), fractions of the images or
             None.
     """
-    unsupervised = [row for row in rows if row["train_accuracy"] is None]
-    supervised = [row for row in rows if row["train_accuracy"] is not None]
+    unsupervised = [row for row in rows if not has_labels(row)]
+    supervised = [row for row in rows if has_labels(row)]
     is_silent = any(row["train_silent"] or row["val_silent"] for row in supervised)
     parts = []
     if supervised:

@@ -36,3 +36,14 @@ def lift(record: dict[str, Any], path: Path) -> dict[str, Any]:
             record["run"] = {**run, **moved}
     record["format"] = FORMAT
     return record
+
+
+def lift_results(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of results.json with "finished": the epochs to which the results of a finished run belong.
+
+    The results of a run of an older version have flags when all other files exist.
+    """
+    flags = record.get("flags")
+    if "finished" in record or not isinstance(flags, dict):
+        return record
+    return {**record, "finished": flags.get("epochs")}

@@ -27,6 +27,7 @@ from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
 from report.feature_figures import group_scales
 from report.figures import DPI
+from report.formats import lift_results
 from report.map_pictures import make_color_table
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
@@ -61,7 +62,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
     """
     model = report.model
     if results is None:
-        results = read_record(folder / "results.json")
+        results = lift_results(read_record(folder / "results.json"))
     unit = name_unit(report.encoder.colours)
     left_out = []
     images = read_maps(maps, model, report.images, left_out)
@@ -171,7 +172,7 @@ def list_commands(folder: Path, results: dict, unit: str) -> list[tuple[str, str
     """Return (purpose, command line) of the commands that use the folder."""
     commands = []
     run = RunFolder(folder)
-    if run.last.is_file() and "flags" not in results:
+    if run.last.is_file() and "finished" not in results:
         commands.append(("resume an interrupted run", run.resume_command))
     source = results.get("checkpoint", folder)
     evaluate = f"python evaluate.py {join_words([str(source)])}"

@@ -6,8 +6,8 @@ A figure is a function with the decorator ``@figure``. It appears in the folder,
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,10 @@ class Report:
         latencies: the encoded images, uint8 (N, C, H, W): a tensor, or ``PackedLatencies``.
         title: network, data set, seed and epoch of the weights.
         split: the split of the images: "test" or "validation".
-        evaluation: the evaluation of these images; None if the network has no decision stage.
+        evaluations: {"test", or "test.best", …: evaluation}; {} if the network has no decision stage.
+        facts: what results.json contains beside the scores.
+        shown: indices in ``images`` of the images whose activation maps are saved.
+        maps: the folder of the activation maps, in the folder of the run.
         history: rows of the run log.
         copies: the moved copies of the training images, from which the network learned; None without them.
     """
@@ -59,9 +62,17 @@ class Report:
     class_names: Sequence[str]
     title: str
     split: str = "test"
-    evaluation: Evaluation | None = None
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    shown: Sequence[int] = ()
+    maps: str = "maps"
     history: Sequence[dict] = ()
     copies: MovedCopies | None = None
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The evaluation of ``images``; None if the network has no decision stage."""
+        return self.evaluations.get(f"{self.split}.best", self.evaluations.get(self.split))
 
     def format_title(self, caption: str, count: int | None = None) -> str:
         """Return the title of a figure of ``count`` images (None: all)."""
@@ -195,7 +206,7 @@ def draw_figures(folder: Path, report: Report) -> list[str]:
     return lost
 
 
-def collect_results(evaluations: dict[str, Evaluation], facts: dict[str, Any]) -> dict[str, Any]:
+def collect_results(evaluations: Mapping[str, Evaluation], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of results.json: the evaluations {"test.best": …} as nested dicts, and ``facts``."""
     content = {}
     for key, evaluation in evaluations.items():

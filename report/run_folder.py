@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from errors import InputError
 from models import PLUGINS
-from report.formats import FORMAT, lift
+from report.formats import FORMAT, lift, lift_results
 from utils import describe_environment, join_words, write_json, write_text
 
 
@@ -39,7 +39,8 @@ class RunFolder:
     @property
     def epochs(self) -> tuple[int, ...] | None:
         """The number of epochs of each phase in args.json; None if it is damaged."""
-        return read_epochs(self.args)
+        flags = self.args.get("flags")
+        return to_epochs(flags.get("epochs")) if isinstance(flags, dict) else None
 
     @property
     def code(self) -> dict[str, str | None]:
@@ -55,8 +56,9 @@ class RunFolder:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the results belong to the last epoch. results.json has flags when all other files exist."""
-        tested = read_epochs(read_record(self.path / "results.json"))
+        """Whether all files of the run exist, and belong to its last epoch."""
+        results = lift_results(read_record(self.path / "results.json"))
+        tested = to_epochs(results.get("finished"))
         return tested is not None and self.epochs in (None, tested)
 
     @property
@@ -72,7 +74,7 @@ class RunFolder:
     def lengthen(self, epochs: tuple[int, ...]) -> None:
         """Save a larger number of epochs, so that the run is unfinished. Raises InputError for a damaged args.json."""
         record = self.args
-        if read_epochs(record) is None:
+        if self.epochs is None:
             raise InputError(f"{self.path / 'args.json'} is missing or damaged; nothing was changed")
         record["flags"]["epochs"] = epochs
         write_json(self.path / "args.json", record)
@@ -122,10 +124,8 @@ def read_record(path: Path) -> dict[str, Any]:
     return {}
 
 
-def read_epochs(record: dict[str, Any]) -> tuple[int, ...] | None:
-    """Return the epochs of args.json or results.json; None if they are missing or damaged."""
-    with suppress(LookupError, TypeError):
-        epochs = tuple(record["flags"]["epochs"])
-        if epochs and all(isinstance(count, int) and count >= 0 for count in epochs):
-            return epochs
+def to_epochs(values: Any) -> tuple[int, ...] | None:
+    """Return the numbers of epochs in a file as a tuple; None if they are missing or damaged."""
+    if isinstance(values, list) and values and all(isinstance(count, int) and count >= 0 for count in values):
+        return tuple(values)
     return None

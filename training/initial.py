@@ -18,7 +18,7 @@ from engine.encoder import Encoder
 from engine.phases import find_stages
 from errors import InputError
 from imagesets.data_set import MAX_LISTED
-from network_trainer import NetworkTrainer, Progress
+from network_trainer import NetworkTrainer, Progress, has_labels
 from report.run_folder import RunFolder, find_checkpoint, find_run
 from training.checkpoint import Checkpoint, RunRecord, load_checkpoint, load_run, rebuild_network
 from training.identity import PhaseKey, compare_code, count_equal, digest_core, make_keys
@@ -237,7 +237,7 @@ def take_over(checkpoint: Checkpoint, model: NetworkTrainer, count: int) -> Prog
     progress = checkpoint.progress
     names = {phase.name for phase in phases}
     seconds = {name: value for name, value in progress.phase_seconds.items() if name in names}
-    history = [row for row in progress.history if row["phase"] in names and row["train_accuracy"] is None]
+    history = [row for row in progress.history if row["phase"] in names and not has_labels(row)]
     return Progress(phase=count, history=history, phase_seconds=seconds)
 
 

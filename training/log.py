@@ -12,7 +12,7 @@ from tqdm import tqdm
 from engine.decision import Outcome
 from engine.phases import Phase
 from errors import InputError
-from network_trainer import Progress
+from network_trainer import Progress, has_labels
 from training.command import discard_output, warn
 from utils import write_csv
 
@@ -189,7 +189,7 @@ def estimate_left(
 
 def describe_epoch(row: dict) -> str:
     """Return one line about a row of the history."""
-    if row["train_accuracy"] is not None:
+    if has_labels(row):
         text = f"accuracy: train {100 * row['train_accuracy']:6.2f} %"
         silent = row["train_silent"]
         if row["val_accuracy"] is not None:

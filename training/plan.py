@@ -17,6 +17,7 @@ from engine.phases import Phase, find_stages
 from engine.readout import Readout
 from errors import InputError
 from imagesets import DataSet
+from imagesets.data_set import Images
 from imagesets.splits import choose_labelled, stratified_part, stratified_split
 from models import model_class
 from network_trainer import NetworkTrainer
@@ -29,6 +30,36 @@ from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_p
 from utils import check_memory, choose_device, set_threads
 
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
+
+
+class Split:
+    """A split of the images of a data set. The images are read when they are used.
+
+    Args:
+        images, labels: all training or all test images, as in ``DataSet``.
+        indices: of the images of the split, sorted, int64 (N,).
+
+    Attributes:
+        labels: those of the split, int64 (N,).
+    """
+
+    def __init__(self, images: Images, labels: np.ndarray, indices: np.ndarray):
+        self._of_part = images, labels
+        self.indices = indices
+        self.labels = labels[indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, places: slice | np.ndarray) -> "Split":
+        """Return some images of the split."""
+        return Split(*self._of_part, self.indices[places])
+
+    @property
+    def images(self) -> Images:
+        """The images of the split: uint8 (N, H, W), in colour (N, H, W, 3), or recordings."""
+        images, _ = self._of_part
+        return images[self.indices]
 
 
 class Data:
@@ -73,21 +104,18 @@ class Data:
             self.labelled = np.arange(len(train))
         self.splits["train"] = np.concatenate([train, unlabelled])
 
-    def get_split(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the images and labels of the whole training or test set, and the indices of the split in them.
+    def get_split(self, name: str) -> Split:
+        """Return a split of ``splits``, or "labelled": the training images whose labels are learned.
 
         An image without a label has the label -1.
         """
         if name == "test":
-            return self.set.test_images, self.set.test_labels, self.splits[name]
+            return Split(self.set.test_images, self.set.test_labels, self.splits[name])
         labels = np.pad(self.set.train_labels, (0, self.set.unlabelled), constant_values=-1)
-        return self.set.train_images, labels, self.splits[name]
-
-    @property
-    def labelled_images(self) -> np.ndarray:
-        """The indices of the training images whose labels are learned, int64."""
+        if name != "labelled":
+            return Split(self.set.train_images, labels, self.splits[name])
         train = self.splits["train"]
-        return train if self.labelled is None else train[self.labelled]
+        return Split(self.set.train_images, labels, train if self.labelled is None else train[self.labelled])
 
     def count_images(self) -> dict[str, int]:
         """Return {split: number of images}, and the number of "labelled" training images if not all are."""
@@ -189,14 +217,14 @@ def make_plan(
     """
     split = Data(settings, data)
     check_splits(settings, split, model)
-    _, labels, chosen = split.get_split(settings.scored_split)
+    scored = settings.scored_split
     return Plan(
         settings=settings,
         data=split,
         encoder=encoder,
         model=model,
         augmentation=check_copies(settings, split, model),
-        map_images=choose_map_images(settings, labels[chosen], settings.scored_split),
+        map_images=choose_map_images(settings, split.get_split(scored).labels, scored),
         features=plan_features(settings, split, model),
         summary=describe(model, settings),
         keys=make_keys(model, encoder, settings, data.fingerprint, split.splits["train"], weights, trained),

@@ -20,7 +20,7 @@ from network_trainer import LatencyDataset
 from report.diagnosis import is_near_chance
 from report.evaluation import Accuracy, Evaluation
 from report.run_folder import read_record
-from training.plan import Plan
+from training.plan import Plan, Split
 from utils import write_json
 
 PIXELS = {"C": 0.1, "max_iter": 300}  # the logistic regression on the pixels
@@ -71,16 +71,16 @@ def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation], seco
     start = time.perf_counter()
     split, parts = choose_images(plan)
     evaluation = evaluations.get(f"{split}.best")
-    if plan.model.name == CONTROL or not evaluation or len(np.unique(parts[0][1])) < 2:
+    if plan.model.name == CONTROL or not evaluation or len(np.unique(parts[0].labels)) < 2:
         return
     sets = []
-    for images, labels in parts:
+    for part in parts:
         chunks = []
-        for _, latencies in encode_chunks(plan.encoder, images):
+        for _, latencies in encode_chunks(plan.encoder, part.images):
             chunks.append(latencies)
             if time.perf_counter() - start > CONTROL_SHARE * seconds:
                 return
-        sets.append(LatencyDataset(torch.cat(chunks), labels))
+        sets.append(LatencyDataset(torch.cat(chunks), part.labels))
     train, scored = sets
     control = build_model(
         CONTROL,
@@ -123,21 +123,18 @@ def _advise(plan: Plan, network: Accuracy) -> str:
     return ""
 
 
-def choose_images(plan: Plan) -> tuple[str, list[tuple[Any, np.ndarray]]]:
-    """Return the name of the split that is scored, and evenly spaced (images, labels) of the training and of it.
+def choose_images(plan: Plan) -> tuple[str, list[Split]]:
+    """Return the name of the split that is scored, and evenly spaced images of the training and of it.
 
     The training images are those whose labels the network learns.
     """
     data = plan.data
     split = "validation" if len(data.splits["validation"]) else plan.settings.scored_split
     parts = []
-    for name in ("train", split):
-        images, labels, indices = data.get_split(name)
-        if name == "train":
-            indices = data.labelled_images
-        count = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(images.shape[1:])))
-        chosen = indices[:: math.ceil(len(indices) / count)]
-        parts.append((images[chosen], labels[chosen]))
+    for name in ("labelled", split):
+        part = data.get_split(name)
+        count = min(MAX_IMAGES, max(1, MAX_VALUES // math.prod(data.set.train_images.shape[1:])))
+        parts.append(part[:: math.ceil(len(part) / count)])
     return split, parts
 
 
@@ -166,7 +163,7 @@ def measure_pixels(plan: Plan) -> dict[str, Any]:
 
     split, parts = choose_images(plan)
     (pixels, labels), (scored, classes) = (
-        (np.asarray(images).reshape(len(images), -1), of_images) for images, of_images in parts
+        (np.asarray(part.images).reshape(len(part), -1), part.labels) for part in parts
     )
     if len(np.unique(labels)) < 2:
         return {}

@@ -24,7 +24,7 @@ from engine.stages import INPUT
 from errors import InputError
 from imagesets.augmentation import MovedCopies
 from imagesets.pictures import find_border
-from network_trainer import LatencyDataset, Step
+from network_trainer import BatchStep, ChunkStep, EpochStep, LatencyDataset, PhaseStep, Step, ValidationStep
 from report.activation_maps import save_activation_maps
 from report.diagnosis import Diagnosis, compare_splits
 from report.energy import measure_energy
@@ -34,11 +34,11 @@ from report.report import Report, collect_results
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import restore_state, save_checkpoint
-from training.features import read_features
 from training.identity import describe_code
 from training.initial import Start, load_shared
 from training.log import RunLog, estimate_left
 from training.plan import count_neurons
+from training.readout import read_features
 from training.references import compare_with_control, compare_with_pixels
 from training.stopping import Stopped, StopRequest, handle_signals
 from training.testing import report_test
@@ -135,25 +135,28 @@ class Run:
         board = self.log.board
         progress = self.progress
         settings = self.plan.settings
-        outcome = Outcome(*progress.outcome) if step.kind == "batch" and step.learned.outcome else None
-        if step.kind == "phase":
-            self.log.close_bar()
-            self.begin_phase(step.phase)
-        elif step.kind != "epoch":
-            left = ""
-            if step.kind == "batch":
+        match step:
+            case PhaseStep():
+                self.log.close_bar()
+                self.begin_phase(step.phase)
+            case ChunkStep():
+                self.log.show(step.title, step.done, step.total)
+            case BatchStep():
+                outcome = Outcome(*progress.outcome) if step.learned.outcome else None
                 counts = settings.epochs, settings.converge
                 left = estimate_left(progress, self.plan.model.phases, *counts, step.done / step.total)
-            self.log.show(step.title, step.done, step.total, outcome, left)
-        if outcome:
-            board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
-        elif step.kind == "validation":
-            labels = self.validation.labels
-            board.log_validation(labels, step.decisions, progress.history, self.about.class_names)
-        elif step.kind == "epoch":
-            self.finish_epoch(step)
-        is_due = step.kind == "batch" and time.monotonic() - self.saved_at >= settings.save_every
-        if self.stop.asked or is_due or step.kind == "epoch":
+                self.log.show(step.title, step.done, step.total, outcome, left)
+                if outcome:
+                    board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
+            case ValidationStep():
+                self.log.show(step.title, step.total, step.total)
+                labels = self.validation.labels
+                board.log_validation(labels, step.decisions, progress.history, self.about.class_names)
+            case EpochStep():
+                self.finish_epoch(step)
+        is_epoch = isinstance(step, EpochStep)
+        is_due = isinstance(step, BatchStep) and time.monotonic() - self.saved_at >= settings.save_every
+        if self.stop.asked or is_due or is_epoch:
             self.log.flush()  # what a checkpoint counts as done is on the disk before the checkpoint
             self.save()
         self.stop_if_asked()
@@ -206,7 +209,7 @@ class Run:
             self.log.info(f"stopped and saved; continue with\n    {RunFolder(self.folder).resume_command}")
             raise Stopped(self.stop.number, is_saved=True)
 
-    def finish_epoch(self, step: Step) -> None:
+    def finish_epoch(self, step: EpochStep) -> None:
         """Log an epoch, save activation maps if they are due, and save the weights if they are the best."""
         progress = self.progress
         phase = step.phase
@@ -274,7 +277,7 @@ class Run:
 
     def encode_split(self, split: str) -> LatencyDataset | None:
         """Return the encoded images of a split, packed on a CPU, with their labels; None if there are no images."""
-        images, labels, chosen = self.plan.data.get_split(split)
+        chosen = self.plan.data.get_split(split)
         labelled = self.plan.data.labelled if split == "train" else None
         count = len(chosen)
         if not count:
@@ -283,13 +286,13 @@ class Run:
         title = f"encoding the {split} {name_unit(encoder.colours)}"
         device = self.plan.model.device
         latencies = None
-        for part, encoded in encode_chunks(encoder, images[chosen]):
+        for part, encoded in encode_chunks(encoder, chosen.images):
             if latencies is None:
                 latencies = self.plan.model.allocate(INPUT, encoded.to(device), count, device.type == "cpu")
             latencies[part] = encoded.to(device)
             self.log.show(title, part.stop, count)
         self.log.close_bar()
-        return LatencyDataset(latencies, labels[chosen], labelled)
+        return LatencyDataset(latencies, chosen.labels, labelled)
 
     def make_copies(self) -> MovedCopies | None:
         """Return the moved copies of the training images that have labels; None without an augmentation."""
@@ -297,7 +300,7 @@ class Run:
         if not plan.augmentation:
             return None
         count = count_neurons(plan.model, plan.model.input_name(plan.model.decision))
-        images = plan.data.set.train_images[plan.data.labelled_images]
+        images = plan.data.get_split("labelled").images
         return MovedCopies(images, plan.augmentation, plan.settings.seed, self.encode, count, self.folder)
 
     def encode(self, images: np.ndarray) -> torch.Tensor:
@@ -313,13 +316,13 @@ class Run:
     def save_maps(self, name: str, step: int, stages: Sequence[str]) -> None:
         """Save the requested activation maps of these stages in ``maps/name``, and log them."""
         plan = self.plan
-        images, labels, chosen = plan.data.get_split(plan.settings.scored_split)
+        scored = plan.data.get_split(plan.settings.scored_split)
         indices = plan.map_images
-        latencies = self.encode(images[chosen[indices]])
+        latencies = self.encode(scored[indices].images)
         folder = self.folder / "maps" / name
         names = plan.data.set.class_names
         figures = plan.settings.figures
-        save_activation_maps(plan.model, latencies, labels[chosen], indices, folder, names, stages, figures)
+        save_activation_maps(plan.model, latencies, scored.labels, indices, folder, names, stages, figures)
         self.log.board.log_pictures("maps", folder, step)
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -343,56 +346,64 @@ class Run:
     def test(self) -> None:
         """Test the best and the last weights, and write scores, figures, maps and the page; then train the readout."""
         plan = self.plan
-        settings = plan.settings
-        split = settings.scored_split
+        draw = plan.settings.figures
+        report = self.make_report()
+        if draw:
+            self.log.info("drawing the figures")
+        report_test(report, self.folder, self.log, draw)
+        self._log_scores(report.evaluations)
+        facts = dict(report.facts)
+        maps = self.folder / report.maps
+        if plan.features:
+            if draw:
+                self.log.write(PAGE, partial(write_page, self.folder, report, maps))  # a readout may take hours
+            facts |= read_features(plan, self.folder, self.log)
+        self.seconds["since the last start"] = time.perf_counter() - self.began
+        peak = get_peak_memory()
+        facts |= {"peak_memory_mb": peak, "flags": self.about.flags, "finished": self.about.flags["epochs"]}
+        results = collect_results(report.evaluations, facts)
+        if draw:
+            self.log.write(PAGE, partial(write_page, self.folder, report, maps, results))
+        write_json(self.folder / "results.json", results)
+        memory = f", {peak:,.0f} MB at most" if peak else ""
+        self.log.info(f"{self.seconds['since the last start']:.0f} s{memory}; see {self.folder}")
+        if plan.settings.dry_run:
+            self.log.info("a dry run: accuracies of a few images are no results")
+
+    def make_report(self) -> Report:
+        """Evaluate the network, and return the report. Afterwards the network has the best weights."""
+        plan = self.plan
+        split = plan.settings.scored_split
         best = self.progress.best
-        data = plan.data
-        images, labels, chosen = data.get_split(split)
+        tested = plan.data.get_split(split)
         latencies = self.encode_split(split).maps[INPUT]
-        evaluations = self.evaluate(latencies, labels[chosen])
-        energy = measure_energy(plan.model, plan.encoder, latencies, data.set.image_size)
+        evaluations = self.evaluate(latencies, tested.labels)
+        energy = measure_energy(plan.model, plan.encoder, latencies, plan.data.set.image_size)
         if best is None:
             self.save("best.safetensors")
-        if settings.figures and self.diagnosis and data.set.name != "mnist":
+        if plan.settings.figures and self.diagnosis and plan.data.set.name != "mnist":
             self.log_diagnosis(compare_with_control(plan, evaluations, sum(self.progress.phase_seconds.values())))
             self.log_diagnosis(compare_with_pixels(plan, evaluations))
         if self.diagnosis and "validation.best" in evaluations and split == "test":
             pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy
             self.log_diagnosis(compare_splits(*pair))
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
-        report = Report(
+        return Report(
             model=plan.model,
             encoder=plan.encoder,
-            images=images[chosen],
-            labels=labels[chosen],
+            images=tested.images,
+            labels=tested.labels,
             latencies=latencies,
-            class_names=data.set.class_names,
+            class_names=plan.data.set.class_names,
             title=f"{plan.title}, {weights}",
             split=split,
-            evaluation=evaluations.get(f"{split}.best"),
+            evaluations=evaluations,
+            facts={"diagnosis": self.about.diagnosis, "energy": energy, **self._collect_facts()},
+            shown=plan.map_images,
+            maps="maps/end",
             history=self.progress.history,
             copies=self.make_copies(),
         )
-        facts = {"diagnosis": self.about.diagnosis, "energy": energy, **self._collect_facts()}
-        maps = self.folder / "maps" / "end"
-        if settings.figures:
-            self.log.info("drawing the figures")
-        step = len(self.progress.history) + 1
-        report_test(self.log, report, evaluations, facts, maps, plan.map_images, settings.figures, step)
-        self._log_scores(evaluations)
-        if plan.features:
-            facts |= read_features(plan, self.folder, self.log)
-        self.seconds["since the last start"] = time.perf_counter() - self.began
-        peak = get_peak_memory()
-        facts |= {"peak_memory_mb": peak, "flags": self.about.flags}
-        results = collect_results(evaluations, facts)
-        if settings.figures:
-            self.log.write(PAGE, partial(write_page, self.folder, report, maps, results))
-        write_json(self.folder / "results.json", results)  # its flags mark the run as finished
-        memory = f", {peak:,.0f} MB at most" if peak else ""
-        self.log.info(f"{self.seconds['since the last start']:.0f} s{memory}; see {self.folder}")
-        if settings.dry_run:
-            self.log.info("a dry run: accuracies of a few images are no results")
 
     def _collect_facts(self) -> dict[str, Any]:
         """Return what results.json contains beside the scores."""

@@ -16,7 +16,7 @@ from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from engine.decision import Outcome
-from network_trainer import NetworkTrainer, Phase, compute_convergence
+from network_trainer import NetworkTrainer, Phase, compute_convergence, has_labels
 from report.evaluation import evaluate_predictions
 from report.feature_figures import draw_filters
 from report.figures import draw_confusion, to_pixels
@@ -153,4 +153,4 @@ def wait_for_later_name(folder: Path) -> None:
 
 def count_epochs(history: list[dict]) -> int:
     """Return the number of epochs with labels, the steps of ``train`` and ``validation``."""
-    return sum(row["train_accuracy"] is not None for row in history)
+    return sum(map(has_labels, history))

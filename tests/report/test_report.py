@@ -60,21 +60,20 @@ def test_a_network_that_decides(tmp_path, make_report, latencies, monkeypatch):
     monkeypatch.setattr(figures, "DPI", 20)
     model = build_model("mozafari2018")
     evaluation = Evaluation(model, latencies, LABELS)
-    report = make_report(model, evaluation=evaluation)
-    arguments = RunLog(tmp_path), report, {"test": evaluation}, {}, tmp_path / "maps"
-    report_test(*arguments, np.arange(0), draw=False)
+    report = make_report(model, evaluations={"test": evaluation})
+    report_test(report, tmp_path, RunLog(tmp_path), draw=False)
     assert files_in(tmp_path) == {"results.json", "predictions.csv"}
-    report_test(*arguments, np.array([3]))
+    report_test(replace(report, shown=np.array([3])), tmp_path, RunLog(tmp_path))
     maps = {"maps/00003_label-3.npz", *(f"maps/{stage}/00003_label-3.png" for stage in ("input", *model.declaration))}
     drawn = {f"figures/{name}.png" for name in ALWAYS | DECIDING}
-    assert files_in(tmp_path) == {"results.json", "predictions.csv", "index.html"} | drawn | maps
+    assert files_in(tmp_path) == {"results.json", "predictions.csv"} | drawn | maps
 
 
 def test_errors_of_all_classes_are_shown_in_proportion(make_report, monkeypatch):
     labels = np.repeat([0, 1, 2], [60, 0, 20])
     evaluation = SimpleNamespace(labels=labels, predictions=np.where(np.arange(80) % 7, 1, -1))
     monkeypatch.setattr(figures, "draw_errors", lambda images, indices, labels, *_: np.bincount(labels))
-    shown = make_report(build_model("mozafari2018"), evaluation=evaluation)
+    shown = make_report(build_model("mozafari2018"), evaluations={"test": evaluation})
     ((_, counts),) = report.errors(replace(shown, images=np.zeros((80, 28, 28), np.uint8)), "")
     assert counts.tolist() == [30, 0, 10]
 

@@ -287,8 +287,8 @@ def send(number):
 
 PLACES = [  # (function, what disturbs it, the exit code, how often the test images are read in all)
     ("run.RunLog", send(signal.SIGTERM), 143, 1), ("testing.write_json", fill_disk, 2, 2),
-    ("testing.draw_figures", send(signal.SIGINT), 130, 2), ("testing.write_page", send(signal.SIGTERM), 143, 2),
-    ("testing.write_page", fill_disk, 2, 2),
+    ("testing.draw_figures", send(signal.SIGINT), 130, 2), ("run.write_page", send(signal.SIGTERM), 143, 2),
+    ("run.write_page", fill_disk, 2, 2),
 ]  # fmt: skip
 
 
