@@ -350,7 +350,7 @@ class Run:
         report = self.make_report()
         if draw:
             self.log.info("drawing the figures")
-        report_test(report, self.folder, self.log, draw)
+        report_test(report, self.folder, self.log, draw, len(self.progress.history) + 1)
         self._log_scores(report.evaluations)
         facts = dict(report.facts)
         maps = self.folder / report.maps

@@ -8,12 +8,12 @@ from training.log import RunLog
 from utils import write_json
 
 
-def report_test(report: Report, folder: Path, log: RunLog, draw: bool = True) -> None:
+def report_test(report: Report, folder: Path, log: RunLog, draw: bool = True, step: int = 0) -> None:
     """Write the files about a test into a folder, and log the scores to TensorBoard.
 
     They are results.json, predictions.csv if the network decides, figures and activation maps.
 
-    draw: whether to draw figures and pictures of the maps.
+    draw: whether to draw figures and pictures of the maps. step: the step in TensorBoard.
     """
     # first: no figure can cost the scores
     write_json(folder / "results.json", collect_results(report.evaluations, report.facts))
@@ -26,7 +26,6 @@ def report_test(report: Report, folder: Path, log: RunLog, draw: bool = True) ->
     shown = report.shown
     if len(shown):
         save_activation_maps(report.model, report.latencies[shown], report.labels, shown, maps, names, draw=draw)
-    step = len(report.history) + 1
     for key, evaluation in report.evaluations.items():
         split, _, weights = key.partition(".")
         if weights != "last":

@@ -232,7 +232,7 @@ def test_each_stage_that_fits_is_copied_with_its_rates(place, trained, tmp_path,
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert args["init_from"] == {"checkpoint": str(file), "sha256": digest, "stages": ["s1", "s2", "s3"]}
     assert f"s1 s2 s3 from {file}\n" in log
-    assert "validation images" not in log
+    assert "another split" not in log
 
 
 def test_what_does_not_fit_is_new_and_a_split_that_was_seen_is_logged(trained, tmp_path, undrawn):
