@@ -13,7 +13,7 @@ from support.tiers import slow_except
 import sweep
 import train
 from engine.phases import Phase
-from training import features
+from training import readout
 from training.checkpoint import load_checkpoint
 from training.references import CONTROL
 from training.settings import SweepSettings
@@ -115,7 +115,7 @@ def test_images_without_labels_teach_phases_without_labels(more, unlabelled, tmp
 def test_a_readout_learns_from_the_labelled_images(tmp_path, undrawn, monkeypatch):
     seen = []
     result = {"C": 1.0, "converged": True, "test": {"accuracy": 0.5}}
-    monkeypatch.setattr(features, "train_readout", lambda _, splits, *__: seen.append(splits["train"]) or result)
+    monkeypatch.setattr(readout, "train_readout", lambda _, splits, *__: seen.append(splits["train"]) or result)
     assert start(f"{SMALL} --model kheradpisheh2018 --epochs 1 0 --labels 20", tmp_path) == 0
     ((inputs, labels),) = seen
     assert inputs.shape[0] == len(labels) == 20
