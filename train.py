@@ -22,7 +22,7 @@ from models import model_class  # first: it imports engine before torch, see eng
 from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
 from training.checkpoint import load_run
-from training.identity import compare_code
+from training.identity import compare_backends, compare_code
 from training.initial import Start, begin, continue_last_phase, share_phases
 from training.plan import Plan, describe, load_data, prepare_machine, resolve
 from training.run import Run
@@ -122,7 +122,8 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
             folder.lengthen(resumed.epochs)
         for temporary in find_temporaries(folder.path):
             temporary.unlink()
-        start = Start(plan, progress, checkpoint.run, compare_code(folder.path, checkpoint.run.code))
+        notes = compare_code(folder.path, checkpoint.run.code) + compare_backends(before, plan.settings)
+        start = Start(plan, progress, checkpoint.run, notes)
         run = Run(start, folder.path, shared, is_resumed=True)
         learn(run)
         run.finish()

@@ -159,3 +159,14 @@ def compare_code(path: Path, before: dict[str, str | None]) -> list[str]:
         return []
     commits = [" ".join(map(str, code.values())) for code in (before, here)]
     return [f"warning: {path} was trained by other code (commit {commits[0]}; here: {commits[1]})"]
+
+
+def compare_backends(before: TrainSettings, now: TrainSettings) -> list[str]:
+    """Return a note if a resumed run has another backend or another kind of device than before, else []."""
+    used = []
+    for settings in (before, now):
+        kind, _, _ = settings.device.partition(":")
+        used.append(f"the {choose_backend(settings.backend, kind)} backend on {kind}")
+    if used[0] == used[1]:
+        return []
+    return [f"{used[1]} continues the training of {used[0]}; they round differently"]

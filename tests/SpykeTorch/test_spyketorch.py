@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -193,12 +194,47 @@ def test_weights_are_drawn_and_have_no_gradient():
     assert not layer(torch.ones(1, 4, 3, 5)).requires_grad
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(("shape", "padding"), [((4, 6, 9, 8), 0), ((1, 64, 7, 7), (2, 1))])
+def test_both_ways_of_a_convolution_are_equal(shape, padding):
+    """To the bit if the weights are 0 and 1, as after much STDP, otherwise up to rounding."""
+    generator = torch.Generator().manual_seed(0)
+    wave = (torch.rand(shape, generator=generator) < 0.3).float()
+    weight = torch.rand((32, shape[1], 5, 3), generator=generator)
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    for weights, tolerance in ((weight.round(), 0), (weight, 1e-5)):
+        torch.testing.assert_close(
+            sf.multiply_windows(wave, weights, padding),
+            F.conv2d(wave, weights, padding=padding),
+            rtol=tolerance,
+            atol=0,
+        )
+    assert matmul.allow_tf32 == before
+
+
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+
+@gpu
 def test_a_gpu_computes_float32_in_full():
     generator = torch.Generator().manual_seed(0)
     wave, weight = (torch.rand(shape, generator=generator) for shape in ((1, 64, 9, 9), (32, 64, 5, 5)))
     exact = sf.conv2d(wave.double(), weight.double())
     torch.testing.assert_close(sf.conv2d(wave.cuda(), weight.cuda()).double().cpu(), exact, rtol=1e-5, atol=0)
+
+
+@gpu
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_a_gpu_fires_at_whole_thresholds_as_the_cpu(kernel):
+    """Weights of 0 and 1: V = θ does not fire. Winograd's sums of 3×3 kernels would, in half of the neurons."""
+    generator = torch.Generator().manual_seed(0)
+    wave = (torch.rand((15, 30, 20, 20), generator=generator) < 0.2).float().cummax(0).values
+    weight = torch.rand((100, 30, kernel, kernel), generator=generator).round()
+    potentials = sf.conv2d(wave, weight)
+    assert (potentials == 10).any()
+    on_gpu = sf.conv2d(wave.cuda(), weight.cuda())
+    for threshold in range(5, 30):
+        assert torch.equal(sf.fire(on_gpu, threshold).cpu(), sf.fire(potentials, threshold))
 
 
 # STDP

@@ -1,6 +1,7 @@
 """Two backends, one result: the event-driven kernels and the tensor operations choose the same winners."""
 
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,10 +9,12 @@ import torch
 from support.golden_traces import GOLDEN, golden_network
 from support.tiers import FAST_NETWORKS, slow_except
 
+from engine import torch_backend
 from engine.layers import Layer
 from engine.rules import RSTDP, STDP
 from engine.stages import SpikingConv
 from models import build_model, network_names
+from SpykeTorch import functional as sf
 
 NETWORKS = network_names()
 # Images of each phase; the tensor path needs up to 50 ms for an image
@@ -91,6 +94,31 @@ def test_weights_that_are_views_learn(backend, rule):
             assert (layer.weight != before).any()
             ends.append(layer.weight)
         assert torch.equal(*ends)
+
+
+def test_the_memory_of_the_torch_backend_is_limited():
+    """Convolutions of many images are divided, also if the inputs of their windows are more than the potentials."""
+    limit = 300_000
+    sizes = []
+
+    def record(wave, weight, padding=0):
+        potentials = torch.nn.functional.conv2d(wave, weight, padding=padding)
+        sizes.append(max(potentials.numel(), potentials[:, 0].numel() * weight[0].numel()))
+        return potentials
+
+    rng = torch.Generator().manual_seed(0)
+    for features, kernel in ((200, 1), (2, 9)):
+        for threshold in (3, math.inf):
+            layer = Layer(SpikingConv(features, kernel, threshold=threshold, rule=None), 6, backend="torch")
+            layer.weight.copy_(torch.rand(layer.weight.shape, generator=rng))
+            images = LATENCIES[:40, :, :9, :9]
+            compute = layer.fire if threshold == 3 else layer.peaks
+            expected = compute(images)
+            sizes.clear()
+            with mock.patch.object(torch_backend, "WAVE_ELEMENTS", limit), mock.patch.object(sf, "conv2d", record):
+                torch.testing.assert_close(compute(images), expected)
+            assert max(sizes) <= limit
+            assert len(sizes) > 1 or sum(sizes) <= limit
 
 
 @pytest.mark.parametrize("name", ["mozafari2018", "deepr2024"])

@@ -81,7 +81,7 @@ def test_each_network_works_as_on_the_cpu(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_trains_tests_and_continues_on_the_cpu(tmp_path, monkeypatch, stop_after):
+def test_a_run_trains_tests_and_continues_on_the_cpu(tmp_path, monkeypatch, stop_after, capsys):
     """The command, stopped in its third phase on the device, and resumed without one."""
     dont_draw(monkeypatch)
     monkeypatch.setattr(sf, "conv2d", sf.multiply_windows)  # float32: the sums are added in one order
@@ -97,6 +97,7 @@ def test_a_run_trains_tests_and_continues_on_the_cpu(tmp_path, monkeypatch, stop
         if device == DEVICE:
             stop_after(None)
             assert start(f"--resume {only_run(output)} --device cpu --backend torch", output) == 0
+        assert (f"on {DEVICE};" in capsys.readouterr().out) == (device == DEVICE)
         states.append(load_checkpoint(only_run(output) / "checkpoints" / "last.safetensors").state)
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
