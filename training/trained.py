@@ -50,9 +50,9 @@ class TrainedNetwork:
             uint8 (H, W), in colour (H, W, 3), of the size of the training images; a sequence of these, or uint8
             (N, H, W) or (N, H, W, 3); ``imagesets.recordings.Recordings``.
 
-        Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes): the highest
-        potential of each class. Raises InputError for images that do not fit, for files that are no images, and if the
-        network has no decision stage.
+        Returns the classes, int64 (N,), -1 for a silent image, and the scores, float32 (N, classes), see
+        ``NetworkTrainer.decide``. Raises InputError for images that do not fit, for files that are no images, and if
+        the network has no decision stage.
         """
         self.check_decides()
         images = self._gather(images)
