@@ -212,11 +212,10 @@ def get_k_winners(
         row = best // width % height
         column = best % width
         rounds.append(torch.stack([earliest, feature, row, column]))
-        is_excluded = maps == feature
+        latency.masked_fill_(maps == feature, time_steps)
         if inhibition_radius > 0:
             is_near = ((rows - row).abs() <= inhibition_radius) & ((columns - column).abs() <= inhibition_radius)
-            is_excluded = is_excluded | is_near
-        latency.masked_fill_(is_excluded, time_steps)
+            latency.masked_fill_(is_near, time_steps)
     found = torch.stack(rounds).tolist() if rounds else []
     return [(feature, row, column) for earliest, feature, row, column in found if earliest < time_steps]
 

@@ -17,11 +17,12 @@ import torch
 from torch import nn
 
 from engine import event, torch_backend
-from engine.adaptation import NO_DRAWS, Draws
+from engine.adaptation import NO_DRAWS
 from engine.backends import BACKENDS, choose_backend
 from engine.checks import (
     WEIGHT_TYPES,
     check_classes,
+    check_draws,
     check_labels,
     check_latencies,
     check_left_out,
@@ -212,8 +213,10 @@ class Layer(StageModule):
         if rule not in self.stage.rules or rule.needs_labels:
             raise InputError(f"the layer does not learn by {rule}; the rules of its stage are {self.stage.rules}")
         numbers, rates = self.next_rates(rule, len(latency), epoch)
-        draws = self.next_draws(rule, rng or np.random.default_rng(0), numbers, tuple(size))
-        return self.backend.learn_features(self, latency, rule, rates, draws)
+        draws = rule.draw(rng or np.random.default_rng(0), numbers, tuple(size))
+        if draws is not None:
+            draws = check_draws(draws, rule, (len(latency), *size))
+        return self.backend.learn_features(self, latency, rule, rates, draws or NO_DRAWS)
 
     @torch.no_grad()
     def learn_decisions(
@@ -294,21 +297,6 @@ class Layer(StageModule):
         if images:
             current.copy_(torch.tensor(rates[-1]).view_as(current))
         return numbers, rates
-
-    def next_draws(self, rule: Rule, rng: np.random.Generator, numbers: np.ndarray, size: tuple[int, int]) -> Draws:
-        """Return what a rule draws for images with these counts, int64 (N,), and for a map of this size."""
-        draws = rule.draw(rng, numbers, size) or NO_DRAWS  # empty for plain STDP
-        source = f"draw of {rule.name}"
-        images = len(numbers)
-        if len(draws.closed):
-            draws = draws._replace(closed=to_array(draws.closed, bool, (images, *size), source))
-        if len(draws.shifts):
-            if not rule.adapts_thresholds:
-                raise InputError(f"{source} contains shifts of thresholds, but {rule.name} does not adapt thresholds")
-            shifts = to_array(draws.shifts, np.float64, (images,), source)
-            patches = to_array(draws.patches, np.float64, (images, 3), source)
-            draws = draws._replace(shifts=shifts, patches=patches)
-        return draws
 
     def next_left_out(self, rule: Rule, rng: np.random.Generator, images: int) -> np.ndarray | None:
         """Return which neurons a rule leaves out for which of the next images: bool (N, F); None: none."""

@@ -3,7 +3,7 @@
 It consists of SpykeTorch's operations. A GPU runs it, and it is the slow reference implementation with which the tests
 compare ``engine/event``. It has the same seven functions; ``engine/event/backend.py`` states their arguments.
 
-How a layer learns from an image is in the first functions, ``learn_features`` to ``_clip``.
+How a layer learns from an image is in the first functions, ``learn_features`` to ``_change_weights``.
 """
 
 from functools import reduce
@@ -32,11 +32,10 @@ def learn_features(layer: LayerState, latency: Tensor, rule: Rule, rates: np.nda
     """Learn without labels, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
     result = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
     rates = torch.from_numpy(rates).to(layer.weight)
-    can_fall = _can_fall(layer, rule)
     with naming(rule):
         for n, image in enumerate(latency):
             closed = draws.closed[n] if len(draws.closed) else None
-            winners, first = _compete(layer, image, rule, can_fall, closed)
+            winners, first = _compete(layer, image, rule, closed)
             if len(draws.shifts):
                 _adapt_thresholds(layer, image, first, winners, rule, draws, n)
             row = rates[n, 0]  # (LTP, LTD), the only row of such a rule
@@ -46,20 +45,14 @@ def learn_features(layer: LayerState, latency: Tensor, rule: Rule, rates: np.nda
 
 
 def _compete(
-    layer: LayerState,
-    image: Tensor,
-    rule: Rule,
-    can_fall: bool,
-    closed: np.ndarray | None = None,
-    left_out: np.ndarray | None = None,
+    layer: LayerState, image: Tensor, rule: Rule, closed: np.ndarray | None = None, left_out: np.ndarray | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the winners int32 (n, 4) and the first spikes uint8 (F, Ho, Wo) of one image (C, H, W).
 
-    can_fall: as in ``_compute_potentials``. closed: bool (Ho, Wo), the positions where no neuron can win. left_out:
-    bool (F,), the features that do not fire.
+    closed: bool (Ho, Wo), the positions where no neuron can win. left_out: bool (F,), the features that do not fire.
     """
     # 1. Neurons fire when their potentials exceed the threshold.
-    potentials = _compute_potentials(layer, image[None], can_fall)[0]
+    potentials = _compute_potentials(layer, image[None])[0]
     if left_out is not None:
         potentials.masked_fill_(torch.from_numpy(left_out).to(potentials.device)[:, None, None], -torch.inf)
     spikes, thresholded = sf.fire(potentials, layer.limit, True)
@@ -75,24 +68,19 @@ def _compete(
     return torch.column_stack([places, times]).int(), first
 
 
-def _compute_potentials(layer: LayerState, latency: Tensor, can_fall: bool) -> Tensor:
+def _compute_potentials(layer: LayerState, latency: Tensor) -> Tensor:
     """Return the potentials, which begin at ``layer.start``: (N, T, F, Ho, Wo).
 
-    If they can fall, each is replaced by its highest value so far, which crosses the threshold at the same step, and
+    A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step, and
     with the same value, but never falls.
     """
     wave = sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
     potentials = sf.conv2d(wave.flatten(0, 1), layer.weight)
     potentials += layer.start.to(potentials.dtype)[:, None, None]
     potentials = potentials.unflatten(0, wave.shape[:2])
-    if can_fall:
+    if layer.weight.min() < 0:
         potentials = potentials.cummax(1).values
     return potentials
-
-
-def _can_fall(layer: LayerState, rule: Rule | None = None) -> bool:
-    """Return whether weights are negative, or can be after updates by a rule, so that potentials can fall."""
-    return bool(layer.weight.min() < 0) or (rule is not None and rule.plasticity().lower < 0)
 
 
 def _update_winners(layer: LayerState, image: Tensor, winners: Tensor, rates: Tensor, rule: Rule) -> None:
@@ -105,7 +93,8 @@ def _update_winners(layer: LayerState, image: Tensor, winners: Tensor, rates: Te
     columns = (column[:, None] + kernel)[:, None, :]
     times = _pad(layer, image)[:, rows, columns].transpose(0, 1)
     _change_weights(layer.weight, feature, times, time[:, None, None, None], rates, rule)
-    _clip(layer.weight, rule)
+    plasticity = rule.plasticity()
+    layer.weight.clamp_(plasticity.lower, plasticity.upper)  # of all features: first weights may lie outside
 
 
 def _change_weights(
@@ -124,12 +113,6 @@ def _change_weights(
     after = after.clamp_(plasticity.lower, plasticity.upper)
     is_denormal = after.abs() < torch.finfo(after.dtype).tiny  # additions of such numbers are slow
     weight[features] = after.masked_fill_(is_denormal, 0)
-
-
-def _clip(weight: Tensor, rule: Rule) -> None:
-    """Clip all weights to the bounds of a rule, after the updates of an image: first weights may lie outside."""
-    plasticity = rule.plasticity()
-    weight.clamp_(plasticity.lower, plasticity.upper)
 
 
 def _pad(layer: LayerState, latency: Tensor) -> Tensor:
@@ -201,7 +184,7 @@ def _decide_first(
     rates: (2, 2), of a reward and of a punishment. left_out: bool (F,), the features that do not fire.
     """
     rule = layer.stage.rule
-    winners, _ = _compete(layer, image, rule, _can_fall(layer, rule), left_out=left_out)
+    winners, _ = _compete(layer, image, rule, left_out=left_out)
     if len(winners) == 0:
         return
     result.winners[n, : len(winners)] = winners
@@ -235,7 +218,8 @@ def _decide(
     if rates is None:
         return
     learners = np.full((len(candidates), 2), -1)
-    count = int(rule.plasticity().verdict(candidates, label, result.classes, learners))
+    plasticity = rule.plasticity()
+    count = int(plasticity.verdict(candidates, label, result.classes, learners))
     check_learners(learners, count, len(rates))
     kernel = layer.stage.kernel
     for feature, row in learners[:count]:
@@ -243,7 +227,7 @@ def _decide(
         times = _pad(layer, image)[:, line : line + kernel, column : column + kernel]
         _change_weights(layer.weight, [feature], times[None], layer.time_steps - 1, rates[row], rule)
     if count:
-        _clip(layer.weight, rule)
+        layer.weight.clamp_(plasticity.lower, plasticity.upper)
 
 
 def sum_weights(layer: LayerState, latency: Tensor) -> Tensor:
@@ -273,11 +257,10 @@ def learn_together(
     rule = lower.stage.rule
     lower_rates = torch.from_numpy(rates[0]).to(lower.weight)
     upper_rates = None if rates[1] is None else torch.from_numpy(rates[1]).to(upper.weight)
-    can_fall = _can_fall(lower, rule)
     result = Result.silent(len(latency), upper.weight.dtype, classes, rule.winners)
     with naming(rule, upper.stage.rule):
         for n, image in enumerate(latency):
-            winners, first = _compete(lower, image, rule, can_fall)
+            winners, first = _compete(lower, image, rule)
             result.winners[n, : len(winners)] = winners
             rates_of_image = None if upper_rates is None else upper_rates[n]
             _decide(upper, pool_latency(first, pool), int(labels[n]), rates_of_image, None, result, n)
@@ -294,9 +277,8 @@ def learn_together(
 
 def fire(layer: LayerState, latency: Tensor, limit: float, pool: int) -> Tensor:
     """Compute the first spikes of latency uint8 (N, C, H, W), as ``event.fire`` does."""
-    can_fall = _can_fall(layer)
     parts = _split_images(layer, latency, layer.time_steps)
-    waves = (_compute_potentials(layer, part, can_fall) > limit for part in parts)
+    waves = (_compute_potentials(layer, part) > limit for part in parts)
     return torch.cat([pool_latency(sf.wave_to_latency(wave), pool) for wave in waves])
 
 
