@@ -231,6 +231,7 @@ def is_locked(folder: Path) -> bool:
     """Return whether a process has locked a folder by ``utils.try_lock``."""
     from filelock import FileLock, Timeout
 
+    folder = folder.resolve()
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         if os.path.lexists(lock.lock_file):

@@ -151,7 +151,10 @@ def try_lock(folder: Path, inside: bool = False) -> "FileLock | None":
 
 
 def unlock(lock: "FileLock") -> None:
-    """Unlock what ``try_lock`` has locked, and delete the file of the lock."""
+    """Unlock what ``try_lock`` has locked, and delete the file of the lock.
+
+    The file is deleted before it is unlocked: who locks a deleted file tries again, which filelock sees to.
+    """
     if lock.is_locked:
         with suppress(OSError):  # Windows deletes no open file; there, filelock deletes it
             os.unlink(lock.lock_file)
