@@ -37,7 +37,7 @@ LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
 
 
 @dataclass
-class RunRecord:
+class SweptRun:
     """The content of a run's folder.
 
     ``flags``: the flags of train.py. ``scores``: {key of COLUMNS: number}, empty before the run's end. ``curves``: {key
@@ -73,7 +73,7 @@ class RunRecord:
         return f"{self.folder.name}: {', '.join(scores) or 'finished'}"
 
 
-Groups = dict[tuple[str, str, str], list[RunRecord]]  # {(network, data set, setting): runs}
+Groups = dict[tuple[str, str, str], list[SweptRun]]  # {(network, data set, setting): runs}
 
 
 def is_run(folder: Path) -> bool:
@@ -81,10 +81,10 @@ def is_run(folder: Path) -> bool:
     return (folder / "checkpoints").is_dir()
 
 
-def read_run(folder: Path) -> RunRecord:
+def read_run(folder: Path) -> SweptRun:
     """Read a run's folder. The record has a ``damage`` if args.json or metrics.csv is not as train.py writes it."""
     run = RunFolder(folder)
-    record = RunRecord(run.path, is_finished=run.is_finished, code=run.code)
+    record = SweptRun(run.path, is_finished=run.is_finished, code=run.code)
     name = "args.json"
     try:
         record.flags = run.args["flags"]
@@ -116,9 +116,7 @@ def _read_scores(results: dict) -> dict[str, float]:
     return {key: float(scores[key]) for key in COLUMNS if scores.get(key) is not None}
 
 
-def write_sweep_report(
-    output: Path, runs: Sequence[RunRecord], ignored: Collection[str] = (), draw: bool = True
-) -> str:
+def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collection[str] = (), draw: bool = True) -> str:
     """Write sweep.md (a row per setting), runs.csv (a row per run) and curves.png into ``output``.
 
     Args:
@@ -150,7 +148,7 @@ def write_sweep_report(
     return text
 
 
-def _list_versions(runs: Sequence[RunRecord]) -> str:
+def _list_versions(runs: Sequence[SweptRun]) -> str:
     """Return which runs each version of the code has trained, "" if there is one version."""
     versions = defaultdict(list)
     for run in runs:
@@ -162,7 +160,7 @@ def _list_versions(runs: Sequence[RunRecord]) -> str:
     return f"\nThe runs were trained by different code, which the means do not separate:\n\n{''.join(lines)}"
 
 
-def _group_runs(runs: Sequence[RunRecord], ignored: Collection[str]) -> Groups:
+def _group_runs(runs: Sequence[SweptRun], ignored: Collection[str]) -> Groups:
     """Group runs by network, data set and setting.
 
     A setting consists of the flags in which the runs of the network and the data set differ and, except for those of
@@ -181,13 +179,13 @@ def _group_runs(runs: Sequence[RunRecord], ignored: Collection[str]) -> Groups:
     return groups
 
 
-def _find_varying(runs: Sequence[RunRecord]) -> set[str]:
+def _find_varying(runs: Sequence[SweptRun]) -> set[str]:
     """Return the names of the flags and fields in which runs differ."""
     names = {name for run in runs for name in run.settings}
     return {name for name in names if len({run.settings.get(name) for run in runs}) > 1}
 
 
-def _collect_scores(members: Sequence[RunRecord], key: str) -> list[float]:
+def _collect_scores(members: Sequence[SweptRun], key: str) -> list[float]:
     """Return a score of all runs that have it."""
     return [run.scores[key] for run in members if key in run.scores]
 
