@@ -471,3 +471,18 @@ def test_maps_of_stages_that_learn_again_are_computed_again():
             maps.append(data.maps["s1"])
             assert torch.equal(maps[-1], model.map_of(latencies, "s1"))
     assert not torch.equal(*maps)
+
+
+def test_copies_are_computed_again_when_stages_have_learned_again():
+    class Copies(list):
+        def file(self, number):
+            """In memory."""
+
+    latencies, labels = rewarded_images()
+    model = Alternating(in_channels=2, num_classes=3, overrides={"s1.threshold": 11})
+    data, copies, maps = LatencyDataset(latencies, labels), Copies([latencies.flip(-1)]), []
+    for step in model.steps(data, None, (1, 1, 9, 1), copies=copies):
+        if step.kind == "batch" and step.phase.needs_labels:
+            maps.append(data.copies[0][:] < model.time_steps)
+            assert torch.equal(maps[-1], model.map_of(copies[0], "s1") < model.time_steps)
+    assert not torch.equal(maps[0], maps[-1])
