@@ -200,7 +200,6 @@ def get_k_winners(
     step = latency.clamp(max=time_steps - 1)
     potential = potentials.gather(0, step[None])[0]  # at the spike time
     # A GPU computes all rounds without waiting: the winners are read once, at the end.
-    maps = torch.arange(features, device=latency.device)[:, None, None]
     rows = torch.arange(height, device=latency.device)[:, None]
     columns = torch.arange(width, device=latency.device)
     rounds = []
@@ -212,7 +211,7 @@ def get_k_winners(
         row = best // width % height
         column = best % width
         rounds.append(torch.stack([earliest, feature, row, column]))
-        latency.masked_fill_(maps == feature, time_steps)
+        latency.index_fill_(0, feature.view(1), time_steps)
         if inhibition_radius > 0:
             is_near = ((rows - row).abs() <= inhibition_radius) & ((columns - column).abs() <= inhibition_radius)
             latency.masked_fill_(is_near, time_steps)
