@@ -5,6 +5,7 @@ from support.command import DIGITS, dont_draw, start
 from support.run_folders import only_run
 
 from report import diagnosis
+from training import references
 from training.run import Run
 
 
@@ -13,6 +14,7 @@ def undrawn(monkeypatch):
     """Runs leave no figures but an empty history, and measure few images for the diagnosis."""
     dont_draw(monkeypatch)
     monkeypatch.setattr(diagnosis, "SAMPLE", 2)
+    monkeypatch.setattr(references, "CONTROL_SHARE", 0)  # no control: only a fast machine has the time for it
 
 
 @pytest.fixture
