@@ -4,7 +4,7 @@
 
 FOLDER contains N-MNIST's recordings as ``nmnist/CLASS``, photographs of faces and motorbikes as ``faces/CLASS``,
 Fashion-MNIST as ``FashionMNIST/raw``, the first 300 training images of each class of CIFAR-10 as ``cifar/CLASS``,
-``kannada.npz``, and the sets in grey that own_data.py writes, ``held-out/NAME.npz``.
+``kannada.npz`` and ``usps.npz``, and the sets in grey that own_data.py writes, ``held-out/NAME.npz``.
 A part of the training images is held out; no test image is read. What the run with the first seed advises is followed
 with all seeds. A line for each advice contains the accuracy of the last epoch, mean and standard error over the seeds,
 and the mean difference with its standard error.
@@ -29,6 +29,7 @@ FASHION = "--dataset fashion-mnist --data-dir {folder} --ratio 0.1 --val-split 2
 CIFAR = "--dataset folder:{folder}/cifar --epochs 2 4 10"
 EARLY = "--epochs 1 1 10 --set s3.rule=margin"
 SILENT = "--epochs 2 4 10 --set s3.rule=margin s1.threshold=60"
+FEW = "--epochs 20 20 20 --set s3.rule=margin"
 SILENT_CONVERGED = f"--converge 0.01 {SILENT}"
 CASES = {
     "nmnist": NMNIST,
@@ -44,6 +45,9 @@ CASES = {
     "faces-early": f"--dataset folder:{{folder}}/faces --image-size 28 28 {EARLY}",
     "eth80-grey-early": f"--dataset {{folder}}/held-out/eth80-grey.npz {EARLY}",
     "cifar-grey-early": f"--dataset {{folder}}/held-out/cifar-grey.npz {EARLY}",
+    "usps-few": f"--dataset {{folder}}/usps.npz --image-size 28 28 --ratio 0.015 {FEW}",
+    "kannada-few": f"--dataset {{folder}}/kannada.npz --ratio 0.015 {FEW}",
+    "faces-few": f"--dataset folder:{{folder}}/faces --image-size 28 28 --ratio 0.2 {FEW}",
     "nmnist-silent": f"--dataset events:{{folder}}/nmnist {SILENT}",
     "faces-silent": f"--dataset folder:{{folder}}/faces --image-size 28 28 {SILENT}",
     "kannada-silent": f"--dataset {{folder}}/kannada.npz --ratio 0.2 {SILENT}",
