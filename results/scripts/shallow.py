@@ -8,8 +8,8 @@ Each seed has its own split, but for the objects of ETH-80. ``image``: random ph
 class. ``object``: of ETH-80, objects 8 to 10 of each class are tested; of faces and motorbikes, a fifth of the files
 that follow each other by name. The photographs of a person follow each other, so hardly any person is in both parts.
 All pictures are grey. mozafari2018_shallow gets photographs of 160×160 pixels, and ETH-80 enlarged to 128×128; all
-others get 32×32. Nothing is validated, no setting was chosen on these data, and the last epoch is tested. Finished runs
-are in FOLDER/runs and are not repeated. A line for each run contains its test accuracy.
+others get 32×32. Nothing is validated, and the last epoch is tested. Finished runs are in FOLDER/runs and are not
+repeated. A line for each run contains its test accuracy.
 
 With ``--time``: an epoch of the photographs by ``train_rl``, and by the loop of a script on the SpykeTorch interface.
 """
