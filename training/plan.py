@@ -140,6 +140,7 @@ class Plan:
         settings: completed by ``resolve``.
         map_images: indices of the images of the scored split whose activation maps are saved.
         features: None if features are neither saved nor read out.
+        phases: the phases that are trained.
         summary: the table of the stages.
         keys: of all phases, see ``training/identity.py``.
     """
@@ -151,6 +152,7 @@ class Plan:
     augmentation: Augmentation
     map_images: np.ndarray
     features: Features | None
+    phases: list[Phase]
     summary: str
     keys: list[PhaseKey]
 
@@ -192,14 +194,6 @@ class Plan:
         """The first part of the titles of figures."""
         return self.settings.title(dataset=self.data.set.name)
 
-    @property
-    def phases(self) -> list[Phase]:
-        """The phases that are trained."""
-        phases = list(self.model.phases)
-        if self.settings.until is None:
-            return phases
-        return phases[: 1 + self.model.find_phase(self.settings.until)]
-
 
 def make_plan(
     settings: TrainSettings,
@@ -218,6 +212,9 @@ def make_plan(
     split = Data(settings, data)
     check_splits(settings, split, model)
     scored = settings.scored_split
+    phases = list(model.phases)
+    if settings.until is not None:
+        phases = phases[: 1 + model.find_phase(settings.until)]
     return Plan(
         settings=settings,
         data=split,
@@ -226,6 +223,7 @@ def make_plan(
         augmentation=check_copies(settings, split, model),
         map_images=choose_map_images(settings, split.get_split(scored).labels, scored),
         features=plan_features(settings, split, model),
+        phases=phases,
         summary=describe(model, settings),
         keys=make_keys(model, encoder, settings, data.fingerprint, split.splits["train"], weights, trained),
     )

@@ -19,7 +19,6 @@ from support.tiers import slow_except
 import train
 from engine.phases import Phase
 from imagesets import load
-from training import references
 from training.checkpoint import RunRecord, encode_checkpoint, load_checkpoint, rebuild_network
 from training.plan import resolve
 from training.settings import TrainSettings
@@ -47,7 +46,6 @@ def learned(monkeypatch):
         return learn(phase, *args, **options)
 
     monkeypatch.setattr(Phase, "learn", count)
-    monkeypatch.setattr(references, "CONTROL_SHARE", 0)  # the reference without features learns, too
     return batches
 
 
