@@ -117,6 +117,8 @@ def describe(value: Any) -> str:
             if content != item.default:
                 given.append(f"{item.name}={describe(content)}")
         return f"{type(value).__name__}({', '.join(given)})"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # 15.0 is 15
     return repr(value)
 
 
