@@ -480,15 +480,15 @@ class NetworkTrainer(StageGraph):
 
                 title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
                 seeds = seed, number, progress.epoch
-                images = train.select(phase)
-                order = np.random.default_rng(seeds).permutation(len(images))
+                indices = train.select(phase)
+                order = np.random.default_rng(seeds).permutation(len(indices))
                 batches = torch.from_numpy(order).split(batch_size)
                 while progress.batch < len(batches):
                     start = time.perf_counter()
                     chosen = batches[progress.batch]
                     rng = np.random.default_rng((*seeds, progress.batch))
                     maps = train.maps[self.input_name(phase.stages[0])]
-                    places = images[chosen]
+                    places = indices[chosen]
                     labels = train.labels[places]
                     if phase.needs_labels and train.copies:  # a batch reads the original images or one of the copies
                         drawn = rng.integers(len(train.copies) + 1)
@@ -500,8 +500,8 @@ class NetworkTrainer(StageGraph):
                     progress.add(learned, dict(self.named_layers(phase.stages)))
                     progress.batch += 1
                     progress.seconds += time.perf_counter() - start
-                    done = min(progress.batch * batch_size, len(images))
-                    yield BatchStep(phase, title, done, len(images), learned)
+                    done = min(progress.batch * batch_size, len(indices))
+                    yield BatchStep(phase, title, done, len(indices), learned)
 
                 start = time.perf_counter()
                 outcome = None
@@ -509,10 +509,10 @@ class NetworkTrainer(StageGraph):
                     decisions, _ = self.decide(validation.maps)
                     decisions = decisions.cpu()
                     outcome = Outcome.of(decisions, validation.labels)
-                    yield ValidationStep(phase, title, len(images), decisions)
+                    yield ValidationStep(phase, title, len(indices), decisions)
                 progress.seconds += time.perf_counter() - start
                 wins = progress.wins
-                self._finish_epoch(phase, progress, len(images), outcome)
+                self._finish_epoch(phase, progress, len(indices), outcome)
                 yield EpochStep(phase, wins)
         finally:
             train.close_copies()

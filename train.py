@@ -2,7 +2,8 @@
 
 The loop is ``learn``. To read what is computed from there on, follow ``NetworkTrainer.steps`` (network_trainer.py) →
 ``Phase.learn`` (engine/phases.py) → ``Layer.learn_features`` (engine/layers.py) → the function of this name in
-engine/torch_backend.py; docs/engine.md follows the compiled kernels, which compute the same.
+engine/torch_backend.py, which ``--backend torch`` runs. The equations are in ``STDP`` (engine/rules.py). docs/engine.md
+follows the compiled kernels, which compute the same. benchmarks/reference.py shows a whole network on one screen.
 """
 
 import sys

@@ -31,10 +31,10 @@ WAVE_ELEMENTS = 1 << 26  # numbers in memory at the same time, if images share a
 def learn_features(layer: LayerState, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws) -> Tensor:
     """Learn without labels, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
     result = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
-    rates = torch.from_numpy(rates).to(layer.weight)
+    rates = torch.tensor(rates).to(layer.weight)
     with naming(rule):
         for n, image in enumerate(latency):
-            closed = draws.closed[n] if len(draws.closed) else None
+            closed = draws.closed[n] if len(draws.closed) else None  # these draws are empty unless thresholds adapt
             winners, first = _compete(layer, image, rule, closed)
             if len(draws.shifts):
                 _adapt_thresholds(layer, image, first, winners, rule, draws, n)
@@ -55,7 +55,7 @@ def _compete(
     potentials = _compute_potentials(layer, image[None])[0]
     if left_out is not None:
         potentials.masked_fill_(torch.from_numpy(left_out).to(potentials.device)[:, None, None], -torch.inf)
-    spikes, thresholded = sf.fire(potentials, layer.limit, True)
+    spikes, thresholded = sf.fire(potentials, layer.limit, return_thresholded_potentials=True)
     first = sf.wave_to_latency(spikes)
     # 2. Point-wise inhibition leaves one candidate at each position, the earliest or, of several, the strongest.
     candidates = sf.pointwise_inhibition(merge_ties(thresholded))
@@ -84,14 +84,14 @@ def _compute_potentials(layer: LayerState, latency: Tensor) -> Tensor:
 
 
 def _update_winners(layer: LayerState, image: Tensor, winners: Tensor, rates: Tensor, rule: Rule) -> None:
-    """Change the weights of the winners (n, 4) of one image (C, H, W)."""
+    """Change the weights of the winners (n, 4) of one image (C, H, W), and clamp all weights."""
     if len(winners) == 0:
         return
     feature, line, column, time = winners.to(image.device, torch.long).unbind(1)
     kernel = torch.arange(layer.stage.kernel, device=image.device)
     rows = (line[:, None] + kernel)[:, :, None]
     columns = (column[:, None] + kernel)[:, None, :]
-    times = _pad(layer, image)[:, rows, columns].transpose(0, 1)
+    times = _pad(layer, image)[:, rows, columns].transpose(0, 1)  # (n, C, k, k), what each winner's kernel reads
     _change_weights(layer.weight, feature, times, time[:, None, None, None], rates, rule)
     plasticity = rule.plasticity()
     layer.weight.clamp_(plasticity.lower, plasticity.upper)  # of all features: first weights may lie outside
@@ -108,7 +108,7 @@ def _change_weights(
     plasticity = rule.plasticity()
     ltp, ltd = rates
     before = weight[features]
-    rate = plasticity.window(times.int(), time, ltp, ltd)
+    rate = plasticity.window(times.int(), time, ltp, ltd)  # of STDP: ltp if t_in <= t_out, else ltd
     after = before + plasticity.change(before, rate)
     after = after.clamp_(plasticity.lower, plasticity.upper)
     is_denormal = after.abs() < torch.finfo(after.dtype).tiny  # additions of such numbers are slow
@@ -167,7 +167,7 @@ def learn_decisions(
     """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
     rule = layer.stage.rule
     result = Result.silent(len(latency), layer.weight.dtype, classes, rule.winners if layer.stage.fires else 0)
-    rates = torch.from_numpy(rates).to(layer.weight)
+    rates = torch.tensor(rates).to(layer.weight)
     with naming(rule):
         for n, image in enumerate(latency):
             left_out_of_image = None if left_out is None else left_out[n]

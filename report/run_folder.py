@@ -51,7 +51,8 @@ class RunFolder:
         with suppress(OSError, ValueError, LookupError, TypeError, SafetensorError):
             with safe_open(self.last, "numpy") as file:  # without its tensors
                 record = json.loads(file.metadata()["checkpoint"])
-            return record["run"]["code"]
+            if code := record["run"]["code"]:
+                return code
         return {"": self.args.get("git_commit")}
 
     @property

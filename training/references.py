@@ -27,6 +27,7 @@ PIXELS = {"C": 0.1, "max_iter": 300}  # the logistic regression on the pixels
 MAX_IMAGES = 5000  # of a split for these classifiers
 MAX_VALUES = 4_000_000  # of the pixels of these images
 CONTROL = "control2026"
+CONTROL_LEVELS = 3, 6, 10  # as declared, as far as the encoder has these time steps
 CONTROL_EPOCHS = 10
 CONTROL_DECAY = 0.7  # of its rate in each epoch; the defaults are for five times as many epochs
 CONTROL_SHARE = 0.1  # of the time of the training, which the control may take
@@ -82,13 +83,14 @@ def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation], seco
                 return
         sets.append(LatencyDataset(torch.cat(chunks), part.labels))
     train, scored = sets
+    levels = tuple(level for level in CONTROL_LEVELS if level < plan.encoder.time_steps)
     control = build_model(
         CONTROL,
         in_channels=plan.encoder.channels,
         num_classes=plan.model.num_classes,
         seed=plan.settings.seed,
         time_steps=plan.encoder.time_steps,
-        overrides={"s1.rule.decay": CONTROL_DECAY},
+        overrides={"s1.rule.decay": CONTROL_DECAY, "s1.levels": levels},
         image_size=plan.model.image_size,
     )
     for _ in control.steps(train, None, (CONTROL_EPOCHS,), seed=plan.settings.seed):
