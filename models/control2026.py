@@ -3,6 +3,8 @@ from engine.rules import MarginRule
 from engine.stages import SpikingDense
 from network_trainer import NetworkTrainer
 
+LEVELS = 3, 6, 10  # time steps
+
 
 class Control2026(NetworkTrainer, name="control2026"):
     """A control without features: the decision neurons of multiscale2026 read the encoder's map itself.
@@ -16,7 +18,5 @@ class Control2026(NetworkTrainer, name="control2026"):
 
     def build(self, num_classes):
         return {
-            "s1": SpikingDense(
-                5 * num_classes, levels=(3, 6, 10), rule=MarginRule(decay=0.95, margin=0.02, left_out=0.2)
-            )
+            "s1": SpikingDense(5 * num_classes, levels=LEVELS, rule=MarginRule(decay=0.95, margin=0.02, left_out=0.2))
         }

@@ -16,6 +16,7 @@ from encoders import encode_chunks, name_unit
 from engine.rules import RSTDP
 from engine.stages import INPUT
 from models import build_model
+from models.control2026 import LEVELS
 from network_trainer import LatencyDataset
 from report.diagnosis import is_near_chance
 from report.evaluation import Accuracy, Evaluation
@@ -27,7 +28,6 @@ PIXELS = {"C": 0.1, "max_iter": 300}  # the logistic regression on the pixels
 MAX_IMAGES = 5000  # of a split for these classifiers
 MAX_VALUES = 4_000_000  # of the pixels of these images
 CONTROL = "control2026"
-CONTROL_LEVELS = 3, 6, 10  # as declared, as far as the encoder has these time steps
 CONTROL_EPOCHS = 10
 CONTROL_DECAY = 0.7  # of its rate in each epoch; the defaults are for five times as many epochs
 CONTROL_SHARE = 0.1  # of the time of the training, which the control may take
@@ -83,7 +83,7 @@ def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation], seco
                 return
         sets.append(LatencyDataset(torch.cat(chunks), part.labels))
     train, scored = sets
-    levels = tuple(level for level in CONTROL_LEVELS if level < plan.encoder.time_steps)
+    levels = tuple(level for level in LEVELS if level < plan.encoder.time_steps)
     control = build_model(
         CONTROL,
         in_channels=plan.encoder.channels,
