@@ -15,10 +15,12 @@ from scipy.stats import t
 
 TABLE = Path(__file__).resolve().parent.parent / "learning.tsv"
 CONTROLS = TABLE.parent / "controls.tsv"
-CONTROL_COLUMNS = "data", "network", "copies", "features", "seeds", "accuracy, %", "STDP − these"
+CONTROLLED = "imprinted", "random", "patch", "ones", "none"  # what a network has in place of its learned features
+CONTROL_COLUMNS = "data", "network", "copies", "STDP, % (seeds)", *(f"− {kind}" for kind in CONTROLLED)
 KINDS = "STDP", "imprinted", "random"
-COLUMNS = "data", "features", "labels of a class", "noise", "seeds", *KINDS, "STDP − imprinted", "STDP − random"
+COLUMNS = "data", "features", "STDP, % (seeds)", "− imprinted", "− random", "− none"
 ALL_LABELS = "1000"
+PUBLISHED = "kheradpisheh2018"  # whose support vector machine decides: not compared with decision neurons
 NEAR = 0.05
 WIDTHS = "8", "32", "128", "512"
 NUMBER = "number of features of one layer"
@@ -50,7 +52,9 @@ def subtract(a: dict[str, float], b: dict[str, float]) -> list[float]:
 
 
 def format_difference(differences: Sequence[float]) -> str:
-    """Return the mean and the half width of its 95 % interval; bold if the interval does not contain 0."""
+    """Return the mean and the half width of its 95 % interval; bold if the interval does not contain 0; "" of none."""
+    if not differences:
+        return ""
     mean, half = compute_interval(differences)
     if math.isinf(half):
         return f"{mean:+.2f}"
@@ -59,15 +63,20 @@ def format_difference(differences: Sequence[float]) -> str:
 
 
 def make_table() -> list[tuple[str, ...]]:
-    """Return the rows of the table."""
+    """Return the rows of the table: what STDP reaches, and its lead over other features and over none."""
     rows = []
-    for (data, network, labels, noise), kinds in read_table().items():
+    found = read_table()
+    for (data, network, labels, noise), kinds in found.items():
         if "none" in kinds:
             continue
-        means = [f"{statistics.mean(kinds[kind].values()):.2f}" for kind in KINDS]
-        differences = [format_difference(subtract(kinds["STDP"], kinds[kind])) for kind in ("imprinted", "random")]
-        seeds = str(len(kinds["STDP"]))
-        rows.append((data, network.replace("-", ", "), f"{int(labels):,}", noise, seeds, *means, *differences))
+        learned = kinds["STDP"]
+        others = [kinds["imprinted"], kinds["random"], found.get((data, "none", labels, noise), {}).get("none", {})]
+        leads = [format_difference(subtract(learned, other)) for other in others]
+        if network == PUBLISHED:
+            leads[-1] = ""
+        changed = [f", {labels} labels"] * (labels != ALL_LABELS) + [f", noise {noise}"] * (noise != "0")
+        features = network.replace("-", " → ") + "".join(changed)
+        rows.append((data, features, f"{statistics.mean(learned.values()):.2f} ({len(learned)})", *leads))
     return rows
 
 
@@ -82,15 +91,16 @@ def read_controls() -> dict[tuple[str, ...], dict[str, dict[str, float]]]:
 
 
 def make_control_table() -> list[tuple[str, ...]]:
-    """Return the rows of the table of the networks that learned from all training images: a row for each kind."""
+    """Return the rows of the table of the networks that learned from all training images, with numbers of seeds."""
     rows = []
-    for (data, network, copies), kinds in read_controls().items():
+    for key, kinds in read_controls().items():
         learned = kinds["STDP"]
-        for kind, accuracies in kinds.items():
-            mean = f"{statistics.mean(accuracies.values()):.2f}"
-            differences = subtract(learned, accuracies)
-            gain = "" if kind == "STDP" or not differences else format_difference(differences)
-            rows.append((data, network, copies, kind, str(len(accuracies)), mean, gain))
+        cells = [f"{statistics.mean(learned.values()):.2f} ({len(learned)})"]
+        for kind in CONTROLLED:
+            differences = subtract(learned, kinds.get(kind, {}))
+            count = f" ({len(differences)})" if differences else ""
+            cells.append(format_difference(differences) + count)
+        rows.append((*key, *cells))
     return rows
 
 
