@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,7 +29,6 @@ MAX_VALUES = 4_000_000  # of the pixels of these images
 CONTROL = "control2026"
 CONTROL_EPOCHS = 10
 CONTROL_DECAY = 0.7  # of its rate in each epoch; the defaults are for five times as many epochs
-CONTROL_SHARE = 0.1  # of the time of the training, which the control may take
 GREY_MODEL = "multiscale2026"  # is better than the other networks on grey images of other data
 
 
@@ -61,26 +59,21 @@ def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> It
     yield text
 
 
-def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation], seconds: float) -> Iterator[str]:
+def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
     """Yield the accuracy of a network without features, ``control2026``, as a reference, and that of the network.
 
-    It learns from the same images as the classifiers of ``compare_with_pixels``. Yields nothing if this takes more than
-    ``CONTROL_SHARE`` of the time of the training.
+    It learns from the same images as the classifiers of ``compare_with_pixels``. Their number is limited, so this takes
+    a few seconds.
 
-    evaluations: as ``Run.evaluate`` returns them. seconds: the time of the training.
+    evaluations: as ``Run.evaluate`` returns them.
     """
-    start = time.perf_counter()
     split, parts = choose_images(plan)
     evaluation = evaluations.get(f"{split}.best")
     if plan.model.name == CONTROL or not evaluation or len(np.unique(parts[0].labels)) < 2:
         return
     sets = []
     for part in parts:
-        chunks = []
-        for _, latencies in encode_chunks(plan.encoder, part.images):
-            chunks.append(latencies)
-            if time.perf_counter() - start > CONTROL_SHARE * seconds:
-                return
+        chunks = [latencies for _, latencies in encode_chunks(plan.encoder, part.images)]
         sets.append(LatencyDataset(torch.cat(chunks), part.labels))
     train, scored = sets
     levels = tuple(level for level in LEVELS if level < plan.encoder.time_steps)
@@ -93,9 +86,7 @@ def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation], seco
         overrides={"s1.rule.decay": CONTROL_DECAY, "s1.levels": levels},
         image_size=plan.model.image_size,
     )
-    for _ in control.steps(train, None, (CONTROL_EPOCHS,), seed=plan.settings.seed):
-        if time.perf_counter() - start > CONTROL_SHARE * seconds:
-            return
+    control.fit(train, None, (CONTROL_EPOCHS,), seed=plan.settings.seed)
     outcome = control.evaluate(scored.maps[INPUT], scored.labels)
     count = len(scored)
     accuracy = Accuracy(outcome.fraction("correct"), count)

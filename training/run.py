@@ -382,7 +382,7 @@ class Run:
         if best is None:
             self.save("best.safetensors")
         if plan.settings.figures and self.diagnosis and plan.data.set.name != "mnist":
-            self.log_diagnosis(compare_with_control(plan, evaluations, sum(self.progress.phase_seconds.values())))
+            self.log_diagnosis(compare_with_control(plan, evaluations))
             self.log_diagnosis(compare_with_pixels(plan, evaluations))
         if self.diagnosis and "validation.best" in evaluations and split == "test":
             pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy

@@ -14,7 +14,7 @@ def undrawn(monkeypatch):
     """Runs leave no figures but an empty history, and measure few images for the diagnosis."""
     dont_draw(monkeypatch)
     monkeypatch.setattr(diagnosis, "SAMPLE", 2)
-    monkeypatch.setattr(references, "CONTROL_SHARE", 0)  # no control: only a fast machine has the time for it
+    monkeypatch.setattr(references, "CONTROL_EPOCHS", 1)
 
 
 @pytest.fixture
