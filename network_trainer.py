@@ -76,6 +76,25 @@ class LatencyDataset:
             return self.labelled
         return torch.arange(len(self))
 
+    def read(
+        self, phase: Phase, name: str, chosen: torch.Tensor, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a batch of the map ``name``, and its labels. If there are copies, the decision stage reads the
+        original images or one of the copies, drawn by ``rng``.
+
+        chosen: int64 (n,), positions in the indices that ``select`` returns. Returns the spike times, uint8
+        (n, C, H, W), and int64 (n,).
+        """
+        places = self.select(phase)[chosen]
+        labels = self.labels[places]
+        maps = self.maps[name]
+        if phase.needs_labels and self.copies:
+            drawn = rng.integers(len(self.copies) + 1)
+            if drawn:
+                maps = self.copies[drawn - 1]
+                places = chosen
+        return maps[places.to(maps.device)], labels
+
     def close_copies(self) -> None:
         while self.copies:
             self.copies.pop().close()
@@ -480,28 +499,20 @@ class NetworkTrainer(StageGraph):
 
                 title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
                 seeds = seed, number, progress.epoch
-                indices = train.select(phase)
-                order = np.random.default_rng(seeds).permutation(len(indices))
+                images = len(train.select(phase))
+                order = np.random.default_rng(seeds).permutation(images)
                 batches = torch.from_numpy(order).split(batch_size)
                 while progress.batch < len(batches):
                     start = time.perf_counter()
-                    chosen = batches[progress.batch]
                     rng = np.random.default_rng((*seeds, progress.batch))
-                    maps = train.maps[self.input_name(phase.stages[0])]
-                    places = indices[chosen]
-                    labels = train.labels[places]
-                    if phase.needs_labels and train.copies:  # a batch reads the original images or one of the copies
-                        drawn = rng.integers(len(train.copies) + 1)
-                        if drawn:
-                            maps = train.copies[drawn - 1]
-                            places = chosen
-                    inputs = maps[places.to(maps.device)].to(self.device)
-                    learned = phase.learn(self, inputs, labels, progress.epoch, rng)
+                    below = self.input_name(phase.stages[0])
+                    inputs, labels = train.read(phase, below, batches[progress.batch], rng)
+                    learned = phase.learn(self, inputs.to(self.device), labels, progress.epoch, rng)
                     progress.add(learned, dict(self.named_layers(phase.stages)))
                     progress.batch += 1
                     progress.seconds += time.perf_counter() - start
-                    done = min(progress.batch * batch_size, len(indices))
-                    yield BatchStep(phase, title, done, len(indices), learned)
+                    done = min(progress.batch * batch_size, images)
+                    yield BatchStep(phase, title, done, images, learned)
 
                 start = time.perf_counter()
                 outcome = None
@@ -509,10 +520,10 @@ class NetworkTrainer(StageGraph):
                     decisions, _ = self.decide(validation.maps)
                     decisions = decisions.cpu()
                     outcome = Outcome.of(decisions, validation.labels)
-                    yield ValidationStep(phase, title, len(indices), decisions)
+                    yield ValidationStep(phase, title, images, decisions)
                 progress.seconds += time.perf_counter() - start
                 wins = progress.wins
-                self._finish_epoch(phase, progress, len(indices), outcome)
+                self._finish_epoch(phase, progress, images, outcome)
                 yield EpochStep(phase, wins)
         finally:
             train.close_copies()
