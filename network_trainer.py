@@ -25,7 +25,7 @@ from engine.declaration import Declared
 from engine.encoder import Encoder
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_effects, check_stages
 from engine.layers import Layer
-from engine.phases import Learned, Phase
+from engine.phases import Learned, Phase, find_stages
 from engine.readout import Readout
 from engine.registry import register
 from engine.rules import Rule
@@ -475,7 +475,7 @@ class NetworkTrainer(StageGraph):
         """
         progress = progress or Progress()
         self.check_epochs(epochs)
-        self._check_data(train, validation)
+        self._check_data(train, validation, copies)
         prepared = None
         try:
             while progress.phase < len(self.phases):
@@ -528,8 +528,16 @@ class NetworkTrainer(StageGraph):
         finally:
             train.close_copies()
 
-    def _check_data(self, train, validation) -> None:
+    @property
+    def learns_from_copies(self) -> bool:
+        """Whether the network can learn from moved copies: their maps have no spike times."""
+        supervised = find_stages(phase for phase in self.phases if phase.needs_labels)
+        return supervised == {self.decision} and not self.declaration[self.decision].fires
+
+    def _check_data(self, train, validation, copies) -> None:
         """Raise InputError if data sets do not fit the network."""
+        if copies and not self.learns_from_copies:
+            raise InputError(f"moved copies have no spike times, which {self.name} learns from")
         for data, split in ((train, "training"), (validation, "validation")):
             if data is None:
                 continue

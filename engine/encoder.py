@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from engine.checks import check_time_steps
 from engine.declaration import Declared
 from errors import InputError
 
@@ -69,6 +70,7 @@ class Encoder(Declared):
 
     def __post_init__(self):
         super().__post_init__()
+        check_time_steps(self.time_steps)
         if self.colours not in (0, *SHAPES):
             raise InputError(f"colours must be 1 (grey) or 3 (red, green, blue), not {self.colours!r}")
 

@@ -344,6 +344,8 @@ def check_stages(declaration: Any) -> dict[str, Stage]:
             raise InputError(f"{name} is a {type(stage).__name__}; stages are {', '.join(STAGES)}")
         if not name.isidentifier() or hasattr(nn.ModuleDict, name) or name in (INPUT, "training"):
             raise InputError(f"a stage cannot be called {name!r}; use letters and digits, such as s1")
+    if len({name.lower() for name in declaration}) < len(declaration):  # some systems have one folder for both
+        raise InputError(f"names of stages must differ in more than their case: {', '.join(declaration)}")
     return declaration
 
 

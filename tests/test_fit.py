@@ -486,3 +486,18 @@ def test_copies_are_computed_again_when_stages_have_learned_again():
             maps.append(data.copies[0][:] < model.time_steps)
             assert torch.equal(maps[-1], model.map_of(copies[0], "s1") < model.time_steps)
     assert not torch.equal(maps[0], maps[-1])
+
+
+def test_moved_copies_are_refused_if_a_rewarded_stage_reads_spike_times():
+    latencies, labels = rewarded_images()
+    with refuses("spike times"):
+        next(Rewarded(RSTDP(winners=2)).steps(LatencyDataset(latencies, labels), None, (1,), copies=[latencies]))
+
+
+def test_names_of_stages_are_folders_on_systems_that_ignore_case():
+    class Own(NetworkTrainer):
+        def build(self, num_classes):
+            return {"s1": SpikingConv(8, 3, rule=STDP(5, 1)), "S1": SpikingConv(num_classes, 3, rule=RSTDP())}
+
+    with refuses("s1, S1"):
+        Own(in_channels=2, num_classes=3)

@@ -304,8 +304,7 @@ def check_copies(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
     if augmentation:
         if not data.set.colours:
             settings.refuse("augment", "moves images, not recordings of events")
-        supervised = find_stages(phase for phase in model.phases if phase.needs_labels)
-        if supervised != {model.decision} or model.declaration[model.decision].fires:  # copies have no spike times
+        if not model.learns_from_copies:
             kind = "networks that learn with labels in a last stage without a threshold alone"
             settings.refuse("augment", f"is for {kind}, not {model.name}")
     return augmentation

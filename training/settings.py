@@ -57,7 +57,7 @@ TYPES = {
 }
 MAX_COUNT, MAX_SEED = 2**31 - 1, 10**18 - 1
 MAX_NAME = 200  # letters; with ".error.txt" and the like, file systems allow 255 bytes
-NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}")
+NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}(?<!\.)")
 LAST_STAGE = "last"  # of --save-features: the last stage before the decision stage
 SET_HELP = (
     "set fields of a stage, a rule or the encoder, such as s2.threshold=12 s3.1.rule.winners=8 "
@@ -367,7 +367,7 @@ class NetworkSettings(Settings):
         if len(self.image_size) not in (0, 2):
             self.refuse("image_size", f"must be a height and a width, not {self.image_size}")
         if self.name is not None and not NAME.fullmatch(self.name):
-            rule = f"must be up to {MAX_NAME} letters, digits and . _ -, not begin with . or -"
+            rule = f"must be up to {MAX_NAME} letters, digits and . _ -, not begin with . or -, not end with ."
             self.refuse("name", f"{rule}: {self.name!r}")
 
 

@@ -74,6 +74,12 @@ def test_the_names_of_the_fitted_tensors_are_a_tuple():
         type("Own", (Encoder,), {"fitted": "mean"})
 
 
+@pytest.mark.parametrize("value", ["a", 0, 255, 2.5])
+def test_the_time_steps_are_a_whole_number(value):
+    with refuses("time_steps"):
+        type("Own", (Encoder,), {"time_steps": value})()
+
+
 def test_a_network_names_its_encoder_and_sets_it():
     class Own(NetworkTrainer):
         encoder = Brightness(time_steps=9)

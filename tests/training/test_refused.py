@@ -101,7 +101,7 @@ VALUES = {  # of a flag of train.py; '' is what an unset variable of the shell l
     "--val-split": ["-1", "nan", "some", "1437", "1.5", "5"],
     "--threads": ["-1", "two", "99999", f"{HUGE}"], "--backend": ["nonsense"],
     "--output": ["''", "{bad}/text.png", "{bad}/text.png/deep/er"],
-    "--name": ["''", "../up", ".hidden", "a" * 5000],
+    "--name": ["''", "../up", ".hidden", "run.", "a" * 5000],
     "--save-every": ["nan", "inf", "-1"],
     "--save-maps": ["-1"], "--map-every": ["-1", "1"], "--map-index": ["0 360", "-1", f"{HUGE}"],
     "--augment": ["twist=3", "turn=3", "copies=2.5 turn=3", "copies turn=3"],
