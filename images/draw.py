@@ -5,7 +5,7 @@ encoded and networks are built by the project's own functions and with its own n
 """
 
 import sys
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from matplotlib import style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap, hsv_to_rgb, to_rgb
+from matplotlib.colors import ListedColormap, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from PIL import Image
 
 HERE = Path(__file__).resolve().parent
@@ -33,7 +33,8 @@ from training.trained import load_network  # noqa: E402
 # From the colour-blind-safe palette of Okabe and Ito. Blue: a weight grows, or STDP; orange: it falls, or R-STDP.
 BLUE, ORANGE, INK, GREY, PALE = "#0072B2", "#D55E00", "#222222", "#767676", "#E9ECEF"
 PURPLE = "#8A3A6B"  # the margin rule
-ROW = 1.08  # inches of a row of a network that forks
+ROW = 1.06  # inches of a row of a network that forks
+BLOCK = 1.32  # inches of the highest blocks
 DPI = 150
 STYLE = {
     "font.size": 11,
@@ -52,17 +53,25 @@ STYLE = {
 }
 STEPS = 15
 DECIDED = 1  # the test image of the figure of a decision
+NUMBER = {  # of a winner
+    **{"color": "white", "fontsize": 9, "fontweight": "bold", "ha": "center", "va": "center"},
+    "bbox": {"fc": ORANGE, "ec": "none", "pad": 1.2},
+}
+FEATURE_COLOURS = "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#8A3A6B", "#D55E00", "#B8B000"
 DECIDING = "mozafari2018"
-NETWORKS = {  # the networks of the figure, and texts about networks with the same stages
+PUBLISHED = {  # the networks of a figure, and texts about networks with the same stages
     "mozafari2018": "mozafari2018_margin: the same stages; s3 learns by the margin rule",
+    "kheradpisheh2018": "",
     "deep2024": "",
     "deepr2024": "s3 first learns by STDP. deepr2024_greedy: the same stages; s3 and s4 learn in turn",
     "inception2024": "",
     "majority2024": "",
+}
+OWN = {
     "multiscale2026": "",
-    "kheradpisheh2018": "",
-    "colour2026": "here for 32 × 32 pixels",
-    "colour2026_counts": "here for 32 × 32 pixels",
+    "control2026": "",
+    "colour2026": "here for 32×32 pixels",
+    "colour2026_counts": "here for 32×32 pixels",
 }
 SIDE = {"colour2026": 32, "colour2026_counts": 32}  # pixels; of the others 28
 COLOURS = {"colour2026": 3, "colour2026_counts": 3}
@@ -387,32 +396,38 @@ def draw_decision():
     latencies = network.encoder.encode(image[None])
     maps = {"input": latencies, **dict(network.model.walk(latencies, ["s1", "s2"]))}
     decisions, scores = network.model.decide(latencies)
+    repeated = f"({len(FEATURE_COLOURS)} colours for {{}})"
     shown_stages = {
-        "input": ("encoder", "contrast: blue light,\norange dark"),
-        "s1": ("s1: edges", "learned by STDP;\na colour is a feature"),
-        "s2": ("s2: parts of digits", "learned by STDP"),
+        "input": ("encoder: contrast", "blue light, orange dark"),
+        "s1": ("s1: edges", f"learned by STDP;\na colour is a feature\n{repeated.format(maps['s1'].shape[1])}"),
+        "s2": (
+            "s2: parts of digits",
+            f"learned by STDP, from\nthe pooled maps of s1\n{repeated.format(maps['s2'].shape[1])}",
+        ),
     }
     figure = Figure(figsize=(10, 4.7))
     plane = create_canvas(figure)
-    draw_picture(figure, 0.25, 1.65, 1.5, image, cmap="gray")
-    plane.text(1.0, 3.27, "an image", ha="center", fontweight="bold")
-    draw_arrow(plane, (1.85, 2.4), (2.15, 2.4), lw=2)
-
     size = 1.1
-    for row, (name, (title, detail)) in enumerate(shown_stages.items()):
-        y = 3.1 - row * (size + 0.2)
-        plane.text(3.6, y + size / 2 + 0.22, title, ha="right", va="center", fontweight="bold")
-        plane.text(3.6, y + size / 2 - 0.14, detail, ha="right", va="center", color=GREY, fontsize=9)
+    bottoms = [3.1 - row * (size + 0.2) for row in range(len(shown_stages))]
+    draw_picture(figure, 0.2, bottoms[0] - 0.1, 1.2, image, cmap="gray")
+    plane.text(0.8, bottoms[0] + size + 0.12, "an image", ha="center", fontweight="bold")
+    draw_arrow(plane, (1.45, bottoms[0] + size / 2), (1.8, bottoms[0] + size / 2), lw=2)
+    for (name, (title, detail)), y in zip(shown_stages.items(), bottoms, strict=True):
+        plane.text(3.6, y + size - 0.2, title, ha="right", va="center", fontweight="bold")
+        plane.text(3.6, y + size - 0.36, detail, ha="right", va="top", color=GREY, fontsize=10)
         for column, step in enumerate((1, 3, 6, 10)):
             x = 3.72 + column * (size + 0.08)
             draw_picture(figure, x, y, size, color_spikes(maps[name][0].numpy(), step))
-            if row == 0:
+            if name == "input":
                 plane.text(x + size / 2, y + size + 0.12, f"t = {step}", ha="center")
-    draw_arrow(plane, (8.43, 2.4), (8.73, 2.4), lw=2)
-    draw_scores(figure, scores[0].numpy(), int(decisions[0]))
+    for y in bottoms[:-1]:  # from a stage to the next one
+        draw_arrow(plane, (3.35, y - 0.0), (3.35, y - 0.2), lw=2, mutation_scale=10)
+    draw_arrow(plane, (8.43, bottoms[-1] + size / 2), (8.73, bottoms[-1] + size / 2), lw=2)
+    lowest = draw_scores(figure, scores[0].numpy(), int(decisions[0]))
     verdict = "correct" if int(decisions[0]) == label else "wrong"
-    plane.text(9.35, 4.32, f"decision: {int(decisions[0])}", ha="center", fontweight="bold")
-    plane.text(9.35, 0.22, f"s3: potentials\n(R-STDP); {verdict}", ha="center", va="center", color=GREY, fontsize=9)
+    plane.text(9.35, bottoms[0] + size + 0.12, f"decision: {int(decisions[0])}", ha="center", fontweight="bold")
+    words = f"s3 (R-STDP): potentials; {verdict}\nthe axis begins at {lowest:g}"
+    plane.text(9.93, 0.22, words, ha="right", va="center", color=GREY, fontsize=10)
     return figure
 
 
@@ -421,10 +436,8 @@ def color_spikes(latency, step):
 
     Of the six maps of the encoder, those of on-centre cells are blue, those of off-centre cells orange.
     """
-    features = len(latency)
-    hues = np.arange(features) * 0.618 % 1  # the golden ratio: features with near numbers have different hues
-    colors = hsv_to_rgb(np.stack([hues, np.full(features, 0.75), np.full(features, 0.85)], axis=1))
-    if features == 6:
+    colors = np.array([to_rgb(color) for color in FEATURE_COLOURS])[np.arange(len(latency)) % len(FEATURE_COLOURS)]
+    if len(latency) == 6:
         colors = np.array([to_rgb(BLUE), to_rgb(ORANGE)] * 3)
     first = latency.argmin(0)
     has_spiked = latency.min(0) <= step
@@ -432,15 +445,125 @@ def color_spikes(latency, step):
 
 
 def draw_scores(figure, scores, decided):
-    """Draw the highest potential of each class as bars."""
+    """Draw the highest potential of each class as bars. Returns where the axis begins, which is not 0."""
     width, height = figure.get_size_inches()
     ax = figure.add_axes((9.0 / width, 0.85 / height, 0.85 / width, 3.35 / height))
     classes = np.arange(len(scores))
     colors = [ORANGE if number == decided else tint(GREY, 0.5) for number in classes]
     ax.barh(classes, scores, color=colors)
-    lowest = 100 * (scores.min() // 100)  # the axis does not begin at 0: the potentials differ by little
+    lowest = 100 * (scores.min() // 100)  # the potentials differ by little
     ax.set(yticks=classes, xticks=np.arange(lowest, scores.max(), 100), xlim=(lowest, scores.max()))
     ax.invert_yaxis()
+    return lowest
+
+
+def draw_winners():
+    """Draw the maps of s1 for a digit: what remains at each position, and the K winners with their squares."""
+    network = load_network(HERE.parent / "results" / "checkpoints" / f"{DECIDING}.safetensors")
+    image, _ = load_digit()
+    latencies = network.encoder.encode(image[None])
+    layer = network.model.stages["s1"]
+    rule = layer.stage.rule
+    wave = sf.pad(sf.latency_to_wave(latencies[0], STEPS), (layer.stage.padding,) * 4)
+    spikes, potentials = sf.fire(sf.conv2d(wave, layer.weight), layer.threshold, True)
+    remaining = sf.pointwise_inhibition(potentials)
+    winners = sf.get_k_winners(remaining, rule.winners, rule.radius)
+    assert winners == [tuple(row[:3]) for row in layer.learn_features(latencies, rule)[0].tolist()]
+    times = sf.wave_to_latency(spikes).numpy()
+    is_first = (remaining > 0).any(0).numpy()
+
+    figure = Figure(figsize=(10, 7.6))
+    plane = create_canvas(figure)
+    plane.text(0.2, 7.35, "Which neurons learn from an image?", fontweight="bold", fontsize=13, va="center")
+    top, size, columns = 7.35, 1.12, 6
+    colors = np.ones((*times.shape, 3))
+    colors[times < STEPS] = tint(GREY, 0.35)
+    colors[is_first] = to_rgb(BLUE)
+    number_of = {feature: number for number, (feature, _, _) in enumerate(winners, start=1)}
+    for feature, colored in enumerate(colors):
+        x = 2.75 + feature % columns * (size + 0.07)
+        y = top - 1.62 - feature // columns * (size + 0.24)
+        ax = draw_picture(figure, x, y, size, colored)
+        plane.text(x + size / 2, y + size + 0.1, f"feature {feature}", ha="center", va="center", fontsize=10)
+        for winning, row, column in winners:
+            draw_square(ax, row, column, rule.radius, ORANGE if winning == feature else tint(ORANGE, 0.3))
+        if feature in number_of:
+            for spine in ax.spines.values():
+                spine.set(color=ORANGE, linewidth=2.5)
+            ax.text(1, 2, number_of[feature], **NUMBER)
+    ax = draw_picture(figure, 0.2, top - 2.75, 2.2, image, cmap="gray")
+    for number, (_, row, column) in enumerate(winners, start=1):
+        draw_square(ax, row, column, rule.radius, ORANGE)
+        ax.text(column - rule.radius, row - rule.radius, number, **NUMBER)
+    side = f"{2 * rule.radius + 1}×{2 * rule.radius + 1}"
+    rules = (
+        (BLUE, "At each position, only\nthe feature that spikes\nfirst remains (blue); of\nseveral, the strongest."),
+        (
+            ORANGE,
+            f"The earliest of the\nremaining neurons win,\nup to K = {rule.winners}. A winner\nexcludes its own map.",
+        ),
+        (ORANGE, f"It also excludes, in all\nmaps, the {side} positions\naround it (r = {rule.radius})."),
+    )
+    y = top - 3.05
+    for color, text in rules:
+        plane.text(0.2, y, text, va="top", color=color, linespacing=1.3)
+        y -= 0.205 * (text.count("\n") + 1) + 0.2
+    plane.text(0.2, y, "Only the winners learn.", va="top", fontweight="bold")
+    return figure
+
+
+def draw_square(ax, row, column, radius, color):
+    """Draw the positions around a winner that it excludes."""
+    side = 2 * radius + 1
+    ax.add_patch(Rectangle((column - radius - 0.5, row - radius - 0.5), side, side, fill=False, ec=color, lw=1.3))
+
+
+def draw_weight(images=4000, feature=0):
+    """Draw the weights of a feature of s1 while it learns, and the rates."""
+    model = model_class(DECIDING)(seed=0)
+    rule = model.stages["s1"].stage.rule
+    latencies = S1C1().encode(load("mnist").train_images[:images])
+    weights = [model.stages["s1"].weight[feature].flatten().numpy().copy()]
+    for number in range(images):
+        model.train_unsupervised(latencies[number : number + 1], "s1")
+        weights.append(model.stages["s1"].weight[feature].flatten().numpy().copy())
+    weights = np.array(weights)
+    rates = rule.schedule(rule.first_rates()[None], np.arange(1, images + 1), 0)[:, 0]
+    wins = int((np.diff(weights, axis=0) != 0).any(1).sum())
+
+    figure = Figure(figsize=(10, 5.8))
+    title = f"A feature of s1 learns: nearly all of its {weights.shape[1]} weights end near 0 or 1"
+    create_canvas(figure).text(0.2, 5.5, title, fontweight="bold", fontsize=13, va="center")
+    path = figure.add_axes((0.075, 0.36, 0.655, 0.5))
+    rate = figure.add_axes((0.075, 0.1, 0.655, 0.2), sharex=path)
+    path.plot(np.arange(images + 1), weights, color=tint(GREY, 0.35), lw=0.6)
+    is_strong = weights[-1] > 0.9
+    grown = int(np.where(is_strong, weights.min(0), 2).argmin())  # the strong weight that was the lowest
+    fallen = int(np.where(is_strong, -1, weights[0]).argmax())  # the highest first weight of those that end near 0
+    for synapse, color in ((grown, BLUE), (fallen, ORANGE)):
+        path.plot(np.arange(images + 1), weights[:, synapse], color=color, lw=2.4)
+    for synapse, height, color in ((grown, 0.88, BLUE), (fallen, 0.14, ORANGE)):
+        changes = np.diff(weights[:, synapse])
+        words = f"LTP in {(changes > 0).sum() / (changes != 0).sum():.0%} of its changes".replace("%", " %")
+        path.text(
+            images * 0.98, height, words, color=color, ha="right", va="center", bbox={"fc": "white", "ec": "none"}
+        )
+    path.set(ylabel="weight w", ylim=(-0.02, 1.02), xlim=(0, images))
+    path.set_title("Δw = rate · w (1 − w), when the feature wins", fontweight="normal", fontsize=11)
+    path.tick_params(labelbottom=False)
+    for column, name, color in ((0, "LTP", BLUE), (1, "LTD", ORANGE)):
+        rate.plot(np.arange(1, images + 1), rates[:, column], color=color, lw=2, drawstyle="steps-post")
+        rate.text(images * 0.3, 0.1 - 0.17 * column, name, color=color, fontweight="bold", va="center")
+    rate.axhline(0, color=INK, lw=0.8)
+    rate.set(ylabel="rate", xlabel=f"images, of which the feature wins {wins:,}")
+    rate.text(images * 0.02, 0.1, "doubles with each\n500th image", color=GREY, va="center", fontsize=10)
+    for left, row, name in ((0.79, 0, "first"), (0.895, -1, "last")):
+        ax = figure.add_axes((left, 0.36, 0.085, 0.5), sharey=path)
+        ax.hist(weights[row], np.linspace(0, 1, 21), orientation="horizontal", color=INK)
+        ax.set_title(f"{name}\nweights", loc="center", fontsize=11, fontweight="normal")
+        ax.tick_params(labelleft=False)
+        ax.set(xlabel="number")
+    return figure
 
 
 def draw_memory_layout():
@@ -557,27 +680,26 @@ def draw_screening(shown_bits=3, shown=24):
     return figure
 
 
-def draw_networks():
-    """Draw the networks as blocks. All numbers are read from their declarations."""
-    models = [build(name) for name in NETWORKS]
+def draw_networks(notes):
+    """Draw networks as blocks, {name: text about it}. All numbers are read from their declarations."""
+    models = [build(name) for name in notes]
     extents = [compute_height(model) for model in models]
-    above, below, legend = 0.45, 0.32, 0.75
-    more = [0.2 if NETWORKS[model.name] else 0 for model in models]
-    line = sum(extents) + sum(more) + len(models) * (above + below) + legend
+    above = [0.76 if notes[model.name] else 0.57 for model in models]
+    below, legend = 0.3, 0.75
+    line = sum(extents) + sum(above) + len(models) * below + legend
     figure = Figure(figsize=(10, line))
     plane = create_canvas(figure)
-    for model, extent, note in zip(models, extents, more, strict=True):
+    for model, extent, head in zip(models, extents, above, strict=True):
         description = type(model).__doc__.splitlines()[0].rstrip(".")
         weights = sum(layer.weight.numel() for _, layer in model.named_layers())
-        plane.text(0.15, line - 0.26, model.name, fontweight="bold", fontsize=12, va="center")
-        plane.text(2.1, line - 0.26, description, fontsize=9, va="center", color=GREY)
-        plane.text(9.85, line - 0.26, f"{weights / 1e6:.2f} M weights", fontsize=9.5, va="center", ha="right")
-        plane.text(2.1, line - 0.45, NETWORKS[model.name], fontsize=9, va="center", color=GREY)
-        line -= note
+        plane.text(0.15, line - 0.18, model.name, fontweight="bold", fontsize=13, va="center")
+        plane.text(9.85, line - 0.18, f"{weights / 1e6:.2f} M weights", va="center", ha="right")
+        plane.text(0.15, line - 0.41, description, va="center", color=GREY)
+        plane.text(0.15, line - 0.6, notes[model.name], va="center", color=GREY)
         draw = draw_graph if is_forked(model) else draw_network
-        draw(plane, model, line - above - extent / 2)
-        line -= above + extent + below
-        plane.plot([0.15, 9.85], [line + 0.06] * 2, color=PALE, lw=1.2)
+        draw(plane, model, line - head - extent / 2)
+        line -= head + extent + below
+        plane.plot([0.15, 9.85], [line + 0.12] * 2, color=PALE, lw=1.2)
     entries = [
         *((INK, "encoder"), (BLUE, "learns by STDP"), (ORANGE, "learns by R-STDP")),
         *((PURPLE, "learns by the margin rule"), (GREY, "pooling, inhibition")),
@@ -589,7 +711,7 @@ def draw_networks():
         plane.text(x + 0.17, 0.58, name, va="center")
         x += 0.55 + 0.09 * len(name)
     words = "θ threshold (∞: at the last time step the strongest decides), K winners per image, r inhibition radius"
-    plane.text(0.17, 0.24, words, va="center", fontsize=10.5)
+    plane.text(0.17, 0.24, words, va="center")
     return figure
 
 
@@ -610,7 +732,7 @@ def compute_height(model):
     """Return the height of a network in inches."""
     if is_forked(model):
         return ROW * len(find_tips(model))
-    return 1.95 if any(isinstance(stage, Branches) for stage in model.declaration.values()) else 1.22
+    return 2.0 if any(isinstance(stage, Branches) for stage in model.declaration.values()) else BLOCK
 
 
 def find_tips(model):
@@ -637,7 +759,7 @@ def draw_graph(plane, model, middle, gap=0.17):
     rows["input"] = (len(find_tips(model)) - 1) / 2
     direct = [rows[name] for name in model.inputs_of(model.decision) if name not in find_tips(model)]
     rows[model.decision] = direct[0] if direct else rows["input"]  # its arrow passes between those of others
-    width_of = {"input": 0.95} | {n: 1.6 if stage.convs else 0.72 for n, stage in model.declaration.items()}
+    width_of = {"input": 1.0} | {n: 1.7 if stage.convs else 0.8 for n, stage in model.declaration.items()}
     x, left = 0.15, {}
     for depth in range(max(depths.values()) + 1):
         left[depth] = x
@@ -658,24 +780,24 @@ def draw_graph(plane, model, middle, gap=0.17):
         elif stage.convs:
             lines = [
                 f"{stage.out_channels} maps, {format_size(sizes[name])}",
-                f"kernel {stage.kernel} × {stage.kernel}",
+                f"kernel {format_size([stage.kernel] * 2)}",
             ]
             lines.append(f"{describe_threshold(stage)}, {describe_winners(stage)}")
         else:
             lines = describe_pool(stage, sizes[name])
-        head = name if learned is None else f"{name}  {learned}"
-        draw_block(plane, *place(name), width_of[name], 0.72 if len(lines) < 3 else 0.85, head, lines, color)
+        head = name if learned is None else f"{name} {learned}"
+        draw_block(plane, *place(name), width_of[name], 0.78 if len(lines) < 3 else 0.95, head, lines, color)
     maps = [f"{model.in_channels} maps", format_size(model.image_size)]
-    draw_block(plane, *place("input"), width_of["input"], 0.85, describe_encoder(model), maps, INK)
+    draw_block(plane, *place("input"), width_of["input"], 0.95, describe_encoder(model), maps, INK)
     end = place(model.decision)
-    draw_block(plane, x, end[1], 0.72, 0.85, None, [f"{model.num_classes}", "classes"], INK)
+    draw_block(plane, x, end[1], 0.8, 0.85, None, [f"{model.num_classes}", "classes"], INK)
     draw_arrow(plane, (x - gap + 0.01, end[1]), (x - 0.01, end[1]), mutation_scale=9, lw=1.2)
 
 
-def draw_network(plane, model, middle, gap=0.15):
+def draw_network(plane, model, middle, gap=0.13):
     """Draw a network as blocks from left to right, around the height ``middle``."""
     x, size, maps = 0.15, model.image_size, model.in_channels
-    narrow, wide, wider = 0.72, 1.1, 1.5
+    narrow, wide, wider = 0.74, 1.12, 1.45
     draw_block(plane, x, middle, narrow, 0.85, describe_encoder(model), [f"{maps} maps", format_size(size)], INK)
     x += narrow
     ends = [middle]  # heights where the arrows to the next stage start
@@ -688,27 +810,27 @@ def draw_network(plane, model, middle, gap=0.15):
             draw_block(plane, x + gap, middle, width, 0.85, name, describe_pool(stage, output), color)
         elif isinstance(stage, Branches):
             width, starts = wider, [middle + 0.44, middle - 0.06, middle - 0.56]
-            draw_block(plane, x + gap, middle + 0.81, width, 0.25, f"{name}  {learned}", [], color)
+            draw_block(plane, x + gap, middle + 0.81, width, 0.25, f"{name} {learned}", [], color)
             for branch, y in zip(stage.branches, starts, strict=True):
                 output_size = format_size(branch.shape([(1, *size)])[1:])
                 lines = [
-                    f"{branch.kernel} × {branch.kernel}, {describe_threshold(branch)}",
+                    f"{format_size([branch.kernel] * 2)}, {describe_threshold(branch)}",
                     f"{branch.out_channels} maps, {output_size}",
                 ]
                 draw_block(plane, x + gap, y, width, 0.44, None, lines, color)
             together = f"together {stage.out_channels} maps, {format_size(output)}; "
             note = ("" if isinstance(stage, Vote) else together) + describe_winners(stage.branches[0])
-            plane.text(x + gap + width / 2, middle - 0.9, note, ha="center", va="center", fontsize=9.5)
+            plane.text(x + gap + width / 2, middle - 0.9, note, ha="center", va="center", fontsize=11)
         else:
             width, starts = wide, [middle]
-            lines = [f"{stage.out_channels} maps", format_size(output), f"kernel {stage.kernel} × {stage.kernel}"]
+            lines = [f"{stage.out_channels} maps", format_size(output), f"kernel {format_size([stage.kernel] * 2)}"]
             draw_block(
                 plane,
                 x + gap,
                 middle,
                 width,
-                1.22,
-                f"{name}  {learned}",
+                BLOCK,
+                f"{name} {learned}",
                 [*lines, describe_threshold(stage), describe_winners(stage)],
                 color,
             )
@@ -726,8 +848,8 @@ def draw_block(plane, x, middle, width, height, head, lines, color):
     top = middle + height / 2
     draw_box(plane, x, top - height, width, height, "", color, 0.1)
     if head:
-        draw_box(plane, x, top - strip, width, strip, head, color, 1, color="white", fontweight="bold", fontsize=10)
-    font = {"ha": "center", "va": "center", "fontsize": 9.5, "linespacing": 1.2}
+        draw_box(plane, x, top - strip, width, strip, head, color, 1, color="white", fontweight="bold", fontsize=11)
+    font = {"ha": "center", "va": "center", "fontsize": 11.5, "linespacing": 1.2}
     plane.text(x + width / 2, top - strip - (height - strip) / 2, "\n".join(lines), **font)
 
 
@@ -762,15 +884,15 @@ def describe_encoder(model):
 
 
 def describe_threshold(conv):
-    return f"θ = {conv.threshold:g}" if conv.fires else "θ = ∞"
+    return f"θ={conv.threshold:g}" if conv.fires else "θ=∞"
 
 
 def describe_winners(conv):
-    return f"K = {conv.rule.winners}" + (f", r = {conv.rule.radius}" if conv.fires else "")
+    return f"K={conv.rule.winners}" + (f", r={conv.rule.radius}" if conv.fires else "")
 
 
 def format_size(size):
-    return f"{size[0]} × {size[1]}"
+    return f"{size[0]}×{size[1]}"
 
 
 FIGURES = {
@@ -779,9 +901,12 @@ FIGURES = {
     "RSTDP.png": draw_rstdp,
     "latency_map.png": draw_latency_map,
     "decision.png": draw_decision,
+    "winners.png": draw_winners,
+    "weight.png": draw_weight,
     "memory_layout.png": draw_memory_layout,
     "screening.png": draw_screening,
-    "networks.png": draw_networks,
+    "networks.png": partial(draw_networks, PUBLISHED),
+    "networks-2026.png": partial(draw_networks, OWN),
 }
 
 

@@ -304,8 +304,8 @@ def test_its_outputs_are_kept(notebook):
 
 
 FOLDER = Path(__file__).parent.parent / "images"
-NAMES = ["Long-Term-Potentiation", "RSTDP", "decision", "latency_map", "memory_layout", "networks", "screening"]
-NAMES += ["snn_illustration"]
+NAMES = ["Long-Term-Potentiation", "RSTDP", "decision", "latency_map", "memory_layout", "networks", "networks-2026"]
+NAMES += ["screening", "snn_illustration", "weight", "winners"]
 
 
 def check(path):
