@@ -428,6 +428,25 @@ def find_operations() -> list[tuple[str, str, list[float], list[float]]]:
     return points
 
 
+def find_features() -> list[tuple[str, bool, bool, list[float]]]:
+    """Return (data, has features, has moved copies, test accuracies) of the runs of multiscale2026 and control2026."""
+    titles = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}
+    groups = [(titles.get(runs[0][1]["flags"]["dataset"]), runs, "best") for _, runs in group_runs()]
+    for data, name, runs in other_data.read_groups():  # trained without validation images
+        if "adaptive" not in name:
+            groups.append((other_data.TITLES[data], runs, "last"))
+    found = []
+    for title, runs, epoch in groups:
+        flags = runs[0][1]["flags"]
+        if title and flags["model"] in ("control2026", "multiscale2026"):
+            has_copies = flags["augment"] not in ("none", ["none"])
+            accuracies = [100 * scores["test"][epoch]["accuracy"] for _, scores in runs]
+            found.append((title, flags["model"] == "multiscale2026", has_copies, accuracies))
+    with_features = {title for title, has_features, *_ in found if has_features}
+    order = [*titles.values(), *other_data.TITLES.values()]
+    return sorted((row for row in found if row[0] in with_features), key=lambda row: (order.index(row[0]), row[1:3]))
+
+
 def find_times() -> list[tuple[str, str, float, float]]:
     """Return (network, epochs of the last phase, minutes, test accuracy) of the runs of MNIST on one thread."""
     points = []
@@ -508,5 +527,6 @@ if __name__ == "__main__":
     pictures.draw_operations(HERE / "operations.png", find_operations(), pixels)
     pictures.draw_times(HERE / "times.png", find_times(), name_references(), find_quoted_runs())
     pictures.draw_data(HERE / "data.png", other_data.read_groups())
+    pictures.draw_features(HERE / "features.png", find_features())
     pictures.draw_learning(HERE / "learning.png")
     pictures.draw_collapse(HERE / "collapse.png", HERE / "logs" / "deepr2024.tsv")

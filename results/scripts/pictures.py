@@ -21,8 +21,8 @@ LEFT = (
     "inception2024, 10",
     "inception2024, 100",
 )  # of their points
-BELOW = "mozafari2018, 10", "deepr2024, 12"
-BELOW_TIMES = "deep2024, 10", "deepr2024_greedy, 12", "mozafari2018, 10"
+BELOW = "mozafari2018, 10", "deepr2024, 12", "mozafari2018, 680"
+BELOW_TIMES = "deep2024, 10", "deepr2024_greedy, 12", "mozafari2018, 10", "mozafari2018, 680"
 
 
 def choose_colour(network: str) -> str:
@@ -63,7 +63,9 @@ def draw_operations(
         draw_references(axes, references, 0.105)
         axes.set(xscale="log", xlim=(0.1, 60))
         set_axes(axes, (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50))
-        axes.set(xlabel="synaptic additions for a test image, millions (logarithmic)")
+        axes.set(
+            xlabel="synaptic additions for a test image, millions (logarithmic); without encoder and linear readout"
+        )
         axes.set_title("MNIST: accuracy and additions of each network, with the epochs of its last phase")
         add_legend(axes, [*RULES], "lower right")
         figure.savefig(path, dpi=150)
@@ -114,7 +116,7 @@ def draw_times(
         axes.set(xscale="log", xlim=(1, 8000))
         set_axes(axes, (1, 2, 5, 10, 30, 60, 120, 600, 6000))
         axes.set(xlabel="training, minutes on one thread of an Intel Xeon (logarithmic)")
-        axes.set_title("MNIST, seed 0: accuracy and time of each network, with the epochs of its last phase")
+        axes.set_title("MNIST, seed 0: accuracy and time of each timed network, with the epochs of its last phase")
         add_legend(axes, ["R-STDP", "margin rule"], "lower right")
         figure.savefig(path, dpi=150)
 
@@ -150,6 +152,51 @@ def draw_data(path: Path, groups) -> None:
         axes.set_axisbelow(True)
         axes.set_title("Each fold or seed (pale), mean and standard deviation")
         add_legend(axes, [*RULES], "upper left")
+        figure.savefig(path, dpi=150)
+
+
+def draw_features(path: Path, groups: Sequence[tuple[str, bool, bool, list[float]]]) -> None:
+    """Draw what features and moved copies gain, for multiscale2026 and for control2026, which has no features.
+
+    groups: (data, whether the network has features, whether it learned from moved copies, accuracies in %). The
+    vertical axis is logarithmic in the fraction of errors.
+    """
+    data = [*dict.fromkeys(name for name, *_ in groups)]
+    colours = {False: GREY, True: PURPLE}
+    with style.context(["default", STYLE]):
+        figure = Figure(figsize=(10, 6), layout="constrained")
+        axes = figure.add_subplot()
+        for name, has_features, has_copies, accuracies in groups:
+            x = data.index(name) + 0.17 * (2 * has_features + has_copies - 1.5)
+            mean = statistics.mean(accuracies)
+            fill = colours[has_features] if has_copies else "white"
+            deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
+            axes.errorbar(
+                x, 100 - mean, deviation, color=colours[has_features], fmt="o", ms=9, mew=2, mfc=fill, capsize=3
+            )
+            right, side = (8, "left") if has_copies else (-8, "right")
+            axes.annotate(
+                f"{mean:.1f}",
+                (x, 100 - mean),
+                (right, 0),
+                textcoords="offset points",
+                ha=side,
+                va="center",
+                fontsize=10,
+            )
+        set_axes(axes, range(len(data)))
+        axes.set_xticks(range(len(data)), [name.replace(", ", "\n") for name in data])
+        axes.set(ylim=(20, 0.4), xlim=(-0.6, len(data) - 0.4))
+        axes.grid(visible=False, axis="x")
+        axes.set_title("The same decision neurons without and with features, without and with moved copies")
+        marks = []
+        for has_features, text in ((False, "control2026: no features"), (True, "multiscale2026: features")):
+            for has_copies, more in ((False, ""), (True, ", moved copies")):
+                colour = colours[has_features]
+                fill = colour if has_copies else "white"
+                marks.append(Line2D([], [], marker="o", ls="", ms=9, mew=2, color=colour, mfc=fill, label=text + more))
+        title = "mean and standard deviation over seeds or folds"
+        figure.legend(handles=marks, loc="outside lower center", ncols=2, frameon=False, title=title)
         figure.savefig(path, dpi=150)
 
 
