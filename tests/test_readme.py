@@ -36,12 +36,13 @@ from report.report import FIGURES
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-DOCS = "spyketorch", "customizing", "outputs", "engine", "background", "learning", "other_libraries"
+DOCS = "spyketorch", "using", "extending", "did_my_layer_learn", "outputs", "engine", "background", "learning"
+DOCS += ("other_libraries",)
 CHANGES = ROOT / "CHANGELOG.md"
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
-CUSTOMIZING = (ROOT / "docs" / "customizing.md").read_text()
+EXTENDING = (ROOT / "docs" / "extending.md").read_text()
 
 
 def commands(*programs):
@@ -83,8 +84,8 @@ def runs(tmp_path_factory):
     """The folder of the runs of all commands, in the order of the pages: later commands use earlier runs."""
     folder = tmp_path_factory.mktemp("runs")
     own = tmp_path_factory.mktemp("own") / "mine.py"  # all that the examples declare
-    examples = EXAMPLE.findall(CUSTOMIZING)
-    own.write_text("\n".join(block for block in examples if re.search(r"^(class|@)", block, re.MULTILINE)))
+    examples = EXAMPLE.findall(EXTENDING)
+    own.write_text("\n".join(block for block in examples if re.search(r"^(class |@)", block, re.MULTILINE)))
     with pytest.MonkeyPatch.context() as patch, forget_names():
         patch.chdir(ROOT)
         patch.setattr("training.plan.DRY_RUN_IMAGES", FEW)
@@ -112,9 +113,9 @@ def test_every_command_runs(runs):
 
 @pytest.mark.slow
 def test_the_network_of_the_own_file_learns(tmp_path, monkeypatch):
-    """The commands of docs/customizing.md, with a file of all examples of the page."""
+    """The commands of docs/extending.md, with a file of all examples of the page."""
     own = tmp_path / "mine.py"
-    blocks = [block for block in EXAMPLE.findall(CUSTOMIZING) if re.search(r"^(class|@)", block, re.MULTILINE)]
+    blocks = [block for block in EXAMPLE.findall(EXTENDING) if re.search(r"^(class |@)", block, re.MULTILINE)]
     own.write_text("\n".join(blocks))
     scores = {}
     dont_draw(monkeypatch)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from support.layers import learn_decisions, learn_features, make_layer
-from support.own_rules import ChosenRule, RecentSTDP
+from support.own_rules import ChosenRule, RecentSTDP, SoftSTDP
 from support.refusals import refuses
 
 import engine
@@ -75,6 +75,7 @@ def test_rewards_follow_the_outcome():
         (STDP(1, 0, bounds=(0.2, 0.8)), [0.5, 0.5, -0.25, -0.25], (0.25 - 0.2) * (0.8 - 0.25)),
         (RSTDP(stabilize=True), [0.5, 0.5, -0.25, -0.25], (0.25 - 0.2) * (0.8 - 0.25)),
         (RSTDP(), [0.5, 0.5, -0.25, -0.25], 1), (RecentSTDP(1, 0, span=1), [-0.25, 0.5, -0.25, -0.25], 1),
+        (SoftSTDP(1, 0), [0.5, 0.5, -0.25, -0.25], 0.75),
     ],
 )  # fmt: skip
 def test_window_and_change(rule, window, change):
@@ -123,7 +124,7 @@ def test_a_plasticity_that_no_backend_can_use_is_refused_in_the_declaration(kind
 @contextmanager
 def documented(name):
     """Declare a rule of the documentation within the block."""
-    page = (Path(engine.__file__).parent.parent / "docs" / "customizing.md").read_text()
+    page = (Path(engine.__file__).parent.parent / "docs" / "extending.md").read_text()
     (block,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"class {name}(" in block)
     names = {}
     with mock.patch.dict(RULES):
@@ -132,14 +133,14 @@ def documented(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["RecentSTDP", "GradualSTDP", "ExponentialSTDP"])
-def test_other_plasticities_on_both_backends(name):
+@pytest.mark.parametrize("own", [partial(RecentSTDP, span=0), SoftSTDP, "ExponentialSTDP"])
+def test_other_plasticities_on_both_backends(own):
     """Every winner of 40 digits and every weight; and not those of the published rule.
 
     In a power, torch computes with float32.
     """
-    exact = name == "RecentSTDP"
-    with nullcontext(partial(RecentSTDP, span=0)) if exact else documented(name) as kind:
+    exact = own != "ExponentialSTDP"
+    with nullcontext(own) if exact else documented(own) as kind:
         rule = kind(winners=5, radius=3, rates=(0.05, -0.03), double_every=0)
     published = STDP(rule.winners, rule.radius, rule.rates, stabilize=False, double_every=0)
     ends = []

@@ -34,6 +34,27 @@ class RecentSTDP(STDP):
         return Recent(*map(number, (*self.bounds, self.span)))
 
 
+class Soft(NamedTuple):
+    """Soft bounds, the expression of docs/extending.md: LTP in proportion to upper - w, LTD to w - lower."""
+
+    lower: float
+    upper: float
+
+    window = Additive.window
+
+    def change(self, w, rate):
+        return (rate > 0) * rate * (self.upper - w) + (rate < 0) * rate * (w - self.lower)
+
+
+@dataclass(frozen=True)
+class SoftSTDP(STDP):
+    name: ClassVar[str] = "soft"
+    title: ClassVar[str] = "STDP with soft bounds"
+
+    def plasticity(self, number=float):
+        return Soft(*map(number, self.bounds))
+
+
 class Chosen(NamedTuple):
     """``count`` features learn, from ``feature`` on in steps of ``step``, all by one row of the rates."""
 
