@@ -10,7 +10,7 @@ fraction of the neurons of each stage spikes on 500 of them.
 import torch
 
 from network_trainer import LatencyDataset
-from results.scripts.controls import KINDS, MEASURED, Experiment, make_parser, replace_features
+from results.scripts.controls import ALL, KINDS, MEASURED, Experiment, make_parser, replace_features
 
 
 def main() -> None:
@@ -20,7 +20,9 @@ def main() -> None:
         experiment = Experiment(args, seed)
         model = experiment.build(args.network, experiment.overrides)
         splits = (LatencyDataset(*split) for split in experiment.splits)
-        progress = model.fit(*splits, args.epochs, seed=seed, copies=experiment.make_copies(model))
+        progress = model.fit(
+            *splits, args.epochs, seed=seed, copies=experiment.make_copies(model, experiment.choose_labelled(ALL))
+        )
         last = progress.history[-1]
         activity = replace_features(model, KINDS["STDP"], experiment.splits[0][0][:MEASURED], None)
         data = args.dataset.rpartition("/")[2]
