@@ -39,7 +39,8 @@ those of --epochs. Further kinds:
 With --test, the test images are classified, too, after the last epoch.
 
 With --table, a row for each kind of features and number of labels is added to the file, and what has a row is left
-out, so an interrupted command continues. With --features, the networks that have learned features are kept in FOLDER.
+out, so an interrupted command continues. With --features, networks that have learned features are kept in FOLDER, by
+network, data set and seed.
 """
 
 import argparse
@@ -326,13 +327,14 @@ class Experiment:
 
         labelled: positions of the images to learn from until the features have converged; None: all, for their epochs.
         """
+        model = self.build(self.args.network, self.overrides)
         folder = self.args.features
         path = None
         if folder is not None and labelled is None:
             path = folder / f"{self.args.network}-{Path(self.args.dataset).stem}-seed{self.seed}.safetensors"
             if path.exists():
-                return load_network(path).model
-        model = self.build(self.args.network, self.overrides)
+                model.load_state_dict(load_network(path).model.state_dict())
+                return model
         epochs = (*self.args.epochs[: len(model.phases) - 1], 0)
         converge = 0.0
         chosen = slice(None)
