@@ -10,12 +10,6 @@ from network_trainer import NetworkTrainer
 BATCH = 1000
 
 
-def train_features(model: NetworkTrainer, latencies: torch.Tensor) -> None:
-    """Train all phases but the last for one epoch each."""
-    for phase in model.phases[:-1]:
-        model.train_unsupervised(latencies, phase.stages[0])
-
-
 def learn(model: NetworkTrainer, inputs: torch.Tensor, labels: torch.Tensor) -> None:
     """Train the last phase for one epoch, in batches; ``inputs`` are the maps that its first stage reads."""
     rng = np.random.default_rng(0)

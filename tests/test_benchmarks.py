@@ -1,6 +1,5 @@
 """The benchmarks run, both ways that they compare learn the same, and they count correctly."""
 
-import multiprocessing
 import re
 
 import numpy as np
@@ -9,7 +8,7 @@ import torch
 
 import benchmarks.__main__ as program
 import imagesets
-from benchmarks import busy, epochs, firing, networks, peers
+from benchmarks import epochs, peers
 from benchmarks.operations import count_operations
 from benchmarks.reference import Reference, make_waves
 from engine.layers import Layer
@@ -95,42 +94,6 @@ def test_operations_are_the_additions_of_a_plain_loop(padding):
     assert count_operations(layer, latency, last) == count * 5 / 4
 
 
-@pytest.mark.slow
-def test_threads_beside_a_busy_process():
-    """Each number of threads is measured as often as asked, and the weights stay the same."""
-    model = build_model("majority2024")
-    inputs = torch.full((20, 250, 4, 4), 15, dtype=torch.uint8)
-    before = {key: value.clone() for key, value in model.state_dict().items()}
-    with busy.run_busy_processes(1, sessions=False):
-        (process,) = multiprocessing.active_children()
-        speeds = busy.measure(model, inputs, torch.zeros(20, dtype=torch.int64), (1,), repeats=3)
-    assert not process.is_alive()
-    assert {threads: len(found) for threads, found in speeds.items()} == {1: 3}
-    assert all(speed > 0 for found in speeds.values() for speed in found)
-    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
-
-
 def rows_of(text):
     """The cells of each row of the printed tables."""
     return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-
-
-@pytest.mark.slow
-def test_the_last_phases_and_the_layers_that_fire(monkeypatch, capsys):
-    """A row for each network that classifies, with the additions of its last phase; a row for each firing layer."""
-    monkeypatch.setattr(networks, "TRAINED_ON", 60)
-    monkeypatch.setattr(networks, "IMAGES", 30)
-    monkeypatch.setattr(networks, "measure_plain_additions", lambda: 10.0)
-    monkeypatch.setattr("sys.argv", ["networks", "--repeats", "1", "--models", "deepr2024", "kheradpisheh2018"])
-    networks.main()
-    ((name, phase, additions, *_),) = [row for row in rows_of(capsys.readouterr().out) if re.search("20[12]", row[0])]
-    assert (name, phase) == ("deepr2024", "s3+s4")
-    model = build_model("deepr2024")
-    inputs, _ = networks.train(model, S1C1().encode(DATA.train_images[:60]), torch.zeros(60, dtype=torch.int64))
-    assert float(additions.replace(",", "")) > 0.5 * count_operations(model.stages["s3"], inputs)
-
-    monkeypatch.setattr(firing, "IMAGES", 3)
-    firing.main()
-    rows = [row for row in rows_of(capsys.readouterr().out) if row[0].startswith("s")]
-    assert [" ".join(row[:3]) for row in rows] == ["s1 30 5×5", "s2 250 3×3", "s3 250 5×5", "s4 300 7×7"]
-    assert all(float(cell.split()[0]) > 0 for row in rows for cell in row[3:])
