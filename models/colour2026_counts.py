@@ -6,8 +6,8 @@ class Colour2026Counts(Colour2026, name="colour2026_counts"):
     """For colour images, instead of colour2026: features also inhibit each other, and poolings count spikes.
 
     At each position, the first twentieth of the features pass. Each window passes on its first, fourth and sixteenth
-    spike. These numbers were chosen on validation images (results/LOG.md). results/experiments.md, "Colour images",
-    compares both networks.
+    spike. These numbers were chosen on validation images (results/experiments.tsv). results/experiments.md, "Colour
+    images", compares both networks.
     """
 
     def build(self, num_classes):

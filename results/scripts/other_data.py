@@ -6,8 +6,6 @@ import statistics
 from itertools import groupby
 from pathlib import Path
 
-from results.scripts.own_data import ROWS
-
 HERE = Path(__file__).resolve().parent.parent / "runs" / "data"
 COLUMNS = "data", "network", "epochs", "logs", "test, last epoch, %", "lowest to highest, %", "linear readout, %"
 TITLES = {
@@ -99,12 +97,15 @@ def read_accuracies() -> dict[str, dict[str, str]]:
 
 
 def make_grey_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return the columns and the rows of the accuracies on all data but colour images, a column for each data set."""
-    data = [name for name in TITLES if name != COLOUR]
+    """Return the columns and the rows of the accuracies on grey images and events, a column for each data set.
+
+    The digits, and networks with further epochs, are in ``runs/data.csv`` only.
+    """
+    data = [name for name in TITLES if name not in (COLOUR, "digits")]
     rows = [
         (network, *(means.get(name, "") for name in data))
         for network, means in read_accuracies().items()
-        if {*means} != {COLOUR}
+        if {*means} & {*data} and "longer" not in network
     ]
     return ("test accuracy, %", *(TITLES[name] for name in data)), rows
 
@@ -113,26 +114,3 @@ def make_colour_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Return the columns and the rows of the accuracies on colour images."""
     rows = [(network, means[COLOUR]) for network, means in read_accuracies().items() if COLOUR in means]
     return ("network", "test accuracy after the last epoch, %"), rows
-
-
-def make_own_table() -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return the columns and the rows of ``logs/own-data.log``: a row for each comparison and each test."""
-    columns = "data", "network", "change", "before", "after", "gain", "nearest neighbour", "logistic regression"
-    accuracies = {}
-    rows = []
-    part = ""
-    for line in (HERE.parent.parent / "logs" / "own-data.log").read_text(encoding="utf-8").splitlines():
-        name, _, rest = line.partition(": ")
-        if name == "part":
-            part = rest
-        elif classifier := re.match(r"(KNeighborsClassifier|LogisticRegression) ([\d.]+) %", rest):
-            accuracies[part, name, classifier[1]] = classifier[2]
-        elif scores := re.fullmatch(r"(\S+).*?; (.*): (.*?) %(?:, (.*?) %, difference (.*))?", rest):
-            network, change, before, after, gain = scores.groups()
-            if part == "test":
-                before, after, gain = "", before, ""
-            data = ROWS[name].data
-            adaptive = ", adaptive thresholds" * ("adaptive" in name)
-            pixels = [accuracies[part, data, kind] for kind in ("KNeighborsClassifier", "LogisticRegression")]
-            rows.append((f"{data}, {part}", network + adaptive, f"`{change}`", before, after, gain, *pixels))
-    return columns, rows

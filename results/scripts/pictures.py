@@ -1,6 +1,5 @@
 """The pictures of ``results/``, in the style of those of ``images/``: the colour shows how a network decides."""
 
-import csv
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -232,29 +231,4 @@ def draw_learning(path: Path) -> None:
         figure.suptitle(
             "Lead of learned features, paired by seed: mean and 95 % interval by t; above 0, learning is better"
         )
-        figure.savefig(path, dpi=150)
-
-
-def draw_collapse(path: Path, table: Path) -> None:
-    """Draw the accuracy of deepr2024 and the spikes of s3 by epoch, of each kind of rates (collapse.py)."""
-    with open(table, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    colours = {"published": ORANGE, "s3 frozen": INK, "balanced": PURPLE}
-    with style.context(["default", STYLE]):
-        figure = Figure(figsize=(10, 4), layout="constrained")
-        accuracy, spikes = figure.subplots(1, 2)
-        for rates, colour in colours.items():
-            of_rates = [row for row in rows if row["rates"] == rates]
-            scored = [row for row in of_rates if row["held_out"]]
-            for axes, chosen, column in ((accuracy, scored, "held_out"), (spikes, of_rates, "spikes_s3")):
-                x = [int(row["epoch"]) for row in chosen]
-                axes.plot(x, [float(row[column]) for row in chosen], "o-", color=colour, label=rates)
-        accuracy.set(ylabel="accuracy on held-out images, %")
-        spikes.set(ylabel="spikes of s3 for an image", ylim=(0, None))
-        for axes in (accuracy, spikes):
-            axes.set(xlabel="epoch of the last phase")
-            axes.grid(color=PALE)
-            axes.set_axisbelow(True)
-        accuracy.legend(frameon=False)
-        figure.suptitle("One seed")
         figure.savefig(path, dpi=150)

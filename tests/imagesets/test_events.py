@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from support.refusals import refuses
+from support.simulated_events import write_part
 
 from encoders.events import EventEncoder
 from imagesets import load
 from imagesets.recordings import Recordings, read_events
-from results.scripts.saccades import write_part
 
 SIZE = 34, 34
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from support.drawn_digits import STYLES, huge
 from support.refusals import refuses
 
 from imagesets.image_files import read_image
 from imagesets.pictures import images_at, read_picture
-from results.scripts.draw_digits import STYLES, huge
 
 
 def digit(height=28, width=28):

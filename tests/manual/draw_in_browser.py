@@ -19,12 +19,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from page_in_browser import SCREENS, check, open_chromium  # noqa: E402
 from support.browser import answer_in_browser, centre_in_browser  # noqa: E402
+from support.drawn_digits import ink  # noqa: E402
 
 import evaluate  # noqa: E402
 import imagesets  # noqa: E402
 from imagesets.image_files import read_image  # noqa: E402
 from report.bits import quantize  # noqa: E402
-from results.scripts.draw_digits import ink  # noqa: E402
 from training.trained import load_network  # noqa: E402
 
 COMPARED = 20  # images of which all first spikes are compared

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.command import results, start, start_evaluation
 from support.refusals import assert_refuses, refuses
+from support.simulated_events import write_part
 
 import evaluate
 import train
@@ -18,7 +19,6 @@ from imagesets.recordings import Recordings
 from models import MODELS
 from network_trainer import NetworkTrainer
 from report import report
-from results.scripts.saccades import write_part
 from training.checkpoint import load_checkpoint
 from training.trained import load_network
 

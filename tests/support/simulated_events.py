@@ -1,18 +1,11 @@
-"""Simulate the recording of N-MNIST: write MNIST's digits as files of *simulated events*.
+"""Digits as an event camera records them that moves in front of a screen: *simulated events* in N-MNIST's files.
 
-    python -m results.scripts.saccades FOLDER [--train N] [--test N] [--pictures FILE.npz] [--shuffled FOLDER]
-
-N-MNIST was recorded by an event camera that moved in front of a screen (Orchard et al. 2015, doi
-10.3389/fnins.2015.00437): three saccades of 100 ms along the sides of a triangle, a sensor of 34×34 pixels for each
-digit of 28×28. Here, the digit moves, by bilinear interpolation. A pixel sends an event each time when the logarithm of
-its intensity has changed by its threshold since its last event. Each pixel has its own thresholds for brighter and
-darker, and stray events come at random times. The files have N-MNIST's format and folders (``Train/7/00015.bin``).
-
-``--pictures`` also saves the same digits as images. ``--shuffled`` also links the recordings in class folders of
-shuffled training labels.
+N-MNIST was recorded so (Orchard et al. 2015, doi 10.3389/fnins.2015.00437): three saccades of 100 ms along the sides
+of a triangle, a sensor of 34×34 pixels for each digit of 28×28. Here, the digit moves, by bilinear interpolation. A
+pixel sends an event each time when the logarithm of its intensity has changed by its threshold since its last event.
+Each pixel has its own thresholds for brighter and darker, and stray events come at random times.
 """
 
-import argparse
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,7 +13,6 @@ import numpy as np
 from scipy.ndimage import shift
 from tqdm import tqdm
 
-import imagesets
 from imagesets.events import N_MNIST_SIZE
 
 CORNERS = np.array([(0.0, 0.0), (7.0, 3.5), (0.0, 7.0), (0.0, 0.0)]) - 3.5  # y, x of the saccades in pixels
@@ -89,45 +81,3 @@ def write_part(folder: Path, images: np.ndarray, labels: np.ndarray, seed: int) 
             write_bin(folder / str(labels[place]) / f"{place:05}.bin", events)
             total += len(events)
     return total
-
-
-def link_shuffled(folder: Path, shuffled: Path) -> None:
-    """Link the recordings of ``folder`` in the folder ``shuffled``, with the training labels in random order."""
-    for part in ("Train", "Test"):
-        paths = sorted((folder / part).glob("*/*.bin"))
-        labels = np.array([path.parent.name for path in paths])
-        if part == "Train":
-            labels = np.random.default_rng(0).permutation(labels)
-        for path, label in zip(paths, labels, strict=True):
-            (shuffled / part / label).mkdir(parents=True, exist_ok=True)
-            (shuffled / part / label / path.name).symlink_to(path.resolve())
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
-    parser.add_argument("--train", type=int, default=10_000, metavar="N", help="the first training images")
-    parser.add_argument("--test", type=int, default=2_000, metavar="N", help="the first test images")
-    parser.add_argument("--pictures", type=Path, metavar="FILE.npz")
-    parser.add_argument("--shuffled", type=Path, metavar="FOLDER")
-    chosen = parser.parse_args()
-    data = imagesets.load("mnist")
-    arrays = {
-        "x_train": data.train_images[: chosen.train],
-        "y_train": data.train_labels[: chosen.train],
-        "x_test": data.test_images[: chosen.test],
-        "y_test": data.test_labels[: chosen.test],
-    }
-    for seed, name in enumerate(("train", "test")):
-        folder = chosen.folder / name.capitalize()
-        images = arrays[f"x_{name}"]
-        total = write_part(folder, images, arrays[f"y_{name}"], seed)
-        print(f"{folder}: {len(images):,} recordings, {total / len(images):,.0f} events in each")
-    if chosen.pictures:
-        np.savez(chosen.pictures, **arrays)
-    if chosen.shuffled:
-        link_shuffled(chosen.folder, chosen.shuffled)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,4 @@
-"""Draw digits in nine styles, to see whether a network reads them.
-
-    python -m results.scripts.draw_digits FOLDER [--seed 0]
-    python evaluate.py CHECKPOINT --predict FOLDER/*.png
-
-Each style has five digits, drawn from strokes of varied slant, width, size and shape; the nine styles together show
-every digit four or five times. The files are FOLDER/STYLE-DIGIT-NUMBER.png.
-"""
-
-import argparse
-from pathlib import Path
+"""Digits drawn from strokes of varied slant, width, size and shape, in nine styles: pen, photograph, huge, …"""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -26,9 +16,6 @@ STROKES = [
     "46,10 28,0 12,10 14,28 32,44 50,64 50,88 30,100 10,90 8,68 28,46 46,28 47,12",
     "52,20 38,2 16,6 6,26 14,46 34,48 50,34 53,16 / 53,16 50,50 40,100",
 ]
-PER_STYLE = 5
-
-
 LINE_POINTS = 24  # points of a line between two points of a stroke
 Color = tuple[int, int, int]
 
@@ -153,21 +140,3 @@ def eight_by_eight(digit: int, rng: np.random.Generator) -> Image.Image:
 STYLES = (
     white_on_black, black_on_white, pen, rgba, huge, tight_crop, grey_photograph, small_off_centre, eight_by_eight
 )  # fmt: skip
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(args.seed)
-    for number in range(len(STYLES) * PER_STYLE):
-        row, column = divmod(number, PER_STYLE)
-        style = STYLES[row]
-        digit = (2 * column + row) % 10
-        style(digit, rng).save(args.folder / f"{style.__name__}-{digit}-{number}.png")
-
-
-if __name__ == "__main__":
-    main()
