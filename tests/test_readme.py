@@ -37,7 +37,7 @@ from report.report import FIGURES
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 DOCS = "spyketorch", "using", "extending", "did_my_layer_learn", "outputs", "engine", "background", "learning"
-DOCS += ("other_libraries",)
+DOCS += "hyperparameters", "other_libraries"
 CHANGES = ROOT / "CHANGELOG.md"
 PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in DOCS)]
 OTHER_PAGES = sorted(page for folder in ("data", "results", "benchmarks") for page in ROOT.glob(f"{folder}/**/*.md"))

@@ -22,7 +22,7 @@ HERE = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":  # as a script, it finds its own folder only
     sys.path.insert(0, str(HERE.parent))
 
-from results.scripts import learning_page, other_data, shallow  # noqa: E402
+from results.scripts import hyperparameters, learning_page, other_data, shallow  # noqa: E402
 from results.scripts.other_data import format_mean  # noqa: E402
 
 RUN_COLUMNS = (
@@ -498,6 +498,10 @@ def make_tables() -> dict[Path, dict[str, str]]:
         },
         HERE / "experiments.md": {"colour": to_markdown(*other_data.make_colour_table())},
         HERE / "shallow.md": {"shallow": to_markdown(*shallow.make_table())},
+        HERE.parent / "docs" / "hyperparameters.md": {
+            "networks": to_markdown(hyperparameters.COLUMNS, hyperparameters.make_rows()),
+            "rules": to_markdown(("rule", "default values"), hyperparameters.make_defaults()),
+        },
         HERE.parent / "docs" / "learning.md": {
             "learning": to_markdown(learning_page.COLUMNS, learning_page.make_table()),
             "controls": to_markdown(learning_page.CONTROL_COLUMNS, learning_page.make_control_table()),
