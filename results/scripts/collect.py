@@ -33,7 +33,6 @@ MEAN_COLUMNS = (
     *("network", "epochs", "logs", "validation, %", "test, best epoch, %", "test, last epoch, %"),
     *("lowest to highest, %", "settings from test images"),
 )
-SHORT_COLUMNS = "network", "epochs", "seeds", "test accuracy", "time"
 TIME_COLUMNS = (
     *("log", "test accuracy, %", "wall time, s", "processor time, s", "threads", "processor", "load average", "commit"),
 )
@@ -52,8 +51,6 @@ VARIANTS = {
 }
 # parts of the rows, names and epochs, that are not the network with its default settings
 CHANGED = " with ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
-# not in the README: the networks of 2024, and R-STDP after a few epochs
-FEWER = "deep2024|", "deepr2024", "inception2024|", "majority2024|", "mozafari2018|2 4 10|"
 # not in the table of results/README.md: other warm-ups of deepr2024, and ten epochs of the networks of 2024
 UNUSUAL = "in the warm-up", *CHANGED[1:], "deep2024|2 4 4 10|", "inception2024|2 4 4 10|", "majority2024|2 4 10|"
 QUOTED_DATA = "MNIST", "Fashion-MNIST", "CIFAR-10"
@@ -61,10 +58,18 @@ SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
 ALONE = " without moved copies"
 OWN = "control2026", "mozafari2018_margin", "multiscale2026"  # beside the quoted networks
 PAPER = "Mozafari et al. 2018"
-LONG = "mozafari2018-680-epochs-seed0"  # with the epochs of SpykeTorch's script
 TIMES = HERE / "times"
-SHOWN_FIRST = "deep2024-10-epochs-seed0", "mozafari2018_margin-seed0", "multiscale2026-seed0"  # of times/
-EXAMPLE = TIMES / "deep2024-10-epochs.log"  # the output of the README's first command
+EXAMPLE = TIMES / "mozafari2018_margin-seed0.log"  # the output of the README's first command
+REPRODUCED = "mozafari2018"  # what the README compares with its paper and with SpykeTorch's script
+# The README's table: a network, the epochs of its last phase, and what it is
+SHOWN = (
+    (CONTROL, 25, "no features"),
+    (REPRODUCED, 680, "STDP and R-STDP, 680 epochs"),
+    ("mozafari2018_margin", 25, "the same features, the margin rule"),
+    ("kheradpisheh2018", 20, "STDP and a support vector machine"),
+    ("multiscale2026 without moved copies", 30, "features of four scales, the margin rule"),
+    ("multiscale2026", 55, "the same, and moved copies"),
+)
 
 
 class Times(NamedTuple):
@@ -246,17 +251,17 @@ def make_seed_table() -> str:
     return to_markdown(SEED_COLUMNS, rows)
 
 
-def make_linked_rows(columns: Sequence[str], without: Sequence[str], folder: str = "") -> list[list[str]]:
+def make_linked_rows(columns: Sequence[str], without: Sequence[str]) -> list[list[str]]:
     """Return the rows of the means over the seeds, each network with a link to its first log.
 
-    without: parts of the rows that are left out, see ``is_any_in_row``. folder: of the links, before their paths.
+    without: parts of the rows that are left out, see ``is_any_in_row``.
     """
     rows = []
     for name, runs in group_runs():
         if is_any_in_row(without, name, runs):
             continue
         row = summarize_runs(name, runs)
-        row["network"] = f"[{name}]({folder}{row['log']})"
+        row["network"] = f"[{name}]({row['log']})"
         rows.append([row[column] for column in columns])
     return rows
 
@@ -265,11 +270,6 @@ def is_any_in_row(parts: Sequence[str], name: str, runs: list[tuple[Path, dict]]
     """Return whether any of the parts is in NAME|EPOCHS| of a row."""
     epochs = " ".join(map(str, runs[0][1]["flags"]["epochs"]))
     return any(part in f"{name}|{epochs}|" for part in parts)
-
-
-def make_short_table() -> str:
-    """Return the README's table: the networks of 2018 and 2026 with their default settings, also without copies."""
-    return to_markdown(SHORT_COLUMNS, make_linked_rows(SHORT_COLUMNS, (*CHANGED, *FEWER), "results/"))
 
 
 def shorten(processor: str) -> str:
@@ -311,19 +311,29 @@ def make_quoted_table() -> str:
 
 
 def make_first_table() -> str:
-    """Return the README's first table: three networks on MNIST, and a linear classifier on the pixels."""
-    measured = read_all_times()
-    rows = []
-    for name in SHOWN_FIRST:
-        scores = json.loads((TIMES / f"{name}.json").read_text(encoding="utf-8"))
-        accuracy = get_accuracies(scores)["best"]
-        rows.append((f"`{scores['flags']['model']}`", f"{accuracy:.2f} %", format_time(measured[name].wall)))
-    alone, _ = read_control()
-    rows.append(("no features: [`control2026`](docs/learning.md), the decision layer alone", f"{alone:.2f} %", "–"))
+    """Return the README's table: classifiers of pixels, networks on MNIST, and quoted numbers of one of them."""
     linear, nearest = read_references()
-    rows.append(("no spikes: logistic regression, nearest neighbour (pixels)", f"{linear:.2f}, {nearest:.2f} %", "–"))
-    processor = shorten(measured[SHOWN_FIRST[0]].model)
-    return to_markdown(("network", "test accuracy on MNIST, seed 0", f"training, one thread of an {processor}"), rows)
+    rows = [("no spikes: logistic regression; nearest neighbour", "–", f"{linear:.2f}; {nearest:.2f} %", "–")]
+    groups = {(name, runs[0][1]["flags"]["epochs"][-1]): runs for name, runs in group_runs()}
+    for name, epochs, text in SHOWN:
+        row = summarize_runs(name, groups[name, epochs])
+        network = f"[`{name.removesuffix(ALONE)}`](results/{row['log']}): {text}"
+        rows.append((network, row["seeds"], row["test accuracy"], row["time"]))
+        if name == REPRODUCED:
+            rows += quote_others(row["test, last epoch, %"])
+    return to_markdown(("on MNIST", "seeds", "test accuracy", "training"), rows)
+
+
+def quote_others(last: str) -> list[tuple[str, ...]]:
+    """Return the quoted rows of the README's table. last: our own accuracy after the last epoch, as in these logs."""
+    (paper,) = (row["value"] for row in read_quoted("accuracy, %") if row["network"].startswith(PAPER))
+    script = [row["value"] for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
+    hours = [float(row["value"]) for row in read_quoted("680 epochs, h")]
+    text = f"… logs of SpykeTorch's script ([quoted][a], [quoted][b]), last epoch (above: {last} %)"
+    return [
+        ("… the paper ([quoted](https://arxiv.org/abs/1804.00227)), another program", "–", f"{paper} %", "–"),
+        (text, "–", f"{', '.join(script)} %", f"{min(hours):g} h to {max(hours):g} h, other machines"),
+    ]
 
 
 def read_control() -> tuple[float, float]:
@@ -349,54 +359,30 @@ def name_references() -> dict[str, float]:
     }
 
 
-def make_comparison() -> str:
-    """Return the README's comparison: a measured run of mozafari2018 with 680 epochs, and SpykeTorch's script."""
-    measured = read_all_times()[LONG]
-    quoted = [row["value"] for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
-    hours = [float(row["value"]) for row in read_quoted("680 epochs, h")]
-    (paper,) = (row["value"] for row in read_quoted("accuracy, %") if row["network"].startswith(PAPER))
-    seeds = [
-        get_accuracies(scores)["last"]
-        for name, runs in group_runs()
-        for _, scores in runs
-        if name == "mozafari2018" and scores["flags"]["epochs"][-1] == 680
-    ]
-    script = "SpykeTorch's script, 60,000 images (quoted: [SimulationBenchmark.md][a], [issue 7][b])"
-    rows = (
-        (
-            f"this repository, {len(seeds)} seeds; time: one {shorten(measured.model)} thread",
-            f"{format_mean(seeds)} %",
-            format_time(measured.wall),
-        ),
-        (script, f"{', '.join(quoted)} %", f"{min(hours):g} h to {max(hours):g} h"),
-        ("the paper (Mozafari et al. 2018, quoted: [arXiv][c]), another program", f"{paper} %", "–"),
-    )
-    return to_markdown(("`mozafari2018` on MNIST, 680 epochs", "test accuracy, last epoch", "time"), rows)
-
-
 def to_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (columns, ["---"] * len(columns), *rows))
 
 
 def make_first_commands() -> str:
-    """Return the README's first commands, with the accuracy and the time of the example."""
-    log = EXAMPLE.read_text(encoding="utf-8")
-    accuracy = re.search(r"^test +best +accuracy ([\d.]+) %", log, re.MULTILINE)[1]
-    seconds = re.search(r"^([\d,]+) s, [\d,]+ MB at most", log, re.MULTILINE)[1]
-    processor = shorten(read_times(EXAMPLE).model)
-    train = "train.py --model deep2024 --epochs 2 4 4 10 --tensorboard"
+    """Return the README's two commands, with the accuracy and the time of the example."""
+    accuracy = re.search(r"^test +best +accuracy ([\d.]+) %", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)[1]
+    times = read_times(EXAMPLE)
+    minutes = f"{times.wall / 60:.0f} minutes"
     lines = (
         "```bash",
+        f"# install and train: {accuracy} % of the test images; {minutes} on one thread of an {shorten(times.model)}",
         "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt \\",
-        f"    && .venv/bin/python {train}  # {accuracy} %, {seconds} s ({processor})",
+        "    && .venv/bin/python train.py --model mozafari2018_margin --save-maps",
+        "# install and pass the tests",
+        "python3 -m venv .venv && .venv/bin/pip install -r requirements-dev.txt && .venv/bin/python -m pytest",
         "```",
     )
     return "\n".join(lines)
 
 
 def read_example() -> str:
-    """Return the scores and the last line that the example printed."""
-    lines = re.findall(r"^(?:validation|test) .*|^.* MB at most; .*", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
+    """Return the test scores, the time and the memory that the example printed."""
+    lines = re.findall(r"^test .*|^.* MB at most", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE)
     return "\n".join(["```text", *lines, "```"])
 
 
@@ -417,7 +403,7 @@ def count_additions(scores: dict) -> float | None:
 
 
 def find_operations() -> list[tuple[str, str, list[float], list[float]]]:
-    """Return (network, epochs of the last phase, additions, test accuracies) of each row of the README on MNIST."""
+    """Return (network, epochs of the last phase, additions, test accuracies) of each network on MNIST."""
     points = []
     for name, runs in group_runs():
         flags = runs[0][1]["flags"]
@@ -482,12 +468,7 @@ def fill(path: Path, parts: dict[str, str]) -> None:
 
 def make_tables() -> dict[Path, dict[str, str]]:
     """Return {page: {name of a part: its text}}."""
-    readme = {
-        "start": f"{make_first_commands()}\n\n{make_first_table()}",
-        "comparison": make_comparison(),
-        "example": read_example(),
-        "results": make_short_table(),
-    }
+    readme = {"start": make_first_commands(), "results": make_first_table(), "example": read_example()}
     return {
         HERE.parent / "README.md": readme,
         HERE / "README.md": {
