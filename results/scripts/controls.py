@@ -2,6 +2,7 @@
 
     python -m results.scripts.controls NETWORK DATASET --epochs N N … [--seeds S …] [--set NAME=VALUE …]
         [--images N] [--augment copies=N …] [--kinds KIND …] [--table FILE]
+        [--labels N … [--decisions D]] [--test] [--features FOLDER]
 
 NETWORK, DATASET and --augment are those of train.py; --epochs has one number for each phase. NETWORK learns from at
 most 10,000 of the training images (--images; 0: from all) and classifies at most 5,000 others (a fifth, if there are
@@ -25,16 +26,29 @@ These two take the number of strong synapses and the activity from the learned f
 
 Their thresholds let 5 % of the neurons of each stage spike. Both numbers were fixed before anything was measured.
 
-* none: the decision neurons of control2026 read the encoder's map.
+* none: the decision neurons of control2026 read the encoder's map. If NETWORK is control2026, with its --set.
 
-With --table, a row for each kind of features is added to the file, and kinds whose rows are there are left out, so an
-interrupted command continues.
+With --labels, the decision stage learns from N of the images, those that train.py --labels N chooses, and the features
+from all of them; N may be "all". With --decisions, it learns from N images for D / N epochs, if these are more than
+those of --epochs. Further kinds:
+
+* labelled: as STDP, but the features learn from the labelled images alone, until they have converged as in train.py.
+* logistic regression, nearest neighbour, SVM, label spreading: classifiers of the pixels (baselines.py). Label
+  spreading also reads images without labels. The held-out images choose the setting of each row.
+
+With --test, the test images are classified, too, after the last epoch.
+
+With --table, a row for each kind of features and number of labels is added to the file, and what has a row is left
+out, so an interrupted command continues. With --features, networks that have learned features are kept in FOLDER, by
+network, data set and seed.
 """
 
 import argparse
 import copy
 import csv
+import math
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,17 +58,22 @@ from torch.nn import functional as F
 
 import imagesets
 from encoders import choose_encoder, encode_chunks
+from engine.decision import Outcome, tolerance
 from engine.layers import Layer
 from engine.stages import INPUT
 from imagesets.augmentation import MovedCopies
-from imagesets.splits import stratified_split
+from imagesets.splits import choose_labelled, stratified_split
 from models import model_class
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
+from results.scripts.baselines import FEW_LABELS, FewLabels
 from training.plan import count_neurons, read_augmentation
 from training.settings import read_pairs
+from training.trained import load_network, save_network
 
 CONTROL = "control2026"
-COLUMNS = "network", "data", "images", "copies", "epochs", "seed", "features", "last", "best", "activity", "seconds"
+KEY = "network", "data", "images", "copies", "epochs", "seed", "features", "labels"
+COLUMNS = *KEY, "last", "best", "test", "activity", "seconds"
+ALL = "all"
 IMAGES = 10_000
 HELD_OUT = 5000
 MEASURED = 500  # images on which the activity of a stage is measured
@@ -104,19 +123,23 @@ def scale_thresholds(layer: Layer, factor: float) -> None:
 
 
 def match_activity(layer: Layer, latency: torch.Tensor, wanted: float) -> None:
-    """Scale the thresholds until the fraction ``wanted`` of the neurons spikes, by bisection."""
-    original = copy.deepcopy(layer)
+    """Scale the thresholds until the fraction ``wanted`` of the neurons spikes, by bisection.
+
+    Weights are not negative, so a neuron spikes if its potential at the last time step exceeds its threshold.
+    """
+    spikes = (latency < layer.time_steps).to(layer.weight.dtype)
+    potentials = F.conv2d(spikes, layer.weight, padding=layer.stage.padding)
+    limits = layer.thresholds * (1 + tolerance(layer.weight.dtype.itemsize))
+    potentials /= limits.to(potentials.dtype)[:, None, None]
     lowest = 0.01
     highest = 10.0
     for _ in range(20):
         factor = (lowest * highest) ** 0.5
-        layer.threshold = original.threshold
-        layer.raised.copy_(original.raised)
-        scale_thresholds(layer, factor)
-        if measure_activity(layer, latency) > wanted:
+        if int((potentials > factor).sum()) > wanted * potentials.numel():
             lowest = factor
         else:
             highest = factor
+    scale_thresholds(layer, factor)
 
 
 def set_ones(layer: Layer) -> None:
@@ -142,6 +165,7 @@ KINDS = {
     "ones": Kind(shuffle, True),
 }
 NONE = "none"
+LABELLED = "labelled"
 
 
 def replace_features(model: NetworkTrainer, kind: Kind, latency: torch.Tensor, rng: np.random.Generator) -> list[str]:
@@ -205,7 +229,28 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         "--images", type=int, default=IMAGES, metavar="N", help="to learn from; 0: all (default: 10,000)"
     )
     parser.add_argument("--augment", nargs="+", default=["none"], metavar="A=X", help="moved copies, as of train.py")
+    parser.add_argument("--test", action="store_true", help="classify the test images, too, after the last epoch")
+    parser.add_argument("--features", type=Path, metavar="FOLDER", help="of networks that have learned features")
     return parser
+
+
+def read_count(text: str) -> str | int:
+    """Parse a number of labelled images, or "all"."""
+    return text if text == ALL else int(text)
+
+
+def count_epochs(epochs: Sequence[int], count: str | int, decisions: int) -> tuple[int, ...]:
+    """Return the numbers of epochs, the last for ``count`` labelled images: at least ``decisions`` in all."""
+    *others, last = epochs
+    return *others, last if count == ALL else max(last, math.ceil(decisions / count))
+
+
+class Scores(NamedTuple):
+    """Accuracies in %: on the held-out images after the last and the best epoch, and on the test images."""
+
+    last: float
+    best: float | None
+    test: float | None
 
 
 class Experiment:
@@ -225,6 +270,11 @@ class Experiment:
         self.splits = encode_splits(self.data, encoder, seed, args.images)
         self.chosen, _ = choose_images(self.data.train_labels, seed, args.images)
         self.encoder = encoder.with_state(encoder.fit(self.data.train_images[self.chosen]))
+        if args.test:
+            parts = [latencies for _, latencies in encode_chunks(self.encoder, self.data.test_images)]
+            self.splits.append((torch.cat(parts), torch.from_numpy(self.data.test_labels)))
+        self.learned = None
+        self.pixels = None
 
     def build(self, network: str, overrides: dict) -> NetworkTrainer:
         """Return a new network for these images."""
@@ -237,81 +287,174 @@ class Experiment:
             image_size=self.data.image_size,
         )
 
-    def make_copies(self, model: NetworkTrainer) -> MovedCopies | None:
-        """Return the moved copies of the training images, from which the decision stage learns, too."""
+    def make_copies(self, model: NetworkTrainer, labelled: np.ndarray) -> MovedCopies | None:
+        """Return the moved copies of the labelled images, from which the decision stage learns, too."""
         augmentation = read_augmentation(" ".join(self.args.augment))
         if not augmentation:
             return None
-        images = self.data.train_images[self.chosen]
+        images = self.data.train_images[self.chosen[labelled]]
         neurons = count_neurons(model, model.input_name(model.decision), self.data.image_size)
         return MovedCopies(images, augmentation, self.seed, self.encoder.encode, neurons, None)
 
-    def decide(self, model: NetworkTrainer) -> tuple[float, float]:
-        """Train the decision stage. Returns the accuracies on the held-out images, in %: last and best epoch."""
-        count = len(model.phases) - 1
-        train, validation = (LatencyDataset(*split) for split in self.splits)
-        epochs = (*(0,) * count, self.args.epochs[-1])
-        copies = self.make_copies(model)
-        progress = model.fit(train, validation, epochs, seed=self.seed, progress=Progress(phase=count), copies=copies)
-        return 100 * progress.history[-1]["val_accuracy"], 100 * progress.best["accuracy"]
+    def choose_labelled(self, count: str | int) -> np.ndarray:
+        """Return the positions of the labelled images among those to learn from, sorted."""
+        labels = self.splits[0][1].numpy()
+        return np.arange(len(labels)) if count == ALL else choose_labelled(labels, count, self.seed)
 
-    def learn_features(self) -> NetworkTrainer:
-        """Return the network after all its phases but the last."""
-        model = self.build(self.args.network, self.overrides)
+    def make_inputs(self, model: NetworkTrainer, labelled: np.ndarray) -> list[LatencyDataset]:
+        """Return what the decision stage reads of the labelled, the held-out and the test images."""
+        name = model.input_name(model.decision)
+        (latencies, labels), *others = self.splits
+        datasets = []
+        for part, of_part in ((latencies[labelled], labels[labelled]), *others):
+            dataset = LatencyDataset(part, of_part)
+            dataset.maps = {name: model.map_of(part, name)}
+            datasets.append(dataset)
+        return datasets
+
+    def decide(self, model: NetworkTrainer, datasets: list[LatencyDataset], epochs: int, copies=None) -> Scores:
+        """Train the decision stage from the labelled images of the first data set.
+
+        datasets: of ``make_inputs``. If all images of the first have labels, the best epoch is measured, too.
+        """
+        train, *scored = datasets
         count = len(model.phases) - 1
-        model.fit(LatencyDataset(*self.splits[0]), None, (*self.args.epochs[:count], 0), seed=self.seed)
+        validation = scored[0] if train.labelled is None else None
+        numbers = (*(0,) * count, epochs)
+        progress = model.fit(train, validation, numbers, seed=self.seed, progress=Progress(phase=count), copies=copies)
+        last, *test = (100 * Outcome.of(model.decide(each.maps)[0], each.labels).fraction("correct") for each in scored)
+        best = None if progress.best is None else 100 * progress.best["accuracy"]
+        return Scores(last, best, *test or [None])
+
+    def learn_features(self, labelled: np.ndarray | None = None) -> NetworkTrainer:
+        """Return the network after all its phases but the last.
+
+        labelled: positions of the images to learn from until the features have converged; None: all, for their epochs.
+        """
+        model = self.build(self.args.network, self.overrides)
+        folder = self.args.features
+        path = None
+        if folder is not None and labelled is None:
+            path = folder / f"{self.args.network}-{Path(self.args.dataset).stem}-seed{self.seed}.safetensors"
+            if path.exists():
+                model.load_state_dict(load_network(path).model.state_dict())
+                return model
+        epochs = (*self.args.epochs[: len(model.phases) - 1], 0)
+        converge = 0.0
+        chosen = slice(None)
+        if labelled is not None:
+            converge = model.converge
+            chosen = labelled
+        train = LatencyDataset(*(each[chosen] for each in self.splits[0]))
+        model.fit(train, None, epochs, seed=self.seed, converge=converge)
+        if path is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            save_network(path, model, encoder=self.encoder, image_size=self.data.image_size)
         return model
+
+    def make_model(self, name: str, labelled: np.ndarray | None) -> tuple[NetworkTrainer, list[str]]:
+        """Return a network with a kind of features, and a text for each of its stages.
+
+        labelled: positions of the images from which features of the kind "labelled" learn.
+        """
+        network = self.args.network
+        if name == NONE:
+            return self.build(CONTROL, self.overrides if network == CONTROL else {}), []
+        kind = KINDS.get(name, Kind(None))
+        if kind.is_fixed:
+            model = self.build(network, self.overrides)
+        elif name == LABELLED:
+            model = self.learn_features(labelled)
+        else:
+            self.learned = self.learned or self.learn_features()
+            model = copy.deepcopy(self.learned)
+        return model, replace_features(model, kind, self.splits[0][0][:MEASURED], np.random.default_rng(self.seed))
+
+    def measure(self, name: str, counts: list[str | int], decisions: int) -> Iterator[tuple[Scores, list[str]]]:
+        """Yield the scores of a kind of features, and texts about it, for each number of labelled images."""
+        if name in FEW_LABELS:
+            yield from self.classify_pixels(name, counts)
+            return
+        model = None
+        for count in counts:
+            labelled = self.choose_labelled(count)
+            if model is None or name == LABELLED:
+                model, texts = self.make_model(name, labelled)
+                candidates = max((self.choose_labelled(each) for each in counts), key=len)
+                if name == LABELLED:
+                    candidates = labelled
+                inputs = self.make_inputs(model, candidates)
+            inputs[0].labelled = None if count == ALL else np.searchsorted(candidates, labelled)
+            copies = self.make_copies(model, labelled)
+            epochs = count_epochs(self.args.epochs, count, decisions)[-1]
+            yield self.decide(copy.deepcopy(model), inputs, epochs, copies), texts
+
+    def classify_pixels(self, name: str, counts: list[str | int]) -> Iterator[tuple[Scores, list[str]]]:
+        """Do the work of ``measure`` for a classifier of the pixels."""
+        if self.pixels is None:
+            data = self.data
+            _, held_out = choose_images(data.train_labels, self.seed, self.args.images)
+            largest = max((self.choose_labelled(each) for each in counts), key=len)
+            scored = [(data.train_images[held_out], data.train_labels[held_out])]
+            if self.args.test:
+                scored.append((data.test_images, data.test_labels))
+            self.pixels = FewLabels(data.train_images[self.chosen], data.train_labels[self.chosen], largest, scored)
+        for count in counts:
+            accuracies, setting = self.pixels.score(name, self.choose_labelled(count))
+            yield Scores(accuracies[0], None, *accuracies[1:] or [None]), [setting]
 
 
 def read_done(table: Path | None) -> set[tuple[str, ...]]:
-    """Return the first columns, up to "features", of the rows of the table, which is begun if it is missing."""
+    """Return the columns ``KEY`` of the rows of the table, which is begun if it is missing."""
     if table is None:
         return set()
     if not table.exists():
         table.write_text("\t".join(COLUMNS) + "\n", encoding="utf-8")
     with open(table, encoding="utf-8", newline="") as file:
-        return {tuple(row[name] for name in COLUMNS[:7]) for row in csv.DictReader(file, delimiter="\t")}
+        return {tuple(row[name] for name in KEY) for row in csv.DictReader(file, delimiter="\t")}
+
+
+def format_score(score: float | None) -> str:
+    return "" if score is None else f"{score:.2f}"
 
 
 def main() -> None:
     parser = make_parser(__doc__)
-    names = [*KINDS, NONE]
+    names = [*KINDS, NONE, LABELLED, *FEW_LABELS]
     parser.add_argument("--kinds", nargs="+", choices=names, default=names[:3], help="(default: STDP imprinted random)")
     parser.add_argument("--table", type=Path, metavar="FILE")
+    parser.add_argument("--labels", type=read_count, nargs="+", default=[ALL], metavar="N", help="(default: all)")
+    parser.add_argument("--decisions", type=int, default=0, metavar="D", help="with --labels N, at least D / N epochs")
     args = parser.parse_args()
     torch.set_num_threads(1)
     data = Path(args.dataset).stem
     for seed in args.seeds:
         start = time.process_time()
         experiment = None
-        learned = None
         for name in args.kinds:
-            epochs = " ".join(map(str, args.epochs))
-            key = args.network, data, str(args.images), " ".join(args.augment), epochs, str(seed), name
-            if key in read_done(args.table):
+            keys = {}
+            for count in args.labels:
+                epochs = " ".join(map(str, count_epochs(args.epochs, count, args.decisions)))
+                copies = " ".join(args.augment)
+                keys[count] = args.network, data, str(args.images), copies, epochs, str(seed), name, str(count)
+            done = read_done(args.table)
+            counts = [count for count, key in keys.items() if key not in done]
+            if not counts:
                 continue
             experiment = experiment or Experiment(args, seed)
-            texts = []
-            if name == NONE:
-                model = experiment.build(CONTROL, {})
-            else:
-                if KINDS[name].is_fixed:
-                    model = experiment.build(args.network, experiment.overrides)
-                else:
-                    learned = learned or experiment.learn_features()
-                    model = copy.deepcopy(learned)
-                latency = experiment.splits[0][0][:MEASURED]
-                texts = replace_features(model, KINDS[name], latency, np.random.default_rng(seed))
-            last, best = experiment.decide(model)
-            sizes = " + ".join(f"{len(labels):,}" for _, labels in experiment.splits)
-            row = f"{args.network:19} {data:14} seed {seed} {sizes} images  {name:9}"
-            print(f"{row} last {last:5.2f} %, best {best:5.2f} %  {'; '.join(texts)}", flush=True)
-            if args.table is not None:
-                seconds = time.process_time() - start
-                with open(args.table, "a", encoding="utf-8", newline="") as file:
-                    writer = csv.writer(file, delimiter="\t", lineterminator="\n")
-                    writer.writerow((*key, f"{last:.2f}", f"{best:.2f}", "; ".join(texts), f"{seconds:.0f}"))
-            start = time.process_time()
+            results = experiment.measure(name, counts, args.decisions)
+            for count, (scores, texts) in zip(counts, results, strict=True):
+                sizes = " + ".join(f"{len(labels):,}" for _, labels in experiment.splits)
+                row = f"{args.network:19} {data:14} seed {seed} {sizes} images, {count} labels  {name:9}"
+                known = {part: value for part, value in scores._asdict().items() if value is not None}
+                shown = ", ".join(f"{part} {value:.2f} %" for part, value in known.items())
+                print(f"{row} {shown}  {'; '.join(texts)}", flush=True)
+                if args.table is not None:
+                    seconds = time.process_time() - start
+                    values = *map(format_score, scores), "; ".join(texts), f"{seconds:.0f}"
+                    with open(args.table, "a", encoding="utf-8", newline="") as file:
+                        csv.writer(file, delimiter="\t", lineterminator="\n").writerow((*keys[count], *values))
+                start = time.process_time()
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from support.command import FEW_DIGITS, results, start
+from support.run_folders import only_run
 
 from engine.layers import Layer
 from engine.rules import STDP
 from engine.stages import SpikingConv
-from results.scripts import controls, learning_page
+from results.scripts import baselines, controls, learning_page
 
 
 def test_intervals_are_those_of_student():
@@ -53,3 +55,62 @@ def test_the_table_is_continued(tmp_path, monkeypatch, capsys):
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert [row["features"] for row in rows] == ["none", "ones", "patch", "STDP"]
     assert all(0 <= float(row["best"]) <= 100 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("network", "flags", "kind"),
+    [
+        ("mozafari2018_margin", "--epochs 2 2 20 --set s1.threshold=45 s2.threshold=10 encoder.threshold=50", "STDP"),
+        ("control2026", "--epochs 4 --set s1.rule.decay=0.5", "none"),
+    ],
+)
+def test_few_labels_are_those_of_train_py(network, flags, kind, tmp_path, monkeypatch, capsys):
+    """The same images teach the features and the decision stage, in the same order: equal accuracies, above chance."""
+    table = tmp_path / "labels.tsv"
+    words = f"controls {network} {FEW_DIGITS} {flags} --images 0 --labels 30 --test --table {table} --seeds 1"
+    monkeypatch.setattr("sys.argv", [*words.split(), "--kinds", kind])
+    controls.main()
+    with open(table, newline="") as file:
+        (row,) = csv.DictReader(file, delimiter="\t")
+    words = f"--model {network} --dataset {FEW_DIGITS} {flags} --labels 30 --val-split 30 --seed 1 --augment none"
+    assert start(words, tmp_path / "runs") == 0
+    found = results(only_run(tmp_path / "runs"))
+    assert float(row["test"]) == pytest.approx(100 * found["test"]["last"]["accuracy"])
+    assert 15 < float(row["test"]) < 90
+
+
+def test_features_of_the_labelled_images_alone_are_others(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "features"
+    words = f"controls mozafari2018_margin {FEW_DIGITS} --epochs 1 1 1 --images 0 --labels 20 40 --features {folder}"
+    monkeypatch.setattr("sys.argv", [*words.split(), "--kinds", "STDP", "labelled"])
+    controls.main()
+    assert [path.name for path in folder.iterdir()] == ["mozafari2018_margin-few_digits-seed0.safetensors"]
+    activities = [line.rpartition("  ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert activities[0] == activities[1]  # learned from all images
+    assert len({*activities}) == 3
+
+
+def test_classifiers_of_pixels_learn_from_the_labelled_images():
+    """Two groups of images, dark and bright. Three images of each have a label."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    images = (200 * labels[:, None, None] + rng.integers(0, 40, (40, 4, 4))).astype(np.uint8)
+    chosen = np.arange(4, 10)
+    scored = [(images[:30], labels[:30]), (images[30:], labels[30:])]
+    few = baselines.FewLabels(images, labels, chosen, scored)
+    for name in baselines.FEW_LABELS:
+        accuracies, _ = few.score(name, chosen)
+        assert accuracies == [100, 100], name
+
+
+def test_few_labels_get_more_epochs():
+    assert controls.count_epochs([2, 4, 30], "all", 50_000) == (2, 4, 30)
+    assert controls.count_epochs([2, 4, 30], 10_000, 50_000) == (2, 4, 30)
+    assert controls.count_epochs([2, 4, 30], 300, 50_000) == (2, 4, 167)
+
+
+def test_thresholds_let_a_fraction_of_the_neurons_spike():
+    layer = Layer(SpikingConv(4, 5, padding=2, threshold=3, rule=STDP(winners=1, radius=0)), 2)
+    latency = torch.from_numpy(np.random.default_rng(0).integers(0, 16, (20, 2, 9, 9), np.uint8))
+    controls.match_activity(layer, latency, 0.2)
+    assert controls.measure_activity(layer, latency) == pytest.approx(0.2, abs=0.001)
