@@ -1,9 +1,7 @@
 """Train a first-spike network on MNIST-like images, by STDP and reward-modulated STDP: ``python train.py --help``.
 
-The loop is ``learn``. To read what is computed from there on, follow ``NetworkTrainer.steps`` (network_trainer.py) →
-``Phase.learn`` (engine/phases.py) → ``Layer.learn_features`` (engine/layers.py) → the function of this name in
-engine/torch_backend.py, which ``--backend torch`` runs. The equations are in ``STDP`` (engine/rules.py). docs/engine.md
-follows the compiled kernels, which compute the same. benchmarks/reference.py shows a whole network on one screen.
+The loop is ``learn``. docs/engine.md lists what to read from there on, down to the change of a weight:
+engine/torch_backend.py, which ``--backend torch`` runs, and the compiled kernels, which compute the same.
 """
 
 import sys
