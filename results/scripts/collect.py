@@ -28,7 +28,7 @@ from results.scripts.other_data import format_mean  # noqa: E402
 RUN_COLUMNS = (
     *("network", "log", "epochs", "seed", "validation", "test, best epoch", "test, last epoch", "silent", "memory"),
 )
-SEED_COLUMNS = "network", "epochs", "seeds", "test, best epoch, %", "test, last epoch, %"
+SEED_COLUMNS = "network", "epochs (seeds)", "test, best epoch, %", "test, last epoch, %"
 MEAN_COLUMNS = (
     *("network", "epochs", "logs", "validation, %", "test, best epoch, %", "test, last epoch, %"),
     *("lowest to highest, %", "settings from test images"),
@@ -244,26 +244,18 @@ def make_mean_table() -> str:
 
 def make_seed_table() -> str:
     """Return the table of the means over the seeds, without ``UNUSUAL`` rows, and classifiers of pixels."""
-    rows = make_linked_rows(SEED_COLUMNS, UNUSUAL)
-    for data in ("mnist", "fashion-mnist"):
-        for classifier, (accuracy,) in other_data.read_pixel_classifiers(data).items():
-            rows.append((f"{classifier} of {data}", "–", "–", "–", f"{accuracy:.2f}"))
-    return to_markdown(SEED_COLUMNS, rows)
-
-
-def make_linked_rows(columns: Sequence[str], without: Sequence[str]) -> list[list[str]]:
-    """Return the rows of the means over the seeds, each network with a link to its first log.
-
-    without: parts of the rows that are left out, see ``is_any_in_row``.
-    """
     rows = []
     for name, runs in group_runs():
-        if is_any_in_row(without, name, runs):
+        if is_any_in_row(UNUSUAL, name, runs):
             continue
         row = summarize_runs(name, runs)
-        row["network"] = f"[{name}]({row['log']})"
-        rows.append([row[column] for column in columns])
-    return rows
+        network = f"[{name}]({row['log']})"
+        means = row["test, best epoch, %"], row["test, last epoch, %"]
+        rows.append((network, f"{row['epochs']} ({row['seeds']})", *means))
+    for data in ("mnist", "fashion-mnist"):
+        for classifier, (accuracy,) in other_data.read_pixel_classifiers(data).items():
+            rows.append((f"{classifier} of {data}", "–", "–", f"{accuracy:.2f}"))
+    return to_markdown(SEED_COLUMNS, rows)
 
 
 def is_any_in_row(parts: Sequence[str], name: str, runs: list[tuple[Path, dict]]) -> bool:
@@ -336,13 +328,6 @@ def quote_others(last: str) -> list[tuple[str, ...]]:
     ]
 
 
-def read_control() -> tuple[float, float]:
-    """Return the test accuracy of the control without copies on MNIST, of seed 0 and the mean over its seeds."""
-    (runs,) = (runs for name, runs in group_runs() if name == CONTROL)
-    accuracies = [get_accuracies(scores)["best"] for _, scores in runs]
-    return accuracies[0], statistics.mean(accuracies)
-
-
 def read_references() -> tuple[float, float]:
     """Return the test accuracies of logistic regression and of the nearest neighbour on the pixels of MNIST."""
     found = other_data.read_pixel_classifiers("mnist")
@@ -352,10 +337,12 @@ def read_references() -> tuple[float, float]:
 def name_references() -> dict[str, float]:
     """Return the lines of the pictures on MNIST: {text: accuracy}."""
     linear, nearest = read_references()
+    (control,) = (runs for name, runs in group_runs() if name == CONTROL)
+    accuracies = [get_accuracies(scores)["best"] for _, scores in control]
     return {
         "logistic regression on the pixels": linear,
         "nearest neighbour on the pixels": nearest,
-        "control2026: no features, no copies": read_control()[1],
+        "control2026: no features, no copies": statistics.mean(accuracies),
     }
 
 
