@@ -135,7 +135,7 @@ def match_activity(layer: Layer, latency: torch.Tensor, wanted: float) -> None:
     highest = 10.0
     for _ in range(20):
         factor = (lowest * highest) ** 0.5
-        if int((potentials > factor).sum()) > wanted * potentials.numel():
+        if int((potentials > factor).count_nonzero()) > wanted * potentials.numel():
             lowest = factor
         else:
             highest = factor
