@@ -110,7 +110,7 @@ def test_few_labels_get_more_epochs():
 
 
 def test_thresholds_let_a_fraction_of_the_neurons_spike():
-    layer = Layer(SpikingConv(4, 5, padding=2, threshold=3, rule=STDP(winners=1, radius=0)), 2)
+    layer = Layer(SpikingConv(4, 5, padding=2, threshold=20, rule=STDP(winners=1, radius=0)), 2)
     latency = torch.from_numpy(np.random.default_rng(0).integers(0, 16, (20, 2, 9, 9), np.uint8))
     controls.match_activity(layer, latency, 0.2)
     assert controls.measure_activity(layer, latency) == pytest.approx(0.2, abs=0.001)
