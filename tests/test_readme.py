@@ -158,6 +158,15 @@ def test_every_link_leads_somewhere(page):
         assert (page.parent / path).exists(), path
 
 
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES, CHANGES], ids=str)
+def test_every_anchor_is_a_heading(page):
+    for path, anchor in re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", page.read_text()):
+        text = (page.parent / path if path else page).read_text()
+        headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.MULTILINE)
+        anchors = [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert anchor in anchors, f"{path}#{anchor}"
+
+
 def test_the_names_that_must_be_free_in_another_program():
     text = re.search(r"These names must be free: ([^.]+)\.", TEXT)[1]
     listed = re.findall(r"`(\w+)`", text)
