@@ -293,7 +293,7 @@ class Experiment:
         if not augmentation:
             return None
         images = self.data.train_images[self.chosen[labelled]]
-        neurons = count_neurons(model, model.input_name(model.decision), self.data.image_size)
+        neurons = count_neurons(model, model.input_name(model.decision))
         return MovedCopies(images, augmentation, self.seed, self.encoder.encode, neurons, None)
 
     def choose_labelled(self, count: str | int) -> np.ndarray:

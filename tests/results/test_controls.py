@@ -60,8 +60,13 @@ def test_the_table_is_continued(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("network", "flags", "kind"),
     [
-        ("mozafari2018_margin", "--epochs 2 2 20 --set s1.threshold=45 s2.threshold=10 encoder.threshold=50", "STDP"),
-        ("control2026", "--epochs 4 --set s1.rule.decay=0.5", "none"),
+        (
+            "mozafari2018_margin",
+            "--epochs 2 2 20 --augment none --set s1.threshold=45 s2.threshold=10 encoder.threshold=50",
+            "STDP",
+        ),
+        ("control2026", "--epochs 4 --augment none --set s1.rule.decay=0.5", "none"),
+        ("control2026", "--epochs 4 --augment copies=2 turn=9 shift=2", "none"),
     ],
 )
 def test_few_labels_are_those_of_train_py(network, flags, kind, tmp_path, monkeypatch, capsys):
@@ -72,7 +77,7 @@ def test_few_labels_are_those_of_train_py(network, flags, kind, tmp_path, monkey
     controls.main()
     with open(table, newline="") as file:
         (row,) = csv.DictReader(file, delimiter="\t")
-    words = f"--model {network} --dataset {FEW_DIGITS} {flags} --labels 30 --val-split 30 --seed 1 --augment none"
+    words = f"--model {network} --dataset {FEW_DIGITS} {flags} --labels 30 --val-split 30 --seed 1"
     assert start(words, tmp_path / "runs") == 0
     found = results(only_run(tmp_path / "runs"))
     assert float(row["test"]) == pytest.approx(100 * found["test"]["last"]["accuracy"])
