@@ -30,7 +30,9 @@ import SpykeTorch
 import sweep
 import train
 from engine.encoder import ENCODERS
+from engine.layers import Layer
 from engine.rules import RULES
+from engine.stages import SpikingConv
 from imagesets.data_set import DATASETS
 from report.report import FIGURES
 
@@ -45,9 +47,9 @@ TEXT = "\n".join(page.read_text() for page in PAGES)
 EXTENDING = (ROOT / "docs" / "extending.md").read_text()
 
 
-def commands(*programs):
-    """(program, words) of each command, in the order of the pages."""
-    blocks = re.findall(r"```bash\n(.*?)```", TEXT.replace("\\\n", ""), re.DOTALL)
+def commands(*programs, text=TEXT):
+    """(program, words) of each command, in the order of the text."""
+    blocks = re.findall(r"```bash\n(.*?)```", text.replace("\\\n", ""), re.DOTALL)
     found = [match for block in blocks for match in re.findall(rf"python ({'|'.join(programs)})\.py (.*)", block)]
     return [(program, shlex.split(words, comments=True)) for program, words in found]
 
@@ -62,15 +64,22 @@ EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 def forget_names():
     """Remove the names of the examples, before and afterwards: other tests and files may have them too."""
     examples = (
-        *((models.MODELS, "shallow"), (models.MODELS, "port"), (RULES, "exponential"), (ENCODERS, "ink")),
-        *((DATASETS, "bars"), (FIGURES, "mean_image")),
+        *((models.MODELS, "shallow"), (models.MODELS, "port"), (RULES, "exponential"), (RULES, "recent")),
+        *((ENCODERS, "ink"), (DATASETS, "bars"), (FIGURES, "mean_image")),
     )
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.dict(models.PLUGINS))
+        stack.callback(forget_files, {*models.PLUGINS})
         for registry, name in examples:
             stack.enter_context(mock.patch.dict(registry))
             registry.pop(name, None)
         yield
+
+
+def forget_files(known):
+    """Let the next ``import_plugin`` execute the files again that are not ``known``: it skips imported ones."""
+    for path in {*models.PLUGINS} - known:
+        sys.modules.pop(models.PLUGINS[path], None)
 
 
 def test_the_commands_are_found():
@@ -283,6 +292,7 @@ def test_the_python_examples_run(runs, monkeypatch):
 
 
 PATH = Path(__file__).resolve().parent.parent / "tutorial" / "tutorial.ipynb"
+LINES = "convergence", "winners per image", "dead features"  # of a layer that learned
 
 
 @pytest.fixture
@@ -301,8 +311,56 @@ def test_it_runs(notebook, monkeypatch):
     parameters.source = "IMAGES, EPOCHS = 300, 1"
     folder = {"metadata": {"path": str(PATH.parent)}}
     NotebookClient(notebook, timeout=120, kernel_name="python3", resources=folder).execute()  # raises a cell's error
-    read = [output["data"]["text/plain"] for output in code_cells(notebook)[-2].outputs if "data" in output]
-    assert [text.split("(")[0] for text in read] == ["Outcome"]
+    printed = "".join(output["text"] for output in code_cells(notebook)[-2].outputs)
+    rows = [line.split("  ")[0] for line in printed.splitlines()[1:7]]
+    assert rows == [f"{stage} {line}" for stage in ("s1", "s2") for line in LINES]
+    assert re.search(r"^accuracy, %( +\d+\.\d ± \d+\.\d){3}$", printed, re.MULTILINE)  # of three variants
+
+
+@pytest.mark.slow
+def test_its_commands_run(notebook, tmp_path, monkeypatch):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    found = commands("train", text=text)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("training.plan.DRY_RUN_IMAGES", FEW)
+    dont_draw(monkeypatch)
+    with forget_names():
+        for _, words in found:
+            assert train.main([*words, "--dry-run", "--output", str(tmp_path)]) == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"recent", "stdp", "not-trained"}
+
+
+def test_its_links_lead_somewhere(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    paths = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert paths
+    for path in paths:
+        assert (PATH.parent / path).exists(), path
+
+
+def test_its_rule_strengthens_recent_inputs_only():
+    with forget_names():
+        models.import_plugin(PATH.parent / "recent.py")
+        rule = RULES["recent"](winners=1, radius=0)
+    times = np.array([2, 3, 4, 5, 15])  # of the inputs; the winner's is 4
+    np.testing.assert_array_equal(rule.plasticity().window(times, 4, 1.0, -0.75), [-0.75, 1, 1, -0.75, -0.75])
+    np.testing.assert_allclose(rule.plasticity().change(0.25, 0.004), 0.00075)
+
+
+@pytest.mark.slow
+def test_both_backends_learn_by_its_rule():
+    latency = torch.from_numpy(np.random.default_rng(0).integers(0, 16, (20, 2, 8, 8)).astype(np.uint8))
+    learned = {}
+    with forget_names():
+        models.import_plugin(PATH.parent / "recent.py")
+        stage = SpikingConv(4, 3, threshold=5, rule=RULES["recent"](winners=2, radius=1))
+        for backend in ("event", "torch"):
+            layer = Layer(stage, channels=2, time_steps=15, dtype=torch.float64, backend=backend)
+            winners = layer.learn_features(latency, stage.rule)
+            learned[backend] = winners, layer.weight
+    assert torch.equal(learned["event"][0], learned["torch"][0])
+    assert (learned["event"][0][..., 0] >= 0).any()
+    torch.testing.assert_close(learned["event"][1], learned["torch"][1])
 
 
 def test_its_outputs_are_kept(notebook):
