@@ -360,7 +360,7 @@ def make_first_commands() -> str:
         f"# install and train: {accuracy} % of the test images; {minutes} on one thread of an {shorten(times.model)}",
         "python3 -m venv .venv && .venv/bin/pip install -r requirements.txt \\",
         "    && .venv/bin/python train.py --model mozafari2018_margin --save-maps",
-        "# install and pass the tests",
+        "# install and pass the tests (--slow: more)",
         "python3 -m venv .venv && .venv/bin/pip install -r requirements-dev.txt && .venv/bin/python -m pytest",
         "```",
     )
