@@ -154,6 +154,9 @@ def draw_data(path: Path, groups) -> None:
         figure.savefig(path, dpi=150)
 
 
+HIGHEST_BAR = 0.5  # errors in %, beside which a text above the bar has no place
+
+
 def draw_features(path: Path, groups: Sequence[tuple[str, bool, bool, list[float]]]) -> None:
     """Draw what features and moved copies gain, for multiscale2026 and for control2026, which has no features.
 
@@ -166,22 +169,20 @@ def draw_features(path: Path, groups: Sequence[tuple[str, bool, bool, list[float
         figure = Figure(figsize=(10, 6), layout="constrained")
         axes = figure.add_subplot()
         for name, has_features, has_copies, accuracies in groups:
-            x = data.index(name) + 0.17 * (2 * has_features + has_copies - 1.5)
+            x = data.index(name) + 0.22 * (2 * has_features + has_copies - 1.5)
             mean = statistics.mean(accuracies)
             fill = colours[has_features] if has_copies else "white"
             deviation = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
             axes.errorbar(
                 x, 100 - mean, deviation, color=colours[has_features], fmt="o", ms=9, mew=2, mfc=fill, capsize=3
             )
-            right, side = (8, "left") if has_copies else (-8, "right")
+            end = 100 - mean - deviation if has_features else 100 - mean + deviation
+            offset, side = (0, 9 if has_features else -9), "center"
+            if end < HIGHEST_BAR:  # the bar leaves the picture
+                end = 100 - mean
+                offset, side = (9, 0), "left"
             axes.annotate(
-                f"{mean:.1f}",
-                (x, 100 - mean),
-                (right, 0),
-                textcoords="offset points",
-                ha=side,
-                va="center",
-                fontsize=10,
+                f"{mean:.1f}", (x, end), offset, textcoords="offset points", ha=side, va="center", fontsize=10
             )
         set_axes(axes, range(len(data)))
         axes.set_xticks(range(len(data)), [name.replace(", ", "\n") for name in data])
