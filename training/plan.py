@@ -29,6 +29,7 @@ from training.identity import PhaseKey, make_keys
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
 
+FEW_BATCHES = 200  # of the decision stage with few labels and moved copies, see results/logs/labels.log
 DRY_RUN_IMAGES = {"train": 300, "validation": 100, "test": 100}
 
 
@@ -308,6 +309,22 @@ def check_copies(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
             kind = "networks that learn with labels in a last stage without a threshold alone"
             settings.refuse("augment", f"is for {kind}, not {model.name}")
     return augmentation
+
+
+def advise_few_labels(plan: Plan) -> list[str]:
+    """Return the advice to train the decision stage for more epochs, if it learns from few labels and moved copies."""
+    settings = plan.settings
+    decay = getattr(plan.model.phases[-1].main_rule, "decay", None)
+    if plan.data.labelled is None or not plan.augmentation or decay is None or settings.dry_run:
+        return []
+    *others, epochs = settings.epochs
+    wanted = math.ceil(FEW_BATCHES / math.ceil(len(plan.data.labelled) / settings.batch_size))
+    if not 0 < epochs < wanted:
+        return []
+    flags = ["--epochs", *others, wanted, "--set", f"{plan.model.decision}.rule.decay={decay ** (epochs / wanted):.3f}"]
+    if settings.converge:
+        flags += ["--converge", settings.converge]
+    return [f"with few labels, more epochs and a slower decay may be better: {' '.join(map(str, flags))}"]
 
 
 def read_augmentation(text: str) -> Augmentation:

@@ -37,7 +37,7 @@ from training.checkpoint import restore_state, save_checkpoint
 from training.identity import describe_code
 from training.initial import Start, load_shared
 from training.log import RunLog, estimate_left
-from training.plan import count_neurons
+from training.plan import advise_few_labels, count_neurons
 from training.readout import read_features
 from training.references import compare_with_control, compare_with_pixels
 from training.stopping import Stopped, StopRequest, handle_signals
@@ -73,7 +73,7 @@ class Run:
         self.plan = plan = start.plan
         self.folder = folder
         self.progress = start.progress
-        self.notes = (*plan.data.set.notes, *start.notes)
+        self.notes = (*plan.data.set.notes, *start.notes, *advise_few_labels(plan))
         self.shared = shared
         self.is_resumed = is_resumed
         self.phases = plan.phases

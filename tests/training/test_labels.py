@@ -152,3 +152,22 @@ def test_a_sweep_takes_several_numbers_of_labels():
     names = [run.name.removeprefix("mozafari2018-few_digits.npz-") for run in runs]
     assert names == ["labels20-seed1", "labels20-seed2", "labels0.5-seed1", "labels0.5-seed2"]
     assert [run.settings.labels for run in runs] == [20, 20, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("flags", "advice"),
+    [
+        ("control2026 --labels 20 --augment copies=2 turn=5", "--epochs 100 --set s1.rule.decay=0.998"),  # 0.95 ^ 0.03
+        ("control2026 --labels 20 --augment none", ""),
+        ("control2026 --augment copies=2 turn=5", ""),
+        ("mozafari2018 --labels 20 --augment copies=2 turn=5", ""),  # its rates do not decay
+    ],
+)
+def test_few_labels_and_moved_copies_need_more_epochs(flags, advice, tmp_path, undrawn, capsys):
+    """Two batches in an epoch, so 100 epochs are 200 batches."""
+    epochs = "3" if flags.startswith("control") else "1 1 3"
+    words = f"--dataset {FEW_DIGITS} --threads 1 --batch-size 10 --no-test --epochs {epochs} --model {flags}"
+    assert start(words, tmp_path) == 0
+    _, found, after = capsys.readouterr().out.partition("more epochs and a slower decay may be better: ")
+    assert bool(found) == bool(advice)
+    assert after.startswith(advice)
