@@ -52,7 +52,7 @@ class FewLabels:
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, largest: np.ndarray, scored: Sequence[tuple]):
         others = np.setdiff1d(np.arange(len(images)), largest)
-        self.positions = np.concatenate([largest, others])[:SPREAD]
+        self.positions = np.concatenate([largest, others[: max(0, SPREAD - len(largest))]])
         self.labels = labels[self.positions]
         self.pixels = to_pixels(images[self.positions])
         self.scored = [(to_pixels(each), of_each) for each, of_each in scored]

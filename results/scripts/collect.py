@@ -53,6 +53,12 @@ VARIANTS = {
 CHANGED = " with ", "deepr2024|2 4 4 12|", "deepr2024_greedy|2 4 1 12|"
 # not in the table of results/README.md: other warm-ups of deepr2024, and ten epochs of the networks of 2024
 UNUSUAL = "in the warm-up", *CHANGED[1:], "deep2024|2 4 4 10|", "inception2024|2 4 4 10|", "majority2024|2 4 10|"
+# the panels of labels.png: title, and number of images with all labels
+LABELLED = {
+    "mnist": ("MNIST", 55_000),
+    "fashion-mnist": ("Fashion-MNIST", 55_000),
+    "kannada": ("Kannada-MNIST", 6400),
+}
 QUOTED_DATA = "MNIST", "Fashion-MNIST", "CIFAR-10"
 SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
 ALONE = " without moved copies"
@@ -275,6 +281,12 @@ def read_quoted(quantity: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["quantity"] == quantity]
 
 
+def read_few() -> dict[tuple[str, str], str]:
+    """Return {(data, number of images): accuracy in %} of others whose features learn from few images."""
+    rows = read_quoted(learning_page.FEW)
+    return {(row["data"].lower(), row["training images"].replace(",", "")): row["value"] for row in rows}
+
+
 def make_quoted_table() -> str:
     """Return the table of own and quoted accuracies: a row for each method, a column for each data set."""
     rows = {}
@@ -473,6 +485,7 @@ def make_tables() -> dict[Path, dict[str, str]]:
         HERE.parent / "docs" / "learning.md": {
             "learning": to_markdown(learning_page.COLUMNS, learning_page.make_table()),
             "controls": to_markdown(learning_page.CONTROL_COLUMNS, learning_page.make_control_table()),
+            "labels": to_markdown(learning_page.LABEL_COLUMNS, learning_page.make_label_table(read_few())),
         },
     }
 
@@ -501,3 +514,4 @@ if __name__ == "__main__":
     pictures.draw_data(HERE / "data.png", other_data.read_groups())
     pictures.draw_features(HERE / "features.png", find_features())
     pictures.draw_learning(HERE / "learning.png")
+    pictures.draw_labels(HERE / "labels.png", LABELLED)

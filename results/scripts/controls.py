@@ -2,7 +2,7 @@
 
     python -m results.scripts.controls NETWORK DATASET --epochs N N … [--seeds S …] [--set NAME=VALUE …]
         [--images N] [--augment copies=N …] [--kinds KIND …] [--table FILE]
-        [--labels N … [--decisions D]] [--test] [--features FOLDER]
+        [--labels N …] [--test] [--features FOLDER]
 
 NETWORK, DATASET and --augment are those of train.py; --epochs has one number for each phase. NETWORK learns from at
 most 10,000 of the training images (--images; 0: from all) and classifies at most 5,000 others (a fifth, if there are
@@ -29,8 +29,7 @@ Their thresholds let 5 % of the neurons of each stage spike. Both numbers were f
 * none: the decision neurons of control2026 read the encoder's map. If NETWORK is control2026, with its --set.
 
 With --labels, the decision stage learns from N of the images, those that train.py --labels N chooses, and the features
-from all of them; N may be "all". With --decisions, it learns from N images for D / N epochs, if these are more than
-those of --epochs. Further kinds:
+from all of them; N may be "all". Further kinds:
 
 * labelled: as STDP, but the features learn from the labelled images alone, until they have converged as in train.py.
 * logistic regression, nearest neighbour, SVM, label spreading: classifiers of the pixels (baselines.py). Label
@@ -46,9 +45,8 @@ network, data set and seed.
 import argparse
 import copy
 import csv
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -239,12 +237,6 @@ def read_count(text: str) -> str | int:
     return text if text == ALL else int(text)
 
 
-def count_epochs(epochs: Sequence[int], count: str | int, decisions: int) -> tuple[int, ...]:
-    """Return the numbers of epochs, the last for ``count`` labelled images: at least ``decisions`` in all."""
-    *others, last = epochs
-    return *others, last if count == ALL else max(last, math.ceil(decisions / count))
-
-
 class Scores(NamedTuple):
     """Accuracies in %: on the held-out images after the last and the best epoch, and on the test images."""
 
@@ -312,7 +304,7 @@ class Experiment:
             datasets.append(dataset)
         return datasets
 
-    def decide(self, model: NetworkTrainer, datasets: list[LatencyDataset], epochs: int, copies=None) -> Scores:
+    def decide(self, model: NetworkTrainer, datasets: list[LatencyDataset], copies: MovedCopies | None) -> Scores:
         """Train the decision stage from the labelled images of the first data set.
 
         datasets: of ``make_inputs``. If all images of the first have labels, the best epoch is measured, too.
@@ -320,7 +312,7 @@ class Experiment:
         train, *scored = datasets
         count = len(model.phases) - 1
         validation = scored[0] if train.labelled is None else None
-        numbers = (*(0,) * count, epochs)
+        numbers = (*(0,) * count, self.args.epochs[-1])
         progress = model.fit(train, validation, numbers, seed=self.seed, progress=Progress(phase=count), copies=copies)
         last, *test = (100 * Outcome.of(model.decide(each.maps)[0], each.labels).fraction("correct") for each in scored)
         best = None if progress.best is None else 100 * progress.best["accuracy"]
@@ -370,7 +362,7 @@ class Experiment:
             model = copy.deepcopy(self.learned)
         return model, replace_features(model, kind, self.splits[0][0][:MEASURED], np.random.default_rng(self.seed))
 
-    def measure(self, name: str, counts: list[str | int], decisions: int) -> Iterator[tuple[Scores, list[str]]]:
+    def measure(self, name: str, counts: list[str | int]) -> Iterator[tuple[Scores, list[str]]]:
         """Yield the scores of a kind of features, and texts about it, for each number of labelled images."""
         if name in FEW_LABELS:
             yield from self.classify_pixels(name, counts)
@@ -386,15 +378,14 @@ class Experiment:
                 inputs = self.make_inputs(model, candidates)
             inputs[0].labelled = None if count == ALL else np.searchsorted(candidates, labelled)
             copies = self.make_copies(model, labelled)
-            epochs = count_epochs(self.args.epochs, count, decisions)[-1]
-            yield self.decide(copy.deepcopy(model), inputs, epochs, copies), texts
+            yield self.decide(copy.deepcopy(model), inputs, copies), texts
 
     def classify_pixels(self, name: str, counts: list[str | int]) -> Iterator[tuple[Scores, list[str]]]:
         """Do the work of ``measure`` for a classifier of the pixels."""
         if self.pixels is None:
             data = self.data
             _, held_out = choose_images(data.train_labels, self.seed, self.args.images)
-            largest = max((self.choose_labelled(each) for each in counts), key=len)
+            largest = max((self.choose_labelled(each) for each in self.args.labels), key=len)
             scored = [(data.train_images[held_out], data.train_labels[held_out])]
             if self.args.test:
                 scored.append((data.test_images, data.test_labels))
@@ -424,7 +415,6 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=names, default=names[:3], help="(default: STDP imprinted random)")
     parser.add_argument("--table", type=Path, metavar="FILE")
     parser.add_argument("--labels", type=read_count, nargs="+", default=[ALL], metavar="N", help="(default: all)")
-    parser.add_argument("--decisions", type=int, default=0, metavar="D", help="with --labels N, at least D / N epochs")
     args = parser.parse_args()
     torch.set_num_threads(1)
     data = Path(args.dataset).stem
@@ -432,17 +422,14 @@ def main() -> None:
         start = time.process_time()
         experiment = None
         for name in args.kinds:
-            keys = {}
-            for count in args.labels:
-                epochs = " ".join(map(str, count_epochs(args.epochs, count, args.decisions)))
-                copies = " ".join(args.augment)
-                keys[count] = args.network, data, str(args.images), copies, epochs, str(seed), name, str(count)
+            epochs = " ".join(map(str, args.epochs))
+            key = args.network, data, str(args.images), " ".join(args.augment), epochs, str(seed), name
             done = read_done(args.table)
-            counts = [count for count, key in keys.items() if key not in done]
+            counts = [count for count in args.labels if (*key, str(count)) not in done]
             if not counts:
                 continue
             experiment = experiment or Experiment(args, seed)
-            results = experiment.measure(name, counts, args.decisions)
+            results = experiment.measure(name, counts)
             for count, (scores, texts) in zip(counts, results, strict=True):
                 sizes = " + ".join(f"{len(labels):,}" for _, labels in experiment.splits)
                 row = f"{args.network:19} {data:14} seed {seed} {sizes} images, {count} labels  {name:9}"
@@ -453,7 +440,7 @@ def main() -> None:
                     seconds = time.process_time() - start
                     values = *map(format_score, scores), "; ".join(texts), f"{seconds:.0f}"
                     with open(args.table, "a", encoding="utf-8", newline="") as file:
-                        csv.writer(file, delimiter="\t", lineterminator="\n").writerow((*keys[count], *values))
+                        csv.writer(file, delimiter="\t", lineterminator="\n").writerow((*key, str(count), *values))
                 start = time.process_time()
 
 

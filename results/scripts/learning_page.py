@@ -1,4 +1,4 @@
-"""What docs/learning.md shows of results/learning.tsv, which learning.py writes.
+"""What docs/learning.md shows of results/learning.tsv, which learning.py writes, of controls.tsv and of labels.tsv.
 
     python -m results.scripts.learning_page
 
@@ -18,6 +18,15 @@ CONTROLS = TABLE.parent / "controls.tsv"
 CONTROLLED = "imprinted", "random", "patch", "ones", "none"  # what a network has in place of its learned features
 CONTROL_COLUMNS = "data", "network", "copies", "STDP, % (seeds)", *(f"− {kind}" for kind in CONTROLLED)
 KINDS = "STDP", "imprinted", "random"
+LABELS = TABLE.parent / "labels.tsv"
+ALL = "all"
+PIXELS = "logistic regression", "nearest neighbour", "SVM", "label spreading"
+SHOWN = "100", "1000", "10000"  # of labels.tsv
+FEW = "accuracy from few images, %"  # in quoted.csv
+LABEL_COLUMNS = (
+    *("data", "labels", "STDP, % (seeds)", "− imprinted", "− random", "− none", "− pixels"),
+    "alone",
+)
 COLUMNS = "data", "features", "STDP, % (seeds)", "− imprinted", "− random", "− none"
 ALL_LABELS = "1000"
 PUBLISHED = "kheradpisheh2018"  # whose support vector machine decides: not compared with decision neurons
@@ -101,6 +110,40 @@ def make_control_table() -> list[tuple[str, ...]]:
             count = f" ({len(differences)})" if differences else ""
             cells.append(format_difference(differences) + count)
         rows.append((*key, *cells))
+    return rows
+
+
+def read_labels() -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """Return {data: {labels: {kind of features: {seed: test accuracy}}}} of ``labels.tsv``."""
+    found = {}
+    with open(LABELS, newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file, delimiter="\t"):
+            of_count = found.setdefault(row["data"], {}).setdefault(row["labels"], {})
+            of_count.setdefault(row["features"], {})[row["seed"]] = float(row["test"])
+    return found
+
+
+def make_label_table(quoted: dict[tuple[str, str], str]) -> list[tuple[str, ...]]:
+    """Return the rows of the table of few labels.
+
+    quoted: {(data, number of images): accuracy in %} of others whose features learn from the same few images.
+    """
+    rows = []
+    for data, counts in read_labels().items():
+        for count in SHOWN:
+            kinds = counts.get(count, {})
+            learned = kinds.get("STDP")
+            if not learned:
+                continue
+            pixels = [kinds[name] for name in PIXELS if name in kinds]
+            best = max(pixels, key=lambda each: statistics.mean(each.values()), default={})
+            others = *(kinds.get(kind, {}) for kind in ("imprinted", "random", "none")), best
+            alone = kinds.get("labelled", {}).values()
+            cells = [f"{statistics.mean(learned.values()):.1f} ({len(learned)})"]
+            cells += [format_difference(subtract(learned, other)) for other in others]
+            alone = [f"{statistics.mean(alone):.1f}"] if alone else []
+            others = [f"({quoted[data, count]})"] if (data, count) in quoted else []
+            rows.append((data, f"{int(count):,}", *cells, " ".join(alone + others)))
     return rows
 
 

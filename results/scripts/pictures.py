@@ -8,7 +8,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from images.draw import GREY, INK, ORANGE, PALE, PURPLE, STYLE
+from images.draw import BLUE, GREY, INK, ORANGE, PALE, PURPLE, STYLE
 from results.scripts import learning_page
 from results.scripts.other_data import TITLES, format_mean, get_test_accuracies, read_pixel_classifiers
 
@@ -197,6 +197,54 @@ def draw_features(path: Path, groups: Sequence[tuple[str, bool, bool, list[float
                 marks.append(Line2D([], [], marker="o", ls="", ms=9, mew=2, color=colour, mfc=fill, label=text + more))
         title = "mean and standard deviation over seeds or folds"
         figure.legend(handles=marks, loc="outside lower center", ncols=2, frameon=False, title=title)
+        figure.savefig(path, dpi=150)
+
+
+def draw_labels(path: Path, sizes: dict[str, tuple[str, int]]) -> None:
+    """Draw the test accuracy against the number of labelled images, each kind of features and classifiers of pixels.
+
+    sizes: {data: (title, number of images with all labels)}, a panel each. Bars are standard deviations over the seeds;
+    the vertical axes are logarithmic in the errors.
+    """
+    styles = {
+        "STDP": {"color": BLUE, "lw": 2.5},
+        "imprinted": {"color": PURPLE},
+        "random": {"color": ORANGE},
+        "none": {"color": INK, "ls": "--"},
+        **{name: {"color": GREY, "lw": 0.8} for name in learning_page.PIXELS},
+    }
+    marks = dict(zip(learning_page.PIXELS, "vs^d", strict=True))
+    found = learning_page.read_labels()
+    with style.context(["default", STYLE]):
+        figure = Figure(figsize=(13, 4.8 * -(-len(sizes) // 3)), layout="constrained")
+        for axes, (data, (title, total)) in zip(figure.subplots(1, len(sizes)).flat, sizes.items(), strict=True):
+            counts = {
+                total if count == learning_page.ALL else int(count): kinds for count, kinds in found[data].items()
+            }
+            for kind, form in styles.items():
+                points = [(x, [*kinds[kind].values()]) for x, kinds in sorted(counts.items()) if kind in kinds]
+                if not points:
+                    continue
+                errors = [100 - statistics.mean(values) for _, values in points]
+                bars = [statistics.stdev(values) if len(values) > 1 else 0 for _, values in points]
+                mark = marks.get(kind, "o")
+                axes.errorbar([x for x, _ in points], errors, bars, marker=mark, ms=5, capsize=2, label=kind, **form)
+            axes.set(xscale="log", yscale="log", xlabel="labelled images")
+            axes.invert_yaxis()
+            low, high = sorted(axes.get_ylim())
+            ticks = [e for e in (0.5, 1, 2, 3, 5, 7, 10, 15, 20, 25, 30, 40, 50, 60, 70, 80) if low <= e <= high]
+            axes.set_yticks(ticks, [f"{100 - e:g}" for e in ticks])
+            axes.set_xticks([*counts], [f"{x:,}" for x in counts], rotation=45, ha="right", fontsize=10)
+            axes.minorticks_off()
+            axes.grid(color=PALE)
+            axes.set_axisbelow(True)
+            axes.set_title(title)
+        figure.axes[0].set_ylabel("test accuracy, % (errors logarithmic)")
+        handles, names = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=4, frameon=False)
+        figure.suptitle(
+            "Few labels: features learn from all images without labels, decision neurons from those with labels"
+        )
         figure.savefig(path, dpi=150)
 
 
