@@ -425,7 +425,11 @@ class Run:
     def _log_scores(self, evaluations: dict[str, Evaluation]) -> None:
         """Log the scores. Those of a dry run, which are of a few images, are not printed."""
         if best := self.progress.best:
-            self.log.info(f"best on the validation set: epoch {best['epoch']} of {best['phase']}")
+            text = f"best on the validation set: epoch {best['epoch']} of {best['phase']}"
+            equal = [row for row in self.progress.history if row.get("val_accuracy") == best["accuracy"]]
+            if len(equal) > 1:
+                text += f", the first of {len(equal)} with this accuracy"
+            self.log.info(text)
         if not evaluations:
             self.log.info(f"no scores: {NO_SCORES}")
         if self.plan.settings.dry_run:
