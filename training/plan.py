@@ -314,7 +314,7 @@ def check_copies(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
 def advise_few_labels(plan: Plan) -> list[str]:
     """Return the advice to train the decision stage for more epochs, if it learns from few labels and moved copies."""
     settings = plan.settings
-    decay = getattr(plan.model.phases[-1].main_rule, "decay", None)
+    decay = getattr(plan.phases[-1].main_rule, "decay", None)
     if plan.data.labelled is None or not plan.augmentation or decay is None or settings.dry_run:
         return []
     *others, epochs = settings.epochs
