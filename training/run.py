@@ -366,7 +366,8 @@ class Run:
             self.log.write(PAGE, partial(write_page, self.folder, report, maps, results))
         write_json(self.folder / "results.json", results)
         memory = f", {peak:,.0f} MB at most" if peak else ""
-        self.log.info(f"{self.seconds['since the last start']:.0f} s{memory}; see {self.folder}")
+        place = self.folder / PAGE if draw else self.folder
+        self.log.info(f"{self.seconds['since the last start']:.0f} s{memory}; see {place}")
         if plan.settings.dry_run:
             self.log.info("a dry run: accuracies of a few images are no results")
 
