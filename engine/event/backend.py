@@ -30,7 +30,7 @@ from engine.threads import run_parts
 from engine.torch_backend import pool_latency
 
 IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is learned
-FEW_ADDITIONS = 2_000_000  # for an image, if all inputs spike; with fewer, one thread is as fast (logs/busy.log)
+FEW_ADDITIONS = 2_000_000  # for an image, if all inputs spike; below, one thread is as fast (results/logs/busy.log)
 
 
 def fire(layer: LayerState, latency: Tensor, limit: float, pool: int) -> Tensor:
