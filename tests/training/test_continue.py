@@ -186,7 +186,7 @@ def test_phases_of_other_code(tmp_path):
     run("first", *shared)
     assert "s1: from" in run("second", *shared)
     trainer = here / "network_trainer.py"
-    edited = trainer.read_text().replace(".permutation(len(indices))", ".permutation(len(indices))[::-1].copy()")
+    edited = trainer.read_text().replace(".permutation(images)", ".permutation(images)[::-1].copy()")
     assert edited != trainer.read_text()
     trainer.write_text(edited)
     assert "s1: from" not in run("third", *shared)

@@ -74,7 +74,7 @@ def test_the_names_of_the_fitted_tensors_are_a_tuple():
         type("Own", (Encoder,), {"fitted": "mean"})
 
 
-@pytest.mark.parametrize("value", ["a", 0, 255, 2.5])
+@pytest.mark.parametrize("value", ["a", 0, 256, 2.5])
 def test_the_time_steps_are_a_whole_number(value):
     with refuses("time_steps"):
         type("Own", (Encoder,), {"time_steps": value})()
