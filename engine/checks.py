@@ -43,10 +43,10 @@ def is_finite(values: Tensor) -> bool:
     return bool(values.sum().isfinite()) or bool(values.isfinite().all())
 
 
-def check_time_steps(time_steps: int) -> int:
-    """Return T, the number of time steps. Raises InputError unless it is a whole number from 1 to 254."""
-    if time_steps not in range(1, MAX_TIME_STEPS + 1):
-        raise InputError(f"time_steps must be a whole number from 1 to {MAX_TIME_STEPS}, not {time_steps!r}")
+def check_time_steps(time_steps: int, most: int = MAX_TIME_STEPS) -> int:
+    """Return T, the number of time steps. Raises InputError unless it is a whole number from 1 to ``most``."""
+    if time_steps not in range(1, most + 1):
+        raise InputError(f"time_steps must be a whole number from 1 to {most}, not {time_steps!r}")
     return int(time_steps)
 
 

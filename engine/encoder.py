@@ -13,10 +13,10 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from engine.checks import check_time_steps
 from engine.declaration import Declared
 from errors import InputError
 
-MAX_TIME_STEPS = 255  # a latency is uint8; networks read up to 254
 SHAPES = {1: "grey images (N, H, W)", 3: "colour images (N, H, W, 3)"}  # by the number of colours
 
 ENCODERS: dict[str, type["Encoder"]] = {}  # by name; a class that has a name registers when it is declared
@@ -70,8 +70,7 @@ class Encoder(Declared):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.time_steps not in range(1, MAX_TIME_STEPS + 1):
-            raise InputError(f"time_steps must be a whole number from 1 to {MAX_TIME_STEPS}, not {self.time_steps!r}")
+        check_time_steps(self.time_steps, 255)  # of a map uint8; networks read up to 254
         if self.colours not in (0, *SHAPES):
             raise InputError(f"colours must be 1 (grey) or 3 (red, green, blue), not {self.colours!r}")
 
