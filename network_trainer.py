@@ -70,11 +70,9 @@ class LatencyDataset:
     def __len__(self):
         return len(self.labels)
 
-    def select(self, phase: Phase) -> torch.Tensor:
-        """Return the indices of the images that a phase learns from, int64."""
-        if phase.needs_labels and self.labelled is not None:
-            return self.labelled
-        return torch.arange(len(self))
+    def select(self, phase: Phase) -> torch.Tensor | None:
+        """Return the indices of the images that a phase learns from, int64; None: all images."""
+        return self.labelled if phase.needs_labels else None
 
     def read(
         self, phase: Phase, name: str, chosen: torch.Tensor, rng: np.random.Generator
@@ -85,7 +83,8 @@ class LatencyDataset:
         chosen: int64 (n,), positions in the indices that ``select`` returns. Returns the spike times, uint8
         (n, C, H, W), and int64 (n,).
         """
-        places = self.select(phase)[chosen]
+        indices = self.select(phase)
+        places = chosen if indices is None else indices[chosen]
         labels = self.labels[places]
         maps = self.maps[name]
         if phase.needs_labels and self.copies:
@@ -499,7 +498,8 @@ class NetworkTrainer(StageGraph):
 
                 title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
                 seeds = seed, number, progress.epoch
-                images = len(train.select(phase))
+                indices = train.select(phase)
+                images = len(train if indices is None else indices)
                 order = np.random.default_rng(seeds).permutation(images)
                 batches = torch.from_numpy(order).split(batch_size)
                 while progress.batch < len(batches):
