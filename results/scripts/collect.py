@@ -58,6 +58,7 @@ LABELLED = {
     "mnist": ("MNIST", 55_000),
     "fashion-mnist": ("Fashion-MNIST", 55_000),
     "kannada": ("Kannada-MNIST", 6400),
+    "cifar": ("CIFAR-10", 45_000),
 }
 QUOTED_DATA = "MNIST", "Fashion-MNIST", "CIFAR-10"
 SCRIPT = "SpykeTorch's script of `mozafari2018`"  # in quoted.csv
@@ -283,8 +284,9 @@ def read_quoted(quantity: str) -> list[dict[str, str]]:
 
 def read_few() -> dict[tuple[str, str], str]:
     """Return {(data, number of images): accuracy in %} of others whose features learn from few images."""
-    rows = read_quoted(learning_page.FEW)
-    return {(row["data"].lower(), row["training images"].replace(",", "")): row["value"] for row in rows}
+    names = {title: data for data, (title, _) in LABELLED.items()}
+    rows = [row for row in read_quoted(learning_page.FEW) if row["data"] in names]
+    return {(names[row["data"]], row["training images"].replace(",", "")): row["value"] for row in rows}
 
 
 def make_quoted_table() -> str:

@@ -216,8 +216,8 @@ def draw_labels(path: Path, sizes: dict[str, tuple[str, int]]) -> None:
     marks = dict(zip(learning_page.PIXELS, "vs^d", strict=True))
     found = learning_page.read_labels()
     with style.context(["default", STYLE]):
-        figure = Figure(figsize=(13, 4.8 * -(-len(sizes) // 3)), layout="constrained")
-        for axes, (data, (title, total)) in zip(figure.subplots(1, len(sizes)).flat, sizes.items(), strict=True):
+        figure = Figure(figsize=(13, 9.5), layout="constrained")
+        for axes, (data, (title, total)) in zip(figure.subplots(2, 2).flat, sizes.items(), strict=True):
             counts = {
                 total if count == learning_page.ALL else int(count): kinds for count, kinds in found[data].items()
             }
