@@ -23,6 +23,8 @@ for seed in 0 1 2; do
     run "kheradpisheh2018-seed$seed" --model kheradpisheh2018 "${seeded[@]}"
     run "mozafari2018_margin-seed$seed" --model mozafari2018_margin "${seeded[@]}"
 done
+# all 60,000 images, as the script and the paper
+run mozafari2018-680-epochs-60000-images --model mozafari2018 --epochs 2 4 680 --val-split 0
 run deepr2024-no-warm-up --model deepr2024 --epochs 2 4 0 12
 # without moved copies, the validation images chose other settings
 plain=(--augment none --epochs 2 4 4 2 30
