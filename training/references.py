@@ -26,6 +26,7 @@ from utils import write_json
 PIXELS = {"C": 0.1, "max_iter": 300}  # the logistic regression on the pixels
 MAX_IMAGES = 5000  # of a split for these classifiers
 MAX_VALUES = 4_000_000  # of the pixels of these images
+COARSE = 0.05  # difference of two accuracies that validation images should distinguish
 CONTROL = "control2026"
 CONTROL_EPOCHS = 10
 CONTROL_DECAY = 0.7  # of its rate in each epoch; the defaults are for five times as many epochs
@@ -56,6 +57,7 @@ def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> It
         text += f"; the network reaches {network}, {_compare(network, best, 'both', 'the better of them')}"
         if network.fraction < best.fraction:
             text += _advise(plan, network)
+        text += _advise_more_images(plan, network, best)
     yield text
 
 
@@ -114,6 +116,15 @@ def _advise(plan: Plan, network: Accuracy) -> str:
     if plan.data.set.colours == 1 and model.name != GREY_MODEL:
         return f"; try --model {GREY_MODEL}"
     return ""
+
+
+def _advise_more_images(plan: Plan, network: Accuracy, best: Accuracy) -> str:
+    """Return the advice to hold out more images, if they are so few that a large difference may be chance; or ""."""
+    noise = network.compute_noise(best)
+    is_drawn = plan.settings.val_split is None and not plan.data.set.val_count and len(plan.data.splits["validation"])
+    if not is_drawn or abs(network.fraction - best.fraction) > noise or noise <= COARSE:
+        return ""
+    return f"; with so few images, differences up to {100 * noise:.1f} points may be chance: try --val-split 0.25"
 
 
 def choose_images(plan: Plan) -> tuple[str, list[Split]]:

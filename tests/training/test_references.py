@@ -41,10 +41,31 @@ def test_a_network_is_compared_with_the_better_classifier(model, network, expect
     measured = {"accuracies": {"one": 0.7, "other": 0.75}, "split": "validation", "count": 400, "trained": 9}
     monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
     evaluation = SimpleNamespace(accuracy=Accuracy(network / 400, 400))
-    plan = make_plan(f"--model {model}")
+    plan = make_plan(f"--model {model} --val-split 12")
     (text,) = references.compare_with_pixels(plan, {"validation.best": evaluation})
     assert text.endswith(f", {expected}")
     assert re.search(r"one 70\.00 ± 2\.28 %, other 75\.00 ± 2\.16 % of 400 validation", text)
+
+
+@pytest.mark.parametrize(
+    ("words", "network", "count", "expected"),
+    [
+        # By hand: 10 of 12 count as 12 of 16 with the error 0.1083, so both as 2 · sqrt(2) · 0.1083 = 0.3062
+        ("", 10, 12, "; with so few images, differences up to 30.6 points may be chance: try --val-split 0.25"),
+        ("--val-split 12", 10, 12, ""),
+        ("", 1, 12, ""),  # less, and not by chance
+        ("", 1000, 1200, ""),  # 3.0 points
+    ],
+)
+def test_few_validation_images_are_named(words, network, count, expected, monkeypatch):
+    measured = {"accuracies": {"one": 10 / 12}, "split": "validation", "count": count, "trained": 9}
+    monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
+    evaluation = SimpleNamespace(accuracy=Accuracy(network / count, count))
+    (text,) = references.compare_with_pixels(
+        make_plan(f"--model multiscale2026 {words}"), {"validation.best": evaluation}
+    )
+    assert ("val-split" in text) == bool(expected)
+    assert text.endswith(f"the better of them{expected}")
 
 
 def test_a_network_without_decisions_is_not_compared():
