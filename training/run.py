@@ -73,7 +73,8 @@ class Run:
         self.plan = plan = start.plan
         self.folder = folder
         self.progress = start.progress
-        self.notes = (*plan.data.set.notes, *start.notes, *advise_few_labels(plan))
+        advice = () if is_resumed else advise_few_labels(plan)
+        self.notes = (*plan.data.set.notes, *start.notes, *advice)
         self.shared = shared
         self.is_resumed = is_resumed
         self.phases = plan.phases

@@ -163,11 +163,15 @@ def test_a_sweep_takes_several_numbers_of_labels():
         ("mozafari2018 --labels 20 --augment copies=2 turn=5", ""),  # its rates do not decay
     ],
 )
-def test_few_labels_and_moved_copies_need_more_epochs(flags, advice, tmp_path, undrawn, capsys):
-    """Two batches in an epoch, so 100 epochs are 200 batches."""
+def test_few_labels_and_moved_copies_need_more_epochs(flags, advice, tmp_path, undrawn, stop_after, capsys):
+    """Two batches in an epoch, so 100 epochs are 200 batches. A run that is resumed is not advised again."""
     epochs = "3" if flags.startswith("control") else "1 1 3"
     words = f"--dataset {FEW_DIGITS} --threads 1 --batch-size 10 --no-test --epochs {epochs} --model {flags}"
-    assert start(words, tmp_path) == 0
+    stop_after(3)
+    assert start(words, tmp_path) == 130
     _, found, after = capsys.readouterr().out.partition("more epochs and a slower decay may be better: ")
     assert bool(found) == bool(advice)
     assert after.startswith(advice)
+    stop_after(None)
+    assert train.main(["--resume", str(only_run(tmp_path))]) == 0
+    assert "slower decay" not in capsys.readouterr().out
