@@ -7,6 +7,7 @@ prints how many weights of each STDP layer of the networks in ``results/checkpoi
 
 import csv
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,9 @@ from scipy.stats import t
 TABLE = Path(__file__).resolve().parent.parent / "learning.tsv"
 CONTROLS = TABLE.parent / "controls.tsv"
 CONTROLLED = "imprinted", "random", "patch", "ones", "none"  # what a network has in place of its learned features
-CONTROL_COLUMNS = "data", "network", "copies", "STDP, % (seeds)", *(f"− {kind}" for kind in CONTROLLED)
+CONTROL_COLUMNS = "data", "network", "copies", "images", "STDP, % (seeds)", *(f"− {kind}" for kind in CONTROLLED)
+CONTROL = "control2026"
+PARTS = {"best": "validation", "test": "test"}  # columns of controls.tsv: the best epoch, and the last one
 KINDS = "STDP", "imprinted", "random"
 LABELS = TABLE.parent / "labels.tsv"
 ALL = "all"
@@ -90,27 +93,36 @@ def make_table() -> list[tuple[str, ...]]:
 
 
 def read_controls() -> dict[tuple[str, ...], dict[str, dict[str, float]]]:
-    """Return {(data, network, copies): {kind of features: {seed: accuracy of the best epoch}}} of ``controls.tsv``."""
+    """Return {(data, network, copies, images): {kind of features: {seed: accuracy}}} of ``controls.tsv``.
+
+    The kind "none" is that of control2026 with the same copies.
+    """
     found = {}
     with open(CONTROLS, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file, delimiter="\t"):
-            key = row["data"], row["network"], row["copies"]
-            found.setdefault(key, {}).setdefault(row["features"], {})[row["seed"]] = float(row["best"])
+            for column, images in PARTS.items():
+                if row[column]:
+                    kinds = found.setdefault((row["data"], row["network"], row["copies"], images), {})
+                    kinds.setdefault(row["features"], {})[row["seed"]] = float(row[column])
+    none = {key: found.pop(key) for key in list(found) if key[1] == CONTROL}
+    for (data, _, *rest), kinds in found.items():
+        kinds.update(none.get((data, CONTROL, *rest), {}))
     return found
 
 
 def make_control_table() -> list[tuple[str, ...]]:
     """Return the rows of the table of the networks that learned from all training images, with numbers of seeds."""
     rows = []
-    for key, kinds in read_controls().items():
+    for (data, network, copies, images), kinds in read_controls().items():
         learned = kinds["STDP"]
         cells = [f"{statistics.mean(learned.values()):.2f} ({len(learned)})"]
         for kind in CONTROLLED:
             differences = subtract(learned, kinds.get(kind, {}))
             count = f" ({len(differences)})" if differences else ""
             cells.append(format_difference(differences) + count)
-        rows.append((*key, *cells))
-    return rows
+        number = "none" if copies == "none" else re.match(r"copies=(\d+)", copies)[1]
+        rows.append((data, network, number, images, *cells))
+    return sorted(rows, key=lambda row: row[1])
 
 
 def read_labels() -> dict[str, dict[str, dict[str, dict[str, float]]]]:
