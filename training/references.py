@@ -27,6 +27,7 @@ PIXELS = {"C": 0.1, "max_iter": 300}  # the logistic regression on the pixels
 MAX_IMAGES = 5000  # of a split for these classifiers
 MAX_VALUES = 4_000_000  # of the pixels of these images
 COARSE = 0.05  # difference of two accuracies that validation images should distinguish
+HELD_OUT = 0.25  # of the training images, if those that the program draws do not distinguish it
 CONTROL = "control2026"
 CONTROL_EPOCHS = 10
 CONTROL_DECAY = 0.7  # of its rate in each epoch; the defaults are for five times as many epochs
@@ -119,12 +120,18 @@ def _advise(plan: Plan, network: Accuracy) -> str:
 
 
 def _advise_more_images(plan: Plan, network: Accuracy, best: Accuracy) -> str:
-    """Return the advice to hold out more images, if they are so few that a large difference may be chance; or ""."""
+    """Return the advice to hold out more images, if they are so few that a large difference may be chance; or "".
+
+    There is none if ``--val-split`` does not add images that are scored.
+    """
+    data = plan.data
     noise = network.compute_noise(best)
-    is_drawn = plan.settings.val_split is None and not plan.data.set.val_count and len(plan.data.splits["validation"])
-    if not is_drawn or abs(network.fraction - best.fraction) > noise or noise <= COARSE:
+    if abs(network.fraction - best.fraction) > noise or noise <= COARSE:
         return ""
-    return f"; with so few images, differences up to {100 * noise:.1f} points may be chance: try --val-split 0.25"
+    is_drawn = plan.settings.val_split is None and not data.set.val_count
+    if not is_drawn or not best.count == len(data.splits["validation"]) < HELD_OUT * len(data.set.train_labels):
+        return ""
+    return f"; with so few images, differences up to {100 * noise:.1f} points may be chance: try --val-split {HELD_OUT}"
 
 
 def choose_images(plan: Plan) -> tuple[str, list[Split]]:
