@@ -332,29 +332,35 @@ def make_first_table() -> str:
         network = f"[`{name.removesuffix(ALONE)}`](results/{row['log']}): {text}"
         rows.append((network, row["seeds"], row["test accuracy"], row["time"]))
         if name == REPRODUCED:
-            rows += make_like_rows(row["test, last epoch, %"])
+            rows += make_paper_rows(row["test, last epoch, %"])
     return to_markdown(("on MNIST", "seeds", "test accuracy", "training"), rows)
 
 
-def make_like_rows(last: str) -> list[tuple[str, ...]]:
+def make_paper_rows(last: str) -> list[tuple[str, ...]]:
     """Return the README's rows that compare mozafari2018 with its paper and with SpykeTorch's script.
 
     last: its own accuracy after the last epoch, as in the logs of the script.
     """
-    whole = get_accuracies(json.loads(WHOLE.read_text(encoding="utf-8")))["last"]
     log = WHOLE.with_suffix(".log")
+    whole = get_accuracies(json.loads(WHOLE.read_text(encoding="utf-8")))["last"]
     measured = read_times(log)
-    minutes = f"{format_time(measured.wall)}, {shorten(measured.model)}"
     (paper,) = (row["value"] for row in read_quoted("accuracy, %") if row["network"].startswith(PAPER))
     script = [row["value"] for row in read_quoted("accuracy, %") if row["network"] == SCRIPT]
     hours = [float(row["value"]) for row in read_quoted("680 epochs, h")]
-    link = log.relative_to(HERE.parent)
-    text = "… SpykeTorch's script, 60,000 images, last epoch ([quoted][a], [quoted][b])"
-    times = f"{min(hours):g} h to {max(hours):g} h, other machines"
     return [
-        (f"… last epoch; [from all 60,000 images]({link})", "3; 1", f"{last}; {whole:.2f} %", minutes),
+        (
+            f"… last epoch; [from all 60,000 images]({log.relative_to(HERE.parent)})",
+            "3; 1",
+            f"{last}; {whole:.2f} %",
+            f"{format_time(measured.wall)}, {shorten(measured.model)}",
+        ),
         ("… the paper ([quoted](https://arxiv.org/abs/1804.00227)), another program", "–", f"{paper} %", "–"),
-        (text, "–", f"{', '.join(script)} %", times),
+        (
+            "… SpykeTorch's script, 60,000 images, last epoch ([quoted][a], [quoted][b])",
+            "–",
+            f"{', '.join(script)} %",
+            f"{min(hours):g} h to {max(hours):g} h, other machines",
+        ),
     ]
 
 
