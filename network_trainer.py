@@ -137,10 +137,6 @@ class Progress:
     seconds: float = 0.0
     phase_seconds: dict[str, float] = field(default_factory=dict)
 
-    def take(self, other: "Progress") -> None:
-        """Become equal to another progress."""
-        vars(self).update(vars(other))
-
     def add(self, learned: Learned, layers: dict[str, Layer]) -> None:
         """Add what a batch has learned. ``layers``: {label: layer} of the phase."""
         if learned.outcome:
@@ -454,10 +450,9 @@ class NetworkTrainer(StageGraph):
         """Train phase by phase, and yield a step after each piece of work.
 
         At each yield, the progress and the network are complete: if they are saved and loaded, the training continues
-        with bit-identical results. At a ``PhaseStep``, the caller may load the network and the progress of another
-        run that has trained the phase (``Progress.take``); the next phase follows then. Stages below those that learn
-        do not change. Their maps are computed once for each phase, and replace the maps in ``train`` and
-        ``validation``. After the last step the network has the weights of the last epoch.
+        with bit-identical results. Stages below those that learn do not change. Their maps are computed once for each
+        phase, and replace the maps in ``train`` and ``validation``. After the last step the network has the weights of
+        the last epoch.
 
         Args:
             train, validation: data sets; ``validation`` may be None. Phases with labels learn from ``train.labelled``.
@@ -491,8 +486,6 @@ class NetworkTrainer(StageGraph):
                     continue
                 if phase is not prepared:
                     yield PhaseStep(phase)
-                    if progress.phase > number:  # the caller has taken it over from another run
-                        continue
                     yield from self._prepare(phase, train, validation, copies)
                     prepared = phase
 

@@ -1,8 +1,8 @@
 """Train all combinations of networks, data sets, settings and seeds, and report on them: ``python sweep.py --help``.
 
 Each run is ``train.py`` in its own process and in its own folder, whose name contains the combination. Therefore the
-same command continues a sweep that was stopped. Phases without labels that several runs share are trained once: each
-run looks for them in the folder ``phases`` (``train.py --shared-phases``), and saves there what it has trained.
+same command continues a sweep that was stopped. A run takes over the phases without labels that another run of the
+sweep has finished and that are the same (``train.py --continue-from``).
 """
 
 import sys
@@ -33,8 +33,8 @@ from tqdm import tqdm
 
 from imagesets import DataSet
 from models import model_class
-from report.run_folder import RunFolder, find_checkpoint
-from report.sweep_report import is_run, read_run, write_sweep_report
+from report.run_folder import RunFolder, find_checkpoint, is_run
+from report.sweep_report import read_run, write_sweep_report
 from training.identity import PhaseKey
 from training.initial import initialize_from
 from training.log import RunLog
@@ -246,10 +246,11 @@ def is_locked(folder: Path) -> bool:
 
 def write_commands(run: PlannedRun, settings: SweepSettings) -> tuple[list[str], list[str]]:
     """Return the command that starts a run, and the command that resumes it."""
-    phases = Path(settings.output).resolve() / "phases"
-    program = [sys.executable, str(ROOT / "train.py")]
-    more = ["--threads", str(settings.threads), "--shared-phases", str(phases)]
-    return [*program, *run.words, *more], [*program, *run.folder.resume_words, *more]
+    program = [sys.executable, str(ROOT / "train.py"), "--threads", str(settings.threads)]
+    start = [*program, *run.words]
+    if not any(run.settings.select(EPOCH_FILES).values()):  # which another run has not written
+        start += ["--continue-from", str(run.folder.path.parent)]
+    return start, [*program, *run.folder.resume_words]
 
 
 def sweep(settings: SweepSettings) -> int:

@@ -22,7 +22,7 @@ from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
 from training.checkpoint import load_run
 from training.identity import compare_backends, compare_code
-from training.initial import Start, begin, continue_last_phase, share_phases
+from training.initial import Start, begin, continue_last_phase
 from training.plan import Plan, describe, load_data, prepare_machine, resolve
 from training.run import Run
 from training.settings import TrainSettings, apply_changes, is_longer, to_text
@@ -59,7 +59,6 @@ def train(settings: TrainSettings) -> None:
     model_class(settings.model)  # an unknown name is refused before the data are read
     start = begin(Plan.new(settings, load_data(settings), device))
     plan = start.plan
-    shared = share_phases(plan)
     name = f"{plan.model.name}-{to_folder_name(plan.data.set.name)}-seed{settings.seed}"
     if settings.dry_run:
         name += "-dry"
@@ -67,7 +66,7 @@ def train(settings: TrainSettings) -> None:
         (folder / "checkpoints").mkdir()
         record = {"command_line": settings.command_line, "flags": plan.settings.to_dict(), **start.record.origin}
         write_start(folder, record, plan.summary)
-        run = Run(start, folder, shared)
+        run = Run(start, folder)
         run.save()
         run.folder = put_in_place(folder)  # from now on, the run can be resumed
         with offer_resume(run.folder):
@@ -115,7 +114,6 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     plan = Plan.resumed(checkpoint, resumed)
     if is_extended and was_trained:
         continue_last_phase(folder, plan, progress)
-    shared = share_phases(plan)
     with offer_resume(folder.path):
         if is_extended:
             folder.lengthen(resumed.epochs)
@@ -123,7 +121,7 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
             temporary.unlink()
         notes = compare_code(folder.path, checkpoint.run.code) + compare_backends(before, plan.settings)
         start = Start(plan, progress, checkpoint.run, notes)
-        run = Run(start, folder.path, shared, is_resumed=True)
+        run = Run(start, folder.path, is_resumed=True)
         learn(run)
         run.finish()
 

@@ -43,17 +43,21 @@ class RunFolder:
         return to_epochs(flags.get("epochs")) if isinstance(flags, dict) else None
 
     @property
+    def header(self) -> dict[str, Any]:
+        """The content of the last checkpoint without its tensors, in the format of this version: {} if it is missing."""
+        with suppress(OSError, ValueError, LookupError, TypeError, SafetensorError):
+            with safe_open(self.last, "numpy") as file:
+                return lift(json.loads(file.metadata()["checkpoint"]), self.last)
+        return {}
+
+    @property
     def code(self) -> dict[str, str | None]:
         """The versions of the code that have trained the run, {SHA-256: commit}, in its last checkpoint.
 
         Of an older run, only the commit in args.json is known: {"": commit}.
         """
-        with suppress(OSError, ValueError, LookupError, TypeError, SafetensorError):
-            with safe_open(self.last, "numpy") as file:  # without its tensors
-                record = json.loads(file.metadata()["checkpoint"])
-            if code := record["run"]["code"]:
-                return code
-        return {"": self.args.get("git_commit")}
+        run = self.header.get("run", {})
+        return run.get("code") or {"": self.args.get("git_commit")}
 
     @property
     def is_finished(self) -> bool:
@@ -79,6 +83,11 @@ class RunFolder:
             raise InputError(f"{self.path / 'args.json'} is missing or damaged; nothing was changed")
         record["flags"]["epochs"] = epochs
         write_json(self.path / "args.json", record)
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether train.py created the folder, even if the run is damaged. An evaluation is not a run."""
+    return (folder / "checkpoints").is_dir()
 
 
 def write_start(folder: Path, record: dict[str, Any], summary: str) -> None:

@@ -76,11 +76,6 @@ class SweptRun:
 Groups = dict[tuple[str, str, str], list[SweptRun]]  # {(network, data set, setting): runs}
 
 
-def is_run(folder: Path) -> bool:
-    """Return whether train.py created the folder, even if the run is damaged. An evaluation is not a run."""
-    return (folder / "checkpoints").is_dir()
-
-
 def read_run(folder: Path) -> SweptRun:
     """Read a run's folder. The record has a ``damage`` if args.json or metrics.csv is not as train.py writes it."""
     run = RunFolder(folder)

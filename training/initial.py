@@ -1,13 +1,12 @@
 """Where a run begins: in new weights, in trained weights (``--init-from``), or after phases of another run.
 
-Phases of another run are taken over if their keys are equal (``training/identity.py``): those of a named run
-(``--continue-from``), and those in a folder in which several runs share their phases (``--shared-phases``).
+Phases of another run are taken over if their keys are equal (``training/identity.py``): those of a named run, or of the
+run in a folder that has finished most of them (``--continue-from``).
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,11 +18,11 @@ from engine.phases import find_stages
 from errors import InputError
 from imagesets.data_set import MAX_LISTED
 from network_trainer import NetworkTrainer, Progress, has_labels
-from report.run_folder import RunFolder, find_checkpoint, find_run
+from report.run_folder import RunFolder, find_checkpoint, find_run, is_run
 from training.checkpoint import Checkpoint, RunRecord, load_checkpoint, load_run, rebuild_network
 from training.identity import PhaseKey, compare_code, count_equal, digest_core, make_keys
 from training.plan import Data, Plan
-from training.settings import EPOCH_FILES, TrainSettings
+from training.settings import TrainSettings
 
 
 class Start(NamedTuple):
@@ -59,8 +58,8 @@ def begin(plan: Plan) -> Start:
     elif encoder.fitted:
         encoder = encoder.with_state(encoder.fit(plan.data.set.train_images[plan.data.splits["train"]]))
     plan = replace(plan, encoder=encoder)
-    if settings.continue_from:
-        path = RunFolder(find_run(settings.continue_from, settings.output)).last
+    path = find_source(plan)
+    if path:
         checkpoint, count = find_equal_phases(path, plan)
         names = [phase.name for phase in plan.model.phases[:count]]
         progress = take_over(checkpoint, plan.model, count)
@@ -170,6 +169,34 @@ def _validation_notes(path: Path, run: RunRecord, data: Data) -> list[str]:
 # Phases of another run
 
 
+def find_source(plan: Plan) -> Path | None:
+    """Return the last checkpoint of the run that ``--continue-from`` names. None: no run.
+
+    In a folder of runs, it is that of the run that has finished most phases of the plan, with the code of this version.
+    """
+    if plan.settings.continue_from is None:
+        return None
+    place = find_run(plan.settings.continue_from, plan.settings.output)
+    if not place.is_dir() or is_run(place):
+        return RunFolder(place).last
+    counts = {run.last: count_shared(run.header, plan) for run in map(RunFolder, sorted(place.iterdir()))}
+    best = max(counts, key=counts.get, default=None)
+    return best if counts.get(best) else None
+
+
+def count_shared(header: dict, plan: Plan) -> int:
+    """Return how many phases a run with this ``RunFolder.header`` has finished that are the first of the plan.
+
+    They are 0 if other code has trained it.
+    """
+    run = header.get("run", {})
+    if run.get("code", {}).keys() != {digest_core()}:
+        return 0
+    progress = header["progress"]
+    place = Progress(progress["phase"], progress["epoch"], progress["batch"])
+    return count_finished(place, plan.keys, [PhaseKey(**key) for key in run["phases"]])
+
+
 def find_equal_phases(path: Path, plan: Plan) -> tuple[Checkpoint, int]:
     """Return the last checkpoint of a run, and how many of its phases are equal to the first phases of the plan.
 
@@ -239,43 +266,3 @@ def take_over(checkpoint: Checkpoint, model: NetworkTrainer, count: int) -> Prog
     seconds = {name: value for name, value in progress.phase_seconds.items() if name in names}
     history = [row for row in progress.history if row["phase"] in names and not has_labels(row)]
     return Progress(phase=count, history=history, phase_seconds=seconds)
-
-
-def share_phases(plan: Plan) -> list[Path]:
-    """Return the places of the plan's phases in the folder ``--shared-phases``.
-
-    Phases are not shared if the run writes files after each epoch, or if it begins with the weights of another run.
-    Raises InputError if there cannot be such a folder.
-    """
-    settings = plan.settings
-    if settings.shared_phases is None or settings.init_from or any(settings.select(EPOCH_FILES).values()):
-        return []
-    try:
-        Path(settings.shared_phases).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        settings.refuse("shared_phases", f"cannot be the folder {settings.shared_phases}: {error.strerror}")
-    return find_shared(settings.shared_phases, plan.keys)
-
-
-def find_shared(folder: str | Path, keys: Sequence[PhaseKey]) -> list[Path]:
-    """Return the places of the first phases without labels in a folder of phases that several runs share.
-
-    The name of a place is the SHA-256 of the code and of the key of the phase.
-    """
-    places = []
-    for key in takewhile(lambda key: not key.needs_labels, keys):
-        name = hashlib.sha256(f"{digest_core()} {key.digest}".encode())
-        places.append(Path(folder) / name.hexdigest())
-    return places
-
-
-def load_shared(path: Path, plan: Plan, number: int) -> Progress:
-    """Take over the phases up to ``number`` from the file of a shared phase. Returns the progress after them.
-
-    Raises InputError if the file is damaged, or if it contains other phases or phases that other code has trained.
-    """
-    checkpoint = load_run(path)
-    count = count_finished(checkpoint.progress, plan.keys, read_keys(checkpoint, plan))
-    if count <= number or checkpoint.run.code.keys() != {digest_core()}:
-        raise InputError(f"{path} contains other phases")
-    return take_over(checkpoint, plan.model, number + 1)

@@ -1,10 +1,8 @@
 """The references of a run on other data than MNIST, on the same images: two classifiers on pixels, and no features."""
 
-import hashlib
 import math
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +17,7 @@ from models.control2026 import LEVELS
 from network_trainer import LatencyDataset
 from report.diagnosis import is_near_chance
 from report.evaluation import Accuracy, Evaluation
-from report.run_folder import read_record
 from training.plan import Plan, Split
-from utils import write_json
 
 PIXELS = {"C": 0.1, "max_iter": 300}  # the logistic regression on the pixels
 MAX_IMAGES = 5000  # of a split for these classifiers
@@ -153,21 +149,11 @@ def measure_pixels(plan: Plan) -> dict[str, Any]:
     """Classify the pixels of evenly spaced images of a split by the nearest neighbour and by a linear classifier.
 
     The nearest neighbour is the training image with the smallest Euclidean distance. The linear classifier is a
-    logistic regression. The runs of a sweep with the same splits measure them once.
+    logistic regression.
 
     Returns {"accuracies": {name: fraction}, "split", "count" (the images), "trained" (the training images)}; {} if the
     training images are of one class.
     """
-    data = plan.data
-    digest = hashlib.sha256(data.set.fingerprint.encode())
-    for chosen in data.splits.values():
-        digest.update(chosen)
-    if data.labelled is not None:
-        digest.update(data.labelled)
-    shared = plan.settings.shared_phases
-    path = Path(shared or ".") / f"references-{digest.hexdigest()}.json"
-    if shared and (measured := read_record(path)):  # a damaged file is replaced
-        return measured
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
@@ -185,8 +171,4 @@ def measure_pixels(plan: Plan) -> dict[str, Any]:
         accuracies["nearest neighbour"] = nearest.score(np.float64(scored), classes)
         linear = LogisticRegression(**PIXELS).fit(np.float32(pixels / 255), labels)
         accuracies["linear classifier"] = linear.score(np.float32(scored / 255), classes)
-    measured = {"accuracies": accuracies, "split": split, "count": len(classes), "trained": len(labels)}
-    if shared:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, measured)
-    return measured
+    return {"accuracies": accuracies, "split": split, "count": len(classes), "trained": len(labels)}

@@ -6,7 +6,7 @@ The loop is ``learn`` in train.py.
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from engine.decision import Outcome
 from engine.graph import LatencyMap
 from engine.phases import Phase
 from engine.stages import INPUT
-from errors import InputError
 from imagesets.augmentation import MovedCopies
 from imagesets.pictures import find_border
 from network_trainer import BatchStep, ChunkStep, EpochStep, LatencyDataset, PhaseStep, Step, ValidationStep
@@ -35,18 +34,16 @@ from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import restore_state, save_checkpoint
 from training.identity import describe_code
-from training.initial import Start, load_shared
+from training.initial import Start
 from training.log import RunLog, estimate_left
 from training.plan import advise_few_labels, count_neurons
 from training.readout import read_features
 from training.references import compare_with_control, compare_with_pixels
 from training.stopping import Stopped, StopRequest, handle_signals
 from training.testing import report_test
-from utils import describe_environment, get_peak_memory, try_lock, unlock, write_json
+from utils import describe_environment, get_peak_memory, write_json
 
 PAGE_EVERY = 10.0  # seconds between two pages of a run that trains
-WAIT = 0.5  # seconds between two looks at a phase that another run trains
-SHARED_FILE = "phase.safetensors"
 NO_SCORES = "no stage of this network decides; see its convergence, figures and activation maps"
 
 
@@ -60,8 +57,6 @@ class Run:
     Args:
         start: what is trained and written, and where the training begins.
         folder: the folder of the run, which exists.
-        shared: a folder for each of the first phases, which several runs share: the run takes over the phases that are
-            in their folders. It trains the others, and saves them there.
         is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
 
     Attributes:
@@ -69,17 +64,15 @@ class Run:
         validation: the encoded validation images, or None.
     """
 
-    def __init__(self, start: Start, folder: Path, shared: Sequence[Path] = (), is_resumed: bool = False):
+    def __init__(self, start: Start, folder: Path, is_resumed: bool = False):
         self.plan = plan = start.plan
         self.folder = folder
         self.progress = start.progress
         advice = () if is_resumed else advise_few_labels(plan)
         self.notes = (*plan.data.set.notes, *start.notes, *advice)
-        self.shared = shared
         self.is_resumed = is_resumed
         self.phases = plan.phases
         self.stop = StopRequest()
-        self.lock = ExitStack()  # of the shared phase that is trained
         self.saved_at = time.monotonic()
         self.shown_at = -math.inf
         data = plan.data.set
@@ -128,7 +121,10 @@ class Run:
             self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.settings.epochs, plan.settings.converge)
             if not self.is_resumed:
                 self.log_diagnosis(self.diagnosis.diagnose_border(self.about.border or 0.0))
-        with handle_signals(self.stop.note), self.lock:
+                taken = {row["phase"]: row for row in self.progress.history}  # from another run
+                for name, row in taken.items():
+                    self.diagnose(plan.model.phases[plan.model.find_phase(name)], row)
+        with handle_signals(self.stop.note):
             yield train, self.validation
 
     def record(self, step: Step) -> None:
@@ -139,7 +135,7 @@ class Run:
         match step:
             case PhaseStep():
                 self.log.close_bar()
-                self.begin_phase(step.phase)
+                self.announce(step.phase.name)
             case ChunkStep():
                 self.log.show(step.title, step.done, step.total)
             case BatchStep():
@@ -161,47 +157,6 @@ class Run:
             self.log.flush()  # what a checkpoint counts as done is on the disk before the checkpoint
             self.save()
         self.stop_if_asked()
-
-    def begin_phase(self, phase: Phase) -> None:
-        """Begin a phase. If runs share it (``--shared-phases``), take it over when no other run trains it any more."""
-        self.announce(phase.name)
-        number = self.progress.phase
-        if number >= len(self.shared):
-            return
-        folder = self.shared[number]
-        folder.mkdir(parents=True, exist_ok=True)
-        while (lock := try_lock(folder)) is None:
-            self.stop_if_asked()
-            time.sleep(WAIT)
-        self.lock.callback(unlock, lock)
-        if self.take_shared(folder / SHARED_FILE, phase):
-            self.lock.close()
-
-    def end_phase(self, phase: Phase) -> None:
-        """Log what is wrong after the last epoch of a phase. If runs share the phase, save it for them."""
-        self.diagnose(phase)
-        number = self.progress.phase
-        if number < len(self.shared):
-            ended = replace(self.progress, phase=number + 1, epoch=0)
-            save_checkpoint(self.shared[number] / SHARED_FILE, self.plan.model, self.plan.encoder, self.about, ended)
-            self.lock.close()
-
-    def take_shared(self, file: Path, phase: Phase) -> bool:
-        """Take over the current phase from a file. Returns whether the file is there, and contains this phase."""
-        if not file.exists():
-            return False
-        before = len(self.progress.history)
-        try:
-            self.progress.take(load_shared(file, self.plan, self.progress.phase))
-        except InputError as error:
-            self.log.info(f"{phase.name} is trained again: {error}")
-            file.unlink()  # it may be a link, which saving would refuse to replace
-            return False
-        self.log.info(f"{phase.name}: from {file}, with the seconds of that training")
-        self.log_history(before)
-        if len(self.progress.history) > before:
-            self.diagnose(phase)
-        return True
 
     def stop_if_asked(self) -> None:
         """Raise Stopped if a signal has requested it. The run is saved."""
@@ -232,7 +187,7 @@ class Run:
         if gave_up and not is_last:
             self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
         if is_last or gave_up:
-            self.end_phase(phase)
+            self.diagnose(phase, row)
         if settings.figures and time.monotonic() - self.shown_at >= PAGE_EVERY:
             title = f"{self.plan.title}, epoch {row['epoch']} of {phase.name}"
             self.log.write(PAGE, partial(write_training_page, self.folder, model, encoder, title))
@@ -245,10 +200,10 @@ class Run:
         """Log, before the next compilation, what it is for."""
         announcements[:] = [lambda: self.log.info(f"compiling the kernels of {what}, at the first start only")]
 
-    def diagnose(self, phase: Phase) -> None:
-        """Log what is wrong after the last epoch of a phase."""
+    def diagnose(self, phase: Phase, row: dict) -> None:
+        """Log what is wrong after a phase. ``row``: of its last epoch in the history."""
         if self.diagnosis:
-            self.log_diagnosis(self.diagnosis.diagnose(phase, self.progress.history[-1]))
+            self.log_diagnosis(self.diagnosis.diagnose(phase, row))
 
     def log_diagnosis(self, texts: Iterable[str]) -> None:
         """Log the texts of the diagnosis, and keep them for results.json."""

@@ -404,13 +404,10 @@ class TrainSettings(NetworkSettings):
         None, "RUN", "start with the weights and rates of a trained network, for all stages that fit"
     )
     continue_from: str | None = of_network(
-        None, "RUN", "take over the phases without labels that a run has finished and that are the same here", COMMAND
-    )
-
-    shared_phases: str | None = of_network(
         None,
-        "DIR",
-        "take over phases without labels from this folder; phases that are not there are trained and saved there",
+        "RUN",
+        "take over the phases without labels that a run has finished and that are the same here; of a folder of runs, "
+        "those of the run that has finished most of them, if there is one",
         COMMAND,
     )
 
@@ -577,8 +574,8 @@ class SweepSettings(Settings):
     """Train all combinations of networks, data sets, settings and seeds, several runs at a time, and report on them.
 
     All other flags of train.py (--ratio, --patience, …) apply to every run. Finished runs are skipped, and interrupted
-    runs are continued. Phases without labels that are the same in several runs are trained once, unless --tensorboard
-    or --map-every is used.
+    runs are continued. A run takes over the phases without labels that another run has finished and that are the same,
+    unless --tensorboard or --map-every is used.
     """
 
     program = "sweep.py"
@@ -645,8 +642,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
 
     Raises InputError for a change that would lead to other weights or other files.
     """
-    commands = {"until": settings.until, "shared_phases": settings.shared_phases}
-    ignored = {"resume", "config", "traceback", "output", *commands}
+    ignored = {"resume", "config", "traceback", "output", "until"}
     given = {name: getattr(settings, name) for name in settings.given - ignored}
     if "model" in given:
         given["model"] = model_class(given["model"]).name
@@ -659,7 +655,7 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
         if given[name] != before:
             change = f"{to_text(given[name])} would change the run, which has {to_text(before)}"
             settings.refuse(name, f"{change}; it is for a new run, with another --name")
-    return replace(saved, **commands, **{name: given[name] for name in given.keys() & free}), longer
+    return replace(saved, until=settings.until, **{name: given[name] for name in given.keys() & free}), longer
 
 
 def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:

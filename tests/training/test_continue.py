@@ -1,4 +1,4 @@
-"""Phases that are trained once for several runs: --until, --continue-from and --shared-phases; --init-from: weights."""
+"""Phases that are trained once for several runs: --until and --continue-from; --init-from: weights."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,13 +104,12 @@ def test_only_what_no_later_phase_has_trained_again_is_taken_over(tmp_path, lear
 
 
 def test_a_phase_before_a_skipped_phase_of_its_stage_is_taken_over(tmp_path, learned, undrawn):
-    """In deepr2024, s3 learns without labels; the phase with labels has no epochs. Also with --shared-phases."""
-    words = f"{SMALL} --model deepr2024 --epochs 1 1 1 0 --shared-phases {tmp_path / 'shared'}"
-    assert start(f"{words} --name first", tmp_path) == 0
+    """In deepr2024, s3 learns without labels; the phase with labels has no epochs. Also from a folder of runs."""
+    words = f"{SMALL} --model deepr2024 --epochs 1 1 1 0 --continue-from"
+    assert start(f"{words} {tmp_path} --name first", tmp_path) == 0
     assert learned == ["s1"] * 3 + ["s2"] * 3 + ["s3"] * 3
-    assert start(f"{words} --name second", tmp_path) == 0
-    words = f"{SMALL} --model deepr2024 --epochs 1 1 1 0 --continue-from {tmp_path / 'first'}"
-    assert start(f"{words} --name third", tmp_path) == 0
+    assert start(f"{words} {tmp_path} --name second", tmp_path) == 0
+    assert start(f"{words} {tmp_path / 'first'} --name third", tmp_path) == 0
     assert len(learned) == 9
     names = "first", "second", "third"
     states = [load_checkpoint(tmp_path / name / "checkpoints" / "last.safetensors").state for name in names]
@@ -133,40 +133,29 @@ def test_the_weights_of_init_from_are_compared_by_content(trained, learned, tmp_
     assert_refuses(train.main, f"{again} --init-from {source} --name third", "--init-from", capsys)
 
 
-def spoil(file, kind, whole):
-    """Put something else in the place of a shared phase."""
-    if kind == "damaged":
-        file.write_bytes(file.read_bytes()[:-1])
-    elif kind == "the best weights of a run":
-        file.write_bytes((whole / "checkpoints" / "best.safetensors").read_bytes())
-    elif kind == "a link":
-        file.rename(file.with_name("phase"))
-        file.symlink_to("phase")
-    else:
+def test_of_a_folder_of_runs_the_one_that_has_finished_most_is_taken(whole, learned, tmp_path, undrawn, capsys):
+    """Not one of other settings or other code, one without keys, or one whose files are damaged."""
+    words = f"{WORDS} --continue-from {tmp_path} --until s2 --name"
+    assert start(f"{WORDS} --until s1 --name less", tmp_path) == 0
+    assert start(f"{WORDS} --set s1.threshold=9 --until s2 --name other", tmp_path) == 0
+    for number, change in enumerate(({"code": {}}, {"phases": []})):
+        folder = Path(shutil.copytree(whole, tmp_path / f"changed{number}"))
+        file = folder / "checkpoints" / "last.safetensors"
         content = load_checkpoint(file)
-        run = replace(content.run, code={})
-        if kind == "another phase":
-            run = replace(content.run, phases=[replace(key, digest="0") for key in content.run.phases])
-        file.write_bytes(encode_checkpoint(replace(content, run=run)))
-
-
-KINDS = "damaged", "the best weights of a run", "a link", "another phase", "other code"
-
-
-@pytest.mark.parametrize("kind", slow_except(["damaged", "another phase"], KINDS))
-def test_a_shared_phase_that_is_another_one_is_trained_again(kind, whole, learned, tmp_path, undrawn):
-    """And replaced, but for a link, from which the phase is taken over if it is the right one."""
-    words = f"{WORDS} --until s1 --shared-phases {tmp_path / 'shared'} --name"
-    assert start(f"{words} first", tmp_path) == 0
-    (file,) = tmp_path.glob("shared/*/phase.safetensors")
-    state = load_checkpoint(file).state
-    spoil(file, kind, whole)
+        file.write_bytes(encode_checkpoint(replace(content, run=replace(content.run, **change))))
+    for number, text in enumerate((b"", b"12345678{}", b"\xff" * 100)):
+        (tmp_path / f"damaged{number}" / "checkpoints").mkdir(parents=True)
+        (tmp_path / f"damaged{number}" / "checkpoints" / "last.safetensors").write_bytes(text)
+    (tmp_path / "no run").mkdir()
     del learned[:]
+    assert start(f"{words} first", tmp_path) == 0
+    assert learned == ["s2"] * 6
     assert start(f"{words} second", tmp_path) == 0
-    assert learned == ["s1"] * (0 if kind == "a link" else 3)
-    assert same(load_checkpoint(tmp_path / "second" / "checkpoints" / "last.safetensors").state, state)
-    assert start(f"{words} third", tmp_path) == 0
-    assert len(learned) <= 3
+    assert len(learned) == 6
+    record = json.loads((tmp_path / "second" / "args.json").read_text())["continue_from"]
+    assert record == {"checkpoint": str(tmp_path / "first" / "checkpoints" / "last.safetensors"), "phases": ["s1", "s2"]}
+    assert start(f"--resume {tmp_path / 'second'}", tmp_path) == 0
+    assert same(outcome(tmp_path / "second"), outcome(whole))
 
 
 @pytest.mark.slow
@@ -182,7 +171,7 @@ def test_phases_of_other_code(tmp_path):
         subprocess.run([sys.executable, here / "train.py", *words], check=True)
         return (tmp_path / name / "log.txt").read_text()
 
-    shared = "--shared-phases", str(tmp_path / "shared")
+    shared = "--continue-from", str(tmp_path)
     run("first", *shared)
     assert "s1: from" in run("second", *shared)
     trainer = here / "network_trainer.py"

@@ -70,7 +70,7 @@ def test_phases_with_labels_learn_from_few_images_and_the_others_from_all(tmp_pa
 
 
 def test_runs_with_different_labels_share_their_phases_without_labels(tmp_path, learned, undrawn):
-    words = f"{WORDS} --shared-phases {tmp_path / 'shared'}"
+    words = f"{WORDS} --continue-from {tmp_path}"
     for number in (20, 30, 0.5):
         assert start(f"{words} --labels {number} --name labels{number}", tmp_path) == 0
     assert Counter({name: len(batches) for name, batches in learned.items()}) == {"s1": 3, "s2": 3, "s3": 2 + 2 + 4}

@@ -169,8 +169,6 @@ TRAIN = {  # what the line names: command lines
     "no checkpoint": [LIKE + "--continue-from nowhere", LIKE + "--continue-from {run}/checkpoints/last.safetensors"],
     "no finished phase": [LIKE + "--continue-from {bad}/new"],
     "--continue-from": ["--resume {run} --continue-from {run}"],
-    "--shared-phases": [NEW + "--shared-phases {bad}/text.png", NEW + "--shared-phases {bad}/text.png/deep/er",
-                        "--resume {run} --epochs 2 12 6 --shared-phases {bad}/text.png"],
     "s9": [NEW + "--until s9", NEW + "--save-features s9"], "s1, c1, s2, c2": [NEW + "--save-features s3"],
     "c3": [NEW + "--model deep2024 --until s2 --save-features c3"],
     # no decision from images that are held out
