@@ -15,8 +15,6 @@ from training.command import command_line, prepare_start, print_output
 if __name__ == "__main__":
     prepare_start()
 
-from dataclasses import replace
-
 from models import model_class  # first: it imports engine before torch, see engine/__init__.py
 from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
@@ -25,7 +23,7 @@ from training.identity import compare_backends, compare_code
 from training.initial import Start, begin, continue_last_phase
 from training.plan import Plan, describe, load_data, prepare_machine, resolve
 from training.run import Run
-from training.settings import TrainSettings, apply_changes, is_longer, to_text
+from training.settings import TrainSettings, apply_changes, to_text
 from training.stopping import Stopped, offer_resume
 from utils import claim_folder, find_temporaries, lock_folder, put_in_place, to_folder_name
 
@@ -100,10 +98,6 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     checkpoint = load_run(folder.last)
     progress = checkpoint.progress
     before = TrainSettings.from_dict(checkpoint.run.flags)
-    requested = folder.epochs
-    if "epochs" not in settings.given and requested and is_longer(requested, before.epochs):
-        # an earlier command has requested them, and was interrupted before it saved a checkpoint
-        settings = replace(settings, epochs=requested, given=settings.given | {"epochs"})
     resumed, is_extended = apply_changes(before, settings)
     was_trained = progress.phase == len(resumed.epochs)
     if was_trained and not is_extended and folder.is_finished:
@@ -115,13 +109,12 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     if is_extended and was_trained:
         continue_last_phase(folder, plan, progress)
     with offer_resume(folder.path):
-        if is_extended:
-            folder.lengthen(resumed.epochs)
         for temporary in find_temporaries(folder.path):
             temporary.unlink()
         notes = compare_code(folder.path, checkpoint.run.code) + compare_backends(before, plan.settings)
         start = Start(plan, progress, checkpoint.run, notes)
         run = Run(start, folder.path, is_resumed=True)
+        run.save()  # with these settings
         learn(run)
         run.finish()
 

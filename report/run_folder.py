@@ -37,14 +37,8 @@ class RunFolder:
         return record and lift(record, path)
 
     @property
-    def epochs(self) -> tuple[int, ...] | None:
-        """The number of epochs of each phase in args.json; None if it is damaged."""
-        flags = self.args.get("flags")
-        return to_epochs(flags.get("epochs")) if isinstance(flags, dict) else None
-
-    @property
     def header(self) -> dict[str, Any]:
-        """The content of the last checkpoint without its tensors, in the format of this version: {} if it is missing."""
+        """The content of the last checkpoint without its tensors, in the format of this version: {} if it is damaged."""
         with suppress(OSError, ValueError, LookupError, TypeError, SafetensorError):
             with safe_open(self.last, "numpy") as file:
                 return lift(json.loads(file.metadata()["checkpoint"]), self.last)
@@ -56,15 +50,20 @@ class RunFolder:
 
         Of an older run, only the commit in args.json is known: {"": commit}.
         """
-        run = self.header.get("run", {})
+        run = self.header.get("run") or {}
         return run.get("code") or {"": self.args.get("git_commit")}
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """The flags of train.py in the last checkpoint, or if it cannot be read in args.json: {} if both are damaged."""
+        flags = (self.header.get("run") or self.args).get("flags")
+        return flags if isinstance(flags, dict) else {}
 
     @property
     def is_finished(self) -> bool:
         """Whether all files of the run exist, and belong to its last epoch."""
-        results = lift_results(read_record(self.path / "results.json"))
-        tested = to_epochs(results.get("finished"))
-        return tested is not None and self.epochs in (None, tested)
+        finished = lift_results(read_record(self.path / "results.json")).get("finished")
+        return finished is not None and finished == self.flags.get("epochs", finished)
 
     @property
     def resume_words(self) -> list[str]:
@@ -75,14 +74,6 @@ class RunFolder:
     @property
     def resume_command(self) -> str:
         return f"python train.py {join_words(self.resume_words)}"
-
-    def lengthen(self, epochs: tuple[int, ...]) -> None:
-        """Save a larger number of epochs, so that the run is unfinished. Raises InputError for a damaged args.json."""
-        record = self.args
-        if self.epochs is None:
-            raise InputError(f"{self.path / 'args.json'} is missing or damaged; nothing was changed")
-        record["flags"]["epochs"] = epochs
-        write_json(self.path / "args.json", record)
 
 
 def is_run(folder: Path) -> bool:
@@ -132,10 +123,3 @@ def read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         return record if isinstance(record, dict) else {}
     return {}
-
-
-def to_epochs(values: Any) -> tuple[int, ...] | None:
-    """Return the numbers of epochs in a file as a tuple; None if they are missing or damaged."""
-    if isinstance(values, list) and values and all(isinstance(count, int) and count >= 0 for count in values):
-        return tuple(values)
-    return None

@@ -82,7 +82,7 @@ def read_run(folder: Path) -> SweptRun:
     record = SweptRun(run.path, is_finished=run.is_finished, code=run.code)
     name = "args.json"
     try:
-        record.flags = run.args["flags"]
+        record.flags = run.flags
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
         if record.is_finished:
             record.scores = _read_scores(read_record(run.path / "results.json"))

@@ -189,7 +189,7 @@ def count_shared(header: dict, plan: Plan) -> int:
 
     They are 0 if other code has trained it.
     """
-    run = header.get("run", {})
+    run = header.get("run") or {}
     if run.get("code", {}).keys() != {digest_core()}:
         return 0
     progress = header["progress"]

@@ -106,7 +106,6 @@ class Run:
         self.log.info_all(self.notes)
         if not self.is_resumed:
             self.log_history()
-        self.save()  # with these settings
         self.log.board.log_network(summarize(plan.model, *plan.model.image_size))
         self.announce("the encoder")
         start = time.perf_counter()

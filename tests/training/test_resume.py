@@ -160,7 +160,7 @@ def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbe
     assert start(f"{SMALL} --epochs {before}", tmp_path) == 0
     run = only_run(tmp_path)
     old = results(run)
-    with monkeypatch.context() as context:  # killed before the first checkpoint
+    with monkeypatch.context() as context:  # killed before the first batch
         context.setattr(train, "learn", Mock(side_effect=KeyboardInterrupt))
         assert start("--resume latest --epochs 1 1 2", tmp_path) == 130
     stop_after(1)
@@ -171,7 +171,6 @@ def test_a_finished_run_that_is_lengthened(before, tmp_path, undrawn, undisturbe
     assert_same(outcome(run), undisturbed(f"{SMALL} --epochs 1 1 2"))
     assert results(run)["test_reads"] == 2
     assert results(run)["flags"]["epochs"] == [1, 1, 2]
-    assert json.loads((run / "args.json").read_text())["flags"]["epochs"] == [1, 1, 2]
 
 
 EPOCHS = ["null", "[]", "5", '[2, 12, "x"]', "[2, 12, null]", "[2, 12, 5.5]", "[2, 12, 1e999]", "[2, 12, -1]"]
@@ -179,7 +178,7 @@ DAMAGED = [None, "", "[]", "{}", '{"flags": 3}', "\x80", *(f'{{"flags": {{"epoch
 
 
 def test_a_finished_run_whose_side_files_are_damaged(trained, tmp_path, capsys):
-    """It is not lengthened without its settings, but it is still finished, and its page can be written."""
+    """It is still finished, and its page can be written."""
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     network = load_network(run)
     for content in DAMAGED:
@@ -188,7 +187,6 @@ def test_a_finished_run_whose_side_files_are_damaged(trained, tmp_path, capsys):
             if content is not None:
                 (run / name).write_text(content, encoding="latin-1")
         before = contents(run)
-        assert_refuses(train.main, f"--resume {run} --epochs 2 12 6", run / "args.json", capsys)
         assert train.main(["--resume", str(run)]) == 0
         assert "is finished" in capsys.readouterr().out
         assert contents(run) == before
