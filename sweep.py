@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from imagesets import DataSet
 from models import model_class
-from report.run_folder import RunFolder, find_checkpoint, is_run
+from report.run_folder import RunFolder, is_run
 from report.sweep_report import read_run, write_sweep_report
 from training.identity import PhaseKey
 from training.initial import initialize_from
@@ -156,10 +156,9 @@ def plan_run(
         words += ["--set", *sweep.set, *point]
     words += ["--output", str(output), "--name", name]
     plan = Plan.new(TrainSettings.parse(words), data)
-    settings = plan.settings
-    if settings.init_from:
-        initialize_from(find_checkpoint(settings.init_from, settings.output), plan)
-    return PlannedRun(RunFolder(output / name), words, settings, plan.keys)
+    if plan.settings.init_from:
+        initialize_from(plan)
+    return PlannedRun(RunFolder(output / name), words, plan.settings, plan.keys)
 
 
 def check_folder(run: PlannedRun) -> None:

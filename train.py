@@ -20,7 +20,7 @@ from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
 from training.checkpoint import load_run
 from training.identity import compare_backends, compare_code
-from training.initial import Start, begin, continue_last_phase
+from training.initial import begin, continue_last_phase
 from training.plan import Plan, describe, load_data, prepare_machine, resolve
 from training.run import Run
 from training.settings import TrainSettings, apply_changes, to_text
@@ -55,16 +55,16 @@ def train(settings: TrainSettings) -> None:
     """Train a new network. All settings are checked before the run's folder is created."""
     device = prepare_machine(settings)
     model_class(settings.model)  # an unknown name is refused before the data are read
-    start = begin(Plan.new(settings, load_data(settings), device))
-    plan = start.plan
+    plan = Plan.new(settings, load_data(settings), device)
+    begin(plan)
     name = f"{plan.model.name}-{to_folder_name(plan.data.set.name)}-seed{settings.seed}"
     if settings.dry_run:
         name += "-dry"
     with claim_folder(settings.output, name, settings.name) as folder:
         (folder / "checkpoints").mkdir()
-        record = {"command_line": settings.command_line, "flags": plan.settings.to_dict(), **start.record.origin}
-        write_start(folder, record, plan.summary)
-        run = Run(start, folder)
+        record = {"command_line": settings.command_line, "flags": plan.settings.to_dict(), **plan.record.origin}
+        write_start(folder, record, describe(plan.model, plan.settings))
+        run = Run(plan, folder)
         run.save()
         run.folder = put_in_place(folder)  # from now on, the run can be resumed
         with offer_resume(run.folder):
@@ -96,10 +96,9 @@ def resume(settings: TrainSettings) -> None:
 def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     """Continue an interrupted run in its own folder with its own settings, or train more epochs of its last phase."""
     checkpoint = load_run(folder.last)
-    progress = checkpoint.progress
     before = TrainSettings.from_dict(checkpoint.run.flags)
     resumed, is_extended = apply_changes(before, settings)
-    was_trained = progress.phase == len(resumed.epochs)
+    was_trained = checkpoint.progress.phase == len(resumed.epochs)
     if was_trained and not is_extended and folder.is_finished:
         epochs = to_text((*resumed.epochs[:-1], resumed.epochs[-1] + 1))
         hint = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
@@ -107,13 +106,12 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
         return
     plan = Plan.resumed(checkpoint, resumed)
     if is_extended and was_trained:
-        continue_last_phase(folder, plan, progress)
+        continue_last_phase(folder, plan)
     with offer_resume(folder.path):
         for temporary in find_temporaries(folder.path):
             temporary.unlink()
-        notes = compare_code(folder.path, checkpoint.run.code) + compare_backends(before, plan.settings)
-        start = Start(plan, progress, checkpoint.run, notes)
-        run = Run(start, folder.path, is_resumed=True)
+        plan.notes += compare_code(folder.path, checkpoint.run.code) + compare_backends(before, plan.settings)
+        run = Run(plan, folder.path, is_resumed=True)
         run.save()  # with these settings
         learn(run)
         run.finish()

@@ -8,12 +8,10 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from engine.encoder import Encoder
 from engine.phases import find_stages
 from errors import InputError
 from imagesets.data_set import MAX_LISTED
@@ -25,58 +23,29 @@ from training.plan import Data, Plan
 from training.settings import TrainSettings
 
 
-class Start(NamedTuple):
-    """Where a run begins.
-
-    Attributes:
-        plan: its encoder is fitted.
-        progress: the progress, of the run itself or of another run.
-        record: the record of the run itself, or what it takes over from another run.
-        notes: lines for the log.
-    """
-
-    plan: Plan
-    progress: Progress
-    record: RunRecord
-    notes: list[str]
-
-
-def begin(plan: Plan) -> Start:
-    """Fit the encoder of a plan, and take over what ``--init-from`` and ``--continue-from`` name.
+def begin(plan: Plan) -> None:
+    """Fit the encoder of the plan of a new run, and take over what ``--init-from`` and ``--continue-from`` name.
 
     Raises InputError if they cannot be used.
     """
-    settings = plan.settings
-    encoder = plan.encoder
-    progress = Progress()
-    code = {}
-    origin = {}
-    notes = []
-    if settings.init_from:  # with the fitted encoder of the checkpoint
-        path = find_checkpoint(settings.init_from, settings.output)
-        encoder, origin["init_from"], notes = initialize_from(path, plan)
-    elif encoder.fitted:
-        encoder = encoder.with_state(encoder.fit(plan.data.set.train_images[plan.data.splits["train"]]))
-    plan = replace(plan, encoder=encoder)
+    if plan.settings.init_from:  # with the fitted encoder of the checkpoint
+        initialize_from(plan)
+    elif plan.encoder.fitted:
+        state = plan.encoder.fit(plan.data.set.train_images[plan.data.splits["train"]])
+        plan.encoder = plan.encoder.with_state(state)
     path = find_source(plan)
     if path:
-        checkpoint, count = find_equal_phases(path, plan)
-        names = [phase.name for phase in plan.model.phases[:count]]
-        progress = take_over(checkpoint, plan.model, count)
-        code = checkpoint.run.code
-        origin["continue_from"] = {"checkpoint": str(path), "phases": names}
-        notes.append(f"{' '.join(names)}: from {path}, with the seconds of that training")
-        notes += compare_code(path, code)
+        continue_from(path, plan)
     model = plan.model
     if not plan.data.set.colours and model.augmentation:
         lost = f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved"
-        notes.append(lost)
-    return Start(plan, progress, RunRecord(code=code, origin=origin), notes)
+        plan.notes.append(lost)
 
 
-def continue_last_phase(folder: RunFolder, plan: Plan, progress: Progress) -> None:
+def continue_last_phase(folder: RunFolder, plan: Plan) -> None:
     """Set the progress of a finished run back into its last phase. Raises InputError if the phase ended by itself."""
     settings = plan.settings
+    progress = plan.progress
     phase = plan.model.phases[-1]
     row = None
     if progress.history and progress.history[-1]["phase"] == phase.name:
@@ -89,16 +58,17 @@ def continue_last_phase(folder: RunFolder, plan: Plan, progress: Progress) -> No
         raise InputError(f"{folder.path} was stopped by --converge {settings.converge:g}, not by --epochs")
 
 
-def initialize_from(path: Path, plan: Plan) -> tuple[Encoder, dict, list[str]]:
-    """Copy all stages of a checkpoint that have the same name and shapes in the network, with the rates of their rules.
+def initialize_from(plan: Plan) -> None:
+    """Copy all stages of ``--init-from`` that have the same name and shapes in the network, with the rates of their rules.
 
-    The decision stage is not copied from a network that was trained for other classes, whose order counts.
+    The decision stage is not copied from a network that was trained for other classes, whose order counts. The plan
+    gets the encoder of the checkpoint, which is fitted to the training images of its run.
 
-    Returns the encoder of the checkpoint, fitted to the training images of its run, a record for args.json, and lines
-    for the log. Raises InputError if the plan has another encoder, if no stage fits, or if the decision stage is not
-    copied because of its classes and does not learn.
+    Raises InputError if the plan has another encoder, if no stage fits, or if the decision stage is not copied because
+    of its classes and does not learn.
     """
     model = plan.model
+    path = find_checkpoint(plan.settings.init_from, plan.settings.output)
     checkpoint = load_checkpoint(path)
     encoder = checkpoint.build_encoder()
     if encoder != plan.encoder:
@@ -112,10 +82,11 @@ def initialize_from(path: Path, plan: Plan) -> tuple[Encoder, dict, list[str]]:
         raise InputError(f"--init-from {path}: no stage of {checkpoint.model} fits a stage of {model.name}")
     if model.decision in copied and not checkpoint.run.class_names:
         notes.append(f"{path} does not name its classes; {model.decision} is copied as if they were these")
+    plan.encoder = encoder
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    record = {"checkpoint": str(path), "sha256": digest, "stages": copied}
-    note = f"weights: {' '.join(copied)} from {path}"
-    return encoder, record, [note, *notes, *_validation_notes(path, checkpoint.run, plan.data)]
+    plan.record.origin["init_from"] = {"checkpoint": str(path), "sha256": digest, "stages": copied}
+    plan.notes.append(f"weights: {' '.join(copied)} from {path}")
+    plan.notes += [*notes, *_validation_notes(path, checkpoint.run, plan.data)]
 
 
 def _class_notes(path: Path, run: RunRecord, plan: Plan) -> list[str]:
@@ -197,10 +168,10 @@ def count_shared(header: dict, plan: Plan) -> int:
     return count_finished(place, plan.keys, [PhaseKey(**key) for key in run["phases"]])
 
 
-def find_equal_phases(path: Path, plan: Plan) -> tuple[Checkpoint, int]:
-    """Return the last checkpoint of a run, and how many of its phases are equal to the first phases of the plan.
+def continue_from(path: Path, plan: Plan) -> None:
+    """Take over the phases of a run that are equal to the first phases of the plan. ``path``: its last checkpoint.
 
-    Raises InputError if no phase can be taken over.
+    Raises InputError if there is no such phase.
     """
     checkpoint = load_run(path)
     trained = read_keys(checkpoint, plan)
@@ -212,7 +183,12 @@ def find_equal_phases(path: Path, plan: Plan) -> tuple[Checkpoint, int]:
         if different:
             reason = f"its first phase was trained with another {', '.join(different)}"
         raise InputError(f"--continue-from {path}: {reason}")
-    return checkpoint, count
+    plan.progress = take_over(checkpoint, plan.model, count)
+    names = [phase.name for phase in plan.model.phases[:count]]
+    origin = {**plan.record.origin, "continue_from": {"checkpoint": str(path), "phases": names}}
+    plan.record = replace(plan.record, code=checkpoint.run.code, origin=origin)
+    plan.notes.append(f"{' '.join(names)}: from {path}, with the seconds of that training")
+    plan.notes += compare_code(path, checkpoint.run.code)
 
 
 def read_keys(checkpoint: Checkpoint, plan: Plan) -> list[PhaseKey]:

@@ -1,8 +1,7 @@
 """The plan of a run: data, splits, encoder, network and epochs, which its settings describe, and the checks of them."""
 
-import hashlib
+import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -20,11 +19,10 @@ from imagesets import DataSet
 from imagesets.data_set import Images
 from imagesets.splits import choose_labelled, stratified_part, stratified_split
 from models import model_class
-from network_trainer import NetworkTrainer
+from network_trainer import NetworkTrainer, Progress
 from report.activation_maps import choose_images
-from report.run_folder import find_checkpoint
 from report.summary import summarize
-from training.checkpoint import Checkpoint, rebuild_network
+from training.checkpoint import Checkpoint, RunRecord, rebuild_network
 from training.identity import PhaseKey, make_keys
 from training.settings import LAST_STAGE, NetworkSettings, TrainSettings, read_pairs, to_text
 from utils import check_memory, choose_device, set_threads
@@ -133,48 +131,64 @@ class Features:
     readout: Readout | None
 
 
-@dataclass(frozen=True)
 class Plan:
-    """What a run trains, on which data, and what it writes. ``new`` and ``resumed`` make it from the settings.
+    """What a run trains, on which data, what it writes, and where it begins. ``begin`` completes the plan of a new run.
+
+    Args:
+        data: the data set.
+        settings, encoder, model: what ``resolve`` returns.
+        record: of the run itself, if it was interrupted.
+        progress: likewise.
+        trained: number of first phases that it does not train again.
+
+    Raises InputError if the settings do not fit the network, the data or the memory.
 
     Attributes:
-        settings: completed by ``resolve``.
+        data: the data set with its splits.
+        record, progress, notes: of a new run, what it takes over from other runs, and lines for the log.
+        phases: the phases that are trained.
+        augmentation: the moved copies.
         map_images: indices of the images of the scored split whose activation maps are saved.
         features: None if features are neither saved nor read out.
-        phases: the phases that are trained.
-        summary: the table of the stages.
-        keys: of all phases, see ``training/identity.py``.
     """
 
-    settings: TrainSettings
-    data: Data
-    encoder: Encoder
-    model: NetworkTrainer
-    augmentation: Augmentation
-    map_images: np.ndarray
-    features: Features | None
-    phases: list[Phase]
-    summary: str
-    keys: list[PhaseKey]
+    def __init__(
+        self,
+        data: DataSet,
+        settings: TrainSettings,
+        encoder: Encoder,
+        model: NetworkTrainer,
+        record: RunRecord | None = None,
+        progress: Progress | None = None,
+        trained: int = 0,
+    ):
+        self.settings = settings
+        self.data = Data(settings, data)
+        self.encoder = encoder
+        self.model = model
+        self.record = record or RunRecord()
+        self.progress = progress or Progress()
+        self.trained = self.record.phases[:trained]
+        self.notes = []
+        check_splits(settings, self.data, model)
+        self.phases = list(model.phases)
+        if settings.until is not None:
+            self.phases = self.phases[: 1 + model.find_phase(settings.until)]
+        self.augmentation = check_copies(settings, self.data, model)
+        scored = settings.scored_split
+        self.map_images = choose_map_images(settings, self.data.get_split(scored).labels, scored)
+        self.features = plan_features(settings, self.data, model)
 
     @classmethod
     def new(cls, settings: TrainSettings, data: DataSet, device: torch.device | str = "cpu") -> "Plan":
-        """Return the plan of a new run, whose network is on this device.
-
-        Raises InputError if the settings do not fit the network, the data or the memory.
-        """
-        settings, encoder, model = resolve(settings, data, device)
-        weights = ""
-        if settings.init_from:
-            path = find_checkpoint(settings.init_from, settings.output)
-            weights = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        return make_plan(settings, data, encoder, model, weights)
+        """Return the plan of a new run, whose network is on this device."""
+        return cls(data, *resolve(settings, data, device))
 
     @classmethod
     def resumed(cls, checkpoint: Checkpoint, settings: TrainSettings) -> "Plan":
         """Return the plan of a run that goes on from its last checkpoint, with the settings of ``apply_changes``.
 
-        Raises InputError as ``new``, and if the data have changed.
+        Raises InputError also if the data have changed.
         """
         device = prepare_machine(settings)
         model = rebuild_network(checkpoint, device, settings.backend)
@@ -183,51 +197,24 @@ class Plan:
         if run.fingerprint != data.fingerprint:
             change = f"its fingerprint was {run.fingerprint} and is now {data.fingerprint}"
             raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
-        trained = run.phases[: checkpoint.progress.phase]
-        if trained and trained[-1].epochs != settings.epochs[len(trained) - 1]:
-            trained = trained[:-1]  # it is trained longer
+        trained = checkpoint.progress.phase
+        if 0 < trained <= len(run.phases) and run.phases[trained - 1].epochs != settings.epochs[trained - 1]:
+            trained -= 1  # it is trained longer
         settings = replace(settings, device=str(device))
-        weights = run.origin.get("init_from", {}).get("sha256", "")
-        return make_plan(settings, data, checkpoint.build_encoder(), model, weights, trained)
+        return cls(data, settings, checkpoint.build_encoder(), model, run, checkpoint.progress, trained)
+
+    @functools.cached_property
+    def keys(self) -> list[PhaseKey]:
+        """The keys of all phases, see ``training/identity.py``. The record must name the weights of ``--init-from``."""
+        weights = self.record.origin.get("init_from", {}).get("sha256", "")
+        images = self.data.splits["train"]
+        fingerprint = self.data.set.fingerprint
+        return make_keys(self.model, self.encoder, self.settings, fingerprint, images, weights, self.trained)
 
     @property
     def title(self) -> str:
         """The first part of the titles of figures."""
         return self.settings.title(dataset=self.data.set.name)
-
-
-def make_plan(
-    settings: TrainSettings,
-    data: DataSet,
-    encoder: Encoder,
-    model: NetworkTrainer,
-    weights: str,
-    trained: Sequence[PhaseKey] = (),
-) -> Plan:
-    """Return the plan of a run with these settings, which ``resolve`` has completed.
-
-    weights, trained: as in ``make_keys``.
-
-    Raises InputError if the settings do not fit the network, the data or the memory.
-    """
-    split = Data(settings, data)
-    check_splits(settings, split, model)
-    scored = settings.scored_split
-    phases = list(model.phases)
-    if settings.until is not None:
-        phases = phases[: 1 + model.find_phase(settings.until)]
-    return Plan(
-        settings=settings,
-        data=split,
-        encoder=encoder,
-        model=model,
-        augmentation=check_copies(settings, split, model),
-        map_images=choose_map_images(settings, split.get_split(scored).labels, scored),
-        features=plan_features(settings, split, model),
-        phases=phases,
-        summary=describe(model, settings),
-        keys=make_keys(model, encoder, settings, data.fingerprint, split.splits["train"], weights, trained),
-    )
 
 
 def prepare_machine(settings: NetworkSettings) -> torch.device:

@@ -34,9 +34,8 @@ from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import restore_state, save_checkpoint
 from training.identity import describe_code
-from training.initial import Start
 from training.log import RunLog, estimate_left
-from training.plan import advise_few_labels, count_neurons
+from training.plan import Plan, advise_few_labels, count_neurons
 from training.readout import read_features
 from training.references import compare_with_control, compare_with_pixels
 from training.stopping import Stopped, StopRequest, handle_signals
@@ -55,7 +54,7 @@ class Run:
     validation: of the last epoch) in ``checkpoints/best.safetensors``.
 
     Args:
-        start: what is trained and written, and where the training begins.
+        plan: what is trained and written, and where the training begins.
         folder: the folder of the run, which exists.
         is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
 
@@ -64,12 +63,12 @@ class Run:
         validation: the encoded validation images, or None.
     """
 
-    def __init__(self, start: Start, folder: Path, is_resumed: bool = False):
-        self.plan = plan = start.plan
+    def __init__(self, plan: Plan, folder: Path, is_resumed: bool = False):
+        self.plan = plan
         self.folder = folder
-        self.progress = start.progress
+        self.progress = plan.progress
         advice = () if is_resumed else advise_few_labels(plan)
-        self.notes = (*plan.data.set.notes, *start.notes, *advice)
+        self.notes = (*plan.data.set.notes, *plan.notes, *advice)
         self.is_resumed = is_resumed
         self.phases = plan.phases
         self.stop = StopRequest()
@@ -77,13 +76,13 @@ class Run:
         self.shown_at = -math.inf
         data = plan.data.set
         self.about = replace(
-            start.record,
+            plan.record,
             flags=plan.settings.to_dict(),
             dataset=data.name,
             class_names=list(data.class_names),
             image_size=list(data.image_size),
             fingerprint=data.fingerprint,
-            code=start.record.code | describe_code(),
+            code=plan.record.code | describe_code(),
             phases=plan.keys,
             border=find_border(data.train_images) if data.colours else None,
         )
