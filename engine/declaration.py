@@ -189,7 +189,7 @@ def to_field(value: Any) -> Any:
 
 
 def fits(value: Any, hint: Any) -> bool:
-    """Return whether a value has the type of a field, and each item of a dict, list or tuple the type of the items.
+    """Return whether a value has the type of a field, and each item of a tuple the type of the items.
 
     A whole number is also a float; True is not a number.
     """
@@ -204,11 +204,6 @@ def fits(value: Any, hint: Any) -> bool:
         if hints[1:] == (...,):
             hints = hints[:1] * len(value)
         return len(value) == len(hints) and all(map(fits, value, hints))
-    if get_origin(hint) in (dict, list):
-        if not isinstance(value, get_origin(hint)):
-            return False
-        items = value.values() if isinstance(value, dict) else value
-        return all(fits(item, get_args(hint)[-1]) for item in items)
     if isinstance(value, bool):
         return hint is bool
     if hint is float:

@@ -13,13 +13,13 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import safetensors.torch
 import torch
 
 from encoders import read_encoder
-from engine.declaration import fits, to_plain
+from engine.declaration import to_plain
 from engine.encoder import Encoder
 from engine.stages import read_stages
 from errors import InputError
@@ -256,21 +256,20 @@ def decode_checkpoint(data: bytes, path: Path) -> Checkpoint:
         groups[group][key] = tensor
     values = lift(json.loads(text), path)
     del values["format"]
-    progress = values.get("progress")
-    if isinstance(progress, dict):
-        progress["wins"] = groups["wins"]
-        if isinstance(progress.get("best"), dict):
-            progress["best"]["state"] = groups["best"]
-        values["progress"] = _make(Progress, progress, path)
-    run = values.get("run")
-    if isinstance(run, dict):
-        if isinstance(run.get("phases"), list):
-            run["phases"] = [_make(PhaseKey, key, path) for key in run["phases"]]
-        values["run"] = _make(RunRecord, run, path)
     values |= {"path": path, "state": groups["state"], "encoder_state": groups["encoder"]}
-    if isinstance(values.get("image_size"), list):
+    try:
         values["image_size"] = tuple(values["image_size"])
-    return _make(Checkpoint, values, path)
+        if progress := values.get("progress"):
+            progress["wins"] = groups["wins"]
+            if best := progress.get("best"):
+                best["state"] = groups["best"]
+            values["progress"] = Progress(**progress)
+        run = values.get("run") or {}
+        keys = [PhaseKey(**key) for key in run.pop("phases", [])]
+        values["run"] = RunRecord(**run, phases=keys)
+        return Checkpoint(**values)
+    except (TypeError, LookupError) as error:
+        raise InputError(f"{path} is a checkpoint of another version of this program") from error
 
 
 def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
@@ -281,22 +280,6 @@ def compute_checksum(text: str, tensors: dict[str, torch.Tensor]) -> str:
         digest.update(f"\n{name}: {dtype} {tuple(tensor.shape)}\n".encode())  # a JSON text has no line break
         digest.update(tensor.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()
-
-
-def _make(cls: type, values: Any, path: Path) -> Any:
-    """Return a dataclass with these values.
-
-    Raises InputError if a field is unknown, missing without a default, or of another type.
-    """
-    try:
-        made = cls(**values)
-    except TypeError as error:
-        raise InputError(f"{path} is a checkpoint of another version of this program") from error
-    for name, hint in get_type_hints(cls).items():
-        value = getattr(made, name)
-        if not fits(value, hint):
-            raise InputError(f"{path} is damaged: {name} cannot be {type(value).__name__}")
-    return made
 
 
 def __getattr__(name: str) -> Any:
