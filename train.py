@@ -20,7 +20,7 @@ from report.run_folder import RunFolder, find_run, write_start
 from report.summary import list_models
 from training.checkpoint import load_run
 from training.identity import compare_backends, compare_code
-from training.initial import begin, continue_last_phase
+from training.initial import begin
 from training.plan import Plan, describe, load_data, prepare_machine, resolve
 from training.run import Run
 from training.settings import TrainSettings, apply_changes, to_text
@@ -97,16 +97,14 @@ def continue_run(settings: TrainSettings, folder: RunFolder) -> None:
     """Continue an interrupted run in its own folder with its own settings, or train more epochs of its last phase."""
     checkpoint = load_run(folder.last)
     before = TrainSettings.from_dict(checkpoint.run.flags)
-    resumed, is_extended = apply_changes(before, settings)
+    resumed = apply_changes(before, settings)
     was_trained = checkpoint.progress.phase == len(resumed.epochs)
-    if was_trained and not is_extended and folder.is_finished:
+    if was_trained and resumed.epochs == before.epochs and folder.is_finished:
         epochs = to_text((*resumed.epochs[:-1], resumed.epochs[-1] + 1))
         hint = f"to train it longer, add --epochs with a larger last number: --epochs {epochs}"
         print_output(f"{folder.path} is finished; {hint}")
         return
     plan = Plan.resumed(checkpoint, resumed)
-    if is_extended and was_trained:
-        continue_last_phase(folder, plan)
     with offer_resume(folder.path):
         for temporary in find_temporaries(folder.path):
             temporary.unlink()

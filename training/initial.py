@@ -42,22 +42,6 @@ def begin(plan: Plan) -> None:
         plan.notes.append(lost)
 
 
-def continue_last_phase(folder: RunFolder, plan: Plan) -> None:
-    """Set the progress of a finished run back into its last phase. Raises InputError if the phase ended by itself."""
-    settings = plan.settings
-    progress = plan.progress
-    phase = plan.model.phases[-1]
-    row = None
-    if progress.history and progress.history[-1]["phase"] == phase.name:
-        row = progress.history[-1]
-        progress.epoch = row["epoch"]
-    progress.phase -= 1
-    if phase.needs_labels and 0 < settings.patience <= progress.epochs_since_best:
-        raise InputError(f"{folder.path} was stopped by --patience {settings.patience}, not by --epochs")
-    if row and settings.converge and not phase.needs_labels:
-        raise InputError(f"{folder.path} was stopped by --converge {settings.converge:g}, not by --epochs")
-
-
 def initialize_from(plan: Plan) -> None:
     """Copy all stages of ``--init-from`` that have the same name and shapes in the network, with the rates of their rules.
 

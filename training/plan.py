@@ -139,7 +139,6 @@ class Plan:
         settings, encoder, model: what ``resolve`` returns.
         record: of the run itself, if it was interrupted.
         progress: likewise.
-        trained: number of first phases that it does not train again.
 
     Raises InputError if the settings do not fit the network, the data or the memory.
 
@@ -160,7 +159,6 @@ class Plan:
         model: NetworkTrainer,
         record: RunRecord | None = None,
         progress: Progress | None = None,
-        trained: int = 0,
     ):
         self.settings = settings
         self.data = Data(settings, data)
@@ -168,7 +166,6 @@ class Plan:
         self.model = model
         self.record = record or RunRecord()
         self.progress = progress or Progress()
-        self.trained = self.record.phases[:trained]
         self.notes = []
         check_splits(settings, self.data, model)
         self.phases = list(model.phases)
@@ -197,24 +194,38 @@ class Plan:
         if run.fingerprint != data.fingerprint:
             change = f"its fingerprint was {run.fingerprint} and is now {data.fingerprint}"
             raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
-        trained = checkpoint.progress.phase
-        if 0 < trained <= len(run.phases) and run.phases[trained - 1].epochs != settings.epochs[trained - 1]:
-            trained -= 1  # it is trained longer
+        progress = checkpoint.progress
+        if progress.phase == len(model.phases) and run.flags["epochs"] != list(settings.epochs):
+            continue_last_phase(progress, model.phases[-1], settings)
         settings = replace(settings, device=str(device))
-        return cls(data, settings, checkpoint.build_encoder(), model, run, checkpoint.progress, trained)
+        return cls(data, settings, checkpoint.build_encoder(), model, run, progress)
 
     @functools.cached_property
     def keys(self) -> list[PhaseKey]:
         """The keys of all phases, see ``training/identity.py``. The record must name the weights of ``--init-from``."""
-        weights = self.record.origin.get("init_from", {}).get("sha256", "")
+        run = self.model, self.encoder, self.settings
         images = self.data.splits["train"]
-        fingerprint = self.data.set.fingerprint
-        return make_keys(self.model, self.encoder, self.settings, fingerprint, images, weights, self.trained)
+        weights = self.record.origin.get("init_from", {}).get("sha256", "")
+        trained = self.record.phases[: self.progress.phase]
+        return make_keys(*run, self.data.set.fingerprint, images, weights, trained)
 
     @property
     def title(self) -> str:
         """The first part of the titles of figures."""
         return self.settings.title(dataset=self.data.set.name)
+
+
+def continue_last_phase(progress: Progress, phase: Phase, settings: TrainSettings) -> None:
+    """Set the progress of a finished run back into its last phase. Raises InputError if the phase ended by itself."""
+    row = None
+    if progress.history and progress.history[-1]["phase"] == phase.name:
+        row = progress.history[-1]
+        progress.epoch = row["epoch"]
+    progress.phase -= 1
+    if phase.needs_labels and 0 < settings.patience <= progress.epochs_since_best:
+        settings.refuse("epochs", f"cannot be larger: --patience {settings.patience} ended {phase.name}")
+    if row and settings.converge and not phase.needs_labels:
+        settings.refuse("epochs", f"cannot be larger: --converge {settings.converge:g} ended {phase.name}")
 
 
 def prepare_machine(settings: NetworkSettings) -> torch.device:

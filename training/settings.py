@@ -637,8 +637,8 @@ class SweepSettings(Settings):
                 self.refuse("grid", f"must name a field once, with its values: --grid s2.threshold 8 10 12; not {name}")
 
 
-def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainSettings, bool]:
-    """Return a run's settings with the changes of the command line, and whether the last phase has more epochs.
+def apply_changes(saved: TrainSettings, settings: TrainSettings) -> TrainSettings:
+    """Return a run's settings with the changes of the command line. The last phase may have more epochs.
 
     Raises InputError for a change that would lead to other weights or other files.
     """
@@ -646,16 +646,15 @@ def apply_changes(saved: TrainSettings, settings: TrainSettings) -> tuple[TrainS
     given = {name: getattr(settings, name) for name in settings.given - ignored}
     if "model" in given:
         given["model"] = model_class(given["model"]).name
-    longer = "epochs" in given and is_longer(given["epochs"], saved.epochs)
     free = {*saved.names(ROUNDING, HARMLESS)}
-    if longer:
+    if is_longer(settings.epochs, saved.epochs):
         free.add("epochs")
     for name in sorted(given.keys() - free):
         before = getattr(saved, name)
         if given[name] != before:
             change = f"{to_text(given[name])} would change the run, which has {to_text(before)}"
             settings.refuse(name, f"{change}; it is for a new run, with another --name")
-    return replace(saved, until=settings.until, **{name: given[name] for name in given.keys() & free}), longer
+    return replace(saved, until=settings.until, **{name: given[name] for name in given.keys() & free})
 
 
 def is_longer(epochs: tuple[int, ...], before: tuple[int, ...]) -> bool:
