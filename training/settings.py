@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NamedTuple, get_args, get_origin
 
 from encoders import ENCODERS
 from engine.backends import AUTO, BACKENDS
-from engine.declaration import fits
+from engine.declaration import fits, to_field
 from engine.readout import KINDS
 from errors import InputError
 from imagesets import list_datasets
@@ -104,7 +104,7 @@ class Setting(NamedTuple):
         """Return a value of the command line, of JSON or of TOML in the form of the field: a list as tuple or text."""
         if isinstance(value, list) and str in get_args(self.type) and get_origin(self.type) is not tuple:
             return " ".join(map(str, value))
-        return to_tuples(to_words(value) if isinstance(value, dict) else value)
+        return to_field(to_words(value) if isinstance(value, dict) else value)
 
     def check(self, value: Any) -> None:
         """Raise InputError unless the value has the type of the setting, and is in its range and its choices."""
@@ -168,7 +168,7 @@ def read_value(text: str) -> Any:
     text = text.strip()
     python = NAMES_OF_LITERALS.sub(lambda match: LITERALS[match[0].lower()], text)
     try:
-        return to_tuples(ast.literal_eval(python))
+        return to_field(ast.literal_eval(python))
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return text
 
@@ -196,11 +196,6 @@ def to_words(table: Mapping[str, Any], prefix: str = "") -> list[str]:
         else:
             words.append(f"{prefix}{name}={value}")
     return words
-
-
-def to_tuples(value: Any) -> Any:
-    """Return the value with tuples in place of lists."""
-    return tuple(map(to_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def to_text(value: Any) -> str:
