@@ -36,6 +36,8 @@ def begin(plan: Plan) -> None:
     path = find_source(plan)
     if path:
         continue_from(path, plan)
+    elif plan.settings.continue_from:
+        plan.notes.append(f"no run in {plan.settings.continue_from} has finished phases that are the same")
     model = plan.model
     if not plan.data.set.colours and model.augmentation:
         lost = f"without the moved copies of {model.name} ({model.augmentation}), because events are not moved"
