@@ -4,7 +4,6 @@ The result for an image depends on the seed and on the image's position in the d
 number of threads or on how many images are passed at a time: ``first`` is the position of the first of them.
 """
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,9 +14,7 @@ import numpy as np
 import torch
 
 from engine.augmentation import Augmentation
-from engine.compiled import compiled
 from engine.declaration import fits
-from engine.threads import run_parts
 from errors import InputError
 
 WHITE = 255
@@ -116,41 +113,18 @@ def warp(images: np.ndarray, movements: np.ndarray) -> np.ndarray:
     The pixel at (y, x), counted from the centre of the image, is that at ``movement @ (y, x, 1)`` in the original, by
     bilinear interpolation. Pixels outside of the original are black.
     """
-    channels = images if images.ndim == 4 else images[..., None]
-    result = np.zeros(channels.shape, np.uint8)
-    run_parts(_warp, len(images), np.require(channels, requirements=["C", "W"]), movements, result)
-    return result.reshape(images.shape)
+    from scipy import ndimage
 
-
-@compiled
-def _warp(part, parts, images, movements, result):
-    """Move a part of the images uint8 (N, H, W, C). The result is black before."""
-    n, height, width, channels = images.shape
-    middle_y = (height - 1) / 2
-    middle_x = (width - 1) / 2
-    for i in range(part, n, parts):
-        image = images[i]
-        move = movements[i]
-        for row in range(height):
-            for column in range(width):
-                y = middle_y + move[0, 0] * (row - middle_y) + move[0, 1] * (column - middle_x) + move[0, 2]
-                x = middle_x + move[1, 0] * (row - middle_y) + move[1, 1] * (column - middle_x) + move[1, 2]
-                if not (-1 < y < height and -1 < x < width):
-                    continue
-                top = math.floor(y)
-                left = math.floor(x)
-                below = y - top
-                beside = x - left
-                for c in range(channels):
-                    upper = _at(image, top, left, c) * (1 - beside) + _at(image, top, left + 1, c) * beside
-                    lower = _at(image, top + 1, left, c) * (1 - beside) + _at(image, top + 1, left + 1, c) * beside
-                    result[i, row, column, c] = np.uint8(upper * (1 - below) + lower * below + 0.5)
-
-
-@compiled
-def _at(image, y, x, c):
-    inside = 0 <= y < image.shape[0] and 0 <= x < image.shape[1]
-    return float(image[y, x, c]) if inside else 0.0
+    middle = (np.array(images.shape[1:3]) - 1) / 2
+    matrix = np.eye(images.ndim - 1)
+    offset = np.zeros(images.ndim - 1)
+    result = np.empty_like(images)
+    for moved, image, movement in zip(result, images, movements, strict=True):
+        matrix[:2, :2] = movement[:, :2]
+        offset[:2] = middle + movement[:, 2] - movement[:, :2] @ middle
+        values = ndimage.affine_transform(image, matrix, offset, output=np.float64, order=1, mode="grid-constant")
+        moved[:] = values + 0.5
+    return result
 
 
 def add_noise(images: np.ndarray, name: str, strength: float) -> np.ndarray:
