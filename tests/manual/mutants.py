@@ -87,7 +87,7 @@ FUNCTIONS = {
         ["tests/test_fit.py", f"tests/test_networks.py {MAPS}", f"{GOLDEN} {RANDOM} tests/training/test_run.py"],
     ),
     "s1c1.py": (
-        "S1C1.__init__ compute_integer_filters _encode_one _filter normalise bin_by_rank _sort",
+        "S1C1.__init__ compute_integer_filters _encode_one _filter normalise bin_by_rank",
         ["tests/test_s1c1.py"],
     ),
     "imagesets/splits.py": (
