@@ -17,7 +17,16 @@ from engine.event import deciding, firing
 from engine.event.competition import Competitor
 from engine.event.counting import FULL, find_counts
 from engine.event.identity import make_plasticity
-from engine.event.layout import BANK, Geometry, Weights, make_banks, make_rows, transpose, transpose_back
+from engine.event.layout import (
+    BANK,
+    Geometry,
+    Weights,
+    allocate_aligned,
+    make_banks,
+    make_rows,
+    transpose,
+    transpose_back,
+)
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
 from engine.event.plasticity import update_batch, update_decided
 from engine.event.ranks import pool_by_rank
@@ -54,7 +63,7 @@ def fire(layer: LayerState, latency: Tensor, limit: float, pool: int) -> Tensor:
     size = geometry.out_height // pool, geometry.out_width // pool
     # by NumPy: torch's threads would fill it, and then wait in a loop that takes the time of the kernel's threads
     out = np.full((len(latency), geometry.features, *size), geometry.time_steps, np.uint8)
-    run_parts(firing.fire_part, len(latency), latency.numpy(), geometry._replace(stride=1), *parts, pool, out)
+    run_parts(firing.fire_part, len(latency), latency.numpy(), geometry, *parts, pool, out)
     return torch.from_numpy(out)
 
 
@@ -186,17 +195,21 @@ def learn_together(
     lower_rates, upper_rates = rates
     if upper_rates is None:
         upper_rates = np.empty((0, 1, 2))
-    below = LowerLayer(*_prepare_firing(lower, latency, lower.stage.rule), pool)
-    geometry = below.competitor.geometry
+    competitor, weights, plasticity = _prepare_firing(lower, latency, lower.stage.rule)
+    geometry = competitor.geometry
+    line = np.tile(competitor.thresholds.start, geometry.out_width)
+    limit = competitor.thresholds.limit
+    features = firing.FiringFeatures(np.arange(geometry.features), weights.rows, geometry, limit, line)
+    below = LowerLayer(competitor, features, weights, plasticity, pool)
     size = geometry.out_height // pool, geometry.out_width // pool
     above = _prepare_deciding(upper, latency.new_empty((1, geometry.features, *size)), classes)
-    lower_rates = lower_rates.astype(below.weights.rows.dtype)
-    upper_rates = upper_rates.astype(below.weights.rows.dtype)
+    lower_rates = lower_rates.astype(weights.rows.dtype)
+    upper_rates = upper_rates.astype(weights.rows.dtype)
     decisions = deciding.Decisions(result.decisions.numpy(), result.highest.numpy())
     with naming(lower.stage.rule, upper.stage.rule):
         winners = result.winners.numpy()
         update_both(latency.numpy(), labels.numpy(), below, above, lower_rates, upper_rates, winners, decisions)
-    transpose_back(below.weights.transposed, lower.weight.detach().numpy())
+    transpose_back(weights.transposed, lower.weight.detach().numpy())
     transpose_back(above.parameters.weights.transposed, upper.weight.detach().numpy())
     return result
 
@@ -240,8 +253,9 @@ def _prepare_firing(layer, latency, rule):
     rows = make_rows(transposed, geometry.stride)
     thresholds = _make_thresholds(layer, geometry, layer.limit)
     radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
-    buffers = firing.make_image_buffers(rows, geometry)
-    competitor = Competitor(geometry, rows, thresholds, rule.winners, radius, buffers)
+    potential = allocate_aligned(geometry.out_height * geometry.out_width * geometry.stride, rows)
+    spikes = firing.make_spikes(geometry)
+    competitor = Competitor(geometry, rows, thresholds, rule.winners, radius, potential, spikes)
     return competitor, Weights(transposed, rows, _are_inside(array, plasticity)), plasticity
 
 

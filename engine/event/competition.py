@@ -6,7 +6,7 @@ import numpy as np
 
 from engine.compiled import compiled
 from engine.decision import strongest, tolerance
-from engine.event.firing import ImageBuffers, Thresholds, integrate, mark_lines, reset, sort_by_time
+from engine.event.firing import Spikes, Thresholds, integrate, reset, sort_by_time
 from engine.event.layout import Geometry
 from engine.event.simd import any_above
 
@@ -19,7 +19,8 @@ class Competitor(NamedTuple):
     thresholds: Thresholds
     max_winners: int
     radius: int  # within which a winner inhibits all neurons
-    buffers: ImageBuffers
+    potential: np.ndarray  # of one image: rows (Ho, mirrored Wo)
+    spikes: Spikes  # of one image
 
 
 class Arena(NamedTuple):
@@ -33,7 +34,7 @@ class Arena(NamedTuple):
 
 
 @compiled
-def compete(latency, layer, excluded, marks_all, winners):
+def compete(latency, layer, excluded, winners):
     """Write the winners of an image, each (feature, line, column, time step), to ``winners``; return their number.
 
     At each position, point-wise inhibition leaves the feature that crosses the threshold first; of several at the same
@@ -42,8 +43,7 @@ def compete(latency, layer, excluded, marks_all, winners):
     Potentials that differ only by rounding are equal: see ``tolerance``.
 
     The image is followed only until the time step of the last winner, and only at positions where a neuron can still
-    win. If ``marks_all`` is true, it is followed to its end, and ``layer.buffers.marks`` then contains all first
-    spikes.
+    win.
 
     Args:
         latency: uint8 (C, H, W).
@@ -51,27 +51,20 @@ def compete(latency, layer, excluded, marks_all, winners):
         excluded: bool (Ho, Wo) or (0, 0), the positions where no neuron can win.
         winners: int32 (K, 4).
     """
-    geometry, rows, thresholds, max_winners, radius, buffers = layer
+    geometry, rows, thresholds, max_winners, radius, potential, spikes = layer
     limit = thresholds.limit
-    potential, marks, spikes = buffers
     positions = geometry.out_height * geometry.out_width
     sort_by_time(latency, geometry, spikes)
     reset(potential, thresholds.start, thresholds.raised.max() > 0)
-    if marks_all:
-        marks[:] = geometry.time_steps
     arena = _make_arena(excluded, geometry, rows)
     open_positions = positions - arena.closed.sum()
     count = 0
     for t in range(geometry.time_steps):
         # while few positions are closed, the test of each position costs more than it saves
-        skips_closed = not marks_all and 4 * open_positions < 3 * positions
+        skips_closed = 4 * open_positions < 3 * positions
         top, bottom = integrate(t, spikes, rows, geometry, potential, skips_closed, arena.closed)
         if bottom <= top:
             continue
-        if marks_all:
-            mark_lines(top, bottom, t, limit, geometry, buffers)
-            if count == max_winners or open_positions == 0:
-                continue
         crossed = _find_candidates(top, bottom, potential, limit, geometry, arena)
         open_positions -= crossed
         while count < max_winners:
@@ -86,7 +79,7 @@ def compete(latency, layer, excluded, marks_all, winners):
             winners[count, 2] = geometry.out_width - 1 - column
             winners[count, 3] = t
             count += 1
-        if not marks_all and (count == max_winners or open_positions == 0):
+        if count == max_winners or open_positions == 0:
             break
     return count
 

@@ -26,20 +26,12 @@ class Spikes(NamedTuple):
     A *group* contains all spikes of one pixel at one time step.
     """
 
-    sources: np.ndarray  # of each spike: where the rows of its channel's weights begin
+    sources: np.ndarray  # of each spike: the first row of its channel's weights
     groups: np.ndarray  # (groups + 1, 3): line, column, first spike; in the last row, only the number of spikes is set
     step_groups: np.ndarray  # (T + 1,): the first group of each time step
     times: np.ndarray  # (H · W + 1, C): the latencies; the last row is silent, as all is outside the image
     found: np.ndarray  # work space
     pixels: np.ndarray  # work space
-
-
-class ImageBuffers(NamedTuple):
-    """Work space for images of one size."""
-
-    potential: np.ndarray  # rows (Ho, mirrored Wo)
-    marks: np.ndarray  # first spikes, as rows (Ho, mirrored Wo)
-    spikes: Spikes
 
 
 @compiled
@@ -60,13 +52,6 @@ def make_spikes(geometry):
 
 
 @compiled
-def make_image_buffers(like, geometry):
-    """Return an empty ``ImageBuffers`` for potentials of the type of ``like``."""
-    numbers = geometry.out_height * geometry.out_width * geometry.stride
-    return ImageBuffers(allocate_aligned(numbers, like), np.empty(numbers, np.uint8), make_spikes(geometry))
-
-
-@compiled
 def reset(potential, start, is_raised):
     """Set each row of potentials to ``start``. is_raised: whether a threshold is raised; zeros are written faster."""
     potential[:] = 0
@@ -82,7 +67,7 @@ def sort_by_time(latency, geometry, spikes):
     sources, groups, step_groups, times, indices, pixels = spikes
     channels, height, width = latency.shape
     time_steps = geometry.time_steps
-    weights_of_channel = geometry.kernel * geometry.kernel * geometry.stride
+    rows_of_channel = geometry.kernel * geometry.kernel
     unsigned_channels = np.uint32(channels)  # their division is faster
     for c in range(channels):
         for y in range(height):
@@ -102,7 +87,7 @@ def sort_by_time(latency, geometry, spikes):
     for i in indices[:count]:
         t = in_order[i]
         pixel = np.int64(i // unsigned_channels)
-        sources[next_index[t]] = (i - pixel * channels) * weights_of_channel
+        sources[next_index[t]] = (i - pixel * channels) * rows_of_channel
         pixels[next_index[t]] = pixel
         next_index[t] += 1
     unsigned_width = np.uint32(width)
@@ -159,7 +144,7 @@ def integrate(t, spikes, rows, geometry, potential, skip, closed):
                 at = (line * out_width + column) * stride
                 shift = (ky * kernel + column - (out_width - 1 - x)) * stride
                 numbers = (stop - column) * stride
-                add_rows(potential, at, rows, sources, (groups[g, 2], groups[g + 1, 2]), shift, numbers, 1)
+                add_rows(potential, at, rows, sources, (groups[g, 2], groups[g + 1, 2]), shift, numbers, stride)
                 top = min(top, line)
                 bottom = max(bottom, line + 1)
                 column = stop
@@ -167,38 +152,14 @@ def integrate(t, spikes, rows, geometry, potential, skip, closed):
 
 
 @compiled
-def mark_lines(top, bottom, t, threshold, geometry, buffers):
-    """Mark the first spikes at time step t in the output lines top … bottom - 1."""
-    line = geometry.out_width * geometry.stride
-    potential = buffers.potential[top * line : bottom * line]
-    marks = buffers.marks[top * line : bottom * line]
-    now = np.uint8(t)
-    for i in range(len(marks)):
-        before = marks[i]
-        marks[i] = now if potential[i] > threshold and before > now else before
+def make_reach(spikes, geometry):
+    """Return the empty arrays ``line_groups`` and ``reach`` of ``find_reach``."""
+    line_groups = np.empty((geometry.time_steps, geometry.height + 1), np.uint64)
+    return line_groups, np.empty((len(spikes.groups), 5), np.int32)
 
 
 @compiled
-def pool_out(marks, geometry, pool, out):
-    """Pool first spikes: rows (Ho, mirrored Wo) -> out (F, Ho / pool, Wo / pool), the minimum of each window."""
-    stride = geometry.stride
-    out_width = geometry.out_width
-    earliest = np.empty(stride, np.uint8)
-    for py in range(out.shape[1]):
-        for px in range(out.shape[2]):
-            earliest[:] = geometry.time_steps
-            for y in range(py * pool, (py + 1) * pool):
-                for x in range(px * pool, (px + 1) * pool):
-                    at = (y * out_width + out_width - 1 - x) * stride
-                    window = marks[at : at + stride]
-                    for f in range(stride):
-                        earliest[f] = min(earliest[f], window[f])
-            for f in range(geometry.features):
-                out[f, py, px] = earliest[f]
-
-
-@compiled
-def _find_reach(spikes, geometry, line_groups, reach):
+def find_reach(spikes, geometry, line_groups, reach):
     """Write what the output lines need of each group of spikes, once for all lines and features.
 
     line_groups (T, H + 1): the first group of each time step and line; the last entry is the end of its groups.
@@ -237,26 +198,25 @@ class FiringFeatures(NamedTuple):
 def fire_part(part, parts, latency, geometry, counted, summed, pool, out):
     """Compute the first spikes of a part of the images (N, C, H, W), pooled: out (N, F, Ho / pool, Wo / pool).
 
-    ``out`` contains silence. The spikes are listed once for both kinds of features, with a stride of 1.
+    ``out`` contains silence. The spikes are listed once for both kinds of features.
 
     Args:
         counted: ``FiringFeatures`` whose potentials are counts; see ``counting.py``.
         summed: all others.
     """
     spikes = make_spikes(geometry)
-    line_groups = np.empty((geometry.time_steps, geometry.height + 1), np.uint64)
-    reach = np.empty((len(spikes.groups), 5), np.int32)
+    line_groups, reach = make_reach(spikes, geometry)
     for n in range(part, len(latency), parts):
         sort_by_time(latency[n], geometry, spikes)
-        _find_reach(spikes, geometry, line_groups, reach)
+        find_reach(spikes, geometry, line_groups, reach)
         if len(counted.indices) > 0:
-            _fire_features(spikes, line_groups, reach, counted, pool, out[n])
+            fire_features(spikes, line_groups, reach, counted, pool, out[n])
         if len(summed.indices) > 0:
-            _fire_features(spikes, line_groups, reach, summed, pool, out[n])
+            fire_features(spikes, line_groups, reach, summed, pool, out[n])
 
 
 @compiled
-def _fire_features(spikes, line_groups, reach, features, pool, out):
+def fire_features(spikes, line_groups, reach, features, pool, out):
     """Compute the first spikes of some features, one output line after another: out (F, Ho / pool, Wo / pool).
 
     The potentials of a line stay in the innermost cache from the first time step to the last. They add their weights in

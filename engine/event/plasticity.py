@@ -33,14 +33,14 @@ def update_batch(latency, layer, weights, plasticity, rates, draws, winners):
     the potential. The thresholds change in place. winners: int32 (N, K, 4), receives the winners.
     """
     geometry = layer.geometry
-    times = layer.buffers.spikes.times
+    times = layer.spikes.times
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
     excluded = np.empty((0, 0), np.bool_)
     _, raised, start = layer.thresholds
     for n in range(latency.shape[0]):
         if len(draws.closed) > 0:
             excluded = draws.closed[n]
-        count = compete(latency[n], layer, excluded, False, winners[n])
+        count = compete(latency[n], layer, excluded, winners[n])
         if len(draws.shifts) > 0:
             time = _find_first_spike(latency[n], layer, draws.patches[n])
             features = winners[n, :count, 0]
@@ -69,10 +69,10 @@ def update_decided(latency, targets, layer, weights, plasticity, rates, left_out
         for f in range(len(raised)):
             raised[f] = np.inf if left_out[n, f] else declared[f]
         _set_start(raised, start)
-        count = compete(latency[n], layer, nowhere, False, winners[n])
+        count = compete(latency[n], layer, nowhere, winners[n])
         if count > 0:
             row = 0 if classes[winners[n, 0, 0]] == labels[n] else 1
-            times = layer.buffers.spikes.times
+            times = layer.spikes.times
             update_winners(times, layer.geometry, weights, winners[n, :count], rates[n, row], plasticity, renewed)
 
 
@@ -89,8 +89,8 @@ def _find_first_spike(latency, layer, numbers):
 
     layer: a ``Competitor`` that has listed the spikes of latency (C, H, W). numbers: as in ``choose_position``.
     """
-    geometry, rows, thresholds, _, _, buffers = layer
-    times = buffers.spikes.times
+    geometry, rows, thresholds, _, _, _, spikes = layer
+    times = spikes.times
     kernel = geometry.kernel
     height = geometry.height
     width = geometry.width

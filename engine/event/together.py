@@ -8,7 +8,7 @@ from numba import int64
 from engine.compiled import compiled
 from engine.event.competition import Competitor, compete
 from engine.event.deciding import Decisions, learn_chunk
-from engine.event.firing import pool_out
+from engine.event.firing import FiringFeatures, find_reach, fire_features, make_reach
 from engine.event.layout import BANK, Weights
 from engine.event.peaks import find_peaks_of_bank, list_spikes
 from engine.event.plasticity import update_winners
@@ -18,6 +18,7 @@ class LowerLayer(NamedTuple):
     """A firing layer with its weights and its rule, and the size of the pooling below the decision layer."""
 
     competitor: Competitor
+    features: FiringFeatures  # all, with the rows of ``weights``
     weights: Weights
     plasticity: tuple
     pool: int
@@ -36,18 +37,20 @@ def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners
         winners: int32 (N, K, 4), receives the winners of the firing layer.
         decisions: receives the decisions.
     """
-    competitor, weights, plasticity, pool = lower
+    competitor, features, weights, plasticity, pool = lower
     layer, inputs, peaks, _ = upper
     geometry = competitor.geometry
-    buffers = competitor.buffers
+    spikes = competitor.spikes
+    line_groups, reach = make_reach(spikes, geometry)
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
-    shape = geometry.features, geometry.out_height // pool, geometry.out_width // pool
-    between = np.empty(shape, np.uint8)
+    between = np.empty((layer.geometry.channels, layer.geometry.height, layer.geometry.width), np.uint8)
     nowhere = np.empty((0, 0), np.bool_)
     none_left_out = np.zeros((1, layer.geometry.features), np.bool_)
     for n in range(len(latency)):
-        count = compete(latency[n], competitor, nowhere, True, winners[n])
-        pool_out(buffers.marks, geometry, pool, between)
+        count = compete(latency[n], competitor, nowhere, winners[n])
+        find_reach(spikes, geometry, line_groups, reach)
+        between[:] = geometry.time_steps
+        fire_features(spikes, line_groups, reach, features, pool, between)
         list_spikes(between, layer.geometry, inputs, int64(0))
         for bank in range(layer.geometry.stride // BANK):
             find_peaks_of_bank(inputs, int64(0), int64(1), layer.geometry, layer.weights.rows, bank, peaks)
@@ -57,5 +60,5 @@ def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners
         best = decisions.winners[n, 0]
         if best >= 0:
             row = 0 if layer.classes[best] == labels[n] else 1
-            times = buffers.spikes.times
-            update_winners(times, geometry, weights, winners[n, :count], lower_rates[n, row], plasticity, renewed)
+            rates = lower_rates[n, row]
+            update_winners(spikes.times, geometry, weights, winners[n, :count], rates, plasticity, renewed)

@@ -37,7 +37,7 @@ RANDOM = "tests/engine/test_random_networks.py"
 FUNCTIONS = {
     "engine/event/layout.py": ("is_dense make_rows make_banks to_rows to_banks", EVENT),
     "engine/event/simd.py": ("add_rows any_above mark_above count_accumulators", ["tests/engine/test_simd.py", *EVENT]),
-    "engine/event/firing.py": ("sort_by_time integrate mark_lines pool_out _find_reach fire _fire_features", EVENT),
+    "engine/event/firing.py": ("sort_by_time integrate find_reach fire fire_features", EVENT),
     "engine/event/counting.py": ("find_counts", ["tests/engine/test_counting.py"]),
     "engine/event/competition.py": ("compete _find_candidates _block _best_candidate", [*EVENT, *TRACES]),
     "engine/event/plasticity.py": ("update_batch update_winners renew clamp", [*EVENT, *TRACES]),
