@@ -8,7 +8,6 @@ from engine.compiled import compiled
 from engine.decision import strongest, tolerance
 from engine.event.firing import Spikes, Thresholds, integrate, reset, sort_by_time
 from engine.event.layout import Geometry
-from engine.event.simd import any_above
 
 
 class Competitor(NamedTuple):
@@ -107,8 +106,13 @@ def _find_candidates(top, bottom, potential, limit, geometry, arena):
     crossed = 0
     for line in range(top, bottom):
         for column in range(geometry.out_width):
+            if closed[line, column]:
+                continue
             at = (line * geometry.out_width + column) * stride
-            if closed[line, column] or not any_above(potential, at, stride, limit):
+            above = 0
+            for f in range(at, at + stride):
+                above += potential[f] > limit
+            if above == 0:
                 continue
             closed[line, column] = True
             best = strongest(potential[at : at + geometry.features])

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.compiled import compiled
 from engine.event.layout import Geometry, allocate_aligned
-from engine.event.simd import add_rows, mark_above
+from engine.event.simd import add_rows
 
 
 class Thresholds(NamedTuple):
@@ -249,7 +249,10 @@ def fire_features(spikes, line_groups, reach, features, pool, out):
                     shift = (reach[g, 2] + offset) * stride
                     add_rows(potential, at, rows, sources, (reach[g, 3], reach[g, 4]), shift, numbers, stride)
                 if begin < end:
-                    mark_above(potential, size, limit, marks, np.uint8(t))
+                    now = np.uint8(t)
+                    for i in range(size):
+                        before = marks[i]
+                        marks[i] = now if potential[i] > limit and before > now else before
         for px in range(out.shape[2]):
             earliest[:] = geometry.time_steps
             for x in range(px * pool, (px + 1) * pool):

@@ -104,81 +104,11 @@ def add_rows(typingctx, p, at, w, rows, span, shift, n, scale):
     return signature, codegen
 
 
-@intrinsic
-def any_above(typingctx, p, at, n, level):
-    """Return whether any of ``p[at : at+n]`` is above ``level``.
-
-    With a plain loop, the learning step of a small layer (30 features of 5×5) takes 9 % longer.
-    """
-    signature = types.boolean(p, types.intp, types.intp, p.dtype)
-
-    def codegen(context, builder, sig, args):
-        p_, at_, n_, level_ = args
-        size = sig.args[0].dtype.bitwidth // 8
-        vector = ir.VectorType(context.get_data_type(p.dtype), LINE_BYTES // size)
-        levels = _fill(builder, vector, level_)
-        mask = ir.IntType(vector.count)
-        none = ir.Constant(mask, 0)
-        above_so_far = cgutils.alloca_once_value(builder, none)
-        start = ir.Constant(n_.type, 0)
-        step = ir.Constant(n_.type, vector.count)
-        with cgutils.for_range_slice(builder, start, n_, step, n_.type) as (offset, _):
-            at = builder.add(at_, offset)
-            source = _pointer(context, builder, sig.args[0], p_, at, vector.count)
-            above = builder.fcmp_ordered(">", _load(builder, source, vector, size), levels)
-            bits = builder.bitcast(above, mask)
-            builder.store(builder.or_(builder.load(above_so_far), bits), above_so_far)
-        return builder.icmp_unsigned("!=", builder.load(above_so_far), none)
-
-    return signature, codegen
-
-
-@intrinsic
-def mark_above(typingctx, p, n, level, marks, now):
-    """Compute ``marks[i] = min(marks[i], now)`` for all i < ``n`` with ``p[i] > level``, floats or bytes."""
-    signature = types.void(p, types.intp, p.dtype, marks, types.uint8)
-
-    def codegen(context, builder, sig, args):
-        p_, n_, level_, marks_, now_ = args
-        count = LINE_BYTES * 8 // p.dtype.bitwidth
-        vector = ir.VectorType(context.get_data_type(p.dtype), count)
-        times = ir.VectorType(ir.IntType(8), count)
-        never = ir.Constant(times, [255] * count)
-        levels = _fill(builder, vector, level_)
-        nows = _fill(builder, times, now_)
-        start = ir.Constant(n_.type, 0)
-        step = ir.Constant(n_.type, count)
-        with cgutils.for_range_slice(builder, start, n_, step, n_.type) as (at, _):
-            source = _pointer(context, builder, sig.args[0], p_, at, count)
-            target = _pointer(context, builder, sig.args[3], marks_, at, count)
-            potentials = _load(builder, source, vector, p.dtype.bitwidth // 8)
-            if isinstance(p.dtype, types.Float):
-                above = builder.fcmp_ordered(">", potentials, levels)
-            else:
-                above = builder.icmp_unsigned(">", potentials, levels)
-            new = builder.select(above, nows, never)
-            before = _load(builder, target, times, 1)
-            earliest = builder.select(builder.icmp_unsigned("<", new, before), new, before)
-            store = builder.store(earliest, builder.bitcast(target, times.as_pointer()))
-            store.align = 1
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
 def _add_saturating(builder, a, b):
     """Return the sums of two vectors of bytes, at most 255."""
     name = f"llvm.uadd.sat.v{a.type.count}i8"
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.type, [a.type, a.type]), name)
     return builder.call(function, [a, b])
-
-
-def _fill(builder, vector, value):
-    """Return a vector with the same number in all its places."""
-    index = ir.IntType(32)
-    undefined = ir.Constant(vector, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(index, 0))
-    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(index, vector.count), None))
 
 
 def _pointer(context, builder, array_type, array, index, count):
