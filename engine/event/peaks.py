@@ -94,26 +94,25 @@ def list_spikes(latency, geometry, inputs, n):
 def find_peaks_of_bank(inputs, first, last, geometry, banks, bank, peaks):
     """Compute the peaks of a bank of features, of the images first … last - 1."""
     values = allocate_aligned((last - first) * geometry.out_height * geometry.out_width * BANK, banks)
-    used = min(BANK, geometry.features - bank * BANK)
-    add_bank(inputs, first, last, geometry, banks, bank, used, values)
+    add_bank(inputs, first, last, geometry, banks, bank, values)
     for n in range(first, last):
         lanes = slice(bank * BANK, (bank + 1) * BANK)
         find_highest(values, n - first, geometry, peaks.values[n, lanes], peaks.positions[n, lanes])
 
 
 @compiled
-def add_bank(inputs, first, last, geometry, banks, bank, used, values):
+def add_bank(inputs, first, last, geometry, banks, bank, values):
     """Compute the potentials of images first … last - 1 for a bank of features: values (images, Ho, Wo) rows of BANK.
 
-    Only the first ``used`` features need to be right. The weights are added kernel offset by kernel offset, so that the
-    weights of one offset stay in the innermost cache. Each potential sums its synapses in the order (ky, kx, channel).
+    The weights are added kernel offset by kernel offset, so that the weights of one offset stay in the innermost cache.
+    Each potential sums its synapses in the order (ky, kx, channel).
     """
     width = geometry.width
     out_height = geometry.out_height
     out_width = geometry.out_width
     values[: (last - first) * out_height * out_width * BANK] = 0
     if is_dense(geometry):
-        _add_bank_of_dense(inputs, first, last, geometry, banks, bank, used, values)
+        _add_bank_of_dense(inputs, first, last, geometry, banks, bank, values)
         return
     for offset in range(geometry.kernel * geometry.kernel):
         weights = (bank * geometry.kernel * geometry.kernel + offset) * geometry.channels * BANK
@@ -125,11 +124,11 @@ def add_bank(inputs, first, last, geometry, banks, bank, used, values):
                     at = (((n - first) * out_height + y) * out_width + x) * BANK
                     lo = inputs.first[n, pixel]
                     hi = inputs.first[n, pixel + 1]
-                    _add_spikes(inputs.sources, lo, hi, banks, weights, used, values, at)
+                    add_rows(values, at, banks, inputs.sources, (lo, hi), weights, BANK, BANK)
 
 
 @compiled
-def _add_bank_of_dense(inputs, first, last, geometry, banks, bank, used, values):
+def _add_bank_of_dense(inputs, first, last, geometry, banks, bank, values):
     """Do the work of ``add_bank`` for a layer whose single kernel offset has too many weights for a cache."""
     weights = bank * geometry.channels * BANK
     done = inputs.first[first:last, 0].copy()  # of each image: the first spike that has not been added yet
@@ -139,17 +138,9 @@ def _add_bank_of_dense(inputs, first, last, geometry, banks, bank, used, values)
             hi = lo
             while hi < inputs.first[n, 1] and inputs.sources[hi] < row + DENSE_ROWS:
                 hi += 1
-            _add_spikes(inputs.sources, lo, hi, banks, weights, used, values, (n - first) * BANK)
+            at = (n - first) * BANK
+            add_rows(values, at, banks, inputs.sources, (lo, hi), weights, BANK, BANK)
             done[n - first] = hi
-
-
-@compiled
-def _add_spikes(sources, lo, hi, banks, weights, used, values, at):
-    """Add the weights of the spikes lo … hi - 1 to a row of BANK potentials: two calls, each of a constant length."""
-    if used > BANK // 2:
-        add_rows(values, at, banks, sources, (lo, hi), weights, BANK, BANK)
-    else:
-        add_rows(values, at, banks, sources, (lo, hi), weights, BANK // 2, BANK)
 
 
 @compiled

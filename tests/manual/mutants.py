@@ -36,13 +36,13 @@ RANDOM = "tests/engine/test_random_networks.py"
 # Functions and classes of each file, and arguments of pytest; those whose tests are quick come first.
 FUNCTIONS = {
     "engine/event/layout.py": ("is_dense make_rows make_banks to_rows to_banks", EVENT),
-    "engine/event/simd.py": ("add_rows any_above mark_above count_accumulators", ["tests/engine/test_simd.py", *EVENT]),
+    "engine/event/simd.py": ("add_rows count_accumulators", ["tests/engine/test_simd.py", *EVENT]),
     "engine/event/firing.py": ("sort_by_time integrate find_reach fire fire_features", EVENT),
     "engine/event/counting.py": ("find_counts", ["tests/engine/test_counting.py"]),
     "engine/event/competition.py": ("compete _find_candidates _block _best_candidate", [*EVENT, *TRACES]),
     "engine/event/plasticity.py": ("update_batch update_winners renew clamp", [*EVENT, *TRACES]),
     "engine/event/peaks.py": (
-        "find_peaks list_spikes find_peaks_of_bank add_bank _add_bank_of_dense _add_spikes find_highest raise_peaks",
+        "find_peaks list_spikes find_peaks_of_bank add_bank _add_bank_of_dense find_highest raise_peaks",
         EVENT,
     ),
     "engine/event/screening.py": ("can_screen make_screen encode _sum_codes_of_images find_candidates", EVENT),
