@@ -15,20 +15,27 @@ from engine.threads import run_parts
 from errors import InputError
 
 
-class Packed:
-    """Latency maps uint8 (N, C, H, W) of N images, which are read and written like the tensor.
+class PackedSpikes:
+    """Latency maps uint8 (N, C, H, W) of N images, which are read and written like the tensor, as bits.
+
+    Only whether a neuron spikes is kept: a latency is read as 0 if it does, as ``time_steps`` if it is silent.
 
     Args:
         images: N.
         shape: (C, H, W).
         time_steps: the latency that means silence.
+        file: a binary file, open for reading and writing, that holds the bits; None: they are in memory. The file is
+            read row by row and not mapped: the system owns its pages, and frees them when memory is short.
     """
 
     device = torch.device("cpu")
 
-    def __init__(self, images: int, shape: Sequence[int], time_steps: int):
+    def __init__(self, images: int, shape: Sequence[int], time_steps: int, file: BinaryIO | None = None):
         self.shape = torch.Size((images, *shape))
         self.time_steps = check_time_steps(time_steps)
+        self._file = file
+        self._row = -(-math.prod(shape) // 8)
+        self._bits = np.zeros((images, self._row), np.uint8) if file is None else None
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -57,109 +64,6 @@ class Packed:
         self._read(indices, flat)
         return torch.from_numpy(flat).reshape(len(indices), *self.shape[1:])
 
-
-class PackedLatencies(Packed):
-    """Latency maps as lists of spikes. Silent neurons take next to no memory. Images are written in their order,
-    each once.
-
-    A map is a list of codes. A code has two halves of 4 bits for up to 15 time steps, otherwise of 8 bits:
-
-    ==========  ==========  =============================================================
-    upper half  lower half  meaning
-    ==========  ==========  =============================================================
-    t           n           n silent neurons, and then a neuron that spikes at step t
-    all bits 1  n           (n + 1) · 16 silent neurons; with halves of 8 bits, (n + 1) · 256
-    ==========  ==========  =============================================================
-    """
-
-    def __init__(self, images: int, shape: Sequence[int], time_steps: int):
-        super().__init__(images, shape, time_steps)
-        is_short = time_steps <= 15
-        self._half = 4 if is_short else 8  # bits
-        self._type = np.uint8 if is_short else np.uint16
-        self._codes = bytearray()  # grows in place: an array would be copied
-        self._first = np.zeros(1, np.int64)  # the first code of each image; at the end, the number of codes
-
-    def _write(self, start, flat):
-        written = len(self._first) - 1
-        if start != written:
-            raise InputError(f"packed latencies are written in their order: image {written} is next, not {start}")
-        codes = np.empty(flat.shape, self._type)
-        counts = np.empty(len(flat), np.int64)
-        run_parts(_to_codes, len(flat), flat, self.time_steps, self._half, codes, counts)
-        for row, count in zip(codes, counts, strict=True):
-            self._codes += row[:count].tobytes()
-        self._first = np.append(self._first, self._first[-1] + np.cumsum(counts))
-
-    def _read(self, indices, flat):
-        codes = np.frombuffer(self._codes, self._type)
-        _ = self._first[indices + 1]  # an IndexError for an image that is not written
-        run_parts(_from_codes, len(indices), codes, self._first, indices, self.time_steps, self._half, flat)
-
-
-@compiled
-def _to_codes(part, parts, latencies, time_steps, half, codes, counts):
-    """Write the codes of latencies uint8 (n, neurons) to the rows of codes (n, neurons); counts (n,): their numbers."""
-    for i in range(part, len(latencies), parts):
-        counts[i] = _to_codes_of_image(latencies[i], time_steps, half, codes[i])
-
-
-@compiled
-def _to_codes_of_image(latency, time_steps, half, codes):
-    count = silent = 0
-    longest = 1 << half
-    for neuron in range(len(latency)):
-        if latency[neuron] >= time_steps:
-            silent += 1
-            continue
-        while silent >= longest:
-            whole = min(silent >> half, longest)
-            codes[count] = (longest - 1) << half | (whole - 1)
-            count += 1
-            silent -= whole << half
-        codes[count] = np.int64(latency[neuron]) << half | silent
-        count += 1
-        silent = 0
-    return count
-
-
-@compiled
-def _from_codes(part, parts, codes, first, chosen, time_steps, half, latencies):
-    """Write latencies uint8 (n, neurons) from the codes of the chosen images, int64 (n,)."""
-    for i in range(part, len(chosen), parts):
-        _from_codes_of_image(codes[first[chosen[i]] : first[chosen[i] + 1]], time_steps, half, latencies[i])
-
-
-@compiled
-def _from_codes_of_image(codes, time_steps, half, latency):
-    latency[:] = time_steps
-    longest = 1 << half
-    neuron = 0
-    for code in codes:
-        t = np.int64(code) >> half
-        silent = np.int64(code) & (longest - 1)
-        if t == longest - 1:
-            neuron += (silent + 1) << half
-        else:
-            neuron += silent
-            latency[neuron] = t
-            neuron += 1
-
-
-class PackedSpikes(Packed):
-    """Whether each neuron spikes, one bit per neuron: read as 0 if it does, as ``time_steps`` if it is silent.
-
-    Args:
-        file: a binary file, open for reading and writing, that holds the bits; None: they are in memory. The file is
-            read row by row and not mapped: the system owns its pages, and frees them when memory is short.
-    """
-
-    def __init__(self, images: int, shape: Sequence[int], time_steps: int, file: BinaryIO | None = None):
-        super().__init__(images, shape, time_steps)
-        self._file = file
-        self._row = -(-math.prod(shape) // 8)
-        self._bits = np.zeros((images, self._row), np.uint8) if file is None else None
-
     def close(self) -> None:
         """Free the memory, or close the file."""
         self._bits = None
@@ -185,3 +89,41 @@ class PackedSpikes(Packed):
                 self._file.readinto(row)
         is_silent = np.unpackbits(~bits, axis=1, count=flat.shape[1])
         np.multiply(is_silent, np.uint8(self.time_steps), out=flat)
+
+
+class PackedLatencies(PackedSpikes):
+    """Latency maps as bits, which neurons spike, and the times of their spikes, a byte each.
+
+    Images are written in their order, each once.
+    """
+
+    def __init__(self, images: int, shape: Sequence[int], time_steps: int):
+        super().__init__(images, shape, time_steps)
+        self._times = bytearray()  # grows in place: an array would be copied
+        self._first = np.zeros(1, np.int64)  # the first spike of each image; at the end, the number of spikes
+
+    def _write(self, start, flat):
+        written = len(self._first) - 1
+        if start != written:
+            raise InputError(f"packed latencies are written in their order: image {written} is next, not {start}")
+        super()._write(start, flat)
+        is_spike = flat < self.time_steps
+        self._times += flat[is_spike].tobytes()
+        self._first = np.append(self._first, self._first[-1] + np.cumsum(is_spike.sum(1)))
+
+    def _read(self, indices, flat):
+        _ = self._first[indices + 1]  # an IndexError for an image that is not written
+        super()._read(indices, flat)
+        times = np.frombuffer(self._times, np.uint8)
+        run_parts(_fill_times, len(indices), times, self._first, indices, flat)
+
+
+@compiled
+def _fill_times(part, parts, times, first, chosen, flat):
+    """Replace each 0 in the rows of flat uint8 (n, neurons) by the next time of the chosen image, int64 (n,)."""
+    for i in range(part, len(chosen), parts):
+        at = first[chosen[i]]
+        for neuron in range(flat.shape[1]):
+            if flat[i, neuron] == 0:
+                flat[i, neuron] = times[at]
+                at += 1

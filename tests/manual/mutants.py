@@ -60,7 +60,7 @@ FUNCTIONS = {
         ["tests/test_refusals.py", "tests/engine/test_rules.py --slow -k impossible"],
     ),
     "engine/decision.py": ("strongest majority Outcome.of", ["tests/test_networks.py", *EVENT]),
-    "engine/packed.py": ("_to_codes_of_image _from_codes_of_image", ["tests/engine/test_packed.py"]),
+    "engine/packed.py": ("_fill_times", ["tests/engine/test_packed.py"]),
     "engine/phases.py": (
         "Phase.learn Phase._learn_decisions Phase._learn_together",
         ["tests/test_fit.py", "tests/test_networks.py", *TRACES],
