@@ -31,18 +31,6 @@ class Region(NamedTuple):
     columns: slice
 
 
-class SummaryRow(NamedTuple):
-    """One row of a network's summary; all are texts, ``weights`` is a number."""
-
-    name: str
-    rule: str
-    kernel: str = ""
-    threshold: str = ""
-    output: str = ""
-    field: str = ""
-    weights: int = 0
-
-
 @dataclass(frozen=True, kw_only=True)
 class Stage(Declared):
     """The base class of all stages.
@@ -59,13 +47,12 @@ class Stage(Declared):
     * ``regions(below, shape_below, shape)``: where its map has neurons, a ``Region`` for each convolution. ``below``
       contains the regions of the map that it reads, and ``shape_below`` is the shape of that map. ``shape`` is the
       shape of its own map;
-    * ``explain()``: in a few words, what its map shows;
-    * ``summary(labels, shape_below, shape, field)``: its rows of the summary. ``labels`` are the labels of its
-      convolutions, and then its own name. ``field`` is the receptive field and the stride of the map that it reads.
+    * ``explain()``: in a few words, what its map shows.
     """
 
     inputs: tuple[str, ...] = ()
 
+    title: ClassVar[str] = ""  # of a stage that is not a single convolution, in the summary
     fixed: ClassVar[Sequence[str]] = ("inputs",)
     convs: ClassVar[Sequence["SpikingConv"]] = ()  # its convolutions
     rules: ClassVar[Sequence[Rule]] = ()  # the rules that it learns by
@@ -84,11 +71,6 @@ class Stage(Declared):
     def reads_times(self) -> bool:
         """Whether which neurons of its map spike depends on when those below have spiked."""
         return bool(self.levels)
-
-    def row(self, name: str, shape: Shape, field: tuple[int, int], **more: Any) -> SummaryRow:
-        """Return a row of the summary. shape, field: as in ``summary``. more: the other columns."""
-        side, _ = self.receptive_field(*field)
-        return SummaryRow(name=name, output="×".join(map(str, shape)), field=f"{side}×{side}", **more)
 
     def __post_init__(self):
         if isinstance(self.inputs, Iterable):
@@ -187,18 +169,6 @@ class SpikingConv(Stage):
     def explain(self) -> str:
         return f"threshold {self.threshold:.4g}" if self.fires else "potentials at the last time step"
 
-    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
-        row = self.row(
-            labels[0],
-            self.shape([shape_below]),
-            field,
-            rule=self.rule.title if self.rule else "none",
-            kernel=f"{self.kernel}×{self.kernel}",
-            threshold=f"{self.threshold:.4g}" if self.fires else "∞",
-            weights=math.prod(self.weight_shape(shape_below[0])),
-        )
-        return [row]
-
 
 @dataclass(frozen=True)
 class SpikingDense(SpikingConv):
@@ -225,10 +195,6 @@ class SpikingDense(SpikingConv):
         super().__post_init__()
         if any(a >= b for a, b in pairwise(self.levels)):
             raise InputError(f"levels must be ascending time steps, not {self.levels}")
-
-    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
-        (row,) = super().summary(labels, shape_below, shape, field)
-        return [row._replace(kernel="all", output=f"{self.out_channels}", field="all")]
 
 
 @dataclass(frozen=True)
@@ -263,6 +229,8 @@ class Pool(Stage):
     padding: int = ranged(0, MAX_FEATURES, 0, kw_only=True)
     rank: int = ranged(1, MAX_FEATURES, 1, kw_only=True)
 
+    title: ClassVar[str] = "pooling"
+
     def __post_init__(self):
         super().__post_init__()
         if 2 * self.padding > self.size:
@@ -294,9 +262,6 @@ class Pool(Stage):
         which = "earliest spike" if self.rank == 1 else f"spike of rank {self.rank}"
         return f"the {which} of each {self.size}×{self.size} window"
 
-    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
-        return [self.row(labels[0], shape, field, rule="pooling", kernel=f"{self.size}×{self.size}")]
-
 
 @dataclass(frozen=True)
 class Inhibit(Stage):
@@ -312,6 +277,7 @@ class Inhibit(Stage):
 
     share: float = ranged(0, 1, above=True)
 
+    title: ClassVar[str] = "inhibition"
     reads_times: ClassVar[bool] = True
     inhibits: ClassVar[bool] = True
 
@@ -331,9 +297,6 @@ class Inhibit(Stage):
     def explain(self) -> str:
         return f"the spikes of the first {100 * self.share:.4g} % of the features at each position"
 
-    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
-        return [self.row(labels[0], shape, field, rule="inhibition")]
-
 
 @dataclass(frozen=True, init=False)
 class Branches(Stage):
@@ -344,7 +307,7 @@ class Branches(Stage):
 
     branches: tuple[SpikingConv, ...]
 
-    joined: ClassVar[str] = "joined"  # what the summary calls the stage's own map
+    title: ClassVar[str] = "joined"
 
     def __init__(self, *branches: SpikingConv, inputs: str | Sequence[str] = ()):
         object.__setattr__(self, "branches", branches)
@@ -425,13 +388,6 @@ class Branches(Stage):
     def explain(self) -> str:
         return ", ".join(dict.fromkeys(branch.explain() for branch in self.branches))
 
-    def summary(self, labels: list[str], shape_below: Shape, shape: Shape, field: tuple[int, int]) -> list[SummaryRow]:
-        *labels, name = labels
-        rows = []
-        for label, branch in zip(labels, self.branches, strict=True):
-            rows += branch.summary([label], shape_below, shape, field)
-        return [*rows, self.row(name, shape, field, rule=self.joined)]
-
 
 class Vote(Branches):
     """Parallel decision branches of one input, which decide by majority; the last stage of a network.
@@ -441,7 +397,7 @@ class Vote(Branches):
     silent, the vote of the branch with the highest potential. Each branch learns from its own vote.
     """
 
-    joined: ClassVar[str] = "vote"
+    title: ClassVar[str] = "vote"
     votes: ClassVar[bool] = True
 
     def check_branches(self) -> None:

@@ -1,14 +1,28 @@
 """The table of a network's stages, their rules and the phases of its training, as text."""
 
+import math
 import textwrap
 from collections import defaultdict
+from typing import NamedTuple
 
 from engine.layers import Layer
-from engine.stages import INPUT
+from engine.stages import INPUT, Shape
 from models import MODELS
 from network_trainer import NetworkTrainer
 
 WIDTH = 100
+
+
+class Row(NamedTuple):
+    """A row of the table; all are texts, ``weights`` is a number."""
+
+    name: str
+    rule: str
+    kernel: str = ""
+    threshold: str = ""
+    output: str = ""
+    field: str = ""
+    weights: int = 0
 
 
 def list_models() -> str:
@@ -36,20 +50,10 @@ def summarize(model: NetworkTrainer, height: int, width: int) -> str:
     header = ("stage", "rule", "kernel", "threshold", "output", "field", "weights")
     shapes = model.shapes(height, width)
     fields_of = {INPUT: (1, 1)}
-    layers = dict(model.named_layers())
     lines = []
     for name, stage in model.declaration.items():
-        below = model.inputs_of(name)[0]
-        labels = [label for label, _ in model.named_layers([name])]
-        if len(labels) != 1:
-            labels.append(name)
-        for line in stage.summary(labels, shapes[model.input_name(name)], shapes[name], fields_of[below]):
-            if line.name in layers and layers[line.name].stage.adapts_thresholds:
-                line = line._replace(threshold=describe_thresholds(layers[line.name]))
-            if stage.inputs and line.kernel:
-                line = line._replace(name=f"{line.name} of {', '.join(stage.inputs)}")
-            lines.append(line)
-        fields_of[name] = stage.receptive_field(*fields_of[below])
+        fields_of[name] = stage.receptive_field(*fields_of[model.inputs_of(name)[0]])
+        lines += _make_rows(model, name, shapes, fields_of)
     total = sum(line.weights for line in lines)
     rows = [(*line[:-1], f"{line.weights:,}" if line.weights else "") for line in lines]
     return "\n".join(
@@ -61,8 +65,46 @@ def summarize(model: NetworkTrainer, height: int, width: int) -> str:
     )  # fmt: skip
 
 
+def _make_rows(model: NetworkTrainer, name: str, shapes: dict[str, Shape], fields_of: dict[str, tuple]) -> list[Row]:
+    """Return the rows of a stage: one for each of its convolutions, and one for the stage unless it is one convolution.
+
+    fields_of: {name of a map: (receptive field, stride)}.
+    """
+    stage = model.declaration[name]
+    below = shapes[model.input_name(name)]
+    field_below = fields_of[model.inputs_of(name)[0]]
+    source = f" of {', '.join(stage.inputs)}" if stage.inputs else ""
+    rows = []
+    for label, layer in model.named_layers([name]):
+        conv = layer.stage
+        rule = conv.rule.title if conv.rule else "none"
+        kernel, output, field = "all", f"{conv.out_channels}", "all"
+        if not conv.sees_whole_maps:
+            kernel = _to_square(conv.kernel)
+            output = _to_size(conv.shape([below]))
+            field = _to_square(conv.receptive_field(*field_below)[0])
+        weights = math.prod(conv.weight_shape(below[0]))
+        rows.append(Row(label + source, rule, kernel, describe_thresholds(layer), output, field, weights))
+    if len(rows) == 1:
+        return rows
+    kernel = _to_square(stage.size) if stage.size > 1 else ""
+    label = name + source if kernel else name
+    own = Row(label, stage.title, kernel, output=_to_size(shapes[name]), field=_to_square(fields_of[name][0]))
+    return [*rows, own]
+
+
+def _to_square(side: int) -> str:
+    return f"{side}×{side}"
+
+
+def _to_size(shape: Shape) -> str:
+    return "×".join(map(str, shape))
+
+
 def describe_thresholds(layer: Layer) -> str:
-    """Return the lowest and the highest threshold of a layer whose thresholds adapt."""
+    """Return the threshold of a layer, or the lowest and the highest if they adapt."""
+    if not layer.stage.fires:
+        return "∞"
     lowest, highest = (f"{float(end):.4g}" for end in layer.thresholds.aminmax())
     return lowest if lowest == highest else f"{lowest} to {highest}"
 
