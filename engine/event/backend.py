@@ -133,9 +133,7 @@ def learn_decisions(
     result = Result.silent(len(latency), layer.weight.dtype, classes)
     geometry = geometry_of(layer, latency, BANK)
     deciding_layer = _prepare_deciding(layer, latency, classes)
-    parameters, inputs, found, buffers = deciding_layer
-    weights = parameters.weights
-    screen = buffers.screen
+    weights, inputs, screen = deciding_layer.weights, deciding_layer.inputs, deciding_layer.screen
     chunk = len(inputs.times)
     threads = _count_threads(geometry)
     size = math.ceil(chunk / min(threads, 2))  # images of a piece of work
@@ -149,7 +147,7 @@ def learn_decisions(
             if len(screen.spacing):
                 sum_codes(images, geometry, inputs, screen, threads)
             else:
-                find_peaks(images, geometry, weights.rows, size, inputs, found, threads)
+                find_peaks(images, geometry, weights.rows, size, inputs, deciding_layer.peaks, threads)
             decisions = deciding.Decisions(result.decisions.numpy()[part], result.highest.numpy()[part])
             start += deciding.learn_chunk(labels[part], deciding_layer, rates[part], left_out[part], decisions)
     transpose_back(weights.transposed, layer.weight.detach().numpy())
@@ -210,7 +208,7 @@ def learn_together(
         winners = result.winners.numpy()
         update_both(latency.numpy(), labels.numpy(), below, above, lower_rates, upper_rates, winners, decisions)
     transpose_back(weights.transposed, lower.weight.detach().numpy())
-    transpose_back(above.parameters.weights.transposed, upper.weight.detach().numpy())
+    transpose_back(above.weights.transposed, upper.weight.detach().numpy())
     return result
 
 
@@ -273,10 +271,10 @@ def _prepare_deciding(layer, latency, classes):
     screen = make_screen(images, geometry, transposed if is_screened else transposed[:0])
     rows = make_banks(transposed[: len(transposed) - len(screen.spacing)])
     weights = Weights(transposed, rows, _are_inside(array, plasticity))
-    parameters = deciding.DecisionParameters(geometry, weights, plasticity, classes, layer.stage.rule.drops)
     inputs = make_inputs(images, geometry)
     found = make_peaks(images, geometry.stride, array.dtype)
-    return deciding.DecidingLayer(parameters, inputs, found, deciding.make_chunk_buffers(transposed, screen))
+    rule = layer.stage.rule
+    return deciding.DecidingLayer(geometry, weights, plasticity, classes, rule.drops, inputs, found, screen)
 
 
 def _are_inside(array, plasticity):

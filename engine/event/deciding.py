@@ -25,34 +25,17 @@ EXACT_CHUNK = 8  # of a layer that is not, because each feature that has changed
 DENSE_CHUNK = 64  # of a SpikingDense: weights that no cache holds are read and written once in a chunk
 
 
-class DecisionParameters(NamedTuple):
-    """A decision layer and the rule by which it learns."""
+class DecidingLayer(NamedTuple):
+    """A decision layer, the rule by which it learns, and the memory for a chunk of images."""
 
     geometry: Geometry
     weights: Weights
     plasticity: tuple
     classes: np.ndarray  # int64 (F,): the class of each feature
     drops: bool  # whether neurons that are left out do not decide
-
-
-class ChunkBuffers(NamedTuple):
-    """Work space of ``learn_chunk``."""
-
-    screen: Screen
-    drift: np.ndarray  # float64 (F,): the sum of the largest changes of the weights of a feature within the chunk
-    group: np.ndarray  # int64 (F,): see ``find_candidates``
-    candidates: np.ndarray  # (F,): the peaks of one image, -1 for a neuron that is left out
-    learners: np.ndarray  # (F, 2): (feature, row of the rates) of the neurons that learn from one image
-    renewed: np.ndarray  # (k · k, C): the new weights of a feature
-
-
-class DecidingLayer(NamedTuple):
-    """A decision layer, and the memory for a chunk of images."""
-
-    parameters: DecisionParameters
     inputs: Inputs
     peaks: Peaks
-    buffers: ChunkBuffers
+    screen: Screen
 
 
 class Decisions(NamedTuple):
@@ -67,15 +50,6 @@ def chunk_size(geometry: Geometry, is_screened: bool) -> int:
     if is_dense(geometry):
         return DENSE_CHUNK
     return CHUNK if is_screened else EXACT_CHUNK
-
-
-def make_chunk_buffers(transposed: np.ndarray, screen: Screen) -> ChunkBuffers:
-    """Return an empty ``ChunkBuffers`` for transposed weights (F, k · k, C)."""
-    features = len(transposed)
-    candidates = np.empty(features, transposed.dtype)
-    learners = np.empty((features, 2), np.int64)
-    group = np.zeros(features, np.int64)
-    return ChunkBuffers(screen, np.zeros(features), group, candidates, learners, np.empty_like(transposed[0]))
 
 
 @compiled
@@ -93,12 +67,14 @@ def learn_chunk(labels, layer, rates, left_out, decisions):
 
     Raises ValueError if the verdict of the rule is impossible.
     """
-    parameters, inputs, peaks, buffers = layer
-    geometry, weights, plasticity, classes, drops = parameters
-    screen, drift, group, candidates, learners, renewed = buffers
+    geometry, weights, plasticity, classes, drops, inputs, peaks, screen = layer
     features = geometry.features
     is_screened = len(screen.spacing) > 0
-    drift[:] = 0
+    drift = np.zeros(features)  # of each feature: the sum of the largest changes of its weights within the chunk
+    group = np.zeros(features, np.int64)  # see ``find_candidates``
+    candidates = np.empty(features, weights.transposed.dtype)  # the peaks of one image, -1 for a neuron left out
+    learners = np.empty((features, 2), np.int64)  # (feature, row of the rates) of the neurons that learn
+    renewed = np.empty(weights.transposed.shape[1:], weights.transposed.dtype)
     has_learned = False
     n = int64(0)
     while n < len(labels) and (weights.inside[0] or not has_learned):

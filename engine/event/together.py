@@ -38,27 +38,27 @@ def update_both(latency, labels, lower, upper, lower_rates, upper_rates, winners
         decisions: receives the decisions.
     """
     competitor, features, weights, plasticity, pool = lower
-    layer, inputs, peaks, _ = upper
     geometry = competitor.geometry
+    deciding = upper.geometry
     spikes = competitor.spikes
     line_groups, reach = make_reach(spikes, geometry)
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
-    between = np.empty((layer.geometry.channels, layer.geometry.height, layer.geometry.width), np.uint8)
+    between = np.empty((deciding.channels, deciding.height, deciding.width), np.uint8)
     nowhere = np.empty((0, 0), np.bool_)
-    none_left_out = np.zeros((1, layer.geometry.features), np.bool_)
+    none_left_out = np.zeros((1, deciding.features), np.bool_)
     for n in range(len(latency)):
         count = compete(latency[n], competitor, nowhere, winners[n])
         find_reach(spikes, geometry, line_groups, reach)
         between[:] = geometry.time_steps
         fire_features(spikes, line_groups, reach, features, pool, between)
-        list_spikes(between, layer.geometry, inputs, int64(0))
-        for bank in range(layer.geometry.stride // BANK):
-            find_peaks_of_bank(inputs, int64(0), int64(1), layer.geometry, layer.weights.rows, bank, peaks)
+        list_spikes(between, deciding, upper.inputs, int64(0))
+        for bank in range(deciding.stride // BANK):
+            find_peaks_of_bank(upper.inputs, int64(0), int64(1), deciding, upper.weights.rows, bank, upper.peaks)
         part = slice(n, n + 1)
         decision = Decisions(decisions.winners[part], decisions.highest[part])
         learn_chunk(labels[part], upper, upper_rates[part], none_left_out, decision)
         best = decisions.winners[n, 0]
         if best >= 0:
-            row = 0 if layer.classes[best] == labels[n] else 1
+            row = 0 if upper.classes[best] == labels[n] else 1
             rates = lower_rates[n, row]
             update_winners(spikes.times, geometry, weights, winners[n, :count], rates, plasticity, renewed)
