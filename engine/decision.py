@@ -30,6 +30,17 @@ class Outcome(NamedTuple):
         return getattr(self, part) / max(1, sum(self))
 
 
+class Targets(NamedTuple):
+    """What neurons learn from beside N images. Without labels, all are empty."""
+
+    labels: np.ndarray  # int64 (N,)
+    classes: np.ndarray  # int64 (F,): the class of each feature of the decision stage
+    left_out: np.ndarray  # bool (N, F): the features that do not fire
+
+
+NO_TARGETS = Targets(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), bool))
+
+
 class Result(NamedTuple):
     """The decisions of a decision layer that learns, and the winners of a firing layer that learns from them."""
 
@@ -44,6 +55,11 @@ class Result(NamedTuple):
         decisions = torch.full((images, 3), -1, dtype=torch.int32)
         highest = torch.zeros(images, dtype=dtype)
         return cls(decisions, highest, torch.full((images, winners, 4), -1, dtype=torch.int32), classes)
+
+    @classmethod
+    def of_first_spikes(cls, winners: Tensor, dtype: torch.dtype, classes: np.ndarray) -> "Result":
+        """Return the result of a layer whose first winner decides. winners: int32 (N, K, 4)."""
+        return cls(winners[:, 0, :3].clone(), torch.zeros(len(winners), dtype=dtype), winners, classes)
 
 
 @compiled

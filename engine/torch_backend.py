@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.adaptation import Draws, adapt_thresholds, choose_position
+from engine.adaptation import NO_DRAWS, Draws, adapt_thresholds, choose_position
 from engine.backends import LayerState
 from engine.checks import check_learners
-from engine.decision import Result, strongest, tolerance
+from engine.decision import NO_TARGETS, Result, Targets, strongest, tolerance
 from engine.rules import Rule, naming
 from engine.stages import Pool
 from SpykeTorch import functional as sf
@@ -28,18 +28,28 @@ WAVE_ELEMENTS = 1 << 26  # numbers in memory at the same time, if images share a
 # Learning without labels: spikes and potentials, winners, changes of their weights
 
 
-def learn_features(layer: LayerState, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws) -> Tensor:
-    """Learn without labels, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
+def learn_features(
+    layer: LayerState,
+    latency: Tensor,
+    rule: Rule,
+    rates: np.ndarray,
+    draws: Draws,
+    targets: Targets = NO_TARGETS,
+) -> Tensor:
+    """Let a firing layer learn, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
     result = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
     rates = torch.tensor(rates).to(layer.weight)
     with naming(rule):
         for n, image in enumerate(latency):
             closed = draws.closed[n] if len(draws.closed) else None  # these draws are empty unless thresholds adapt
-            winners, first = _compete(layer, image, rule, closed)
+            left_out = targets.left_out[n] if len(targets.left_out) else None
+            winners, first = _compete(layer, image, rule, closed, left_out)
             if len(draws.shifts):
                 _adapt_thresholds(layer, image, first, winners, rule, draws, n)
-            row = rates[n, 0]  # (LTP, LTD), the only row of such a rule
-            _update_winners(layer, image, winners, row, rule)
+            row = 0  # (LTP, LTD), the only row without labels
+            if len(winners) and len(targets.labels):  # the first winner decides
+                row = 0 if targets.classes[winners[0, 0]] == targets.labels[n] else 1
+            _update_winners(layer, image, winners, rates[n, row], rule)
             result[n, : len(winners)] = winners
     return result
 
@@ -166,31 +176,18 @@ def learn_decisions(
 ) -> Result:
     """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
     rule = layer.stage.rule
-    result = Result.silent(len(latency), layer.weight.dtype, classes, rule.winners if layer.stage.fires else 0)
+    if layer.stage.fires:
+        nobody = NO_TARGETS.left_out
+        targets = Targets(labels.numpy(), classes, nobody if left_out is None else left_out)
+        winners = learn_features(layer, latency, rule, rates, NO_DRAWS, targets)
+        return Result.of_first_spikes(winners, layer.weight.dtype, classes)
+    result = Result.silent(len(latency), layer.weight.dtype, classes)
     rates = torch.tensor(rates).to(layer.weight)
     with naming(rule):
         for n, image in enumerate(latency):
             left_out_of_image = None if left_out is None else left_out[n]
-            decide = _decide_first if layer.stage.fires else _decide
-            decide(layer, image, int(labels[n]), rates[n], left_out_of_image, result, n)
+            _decide(layer, image, int(labels[n]), rates[n], left_out_of_image, result, n)
     return result
-
-
-def _decide_first(
-    layer: LayerState, image: Tensor, label: int, rates: Tensor, left_out: np.ndarray | None, result: Result, n: int
-) -> None:
-    """Decide the n-th image (C, H, W) by the first spike, and let the winners learn from the decision.
-
-    rates: (2, 2), of a reward and of a punishment. left_out: bool (F,), the features that do not fire.
-    """
-    rule = layer.stage.rule
-    winners, _ = _compete(layer, image, rule, left_out=left_out)
-    if len(winners) == 0:
-        return
-    result.winners[n, : len(winners)] = winners
-    result.decisions[n] = winners[0, :3]
-    row = 0 if result.classes[winners[0, 0]] == label else 1
-    _update_winners(layer, image, winners, rates[row], rule)
 
 
 def _decide(

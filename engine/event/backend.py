@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.adaptation import Draws
+from engine.adaptation import NO_DRAWS, Draws
 from engine.backends import LayerState
-from engine.decision import Result
+from engine.decision import NO_TARGETS, Result, Targets
 from engine.event import deciding, firing
 from engine.event.competition import Competitor
 from engine.event.counting import FULL, find_counts
@@ -28,7 +28,7 @@ from engine.event.layout import (
     transpose_back,
 )
 from engine.event.peaks import find_peaks, make_inputs, make_peaks
-from engine.event.plasticity import update_batch, update_decided
+from engine.event.plasticity import update_batch
 from engine.event.ranks import pool_by_rank
 from engine.event.screening import can_screen, make_screen, sum_codes
 from engine.event.simd import lanes
@@ -89,12 +89,20 @@ def pool(latency: Tensor, stage: Pool, time_steps: int) -> Tensor:
     return pool_by_rank(latency, stage.size, stage.rank, time_steps)
 
 
-def learn_features(layer: LayerState, latency: Tensor, rule: Rule, rates: np.ndarray, draws: Draws) -> Tensor:
-    """Learn without labels from latency uint8 (N, C, H, W), one image after another.
+def learn_features(
+    layer: LayerState,
+    latency: Tensor,
+    rule: Rule,
+    rates: np.ndarray,
+    draws: Draws,
+    targets: Targets = NO_TARGETS,
+) -> Tensor:
+    """Let a firing layer learn from latency uint8 (N, C, H, W), one image after another.
 
     Args:
-        rates: float64 (N, 1, 2), (LTP, LTD) for each image.
+        rates: float64 (N, 1, 2), (LTP, LTD) for each image; with labels (N, 2, 2), of a reward and of a punishment.
         draws: what the rule has drawn.
+        targets: of a decision layer: its first winner decides, and all winners learn from the decision.
 
     Returns:
         The winners, int32 (N, K, 4): feature, line, column, time step; -1: fewer winners.
@@ -104,7 +112,7 @@ def learn_features(layer: LayerState, latency: Tensor, rule: Rule, rates: np.nda
     rates = rates.astype(weights.rows.dtype)
     draws = draws._replace(shifts=draws.shifts * layer.threshold)
     with naming(rule):
-        update_batch(latency.numpy(), competitor, weights, plasticity, rates, draws, winners.numpy())
+        update_batch(latency.numpy(), targets, competitor, weights, plasticity, rates, draws, winners.numpy())
     transpose_back(weights.transposed, layer.weight.detach().numpy())
     return winners
 
@@ -129,7 +137,9 @@ def learn_decisions(
     if left_out is None:
         left_out = np.zeros((len(latency), layer.stage.out_channels), bool)
     if layer.stage.fires:
-        return _learn_first_spikes(layer, latency, (labels.numpy(), classes), rates, left_out)
+        targets = Targets(labels.numpy(), classes, left_out)
+        winners = learn_features(layer, latency, rule, rates, NO_DRAWS, targets)
+        return Result.of_first_spikes(winners, layer.weight.dtype, classes)
     result = Result.silent(len(latency), layer.weight.dtype, classes)
     geometry = geometry_of(layer, latency, BANK)
     deciding_layer = _prepare_deciding(layer, latency, classes)
@@ -151,22 +161,6 @@ def learn_decisions(
             decisions = deciding.Decisions(result.decisions.numpy()[part], result.highest.numpy()[part])
             start += deciding.learn_chunk(labels[part], deciding_layer, rates[part], left_out[part], decisions)
     transpose_back(weights.transposed, layer.weight.detach().numpy())
-    return result
-
-
-def _learn_first_spikes(layer, latency, targets, rates, left_out):
-    """Do the work of ``learn_decisions`` for a stage with a threshold. targets: labels and classes."""
-    rule = layer.stage.rule
-    result = Result.silent(len(latency), layer.weight.dtype, targets[1], rule.winners)
-    competitor, weights, plasticity = _prepare_firing(layer, latency, rule)
-    thresholds = competitor.thresholds
-    competitor = competitor._replace(thresholds=thresholds._replace(raised=thresholds.raised.copy()))
-    rates = rates.astype(weights.rows.dtype)
-    winners = result.winners.numpy()
-    with naming(rule):
-        update_decided(latency.numpy(), targets, competitor, weights, plasticity, rates, left_out, winners)
-    transpose_back(weights.transposed, layer.weight.detach().numpy())
-    result.decisions.copy_(result.winners[:, 0, :3])
     return result
 
 

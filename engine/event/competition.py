@@ -54,7 +54,7 @@ def compete(latency, layer, excluded, winners):
     limit = thresholds.limit
     positions = geometry.out_height * geometry.out_width
     sort_by_time(latency, geometry, spikes)
-    reset(potential, thresholds.start, thresholds.raised.max() > 0)
+    reset(potential, thresholds.start, thresholds.start.min() < 0)
     arena = _make_arena(excluded, geometry, rows)
     open_positions = positions - arena.closed.sum()
     count = 0

@@ -26,18 +26,27 @@ for _kind in (types.NamedTuple, types.NamedUniTuple):  # kernels call the method
 
 
 @compiled
-def update_batch(latency, layer, weights, plasticity, rates, draws, winners):
-    """Compete and learn without labels on images (N, C, H, W), one after another, with rates (N, rows, 2).
+def update_batch(latency, targets, layer, weights, plasticity, rates, draws, winners):
+    """Compete and learn on images (N, C, H, W), one after another.
 
-    layer: a ``Competitor`` with the rows of ``weights``. draws: see ``engine/adaptation.py``, with shifts in units of
-    the potential. The thresholds change in place. winners: int32 (N, K, 4), receives the winners.
+    Args:
+        targets: see ``engine/decision.py``. With labels, the first winner decides, and all winners learn from the
+            decision: by row 0 of the rates if it is correct, else by row 1.
+        layer: a ``Competitor`` with the rows of ``weights``. Its thresholds change in place.
+        rates: (N, rows, 2).
+        draws: see ``engine/adaptation.py``, with shifts in units of the potential.
+        winners: int32 (N, K, 4), receives the winners.
     """
     geometry = layer.geometry
+    labels, classes, left_out = targets
     times = layer.spikes.times
     renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
     excluded = np.empty((0, 0), np.bool_)
     _, raised, start = layer.thresholds
-    for n in range(latency.shape[0]):
+    nobody = np.zeros(len(raised), np.bool_)
+    for n in range(len(latency)):
+        if len(left_out) > 0:
+            _set_start(raised, left_out[n], start)
         if len(draws.closed) > 0:
             excluded = draws.closed[n]
         count = compete(latency[n], layer, excluded, winners[n])
@@ -45,42 +54,21 @@ def update_batch(latency, layer, weights, plasticity, rates, draws, winners):
             time = _find_first_spike(latency[n], layer, draws.patches[n])
             features = winners[n, :count, 0]
             adapt_thresholds(raised, features, time, draws.shifts[n], draws.target, layer.max_winners)
-            _set_start(raised, start)
-        update_winners(times, geometry, weights, winners[n, :count], rates[n, 0], plasticity, renewed)
+            _set_start(raised, nobody, start)
+        row = 0
+        if count > 0 and len(labels) > 0 and classes[winners[n, 0, 0]] != labels[n]:
+            row = 1
+        update_winners(times, geometry, weights, winners[n, :count], rates[n, row], plasticity, renewed)
 
 
 @compiled
-def update_decided(latency, targets, layer, weights, plasticity, rates, left_out, winners):
-    """Decide images (N, C, H, W) by their first spikes, one after another; the winners learn from each decision.
+def _set_start(raised, left_out, start):
+    """Set the potentials before the first spike for raised thresholds, as ``Layer.start`` does.
 
-    Args:
-        targets: the labels (N,), and the class of each feature (F,).
-        layer: as in ``update_batch``; its thresholds change in place.
-        rates: (N, 2, 2), the rows (LTP, LTD) of a reward and of a punishment.
-        left_out: bool (N, F), the features that do not fire: their thresholds are infinite.
-        winners: int32 (N, K, 4), receives the winners; the first of them decides.
+    left_out: bool (F,), the features that do not fire.
     """
-    labels, classes = targets
-    renewed = np.empty(weights.transposed.shape[1:], weights.rows.dtype)
-    nowhere = np.empty((0, 0), np.bool_)
-    _, raised, start = layer.thresholds
-    declared = raised.copy()
-    for n in range(len(latency)):
-        for f in range(len(raised)):
-            raised[f] = np.inf if left_out[n, f] else declared[f]
-        _set_start(raised, start)
-        count = compete(latency[n], layer, nowhere, winners[n])
-        if count > 0:
-            row = 0 if classes[winners[n, 0, 0]] == labels[n] else 1
-            times = layer.spikes.times
-            update_winners(times, layer.geometry, weights, winners[n, :count], rates[n, row], plasticity, renewed)
-
-
-@compiled
-def _set_start(raised, start):
-    """Set the potentials before the first spike for raised thresholds, as ``Layer.start`` does."""
     for f in range(len(raised)):
-        start[f] = -raised[f] * (1 + tolerance(start.itemsize))
+        start[f] = -np.inf if left_out[f] else -raised[f] * (1 + tolerance(start.itemsize))
 
 
 @compiled
