@@ -95,13 +95,7 @@ def allocate_aligned(count, like):
 def to_rows(transposed, rows):
     """Copy transposed weights (F, k · k, C) to rows (C, k, k)."""
     features, offsets, channels = transposed.shape
-    stride = rows.size // (offsets * channels)
-    for start in range(0, features, 16):  # one cache line of each row at a time
-        for offset in range(offsets):
-            for c in range(channels):
-                at = (c * offsets + offset) * stride
-                for f in range(start, min(start + 16, features)):
-                    rows[at + f] = transposed[f, offset, c]
+    rows.reshape((channels, offsets, -1))[:, :, :features] = transposed.T
 
 
 @compiled
