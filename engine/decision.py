@@ -35,7 +35,7 @@ class Targets(NamedTuple):
 
     labels: np.ndarray  # int64 (N,)
     classes: np.ndarray  # int64 (F,): the class of each feature of the decision stage
-    left_out: np.ndarray  # bool (N, F): the features that do not fire
+    left_out: np.ndarray  # bool (N, F): the features that are left out; (0, F): none
 
 
 NO_TARGETS = Targets(np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 0), bool))
@@ -47,19 +47,18 @@ class Result(NamedTuple):
     decisions: Tensor  # int32 (N, 3): feature, line, column; -1: silent
     highest: Tensor  # (N,): the potentials of the decisions at the last step; 0: silent, or the first spike decides
     winners: Tensor  # int32 (N, K, 4), of the firing layer: feature, line, column, time step; -1: fewer winners
-    classes: np.ndarray  # int64 (F,): the class of each feature
 
     @classmethod
-    def silent(cls, images: int, dtype: torch.dtype, classes: np.ndarray, winners: int = 0) -> "Result":
+    def silent(cls, images: int, dtype: torch.dtype, winners: int = 0) -> "Result":
         """Return the result for images that are all silent. dtype: of the potentials. winners: K."""
         decisions = torch.full((images, 3), -1, dtype=torch.int32)
         highest = torch.zeros(images, dtype=dtype)
-        return cls(decisions, highest, torch.full((images, winners, 4), -1, dtype=torch.int32), classes)
+        return cls(decisions, highest, torch.full((images, winners, 4), -1, dtype=torch.int32))
 
     @classmethod
-    def of_first_spikes(cls, winners: Tensor, dtype: torch.dtype, classes: np.ndarray) -> "Result":
+    def of_first_spikes(cls, winners: Tensor, dtype: torch.dtype) -> "Result":
         """Return the result of a layer whose first winner decides. winners: int32 (N, K, 4)."""
-        return cls(winners[:, 0, :3].clone(), torch.zeros(len(winners), dtype=dtype), winners, classes)
+        return cls(winners[:, 0, :3].clone(), torch.zeros(len(winners), dtype=dtype), winners)
 
 
 @compiled

@@ -176,37 +176,27 @@ def learn_decisions(
 ) -> Result:
     """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
     rule = layer.stage.rule
+    targets = Targets(labels.numpy(), classes, NO_TARGETS.left_out if left_out is None else left_out)
     if layer.stage.fires:
-        nobody = NO_TARGETS.left_out
-        targets = Targets(labels.numpy(), classes, nobody if left_out is None else left_out)
         winners = learn_features(layer, latency, rule, rates, NO_DRAWS, targets)
-        return Result.of_first_spikes(winners, layer.weight.dtype, classes)
-    result = Result.silent(len(latency), layer.weight.dtype, classes)
+        return Result.of_first_spikes(winners, layer.weight.dtype)
+    result = Result.silent(len(latency), layer.weight.dtype)
     rates = torch.tensor(rates).to(layer.weight)
     with naming(rule):
         for n, image in enumerate(latency):
-            left_out_of_image = None if left_out is None else left_out[n]
-            _decide(layer, image, int(labels[n]), rates[n], left_out_of_image, result, n)
+            _decide(layer, image, n, targets, rates[n], result)
     return result
 
 
-def _decide(
-    layer: LayerState,
-    image: Tensor,
-    label: int,
-    rates: Tensor | None,
-    left_out: np.ndarray | None,
-    result: Result,
-    n: int,
-) -> None:
+def _decide(layer: LayerState, image: Tensor, n: int, targets: Targets, rates: Tensor | None, result: Result) -> None:
     """Decide the n-th image (C, H, W), and learn from it unless rates (rows, 2) is None.
 
-    left_out: bool (F,), the neurons that cannot learn and, if the rule drops them, cannot decide.
+    Neurons that are left out cannot learn and, if the rule drops them, cannot decide.
     """
     rule = layer.stage.rule
     potentials = sum_weights(layer, image[None])[0]
     highest = potentials.amax((1, 2)).numpy(force=True)
-    candidates = highest if left_out is None else np.where(left_out, -1, highest)
+    candidates = np.where(targets.left_out[n], -1, highest) if len(targets.left_out) else highest
     best = int(strongest(candidates if rule.drops else highest))
     if best < 0:
         return
@@ -216,7 +206,7 @@ def _decide(
         return
     learners = np.full((len(candidates), 2), -1)
     plasticity = rule.plasticity()
-    count = int(plasticity.verdict(candidates, label, result.classes, learners))
+    count = int(plasticity.verdict(candidates, int(targets.labels[n]), targets.classes, learners))
     check_learners(learners, count, len(rates))
     kernel = layer.stage.kernel
     for feature, row in learners[:count]:
@@ -254,13 +244,14 @@ def learn_together(
     rule = lower.stage.rule
     lower_rates = torch.from_numpy(rates[0]).to(lower.weight)
     upper_rates = None if rates[1] is None else torch.from_numpy(rates[1]).to(upper.weight)
-    result = Result.silent(len(latency), upper.weight.dtype, classes, rule.winners)
+    result = Result.silent(len(latency), upper.weight.dtype, rule.winners)
+    targets = Targets(labels.numpy(), classes, NO_TARGETS.left_out)
     with naming(rule, upper.stage.rule):
         for n, image in enumerate(latency):
             winners, first = _compete(lower, image, rule)
             result.winners[n, : len(winners)] = winners
             rates_of_image = None if upper_rates is None else upper_rates[n]
-            _decide(upper, pool_latency(first, pool), int(labels[n]), rates_of_image, None, result, n)
+            _decide(upper, pool_latency(first, pool), n, targets, rates_of_image, result)
             feature = int(result.decisions[n, 0])
             if feature >= 0:
                 row = 0 if classes[feature] == labels[n] else 1

@@ -139,8 +139,8 @@ def learn_decisions(
     if layer.stage.fires:
         targets = Targets(labels.numpy(), classes, left_out)
         winners = learn_features(layer, latency, rule, rates, NO_DRAWS, targets)
-        return Result.of_first_spikes(winners, layer.weight.dtype, classes)
-    result = Result.silent(len(latency), layer.weight.dtype, classes)
+        return Result.of_first_spikes(winners, layer.weight.dtype)
+    result = Result.silent(len(latency), layer.weight.dtype)
     geometry = geometry_of(layer, latency, BANK)
     deciding_layer = _prepare_deciding(layer, latency, classes)
     weights, inputs, screen = deciding_layer.weights, deciding_layer.inputs, deciding_layer.screen
@@ -183,7 +183,7 @@ def learn_together(
         rates: float64 (N, rows, 2) of the firing layer (row 0 after a correct decision, row 1 after a wrong decision),
             and of the decision layer; None: the decision layer does not learn.
     """
-    result = Result.silent(len(latency), upper.weight.dtype, classes, lower.stage.rule.winners)
+    result = Result.silent(len(latency), upper.weight.dtype, lower.stage.rule.winners)
     lower_rates, upper_rates = rates
     if upper_rates is None:
         upper_rates = np.empty((0, 1, 2))
