@@ -96,6 +96,15 @@ def _make_arena(excluded, geometry, rows):
 
 
 @compiled
+def _is_above(row, limit):
+    """Return whether any number of a row is above ``limit``. An int32 is as wide as a float32, which vectors need."""
+    above = np.int32(0)
+    for i in range(len(row)):
+        above = np.int32(above | np.int32(row[i] > limit))
+    return above > 0
+
+
+@compiled
 def _find_candidates(top, bottom, potential, limit, geometry, arena):
     """Find the open positions of the lines top … bottom - 1 where a feature crosses its threshold, and close them.
 
@@ -106,13 +115,8 @@ def _find_candidates(top, bottom, potential, limit, geometry, arena):
     crossed = 0
     for line in range(top, bottom):
         for column in range(geometry.out_width):
-            if closed[line, column]:
-                continue
             at = (line * geometry.out_width + column) * stride
-            above = 0
-            for f in range(at, at + stride):
-                above += potential[f] > limit
-            if above == 0:
+            if closed[line, column] or not _is_above(potential[at : at + stride], limit):
                 continue
             closed[line, column] = True
             best = strongest(potential[at : at + geometry.features])
