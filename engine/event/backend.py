@@ -63,7 +63,7 @@ def fire(layer: LayerState, latency: Tensor, limit: float, pool: int) -> Tensor:
     size = geometry.out_height // pool, geometry.out_width // pool
     # by NumPy: torch's threads would fill it, and then wait in a loop that takes the time of the kernel's threads
     out = np.full((len(latency), geometry.features, *size), geometry.time_steps, np.uint8)
-    run_parts(firing.fire_part, len(latency), latency.numpy(), geometry, *parts, pool, out)
+    run_parts(firing.fire_part, len(latency), latency.numpy(), geometry._replace(stride=1), *parts, pool, out)
     return torch.from_numpy(out)
 
 
@@ -191,7 +191,7 @@ def learn_together(
     geometry = competitor.geometry
     line = np.tile(competitor.thresholds.start, geometry.out_width)
     limit = competitor.thresholds.limit
-    features = firing.FiringFeatures(np.arange(geometry.features), weights.rows, geometry, limit, line)
+    features = firing.FiringFeatures(np.arange(geometry.features), weights.rows, geometry, limit, line, 1)
     below = LowerLayer(competitor, features, weights, plasticity, pool)
     size = geometry.out_height // pool, geometry.out_width // pool
     above = _prepare_deciding(upper, latency.new_empty((1, geometry.features, *size)), classes)
@@ -233,7 +233,8 @@ def _choose_features(geometry, indices, weight, limit, start):
     rows = line[:0]
     if len(indices):
         rows = make_rows(transpose(weight), stride)
-    return firing.FiringFeatures(indices, rows, geometry._replace(features=len(indices), stride=stride), limit, line)
+    geometry = geometry._replace(features=len(indices), stride=stride)
+    return firing.FiringFeatures(indices, rows, geometry, limit, line, stride)
 
 
 def _prepare_firing(layer, latency, rule):

@@ -8,6 +8,7 @@ from engine.compiled import compiled
 from engine.decision import strongest, tolerance
 from engine.event.firing import Spikes, Thresholds, integrate, reset, sort_by_time
 from engine.event.layout import Geometry
+from engine.event.simd import any_above
 
 
 class Competitor(NamedTuple):
@@ -96,15 +97,6 @@ def _make_arena(excluded, geometry, rows):
 
 
 @compiled
-def _is_above(row, limit):
-    """Return whether any number of a row is above ``limit``. An int32 is as wide as a float32, which vectors need."""
-    above = np.int32(0)
-    for i in range(len(row)):
-        above = np.int32(above | np.int32(row[i] > limit))
-    return above > 0
-
-
-@compiled
 def _find_candidates(top, bottom, potential, limit, geometry, arena):
     """Find the open positions of the lines top … bottom - 1 where a feature crosses its threshold, and close them.
 
@@ -116,7 +108,7 @@ def _find_candidates(top, bottom, potential, limit, geometry, arena):
     for line in range(top, bottom):
         for column in range(geometry.out_width):
             at = (line * geometry.out_width + column) * stride
-            if closed[line, column] or not _is_above(potential[at : at + stride], limit):
+            if closed[line, column] or not any_above(potential, at, stride, limit):
                 continue
             closed[line, column] = True
             best = strongest(potential[at : at + geometry.features])

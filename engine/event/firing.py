@@ -26,7 +26,7 @@ class Spikes(NamedTuple):
     A *group* contains all spikes of one pixel at one time step.
     """
 
-    sources: np.ndarray  # of each spike: the first row of its channel's weights
+    sources: np.ndarray  # of each spike: where the rows of its channel's weights begin
     groups: np.ndarray  # (groups + 1, 3): line, column, first spike; in the last row, only the number of spikes is set
     step_groups: np.ndarray  # (T + 1,): the first group of each time step
     times: np.ndarray  # (H · W + 1, C): the latencies; the last row is silent, as all is outside the image
@@ -67,7 +67,7 @@ def sort_by_time(latency, geometry, spikes):
     sources, groups, step_groups, times, indices, pixels = spikes
     channels, height, width = latency.shape
     time_steps = geometry.time_steps
-    rows_of_channel = geometry.kernel * geometry.kernel
+    weights_of_channel = geometry.kernel * geometry.kernel * geometry.stride
     unsigned_channels = np.uint32(channels)  # their division is faster
     for c in range(channels):
         for y in range(height):
@@ -87,7 +87,7 @@ def sort_by_time(latency, geometry, spikes):
     for i in indices[:count]:
         t = in_order[i]
         pixel = np.int64(i // unsigned_channels)
-        sources[next_index[t]] = (i - pixel * channels) * rows_of_channel
+        sources[next_index[t]] = (i - pixel * channels) * weights_of_channel
         pixels[next_index[t]] = pixel
         next_index[t] += 1
     unsigned_width = np.uint32(width)
@@ -144,7 +144,7 @@ def integrate(t, spikes, rows, geometry, potential, skip, closed):
                 at = (line * out_width + column) * stride
                 shift = (ky * kernel + column - (out_width - 1 - x)) * stride
                 numbers = (stop - column) * stride
-                add_rows(potential, at, rows, sources, (groups[g, 2], groups[g + 1, 2]), shift, numbers, stride)
+                add_rows(potential, at, rows, sources, (groups[g, 2], groups[g + 1, 2]), shift, numbers, 1)
                 top = min(top, line)
                 bottom = max(bottom, line + 1)
                 column = stop
@@ -192,13 +192,14 @@ class FiringFeatures(NamedTuple):
     geometry: Geometry
     limit: float  # a potential above it fires
     start: np.ndarray  # rows (Wo,) of potentials before the first spike
+    scale: int  # of the sources of the spikes: the stride if they are listed with a stride of 1, else 1
 
 
 @compiled
 def fire_part(part, parts, latency, geometry, counted, summed, pool, out):
     """Compute the first spikes of a part of the images (N, C, H, W), pooled: out (N, F, Ho / pool, Wo / pool).
 
-    ``out`` contains silence. The spikes are listed once for both kinds of features.
+    ``out`` contains silence. The spikes are listed once for both kinds of features, with a stride of 1.
 
     Args:
         counted: ``FiringFeatures`` whose potentials are counts; see ``counting.py``.
@@ -223,7 +224,7 @@ def fire_features(spikes, line_groups, reach, features, pool, out):
     the same order as in ``integrate``. With separate functions for the loops, small layers take up to 20 % longer.
     Lines that the pooling leaves out are not computed.
     """
-    indices, rows, geometry, limit, start = features
+    indices, rows, geometry, limit, start, scale = features
     sources = spikes.sources
     kernel = geometry.kernel
     padding = geometry.padding
@@ -247,7 +248,7 @@ def fire_features(spikes, line_groups, reach, features, pool, out):
                     at = reach[g, 0] * stride
                     numbers = reach[g, 1] * stride
                     shift = (reach[g, 2] + offset) * stride
-                    add_rows(potential, at, rows, sources, (reach[g, 3], reach[g, 4]), shift, numbers, stride)
+                    add_rows(potential, at, rows, sources, (reach[g, 3], reach[g, 4]), shift, numbers, scale)
                 if begin < end:
                     now = np.uint8(t)
                     for i in range(size):

@@ -21,6 +21,11 @@ def add_rows(p, at, w, rows, lo, hi, shift, n, scale=1):
     simd.add_rows(p, at, w, rows, (lo, hi), shift, n, scale)
 
 
+@njit
+def any_above(p, at, n, level):
+    return simd.any_above(p, at, n, level)
+
+
 def random_numbers(size, dtype, seed=0):
     return np.random.default_rng(seed).normal(size=size).astype(dtype)
 
@@ -72,6 +77,18 @@ def test_add_rows_adds_codes_to_wider_numbers():
             expected[GUARD : GUARD + n] += codes[row * 100 + 5 : row * 100 + 5 + n]
         add_rows(sums, GUARD, codes, rows, 3, 64, 5, n, 100)
         np.testing.assert_array_equal(sums, expected)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_any_above_sees_the_range_and_nothing_else(dtype):
+    """A single number above the level is found in the range and not outside; equal is not above."""
+    block = simd.lanes(np.dtype(dtype))
+    level = dtype(0.5)
+    for n in (0, block, 3 * block):
+        for place in range(GUARD + n + GUARD):
+            p = np.full(GUARD + n + GUARD, level)
+            p[place] = np.nextafter(level, dtype(1))
+            assert any_above(p, GUARD, n, level) == (GUARD <= place < GUARD + n)
 
 
 def test_add_rows_of_bytes_saturates():

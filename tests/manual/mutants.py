@@ -36,7 +36,7 @@ RANDOM = "tests/engine/test_random_networks.py"
 # Functions and classes of each file, and arguments of pytest; those whose tests are quick come first.
 FUNCTIONS = {
     "engine/event/layout.py": ("is_dense make_rows make_banks to_rows to_banks", EVENT),
-    "engine/event/simd.py": ("add_rows count_accumulators", ["tests/engine/test_simd.py", *EVENT]),
+    "engine/event/simd.py": ("add_rows any_above count_accumulators", ["tests/engine/test_simd.py", *EVENT]),
     "engine/event/firing.py": ("sort_by_time integrate find_reach fire fire_features", EVENT),
     "engine/event/counting.py": ("find_counts", ["tests/engine/test_counting.py"]),
     "engine/event/competition.py": ("compete _find_candidates _block _best_candidate", [*EVENT, *TRACES]),
