@@ -41,7 +41,7 @@ def learn_features(
     rates = torch.tensor(rates).to(layer.weight)
     with naming(rule):
         for n, image in enumerate(latency):
-            closed = draws.closed[n] if len(draws.closed) else None  # these draws are empty unless thresholds adapt
+            closed = draws.closed[n] if len(draws.closed) else None  # empty: everywhere
             left_out = targets.left_out[n] if len(targets.left_out) else None
             winners, first = _compete(layer, image, rule, closed, left_out)
             if len(draws.shifts):
