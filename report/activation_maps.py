@@ -43,8 +43,7 @@ def save_activation_maps(
     network decides, it contains the decision (-1: silent). If the decision stage has no threshold, it also contains its
     potentials at the last time step, float32 (F, H, W): ``potentials``, or ``potentials_3x3``, … for the branches of a
     vote.
-    ``<stage>/<index>_label-<class>.png`` shows all maps of a stage; the branches of a vote have a picture each. An
-    image takes 40 to 77 ms (results/logs/drawing.log), most of it for the pictures.
+    ``<stage>/<index>_label-<class>.png`` shows all maps of a stage; the branches of a vote have a picture each.
 
     Args:
         latencies: the network's input for the images ``indices``, uint8 (N, C, H, W), in this order.
@@ -78,7 +77,7 @@ def save_activation_maps(
 
 def _draw_pictures(model, maps, potentials, class_names, title):
     """Yield (stage, branch or "", picture) of an image of ``save_activation_maps``."""
-    from report.map_pictures import draw_decision, draw_maps
+    from report.sheets import draw_decision, draw_maps
 
     regions = find_neurons(model, *maps[INPUT].shape[1:])
     for name in maps:

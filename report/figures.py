@@ -8,6 +8,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from PIL import Image
 
 from engine.rules import RULES
 from network_trainer import has_labels
@@ -33,6 +35,7 @@ GREY = "#6B6B6B"
 PALE = "#E4E7EA"
 PALETTE = BLUE, ORANGE, INK, YELLOW, SKY
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1)), (0, (6, 1.5, 1, 1.5)), (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 4))
+MAX_CURVES = len(PALETTE) * len(DASHES)
 STYLE = {
     "font.size": 10,
     "axes.titlesize": 10,
@@ -65,10 +68,13 @@ def use_style() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the figure as a PNG file, atomically. Raises InputError if it cannot be written."""
+def save(figure: Figure | Image.Image, path: Path) -> None:
+    """Write a figure or an image as a PNG file, atomically. Raises InputError if it cannot be written."""
 
     def write(temporary):
+        if isinstance(figure, Image.Image):
+            figure.save(temporary, "PNG")
+            return
         with use_style():
             figure.savefig(temporary, dpi=DPI, format="png")
 
@@ -157,27 +163,16 @@ def draw_history(rows: Sequence[dict], title: str) -> Figure:
 
 def _draw_convergence(axes, rows):
     values = np.array([row["convergence"] for row in rows], np.float64)  # None becomes nan
-    for phase, epochs in _epochs_of_phases(rows):
-        axes.plot(epochs, values[epochs - 1], "o-", color=INK, markersize=5, label=phase)
+    for (phase, epochs), dash in zip(_epochs_of_phases(rows), cycle(DASHES)):
+        style = {"color": INK, "ls": dash, "markersize": 5}
+        axes.plot(epochs - epochs[0] + 1, values[epochs - 1], marker="o", label=phase, **style)
     axes.set_yscale("symlog", linthresh=values[values > 0].min(initial=1e-3))  # it has a place for 0
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.set_ylim(0, 8 * np.nanmax(values, initial=1e-3))  # room for the names of the phases
-    axes.set(title=f"{_rules(rows)} phases", xlabel="epoch of the phase", xlim=(0.5, len(rows) + 0.5))
-    axes.set_ylabel("convergence: mean w (1 − w), logarithmic")
-    _finish_epochs(axes, rows)
-    _number_epochs(axes, rows)
-
-
-def _number_epochs(axes, rows):
-    """Number the epochs of each phase from 1, with at most about eight numbers on the axis."""
-    places, numbers = [], []
-    for _, epochs in _epochs_of_phases(rows):
-        locator = MaxNLocator(max(1, round(8 * len(epochs) / len(rows))), integer=True)
-        for number in locator.tick_values(1, len(epochs)).astype(int).tolist():
-            if 1 <= number <= len(epochs):
-                places.append(epochs[0] - 1 + number)
-                numbers.append(number)
-    axes.set_xticks(places, numbers)
+    axes.set(title=f"{_rules(rows)} phases", xlabel="epoch of the phase")
+    axes.set(ylim=(0, None), ylabel="convergence: mean w (1 − w), logarithmic")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.grid(axis="y")
+    axes.legend()
 
 
 def _draw_outcomes(panels, rows):
@@ -249,55 +244,33 @@ def _percent(rows, key):
 
 @use_style()
 def draw_roc(curves: Sequence[tuple | None], class_names: Sequence[str], title: str) -> Figure:
-    """Draw the one-vs-rest ROC curves of the classes, or of more classes than styles the areas under them, sorted.
+    """Draw the one-vs-rest ROC curves of the classes; of more classes than styles those with the smallest areas.
 
     The panel is the square in the upper left corner, which contains the point of every curve that is closest to the
     corner, so that the curves can be told apart. curves: the result of ``evaluation.compute_roc_curves``. The points of
     a curve are joined by straight lines.
     """
-    class_names = shorten(class_names)
-    if len(curves) > len(PALETTE) * len(DASHES):
-        return _draw_areas(curves, class_names, title)
-    farthest = max((np.maximum(x, 1 - y).min() for x, y, _ in filter(None, curves)), default=1)
+    named = [(name, *curve) for name, curve in zip(shorten(class_names), curves, strict=True) if curve is not None]
+    part = ""
+    if len(named) > MAX_CURVES:
+        named = sorted(named, key=lambda curve: curve[-1])[:MAX_CURVES]
+        part = f", the {MAX_CURVES} classes with the smallest areas"
+    farthest = max((np.maximum(x, 1 - y).min() for _, x, y, _ in named), default=1)
     side = next(side for side in (1, 2, 5, 10, 20, 50, 100) if side >= min(100, 150 * farthest))
-    columns = math.ceil(len(curves) / 15)  # of the legend
-    column = 0.9 + 0.09 * max(map(len, class_names))
-    figure = create_figure(5 + columns * column, 4.8, title)
+    columns = math.ceil(len(named) / 15)  # of the legend
+    figure = create_figure(5 + columns * (0.9 + 0.09 * NAME_LENGTH), 4.8, title)
     axes = figure.add_subplot()
-    for position, (curve, name) in enumerate(zip(curves, class_names, strict=True)):
-        if curve is None:
-            axes.plot([], [], color=PALE, label=f"{name}: no images")
-            continue
-        false_positives, true_positives, area = curve
-        color = PALETTE[position % len(PALETTE)]
-        dash = DASHES[position // len(PALETTE) % len(DASHES)]
-        style = {"color": color, "ls": dash, "lw": 1.6}
+    for position, (name, false_positives, true_positives, area) in enumerate(named):
+        dash, color = divmod(position, len(PALETTE))
+        style = {"color": PALETTE[color], "ls": DASHES[dash], "lw": 1.6}
         axes.plot(100 * false_positives, 100 * true_positives, label=f"{name}: {area:.4f}", **style)
     axes.plot([0, 100], [0, 100], color=GREY, lw=1, ls=":", label="chance: 0.5")
     axes.grid()
-    part = "" if side == 100 else f", the upper left {side} %"
+    part += "" if side == 100 else f", the upper left {side} %"
     axes.set_title(f"each class against the rest{part}")
     axes.set(xlim=(0, side), ylim=(100 - side, 100 + side / 100))
     axes.set(xlabel="false positives, % of the other classes' images", ylabel="true positives, % of the class's images")
-    placement = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
-    axes.legend(title="class: area under curve", ncols=columns, **placement)
-    return figure
-
-
-def _draw_areas(curves, class_names, title):
-    """Draw the area under each ROC curve as a dot, the smallest at the top."""
-    areas = {name: curve[2] for curve, name in zip(curves, class_names, strict=True) if curve is not None}
-    names = sorted(areas, key=areas.get, reverse=True)
-    values = [areas[name] for name in names]
-    figure = create_figure(7, 0.19 * len(names) + 0.8, title)
-    axes = figure.add_subplot()
-    axes.plot(values, names, "o", color=BLUE)
-    axes.grid()
-    for place, value in enumerate(values):
-        axes.text(value, place, f"  {value:.4f}", va="center", fontsize=8)
-    axes.tick_params(axis="y", labelsize=8)
-    axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.set_title("area under the ROC curve of each class against the rest")
+    axes.legend(title="class: area under curve", ncols=max(1, columns), loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 
@@ -329,36 +302,27 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     matrix = np.asarray(matrix)
     class_names = shorten(class_names)
     classes = len(class_names)
-    totals = matrix.sum(1, keepdims=True)
-    shares = 100 * matrix / np.maximum(1, totals)
+    shares = 100 * matrix / np.maximum(1, matrix.sum(1, keepdims=True))
     cell = 0.58 if classes <= 12 else 0.42  # inches
     longest = max(map(len, class_names))
-    width = cell * (classes + 1.5) + 2.2 + 0.05 * longest
-    height = cell * classes + 1.1 + 0.05 * longest
-    figure = create_figure(width, height, title)
+    figure = create_figure(cell * (classes + 1) + 2.2 + 0.05 * longest, cell * classes + 1.1 + 0.05 * longest, title)
     axes = figure.add_subplot()
-    edges = np.arange(classes + 1) - 0.5
-    columns = [*range(classes), classes + 0.4]  # silence is set apart
-    style = {"norm": PowerNorm(0.5, 0, 100), "cmap": "Blues", "edgecolors": PALE, "lw": 0.8}
-    axes.pcolormesh(edges, edges, shares[:, :-1], **style)
-    silent_edges = columns[-1] + np.array([-0.5, 0.5])
-    mesh = axes.pcolormesh(silent_edges, edges, shares[:, -1:], **style)
+    picture = axes.imshow(shares, norm=PowerNorm(0.5, 0, 100), cmap="Blues")
+    axes.axvline(classes - 0.5, color=INK, lw=0.8)  # silence is set apart
     centered = {"ha": "center", "va": "center", "in_layout": False}  # they do not change the layout
     for (row, column), count in np.ndenumerate(matrix):
         if count:
             color = "white" if shares[row, column] > 36 else INK
-            axes.text(columns[column], row, f"{count}", color=color, fontsize=16 * cell, **centered)
+            axes.text(column, row, f"{count}", color=color, fontsize=16 * cell, **centered)
     rotation = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if longest > 3 else {}
-    axes.set_xticks(columns, [*class_names, "silent"], **rotation)
+    axes.set_xticks(range(classes + 1), [*class_names, "silent"], **rotation)
     axes.set_yticks(range(classes), class_names)
     axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set(xlim=(-0.5, columns[-1] + 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
     axes.set(xlabel="decision", ylabel="true class")
     correct = int(np.trace(matrix))
     silent = int(matrix[:, -1].sum())
     axes.set_title(f"{correct:,} of {int(matrix.sum()):,} correct, {silent:,} silent")
-    bar = figure.colorbar(mesh, ax=axes, shrink=0.75, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 100])
+    bar = figure.colorbar(picture, ax=axes, shrink=0.75, pad=0.02, ticks=[0, 1, 5, 10, 25, 50, 100])
     bar.set_label("% of the true class (square-root scale)")
     bar.outline.set_visible(False)
     return figure

@@ -25,13 +25,12 @@ from imagesets.data_set import CHARACTERS
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
-from report.feature_figures import group_scales
 from report.figures import DPI
 from report.formats import lift_results
-from report.map_pictures import make_color_table
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
 from report.run_folder import RunFolder, read_record
+from report.sheets import group_scales, make_color_table
 from s1c1 import S1C1
 from utils import join_words, write_text
 

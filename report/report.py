@@ -21,7 +21,7 @@ from engine.stages import INPUT
 from errors import InputError, describe_error
 from imagesets.augmentation import MovedCopies
 from network_trainer import NetworkTrainer
-from report import feature_figures, figures
+from report import figures, sheets
 from report.activation_maps import find_neurons
 from report.evaluation import Evaluation, compute_roc_curves
 from report.preferred import compute_preferred_features
@@ -84,8 +84,8 @@ class Report:
 def figure(caption: str) -> Callable:
     """Register the figure that a function draws. The name of the function is the name of its file.
 
-    The function takes a ``Report`` and the caption. It yields (label, matplotlib figure): a figure with the label "", a
-    figure for each stage with the label of the stage, or nothing if the report has no data for it.
+    The function takes a ``Report`` and the caption. It yields (label, figure of matplotlib or image of Pillow): one
+    with the label "", one for each stage with the label of the stage, or nothing if the report has no data for it.
 
     Raises InputError if another function draws a figure of this name.
     """
@@ -142,7 +142,7 @@ def spike_times(report, caption):
 def spike_wave(report, caption):
     latency = report.latencies[:1][0].cpu().numpy()
     title = f"{caption}\n{report.title}, {report.split} image 0"
-    yield "", feature_figures.draw_wave(latency, report.model.time_steps, title, report.encoder.polarity)
+    yield "", sheets.draw_wave(latency, report.model.time_steps, title, report.encoder.polarity)
 
 
 @figure("Filters of")
@@ -151,15 +151,15 @@ def filters(report, caption):
     weight = layer.weight.numpy(force=True)
     title = f"{caption} {label}\n{report.title}"
     encoder = report.encoder
-    yield label, feature_figures.draw_filters(weight, title, encoder.polarity, encoder.channel_names or encoder.scales)
+    yield label, sheets.draw_filters(weight, title, encoder.polarity, encoder.channel_names or encoder.scales)
 
 
 @figure("Preferred features of")
 def features(report, caption):
     encoder = report.encoder
-    legend = feature_figures.LEGEND if any(encoder.polarity) else "light: has strong synapses"
+    legend = sheets.LEGEND if any(encoder.polarity) else "light: has strong synapses"
     for label, pictures in compute_preferred_features(report.model, encoder.polarity, encoder.colours).items():
-        yield label, feature_figures.draw_features(pictures, f"{caption} {label}\n{report.title}", legend)
+        yield label, sheets.draw_features(pictures, f"{caption} {label}\n{report.title}", legend)
 
 
 @figure("Moved images")
@@ -171,7 +171,7 @@ def moved_images(report, caption):
         for place in range(0, count, math.ceil(count / MOVED_IMAGES)):
             part = slice(place, place + 1)  # a movement is drawn from the position of the image
             rows.append([copies.move(part, number)[0] for number in range(min(MOVED_COPIES, len(copies)) + 1)])
-        yield "", feature_figures.draw_copies(np.array(rows), f"{caption}\n{report.title}, {copies.augmentation}")
+        yield "", sheets.draw_copies(np.array(rows), f"{caption}\n{report.title}, {copies.augmentation}")
 
 
 def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:

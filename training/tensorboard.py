@@ -18,8 +18,8 @@ from torch.utils.tensorboard import SummaryWriter
 from engine.decision import Outcome
 from network_trainer import NetworkTrainer, Phase, compute_convergence, has_labels
 from report.evaluation import evaluate_predictions
-from report.feature_figures import draw_filters
 from report.figures import draw_confusion, to_pixels
+from report.sheets import draw_filters
 
 EVENT_FILES = "events.out.tfevents.*"
 POINTS = 10  # the largest number of points of a curve within an epoch
@@ -117,7 +117,7 @@ class Board:
             if label == next(model.named_layers())[0]:
                 weight = layer.weight.numpy(force=True)
                 figure = draw_filters(weight, f"Filters of {label}", encoder.polarity, encoder.scales)
-                self.log_pixels(run, f"{tag}/filters", to_pixels(figure), step)
+                self.log_pixels(run, f"{tag}/filters", np.asarray(figure), step)
 
     def log_pictures(self, name: str, folder: Path, step: int) -> None:
         """Log the PNG files in a folder and its subfolders, with tags that begin with ``name``."""

@@ -9,10 +9,11 @@ from PIL import Image
 
 from models import build_model
 from report.activation_maps import choose_images, find_neurons, save_activation_maps
-from report.map_pictures import LEVELS, SILENCE, draw_decision, draw_maps, make_color_table
+from report.sheets import LEVELS, SILENCE, draw_decision, draw_maps, make_color_table
 
 DIGITS = "0123456789"
 DARKEST = make_color_table("plasma", 15)[0]
+OF_KEY = 12 * 12  # pixels of a colour of the key
 
 
 def files_in(folder):
@@ -91,7 +92,7 @@ def test_a_picture_shows_every_neuron(shape, steps):
     maps[0, 0, 0] = 0
     picture = draw_maps(maps, steps, "title")
     assert picture.width < 1200
-    silent = count_pixels(picture, SILENCE)
+    silent = count_pixels(picture, SILENCE) - OF_KEY
     zoom = math.isqrt(silent // max(1, maps.size - 1)) or 1
     assert silent == zoom**2 * (maps.size - 1)
     assert count_pixels(picture, DARKEST) > zoom**2  # the neuron that spikes, and the first step of the scale
@@ -103,7 +104,7 @@ def test_a_picture_of_potentials():
     potentials[4, 1, 0], potentials[1] = 8, 4
     classes = np.arange(6) // 2
     picture = draw_decision(potentials, classes, "abc", "title")
-    zoom = math.isqrt(count_pixels(picture, make_color_table("Oranges", LEVELS)[-1]))
+    zoom = math.isqrt(count_pixels(picture, make_color_table("Oranges", LEVELS)[-1]) - OF_KEY)
     assert count_pixels(picture, make_color_table("Oranges", LEVELS)[0]) == 3 * zoom**2  # the rest of its map
     silent = draw_decision(potentials * 0, classes, "abc", "title")
     assert count_pixels(silent, make_color_table("Oranges", LEVELS)[0]) == 0

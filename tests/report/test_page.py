@@ -64,7 +64,7 @@ def make_run(folder, results):
         writer.writerows([row, {**row, "phase": "s3", "rule": "rstdp", "train_accuracy": 0.7654}])
     for name in ("figures", "checkpoints"):
         (folder / name).mkdir()
-    for name in ("history", "errors", "features_s2"):
+    for name in ("history", "confusion_matrix", "errors", "features_s2"):
         Image.new("L", (8, 8)).save(folder / "figures" / f"{name}.png")
     (folder / "checkpoints" / "last.safetensors").touch()
 
@@ -109,13 +109,13 @@ def test_a_whole_run(tmp_path, read, images):
     assert json.loads(reader.scripts["results"]) == results
     best, texts = results["test"]["best"], set(reader.texts)
     assert {f"{100 * best[part]:.2f} %" for part in ("accuracy", "loss", "silent")} <= texts
-    assert {str(count) for row in best["confusion_matrix"] for count in row if count} <= texts
+    assert {str(count) for count in best["per_class"]["support"]} <= texts
     assert {*NAMES, f"{best['f1_macro']:.4f}", "1,040", "846,391", "76.54 %", "1.2e-01"} <= texts
     assert {"test, last epoch", "validation, best epoch"} <= texts
     assert "--image-size" in texts  # the line does not break within it
     assert {f"python train.py --resume {tmp_path}", f"python evaluate.py {tmp_path} --save-maps 1"} <= texts
     alts = [attributes["alt"] for tag, attributes in reader.tags if tag == "img"]
-    assert alts == ["Training history", "Errors", "Preferred features of s2"]
+    assert alts == ["Confusion matrix", "Training history", "Errors", "Preferred features of s2"]
 
     assert data["classes"] == list(NAMES)
     assert [stage["name"] for stage in data["stages"]] == ["input", "s1", "c1", "s2", "c2", "s3"]

@@ -11,7 +11,7 @@ from PIL import Image
 from engine.augmentation import Augmentation
 from imagesets.augmentation import MovedCopies, move_images
 from models import build_model
-from report import feature_figures, figures, report
+from report import figures, report, sheets
 from report.evaluation import Evaluation
 from report.report import Report, count_spike_times, draw_figures
 from s1c1 import S1C1
@@ -48,7 +48,7 @@ def test_a_network_that_does_not_decide(tmp_path, features_only, make_report, im
 def test_the_moved_images_are_those_that_the_network_learns_from(make_report, images, monkeypatch):
     """Of 12 images, every second with its copies."""
     drawn = []
-    monkeypatch.setattr(feature_figures, "draw_copies", lambda rows, title: drawn.append(rows))
+    monkeypatch.setattr(sheets, "draw_copies", lambda rows, title: drawn.append(rows))
     moves = Augmentation(copies=3, turn=20, shift=2)
     copies = MovedCopies(images, moves, 7, S1C1().encode, 4000, None)
     assert len([*report.moved_images(make_report(build_model("mozafari2018"), copies=copies), "")]) == 1

@@ -1,0 +1,245 @@
+"""Sheets: small pictures of features or maps in a grid, drawn by Pillow: matplotlib takes ten times as long."""
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps, get_data_path
+from matplotlib.colors import to_rgb
+from PIL import Image, ImageDraw, ImageFont
+
+from report.figures import BLUE, ORANGE
+
+WIDTH = 960  # largest width of a row of tiles, in pixels
+HEIGHT = 800  # largest height of all rows of tiles …
+LOWEST = 40  # … unless a row would be lower than this
+MARGIN = 14  # pixels around the sheet
+LINE = 20  # pixels from a line of text to the next
+GAP = 3  # pixels between tiles
+GROUND = 200, 205, 210  # between tiles, and where a map has no neurons
+INK = 34, 34, 34
+SILENCE = 234, 236, 239
+LEVELS = 100  # colours of potentials
+CONTRAST = 3  # power of the potentials' colours: the highest few percent decide
+NEAREST = Image.Resampling.NEAREST
+POLARITY_COLORS = {1: ORANGE, -1: BLUE, 0: "#505050"}  # on-centre, off-centre, and inputs that are neither
+LEGEND = "light: responds to light, dark: to dark, grey: to neither"
+
+
+def draw_sheet(
+    tiles: np.ndarray,
+    columns: int,
+    title: str,
+    caption: str,
+    rows: Sequence[str] = (),
+    key: Sequence[tuple[np.ndarray, str]] = (),
+) -> Image.Image:
+    """Draw tiles in a grid, below a title, a caption and a key of colours.
+
+    Args:
+        tiles: uint8 (N, H, W, 3).
+        title: the name of the sheet and, below it, lines about it.
+        rows: names of the rows of tiles; none: the numbers of their first tiles.
+        key: colours, uint8 (n, 3), and what they mean.
+    """
+    _, height, width, _ = tiles.shape
+    rows = rows or [f"feature {first}" for first in range(0, len(tiles), columns)]
+    zoom = min((WIDTH // columns - GAP) // width, max(LOWEST, HEIGHT // len(rows)) // height)
+    tiles = tiles.repeat(max(1, zoom), 1).repeat(max(1, zoom), 2)
+    mosaic = make_mosaic(tiles, columns)
+    name, *lines = *title.split("\n"), caption
+    font = load_font(12)
+    name_font = load_font(15, "-Bold")
+    strips = [Image.fromarray(colors[None]).resize((max(12, 2 * len(colors)), 12), NEAREST) for colors, _ in key]
+    x = MARGIN
+    y = MARGIN + 8 + LINE * (1 + len(lines))
+    top = y + LINE * bool(key)
+    left = MARGIN + 8 + math.ceil(max(map(font.getlength, rows)))
+    key_width = sum(strip.width + 22 + font.getlength(text) for strip, (_, text) in zip(strips, key, strict=True))
+    text_width = max(name_font.getlength(name), *map(font.getlength, lines), key_width)
+    width = MARGIN + max(left + mosaic.shape[1], MARGIN + math.ceil(text_width))
+    sheet = Image.new("RGB", (width, top + len(mosaic) + MARGIN), "white")
+    brush = ImageDraw.Draw(sheet)
+    brush.text((MARGIN, MARGIN), name, INK, name_font)
+    for number, line in enumerate(lines, start=1):
+        brush.text((MARGIN, MARGIN + 4 + LINE * number), line, INK, font)
+    for strip, (_, text) in zip(strips, key, strict=True):
+        sheet.paste(strip, (x, y))
+        brush.text((x + strip.width + 6, y + 6), text, INK, font, "lm")
+        x += strip.width + 22 + math.ceil(font.getlength(text))
+    for number, row in enumerate(rows):
+        middle = top + (number + 0.5) * (tiles.shape[1] + GAP)
+        brush.text((left - 8, middle), row, INK, font, "rm")
+    sheet.paste(Image.fromarray(mosaic), (left, top))
+    return sheet
+
+
+def make_mosaic(tiles: np.ndarray, columns: int) -> np.ndarray:
+    """Arrange tiles uint8 (N, H, W, 3) in a grid with this number of columns."""
+    rows = math.ceil(len(tiles) / columns)
+    _, height, width, _ = tiles.shape
+    mosaic = np.full((rows, columns, height + GAP, width + GAP, 3), GROUND, np.uint8)
+    mosaic.reshape(-1, *mosaic.shape[2:])[: len(tiles), :height, :width] = tiles
+    mosaic = mosaic.swapaxes(1, 2).reshape(rows * (height + GAP), columns * (width + GAP), 3)
+    return mosaic[:-GAP, :-GAP]
+
+
+@cache
+def make_color_table(name: str, count: int, last: float = 1.0) -> np.ndarray:
+    """Return ``count`` colours of a matplotlib colour map, from 0 to ``last`` (at most 1), uint8 (count, 3)."""
+    return colormaps[name](np.linspace(0, last, count), bytes=True)[:, :3]
+
+
+@cache
+def load_font(size: int, style: str = "") -> ImageFont.FreeTypeFont:
+    """Load matplotlib's font, which contains the characters of many languages."""
+    path = Path(get_data_path(), f"fonts/ttf/DejaVuSans{style}.ttf")
+    return ImageFont.truetype(str(path), size)
+
+
+def draw_maps(maps: np.ndarray, steps: int, title: str, parts: Sequence = (...,)) -> Image.Image:
+    """Draw first-spike maps: early spikes dark, late spikes yellow, silence grey.
+
+    Args:
+        maps: uint8 (F, H, W), time steps; ``steps`` for silence.
+        parts: the parts of the maps that contain neurons, (features, rows, columns), from
+            ``activation_maps.find_neurons``.
+    """
+    colors = np.vstack([make_color_table("plasma", steps, 0.95), SILENCE, GROUND]).astype(np.uint8)
+    shown = np.full_like(maps, steps + 1)
+    for part in parts:
+        shown[part] = maps[part]
+    count, height, width = maps.shape
+    silent = 100 * (shown == steps).sum() / (shown <= steps).sum()
+    columns = math.ceil(math.sqrt(1.4 * count * height / width))
+    key = [(colors[:steps], f"time steps 0 to {steps - 1}"), (colors[[steps]], f"silent: {silent:.1f} %")]
+    return draw_sheet(colors[shown], columns, title, f"{count} maps of {height}×{width} neurons", key=key)
+
+
+def draw_decision(potentials: np.ndarray, classes: np.ndarray, class_names: Sequence[str], title: str) -> Image.Image:
+    """Draw the potentials of a decision stage at the last time step, a row of neurons for each class.
+
+    The neuron with the highest potential is orange.
+
+    Args:
+        potentials: float32 (F, H, W).
+        classes: the class of each feature, int (F,), in ascending order, and equally many of each.
+    """
+    low = potentials.min()
+    peaks = potentials.max((1, 2))
+    high = peaks.max()
+    strength = (potentials - low) / max(high - low, 1e-12)
+    levels = (strength**CONTRAST * (LEVELS - 1)).astype(int)
+    if high > 0:
+        levels[peaks.argmax()] += LEVELS  # the second colour map
+    colors = np.vstack([make_color_table(name, LEVELS) for name in ("Blues", "Oranges")])
+    key = [(colors[:LEVELS], f"{low:.1f} to {high:.1f}"), (colors[[-1]], "the neuron with the highest of all")]
+    caption = "potentials at the last time step"
+    return draw_sheet(colors[levels], np.bincount(classes).max(), title, caption, class_names, key)
+
+
+def draw_filters(weight: np.ndarray, title: str, polarity: Sequence[int], scales: Sequence[str]) -> Image.Image:
+    """Draw the filters of the first convolution: for each feature a strip of pictures, one for each scale of the input.
+
+    Args:
+        weight: (F, C, k, k), from 0 to 1.
+        polarity: of the C input channels: 1 on-centre, -1 off-centre, 0 neither. An on-centre channel and the
+            off-centre channel after it form a scale; any other channel is a separate scale.
+        scales: names of the scales. If their number does not fit, the scales are numbered.
+    """
+    groups = group_scales(polarity)
+    pictures = []
+    for channels in groups:
+        pictures.append(mix_colors({polarity[channel]: weight[:, channel] for channel in channels}))
+        pictures.append(np.full_like(pictures[-1][:, :, :1], GROUND))
+    strips = np.concatenate(pictures[:-1], 2)
+    if len(scales) != len(groups):
+        scales = [str(number) for number in range(1, len(groups) + 1)]
+    columns = math.ceil(math.sqrt(2 * len(weight) / len(groups)))
+    key = make_key(polarity, {1: "on synapse strong", -1: "off synapse strong", 0: "synapse strong"}, "both strong")
+    return draw_sheet(strips, columns, title, f"in each, from the left, the scales {', '.join(scales)}", key=key)
+
+
+def group_scales(polarity: Sequence[int]) -> list[list[int]]:
+    """Return the channels of each scale: [on, off] if they follow each other, otherwise a single channel."""
+    groups = []
+    for channel, sign in enumerate(polarity):
+        if sign == -1 and groups and len(groups[-1]) == 1 and polarity[channel - 1] == 1:
+            groups[-1].append(channel)
+        else:
+            groups.append([channel])
+    return groups
+
+
+def draw_features(features: np.ndarray, title: str, legend: str = LEGEND) -> Image.Image:
+    """Draw preferred features in image space: light where a neuron prefers light, dark where it prefers dark.
+
+    features: (F, h, w) or (F, h, w, 3) from ``preferred.compute_preferred_features``. Empty margins are cut off.
+    """
+    count, height, width = features.shape[:3]
+    pictures = features.reshape(count, height, width, -1)
+    strength = np.abs(pictures).max((0, 3), initial=0)
+    shown = pictures[:, find_content(strength.max(1)), find_content(strength.max(0))]
+    # a quarter of the neurons reach black or white: scaled to the few strongest, all others would be grey
+    limit = np.quantile(np.abs(shown).max((1, 2, 3)), 0.75) or 1
+    levels = ((shown / limit + 1) * 127.5).clip(0, 255).astype(np.uint8)
+    tiles = np.broadcast_to(levels, (*levels.shape[:3], 3))
+    columns = math.ceil(math.sqrt(1.5 * count))
+    return draw_sheet(tiles, columns, title, f"{count} features of {height}×{width} pixels; {legend}")
+
+
+def find_content(strength: np.ndarray) -> slice:
+    """Return the part of a line with values above 4 % of its maximum, plus one pixel at both ends."""
+    filled = np.flatnonzero(strength > 0.04 * strength.max())
+    return slice(max(0, filled[0] - 1), filled[-1] + 2) if len(filled) else slice(None)
+
+
+def draw_wave(latency: np.ndarray, steps: int, title: str, polarity: Sequence[int]) -> Image.Image:
+    """Draw the spike wave of an image: at each time step all spikes so far, on-centre orange, off-centre blue.
+
+    Args:
+        latency: uint8 (C, H, W); ``steps`` for silence.
+        steps: number of time steps. At most 15 of them are drawn, at equal distances.
+        polarity: of the channels, as in ``draw_filters``.
+    """
+    polarity = np.asarray(polarity)
+    shown = np.unique(np.linspace(0, steps - 1, min(steps, 15)).round().astype(int))
+    spiked = latency[None] <= shown[:, None, None, None]  # (T, C, H, W)
+    pictures = mix_colors({sign: spiked[:, polarity == sign].mean(1) for sign in np.unique(polarity).tolist()})
+    words = {1: "on cell has spiked", -1: "off cell has spiked", 0: "input has spiked"}
+    rows = [f"from time step {step}" for step in shown[::5]]
+    caption = "all spikes so far; paler: at some of the scales"
+    return draw_sheet(pictures, min(5, len(shown)), title, caption, rows, make_key(polarity, words, "both"))
+
+
+def draw_copies(images: np.ndarray, title: str) -> Image.Image:
+    """Draw training images and their moved copies, a row for each image.
+
+    images: uint8 (N, 1 + copies, H, W) or (N, 1 + copies, H, W, 3), the plain image first.
+    """
+    count, columns, height, width = images.shape[:4]
+    tiles = np.broadcast_to(images.reshape(count * columns, height, width, -1), (count * columns, height, width, 3))
+    rows = [f"image {number}" for number in range(1, 1 + count)]
+    return draw_sheet(tiles, columns, title, "each training image and its first copies", rows)
+
+
+def mix_colors(amounts: dict[int, np.ndarray]) -> np.ndarray:
+    """Mix the colours of amounts from 0 to 1, by polarity, to uint8 (…, 3): white for none, dark for both."""
+    ink = 0
+    for sign, amount in amounts.items():
+        color = np.array(to_rgb(POLARITY_COLORS[sign]))
+        ink = ink + amount[..., None] * (1 - color)
+    return (255 * np.clip(1 - ink, 0, 1)).round().astype(np.uint8)
+
+
+def make_key(polarity: Sequence[int], words: dict[int, str], both: str) -> list[tuple[np.ndarray, str]]:
+    """Return a key of the colours of the polarities that occur, of on and off together, and of none."""
+    names = {(sign,): words[sign] for sign in (1, -1, 0) if sign in list(polarity)}
+    if {(1,), (-1,)} <= names.keys():
+        names[1, -1] = both
+    key = []
+    for signs, name in {**names, (): "none"}.items():
+        key.append((mix_colors({sign: np.array([sign in signs]) for sign in words}), name))
+    return key
