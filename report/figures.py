@@ -169,7 +169,7 @@ def _draw_convergence(axes, rows):
     axes.set_yscale("symlog", linthresh=values[values > 0].min(initial=1e-3))  # it has a place for 0
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set(title=f"{_rules(rows)} phases", xlabel="epoch of the phase")
-    axes.set(ylim=(0, None), ylabel="convergence: mean w (1 − w), logarithmic")
+    axes.set(ylim=(0, 2 * np.nanmax(values, initial=1e-3)), ylabel="convergence: mean w (1 − w), logarithmic")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(axis="y")
     axes.legend()
@@ -318,6 +318,7 @@ def draw_confusion(matrix: Sequence, class_names: Sequence[str], title: str) -> 
     axes.set_xticks(range(classes + 1), [*class_names, "silent"], **rotation)
     axes.set_yticks(range(classes), class_names)
     axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
     axes.set(xlabel="decision", ylabel="true class")
     correct = int(np.trace(matrix))
     silent = int(matrix[:, -1].sum())
