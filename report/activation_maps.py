@@ -16,16 +16,6 @@ from utils import write_atomically
 NAME_LENGTH = 40  # characters of a class name in the name of a file, which has at most 255 bytes
 
 
-def choose_images(labels: Sequence[int], per_class: int) -> np.ndarray:
-    """Return the indices of the first ``per_class`` images of each class, in the order of the classes, int64."""
-    labels = np.asarray(labels)
-    indices = [np.arange(0)]
-    for label in np.unique(labels):
-        of_class = np.flatnonzero(labels == label)
-        indices.append(of_class[:per_class])
-    return np.concatenate(indices)
-
-
 def save_activation_maps(
     model: NetworkTrainer,
     latencies: torch.Tensor,

@@ -5,7 +5,6 @@ its script draws them. The template, ``page.html``, escapes all texts of a run.
 """
 
 import base64
-import csv
 import json
 from functools import cache
 from itertools import product
@@ -29,7 +28,7 @@ from report.figures import DPI
 from report.formats import lift_results
 from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
-from report.run_folder import RunFolder, read_record
+from report.run_folder import RunFolder, read_record, read_rows, read_text
 from report.sheets import group_scales, make_color_table
 from s1c1 import S1C1
 from utils import join_words, write_text
@@ -194,15 +193,6 @@ def format_percent(value: str | float | None) -> str:
     if value in (None, ""):
         return ""
     return f"{100 * float(value):.2f} %"
-
-
-def read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a CSV file as dicts of texts. A missing file has no rows."""
-    return list(csv.DictReader(read_text(path).splitlines()))
 
 
 def pack(values: np.ndarray, low: float, high: float) -> dict:

@@ -1,5 +1,6 @@
 """The folder of a run: which files it contains, how far the run is, and how it continues."""
 
+import csv
 import json
 from contextlib import suppress
 from dataclasses import dataclass
@@ -38,10 +39,10 @@ class RunFolder:
 
     @property
     def header(self) -> dict[str, Any]:
-        """The content of the last checkpoint without its tensors, in the format of this version: {} if it is damaged."""
-        with suppress(OSError, ValueError, LookupError, TypeError, SafetensorError):
-            with safe_open(self.last, "numpy") as file:
-                return lift(json.loads(file.metadata()["checkpoint"]), self.last)
+        """The last checkpoint without its tensors, in the format of this version: {} if it is damaged."""
+        damage = OSError, ValueError, LookupError, TypeError, SafetensorError
+        with suppress(*damage), safe_open(self.last, "numpy") as file:
+            return lift(json.loads(file.metadata()["checkpoint"]), self.last)
         return {}
 
     @property
@@ -55,7 +56,7 @@ class RunFolder:
 
     @property
     def flags(self) -> dict[str, Any]:
-        """The flags of train.py in the last checkpoint, or if it cannot be read in args.json: {} if both are damaged."""
+        """The flags of train.py in the last checkpoint, or else in args.json: {} if both are damaged."""
         flags = (self.header.get("run") or self.args).get("flags")
         return flags if isinstance(flags, dict) else {}
 
@@ -123,3 +124,12 @@ def read_record(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
         return record if isinstance(record, dict) else {}
     return {}
+
+
+def read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a CSV file as dicts of texts. A missing file has no rows."""
+    return list(csv.DictReader(read_text(path).splitlines()))

@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from report.figures import DASHES, PALETTE, create_figure, save, use_style
-from report.page import read_rows
-from report.run_folder import RunFolder, read_record
+from report.run_folder import RunFolder, read_record, read_rows
 from utils import write_csv, write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.

@@ -45,7 +45,7 @@ def begin(plan: Plan) -> None:
 
 
 def initialize_from(plan: Plan) -> None:
-    """Copy all stages of ``--init-from`` that have the same name and shapes in the network, with the rates of their rules.
+    """Copy all stages of ``--init-from`` that have the same name and shapes in the network, with their rules' rates.
 
     The decision stage is not copied from a network that was trained for other classes, whose order counts. The plan
     gets the encoder of the checkpoint, which is fitted to the training images of its run.

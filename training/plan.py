@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -20,7 +21,6 @@ from imagesets.data_set import Images
 from imagesets.splits import choose_labelled, stratified_part, stratified_split
 from models import model_class
 from network_trainer import NetworkTrainer, Progress
-from report.activation_maps import choose_images
 from report.summary import summarize
 from training.checkpoint import Checkpoint, RunRecord, rebuild_network
 from training.identity import PhaseKey, make_keys
@@ -345,6 +345,16 @@ def choose_map_images(settings: NetworkSettings, labels: np.ndarray, split: str 
     if settings.dry_run:
         chosen = chosen[:2]
     return np.concatenate([named, chosen[~np.isin(chosen, named)]])
+
+
+def choose_images(labels: Sequence[int], per_class: int) -> np.ndarray:
+    """Return the indices of the first ``per_class`` images of each class, in the order of the classes, int64."""
+    labels = np.asarray(labels)
+    indices = [np.arange(0)]
+    for label in np.unique(labels):
+        of_class = np.flatnonzero(labels == label)
+        indices.append(of_class[:per_class])
+    return np.concatenate(indices)
 
 
 def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) -> Features | None:

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from models import build_model
-from report.activation_maps import choose_images, find_neurons, save_activation_maps
+from report.activation_maps import find_neurons, save_activation_maps
 from report.sheets import LEVELS, SILENCE, draw_decision, draw_maps, make_color_table
+from training.plan import choose_images
 
 DIGITS = "0123456789"
 DARKEST = make_color_table("plasma", 15)[0]

@@ -153,7 +153,10 @@ def test_of_a_folder_of_runs_the_one_that_has_finished_most_is_taken(whole, lear
     assert start(f"{words} second", tmp_path) == 0
     assert len(learned) == 6
     record = json.loads((tmp_path / "second" / "args.json").read_text())["continue_from"]
-    assert record == {"checkpoint": str(tmp_path / "first" / "checkpoints" / "last.safetensors"), "phases": ["s1", "s2"]}
+    assert record == {
+        "checkpoint": str(tmp_path / "first" / "checkpoints" / "last.safetensors"),
+        "phases": ["s1", "s2"],
+    }
     assert start(f"--resume {tmp_path / 'second'}", tmp_path) == 0
     assert same(outcome(tmp_path / "second"), outcome(whole))
 
