@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import torch
 from matplotlib._pylab_helpers import Gcf
+from support.registries import forgetting
 
 from errors import USER_FILES
-from models import PLUGINS
-from network_trainer import MODELS
 
 # pytest's own, what imports of scikit-learn and torch set, and what matplotlib finds out as the first figure is made
 ALLOWED = re.compile(r"the variable (PYTEST_CURRENT_TEST|KMP_\w+|TORCHINDUCTOR_\w+)|matplotlib's backend(_fallback)?")
@@ -65,8 +64,8 @@ def surroundings_are_left_as_they_were():
     threads = torch.get_num_threads()
     before = surroundings()
     own_files = set(USER_FILES)
-    # a plugin stays imported until the process ends, and its folder stays in the module path
-    with mock.patch.dict(PLUGINS), mock.patch.object(sys, "path", [*sys.path]), np.errstate(all="raise"):
+    # the folder of a plugin stays in the module path until the process ends
+    with forgetting(), mock.patch.object(sys, "path", [*sys.path]), np.errstate(all="raise"):
         yield
     USER_FILES.intersection_update(own_files)
     torch.set_num_threads(threads)  # which --threads is there to change
@@ -85,7 +84,6 @@ def surroundings():
         "numpy's treatment of errors": np.geterr(),
         "pyplot's figures": Gcf.get_all_fig_managers(),
     }
-    found |= {f"the network {name}": cls for name, cls in MODELS.items()}
     found |= {f"the variable {name}": value for name, value in os.environ.items()}
     parameters = dict.items(matplotlib.rcParams)  # plainly: to ask for the backend is to choose one
     found |= {f"matplotlib's {name}": value for name, value in parameters}

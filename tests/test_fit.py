@@ -69,6 +69,11 @@ class OnlyLabelled(Scripted):
         return {"s2": SpikingConv(num_classes, 1, rule=RSTDP())}
 
 
+class Copies(list):
+    def file(self, number):
+        """In memory."""
+
+
 def options(validation=False, **more):
     held_out = LatencyDataset(LATENCIES, LABELS) if validation else None
     return {"train": LatencyDataset(LATENCIES, LABELS), "validation": held_out, "batch_size": 4, **more}
@@ -125,10 +130,6 @@ def test_each_batch_has_its_epoch_and_its_own_random_numbers():
 def test_each_batch_reads_the_images_or_one_of_their_copies():
     """Copy n is silent at column n of the first row, where the images are not."""
 
-    class Copies(list):
-        def file(self, number):
-            """In memory."""
-
     copies = Copies(LATENCIES.clone() for _ in range(2))
     for number, copy in enumerate(copies, start=1):
         copy[:, :, 0, number] = 15
@@ -142,10 +143,6 @@ def test_each_batch_reads_the_images_or_one_of_their_copies():
 
 def test_phases_with_labels_learn_from_the_labelled_images_and_their_copies():
     """In the maps here, image n spikes at place n of 16, and a copy at the last place, too."""
-
-    class Copies(list):
-        def file(self, number):
-            """In memory."""
 
     labelled = [2, 3, 7, 8, 10]
     model = Scripted()
@@ -474,10 +471,6 @@ def test_maps_of_stages_that_learn_again_are_computed_again():
 
 
 def test_copies_are_computed_again_when_stages_have_learned_again():
-    class Copies(list):
-        def file(self, number):
-            """In memory."""
-
     latencies, labels = rewarded_images()
     model = Alternating(in_channels=2, num_classes=3, overrides={"s1.threshold": 11})
     data, copies, maps = LatencyDataset(latencies, labels), Copies([latencies.flip(-1)]), []

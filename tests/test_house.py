@@ -2,13 +2,12 @@
 
 import ast
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
 from models import PROGRAM
+from utils import ROOT
 
-ROOT = Path(__file__).parent.parent
 COMMANDS = "train", "evaluate", "sweep"
 MODULES = [  # from the lowest, each a file or a folder at the root
     *(

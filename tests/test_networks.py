@@ -2,14 +2,13 @@
 
 import io
 from functools import partial
-from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from support.golden_traces import GOLDEN
 from support.tiers import FAST_NETWORKS, slow_except
 from torch.nn import functional as F
 
@@ -23,7 +22,6 @@ from models import MODELS, build_model, network_names
 from network_trainer import NetworkTrainer
 from report.summary import summarize
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "reference_traces.npz")
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
 LABELS = torch.from_numpy(GOLDEN["label"][:60])
 SILENCE = torch.full((3, 6, 28, 28), 15, dtype=torch.uint8)
@@ -226,7 +224,7 @@ def test_each_weight_is_saved_once_and_each_phase_has_its_epochs(name):
 
 @pytest.fixture
 def declare():
-    """A function that makes the class of a network with the given stages; it is known to nobody else."""
+    """A function that makes the class of a network with the given stages."""
 
     def declare(**stages):
         class Declared(NetworkTrainer, name="declared"):
@@ -235,8 +233,7 @@ def declare():
 
         return Declared
 
-    with mock.patch.dict(MODELS):
-        yield declare
+    return declare
 
 
 FIRST = {"s1": lambda: SpikingConv(8, 5, threshold=5, rule=STDP(winners=2, radius=1))}
@@ -248,12 +245,11 @@ def test_two_modules_cannot_declare_one_name():
     def declare(module):
         return type("Copied", (NetworkTrainer,), {"__module__": module}, name="copied")
 
-    with mock.patch.dict(MODELS):
-        declare("models.copied")
-        again = declare("models.copied")
-        assert MODELS["copied"] is again
-        with pytest.raises(InputError, match=r"models\.copied.*models\.copy_of_it"):
-            declare("models.copy_of_it")
+    declare("models.copied")
+    again = declare("models.copied")
+    assert MODELS["copied"] is again
+    with pytest.raises(InputError, match=r"models\.copied.*models\.copy_of_it"):
+        declare("models.copy_of_it")
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
-from unittest import mock
 
 import nbformat
 import numpy as np
@@ -22,6 +21,7 @@ import torch
 from nbclient import NotebookClient
 from PIL import Image
 from support.command import dont_draw, train_here
+from support.registries import forgetting
 
 import evaluate
 import imagesets
@@ -29,14 +29,11 @@ import models
 import SpykeTorch
 import sweep
 import train
-from engine.encoder import ENCODERS
 from engine.layers import Layer
 from engine.rules import RULES
 from engine.stages import SpikingConv
-from imagesets.data_set import DATASETS
-from report.report import FIGURES
+from utils import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 DOCS = "spyketorch", "using", "extending", "did_my_layer_learn", "outputs", "engine", "background", "learning"
 DOCS += "hyperparameters", "other_libraries"
@@ -60,28 +57,6 @@ load = functools.cache(imagesets.load)  # to read MNIST takes longer than to lea
 EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
-@contextlib.contextmanager
-def forget_names():
-    """Remove the names of the examples, before and afterwards: other tests and files may have them too."""
-    examples = (
-        *((models.MODELS, "shallow"), (models.MODELS, "port"), (RULES, "exponential"), (RULES, "recent")),
-        *((ENCODERS, "ink"), (DATASETS, "bars"), (FIGURES, "mean_image")),
-    )
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(models.PLUGINS))
-        stack.callback(forget_files, {*models.PLUGINS})
-        for registry, name in examples:
-            stack.enter_context(mock.patch.dict(registry))
-            registry.pop(name, None)
-        yield
-
-
-def forget_files(known):
-    """Let the next ``import_plugin`` execute the files again that are not ``known``: it skips imported ones."""
-    for path in {*models.PLUGINS} - known:
-        sys.modules.pop(models.PLUGINS[path], None)
-
-
 def test_the_commands_are_found():
     """The pages train, list, resume, evaluate and predict."""
     words = {word for program, words in COMMANDS for word in (program, *words)}
@@ -95,7 +70,7 @@ def runs(tmp_path_factory):
     own = tmp_path_factory.mktemp("own") / "mine.py"  # all that the examples declare
     examples = EXAMPLE.findall(EXTENDING)
     own.write_text("\n".join(block for block in examples if re.search(r"^(class |@)", block, re.MULTILINE)))
-    with pytest.MonkeyPatch.context() as patch, forget_names():
+    with pytest.MonkeyPatch.context() as patch, forgetting():
         patch.chdir(ROOT)
         patch.setattr("training.plan.DRY_RUN_IMAGES", FEW)
         patch.setattr(imagesets, "load", load)
@@ -128,12 +103,11 @@ def test_the_network_of_the_own_file_learns(tmp_path, monkeypatch):
     own.write_text("\n".join(blocks))
     scores = {}
     dont_draw(monkeypatch)
-    with forget_names():
-        for command in (words for program, words in COMMANDS if program == "train" and "mine.py" in words):
-            name = command[command.index("--dataset") + 1]
-            words = [re.sub("^mine.py$", str(own), word) for word in command]
-            assert train.main([*words, "--output", str(tmp_path), "--name", name]) == 0
-            scores[name] = json.loads((tmp_path / name / "results.json").read_text())
+    for command in (words for program, words in COMMANDS if program == "train" and "mine.py" in words):
+        name = command[command.index("--dataset") + 1]
+        words = [re.sub("^mine.py$", str(own), word) for word in command]
+        assert train.main([*words, "--output", str(tmp_path), "--name", name]) == 0
+        scores[name] = json.loads((tmp_path / name / "results.json").read_text())
     assert scores["bars"]["test"]["last"]["accuracy"] > 0.9
     assert scores["digits"]["test"]["last"]["accuracy"] > 0.6  # chance: 0.1
     with open(tmp_path / "digits" / "metrics.csv", newline="") as file:
@@ -273,10 +247,9 @@ def test_the_python_examples_run(runs, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])  # to which an example adds
     monkeypatch.setattr(imagesets, "load", load)
     namespace = {}
-    with forget_names():
-        for block in EXAMPLE.findall(TEXT):
-            exec(re.sub(r"\[:\d+000\]", "[:60]", block).replace("runs/", f"{runs}/"), namespace)
-        assert models.MODELS["shallow"] is namespace["Shallow"]
+    for block in EXAMPLE.findall(TEXT):
+        exec(re.sub(r"\[:\d+000\]", "[:60]", block).replace("runs/", f"{runs}/"), namespace)
+    assert models.MODELS["shallow"] is namespace["Shallow"]
     namespace["maps"].close()
     shallow = namespace["Shallow"](in_channels=6, num_classes=10)
     assert [phase.name for phase in shallow.phases] == ["s1", "s2"]
@@ -328,9 +301,8 @@ def test_its_commands_run(notebook, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("training.plan.DRY_RUN_IMAGES", FEW)
     dont_draw(monkeypatch)
-    with forget_names():
-        for _, words in found:
-            assert train.main([*words, "--dry-run", "--output", str(tmp_path)]) == 0
+    for _, words in found:
+        assert train.main([*words, "--dry-run", "--output", str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} >= {"recent", "stdp", "not-trained"}
 
 
@@ -343,9 +315,8 @@ def test_its_links_lead_somewhere(notebook):
 
 
 def test_its_rule_strengthens_recent_inputs_only():
-    with forget_names():
-        models.import_plugin(PATH.parent / "recent.py")
-        rule = RULES["recent"](winners=1, radius=0)
+    models.import_plugin(PATH.parent / "recent.py")
+    rule = RULES["recent"](winners=1, radius=0)
     times = np.array([2, 3, 4, 5, 15])  # of the inputs; the winner's is 4
     np.testing.assert_array_equal(rule.plasticity().window(times, 4, 1.0, -0.75), [-0.75, 1, 1, -0.75, -0.75])
     np.testing.assert_allclose(rule.plasticity().change(0.25, 0.004), 0.00075)
@@ -355,13 +326,12 @@ def test_its_rule_strengthens_recent_inputs_only():
 def test_both_backends_learn_by_its_rule():
     latency = torch.from_numpy(np.random.default_rng(0).integers(0, 16, (20, 2, 8, 8)).astype(np.uint8))
     learned = {}
-    with forget_names():
-        models.import_plugin(PATH.parent / "recent.py")
-        stage = SpikingConv(4, 3, threshold=5, rule=RULES["recent"](winners=2, radius=1))
-        for backend in ("event", "torch"):
-            layer = Layer(stage, channels=2, time_steps=15, dtype=torch.float64, backend=backend)
-            winners = layer.learn_features(latency, stage.rule)
-            learned[backend] = winners, layer.weight
+    models.import_plugin(PATH.parent / "recent.py")
+    stage = SpikingConv(4, 3, threshold=5, rule=RULES["recent"](winners=2, radius=1))
+    for backend in ("event", "torch"):
+        layer = Layer(stage, channels=2, time_steps=15, dtype=torch.float64, backend=backend)
+        winners = layer.learn_features(latency, stage.rule)
+        learned[backend] = winners, layer.weight
     assert torch.equal(learned["event"][0], learned["torch"][0])
     assert (learned["event"][0][..., 0] >= 0).any()
     torch.testing.assert_close(learned["event"][1], learned["torch"][1])

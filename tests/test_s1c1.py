@@ -3,21 +3,21 @@
 import gzip
 import json
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from support.golden_traces import GOLDEN
 from support.refusals import refuses
 from torchvision.transforms import Compose
 
 from encoders import read_encoder
 from engine.declaration import to_plain
 from s1c1 import S1C1
+from utils import ROOT
 
-ROOT = Path(__file__).parent.parent
 TWO_FILTERS = {"filters": [(5, 2.0, 1.0), (3, 0.5, 1.0)], "time_steps": 7}
 
 
@@ -68,11 +68,9 @@ def exact_reference(encoder, image):
 
 
 def test_reproduces_every_golden_encoding_of_the_original():
-    with np.load(Path(__file__).parent / "golden/reference_traces.npz") as golden:
-        index, expected = golden["index"], golden["encoding"]
-    latencies = S1C1().encode(mnist("train")[index])
+    latencies = S1C1().encode(mnist("train")[GOLDEN["index"]])
     assert latencies.dtype == torch.uint8
-    np.testing.assert_array_equal(latencies.numpy(), expected)
+    np.testing.assert_array_equal(latencies.numpy(), GOLDEN["encoding"])
 
 
 def test_real_digits_equal_the_exact_twin(digits):

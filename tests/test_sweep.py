@@ -25,11 +25,9 @@ from s1c1 import S1C1
 from training import identity
 from training.identity import count_equal, make_keys
 from training.settings import SweepSettings, TrainSettings, read_pairs
-from utils import try_lock, unlock
+from utils import ROOT, try_lock, unlock
 
-ROOT = Path(__file__).resolve().parent.parent
 FLAGS = ["--dataset", str(FEW_DIGITS), "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
-TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
 NETWORKS = "mozafari2018", "mozafari2018_margin"  # with the same s1 and s2
 
 

@@ -13,8 +13,8 @@ from torch import nn
 
 import SpykeTorch
 from SpykeTorch import snn, utils
+from utils import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 PAIRS = [(0.5, -0.25), (0.125, -0.0625), (2.0, -1.0)]  # one for each of three features, exact in float32
 WEIGHTS = torch.arange(24.0).view(3, 2, 2, 2) / 32
 

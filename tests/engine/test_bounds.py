@@ -3,11 +3,11 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent.parent
+from utils import ROOT
+
 TESTS = {
     # a single type, which is compiled once
     "layers": ["tests/engine/test_event.py", "-k", "event-float64 or event and (by_hand or joint or equals)"],

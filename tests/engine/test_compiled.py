@@ -6,7 +6,9 @@ import time
 
 import pytest
 from numba import config
-from support.kernel_programs import KERNELS, PRINT, ROOT, RULE, RUN, Programs, limit_files
+from support.kernel_programs import KERNELS, PRINT, RULE, RUN, Programs, limit_files
+
+from utils import ROOT
 
 ADD = """
 import os

@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import replace
-from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
+from support.golden_traces import GOLDEN
 from support.layers import learn_features, make_layer
 from support.tiers import slow_except
 
@@ -19,7 +19,7 @@ from engine.event.deciding import CHUNK, DENSE_CHUNK
 from engine.event.peaks import DENSE_ROWS
 from engine.rules import RSTDP, STDP, MarginRule
 
-DIGITS = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")["encoding"][:100]
+DIGITS = GOLDEN["encoding"][:100]
 TYPES = [np.float32, np.float64]
 STABILIZED, REWARDED = STDP(winners=1, radius=0), RSTDP()
 

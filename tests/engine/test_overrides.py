@@ -79,12 +79,12 @@ def test_a_rule_within_a_rule():
 
 def test_a_rule_by_its_name():
     """It comes before its fields; a field has the rule's default or, without a default, the replaced rule's value."""
-    model = build_model("mozafari2018", overrides={"s1.rule.span": 2, "s1.rule": "recent", "s1.rule.radius": 1})
+    model = build_model("mozafari2018", overrides={"s1.rule.span": 2, "s1.rule": "recently", "s1.rule.radius": 1})
     plain = build_model("mozafari2018").declaration["s1"].rule
     assert model.declaration["s1"].rule == RecentSTDP(plain.winners, 1, span=2)
     other = build_model("mozafari2018", overrides={"s3.rule.bounds": (0.1, 0.9), "s3.rule": "margin"})
     assert other.declaration["s3"].rule == MarginRule(bounds=(0.1, 0.9))
-    branched = build_model("inception2024", overrides={"s3.rule": "recent", "s3.1.rule.span": 5})
+    branched = build_model("inception2024", overrides={"s3.rule": "recently", "s3.1.rule.span": 5})
     assert [conv.rule.span for conv in branched.declaration["s3"].convs] == [3, 5, 3]
     for network in (model, other, branched):
         record = json.dumps({name: to_plain(stage) for name, stage in network.declaration.items()})

@@ -3,7 +3,6 @@
 import ast
 import math
 import re
-from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -11,6 +10,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from support.golden_traces import GOLDEN
 from support.layers import learn_decisions, learn_features, make_layer
 from support.own_rules import ChosenRule, RecentSTDP, SoftSTDP
 from support.refusals import refuses
@@ -22,7 +22,6 @@ from engine.layers import Layer
 from engine.rules import RSTDP, RULES, STDP, Additive, MarginRule
 from engine.stages import SpikingConv
 
-GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "reference_traces.npz")
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
 
 
@@ -117,19 +116,18 @@ class Branching(Additive):
 @pytest.mark.parametrize(("kind", "word"), [(Old, "change(self, w, rate)"), (Branching, "change")])
 def test_a_plasticity_that_no_backend_can_use_is_refused_in_the_declaration(kind, word):
     rule = type("Mine", (STDP,), {"name": "mine", "plasticity": lambda self, number=float: kind(0.0, 1.0)})
-    with mock.patch.dict(RULES, mine=rule), refuses(word):
+    RULES["mine"] = rule
+    with refuses(word):
         SpikingConv(4, 5, threshold=5, rule=rule(winners=1, radius=0))
 
 
-@contextmanager
 def documented(name):
-    """Declare a rule of the documentation within the block."""
+    """Declare a rule of the documentation."""
     page = (Path(engine.__file__).parent.parent / "docs" / "extending.md").read_text()
     (block,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f"class {name}(" in block)
     names = {}
-    with mock.patch.dict(RULES):
-        exec(block, names)
-        yield names[name]
+    exec(block, names)
+    return names[name]
 
 
 @pytest.mark.slow
@@ -140,8 +138,8 @@ def test_other_plasticities_on_both_backends(own):
     In a power, torch computes with float32.
     """
     exact = own != "ExponentialSTDP"
-    with nullcontext(own) if exact else documented(own) as kind:
-        rule = kind(winners=5, radius=3, rates=(0.05, -0.03), double_every=0)
+    kind = own if exact else documented(own)
+    rule = kind(winners=5, radius=3, rates=(0.05, -0.03), double_every=0)
     published = STDP(rule.winners, rule.radius, rule.rates, stabilize=False, double_every=0)
     ends = []
     for backend, learned in (("event", rule), ("torch", rule), ("torch", published)):
@@ -226,8 +224,7 @@ def test_the_margin_rule_on_both_backends(left_out):
 
 @pytest.mark.slow
 def test_the_decision_rule_of_the_documentation_on_both_backends():
-    with documented("CorrectingRule") as rule:
-        assert learn_on_both_backends(rule(rate=0.05)) > 6
+    assert learn_on_both_backends(documented("CorrectingRule")(rate=0.05)) > 6
 
 
 def test_all_weights_are_clipped_after_both_learners_of_the_first_image(backend):

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +12,8 @@ from support.layers import learn_decisions, make_layer
 from engine.compiled import compiled
 from engine.rules import RSTDP, MarginRule
 from engine.threads import run_parts
+from utils import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 MODULES = "SpykeTorch", "engine", "models", "network_trainer", "s1c1", "train", "evaluate", "sweep"
 PROGRAM = """
 import os, sys

@@ -18,8 +18,7 @@ from safetensors.torch import load_file
 GOLDEN = Path(__file__).resolve().parent
 sys.path[:0] = [str(GOLDEN.parent.parent), str(GOLDEN.parent)]
 
-from support.golden_checkpoints import compute_digest  # noqa: E402
-from support.golden_runs import LONGER  # noqa: E402
+from support.golden_checkpoints import LONGER, compute_digest  # noqa: E402
 
 from utils import write_json  # noqa: E402
 

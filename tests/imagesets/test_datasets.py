@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -195,13 +194,12 @@ def test_a_registered_function_gets_its_arguments_and_its_result_is_completed(re
         images = np.arange(24 * 12, dtype=np.uint16).astype(np.uint8).reshape(24, 3, 4)
         return DataSet("shapes", images, np.arange(24) % 2, ("a", "b"), notes=("a note",))
 
-    with mock.patch.dict(DATASETS):
-        dataset(registered)(read)
-        data = load(name, tmp_path, (6, 4))
-        assert is_path(name) == (registered != name)
-        with refuses(registered):
-            dataset("new", registered)(lambda *_: None)
-        assert "new" not in DATASETS
+    dataset(registered)(read)
+    data = load(name, tmp_path, (6, 4))
+    assert is_path(name) == (registered != name)
+    with refuses(registered):
+        dataset("new", registered)(lambda *_: None)
+    assert "new" not in DATASETS
     assert calls == [(argument, tmp_path, (6, 4))]
     assert data.notes[0] == "a note"
     assert np.bincount(data.train_labels).tolist() == [10, 10]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support.run_folders import files_in
 
 from models import build_model
 from report.activation_maps import find_neurons, save_activation_maps
@@ -15,10 +16,6 @@ from training.plan import choose_images
 DIGITS = "0123456789"
 DARKEST = make_color_table("plasma", 15)[0]
 OF_KEY = 12 * 12  # pixels of a colour of the key
-
-
-def files_in(folder):
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_files(tmp_path, latencies):

@@ -6,23 +6,20 @@ import sys
 import numpy as np
 import pytest
 import torch
-from support.command import dont_draw, results, start_evaluation
+from support.command import TRAINED, dont_draw, results, start_evaluation
 from support.layers import make_layer
+from support.own_rules import Own
 from support.refusals import assert_refuses
-from support.run_folders import ROOT
 from support.tiers import slow_except
 from torch.nn import functional as F
 
 import evaluate
-from engine.rules import STDP, MarginRule
-from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
+from engine.rules import MarginRule
 from models import build_model, network_names
-from network_trainer import NetworkTrainer
 from report.bits import quantize, to_whole_weights
 from report.export import collect_arrays, write_arrays
 from s1c1 import S1C1
-
-TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
+from utils import ROOT
 
 
 def layer_of(weights, **more):
@@ -90,21 +87,6 @@ def assert_reproduced(model, latencies, bits, path):
     assert "all 2 test vectors" in done.stdout
 
 
-class Own(NetworkTrainer):
-    """A user's network: a pooling first, and decision neurons that see a map with levels and another map."""
-
-    name, aliases = "own", ()
-
-    def build(self, num_classes):
-        return {
-            "c0": Pool(2, rank=3),
-            "s1": SpikingConv(7, 3, threshold=3, rule=STDP(winners=2, radius=1, bounds=(-0.5, 1.0))),
-            "i1": Inhibit(0.3),
-            "c1": Pool(3, padding=1),
-            "s2": SpikingDense(3 * num_classes, levels=(4, 9), rule=MarginRule(), inputs=("c0", "c1")),
-        }
-
-
 def test_numpy_alone_reproduces_a_users_network(latencies, tmp_path):
     for bits, dtype in ((None, torch.float32), (3, torch.float32), (None, torch.float64)):
         assert_reproduced(Own(dtype=dtype), latencies, bits, tmp_path / "own.npz")
@@ -131,6 +113,3 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     ):
         assert_refuses(evaluate.main, f"{TRAINED} --export {tmp_path / 'b.npz'} {more}", about, capsys)
     assert not (tmp_path / "b.npz").exists()
-
-
-EXPORTED = [name for name in network_names() if name != "mozafari2018_shallow"]  # its first spike decides

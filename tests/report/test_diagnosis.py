@@ -5,16 +5,15 @@ import json
 import math
 import re
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
 
 import pytest
 import torch
-from support.command import SMALL, dont_draw, results, start
-from support.run_folders import ROOT, only_run
+from support.command import SMALL, TRAINED, dont_draw, results, start
+from support.own_rules import Soft
+from support.run_folders import only_run
 
 from engine.encoder import ENCODERS
-from engine.rules import STDP, Stabilized
+from engine.rules import STDP, Additive
 from imagesets import load
 from models import build_model
 from network_trainer import LatencyDataset
@@ -22,6 +21,7 @@ from report.diagnosis import Diagnosis, compare_splits
 from report.evaluation import Accuracy
 from s1c1 import S1C1
 from training.trained import load_network
+from utils import ROOT
 
 EPOCH = re.compile(
     r"^(?P<phase>s\d) +STDP +epoch +(?P<epoch>\d+)/(?P<epochs>\d+) +convergence (?P<convergence>[^,]+), "
@@ -69,7 +69,7 @@ def test_a_trained_network_of_the_repository_gets_no_text(name):
 
 
 def test_silent_stages_are_named_with_the_potentials_that_they_reach():
-    network, data = load_network(ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"), load("mnist")
+    network, data = load_network(TRAINED), load("mnist")
     model, phases = network.model, network.model.phases
     diagnosis = diagnose(model, network.encoder.encode(data.train_images[:100]))
     model.stages["s2"].threshold = 40
@@ -82,7 +82,7 @@ def test_silent_stages_are_named_with_the_potentials_that_they_reach():
 
 
 def test_a_high_threshold_below_a_silent_stage_is_named():
-    network, data = load_network(ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"), load("mnist")
+    network, data = load_network(TRAINED), load("mnist")
     model, phases = network.model, network.model.phases
     diagnosis = diagnose(model, network.encoder.encode(data.train_images[:100]))
     model.stages["s1"].threshold = 24  # it is silent for few images, but spikes rarely
@@ -132,44 +132,19 @@ def test_stdp_that_has_hardly_learned_is_named_with_the_flag(stabilize, converge
     assert [*diagnosis.diagnose_features(phase, row | {"convergence": 0.04})] == []
 
 
-class Soft(NamedTuple):
-    """Soft bounds: a weight that is at one bound moves towards the other."""
-
-    lower: float
-    upper: float
-
-    window = Stabilized.window
-
-    def change(self, w, rate):
-        return (rate > 0) * rate * (self.upper - w) + (rate < 0) * rate * (w - self.lower)
-
-
-class Quartic(NamedTuple):
+class Quartic(Additive):
     """Weights stop at both bounds, by an expression that is not the stabilizer."""
-
-    lower: float
-    upper: float
-
-    window = Stabilized.window
 
     def change(self, w, rate):
         return rate * ((w - self.lower) * (self.upper - w)) * ((w - self.lower) * (self.upper - w))
 
 
-@dataclass(frozen=True)
-class UserSTDP(STDP):
-    kind: ClassVar[type]
-
-    def plasticity(self, number=float):
-        return self.kind(*map(number, self.bounds))
-
-
 @pytest.mark.parametrize(("kind", "advised"), [(Quartic, 1), (Soft, 0)])
 def test_a_rule_of_a_user_that_has_hardly_learned_is_named_if_its_weights_stop_at_the_bounds(kind, advised):
-    rule = type("Own", (UserSTDP,), {"kind": kind})(winners=5, radius=3)
+    own = type("Own", (STDP,), {"plasticity": lambda self, number=float: kind(*map(number, self.bounds))})
     diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
     first = diagnosis.model.phases[0]
-    first.rules["s1"] = rule
+    first.rules["s1"] = own(winners=5, radius=3)
     texts = [*diagnosis.diagnose_features(first, row_of(first, convergence=0.2))]
     assert ["--converge 0.01" in text for text in texts] == [True] * advised
 

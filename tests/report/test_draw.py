@@ -10,39 +10,22 @@ import pytest
 import torch
 from PIL import Image
 from support.browser import answer_in_browser, centre_in_browser, compute_in_browser, find_browser
+from support.command import TRAINED
+from support.own_rules import Own
 from support.refusals import assert_refuses, refuses
 
 import evaluate
 import imagesets
-from engine.rules import STDP, MarginRule
-from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
 from imagesets.image_files import read_image
 from models import build_model
-from network_trainer import NetworkTrainer
 from report.bits import quantize
 from report.export import collect_arrays
 from report.page import write_drawing_page
 from s1c1 import S1C1
 from training.trained import TrainedNetwork
+from utils import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
 NAMES = ("</script>", "&amp;", *"23456789")
-
-
-class Own(NetworkTrainer):
-    """A user's network: all kinds of stages that the page computes, and negative weights."""
-
-    name, aliases = "own", ()
-
-    def build(self, num_classes):
-        return {
-            "c0": Pool(2, rank=3),
-            "s1": SpikingConv(7, 3, threshold=3, rule=STDP(winners=2, radius=1, bounds=(-0.5, 1.0))),
-            "i1": Inhibit(0.3),
-            "c1": Pool(3, padding=1),
-            "s2": SpikingDense(3 * num_classes, levels=(4, 9), rule=MarginRule(), inputs=("c0", "c1")),
-        }
 
 
 @pytest.fixture(scope="module")

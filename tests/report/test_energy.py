@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from support.run_folders import ROOT
+from support.command import TRAINED
 from support.tiers import slow_except
 from torch.nn import functional as F
 
@@ -105,7 +105,7 @@ def test_neurobench_counts_the_same():
     """
     models = pytest.importorskip("neurobench.models")
     workload = pytest.importorskip("neurobench.metrics.workload")
-    network = load_network(ROOT / "results" / "checkpoints" / "mozafari2018.safetensors")
+    network = load_network(TRAINED)
     latencies = network.encoder.encode(imagesets.load("mnist").test_images[:20])
     counted = measure_energy(network.model, network.encoder, latencies)["stages"]
     maps = {"input": latencies} | dict(network.model.walk(latencies))

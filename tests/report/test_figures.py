@@ -14,7 +14,7 @@ from report import figures, sheets
 from report.evaluation import compute_roc_curves
 from report.figures import BLUE, ORANGE
 
-ON, OFF, NEITHER = (to_rgb(sheets.POLARITY_COLORS[sign]) for sign in (1, -1, 0))
+ON, OFF = (to_rgb(sheets.POLARITY_COLORS[sign]) for sign in (1, -1))
 
 
 def render(figure, folder):

@@ -8,10 +8,9 @@ from graphlib import TopologicalSorter
 import numpy as np
 import pytest
 import torch
-from support.command import start_evaluation
+from support.command import TRAINED, start_evaluation
 from support.kernel_programs import limit_files
 from support.refusals import assert_refused, refuses
-from support.run_folders import ROOT
 from support.tiers import slow_except
 from torch.nn import functional as F
 
@@ -20,10 +19,10 @@ from models import build_model
 from report.nir import write_nir
 from SpykeTorch.functional import latency_to_wave
 from training.trained import load_network
+from utils import ROOT
 
 nir = pytest.importorskip("nir")
 CLASSES = tuple("0123456789")
-TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
 
 
 def run_graph(path, latency, fires):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from support.run_folders import files_in
 
 from engine.augmentation import Augmentation
 from imagesets.augmentation import MovedCopies, move_images
@@ -30,10 +31,6 @@ def make_report(latencies, images):
         return Report(model, S1C1(), images, LABELS, latencies, NAMES, "a network", **more)
 
     return make
-
-
-def files_in(folder):
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_network_that_does_not_decide(tmp_path, features_only, make_report, images, monkeypatch):

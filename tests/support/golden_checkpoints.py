@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import torch
+from support.golden_traces import GOLDEN as TRACES
 
 from engine.rules import RSTDP, STDP
 from engine.stages import Branches, Pool, SpikingConv, Vote
@@ -19,6 +19,7 @@ from network_trainer import LatencyDataset, NetworkTrainer
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NETWORKS = "branched", "rewarded"
+LONGER = {"rewarded": "1 1 3", "whitened": "1 1 2"}  # epochs with which the golden runs are continued
 EXPECTED = GOLDEN / "checkpoints.json"
 TRAINED, HELD_OUT, TESTED = slice(0, 240), slice(240, 300), slice(300, 340)  # of the golden digits
 EPOCHS, BATCH_SIZE, SEED = (2, 3, 8), 50, 1
@@ -67,8 +68,7 @@ def declared():
 
 def read_digits(part):
     """Return latencies and labels of a part of the golden digits."""
-    with np.load(GOLDEN / "reference_traces.npz") as golden:
-        return torch.from_numpy(golden["encoding"][part]), torch.from_numpy(golden["label"][part])
+    return torch.from_numpy(TRACES["encoding"][part]), torch.from_numpy(TRACES["label"][part])
 
 
 def train(model, progress):

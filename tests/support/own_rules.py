@@ -1,11 +1,13 @@
-"""Users' own rules: in one file, outside of the engine."""
+"""Users' own rules and a user's own network, outside of the engine."""
 
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from engine.rules import STDP, Additive, Rule
+from engine.rules import STDP, Additive, MarginRule, Rule
+from engine.stages import Inhibit, Pool, SpikingConv, SpikingDense
+from network_trainer import NetworkTrainer
 
 
 class Recent(NamedTuple):
@@ -25,7 +27,7 @@ class Recent(NamedTuple):
 
 @dataclass(frozen=True)
 class RecentSTDP(STDP):
-    name: ClassVar[str] = "recent"
+    name: ClassVar[str] = "recently"
     title: ClassVar[str] = "recent STDP"
 
     span: int = 3
@@ -92,3 +94,18 @@ class ChosenRule(Rule):
 
     def plasticity(self, number=float):
         return Chosen(*map(number, (0, 1, self.count, self.feature, self.step, self.row)))
+
+
+class Own(NetworkTrainer):
+    """A user's network: a pooling first, negative weights, and decision neurons that see two maps, one with levels."""
+
+    name, aliases = "own", ()
+
+    def build(self, num_classes):
+        return {
+            "c0": Pool(2, rank=3),
+            "s1": SpikingConv(7, 3, threshold=3, rule=STDP(winners=2, radius=1, bounds=(-0.5, 1.0))),
+            "i1": Inhibit(0.3),
+            "c1": Pool(3, padding=1),
+            "s2": SpikingDense(3 * num_classes, levels=(4, 9), rule=MarginRule(), inputs=("c0", "c1")),
+        }

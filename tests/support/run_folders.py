@@ -3,18 +3,19 @@
 import csv
 import hashlib
 import json
-from pathlib import Path
 
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.checkpoint import load_checkpoint
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-
 
 def only_run(output):
     return next((path.parent.parent for path in output.glob("[!.]*/checkpoints/last.safetensors")), None)
+
+
+def files_in(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def events_of(run):

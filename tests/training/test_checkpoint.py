@@ -60,7 +60,6 @@ def plain(value):
 
 
 PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-TUPLES = st.recursive(PLAIN, lambda item: st.lists(item, max_size=3).map(tuple), max_leaves=5)
 LISTS = st.recursive(PLAIN, lambda item: st.lists(item, max_size=3) | st.dictionaries(st.text(), item), max_leaves=9)
 FLOATS = st.lists(st.floats(), max_size=3).map(lambda row: torch.tensor([row], dtype=torch.float64))
 COUNTS = st.lists(st.integers(0, 2**53)).map(lambda row: torch.tensor(row, dtype=torch.int64))

@@ -14,7 +14,7 @@ import pytest
 import torch
 from support.command import DIGITS, FEW_DIGITS, SMALL, dont_draw, read_csv, start
 from support.refusals import assert_refuses
-from support.run_folders import ROOT, only_run, outcome, same
+from support.run_folders import only_run, outcome, same
 from support.tiers import slow_except
 
 import train
@@ -23,6 +23,7 @@ from imagesets import load
 from training.checkpoint import RunRecord, encode_checkpoint, load_checkpoint, rebuild_network
 from training.plan import resolve
 from training.settings import TrainSettings
+from utils import ROOT
 
 WORDS = f"{SMALL} --epochs 1 2 2 --seed 3"
 

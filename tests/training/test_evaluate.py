@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.command import contents, read_csv, results, start_evaluation
+from support.command import MACHINE, contents, read_csv, results, start_evaluation
 from support.refusals import assert_refuses, refuses
-from support.run_folders import ROOT, curves
+from support.run_folders import curves
 
 import evaluate
 import imagesets
@@ -17,8 +17,7 @@ from report.evaluation import Evaluation
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint
 from training.trained import load_network
-
-MACHINE = "--device cpu --threads 1"
+from utils import ROOT
 
 
 @pytest.mark.parametrize("place", ["", "checkpoints/best.safetensors"])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.command import results, start, start_evaluation
+from support.command import MACHINE, results, start, start_evaluation
 from support.refusals import assert_refuses, refuses
 from support.simulated_events import write_part
 
@@ -21,8 +21,6 @@ from network_trainer import NetworkTrainer
 from report import report
 from training.checkpoint import load_checkpoint
 from training.trained import load_network
-
-MACHINE = "--device cpu --threads 1"
 
 
 class Small(NetworkTrainer):

@@ -10,8 +10,7 @@ import shutil
 import pytest
 from safetensors.torch import load_file
 from support.command import results, start, start_evaluation
-from support.golden_checkpoints import GOLDEN, compute_digest
-from support.golden_runs import LONGER
+from support.golden_checkpoints import GOLDEN, LONGER, compute_digest
 from support.refusals import assert_refuses
 from support.tiers import slow_except
 

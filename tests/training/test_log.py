@@ -7,12 +7,13 @@ import sys
 import time
 
 import pytest
-from support.run_folders import ROOT, curves
+from support.run_folders import curves
 from tensorboard.summary.writer import event_file_writer
 
 from engine.decision import Outcome
 from training.log import RunLog
 from training.tensorboard import Board
+from utils import ROOT
 
 
 @pytest.mark.unix

@@ -7,7 +7,7 @@ import shlex
 import numpy as np
 import pytest
 from PIL import Image
-from support.command import dont_draw, results, start, start_evaluation
+from support.command import MACHINE, dont_draw, results, start, start_evaluation
 from support.refusals import assert_refuses
 from support.run_folders import only_run
 
@@ -15,8 +15,6 @@ import evaluate
 import train
 from training.checkpoint import load_checkpoint
 from training.trained import load_network
-
-MACHINE = "--device cpu --threads 1"
 
 
 @pytest.fixture(scope="module")

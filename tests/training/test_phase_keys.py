@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from support.command import SMALL, start
-from support.run_folders import ROOT
 
 from engine.phases import Phase
 from models import build_model
@@ -15,6 +14,7 @@ from training import identity
 from training.checkpoint import load_checkpoint
 from training.identity import make_keys
 from training.settings import TrainSettings
+from utils import ROOT
 
 
 class Scaled(Phase):

@@ -6,21 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
-from unittest import mock
 
 import numpy as np
 import pytest
 from support.command import SMALL, dont_draw, results, start, start_evaluation
 from support.refusals import assert_refuses, refuses
-from support.run_folders import ROOT, outcome, same
+from support.registries import forgetting
+from support.run_folders import outcome, same
 
 import evaluate
 import models
 import sweep
 import train
-from engine.encoder import ENCODERS
-from engine.rules import RULES
 from imagesets import load
 from imagesets.data_set import DATASETS
 from models import import_plugin
@@ -28,6 +25,7 @@ from report.report import FIGURES
 from training.checkpoint import load_checkpoint
 from training.settings import SweepSettings, TrainSettings
 from training.trained import load_network
+from utils import ROOT
 
 OWN = """
 from dataclasses import dataclass
@@ -92,22 +90,12 @@ def nothing(report, caption):
 """
 
 
-@contextmanager
-def forget_names():
-    """Forget after the block what is declared in it; conftest.py restores PLUGINS."""
-    with ExitStack() as stack:
-        for registry in (models.MODELS, RULES, ENCODERS, DATASETS, FIGURES):
-            stack.enter_context(mock.patch.dict(registry))
-        yield
-
-
 @pytest.fixture
 def own(tmp_path):
-    """A file with a network, a rule, an encoder, a data set and a figure, which are forgotten after the test."""
+    """A file with a network, a rule, an encoder, a data set and a figure."""
     path = tmp_path / "own.py"
     path.write_text(OWN)
-    with forget_names():
-        yield path
+    return path
 
 
 def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
@@ -328,7 +316,7 @@ UNUSABLE = [
 def test_a_file_that_cannot_be_imported(own, capsys):
     for text in UNUSABLE:
         own.write_bytes(text.encode("latin-1"))
-        with forget_names():
+        with forgetting():
             assert_refuses(train.main, f"--plugin {own} --list-models", own, capsys)
     own.unlink()
     assert_refuses(train.main, f"--plugin {own} --list-models", own, capsys)

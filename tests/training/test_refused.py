@@ -21,7 +21,6 @@ import torchvision
 from PIL import Image
 from support.command import CORES, DIGITS, SMALL, contents, start
 from support.refusals import assert_refused, assert_refuses, refuses
-from support.run_folders import ROOT
 
 import evaluate
 import imagesets
@@ -32,7 +31,7 @@ from models import build_model
 from s1c1 import S1C1
 from training.checkpoint import RunRecord, encode_checkpoint, load_checkpoint
 from training.command import report_error
-from utils import lock_folder
+from utils import ROOT, lock_folder
 
 
 class Code:

@@ -14,7 +14,7 @@ from unittest.mock import Mock
 import pytest
 from support.command import CORES, SMALL, contents, results, start
 from support.refusals import assert_refused, assert_refuses
-from support.run_folders import ROOT, curves, events_of, only_run, outcome, same
+from support.run_folders import curves, events_of, only_run, outcome, same
 from support.tiers import slow_except
 
 import train
@@ -25,6 +25,7 @@ from report.run_folder import find_run
 from training.checkpoint import load_checkpoint
 from training.run import Run
 from training.trained import load_network
+from utils import ROOT
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, FEW_DIGITS, SMALL, read_csv, results, start, start_evaluation
+from support.command import DIGITS, FEW_DIGITS, SMALL, TRAINED, read_csv, results, start, start_evaluation
 from support.refusals import assert_refuses
-from support.run_folders import ROOT, events_of, only_run, same
+from support.run_folders import events_of, files_in, only_run, same
 from support.tiers import slow_except
 
 import evaluate
@@ -27,16 +27,14 @@ from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
 from imagesets import augmentation
 from imagesets.augmentation import MovedCopies, move_images
-from models import MODELS, build_model, network_names
+from models import MODELS, build_model
 from network_trainer import NetworkTrainer
 from report import figures
 from report.sweep_report import read_run
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint
 from training.log import COLUMNS, RunLog
-
-NETWORKS = network_names()
-
+from utils import ROOT
 
 DRY = "mozafari2018", "inception2024", "majority2024", "multiscale2026"
 
@@ -59,7 +57,7 @@ def test_a_dry_run_leaves_every_file(name, tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "runs"]
     assert not list((tmp_path / "elsewhere").iterdir())
 
-    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    files = files_in(folder)
     model = build_model(name)
     drawn = {path.removeprefix("figures/") for path in files if path.startswith("figures/")}
     assert drawn == {
@@ -371,7 +369,6 @@ def test_the_weights_are_those_of_a_run_that_tests(tmp_path, undrawn):
     assert results(tmp_path / "three")["test"]["accuracy"] == one["test"]["best"]["accuracy"]
 
 
-TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"
 MARGIN = f"{SMALL} --model mozafari2018_margin --init-from {TRAINED} --epochs 0 0 2"
 MOVES = "--augment copies=2 turn=10 shift=1"
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 28, 28), np.uint8)

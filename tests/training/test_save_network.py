@@ -7,7 +7,6 @@ import pytest
 import torch
 from support.command import FEW_DIGITS, SMALL, results, start, start_evaluation
 from support.refusals import assert_refuses, refuses
-from support.run_folders import ROOT
 
 import evaluate
 import imagesets
@@ -16,6 +15,7 @@ from models import build_model
 from models.mozafari2018 import Mozafari2018
 from s1c1 import S1C1
 from training.trained import load_network, save_network
+from utils import ROOT
 
 PICTURE = ROOT / "images" / "example-digit.png"
 NAMES = tuple("abcdefghij")

@@ -1,10 +1,9 @@
 """The weights of a script on SpykeTorch in a network."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from support.command import TRAINED
 from support.refusals import refuses
 
 from imagesets import load
@@ -13,14 +12,13 @@ from s1c1 import S1C1
 from SpykeTorch import functional as sf
 from training.trained import load_network, load_script_weights
 
-ROOT = Path(__file__).parent.parent.parent
 NAMES = {"conv1": "s1", "conv2": "s2", "conv3": "s3"}
 
 
 @pytest.fixture(scope="module")
 def state():
     """What torch.load returns of a script's file: trained weights, and rates with the names of the original."""
-    trained = load_network(ROOT / "results" / "checkpoints" / "mozafari2018.safetensors").model
+    trained = load_network(TRAINED).model
     state = {f"{conv}.weight": trained.stages[stage].weight.clone() for conv, stage in NAMES.items()}
     return state | {"stdp1.ltp_0": torch.tensor([0.004]), "stdp1.conv_layer.weight": state["conv1.weight"]}
 

@@ -18,7 +18,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.command import DIGITS, read_csv, start, start_evaluation
 from support.refusals import refuses
-from support.run_folders import ROOT
 
 import train
 from models import network_names
@@ -35,8 +34,8 @@ from training.settings import (
     setting,
     to_words,
 )
+from utils import ROOT
 
-COMMANDS = TrainSettings, EvaluateSettings, SweepSettings
 # {type of a setting: another value than the default of any setting, and its words on the command line}
 EXAMPLES = {
     str: ("my_data", ["my_data"]), int: (2, ["2"]), float: (0.5, ["0.5"]), tuple[int, ...]: ((3, 4), ["3", "4"]),

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from support.command import results, start, start_evaluation
 from support.refusals import refuses
-from support.run_folders import ROOT, only_run
+from support.run_folders import only_run
 from support.tiers import slow_except
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -18,6 +18,7 @@ import evaluate
 from imagesets import load
 from training.checkpoint import load_checkpoint
 from training.trained import load_network
+from utils import ROOT
 
 FOLDER = ROOT / "results" / "checkpoints"
 STAGES = {  # of the networks, those with weights

@@ -1,0 +1,23 @@
+"""What a test declares, as a user's file does, is forgotten after it: networks, rules, encoders, data sets, figures."""
+
+import sys
+from contextlib import ExitStack, contextmanager
+from unittest import mock
+
+from engine.encoder import ENCODERS
+from engine.rules import RULES
+from imagesets.data_set import DATASETS
+from models import MODELS, PLUGINS
+from report.report import FIGURES
+
+
+@contextmanager
+def forgetting():
+    """Forget after the block what is declared and imported in it: a plugin is imported again."""
+    known = {*PLUGINS}
+    with ExitStack() as stack:
+        for registry in (PLUGINS, MODELS, RULES, ENCODERS, DATASETS, FIGURES):
+            stack.enter_context(mock.patch.dict(registry))
+        yield
+        for path in {*PLUGINS} - known:
+            sys.modules.pop(PLUGINS[path], None)
