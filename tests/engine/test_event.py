@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import support.layers
 import torch
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from numpy.lib.stride_tricks import sliding_window_view
+from support import reference
 from support.golden_traces import GOLDEN
 from support.layers import learn_features, make_layer
+from support.reference import layers, random_maps, thresholds
 from support.tiers import slow_except
 
 from engine.event.deciding import CHUNK, DENSE_CHUNK
@@ -65,72 +66,6 @@ def learn_together(backend, firing, deciding, latency, labels, pool, classes, ru
     return result.decisions.numpy(), result.winners.numpy()
 
 
-# The reference: float64, the equations as they are written. Potentials are rounded to 9 digits, so that equal ones tie.
-
-
-def patches(latency, steps, kernel, pad):
-    """What each output position sees of latency (C, H, W): (C, k, k, Ho, Wo), silence outside."""
-    padded = np.pad(latency, ((0, 0), (pad, pad), (pad, pad)), constant_values=steps)
-    return sliding_window_view(padded, (kernel, kernel), axis=(1, 2)).transpose(0, 3, 4, 1, 2)
-
-
-def potentials(latency, weight, steps, pad):
-    """p[t] = Σ w [latency <= t]: (T, F, Ho, Wo)."""
-    seen = patches(latency, steps, weight.shape[2], pad)
-    wave = seen.reshape(weight[0].size, 1, -1) <= np.arange(steps)[:, None]  # (synapses, T, positions)
-    p = weight.reshape(len(weight), -1).astype(np.float64) @ wave.reshape(len(wave), -1)
-    return np.round(p, 9).reshape(len(weight), steps, *seen.shape[3:]).swapaxes(0, 1)
-
-
-def reference_fire(latency, weight, steps, pad, threshold, pool=1):
-    """First spikes (F, Ho / pool, Wo / pool): the first step at which p is over the threshold."""
-    fires = potentials(latency, weight, steps, pad) > threshold
-    first = np.where(fires.any(0), fires.argmax(0), steps).astype(np.uint8)
-    height, width = first.shape[1] // pool, first.shape[2] // pool
-    out = np.empty((len(first), height, width), np.uint8)
-    for y, x in np.ndindex(height, width):
-        out[:, y, x] = first[:, y * pool : (y + 1) * pool, x * pool : (x + 1) * pool].min((1, 2))
-    return out
-
-
-def reference_winners(latency, weight, steps, pad, threshold, limit, radius):
-    """Point-wise inhibition, then winners one by one: earliest, highest potential, lowest flat index."""
-    p = potentials(latency, weight, steps, pad)
-    left = {}  # of each position the best (time, -potential then, feature, line, column): the smallest
-    for f, y, x in np.argwhere((p > threshold).any(0)).tolist():
-        t = int((p[:, f, y, x] > threshold).argmax())
-        neuron = (t, -p[t, f, y, x], f, y, x)
-        left[y, x] = min(left.get((y, x), neuron), neuron)
-    left, winners = list(left.values()), []
-    while left and len(winners) < limit:
-        t, _, f, y, x = min(left)
-        winners.append((f, y, x, t))
-        left = [n for n in left if n[2] != f and max(abs(n[3] - y), abs(n[4] - x)) > radius]
-    return winners
-
-
-def reference_update(latency, weight, winners, steps, pad, rates, rule):
-    """STDP of the winners (feature, line, column, time); the first update clips all weights."""
-    low, high = rule.bounds
-    new = weight.copy()
-    for f, y, x, t in winners:
-        before = patches(latency, steps, weight.shape[2], pad)[..., y, x]
-        rate = np.where((before <= t) & (before < steps), rates[0], rates[1])
-        new[f] += rate * ((weight[f] - low) * (high - weight[f])) if rule.stabilize else rate
-    return np.clip(new, low, high) if winners else weight
-
-
-def last_potentials(latency, weight, steps, pad):
-    """p at the last time step, when all that ever spikes has spiked: (F, Ho, Wo)."""
-    return potentials(np.where(latency < steps, 0, 1), weight, 1, pad)[0]
-
-
-def reference_decision(latency, weight, steps, pad):
-    """(feature, line, column) of the highest potential at the last step, the first of equal ones; None: silence."""
-    last = last_potentials(latency, weight, steps, pad)
-    return tuple(map(int, np.unravel_index(last.argmax(), last.shape))) if last.max() > 0 else None
-
-
 # Inputs
 
 
@@ -158,27 +93,6 @@ def listed(winners):
     return won
 
 
-@st.composite
-def layers(draw):
-    """A small input map and weights that are multiples of 1/8, whose sums are exact: (latency, weight, steps, pad)."""
-    kernel = draw(st.sampled_from([1, 3, 5, 7]))
-    pad = draw(st.integers(0, min(3, kernel - 1)))
-    steps = draw(st.sampled_from([1, 2, 5, 15, 254]))
-    smallest = max(1, kernel - 2 * pad)
-    height, width = draw(st.integers(smallest, smallest + 6)), draw(st.integers(smallest, smallest + 6))
-    channels, features = draw(st.integers(1, 4)), draw(st.sampled_from([1, 2, 7, 16, 17, 33]))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    latency = rng.integers(0, steps + 1, (channels, height, width), dtype=np.uint8)
-    latency[rng.random(latency.shape) < draw(st.sampled_from([0, 0.5, 0.95]))] = steps
-    lowest, highest = draw(st.sampled_from([(0, 2), (0, 9), (-6, 9)]))  # with negative weights, potentials fall
-    weight = rng.integers(lowest, highest, (features, channels, kernel, kernel)) / 8
-    return latency, weight, steps, pad
-
-
-thresholds = st.sampled_from([0.0, 0.5, 1.0, 2.0, 5.0])
-random_maps = settings(max_examples=80, deadline=None, derandomize=True)
-
-
 # Firing
 
 
@@ -188,9 +102,9 @@ random_maps = settings(max_examples=80, deadline=None, derandomize=True)
 def test_fire_on_random_maps(backend, dtype, layer, threshold, pool):
     """First spikes are those of the reference, in both types; a potential equal to the threshold does not fire."""
     latency, weight, steps, pad = layer
-    assume(min(weight.shape[2:]) and min(potentials(latency, weight, steps, pad).shape[2:]) >= pool)
+    assume(min(weight.shape[2:]) and min(reference.potentials(latency, weight, steps, pad).shape[2:]) >= pool)
     found = fire(firing_layer(backend, weight.astype(dtype), steps, pad, threshold), latency[None], pool)
-    np.testing.assert_array_equal(found[0], reference_fire(latency, weight, steps, pad, threshold, pool))
+    np.testing.assert_array_equal(found[0], reference.fire(latency, weight, steps, pad, threshold, pool))
 
 
 @pytest.mark.parametrize("dtype", TYPES)
@@ -229,7 +143,7 @@ def test_many_features_fire_as_each_alone(dtype, features, channels, size, kerne
 def test_winners_on_random_maps(backend, dtype, layer, threshold, limit, radius):
     """The winners are those of the reference in its order, many ties included; an image again gives the same ones."""
     latency, weight, steps, pad = layer
-    expected = reference_winners(latency, weight, steps, pad, threshold, limit, radius)
+    expected = reference.choose_winners(latency, weight, steps, pad, threshold, limit, radius)
     images = np.stack([latency, latency])
     rule = replace(STABILIZED, bounds=(-1.0, 1.0))  # clips no weight
     found = learn(backend, weight.astype(dtype), steps, pad, threshold, images, limit, radius, rule=rule)
@@ -243,8 +157,8 @@ def test_update_on_random_maps(backend, dtype, layer, rule, anti):
     """One update is those of the reference: rates by the order of spikes, stabilizer, bounds, all weights clipped."""
     latency, weight, steps, pad = layer
     rates = (-0.04, 0.005) if anti else (0.04, -0.03)
-    winners = reference_winners(latency, weight, steps, pad, 0.5, 4, 1)
-    expected = reference_update(latency, weight, winners, steps, pad, rates, rule)
+    winners = reference.choose_winners(latency, weight, steps, pad, 0.5, 4, 1)
+    expected = reference.update(latency, weight, winners, steps, pad, rates, rule)
     found = weight.astype(dtype)
     learn(backend, found, steps, pad, 0.5, latency[None], 4, 1, rates, rule)
     np.testing.assert_allclose(found, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
@@ -298,7 +212,7 @@ def test_equal_potentials_tie_whatever_the_rounding(backend):
         for x in (0, 6, 12):
             latency[..., x : x + 3] = rng.integers(0, 2, (8, 3, 3))
         weight = random_weight(20, 8, 3, 3, seed=seed, dtype=np.float64)
-        expected = reference_winners(latency, weight, 2, 0, 33, 5, 0)
+        expected = reference.choose_winners(latency, weight, 2, 0, 33, 5, 0)
         assert expected[0][:3] == (weight.astype(np.float64).sum((1, 2, 3)).argmax(), 0, 0)
         assert learn(backend, weight, 2, 0, 33, latency[None], 1, 0) == [expected[:1]]
 
@@ -363,12 +277,12 @@ def test_decisions_on_random_maps(backend, dtype, layer):
     The potential of a decision is 0 for silence.
     """
     latency, weight, steps, pad = layer
-    last = last_potentials(latency, weight, steps, pad)
+    last = reference.last_potentials(latency, weight, steps, pad)
     deciding = decision_layer(backend, weight.astype(dtype), steps, pad)
     np.testing.assert_array_equal(peaks(deciding, latency[None])[0], last.max((1, 2)))
     classes = np.zeros(len(weight), np.int64)
     winners, highest = learn_decisions(deciding, latency[None], [0], classes, np.zeros((2, 2)))
-    expected = reference_decision(latency, weight, steps, pad)
+    expected = reference.decide(latency, weight, steps, pad)
     assert winners[0].tolist() == ([-1] * 3 if expected is None else list(expected))
     assert highest[0] == max(last.max(), 0)
 
@@ -430,14 +344,14 @@ def test_decision_learning_equals_the_reference(backend, kernel, pad, features, 
     found = weight.copy()
     winners, highest = learn_decisions(decision_layer(backend, found, 15, pad), latency, labels, classes, RATES)
     for n, image in enumerate(latency):
-        expected = reference_decision(image, weight, 15, pad)
+        expected = reference.decide(image, weight, 15, pad)
         if expected is None:
             assert winners[n].tolist() == [-1, -1, -1]
             continue
         assert tuple(winners[n]) == expected, n
-        np.testing.assert_allclose(highest[n], last_potentials(image, weight, 15, pad).max(), atol=1e-8)
+        np.testing.assert_allclose(highest[n], reference.last_potentials(image, weight, 15, pad).max(), atol=1e-8)
         rates = RATES[0 if classes[expected[0]] == labels[n] else 1]
-        weight = reference_update(image, weight, [(*expected, 14)], 15, pad, rates, REWARDED)
+        weight = reference.update(image, weight, [(*expected, 14)], 15, pad, rates, REWARDED)
     np.testing.assert_allclose(found, weight, rtol=0, atol=1e-12)
 
 
@@ -538,16 +452,16 @@ def test_joint_learning_on_digits(backend, learning):
     decided, winners = learn_together(backend, *layers, images, labels, 3, classes, (rule, REWARDED), rates)
     winners, outcomes = listed(winners), []
     for n, image in enumerate(images):
-        between = reference_fire(image, lower, 15, 2, 15, 3)
-        expected = reference_winners(image, lower, 15, 2, 15, 6, 0)
-        decision = reference_decision(between, upper, 15, 2)
+        between = reference.fire(image, lower, 15, 2, 15, 3)
+        expected = reference.choose_winners(image, lower, 15, 2, 15, 6, 0)
+        decision = reference.decide(between, upper, 15, 2)
         assert winners[n] == expected, n
         assert tuple(decided[n]) == (decision or (-1, -1, -1)), n
         if decision:
             outcomes.append(0 if classes[decision[0]] == labels[n] else 1)
-            lower = reference_update(image, lower, expected, 15, 2, lower_rates[outcomes[-1]], rule)
+            lower = reference.update(image, lower, expected, 15, 2, lower_rates[outcomes[-1]], rule)
             if learning:
-                upper = reference_update(between, upper, [(*decision, 14)], 15, 2, RATES[outcomes[-1]], REWARDED)
+                upper = reference.update(between, upper, [(*decision, 14)], 15, 2, RATES[outcomes[-1]], REWARDED)
     assert len(outcomes) == 22
     assert set(outcomes) == {0, 1}
     np.testing.assert_allclose(found[0], lower, rtol=0, atol=1e-12)
