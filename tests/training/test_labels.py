@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from support.command import FEW_DIGITS, SMALL, read_csv, results, start
 from support.refusals import assert_refuses
-from support.run_folders import only_run, outcome, same
-from support.tiers import slow_except
+from support.run_folders import only_run, same
 
 import sweep
 import train
@@ -80,23 +79,6 @@ def test_runs_with_different_labels_share_their_phases_without_labels(tmp_path, 
         is_equal = same(few[name], more[name]) and same(few[name], half[name])
         assert is_equal or name.startswith(("stages.s3", "phases.2")), name
     assert not same(few["stages.s3.weight"], more["stages.s3.weight"])
-
-
-@pytest.mark.parametrize("batches", slow_except([7], [2, 5, 7]))
-def test_an_interruption_in_any_phase_changes_nothing(batches, tmp_path, undrawn, stop_after):
-    words = f"{WORDS} --augment copies=2 turn=5 --batch-size 15"
-    stops = {2: 2, 5: 12, 7: 21}  # batches of s1, s2 and s3: 10, 10 and 4
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "stopped").mkdir()
-    assert start(words, tmp_path / "whole") == 0
-    stop_after(stops[batches])
-    assert start(words, tmp_path / "stopped") == 130
-    stop_after(None)
-    run = only_run(tmp_path / "stopped")
-    assert train.main(["--resume", str(run)]) == 0
-    expected = outcome(only_run(tmp_path / "whole"))
-    found = outcome(run)
-    assert [what for what in expected if not same(found[what], expected[what])] == []
 
 
 @pytest.mark.parametrize("more", ["", "--labels 20"])

@@ -12,7 +12,6 @@ import pytest
 from support.command import SMALL, dont_draw, results, start, start_evaluation
 from support.refusals import assert_refuses, refuses
 from support.registries import forgetting
-from support.run_folders import outcome, same
 
 import evaluate
 import models
@@ -114,6 +113,10 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     assert start(f"--resume {run} --plugin {own}", tmp_path) == 0
     assert start_evaluation(f"{run} --dry-run --threads 1 --name again --plugin {own}", tmp_path) == 0
     assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
+    assert start_evaluation(f"{run} --export {tmp_path / 'net.npz'} --dry-run --plugin {own}", tmp_path) == 0
+    with np.load(tmp_path / "net.npz") as arrays:
+        assert json.loads(str(arrays["description"]))["encoder"] == {"name": "ink", "share": 0.5, "time_steps": 1}
+        assert arrays["encoder.lightest"] == 255
     imported = f"import own; network = load_network({str(run)!r}, plugin='own.py'); print(network.class_names)"
     code = f"import sys; sys.path.append('.'); from training.checkpoint import load_network; {imported}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -122,26 +125,6 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     own.write_text(OWN + "# changed")
     assert_refuses(train.main, f"--resume {run} --plugin {own}", "--plugin", capsys)
-
-
-@pytest.mark.slow
-def test_a_fitted_encoder_of_a_plugin(own, tmp_path, undrawn, stop_after):
-    """Trained, stopped, resumed, tested and exported, with the result of a run without a stop."""
-    words = f"--model plug --dataset squares --image-size 30 30 --encoder ink --set encoder.share=0.4 --plugin {own}"
-    words += " --batch-size 20 --threads 1 --val-split 12"
-    assert start(f"{words} --name whole", tmp_path) == 0
-    stop_after(4)
-    assert start(f"{words} --name stopped", tmp_path) == 130
-    stop_after(None)
-    stopped = tmp_path / "stopped"
-    assert start(f"--resume {stopped} --plugin {own}", tmp_path) == 0
-    assert same(outcome(stopped), outcome(tmp_path / "whole"))
-    assert start_evaluation(f"{stopped} --no-figures --name again --plugin {own}", tmp_path) == 0
-    assert results(tmp_path / "again")["test"] == results(stopped)["test"]["best"]
-    assert start_evaluation(f"{stopped} --export {tmp_path / 'net.npz'} --plugin {own}", tmp_path) == 0
-    with np.load(tmp_path / "net.npz") as arrays:
-        assert json.loads(str(arrays["description"]))["encoder"] == {"name": "ink", "share": 0.4, "time_steps": 1}
-        assert arrays["encoder.lightest"] == 255
 
 
 def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):

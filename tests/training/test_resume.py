@@ -18,7 +18,7 @@ from support.run_folders import curves, events_of, only_run, outcome, same
 from support.tiers import slow_except
 
 import train
-from models import build_model
+from imagesets import augmentation
 from report import figures
 from report.page import write_training_page
 from report.run_folder import find_run
@@ -48,18 +48,31 @@ def assert_same(found, expected):
         assert same(found[what], value), f"{what} differ"
 
 
-THREADS = f"--threads {min(2, CORES)}"
-# s1, s2, s3: batches 1-3, 4-6, 7-12; a stop after an epoch's last batch comes before the epoch's row is written
-RESUMES = ([5], THREADS), ([12], ""), ([1] * 11, "")
-STOPS = slow_except(RESUMES[:2], RESUMES)
+LONG = "--epochs 1 1 2"  # s1, s2, s3: batches 1-3, 4-6, 7-12
+FEW = f"{LONG} --batch-size 15 --labels 20 --augment copies=2 turn=5"  # batches 1-10, 11-20, 21-24
+POINTS = "--batch-size 5 --epochs 0 0 1 --tensorboard"
+STOPS = {  # words of a run, the batches before each stop, and words of the resume
+    "in another phase, on more threads": (LONG, [5], f"--threads {min(2, CORES)}"),
+    "before the last epoch's row": (LONG, [12], ""),
+    "after each batch": (LONG, [1] * 11, ""),
+    "while branches vote": (f"--model majority2024 {LONG}", [7], ""),
+    "between turns": ("--model deepr2024_greedy --epochs 1 1 1 2", [10], ""),
+    "before few labels": (FEW, [2], ""),
+    "with few labels and copies": (FEW, [21], ""),
+    "in an added epoch": ("--epochs 1 1 1 --converge 0.155", [5], ""),
+    "between two points of TensorBoard": (POINTS, [5], ""),
+}
+FAST_STOPS = [name for name in STOPS if name.startswith(("in ", "before the", "while", "with"))]
 
 
-@pytest.mark.parametrize(("stops", "more"), STOPS, ids=lambda value: str(value).replace(" ", ""))
-def test_an_interruption_changes_nothing(stops, more, tmp_path, undrawn, undisturbed, stop_after, capsys):
-    words = f"{SMALL} --epochs 1 1 2"
-    expected = undisturbed(words)
+@pytest.mark.parametrize("name", slow_except(FAST_STOPS, STOPS))
+def test_an_interruption_changes_nothing(name, tmp_path, undrawn, undisturbed, stop_after, monkeypatch, capsys):
+    """Moved copies are then on the disk, not in memory."""
+    words, stops, more = STOPS[name]
+    expected = undisturbed(f"{SMALL} {words}")
+    monkeypatch.setattr(augmentation, "MAX_IN_MEMORY", 0)
     stop_after(stops[0])
-    assert start(words, tmp_path) == 130
+    assert start(f"{SMALL} {words}", tmp_path) == 130
     run = only_run(tmp_path)
     assert f"python train.py --resume {shlex.quote(str(run))}" in capsys.readouterr().out
     for batches in stops[1:]:
@@ -73,16 +86,15 @@ def test_an_interruption_changes_nothing(stops, more, tmp_path, undrawn, undistu
     assert not list(run.glob("**/.*"))
 
 
-@pytest.mark.parametrize("name", slow_except(["majority2024"], ["deepr2024_greedy", "majority2024"]))
-def test_an_interruption_changes_nothing_in_another_network(name, tmp_path, undrawn, undisturbed, stop_after):
-    """Turns between two stages, branches that vote: stopped within the R-STDP phase."""
-    phases = len(build_model(name).phases)
-    words = f"{SMALL} --model {name} --epochs {'1 ' * (phases - 1)} 2"
-    stop_after(3 * (phases - 1) + 1)
-    assert start(words, tmp_path) == 130
-    stop_after(None)
-    assert start("--resume latest", tmp_path) == 0
-    assert_same(outcome(only_run(tmp_path)), undisturbed(words))
+@pytest.mark.slow
+def test_the_points_within_an_epoch(undrawn, undisturbed):
+    """28 batches of 5 images have 10 points, each the outcome of one batch."""
+    found = undisturbed(f"{SMALL} {POINTS}")["curves"]
+    accuracy, loss = (found["train_within_epochs", f"{part}/by_images"] for part in ("accuracy", "loss"))
+    assert list(accuracy) == [15, 30, 45, 60, 70, 85, 100, 115, 125, 138]
+    for step, value in list(accuracy.items())[:-1]:
+        assert 0 <= value + loss[step] <= 1.000001
+        assert 5 * value == pytest.approx(round(5 * value), abs=1e-5)  # of 5 images
 
 
 def test_a_kill_loses_no_maps(tmp_path, undrawn, monkeypatch):
@@ -127,23 +139,6 @@ def test_a_kill_doubles_no_curve_in_tensorboard(tmp_path, undrawn, monkeypatch):
     assert list(found[".", "test/accuracy"]) == [5]
     weights = events_of(only_run(tmp_path))["train"].Histograms("stages/s3/weights")
     assert [event.step for event in weights] == [1, 2]
-
-
-@pytest.mark.slow
-def test_the_points_within_an_epoch_are_those_of_an_undisturbed_run(tmp_path, undrawn, undisturbed, stop_after):
-    """28 batches of 5 images have 10 points, each the outcome of one batch; the stop lies between two points."""
-    words = f"{SMALL} --batch-size 5 --epochs 0 0 1 --tensorboard"
-    stop_after(5)
-    assert start(words, tmp_path) == 130
-    stop_after(None)
-    assert start("--resume latest", tmp_path) == 0
-    found = curves(only_run(tmp_path))
-    assert same(found, undisturbed(words)["curves"])
-    accuracy, loss = (found["train_within_epochs", f"{part}/by_images"] for part in ("accuracy", "loss"))
-    assert list(accuracy) == [15, 30, 45, 60, 70, 85, 100, 115, 125, 138]
-    for step, value in list(accuracy.items())[:-1]:
-        assert 0 <= value + loss[step] <= 1.000001
-        assert 5 * value == pytest.approx(round(5 * value), abs=1e-5)  # of 5 images
 
 
 def test_a_finished_run_is_reported_and_not_changed(trained, capsys):

@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from support.command import DIGITS, FEW_DIGITS, SMALL, TRAINED, read_csv, results, start, start_evaluation
+from support.command import DIGITS, FEW_DIGITS, SMALL, read_csv, results, start, start_evaluation
 from support.refusals import assert_refuses
 from support.run_folders import events_of, files_in, only_run, same
 from support.tiers import slow_except
@@ -25,7 +25,6 @@ from engine.augmentation import Augmentation
 from engine.phases import Phase
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
-from imagesets import augmentation
 from imagesets.augmentation import MovedCopies, move_images
 from models import MODELS, build_model
 from network_trainer import NetworkTrainer
@@ -369,13 +368,7 @@ def test_the_weights_are_those_of_a_run_that_tests(tmp_path, undrawn):
     assert results(tmp_path / "three")["test"]["accuracy"] == one["test"]["best"]["accuracy"]
 
 
-MARGIN = f"{SMALL} --model mozafari2018_margin --init-from {TRAINED} --epochs 0 0 2"
-MOVES = "--augment copies=2 turn=10 shift=1"
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 28, 28), np.uint8)
-
-
-def state(folder, name="last.safetensors"):
-    return load_checkpoint(folder / "checkpoints" / name).state
 
 
 def test_copies_are_the_moved_images_encoded():
@@ -385,23 +378,3 @@ def test_copies_are_the_moved_images_encoded():
     for number, copy in enumerate(copies, start=1):
         assert len(copy) == 7
         assert torch.equal(copy[2:5], S1C1().encode(move_images(IMAGES, moves, number, 3)[2:5]))
-
-
-@pytest.mark.slow
-def test_a_run_learns_from_copies_and_resumes_to_the_bit(tmp_path, undrawn, stop_after, monkeypatch):
-    """Without a pause, and interrupted in memory and on the disk: the same weights, other than without copies."""
-    for place in ("whole", "plain", "memory", "disk"):
-        (tmp_path / place).mkdir()
-    assert start(f"{MARGIN} {MOVES}", tmp_path / "whole") == 0
-    assert start(f"{MARGIN} --augment none", tmp_path / "plain") == 0
-    whole, plain = (only_run(tmp_path / place) for place in ("whole", "plain"))
-    assert not same(state(whole), state(plain))
-    assert results(whole)["flags"]["augment"] == "copies=2 turn=10 shift=1"
-    assert results(plain)["flags"]["augment"] == "none"
-    for place, limit in (("memory", 2**30), ("disk", 0)):
-        monkeypatch.setattr(augmentation, "MAX_IN_MEMORY", limit)
-        stop_after(4)  # in the second epoch
-        assert start(f"{MARGIN} {MOVES}", tmp_path / place) == 130
-        stop_after(None)
-        assert start("--resume latest", tmp_path / place) == 0
-        assert same(state(whole), state(only_run(tmp_path / place)))
