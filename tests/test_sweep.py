@@ -233,14 +233,18 @@ def test_ctrl_c_stops_the_sweep(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.fixture
-def dask(monkeypatch):
-    """A Dask cluster of two local workers, and the words that name it."""
-    monkeypatch.setattr(sys, "path", [*sys.path])  # to which it adds
+@pytest.fixture(params=["dask", "ray"])
+def cluster(request, monkeypatch):
+    """The words that name a cluster of two local workers, and the processes that may be killed."""
+    monkeypatch.setattr(sys, "path", [*sys.path])  # to which dask adds
     with mock.patch.dict(os.environ):  # too
+        if request.param == "ray":
+            pytest.importorskip("ray", reason="this test needs pip install ray")
+            yield ["--cluster", "ray"], []
+            return
         distributed = pytest.importorskip("distributed")
-        with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
-            yield cluster, ["--cluster", "dask", "--scheduler", cluster.scheduler_address]
+        with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as dask:
+            yield ["--cluster", "dask", "--scheduler", dask.scheduler_address], [*dask.workers.values()]
 
 
 def begin(output, more):
@@ -256,14 +260,14 @@ def begin(output, more):
 @pytest.mark.unix
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_dask_cluster_of_two_workers(killed, dask, tmp_path, alone):
+def test_a_cluster_of_two_workers(killed, cluster, tmp_path, alone):
     """The same command, with an address: the jobs run there, and the runs are those of train.py alone.
 
     Also if the workers are killed: Dask repeats their tasks, while their train.py goes on.
     """
-    cluster, where = dask
+    where, workers = cluster
     process = begin(tmp_path, where)
-    for worker in cluster.workers.values() if killed else ():
+    for worker in workers if killed else ():
         os.kill(worker.pid, signal.SIGKILL)
     _, errors = process.communicate(timeout=300)
     assert (process.returncode, errors) == (0, "")
@@ -277,9 +281,9 @@ def test_a_dask_cluster_of_two_workers(killed, dask, tmp_path, alone):
 @pytest.mark.unix
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_a_sweep_on_a_cluster(number, dask, tmp_path):
+def test_a_signal_stops_a_sweep_on_a_cluster(number, cluster, tmp_path):
     """The runs that train go on, the others do not begin. The sweep prints the command that continues it."""
-    _, where = dask
+    where, _ = cluster
     process = begin(tmp_path, [*where, "--seeds", "1", "2", "3"])
     process.send_signal(number)
     _, errors = process.communicate(timeout=20)
