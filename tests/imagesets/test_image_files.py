@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
-from support.drawn_digits import STYLES, huge
 from support.refusals import refuses
 
+from imagesets import load
 from imagesets.image_files import read_image
 from imagesets.pictures import images_at, read_picture
 
@@ -221,10 +221,38 @@ def test_paper_without_ink_becomes_black_and_odd_sizes_are_read(read):
         assert note
 
 
-@pytest.mark.parametrize("style", [style for style in STYLES if style is not huge])
-def test_drawn_digits_get_the_form_of_mnist(read, style):
-    rng = np.random.default_rng(0)
-    for number in (4, 7):
-        image, note = read(style(number, rng), centred=True, format="PNG")
+def put(digit, side, rows, columns, y, x):
+    """Return the strength of the ink, from 0 to 1, of a digit of MNIST that is enlarged and put on a larger sheet."""
+    large = Image.fromarray(digit).resize((side, side), Image.Resampling.BILINEAR)
+    sheet = np.zeros((rows, columns))
+    sheet[y : y + side, x : x + side] = np.asarray(large) / 255
+    return sheet
+
+
+def crop(sheet):
+    return sheet[sheet.any(1)][:, sheet.any(0)]
+
+
+def on_a_photograph(digit):
+    y, x = np.mgrid[0:1:300j, 0:1:300j]
+    noise = np.random.default_rng(0).normal(0, 8, x.shape)
+    return 150 + 40 * x - 45 * y - 60 * put(digit, 250, 300, 300, 30, 20) + noise
+
+
+STYLES = {
+    "white on black": lambda digit: 255 * put(digit, 180, 200, 200, 10, 10),
+    "a coloured pen": lambda digit: (244, 240, 228) - put(digit, 280, 300, 400, 10, 90)[..., None] * (216, 200, 108),
+    "opaque ink": lambda digit: np.dstack([np.full((128, 128, 3), 20), 255 * put(digit, 120, 128, 128, 4, 4)]),
+    "a tight crop": lambda digit: 255 - 235 * crop(put(digit, 200, 200, 200, 0, 0)),
+    "a photograph": on_a_photograph,
+    "small in a corner": lambda digit: 250 - 220 * put(digit, 84, 480, 640, 380, 20),
+    "eight by eight": lambda digit: 255 * put(digit, 8, 8, 8, 0, 0),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_digits_of_any_style_get_the_form_of_mnist(read, style):
+    for digit in load("mnist").test_images[[4, 0]]:
+        image, note = read(STYLES[style](digit).clip(0, 255).round().astype(np.uint8), centred=True, format="PNG")
         assert "centred" in note
         check_form(image)

@@ -19,7 +19,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from page_in_browser import SCREENS, check, open_chromium  # noqa: E402
 from support.browser import answer_in_browser, centre_in_browser  # noqa: E402
-from support.drawn_digits import ink  # noqa: E402
 
 import evaluate  # noqa: E402
 import imagesets  # noqa: E402
@@ -53,7 +52,7 @@ def main():
             model = quantize(network.model, bits)[0] if bits else network.model
             compare(page, model, images, latencies)
         rng = np.random.default_rng(1)
-        drawings = np.stack([draw(i % 10, rng) for i in range(DRAWINGS)])
+        drawings = np.stack([draw(image, rng) for image in images[:DRAWINGS]])
         size = images.shape[1:]
         expected = np.stack([read_image(Image.fromarray(picture), *size, centred=True)[0] for picture in drawings])
         differences = centre_in_browser(page, drawings) != expected
@@ -80,8 +79,12 @@ def compare(page, model, images, latencies):
     check(equal >= 0.999 * len(images), "decisions are equal")
 
 
-def draw(digit, rng):
-    return (255 * ink(digit, rng, 280, 280, rng.uniform(60, 240), rng.uniform(15, 40))).round().astype(np.uint8)
+def draw(image, rng):
+    """Return a digit of MNIST of any size, anywhere on a paper of 280×280 pixels."""
+    side = int(rng.integers(80, 280))
+    paper = Image.new("L", (280, 280))
+    paper.paste(Image.fromarray(image).resize((side, side)), tuple(rng.integers(0, 281 - side, 2).tolist()))
+    return np.asarray(paper)
 
 
 def operate(path, screenshots):

@@ -1,7 +1,7 @@
 """Runs whose files have no format number are tested and trained longer as by the version that wrote them.
 
-``golden/make_runs.py`` made them. Their scores and weights do not depend on the machine: the kernels add in the order
-of the spikes, the copies are only mirrored, and the first weights are in the checkpoints.
+See golden/README.md. Their scores and weights do not depend on the machine: the kernels add in the order of the spikes,
+the copies are only mirrored, and the first weights are in the checkpoints.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Checkpoints of an earlier version of the code: the networks decide as they did, and the runs end with the same bits.
 
-``golden/make_checkpoints.py`` made them, and ``golden/checkpoints.json`` from the same runs without an interruption.
+``golden/checkpoints.json`` is of the same runs without an interruption. See golden/README.md.
 """
 
 import json
