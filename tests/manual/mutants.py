@@ -30,7 +30,7 @@ LIMIT = 900  # seconds for the tests of a mutant
 EVENT = ["tests/engine/test_event.py -k 'event and by_hand'", "tests/engine/test_event.py -k event"]
 TRACES = ["tests/engine/test_traces.py"]
 RULES_BY_HAND = "tests/engine/test_rules.py -k 'rates or window or strongest or impossible or margin'"
-MAPS = "tests/test_several_maps.py"
+MAPS = "tests/engine/test_graph.py"
 GOLDEN = "tests/training/test_golden_checkpoints.py"
 RANDOM = "tests/engine/test_random_networks.py"
 # Functions and classes of each file, and arguments of pytest; those whose tests are quick come first.
@@ -63,11 +63,11 @@ FUNCTIONS = {
     "engine/packed.py": ("_fill_times", ["tests/engine/test_packed.py"]),
     "engine/phases.py": (
         "Phase.learn Phase._learn_decisions Phase._learn_together",
-        ["tests/test_fit.py", "tests/test_networks.py", *TRACES],
+        ["tests/test_network_trainer.py", "tests/test_networks.py", *TRACES],
     ),
     "engine/stages.py": (
         "SpikingConv.shape SpikingConv.receptive_field Gather.shape Pool.regions Branches.regions Branches.set_fields",
-        [MAPS, "tests/engine/test_overrides.py tests/test_networks.py", "tests/report"],
+        [MAPS, "tests/engine/test_declaration.py tests/test_networks.py", "tests/report"],
     ),
     "engine/layers.py": (
         "Layer.next_rates Layer.learn_features Gathering.fire Parallel.fire",
@@ -75,16 +75,20 @@ FUNCTIONS = {
     ),
     "engine/declaration.py": (
         "Range Declared.set_fields set_value from_plain fits",
-        ["tests/engine/test_overrides.py tests/training/test_checkpoint.py", "tests/test_refusals.py"],
+        ["tests/engine/test_declaration.py tests/training/test_checkpoint.py", "tests/test_refusals.py"],
     ),
     "engine/graph.py": (
         "StageGraph.connect StageGraph.between StageGraph._walk StageGraph._find_pool StageGraph.propagate "
         "StageGraph._times_matter StageGraph.check_maps",
-        [MAPS, "tests/test_fit.py tests/test_networks.py"],
+        [MAPS, "tests/test_network_trainer.py tests/test_networks.py"],
     ),
     "network_trainer.py": (
         "Progress.add NetworkTrainer.steps NetworkTrainer._finish_epoch NetworkTrainer._decide_part",
-        ["tests/test_fit.py", f"tests/test_networks.py {MAPS}", f"{GOLDEN} {RANDOM} tests/training/test_run.py"],
+        [
+            "tests/test_network_trainer.py",
+            f"tests/test_networks.py {MAPS}",
+            f"{GOLDEN} {RANDOM} tests/training/test_run.py",
+        ],
     ),
     "s1c1.py": (
         "S1C1.__init__ compute_integer_filters _encode_one _filter normalise bin_by_rank",

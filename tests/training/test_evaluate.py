@@ -13,7 +13,6 @@ import imagesets
 import train
 from encoders import choose_encoder
 from models import build_model, model_class
-from report.evaluation import Evaluation
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint
 from training.trained import load_network
@@ -106,13 +105,6 @@ def test_a_broken_picture_among_others(trained, tmp_path, capsys):
     assert [line.split(": ")[0] for line in out.splitlines()] == [str(files[0]), str(files[2])]
     assert err.count("\n") == 1
     assert str(files[1]) in err
-
-
-def test_labels_are_no_formulas_of_a_spreadsheet(tmp_path):
-    model = build_model("mozafari2018", num_classes=5)
-    evaluation = Evaluation(model, torch.full((5, 6, 28, 28), 15, dtype=torch.uint8), np.arange(5))
-    evaluation.write_predictions(tmp_path / "predictions.csv", ["=1+1", "+1", "-1", "@one", "one"])
-    assert [row["label"] for row in read_csv(tmp_path / "predictions.csv")] == ["'=1+1", "'+1", "'-1", "'@one", "one"]
 
 
 def test_predicting_silence(trained, tmp_path, capsys):

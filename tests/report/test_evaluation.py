@@ -1,0 +1,87 @@
+"""The scores of a network against numbers worked out by hand."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from support.command import read_csv
+
+from models import build_model
+from report.evaluation import Evaluation, compute_roc_curves, evaluate_predictions
+
+LABELS = [0, 0, 0, 0, 1, 1, 1, 2]
+PREDICTIONS = [0, 0, 1, -1, 1, 0, -1, 1]
+SCORES = np.array([[9, 1, 0], [8, 2, 0], [3, 6, 0], [4, 3, 0], [2, 7, 0], [5, 4, 0], [1, 1, 0], [0, 5, 9]])
+
+
+def test_every_number_by_hand():
+    result = evaluate_predictions(LABELS, PREDICTIONS, SCORES, 3)
+    assert result["count"] == 8
+    assert (result["accuracy"], result["loss"], result["silent"]) == (3 / 8, 3 / 8, 2 / 8)
+    assert result["confusion_matrix"] == [[2, 1, 0, 1], [1, 1, 0, 1], [0, 1, 0, 0]]
+    per_class = result["per_class"]
+    assert per_class["support"] == [4, 3, 1]
+    assert per_class["precision"] == pytest.approx([2 / 3, 1 / 3, 0])
+    assert per_class["recall"] == pytest.approx([1 / 2, 1 / 3, 0])
+    assert per_class["f1"] == pytest.approx([4 / 7, 1 / 3, 0])  # 2·TP / (images of the class + images called so)
+    assert result["precision_macro"] == pytest.approx(1 / 3)
+    assert result["recall_macro"] == pytest.approx(5 / 18)
+    assert result["f1_macro"] == pytest.approx((4 / 7 + 1 / 3) / 3)
+    # pairs in order: class 0: {9, 8, 3, 4} over {2, 5, 1, 0}: 4 + 4 + 3 + 3 of 16
+    # class 1: {7, 4, 1} over {1, 2, 6, 3, 5}: 5 + 3 + 1/2 (a tie) of 15; class 2: 7 of 7
+    assert result["roc_auc_macro"] == pytest.approx((14 / 16 + 8.5 / 15 + 1) / 3)
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_all_silent():
+    result = evaluate_predictions([0, 1], [-1, -1], np.zeros((2, 2)), 2)
+    assert (result["accuracy"], result["loss"], result["silent"]) == (0, 0, 1)
+    assert result["f1_macro"] == result["precision_macro"] == result["recall_macro"] == 0
+    assert result["roc_auc_macro"] == 0.5  # constant scores
+    assert result["confusion_matrix"] == [[0, 0, 1], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("labels", [[1], [1, 1, 1]])
+def test_a_single_class_has_no_roc(labels):
+    result = evaluate_predictions(labels, labels, np.ones((len(labels), 3), np.float32), 3)
+    assert result["accuracy"] == 1
+    assert result["roc_auc_macro"] is None
+    assert result["recall_macro"] == pytest.approx(1 / 3)  # the two absent classes count as 0
+    json.dumps(result)
+
+
+def test_roc_leaves_out_absent_classes():
+    scores = np.array([[3, 0, 9], [1, 2, 9], [2, 3, 9]])
+    curves = compute_roc_curves([0, 0, 1], scores, 3)
+    assert curves[2] is None
+    # class 0: {3, 1} over {2}: the first positive, the negative, then the second positive
+    false_positives, true_positives, area = curves[0]
+    assert false_positives.tolist() == [0, 0, 1, 1]
+    assert true_positives.tolist() == [0, 0.5, 0.5, 1]
+    assert area == 0.5
+    assert curves[1][2] == 1
+    assert evaluate_predictions([0, 0, 1], [0, 1, 1], scores, 3)["roc_auc_macro"] == 0.75
+
+
+def test_the_roc_auc_of_a_network_compares_images_of_any_number_of_spikes():
+    scores = torch.tensor([[3, 1], [30, 10], [1, 3], [10, 30]])  # all correct, from few spikes and from many
+    network = SimpleNamespace(
+        decision="s2",
+        num_classes=2,
+        input_name=lambda stage: "s1",
+        map_of=lambda maps, name: torch.zeros(4, 1, 1, 1, dtype=torch.uint8),
+        decide=lambda maps: (scores.argmax(1), scores),
+    )
+    evaluation = Evaluation(network, None, [0, 0, 1, 1])
+    assert evaluation.metrics["accuracy"] == evaluation.metrics["roc_auc_macro"] == 1
+    assert evaluation.metrics["roc_auc_macro_raw"] == 0.75  # class 0: {3, 30} over {1, 10}
+    assert "ROC AUC 1.0000" in evaluation.describe()
+
+
+def test_labels_are_no_formulas_of_a_spreadsheet(tmp_path):
+    model = build_model("mozafari2018", num_classes=5)
+    evaluation = Evaluation(model, torch.full((5, 6, 28, 28), 15, dtype=torch.uint8), np.arange(5))
+    evaluation.write_predictions(tmp_path / "predictions.csv", ["=1+1", "+1", "-1", "@one", "one"])
+    assert [row["label"] for row in read_csv(tmp_path / "predictions.csv")] == ["'=1+1", "'+1", "'-1", "'@one", "one"]
