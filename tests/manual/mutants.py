@@ -3,16 +3,17 @@
     python tests/manual/mutants.py --seed 0             # 60 mutants; --only event s1c1: those of some files
     python tests/manual/mutants.py --list               # only print them
 
-The operators change comparisons, arithmetic, ``and`` and ``or``, ``min`` and ``max``, numbers, and statements, in the
-functions and classes of ``FUNCTIONS`` (of a class, in its body without its methods). The sample contains equally many
-mutants of each file, as far as the file has them. A mutant is applied in a copy of the repository in a temporary
-folder. Then the tests of that file run until one fails, of the first tier alone. A change of a kernel compiles kernels
-again, so that a mutant that no quick test kills takes minutes. The exit code is 1 if a mutant survives.
+The operators change comparisons, arithmetic, ``and`` and ``or``, ``min`` and ``max``, numbers, and statements, in all
+functions. The sample contains equally many mutants of each file, as far as the file has them. A mutant is applied in a
+copy of the repository in a temporary folder. Then the tests of that file run until one fails, of the first tier alone.
+A change of a kernel compiles kernels again, so that a mutant that no quick test kills takes minutes. The exit code is 1
+if a mutant survives.
 """
 
 import argparse
 import ast
 import copy
+import itertools
 import random
 import shlex
 import shutil
@@ -28,80 +29,23 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 LIMIT = 900  # seconds for the tests of a mutant
 
 EVENT = ["tests/engine/test_event.py -k 'event and by_hand'", "tests/engine/test_event.py -k event"]
-TRACES = ["tests/engine/test_traces.py"]
-RULES_BY_HAND = "tests/engine/test_rules.py -k 'rates or window or strongest or impossible or margin'"
-MAPS = "tests/engine/test_graph.py"
-GOLDEN = "tests/training/test_golden_checkpoints.py"
-RANDOM = "tests/engine/test_random_networks.py"
-# Functions and classes of each file, and arguments of pytest; those whose tests are quick come first.
-FUNCTIONS = {
-    "engine/event/layout.py": ("is_dense make_rows make_banks to_rows to_banks", EVENT),
-    "engine/event/simd.py": ("add_rows any_above count_accumulators", ["tests/engine/test_simd.py", *EVENT]),
-    "engine/event/firing.py": ("sort_by_time integrate find_reach fire fire_features", EVENT),
-    "engine/event/counting.py": ("find_counts", ["tests/engine/test_counting.py"]),
-    "engine/event/competition.py": ("compete _find_candidates _block _best_candidate", [*EVENT, *TRACES]),
-    "engine/event/plasticity.py": ("update_batch update_winners renew clamp", [*EVENT, *TRACES]),
-    "engine/event/peaks.py": (
-        "find_peaks list_spikes find_peaks_of_bank add_bank _add_bank_of_dense find_highest raise_peaks",
-        EVENT,
-    ),
-    "engine/event/screening.py": ("can_screen make_screen encode _sum_codes_of_images find_candidates", EVENT),
-    "engine/event/deciding.py": ("chunk_size learn_chunk _replace", [*EVENT, *TRACES]),
-    "engine/event/together.py": ("update_both", ["tests/engine/test_event.py -k 'event and joint'", *TRACES]),
-    "engine/event/backend.py": ("_prepare_firing _make_thresholds learn_decisions _are_inside", EVENT),
-    "engine/event/identity.py": ("make_plasticity", ["tests/engine/test_identity.py"]),
-    "engine/rules.py": (
-        "Additive.window Stabilized.change Rewarded.verdict Margin.verdict STDP STDP.schedule RSTDP RSTDP.adapt "
-        "MarginRule MarginRule.first_rates MarginRule.schedule check_rule",
-        [RULES_BY_HAND, "tests/engine/test_rules.py", "tests/test_networks.py"],
-    ),
-    "engine/checks.py": (
-        "check_latencies check_times check_labels check_classes to_array check_learners",
-        ["tests/test_refusals.py", "tests/engine/test_rules.py --slow -k impossible"],
-    ),
-    "engine/decision.py": ("strongest majority Outcome.of", ["tests/test_networks.py", *EVENT]),
-    "engine/packed.py": ("_fill_times", ["tests/engine/test_packed.py"]),
-    "engine/phases.py": (
-        "Phase.learn Phase._learn_decisions Phase._learn_together",
-        ["tests/test_network_trainer.py", "tests/test_networks.py", *TRACES],
-    ),
-    "engine/stages.py": (
-        "SpikingConv.shape SpikingConv.receptive_field Gather.shape Pool.regions Branches.regions Branches.set_fields",
-        [MAPS, "tests/engine/test_declaration.py tests/test_networks.py", "tests/report"],
-    ),
-    "engine/layers.py": (
-        "Layer.next_rates Layer.learn_features Gathering.fire Parallel.fire",
-        ["tests/engine/test_rules.py -k counts_its", MAPS, "tests/test_networks.py"],
-    ),
-    "engine/declaration.py": (
-        "Range Declared.set_fields set_value from_plain fits",
-        ["tests/engine/test_declaration.py tests/training/test_checkpoint.py", "tests/test_refusals.py"],
-    ),
-    "engine/graph.py": (
-        "StageGraph.connect StageGraph.between StageGraph._walk StageGraph._find_pool StageGraph.propagate "
-        "StageGraph._times_matter StageGraph.check_maps",
-        [MAPS, "tests/test_network_trainer.py tests/test_networks.py"],
-    ),
-    "network_trainer.py": (
-        "Progress.add NetworkTrainer.steps NetworkTrainer._finish_epoch NetworkTrainer._decide_part",
-        [
-            "tests/test_network_trainer.py",
-            f"tests/test_networks.py {MAPS}",
-            f"{GOLDEN} {RANDOM} tests/training/test_run.py",
-        ],
-    ),
-    "s1c1.py": (
-        "S1C1.__init__ compute_integer_filters _encode_one _filter normalise bin_by_rank",
-        ["tests/test_s1c1.py"],
-    ),
-    "imagesets/splits.py": (
-        "stratified_split stratified_part choose_labelled _share _draw",
-        ["tests/imagesets/test_datasets.py"],
-    ),
-    "training/checkpoint.py": (
-        "restore_state decode_checkpoint compute_checksum _make",
-        [GOLDEN, "tests/training/test_checkpoint.py"],
-    ),
+TRACES = "tests/engine/test_traces.py tests/engine/test_first_spikes.py"
+NETWORKS = "tests/engine/test_graph.py tests/test_networks.py tests/test_network_trainer.py"
+GOLDEN = "tests/training/test_golden_checkpoints.py tests/engine/test_random_networks.py"
+# Arguments of pytest for the files of a folder, or for one file; those whose tests are quick come first.
+TESTS = {
+    "SpykeTorch/": ["tests/SpykeTorch"],
+    "encoders/": ["tests/encoders", "tests/training/test_encoders.py tests/imagesets/test_events.py"],
+    "engine/": ["tests/test_refusals.py", NETWORKS, "tests/engine", GOLDEN],
+    "engine/event/": [*EVENT, TRACES, GOLDEN],
+    "engine/event/counting.py": ["tests/engine/test_counting.py"],
+    "engine/event/simd.py": ["tests/engine/test_simd.py", *EVENT],
+    "engine/rules.py": ["tests/engine/test_rules.py", "tests/test_networks.py"],
+    "imagesets/": ["tests/imagesets", "tests/test_refusals.py"],
+    "network_trainer.py": [NETWORKS, GOLDEN],
+    "report/": ["tests/report", "tests/test_sweep.py"],
+    "s1c1.py": ["tests/test_s1c1.py"],
+    "training/": ["tests/training"],
 }
 
 SWAPPED = {
@@ -147,7 +91,7 @@ def change(node):
 
 
 def walk(node):
-    """Yield the nodes of a function, without its docstring, annotations and messages, or of a class without methods."""
+    """Yield the nodes of a function, without its docstring, annotations and messages."""
     unchanged = [
         *getattr(node, "decorator_list", ()),
         getattr(node, "returns", None),
@@ -155,8 +99,6 @@ def walk(node):
     ]
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.JoinedStr, ast.Raise, ast.arguments)) or child in unchanged:
-            continue
-        if isinstance(node, ast.ClassDef) and isinstance(child, ast.FunctionDef):
             continue
         yield child
         yield from walk(child)
@@ -167,24 +109,21 @@ def list_mutants(file):
     text = (ROOT / file).read_text(encoding="utf-8")
     lines = text.encode().splitlines(keepends=True)
     begins = [sum(map(len, lines[:number])) for number in range(len(lines))]
-    mutants = []
-    for function in FUNCTIONS[file][0].split():
-        scope = ast.parse(text)
-        for name in function.split("."):
-            scope = next(node for node in scope.body if getattr(node, "name", None) == name)
-        for node in walk(scope):
-            after = change(node)
-            if after is not None:
-                start = begins[node.lineno - 1] + node.col_offset
-                end = begins[node.end_lineno - 1] + node.end_col_offset
-                replacement = ast.unparse(after)
-                if isinstance(node, ast.expr):
-                    replacement = f"({replacement})"
-                before = " ".join(ast.get_source_segment(text, node).split())
-                line = lines[node.lineno - 1].decode().strip()
-                where = f"{file}, {function}, {line!r}: {before} -> {replacement}"
-                mutants.append(Mutant(file, start, end, where, replacement))
-    return mutants
+    mutants = {}
+    functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+    for node in itertools.chain(*map(walk, functions)):
+        after = change(node)
+        if after is not None:
+            start = begins[node.lineno - 1] + node.col_offset
+            end = begins[node.end_lineno - 1] + node.end_col_offset
+            replacement = ast.unparse(after)
+            if isinstance(node, ast.expr):
+                replacement = f"({replacement})"
+            before = " ".join(ast.get_source_segment(text, node).split())
+            line = lines[node.lineno - 1].decode().strip()
+            where = f"{file}:{node.lineno}, {line!r}: {before} -> {replacement}"
+            mutants[start, end] = Mutant(file, start, end, where, replacement)  # once, also in nested functions
+    return [*mutants.values()]
 
 
 def draw_sample(files, count, seed):
@@ -213,7 +152,8 @@ def copy_repository(folder):
 
 def find_killer(mutant, folder):
     """Return the first test that fails in the folder, or None if all pass."""
-    for words in FUNCTIONS[mutant.file][1]:
+    longest = max((name for name in TESTS if mutant.file.startswith(name)), key=len)
+    for words in TESTS[longest]:
         command = [sys.executable, "-m", "pytest", "-n", "0", "-x", "-q", "-p", "no:cacheprovider", *shlex.split(words)]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT)
@@ -236,10 +176,12 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--list", action="store_true", help="only print the mutants")
     args = parser.parse_args()
-    chosen = [file for file in FUNCTIONS if any(part in file for part in args.only)]
+    files = [str(path.relative_to(ROOT)) for path in sorted(ROOT.rglob("*.py"))]
+    tested = [file for file in files if file.startswith(tuple(TESTS))]
+    chosen = [file for file in tested if any(part in file for part in args.only)]
     sample = draw_sample(chosen, args.count, args.seed)
     if args.list:
-        print(*sample, f"{len(sample)} of {sum(len(list_mutants(file)) for file in FUNCTIONS)} mutants", sep="\n")
+        print(*sample, f"{len(sample)} of {sum(len(list_mutants(file)) for file in tested)} mutants", sep="\n")
         return
     survivors = 0
     with tempfile.TemporaryDirectory() as folder:
