@@ -233,18 +233,11 @@ def crop(sheet):
     return sheet[sheet.any(1)][:, sheet.any(0)]
 
 
-def on_a_photograph(digit):
-    y, x = np.mgrid[0:1:300j, 0:1:300j]
-    noise = np.random.default_rng(0).normal(0, 8, x.shape)
-    return 150 + 40 * x - 45 * y - 60 * put(digit, 250, 300, 300, 30, 20) + noise
-
-
 STYLES = {
     "white on black": lambda digit: 255 * put(digit, 180, 200, 200, 10, 10),
     "a coloured pen": lambda digit: (244, 240, 228) - put(digit, 280, 300, 400, 10, 90)[..., None] * (216, 200, 108),
     "opaque ink": lambda digit: np.dstack([np.full((128, 128, 3), 20), 255 * put(digit, 120, 128, 128, 4, 4)]),
     "a tight crop": lambda digit: 255 - 235 * crop(put(digit, 200, 200, 200, 0, 0)),
-    "a photograph": on_a_photograph,
     "small in a corner": lambda digit: 250 - 220 * put(digit, 84, 480, 640, 380, 20),
     "eight by eight": lambda digit: 255 * put(digit, 8, 8, 8, 0, 0),
 }
