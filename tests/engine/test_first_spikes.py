@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import reference
 from support.layers import learn_decisions, make_layer
@@ -78,7 +78,7 @@ def test_a_network_reproduces_the_original():
 # Small layers
 
 
-@random_maps
+@settings(random_maps, max_examples=25)
 @given(layers(), thresholds, st.integers(1, 3), st.integers(0, 1), st.booleans(), st.integers(0, 2**32 - 1))
 def test_decisions_and_weights_are_those_of_the_reference(backend, layer, threshold, winners, radius, stabilize, seed):
     """Images one after another, with ties, silence, dropped features, and weights outside the bounds."""
