@@ -1,7 +1,6 @@
 """An interruption changes nothing: signals, kills and a full disk, before, during and after the training."""
 
 import errno
-import json
 import os
 import shlex
 import shutil
@@ -13,7 +12,7 @@ from unittest.mock import Mock
 
 import pytest
 from support.command import CORES, SMALL, contents, results, start
-from support.refusals import assert_refused, assert_refuses
+from support.refusals import assert_refused
 from support.run_folders import curves, events_of, only_run, outcome, same
 from support.tiers import slow_except
 
