@@ -3,10 +3,11 @@
     git worktree add ../before COMMIT
     python tests/manual/compare_checkouts.py ../before .        # --only mozafari2018: commands that contain a word
 
-The commands train all networks on the digits of scikit-learn with one epoch for each phase, and on a few images of
-MNIST (``--dry-run``), and use colour images, recordings of events, the torch backend, moved copies, thresholds that
-adapt, and a user's own rule. ``results.json`` is compared without times, paths and versions, ``last.safetensors``
-tensor by tensor. The exit code is 1 if something differs.
+The commands train all networks with one epoch for each phase, on the digits of scikit-learn, colour images or
+photographs, and on a few images of MNIST (``--dry-run``), and use recordings of events, the torch backend, moved
+copies, thresholds that adapt, and a user's own rule. ``results.json`` is compared without times, paths and versions,
+``last.safetensors`` tensor by tensor. What a run advises, and the references beside its network, are compared apart: a
+difference there is printed, but not counted. The exit code is 1 if something else differs.
 """
 
 import argparse
@@ -21,8 +22,12 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-PHASES = {"kheradpisheh2018": 2, "mozafari2018": 3, "mozafari2018_margin": 3, "majority2024": 3, "multiscale2026": 5}
-PHASES |= dict.fromkeys(("deep2024", "deepr2024", "deepr2024_greedy", "inception2024"), 4)
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT)]
+
+from models import MODELS  # noqa: E402
+
+OTHER_DATA = "mozafari2018_shallow", "colour2026", "colour2026_counts"  # not on digits
 ADAPTIVE = "s1.rule.target=0.75 s1.rule.positions=0.05 s2.threshold=2 s2.rule.target=0.5 s2.rule.positions=0.05"
 RULE = """
 from dataclasses import dataclass
@@ -56,6 +61,7 @@ class LateSTDP(STDP):
 # not compared: when, where and with which version a run was trained, and what its flags are called
 IGNORED = {"seconds", "phase_seconds", "started", "finished", "machine", "versions", "command", "flags", "git_commit"}
 IGNORED |= {"peak_memory_mb"}
+ADVICE = "diagnosis", "references"
 
 
 def list_commands(data: Path) -> list[str]:
@@ -72,11 +78,17 @@ def list_commands(data: Path) -> list[str]:
         x = rng.integers(0, 17, 300) + 17 * (number % 2)
         events = {"x": x, "y": rng.integers(0, 34, 300), "t": np.sort(rng.integers(0, 100_000, 300))}
         np.savez(folder / f"{number:02}.npz", p=rng.integers(0, 2, 300), **events)
-    commands = [f"--model {name} --dataset digits --epochs {'1 ' * phases}" for name, phases in PHASES.items()]
-    commands += [f"--model {name} --dry-run" for name in PHASES]
+    photographs = data / "photographs.npz"
+    grey = images[..., 0].repeat(4, 1).repeat(4, 2)
+    np.savez(photographs, x_train=grey[:200], y_train=labels[:200], x_test=grey[200:], y_test=labels[200:])
+    names = sorted({model.name for model in MODELS.values()} - {*OTHER_DATA})
+    commands = [f"--model {name} --dataset digits --epochs {'1 ' * len(MODELS[name].epochs)}" for name in names]
+    commands += [f"--model {name} --dry-run" for name in names]
     return [
         *commands,
+        f"--model mozafari2018_shallow --dataset {photographs} --epochs 2",
         f"--model colour2026 --dataset {colour} --epochs 1 1 1 --augment none",
+        f"--model colour2026_counts --dataset {colour} --epochs 1 1 1 --augment none",
         f"--model mozafari2018 --dataset events:{data / 'recordings'} --epochs 1 1 2 --set s1.threshold=9",
         "--model mozafari2018 --dataset digits --ratio 0.2 --epochs 1 1 1 --backend torch",
         "--model deepr2024_greedy --dataset digits --ratio 0.1 --epochs 1 1 1 1 --backend torch",
@@ -125,7 +137,7 @@ def main() -> int:
             both = tensors.keys() & other_tensors.keys()
             unequal = names - {name for name in both if torch.equal(tensors[name], other_tensors[name])}
             differ += sorted(unequal)
-            differences += bool(differ)
+            differences += not set(differ) <= {*ADVICE}
             print(f"{', '.join(differ) or 'equal'} ({len(names)} tensors): {arguments}", flush=True)
     print(f"{differences} commands with a difference")
     return 1 if differences else 0
