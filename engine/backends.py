@@ -41,7 +41,5 @@ class LayerState(Protocol):
     channels: int  # C
     time_steps: int  # T
     weight: Tensor  # (F, C, k, k)
-    raised: Tensor  # float64 (F,): how much higher the threshold of each feature is than ``threshold``
-    threshold: float
-    limit: float  # the number that a potential must exceed
-    start: Tensor  # float64 (F,): the potentials before the first spike
+    threshold: float  # θ
+    raised: Tensor  # float64 (F,): how much higher the threshold of each feature is; 0 unless a rule adapts thresholds

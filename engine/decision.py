@@ -1,7 +1,7 @@
 """What a decision is: its outcome, the strongest neuron, the majority of votes, the class of each feature."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -69,6 +69,11 @@ def tolerance(itemsize):
     decide. In float32, it is not below: there, the tolerance is 0, because otherwise real differences would be ties.
     """
     return 64 * np.finfo(np.float64).eps if itemsize == 8 else 0.0
+
+
+def allow_rounding(threshold: float | Tensor | np.ndarray, dtype: torch.dtype | np.dtype) -> Any:
+    """Return thresholds, higher by ``tolerance``: a sum of this type that equals a threshold does not exceed it."""
+    return threshold * (1 + tolerance(dtype.itemsize))
 
 
 @compiled

@@ -31,7 +31,7 @@ from engine.checks import (
     is_finite,
     to_array,
 )
-from engine.decision import Outcome, Result, tolerance
+from engine.decision import Outcome, Result, allow_rounding
 from engine.declaration import MAX_VALUE
 from engine.rules import Rule
 from engine.stages import Branches, Gather, Inhibit, Pool, SpikingConv, SpikingDense, Stage, Vote, pooled_size
@@ -143,19 +143,6 @@ class Layer(StageModule):
         """The threshold of each feature, float64 (F,)."""
         return self.raised + self.threshold
 
-    @property
-    def limit(self) -> float:
-        """The number that a potential must exceed: the threshold, higher by ``tolerance``."""
-        return self.threshold * (1 + tolerance(self.weight.dtype.itemsize))
-
-    @property
-    def start(self) -> torch.Tensor:
-        """The potential of each feature before the first spike, float64 (F,).
-
-        It is -``raised``, lower by ``tolerance``, so that the potentials of all features are compared with ``limit``.
-        """
-        return -self.raised * (1 + tolerance(self.weight.dtype.itemsize))
-
     def rates(self, rule: Rule) -> torch.Tensor:
         """Return the buffer with the current rates of a rule: float64 (2,) or (rows, 2)."""
         return self.get_buffer(f"{rule.name}_rates")
@@ -165,7 +152,7 @@ class Layer(StageModule):
         """Return the first spikes, pooled: uint8 (N, F, Ho / pool, Wo / pool), of latency uint8 (N, C, H, W)."""
         latency, _ = self._check(latency, pool)
         if self.stage.fires:
-            return self.backend.fire(self, latency, self.limit, pool)
+            return self.backend.fire(self, latency, self.threshold, pool)
         # Only whether an input has spiked counts. So all spikes come at step 0, where a potential above 0 fires; this
         # stands for a spike at the last step.
         fired = self.backend.fire(self, drop_times(latency, self.time_steps), 0.0, pool)
@@ -185,11 +172,12 @@ class Layer(StageModule):
         """
         latency, _ = self._check(latency)
         silent = self.time_steps
+        limits = allow_rounding(self.thresholds, self.weight.dtype).to(self.weight.dtype)
         times = latency.new_full((len(latency), self.stage.out_channels), silent)
         potentials = self.weight.new_zeros(times.shape)
         for t in range(self.time_steps):
             peaks = self.backend.peaks(self, torch.where(latency <= t, latency, silent))
-            is_first = (times == silent) & (peaks > (self.limit - self.start).to(peaks.dtype))
+            is_first = (times == silent) & (peaks > limits)
             times[is_first] = t
             potentials[is_first] = peaks[is_first]
         return times, potentials

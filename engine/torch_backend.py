@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from engine.adaptation import NO_DRAWS, Draws, adapt_thresholds, choose_position
 from engine.backends import LayerState
 from engine.checks import check_learners
-from engine.decision import NO_TARGETS, Result, Targets, strongest, tolerance
+from engine.decision import NO_TARGETS, Result, Targets, allow_rounding, strongest, tolerance
 from engine.rules import Rule, naming
 from engine.stages import Pool
 from SpykeTorch import functional as sf
@@ -65,7 +65,8 @@ def _compete(
     potentials = _compute_potentials(layer, image[None])[0]
     if left_out is not None:
         potentials.masked_fill_(torch.from_numpy(left_out).to(potentials.device)[:, None, None], -torch.inf)
-    spikes, thresholded = sf.fire(potentials, layer.limit, return_thresholded_potentials=True)
+    limit = allow_rounding(layer.threshold, layer.weight.dtype)
+    spikes, thresholded = sf.fire(potentials, limit, return_thresholded_potentials=True)
     first = sf.wave_to_latency(spikes)
     # 2. Point-wise inhibition leaves one candidate at each position, the earliest or, of several, the strongest.
     candidates = sf.pointwise_inhibition(merge_ties(thresholded))
@@ -79,14 +80,15 @@ def _compete(
 
 
 def _compute_potentials(layer: LayerState, latency: Tensor) -> Tensor:
-    """Return the potentials, which begin at ``layer.start``: (N, T, F, Ho, Wo).
+    """Return the potentials (N, T, F, Ho, Wo), lower by what a rule has raised the thresholds of their features.
 
-    A potential that can fall is replaced by its highest value so far, which crosses the threshold at the same step, and
-    with the same value, but never falls.
+    So all are compared with one threshold. A potential that can fall is replaced by its highest value so far, which
+    crosses the threshold at the same step, and with the same value, but never falls.
     """
     wave = sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
     potentials = sf.conv2d(wave.flatten(0, 1), layer.weight)
-    potentials += layer.start.to(potentials.dtype)[:, None, None]
+    raised = allow_rounding(layer.raised, potentials.dtype)  # 0 unless a rule adapts thresholds
+    potentials -= raised.to(potentials.dtype)[:, None, None]
     potentials = potentials.unflatten(0, wave.shape[:2])
     if layer.weight.min() < 0:
         potentials = potentials.cummax(1).values
@@ -263,9 +265,10 @@ def learn_together(
 # What layers compute without learning
 
 
-def fire(layer: LayerState, latency: Tensor, limit: float, pool: int) -> Tensor:
+def fire(layer: LayerState, latency: Tensor, threshold: float, pool: int) -> Tensor:
     """Compute the first spikes of latency uint8 (N, C, H, W), as ``event.fire`` does."""
     parts = _split_images(layer, latency, layer.time_steps)
+    limit = allow_rounding(threshold, layer.weight.dtype)
     waves = (_compute_potentials(layer, part) > limit for part in parts)
     return torch.cat([pool_latency(sf.wave_to_latency(wave), pool) for wave in waves])
 

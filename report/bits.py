@@ -118,7 +118,7 @@ def describe_bits(rows: Sequence[dict[str, Any]], model: NetworkTrainer) -> Iter
     for label, layer in model.named_layers():
         if layer.stage.fires:
             weight = layer.weight.numpy(force=True)
-            counts = find_counts(weight, layer.limit, layer.raised.numpy(force=True))
+            counts = find_counts(weight, layer.threshold, layer.raised.numpy(force=True))
             shares.append(f"{label} {np.count_nonzero(counts)} of {len(counts)}")
     if shares:
         yield f"features that only count the spikes of their strong inputs: {', '.join(shares)}"

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.adaptation import NO_DRAWS, Draws
 from engine.backends import LayerState
-from engine.decision import NO_TARGETS, Result, Targets
+from engine.decision import NO_TARGETS, Result, Targets, allow_rounding
 from engine.event import deciding, firing
 from engine.event.competition import Competitor
 from engine.event.counting import FULL, find_counts
@@ -42,16 +42,16 @@ IMAGES_AT_ONCE = 256  # images whose spikes are listed together when nothing is 
 FEW_ADDITIONS = 2_000_000  # for an image, if all inputs spike; below, one thread is as fast (results/logs/busy.log)
 
 
-def fire(layer: LayerState, latency: Tensor, limit: float, pool: int) -> Tensor:
-    """Compute the first spikes of latency uint8 (N, C, H, W), of potentials that exceed ``limit``.
+def fire(layer: LayerState, latency: Tensor, threshold: float, pool: int) -> Tensor:
+    """Compute the first spikes of latency uint8 (N, C, H, W), of potentials that exceed a threshold.
 
     Returns:
         uint8 (N, F, Ho / pool, Wo / pool), the earliest spike of each pool×pool window.
     """
     array = layer.weight.detach().numpy()
     geometry = geometry_of(layer, latency, 1)
-    thresholds = _make_thresholds(layer, geometry, limit)
-    counts = find_counts(array, limit, layer.start.numpy())
+    thresholds = _make_thresholds(layer, geometry, threshold)
+    counts = find_counts(array, threshold, layer.raised.numpy())
     counted = np.flatnonzero(counts)
     ones = (array[counted] > 0.5).view(np.uint8)
     starts = (FULL - counts[counted]).astype(np.uint8)
@@ -215,12 +215,13 @@ def geometry_of(layer, latency, block):
     return Geometry(layer.time_steps, *shape, stage.kernel, stage.padding, features, stride, *out_size)
 
 
-def _make_thresholds(layer, geometry, limit):
-    """Return the thresholds of a firing layer."""
+def _make_thresholds(layer, geometry, threshold):
+    """Return the thresholds of a firing layer for the kernels."""
     dtype = layer.weight.detach().numpy().dtype
     start = np.zeros(geometry.stride, dtype)
-    start[: geometry.features] += layer.start.numpy()
-    return firing.Thresholds(dtype.type(limit), layer.raised.numpy(), start)
+    raised = layer.raised.numpy()
+    start[: geometry.features] -= allow_rounding(raised, dtype)
+    return firing.Thresholds(dtype.type(allow_rounding(threshold, dtype)), raised, start)
 
 
 def _choose_features(geometry, indices, weight, limit, start):
@@ -244,7 +245,7 @@ def _prepare_firing(layer, latency, rule):
     plasticity = make_plasticity(rule, array.dtype)
     transposed = transpose(array)
     rows = make_rows(transposed, geometry.stride)
-    thresholds = _make_thresholds(layer, geometry, layer.limit)
+    thresholds = _make_thresholds(layer, geometry, layer.threshold)
     radius = min(rule.radius, max(geometry.out_height, geometry.out_width))  # no neuron is farther away
     potential = allocate_aligned(geometry.out_height * geometry.out_width * geometry.stride, rows)
     spikes = firing.make_spikes(geometry)

@@ -63,7 +63,7 @@ def update_batch(latency, targets, layer, weights, plasticity, rates, draws, win
 
 @compiled
 def _set_start(raised, left_out, start):
-    """Set the potentials before the first spike for raised thresholds, as ``Layer.start`` does.
+    """Set the potentials before the first spike for raised thresholds, see ``Thresholds.start``.
 
     left_out: bool (F,), the features that do not fire.
     """

@@ -56,7 +56,7 @@ from torch.nn import functional as F
 
 import imagesets
 from encoders import choose_encoder, encode_chunks
-from engine.decision import Outcome, tolerance
+from engine.decision import Outcome, allow_rounding
 from engine.layers import Layer
 from engine.stages import INPUT
 from imagesets.augmentation import MovedCopies
@@ -127,7 +127,7 @@ def match_activity(layer: Layer, latency: torch.Tensor, wanted: float) -> None:
     """
     spikes = (latency < layer.time_steps).to(layer.weight.dtype)
     potentials = F.conv2d(spikes, layer.weight, padding=layer.stage.padding)
-    limits = layer.thresholds * (1 + tolerance(layer.weight.dtype.itemsize))
+    limits = allow_rounding(layer.thresholds, layer.weight.dtype)
     potentials /= limits.to(potentials.dtype)[:, None, None]
     lowest = 0.01
     highest = 10.0

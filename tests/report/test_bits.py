@@ -16,7 +16,7 @@ from torch.nn import functional as F
 import evaluate
 from engine.rules import MarginRule
 from models import build_model, network_names
-from report.bits import quantize, to_whole_weights
+from report.bits import describe_bits, quantize, to_whole_weights
 from report.export import collect_arrays, write_arrays
 from s1c1 import S1C1
 from utils import ROOT
@@ -90,6 +90,15 @@ def assert_reproduced(model, latencies, bits, path):
 def test_numpy_alone_reproduces_a_users_network(latencies, tmp_path):
     for bits, dtype in ((None, torch.float32), (3, torch.float32), (None, torch.float64)):
         assert_reproduced(Own(dtype=dtype), latencies, bits, tmp_path / "own.npz")
+
+
+def test_features_with_raised_thresholds_count():
+    """With weights of 1, a feature with a threshold of 15, raised by 20.5, counts 36 spikes."""
+    model = build_model("mozafari2018", overrides={"s1.rule.target": 0.5})
+    model.stages["s1"].weight.fill_(1)
+    model.stages["s1"].raised.fill_(20.5)
+    *_, counters = describe_bits([], model)
+    assert "s1 30 of 30" in counters
 
 
 def test_the_commands(tmp_path, monkeypatch, capsys):
