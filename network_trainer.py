@@ -118,7 +118,7 @@ class Progress:
     Attributes:
         phase, epoch, batch: the next ones to train, from 0.
         outcome: [correct, wrong, silent] of this epoch so far.
-        wins: {label of a convolution that learns: int64 (F,), how often each feature has won in this epoch}.
+        wins: {name of a layer that learns: int64 (F,), how often each feature has won in this epoch}.
         history: one row for each finished epoch, see ``training/log.py``.
         best: phase, epoch, step, correct, accuracy and state of the epoch with the best validation accuracy.
         epochs_since_best: number of epochs of the phase since its epoch with the best validation accuracy.
@@ -138,14 +138,14 @@ class Progress:
     phase_seconds: dict[str, float] = field(default_factory=dict)
 
     def add(self, learned: Learned, layers: dict[str, Layer]) -> None:
-        """Add what a batch has learned. ``layers``: {label: layer} of the phase."""
+        """Add what a batch has learned. ``layers``: {name: layer} of the phase."""
         if learned.outcome:
             self.outcome = [a + b for a, b in zip(self.outcome, learned.outcome, strict=True)]
-        for label, layer in layers.items():
+        for layer_name, layer in layers.items():
             features = layer.stage.out_channels
-            wins = self.wins.setdefault(label, torch.zeros(features, dtype=torch.int64))
-            if label in learned.wins:  # a stage that does not learn from this batch has no wins
-                wins += torch.bincount(learned.wins[label], minlength=features)
+            wins = self.wins.setdefault(layer_name, torch.zeros(features, dtype=torch.int64))
+            if layer_name in learned.wins:  # a stage that does not learn from this batch has no wins
+                wins += torch.bincount(learned.wins[layer_name], minlength=features)
 
 
 class PhaseStep(NamedTuple):
@@ -194,7 +194,7 @@ class ValidationStep(NamedTuple):
 
 
 class EpochStep(NamedTuple):
-    """An epoch ends. wins: {label: int64 (F,), how often each feature has won}."""
+    """An epoch ends. wins: {name of a layer: int64 (F,), how often each feature has won}."""
 
     phase: Phase
     wins: dict[str, torch.Tensor]
@@ -287,7 +287,7 @@ class NetworkTrainer(StageGraph):
         supervised_rules = {}
         for name, stage in self.declaration.items():
             for number, rule in enumerate(stage.rules):
-                rules = {label: layer.stage.rules[number] for label, layer in self.named_layers([name])}
+                rules = {layer_name: layer.stage.rules[number] for layer_name, layer in self.named_layers([name])}
                 if rule.needs_labels:
                     supervised_stages.append(name)
                     supervised_rules |= rules
@@ -573,12 +573,12 @@ class NetworkTrainer(StageGraph):
     def _finish_epoch(self, phase: Phase, progress: Progress, images: int, validated: Outcome | None) -> None:
         """Add the epoch to the history, keep the weights if they are the best, and begin the next epoch."""
         layers = dict(self.named_layers(phase.stages))
-        rates = [layer.rates(phase.rules[label]).reshape(-1, 2)[0] for label, layer in layers.items()]
+        rates = [layer.rates(phase.rules[layer_name]).reshape(-1, 2)[0] for layer_name, layer in layers.items()]
         ltp, ltd = torch.stack(rates).mean(0).tolist()
-        wins = torch.cat([progress.wins[label] for label in layers])
+        wins = torch.cat([progress.wins[layer_name] for layer_name in layers])
         convergences = []
-        for label, layer in layers.items():
-            convergences.append(compute_convergence(layer.weight, phase.rules[label], progress.wins[label]))
+        for layer_name, layer in layers.items():
+            convergences.append(compute_convergence(layer.weight, phase.rules[layer_name], progress.wins[layer_name]))
         convergence = None if None in convergences else max(convergences)
         row = {
             "step": len(progress.history) + 1,

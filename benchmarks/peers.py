@@ -57,7 +57,7 @@ def main(argv=None):
 
 def save_network(network: Trained, path: Path) -> Path:
     """Save what the other programs read."""
-    weights = {label: layer.weight.numpy() for label, layer in network.model.named_layers()}
+    weights = {layer_name: layer.weight.numpy() for layer_name, layer in network.model.named_layers()}
     images = {"latencies": network.s1[:IMAGES].numpy(), "labels": network.labels[:IMAGES].numpy()}
     classes = network.model.class_of_feature()
     np.savez(path, classes=classes, time_steps=network.model.time_steps, **images, **weights)

@@ -83,13 +83,14 @@ class StageGraph(nn.Module):
     # The graph
 
     def named_layers(self, names: Iterable[str] | None = None) -> Iterator[tuple[str, Layer]]:
-        """Yield (label, layer) of the convolutions of the named stages (None: of all), bottom up.
+        """Yield (name, layer) of the layers with weights of the named stages (None: of all), bottom up.
 
-        The label of a branch contains its kernel, "s3_5x5", or its number, "s3_2", if two kernels are the same.
+        A layer has the name of its stage. The name of a branch contains its kernel, "s3_5x5", or its number, "s3_2", if
+        two kernels are the same.
         """
         for name in self.declaration if names is None else names:
-            labels = label_convs(name, self.declaration[name])
-            yield from zip(labels, self.stages[name].layers, strict=True)
+            layer_names = name_layers(self.declaration[name], name)
+            yield from zip(layer_names, self.stages[name].layers, strict=True)
 
     @property
     def decision(self) -> str | None:
@@ -319,8 +320,8 @@ class StageGraph(nn.Module):
         return results[name]
 
 
-def label_convs(name: str, stage: Stage) -> list[str]:
-    """Return the labels of a stage's convolutions, see ``StageGraph.named_layers``."""
+def name_layers(stage: Stage, name: str) -> list[str]:
+    """Return the names of the layers of a stage with this name, see ``StageGraph.named_layers``."""
     kernels = [conv.kernel for conv in stage.convs]
     if len(kernels) == 1:
         return [name]

@@ -28,7 +28,7 @@ class Learned(NamedTuple):
         outcome: what the network's decisions are worth; None in a phase without labels.
         decisions: int64 (N, 1 + branches), the decisions of the network and of each branch, -1 for silence; None in a
             phase without labels.
-        wins: {label of a convolution that learned: the features that have won, int64 (wins,)}.
+        wins: {name of a layer that learned: the features that have won, int64 (wins,)}.
     """
 
     outcome: Outcome | None
@@ -41,7 +41,7 @@ class Phase(nn.Module):
 
     Args:
         stages: their names. With labels they are the decision stage, or the firing stage below it, or both.
-        rules: {label of each convolution of the stages: its rule in this phase}. Either all need labels or none does.
+        rules: {name of each layer of the stages: its rule in this phase}. Either all need labels or none does.
         alternate: whether one stage learns at a time, the first in even batches and the second in odd batches. The
             rates of a stage adapt after its own batches.
 
@@ -121,20 +121,20 @@ class Phase(nn.Module):
             raise InputError(f"left_out is for a decision stage that learns alone, not for {self.name}")
         else:
             learned = self._learn_together(network, inputs, labels, epoch, active)
-        for label, layer in network.named_layers(active):
-            rule = self.rules[label]
+        for layer_name, layer in network.named_layers(active):
+            rule = self.rules[layer_name]
             if learned.outcome:
                 layer.adapt(rule, learned.outcome)
             if not is_finite(layer.weight):
-                raise InputError(f"rule {rule.name!r} made weights of {label} NaN in batch {batch + 1}")
+                raise InputError(f"rule {rule.name!r} made weights of {layer_name} NaN in batch {batch + 1}")
         return learned
 
     def _learn_features(self, network, inputs, epoch, rng, active) -> Learned:
         """Let firing stages learn without labels."""
         wins = {}
-        for label, layer in network.named_layers(active):
-            winners = layer.learn_features(inputs, self.rules[label], epoch, rng)
-            wins[label] = _count_wins(winners[..., 0])
+        for layer_name, layer in network.named_layers(active):
+            winners = layer.learn_features(inputs, self.rules[layer_name], epoch, rng)
+            wins[layer_name] = _count_wins(winners[..., 0])
         return Learned(None, None, wins)
 
     def _learn_decisions(self, network, inputs, labels, epoch, rng, left_out) -> Learned:
@@ -145,12 +145,12 @@ class Phase(nn.Module):
         votes = []
         highest = []
         wins = {}
-        for label, layer in network.named_layers([network.decision]):
+        for layer_name, layer in network.named_layers([network.decision]):
             result = layer.learn_decisions(inputs, labels, classes, rng, epoch, left_out)
             feature = result.decisions[:, 0].long()
             votes.append(classes_of(feature, classes))
             highest.append(result.highest.double())
-            wins[label] = _count_wins(feature)
+            wins[layer_name] = _count_wins(feature)
         votes = torch.stack(votes, 1)
         decisions = majority(votes, torch.stack(highest, 1), network.num_classes)
         outcome = Outcome.of(decisions, labels.cpu())
@@ -169,7 +169,7 @@ class Phase(nn.Module):
         wins = {name: _count_wins(result.winners[..., 0]), network.decision: _count_wins(feature)}
         decisions = classes_of(feature, classes)
         outcome = Outcome.of(decisions, labels.cpu())
-        return Learned(outcome, decisions[:, None].repeat(1, 2), {label: wins[label] for label in active})
+        return Learned(outcome, decisions[:, None].repeat(1, 2), {stage: wins[stage] for stage in active})
 
 
 def _count_wins(features: torch.Tensor) -> torch.Tensor:

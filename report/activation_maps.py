@@ -88,10 +88,10 @@ def compute_potentials(model: NetworkTrainer, latencies: torch.Tensor) -> dict[s
     """
     below = model.map_of(latencies, model.input_name(model.decision))[:].to(model.device)  # [:] unpacks it
     potentials = {}
-    for label, layer in model.named_layers([model.decision]):
+    for layer_name, layer in model.named_layers([model.decision]):
         if layer.stage.fires:
             break
-        branch = label.removeprefix(model.decision)
+        branch = layer_name.removeprefix(model.decision)
         potentials[f"potentials{branch}"] = sum_weights(layer, below)[0].float().cpu().numpy()
     return potentials
 

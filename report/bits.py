@@ -64,14 +64,14 @@ def to_whole_weights(layer: Layer, bits: int) -> WholeWeights:
 
 
 def quantize(model: NetworkTrainer, bits: int) -> tuple[NetworkTrainer, dict[str, WholeWeights]]:
-    """Return a copy of a network with weights of ``bits`` bits, and {label of a convolution: its whole weights}.
+    """Return a copy of a network with weights of ``bits`` bits, and {name of a layer: its whole weights}.
 
     The weights of the copy are whole numbers, in float32 where all sums are exact, otherwise in float64.
     """
     network = copy.deepcopy(model)
     whole_weights = {}
-    for label, layer in network.named_layers():
-        whole = whole_weights[label] = to_whole_weights(layer, bits)
+    for layer_name, layer in network.named_layers():
+        whole = whole_weights[layer_name] = to_whole_weights(layer, bits)
         largest_sum = whole.weight[0].numel() * int(whole.weight.abs().max())
         dtype = torch.float32 if largest_sum < EXACT else torch.float64
         layer.weight = nn.Parameter(whole.weight.to(layer.weight.device, dtype), requires_grad=False)
@@ -115,10 +115,10 @@ def describe_bits(rows: Sequence[dict[str, Any]], model: NetworkTrainer) -> Iter
         scores = f"{100 * row['accuracy']:7.2f} %  {100 * row['silent']:5.2f} %  {row['ties']:5,}"
         yield f"{row['bits']:>4}  {scores}  {row['bytes'] / 1000:,.0f} kB{clipped}"
     shares = []
-    for label, layer in model.named_layers():
+    for layer_name, layer in model.named_layers():
         if layer.stage.fires:
             weight = layer.weight.numpy(force=True)
             counts = find_counts(weight, layer.threshold, layer.raised.numpy(force=True))
-            shares.append(f"{label} {np.count_nonzero(counts)} of {len(counts)}")
+            shares.append(f"{layer_name} {np.count_nonzero(counts)} of {len(counts)}")
     if shares:
         yield f"features that only count the spikes of their strong inputs: {', '.join(shares)}"

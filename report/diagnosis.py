@@ -99,17 +99,19 @@ class Diagnosis:
         """Yield which stages fire often, and which are silent for many images, with the potentials that they reach."""
         for name in phase.stages:
             below = self.model.map_of(self.latencies, self.model.input_name(name))
-            for label, layer in self.model.named_layers([name]):
+            for layer_name, layer in self.model.named_layers([name]):
                 if not layer.stage.fires:
                     continue
                 fired = layer.fire(below) < self.model.time_steps
                 rate = 100 * float(fired.float().mean())
                 if rate > OFTEN and self.encoder_advice and layer.stage.rule.adapts_thresholds:
-                    yield f"{label}: {rate:.0f} % of its neurons fire, though its thresholds adapt{self.encoder_advice}"
+                    advice = self.encoder_advice
+                    yield f"{layer_name}: {rate:.0f} % of its neurons fire, though its thresholds adapt{advice}"
                 silent = 100 * float((~fired.flatten(1).any(1)).float().mean())
                 if silent > SILENT_MAP:
                     highest = layer.peaks(below).amax(1)
-                    text = f"{label} is silent for {silent:.0f} % of the images: potentials reach {highest.max():.3g}"
+                    reached = f"potentials reach {highest.max():.3g}"
+                    text = f"{layer_name} is silent for {silent:.0f} % of the images: {reached}"
                     text += f", the threshold is {float(layer.thresholds.min()):.3g}"
                     if silent > MOST:
                         text += self._advise_threshold(name)

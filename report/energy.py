@@ -55,7 +55,7 @@ def measure_energy(
     chosen = torch.linspace(0, len(latencies) - 1, min(MAX_IMAGES, len(latencies))).long()
     latencies = latencies[chosen.to(latencies.device)]
     stages = count_stages(model, latencies)
-    firing = [stages[label] for label, layer in model.named_layers() if layer.stage.fires]
+    firing = [stages[layer_name] for layer_name, layer in model.named_layers() if layer.stage.fires]
     neurons = sum(counts["neurons"] for counts in firing)
     spikes = sum(counts["spikes"] for counts in firing)
     silent = sparsity = None
@@ -96,16 +96,16 @@ def count_stages(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, di
             sums[name] = {"spikes": spikes[name].sum()}
         below = model.input_name(name)
         first = 0
-        for label, layer in model.named_layers([name]):
+        for layer_name, layer in model.named_layers([name]):
             end = first + layer.stage.out_channels
             fired = {"spikes": spikes[name][first:end].sum()} if name in spikes else {}
-            sums[label] = fired | count_operations(layer, spikes[below])
-            dense[label] = count_dense(layer, shapes[below])
+            sums[layer_name] = fired | count_operations(layer, spikes[below])
+            dense[layer_name] = count_dense(layer, shapes[below])
             first = end
     counts = {}
-    for label, of_label in sums.items():
+    for layer_name, of_label in sums.items():
         means = {name: float(count) / len(latencies) for name, count in of_label.items()}
-        counts[label] = means | dense.get(label, {})
+        counts[layer_name] = means | dense.get(layer_name, {})
     return counts
 
 

@@ -40,7 +40,7 @@ def collect_arrays(
     """
     if model.decision and model.declaration[model.decision].fires:
         raise InputError(f"--export and --draw cannot represent a decision by the first spike, as {model.name} has")
-    weights = {label: layer.weight.numpy(force=True) for label, layer in model.named_layers()}
+    weights = {layer_name: layer.weight.numpy(force=True) for layer_name, layer in model.named_layers()}
     whole_weights = {}
     if bits is None:
         network = copy.deepcopy(model).double()
@@ -51,17 +51,18 @@ def collect_arrays(
     stages = []
     for name, stage in network.declaration.items():
         convolutions = []
-        for label, layer in network.named_layers([name]):
+        for layer_name, layer in network.named_layers([name]):
             conv = layer.stage
-            convolution = {"label": label, "kernel": conv.kernel, "padding": conv.padding, "levels": list(conv.levels)}
+            convolution = {"label": layer_name, "kernel": conv.kernel, "padding": conv.padding}
+            convolution["levels"] = list(conv.levels)
             convolution["threshold"] = layer.threshold if conv.fires else None
             if conv.adapts_thresholds:
                 convolution["threshold"] = layer.thresholds.tolist()
-            weight = weights[label]
-            if label in whole_weights:
-                convolution["unit"] = whole_weights[label].unit
-                weight = _to_smallest_type(whole_weights[label].weight.numpy())
-            arrays[f"{label}.weight"] = weight
+            weight = weights[layer_name]
+            if layer_name in whole_weights:
+                convolution["unit"] = whole_weights[layer_name].unit
+                weight = _to_smallest_type(whole_weights[layer_name].weight.numpy())
+            arrays[f"{layer_name}.weight"] = weight
             convolutions.append(convolution)
         entry = {"name": name, "kind": type(stage).__name__, "inputs": network.inputs_of(name)}
         if convolutions:
@@ -84,8 +85,8 @@ def collect_arrays(
         arrays["class_of_feature"] = network.class_of_feature()
         del maps[network.decision]  # its neurons do not fire
         inputs = network.map_of(latencies, network.input_name(network.decision))[:]  # packed, if maps are gathered
-        for label, layer in network.named_layers([network.decision]):
-            arrays[f"{label}.potentials"] = layer.peaks(inputs).numpy(force=True)
+        for layer_name, layer in network.named_layers([network.decision]):
+            arrays[f"{layer_name}.potentials"] = layer.peaks(inputs).numpy(force=True)
         arrays["decisions"] = network.predict(latencies).numpy(force=True)
     arrays |= {f"{name}.first_spikes": spikes.numpy(force=True) for name, spikes in maps.items()}
     arrays["description"] = np.array(json.dumps(description))

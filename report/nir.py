@@ -121,15 +121,16 @@ class _Graph:
         reset = np.full(shape, RESET)
         return self.add(f"{name}_neurons", self.nir.IF(resistance, above, reset), before)
 
-    def add_conv(self, label, layer, name):
+    def add_conv(self, layer_name, layer, name):
         """Add a convolution of the stage ``name`` and, if it has a threshold, its neurons. Returns the last node."""
         below = self.below(name)
         shape = self.shapes[below]
         conv = layer.stage
-        weights = self.add_weights(label, layer.weight.numpy(force=True), shape[1:], conv.padding, self.ends[below])
+        weight = layer.weight.numpy(force=True)
+        weights = self.add_weights(layer_name, weight, shape[1:], conv.padding, self.ends[below])
         if not conv.fires:
             return weights
-        return self.add_neurons(label, conv.shape([shape]), layer.thresholds.numpy(force=True), [weights])
+        return self.add_neurons(layer_name, conv.shape([shape]), layer.thresholds.numpy(force=True), [weights])
 
     def add_pool(self, name, stage):
         size = np.array([stage.size] * 2)
@@ -143,16 +144,16 @@ class _Graph:
         shape = self.shapes[name]
         placed = []
         regions = stage.regions([], below, shape)
-        for (label, layer), region in zip(self.model.named_layers([name]), regions, strict=True):
-            neurons = self.add_conv(label, layer, name)
+        for (layer_name, layer), region in zip(self.model.named_layers([name]), regions, strict=True):
+            neurons = self.add_conv(layer_name, layer, name)
             sides = layer.stage.shape([below])[1:]
             padding = region.rows.start, region.columns.start
             padded = tuple(side + 2 * pad for side, pad in zip(sides, padding, strict=True))
             if padded != shape[1:]:
-                self.refuse(label, "padding that differs between the sides of a map")
+                self.refuse(layer_name, "padding that differs between the sides of a map")
             every = np.eye(shape[0], dtype=layer.weight.numpy(force=True).dtype)
             place = every[:, region.features, None, None]
-            placed.append(self.add_weights(f"{label}_placed", place, sides, padding, [neurons]))
+            placed.append(self.add_weights(f"{layer_name}_placed", place, sides, padding, [neurons]))
         return placed
 
     def add_dense(self, name):

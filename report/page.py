@@ -125,7 +125,7 @@ def collect_data(report: Report) -> dict:
         "polar": any(polarity),
         "inputs": [[(channel, int(polarity[channel])) for channel in group] for group in groups],
         "weights": read_weights(model),
-        "features": {label: pack(pictures, -1, 1) for label, pictures in features.items()},
+        "features": {layer_name: pack(pictures, -1, 1) for layer_name, pictures in features.items()},
         "times": make_color_table("plasma", model.time_steps, 0.95).tolist(),
         "potentials": make_color_table("Blues", 64).tolist(),
     }
@@ -238,46 +238,46 @@ def read_maps(folder: Path | None, model: NetworkTrainer, images: np.ndarray, le
 
 
 def read_weights(model: NetworkTrainer) -> dict[str, dict]:
-    """Return {convolution's label: packed (F, C, k, k)}, bottom up, except for stages that see whole maps."""
+    """Return {name of a layer: packed (F, C, k, k)}, bottom up, except for stages that see whole maps."""
     weights = {}
-    for label, layer in model.named_layers():
+    for layer_name, layer in model.named_layers():
         if not layer.stage.sees_whole_maps:
             weight = layer.weight.numpy(force=True)
-            weights[label] = pack(weight, min(0, weight.min()), max(1, weight.max()))
+            weights[layer_name] = pack(weight, min(0, weight.min()), max(1, weight.max()))
     return weights
 
 
 def describe_stages(model: NetworkTrainer, height: int, width: int) -> list[dict]:
     """Describe each stage for the page's script, from the input up.
 
-    ``parts`` contains the parts of its maps (F, H, W), one for each branch, without padding: label, first feature,
-    number of features, top, left, rows, columns, kernel (0: none).
+    ``parts`` contains the parts of its maps (F, H, W), one for each branch, without padding: label, the name of its
+    layer, first feature, number of features, top, left, rows, columns, kernel (0: none).
     """
     regions = find_neurons(model, height, width)
     shapes = model.shapes(height, width)
-    labels = {INPUT: [INPUT]}
+    layer_names = {INPUT: [INPUT]}
     kernels = {INPUT: [0]}
     meanings = {INPUT: "the spikes of the encoder"}
     for name, stage in model.declaration.items():
         below = model.inputs_of(name)[0]
-        labels[name] = [label for label, _ in model.named_layers([name])]
+        layer_names[name] = [layer_name for layer_name, _ in model.named_layers([name])]
         kernels[name] = [conv.kernel for conv in stage.convs]
         if not stage.convs:
-            labels[name] = [name + label.removeprefix(below) for label in labels[below]]
-            kernels[name] = [0] * len(labels[name])
+            layer_names[name] = [name + of_branch.removeprefix(below) for of_branch in layer_names[below]]
+            kernels[name] = [0] * len(layer_names[name])
         meanings[name] = stage.explain()
     stages = []
     for name, what in meanings.items():
-        parts = [describe_part(*part) for part in zip(labels[name], kernels[name], regions[name], strict=True)]
+        parts = [describe_part(*part) for part in zip(layer_names[name], kernels[name], regions[name], strict=True)]
         decides = name != INPUT and not model.declaration[name].fires
         stages.append({"name": name, "what": what, "decides": decides, "size": shapes[name][1:], "parts": parts})
     return stages
 
 
-def describe_part(label: str, kernel: int, region: Region) -> dict:
+def describe_part(layer_name: str, kernel: int, region: Region) -> dict:
     features, rows, columns = region
     return {
-        "label": label,
+        "label": layer_name,
         "first": features.start,
         "count": features.stop - features.start,
         "top": rows.start,

@@ -29,7 +29,7 @@ def compute_preferred_features(
             count as light.
         colours: 3 if the channels are those of red, then as many of green, then of blue; else the pictures are grey.
 
-    Returns {label: float32 (F, h, w), in pixels; of three colours (F, h, w, 3)}. A label is the name of a stage or of a
+    Returns {name: float32 (F, h, w), in pixels; of three colours (F, h, w, 3)}. A name is that of a stage or of a
     branch ("s3_3x3", "s3_5x5", …).
     A stage without a threshold is not included: its neurons compare sums over hundreds of synapses, and prefer no
     pattern.
@@ -54,9 +54,9 @@ def compute_preferred_features(
             continue
         weights = [layer.weight.detach().cpu().float() for _, layer in model.named_layers([name])]
         branches = []
-        for (label, _), weight in zip(model.named_layers([name]), weights, strict=True):
+        for (layer_name, _), weight in zip(model.named_layers([name]), weights, strict=True):
             pictures = scale_features(torch.stack([project_features(colour, step, weight) for colour in below]))
-            features[label] = pictures.movedim(0, -1).numpy() if is_coloured else pictures[0].numpy()
+            features[layer_name] = pictures.movedim(0, -1).numpy() if is_coloured else pictures[0].numpy()
             branches.append(pictures)
         largest = max(pictures.shape[2:] for pictures in branches)
         centered = [center_features(pictures, largest) for pictures in branches]

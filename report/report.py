@@ -84,8 +84,8 @@ class Report:
 def figure(caption: str) -> Callable:
     """Register the figure that a function draws. The name of the function is the name of its file.
 
-    The function takes a ``Report`` and the caption. It yields (label, figure of matplotlib or image of Pillow): one
-    with the label "", one for each stage with the label of the stage, or nothing if the report has no data for it.
+    The function takes a ``Report`` and the caption. It yields (name, figure of matplotlib or image of Pillow): one
+    with the name "", one for each stage with the name of the stage, or nothing if the report has no data for it.
 
     Raises InputError if another function draws a figure of this name.
     """
@@ -147,19 +147,19 @@ def spike_wave(report, caption):
 
 @figure("Filters of")
 def filters(report, caption):
-    label, layer = next(report.model.named_layers())
+    layer_name, layer = next(report.model.named_layers())
     weight = layer.weight.numpy(force=True)
-    title = f"{caption} {label}\n{report.title}"
+    title = f"{caption} {layer_name}\n{report.title}"
     encoder = report.encoder
-    yield label, sheets.draw_filters(weight, title, encoder.polarity, encoder.channel_names or encoder.scales)
+    yield layer_name, sheets.draw_filters(weight, title, encoder.polarity, encoder.channel_names or encoder.scales)
 
 
 @figure("Preferred features of")
 def features(report, caption):
     encoder = report.encoder
     legend = sheets.LEGEND if any(encoder.polarity) else "light: has strong synapses"
-    for label, pictures in compute_preferred_features(report.model, encoder.polarity, encoder.colours).items():
-        yield label, sheets.draw_features(pictures, f"{caption} {label}\n{report.title}", legend)
+    for layer_name, pictures in compute_preferred_features(report.model, encoder.polarity, encoder.colours).items():
+        yield layer_name, sheets.draw_features(pictures, f"{caption} {layer_name}\n{report.title}", legend)
 
 
 @figure("Moved images")
@@ -197,8 +197,8 @@ def draw_figures(folder: Path, report: Report) -> list[str]:
     lost = []
     for name, draw_figure in FIGURES.items():
         try:
-            for label, drawn in draw_figure(report, draw_figure.caption):
-                figures.save(drawn, folder / f"{name}{label and '_'}{label}.png")
+            for part, drawn in draw_figure(report, draw_figure.caption):
+                figures.save(drawn, folder / f"{name}{part and '_'}{part}.png")
         except InputError:  # no file can be written
             raise
         except Exception as error:  # of matplotlib, or of a user's own figure

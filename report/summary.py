@@ -75,7 +75,7 @@ def _make_rows(model: NetworkTrainer, name: str, shapes: dict[str, Shape], field
     field_below = fields_of[model.inputs_of(name)[0]]
     source = f" of {', '.join(stage.inputs)}" if stage.inputs else ""
     rows = []
-    for label, layer in model.named_layers([name]):
+    for layer_name, layer in model.named_layers([name]):
         conv = layer.stage
         rule = conv.rule.title if conv.rule else "none"
         kernel, output, field = "all", f"{conv.out_channels}", "all"
@@ -84,7 +84,7 @@ def _make_rows(model: NetworkTrainer, name: str, shapes: dict[str, Shape], field
             output = _to_size(conv.shape([below]))
             field = _to_square(conv.receptive_field(*field_below)[0])
         weights = math.prod(conv.weight_shape(below[0]))
-        rows.append(Row(label + source, rule, kernel, describe_thresholds(layer), output, field, weights))
+        rows.append(Row(layer_name + source, rule, kernel, describe_thresholds(layer), output, field, weights))
     if len(rows) == 1:
         return rows
     kernel = _to_square(stage.size) if stage.size > 1 else ""
@@ -112,9 +112,9 @@ def describe_thresholds(layer: Layer) -> str:
 def describe_rules(model: NetworkTrainer) -> list[str]:
     """Return lines about each rule: the stages or branches that learn by it, and its parameters."""
     groups = defaultdict(list)
-    for label, layer in model.named_layers():
+    for layer_name, layer in model.named_layers():
         for rule in layer.stage.rules:
-            groups[str(rule)].append(label)
+            groups[str(rule)].append(layer_name)
     lines = []
     for rule, labels in groups.items():
         lines += textwrap.wrap(

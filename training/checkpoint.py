@@ -1,7 +1,7 @@
 """Checkpoints: files from which a network is rebuilt and a run is resumed, bit for bit.
 
 A checkpoint is a safetensors file. Its tensors are ``state/<name>`` (the network's state dict), ``best/<name>`` (the
-state dict of the best epoch so far), ``wins/<label>`` (wins of each feature in the current epoch) and
+state dict of the best epoch so far), ``wins/<layer>`` (wins of each feature in the current epoch) and
 ``encoder/<name>`` (what the encoder has fitted to the training images). The metadata in its header have two entries:
 ``checkpoint``, one JSON text with all other fields of ``Checkpoint``, and ``sha256``, a checksum over this text and the
 tensors. What the checksum covers is trusted.

@@ -92,7 +92,7 @@ class Board:
     def log_stages(self, model: NetworkTrainer, phase: Phase, wins: dict, history: list[dict], encoder) -> None:
         """Log convergence, rates, winners and weights of each convolution that learned in the last epoch.
 
-        wins: {convolution's label: how often each feature won in this epoch, int64 (F,)}.
+        wins: {name of a layer: how often each feature won in this epoch, int64 (F,)}.
         """
         run = ""
         step = len(history)
@@ -100,23 +100,23 @@ class Board:
             run = "train"
             step = count_epochs(history)
         writer = self.get_writer(run, step)
-        for label, layer in model.named_layers(phase.stages):
-            tag = f"stages/{label}"
-            rule = phase.rules[label]
-            scalars = {f"{tag}/convergence": compute_convergence(layer.weight, rule, wins[label])}
+        for layer_name, layer in model.named_layers(phase.stages):
+            tag = f"stages/{layer_name}"
+            rule = phase.rules[layer_name]
+            scalars = {f"{tag}/convergence": compute_convergence(layer.weight, rule, wins[layer_name])}
             rates = layer.rates(rule).reshape(-1, 2).tolist()
             for row, (ltp, ltd) in zip(rule.rows, rates, strict=True):
                 name = f"{tag}/{row}".rstrip("/")
                 scalars[f"{name}/ltp_rate"] = ltp
                 scalars[f"{name}/ltd_rate"] = ltd
-            if wins[label].any():
-                scalars[f"{tag}/dead_features"] = int((wins[label] == 0).sum())
-                writer.add_histogram(f"{tag}/wins_per_feature", wins[label], step)
+            if wins[layer_name].any():
+                scalars[f"{tag}/dead_features"] = int((wins[layer_name] == 0).sum())
+                writer.add_histogram(f"{tag}/wins_per_feature", wins[layer_name], step)
             self.log_scalars(run, scalars, step)
             writer.add_histogram(f"{tag}/weights", layer.weight.flatten(), step)
-            if label == next(model.named_layers())[0]:
+            if layer_name == next(model.named_layers())[0]:
                 weight = layer.weight.numpy(force=True)
-                figure = draw_filters(weight, f"Filters of {label}", encoder.polarity, encoder.scales)
+                figure = draw_filters(weight, f"Filters of {layer_name}", encoder.polarity, encoder.scales)
                 self.log_pixels(run, f"{tag}/filters", np.asarray(figure), step)
 
     def log_pictures(self, name: str, folder: Path, step: int) -> None:

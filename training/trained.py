@@ -183,16 +183,16 @@ def load_script_weights(
     """
     layers = dict(model.named_layers())
     found = []
-    for conv, label in names.items():
+    for conv, layer_name in names.items():
         weight = state.get(f"{conv}.weight")
         if not isinstance(weight, torch.Tensor):
             raise InputError(f"the state dict has no {conv}.weight; there are {', '.join(state)}")
-        if label not in layers:
-            raise InputError(f"{model.name} has no convolution {label!r}; choose from {', '.join(layers)}")
-        shape = tuple(layers[label].weight.shape)
+        if layer_name not in layers:
+            raise InputError(f"{model.name} has no convolution {layer_name!r}; choose from {', '.join(layers)}")
+        shape = tuple(layers[layer_name].weight.shape)
         if tuple(weight.shape) != shape or not weight.isfinite().all():
-            raise InputError(f"{label} takes finite weights {shape}, not those of {conv}, {tuple(weight.shape)}")
-        found.append((layers[label], weight))
+            raise InputError(f"{layer_name} takes finite weights {shape}, not those of {conv}, {tuple(weight.shape)}")
+        found.append((layers[layer_name], weight))
     for layer, weight in found:
         layer.weight.copy_(weight)
     return model
@@ -222,10 +222,11 @@ def save_network(
     if "name" not in vars(type(network)):  # it is built by its name
         form = f'class {type(network).__name__}(…, name="mine")'
         raise InputError(f"a network that is saved needs a name of its own: {form}")
-    for label, layer in network.named_layers():
+    for layer_name, layer in network.named_layers():
         if layer.threshold != layer.stage.threshold:
-            change = f'overrides={{"{label}.threshold": {layer.threshold}}}'
-            raise InputError(f"{label} has another threshold than its declaration; build the network with {change}")
+            change = f'overrides={{"{layer_name}.threshold": {layer.threshold}}}'
+            reason = "has another threshold than its declaration"
+            raise InputError(f"{layer_name} {reason}; build the network with {change}")
     if names and len({*names}) != network.num_classes:
         raise InputError(f"class_names must be {network.num_classes} different names, not {len(names)}: {names}")
     if encoder.fitted and not encoder.state:

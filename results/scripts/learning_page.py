@@ -195,7 +195,7 @@ def main() -> None:
     from training.trained import load_network
 
     for path in sorted((TABLE.parent / "checkpoints").glob("*.safetensors")):
-        for label, layer in load_network(path).model.named_layers():
+        for layer_name, layer in load_network(path).model.named_layers():
             rule = layer.stage.rule
             if not isinstance(rule, STDP):
                 continue
@@ -203,7 +203,7 @@ def main() -> None:
             near = (layer.weight < low + NEAR) | (layer.weight > high - NEAR)
             strong = layer.weight > (low + high) / 2
             shares = [f"{100 * float(chosen.double().mean()):.2f} %" for chosen in (near, strong)]
-            print(f"{path.stem} {label}: {shares[0]} within {NEAR} of a bound, {shares[1]} in the upper half")
+            print(f"{path.stem} {layer_name}: {shares[0]} within {NEAR} of a bound, {shares[1]} in the upper half")
 
 
 if __name__ == "__main__":
