@@ -11,8 +11,9 @@ User-defined rules can be in any file (``--plugin``). A rule is a frozen datacla
 
 The methods of a plasticity are compiled into the kernels, which find them by its type, and the torch backend calls
 them on tensors. Therefore ``window`` and ``change`` are expressions without ``if``, ``min`` or ``max``. If they contain
-only + - * and comparisons, both backends compute the same bits. With powers or divisions, they are equal up to
-rounding. ``verdict`` gets NumPy arrays in both backends, and may be any code that numba compiles.
+only + - * and comparisons, both backends compute the same bits. With powers or divisions, they are equal up to the
+rounding of the type of the weights. ``verdict`` gets NumPy arrays in both backends, and may be any code that numba
+compiles.
 
 References: Mozafari et al., Pattern Recognition 94, 2019 (arXiv 1804.00227); Kheradpisheh et al., Neural Networks 99,
 2018.
@@ -85,7 +86,8 @@ class Rewarded(Additive):
         return 1
 
     # It reads no peaks but those of the strongest neuron of the true class and of the strongest other neuron, so that
-    # the others may be -1 (engine/event/screening.py).
+    # the others may be -1 (engine/event/screening.py). An attribute of the function, because a subclass with a verdict
+    # of its own must not inherit it.
     verdict.reads_strongest = True
 
 
@@ -225,8 +227,8 @@ class STDP(Rule):
         s(w) = (w - lower)(upper - w)  with the stabilizer, else 1
 
     The rates (ltp, ltd) are ``rates`` at first. For the image number ``double_every``, counted from 1, and for each
-    multiple of it, ltp doubles, up to ``highest``, and ltd becomes ``depression`` · ltp. If ``double_every`` is 0, the
-    rates are constant.
+    multiple of it, ltp doubles, up to ``highest``, and ltd becomes ``depression`` · ltp. A first ltp above ``highest``
+    does not double. If ``double_every`` is 0, the rates are constant.
 
     With ``positions`` below 1, neurons can win only at this fraction of the positions, drawn for each image. With a
     ``target`` above 0, the thresholds adapt (``engine/adaptation.py``). They shift by ``threshold_rate`` · θ at first;
@@ -257,7 +259,7 @@ class STDP(Rule):
         # the numbers of the images decide alone: the last rates and the epoch are not used
         doublings = numbers // self.double_every if self.double_every else np.zeros_like(numbers)
         ltp = self.rates[0] * 2.0 ** np.minimum(doublings, 64)
-        ltp = np.minimum(ltp, self.highest)
+        ltp = np.minimum(ltp, max(self.highest, self.rates[0]))
         doubled = np.stack([ltp, self.depression * ltp], 1)
         scheduled = np.where(doublings[:, None] > 0, doubled, self.first_rates())
         return scheduled[:, None]

@@ -104,23 +104,25 @@ def _update_winners(layer: LayerState, image: Tensor, winners: Tensor, rates: Te
     rows = (line[:, None] + kernel)[:, :, None]
     columns = (column[:, None] + kernel)[:, None, :]
     times = _pad(layer, image)[:, rows, columns].transpose(0, 1)  # (n, C, k, k), what each winner's kernel reads
-    _change_weights(layer.weight, feature, times, time[:, None, None, None], rates, rule)
+    t_out = time[:, None, None, None].to(layer.weight.dtype)
+    _change_weights(layer.weight, feature, times, t_out, rates, rule)
     plasticity = rule.plasticity()
     layer.weight.clamp_(plasticity.lower, plasticity.upper)  # of all features: first weights may lie outside
 
 
 def _change_weights(
-    weight: Tensor, features: Tensor | list, times: Tensor, time: Tensor | int, rates: Tensor, rule: Rule
+    weight: Tensor, features: Tensor | list, times: Tensor, t_out: Tensor | int, rates: Tensor, rule: Rule
 ) -> None:
     """Change the weights of winners.
 
-    features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. time: (n, 1, 1, 1), of the
-    spike of the winner, or one number. rates: (2,), (LTP, LTD).
+    features: list or int64 (n,). times: (n, C, k, k), of the input spikes of each winner. t_out: (n, 1, 1, 1), of the
+    spike of the winner, in the type of the weights, or one number. rates: (2,), (LTP, LTD).
     """
     plasticity = rule.plasticity()
     ltp, ltd = rates
     before = weight[features]
-    rate = plasticity.window(times.int(), time, ltp, ltd)  # of STDP: ltp if t_in <= t_out, else ltd
+    t_in = times.to(weight.dtype)  # so that powers in a rule are computed in this type
+    rate = plasticity.window(t_in, t_out, ltp, ltd)  # of STDP: ltp if t_in <= t_out, else ltd
     after = before + plasticity.change(before, rate)
     after = after.clamp_(plasticity.lower, plasticity.upper)
     is_denormal = after.abs() < torch.finfo(after.dtype).tiny  # additions of such numbers are slow

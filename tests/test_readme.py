@@ -322,6 +322,7 @@ def test_its_rule_strengthens_recent_inputs_only():
     times = np.array([2, 3, 4, 5, 15])  # of the inputs; the winner's is 4
     np.testing.assert_array_equal(rule.plasticity().window(times, 4, 1.0, -0.75), [-0.75, 1, 1, -0.75, -0.75])
     np.testing.assert_allclose(rule.plasticity().change(0.25, 0.004), 0.00075)
+    assert RULES["recent"](winners=1, radius=0, stabilize=False).plasticity().change(0.25, 0.004) == 0.004
 
 
 @pytest.mark.slow

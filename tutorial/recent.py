@@ -8,7 +8,7 @@ The tutorial compares it with STDP.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from engine.rules import STDP
+from engine.rules import STDP, Additive
 
 
 class Recent(NamedTuple):
@@ -29,6 +29,12 @@ class Recent(NamedTuple):
         return rate * (w - self.lower) * (self.upper - w)
 
 
+class RecentAdditive(Recent):
+    """The same without the stabilizer: Δw = rate."""
+
+    change = Additive.change
+
+
 @dataclass(frozen=True)
 class RecentSTDP(STDP):
     """The rule: the fields of STDP (winners, radius, rates, …), and one more."""
@@ -40,4 +46,5 @@ class RecentSTDP(STDP):
 
     def plasticity(self, number=float):
         lower, upper = self.bounds
-        return Recent(number(lower), number(upper), number(self.steps))
+        kind = Recent if self.stabilize else RecentAdditive
+        return kind(number(lower), number(upper), number(self.steps))

@@ -43,7 +43,7 @@ class Screen(NamedTuple):
 def can_screen(geometry, transposed, verdict) -> bool:
     """Return whether codes help: the verdict reads only the strongest neurons, and their sums fit in 32 bits."""
     is_small = abs(transposed).max() <= MAX_VALUE and transposed[0].size * LEVELS < 2**31
-    return is_small and hasattr(verdict, "reads_strongest") and not is_dense(geometry)
+    return is_small and getattr(verdict, "reads_strongest", False) and not is_dense(geometry)
 
 
 def make_screen(images, geometry, transposed) -> Screen:
