@@ -37,7 +37,8 @@ def learn_features(
     targets: Targets = NO_TARGETS,
 ) -> Tensor:
     """Let a firing layer learn, as ``event.learn_features`` does; return the winners int32 (N, K, 4)."""
-    result = torch.full((len(latency), rule.winners, 4), -1, dtype=torch.int32)
+    shape = len(latency), rule.winners, 4
+    result = torch.full(shape, -1, dtype=torch.int32)
     rates = torch.tensor(rates).to(layer.weight)
     with naming(rule):
         for n, image in enumerate(latency):
@@ -48,7 +49,8 @@ def learn_features(
                 _adapt_thresholds(layer, image, first, winners, rule, draws, n)
             row = 0  # (LTP, LTD), the only row without labels
             if len(winners) and len(targets.labels):  # the first winner decides
-                row = 0 if targets.classes[winners[0, 0]] == targets.labels[n] else 1
+                decided = targets.classes[winners[0, 0]]
+                row = 0 if decided == targets.labels[n] else 1
             _update_winners(layer, image, winners, rates[n, row], rule)
             result[n, : len(winners)] = winners
     return result
@@ -64,18 +66,21 @@ def _compete(
     # 1. Neurons fire when their potentials exceed the threshold.
     potentials = _compute_potentials(layer, image[None])[0]
     if left_out is not None:
-        potentials.masked_fill_(torch.from_numpy(left_out).to(potentials.device)[:, None, None], -torch.inf)
+        silent = torch.from_numpy(left_out).to(potentials.device)
+        potentials[:, silent] = -torch.inf
     limit = allow_rounding(layer.threshold, layer.weight.dtype)
     spikes, thresholded = sf.fire(potentials, limit, return_thresholded_potentials=True)
     first = sf.wave_to_latency(spikes)
     # 2. Point-wise inhibition leaves one candidate at each position, the earliest or, of several, the strongest.
     candidates = sf.pointwise_inhibition(merge_ties(thresholded))
     if closed is not None:
-        candidates = candidates * ~torch.from_numpy(closed).to(candidates.device)
+        is_closed = torch.from_numpy(closed).to(candidates.device)
+        candidates = candidates * ~is_closed
     # 3. The earliest candidates win, of several the strongest. Each inhibits its feature, and all within the radius.
-    winners = sf.get_k_winners(candidates, rule.winners, rule.radius, candidates.sign())
+    winners = sf.get_k_winners(candidates, rule.winners, rule.radius)
     places = torch.tensor(winners, dtype=torch.long).reshape(-1, 3)
-    times = first[places.to(first.device).unbind(1)].cpu()
+    feature, line, column = places.to(first.device).unbind(1)
+    times = first[feature, line, column].cpu()
     return torch.column_stack([places, times]).int(), first
 
 
@@ -85,7 +90,8 @@ def _compute_potentials(layer: LayerState, latency: Tensor) -> Tensor:
     So all are compared with one threshold. A potential that can fall is replaced by its highest value so far, which
     crosses the threshold at the same step, and with the same value, but never falls.
     """
-    wave = sf.latency_to_wave(_pad(layer, latency), layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
+    padded = _pad(layer, latency)
+    wave = sf.latency_to_wave(padded, layer.time_steps, layer.weight.dtype)  # (N, T, C, H, W)
     potentials = sf.conv2d(wave.flatten(0, 1), layer.weight)
     raised = allow_rounding(layer.raised, potentials.dtype)  # 0 unless a rule adapts thresholds
     potentials -= raised.to(potentials.dtype)[:, None, None]
@@ -99,13 +105,15 @@ def _update_winners(layer: LayerState, image: Tensor, winners: Tensor, rates: Te
     """Change the weights of the winners (n, 4) of one image (C, H, W), and clamp all weights."""
     if len(winners) == 0:
         return
-    feature, line, column, time = winners.to(image.device, torch.long).unbind(1)
+    winners = winners.to(image.device, torch.long)
+    feature, line, column, time = winners.unbind(1)
     kernel = torch.arange(layer.stage.kernel, device=image.device)
     rows = (line[:, None] + kernel)[:, :, None]
     columns = (column[:, None] + kernel)[:, None, :]
-    times = _pad(layer, image)[:, rows, columns].transpose(0, 1)  # (n, C, k, k), what each winner's kernel reads
-    t_out = time[:, None, None, None].to(layer.weight.dtype)
-    _change_weights(layer.weight, feature, times, t_out, rates, rule)
+    padded = _pad(layer, image)
+    times = padded[:, rows, columns].transpose(0, 1)  # (n, C, k, k), what each winner's kernel reads
+    t_out = time.to(layer.weight.dtype)
+    _change_weights(layer.weight, feature, times, t_out[:, None, None, None], rates, rule)
     plasticity = rule.plasticity()
     layer.weight.clamp_(plasticity.lower, plasticity.upper)  # of all features: first weights may lie outside
 
@@ -154,15 +162,17 @@ def _adapt_thresholds(
 ) -> None:
     """Change the thresholds after the n-th image (C, H, W), with its first spikes (F, Ho, Wo) and winners (K, 4)."""
     pixels = image.numpy(force=True)
-    size = layer.time_steps, layer.stage.kernel, layer.stage.padding, *first.shape[1:]
-    line, column = choose_position(pixels, draws.patches[n], *size)
+    stage = layer.stage
+    size = first.shape[1:]
+    line, column = choose_position(pixels, draws.patches[n], layer.time_steps, stage.kernel, stage.padding, *size)
     time = -1.0
     if line >= 0:
         earliest = int(first[:, line, column].min())
         time = min(earliest, layer.time_steps) / layer.time_steps
     raised = layer.raised.numpy(force=True)
     shift = draws.shifts[n] * layer.threshold
-    adapt_thresholds(raised, winners[:, 0].numpy(), time, shift, draws.target, rule.winners)
+    features = winners[:, 0].numpy()
+    adapt_thresholds(raised, features, time, shift, draws.target, rule.winners)
     layer.raised.copy_(torch.from_numpy(raised))
 
 
@@ -180,7 +190,9 @@ def learn_decisions(
 ) -> Result:
     """Learn by the rule of a decision stage, as ``event.learn_decisions`` does."""
     rule = layer.stage.rule
-    targets = Targets(labels.numpy(), classes, NO_TARGETS.left_out if left_out is None else left_out)
+    if left_out is None:
+        left_out = NO_TARGETS.left_out
+    targets = Targets(labels.numpy(), classes, left_out)
     if layer.stage.fires:
         winners = learn_features(layer, latency, rule, rates, NO_DRAWS, targets)
         return Result.of_first_spikes(winners, layer.weight.dtype)
@@ -200,23 +212,29 @@ def _decide(layer: LayerState, image: Tensor, n: int, targets: Targets, rates: T
     rule = layer.stage.rule
     potentials = sum_weights(layer, image[None])[0]
     highest = potentials.amax((1, 2)).numpy(force=True)
-    candidates = np.where(targets.left_out[n], -1, highest) if len(targets.left_out) else highest
+    candidates = highest
+    if len(targets.left_out):
+        candidates = np.where(targets.left_out[n], -1, highest)
     best = int(strongest(candidates if rule.drops else highest))
     if best < 0:
         return
-    result.decisions[n] = torch.tensor([best, *_find_position(potentials[best])])
+    position = _find_position(potentials[best])
+    result.decisions[n] = torch.tensor([best, *position])
     result.highest[n] = float(highest[best])
     if rates is None:
         return
     learners = np.full((len(candidates), 2), -1)
     plasticity = rule.plasticity()
-    count = int(plasticity.verdict(candidates, int(targets.labels[n]), targets.classes, learners))
+    label = int(targets.labels[n])
+    count = int(plasticity.verdict(candidates, label, targets.classes, learners))
     check_learners(learners, count, len(rates))
     kernel = layer.stage.kernel
+    padded = _pad(layer, image)
+    last = layer.time_steps - 1
     for feature, row in learners[:count]:
         line, column = _find_position(potentials[feature])
-        times = _pad(layer, image)[:, line : line + kernel, column : column + kernel]
-        _change_weights(layer.weight, [feature], times[None], layer.time_steps - 1, rates[row], rule)
+        times = padded[:, line : line + kernel, column : column + kernel]
+        _change_weights(layer.weight, [feature], times[None], last, rates[row], rule)
     if count:
         layer.weight.clamp_(plasticity.lower, plasticity.upper)
 
@@ -231,7 +249,8 @@ def _find_position(potential: Tensor) -> tuple[int, int]:
     """Return the first position (line, column) with the highest potential (Ho, Wo), up to ``tolerance``."""
     highest = potential.max()
     lowest = highest - highest.abs() * tolerance(potential.dtype.itemsize)
-    first = int((potential >= lowest).flatten().int().argmax())
+    is_highest = (potential >= lowest).flatten()
+    first = int(is_highest.int().argmax())
     return divmod(first, potential.shape[1])
 
 
@@ -246,8 +265,10 @@ def learn_together(
 ) -> Result:
     """Let a firing layer and the decision layer above it learn, as ``event.learn_together`` does."""
     rule = lower.stage.rule
-    lower_rates = torch.from_numpy(rates[0]).to(lower.weight)
-    upper_rates = None if rates[1] is None else torch.from_numpy(rates[1]).to(upper.weight)
+    lower_rates, upper_rates = rates
+    lower_rates = torch.from_numpy(lower_rates).to(lower.weight)
+    if upper_rates is not None:
+        upper_rates = torch.from_numpy(upper_rates).to(upper.weight)
     result = Result.silent(len(latency), upper.weight.dtype, rule.winners)
     targets = Targets(labels.numpy(), classes, NO_TARGETS.left_out)
     with naming(rule, upper.stage.rule):
@@ -255,7 +276,8 @@ def learn_together(
             winners, first = _compete(lower, image, rule)
             result.winners[n, : len(winners)] = winners
             rates_of_image = None if upper_rates is None else upper_rates[n]
-            _decide(upper, pool_latency(first, pool), n, targets, rates_of_image, result)
+            pooled = pool_latency(first, pool)
+            _decide(upper, pooled, n, targets, rates_of_image, result)
             feature = int(result.decisions[n, 0])
             if feature >= 0:
                 row = 0 if classes[feature] == labels[n] else 1
@@ -271,8 +293,12 @@ def fire(layer: LayerState, latency: Tensor, threshold: float, pool: int) -> Ten
     """Compute the first spikes of latency uint8 (N, C, H, W), as ``event.fire`` does."""
     parts = _split_images(layer, latency, layer.time_steps)
     limit = allow_rounding(threshold, layer.weight.dtype)
-    waves = (_compute_potentials(layer, part) > limit for part in parts)
-    return torch.cat([pool_latency(sf.wave_to_latency(wave), pool) for wave in waves])
+    pooled = []
+    for part in parts:
+        wave = _compute_potentials(layer, part) > limit
+        first = sf.wave_to_latency(wave)
+        pooled.append(pool_latency(first, pool))
+    return torch.cat(pooled)
 
 
 def _split_images(layer: LayerState, latency: Tensor, time_steps: int) -> tuple[Tensor, ...]:
@@ -300,12 +326,14 @@ def pool_latency(latency: Tensor, size: int, padding: int = 0) -> Tensor:
     padding: silent neurons on each side, at most half of ``size``, so that each window contains a neuron.
     """
     if padding:
-        latency = F.pad(latency, [padding] * 4, value=torch.iinfo(torch.uint8).max)  # later than any spike and silence
+        latest = torch.iinfo(torch.uint8).max  # later than any spike and silence
+        latency = F.pad(latency, [padding] * 4, value=latest)
     height = latency.shape[-2] // size * size
     width = latency.shape[-1] // size * size
-    parts = [latency[..., i:height:size, :width] for i in range(size)]
-    lines = reduce(torch.minimum, parts)
-    return reduce(torch.minimum, [lines[..., i::size] for i in range(size)])
+    rows = [latency[..., i:height:size, :width] for i in range(size)]
+    earliest = reduce(torch.minimum, rows)
+    columns = [earliest[..., i::size] for i in range(size)]
+    return reduce(torch.minimum, columns)
 
 
 def inhibit(latency: Tensor, rank: int, time_steps: int) -> Tensor:
@@ -318,4 +346,5 @@ def inhibit(latency: Tensor, rank: int, time_steps: int) -> Tensor:
 def peaks(layer: LayerState, latency: Tensor) -> Tensor:
     """Compute the highest potential of each feature at the last time step: uint8 (N, C, H, W) -> (N, F)."""
     parts = _split_images(layer, latency, 1)
-    return torch.cat([sum_weights(layer, part).amax((2, 3)) for part in parts])
+    highest = [sum_weights(layer, part).amax((2, 3)) for part in parts]
+    return torch.cat(highest)
