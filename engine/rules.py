@@ -92,7 +92,7 @@ class Rewarded(Additive):
 
 
 class RewardedStabilized(Rewarded):
-    """``Rewarded`` with the stabilizer."""
+    """``Rewarded`` with the stabilizer. It is a type, because kernels are compiled for the type of a plasticity."""
 
     change = Stabilized.change
 

@@ -39,7 +39,9 @@ class Geometry(NamedTuple):
 class Weights(NamedTuple):
     """The weights in two layouts, which learning keeps equal: transposed (F, k · k, C), and rows or banks.
 
-    ``inside``, bool (1,): whether all weights lie within the bounds of the rule.
+    ``inside``, bool (1,): whether all weights lie within the bounds of the rule. First weights need not. They are
+    clipped with the first update, as by SpykeTorch: if they were clipped before, other neurons would win the first
+    images.
     """
 
     transposed: np.ndarray

@@ -2,7 +2,8 @@
 
 The weights of feature f are w ≈ lowest(f) + spacing(f) · code, with codes from 0 to ``LEVELS``. The sum of the codes of
 m spikes gives a potential up to m · slack(f). Only the *candidates*, whose upper bound reaches the highest lower bound,
-are summed exactly, in the same order as in ``peaks.py``. The slack contains, for each spike,
+are summed exactly, in the same order as in ``peaks.py``. Without codes, a learning step takes about twice as long. The
+slack contains, for each spike,
 
     spacing(f) / 2                                    for the rounding of the weights to codes
     drift(f)                                          for how much the weights have changed since they were encoded

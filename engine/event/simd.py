@@ -108,7 +108,7 @@ def add_rows(typingctx, p, at, w, rows, span, shift, n, scale):
 def any_above(typingctx, p, at, n, level):
     """Return whether any of ``p[at : at+n]`` is above ``level``.
 
-    With a plain loop, the learning step of a small layer (30 features of 5×5) takes 9 % longer.
+    With the fastest of three plain loops, learning steps take 25 to 35 % longer, also of decision layers.
     """
     signature = types.boolean(p, types.intp, types.intp, p.dtype)
 

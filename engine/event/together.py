@@ -1,4 +1,7 @@
-"""A firing layer and the decision layer above it learn together from each decision."""
+"""A firing layer and the decision layer above it learn together from each decision.
+
+This is one kernel, because calls from Python would lay out all weights again for each image.
+"""
 
 from typing import NamedTuple
 
