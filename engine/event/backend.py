@@ -264,8 +264,9 @@ def _prepare_deciding(layer, latency, classes):
     transposed = transpose(array)
     is_screened = len(latency) > 1 and can_screen(geometry, transposed, plasticity.verdict)
     images = min(len(latency), deciding.chunk_size(geometry, is_screened))
-    screen = make_screen(images, geometry, transposed if is_screened else transposed[:0])
-    rows = make_banks(transposed[: len(transposed) - len(screen.spacing)])
+    none = transposed[:0]
+    screen = make_screen(images, geometry, transposed if is_screened else none)
+    rows = make_banks(none if is_screened else transposed)  # codes take their place
     weights = Weights(transposed, rows, _are_inside(array, plasticity))
     inputs = make_inputs(images, geometry)
     found = make_peaks(images, geometry.stride, array.dtype)
