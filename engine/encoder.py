@@ -50,7 +50,9 @@ class Encoder(Declared):
     family: ClassVar[Mapping[str, type["Encoder"]]] = ENCODERS
     fitted: ClassVar[tuple[str, ...]] = ()
     state: ClassVar[Mapping[str, torch.Tensor]] = MappingProxyType({})
-    time_steps = 15  # without a type: these attributes may be fields of a subclass, in the order of the subclass
+    # Without types: with ClassVar, a dataclass would put the fields that replace them in an encoder, also of a user's
+    # own, before all other fields, and so change the order of its arguments.
+    time_steps = 15
     scales = ()
     channel_names = ()
     colours = 1

@@ -143,7 +143,8 @@ class Rule(Declared):
     """The base class of all rules; a user's own rule derives from it or from another rule.
 
     The fields of a rule are checked when it is declared (``engine/declaration.py``), and its bounds, if it has any. The
-    state of a stage contains the current rates of its rule: rows of (LTP, LTD). Unsupervised rules have one row.
+    state of a stage contains the current rates of its rule: rows of (LTP, LTD). Unsupervised rules have one row. If a
+    rule has a field ``warm_up``, a stage first learns by the rule in it.
     """
 
     name: ClassVar[str]  # in flags and files
@@ -156,8 +157,6 @@ class Rule(Declared):
     rewards_firing: ClassVar[bool] = False  # whether a stage with a threshold may learn by it
     drops: ClassVar[bool] = False  # whether neurons that are left out do not decide, either
     only_firing: ClassVar[Collection[str]] = ()  # fields that have no effect without a threshold
-    # Not annotated: a dataclass would put the fields that replace it in a subclass before all other fields.
-    warm_up = None  # the rule by which a stage learns first
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)

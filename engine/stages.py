@@ -58,19 +58,11 @@ class Stage(Declared):
     rules: ClassVar[Sequence[Rule]] = ()  # the rules that it learns by
     fires: ClassVar[bool] = True  # whether its neurons spike at any time: all stages but those without a threshold
     sees_whole_maps: ClassVar[bool] = False  # whether its neurons depend on the size of the image
-    levels: ClassVar[tuple[int, ...]] = ()  # see ``SpikingDense``
+    levels: ClassVar[Sequence[int]] = ()  # time steps, see ``SpikingDense``
     inhibits: ClassVar[bool] = False  # whether only a part of the spikes that it reads passes
     votes: ClassVar[bool] = False  # whether its branches decide by majority
     is_plain_pool: ClassVar[bool] = False  # whether the convolution below can pool together with its own spikes
-    # Not annotated: a dataclass would put the fields that replace them in a subclass before all other fields.
-    size = 1  # see ``Pool``
-    rank = 1  # see ``Pool``
-    branches = ()  # see ``Branches``
-
-    @property
-    def reads_times(self) -> bool:
-        """Whether which neurons of its map spike depends on when those below have spiked."""
-        return bool(self.levels)
+    reads_times: ClassVar[bool] = False  # whether which of its neurons spike depends on when those below have spiked
 
     def __post_init__(self):
         if isinstance(self.inputs, Iterable):
@@ -129,7 +121,8 @@ class SpikingConv(Stage):
         """The rules in the order of the training: a warm-up, then the rule itself."""
         if self.rule is None:
             return []
-        return [rule for rule in (self.rule.warm_up, self.rule) if rule is not None]
+        warm_up = getattr(self.rule, "warm_up", None)
+        return [rule for rule in (warm_up, self.rule) if rule is not None]
 
     @property
     def fires(self) -> bool:
@@ -207,6 +200,10 @@ class Gather(Stage):
     """
 
     levels: tuple[int, ...] = field(default=(), kw_only=True)
+
+    @property
+    def reads_times(self) -> bool:
+        return bool(self.levels)
 
     def shape(self, maps: Sequence[Shape]) -> Shape:
         return (1 + len(self.levels)) * sum(math.prod(shape) for shape in maps), 1, 1

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.graph import StageGraph
-from engine.stages import INPUT
+from engine.stages import INPUT, Branches
 from errors import InputError
 from utils import write_atomically
 
@@ -52,15 +52,11 @@ def write_nir(path: Path, model: StageGraph, class_names: tuple[str, ...]) -> No
             graph.refuse(name, "decision by the first spike")
         if stage.votes:
             graph.refuse(name, "votes of several branches")
-        if stage.levels:
-            graph.refuse(name, "levels of spike times")
         if stage.inhibits:
             graph.refuse(name, "inhibition between features")
-        if stage.rank > 1:
-            graph.refuse(name, "ranks of spikes")
         if stage.sees_whole_maps:
-            ends = graph.add_dense(name)
-        elif stage.branches:
+            ends = graph.add_dense(name, stage)
+        elif isinstance(stage, Branches):
             ends = graph.add_branches(name, stage)
         elif stage.convs:
             ends = [graph.add_conv(name, model.stages[name], name)]
@@ -133,6 +129,8 @@ class _Graph:
         return self.add_neurons(layer_name, conv.shape([shape]), layer.thresholds.numpy(force=True), [weights])
 
     def add_pool(self, name, stage):
+        if stage.rank > 1:
+            self.refuse(name, "ranks of spikes")
         size = np.array([stage.size] * 2)
         padding = np.array([stage.padding] * 2)
         mean = self.add(name, self.nir.AvgPool2d(size, size, padding), self.ends[self.below(name)])
@@ -156,8 +154,10 @@ class _Graph:
             placed.append(self.add_weights(f"{layer_name}_placed", place, sides, padding, [neurons]))
         return placed
 
-    def add_dense(self, name):
+    def add_dense(self, name, stage):
         """Add a Flatten and a Linear for each map that a stage reads. Returns the Linear nodes."""
+        if stage.levels:
+            self.refuse(name, "levels of spike times")
         below = self.model.inputs_of(name)
         last = np.cumsum([np.prod(self.shapes[other]) for other in below])
         weights = np.split(self.model.stages[name].weight.numpy(force=True)[:, :, 0, 0], last[:-1], 1)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from encoders import name_unit
 from engine.encoder import Encoder
-from engine.stages import INPUT, Region
+from engine.stages import INPUT, Branches, Region
 from errors import InputError
 from imagesets.data_set import CHARACTERS
 from network_trainer import NetworkTrainer
@@ -105,7 +105,7 @@ def write_drawing_page(path: Path, network: Any, **more: object) -> None:
     if type(encoder) is not S1C1 or encoder.colours > 1:
         raise InputError(f"the page of --draw encodes grey images by S1C1; it cannot compute {encoder}")
     for name, stage in model.declaration.items():
-        if stage.branches:
+        if isinstance(stage, Branches):
             raise InputError(f"the page of --draw cannot compute branches, which {name} of {model.name} has")
     more |= {"data": collect_data(network), "network": network, "encode": encode, "characters": CHARACTERS}
     write_text(path, load_template("draw.html").render(more))

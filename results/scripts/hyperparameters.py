@@ -39,7 +39,7 @@ def describe(declaration: Declared) -> str:
 def describe_stage(stage: Stage) -> str:
     """Return the settings of a stage, such as "30×5×5 p2 θ15 K5 r3"."""
     parts = []
-    for part in stage.branches or (stage,):
+    for part in stage.convs or (stage,):
         size = f"{part.out_channels}" if isinstance(part, SpikingConv) else ""
         if size and not isinstance(part, SpikingDense):
             size += f"×{part.kernel}×{part.kernel}"
