@@ -7,11 +7,13 @@ To read how a layer learns from an image, begin at ``learn_features`` in ``engin
 import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
+import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +27,7 @@ from engine.declaration import Declared
 from engine.encoder import Encoder
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_effects, check_stages
 from engine.layers import Layer
+from engine.packed import open_storage
 from engine.phases import Learned, Phase, find_stages
 from engine.readout import Readout
 from engine.registry import register
@@ -97,18 +100,6 @@ class LatencyDataset:
     def close_copies(self) -> None:
         while self.copies:
             self.copies.pop().close()
-
-
-class Copies(Protocol):
-    """Moved copies of the training images, such as ``imagesets.augmentation.MovedCopies``."""
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[Sequence[torch.Tensor]]:
-        """Yield the latencies of each copy, which are read by slices: uint8 (n, C, H, W)."""
-
-    def file(self, number: int) -> BinaryIO | None:
-        """Open a file for what is computed from a copy, 1 is the first; None: it is kept in memory."""
 
 
 @dataclass
@@ -445,7 +436,8 @@ class NetworkTrainer(StageGraph):
         patience: int = 0,
         converge: float = 0.0,
         progress: Progress | None = None,
-        copies: Copies | None = None,
+        copies: Sequence[Any] = (),
+        folder: Path | None = None,
     ) -> Generator[Step, None, None]:
         """Train phase by phase, and yield a step after each piece of work.
 
@@ -464,8 +456,9 @@ class NetworkTrainer(StageGraph):
             converge: after its epochs, a phase without labels continues until its convergence is below this number, see
                 ``Phase.count_epochs``. 0: it ends after its epochs.
             progress: where the training continues; it is updated in place. None: at the beginning.
-            copies: moved copies of the training images that have labels. Each batch of the decision stage reads the
-                original images or one of the copies.
+            copies: moved copies of the training images that have labels, latencies uint8 (N, C, H, W) that are read by
+                slices. Each batch of the decision stage reads the original images or one of the copies.
+            folder: where what is computed from copies is kept if it needs much memory; None: that of the system.
         """
         progress = progress or Progress()
         self.check_epochs(epochs)
@@ -486,7 +479,7 @@ class NetworkTrainer(StageGraph):
                     continue
                 if phase is not prepared:
                     yield PhaseStep(phase)
-                    yield from self._prepare(phase, train, validation, copies)
+                    yield from self._prepare(phase, train, validation, copies, folder)
                     prepared = phase
 
                 title = f"{phase.name} {phase.main_rule.title} {progress.epoch + 1}/{count}"
@@ -544,7 +537,7 @@ class NetworkTrainer(StageGraph):
                 used = used[data.labelled]
             check_labels(used, len(used), self.num_classes)
 
-    def _prepare(self, phase, train, validation, copies) -> Generator[Step, None, None]:
+    def _prepare(self, phase, train, validation, copies, folder) -> Generator[Step, None, None]:
         """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""
         inputs = [self.input_name(each.stages[0]) for each in self.phases]  # one for each phase
         first = list(self.phases).index(phase)
@@ -552,9 +545,12 @@ class NetworkTrainer(StageGraph):
         targets = set(inputs[first:])
         train.close_copies()  # of a phase before
         if copies and phase.needs_labels:
+            neurons = math.prod(self.shapes(*copies[0][:1].shape[2:])[target])
+            size = len(copies) * len(copies[0]) * math.ceil(neurons / 8)
             for number, moved in enumerate(copies, start=1):
                 computed = {}
-                chunks = self.propagate({INPUT: moved}, [target], computed, bits=True, file=copies.file(number))
+                file = open_storage(size, folder)
+                chunks = self.propagate({INPUT: moved}, [target], computed, bits=True, file=file)
                 for done in chunks:
                     yield ChunkStep(phase, f"copy {number} of {len(copies)}", done, len(moved))
                 train.copies.append(computed[target])

@@ -76,7 +76,7 @@ def learn(run: Run) -> None:
     """Train the network of a run step by step. The run logs, draws and saves after each step."""
     settings = run.plan.settings
     options = {name: getattr(settings, name) for name in ("batch_size", "seed", "patience", "converge")}
-    options |= {"progress": run.progress, "copies": run.make_copies()}
+    options |= {"progress": run.progress, "copies": run.make_copies(), "folder": run.folder}
     with run.open() as (images, validation):
         for step in run.plan.model.steps(images, validation, settings.epochs, **options):
             if step.phase not in run.phases:  # it comes after --until

@@ -2,7 +2,9 @@
 
 import errno
 import math
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -13,6 +15,8 @@ from engine.checks import check_latencies, check_time_steps, check_times
 from engine.compiled import compiled
 from engine.threads import run_parts
 from errors import InputError
+
+MAX_IN_MEMORY = 256 * 2**20  # bytes of bits that are read together; more bits are stored in files
 
 
 class PackedSpikes:
@@ -116,6 +120,11 @@ class PackedLatencies(PackedSpikes):
         super()._read(indices, flat)
         times = np.frombuffer(self._times, np.uint8)
         run_parts(_fill_times, len(indices), times, self._first, indices, flat)
+
+
+def open_storage(size: int, folder: Path | None) -> BinaryIO | None:
+    """Open a temporary file in a folder (None: that of the system) for bits; None if ``size`` bytes fit in memory."""
+    return tempfile.TemporaryFile(dir=folder, buffering=0) if size > MAX_IN_MEMORY else None
 
 
 @compiled

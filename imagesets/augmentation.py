@@ -4,11 +4,8 @@ The result for an image depends on the seed and on the image's position in the d
 number of threads or on how many images are passed at a time: ``first`` is the position of the first of them.
 """
 
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -19,59 +16,41 @@ from errors import InputError
 
 WHITE = 255
 NOISES = {"gaussian": "σ as a fraction of white", "salt-pepper": "the fraction of the pixels"}
-MAX_IN_MEMORY = 256 * 2**20  # bytes of the spikes of all copies; larger ones are stored in files
-
-
-@dataclass(frozen=True)
-class MovedCopies:
-    """The copies of an augmentation as latencies, which are computed slice by slice when they are read.
-
-    The iterator yields the copies in order: sequences of latencies uint8 (C, H, W) that are read by slices.
-
-    Args:
-        images: the training images, uint8 (N, H, W) or (N, H, W, 3).
-        augmentation, seed: see ``move_images``.
-        encode: computes latencies uint8 (n, C, H, W) from images.
-        neurons: number of inputs of the decision stage. Each is stored as a bit.
-        folder: where the bits are stored if they need too much memory.
-    """
-
-    images: np.ndarray
-    augmentation: Augmentation
-    seed: int
-    encode: Callable[[np.ndarray], torch.Tensor]
-    neurons: int
-    folder: Path | None
-
-    def __len__(self) -> int:
-        return self.augmentation.copies
-
-    def move(self, part: slice, number: int) -> np.ndarray:
-        """Return a slice of the images of copy ``number``, from 1 on. Copy 0 contains the images themselves."""
-        first, _, _ = part.indices(len(self.images))
-        return move_images(self.images[part], self.augmentation, number, self.seed, first)
-
-    def _size(self) -> int:
-        return len(self) * len(self.images) * -(-self.neurons // 8)
-
-    def __iter__(self) -> Iterator["MovedCopy"]:
-        return (MovedCopy(self, number) for number in range(1, len(self) + 1))
-
-    def file(self, number: int) -> BinaryIO | None:
-        """Open a temporary file for the spikes of one copy; None if they fit in memory."""
-        return tempfile.TemporaryFile(dir=self.folder, buffering=0) if self._size() > MAX_IN_MEMORY else None
 
 
 @dataclass(frozen=True)
 class MovedCopy:
-    copies: MovedCopies
+    """Moved images as latencies uint8 (N, C, H, W), which are computed when a slice of them is read.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, 3).
+        augmentation, number, seed: see ``move_images``.
+        encode: computes latencies uint8 (n, C, H, W) from images.
+    """
+
+    images: np.ndarray
+    augmentation: Augmentation
     number: int
+    seed: int
+    encode: Callable[[np.ndarray], torch.Tensor]
 
     def __len__(self) -> int:
-        return len(self.copies.images)
+        return len(self.images)
 
     def __getitem__(self, part: slice) -> torch.Tensor:
-        return self.copies.encode(self.copies.move(part, self.number))
+        return self.encode(self.move(part))
+
+    def move(self, part: slice) -> np.ndarray:
+        """Return a slice of the moved images."""
+        first, _, _ = part.indices(len(self.images))
+        return move_images(self.images[part], self.augmentation, self.number, self.seed, first)
+
+
+def make_copies(
+    images: np.ndarray, augmentation: Augmentation, seed: int, encode: Callable[[np.ndarray], torch.Tensor]
+) -> list[MovedCopy]:
+    """Return the moved copies of an augmentation. The arguments are those of ``MovedCopy``."""
+    return [MovedCopy(images, augmentation, number, seed, encode) for number in range(1, augmentation.copies + 1)]
 
 
 def move_images(images: np.ndarray, augmentation: Augmentation, copy: int, seed: int, first: int = 0) -> np.ndarray:

@@ -19,7 +19,7 @@ from engine.encoder import Encoder
 from engine.registry import register
 from engine.stages import INPUT
 from errors import InputError, describe_error
-from imagesets.augmentation import MovedCopies
+from imagesets.augmentation import MovedCopy
 from network_trainer import NetworkTrainer
 from report import figures, sheets
 from report.activation_maps import find_neurons
@@ -51,7 +51,7 @@ class Report:
         shown: indices in ``images`` of the images whose activation maps are saved.
         maps: the folder of the activation maps, in the folder of the run.
         history: rows of the run log.
-        copies: the moved copies of the training images, from which the network learned; None without them.
+        copies: the moved copies of the training images, from which the network learned.
     """
 
     model: NetworkTrainer
@@ -67,7 +67,7 @@ class Report:
     shown: Sequence[int] = ()
     maps: str = "maps"
     history: Sequence[dict] = ()
-    copies: MovedCopies | None = None
+    copies: Sequence[MovedCopy] = ()
 
     @property
     def evaluation(self) -> Evaluation | None:
@@ -166,12 +166,12 @@ def features(report, caption):
 def moved_images(report, caption):
     copies = report.copies
     if copies:
-        count = len(copies.images)
+        images = copies[0].images
         rows = []
-        for place in range(0, count, math.ceil(count / MOVED_IMAGES)):
+        for place in range(0, len(images), math.ceil(len(images) / MOVED_IMAGES)):
             part = slice(place, place + 1)  # a movement is drawn from the position of the image
-            rows.append([copies.move(part, number)[0] for number in range(min(MOVED_COPIES, len(copies)) + 1)])
-        yield "", sheets.draw_copies(np.array(rows), f"{caption}\n{report.title}, {copies.augmentation}")
+            rows.append([images[place], *(copy.move(part)[0] for copy in copies[:MOVED_COPIES])])
+        yield "", sheets.draw_copies(np.array(rows), f"{caption}\n{report.title}, {copies[0].augmentation}")
 
 
 def count_spike_times(model: NetworkTrainer, latencies: torch.Tensor) -> dict[str, np.ndarray]:

@@ -69,11 +69,6 @@ class OnlyLabelled(Scripted):
         return {"s2": SpikingConv(num_classes, 1, rule=RSTDP())}
 
 
-class Copies(list):
-    def file(self, number):
-        """In memory."""
-
-
 def options(validation=False, **more):
     held_out = LatencyDataset(LATENCIES, LABELS) if validation else None
     return {"train": LatencyDataset(LATENCIES, LABELS), "validation": held_out, "batch_size": 4, **more}
@@ -130,7 +125,7 @@ def test_each_batch_has_its_epoch_and_its_own_random_numbers():
 def test_each_batch_reads_the_images_or_one_of_their_copies():
     """Copy n is silent at column n of the first row, where the images are not."""
 
-    copies = Copies(LATENCIES.clone() for _ in range(2))
+    copies = [LATENCIES.clone() for _ in range(2)]
     for number, copy in enumerate(copies, start=1):
         copy[:, :, 0, number] = 15
     model = OnlyLabelled()
@@ -159,7 +154,7 @@ def test_phases_with_labels_learn_from_the_labelled_images_and_their_copies():
     copy[:, -1] = 0
     only = OnlyLabelled()
     train = LatencyDataset(places.reshape(-1, 1, 4, 4), LABELS, torch.tensor(labelled))
-    only.fit(train, None, (6,), batch_size=4, copies=Copies([copy.reshape(-1, 1, 4, 4)]))
+    only.fit(train, None, (6,), batch_size=4, copies=[copy.reshape(-1, 1, 4, 4)])
     are_copies = set()
     for inputs, (_, labels, *_) in zip(only.inputs, only.learned, strict=True):
         spikes = inputs.flatten(1) == 0
@@ -473,7 +468,7 @@ def test_maps_of_stages_that_learn_again_are_computed_again():
 def test_copies_are_computed_again_when_stages_have_learned_again():
     latencies, labels = rewarded_images()
     model = Alternating(in_channels=2, num_classes=3, overrides={"s1.threshold": 11})
-    data, copies, maps = LatencyDataset(latencies, labels), Copies([latencies.flip(-1)]), []
+    data, copies, maps = LatencyDataset(latencies, labels), [latencies.flip(-1)], []
     for step in model.steps(data, None, (1, 1, 9, 1), copies=copies):
         if step.kind == "batch" and step.phase.needs_labels:
             maps.append(data.copies[0][:] < model.time_steps)

@@ -21,7 +21,7 @@ from engine.decision import Outcome
 from engine.graph import LatencyMap
 from engine.phases import Phase
 from engine.stages import INPUT
-from imagesets.augmentation import MovedCopies
+from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.pictures import find_border
 from network_trainer import BatchStep, ChunkStep, EpochStep, LatencyDataset, PhaseStep, Step, ValidationStep
 from report.activation_maps import save_activation_maps
@@ -35,7 +35,7 @@ from report.summary import summarize
 from training.checkpoint import restore_state, save_checkpoint
 from training.identity import describe_code
 from training.log import RunLog, estimate_left
-from training.plan import Plan, advise_few_labels, count_neurons
+from training.plan import Plan, advise_few_labels
 from training.readout import read_features
 from training.references import compare_with_control, compare_with_pixels
 from training.stopping import Stopped, StopRequest, handle_signals
@@ -248,14 +248,12 @@ class Run:
         self.log.close_bar()
         return LatencyDataset(latencies, chosen.labels, labelled)
 
-    def make_copies(self) -> MovedCopies | None:
-        """Return the moved copies of the training images that have labels; None without an augmentation."""
+    def make_copies(self) -> list[MovedCopy]:
+        """Return the moved copies of the training images that have labels."""
         plan = self.plan
         if not plan.augmentation:
-            return None
-        count = count_neurons(plan.model, plan.model.input_name(plan.model.decision))
-        images = plan.data.get_split("labelled").images
-        return MovedCopies(images, plan.augmentation, plan.settings.seed, self.encode, count, self.folder)
+            return []  # the images with labels are not copied
+        return make_copies(plan.data.get_split("labelled").images, plan.augmentation, plan.settings.seed, self.encode)
 
     def encode(self, images: np.ndarray) -> torch.Tensor:
         return self.plan.encoder.encode(images).to(self.plan.model.device)

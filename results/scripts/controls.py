@@ -59,12 +59,12 @@ from encoders import choose_encoder, encode_chunks
 from engine.decision import Outcome, allow_rounding
 from engine.layers import Layer
 from engine.stages import INPUT
-from imagesets.augmentation import MovedCopies
+from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.splits import choose_labelled, stratified_split
 from models import model_class
 from network_trainer import LatencyDataset, NetworkTrainer, Progress
 from results.scripts.baselines import FEW_LABELS, FewLabels
-from training.plan import count_neurons, read_augmentation
+from training.plan import read_augmentation
 from training.settings import read_pairs
 from training.trained import load_network, save_network
 
@@ -279,14 +279,11 @@ class Experiment:
             image_size=self.data.image_size,
         )
 
-    def make_copies(self, model: NetworkTrainer, labelled: np.ndarray) -> MovedCopies | None:
+    def make_copies(self, labelled: np.ndarray) -> list[MovedCopy]:
         """Return the moved copies of the labelled images, from which the decision stage learns, too."""
         augmentation = read_augmentation(" ".join(self.args.augment))
-        if not augmentation:
-            return None
         images = self.data.train_images[self.chosen[labelled]]
-        neurons = count_neurons(model, model.input_name(model.decision))
-        return MovedCopies(images, augmentation, self.seed, self.encoder.encode, neurons, None)
+        return make_copies(images, augmentation, self.seed, self.encoder.encode)
 
     def choose_labelled(self, count: str | int) -> np.ndarray:
         """Return the positions of the labelled images among those to learn from, sorted."""
@@ -304,7 +301,7 @@ class Experiment:
             datasets.append(dataset)
         return datasets
 
-    def decide(self, model: NetworkTrainer, datasets: list[LatencyDataset], copies: MovedCopies | None) -> Scores:
+    def decide(self, model: NetworkTrainer, datasets: list[LatencyDataset], copies: list[MovedCopy]) -> Scores:
         """Train the decision stage from the labelled images of the first data set.
 
         datasets: of ``make_inputs``. If all images of the first have labels, the best epoch is measured, too.
@@ -377,7 +374,7 @@ class Experiment:
                     candidates = labelled
                 inputs = self.make_inputs(model, candidates)
             inputs[0].labelled = None if count == ALL else np.searchsorted(candidates, labelled)
-            copies = self.make_copies(model, labelled)
+            copies = self.make_copies(labelled)
             yield self.decide(copy.deepcopy(model), inputs, copies), texts
 
     def classify_pixels(self, name: str, counts: list[str | int]) -> Iterator[tuple[Scores, list[str]]]:

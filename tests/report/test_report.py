@@ -10,7 +10,7 @@ from PIL import Image
 from support.run_folders import files_in
 
 from engine.augmentation import Augmentation
-from imagesets.augmentation import MovedCopies, move_images
+from imagesets.augmentation import make_copies, move_images
 from models import build_model
 from report import figures, report, sheets
 from report.evaluation import Evaluation
@@ -37,7 +37,7 @@ def test_a_network_that_does_not_decide(tmp_path, features_only, make_report, im
     monkeypatch.setattr(figures, "DPI", 20)
     none = {f"{split}_{part}": None for split in ("train", "val") for part in ("accuracy", "loss", "silent")}
     rows = [{"phase": "s1", "rule": "stdp", "epoch": 1, "convergence": 0.1, **none}]
-    copies = MovedCopies(images, Augmentation(copies=2, turn=5.0), 0, S1C1().encode, 4000, None)
+    copies = make_copies(images, Augmentation(copies=2, turn=5.0), 0, S1C1().encode)
     draw_figures(tmp_path, make_report(features_only, history=rows, copies=copies))
     assert files_in(tmp_path) == {f"{name}.png" for name in ALWAYS | {"history", "moved_images"}}
 
@@ -47,7 +47,7 @@ def test_the_moved_images_are_those_that_the_network_learns_from(make_report, im
     drawn = []
     monkeypatch.setattr(sheets, "draw_copies", lambda rows, title: drawn.append(rows))
     moves = Augmentation(copies=3, turn=20, shift=2)
-    copies = MovedCopies(images, moves, 7, S1C1().encode, 4000, None)
+    copies = make_copies(images, moves, 7, S1C1().encode)
     assert len([*report.moved_images(make_report(build_model("mozafari2018"), copies=copies), "")]) == 1
     learned = np.stack([move_images(images, moves, number, 7) for number in range(4)], 1)
     np.testing.assert_array_equal(drawn[0], learned[::2])

@@ -17,7 +17,6 @@ from support.run_folders import curves, events_of, only_run, outcome, same
 from support.tiers import slow_except
 
 import train
-from imagesets import augmentation
 from report import figures
 from report.page import write_training_page
 from report.run_folder import find_run
@@ -69,7 +68,7 @@ def test_an_interruption_changes_nothing(name, tmp_path, undrawn, undisturbed, s
     """Moved copies are then on the disk, not in memory."""
     words, stops, more = STOPS[name]
     expected = undisturbed(f"{SMALL} {words}")
-    monkeypatch.setattr(augmentation, "MAX_IN_MEMORY", 0)
+    monkeypatch.setattr("engine.packed.MAX_IN_MEMORY", 0)
     stop_after(stops[0])
     assert start(f"{SMALL} {words}", tmp_path) == 130
     run = only_run(tmp_path)

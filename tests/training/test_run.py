@@ -25,7 +25,7 @@ from engine.augmentation import Augmentation
 from engine.phases import Phase
 from engine.rules import RSTDP, STDP
 from engine.stages import Pool, SpikingConv
-from imagesets.augmentation import MovedCopies, move_images
+from imagesets.augmentation import make_copies, move_images
 from models import MODELS, build_model
 from network_trainer import NetworkTrainer
 from report import figures
@@ -373,7 +373,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (7, 28, 28), np.uint8)
 
 def test_copies_are_the_moved_images_encoded():
     moves = Augmentation(copies=2, turn=10, shift=1)
-    copies = MovedCopies(IMAGES, moves, 3, S1C1().encode, 4000, None)
+    copies = make_copies(IMAGES, moves, 3, S1C1().encode)
     assert len(copies) == 2
     for number, copy in enumerate(copies, start=1):
         assert len(copy) == 7
