@@ -9,8 +9,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from engine.plugins import PLUGINS
 from errors import InputError
-from models import PLUGINS
 from report.formats import FORMAT, lift, lift_results
 from utils import describe_environment, join_words, write_json, write_text
 

@@ -3,7 +3,7 @@
 import ast
 from graphlib import TopologicalSorter
 
-from models import PROGRAM
+from engine.plugins import PROGRAM
 from utils import ROOT
 
 COMMANDS = "train", "evaluate", "sweep"

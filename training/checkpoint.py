@@ -21,9 +21,10 @@ import torch
 from encoders import read_encoder
 from engine.declaration import to_plain
 from engine.encoder import Encoder
+from engine.plugins import PLUGINS
 from engine.stages import read_stages
 from errors import InputError
-from models import PLUGINS, build_model
+from models import build_model
 from network_trainer import NetworkTrainer, Progress
 from report.formats import FORMAT, lift
 from report.run_folder import RunFolder

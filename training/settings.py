@@ -20,11 +20,12 @@ from typing import Any, ClassVar, NamedTuple, get_args, get_origin
 from encoders import ENCODERS
 from engine.backends import AUTO, BACKENDS
 from engine.declaration import fits, to_field
+from engine.plugins import import_plugin
 from engine.readout import KINDS
 from errors import InputError
 from imagesets import list_datasets
 from imagesets.pictures import GROUNDS
-from models import import_plugin, model_class, network_names
+from models import model_class, network_names
 from report.formats import lift
 from utils import join_words
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engine.plugins import PLUGINS
 from errors import InputError, describe_reason, find_place
-from models import PLUGINS
 from report.run_folder import RunFolder
 from training.command import offer_traceback
 

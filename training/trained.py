@@ -12,6 +12,7 @@ from torch import nn
 
 from encoders import encode_chunks, name_unit
 from engine.encoder import Encoder
+from engine.plugins import PLUGINS, digest_plugin, import_plugin
 from engine.stages import INPUT
 from errors import InputError, warn
 from imagesets.data_set import CHARACTERS, Images
@@ -19,7 +20,6 @@ from imagesets.events import open_recordings
 from imagesets.image_files import read_image
 from imagesets.pictures import GROUNDS, find_border
 from imagesets.recordings import Recordings
-from models import PLUGINS, digest_plugin, import_plugin
 from network_trainer import NetworkTrainer
 from report.run_folder import find_checkpoint
 from training.checkpoint import Checkpoint, RunRecord, load_checkpoint, rebuild_network, save_checkpoint

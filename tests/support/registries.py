@@ -5,9 +5,10 @@ from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 from engine.encoder import ENCODERS
+from engine.plugins import PLUGINS
 from engine.rules import RULES
 from imagesets.data_set import DATASETS
-from models import MODELS, PLUGINS
+from models import MODELS
 from report.report import FIGURES
 
 

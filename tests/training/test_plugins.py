@@ -14,12 +14,11 @@ from support.refusals import assert_refuses, refuses
 from support.registries import forgetting
 
 import evaluate
-import models
 import sweep
 import train
+from engine.plugins import PLUGINS, import_plugin
 from imagesets import load
 from imagesets.data_set import DATASETS
-from models import import_plugin
 from report.report import FIGURES
 from training.checkpoint import load_checkpoint
 from training.settings import SweepSettings, TrainSettings
@@ -106,7 +105,7 @@ def test_a_run_with_a_plugin(own, tmp_path, monkeypatch, capsys):
     assert start(f"--resume {run} --plugin {own}", tmp_path) == 0
     flags = json.loads((run / "args.json").read_text())["flags"]
     assert flags["plugin"] == [f"own.py {hashlib.sha256(OWN.encode()).hexdigest()}"]
-    models.PLUGINS.clear()
+    PLUGINS.clear()
     capsys.readouterr()
     assert_refuses(train.main, f"--resume {run}", "--plugin own.py", capsys)
     assert_refuses(evaluate.main, f"{run}", "--plugin own.py", capsys)
@@ -372,7 +371,7 @@ def test_rates_that_are_no_numbers(method, own, tmp_path, capsys):
     about = "s2.rule=faulty" if method == "first_rates" else f"{method} of faulty"
     for value in (np.nan, np.full((2, 2), np.nan), np.full((2, 2), 1j), "mine", [[1], 2]):
         import_plugin(own)
-        sys.modules[models.PLUGINS[own]].VALUES[0] = value
+        sys.modules[PLUGINS[own]].VALUES[0] = value
         assert start(f"{words} --threads 1 --dry-run", tmp_path / "runs") == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert about in line
