@@ -20,9 +20,13 @@ function prepare({ name, inputs, convolutions: [conv] = [{}], ...stage }) {
   const layer = { ...stage, ...conv, name, inputs, below: shapes[inputs[0]], shape: shapes[name], decides: name === network.decision };
   if (!conv.label) return layer;
   const { limit, lowest: least, type, shape: [features, channels, kernel], bytes: text } = exported.weights[conv.label];
+  layer.unit = conv.unit ?? 1;  // of whole weights
   const floats = Numbers.from(new Types[type](unpack(text).buffer), value => value + least), synapses = channels * kernel * kernel;
   if (stage.kind === "SpikingDense") layer.below = [channels, 1, 1];
-  else run.weights[conv.label] = { shape: [features, channels, kernel], floats, low: Math.min(0, lowest(floats)), high: Math.max(1, highest(floats)) };
+  else {
+    const shown = floats.map(weight => weight * layer.unit);
+    run.weights[conv.label] = { shape: [features, channels, kernel], floats: shown, low: Math.min(0, lowest(shown)), high: Math.max(1, highest(shown)) };
+  }
   layer.weights = new Numbers(floats.length).map((_, i) => floats[i % features * synapses + (i / features | 0)]);
   const thresholds = [conv.threshold].flat(), first = limit ?? lowest(thresholds);
   layer.start = Numbers.from({ length: features }, (_, f) => first - (thresholds[f] ?? thresholds[0]));
@@ -99,7 +103,7 @@ function fire(latency, layer) {
 
 // The spikes that fewer than this share of the features precede at their position.
 function inhibit(latency, { share, shape: [features, height, width] }) {
-  const rank = Math.ceil(+(share * features).toFixed(9)), area = height * width;
+  const rank = Math.max(1, Math.ceil(+(share * features).toFixed(9))), area = height * width;
   const last = Array.from({ length: area }, (_, p) => Uint8Array.from({ length: features }, (_, f) => latency[f * area + p]).sort()[rank - 1]);
   return latency.map((t, i) => t <= last[i % area] ? t : run.steps);
 }
@@ -138,13 +142,14 @@ function vote(potentials) {
 // Compute the maps, the potentials and the decision of a picture.
 function answer(picture) {
   const maps = { input: encode(picture) };
-  let floats;
+  let sums, unit;
   for (const layer of layers) {
     const below = layer.inputs.map(name => maps[name]), latency = layer.levels && layer.kind === "SpikingDense" ? join(below, layer.levels) : below[0];
-    if (layer.decides) floats = addAll(latency, layer);
+    if (layer.decides) sums = addAll(latency, layer), unit = layer.unit;
     else maps[layer.name] = (layer.weights ? fire : layer.share ? inhibit : pool)(latency, layer);
   }
-  return { picture, maps, potentials: { potentials: { floats } }, decision: vote(floats) };
+  const floats = sums.map(sum => sum * unit);
+  return { picture, maps, potentials: { potentials: { floats } }, decision: vote(sums) };
 }
 
 // ---- From the drawing to the image: the steps of imagesets/image_files.py, which evaluate.py --predict applies.

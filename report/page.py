@@ -107,6 +107,9 @@ def write_drawing_page(path: Path, network: Any, **more: object) -> None:
     for name, stage in model.declaration.items():
         if isinstance(stage, Branches):
             raise InputError(f"the page of --draw cannot compute branches, which {name} of {model.name} has")
+    is_double = any(layer.weight.dtype == torch.float64 for _, layer in model.named_layers())
+    if is_double and not more["settings"].bits:
+        raise InputError(f"the page of --draw cannot compute float64 weights, which {model.name} has: add --bits 8")
     more |= {"data": collect_data(network), "network": network, "encode": encode, "characters": CHARACTERS}
     write_text(path, load_template("draw.html").render(more))
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,15 +10,24 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.browser import answer_in_browser, centre_in_browser, compute_in_browser, find_browser
+from support.browser import (
+    answer_in_browser,
+    centre_in_browser,
+    compute_in_browser,
+    compute_in_node,
+    find_browser,
+)
 from support.command import TRAINED
 from support.own_rules import Own
 from support.refusals import assert_refuses, refuses
 
 import evaluate
 import imagesets
+from engine.rules import RSTDP, STDP
+from engine.stages import Inhibit, SpikingConv
 from imagesets.image_files import read_image
 from models import build_model
+from network_trainer import NetworkTrainer
 from report.bits import quantize
 from report.export import collect_arrays
 from report.page import write_drawing_page
@@ -26,6 +36,31 @@ from training.trained import TrainedNetwork
 from utils import ROOT
 
 NAMES = ("</script>", "&amp;", *"23456789")
+
+
+class Signed(NetworkTrainer):
+    """Decision neurons with weights from -1 to 1."""
+
+    name, aliases = "signed", ()
+
+    def build(self, num_classes):
+        return {"s1": SpikingConv(2 * num_classes, 28, rule=RSTDP(bounds=(-1.0, 1.0)), first_weights=(0.0, 0.5))}
+
+
+class TinyShare(NetworkTrainer):
+    """A share of the features that is less than one of them: the first spikes at each position pass."""
+
+    name, aliases = "tiny-share", ()
+
+    def build(self, num_classes):
+        return {
+            "s1": SpikingConv(8, 5, threshold=2, rule=STDP(winners=2, radius=1)),
+            "i1": Inhibit(1e-12),
+            "s2": SpikingConv(2 * num_classes, 24, rule=RSTDP()),
+        }
+
+
+OWN = {"own": Own, "signed": Signed, "tiny-share": TinyShare}
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +100,8 @@ def test_networks_that_it_cannot_compute_are_refused(tmp_path, digits):
     with refuses("S1C1"):
         coloured = np.repeat(digits[:1, ..., None], 3, 3)
         write(path, build_model("mozafari2018", in_channels=18), S1C1(colours=3), coloured)
+    with refuses("--bits 8"):
+        write(path, Signed(dtype=torch.float64), S1C1(), digits[:1])
     assert not path.exists()
 
 
@@ -93,15 +130,34 @@ def test_the_page_of_the_documentation():
 needs_browser = pytest.mark.skipif(find_browser() is None, reason="there is no Chromium to compute with")
 
 
-@pytest.mark.slow
-@needs_browser
+ENGINES = [
+    pytest.param(compute_in_browser, marks=[needs_browser, pytest.mark.slow], id="browser"),
+    pytest.param(
+        compute_in_node,
+        marks=pytest.mark.skipif(shutil.which("node") is None, reason="there is no Node to compute with"),
+        id="node",
+    ),
+]
+
+
+@pytest.mark.parametrize("compute", ENGINES)
 @pytest.mark.parametrize(
-    ("name", "bits"), [("mozafari2018", None), ("mozafari2018", 8), ("adapted", None), ("own", None), ("own", 3)]
+    ("name", "bits"),
+    [
+        ("own", None),
+        ("own", 3),
+        ("tiny-share", None),
+        ("signed", 15),
+        pytest.param("mozafari2018", None, marks=pytest.mark.slow),
+        pytest.param("mozafari2018", 8, marks=pytest.mark.slow),
+        pytest.param("adapted", None, marks=pytest.mark.slow),
+    ],
 )
-def test_the_browser_computes_the_same_spikes_potentials_and_decisions(name, bits, tmp_path, digits):
+def test_the_page_computes_the_same_spikes_potentials_and_decisions(name, bits, compute, tmp_path, digits):
+    """Its potentials are in the unit of the network's weights, also if its own weights are whole numbers."""
     encoder = S1C1(border="edge", radius=5) if name == "own" else S1C1()
-    if name == "own":
-        model = Own()
+    if name in OWN:
+        model = OWN[name]()
     else:
         model = build_model("mozafari2018", overrides={"s1.rule.target": 0.8} if name == "adapted" else {})
         model.stages["s1"].weight.sub_(0.3)
@@ -109,8 +165,11 @@ def test_the_browser_computes_the_same_spikes_potentials_and_decisions(name, bit
         model.stages["s1"].raised.copy_(torch.linspace(0.1, 20, 30))
     images = np.concatenate([digits[:6], np.zeros((1, 28, 28), np.uint8)])
     write(tmp_path / "page.html", model, encoder, images, bits)
-    decisions, details, _ = answer_in_browser(tmp_path / "page.html", images, len(images))
-    network = model if bits is None else quantize(model, bits)[0]
+    decisions, details, _ = answer_in_browser(tmp_path / "page.html", images, len(images), compute)
+    network, unit = model, 1
+    if bits is not None:
+        network, whole_weights = quantize(model, bits)
+        unit = whole_weights[network.decision].unit
     latencies = encoder.encode(images)
     assert decisions.tolist() == network.predict(latencies).tolist()
     assert decisions[-1] == -1
@@ -122,7 +181,7 @@ def test_the_browser_computes_the_same_spikes_potentials_and_decisions(name, bit
         for stage, latency in maps.items():
             assert np.array_equal(found[stage], latency[i].numpy().ravel()), stage
         potentials = found["potentials"].reshape(peaks.shape[1], -1)
-        assert np.array_equal(potentials.max(1), peaks[i])
+        assert np.array_equal(potentials.max(1), peaks[i].astype(np.float64) * unit)
 
 
 @pytest.mark.slow

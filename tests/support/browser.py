@@ -1,4 +1,4 @@
-"""Compute in a headless Chromium with the script of a page. The browser is offline: the page is a file."""
+"""Compute with the script of a page, in a headless Chromium or in Node. Both are offline: the page is a file."""
 
 import base64
 import html
@@ -66,14 +66,33 @@ def compute_in_browser(page, body, given):
     return json.loads(html.unescape(found))
 
 
-def answer_in_browser(page, images, details):
-    """Return the page's answers to images, uint8 (N, H, W).
+def compute_in_node(page, body, given):
+    """Do the work of ``compute_in_browser`` with the part of the script that computes, without paper and canvas."""
+    text = Path(page).read_text(encoding="utf-8")
+    data, exported = (re.search(rf'id="{name}">(.*?)</script>', text, re.DOTALL)[1] for name in ("data", "exported"))
+    script = text[text.rindex("const exported =") : text.rindex("// ---- From the drawing")]
+    program = f"""
+    const texts = {{ exported: {json.dumps(exported)} }}, $ = id => ({{ textContent: texts[id] }});
+    const run = {data}, given = {json.dumps(given)};
+    const unpack = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
+    const highest = values => values.reduce((a, b) => Math.max(a, b));
+    const lowest = values => values.reduce((a, b) => Math.min(a, b));
+    {script}
+    console.log(JSON.stringify((() => {{ {body} }})()));
+    """
+    done = subprocess.run(["node", "-"], input=program, capture_output=True, text=True, timeout=300, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def answer_in_browser(page, images, details, compute=compute_in_browser):
+    """Return the page's answers to images, uint8 (N, H, W). compute: ``compute_in_browser`` or ``compute_in_node``.
 
     Returns decisions int (N,), a dict {stage: map (F, H, W), "potentials": float64 (F, Ho, Wo)} of flat arrays for each
     of the first ``details`` images, and the milliseconds of each answer, float (N,).
     """
     pixels = base64.b64encode(images.tobytes()).decode()
-    found = compute_in_browser(page, ANSWER, {"pixels": pixels, "count": len(images), "details": details})
+    found = compute(page, ANSWER, {"pixels": pixels, "count": len(images), "details": details})
     described = []
     for each in found["details"]:
         maps = {name: np.frombuffer(base64.b64decode(text), np.uint8) for name, text in each["maps"].items()}
