@@ -536,6 +536,17 @@ class NetworkTrainer(StageGraph):
                 data.labelled = check_indices(data.labelled, len(data))
                 used = used[data.labelled]
             check_labels(used, len(used), self.num_classes)
+        self._check_copies(train, copies or ())
+
+    def _check_copies(self, train, copies) -> None:
+        """Raise InputError if moved copies do not fit the labelled images. Of each copy, one image is read."""
+        images = len(train if train.labelled is None else train.labelled)
+        for number, moved in enumerate(copies, start=1):
+            first = self.check_maps({INPUT: moved[:1]})[INPUT]
+            given = len(moved), *first.shape[1:]
+            wanted = images, *train.maps.get(INPUT, first).shape[1:]
+            if given != wanted:
+                raise InputError(f"copy {number} must be {wanted}, as the images that have labels, not {given}")
 
     def _prepare(self, phase, train, validation, copies, folder) -> Generator[Step, None, None]:
         """Compute the maps that the phase reads, also of copies. Keep only maps that this or a later phase reads."""

@@ -268,6 +268,7 @@ class StageGraph(nn.Module):
         for start in range(0, count or 1, CHUNK):  # once for an empty data set, because its maps have a shape, too
             part = {name: latencies[start : start + CHUNK] for name, latencies in maps.items()}
             if drops_times:
+                part = self.check_maps(part)  # a latency above T would become silent
                 part = {name: drop_times(latency, self.time_steps) for name, latency in part.items()}
             for name, latency in self._walk(part, computed):
                 if name not in results:  # filled in place: joining the chunks would take the memory twice

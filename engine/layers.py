@@ -273,8 +273,14 @@ class Layer(StageModule):
         return self.backend.learn_together(self, upper, latency, labels, pool, classes, (rates, upper_rates))
 
     def next_rates(self, rule: Rule, images: int, epoch: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """Count the next images as seen; return their counts, int64 (N,), and their rates, float64 (N, rows, 2)."""
+        """Count the next images as seen; return their counts, int64 (N,), and their rates, float64 (N, rows, 2).
+
+        Raises InputError if a user has set rates of another shape, which the kernels would read beyond their end.
+        """
         current = self.rates(rule)
+        shape = np.shape(rule.first_rates())
+        if current.shape != shape:
+            raise InputError(f"{rule.name}_rates must be {shape}, not {tuple(current.shape)}")
         before = np.atleast_2d(current.numpy(force=True))
         numbers = np.arange(1, images + 1)
         if rule.counts_images:
@@ -310,6 +316,8 @@ class Layer(StageModule):
             raise InputError(f"latencies must be on {weight.device}, the device of the weights, not {latency.device}")
         if not is_finite(weight):
             raise InputError("weight must be finite, but contains inf or nan")
+        if self.raised.shape != (self.stage.out_channels,):
+            raise InputError(f"raised must be ({self.stage.out_channels},), not {tuple(self.raised.shape)}")
         if not (0 <= self.threshold <= MAX_VALUE or self.threshold == math.inf):
             raise InputError(f"threshold must be 0 to 1e6, or inf for none; not {self.threshold!r}")
         return super()._check(latency, pool)

@@ -163,6 +163,22 @@ def test_phases_with_labels_learn_from_the_labelled_images_and_their_copies():
     assert are_copies == {True, False}
 
 
+@pytest.mark.parametrize(
+    ("about", "copy"), [
+        ("6, 1, 4, 4", LATENCIES),  # of all images
+        ("6, 1, 4, 4", LATENCIES[:5]),
+        ("6, 1, 4, 4", torch.zeros((6, 1, 5, 5), dtype=torch.uint8)),
+        ("uint8", LATENCIES[:6].float()),
+        ("15", LATENCIES[:6] + 16),
+        ("15", torch.cat([LATENCIES[:5], LATENCIES[:1] + 16])),
+    ],
+)  # fmt: skip
+def test_copies_that_do_not_fit_the_labelled_images_are_refused(about, copy):
+    train = LatencyDataset(LATENCIES, LABELS, [0, 1, 2, 3, 4, 5])
+    with refuses(about):
+        OnlyLabelled().fit(train, None, (1,), copies=Copies([LATENCIES[:6], copy]))
+
+
 @pytest.mark.parametrize("labelled", [[], [0, 0], [-1], [IMAGES], [0.5], [[1]], "ab"])
 def test_labelled_images_that_do_not_exist_are_refused(labelled):
     with refuses("indices of labelled images"):

@@ -113,9 +113,21 @@ def save_checkpoint(
 
     Raises InputError if the file cannot be written.
     """
+    write_checkpoint(path, collect_checkpoint(path, model, encoder, run, progress, state))
+
+
+def collect_checkpoint(
+    path: Path,
+    model: NetworkTrainer,
+    encoder: Encoder,
+    run: RunRecord | None = None,
+    progress: Progress | None = None,
+    state: dict[str, torch.Tensor] | None = None,
+) -> Checkpoint:
+    """Return the content of the file that ``save_checkpoint`` writes."""
     state = model.state_dict() if state is None else state
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    checkpoint = Checkpoint(
+    return Checkpoint(
         path=path,
         model=model.name,
         in_channels=model.in_channels,
@@ -130,6 +142,10 @@ def save_checkpoint(
         progress=progress,
         encoder_state=dict(encoder.state),
     )
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint. Raises InputError if the file cannot be written."""
     data = encode_checkpoint(checkpoint)  # safetensors' own writer raises no OSError if the disk is full
     write_atomically(path, lambda temporary: temporary.write_bytes(data), is_durable=True)
 

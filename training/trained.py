@@ -1,6 +1,7 @@
 """The public interface of trained networks: they classify images and compute features for other programs."""
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from encoders import encode_chunks, name_unit
 from engine.encoder import Encoder
 from engine.plugins import PLUGINS, digest_plugin, import_plugin
 from engine.stages import INPUT
-from errors import InputError, warn
+from errors import InputError, make_printable, warn
 from imagesets.data_set import CHARACTERS, Images
 from imagesets.events import open_recordings
 from imagesets.image_files import read_image
@@ -22,7 +23,16 @@ from imagesets.pictures import GROUNDS, find_border
 from imagesets.recordings import Recordings
 from network_trainer import NetworkTrainer
 from report.run_folder import find_checkpoint
-from training.checkpoint import Checkpoint, RunRecord, load_checkpoint, rebuild_network, save_checkpoint
+from training.checkpoint import (
+    Checkpoint,
+    RunRecord,
+    collect_checkpoint,
+    decode_checkpoint,
+    encode_checkpoint,
+    load_checkpoint,
+    rebuild_network,
+    write_checkpoint,
+)
 
 OTHER_BORDER = 64  # levels of 255 between the borders of a picture and of the training images
 
@@ -41,7 +51,8 @@ class TrainedNetwork:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, or their numbers if the checkpoint does not contain names."""
-        return tuple(self.checkpoint.run.class_names or map(str, range(self.model.num_classes)))
+        names = self.checkpoint.run.class_names or map(str, range(self.model.num_classes))
+        return tuple(map(make_printable, names))
 
     def classify(self, images: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Classify images, or recordings of events if the network was trained on them.
@@ -181,20 +192,33 @@ def load_script_weights(
 
     Returns the network. Raises InputError, and changes nothing, if a name is unknown or if weights do not fit.
     """
+    _check_network(model)
+    if not isinstance(state, Mapping):
+        raise InputError(f"state must be a state dict, not {type(state).__name__}")
+    if not isinstance(names, Mapping) or not names:
+        raise InputError(f'names must be a dict such as {{"conv1": "s1"}}, not {names!r}')
     layers = dict(model.named_layers())
-    found = []
+    found = {}
     for conv, layer_name in names.items():
         weight = state.get(f"{conv}.weight")
-        if not isinstance(weight, torch.Tensor):
-            raise InputError(f"the state dict has no {conv}.weight; there are {', '.join(state)}")
+        if weight is None:
+            raise InputError(f"the state dict has no {conv}.weight; there are {', '.join(map(str, state))}")
         if layer_name not in layers:
             raise InputError(f"{model.name} has no convolution {layer_name!r}; choose from {', '.join(layers)}")
-        shape = tuple(layers[layer_name].weight.shape)
-        if tuple(weight.shape) != shape or not weight.isfinite().all():
-            raise InputError(f"{layer_name} takes finite weights {shape}, not those of {conv}, {tuple(weight.shape)}")
-        found.append((layers[layer_name], weight))
-    for layer, weight in found:
-        layer.weight.copy_(weight)
+        if layer_name in found:
+            raise InputError(f"names contains {layer_name} twice; a convolution has the weights of one other")
+        is_dense = isinstance(weight, torch.Tensor) and weight.layout == torch.strided and not weight.is_meta
+        if not is_dense or weight.is_complex():
+            given = " ".join(repr(weight).split())
+            raise InputError(f"{conv}.weight must be a tensor of real numbers, not {given:.80}")
+        own = layers[layer_name].weight
+        shape = tuple(own.shape)
+        if tuple(weight.shape) != shape or not weight.to(own.dtype).isfinite().all():
+            wanted = f"weights {shape} that are finite in {own.dtype}"
+            raise InputError(f"{layer_name} takes {wanted}, not those of {conv}, {weight.dtype} {tuple(weight.shape)}")
+        found[layer_name] = weight
+    for layer_name, weight in found.items():
+        layers[layer_name].weight.copy_(weight)
     return model
 
 
@@ -213,12 +237,20 @@ def save_network(
         encoder: the fitted encoder of the images. None: that of the network, if it is not fitted to training images.
         image_size: height and width of the images in pixels; None: those of the network's input.
 
-    Raises InputError if these do not fit the network, if a network rebuilt from its declaration would be another one,
-    and if the file cannot be written.
+    Raises InputError if these do not fit the network, if a network rebuilt from the file would be another one, and if
+    the file cannot be written. Then nothing is written.
     """
+    _check_network(network)
+    if not isinstance(path, str | Path) or not Path(path).name or "\0" in str(path):
+        raise InputError(f"path must be the path of a file, not {path!r}")
+    path = Path(path)
     encoder = network.encoder if encoder is None else encoder
-    size = network.image_size if image_size is None else tuple(image_size)
-    names = list(map(str, class_names))
+    if not isinstance(encoder, Encoder):
+        raise InputError(f"encoder must be an encoder such as S1C1(), not {encoder!r}")
+    size = _read_size(network.image_size if image_size is None else image_size)
+    if not isinstance(class_names, Iterable):
+        raise InputError(f"class_names must be a list of names, not {class_names!r}")
+    names = [make_printable(str(name)) for name in class_names]
     if "name" not in vars(type(network)):  # it is built by its name
         form = f'class {type(network).__name__}(…, name="mine")'
         raise InputError(f"a network that is saved needs a name of its own: {form}")
@@ -238,7 +270,49 @@ def save_network(
         if ours != own:
             message = f"from images of {size}, the encoder {encoder.name} makes maps with other {what} than the network"
             raise InputError(f"{message} reads: {ours}, not {own}; see image_size=, and encoder=")
-    save_checkpoint(Path(path), network, encoder, RunRecord(class_names=names, image_size=list(size)))
+    checkpoint = collect_checkpoint(path, network, encoder, RunRecord(class_names=names, image_size=list(size)))
+    try:
+        rebuilt = rebuild_network(decode_checkpoint(encode_checkpoint(checkpoint), path))
+    except InputError as error:
+        raise InputError(f"{network.name} could not be loaded again: {error}") from error
+    ours = _list_parts(network)
+    again = _list_parts(rebuilt)
+    changed = [name for name in ours if not _are_equal(ours[name], again.get(name))]
+    if changed:
+        raise InputError(f"{network.name} was changed after it was built: {', '.join(changed)} would not be loaded")
+    write_checkpoint(path, checkpoint)
+
+
+def _check_network(network: Any) -> None:
+    if not isinstance(network, NetworkTrainer):
+        raise InputError(f'the network must be one such as build_model("mozafari2018"), not {type(network).__name__}')
+
+
+def _read_size(image_size: Any) -> tuple[int, int]:
+    """Return a height and a width as whole numbers. Raises InputError for anything else."""
+    try:
+        height, width = map(operator.index, image_size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if min(height, width) < 1:
+        raise InputError(f"image_size must be a height and a width in pixels, such as (28, 28), not {image_size!r}")
+    return height, width
+
+
+def _list_parts(network: NetworkTrainer) -> dict[str, Any]:
+    """Return what determines how a network decides and learns: its state dict, and what its declaration contains."""
+    parts = {f"the phase {phase.name}": (phase.stages, phase.rules) for phase in network.phases}
+    for name, module in network.stages.items():
+        parts[name] = (network.declaration.get(name), type(module), module.stage, module.channels, module.time_steps)
+    for label, layer in network.named_layers():
+        parts[f"{label}.raised"] = layer.raised
+    return parts | network.state_dict()
+
+
+def _are_equal(part: Any, other: Any) -> bool:
+    if isinstance(part, torch.Tensor) and isinstance(other, torch.Tensor):
+        return part.dtype == other.dtype and torch.equal(part.cpu(), other.cpu())
+    return part == other
 
 
 def compute_maps(model: NetworkTrainer, encoder: Encoder, images: Images, stage: str) -> torch.Tensor:

@@ -238,3 +238,21 @@ def test_refused_arguments(backend):
     firing = make_layer(backend, torch.ones(2, 2, 1, 1), 5, 0, 1.0, STDP(winners=1, radius=0))
     with refuses("RSTDP"):
         firing.learn_decisions(latencies, [0], np.array([0, 1]), np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (3,), (0,), (3, 2)])
+def test_rates_of_another_shape_are_refused(backend, shape):
+    """The kernels would read the rates of a punishment beyond the end of the first row."""
+    network = golden_network(backend)
+    network.stages["s2"].rstdp_rates = torch.zeros(shape, dtype=torch.float64)
+    before = network.stages["s2"].weight.clone()
+    with refuses("rstdp_rates must be (2, 2)"):
+        network.train_rl(torch.from_numpy(TRACE["encoding"][:3]), np.zeros(3, int))
+    assert torch.equal(network.stages["s2"].weight, before)
+
+
+def test_thresholds_of_another_shape_are_refused():
+    network = golden_network("event")
+    network.stages["s2"].raised = torch.zeros(1, dtype=torch.float64)
+    with refuses("raised must be (20,)"):
+        network.predict(torch.from_numpy(TRACE["encoding"][:3]))

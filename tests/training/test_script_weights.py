@@ -58,6 +58,15 @@ def test_a_branch_has_its_weights():
         ("s2", {"conv1": "s1", "conv3": "s2"}, {}),
         ("s1", {"conv1": "s1"}, {"conv1.weight": torch.full((30, 6, 5, 5), torch.nan)}),
         ("conv1.weight", {"conv1": "s1"}, {"conv1.weight": "text"}),
+        ("array", {"conv1": "s1"}, {"conv1.weight": np.zeros((30, 6, 5, 5))}),
+        ("float32", {"conv1": "s1"}, {"conv1.weight": torch.full((30, 6, 5, 5), 1e300, dtype=torch.float64)}),
+        ("real", {"conv1": "s1"}, {"conv1.weight": torch.zeros((30, 6, 5, 5), dtype=torch.complex64)}),
+        ("real", {"conv1": "s1"}, {"conv1.weight": torch.zeros((30, 6, 5, 5)).to_sparse()}),
+        ("real", {"conv1": "s1"}, {"conv1.weight": torch.zeros((30, 6, 5, 5), device="meta")}),
+        ("s1 twice", {"conv1": "s1", "other": "s1"}, {"other.weight": torch.zeros((30, 6, 5, 5))}),
+        ("names", {}, {}),
+        ("names", None, {}),
+        ("names", ["conv1"], {}),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_changes_nothing(state, about, names, values):
@@ -66,3 +75,11 @@ def test_what_does_not_fit_changes_nothing(state, about, names, values):
     with refuses(about):
         load_script_weights(model, state | values, names)
     assert torch.equal(model.stages["s1"].weight, before)
+
+
+def test_wrong_types_of_arguments_are_refused(state):
+    model = build_model("mozafari2018")
+    with refuses("state"):
+        load_script_weights(model, None, NAMES)
+    with refuses("network"):
+        load_script_weights(state, model, NAMES)
