@@ -15,11 +15,14 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 
 import numpy as np
+import torch
 
 from encoders import IMAGES, name_unit
 from engine.stages import INPUT
@@ -38,7 +41,17 @@ from report.report import Report
 from report.run_folder import write_start
 from training.checkpoint import Checkpoint, RunRecord
 from training.log import RunLog
-from training.plan import DRY_RUN_IMAGES, choose_map_images, count_neurons, describe, load_data, prepare_machine
+from training.plan import (
+    DRY_RUN_IMAGES,
+    Data,
+    choose_map_images,
+    choose_stage,
+    count_neurons,
+    describe,
+    load_data,
+    prepare_machine,
+)
+from training.readout import compute_splits, describe_split, save_features
 from training.settings import EvaluateSettings, TrainSettings, read_pairs, to_text
 from training.testing import report_test
 from training.trained import TrainedNetwork, load_network
@@ -59,6 +72,8 @@ def main(words: list[str]) -> int | None:
         write_graph(settings, network)
     elif settings.export or settings.draw:
         export(settings, network)
+    elif settings.save_features:
+        return save(settings, network)
     elif settings.predict:
         return predict(settings, network)
     else:
@@ -122,20 +137,7 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
 def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
     """Print the classes of image files, or of recordings of events. Returns 2 if a file cannot be used, else 0."""
     network.check_decides()
-    is_picture = network.encoder.colours > 0
-    endings = pictures.ENDINGS if is_picture else events.ENDINGS
-    code = 0
-    images = []
-    entries = []
-    for path in chain.from_iterable(images_at(name, endings) for name in settings.predict):
-        try:
-            image, note = network.read_image(path, settings.raw)
-            np.asarray(image)  # reads the events of a recording
-        except (InputError, OSError) as error:
-            code = report_error("evaluate.py", error)
-            continue
-        images.append(image if is_picture else path)
-        entries.append({"image": str(path), "class": None, "note": note})
+    images, entries, code = read_files(settings, network)
     if not images:
         return code
     names = network.class_names
@@ -154,6 +156,89 @@ def predict(settings: EvaluateSettings, network: TrainedNetwork) -> int:
             scores = [f"{name} {score:.6g}" for name, score in entry["scores"].items()]
             print_output(f"    {'  '.join(scores)}")
     return code
+
+
+def read_files(settings: EvaluateSettings, network: TrainedNetwork) -> tuple[list, list[dict], int]:
+    """Read the files of --predict; those that cannot be used are named on stderr.
+
+    Returns the images, or the paths of recordings, an entry for each of them, and the exit code: 2 if a file cannot be
+    used, else 0.
+    """
+    is_picture = network.encoder.colours > 0
+    endings = pictures.ENDINGS if is_picture else events.ENDINGS
+    code = 0
+    images = []
+    entries = []
+    for path in chain.from_iterable(images_at(name, endings) for name in settings.predict):
+        try:
+            image, note = network.read_image(path, settings.raw)
+            np.asarray(image)  # reads the events of a recording
+        except (InputError, OSError) as error:
+            code = report_error("evaluate.py", error)
+            continue
+        images.append(image if is_picture else path)
+        entries.append({"image": str(path), "class": None, "note": note})
+    return images, entries, code
+
+
+def save(settings: EvaluateSettings, network: TrainedNetwork) -> int:
+    """Save the features of a data set, or of image files or recordings, in a new folder. Returns as ``predict``."""
+    model = network.model
+    names = [name for name in model.declaration if name != model.decision]
+    stage = choose_stage(model, settings.save_features, names, 0)
+    if settings.predict:
+        return save_of_files(settings, network, stage)
+    data = divide(settings, network)
+    choose_stage(model, stage, names, max(data.count_images().values()))
+    with claim_features(settings, network, data.set.name) as folder:
+        for split, chosen, labelled, latencies in compute_splits(data, model, network.encoder, stage):
+            arrays = describe_split(chosen, labelled)
+            save_features(folder, split, latencies, stage, model.time_steps, **arrays)
+        saved = put_in_place(folder)
+    for note in describe_change(network.checkpoint.run, data.set):
+        print_output(note)
+    counts = [f"{split} {len(chosen):,}" for split, chosen in data.splits.items() if len(chosen)]
+    print_output(f"the features of {stage} are in {saved / 'features'}: {', '.join(counts)}")
+    return 0
+
+
+def save_of_files(settings: EvaluateSettings, network: TrainedNetwork, stage: str) -> int:
+    """Save the features of the files of --predict. Returns 2 if a file cannot be used, else 0."""
+    images, entries, code = read_files(settings, network)
+    if not images:
+        return code
+    time_steps = network.model.time_steps
+    latencies = (time_steps - network.features(images, stage)).to(torch.uint8)
+    arrays = {
+        "labels": np.full(len(entries), -1),
+        "indices": np.arange(len(entries)),
+        "files": np.array([entry["image"] for entry in entries]),
+    }
+    with claim_features(settings, network, "files") as folder:
+        save_features(folder, "files", latencies, stage, time_steps, **arrays)
+        saved = put_in_place(folder)
+    print_output(f"the features of {stage} are in {saved / 'features'}: files {len(entries):,}")
+    return code
+
+
+@contextmanager
+def claim_features(settings: EvaluateSettings, network: TrainedNetwork, name: str) -> Iterator[Path]:
+    """Yield a new folder, see ``claim_folder``, with the record of the command. name: that of the data."""
+    checkpoint = network.checkpoint
+    title = f"{network.model.name}-{to_folder_name(name)}-features"
+    record = {"command_line": settings.command_line, "checkpoint": str(checkpoint.path)}
+    with claim_folder(settings.output, title, settings.name) as folder:
+        write_start(folder, record, describe(network.model, read_settings(checkpoint)))
+        yield folder
+
+
+def divide(settings: EvaluateSettings, network: TrainedNetwork) -> Data:
+    """Divide the data set of the settings as the run has divided its own. Another data set has its own parts alone."""
+    data = read_data(settings, network)
+    divided = read_settings(network.checkpoint)
+    if data.fingerprint != network.checkpoint.run.fingerprint:
+        divided = replace(divided, ratio=1.0, labels=None, val_split=None if data.val_count else 0)
+    return Data(replace(divided, test=True, dry_run=settings.dry_run), data)
 
 
 def export(settings: EvaluateSettings, network: TrainedNetwork) -> None:
@@ -214,18 +299,22 @@ def read_data(settings: EvaluateSettings, network: TrainedNetwork) -> DataSet:
     if settings.dataset is None:
         ground = ground or trained.ground
     data = load_data(replace(settings, dataset=dataset, image_size=image_size, ground=ground))
-    check_fit(content, data, dataset)
+    check_fit(content, data, dataset, is_tested=not settings.save_features)
     return data
 
 
-def check_fit(content: Checkpoint, data: DataSet, dataset: str) -> None:
-    """Raise InputError unless the network of a checkpoint can be tested on the data set."""
+def check_fit(content: Checkpoint, data: DataSet, dataset: str, is_tested: bool) -> None:
+    """Raise InputError unless the network of a checkpoint reads such images, and if it is tested, decides such classes.
+
+    dataset: the flag of the data set.
+    """
     pairs = [
-        (f"{content.num_classes} classes", f"{data.num_classes} classes"),
         (IMAGES[content.build_encoder().colours], IMAGES[data.colours]),
         [f"images of --image-size {to_text(size)}" for size in (content.picture_size, data.image_size)],
     ]
-    if is_path(dataset) and content.run.class_names:
+    if is_tested:
+        pairs.insert(0, (f"{content.num_classes} classes", f"{data.num_classes} classes"))
+    if is_tested and is_path(dataset) and content.run.class_names:
         names = [f"the classes {', '.join(classes)}" for classes in (content.run.class_names, data.class_names)]
         pairs.append(names)
     for trained, tested in pairs:

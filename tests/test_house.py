@@ -3,6 +3,7 @@
 import ast
 from graphlib import TopologicalSorter
 
+import training
 from engine.plugins import PROGRAM
 from utils import ROOT
 
@@ -66,7 +67,7 @@ def test_every_file_at_the_root_is_in_the_list():
 
 
 def test_files_beside_a_plugin_replace_no_module_of_the_program():
-    assert {*MODULES} - {*COMMANDS} == PROGRAM
+    assert {*MODULES} - {*COMMANDS} == PROGRAM == {*training.NAMES}
 
 
 def test_no_test_imports_a_test_or_a_manual_script():

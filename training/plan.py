@@ -372,16 +372,23 @@ def plan_features(settings: TrainSettings, data: Data, model: NetworkTrainer) ->
         phases = list(model.phases)
         untrained = find_stages(phases[last + 1 :]) - find_stages(phases[: last + 1])
         names = list(takewhile(lambda name: name not in untrained, names))
-    stage = settings.save_features or LAST_STAGE
+    images = max(data.count_images().values()) if is_saved else 0
+    stage = choose_stage(model, settings.save_features or LAST_STAGE, names, images)
+    return Features(stage, is_saved, readout)
+
+
+def choose_stage(model: NetworkTrainer, stage: str, names: Sequence[str], images: int) -> str:
+    """Return the stage of --save-features, which is one of these names, or the last of them.
+
+    Raises InputError if it is not, or if its maps of this number of images do not fit in memory.
+    """
     if stage == LAST_STAGE and names:
         stage = names[-1]
     if stage not in names:
         known = ", ".join(names) or "none"
         raise InputError(f"{model.name} has no stage {stage!r} before its decision stage; choose from {known}")
-    if is_saved:
-        neurons = count_neurons(model, stage)
-        check_memory(f"--save-features {stage}", max(data.count_images().values()) * neurons)
-    return Features(stage, is_saved, readout)
+    check_memory(f"--save-features {stage}", images * count_neurons(model, stage))
+    return stage
 
 
 def get_readout(settings: TrainSettings, model: NetworkTrainer) -> Readout | None:

@@ -357,6 +357,14 @@ class NetworkSettings(Settings):
     map_index: tuple[int, ...] = of_output(
         (), "I", "save the activation maps of the test images with these indices", FILES
     )
+    save_features: str | None = of_output(
+        None,
+        "STAGE",
+        "save the latency maps of all images (without STAGE: of the last stage before the decision); evaluate.py does "
+        "this in place of a test, and with --predict for these files",
+        FILES,
+        arguments={"nargs": "?", "const": LAST_STAGE},
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -448,13 +456,6 @@ class TrainSettings(NetworkSettings):
 
     map_every: int = of_output(0, "E", "also save the activation maps every E epochs; 0: only at the end", EPOCH_FILES)
     save_every: float = of_output(60.0, "SECONDS", "seconds between two checkpoints", HARMLESS)
-    save_features: str | None = of_output(
-        None,
-        "STAGE",
-        "save the latency maps of all images (without STAGE: of the last stage before the decision)",
-        FILES,
-        arguments={"nargs": "?", "const": LAST_STAGE},
-    )
     readout: str | None = of_output(
         None,
         "NAME",
@@ -500,7 +501,8 @@ class EvaluateSettings(NetworkSettings):
     usage = (
         "python evaluate.py RUN [flags]\n       python evaluate.py RUN --predict FILE …\n"
         "       python evaluate.py RUN --nir FILE\n       python evaluate.py RUN --export FILE\n"
-        "       python evaluate.py RUN --draw FILE\n\n"
+        "       python evaluate.py RUN --draw FILE\n"
+        "       python evaluate.py RUN --save-features STAGE [--predict FILE …]\n\n"
         "example: python evaluate.py latest --save-maps 1"
     )
 
@@ -545,7 +547,15 @@ class EvaluateSettings(NetworkSettings):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.predict:
+        if self.save_features:
+            used = {"save_features", "name"}
+            if self.predict:
+                self._refuse_groups(("data",), "has no effect beside --predict")
+                used |= {"predict", "raw"}
+            self._refuse_groups(("prediction", "output"), "has no effect beside --save-features", used)
+            if self.noise:
+                self.refuse("noise", "has no effect beside --save-features")
+        elif self.predict:
             self._refuse_groups(("data", "output"), "has no effect beside --predict")
         elif self.nir:
             self._refuse_groups(("data", "prediction", "output"), "has no effect beside --nir", {"nir"})
