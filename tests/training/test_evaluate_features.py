@@ -1,0 +1,102 @@
+"""evaluate.py --save-features: the features of a data set and of files, as train.py and ``features`` compute them."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from support.command import FEW_DIGITS, MACHINE, SMALL, TRAINED, start, start_evaluation
+from support.refusals import assert_refuses
+
+import evaluate
+import imagesets
+from models import build_model, model_class
+from training.trained import load_network, save_network
+from utils import ROOT
+
+PICTURES = [ROOT / "images" / f"{name}.png" for name in ("example-digit", "page")]
+
+
+def read(folder):
+    """Return {split: its arrays} of the features in the folder of a run."""
+    splits = {}
+    for path in (folder / "features").iterdir():
+        with np.load(path) as arrays:
+            splits[path.stem] = dict(arrays)
+    return splits
+
+
+def test_they_are_those_of_the_run(tmp_path, undrawn, capsys):
+    """The same splits, labelled images and maps; also if the run is not in its place, and has not read the test."""
+    words = "--epochs 0 0 1 --labels 20 --ratio 0.5 --seed 3 --save-features c1"
+    assert start(f"{SMALL} {words} --name run", tmp_path) == 0
+    shutil.copy(tmp_path / "run" / "checkpoints" / "best.safetensors", tmp_path / "moved")
+    assert start_evaluation(f"{tmp_path / 'moved'} --save-features c1 --name again {MACHINE}", tmp_path) == 0
+    expected, found = read(tmp_path / "run"), read(tmp_path / "again")
+    assert found.keys() == expected.keys() == {"train", "validation", "test"}
+    for split, arrays in expected.items():
+        assert found[split].keys() == arrays.keys()
+        for name, values in arrays.items():
+            np.testing.assert_array_equal(found[split][name], values)
+    assert str(tmp_path / "again" / "features") in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "again").iterdir()} == {"args.json", "features", "summary.txt"}
+
+
+def test_another_data_set_has_its_own_parts_and_any_classes(tmp_path):
+    """All of its training images are in one part, because no run has divided them."""
+    data = imagesets.load(str(FEW_DIGITS))
+    chosen = data.train_labels < 3
+    arrays = {"x_train": data.train_images[chosen], "y_train": data.train_labels[chosen]}
+    arrays |= {"x_test": data.test_images[:1], "y_test": np.zeros(1, int)}
+    np.savez(tmp_path / "three.npz", **arrays)
+    words = f"{TRAINED} --dataset {tmp_path / 'three.npz'} --save-features --name new {MACHINE}"
+    assert start_evaluation(words, tmp_path) == 0
+    found = read(tmp_path / "new")
+    assert found.keys() == {"train", "test"}
+    network = load_network(TRAINED)
+    features = network.features(arrays["x_train"], "c2")
+    np.testing.assert_array_equal(15 - found["train"]["latencies"], features)
+    np.testing.assert_array_equal(found["train"]["labels"], arrays["y_train"])
+    np.testing.assert_array_equal(found["train"]["indices"], np.arange(chosen.sum()))
+    assert str(found["test"]["stage"]) == "c2"
+
+
+def test_the_features_of_files(tmp_path, capsys):
+    """Also of a network that does not decide. A file that is no picture is named, and the exit code is 2."""
+    encoder = model_class("kheradpisheh2018").encoder
+    sizes = {"in_channels": encoder.channels, "time_steps": encoder.time_steps, "image_size": (28, 28)}
+    save_network(tmp_path / "saved", build_model("kheradpisheh2018", **sizes))
+    (tmp_path / "text.png").write_text("text")
+    words = f"{tmp_path / 'saved'} --save-features c1 --name one {MACHINE} --predict"
+    assert start_evaluation(f"{words} {PICTURES[0]} {tmp_path / 'text.png'} {PICTURES[1]}", tmp_path) == 2
+    assert "text.png" in capsys.readouterr().err
+    files = read(tmp_path / "one")["files"]
+    assert files["files"].tolist() == list(map(str, PICTURES))
+    assert (files["labels"].tolist(), files["indices"].tolist()) == ([-1, -1], [0, 1])
+    features = load_network(tmp_path / "saved").features(PICTURES, "c1")
+    assert torch.equal(15 - torch.from_numpy(files["latencies"]).float(), features)
+    assert (
+        start_evaluation(f"{tmp_path / 'saved'} --save-features --name no --predict {tmp_path}/text.png", tmp_path) == 2
+    )
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize(
+    ("about", "more"), [
+        ("c9", "--save-features c9"),
+        ("s3", "--save-features s3"),  # it decides
+        ("--noise", "--save-features c1 --noise gaussian=0.1"),
+        ("--bits", "--save-features c1 --bits 8"),
+        ("--save-maps", "--save-features c1 --save-maps"),
+        ("--json", "--save-features c1 --json"),
+        ("--raw", "--save-features c1 --raw"),
+        ("--scores", "--save-features c1 --predict x.png --scores"),
+        ("--dataset", "--save-features c1 --predict x.png --dataset digits"),
+        ("--name", "--name x --predict x.png"),
+        ("--nir", "--save-features c1 --nir x.nir"),
+        ("--image-size 28 28", "--save-features c1 --dataset digits --image-size 20 20"),
+    ],
+)  # fmt: skip
+def test_what_has_no_effect_is_refused(about, more, tmp_path, capsys):
+    assert_refuses(evaluate.main, f"{TRAINED} {more} --output {tmp_path / 'out'}", about, capsys)
+    assert not (tmp_path / "out").exists()
