@@ -27,10 +27,10 @@ def read(folder):
 
 
 def test_they_are_those_of_the_run(tmp_path, undrawn, capsys):
-    """The same splits, labelled images and maps; also if the run is not in its place, and has not read the test."""
-    words = "--epochs 0 0 1 --labels 20 --ratio 0.5 --seed 3 --save-features c1"
+    """The same splits, labelled images and maps, also if the checkpoint is in another place."""
+    words = "--epochs 1 0 0 --until s1 --labels 20 --ratio 0.5 --seed 3 --save-features c1"
     assert start(f"{SMALL} {words} --name run", tmp_path) == 0
-    shutil.copy(tmp_path / "run" / "checkpoints" / "best.safetensors", tmp_path / "moved")
+    shutil.copy(tmp_path / "run" / "checkpoints" / "last.safetensors", tmp_path / "moved")
     assert start_evaluation(f"{tmp_path / 'moved'} --save-features c1 --name again {MACHINE}", tmp_path) == 0
     expected, found = read(tmp_path / "run"), read(tmp_path / "again")
     assert found.keys() == expected.keys() == {"train", "validation", "test"}
