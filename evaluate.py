@@ -15,14 +15,11 @@ import engine  # noqa: F401  before torch, see engine/__init__.py
 
 # isort: split
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 
 import numpy as np
-import torch
 
 from encoders import IMAGES, name_unit
 from engine.stages import INPUT
@@ -44,6 +41,7 @@ from training.log import RunLog
 from training.plan import (
     DRY_RUN_IMAGES,
     Data,
+    Split,
     choose_map_images,
     choose_stage,
     count_neurons,
@@ -51,10 +49,10 @@ from training.plan import (
     load_data,
     prepare_machine,
 )
-from training.readout import compute_splits, describe_split, save_features
+from training.readout import save_features
 from training.settings import EvaluateSettings, TrainSettings, read_pairs, to_text
 from training.testing import report_test
-from training.trained import TrainedNetwork, load_network
+from training.trained import TrainedNetwork, compute_maps, load_network
 from utils import (
     check_memory,
     claim_folder,
@@ -186,55 +184,38 @@ def save(settings: EvaluateSettings, network: TrainedNetwork) -> int:
     model = network.model
     names = [name for name in model.declaration if name != model.decision]
     stage = choose_stage(model, settings.save_features, names, 0)
+    code = 0
+    more = {}
     if settings.predict:
-        return save_of_files(settings, network, stage)
-    data = divide(settings, network)
-    choose_stage(model, stage, names, max(data.count_images().values()))
-    with claim_features(settings, network, data.set.name) as folder:
-        for split, chosen, labelled, latencies in compute_splits(data, model, network.encoder, stage):
-            arrays = describe_split(chosen, labelled)
-            save_features(folder, split, latencies, stage, model.time_steps, **arrays)
-        saved = put_in_place(folder)
-    for note in describe_change(network.checkpoint.run, data.set):
-        print_output(note)
-    counts = [f"{split} {len(chosen):,}" for split, chosen in data.splits.items() if len(chosen)]
-    print_output(f"the features of {stage} are in {saved / 'features'}: {', '.join(counts)}")
-    return 0
-
-
-def save_of_files(settings: EvaluateSettings, network: TrainedNetwork, stage: str) -> int:
-    """Save the features of the files of --predict. Returns 2 if a file cannot be used, else 0."""
-    images, entries, code = read_files(settings, network)
-    if not images:
-        return code
-    time_steps = network.model.time_steps
-    latencies = (time_steps - network.features(images, stage)).to(torch.uint8)
-    arrays = {
-        "labels": np.full(len(entries), -1),
-        "indices": np.arange(len(entries)),
-        "files": np.array([entry["image"] for entry in entries]),
-    }
-    with claim_features(settings, network, "files") as folder:
-        save_features(folder, "files", latencies, stage, time_steps, **arrays)
-        saved = put_in_place(folder)
-    print_output(f"the features of {stage} are in {saved / 'features'}: files {len(entries):,}")
+        images, entries, code = read_files(settings, network)
+        if not images:
+            return code
+        title = "files"
+        splits = {title: Split(network.gather(images), np.full(len(images), -1), np.arange(len(images)))}
+        more["files"] = np.array([entry["image"] for entry in entries])
+    else:
+        data = divide(settings, network)
+        title = data.set.name
+        splits = {name: data.get_split(name) for name, chosen in data.splits.items() if len(chosen)}
+    choose_stage(model, stage, names, max(map(len, splits.values())))
+    record = {"command_line": settings.command_line, "checkpoint": str(network.checkpoint.path)}
+    title = f"{model.name}-{to_folder_name(title)}-features"
+    with claim_folder(settings.output, title, settings.name) as claimed:
+        write_start(claimed, record, describe(model, read_settings(network.checkpoint)))
+        for name, chosen in splits.items():
+            latencies = compute_maps(model, network.encoder, chosen.images, stage)
+            save_features(claimed, name, chosen, latencies, stage, model.time_steps, **more)
+        folder = put_in_place(claimed)
+    counts = [f"{name} {len(chosen):,}" for name, chosen in splits.items()]
+    print_output(f"the features of {stage} are in {folder / 'features'}: {', '.join(counts)}")
     return code
-
-
-@contextmanager
-def claim_features(settings: EvaluateSettings, network: TrainedNetwork, name: str) -> Iterator[Path]:
-    """Yield a new folder, see ``claim_folder``, with the record of the command. name: that of the data."""
-    checkpoint = network.checkpoint
-    title = f"{network.model.name}-{to_folder_name(name)}-features"
-    record = {"command_line": settings.command_line, "checkpoint": str(checkpoint.path)}
-    with claim_folder(settings.output, title, settings.name) as folder:
-        write_start(folder, record, describe(network.model, read_settings(checkpoint)))
-        yield folder
 
 
 def divide(settings: EvaluateSettings, network: TrainedNetwork) -> Data:
     """Divide the data set of the settings as the run has divided its own. Another data set has its own parts alone."""
     data = read_data(settings, network)
+    for note in describe_change(network.checkpoint.run, data):
+        print_output(note)
     divided = read_settings(network.checkpoint)
     if data.fingerprint != network.checkpoint.run.fingerprint:
         divided = replace(divided, ratio=1.0, labels=None, val_split=None if data.val_count else 0)

@@ -37,15 +37,17 @@ class Split:
     Args:
         images, labels: all training or all test images, as in ``DataSet``.
         indices: of the images of the split, sorted, int64 (N,).
+        labelled: positions in the split of the images whose labels are learned; None: of all.
 
     Attributes:
         labels: those of the split, int64 (N,).
     """
 
-    def __init__(self, images: Images, labels: np.ndarray, indices: np.ndarray):
+    def __init__(self, images: Images, labels: np.ndarray, indices: np.ndarray, labelled: np.ndarray | None = None):
         self._of_part = images, labels
         self.indices = indices
         self.labels = labels[indices]
+        self.labelled = labelled
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -112,7 +114,8 @@ class Data:
             return Split(self.set.test_images, self.set.test_labels, self.splits[name])
         labels = np.pad(self.set.train_labels, (0, self.set.unlabelled), constant_values=-1)
         if name != "labelled":
-            return Split(self.set.train_images, labels, self.splits[name])
+            labelled = self.labelled if name == "train" else None
+            return Split(self.set.train_images, labels, self.splits[name], labelled)
         train = self.splits["train"]
         return Split(self.set.train_images, labels, train if self.labelled is None else train[self.labelled])
 

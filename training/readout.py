@@ -8,7 +8,6 @@ neuron of the stage has spiked, and compared with the network's own decision.
 import math
 import time
 import warnings
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +16,11 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from engine.encoder import Encoder
 from engine.readout import Readout
 from errors import InputError
-from network_trainer import NetworkTrainer
 from report.evaluation import evaluate_predictions
 from training.log import RunLog
-from training.plan import Data, Plan, Split
+from training.plan import Plan, Split
 from training.trained import compute_maps
 from utils import check_memory, write_atomically
 
@@ -53,9 +50,14 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     readout = plan.features.readout
     log.info(f"features of {stage}")
     maps = {}
-    for split, chosen, labelled, latencies in compute_splits(plan.data, model, plan.encoder, stage):
+    for split in plan.data.splits:
+        chosen = plan.data.get_split(split)
+        if not len(chosen):
+            continue
+        latencies = compute_maps(model, plan.encoder, chosen.images, stage)
+        labelled = chosen.labelled
         if plan.features.is_saved:
-            save_features(folder, split, latencies, stage, model.time_steps, **describe_split(chosen, labelled))
+            save_features(folder, split, chosen, latencies, stage, model.time_steps)
         if readout is not None:
             if labelled is not None:
                 latencies = latencies[labelled]
@@ -76,36 +78,26 @@ def read_features(plan: Plan, folder: Path, log: RunLog) -> dict:
     return {"readout": {"name": readout.kind, "stage": stage, **result}}
 
 
-def compute_splits(
-    data: Data, model: NetworkTrainer, encoder: Encoder, stage: str
-) -> Iterator[tuple[str, Split, np.ndarray | None, torch.Tensor]]:
-    """Yield the name of each split that has images, the split, which of its images have labels, and its latencies.
-
-    None: all have labels. The latencies of the stage are uint8 (N, C, H, W).
-    """
-    for name in data.splits:
-        chosen = data.get_split(name)
-        if len(chosen):
-            labelled = data.labelled if name == "train" else None
-            yield name, chosen, labelled, compute_maps(model, encoder, chosen.images, stage)
-
-
-def describe_split(chosen: Split, labelled: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Return what is saved beside the latencies of a split of ``compute_splits``."""
-    arrays = {"labels": chosen.labels, "indices": chosen.indices}
-    if labelled is not None:
-        arrays["labelled"] = np.isin(np.arange(len(chosen)), labelled)
-    return arrays
-
-
 def save_features(
-    folder: Path, split: str, latencies: torch.Tensor, stage: str, time_steps: int, **arrays: np.ndarray
+    folder: Path, name: str, chosen: Split, latencies: torch.Tensor, stage: str, time_steps: int, **more: np.ndarray
 ) -> None:
-    """Save ``features/SPLIT.npz`` in a folder: latencies uint8 (N, C, H, W), their stage, and other arrays (N,)."""
+    """Save ``features/NAME.npz`` in a folder: the latencies uint8 (N, C, H, W) of a stage for the images of a split.
+
+    more: other arrays to save.
+    """
     target = folder / "features"
     target.mkdir(exist_ok=True)
-    arrays |= {"latencies": latencies.numpy(), "stage": stage, "time_steps": time_steps}
-    write_atomically(target / f"{split}.npz", partial(np.savez_compressed, **arrays))
+    arrays = {
+        "latencies": latencies.numpy(),
+        "labels": chosen.labels,
+        "indices": chosen.indices,
+        "stage": stage,
+        **more,
+    }
+    if chosen.labelled is not None:
+        arrays["labelled"] = np.isin(np.arange(len(chosen)), chosen.labelled)
+    save = partial(np.savez_compressed, **arrays, time_steps=time_steps)
+    write_atomically(target / f"{name}.npz", save)
 
 
 def find_spikes(latencies: torch.Tensor, time_steps: int) -> "scipy.sparse.csr_matrix":

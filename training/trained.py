@@ -66,7 +66,7 @@ class TrainedNetwork:
         the network has no decision stage.
         """
         self.check_decides()
-        images = self._gather(images)
+        images = self.gather(images)
         classes = []
         scores = []
         for _, latencies in encode_chunks(self.encoder, images):
@@ -90,7 +90,7 @@ class TrainedNetwork:
 
         Raises InputError for images that do not fit, and for a stage that the network does not have below its decision.
         """
-        return self.module(stage)(self._gather(images))
+        return self.module(stage)(self.gather(images))
 
     def module(self, stage: str, encode: bool = True) -> "FrozenStages":
         """Return the stages up to this one as a module without gradients, which shares its weights with the network.
@@ -103,7 +103,7 @@ class TrainedNetwork:
             raise InputError(f"{self.model.name} has no features of {stage!r}; choose from {', '.join(names)}")
         return FrozenStages(self.model, stage, self.encoder if encode else None)
 
-    def _gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
+    def gather(self, images: Any) -> np.ndarray | torch.Tensor | Recordings:
         """Return the images of ``classify`` as one array, tensor or Recordings."""
         size = self.checkpoint.picture_size
         colours = self.encoder.colours
