@@ -1,9 +1,11 @@
 """The report of a run: its data, the figures that are drawn of them, and its files.
 
 A figure is a function with the decorator ``@figure``. It appears in the folder, on the page and in TensorBoard.
-``FIGURES`` contains all figures in their order.
+``FIGURES`` contains all figures in their order. A figure can draw what a function with the decorator ``@after_epoch``
+has computed after each epoch.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +34,7 @@ MOVED_COPIES = 11  # at most, of each of them
 TIMED_IMAGES = 1000  # for the times of the first spikes
 
 FIGURES: dict[str, Callable] = {}  # {name of the file: function}, which has a ``caption``
+VALUES: dict[str, Callable] = {}  # {name: function} of the values after each epoch
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Report:
         facts: what results.json contains beside the scores.
         shown: indices in ``images`` of the images whose activation maps are saved.
         maps: the folder of the activation maps, in the folder of the run.
-        history: rows of the run log.
+        history: rows of the run log. ``row["values"]`` contains the values of functions with ``@after_epoch``, by their
+            names; it is missing if there are none.
         copies: the moved copies of the training images, from which the network learned.
     """
 
@@ -96,6 +100,35 @@ def figure(caption: str) -> Callable:
         return draw
 
     return add
+
+
+def after_epoch(compute: Callable) -> Callable:
+    """Register a function that computes values after each epoch. The name of the function is the name of the values.
+
+    The function takes the network, which it must not change, and the epoch's row of the history. It returns plain JSON:
+    dicts with str as keys, lists, str, int, finite float, bool or None. The history keeps it in ``row["values"]``, also
+    in each checkpoint.
+
+    Raises InputError if another function computes values of this name.
+    """
+    register(VALUES, [compute.__name__], compute)
+    return compute
+
+
+def add_values(model: NetworkTrainer, row: dict) -> list[str]:
+    """Add the values after an epoch to its row of the history. Returns a line for each function that has none.
+
+    Values become what a checkpoint would return, tuples lists for instance, so that a resumed run has the same.
+    """
+    lost = []
+    for name, compute in VALUES.items():
+        try:
+            text = json.dumps(compute(model, dict(row)), allow_nan=False)
+        except Exception as error:  # of a user's own function, or its values are not plain JSON
+            lost.append(f"there are no values {name} of this epoch: {describe_error(error)}")
+            continue
+        row.setdefault("values", {})[name] = json.loads(text)
+    return lost
 
 
 @figure("Training history")

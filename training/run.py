@@ -29,7 +29,7 @@ from report.diagnosis import Diagnosis, compare_splits
 from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import PAGE, write_page, write_training_page
-from report.report import Report, collect_results
+from report.report import Report, add_values, collect_results
 from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import restore_state, save_checkpoint
@@ -172,6 +172,7 @@ class Run:
         settings = self.plan.settings
         row = progress.history[-1]
         self.log_history(len(progress.history) - 1)
+        self.log.info_all(add_values(model, row))
         self.log.board.log_stages(model, phase, step.wins, progress.history, encoder)
         if settings.map_every and row["step"] % settings.map_every == 0:
             names = list(model.declaration)

@@ -1,4 +1,4 @@
-"""What a test declares, as a user's file does, is forgotten after it: networks, rules, encoders, data sets, figures."""
+"""What a test declares, as a user's file does, is forgotten after it: networks, rules, encoders, data sets, figures …"""
 
 import sys
 from contextlib import ExitStack, contextmanager
@@ -9,7 +9,7 @@ from engine.plugins import PLUGINS
 from engine.rules import RULES
 from imagesets.data_set import DATASETS
 from models import MODELS
-from report.report import FIGURES
+from report.report import FIGURES, VALUES
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def forgetting():
     """Forget after the block what is declared and imported in it: a plugin is imported again."""
     known = {*PLUGINS}
     with ExitStack() as stack:
-        for registry in (PLUGINS, MODELS, RULES, ENCODERS, DATASETS, FIGURES):
+        for registry in (PLUGINS, MODELS, RULES, ENCODERS, DATASETS, FIGURES, VALUES):
             stack.enter_context(mock.patch.dict(registry))
         yield
         for path in {*PLUGINS} - known:

@@ -4,12 +4,13 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from support.command import SMALL, dont_draw, results, start, start_evaluation
+from support.command import SMALL, dont_draw, read_csv, results, start, start_evaluation
 from support.refusals import assert_refuses, refuses
 from support.registries import forgetting
 
@@ -21,6 +22,7 @@ from imagesets import load
 from imagesets.data_set import DATASETS
 from report.report import FIGURES
 from training.checkpoint import load_checkpoint
+from training.log import COLUMNS
 from training.settings import SweepSettings, TrainSettings
 from training.trained import load_network
 from utils import ROOT
@@ -144,6 +146,62 @@ def test_a_data_set_and_a_figure_of_a_plugin(own, tmp_path, capsys):
     assert results(tmp_path / "again")["test"] == results(run)["test"]["best"]
     capsys.readouterr()
     assert_refuses(train.main, f"--model plug --dataset circles --plugin {own}", "squares", capsys)
+
+
+FAULTY = """
+
+@after_epoch
+def raising(network, row):
+    row["phase"] = 1 / 0
+
+
+@after_epoch
+def arrays(network, row):
+    row["phase"] = network.phases[0]
+    return np.zeros(2)
+
+
+@after_epoch
+def infinite(network, row):
+    return [float("inf")]
+
+
+@after_epoch
+def pairs(network, row):
+    return [(row["phase"], row["epoch"])]
+"""
+
+
+def test_values_after_each_epoch(tmp_path):
+    """The example of docs/extending.md beside functions that fail, in a run that goes on from another and is resumed."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
+    (example,) = [block for block in blocks if "@after_epoch" in block]
+    own = tmp_path / "values.py"
+    own.write_text(example + FAULTY)
+    FIGURES.clear()
+    words = f"{SMALL} --dry-run --no-test --plugin {own}"
+    assert start(f"{words} --name first --until s1", tmp_path) == 0
+    run = tmp_path / "run"
+    assert start(f"{words} --name run --until s2 --continue-from {tmp_path / 'first'}", tmp_path) == 0
+    assert start(f"--resume {run} --plugin {own}", tmp_path) == 0
+
+    rows = load_checkpoint(run / "checkpoints" / "last.safetensors").progress.history
+    assert [row["values"]["pairs"] for row in rows] == [[["s1", 1]], [["s2", 1]], [["s3", 1]]]
+    assert all(row["values"].keys() == {"weights", "pairs"} for row in rows)
+    first, second, third = (row["values"]["weights"] for row in rows)
+    assert {layer: sum(counts) for layer, counts in first.items()} == {"s1": 4500, "s2": 67500, "s3": 1250000}
+    assert [layer for layer in first if first[layer] != second[layer]] == ["s2"]
+    assert [layer for layer in first if second[layer] != third[layer]] == ["s3"]
+    log = (run / "log.txt").read_text()
+    faults = [
+        f"raising of this epoch: {own}, line ",
+        "arrays of this epoch: TypeError",
+        "infinite of this epoch: Value",
+    ]
+    assert [log.count(fault) for fault in faults] == [2, 2, 2]
+    drawn = {path.name for path in (run / "figures").iterdir()}
+    assert drawn == {f"weight_histograms_{layer}.png" for layer in first}
+    assert read_csv(run / "metrics.csv")[0].keys() == {*COLUMNS}
 
 
 def test_no_other_source_imports_a_file(own, tmp_path, capsys):
