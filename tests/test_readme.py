@@ -168,7 +168,14 @@ def test_the_names_that_must_be_free_in_another_program():
 
 def test_the_readme_is_short():
     assert len(README.splitlines()) <= 210
-    assert len(README.split()) <= 1500
+    assert len(README.split()) <= 1550
+
+
+def test_the_method_has_as_many_lines_as_the_pages_name():
+    lines = len((ROOT / "tutorial" / "one_file.py").read_text().splitlines())
+    named = re.findall(r"\[(\d+)\s+lines\]\((?:\.\./)?tutorial/one_file\.py\)", TEXT)
+    assert {*map(int, named)} == {lines}
+    assert lines <= 180
 
 
 def test_the_version_is_that_of_the_newest_changes():

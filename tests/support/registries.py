@@ -1,4 +1,4 @@
-"""What a test declares, as a user's file does, is forgotten after it: networks, rules, encoders, data sets, figures …"""
+"""What a test declares, as a user's file does, is forgotten after it: networks, rules, encoders, data, figures …"""
 
 import sys
 from contextlib import ExitStack, contextmanager

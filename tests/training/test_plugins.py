@@ -173,7 +173,7 @@ def pairs(network, row):
 
 
 def test_values_after_each_epoch(tmp_path):
-    """The example of docs/extending.md beside functions that fail, in a run that goes on from another and is resumed."""
+    """The example of docs/extending.md, beside functions that fail: a run that continues another, and is resumed."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "extending.md").read_text(), re.DOTALL)
     (example,) = [block for block in blocks if "@after_epoch" in block]
     own = tmp_path / "values.py"
