@@ -28,7 +28,7 @@ from engine.encoder import Encoder
 from engine.graph import CHUNK, LatencyMap, StageGraph, check_effects, check_stages
 from engine.layers import Layer
 from engine.packed import open_storage
-from engine.phases import Learned, Phase, find_stages
+from engine.phases import Epochs, Learned, Phase, find_stages
 from engine.readout import Readout
 from engine.registry import register
 from engine.rules import Rule
@@ -453,8 +453,8 @@ class NetworkTrainer(StageGraph):
             seed: the seed of the order of the images, which differs in every epoch.
             patience: a phase with labels ends after this number of its epochs without a better validation accuracy
                 than in its epochs before them. 0: it never ends early.
-            converge: after its epochs, a phase without labels continues until its convergence is below this number, see
-                ``Phase.count_epochs``. 0: it ends after its epochs.
+            converge: a phase without labels ends as soon as its convergence is below this number, see
+                ``engine.phases.Epochs``. 0: it ends after its epochs.
             progress: where the training continues; it is updated in place. None: at the beginning.
             copies: moved copies of the training images that have labels, latencies uint8 (N, C, H, W) that are read by
                 slices. Each batch of the decision stage reads the original images or one of the copies.
@@ -463,13 +463,14 @@ class NetworkTrainer(StageGraph):
         progress = progress or Progress()
         self.check_epochs(epochs)
         self._check_data(train, validation, copies)
+        lengths = Epochs(self.phases, epochs, converge, len(train))
         prepared = None
         try:
             while progress.phase < len(self.phases):
                 number = progress.phase
                 phase = self.phases[number]
                 row = progress.history[-1] if progress.epoch else None
-                count = phase.count_epochs(epochs[number], converge, row)
+                count = lengths.count(phase.name, row)
                 gave_up = False
                 if patience and phase.needs_labels and progress.epoch:
                     gave_up = progress.epochs_since_best >= patience

@@ -5,6 +5,7 @@ weights of the winners change by the rule, and the next image is computed with t
 begin at ``learn_features`` in ``engine/torch_backend.py``.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +19,10 @@ from engine.graph import LatencyMap, StageGraph
 from engine.rules import Rule
 from errors import InputError
 
-MAX_EPOCHS = 20  # of a phase that goes on until it has converged, unless it has more of its own
+# A phase that goes on until it has converged ends at the latest after MAX_EPOCHS, or after as many as these
+# presentations of an image take, if these are more.
+MAX_EPOCHS = 20
+MAX_PRESENTATIONS = 20_000
 
 
 class Learned(NamedTuple):
@@ -67,24 +71,6 @@ class Phase(nn.Module):
     @property
     def needs_labels(self) -> bool:
         return self.main_rule.needs_labels
-
-    def count_epochs(self, planned: int, converge: float, row: dict | None) -> int:
-        """Return the number of epochs of the phase, as far as the last epoch decides it. It ends when they are done.
-
-        A phase without labels trains its epochs, and then until its convergence is below ``converge``, at most to epoch
-        MAX_EPOCHS.
-
-        Args:
-            planned: the number of epochs of the phase; 0: it is skipped.
-            converge: the convergence at which the phase ends; 0: it trains the planned epochs.
-            row: of the last epoch of the phase in ``Progress.history``; None before the first.
-        """
-        if self.needs_labels or not converge or not planned or row is None or row["epoch"] < planned:
-            return planned
-        convergence = row["convergence"]
-        if convergence is not None and convergence < converge:
-            return row["epoch"]
-        return min(row["epoch"] + 1, max(planned, MAX_EPOCHS))
 
     def learn(
         self,
@@ -170,6 +156,54 @@ class Phase(nn.Module):
         decisions = classes_of(feature, classes)
         outcome = Outcome.of(decisions, labels.cpu())
         return Learned(outcome, decisions[:, None].repeat(1, 2), {stage: wins[stage] for stage in active})
+
+
+class Epochs:
+    """How many epochs the phases of a training have.
+
+    A phase has the number of epochs that is planned for it. With ``converge``, a phase without labels ends as soon as
+    its convergence is below this number. Then a number up to MAX_EPOCHS is the least, and ``most`` is computed from the
+    number of images; a larger number is the most, and 1 the least.
+
+    Args:
+        phases: the phases.
+        planned: a number for each of them; 0: it is skipped.
+        converge: the convergence at which a phase without labels ends; 0: phases end after the planned epochs.
+        images: the number of images that phases without labels learn from.
+    """
+
+    def __init__(self, phases: Iterable[Phase], planned: Iterable[int], converge: float, images: int):
+        self.planned = {phase.name: number for phase, number in zip(phases, planned, strict=True)}
+        self.converge = converge
+        self.images = images
+        self._unsupervised = {phase.name for phase in phases if not phase.needs_labels}
+
+    def can_converge(self, name: str) -> bool:
+        """Return whether the convergence of the phase ``name`` decides when it ends."""
+        return self.converge > 0 and self.planned[name] > 0 and name in self._unsupervised
+
+    def least(self, name: str) -> int:
+        """Return the lowest number of epochs of the phase ``name``."""
+        planned = self.planned[name]
+        return 1 if planned > MAX_EPOCHS and self.can_converge(name) else planned
+
+    def most(self, name: str) -> int:
+        """Return the highest number of epochs of the phase ``name`` if its convergence decides when it ends."""
+        planned = self.planned[name]
+        return planned if planned > MAX_EPOCHS else max(MAX_EPOCHS, math.ceil(MAX_PRESENTATIONS / self.images))
+
+    def count(self, name: str, row: dict | None) -> int:
+        """Return the number of epochs of the phase ``name``, as far as an epoch decides it. It ends when they are done.
+
+        row: of the last epoch of the phase in ``Progress.history``; None before the first.
+        """
+        least = self.least(name)
+        if row is None or row["epoch"] < least or not self.can_converge(name):
+            return least
+        convergence = row["convergence"]
+        if convergence is not None and convergence < self.converge:
+            return row["epoch"]
+        return min(row["epoch"] + 1, self.most(name))
 
 
 def _count_wins(features: torch.Tensor) -> torch.Tensor:

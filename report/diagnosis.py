@@ -1,17 +1,20 @@
-"""A diagnosis of the training: a text for each stage where something is wrong, with a setting that the user can try.
+"""A diagnosis of the training: a text for each stage where something is wrong, and the flags that the user can try.
 
-All texts are about measured numbers of this run. The published networks get no text on MNIST. Each advice was followed
-on data for which it was not made, and increased the accuracy there: results/logs/advice.log. The text on borders only
-names a flag, because another border gained in one of four comparisons: results/logs/own-data.log.
+The flags of all texts are one command, because a flag replaces that of the run (``join_advice``). All texts are about
+measured numbers of this run. The published networks get no text on MNIST. Each advice was followed on data for which it
+was not made, and increased the accuracy there: results/logs/advice.log. The text on borders only names a flag, because
+another border gained in one of four comparisons: results/logs/own-data.log.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from engine.encoder import Encoder
-from engine.phases import MAX_EPOCHS, Phase
+from engine.phases import Epochs, Phase
 from engine.rules import Rule
 from engine.stages import INPUT
 from network_trainer import LatencyDataset, NetworkTrainer
@@ -29,11 +32,41 @@ OF_POTENTIAL = 0.5
 HIGH = 0.75  # likewise, of a stage that may be the reason why a stage above it is silent
 UNLEARNED = 0.05  # convergence; at most 0.01 in the last epochs of results/runs/*.log
 LEARNED = 0.01  # the convergence at which Kheradpisheh et al. 2018 stop a layer
-LONGER = 10  # times the epochs of a phase that has hardly learned in MAX_EPOCHS
+LONGER = 10  # times the epochs of a phase that has hardly learned, if --converge would not train it longer
 NEVER_WON = 0.05  # of the features: at most 0.4 % in results/runs/*.log, and 1.3 % in s2 of kheradpisheh2018
 OFTEN = 30.0  # % of the neurons of a stage whose thresholds adapt; on MNIST 3 % fire in s1
 FAR_BELOW = 0.03  # of the images; at most 0.013 in results/runs/ on MNIST, Fashion-MNIST and CIFAR-10
 NEAR = 0.1  # of the way from chance to 100 %
+
+
+class Finding(NamedTuple):
+    """A text of the diagnosis, and what it advises: {"converge", "epochs.PHASE" or "set.FIELD": value}."""
+
+    text: str
+    advice: Mapping[str, Any] = MappingProxyType({})
+
+
+def join_advice(advice: Mapping[str, Any], epochs: Epochs, words: Sequence[str]) -> str:
+    """Return the flags of all advice together, which replace those of the run; "" if there is none.
+
+    They contain the --converge of the run, which --epochs would otherwise set to 0, and its --set.
+
+    advice: of all findings. epochs: of the run. words: of --set in the run.
+    """
+    if not advice:
+        return ""
+    flags = []
+    numbers = {name: advice.get(f"epochs.{name}", planned) for name, planned in epochs.planned.items()}
+    if numbers != epochs.planned:
+        flags += ["--epochs", *numbers.values()]
+    if converge := advice.get("converge", epochs.converge):
+        flags += ["--converge", f"{converge:g}"]
+    changes = {key.removeprefix("set."): value for key, value in advice.items() if key.startswith("set.")}
+    if changes:
+        fields = tuple(f"{name}{sign}" for name in changes for sign in "=.")
+        kept = [word for word in words if not word.startswith(fields)]
+        flags += ["--set", *kept, *(f"{name}={value}" for name, value in changes.items())]
+    return " ".join(map(str, flags))
 
 
 class Diagnosis:
@@ -42,20 +75,12 @@ class Diagnosis:
     Args:
         model, encoder: the network, and what encodes its images.
         train: the encoded training images. SAMPLE of them are kept, evenly spaced: they may be in the order of classes.
-        epochs, converge: as in ``NetworkTrainer.steps``. None: the epochs of the network.
+        epochs: how many epochs the phases have.
     """
 
-    def __init__(
-        self,
-        model: NetworkTrainer,
-        encoder: Encoder,
-        train: LatencyDataset,
-        epochs: Sequence[int] | None = None,
-        converge: float = 0.0,
-    ):
+    def __init__(self, model: NetworkTrainer, encoder: Encoder, train: LatencyDataset, epochs: Epochs):
         self.model = model
-        self.epochs = epochs or model.epochs
-        self.converge = converge
+        self.epochs = epochs
         self.encoder = encoder
         self.encoder_advice = ""
         if encoder.colours and encoder.name not in (S1C1.name, model.encoder.name):
@@ -64,13 +89,13 @@ class Diagnosis:
         chosen = torch.linspace(0, len(train) - 1, min(SAMPLE, len(train))).long()
         self.latencies = latencies[chosen.to(latencies.device)].to(model.device)
 
-    def diagnose_border(self, border: float) -> Iterator[str]:
+    def diagnose_border(self, border: float) -> Iterator[Finding]:
         """Yield whether the border of the training images is far from black, as which S1C1 continues them."""
         if border > LIGHT and getattr(self.encoder, "border", EDGE) == BLACK:
             text = f"the border of the training images is {border:.0f} of 255, and S1C1 continues them in black"
-            yield f"{text}; with --set encoder.border={EDGE}, their outermost pixels continue them"
+            yield Finding(f"{text}; with --set encoder.border={EDGE}, their outermost pixels continue them")
 
-    def diagnose(self, phase: Phase, row: dict) -> Iterator[str]:
+    def diagnose(self, phase: Phase, row: dict) -> Iterator[Finding]:
         """Yield what is wrong after a phase; ``row``: of its last epoch in ``Progress.history``."""
         silent = [*self._diagnose_firing(phase)]
         yield from silent
@@ -79,21 +104,19 @@ class Diagnosis:
         elif not silent:
             yield from self.diagnose_features(phase, row)
 
-    def diagnose_features(self, phase: Phase, row: dict) -> Iterator[str]:
+    def diagnose_features(self, phase: Phase, row: dict) -> Iterator[Finding]:
         """Yield how many features of a phase without labels never won, and whether the others have hardly learned."""
         count = sum(layer.stage.out_channels for _, layer in self.model.named_layers(phase.stages))
         if row["dead_features"] > NEVER_WON * count:
-            yield f"{phase.name}: {row['dead_features']} of {count} features never won"
+            yield Finding(f"{phase.name}: {row['dead_features']} of {count} features never won")
         convergence = row["convergence"] or 0.0
         if convergence <= UNLEARNED or not stops_at_bounds(phase.main_rule):
             return
-        text = f"{phase.name} has hardly learned (convergence {convergence:.2g} of the features that have won): try"
-        if row["epoch"] >= MAX_EPOCHS:  # --converge trains no longer
-            epochs = [*self.epochs]
-            epochs[[*self.model.phases].index(phase)] = LONGER * row["epoch"]
-            yield f"{text} --epochs {' '.join(map(str, epochs))}"
-        elif not self.converge:
-            yield f"{text} --converge {LEARNED}"
+        text = f"{phase.name} has hardly learned (convergence {convergence:.2g} of the features that have won)"
+        if row["epoch"] >= self.epochs.most(phase.name):  # --converge trains no longer
+            yield Finding(text, {f"epochs.{phase.name}": LONGER * row["epoch"]})
+        elif not self.epochs.converge:
+            yield Finding(text, {"converge": LEARNED})
 
     def _diagnose_firing(self, phase):
         """Yield which stages fire often, and which are silent for many images, with the potentials that they reach."""
@@ -105,19 +128,17 @@ class Diagnosis:
                 fired = layer.fire(below) < self.model.time_steps
                 rate = 100 * float(fired.float().mean())
                 if rate > OFTEN and self.encoder_advice and layer.stage.rule.adapts_thresholds:
-                    advice = self.encoder_advice
-                    yield f"{layer_name}: {rate:.0f} % of its neurons fire, though its thresholds adapt{advice}"
+                    text = f"{layer_name}: {rate:.0f} % of its neurons fire, though its thresholds adapt"
+                    yield Finding(text + self.encoder_advice)
                 silent = 100 * float((~fired.flatten(1).any(1)).float().mean())
                 if silent > SILENT_MAP:
                     highest = layer.peaks(below).amax(1)
                     reached = f"potentials reach {highest.max():.3g}"
                     text = f"{layer_name} is silent for {silent:.0f} % of the images: {reached}"
                     text += f", the threshold is {float(layer.thresholds.min()):.3g}"
-                    if silent > MOST:
-                        text += self._advise_threshold(name)
-                    yield text
+                    yield Finding(text, self._advise_threshold(name) if silent > MOST else {})
 
-    def _advise_threshold(self, name: str) -> str:
+    def _advise_threshold(self, name: str) -> Mapping[str, str]:
         """Return the advice to lower the threshold of the lowest stage, up to this one, whose threshold is high."""
         for source in self.model.inputs_of(name):
             if source != INPUT and (advice := self._advise_threshold(source)):
@@ -126,17 +147,17 @@ class Diagnosis:
         for _, layer in self.model.named_layers([name]):
             middle = float(layer.peaks(below).amax(1).median())
             if middle and float(layer.thresholds.min()) > HIGH * middle:
-                return f"; try --set {name}.threshold={OF_POTENTIAL * middle:.2g}"  # of all branches
-        return ""
+                return {f"set.{name}.threshold": f"{OF_POTENTIAL * middle:.2g}"}  # of all branches
+        return {}
 
     def _diagnose_accuracy(self, phase, row):
         """Yield whether the validation accuracy is near chance, unless silence is the reason."""
         accuracy = row["val_accuracy"]
         if row["val_silent"] and 100 * row["val_silent"] > SILENT_MAP:
-            yield f"{phase.name}: {100 * row['val_silent']:.0f} % of the validation images are silent"
+            yield Finding(f"{phase.name}: {100 * row['val_silent']:.0f} % of the validation images are silent")
         elif accuracy is not None and is_near_chance(accuracy, self.model.num_classes):
             text = f"{phase.name}: the validation accuracy, {100 * accuracy:.0f} %, is near chance"
-            yield f"{text}{self.encoder_advice}"
+            yield Finding(text + self.encoder_advice)
 
 
 def stops_at_bounds(rule: Rule) -> bool:
@@ -146,10 +167,10 @@ def stops_at_bounds(rule: Rule) -> bool:
     return not any(np.any(plasticity.change(weights, rate)) for rate in (-1.0, 1.0))
 
 
-def compare_splits(validation: Accuracy, test: Accuracy) -> Iterator[str]:
+def compare_splits(validation: Accuracy, test: Accuracy) -> Iterator[Finding]:
     """Yield whether the test accuracy is far below the validation accuracy, with possible reasons."""
     if validation.is_above(test, FAR_BELOW):
-        yield (
+        yield Finding(
             f"the test accuracy, {test}, is below the validation accuracy, {validation}: the test images are of "
             "another kind, or images of one object, person or track are in both the training and the validation part "
             "(see data/README.md), or the validation part, by which the best epoch was chosen, is small"

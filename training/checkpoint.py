@@ -44,7 +44,7 @@ class RunRecord:
         origin: which weights ("init_from") and phases ("continue_from") are those of another run, as in args.json.
         border: of the training images, see ``find_border``; None for recordings of events.
         test_reads: how often the run has classified the test images.
-        diagnosis: what was wrong, see ``report/diagnosis.py``.
+        diagnosis, advice: what was wrong, and what the user can try, see ``report/diagnosis.py``.
     """
 
     flags: dict = field(default_factory=dict)
@@ -58,6 +58,7 @@ class RunRecord:
     border: float | None = None
     test_reads: int = 0
     diagnosis: list[str] = field(default_factory=list)
+    advice: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from torch import nn
 from engine.backends import choose_backend
 from engine.declaration import Declared
 from engine.encoder import Encoder
+from engine.phases import Epochs
 from network_trainer import NetworkTrainer
 from training.settings import CODE, LABELS, LEARNING, TrainSettings
 from utils import ROOT, find_commit
@@ -84,6 +85,7 @@ def make_keys(
     common |= {"--backend": choose_backend(settings.backend, device), "--device": device, "encoder": encoder}
     common |= {"fingerprint of the data": fingerprint, "choice of training images": images}
     names = list(model.declaration)
+    lengths = Epochs(model.phases, settings.epochs, settings.converge, len(images))
     keys = []
     top = 0
     digest = hashlib.sha256()
@@ -92,7 +94,8 @@ def make_keys(
             common |= settings.select(LABELS)
         top = max(top, *(1 + names.index(name) for name in phase.stages))
         attributes = {name: vars(phase)[name] for name in vars(phase).keys() - vars(nn.Module()).keys()}
-        learning = {"class": type(phase).__qualname__, "--epochs": epochs, **attributes}
+        planned = epochs if lengths.least(phase.name) == epochs else f"at most {epochs}"
+        learning = {"class": type(phase).__qualname__, "--epochs": planned, **attributes}
         stages = {name: model.declaration[name] for name in names[:top]}
         parts = {what: describe(value) for what, value in (common | learning | stages).items()}
         if number < len(trained):

@@ -2,15 +2,16 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
+from engine.compiled import counts
 from engine.decision import Outcome
-from engine.phases import Phase
+from engine.phases import Epochs
 from errors import InputError
 from network_trainer import Progress, has_labels
 from training.command import discard_output, warn
@@ -81,9 +82,8 @@ class RunLog:
 
         outcome: the outcome of the epoch so far, if the network decides. left: the text of ``estimate_left``.
         """
-        text = left
-        if outcome is not None:
-            text = f"accuracy {100 * outcome.fraction('correct'):.1f} %, {left}"
+        accuracy = "" if outcome is None else f"accuracy {100 * outcome.fraction('correct'):.1f} %"
+        text = ", ".join(filter(None, (accuracy, left)))
         if not self.is_live:
             if time.monotonic() - self.printed_at > EVERY:
                 self.info(f"{title}: {100 * done / total:.0f} %  {text}")
@@ -161,30 +161,55 @@ class NoBoard:
     log_pictures = log_scores = flush = close = ignore
 
 
-def estimate_left(
-    progress: Progress, phases: Sequence[Phase], epochs: Sequence[int], converge: float, fraction: float
-) -> str:
-    """Return the time left of the phase and of the run, by the last measured epoch of each phase.
+class Pace:
+    """How many seconds an epoch of a phase takes, by what was timed while nothing was compiled or loaded.
 
-    An unmeasured phase is assumed to take as long per epoch as the current phase. A phase that goes on until it has
-    converged takes at least this time.
-
-    epochs, converge: the arguments of ``NetworkTrainer.steps``. fraction: the part of the current epoch that is done,
-    above 0.
+    The first batch is not timed. ``seconds`` is None before anything else was.
     """
-    seconds = {row["phase"]: row["seconds"] for row in progress.history}
-    names = [phase.name for phase in phases]
-    phase = progress.phase
-    current = seconds.get(names[phase], progress.seconds / fraction)
+
+    def __init__(self):
+        self.seconds = None
+        self._is_whole = False  # whether a whole epoch was timed, with its validation
+        self._compiled = None  # what was compiled and loaded up to now
+        self._since = 0.0, 0.0  # from where on the epoch was timed: part that was done, seconds
+
+    def time_batch(self, progress: Progress, fraction: float) -> None:
+        """Time the epoch up to a batch. fraction: the part of the epoch that is done, above 0."""
+        before = self._compiled
+        self._compiled = counts.total()
+        if self._compiled != before:
+            self._since = fraction, progress.seconds
+        elif not self._is_whole:
+            done, seconds = self._since
+            self.seconds = (progress.seconds - seconds) / (fraction - done)
+
+    def time_epoch(self, seconds: float) -> None:
+        """Time a finished epoch, which took these seconds."""
+        before = self._compiled
+        self._compiled = counts.total()
+        if self._compiled == before and self._since == (0.0, 0.0):
+            self.seconds = seconds
+            self._is_whole = True
+        self._since = 0.0, 0.0
+
+
+def estimate_left(progress: Progress, epochs: Epochs, seconds: float | None, fraction: float) -> str:
+    """Return the time left of the phase and of the run; "" if nothing was timed.
+
+    A later phase is assumed to take as long per epoch as the current phase. A phase that goes on until it has converged
+    takes at least this time.
+
+    epochs: how many epochs the phases have. seconds: ``Pace.seconds``. fraction: the part of the epoch that is done.
+    """
+    if seconds is None:
+        return ""
+    names = list(epochs.planned)[progress.phase :]
     row = progress.history[-1] if progress.epoch else None
-    count = phases[phase].count_epochs(epochs[phase], converge, row)
-    left = max(0.0, current * (count - progress.epoch) - progress.seconds)
-    run = left
-    for name, count in zip(names[phase + 1 :], epochs[phase + 1 :], strict=True):
-        run += count * seconds.get(name, current)
-    may_go_on = converge and any(not later.needs_labels for later in phases[phase:])
-    text = f"phase {tqdm.format_interval(left)}, run {tqdm.format_interval(run)} left"
-    return f"at least {text}" if may_go_on else text
+    count = max(0, epochs.count(names[0], row) - progress.epoch - fraction)
+    later = sum(map(epochs.least, names[1:]))
+    phase, run = (tqdm.format_interval(seconds * number) for number in (count, count + later))
+    text = f"phase {phase}, run {run} left"
+    return f"at least {text}" if any(map(epochs.can_converge, names)) else text
 
 
 def describe_epoch(row: dict) -> str:

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
@@ -13,7 +13,7 @@ import imagesets
 from encoders import choose_encoder
 from engine.augmentation import Augmentation
 from engine.encoder import Encoder
-from engine.phases import Phase, find_stages
+from engine.phases import Epochs, find_stages
 from engine.readout import Readout
 from errors import InputError
 from imagesets import DataSet
@@ -21,6 +21,7 @@ from imagesets.data_set import Images
 from imagesets.splits import choose_labelled, stratified_part, stratified_split
 from models import model_class
 from network_trainer import NetworkTrainer, Progress
+from report.diagnosis import Finding
 from report.summary import summarize
 from training.checkpoint import Checkpoint, RunRecord, rebuild_network
 from training.identity import PhaseKey, make_keys
@@ -198,10 +199,11 @@ class Plan:
             change = f"its fingerprint was {run.fingerprint} and is now {data.fingerprint}"
             raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
         progress = checkpoint.progress
-        if progress.phase == len(model.phases) and run.flags["epochs"] != list(settings.epochs):
-            continue_last_phase(progress, model.phases[-1], settings)
         settings = replace(settings, device=str(device))
-        return cls(data, settings, checkpoint.build_encoder(), model, run, progress)
+        plan = cls(data, settings, checkpoint.build_encoder(), model, run, progress)
+        if progress.phase == len(model.phases) and run.flags["epochs"] != list(settings.epochs):
+            continue_last_phase(plan)
+        return plan
 
     @functools.cached_property
     def keys(self) -> list[PhaseKey]:
@@ -213,13 +215,22 @@ class Plan:
         return make_keys(*run, self.data.set.fingerprint, images, weights, trained)
 
     @property
+    def epochs(self) -> Epochs:
+        """How many epochs the phases have."""
+        settings = self.settings
+        return Epochs(self.model.phases, settings.epochs, settings.converge, len(self.data.splits["train"]))
+
+    @property
     def title(self) -> str:
         """The first part of the titles of figures."""
         return self.settings.title(dataset=self.data.set.name)
 
 
-def continue_last_phase(progress: Progress, phase: Phase, settings: TrainSettings) -> None:
+def continue_last_phase(plan: Plan) -> None:
     """Set the progress of a finished run back into its last phase. Raises InputError if the phase ended by itself."""
+    progress = plan.progress
+    settings = plan.settings
+    phase = plan.model.phases[-1]
     row = None
     if progress.history and progress.history[-1]["phase"] == phase.name:
         row = progress.history[-1]
@@ -227,8 +238,9 @@ def continue_last_phase(progress: Progress, phase: Phase, settings: TrainSetting
     progress.phase -= 1
     if phase.needs_labels and 0 < settings.patience <= progress.epochs_since_best:
         settings.refuse("epochs", f"cannot be larger: --patience {settings.patience} ended {phase.name}")
-    if row and settings.converge and not phase.needs_labels:
-        settings.refuse("epochs", f"cannot be larger: --converge {settings.converge:g} ended {phase.name}")
+    if row and plan.epochs.count(phase.name, row) <= row["epoch"]:
+        end = f"with --converge {settings.converge:g}, {phase.name} ended after epoch {row['epoch']}"
+        settings.refuse("epochs", f"trains no more epochs: {end}")
 
 
 def prepare_machine(settings: NetworkSettings) -> torch.device:
@@ -312,20 +324,22 @@ def check_copies(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
     return augmentation
 
 
-def advise_few_labels(plan: Plan) -> list[str]:
-    """Return the advice to train the decision stage for more epochs, if it learns from few labels and moved copies."""
+def advise_few_labels(plan: Plan) -> Iterator[Finding]:
+    """Yield the advice to train the decision stage for more epochs, if it learns from few labels and moved copies."""
     settings = plan.settings
-    decay = getattr(plan.phases[-1].main_rule, "decay", None)
-    if plan.data.labelled is None or not plan.augmentation or decay is None or settings.dry_run:
-        return []
-    *others, epochs = settings.epochs
-    wanted = math.ceil(FEW_BATCHES / math.ceil(len(plan.data.labelled) / settings.batch_size))
-    if not 0 < epochs < wanted:
-        return []
-    flags = ["--epochs", *others, wanted, "--set", f"{plan.model.decision}.rule.decay={decay ** (epochs / wanted):.3f}"]
-    if settings.converge:
-        flags += ["--converge", settings.converge]
-    return [f"with few labels, more epochs and a slower decay may be better: {' '.join(map(str, flags))}"]
+    phase = plan.phases[-1]
+    decay = getattr(phase.main_rule, "decay", None)
+    if plan.data.labelled is None or not plan.augmentation or decay is None:
+        return
+    labels = len(plan.data.labelled)
+    epochs = plan.epochs.planned[phase.name]
+    wanted = math.ceil(FEW_BATCHES / math.ceil(labels / settings.batch_size))
+    if 0 < epochs < wanted:
+        slower = f"{decay ** (epochs / wanted):.3f}"
+        text = f"{phase.name} learns from {labels:,} labels: more epochs and a slower decay may be better"
+        gains = "with 100 labels of MNIST, Fashion-MNIST and Kannada-MNIST, they gained 1.2, 0.9 and 0.2 points"
+        advice = {f"epochs.{phase.name}": wanted, f"set.{plan.model.decision}.rule.decay": slower}
+        yield Finding(f"{text}; {gains}, on other data perhaps none", advice)
 
 
 def read_augmentation(text: str) -> Augmentation:

@@ -14,8 +14,8 @@ from engine.rules import RSTDP
 from engine.stages import INPUT
 from models import build_model
 from models.control2026 import LEVELS
-from network_trainer import LatencyDataset
-from report.diagnosis import is_near_chance
+from network_trainer import LatencyDataset, NetworkTrainer
+from report.diagnosis import Finding, is_near_chance
 from report.evaluation import Accuracy, Evaluation
 from training.plan import Plan, Split
 
@@ -30,7 +30,7 @@ CONTROL_DECAY = 0.7  # of its rate in each epoch; the defaults are for five time
 GREY_MODEL = "multiscale2026"  # is better than the other networks on grey images of other data
 
 
-def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
+def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> Iterator[Finding]:
     """Yield the accuracies of two classifiers on the pixels, as a reference, and that of the network.
 
     The network is compared with the better of them, and nothing is claimed within two standard errors.
@@ -48,17 +48,22 @@ def compare_with_pixels(plan: Plan, evaluations: Mapping[str, Evaluation]) -> It
     text += ", ".join(f"{name} {accuracy}" for name, accuracy in accuracies.items())
     text += f" of {count:,} {split} {unit}"
     evaluation = evaluations.get(f"{split}.best")
-    if evaluation:
-        network = evaluation.accuracy
-        best = max(accuracies.values())
-        text += f"; the network reaches {network}, {_compare(network, best, 'both', 'the better of them')}"
-        if network.fraction < best.fraction:
-            text += _advise(plan, network)
-        text += _advise_more_images(plan, network, best)
-    yield text
+    if not evaluation:
+        yield Finding(text)
+        return
+    network = evaluation.accuracy
+    best = max(accuracies.values())
+    text += f"; the network reaches {network}, {_compare(network, best, 'both', 'the better of them')}"
+    advice = {}
+    if network.fraction < best.fraction and not is_near_chance(network.fraction, plan.model.num_classes):
+        advice = _advise_rule(plan.model)
+        if not advice and plan.data.set.colours == 1 and plan.model.name != GREY_MODEL:
+            text += f"; or try --model {GREY_MODEL}, with its own --epochs and --set"
+    yield Finding(text, advice)
+    yield from _advise_more_images(plan, network, best)
 
 
-def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation]) -> Iterator[str]:
+def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation]) -> Iterator[Finding]:
     """Yield the accuracy of a network without features, ``control2026``, as a reference, and that of the network.
 
     It learns from the same images as the classifiers of ``compare_with_pixels``. Their number is limited, so this takes
@@ -92,7 +97,7 @@ def compare_with_control(plan: Plan, evaluations: Mapping[str, Evaluation]) -> I
     unit = name_unit(plan.encoder.colours)
     text = f"for reference, {CONTROL}, which has no features, learns from {len(train):,} training {unit} and reaches "
     text += f"{accuracy} of {count:,} {split} {unit}; the network reaches {evaluation.accuracy}, "
-    yield text + _compare(evaluation.accuracy, accuracy, "it", "it")
+    yield Finding(text + _compare(evaluation.accuracy, accuracy, "it", "it"))
 
 
 def _compare(network: Accuracy, best: Accuracy, all_of_them: str, better: str) -> str:
@@ -103,31 +108,26 @@ def _compare(network: Accuracy, best: Accuracy, all_of_them: str, better: str) -
     return f"within two standard errors of {better}"
 
 
-def _advise(plan: Plan, network: Accuracy) -> str:
-    """Return the advice for a network that is less accurate than a classifier on the pixels; "": there is none."""
-    model = plan.model
-    if is_near_chance(network.fraction, model.num_classes):
-        return ""
+def _advise_rule(model: NetworkTrainer) -> dict[str, str]:
+    """Return the advice to let the decision stage learn by the margin rule, if it learns by R-STDP and never fires."""
     if model.phases[-1].main_rule.name == RSTDP.name and not model.declaration[model.decision].fires:
-        return f"; try --set {model.decision}.rule=margin"
-    if plan.data.set.colours == 1 and model.name != GREY_MODEL:
-        return f"; try --model {GREY_MODEL}"
-    return ""
+        return {f"set.{model.decision}.rule": "margin"}
+    return {}
 
 
-def _advise_more_images(plan: Plan, network: Accuracy, best: Accuracy) -> str:
-    """Return the advice to hold out more images, if they are so few that a large difference may be chance; or "".
+def _advise_more_images(plan: Plan, network: Accuracy, best: Accuracy) -> Iterator[Finding]:
+    """Yield the advice to hold out more images, if they are so few that a large difference may be chance.
 
     There is none if ``--val-split`` does not add images that are scored.
     """
     data = plan.data
     noise = network.compute_noise(best)
     if abs(network.fraction - best.fraction) > noise or noise <= COARSE:
-        return ""
+        return
     is_drawn = plan.settings.val_split is None and not data.set.val_count
-    if not is_drawn or not best.count == len(data.splits["validation"]) < HELD_OUT * len(data.set.train_labels):
-        return ""
-    return f"; with so few images, differences up to {100 * noise:.1f} points may be chance: try --val-split {HELD_OUT}"
+    if is_drawn and best.count == len(data.splits["validation"]) < HELD_OUT * len(data.set.train_labels):
+        text = f"with so few validation images, differences up to {100 * noise:.1f} points may be chance"
+        yield Finding(f"{text}: try --val-split {HELD_OUT}")
 
 
 def choose_images(plan: Plan) -> tuple[str, list[Split]]:

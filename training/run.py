@@ -25,7 +25,7 @@ from imagesets.augmentation import MovedCopy, make_copies
 from imagesets.pictures import find_border
 from network_trainer import BatchStep, ChunkStep, EpochStep, LatencyDataset, PhaseStep, Step, ValidationStep
 from report.activation_maps import save_activation_maps
-from report.diagnosis import Diagnosis, compare_splits
+from report.diagnosis import Diagnosis, Finding, compare_splits, join_advice
 from report.energy import measure_energy
 from report.evaluation import Evaluation
 from report.page import PAGE, write_page, write_training_page
@@ -34,7 +34,7 @@ from report.run_folder import RunFolder
 from report.summary import summarize
 from training.checkpoint import restore_state, save_checkpoint
 from training.identity import describe_code
-from training.log import RunLog, estimate_left
+from training.log import Pace, RunLog, estimate_left
 from training.plan import Plan, advise_few_labels
 from training.readout import read_features
 from training.references import compare_with_control, compare_with_pixels
@@ -59,7 +59,7 @@ class Run:
         is_resumed: whether the run was interrupted. If it was not, the progress is that of another run or empty.
 
     Attributes:
-        phases: the phases that are trained.
+        phases, epochs: the phases that are trained, and how many epochs they have.
         validation: the encoded validation images, or None.
     """
 
@@ -67,10 +67,10 @@ class Run:
         self.plan = plan
         self.folder = folder
         self.progress = plan.progress
-        advice = () if is_resumed else advise_few_labels(plan)
-        self.notes = (*plan.data.set.notes, *plan.notes, *advice)
+        self.notes = (*plan.data.set.notes, *plan.notes)
         self.is_resumed = is_resumed
         self.phases = plan.phases
+        self.epochs = plan.epochs
         self.stop = StopRequest()
         self.saved_at = time.monotonic()
         self.shown_at = -math.inf
@@ -116,9 +116,10 @@ class Run:
         self.seconds = {"encoding": time.perf_counter() - start}
         self.diagnosis = None
         if not plan.settings.dry_run:
-            self.diagnosis = Diagnosis(plan.model, plan.encoder, train, plan.settings.epochs, plan.settings.converge)
+            self.diagnosis = Diagnosis(plan.model, plan.encoder, train, self.epochs)
             if not self.is_resumed:
                 self.log_diagnosis(self.diagnosis.diagnose_border(self.about.border or 0.0))
+                self.log_diagnosis(advise_few_labels(plan))
                 taken = {row["phase"]: row for row in self.progress.history}  # from another run
                 for name, row in taken.items():
                     self.diagnose(plan.model.phases[plan.model.find_phase(name)], row)
@@ -134,12 +135,14 @@ class Run:
             case PhaseStep():
                 self.log.close_bar()
                 self.announce(step.phase.name)
+                self.pace = Pace()
             case ChunkStep():
                 self.log.show(step.title, step.done, step.total)
             case BatchStep():
                 outcome = Outcome(*progress.outcome) if step.learned.outcome else None
-                counts = settings.epochs, settings.converge
-                left = estimate_left(progress, self.plan.model.phases, *counts, step.done / step.total)
+                fraction = step.done / step.total
+                self.pace.time_batch(progress, fraction)
+                left = estimate_left(progress, self.epochs, self.pace.seconds, fraction)
                 self.log.show(step.title, step.done, step.total, outcome, left)
                 if outcome:
                     board.log_batch(step.learned.outcome, step.done, step.total, progress.history)
@@ -148,6 +151,7 @@ class Run:
                 labels = self.validation.labels
                 board.log_validation(labels, step.decisions, progress.history, self.about.class_names)
             case EpochStep():
+                self.pace.time_epoch(progress.history[-1]["seconds"])
                 self.finish_epoch(step)
         is_epoch = isinstance(step, EpochStep)
         is_due = isinstance(step, BatchStep) and time.monotonic() - self.saved_at >= settings.save_every
@@ -181,7 +185,7 @@ class Run:
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.safetensors", progress.best["state"])
         patience = settings.patience if phase.needs_labels else 0
-        is_last = progress.epoch >= self.count_epochs(row)
+        is_last = row["epoch"] >= self.epochs.count(phase.name, row)
         gave_up = patience and progress.epochs_since_best >= patience
         if gave_up and not is_last:
             self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
@@ -200,15 +204,27 @@ class Run:
         announcements[:] = [lambda: self.log.info(f"compiling the kernels of {what}, at the first start only")]
 
     def diagnose(self, phase: Phase, row: dict) -> None:
-        """Log what is wrong after a phase. ``row``: of its last epoch in the history."""
+        """Log what is wrong after a phase, and what can be tried. ``row``: of its last epoch in the history."""
         if self.diagnosis:
+            before = self.about.advice
             self.log_diagnosis(self.diagnosis.diagnose(phase, row))
+            if self.about.advice != before:
+                self.log.info_all(f"up to now: {advice.text}" for advice in self.list_advice())
 
-    def log_diagnosis(self, texts: Iterable[str]) -> None:
-        """Log the texts of the diagnosis, and keep them for results.json."""
-        new = list(texts)
-        self.about = replace(self.about, diagnosis=[*self.about.diagnosis, *new])
-        self.log.info_all(new)
+    def log_diagnosis(self, findings: Iterable[Finding]) -> None:
+        """Log the texts of the diagnosis, and keep them for results.json, and their advice for the end of the run."""
+        texts = []
+        advice = dict(self.about.advice)
+        for finding in findings:
+            texts.append(finding.text)
+            advice |= finding.advice
+        self.about = replace(self.about, diagnosis=[*self.about.diagnosis, *texts], advice=advice)
+        self.log.info_all(texts)
+
+    def list_advice(self) -> list[Finding]:
+        """Return the one finding that contains all advice on --epochs, --converge and --set, or []."""
+        flags = join_advice(self.about.advice, self.epochs, self.plan.settings.set)
+        return [Finding(f"try {flags}")] if flags else []
 
     def log_history(self, first: int = 0) -> None:
         """Log the epochs of the progress from the number ``first`` on."""
@@ -218,14 +234,8 @@ class Run:
             row = history[place]
             number = model.find_phase(row["phase"])
             rule = model.phases[number].main_rule.title
-            title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.count_epochs(row)}"
+            title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.epochs.count(row['phase'], row)}"
             self.log.log_epoch(history[: place + 1], title)
-
-    def count_epochs(self, row: dict) -> int:
-        """Return the number of epochs of the phase of a row of the history, as far as this epoch decides it."""
-        settings = self.plan.settings
-        number = self.plan.model.find_phase(row["phase"])
-        return self.plan.model.phases[number].count_epochs(settings.epochs[number], settings.converge, row)
 
     # -----------------------------------------------------------------------------------------------------------------
     # Images, checkpoints and activation maps
@@ -287,6 +297,7 @@ class Run:
             self.save()
             if self.plan.features:
                 read_features(self.plan, self.folder, self.log)
+            self.log_diagnosis(self.list_advice())
             command = RunFolder(self.folder).resume_command
             self.log.info(f"ended after {self.phases[-1].name}; train the rest with\n    {command}")
         else:
@@ -341,6 +352,7 @@ class Run:
         if self.diagnosis and "validation.best" in evaluations and split == "test":
             pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy
             self.log_diagnosis(compare_splits(*pair))
+        self.log_diagnosis(self.list_advice())
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
         return Report(
             model=plan.model,

@@ -440,7 +440,8 @@ class TrainSettings(NetworkSettings):
         0.0,
         "C",
         "after its epochs, a phase without labels trains until its convergence, the mean of w (1 - w), is below C, at "
-        "most to epoch 20; 0: never (default: 0 with --epochs, otherwise that of the network)",
+        "most to epoch 20, of fewer than 1,000 images for 20,000 presentations; a number of --epochs above 20 is the "
+        "most instead; 0: never (default: 0 with --epochs, otherwise that of the network)",
     )
     until: str | None = of_training(
         None, "PHASE", "end after this phase, without a test; --resume trains the rest", COMMAND
