@@ -207,12 +207,12 @@ class NetworkTrainer(StageGraph):
     only learns features.
 
     Args:
-        in_channels: number of channels of the input maps.
+        in_channels: number of channels of the input maps; None: those of the network's ``encoder``.
         num_classes: number of classes.
         seed: the seed of the initial weights, which are the same for every type and device.
         device, dtype: device and type of the weights. In float64 the winners do not depend on the order of additions.
         backend: "event" (compiled kernels, CPU), "torch" (tensor operations, any device), or "auto": event on a CPU.
-        time_steps: number of time steps T of the input, 1 to 254.
+        time_steps: number of time steps T of the input, 1 to 254; None: those of the network's ``encoder``.
         overrides: new values of fields of the declaration, {"s2.threshold": 12}; see ``engine.stages.set_fields``.
         image_size: (height, width) of the input, which every kernel must fit; None: any, and (28, 28) for networks with
             a ``SpikingDense`` stage, which depend on it.
@@ -241,20 +241,20 @@ class NetworkTrainer(StageGraph):
 
     def __init__(
         self,
-        in_channels: int = 6,
+        in_channels: int | None = None,
         num_classes: int = 10,
         seed: int = 0,
         device: str | torch.device = "cpu",
         dtype: torch.dtype = torch.float32,
         backend: str = "auto",
-        time_steps: int = 15,
+        time_steps: int | None = None,
         overrides: dict[str, Any] | None = None,
         image_size: Sequence[int] | None = None,
     ):
         super().__init__()
-        self.in_channels = in_channels
+        self.in_channels = self.encoder.channels if in_channels is None else in_channels
         self.num_classes = num_classes
-        self.time_steps = check_time_steps(time_steps)
+        self.time_steps = check_time_steps(self.encoder.time_steps if time_steps is None else time_steps)
         self.image_size = (28, 28) if image_size is None else tuple(image_size)
         backend = choose_backend(backend, device)
         declaration = check_stages(self.build(num_classes))
@@ -470,7 +470,7 @@ class NetworkTrainer(StageGraph):
                 number = progress.phase
                 phase = self.phases[number]
                 row = progress.history[-1] if progress.epoch else None
-                count = lengths.count(phase.name, row)
+                count = lengths.count(number, row)
                 gave_up = False
                 if patience and phase.needs_labels and progress.epoch:
                     gave_up = progress.epochs_since_best >= patience

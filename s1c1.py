@@ -17,6 +17,7 @@ from engine.encoder import Encoder  # before torch, see engine/__init__.py
 import functools
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -46,7 +47,8 @@ class S1C1(Encoder, name="s1c1"):
        with its `border`, so that a map is as large as the image. Responses under the `threshold` become 0. Red, green
        and blue of a colour image are each filtered like a grey image.
     2. Local normalisation: each response is divided by the mean of its map over the square of side ``2 radius + 1``
-       around it, with zeros outside the image; with the border "edge", over the positions inside the image.
+       around it, with zeros outside the image; with the border "edge", over the positions inside the image. The
+       radius 0 leaves the responses as they are, as SpykeTorch's ``Filter`` and ``Intensity2Latency`` alone do.
     3. Intensity to latency: the n non-zero intensities of all maps are ranked together, strongest first (equal ones by
        channel, row, column), and divided into `time_steps` bins of ``n // time_steps`` each; the weakest
        ``n % time_steps`` never spike. If there are fewer intensities than bins, each has a separate bin. A blank image
@@ -57,7 +59,7 @@ class S1C1(Encoder, name="s1c1"):
             this order, ``filters[0]``, ``filters[0]`` swapped, ``filters[1]``, ``filters[1]`` swapped, …; of colour
             images, first all of red, then of green, then of blue.
         threshold: smaller responses become 0, for pixels from 0 to 255 and filters with maximum 1.
-        radius: radius of the local normalisation, in pixels.
+        radius: radius of the local normalisation, in pixels; 0: none.
         time_steps: number of latency bins T, 1 to 255; latency T means silent.
         colours: 1 for grey images, 3 for red, green and blue.
         border: "black": zeros continue the image outside, as published, so the frame of a light image is an edge;
@@ -89,7 +91,7 @@ class S1C1(Encoder, name="s1c1"):
         return tuple(f"{window}×{window}" for window, _, _ in self.filters) * self.colours
 
     @functools.cached_property
-    def integer_filters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def integer_filters(self) -> "IntegerFilters":
         return compute_integer_filters(self.filters, self.threshold, self.radius)
 
     def __call__(self, image) -> torch.Tensor:
@@ -133,8 +135,7 @@ class S1C1(Encoder, name="s1c1"):
         if self.border == EDGE:
             half = max(window for window, _, _ in self.filters) // 2
             planes = np.pad(planes, [(0, 0), (0, 0), (half, half), (half, half)], mode="edge")
-        settings = *self.integer_filters, self.radius, self.time_steps
-        run_parts(_encode_many, len(planes), planes, *settings, latencies)
+        run_parts(_encode_many, len(planes), planes, self.integer_filters, self.radius, self.time_steps, latencies)
         return latencies
 
     def count_macs(self, height: int, width: int) -> int:
@@ -159,24 +160,40 @@ def is_filter(window: int, sigma1: float, sigma2: float) -> bool:
     return window in range(3, MAX_PIXELS + 1, 2) and are_positive and sigma1 != sigma2
 
 
-def compute_integer_filters(filters, threshold: float, radius: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+class IntegerFilters(NamedTuple):
+    """Filters whose responses to an image are whole numbers.
+
+    Attributes:
+        kernels: float64 ``(F, w, w)`` of whole numbers, where w is the largest window and smaller kernels are in the
+            top left corner.
+        windows: int64 ``(F,)``.
+        thresholds: float64 ``(F, 2)`` for positive and negative responses.
+        factors: float64 ``(F, 2)``, by which positive and negative responses are multiplied without a normalisation.
+    """
+
+    kernels: np.ndarray
+    windows: np.ndarray
+    thresholds: np.ndarray
+    factors: np.ndarray
+
+
+def compute_integer_filters(filters, threshold: float, radius: int) -> IntegerFilters:
     """Return the filters and thresholds in units in which the filters are whole numbers.
 
     A filter with σ1 and σ2 swapped is a negative multiple -c of the filter itself, and the local normalisation
     cancels the factor c. So the swapped filter's map is the negative response, with the threshold over c, and half of
-    the filters need not be applied.
-
-    Returns:
-        kernels float64 ``(F, w, w)`` of whole numbers, where w is the largest window and smaller kernels are in the top
-        left corner; windows int64 ``(F,)``; thresholds float64 ``(F, 2)`` for positive and negative responses.
+    the filters need not be applied. Without a normalisation, the factor remains.
     """
     windows = np.array([window for window, _, _ in filters])
     kernels = np.zeros((len(filters), windows.max(), windows.max()))
     thresholds = np.empty((len(filters), 2))
-    for kernel, window, least, (_, sigma1, sigma2) in zip(kernels, windows, thresholds, filters, strict=True):
+    factors = np.ones((len(filters), 2))
+    for number, (window, sigma1, sigma2) in enumerate(filters):
         dog = DoGKernel(window, sigma1, sigma2)().float().numpy()  # float32 whatever torch's default type is
-        kernel[:window, :window] = dog
-        least[:] = threshold, threshold * -float(dog.min())  # swapped: -dog / max(-dog)
+        kernels[number, :window, :window] = dog
+        lowest = -float(dog.min())  # swapped: dog / -lowest
+        thresholds[number] = threshold, threshold * lowest
+        factors[number, 1] = 1 / lowest
 
     # The largest possible sum: all values in a square of the normalisation are the largest response. A filter of mean 0
     # has this response where its positive half lies on white and its negative half on black, or the reverse.
@@ -185,42 +202,47 @@ def compute_integer_filters(filters, threshold: float, radius: int) -> tuple[np.
     kernels = np.round(kernels * unit)
     for kernel, window in zip(kernels, windows, strict=True):
         kernel[window // 2, window // 2] -= kernel.sum()  # the response to a uniform patch is exactly 0
-    return kernels, windows, thresholds * unit
+    return IntegerFilters(kernels, windows, thresholds * unit, factors)
 
 
 @compiled
-def _encode_many(part, parts, images, kernels, windows, thresholds, radius, time_steps, latencies):
+def _encode_many(part, parts, images, filters, radius, time_steps, latencies):
     """Fill latencies uint8 (N, C, H, W) from a part of the images uint8 (N, colours, H, W), which may have borders."""
     for n in range(part, len(images), parts):
-        _encode_one(images[n], kernels, windows, thresholds, radius, time_steps, latencies[n])
+        _encode_one(images[n], filters, radius, time_steps, latencies[n])
 
 
 @compiled
-def _encode_one(image, kernels, windows, thresholds, radius, time_steps, latency):
-    """Fill latency uint8 (C, H, W) from an image uint8 (colours, H, W); see ``compute_integer_filters``.
+def _encode_one(image, filters, radius, time_steps, latency):
+    """Fill latency uint8 (C, H, W) from an image uint8 (colours, H, W). filters: ``IntegerFilters``.
 
     The image may be larger than the maps, by an equal border at each side.
     """
     colours = len(image)
+    count = len(filters.kernels)
     height, width = latency.shape[1:]
     border = (image.shape[1] - height) // 2
-    maps = np.zeros((2 * len(kernels) * colours, height, width))
-    for f in range(len(kernels)):
-        half = windows[f] // 2 + border
+    maps = np.zeros((2 * count * colours, height, width))
+    for f in range(count):
+        window = filters.windows[f]
+        half = window // 2 + border
         for colour in range(colours):
-            response = _filter(image[colour], kernels[f, : windows[f], : windows[f]])
-            on = 2 * (colour * len(kernels) + f)
+            response = _filter(image[colour], filters.kernels[f, :window, :window])
+            on = 2 * (colour * count + f)
             for y in range(height):
                 for x in range(width):
                     r = response[y + half, x + half]
-                    if r > 0 and r >= thresholds[f, 0]:
+                    if r > 0 and r >= filters.thresholds[f, 0]:
                         maps[on, y, x] = r
-                    elif r < 0 and -r >= thresholds[f, 1]:
+                    elif r < 0 and -r >= filters.thresholds[f, 1]:
                         maps[on + 1, y, x] = -r
-    for c in range(len(maps)):
-        normalise(maps[c], radius)
-        if border:
-            count_inside(maps[c], radius)
+            if radius == 0:
+                maps[on : on + 2] *= filters.factors[f].reshape(2, 1, 1)
+    if radius > 0:
+        for c in range(len(maps)):
+            normalise(maps[c], radius)
+            if border:
+                count_inside(maps[c], radius)
     latency[:] = time_steps
     bin_by_rank(maps.reshape(-1), latency.reshape(-1), time_steps)
 

@@ -6,7 +6,7 @@ begin at ``learn_features`` in ``engine/torch_backend.py``.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,38 +172,42 @@ class Epochs:
         images: the number of images that phases without labels learn from.
     """
 
-    def __init__(self, phases: Iterable[Phase], planned: Iterable[int], converge: float, images: int):
-        self.planned = {phase.name: number for phase, number in zip(phases, planned, strict=True)}
+    def __init__(self, phases: Iterable[Phase], planned: Sequence[int], converge: float, images: int):
+        self.planned = tuple(planned)
         self.converge = converge
         self.images = images
-        self._unsupervised = {phase.name for phase in phases if not phase.needs_labels}
+        self._needs_labels = [phase.needs_labels for phase in phases]
 
-    def can_converge(self, name: str) -> bool:
-        """Return whether the convergence of the phase ``name`` decides when it ends."""
-        return self.converge > 0 and self.planned[name] > 0 and name in self._unsupervised
+    def can_converge(self, number: int) -> bool:
+        """Return whether the convergence of the phase with this number, from 0, decides when it ends."""
+        return self.converge > 0 and self.planned[number] > 0 and not self._needs_labels[number]
 
-    def least(self, name: str) -> int:
-        """Return the lowest number of epochs of the phase ``name``."""
-        planned = self.planned[name]
-        return 1 if planned > MAX_EPOCHS and self.can_converge(name) else planned
+    def has_converged(self, number: int, row: dict) -> bool:
+        """Return whether the convergence of an epoch, a row of ``Progress.history``, ends its phase."""
+        convergence = row["convergence"]
+        return self.can_converge(number) and convergence is not None and convergence < self.converge
 
-    def most(self, name: str) -> int:
-        """Return the highest number of epochs of the phase ``name`` if its convergence decides when it ends."""
-        planned = self.planned[name]
+    def least(self, number: int) -> int:
+        """Return the lowest number of epochs of a phase."""
+        planned = self.planned[number]
+        return 1 if planned > MAX_EPOCHS and self.can_converge(number) else planned
+
+    def most(self, number: int) -> int:
+        """Return the highest number of epochs of a phase if its convergence decides when it ends."""
+        planned = self.planned[number]
         return planned if planned > MAX_EPOCHS else max(MAX_EPOCHS, math.ceil(MAX_PRESENTATIONS / self.images))
 
-    def count(self, name: str, row: dict | None) -> int:
-        """Return the number of epochs of the phase ``name``, as far as an epoch decides it. It ends when they are done.
+    def count(self, number: int, row: dict | None) -> int:
+        """Return the number of epochs of a phase, as far as its last epoch decides it. It ends when they are done.
 
-        row: of the last epoch of the phase in ``Progress.history``; None before the first.
+        row: of this epoch in ``Progress.history``; None before the first.
         """
-        least = self.least(name)
-        if row is None or row["epoch"] < least or not self.can_converge(name):
+        least = self.least(number)
+        if row is None or row["epoch"] < least or not self.can_converge(number):
             return least
-        convergence = row["convergence"]
-        if convergence is not None and convergence < self.converge:
+        if self.has_converged(number, row):
             return row["epoch"]
-        return min(row["epoch"] + 1, self.most(name))
+        return min(row["epoch"] + 1, self.most(number))
 
 
 def _count_wins(features: torch.Tensor) -> torch.Tensor:

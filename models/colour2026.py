@@ -16,7 +16,7 @@ class Colour2026(NetworkTrainer, name="colour2026"):
 
     epochs = (1, 1, 24)  # s1, s2, s3
     converge = 0.01  # Kheradpisheh et al. 2018, section 2.3
-    encoder = Whitening()
+    encoder = Whitening(colours=3)
     augmentation = Augmentation(copies=1, flip=True)
 
     def build(self, num_classes):

@@ -40,7 +40,7 @@ NEAR = 0.1  # of the way from chance to 100 %
 
 
 class Finding(NamedTuple):
-    """A text of the diagnosis, and what it advises: {"converge", "epochs.PHASE" or "set.FIELD": value}."""
+    """A text of the diagnosis, and what it advises: {"converge", "epochs.NUMBER" or "set.FIELD": value}."""
 
     text: str
     advice: Mapping[str, Any] = MappingProxyType({})
@@ -56,9 +56,9 @@ def join_advice(advice: Mapping[str, Any], epochs: Epochs, words: Sequence[str])
     if not advice:
         return ""
     flags = []
-    numbers = {name: advice.get(f"epochs.{name}", planned) for name, planned in epochs.planned.items()}
-    if numbers != epochs.planned:
-        flags += ["--epochs", *numbers.values()]
+    numbers = [advice.get(f"epochs.{number}", planned) for number, planned in enumerate(epochs.planned)]
+    if numbers != [*epochs.planned]:
+        flags += ["--epochs", *numbers]
     if converge := advice.get("converge", epochs.converge):
         flags += ["--converge", f"{converge:g}"]
     changes = {key.removeprefix("set."): value for key, value in advice.items() if key.startswith("set.")}
@@ -113,8 +113,9 @@ class Diagnosis:
         if convergence <= UNLEARNED or not stops_at_bounds(phase.main_rule):
             return
         text = f"{phase.name} has hardly learned (convergence {convergence:.2g} of the features that have won)"
-        if row["epoch"] >= self.epochs.most(phase.name):  # --converge trains no longer
-            yield Finding(text, {f"epochs.{phase.name}": LONGER * row["epoch"]})
+        number = [*self.model.phases].index(phase)
+        if row["epoch"] >= self.epochs.most(number):  # --converge trains no longer
+            yield Finding(text, {f"epochs.{number}": LONGER * row["epoch"]})
         elif not self.epochs.converge:
             yield Finding(text, {"converge": LEARNED})
 

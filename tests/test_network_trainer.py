@@ -14,7 +14,7 @@ from support.refusals import refuses
 
 import network_trainer
 from engine.decision import Outcome
-from engine.phases import Learned, Phase
+from engine.phases import Epochs, Learned, Phase
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import SpikingConv
 from models import build_model
@@ -350,20 +350,35 @@ def test_convergence_by_hand(rule, scale):
 
 
 def test_phases_without_labels_train_until_they_have_converged(monkeypatch):
-    """At most to epoch 20, or to the last of their own; without a win, too. No epochs, or no limit: as planned."""
+    """Numbers up to 20 are the least, and the most is computed: 275 presentations of 11 images are 25 epochs. A larger
+    number is the most. Without a win, a phase has not converged. No epochs, or no limit: as planned."""
     values = [0.5, 0.005, *[None] * 30]
+    monkeypatch.setattr("engine.phases.MAX_PRESENTATIONS", 25 * IMAGES, raising=False)
     monkeypatch.setattr(network_trainer, "compute_convergence", lambda *_: next(measured))
     for epochs, converge, trained in (
         ((1, 3), 0.01, 2),
         ((1, 3), 0.6, 1),
-        ((3, 3), 0.6, 20),
-        ((22, 3), 0.6, 22),
+        ((3, 3), 0.6, 25),
+        ((22, 3), 0.6, 1),
+        ((22, 3), 0.01, 2),
+        ((22, 3), 0.001, 22),
+        ((27, 3), 0.001, 27),
         ((0, 3), 0.6, 0),
         ((2, 3), 0.0, 2),
+        ((22, 3), 0.0, 22),
     ):
         measured = iter(values)
         rows = fit(Scripted(), epochs=epochs, converge=converge).history
         assert [row["phase"] for row in rows] == ["s1"] * trained + ["s2"] * 3
+
+
+@pytest.mark.parametrize(("images", "most"), [(100, 200), (300, 67), (999, 21), (1000, 20), (55_000, 20)])
+def test_few_images_are_presented_20_000_times_at_most(images, most):
+    phases = build_model("mozafari2018").phases
+    epochs = Epochs(phases, (2, 4, 680), 0.01, images)
+    assert epochs.most(0) == most
+    assert [epochs.count(1, {"epoch": epoch, "convergence": 0.2}) for epoch in (3, 4, most)] == [4, 5, most]
+    assert epochs.count(2, None) == 680  # with labels
 
 
 @pytest.mark.parametrize("name", ["deepr2024", "deepr2024_greedy"])

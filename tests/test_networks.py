@@ -35,7 +35,7 @@ SHAPES = {  # of the latency maps for 28×28 inputs, of the networks that are de
     "majority2024": [(30, 28), (30, 14), (250, 14), (250, 4), (600, 6)],
     "kheradpisheh2018": [(32, 28), (32, 15), (150, 16), (150, 9)],
 }
-build = partial(build_model, dtype=torch.float64)  # kernels are compiled for each type
+build = partial(build_model, in_channels=6, dtype=torch.float64)  # kernels are compiled for each type
 every_network = pytest.mark.parametrize("name", slow_except(FAST_NETWORKS, NETWORKS))
 DECIDING = [name for name in NETWORKS if build_model(name).decision]
 every_deciding_network = pytest.mark.parametrize("name", slow_except(FAST_NETWORKS, DECIDING))

@@ -16,6 +16,8 @@ from torchvision.transforms import Compose
 from encoders import read_encoder
 from engine.declaration import to_plain
 from s1c1 import S1C1
+from SpykeTorch.functional import wave_to_latency
+from SpykeTorch.utils import DoGKernel, Filter, Intensity2Latency
 from utils import ROOT
 
 TWO_FILTERS = {"filters": [(5, 2.0, 1.0), (3, 0.5, 1.0)], "time_steps": 7}
@@ -52,13 +54,16 @@ def exact_reference(encoder, image):
     maps = []
     mode = {"black": "constant", "edge": "replicate"}[encoder.border]
     for plane in torch.from_numpy(image).double().view(*image.shape[:2], -1).unbind(-1):
-        for kernel, window, thresholds in zip(*encoder.integer_filters, strict=True):
+        for kernel, window, thresholds, factors in zip(*encoder.integer_filters, strict=True):
             weight = torch.from_numpy(kernel[:window, :window].copy())[None, None]
-            for sign, threshold in zip((1, -1), thresholds, strict=True):
+            for sign, threshold, factor in zip((1, -1), thresholds, factors, strict=True):
                 padded = F.pad(plane[None, None], [int(window) // 2] * 4, mode=mode)
                 response = F.conv2d(padded, sign * weight)
-                maps.append(torch.where(response < threshold, 0.0, response))
+                scale = 1 if encoder.radius else factor
+                maps.append(torch.where(response < threshold, 0.0, response) * scale)
     maps = torch.cat(maps, 1).transpose(0, 1)
+    if not encoder.radius:
+        return bin_by_rank(maps[:, 0], encoder.time_steps)
     side = 2 * encoder.radius + 1
     square = torch.ones(1, 1, side, side, dtype=torch.float64)
     relative = maps / F.conv2d(maps, square, padding=encoder.radius)
@@ -86,7 +91,7 @@ def test_real_digits_equal_the_exact_twin(digits):
             ((28, 28), parameters)
             for parameters in ({"time_steps": 1}, {"time_steps": 255}, {"radius": 40}, TWO_FILTERS)
         ),
-        ((28, 28), {"radius": 0, "threshold": 0}),
+        *(((28, 28), {"radius": 0, **more}) for more in ({"threshold": 0}, {"border": "edge"}, TWO_FILTERS)),
         *((shape, {}) for shape in ((56, 56), (8, 8), (9, 33), (1, 1))),
         *(((9, 33), {"colours": 3, **parameters}) for parameters in ({}, TWO_FILTERS)),
         *((shape, {"border": "edge"}) for shape in ((28, 28), (5, 9), (1, 1))),
@@ -103,6 +108,23 @@ def test_every_size_and_parameter_equals_the_exact_twin(shape, parameters, digit
     assert latencies.shape == (4, encoder.channels, *shape)
     assert encoder.channels == 2 * len(encoder.filters) * encoder.colours
     assert torch.equal(latencies, torch.stack([exact_reference(encoder, image) for image in images]))
+
+
+def test_without_a_normalisation_the_latencies_are_those_of_filter_and_intensity2latency(digits):
+    """But for intensities that are equal up to rounding: in each time step, the intensities are the same."""
+    encoder = S1C1(radius=0, time_steps=30)
+    kernels = []
+    for window, sigma1, sigma2 in encoder.filters:
+        kernels += [DoGKernel(window, sigma1, sigma2)().double(), DoGKernel(window, sigma2, sigma1)().double()]
+    apply_filters = Filter(kernels, padding=6, thresholds=encoder.threshold)
+    for image, latency in zip(digits[:50], encoder.encode(digits[:50]), strict=True):
+        intensities = apply_filters(torch.from_numpy(image).double()[None, None])
+        expected = wave_to_latency(Intensity2Latency(30, to_spike=True)(intensities))
+        assert len(latency.unique()) == 31
+        assert (latency == expected).double().mean() > 0.99
+        for step in range(31):
+            pair = [intensities[0][each == step].sort().values for each in (latency, expected)]
+            torch.testing.assert_close(*pair, rtol=1e-6, atol=0)
 
 
 def test_a_light_ground_is_an_edge_only_beside_black():
@@ -149,7 +171,7 @@ def test_a_response_on_the_threshold_counts():
     image = np.zeros((1, 9, 9), np.uint8)
     image[0, 4, 4] = 200
     encoder = S1C1(filters=[(3, 3 / 9, 6 / 9)])
-    kernels, _, thresholds = encoder.integer_filters
+    kernels, _, thresholds, _ = encoder.integer_filters
     exact = 200 * np.array([kernels[0, 1, 1], -kernels[0, 0, 1]])
     for values, spikes in ((exact, [1, 4]), (np.nextafter(exact, np.inf), [0, 0])):
         thresholds[0] = values

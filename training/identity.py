@@ -94,7 +94,7 @@ def make_keys(
             common |= settings.select(LABELS)
         top = max(top, *(1 + names.index(name) for name in phase.stages))
         attributes = {name: vars(phase)[name] for name in vars(phase).keys() - vars(nn.Module()).keys()}
-        planned = epochs if lengths.least(phase.name) == epochs else f"at most {epochs}"
+        planned = epochs if lengths.least(number) == epochs else f"at most {epochs}"
         learning = {"class": type(phase).__qualname__, "--epochs": planned, **attributes}
         stages = {name: model.declaration[name] for name in names[:top]}
         parts = {what: describe(value) for what, value in (common | learning | stages).items()}

@@ -203,13 +203,13 @@ def estimate_left(progress: Progress, epochs: Epochs, seconds: float | None, fra
     """
     if seconds is None:
         return ""
-    names = list(epochs.planned)[progress.phase :]
     row = progress.history[-1] if progress.epoch else None
-    count = max(0, epochs.count(names[0], row) - progress.epoch - fraction)
-    later = sum(map(epochs.least, names[1:]))
+    count = max(0, epochs.count(progress.phase, row) - progress.epoch - fraction)
+    numbers = range(progress.phase, len(epochs.planned))
+    later = sum(map(epochs.least, numbers[1:]))
     phase, run = (tqdm.format_interval(seconds * number) for number in (count, count + later))
     text = f"phase {phase}, run {run} left"
-    return f"at least {text}" if any(map(epochs.can_converge, names)) else text
+    return f"at least {text}" if any(map(epochs.can_converge, numbers)) else text
 
 
 def describe_epoch(row: dict) -> str:

@@ -238,9 +238,10 @@ def continue_last_phase(plan: Plan) -> None:
     progress.phase -= 1
     if phase.needs_labels and 0 < settings.patience <= progress.epochs_since_best:
         settings.refuse("epochs", f"cannot be larger: --patience {settings.patience} ended {phase.name}")
-    if row and plan.epochs.count(phase.name, row) <= row["epoch"]:
-        end = f"with --converge {settings.converge:g}, {phase.name} ended after epoch {row['epoch']}"
-        settings.refuse("epochs", f"trains no more epochs: {end}")
+    if row and plan.epochs.has_converged(progress.phase, row):
+        settings.refuse("epochs", f"cannot be larger: --converge {settings.converge:g} ended {phase.name}")
+    if row and plan.epochs.count(progress.phase, row) <= row["epoch"]:
+        settings.refuse("epochs", f"must be above {row['epoch']} to train {phase.name} longer with --converge")
 
 
 def prepare_machine(settings: NetworkSettings) -> torch.device:
@@ -332,13 +333,14 @@ def advise_few_labels(plan: Plan) -> Iterator[Finding]:
     if plan.data.labelled is None or not plan.augmentation or decay is None:
         return
     labels = len(plan.data.labelled)
-    epochs = plan.epochs.planned[phase.name]
+    number = len(plan.phases) - 1
+    epochs = settings.epochs[number]
     wanted = math.ceil(FEW_BATCHES / math.ceil(labels / settings.batch_size))
     if 0 < epochs < wanted:
         slower = f"{decay ** (epochs / wanted):.3f}"
         text = f"{phase.name} learns from {labels:,} labels: more epochs and a slower decay may be better"
         gains = "with 100 labels of MNIST, Fashion-MNIST and Kannada-MNIST, they gained 1.2, 0.9 and 0.2 points"
-        advice = {f"epochs.{phase.name}": wanted, f"set.{plan.model.decision}.rule.decay": slower}
+        advice = {f"epochs.{number}": wanted, f"set.{plan.model.decision}.rule.decay": slower}
         yield Finding(f"{text}; {gains}, on other data perhaps none", advice)
 
 

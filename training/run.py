@@ -185,7 +185,7 @@ class Run:
         if progress.best and progress.best["step"] == row["step"]:
             self.save("best.safetensors", progress.best["state"])
         patience = settings.patience if phase.needs_labels else 0
-        is_last = row["epoch"] >= self.epochs.count(phase.name, row)
+        is_last = row["epoch"] >= self.epochs.count(progress.phase, row)
         gave_up = patience and progress.epochs_since_best >= patience
         if gave_up and not is_last:
             self.log.info(f"{phase.name} ends after epoch {progress.epoch}, by --patience {patience}")
@@ -234,7 +234,7 @@ class Run:
             row = history[place]
             number = model.find_phase(row["phase"])
             rule = model.phases[number].main_rule.title
-            title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.epochs.count(row['phase'], row)}"
+            title = f"{row['phase']} {rule:<6} epoch {row['epoch']:>3}/{self.epochs.count(number, row)}"
             self.log.log_epoch(history[: place + 1], title)
 
     # -----------------------------------------------------------------------------------------------------------------

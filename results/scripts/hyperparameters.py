@@ -68,7 +68,7 @@ def make_rows() -> list[tuple[str, ...]]:
         model = model_class(name)
         if not model.__module__.startswith("models."):  # of a plugin
             continue
-        declaration = model(in_channels=6, num_classes=10).declaration
+        declaration = model(num_classes=10).declaration
         stages = [f"**{label}** {describe_stage(stage)}" for label, stage in declaration.items()]
         training = [f"{type(model.encoder).__name__} {describe(model.encoder)}".strip()]
         training += [str(model.augmentation)] * bool(model.augmentation)

@@ -8,16 +8,18 @@ from collections import defaultdict
 
 import pytest
 import torch
-from support.command import SMALL, TRAINED, dont_draw, results, start
+from support.command import FEW_DIGITS, SMALL, TRAINED, dont_draw, read_csv, results, start
 from support.own_rules import Soft
+from support.registries import forgetting
 from support.run_folders import only_run
 
 from engine.encoder import ENCODERS
+from engine.phases import Epochs
 from engine.rules import STDP, Additive
 from imagesets import load
 from models import build_model
 from network_trainer import LatencyDataset
-from report.diagnosis import Diagnosis, compare_splits
+from report.diagnosis import Diagnosis, compare_splits, join_advice
 from report.evaluation import Accuracy
 from s1c1 import S1C1
 from training.trained import load_network
@@ -34,9 +36,11 @@ LOGS = {
 }
 
 
-def diagnose(model, latencies, encoder="s1c1"):
+def diagnose(model, latencies, encoder="s1c1", converge=0.0):
+    """The diagnosis of a network that learns from 1,000 images by its own numbers of epochs."""
     labels = torch.arange(len(latencies)) % 10
-    return Diagnosis(model, ENCODERS[encoder](), LatencyDataset(latencies, labels))
+    epochs = Epochs(model.phases, model.epochs, converge, 1000)
+    return Diagnosis(model, ENCODERS[encoder](), LatencyDataset(latencies, labels), epochs)
 
 
 def row_of(phase, dead=0, convergence=0.0):
@@ -73,11 +77,12 @@ def test_silent_stages_are_named_with_the_potentials_that_they_reach():
     model, phases = network.model, network.model.phases
     diagnosis = diagnose(model, network.encoder.encode(data.train_images[:100]))
     model.stages["s2"].threshold = 40
-    (text,) = diagnosis.diagnose(phases[1], row_of(phases[1], dead=100))
-    found = re.search(r"s2 is silent .* reach (\S+), .* (\S+); try --set s2.threshold=(\S+)$", text)
-    reached, threshold, lower = found.groups()
+    (found,) = diagnosis.diagnose(phases[1], row_of(phases[1], dead=100))
+    reached, threshold = re.search(r"s2 is silent .* reach (\S+), .* (\S+)$", found.text).groups()
     assert 10 < float(reached) < float(threshold) * 1.5  # 10 is the declared threshold
     assert float(threshold) == 40
+    ((field, lower),) = found.advice.items()
+    assert field == "set.s2.threshold"
     assert 10 < float(lower) < 14
 
 
@@ -86,10 +91,10 @@ def test_a_high_threshold_below_a_silent_stage_is_named():
     model, phases = network.model, network.model.phases
     diagnosis = diagnose(model, network.encoder.encode(data.train_images[:100]))
     model.stages["s1"].threshold = 24  # it is silent for few images, but spikes rarely
-    assert not any("s1" in text for text in diagnosis.diagnose(phases[0], row_of(phases[0])))
-    (text,) = diagnosis.diagnose(phases[1], row_of(phases[1]))
-    (lower,) = re.findall(r"s2 is silent .*; try --set s1.threshold=(\S+)$", text)
-    assert 10 < float(lower) < 20
+    assert [*diagnosis.diagnose(phases[0], row_of(phases[0]))] == []
+    (found,) = diagnosis.diagnose(phases[1], row_of(phases[1]))
+    assert found.text.startswith("s2 is silent")
+    assert 10 < float(found.advice["set.s1.threshold"]) < 20
 
 
 def test_the_advice_for_a_silent_branch_is_accepted():
@@ -98,38 +103,99 @@ def test_the_advice_for_a_silent_branch_is_accepted():
     phase = model.phases[2]
     texts = [*diagnosis.diagnose(phase, row_of(phase))]
     assert len(texts) == 3
-    for text in texts:
-        (path, value) = re.findall(r"try --set (\S+)=(\S+)$", text)[0]
-        build_model("inception2024", overrides={path: float(value)})
+    for found in texts:
+        ((path, value),) = found.advice.items()
+        build_model("inception2024", overrides={path.removeprefix("set."): float(value)})
 
 
 def test_features_that_never_won_are_named():
     diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
     first = diagnosis.model.phases[0]
-    (text,) = diagnosis.diagnose_features(first, row_of(first, dead=12))
-    assert "12 of 30" in text
+    (found,) = diagnosis.diagnose_features(first, row_of(first, dead=12))
+    assert "12 of 30" in found.text
 
 
 @pytest.mark.parametrize(
     ("stabilize", "converge", "epoch", "advised"),
     [
-        (True, 0, 2, "--converge 0.01"),
-        (True, 0, 19, "--converge 0.01"),
+        (True, 0, 2, {"converge": 0.01}),
+        (True, 0, 19, {"converge": 0.01}),
         (True, 0.01, 2, None),
         (False, 0, 2, None),
-        (True, 0, 20, "--epochs 2 200 680"),  # --converge would not train it longer
-        (True, 0.01, 20, "--epochs 2 200 680"),
+        (True, 0, 20, {"epochs.1": 200}),  # --converge would not train it longer
+        (True, 0.01, 20, {"epochs.1": 200}),
     ],
 )
 def test_stdp_that_has_hardly_learned_is_named_with_the_flag(stabilize, converge, epoch, advised):
     model = build_model("mozafari2018", overrides={"s2.rule.stabilize": stabilize})
-    diagnosis = diagnose(model, torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
-    diagnosis.converge = converge
+    diagnosis = diagnose(model, torch.zeros(9, 6, 28, 28, dtype=torch.uint8), converge=converge)
     phase = diagnosis.model.phases[1]
     row = row_of(phase, convergence=0.2) | {"epoch": epoch}
-    texts = [*diagnosis.diagnose_features(phase, row)]
-    assert [text.partition(": try ")[2] for text in texts] == [advised] * bool(advised)
+    assert [found.advice for found in diagnosis.diagnose_features(phase, row)] == [advised] * bool(advised)
     assert [*diagnosis.diagnose_features(phase, row | {"convergence": 0.04})] == []
+
+
+@pytest.mark.parametrize(
+    ("advice", "converge", "words", "expected"),
+    [
+        ({}, 0.02, ["s1.threshold=9"], ""),
+        ({"converge": 0.01}, 0, [], "--converge 0.01"),
+        ({"epochs.0": 200, "epochs.1": 210}, 0.02, [], "--epochs 200 210 680 --converge 0.02"),
+        ({"epochs.1": 210, "converge": 0.01}, 0, [], "--epochs 2 210 680 --converge 0.01"),
+        (
+            {"set.s3.rule": "margin", "set.s1.threshold": "24"},
+            0.02,
+            ["s3.rule.reward=1,0", "s3.kernel=3", "s1.threshold=60", "s1.threshold_like=1"],
+            "--converge 0.02 --set s3.kernel=3 s1.threshold_like=1 s3.rule=margin s1.threshold=24",
+        ),
+    ],
+)
+def test_all_advice_is_one_command_that_keeps_what_the_run_has(advice, converge, words, expected):
+    epochs = Epochs(build_model("mozafari2018").phases, (2, 4, 680), converge, 1000)
+    assert join_advice(advice, epochs, words) == expected
+
+
+CONVERGING = """
+from models.mozafari2018 import Mozafari2018
+
+
+class Converging(Mozafari2018, name="converging"):
+    epochs = 1, 1, 1
+    converge = 0.01
+"""
+
+
+def list_learned(folder):
+    """The stages that have learned, with few dead features, by the last epoch of each phase without labels."""
+    rows = {row["phase"]: row for row in read_csv(folder / "metrics.csv") if not row["train_accuracy"]}
+    return {name for name, row in rows.items() if float(row["convergence"]) < 0.05 and int(row["dead_features"]) <= 2}
+
+
+@pytest.mark.parametrize(
+    ("flags", "learned"),
+    [
+        ("--model mozafari2018 --epochs 21 21 1 --converge 0.01 --set s1.rule.double_every=1000", set()),
+        # s1 has converged by the network's own number, s2 learns slowly
+        ("--model converging --set s1.rule.double_every=50", {"s1"}),
+    ],
+)
+def test_what_has_learned_has_learned_after_the_advised_command(flags, learned, tmp_path, monkeypatch):
+    """The two stages that have not learned in the first case get one command, after which they have learned."""
+    dont_draw(monkeypatch)
+    monkeypatch.setattr("engine.phases.MAX_PRESENTATIONS", 0, raising=False)
+    monkeypatch.setattr("training.references.CONTROL_EPOCHS", 0)
+    (tmp_path / "own.py").write_text(CONVERGING)
+    words = f"--dataset {FEW_DIGITS} --threads 1 --no-test --plugin {tmp_path / 'own.py'} {flags}"
+    words += f" s2.out_channels=50 s2.rule.double_every={0 if learned else 1000}"
+    with forgetting():
+        assert start(f"{words} --name before", tmp_path) == 0
+        assert list_learned(tmp_path / "before") == learned
+        texts = results(tmp_path / "before")["diagnosis"]
+        commands = [text.partition("try ")[2] for text in texts if re.search("try .*--(epochs|converge|set)", text)]
+        assert len(commands) == 1
+        assert commands[0] in (tmp_path / "before" / "log.txt").read_text()
+        assert start(f"{words} {commands[0]} --name after", tmp_path) == 0
+    assert list_learned(tmp_path / "after") >= (learned or {"s1", "s2"})
 
 
 class Quartic(Additive):
@@ -145,8 +211,8 @@ def test_a_rule_of_a_user_that_has_hardly_learned_is_named_if_its_weights_stop_a
     diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8))
     first = diagnosis.model.phases[0]
     first.rules["s1"] = own(winners=5, radius=3)
-    texts = [*diagnosis.diagnose_features(first, row_of(first, convergence=0.2))]
-    assert ["--converge 0.01" in text for text in texts] == [True] * advised
+    found = [*diagnosis.diagnose_features(first, row_of(first, convergence=0.2))]
+    assert [each.advice for each in found] == [{"converge": 0.01}] * advised
 
 
 @pytest.mark.parametrize(("encoder", "advice"), [("s1c1", ""), ("intensity", "--encoder s1c1")])
@@ -155,20 +221,20 @@ def test_chance_and_too_many_spikes_are_named_with_the_usual_encoder(encoder, ad
     model = build_model("mozafari2018", overrides=adapting)
     diagnosis = diagnose(model, torch.zeros(9, 6, 28, 28, dtype=torch.uint8), encoder)
     often = [*diagnosis.diagnose(model.phases[0], row_of(model.phases[0]))]
-    assert [advice in text for text in often] == [True] * bool(advice)
+    assert [advice in found.text for found in often] == [True] * bool(advice)
     last = model.phases[-1]
     (near,) = diagnosis.diagnose(last, row_of(last) | {"val_accuracy": 0.18})
-    assert "18 %" in near
-    assert near.endswith(advice or "chance")
+    assert "18 %" in near.text
+    assert near.text.endswith(advice or "chance")
     (silent,) = diagnosis.diagnose(last, row_of(last) | {"val_accuracy": 0.0, "val_silent": 0.9})
-    assert "90 %" in silent
+    assert "90 %" in silent.text
 
 
 @pytest.mark.parametrize(("border", "encoder", "count"), [(65, "s1c1", 1), (64, "s1c1", 0), (200, "intensity", 0)])
 def test_light_borders_are_named_with_the_flag_of_s1c1(border, encoder, count):
     diagnosis = diagnose(build_model("mozafari2018"), torch.zeros(9, 6, 28, 28, dtype=torch.uint8), encoder)
-    texts = [*diagnosis.diagnose_border(border)]
-    assert ["--set encoder.border=edge" in text for text in texts] == [True] * count
+    found = [*diagnosis.diagnose_border(border)]
+    assert ["--set encoder.border=edge" in each.text for each in found] == [True] * count
     diagnosis.encoder = S1C1(border="edge")
     assert [*diagnosis.diagnose_border(border)] == []
 
@@ -210,8 +276,11 @@ def test_a_run_prints_and_saves_its_diagnosis(tmp_path, monkeypatch, capsys):
     printed = (folder / "log.txt").read_text()
     assert capsys.readouterr().out == printed
     assert any(text.startswith("s1 is silent") for text in texts)
-    assert re.search(r"nearest neighbour [1-9].*, linear classifier [1-9].*; the network reaches \d", texts[-1])
-    assert "try" not in texts[-1]  # near chance
+    (pixels,) = [text for text in texts if "linear" in text]
+    assert re.search(r"nearest neighbour [1-9].*, linear classifier [1-9].*; the network reaches \d", pixels)
+    (advice,) = [text for text in texts if "try --set" in text]
+    assert advice == texts[-1]
+    assert re.fullmatch(r"try --set s1.threshold=\d+", advice)  # near chance, no other rule is advised
     assert start(f"{SMALL} --epochs 0 0 1 --no-figures --name plain", tmp_path) == 0
     assert "linear" not in (tmp_path / "plain" / "log.txt").read_text()
     assert not any(text.startswith("s2 ") for text in texts)

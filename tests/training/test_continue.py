@@ -301,6 +301,19 @@ def test_a_last_phase_that_has_converged_is_not_lengthened(tmp_path, learned, un
     assert_refuses(train.main, f"--resume {tmp_path / 'run'} --epochs 0 2", "--converge 0.2", capsys)
 
 
+def test_a_last_phase_that_has_not_converged_is_lengthened(tmp_path, learned, undrawn):
+    words = f"{SMALL} --model kheradpisheh2018 --set s2.out_channels=8 --converge 1e-9 --readout none"
+    assert start(f"{words} --epochs 0 21 --name run", tmp_path) == 0
+    assert start(f"--resume {tmp_path / 'run'} --epochs 0 22", tmp_path) == 0
+    assert learned == ["s2"] * 3 * 22
+    assert start(f"{words} --epochs 0 22 --name whole", tmp_path) == 0
+    lengthened, whole = (
+        load_checkpoint(tmp_path / name / "checkpoints" / "last.safetensors") for name in ("run", "whole")
+    )
+    assert same(lengthened.state, whole.state)
+    assert len(lengthened.progress.history) == 22
+
+
 @pytest.mark.parametrize(
     ("words", "converge"),
     [

@@ -5,12 +5,17 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
+from support.command import SMALL, start
 from support.run_folders import curves
 from tensorboard.summary.writer import event_file_writer
 
+import network_trainer
+from engine.compiled import counts
 from engine.decision import Outcome
+from engine.phases import Phase
 from training.log import RunLog
 from training.tensorboard import Board
 from utils import ROOT
@@ -70,6 +75,38 @@ def test_without_a_terminal_a_long_phase_prints_a_line_per_minute(tmp_path, monk
         monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: now + seconds)
         log.show("s1 STDP 1/2", seconds, 200, left="run 02:35 left")
     assert [line.split()[3:5] for line in capsys.readouterr().out.splitlines()] == [["30", "%"], ["65", "%"]]
+
+
+def test_the_time_left_is_estimated_without_compilation(tmp_path, undrawn, monkeypatch):
+    """A batch takes 10 s, and the first of each phase compiles for 100 s more. By hand: 138 images, three batches, take
+    27.6 s by the second batch, of 50 images. The whole second epoch of s3 takes 30 s."""
+    clock = [0.0]
+    shown = []
+    learn = Phase.learn
+
+    def compile_and_learn(phase, *args, **options):
+        clock[0] += 10
+        if not int(phase.batches):
+            counts["compiled"] += 1
+            clock[0] += 100
+        return learn(phase, *args, **options)
+
+    def show(log, title, done, total, outcome=None, left=""):
+        if "/" in title:
+            shown.append((title.split()[0], done, left.split(" left")[0]))
+
+    monkeypatch.setattr(network_trainer, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(Phase, "learn", compile_and_learn)
+    monkeypatch.setattr(RunLog, "show", show)
+    assert start(f"{SMALL} --epochs 1 1 3 --no-figures", tmp_path) == 0
+    batches = [each for each in shown if each[1] in (50, 100, 138)]
+    assert [left for name, done, left in batches if done == 50][:3] == ["", "", ""]
+    assert batches[1] == ("s1", 100, "phase 00:07, run 01:58")  # 27.6 · 38/138, and four epochs
+    assert batches[4] == ("s2", 100, "phase 00:07, run 01:30")
+    assert [left for name, done, left in batches if (name, done) == ("s3", 50)][1:] == [
+        "phase 00:45, run 00:45",  # 27.6 · (2 - 50/138)
+        "phase 00:19, run 00:19",  # 30 · (1 - 50/138)
+    ]
 
 
 @pytest.mark.unix

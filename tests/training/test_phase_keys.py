@@ -41,6 +41,17 @@ def test_the_attributes_of_a_phase_belong_to_its_key(attribute):
     assert digest() != digest(**{attribute: {"keep": 0.2, "shifts": other}[attribute]})
 
 
+@pytest.mark.parametrize(("epochs", "is_same"), [(2, True), (20, True), (21, False)])
+def test_the_key_of_a_phase_names_a_number_of_epochs_that_is_the_most(epochs, is_same):
+    parts = []
+    for converge in (0.0, 0.01):
+        flags = {"device": "cpu", "epochs": (epochs, 1, 1), "converge": converge}
+        settings = TrainSettings(model="x", dataset="digits", **flags)
+        keys = make_keys(build_model("mozafari2018"), S1C1(), settings, "images", np.arange(3))
+        parts.append(keys[0].parts["--epochs"])
+    assert (parts[0] == parts[1]) == is_same
+
+
 COVERED = "imagesets/recordings.py", "imagesets/augmentation.py", "training/plan.py", "engine/event/firing.py"
 
 

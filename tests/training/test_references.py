@@ -23,35 +23,42 @@ def make_plan(words):
 
 
 @pytest.mark.parametrize(
-    ("model", "network", "expected"),
+    ("model", "network", "expected", "advice"),
     [
         # By hand, in %: 300 of 400 are 75 with the error 2.16, 275 are 68.75 with 2.31; 2 · sqrt(2.16² + 2.31²) = 6.3
-        ("mozafari2018", 275, "within two standard errors of the better of them; try --set s3.rule=margin"),
-        ("mozafari2018", 274, "less than the better of them; try --set s3.rule=margin"),
-        ("mozafari2018", 300, "within two standard errors of the better of them"),
-        ("mozafari2018", 323, "within two standard errors of the better of them"),
-        ("mozafari2018", 325, "more than both"),
-        ("mozafari2018", 60, "less than the better of them"),  # near chance: it needs other features
-        ("mozafari2018_margin", 200, "less than the better of them; try --model multiscale2026"),
-        ("multiscale2026", 200, "less than the better of them"),
+        ("mozafari2018", 275, "within two standard errors of the better of them", {"set.s3.rule": "margin"}),
+        ("mozafari2018", 274, "less than the better of them", {"set.s3.rule": "margin"}),
+        ("mozafari2018", 300, "within two standard errors of the better of them", {}),
+        ("mozafari2018", 323, "within two standard errors of the better of them", {}),
+        ("mozafari2018", 325, "more than both", {}),
+        ("mozafari2018", 60, "less than the better of them", {}),  # near chance: it needs other features
+        ("mozafari2018_margin", 200, "less than the better of them; or try --model multiscale2026", {}),
+        ("multiscale2026", 200, "less than the better of them", {}),
     ],
 )
-def test_a_network_is_compared_with_the_better_classifier(model, network, expected, monkeypatch):
+def test_a_network_is_compared_with_the_better_classifier(model, network, expected, advice, monkeypatch):
     """Nothing is claimed within two standard errors."""
     measured = {"accuracies": {"one": 0.7, "other": 0.75}, "split": "validation", "count": 400, "trained": 9}
     monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
     evaluation = SimpleNamespace(accuracy=Accuracy(network / 400, 400))
     plan = make_plan(f"--model {model}")
-    (text,) = references.compare_with_pixels(plan, {"validation.best": evaluation})
-    assert text.endswith(f", {expected}")
-    assert re.search(r"one 70\.00 ± 2\.28 %, other 75\.00 ± 2\.16 % of 400 validation", text)
+    (found,) = references.compare_with_pixels(plan, {"validation.best": evaluation})
+    assert found.text.removesuffix(", with its own --epochs and --set").endswith(f", {expected}")
+    assert found.advice == advice
+    assert re.search(r"one 70\.00 ± 2\.28 %, other 75\.00 ± 2\.16 % of 400 validation", found.text)
 
 
 @pytest.mark.parametrize(
     ("words", "network", "count", "coarse", "expected"),
     [
         # By hand: 10 of 12 count as 12 of 16 with the error 0.1083, so both as 2 · sqrt(2) · 0.1083 = 0.3062
-        ("", 10, 12, 0.3, "; with so few images, differences up to 30.6 points may be chance: try --val-split 0.25"),
+        (
+            "",
+            10,
+            12,
+            0.3,
+            "with so few validation images, differences up to 30.6 points may be chance: try --val-split 0.25",
+        ),
         ("--val-split 12", 10, 12, 0.3, ""),
         ("", 1, 12, 0.3, ""),  # less, and not by chance
         ("", 10, 12, 0.31, ""),
@@ -63,11 +70,12 @@ def test_few_validation_images_are_named(words, network, count, coarse, expected
     monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
     monkeypatch.setattr(references, "COARSE", coarse)
     evaluation = SimpleNamespace(accuracy=Accuracy(network / count, count))
-    (text,) = references.compare_with_pixels(
+    found = references.compare_with_pixels(
         make_plan(f"--model multiscale2026 {words}"), {"validation.best": evaluation}
     )
-    assert ("val-split" in text) == bool(expected)
-    assert text.endswith(f"the better of them{expected}")
+    first, *others = [finding.text for finding in found]
+    assert first.endswith("the better of them")
+    assert others == [expected] * bool(expected)
 
 
 def test_more_images_are_not_advised_if_they_would_be_fewer(tmp_path, monkeypatch):
@@ -80,23 +88,23 @@ def test_more_images_are_not_advised_if_they_would_be_fewer(tmp_path, monkeypatc
     monkeypatch.setattr(references, "measure_pixels", lambda plan: measured)
     plan = make_plan(f"--model multiscale2026 --dataset {tmp_path / 'thirty.npz'}")
     assert len(plan.data.splits["validation"]) == 10
-    (text,) = references.compare_with_pixels(plan, {"validation.best": SimpleNamespace(accuracy=Accuracy(0.8, 10))})
-    assert "val-split" not in text
+    (found,) = references.compare_with_pixels(plan, {"validation.best": SimpleNamespace(accuracy=Accuracy(0.8, 10))})
+    assert "val-split" not in found.text
 
 
 def test_a_network_without_decisions_is_not_compared():
-    (text,) = references.compare_with_pixels(make_plan("--model kheradpisheh2018"), {})
-    assert text.endswith("of 12 validation images")
+    (found,) = references.compare_with_pixels(make_plan("--model kheradpisheh2018"), {})
+    assert found.text.endswith("of 12 validation images")
 
 
 def test_a_network_is_compared_with_none():
     evaluations = {"validation.best": SimpleNamespace(accuracy=Accuracy(1 / 12, 12))}
     plan = make_plan("--model mozafari2018")
-    (text,) = references.compare_with_control(plan, evaluations)
-    (reached,) = re.findall(r"learns from 138 training images and reaches (\S+) ± \S+ % of 12 validation images", text)
+    (found,) = references.compare_with_control(plan, evaluations)
+    reached = re.search(r"from 138 training images and reaches (\S+) ± \S+ % of 12 validation images", found.text)[1]
     assert float(reached) > 50  # chance: 10
-    assert text.endswith("the network reaches 8.33 ± 9.76 %, less than it")
-    assert [*references.compare_with_control(plan, evaluations)] == [text]
+    assert found.text.endswith("the network reaches 8.33 ± 9.76 %, less than it")
+    assert [*references.compare_with_control(plan, evaluations)] == [found]
 
 
 def test_the_control_is_not_compared_with_itself_nor_a_network_without_decisions():
