@@ -21,6 +21,7 @@ from errors import InputError
 from models import MODELS, build_model, network_names
 from network_trainer import NetworkTrainer
 from report.summary import summarize
+from s1c1 import S1C1
 
 DIGITS = torch.from_numpy(GOLDEN["encoding"][:60])
 LABELS = torch.from_numpy(GOLDEN["label"][:60])
@@ -304,6 +305,30 @@ def test_a_network_may_learn_features_only(declare):
     ):
         with pytest.raises(InputError):
             needs_decisions()
+
+
+ENCODED = "kheradpisheh2018", "mozafari2018_shallow", "colour2026"  # with an encoder of their own
+
+
+@pytest.mark.parametrize("name", slow_except(ENCODED, NETWORKS))
+def test_a_network_without_numbers_reads_the_maps_of_its_encoder(name):
+    declared = MODELS[name].encoder
+    side = 130 if name == "mozafari2018_shallow" else 28  # for a kernel of 17×17 on a map of 21×21
+    shape = (3, side, side, 3) if declared.colours == 3 else (3, side, side)
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    encoder = declared.with_state(declared.fit(images))
+    model = build_model(name)
+    assert [*dict(model.walk(encoder.encode(images)))] == [*model.declaration]
+    assert (model.in_channels, model.time_steps) == (encoder.channels, encoder.time_steps)
+
+
+def test_numbers_of_a_script_and_of_its_encoder():
+    class Own(MODELS["mozafari2018"]):
+        encoder = S1C1(filters=((3, 1, 2),), time_steps=30)
+
+    assert (Own().in_channels, Own().time_steps) == (2, 30)
+    given = Own(in_channels=4, time_steps=9)
+    assert (given.in_channels, given.time_steps) == (4, 9)
 
 
 def test_the_rates_of_s2_of_kheradpisheh2018_are_constant():

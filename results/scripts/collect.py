@@ -505,6 +505,7 @@ def make_tables() -> dict[Path, dict[str, str]]:
         HERE.parent / "docs" / "hyperparameters.md": {
             "networks": to_markdown(hyperparameters.COLUMNS, hyperparameters.make_rows()),
             "rules": to_markdown(("rule", "default values"), hyperparameters.make_defaults()),
+            "encoders": to_markdown(("encoder", "default values"), hyperparameters.make_encoders()),
         },
         HERE.parent / "docs" / "learning.md": {
             "learning": to_markdown(learning_page.COLUMNS, learning_page.make_table()),

@@ -1,10 +1,11 @@
-"""The tables of docs/hyperparameters.md, from the declarations of the networks and of their rules."""
+"""The tables of docs/hyperparameters.md, from the declarations of the networks, of their rules and of the encoders."""
 
 import re
 from dataclasses import MISSING, fields
 from itertools import takewhile
 from typing import Any
 
+from encoders import ENCODERS
 from engine.declaration import Declared
 from engine.rules import RSTDP, STDP, MarginRule
 from engine.stages import SpikingConv, SpikingDense, Stage
@@ -20,7 +21,10 @@ def format_value(value: Any) -> str:
     if isinstance(value, Declared):
         return f"({describe(value).replace(' ', ';')})"
     if isinstance(value, tuple):
-        return ",".join(map(format_value, value))
+        parts = map(format_value, value)
+        return ",".join(
+            f"({part})" if isinstance(item, tuple) else part for part, item in zip(parts, value, strict=True)
+        )
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -79,11 +83,20 @@ def make_rows() -> list[tuple[str, ...]]:
     return rows
 
 
-def make_defaults() -> list[tuple[str, ...]]:
+def make_defaults() -> list[tuple[str, str]]:
     """Return the default values of the rules."""
-    rows = []
-    for rule in (STDP(winners=1, radius=0), RSTDP(), MarginRule()):
-        items = [item for item in fields(rule) if item.default is not MISSING]
-        values = [f"{item.name}={format_value(getattr(rule, item.name))}" for item in items]
-        rows.append((rule.title, " ".join(values)))
-    return rows
+    return [(rule.title, list_defaults(rule)) for rule in (STDP(winners=1, radius=0), RSTDP(), MarginRule())]
+
+
+def make_encoders() -> list[tuple[str, str]]:
+    """Return the names of the encoders here, sorted, their classes, and their fields with the default values."""
+    here = [
+        encoder for name, encoder in sorted(ENCODERS.items()) if encoder.__module__.startswith(("encoders.", "s1c1"))
+    ]
+    return [(f"`{encoder.name}`: {encoder.__name__}", list_defaults(encoder())) for encoder in here]
+
+
+def list_defaults(declaration: Declared) -> str:
+    """Return the fields that have default values, with these values."""
+    items = [item for item in fields(declaration) if item.default is not MISSING]
+    return " ".join(f"{item.name}={format_value(getattr(declaration, item.name))}" for item in items)
