@@ -61,7 +61,7 @@ def test_both_backends_learn_the_same(name):
 @pytest.mark.parametrize("name", slow_except(FAST_NETWORKS[1:], NETWORKS))
 def test_single_precision_fires_equally_up_to_ties(name):
     """In float32 both backends fire equally, except for one neuron in 10,000 with its potential at its threshold."""
-    event, tensor = (build_model(name, backend=backend) for backend in ("event", "torch"))
+    event, tensor = (build_model(name, in_channels=6, backend=backend) for backend in ("event", "torch"))
     for (_, layer), (_, other) in zip(event.named_layers(), tensor.named_layers(), strict=True):
         rng = np.random.default_rng(0)
         layer.weight.copy_(torch.from_numpy(rng.uniform(0, 0.8, layer.weight.shape)))

@@ -73,7 +73,8 @@ def test_the_sums_are_those_of_int64(bits, latencies):
 @pytest.mark.parametrize("bits", [None, 2])
 @pytest.mark.parametrize("name", slow_except(["majority2024"], sorted({*network_names()} - {"mozafari2018_shallow"})))
 def test_numpy_alone_reproduces_the_test_vectors(name, bits, latencies, tmp_path):
-    model = build_model(name, overrides={"s1.rule.target": 0.8} if name == "deep2024" else {})
+    overrides = {"s1.rule.target": 0.8} if name == "deep2024" else {}
+    model = build_model(name, in_channels=6, overrides=overrides)
     if name == "deep2024":  # with a threshold for each feature
         model.stages["s1"].raised.copy_(torch.linspace(0, 20, model.declaration["s1"].out_channels))
     assert_reproduced(model, latencies, bits, tmp_path / "network.npz")

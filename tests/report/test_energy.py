@@ -73,7 +73,7 @@ def count_additions(conv, latency):
 @pytest.mark.parametrize("name", slow_except(["majority2024"], network_names()))
 def test_every_network_against_a_convolution(name):
     """Every stage and branch of every network, by its saved maps."""
-    model = build_model(name)
+    model = build_model(name, in_channels=6)
     counted = measure_energy(model, S1C1(), LATENCIES)["stages"]
     maps, labels = {"input": LATENCIES}, ["input"]
     for stage, latency in model.walk(LATENCIES):

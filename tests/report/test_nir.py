@@ -87,7 +87,7 @@ NETWORKS = "kheradpisheh2018", "deepr2024", "inception2024", "multiscale2026"
 
 @pytest.mark.parametrize("name", slow_except(NETWORKS[:1], NETWORKS))
 def test_branches_several_maps_and_padded_poolings_spike_the_same(name, latencies, tmp_path):
-    model = build_model(name, dtype=torch.float64)
+    model = build_model(name, in_channels=6, dtype=torch.float64)
     write_nir(tmp_path / "network.nir", model, CLASSES)
     compare(model, latencies, tmp_path / "network.nir")
 

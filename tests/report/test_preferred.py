@@ -21,7 +21,7 @@ def test_one_polarity_is_get_deep_feature():
 
 @pytest.mark.parametrize("name", slow_except(["inception2024"], list(MODELS)))
 def test_every_network(name):
-    model = build_model(name)
+    model = build_model(name, in_channels=6)
     features = compute_preferred_features(model, POLARITY)
     firing = [name for name, stage in model.declaration.items() if stage.fires]
     assert list(features) == [label for label, _ in model.named_layers(firing)]

@@ -210,7 +210,7 @@ def test_another_version_is_refused(change):
 
 def test_a_field_of_a_stage_that_is_newer_than_the_checkpoint_has_its_default():
     """Not the value that the network declares today."""
-    model = build_model("kheradpisheh2018")
+    model = build_model("kheradpisheh2018", in_channels=LAST.in_channels)
     record = {name: to_plain(stage) for name, stage in model.declaration.items()}
     del record["c1"]["Pool"]["padding"]
     checkpoint = replace(LAST, model=model.name, num_classes=10, dtype="float32", declaration=record)

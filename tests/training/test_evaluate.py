@@ -12,7 +12,7 @@ import evaluate
 import imagesets
 import train
 from encoders import choose_encoder
-from models import build_model, model_class
+from models import build_model
 from s1c1 import S1C1
 from training.checkpoint import load_checkpoint, rebuild_network, save_checkpoint
 from training.trained import load_network
@@ -157,8 +157,8 @@ def test_images_that_cannot_be_classified_are_refused(trained):
 
 
 def test_a_network_without_a_decision_has_features_only(tmp_path):
-    encoder = choose_encoder(model_class("kheradpisheh2018").encoder)
-    model = build_model("kheradpisheh2018", in_channels=encoder.channels, time_steps=encoder.time_steps)
+    model = build_model("kheradpisheh2018")
+    encoder = choose_encoder(model.encoder)
     save_checkpoint(tmp_path / "features", model, encoder)
     network = load_network(tmp_path / "features")
     image = ROOT / "images" / "example-digit.png"

@@ -29,7 +29,7 @@ LABELS = GOLDEN["label"][:6]
 
 def use(name, device, folder):
     """Train a network, and call what reads one; return its results and its weights, on the CPU."""
-    model = build_model(name, device=device, backend="torch", dtype=torch.float64)
+    model = build_model(name, in_channels=6, device=device, backend="torch", dtype=torch.float64)
     results = []
     for phase in model.phases:
         if not phase.needs_labels:
