@@ -145,7 +145,7 @@ def number_classes(path: str | Path, labels: dict[str, np.ndarray]) -> dict[str,
 
 Reader = Callable[[str, Path, tuple[int, int] | None], DataSet]
 DATASETS: dict[str, Reader] = {}  # by name ("digits"), prefix ("events:") or ending (".npz")
-CHARACTERS: set[str] = set()  # the names of data sets of characters
+CHARACTERS: set[str] = set()  # those that are registered for characters
 
 
 def dataset(*names: str, characters: bool = False) -> Callable[[Reader], Reader]:
@@ -186,6 +186,11 @@ def find_reader(name: str) -> str | None:
 def is_path(name: str) -> bool:
     """Return whether the name of a data set contains the path of its files, so that its classes are the user's own."""
     return find_reader(name) not in (None, name)
+
+
+def is_of_characters(name: str) -> bool:
+    """Return whether the data set of this name, which may contain a path, is registered for characters."""
+    return find_reader(name) in CHARACTERS
 
 
 def list_datasets() -> str:

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from imagesets.pictures import find_border, read_picture, resize_image
+from imagesets.pictures import MAX_BLACK, find_border, read_picture, resize_image
 
 MAX_SIDE = 320  # pixels: larger pictures are reduced to this size before the search for ink
-MAX_BLACK = 63  # a picture of the network's size is not changed if the median of its border is at most this
 MIN_CONTRAST = 6  # smallest difference between ink and ground, in levels of 255
 SMOOTHED = 40  # pixels: noise of pictures whose shorter side is longer is smoothed; strokes of smaller ones are thin
 BOX = 20 / 28  # longer side of a character as a fraction of the image

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ENDINGS = {".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}  # the pictures in a folder
 GROUNDS = "white", "black"  # the colours behind transparent parts
 MAX_SIDE = 4096  # pixels of an image after scaling
+MAX_BLACK = 63  # the border of images is black if its median is at most this, of 255
 
 
 class TransparentError(InputError):

@@ -20,7 +20,6 @@ from encoders import name_unit
 from engine.encoder import Encoder
 from engine.stages import INPUT, Branches, Region
 from errors import InputError
-from imagesets.data_set import CHARACTERS
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
@@ -110,7 +109,7 @@ def write_drawing_page(path: Path, network: Any, **more: object) -> None:
     is_double = any(layer.weight.dtype == torch.float64 for _, layer in model.named_layers())
     if is_double and not more["settings"].bits:
         raise InputError(f"the page of --draw cannot compute float64 weights, which {model.name} has: add --bits 8")
-    more |= {"data": collect_data(network), "network": network, "encode": encode, "characters": CHARACTERS}
+    more |= {"data": collect_data(network), "network": network, "encode": encode}
     write_text(path, load_template("draw.html").render(more))
 
 

@@ -24,6 +24,7 @@ from engine.encoder import Encoder
 from engine.plugins import PLUGINS
 from engine.stages import read_stages
 from errors import InputError
+from imagesets.data_set import is_of_characters
 from models import build_model
 from network_trainer import NetworkTrainer, Progress
 from report.formats import FORMAT, lift
@@ -43,6 +44,8 @@ class RunRecord:
         phases: the key of each phase.
         origin: which weights ("init_from") and phases ("continue_from") are those of another run, as in args.json.
         border: of the training images, see ``find_border``; None for recordings of events.
+        characters: whether the training images are characters in the form of MNIST; None: the checkpoint is older than
+            this field, see ``is_of_characters``.
         test_reads: how often the run has classified the test images.
         diagnosis, advice: what was wrong, and what the user can try, see ``report/diagnosis.py``.
     """
@@ -56,9 +59,17 @@ class RunRecord:
     phases: list[PhaseKey] = field(default_factory=list)
     origin: dict[str, dict] = field(default_factory=dict)
     border: float | None = None
+    characters: bool | None = None
     test_reads: int = 0
     diagnosis: list[str] = field(default_factory=list)
     advice: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_of_characters(self) -> bool:
+        """Whether pictures are centred for the network as characters. In older checkpoints, ``--dataset`` decides."""
+        if self.characters is None:
+            return is_of_characters(self.flags.get("dataset") or self.dataset)
+        return self.characters
 
 
 @dataclass(frozen=True)

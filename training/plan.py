@@ -10,14 +10,15 @@ import numpy as np
 import torch
 
 import imagesets
-from encoders import choose_encoder
+from encoders import IMAGES, choose_encoder
 from engine.augmentation import Augmentation
 from engine.encoder import Encoder
 from engine.phases import Epochs, find_stages
 from engine.readout import Readout
 from errors import InputError
 from imagesets import DataSet
-from imagesets.data_set import Images
+from imagesets.data_set import Images, is_of_characters
+from imagesets.pictures import MAX_BLACK, find_border
 from imagesets.splits import choose_labelled, stratified_part, stratified_split
 from models import model_class
 from network_trainer import NetworkTrainer, Progress
@@ -151,6 +152,7 @@ class Plan:
         record, progress, notes: of a new run, what it takes over from other runs, and lines for the log.
         phases: the phases that are trained.
         augmentation: the moved copies.
+        are_characters: whether pictures are centred for the network as characters.
         map_images: indices of the images of the scored split whose activation maps are saved.
         features: None if features are neither saved nor read out.
     """
@@ -176,6 +178,7 @@ class Plan:
         if settings.until is not None:
             self.phases = self.phases[: 1 + model.find_phase(settings.until)]
         self.augmentation = check_copies(settings, self.data, model)
+        self.are_characters = check_characters(settings, data)
         scored = settings.scored_split
         self.map_images = choose_map_images(settings, self.data.get_split(scored).labels, scored)
         self.features = plan_features(settings, self.data, model)
@@ -323,6 +326,18 @@ def check_copies(settings: TrainSettings, data: Data, model: NetworkTrainer) -> 
             kind = "networks that learn with labels in a last stage without a threshold alone"
             settings.refuse("augment", f"is for {kind}, not {model.name}")
     return augmentation
+
+
+def check_characters(settings: TrainSettings, data: DataSet) -> bool:
+    """Return whether the images are characters. Raises InputError if ``--characters`` does not fit them."""
+    if settings.characters:
+        if data.colours != 1:
+            settings.refuse("characters", f"is for grey images; {data.name} has {IMAGES[data.colours]}")
+        border = find_border(data.train_images)
+        if border > MAX_BLACK:
+            light = f"the border of the images of {data.name} is {border:.0f} of 255: invert them"
+            settings.refuse("characters", f"is for light characters on black, but {light}")
+    return settings.characters or (data.colours == 1 and is_of_characters(settings.dataset))
 
 
 def advise_few_labels(plan: Plan) -> Iterator[Finding]:

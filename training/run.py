@@ -85,6 +85,7 @@ class Run:
             code=plan.record.code | describe_code(),
             phases=plan.keys,
             border=find_border(data.train_images) if data.colours else None,
+            characters=plan.are_characters,
         )
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -346,7 +347,7 @@ class Run:
         energy = measure_energy(plan.model, plan.encoder, latencies, plan.data.set.image_size)
         if best is None:
             self.save("best.safetensors")
-        if plan.settings.figures and self.diagnosis and plan.data.set.name != "mnist":
+        if plan.settings.figures and self.diagnosis and plan.settings.dataset != "mnist":
             self.log_diagnosis(compare_with_control(plan, evaluations))
             self.log_diagnosis(compare_with_pixels(plan, evaluations))
         if self.diagnosis and "validation.best" in evaluations and split == "test":

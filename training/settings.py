@@ -415,7 +415,16 @@ class TrainSettings(NetworkSettings):
         COMMAND,
     )
 
-    ratio: float = of_data(1.0, "R", "the fraction of the training images to use", range=(0, 1))
+    characters: bool = of_data(
+        False,
+        None,
+        "the images are characters, light on black: --predict and --draw scale and centre the ink of pictures as in "
+        "MNIST; for your own data, because published ones need no flag",
+        FILES,
+    )
+    ratio: float = of_data(
+        1.0, "R", "the fraction of the training images to use; all images without labels are used", range=(0, 1)
+    )
     val_split: int | float | None = of_data(
         None,
         "N",
@@ -525,7 +534,7 @@ class EvaluateSettings(NetworkSettings):
     predict: tuple[str, ...] = of_prediction(
         (), "FILE", "classify image files, or recordings of events: their names, folders, or patterns ('*.png')"
     )
-    raw: bool = of_prediction(False, None, "only resize pictures of digits and letters; do not centre the ink")
+    raw: bool = of_prediction(False, None, "only resize pictures of characters; do not centre the ink")
     scores: bool = of_prediction(False, None, "also print the scores of all classes")
     json: bool = of_prediction(False, None, "print the classes and scores of all images as one JSON list")
     nir: str | None = of_output(None, "FILE", "export the network as a NIR graph, for other simulators and hardware")

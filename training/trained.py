@@ -16,7 +16,7 @@ from engine.encoder import Encoder
 from engine.plugins import PLUGINS, digest_plugin, import_plugin
 from engine.stages import INPUT
 from errors import InputError, make_printable, warn
-from imagesets.data_set import CHARACTERS, Images
+from imagesets.data_set import Images
 from imagesets.events import open_recordings
 from imagesets.image_files import read_image
 from imagesets.pictures import GROUNDS, find_border
@@ -135,12 +135,12 @@ class TrainedNetwork:
 
         Of a network for recordings: returns the recording in the file.
 
-        raw: do not centre the ink. By default it is centred for networks that were trained on digits and letters.
+        raw: do not centre the ink. By default it is centred for networks that were trained on characters.
         """
         if not self.encoder.colours:
             return open_recordings([path], self.checkpoint.picture_size), ""
         run = self.checkpoint.run
-        centred = run.dataset in CHARACTERS and not raw
+        centred = run.is_of_characters and not raw
         flags = run.flags
         stretched = bool(flags.get("image_size"))
         ground = flags.get("ground") or GROUNDS[0]

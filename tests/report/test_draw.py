@@ -32,6 +32,7 @@ from report.bits import quantize
 from report.export import collect_arrays
 from report.page import write_drawing_page
 from s1c1 import S1C1
+from training.checkpoint import RunRecord
 from training.trained import TrainedNetwork
 from utils import ROOT
 
@@ -71,7 +72,8 @@ def digits():
 
 def write(path, model, encoder, images, bits=None):
     """Write the page of a network, with these images."""
-    checkpoint = SimpleNamespace(path=Path("best.safetensors"), run=SimpleNamespace(class_names=NAMES, dataset="mnist"))
+    run = RunRecord(class_names=NAMES, characters=True)
+    checkpoint = SimpleNamespace(path=Path("best.safetensors"), run=run)
     network = TrainedNetwork(checkpoint, model, encoder)
     arrays = collect_arrays(model, encoder, NAMES, encoder.encode(images), bits)
     test = SimpleNamespace(name="digits", test_images=images, test_labels=np.arange(len(images)) % 10)

@@ -3,6 +3,7 @@
 import copy
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,13 +63,17 @@ def test_it_reads_a_picture(name, capsys):
 
 
 @pytest.mark.parametrize(
-    ("dataset", "is_centred"), [("mnist", True), ("digits", True), ("fashion-mnist", False), ("of.npz", False)]
+    ("dataset", "is_centred"),
+    [("mnist", True), ("digits", True), ("fashion-mnist", False), ("of.npz", False), ("folder:my/digits", False)],
 )
 def test_pictures_are_centred_for_data_sets_of_characters(dataset, is_centred, tmp_path):
+    """In a checkpoint that does not record what its images are, --dataset decides."""
     with Image.open(ROOT / "images" / "example-digit.png") as picture:
         picture.resize((90, 60)).save(tmp_path / "picture.png")
     network = load_network(FILES["mozafari2018"])
-    checkpoint = replace(network.checkpoint, run=replace(network.checkpoint.run, dataset=dataset))
+    before = network.checkpoint.run
+    run = replace(before, dataset=Path(dataset).name, flags={**before.flags, "dataset": dataset})
+    checkpoint = replace(network.checkpoint, run=run)
     _, note = replace(network, checkpoint=checkpoint).read_image(tmp_path / "picture.png")
     assert ("centred" in note) == is_centred
 
