@@ -15,8 +15,9 @@ import numpy as np
 
 from errors import InputError
 from imagesets import class_folders, digits, events, npz, published  # noqa: F401  they register their data sets
-from imagesets.data_set import DATASETS, DataSet, find_reader, get_content, list_datasets
+from imagesets.data_set import DATASETS, DataSet, find_reader, list_datasets
 from imagesets.data_set import dataset as dataset  # for users' own files
+from imagesets.duplicates import hash_images, note_copies, note_labels
 from imagesets.pictures import MAX_SIDE, resize_images
 from imagesets.splits import stratified_split
 from utils import check_memory
@@ -68,7 +69,7 @@ def load(
         raise InputError(f"all pixels of the training images of {name} are {data.train_images.min()}")
     if data.colours and image_size not in (None, data.image_size):
         data = _resize(data, image_size)
-    return replace(data, notes=(*data.notes, *_count_duplicates(data)))
+    return replace(data, notes=(*data.notes, *_note_duplicates(data)))
 
 
 def _hold_out(data: DataSet) -> DataSet:
@@ -108,20 +109,19 @@ def _resize(data: DataSet, image_size: tuple[int, int]) -> DataSet:
     return replace(data, train_images=train, test_images=test)
 
 
-def _count_duplicates(data: DataSet) -> list[str]:
-    """Return a note for the validation part, and for the test part, if images before it are also in it."""
-    known = [hash(image.tobytes()) for image in get_content(data.train_images)]  # 64 bits of each image
-    tested = [hash(image.tobytes()) for image in get_content(data.test_images)]
+def _note_duplicates(data: DataSet) -> list[str]:
+    """Return notes on copies of images in later parts, and on copies with other labels.
+
+    Of a validation part that a run draws, ``training.plan.Data`` notes the copies.
+    """
+    known = hash_images(data.train_images)
+    tested = hash_images(data.test_images)
     end = len(data.train_labels)
     count = end - data.val_count
     both = "training or validation" if data.val_count else "training"
-    notes = []
-    for part, images, before, names in (
-        ("validation", known[count:end], known[:count] + known[end:], "training"),
-        ("test", tested, known, both),
-    ):
-        seen = set(before)
-        copies = sum(image in seen for image in images)
-        if copies:
-            notes.append(f"{copies:,} of {len(images):,} {part} images are also {names} images")
-    return notes
+    labels = np.concatenate([data.train_labels, data.test_labels])
+    return [
+        *note_copies("validation", known[count:end], np.delete(known, slice(count, end)), "training"),
+        *note_copies("test", tested, known, both),
+        *note_labels(np.concatenate([known[:end], tested]), labels, data.class_names),
+    ]

@@ -18,6 +18,7 @@ from engine.readout import Readout
 from errors import InputError
 from imagesets import DataSet
 from imagesets.data_set import Images, is_of_characters
+from imagesets.duplicates import hash_images, note_copies
 from imagesets.pictures import MAX_BLACK, find_border
 from imagesets.splits import choose_labelled, stratified_part, stratified_split
 from models import model_class
@@ -106,6 +107,14 @@ class Data:
         elif len(unlabelled):
             self.labelled = np.arange(len(train))
         self.splits["train"] = np.concatenate([train, unlabelled])
+
+    def note_copies(self) -> list[str]:
+        """Return a note if images of a validation part that was drawn are also training images, else []."""
+        if self.set.val_count:  # ``imagesets.load`` has noted them
+            return []
+        images = hash_images(self.set.train_images)
+        train, validation = (images[self.splits[name]] for name in ("train", "validation"))
+        return note_copies("validation", validation, train, "training")
 
     def get_split(self, name: str) -> Split:
         """Return a split of ``splits``, or "labelled": the training images whose labels are learned.

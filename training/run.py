@@ -67,7 +67,7 @@ class Run:
         self.plan = plan
         self.folder = folder
         self.progress = plan.progress
-        self.notes = (*plan.data.set.notes, *plan.notes)
+        self.notes = (*plan.data.set.notes, *plan.data.note_copies(), *plan.notes)
         self.is_resumed = is_resumed
         self.phases = plan.phases
         self.epochs = plan.epochs
