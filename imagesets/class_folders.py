@@ -79,11 +79,18 @@ def find_classes(path: str, endings: set[str], parts: Sequence[str] = PARTS) -> 
         like_parts = [folder for folder in within if _get_part(folder) or folder.name == UNLABELLED]
         if like_parts and len(like_parts) == len(within):
             raise InputError(f"there are no class folders in {', '.join(map(str, like_parts))}")
-        notes += [f"{folder.name} is a class, because it contains files directly" for folder in like_parts]
+        named = [folder.name for folder in like_parts if folder.name != UNLABELLED]
+        notes += [f"{name} is a class, because it contains files directly" for name in named]
     files = {}
     classes = {}
     for part, folder in folders.items():
         files[part], classes[part] = _list_classes(folder, endings)
+    if UNLABELLED in classes["train"]:
+        train = names["train"]
+        notes.append(f"{UNLABELLED} is a class; beside a folder {train}, its images would have no labels")
+    only, *more = dict.fromkeys(classes["train"])
+    if not more and _list_folders(folders["train"] / only):
+        notes.append(f"{only} is the only class: no other folder is in {folders['train']}, and its own are no classes")
     tested = files.pop("test", [])
     in_order = [*chain.from_iterable(files.values()), *without_class, *tested]
     return ClassFolders(path, in_order, classes, len(without_class), notes)

@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +88,11 @@ class DataSet:
         if self.num_classes > 1 and len(validated) == 1:
             only = self.class_names[validated[0]]
             raise InputError(f"the validation part of {self.name} needs images of more classes than {only!r} alone")
+
+
+def list_classes(names: Sequence[str]) -> str:
+    """Return the first names of classes in a text."""
+    return ", ".join(names[:MAX_LISTED]) + ", …" * (len(names) > MAX_LISTED)
 
 
 def check_images(what: str, images: Images) -> None:

@@ -98,4 +98,10 @@ def _check_labels(labels: np.ndarray, name: str, path: Path) -> np.ndarray:
             f"{name} of {path} is {labels.dtype} {labels.shape}, not integers or strings (N,) or (N, 1); for one-hot "
             "rows, save y.argmax(1)"
         )
+    numbers = np.unique(labels)
+    if labels.dtype.kind == "i" and -1 in numbers and len(numbers) > 2:
+        raise InputError(
+            f"{name} of {path} has -1 beside {len(numbers) - 1} other numbers: images without a label belong in "
+            f"x_{UNLABELLED}; if -1 is a class, save labels that are strings with y.astype(str)"
+        )
     return labels

@@ -14,7 +14,7 @@ import torch
 
 from engine.phases import find_stages
 from errors import InputError
-from imagesets.data_set import MAX_LISTED
+from imagesets.data_set import list_classes
 from network_trainer import NetworkTrainer, Progress, has_labels
 from report.run_folder import RunFolder, find_checkpoint, find_run, is_run
 from training.checkpoint import Checkpoint, RunRecord, load_checkpoint, load_run, rebuild_network
@@ -84,8 +84,7 @@ def _class_notes(path: Path, run: RunRecord, plan: Plan) -> list[str]:
     classes = run.class_names
     if decision is None or not classes or tuple(classes) == plan.data.set.class_names:
         return []
-    listed = ", ".join(classes[:MAX_LISTED]) + ", …" * (len(classes) > MAX_LISTED)
-    text = f"{path} was trained for other classes, {listed}"
+    text = f"{path} was trained for other classes, {list_classes(classes)}"
     learning = zip(plan.model.phases, plan.settings.epochs, strict=True)
     if not any(epochs and decision in phase.stages for phase, epochs in learning):
         raise InputError(f"--init-from {text}; give the phase of {decision} 1 or more --epochs to learn these classes")

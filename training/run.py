@@ -22,6 +22,7 @@ from engine.graph import LatencyMap
 from engine.phases import Phase
 from engine.stages import INPUT
 from imagesets.augmentation import MovedCopy, make_copies
+from imagesets.data_set import list_classes
 from imagesets.pictures import find_border
 from network_trainer import BatchStep, ChunkStep, EpochStep, LatencyDataset, PhaseStep, Step, ValidationStep
 from report.activation_maps import save_activation_maps
@@ -103,6 +104,8 @@ class Run:
         self.log.info(f"{'resuming' if self.is_resumed else 'run folder'}  {self.folder}")
         counts = [f"{count:,} {split}" for split, count in plan.data.count_images().items()]
         self.log.info(f"{'  '.join(counts)} {name_unit(plan.encoder.colours)}")
+        names = plan.data.set.class_names
+        self.log.info(f"{len(names):,} {'class' if len(names) == 1 else 'classes'}: {list_classes(names)}")
         self.log.info_all(self.notes)
         if not self.is_resumed:
             self.log_history()

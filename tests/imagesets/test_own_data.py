@@ -53,7 +53,8 @@ def loaded(place):
     return load_arrays
 
 
-CLASSES = st.lists(st.integers(-99, 99), min_size=2, max_size=5, unique=True) | st.lists(
+NUMBERS = st.integers(-99, 99).filter(lambda number: number != -1)  # which means "no label" in many programs
+CLASSES = st.lists(NUMBERS, min_size=2, max_size=5, unique=True) | st.lists(
     st.text(st.characters(categories=("L", "N")), min_size=1, max_size=9).map(partial(normalize, "NFC")),
     min_size=2,
     max_size=5,
@@ -149,12 +150,21 @@ def test_unbalanced_data_are_split_by_default(sizes, loaded):
 
 def test_what_is_odd_is_noted(loaded):
     images = arrays()["x_train"]
-    (note,) = loaded(x_test=np.stack([images[4], pixels(8, 9, seed=5), images[4]])).notes
+    tested = np.stack([images[4], pixels(8, 9, seed=5), images[4]])
+    (note,) = loaded(x_test=tested, y_test=np.array([0, 1, 0])).notes
     assert note.startswith("2 of 3 test images")
-    own = {"x_val": np.concatenate([images[3:6], pixels(1, 8, 9, seed=7)]), "y_val": np.array([0, 1, 1, 0])}
-    first, second = loaded(**own, x_test=np.concatenate([images[:2], own["x_val"][3:]])).notes
+    own = {"x_val": np.concatenate([images[3:6], pixels(1, 8, 9, seed=7)]), "y_val": np.array([1, 0, 1, 0])}
+    tested = np.concatenate([images[:2], own["x_val"][3:]])
+    first, second = loaded(**own, x_test=tested, y_test=np.array([0, 1, 0])).notes
     assert first.startswith("3 of 4 validation images")
     assert second.startswith("3 of 3 test images")
+    for part, count in (("test", 2), ("train", 6)):  # images 4 and 5, or images 0 to 5
+        given = {"x_test": images[[4, 5, 5]], "y_test": np.array([1, 0, 0])}
+        if part == "train":
+            given = {"x_train": np.concatenate([images[:6]] * 2), "y_train": np.arange(12) // 6}
+        *_, last = loaded(**given).notes
+        assert last.startswith(f"{count} images")
+        assert "'0' and '1'" in last
     (note,) = loaded(weights=np.ones(3), names=np.array(["a", "b"])).notes
     assert "weights, names" in note
 
@@ -256,6 +266,35 @@ def test_a_class_with_the_name_of_a_part(name, tmp_path):
     data = load(f"folder:{tmp_path}")
     assert set(data.class_names) == {name, "car"}
     assert name in data.notes[0]
+
+
+def test_minus_one_is_no_class_beside_several(loaded, place):
+    """Many programs write it for "no label". Beside one other number it is the other class."""
+    for changed in (
+        {"y_train": np.array([0, 1, -1] * 4)},
+        {"y_train": np.array([-2, -1, 3] * 4).astype(np.int8)[:, None]},
+        {"y_val": np.array([0, 1, -1]), "x_val": pixels(3, 8, 9, seed=3)},
+    ):
+        with refuses("x_unlabelled") as caught:
+            loaded(**changed)
+        assert "astype(str)" in str(caught.value)
+        assert str(place) in str(caught.value)
+    assert loaded(y_train=np.array([-1, 1] * 6), y_test=np.array([1, -1, 1])).class_names == ("-1", "1")
+    labels = np.array([0, 1, -1] * 4).astype(str)
+    assert loaded(y_train=labels, y_test=labels[:3]).class_names == ("-1", "0", "1")
+
+
+@pytest.mark.parametrize("parts", ["", "train"])
+def test_folders_that_are_classes_by_mistake_are_noted(parts, tmp_path):
+    for name in ("0", "1", "unlabelled"):
+        save_pictures(tmp_path / "first" / parts / name, pixels(6, 8, 9, seed=len(name)))
+        save_pictures(tmp_path / "second" / parts / "images" / name, pixels(6, 8, 9, seed=len(name)))
+    data = load(f"folder:{tmp_path / 'first'}")
+    assert data.class_names == ("0", "1", "unlabelled")
+    assert data.notes[0].startswith("unlabelled is a class")
+    data = load(f"folder:{tmp_path / 'second'}")
+    assert data.class_names == ("images",)
+    assert data.notes[0].startswith("images is the only class")
 
 
 def test_folders_beside_the_parts_are_noted(tmp_path):

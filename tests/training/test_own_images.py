@@ -14,6 +14,8 @@ from support.run_folders import only_run
 import evaluate
 import train
 from training.checkpoint import load_checkpoint
+from training.plan import Data, load_data
+from training.settings import TrainSettings
 from training.trained import load_network
 
 
@@ -121,3 +123,106 @@ def test_images_that_have_changed(run, faces, tmp_path, undrawn, capsys):
     old, new = re.findall("[0-9a-f]{16}", line)
     assert old == before != new
     assert re.search(f"{before}.*{new}", capsys.readouterr().out)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What the images are: published or not, characters or not, which classes, which copies
+
+CONTROL = f"--model control2026 --epochs 1 {MACHINE}"
+
+
+def make_bars(ground, ink):
+    """Return 40 images of 28×28 pixels and their classes: horizontal bars near the top (b) or near the bottom (a)."""
+    images = np.full((40, 28, 28), ground, np.uint8)
+    for index, image in enumerate(images):
+        top = 4 if index % 2 else 20
+        image[top : top + 4, 2 + index % 3 : 26 - index % 4] = ink
+    return images, np.array(["a", "b"])[np.arange(40) % 2]
+
+
+def save_folders(root, images, labels):
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = root / ("train" if index < 28 else "test") / label / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+
+
+def is_page_centred(run, tmp_path):
+    """Return whether the page to draw on centres the ink at first."""
+    assert evaluate.main([str(run), "--draw", str(tmp_path / "page.html"), *shlex.split(MACHINE)]) == 0
+    (box,) = re.findall(r'<input type="checkbox" id="centred"([^>]*)>', (tmp_path / "page.html").read_text())
+    return "checked" in box
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist"])
+def test_a_folder_is_not_the_published_data_set_of_its_name(name, tmp_path, undrawn, capsys):
+    """Its pictures are not centred, in any command, and the network is compared with the references."""
+    images, labels = make_bars(230, 30)
+    save_folders(tmp_path / name, images, labels)
+    assert start(f"{CONTROL} --dataset folder:{tmp_path / name}", tmp_path / "runs") == 0
+    run = only_run(tmp_path / "runs")
+    assert "nearest neighbour" in (run / "log.txt").read_text()
+    file = tmp_path / name / "test" / "a" / "28.png"
+    network = load_network(run)
+    assert (network.read_image(file)[0] == images[28]).all()
+    assert network.classify([file])[1].tolist() == network.classify(images[28])[1].tolist()
+    capsys.readouterr()
+    assert evaluate.main(shlex.split(f"{run} --predict {file} {MACHINE}")) == 0
+    assert "centred" not in capsys.readouterr().out
+    assert not is_page_centred(run, tmp_path)
+
+
+@pytest.mark.parametrize("source", ["folder", "npz"])
+def test_characters_of_a_user_are_centred_on_request(source, tmp_path, undrawn):
+    images, labels = make_bars(0, 250)
+    if source == "folder":
+        save_folders(tmp_path / "letters", images, labels)
+    else:
+        np.savez(tmp_path / "letters.npz", x_train=images, y_train=labels)
+    dataset = f"folder:{tmp_path / 'letters'}" if source == "folder" else tmp_path / "letters.npz"
+    large = Image.new("L", (90, 60), 255)
+    large.paste(0, (5, 5, 45, 15))
+    for flag in ("", "--characters"):
+        assert start(f"{CONTROL} --dataset {dataset} {flag}", tmp_path / f"runs{flag}") == 0
+        run = only_run(tmp_path / f"runs{flag}")
+        image, note = load_network(run).read_image(large)
+        assert ("centred" in note) == (image.mean() < 64) == bool(flag)  # light on black
+        assert is_page_centred(run, tmp_path) == bool(flag)
+        assert json.loads((run / "args.json").read_text())["flags"]["characters"] == bool(flag)
+        assert load_checkpoint(run / "checkpoints" / "best.safetensors").run.characters == bool(flag)
+
+
+def test_images_that_cannot_be_centred_are_no_characters(faces, tmp_path, capsys):
+    """In colour, and dark on light: --predict would make them grey and light on black."""
+    images, labels = make_bars(230, 30)
+    np.savez(tmp_path / "dark.npz", x_train=images, y_train=labels)
+    for dataset in (f"'folder:{faces}' --image-size 28 28", tmp_path / "dark.npz"):
+        words = f"{CONTROL} --dataset {dataset} --characters --output {tmp_path / 'runs'}"
+        assert_refuses(train.main, words, "--characters", capsys)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_copies_in_a_validation_part_that_is_drawn_are_logged(tmp_path, undrawn):
+    """Each image occurs twice, so validation images have a copy among the training images, unless both are drawn."""
+    images, labels = make_bars(0, 250)
+    images[:, 0, 0] = range(40)
+    np.savez(tmp_path / "twice.npz", x_train=np.tile(images, (2, 1, 1)), y_train=np.tile(labels, 2),
+             x_test=images[:2] + 50, y_test=labels[:2])  # fmt: skip
+    words = f"{CONTROL} --dataset {tmp_path / 'twice.npz'} --val-split 20"
+    assert start(f"{words} --dry-run --name run", tmp_path) == 0
+    settings = TrainSettings.parse(shlex.split(words))
+    drawn = Data(settings, load_data(settings)).splits["validation"] % 40
+    copies = sum(np.bincount(drawn) == 1)
+    assert copies > 5
+    assert f"{copies} of 20 validation images are also training images" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_the_log_begins_with_the_classes(tmp_path, undrawn):
+    images, _ = make_bars(0, 250)
+    for classes in (1, 2, 14):
+        labels = np.array([f"c{number:02}" for number in range(classes)])[np.arange(42) % classes]
+        np.savez(tmp_path / "my.npz", x_train=np.concatenate([images, images[:2]]), y_train=labels)
+        assert start(f"{CONTROL} --dataset {tmp_path / 'my.npz'} --dry-run --name {classes}", tmp_path) == 0
+        first, *_ = (tmp_path / str(classes) / "log.txt").read_text().split("compiling")[0].splitlines()[2:]
+        assert first.startswith(f"{classes} class")
+        assert re.findall(r"c\d\d", first) == [f"c{number:02}" for number in range(min(classes, 12))]
