@@ -99,10 +99,11 @@ def find_imports(path: Path) -> tuple[list[Path], set[str]]:
 
 def _check_imports(path: Path, files: list[Path]) -> None:
     """Raise InputError if a module has the name of one of the files, which are beside ``path``, but is another file."""
+    targets = [file.resolve() for file in files]
     for file in files[1:]:
         name = file.relative_to(path.parent).with_suffix("").parts[0]
         found = getattr(sys.modules.get(name), "__file__", None)
-        if found and Path(found).resolve() not in files:
+        if found and Path(found).resolve() not in targets:
             raise InputError(f"{path} imports {name}, which is {found} and not {file}: rename one of them")
 
 

@@ -58,8 +58,9 @@ def choose_labelled(labels: np.ndarray, count: int | float, seed: int) -> np.nda
     """Choose the images whose labels a network learns from; return sorted int64 indices.
 
     ``count`` is their number (int): the same number of each class, to within one; a class with fewer images gives all
-    of them, and the other classes give the rest. Or it is the fraction of each class (float). The images of a smaller
-    number are among those of a larger number with the same seed.
+    of them, and the other classes give the rest. The images of a smaller number are among those of a larger number
+    with the same seed. Or it is the fraction of each class (float), by largest remainders: of a larger fraction, a
+    class may have one image less, so only numbers are sure to be nested.
 
     Raises InputError if there are fewer images, and if a class would have none.
     """
@@ -68,7 +69,8 @@ def choose_labelled(labels: np.ndarray, count: int | float, seed: int) -> np.nda
     is_count = isinstance(count, Integral)
     if not 0 < count <= (len(labels) if is_count else 1):
         raise InputError(
-            f"--labels must be 1 to {len(labels):,}, the number of training images, or a fraction up to 1, not {count}"
+            f"--labels must be {len(classes)} to {len(labels):,}, the number of training images, or a fraction up to "
+            f"1, not {count}; without labels, --until PHASE trains the phases that need none"
         )
     if is_count:
         shares = np.zeros_like(sizes)

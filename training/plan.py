@@ -96,13 +96,17 @@ class Data:
         if settings.test:
             self.splits["test"] = np.arange(len(data.test_labels))
         unlabelled = np.arange(len(labels), len(data.train_images))
+        count = settings.labels
         if settings.dry_run:
+            if isinstance(count, float):
+                count = len(choose_labelled(labels[train], count, settings.seed))
             self.splits = {name: chosen[: DRY_RUN_IMAGES[name]] for name, chosen in self.splits.items()}
             unlabelled = unlabelled[: DRY_RUN_IMAGES["train"]]
         train = self.splits["train"]
         self.labelled = None
-        if settings.labels is not None:
-            count = min(settings.labels, len(train)) if settings.dry_run else settings.labels
+        if count is not None:
+            if settings.dry_run:
+                count = min(count, len(train))
             self.labelled = choose_labelled(labels[train], count, settings.seed)
         elif len(unlabelled):
             self.labelled = np.arange(len(train))

@@ -110,7 +110,7 @@ class Run:
         if not self.is_resumed:
             self.log_history()
         self.log.board.log_network(summarize(plan.model, *plan.model.image_size))
-        self.announce("the encoder")
+        self.announce("the input")
         start = time.perf_counter()
         train = self.encode_split("train")
         needs_labels = any(phase.needs_labels for phase in self.phases)

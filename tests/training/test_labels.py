@@ -12,7 +12,7 @@ from support.run_folders import only_run, same
 import sweep
 import train
 from engine.phases import Phase
-from training import readout
+from training import plan, readout
 from training.checkpoint import load_checkpoint
 from training.references import CONTROL
 from training.settings import SweepSettings
@@ -126,6 +126,19 @@ def test_a_resumed_run_keeps_its_labels(tmp_path, undrawn, stop_after, capsys):
 def test_a_dry_run_takes_as_many_labels_as_there_are(tmp_path, undrawn):
     assert start(f"{SMALL} --dry-run --labels 1000", tmp_path) == 0
     assert results(only_run(tmp_path))["images"]["labelled"] == 138
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.04, 10), (0.9, 20)])
+def test_a_dry_run_takes_the_labels_of_a_fraction(fraction, count, tmp_path, undrawn, monkeypatch, capsys):
+    """As many as the run has, 0.04 · 250, or all images of the dry run. It refuses what the run refuses."""
+    monkeypatch.setitem(plan.DRY_RUN_IMAGES, "train", 20)
+    with np.load(FEW_DIGITS) as few:
+        images, labels = few["x_train"].repeat(2, 0), few["y_train"].repeat(2) % 3
+    np.savez(tmp_path / "many.npz", x_train=images, y_train=labels)
+    words = f"{SMALL} --dataset {tmp_path / 'many.npz'} --val-split 0 --dry-run --output {tmp_path / 'runs'} --labels"
+    assert_refuses(train.main, f"{words} 0.001", "--labels", capsys)
+    assert train.main([*shlex.split(words), str(fraction)]) == 0
+    assert results(only_run(tmp_path / "runs"))["images"]["labelled"] == count
 
 
 def test_a_sweep_takes_several_numbers_of_labels():

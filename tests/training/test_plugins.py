@@ -17,9 +17,11 @@ from support.registries import forgetting
 import evaluate
 import sweep
 import train
+from engine.compiled import announcements
 from engine.plugins import PLUGINS, import_plugin
 from imagesets import load
 from imagesets.data_set import DATASETS
+from network_trainer import NetworkTrainer
 from report.report import FIGURES
 from training.checkpoint import load_checkpoint
 from training.log import COLUMNS
@@ -288,6 +290,40 @@ def test_files_beside_a_plugin(helped, tmp_path, undrawn, capsys):
     faulty.write_text("")
     line = assert_refuses(train.main, f"--plugin {second} --list-models", tmp_path / "helped_by.py", capsys)
     assert str(second.with_name("helped_by.py")) in line
+
+
+@pytest.mark.unix
+def test_a_link_beside_a_plugin_is_the_file_beside_it(own, forgotten, tmp_path):
+    """Also a link to a file of another name, and to another folder."""
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    (place / "other.py").write_text("LIGHT = 0.5")
+    (tmp_path / "helped_by.py").symlink_to(place / "other.py")
+    (place / "package").mkdir()
+    (place / "package" / "__init__.py").write_text("")
+    (tmp_path / "helped").symlink_to(place / "package")
+    own.write_text("import helped\nfrom helped_by import LIGHT")
+    before = import_plugin(own)
+    (place / "other.py").write_text("LIGHT = 0.25")
+    assert import_plugin(own) != before
+
+
+def test_only_kernels_of_an_encoder_are_announced_as_such(own, tmp_path, undrawn, monkeypatch):
+    """The encoder of the plugin has none, but its maps are packed by a kernel."""
+    allocate = NetworkTrainer.allocate
+
+    def compile_and_allocate(*args):
+        while announcements:
+            announcements.pop()()
+        return allocate(*args)
+
+    monkeypatch.setattr(NetworkTrainer, "allocate", compile_and_allocate)
+    words = f"--model plug --encoder ink --dataset squares --image-size 30 30 --plugin {own} --dry-run --threads 1"
+    assert start(f"{words} --name run", tmp_path) == 0
+    first, *_ = [
+        line for line in (tmp_path / "run" / "log.txt").read_text().splitlines() if line.startswith("compiling")
+    ]
+    assert "encoder" not in first
 
 
 def test_a_plugin_that_has_changed_since_the_training_is_noted(helped, tmp_path, undrawn, capsys):
