@@ -54,12 +54,12 @@ class SweptRun:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The flags except for network and seed, and the fields of --set: {name: value as text}."""
+        """The flags except for network and seed, and the fields of --set: {name: value as text}. None is left out."""
         values = dict(self.flags)
         values |= dict(word.partition("=")[::2] for word in values.pop("set", ()))
         for name in ("model", "seed"):
             values.pop(name, None)
-        return {name: _to_text(value) for name, value in values.items()}
+        return {name: _to_text(value) for name, value in values.items() if value is not None}
 
     def describe(self) -> str:
         """Return a line with the run's name and its final scores."""

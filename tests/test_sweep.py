@@ -475,6 +475,18 @@ def test_what_all_runs_have_is_no_setting(tmp_path, recwarn):
     assert not [warning for warning in recwarn if "constrained_layout" in str(warning.message)]
 
 
+def test_a_flag_that_a_run_does_not_have_is_no_setting(tmp_path):
+    """One run has it, one has its default None, and one is older than the flag."""
+    for name, flags in (("white", {"ground": "white"}), ("none", {"ground": None}), ("old", {})):
+        run = make_run(tmp_path / name, 0, 8, [0.5, 0.8], {})
+        args = json.loads((run / "args.json").read_text())
+        args["flags"] |= flags
+        (run / "args.json").write_text(json.dumps(args))
+    text, _ = report(tmp_path)
+    assert "| m | digits | ground=white | 1 |" in text
+    assert "| m | digits |  | 2 |" in text
+
+
 def test_report_of_single_runs(tmp_path, capsys):
     one, two = (str(make_run(tmp_path / name, 0, name, [0.5])) for name in ("a", "b"))
     assert_refuses(sweep.main, ["--report", one], "--output", capsys)

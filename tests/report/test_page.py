@@ -100,6 +100,7 @@ def test_a_whole_run(tmp_path, read, images):
     model = build_model("mozafari2018")
     results = {"test": {"best": scores(), "last": scores()}, "validation": {"best": scores()}, "seconds": None}
     results["diagnosis"] = ["try --image-size 28 28"]
+    results["images"] = {"train": 12345, "labelled": 678}
     results["energy"] = {
         "stages": {"input": {"spikes": 1039.58}, "s1": {"synaptic_additions": 846391.4, "dense_macs": 1000}},
         "encoder_macs": 2000, "silent_neurons": 0.4321, "estimated_uj": {"network": 1, "encoder": 2, "dense": 3},
@@ -113,6 +114,7 @@ def test_a_whole_run(tmp_path, read, images):
     assert {*NAMES, f"{best['f1_macro']:.4f}", "1,040", "846,391", "76.54 %", "1.2e-01"} <= texts
     assert {"test, last epoch", "validation, best epoch"} <= texts
     assert "--image-size" in texts  # the line does not break within it
+    assert "12,345 train, 678 labelled images" in texts
     assert {f"python train.py --resume {tmp_path}", f"python evaluate.py {tmp_path} --save-maps 1"} <= texts
     alts = [attributes["alt"] for tag, attributes in reader.tags if tag == "img"]
     assert alts == ["Confusion matrix", "Training history", "Errors", "Preferred features of s2"]
