@@ -117,14 +117,16 @@ def evaluate(settings: EvaluateSettings, network: TrainedNetwork) -> None:
         facts["bits"] = bits
     log = RunLog(folder, settings.tensorboard)
     log.info_all([*data.notes, *describe_change(run, data)])
+    unit = name_unit(encoder.colours)
+    facts["diagnosis"] = [*evaluation.describe_balance(data.class_names, f"test {unit}")]
     report = Report(
         model, encoder, images, labels, latencies, data.class_names, title, "test", {"test": evaluation}, facts, indices
     )
     report_test(report, folder, log, settings.figures)
     if settings.figures:
         log.write(PAGE, partial(write_page, folder, report, folder / report.maps))
-    unit = name_unit(encoder.colours)
     log.info(f"{model.name} on {tested}, test {unit}: {evaluation.describe(unit)}")
+    log.info_all(facts["diagnosis"])
     log.info(describe_energy(facts["energy"]))
     if bits:
         log.info_all(describe_bits(bits, model))

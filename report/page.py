@@ -23,6 +23,7 @@ from errors import InputError
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
+from report.evaluation import measure_balance
 from report.figures import DPI
 from report.formats import lift_results
 from report.preferred import compute_preferred_features
@@ -43,6 +44,7 @@ def load_template(name: str) -> Template:
     loader = FileSystemLoader(Path(__file__).parent)
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = format_percent
+    environment.filters["balance"] = measure_balance
     return environment.get_template(name)
 
 

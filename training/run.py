@@ -350,12 +350,8 @@ class Run:
         energy = measure_energy(plan.model, plan.encoder, latencies, plan.data.set.image_size)
         if best is None:
             self.save("best.safetensors")
-        if plan.settings.figures and self.diagnosis and plan.settings.dataset != "mnist":
-            self.log_diagnosis(compare_with_control(plan, evaluations))
-            self.log_diagnosis(compare_with_pixels(plan, evaluations))
-        if self.diagnosis and "validation.best" in evaluations and split == "test":
-            pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy
-            self.log_diagnosis(compare_splits(*pair))
+        if self.diagnosis:
+            self.diagnose_decisions(evaluations)
         self.log_diagnosis(self.list_advice())
         weights = f"best epoch {best['epoch']} of {best['phase']}" if best else "last epoch"
         return Report(
@@ -374,6 +370,24 @@ class Run:
             history=self.progress.history,
             copies=self.make_copies(),
         )
+
+    def diagnose_decisions(self, evaluations: dict[str, Evaluation]) -> None:
+        """Log the comparison of the network with its references, and what its accuracies hide."""
+        plan = self.plan
+        if plan.settings.dataset != "mnist":
+            if plan.settings.references:
+                self.log_diagnosis(compare_with_control(plan, evaluations))
+                self.log_diagnosis(compare_with_pixels(plan, evaluations))
+            else:
+                self.log.info("the network is not compared with its references (--no-references)")
+        for key, evaluation in evaluations.items():
+            split, _, weights = key.partition(".")
+            if weights == "best":
+                images = f"{split} {name_unit(plan.encoder.colours)}"
+                self.log_diagnosis(map(Finding, evaluation.describe_balance(plan.data.set.class_names, images)))
+        if {"validation.best", "test.best"} <= evaluations.keys():
+            pair = evaluations["validation.best"].accuracy, evaluations["test.best"].accuracy
+            self.log_diagnosis(compare_splits(*pair))
 
     def _collect_facts(self) -> dict[str, Any]:
         """Return what results.json contains beside the scores."""

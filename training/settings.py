@@ -464,6 +464,13 @@ class TrainSettings(NetworkSettings):
     )
     augment: str | None = of_training(None, "A=X", AUGMENT_HELP, LABELS, arguments={"nargs": "+"})
 
+    references: bool = of_output(
+        True,
+        None,
+        "on data other than MNIST, do not compare the network with its references: the largest class, two classifiers "
+        "of the pixels and control2026",
+        HARMLESS,
+    )
     map_every: int = of_output(0, "E", "also save the activation maps every E epochs; 0: only at the end", EPOCH_FILES)
     save_every: float = of_output(60.0, "SECONDS", "seconds between two checkpoints", HARMLESS)
     readout: str | None = of_output(

@@ -127,7 +127,7 @@ def run(data, tmp_path_factory):
 
 def train_run(data, output, *flags):
     words = ["--model", "mozafari2018", "--dataset", str(data), "--encoder", "whitening", "--epochs", "1", "1", "1"]
-    words += ["--no-figures", "--output", str(output), "--name", "run", "--set", *FIELDS, *flags]
+    words += ["--no-figures", "--no-references", "--output", str(output), "--name", "run", "--set", *FIELDS, *flags]
     assert train.main(words) == 0
     return output / "run"
 

@@ -6,9 +6,10 @@ import math
 import re
 from collections import defaultdict
 
+import numpy as np
 import pytest
 import torch
-from support.command import FEW_DIGITS, SMALL, TRAINED, dont_draw, read_csv, results, start
+from support.command import COMPARED, FEW_DIGITS, TRAINED, dont_draw, read_csv, results, start, start_evaluation
 from support.own_rules import Soft
 from support.registries import forgetting
 from support.run_folders import only_run
@@ -270,7 +271,7 @@ def test_the_test_accuracy_of_the_committed_runs_on_mnist_is_not_below(name):
 
 def test_a_run_prints_and_saves_its_diagnosis(tmp_path, monkeypatch, capsys):
     dont_draw(monkeypatch)
-    assert start(f"{SMALL} --epochs 1 0 1 --set s1.threshold=1e5", tmp_path) == 0
+    assert start(f"{COMPARED} --epochs 1 0 1 --set s1.threshold=1e5", tmp_path) == 0
     folder = only_run(tmp_path)
     texts, page = results(folder)["diagnosis"], (folder / "index.html").read_text()
     printed = (folder / "log.txt").read_text()
@@ -281,9 +282,64 @@ def test_a_run_prints_and_saves_its_diagnosis(tmp_path, monkeypatch, capsys):
     (advice,) = [text for text in texts if "try --set" in text]
     assert advice == texts[-1]
     assert re.fullmatch(r"try --set s1.threshold=\d+", advice)  # near chance, no other rule is advised
-    assert start(f"{SMALL} --epochs 0 0 1 --no-figures --name plain", tmp_path) == 0
-    assert "linear" not in (tmp_path / "plain" / "log.txt").read_text()
     assert not any(text.startswith("s2 ") for text in texts)
     for text in texts:
         assert text in printed
         assert text in html.unescape(re.sub(r"</?span[^>]*>", "", page))
+
+
+@pytest.mark.parametrize(("more", "count"), [("--no-figures", 2), ("--no-references", 0), ("--dry-run", 0)])
+def test_the_comparison_depends_on_its_own_flag(more, count, tmp_path, monkeypatch):
+    dont_draw(monkeypatch)
+    assert start(f"{COMPARED} --epochs 0 0 1 {more} --name run", tmp_path) == 0
+    logged = (tmp_path / "run" / "log.txt").read_text()
+    assert ("--no-references" in logged) == (more == "--no-references")
+    for texts in (logged.splitlines(), results(tmp_path / "run")["diagnosis"]):
+        found = [text for text in texts if text.startswith("for reference")]
+        assert len(found) == count
+        assert ("control2026" in " ".join(found)) == ("largest class" in " ".join(found)) == bool(count)
+
+
+@pytest.fixture
+def unequal(tmp_path):
+    """A data set of few digits: 0 and 1 are the class "big", 2 is "mid", 3 is "rare"."""
+    with np.load(FEW_DIGITS) as few:
+        images = np.concatenate([few["x_train"], few["x_test"]])
+        labels = np.concatenate([few["y_train"], few["y_test"]])
+    of_digit = [images[labels == digit] for digit in range(4)]
+    classes = {"big": np.concatenate(of_digit[:2]), "mid": of_digit[2], "rare": of_digit[3]}
+    parts = {"train": (slice(0, 20), slice(0, 6), slice(0, 3)), "val": (slice(20, 28), slice(6, 10), slice(3, 4))}
+    parts["test"] = slice(28, 36), slice(10, 14), slice(4, 6)
+    arrays = {}
+    for part, slices in parts.items():
+        chosen = {name: classes[name][images] for name, images in zip(classes, slices, strict=True)}
+        arrays[f"x_{part}"] = np.concatenate([*chosen.values()])
+        arrays[f"y_{part}"] = np.concatenate([[name] * len(found) for name, found in chosen.items()])
+    np.savez(tmp_path / "unequal.npz", **arrays)
+    return tmp_path / "unequal.npz"
+
+
+def test_classes_of_unequal_size(unequal, tmp_path, monkeypatch, capsys):
+    """The log of the run, its results and that of evaluate.py agree with predictions.csv."""
+    dont_draw(monkeypatch)
+    words = f"--model mozafari2018 --dataset {unequal} --epochs 0 0 2 --device cpu --threads 1 --name run"
+    assert start(words, tmp_path) == 0
+    run = tmp_path / "run"
+    rows = read_csv(run / "predictions.csv")
+    correct = defaultdict(list)
+    for row in rows:
+        correct[row["label"]].append(row["label"] == row["prediction"])
+    assert {name: len(found) for name, found in correct.items()} == {"big": 8, "mid": 4, "rare": 2}
+    balanced = 100 * sum(sum(found) / len(found) for found in correct.values()) / 3
+    tested, validated = (text for text in results(run)["diagnosis"] if "balanced accuracy" in text)
+    assert "of 13 validation images" in validated
+    assert f"balanced accuracy {balanced:.2f} %" in tested
+    for name, found in correct.items():
+        assert (f"{name} ({len(found)})" in tested) == (not any(found))
+    logged = (run / "log.txt").read_text()
+    assert f"\n{tested}\n{validated}\n" in logged
+    assert "largest class 61.54 ±" in logged  # 8 of 13
+    capsys.readouterr()
+    assert start_evaluation(f"{run} --no-figures --device cpu --threads 1 --name test", tmp_path) == 0
+    assert f"\n{tested}\n" in capsys.readouterr().out
+    assert results(tmp_path / "test")["diagnosis"] == [tested]

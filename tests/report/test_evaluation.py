@@ -65,6 +65,40 @@ def test_roc_leaves_out_absent_classes():
     assert evaluate_predictions([0, 0, 1], [0, 1, 1], scores, 3)["roc_auc_macro"] == 0.75
 
 
+def evaluate_decisions(decisions, labels, classes):
+    """The evaluation of a network with these decisions."""
+    scores = torch.zeros(len(labels), classes)
+    network = SimpleNamespace(
+        decision="s2",
+        num_classes=classes,
+        input_name=lambda stage: "s1",
+        map_of=lambda maps, name: torch.zeros(len(labels), 1, 1, 1, dtype=torch.uint8),
+        decide=lambda maps: (torch.tensor(decisions), scores),
+    )
+    return Evaluation(network, None, labels)
+
+
+def test_the_balanced_accuracy_of_unequal_classes():
+    """By hand: 5 of 6, 1 of 2 and 0 of 1, in the mean 44.4 %; a class without images does not count."""
+    labels = [0] * 6 + [1] * 2 + [2]
+    evaluation = evaluate_decisions([0, 0, 0, 0, 0, 1, 1, 0, -1], labels, 4)
+    (text,) = evaluation.describe_balance(["many", "some", "rare", "absent"], "test images")
+    assert "6 many to 1 rare of 9 test images" in text
+    assert "66.67 %" in text
+    assert "44.44 %" in text
+    assert text.endswith(" rare (1)")
+    (text,) = evaluate_decisions(labels, labels, 3).describe_balance("abc", "test images")
+    assert text.endswith(" 100.00 %")
+    (text,) = evaluate_decisions([0] * 112, [0] * 100 + [*range(1, 13)], 13).describe_balance("abcdefghijklm", "images")
+    assert text.endswith(" j (1), k (1) and 2 more")
+
+
+@pytest.mark.parametrize("counts", [(15, 15), (2, 1), (5, 1), (7, 2), (1135, 892), (100, 0)])
+def test_classes_of_about_the_same_size_are_not_unequal(counts):
+    labels = np.repeat([0, 1], counts)
+    assert [*evaluate_decisions(labels, labels, 2).describe_balance("ab", "images")] == []
+
+
 def test_the_roc_auc_of_a_network_compares_images_of_any_number_of_spikes():
     scores = torch.tensor([[3, 1], [30, 10], [1, 3], [10, 30]])  # all correct, from few spikes and from many
     network = SimpleNamespace(

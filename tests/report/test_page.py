@@ -3,6 +3,7 @@
 import base64
 import csv
 import json
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -94,6 +95,18 @@ def read(tmp_path, latencies, images):
 
 def unpack(text):
     return np.frombuffer(base64.b64decode(text), np.uint8)
+
+
+def test_the_balanced_accuracy_of_unequal_classes(tmp_path, read):
+    labels = np.repeat([0, 1], [6, 1])
+    for decided, expected in (([0] * 7, True), (labels[:4], False)):
+        found = evaluate_predictions(labels[: len(decided)], decided, np.zeros((len(decided), 10)), 10)
+        make_run(tmp_path, {"test": {"best": found}})
+        reader, _ = read(build_model("mozafari2018"), 0)
+        assert ("balanced accuracy" in reader.texts) == expected
+        assert ("50.00 %" in reader.texts) == expected
+        shutil.rmtree(tmp_path)
+        tmp_path.mkdir()
 
 
 def test_a_whole_run(tmp_path, read, images):

@@ -77,7 +77,7 @@ def test_few_labels_are_those_of_train_py(network, flags, kind, tmp_path, monkey
     controls.main()
     with open(table, newline="") as file:
         (row,) = csv.DictReader(file, delimiter="\t")
-    words = f"--model {network} --dataset {FEW_DIGITS} {flags} --labels 30 --val-split 30 --seed 1"
+    words = f"--model {network} --dataset {FEW_DIGITS} {flags} --labels 30 --val-split 30 --seed 1 --no-references"
     assert start(words, tmp_path / "runs") == 0
     found = results(only_run(tmp_path / "runs"))
     assert float(row["test"]) == pytest.approx(100 * found["test"]["last"]["accuracy"])

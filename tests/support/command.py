@@ -14,10 +14,12 @@ import train
 from report import report
 from utils import ROOT
 
-DIGITS = "--dataset digits --device cpu --threads 1"  # several are slow while others share the cores
+NO_REFERENCES = "--no-references"  # for runs whose comparison no test reads: it takes seconds
+DIGITS = f"--dataset digits --device cpu --threads 1 {NO_REFERENCES}"  # several threads are slow beside other tests
 FEW_DIGITS = Path(__file__).with_name("few_digits.npz")  # 150 training images and 40 test images of ``digits``
 # 138 training images, which are 3 batches in an epoch, and 12 validation images
-SMALL = f"--model mozafari2018 --dataset {FEW_DIGITS} --device cpu --threads 1 --batch-size 50"
+COMPARED = f"--model mozafari2018 --dataset {FEW_DIGITS} --device cpu --threads 1 --batch-size 50"
+SMALL = f"{COMPARED} {NO_REFERENCES}"
 CORES = numba.config.NUMBA_NUM_THREADS
 MACHINE = "--device cpu --threads 1"
 TRAINED = ROOT / "results" / "checkpoints" / "mozafari2018.safetensors"

@@ -98,7 +98,7 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
         assert_refuses(train.main, f"--resume {run} --epochs 1 2", content.run.fingerprint, capsys)
     finally:
         path.write_bytes(before)
-    assert start(f"--resume {run} --epochs 1 2 --no-figures", tmp_path) == 0
+    assert start(f"--resume {run} --epochs 1 2 --no-figures --no-references", tmp_path) == 0
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_a_sweep_takes_several_numbers_of_labels():
 )
 def test_few_labels_and_moved_copies_need_more_epochs(flags, advice, tmp_path, undrawn, stop_after, capsys):
     """Two batches in an epoch, so 100 epochs are 200 batches. The end of a run that is resumed contains the advice."""
-    words = f"--dataset {FEW_DIGITS} --threads 1 --batch-size 10 --no-test --epochs 3 --model {flags}"
+    words = f"--dataset {FEW_DIGITS} --threads 1 --batch-size 10 --no-test --no-references --epochs 3 --model {flags}"
     stop_after(3)
     assert start(words, tmp_path) == 130
     reason = "s1 learns from 20 labels: "
