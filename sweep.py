@@ -38,7 +38,7 @@ from report.sweep_report import read_run, write_sweep_report
 from training.identity import PhaseKey
 from training.initial import initialize_from
 from training.log import RunLog
-from training.plan import Plan, load_data, prepare_machine
+from training.plan import Plan, check_unchanged, load_data, prepare_machine
 from training.settings import (
     COMMAND,
     EPOCH_FILES,
@@ -109,7 +109,7 @@ def plan_runs(sweep: SweepSettings) -> list[PlannedRun]:
                 raise InputError(f"two runs would learn the same, {names}; leave one of them out")
             if run.folder == other.folder:
                 raise InputError(f"two runs would have the folder {run.folder.path}; use two sweeps")
-        check_folder(run)
+        check_folder(run, data[dataset])
         runs.append(run)
     return runs
 
@@ -161,8 +161,8 @@ def plan_run(
     return PlannedRun(RunFolder(output / name), words, plan.settings, plan.keys)
 
 
-def check_folder(run: PlannedRun) -> None:
-    """Raise InputError if something else than this run is in its place."""
+def check_folder(run: PlannedRun, data: DataSet) -> None:
+    """Raise InputError if something else than this run, on this data set, is in its place."""
     path = run.folder.path
     if not os.path.lexists(path):
         return
@@ -179,6 +179,8 @@ def check_folder(run: PlannedRun) -> None:
             changed.append(flags[name].flag)
     if changed:
         raise InputError(f"{path} was begun with another {' '.join(changed)}; use another --output")
+    if record.fingerprint:  # runs of older versions may lack it
+        check_unchanged(record.fingerprint, data, "restore the images, or use another --output")
 
 
 def train_one(

@@ -55,6 +55,12 @@ class RunFolder:
         return run.get("code") or {"": self.args.get("git_commit")}
 
     @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the data set in the last checkpoint, "" if an older run does not contain it."""
+        run = self.header.get("run") or {}
+        return run.get("fingerprint") or ""
+
+    @property
     def flags(self) -> dict[str, Any]:
         """The flags of train.py in the last checkpoint, or else in args.json: {} if both are damaged."""
         flags = (self.header.get("run") or self.args).get("flags")

@@ -1,9 +1,11 @@
 """The report on several runs: tables and learning curves with mean and standard deviation over the seeds."""
 
+import math
+import re
 import statistics
 import textwrap
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -12,25 +14,53 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from scipy.special import stdtrit
 
+from report.evaluation import Accuracy, measure_balance
 from report.figures import DASHES, PALETTE, create_figure, save, use_style
 from report.run_folder import RunFolder, read_record, read_rows
 from utils import write_csv, write_text
 
 # What a report compares, and the titles of its columns. Fractions are printed in percent.
 COLUMNS = {
-    "accuracy": "accuracy %",
+    "validation": "validation %",
+    "error": "error of one run %",
+    "balanced": "balanced %",
+    "accuracy": "test %",
     "loss": "wrong %",
     "silent": "silent %",
     "f1_macro": "F1",
     "roc_auc_macro": "ROC AUC",
-    "validation": "validation %",
     "readout": "readout %",
     "hours": "time",
 }
 ABOUT = "network", "data set", "setting"
-# Networks and data sets have their own values of these flags.
-DECLARED = "dataset", "epochs", "converge", "encoder", "augment", "image_size"
+# Networks and data sets have their own values of these settings.
+DECLARED = "dataset", "epochs", "converge", "encoder", "augment", "image_size", "data"
+DIFFERENCE = "difference"  # the title of this column
+NONE = "–"
+# What the columns are; each paragraph is for a table that has the column
+EXPLAINED = {
+    "validation": (
+        "Choose a setting by its validation accuracy. A setting that was chosen by the test images has a test accuracy "
+        "that is too high."
+    ),
+    "error": "The error of one run is the standard error of its validation accuracy, from the number of images.",
+    "balanced": (
+        "The balanced accuracy is the mean over the classes, for the validation images. It is given if the classes are "
+        "unequal."
+    ),
+}
+# The half width of an interval by t is 9.0, 2.5, 1.2 standard deviations of 2, 3, 5 differences.
+ABOUT_DIFFERENCES = (
+    "The difference is that of the validation accuracy to the first row of the same data, paired by seed: the mean, "
+    "its 95 % interval by Student's t, and the number of common seeds. The interval reaches 9 standard deviations of "
+    "the differences to each side with two seeds, 2.5 with three and 1.2 with five. So it means something from three "
+    "seeds on. Of 20 such intervals, one misses the true difference."
+)
+CONFIDENCE = 0.95
+# A number in a text of the diagnosis, but not in a name such as s2 or s3.1
+NUMBER = re.compile(r"(?<![\w.])\d[\d,.]*(e[+-]?\d+)?")
 SPLITS = {"val": "validation", "train": "training"}
 LEGEND_WIDTH = 40  # characters; a longer line would leave the curves no room
 
@@ -40,8 +70,8 @@ class SweptRun:
     """The content of a run's folder.
 
     ``flags``: the flags of train.py. ``scores``: {key of COLUMNS: number}, empty before the run's end. ``curves``: {key
-    of SPLITS: accuracy after each epoch with labels}. ``code``: as ``RunFolder.code``. ``damage``: why the folder
-    cannot be read, or None.
+    of SPLITS: accuracy after each epoch with labels}. ``diagnosis``: in results.json, what the log has warned of.
+    ``code``, ``fingerprint``: as those of ``RunFolder``. ``damage``: why the folder cannot be read, or None.
     """
 
     folder: Path
@@ -49,13 +79,19 @@ class SweptRun:
     scores: dict[str, float] = field(default_factory=dict)
     is_finished: bool = False
     curves: dict[str, list[float]] = field(default_factory=dict)
+    diagnosis: list[str] = field(default_factory=list)
     code: dict[str, str | None] = field(default_factory=dict)
+    fingerprint: str = ""
     damage: str | None = None
 
     @property
     def settings(self) -> dict[str, str]:
-        """The flags except for network and seed, and the fields of --set: {name: value as text}. None is left out."""
-        values = dict(self.flags)
+        """The flags except for network and seed, and the fields of --set: {name: value as text}. None is left out.
+
+        Runs of different "code" or "data" are as different as runs of different settings.
+        """
+        code = [digest[:8] or f"unknown of commit {commit}" for digest, commit in self.code.items()]
+        values = {**self.flags, "code": " and ".join(sorted(code)), "data": self.fingerprint or "unknown"}
         values |= dict(word.partition("=")[::2] for word in values.pop("set", ()))
         for name in ("model", "seed"):
             values.pop(name, None)
@@ -66,25 +102,28 @@ class SweptRun:
         if self.damage:
             return f"{self.folder.name}: damaged, {self.damage}"
         scores = []
-        for key in ("accuracy", "loss", "silent", "validation", "readout"):
+        for key in ("validation", "accuracy", "loss", "silent", "readout"):
             if key in self.scores:
                 scores.append(f"{COLUMNS[key][:-2]} {_format(key, self.scores[key])} %")
         return f"{self.folder.name}: {', '.join(scores) or 'finished'}"
 
 
-Groups = dict[tuple[str, str, str], list[SweptRun]]  # {(network, data set, setting): runs}
+Setting = tuple[str, str, str]  # network, data set, setting: a row of the table
+Groups = dict[Setting, list[SweptRun]]
 
 
 def read_run(folder: Path) -> SweptRun:
     """Read a run's folder. The record has a ``damage`` if args.json or metrics.csv is not as train.py writes it."""
     run = RunFolder(folder)
-    record = SweptRun(run.path, is_finished=run.is_finished, code=run.code)
+    record = SweptRun(run.path, is_finished=run.is_finished, code=run.code, fingerprint=run.fingerprint)
     name = "args.json"
     try:
         record.flags = run.flags
         _ = record.settings, record.flags["model"], record.flags["dataset"], record.flags["seed"]
         if record.is_finished:
-            record.scores = _read_scores(read_record(run.path / "results.json"))
+            results = read_record(run.path / "results.json")
+            record.scores = _read_scores(results)
+            record.diagnosis = [str(text) for text in results.get("diagnosis", ())]
         name = "metrics.csv"
         rows = read_rows(run.path / name)
         for split in SPLITS:
@@ -106,6 +145,10 @@ def _read_scores(results: dict) -> dict[str, float]:
         "hours": sum(seconds[key] for key in seconds if key.startswith("phase ")) / 3600,
         "readout": read.get("accuracy"),
     }
+    validation = results.get("validation", {}).get("best")
+    if validation:
+        scores["error"] = Accuracy(validation["accuracy"], validation["count"]).error
+        scores["balanced"] = measure_balance(validation)
     scores |= results.get("test", {}).get("best", {})
     return {key: float(scores[key]) for key in COLUMNS if scores.get(key) is not None}
 
@@ -123,12 +166,25 @@ def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collecti
     readable = [run for run in runs if not run.damage]
     groups = _group_runs(readable, ignored)
     keys = [key for key in COLUMNS if any(key in run.scores for run in readable)]
-    text = f"# {len(runs)} runs\n\n{_make_table(groups, keys)}\n"
+    differences = _compare_settings(groups)
+    is_compared = any(difference != NONE for difference in differences.values())
+    text = f"# {len(runs)} runs\n\n{_make_table(groups, keys, differences if is_compared else None)}\n"
     text += "Mean ± standard deviation (n − 1) over the seeds.\n"
+    for key, explanation in EXPLAINED.items():
+        if key in keys:
+            text += f"\n{explanation}\n"
+    if is_compared:
+        text += f"\n{ABOUT_DIFFERENCES}\n"
+    text += _list_advice(readable)
     unfinished = [run.folder.name for run in readable if not run.is_finished]
     if unfinished:
         text += f"\nNot finished: {', '.join(unfinished)}.\n"
-    text += _list_versions(readable)
+    text += _list_states("The runs were trained by different code", readable, _name_code)
+    of_data = defaultdict(list)
+    for run in readable:
+        of_data[str(run.flags["dataset"])].append(run)
+    for dataset, members in of_data.items():
+        text += _list_states(f"{dataset} has changed between the runs", members, _name_data)
     for run in runs:
         if run.damage:
             text += f"\n{run.describe()}.\n"
@@ -142,16 +198,43 @@ def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collecti
     return text
 
 
-def _list_versions(runs: Sequence[SweptRun]) -> str:
-    """Return which runs each version of the code has trained, "" if there is one version."""
-    versions = defaultdict(list)
+def _list_advice(runs: Sequence[SweptRun]) -> str:
+    """Return what the logs of the runs have warned of, "" if of nothing.
+
+    A text that differs between runs in its measured numbers only, not in its advice, appears once.
+    """
+    first = {}
+    names = defaultdict(list)
     for run in runs:
-        names = [f"{digest[:8] or 'an unknown version'} (commit {commit})" for digest, commit in run.code.items()]
-        versions[" and ".join(sorted(names))].append(run.folder.name)
-    if len(versions) < 2:
+        for text in run.diagnosis:
+            measured, *advice = text.partition(" try ")
+            key = (NUMBER.sub("", measured), *advice)
+            first.setdefault(key, text)
+            names[key].append(run.folder.name)
+    if not first:
         return ""
-    lines = [f"* {version}: {', '.join(names)}\n" for version, names in versions.items()]
-    return f"\nThe runs were trained by different code, which the means do not separate:\n\n{''.join(lines)}"
+    lines = [f"* {', '.join(names[key])}: {text}\n" for key, text in first.items()]
+    return f"\nThe logs of these runs contain, with the numbers of the first of them:\n\n{''.join(lines)}"
+
+
+def _list_states(title: str, runs: Sequence[SweptRun], name_state: Callable[[SweptRun], str]) -> str:
+    """Return which runs belong to each state of the code or of the data, "" if there is one state."""
+    states = defaultdict(list)
+    for run in runs:
+        states[name_state(run)].append(run.folder.name)
+    if len(states) < 2:
+        return ""
+    lines = [f"* {state}: {', '.join(names)}\n" for state, names in states.items()]
+    return f"\n{title}, so the table has a row for each state:\n\n{''.join(lines)}"
+
+
+def _name_code(run: SweptRun) -> str:
+    names = [f"{digest[:8] or 'an unknown version'} (commit {commit})" for digest, commit in run.code.items()]
+    return " and ".join(sorted(names))
+
+
+def _name_data(run: SweptRun) -> str:
+    return f"fingerprint {run.fingerprint or 'unknown'}"
 
 
 def _group_runs(runs: Sequence[SweptRun], ignored: Collection[str]) -> Groups:
@@ -184,10 +267,42 @@ def _collect_scores(members: Sequence[SweptRun], key: str) -> list[float]:
     return [run.scores[key] for run in members if key in run.scores]
 
 
-def _make_table(groups: Groups, keys: Sequence[str]) -> str:
-    """Return the table of sweep.md: a line for each setting."""
-    header = [*ABOUT, "seeds", *map(COLUMNS.get, keys)]
-    alignment = [":--"] * len(ABOUT) + ["--:"] * (1 + len(keys))
+def _compare_settings(groups: Groups) -> dict[Setting, str]:
+    """Return the difference of the validation accuracy of each setting to that of the first setting on the same data.
+
+    It is the mean over the common seeds in percent with its 95 % interval by t, of one seed without an interval.
+    """
+    first = {}
+    differences = {}
+    for setting, members in groups.items():
+        accuracies = {run.flags["seed"]: run.scores["validation"] for run in members if "validation" in run.scores}
+        _, dataset, _ = setting
+        reference = first.setdefault((dataset, members[0].fingerprint), accuracies)
+        pairs = [accuracies[seed] - reference[seed] for seed in accuracies if seed in reference]
+        differences[setting] = NONE if reference is accuracies else _format_difference(pairs)
+    return differences
+
+
+def _format_difference(values: Sequence[float]) -> str:
+    """Return mean, half width of the 95 % interval and number of differences."""
+    mean, deviation = _statistics(values)
+    if mean is None:
+        return NONE
+    interval = ""
+    if deviation is not None:
+        quantile = stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)
+        interval = f" ± {100 * quantile * deviation / math.sqrt(len(values)):.2f}"
+    return f"{100 * mean:+.2f}{interval} ({len(values)})"
+
+
+def _make_table(groups: Groups, keys: Sequence[str], differences: dict[Setting, str] | None = None) -> str:
+    """Return the table of sweep.md: a line for each setting. differences: of ``_compare_settings``."""
+    titles = [*map(COLUMNS.get, keys)]
+    place = min(2, len(keys))  # of the differences: after the validation accuracy and its error
+    if differences:
+        titles.insert(place, DIFFERENCE)
+    header = [*ABOUT, "seeds", *titles]
+    alignment = [":--"] * len(ABOUT) + ["--:"] * (1 + len(titles))
     lines = [header, alignment]
     for setting, members in groups.items():
         count = str(len(members))
@@ -195,6 +310,8 @@ def _make_table(groups: Groups, keys: Sequence[str]) -> str:
         if finished < len(members):
             count = f"{finished} of {count}"
         means = [_format_mean(key, _collect_scores(members, key)) for key in keys]
+        if differences:
+            means.insert(place, differences[setting])
         lines.append([*setting, count, *means])
     table = ""
     for line in lines:
@@ -228,9 +345,11 @@ def _statistics(values: Sequence[float]) -> tuple[float | None, float | None]:
 def _format_mean(key: str, values: Sequence[float]) -> str:
     mean, deviation = _statistics(values)
     if mean is None:
-        return "–"
+        return NONE
     text = _format(key, mean)
-    return text if deviation is None else f"{text} ± {_format(key, deviation)}"
+    if deviation is None or key == "error":
+        return text
+    return f"{text} ± {_format(key, deviation)}"
 
 
 def _format(key: str, value: float) -> str:

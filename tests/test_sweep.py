@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from support.command import FEW_DIGITS, contents, read_csv, results, train_here
+from safetensors.numpy import save_file
+from support.command import FEW_DIGITS, NO_REFERENCES, contents, read_csv, results, train_here
 from support.refusals import assert_refuses
 from support.run_folders import outcome, same
 
@@ -28,6 +30,7 @@ from training.settings import SweepSettings, TrainSettings, read_pairs
 from utils import ROOT, try_lock, unlock
 
 FLAGS = ["--dataset", str(FEW_DIGITS), "--batch-size", "50", "--epochs", "1", "1", "2", "--no-figures"]
+FLAGS += [NO_REFERENCES]
 NETWORKS = "mozafari2018", "mozafari2018_margin"  # with the same s1 and s2
 
 
@@ -179,6 +182,22 @@ def test_a_damaged_run_is_reported_and_kept(tmp_path, here, capsys):
     capsys.readouterr()
     assert_refuses(sweep.main, words(tmp_path), first, capsys)
     assert contents(tmp_path) == before
+
+
+def test_a_sweep_is_not_continued_on_other_data(tmp_path, here, capsys):
+    data = tmp_path / "d.npz"
+    shutil.copy(FEW_DIGITS, data)
+    words = f"--model control2026 --dataset {data} --epochs 1 --no-figures {NO_REFERENCES} --jobs 1"
+    words += f" --output {tmp_path / 'runs'} --seeds 0"
+    assert sweep.main(words.split()) == 0
+    with np.load(FEW_DIGITS) as few:
+        arrays = dict(few)
+    np.savez(data, **{**arrays, "x_train": arrays["x_train"][::-1]})
+    before = contents(tmp_path / "runs")
+    capsys.readouterr()
+    line = assert_refuses(sweep.main, f"{words} 1", "d.npz", capsys)
+    assert len(set(re.findall(r"\b[0-9a-f]{16}\b", line))) == 2
+    assert contents(tmp_path / "runs") == before
 
 
 @pytest.mark.unix
@@ -396,6 +415,28 @@ def report(folder):
     return (folder / "sweep.md").read_text(), read_csv(folder / "runs.csv")
 
 
+def record(folder, code=None, data=""):
+    """Write the checkpoint of a run: which code has trained it, and on which data."""
+    of_run = {"flags": json.loads((folder / "args.json").read_text())["flags"], "code": code or {}, "fingerprint": data}
+    metadata = {"checkpoint": json.dumps({"format": 3, "run": of_run})}
+    save_file({"none": np.zeros(1)}, folder / "checkpoints" / "last.safetensors", metadata)
+
+
+def validate(accuracy, count=100, **more):
+    """The part of results.json about 100 validation images of two classes of the same size."""
+    half = count // 2
+    of_class = {"support": [half, count - half], "recall": [accuracy, accuracy]}
+    best = {"accuracy": accuracy, "count": count, "per_class": of_class, **more}
+    return {"validation": {"best": best}, "best_epoch": {"accuracy": accuracy}}
+
+
+def read_table(text):
+    """{setting: {column: cell}} of the first table of a report."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    columns, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    return {row[2]: dict(zip(columns, row, strict=True)) for row in rows}
+
+
 def test_the_report_by_hand(tmp_path):
     """Means and deviations over seeds, by hand; an unfinished run is named; a folder without a run is left out.
 
@@ -413,6 +454,78 @@ def test_the_report_by_hand(tmp_path):
     assert [(row["run"], row["readout"]) for row in runs] == [("a", "0.9"), ("b", ""), ("c", ""), ("d", "")]
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     assert "(curves.png)" in text
+
+
+def test_a_setting_is_compared_by_validation_images(tmp_path):
+    """By hand: t(0.975) is 12.706 with one degree of freedom; 50 of 100 images count as 52 of 104, ± 4.90 %."""
+    for threshold, accuracies in {7: [0.5, 0.5], 8: [0.52, 0.54], 9: [0.4]}.items():
+        for seed, accuracy in enumerate(accuracies):
+            make_run(tmp_path / f"{threshold}{seed}", seed, threshold, [0.6, 0.7], validate(accuracy))
+    text, runs = report(tmp_path)
+    rows = read_table(text)
+    first, second, third = (rows[f"s2.threshold={threshold}"] for threshold in (7, 8, 9))
+    assert [*first][4:8] == ["validation %", "error of one run %", "difference", "test %"]
+    assert [first["validation %"], first["error of one run %"], first["difference"]] == ["50.00 ± 0.00", "4.90", "–"]
+    assert [second["validation %"], second["difference"]] == ["53.00 ± 1.41", "+3.00 ± 12.71 (2)"]
+    assert [third["validation %"], third["difference"]] == ["40.00", "-10.00 (1)"]
+    assert "three seeds" in text
+    assert float(runs[0]["error"]) == pytest.approx(0.04903, abs=1e-5)
+
+
+def test_settings_without_common_seeds_have_no_difference(tmp_path):
+    make_run(tmp_path / "a", 0, 7, [0.6], validate(0.5))
+    make_run(tmp_path / "b", 1, 8, [0.6], validate(0.6))
+    assert "difference" not in report(tmp_path)[0]
+
+
+def test_unequal_classes_have_a_balanced_accuracy(tmp_path):
+    """By hand: 90 of 90 and 3 of 10 images, in the mean 65 %."""
+    of_class = {"support": [90, 10], "recall": [1.0, 0.3]}
+    make_run(tmp_path / "a", 0, 7, [0.6], validate(0.93, per_class=of_class))
+    make_run(tmp_path / "b", 1, 8, [0.6], validate(0.9))
+    rows = read_table(report(tmp_path)[0])
+    assert [row["balanced %"] for row in rows.values()] == ["65.00", "–"]
+
+
+def test_the_report_contains_what_the_runs_advise(tmp_path):
+    """Texts with other measured numbers are listed once, those with other advice apart."""
+    unlearned = "s{} has hardly learned (convergence {} of the features that have won): try --converge 0.01"
+    threshold = "s2 is silent for {} % of the images; try --set s2.threshold={}"
+    first = [unlearned.format(1, 0.14), unlearned.format(2, 0.15), threshold.format(60, 4)]
+    second = [unlearned.format(1, "2.5e-01"), threshold.format(61, 4)]
+    for seed, texts in enumerate([first, second, [threshold.format(60, 5)]]):
+        make_run(tmp_path / f"run{seed}", seed, 8, [0.5], {"diagnosis": texts})
+    text, _ = report(tmp_path)
+    assert [line for line in text.splitlines() if line.startswith("* ")] == [
+        f"* run0, run1: {first[0]}", f"* run0: {first[1]}", f"* run0, run1: {first[2]}",
+        f"* run2: {threshold.format(60, 5)}",
+    ]  # fmt: skip
+
+
+def test_each_state_of_the_code_and_of_the_data_has_its_own_mean(tmp_path):
+    """Also runs of older versions, which do not contain it."""
+    old, new = {"a" * 64: "abc"}, {"b" * 64: "def"}
+    runs = [(0.70, old, "1" * 16), (0.72, old, "1" * 16), (0.80, new, "1" * 16), (0.90, new, "2" * 16), (0.6, {}, "")]
+    for seed, (accuracy, code, data) in enumerate(runs):
+        record(make_run(tmp_path / f"run{seed}", seed, 8, [accuracy], validate(accuracy)), code, data)
+    text, _ = report(tmp_path)
+    rows = read_table(text)
+    assert len(rows) == 4
+    assert [row["test %"] for row in rows.values()] == ["71.00 ± 1.41", "80.00", "90.00", "60.00"]
+    lists = [line for line in text.splitlines() if line.startswith("* ")]
+    assert [line.partition(": ")[2] for line in lists] == [
+        "run0, run1", "run2, run3", "run4",  # the code
+        "run0, run1, run2", "run3", "run4",  # the data
+    ]  # fmt: skip
+    assert "aaaaaaaa (commit abc)" in lists[0]
+    assert "2" * 16 in lists[4]
+    assert "unknown" in lists[5]
+
+
+def test_other_data_of_the_same_name_are_not_compared(tmp_path):
+    for seed, (data, accuracy) in enumerate([("1" * 16, 0.5), ("2" * 16, 0.9)]):
+        record(make_run(tmp_path / f"run{seed}", 0, 8, [accuracy], validate(accuracy)), {}, data)
+    assert "difference" not in report(tmp_path)[0]
 
 
 def test_the_report_names_the_runs_of_other_code(tmp_path, here, monkeypatch):

@@ -211,9 +211,7 @@ class Plan:
         model = rebuild_network(checkpoint, device, settings.backend)
         data = load_data(settings)
         run = checkpoint.run
-        if run.fingerprint != data.fingerprint:
-            change = f"its fingerprint was {run.fingerprint} and is now {data.fingerprint}"
-            raise InputError(f"{data.name} has changed since the run began ({change}); restore the images")
+        check_unchanged(run.fingerprint, data, "restore the images")
         progress = checkpoint.progress
         settings = replace(settings, device=str(device))
         plan = cls(data, settings, checkpoint.build_encoder(), model, run, progress)
@@ -270,6 +268,13 @@ def load_data(settings: NetworkSettings) -> DataSet:
     """Load the data set of the settings. Raises InputError."""
     data_dir = settings.data_dir or imagesets.DATA_DIR
     return imagesets.load(settings.dataset or "mnist", data_dir, settings.image_size or None, settings.ground)
+
+
+def check_unchanged(fingerprint: str, data: DataSet, advice: str) -> None:
+    """Raise InputError with an advice if a data set does not have the fingerprint with which a run began."""
+    if fingerprint != data.fingerprint:
+        change = f"its fingerprint was {fingerprint} and is now {data.fingerprint}"
+        raise InputError(f"{data.name} has changed since the run began ({change}); {advice}")
 
 
 def resolve(
