@@ -56,7 +56,7 @@ ABOUT_DIFFERENCES = (
     "The difference is that of the validation accuracy to the first row of the same data, paired by seed: the mean, "
     "its 95 % interval by Student's t, and the number of common seeds. The interval reaches 9 standard deviations of "
     "the differences to each side with two seeds, 2.5 with three and 1.2 with five. So it means something from three "
-    "seeds on. Of 20 such intervals, one misses the true difference."
+    "seeds on. On average, one of 20 such intervals misses the true difference."
 )
 CONFIDENCE = 0.95
 # A number in a text of the diagnosis, but not in a name such as s2 or s3.1
@@ -213,7 +213,10 @@ def _list_advice(runs: Sequence[SweptRun]) -> str:
             names[key].append(run.folder.name)
     if not first:
         return ""
-    lines = [f"* {', '.join(names[key])}: {text}\n" for key, text in first.items()]
+    lines = []
+    for key, text in first.items():
+        who = "all runs" if len(names[key]) == len(runs) else ", ".join(names[key])
+        lines.append(f"* {who}: {text}\n")
     return f"\nThe logs of these runs contain, with the numbers of the first of them:\n\n{''.join(lines)}"
 
 

@@ -176,7 +176,7 @@ def test_phases_with_labels_learn_from_the_labelled_images_and_their_copies():
 def test_copies_that_do_not_fit_the_labelled_images_are_refused(about, copy):
     train = LatencyDataset(LATENCIES, LABELS, [0, 1, 2, 3, 4, 5])
     with refuses(about):
-        OnlyLabelled().fit(train, None, (1,), copies=Copies([LATENCIES[:6], copy]))
+        OnlyLabelled().fit(train, None, (1,), copies=[LATENCIES[:6], copy])
 
 
 @pytest.mark.parametrize("labelled", [[], [0, 0], [-1], [IMAGES], [0.5], [[1]], "ab"])

@@ -494,9 +494,11 @@ def test_the_report_contains_what_the_runs_advise(tmp_path):
     first = [unlearned.format(1, 0.14), unlearned.format(2, 0.15), threshold.format(60, 4)]
     second = [unlearned.format(1, "2.5e-01"), threshold.format(61, 4)]
     for seed, texts in enumerate([first, second, [threshold.format(60, 5)]]):
-        make_run(tmp_path / f"run{seed}", seed, 8, [0.5], {"diagnosis": texts})
+        dead = f"s2: {seed} of 250 features never won"
+        make_run(tmp_path / f"run{seed}", seed, 8, [0.5], {"diagnosis": [dead, *texts]})
     text, _ = report(tmp_path)
     assert [line for line in text.splitlines() if line.startswith("* ")] == [
+        "* all runs: s2: 0 of 250 features never won",
         f"* run0, run1: {first[0]}", f"* run0: {first[1]}", f"* run0, run1: {first[2]}",
         f"* run2: {threshold.format(60, 5)}",
     ]  # fmt: skip

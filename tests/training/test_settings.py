@@ -100,7 +100,7 @@ def test_what_is_not_declared_harmless_changes_what_is_learned():
     learned = More(model="x").select(*LEARNED, ROUNDING)
     assert learned["new"] == 3
     harmless = {"data_dir", "threads", "output", "name", "tensorboard", "figures", "save_maps", "map_index", "test"}
-    harmless |= {"map_every", "save_every", "save_features", "readout", "readout_seconds", "characters"}
+    harmless |= {"map_every", "save_every", "save_features", "readout", "readout_seconds", "characters", "references"}
     assert learned.keys() == {*SAVED, "new"} - harmless
 
 
