@@ -49,8 +49,12 @@ def main():
             page = Path(folder) / f"draw-{bits}.html"
             words = [args.run, "--draw", str(page), *(["--bits", str(bits)] if bits else []), "--map-index", *shown]
             check(evaluate.main(words) == 0, "the page is written")
-            model = quantize(network.model, bits)[0] if bits else network.model
-            compare(page, model, images, latencies)
+            model = network.model
+            unit = 1  # of the page's potentials
+            if bits:
+                model, whole_weights = quantize(network.model, bits)
+                unit = whole_weights[model.decision].unit
+            compare(page, model, unit, images, latencies)
         rng = np.random.default_rng(1)
         drawings = np.stack([draw(image, rng) for image in images[:DRAWINGS]])
         size = images.shape[1:]
@@ -61,7 +65,7 @@ def main():
         operate(page, args.screenshots)
 
 
-def compare(page, model, images, latencies):
+def compare(page, model, unit, images, latencies):
     """Print how many decisions, first spikes and potentials of the page and of Python are equal."""
     decisions, details, times = answer_in_browser(page, images, COMPARED)
     equal = (decisions == model.predict(latencies).numpy()).sum()
@@ -75,7 +79,7 @@ def compare(page, model, images, latencies):
         print(f"  {name}: {other} of {found.size:,} first spikes differ")
     peaks = model.stages[model.decision].peaks(model.map_of(first, model.input_name(model.decision))[:]).numpy()
     found = np.stack([each["potentials"].reshape(peaks.shape[1], -1).max(1) for each in details])
-    print(f"  {(found != peaks).sum()} of {peaks.size:,} highest potentials differ")
+    print(f"  {(found != peaks.astype(np.float64) * unit).sum()} of {peaks.size:,} highest potentials differ")
     check(equal >= 0.999 * len(images), "decisions are equal")
 
 
