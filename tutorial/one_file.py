@@ -165,7 +165,7 @@ def train(images, labels, epochs, seed=0, double_every=500, batch_size=1000) -> 
 def main(words: list[str] | None = None) -> None:
     """Train from the command line, and print the accuracy on the images that were learned."""
     parser = argparse.ArgumentParser("one_file", argparse.SUPPRESS, __doc__.split("\n")[0])  # errors without the usage
-    parser.add_argument("--images", type=int, default=300, help="number of training images (default: 300)")
+    parser.add_argument("--images", type=int, default=300, help="number of images (default: 300, too few for good results)")
     parser.add_argument("--epochs", type=int, nargs=3, default=[1, 1, 1], help="of s1, s2 and s3 (default: 1 1 1)")
     args = parser.parse_args(words)
     data = load("mnist")
