@@ -80,8 +80,8 @@ def pool(times: torch.Tensor, size: int) -> torch.Tensor:
 def learn(weight, winners, inputs, ltp, ltd, lower=0.0, upper=1.0, stabilize=True) -> None:
     """Change the weights of the winners by STDP (Kheradpisheh et al. 2018, section 2.3).
 
-    Δw = s(w) · ltp if t_in <= t_out, otherwise s(w) · ltd, also if the input is silent. With the stabilizer, which
-    slows weights near their bounds, s(w) = (w - lower)(upper - w); otherwise s(w) = 1.
+    Δw = s(w) · ltp if t_in <= t_out, otherwise s(w) · ltd, also if the input is silent. The stabilizer slows
+    weights near their bounds, s(w) = (w - lower)(upper - w); without it, s(w) = 1. If no neuron wins, nothing changes.
     """
     k = weight.shape[-1]
     padded = pad(inputs, [k // 2] * 4, value=T)
@@ -90,7 +90,7 @@ def learn(weight, winners, inputs, ltp, ltd, lower=0.0, upper=1.0, stabilize=Tru
         w = weight[feature]
         s = (w - lower) * (upper - w) if stabilize else 1.0
         weight[feature] = w + s * ((t_in <= t_out).double() * ltp + (t_in > t_out).double() * ltd)
-    if winners:  # clamp the weights of all features, because first weights may lie outside the bounds
+    if winners:  # clamp the weights of all features, because first weights lie outside the bounds, in s3 half of them
         weight.clamp_(lower, upper)
 
 
@@ -108,7 +108,7 @@ def learn_features(name, weight, maps, epochs, seeds, threshold, winners, radius
     """Learn by STDP. LTP is 0.004, and doubles at image 500, 1,000, … (double_every) up to 0.15. LTD is -0.75 · LTP."""
     orders = [np.random.default_rng((*seeds, epoch)).permutation(len(maps)) for epoch in range(epochs)]
     for number, n in enumerate(tqdm(np.ravel(orders), name, leave=False), 1):
-        ltp = min(0.004 * 2 ** min(number // double_every, 6), 0.15)
+        ltp = min(0.004 * 2 ** min(number // double_every, 6), 0.15)  # 0.004 · 2**6 is above 0.15
         times, potentials = fire(weight, maps[n], threshold)
         learn(weight, compete(times, potentials, winners, radius), maps[n], ltp, -0.75 * ltp)
 
@@ -165,7 +165,7 @@ def train(images, labels, epochs, seed=0, double_every=500, batch_size=1000) -> 
 def main(words: list[str] | None = None) -> None:
     """Train from the command line, and print the accuracy on the images that were learned."""
     parser = argparse.ArgumentParser("one_file", argparse.SUPPRESS, __doc__.split("\n")[0])  # errors without the usage
-    parser.add_argument("--images", type=int, default=300, help="number of images (default: 300, too few for good results)")
+    parser.add_argument("--images", type=int, default=300, help="of MNIST (default: 300, too few for good results)")
     parser.add_argument("--epochs", type=int, nargs=3, default=[1, 1, 1], help="of s1, s2 and s3 (default: 1 1 1)")
     args = parser.parse_args(words)
     data = load("mnist")
