@@ -88,6 +88,13 @@ def test_a_run_its_resume_and_its_evaluation(simulated, small, tmp_path, monkeyp
     expected = classes[data.test_labels == 0].tolist()
     assert found == [None if decision < 0 else data.class_names[decision] for decision in expected]
     assert load_network(run).classify(data.test_images.paths[0])[0] == classes[0]
+    words = f"{run} --save-features c1 --predict '{simulated / 'Test' / '0'}' --name features {MACHINE}"
+    assert start_evaluation(words, tmp_path) == 0
+    assert "files 3" in capsys.readouterr().out
+    with np.load(tmp_path / "features" / "features" / "files.npz") as arrays:
+        recordings = data.test_images[np.flatnonzero(data.test_labels == 0)]
+        features = load_network(run).features(recordings, "c1")
+        assert np.array_equal(load_network(run).model.time_steps - arrays["latencies"], features)
     with refuses():
         load_network(run).classify(Recordings(data.test_images.paths, None, (20, 20)))
 
