@@ -5,7 +5,7 @@ import re
 import statistics
 import textwrap
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -90,7 +90,7 @@ class SweptRun:
 
         Runs of different "code" or "data" are as different as runs of different settings.
         """
-        code = [digest[:8] or f"unknown of commit {commit}" for digest, commit in self.code.items()]
+        code = [digest[:8] or f"unknown-{commit}" for digest, commit in self.code.items()]
         values = {**self.flags, "code": " and ".join(sorted(code)), "data": self.fingerprint or "unknown"}
         values |= dict(word.partition("=")[::2] for word in values.pop("set", ()))
         for name in ("model", "seed"):
@@ -167,24 +167,23 @@ def write_sweep_report(output: Path, runs: Sequence[SweptRun], ignored: Collecti
     groups = _group_runs(readable, ignored)
     keys = [key for key in COLUMNS if any(key in run.scores for run in readable)]
     differences = _compare_settings(groups)
-    is_compared = any(difference != NONE for difference in differences.values())
-    text = f"# {len(runs)} runs\n\n{_make_table(groups, keys, differences if is_compared else None)}\n"
+    text = f"# {len(runs)} runs\n\n{_make_table(groups, keys, differences)}\n"
     text += "Mean ± standard deviation (n − 1) over the seeds.\n"
     for key, explanation in EXPLAINED.items():
         if key in keys:
             text += f"\n{explanation}\n"
-    if is_compared:
+    if differences:
         text += f"\n{ABOUT_DIFFERENCES}\n"
     text += _list_advice(readable)
     unfinished = [run.folder.name for run in readable if not run.is_finished]
     if unfinished:
         text += f"\nNot finished: {', '.join(unfinished)}.\n"
-    text += _list_states("The runs were trained by different code", readable, _name_code)
+    text += _list_states("code", "The runs were trained by different code", readable)
     of_data = defaultdict(list)
     for run in readable:
         of_data[str(run.flags["dataset"])].append(run)
     for dataset, members in of_data.items():
-        text += _list_states(f"{dataset} has changed between the runs", members, _name_data)
+        text += _list_states("data", f"{dataset} has changed between the runs", members)
     for run in runs:
         if run.damage:
             text += f"\n{run.describe()}.\n"
@@ -220,24 +219,19 @@ def _list_advice(runs: Sequence[SweptRun]) -> str:
     return f"\nThe logs of these runs contain, with the numbers of the first of them:\n\n{''.join(lines)}"
 
 
-def _list_states(title: str, runs: Sequence[SweptRun], name_state: Callable[[SweptRun], str]) -> str:
-    """Return which runs belong to each state of the code or of the data, "" if there is one state."""
+def _list_states(name: str, title: str, runs: Sequence[SweptRun]) -> str:
+    """Return which runs belong to each state of the "code" or of the "data", "" if there is one state."""
     states = defaultdict(list)
     for run in runs:
-        states[name_state(run)].append(run.folder.name)
+        states[run.settings[name]].append(run)
     if len(states) < 2:
         return ""
-    lines = [f"* {state}: {', '.join(names)}\n" for state, names in states.items()]
-    return f"\n{title}, so the table has a row for each state:\n\n{''.join(lines)}"
-
-
-def _name_code(run: SweptRun) -> str:
-    names = [f"{digest[:8] or 'an unknown version'} (commit {commit})" for digest, commit in run.code.items()]
-    return " and ".join(sorted(names))
-
-
-def _name_data(run: SweptRun) -> str:
-    return f"fingerprint {run.fingerprint or 'unknown'}"
+    text = f"\n{title}, so the table has a row for each state:\n\n"
+    for state, members in states.items():
+        commits = " ".join(map(str, members[0].code.values()))
+        detail = f" (commit {commits})" if name == "code" else ""
+        text += f"* {name}={state}{detail}: {', '.join(run.folder.name for run in members)}\n"
+    return text
 
 
 def _group_runs(runs: Sequence[SweptRun], ignored: Collection[str]) -> Groups:
@@ -273,7 +267,8 @@ def _collect_scores(members: Sequence[SweptRun], key: str) -> list[float]:
 def _compare_settings(groups: Groups) -> dict[Setting, str]:
     """Return the difference of the validation accuracy of each setting to that of the first setting on the same data.
 
-    It is the mean over the common seeds in percent with its 95 % interval by t, of one seed without an interval.
+    It is the mean over the common seeds in percent with its 95 % interval by t, of one seed without an interval. If no
+    two settings have common seeds: {}.
     """
     first = {}
     differences = {}
@@ -283,7 +278,7 @@ def _compare_settings(groups: Groups) -> dict[Setting, str]:
         reference = first.setdefault((dataset, members[0].fingerprint), accuracies)
         pairs = [accuracies[seed] - reference[seed] for seed in accuracies if seed in reference]
         differences[setting] = NONE if reference is accuracies else _format_difference(pairs)
-    return differences
+    return differences if {*differences.values()} - {NONE} else {}
 
 
 def _format_difference(values: Sequence[float]) -> str:
@@ -298,7 +293,7 @@ def _format_difference(values: Sequence[float]) -> str:
     return f"{100 * mean:+.2f}{interval} ({len(values)})"
 
 
-def _make_table(groups: Groups, keys: Sequence[str], differences: dict[Setting, str] | None = None) -> str:
+def _make_table(groups: Groups, keys: Sequence[str], differences: dict[Setting, str]) -> str:
     """Return the table of sweep.md: a line for each setting. differences: of ``_compare_settings``."""
     titles = [*map(COLUMNS.get, keys)]
     place = min(2, len(keys))  # of the differences: after the validation accuracy and its error

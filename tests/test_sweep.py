@@ -510,14 +510,16 @@ def test_each_state_of_the_code_and_of_the_data_has_its_own_mean(tmp_path):
     runs = [(0.70, old, "1" * 16), (0.72, old, "1" * 16), (0.80, new, "1" * 16), (0.90, new, "2" * 16), (0.6, {}, "")]
     for seed, (accuracy, code, data) in enumerate(runs):
         record(make_run(tmp_path / f"run{seed}", seed, 8, [accuracy], validate(accuracy)), code, data)
+    later = {"b" * 64: "a commit that changes no code"}
+    record(make_run(tmp_path / "run5", 5, 8, [0.84], validate(0.84)), later, "1" * 16)
     text, _ = report(tmp_path)
     rows = read_table(text)
     assert len(rows) == 4
-    assert [row["test %"] for row in rows.values()] == ["71.00 ± 1.41", "80.00", "90.00", "60.00"]
+    assert [row["test %"] for row in rows.values()] == ["71.00 ± 1.41", "82.00 ± 2.83", "90.00", "60.00"]
     lists = [line for line in text.splitlines() if line.startswith("* ")]
     assert [line.partition(": ")[2] for line in lists] == [
-        "run0, run1", "run2, run3", "run4",  # the code
-        "run0, run1, run2", "run3", "run4",  # the data
+        "run0, run1", "run2, run3, run5", "run4",  # the code
+        "run0, run1, run2, run5", "run3", "run4",  # the data
     ]  # fmt: skip
     assert "aaaaaaaa (commit abc)" in lists[0]
     assert "2" * 16 in lists[4]
@@ -541,6 +543,7 @@ def test_the_report_names_the_runs_of_other_code(tmp_path, here, monkeypatch):
     assert sweep.main(again) == 0
     make_run(tmp_path / "old", 1, 8, [0.5, 0.8], {})
     text, _ = report(tmp_path)
+    assert text.count("\n| m") == 5  # two networks by two versions, and the older run
     paragraph = text[text.index("different code") :]
     (new,) = [line for line in paragraph.splitlines() if "01234567 (commit abc)" in line]
     assert [name for name in NETWORKS if f"{name}-{FEW_DIGITS.name}-seed2" in new] == [*NETWORKS]

@@ -40,7 +40,7 @@ SHALLOW = {
     "eth80": f"--model mozafari2018_shallow --image-size 128 128 --batch-size 5000 --epochs 250 --set {OF_ETH80}",
 }
 MULTISCALE = "--model multiscale2026 --augment none --epochs 2 4 4 2 10 --converge 0.01 --image-size 32 32"
-COMMON = "--val-split 0 --no-figures --readout none --threads 1 --device cpu"
+COMMON = "--val-split 0 --no-figures --no-references --readout none --threads 1 --device cpu"
 MODELS = "shallow", "pixels", "multiscale2026"
 COLUMNS = {
     "shallow": "`mozafari2018_shallow`",
