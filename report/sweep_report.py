@@ -42,8 +42,8 @@ NONE = "–"
 # What the columns are; each paragraph is for a table that has the column
 EXPLAINED = {
     "validation": (
-        "Choose a setting by its validation accuracy. A setting that was chosen by the test images has a test accuracy "
-        "that is too high."
+        "Choose a setting by its validation accuracy. The test accuracy of a setting that was chosen by the test images "
+        "is too high on average."
     ),
     "error": "The error of one run is the standard error of its validation accuracy, from the number of images.",
     "balanced": (
@@ -267,15 +267,17 @@ def _collect_scores(members: Sequence[SweptRun], key: str) -> list[float]:
 def _compare_settings(groups: Groups) -> dict[Setting, str]:
     """Return the difference of the validation accuracy of each setting to that of the first setting on the same data.
 
-    It is the mean over the common seeds in percent with its 95 % interval by t, of one seed without an interval. If no
-    two settings have common seeds: {}.
+    It is the mean over the common seeds in percent with its 95 % interval by t, of one seed without an interval. A
+    setting without an accuracy is not the first. If no two settings have common seeds: {}.
     """
     first = {}
     differences = {}
     for setting, members in groups.items():
         accuracies = {run.flags["seed"]: run.scores["validation"] for run in members if "validation" in run.scores}
         _, dataset, _ = setting
-        reference = first.setdefault((dataset, members[0].fingerprint), accuracies)
+        reference = {}
+        if accuracies:
+            reference = first.setdefault((dataset, members[0].fingerprint), accuracies)
         pairs = [accuracies[seed] - reference[seed] for seed in accuracies if seed in reference]
         differences[setting] = NONE if reference is accuracies else _format_difference(pairs)
     return differences if {*differences.values()} - {NONE} else {}
