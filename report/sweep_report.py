@@ -42,8 +42,8 @@ NONE = "–"
 # What the columns are; each paragraph is for a table that has the column
 EXPLAINED = {
     "validation": (
-        "Choose a setting by its validation accuracy. The test accuracy of a setting that was chosen by the test images "
-        "is too high on average."
+        "Choose a setting by its validation accuracy. The test accuracy of a setting that was chosen by test images is "
+        "too high on average."
     ),
     "error": "The error of one run is the standard error of its validation accuracy, from the number of images.",
     "balanced": (
