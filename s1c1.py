@@ -191,9 +191,9 @@ def compute_integer_filters(filters, threshold: float, radius: int) -> IntegerFi
     for number, (window, sigma1, sigma2) in enumerate(filters):
         dog = DoGKernel(window, sigma1, sigma2)().float().numpy()  # float32 whatever torch's default type is
         kernels[number, :window, :window] = dog
-        lowest = -float(dog.min())  # swapped: dog / -lowest
-        thresholds[number] = threshold, threshold * lowest
-        factors[number, 1] = 1 / lowest
+        scale = -float(dog.min())  # swapped: dog / -scale
+        thresholds[number] = threshold, threshold * scale
+        factors[number, 1] = 1 / scale
 
     # The largest possible sum: all values in a square of the normalisation are the largest response. A filter of mean 0
     # has this response where its positive half lies on white and its negative half on black, or the reverse.
