@@ -108,7 +108,7 @@ class Evaluation:
         )
 
     def describe_balance(self, class_names: Sequence[str], images: str) -> Iterator[str]:
-        """Yield the balanced accuracy and the classes of which no image is recognised, if the classes are unequal.
+        """Yield the balanced accuracy and the classes of which no image is correctly classified, if the classes are unequal.
 
         images: what was classified, such as "test images".
         """
@@ -128,7 +128,7 @@ class Evaluation:
         if len(missed):
             names = [f"{class_names[number]} ({support[number]:,})" for number in missed[:NAMED]]
             more = f" and {len(missed) - NAMED} more" if len(missed) > NAMED else ""
-            text += f"; no image is recognised of {', '.join(names)}{more}"
+            text += f"; no image of {', '.join(names)}{more} is correctly classified"
         yield text
 
     def write_predictions(self, path: Path, class_names: Sequence[str]) -> None:
