@@ -12,21 +12,21 @@ from support.run_folders import only_run
 from engine.layers import Layer
 from engine.rules import STDP
 from engine.stages import SpikingConv
-from results.scripts import baselines, controls, learning_page
+from results.scripts import baselines, controls, features
 
 
 def test_intervals_are_those_of_student():
     """By hand: the standard deviation of 1, 2, 3 is 1, and t(0.975; 2 degrees of freedom) is 4.3027."""
-    mean, half = learning_page.compute_interval([1.0, 2.0, 3.0])
+    mean, half = features.compute_interval([1.0, 2.0, 3.0])
     assert mean == 2
     assert half == pytest.approx(4.3027 / math.sqrt(3), rel=1e-4)
-    assert learning_page.format_difference([1.0, 2.0, 3.0]) == "+2.00 ± 2.48"
-    assert learning_page.format_difference([-3.1, -3.0, -2.9]) == "**-3.00 ± 0.25**"
-    assert learning_page.format_difference([0.5]) == "+0.50"
+    assert features.format_difference([1.0, 2.0, 3.0]) == "+2.00 ± 2.48"
+    assert features.format_difference([-3.1, -3.0, -2.9]) == "**-3.00 ± 0.25**"
+    assert features.format_difference([0.5]) == "+0.50"
 
 
 def test_differences_are_paired_by_seed():
-    differences = learning_page.subtract({"0": 3.0, "1": 5.0, "2": 1.0}, {"1": 4.0, "0": 1.0})
+    differences = features.subtract({"0": 3.0, "1": 5.0, "2": 1.0}, {"1": 4.0, "0": 1.0})
     assert differences == [2.0, 1.0]
 
 
@@ -34,10 +34,10 @@ def test_features_that_take_nothing_from_learning_have_a_fixed_number_of_ones():
     layer = Layer(SpikingConv(4, 5, threshold=3, rule=STDP(winners=1, radius=0)), 2)
     controls.set_ones(layer)
     controls.shuffle(layer, torch.empty(0), np.random.default_rng(0))
-    features = layer.weight.flatten(1)
-    assert features.sum(1).tolist() == [5] * 4  # a tenth of 50
-    assert set(features.unique().tolist()) == {0, 1}
-    assert len({tuple(feature.tolist()) for feature in features}) > 1
+    weights = layer.weight.flatten(1)
+    assert weights.sum(1).tolist() == [5] * 4  # a tenth of 50
+    assert set(weights.unique().tolist()) == {0, 1}
+    assert len({tuple(feature.tolist()) for feature in weights}) > 1
 
 
 @pytest.mark.slow
@@ -121,10 +121,10 @@ def test_the_table_of_few_labels_compares_with_the_best_classifier_of_pixels(tmp
     lines = ["data\tlabels\tfeatures\tseed\ttest"]
     for kind, values in accuracies.items():
         lines += [f"mnist\t1000\t{kind}\t{seed}\t{value}" for seed, value in enumerate(values)]
-    monkeypatch.setattr(learning_page, "LABELS", tmp_path / "labels.tsv")
-    learning_page.LABELS.write_text("\n".join(lines) + "\n")
-    (row,) = learning_page.make_label_table({("mnist", "1000"): "84.08"})
-    cells = dict(zip(learning_page.LABEL_COLUMNS, row, strict=True))
+    monkeypatch.setattr(features, "RESULTS", tmp_path)
+    (tmp_path / "labels.tsv").write_text("\n".join(lines) + "\n")
+    (row,) = features.make_label_table({("mnist", "1000"): "84.08"})
+    cells = dict(zip(features.LABEL_COLUMNS, row, strict=True))
     assert cells["STDP, % (seeds)"] == "87.0 (2)"
     assert cells["− imprinted"].startswith("+3.00 ± ")
     assert cells["− pixels"].startswith("+6.00 ± ")
