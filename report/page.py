@@ -108,7 +108,7 @@ def write_drawing_page(path: Path, network: Any, **more: object) -> None:
         if stage.branches:
             raise InputError(f"the page of --draw cannot compute branches, which {name} of {model.name} has")
     more |= {"data": collect_data(network), "network": network, "encode": encode, "characters": CHARACTERS}
-    write_text(path, load_template("draw.html").render(more))
+    write_text(path, load_template("exports/draw.html").render(more))
 
 
 def collect_data(report: Report) -> dict:
