@@ -1,7 +1,7 @@
 """``index.html`` in a run's folder: a page about the run, which needs no network connection and no server.
 
 Numbers and figures are those of the folder's files. The page contains the activation maps and the weights as bytes, and
-its script draws them. The template, ``page.html``, escapes all texts of a run.
+its script, ``page.js``, draws them. The template, ``page.html``, escapes all texts of a run.
 """
 
 import base64
@@ -9,7 +9,6 @@ import json
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +18,6 @@ from PIL import Image
 from encoders import name_unit
 from engine.encoder import Encoder
 from engine.stages import INPUT, Region
-from errors import InputError
-from imagesets.data_set import CHARACTERS
 from network_trainer import NetworkTrainer
 from report.activation_maps import find_neurons
 from report.energy import ASSUMPTIONS
@@ -30,7 +27,6 @@ from report.preferred import compute_preferred_features
 from report.report import FIGURES, Report
 from report.run_folder import RunFolder, read_record, read_rows, read_text
 from report.sheets import group_scales, make_color_table
-from s1c1 import S1C1
 from utils import join_words, write_text
 
 PAGE = "index.html"
@@ -88,27 +84,6 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
     path = folder / PAGE
     write_text(path, page)
     return path
-
-
-def write_drawing_page(path: Path, network: Any, **more: object) -> None:
-    """Write a page on which images are drawn. The network answers in the browser, by ``draw.js``.
-
-    Args:
-        network: a ``TrainedNetwork`` that decides.
-        more: what the template ``draw.html`` also reads. ``arrays``: those of ``collect_arrays`` for some test images;
-            ``indices`` of these images in ``test``, the data set; ``settings``: those of the command.
-
-    Raises InputError if the page cannot compute the network, or if the file cannot be written.
-    """
-    model = network.model
-    encoder = network.encoder
-    if type(encoder) is not S1C1 or encoder.colours > 1:
-        raise InputError(f"the page of --draw encodes grey images by S1C1; it cannot compute {encoder}")
-    for name, stage in model.declaration.items():
-        if stage.branches:
-            raise InputError(f"the page of --draw cannot compute branches, which {name} of {model.name} has")
-    more |= {"data": collect_data(network), "network": network, "encode": encode, "characters": CHARACTERS}
-    write_text(path, load_template("exports/draw.html").render(more))
 
 
 def collect_data(report: Report) -> dict:

@@ -19,8 +19,8 @@ import imagesets
 from imagesets.image_files import read_image
 from models import build_model
 from report.exports.bits import quantize
+from report.exports.draw import write_drawing_page
 from report.exports.export import collect_arrays
-from report.page import write_drawing_page
 from s1c1 import S1C1
 from training.trained import TrainedNetwork
 from utils import ROOT
