@@ -11,7 +11,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import torch
 from jinja2 import Environment, FileSystemLoader, Template
 from PIL import Image
 
@@ -54,21 +53,33 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
 
     Returns the path. Raises InputError if it cannot be written.
     """
-    model = report.model
     if results is None:
         results = lift_results(read_record(folder / "results.json"))
-    unit = name_unit(report.encoder.colours)
     left_out = []
-    images = read_maps(maps, model, report.images, left_out)
+    images = read_maps(maps, report.model, report.images, left_out)
     data = {"images": images}
     if images:
         data |= collect_data(report)
+    names = list(map(str, report.class_names))
+    more = {"class_names": names, "data": data, "left_out": left_out}
+    return _write(folder, report.model, report.encoder, report.title, results, **more)
+
+
+def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str) -> Path:
+    """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``.
+
+    An earlier end of the run may have left a results.json, which is not shown.
+    """
+    return _write(folder, model, encoder, title, {}, data={})
+
+
+def _write(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str, results: dict, **more: object) -> Path:
+    unit = name_unit(encoder.colours)
     page = load_template("page.html").render(
         model=model,
-        title=report.title,
+        title=title,
         unit=unit,
         description=" ".join((type(model).__doc__ or "").split()),
-        class_names=list(map(str, report.class_names)),
         evaluations=find_evaluations(results),
         results=results,
         assumptions=ASSUMPTIONS,
@@ -78,8 +89,7 @@ def write_page(folder: Path, report: Report, maps: Path | None = None, results: 
         args=read_record(folder / "args.json"),
         commands=list_commands(folder, results, unit),
         files=list_files(folder),
-        data=data,
-        left_out=left_out,
+        **more,
     )
     path = folder / PAGE
     write_text(path, page)
@@ -104,16 +114,6 @@ def collect_data(report: Report) -> dict:
         "times": make_color_table("plasma", model.time_steps, 0.95).tolist(),
         "potentials": make_color_table("Blues", 64).tolist(),
     }
-
-
-def write_training_page(folder: Path, model: NetworkTrainer, encoder: Encoder, title: str) -> Path:
-    """Write ``index.html`` of a run that still trains: its epochs so far. See ``write_page``.
-
-    An earlier end of the run may have left a results.json, which is not shown.
-    """
-    no_images = np.empty(0, np.uint8)
-    report = Report(model, encoder, no_images, no_images, torch.from_numpy(no_images), (), title)
-    return write_page(folder, report, results={})
 
 
 def find_evaluations(results: dict) -> list[tuple[str, dict]]:
