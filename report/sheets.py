@@ -20,7 +20,7 @@ LINE = 20  # pixels from a line of text to the next
 GAP = 3  # pixels between tiles …
 GROUP_GAP = 14  # … and between groups of tiles
 GROUND = 200, 205, 210  # between tiles, and where a map has no neurons
-PAPER = 255, 255, 255
+PAPER = 255  # white
 INK = 34, 34, 34
 SILENCE = 234, 236, 239
 LEVELS = 100  # colours of potentials
@@ -88,15 +88,18 @@ def draw_sheet(
     return sheet
 
 
-def make_mosaic(tiles: np.ndarray, columns: int, gap: int = GAP, ground: Sequence[int] = GROUND) -> np.ndarray:
+def make_mosaic(tiles: np.ndarray, columns: int, gap: int = GAP, ground: int | Sequence[int] = GROUND) -> np.ndarray:
     """Arrange tiles uint8 (N, H, W, 3) in a grid with this number of columns. Each has a frame of the ground."""
     count, height, width, _ = tiles.shape
     rows = math.ceil(count / columns)
     cells = np.full((rows * columns, height + gap, width + gap, 3), PAPER, np.uint8)
-    cells[:count] = ground
     cells[:count, :height, :width] = tiles
+    cells[:count, height:] = ground  # only the frames: to fill all with a colour takes longer than to draw the tiles
+    cells[:count, :, width:] = ground
     cells = cells.reshape(rows, columns, height + gap, width + gap, 3).swapaxes(1, 2)
-    mosaic = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), ground, np.uint8)
+    mosaic = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), PAPER, np.uint8)
+    mosaic[:gap] = ground
+    mosaic[:, :gap] = ground
     mosaic[gap:, gap:] = cells.reshape(len(mosaic) - gap, -1, 3)
     return mosaic
 
